@@ -1,0 +1,2 @@
+//! Listeners, connections, write queues, limits, deadlines, counters, drain.
+#![forbid(unsafe_code)]

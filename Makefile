@@ -1,0 +1,91 @@
+# Every target works as the first command on a fresh clone, says what it does while it does it, and
+# touches nothing outside the checkout (pip's and cargo's download caches aside) except system-deps.
+#
+#   make PYTHON=/path/to/python3.12 test     builds and tests with that Python
+#   make DEMO=examples/echo_async.py run     starts another example
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= $(shell tools/find_python.sh default)
+VENV ?= .venv
+DEMO ?= examples/websocket_chat
+PROFILE ?= release
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TERM_COLOR ?= auto
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export VIRTUAL_ENV := $(abspath $(VENV))
+unexport CONDA_PREFIX PYTHONHOME PYTHONPATH
+
+python := $(VENV)/bin/python
+stamps := $(VENV)/stamps
+install := $(python) -m pip install --quiet --constraint tools/constraints.txt
+rust_sources := $(shell find crates -name '*.rs' -o -name '*.toml') Cargo.toml \
+	$(wildcard Cargo.lock) pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench wheel docs system-deps conformance constraints build venv clean \
+	need FORCE
+
+help: ## Print this list
+	@echo "Vespiary: make TARGET, one of"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
+
+run: build ## Build, start the demo and print its addresses (DEMO=examples/...)
+	@echo "==> Starting $(DEMO) (Ctrl-C stops it)"
+	@exec $(python) $(DEMO)
+
+test: $(stamps)/group-test build ## Build, and run the whole test suite
+	@$(python) tools/run_tests.py
+
+check: $(stamps)/group-check build ## Formats, lints, types, import contract, stubs, house style
+	@$(python) tools/run_checks.py
+
+bench: $(stamps)/group-bench build ## Measure against the peers, into benches/results
+	@echo "==> Measuring; this takes some minutes"
+	@$(python) -m benches
+
+wheel: $(stamps)/group-build ## Build the wheel into dist/, and try it in an empty environment
+	@echo "==> Building the wheel (the first build takes one to two minutes)"
+	@$(VENV)/bin/maturin build --profile $(PROFILE) --locked --out dist --interpreter $(python)
+	@$(python) tools/try_wheel.py
+
+docs: $(stamps)/group-docs build ## Build the documents into docs/_build/html
+	@echo "==> Building the documents"
+	@$(python) -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
+	@echo "==> docs/_build/html/index.html"
+
+conformance: $(stamps)/group-test build ## Run other people's conformance suites (Autobahn)
+	@echo "==> Running the conformance suites"
+	@$(python) -m pytest tests/conformance
+
+system-deps: ## Install the Debian packages that the build and some tests want (as root)
+	@tools/system_deps.sh
+
+build: $(stamps)/core ## Make .venv and build the Rust core into it
+
+constraints: ## Renew tools/constraints.txt from the newest releases
+	@tools/renew_constraints.sh "$(PYTHON)"
+
+clean: ## Remove everything that was built
+	rm -rf .venv* .cache dist target docs/_build src/vespiary/_core.*.so
+
+need:
+	@tools/need.sh "$(PYTHON)"
+
+$(stamps)/python: FORCE | need
+	@tools/make_venv.sh "$(VENV)" "$(PYTHON)"
+
+$(stamps)/group-%: pyproject.toml tools/constraints.txt $(stamps)/python
+	@echo "==> Installing the tools of the group '$*' into $(VENV)"
+	@$(install) --group $*
+	@touch $@
+
+# The extension lies in src/vespiary with the Python version in its name, so that environments of
+# several Pythons share one checkout.
+$(stamps)/core: $(rust_sources) $(stamps)/group-build
+	@echo "==> Building the Rust core for $$($(python) -V) (the first build takes one to two minutes)"
+	@PIP_CONSTRAINT=tools/constraints.txt $(VENV)/bin/maturin develop --profile $(PROFILE)
+	@touch $@

@@ -1,0 +1,37 @@
+"""Every check that is not a test: formats, lints, types, the import contract, stubs, house style.
+
+All of them run, so that one pass tells everything there is to repair.
+"""
+
+import sys
+from pathlib import Path
+
+from steps import Steps
+
+
+def main() -> int:
+    """Run the checks; the exit status is 1 if any of them failed."""
+    python = Path(sys.executable)
+    tools = python.parent
+    cargo = {"PYO3_PYTHON": str(python)}
+    steps = Steps("check")
+    steps.run("Rust: format (cargo fmt)", ["cargo", "fmt", "--all", "--check"])
+    steps.run(
+        "Rust: lints (cargo clippy)",
+        ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+        cargo,
+    )
+    steps.run("Python: format (ruff format)", [tools / "ruff", "format", "--check", "."])
+    steps.run("Python: lints (ruff check)", [tools / "ruff", "check", "."])
+    steps.run("Python: types (mypy --strict)", [tools / "mypy"])
+    steps.run("Python: import contract (lint-imports)", [tools / "lint-imports", "--no-cache"])
+    steps.run(
+        "Python: stubs of vespiary._core (stubtest)",
+        [python, "-m", "mypy.stubtest", "vespiary._core", "--mypy-config-file", "pyproject.toml"],
+    )
+    steps.run("House style (tests/style)", [python, "-m", "pytest", "-q", "tests/style"])
+    return steps.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

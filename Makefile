@@ -26,7 +26,7 @@ rust_sources := $(shell find crates -name '*.rs' -o -name '*.toml') Cargo.toml \
 	$(wildcard Cargo.lock) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench wheel docs system-deps conformance constraints build venv clean \
+.PHONY: help run test check bench wheel docs system-deps conformance constraints build build-for-tests clean \
 	need FORCE
 
 help: ## Print this list
@@ -37,7 +37,9 @@ run: build ## Build, start the demo and print its addresses (DEMO=examples/...)
 	@echo "==> Starting $(DEMO) (Ctrl-C stops it)"
 	@exec $(python) $(DEMO)
 
-test: $(stamps)/group-test build ## Build, and run the whole test suite
+build-for-tests: $(stamps)/group-test build
+
+test: build-for-tests ## Build, and run the whole test suite
 	@$(python) tools/run_tests.py
 
 check: $(stamps)/group-check build ## Formats, lints, types, import contract, stubs, house style

@@ -1,8 +1,8 @@
-"""The whole test suite: the Rust crates, then Python's under every supported CPython that is here.
+"""The whole test suite: the Rust crates, then Python's under every supported CPython here.
 
-The interpreter that runs this file runs everything; the others build the core for themselves and run
-the unit tests. The summary names what was skipped and why. With VESPIARY_FORBID_SKIPS=1 a skipped or
-ignored test fails the run.
+The interpreter that runs this file runs everything; the others build the core for themselves and
+run the unit tests. The summary names what was skipped and why. With VESPIARY_FORBID_SKIPS=1 a
+skipped or ignored test fails the run.
 """
 
 import os
@@ -92,8 +92,7 @@ def run_other_pythons(steps: Steps, forbid_skips: bool) -> None:
         target = CHECKOUT / "target" / f"cpython-{other}"
         built = steps.run(
             f"Build for CPython {other}",
-            ["make", f"VENV={venv.name}", f"PYTHON={python}", f"{venv.name}/stamps/group-test"]
-            + ["build"],
+            ["make", f"VENV={venv.name}", f"PYTHON={python}", "build-for-tests"],
             {"CARGO_TARGET_DIR": str(target)},
         )
         if built:
@@ -103,9 +102,7 @@ def run_other_pythons(steps: Steps, forbid_skips: bool) -> None:
 def find_python(what: str) -> str:
     """What tools/find_python.sh answers; empty if it finds nothing."""
     command = [str(CHECKOUT / "tools" / "find_python.sh"), what]
-    return subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=False
-    ).stdout.strip()
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
 
 
 if __name__ == "__main__":

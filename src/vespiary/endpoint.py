@@ -1,0 +1,196 @@
+"""Where a server listens or a client connects to: the URL of an endpoint, checked."""
+
+import dataclasses
+import difflib
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Literal, cast
+from urllib.parse import unquote, urlsplit
+
+from vespiary.errors import EndpointError
+
+__all__ = ["Endpoint", "Scheme"]
+
+Scheme = Literal["tcp", "unix", "ws", "http"]
+"""The schemes that can be served and connected to."""
+
+_DEFAULT_PORTS: dict[str, int | None] = {"tcp": None, "ws": 80, "http": 80}
+_LATER = {
+    "tls": "tcp",
+    "wss": "ws",
+    "https": "http",
+    "udp": None,
+}
+_UNIX_PATH_BYTES_MAX = 107
+_EXAMPLES = {
+    "tcp": "tcp://127.0.0.1:5050",
+    "ws": "ws://127.0.0.1:9001/",
+    "http": "http://127.0.0.1:8080/",
+    "unix": "unix:///run/echo.sock",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint.
+
+    Attributes:
+        scheme: `tcp`, `unix`, `ws` or `http`.
+        host: A name or an address without brackets; empty for `unix`.
+        port: 0 to 65535, where 0 lets the kernel choose when listening; 0 for `unix`.
+        path: The socket's path for `unix`; empty otherwise.
+        target: Path and query for `ws` and `http`, `/` at least (RFC 9112 section 3.2.1); empty
+            otherwise.
+    """
+
+    scheme: Scheme
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    target: str = ""
+
+    @classmethod
+    def parse(cls, url: str) -> "Endpoint":
+        """Take a URL apart.
+
+        Errors:
+            EndpointError: says what is wrong with the URL and how one looks.
+        """
+        if not isinstance(url, str):
+            raise EndpointError(
+                f"an endpoint is a URL such as {_EXAMPLES['ws']}; got {url!r}", value=url
+            )
+        scheme = _scheme(url)
+        if re.search(r"[\x00-\x20\x7f]", url):
+            raise _wrong(url, "it has a space or a control character in it", scheme)
+        if scheme == "unix":
+            return cls("unix", path=_unix_path(url))
+        return _internet(url, scheme)
+
+    def __str__(self) -> str:
+        """The URL."""
+        if self.scheme == "unix":
+            return f"unix://{self.path}"
+        return f"{self.scheme}://{self.authority}{self.target}"
+
+    @property
+    def authority(self) -> str:
+        """`host:port`, an IPv6 address in brackets (RFC 3986 section 3.2); the path for `unix`."""
+        if self.scheme == "unix":
+            return self.path
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def has_http(self) -> bool:
+        """Whether a connection begins with an HTTP request."""
+        return self.scheme in ("ws", "http")
+
+    def with_port(self, port: int) -> "Endpoint":
+        """The same with another port: what the kernel chose for 0."""
+        return dataclasses.replace(self, port=port)
+
+
+def _wrong(url: str, what: str, scheme: str = "ws") -> EndpointError:
+    example = _EXAMPLES[scheme]
+    return EndpointError(
+        f"{url!r} is no endpoint: {what}; one looks like {example}", subject=url, value=url
+    )
+
+
+def _scheme(url: str) -> Scheme:
+    """The URL's scheme, if there is one that can be served."""
+    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):", url)
+    name = match[1].lower() if match and "://" in url else ""
+    if name in _EXAMPLES:
+        return cast("Scheme", name)
+    if name in _LATER:
+        plain = _LATER[name]
+        advice = f"; serve {plain}:// behind a proxy that ends TLS" if plain else ""
+        raise EndpointError(
+            f"{url!r}: {name}:// is not available yet{advice}", subject=url, value=url
+        )
+    if not name:
+        raise _wrong(url, "it names no scheme (tcp, unix, ws or http)")
+    near = difflib.get_close_matches(name, list(_EXAMPLES), n=1, cutoff=0.5)
+    advice = f"did you mean {near[0]}://?" if near else "there are tcp, unix, ws and http"
+    raise _wrong(url, f"the scheme {name!r} is not known, {advice}")
+
+
+def _unix_path(url: str) -> str:
+    """The path of a Unix socket (unix(7))."""
+    rest = url.split("://", 1)[1]
+    if not rest.startswith("/"):
+        raise _wrong(url, "the path of a Unix socket is absolute, so three slashes follow", "unix")
+    path = unquote(rest)
+    if "\0" in path:
+        raise _wrong(url, "its path has a zero byte in it", "unix")
+    if path.endswith("/"):
+        raise _wrong(url, "it names a folder, not a socket", "unix")
+    if len(path.encode(errors="surrogateescape")) > _UNIX_PATH_BYTES_MAX:
+        raise _wrong(
+            url, f"its path is longer than the kernel's {_UNIX_PATH_BYTES_MAX} bytes", "unix"
+        )
+    return path
+
+
+def _internet(url: str, scheme: Scheme) -> Endpoint:
+    """An endpoint with a host and a port."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise _wrong(url, _port_or_bracket_error(error), scheme) from None
+    if parts.username is not None:
+        raise _wrong(url, "it has a user name in it, which nothing here would use", scheme)
+    if parts.fragment or url.endswith("#"):
+        raise _wrong(url, "it has a fragment (#...), which is never sent", scheme)
+    host = _host(url, parts.netloc, parts.hostname or "", scheme)
+    if port is None:
+        port = _DEFAULT_PORTS[scheme]
+    if port is None:
+        raise _wrong(url, "it names no port", scheme)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if scheme == "tcp":
+        if target != "/":
+            raise _wrong(url, "a TCP endpoint has no path", scheme)
+        target = ""
+    elif not target.isascii():
+        raise _wrong(url, "its path has letters outside ASCII, to be written as %XX", scheme)
+    return Endpoint(scheme, host, port, target=target)
+
+
+def _port_or_bracket_error(error: ValueError) -> str:
+    text = str(error)
+    if "ort" in text:
+        return "its port is no number from 0 to 65535"
+    return "an IPv6 address stands in brackets, as in [::1]"
+
+
+def _host(url: str, netloc: str, host: str, scheme: Scheme) -> str:
+    """The host's name or address, checked; a name outside ASCII in its IDNA form."""
+    if not host:
+        raise _wrong(url, "it names no host (0.0.0.0 or [::] stands for every interface)", scheme)
+    if "[" in netloc:
+        address, _, zone = host.partition("%")
+        try:
+            ipaddress.IPv6Address(address)
+        except ValueError:
+            raise _wrong(url, f"[{host}] is no IPv6 address", scheme) from None
+        zone = unquote(zone.removeprefix("25"))
+        return f"{address}%{zone}" if zone else address
+    if netloc.count(":") > 1:
+        raise _wrong(url, "an IPv6 address stands in brackets, as in [::1]", scheme)
+    if re.fullmatch(r"[\d.]+", host, re.ASCII):
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise _wrong(url, f"{host} is no IPv4 address", scheme) from None
+    try:
+        host = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        raise _wrong(url, f"{host!r} cannot be a host's name", scheme) from None
+    if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", host) or len(host) > 253:
+        raise _wrong(url, f"{host!r} cannot be a host's name", scheme)
+    return host

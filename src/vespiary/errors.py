@@ -1,0 +1,262 @@
+"""What may go wrong, as exceptions, and why a connection ended, as a value.
+
+::
+
+    Exception
+     +-- VespiaryError
+          +-- ConfigurationError (a ValueError too)     what was asked for cannot be
+          |    +-- EndpointError                        the URL of an endpoint
+          |    +-- LimitsError                          a field of Limits or Deadlines
+          +-- ConnectionClosed                          the connection has ended: see its `reason`
+          |    +-- LocalClosed                          in good order, by this end
+          |    +-- RemoteClosed                         in good order, by the peer
+          |    +-- ConnectionBroken
+          |         +-- LocalBroken                      by this end: a limit, a deadline, a rule
+          |         +-- RemoteBroken                    by the peer or the network
+          +-- HandshakeRefused                          the server answered, and said no
+          +-- SendRefused                               this message was not taken; others may be
+          |    +-- WriteQueueFull
+          +-- ReceiveConflict                           two receivers on one connection
+          +-- DriverUnavailable                         the driver that was forced cannot be had
+
+Every exception carries its facts as attributes; its text tells what happened and what to do. What
+the operating system refuses (an address in use, a refused connect) stays an `OSError`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = [
+    "CloseReason",
+    "ConfigurationError",
+    "ConnectionBroken",
+    "ConnectionClosed",
+    "DriverUnavailable",
+    "EndpointError",
+    "HandshakeRefused",
+    "LimitsError",
+    "LocalBroken",
+    "LocalClosed",
+    "ReceiveConflict",
+    "RemoteBroken",
+    "RemoteClosed",
+    "SendRefused",
+    "VespiaryError",
+    "WriteQueueFull",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReason:
+    """Why a connection ended: who ended it, in what manner, and the story.
+
+    Attributes:
+        side: `local` when this end ended it, `remote` when the peer or the network did.
+        kind: `closed` in good order; `broken` by an error, a limit, a deadline or a broken rule.
+        code: The WebSocket close code (RFC 6455 section 7.4), where there is one.
+        text: What happened, in a sentence; for a peer's close frame, the peer's own words.
+        error: What the kernel reported, where it did.
+        status: The HTTP status of a refused handshake, where there is one.
+    """
+
+    side: Literal["local", "remote"]
+    kind: Literal["closed", "broken"]
+    code: int | None = None
+    text: str = ""
+    error: OSError | None = field(default=None, compare=False)
+    status: int | None = None
+
+    def __str__(self) -> str:
+        who = "this end" if self.side == "local" else "the peer"
+        words = [f"{self.kind} by {who}"]
+        if self.code is not None:
+            words.append(f"with code {self.code}")
+        if self.status is not None:
+            words.append(f"with HTTP status {self.status}")
+        story = self.text or (str(self.error) if self.error else "")
+        return " ".join(words) + (f": {story}" if story else "")
+
+
+class VespiaryError(Exception):
+    """Anything that Vespiary raises."""
+
+
+class ConfigurationError(VespiaryError, ValueError):
+    """What was asked for cannot be; nothing was started.
+
+    Attributes:
+        subject: The name of what is wrong: a URL, a field, an option.
+        value: The value it had.
+    """
+
+    def __init__(self, text: str, *, subject: str = "", value: object = None) -> None:
+        super().__init__(text)
+        self.subject = subject
+        self.value = value
+
+
+class EndpointError(ConfigurationError):
+    """The URL of an endpoint cannot be served or connected to."""
+
+
+class LimitsError(ConfigurationError):
+    """A field of `Limits` or `Deadlines` has a value that it cannot have."""
+
+
+class ConnectionClosed(VespiaryError):
+    """The connection has ended.
+
+    Attributes:
+        reason: Who ended it, in what manner, with which code and words.
+        address: The peer, as `host:port` or a path; empty when it is not known.
+    """
+
+    def __init__(self, reason: CloseReason, address: str = "") -> None:
+        super().__init__(reason, address)
+        self.reason = reason
+        self.address = address
+
+    def __str__(self) -> str:
+        peer = f" to {self.address}" if self.address else ""
+        return f"the connection{peer} was {self.reason}"
+
+    @property
+    def code(self) -> int | None:
+        """The WebSocket close code, where there is one."""
+        return self.reason.code
+
+    @staticmethod
+    def from_reason(reason: CloseReason, address: str = "") -> "ConnectionClosed":
+        """The exception of the class that belongs to the reason."""
+        return _CLOSED_CLASSES[reason.side, reason.kind](reason, address)
+
+
+class LocalClosed(ConnectionClosed):
+    """This end closed the connection in good order."""
+
+
+class RemoteClosed(ConnectionClosed):
+    """The peer closed the connection in good order."""
+
+
+class ConnectionBroken(ConnectionClosed):
+    """The connection did not end in good order; messages may be lost."""
+
+
+class LocalBroken(ConnectionBroken):
+    """This end broke the connection off: a limit, a deadline, or a rule that the peer broke."""
+
+
+class RemoteBroken(ConnectionBroken):
+    """The peer or the network broke the connection off."""
+
+
+_CLOSED_CLASSES: Mapping[tuple[str, str], type[ConnectionClosed]] = {
+    ("local", "closed"): LocalClosed,
+    ("remote", "closed"): RemoteClosed,
+    ("local", "broken"): LocalBroken,
+    ("remote", "broken"): RemoteBroken,
+}
+
+
+class HandshakeRefused(VespiaryError):
+    """The server answered the opening handshake, and refused it.
+
+    Attributes:
+        status: The HTTP status of its answer.
+        reason: Why: the body of the answer, or what was wrong with it.
+        address: The server, as `host:port`; empty when it is not known.
+        headers: The fields of its answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        address: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(status, reason, address, headers)
+        self.status = status
+        self.reason = reason
+        self.address = address
+        self.headers = headers
+
+    def __str__(self) -> str:
+        server = self.address or "the server"
+        told = f": {self.reason}" if self.reason else ""
+        return f"{server} refused the handshake with HTTP status {self.status}{told}"
+
+
+class SendRefused(VespiaryError):
+    """A message was not taken for sending; the connection lives on.
+
+    Attributes:
+        address: The peer; empty when it is not known.
+    """
+
+    def __init__(self, text: str, address: str = "") -> None:
+        super().__init__(text, address)
+        self.text = text
+        self.address = address
+
+    def __str__(self) -> str:
+        return f"{self.text} (peer {self.address})" if self.address else self.text
+
+
+class WriteQueueFull(SendRefused):
+    """The peer reads more slowly than it is sent to, and its write queue is full.
+
+    Raised under the policy `slow_consumer="wait"` only; the other policies drop or disconnect.
+
+    Attributes:
+        queued_bytes: How many bytes wait to be sent.
+        write_bytes_max: The limit that was reached.
+    """
+
+    def __init__(self, queued_bytes: int, write_bytes_max: int, address: str = "") -> None:
+        super().__init__(
+            f"{queued_bytes} bytes wait for a peer that does not read them, and write_bytes_max is"
+            f" {write_bytes_max}: await connection.drain() between sends, or raise the limit",
+            address,
+        )
+        # What pickle and copy make the exception anew from.
+        self.args = (queued_bytes, write_bytes_max, address)
+        self.queued_bytes = queued_bytes
+        self.write_bytes_max = write_bytes_max
+
+
+class ReceiveConflict(VespiaryError):
+    """Two tasks wait for the messages of one connection; only one may, or each would get some."""
+
+    def __init__(self, address: str = "") -> None:
+        super().__init__(address)
+        self.address = address
+
+    def __str__(self) -> str:
+        peer = f" from {self.address}" if self.address else ""
+        return (
+            f"another task already waits for messages{peer}: let one task receive,"
+            " and hand the messages on with an asyncio.Queue"
+        )
+
+
+class DriverUnavailable(VespiaryError):
+    """The driver that was asked for does not work on this machine.
+
+    Attributes:
+        driver: Its name: `uring` or `epoll`.
+        why: What the kernel said.
+    """
+
+    def __init__(self, driver: str, why: str) -> None:
+        super().__init__(driver, why)
+        self.driver = driver
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"the driver {self.driver!r} does not work here: {self.why};"
+            " leave the driver open (neither driver= nor VESPIARY_PORT) to take one that does"
+        )

@@ -1,0 +1,135 @@
+"""What living objects tell of themselves: frozen snapshots, whose counters only ever grow.
+
+Counts are since the object's start; a field that is no count says so. Byte counts are of the wire,
+framing included.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "ConnectionStatistics",
+    "EndpointStatistics",
+    "PortStatistics",
+    "ServerStatistics",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionStatistics:
+    """One connection.
+
+    Attributes:
+        messages_received: Whole messages handed to the handler.
+        messages_sent: Messages taken for sending.
+        bytes_received: Bytes read from the peer.
+        bytes_sent: Bytes that the kernel took.
+        messages_dropped: Messages dropped by the policy for slow consumers.
+        queued_bytes: Bytes that wait to be sent, now.
+        open_seconds: How long it has been open, now.
+    """
+
+    messages_received: int = 0
+    messages_sent: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    messages_dropped: int = 0
+    queued_bytes: int = 0
+    open_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointStatistics:
+    """One endpoint, and all connections it ever had.
+
+    Attributes:
+        url: The endpoint, with the port that it really has; empty in a total.
+        connections_accepted: Connections that were accepted.
+        connections_open: Connections that are open and ready for messages, now.
+        connections_closed: Connections that were open and have ended.
+        connections_broken: Those among the closed that did not end in good order.
+        handshakes_pending: Connections in their opening handshake, now.
+        connections_refused: Connections that never opened, by the name of the reason.
+        messages_received: Whole messages handed to handlers.
+        messages_sent: Messages taken for sending.
+        bytes_received: Bytes read from peers.
+        bytes_sent: Bytes that the kernel took.
+        messages_dropped: Messages dropped by the policy for slow consumers.
+        handler_errors: Exceptions that handlers raised.
+        limits_reached: How often a limit or deadline was reached, by the name of its field.
+        accept_errors: Failures of accept(2), by the name of the errno.
+    """
+
+    url: str = ""
+    connections_accepted: int = 0
+    connections_open: int = 0
+    connections_closed: int = 0
+    connections_broken: int = 0
+    handshakes_pending: int = 0
+    connections_refused: Mapping[str, int] = field(default_factory=dict)
+    messages_received: int = 0
+    messages_sent: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    messages_dropped: int = 0
+    handler_errors: int = 0
+    limits_reached: Mapping[str, int] = field(default_factory=dict)
+    accept_errors: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: "EndpointStatistics") -> "EndpointStatistics":
+        """The sum of two endpoints' counters, without a URL."""
+        if not isinstance(other, EndpointStatistics):
+            return NotImplemented
+        sums: dict[str, Any] = {
+            name: _sum(getattr(self, name), getattr(other, name))
+            for name in self.__dataclass_fields__
+            if name != "url"
+        }
+        return EndpointStatistics(**sums)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortStatistics:
+    """One completion port.
+
+    Attributes:
+        driver: `uring` or `epoll`.
+        turns: Batches of completions waited for.
+        system_calls: System calls for operations and waiting.
+        completions: Completions handed out.
+        buffers_exhausted: Receives that ended because no buffer was free; they go on by themselves.
+    """
+
+    driver: str
+    turns: int = 0
+    system_calls: int = 0
+    completions: int = 0
+    buffers_exhausted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStatistics:
+    """A server: its port and its endpoints.
+
+    Attributes:
+        port: Its completion port.
+        endpoints: Its endpoints, in the order in which they were added.
+        running_seconds: How long it has been running, now.
+    """
+
+    port: PortStatistics
+    endpoints: tuple[EndpointStatistics, ...] = ()
+    running_seconds: float = 0.0
+
+    @property
+    def total(self) -> EndpointStatistics:
+        """The sum over all endpoints."""
+        return sum(self.endpoints, start=EndpointStatistics())
+
+
+def _sum(one: Any, other: Any) -> Any:
+    if isinstance(one, int):
+        return one + other
+    return dict(Counter(one) + Counter(other))

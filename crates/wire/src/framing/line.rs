@@ -1,0 +1,128 @@
+//! Lines: a message ends with a line feed. A carriage return before it belongs to the terminator.
+//!
+//! A line that lies wholly in the input is borrowed from it. Only a line that the end of the input
+//! cut is collected, and the collecting vector leaves with the line, so an idle decoder owns nothing.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// A line without its terminator: borrowed when the input held all of it, else owned.
+pub type Line<'a> = Cow<'a, [u8]>;
+
+/// A line is longer than the limit. The stream cannot go on: where the next line begins is unknown.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct TooLong {
+    /// The limit that the line broke, in bytes without the terminator.
+    pub message_bytes_max: u64,
+}
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "a line is longer than {} bytes",
+            self.message_bytes_max
+        )
+    }
+}
+
+impl std::error::Error for TooLong {}
+
+/// Cuts a stream into lines. One for each connection.
+#[derive(Default, Debug)]
+pub struct LineDecoder {
+    begun: Vec<u8>,
+}
+
+impl LineDecoder {
+    /// A decoder at the start of a line.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next line off the front of `input`. `None`: all is taken and more is needed.
+    ///
+    /// A line may have `message_bytes_max` bytes without its terminator. One that has more is refused
+    /// as soon as that is certain, whether or not its end has come.
+    #[inline]
+    pub fn next<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        message_bytes_max: u64,
+    ) -> Result<Option<Line<'a>>, TooLong> {
+        let Some(end) = memchr::memchr(b'\n', input) else {
+            return self.keep(input, message_bytes_max);
+        };
+        let line = &input[..end];
+        if !self.begun.is_empty() {
+            return self.complete(input, end, message_bytes_max);
+        }
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.len() as u64 > message_bytes_max {
+            return Err(TooLong { message_bytes_max });
+        }
+        *input = &input[end + 1..];
+        Ok(Some(Cow::Borrowed(line)))
+    }
+
+    /// Whether a line has begun and not ended.
+    pub fn mid_line(&self) -> bool {
+        !self.begun.is_empty()
+    }
+
+    /// At the end of the stream: the bytes behind the last terminator, if any.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.begun)
+    }
+
+    fn keep<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        message_bytes_max: u64,
+    ) -> Result<Option<Line<'a>>, TooLong> {
+        let begun = (self.begun.len() + input.len()) as u64;
+        // A carriage return at the end may yet turn out to belong to the terminator.
+        let last = input.last().or(self.begun.last());
+        let certain = if last == Some(&b'\r') {
+            begun - 1
+        } else {
+            begun
+        };
+        if certain > message_bytes_max {
+            return Err(TooLong { message_bytes_max });
+        }
+        self.begun.extend_from_slice(input);
+        *input = &[];
+        Ok(None)
+    }
+
+    fn complete<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        end: usize,
+        message_bytes_max: u64,
+    ) -> Result<Option<Line<'a>>, TooLong> {
+        let returned = if end == 0 {
+            self.begun.last()
+        } else {
+            input[..end].last()
+        };
+        let terminator = usize::from(returned == Some(&b'\r'));
+        let length = self.begun.len() + end - terminator;
+        if length as u64 > message_bytes_max {
+            return Err(TooLong { message_bytes_max });
+        }
+        let mut line = std::mem::take(&mut self.begun);
+        line.extend_from_slice(&input[..end]);
+        line.truncate(length);
+        *input = &input[end + 1..];
+        Ok(Some(Cow::Owned(line)))
+    }
+}
+
+/// Appends a line and its line feed. A line feed within the payload makes two lines of it.
+pub fn append(out: &mut Vec<u8>, payload: &[u8]) {
+    out.reserve(payload.len() + 1);
+    out.extend_from_slice(payload);
+    out.push(b'\n');
+}

@@ -1,0 +1,297 @@
+//! Requests: cutting a scanned head into its parts, and the rules that take the whole of it.
+
+use super::headers::{Headers, latin_1};
+use super::scan::{Fault, Scanner};
+use super::{Limits, Refusal};
+
+/// The head of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// The method as sent; methods are case-sensitive.
+    pub method: String,
+    /// The request target as sent: ASCII, in one of the four forms of RFC 9112 section 3.2.
+    pub target: String,
+    /// The version is HTTP/1 point this.
+    pub minor_version: u8,
+    /// Header lines in order: names as sent, values decoded as Latin-1 and trimmed.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Headers for Request {
+    fn lines(&self) -> &[(String, String)] {
+        &self.headers
+    }
+}
+
+impl Request {
+    /// The value of the first header line with this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        Headers::header(self, name)
+    }
+
+    /// The values of all header lines with this name.
+    pub fn header_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        Headers::header_all(self, name)
+    }
+
+    /// The comma-separated elements of all header lines with this name.
+    pub fn header_tokens<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        Headers::header_tokens(self, name)
+    }
+
+    /// The path and query of the target: what an origin server looks at. `/` where an absolute
+    /// target has no path; `*` and the authority of a CONNECT as they are.
+    pub fn path_and_query(&self) -> &str {
+        let Some(rest) = absolute_rest(&self.target) else {
+            return &self.target;
+        };
+        rest.find(['/', '?']).map_or("/", |path| &rest[path..])
+    }
+
+    /// The authority that the request is for: of an absolute target if it is one, else of `Host`
+    /// (RFC 9112 section 3.2.2). `None` only in a request of HTTP/1.0.
+    pub fn authority(&self) -> Option<&str> {
+        match absolute_rest(&self.target) {
+            Some(rest) => rest.split(['/', '?']).next(),
+            None => self.header("host"),
+        }
+    }
+}
+
+/// Reads one request from a buffer that grows, looking at each byte once.
+#[derive(Clone, Debug)]
+pub struct RequestReader {
+    scanner: Scanner,
+}
+
+impl Default for RequestReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RequestReader {
+    /// Before the first byte.
+    pub fn new() -> Self {
+        Self {
+            scanner: Scanner::request(),
+        }
+    }
+
+    /// As [`parse_request`], for the same buffer grown longer at each call.
+    pub fn parse(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<(Request, usize)>, Refusal> {
+        match self.scanner.scan(bytes, limits) {
+            Ok(None) => Ok(None),
+            Ok(Some((start, end))) => {
+                let request = build(&bytes[start..end]);
+                check(&request)?;
+                Ok(Some((request, end)))
+            }
+            Err(fault) => Err(Refusal::new(fault.status(), fault.text())),
+        }
+    }
+}
+
+/// Reads the head of a request off the front of `bytes`: the request, and the bytes it took.
+///
+/// `None`: what is there may become a request, and is within the limits. A caller whose buffer grows
+/// keeps a [`RequestReader`] instead, or asks [`super::head_end`] first.
+///
+/// Refused are: a malformed head (400), a request line or head over the limits (414, 431), a
+/// method of absurd length (501), and a version other than 1.x (505).
+pub fn parse_request(bytes: &[u8], limits: &Limits) -> Result<Option<(Request, usize)>, Refusal> {
+    RequestReader::new().parse(bytes, limits)
+}
+
+/// Cuts a scanned head: every separator is known to be where it is looked for.
+fn build(head: &[u8]) -> Request {
+    let mut lines = lines(head);
+    let first = lines.next().unwrap_or_default();
+    let mut parts = first.split(|byte| *byte == b' ');
+    let mut part = || latin_1(parts.next().unwrap_or_default());
+    Request {
+        method: part(),
+        target: part(),
+        minor_version: minor_version(part().as_bytes()),
+        headers: lines.map(header).collect(),
+    }
+}
+
+/// The lines of a scanned head, without the empty one at its end.
+pub(super) fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = head;
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\r', rest).filter(|end| *end > 0)?;
+        let line = &rest[..end];
+        rest = &rest[end + 2..];
+        Some(line)
+    })
+}
+
+pub(super) fn header(line: &[u8]) -> (String, String) {
+    let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+    let value = line.get(colon + 1..).unwrap_or_default();
+    (latin_1(&line[..colon]), latin_1(trim(value)))
+}
+
+pub(super) fn minor_version(version: &[u8]) -> u8 {
+    version.last().map_or(0, |digit| digit.wrapping_sub(b'0'))
+}
+
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+fn check(request: &Request) -> Result<(), Refusal> {
+    check_target(request)?;
+    check_host(request)?;
+    check_body_length(request)
+}
+
+/// The four forms of RFC 9112 section 3.2, two of which belong to one method each.
+fn check_target(request: &Request) -> Result<(), Refusal> {
+    let target = request.target.as_str();
+    let valid = match request.method.as_str() {
+        "CONNECT" => target.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && is_authority(host) && is_port(port) && !port.is_empty()
+        }),
+        "OPTIONS" if target == "*" => true,
+        _ if target.starts_with('/') => true,
+        _ => absolute_rest(target).is_some_and(|rest| {
+            let authority = rest.split(['/', '?']).next().unwrap_or_default();
+            !authority.is_empty() && is_authority(authority)
+        }),
+    };
+    if valid {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        400,
+        "the request target has none of the forms it may have (RFC 9112 3.2)",
+    ))
+}
+
+/// What follows the scheme of an absolute target of this family of schemes.
+fn absolute_rest(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    ["http", "https", "ws", "wss"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+        .then_some(rest)
+}
+
+fn check_host(request: &Request) -> Result<(), Refusal> {
+    let mut hosts = request.header_all("host");
+    match (hosts.next(), hosts.next()) {
+        (None, _) if request.minor_version == 0 => Ok(()),
+        (None, _) => Err(Refusal::new(
+            400,
+            "the request has no Host header (RFC 9112 3.2)",
+        )),
+        (Some(_), Some(_)) => Err(Refusal::new(
+            400,
+            "the request has more than one Host header (RFC 9112 3.2)",
+        )),
+        (Some(host), None) if is_authority(host) => Ok(()),
+        _ => Err(Refusal::new(
+            400,
+            "the Host header names no host (RFC 9112 3.2)",
+        )),
+    }
+}
+
+/// `uri-host [ ":" port ]` of RFC 9110 section 7.2; may be empty, has no user information.
+fn is_authority(authority: &str) -> bool {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let Some((address, port)) = rest.split_once(']') else {
+            return false;
+        };
+        let inside = |byte: u8| is_host_byte(byte) && byte != b'%' || byte == b':';
+        return !address.is_empty()
+            && address.bytes().all(inside)
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+    }
+    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+    host.bytes().all(is_host_byte) && is_port(port) && (!host.is_empty() || port.is_empty())
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|byte| byte.is_ascii_digit())
+        && (port.is_empty() || port.parse::<u16>().is_ok())
+}
+
+/// `unreserved`, `sub-delims` and the percent sign of RFC 3986 section 3.2.2.
+fn is_host_byte(byte: u8) -> bool {
+    matches!(byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$'
+        | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%')
+}
+
+/// A body has one length, or is chunked, or there is none: whatever leaves room for two readings is
+/// refused (RFC 9112 sections 6.1 to 6.3).
+fn check_body_length(request: &Request) -> Result<(), Refusal> {
+    let mut lengths = request.header_all("content-length");
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return Err(Refusal::new(
+            400,
+            "there is more than one Content-Length (RFC 9112 6.3)",
+        ));
+    }
+    if let Some(length) = length {
+        let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits || length.parse::<u64>().is_err() {
+            return Err(Refusal::new(
+                400,
+                "the Content-Length is no number (RFC 9112 6.3)",
+            ));
+        }
+    }
+    if request.header("transfer-encoding").is_none() {
+        return Ok(());
+    }
+    if length.is_some() {
+        return Err(Refusal::new(
+            400,
+            "there are both Transfer-Encoding and Content-Length (RFC 9112 6.1)",
+        ));
+    }
+    if request.minor_version == 0 {
+        return Err(Refusal::new(
+            400,
+            "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)",
+        ));
+    }
+    let codings: Vec<&str> = request.header_tokens("transfer-encoding").collect();
+    match codings.as_slice() {
+        [only] if only.eq_ignore_ascii_case("chunked") => Ok(()),
+        [before @ .., last]
+            if last.eq_ignore_ascii_case("chunked")
+                && !before
+                    .iter()
+                    .any(|coding| coding.eq_ignore_ascii_case("chunked")) =>
+        {
+            Err(Refusal::new(
+                501,
+                "the only transfer coding here is chunked (RFC 9112 6.1)",
+            ))
+        }
+        _ => Err(Refusal::new(
+            400,
+            "the last transfer coding is not chunked, once (RFC 9112 6.3)",
+        )),
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.status(), fault.text())
+    }
+}

@@ -1,0 +1,156 @@
+//! What a close frame carries: a code and a reason, RFC 6455 sections 5.5.1 and 7.4.
+
+use std::fmt;
+use std::ops::Deref;
+use std::str;
+
+use super::ProtocolError;
+
+/// A close code. Any number can be held; [`Code::is_valid_on_the_wire`] tells which may be sent.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Code(pub u16);
+
+impl Code {
+    /// The purpose of the connection is fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// The server goes down, or the browser leaves the page.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// The peer broke a rule of the protocol.
+    pub const PROTOCOL_ERROR: Self = Self(1002);
+    /// The peer sent a kind of data that this endpoint does not take, such as binary.
+    pub const UNSUPPORTED: Self = Self(1003);
+    /// Never sent: stands for a close frame that carried no code.
+    pub const NO_STATUS: Self = Self(1005);
+    /// Never sent: stands for a connection that ended without a close frame.
+    pub const ABNORMAL: Self = Self(1006);
+    /// A message's content contradicts its type, such as text that is not UTF-8.
+    pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// The peer broke a rule of the endpoint.
+    pub const POLICY: Self = Self(1008);
+    /// A message is larger than this endpoint takes.
+    pub const TOO_BIG: Self = Self(1009);
+    /// Sent by a client: an extension that it needs was not granted.
+    pub const MANDATORY_EXTENSION: Self = Self(1010);
+    /// The server met a condition that it did not expect.
+    pub const INTERNAL_ERROR: Self = Self(1011);
+    /// The service restarts (IANA registry).
+    pub const SERVICE_RESTART: Self = Self(1012);
+    /// The service is overloaded (IANA registry).
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// A gateway got an invalid answer from behind it (IANA registry).
+    pub const BAD_GATEWAY: Self = Self(1014);
+    /// Never sent: stands for a TLS handshake that failed.
+    pub const TLS_HANDSHAKE: Self = Self(1015);
+
+    /// Whether a close frame may carry this code (sections 7.4.1 and 7.4.2, and IANA's registry):
+    /// 1000 to 1003, 1007 to 1014, 3000 to 3999 for libraries, 4000 to 4999 for applications.
+    pub fn is_valid_on_the_wire(self) -> bool {
+        matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// The longest reason in bytes: a control frame's 125 less the code's two.
+pub const REASON_BYTES_MAX: usize = 123;
+
+/// Reads the payload of a close frame, unmasked.
+///
+/// An empty payload is `NO_STATUS` with an empty reason. Refused are a payload of one byte and a
+/// code that may not be sent (1002), and a reason that is not UTF-8 (1007).
+pub fn parse(payload: &[u8]) -> Result<(Code, &str), ProtocolError> {
+    let [high, low, reason @ ..] = payload else {
+        if payload.is_empty() {
+            return Ok((Code::NO_STATUS, ""));
+        }
+        return Err(ProtocolError {
+            code: Code::PROTOCOL_ERROR,
+            text: "a close frame carries half a code",
+            section: "RFC 6455 5.5.1",
+        });
+    };
+    let code = Code(u16::from_be_bytes([*high, *low]));
+    if !code.is_valid_on_the_wire() {
+        return Err(ProtocolError {
+            code: Code::PROTOCOL_ERROR,
+            text: "a close frame carries a code that may not be sent",
+            section: "RFC 6455 7.4",
+        });
+    }
+    match str::from_utf8(reason) {
+        Ok(reason) => Ok((code, reason)),
+        Err(_) => Err(ProtocolError {
+            code: Code::INVALID_PAYLOAD,
+            text: "a close frame's reason is not UTF-8",
+            section: "RFC 6455 5.5.1",
+        }),
+    }
+}
+
+/// The payload of a close frame, unmasked. Dereferences to its bytes.
+#[derive(Copy, Clone)]
+pub struct Payload {
+    bytes: [u8; 125],
+    length: u8,
+}
+
+impl Payload {
+    /// The bytes, 0 to 125.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Payload")
+            .field(&self.as_slice())
+            .finish()
+    }
+}
+
+/// The payload that says `code` and `reason`. The reason is cut at the end of a character to
+/// [`REASON_BYTES_MAX`] bytes.
+///
+/// A code that may not be sent, `NO_STATUS` above all, gives the empty payload: the reason cannot
+/// stand without a code.
+pub fn encode(code: Code, reason: &str) -> Payload {
+    let mut payload = Payload {
+        bytes: [0; 125],
+        length: 0,
+    };
+    if !code.is_valid_on_the_wire() {
+        return payload;
+    }
+    let reason = cut(reason, REASON_BYTES_MAX).as_bytes();
+    payload.bytes[..2].copy_from_slice(&code.0.to_be_bytes());
+    payload.bytes[2..2 + reason.len()].copy_from_slice(reason);
+    payload.length = 2 + reason.len() as u8;
+    payload
+}
+
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}

@@ -1,0 +1,516 @@
+//! Frames as they are read, and the rules of RFC 6455 section 5.
+//!
+//! The decoder is fed whatever the socket gave and cuts it into events that borrow from that input.
+//! It copies no payload of a message: a chunk comes out still masked, with the key turned so that
+//! `payload[0]` pairs with `key[0]`, because whoever stores the message has to copy it once anyway
+//! and can unmask on the way. Control frames are at most 125 bytes, so they come out whole,
+//! unmasked and by value.
+//!
+//! Between two calls the decoder is in one of three states:
+//!
+//! | state | holds | leaves when |
+//! |---|---|---|
+//! | at a head | up to 13 bytes of a head that was cut | the head is whole |
+//! | in a data frame | how much is to come, the turned key | no byte is to come |
+//! | in a control frame | a boxed, partly filled `Control` | it is filled |
+//!
+//! A head is checked byte by byte: the first byte is refused as soon as it is there, however long
+//! the rest keeps us waiting, and a length over the limit is refused before one byte of its payload.
+//! The boxed control frame exists only when a ping was cut by the end of the input, so that an idle
+//! connection pays 56 bytes and no more.
+//!
+//! An error leaves the decoder where it was: asked again, it gives the same error again.
+
+use super::ProtocolError;
+use super::close::Code;
+use super::frame::{HEAD_BYTES_MAX, Kind, Opcode};
+use crate::mask;
+
+/// What a receiver takes at most. Zero means zero; for no limit give the type's maximum.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Bytes of payload in one data frame.
+    pub frame_bytes_max: u64,
+    /// Bytes of payload in one message, all its fragments together.
+    pub message_bytes_max: u64,
+    /// Fragments of one message that comes in several frames. Zero refuses fragmented messages.
+    pub fragments_max: u32,
+}
+
+/// Which side of the connection receives.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Receives from a client: frames must be masked.
+    Server,
+    /// Receives from a server: frames must not be masked.
+    Client,
+}
+
+/// What was found in the input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event<'a> {
+    /// A part of a message, or the whole of it.
+    Data(Data<'a>),
+    /// A whole control frame.
+    Control(Control),
+}
+
+/// A run of payload bytes of one data frame: as much of the frame as the input holds.
+///
+/// A frame that lies wholly in the input gives one. An empty frame gives one with no bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Four independent facts, each read by its name.
+pub struct Data<'a> {
+    /// The kind of the message.
+    pub kind: Kind,
+    /// This is the first run of the message.
+    pub message_start: bool,
+    /// This is the first run of its frame.
+    pub frame_start: bool,
+    /// This is the last run of the message.
+    pub message_end: bool,
+    /// The bytes as they came: still masked, where the frame was masked.
+    pub payload: &'a [u8],
+    /// The masking key, turned so that `key[0]` belongs to `payload[0]`; zeros for an unmasked frame.
+    pub key: [u8; 4],
+    /// Bytes of this frame that are still to come after this run.
+    pub frame_remaining: u64,
+    /// The frame is the last of its message.
+    pub fin: bool,
+}
+
+/// A close, ping or pong frame, whole and unmasked.
+#[derive(Clone)]
+pub struct Control {
+    /// Which of the three.
+    pub opcode: Opcode,
+    length: u8,
+    bytes: [u8; CONTROL_BYTES_MAX],
+}
+
+const CONTROL_BYTES_MAX: usize = 125;
+
+impl Control {
+    /// The payload, 0 to 125 bytes.
+    #[inline]
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl PartialEq for Control {
+    fn eq(&self, other: &Self) -> bool {
+        self.opcode == other.opcode && self.payload() == other.payload()
+    }
+}
+
+impl Eq for Control {}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Control")
+            .field("opcode", &self.opcode)
+            .field("payload", &self.payload())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Cuts a stream of bytes into events. One for each connection and direction.
+#[derive(Debug)]
+pub struct Decoder {
+    /// Bytes of the current data frame still to come; zero when none is open.
+    remaining: u64,
+    /// Announced bytes of the current message, the current frame included.
+    message_bytes: u64,
+    /// The control frame that the end of the input cut.
+    control: Option<Box<PartialControl>>,
+    fragments: u32,
+    /// The key of the current data frame, turned by what is already out.
+    key: [u8; 4],
+    head: [u8; HEAD_BYTES_MAX],
+    head_length: u8,
+    role: Role,
+    /// The message that has begun and not ended.
+    message: Option<Kind>,
+    /// The current data frame is the last of its message.
+    fin: bool,
+    /// No byte of the current data frame is out yet, or of its message.
+    frame_start: bool,
+    message_start: bool,
+}
+
+#[derive(Debug)]
+struct PartialControl {
+    control: Control,
+    filled: u8,
+    key: [u8; 4],
+}
+
+/// A head that is whole and obeys every rule that its own bytes decide.
+struct Head {
+    opcode: Opcode,
+    fin: bool,
+    length: u64,
+    key: [u8; 4],
+    size: usize,
+}
+
+impl Decoder {
+    /// A decoder at the start of the stream of frames, right behind the handshake.
+    pub fn new(role: Role) -> Self {
+        Self {
+            remaining: 0,
+            message_bytes: 0,
+            control: None,
+            fragments: 0,
+            key: [0; 4],
+            head: [0; HEAD_BYTES_MAX],
+            head_length: 0,
+            role,
+            message: None,
+            fin: false,
+            frame_start: false,
+            message_start: false,
+        }
+    }
+
+    /// Whether a message has begun and its last byte is not out yet.
+    #[inline]
+    pub fn in_message(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// Whether the input ended within a frame, its head included.
+    #[inline]
+    pub fn mid_frame(&self) -> bool {
+        self.remaining > 0 || self.head_length > 0 || self.control.is_some()
+    }
+
+    /// Takes the next event off the front of `input`, which then begins behind it.
+    ///
+    /// `None` means that all of the input is taken and more is needed. An error is final.
+    #[inline]
+    pub fn next<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        limits: &Limits,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        if self.mid_frame() {
+            return self.resume(input, limits);
+        }
+        if let Some(head) = read_head(input, self.role, self.message)? {
+            self.check_limits(&head, limits)?;
+            *input = &input[head.size..];
+            return Ok(self.enter(&head, input));
+        }
+        self.head[..input.len()].copy_from_slice(input);
+        self.head_length = input.len() as u8;
+        *input = &[];
+        Ok(None)
+    }
+
+    /// Goes on within the frame or the head that the last input cut.
+    #[cold]
+    fn resume<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        limits: &Limits,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        if self.remaining > 0 {
+            return Ok(if input.is_empty() {
+                None
+            } else {
+                Some(self.take_data(input))
+            });
+        }
+        if self.control.is_some() {
+            return Ok(self.fill_control(input));
+        }
+        loop {
+            let held = usize::from(self.head_length);
+            if let Some(head) = read_head(&self.head[..held], self.role, self.message)? {
+                self.check_limits(&head, limits)?;
+                self.head_length = 0;
+                return Ok(self.enter(&head, input));
+            }
+            let Some((byte, rest)) = input.split_first() else {
+                return Ok(None);
+            };
+            self.head[held] = *byte;
+            self.head_length += 1;
+            *input = rest;
+        }
+    }
+
+    /// Refuses at its head a data frame that is too large, or one too many of its message.
+    #[inline]
+    fn check_limits(&self, head: &Head, limits: &Limits) -> Result<(), ProtocolError> {
+        if head.opcode.is_control() {
+            return Ok(());
+        }
+        if head.length > limits.frame_bytes_max {
+            return Err(too_big("a frame is larger than this endpoint takes"));
+        }
+        let before = if self.message.is_some() {
+            self.message_bytes
+        } else {
+            0
+        };
+        if head.length > limits.message_bytes_max.saturating_sub(before) {
+            return Err(too_big("a message is larger than this endpoint takes"));
+        }
+        let fragmented = self.message.is_some() || !head.fin;
+        let fragments = if self.message.is_some() {
+            self.fragments
+        } else {
+            0
+        };
+        if fragmented && fragments >= limits.fragments_max {
+            return Err(too_big(
+                "a message has more fragments than this endpoint takes",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Begins the frame whose head was just taken off the input.
+    #[inline]
+    fn enter<'a>(&mut self, head: &Head, input: &mut &'a [u8]) -> Option<Event<'a>> {
+        if head.opcode.is_control() {
+            return self.enter_control(head, input);
+        }
+        match head.opcode {
+            Opcode::Text => self.begin_message(Kind::Text),
+            Opcode::Binary => self.begin_message(Kind::Binary),
+            _ => {}
+        }
+        // Both sums are bounded by the limits that were just checked.
+        self.message_bytes += head.length;
+        self.fragments = self.fragments.saturating_add(1);
+        self.remaining = head.length;
+        self.key = head.key;
+        self.fin = head.fin;
+        self.frame_start = true;
+        if input.is_empty() && head.length > 0 {
+            return None;
+        }
+        Some(self.take_data(input))
+    }
+
+    #[inline]
+    fn begin_message(&mut self, kind: Kind) {
+        self.message = Some(kind);
+        self.message_start = true;
+        self.message_bytes = 0;
+        self.fragments = 0;
+    }
+
+    /// Takes as much of the current data frame as the input holds.
+    #[inline]
+    fn take_data<'a>(&mut self, input: &mut &'a [u8]) -> Event<'a> {
+        let length = self.remaining.min(input.len() as u64) as usize;
+        let (payload, rest) = input.split_at(length);
+        *input = rest;
+        self.remaining -= length as u64;
+        let message_end = self.fin && self.remaining == 0;
+        let data = Data {
+            kind: self.message.unwrap_or(Kind::Binary),
+            message_start: self.message_start,
+            frame_start: self.frame_start,
+            message_end,
+            payload,
+            key: self.key,
+            frame_remaining: self.remaining,
+            fin: self.fin,
+        };
+        self.key = mask::rotate(self.key, length);
+        self.message_start = false;
+        self.frame_start = false;
+        if message_end {
+            self.message = None;
+        }
+        Event::Data(data)
+    }
+
+    fn enter_control<'a>(&mut self, head: &Head, input: &mut &'a [u8]) -> Option<Event<'a>> {
+        let length = head.length as usize;
+        let mut control = Control {
+            opcode: head.opcode,
+            length: head.length as u8,
+            bytes: [0; CONTROL_BYTES_MAX],
+        };
+        if input.len() >= length {
+            let (payload, rest) = input.split_at(length);
+            mask::copy(&mut control.bytes[..length], payload, head.key);
+            *input = rest;
+            return Some(Event::Control(control));
+        }
+        self.control = Some(Box::new(PartialControl {
+            control,
+            filled: 0,
+            key: head.key,
+        }));
+        self.fill_control(input)
+    }
+
+    fn fill_control<'a>(&mut self, input: &mut &'a [u8]) -> Option<Event<'a>> {
+        let partial = self.control.as_mut()?;
+        let filled = usize::from(partial.filled);
+        let wanted = usize::from(partial.control.length) - filled;
+        let (payload, rest) = input.split_at(wanted.min(input.len()));
+        *input = rest;
+        let space = &mut partial.control.bytes[filled..filled + payload.len()];
+        mask::copy(space, payload, mask::rotate(partial.key, filled));
+        partial.filled += payload.len() as u8;
+        if partial.filled < partial.control.length {
+            return None;
+        }
+        self.control
+            .take()
+            .map(|partial| Event::Control(partial.control))
+    }
+}
+
+/// Reads a head off the front of `bytes`; `None` when it is cut. Whatever of it is there is checked.
+#[inline]
+fn read_head(
+    bytes: &[u8],
+    role: Role,
+    message: Option<Kind>,
+) -> Result<Option<Head>, ProtocolError> {
+    let [first, rest @ ..] = bytes else {
+        return Ok(None);
+    };
+    let opcode = check_first(*first, message)?;
+    let [second, rest @ ..] = rest else {
+        return Ok(None);
+    };
+    let short = check_second(*second, opcode, role)?;
+    let (length, rest, mut size) = match short {
+        126 => {
+            let Some((length, rest)) = rest.split_first_chunk::<2>() else {
+                return Ok(None);
+            };
+            (check_16(u16::from_be_bytes(*length))?, rest, 4)
+        }
+        127 => {
+            let Some((length, rest)) = rest.split_first_chunk::<8>() else {
+                return Ok(None);
+            };
+            (check_64(u64::from_be_bytes(*length))?, rest, 10)
+        }
+        _ => (u64::from(short), rest, 2),
+    };
+    let mut key = [0; 4];
+    if role == Role::Server {
+        let Some(sent) = rest.first_chunk::<4>() else {
+            return Ok(None);
+        };
+        key = *sent;
+        size += 4;
+    }
+    Ok(Some(Head {
+        opcode,
+        fin: first & 0x80 != 0,
+        length,
+        key,
+        size,
+    }))
+}
+
+#[inline]
+fn check_first(first: u8, message: Option<Kind>) -> Result<Opcode, ProtocolError> {
+    if first & 0x70 != 0 {
+        return Err(broken(
+            "a reserved bit is set and no extension gives it a meaning",
+            "RFC 6455 5.2",
+        ));
+    }
+    let Some(opcode) = Opcode::from_bits(first & 0x0F) else {
+        return Err(broken("a frame has a reserved opcode", "RFC 6455 5.2"));
+    };
+    match opcode {
+        Opcode::Continuation if message.is_none() => Err(broken(
+            "a continuation frame continues no message",
+            "RFC 6455 5.4",
+        )),
+        Opcode::Text | Opcode::Binary if message.is_some() => Err(broken(
+            "a message begins before the one before it has ended",
+            "RFC 6455 5.4",
+        )),
+        Opcode::Close | Opcode::Ping | Opcode::Pong if first & 0x80 == 0 => {
+            Err(broken("a control frame is fragmented", "RFC 6455 5.5"))
+        }
+        _ => Ok(opcode),
+    }
+}
+
+#[inline]
+fn check_second(second: u8, opcode: Opcode, role: Role) -> Result<u8, ProtocolError> {
+    match (role, second & 0x80 != 0) {
+        (Role::Server, false) => {
+            return Err(broken("a client's frame is unmasked", "RFC 6455 5.1"));
+        }
+        (Role::Client, true) => return Err(broken("a server's frame is masked", "RFC 6455 5.1")),
+        _ => {}
+    }
+    let short = second & 0x7F;
+    if opcode.is_control() && short > CONTROL_BYTES_MAX as u8 {
+        return Err(broken(
+            "a control frame is longer than 125 bytes",
+            "RFC 6455 5.5",
+        ));
+    }
+    Ok(short)
+}
+
+#[inline]
+fn check_16(length: u16) -> Result<u64, ProtocolError> {
+    if length < 126 {
+        Err(not_minimal())
+    } else {
+        Ok(u64::from(length))
+    }
+}
+
+#[inline]
+fn check_64(length: u64) -> Result<u64, ProtocolError> {
+    if length >> 63 != 0 {
+        return Err(broken(
+            "a frame's length has its highest bit set",
+            "RFC 6455 5.2",
+        ));
+    }
+    if length <= 0xFFFF {
+        Err(not_minimal())
+    } else {
+        Ok(length)
+    }
+}
+
+#[cold]
+fn not_minimal() -> ProtocolError {
+    broken(
+        "a frame's length is not in its shortest form",
+        "RFC 6455 5.2",
+    )
+}
+
+#[cold]
+fn broken(text: &'static str, section: &'static str) -> ProtocolError {
+    ProtocolError {
+        code: Code::PROTOCOL_ERROR,
+        text,
+        section,
+    }
+}
+
+#[cold]
+fn too_big(text: &'static str) -> ProtocolError {
+    ProtocolError {
+        code: Code::TOO_BIG,
+        text,
+        section: "RFC 6455 10.4",
+    }
+}

@@ -1,0 +1,180 @@
+//! The server's half: sections 4.2.1 and 4.2.2.
+
+use super::{VERSION, check_extra, is_key};
+use crate::http::{self, Headers as _, InvalidHeader, Refusal, Request};
+
+/// What a valid opening handshake asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Upgrade {
+    /// The value of `Sec-WebSocket-Key`; give it to [`super::accept_value`].
+    pub key: String,
+    /// The subprotocols that the client speaks, the one it likes best first.
+    pub protocols: Vec<String>,
+    /// The origin of the page whose script connects. Only browsers send it, and all of them do.
+    pub origin: Option<String>,
+    /// The values of `Sec-WebSocket-Extensions`, one for each header line, not taken apart.
+    pub extensions: Vec<String>,
+    /// The version of the protocol: 13.
+    pub version: u8,
+}
+
+/// Whether the request asks for a WebSocket at all, well or badly: `Upgrade` lists `websocket`.
+pub fn is_upgrade(head: &Request) -> bool {
+    head.has_token("upgrade", "websocket")
+}
+
+/// Checks a request against section 4.2.1.
+///
+/// Refused are: HTTP/1.0 (505), a method other than GET (405), no wish to upgrade and a version
+/// other than 13 (426, with what would have been right), and anything malformed (400).
+pub fn check(head: &Request) -> Result<Upgrade, Refusal> {
+    if head.minor_version == 0 {
+        return Err(Refusal::new(
+            505,
+            "a WebSocket begins with HTTP/1.1 (RFC 6455 4.1)",
+        ));
+    }
+    if head.method != "GET" {
+        let text = "a WebSocket begins with the method GET (RFC 6455 4.1)";
+        return Err(Refusal::new(405, text).with_header("Allow", "GET"));
+    }
+    if !is_upgrade(head) {
+        let text = "only a WebSocket is served here: the Upgrade header must list websocket \
+                    (RFC 6455 4.2.1)";
+        return Err(upgrade_required(text));
+    }
+    if !head.has_token("connection", "upgrade") {
+        return bad("the Connection header must list Upgrade (RFC 6455 4.2.1)");
+    }
+    let has_body = head
+        .header("content-length")
+        .is_some_and(|length| length != "0")
+        || head.header("transfer-encoding").is_some();
+    if has_body {
+        return bad("the request that opens a WebSocket has no body (RFC 6455 4.1)");
+    }
+    check_version(head)?;
+    Ok(Upgrade {
+        key: read_key(head)?,
+        protocols: read_protocols(head)?,
+        origin: read_origin(head)?,
+        extensions: head
+            .header_all("sec-websocket-extensions")
+            .map(str::to_owned)
+            .collect(),
+        version: 13,
+    })
+}
+
+fn bad<T>(text: &str) -> Result<T, Refusal> {
+    Err(Refusal::new(400, text))
+}
+
+fn upgrade_required(text: &str) -> Refusal {
+    Refusal::new(426, text)
+        .with_header("Connection", "Upgrade, close")
+        .with_header("Upgrade", "websocket")
+        .with_header("Sec-WebSocket-Version", VERSION)
+}
+
+fn check_version(head: &Request) -> Result<(), Refusal> {
+    let mut versions = head.header_all("sec-websocket-version");
+    match (versions.next(), versions.next()) {
+        (None, _) => bad("there is no Sec-WebSocket-Version header (RFC 6455 4.2.1)"),
+        (_, Some(_)) => {
+            bad("there is more than one Sec-WebSocket-Version header (RFC 6455 11.3.5)")
+        }
+        (Some(VERSION), None) => Ok(()),
+        (Some(version), None) if is_version(version) => Err(upgrade_required(
+            "the only version of WebSocket here is 13 (RFC 6455 4.2.2)",
+        )),
+        _ => bad("the Sec-WebSocket-Version is no version (RFC 6455 4.3)"),
+    }
+}
+
+/// `version` of the grammar in section 4.3: 0 to 255 without leading zeros.
+fn is_version(version: &str) -> bool {
+    version
+        .parse::<u8>()
+        .is_ok_and(|number| number.to_string() == version)
+}
+
+fn read_key(head: &Request) -> Result<String, Refusal> {
+    let mut keys = head.header_all("sec-websocket-key");
+    match (keys.next(), keys.next()) {
+        (None, _) => bad("there is no Sec-WebSocket-Key header (RFC 6455 4.2.1)"),
+        (_, Some(_)) => bad("there is more than one Sec-WebSocket-Key header (RFC 6455 11.3.1)"),
+        (Some(key), None) if is_key(key) => Ok(key.to_owned()),
+        _ => bad("the Sec-WebSocket-Key is not 16 bytes in Base64 (RFC 6455 4.2.1)"),
+    }
+}
+
+fn read_protocols(head: &Request) -> Result<Vec<String>, Refusal> {
+    let mut protocols: Vec<String> = Vec::new();
+    for protocol in head.header_tokens("sec-websocket-protocol") {
+        if !http::is_token(protocol) {
+            return bad("a subprotocol's name is not a token (RFC 6455 4.1)");
+        }
+        if protocols.iter().any(|before| before == protocol) {
+            return bad("a subprotocol is asked for twice (RFC 6455 4.1)");
+        }
+        protocols.push(protocol.to_owned());
+    }
+    if protocols.is_empty() && head.header("sec-websocket-protocol").is_some() {
+        return bad("the Sec-WebSocket-Protocol header names no subprotocol (RFC 6455 4.1)");
+    }
+    Ok(protocols)
+}
+
+fn read_origin(head: &Request) -> Result<Option<String>, Refusal> {
+    let mut origins = head.header_all("origin");
+    match (origins.next(), origins.next()) {
+        (_, Some(_)) => bad("there is more than one Origin header (RFC 6454 7.3)"),
+        (origin, None) => Ok(origin.map(str::to_owned)),
+    }
+}
+
+/// Appends the response that accepts (section 4.2.2 step 5). `accept` is of [`super::accept_value`].
+///
+/// `protocol` must be one that the client asked for. `extra` are further header lines, not those
+/// that this function writes. An error leaves `out` as it was.
+pub fn append_response(
+    out: &mut Vec<u8>,
+    accept: &str,
+    protocol: Option<&str>,
+    extra: &[(String, String)],
+) -> Result<(), InvalidHeader> {
+    check_extra(
+        extra,
+        &[
+            "upgrade",
+            "connection",
+            "sec-websocket-accept",
+            "sec-websocket-protocol",
+            "content-length",
+            "transfer-encoding",
+        ],
+    )?;
+    if protocol.is_some_and(|protocol| !http::is_token(protocol)) {
+        let text = "has a value that is not a token";
+        return Err(InvalidHeader::new("Sec-WebSocket-Protocol", text));
+    }
+    let start = out.len();
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Accept: ",
+    );
+    out.extend_from_slice(accept.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    if let Some(protocol) = protocol {
+        out.extend_from_slice(b"Sec-WebSocket-Protocol: ");
+        out.extend_from_slice(protocol.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Err(error) = http::append_headers(out, extra) {
+        out.truncate(start);
+        return Err(error);
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! The WebSocket protocol, RFC 6455.
+//!
+//! A connection begins with one exchange of HTTP heads ([`handshake`]); from then on both sides send
+//! frames ([`frame`]), which [`decoder`] turns into events and checks against section 5. What a
+//! close frame carries is in [`close`].
+
+pub mod close;
+pub mod decoder;
+pub mod frame;
+pub mod handshake;
+
+use std::fmt;
+
+/// The peer broke a rule. The connection cannot go on: send a close frame with `code`, then close.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct ProtocolError {
+    /// The close code that tells the peer what kind of rule it was (section 7.4.1).
+    pub code: close::Code,
+    /// What was wrong, as a sentence without its full stop; short enough for a close frame's reason.
+    pub text: &'static str,
+    /// Where the rule stands, for instance `RFC 6455 5.2`.
+    pub section: &'static str,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} ({}, close code {})",
+            self.text, self.section, self.code.0
+        )
+    }
+}
+
+impl std::error::Error for ProtocolError {}

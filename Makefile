@@ -26,12 +26,12 @@ rust_sources := $(shell find crates -name '*.rs' -o -name '*.toml') Cargo.toml \
 	$(wildcard Cargo.lock) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench wheel docs system-deps conformance constraints build build-for-tests clean \
-	need FORCE
+.PHONY: help run test check bench wheel docs system-deps conformance constraints build \
+	build-for-tests clean need FORCE
 
 help: ## Print this list
 	@echo "Vespiary: make TARGET, one of"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 run: build ## Build, start the demo and print its addresses (DEMO=examples/...)
 	@echo "==> Starting $(DEMO) (Ctrl-C stops it)"

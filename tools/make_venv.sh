@@ -3,7 +3,7 @@
 #
 #   make_venv.sh VENV PYTHON
 #
-# VENV/stamps/python is renewed only when the environment is, so that make rebuilds what hangs on it.
+# VENV/stamps/python is renewed only when the environment is: make rebuilds what hangs on it.
 set -euo pipefail
 
 venv=$1 python=$2

@@ -9,17 +9,20 @@ missing() {
     exit 1
 }
 
+rust_advice="install Rust 1.88 or newer (https://rustup.rs, or your distribution's packages)"
+python_advice="install one (Debian: apt-get install python3 python3-venv)"
+choose="make PYTHON=/path/to/python3"
+
 [ "$(uname -s)" = Linux ] || missing "Vespiary needs Linux; this is $(uname -s)."
-command -v cargo >/dev/null && cargo --version >/dev/null 2>&1 || missing \
-    "cargo is missing: install Rust 1.88 or newer (https://rustup.rs, or your distribution's cargo)."
-release=$(rustc --version 2>/dev/null | sed -n 's/^rustc 1\.\([0-9]*\).*/\1/p')
-[ "${release:-0}" -ge 88 ] || missing \
-    "rustc $(rustc --version 2>/dev/null | cut -d' ' -f2) is too old: install Rust 1.88 or newer (rustup update)."
+cargo --version >/dev/null 2>&1 || missing "cargo is missing: $rust_advice."
+rust=$(rustc --version 2>/dev/null | cut -d' ' -f2)
+minor=$(cut -d. -f2 <<<"$rust")
+[ "${minor:-0}" -ge 88 ] || missing "rustc ${rust:-is missing or} is too old: $rust_advice."
 command -v cc >/dev/null || missing \
-    "a C compiler (cc) is missing, which linking needs: install gcc (Debian: apt-get install build-essential)."
+    "a C compiler (cc), which linking needs, is missing: install gcc (Debian: build-essential)."
 [ -n "${1:-}" ] || missing \
-    "CPython 3.11, 3.12 or 3.13 is missing: install one (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3."
+    "CPython 3.11, 3.12 or 3.13 is missing: $python_advice, or name it: $choose."
 "$1" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || missing \
-    "$1 is no CPython 3.11 or newer that runs: name another with make PYTHON=/path/to/python3."
+    "$1 is no CPython 3.11 or newer that runs: name another with $choose."
 "$1" -I -c 'import ensurepip, venv' 2>/dev/null || missing \
-    "$1 has no venv module: install it (Debian: apt-get install python3-venv)."
+    "$1 cannot make virtual environments: install its venv module (Debian: python3-venv)."

@@ -141,7 +141,7 @@ def _internet(url: str, scheme: Scheme) -> Endpoint:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise _wrong(url, _port_or_bracket_error(error), scheme) from None
+        raise _wrong(url, _parse_error(url, error), scheme) from None
     if parts.username is not None:
         raise _wrong(url, "it has a user name in it, which nothing here would use", scheme)
     if parts.fragment or url.endswith("#"):
@@ -161,11 +161,14 @@ def _internet(url: str, scheme: Scheme) -> Endpoint:
     return Endpoint(scheme, host, port, target=target)
 
 
-def _port_or_bracket_error(error: ValueError) -> str:
-    text = str(error)
-    if "ort" in text:
-        return "its port is no number from 0 to 65535"
-    return "an IPv6 address stands in brackets, as in [::1]"
+def _parse_error(url: str, error: ValueError) -> str:
+    """What was wrong, where Python's own parser found it."""
+    authority = url.split("/")[2]
+    if authority.count(":") > 1 and not ("[" in authority and "]" in authority):
+        return "an IPv6 address stands in brackets, as in [::1]"
+    if "[" in authority and "ort" not in str(error):
+        return "what stands in its brackets is no IPv6 address"
+    return "its port is no number from 0 to 65535"
 
 
 def _host(url: str, netloc: str, host: str, scheme: Scheme) -> str:
@@ -177,7 +180,7 @@ def _host(url: str, netloc: str, host: str, scheme: Scheme) -> str:
         try:
             ipaddress.IPv6Address(address)
         except ValueError:
-            raise _wrong(url, f"[{host}] is no IPv6 address", scheme) from None
+            raise _wrong(url, "what stands in its brackets is no IPv6 address", scheme) from None
         zone = unquote(zone.removeprefix("25"))
         return f"{address}%{zone}" if zone else address
     if netloc.count(":") > 1:

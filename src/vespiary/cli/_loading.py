@@ -1,0 +1,122 @@
+"""From `MODULE:OBJECT` on a command line to the object, with a clear word about what is missing."""
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from vespiary.errors import ConfigurationError
+
+__all__ = ["load_object"]
+
+
+def load_object(reference: str, folder: Path | None = None) -> Any:
+    """Import what `module:object` or `path/to/file.py:object` names; the object may be dotted.
+
+    Args:
+        reference: The module and the object in it.
+        folder: Put first on `sys.path`, and what a path is relative to; the current folder when it
+            is left out.
+
+    Errors:
+        ConfigurationError: no such module or attribute (near misses are suggested), or the module
+            raised an exception while it was imported (its traceback is in the text).
+    """
+    folder = folder or Path.cwd()
+    name, colon, attribute = reference.rpartition(":")
+    if not colon or not name or not attribute:
+        raise ConfigurationError(
+            f"{reference!r} names no object: write MODULE:OBJECT, as in echo:Echo or echo.py:Echo",
+            subject=reference,
+        )
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    module = _load_file(folder / name) if name.endswith(".py") else _load_module(name, folder)
+    return _find_attribute(module, name, attribute)
+
+
+def _load_module(name: str, folder: Path) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # A missing import of the module's own is its error, not a wrong name on the command line.
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise _failed(name, error) from error
+        raise ConfigurationError(
+            f"there is no module {error.name!r} in {folder} or among those installed"
+            f"{_near(error.name, _module_names(error.name, folder))}",
+            subject=name,
+        ) from None
+    except Exception as error:
+        raise _failed(name, error) from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        siblings = [sibling.name for sibling in path.parent.glob("*.py")]
+        raise ConfigurationError(
+            f"there is no file {path}{_near(path.name, siblings)}", subject=str(path)
+        )
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigurationError(f"{path} is no Python file", subject=str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[path.stem]
+        raise _failed(str(path), error) from error
+    return module
+
+
+def _find_attribute(module: ModuleType, name: str, dotted: str) -> Any:
+    found: Any = module
+    for part in dotted.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            names = [known for known in vars(found) if not known.startswith("_")]
+            raise ConfigurationError(
+                f"{name} has no {dotted!r}{_near(part, names)}", subject=f"{name}:{dotted}"
+            ) from None
+    return found
+
+
+def _failed(name: str, error: BaseException) -> ConfigurationError:
+    """What a module raised when it was imported, without the frames of the import machinery."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if frame.filename != __file__
+        and not frame.filename.startswith("<frozen importlib")
+        and not frame.filename.endswith("importlib/__init__.py")
+    ]
+    story = "".join(
+        traceback.format_list(own) + traceback.format_exception_only(type(error), error)
+    )
+    return ConfigurationError(f"{name} could not be imported:\n{story}".rstrip(), subject=name)
+
+
+def _module_names(name: str, folder: Path) -> list[str]:
+    """The modules beside the one that is missing."""
+    package, _, _ = name.rpartition(".")
+    if package:
+        places = list(getattr(sys.modules.get(package), "__path__", []))
+        prefix = f"{package}."
+    else:
+        places, prefix = [str(folder)], ""
+    return [prefix + module.name for module in pkgutil.iter_modules(places)]
+
+
+def _near(wrong: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(wrong, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -1,0 +1,67 @@
+"""The command `vespiary`: a group of verbs, each imported only when it is used."""
+
+import difflib
+import importlib
+import importlib.metadata
+from typing import Any
+
+import click
+
+from vespiary.errors import ConfigurationError, VespiaryError
+
+__all__ = ["main"]
+
+_VERBS = {
+    "load": "Load a server, and verify every echo.",
+    "serve": "Serve a handler on one or more URLs.",
+}
+"""A verb is the click command of its own name in `vespiary.cli.<verb>`; beside it, its help."""
+
+
+class _Verbs(click.Group):
+    """Finds verbs by name, suggests near ones, and tells errors in a sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _VERBS:
+            return None
+        module = importlib.import_module(f"vespiary.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        verb = args[0]
+        if verb not in _VERBS and not verb.startswith("-"):
+            near = difflib.get_close_matches(verb, _VERBS, n=1, cutoff=0.5)
+            advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_VERBS)}"
+            ctx.fail(f"no verb {verb!r}: {advice}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Verbs"):
+            formatter.write_dl(sorted(_VERBS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            raise click.UsageError(str(error)) from error
+        except VespiaryError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.command(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="vespiary VERB --help tells more of each.",
+)
+@click.version_option(importlib.metadata.version("vespiary"), prog_name="vespiary")
+def main() -> None:
+    """Serve plug-in network servers, and prove that they are sound."""

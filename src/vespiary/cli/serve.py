@@ -1,0 +1,166 @@
+"""`vespiary serve MODULE:OBJECT URL...`: serve a handler, and reload it while it is written."""
+
+import inspect
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vespiary.cli._loading import load_object
+from vespiary.cli._reload import ChildReport, Reloader
+from vespiary.endpoint import Endpoint
+from vespiary.errors import ConfigurationError, LimitsError
+from vespiary.limits import Deadlines, Limits
+
+__all__ = ["serve"]
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command()
+@click.argument("handler", metavar="MODULE:OBJECT")
+@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.option(
+    "--framing",
+    type=click.Choice(["raw", "line", "length"]),
+    help="How a tcp:// or unix:// stream becomes messages (raw when left out).",
+)
+@click.option(
+    "--limit",
+    "limits",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A field of Limits, such as message_bytes_max=64KiB; 'none' lifts it.  [repeatable]",
+)
+@click.option(
+    "--deadline",
+    "deadlines",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A field of Deadlines, such as idle_seconds=2min; 'none' lifts it.  [repeatable]",
+)
+@click.option(
+    "--slow-consumer",
+    type=click.Choice(["wait", "drop-oldest", "drop-newest", "disconnect"]),
+    help="What becomes of messages for a peer that does not read (wait when left out).",
+)
+@click.option(
+    "--driver",
+    type=click.Choice(["uring", "epoll"]),
+    help="Force the driver; io_uring, where the kernel allows it, when left out.",
+)
+@click.option("--reload", is_flag=True, help="Restart when a loaded source file changes.")
+@click.option(
+    "--log-level",
+    type=click.Choice(_LEVELS),
+    default="info",
+    show_default=True,
+    help="What is told on standard error.",
+)
+def serve(
+    handler: str,
+    urls: tuple[str, ...],
+    framing: str | None,
+    limits: tuple[str, ...],
+    deadlines: tuple[str, ...],
+    slow_consumer: str | None,
+    driver: str | None,
+    reload: bool,
+    log_level: str,
+) -> None:
+    r"""Serve a handler on one or more URLs: tcp://, unix://, ws:// and http://.
+
+    MODULE:OBJECT names a Handler, a subclass of it, or an async function that takes a connection;
+    MODULE may be a file's path. The current folder is on the path.
+
+    \b
+    vespiary serve echo:Echo ws://127.0.0.1:9001
+    vespiary serve echo.py:echo tcp://127.0.0.1:5050 --framing line --reload
+    """
+    options = {
+        "framing": framing,
+        "limits": Limits.from_texts(_pairs("--limit", limits)),
+        "deadlines": Deadlines.from_texts(_pairs("--deadline", deadlines)),
+        "slow_consumer": slow_consumer,
+        "driver": driver,
+    }
+    for url in urls:
+        Endpoint.parse(url)
+    if reload:
+        sys.exit(_reload(handler, urls))
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    report = ChildReport.from_environment()
+    try:
+        target = as_handler(load_object(handler), handler)
+    finally:
+        if report is not None:
+            report.files()
+    run(target, urls, {name: value for name, value in options.items() if value is not None}, report)
+
+
+def as_handler(found: object, reference: str) -> Any:
+    """What `MODULE:OBJECT` gave, as something that can be served.
+
+    Errors:
+        ConfigurationError: it is neither a handler, nor a subclass of `Handler`, nor an async
+            function.
+    """
+    import vespiary
+
+    if inspect.isclass(found) and issubclass(found, vespiary.Handler):
+        try:
+            inspect.signature(found).bind()
+        except TypeError as error:
+            raise ConfigurationError(
+                f"{reference} cannot be made without arguments ({error}):"
+                " name an instance of it instead",
+                subject=reference,
+            ) from None
+        return found()
+    if isinstance(found, vespiary.Handler) or inspect.iscoroutinefunction(found):
+        return found
+    call = getattr(found, "__call__", None)  # noqa: B004 - its kind is asked for, not whether it is.
+    if inspect.iscoroutinefunction(call) and not inspect.isclass(found):
+        return found
+    raise ConfigurationError(
+        f"{reference} is {_article(found)}: it should be a vespiary.Handler, a subclass of it,"
+        " or an async function that takes a connection",
+        subject=reference,
+    )
+
+
+def _article(found: object) -> str:
+    if inspect.isclass(found):
+        return f"the class {found.__name__}"
+    if inspect.isfunction(found):
+        return "a plain function"
+    return f"an object of type {type(found).__name__}"
+
+
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise LimitsError(f"{option} takes NAME=VALUE; got {text!r}", subject=option)
+        pairs[name.strip().replace("-", "_")] = value
+    return pairs
+
+
+def _reload(handler: str, urls: Sequence[str]) -> int:
+    """Run this same command without --reload as a child, again after each change."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
+
+    def command(urls_now: Sequence[str]) -> list[str]:
+        # The URLs are replaced one by one: options may stand between them.
+        replaced = dict(zip(urls, urls_now, strict=True))
+        return [sys.executable, "-m", "vespiary"] + [replaced.get(a, a) for a in arguments]
+
+    name = handler.rpartition(":")[0]
+    file = Path(name) if name.endswith(".py") else Path(*name.split(".")).with_suffix(".py")
+    return Reloader(command, urls, [file.absolute()]).run()

@@ -1,0 +1,66 @@
+"""What all tests share: a skipped test fails the run where skipping is forbidden.
+
+A check that did not run must not look like one that passed. With VESPIARY_FORBID_SKIPS=1, which
+`.ci/run` sets, every skip is a failure that tells what was skipped, unless it stands in
+`ALLOWED_SKIPS` with the reason why it may.
+"""
+
+import os
+from collections.abc import Generator
+
+import pytest
+from _pytest._code.code import TerminalRepr
+from _pytest._io import TerminalWriter
+
+ALLOWED_SKIPS: dict[str, str] = {}
+"""The beginning of a test's identifier (`tests/unit/test_x.py::test_y`), and why it may skip."""
+
+
+def _refusal(identifier: str, longrepr: object) -> str | None:
+    """Why a skip is not accepted; None when it is."""
+    if os.environ.get("VESPIARY_FORBID_SKIPS") != "1":
+        return None
+    if any(identifier.startswith(allowed) for allowed in ALLOWED_SKIPS):
+        return None
+    reason = longrepr[2] if isinstance(longrepr, tuple) else longrepr
+    return f"{identifier} did not run, and skipping is forbidden here: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn the skip of a test into a failure where skipping is forbidden."""
+    del call
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        refusal = _refusal(item.nodeid, report.longrepr)
+        if refusal:
+            report.outcome = "failed"
+            report.longrepr = refusal
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that skips itself as a whole."""
+    report = yield
+    if report.skipped:
+        refusal = _refusal(collector.nodeid, report.longrepr)
+        if refusal:
+            report.outcome = "failed"
+            report.longrepr = _Text(refusal)
+    return report
+
+
+class _Text(TerminalRepr):
+    """A failure's text, as pytest wants those of collecting."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        """Write it."""
+        tw.line(self._text, red=True)

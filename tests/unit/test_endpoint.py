@@ -1,0 +1,116 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vespiary.endpoint import Endpoint
+from vespiary.errors import EndpointError
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint"),
+    [
+        ("tcp://127.0.0.1:5050", Endpoint("tcp", "127.0.0.1", 5050)),
+        ("tcp://127.0.0.1:5050/", Endpoint("tcp", "127.0.0.1", 5050)),
+        ("tcp://[::1]:0", Endpoint("tcp", "::1", 0)),
+        ("TCP://LocalHost:1", Endpoint("tcp", "localhost", 1)),
+        ("ws://127.0.0.1:9001", Endpoint("ws", "127.0.0.1", 9001, target="/")),
+        ("ws://example.org", Endpoint("ws", "example.org", 80, target="/")),
+        ("ws://[2001:db8::5]/a?b=c", Endpoint("ws", "2001:db8::5", 80, target="/a?b=c")),
+        ("ws://h:1?q", Endpoint("ws", "h", 1, target="/?q")),
+        ("http://0.0.0.0:8080/x%20y", Endpoint("http", "0.0.0.0", 8080, target="/x%20y")),
+        ("tcp://[fe80::1%25eth0]:7", Endpoint("tcp", "fe80::1%eth0", 7)),
+        ("ws://bücher.example:1/", Endpoint("ws", "xn--bcher-kva.example", 1, target="/")),
+        ("unix:///run/echo.sock", Endpoint("unix", path="/run/echo.sock")),
+        ("unix:///a%20b", Endpoint("unix", path="/a b")),
+    ],
+)
+def test_a_url_is_taken_apart(url: str, endpoint: Endpoint) -> None:
+    assert Endpoint.parse(url) == endpoint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "tcp://127.0.0.1:5050",
+        "ws://[::1]:9001/chat?room=1",
+        "http://localhost:8080/",
+        "unix:///run/echo.sock",
+    ],
+)
+def test_an_endpoint_written_out_is_its_url_again(url: str) -> None:
+    assert str(Endpoint.parse(url)) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "it names no scheme"),
+        ("127.0.0.1:80", "it names no scheme"),
+        ("localhost:80", "it names no scheme"),
+        ("wx://h:1", "did you mean ws://"),
+        ("gopher://h:1", "the scheme 'gopher' is not known"),
+        ("tcp://h", "it names no port"),
+        ("tcp://:5050", "it names no host"),
+        ("tcp://h:65536", "its port is no number from 0 to 65535"),
+        ("tcp://h:-1", "its port is no number from 0 to 65535"),
+        ("tcp://h:http", "its port is no number from 0 to 65535"),
+        ("tcp://h:1/x", "a TCP endpoint has no path"),
+        ("tcp://h:1?x", "a TCP endpoint has no path"),
+        ("tcp://::1:80", "an IPv6 address stands in brackets"),
+        ("tcp://[::1:80", "an IPv6 address stands in brackets"),
+        ("tcp://[::g]:80", r"is no IPv6 address"),
+        ("tcp://127.0.0.256:80", "is no IPv4 address"),
+        ("tcp://1.2.3:80", "is no IPv4 address"),
+        ("ws://me:secret@h:1", "it has a user name in it"),
+        ("ws://h:1/#part", "it has a fragment"),
+        ("ws://h:1/#", "it has a fragment"),
+        ("ws://h:1/a b", "it has a space or a control character in it"),
+        ("ws://h:1/\r\nX: y", "it has a space or a control character in it"),
+        ("ws://h:1/ü", "its path has letters outside ASCII"),
+        ("ws://a!b:1/", "cannot be a host's name"),
+        ("ws://" + "a" * 254 + ":1/", "cannot be a host's name"),
+        ("unix://run/echo.sock", "three slashes"),
+        ("unix:///run/", "it names a folder"),
+        ("unix:///%00x", "it has a|zero byte"),
+        ("unix:///" + "x" * 108, "longer than the kernel's 107 bytes"),
+    ],
+)
+def test_a_url_that_is_no_endpoint_is_refused_with_what_is_wrong(url: str, words: str) -> None:
+    with pytest.raises(EndpointError, match=words):
+        Endpoint.parse(url)
+
+
+@pytest.mark.parametrize("url", ["tls://h:1", "wss://h:1", "https://h:1", "udp://h:1"])
+def test_a_scheme_that_will_come_is_refused_as_not_available_yet(url: str) -> None:
+    with pytest.raises(EndpointError, match=r"is not available yet"):
+        Endpoint.parse(url)
+
+
+def test_a_refusal_shows_how_such_an_endpoint_looks() -> None:
+    with pytest.raises(EndpointError, match=r"one looks like tcp://127\.0\.0\.1:5050") as got:
+        Endpoint.parse("tcp://h")
+    assert got.value.subject == "tcp://h"
+
+
+@pytest.mark.parametrize("value", [None, 5, b"tcp://h:1"])
+def test_what_is_no_text_is_refused(value: Any) -> None:
+    with pytest.raises(EndpointError, match="an endpoint is a URL such as"):
+        Endpoint.parse(value)
+
+
+def test_the_port_that_the_kernel_chose_takes_the_place_of_zero() -> None:
+    assert str(Endpoint.parse("ws://[::1]:0/x").with_port(77)) == "ws://[::1]:77/x"
+
+
+@given(
+    st.text(max_size=60), st.sampled_from(["", "tcp://", "ws://", "http://", "unix://", "ws://["])
+)
+def test_any_text_is_parsed_to_a_stable_endpoint_or_refused(text: str, scheme: str) -> None:
+    try:
+        endpoint = Endpoint.parse(scheme + text)
+    except EndpointError:
+        return
+    if "%" not in text:
+        assert Endpoint.parse(str(endpoint)) == endpoint

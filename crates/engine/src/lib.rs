@@ -1,2 +1,32 @@
-//! Listeners, connections, write queues, limits, deadlines, counters, drain.
+//! Listeners, connections, write queues, limits, deadlines, counters, topics, drain.
+//!
+//! [`Engine`] stands between a completion port and a [`Host`], the developer's world. It is written against the
+//! port's trait, so that the same code runs on io_uring, on epoll, and in a simulation from a seed.
 #![forbid(unsafe_code)]
+
+mod assembly;
+mod close;
+mod connection;
+mod deadline;
+mod endpoint;
+mod engine;
+mod handshake;
+mod host;
+mod listener;
+mod options;
+mod outbound;
+mod receive;
+mod table;
+mod topics;
+mod websocket;
+
+pub use close::{CloseReason, Manner, Side};
+pub use connection::{Connection, SendError, State};
+pub use endpoint::{Counters, Endpoint};
+pub use engine::{Engine, INLINE_BUDGET};
+pub use handshake::ClientHandshake;
+pub use host::{AfterEnd, Answer, Event, Host, Kind, Payload};
+pub use listener::Listener;
+pub use options::{Deadlines, Framing, Limits, Options, SlowConsumer};
+pub use vespiary_port as port;
+pub use vespiary_wire as wire;

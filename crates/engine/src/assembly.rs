@@ -1,0 +1,159 @@
+//! A message that arrives in several chunks, put together where the host will have it.
+//!
+//! The room grows with what has arrived and never runs ahead of it by more than a step, so that a peer that
+//! announces much and sends little costs little. Text is checked chunk by chunk: what can no longer become
+//! UTF-8 is refused at that chunk (RFC 6455 8.1).
+
+use crate::close::{CloseReason, Manner, Side};
+use crate::host::{Kind, Payload};
+use crate::receive::out_of_memory;
+use vespiary_wire::mask;
+use vespiary_wire::utf8::Validator;
+use vespiary_wire::websocket::close::Code;
+
+/// How far the room may run ahead of what has arrived.
+const STEP: usize = 256 << 10;
+
+/// A message under way.
+pub(crate) struct Assembly<P> {
+    pub(crate) kind: Kind,
+    binary: Option<P>,
+    text: Vec<u8>,
+    filled: usize,
+    validator: Validator,
+}
+
+impl<P: Payload> Assembly<P> {
+    pub(crate) fn boxed(kind: Kind) -> Box<Self> {
+        Box::new(Self {
+            kind,
+            binary: None,
+            text: Vec::new(),
+            filled: 0,
+            validator: Validator::default(),
+        })
+    }
+
+    /// Add a chunk; `remaining` bytes of its frame are to come, and the frame may be the message's `last`.
+    pub(crate) fn add(
+        &mut self,
+        chunk: &[u8],
+        key: [u8; 4],
+        remaining: u64,
+        last: bool,
+    ) -> Result<(), CloseReason> {
+        let end = self.filled.checked_add(chunk.len()).ok_or_else(out_of_memory)?;
+        match self.kind {
+            Kind::Binary => {
+                self.make_room(end, remaining, last)?;
+                let payload = self.binary.as_mut().expect("room was made");
+                mask::copy(&mut payload.bytes_mut()[self.filled..end], chunk, key);
+            }
+            Kind::Text => {
+                self.text.try_reserve(chunk.len()).map_err(|_| out_of_memory())?;
+                self.text.resize(end, 0);
+                let piece = &mut self.text[self.filled..];
+                mask::copy(piece, chunk, key);
+                self.validator.feed(piece).map_err(|_| not_utf8())?;
+            }
+        }
+        self.filled = end;
+        Ok(())
+    }
+
+    fn make_room(&mut self, end: usize, remaining: u64, last: bool) -> Result<(), CloseReason> {
+        let room = self.binary.as_ref().map_or(0, |payload| payload.bytes().len());
+        if end <= room {
+            return Ok(());
+        }
+        let announced = usize::try_from(remaining)
+            .ok()
+            .and_then(|remaining| end.checked_add(remaining))
+            .ok_or_else(out_of_memory)?;
+        let step = end.max(STEP);
+        let ahead = end.checked_add(step).ok_or_else(out_of_memory)?;
+        // The last frame's end is the message's end; before that, doubling keeps copying linear.
+        let wanted = if last || announced > ahead { announced.min(ahead) } else { announced.max(end + end / 2) };
+        let payload = match self.binary.take() {
+            None => P::with_length(wanted),
+            Some(payload) => payload.resized(wanted),
+        };
+        self.binary = Some(payload.ok_or_else(out_of_memory)?);
+        Ok(())
+    }
+
+    /// Check a part of a message whose parts are handed over as they come.
+    pub(crate) fn check(&mut self, part: &[u8]) -> Result<(), CloseReason> {
+        match self.kind {
+            Kind::Binary => Ok(()),
+            Kind::Text => self.validator.feed(part).map_err(|_| not_utf8()),
+        }
+    }
+
+    /// Check that the message ended where a character ends.
+    pub(crate) fn check_end(mut self) -> Result<(), CloseReason> {
+        match self.kind {
+            Kind::Binary => Ok(()),
+            Kind::Text => self.validator.finish().map_err(|_| not_utf8()),
+        }
+    }
+
+    /// The whole binary message.
+    pub(crate) fn into_binary(self) -> Result<P, CloseReason> {
+        let payload = match self.binary {
+            Some(payload) => payload,
+            None => P::with_length(0).ok_or_else(out_of_memory)?,
+        };
+        if payload.bytes().len() == self.filled {
+            return Ok(payload);
+        }
+        payload.resized(self.filled).ok_or_else(out_of_memory)
+    }
+
+    /// The whole text message, as checked UTF-8.
+    pub(crate) fn into_text(mut self) -> Result<String, CloseReason> {
+        self.validator.finish().map_err(|_| not_utf8())?;
+        String::from_utf8(self.text).map_err(|_| not_utf8())
+    }
+}
+
+pub(crate) fn not_utf8() -> CloseReason {
+    CloseReason::new(Side::Local, Manner::Broken, "the text message is not UTF-8 (RFC 6455 8.1)")
+        .with_code(Code::INVALID_PAYLOAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_announcement_does_not_make_much_room() {
+        let mut assembly = Assembly::<Vec<u8>>::boxed(Kind::Binary);
+        assembly.add(b"abc", [0; 4], 1 << 40, true).unwrap();
+        assert!(assembly.binary.as_ref().unwrap().len() <= STEP + 8);
+    }
+
+    #[test]
+    fn chunks_come_out_in_order_whatever_their_sizes() {
+        let mut assembly = Assembly::<Vec<u8>>::boxed(Kind::Binary);
+        let whole: Vec<u8> = (0..2_000_000u32).map(|number| number as u8).collect();
+        let mut done = 0;
+        for size in [1, 70_000, 5, 900_000, 300_000].into_iter().cycle() {
+            let end = (done + size).min(whole.len());
+            assembly.add(&whole[done..end], [0; 4], (whole.len() - end) as u64, true).unwrap();
+            done = end;
+            if done == whole.len() {
+                break;
+            }
+        }
+        assert_eq!(assembly.into_binary().unwrap(), whole);
+    }
+
+    #[test]
+    fn text_that_can_no_longer_become_utf8_is_refused_at_its_chunk() {
+        let mut assembly = Assembly::<Vec<u8>>::boxed(Kind::Text);
+        assembly.add(b"\xce", [0; 4], 10, false).unwrap();
+        let reason = assembly.add(b"\xff", [0; 4], 9, false).unwrap_err();
+        assert_eq!(reason.code, Some(1007));
+    }
+}

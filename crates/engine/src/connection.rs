@@ -1,0 +1,511 @@
+//! A connection: its state, and what a host may ask of it.
+//!
+//! A host's requests change state and put the connection on the engine's list of those to be settled; nothing
+//! happens to the socket, and no callback runs, before the round's end. That is what lets every method here be
+//! called from inside any callback.
+//!
+//! ```text
+//! Connecting -> Handshaking -> Open -> Closing -> Closed
+//! ```
+//!
+//! A connection is `Closing` from the first wish to end it in good order (either side's) until its bytes are
+//! written, our FIN is sent and the peer's has come, or the close deadline; bytes that arrive meanwhile are read
+//! and thrown away, because closing a socket with unread bytes would reset it and destroy what the peer has not
+//! read yet. It is `Closed` once the host was told; its row lives on until the last completion.
+
+use crate::close::{CloseReason, Manner, Side};
+use crate::endpoint::{Endpoint, add};
+use crate::engine::Engine;
+use crate::host::{Answer, Host, Kind};
+use crate::options::{Framing, SlowConsumer};
+use crate::outbound::Outbound;
+use crate::receive::Inbound;
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use vespiary_port::timer::Key;
+use vespiary_port::{Address, Descriptor, Token};
+use vespiary_wire::framing::length;
+use vespiary_wire::websocket::close::{self, Code};
+use vespiary_wire::websocket::frame::{self, Opcode};
+
+/// Where a connection stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// A client's connect is under way.
+    Connecting,
+    /// The HTTP handshake is under way.
+    Handshaking,
+    /// Messages flow.
+    Open,
+    /// It ends in good order.
+    Closing,
+    /// It has ended.
+    Closed,
+}
+
+/// Why a send was not taken. Nothing of the message was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The connection is not open yet.
+    NotOpen,
+    /// The connection is closing or closed.
+    Closed,
+    /// More than `write_bytes_max` would wait.
+    QueueFull,
+    /// The length does not fit the prefix.
+    TooLong,
+    /// A message in parts is under way, or a part was sent where the framing has none.
+    OutOfTurn,
+}
+
+/// A connection of an engine. Always behind an `Rc`.
+pub struct Connection<H: Host> {
+    pub(crate) engine: Rc<Engine<H>>,
+    /// The endpoint it belongs to.
+    pub endpoint: Rc<Endpoint<H>>,
+    /// What the host keeps for it, from `opened` to `closed`.
+    pub user: RefCell<Option<H::User>>,
+    pub(crate) token: Token,
+    pub(crate) socket: Cell<Descriptor>,
+    pub(crate) counted: Option<IpAddr>,
+    pub(crate) client: bool,
+    /// It has a place in its endpoint's counts.
+    pub(crate) admitted: bool,
+    pub(crate) state: Cell<State>,
+    /// An operation is outstanding at the port.
+    pub(crate) receiving: Cell<bool>,
+    pub(crate) sending: Cell<bool>,
+    /// Its cancel was asked for.
+    pub(crate) receive_cancelled: Cell<bool>,
+    /// It stands on the engine's list of connections to be settled.
+    pub(crate) unsettled: Cell<bool>,
+    /// Reading is paused: by the host, by back-pressure, by the inline budget.
+    pub(crate) paused: Cell<u8>,
+    pub(crate) above_high: Cell<bool>,
+    pub(crate) over_budget: Cell<bool>,
+    /// The host was told `opened`.
+    pub(crate) opened: Cell<bool>,
+    /// The handshake's place in the endpoint's count was given up.
+    pub(crate) shaken: Cell<bool>,
+    /// The peer has finished sending, and that was dealt with.
+    pub(crate) peer_ended: Cell<bool>,
+    pub(crate) end_pending: Cell<bool>,
+    pub(crate) close_frame_sent: Cell<bool>,
+    pub(crate) close_frame_received: Cell<bool>,
+    pub(crate) fin_sent: Cell<bool>,
+    /// End at once: with a reset, or without waiting for what is unsent.
+    pub(crate) abort: Cell<bool>,
+    pub(crate) reset: Cell<bool>,
+    pub(crate) sending_parts: Cell<bool>,
+    pub(crate) awaiting_pong: Cell<bool>,
+    pub(crate) burst: Cell<u8>,
+    pub(crate) burst_batch: Cell<u32>,
+    pub(crate) inbound: RefCell<Inbound<H>>,
+    pub(crate) outbound: RefCell<Outbound>,
+    pub(crate) reason: RefCell<Option<Box<CloseReason>>>,
+    /// The subprotocol that the handshake chose.
+    pub(crate) protocol: RefCell<Option<Box<str>>>,
+    pub(crate) timer: Cell<Option<Key>>,
+    /// When the timer fires, and the times that deadlines count from; milliseconds of the port's clock.
+    pub(crate) timer_due: Cell<u64>,
+    pub(crate) phase_began: Cell<u64>,
+    pub(crate) heard: Cell<u64>,
+    pub(crate) pinged: Cell<u64>,
+    pub(crate) message_began: Cell<u64>,
+    pub(crate) write_began: Cell<u64>,
+    pub(crate) bytes_in: Cell<u64>,
+    pub(crate) bytes_out: Cell<u64>,
+    /// What `bytes_out` must have reached by the write deadline.
+    pub(crate) write_mark: Cell<u64>,
+    pub(crate) messages_in: Cell<u64>,
+    pub(crate) messages_out: Cell<u64>,
+}
+
+impl<H: Host> Connection<H> {
+    /// Where it stands in its life.
+    pub fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// Whether messages flow.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.state.get() == State::Open
+    }
+
+    /// Whether it was opened by this end.
+    pub fn is_client(&self) -> bool {
+        self.client
+    }
+
+    /// The engine it belongs to.
+    pub fn engine(&self) -> &Rc<Engine<H>> {
+        &self.engine
+    }
+
+    /// The name under which the engine knows it.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Bytes that wait to be taken by the kernel.
+    pub fn queued_bytes(&self) -> usize {
+        self.outbound.borrow().queued()
+    }
+
+    /// Whether more waits than `write_high_bytes`, and has not yet fallen to `write_low_bytes`.
+    #[inline]
+    pub fn is_above_high(&self) -> bool {
+        self.above_high.get()
+    }
+
+    /// Bytes in, bytes out, messages in, messages out.
+    pub fn traffic(&self) -> [u64; 4] {
+        [self.bytes_in.get(), self.bytes_out.get(), self.messages_in.get(), self.messages_out.get()]
+    }
+
+    /// The address at the other end.
+    pub fn peer_address(&self) -> std::io::Result<Address> {
+        self.engine.port.borrow().peer_address(self.socket.get())
+    }
+
+    /// The address at this end.
+    pub fn local_address(&self) -> std::io::Result<Address> {
+        self.engine.port.borrow().local_address(self.socket.get())
+    }
+
+    /// The subprotocol that the handshake chose.
+    pub fn protocol(&self) -> Option<Box<str>> {
+        self.protocol.borrow().clone()
+    }
+
+    /// Why it ended, once that is known.
+    pub fn reason(&self) -> Option<CloseReason> {
+        self.reason.borrow().as_deref().cloned()
+    }
+
+    /// Queue a message; it leaves with everything else that this round sends.
+    #[inline]
+    pub fn send(self: &Rc<Self>, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        if self.state.get() != State::Open || self.sending_parts.get() {
+            return Err(self.send_refusal());
+        }
+        let options = self.endpoint.options.borrow();
+        let opcode = match kind {
+            Kind::Text => Opcode::Text,
+            Kind::Binary => Opcode::Binary,
+        };
+        self.queue(&options, opcode, true, payload)?;
+        add(&self.endpoint.counters.messages_out, 1);
+        add(&self.messages_out, 1);
+        Ok(())
+    }
+
+    #[cold]
+    fn send_refusal(&self) -> SendError {
+        match self.state.get() {
+            State::Connecting | State::Handshaking => SendError::NotOpen,
+            State::Open => SendError::OutOfTurn,
+            State::Closing | State::Closed => SendError::Closed,
+        }
+    }
+
+    /// Queue a part of a message. On WebSocket each part is a frame; elsewhere parts are only pieces of the stream.
+    pub fn send_part(self: &Rc<Self>, kind: Kind, payload: &[u8], last: bool) -> Result<(), SendError> {
+        if self.state.get() != State::Open {
+            return Err(self.send_refusal());
+        }
+        let options = self.endpoint.options.borrow();
+        let opcode = match (&options.framing, self.sending_parts.get(), kind) {
+            (Framing::Raw, ..) => Opcode::Binary,
+            (Framing::WebSocket, true, _) => Opcode::Continuation,
+            (Framing::WebSocket, false, Kind::Text) => Opcode::Text,
+            (Framing::WebSocket, false, Kind::Binary) => Opcode::Binary,
+            _ => return Err(SendError::OutOfTurn),
+        };
+        self.queue(&options, opcode, last, payload)?;
+        if options.framing == Framing::WebSocket {
+            self.sending_parts.set(!last);
+        }
+        add(&self.endpoint.counters.messages_out, u64::from(last));
+        add(&self.messages_out, u64::from(last));
+        Ok(())
+    }
+
+    /// Queue a message that `shared` already holds in its form on the wire.
+    pub(crate) fn send_encoded(self: &Rc<Self>, shared: &Arc<[u8]>) -> Result<(), SendError> {
+        const COPIED_AT_MOST: usize = 2048;
+        if self.state.get() != State::Open || self.sending_parts.get() {
+            return Err(self.send_refusal());
+        }
+        let options = self.endpoint.options.borrow();
+        let size = shared.len();
+        if !self.make_room(&options, size)? {
+            return Ok(());
+        }
+        let mut outbound = self.outbound.borrow_mut();
+        if size <= COPIED_AT_MOST && !self.above_high.get() {
+            let pool = &mut self.engine.pool.borrow_mut();
+            outbound.append(size, pool, |buffer| buffer.extend_from_slice(shared));
+        } else {
+            outbound.append_shared(shared.clone());
+        }
+        self.queued(&options, outbound.queued());
+        add(&self.endpoint.counters.messages_out, 1);
+        add(&self.messages_out, 1);
+        Ok(())
+    }
+
+    #[inline]
+    fn queue(
+        self: &Rc<Self>,
+        options: &crate::options::Options,
+        opcode: Opcode,
+        fin: bool,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        let size = payload.len()
+            + match &options.framing {
+                Framing::Raw | Framing::Http => 0,
+                Framing::Line { ending } => ending.len(),
+                Framing::Length(format) => usize::from(format.width),
+                Framing::WebSocket => frame::head_length(payload.len() as u64, self.client),
+            };
+        if !self.make_room(options, size)? {
+            return Ok(());
+        }
+        if let Framing::Length(format) = &options.framing
+            && payload.len() as u64 > format.payload_bytes_max()
+        {
+            return Err(SendError::TooLong);
+        }
+        let mut outbound = self.outbound.borrow_mut();
+        let write = |buffer: &mut Vec<u8>| match &options.framing {
+            Framing::Raw | Framing::Http => buffer.extend_from_slice(payload),
+            Framing::Line { ending } => {
+                buffer.extend_from_slice(payload);
+                buffer.extend_from_slice(ending);
+            }
+            Framing::Length(format) => {
+                length::append(buffer, format, payload).expect("the length was seen to fit");
+            }
+            Framing::WebSocket => {
+                let mask = if self.client { Some(self.engine.mask_key()) } else { None };
+                frame::append(buffer, fin, false, opcode, payload, mask);
+            }
+        };
+        if self.above_high.get() && options.slow_consumer == SlowConsumer::DropOldest {
+            let mut bytes = Vec::with_capacity(size);
+            write(&mut bytes);
+            outbound.append_droppable(bytes);
+        } else {
+            outbound.append(size, &mut self.engine.pool.borrow_mut(), write);
+        }
+        self.queued(options, outbound.queued());
+        Ok(())
+    }
+
+    /// Book-keeping after bytes were queued.
+    #[inline]
+    fn queued(self: &Rc<Self>, options: &crate::options::Options, queued: usize) {
+        if queued > options.limits.write_high_bytes && !self.above_high.get() {
+            self.above_high.set(true);
+            add(&self.endpoint.counters.write_pauses, 1);
+        }
+        if !self.unsettled.get() {
+            self.unsettle();
+        }
+    }
+
+    /// Whether `size` more bytes may be queued; `Ok(false)` when the policy drops the new message.
+    #[inline]
+    fn make_room(self: &Rc<Self>, options: &crate::options::Options, size: usize) -> Result<bool, SendError> {
+        if !self.above_high.get() && size <= options.limits.write_bytes_max {
+            return Ok(true);
+        }
+        self.make_room_when_crowded(options, size)
+    }
+
+    #[cold]
+    fn make_room_when_crowded(
+        self: &Rc<Self>,
+        options: &crate::options::Options,
+        size: usize,
+    ) -> Result<bool, SendError> {
+        let most = options.limits.write_bytes_max;
+        if self.outbound.borrow().queued().saturating_add(size) <= most {
+            return Ok(true);
+        }
+        let counters = &self.endpoint.counters;
+        *counters.limits.borrow_mut().entry("write_bytes_max").or_default() += 1;
+        match options.slow_consumer {
+            SlowConsumer::Wait => Err(SendError::QueueFull),
+            SlowConsumer::DropNewest => {
+                add(&counters.dropped, 1);
+                Ok(false)
+            }
+            SlowConsumer::DropOldest => {
+                let (dropped, room) = self.outbound.borrow_mut().drop_oldest(size, most);
+                add(&counters.dropped, dropped + u64::from(!room));
+                Ok(room)
+            }
+            SlowConsumer::Disconnect => {
+                let text = format!(
+                    "the peer does not read: more than {most} bytes (write_bytes_max) wait for it"
+                );
+                self.end_with(CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::POLICY));
+                self.abort_now();
+                Err(SendError::Closed)
+            }
+        }
+    }
+
+    /// Queue a ping (WebSocket).
+    pub fn ping(self: &Rc<Self>, payload: &[u8]) -> Result<(), SendError> {
+        let options = self.endpoint.options.borrow();
+        if self.state.get() != State::Open {
+            return Err(self.send_refusal());
+        }
+        if options.framing != Framing::WebSocket || payload.len() > 125 {
+            return Err(SendError::TooLong);
+        }
+        self.queue(&options, Opcode::Ping, true, payload)
+    }
+
+    /// Queue a control frame, whatever state the connection is in.
+    pub(crate) fn send_control(self: &Rc<Self>, opcode: Opcode, payload: &[u8]) {
+        let mask = if self.client { Some(self.engine.mask_key()) } else { None };
+        let size = frame::head_length(payload.len() as u64, self.client) + payload.len();
+        self.append(size, |buffer| frame::append(buffer, true, false, opcode, payload, mask));
+    }
+
+    /// Queue bytes as they are.
+    pub(crate) fn append(self: &Rc<Self>, size: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.outbound.borrow_mut().append(size, &mut self.engine.pool.borrow_mut(), write);
+        self.unsettle();
+    }
+
+    /// Stop reading for a reason of the host's (a bit of its choice) until [`Connection::resume`] takes that reason
+    /// back. Bytes that have arrived already wait.
+    pub fn pause(self: &Rc<Self>, reason: u8) {
+        self.paused.set(self.paused.get() | reason);
+        self.unsettle();
+    }
+
+    /// Take a reason for not reading back; reading goes on when none is left.
+    pub fn resume(self: &Rc<Self>, reason: u8) {
+        self.paused.set(self.paused.get() & !reason);
+        self.unsettle();
+    }
+
+    /// End in good order: what waits is written, the peer is told, and its end is awaited for `close` at the most.
+    pub fn close(self: &Rc<Self>, code: Code, text: &str) {
+        match self.state.get() {
+            State::Closing | State::Closed => return,
+            State::Connecting => return self.abort(),
+            State::Handshaking => {
+                self.end_with(CloseReason::new(Side::Local, Manner::Closed, text));
+                return self.abort_now();
+            }
+            State::Open => {}
+        }
+        let mut reason = CloseReason::new(Side::Local, Manner::Closed, text);
+        if self.endpoint.options.borrow().framing == Framing::WebSocket {
+            reason = reason.with_code(code);
+        }
+        self.end_with(reason);
+        self.begin_closing(Some((code, text)));
+    }
+
+    /// End at once: what waits is dropped, and the peer sees a reset.
+    pub fn abort(self: &Rc<Self>) {
+        self.end_with(CloseReason::new(Side::Local, Manner::Broken, "aborted by this end"));
+        self.abort_now();
+    }
+
+    /// End because of a fault of ours or the peer's; the reason tells which.
+    pub(crate) fn fail(self: &Rc<Self>, reason: CloseReason) {
+        if self.state.get() >= State::Closing {
+            return;
+        }
+        let websocket = self.endpoint.options.borrow().framing == Framing::WebSocket;
+        let code = Code(reason.code.unwrap_or(Code::INTERNAL_ERROR.0));
+        let text = reason.text.clone();
+        self.end_with(reason);
+        if websocket && self.state.get() == State::Open {
+            self.begin_closing(Some((code, &text)));
+            // RFC 6455 7.1.7: the peer's close frame is not awaited.
+            self.close_frame_received.set(true);
+        } else {
+            self.abort_now();
+        }
+    }
+
+    /// The host's handler failed: 1011 on WebSocket, a close elsewhere.
+    pub fn fail_in_handler(self: &Rc<Self>) {
+        let reason = CloseReason::new(Side::Local, Manner::Broken, "the handler failed");
+        match self.state.get() {
+            State::Open if self.endpoint.options.borrow().framing != Framing::WebSocket => {
+                self.end_with(reason);
+                self.begin_closing(None);
+            }
+            _ => self.fail(reason.with_code(Code::INTERNAL_ERROR)),
+        }
+    }
+
+    /// Keep the first reason that is given.
+    pub(crate) fn end_with(&self, reason: CloseReason) {
+        let mut kept = self.reason.borrow_mut();
+        if kept.is_none() {
+            *kept = Some(Box::new(reason));
+        }
+    }
+
+    pub(crate) fn abort_now(self: &Rc<Self>) {
+        if self.state.get() == State::Closed {
+            return;
+        }
+        self.abort.set(true);
+        self.reset.set(true);
+        self.unsettle();
+    }
+
+    /// Enter `Closing`, with a close frame where the framing has one.
+    pub(crate) fn begin_closing(self: &Rc<Self>, close_frame: Option<(Code, &str)>) {
+        self.state.set(State::Closing);
+        self.phase_began.set(self.engine.now_ms());
+        if let Some((code, text)) = close_frame
+            && self.endpoint.options.borrow().framing == Framing::WebSocket
+            && !self.close_frame_sent.get()
+        {
+            self.close_frame_sent.set(true);
+            self.send_control(Opcode::Close, close::encode(code, text).as_slice());
+        }
+        self.unsettle();
+        self.engine.arm(self);
+    }
+
+    /// Put it on the list of connections to be settled at the round's end.
+    #[inline]
+    pub(crate) fn unsettle(self: &Rc<Self>) {
+        if !self.unsettled.replace(true) {
+            self.engine.unsettled.borrow_mut().push(self.clone());
+        }
+    }
+
+    /// Whether bytes that arrive must wait.
+    #[inline]
+    pub(crate) fn is_blocked(&self) -> bool {
+        (self.paused.get() != 0 || self.above_high.get() || self.over_budget.get())
+            && self.state.get() <= State::Open
+    }
+
+    /// Give the answer to a request that was answered with [`Answer::Later`].
+    pub fn answer(self: &Rc<Self>, answer: Answer) {
+        if self.state.get() == State::Handshaking {
+            crate::handshake::answered(self, answer);
+        }
+    }
+}

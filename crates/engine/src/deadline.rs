@@ -1,0 +1,176 @@
+//! Deadlines: one timer a connection, set to the earliest of those that apply.
+//!
+//! The moments that deadlines count from are plain stores on the hot path; the timer is only moved when an earlier
+//! deadline appears. When it fires, what is due is acted upon, and otherwise it is set anew. So a busy connection
+//! touches the timer wheel a few times a minute, whatever its message rate.
+//!
+//! Deadlines are absolute: bytes that trickle in extend neither the handshake's nor a message's, and a reader that
+//! takes a byte at a time does not extend the write deadline, which asks that all bytes waiting at one moment have
+//! gone by the deadline counted from that moment.
+
+use crate::close::{CloseReason, Manner, Side};
+use crate::connection::{Connection, State};
+use crate::engine::{Due, Engine};
+use crate::handshake;
+use crate::host::Host;
+use crate::options::{Deadlines, Framing};
+use std::rc::Rc;
+use vespiary_wire::websocket::close::Code;
+use vespiary_wire::websocket::frame::Opcode;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Handshake,
+    FirstByte,
+    Message,
+    Idle,
+    Write,
+    Close,
+    Ping,
+    Pong,
+}
+
+fn earliest<H: Host>(connection: &Connection<H>, deadlines: &Deadlines, websocket: bool) -> Option<(u64, Which)> {
+    let began = connection.phase_began.get();
+    let mut found: Option<(u64, Which)> = None;
+    let mut consider = |from: u64, length: Option<u64>, which: Which| {
+        if let Some(length) = length {
+            let due = from.saturating_add(length);
+            if found.is_none_or(|(earliest, _)| due < earliest) {
+                found = Some((due, which));
+            }
+        }
+    };
+    match connection.state.get() {
+        State::Connecting | State::Handshaking => {
+            consider(began, deadlines.handshake, Which::Handshake);
+        }
+        State::Open => {
+            if connection.bytes_in.get() == 0 && !websocket {
+                consider(began, deadlines.first_byte, Which::FirstByte);
+            }
+            if connection.message_began.get() != 0 {
+                consider(connection.message_began.get(), deadlines.message, Which::Message);
+            }
+            consider(connection.heard.get(), deadlines.idle, Which::Idle);
+            if websocket && connection.awaiting_pong.get() {
+                consider(connection.pinged.get(), deadlines.ping_timeout, Which::Pong);
+            } else if websocket {
+                consider(connection.heard.get(), deadlines.ping_interval, Which::Ping);
+            }
+        }
+        State::Closing => consider(began, deadlines.close, Which::Close),
+        State::Closed => return None,
+    }
+    if connection.write_began.get() != 0 {
+        consider(connection.write_began.get(), deadlines.write, Which::Write);
+    }
+    found
+}
+
+impl<H: Host> Engine<H> {
+    /// Set the connection's timer, unless it fires early enough already.
+    pub(crate) fn arm(&self, connection: &Connection<H>) {
+        let options = connection.endpoint.options.borrow();
+        let websocket = options.framing == Framing::WebSocket;
+        let Some((due, _)) = earliest(connection, &options.deadlines, websocket) else { return };
+        if connection.timer.get().is_some() && connection.timer_due.get() <= due {
+            return;
+        }
+        let mut wheel = self.wheel.borrow_mut();
+        if let Some(key) = connection.timer.take() {
+            wheel.cancel(key);
+        }
+        connection.timer_due.set(due);
+        let key = wheel.insert(due.saturating_mul(1_000_000), Due::Connection(connection.token));
+        connection.timer.set(Some(key));
+    }
+
+    /// Bytes begin to wait for the kernel.
+    #[inline]
+    pub(crate) fn begin_write(&self, connection: &Connection<H>) {
+        let now = self.now_ms();
+        connection.write_began.set(now.max(1));
+        let queued = connection.outbound.borrow().queued() as u64;
+        connection.write_mark.set(connection.bytes_out.get() + queued);
+        let Some(length) = connection.endpoint.options.borrow().deadlines.write else { return };
+        if connection.timer.get().is_none() || connection.timer_due.get() > now + length {
+            self.arm(connection);
+        }
+    }
+
+    /// The connection's timer fired.
+    pub(crate) fn deadline_due(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        connection.timer.set(None);
+        let options = connection.endpoint.options();
+        let websocket = options.framing == Framing::WebSocket;
+        let now = self.now_ms();
+        // Each action moves or ends what was due, so this ends; the bound is against a mistake.
+        for _ in 0..8 {
+            match earliest(connection, &options.deadlines, websocket) {
+                Some((due, which)) if due <= now => self.act(connection, which, &options.deadlines),
+                _ => break,
+            }
+            if connection.abort.get() {
+                return;
+            }
+        }
+        self.arm(connection);
+    }
+
+    fn act(self: &Rc<Self>, connection: &Rc<Connection<H>>, which: Which, deadlines: &Deadlines) {
+        let now = self.now_ms();
+        match which {
+            Which::Ping => {
+                connection.awaiting_pong.set(true);
+                connection.pinged.set(now);
+                connection.send_control(Opcode::Ping, b"");
+            }
+            Which::Write if connection.bytes_out.get() >= connection.write_mark.get() => {
+                if connection.queued_bytes() == 0 {
+                    connection.write_began.set(0);
+                } else {
+                    self.begin_write(connection);
+                }
+            }
+            Which::Handshake => {
+                self.missed(connection, "handshake_seconds", deadlines.handshake);
+                handshake::too_late(connection);
+            }
+            Which::FirstByte => self.expire(connection, "first_byte_seconds", deadlines.first_byte),
+            Which::Message => self.expire(connection, "message_seconds", deadlines.message),
+            Which::Idle => self.expire(connection, "idle_seconds", deadlines.idle),
+            Which::Pong => self.give_up(connection, "ping_timeout_seconds", deadlines.ping_timeout),
+            Which::Write => self.give_up(connection, "write_seconds", deadlines.write),
+            Which::Close => {
+                // The reason for closing stands; that the peer did not answer is only counted.
+                self.missed(connection, "close_seconds", deadlines.close);
+                connection.abort_now();
+            }
+        }
+    }
+
+    fn missed(&self, connection: &Rc<Connection<H>>, name: &'static str, value: Option<u64>) {
+        connection.endpoint.limit_reached(&self.host, name, value.unwrap_or(0));
+    }
+
+    /// End a connection whose peer still reads: it is told.
+    fn expire(&self, connection: &Rc<Connection<H>>, name: &'static str, value: Option<u64>) {
+        self.missed(connection, name, value);
+        let seconds = value.unwrap_or(0) as f64 / 1000.0;
+        let text = format!("the peer was too slow: {name} is {seconds}");
+        let reason = CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::POLICY);
+        connection.end_with(reason);
+        connection.begin_closing(Some((Code::POLICY, name)));
+    }
+
+    /// End a connection whose peer does not read or is gone.
+    fn give_up(&self, connection: &Rc<Connection<H>>, name: &'static str, value: Option<u64>) {
+        self.missed(connection, name, value);
+        let seconds = value.unwrap_or(0) as f64 / 1000.0;
+        let text = format!("the peer did not answer or read: {name} is {seconds}");
+        let reason = CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::ABNORMAL);
+        connection.end_with(reason);
+        connection.abort_now();
+    }
+}

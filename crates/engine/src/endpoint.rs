@@ -1,0 +1,169 @@
+//! An endpoint: what its connections have in common, and its counters.
+
+use crate::host::{Event, Host};
+use crate::options::Options;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// What happened at an endpoint since its start. All counts only grow, except those called `open_*`.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections accepted (or connected, for a client's endpoint).
+    pub accepted: Cell<u64>,
+    /// Connections that became ready for messages.
+    pub opened: Cell<u64>,
+    /// Connections that were opened and are gone.
+    pub closed: Cell<u64>,
+    /// Those among the closed that did not end in good order.
+    pub broken: Cell<u64>,
+    /// Connections that were never opened, by what stopped them: a limit, an HTTP status, the peer.
+    pub refused: RefCell<BTreeMap<String, u64>>,
+    /// Bytes received.
+    pub bytes_in: Cell<u64>,
+    /// Bytes the kernel took.
+    pub bytes_out: Cell<u64>,
+    /// Messages (or parts) handed to the host.
+    pub messages_in: Cell<u64>,
+    /// Messages (or parts) taken from the host.
+    pub messages_out: Cell<u64>,
+    /// Messages dropped for slow consumers.
+    pub dropped: Cell<u64>,
+    /// Connections ended for a broken rule of the protocol.
+    pub protocol_errors: Cell<u64>,
+    /// Times reading was paused because too much waited to be written.
+    pub write_pauses: Cell<u64>,
+    /// Times a connection used up its inline budget and went to the back of the queue.
+    pub budget_exhausted: Cell<u64>,
+    /// Limits and deadlines reached, by name.
+    pub limits: RefCell<BTreeMap<&'static str, u64>>,
+    /// Errors of `accept(2)` that were survived, by errno.
+    pub accept_errors: RefCell<BTreeMap<i32, u64>>,
+}
+
+/// Add to a counter.
+#[inline]
+pub(crate) fn add(counter: &Cell<u64>, amount: u64) {
+    counter.set(counter.get().wrapping_add(amount));
+}
+
+/// An endpoint: a listener, or one client connection, with its options and counters.
+pub struct Endpoint<H: Host> {
+    /// What it was told at its start; limits can be replaced while it runs.
+    pub options: RefCell<Rc<Options>>,
+    /// What the host keeps for it.
+    pub host: H::Endpoint,
+    /// What happened.
+    pub counters: Counters,
+    open: Cell<u32>,
+    handshaking: Cell<u32>,
+    addresses: RefCell<HashMap<IpAddr, u32>>,
+    accept_tokens: Cell<f64>,
+    accept_filled: Cell<u64>,
+}
+
+impl<H: Host> Endpoint<H> {
+    /// An endpoint without connections.
+    pub fn new(options: Options, host: H::Endpoint) -> Rc<Self> {
+        let burst = options.limits.accepts_per_second_max.unwrap_or(0);
+        Rc::new(Self {
+            options: RefCell::new(Rc::new(options)),
+            host,
+            counters: Counters::default(),
+            open: Cell::new(0),
+            handshaking: Cell::new(0),
+            addresses: RefCell::default(),
+            accept_tokens: Cell::new(f64::from(burst)),
+            accept_filled: Cell::new(0),
+        })
+    }
+
+    /// Its options now.
+    pub fn options(&self) -> Rc<Options> {
+        self.options.borrow().clone()
+    }
+
+    /// Connections open now, handshakes included.
+    pub fn open(&self) -> u32 {
+        self.open.get()
+    }
+
+    /// Handshakes under way now.
+    pub fn handshaking(&self) -> u32 {
+        self.handshaking.get()
+    }
+
+    pub(crate) fn count_refusal(&self, cause: &str) {
+        let mut refused = self.counters.refused.borrow_mut();
+        if let Some(count) = refused.get_mut(cause) {
+            *count += 1;
+        } else {
+            refused.insert(cause.to_owned(), 1);
+        }
+    }
+
+    /// Count a limit that was reached, and tell the host.
+    pub(crate) fn limit_reached(self: &Rc<Self>, host: &H, name: &'static str, value: u64) {
+        *self.counters.limits.borrow_mut().entry(name).or_default() += 1;
+        host.event(self, Event::Limit { name, value });
+    }
+
+    /// The limit that forbids one more connection at `now` (nanoseconds) from `address`, if one does.
+    pub(crate) fn admit(&self, now: u64, address: Option<IpAddr>) -> Result<(), (&'static str, u64)> {
+        let limits = &self.options.borrow().limits;
+        if let Some(rate) = limits.accepts_per_second_max {
+            let elapsed = now.saturating_sub(self.accept_filled.replace(now));
+            let filled = self.accept_tokens.get() + elapsed as f64 * 1e-9 * f64::from(rate);
+            let tokens = filled.min(f64::from(rate));
+            self.accept_tokens.set(tokens);
+            if tokens < 1.0 {
+                return Err(("accepts_per_second_max", rate.into()));
+            }
+        }
+        if let Some(most) = limits.connections_max
+            && self.open.get() >= most
+        {
+            return Err(("connections_max", most.into()));
+        }
+        if let Some(most) = limits.handshakes_pending_max
+            && self.handshaking.get() >= most
+        {
+            return Err(("handshakes_pending_max", most.into()));
+        }
+        if let (Some(most), Some(address)) = (limits.connections_per_address_max, address)
+            && self.addresses.borrow().get(&address).is_some_and(|count| *count >= most)
+        {
+            return Err(("connections_per_address_max", most.into()));
+        }
+        if limits.accepts_per_second_max.is_some() {
+            self.accept_tokens.set(self.accept_tokens.get() - 1.0);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn entered(&self, address: Option<IpAddr>) {
+        self.open.set(self.open.get() + 1);
+        self.handshaking.set(self.handshaking.get() + 1);
+        if let Some(address) = address {
+            *self.addresses.borrow_mut().entry(address).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn handshake_over(&self) {
+        self.handshaking.set(self.handshaking.get() - 1);
+    }
+
+    pub(crate) fn left(&self, address: Option<IpAddr>) {
+        self.open.set(self.open.get() - 1);
+        if let Some(address) = address {
+            let mut addresses = self.addresses.borrow_mut();
+            if let Some(count) = addresses.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    addresses.remove(&address);
+                }
+            }
+        }
+    }
+}

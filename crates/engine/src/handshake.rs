@@ -1,0 +1,303 @@
+//! The HTTP head at a connection's start: read, answered by the host, upgraded or closed.
+//!
+//! A server reads a request, asks the host, and answers 101 or whatever the host says; anything malformed is
+//! answered with its status before the host hears of it. A client sends its request and checks the answer.
+
+use crate::close::{CloseReason, Manner, Side};
+use crate::connection::{Connection, State};
+use crate::endpoint::add;
+use crate::host::{Answer, Host};
+use crate::options::Framing;
+use crate::receive::{Decode, Inbound, opened};
+use std::rc::Rc;
+use vespiary_wire::http::{self, Refusal, Request, RequestReader, ResponseReader};
+use vespiary_wire::websocket::decoder::{Decoder, Role};
+use vespiary_wire::websocket::handshake::{self as wire, Upgrade};
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub struct ClientHandshake {
+    /// The `Host` header's value.
+    pub host: String,
+    /// Path and query.
+    pub target: String,
+    /// Subprotocols offered, the best first.
+    pub protocols: Vec<String>,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+}
+
+struct ClientHead {
+    handshake: ClientHandshake,
+    key: String,
+    reader: ResponseReader,
+}
+
+/// A head under way, and what must be remembered until it is answered.
+#[derive(Default)]
+pub(crate) struct Head {
+    buffer: Vec<u8>,
+    reader: RequestReader,
+    client: Option<Box<ClientHead>>,
+    upgrade: Option<Upgrade>,
+    is_head_method: bool,
+}
+
+impl Head {
+    pub(crate) fn client(handshake: ClientHandshake) -> Self {
+        let client = ClientHead { handshake, key: String::new(), reader: ResponseReader::new() };
+        Self { client: Some(Box::new(client)), ..Self::default() }
+    }
+}
+
+/// Read on in a head; what follows it stays in `rest`.
+pub(crate) fn feed<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    rest: &mut &[u8],
+) -> Result<(), CloseReason> {
+    let Decode::Head(head) = &mut inbound.decode else { unreachable!("the caller matched") };
+    if head.client.is_some() { read_response(connection, inbound, rest) } else { read_request(connection, inbound, rest) }
+}
+
+fn read_request<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    rest: &mut &[u8],
+) -> Result<(), CloseReason> {
+    let Decode::Head(head) = &mut inbound.decode else { unreachable!("the caller matched") };
+    let limits = connection.endpoint.options.borrow().limits.head();
+    let buffered = head.buffer.len();
+    // The usual head comes whole and is parsed where it lies.
+    let parsed = if buffered == 0 {
+        head.reader.parse(rest, &limits)
+    } else {
+        head.buffer.extend_from_slice(rest);
+        head.reader.parse(&head.buffer, &limits)
+    };
+    match parsed {
+        Ok(None) => {
+            if buffered == 0 {
+                head.buffer.extend_from_slice(rest);
+            }
+            *rest = &[];
+        }
+        Ok(Some((request, end))) => {
+            *rest = &rest[end - buffered..];
+            head.buffer = Vec::new();
+            on_request(connection, inbound, request);
+        }
+        Err(refusal) => {
+            *rest = &[];
+            if matches!(refusal.status, 414 | 431) {
+                let most = limits.header_bytes_max as u64;
+                let endpoint = &connection.endpoint;
+                endpoint.limit_reached(&connection.engine.host, "header_bytes_max", most);
+            } else {
+                add(&connection.endpoint.counters.protocol_errors, 1);
+            }
+            refuse(connection, inbound, &refusal);
+        }
+    }
+    Ok(())
+}
+
+fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, request: Request) {
+    let mut waiting = Head { is_head_method: request.method == "HEAD", ..Head::default() };
+    let websocket = connection.endpoint.options.borrow().framing == Framing::WebSocket;
+    if websocket && wire::is_upgrade(&request) {
+        match wire::check(&request) {
+            Ok(upgrade) => waiting.upgrade = Some(upgrade),
+            Err(refusal) => {
+                add(&connection.endpoint.counters.protocol_errors, 1);
+                return refuse(connection, inbound, &refusal);
+            }
+        }
+    }
+    inbound.decode = Decode::Waiting(Box::new(waiting));
+    let answer = connection.engine.host.request(connection, request);
+    give(connection, inbound, answer);
+}
+
+/// An answer that was awaited has come.
+pub(crate) fn answered<H: Host>(connection: &Rc<Connection<H>>, answer: Answer) {
+    let mut inbound = connection.inbound.borrow_mut();
+    give(connection, &mut inbound, answer);
+    // Frames may have come behind the request.
+    connection.unsettle();
+}
+
+fn give<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, answer: Answer) {
+    if connection.state.get() != State::Handshaking || connection.abort.get() {
+        return;
+    }
+    let Decode::Waiting(head) = &mut inbound.decode else { return };
+    match answer {
+        Answer::Later => {}
+        Answer::Accept { protocol, headers } => {
+            let Some(upgrade) = head.upgrade.take() else {
+                let refusal = Refusal::new(426, "this endpoint speaks WebSocket only")
+                    .with_header("Upgrade", "websocket")
+                    .with_header("Connection", "Upgrade, close");
+                return refuse(connection, inbound, &refusal);
+            };
+            accept(connection, inbound, &upgrade, protocol, &headers);
+        }
+        Answer::Respond { status, headers, body } => {
+            let cut_body = head.is_head_method;
+            respond(connection, inbound, status, headers, &body, cut_body);
+        }
+    }
+}
+
+fn accept<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    upgrade: &Upgrade,
+    protocol: Option<String>,
+    headers: &[(String, String)],
+) {
+    if let Some(protocol) = &protocol
+        && !upgrade.protocols.contains(protocol)
+    {
+        let text = format!("on_request chose the subprotocol {protocol:?}, which the client did not offer");
+        return fault(connection, inbound, &text);
+    }
+    let mut response = Vec::with_capacity(256);
+    let accept = wire::accept_value(&upgrade.key);
+    if let Err(error) = wire::append_response(&mut response, &accept, protocol.as_deref(), headers) {
+        return fault(connection, inbound, &error.to_string());
+    }
+    connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
+    *connection.protocol.borrow_mut() = protocol.map(String::into_boxed_str);
+    inbound.decode = Decode::WebSocket(Decoder::new(Role::Server));
+    opened(connection);
+    connection.engine.arm(connection);
+}
+
+/// The host's answer cannot be sent: tell the host, and the client 500.
+fn fault<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, text: &str) {
+    connection.engine.host.fault(connection, text);
+    let refusal = Refusal::new(500, "the server's answer could not be sent");
+    refuse(connection, inbound, &refusal);
+}
+
+fn respond<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    status: u16,
+    mut headers: Vec<(String, String)>,
+    body: &[u8],
+    cut_body: bool,
+) {
+    if status < 200 {
+        let text = format!("an HTTP answer of status {status} ends nothing: use 200 to 599");
+        return fault(connection, inbound, &text);
+    }
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("connection")) {
+        headers.push(("Connection".to_owned(), "close".to_owned()));
+    }
+    let mut response = Vec::with_capacity(256 + body.len());
+    if let Err(error) = http::append_response(&mut response, status, &headers, body) {
+        return fault(connection, inbound, &error.to_string());
+    }
+    if cut_body {
+        let end = http::head_end(&response, 0).unwrap_or(response.len());
+        response.truncate(end);
+    }
+    connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
+    let text = format!("answered {status}");
+    let reason = CloseReason::new(Side::Local, Manner::Closed, text);
+    connection.end_with(reason.with_status(Some(status)));
+    connection.begin_closing(None);
+    inbound.decode = Decode::Discard;
+}
+
+fn refuse<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, refusal: &Refusal) {
+    let mut response = Vec::with_capacity(256);
+    refusal.append_to(&mut response).expect("our own refusals have clean headers");
+    connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
+    let reason = CloseReason::new(Side::Local, Manner::Broken, refusal.text.clone());
+    connection.end_with(reason.with_status(Some(refusal.status)));
+    connection.begin_closing(None);
+    inbound.decode = Decode::Discard;
+}
+
+/// Tell a connection that is over a limit why it is refused, and close it.
+pub(crate) fn refuse_crowd<H: Host>(connection: &Rc<Connection<H>>, limit: &str) {
+    connection.state.set(State::Handshaking);
+    let text = format!("the server has reached {limit}; try again later");
+    let refusal = Refusal::new(503, text).with_header("Retry-After", "1");
+    let mut inbound = connection.inbound.borrow_mut();
+    refuse(connection, &mut inbound, &refusal);
+    drop(inbound);
+    connection.engine.arm(connection);
+}
+
+/// The handshake's deadline has passed.
+pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
+    let text = "the handshake took too long";
+    if connection.client || connection.sending.get() && connection.state.get() == State::Connecting {
+        connection.end_with(CloseReason::new(Side::Local, Manner::Broken, text));
+        return connection.abort_now();
+    }
+    let mut inbound = connection.inbound.borrow_mut();
+    refuse(connection, &mut inbound, &Refusal::new(408, text));
+}
+
+/// A client's connect is made: send the request.
+pub(crate) fn send_request<H: Host>(connection: &Rc<Connection<H>>) {
+    let mut nonce = [0; 16];
+    connection.engine.random(&mut nonce);
+    let mut inbound = connection.inbound.borrow_mut();
+    let Decode::Head(head) = &mut inbound.decode else { return };
+    let Some(client) = &mut head.client else { return };
+    client.key = wire::encode_key(nonce);
+    let ask = &client.handshake;
+    let mut request = Vec::with_capacity(256);
+    let written = wire::append_request(
+        &mut request,
+        &ask.host,
+        &ask.target,
+        &client.key,
+        &ask.protocols,
+        &ask.headers,
+    );
+    match written {
+        Ok(()) => connection.append(request.len(), |buffer| buffer.extend_from_slice(&request)),
+        Err(error) => {
+            connection.end_with(CloseReason::new(Side::Local, Manner::Broken, error.to_string()));
+            connection.abort_now();
+        }
+    }
+}
+
+fn read_response<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    rest: &mut &[u8],
+) -> Result<(), CloseReason> {
+    let Decode::Head(head) = &mut inbound.decode else { unreachable!("the caller matched") };
+    let Some(client) = &mut head.client else { unreachable!("the caller matched") };
+    let limits = connection.endpoint.options.borrow().limits.head();
+    let buffered = head.buffer.len();
+    head.buffer.extend_from_slice(rest);
+    let refused = |text: String, status| {
+        CloseReason::new(Side::Remote, Manner::Broken, text).with_status(status)
+    };
+    match client.reader.parse(&head.buffer, &limits) {
+        Ok(None) => *rest = &[],
+        Ok(Some((response, end))) => {
+            let protocol =
+                wire::check_response(&response, &client.key, &client.handshake.protocols)
+                    .map_err(|error| refused(error.text, error.status))?;
+            *rest = &rest[end - buffered..];
+            *connection.protocol.borrow_mut() = protocol.map(String::into_boxed_str);
+            inbound.decode = Decode::WebSocket(Decoder::new(Role::Client));
+            opened(connection);
+            connection.engine.arm(connection);
+        }
+        Err(error) => return Err(refused(error.text, None)),
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! The seam between the engine and the developer's world: what a host is told, and what it answers.
+//!
+//! Every method of [`Host`] runs from the engine's loop and never inside another one. A host may send, close or
+//! abort from any of them: such requests take effect when the current round of the batch is settled.
+
+use crate::close::CloseReason;
+use crate::connection::Connection;
+use crate::endpoint::Endpoint;
+use std::rc::Rc;
+use vespiary_wire::http;
+pub use vespiary_wire::websocket::frame::Kind;
+
+/// A message's bytes, in whatever the host hands to its handler.
+pub trait Payload: Sized {
+    /// Room for `length` bytes, their content open. `None` when memory is short.
+    fn with_length(length: usize) -> Option<Self>;
+    /// All of it.
+    fn bytes(&self) -> &[u8];
+    /// All of it, to be filled.
+    fn bytes_mut(&mut self) -> &mut [u8];
+    /// Change the length, keeping what fits. `None` when memory is short.
+    fn resized(self, length: usize) -> Option<Self>;
+}
+
+impl Payload for Vec<u8> {
+    fn with_length(length: usize) -> Option<Self> {
+        let mut bytes = Self::new();
+        bytes.try_reserve_exact(length).ok()?;
+        bytes.resize(length, 0);
+        Some(bytes)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self
+    }
+
+    fn resized(mut self, length: usize) -> Option<Self> {
+        self.resize(length, 0);
+        Some(self)
+    }
+}
+
+/// A host's answer to an HTTP request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Upgrade to WebSocket (`WebSocket` framing, an upgrade request), with a subprotocol and further headers.
+    Accept {
+        /// The subprotocol chosen from those offered.
+        protocol: Option<String>,
+        /// Headers added to the 101 response.
+        headers: Vec<(String, String)>,
+    },
+    /// A response, after which the connection is closed.
+    Respond {
+        /// The status code.
+        status: u16,
+        /// Headers; `Content-Length` and `Connection` are added.
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// The answer follows by [`Connection::answer`], within the handshake's deadline.
+    Later,
+}
+
+/// Whether the connection stays open for writing when the peer has finished sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterEnd {
+    /// Flush what waits, then close.
+    Close,
+    /// The host closes it when it has finished.
+    Keep,
+}
+
+/// A bound that was reached, or a fault that was survived; the endpoint's counters have it too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A limit or deadline, by the name of its option.
+    Limit {
+        /// The option's name.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// `accept(2)` failed; accepting pauses and goes on.
+    AcceptFailed {
+        /// The errno.
+        errno: i32,
+        /// How long accepting pauses.
+        pause_milliseconds: u64,
+    },
+}
+
+/// The developer's world.
+pub trait Host: Sized + 'static {
+    /// The bytes of a message.
+    type Payload: Payload;
+    /// What the host keeps for an endpoint.
+    type Endpoint;
+    /// What the host keeps for a connection.
+    type User;
+
+    /// An HTTP request came, or an upgrade request.
+    fn request(&self, connection: &Rc<Connection<Self>>, request: http::Request) -> Answer;
+    /// The connection is ready for messages.
+    fn opened(&self, connection: &Rc<Connection<Self>>);
+    /// A whole binary message, or a piece, line or packet of a stream.
+    fn binary(&self, connection: &Rc<Connection<Self>>, payload: Self::Payload);
+    /// A whole text message.
+    fn text(&self, connection: &Rc<Connection<Self>>, text: &str);
+    /// A part of a message; only where the endpoint's options ask for parts. Text is checked as UTF-8 over all parts.
+    fn part(&self, connection: &Rc<Connection<Self>>, kind: Kind, payload: Self::Payload, last: bool);
+    /// The write queue has fallen to `write_low_bytes`, having been above `write_high_bytes`.
+    fn drained(&self, connection: &Rc<Connection<Self>>);
+    /// The peer of a stream has finished sending.
+    fn ended(&self, connection: &Rc<Connection<Self>>) -> AfterEnd;
+    /// An opened connection is gone. Called once for each `opened`.
+    fn closed(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason);
+    /// A connection that was asked for with `connect` could not be opened.
+    fn refused(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason);
+    /// The host's answer to a request cannot be sent; the client gets 500.
+    fn fault(&self, connection: &Rc<Connection<Self>>, text: &str);
+    /// A limit was reached, or accepting failed.
+    fn event(&self, endpoint: &Rc<Endpoint<Self>>, event: Event);
+    /// The completions of a round were handed over; what the host gathered from them may run now.
+    fn round_over(&self);
+    /// A timer that the host set is due.
+    fn timer(&self, id: u64);
+    /// A foreign descriptor that the host polls is ready.
+    fn ready(&self, descriptor: i32, interest: vespiary_port::Interest);
+}

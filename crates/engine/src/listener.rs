@@ -1,0 +1,246 @@
+//! A listening socket: who is let in, and what becomes of errors of `accept(2)`.
+//!
+//! A full descriptor table (`EMFILE`, `ENFILE`) or short kernel memory (`ENOBUFS`, `ENOMEM`) is no reason to die,
+//! nor to spin: accepting pauses for a moment and goes on. Whoever is over a limit gets an answer where the
+//! protocol has one (503 with HTTP), a reset otherwise; and those answers are themselves bounded.
+
+use crate::connection::{Connection, State};
+use crate::endpoint::{Endpoint, add};
+use crate::engine::{Due, Engine};
+use crate::host::{Event, Host};
+use crate::receive::{self, Inbound};
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use vespiary_port::{Address, Descriptor, Errno, Token};
+
+/// How long accepting pauses after an error: long enough not to spin, short enough not to be noticed.
+const PAUSE_MILLISECONDS: u64 = 100;
+/// How many connections at a time are being told why they are refused; more are reset.
+const REFUSALS_MAX: u32 = 256;
+
+/// A listening socket of an engine.
+pub struct Listener<H: Host> {
+    engine: Rc<Engine<H>>,
+    /// The endpoint it feeds.
+    pub endpoint: Rc<Endpoint<H>>,
+    socket: Descriptor,
+    token: Token,
+    accepting: Cell<bool>,
+    closing: Cell<bool>,
+    suspended: Cell<bool>,
+}
+
+impl<H: Host> Listener<H> {
+    pub(crate) fn start(
+        engine: &Rc<Engine<H>>,
+        socket: Descriptor,
+        endpoint: Rc<Endpoint<H>>,
+    ) -> Rc<Self> {
+        let mut made = None;
+        engine.listeners.borrow_mut().insert_with(|token| {
+            let listener = Rc::new(Self {
+                engine: engine.clone(),
+                endpoint,
+                socket,
+                token,
+                accepting: Cell::new(false),
+                closing: Cell::new(false),
+                suspended: Cell::new(false),
+            });
+            made = Some(listener.clone());
+            listener
+        });
+        let listener = made.expect("the table calls the closure");
+        listener.accept_again();
+        listener
+    }
+
+    /// The address it is bound to.
+    pub fn address(&self) -> std::io::Result<Address> {
+        self.engine.port.borrow().local_address(self.socket)
+    }
+
+    pub(crate) fn accept_again(&self) {
+        if !self.closing.get() && !self.suspended.get() && !self.accepting.replace(true) {
+            self.engine.port.borrow_mut().accept(self.socket, self.token);
+        }
+    }
+
+    /// Stop accepting; connections wait in the kernel's backlog until [`Listener::unsuspend`].
+    pub fn suspend(&self) {
+        if !self.suspended.replace(true) && self.accepting.get() {
+            self.engine.port.borrow_mut().cancel_accept(self.token);
+        }
+    }
+
+    /// Accept again after [`Listener::suspend`].
+    pub fn unsuspend(&self) {
+        self.suspended.set(false);
+        self.accept_again();
+    }
+
+    /// Stop listening. Connections already accepted stay.
+    pub fn close(&self) {
+        if self.closing.replace(true) {
+            return;
+        }
+        if self.accepting.get() {
+            self.engine.port.borrow_mut().cancel_accept(self.token);
+        } else {
+            self.release();
+        }
+    }
+
+    fn release(&self) {
+        if self.engine.listeners.borrow_mut().remove(self.token).is_some() {
+            self.engine.port.borrow_mut().close(self.socket, false);
+        }
+    }
+
+    pub(crate) fn ended(&self, errno: Errno) {
+        const ECANCELED: i32 = 125;
+        self.accepting.set(false);
+        if self.closing.get() {
+            return self.release();
+        }
+        if errno.0 == ECANCELED {
+            return self.accept_again();
+        }
+        *self.endpoint.counters.accept_errors.borrow_mut().entry(errno.0).or_default() += 1;
+        let event = Event::AcceptFailed { errno: errno.0, pause_milliseconds: PAUSE_MILLISECONDS };
+        self.engine.host.event(&self.endpoint, event);
+        let due = self.engine.port.borrow().now() + PAUSE_MILLISECONDS * 1_000_000;
+        self.engine.wheel.borrow_mut().insert(due, Due::Accept(self.token));
+    }
+
+    pub(crate) fn accepted(&self, socket: Descriptor) {
+        if self.closing.get() {
+            return self.engine.port.borrow_mut().close(socket, true);
+        }
+        add(&self.endpoint.counters.accepted, 1);
+        let address = self.address_to_count(socket);
+        let now = self.engine.port.borrow().now();
+        if let Err((name, value)) = self.endpoint.admit(now, address) {
+            self.endpoint.limit_reached(&self.engine.host, name, value);
+            return self.refuse(socket, name);
+        }
+        let inbound = Inbound::for_server(&self.endpoint.options.borrow().framing);
+        let endpoint = self.endpoint.clone();
+        let connection = self.engine.add_connection(socket, endpoint, address, false, inbound);
+        receive::connection_made(&connection);
+        connection.unsettle();
+    }
+
+    fn address_to_count(&self, socket: Descriptor) -> Option<IpAddr> {
+        self.endpoint.options.borrow().limits.connections_per_address_max?;
+        match self.engine.port.borrow().peer_address(socket) {
+            Ok(Address::Inet(address)) => Some(address.ip()),
+            _ => None,
+        }
+    }
+
+    fn refuse(&self, socket: Descriptor, name: &str) {
+        let http = self.endpoint.options.borrow().framing.begins_with_http();
+        self.endpoint.count_refusal(name);
+        let engine = &self.engine;
+        if !http || engine.refusals.get() >= REFUSALS_MAX {
+            return engine.port.borrow_mut().close(socket, true);
+        }
+        engine.refusals.set(engine.refusals.get() + 1);
+        let connection = engine.add_refused(socket, self.endpoint.clone());
+        crate::handshake::refuse_crowd(&connection, name);
+    }
+}
+
+impl<H: Host> Connection<H> {
+    /// Whether it has a place in its endpoint's counts; one that is only being refused has none.
+    pub(crate) fn counted(&self) -> bool {
+        self.admitted
+    }
+}
+
+impl<H: Host> Engine<H> {
+    pub(crate) fn add_connection(
+        self: &Rc<Self>,
+        socket: Descriptor,
+        endpoint: Rc<Endpoint<H>>,
+        counted: Option<IpAddr>,
+        client: bool,
+        inbound: Inbound<H>,
+    ) -> Rc<Connection<H>> {
+        endpoint.entered(counted);
+        self.make(socket, endpoint, counted, client, inbound, true)
+    }
+
+    fn add_refused(self: &Rc<Self>, socket: Descriptor, endpoint: Rc<Endpoint<H>>) -> Rc<Connection<H>> {
+        let connection = self.make(socket, endpoint, None, false, Inbound::discarding(), false);
+        connection.shaken.set(true);
+        connection
+    }
+
+    fn make(
+        self: &Rc<Self>,
+        socket: Descriptor,
+        endpoint: Rc<Endpoint<H>>,
+        counted: Option<IpAddr>,
+        client: bool,
+        inbound: Inbound<H>,
+        admitted: bool,
+    ) -> Rc<Connection<H>> {
+        let mut made = None;
+        let now = self.now_ms();
+        self.connections.borrow_mut().insert_with(|token| {
+            let connection = Rc::new(Connection {
+                engine: self.clone(),
+                endpoint,
+                user: RefCell::new(None),
+                token,
+                socket: Cell::new(socket),
+                counted,
+                client,
+                admitted,
+                state: Cell::new(State::Connecting),
+                receiving: Cell::new(false),
+                sending: Cell::new(false),
+                receive_cancelled: Cell::new(false),
+                unsettled: Cell::new(false),
+                paused: Cell::new(0),
+                above_high: Cell::new(false),
+                over_budget: Cell::new(false),
+                opened: Cell::new(false),
+                shaken: Cell::new(false),
+                peer_ended: Cell::new(false),
+                end_pending: Cell::new(false),
+                close_frame_sent: Cell::new(false),
+                close_frame_received: Cell::new(false),
+                fin_sent: Cell::new(false),
+                abort: Cell::new(false),
+                reset: Cell::new(false),
+                sending_parts: Cell::new(false),
+                awaiting_pong: Cell::new(false),
+                burst: Cell::new(0),
+                burst_batch: Cell::new(0),
+                inbound: RefCell::new(inbound),
+                outbound: RefCell::default(),
+                reason: RefCell::default(),
+                protocol: RefCell::default(),
+                timer: Cell::new(None),
+                timer_due: Cell::new(u64::MAX),
+                phase_began: Cell::new(now),
+                heard: Cell::new(now),
+                pinged: Cell::new(0),
+                message_began: Cell::new(0),
+                write_began: Cell::new(0),
+                bytes_in: Cell::new(0),
+                bytes_out: Cell::new(0),
+                write_mark: Cell::new(0),
+                messages_in: Cell::new(0),
+                messages_out: Cell::new(0),
+            });
+            made = Some(connection.clone());
+            connection
+        });
+        made.expect("the table calls the closure")
+    }
+}

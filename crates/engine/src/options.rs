@@ -1,0 +1,162 @@
+//! What an endpoint is told at its start: framing, limits, deadlines, the policy for slow consumers.
+//!
+//! Values arrive here checked; the defaults and their reasons stand in the Python classes `Limits` and
+//! `Deadlines`, and [`Options::new`] repeats them for tests and for Rust callers.
+
+use vespiary_wire::framing::length::Format;
+use vespiary_wire::http;
+use vespiary_wire::websocket::decoder;
+
+/// How bytes become messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Each piece of the stream as it arrives.
+    Raw,
+    /// Lines; what is sent gets this ending.
+    Line {
+        /// Appended to each message sent: LF or CR LF. Either is understood.
+        ending: &'static [u8],
+    },
+    /// A length, then so many bytes.
+    Length(Format),
+    /// HTTP/1.1 upgrade, then WebSocket messages.
+    WebSocket,
+    /// HTTP/1.1 requests answered by the host; no upgrade.
+    Http,
+}
+
+impl Framing {
+    /// Whether a connection begins with an HTTP head.
+    pub fn begins_with_http(&self) -> bool {
+        matches!(self, Self::WebSocket | Self::Http)
+    }
+}
+
+/// What becomes of a message for a peer whose write queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowConsumer {
+    /// The sender is told that the queue is full; nothing is lost.
+    Wait,
+    /// The oldest messages that wait make room.
+    DropOldest,
+    /// The new message is dropped.
+    DropNewest,
+    /// The connection is closed: 1008 on WebSocket, a reset elsewhere.
+    Disconnect,
+}
+
+/// Bounds of an endpoint. `None` means no bound.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections, handshakes included.
+    pub connections_max: Option<u32>,
+    /// Open connections from one IP address.
+    pub connections_per_address_max: Option<u32>,
+    /// Connections accepted a second.
+    pub accepts_per_second_max: Option<u32>,
+    /// Connections whose handshake is under way.
+    pub handshakes_pending_max: Option<u32>,
+    /// Bytes of a message.
+    pub message_bytes_max: u64,
+    /// Bytes of a WebSocket frame.
+    pub frame_bytes_max: u64,
+    /// Frames of a WebSocket message.
+    pub fragments_max: u32,
+    /// Bytes of an HTTP head.
+    pub header_bytes_max: usize,
+    /// Fields of an HTTP head.
+    pub headers_max: usize,
+    /// Reading pauses while more bytes than this wait to be written.
+    pub write_high_bytes: usize,
+    /// Reading goes on when no more bytes than this wait.
+    pub write_low_bytes: usize,
+    /// The most bytes that may wait; then [`SlowConsumer`] decides.
+    pub write_bytes_max: usize,
+}
+
+impl Limits {
+    /// The bounds the frame decoder wants.
+    pub fn decoder(&self) -> decoder::Limits {
+        decoder::Limits {
+            frame_bytes_max: self.frame_bytes_max,
+            message_bytes_max: self.message_bytes_max,
+            fragments_max: self.fragments_max,
+        }
+    }
+
+    /// The bounds the head parser wants.
+    pub fn head(&self) -> http::Limits {
+        http::Limits { header_bytes_max: self.header_bytes_max, headers_max: self.headers_max }
+    }
+}
+
+/// Absolute deadlines in milliseconds. `None` means never.
+#[derive(Clone, Debug)]
+pub struct Deadlines {
+    /// From accept (or connect) to the end of the handshake.
+    pub handshake: Option<u64>,
+    /// From accept to the first byte, where there is no handshake.
+    pub first_byte: Option<u64>,
+    /// From a message's first byte to its last.
+    pub message: Option<u64>,
+    /// Without a byte from the peer.
+    pub idle: Option<u64>,
+    /// From queueing bytes to the kernel's taking them.
+    pub write: Option<u64>,
+    /// From our close to the peer's.
+    pub close: Option<u64>,
+    /// Silence after which a ping is sent (WebSocket).
+    pub ping_interval: Option<u64>,
+    /// From the ping to any byte of the peer's (WebSocket).
+    pub ping_timeout: Option<u64>,
+}
+
+/// All an endpoint is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How bytes become messages.
+    pub framing: Framing,
+    /// The bounds.
+    pub limits: Limits,
+    /// The deadlines.
+    pub deadlines: Deadlines,
+    /// What becomes of messages for a peer that does not read.
+    pub slow_consumer: SlowConsumer,
+    /// Whether messages are handed over in parts as they arrive.
+    pub parts: bool,
+}
+
+impl Options {
+    /// The defaults for a framing.
+    pub fn new(framing: Framing) -> Self {
+        Self {
+            framing,
+            limits: Limits {
+                connections_max: None,
+                connections_per_address_max: None,
+                accepts_per_second_max: None,
+                handshakes_pending_max: None,
+                message_bytes_max: 1 << 20,
+                frame_bytes_max: u64::MAX,
+                fragments_max: 1 << 14,
+                header_bytes_max: 16 << 10,
+                headers_max: 100,
+                write_high_bytes: 64 << 10,
+                write_low_bytes: 16 << 10,
+                write_bytes_max: 16 << 20,
+            },
+            deadlines: Deadlines {
+                handshake: Some(10_000),
+                first_byte: None,
+                message: None,
+                idle: None,
+                write: Some(60_000),
+                close: Some(5_000),
+                ping_interval: Some(20_000),
+                ping_timeout: Some(20_000),
+            },
+            slow_consumer: SlowConsumer::Wait,
+            parts: false,
+        }
+    }
+}

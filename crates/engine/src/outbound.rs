@@ -1,0 +1,185 @@
+//! What waits to be written: a tail that messages are appended to, and full pieces before it.
+//!
+//! Everything a batch sends on a connection gathers here and leaves in one send. Bytes are copied into buffers
+//! from a pool; a message that is shared by many connections stands in the queue as it is. An idle connection
+//! holds no buffer: the tail goes to the port with the send and comes back to the pool with its completion.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use vespiary_port::{Chunk, Outgoing};
+
+/// Sizes of pooled buffers: an ordinary reply; a batch of them; a bulk message of 64 KiB with its head.
+const CLASSES: [usize; 3] = [2 << 10, 16 << 10, 136 << 10];
+/// How many idle buffers of each class are kept: 1 MiB, 4 MiB and 4.25 MiB at the most.
+const KEPT: [usize; 3] = [512, 256, 32];
+
+/// Idle buffers, by class.
+#[derive(Default)]
+pub(crate) struct Pool {
+    idle: [Vec<Vec<u8>>; 3],
+}
+
+impl Pool {
+    /// A buffer with room for at least `size` bytes.
+    #[inline]
+    pub(crate) fn take(&mut self, size: usize) -> Vec<u8> {
+        for (class, idle) in CLASSES.iter().zip(&mut self.idle) {
+            if size <= *class {
+                return idle.pop().unwrap_or_else(|| Vec::with_capacity(*class));
+            }
+        }
+        Vec::with_capacity(size)
+    }
+
+    /// Take a buffer back; those of odd sizes are freed.
+    #[inline]
+    pub(crate) fn put(&mut self, mut buffer: Vec<u8>) {
+        for ((class, idle), kept) in CLASSES.iter().zip(&mut self.idle).zip(KEPT) {
+            if buffer.capacity() == *class {
+                if idle.len() < kept {
+                    buffer.clear();
+                    idle.push(buffer);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Take back all buffers of a send that is over.
+    #[inline]
+    pub(crate) fn put_all(&mut self, outgoing: Outgoing) {
+        if outgoing.is_one() {
+            return self.put(outgoing.into_single().unwrap_or_default());
+        }
+        for chunk in outgoing.into_chunks() {
+            if let Chunk::Owned(buffer) = chunk {
+                self.put(buffer);
+            }
+        }
+    }
+}
+
+struct Piece {
+    chunk: Chunk,
+    /// A whole message by itself, which a slow-consumer policy may drop.
+    droppable: bool,
+}
+
+/// The write queue of a connection. `waiting` counts bytes that are not in flight.
+#[derive(Default)]
+pub(crate) struct Outbound {
+    tail: Vec<u8>,
+    full: VecDeque<Piece>,
+    waiting: usize,
+    flying: usize,
+}
+
+impl Outbound {
+    /// Bytes that the kernel has not taken.
+    #[inline]
+    pub(crate) fn queued(&self) -> usize {
+        self.waiting + self.flying
+    }
+
+    /// Append `size` bytes that `write` puts at the end of the buffer it is given.
+    #[inline]
+    pub(crate) fn append(&mut self, size: usize, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.tail.capacity() - self.tail.len() < size {
+            self.renew_tail(size, pool);
+        }
+        let before = self.tail.len();
+        write(&mut self.tail);
+        debug_assert_eq!(self.tail.len() - before, size);
+        self.waiting += size;
+    }
+
+    #[cold]
+    fn retire_tail(&mut self) {
+        if !self.tail.is_empty() {
+            let chunk = Chunk::Owned(std::mem::take(&mut self.tail));
+            self.full.push_back(Piece { chunk, droppable: false });
+        }
+    }
+
+    fn renew_tail(&mut self, size: usize, pool: &mut Pool) {
+        self.retire_tail();
+        // What already waits tells how much more is likely to come.
+        let likely = self.waiting.min(CLASSES[1]);
+        self.tail = pool.take(size.max(likely));
+    }
+
+    /// Append a message in a piece of its own, so that it can be dropped later.
+    pub(crate) fn append_droppable(&mut self, bytes: Vec<u8>) {
+        self.retire_tail();
+        self.waiting += bytes.len();
+        self.full.push_back(Piece { chunk: Chunk::Owned(bytes), droppable: true });
+    }
+
+    /// Append bytes that other connections send too.
+    pub(crate) fn append_shared(&mut self, bytes: Arc<[u8]>) {
+        self.retire_tail();
+        self.waiting += bytes.len();
+        self.full.push_back(Piece { chunk: Chunk::Shared(bytes), droppable: true });
+    }
+
+    /// Drop the oldest droppable messages until `size` more bytes fit within `bytes_max`; how many were dropped,
+    /// and whether there is room now.
+    pub(crate) fn drop_oldest(&mut self, size: usize, bytes_max: usize) -> (u64, bool) {
+        let mut dropped = 0;
+        let mut index = 0;
+        while self.queued() + size > bytes_max && index < self.full.len() {
+            if self.full[index].droppable {
+                let piece = self.full.remove(index).expect("the index is within the queue");
+                self.waiting -= piece.chunk.len();
+                dropped += 1;
+            } else {
+                index += 1;
+            }
+        }
+        (dropped, self.queued() + size <= bytes_max)
+    }
+
+    /// Take what waits as one send; at most one is in flight, so this is called when none is.
+    #[inline]
+    pub(crate) fn depart(&mut self) -> Option<Outgoing> {
+        debug_assert_eq!(self.flying, 0);
+        if self.waiting == 0 {
+            return None;
+        }
+        let outgoing = if self.full.is_empty() {
+            self.flying = self.tail.len();
+            Outgoing::one(std::mem::take(&mut self.tail))
+        } else {
+            self.retire_tail();
+            let many: Vec<Chunk> =
+                self.full.drain(..self.full.len().min(64)).map(|piece| piece.chunk).collect();
+            self.flying = many.iter().map(Chunk::len).sum();
+            if self.full.is_empty() {
+                self.full = VecDeque::new();
+            }
+            Outgoing::many(many)
+        };
+        self.waiting -= self.flying;
+        Some(outgoing)
+    }
+
+    /// The kernel took `bytes` of the send in flight.
+    #[inline]
+    pub(crate) fn landed(&mut self, bytes: usize) {
+        self.flying -= bytes;
+    }
+
+    /// Forget everything; the buffers go back to the pool.
+    pub(crate) fn clear(&mut self, pool: &mut Pool) {
+        let tail = std::mem::take(&mut self.tail);
+        if tail.capacity() > 0 {
+            pool.put(tail);
+        }
+        for piece in std::mem::take(&mut self.full) {
+            if let Chunk::Owned(buffer) = piece.chunk {
+                pool.put(buffer);
+            }
+        }
+        self.waiting = 0;
+    }
+}

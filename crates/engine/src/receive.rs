@@ -1,0 +1,343 @@
+//! From received bytes to messages: one parse loop for each framing, and bytes that must wait.
+//!
+//! Bytes are parsed where the port put them; a message's payload is written once, into what the host hands to
+//! its handler (and unmasked on the way). Bytes are copied aside only when the connection is blocked: paused by
+//! the host, above its write limit, or over its inline budget. What is held is bounded: once more than
+//! [`HELD_MAX`] waits, the receive is cancelled, and only what the kernel had delivered by then is added.
+
+use crate::assembly::Assembly;
+use crate::close::{CloseReason, Manner, Side};
+use crate::connection::{Connection, State};
+use crate::endpoint::add;
+use crate::handshake::{self, ClientHandshake, Head};
+use crate::host::{Host, Kind, Payload};
+use crate::options::{Framing, Options};
+use crate::websocket;
+use std::rc::Rc;
+use vespiary_wire::framing::length::LengthDecoder;
+use vespiary_wire::framing::line::LineDecoder;
+use vespiary_wire::websocket::close::Code;
+use vespiary_wire::websocket::decoder::Decoder;
+
+/// Bytes put aside before the receive is cancelled, while only the budget holds them back.
+const HELD_MAX: usize = 256 << 10;
+/// Bytes handed on from what was put aside in one turn.
+const HELD_TAKEN_MAX: usize = 256 << 10;
+
+/// How the next bytes are to be read.
+pub(crate) enum Decode {
+    /// An HTTP head.
+    Head(Box<Head>),
+    /// The host's answer to a request is awaited; bytes wait.
+    Waiting(Box<Head>),
+    Raw,
+    Line(LineDecoder),
+    Length(LengthDecoder),
+    WebSocket(Decoder),
+    /// Read and thrown away.
+    Discard,
+}
+
+/// The receiving half of a connection.
+pub struct Inbound<H: Host> {
+    pub(crate) decode: Decode,
+    pub(crate) assembly: Option<Box<Assembly<H::Payload>>>,
+    held: Vec<u8>,
+}
+
+impl<H: Host> Inbound<H> {
+    fn new(decode: Decode) -> Self {
+        Self { decode, assembly: None, held: Vec::new() }
+    }
+
+    pub(crate) fn for_server(framing: &Framing) -> Self {
+        Self::new(match framing {
+            Framing::WebSocket | Framing::Http => Decode::Head(Box::default()),
+            framing => stream(framing),
+        })
+    }
+
+    pub(crate) fn for_client(handshake: Option<ClientHandshake>) -> Self {
+        Self::new(handshake.map_or(Decode::Discard, |it| Decode::Head(Box::new(Head::client(it)))))
+    }
+
+    pub(crate) fn discarding() -> Self {
+        Self::new(Decode::Discard)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::discarding();
+    }
+
+    fn mid_message(&self) -> bool {
+        self.assembly.is_some()
+            || match &self.decode {
+                Decode::Line(decoder) => decoder.mid_line(),
+                Decode::Length(decoder) => decoder.mid_message(),
+                Decode::WebSocket(decoder) => decoder.mid_frame() || decoder.in_message(),
+                _ => false,
+            }
+    }
+}
+
+fn stream(framing: &Framing) -> Decode {
+    match framing {
+        Framing::Line { .. } => Decode::Line(LineDecoder::new()),
+        Framing::Length(_) => Decode::Length(LengthDecoder::new()),
+        Framing::Raw | Framing::WebSocket | Framing::Http => Decode::Raw,
+    }
+}
+
+/// TCP (or the Unix socket) is connected: begin the handshake, or open at once.
+pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
+    connection.phase_began.set(connection.engine.now_ms());
+    connection.heard.set(connection.engine.now_ms());
+    let framing = connection.endpoint.options.borrow().framing.clone();
+    if framing.begins_with_http() {
+        connection.state.set(State::Handshaking);
+        if connection.client {
+            handshake::send_request(connection);
+        }
+    } else {
+        connection.inbound.borrow_mut().decode = stream(&framing);
+        opened(connection);
+    }
+    connection.engine.arm(connection);
+}
+
+/// The connection is ready for messages.
+pub(crate) fn opened<H: Host>(connection: &Rc<Connection<H>>) {
+    connection.state.set(State::Open);
+    connection.opened.set(true);
+    connection.engine.handshake_over(connection);
+    connection.phase_began.set(connection.engine.now_ms());
+    add(&connection.endpoint.counters.opened, 1);
+    connection.engine.host.opened(connection);
+}
+
+/// Bytes arrived.
+#[inline]
+pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
+    let length = bytes.len() as u64;
+    connection.heard.set(connection.engine.now_ms());
+    connection.awaiting_pong.set(false);
+    add(&connection.bytes_in, length);
+    add(&connection.endpoint.counters.bytes_in, length);
+    let mut inbound = connection.inbound.borrow_mut();
+    if !inbound.held.is_empty() || connection.is_blocked() {
+        inbound.held.extend_from_slice(bytes);
+        connection.unsettle();
+        return;
+    }
+    let taken = feed(connection, &mut inbound, bytes);
+    if taken < bytes.len() {
+        inbound.held.extend_from_slice(&bytes[taken..]);
+        connection.unsettle();
+    }
+}
+
+/// Bytes arrived for a connection that has used up its inline budget.
+#[cold]
+pub(crate) fn put_aside<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
+    let length = bytes.len() as u64;
+    connection.heard.set(connection.engine.now_ms());
+    add(&connection.bytes_in, length);
+    add(&connection.endpoint.counters.bytes_in, length);
+    connection.inbound.borrow_mut().held.extend_from_slice(bytes);
+    connection.unsettle();
+}
+
+/// Hand on what was put aside, unless the connection is still blocked; a bounded piece a turn.
+pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
+    let Ok(mut inbound) = connection.inbound.try_borrow_mut() else { return };
+    if inbound.held.is_empty() || connection.is_blocked() {
+        return;
+    }
+    let mut held = std::mem::take(&mut inbound.held);
+    let piece = held.len().min(HELD_TAKEN_MAX);
+    let taken = feed(connection, &mut inbound, &held[..piece]);
+    held.drain(..taken);
+    if !held.is_empty() {
+        inbound.held = held;
+        if taken == piece && !connection.over_budget.replace(true) {
+            connection.engine.resting.borrow_mut().push(connection.clone());
+        }
+    }
+}
+
+pub(crate) fn has_held<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    !connection.inbound.borrow().held.is_empty()
+}
+
+/// Whether a blocked connection's receive should be cancelled: at once when the peer must be held back, later when
+/// only its budget is used up, which the next turn renews.
+pub(crate) fn may_cancel<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    connection.paused.get() != 0
+        || connection.above_high.get()
+        || connection.inbound.borrow().held.len() > HELD_MAX
+}
+
+/// What to say when the peer ended within a message; nothing when it did not.
+pub(crate) fn cut_message<H: Host>(connection: &Rc<Connection<H>>) -> Option<&'static str> {
+    let cut = connection.inbound.borrow().mid_message();
+    cut.then_some("the peer ended the stream within a message")
+}
+
+/// Parse `input` until it is used up, the connection is blocked, or it ends; how many bytes were used.
+#[inline]
+fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input: &[u8]) -> usize {
+    let before = connection.messages_in.get();
+    let mut rest = input;
+    if let Err(reason) = parse(connection, inbound, &mut rest) {
+        add(&connection.endpoint.counters.protocol_errors, 1);
+        connection.fail(reason);
+        rest = &[];
+    }
+    if connection.state.get() == State::Open {
+        watch_message(connection, inbound, before);
+    }
+    input.len() - rest.len()
+}
+
+/// Keep the message deadline: it counts from a message's first byte to its last.
+#[inline]
+fn watch_message<H: Host>(connection: &Rc<Connection<H>>, inbound: &Inbound<H>, before: u64) {
+    if !inbound.mid_message() {
+        connection.message_began.set(0);
+    } else if connection.message_began.get() == 0 || connection.messages_in.get() != before {
+        connection.message_began.set(connection.engine.now_ms().max(1));
+        connection.engine.arm(connection);
+    }
+}
+
+#[inline]
+fn parse<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    rest: &mut &[u8],
+) -> Result<(), CloseReason> {
+    while !rest.is_empty() {
+        if connection.abort.get() {
+            *rest = &[];
+            return Ok(());
+        }
+        match &mut inbound.decode {
+            Decode::WebSocket(_) => return websocket::feed(connection, inbound, rest),
+            Decode::Head(_) => handshake::feed(connection, inbound, rest)?,
+            Decode::Waiting(_) => return Ok(()),
+            Decode::Raw => return feed_raw(connection, rest),
+            Decode::Line(decoder) => return feed_lines(connection, decoder, rest),
+            Decode::Length(_) => return feed_packets(connection, inbound, rest),
+            Decode::Discard => *rest = &[],
+        }
+    }
+    Ok(())
+}
+
+/// Whether messages may still be handed to the host.
+#[inline]
+pub(crate) fn may_deliver<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    connection.state.get() == State::Open && !connection.abort.get()
+}
+
+#[inline]
+pub(crate) fn count_message<H: Host>(connection: &Rc<Connection<H>>) {
+    add(&connection.messages_in, 1);
+    add(&connection.endpoint.counters.messages_in, 1);
+}
+
+/// A payload with a copy of `bytes`.
+pub(crate) fn copied<P: Payload>(bytes: &[u8]) -> Result<P, CloseReason> {
+    let mut payload = P::with_length(bytes.len()).ok_or_else(out_of_memory)?;
+    payload.bytes_mut().copy_from_slice(bytes);
+    Ok(payload)
+}
+
+pub(crate) fn out_of_memory() -> CloseReason {
+    let text = "there was no memory for the message";
+    CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::TOO_BIG)
+}
+
+fn too_big<H: Host>(connection: &Rc<Connection<H>>, text: String) -> CloseReason {
+    let most = connection.endpoint.options.borrow().limits.message_bytes_max;
+    let endpoint = &connection.endpoint;
+    endpoint.limit_reached(&connection.engine.host, "message_bytes_max", most);
+    CloseReason::new(Side::Local, Manner::Broken, text)
+}
+
+fn feed_raw<H: Host>(connection: &Rc<Connection<H>>, rest: &mut &[u8]) -> Result<(), CloseReason> {
+    if may_deliver(connection) {
+        count_message(connection);
+        let payload = copied(rest)?;
+        if connection.endpoint.options.borrow().parts {
+            connection.engine.host.part(connection, Kind::Binary, payload, false);
+        } else {
+            connection.engine.host.binary(connection, payload);
+        }
+    }
+    *rest = &[];
+    Ok(())
+}
+
+fn feed_lines<H: Host>(
+    connection: &Rc<Connection<H>>,
+    decoder: &mut LineDecoder,
+    rest: &mut &[u8],
+) -> Result<(), CloseReason> {
+    let most = connection.endpoint.options.borrow().limits.message_bytes_max;
+    while !rest.is_empty() && !connection.is_blocked() {
+        if !may_deliver(connection) {
+            *rest = &[];
+            break;
+        }
+        match decoder.next(rest, most) {
+            Ok(Some(line)) => {
+                count_message(connection);
+                let payload = copied(&line)?;
+                connection.engine.host.binary(connection, payload);
+            }
+            Ok(None) => {}
+            Err(error) => return Err(too_big(connection, error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+fn feed_packets<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    rest: &mut &[u8],
+) -> Result<(), CloseReason> {
+    let options: Rc<Options> = connection.endpoint.options();
+    let Framing::Length(format) = &options.framing else { unreachable!("the framing is fixed") };
+    let Decode::Length(decoder) = &mut inbound.decode else { unreachable!("the caller matched") };
+    while !rest.is_empty() && !connection.is_blocked() {
+        if !may_deliver(connection) {
+            *rest = &[];
+            break;
+        }
+        let chunk = match decoder.next(rest, format, options.limits.message_bytes_max) {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            Err(error) => return Err(too_big(connection, error.to_string())),
+        };
+        if options.parts {
+            count_message(connection);
+            let payload = copied(chunk.payload)?;
+            connection.engine.host.part(connection, Kind::Binary, payload, chunk.end);
+        } else if chunk.start && chunk.end {
+            count_message(connection);
+            let payload = copied(chunk.payload)?;
+            connection.engine.host.binary(connection, payload);
+        } else {
+            let assembly = inbound.assembly.get_or_insert_with(|| Assembly::boxed(Kind::Binary));
+            assembly.add(chunk.payload, [0; 4], chunk.remaining, true)?;
+            if chunk.end {
+                let assembly = inbound.assembly.take().expect("it was just filled");
+                count_message(connection);
+                connection.engine.host.binary(connection, assembly.into_binary()?);
+            }
+        }
+    }
+    Ok(())
+}

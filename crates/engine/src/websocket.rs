@@ -1,0 +1,189 @@
+//! WebSocket on a connection: messages in, control frames answered, the close handshake.
+
+use crate::assembly::{Assembly, not_utf8};
+use crate::close::{CloseReason, Manner, Side};
+use crate::connection::{Connection, State};
+use crate::host::{Host, Kind, Payload};
+use crate::options::Options;
+use crate::receive::{Decode, Inbound, count_message, may_deliver, out_of_memory};
+use std::rc::Rc;
+use vespiary_wire::mask;
+use vespiary_wire::utf8::Validator;
+use vespiary_wire::websocket::ProtocolError;
+use vespiary_wire::websocket::close::{self, Code};
+use vespiary_wire::websocket::decoder::{Control, Data, Event};
+use vespiary_wire::websocket::frame::Opcode;
+
+/// Parse frames until the input is used up, the connection is blocked, or it ends.
+#[inline]
+pub(crate) fn feed<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    rest: &mut &[u8],
+) -> Result<(), CloseReason> {
+    let options = connection.endpoint.options();
+    let limits = options.limits.decoder();
+    while !rest.is_empty() && !connection.is_blocked() {
+        if connection.abort.get() || connection.close_frame_received.get() {
+            *rest = &[];
+            break;
+        }
+        let Decode::WebSocket(decoder) = &mut inbound.decode else { unreachable!("the caller matched") };
+        match decoder.next(rest, &limits) {
+            Ok(Some(Event::Data(data))) => {
+                if may_deliver(connection) {
+                    on_data(connection, &mut inbound.assembly, &options, &data)?;
+                }
+            }
+            Ok(Some(Event::Control(control))) => on_control(connection, &control)?,
+            Ok(None) => break,
+            Err(error) => return Err(broken(connection, &options, &error)),
+        }
+    }
+    Ok(())
+}
+
+#[inline]
+fn on_data<H: Host>(
+    connection: &Rc<Connection<H>>,
+    assembly: &mut Option<Box<Assembly<H::Payload>>>,
+    options: &Options,
+    data: &Data<'_>,
+) -> Result<(), CloseReason> {
+    if options.parts {
+        return on_part(connection, assembly, data);
+    }
+    if data.message_start && data.message_end {
+        count_message(connection);
+        match data.kind {
+            Kind::Binary => {
+                let mut payload =
+                    H::Payload::with_length(data.payload.len()).ok_or_else(out_of_memory)?;
+                mask::copy(payload.bytes_mut(), data.payload, data.key);
+                connection.engine.host.binary(connection, payload);
+            }
+            Kind::Text => on_whole_text(connection, data)?,
+        }
+        return Ok(());
+    }
+    let under_way = assembly.get_or_insert_with(|| Assembly::boxed(data.kind));
+    under_way.add(data.payload, data.key, data.frame_remaining, data.fin)?;
+    if data.message_end {
+        let whole = assembly.take().expect("it was just filled");
+        count_message(connection);
+        match whole.kind {
+            Kind::Binary => connection.engine.host.binary(connection, whole.into_binary()?),
+            Kind::Text => connection.engine.host.text(connection, &whole.into_text()?),
+        }
+    }
+    Ok(())
+}
+
+fn on_whole_text<H: Host>(
+    connection: &Rc<Connection<H>>,
+    data: &Data<'_>,
+) -> Result<(), CloseReason> {
+    let mut scratch = connection.engine.scratch.take();
+    scratch.resize(data.payload.len(), 0);
+    mask::copy(&mut scratch, data.payload, data.key);
+    let outcome = match simdutf8::basic::from_utf8(&scratch) {
+        Ok(text) => {
+            connection.engine.host.text(connection, text);
+            Ok(())
+        }
+        Err(_) => Err(not_utf8()),
+    };
+    if scratch.capacity() <= 1 << 20 {
+        *connection.engine.scratch.borrow_mut() = scratch;
+    }
+    outcome
+}
+
+/// Hand a part over as it arrived. An assembly that holds nothing but the validator spans a text message.
+fn on_part<H: Host>(
+    connection: &Rc<Connection<H>>,
+    assembly: &mut Option<Box<Assembly<H::Payload>>>,
+    data: &Data<'_>,
+) -> Result<(), CloseReason> {
+    let mut payload = H::Payload::with_length(data.payload.len()).ok_or_else(out_of_memory)?;
+    mask::copy(payload.bytes_mut(), data.payload, data.key);
+    let whole = data.message_start && data.message_end;
+    if whole && data.kind == Kind::Text {
+        let mut validator = Validator::default();
+        validator.feed(payload.bytes()).map_err(|_| not_utf8())?;
+        validator.finish().map_err(|_| not_utf8())?;
+    } else if !whole {
+        let spanning = assembly.get_or_insert_with(|| Assembly::boxed(data.kind));
+        spanning.check(payload.bytes())?;
+        if data.message_end {
+            assembly.take().expect("it was just there").check_end()?;
+        }
+    }
+    count_message(connection);
+    connection.engine.host.part(connection, data.kind, payload, data.message_end);
+    Ok(())
+}
+
+fn on_control<H: Host>(
+    connection: &Rc<Connection<H>>,
+    control: &Control,
+) -> Result<(), CloseReason> {
+    match control.opcode {
+        Opcode::Ping => {
+            // RFC 6455 5.5.2: no pong is owed after a close frame.
+            if connection.state.get() == State::Open {
+                answer_ping(connection, control.payload())?;
+            }
+            Ok(())
+        }
+        Opcode::Close => on_close(connection, control.payload()),
+        _ => Ok(()),
+    }
+}
+
+/// A peer that sends pings and does not read would let pongs pile up; they obey the write queue's bound.
+fn answer_ping<H: Host>(
+    connection: &Rc<Connection<H>>,
+    payload: &[u8],
+) -> Result<(), CloseReason> {
+    let limits = connection.endpoint.options().limits.clone();
+    if connection.queued_bytes() + payload.len() + 14 > limits.write_bytes_max {
+        let most = limits.write_bytes_max as u64;
+        connection.endpoint.limit_reached(&connection.engine.host, "write_bytes_max", most);
+        let text = "the peer sends pings and does not read their pongs";
+        let reason = CloseReason::new(Side::Local, Manner::Broken, text);
+        return Err(reason.with_code(Code::POLICY));
+    }
+    connection.send_control(Opcode::Pong, payload);
+    if connection.queued_bytes() > limits.write_high_bytes {
+        connection.above_high.set(true);
+    }
+    Ok(())
+}
+
+fn on_close<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(), CloseReason> {
+    let (code, text) = close::parse(payload).map_err(|error| {
+        CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_code(error.code)
+    })?;
+    connection.close_frame_received.set(true);
+    connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, text).with_code(code));
+    if connection.state.get() == State::Open {
+        // RFC 6455 5.5.1: the answer repeats the code; one without a code is answered without one.
+        connection.begin_closing(Some((code, "")));
+    }
+    connection.unsettle();
+    Ok(())
+}
+
+fn broken<H: Host>(
+    connection: &Rc<Connection<H>>,
+    options: &Options,
+    error: &ProtocolError,
+) -> CloseReason {
+    if error.code == Code::TOO_BIG {
+        let most = options.limits.message_bytes_max;
+        let endpoint = &connection.endpoint;
+        endpoint.limit_reached(&connection.engine.host, "message_bytes_max", most);
+    }
+    CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_code(error.code)
+}

@@ -17,12 +17,16 @@
 mod address;
 mod buffers;
 pub mod epoll;
-pub mod sim;
+pub mod select;
+mod sends;
+mod socket;
+mod spin;
 pub mod timer;
 pub mod uring;
+mod wake;
 
-pub use address::Address;
-pub use buffers::{Chunk, Lease, Outgoing};
+pub use address::{Address, UNIX_PATH_BYTES_MAX};
+pub use buffers::{CHUNKS_A_SEND_MAX, Chunk, Lease, Outgoing};
 
 use std::io;
 use std::time::Duration;
@@ -38,6 +42,12 @@ pub struct Token(pub u64);
 /// An errno value, as the kernel names it (`libc::ECONNRESET`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
+
+impl std::fmt::Display for Errno {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        io::Error::from_raw_os_error(self.0).fmt(formatter)
+    }
+}
 
 /// Which readiness of a foreign descriptor is of interest, or has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,7 +141,12 @@ pub trait Port {
     fn open(&mut self, address: &Address, source: Option<&Address>) -> io::Result<Descriptor>;
 
     /// A socket bound to `address` and listening.
-    fn listen(&mut self, address: &Address, backlog: u32, reuse_port: bool) -> io::Result<Descriptor>;
+    fn listen(
+        &mut self,
+        address: &Address,
+        backlog: u32,
+        reuse_port: bool,
+    ) -> io::Result<Descriptor>;
 
     /// Shut the socket's sending side down (FIN after what was sent).
     fn shutdown(&mut self, socket: Descriptor);

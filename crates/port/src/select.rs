@@ -1,0 +1,115 @@
+//! Which driver serves: io_uring where it can be had, else epoll; and what it may use.
+
+use std::io;
+
+use crate::Port;
+use crate::epoll::Epoll;
+use crate::uring::Uring;
+
+/// A driver that the operator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preference {
+    /// io_uring, or nothing.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+impl std::str::FromStr for Preference {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "uring" => Ok(Self::Uring),
+            "epoll" => Ok(Self::Epoll),
+            _ => Err(format!("no driver is called {name:?}: say uring or epoll")),
+        }
+    }
+}
+
+/// What a kernel driver may use.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// uring: receive buffers, shared by all connections. Default 512: more arrive in one turn only when many
+    /// connections send much at once, and then receiving goes on a turn later.
+    pub buffers: u16,
+    /// uring: bytes of one receive buffer. Default 16384: larger ones gain nothing, smaller ones cost a
+    /// completion for each piece of a large message.
+    pub buffer_bytes: u32,
+    /// epoll: receive buffers. Default 16: one is in use at a time unless leases are kept.
+    pub epoll_buffers: u16,
+    /// epoll: bytes of one receive buffer. Default 65536: one system call takes this much at most.
+    pub epoll_buffer_bytes: u32,
+    /// uring: places in the submission queue. Default 1024; when it is full it is submitted early.
+    pub submission_entries: u16,
+    /// uring: places in the completion queue. Default 16384: a completion for every one of ten thousand
+    /// connections at once fits.
+    pub completion_entries: u32,
+    /// epoll: events gathered in one turn. Default 512.
+    pub events_a_turn: u16,
+    /// Microseconds to look for completions before sleeping. Default 0: not at all. 50 to 200 lowers
+    /// the latency of few connections and costs processor time.
+    pub spin_microseconds: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            buffers: 512,
+            buffer_bytes: 16_384,
+            epoll_buffers: 16,
+            epoll_buffer_bytes: 65_536,
+            submission_entries: 1024,
+            completion_entries: 16_384,
+            events_a_turn: 512,
+            spin_microseconds: 0,
+        }
+    }
+}
+
+/// Why io_uring cannot be had, for the operator.
+fn refusal(error: &io::Error) -> String {
+    let reason = match error.raw_os_error() {
+        Some(libc::ENOSYS) => "this kernel has none, or a seccomp filter hides it",
+        Some(libc::EPERM | libc::EACCES) => {
+            "it is forbidden here, by sysctl kernel.io_uring_disabled or a container's seccomp profile"
+        }
+        Some(libc::EINVAL) => "this kernel is too old: Linux 6.1 is needed",
+        Some(libc::ENOMEM) => "there is too little locked memory: raise RLIMIT_MEMLOCK",
+        Some(libc::EMFILE | libc::ENFILE) => "no descriptor is free: raise RLIMIT_NOFILE",
+        _ => "the kernel refused it",
+    };
+    format!("{reason} ({error})")
+}
+
+/// Open a port, and say in one sentence which driver it has and why.
+///
+/// Without a preference io_uring is tried first and epoll taken when it is refused, whatever the reason. A driver
+/// that was asked for and cannot be had is an error.
+pub fn open(
+    preference: Option<Preference>,
+    options: &Options,
+) -> io::Result<(Box<dyn Port>, String)> {
+    if preference == Some(Preference::Epoll) {
+        let reason = "Using epoll, as asked for.".to_owned();
+        return Ok((Box::new(Epoll::new(options)?), reason));
+    }
+    match (Uring::new(options), preference) {
+        (Ok(port), Some(_)) => Ok((Box::new(port), "Using io_uring, as asked for.".to_owned())),
+        (Ok(port), None) => Ok((Box::new(port), "Using io_uring.".to_owned())),
+        (Err(error), Some(_)) => {
+            let text = format!(
+                "io_uring was asked for and cannot be had: {}",
+                refusal(&error)
+            );
+            Err(io::Error::new(error.kind(), text))
+        }
+        (Err(error), None) => {
+            let sentence = format!(
+                "Using epoll, since io_uring cannot be had: {}.",
+                refusal(&error)
+            );
+            Ok((Box::new(Epoll::new(options)?), sentence))
+        }
+    }
+}

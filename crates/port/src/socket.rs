@@ -1,0 +1,263 @@
+//! What both kernel drivers do with sockets by plain system calls: make, bind, name, shut and close them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::mem;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::address::{Address, KernelAddress};
+use crate::{Descriptor, Errno};
+
+/// `result` of a system call that says -1 for an error.
+pub(crate) fn check(result: i32) -> io::Result<i32> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// The errno of the system call that failed last on this thread.
+pub(crate) fn last_errno() -> Errno {
+    errno_of(&io::Error::last_os_error())
+}
+
+/// The errno within `error`.
+pub(crate) fn errno_of(error: &io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// The time of `CLOCK_MONOTONIC` in nanoseconds. No system call where the kernel offers a vDSO.
+pub(crate) fn monotonic() -> u64 {
+    // SAFETY: all zero bytes are a valid timespec.
+    let mut time: libc::timespec = unsafe { mem::zeroed() };
+    // SAFETY: the pointer is to a timespec of ours; CLOCK_MONOTONIC always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Whether an error of accept(2) says that accepting must pause: the process, the system or the memory is
+/// at its limit, or the descriptor does not accept at all.
+pub(crate) fn ends_accept(errno: Errno) -> bool {
+    // Everything else is the fate of one connection that died in the queue: accept(2), "Error handling".
+    matches!(
+        errno.0,
+        libc::EMFILE
+            | libc::ENFILE
+            | libc::ENOBUFS
+            | libc::ENOMEM
+            | libc::EBADF
+            | libc::EINVAL
+            | libc::ENOTSOCK
+            | libc::EOPNOTSUPP
+            | libc::EFAULT
+            | libc::ECANCELED
+    )
+}
+
+fn set_option(socket: Descriptor, level: i32, name: i32, value: i32) -> io::Result<()> {
+    let length = mem::size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the pointer is to an i32 of ours, and the length is its size.
+    let result =
+        unsafe { libc::setsockopt(socket, level, name, (&raw const value).cast(), length) };
+    check(result).map(drop)
+}
+
+/// The error that a finished connect left on the socket (`SO_ERROR`); 0 for none.
+pub(crate) fn take_error(socket: Descriptor) -> i32 {
+    let mut value: i32 = 0;
+    let mut length = mem::size_of::<i32>() as libc::socklen_t;
+    // SAFETY: both pointers are to values of ours, and the length is the value's size.
+    let result = unsafe {
+        libc::getsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_ERROR,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    if result < 0 { last_errno().0 } else { value }
+}
+
+/// A socket that closes itself unless it is released.
+struct Fresh(Descriptor);
+
+impl Fresh {
+    fn new(address: &Address) -> io::Result<Self> {
+        let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // SAFETY: no pointers.
+        let socket = check(unsafe { libc::socket(address.family(), kind, 0) })?;
+        Ok(Self(socket))
+    }
+
+    fn bind(&self, address: &Address) -> io::Result<()> {
+        let kernel = KernelAddress::new(address)?;
+        // SAFETY: the pointer and length are those of an address that lives through the call.
+        check(unsafe { libc::bind(self.0, kernel.pointer(), kernel.length()) }).map(drop)
+    }
+
+    fn release(self) -> Descriptor {
+        let socket = self.0;
+        mem::forget(self);
+        socket
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is ours and nobody else has it.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+/// See [`crate::Port::open`].
+pub(crate) fn open(address: &Address, source: Option<&Address>) -> io::Result<Descriptor> {
+    let socket = Fresh::new(address)?;
+    if address.is_inet() {
+        set_option(socket.0, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    }
+    if let Some(source) = source {
+        if source.port() == Some(0) {
+            // Choose the port at connect, where all four parts of the connection are known: otherwise
+            // one source address is used up after some 28,000 connections in all.
+            set_option(socket.0, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+        } else if source.is_inet() {
+            set_option(socket.0, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+        }
+        socket.bind(source)?;
+    }
+    Ok(socket.release())
+}
+
+fn address_of(
+    socket: Descriptor,
+    call: unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32,
+) -> io::Result<Address> {
+    let mut kernel = KernelAddress::empty();
+    let (address, length) = kernel.pointers();
+    // SAFETY: `call` is getsockname or getpeername, and the pointers are to room of the length told.
+    check(unsafe { call(socket, address, length) })?;
+    kernel.address()
+}
+
+/// See [`crate::Port::local_address`].
+pub(crate) fn local_address(socket: Descriptor) -> io::Result<Address> {
+    address_of(socket, libc::getsockname)
+}
+
+/// See [`crate::Port::peer_address`].
+pub(crate) fn peer_address(socket: Descriptor) -> io::Result<Address> {
+    address_of(socket, libc::getpeername)
+}
+
+/// See [`crate::Port::shutdown`].
+pub(crate) fn shutdown(socket: Descriptor) {
+    // SAFETY: no pointers. A socket that is no longer connected needs no shutting down.
+    unsafe { libc::shutdown(socket, libc::SHUT_WR) };
+}
+
+/// Close, with RST instead of FIN when `reset`.
+pub(crate) fn close(socket: Descriptor, reset: bool) {
+    if reset {
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        // SAFETY: the pointer is to a linger of ours, and the length is its size.
+        unsafe {
+            libc::setsockopt(
+                socket,
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                mem::size_of::<libc::linger>() as libc::socklen_t,
+            );
+        }
+    }
+    // SAFETY: the caller hands the descriptor over. On Linux it is closed even when close(2) fails.
+    unsafe { libc::close(socket) };
+}
+
+/// The files of listening Unix sockets, which must go when their socket is closed.
+#[derive(Default)]
+pub(crate) struct SocketFiles {
+    /// The path, and the device and inode that were made there: a file that another process has put in
+    /// its place since is not ours to remove.
+    files: HashMap<Descriptor, (PathBuf, u64, u64)>,
+}
+
+impl SocketFiles {
+    /// See [`crate::Port::listen`].
+    pub(crate) fn listen(
+        &mut self,
+        address: &Address,
+        backlog: u32,
+        reuse_port: bool,
+    ) -> io::Result<Descriptor> {
+        let socket = Fresh::new(address)?;
+        if address.is_inet() {
+            set_option(socket.0, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+            // Accepted sockets inherit this, which saves a system call for each.
+            set_option(socket.0, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+        }
+        if address.family() == libc::AF_INET6 {
+            set_option(socket.0, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
+        }
+        if reuse_port && address.is_inet() {
+            set_option(socket.0, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+        }
+        if let Some(path) = address.path() {
+            remove_stale(path)?;
+        }
+        socket.bind(address)?;
+        if let Some(path) = address.path() {
+            let file = fs::symlink_metadata(path)?;
+            self.files
+                .insert(socket.0, (path.to_owned(), file.dev(), file.ino()));
+        }
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        // SAFETY: no pointers.
+        if let Err(error) = check(unsafe { libc::listen(socket.0, backlog) }) {
+            self.forget(socket.0);
+            return Err(error);
+        }
+        Ok(socket.release())
+    }
+
+    /// Remove the file of a listening socket that is being closed, if it has one.
+    pub(crate) fn forget(&mut self, socket: Descriptor) {
+        if self.files.is_empty() {
+            return;
+        }
+        if let Some((path, device, inode)) = self.files.remove(&socket)
+            && let Ok(file) = fs::symlink_metadata(&path)
+            && (file.dev(), file.ino()) == (device, inode)
+        {
+            // A file that somebody else removed in this moment needs no removing.
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// Remove the socket file that a server which did not end well left behind: only a socket, and only when
+/// connecting to it is refused, which says that nobody listens.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(file) if file.file_type().is_socket() => (),
+        // What is not a socket is left alone; bind tells EADDRINUSE.
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let address = Address::Unix(path.to_owned());
+    let probe = Fresh::new(&address)?;
+    let kernel = KernelAddress::new(&address)?;
+    // SAFETY: the pointer and length are those of an address that lives through the call.
+    match check(unsafe { libc::connect(probe.0, kernel.pointer(), kernel.length()) }) {
+        Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => fs::remove_file(path),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,262 @@
+//! The two queues shared with the kernel, and the one system call that works them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use io_uring::{EnterFlags, IoUring, Probe, opcode, squeue};
+
+use crate::socket::check;
+
+/// One completion queue entry.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) user_data: u64,
+    pub(super) result: i32,
+    pub(super) flags: u32,
+}
+
+/// An io_uring instance that belongs to the thread of its first [`Ring::enter`].
+pub(super) struct Ring {
+    queues: IoUring,
+    /// The ring's descriptor, or its number among the thread's registered rings.
+    enter_descriptor: i32,
+    enter_flags: EnterFlags,
+    enabled: bool,
+    /// Entries that found the submission queue full even after the kernel was told of it.
+    backlog: VecDeque<squeue::Entry>,
+    pub(super) system_calls: u64,
+}
+
+/// `struct io_uring_getevents_arg` of `linux/io_uring.h`.
+#[repr(C)]
+struct GetEvents {
+    sigmask: u64,
+    sigmask_bytes: u32,
+    min_wait_microseconds: u32,
+    timespec: u64,
+}
+
+/// `struct __kernel_timespec` of `linux/time_types.h`.
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+/// `IORING_REGISTER_RING_FDS` of `linux/io_uring.h`.
+const REGISTER_RING_FDS: u32 = 20;
+
+/// Every operation the driver uses.
+const OPERATIONS: [u8; 9] = [
+    opcode::Accept::CODE,
+    opcode::AsyncCancel::CODE,
+    opcode::Connect::CODE,
+    opcode::PollAdd::CODE,
+    opcode::PollRemove::CODE,
+    opcode::Recv::CODE,
+    opcode::Send::CODE,
+    opcode::SendMsg::CODE,
+    // Not used, but younger than what multishot receive needs (Linux 6.0).
+    opcode::SendZc::CODE,
+];
+
+impl Ring {
+    /// A ring that is disabled until the first enter, so that it may be made on one thread and used on another.
+    ///
+    /// `ENOSYS`, `EPERM`, `EINVAL` and `ENOMEM` say that this kernel or this process cannot have one.
+    pub(super) fn new(submissions: u32, completions: u32, spins: bool) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        builder
+            .setup_r_disabled()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_coop_taskrun()
+            .setup_submit_all()
+            .setup_cqsize(completions)
+            .setup_clamp()
+            .dontfork();
+        if spins {
+            builder.setup_taskrun_flag();
+        }
+        let queues: IoUring = builder.build(submissions)?;
+        let mut probe = Probe::new();
+        queues.submitter().register_probe(&mut probe)?;
+        let has_all = OPERATIONS.iter().all(|code| probe.is_supported(*code));
+        let parameters = queues.params();
+        if !has_all || !parameters.is_feature_ext_arg() || !parameters.is_feature_nodrop() {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut enter_flags = EnterFlags::GETEVENTS;
+        if parameters.is_feature_no_iowait() {
+            // An idle server is idle, not waiting for a disk.
+            enter_flags |= EnterFlags::NO_IOWAIT;
+        }
+        Ok(Self {
+            enter_descriptor: queues.as_raw_fd(),
+            queues,
+            enter_flags,
+            enabled: false,
+            backlog: VecDeque::new(),
+            system_calls: 0,
+        })
+    }
+
+    pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {
+        self.queues.submitter()
+    }
+
+    /// Take the ring for this thread, under a registered number that saves looking up the descriptor.
+    fn enable(&mut self) -> io::Result<()> {
+        self.queues.submitter().register_enable_rings()?;
+        self.enabled = true;
+        let mut update = io_uring_rsrc_update {
+            offset: u32::MAX,
+            reserved: 0,
+            data: self.queues.as_raw_fd() as u64,
+        };
+        // SAFETY: the update is ours, lives through the call and is the one that is told of.
+        let count = unsafe {
+            let descriptor = self.queues.as_raw_fd();
+            libc::syscall(
+                libc::SYS_io_uring_register,
+                descriptor,
+                REGISTER_RING_FDS,
+                &raw mut update,
+                1,
+            )
+        };
+        // A thread has 16 such numbers. Without one the descriptor serves.
+        if count == 1 {
+            self.enter_descriptor = update.offset as i32;
+            self.enter_flags |= EnterFlags::REGISTERED_RING;
+        }
+        Ok(())
+    }
+
+    /// Queue a submission.
+    ///
+    /// # Safety
+    ///
+    /// What the entry points to must stay where it is until its last completion.
+    pub(super) unsafe fn push(&mut self, entry: squeue::Entry) {
+        // SAFETY: the caller's promise.
+        if self.backlog.is_empty() && unsafe { self.queues.submission().push(&entry) }.is_ok() {
+            return;
+        }
+        self.backlog.push_back(entry);
+        if self.enabled {
+            // Failure leaves the entries in the backlog; the next turn reports it if it lasts.
+            let _ = self.call(0, EnterFlags::empty(), None);
+            self.drain_backlog();
+        }
+    }
+
+    fn drain_backlog(&mut self) {
+        let mut queue = self.queues.submission();
+        while let Some(entry) = self.backlog.front() {
+            // SAFETY: whoever pushed the entry promised for it until its last completion.
+            if unsafe { queue.push(entry) }.is_err() {
+                return;
+            }
+            self.backlog.pop_front();
+        }
+    }
+
+    /// Submit what is queued and wait for `least` completions (0 or 1), at most for `timeout`.
+    ///
+    /// A timeout, a signal and a full completion queue are not errors: the caller looks and comes again.
+    pub(super) fn enter(&mut self, least: u32, timeout: Option<Duration>) -> io::Result<()> {
+        if !self.enabled {
+            self.enable()?;
+        }
+        let mut least = least;
+        while !self.backlog.is_empty() {
+            let before = self.backlog.len();
+            self.drain_backlog();
+            if !self.backlog.is_empty() {
+                let _ = self.call(0, EnterFlags::empty(), None);
+            }
+            if self.backlog.len() == before {
+                // The kernel takes no more until completions are taken: do not wait.
+                least = 0;
+                break;
+            }
+        }
+        let result = self.call(least, self.enter_flags, timeout);
+        match result.as_ref().map_err(io::Error::raw_os_error) {
+            Err(Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)) => Ok(()),
+            _ => result,
+        }
+    }
+
+    fn call(&mut self, least: u32, flags: EnterFlags, timeout: Option<Duration>) -> io::Result<()> {
+        let mut flags = flags | (self.enter_flags & EnterFlags::REGISTERED_RING);
+        let submissions = self.queues.submission().len() as u32;
+        let mut time = Timespec {
+            seconds: 0,
+            nanoseconds: 0,
+        };
+        let mut argument = GetEvents {
+            sigmask: 0,
+            sigmask_bytes: 0,
+            min_wait_microseconds: 0,
+            timespec: 0,
+        };
+        let (mut pointer, mut bytes) = (std::ptr::null(), 0);
+        if let (Some(timeout), 1..) = (timeout, least) {
+            time.seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
+            time.nanoseconds = timeout.subsec_nanos().into();
+            argument.timespec = &raw const time as u64;
+            flags |= EnterFlags::EXT_ARG;
+            pointer = &raw const argument;
+            bytes = size_of::<GetEvents>();
+        }
+        self.system_calls += 1;
+        // SAFETY: the descriptor is the ring's; the entries between the kernel's head and our tail are whole;
+        // the argument and the time it points to live through the call.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                self.enter_descriptor,
+                submissions,
+                least,
+                flags.bits(),
+                pointer,
+                bytes,
+            )
+        };
+        check(result as i32).map(drop)
+    }
+
+    /// Whether a completion waits, or the kernel has one to make as soon as it is entered.
+    pub(super) fn has_completion(&mut self) -> bool {
+        !self.queues.completion().is_empty() || self.queues.submission().taskrun()
+    }
+
+    /// How many completions wait.
+    pub(super) fn completions(&mut self) -> usize {
+        self.queues.completion().len()
+    }
+
+    /// Take the next completion.
+    pub(super) fn next(&mut self) -> Option<Entry> {
+        let entry = self.queues.completion().next()?;
+        let (user_data, result, flags) = (entry.user_data(), entry.result(), entry.flags());
+        Some(Entry {
+            user_data,
+            result,
+            flags,
+        })
+    }
+}
+
+/// `struct io_uring_rsrc_update` of `linux/io_uring.h`.
+#[repr(C)]
+#[allow(non_camel_case_types)] // The kernel's name.
+struct io_uring_rsrc_update {
+    offset: u32,
+    reserved: u32,
+    data: u64,
+}

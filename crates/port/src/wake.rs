@@ -1,0 +1,65 @@
+//! Waking a kernel driver's turn from any thread, through an eventfd(2).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::socket::check;
+use crate::{Descriptor, Wake};
+
+/// The descriptor that a turn watches, and whether it has been written to since the latest turn.
+///
+/// The flag saves the system call of a second wake-up. It is cleared at the end of a turn, before the caller
+/// looks at what it was woken for; so whoever finds it set after that has put his work where it will be seen.
+pub(crate) struct Waker {
+    descriptor: Descriptor,
+    pending: AtomicBool,
+}
+
+impl Waker {
+    pub(crate) fn new() -> io::Result<Arc<Self>> {
+        // SAFETY: no pointers.
+        let descriptor =
+            check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        Ok(Arc::new(Self {
+            descriptor,
+            pending: AtomicBool::new(false),
+        }))
+    }
+
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        self.descriptor
+    }
+
+    /// A turn is ending: the next wake-up writes again.
+    pub(crate) fn clear(&self) {
+        if self.pending.load(Ordering::Relaxed) {
+            self.pending.swap(false, Ordering::AcqRel);
+        }
+    }
+
+    /// Reset the descriptor's count, for a driver that watches it level-triggered.
+    pub(crate) fn drain(&self) {
+        let mut count = 0_u64;
+        // SAFETY: eight bytes of ours, which is what an eventfd is read into.
+        unsafe { libc::read(self.descriptor, (&raw mut count).cast(), 8) };
+    }
+}
+
+impl Wake for Waker {
+    fn wake(&self) {
+        if !self.pending.swap(true, Ordering::AcqRel) {
+            let one = 1_u64;
+            // SAFETY: eight bytes of ours, which is what an eventfd takes. It cannot fail for want of
+            // room before 2^64 wake-ups.
+            unsafe { libc::write(self.descriptor, (&raw const one).cast(), 8) };
+        }
+    }
+}
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is ours; the last handle is gone.
+        unsafe { libc::close(self.descriptor) };
+    }
+}

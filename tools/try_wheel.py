@@ -1,8 +1,8 @@
 """Install the wheel that was just built into an empty environment, and get an echo from it.
 
-Nothing of the checkout is on the new environment's path, so a file that is missing from the wheel is
-missed here. Only the standard library is used: the environment has what the wheel asks for and no
-more.
+Nothing of the checkout is on the new environment's path, so a file that is missing from the wheel
+is missed here. Only the standard library is used: the environment has what the wheel asks for and
+no more.
 """
 
 import contextlib
@@ -36,9 +36,10 @@ def main() -> int:
     shutil.rmtree(venv, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     python = venv / "bin" / "python"
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     constraints = CHECKOUT / "tools" / "constraints.txt"
-    subprocess.run([*pip, "--constraint", constraints, wheel], check=True)
+    install: list[str | Path] = [python, "-m", "pip", "install", "--quiet"]
+    install += ["--disable-pip-version-check", "--constraint", constraints, wheel]
+    subprocess.run(install, check=True)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "echo.py").write_text(SERVER)
         port = free_port()

@@ -42,11 +42,16 @@ class Watch:
 
     seen: dict[Path, tuple[int, int] | None] = field(default_factory=dict)
 
-    def add(self, files: Iterable[Path]) -> None:
-        """Watch further files; those watched already keep what was seen of them."""
+    def add(self, files: Iterable[Path], since: int = sys.maxsize) -> None:
+        """Watch further files; those watched already keep what was seen of them.
+
+        A file modified after `since` (nanoseconds since the epoch) counts as changed: whoever
+        loaded it then may have loaded what was there before.
+        """
         for path in files:
             if path not in self.seen:
-                self.seen[path] = _look(path)
+                now = _look(path)
+                self.seen[path] = None if now and now[0] > since else now
 
     def changed(self) -> list[Path]:
         """The files that were changed, made or removed since they were looked at last."""
@@ -141,6 +146,7 @@ class Reloader:
         self._child: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._unread = b""
+        self._started = 0
 
     def run(self) -> int:
         """Serve until a signal asks to stop; gives the last child's exit status."""
@@ -165,6 +171,7 @@ class Reloader:
         self._signal = number
 
     def _start(self) -> None:
+        self._started = time.time_ns()
         ours, theirs = socket.socketpair()
         with theirs:
             # A group of its own: Ctrl-C reaches this parent only, which passes on one signal.
@@ -208,7 +215,7 @@ class Reloader:
         *lines, self._unread = (self._unread + data).split(b"\n")
         for line in lines:
             fact = json.loads(line)
-            self._watch.add(Path(name) for name in fact.get("files", ()))
+            self._watch.add((Path(name) for name in fact.get("files", ())), self._started)
             self._urls = fact.get("urls", self._urls)
 
     def _tell_if_ended(self) -> None:

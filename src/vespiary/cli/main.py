@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import importlib.metadata
 from typing import Any
 
 import click
@@ -62,6 +61,6 @@ class _Verbs(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="vespiary VERB --help tells more of each.",
 )
-@click.version_option(importlib.metadata.version("vespiary"), prog_name="vespiary")
+@click.version_option(package_name="vespiary", prog_name="vespiary")
 def main() -> None:
     """Serve plug-in network servers, and prove that they are sound."""

@@ -1,0 +1,72 @@
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner, Result
+
+from vespiary.cli.main import main
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), prog_name="vespiary")
+
+
+def test_help_lists_the_verbs_without_importing_them() -> None:
+    script = (
+        "import sys; from vespiary.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in sys.modules if name.startswith('vespiary.cli.')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=50
+    )
+    assert "serve  Serve a handler on one or more URLs." in done.stdout
+    assert done.stdout.rstrip().endswith("['vespiary.cli.main']")
+
+
+@pytest.mark.parametrize("verb", ["serve", "load"])
+def test_every_verb_has_help(verb: str) -> None:
+    done = run(verb, "--help")
+    assert done.exit_code == 0, done.output
+    assert f"Usage: vespiary {verb}" in done.output
+
+
+def test_an_unknown_verb_is_refused_with_the_nearest() -> None:
+    done = run("sevre")
+    assert done.exit_code == 2
+    assert "no verb 'sevre': did you mean 'serve'?" in done.output
+
+
+def test_an_unknown_verb_without_a_near_one_is_refused_with_all() -> None:
+    assert "there are load, serve" in run("xyz").output
+
+
+def test_version_is_that_of_the_installed_package() -> None:
+    assert (
+        run("--version").output == f"vespiary, version {importlib.metadata.version('vespiary')}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["x:y", "wx://h:1"], "did you mean ws://"),
+        (["x:y"], "Missing argument 'URL...'"),
+        (["x:y", "tcp://h:1", "--limit", "message_bytes=1"], "did you mean 'message_bytes_max'"),
+        (["x:y", "tcp://h:1", "--limit", "message_bytes_max"], "--limit takes NAME=VALUE"),
+        (["x:y", "tcp://h:1", "--deadline", "idle_seconds=soon"], "a time such as 10, 250ms"),
+        (["x:y", "tcp://h:1", "--framing", "frames"], "'frames' is not one of"),
+        (["x", "tcp://h:1"], "write MODULE:OBJECT"),
+        (["no_such_module_here:y", "tcp://h:1"], "there is no module 'no_such_module_here'"),
+        (["json:dumps", "tcp://h:1"], "json:dumps is a plain function: it should be"),
+        (["json:JSONEncoder", "tcp://h:1"], "json:JSONEncoder is the class JSONEncoder"),
+        (["sys:path", "tcp://h:1"], "sys:path is an object of type list"),
+    ],
+)
+def test_serve_refuses_what_cannot_be_with_a_sentence(arguments: list[str], words: str) -> None:
+    done = run("serve", *arguments)
+    assert done.exit_code == 2, done.output
+    assert words in done.output
+    assert "Traceback" not in done.output

@@ -1,0 +1,495 @@
+//! The life of one connection, from connect to close. Its messages are in [`crate::traffic`].
+//!
+//! | stage | what it waits for | then |
+//! |---|---|---|
+//! | `Waiting` | its turn to connect, or the next attempt | `Connecting` |
+//! | `Connecting` | the kernel | `Shaking` or `Open`; refused: `Leaving` |
+//! | `Shaking` | the response to the WebSocket handshake | `Open`; refused: `Leaving` |
+//! | `Open` | echoes, and the end of the run | `Closing`; lost: `Leaving` |
+//! | `Closing` | the server's end after ours | `Leaving` |
+//! | `Leaving` | the final completions of its operations | `Ended` |
+//! | `Ended` | nothing: the socket is closed | |
+//!
+//! A socket is closed only when no operation is outstanding on it (rule 1 of the port), so every
+//! way out leads through `Leaving`.
+
+use std::io;
+
+use vespiary_port::{Descriptor, Errno, Outcome, Outgoing, Token};
+use vespiary_wire::websocket::close::Code;
+use vespiary_wire::websocket::decoder::Decoder;
+
+use crate::clock::{Nanoseconds, nanoseconds, seconds};
+use crate::pattern::Cursor;
+use crate::random::Random;
+use crate::record::{Fault, Problem};
+use crate::shared::Shared;
+use crate::stamps::Stamps;
+use crate::upgraded::{self, Handshake};
+use crate::verify::Expectation;
+
+/// Before a Unix socket with a full backlog is tried again.
+const RETRY: Nanoseconds = 2_000_000;
+
+/// Where in its life a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// See the module's table, also for the others.
+    Waiting,
+    /// A connect is outstanding.
+    Connecting,
+    /// The handshake's request is on its way.
+    Shaking,
+    /// Messages go and come.
+    Open,
+    /// We have said that we are done.
+    Closing,
+    /// To be closed as soon as no operation is outstanding.
+    Leaving,
+    /// Closed.
+    Ended,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// From zero.
+    pub number: u32,
+    /// Where in its life.
+    pub stage: Stage,
+    /// Messages written so far.
+    pub sent: u64,
+    /// Messages that the pace has released.
+    pub released: u64,
+    /// The next message to write.
+    pub cursor: Cursor,
+    /// What is to come back.
+    pub expectation: Expectation,
+    /// When what is in flight left.
+    pub stamps: Stamps,
+    /// Bytes that wait to be sent: pongs and closes, or, where sending is cut into pieces, all.
+    pub pending: Vec<u8>,
+    /// Of these, how many have been sent.
+    pub pending_start: usize,
+    /// A piece waits for its time.
+    pub is_paused: bool,
+    /// It is in the list of those to look at after the batch.
+    pub is_dirty: bool,
+    /// A send is outstanding.
+    pub is_sending: bool,
+    /// Its own source of keys, cuts and delays.
+    pub random: Random,
+    /// Cuts the stream into frames, once the handshake is done.
+    pub decoder: Option<Box<Decoder>>,
+    /// When a message last came back, or the stage began.
+    pub progress: Nanoseconds,
+    handshake: Option<Box<Handshake>>,
+    socket: Descriptor,
+    is_connecting: bool,
+    is_receiving: bool,
+    is_finished: bool,
+    is_reset: bool,
+}
+
+impl Connection {
+    /// A connection that waits for its turn.
+    pub fn new(number: u32, seed: u64) -> Self {
+        Self {
+            number,
+            stage: Stage::Waiting,
+            sent: 0,
+            released: 0,
+            cursor: Cursor::first(number),
+            expectation: Expectation::new(number),
+            stamps: Stamps::default(),
+            pending: Vec::new(),
+            pending_start: 0,
+            is_paused: false,
+            is_dirty: false,
+            is_sending: false,
+            random: Random::new(seed, u64::from(number) + 1),
+            decoder: None,
+            progress: 0,
+            handshake: None,
+            socket: -1,
+            is_connecting: false,
+            is_receiving: false,
+            is_finished: false,
+            is_reset: false,
+        }
+    }
+
+    fn token(&self) -> Token {
+        Token(u64::from(self.number))
+    }
+
+    /// Take its turn to connect.
+    pub fn begin(&mut self, shared: &mut Shared) {
+        shared.opening += 1;
+        shared.alive += 1;
+        self.progress = shared.clock.now().max(1);
+        self.connect(shared);
+    }
+
+    /// Try to connect, for the first time or again.
+    pub fn connect(&mut self, shared: &mut Shared) {
+        let source = shared.source(self.number);
+        let address = &shared.plan.target.address;
+        match shared.port.open(address, source.as_ref()) {
+            Ok(socket) => {
+                self.socket = socket;
+                self.stage = Stage::Connecting;
+                self.is_connecting = true;
+                shared.port.connect(socket, self.token(), address);
+            }
+            Err(error) => {
+                self.refuse(shared, || format!("no socket: {error}"));
+                self.close_when_idle(shared);
+            }
+        }
+    }
+
+    /// Take a completion of one of its operations.
+    pub fn handle(&mut self, shared: &mut Shared, outcome: Outcome) {
+        match outcome {
+            Outcome::Connected(result) => {
+                self.is_connecting = false;
+                if self.stage == Stage::Connecting {
+                    self.connected(shared, result);
+                }
+            }
+            Outcome::Received(lease) => match self.stage {
+                Stage::Shaking => self.shake(shared, &lease),
+                Stage::Open | Stage::Closing => self.take(shared, &lease),
+                _ => {}
+            },
+            Outcome::ReceiveEnded(reason) => {
+                self.is_receiving = false;
+                self.receive_ended(shared, reason);
+            }
+            Outcome::Sent(result, outgoing) => {
+                self.is_sending = false;
+                self.send_ended(shared, result, outgoing);
+            }
+            Outcome::Accepted(_) | Outcome::AcceptEnded(_) | Outcome::Ready(_) => {
+                unreachable!("a client neither accepts nor polls")
+            }
+        }
+        if self.stage == Stage::Leaving {
+            self.close_when_idle(shared);
+        }
+    }
+
+    fn connected(&mut self, shared: &mut Shared, result: Result<(), Errno>) {
+        match result {
+            Ok(()) => {}
+            // A Unix socket's full backlog, which TCP would wait for (connect(2), unix(7)).
+            Err(Errno(libc::EAGAIN)) => {
+                shared.port.close(self.socket, false);
+                self.socket = -1;
+                self.stage = Stage::Waiting;
+                let again = shared.clock.now() + RETRY;
+                shared.timers.push(std::cmp::Reverse((again, self.number)));
+                return;
+            }
+            Err(errno) => return self.refuse(shared, || connect_failed(errno)),
+        }
+        self.receive(shared);
+        let Some(upgrade) = &shared.plan.target.upgrade else {
+            return self.opened(shared);
+        };
+        let mut request = Vec::new();
+        match Handshake::begin(upgrade, &mut self.random, &mut request) {
+            Ok(handshake) => {
+                self.handshake = Some(Box::new(handshake));
+                self.stage = Stage::Shaking;
+                self.send(shared, Outgoing::one(request));
+            }
+            Err(text) => self.refuse(shared, || text),
+        }
+    }
+
+    fn shake(&mut self, shared: &mut Shared, bytes: &[u8]) {
+        shared.record.counts.bytes_received += bytes.len() as u64;
+        let Some(handshake) = &mut self.handshake else {
+            return;
+        };
+        match handshake.take(bytes, &shared.head_limits) {
+            Ok(None) => {}
+            Ok(Some(rest)) => {
+                self.handshake = None;
+                self.decoder = Some(Box::new(upgraded::decoder()));
+                self.opened(shared);
+                if !rest.is_empty() {
+                    self.take_frames(shared, &rest);
+                }
+            }
+            Err(text) => self.refuse(shared, || format!("the handshake failed: {text}")),
+        }
+    }
+
+    fn opened(&mut self, shared: &mut Shared) {
+        let now = shared.clock.now();
+        shared.record.counts.connected += 1;
+        shared
+            .record
+            .connects
+            .saturating_record(now - self.progress);
+        self.progress = now;
+        self.stage = Stage::Open;
+        shared.opening -= 1;
+        shared.unfinished += 1;
+        self.check_finished(shared);
+    }
+
+    /// Whether all that was to be sent has been sent and has come back; tell the run once.
+    pub fn check_finished(&mut self, shared: &mut Shared) {
+        let all_sent = shared.is_stopping || shared.plan.messages == Some(self.sent);
+        let is_back = self.expectation.messages() == self.sent;
+        if self.stage == Stage::Open && !self.is_finished && all_sent && is_back {
+            self.is_finished = true;
+            shared.unfinished -= 1;
+        }
+    }
+
+    /// Put it on the list of those to look at after the batch.
+    pub fn mark_dirty(&mut self, shared: &mut Shared) {
+        if !self.is_dirty {
+            self.is_dirty = true;
+            shared.dirty.push(self.number);
+        }
+    }
+
+    /// Begin a send. None is outstanding.
+    pub fn send(&mut self, shared: &mut Shared, outgoing: Outgoing) {
+        self.is_sending = true;
+        shared.port.send(self.socket, self.token(), outgoing);
+    }
+
+    fn receive(&mut self, shared: &mut Shared) {
+        self.is_receiving = true;
+        shared.port.receive(self.socket, self.token());
+    }
+
+    fn send_ended(
+        &mut self,
+        shared: &mut Shared,
+        result: Result<usize, Errno>,
+        mut outgoing: Outgoing,
+    ) {
+        match result {
+            Ok(count) => {
+                shared.record.counts.bytes_sent += count as u64;
+                outgoing.advance(count);
+                if !outgoing.is_done() && self.stage != Stage::Leaving {
+                    return self.send(shared, outgoing);
+                }
+                if let Some(buffer) = outgoing.into_single() {
+                    shared.recycle(buffer);
+                }
+                self.mark_dirty(shared);
+            }
+            Err(errno) => self.broken(shared, errno),
+        }
+    }
+
+    fn receive_ended(&mut self, shared: &mut Shared, reason: Option<Errno>) {
+        match (self.stage, reason) {
+            (Stage::Leaving | Stage::Ended, _) => {}
+            (_, Some(Errno(libc::ENOBUFS))) => self.receive(shared),
+            (_, Some(errno)) => self.broken(shared, errno),
+            (Stage::Shaking, None) => {
+                self.refuse(shared, || {
+                    "the server closed the connection in the handshake".into()
+                });
+            }
+            (Stage::Open, None) => {
+                self.lose(shared, Fault::Closed, || {
+                    "the server closed the connection".into()
+                });
+            }
+            (_, None) => self.leave(shared, false),
+        }
+    }
+
+    fn broken(&mut self, shared: &mut Shared, errno: Errno) {
+        match self.stage {
+            Stage::Shaking => self.refuse(shared, || describe(errno)),
+            Stage::Open => self.lose(shared, Fault::Reset, || describe(errno)),
+            // What happens after the last echo and our own end is no loss.
+            Stage::Closing => self.leave(shared, false),
+            _ => {}
+        }
+    }
+
+    /// The connection was not opened.
+    fn refuse(&mut self, shared: &mut Shared, text: impl FnOnce() -> String) {
+        shared.opening -= 1;
+        shared.record.counts.refused += 1;
+        let connection = self.number;
+        shared.record.problem(|| Problem {
+            fault: Fault::Refused,
+            connection,
+            message: None,
+            offset: None,
+            expected: Vec::new(),
+            got: Vec::new(),
+            text: text(),
+        });
+        self.leave(shared, true);
+    }
+
+    /// The open connection is of no more use: what is in flight is lost.
+    pub fn lose(&mut self, shared: &mut Shared, fault: Fault, text: impl FnOnce() -> String) {
+        let counts = &mut shared.record.counts;
+        let in_flight = self.sent - self.expectation.messages();
+        counts.lost += in_flight;
+        if let (Some(messages), false) = (shared.plan.messages, shared.is_stopping) {
+            counts.unsent += messages - self.sent;
+        }
+        match fault {
+            Fault::Reset => counts.reset += 1,
+            Fault::Closed => counts.closed += 1,
+            Fault::Violation => counts.violations += 1,
+            _ => {}
+        }
+        let (connection, expectation) = (self.number, &self.expectation);
+        shared.record.problem(|| Problem {
+            fault,
+            connection,
+            message: (in_flight > 0).then(|| expectation.messages()),
+            offset: (in_flight > 0).then(|| expectation.offset()),
+            expected: Vec::new(),
+            got: Vec::new(),
+            text: text(),
+        });
+        if !self.is_finished {
+            self.is_finished = true;
+            shared.unfinished -= 1;
+        }
+        self.leave(shared, true);
+    }
+
+    /// Look whether a deadline has passed.
+    pub fn expire(&mut self, shared: &mut Shared, now: Nanoseconds) {
+        let waited = now.saturating_sub(self.progress);
+        match self.stage {
+            Stage::Connecting | Stage::Shaking
+                if waited > nanoseconds(shared.plan.connect_timeout) =>
+            {
+                self.refuse(shared, || {
+                    format!("not open after {:.1} s", seconds(waited))
+                });
+            }
+            Stage::Waiting
+                if self.progress > 0 && waited > nanoseconds(shared.plan.connect_timeout) =>
+            {
+                self.refuse(shared, || {
+                    format!("the backlog stayed full for {:.1} s", seconds(waited))
+                });
+            }
+            Stage::Open => {
+                let Some(oldest) = self.stamps.oldest() else {
+                    return;
+                };
+                let waited = now.saturating_sub(oldest.max(self.progress));
+                if waited > nanoseconds(shared.plan.reply_timeout) {
+                    self.lose(shared, Fault::Lost, || {
+                        format!("no echo for {:.1} s", seconds(waited))
+                    });
+                }
+            }
+            Stage::Closing if waited > nanoseconds(shared.plan.close_timeout) => {
+                shared.record.counts.unclosed += 1;
+                self.leave(shared, false);
+            }
+            _ => {}
+        }
+        if self.stage == Stage::Leaving {
+            self.close_when_idle(shared);
+        }
+    }
+
+    /// The run is over: say so to the server and wait for its end. What still waits to be sent or
+    /// to come back is given up without blame: somebody stopped the run.
+    pub fn finish(&mut self, shared: &mut Shared) {
+        match self.stage {
+            Stage::Open if self.expectation.messages() == self.sent => {
+                self.stage = Stage::Closing;
+                self.progress = shared.clock.now();
+                self.stamps.clear();
+                if self.decoder.is_some() {
+                    upgraded::append_close(&mut self.pending, Code::NORMAL, &mut self.random);
+                    self.mark_dirty(shared);
+                } else {
+                    shared.port.shutdown(self.socket);
+                }
+            }
+            Stage::Ended => {}
+            Stage::Waiting if self.progress == 0 => self.stage = Stage::Ended,
+            _ => self.abandon(shared),
+        }
+    }
+
+    /// Give the connection up without counting anything as lost.
+    pub fn abandon(&mut self, shared: &mut Shared) {
+        match self.stage {
+            Stage::Ended => return,
+            Stage::Waiting if self.progress == 0 => {
+                self.stage = Stage::Ended;
+                return;
+            }
+            Stage::Waiting | Stage::Connecting | Stage::Shaking => shared.opening -= 1,
+            Stage::Open if !self.is_finished => shared.unfinished -= 1,
+            _ => {}
+        }
+        self.is_finished = true;
+        self.leave(shared, true);
+        self.close_when_idle(shared);
+    }
+
+    /// Close as soon as no operation is outstanding.
+    pub fn leave(&mut self, shared: &mut Shared, reset: bool) {
+        let token = self.token();
+        self.stage = Stage::Leaving;
+        self.is_reset = reset;
+        self.stamps.clear();
+        self.pending = Vec::new();
+        self.pending_start = 0;
+        self.handshake = None;
+        if self.is_connecting {
+            shared.port.cancel_connect(token);
+        }
+        if self.is_receiving {
+            shared.port.cancel_receive(token);
+        }
+        if self.is_sending {
+            shared.port.cancel_send(token);
+        }
+    }
+
+    fn close_when_idle(&mut self, shared: &mut Shared) {
+        if self.is_connecting || self.is_receiving || self.is_sending {
+            return;
+        }
+        if self.socket >= 0 {
+            shared.port.close(self.socket, self.is_reset);
+            self.socket = -1;
+        }
+        self.decoder = None;
+        self.stage = Stage::Ended;
+        shared.alive -= 1;
+    }
+}
+
+fn describe(errno: Errno) -> String {
+    io::Error::from_raw_os_error(errno.0).to_string()
+}
+
+fn connect_failed(errno: Errno) -> String {
+    let text = describe(errno);
+    match errno.0 {
+        libc::EADDRNOTAVAIL => format!("connect: {text}: no source port is left; use more sources"),
+        _ => format!("connect: {text}"),
+    }
+}

@@ -1,0 +1,59 @@
+//! The load and black-box client: opens connections, sends messages, verifies every echo byte for
+//! byte, measures.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use vespiary_load::{Phase, Plan, Run, Target};
+//!
+//! # fn main() -> Result<(), vespiary_load::Error> {
+//! let mut plan = Plan::new(Target::parse("ws://127.0.0.1:9001/")?);
+//! plan.connections = 100;
+//! plan.messages = Some(1000);
+//! let mut run = Run::new(plan)?;
+//! while run.step(Duration::from_millis(200))?.phase != Phase::Done {}
+//! let report = run.finish();
+//! println!("{:.0} messages/s, clean: {}", report.messages_per_second(), report.is_clean());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Plan`] says what to do, a [`Run`] does it on the calling thread, a [`BackgroundRun`] on one
+//! of its own, and the [`Report`] tells the result. What goes wrong with a server is never an
+//! [`Error`] but part of the report.
+//!
+//! Everything is bounded: connections, messages in flight, bytes waiting, problems described, and
+//! every wait.
+#![forbid(unsafe_code)]
+
+mod background;
+mod clock;
+mod connection;
+mod cutter;
+mod descriptors;
+mod error;
+mod json;
+mod pace;
+mod pattern;
+mod plan;
+mod random;
+mod record;
+mod report;
+mod run;
+mod shape;
+mod shared;
+mod stamps;
+mod target;
+mod traffic;
+mod upgraded;
+mod verify;
+
+pub use background::BackgroundRun;
+pub use error::Error;
+pub use plan::{
+    CONNECTIONS_MAX, Driver, FREE_BYTES_MAX, FREE_MESSAGES_MAX, Fragment, Framing, PIPELINE_MAX,
+    PROBLEMS_MAX, Plan, SIZE_MAX,
+};
+pub use record::{Counts, Fault, Problem};
+pub use report::{Latency, Report, named as named_counts};
+pub use run::{Phase, Progress, Run};
+pub use target::{Target, Upgrade};

@@ -1,0 +1,384 @@
+//! What a run shall do: the plan, its limits, and the check that it makes sense.
+
+use std::time::Duration;
+
+use vespiary_wire::framing::length::Format;
+
+use crate::error::Error;
+use crate::pattern::Alphabet;
+use crate::target::Target;
+
+/// Connections of one run, at most: one byte short of what the sources of one block of loopback can
+/// carry.
+pub const CONNECTIONS_MAX: u32 = 1_000_000;
+/// Bytes of a message, at most. Each connection in flight buffers `pipeline` messages.
+pub const SIZE_MAX: usize = 64 << 20;
+/// Messages in flight on one connection, at most.
+pub const PIPELINE_MAX: u32 = 65_536;
+/// Messages in flight on one connection when sending runs free, unless [`FREE_BYTES_MAX`] is
+/// reached before.
+pub const FREE_MESSAGES_MAX: u32 = 4_096;
+/// Bytes in flight on one connection when sending runs free; one message is always allowed.
+pub const FREE_BYTES_MAX: usize = 4 << 20;
+/// Problems that a report describes one by one; all are counted.
+pub const PROBLEMS_MAX: usize = 20;
+
+/// How messages are told apart on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Not at all: the echo is a stream of bytes; a message has come back when its last byte has.
+    Raw,
+    /// Each ends with a line feed, which payloads do not hold.
+    Line,
+    /// A length before each.
+    Length(Format),
+    /// RFC 6455. Given by the target's `ws://` and by nothing else.
+    WebSocket,
+}
+
+impl Framing {
+    /// Parse `raw`, `line`, `websocket`, `length` (four bytes, network order) or `length:WIDTH`
+    /// with a width of 1, 2, 4 or 8 bytes, then `le` for the least significant byte first, then
+    /// `+self` for a length that counts its own bytes too.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        match text {
+            "raw" => return Ok(Self::Raw),
+            "line" => return Ok(Self::Line),
+            "websocket" => return Ok(Self::WebSocket),
+            _ => {}
+        }
+        let format = match text.strip_prefix("length") {
+            Some("") => parse_format("4"),
+            Some(rest) => rest.strip_prefix(':').and_then(parse_format),
+            None => None,
+        };
+        format.map(Self::Length).ok_or_else(|| {
+            Error::plan(format!(
+                "framing {text:?} is unknown; use raw, line, length or length:WIDTH[le][+self] \
+                 with WIDTH 1, 2, 4 or 8"
+            ))
+        })
+    }
+}
+
+fn parse_format(text: &str) -> Option<Format> {
+    let (text, includes_itself) = strip(text, "+self");
+    let (text, little_endian) = strip(text, "le");
+    Format::new(text.parse().ok()?, !little_endian, includes_itself)
+}
+
+fn strip<'a>(text: &'a str, suffix: &str) -> (&'a str, bool) {
+    text.strip_suffix(suffix)
+        .map_or((text, false), |rest| (rest, true))
+}
+
+/// How to disturb what is sent, to find framing errors: it leaves in pieces that respect no
+/// boundary, some of them late. On WebSocket messages also leave as several frames with pings
+/// between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// The longest pause between two pieces.
+    pub delay_max: Duration,
+    /// The most frames that a WebSocket message is split into.
+    pub frames_max: u32,
+}
+
+impl Default for Fragment {
+    /// Pauses of up to 2 ms, up to 4 frames.
+    fn default() -> Self {
+        Self {
+            delay_max: Duration::from_millis(2),
+            frames_max: 4,
+        }
+    }
+}
+
+/// Which driver of the port to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// `io_uring` where the kernel allows it, else epoll.
+    #[default]
+    Automatic,
+    /// `io_uring` or an error.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+impl Driver {
+    /// Parse `auto`, `uring` or `epoll`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        match text {
+            "auto" => Ok(Self::Automatic),
+            "uring" => Ok(Self::Uring),
+            "epoll" => Ok(Self::Epoll),
+            _ => Err(Error::plan(format!(
+                "driver {text:?} is unknown; use auto, uring or epoll"
+            ))),
+        }
+    }
+}
+
+/// What a run shall do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Whom to connect to.
+    pub target: Target,
+    /// How messages are told apart.
+    pub framing: Framing,
+    /// How many connections.
+    pub connections: u32,
+    /// Messages per connection. `None`: as many as `duration` allows.
+    pub messages: Option<u64>,
+    /// Stop sending after this time, counted from the first message.
+    pub duration: Option<Duration>,
+    /// Bytes of a message's payload.
+    pub size: usize,
+    /// Messages in flight on each connection; zero lets sending run free, up to
+    /// [`FREE_MESSAGES_MAX`] and [`FREE_BYTES_MAX`].
+    pub pipeline: u32,
+    /// Messages a second over all connections. Latency then counts from when a message was due, so
+    /// a server that stalls cannot hide the messages it kept from being sent.
+    pub rate: Option<f64>,
+    /// Payloads are text: UTF-8, and text messages on WebSocket.
+    pub text: bool,
+    /// Whether and how to cut, merge and delay what is sent.
+    pub fragment: Option<Fragment>,
+    /// What decides all that is random. `None`: the kernel's generator does.
+    pub seed: Option<u64>,
+    /// How many loopback addresses to connect from, 127.0.0.1 and those after it. `None`: as many
+    /// as the number of connections needs when the target is a loopback address, otherwise the
+    /// kernel's choice.
+    pub sources: Option<u32>,
+    /// Connections being opened at a time. More than a listener's backlog costs a second per
+    /// overflow.
+    pub connect_concurrency: u32,
+    /// For a connection and its handshake.
+    pub connect_timeout: Duration,
+    /// How long the echo of a message may take until it is taken as lost.
+    pub reply_timeout: Duration,
+    /// How long to wait for the server's end of the connections after ours.
+    pub close_timeout: Duration,
+    /// Keep the connections open and idle for this long after the last echo, for measuring memory.
+    pub hold: Duration,
+    /// The port's driver.
+    pub driver: Driver,
+}
+
+impl Plan {
+    /// A plan of one connection and one message of 32 bytes to `target`.
+    pub fn new(target: Target) -> Self {
+        let framing = if target.upgrade.is_some() {
+            Framing::WebSocket
+        } else {
+            Framing::Raw
+        };
+        Self {
+            target,
+            framing,
+            connections: 1,
+            messages: Some(1),
+            duration: None,
+            size: 32,
+            pipeline: 1,
+            rate: None,
+            text: false,
+            fragment: None,
+            seed: None,
+            sources: None,
+            connect_concurrency: 100,
+            connect_timeout: Duration::from_secs(10),
+            reply_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(2),
+            hold: Duration::ZERO,
+            driver: Driver::Automatic,
+        }
+    }
+
+    /// Say what does not make sense, naming the option and what it allows.
+    pub fn check(&self) -> Result<(), Error> {
+        within(
+            "connections",
+            u64::from(self.connections),
+            1,
+            u64::from(CONNECTIONS_MAX),
+        )?;
+        within("size", self.size as u64, self.size_min(), self.size_limit())?;
+        within(
+            "pipeline",
+            u64::from(self.pipeline),
+            0,
+            u64::from(PIPELINE_MAX),
+        )?;
+        within(
+            "connect_concurrency",
+            u64::from(self.connect_concurrency),
+            1,
+            65_536,
+        )?;
+        if let Some(sources) = self.sources {
+            within("sources", u64::from(sources), 1, 65_536)?;
+            if !self.target.is_loopback_v4() {
+                return Err(Error::plan(
+                    "sources spreads over 127.0.0.0/8: it needs a target there",
+                ));
+            }
+        }
+        if self.messages.is_none() && self.duration.is_none() {
+            return Err(Error::plan(
+                "neither messages nor duration is given: the run would not end",
+            ));
+        }
+        if self
+            .rate
+            .is_some_and(|rate| !(rate.is_finite() && rate > 0.0 && rate <= 1e9))
+        {
+            return Err(Error::plan(
+                "rate must lie above 0 and not above 1e9 messages a second",
+            ));
+        }
+        if self.target.upgrade.is_some() != (self.framing == Framing::WebSocket) {
+            return Err(Error::plan(
+                "WebSocket framing goes with a ws:// address, the others without",
+            ));
+        }
+        if self
+            .fragment
+            .is_some_and(|fragment| fragment.frames_max == 0)
+        {
+            return Err(Error::plan("a message cannot leave in zero frames"));
+        }
+        let bytes = self.in_flight_max().saturating_mul(self.size as u64 + 16);
+        within("pipeline x size", bytes, 0, 256 << 20)
+    }
+
+    /// Messages in flight on a connection, at most.
+    pub fn in_flight_max(&self) -> u64 {
+        if self.pipeline > 0 {
+            return u64::from(self.pipeline);
+        }
+        let by_bytes = (FREE_BYTES_MAX / self.size.max(1)) as u64;
+        by_bytes.clamp(1, u64::from(FREE_MESSAGES_MAX))
+    }
+
+    /// Which bytes payloads hold.
+    pub fn alphabet(&self) -> Alphabet {
+        match (self.text, self.framing) {
+            (true, _) => Alphabet::Text,
+            (false, Framing::Line) => Alphabet::Line,
+            (false, _) => Alphabet::Bytes,
+        }
+    }
+
+    fn size_min(&self) -> u64 {
+        u64::from(self.framing == Framing::Raw)
+    }
+
+    fn size_limit(&self) -> u64 {
+        match self.framing {
+            Framing::Length(format) => format.payload_bytes_max().min(SIZE_MAX as u64),
+            _ => SIZE_MAX as u64,
+        }
+    }
+}
+
+fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), Error> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::plan(format!(
+        "{name} is {value}; it must lie between {least} and {most}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(url: &str) -> Plan {
+        Plan::new(Target::parse(url).expect("the address is good"))
+    }
+
+    fn refusal(plan: &Plan) -> String {
+        plan.check()
+            .expect_err("the plan makes no sense")
+            .to_string()
+    }
+
+    #[test]
+    fn a_new_plan_makes_sense() {
+        plan("tcp://127.0.0.1:1").check().expect("TCP");
+        plan("ws://127.0.0.1:1/").check().expect("WebSocket");
+    }
+
+    #[test]
+    fn a_plan_without_an_end_is_refused() {
+        let mut endless = plan("tcp://127.0.0.1:1");
+        endless.messages = None;
+        assert!(refusal(&endless).contains("would not end"));
+    }
+
+    #[test]
+    fn an_empty_raw_message_is_refused_but_an_empty_line_is_not() {
+        let mut empty = plan("tcp://127.0.0.1:1");
+        empty.size = 0;
+        assert!(refusal(&empty).contains("size is 0"));
+        empty.framing = Framing::Line;
+        empty.check().expect("an empty line is a message");
+    }
+
+    #[test]
+    fn a_message_must_fit_its_length() {
+        let mut narrow = plan("tcp://127.0.0.1:1");
+        narrow.framing = Framing::parse("length:2").expect("known");
+        narrow.size = 65_536;
+        assert!(refusal(&narrow).contains("between 0 and 65535"));
+    }
+
+    #[test]
+    fn rates_of_zero_and_nan_are_refused() {
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let mut paced = plan("tcp://127.0.0.1:1");
+            paced.rate = Some(rate);
+            assert!(refusal(&paced).contains("rate"));
+        }
+    }
+
+    #[test]
+    fn framing_follows_the_address() {
+        let mut mixed = plan("ws://127.0.0.1:1/");
+        mixed.framing = Framing::Line;
+        assert!(refusal(&mixed).contains("ws://"));
+    }
+
+    #[test]
+    fn memory_in_flight_is_limited() {
+        let mut greedy = plan("tcp://127.0.0.1:1");
+        greedy.size = 1 << 20;
+        greedy.pipeline = 1000;
+        assert!(refusal(&greedy).contains("pipeline x size"));
+    }
+
+    #[test]
+    fn sources_need_a_loopback_target() {
+        let mut spread = plan("tcp://192.0.2.1:80");
+        spread.sources = Some(4);
+        assert!(refusal(&spread).contains("127.0.0.0/8"));
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_the_known_ones() {
+        assert!(
+            Framing::parse("cobs")
+                .expect_err("unknown")
+                .to_string()
+                .contains("raw, line")
+        );
+        assert!(
+            Driver::parse("iocp")
+                .expect_err("unknown")
+                .to_string()
+                .contains("epoll")
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! What has happened so far: counts, latencies, and the first problems in words.
+
+use hdrhistogram::Histogram;
+
+use crate::clock::Nanoseconds;
+use crate::plan::PROBLEMS_MAX;
+use crate::verify::Difference;
+
+/// An hour: what took longer is counted as that long.
+const LATENCY_MAX: Nanoseconds = 3_600_000_000_000;
+/// Latencies keep three decimal digits.
+const DIGITS: u8 = 3;
+
+/// How often each thing happened. What a healthy server leaves at zero is marked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections opened, the WebSocket handshake included.
+    pub connected: u64,
+    /// Connections that were not opened: refused, timed out, or the handshake failed. (Zero.)
+    pub refused: u64,
+    /// Open connections that the server reset. (Zero.)
+    pub reset: u64,
+    /// Open connections that the server closed before the run was over. (Zero.)
+    pub closed: u64,
+    /// Connections whose server's end stayed open for the close timeout after ours.
+    pub unclosed: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages that came back whole, altered or not.
+    pub received: u64,
+    /// Messages that came back other than they were sent. (Zero.)
+    pub altered: u64,
+    /// Messages sent that never came back whole. (Zero.)
+    pub lost: u64,
+    /// Messages planned and not sent, because their connection was lost. (Zero.)
+    pub unsent: u64,
+    /// Bytes that came back and answer nothing. (Zero.)
+    pub extra_bytes: u64,
+    /// Connections on which the server broke RFC 6455. (Zero.)
+    pub violations: u64,
+    /// Bytes handed to the kernel, handshakes included.
+    pub bytes_sent: u64,
+    /// Bytes that came, handshakes included.
+    pub bytes_received: u64,
+    /// Pings sent between fragments.
+    pub pings_sent: u64,
+    /// Pongs that came.
+    pub pongs_received: u64,
+}
+
+impl Counts {
+    /// Whether every connection was opened and every message came back as it was sent.
+    pub fn is_clean(&self) -> bool {
+        let faults = [
+            self.refused,
+            self.reset,
+            self.closed,
+            self.altered,
+            self.lost,
+            self.unsent,
+            self.extra_bytes,
+            self.violations,
+        ];
+        faults.iter().all(|count| *count == 0)
+    }
+}
+
+/// What kind of problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A connection was not opened.
+    Refused,
+    /// The server reset a connection.
+    Reset,
+    /// The server closed a connection early.
+    Closed,
+    /// A message came back altered.
+    Altered,
+    /// An echo did not come in time.
+    Lost,
+    /// Bytes came that answer nothing.
+    Extra,
+    /// The server broke the protocol.
+    Violation,
+}
+
+impl Fault {
+    /// The kind's name, as reports print it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Altered => "altered",
+            Self::Lost => "lost",
+            Self::Extra => "extra",
+            Self::Violation => "violation",
+        }
+    }
+}
+
+/// One problem: what and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What kind.
+    pub fault: Fault,
+    /// On which connection, from zero.
+    pub connection: u32,
+    /// At which of its messages, from zero: the first whose echo was not whole.
+    pub message: Option<u64>,
+    /// At which byte of that message.
+    pub offset: Option<usize>,
+    /// What should have come from there on, its beginning.
+    pub expected: Vec<u8>,
+    /// What came, its beginning.
+    pub got: Vec<u8>,
+    /// What happened, in words.
+    pub text: String,
+}
+
+/// All that the run has found out so far.
+#[derive(Debug)]
+pub struct Record {
+    /// The counts.
+    pub counts: Counts,
+    /// Nanoseconds from the beginning of a connect to the open connection.
+    pub connects: Histogram<u64>,
+    /// Nanoseconds from a message's sending, or from when it was due, to its whole echo.
+    pub replies: Histogram<u64>,
+    /// The first problems, at most [`PROBLEMS_MAX`].
+    pub problems: Vec<Problem>,
+    /// How many problems more there were.
+    pub problems_omitted: u64,
+}
+
+impl Record {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self {
+            counts: Counts::default(),
+            connects: histogram(),
+            replies: histogram(),
+            problems: Vec::new(),
+            problems_omitted: 0,
+        }
+    }
+
+    /// Note a problem; its text is made only if it is kept.
+    pub fn problem(&mut self, make: impl FnOnce() -> Problem) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(make());
+        } else {
+            self.problems_omitted += 1;
+        }
+    }
+
+    /// Note that a message of `connection` came back altered.
+    pub fn difference(&mut self, connection: u32, difference: Difference) {
+        self.problem(|| Problem {
+            fault: Fault::Altered,
+            connection,
+            message: Some(difference.message),
+            offset: Some(difference.offset),
+            expected: difference.expected,
+            got: difference.got,
+            text: difference.note,
+        });
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX, DIGITS).expect("the bounds are constants that fit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_alone_spoils_the_verdict() {
+        let clean = Counts {
+            connected: 3,
+            sent: 9,
+            received: 9,
+            unclosed: 1,
+            ..Counts::default()
+        };
+        assert!(clean.is_clean());
+        let faults: [fn(&mut Counts); 8] = [
+            |counts| counts.refused = 1,
+            |counts| counts.reset = 1,
+            |counts| counts.closed = 1,
+            |counts| counts.altered = 1,
+            |counts| counts.lost = 1,
+            |counts| counts.unsent = 1,
+            |counts| counts.extra_bytes = 1,
+            |counts| counts.violations = 1,
+        ];
+        for fault in faults {
+            let mut counts = clean;
+            fault(&mut counts);
+            assert!(!counts.is_clean(), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn problems_beyond_the_limit_are_counted_and_not_kept() {
+        let mut record = Record::new();
+        for connection in 0..PROBLEMS_MAX as u32 + 5 {
+            record.difference(
+                connection,
+                Difference {
+                    message: 1,
+                    offset: 2,
+                    expected: vec![],
+                    got: vec![],
+                    note: String::new(),
+                },
+            );
+        }
+        assert_eq!(record.problems.len(), PROBLEMS_MAX);
+        assert_eq!(record.problems_omitted, 5);
+    }
+}

@@ -1,0 +1,229 @@
+//! The result of a run, as values and as JSON.
+
+use hdrhistogram::Histogram;
+
+use crate::clock::seconds;
+use crate::json::{Object, array};
+use crate::record::{Counts, Problem};
+use crate::run::Times;
+use crate::shared::Shared;
+
+/// How long something took, in seconds, over all its cases. All zero when there was none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Latency {
+    /// How many cases.
+    pub count: u64,
+    /// The shortest.
+    pub minimum: f64,
+    /// The mean.
+    pub mean: f64,
+    /// Half took no longer.
+    pub p50: f64,
+    /// 90 % took no longer.
+    pub p90: f64,
+    /// 99 % took no longer.
+    pub p99: f64,
+    /// 99.9 % took no longer.
+    pub p99_9: f64,
+    /// The longest.
+    pub maximum: f64,
+}
+
+impl Latency {
+    fn of(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let at = |quantile| seconds(histogram.value_at_quantile(quantile));
+        Self {
+            count: histogram.len(),
+            minimum: seconds(histogram.min()),
+            mean: histogram.mean() / 1e9,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            maximum: seconds(histogram.max()),
+        }
+    }
+
+    fn json(&self) -> String {
+        let mut object = Object::new();
+        object
+            .count("count", self.count)
+            .number("minimum", self.minimum)
+            .number("mean", self.mean)
+            .number("p50", self.p50)
+            .number("p90", self.p90)
+            .number("p99", self.p99)
+            .number("p99_9", self.p99_9)
+            .number("maximum", self.maximum);
+        object.finish()
+    }
+}
+
+/// The result of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Connections planned.
+    pub connections: u32,
+    /// Bytes of a payload.
+    pub size: usize,
+    /// What happened.
+    pub counts: Counts,
+    /// Seconds from the run's beginning until every connection was open or refused.
+    pub connect_seconds: f64,
+    /// Seconds from the first message to the last echo.
+    pub seconds: f64,
+    /// Seconds of processor time that this client took from the first message to the last echo.
+    /// Close to `seconds`, the client was the bottleneck and the figures tell about it.
+    pub client_cpu_seconds: f64,
+    /// From a connect's beginning to the open connection.
+    pub connect_latency: Latency,
+    /// From a message's sending, or with a rate from when it was due, to its whole echo.
+    pub latency: Latency,
+    /// The first problems.
+    pub problems: Vec<Problem>,
+    /// How many problems more there were.
+    pub problems_omitted: u64,
+    /// What decided all that was random: the same seed repeats it.
+    pub seed: u64,
+    /// The port's driver.
+    pub driver: &'static str,
+    /// The run went to its end and was not stopped.
+    pub is_complete: bool,
+}
+
+impl Report {
+    pub(crate) fn new(shared: &Shared, times: &Times, is_complete: bool) -> Self {
+        let record = &shared.record;
+        Self {
+            connections: shared.plan.connections,
+            size: shared.plan.size,
+            counts: record.counts,
+            connect_seconds: seconds(times.connected),
+            seconds: seconds(times.sent.saturating_sub(times.sending)),
+            client_cpu_seconds: seconds(times.cpu),
+            connect_latency: Latency::of(&record.connects),
+            latency: Latency::of(&record.replies),
+            problems: record.problems.clone(),
+            problems_omitted: record.problems_omitted,
+            seed: shared.seed,
+            driver: shared.port.name(),
+            is_complete,
+        }
+    }
+
+    /// Whether every connection was opened and every message came back as it was sent, in time.
+    pub fn is_clean(&self) -> bool {
+        self.counts.is_clean()
+    }
+
+    /// Messages echoed a second.
+    #[allow(clippy::cast_precision_loss)] // 2^53 messages take years.
+    pub fn messages_per_second(&self) -> f64 {
+        if self.seconds > 0.0 {
+            self.counts.received as f64 / self.seconds
+        } else {
+            0.0
+        }
+    }
+
+    /// The report as one line of JSON. Times are seconds; excerpts of bytes are hexadecimal.
+    pub fn json(&self) -> String {
+        let problems: Vec<String> = self.problems.iter().map(problem_json).collect();
+        let mut object = Object::new();
+        object
+            .flag("clean", self.is_clean())
+            .flag("complete", self.is_complete)
+            .count("connections", self.connections.into())
+            .count("size", self.size as u64);
+        for (name, count) in named(&self.counts) {
+            object.count(name, count);
+        }
+        object
+            .number("connect_seconds", self.connect_seconds)
+            .number("seconds", self.seconds)
+            .number("messages_per_second", self.messages_per_second())
+            .number("client_cpu_seconds", self.client_cpu_seconds)
+            .raw("connect_latency_seconds", &self.connect_latency.json())
+            .raw("latency_seconds", &self.latency.json())
+            .raw("problems", &array(&problems))
+            .count("problems_omitted", self.problems_omitted)
+            .count("seed", self.seed)
+            .string("driver", self.driver);
+        object.finish()
+    }
+}
+
+/// The counts under the names that JSON and progress give them.
+pub fn named(counts: &Counts) -> [(&'static str, u64); 16] {
+    [
+        ("connected", counts.connected),
+        ("refused", counts.refused),
+        ("reset", counts.reset),
+        ("closed", counts.closed),
+        ("unclosed", counts.unclosed),
+        ("sent", counts.sent),
+        ("received", counts.received),
+        ("altered", counts.altered),
+        ("lost", counts.lost),
+        ("unsent", counts.unsent),
+        ("extra_bytes", counts.extra_bytes),
+        ("violations", counts.violations),
+        ("bytes_sent", counts.bytes_sent),
+        ("bytes_received", counts.bytes_received),
+        ("pings_sent", counts.pings_sent),
+        ("pongs_received", counts.pongs_received),
+    ]
+}
+
+fn problem_json(problem: &Problem) -> String {
+    let mut object = Object::new();
+    object
+        .string("fault", problem.fault.name())
+        .count("connection", problem.connection.into())
+        .maybe("message", problem.message)
+        .maybe("offset", problem.offset.map(|offset| offset as u64))
+        .string("expected", &hexadecimal(&problem.expected))
+        .string("got", &hexadecimal(&problem.got))
+        .string("text", &problem.text);
+    object.finish()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_known_latencies_are_found() {
+        let mut histogram = Histogram::new_with_bounds(1, 1_000_000_000_000, 3).expect("bounds");
+        for milliseconds in 1..=1000 {
+            histogram.saturating_record(milliseconds * 1_000_000);
+        }
+        let latency = Latency::of(&histogram);
+        let near = |value: f64, wanted: f64| (value - wanted).abs() <= wanted * 0.002;
+        assert_eq!(latency.count, 1000);
+        assert!(near(latency.p50, 0.5) && near(latency.p90, 0.9) && near(latency.p99, 0.99));
+        assert!(
+            near(latency.p99_9, 0.999)
+                && near(latency.maximum, 1.0)
+                && near(latency.minimum, 0.001)
+        );
+    }
+
+    #[test]
+    fn no_cases_give_zeros_and_not_nonsense() {
+        let histogram = Histogram::new_with_bounds(1, 1_000_000, 3).expect("bounds");
+        assert_eq!(Latency::of(&histogram), Latency::default());
+    }
+}

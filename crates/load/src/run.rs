@@ -1,0 +1,372 @@
+//! A run from its first connect to its last close, taken in steps.
+//!
+//! | phase | until |
+//! |---|---|
+//! | connecting | every connection is open or refused |
+//! | sending | every message is back or lost; with a duration, those sent before its end |
+//! | holding | the hold time is over |
+//! | closing | every connection is closed, from both ends where the server keeps up |
+//!
+//! Within a step the run turns the port, hands each completion to its connection, and then looks
+//! once at each connection that has something to send. Deadlines are looked for in a sweep over all
+//! connections some ten times in the shortest of them: far cheaper than a timer a message, and
+//! exact enough for a failure.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use vespiary_port::Port;
+use vespiary_port::select::{self, Preference};
+
+use crate::clock::{Nanoseconds, nanoseconds, seconds, thread_cpu};
+use crate::connection::{Connection, Stage};
+use crate::descriptors;
+use crate::error::Error;
+use crate::pace::Pace;
+use crate::plan::{Driver, Plan};
+use crate::random;
+use crate::record::Counts;
+use crate::report::Report;
+use crate::shared::Shared;
+
+/// What the run is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// See the module's table, also for the others.
+    Connecting,
+    /// Messages go and come.
+    Sending,
+    /// The connections are open and idle.
+    Holding,
+    /// The connections are being closed.
+    Closing,
+    /// Over; the report is ready.
+    Done,
+}
+
+impl Phase {
+    /// The phase's name, as progress prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Sending => "sending",
+            Self::Holding => "holding",
+            Self::Closing => "closing",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Seconds since it began.
+    pub seconds: f64,
+    /// Seconds since the first message.
+    pub sending_seconds: f64,
+    /// What has happened.
+    pub counts: Counts,
+}
+
+/// A run under way.
+pub struct Run {
+    shared: Shared,
+    connections: Vec<Connection>,
+    phase: Phase,
+    /// The next connection to open.
+    next: usize,
+    next_sweep: Nanoseconds,
+    sweep_interval: Nanoseconds,
+    times: Times,
+    is_interrupted: bool,
+}
+
+/// When the phases began, and the processor time of sending.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    pub(crate) connected: Nanoseconds,
+    pub(crate) sending: Nanoseconds,
+    pub(crate) sent: Nanoseconds,
+    pub(crate) cpu_start: Nanoseconds,
+    pub(crate) cpu: Nanoseconds,
+    hold_end: Nanoseconds,
+}
+
+impl Run {
+    /// Check the plan, make room for its connections, and open the port. The port belongs to the
+    /// calling thread.
+    pub fn new(plan: Plan) -> Result<Self, Error> {
+        plan.check()?;
+        descriptors::secure(plan.connections)?;
+        let port = open_port(plan.driver)?;
+        Ok(Self::on(port, plan))
+    }
+
+    /// The same on a port that is there, for a plan that was checked.
+    fn on(port: Box<dyn Port>, plan: Plan) -> Self {
+        let seed = plan.seed.unwrap_or_else(random::seed);
+        let connections = (0..plan.connections)
+            .map(|number| Connection::new(number, seed))
+            .collect();
+        let shortest = plan
+            .connect_timeout
+            .min(plan.reply_timeout)
+            .min(plan.close_timeout);
+        let sweep_interval = nanoseconds(shortest / 10).clamp(1_000_000, 250_000_000);
+        Self {
+            shared: Shared::new(port, plan, seed),
+            connections,
+            phase: Phase::Connecting,
+            next: 0,
+            next_sweep: sweep_interval,
+            sweep_interval,
+            times: Times::default(),
+            is_interrupted: false,
+        }
+    }
+
+    /// Go on for `max_wait` or until the run is done.
+    pub fn step(&mut self, max_wait: Duration) -> Result<Progress, Error> {
+        let until = self
+            .shared
+            .clock
+            .now()
+            .saturating_add(nanoseconds(max_wait));
+        loop {
+            self.pass_phases();
+            if self.phase == Phase::Done {
+                break;
+            }
+            let now = self.shared.clock.now();
+            if now >= until {
+                break;
+            }
+            let wait = self.next_event(now).min(until).saturating_sub(now);
+            let turned = self.shared.port.turn(Some(Duration::from_nanos(wait)));
+            turned.map_err(Error::system("waiting for completions"))?;
+            while let Some(completion) = self.shared.port.next() {
+                let connection = &mut self.connections[completion.token.0 as usize];
+                connection.handle(&mut self.shared, completion.outcome);
+            }
+            self.look_at_the_clock();
+            self.flush();
+        }
+        Ok(self.progress())
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        let now = self.shared.clock.now();
+        let end = if self.times.sent > 0 {
+            self.times.sent
+        } else {
+            now
+        };
+        let sending = if self.times.sending > 0 {
+            end - self.times.sending
+        } else {
+            0
+        };
+        Progress {
+            phase: self.phase,
+            seconds: seconds(now),
+            sending_seconds: seconds(sending),
+            counts: self.shared.record.counts,
+        }
+    }
+
+    /// Send nothing more, wait for what is in flight, and close. Said again: close at once.
+    pub fn stop(&mut self) {
+        if self.is_interrupted {
+            for connection in &mut self.connections {
+                connection.abandon(&mut self.shared);
+            }
+            return;
+        }
+        self.is_interrupted = true;
+        self.stop_sending();
+        if self.phase == Phase::Holding {
+            self.times.hold_end = 0;
+        }
+    }
+
+    /// The result so far; complete when the phase is [`Phase::Done`].
+    pub fn finish(self) -> Report {
+        let is_complete = self.phase == Phase::Done && !self.is_interrupted;
+        Report::new(&self.shared, &self.times, is_complete)
+    }
+
+    fn pass_phases(&mut self) {
+        if self.phase == Phase::Connecting {
+            self.open_more();
+            let all = self.next == self.connections.len() || self.is_interrupted;
+            if all && self.shared.opening == 0 {
+                self.begin_sending();
+            }
+        }
+        if self.phase == Phase::Sending && self.shared.unfinished == 0 {
+            self.times.sent = self.shared.clock.now();
+            self.times.cpu = thread_cpu() - self.times.cpu_start;
+            self.stop_sending();
+            let hold = if self.is_interrupted {
+                Duration::ZERO
+            } else {
+                self.shared.plan.hold
+            };
+            self.times.hold_end = self.times.sent.saturating_add(nanoseconds(hold));
+            self.phase = Phase::Holding;
+        }
+        let now = self.shared.clock.now();
+        if self.phase == Phase::Holding && (now >= self.times.hold_end || self.shared.alive == 0) {
+            self.phase = Phase::Closing;
+            for connection in &mut self.connections {
+                connection.finish(&mut self.shared);
+            }
+            self.flush();
+        }
+        if self.phase == Phase::Closing && self.shared.alive == 0 {
+            self.phase = Phase::Done;
+        }
+    }
+
+    fn open_more(&mut self) {
+        while self.shared.opening < self.shared.plan.connect_concurrency
+            && self.next < self.connections.len()
+            && !self.is_interrupted
+        {
+            self.connections[self.next].begin(&mut self.shared);
+            self.next += 1;
+        }
+    }
+
+    fn begin_sending(&mut self) {
+        let now = self.shared.clock.now();
+        self.phase = Phase::Sending;
+        self.times.connected = now;
+        self.times.sending = now;
+        self.times.cpu_start = thread_cpu();
+        if self.shared.is_stopping {
+            return;
+        }
+        self.shared.is_sending = true;
+        if let Some(rate) = self.shared.plan.rate {
+            self.shared.pace = Some(Pace::new(rate, self.shared.plan.connections, now));
+            self.release(now);
+        } else {
+            for connection in &mut self.connections {
+                connection.mark_dirty(&mut self.shared);
+            }
+        }
+        self.flush();
+    }
+
+    fn stop_sending(&mut self) {
+        self.shared.is_sending = false;
+        self.shared.is_stopping = true;
+        for connection in &mut self.connections {
+            connection.check_finished(&mut self.shared);
+        }
+    }
+
+    /// Until when nothing happens unless the kernel says so.
+    fn next_event(&self, now: Nanoseconds) -> Nanoseconds {
+        // What a flush left undone, such as a second send of a large window, completes through the
+        // port.
+        let mut next = self.next_sweep;
+        if let Some(Reverse((time, _))) = self.shared.timers.peek() {
+            next = next.min(*time);
+        }
+        if let (Some(pace), true) = (&self.shared.pace, self.shared.is_sending) {
+            next = next.min(pace.next());
+        }
+        if let Some(end) = self.sending_end() {
+            next = next.min(end);
+        }
+        if self.phase == Phase::Holding {
+            next = next.min(self.times.hold_end);
+        }
+        next.max(now)
+    }
+
+    /// When the duration is over, while it is not.
+    fn sending_end(&self) -> Option<Nanoseconds> {
+        let duration = self
+            .shared
+            .plan
+            .duration
+            .filter(|_| self.shared.is_sending)?;
+        Some(self.times.sending.saturating_add(nanoseconds(duration)))
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let now = self.shared.clock.now();
+        while let Some(Reverse((time, number))) = self.shared.timers.peek().copied() {
+            if time > now {
+                break;
+            }
+            self.shared.timers.pop();
+            let connection = &mut self.connections[number as usize];
+            connection.is_paused = false;
+            match connection.stage {
+                Stage::Waiting => connection.connect(&mut self.shared),
+                _ => connection.mark_dirty(&mut self.shared),
+            }
+        }
+        if self.sending_end().is_some_and(|end| now >= end) {
+            self.stop_sending();
+        }
+        if self.shared.is_sending {
+            self.release(now);
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now + self.sweep_interval;
+            for connection in &mut self.connections {
+                connection.expire(&mut self.shared, now);
+            }
+        }
+    }
+
+    fn release(&mut self, now: Nanoseconds) {
+        let Some(pace) = &mut self.shared.pace else {
+            return;
+        };
+        let (all, some) = pace.release(now);
+        if all > 0 {
+            for connection in &mut self.connections {
+                connection.released += all;
+                connection.mark_dirty(&mut self.shared);
+            }
+        }
+        let count = self.connections.len() as u64;
+        for number in some {
+            let connection = &mut self.connections[(number % count) as usize];
+            connection.released += 1;
+            connection.mark_dirty(&mut self.shared);
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.shared.dirty);
+        for number in dirty.drain(..) {
+            let connection = &mut self.connections[number as usize];
+            connection.is_dirty = false;
+            connection.flush(&mut self.shared);
+        }
+        // A flush marks nothing dirty, so the list is as empty as it was and keeps its room.
+        self.shared.dirty = dirty;
+    }
+}
+
+fn open_port(driver: Driver) -> Result<Box<dyn Port>, Error> {
+    let preference = match driver {
+        Driver::Automatic => None,
+        Driver::Uring => Some(Preference::Uring),
+        Driver::Epoll => Some(Preference::Epoll),
+    };
+    let opened = select::open(preference, &select::Options::default());
+    opened
+        .map(|(port, _)| port)
+        .map_err(Error::system("opening the port"))
+}

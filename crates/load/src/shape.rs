@@ -1,0 +1,126 @@
+//! What one message looks like on the wire. All messages of a run have one size, so what stands
+//! before and after a payload never changes and is made once.
+
+use vespiary_wire::framing::length::{self, Format};
+
+use crate::pattern::{Cursor, Pattern};
+use crate::plan::{Framing, Plan};
+
+/// A payload's pattern and the constant bytes round it. WebSocket frames have neither: see
+/// [`crate::upgraded`].
+#[derive(Debug)]
+pub struct Shape {
+    pattern: Pattern,
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Shape {
+    /// The shape of `plan`'s messages, with payloads from `seed`.
+    pub fn new(plan: &Plan, seed: u64) -> Self {
+        let before = match plan.framing {
+            Framing::Length(format) => prefix(&format, plan.size as u64),
+            _ => Vec::new(),
+        };
+        let after = if plan.framing == Framing::Line {
+            b"\n".to_vec()
+        } else {
+            Vec::new()
+        };
+        Self {
+            pattern: Pattern::new(plan.alphabet(), plan.size, seed),
+            before,
+            after,
+        }
+    }
+
+    /// The payloads.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// Bytes of a message on the wire.
+    pub fn frame_bytes(&self) -> usize {
+        self.before.len() + self.pattern.size() + self.after.len()
+    }
+
+    /// Append the message at `cursor` as it goes over the wire.
+    pub fn append(&self, cursor: Cursor, output: &mut Vec<u8>) {
+        output.extend_from_slice(&self.before);
+        output.extend_from_slice(self.pattern.payload(cursor));
+        output.extend_from_slice(&self.after);
+    }
+
+    /// What the message at `cursor` holds from `offset` on, up to the end of the part that `offset`
+    /// lies in: never empty while `offset` is less than [`Shape::frame_bytes`].
+    pub fn part(&self, cursor: Cursor, offset: usize) -> &[u8] {
+        if let Some(rest) = self.before.get(offset..)
+            && !rest.is_empty()
+        {
+            return rest;
+        }
+        let offset = offset - self.before.len();
+        match self.pattern.payload(cursor).get(offset..) {
+            Some(rest) if !rest.is_empty() => rest,
+            _ => &self.after[offset - self.pattern.size()..],
+        }
+    }
+}
+
+fn prefix(format: &Format, size: u64) -> Vec<u8> {
+    let mut bytes = [0_u8; 8];
+    let width = length::write_head(&mut bytes, format, size);
+    bytes[..width.expect("the plan's check keeps messages within their length")].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Target;
+
+    fn shape(framing: &str, size: usize) -> Shape {
+        let mut plan = Plan::new(Target::parse("tcp://127.0.0.1:1").expect("an address"));
+        plan.framing = Framing::parse(framing).expect("known");
+        plan.size = size;
+        Shape::new(&plan, 1)
+    }
+
+    #[test]
+    fn parts_put_together_give_the_message_again() {
+        for framing in ["raw", "line", "length", "length:2le", "length:8"] {
+            for size in [0, 1, 5, 300] {
+                let shape = shape(framing, size);
+                let cursor = Cursor::first(3);
+                let mut whole = Vec::new();
+                shape.append(cursor, &mut whole);
+                let mut joined = Vec::new();
+                while joined.len() < shape.frame_bytes() {
+                    let part = shape.part(cursor, joined.len());
+                    assert!(!part.is_empty());
+                    joined.extend_from_slice(part);
+                }
+                assert_eq!(joined, whole, "{framing} {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_written_in_the_order_asked_for() {
+        let mut message = Vec::new();
+        shape("length:2", 258).append(Cursor::first(0), &mut message);
+        assert_eq!(message[..2], [1, 2]);
+        message.clear();
+        shape("length:4le", 258).append(Cursor::first(0), &mut message);
+        assert_eq!(message[..4], [2, 1, 0, 0]);
+        message.clear();
+        shape("length:2+self", 258).append(Cursor::first(0), &mut message);
+        assert_eq!(message[..2], [1, 4]);
+    }
+
+    #[test]
+    fn a_line_ends_with_one_line_feed() {
+        let mut message = Vec::new();
+        shape("line", 7).append(Cursor::first(0), &mut message);
+        assert_eq!(message.iter().position(|byte| *byte == b'\n'), Some(7));
+    }
+}

@@ -1,0 +1,166 @@
+//! What all connections of a run share: the port, the plan, and where they write down what
+//! happened.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use vespiary_port::{Address, Port};
+use vespiary_wire::http;
+use vespiary_wire::websocket::decoder::Limits;
+
+use crate::clock::{Clock, Nanoseconds};
+use crate::cutter::Cutter;
+use crate::pace::Pace;
+use crate::plan::Plan;
+use crate::record::Record;
+use crate::shape::Shape;
+
+/// Send buffers kept for use again.
+const BUFFERS_MAX: usize = 1024;
+/// Larger buffers are given back to the allocator.
+const BUFFER_BYTES_KEPT_MAX: usize = 512 << 10;
+/// Connections that may come from one source address without being asked to spread: above about
+/// half of the port range, which by default has 28,232, connect(2) becomes a hundred times slower.
+const CONNECTIONS_PER_SOURCE: u32 = 10_000;
+
+/// See the module.
+pub struct Shared {
+    /// The port.
+    pub port: Box<dyn Port>,
+    /// The plan, checked.
+    pub plan: Plan,
+    /// What decides all that is random.
+    pub seed: u64,
+    /// What messages look like.
+    pub shape: Shape,
+    /// Messages in flight on a connection, at most.
+    pub in_flight_max: u64,
+    /// What a server may send at most.
+    pub frame_limits: Limits,
+    /// How large a response to the handshake may be.
+    pub head_limits: http::Limits,
+    /// The time.
+    pub clock: Clock,
+    /// What has happened.
+    pub record: Record,
+    /// Who cuts, where something shall.
+    pub cutter: Option<Cutter>,
+    /// Who releases messages, where there is a rate and sending has begun.
+    pub pace: Option<Pace>,
+    /// Messages may leave.
+    pub is_sending: bool,
+    /// No more messages shall leave: the time is over, or somebody said stop.
+    pub is_stopping: bool,
+    /// Connections being opened.
+    pub opening: u32,
+    /// Open connections that still have messages to send or to get back.
+    pub unfinished: u32,
+    /// Connections whose socket is not closed yet.
+    pub alive: u32,
+    /// Connections to look at after the batch.
+    pub dirty: Vec<u32>,
+    /// Connections to look at later.
+    pub timers: BinaryHeap<Reverse<(Nanoseconds, u32)>>,
+    sources: u32,
+    buffers: Vec<Vec<u8>>,
+}
+
+impl Shared {
+    /// For a plan that was checked.
+    pub fn new(port: Box<dyn Port>, plan: Plan, seed: u64) -> Self {
+        let shape = Shape::new(&plan, seed);
+        let cutter = plan
+            .fragment
+            .map(|fragment| Cutter::new(&fragment, shape.frame_bytes()));
+        Self {
+            port,
+            seed,
+            in_flight_max: plan.in_flight_max(),
+            // An altered message may have grown; what is far too long is not read to its end.
+            frame_limits: Limits {
+                frame_bytes_max: plan.size as u64 * 2 + 65_536,
+                message_bytes_max: plan.size as u64 * 2 + 65_536,
+                fragments_max: u32::MAX,
+            },
+            head_limits: http::Limits {
+                header_bytes_max: 64 << 10,
+                headers_max: 200,
+            },
+            clock: Clock::new(),
+            record: Record::new(),
+            cutter,
+            pace: None,
+            is_sending: false,
+            is_stopping: false,
+            opening: 0,
+            unfinished: 0,
+            alive: 0,
+            dirty: Vec::new(),
+            timers: BinaryHeap::new(),
+            sources: sources(&plan),
+            buffers: Vec::new(),
+            shape,
+            plan,
+        }
+    }
+
+    /// The address that `connection` comes from, where it is not the kernel's choice.
+    pub fn source(&self, connection: u32) -> Option<Address> {
+        if self.sources == 0 {
+            return None;
+        }
+        let offset = connection % self.sources;
+        let ip = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + offset);
+        Some(Address::Inet(SocketAddr::new(IpAddr::V4(ip), 0)))
+    }
+
+    /// An empty buffer.
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_default()
+    }
+
+    /// Give a buffer back.
+    pub fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.buffers.len() < BUFFERS_MAX && buffer.capacity() <= BUFFER_BYTES_KEPT_MAX {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+/// From how many loopback addresses to connect; zero leaves the source to the kernel.
+fn sources(plan: &Plan) -> u32 {
+    match plan.sources {
+        Some(sources) => sources,
+        None if plan.target.is_loopback_v4() && plan.connections > CONNECTIONS_PER_SOURCE => {
+            plan.connections.div_ceil(CONNECTIONS_PER_SOURCE)
+        }
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Target;
+
+    fn plan(connections: u32) -> Plan {
+        let mut plan = Plan::new(Target::parse("tcp://127.0.0.1:1").expect("an address"));
+        plan.connections = connections;
+        plan
+    }
+
+    #[test]
+    fn many_connections_spread_over_sources_by_themselves() {
+        assert_eq!(sources(&plan(10_000)), 0);
+        assert_eq!(sources(&plan(10_001)), 2);
+        assert_eq!(sources(&plan(50_000)), 5);
+        let mut asked = plan(10);
+        asked.sources = Some(3);
+        assert_eq!(sources(&asked), 3);
+        let mut elsewhere = plan(50_000);
+        elsewhere.target = Target::parse("tcp://192.0.2.1:1").expect("an address");
+        assert_eq!(sources(&elsewhere), 0);
+    }
+}

@@ -1,0 +1,116 @@
+//! The WebSocket half of a connection: the opening handshake of RFC 6455 section 4.1, then frames.
+//! It knows bytes only; what to make of them is the connection's business.
+
+use vespiary_wire::http::{self, ResponseReader};
+use vespiary_wire::websocket::close::{self, Code};
+use vespiary_wire::websocket::decoder::{Decoder, Role};
+use vespiary_wire::websocket::frame::{self, Kind, Opcode};
+use vespiary_wire::websocket::handshake;
+
+use crate::cutter::Cutter;
+use crate::random::Random;
+use crate::target::Upgrade;
+
+/// The handshake under way: its key, and what has come of the response.
+#[derive(Debug)]
+pub struct Handshake {
+    key: String,
+    reader: ResponseReader,
+    head: Vec<u8>,
+}
+
+impl Handshake {
+    /// Append the request to `output`.
+    pub fn begin(
+        upgrade: &Upgrade,
+        random: &mut Random,
+        output: &mut Vec<u8>,
+    ) -> Result<Self, String> {
+        let mut nonce = [0_u8; 16];
+        nonce[..8].copy_from_slice(&random.next().to_le_bytes());
+        nonce[8..].copy_from_slice(&random.next().to_le_bytes());
+        let key = handshake::encode_key(nonce);
+        handshake::append_request(output, &upgrade.host, &upgrade.target, &key, &[], &[])
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            key,
+            reader: ResponseReader::new(),
+            head: Vec::new(),
+        })
+    }
+
+    /// Take a piece of the response. `Some` when it is whole and right: the bytes that came after
+    /// it.
+    pub fn take(&mut self, bytes: &[u8], limits: &http::Limits) -> Result<Option<Vec<u8>>, String> {
+        self.head.extend_from_slice(bytes);
+        let parsed = self
+            .reader
+            .parse(&self.head, limits)
+            .map_err(|error| error.to_string())?;
+        let Some((response, length)) = parsed else {
+            return Ok(None);
+        };
+        handshake::check_response(&response, &self.key, &[]).map_err(|error| error.to_string())?;
+        Ok(Some(self.head.split_off(length)))
+    }
+}
+
+/// A decoder for what a server sends.
+pub fn decoder() -> Decoder {
+    Decoder::new(Role::Client)
+}
+
+/// Append one message, masked; with a cutter as several frames, perhaps with a ping before some of
+/// them. Gives the number of pings.
+pub fn append_message(
+    output: &mut Vec<u8>,
+    kind: Kind,
+    payload: &[u8],
+    cutter: Option<&Cutter>,
+    random: &mut Random,
+) -> u64 {
+    let Some(cutter) = cutter else {
+        frame::append(
+            output,
+            true,
+            false,
+            kind.into(),
+            payload,
+            Some(random.mask_key()),
+        );
+        return 0;
+    };
+    let mut pings = 0;
+    let mut start = 0;
+    let mut opcode = Opcode::from(kind);
+    let ends = cutter.frame_ends(random, payload.len());
+    for (index, end) in ends.iter().enumerate() {
+        if index > 0 && random.below(4) == 0 {
+            append_control(output, Opcode::Ping, &random.next().to_le_bytes(), random);
+            pings += 1;
+        }
+        let fin = index + 1 == ends.len();
+        let key = Some(random.mask_key());
+        frame::append(output, fin, false, opcode, &payload[start..*end], key);
+        start = *end;
+        opcode = Opcode::Continuation;
+    }
+    pings
+}
+
+/// Append a control frame, masked.
+pub fn append_control(output: &mut Vec<u8>, opcode: Opcode, payload: &[u8], random: &mut Random) {
+    frame::append(
+        output,
+        true,
+        false,
+        opcode,
+        payload,
+        Some(random.mask_key()),
+    );
+}
+
+/// Append the close frame that says `code`.
+pub fn append_close(output: &mut Vec<u8>, code: Code, random: &mut Random) {
+    append_control(output, Opcode::Close, &close::encode(code, ""), random);
+}

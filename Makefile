@@ -45,7 +45,7 @@ test: build-for-tests ## Build, and run the whole test suite
 check: $(stamps)/group-check build ## Formats, lints, types, import contract, stubs, house style
 	@$(python) tools/run_checks.py
 
-bench: $(stamps)/group-bench build ## Measure against the peers, into benches/results
+bench: build ## Measure against the peers, into benches/results
 	@echo "==> Measuring; this takes some minutes"
 	@$(python) -m benches
 

@@ -11,7 +11,7 @@ rm -rf "$venv"
 pip=("$venv/bin/python" -m pip --disable-pip-version-check)
 "${pip[@]}" install --quiet --upgrade pip
 echo "==> Resolving the newest releases of all dependency groups"
-"${pip[@]}" install --quiet --group build --group check --group docs --group bench
+"${pip[@]}" install --quiet --group build --group check --group docs
 {
     echo "$head"
     "${pip[@]}" freeze --all | grep -v '^setuptools=='

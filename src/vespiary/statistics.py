@@ -57,6 +57,10 @@ class EndpointStatistics:
         bytes_received: Bytes read from peers.
         bytes_sent: Bytes that the kernel took.
         messages_dropped: Messages dropped by the policy for slow consumers.
+        protocol_errors: Connections ended because the peer broke a rule of the protocol.
+        write_pauses: How often reading from a peer paused because too much waited to be sent to it.
+        budget_exhausted: How often a connection used up its inline budget and went to the back of
+            the queue.
         handler_errors: Exceptions that handlers raised.
         limits_reached: How often a limit or deadline was reached, by the name of its field.
         accept_errors: Failures of accept(2), by the name of the errno.
@@ -74,6 +78,9 @@ class EndpointStatistics:
     bytes_received: int = 0
     bytes_sent: int = 0
     messages_dropped: int = 0
+    protocol_errors: int = 0
+    write_pauses: int = 0
+    budget_exhausted: int = 0
     handler_errors: int = 0
     limits_reached: Mapping[str, int] = field(default_factory=dict)
     accept_errors: Mapping[str, int] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 //! Lines: a message ends with a line feed. A carriage return before it belongs to the terminator.
 //!
 //! A line that lies wholly in the input is borrowed from it. Only a line that the end of the input
-//! cut is collected, and the collecting vector leaves with the line, so an idle decoder owns nothing.
+//! cut is collected, and the collecting vector leaves with the line, so an idle decoder owns
+//! nothing.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -42,8 +43,8 @@ impl LineDecoder {
 
     /// Takes the next line off the front of `input`. `None`: all is taken and more is needed.
     ///
-    /// A line may have `message_bytes_max` bytes without its terminator. One that has more is refused
-    /// as soon as that is certain, whether or not its end has come.
+    /// A line may have `message_bytes_max` bytes without its terminator. One that has more is
+    /// refused as soon as that is certain, whether or not its end has come.
     #[inline]
     pub fn next<'a>(
         &mut self,

@@ -1,9 +1,9 @@
 //! Heads of HTTP/1.1 messages, RFC 9112: read strictly, written safely.
 //!
-//! What is malformed is refused with a status and a sentence; nothing is repaired or guessed, because
-//! two readers that repair differently are how requests are smuggled (section 11.2). Lines end with
-//! CRLF and with nothing else, header lines are not folded, `Host` is there once, and a body has one
-//! length or none.
+//! What is malformed is refused with a status and a sentence; nothing is repaired or guessed,
+//! because two readers that repair differently are how requests are smuggled (section 11.2). Lines
+//! end with CRLF and with nothing else, header lines are not folded, `Host` is there once, and a
+//! body has one length or none.
 //!
 //! [`scan`] is the state machine that looks at every byte once; [`request`] and [`response`] cut a
 //! scanned head into its parts and check what takes more than one line to decide.

@@ -98,8 +98,8 @@ impl RequestReader {
 
 /// Reads the head of a request off the front of `bytes`: the request, and the bytes it took.
 ///
-/// `None`: what is there may become a request, and is within the limits. A caller whose buffer grows
-/// keeps a [`RequestReader`] instead, or asks [`super::head_end`] first.
+/// `None`: what is there may become a request, and is within the limits. A caller whose buffer
+/// grows keeps a [`RequestReader`] instead, or asks [`super::head_end`] first.
 ///
 /// Refused are: a malformed head (400), a request line or head over the limits (414, 431), a
 /// method of absurd length (501), and a version other than 1.x (505).

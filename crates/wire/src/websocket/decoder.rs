@@ -15,15 +15,16 @@
 //! | in a control frame | a boxed, partly filled `Control` | it is filled |
 //!
 //! A head is checked byte by byte: the first byte is refused as soon as it is there, however long
-//! the rest keeps us waiting, and a length over the limit is refused before one byte of its payload.
-//! The boxed control frame exists only when a ping was cut by the end of the input, so that an idle
-//! connection pays 56 bytes and no more.
+//! the rest keeps us waiting, and a length over the limit is refused before one byte of its
+//! payload. The boxed control frame exists only when a ping was cut by the end of the input, so
+//! that an idle connection pays 56 bytes and no more.
 //!
 //! An error leaves the decoder where it was: asked again, it gives the same error again.
 
 use super::ProtocolError;
 use super::close::Code;
-use super::frame::{HEAD_BYTES_MAX, Kind, Opcode};
+use super::frame::{CONTROL_BYTES_MAX, HEAD_BYTES_MAX, Kind, Opcode};
+use super::head::{Head, read_head};
 use crate::mask;
 
 /// What a receiver takes at most. Zero means zero; for no limit give the type's maximum.
@@ -71,7 +72,8 @@ pub struct Data<'a> {
     pub message_end: bool,
     /// The bytes as they came: still masked, where the frame was masked.
     pub payload: &'a [u8],
-    /// The masking key, turned so that `key[0]` belongs to `payload[0]`; zeros for an unmasked frame.
+    /// The masking key, turned so that `key[0]` belongs to `payload[0]`; zeros for an unmasked
+    /// frame.
     pub key: [u8; 4],
     /// Bytes of this frame that are still to come after this run.
     pub frame_remaining: u64,
@@ -87,8 +89,6 @@ pub struct Control {
     length: u8,
     bytes: [u8; CONTROL_BYTES_MAX],
 }
-
-const CONTROL_BYTES_MAX: usize = 125;
 
 impl Control {
     /// The payload, 0 to 125 bytes.
@@ -145,15 +145,6 @@ struct PartialControl {
     control: Control,
     filled: u8,
     key: [u8; 4],
-}
-
-/// A head that is whole and obeys every rule that its own bytes decide.
-struct Head {
-    opcode: Opcode,
-    fin: bool,
-    length: u64,
-    key: [u8; 4],
-    size: usize,
 }
 
 impl Decoder {
@@ -369,140 +360,6 @@ impl Decoder {
         self.control
             .take()
             .map(|partial| Event::Control(partial.control))
-    }
-}
-
-/// Reads a head off the front of `bytes`; `None` when it is cut. Whatever of it is there is checked.
-#[inline]
-fn read_head(
-    bytes: &[u8],
-    role: Role,
-    message: Option<Kind>,
-) -> Result<Option<Head>, ProtocolError> {
-    let [first, rest @ ..] = bytes else {
-        return Ok(None);
-    };
-    let opcode = check_first(*first, message)?;
-    let [second, rest @ ..] = rest else {
-        return Ok(None);
-    };
-    let short = check_second(*second, opcode, role)?;
-    let (length, rest, mut size) = match short {
-        126 => {
-            let Some((length, rest)) = rest.split_first_chunk::<2>() else {
-                return Ok(None);
-            };
-            (check_16(u16::from_be_bytes(*length))?, rest, 4)
-        }
-        127 => {
-            let Some((length, rest)) = rest.split_first_chunk::<8>() else {
-                return Ok(None);
-            };
-            (check_64(u64::from_be_bytes(*length))?, rest, 10)
-        }
-        _ => (u64::from(short), rest, 2),
-    };
-    let mut key = [0; 4];
-    if role == Role::Server {
-        let Some(sent) = rest.first_chunk::<4>() else {
-            return Ok(None);
-        };
-        key = *sent;
-        size += 4;
-    }
-    Ok(Some(Head {
-        opcode,
-        fin: first & 0x80 != 0,
-        length,
-        key,
-        size,
-    }))
-}
-
-#[inline]
-fn check_first(first: u8, message: Option<Kind>) -> Result<Opcode, ProtocolError> {
-    if first & 0x70 != 0 {
-        return Err(broken(
-            "a reserved bit is set and no extension gives it a meaning",
-            "RFC 6455 5.2",
-        ));
-    }
-    let Some(opcode) = Opcode::from_bits(first & 0x0F) else {
-        return Err(broken("a frame has a reserved opcode", "RFC 6455 5.2"));
-    };
-    match opcode {
-        Opcode::Continuation if message.is_none() => Err(broken(
-            "a continuation frame continues no message",
-            "RFC 6455 5.4",
-        )),
-        Opcode::Text | Opcode::Binary if message.is_some() => Err(broken(
-            "a message begins before the one before it has ended",
-            "RFC 6455 5.4",
-        )),
-        Opcode::Close | Opcode::Ping | Opcode::Pong if first & 0x80 == 0 => {
-            Err(broken("a control frame is fragmented", "RFC 6455 5.5"))
-        }
-        _ => Ok(opcode),
-    }
-}
-
-#[inline]
-fn check_second(second: u8, opcode: Opcode, role: Role) -> Result<u8, ProtocolError> {
-    match (role, second & 0x80 != 0) {
-        (Role::Server, false) => {
-            return Err(broken("a client's frame is unmasked", "RFC 6455 5.1"));
-        }
-        (Role::Client, true) => return Err(broken("a server's frame is masked", "RFC 6455 5.1")),
-        _ => {}
-    }
-    let short = second & 0x7F;
-    if opcode.is_control() && short > CONTROL_BYTES_MAX as u8 {
-        return Err(broken(
-            "a control frame is longer than 125 bytes",
-            "RFC 6455 5.5",
-        ));
-    }
-    Ok(short)
-}
-
-#[inline]
-fn check_16(length: u16) -> Result<u64, ProtocolError> {
-    if length < 126 {
-        Err(not_minimal())
-    } else {
-        Ok(u64::from(length))
-    }
-}
-
-#[inline]
-fn check_64(length: u64) -> Result<u64, ProtocolError> {
-    if length >> 63 != 0 {
-        return Err(broken(
-            "a frame's length has its highest bit set",
-            "RFC 6455 5.2",
-        ));
-    }
-    if length <= 0xFFFF {
-        Err(not_minimal())
-    } else {
-        Ok(length)
-    }
-}
-
-#[cold]
-fn not_minimal() -> ProtocolError {
-    broken(
-        "a frame's length is not in its shortest form",
-        "RFC 6455 5.2",
-    )
-}
-
-#[cold]
-fn broken(text: &'static str, section: &'static str) -> ProtocolError {
-    ProtocolError {
-        code: Code::PROTOCOL_ERROR,
-        text,
-        section,
     }
 }
 

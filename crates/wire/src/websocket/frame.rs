@@ -64,6 +64,9 @@ impl From<Kind> for Opcode {
 /// The longest head in bytes: two, eight of length, four of key.
 pub const HEAD_BYTES_MAX: usize = 14;
 
+/// The longest payload of a control frame in bytes (section 5.5).
+pub const CONTROL_BYTES_MAX: usize = 125;
+
 /// In the place of a length up to 125: two bytes of length follow, or eight.
 const LENGTH_16: u8 = 0x7E;
 const LENGTH_64: u8 = 0x7F;

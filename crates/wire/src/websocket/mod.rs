@@ -1,13 +1,14 @@
 //! The WebSocket protocol, RFC 6455.
 //!
-//! A connection begins with one exchange of HTTP heads ([`handshake`]); from then on both sides send
-//! frames ([`frame`]), which [`decoder`] turns into events and checks against section 5. What a
-//! close frame carries is in [`close`].
+//! A connection begins with one exchange of HTTP heads ([`handshake`]); from then on both sides
+//! send frames ([`frame`]), which [`decoder`] turns into events and checks against section 5. What
+//! a close frame carries is in [`close`].
 
 pub mod close;
 pub mod decoder;
 pub mod frame;
 pub mod handshake;
+mod head;
 
 use std::fmt;
 
@@ -16,7 +17,8 @@ use std::fmt;
 pub struct ProtocolError {
     /// The close code that tells the peer what kind of rule it was (section 7.4.1).
     pub code: close::Code,
-    /// What was wrong, as a sentence without its full stop; short enough for a close frame's reason.
+    /// What was wrong, as a sentence without its full stop; short enough for a close frame's
+    /// reason.
     pub text: &'static str,
     /// Where the rule stands, for instance `RFC 6455 5.2`.
     pub section: &'static str,

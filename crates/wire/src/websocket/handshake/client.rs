@@ -33,9 +33,9 @@ impl From<ResponseError> for HandshakeError {
 
 /// Appends the request that opens a WebSocket (section 4.1).
 ///
-/// `host` is the value of `Host`: with the port, unless it is the scheme's own. `target` is the path
-/// and query. `key` is of [`super::encode_key`]. `extra` are further header lines, not those that
-/// this function writes. An error leaves `out` as it was.
+/// `host` is the value of `Host`: with the port, unless it is the scheme's own. `target` is the
+/// path and query. `key` is of [`super::encode_key`]. `extra` are further header lines, not those
+/// that this function writes. An error leaves `out` as it was.
 pub fn append_request(
     out: &mut Vec<u8>,
     host: &str,

@@ -134,7 +134,8 @@ fn read_origin(head: &Request) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// Appends the response that accepts (section 4.2.2 step 5). `accept` is of [`super::accept_value`].
+/// Appends the response that accepts (section 4.2.2 step 5). `accept` is of
+/// [`super::accept_value`].
 ///
 /// `protocol` must be one that the client asked for. `extra` are further header lines, not those
 /// that this function writes. An error leaves `out` as it was.

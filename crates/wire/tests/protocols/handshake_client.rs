@@ -1,0 +1,177 @@
+//! RFC 6455 section 4.1: the client's half of the opening handshake.
+
+use proptest::prelude::*;
+use vespiary_wire::http::{self, Limits, Response};
+use vespiary_wire::websocket::handshake::{
+    self, HandshakeError, accept_value, append_request, check_response, encode_key,
+};
+
+const LIMITS: Limits = Limits {
+    header_bytes_max: 8192,
+    headers_max: 64,
+};
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const RESPONSE: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+    Sec-WebSocket-Protocol: chat\r\n\r\n";
+
+fn parse(head: &str) -> Response {
+    http::parse_response(head.as_bytes(), &LIMITS)
+        .unwrap()
+        .unwrap()
+        .0
+}
+
+fn offered() -> Vec<String> {
+    vec!["superchat".to_owned(), "chat".to_owned()]
+}
+
+/// Checks the example response with one of its lines replaced.
+fn check_changed(line: &str, by: &str) -> Result<Option<String>, HandshakeError> {
+    assert!(RESPONSE.contains(line), "{line:?} is not in the example");
+    check_response(&parse(&RESPONSE.replacen(line, by, 1)), KEY, &offered())
+}
+
+#[test]
+fn section_4_1_item_7_the_example_bytes_give_the_corrected_example_key() {
+    let nonce = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+    assert_eq!(encode_key(nonce), "AQIDBAUGBwgJCgsMDQ4PEA==");
+}
+
+#[test]
+fn section_4_1_a_request_is_written_with_all_that_it_must_have() {
+    let mut out = Vec::new();
+    let extra = [("Origin".to_owned(), "http://a".to_owned())];
+    append_request(&mut out, "a:81", "/chat?x", KEY, &offered(), &extra).unwrap();
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "GET /chat?x HTTP/1.1\r\nHost: a:81\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: superchat, chat\r\nOrigin: http://a\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_request_that_would_break_out_of_its_lines_is_an_error_and_nothing_is_written() {
+    let mut out = Vec::new();
+    let mut append = |host: &str, target: &str, protocol: &str, name: &str, value: &str| {
+        let protocols = [protocol.to_owned()];
+        let extra = [(name.to_owned(), value.to_owned())];
+        append_request(&mut out, host, target, KEY, &protocols, &extra)
+    };
+    assert!(append("a\r\nX: y", "/", "p", "X", "y").is_err());
+    for target in ["", "a", "/a b", "/a\r\nX: y", "/a#b", "/é", "http://a/"] {
+        assert!(append("a", target, "p", "X", "y").is_err(), "{target:?}");
+    }
+    assert!(append("a", "/", "p q", "X", "y").is_err());
+    for name in [
+        "Host",
+        "upgrade",
+        "Connection",
+        "sec-websocket-key",
+        "Content-Length",
+    ] {
+        assert!(append("a", "/", "p", name, "y").is_err(), "{name}");
+    }
+    assert!(append("a", "/", "p", "X", "y\nz").is_err());
+    assert!(out.is_empty());
+}
+
+#[test]
+fn section_4_1_the_example_response_is_accepted() {
+    assert_eq!(
+        check_response(&parse(RESPONSE), KEY, &offered()),
+        Ok(Some("chat".to_owned()))
+    );
+    assert_eq!(
+        check_changed("Sec-WebSocket-Protocol: chat\r\n", ""),
+        Ok(None)
+    );
+    assert!(check_changed("Upgrade: websocket", "upgrade: WebSocket").is_ok());
+    assert!(check_changed("Connection: Upgrade", "connection: x, upgrade").is_ok());
+}
+
+#[test]
+fn section_4_1_step_1_another_status_is_an_error_that_tells_it() {
+    let error = check_changed("101 Switching Protocols", "403 Forbidden").unwrap_err();
+    assert_eq!(error.status, Some(403));
+    assert_eq!(
+        error.text,
+        "the server answered 403 Forbidden where 101 opens a WebSocket"
+    );
+}
+
+#[test]
+fn section_4_1_step_2_the_upgrade_is_websocket_and_nothing_else() {
+    for line in ["", "Upgrade: h2c\r\n", "Upgrade: h2c, websocket\r\n"] {
+        assert!(
+            check_changed("Upgrade: websocket\r\n", line).is_err(),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn section_4_1_step_3_the_connection_lists_upgrade() {
+    for line in ["", "Connection: keep-alive\r\n"] {
+        assert!(
+            check_changed("Connection: Upgrade\r\n", line).is_err(),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn section_4_1_step_4_the_accept_answers_the_key() {
+    let line = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    assert!(check_changed(line, "").is_err());
+    assert!(check_changed(line, &line.repeat(2)).is_err());
+    assert!(check_changed("s3pPL", "S3pPL").is_err());
+    assert!(check_changed(line, &line.replace(": ", ":  \t").replace("\r\n", " \r\n")).is_ok());
+}
+
+#[test]
+fn section_4_1_step_5_an_extension_that_was_not_offered_is_refused() {
+    let line = "Sec-WebSocket-Protocol: chat\r\n";
+    let by = format!("{line}Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    assert!(check_changed(line, &by).is_err());
+}
+
+#[test]
+fn section_4_1_step_6_a_subprotocol_that_was_not_offered_is_refused() {
+    let line = "Sec-WebSocket-Protocol: chat\r\n";
+    for by in ["other", "Chat", "chat, superchat", ""] {
+        let by = format!("Sec-WebSocket-Protocol: {by}\r\n");
+        assert!(check_changed(line, &by).is_err(), "{by}");
+    }
+    assert!(check_changed(line, &line.repeat(2)).is_err());
+    assert!(check_response(&parse(RESPONSE), KEY, &[]).is_err());
+}
+
+#[test]
+fn http_1_0_opens_no_websocket() {
+    assert!(check_changed("HTTP/1.1", "HTTP/1.0").is_err());
+}
+
+proptest! {
+    #[test]
+    fn the_two_halves_understand_each_other(
+        nonce in any::<[u8; 16]>(),
+        protocols in proptest::collection::btree_set("[a-z.!]{1,8}", 0..4),
+    ) {
+        let protocols: Vec<String> = protocols.into_iter().collect();
+        let key = encode_key(nonce);
+        let mut bytes = Vec::new();
+        append_request(&mut bytes, "host", "/", &key, &protocols, &[]).unwrap();
+        let (request, consumed) = http::parse_request(&bytes, &LIMITS).unwrap().unwrap();
+        prop_assert_eq!(consumed, bytes.len());
+        let upgrade = handshake::check(&request).unwrap();
+        prop_assert_eq!((&upgrade.key, &upgrade.protocols), (&key, &protocols));
+        let chosen = upgrade.protocols.last().map(String::as_str);
+        let mut bytes = Vec::new();
+        handshake::append_response(&mut bytes, &accept_value(&upgrade.key), chosen, &[]).unwrap();
+        let (response, _) = http::parse_response(&bytes, &LIMITS).unwrap().unwrap();
+        let agreed = check_response(&response, &key, &protocols).unwrap();
+        prop_assert_eq!(agreed.as_deref(), chosen);
+    }
+}

@@ -1,0 +1,20 @@
+//! The protocols, tested through the crate's public face: every rule by a sentence that names it,
+//! every decoder at every place where its input can be cut, and against the peers' own decoders.
+
+mod close;
+mod decoder_limits;
+mod decoder_rules;
+mod decoder_splits;
+mod frame;
+mod handshake_client;
+mod handshake_server;
+mod http_request;
+mod http_response;
+mod http_write;
+mod httparse_differential;
+mod length;
+mod line;
+mod mask;
+mod support;
+mod tungstenite_differential;
+mod utf8;

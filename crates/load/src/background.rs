@@ -19,7 +19,7 @@ const STEP: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct BackgroundRun {
     news: Arc<News>,
-    thread: Option<JoinHandle<Result<Report, Error>>>,
+    thread: Mutex<Option<JoinHandle<Result<Report, Error>>>>,
 }
 
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl BackgroundRun {
         match told.recv() {
             Ok(news) => Ok(Self {
                 news,
-                thread: Some(thread),
+                thread: Mutex::new(Some(thread)),
             }),
             Err(_) => match join(thread) {
                 Err(error) => Err(error),
@@ -101,19 +101,17 @@ impl BackgroundRun {
         self.news.stops.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Wait for the end, and give the result.
-    pub fn finish(mut self) -> Result<Report, Error> {
-        let thread = self
-            .thread
-            .take()
-            .expect("only finish and drop take the thread");
-        join(thread)
+    /// Wait for the end, and give the result; `None` when somebody has got it already.
+    pub fn finish(&self) -> Result<Option<Report>, Error> {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.take().map(join).transpose()
     }
 }
 
 impl Drop for BackgroundRun {
     fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.get_mut();
+        if let Some(thread) = thread.unwrap_or_else(PoisonError::into_inner).take() {
             self.news.stops.fetch_add(2, Ordering::Relaxed);
             // Its result is not wanted; a panic in it was printed.
             let _ = thread.join();

@@ -52,6 +52,7 @@ pub enum Stage {
 
 /// One connection.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools)] // Independent facts; what excludes each other is the stage.
 pub struct Connection {
     /// From zero.
     pub number: u32,

@@ -11,7 +11,7 @@ use crate::random::Random;
 pub struct Cutter {
     delay_max: Nanoseconds,
     frames_max: u32,
-    piece_bytes_max: u64,
+    piece_bytes: u64,
 }
 
 impl Cutter {
@@ -20,7 +20,7 @@ impl Cutter {
         Self {
             delay_max: nanoseconds(fragment.delay_max),
             frames_max: fragment.frames_max,
-            piece_bytes_max: (frame_bytes as u64).saturating_mul(2).max(32),
+            piece_bytes: (frame_bytes as u64).saturating_mul(2).max(32),
         }
     }
 
@@ -29,7 +29,7 @@ impl Cutter {
         let length = match random.below(8) {
             0 | 1 => 1,
             2 | 3 => 1 + random.below(16),
-            _ => 1 + random.below(self.piece_bytes_max),
+            _ => 1 + random.below(self.piece_bytes),
         };
         (length as usize).min(available)
     }

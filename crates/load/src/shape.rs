@@ -19,7 +19,7 @@ impl Shape {
     /// The shape of `plan`'s messages, with payloads from `seed`.
     pub fn new(plan: &Plan, seed: u64) -> Self {
         let before = match plan.framing {
-            Framing::Length(format) => prefix(&format, plan.size as u64),
+            Framing::Length(format) => prefix(format, plan.size as u64),
             _ => Vec::new(),
         };
         let after = if plan.framing == Framing::Line {
@@ -67,9 +67,9 @@ impl Shape {
     }
 }
 
-fn prefix(format: &Format, size: u64) -> Vec<u8> {
+fn prefix(format: Format, size: u64) -> Vec<u8> {
     let mut bytes = [0_u8; 8];
-    let width = length::write_head(&mut bytes, format, size);
+    let width = length::write_head(&mut bytes, &format, size);
     bytes[..width.expect("the plan's check keeps messages within their length")].to_vec()
 }
 

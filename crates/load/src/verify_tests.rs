@@ -180,10 +180,10 @@ fn short_long_and_retyped_websocket_messages_are_told_apart() {
         let mut expectation = Expectation::new(4);
         let mut notes = Vec::new();
         expectation.piece(&shape, payload, &mut |difference| {
-            notes.push(difference.note)
+            notes.push(difference.note);
         });
         let intact = expectation.end(&shape, kind_kept, &mut |difference| {
-            notes.push(difference.note)
+            notes.push(difference.note);
         });
         assert_eq!(expectation.messages(), 1);
         (intact, notes.concat())

@@ -76,7 +76,7 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        """`host:port`, an IPv6 address in brackets (RFC 3986 section 3.2); the path for `unix`."""
+        """Host and port, IPv6 addresses in brackets (RFC 3986 section 3.2); the path for `unix`."""
         if self.scheme == "unix":
             return self.path
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -11,7 +11,7 @@
           |    +-- LocalClosed                          in good order, by this end
           |    +-- RemoteClosed                         in good order, by the peer
           |    +-- ConnectionBroken
-          |         +-- LocalBroken                      by this end: a limit, a deadline, a rule
+          |         +-- LocalBroken                     by this end: a limit, a deadline, a rule
           |         +-- RemoteBroken                    by the peer or the network
           +-- HandshakeRefused                          the server answered, and said no
           +-- SendRefused                               this message was not taken; others may be

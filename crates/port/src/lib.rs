@@ -19,6 +19,7 @@ mod buffers;
 pub mod epoll;
 pub mod select;
 mod sends;
+pub mod sim;
 mod socket;
 mod spin;
 pub mod timer;

@@ -44,10 +44,7 @@ pub fn copy(destination: &mut [u8], source: &[u8], key: [u8; 4]) {
 pub fn in_place(bytes: &mut [u8], key: [u8; 4]) {
     let length = bytes.len();
     if length < WORD {
-        for (position, byte) in bytes.iter_mut().enumerate() {
-            *byte ^= key[position & 3];
-        }
-        return;
+        return in_place_short(bytes, key);
     }
     let wide = widen(key);
     let last = word(&bytes[length - WORD..]) ^ wide.rotate_right(rotation_bits(length));
@@ -77,11 +74,37 @@ pub fn rotate(key: [u8; 4], by: usize) -> [u8; 4] {
     ]
 }
 
+/// Fewer than eight bytes: two halves of a word that overlap, or single bytes.
 #[inline]
 fn copy_short(destination: &mut [u8], source: &[u8], key: [u8; 4]) {
-    for (position, (to, from)) in destination.iter_mut().zip(source).enumerate() {
-        *to = from ^ key[position & 3];
+    if let (Some(first), Some(last)) = (source.first_chunk(), source.last_chunk()) {
+        let start = source.len() - 4;
+        destination[..4].copy_from_slice(&half(*first, key));
+        destination[start..].copy_from_slice(&half(*last, rotate(key, start)));
+        return;
     }
+    for ((to, from), key) in destination.iter_mut().zip(source).zip(key) {
+        *to = from ^ key;
+    }
+}
+
+#[inline]
+fn in_place_short(bytes: &mut [u8], key: [u8; 4]) {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let start = bytes.len() - 4;
+        let (first, last) = (half(*first, key), half(*last, rotate(key, start)));
+        bytes[..4].copy_from_slice(&first);
+        bytes[start..].copy_from_slice(&last);
+        return;
+    }
+    for (byte, key) in bytes.iter_mut().zip(key) {
+        *byte ^= key;
+    }
+}
+
+#[inline]
+fn half(bytes: [u8; 4], key: [u8; 4]) -> [u8; 4] {
+    (u32::from_le_bytes(bytes) ^ u32::from_le_bytes(key)).to_le_bytes()
 }
 
 #[inline]

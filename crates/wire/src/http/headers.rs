@@ -58,5 +58,8 @@ pub(super) const fn is_value_byte(byte: u8) -> bool {
 
 /// Every byte is the character of its number (ISO 8859-1), so nothing is lost.
 pub(super) fn latin_1(bytes: &[u8]) -> String {
-    bytes.iter().copied().map(char::from).collect()
+    match str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => text.to_owned(),
+        _ => bytes.iter().copied().map(char::from).collect(),
+    }
 }

@@ -87,7 +87,7 @@ impl RequestReader {
         match self.scanner.scan(bytes, limits) {
             Ok(None) => Ok(None),
             Ok(Some((start, end))) => {
-                let request = build(&bytes[start..end]);
+                let request = build(&bytes[start..end], self.scanner.headers());
                 check(&request)?;
                 Ok(Some((request, end)))
             }
@@ -108,7 +108,7 @@ pub fn parse_request(bytes: &[u8], limits: &Limits) -> Result<Option<(Request, u
 }
 
 /// Cuts a scanned head: every separator is known to be where it is looked for.
-fn build(head: &[u8]) -> Request {
+fn build(head: &[u8], header_lines: usize) -> Request {
     let mut lines = lines(head);
     let first = lines.next().unwrap_or_default();
     let mut parts = first.split(|byte| *byte == b' ');
@@ -117,7 +117,7 @@ fn build(head: &[u8]) -> Request {
         method: part(),
         target: part(),
         minor_version: minor_version(part().as_bytes()),
-        headers: lines.map(header).collect(),
+        headers: collect_headers(lines, header_lines),
     }
 }
 
@@ -132,7 +132,16 @@ pub(super) fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-pub(super) fn header(line: &[u8]) -> (String, String) {
+pub(super) fn collect_headers<'a>(
+    lines: impl Iterator<Item = &'a [u8]>,
+    count: usize,
+) -> Vec<(String, String)> {
+    let mut headers = Vec::with_capacity(count);
+    headers.extend(lines.map(header));
+    headers
+}
+
+fn header(line: &[u8]) -> (String, String) {
     let colon = memchr::memchr(b':', line).unwrap_or(line.len());
     let value = line.get(colon + 1..).unwrap_or_default();
     (latin_1(&line[..colon]), latin_1(trim(value)))

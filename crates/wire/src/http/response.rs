@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Limits;
 use super::headers::{Headers, latin_1};
-use super::request::{header, lines, minor_version};
+use super::request::{collect_headers, lines, minor_version};
 use super::scan::Scanner;
 
 /// The head of a response.
@@ -86,7 +86,10 @@ impl ResponseReader {
     ) -> Result<Option<(Response, usize)>, ResponseError> {
         match self.scanner.scan(bytes, limits) {
             Ok(None) => Ok(None),
-            Ok(Some((start, end))) => Ok(Some((build(&bytes[start..end]), end))),
+            Ok(Some((start, end))) => Ok(Some((
+                build(&bytes[start..end], self.scanner.headers()),
+                end,
+            ))),
             Err(fault) => Err(ResponseError {
                 text: fault.text().to_owned(),
             }),
@@ -105,7 +108,7 @@ pub fn parse_response(
 }
 
 /// Cuts a scanned head: every separator is known to be where it is looked for.
-fn build(head: &[u8]) -> Response {
+fn build(head: &[u8], header_lines: usize) -> Response {
     let mut lines = lines(head);
     let first = lines.next().unwrap_or_default();
     let mut parts = first.splitn(3, |byte| *byte == b' ');
@@ -118,6 +121,6 @@ fn build(head: &[u8]) -> Response {
         minor_version: minor_version(version),
         status,
         reason: latin_1(part()),
-        headers: lines.map(header).collect(),
+        headers: collect_headers(lines, header_lines),
     }
 }

@@ -100,6 +100,7 @@ pub struct Connection<H: Host> {
     pub(crate) reset: Cell<bool>,
     pub(crate) sending_parts: Cell<bool>,
     pub(crate) awaiting_pong: Cell<bool>,
+    pub(crate) dropped: Cell<u32>,
     pub(crate) burst: Cell<u8>,
     pub(crate) burst_batch: Cell<u32>,
     pub(crate) inbound: RefCell<Inbound<H>>,
@@ -174,6 +175,21 @@ impl<H: Host> Connection<H> {
     /// The address at this end.
     pub fn local_address(&self) -> std::io::Result<Address> {
         self.engine.port.borrow().local_address(self.socket.get())
+    }
+
+    /// Whether reading is paused for this reason of the host's.
+    pub fn is_paused(&self, reason: u8) -> bool {
+        self.paused.get() & reason != 0
+    }
+
+    /// How long ago the present phase of its life began, in seconds.
+    pub fn open_seconds(&self) -> f64 {
+        self.engine.now_ms().saturating_sub(self.phase_began.get()) as f64 / 1000.0
+    }
+
+    /// Messages dropped by the policy for slow consumers.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.get().into()
     }
 
     /// The subprotocol that the handshake chose.
@@ -343,12 +359,12 @@ impl<H: Host> Connection<H> {
         match options.slow_consumer {
             SlowConsumer::Wait => Err(SendError::QueueFull),
             SlowConsumer::DropNewest => {
-                add(&counters.dropped, 1);
+                self.count_dropped(1);
                 Ok(false)
             }
             SlowConsumer::DropOldest => {
                 let (dropped, room) = self.outbound.borrow_mut().drop_oldest(size, most);
-                add(&counters.dropped, dropped + u64::from(!room));
+                self.count_dropped(dropped + u64::from(!room));
                 Ok(room)
             }
             SlowConsumer::Disconnect => {
@@ -360,6 +376,11 @@ impl<H: Host> Connection<H> {
                 Err(SendError::Closed)
             }
         }
+    }
+
+    fn count_dropped(&self, messages: u64) {
+        add(&self.endpoint.counters.dropped, messages);
+        self.dropped.set(self.dropped.get().saturating_add(messages as u32));
     }
 
     /// Queue a ping (WebSocket).

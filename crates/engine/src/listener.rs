@@ -219,6 +219,7 @@ impl<H: Host> Engine<H> {
                 reset: Cell::new(false),
                 sending_parts: Cell::new(false),
                 awaiting_pong: Cell::new(false),
+                dropped: Cell::new(0),
                 burst: Cell::new(0),
                 burst_batch: Cell::new(0),
                 inbound: RefCell::new(inbound),

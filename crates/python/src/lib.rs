@@ -1,1 +1,36 @@
 //! The only crate that knows Python: `vespiary._core`.
+//!
+//! The engine is confined to the thread of its loop, and says so at run time; what other threads may do goes through
+//! `shared`. So the module needs no global lock, and declares that.
+
+mod callback;
+mod connection;
+mod core;
+mod host;
+mod listener;
+mod load;
+mod names;
+mod options;
+mod payload;
+mod random;
+mod shared;
+mod stream;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+/// The native half of Vespiary.
+#[pymodule(gil_used = false)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<core::Core>()?;
+    module.add_class::<listener::Listener>()?;
+    module.add_class::<connection::Connection>()?;
+    load::register(module)?;
+    let class = module.py().get_type::<connection::Connection>();
+    // SAFETY: attached; the definition lives as long as the process.
+    let send = unsafe {
+        let descriptor = ffi::PyDescr_NewMethod(class.as_type_ptr(), connection::SEND.get());
+        Bound::from_owned_ptr_or_err(module.py(), descriptor)?
+    };
+    class.setattr("send", send)
+}

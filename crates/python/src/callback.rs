@@ -1,0 +1,57 @@
+//! Calling a handler's method: one vectorcall, without the bound method in between.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::ptr;
+
+/// A callable, taken apart when it is a bound method.
+pub(crate) struct Callback {
+    function: Py<PyAny>,
+    bound: Option<Py<PyAny>>,
+}
+
+impl Callback {
+    pub(crate) fn new(callable: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let method = callable.py().import("types")?.getattr("MethodType")?;
+        if !callable.get_type().is(&method) {
+            return Ok(Self { function: callable.clone().unbind(), bound: None });
+        }
+        Ok(Self {
+            function: callable.getattr("__func__")?.unbind(),
+            bound: Some(callable.getattr("__self__")?.unbind()),
+        })
+    }
+
+    /// Call it with borrowed arguments, up to four.
+    ///
+    /// # Safety
+    /// The pointers must be valid objects for the time of the call.
+    #[inline]
+    pub(crate) unsafe fn call<'py>(
+        &self,
+        py: Python<'py>,
+        arguments: &[*mut ffi::PyObject],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut stack = [ptr::null_mut(); 6];
+        let mut count = 0;
+        if let Some(bound) = &self.bound {
+            stack[1] = bound.as_ptr();
+            count = 1;
+        }
+        for argument in arguments {
+            count += 1;
+            stack[count] = *argument;
+        }
+        let flags = count | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+        // SAFETY: the arguments are valid by contract; the slot before them is ours for the callee to use.
+        unsafe {
+            let result = ffi::PyObject_Vectorcall(
+                self.function.as_ptr(),
+                stack.as_ptr().add(1),
+                flags,
+                ptr::null_mut(),
+            );
+            Bound::from_owned_ptr_or_err(py, result)
+        }
+    }
+}

@@ -1,0 +1,526 @@
+//! `vespiary.Connection`: the handler's view of a connection.
+//!
+//! The object outlives the engine's connection: when that ends, its reference is taken away and what is worth
+//! knowing afterwards is kept. From other threads the verbs become errands for the loop's thread (see `shared`).
+
+use crate::core::Conn;
+use crate::names;
+use crate::shared::{Confined, Errand, Shared};
+use crate::stream::{Receive, Stream};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::cell::{OnceCell, RefCell};
+use std::ffi::CStr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use vespiary_engine::wire::websocket::close::Code;
+use vespiary_engine::{CloseReason, Kind, SendError, State};
+
+/// The reasons for which a host may pause reading.
+pub(crate) const PAUSED_BY_USER: u8 = 1;
+pub(crate) const PAUSED_BY_INBOX: u8 = 2;
+
+/// What is known of a connection that has ended.
+pub(crate) struct Ended {
+    pub(crate) reason: CloseReason,
+    traffic: [u64; 4],
+}
+
+/// What only the loop's thread touches.
+#[derive(Default)]
+pub(crate) struct Local {
+    pub(crate) connection: RefCell<Option<Rc<Conn>>>,
+    pub(crate) stream: OnceCell<Box<Stream>>,
+    pub(crate) ended: OnceCell<Box<Ended>>,
+}
+
+/// A connection, as its handler sees it.
+#[pyclass(frozen, weakref, module = "vespiary._core")]
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    local: Confined<Local>,
+    data: Mutex<Option<Py<PyAny>>>,
+}
+
+impl Connection {
+    pub(crate) fn new(shared: Arc<Shared>, connection: Rc<Conn>) -> Self {
+        let local = Local { connection: RefCell::new(Some(connection)), ..Local::default() };
+        Self { shared, local: Confined::new(local), data: Mutex::new(None) }
+    }
+
+    /// What only the loop's thread touches; an error elsewhere.
+    #[inline]
+    pub(crate) fn local(&self) -> PyResult<&Local> {
+        self.local.get().ok_or_else(|| {
+            PyRuntimeError::new_err(
+                "this belongs to the thread of the connection's loop; from other threads only \
+                 send, close, abort, pause_reading and resume_reading may be called",
+            )
+        })
+    }
+
+    /// The engine's connection, while there is one.
+    pub(crate) fn living(&self) -> PyResult<Option<Rc<Conn>>> {
+        Ok(self.local()?.connection.borrow().clone())
+    }
+
+    /// The engine's connection has ended: let go of it, and keep what is worth knowing.
+    pub(crate) fn detach(&self) {
+        let Some(local) = self.local.get() else { return };
+        let Some(connection) = local.connection.take() else { return };
+        let reason = connection.reason().unwrap_or_else(|| {
+            CloseReason::new(vespiary_engine::Side::Local, vespiary_engine::Manner::Broken, "")
+        });
+        let _ = local.ended.set(Box::new(Ended { reason, traffic: connection.traffic() }));
+    }
+
+    fn send_object(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        let connection = self.local()?.connection.borrow();
+        let Some(connection) = connection.as_ref() else { return Err(self.closed_error(py)) };
+        with_payload(message, |kind, payload| connection.send(kind, payload))?
+            .map_err(|error| self.send_error(py, connection, error))
+    }
+
+    pub(crate) fn closed_error(&self, py: Python<'_>) -> PyErr {
+        match self.local().ok().and_then(|local| local.ended.get()) {
+            Some(ended) => names::closed_error(py, &ended.reason, ""),
+            None => PyRuntimeError::new_err("the connection has ended"),
+        }
+    }
+
+    #[cold]
+    fn send_error(&self, py: Python<'_>, connection: &Rc<Conn>, error: SendError) -> PyErr {
+        let refused = |text: &str| {
+            names::error(names::send_refused_class(py), |class| {
+                Ok(PyErr::from_value(class.call1((text,))?))
+            })
+        };
+        match error {
+            SendError::Closed => match connection.reason() {
+                Some(reason) => names::closed_error(py, &reason, &peer_text(connection)),
+                None => self.closed_error(py),
+            },
+            SendError::QueueFull => names::error(names::write_queue_full_class(py), |class| {
+                let most = connection.endpoint.options().limits.write_bytes_max;
+                let arguments = (connection.queued_bytes(), most, peer_text(connection));
+                Ok(PyErr::from_value(class.call1(arguments)?))
+            }),
+            SendError::NotOpen => refused("the connection is not open yet: send from on_open on"),
+            SendError::TooLong => refused("the message is too long for the framing's length prefix"),
+            SendError::OutOfTurn => refused(
+                "a message in parts is under way, or the framing has no parts: \
+                 finish with send_part(..., last=True) first",
+            ),
+        }
+    }
+
+    /// Carry out what another thread asked for.
+    pub(crate) fn run_errand(py: Python<'_>, errand: Errand) {
+        let outcome = match &errand {
+            Errand::Send(connection, message) => connection.get().send_object(py, message.bind(py)),
+            Errand::Close(connection, code, reason) => connection.get().close_now(*code, reason),
+            Errand::Abort(connection) => connection.get().abort_now(),
+            Errand::Pause(connection) => connection.get().set_reading(false),
+            Errand::Resume(connection) => connection.get().set_reading(true),
+        };
+        if let Err(error) = outcome
+            && !matches!(errand, Errand::Send(..))
+        {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    fn close_now(&self, code: u16, reason: &str) -> PyResult<()> {
+        if let Some(connection) = self.living()? {
+            connection.close(Code(code), reason);
+        }
+        Ok(())
+    }
+
+    fn abort_now(&self) -> PyResult<()> {
+        if let Some(connection) = self.living()? {
+            connection.abort();
+        }
+        Ok(())
+    }
+
+    fn set_reading(&self, on: bool) -> PyResult<()> {
+        if let Some(connection) = self.living()? {
+            if on {
+                connection.resume(PAUSED_BY_USER);
+            } else {
+                connection.pause(PAUSED_BY_USER);
+            }
+        }
+        Ok(())
+    }
+
+    /// The coroutine form's half, where the endpoint has that form.
+    pub(crate) fn stream(&self) -> PyResult<&Stream> {
+        self.local()?.stream.get().map(|stream| &**stream).ok_or_else(|| {
+            PyRuntimeError::new_err(
+                "this connection hands its messages to a Handler's on_message; \
+                 only a handler that is an async function receives them",
+            )
+        })
+    }
+}
+
+fn peer_text(connection: &Rc<Conn>) -> String {
+    connection.peer_address().map(|address| address.to_string()).unwrap_or_default()
+}
+
+/// Use a message's bytes: `bytes` and `str` as they are, anything else by the buffer protocol.
+#[inline]
+pub(crate) fn with_payload<T>(
+    message: &Bound<'_, PyAny>,
+    use_it: impl FnOnce(Kind, &[u8]) -> T,
+) -> PyResult<T> {
+    let object = message.as_ptr();
+    // SAFETY: the object is alive for the whole of this function, `use_it` runs no Python code, and the views into
+    // it are not kept.
+    unsafe {
+        if ffi::PyBytes_Check(object) != 0 {
+            let length = ffi::PyBytes_Size(object) as usize;
+            let start = ffi::PyBytes_AsString(object).cast::<u8>();
+            return Ok(use_it(Kind::Binary, std::slice::from_raw_parts(start, length)));
+        }
+        if ffi::PyUnicode_Check(object) != 0 {
+            let mut length = 0;
+            let start = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut length).cast::<u8>();
+            if start.is_null() {
+                return Err(PyErr::fetch(message.py()));
+            }
+            return Ok(use_it(Kind::Text, std::slice::from_raw_parts(start, length as usize)));
+        }
+        let mut view = std::mem::MaybeUninit::<ffi::Py_buffer>::uninit();
+        if ffi::PyObject_GetBuffer(object, view.as_mut_ptr(), ffi::PyBUF_SIMPLE) != 0 {
+            ffi::PyErr_Clear();
+            let text = format!(
+                "a message is bytes, str, or an object with a contiguous buffer; got {}",
+                message.get_type().name()?
+            );
+            return Err(PyTypeError::new_err(text));
+        }
+        let mut view = view.assume_init();
+        let slice = if view.len == 0 {
+            &[][..]
+        } else {
+            std::slice::from_raw_parts(view.buf.cast::<u8>(), view.len as usize)
+        };
+        let result = use_it(Kind::Binary, slice);
+        ffi::PyBuffer_Release(&raw mut view);
+        Ok(result)
+    }
+}
+
+/// `Connection.send`, as a plain C method: the hottest call from Python.
+pub(crate) static SEND: SendMethod = SendMethod(std::cell::UnsafeCell::new(ffi::PyMethodDef {
+    ml_name: c"send".as_ptr(),
+    ml_meth: ffi::PyMethodDefPointer { PyCFunction: send },
+    ml_flags: ffi::METH_O,
+    ml_doc: SEND_DOC.as_ptr(),
+}));
+
+const SEND_DOC: &CStr = c"send($self, message, /)
+--
+
+Queue a message; it leaves with everything else that the current batch sends.
+
+Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte stream both are
+bytes, text as UTF-8. Never blocks: await drain() to wait for room. May be called from any thread.
+
+Errors:
+    ConnectionClosed: the connection is closing or has ended.
+    WriteQueueFull: write_bytes_max would be passed, under the policy wait.
+    SendRefused: a message in parts is under way, or the length does not fit the framing.";
+
+/// A method definition that the interpreter reads for as long as it lives.
+pub(crate) struct SendMethod(std::cell::UnsafeCell<ffi::PyMethodDef>);
+
+// SAFETY: never written after its making.
+unsafe impl Sync for SendMethod {}
+
+impl SendMethod {
+    pub(crate) fn get(&self) -> *mut ffi::PyMethodDef {
+        self.0.get()
+    }
+}
+
+unsafe extern "C" fn send(slf: *mut ffi::PyObject, message: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls this attached, with a Connection (the descriptor checks its type) and an object.
+    let (py, object, message) = unsafe {
+        let py = Python::assume_attached();
+        (py, Borrowed::from_ptr(py, slf), Borrowed::from_ptr(py, message))
+    };
+    // SAFETY: as above.
+    let connection = unsafe { object.cast_unchecked::<Connection>() };
+    let this = connection.get();
+    let outcome = if this.shared.is_here() {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| this.send_object(py, &message)))
+            .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")))
+    } else {
+        let errand = Errand::Send(connection.to_owned().unbind(), message.to_owned().unbind());
+        this.shared.add(errand);
+        Ok(())
+    };
+    match outcome {
+        Ok(()) => {
+            // SAFETY: attached; None is a valid object.
+            unsafe {
+                ffi::Py_INCREF(ffi::Py_None());
+                ffi::Py_None()
+            }
+        }
+        Err(error) => {
+            error.restore(py);
+            std::ptr::null_mut()
+        }
+    }
+}
+
+#[pymethods]
+impl Connection {
+    /// Queue a part of a message that is sent as its bytes become known; finish with last=True.
+    #[pyo3(signature = (data, *, last = false))]
+    fn send_part(&self, py: Python<'_>, data: &Bound<'_, PyAny>, last: bool) -> PyResult<()> {
+        let Some(connection) = self.living()? else { return Err(self.closed_error(py)) };
+        with_payload(data, |kind, payload| connection.send_part(kind, payload, last))?
+            .map_err(|error| self.send_error(py, &connection, error))
+    }
+
+    /// Queue a WebSocket ping of at most 125 bytes.
+    #[pyo3(signature = (payload = b"".as_slice()))]
+    fn ping(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+        let Some(connection) = self.living()? else { return Err(self.closed_error(py)) };
+        connection.ping(payload).map_err(|error| match error {
+            SendError::TooLong => {
+                PyValueError::new_err("a ping is for WebSocket and carries at most 125 bytes")
+            }
+            error => self.send_error(py, &connection, error),
+        })
+    }
+
+    /// End the connection in good order; what waits is written first. Does nothing when it is ending already.
+    #[pyo3(signature = (code = 1000, reason = ""))]
+    fn close(slf: &Bound<'_, Self>, code: u16, reason: &str) -> PyResult<()> {
+        if !Code(code).is_valid_on_the_wire() {
+            return Err(PyValueError::new_err(format!(
+                "{code} is no close code that may be sent: use 1000 to 1014 but 1004 to 1006, or 3000 to 4999 \
+                 (RFC 6455 7.4)"
+            )));
+        }
+        if reason.len() > 123 {
+            return Err(PyValueError::new_err(
+                "a close reason has at most 123 bytes in UTF-8 (RFC 6455 5.5)",
+            ));
+        }
+        let this = slf.get();
+        if this.shared.is_here() {
+            return this.close_now(code, reason);
+        }
+        this.shared.add(Errand::Close(slf.clone().unbind(), code, reason.to_owned()));
+        Ok(())
+    }
+
+    /// End the connection at once; what waits is dropped and the peer sees a reset.
+    fn abort(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if this.shared.is_here() {
+            return this.abort_now();
+        }
+        this.shared.add(Errand::Abort(slf.clone().unbind()));
+        Ok(())
+    }
+
+    /// Read nothing more from the peer until resume_reading(); TCP holds it back.
+    fn pause_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if this.shared.is_here() {
+            return this.set_reading(false);
+        }
+        this.shared.add(Errand::Pause(slf.clone().unbind()));
+        Ok(())
+    }
+
+    /// Read on after pause_reading().
+    fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if this.shared.is_here() {
+            return this.set_reading(true);
+        }
+        this.shared.add(Errand::Resume(slf.clone().unbind()));
+        Ok(())
+    }
+
+    /// Receive what is published to a topic from now on; False when it already did.
+    fn subscribe(&self, py: Python<'_>, topic: &str) -> PyResult<bool> {
+        let Some(connection) = self.living()? else { return Err(self.closed_error(py)) };
+        connection.subscribe(topic).map_err(|error| self.send_error(py, &connection, error))
+    }
+
+    /// No longer receive what is published to a topic; False when it did not.
+    fn unsubscribe(&self, topic: &str) -> PyResult<bool> {
+        Ok(self.living()?.is_some_and(|connection| connection.unsubscribe(topic)))
+    }
+
+    /// Wait until no more than write_low_bytes wait to be sent; returns at once when there is room.
+    fn drain(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        crate::stream::drain(slf)
+    }
+
+    /// Wait for the next message (handlers that are async functions, and clients).
+    ///
+    /// Errors:
+    ///     ConnectionClosed: the connection has ended and every message before that was received.
+    ///     ReceiveConflict: another task waits already.
+    fn receive(slf: &Bound<'_, Self>) -> PyResult<Py<Receive>> {
+        slf.get().stream()?.receive(slf, false)
+    }
+
+    fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<Receive>> {
+        slf.get().stream()?.receive(slf, true)
+    }
+
+    /// Wait until the connection has ended; returns the CloseReason.
+    fn wait_closed(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        crate::stream::wait_closed(slf)
+    }
+
+    /// Whatever the handler keeps for this connection; None at first.
+    #[getter]
+    fn get_data(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        data.as_ref().map(|data| data.clone_ref(py))
+    }
+
+    #[setter]
+    fn set_data(&self, value: Option<Py<PyAny>>) {
+        let old = {
+            let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *data, value)
+        };
+        // The old value may run code of its own when it goes: not under the lock.
+        drop(old);
+    }
+
+    /// The peer's address: (host, port), a path for a Unix socket, None when it has none.
+    #[getter]
+    fn peer(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let address = self.living()?.and_then(|connection| connection.peer_address().ok());
+        crate::core::address_object(py, address.as_ref())
+    }
+
+    /// The address at this end: (host, port), or a path.
+    #[getter]
+    fn local_address(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let address = self.living()?.and_then(|connection| connection.local_address().ok());
+        crate::core::address_object(py, address.as_ref())
+    }
+
+    /// Whether messages can be sent now.
+    #[getter]
+    fn is_open(&self) -> PyResult<bool> {
+        Ok(self.living()?.is_some_and(|connection| connection.is_open()))
+    }
+
+    /// Bytes that wait to be taken by the kernel.
+    #[getter]
+    fn queued_bytes(&self) -> PyResult<usize> {
+        Ok(self.living()?.map_or(0, |connection| connection.queued_bytes()))
+    }
+
+    /// The WebSocket subprotocol that the handshake chose, if any.
+    #[getter]
+    fn subprotocol(&self) -> PyResult<Option<String>> {
+        Ok(self.living()?.and_then(|connection| connection.protocol().map(Into::into)))
+    }
+
+    /// Why the connection ended: a CloseReason, or None while it has not.
+    #[getter]
+    fn close_reason(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let local = self.local()?;
+        let reason = match local.ended.get() {
+            Some(ended) => Some(ended.reason.clone()),
+            None => local.connection.borrow().as_ref().and_then(|it| it.reason()),
+        };
+        reason.map(|reason| names::close_reason(py, &reason).map(Bound::unbind)).transpose()
+    }
+
+    /// What has happened on this connection so far.
+    fn statistics(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let local = self.local()?;
+        let connection = local.connection.borrow();
+        let (traffic, queued, open_seconds, dropped) = match (connection.as_ref(), local.ended.get()) {
+            (Some(it), _) => (it.traffic(), it.queued_bytes(), it.open_seconds(), it.dropped()),
+            (None, Some(ended)) => (ended.traffic, 0, 0.0, 0),
+            (None, None) => ([0; 4], 0, 0.0, 0),
+        };
+        let keywords = PyDict::new(py);
+        keywords.set_item("bytes_received", traffic[0])?;
+        keywords.set_item("bytes_sent", traffic[1])?;
+        keywords.set_item("messages_received", traffic[2])?;
+        keywords.set_item("messages_sent", traffic[3])?;
+        keywords.set_item("messages_dropped", dropped)?;
+        keywords.set_item("queued_bytes", queued)?;
+        keywords.set_item("open_seconds", open_seconds)?;
+        Ok(names::connection_statistics_class(py)?.call((), Some(&keywords))?.unbind())
+    }
+
+    /// Give the answer to a request that was put off; internal.
+    fn _answer(&self, answer: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Some(connection) = self.living()? {
+            connection.answer(crate::host::answer_of(answer)?);
+        }
+        Ok(())
+    }
+
+    /// The task of the async handler has ended; internal.
+    fn _task_done(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        crate::stream::task_done(self, task)
+    }
+
+    fn __repr__(&self) -> String {
+        let Some(local) = self.local.get() else {
+            return "<vespiary.Connection of another thread>".to_owned();
+        };
+        match (local.connection.borrow().as_ref(), local.ended.get()) {
+            (Some(it), _) => {
+                let state = match it.state() {
+                    State::Connecting => "connecting",
+                    State::Handshaking => "in its handshake",
+                    State::Open => "open",
+                    State::Closing => "closing",
+                    State::Closed => "closed",
+                };
+                format!("<vespiary.Connection {state}, peer {}>", peer_text(it))
+            }
+            (None, Some(ended)) => format!("<vespiary.Connection {}>", ended.reason),
+            (None, None) => "<vespiary.Connection>".to_owned(),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Ok(data) = self.data.try_lock() {
+            visit.call(&*data)?;
+        }
+        if let Some(stream) = self.local.get().and_then(|local| local.stream.get()) {
+            stream.traverse(&visit)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(stream) = self.local.get().and_then(|local| local.stream.get()) {
+            stream.clear();
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! `Core`: an engine on a port, driven by an asyncio loop whose selector it is.
+//!
+//! `select` is the loop's wait. It runs completions in place, turn after turn, and returns to asyncio only when
+//! asyncio has something to do: a foreign descriptor is ready, a callback or a timer was scheduled, the loop is to
+//! stop, or the time is up. A server whose handlers need nothing of asyncio's never leaves it.
+
+use crate::host::{PyEndpoint, PyHost};
+use crate::listener::Listener;
+use crate::names;
+use crate::shared::Shared;
+use crate::{connection::Connection, options, random};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use vespiary_engine::port::select::{self, Preference};
+use vespiary_engine::port::timer::Key;
+use vespiary_engine::port::{Address, Interest};
+use vespiary_engine::{ClientHandshake, Endpoint, Engine, Kind};
+
+pub(crate) type Conn = vespiary_engine::Connection<PyHost>;
+
+/// The engine of one loop. Only the thread that made it may use it.
+#[pyclass(unsendable, module = "vespiary._core")]
+pub(crate) struct Core {
+    engine: Rc<Engine<PyHost>>,
+    shared: Arc<Shared>,
+    #[pyo3(get)]
+    choice: String,
+    timer_keys: RefCell<HashMap<u64, Key>>,
+    next_timer: Cell<u64>,
+    closed: Cell<bool>,
+}
+
+/// (host, port) for an IP address, a path for a Unix socket.
+pub(crate) fn address_object(py: Python<'_>, address: Option<&Address>) -> PyResult<Py<PyAny>> {
+    match address {
+        Some(Address::Inet(address)) => {
+            Ok((address.ip().to_string(), address.port()).into_pyobject(py)?.into_any().unbind())
+        }
+        Some(other) => Ok(other.to_string().into_pyobject(py)?.into_any().unbind()),
+        None => Ok(py.None()),
+    }
+}
+
+/// An address as the Python side writes it: (ip, port), or a path.
+pub(crate) fn address_of(address: &Bound<'_, PyAny>) -> PyResult<Address> {
+    if let Ok(path) = address.cast::<PyString>() {
+        return Ok(Address::Unix(path.to_str()?.into()));
+    }
+    let (host, port): (String, u16) = address.cast::<PyTuple>()?.extract()?;
+    let ip: IpAddr =
+        host.parse().map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
+    Ok(Address::Inet(SocketAddr::new(ip, port)))
+}
+
+struct OnThisThread<'a>(&'a Engine<PyHost>);
+
+// SAFETY: `detach` runs its closure on the calling thread; only the attachment to the interpreter is given up, and
+// `Engine::wait` touches no Python object.
+unsafe impl Send for OnThisThread<'_> {}
+
+impl OnThisThread<'_> {
+    fn wait(&self, timeout: Option<Duration>) -> std::io::Result<()> {
+        self.0.wait(timeout)
+    }
+}
+
+impl Core {
+    fn run_errands(&self, py: Python<'_>) {
+        for errand in self.shared.take() {
+            Connection::run_errand(py, errand);
+        }
+    }
+
+    fn turn(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<usize> {
+        let engine = OnThisThread(&self.engine);
+        py.detach(move || engine.wait(timeout))?;
+        py.check_signals()?;
+        self.run_errands(py);
+        let handled = self.engine.run();
+        match self.engine.host.take_fatal() {
+            Some(error) => Err(error),
+            None => Ok(handled),
+        }
+    }
+
+    fn check_open(&self) -> PyResult<()> {
+        if self.closed.get() {
+            return Err(PyRuntimeError::new_err("the loop is closed"));
+        }
+        Ok(())
+    }
+}
+
+/// What the loop has to do, as far as `select` must know.
+struct LoopState<'py> {
+    event_loop: Bound<'py, PyAny>,
+    ready: Bound<'py, PyAny>,
+    scheduled: Bound<'py, PyAny>,
+    scheduled_count: usize,
+}
+
+impl<'py> LoopState<'py> {
+    fn of(event_loop: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let py = event_loop.py();
+        let scheduled = event_loop.getattr(pyo3::intern!(py, "_scheduled"))?;
+        Ok(Self {
+            event_loop: event_loop.clone(),
+            ready: event_loop.getattr(pyo3::intern!(py, "_ready"))?,
+            scheduled_count: scheduled.len()?,
+            scheduled,
+        })
+    }
+
+    fn has_work(&self) -> PyResult<bool> {
+        let py = self.event_loop.py();
+        Ok(self.ready.len()? > 0
+            || self.scheduled.len()? != self.scheduled_count
+            || self.event_loop.getattr(pyo3::intern!(py, "_stopping"))?.is_truthy()?)
+    }
+}
+
+#[pymethods]
+impl Core {
+    /// An engine on the driver that is asked for, or on the best that works here.
+    #[new]
+    #[pyo3(signature = (driver = None, spin_microseconds = 0, buffers = None, buffer_bytes = None))]
+    fn new(
+        py: Python<'_>,
+        driver: Option<&str>,
+        spin_microseconds: u32,
+        buffers: Option<u16>,
+        buffer_bytes: Option<u32>,
+    ) -> PyResult<Self> {
+        let preference = match driver {
+            None => None,
+            Some("uring") => Some(Preference::Uring),
+            Some("epoll") => Some(Preference::Epoll),
+            Some(other) => {
+                return Err(PyValueError::new_err(format!(
+                    "no driver is called {other:?}: there are uring and epoll"
+                )));
+            }
+        };
+        let mut chosen = select::Options::default();
+        chosen.spin_microseconds = spin_microseconds;
+        if let Some(buffers) = buffers {
+            chosen.buffers = buffers;
+        }
+        if let Some(bytes) = buffer_bytes {
+            chosen.buffer_bytes = bytes;
+        }
+        let (port, choice) = select::open(preference, &chosen).map_err(|error| {
+            names::error(names::driver_unavailable_class(py), |class| {
+                let arguments = (driver.unwrap_or("any"), error.to_string());
+                Ok(PyErr::from_value(class.call1(arguments)?))
+            })
+        })?;
+        let engine = Engine::new(PyHost::default(), port, random::source());
+        let shared = Shared::new(engine.waker());
+        engine.host.set_shared(shared.clone());
+        Ok(Self {
+            engine,
+            shared,
+            choice,
+            timer_keys: RefCell::default(),
+            next_timer: Cell::new(0),
+            closed: Cell::new(false),
+        })
+    }
+
+    /// The driver's name: uring or epoll.
+    #[getter]
+    fn driver(&self) -> &'static str {
+        self.engine.driver()
+    }
+
+    /// Watch a foreign descriptor: 1 for reading, 2 for writing, 3 for both.
+    fn register(&self, descriptor: i32, events: u8) {
+        let interest = Interest { read: events & 1 != 0, write: events & 2 != 0 };
+        self.engine.poll(descriptor, interest);
+    }
+
+    /// Stop watching a foreign descriptor.
+    fn unregister(&self, descriptor: i32) {
+        self.engine.unpoll(descriptor);
+    }
+
+    /// Run completions until the loop has work or `timeout` seconds have passed (None: no limit). Returns the foreign
+    /// descriptors that are ready, as (descriptor, events).
+    fn select(
+        &self,
+        py: Python<'_>,
+        timeout: Option<f64>,
+        event_loop: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<(i32, u8)>> {
+        self.check_open()?;
+        let state = LoopState::of(event_loop)?;
+        let mut left = timeout.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+        let deadline = left.filter(|left| !left.is_zero()).map(|left| Instant::now() + left);
+        loop {
+            self.engine.settle();
+            if self.engine.host.has_wakes() || state.has_work()? {
+                left = Some(Duration::ZERO);
+            }
+            self.turn(py, left)?;
+            if left == Some(Duration::ZERO) || self.engine.host.has_ready() || state.has_work()? {
+                break;
+            }
+            if let Some(deadline) = deadline {
+                let rest = deadline.saturating_duration_since(Instant::now());
+                if rest.is_zero() {
+                    break;
+                }
+                left = Some(rest);
+            }
+        }
+        Ok(self.engine.host.take_ready())
+    }
+
+    /// Listen on an address: (ip, port) or a path.
+    #[pyo3(signature = (address, url, hooks, options, backlog = 4096, reuse_port = false))]
+    fn listen(
+        &self,
+        address: &Bound<'_, PyAny>,
+        url: String,
+        hooks: &Bound<'_, PyDict>,
+        options: &Bound<'_, PyDict>,
+        backlog: u32,
+        reuse_port: bool,
+    ) -> PyResult<Listener> {
+        self.check_open()?;
+        let (options, inbox_max) = options::read(options)?;
+        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox_max)?);
+        let address = address_of(address)?;
+        let listener = self.engine.listen(&address, endpoint, backlog, reuse_port)?;
+        Ok(Listener::new(listener, self.engine.clone()))
+    }
+
+    /// Connect to an address; the hook `outcome` is called with (connection, None) or (None, reason). `handshake` is
+    /// (host, target, subprotocols, headers) for WebSocket.
+    #[pyo3(signature = (address, url, hooks, options, handshake = None, source = None))]
+    #[allow(clippy::type_complexity)] // A handshake's four facts, checked on the Python side.
+    fn connect(
+        &self,
+        address: &Bound<'_, PyAny>,
+        url: String,
+        hooks: &Bound<'_, PyDict>,
+        options: &Bound<'_, PyDict>,
+        handshake: Option<(String, String, Vec<String>, Vec<(String, String)>)>,
+        source: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        self.check_open()?;
+        let (options, inbox_max) = options::read(options)?;
+        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox_max)?);
+        let handshake = handshake.map(|(host, target, protocols, headers)| ClientHandshake {
+            host,
+            target,
+            protocols,
+            headers,
+        });
+        let source = source.map(address_of).transpose()?;
+        let address = address_of(address)?;
+        self.engine.connect(&address, source.as_ref(), endpoint, handshake)?;
+        Ok(())
+    }
+
+    /// Send a message to everybody subscribed to a topic, but perhaps to one; how many took it.
+    #[pyo3(signature = (topic, message, but = None))]
+    fn publish(
+        &self,
+        topic: &str,
+        message: &Bound<'_, PyAny>,
+        but: Option<&Bound<'_, Connection>>,
+    ) -> PyResult<usize> {
+        let but = match but {
+            Some(connection) => connection.get().living()?.map(|connection| connection.token()),
+            None => None,
+        };
+        crate::connection::with_payload(message, |kind: Kind, payload| {
+            self.engine.publish(topic, kind, payload, but)
+        })
+    }
+
+    /// How many connections are subscribed to a topic.
+    fn subscribers(&self, topic: &str) -> usize {
+        self.engine.subscribers(topic)
+    }
+
+    /// Call `callback` without arguments in `seconds`; the number cancels it.
+    fn set_timer(&self, seconds: f64, callback: Py<PyAny>) -> PyResult<u64> {
+        self.check_open()?;
+        if !(0.0..=1e9).contains(&seconds) {
+            return Err(PyValueError::new_err("a timer's seconds are between 0 and a thousand million"));
+        }
+        let id = self.next_timer.get();
+        self.next_timer.set(id + 1);
+        self.engine.host.timers.borrow_mut().insert(id, callback);
+        let key = self.engine.set_timer((seconds * 1000.0).ceil() as u64, id);
+        self.timer_keys.borrow_mut().insert(id, key);
+        if id % 64 == 0 {
+            let timers = self.engine.host.timers.borrow();
+            self.timer_keys.borrow_mut().retain(|id, _| timers.contains_key(id));
+        }
+        Ok(id)
+    }
+
+    /// Forget a timer; False when it has fired or was cancelled before.
+    fn cancel_timer(&self, id: u64) -> bool {
+        let known = self.engine.host.timers.borrow_mut().remove(&id).is_some();
+        match self.timer_keys.borrow_mut().remove(&id) {
+            Some(key) if known => self.engine.cancel_timer(key),
+            _ => false,
+        }
+    }
+
+    /// What the driver did since its start, as the fields of PortStatistics.
+    fn port_statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counters = self.engine.port_counters();
+        let statistics = PyDict::new(py);
+        statistics.set_item("driver", self.engine.driver())?;
+        statistics.set_item("turns", counters.turns)?;
+        statistics.set_item("system_calls", counters.system_calls)?;
+        statistics.set_item("completions", counters.completions)?;
+        statistics.set_item("buffers_exhausted", counters.buffers_exhausted)?;
+        Ok(statistics)
+    }
+
+    /// End everything at once: connections are reset, listeners closed.
+    fn close(&self) -> PyResult<()> {
+        if self.closed.replace(true) {
+            return Ok(());
+        }
+        self.engine.shut_down(1000).map_err(|error| PyOSError::new_err(error.to_string()))?;
+        self.engine.host.timers.borrow_mut().clear();
+        Ok(())
+    }
+}

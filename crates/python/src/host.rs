@@ -1,0 +1,468 @@
+//! The host: what the engine tells goes to the handler's methods, or into its coroutine's inbox.
+//!
+//! All of this runs on the loop's thread, attached to the interpreter, from the engine's loop: `Core::select` is its
+//! only caller. An exception of a handler closes that handler's connection, is logged once and counted, and concerns
+//! nobody else; KeyboardInterrupt and SystemExit end the loop's `select` once the batch is done.
+
+use crate::callback::Callback;
+use crate::connection::Connection;
+use crate::core::Conn;
+use crate::names;
+use crate::payload::BytesPayload;
+use crate::shared::Shared;
+use crate::stream::{self, Stream};
+use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use vespiary_engine::port::Interest;
+use vespiary_engine::wire::http;
+use vespiary_engine::{AfterEnd, Answer, CloseReason, Endpoint, Event, Host, Kind};
+
+/// What the host keeps for a connection.
+pub(crate) struct User {
+    pub(crate) object: Py<Connection>,
+    /// Futures of `wait_closed()`.
+    pub(crate) closers: RefCell<Vec<Py<PyAny>>>,
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        self.object.get().detach();
+        if let Ok(Some(stream)) = self.object.get().local().map(|local| local.stream.get()) {
+            stream.let_go();
+        }
+    }
+}
+
+/// A handler's methods, as far as it has them, and what an endpoint counts beside the engine.
+pub(crate) struct PyEndpoint {
+    pub(crate) url: String,
+    open: Option<Callback>,
+    message: Option<Callback>,
+    part: Option<Callback>,
+    drain: Option<Callback>,
+    close: Option<Callback>,
+    end: Option<Callback>,
+    request: Option<Callback>,
+    limit: Option<Callback>,
+    /// Starts the handler's task, where it is an async function.
+    spawn: Option<Callback>,
+    /// Told the outcome of a client's connect: (connection, None) or (None, reason).
+    outcome: Option<Callback>,
+    inbox_max: usize,
+    pub(crate) handler_errors: Cell<u64>,
+}
+
+impl PyEndpoint {
+    pub(crate) fn new(url: String, hooks: &Bound<'_, PyDict>, inbox_max: usize) -> PyResult<Self> {
+        let hook = |name: &str| -> PyResult<Option<Callback>> {
+            let found = hooks.get_item(name)?.filter(|it| !it.is_none());
+            found.map(|callable| Callback::new(&callable)).transpose()
+        };
+        Ok(Self {
+            url,
+            open: hook("open")?,
+            message: hook("message")?,
+            part: hook("part")?,
+            drain: hook("drain")?,
+            close: hook("close")?,
+            end: hook("end")?,
+            request: hook("request")?,
+            limit: hook("limit")?,
+            spawn: hook("spawn")?,
+            outcome: hook("outcome")?,
+            inbox_max,
+            handler_errors: Cell::new(0),
+        })
+    }
+
+    fn is_stream(&self) -> bool {
+        self.spawn.is_some() || self.outcome.is_some() && self.message.is_none()
+    }
+}
+
+/// The host of an engine.
+#[derive(Default)]
+pub(crate) struct PyHost {
+    shared: OnceCell<Arc<Shared>>,
+    wakes: RefCell<Vec<Py<Connection>>>,
+    ready: RefCell<Vec<(i32, u8)>>,
+    /// What must end the loop once the batch is done.
+    fatal: RefCell<Option<PyErr>>,
+    pub(crate) timers: RefCell<HashMap<u64, Py<PyAny>>>,
+}
+
+impl PyHost {
+    pub(crate) fn set_shared(&self, shared: Arc<Shared>) {
+        let _ = self.shared.set(shared);
+    }
+
+    pub(crate) fn take_ready(&self) -> Vec<(i32, u8)> {
+        self.ready.take()
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.borrow().is_empty()
+    }
+
+    pub(crate) fn has_wakes(&self) -> bool {
+        !self.wakes.borrow().is_empty()
+    }
+
+    pub(crate) fn take_fatal(&self) -> Option<PyErr> {
+        self.fatal.take()
+    }
+
+    fn py(&self) -> Python<'_> {
+        // SAFETY: the engine runs from `Core`'s methods only, which are attached to the interpreter.
+        unsafe { Python::assume_attached() }
+    }
+
+    /// The handler's view of the connection, made when it is first needed.
+    fn object(&self, connection: &Rc<Conn>) -> PyResult<Py<Connection>> {
+        let py = self.py();
+        if let Some(user) = connection.user.borrow().as_ref() {
+            return Ok(user.object.clone_ref(py));
+        }
+        let shared = self.shared.get().expect("the core sets it at its start").clone();
+        let object = Py::new(py, Connection::new(shared, connection.clone()))?;
+        let user = User { object: object.clone_ref(py), closers: RefCell::default() };
+        *connection.user.borrow_mut() = Some(user);
+        Ok(object)
+    }
+
+    /// A handler raised: log, count, close, and keep what must end the loop.
+    #[cold]
+    fn failed(&self, connection: &Rc<Conn>, error: PyErr) {
+        let py = self.py();
+        self.note(py, Some(connection), error);
+        connection.fail_in_handler();
+    }
+
+    #[cold]
+    fn note(&self, py: Python<'_>, connection: Option<&Rc<Conn>>, error: PyErr) {
+        if error.is_instance_of::<PyException>(py) {
+            report(py, connection, error.value(py));
+        } else {
+            self.fatal.borrow_mut().get_or_insert(error);
+        }
+    }
+
+    /// Call a hook with the connection and one more object.
+    #[inline]
+    fn tell(&self, connection: &Rc<Conn>, hook: &Callback, what: *mut ffi::PyObject) {
+        let user = connection.user.borrow();
+        let Some(user) = user.as_ref() else { return };
+        // SAFETY: the user keeps the connection's object alive, the caller keeps `what` alive.
+        if let Err(error) = unsafe { hook.call(self.py(), &[user.object.as_ptr(), what]) } {
+            self.failed(connection, error);
+        }
+    }
+
+    fn tell_alone(&self, connection: &Rc<Conn>, hook: &Callback) {
+        let user = connection.user.borrow();
+        let Some(user) = user.as_ref() else { return };
+        // SAFETY: the user keeps the connection's object alive.
+        if let Err(error) = unsafe { hook.call(self.py(), &[user.object.as_ptr()]) } {
+            self.failed(connection, error);
+        }
+    }
+
+    /// Hand a message over: to the method, or into the inbox.
+    #[inline]
+    fn deliver(&self, connection: &Rc<Conn>, message: *mut ffi::PyObject) {
+        let endpoint = &connection.endpoint.host;
+        // SAFETY: the caller hands over an owned, valid object.
+        let message = unsafe { Bound::from_owned_ptr(self.py(), message) };
+        if let Some(hook) = &endpoint.message {
+            self.tell(connection, hook, message.as_ptr());
+        } else if endpoint.is_stream() {
+            let user = connection.user.borrow();
+            let Some(user) = user.as_ref() else { return };
+            let Ok(local) = user.object.get().local() else { return };
+            let Some(stream) = local.stream.get() else { return };
+            if stream.push(connection, message.unbind()) {
+                self.wakes.borrow_mut().push(user.object.clone_ref(self.py()));
+            }
+        }
+    }
+
+    fn with_stream(&self, connection: &Rc<Conn>, act: impl FnOnce(&Stream) -> bool) {
+        let user = connection.user.borrow();
+        let Some(user) = user.as_ref() else { return };
+        let Ok(local) = user.object.get().local() else { return };
+        if let Some(stream) = local.stream.get()
+            && act(stream)
+        {
+            self.wakes.borrow_mut().push(user.object.clone_ref(self.py()));
+        }
+    }
+
+    fn open_stream(&self, connection: &Rc<Conn>, object: &Py<Connection>) -> PyResult<()> {
+        let endpoint = &connection.endpoint.host;
+        let stream = Stream::new(endpoint.inbox_max);
+        let _ = object.get().local()?.stream.set(stream);
+        if let Some(spawn) = &endpoint.spawn {
+            // SAFETY: the object is alive.
+            let task = unsafe { spawn.call(self.py(), &[object.as_ptr()]) }?;
+            if !task.is_none() {
+                object.get().stream()?.set_task(task.unbind());
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {
+        if self.wakes.borrow().is_empty() {
+            return;
+        }
+        let py = self.py();
+        for connection in self.wakes.take() {
+            let outcome = connection.get().stream().and_then(|stream| stream.wake(py));
+            if let Err(error) = outcome {
+                self.note(py, None, error);
+            }
+        }
+    }
+}
+
+/// Have a connection's task woken when the engine runs next.
+pub(crate) fn wake_later(connection: &Connection, object: Py<Connection>) -> PyResult<()> {
+    let Some(living) = connection.living()? else { return Ok(()) };
+    living.engine().host.wakes.borrow_mut().push(object);
+    Ok(())
+}
+
+/// Log an exception of a handler, and count it.
+pub(crate) fn report(py: Python<'_>, connection: Option<&Rc<Conn>>, error: &Bound<'_, PyAny>) {
+    let mut url = "";
+    let mut peer = String::new();
+    if let Some(connection) = connection {
+        let host = &connection.endpoint.host;
+        host.handler_errors.set(host.handler_errors.get() + 1);
+        url = &host.url;
+        peer = connection.peer_address().map(|it| it.to_string()).unwrap_or_default();
+    }
+    let told = names::handler_failed(py).and_then(|log| log.call1((url, peer, error)));
+    if let Err(error) = told {
+        error.write_unraisable(py, None);
+    }
+}
+
+/// An answer as Python's side writes it: `None` or `("accept", protocol, headers)`,
+/// `("respond", status, headers, body)`, `"later"`.
+pub(crate) fn answer_of(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
+    if answer.is_none() {
+        return Ok(Answer::Accept { protocol: None, headers: Vec::new() });
+    }
+    if answer.cast::<PyString>().is_ok() {
+        return Ok(Answer::Later);
+    }
+    let parts = answer.cast::<PyTuple>()?;
+    match parts.get_item(0)?.extract::<String>()?.as_str() {
+        "accept" => Ok(Answer::Accept {
+            protocol: parts.get_item(1)?.extract()?,
+            headers: parts.get_item(2)?.extract()?,
+        }),
+        "respond" => Ok(Answer::Respond {
+            status: parts.get_item(1)?.extract()?,
+            headers: parts.get_item(2)?.extract()?,
+            body: parts.get_item(3)?.extract::<Vec<u8>>()?,
+        }),
+        other => Err(PyTypeError::new_err(format!("no answer is called {other:?}"))),
+    }
+}
+
+impl Host for PyHost {
+    type Payload = BytesPayload;
+    type Endpoint = PyEndpoint;
+    type User = User;
+
+    fn request(&self, connection: &Rc<Conn>, request: http::Request) -> Answer {
+        let py = self.py();
+        let Some(hook) = &connection.endpoint.host.request else {
+            return Answer::Accept { protocol: None, headers: Vec::new() };
+        };
+        let ask = || -> PyResult<Answer> {
+            let object = self.object(connection)?;
+            let head = (request.method, request.target, request.minor_version);
+            let head = head.into_pyobject(py)?;
+            let headers = PyList::new(py, request.headers)?;
+            // SAFETY: all three are alive.
+            let answer = unsafe {
+                hook.call(py, &[object.as_ptr(), head.as_ptr(), headers.as_ptr()])
+            }?;
+            answer_of(&answer)
+        };
+        ask().unwrap_or_else(|error| {
+            self.note(py, Some(connection), error);
+            let body = b"the server failed to answer\n".to_vec();
+            Answer::Respond { status: 500, headers: Vec::new(), body }
+        })
+    }
+
+    fn opened(&self, connection: &Rc<Conn>) {
+        let endpoint = &connection.endpoint.host;
+        let opened = self.object(connection).and_then(|object| {
+            if endpoint.is_stream() {
+                self.open_stream(connection, &object)?;
+            }
+            Ok(object)
+        });
+        match opened {
+            Ok(object) => {
+                if let Some(hook) = &endpoint.open {
+                    self.tell_alone(connection, hook);
+                }
+                if let Some(hook) = &endpoint.outcome {
+                    let none = self.py().None();
+                    // SAFETY: both are alive.
+                    let told = unsafe { hook.call(self.py(), &[object.as_ptr(), none.as_ptr()]) };
+                    if let Err(error) = told {
+                        self.failed(connection, error);
+                    }
+                }
+            }
+            Err(error) => self.failed(connection, error),
+        }
+    }
+
+    #[inline]
+    fn binary(&self, connection: &Rc<Conn>, payload: BytesPayload) {
+        self.deliver(connection, payload.into_ptr());
+    }
+
+    #[inline]
+    fn text(&self, connection: &Rc<Conn>, text: &str) {
+        self.deliver(connection, PyString::new(self.py(), text).into_ptr());
+    }
+
+    fn part(&self, connection: &Rc<Conn>, kind: Kind, payload: BytesPayload, last: bool) {
+        let Some(hook) = &connection.endpoint.host.part else { return };
+        let py = self.py();
+        let user = connection.user.borrow();
+        let Some(user) = user.as_ref() else { return };
+        let payload = payload.into_object(py);
+        let last = last.into_pyobject(py).expect("a bool converts");
+        let text = (kind == Kind::Text).into_pyobject(py).expect("a bool converts");
+        // SAFETY: all are alive.
+        let told = unsafe {
+            hook.call(py, &[user.object.as_ptr(), payload.as_ptr(), last.as_ptr(), text.as_ptr()])
+        };
+        if let Err(error) = told {
+            self.failed(connection, error);
+        }
+    }
+
+    fn drained(&self, connection: &Rc<Conn>) {
+        if let Some(hook) = &connection.endpoint.host.drain {
+            self.tell_alone(connection, hook);
+        }
+        let user = connection.user.borrow();
+        if let Some(user) = user.as_ref()
+            && let Err(error) = stream::drained(self.py(), user)
+        {
+            self.note(self.py(), Some(connection), error);
+        }
+    }
+
+    fn ended(&self, connection: &Rc<Conn>) -> AfterEnd {
+        let endpoint = &connection.endpoint.host;
+        if endpoint.is_stream() {
+            self.with_stream(connection, Stream::finish);
+            // A task that still runs may have more to say; it closes when it returns.
+            return if endpoint.spawn.is_some() { AfterEnd::Keep } else { AfterEnd::Close };
+        }
+        let Some(hook) = &endpoint.end else { return AfterEnd::Close };
+        self.tell_alone(connection, hook);
+        AfterEnd::Keep
+    }
+
+    fn closed(&self, connection: &Rc<Conn>, reason: &CloseReason) {
+        let py = self.py();
+        self.with_stream(connection, Stream::end);
+        let user = connection.user.borrow();
+        let Some(user) = user.as_ref() else { return };
+        if let Err(error) = stream::closed_for(py, user, reason) {
+            self.note(py, Some(connection), error);
+        }
+        if let Some(hook) = &connection.endpoint.host.close {
+            let told = names::close_reason(py, reason).and_then(|reason| {
+                // SAFETY: both are alive.
+                unsafe { hook.call(py, &[user.object.as_ptr(), reason.as_ptr()]) }
+            });
+            if let Err(error) = told {
+                self.note(py, Some(connection), error);
+            }
+        }
+    }
+
+    fn refused(&self, connection: &Rc<Conn>, reason: &CloseReason) {
+        let py = self.py();
+        let Some(hook) = &connection.endpoint.host.outcome else { return };
+        let none = py.None();
+        let told = names::close_reason(py, reason).and_then(|reason| {
+            // SAFETY: both are alive.
+            unsafe { hook.call(py, &[none.as_ptr(), reason.as_ptr()]) }
+        });
+        if let Err(error) = told {
+            self.note(py, Some(connection), error);
+        }
+    }
+
+    fn fault(&self, connection: &Rc<Conn>, text: &str) {
+        let py = self.py();
+        let host = &connection.endpoint.host;
+        host.handler_errors.set(host.handler_errors.get() + 1);
+        let told = names::answer_failed(py).and_then(|log| log.call1((&host.url, text)));
+        if let Err(error) = told {
+            self.note(py, None, error);
+        }
+    }
+
+    fn event(&self, endpoint: &Rc<Endpoint<Self>>, event: Event) {
+        let py = self.py();
+        let host = &endpoint.host;
+        let told = match event {
+            Event::Limit { name, value } => match &host.limit {
+                None => {
+                    names::limit_reached(py).and_then(|log| log.call1((&host.url, name, value)))
+                }
+                Some(hook) => (name, value).into_pyobject(py).and_then(|arguments| {
+                    // SAFETY: the tuple is alive.
+                    unsafe { hook.call(py, &[arguments.as_ptr()]) }
+                }),
+            },
+            Event::AcceptFailed { errno, pause_milliseconds } => names::accept_failed(py)
+                .and_then(|log| log.call1((&host.url, errno, pause_milliseconds))),
+        };
+        if let Err(error) = told {
+            self.note(py, None, error);
+        }
+    }
+
+    #[inline]
+    fn round_over(&self) {
+        self.wake();
+    }
+
+    fn timer(&self, id: u64) {
+        let py = self.py();
+        let callback = self.timers.borrow_mut().remove(&id);
+        if let Some(callback) = callback
+            && let Err(error) = callback.call0(py)
+        {
+            self.note(py, None, error);
+        }
+    }
+
+    fn ready(&self, descriptor: i32, interest: Interest) {
+        let events = u8::from(interest.read) | u8::from(interest.write) << 1;
+        self.ready.borrow_mut().push((descriptor, events));
+    }
+}

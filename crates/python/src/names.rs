@@ -1,0 +1,71 @@
+//! Python classes and functions that the native side raises and makes, imported once.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+use vespiary_engine::{CloseReason, Manner, Side};
+
+macro_rules! imported {
+    ($(#[$doc:meta])* $function:ident, $module:literal, $name:literal) => {
+        $(#[$doc])*
+        pub(crate) fn $function(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+            static CELL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+            let object = CELL.get_or_try_init(py, || {
+                py.import($module)?.getattr($name).map(Bound::unbind)
+            })?;
+            Ok(object.bind(py))
+        }
+    };
+}
+
+imported!(close_reason_class, "vespiary.errors", "CloseReason");
+imported!(connection_closed_class, "vespiary.errors", "ConnectionClosed");
+imported!(send_refused_class, "vespiary.errors", "SendRefused");
+imported!(write_queue_full_class, "vespiary.errors", "WriteQueueFull");
+imported!(receive_conflict_class, "vespiary.errors", "ReceiveConflict");
+imported!(connection_statistics_class, "vespiary.statistics", "ConnectionStatistics");
+imported!(driver_unavailable_class, "vespiary.errors", "DriverUnavailable");
+imported!(handler_failed, "vespiary._logging", "handler_failed");
+imported!(limit_reached, "vespiary._logging", "limit_reached");
+imported!(accept_failed, "vespiary._logging", "accept_failed");
+imported!(answer_failed, "vespiary._logging", "answer_failed");
+
+/// `CloseReason` of the reason.
+pub(crate) fn close_reason<'py>(
+    py: Python<'py>,
+    reason: &CloseReason,
+) -> PyResult<Bound<'py, PyAny>> {
+    let keywords = PyDict::new(py);
+    let side = match reason.side {
+        Side::Local => "local",
+        Side::Remote => "remote",
+    };
+    let kind = match reason.manner {
+        Manner::Closed => "closed",
+        Manner::Broken => "broken",
+    };
+    keywords.set_item("code", reason.code)?;
+    keywords.set_item("text", &reason.text)?;
+    keywords.set_item("status", reason.status)?;
+    if let Some(errno) = reason.errno {
+        let error = std::io::Error::from_raw_os_error(errno);
+        keywords.set_item("error", PyErr::from(error).into_value(py))?;
+    }
+    close_reason_class(py)?.call((side, kind), Some(&keywords))
+}
+
+/// The exception of the class that belongs to the reason.
+pub(crate) fn closed_error(py: Python<'_>, reason: &CloseReason, address: &str) -> PyErr {
+    let make = || -> PyResult<PyErr> {
+        let reason = close_reason(py, reason)?;
+        let class = connection_closed_class(py)?;
+        Ok(PyErr::from_value(class.call_method1("from_reason", (reason, address))?))
+    };
+    make().unwrap_or_else(|error| error)
+}
+
+/// An exception of a class of ours.
+pub(crate) fn error(class: PyResult<&Bound<'_, PyAny>>, arguments: impl FnOnce(&Bound<'_, PyType>) -> PyResult<PyErr>) -> PyErr {
+    let make = || -> PyResult<PyErr> { arguments(class?.cast::<PyType>()?) };
+    make().unwrap_or_else(|error| error)
+}

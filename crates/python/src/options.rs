@@ -1,0 +1,84 @@
+//! Options as the Python side writes them: a flat dictionary of checked values.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use vespiary_engine::wire::framing::length::Format;
+use vespiary_engine::{Framing, Options, SlowConsumer};
+
+fn required<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T>
+where
+    T: FromPyObjectOwned<'py>,
+{
+    let value = options
+        .get_item(name)?
+        .ok_or_else(|| PyValueError::new_err(format!("the option {name} is missing")))?;
+    value.extract::<T>().map_err(Into::into)
+}
+
+fn milliseconds(options: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<u64>> {
+    let seconds: Option<f64> = required(options, name)?;
+    Ok(seconds.map(|seconds| (seconds * 1000.0).ceil() as u64))
+}
+
+fn framing(options: &Bound<'_, PyDict>) -> PyResult<Framing> {
+    let name: String = required(options, "framing")?;
+    Ok(match name.as_str() {
+        "raw" => Framing::Raw,
+        "line" => Framing::Line { ending: b"\n" },
+        "crlf" => Framing::Line { ending: b"\r\n" },
+        "websocket" => Framing::WebSocket,
+        "http" => Framing::Http,
+        "length" => {
+            let width: u8 = required(options, "length_width")?;
+            let big_endian = required(options, "length_big_endian")?;
+            let includes_itself = required(options, "length_includes_itself")?;
+            let format = Format::new(width, big_endian, includes_itself);
+            let wrong = || PyValueError::new_err("a length prefix has 1, 2, 4 or 8 bytes");
+            Framing::Length(format.ok_or_else(wrong)?)
+        }
+        other => return Err(PyValueError::new_err(format!("no framing is called {other:?}"))),
+    })
+}
+
+fn slow_consumer(options: &Bound<'_, PyDict>) -> PyResult<SlowConsumer> {
+    let name: String = required(options, "slow_consumer")?;
+    Ok(match name.as_str() {
+        "wait" => SlowConsumer::Wait,
+        "drop-oldest" => SlowConsumer::DropOldest,
+        "drop-newest" => SlowConsumer::DropNewest,
+        "disconnect" => SlowConsumer::Disconnect,
+        other => return Err(PyValueError::new_err(format!("no policy is called {other:?}"))),
+    })
+}
+
+/// The engine's options; how many messages an inbox may hold.
+pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, usize)> {
+    let mut read = Options::new(framing(options)?);
+    let limits = &mut read.limits;
+    limits.connections_max = required(options, "connections_max")?;
+    limits.connections_per_address_max = required(options, "connections_per_address_max")?;
+    limits.accepts_per_second_max = required(options, "accepts_per_second_max")?;
+    limits.handshakes_pending_max = required(options, "handshakes_pending_max")?;
+    let unbounded = |value: Option<u64>| value.unwrap_or(u64::MAX);
+    limits.message_bytes_max = unbounded(required(options, "message_bytes_max")?);
+    limits.frame_bytes_max = unbounded(required(options, "frame_bytes_max")?);
+    limits.fragments_max = required::<Option<u32>>(options, "fragments_max")?.unwrap_or(u32::MAX);
+    limits.header_bytes_max = required(options, "header_bytes_max")?;
+    limits.headers_max = required(options, "headers_max")?;
+    limits.write_high_bytes = required(options, "write_high_bytes")?;
+    limits.write_low_bytes = required(options, "write_low_bytes")?;
+    limits.write_bytes_max = required(options, "write_bytes_max")?;
+    let deadlines = &mut read.deadlines;
+    deadlines.handshake = milliseconds(options, "handshake_seconds")?;
+    deadlines.first_byte = milliseconds(options, "first_byte_seconds")?;
+    deadlines.message = milliseconds(options, "message_seconds")?;
+    deadlines.idle = milliseconds(options, "idle_seconds")?;
+    deadlines.write = milliseconds(options, "write_seconds")?;
+    deadlines.close = milliseconds(options, "close_seconds")?;
+    deadlines.ping_interval = milliseconds(options, "ping_interval_seconds")?;
+    deadlines.ping_timeout = milliseconds(options, "ping_timeout_seconds")?;
+    read.slow_consumer = slow_consumer(options)?;
+    read.parts = required(options, "parts")?;
+    Ok((read, required(options, "inbox_messages_max")?))
+}

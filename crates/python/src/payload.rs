@@ -1,0 +1,86 @@
+//! A message's bytes as the `bytes` object that the handler gets: allocated at the message's length, filled once.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::ptr;
+use vespiary_engine::Payload;
+
+unsafe extern "C" {
+    /// CPython's C API, "Bytes Objects".
+    fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, length: isize) -> std::ffi::c_int;
+}
+
+/// An owned `bytes` object that nobody else has seen yet.
+pub(crate) struct BytesPayload(*mut ffi::PyObject);
+
+impl BytesPayload {
+    /// The object; the caller owns it.
+    #[inline]
+    pub(crate) fn into_ptr(self) -> *mut ffi::PyObject {
+        let object = self.0;
+        std::mem::forget(self);
+        object
+    }
+
+    pub(crate) fn into_object(self, py: Python<'_>) -> Py<PyAny> {
+        // SAFETY: the pointer is an owned reference to a valid object.
+        unsafe { Bound::from_owned_ptr(py, self.into_ptr()) }.unbind()
+    }
+}
+
+impl Drop for BytesPayload {
+    fn drop(&mut self) {
+        // SAFETY: an owned reference; payloads live only while the engine runs, attached to the interpreter.
+        unsafe { ffi::Py_DECREF(self.0) }
+    }
+}
+
+impl Payload for BytesPayload {
+    #[inline]
+    fn with_length(length: usize) -> Option<Self> {
+        let length = isize::try_from(length).ok()?;
+        // SAFETY: the engine runs attached to the interpreter; a null source leaves the content open.
+        let object = unsafe { ffi::PyBytes_FromStringAndSize(ptr::null(), length) };
+        if object.is_null() {
+            // SAFETY: attached; the MemoryError becomes the engine's own refusal.
+            unsafe { ffi::PyErr_Clear() };
+            return None;
+        }
+        Some(Self(object))
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: a valid bytes object, which this payload owns.
+        unsafe {
+            let length = ffi::PyBytes_Size(self.0) as usize;
+            std::slice::from_raw_parts(ffi::PyBytes_AsString(self.0).cast::<u8>(), length)
+        }
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and nobody else has a reference, so writing is sound. The shared empty object has no byte
+        // that could be written.
+        unsafe {
+            let length = ffi::PyBytes_Size(self.0) as usize;
+            std::slice::from_raw_parts_mut(ffi::PyBytes_AsString(self.0).cast::<u8>(), length)
+        }
+    }
+
+    fn resized(mut self, length: usize) -> Option<Self> {
+        let length = isize::try_from(length).ok()?;
+        if self.bytes().len() as isize == length {
+            return Some(self);
+        }
+        // SAFETY: an unshared bytes object; on failure it is freed and the pointer set to null.
+        let failed = unsafe { _PyBytes_Resize(&raw mut self.0, length) } != 0;
+        if failed {
+            // SAFETY: attached; see `with_length`.
+            unsafe { ffi::PyErr_Clear() };
+            std::mem::forget(self);
+            return None;
+        }
+        Some(self)
+    }
+}

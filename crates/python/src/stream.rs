@@ -1,0 +1,440 @@
+//! The coroutine form: messages wait in an inbox until the handler's task takes them.
+//!
+//! `await connection.receive()` and `async for` give an object that is awaitable, iterator and future in one. A
+//! message that waits is returned without suspending the task. Otherwise the task suspends on the object as on any
+//! future of asyncio's, and registers its wake-up; the first message of a batch marks the connection, and when the
+//! batch's completions are all handed over the wake-up is called, in the task's context, from the loop itself. That
+//! spares the trip through the loop's queue of callbacks, once for a whole batch of messages, and still never runs a
+//! task inside another callback.
+//!
+//! The inbox is bounded: at `inbox_messages_max` reading pauses, and goes on when the inbox is empty.
+
+use crate::connection::{Connection, PAUSED_BY_INBOX};
+use crate::core::Conn;
+use crate::host::User;
+use crate::names;
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// A task that waits for a message: its wake-up, its context.
+struct Waiter {
+    callback: Py<PyAny>,
+    context: Py<PyAny>,
+    receive: Py<Receive>,
+}
+
+/// The inbox of a connection whose handler is a coroutine.
+#[derive(Default)]
+pub(crate) struct Stream {
+    inbox: RefCell<VecDeque<Py<PyAny>>>,
+    waiter: RefCell<Option<Waiter>>,
+    iterating: RefCell<Option<Py<Receive>>>,
+    task: RefCell<Option<Py<PyAny>>>,
+    ended: Cell<bool>,
+    /// The peer has finished sending; the handler may still send.
+    finished: Cell<bool>,
+    cancelled: Cell<bool>,
+    pub(crate) marked: Cell<bool>,
+    inbox_max: Cell<usize>,
+    drains: RefCell<Vec<Py<PyAny>>>,
+}
+
+impl Stream {
+    pub(crate) fn new(inbox_max: usize) -> Box<Self> {
+        let stream = Self::default();
+        stream.inbox_max.set(inbox_max);
+        Box::new(stream)
+    }
+
+    pub(crate) fn set_task(&self, task: Py<PyAny>) {
+        *self.task.borrow_mut() = Some(task);
+    }
+
+    pub(crate) fn task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.task.borrow().as_ref().map(|task| task.clone_ref(py))
+    }
+
+    /// A message arrived; true when a task is to be woken at the round's end.
+    #[inline]
+    pub(crate) fn push(&self, connection: &Rc<Conn>, message: Py<PyAny>) -> bool {
+        let mut inbox = self.inbox.borrow_mut();
+        inbox.push_back(message);
+        if inbox.len() >= self.inbox_max.get() {
+            connection.pause(PAUSED_BY_INBOX);
+        }
+        self.mark()
+    }
+
+    /// No message will come any more.
+    pub(crate) fn finish(&self) -> bool {
+        self.finished.set(true);
+        self.mark()
+    }
+
+    pub(crate) fn end(&self) -> bool {
+        self.ended.set(true);
+        self.finish()
+    }
+
+    #[inline]
+    fn mark(&self) -> bool {
+        !self.marked.get() && self.waiter.borrow().is_some() && !self.marked.replace(true)
+    }
+
+    /// Wake the waiting task, in its context.
+    pub(crate) fn wake(&self, py: Python<'_>) -> PyResult<()> {
+        self.marked.set(false);
+        let Some(waiter) = self.waiter.take() else { return Ok(()) };
+        let context = waiter.context.as_ptr();
+        // SAFETY: attached, and all three are valid objects that we own.
+        unsafe {
+            if ffi::PyContext_Enter(context) != 0 {
+                return Err(PyErr::fetch(py));
+            }
+            let receive = waiter.receive.as_ptr();
+            let result = ffi::PyObject_CallOneArg(waiter.callback.as_ptr(), receive);
+            let outcome = Bound::from_owned_ptr_or_err(py, result).map(drop);
+            if ffi::PyContext_Exit(context) != 0 {
+                return Err(PyErr::fetch(py));
+            }
+            outcome
+        }
+    }
+
+    /// The awaitable for one message.
+    pub(crate) fn receive(&self, object: &Bound<'_, Connection>, iterating: bool) -> PyResult<Py<Receive>> {
+        let py = object.py();
+        let make = || {
+            let connection = object.clone().unbind();
+            Py::new(py, Receive { connection, iterating, blocking: AtomicBool::new(false) })
+        };
+        if !iterating {
+            return make();
+        }
+        let mut kept = self.iterating.borrow_mut();
+        if kept.is_none() {
+            *kept = Some(make()?);
+        }
+        Ok(kept.as_ref().expect("it was just made").clone_ref(py))
+    }
+
+    /// Take a message that waits.
+    #[inline]
+    fn take(&self, connection: &Connection) -> Option<Py<PyAny>> {
+        let mut inbox = self.inbox.borrow_mut();
+        let message = inbox.pop_front()?;
+        if inbox.is_empty() {
+            if inbox.capacity() > 8 {
+                *inbox = VecDeque::new();
+            }
+            if self.inbox_max.get() > 0
+                && let Ok(Some(connection)) = connection.living()
+                && connection.is_paused(PAUSED_BY_INBOX)
+            {
+                connection.resume(PAUSED_BY_INBOX);
+            }
+        }
+        Some(message)
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Ok(task) = self.task.try_borrow() {
+            visit.call(&*task)?;
+        }
+        if let Ok(kept) = self.iterating.try_borrow() {
+            visit.call(&*kept)?;
+        }
+        if let Ok(waiter) = self.waiter.try_borrow()
+            && let Some(waiter) = &*waiter
+        {
+            visit.call(&waiter.callback)?;
+            visit.call(&waiter.context)?;
+            visit.call(&waiter.receive)?;
+        }
+        if let Ok(inbox) = self.inbox.try_borrow() {
+            for message in &*inbox {
+                visit.call(message)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn clear(&self) {
+        drop(self.task.take());
+        drop(self.iterating.take());
+        drop(self.waiter.take());
+        drop(self.inbox.take());
+    }
+
+    /// The connection is gone: break the circle through the awaitable that is kept.
+    pub(crate) fn let_go(&self) {
+        drop(self.iterating.take());
+    }
+
+    fn take_drains(&self) -> Vec<Py<PyAny>> {
+        self.drains.take()
+    }
+}
+
+/// What `receive()` and `async for` await.
+#[pyclass(frozen, module = "vespiary._core")]
+pub(crate) struct Receive {
+    connection: Py<Connection>,
+    iterating: bool,
+    blocking: AtomicBool,
+}
+
+#[pymethods]
+impl Receive {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        let py = slf.py();
+        let this = slf.get();
+        let connection = this.connection.get();
+        let stream = connection.stream()?;
+        if let Some(message) = stream.take(connection) {
+            return Err(stop_iteration(py, message));
+        }
+        if stream.finished.get() {
+            return Err(if this.iterating {
+                PyStopAsyncIteration::new_err(())
+            } else {
+                closed(py, connection)
+            });
+        }
+        if stream.waiter.borrow().is_some() {
+            return Err(names::error(names::receive_conflict_class(py), |class| {
+                Ok(PyErr::from_value(class.call0()?))
+            }));
+        }
+        this.blocking.store(true, Relaxed);
+        Ok(slf)
+    }
+
+    /// Part of asyncio's protocol of futures.
+    #[getter(_asyncio_future_blocking)]
+    fn get_blocking(&self) -> bool {
+        self.blocking.load(Relaxed)
+    }
+
+    #[setter(_asyncio_future_blocking)]
+    fn set_blocking(&self, value: bool) {
+        self.blocking.store(value, Relaxed);
+    }
+
+    /// Part of asyncio's protocol of futures.
+    fn get_loop(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        running_loop(py)
+    }
+
+    /// Part of asyncio's protocol of futures: the task that waits registers its wake-up.
+    #[pyo3(signature = (callback, /, *, context = None))]
+    fn add_done_callback(
+        slf: &Bound<'_, Self>,
+        callback: Py<PyAny>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let connection = slf.get().connection.get();
+        let stream = connection.stream()?;
+        let context = match context {
+            Some(context) => context,
+            None => py.import("contextvars")?.call_method0("copy_context")?.unbind(),
+        };
+        let waiter = Waiter { callback, context, receive: slf.clone().unbind() };
+        *stream.waiter.borrow_mut() = Some(waiter);
+        if !stream.inbox.borrow().is_empty() || stream.finished.get() {
+            crate::host::wake_later(connection, slf.get().connection.clone_ref(py))?;
+        }
+        Ok(())
+    }
+
+    /// Part of asyncio's protocol of futures.
+    fn remove_done_callback(&self, _callback: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let stream = self.connection.get().stream()?;
+        Ok(usize::from(stream.waiter.take().is_some()))
+    }
+
+    /// Part of asyncio's protocol of futures: the waiting task is cancelled.
+    #[pyo3(signature = (msg = None))]
+    fn cancel(&self, py: Python<'_>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+        let _ = msg;
+        let connection = self.connection.get();
+        let stream = connection.stream()?;
+        if stream.waiter.borrow().is_none() || stream.cancelled.replace(true) {
+            return Ok(false);
+        }
+        crate::host::wake_later(connection, self.connection.clone_ref(py))?;
+        Ok(true)
+    }
+
+    /// Part of asyncio's protocol of futures: asked by the task when it is woken.
+    fn result(&self, py: Python<'_>) -> PyResult<()> {
+        let stream = self.connection.get().stream()?;
+        if stream.cancelled.replace(false) {
+            let class = py.import("asyncio")?.getattr("CancelledError")?;
+            return Err(PyErr::from_value(class.call0()?));
+        }
+        Ok(())
+    }
+
+    /// Part of asyncio's protocol of futures.
+    fn done(&self) -> PyResult<bool> {
+        Ok(self.connection.get().stream()?.waiter.borrow().is_none())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.connection)
+    }
+}
+
+/// `StopIteration(message)`, which is how an awaitable returns; a tuple must not be unpacked.
+#[inline]
+fn stop_iteration(py: Python<'_>, message: Py<PyAny>) -> PyErr {
+    let _ = py;
+    PyStopIteration::new_err((message,))
+}
+
+fn closed(py: Python<'_>, connection: &Connection) -> PyErr {
+    if let Ok(Some(living)) = connection.living()
+        && let Some(reason) = living.reason()
+    {
+        return names::closed_error(py, &reason, "");
+    }
+    connection.closed_error(py)
+}
+
+pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let get = GET.get_or_try_init(py, || {
+        py.import("asyncio")?.getattr("get_running_loop").map(Bound::unbind)
+    })?;
+    get.call0(py)
+}
+
+/// An awaitable that is done already.
+#[pyclass(frozen, module = "vespiary._core")]
+pub(crate) struct Done;
+
+#[pymethods]
+impl Done {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self) -> Option<()> {
+        None
+    }
+}
+
+pub(crate) fn drain(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
+    static DONE: PyOnceLock<Py<Done>> = PyOnceLock::new();
+    let py = object.py();
+    let this = object.get();
+    let Some(connection) = this.living()? else { return Err(this.closed_error(py)) };
+    if !connection.is_above_high() {
+        let done = DONE.get_or_try_init(py, || Py::new(py, Done))?;
+        return Ok(done.clone_ref(py).into_any());
+    }
+    let future = running_loop(py)?.call_method0(py, "create_future")?;
+    let stream = this.local()?.stream.get_or_init(|| Stream::new(0));
+    stream.drains.borrow_mut().push(future.clone_ref(py));
+    Ok(future)
+}
+
+pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
+    let py = object.py();
+    let this = object.get();
+    let future = running_loop(py)?.call_method0(py, "create_future")?;
+    let local = this.local()?;
+    if let Some(ended) = local.ended.get() {
+        future.call_method1(py, "set_result", (names::close_reason(py, &ended.reason)?,))?;
+        return Ok(future);
+    }
+    let Some(connection) = this.living()? else { return Err(this.closed_error(py)) };
+    let user = connection.user.borrow();
+    let user = user.as_ref().ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
+    user.closers.borrow_mut().push(future.clone_ref(py));
+    Ok(future)
+}
+
+/// Resolve the futures of drain().
+pub(crate) fn drained(py: Python<'_>, user: &User) -> PyResult<()> {
+    let Some(stream) = user.object.get().local()?.stream.get() else { return Ok(()) };
+    for future in stream.take_drains() {
+        if !future.call_method0(py, "done")?.is_truthy(py)? {
+            future.call_method1(py, "set_result", (py.None(),))?;
+        }
+    }
+    Ok(())
+}
+
+/// The connection has ended: whoever waits on it hears of it.
+pub(crate) fn closed_for(py: Python<'_>, user: &User, reason: &vespiary_engine::CloseReason) -> PyResult<()> {
+    if let Some(stream) = user.object.get().local()?.stream.get() {
+        for future in stream.take_drains() {
+            if !future.call_method0(py, "done")?.is_truthy(py)? {
+                let error = names::closed_error(py, reason, "").into_value(py);
+                future.call_method1(py, "set_exception", (error,))?;
+            }
+        }
+    }
+    for future in user.closers.take() {
+        if !future.call_method0(py, "done")?.is_truthy(py)? {
+            future.call_method1(py, "set_result", (names::close_reason(py, reason)?,))?;
+        }
+    }
+    Ok(())
+}
+
+/// The handler's task has ended: close the connection, or tell of the error.
+pub(crate) fn task_done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = task.py();
+    let stream = connection.stream()?;
+    drop(stream.task.take());
+    let living = connection.living()?;
+    let failed = if task.call_method0("cancelled")?.is_truthy()? {
+        false
+    } else {
+        let error = task.call_method0("exception")?;
+        !error.is_none() && !is_own_end(py, connection, &error)? && {
+            crate::host::report(py, living.as_ref(), &error);
+            true
+        }
+    };
+    if let Some(living) = living {
+        if failed {
+            living.fail_in_handler();
+        } else {
+            living.close(vespiary_engine::wire::websocket::close::Code::NORMAL, "");
+        }
+    }
+    Ok(())
+}
+
+/// A handler that lets the end of its own connection pass through is no failure.
+fn is_own_end(py: Python<'_>, connection: &Connection, error: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let ended = match connection.living()? {
+        Some(living) => !living.is_open(),
+        None => true,
+    };
+    Ok(ended && error.is_instance(names::connection_closed_class(py)?)?)
+}

@@ -93,6 +93,10 @@ fn parse_seconds(name: &str, value: &str) -> Result<Duration, String> {
 
 fn run(plan: Plan) -> Result<Report, Error> {
     let mut run = Run::new(plan)?;
+    eprintln!(
+        "load: began at {} ns of the monotonic clock",
+        run.began_monotonic()
+    );
     let mut phase = Phase::Connecting;
     loop {
         let progress = run.step(Duration::from_millis(200))?;

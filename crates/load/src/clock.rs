@@ -13,6 +13,7 @@ pub type Nanoseconds = u64;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
+    start_monotonic: Nanoseconds,
 }
 
 impl Clock {
@@ -20,7 +21,13 @@ impl Clock {
     pub fn new() -> Self {
         Self {
             start: Instant::now(),
+            start_monotonic: reading(ClockId::Monotonic),
         }
+    }
+
+    /// `CLOCK_MONOTONIC` when the run began.
+    pub fn start_monotonic(&self) -> Nanoseconds {
+        self.start_monotonic
     }
 
     /// The time now.
@@ -42,7 +49,11 @@ pub fn seconds(span: Nanoseconds) -> f64 {
 
 /// The processor time of the calling thread so far, in nanoseconds (`CLOCK_THREAD_CPUTIME_ID`).
 pub fn thread_cpu() -> Nanoseconds {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    reading(ClockId::ThreadCPUTime)
+}
+
+fn reading(clock: ClockId) -> Nanoseconds {
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let rest = u64::try_from(time.tv_nsec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)

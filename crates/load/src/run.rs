@@ -192,6 +192,12 @@ impl Run {
         }
     }
 
+    /// `CLOCK_MONOTONIC` when the run began, in nanoseconds: what the times of its report count
+    /// from, for those who compare them with other clocks.
+    pub fn began_monotonic(&self) -> u64 {
+        self.shared.clock.start_monotonic()
+    }
+
     /// The result so far; complete when the phase is [`Phase::Done`].
     pub fn finish(self) -> Report {
         let is_complete = self.phase == Phase::Done && !self.is_interrupted;

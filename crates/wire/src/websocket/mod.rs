@@ -6,6 +6,7 @@
 
 pub mod close;
 pub mod decoder;
+pub mod extension;
 pub mod frame;
 pub mod handshake;
 mod head;

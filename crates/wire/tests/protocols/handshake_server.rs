@@ -210,6 +210,17 @@ fn section_4_2_1_item_9_extensions_are_handed_on_as_they_came() {
 }
 
 #[test]
+fn section_9_1_extensions_that_do_not_follow_the_grammar_are_400() {
+    let line = "Origin: http://example.com\r\n";
+    for value in ["", "a b", "a; b=", "a; b=\"c d\""] {
+        assert_refused(
+            400,
+            &changed(line, &format!("Sec-WebSocket-Extensions: {value}\r\n")),
+        );
+    }
+}
+
+#[test]
 fn a_handshake_with_a_body_is_400() {
     let line = "Origin: http://example.com\r\n";
     assert_refused(400, &changed(line, "Content-Length: 3\r\n"));

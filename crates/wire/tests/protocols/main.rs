@@ -5,6 +5,7 @@ mod close;
 mod decoder_limits;
 mod decoder_rules;
 mod decoder_splits;
+mod extension;
 mod frame;
 mod handshake_client;
 mod handshake_server;

@@ -1,5 +1,6 @@
 //! The server's half: sections 4.2.1 and 4.2.2.
 
+use super::super::extension;
 use super::{VERSION, check_extra, is_key};
 use crate::http::{self, Headers as _, InvalidHeader, Refusal, Request};
 
@@ -12,7 +13,8 @@ pub struct Upgrade {
     pub protocols: Vec<String>,
     /// The origin of the page whose script connects. Only browsers send it, and all of them do.
     pub origin: Option<String>,
-    /// The values of `Sec-WebSocket-Extensions`, one for each header line, not taken apart.
+    /// The values of `Sec-WebSocket-Extensions`, one for each header line: checked against the
+    /// grammar, and as [`extension::parse`] takes them.
     pub extensions: Vec<String>,
     /// The version of the protocol: 13.
     pub version: u8,
@@ -58,10 +60,7 @@ pub fn check(head: &Request) -> Result<Upgrade, Refusal> {
         key: read_key(head)?,
         protocols: read_protocols(head)?,
         origin: read_origin(head)?,
-        extensions: head
-            .header_all("sec-websocket-extensions")
-            .map(str::to_owned)
-            .collect(),
+        extensions: read_extensions(head)?,
         version: 13,
     })
 }
@@ -124,6 +123,15 @@ fn read_protocols(head: &Request) -> Result<Vec<String>, Refusal> {
         return bad("the Sec-WebSocket-Protocol header names no subprotocol (RFC 6455 4.1)");
     }
     Ok(protocols)
+}
+
+fn read_extensions(head: &Request) -> Result<Vec<String>, Refusal> {
+    let mut values = Vec::new();
+    for value in head.header_all("sec-websocket-extensions") {
+        extension::parse(value).map_err(|malformed| Refusal::new(400, malformed.to_string()))?;
+        values.push(value.to_owned());
+    }
+    Ok(values)
 }
 
 fn read_origin(head: &Request) -> Result<Option<String>, Refusal> {

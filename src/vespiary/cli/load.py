@@ -1,0 +1,165 @@
+"""`vespiary load URL`: load a server, and verify every echo."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vespiary.cli._quantities import SIZE, SPAN
+from vespiary.prove.load.plan import Plan
+from vespiary.prove.load.progress import shown
+from vespiary.prove.load.report import Report
+from vespiary.prove.load.run import run_native
+from vespiary.prove.load.table import as_text
+
+__all__ = ["load"]
+
+_MESSAGES = 1000
+_INTERRUPTED = 130
+
+
+class _Unable(click.ClickException):
+    exit_code = 2
+
+
+@click.command()
+@click.argument("url")
+@click.option(
+    "--connections", type=click.IntRange(1), default=1, show_default=True, help="How many."
+)
+@click.option(
+    "--messages", type=click.IntRange(0), help=f"On each connection ({_MESSAGES} when left out)."
+)
+@click.option("--duration", type=SPAN, help="Send for this long, instead of or besides.")
+@click.option("--size", type=SIZE, default=32, show_default=True, help="Bytes of each message.")
+@click.option(
+    "--pipeline",
+    type=click.IntRange(0),
+    help="Messages in flight on each connection; 0 lets sending run free (1 when left out).",
+)
+@click.option(
+    "--send-after-receive",
+    is_flag=True,
+    help="Send a message only when the echo of the one before is back: a pipeline of 1.",
+)
+@click.option(
+    "--rate",
+    type=float,
+    help="Messages a second over all connections; latency counts from when each was due.",
+)
+@click.option(
+    "--framing",
+    metavar="FRAMING",
+    help="Of tcp:// and unix://: raw (when left out), line, length, or length:WIDTH[le][+self]"
+    " with a width of 1, 2, 4 or 8 bytes.",
+)
+@click.option(
+    "--fragment",
+    is_flag=True,
+    help="Cut, merge and delay what is sent; on ws:// also split messages, with pings between.",
+)
+@click.option("--fragment-delay", type=SPAN, help="The longest delay of a piece (2ms).")
+@click.option("--fragment-frames", type=click.IntRange(1), help="The most frames of a message (4).")
+@click.option("--text/--binary", help="Send UTF-8, as text messages on ws://, or any bytes.")
+@click.option(
+    "--sources",
+    type=click.IntRange(1),
+    help="Loopback addresses to connect from (one for each 10,000 connections).",
+)
+@click.option(
+    "--driver",
+    type=click.Choice(["uring", "epoll"]),
+    help="Force the driver; io_uring, where the kernel allows it, when left out.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Send what the run with this seed sent.")
+@click.option(
+    "--hold", type=SPAN, default=0, help="Keep the idle connections open after the last echo."
+)
+@click.option(
+    "--timeout",
+    type=SPAN,
+    default=10,
+    show_default=True,
+    help="For a connection with its handshake, and for an echo.",
+)
+@click.option(
+    "--connect-concurrency",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Connections being opened at a time.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE|-",
+    help="Write the report as JSON; to standard output, instead of the table, with -.",
+)
+def load(json_path: str | None, **options: Any) -> None:
+    """Load the server at URL, verify every echo byte for byte, and measure.
+
+    URL is tcp://HOST:PORT, unix:///PATH or ws://HOST:PORT/TARGET. All connections are opened, then
+    messages go and their echoes are compared with what was sent. Sizes may be written 64KiB, times
+    250ms or 2min. Masking keys come from the seed: do not send secrets with this client.
+
+    \b
+    vespiary load ws://127.0.0.1:9001/ --connections 100 --messages 1000
+    vespiary load tcp://127.0.0.1:5050 --framing line --fragment --duration 30s
+    vespiary load ws://127.0.0.1:9001/ --connections 10000 --messages 0 --hold 60s
+
+    \b
+    Exit status:
+      0    every connection was opened, every message came back as it was sent
+      1    something was refused, lost, altered or added
+      2    the options make no sense, or this system cannot run the plan
+      130  stopped with Ctrl-C, and nothing was wrong until then
+    """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
+    plan = _plan(options)
+    try:
+        with shown(plan) as watch:
+            told = run_native(plan, watch)
+    except OSError as error:
+        raise _Unable(error.strerror or str(error)) from error
+    report = Report.from_native(told)
+    text = json.dumps({"url": plan.url, **told}, indent=2)
+    if json_path == "-":
+        click.echo(text)
+    else:
+        click.echo(as_text(plan, report))
+        if json_path:
+            _write(json_path, text)
+    sys.exit(_status(report))
+
+
+def _plan(options: dict[str, Any]) -> Plan:
+    """The plan of the command's options; contradictions are usage errors."""
+    pipeline, after_receive = options.pop("pipeline"), options.pop("send_after_receive")
+    if after_receive and pipeline not in (None, 1):
+        raise click.UsageError("--send-after-receive is a pipeline of 1: leave --pipeline out")
+    if options["messages"] is None and options["duration"] is None:
+        options["messages"] = _MESSAGES
+    for name in ("fragment_delay", "fragment_frames"):
+        if options[name] is not None and not options["fragment"]:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --fragment")
+    timeout = options.pop("timeout")
+    return Plan(
+        **options,
+        pipeline=1 if pipeline is None else pipeline,
+        reply_timeout=timeout,
+        connect_timeout=timeout,
+    )
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text + "\n")
+    except OSError as error:
+        raise _Unable(f"the report could not be written to {path}: {error.strerror}") from error
+
+
+def _status(report: Report) -> int:
+    if not report.clean:
+        return 1
+    return 0 if report.complete else _INTERRUPTED

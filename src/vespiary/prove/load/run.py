@@ -1,0 +1,54 @@
+"""Run a plan, and let somebody watch."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from vespiary._core import LoadRun
+from vespiary.errors import ConfigurationError
+from vespiary.prove.load.plan import Plan
+from vespiary.prove.load.report import Progress, Report
+
+__all__ = ["LoadRefused", "run", "run_native"]
+
+_LOOK_SECONDS = 0.1
+
+
+class LoadRefused(ConfigurationError):
+    """The plan makes no sense; the text names the option and what it allows."""
+
+
+def run(plan: Plan, watch: Callable[[Progress], None] | None = None) -> Report:
+    """Do what `plan` says, and tell what came of it.
+
+    `watch` is called with the progress about ten times a second, and once more at the end. The
+    first KeyboardInterrupt stops sending and waits for what is in flight, the second closes at
+    once; the report then is not `complete`.
+
+    Resource handling: the process's soft limit of descriptors, and as root the hard one, is raised
+    to what the plan needs, and stays raised.
+
+    Errors:
+        LoadRefused: the plan makes no sense.
+        OSError: the system refuses what the run needs, such as enough descriptors; the text says
+            what to do. A server that refuses connections is no error but in the report.
+    """
+    return Report.from_native(run_native(plan, watch))
+
+
+def run_native(plan: Plan, watch: Callable[[Progress], None] | None = None) -> dict[str, Any]:
+    """The same, with the report as the JSON object that `vespiary load --json` writes."""
+    options = {field.name: getattr(plan, field.name) for field in fields(plan)}
+    try:
+        native = LoadRun(**options)
+    except (ValueError, OverflowError) as error:
+        raise LoadRefused(str(error)) from error
+    while True:
+        try:
+            progress = Progress.from_native(native.step(_LOOK_SECONDS))
+            if watch is not None:
+                watch(progress)
+            if progress.over:
+                return native.finish()
+        except KeyboardInterrupt:
+            native.stop()

@@ -1,0 +1,111 @@
+"""A report as text for people."""
+
+from vespiary.prove.load.plan import Plan
+from vespiary.prove.load.report import Latency, Problem, Report
+
+__all__ = ["as_text"]
+
+_BUSY = 0.9
+"""From this share of the time on, the client's own work may be what was measured."""
+
+_COLUMNS = ("minimum", "mean", "p50", "p90", "p99", "p99_9", "maximum")
+_HEADS = ("minimum", "mean", "50 %", "90 %", "99 %", "99.9 %", "maximum")
+
+_FAULTS = {
+    "refused": "connections were refused",
+    "reset": "connections were reset by the server",
+    "closed": "connections were closed by the server before the end",
+    "altered": "messages came back altered",
+    "lost": "messages never came back",
+    "unsent": "messages were not sent, because their connection was lost",
+    "extra_bytes": "bytes came that answer nothing",
+    "violations": "connections broke the WebSocket protocol",
+}
+
+
+def as_text(plan: Plan, report: Report) -> str:
+    """The report: throughput, a table of latencies, the verdict, and the first problems."""
+    opened = f"{report.connected:,} of {report.connections:,} connections"
+    head = f"{plan.url}: {opened} in {report.connect_seconds:.3f} s, {report.driver}"
+    lines = [f"{head}, messages of {report.size:,} bytes", ""]
+    if report.sent:
+        lines += [*_throughput(report), ""]
+    lines += [*_latencies(report), ""]
+    lines += _verdict(report)
+    return "\n".join(lines)
+
+
+def _throughput(report: Report) -> list[str]:
+    per_second = report.messages_per_second
+    busy = report.client_cpu_seconds / report.seconds if report.seconds else 0.0
+    lines = [
+        f"throughput   {per_second:,.0f} messages/s, {_bytes(per_second * report.size)}/s each way",
+        f"time         {report.seconds:.3f} s for {report.received:,} messages",
+        f"client       {report.client_cpu_seconds:.3f} s of processor time ({busy:.0%})",
+    ]
+    if busy > _BUSY and report.seconds > 0.1:
+        lines.append("             The client was busy all the time: the server may do better.")
+    return lines
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"
+
+
+def _latencies(report: Report) -> list[str]:
+    rows = [("connect", report.connect_latency_seconds), ("message", report.latency_seconds)]
+    table = ["latency    " + "".join(f"{head:>11}" for head in _HEADS)]
+    table += [f"  {name:<9}{_row(latency)}" for name, latency in rows if latency.count]
+    return table
+
+
+def _row(latency: Latency) -> str:
+    return "".join(f"{_time(getattr(latency, column)):>11}" for column in _COLUMNS)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.1f} us"
+    if seconds < 1:
+        return f"{seconds * 1e3:.2f} ms"
+    return f"{seconds:.3f} s"
+
+
+def _verdict(report: Report) -> list[str]:
+    stopped = [] if report.complete else ["The run was stopped before its end."]
+    if report.clean:
+        return [*stopped, f"All {report.received:,} messages came back as they were sent."]
+    lines = list(stopped)
+    for name, words in _FAULTS.items():
+        count: int = getattr(report, name)
+        if count:
+            lines.append(f"FAILED: {count:,} {words}.")
+    lines += ["", "The first problems:"]
+    for problem in report.problems:
+        lines += _problem(problem)
+    if report.problems_omitted:
+        lines.append(f"  and {report.problems_omitted:,} more")
+    lines.append(f"--seed {report.seed} sends the same again.")
+    return lines
+
+
+def _problem(problem: Problem) -> list[str]:
+    where = f"connection {problem.connection}"
+    if problem.message is not None:
+        where += f", message {problem.message}"
+    if problem.offset is not None:
+        where += f", byte {problem.offset}"
+    text = f": {problem.text}" if problem.text else ""
+    lines = [f"  {problem.fault}: {where}{text}"]
+    if problem.expected or problem.got:
+        lines.append(f"    expected {_excerpt(problem.expected)}")
+        lines.append(f"    got      {_excerpt(problem.got)}")
+    return lines
+
+
+def _excerpt(excerpt: bytes) -> str:
+    return excerpt.hex(" ") if excerpt else "nothing"

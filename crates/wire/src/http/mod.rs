@@ -5,7 +5,7 @@
 //! end with CRLF and with nothing else, header lines are not folded, `Host` is there once, and a
 //! body has one length or none.
 //!
-//! [`scan`] is the state machine that looks at every byte once; [`request`] and [`response`] cut a
+//! [`scan`] is the state machine that looks at every byte once; `request` and `response` cut a
 //! scanned head into its parts and check what takes more than one line to decide.
 
 mod headers;

@@ -1,8 +1,8 @@
 //! The server's half: sections 4.2.1 and 4.2.2.
 
-use super::super::extension;
 use super::{VERSION, check_extra, is_key};
 use crate::http::{self, Headers as _, InvalidHeader, Refusal, Request};
+use crate::websocket::extension;
 
 /// What a valid opening handshake asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]

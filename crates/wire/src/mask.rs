@@ -1,10 +1,10 @@
 //! Masking and unmasking, RFC 6455 section 5.3.
 //!
 //! Masking is its own inverse: byte `i` of the payload is combined by exclusive or with byte
-//! `i % 4` of the key. It touches every byte a browser ever sends, so it is written for the machine:
-//! blocks of 32 bytes that the compiler turns into vector instructions, then words of eight, then
-//! one last word that overlaps the one before it. The overlap replaces the loop over single bytes
-//! at the end, which for a short message would cost more than all the rest.
+//! `i % 4` of the key. It touches every byte a browser ever sends, so it is written for the
+//! machine: blocks of 32 bytes that the compiler turns into vector instructions, then words of
+//! eight, then one last word that overlaps the one before it. The overlap replaces the loop over
+//! single bytes at the end, which for a short message would cost more than all the rest.
 
 const WORD: usize = 8;
 const BLOCK: usize = 4 * WORD;

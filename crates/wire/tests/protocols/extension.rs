@@ -90,16 +90,17 @@ fn rfc_9110_5_6_1_empty_elements_of_the_list_are_passed_over() {
     assert_eq!(extension::parse(", a,,\t, b;c ,"), Ok(expected));
 }
 
+type Drawn = (String, Vec<(String, Option<String>)>);
+
+fn any_extension() -> impl Strategy<Value = Drawn> {
+    let parameter = ("[a-z_]{1,5}", proptest::option::of("[0-9]{1,3}"));
+    ("[a-z-]{1,9}", proptest::collection::vec(parameter, 0..3))
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read(
-        extensions in proptest::collection::vec(
-            (
-                "[a-z-]{1,9}",
-                proptest::collection::vec(("[a-z_]{1,5}", proptest::option::of("[0-9]{1,3}")), 0..3),
-            ),
-            1..4,
-        ),
+        extensions in proptest::collection::vec(any_extension(), 1..4),
         space in "[ \t]{0,2}",
     ) {
         let mut written = Vec::new();

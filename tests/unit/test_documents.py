@@ -1,0 +1,214 @@
+"""Every example in the README and the documents runs, and every link in them leads somewhere.
+
+The comment above a Python example says how it is proved::
+
+    <!-- serves: "hello" -> "hello"; b"x" -> b"x" -->     a server, what it is sent, what it answers
+    <!-- runs -->                                         a program that ends by itself
+    <!-- runs against: echo -->                           the same; an echo server is at its URLs
+
+Ports in examples are replaced by free ones. The clients are not ours, so that nothing is proved by
+itself.
+"""
+
+import ast
+import contextlib
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import pytest
+import websockets.sync.client
+
+from vespiary.cli.main import main
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [
+    path
+    for path in [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")]
+    if "_build" not in path.parts
+]
+BLOCK = re.compile(
+    r"(?:^<!-- (?P<proof>[^\n]*) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S
+)
+URL = re.compile(r"(?:tcp|ws|http)://127\.0\.0\.1:\d+|unix:///[\w./-]+")
+SECONDS = 20.0
+ECHO = """\
+import vespiary
+
+class Echo(vespiary.Handler):
+    def on_message(self, connection, message):
+        connection.send(message)
+
+vespiary.serve(Echo(), {url!r}, framing={framing!r})
+"""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A block of a document: where it stands, how it is proved, and its text."""
+
+    place: str
+    kind: str
+    proof: str
+    text: str
+
+
+def examples(kind: str) -> list[Example]:
+    found = []
+    for path in DOCUMENTS:
+        document = path.read_text()
+        for block in BLOCK.finditer(document):
+            line = document.count("\n", 0, block.start("text"))
+            place = f"{path.relative_to(CHECKOUT)}:{line}"
+            if block["kind"] == kind:
+                found.append(Example(place, kind, block["proof"] or "", block["text"]))
+    return found
+
+
+PYTHON = examples("python")
+SERVERS = [example for example in PYTHON if example.proof.startswith("serves: ")]
+PROGRAMS = [example for example in PYTHON if example.proof.startswith("runs")]
+COMMANDS = [
+    (example.place, line.strip())
+    for example in examples("sh")
+    for line in example.text.splitlines()
+    if line.strip().startswith("vespiary ")
+]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def with_free_addresses(text: str, folder: Path) -> str:
+    """The text with every port and socket path replaced by one that is free."""
+    for number, url in enumerate(dict.fromkeys(URL.findall(text))):
+        if url.startswith("unix:"):
+            free = f"unix://{folder}/{number}.sock"
+        else:
+            free = re.sub(r":\d+$", f":{free_port()}", url)
+        text = text.replace(url, free)
+    return text
+
+
+@contextlib.contextmanager
+def running(program: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a server until the end of the block; it must then stop in good order."""
+    path = folder / f"program_{len(list(folder.iterdir()))}.py"
+    path.write_text(program)
+    process = subprocess.Popen(
+        [sys.executable, str(path)], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, said
+    assert "Traceback" not in said, said
+
+
+def connected(url: str, process: subprocess.Popen[str]) -> socket.socket:
+    """A socket to the server, as soon as it listens."""
+    parts = urlsplit(url)
+    end = time.monotonic() + SECONDS
+    while True:
+        assert process.poll() is None, process.communicate()[1]
+        try:
+            if parts.scheme == "unix":
+                client = socket.socket(socket.AF_UNIX)
+                client.settimeout(SECONDS)
+                client.connect(parts.path)
+                return client
+            assert parts.port
+            return socket.create_connection(("127.0.0.1", parts.port), SECONDS)
+        except (ConnectionRefusedError, FileNotFoundError):
+            assert time.monotonic() < end, f"{url} does not listen"
+            time.sleep(0.02)
+
+
+def exchange(url: str, client: socket.socket, pairs: list[tuple[object, object]]) -> None:
+    """Send each message and compare the answer; streams carry a line a message."""
+    if url.startswith("ws:"):
+        with websockets.sync.client.connect(url, sock=client) as peer:
+            for sent, answer in pairs:
+                assert isinstance(sent, str | bytes)
+                peer.send(sent)
+                assert peer.recv(SECONDS) == answer
+        return
+    with client, client.makefile("rb") as stream:
+        for sent, answer in pairs:
+            data = sent.encode() if isinstance(sent, str) else sent
+            assert isinstance(data, bytes)
+            client.sendall(data + b"\n")
+            assert stream.readline().rstrip(b"\r\n") == answer
+
+
+def pairs_of(proof: str) -> list[tuple[object, object]]:
+    pairs = []
+    for pair in proof.removeprefix("serves: ").split("; "):
+        sent, _, answer = pair.partition(" -> ")
+        pairs.append((ast.literal_eval(sent), ast.literal_eval(answer)))
+    return pairs
+
+
+def test_there_are_examples_of_every_sort() -> None:
+    assert len(SERVERS) >= 5
+    assert PROGRAMS
+    assert COMMANDS
+
+
+@pytest.mark.parametrize("example", PYTHON, ids=lambda example: example.place)
+def test_every_python_example_says_how_it_is_proved(example: Example) -> None:
+    assert example in SERVERS or example in PROGRAMS
+
+
+@pytest.mark.parametrize("example", SERVERS, ids=lambda example: example.place)
+def test_a_server_in_the_documents_answers_as_they_say(example: Example, tmp_path: Path) -> None:
+    program = with_free_addresses(example.text, tmp_path)
+    url = URL.findall(program)[0]
+    with running(program, tmp_path) as process:
+        exchange(url, connected(url, process), pairs_of(example.proof))
+
+
+@pytest.mark.parametrize("example", PROGRAMS, ids=lambda example: example.place)
+def test_a_program_in_the_documents_runs_to_its_end(example: Example, tmp_path: Path) -> None:
+    program = with_free_addresses(example.text, tmp_path)
+    with contextlib.ExitStack() as servers:
+        if example.proof == "runs against: echo":
+            for url in dict.fromkeys(URL.findall(program)):
+                framing = None if url.startswith(("ws:", "http:")) else "line"
+                echo = ECHO.format(url=url, framing=framing)
+                connected(url, servers.enter_context(running(echo, tmp_path))).close()
+        path = tmp_path / "example.py"
+        path.write_text(program)
+        subprocess.run([sys.executable, str(path)], cwd=tmp_path, check=True, timeout=SECONDS)
+
+
+@pytest.mark.parametrize(("place", "line"), COMMANDS)
+def test_a_command_in_the_documents_is_understood(place: str, line: str) -> None:
+    words = shlex.split(line.partition(" #")[0])[1:]
+    context = click.Context(main, info_name="vespiary")
+    verb = main.get_command(context, words[0])
+    assert verb is not None, place
+    verb.make_context(words[0], words[1:], parent=context)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_every_relative_link_leads_to_a_file(document: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target

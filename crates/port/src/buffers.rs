@@ -1,12 +1,13 @@
 //! Bytes on their way: what is received is lent, what is sent is owned.
 //!
-//! Received bytes lie in a [`Lease`]: a buffer of a pool that all connections of a port share, so that
-//! an idle connection holds none. Dropping the lease gives the buffer back at once; a lease kept
-//! for long keeps the buffer from the others, and when all are kept receiving ends with `ENOBUFS`.
+//! Received bytes lie in a [`Lease`]: a buffer of a pool that all connections of a port share, so
+//! that an idle connection holds none. Dropping the lease gives the buffer back at once; a lease
+//! kept for long keeps the buffer from the others, and when all are kept receiving ends with
+//! `ENOBUFS`.
 //!
-//! Bytes to send go in an [`Outgoing`], which the driver owns while the kernel may read them. Nothing
-//! in it moves or is freed before the send's completion gives it back (rule 1 of the port): a `Vec`'s
-//! and an `Arc`'s bytes stay where they are when the handle moves.
+//! Bytes to send go in an [`Outgoing`], which the driver owns while the kernel may read them.
+//! Nothing in it moves or is freed before the send's completion gives it back (rule 1 of the port):
+//! a `Vec`'s and an `Arc`'s bytes stay where they are when the handle moves.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -56,8 +57,8 @@ enum Body {
 
 /// What one send carries, and how much of it has gone.
 ///
-/// A driver gives it back as it got it. After a short send the caller calls [`Outgoing::advance`] with the
-/// completion's count and sends again while [`Outgoing::is_done`] says no.
+/// A driver gives it back as it got it. After a short send the caller calls [`Outgoing::advance`]
+/// with the completion's count and sends again while [`Outgoing::is_done`] says no.
 #[derive(Debug)]
 pub struct Outgoing {
     body: Body,
@@ -177,7 +178,8 @@ impl Outgoing {
     }
 }
 
-/// Page-aligned memory of our own, zero at first and given by the kernel page by page as it is touched.
+/// Page-aligned memory of our own, zero at first and given by the kernel page by page as it is
+/// touched.
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     length: usize,
@@ -185,7 +187,8 @@ pub(crate) struct Mapping {
 
 impl Mapping {
     pub(crate) fn new(length: usize) -> io::Result<Self> {
-        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches nothing else.
+        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches nothing
+        // else.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -291,7 +294,8 @@ impl Pool {
         }
     }
 
-    /// Lend out a buffer filled with the beginning of `bytes`, as much as fits; `None` when all are lent.
+    /// Lend out a buffer filled with the beginning of `bytes`, as much as fits; `None` when all are
+    /// lent.
     pub(crate) fn fill(self: &Rc<Self>, bytes: &[u8]) -> Option<Lease> {
         let index = self.take()?;
         let mut lease = self.lease(index, bytes.len().min(self.buffer_bytes as usize));
@@ -315,8 +319,9 @@ impl Deref for Lease {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the buffer is ours alone until it is given back, the pool's memory lives as long as the
-        // pool, and `length` bytes at `start` lie within the buffer (asserted when the lease was made).
+        // SAFETY: the buffer is ours alone until it is given back, the pool's memory lives as long
+        // as the pool, and `length` bytes at `start` lie within the buffer (asserted when the lease
+        // was made).
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length as usize) }
     }
 }
@@ -379,10 +384,8 @@ mod tests {
         assert!(outgoing.is_single());
         outgoing.advance(2);
         assert_eq!(outgoing.first(), b"llo");
-        assert_eq!(
-            outgoing.into_single().expect("one buffer").as_ptr(),
-            address
-        );
+        let back = outgoing.into_single().expect("one buffer");
+        assert_eq!(back.as_ptr(), address);
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! The completion port: operations in, completions out, in batches.
 //!
-//! One trait, [`Port`], and three drivers behind it: [`uring`], [`epoll`] and [`sim`]. The engine above
-//! is written against the trait alone, so what the simulation proves holds for the kernel's two drivers.
+//! One trait, [`Port`], and three drivers behind it: [`uring`], [`epoll`] and [`sim`]. The engine
+//! above is written against the trait alone, so what the simulation proves holds for the kernel's
+//! two drivers.
 //!
 //! The rules every driver keeps:
 //!
-//! 1. A buffer, its operation and its owner live until the last completion for them. [`Port::cancel_receive`]
-//!    and its kin are requests, not facts: the operation's final completion still comes, exactly once.
-//! 2. Completions are taken in a batch with [`Port::next`], never from inside an operation: an operation that
-//!    completes at once puts its completion in the queue and returns.
+//! 1. A buffer, its operation and its owner live until the last completion for them.
+//!    [`Port::cancel_receive`] and its kin are requests, not facts: the operation's final
+//!    completion still comes, exactly once.
+//! 2. Completions are taken in a batch with [`Port::next`], never from inside an operation: an
+//!    operation that completes at once puts its completion in the queue and returns.
 //! 3. Every queue has a limit.
-//! 4. An idle connection holds no buffer: received bytes come in a [`Lease`] on a buffer shared by all.
-//! 5. A driver panics on a caller's broken invariant (two sends in flight on one token), never on what the
-//!    kernel or the peer did.
+//! 4. An idle connection holds no buffer: received bytes come in a [`Lease`] on a buffer shared by
+//!    all.
+//! 5. A driver panics on a caller's broken invariant (two sends in flight on one token), never on
+//!    what the kernel or the peer did.
 
 mod address;
 mod buffers;
@@ -32,11 +35,12 @@ pub use buffers::{CHUNKS_A_SEND_MAX, Chunk, Lease, Outgoing};
 use std::io;
 use std::time::Duration;
 
-/// A socket or other descriptor as the driver knows it: a kernel descriptor, or the simulation's own number.
+/// A socket or other descriptor as the driver knows it: a kernel descriptor, or the simulation's
+/// own number.
 pub type Descriptor = i32;
 
-/// Names the owner of an operation; every completion brings it back. The top 8 bits belong to the driver
-/// and must be zero.
+/// Names the owner of an operation; every completion brings it back. The top 8 bits belong to the
+/// driver and must be zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
 
@@ -68,11 +72,12 @@ pub enum Outcome {
     AcceptEnded(Errno),
     /// Bytes arrived. The receive goes on.
     Received(Lease),
-    /// The receive ended: `None` for the peer's orderly end of stream, an errno otherwise (`ECANCELED` after a
-    /// cancel; `ENOBUFS` when no buffer was free: receive again). Final for the receive.
+    /// The receive ended: `None` for the peer's orderly end of stream, an errno otherwise
+    /// (`ECANCELED` after a cancel; `ENOBUFS` when no buffer was free: receive again). Final for
+    /// the receive.
     ReceiveEnded(Option<Errno>),
-    /// A send finished; how many bytes went, and what was to be sent, given back. Bytes may be fewer than
-    /// asked (send the rest) and zero only on an error. Final for the send.
+    /// A send finished; how many bytes went, and what was to be sent, given back. Bytes may be
+    /// fewer than asked (send the rest) and zero only on an error. Final for the send.
     Sent(Result<usize, Errno>, Outgoing),
     /// A connect finished. Final.
     Connected(Result<(), Errno>),
@@ -97,29 +102,34 @@ pub trait Wake: Send + Sync {
 
 /// The completion port. One a worker thread; operations and completions on that thread only.
 ///
-/// At most one accept or receive, one send, one connect may be outstanding on a token at a time (a receive and
-/// a send together are usual). A token may be used again for a new owner once every operation under it has had
-/// its final completion.
+/// At most one accept or receive, one send, one connect may be outstanding on a token at a time (a
+/// receive and a send together are usual). A token may be used again for a new owner once every
+/// operation under it has had its final completion.
 pub trait Port {
     /// The driver's name: `uring`, `epoll` or `sim`.
     fn name(&self) -> &'static str;
 
-    /// The time of the latest turn, in nanoseconds from an arbitrary start; never goes back. No system call.
+    /// The time of the latest turn, in nanoseconds from an arbitrary start; never goes back. No
+    /// system call.
     fn now(&self) -> u64;
 
-    /// Accept connections on `listener` until cancelled or failed. New sockets are non-blocking and close-on-exec.
+    /// Accept connections on `listener` until cancelled or failed. New sockets are non-blocking and
+    /// close-on-exec.
     fn accept(&mut self, listener: Descriptor, token: Token);
 
-    /// Ask that accepting stop; the final [`Outcome::AcceptEnded`] follows, perhaps after further accepts.
+    /// Ask that accepting stop; the final [`Outcome::AcceptEnded`] follows, perhaps after further
+    /// accepts.
     fn cancel_accept(&mut self, token: Token);
 
     /// Receive from `socket` until its end, an error, or a cancel.
     fn receive(&mut self, socket: Descriptor, token: Token);
 
-    /// Ask that receiving stop; the final [`Outcome::ReceiveEnded`] follows, perhaps after further bytes.
+    /// Ask that receiving stop; the final [`Outcome::ReceiveEnded`] follows, perhaps after further
+    /// bytes.
     fn cancel_receive(&mut self, token: Token);
 
-    /// Send `outgoing`, vectored when it has several chunks. The driver owns it until the completion.
+    /// Send `outgoing`, vectored when it has several chunks. The driver owns it until the
+    /// completion.
     fn send(&mut self, socket: Descriptor, token: Token, outgoing: Outgoing);
 
     /// Ask that the send in flight stop; its completion follows with what went, or `ECANCELED`.
@@ -131,14 +141,16 @@ pub trait Port {
     /// Ask that the connect in flight stop.
     fn cancel_connect(&mut self, token: Token);
 
-    /// Watch a foreign descriptor, level-triggered, until [`Port::unpoll`]. Polling again replaces the interest.
+    /// Watch a foreign descriptor, level-triggered, until [`Port::unpoll`]. Polling again replaces
+    /// the interest.
     fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest);
 
     /// Stop watching. No [`Outcome::Ready`] with this token comes after this call returns.
     fn unpoll(&mut self, descriptor: Descriptor, token: Token);
 
-    /// A stream socket for `address`'s family, non-blocking, close-on-exec, `TCP_NODELAY` where it applies;
-    /// bound to `source` first if that is given (port 0 lets the kernel choose at connect time).
+    /// A stream socket for `address`'s family, non-blocking, close-on-exec, `TCP_NODELAY` where it
+    /// applies; bound to `source` first if that is given (port 0 lets the kernel choose at connect
+    /// time).
     fn open(&mut self, address: &Address, source: Option<&Address>) -> io::Result<Descriptor>;
 
     /// A socket bound to `address` and listening.
@@ -152,7 +164,8 @@ pub trait Port {
     /// Shut the socket's sending side down (FIN after what was sent).
     fn shutdown(&mut self, socket: Descriptor);
 
-    /// Close a descriptor under which no operation is outstanding. `reset` discards what was not sent and sends RST.
+    /// Close a descriptor under which no operation is outstanding. `reset` discards what was not
+    /// sent and sends RST.
     fn close(&mut self, socket: Descriptor, reset: bool);
 
     /// The address at this end.
@@ -161,14 +174,16 @@ pub trait Port {
     /// The address at the other end.
     fn peer_address(&self, socket: Descriptor) -> io::Result<Address>;
 
-    /// Submit what was asked for since the last turn, wait until something has completed, a wake-up came or
-    /// `timeout` ran out (`None`: no limit; zero: do not wait), and gather the batch for [`Port::next`].
+    /// Submit what was asked for since the last turn, wait until something has completed, a wake-up
+    /// came or `timeout` ran out (`None`: no limit; zero: do not wait), and gather the batch for
+    /// [`Port::next`].
     ///
-    /// Runs no callback and touches nothing of the caller's, so a caller may release its locks around it.
+    /// Runs no callback and touches nothing of the caller's, so a caller may release its locks
+    /// around it.
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The next completion of the current batch, including those of operations that completed at once since the
-    /// turn. `None`: the batch is done.
+    /// The next completion of the current batch, including those of operations that completed at
+    /// once since the turn. `None`: the batch is done.
     fn next(&mut self) -> Option<Completion>;
 
     /// What wakes this port's turn from other threads.

@@ -30,11 +30,11 @@ impl std::str::FromStr for Preference {
 /// What a kernel driver may use.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// uring: receive buffers, shared by all connections. Default 512: more arrive in one turn only when many
-    /// connections send much at once, and then receiving goes on a turn later.
+    /// uring: receive buffers, shared by all connections. Default 512: more arrive in one turn only
+    /// when many connections send much at once, and then receiving goes on a turn later.
     pub buffers: u16,
-    /// uring: bytes of one receive buffer. Default 16384: larger ones gain nothing, smaller ones cost a
-    /// completion for each piece of a large message.
+    /// uring: bytes of one receive buffer. Default 16384: larger ones gain nothing, smaller ones
+    /// cost a completion for each piece of a large message.
     pub buffer_bytes: u32,
     /// epoll: receive buffers. Default 16: one is in use at a time unless leases are kept.
     pub epoll_buffers: u16,
@@ -42,13 +42,13 @@ pub struct Options {
     pub epoll_buffer_bytes: u32,
     /// uring: places in the submission queue. Default 1024; when it is full it is submitted early.
     pub submission_entries: u16,
-    /// uring: places in the completion queue. Default 16384: a completion for every one of ten thousand
-    /// connections at once fits.
+    /// uring: places in the completion queue. Default 16384: a completion for every one of ten
+    /// thousand connections at once fits.
     pub completion_entries: u32,
     /// epoll: events gathered in one turn. Default 512.
     pub events_a_turn: u16,
-    /// Microseconds to look for completions before sleeping. Default 0: not at all. 50 to 200 lowers
-    /// the latency of few connections and costs processor time.
+    /// Microseconds to look for completions before sleeping. Default 0: not at all. 50 to 200
+    /// lowers the latency of few connections and costs processor time.
     pub spin_microseconds: u32,
 }
 
@@ -72,7 +72,7 @@ fn refusal(error: &io::Error) -> String {
     let reason = match error.raw_os_error() {
         Some(libc::ENOSYS) => "this kernel has none, or a seccomp filter hides it",
         Some(libc::EPERM | libc::EACCES) => {
-            "it is forbidden here, by sysctl kernel.io_uring_disabled or a container's seccomp profile"
+            "it is forbidden here, by sysctl kernel.io_uring_disabled or a seccomp profile"
         }
         Some(libc::EINVAL) => "this kernel is too old: Linux 6.1 is needed",
         Some(libc::ENOMEM) => "there is too little locked memory: raise RLIMIT_MEMLOCK",
@@ -84,8 +84,8 @@ fn refusal(error: &io::Error) -> String {
 
 /// Open a port, and say in one sentence which driver it has and why.
 ///
-/// Without a preference io_uring is tried first and epoll taken when it is refused, whatever the reason. A driver
-/// that was asked for and cannot be had is an error.
+/// Without a preference io_uring is tried first and epoll taken when it is refused, whatever the
+/// reason. A driver that was asked for and cannot be had is an error.
 pub fn open(
     preference: Option<Preference>,
     options: &Options,

@@ -1,7 +1,7 @@
 //! Sends in flight, each under a small number that the kernel carries for us.
 //!
-//! A slot is found by its number at once. Finding it by the owner's token is a search over one packed
-//! array; only cancelling does that.
+//! A slot is found by its number at once. Finding it by the owner's token is a search over one
+//! packed array; only cancelling does that.
 
 use crate::{Outgoing, Token};
 
@@ -28,7 +28,8 @@ impl<Extra: Default> Sends<Extra> {
         }
     }
 
-    /// Keep `outgoing` until [`Sends::remove`]. Its bytes do not move, whatever becomes of the slots.
+    /// Keep `outgoing` until [`Sends::remove`]. Its bytes do not move, whatever becomes of the
+    /// slots.
     pub(crate) fn insert(&mut self, token: Token, outgoing: Outgoing) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
             self.tokens.push(NOBODY);

@@ -1,4 +1,5 @@
-//! What both kernel drivers do with sockets by plain system calls: make, bind, name, shut and close them.
+//! What both kernel drivers do with sockets by plain system calls: make, bind, name, shut and close
+//! them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -38,10 +39,11 @@ pub(crate) fn monotonic() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Whether an error of accept(2) says that accepting must pause: the process, the system or the memory is
-/// at its limit, or the descriptor does not accept at all.
+/// Whether an error of accept(2) says that accepting must pause: the process, the system or the
+/// memory is at its limit, or the descriptor does not accept at all.
 pub(crate) fn ends_accept(errno: Errno) -> bool {
-    // Everything else is the fate of one connection that died in the queue: accept(2), "Error handling".
+    // Everything else is the fate of one connection that died in the queue: accept(2), "Error
+    // handling".
     matches!(
         errno.0,
         libc::EMFILE
@@ -65,21 +67,27 @@ fn set_option(socket: Descriptor, level: i32, name: i32, value: i32) -> io::Resu
     check(result).map(drop)
 }
 
+/// Whether the socket is of the Unix family.
+pub(crate) fn is_unix(socket: Descriptor) -> bool {
+    get_option(socket, libc::SO_DOMAIN) == Ok(libc::AF_UNIX)
+}
+
 /// The error that a finished connect left on the socket (`SO_ERROR`); 0 for none.
 pub(crate) fn take_error(socket: Descriptor) -> i32 {
+    get_option(socket, libc::SO_ERROR).unwrap_or_else(|errno| errno.0)
+}
+
+fn get_option(socket: Descriptor, name: i32) -> Result<i32, Errno> {
     let mut value: i32 = 0;
     let mut length = mem::size_of::<i32>() as libc::socklen_t;
+    let (place, level) = ((&raw mut value).cast(), libc::SOL_SOCKET);
     // SAFETY: both pointers are to values of ours, and the length is the value's size.
-    let result = unsafe {
-        libc::getsockopt(
-            socket,
-            libc::SOL_SOCKET,
-            libc::SO_ERROR,
-            (&raw mut value).cast(),
-            &raw mut length,
-        )
-    };
-    if result < 0 { last_errno().0 } else { value }
+    let result = unsafe { libc::getsockopt(socket, level, name, place, &raw mut length) };
+    if result < 0 {
+        Err(last_errno())
+    } else {
+        Ok(value)
+    }
 }
 
 /// A socket that closes itself unless it is released.
@@ -121,8 +129,8 @@ pub(crate) fn open(address: &Address, source: Option<&Address>) -> io::Result<De
     }
     if let Some(source) = source {
         if source.port() == Some(0) {
-            // Choose the port at connect, where all four parts of the connection are known: otherwise
-            // one source address is used up after some 28,000 connections in all.
+            // Choose the port at connect, where all four parts of the connection are known:
+            // otherwise one source address is used up after some 28,000 connections in all.
             set_option(socket.0, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
         } else if source.is_inet() {
             set_option(socket.0, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
@@ -138,7 +146,8 @@ fn address_of(
 ) -> io::Result<Address> {
     let mut kernel = KernelAddress::empty();
     let (address, length) = kernel.pointers();
-    // SAFETY: `call` is getsockname or getpeername, and the pointers are to room of the length told.
+    // SAFETY: `call` is getsockname or getpeername, and the pointers are to room of the length
+    // told.
     check(unsafe { call(socket, address, length) })?;
     kernel.address()
 }
@@ -184,8 +193,8 @@ pub(crate) fn close(socket: Descriptor, reset: bool) {
 /// The files of listening Unix sockets, which must go when their socket is closed.
 #[derive(Default)]
 pub(crate) struct SocketFiles {
-    /// The path, and the device and inode that were made there: a file that another process has put in
-    /// its place since is not ours to remove.
+    /// The path, and the device and inode that were made there: a file that another process has put
+    /// in its place since is not ours to remove.
     files: HashMap<Descriptor, (PathBuf, u64, u64)>,
 }
 
@@ -242,8 +251,8 @@ impl SocketFiles {
     }
 }
 
-/// Remove the socket file that a server which did not end well left behind: only a socket, and only when
-/// connecting to it is refused, which says that nobody listens.
+/// Remove the socket file that a server which did not end well left behind: only a socket, and only
+/// when connecting to it is refused, which says that nobody listens.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(file) if file.file_type().is_socket() => (),

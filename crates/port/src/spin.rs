@@ -1,8 +1,9 @@
 //! Looking for completions for a while before sleeping for them.
 //!
-//! Going to sleep and being woken costs a processor switch or an interrupt, 30 to 100 us on a virtual
-//! machine. A port that spins trades processor time for that. How long it spins follows its luck: found
-//! something, twice as long the next time; found nothing, half as long. So an idle server hardly spins.
+//! Going to sleep and being woken costs a processor switch or an interrupt, 30 to 100 us on a
+//! virtual machine. A port that spins trades processor time for that. How long it spins follows its
+//! luck: found something, twice as long the next time; found nothing, half as long. So an idle
+//! server hardly spins.
 
 use std::time::{Duration, Instant};
 

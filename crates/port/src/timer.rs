@@ -1,15 +1,16 @@
 //! Timers: a hierarchical timing wheel.
 //!
-//! After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 7. Time is counted in
-//! ticks of a millisecond. Wheel `n` has 64 slots of 64^n ticks each; eleven wheels cover all 64 bits of time,
-//! so no deadline is too far. A timer lies in the wheel of the highest six-bit group in which
-//! its tick differs from the current one, in the slot which that group names. Hence in every wheel only slots after
-//! the current one are in use, and everything in a lower wheel comes before everything in a higher one: the next slot
-//! to look at is the lowest bit of the lowest wheel's bitmap.
+//! After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 7. Time is
+//! counted in ticks of a millisecond. Wheel `n` has 64 slots of 64^n ticks each; eleven wheels
+//! cover all 64 bits of time, so no deadline is too far. A timer lies in the wheel of the highest
+//! six-bit group in which its tick differs from the current one, in the slot which that group
+//! names. Hence in every wheel only slots after the current one are in use, and everything in a
+//! lower wheel comes before everything in a higher one: the next slot to look at is the lowest bit
+//! of the lowest wheel's bitmap.
 //!
-//! When the time comes to a slot of a higher wheel its timers are spread over the lower wheels: each timer
-//! moves at most ten times in its life, and usually once or twice. Inserting and cancelling touch one
-//! slot and up to two neighbours. A timer takes 32 bytes beside its value.
+//! When the time comes to a slot of a higher wheel its timers are spread over the lower wheels:
+//! each timer moves at most ten times in its life, and usually once or twice. Inserting and
+//! cancelling touch one slot and up to two neighbours. A timer takes 32 bytes beside its value.
 
 /// Nanoseconds in a tick.
 pub const TICK_NANOSECONDS: u64 = 1_000_000;
@@ -84,8 +85,8 @@ impl<T> Wheel<T> {
         self.count == 0
     }
 
-    /// Let `value` come out at `due` (nanoseconds) or up to one tick later, never earlier. A time that has passed
-    /// comes out of the next [`Wheel::advance`].
+    /// Let `value` come out at `due` (nanoseconds) or up to one tick later, never earlier. A time
+    /// that has passed comes out of the next [`Wheel::advance`].
     pub fn insert(&mut self, due: u64, value: T) -> Key {
         let tick = due.div_ceil(TICK_NANOSECONDS).max(self.current);
         let number = self.allocate(tick, value);
@@ -107,8 +108,8 @@ impl<T> Wheel<T> {
         Some(self.release(key.number))
     }
 
-    /// The time has come to `now` (nanoseconds): give `fire` the value of every timer that is due, in the order
-    /// of their ticks.
+    /// The time has come to `now` (nanoseconds): give `fire` the value of every timer that is due,
+    /// in the order of their ticks.
     pub fn advance(&mut self, now: u64, fire: &mut dyn FnMut(T)) {
         let target = (now / TICK_NANOSECONDS).max(self.current);
         while let Some((wheel, slot, tick)) = self.next_slot()
@@ -135,8 +136,8 @@ impl<T> Wheel<T> {
         self.current = target;
     }
 
-    /// No timer is due before this time (nanoseconds), and advancing to it makes progress: a timer is due then, or
-    /// moves to a finer wheel, after which a later time is told.
+    /// No timer is due before this time (nanoseconds), and advancing to it makes progress: a timer
+    /// is due then, or moves to a finer wheel, after which a later time is told.
     pub fn next_due(&self) -> Option<u64> {
         let (_, _, tick) = self.next_slot()?;
         Some(tick.saturating_mul(TICK_NANOSECONDS))

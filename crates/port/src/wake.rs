@@ -9,8 +9,9 @@ use crate::{Descriptor, Wake};
 
 /// The descriptor that a turn watches, and whether it has been written to since the latest turn.
 ///
-/// The flag saves the system call of a second wake-up. It is cleared at the end of a turn, before the caller
-/// looks at what it was woken for; so whoever finds it set after that has put his work where it will be seen.
+/// The flag saves the system call of a second wake-up. It is cleared at the end of a turn, before
+/// the caller looks at what it was woken for; so whoever finds it set after that has put his work
+/// where it will be seen.
 pub(crate) struct Waker {
     descriptor: Descriptor,
     pending: AtomicBool,
@@ -50,8 +51,8 @@ impl Wake for Waker {
     fn wake(&self) {
         if !self.pending.swap(true, Ordering::AcqRel) {
             let one = 1_u64;
-            // SAFETY: eight bytes of ours, which is what an eventfd takes. It cannot fail for want of
-            // room before 2^64 wake-ups.
+            // SAFETY: eight bytes of ours, which is what an eventfd takes. It cannot fail for want
+            // of room before 2^64 wake-ups.
             unsafe { libc::write(self.descriptor, (&raw const one).cast(), 8) };
         }
     }

@@ -1,5 +1,5 @@
-//! What the epoll driver knows of each descriptor: sixteen bytes, found by the descriptor's number; and the
-//! way from an owner's token to its descriptor, four bytes to eight.
+//! What the epoll driver knows of each descriptor: sixteen bytes, found by the descriptor's number;
+//! and the way from an owner's token to its descriptor, four bytes to eight.
 
 use crate::{Descriptor, Token};
 
@@ -144,9 +144,10 @@ impl Table {
         self.slots[(self.owners[position] - 1) as usize].token
     }
 
-    // The owners form a hash table with open addressing and linear probing (Knuth, The Art of Computer
-    // Programming, volume 3, section 6.4, algorithms L and R): an entry is a descriptor's number plus one,
-    // and the key is the token in the descriptor's slot. At most half of it is in use.
+    // The owners form a hash table with open addressing and linear probing (Knuth, The Art of
+    // Computer Programming, volume 3, section 6.4, algorithms L and R): an entry is a descriptor's
+    // number plus one, and the key is the token in the descriptor's slot. At most half of it is in
+    // use.
 
     fn position(&self, token: Token) -> Option<usize> {
         let mask = self.owners.len().checked_sub(1)?;
@@ -208,6 +209,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::collections::btree_map::Entry;
 
     use proptest::prelude::*;
 
@@ -220,7 +222,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn owners_are_found_as_in_a_map(acts in prop::collection::vec((0..200_i32, 0..400_u64), 1..600)) {
+        fn owners_are_found_as_in_a_map(
+            acts in prop::collection::vec((0..200_i32, 0..400_u64), 1..600),
+        ) {
             let mut table = Table::default();
             let mut model = BTreeMap::new();
             for (descriptor, token) in acts {
@@ -228,9 +232,9 @@ mod tests {
                 if table.slot(descriptor).has(OWNED) {
                     let owner = table.disown(descriptor);
                     prop_assert_eq!(model.remove(&owner), Some(descriptor));
-                } else if !model.contains_key(&token) {
+                } else if let Entry::Vacant(place) = model.entry(token) {
                     table.own(descriptor, token, RECEIVING);
-                    model.insert(token, descriptor);
+                    place.insert(descriptor);
                 }
                 for token in (0..400).map(|token| Token(token * 64)) {
                     prop_assert_eq!(table.find(token), model.get(&token).copied());

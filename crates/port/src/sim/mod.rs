@@ -1,23 +1,26 @@
 //! The completion port as a simulation from a seed.
 //!
-//! The same seed, faults and acts give the same completions at the same times, on every machine. A test drives the
-//! engine with [`Sim`] as its port and acts as all its peers through [`World`].
+//! The same seed, faults and acts give the same completions at the same times, on every machine. A
+//! test drives the engine with [`Sim`] as its port and acts as all its peers through [`World`].
 //!
-//! **Time** is virtual: a turn that has nothing to hand out moves the clock to the next thing that happens, or to its
-//! timeout. Every turn takes a microsecond. When nothing can happen any more a turn without a timeout returns at once,
-//! with nothing: it is the test's move.
+//! **Time** is virtual: a turn that has nothing to hand out moves the clock to the next thing that
+//! happens, or to its timeout. Every turn takes a microsecond. When nothing can happen any more a
+//! turn without a timeout returns at once, with nothing: it is the test's move.
 //!
-//! **The contract** is watched strictly: the simulation panics on a second operation of a kind on one token or
-//! socket before the final completion of the first was taken, on a close with an operation outstanding, and on a
-//! descriptor that is not open. [`World::assert_no_leaks`] at a test's end finds what was forgotten.
+//! **The contract** is watched strictly: the simulation panics on a second operation of a kind on
+//! one token or socket before the final completion of the first was taken, on a close with an
+//! operation outstanding, and on a descriptor that is not open. [`World::assert_no_leaks`] at a
+//! test's end finds what was forgotten.
 //!
-//! **Faults** are chosen with [`Faults`]. What is simulated is what the kernels' drivers may do: a send may complete
-//! short, bytes may be received after a cancel, a completion may be for something long past, descriptors
-//! arrive in any order. Sockets behave as TCP does: a window a direction, FIN after what was sent, RST when
-//! a socket is closed with bytes unread or written to after the peer is gone.
+//! **Faults** are chosen with [`Faults`]. What is simulated is what the kernels' drivers may do: a
+//! send may complete short, bytes may be received after a cancel, a completion may be for something
+//! long past, descriptors arrive in any order. Sockets behave as TCP does: a window a direction,
+//! FIN after what was sent, RST when a socket is closed with bytes unread or written to after the
+//! peer is gone.
 
 mod faults;
 mod network;
+mod progress;
 mod random;
 mod state;
 mod world;

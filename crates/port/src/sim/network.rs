@@ -121,8 +121,8 @@ impl Network {
         self.side(end.other()).reset = true;
     }
 
-    /// The holder of `end` closes it: FIN, or RST when asked for or when bytes were not read (RFC 2525,
-    /// section 2.17). What a stalled peer has not taken is lost with RST.
+    /// The holder of `end` closes it: FIN, or RST when asked for or when bytes were not read (RFC
+    /// 2525, section 2.17). What a stalled peer has not taken is lost with RST.
     pub(super) fn close(&mut self, end: End, reset: bool, now: u64) {
         let side = self.side(end);
         let reset = reset || !side.unread.is_empty();

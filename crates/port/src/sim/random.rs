@@ -1,6 +1,7 @@
 //! Chance from a seed.
 
-/// `SplitMix64` (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+/// `SplitMix64` (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA
+/// 2014).
 #[derive(Clone, Debug)]
 pub struct Random {
     state: u64,
@@ -35,8 +36,8 @@ impl Random {
         }
     }
 
-    /// True `permille` times in a thousand. Draws no number for 0, so that a fault which is off changes
-    /// nothing.
+    /// True `permille` times in a thousand. Draws no number for 0, so that a fault which is off
+    /// changes nothing.
     pub fn chance(&mut self, permille: u16) -> bool {
         permille > 0 && self.below(1000) < permille.into()
     }

@@ -35,7 +35,8 @@ impl World {
         self.state.borrow_mut().faults = faults;
     }
 
-    /// Connect to a listening socket of the port. `ECONNREFUSED` when there is none, or its backlog is full.
+    /// Connect to a listening socket of the port. `ECONNREFUSED` when there is none, or its backlog
+    /// is full.
     pub fn connect(&self, listener: &Address) -> Result<Peer, Errno> {
         let source = self.state.borrow_mut().client_address(listener);
         self.connect_from(listener, source)
@@ -97,7 +98,8 @@ impl World {
         assert!(before.is_some(), "descriptor {foreign} is not foreign");
     }
 
-    /// Whether nothing more happens by itself: no completion is on its way and nothing is scheduled.
+    /// Whether nothing more happens by itself: no completion is on its way and nothing is
+    /// scheduled.
     pub fn is_quiet(&self) -> bool {
         let state = self.state.borrow();
         state.posted.is_empty() && state.runnable.is_empty() && state.scheduled.is_empty()
@@ -108,8 +110,8 @@ impl World {
         self.state.borrow().sockets.len()
     }
 
-    /// Panic, naming what is left, unless every operation had its final completion, every lease was given
-    /// back, and no socket is open or watched.
+    /// Panic, naming what is left, unless every operation had its final completion, every lease was
+    /// given back, and no socket is open or watched.
     pub fn assert_no_leaks(&self) {
         let state = self.state.borrow();
         let mut left: Vec<String> = Vec::new();
@@ -146,16 +148,16 @@ impl World {
 
 /// The far end of one of the port's connections, in the test's hands.
 ///
-/// It reads what comes by itself, like a peer that keeps up, and keeps it for [`Peer::read`]; only a stalled one
-/// lets the port wait.
+/// It reads what comes by itself, like a peer that keeps up, and keeps it for [`Peer::read`]; only
+/// a stalled one lets the port wait.
 pub struct Peer {
     world: World,
     end: End,
 }
 
 impl Peer {
-    /// Send; returns how many bytes the window took. `EPIPE` after [`Peer::finish`], `ECONNRESET` when the
-    /// connection is gone.
+    /// Send; returns how many bytes the window took. `EPIPE` after [`Peer::finish`], `ECONNRESET`
+    /// when the connection is gone.
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         let mut state = self.world.state.borrow_mut();
         let other = self.end.other();
@@ -203,7 +205,8 @@ impl Peer {
         self.shut(true);
     }
 
-    /// Close: FIN, or RST when bytes were not read. Further bytes from the port are answered with RST.
+    /// Close: FIN, or RST when bytes were not read. Further bytes from the port are answered with
+    /// RST.
     pub fn close(&self) {
         self.shut(false);
     }
@@ -227,8 +230,8 @@ impl Peer {
         state.stir(self.end.other());
     }
 
-    /// Whether and how the port ended the connection, as far as this peer can know: FIN shows only when every
-    /// byte before it was read.
+    /// Whether and how the port ended the connection, as far as this peer can know: FIN shows only
+    /// when every byte before it was read.
     pub fn closed(&self) -> Option<Closed> {
         let state = self.world.state.borrow();
         let side = state.network.peek(self.end);

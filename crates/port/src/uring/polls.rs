@@ -1,8 +1,9 @@
 //! Foreign descriptors under watch.
 //!
-//! The kernel's poll is made once for each report, and armed again in the turn after: so a descriptor that
-//! stays ready is told once a turn. A completion carries the watch's place and a count of the watches that
-//! had that place, so that one for a watch that was changed or removed is known and dropped.
+//! The kernel's poll is made once for each report, and armed again in the turn after: so a
+//! descriptor that stays ready is told once a turn. A completion carries the watch's place and a
+//! count of the watches that had that place, so that one for a watch that was changed or removed is
+//! known and dropped.
 
 use std::collections::HashMap;
 

@@ -1,9 +1,9 @@
 //! The ring of provided buffers: empty buffers that the kernel takes one by one as bytes arrive
 //! (`io_uring_register_buf_ring(3)`).
 //!
-//! A buffer has one of three places: in the ring (the kernel's), lent out in a lease or named by a completion
-//! not yet taken (the caller's), or free in the pool. [`Provided::publish`] moves the free ones into the ring, all
-//! with one store of the tail.
+//! A buffer has one of three places: in the ring (the kernel's), lent out in a lease or named by a
+//! completion not yet taken (the caller's), or free in the pool. [`Provided::publish`] moves the
+//! free ones into the ring, all with one store of the tail.
 
 use std::io;
 use std::rc::Rc;
@@ -30,7 +30,8 @@ pub(super) const GROUP: u16 = 0;
 impl Provided {
     /// Register `pool` with the ring. `ENOMEM` when the locked memory is at its limit.
     ///
-    /// The memory must outlive the registration: the owner drops this after the ring's last operation.
+    /// The memory must outlive the registration: the owner drops this after the ring's last
+    /// operation.
     pub(super) fn new(ring: &Ring, pool: Rc<Pool>) -> io::Result<Self> {
         let size = pool
             .count()
@@ -39,8 +40,8 @@ impl Provided {
         let size = size.ok_or(io::ErrorKind::InvalidInput)?;
         let entries = Mapping::new(usize::from(size) * size_of::<BufRingEntry>())?;
         let address = entries.start().as_ptr() as u64;
-        // SAFETY: the mapping holds `size` entries, is page-aligned, and lives as long as the driver, which
-        // waits for the last operation before it goes.
+        // SAFETY: the mapping holds `size` entries, is page-aligned, and lives as long as the
+        // driver, which waits for the last operation before it goes.
         unsafe {
             ring.submitter()
                 .register_buf_ring_with_flags(address, size, GROUP, 0)
@@ -62,9 +63,10 @@ impl Provided {
         let entries: *mut BufRingEntry = self.entries.start().as_ptr().cast();
         while let Some(index) = self.pool.take() {
             let position = usize::from(self.tail & self.mask);
-            // SAFETY: the position is within the mapping, and the ring holds no more than the pool's
-            // buffers, so the kernel has done with the entry that lay there. The setters touch neither
-            // the tail, which shares the first entry's memory, nor anything beyond the entry.
+            // SAFETY: the position is within the mapping, and the ring holds no more than the
+            // pool's buffers, so the kernel has done with the entry that lay there. The setters
+            // touch neither the tail, which shares the first entry's memory, nor anything beyond
+            // the entry.
             let entry = unsafe { &mut *entries.add(position) };
             entry.set_addr(self.pool.buffer(index).as_ptr() as u64);
             entry.set_len(self.pool.buffer_bytes());
@@ -73,8 +75,8 @@ impl Provided {
             self.inside += 1;
         }
         if self.tail != before {
-            // SAFETY: `tail` gives the address of the ring's tail, which is aligned for, and only ever
-            // accessed as, a 16-bit atomic by us and the kernel.
+            // SAFETY: `tail` gives the address of the ring's tail, which is aligned for, and only
+            // ever accessed as, a 16-bit atomic by us and the kernel.
             let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(entries).cast_mut()) };
             tail.store(self.tail, Ordering::Release);
         }

@@ -63,9 +63,11 @@ const OPERATIONS: [u8; 9] = [
 ];
 
 impl Ring {
-    /// A ring that is disabled until the first enter, so that it may be made on one thread and used on another.
+    /// A ring that is disabled until the first enter, so that it may be made on one thread and used
+    /// on another.
     ///
-    /// `ENOSYS`, `EPERM`, `EINVAL` and `ENOMEM` say that this kernel or this process cannot have one.
+    /// `ENOSYS`, `EPERM`, `EINVAL` and `ENOMEM` say that this kernel or this process cannot have
+    /// one.
     pub(super) fn new(submissions: u32, completions: u32, spins: bool) -> io::Result<Self> {
         let mut builder = IoUring::builder();
         builder
@@ -107,7 +109,8 @@ impl Ring {
         self.queues.submitter()
     }
 
-    /// Take the ring for this thread, under a registered number that saves looking up the descriptor.
+    /// Take the ring for this thread, under a registered number that saves looking up the
+    /// descriptor.
     fn enable(&mut self) -> io::Result<()> {
         self.queues.submitter().register_enable_rings()?;
         self.enabled = true;
@@ -166,7 +169,8 @@ impl Ring {
 
     /// Submit what is queued and wait for `least` completions (0 or 1), at most for `timeout`.
     ///
-    /// A timeout, a signal and a full completion queue are not errors: the caller looks and comes again.
+    /// A timeout, a signal and a full completion queue are not errors: the caller looks and comes
+    /// again.
     pub(super) fn enter(&mut self, least: u32, timeout: Option<Duration>) -> io::Result<()> {
         if !self.enabled {
             self.enable()?;
@@ -214,8 +218,8 @@ impl Ring {
             bytes = size_of::<GetEvents>();
         }
         self.system_calls += 1;
-        // SAFETY: the descriptor is the ring's; the entries between the kernel's head and our tail are whole;
-        // the argument and the time it points to live through the call.
+        // SAFETY: the descriptor is the ring's; the entries between the kernel's head and our tail
+        // are whole; the argument and the time it points to live through the call.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_io_uring_enter,

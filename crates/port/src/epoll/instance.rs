@@ -1,0 +1,91 @@
+//! The epoll descriptor.
+
+use std::io;
+use std::time::Duration;
+
+use crate::Descriptor;
+use crate::socket::check;
+
+/// The epoll descriptor.
+pub(super) struct Instance {
+    descriptor: Descriptor,
+    /// Whether `epoll_pwait2(2)` is there (Linux 5.11), which takes nanoseconds.
+    fine: bool,
+}
+
+impl Instance {
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: no pointers.
+        let descriptor = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        Ok(Self {
+            descriptor,
+            fine: true,
+        })
+    }
+
+    pub(super) fn control(
+        &self,
+        operation: i32,
+        descriptor: Descriptor,
+        mask: u8,
+        data: u64,
+    ) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: mask.into(),
+            u64: data,
+        };
+        // SAFETY: the event is ours and lives through the call.
+        let result =
+            unsafe { libc::epoll_ctl(self.descriptor, operation, descriptor, &raw mut event) };
+        check(result).map(drop)
+    }
+
+    pub(super) fn wait(
+        &mut self,
+        events: &mut [libc::epoll_event],
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        let count = events.len() as i32;
+        let events = events.as_mut_ptr();
+        if let Some(timeout) = timeout.filter(|timeout| self.fine && !timeout.is_zero()) {
+            let time = libc::timespec {
+                tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: timeout.subsec_nanos().into(),
+            };
+            let no_mask: *const libc::sigset_t = std::ptr::null();
+            // SAFETY: `events` has room for `count`, and the time lives through the call.
+            let result = unsafe {
+                let number = libc::SYS_epoll_pwait2;
+                libc::syscall(
+                    number,
+                    self.descriptor,
+                    events,
+                    count,
+                    &raw const time,
+                    no_mask,
+                    8,
+                )
+            };
+            match check(result as i32) {
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                    self.fine = false;
+                }
+                result => return result.map(|count| count as usize),
+            }
+        }
+        // Rounded up: a timer that comes due within a millisecond is not spun for.
+        let milliseconds = timeout.map_or(-1, |timeout| {
+            i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+        });
+        // SAFETY: `events` has room for `count`.
+        let result = unsafe { libc::epoll_wait(self.descriptor, events, count, milliseconds) };
+        check(result).map(|count| count as usize)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is ours alone.
+        unsafe { libc::close(self.descriptor) };
+    }
+}

@@ -1,0 +1,67 @@
+//! Submissions that the driver makes of its own accord, or again.
+
+use io_uring::types::Fd;
+use io_uring::{opcode, squeue};
+
+use super::{ACCEPT, NOBODY, POLL, RECEIVE_SINGLE, Uring, WAKE, provided, user_data};
+use crate::{Descriptor, Token};
+
+// Of linux/io_uring.h; the crate has no builder that sets both.
+pub(super) const RECVSEND_POLL_FIRST: u16 = 1;
+pub(super) const RECV_MULTISHOT: u16 = 2;
+
+impl Uring {
+    pub(super) fn arm_receive(&mut self, socket: Descriptor, priority: u16, user_data: u64) {
+        let receive = opcode::Recv::new(Fd(socket), std::ptr::null_mut(), 0)
+            .ioprio(priority)
+            .buf_group(provided::GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT)
+            .user_data(user_data);
+        // SAFETY: the kernel writes to provided buffers only; those live as long as the ring.
+        unsafe { self.ring.push(receive) };
+    }
+
+    pub(super) fn arm_single(&mut self, socket: Descriptor, token: Token) {
+        self.arm_receive(socket, 0, user_data(RECEIVE_SINGLE, token));
+    }
+
+    pub(super) fn arm_waker(&mut self) {
+        let descriptor = Fd(self.waker.descriptor());
+        let poll = opcode::PollAdd::new(descriptor, libc::POLLIN as u32).multi(true);
+        // SAFETY: points to nothing.
+        unsafe { self.ring.push(poll.build().user_data(WAKE)) };
+    }
+
+    pub(super) fn arm_accept(&mut self, listener: Descriptor, token: Token) {
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        let accept = opcode::AcceptMulti::new(Fd(listener)).flags(flags);
+        let accept = accept.build().user_data(user_data(ACCEPT, token));
+        // SAFETY: points to nothing; a multishot accept tells no addresses.
+        unsafe { self.ring.push(accept) };
+    }
+
+    pub(super) fn arm_polls(&mut self) {
+        while let Some(arm) = self.polls.arm() {
+            let poll = opcode::PollAdd::new(Fd(arm.descriptor), arm.events).build();
+            // SAFETY: points to nothing.
+            unsafe { self.ring.push(poll.user_data(POLL | arm.payload)) };
+        }
+    }
+
+    pub(super) fn remove_poll(&mut self, payload: Option<u64>) {
+        if let Some(payload) = payload {
+            let remove = opcode::PollRemove::new(POLL | payload).build();
+            let remove = remove.flags(squeue::Flags::SKIP_SUCCESS).user_data(NOBODY);
+            // SAFETY: points to nothing.
+            unsafe { self.ring.push(remove) };
+        }
+    }
+
+    pub(super) fn cancel(&mut self, user_data: u64) {
+        let cancel = opcode::AsyncCancel::new(user_data).build();
+        let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(NOBODY);
+        // SAFETY: points to nothing.
+        unsafe { self.ring.push(cancel) };
+    }
+}

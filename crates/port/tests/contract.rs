@@ -1,0 +1,671 @@
+//! What every driver promises, tried on each: `uring`, `epoll` and `sim`.
+
+mod rig;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rig::{CANCELED, Client, Driver, Rig, pattern};
+use vespiary_port::sim::Closed;
+use vespiary_port::{Address, Chunk, Errno, Outcome, Outgoing, Token};
+
+const LISTENER: Token = Token(1);
+const FIRST: Token = Token(2);
+const SECOND: Token = Token(3);
+
+/// Makes a test for each driver of every function named.
+macro_rules! contract {
+    ($($test:ident),* $(,)?) => {
+        mod uring { $(#[test] fn $test() { super::$test(&super::Driver::named("uring")); })* }
+        mod epoll { $(#[test] fn $test() { super::$test(&super::Driver::named("epoll")); })* }
+        mod sim { $(#[test] fn $test() { super::$test(&super::Driver::named("sim")); })* }
+    };
+}
+
+contract!(
+    connections_are_accepted_until_a_cancel_which_is_told_once,
+    bytes_arrive_in_order_and_the_end_comes_last,
+    a_kept_lease_is_not_overwritten_and_without_buffers_receiving_ends_with_enobufs,
+    a_send_larger_than_the_window_arrives_whole,
+    a_vectored_send_of_many_chunks_arrives_in_order,
+    a_send_gives_its_buffer_back_unmoved,
+    a_cancelled_receive_ends_once_and_can_begin_again,
+    bytes_that_come_while_receiving_is_paused_are_not_lost,
+    a_cancel_of_what_has_ended_changes_nothing,
+    a_cancelled_send_tells_what_went_and_gives_the_rest_back,
+    an_empty_send_completes,
+    a_connect_that_is_refused_says_so,
+    a_connect_completes_and_bytes_flow_both_ways,
+    a_peers_reset_ends_the_receive_and_fails_the_next_send,
+    shutdown_sends_the_end_after_the_bytes_and_receiving_goes_on,
+    close_with_reset_is_seen_as_a_reset,
+    a_turn_without_work_waits_for_its_timeout,
+    a_turn_of_no_time_does_not_wait,
+    a_wake_before_a_turn_ends_it_at_once,
+    an_address_in_use_is_refused,
+    addresses_of_both_ends_are_told,
+    a_thousand_connections_are_served_together,
+    a_listener_at_a_unix_path_serves,
+);
+
+fn connections_are_accepted_until_a_cancel_which_is_told_once(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (_first, one) = rig.pair(&address, LISTENER);
+    let (_second, two) = rig.pair(&address, LISTENER);
+    assert_ne!(one, two);
+    rig.port.close(one, false);
+    rig.port.close(two, false);
+    rig.port.cancel_accept(LISTENER);
+    let ended = rig.until("the end", |_, completion| match completion.outcome {
+        Outcome::AcceptEnded(errno) => Some((completion.token, errno)),
+        _ => None,
+    });
+    assert_eq!(ended, (LISTENER, CANCELED));
+    let _third = rig.connect(&address);
+    rig.expect_nothing();
+    rig.port.accept(listener, LISTENER);
+    let socket = rig.until("the waiting connection", |_, completion| {
+        match completion.outcome {
+            Outcome::Accepted(socket) => Some(socket),
+            _ => None,
+        }
+    });
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn bytes_arrive_in_order_and_the_end_comes_last(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    rig.port.receive(socket, FIRST);
+    let bytes = pattern(1_000_000);
+    let (mut written, mut received, mut ended) = (0, Vec::new(), false);
+    rig.pump("the end", |_, completions| {
+        for completion in completions {
+            assert!(!ended, "nothing comes after the end");
+            match &completion.outcome {
+                Outcome::Received(lease) => received.extend_from_slice(lease),
+                Outcome::ReceiveEnded(None) => ended = true,
+                other => panic!("{other:?}"),
+            }
+        }
+        if written < bytes.len() {
+            written += client.write(&bytes[written..]);
+            if written == bytes.len() {
+                client.finish();
+            }
+        }
+        ended
+    });
+    assert!(received == bytes);
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn a_kept_lease_is_not_overwritten_and_without_buffers_receiving_ends_with_enobufs(
+    driver: &Driver,
+) {
+    let mut rig = Rig::new(&driver.clone().with_buffers(2));
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    rig.port.receive(socket, FIRST);
+    let mut kept = Vec::new();
+    for letter in [b"a", b"b"] {
+        assert_eq!(client.write(letter), 1);
+        kept.push(
+            rig.until("a byte", |_, completion| match completion.outcome {
+                Outcome::Received(lease) => Some(lease),
+                other => panic!("{other:?}"),
+            }),
+        );
+    }
+    assert_eq!(client.write(b"c"), 1);
+    let ended = rig.until("the lack", |_, completion| match completion.outcome {
+        Outcome::ReceiveEnded(ended) => Some(ended),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(ended, Some(Errno(libc::ENOBUFS)));
+    assert_eq!(rig.port.counters().buffers_exhausted, 1);
+    assert_eq!((&kept[0][..], &kept[1][..]), (&b"a"[..], &b"b"[..]));
+    kept.clear();
+    rig.port.receive(socket, FIRST);
+    rig.until("the third byte", |_, completion| match completion.outcome {
+        Outcome::Received(lease) => (lease[..] == *b"c").then_some(()),
+        other => panic!("{other:?}"),
+    });
+    rig.port.cancel_receive(FIRST);
+    rig.until("the cancel", |_, completion| {
+        matches!(completion.outcome, Outcome::ReceiveEnded(Some(CANCELED))).then_some(())
+    });
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+/// Send all of `outgoing` while `client` reads: what it read, and what was sent, given back.
+fn exchange(
+    rig: &mut Rig,
+    socket: i32,
+    client: &mut Client,
+    outgoing: Outgoing,
+) -> (Vec<u8>, Outgoing) {
+    let total = outgoing.remaining();
+    let mut read = Vec::new();
+    let mut turns = 0;
+    let back = rig.send_while(socket, FIRST, outgoing, || {
+        turns += 1;
+        if turns > 3 {
+            client.stall(false);
+            assert_eq!(client.read(&mut read), None);
+        }
+        read.len() == total
+    });
+    (read, back)
+}
+
+fn a_send_larger_than_the_window_arrives_whole(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    client.stall(true);
+    let bytes = pattern(20_000_000);
+    let (read, back) = exchange(&mut rig, socket, &mut client, Outgoing::one(bytes.clone()));
+    assert!(read == bytes && back.is_done());
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn a_vectored_send_of_many_chunks_arrives_in_order(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    let bytes = pattern(3_000_000);
+    let shared: Arc<[u8]> = Arc::from(&bytes[..1000]);
+    let mut expected = Vec::new();
+    let mut chunks = Vec::new();
+    for (number, piece) in bytes.chunks(20_011).enumerate() {
+        chunks.push(Chunk::Owned(piece.to_vec()));
+        chunks.push(Chunk::Owned(Vec::new()));
+        expected.extend_from_slice(piece);
+        if number % 3 == 0 {
+            chunks.push(Chunk::Shared(Arc::clone(&shared)));
+            expected.extend_from_slice(&shared);
+        }
+    }
+    let count = chunks.len();
+    let (read, back) = exchange(&mut rig, socket, &mut client, Outgoing::many(chunks));
+    assert!(read == expected);
+    assert_eq!(back.into_chunks().len(), count);
+    assert_eq!(Arc::strong_count(&shared), 1);
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn a_send_gives_its_buffer_back_unmoved(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    let bytes = b"hello".to_vec();
+    let place = bytes.as_ptr();
+    let (read, back) = exchange(&mut rig, socket, &mut client, Outgoing::one(bytes));
+    let back = back.into_single().expect("one buffer");
+    assert_eq!(
+        (back.as_ptr(), &back[..], &read[..]),
+        (place, &b"hello"[..], &b"hello"[..])
+    );
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn a_cancelled_receive_ends_once_and_can_begin_again(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    for round in 0..20_u8 {
+        rig.port.receive(socket, FIRST);
+        assert_eq!(client.write(&[round]), 1);
+        rig.until("the byte", |_, completion| match completion.outcome {
+            Outcome::Received(lease) => (lease[..] == [round]).then_some(()),
+            other => panic!("{other:?}"),
+        });
+        rig.port.cancel_receive(FIRST);
+        rig.port.cancel_receive(FIRST);
+        let ended = rig.until("the end", |_, completion| match completion.outcome {
+            Outcome::ReceiveEnded(ended) => Some((completion.token, ended)),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(ended, (FIRST, Some(CANCELED)));
+    }
+    rig.expect_nothing();
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn bytes_that_come_while_receiving_is_paused_are_not_lost(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    rig.port.receive(socket, FIRST);
+    rig.expect_nothing();
+    rig.port.cancel_receive(FIRST);
+    // A cancel is a request: bytes may still come before the end.
+    assert_eq!(client.write(b"while paused"), 12);
+    let mut received = Vec::new();
+    let first_end = receive_to_the_end(&mut rig, &mut received);
+    assert_eq!(first_end, Some(CANCELED));
+    client.finish();
+    rig.expect_nothing();
+    rig.port.receive(socket, FIRST);
+    assert_eq!(receive_to_the_end(&mut rig, &mut received), None);
+    assert_eq!(received, b"while paused");
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn receive_to_the_end(rig: &mut Rig, received: &mut Vec<u8>) -> Option<Errno> {
+    rig.until("the end", |_, completion| match completion.outcome {
+        Outcome::Received(lease) => {
+            received.extend_from_slice(&lease);
+            None
+        }
+        Outcome::ReceiveEnded(ended) => Some(ended),
+        other => panic!("{other:?}"),
+    })
+}
+
+fn a_cancel_of_what_has_ended_changes_nothing(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    for token in [LISTENER, FIRST, SECOND] {
+        rig.port.cancel_accept(token);
+        rig.port.cancel_receive(token);
+        rig.port.cancel_send(token);
+        rig.port.cancel_connect(token);
+    }
+    rig.expect_nothing();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    rig.port.receive(socket, FIRST);
+    client.finish();
+    assert_eq!(receive_to_the_end(&mut rig, &mut Vec::new()), None);
+    rig.port.cancel_receive(FIRST);
+    let (read, _) = exchange(
+        &mut rig,
+        socket,
+        &mut client,
+        Outgoing::one(b"sent".to_vec()),
+    );
+    rig.port.cancel_send(FIRST);
+    rig.expect_nothing();
+    assert_eq!(read, b"sent");
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn a_cancelled_send_tells_what_went_and_gives_the_rest_back(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    client.stall(true);
+    let bytes = pattern(50_000_000);
+    let mut sent = 0;
+    rig.port.send(socket, FIRST, Outgoing::one(bytes.clone()));
+    // Short sends go on until the window is full and nothing moves.
+    let mut idle_turns = 0;
+    while idle_turns < 5 {
+        idle_turns += 1;
+        for completion in rig.step() {
+            let Outcome::Sent(Ok(count), mut outgoing) = completion.outcome else {
+                panic!()
+            };
+            sent += count;
+            outgoing.advance(count);
+            rig.port.send(socket, FIRST, outgoing);
+            idle_turns = 0;
+        }
+    }
+    rig.port.cancel_send(FIRST);
+    let (result, outgoing) = rig.until("the cancel", |_, completion| match completion.outcome {
+        Outcome::Sent(result, outgoing) => Some((result, outgoing)),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(sent + outgoing.remaining(), bytes.len());
+    sent += result.unwrap_or_else(|errno| {
+        assert_eq!(errno, CANCELED);
+        0
+    });
+    assert!(sent > 0 && sent < bytes.len());
+    rig.expect_nothing();
+    rig.port.close(socket, false);
+    client.stall(false);
+    let mut read = Vec::new();
+    rig.pump("the client's end", |_, _| {
+        client.read(&mut read) == Some(Closed::Finished)
+    });
+    assert!(read == bytes[..sent]);
+    rig.end(listener, LISTENER);
+}
+
+fn an_empty_send_completes(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (_client, socket) = rig.pair(&address, LISTENER);
+    rig.port.send(socket, FIRST, Outgoing::one(Vec::new()));
+    rig.until("the completion", |_, completion| {
+        matches!(completion.outcome, Outcome::Sent(Ok(0), _)).then_some(())
+    });
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn a_connect_that_is_refused_says_so(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.close(listener, false);
+    let socket = rig.port.open(&address, None).expect("a socket");
+    rig.port.connect(socket, FIRST, &address);
+    let result = rig.until("the refusal", |_, completion| match completion.outcome {
+        Outcome::Connected(result) => Some((completion.token, result)),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(result, (FIRST, Err(Errno(libc::ECONNREFUSED))));
+    rig.port.close(socket, false);
+    rig.expect_nothing();
+}
+
+fn a_connect_completes_and_bytes_flow_both_ways(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let any = Address::Inet(([127, 0, 0, 1], 0).into());
+    let ours = rig.port.open(&address, Some(&any)).expect("a socket");
+    rig.port.connect(ours, FIRST, &address);
+    let (mut theirs, mut is_connected) = (None, false);
+    rig.pump("both ends", |_, completions| {
+        for completion in completions {
+            match completion.outcome {
+                Outcome::Accepted(socket) => theirs = Some(socket),
+                Outcome::Connected(Ok(())) => is_connected = completion.token == FIRST,
+                ref other => panic!("{other:?}"),
+            }
+        }
+        theirs.is_some() && is_connected
+    });
+    let theirs = theirs.expect("accepted");
+    let here = rig.port.local_address(ours).expect("an address");
+    assert_eq!(rig.port.peer_address(theirs).expect("an address"), here);
+    for (from, sender, to, receiver) in
+        [(ours, FIRST, theirs, SECOND), (theirs, SECOND, ours, FIRST)]
+    {
+        rig.port.receive(to, receiver);
+        rig.port
+            .send(from, sender, Outgoing::one(b"across".to_vec()));
+        let (mut is_sent, mut received) = (false, Vec::new());
+        rig.pump("the bytes", |_, completions| {
+            for completion in completions {
+                match &completion.outcome {
+                    Outcome::Sent(Ok(6), _) => is_sent = true,
+                    Outcome::Received(lease) => received.extend_from_slice(lease),
+                    other => panic!("{other:?}"),
+                }
+            }
+            is_sent && received == b"across"
+        });
+    }
+    for (token, socket) in [(FIRST, ours), (SECOND, theirs)] {
+        rig.port.cancel_receive(token);
+        assert_eq!(
+            receive_to_the_end(&mut rig, &mut Vec::new()),
+            Some(CANCELED)
+        );
+        rig.port.close(socket, false);
+    }
+    rig.end(listener, LISTENER);
+}
+
+fn a_peers_reset_ends_the_receive_and_fails_the_next_send(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (client, socket) = rig.pair(&address, LISTENER);
+    rig.port.receive(socket, FIRST);
+    rig.expect_nothing();
+    client.reset();
+    let ended = receive_to_the_end(&mut rig, &mut Vec::new());
+    assert_eq!(ended, Some(Errno(libc::ECONNRESET)));
+    rig.port
+        .send(socket, FIRST, Outgoing::one(b"too late".to_vec()));
+    let errno = rig.until("the failure", |_, completion| match completion.outcome {
+        Outcome::Sent(Err(errno), outgoing) => Some((errno, outgoing.remaining())),
+        other => panic!("{other:?}"),
+    });
+    assert!(
+        matches!(errno, (Errno(libc::EPIPE | libc::ECONNRESET), 8)),
+        "{errno:?}"
+    );
+    // Nothing is outstanding on a broken socket: it must not keep the port busy.
+    let turns = rig.port.counters().turns;
+    rig.port
+        .turn(Some(Duration::from_millis(30)))
+        .expect("a turn");
+    assert!(rig.port.next().is_none());
+    rig.expect_nothing();
+    assert_eq!(rig.port.counters().turns, turns + 6);
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn shutdown_sends_the_end_after_the_bytes_and_receiving_goes_on(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    rig.port.receive(socket, SECOND);
+    let (read, _) = exchange(
+        &mut rig,
+        socket,
+        &mut client,
+        Outgoing::one(b"last".to_vec()),
+    );
+    assert_eq!(read, b"last");
+    rig.port.shutdown(socket);
+    let mut more = Vec::new();
+    rig.pump("the end", |_, _| {
+        client.read(&mut more) == Some(Closed::Finished)
+    });
+    assert_eq!(client.write(b"still here"), 10);
+    client.finish();
+    let mut received = Vec::new();
+    assert_eq!(receive_to_the_end(&mut rig, &mut received), None);
+    assert_eq!((&more[..], &received[..]), (&b""[..], &b"still here"[..]));
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn close_with_reset_is_seen_as_a_reset(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    rig.port.close(socket, true);
+    let mut read = Vec::new();
+    rig.pump("the reset", |_, _| match client.read(&mut read) {
+        None => false,
+        Some(closed) => closed == Closed::Reset || panic!("{closed:?}"),
+    });
+    rig.end(listener, LISTENER);
+}
+
+fn a_turn_without_work_waits_for_its_timeout(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    rig.step();
+    for milliseconds in [1, 20] {
+        let before = rig.port.now();
+        rig.port
+            .turn(Some(Duration::from_millis(milliseconds)))
+            .expect("a turn");
+        let waited = rig.port.now() - before;
+        assert!(rig.port.next().is_none());
+        let waited = Duration::from_nanos(waited);
+        let milliseconds = Duration::from_millis(milliseconds);
+        assert!(waited >= milliseconds && waited < milliseconds + Duration::from_secs(1));
+    }
+}
+
+fn a_turn_of_no_time_does_not_wait(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let start = Instant::now();
+    for _ in 0..100 {
+        rig.port.turn(Some(Duration::ZERO)).expect("a turn");
+        assert!(rig.port.next().is_none());
+    }
+    assert!(start.elapsed() < Duration::from_millis(500));
+    assert_eq!(rig.port.counters().turns, 100);
+}
+
+fn a_wake_before_a_turn_ends_it_at_once(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let waker = rig.port.waker();
+    rig.step();
+    for _ in 0..10 {
+        waker.wake();
+        waker.wake();
+        let before = rig.port.now();
+        rig.port.turn(Some(Duration::from_secs(8))).expect("a turn");
+        assert!(rig.port.next().is_none());
+        assert!(rig.port.now() - before < 1_000_000_000);
+    }
+    // Waking twice woke once.
+    let before = rig.port.now();
+    rig.port
+        .turn(Some(Duration::from_millis(20)))
+        .expect("a turn");
+    assert!(rig.port.now() - before >= 20_000_000);
+}
+
+fn an_address_in_use_is_refused(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    let error = rig.port.listen(&address, 16, false).expect_err("in use");
+    assert_eq!(error.raw_os_error(), Some(libc::EADDRINUSE));
+    rig.port.close(listener, false);
+    let listener = rig.port.listen(&address, 16, false).expect("free again");
+    rig.port.close(listener, false);
+}
+
+fn addresses_of_both_ends_are_told(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (_client, socket) = rig.pair(&address, LISTENER);
+    assert_eq!(rig.port.local_address(socket).expect("ours"), address);
+    let peer = rig.port.peer_address(socket).expect("theirs");
+    assert!(peer.is_inet() && peer != address);
+    assert!(rig.port.peer_address(listener).is_err());
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn a_thousand_connections_are_served_together(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let mut echo = Echo::default();
+    let mut clients = Vec::new();
+    for number in 0..1000_u32 {
+        clients.push((
+            rig.connect(&address),
+            number.to_le_bytes().to_vec(),
+            Vec::new(),
+        ));
+        if number % 100 == 99 {
+            let completions = rig.step();
+            echo.act(&mut rig, completions);
+        }
+    }
+    for (client, message, _) in &mut clients {
+        assert_eq!(client.write(message), 4);
+    }
+    let mut left = clients.len();
+    rig.pump_owned("every echo", |rig, completions| {
+        echo.act(rig, completions);
+        for (client, message, read) in &mut clients {
+            if read.len() < 4 {
+                assert_eq!(client.read(read), None);
+                if read.len() == 4 {
+                    assert_eq!(read, message);
+                    client.finish();
+                    left -= 1;
+                }
+            }
+        }
+        left == 0 && echo.closed == 1000
+    });
+    rig.end(listener, LISTENER);
+}
+
+/// Answers every connection with what it sends, and closes when it ends.
+#[derive(Default)]
+struct Echo {
+    closed: usize,
+}
+
+impl Echo {
+    /// A connection's socket is its token.
+    fn act(&mut self, rig: &mut Rig, completions: Vec<vespiary_port::Completion>) {
+        for completion in completions {
+            let socket = completion.token.0 as i32;
+            match completion.outcome {
+                Outcome::Accepted(socket) => {
+                    rig.port.receive(socket, Token(socket as u64 | 1 << 40));
+                }
+                Outcome::Received(lease) => {
+                    rig.port
+                        .send(socket, completion.token, Outgoing::one(lease.to_vec()));
+                }
+                Outcome::Sent(Ok(4), _) => (),
+                // Nothing is in flight: the client finishes when it has its echo.
+                Outcome::ReceiveEnded(None) => {
+                    rig.port.close(socket, false);
+                    self.closed += 1;
+                }
+                Outcome::ReceiveEnded(Some(Errno(libc::ENOBUFS))) => {
+                    rig.port.receive(socket, completion.token);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn a_listener_at_a_unix_path_serves(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let directory = rig::Directory::new();
+    let address = Address::Unix(directory.path().join("nest.sock"));
+    let listener = rig.port.listen(&address, 16, false).expect("a listener");
+    assert_eq!(
+        rig.port.local_address(listener).expect("an address"),
+        address
+    );
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    rig.port.receive(socket, FIRST);
+    assert_eq!(client.write(b"by file"), 7);
+    client.finish();
+    let mut received = Vec::new();
+    assert_eq!(receive_to_the_end(&mut rig, &mut received), None);
+    assert_eq!(received, b"by file");
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}

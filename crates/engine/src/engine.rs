@@ -174,7 +174,7 @@ impl<H: Host> Engine<H> {
 
     /// Call [`Host::timer`] with `id` in `milliseconds`.
     pub fn set_timer(&self, milliseconds: u64, id: u64) -> Key {
-        // The wheel counts from the latest turn; work since then must not make a timer early.
+        // Counted from the latest turn: early by as long as the present batch has taken.
         let due = self.port.borrow().now() + milliseconds * 1_000_000;
         self.wheel.borrow_mut().insert(due, Due::Host(id))
     }

@@ -7,6 +7,7 @@ use crate::core::Conn;
 use crate::names;
 use crate::shared::{Confined, Errand, Shared};
 use crate::stream::{Receive, Stream};
+use crate::timer::{Target, Timer};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -22,6 +23,7 @@ use vespiary_engine::{CloseReason, Kind, SendError, State};
 /// The reasons for which a host may pause reading.
 pub(crate) const PAUSED_BY_USER: u8 = 1;
 pub(crate) const PAUSED_BY_INBOX: u8 = 2;
+pub(crate) const PAUSED_BY_END: u8 = 4;
 
 /// What is known of a connection that has ended.
 pub(crate) struct Ended {
@@ -367,6 +369,15 @@ impl Connection {
         Ok(self.living()?.is_some_and(|connection| connection.unsubscribe(topic)))
     }
 
+    /// Call callback(connection) in `seconds`, unless the connection ends before; returns the Timer.
+    fn set_timer(slf: &Bound<'_, Self>, seconds: f64, callback: Py<PyAny>) -> PyResult<Timer> {
+        let Some(connection) = slf.get().living()? else {
+            return Err(slf.get().closed_error(slf.py()));
+        };
+        let target = Target::Connection(slf.clone().unbind(), callback);
+        Timer::set(connection.engine(), seconds, target)
+    }
+
     /// Wait until no more than write_low_bytes wait to be sent; returns at once when there is room.
     fn drain(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         crate::stream::drain(slf)
@@ -478,6 +489,14 @@ impl Connection {
     fn _answer(&self, answer: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Some(connection) = self.living()? {
             connection.answer(crate::host::answer_of(answer)?);
+        }
+        Ok(())
+    }
+
+    /// The handler failed: close with the code for that; internal.
+    fn _fail(&self) -> PyResult<()> {
+        if let Some(connection) = self.living()? {
+            connection.fail_in_handler();
         }
         Ok(())
     }

@@ -8,18 +8,17 @@ use crate::host::{PyEndpoint, PyHost};
 use crate::listener::Listener;
 use crate::names;
 use crate::shared::Shared;
+use crate::timer::{Target, Timer};
 use crate::{connection::Connection, options, random};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vespiary_engine::port::select::{self, Preference};
-use vespiary_engine::port::timer::Key;
 use vespiary_engine::port::{Address, Interest};
 use vespiary_engine::{ClientHandshake, Endpoint, Engine, Kind};
 
@@ -32,8 +31,6 @@ pub(crate) struct Core {
     shared: Arc<Shared>,
     #[pyo3(get)]
     choice: String,
-    timer_keys: RefCell<HashMap<u64, Key>>,
-    next_timer: Cell<u64>,
     closed: Cell<bool>,
 }
 
@@ -169,8 +166,6 @@ impl Core {
             engine,
             shared,
             choice,
-            timer_keys: RefCell::default(),
-            next_timer: Cell::new(0),
             closed: Cell::new(false),
         })
     }
@@ -293,31 +288,10 @@ impl Core {
         self.engine.subscribers(topic)
     }
 
-    /// Call `callback` without arguments in `seconds`; the number cancels it.
-    fn set_timer(&self, seconds: f64, callback: Py<PyAny>) -> PyResult<u64> {
+    /// Call `callback` without arguments in `seconds`.
+    fn set_timer(&self, seconds: f64, callback: Py<PyAny>) -> PyResult<Timer> {
         self.check_open()?;
-        if !(0.0..=1e9).contains(&seconds) {
-            return Err(PyValueError::new_err("a timer's seconds are between 0 and a thousand million"));
-        }
-        let id = self.next_timer.get();
-        self.next_timer.set(id + 1);
-        self.engine.host.timers.borrow_mut().insert(id, callback);
-        let key = self.engine.set_timer((seconds * 1000.0).ceil() as u64, id);
-        self.timer_keys.borrow_mut().insert(id, key);
-        if id % 64 == 0 {
-            let timers = self.engine.host.timers.borrow();
-            self.timer_keys.borrow_mut().retain(|id, _| timers.contains_key(id));
-        }
-        Ok(id)
-    }
-
-    /// Forget a timer; False when it has fired or was cancelled before.
-    fn cancel_timer(&self, id: u64) -> bool {
-        let known = self.engine.host.timers.borrow_mut().remove(&id).is_some();
-        match self.timer_keys.borrow_mut().remove(&id) {
-            Some(key) if known => self.engine.cancel_timer(key),
-            _ => false,
-        }
+        Timer::set(&self.engine, seconds, Target::Server(callback))
     }
 
     /// What the driver did since its start, as the fields of PortStatistics.
@@ -338,7 +312,7 @@ impl Core {
             return Ok(());
         }
         self.engine.shut_down(1000).map_err(|error| PyOSError::new_err(error.to_string()))?;
-        self.engine.host.timers.borrow_mut().clear();
+        self.engine.host.timers.clear();
         Ok(())
     }
 }

@@ -11,12 +11,12 @@ use crate::names;
 use crate::payload::BytesPayload;
 use crate::shared::Shared;
 use crate::stream::{self, Stream};
+use crate::timer::{Target, Timers};
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use vespiary_engine::port::Interest;
@@ -94,7 +94,7 @@ pub(crate) struct PyHost {
     ready: RefCell<Vec<(i32, u8)>>,
     /// What must end the loop once the batch is done.
     fatal: RefCell<Option<PyErr>>,
-    pub(crate) timers: RefCell<HashMap<u64, Py<PyAny>>>,
+    pub(crate) timers: Timers,
 }
 
 impl PyHost {
@@ -228,6 +228,12 @@ impl PyHost {
                 self.note(py, None, error);
             }
         }
+    }
+}
+
+impl PyHost {
+    pub(crate) fn add_wake(&self, object: &Py<Connection>) {
+        self.wakes.borrow_mut().push(object.clone_ref(self.py()));
     }
 }
 
@@ -453,11 +459,18 @@ impl Host for PyHost {
 
     fn timer(&self, id: u64) {
         let py = self.py();
-        let callback = self.timers.borrow_mut().remove(&id);
-        if let Some(callback) = callback
-            && let Err(error) = callback.call0(py)
-        {
-            self.note(py, None, error);
+        let (connection, outcome) = match self.timers.take(id) {
+            None => return,
+            Some(Target::Server(callback)) => (None, callback.call0(py)),
+            Some(Target::Connection(object, callback)) => match object.get().living() {
+                Ok(Some(living)) => (Some(living), callback.call1(py, (object,))),
+                _ => return,
+            },
+        };
+        match (connection, outcome) {
+            (_, Ok(_)) => {}
+            (Some(connection), Err(error)) => self.failed(&connection, error),
+            (None, Err(error)) => self.note(py, None, error),
         }
     }
 

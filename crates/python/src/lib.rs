@@ -15,6 +15,7 @@ mod payload;
 mod random;
 mod shared;
 mod stream;
+mod timer;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -25,6 +26,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
     module.add_class::<listener::Listener>()?;
     module.add_class::<connection::Connection>()?;
+    module.add_class::<timer::Timer>()?;
     load::register(module)?;
     let class = module.py().get_type::<connection::Connection>();
     // SAFETY: attached; the definition lives as long as the process.

@@ -77,10 +77,13 @@ impl Listener {
         }
     }
 
-    /// Let every coroutine finish what it has received, and close the others.
+    /// Let every connection finish: a coroutine gets what has been received and then the end, and its connection is
+    /// closed when it returns; the others are closed at once, in good order.
     fn finish_connections(&self, code: u16, reason: &str) {
         for connection in self.connections() {
-            connection.close(Code(code), reason);
+            if !crate::stream::finish(&connection, code, reason) {
+                connection.close(Code(code), reason);
+            }
         }
     }
 
@@ -109,6 +112,9 @@ impl Listener {
         statistics.set_item("bytes_received", counters.bytes_in.get())?;
         statistics.set_item("bytes_sent", counters.bytes_out.get())?;
         statistics.set_item("messages_dropped", counters.dropped.get())?;
+        statistics.set_item("protocol_errors", counters.protocol_errors.get())?;
+        statistics.set_item("write_pauses", counters.write_pauses.get())?;
+        statistics.set_item("budget_exhausted", counters.budget_exhausted.get())?;
         statistics.set_item("handler_errors", endpoint.host.handler_errors.get())?;
         statistics.set_item("limits_reached", counters.limits.borrow().clone())?;
         statistics.set_item("accept_errors", counters.accept_errors.borrow().clone())?;

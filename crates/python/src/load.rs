@@ -28,7 +28,7 @@ impl LoadRun {
         url, *, connections=1, messages=None, duration=None, size=32, pipeline=1, rate=None,
         framing=None, text=false, fragment=false, fragment_delay=None, fragment_frames=None,
         seed=None, sources=None, driver=None, hold=0.0, reply_timeout=10.0, connect_timeout=10.0,
-        close_timeout=2.0, connect_concurrency=100,
+        close_timeout=2.0, connect_concurrency=100, spin=0.0,
     ))]
     #[expect(clippy::too_many_arguments)] // Keywords in Python; each is one option of the command.
     fn new(
@@ -53,6 +53,7 @@ impl LoadRun {
         connect_timeout: f64,
         close_timeout: f64,
         connect_concurrency: u32,
+        spin: f64,
     ) -> PyResult<Self> {
         let mut plan = Plan::new(Target::parse(url).map_err(raise)?);
         plan.connections = connections;
@@ -80,6 +81,7 @@ impl LoadRun {
         plan.connect_timeout = span("connect_timeout", connect_timeout)?;
         plan.close_timeout = span("close_timeout", close_timeout)?;
         plan.connect_concurrency = connect_concurrency;
+        plan.spin = span("spin", spin)?;
         let run = py.detach(|| BackgroundRun::start(plan)).map_err(raise)?;
         Ok(Self { run })
     }

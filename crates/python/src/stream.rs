@@ -9,7 +9,7 @@
 //!
 //! The inbox is bounded: at `inbox_messages_max` reading pauses, and goes on when the inbox is empty.
 
-use crate::connection::{Connection, PAUSED_BY_INBOX};
+use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
 use crate::core::Conn;
 use crate::host::User;
 use crate::names;
@@ -22,6 +22,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use vespiary_engine::wire::websocket::close::Code;
 
 /// A task that waits for a message: its wake-up, its context.
 struct Waiter {
@@ -41,6 +42,8 @@ pub(crate) struct Stream {
     /// The peer has finished sending; the handler may still send.
     finished: Cell<bool>,
     cancelled: Cell<bool>,
+    /// What to close with when the task returns.
+    farewell: RefCell<Option<(u16, String)>>,
     pub(crate) marked: Cell<bool>,
     inbox_max: Cell<usize>,
     drains: RefCell<Vec<Py<PyAny>>>,
@@ -405,6 +408,24 @@ pub(crate) fn closed_for(py: Python<'_>, user: &User, reason: &vespiary_engine::
     Ok(())
 }
 
+/// Give a coroutine the end once it has taken what waits; false where the handler is none.
+pub(crate) fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
+    let user = connection.user.borrow();
+    let Some(user) = user.as_ref() else { return false };
+    let Ok(Some(stream)) = user.object.get().local().map(|local| local.stream.get()) else {
+        return false;
+    };
+    if stream.task.borrow().is_none() {
+        return false;
+    }
+    *stream.farewell.borrow_mut() = Some((code, reason.to_owned()));
+    connection.pause(PAUSED_BY_INBOX | PAUSED_BY_END);
+    if stream.finish() {
+        connection.engine().host.add_wake(&user.object);
+    }
+    true
+}
+
 /// The handler's task has ended: close the connection, or tell of the error.
 pub(crate) fn task_done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = task.py();
@@ -424,7 +445,8 @@ pub(crate) fn task_done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyR
         if failed {
             living.fail_in_handler();
         } else {
-            living.close(vespiary_engine::wire::websocket::close::Code::NORMAL, "");
+            let (code, reason) = stream.farewell.take().unwrap_or((1000, String::new()));
+            living.close(Code(code), &reason);
         }
     }
     Ok(())

@@ -107,12 +107,12 @@ class ChildReport:
             self._files |= new
             self._tell({"files": sorted(map(str, new))})
 
-    def urls(self, urls: Sequence[str]) -> None:
-        """Tell the URLs as they are served, with their real ports."""
-        self._tell({"urls": list(urls)})
+    def serving(self, urls: Sequence[str]) -> None:
+        """Tell the URLs as they are served, with their real ports, and begin to watch.
 
-    def keep_telling(self) -> None:
-        """In a thread: tell new files every second, and end this process when the parent ends."""
+        From now on a thread tells new files every second, and ends this process with its parent.
+        """
+        self._tell({"urls": list(urls)})
         threading.Thread(target=self._watch, name="vespiary-reload", daemon=True).start()
 
     def _watch(self) -> None:

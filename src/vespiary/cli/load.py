@@ -52,7 +52,7 @@ class _Unable(click.ClickException):
 @click.option(
     "--framing",
     metavar="FRAMING",
-    help="Of tcp:// and unix://: raw (when left out), line, length, or length:WIDTH[le][+self]"
+    help="Of tcp:// and unix://: raw (when left out), line, crlf, length, or length:WIDTH[le][+self]"
     " with a width of 1, 2, 4 or 8 bytes.",
 )
 @click.option(
@@ -72,6 +72,12 @@ class _Unable(click.ClickException):
     "--driver",
     type=click.Choice(["uring", "epoll"]),
     help="Force the driver; io_uring, where the kernel allows it, when left out.",
+)
+@click.option(
+    "--spin",
+    type=SPAN,
+    default=0,
+    help="Look for echoes this long before sleeping: sharper latencies of few connections.",
 )
 @click.option("--seed", type=click.IntRange(0), help="Send what the run with this seed sent.")
 @click.option(

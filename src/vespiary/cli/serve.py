@@ -5,14 +5,16 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import click
 
+import vespiary
 from vespiary.cli._loading import load_object
 from vespiary.cli._reload import ChildReport, Reloader
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError, LimitsError
+from vespiary.handler import AsyncHandler
 from vespiary.limits import Deadlines, Limits
 
 __all__ = ["serve"]
@@ -25,7 +27,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.option(
     "--framing",
-    type=click.Choice(["raw", "line", "length"]),
+    type=click.Choice(["raw", "line", "crlf", "length"]),
     help="How a tcp:// or unix:// stream becomes messages (raw when left out).",
 )
 @click.option(
@@ -100,18 +102,20 @@ def serve(
     finally:
         if report is not None:
             report.files()
-    run(target, urls, {name: value for name, value in options.items() if value is not None}, report)
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        vespiary.serve(target, *urls, on_serving=report and report.serving, **given)
+    except OSError as error:
+        raise click.ClickException(error.strerror or str(error)) from error
 
 
-def as_handler(found: object, reference: str) -> Any:
+def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler:
     """What `MODULE:OBJECT` gave, as something that can be served.
 
     Errors:
         ConfigurationError: it is neither a handler, nor a subclass of `Handler`, nor an async
             function.
     """
-    import vespiary
-
     if inspect.isclass(found) and issubclass(found, vespiary.Handler):
         try:
             inspect.signature(found).bind()
@@ -122,19 +126,20 @@ def as_handler(found: object, reference: str) -> Any:
                 subject=reference,
             ) from None
         return found()
-    if isinstance(found, vespiary.Handler) or inspect.iscoroutinefunction(found):
+    if isinstance(found, vespiary.Handler):
         return found
-    call = getattr(found, "__call__", None)  # noqa: B004 - its kind is asked for, not whether it is.
-    if inspect.iscoroutinefunction(call) and not inspect.isclass(found):
-        return found
+    # An object may have an async `__call__`; a class that has one is not itself async.
+    call = None if inspect.isclass(found) else getattr(type(found), "__call__", None)  # noqa: B004
+    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(call):
+        return cast("AsyncHandler", found)
     raise ConfigurationError(
-        f"{reference} is {_article(found)}: it should be a vespiary.Handler, a subclass of it,"
+        f"{reference} is {_described(found)}: it should be a vespiary.Handler, a subclass of it,"
         " or an async function that takes a connection",
         subject=reference,
     )
 
 
-def _article(found: object) -> str:
+def _described(found: object) -> str:
     if inspect.isclass(found):
         return f"the class {found.__name__}"
     if inspect.isfunction(found):

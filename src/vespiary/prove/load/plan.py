@@ -26,6 +26,7 @@ class _Options:
     connect_timeout: float = 10.0
     close_timeout: float = 2.0
     connect_concurrency: int = 100
+    spin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Plan(_Options):
             up to 4,096 messages or 4 MiB are in flight.
         rate: Messages a second over all connections. Latency then counts from when a message was
             due, so that a server which stalls cannot hide what it kept from being sent.
-        framing: `raw`, `line`, `length` (four bytes, network order) or `length:WIDTH[le][+self]`
+        framing: `raw`, `line`, `crlf`, `length` (four bytes, network order) or `length:WIDTH[le][+self]`
             on a stream; left out, `raw`, and on `ws://` always frames.
         text: Payloads are UTF-8, and text messages on WebSocket.
         fragment: Cut, merge and delay what is sent without regard to messages; on WebSocket, also
@@ -59,6 +60,8 @@ class Plan(_Options):
         connect_timeout: Seconds for a connection and its handshake.
         close_timeout: Seconds to wait for the server's end of the connections after ours.
         connect_concurrency: Connections being opened at a time.
+        spin: Seconds to look for echoes before sleeping: sharper latencies of few connections, for
+            processor time.
     """
 
     url: str

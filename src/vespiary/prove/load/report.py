@@ -118,6 +118,8 @@ class Report(_Counts):
         pongs_received: Pongs that came; servers owe one for the latest ping only.
         connect_seconds: From the beginning until every connection was open or refused.
         seconds: From the first message to the last echo.
+        monotonic_start_seconds: When the first message left, on `time.monotonic()`.
+        monotonic_end_seconds: When the last echo was back.
         messages_per_second: Messages that came back in each of these.
         client_cpu_seconds: Processor time of this client meanwhile. Close to `seconds`, the client
             was the bottleneck.
@@ -135,6 +137,8 @@ class Report(_Counts):
     size: int
     connect_seconds: float
     seconds: float
+    monotonic_start_seconds: float
+    monotonic_end_seconds: float
     messages_per_second: float
     client_cpu_seconds: float
     connect_latency_seconds: Latency

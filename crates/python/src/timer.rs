@@ -1,0 +1,81 @@
+//! Timers of handlers, on the engine's timer wheel.
+
+use crate::connection::Connection;
+use crate::host::PyHost;
+use crate::shared::Confined;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use vespiary_engine::Engine;
+use vespiary_engine::port::timer::Key;
+
+/// Whom a timer calls.
+pub(crate) enum Target {
+    Server(Py<PyAny>),
+    Connection(Py<Connection>, Py<PyAny>),
+}
+
+/// Timers that have not fired.
+#[derive(Default)]
+pub(crate) struct Timers {
+    pending: RefCell<HashMap<u64, (Target, Option<Key>)>>,
+    next: Cell<u64>,
+}
+
+impl Timers {
+    pub(crate) fn take(&self, id: u64) -> Option<Target> {
+        self.pending.borrow_mut().remove(&id).map(|(target, _)| target)
+    }
+
+    pub(crate) fn clear(&self) {
+        // What they hold may run code of its own when it goes.
+        let pending = self.pending.take();
+        drop(pending);
+    }
+}
+
+/// A timer that was set; it can be cancelled until it fires.
+#[pyclass(frozen, module = "vespiary._core")]
+pub(crate) struct Timer {
+    engine: Confined<Weak<Engine<PyHost>>>,
+    id: u64,
+}
+
+impl Timer {
+    pub(crate) fn set(
+        engine: &Rc<Engine<PyHost>>,
+        seconds: f64,
+        target: Target,
+    ) -> PyResult<Self> {
+        if !(0.0..=1e9).contains(&seconds) {
+            let text = format!("a timer is set to 0 to 1e9 seconds; got {seconds}");
+            return Err(PyValueError::new_err(text));
+        }
+        let timers = &engine.host.timers;
+        let id = timers.next.get();
+        timers.next.set(id + 1);
+        let key = engine.set_timer((seconds * 1000.0).ceil() as u64, id);
+        timers.pending.borrow_mut().insert(id, (target, Some(key)));
+        Ok(Self { engine: Confined::new(Rc::downgrade(engine)), id })
+    }
+}
+
+#[pymethods]
+impl Timer {
+    /// Forget the timer; False when it has fired or was cancelled before.
+    fn cancel(&self) -> PyResult<bool> {
+        let engine = self.engine.get().ok_or_else(|| {
+            PyRuntimeError::new_err("a timer is cancelled on the thread of its loop")
+        })?;
+        let Some(engine) = engine.upgrade() else { return Ok(false) };
+        let found = engine.host.timers.pending.borrow_mut().remove(&self.id);
+        let Some((target, key)) = found else { return Ok(false) };
+        if let Some(key) = key {
+            engine.cancel_timer(key);
+        }
+        drop(target);
+        Ok(true)
+    }
+}

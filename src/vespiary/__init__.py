@@ -1,0 +1,74 @@
+"""A completion-port server framework: handlers on TCP, Unix sockets, WebSocket and HTTP.
+
+The public names, and nothing else; each is documented where it lives.
+"""
+
+from vespiary._core import Connection, Timer
+from vespiary.client import connect
+from vespiary.endpoint import Endpoint
+from vespiary.errors import (
+    CloseReason,
+    ConfigurationError,
+    ConnectionBroken,
+    ConnectionClosed,
+    DriverUnavailable,
+    EndpointError,
+    HandshakeRefused,
+    LimitsError,
+    LocalBroken,
+    LocalClosed,
+    ReceiveConflict,
+    RemoteBroken,
+    RemoteClosed,
+    SendRefused,
+    VespiaryError,
+    WriteQueueFull,
+)
+from vespiary.framing import LengthPrefix
+from vespiary.handler import Handler
+from vespiary.limits import Deadlines, Limits
+from vespiary.loop import run
+from vespiary.request import Answer, Request
+from vespiary.server import Server, serve
+from vespiary.statistics import (
+    ConnectionStatistics,
+    EndpointStatistics,
+    PortStatistics,
+    ServerStatistics,
+)
+
+__all__ = [
+    "Answer",
+    "CloseReason",
+    "ConfigurationError",
+    "Connection",
+    "ConnectionBroken",
+    "ConnectionClosed",
+    "ConnectionStatistics",
+    "Deadlines",
+    "DriverUnavailable",
+    "Endpoint",
+    "EndpointError",
+    "EndpointStatistics",
+    "Handler",
+    "HandshakeRefused",
+    "LengthPrefix",
+    "Limits",
+    "LimitsError",
+    "LocalBroken",
+    "LocalClosed",
+    "PortStatistics",
+    "ReceiveConflict",
+    "RemoteBroken",
+    "RemoteClosed",
+    "Request",
+    "SendRefused",
+    "Server",
+    "ServerStatistics",
+    "Timer",
+    "VespiaryError",
+    "WriteQueueFull",
+    "connect",
+    "run",
+    "serve",
+]

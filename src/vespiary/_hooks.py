@@ -1,0 +1,165 @@
+"""From a handler to the callables that the native side calls.
+
+Three forms come out the same way: a `Handler` whose methods are plain is called directly; one with async methods,
+or an async function, gets a task for each connection; and either may answer requests later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, cast
+
+from vespiary.errors import ConfigurationError, ConnectionClosed
+from vespiary.handler import AsyncHandler, Handler
+from vespiary.request import Answer, Headers, Request, native_answer
+
+if TYPE_CHECKING:
+    from vespiary._core import Connection
+
+__all__ = ["Hooks", "as_handler", "handler_hooks"]
+
+Hooks = dict[str, Callable[..., Any] | None]
+
+_METHODS = {
+    "open": "on_open",
+    "message": "on_message",
+    "part": "on_part",
+    "drain": "on_drain",
+    "close": "on_close",
+    "end": "on_end",
+    "limit": "on_limit",
+}
+
+
+def as_handler(handler: object) -> Handler | AsyncHandler:
+    """What was given, as a handler; a class is made into an object.
+
+    Errors:
+        ConfigurationError: it is no handler.
+    """
+    if inspect.isclass(handler) and issubclass(handler, Handler):
+        return handler()
+    if isinstance(handler, Handler):
+        return handler
+    if _is_async(handler):
+        return cast("AsyncHandler", handler)
+    raise ConfigurationError(
+        "a handler is a vespiary.Handler, a subclass of it, or an async function that takes a"
+        f" connection; got {handler!r}",
+        subject="handler",
+        value=handler,
+    )
+
+
+def _is_async(function: object) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(type(function), "__call__", None)  # noqa: B004 - its kind is asked for.
+    )
+
+
+def _defined(handler: Handler, name: str) -> Callable[..., Any] | None:
+    """The handler's own method, if it has one."""
+    method = getattr(handler, name)
+    if getattr(method, "__func__", None) is getattr(Handler, name):
+        return None
+    return cast("Callable[..., Any]", method)
+
+
+def handler_hooks(handler: Handler | AsyncHandler) -> Hooks:
+    """The callables for a handler."""
+    if not isinstance(handler, Handler):
+        return {"spawn": _spawner(handler)}
+    hooks: Hooks = {hook: _defined(handler, name) for hook, name in _METHODS.items()}
+    request = _defined(handler, "on_request")
+    if request is not None:
+        hooks["request"] = _requester(request)
+    if any(_is_async(hooks[name]) for name in ("open", "message", "close") if hooks[name]):
+        _make_async(hooks)
+    return hooks
+
+
+def _spawner(function: AsyncHandler) -> Callable[[Connection], asyncio.Task[object]]:
+    """Starts the handler's task for a connection."""
+
+    def spawn(connection: Connection) -> asyncio.Task[object]:
+        coroutine = cast("Coroutine[Any, Any, object]", function(connection))
+        task = asyncio.get_running_loop().create_task(coroutine)
+        task.add_done_callback(connection._task_done)
+        return task
+
+    return spawn
+
+
+def _make_async(hooks: Hooks) -> None:
+    """Let a connection's task run the methods in order."""
+    if hooks.get("part") is not None:
+        raise ConfigurationError(
+            "on_part is called as parts arrive and cannot stand beside async methods:"
+            " make them plain, or leave on_part out",
+            subject="on_part",
+        )
+    opened, message, closed = hooks["open"], hooks["message"], hooks["close"]
+    hooks["open"] = hooks["message"] = hooks["close"] = None
+
+    async def handle(connection: Connection) -> None:
+        try:
+            if opened is not None:
+                await _settled(opened(connection))
+            async for received in connection:
+                if message is not None:
+                    await _settled(message(connection, received))
+        except ConnectionClosed:
+            if connection.is_open:
+                connection._fail()
+                raise
+        except Exception:
+            connection._fail()
+            raise
+        finally:
+            if closed is not None:
+                connection.close()
+                reason = await asyncio.shield(connection.wait_closed())
+                await _settled(closed(connection, reason))
+
+    hooks["spawn"] = _spawner(handle)
+
+
+async def _settled(result: Any) -> None:
+    if inspect.isawaitable(result):
+        await result
+
+
+def _requester(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes the request, and puts the answer in the engine's form."""
+
+    def request(
+        connection: Connection, head: tuple[str, str, int], headers: list[tuple[str, str]]
+    ) -> object:
+        name, target, minor_version = head
+        asked = Request(connection, name, target, Headers(headers), minor_version)
+        answer = method(asked)
+        if inspect.isawaitable(answer):
+            task = asyncio.ensure_future(_answer_later(connection, answer))
+            _pending.add(task)
+            task.add_done_callback(_pending.discard)
+            return "later"
+        return native_answer(answer)
+
+    return request
+
+
+_pending: set[asyncio.Future[None]] = set()
+
+
+async def _answer_later(connection: Connection, awaited: Any) -> None:
+    try:
+        answer = native_answer(await awaited)
+    except Exception as error:
+        from vespiary._logging import handler_failed
+
+        handler_failed("on_request", str(connection.peer), error)
+        failed = Answer(500, (), b"the server failed to answer\n")
+        answer = native_answer(failed)
+    connection._answer(answer)

@@ -1,0 +1,57 @@
+"""What the engine logs: handlers' exceptions, limits, failures of accept(2).
+
+A limit that is reached a thousand times a second is logged once in ten; its counter has them all.
+"""
+
+import errno as errnos
+import logging
+import os
+import time
+
+logger = logging.getLogger("vespiary")
+
+_QUIET_SECONDS = 10.0
+_told: dict[tuple[str, str], float] = {}
+
+
+def _is_due(url: str, what: str) -> bool:
+    now = time.monotonic()
+    if now - _told.get((url, what), -_QUIET_SECONDS) < _QUIET_SECONDS:
+        return False
+    _told[url, what] = now
+    return True
+
+
+def handler_failed(url: str, peer: str, error: BaseException) -> None:
+    """A handler raised; its connection is being closed."""
+    logger.error("The handler of %s failed; closing the connection to %s", url, peer, exc_info=error)
+
+
+def limit_reached(url: str, name: str, value: int) -> None:
+    """A limit or deadline of an endpoint was reached."""
+    if _is_due(url, name):
+        shown = f"{value / 1000:g}" if name.endswith("_seconds") else str(value)
+        logger.warning("%s has reached %s (%s); see its statistics for how often", url, name, shown)
+
+
+def accept_failed(url: str, errno: int, pause_milliseconds: int) -> None:
+    """accept(2) failed; accepting pauses and goes on."""
+    name = errnos.errorcode.get(errno, str(errno))
+    if not _is_due(url, name):
+        return
+    advice = ""
+    if errno in (errnos.EMFILE, errnos.ENFILE):
+        advice = "; raise the limit of open files (ulimit -n), or set connections_max below it"
+    logger.error(
+        "%s could not accept a connection: %s (%s); accepting pauses for %d ms%s",
+        url,
+        os.strerror(errno),
+        name,
+        pause_milliseconds,
+        advice,
+    )
+
+
+def answer_failed(url: str, text: str) -> None:
+    """What on_request returned cannot be sent; the client gets 500."""
+    logger.error("The answer of %s's on_request cannot be sent: %s", url, text)

@@ -1,0 +1,35 @@
+"""Limits and deadlines as the engine takes them: one flat dictionary."""
+
+import dataclasses
+from typing import get_args
+
+from vespiary.endpoint import Endpoint
+from vespiary.errors import ConfigurationError
+from vespiary.framing import Framing, framing_options
+from vespiary.limits import Deadlines, Limits, SlowConsumer
+
+__all__ = ["native_options"]
+
+
+def native_options(
+    endpoint: Endpoint,
+    framing: Framing | None,
+    limits: Limits,
+    deadlines: Deadlines,
+    slow_consumer: SlowConsumer,
+    *,
+    parts: bool = False,
+) -> dict[str, object]:
+    """The engine's options for an endpoint."""
+    if slow_consumer not in get_args(SlowConsumer):
+        raise ConfigurationError(
+            f"slow_consumer is one of {', '.join(get_args(SlowConsumer))}; got {slow_consumer!r}",
+            subject="slow_consumer",
+            value=slow_consumer,
+        )
+    options = framing_options(endpoint, framing)
+    options.update(dataclasses.asdict(limits))
+    options.update(dataclasses.asdict(deadlines))
+    options["slow_consumer"] = slow_consumer
+    options["parts"] = parts
+    return options

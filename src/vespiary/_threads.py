@@ -1,0 +1,105 @@
+"""A handler's plain methods on a pool of threads, in order for each connection.
+
+Each connection has a queue of calls. While one of its calls runs, others wait; so a handler sees its connection's
+events in their order, and different connections in parallel. Messages that wait are bounded: at the bound the
+connection is not read.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from vespiary._logging import handler_failed
+from vespiary.errors import ConfigurationError, ConnectionClosed
+
+if TYPE_CHECKING:
+    from vespiary._core import Connection
+
+__all__ = ["ThreadedHooks"]
+
+_EVENTS = ("open", "message", "part", "drain", "end", "close")
+
+
+class _Line:
+    """The calls of one connection that wait."""
+
+    __slots__ = ("calls", "paused", "running")
+
+    def __init__(self) -> None:
+        self.calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self.running = False
+        self.paused = False
+
+
+class ThreadedHooks:
+    """Wraps a handler's hooks so that they run on threads."""
+
+    def __init__(self, hooks: dict[str, Any], waiting_max: int) -> None:
+        if hooks.get("spawn") is not None:
+            raise ConfigurationError(
+                "executor='threads' is for plain methods; an async handler can await"
+                " asyncio.to_thread(...) instead",
+                subject="executor",
+            )
+        self.hooks = dict(hooks)
+        self._waiting_max = waiting_max
+        self._lock = threading.Lock()
+        self._lines: dict[Connection, _Line] = {}
+        self._pool = ThreadPoolExecutor(
+            max_workers=min(32, (os.cpu_count() or 1) + 4), thread_name_prefix="vespiary"
+        )
+        for event in _EVENTS:
+            method = hooks.get(event)
+            if method is not None or event == "close":
+                self.hooks[event] = self._entrance(event, method)
+
+    def close(self) -> None:
+        """Wait for the calls that are under way."""
+        self._pool.shutdown(wait=True)
+
+    def _entrance(self, event: str, method: Callable[..., Any] | None) -> Callable[..., None]:
+        def enter(connection: Connection, *details: Any) -> None:
+            with self._lock:
+                line = self._lines.get(connection)
+                if line is None:
+                    line = self._lines[connection] = _Line()
+                if method is not None:
+                    line.calls.append((method, (connection, *details)))
+                if event == "close":
+                    line.calls.append((self._forget, (connection,)))
+                if len(line.calls) >= self._waiting_max and not line.paused:
+                    line.paused = True
+                    connection.pause_reading()
+                if line.running:
+                    return
+                line.running = True
+            self._pool.submit(self._work, connection, line)
+
+        return enter
+
+    def _forget(self, connection: Connection) -> None:
+        with self._lock:
+            self._lines.pop(connection, None)
+
+    def _work(self, connection: Connection, line: _Line) -> None:
+        while True:
+            with self._lock:
+                if not line.calls:
+                    line.running = False
+                    if line.paused:
+                        line.paused = False
+                        connection.resume_reading()
+                    return
+                method, arguments = line.calls.popleft()
+            try:
+                method(*arguments)
+            except ConnectionClosed:
+                pass
+            except Exception as error:
+                handler_failed("executor='threads'", repr(connection), error)
+                connection.close(1011, "the handler failed")

@@ -1,0 +1,167 @@
+"""The asyncio loop whose selector is the completion port.
+
+`Loop` is a `SelectorEventLoop` like any other to the libraries that run in it. Where other loops ask the
+kernel which descriptors are ready, this one takes turns of the port: completions of Vespiary's own
+connections are handled in place, natively, and asyncio gets control only when it has something to do.
+"""
+
+import asyncio
+import os
+import selectors
+import weakref
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vespiary._core import Core
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
+__all__ = ["Loop", "PortSelector", "new_event_loop", "running_core", "run"]
+
+T = TypeVar("T")
+
+
+class PortSelector(selectors.BaseSelector):
+    """A selector on the port. It belongs to the loop that made it."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell it the loop it serves."""
+        self._loop = weakref.ref(loop)
+
+    def register(
+        self, fileobj: "FileDescriptorLike", events: int, data: Any = None
+    ) -> selectors.SelectorKey:
+        """Watch a descriptor.
+
+        Errors:
+            ValueError: the events are none, or the object has no descriptor.
+            KeyError: it is watched already.
+        """
+        if not events or events & ~(selectors.EVENT_READ | selectors.EVENT_WRITE):
+            raise ValueError(f"invalid events: {events!r}")
+        fd = _descriptor(fileobj)
+        if fd in self._keys:
+            raise KeyError(f"{fileobj!r} (descriptor {fd}) is already registered")
+        key = selectors.SelectorKey(fileobj, fd, events, data)
+        self._keys[fd] = key
+        self._core.register(fd, events)
+        return key
+
+    def unregister(self, fileobj: "FileDescriptorLike") -> selectors.SelectorKey:
+        """Stop watching a descriptor."""
+        key = self._keys.pop(self._known(fileobj))
+        self._core.unregister(key.fd)
+        return key
+
+    def modify(
+        self, fileobj: "FileDescriptorLike", events: int, data: Any = None
+    ) -> selectors.SelectorKey:
+        """Watch for other events, or change the data."""
+        fd = self._known(fileobj)
+        key = self._keys[fd]
+        if events != key.events:
+            self._core.register(fd, events)
+        key = selectors.SelectorKey(key.fileobj, fd, events, data)
+        self._keys[fd] = key
+        return key
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Run completions until the loop has work; which descriptors are ready."""
+        loop = self._loop() if self._loop is not None else None
+        ready = self._core.select(timeout, loop)
+        keys = self._keys
+        return [(keys[fd], events & keys[fd].events) for fd, events in ready if fd in keys]
+
+    def get_map(self) -> Mapping["FileDescriptorLike", selectors.SelectorKey]:
+        """The descriptors that are watched."""
+        return self._keys  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """End everything on the port."""
+        self._keys.clear()
+        self._core.close()
+
+    def _known(self, fileobj: "FileDescriptorLike") -> int:
+        try:
+            fd = _descriptor(fileobj)
+        except ValueError:
+            # A closed file has no descriptor any more.
+            for key in self._keys.values():
+                if key.fileobj is fileobj:
+                    return key.fd
+            raise
+        if fd not in self._keys:
+            raise KeyError(f"{fileobj!r} is not registered")
+        return fd
+
+
+def _descriptor(fileobj: "FileDescriptorLike") -> int:
+    fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+    if fd < 0:
+        raise ValueError(f"invalid file descriptor: {fd}")
+    return fd
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An asyncio loop on a completion port.
+
+    Args:
+        driver: `uring` or `epoll`; None takes `VESPIARY_PORT` from the environment, and without it
+            the best driver that works here.
+        spin_microseconds: How long to poll before sleeping when nothing is ready. Cuts a lone
+            connection's latency, and costs a core's idle time: 0, the default, never polls.
+
+    Errors:
+        DriverUnavailable: the driver that was asked for does not work here.
+    """
+
+    def __init__(self, *, driver: str | None = None, spin_microseconds: int = 0) -> None:
+        if driver is None:
+            driver = os.environ.get("VESPIARY_PORT") or None
+        self.core = Core(driver, spin_microseconds)
+        selector = PortSelector(self.core)
+        selector.attach(self)
+        super().__init__(selector)
+
+    @property
+    def driver_choice(self) -> str:
+        """Which driver was taken, and why, in a sentence."""
+        return self.core.choice
+
+
+def new_event_loop() -> Loop:
+    """A new loop; give this as the `loop_factory` of `asyncio.Runner` or `asyncio.run`."""
+    return Loop()
+
+
+def run(
+    main: Coroutine[Any, Any, T], *, driver: str | None = None, spin_microseconds: int = 0
+) -> T:
+    """Run a coroutine in a new loop on the port, as `asyncio.run` does in its own."""
+
+    def factory() -> Loop:
+        return Loop(driver=driver, spin_microseconds=spin_microseconds)
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+def running_core() -> Core:
+    """The port of the running loop.
+
+    Errors:
+        RuntimeError: no loop runs, or it is another kind of loop.
+    """
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, Loop):
+        raise RuntimeError(
+            f"Vespiary runs in its own asyncio loop, and this is a {type(loop).__name__}: start with"
+            " vespiary.run(main()), or asyncio.Runner(loop_factory=vespiary.loop.new_event_loop)"
+        )
+    return loop.core

@@ -1,0 +1,392 @@
+"""A server: one port, many endpoints, one life from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import errno as errnos
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from vespiary._hooks import as_handler, handler_hooks
+from vespiary._options import native_options
+from vespiary._threads import ThreadedHooks
+from vespiary.endpoint import Endpoint
+from vespiary.errors import ConfigurationError
+from vespiary.framing import Framing
+from vespiary.handler import AsyncHandler, Handler
+from vespiary.limits import Deadlines, Limits, SlowConsumer
+from vespiary.loop import run, running_core
+from vespiary.statistics import EndpointStatistics, PortStatistics, ServerStatistics
+
+if TYPE_CHECKING:
+    from vespiary._core import Connection, Listener, Timer
+
+__all__ = ["Server", "serve"]
+
+logger = logging.getLogger("vespiary")
+
+_GOING_AWAY = 1001
+_POLL_SECONDS = 0.01
+
+
+@dataclass(slots=True)
+class _Site:
+    """An endpoint of a server: what was asked for, and the listener once there is one."""
+
+    handler: Handler | AsyncHandler
+    endpoint: Endpoint
+    options: dict[str, object]
+    hooks: dict[str, Any]
+    deadlines: Deadlines
+    backlog: int
+    reuse_port: bool
+    threads: ThreadedHooks | None = None
+    listener: Listener | None = None
+
+
+@dataclass(slots=True)
+class _Life:
+    """What a running server knows of its run."""
+
+    started: float = 0.0
+    stopping: bool = False
+    force: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    stopper: asyncio.Task[None] | None = None
+
+
+class Server:
+    """A server with many endpoints. Runs in a loop of Vespiary's (see `vespiary.run`).
+
+    ::
+
+        async def main():
+            server = vespiary.Server()
+            server.add(Echo(), "ws://127.0.0.1:9001")
+            server.add(lines, "tcp://127.0.0.1:5050", framing="line")
+            async with server:
+                await server.wait_stopped()
+
+        vespiary.run(main())
+
+    Resource handling: `stop` (which leaving the `async with` awaits) closes every listener and
+    connection; nothing of the server outlives it.
+    """
+
+    def __init__(self) -> None:
+        self._sites: list[_Site] = []
+        self._life: _Life | None = None
+
+    def add(
+        self,
+        handler: Handler | type[Handler] | AsyncHandler,
+        url: str,
+        *,
+        framing: Framing | None = None,
+        limits: Limits | None = None,
+        deadlines: Deadlines | None = None,
+        slow_consumer: SlowConsumer = "wait",
+        executor: Literal["threads"] | None = None,
+        backlog: int = 4096,
+        reuse_port: bool = False,
+    ) -> Endpoint:
+        """Add an endpoint, before the start or while the server runs.
+
+        Args:
+            handler: A `Handler`, a subclass of it, or an async function that takes a connection.
+            url: `tcp://`, `unix:///path`, `ws://` or `http://`; port 0 lets the kernel choose.
+            framing: How a stream becomes messages; left out, `raw`. WebSocket has its own.
+            limits: Bounds of the endpoint.
+            deadlines: Absolute deadlines of its connections.
+            slow_consumer: What becomes of messages for a peer that does not read.
+            executor: `threads` runs the handler's plain methods on a pool of threads, in order for
+                each connection: for business logic that blocks.
+            backlog: Connections that may wait in the kernel to be accepted; the kernel's own bound
+                is net.core.somaxconn.
+            reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)).
+
+        Errors:
+            ConfigurationError: the handler, the URL or an option cannot be.
+            OSError: a running server cannot listen there.
+        """
+        limits = limits or Limits()
+        deadlines = deadlines or Deadlines()
+        made = as_handler(handler)
+        endpoint = Endpoint.parse(url)
+        hooks = handler_hooks(made)
+        if endpoint.scheme == "http" and hooks.get("request") is None:
+            raise ConfigurationError(
+                f"{url}: an http:// endpoint needs a Handler with on_request", subject="handler"
+            )
+        options = native_options(
+            endpoint,
+            framing,
+            limits,
+            deadlines,
+            slow_consumer,
+            parts=hooks.get("part") is not None,
+        )
+        site = _Site(made, endpoint, options, hooks, deadlines, backlog, reuse_port)
+        if executor == "threads":
+            site.threads = ThreadedHooks(hooks, limits.inbox_messages_max)
+            site.hooks = site.threads.hooks
+        elif executor is not None:
+            raise ConfigurationError(
+                f"executor is 'threads' or None; got {executor!r}", subject="executor"
+            )
+        if self._life is not None:
+            self._listen(site)
+            self._tell(site, "on_start")
+        self._sites.append(site)
+        return site.endpoint
+
+    @property
+    def urls(self) -> list[str]:
+        """The endpoints' URLs, with the ports that they really have."""
+        return [str(site.endpoint) for site in self._sites]
+
+    async def start(self) -> None:
+        """Listen on every endpoint; on none when one of them fails.
+
+        Errors:
+            OSError: an endpoint cannot be listened on.
+            RuntimeError: the server runs already, or the loop is not Vespiary's.
+        """
+        if self._life is not None:
+            raise RuntimeError("the server runs already")
+        running_core()
+        try:
+            for site in self._sites:
+                self._listen(site)
+        except BaseException:
+            for site in self._sites:
+                if site.listener is not None:
+                    site.listener.close()
+                    site.listener = None
+            raise
+        self._life = _Life(started=time.monotonic())
+        for site in self._sites:
+            self._tell(site, "on_start")
+            logger.info("Serving %s", site.endpoint)
+
+    async def stop(self, drain_seconds: float | None = None) -> None:
+        """Stop in good order: accept nobody, tell every connection, drain, then close.
+
+        Handlers that are async functions get the messages already received and then the end; plain
+        ones are closed once what waits is written; WebSocket peers are told 1001. What has not ended
+        after the drain is reset, and its tasks are cancelled.
+
+        Args:
+            drain_seconds: How long the drain may take; left out, each endpoint's `drain_seconds`.
+        """
+        life = self._life
+        if life is None:
+            return
+        if life.stopping:
+            await life.stopped.wait()
+            return
+        life.stopping = True
+        for site in self._sites:
+            if site.listener is not None:
+                site.listener.close()
+        for site in self._sites:
+            self._tell(site, "on_stop")
+            if site.listener is not None:
+                site.listener.finish_connections(_GOING_AWAY, "the server is going away")
+        await self._drain(life, drain_seconds)
+        for site in self._sites:
+            if site.threads is not None:
+                await asyncio.to_thread(site.threads.close)
+        self._life = None
+        life.stopped.set()
+
+    def stop_soon(self) -> None:
+        """Begin to stop, from anywhere on the loop's thread; a second call ends at once."""
+        life = self._life
+        if life is None:
+            return
+        if life.stopping:
+            life.force.set()
+        else:
+            life.stopper = asyncio.get_running_loop().create_task(self.stop())
+
+    async def wait_stopped(self) -> None:
+        """Wait until the server has stopped."""
+        if self._life is not None:
+            await self._life.stopped.wait()
+
+    def publish(
+        self, topic: str, message: bytes | str, *, exclude: Connection | None = None
+    ) -> int:
+        """Send a message to every connection subscribed to a topic; how many took it.
+
+        The frame is encoded once. A subscriber that does not read is met by its endpoint's policy
+        for slow consumers, and delays nobody else.
+        """
+        return running_core().publish(topic, message, exclude)
+
+    def subscribers(self, topic: str) -> int:
+        """How many connections are subscribed to a topic."""
+        return running_core().subscribers(topic)
+
+    def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call `callback` in so many seconds; timers are cheap, a million of them too."""
+        return running_core().set_timer(seconds, callback)
+
+    def statistics(self) -> ServerStatistics:
+        """What has happened since the start."""
+        port = PortStatistics(**running_core().port_statistics())
+        endpoints = tuple(_endpoint_statistics(site) for site in self._sites)
+        running = time.monotonic() - self._life.started if self._life is not None else 0.0
+        return ServerStatistics(port=port, endpoints=endpoints, running_seconds=running)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def _listen(self, site: _Site) -> None:
+        endpoint = site.endpoint
+        try:
+            address: str | tuple[str, int] = endpoint.path
+            if endpoint.scheme != "unix":
+                address = _resolve(endpoint)
+            site.listener = running_core().listen(
+                address, str(endpoint), site.hooks, site.options, site.backlog, site.reuse_port
+            )
+        except OSError as error:
+            raise _explained(error, endpoint) from None
+        bound = site.listener.address
+        if isinstance(bound, tuple):
+            site.endpoint = endpoint.with_port(bound[1])
+
+    def _tell(self, site: _Site, name: str) -> None:
+        method = getattr(site.handler, name, None)
+        if isinstance(site.handler, Handler) and method is not None:
+            try:
+                method(self)
+            except Exception:
+                logger.exception("%s of %s failed", name, site.endpoint)
+
+    async def _drain(self, life: _Life, drain_seconds: float | None) -> None:
+        began = time.monotonic()
+        for site in self._sites:
+            listener = site.listener
+            if listener is None:
+                continue
+            limit = site.deadlines.drain_seconds if drain_seconds is None else drain_seconds
+            while listener.connection_count and not life.force.is_set():
+                if limit is not None and time.monotonic() - began >= limit:
+                    break
+                await asyncio.sleep(_POLL_SECONDS)
+            await self._cut(site, listener)
+
+    async def _cut(self, site: _Site, listener: Listener) -> None:
+        """End what the drain has left."""
+        left = listener.connection_count
+        if not left:
+            return
+        logger.warning("%s: %d connections did not end in time and are reset", site.endpoint, left)
+        tasks = listener.tasks()
+        listener.abort_connections()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        while listener.connection_count:
+            await asyncio.sleep(0)
+
+
+def _resolve(endpoint: Endpoint) -> tuple[str, int]:
+    """The first address of the endpoint's host."""
+    found = socket.getaddrinfo(
+        endpoint.host or None,
+        endpoint.port,
+        type=socket.SOCK_STREAM,
+        flags=socket.AI_PASSIVE,
+    )
+    host, port = found[0][4][:2]
+    return str(host), int(port)
+
+
+def _explained(error: OSError, endpoint: Endpoint) -> OSError:
+    """The same error, with what to do about it."""
+    advice = {
+        errnos.EADDRINUSE: "another process listens there; stop it, or choose another port",
+        errnos.EACCES: "ports below 1024, and folders of others, need a privilege",
+        errnos.EADDRNOTAVAIL: "no interface of this machine has that address",
+    }.get(error.errno or 0)
+    text = f"cannot listen on {endpoint}: {error.strerror or error}"
+    if advice is not None:
+        text = f"{text} ({advice})"
+    return type(error)(error.errno, text)
+
+
+def _endpoint_statistics(site: _Site) -> EndpointStatistics:
+    if site.listener is None:
+        return EndpointStatistics(url=str(site.endpoint))
+    fields = site.listener.statistics()
+    fields["url"] = str(site.endpoint)
+    errors: dict[int, int] = fields["accept_errors"]
+    fields["accept_errors"] = {
+        errnos.errorcode.get(number, str(number)): count for number, count in errors.items()
+    }
+    return EndpointStatistics(**fields)
+
+
+def serve(
+    handler: Handler | type[Handler] | AsyncHandler,
+    *urls: str,
+    driver: str | None = None,
+    spin_microseconds: int = 0,
+    on_serving: Callable[[Sequence[str]], object] | None = None,
+    **options: Any,
+) -> None:
+    """Serve a handler on one or more URLs until SIGTERM or SIGINT.
+
+    The first signal stops in good order (see `Server.stop`); a second one ends at once.
+
+    Args:
+        handler: A `Handler`, a subclass of it, or an async function that takes a connection.
+        urls: The endpoints.
+        driver: `uring` or `epoll`; left out, the best that works here.
+        spin_microseconds: See `vespiary.loop.Loop`.
+        on_serving: Called with the endpoints' URLs once all of them listen.
+        options: The same for every endpoint: see `Server.add`.
+
+    Errors:
+        ConfigurationError: the handler, a URL or an option cannot be.
+        OSError: an endpoint cannot be listened on.
+    """
+    server = Server()
+    for url in urls:
+        server.add(handler, url, **options)
+    if not urls:
+        raise ConfigurationError("serve needs one URL at least, such as ws://127.0.0.1:9001")
+    if not logging.getLogger().handlers and not logger.handlers:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        logger.info("%s", loop.driver_choice)  # type: ignore[attr-defined]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, server.stop_soon)
+        async with server:
+            if on_serving is not None:
+                on_serving(server.urls)
+            await server.wait_stopped()
+
+    run(main(), driver=driver, spin_microseconds=spin_microseconds)

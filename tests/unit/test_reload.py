@@ -21,8 +21,7 @@ print("started", watched_module.VALUE, *sys.argv[1:], file=log)
 done = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: done.set())
 report = ChildReport.from_environment()
-report.urls([url.replace(":0", ":7777") for url in sys.argv[1:]])
-report.keep_telling()
+report.serving([url.replace(":0", ":7777") for url in sys.argv[1:]])
 if watched_module.VALUE == 13:
     sys.exit("bad luck")
 while not done.wait(0.05):

@@ -1,0 +1,203 @@
+"""`vespiary serve` as a person uses it: a process, its URLs, its log, its signals."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ECHO = """\
+import vespiary
+
+ANSWER = "{answer}"
+
+class Echo(vespiary.Handler):
+    def on_message(self, connection, message):
+        connection.send(message.decode() + ANSWER)
+
+class Demanding(vespiary.Handler):
+    def __init__(self, what):
+        self.what = what
+
+async def echo(connection):
+    async for message in connection:
+        connection.send(message)
+"""
+SECONDS = 20.0
+
+
+class Command:
+    """A `vespiary serve` under way, in a folder of its own."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self._log = (folder / "log.txt").open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "vespiary", "serve", *arguments],
+            cwd=folder,
+            stderr=self._log,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+
+    def log(self) -> str:
+        return (self.folder / "log.txt").read_text()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Wait until the log has it."""
+        end = time.monotonic() + SECONDS
+        while not (found := re.search(pattern, self.log())):
+            assert time.monotonic() < end, f"{pattern!r} did not come:\n{self.log()}"
+            assert self.process.poll() is None, self.log()
+            time.sleep(0.02)
+        return found
+
+    def ask(self, line: bytes) -> bytes:
+        """Send a line to the port that the log names, and read one."""
+        port = int(self.wait_for(r"Serving tcp://127\.0\.0\.1:(\d+)")[1])
+        with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+            client.sendall(line + b"\n")
+            return client.makefile("rb").readline().rstrip()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(SECONDS)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._log.close()
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[list[Command]]:
+    """Commands that are ended with the test; a module `echoes` lies in their folder."""
+    write(tmp_path, "!")
+    commands: list[Command] = []
+    yield commands
+    for command in commands:
+        command.close()
+
+
+def write(folder: Path, answer: str) -> None:
+    (folder / "echoes.py").write_text(ECHO.format(answer=answer))
+
+
+def start(commands: list[Command], folder: Path, *arguments: str) -> Command:
+    commands.append(Command(folder, *arguments))
+    return commands[-1]
+
+
+URL = ("tcp://127.0.0.1:0", "--framing", "line")
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        ("echoes:Echo", b"hello!"),
+        ("echoes.py:Echo", b"hello!"),
+        ("echoes:echo", b"hello"),
+    ],
+)
+def test_a_class_or_an_async_function_is_served(
+    started: list[Command], tmp_path: Path, reference: str, answer: bytes
+) -> None:
+    command = start(started, tmp_path, reference, *URL)
+    assert command.ask(b"hello") == answer
+    assert command.stop() == 0
+
+
+def test_the_driver_that_was_forced_is_taken_and_told(
+    started: list[Command], tmp_path: Path
+) -> None:
+    command = start(started, tmp_path, "echoes:Echo", *URL, "--driver", "epoll")
+    command.wait_for("epoll")
+    assert command.ask(b"hello") == b"hello!"
+    assert command.stop() == 0
+
+
+def test_a_limit_given_on_the_command_line_holds(started: list[Command], tmp_path: Path) -> None:
+    command = start(started, tmp_path, "echoes:echo", *URL, "--limit", "message_bytes_max=16")
+    assert command.ask(b"short") == b"short"
+    with pytest.raises(ConnectionResetError):
+        command.ask(b"longer than sixteen bytes")
+    command.wait_for("message_bytes_max")
+    assert command.stop() == 0
+
+
+def test_a_log_level_silences_what_is_below_it(started: list[Command], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    url = f"tcp://127.0.0.1:{port}"
+    command = start(started, tmp_path, "echoes:echo", url, "--log-level", "error")
+    end = time.monotonic() + SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), SECONDS).close()
+            break
+        except ConnectionRefusedError:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    assert command.stop() == 0
+    assert command.log() == ""
+
+
+def test_an_address_in_use_is_told_in_a_sentence(started: list[Command], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        command = start(started, tmp_path, "echoes:echo", url)
+        assert command.process.wait(SECONDS) == 1
+    assert f"Error: cannot listen on {url}" in command.log()
+    assert "another process listens there" in command.log()
+    assert "Traceback" not in command.log()
+
+
+def test_a_class_that_wants_arguments_is_refused_in_a_sentence(
+    started: list[Command], tmp_path: Path
+) -> None:
+    command = start(started, tmp_path, "echoes:Demanding", *URL)
+    assert command.process.wait(SECONDS) == 2
+    assert "echoes:Demanding cannot be made without arguments" in command.log()
+
+
+def test_a_changed_source_is_served_at_the_same_port(
+    started: list[Command], tmp_path: Path
+) -> None:
+    command = start(started, tmp_path, "echoes:Echo", *URL, "--reload")
+    assert command.ask(b"hello") == b"hello!"
+    port = command.wait_for(r"Serving tcp://127\.0\.0\.1:(\d+)")[1]
+    write(tmp_path, " again")
+    command.wait_for(r"echoes\.py changed; restarting")
+    command.wait_for(rf"Serving tcp://127\.0\.0\.1:{port}(?s:.*)Serving tcp://127\.0\.0\.1:{port}")
+    assert command.ask(b"hello") == b"hello again"
+    assert command.stop() == 0
+
+
+def test_a_syntax_error_is_told_and_its_repair_is_served(
+    started: list[Command], tmp_path: Path
+) -> None:
+    command = start(started, tmp_path, "echoes:Echo", *URL, "--reload")
+    assert command.ask(b"hello") == b"hello!"
+    (tmp_path / "echoes.py").write_text("class Echo(:\n")
+    command.wait_for("SyntaxError")
+    command.wait_for("waiting for a change")
+    write(tmp_path, " repaired")
+    command.wait_for(r"waiting for a change(?s:.*)Serving")
+    assert command.ask(b"hello") == b"hello repaired"
+    assert command.stop() == 0
+
+
+def test_a_syntax_error_at_the_first_start_is_repaired_too(
+    started: list[Command], tmp_path: Path
+) -> None:
+    (tmp_path / "echoes.py").write_text("class Echo(:\n")
+    command = start(started, tmp_path, "echoes:Echo", *URL, "--reload")
+    command.wait_for("waiting for a change")
+    write(tmp_path, " repaired")
+    assert command.ask(b"hello") == b"hello repaired"
+    assert command.stop() == 0

@@ -61,6 +61,23 @@ def load() -> Load:
     return run
 
 
+@pytest.fixture(scope="session")
+def io_uring_refusal() -> str | None:
+    """Why io_uring cannot be had on this machine; None when it can."""
+    options = ["tcp://127.0.0.1:1", "--messages", "0", "--driver", "uring", "--json", "-"]
+    done = subprocess.run(command(*options), capture_output=True, text=True, timeout=50)
+    return done.stderr if done.returncode == 2 else None
+
+
+@pytest.fixture(params=["uring", "epoll"])
+def driver(request: pytest.FixtureRequest, io_uring_refusal: str | None) -> str:
+    """Each of the kernel's drivers."""
+    name: str = request.param
+    if name == "uring" and io_uring_refusal:
+        pytest.skip(io_uring_refusal)
+    return name
+
+
 @pytest.fixture
 def interrupted_load() -> Load:
     """Run `vespiary load`, and interrupt it as soon as it says that it is sending."""

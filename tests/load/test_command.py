@@ -78,8 +78,8 @@ def test_progress_goes_to_standard_error_line_by_line_without_a_terminal(serve, 
 def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(serve) -> None:
     ours, theirs = pty.openpty()
     options = ["--connections", "2", "--duration", "1s"]
-    with open(ours, "rb", buffering=0) as terminal:
-        with open(theirs, "wb", buffering=0) as screen:
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        with os.fdopen(theirs, "wb", buffering=0) as screen:
             process = subprocess.Popen(
                 [sys.executable, "-m", "vespiary", "load", serve(echo), *options],
                 stdout=subprocess.PIPE,

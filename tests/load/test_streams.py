@@ -63,8 +63,7 @@ def add_byte(at: int) -> Callable[[bytearray, int], bytes]:
     return change
 
 
-@pytest.mark.parametrize("driver", ["uring", "epoll"])
-@pytest.mark.parametrize("framing", ["raw", "line", "length", "length:2le+self"])
+@pytest.mark.parametrize("framing", ["raw", "line", "crlf", "length", "length:2le+self"])
 def test_a_true_echo_passes_and_every_message_is_counted(serve, load, driver, framing) -> None:
     done = load(
         serve(echo), "--connections", 5, "--messages", 40, "--pipeline", 4,
@@ -197,7 +196,6 @@ def test_a_line_without_its_end_is_an_alteration(serve, load) -> None:
     assert done.problem["offset"] == 32
 
 
-@pytest.mark.parametrize("driver", ["uring", "epoll"])
 def test_refused_connections_are_counted_and_nothing_hangs(refusing_url, load, driver) -> None:
     done = load(refusing_url, "--connections", 30, "--messages", 5, "--driver", driver)
     assert done.status == 1
@@ -207,7 +205,6 @@ def test_refused_connections_are_counted_and_nothing_hangs(refusing_url, load, d
     assert "Connection refused" in done.problem["text"]
 
 
-@pytest.mark.parametrize("driver", ["uring", "epoll"])
 def test_a_server_that_stalls_loses_what_is_in_flight(serve, load, driver) -> None:
     def stall(connection: socket.socket) -> None:
         connection.recv(65536)
@@ -237,7 +234,6 @@ def test_a_server_that_never_reads_is_not_waited_for_forever(serve, load) -> Non
     assert done.report["bytes_sent"] < 64 << 20
 
 
-@pytest.mark.parametrize("driver", ["uring", "epoll"])
 def test_an_early_close_is_told_with_what_it_lost(serve, load, driver) -> None:
     def leave(connection: socket.socket) -> None:
         for _ in range(3):

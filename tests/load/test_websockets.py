@@ -38,7 +38,6 @@ def echo(connection: ServerConnection) -> None:
         connection.send(message)
 
 
-@pytest.mark.parametrize("driver", ["uring", "epoll"])
 @pytest.mark.parametrize("kind", ["--text", "--binary"])
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
 def test_a_true_echo_passes_at_every_length_of_a_frames_head(

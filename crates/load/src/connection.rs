@@ -1,4 +1,5 @@
-//! The life of one connection, from connect to close. Its messages are in [`crate::traffic`].
+//! The life of one connection, from connect to close. Its messages are in [`crate::traffic`],
+//! the ways it ends in [`crate::ending`].
 //!
 //! | stage | what it waits for | then |
 //! |---|---|---|
@@ -16,13 +17,12 @@
 use std::io;
 
 use vespiary_port::{Descriptor, Errno, Outcome, Outgoing, Token};
-use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::decoder::Decoder;
 
-use crate::clock::{Nanoseconds, nanoseconds, seconds};
+use crate::clock::Nanoseconds;
 use crate::pattern::Cursor;
 use crate::random::Random;
-use crate::record::{Fault, Problem};
+use crate::record::Fault;
 use crate::shared::Shared;
 use crate::stamps::Stamps;
 use crate::upgraded::{self, Handshake};
@@ -52,7 +52,7 @@ pub enum Stage {
 
 /// One connection.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools)] // Independent facts; what excludes each other is the stage.
+#[expect(clippy::struct_excessive_bools)] // Independent facts; the states are the stages.
 pub struct Connection {
     /// From zero.
     pub number: u32,
@@ -84,12 +84,18 @@ pub struct Connection {
     pub decoder: Option<Box<Decoder>>,
     /// When a message last came back, or the stage began.
     pub progress: Nanoseconds,
-    handshake: Option<Box<Handshake>>,
-    socket: Descriptor,
-    is_connecting: bool,
-    is_receiving: bool,
-    is_finished: bool,
-    is_reset: bool,
+    /// The handshake under way.
+    pub handshake: Option<Box<Handshake>>,
+    /// Negative while there is none.
+    pub socket: Descriptor,
+    /// A connect is outstanding.
+    pub is_connecting: bool,
+    /// A receive is outstanding.
+    pub is_receiving: bool,
+    /// It has told the run that it has nothing more to send or to get back.
+    pub is_finished: bool,
+    /// To be closed with a reset.
+    pub is_reset: bool,
 }
 
 impl Connection {
@@ -120,7 +126,8 @@ impl Connection {
         }
     }
 
-    fn token(&self) -> Token {
+    /// What its operations are known by.
+    pub fn token(&self) -> Token {
         Token(u64::from(self.number))
     }
 
@@ -321,165 +328,6 @@ impl Connection {
             Stage::Closing => self.leave(shared, false),
             _ => {}
         }
-    }
-
-    /// The connection was not opened.
-    fn refuse(&mut self, shared: &mut Shared, text: impl FnOnce() -> String) {
-        shared.opening -= 1;
-        shared.record.counts.refused += 1;
-        let connection = self.number;
-        shared.record.problem(|| Problem {
-            fault: Fault::Refused,
-            connection,
-            message: None,
-            offset: None,
-            expected: Vec::new(),
-            got: Vec::new(),
-            text: text(),
-        });
-        self.leave(shared, true);
-    }
-
-    /// The open connection is of no more use: what is in flight is lost.
-    pub fn lose(&mut self, shared: &mut Shared, fault: Fault, text: impl FnOnce() -> String) {
-        let counts = &mut shared.record.counts;
-        let in_flight = self.sent - self.expectation.messages();
-        counts.lost += in_flight;
-        if let (Some(messages), false) = (shared.plan.messages, shared.is_stopping) {
-            counts.unsent += messages - self.sent;
-        }
-        match fault {
-            Fault::Reset => counts.reset += 1,
-            Fault::Closed => counts.closed += 1,
-            Fault::Violation => counts.violations += 1,
-            _ => {}
-        }
-        let (connection, expectation) = (self.number, &self.expectation);
-        shared.record.problem(|| Problem {
-            fault,
-            connection,
-            message: (in_flight > 0).then(|| expectation.messages()),
-            offset: (in_flight > 0).then(|| expectation.offset()),
-            expected: Vec::new(),
-            got: Vec::new(),
-            text: text(),
-        });
-        if !self.is_finished {
-            self.is_finished = true;
-            shared.unfinished -= 1;
-        }
-        self.leave(shared, true);
-    }
-
-    /// Look whether a deadline has passed.
-    pub fn expire(&mut self, shared: &mut Shared, now: Nanoseconds) {
-        let waited = now.saturating_sub(self.progress);
-        match self.stage {
-            Stage::Connecting | Stage::Shaking
-                if waited > nanoseconds(shared.plan.connect_timeout) =>
-            {
-                self.refuse(shared, || {
-                    format!("not open after {:.1} s", seconds(waited))
-                });
-            }
-            Stage::Waiting
-                if self.progress > 0 && waited > nanoseconds(shared.plan.connect_timeout) =>
-            {
-                self.refuse(shared, || {
-                    format!("the backlog stayed full for {:.1} s", seconds(waited))
-                });
-            }
-            Stage::Open => {
-                let Some(oldest) = self.stamps.oldest() else {
-                    return;
-                };
-                let waited = now.saturating_sub(oldest.max(self.progress));
-                if waited > nanoseconds(shared.plan.reply_timeout) {
-                    self.lose(shared, Fault::Lost, || {
-                        format!("no echo for {:.1} s", seconds(waited))
-                    });
-                }
-            }
-            Stage::Closing if waited > nanoseconds(shared.plan.close_timeout) => {
-                shared.record.counts.unclosed += 1;
-                self.leave(shared, false);
-            }
-            _ => {}
-        }
-        if self.stage == Stage::Leaving {
-            self.close_when_idle(shared);
-        }
-    }
-
-    /// The run is over: say so to the server and wait for its end. What still waits to be sent or
-    /// to come back is given up without blame: somebody stopped the run.
-    pub fn finish(&mut self, shared: &mut Shared) {
-        match self.stage {
-            Stage::Open if self.expectation.messages() == self.sent => {
-                self.stage = Stage::Closing;
-                self.progress = shared.clock.now();
-                self.stamps.clear();
-                if self.decoder.is_some() {
-                    upgraded::append_close(&mut self.pending, Code::NORMAL, &mut self.random);
-                    self.mark_dirty(shared);
-                } else {
-                    shared.port.shutdown(self.socket);
-                }
-            }
-            Stage::Ended => {}
-            Stage::Waiting if self.progress == 0 => self.stage = Stage::Ended,
-            _ => self.abandon(shared),
-        }
-    }
-
-    /// Give the connection up without counting anything as lost.
-    pub fn abandon(&mut self, shared: &mut Shared) {
-        match self.stage {
-            Stage::Ended => return,
-            Stage::Waiting if self.progress == 0 => {
-                self.stage = Stage::Ended;
-                return;
-            }
-            Stage::Waiting | Stage::Connecting | Stage::Shaking => shared.opening -= 1,
-            Stage::Open if !self.is_finished => shared.unfinished -= 1,
-            _ => {}
-        }
-        self.is_finished = true;
-        self.leave(shared, true);
-        self.close_when_idle(shared);
-    }
-
-    /// Close as soon as no operation is outstanding.
-    pub fn leave(&mut self, shared: &mut Shared, reset: bool) {
-        let token = self.token();
-        self.stage = Stage::Leaving;
-        self.is_reset = reset;
-        self.stamps.clear();
-        self.pending = Vec::new();
-        self.pending_start = 0;
-        self.handshake = None;
-        if self.is_connecting {
-            shared.port.cancel_connect(token);
-        }
-        if self.is_receiving {
-            shared.port.cancel_receive(token);
-        }
-        if self.is_sending {
-            shared.port.cancel_send(token);
-        }
-    }
-
-    fn close_when_idle(&mut self, shared: &mut Shared) {
-        if self.is_connecting || self.is_receiving || self.is_sending {
-            return;
-        }
-        if self.socket >= 0 {
-            shared.port.close(self.socket, self.is_reset);
-            self.socket = -1;
-        }
-        self.decoder = None;
-        self.stage = Stage::Ended;
-        shared.alive -= 1;
     }
 }
 

@@ -30,6 +30,7 @@ mod clock;
 mod connection;
 mod cutter;
 mod descriptors;
+mod ending;
 mod error;
 mod json;
 mod pace;

@@ -30,6 +30,8 @@ pub enum Framing {
     Raw,
     /// Each ends with a line feed, which payloads do not hold.
     Line,
+    /// Each ends with a carriage return and a line feed, neither of which payloads hold.
+    CrLf,
     /// A length before each.
     Length(Format),
     /// RFC 6455. Given by the target's `ws://` and by nothing else.
@@ -37,13 +39,14 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// Parse `raw`, `line`, `websocket`, `length` (four bytes, network order) or `length:WIDTH`
-    /// with a width of 1, 2, 4 or 8 bytes, then `le` for the least significant byte first, then
-    /// `+self` for a length that counts its own bytes too.
+    /// Parse `raw`, `line`, `crlf`, `websocket`, `length` (four bytes, network order),
+    /// `length:WIDTH` with a width of 1, 2, 4 or 8 bytes, then `le` for the least significant byte
+    /// first, then `+self` for a length that counts its own bytes too.
     pub fn parse(text: &str) -> Result<Self, Error> {
         match text {
             "raw" => return Ok(Self::Raw),
             "line" => return Ok(Self::Line),
+            "crlf" => return Ok(Self::CrLf),
             "websocket" => return Ok(Self::WebSocket),
             _ => {}
         }
@@ -54,8 +57,8 @@ impl Framing {
         };
         format.map(Self::Length).ok_or_else(|| {
             Error::plan(format!(
-                "framing {text:?} is unknown; use raw, line, length or length:WIDTH[le][+self] \
-                 with WIDTH 1, 2, 4 or 8"
+                "framing {text:?} is unknown; use raw, line, crlf, length or \
+                 length:WIDTH[le][+self] with WIDTH 1, 2, 4 or 8"
             ))
         })
     }
@@ -163,6 +166,9 @@ pub struct Plan {
     pub hold: Duration,
     /// The port's driver.
     pub driver: Driver,
+    /// Look for completions this long before sleeping: sharper latencies of few connections, for
+    /// processor time.
+    pub spin: Duration,
 }
 
 impl Plan {
@@ -192,6 +198,7 @@ impl Plan {
             close_timeout: Duration::from_secs(2),
             hold: Duration::ZERO,
             driver: Driver::Automatic,
+            spin: Duration::ZERO,
         }
     }
 
@@ -248,6 +255,12 @@ impl Plan {
         {
             return Err(Error::plan("a message cannot leave in zero frames"));
         }
+        within(
+            "spin (in microseconds)",
+            self.spin.as_micros() as u64,
+            0,
+            1_000_000,
+        )?;
         let bytes = self.in_flight_max().saturating_mul(self.size as u64 + 16);
         within("pipeline x size", bytes, 0, 256 << 20)
     }
@@ -265,7 +278,7 @@ impl Plan {
     pub fn alphabet(&self) -> Alphabet {
         match (self.text, self.framing) {
             (true, _) => Alphabet::Text,
-            (false, Framing::Line) => Alphabet::Line,
+            (false, Framing::Line | Framing::CrLf) => Alphabet::Line,
             (false, _) => Alphabet::Bytes,
         }
     }

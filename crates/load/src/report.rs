@@ -75,6 +75,9 @@ pub struct Report {
     pub connect_seconds: f64,
     /// Seconds from the first message to the last echo.
     pub seconds: f64,
+    /// When the first message left and when the last echo was back, in seconds of
+    /// `CLOCK_MONOTONIC`, for those who compare them with other clocks of the machine.
+    pub monotonic: (f64, f64),
     /// Seconds of processor time that this client took from the first message to the last echo.
     /// Close to `seconds`, the client was the bottleneck and the figures tell about it.
     pub client_cpu_seconds: f64,
@@ -97,12 +100,14 @@ pub struct Report {
 impl Report {
     pub(crate) fn new(shared: &Shared, times: &Times, is_complete: bool) -> Self {
         let record = &shared.record;
+        let at = |time| seconds(shared.clock.start_monotonic().saturating_add(time));
         Self {
             connections: shared.plan.connections,
             size: shared.plan.size,
             counts: record.counts,
             connect_seconds: seconds(times.connected),
             seconds: seconds(times.sent.saturating_sub(times.sending)),
+            monotonic: (at(times.sending), at(times.sent)),
             client_cpu_seconds: seconds(times.cpu),
             connect_latency: Latency::of(&record.connects),
             latency: Latency::of(&record.replies),
@@ -144,6 +149,8 @@ impl Report {
         object
             .number("connect_seconds", self.connect_seconds)
             .number("seconds", self.seconds)
+            .number("monotonic_start_seconds", self.monotonic.0)
+            .number("monotonic_end_seconds", self.monotonic.1)
             .number("messages_per_second", self.messages_per_second())
             .number("client_cpu_seconds", self.client_cpu_seconds)
             .raw("connect_latency_seconds", &self.connect_latency.json())

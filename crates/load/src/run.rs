@@ -100,7 +100,7 @@ impl Run {
     pub fn new(plan: Plan) -> Result<Self, Error> {
         plan.check()?;
         descriptors::secure(plan.connections)?;
-        let port = open_port(plan.driver)?;
+        let port = open_port(&plan)?;
         Ok(Self::on(port, plan))
     }
 
@@ -365,13 +365,17 @@ impl Run {
     }
 }
 
-fn open_port(driver: Driver) -> Result<Box<dyn Port>, Error> {
-    let preference = match driver {
+fn open_port(plan: &Plan) -> Result<Box<dyn Port>, Error> {
+    let preference = match plan.driver {
         Driver::Automatic => None,
         Driver::Uring => Some(Preference::Uring),
         Driver::Epoll => Some(Preference::Epoll),
     };
-    let opened = select::open(preference, &select::Options::default());
+    let options = select::Options {
+        spin_microseconds: plan.spin.as_micros() as u32,
+        ..select::Options::default()
+    };
+    let opened = select::open(preference, &options);
     opened
         .map(|(port, _)| port)
         .map_err(Error::system("opening the port"))

@@ -22,10 +22,10 @@ impl Shape {
             Framing::Length(format) => prefix(format, plan.size as u64),
             _ => Vec::new(),
         };
-        let after = if plan.framing == Framing::Line {
-            b"\n".to_vec()
-        } else {
-            Vec::new()
+        let after = match plan.framing {
+            Framing::Line => b"\n".to_vec(),
+            Framing::CrLf => b"\r\n".to_vec(),
+            _ => Vec::new(),
         };
         Self {
             pattern: Pattern::new(plan.alphabet(), plan.size, seed),
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn parts_put_together_give_the_message_again() {
-        for framing in ["raw", "line", "length", "length:2le", "length:8"] {
+        for framing in ["raw", "line", "crlf", "length", "length:2le", "length:8"] {
             for size in [0, 1, 5, 300] {
                 let shape = shape(framing, size);
                 let cursor = Cursor::first(3);

@@ -52,8 +52,8 @@ class _Unable(click.ClickException):
 @click.option(
     "--framing",
     metavar="FRAMING",
-    help="Of tcp:// and unix://: raw (when left out), line, crlf, length, or length:WIDTH[le][+self]"
-    " with a width of 1, 2, 4 or 8 bytes.",
+    help="Of tcp:// and unix://: raw (when left out), line, crlf, length, or"
+    " length:WIDTH[le][+self] with a width of 1, 2, 4 or 8 bytes.",
 )
 @click.option(
     "--fragment",

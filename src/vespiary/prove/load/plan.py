@@ -43,8 +43,8 @@ class Plan(_Options):
             up to 4,096 messages or 4 MiB are in flight.
         rate: Messages a second over all connections. Latency then counts from when a message was
             due, so that a server which stalls cannot hide what it kept from being sent.
-        framing: `raw`, `line`, `crlf`, `length` (four bytes, network order) or `length:WIDTH[le][+self]`
-            on a stream; left out, `raw`, and on `ws://` always frames.
+        framing: `raw`, `line`, `crlf`, `length` (four bytes, network order) or
+            `length:WIDTH[le][+self]` on a stream; left out, `raw`, and on `ws://` always frames.
         text: Payloads are UTF-8, and text messages on WebSocket.
         fragment: Cut, merge and delay what is sent without regard to messages; on WebSocket, also
             split messages into frames, with pings between them.

@@ -77,7 +77,7 @@ impl Core {
 
     fn turn(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<usize> {
         let engine = OnThisThread(&self.engine);
-        py.detach(move || engine.wait(timeout))?;
+        py.detach(move || engine.wait(timeout)).map_err(|error| names::os_error(&error))?;
         py.check_signals()?;
         self.run_errands(py);
         let handled = self.engine.run();
@@ -234,7 +234,10 @@ impl Core {
         let (options, inbox_max) = options::read(options)?;
         let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox_max)?);
         let address = address_of(address)?;
-        let listener = self.engine.listen(&address, endpoint, backlog, reuse_port)?;
+        let listener = self
+            .engine
+            .listen(&address, endpoint, backlog, reuse_port)
+            .map_err(|error| names::os_error(&error))?;
         Ok(Listener::new(listener, self.engine.clone()))
     }
 
@@ -262,7 +265,9 @@ impl Core {
         });
         let source = source.map(address_of).transpose()?;
         let address = address_of(address)?;
-        self.engine.connect(&address, source.as_ref(), endpoint, handshake)?;
+        self.engine
+            .connect(&address, source.as_ref(), endpoint, handshake)
+            .map_err(|error| names::os_error(&error))?;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Python classes and functions that the native side raises and makes, imported once.
 
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
@@ -48,10 +49,18 @@ pub(crate) fn close_reason<'py>(
     keywords.set_item("text", &reason.text)?;
     keywords.set_item("status", reason.status)?;
     if let Some(errno) = reason.errno {
-        let error = std::io::Error::from_raw_os_error(errno);
-        keywords.set_item("error", PyErr::from(error).into_value(py))?;
+        let error = os_error(&std::io::Error::from_raw_os_error(errno));
+        keywords.set_item("error", error.into_value(py))?;
     }
     close_reason_class(py)?.call((side, kind), Some(&keywords))
+}
+
+/// `OSError(errno, strerror)`, so that Python finds both, and the subclass that belongs to the errno.
+pub(crate) fn os_error(error: &std::io::Error) -> PyErr {
+    let text = error.to_string();
+    let Some(errno) = error.raw_os_error() else { return PyOSError::new_err(text) };
+    let story = text.strip_suffix(&format!(" (os error {errno})")).unwrap_or(&text).to_owned();
+    PyOSError::new_err((errno, story))
 }
 
 /// The exception of the class that belongs to the reason.

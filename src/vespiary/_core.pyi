@@ -1,0 +1,199 @@
+"""The native half. `Connection` and `Timer` are public; the rest is for `vespiary` alone.
+
+A message is `str` when it came as WebSocket text, and `bytes` otherwise. Which of the two an endpoint
+gets is its protocol's business and unknown to a type checker, so received messages are `Any`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, Self, final
+
+from typing_extensions import Buffer
+
+from vespiary.errors import CloseReason
+from vespiary.statistics import ConnectionStatistics
+
+__all__ = ["Connection", "Core", "Listener", "LoadRun", "Timer"]
+
+@final
+class Connection:
+    """A connection, as its handler sees it.
+
+    It belongs to its loop's thread; from other threads `send`, `close`, `abort`, `pause_reading` and
+    `resume_reading` may be called, and `data` read and set. Anything else there is a RuntimeError.
+    """
+
+    data: Any
+    """Whatever the handler keeps for this connection; None at first."""
+    @property
+    def peer(self) -> tuple[str, int] | str | None:
+        """The peer's address: (host, port), a path for a Unix socket, None once it has ended."""
+
+    @property
+    def local_address(self) -> tuple[str, int] | str | None:
+        """The address at this end: (host, port), a path, None once it has ended."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent now."""
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait to be taken by the kernel."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The WebSocket subprotocol that the handshake chose, if any."""
+
+    @property
+    def close_reason(self) -> CloseReason | None:
+        """Why the connection ended; None while it has not."""
+
+    def send(self, message: str | Buffer, /) -> None:
+        """Queue a message; it leaves with everything else that the current batch sends."""
+
+    def send_part(self, data: str | Buffer, *, last: bool = False) -> None:
+        """Queue a part of a message that is sent as its bytes become known."""
+
+    def ping(self, payload: bytes = ...) -> None:
+        """Queue a WebSocket ping of at most 125 bytes."""
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """End the connection in good order; what waits is written first."""
+
+    def abort(self) -> None:
+        """End the connection at once; what waits is dropped and the peer sees a reset."""
+
+    def pause_reading(self) -> None:
+        """Read nothing more from the peer until resume_reading(); TCP holds it back."""
+
+    def resume_reading(self) -> None:
+        """Read on after pause_reading()."""
+
+    def subscribe(self, topic: str) -> bool:
+        """Receive what is published to a topic from now on; False when it already did."""
+
+    def unsubscribe(self, topic: str) -> bool:
+        """No longer receive what is published to a topic; False when it did not."""
+
+    def set_timer(self, seconds: float, callback: Callable[[Connection], object]) -> Timer:
+        """Call callback(connection) in `seconds`, unless the connection ends before."""
+
+    def drain(self) -> Awaitable[None]:
+        """Wait until no more than write_low_bytes wait to be sent."""
+
+    def receive(self) -> Awaitable[Any]:
+        """Wait for the next message."""
+
+    def wait_closed(self) -> asyncio.Future[CloseReason]:
+        """Wait until the connection has ended."""
+
+    def statistics(self) -> ConnectionStatistics:
+        """What has happened on this connection so far."""
+
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Awaitable[Any]: ...
+    def _answer(self, answer: object) -> None: ...
+    def _fail(self) -> None: ...
+    def _task_done(self, task: asyncio.Future[Any]) -> None: ...
+
+@final
+class Timer:
+    """A timer that was set; it can be cancelled until it fires."""
+
+    def cancel(self) -> bool:
+        """Forget the timer; False when it has fired or was cancelled before."""
+
+@final
+class Core:
+    """The engine of one loop. Only the thread that made it may use it."""
+
+    @property
+    def driver(self) -> Literal["uring", "epoll"]: ...
+    @property
+    def choice(self) -> str: ...
+    def __new__(
+        cls,
+        driver: str | None = None,
+        spin_microseconds: int = 0,
+        buffers: int | None = None,
+        buffer_bytes: int | None = None,
+    ) -> Self: ...
+    def register(self, descriptor: int, events: int) -> None: ...
+    def unregister(self, descriptor: int) -> None: ...
+    def select(
+        self, timeout: float | None, event_loop: asyncio.AbstractEventLoop | None
+    ) -> list[tuple[int, int]]: ...
+    def listen(
+        self,
+        address: str | tuple[str, int],
+        url: str,
+        hooks: Mapping[str, Any],
+        options: Mapping[str, object],
+        backlog: int = 4096,
+        reuse_port: bool = False,
+    ) -> Listener: ...
+    def connect(
+        self,
+        address: str | tuple[str, int],
+        url: str,
+        hooks: Mapping[str, Any],
+        options: Mapping[str, object],
+        handshake: tuple[str, str, list[str], list[tuple[str, str]]] | None = None,
+        source: str | tuple[str, int] | None = None,
+    ) -> None: ...
+    def publish(self, topic: str, message: str | Buffer, but: Connection | None = None) -> int: ...
+    def subscribers(self, topic: str) -> int: ...
+    def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
+    def port_statistics(self) -> dict[str, Any]: ...
+    def close(self) -> None: ...
+
+@final
+class Listener:
+    """A listening endpoint. Only the thread that made it may use it."""
+
+    @property
+    def address(self) -> str | tuple[str, int]: ...
+    @property
+    def connection_count(self) -> int: ...
+    def suspend(self) -> None: ...
+    def resume(self) -> None: ...
+    def close(self) -> None: ...
+    def tasks(self) -> list[asyncio.Task[object]]: ...
+    def close_connections(self, code: int, reason: str) -> None: ...
+    def finish_connections(self, code: int, reason: str) -> None: ...
+    def abort_connections(self) -> None: ...
+    def statistics(self) -> dict[str, Any]: ...
+
+@final
+class LoadRun:
+    """A load run under way. It begins when it is made, and is stopped when it is dropped."""
+
+    def __new__(
+        cls,
+        url: str,
+        *,
+        connections: int = 1,
+        messages: int | None = None,
+        duration: float | None = None,
+        size: int = 32,
+        pipeline: int = 1,
+        rate: float | None = None,
+        framing: str | None = None,
+        text: bool = False,
+        fragment: bool = False,
+        fragment_delay: float | None = None,
+        fragment_frames: int | None = None,
+        seed: int | None = None,
+        sources: int | None = None,
+        driver: str | None = None,
+        hold: float = 0.0,
+        reply_timeout: float = 10.0,
+        connect_timeout: float = 10.0,
+        close_timeout: float = 2.0,
+        connect_concurrency: int = 100,
+        spin: float = 0.0,
+    ) -> Self: ...
+    def step(self, max_wait: float) -> dict[str, Any]: ...
+    def stop(self) -> None: ...
+    def finish(self) -> dict[str, Any]: ...

@@ -1,5 +1,7 @@
 """The command itself: usage, what it prints, and where it writes its report."""
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import json
@@ -10,8 +12,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.load.conftest import Load, Serve
 
 pytestmark = pytest.mark.acceptance
 
@@ -38,14 +44,16 @@ def echo(connection: socket.socket) -> None:
         (["tcp://192.0.2.1:1", "--sources", "2"], "127.0.0.0/8"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_with_status_2(load, arguments, words) -> None:
+def test_options_that_make_no_sense_are_refused_with_status_2(
+    load: Load, arguments: list[str], words: str
+) -> None:
     done = load(*arguments, json=False)
     assert done.status == 2
     assert words in done.errors
     assert "Traceback" not in done.errors
 
 
-def test_too_few_descriptors_are_told_with_the_number_and_the_remedy(load) -> None:
+def test_too_few_descriptors_are_told_with_the_number_and_the_remedy(load: Load) -> None:
     done = load("tcp://127.0.0.1:1", "--connections", 500, json=False, before=few_descriptors)
     assert done.status == 2
     assert "500 connections need 564 file descriptors" in done.errors
@@ -60,7 +68,7 @@ def few_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
 
 
-def test_people_get_throughput_latencies_and_a_verdict(serve, load) -> None:
+def test_people_get_throughput_latencies_and_a_verdict(serve: Serve, load: Load) -> None:
     done = load(serve(echo), "--connections", 2, "--messages", 10, json=False)
     assert done.status == 0
     assert "throughput" in done.output
@@ -68,14 +76,16 @@ def test_people_get_throughput_latencies_and_a_verdict(serve, load) -> None:
     assert "All 20 messages came back as they were sent." in done.output
 
 
-def test_progress_goes_to_standard_error_line_by_line_without_a_terminal(serve, load) -> None:
+def test_progress_goes_to_standard_error_line_by_line_without_a_terminal(
+    serve: Serve, load: Load
+) -> None:
     done = load(serve(echo), "--duration", "1200ms")
     lines = [line for line in done.errors.splitlines() if "sending" in line]
     assert len(lines) >= 2
     assert all(line.startswith("vespiary load:") for line in lines)
 
 
-def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(serve) -> None:
+def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(serve: Serve) -> None:
     ours, theirs = pty.openpty()
     options = ["--connections", "2", "--duration", "1s"]
     with os.fdopen(ours, "rb", buffering=0) as terminal:
@@ -99,7 +109,7 @@ def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(serve) -> None:
     assert b"came back as they were sent" in output
 
 
-def test_people_get_the_first_problems_in_words(refusing_url, load) -> None:
+def test_people_get_the_first_problems_in_words(refusing_url: str, load: Load) -> None:
     done = load(refusing_url, "--connections", 25, json=False)
     assert done.status == 1
     assert "FAILED: 25 connections were refused." in done.output
@@ -107,7 +117,9 @@ def test_people_get_the_first_problems_in_words(refusing_url, load) -> None:
     assert "and 5 more" in done.output
 
 
-def test_the_report_is_written_to_a_file_beside_the_table(serve, load, tmp_path: Path) -> None:
+def test_the_report_is_written_to_a_file_beside_the_table(
+    serve: Serve, load: Load, tmp_path: Path
+) -> None:
     path = tmp_path / "report.json"
     done = load(serve(echo), "--messages", 10, "--json", path, json=False)
     assert done.status == 0
@@ -117,7 +129,9 @@ def test_the_report_is_written_to_a_file_beside_the_table(serve, load, tmp_path:
     assert report["url"].startswith("tcp://127.0.0.1:")
 
 
-def test_a_report_that_cannot_be_written_is_an_error(serve, load, tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_an_error(
+    serve: Serve, load: Load, tmp_path: Path
+) -> None:
     done = load(
         serve(echo), "--messages", 1, "--json", tmp_path / "none" / "report.json", json=False
     )
@@ -125,7 +139,7 @@ def test_a_report_that_cannot_be_written_is_an_error(serve, load, tmp_path: Path
     assert "could not be written" in done.errors
 
 
-def test_one_seed_sends_the_same_bytes_again(serve, load) -> None:
+def test_one_seed_sends_the_same_bytes_again(serve: Serve, load: Load) -> None:
     streams: list[bytes] = []
 
     def keep(connection: socket.socket) -> None:

@@ -1,15 +1,21 @@
 """The verdict on servers of plain streams: right about right ones and about wrong ones."""
 
+from __future__ import annotations
+
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 Echo = Callable[[socket.socket], None]
+
+if TYPE_CHECKING:
+    from tests.load.conftest import Load, Serve
 
 pytestmark = pytest.mark.acceptance
 
@@ -64,7 +70,9 @@ def add_byte(at: int) -> Callable[[bytearray, int], bytes]:
 
 
 @pytest.mark.parametrize("framing", ["raw", "line", "crlf", "length", "length:2le+self"])
-def test_a_true_echo_passes_and_every_message_is_counted(serve, load, driver, framing) -> None:
+def test_a_true_echo_passes_and_every_message_is_counted(
+    serve: Serve, load: Load, driver: str, framing: str
+) -> None:
     done = load(
         serve(echo), "--connections", 5, "--messages", 40, "--pipeline", 4,
         "--framing", framing, "--driver", driver,
@@ -93,13 +101,15 @@ def test_a_true_echo_passes_and_every_message_is_counted(serve, load, driver, fr
     ],
     ids=str,
 )
-def test_a_true_echo_passes_in_every_way_of_sending(serve, load, options) -> None:
+def test_a_true_echo_passes_in_every_way_of_sending(
+    serve: Serve, load: Load, options: list[object]
+) -> None:
     done = load(serve(echo), "--connections", 4, "--messages", 25, *options)
     assert done.status == 0, done.output + done.errors
     assert done.report["received"] == 100
 
 
-def test_sources_are_the_addresses_that_the_server_sees(serve, load) -> None:
+def test_sources_are_the_addresses_that_the_server_sees(serve: Serve, load: Load) -> None:
     seen: list[str] = []
 
     def note(connection: socket.socket) -> None:
@@ -110,7 +120,7 @@ def test_sources_are_the_addresses_that_the_server_sees(serve, load) -> None:
     assert sorted(seen) == sorted(["127.0.0.1", "127.0.0.2", "127.0.0.3"] * 2)
 
 
-def test_an_echo_that_comes_byte_by_byte_passes(serve, load) -> None:
+def test_an_echo_that_comes_byte_by_byte_passes(serve: Serve, load: Load) -> None:
     def trickle(connection: socket.socket) -> None:
         while received := connection.recv(65536):
             for byte in received:
@@ -120,7 +130,7 @@ def test_an_echo_that_comes_byte_by_byte_passes(serve, load) -> None:
     assert done.status == 0, done.errors
 
 
-def test_a_unix_socket_is_loaded_like_a_tcp_port(load, tmp_path: Path) -> None:
+def test_a_unix_socket_is_loaded_like_a_tcp_port(load: Load, tmp_path: Path) -> None:
     path = tmp_path / "echo.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -137,7 +147,7 @@ def test_a_unix_socket_is_loaded_like_a_tcp_port(load, tmp_path: Path) -> None:
     assert done.report["received"] == 100
 
 
-def test_an_altered_byte_is_found_where_it_is(serve, load) -> None:
+def test_an_altered_byte_is_found_where_it_is(serve: Serve, load: Load) -> None:
     done = load(serve(echo_after(alter_byte(325))), "--messages", 50, "--pipeline", 4)
     assert done.status == 1
     report, problem = done.report, done.problem
@@ -148,7 +158,7 @@ def test_an_altered_byte_is_found_where_it_is(serve, load) -> None:
     assert expected[1:8] == got[1:8]
 
 
-def test_a_dropped_byte_is_told_apart_from_altered_ones(serve, load) -> None:
+def test_a_dropped_byte_is_told_apart_from_altered_ones(serve: Serve, load: Load) -> None:
     done = load(
         serve(echo_after(drop_byte(325))), "--messages", 200, "--pipeline", 32, "--timeout", "1s"
     )
@@ -159,14 +169,14 @@ def test_a_dropped_byte_is_told_apart_from_altered_ones(serve, load) -> None:
     assert (done.problem["message"], done.problem["offset"]) == (10, 5)
 
 
-def test_an_added_byte_is_told_apart_from_altered_ones(serve, load) -> None:
+def test_an_added_byte_is_told_apart_from_altered_ones(serve: Serve, load: Load) -> None:
     done = load(serve(echo_after(add_byte(325))), "--messages", 200, "--pipeline", 32)
     assert done.status == 1
     assert done.report["altered"] >= 1
     assert done.problem["text"] == "1 bytes were added here"
 
 
-def test_a_byte_dropped_from_a_lone_message_loses_that_message(serve, load) -> None:
+def test_a_byte_dropped_from_a_lone_message_loses_that_message(serve: Serve, load: Load) -> None:
     done = load(serve(echo_after(drop_byte(31))), "--messages", 5, "--timeout", "500ms")
     assert done.status == 1
     assert (done.report["lost"], done.report["unsent"], done.report["received"]) == (1, 4, 0)
@@ -174,7 +184,7 @@ def test_a_byte_dropped_from_a_lone_message_loses_that_message(serve, load) -> N
     assert "no echo for" in done.problem["text"]
 
 
-def test_bytes_that_answer_nothing_are_extra(serve, load) -> None:
+def test_bytes_that_answer_nothing_are_extra(serve: Serve, load: Load) -> None:
     def twice(connection: socket.socket) -> None:
         while received := connection.recv(65536):
             connection.sendall(received * 2)
@@ -185,7 +195,7 @@ def test_bytes_that_answer_nothing_are_extra(serve, load) -> None:
     assert done.problem["fault"] == "extra"
 
 
-def test_a_line_without_its_end_is_an_alteration(serve, load) -> None:
+def test_a_line_without_its_end_is_an_alteration(serve: Serve, load: Load) -> None:
     def strip(connection: socket.socket) -> None:
         while received := connection.recv(65536):
             connection.sendall(received.replace(b"\n", b"\r\n"))
@@ -196,7 +206,9 @@ def test_a_line_without_its_end_is_an_alteration(serve, load) -> None:
     assert done.problem["offset"] == 32
 
 
-def test_refused_connections_are_counted_and_nothing_hangs(refusing_url, load, driver) -> None:
+def test_refused_connections_are_counted_and_nothing_hangs(
+    refusing_url: str, load: Load, driver: str
+) -> None:
     done = load(refusing_url, "--connections", 30, "--messages", 5, "--driver", driver)
     assert done.status == 1
     assert (done.report["refused"], done.report["connected"], done.report["sent"]) == (30, 0, 0)
@@ -205,7 +217,9 @@ def test_refused_connections_are_counted_and_nothing_hangs(refusing_url, load, d
     assert "Connection refused" in done.problem["text"]
 
 
-def test_a_server_that_stalls_loses_what_is_in_flight(serve, load, driver) -> None:
+def test_a_server_that_stalls_loses_what_is_in_flight(
+    serve: Serve, load: Load, driver: str
+) -> None:
     def stall(connection: socket.socket) -> None:
         connection.recv(65536)
         time.sleep(40)
@@ -222,7 +236,7 @@ def test_a_server_that_stalls_loses_what_is_in_flight(serve, load, driver) -> No
     assert done.problem["fault"] == "lost"
 
 
-def test_a_server_that_never_reads_is_not_waited_for_forever(serve, load) -> None:
+def test_a_server_that_never_reads_is_not_waited_for_forever(serve: Serve, load: Load) -> None:
     def ignore(connection: socket.socket) -> None:
         time.sleep(40)
 
@@ -234,7 +248,7 @@ def test_a_server_that_never_reads_is_not_waited_for_forever(serve, load) -> Non
     assert done.report["bytes_sent"] < 64 << 20
 
 
-def test_an_early_close_is_told_with_what_it_lost(serve, load, driver) -> None:
+def test_an_early_close_is_told_with_what_it_lost(serve: Serve, load: Load, driver: str) -> None:
     def leave(connection: socket.socket) -> None:
         for _ in range(3):
             connection.sendall(connection.recv(32, socket.MSG_WAITALL))
@@ -247,7 +261,7 @@ def test_an_early_close_is_told_with_what_it_lost(serve, load, driver) -> None:
     assert report["lost"] + report["unsent"] == 14
 
 
-def test_a_reset_is_told_as_one(serve, load) -> None:
+def test_a_reset_is_told_as_one(serve: Serve, load: Load) -> None:
     def slam(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -258,7 +272,9 @@ def test_a_reset_is_told_as_one(serve, load) -> None:
     assert (done.report["reset"], done.report["lost"], done.report["unsent"]) == (1, 1, 9)
 
 
-def test_fragment_finds_the_server_that_takes_each_read_for_a_message(serve, load) -> None:
+def test_fragment_finds_the_server_that_takes_each_read_for_a_message(
+    serve: Serve, load: Load
+) -> None:
     def careless(connection: socket.socket) -> None:
         while head := connection.recv(4):
             size = int.from_bytes(head, "big")
@@ -270,7 +286,7 @@ def test_fragment_finds_the_server_that_takes_each_read_for_a_message(serve, loa
     assert load(url, *options, "--fragment").status == 1
 
 
-def test_a_rate_is_kept_and_a_stall_shows_in_the_latency(serve, load) -> None:
+def test_a_rate_is_kept_and_a_stall_shows_in_the_latency(serve: Serve, load: Load) -> None:
     def pause_once(connection: socket.socket) -> None:
         connection.sendall(connection.recv(65536))
         time.sleep(0.5)
@@ -284,7 +300,7 @@ def test_a_rate_is_kept_and_a_stall_shows_in_the_latency(serve, load) -> None:
     assert report["latency_seconds"]["p90"] > 0.3
 
 
-def test_held_connections_stay_open_until_the_hold_is_over(serve, load) -> None:
+def test_held_connections_stay_open_until_the_hold_is_over(serve: Serve, load: Load) -> None:
     ends: list[float] = []
 
     def note(connection: socket.socket) -> None:
@@ -299,7 +315,9 @@ def test_held_connections_stay_open_until_the_hold_is_over(serve, load) -> None:
     assert min(ends) - began >= 1
 
 
-def test_a_duration_ends_the_sending_and_waits_for_what_is_in_flight(serve, load) -> None:
+def test_a_duration_ends_the_sending_and_waits_for_what_is_in_flight(
+    serve: Serve, load: Load
+) -> None:
     done = load(serve(echo), "--connections", 3, "--duration", "300ms", "--pipeline", 8)
     assert done.status == 0
     report = done.report
@@ -307,7 +325,7 @@ def test_a_duration_ends_the_sending_and_waits_for_what_is_in_flight(serve, load
     assert 0.25 < report["seconds"] < 5
 
 
-def test_an_interrupt_ends_the_run_with_a_report(serve, interrupted_load) -> None:
+def test_an_interrupt_ends_the_run_with_a_report(serve: Serve, interrupted_load: Load) -> None:
     done = interrupted_load(serve(echo), "--connections", 3, "--duration", "60s")
     assert done.status == 130
     assert not done.report["complete"]

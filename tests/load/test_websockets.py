@@ -1,5 +1,7 @@
 """The verdict on WebSocket servers."""
 
+from __future__ import annotations
+
 import base64
 import contextlib
 import hashlib
@@ -7,12 +9,18 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import pytest
-from websockets.sync.server import Request, Response, ServerConnection, serve
+from websockets.sync.server import ServerConnection, serve
 
 Handler = Callable[[ServerConnection], None]
 Start = Callable[..., str]
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
+
+    from tests.load.conftest import Load, Serve
 
 pytestmark = pytest.mark.acceptance
 
@@ -41,7 +49,7 @@ def echo(connection: ServerConnection) -> None:
 @pytest.mark.parametrize("kind", ["--text", "--binary"])
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
 def test_a_true_echo_passes_at_every_length_of_a_frames_head(
-    websocket, load, driver, kind, size
+    websocket: Start, load: Load, driver: str, kind: str, size: int
 ) -> None:
     done = load(
         websocket(echo), "--connections", 3, "--messages", 5, "--pipeline", 2,
@@ -52,7 +60,7 @@ def test_a_true_echo_passes_at_every_length_of_a_frames_head(
     assert done.report["unclosed"] == 0
 
 
-def test_fragments_and_pings_are_answered(websocket, load) -> None:
+def test_fragments_and_pings_are_answered(websocket: Start, load: Load) -> None:
     done = load(
         websocket(echo), "--connections", 5, "--messages", 40, "--pipeline", 4, "--size", 300,
         "--text", "--fragment", "--seed", 3,
@@ -61,7 +69,7 @@ def test_fragments_and_pings_are_answered(websocket, load) -> None:
     assert done.report["pings_sent"] == done.report["pongs_received"] > 0
 
 
-def test_an_echo_in_fragments_passes(websocket, load) -> None:
+def test_an_echo_in_fragments_passes(websocket: Start, load: Load) -> None:
     def fragments(connection: ServerConnection) -> None:
         for message in connection:
             assert isinstance(message, bytes)
@@ -71,7 +79,7 @@ def test_an_echo_in_fragments_passes(websocket, load) -> None:
     assert done.status == 0, done.output + done.errors
 
 
-def test_pings_of_the_server_are_answered(websocket, load) -> None:
+def test_pings_of_the_server_are_answered(websocket: Start, load: Load) -> None:
     answered: list[bool] = []
 
     def ping(connection: ServerConnection) -> None:
@@ -84,7 +92,7 @@ def test_pings_of_the_server_are_answered(websocket, load) -> None:
     assert answered == [True] * 3
 
 
-def test_an_altered_byte_is_found_where_it_is(websocket, load) -> None:
+def test_an_altered_byte_is_found_where_it_is(websocket: Start, load: Load) -> None:
     def alter(connection: ServerConnection) -> None:
         for number, message in enumerate(connection):
             assert isinstance(message, bytes)
@@ -98,11 +106,13 @@ def test_an_altered_byte_is_found_where_it_is(websocket, load) -> None:
     assert (done.problem["message"], done.problem["offset"]) == (4, 7)
 
 
-def test_shortened_lengthened_and_retyped_messages_are_altered(websocket, load) -> None:
+def test_shortened_lengthened_and_retyped_messages_are_altered(
+    websocket: Start, load: Load
+) -> None:
     def spoil(connection: ServerConnection) -> None:
         for number, message in enumerate(connection):
             assert isinstance(message, str)
-            answers = [message, message[:-1], message + "x", message.encode()]
+            answers: list[str | bytes] = [message, message[:-1], message + "x", message.encode()]
             connection.send(answers[number % 4])
 
     done = load(websocket(spoil), "--messages", 4, "--text")
@@ -114,7 +124,7 @@ def test_shortened_lengthened_and_retyped_messages_are_altered(websocket, load) 
     assert "text came back as binary" in texts[2]
 
 
-def test_a_message_sent_twice_is_extra_or_altered(websocket, load) -> None:
+def test_a_message_sent_twice_is_extra_or_altered(websocket: Start, load: Load) -> None:
     def twice(connection: ServerConnection) -> None:
         for message in connection:
             connection.send(message)
@@ -125,7 +135,7 @@ def test_a_message_sent_twice_is_extra_or_altered(websocket, load) -> None:
     assert done.report["extra_bytes"] + done.report["altered"] > 0
 
 
-def test_a_refused_handshake_is_told_with_its_status(websocket, load) -> None:
+def test_a_refused_handshake_is_told_with_its_status(websocket: Start, load: Load) -> None:
     def refuse(connection: ServerConnection, request: Request) -> Response:
         return connection.respond(HTTPStatus.FORBIDDEN, "no\n")
 
@@ -135,7 +145,7 @@ def test_a_refused_handshake_is_told_with_its_status(websocket, load) -> None:
     assert "403" in done.problem["text"]
 
 
-def test_a_close_in_the_middle_is_told_with_its_code(websocket, load) -> None:
+def test_a_close_in_the_middle_is_told_with_its_code(websocket: Start, load: Load) -> None:
     def leave(connection: ServerConnection) -> None:
         connection.send(connection.recv())
         connection.recv()
@@ -163,7 +173,7 @@ def upgrade(connection: socket.socket, accept: bytes | None = None) -> None:
     )
 
 
-def test_a_wrong_accept_value_is_refused(serve, load) -> None:
+def test_a_wrong_accept_value_is_refused(serve: Serve, load: Load) -> None:
     url = serve(lambda connection: upgrade(connection, b"AAAAAAAAAAAAAAAAAAAAAAAAAAA="))
     done = load(url.replace("tcp:", "ws:") + "/", "--messages", 1)
     assert done.status == 1
@@ -171,7 +181,7 @@ def test_a_wrong_accept_value_is_refused(serve, load) -> None:
     assert "Sec-WebSocket-Accept" in done.problem["text"]
 
 
-def test_a_masked_frame_of_a_server_is_a_violation(serve, load) -> None:
+def test_a_masked_frame_of_a_server_is_a_violation(serve: Serve, load: Load) -> None:
     def masked(connection: socket.socket) -> None:
         upgrade(connection)
         connection.recv(65536)
@@ -184,7 +194,7 @@ def test_a_masked_frame_of_a_server_is_a_violation(serve, load) -> None:
     assert "RFC 6455 5.1" in done.problem["text"]
 
 
-def test_a_handshake_that_never_ends_is_refused_in_time(serve, load) -> None:
+def test_a_handshake_that_never_ends_is_refused_in_time(serve: Serve, load: Load) -> None:
     def silent(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 101 Switching")
         connection.recv(65536)

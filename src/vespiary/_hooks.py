@@ -1,7 +1,8 @@
 """From a handler to the callables that the native side calls.
 
-Three forms come out the same way: a `Handler` whose methods are plain is called directly; one with async methods,
-or an async function, gets a task for each connection; and either may answer requests later.
+Three forms come out the same way: a `Handler` whose methods are plain is called directly; one with
+async methods, or an async function, gets a task for each connection; and either may answer requests
+later.
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ def _is_due(url: str, what: str) -> bool:
 
 def handler_failed(url: str, peer: str, error: BaseException) -> None:
     """A handler raised; its connection is being closed."""
-    logger.error("The handler of %s failed; closing the connection to %s", url, peer, exc_info=error)
+    logger.error(
+        "The handler of %s failed; closing the connection to %s", url, peer, exc_info=error
+    )
 
 
 def limit_reached(url: str, name: str, value: int) -> None:

@@ -29,18 +29,16 @@ class Handler:
     def on_start(self, server: Server) -> None:
         """The server listens."""
 
-    def on_request(self, request: Request) -> Answer | None | Awaitable[Answer | None]:
+    def on_request(self, request: Request) -> Answer | Awaitable[Answer | None] | None:
         """An HTTP request or an upgrade request came: accept, refuse, choose a subprotocol.
 
         None accepts an upgrade and answers anything else with 426.
         """
 
-    def on_open(self, connection: Connection) -> None | Awaitable[None]:
+    def on_open(self, connection: Connection) -> Awaitable[None] | None:
         """The connection is ready for messages."""
 
-    def on_message(
-        self, connection: Connection, message: bytes | str
-    ) -> None | Awaitable[None]:
+    def on_message(self, connection: Connection, message: bytes | str) -> Awaitable[None] | None:
         """A message came: text as `str` on WebSocket, everything else as `bytes`."""
 
     def on_part(self, connection: Connection, part: bytes, last: bool, text: bool) -> None:
@@ -56,7 +54,7 @@ class Handler:
     def on_end(self, connection: Connection) -> None:
         """The peer of a stream has finished sending; defining this keeps it open until `close()`."""
 
-    def on_close(self, connection: Connection, reason: CloseReason) -> None | Awaitable[None]:
+    def on_close(self, connection: Connection, reason: CloseReason) -> Awaitable[None] | None:
         """The connection has ended. Called once for each `on_open`."""
 
     def on_limit(self, name: str, value: int) -> None:

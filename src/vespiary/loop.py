@@ -17,7 +17,7 @@ from vespiary._core import Core
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
-__all__ = ["Loop", "PortSelector", "new_event_loop", "running_core", "run"]
+__all__ = ["Loop", "PortSelector", "new_event_loop", "run", "running_core"]
 
 T = TypeVar("T")
 

@@ -139,8 +139,7 @@ def native_answer(answer: Answer | None) -> object:
         return None
     if not isinstance(answer, Answer):
         raise TypeError(
-            "on_request returns None, request.accept(...) or request.respond(...);"
-            f" got {answer!r}"
+            f"on_request returns None, request.accept(...) or request.respond(...); got {answer!r}"
         )
     if answer.status == 101:
         return ("accept", answer.subprotocol, list(answer.headers))

@@ -1,8 +1,8 @@
 """A handler's plain methods on a pool of threads, in order for each connection.
 
-Each connection has a queue of calls. While one of its calls runs, others wait; so a handler sees its
-connection's events in their order, and different connections in parallel. Messages that wait are
-bounded: at the bound the connection is not read.
+Each connection has a queue of calls. While one of its calls runs, others wait; so a handler sees
+its connection's events in their order, and different connections in parallel. Messages that wait
+are bounded: at the bound the connection is not read.
 """
 
 from __future__ import annotations

@@ -153,6 +153,9 @@ def connect(
         url: `tcp://`, `unix:///path` or `ws://`.
         handler: Left out, messages are received; given, it is called as a server's would be.
         framing: As for `Server.add`.
+        limits: As for `Server.add`, as far as they concern one connection.
+        deadlines: The same.
+        slow_consumer: As for `Server.add`.
         subprotocols: WebSocket subprotocols to offer, the best first.
         headers: Further header fields of the WebSocket handshake.
         source: The local IP address to connect from.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
@@ -18,12 +18,13 @@ AsyncHandler = Callable[["Connection"], Awaitable[object]]
 
 
 class Handler:
-    """The methods that an endpoint's events call. All are optional; one object serves all connections.
+    """The methods that an endpoint's events call, all of them optional.
 
-    What belongs to one connection goes in `connection.data`. Methods run on the loop's thread, one at
-    a time, never inside one another; `on_request`, `on_open`, `on_message` and `on_close` may also be
-    async, in which case each connection has a task that runs them in order. An exception closes the
-    connection (1011 on WebSocket), is logged once with its traceback, and concerns nobody else.
+    One object serves all connections; what belongs to one goes in `connection.data`. Methods run on
+    the loop's thread, one at a time, never inside one another; `on_request`, `on_open`,
+    `on_message` and `on_close` may also be async, in which case each connection has a task that
+    runs them in order. An exception closes the connection (1011 on WebSocket), is logged once with
+    its traceback, and concerns nobody else.
     """
 
     def on_start(self, server: Server) -> None:
@@ -38,8 +39,11 @@ class Handler:
     def on_open(self, connection: Connection) -> Awaitable[None] | None:
         """The connection is ready for messages."""
 
-    def on_message(self, connection: Connection, message: bytes | str) -> Awaitable[None] | None:
-        """A message came: text as `str` on WebSocket, everything else as `bytes`."""
+    def on_message(self, connection: Connection, message: Any) -> Awaitable[None] | None:
+        """A message came: text as `str` on WebSocket, everything else as `bytes`.
+
+        An override may name the type that its endpoint gets: `bytes`, `str`, or `bytes | str`.
+        """
 
     def on_part(self, connection: Connection, part: bytes, last: bool, text: bool) -> None:
         """A part of a message came; defining this replaces `on_message` and bounds no message.
@@ -52,7 +56,10 @@ class Handler:
         """The write queue has fallen to `write_low_bytes`, having been above `write_high_bytes`."""
 
     def on_end(self, connection: Connection) -> None:
-        """The peer of a stream has finished sending; defining this keeps it open until `close()`."""
+        """The peer of a stream has finished sending.
+
+        Defining this keeps the connection open for sending until `close()`.
+        """
 
     def on_close(self, connection: Connection, reason: CloseReason) -> Awaitable[None] | None:
         """The connection has ended. Called once for each `on_open`."""

@@ -1,8 +1,9 @@
 """The asyncio loop whose selector is the completion port.
 
-`Loop` is a `SelectorEventLoop` like any other to the libraries that run in it. Where other loops ask the
-kernel which descriptors are ready, this one takes turns of the port: completions of Vespiary's own
-connections are handled in place, natively, and asyncio gets control only when it has something to do.
+`Loop` is a `SelectorEventLoop` like any other to the libraries that run in it. Where other loops
+ask the kernel which descriptors are ready, this one takes turns of the port: completions of
+Vespiary's own connections are handled in place, natively, and asyncio gets control only when it has
+something to do.
 """
 
 import asyncio
@@ -161,7 +162,8 @@ def running_core() -> Core:
     loop = asyncio.get_running_loop()
     if not isinstance(loop, Loop):
         raise RuntimeError(
-            f"Vespiary runs in its own asyncio loop, and this is a {type(loop).__name__}: start with"
-            " vespiary.run(main()), or asyncio.Runner(loop_factory=vespiary.loop.new_event_loop)"
+            f"Vespiary runs in its own asyncio loop, and this is a {type(loop).__name__}: start"
+            " with vespiary.run(main()), or"
+            " asyncio.Runner(loop_factory=vespiary.loop.new_event_loop)"
         )
     return loop.core

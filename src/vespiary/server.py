@@ -179,8 +179,8 @@ class Server:
         """Stop in good order: accept nobody, tell every connection, drain, then close.
 
         Handlers that are async functions get the messages already received and then the end; plain
-        ones are closed once what waits is written; WebSocket peers are told 1001. What has not ended
-        after the drain is reset, and its tasks are cancelled.
+        ones are closed once what waits is written; WebSocket peers are told 1001. What has not
+        ended after the drain is reset, and its tasks are cancelled.
 
         Args:
             drain_seconds: How long the drain may take; left out, each endpoint's `drain_seconds`.
@@ -306,7 +306,7 @@ class Server:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
-        while listener.connection_count:
+        while listener.connection_count:  # noqa: ASYNC110 - resets end in the next turn or two.
             await asyncio.sleep(0)
 
 

@@ -141,6 +141,9 @@ impl Port for Epoll {
         );
         slot.token = token;
         slot.state |= POLLING;
+        // Ask epoll even for what it was asked for before: the descriptor may have been closed, and
+        // its number given to another, behind our back.
+        slot.mask = 0;
         if self.watch(descriptor, mask).is_err() {
             self.table.slot(descriptor).state &= !POLLING;
             self.always.push((descriptor, token, interest));

@@ -255,16 +255,22 @@ impl Client {
         Self::Unix(stream)
     }
 
-    /// Write what fits now; how many bytes that was.
+    /// Write what fits now; how many bytes that was. The connection is whole.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
+        self.try_write(bytes).expect("an open connection")
+    }
+
+    /// Write what fits now; how many bytes that was, or `None` when the connection is broken.
+    pub fn try_write(&mut self, bytes: &[u8]) -> Option<usize> {
         let result = match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
-            Self::Simulated(peer) => return peer.write(bytes).expect("an open connection"),
+            Self::Simulated(peer) => return peer.write(bytes).ok(),
         };
         match result {
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Ok(count) => Some(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Some(0),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
             Err(error) => panic!("write: {error}"),
         }
     }

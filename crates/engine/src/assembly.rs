@@ -42,6 +42,10 @@ impl<P: Payload> Assembly<P> {
         remaining: u64,
         last: bool,
     ) -> Result<(), CloseReason> {
+        // A fragment may be empty (RFC 6455 5.4), the first one too, when there is no room yet.
+        if chunk.is_empty() {
+            return Ok(());
+        }
         let end = self.filled.checked_add(chunk.len()).ok_or_else(out_of_memory)?;
         match self.kind {
             Kind::Binary => {
@@ -131,6 +135,15 @@ mod tests {
         let mut assembly = Assembly::<Vec<u8>>::boxed(Kind::Binary);
         assembly.add(b"abc", [0; 4], 1 << 40, true).unwrap();
         assert!(assembly.binary.as_ref().unwrap().len() <= STEP + 8);
+    }
+
+    #[test]
+    fn empty_fragments_add_nothing_wherever_they_stand() {
+        let mut assembly = Assembly::<Vec<u8>>::boxed(Kind::Binary);
+        for (chunk, last) in [(&b""[..], false), (b"ab", false), (b"", false), (b"c", false), (b"", true)] {
+            assembly.add(chunk, [0; 4], 0, last).unwrap();
+        }
+        assert_eq!(assembly.into_binary().unwrap(), b"abc");
     }
 
     #[test]

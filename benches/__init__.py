@@ -1,0 +1,1 @@
+"""Side-by-side measurements of Vespiary and its peers: `python -m benches`."""

@@ -1,0 +1,1 @@
+"""Measurements of the design's own choices: `python -m benches.choices`."""

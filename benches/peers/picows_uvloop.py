@@ -1,0 +1,28 @@
+"""WebSocket echo with picows on uvloop, with the transport that picows takes by default."""
+
+import sys
+
+import uvloop
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+
+
+class Echo(WSListener):
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+        else:
+            transport.send(frame.msg_type, frame.get_payload_as_memoryview())
+
+
+def accept(request: WSUpgradeRequest) -> WSListener:
+    return Echo()
+
+
+async def main(port: int) -> None:
+    server = await ws_create_server(accept, "127.0.0.1", port, backlog=4096)
+    print("READY", port, flush=True)
+    await server.serve_forever()
+
+
+uvloop.run(main(int(sys.argv[1])))

@@ -21,7 +21,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.framing import Framing
 from vespiary.handler import AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits, SlowConsumer
-from vespiary.loop import run, running_core
+from vespiary.loop import Loop, run, running_core
 from vespiary.statistics import EndpointStatistics, PortStatistics, ServerStatistics
 
 if TYPE_CHECKING:
@@ -221,6 +221,42 @@ class Server:
         if self._life is not None:
             await self._life.stopped.wait()
 
+    def serve(
+        self,
+        *,
+        driver: str | None = None,
+        spin_microseconds: int = 0,
+        on_serving: Callable[[Sequence[str]], object] | None = None,
+    ) -> None:
+        """Run in a loop of its own until SIGTERM or SIGINT, for a program that does nothing else.
+
+        The first signal stops in good order (see `stop`); a second one ends at once. Where logging
+        is not set up, addresses and errors are logged to stderr.
+
+        Args:
+            driver: `uring` or `epoll`; left out, the best that works here.
+            spin_microseconds: See `vespiary.loop.Loop`.
+            on_serving: Called with the endpoints' URLs once all of them listen.
+
+        Errors:
+            OSError: an endpoint cannot be listened on.
+        """
+        if not logging.getLogger().handlers and not logger.handlers:
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, Loop)
+            logger.info("%s", loop.driver_choice)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self.stop_soon)
+            async with self:
+                if on_serving is not None:
+                    on_serving(self.urls)
+                await self.wait_stopped()
+
+        run(main(), driver=driver, spin_microseconds=spin_microseconds)
+
     def publish(
         self, topic: str, message: bytes | str, *, exclude: Connection | None = None
     ) -> int:
@@ -376,17 +412,4 @@ def serve(
         server.add(handler, url, **options)
     if not urls:
         raise ConfigurationError("serve needs one URL at least, such as ws://127.0.0.1:9001")
-    if not logging.getLogger().handlers and not logger.handlers:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        logger.info("%s", loop.driver_choice)  # type: ignore[attr-defined]
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, server.stop_soon)
-        async with server:
-            if on_serving is not None:
-                on_serving(server.urls)
-            await server.wait_stopped()
-
-    run(main(), driver=driver, spin_microseconds=spin_microseconds)
+    server.serve(driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving)

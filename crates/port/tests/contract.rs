@@ -1,44 +1,27 @@
-//! What every driver promises, tried on each: `uring`, `epoll` and `sim`.
+//! What every driver promises, tried on each: `uring`, `epoll` and `sim`. Sending is in `sending.rs`,
+//! foreign descriptors and wake-ups are in `watching.rs`.
 
 mod rig;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rig::{CANCELED, Client, Driver, Rig, pattern};
-use vespiary_port::sim::Closed;
-use vespiary_port::{Address, Chunk, Errno, Outcome, Outgoing, Token};
+use rig::{CANCELED, Driver, Rig, pattern};
+use vespiary_port::{Address, Errno, Outcome, Outgoing, Token};
 
 const LISTENER: Token = Token(1);
 const FIRST: Token = Token(2);
 const SECOND: Token = Token(3);
 
-/// Makes a test for each driver of every function named.
-macro_rules! contract {
-    ($($test:ident),* $(,)?) => {
-        mod uring { $(#[test] fn $test() { super::$test(&super::Driver::named("uring")); })* }
-        mod epoll { $(#[test] fn $test() { super::$test(&super::Driver::named("epoll")); })* }
-        mod sim { $(#[test] fn $test() { super::$test(&super::Driver::named("sim")); })* }
-    };
-}
-
 contract!(
     connections_are_accepted_until_a_cancel_which_is_told_once,
     bytes_arrive_in_order_and_the_end_comes_last,
     a_kept_lease_is_not_overwritten_and_without_buffers_receiving_ends_with_enobufs,
-    a_send_larger_than_the_window_arrives_whole,
-    a_vectored_send_of_many_chunks_arrives_in_order,
-    a_send_gives_its_buffer_back_unmoved,
     a_cancelled_receive_ends_once_and_can_begin_again,
     bytes_that_come_while_receiving_is_paused_are_not_lost,
     a_cancel_of_what_has_ended_changes_nothing,
-    a_cancelled_send_tells_what_went_and_gives_the_rest_back,
-    an_empty_send_completes,
     a_connect_that_is_refused_says_so,
     a_connect_completes_and_bytes_flow_both_ways,
     a_peers_reset_ends_the_receive_and_fails_the_next_send,
-    shutdown_sends_the_end_after_the_bytes_and_receiving_goes_on,
-    close_with_reset_is_seen_as_a_reset,
     a_turn_without_work_waits_for_its_timeout,
     a_turn_of_no_time_does_not_wait,
     a_wake_before_a_turn_ends_it_at_once,
@@ -146,84 +129,6 @@ fn a_kept_lease_is_not_overwritten_and_without_buffers_receiving_ends_with_enobu
     rig.end(listener, LISTENER);
 }
 
-/// Send all of `outgoing` while `client` reads: what it read, and what was sent, given back.
-fn exchange(
-    rig: &mut Rig,
-    socket: i32,
-    client: &mut Client,
-    outgoing: Outgoing,
-) -> (Vec<u8>, Outgoing) {
-    let total = outgoing.remaining();
-    let mut read = Vec::new();
-    let mut turns = 0;
-    let back = rig.send_while(socket, FIRST, outgoing, || {
-        turns += 1;
-        if turns > 3 {
-            client.stall(false);
-            assert_eq!(client.read(&mut read), None);
-        }
-        read.len() == total
-    });
-    (read, back)
-}
-
-fn a_send_larger_than_the_window_arrives_whole(driver: &Driver) {
-    let mut rig = Rig::new(driver);
-    let (listener, address) = rig.listen();
-    rig.port.accept(listener, LISTENER);
-    let (mut client, socket) = rig.pair(&address, LISTENER);
-    client.stall(true);
-    let bytes = pattern(20_000_000);
-    let (read, back) = exchange(&mut rig, socket, &mut client, Outgoing::one(bytes.clone()));
-    assert!(read == bytes && back.is_done());
-    rig.port.close(socket, false);
-    rig.end(listener, LISTENER);
-}
-
-fn a_vectored_send_of_many_chunks_arrives_in_order(driver: &Driver) {
-    let mut rig = Rig::new(driver);
-    let (listener, address) = rig.listen();
-    rig.port.accept(listener, LISTENER);
-    let (mut client, socket) = rig.pair(&address, LISTENER);
-    let bytes = pattern(3_000_000);
-    let shared: Arc<[u8]> = Arc::from(&bytes[..1000]);
-    let mut expected = Vec::new();
-    let mut chunks = Vec::new();
-    for (number, piece) in bytes.chunks(20_011).enumerate() {
-        chunks.push(Chunk::Owned(piece.to_vec()));
-        chunks.push(Chunk::Owned(Vec::new()));
-        expected.extend_from_slice(piece);
-        if number % 3 == 0 {
-            chunks.push(Chunk::Shared(Arc::clone(&shared)));
-            expected.extend_from_slice(&shared);
-        }
-    }
-    let count = chunks.len();
-    let (read, back) = exchange(&mut rig, socket, &mut client, Outgoing::many(chunks));
-    assert!(read == expected);
-    assert_eq!(back.into_chunks().len(), count);
-    assert_eq!(Arc::strong_count(&shared), 1);
-    rig.port.close(socket, false);
-    rig.end(listener, LISTENER);
-}
-
-fn a_send_gives_its_buffer_back_unmoved(driver: &Driver) {
-    let mut rig = Rig::new(driver);
-    let (listener, address) = rig.listen();
-    rig.port.accept(listener, LISTENER);
-    let (mut client, socket) = rig.pair(&address, LISTENER);
-    let bytes = b"hello".to_vec();
-    let place = bytes.as_ptr();
-    let (read, back) = exchange(&mut rig, socket, &mut client, Outgoing::one(bytes));
-    let back = back.into_single().expect("one buffer");
-    assert_eq!(
-        (back.as_ptr(), &back[..], &read[..]),
-        (place, &b"hello"[..], &b"hello"[..])
-    );
-    rig.port.close(socket, false);
-    rig.end(listener, LISTENER);
-}
-
 fn a_cancelled_receive_ends_once_and_can_begin_again(driver: &Driver) {
     let mut rig = Rig::new(driver);
     let (listener, address) = rig.listen();
@@ -260,26 +165,15 @@ fn bytes_that_come_while_receiving_is_paused_are_not_lost(driver: &Driver) {
     // A cancel is a request: bytes may still come before the end.
     assert_eq!(client.write(b"while paused"), 12);
     let mut received = Vec::new();
-    let first_end = receive_to_the_end(&mut rig, &mut received);
+    let first_end = rig.receive_to_the_end(&mut received);
     assert_eq!(first_end, Some(CANCELED));
     client.finish();
     rig.expect_nothing();
     rig.port.receive(socket, FIRST);
-    assert_eq!(receive_to_the_end(&mut rig, &mut received), None);
+    assert_eq!(rig.receive_to_the_end(&mut received), None);
     assert_eq!(received, b"while paused");
     rig.port.close(socket, false);
     rig.end(listener, LISTENER);
-}
-
-fn receive_to_the_end(rig: &mut Rig, received: &mut Vec<u8>) -> Option<Errno> {
-    rig.until("the end", |_, completion| match completion.outcome {
-        Outcome::Received(lease) => {
-            received.extend_from_slice(&lease);
-            None
-        }
-        Outcome::ReceiveEnded(ended) => Some(ended),
-        other => panic!("{other:?}"),
-    })
 }
 
 fn a_cancel_of_what_has_ended_changes_nothing(driver: &Driver) {
@@ -296,75 +190,12 @@ fn a_cancel_of_what_has_ended_changes_nothing(driver: &Driver) {
     let (mut client, socket) = rig.pair(&address, LISTENER);
     rig.port.receive(socket, FIRST);
     client.finish();
-    assert_eq!(receive_to_the_end(&mut rig, &mut Vec::new()), None);
+    assert_eq!(rig.receive_to_the_end(&mut Vec::new()), None);
     rig.port.cancel_receive(FIRST);
-    let (read, _) = exchange(
-        &mut rig,
-        socket,
-        &mut client,
-        Outgoing::one(b"sent".to_vec()),
-    );
+    let (read, _) = rig.exchange(socket, FIRST, &mut client, Outgoing::one(b"sent".to_vec()));
     rig.port.cancel_send(FIRST);
     rig.expect_nothing();
     assert_eq!(read, b"sent");
-    rig.port.close(socket, false);
-    rig.end(listener, LISTENER);
-}
-
-fn a_cancelled_send_tells_what_went_and_gives_the_rest_back(driver: &Driver) {
-    let mut rig = Rig::new(driver);
-    let (listener, address) = rig.listen();
-    rig.port.accept(listener, LISTENER);
-    let (mut client, socket) = rig.pair(&address, LISTENER);
-    client.stall(true);
-    let bytes = pattern(50_000_000);
-    let mut sent = 0;
-    rig.port.send(socket, FIRST, Outgoing::one(bytes.clone()));
-    // Short sends go on until the window is full and nothing moves.
-    let mut idle_turns = 0;
-    while idle_turns < 5 {
-        idle_turns += 1;
-        for completion in rig.step() {
-            let Outcome::Sent(Ok(count), mut outgoing) = completion.outcome else {
-                panic!()
-            };
-            sent += count;
-            outgoing.advance(count);
-            rig.port.send(socket, FIRST, outgoing);
-            idle_turns = 0;
-        }
-    }
-    rig.port.cancel_send(FIRST);
-    let (result, outgoing) = rig.until("the cancel", |_, completion| match completion.outcome {
-        Outcome::Sent(result, outgoing) => Some((result, outgoing)),
-        other => panic!("{other:?}"),
-    });
-    assert_eq!(sent + outgoing.remaining(), bytes.len());
-    sent += result.unwrap_or_else(|errno| {
-        assert_eq!(errno, CANCELED);
-        0
-    });
-    assert!(sent > 0 && sent < bytes.len());
-    rig.expect_nothing();
-    rig.port.close(socket, false);
-    client.stall(false);
-    let mut read = Vec::new();
-    rig.pump("the client's end", |_, _| {
-        client.read(&mut read) == Some(Closed::Finished)
-    });
-    assert!(read == bytes[..sent]);
-    rig.end(listener, LISTENER);
-}
-
-fn an_empty_send_completes(driver: &Driver) {
-    let mut rig = Rig::new(driver);
-    let (listener, address) = rig.listen();
-    rig.port.accept(listener, LISTENER);
-    let (_client, socket) = rig.pair(&address, LISTENER);
-    rig.port.send(socket, FIRST, Outgoing::one(Vec::new()));
-    rig.until("the completion", |_, completion| {
-        matches!(completion.outcome, Outcome::Sent(Ok(0), _)).then_some(())
-    });
     rig.port.close(socket, false);
     rig.end(listener, LISTENER);
 }
@@ -425,10 +256,7 @@ fn a_connect_completes_and_bytes_flow_both_ways(driver: &Driver) {
     }
     for (token, socket) in [(FIRST, ours), (SECOND, theirs)] {
         rig.port.cancel_receive(token);
-        assert_eq!(
-            receive_to_the_end(&mut rig, &mut Vec::new()),
-            Some(CANCELED)
-        );
+        assert_eq!(rig.receive_to_the_end(&mut Vec::new()), Some(CANCELED));
         rig.port.close(socket, false);
     }
     rig.end(listener, LISTENER);
@@ -442,7 +270,7 @@ fn a_peers_reset_ends_the_receive_and_fails_the_next_send(driver: &Driver) {
     rig.port.receive(socket, FIRST);
     rig.expect_nothing();
     client.reset();
-    let ended = receive_to_the_end(&mut rig, &mut Vec::new());
+    let ended = rig.receive_to_the_end(&mut Vec::new());
     assert_eq!(ended, Some(Errno(libc::ECONNRESET)));
     rig.port
         .send(socket, FIRST, Outgoing::one(b"too late".to_vec()));
@@ -463,47 +291,6 @@ fn a_peers_reset_ends_the_receive_and_fails_the_next_send(driver: &Driver) {
     rig.expect_nothing();
     assert_eq!(rig.port.counters().turns, turns + 6);
     rig.port.close(socket, false);
-    rig.end(listener, LISTENER);
-}
-
-fn shutdown_sends_the_end_after_the_bytes_and_receiving_goes_on(driver: &Driver) {
-    let mut rig = Rig::new(driver);
-    let (listener, address) = rig.listen();
-    rig.port.accept(listener, LISTENER);
-    let (mut client, socket) = rig.pair(&address, LISTENER);
-    rig.port.receive(socket, SECOND);
-    let (read, _) = exchange(
-        &mut rig,
-        socket,
-        &mut client,
-        Outgoing::one(b"last".to_vec()),
-    );
-    assert_eq!(read, b"last");
-    rig.port.shutdown(socket);
-    let mut more = Vec::new();
-    rig.pump("the end", |_, _| {
-        client.read(&mut more) == Some(Closed::Finished)
-    });
-    assert_eq!(client.write(b"still here"), 10);
-    client.finish();
-    let mut received = Vec::new();
-    assert_eq!(receive_to_the_end(&mut rig, &mut received), None);
-    assert_eq!((&more[..], &received[..]), (&b""[..], &b"still here"[..]));
-    rig.port.close(socket, false);
-    rig.end(listener, LISTENER);
-}
-
-fn close_with_reset_is_seen_as_a_reset(driver: &Driver) {
-    let mut rig = Rig::new(driver);
-    let (listener, address) = rig.listen();
-    rig.port.accept(listener, LISTENER);
-    let (mut client, socket) = rig.pair(&address, LISTENER);
-    rig.port.close(socket, true);
-    let mut read = Vec::new();
-    rig.pump("the reset", |_, _| match client.read(&mut read) {
-        None => false,
-        Some(closed) => closed == Closed::Reset || panic!("{closed:?}"),
-    });
     rig.end(listener, LISTENER);
 }
 
@@ -664,7 +451,7 @@ fn a_listener_at_a_unix_path_serves(driver: &Driver) {
     assert_eq!(client.write(b"by file"), 7);
     client.finish();
     let mut received = Vec::new();
-    assert_eq!(receive_to_the_end(&mut rig, &mut received), None);
+    assert_eq!(rig.receive_to_the_end(&mut received), None);
     assert_eq!(received, b"by file");
     rig.port.close(socket, false);
     rig.end(listener, LISTENER);

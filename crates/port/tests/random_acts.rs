@@ -15,6 +15,7 @@ const CONNECTIONS: u64 = 5;
 const ACTS: usize = 400;
 
 /// One connection, seen from both ends.
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 struct Line {
     client: Client,
     socket: Descriptor,

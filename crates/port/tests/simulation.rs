@@ -24,15 +24,13 @@ fn connected(seed: u64, faults: Faults) -> (Sim, World, vespiary_port::sim::Peer
     let world = sim.world();
     let (listener, address) = listen(&mut sim);
     let peer = world.connect(&address).expect("a connection");
-    let socket = 'accepted: loop {
+    let socket = loop {
         sim.accept(listener, LISTENER);
-        loop {
-            sim.turn(None).expect("a turn");
-            match sim.next().expect("a completion").outcome {
-                Outcome::Accepted(socket) => break 'accepted socket,
-                Outcome::AcceptEnded(_) => break,
-                other => panic!("{other:?}"),
-            }
+        sim.turn(None).expect("a turn");
+        match sim.next().expect("a completion").outcome {
+            Outcome::Accepted(socket) => break socket,
+            Outcome::AcceptEnded(_) => (),
+            other => panic!("{other:?}"),
         }
     };
     (sim, world, peer, socket)

@@ -31,15 +31,6 @@ const NEITHER: Interest = Interest {
     write: false,
 };
 
-/// Makes a test for each driver of every function named.
-macro_rules! contract {
-    ($($test:ident),* $(,)?) => {
-        mod uring { $(#[test] fn $test() { super::$test(&super::Driver::named("uring")); })* }
-        mod epoll { $(#[test] fn $test() { super::$test(&super::Driver::named("epoll")); })* }
-        mod sim { $(#[test] fn $test() { super::$test(&super::Driver::named("sim")); })* }
-    };
-}
-
 contract!(
     a_ready_descriptor_is_told_once_a_turn_for_as_long_as_it_is_ready,
     polling_again_replaces_the_interest,

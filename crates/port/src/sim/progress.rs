@@ -2,7 +2,6 @@
 
 use super::network::{End, Owner};
 use super::state::{Kind, MICROSECOND, Place, Role, Sending, State};
-use crate::buffers::CHUNKS_A_SEND_MAX;
 use crate::{Address, Descriptor, Errno, Outcome};
 
 impl State {
@@ -238,11 +237,15 @@ impl State {
         if is_short {
             length = self.random.part(length);
         }
-        let skipped = sending.sent;
-        let pieces = sending.outgoing.pieces().take(CHUNKS_A_SEND_MAX).flatten();
-        let bytes: Vec<u8> = pieces.copied().skip(skipped).take(length).collect();
+        let (mut skip, mut left) = (sending.sent, length);
+        for piece in sending.outgoing.pieces() {
+            let skipped = skip.min(piece.len());
+            let taken = left.min(piece.len() - skipped);
+            self.network
+                .deliver(end.other(), &piece[skipped..skipped + taken]);
+            (skip, left) = (skip - skipped, left - taken);
+        }
         sending.sent += length;
-        self.network.deliver(end.other(), &bytes);
         self.stir(end.other());
         (is_short || sending.sent == sending.offered).then_some(Ok(sending.sent))
     }

@@ -186,6 +186,41 @@ impl Rig {
         back.expect("a completion")
     }
 
+    /// Send all of `outgoing` under `token` while `client` reads: what it read, and what was sent,
+    /// given back.
+    pub fn exchange(
+        &mut self,
+        socket: Descriptor,
+        token: Token,
+        client: &mut Client,
+        outgoing: Outgoing,
+    ) -> (Vec<u8>, Outgoing) {
+        let total = outgoing.remaining();
+        let mut read = Vec::new();
+        let mut turns = 0;
+        let back = self.send_while(socket, token, outgoing, || {
+            turns += 1;
+            if turns > 3 {
+                client.stall(false);
+                assert_eq!(client.read(&mut read), None);
+            }
+            read.len() == total
+        });
+        (read, back)
+    }
+
+    /// Take turns until the one receive that is outstanding ends; how it ended.
+    pub fn receive_to_the_end(&mut self, received: &mut Vec<u8>) -> Option<Errno> {
+        self.until("the end", |_, completion| match completion.outcome {
+            Outcome::Received(lease) => {
+                received.extend_from_slice(&lease);
+                None
+            }
+            Outcome::ReceiveEnded(ended) => Some(ended),
+            other => panic!("{other:?}"),
+        })
+    }
+
     /// Take turns for a while in which nothing may complete.
     pub fn expect_nothing(&mut self) {
         for _ in 0..5 {
@@ -344,6 +379,16 @@ impl Client {
             peer.stall(stalled);
         }
     }
+}
+
+/// Makes a test for each driver of every function named.
+#[macro_export]
+macro_rules! contract {
+    ($($test:ident),* $(,)?) => {
+        mod uring { $(#[test] fn $test() { super::$test(&super::Driver::named("uring")); })* }
+        mod epoll { $(#[test] fn $test() { super::$test(&super::Driver::named("epoll")); })* }
+        mod sim { $(#[test] fn $test() { super::$test(&super::Driver::named("sim")); })* }
+    };
 }
 
 /// `ECANCELED`, which ends most of these tests.

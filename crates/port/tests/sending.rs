@@ -1,0 +1,174 @@
+//! What every driver promises of sends, tried on each.
+
+mod rig;
+
+use std::sync::Arc;
+
+use rig::{CANCELED, Driver, Rig, pattern};
+use vespiary_port::sim::Closed;
+use vespiary_port::{Chunk, Outcome, Outgoing, Token};
+
+const LISTENER: Token = Token(1);
+const FIRST: Token = Token(2);
+const SECOND: Token = Token(3);
+
+contract!(
+    a_send_larger_than_the_window_arrives_whole,
+    a_vectored_send_of_many_chunks_arrives_in_order,
+    a_send_gives_its_buffer_back_unmoved,
+    a_cancelled_send_tells_what_went_and_gives_the_rest_back,
+    an_empty_send_completes,
+    shutdown_sends_the_end_after_the_bytes_and_receiving_goes_on,
+    close_with_reset_is_seen_as_a_reset,
+);
+
+fn a_send_larger_than_the_window_arrives_whole(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    client.stall(true);
+    let bytes = pattern(20_000_000);
+    let (read, back) = rig.exchange(socket, FIRST, &mut client, Outgoing::one(bytes.clone()));
+    assert!(read == bytes && back.is_done());
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn a_vectored_send_of_many_chunks_arrives_in_order(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    let bytes = pattern(3_000_000);
+    let shared: Arc<[u8]> = Arc::from(&bytes[..1000]);
+    let mut expected = Vec::new();
+    let mut chunks = Vec::new();
+    for (number, piece) in bytes.chunks(20_011).enumerate() {
+        chunks.push(Chunk::Owned(piece.to_vec()));
+        chunks.push(Chunk::Owned(Vec::new()));
+        expected.extend_from_slice(piece);
+        if number % 3 == 0 {
+            chunks.push(Chunk::Shared(Arc::clone(&shared)));
+            expected.extend_from_slice(&shared);
+        }
+    }
+    let count = chunks.len();
+    let (read, back) = rig.exchange(socket, FIRST, &mut client, Outgoing::many(chunks));
+    assert!(read == expected);
+    assert_eq!(back.into_chunks().len(), count);
+    assert_eq!(Arc::strong_count(&shared), 1);
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn a_send_gives_its_buffer_back_unmoved(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    let bytes = b"hello".to_vec();
+    let place = bytes.as_ptr();
+    let (read, back) = rig.exchange(socket, FIRST, &mut client, Outgoing::one(bytes));
+    let back = back.into_single().expect("one buffer");
+    assert_eq!(
+        (back.as_ptr(), &back[..], &read[..]),
+        (place, &b"hello"[..], &b"hello"[..])
+    );
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn a_cancelled_send_tells_what_went_and_gives_the_rest_back(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    client.stall(true);
+    let bytes = pattern(50_000_000);
+    let mut sent = 0;
+    rig.port.send(socket, FIRST, Outgoing::one(bytes.clone()));
+    // Short sends go on until the window is full and nothing moves.
+    let mut idle_turns = 0;
+    while idle_turns < 5 {
+        idle_turns += 1;
+        for completion in rig.step() {
+            let Outcome::Sent(Ok(count), mut outgoing) = completion.outcome else {
+                panic!()
+            };
+            sent += count;
+            outgoing.advance(count);
+            rig.port.send(socket, FIRST, outgoing);
+            idle_turns = 0;
+        }
+    }
+    rig.port.cancel_send(FIRST);
+    let (result, outgoing) = rig.until("the cancel", |_, completion| match completion.outcome {
+        Outcome::Sent(result, outgoing) => Some((result, outgoing)),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(sent + outgoing.remaining(), bytes.len());
+    sent += result.unwrap_or_else(|errno| {
+        assert_eq!(errno, CANCELED);
+        0
+    });
+    assert!(sent > 0 && sent < bytes.len());
+    rig.expect_nothing();
+    rig.port.close(socket, false);
+    client.stall(false);
+    let mut read = Vec::new();
+    rig.pump("the client's end", |_, _| {
+        client.read(&mut read) == Some(Closed::Finished)
+    });
+    assert!(read == bytes[..sent]);
+    rig.end(listener, LISTENER);
+}
+
+fn an_empty_send_completes(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (_client, socket) = rig.pair(&address, LISTENER);
+    rig.port.send(socket, FIRST, Outgoing::one(Vec::new()));
+    rig.until("the completion", |_, completion| {
+        matches!(completion.outcome, Outcome::Sent(Ok(0), _)).then_some(())
+    });
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn shutdown_sends_the_end_after_the_bytes_and_receiving_goes_on(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    rig.port.receive(socket, SECOND);
+    let (read, _) = rig.exchange(socket, FIRST, &mut client, Outgoing::one(b"last".to_vec()));
+    assert_eq!(read, b"last");
+    rig.port.shutdown(socket);
+    let mut more = Vec::new();
+    rig.pump("the end", |_, _| {
+        client.read(&mut more) == Some(Closed::Finished)
+    });
+    assert_eq!(client.write(b"still here"), 10);
+    client.finish();
+    let mut received = Vec::new();
+    assert_eq!(rig.receive_to_the_end(&mut received), None);
+    assert_eq!((&more[..], &received[..]), (&b""[..], &b"still here"[..]));
+    rig.port.close(socket, false);
+    rig.end(listener, LISTENER);
+}
+
+fn close_with_reset_is_seen_as_a_reset(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    rig.port.close(socket, true);
+    let mut read = Vec::new();
+    rig.pump("the reset", |_, _| match client.read(&mut read) {
+        None => false,
+        Some(closed) => closed == Closed::Reset || panic!("{closed:?}"),
+    });
+    rig.end(listener, LISTENER);
+}

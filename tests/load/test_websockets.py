@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.sync.server import ServerConnection, serve
@@ -30,9 +30,9 @@ def websocket() -> Iterator[Start]:
     """Start a server of the `websockets` library, an implementation that is not ours."""
     with contextlib.ExitStack() as stack:
 
-        def start(handler: Handler, **options: object) -> str:
+        def start(handler: Handler, **options: Any) -> str:
             server = stack.enter_context(
-                serve(handler, "127.0.0.1", 0, compression=None, max_size=None, **options)  # type: ignore[arg-type]
+                serve(handler, "127.0.0.1", 0, compression=None, max_size=None, **options)
             )
             stack.callback(server.shutdown)
             threading.Thread(target=server.serve_forever, daemon=True).start()

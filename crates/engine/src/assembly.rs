@@ -1,8 +1,8 @@
 //! A message that arrives in several chunks, put together where the host will have it.
 //!
-//! The room grows with what has arrived and never runs ahead of it by more than a step, so that a peer that
-//! announces much and sends little costs little. Text is checked chunk by chunk: what can no longer become
-//! UTF-8 is refused at that chunk (RFC 6455 8.1).
+//! The room grows with what has arrived and never runs ahead of it by more than a step, so that a
+//! peer that announces much and sends little costs little. Text is checked chunk by chunk: what can
+//! no longer become UTF-8 is refused at that chunk (RFC 6455 8.1).
 
 use crate::close::{CloseReason, Manner, Side};
 use crate::host::{Kind, Payload};
@@ -34,7 +34,8 @@ impl<P: Payload> Assembly<P> {
         })
     }
 
-    /// Add a chunk; `remaining` bytes of its frame are to come, and the frame may be the message's `last`.
+    /// Add a chunk; `remaining` bytes of its frame are to come, and the frame may be the message's
+    /// `last`.
     pub(crate) fn add(
         &mut self,
         chunk: &[u8],
@@ -46,7 +47,10 @@ impl<P: Payload> Assembly<P> {
         if chunk.is_empty() {
             return Ok(());
         }
-        let end = self.filled.checked_add(chunk.len()).ok_or_else(out_of_memory)?;
+        let end = self
+            .filled
+            .checked_add(chunk.len())
+            .ok_or_else(out_of_memory)?;
         match self.kind {
             Kind::Binary => {
                 self.make_room(end, remaining, last)?;
@@ -54,7 +58,9 @@ impl<P: Payload> Assembly<P> {
                 mask::copy(&mut payload.bytes_mut()[self.filled..end], chunk, key);
             }
             Kind::Text => {
-                self.text.try_reserve(chunk.len()).map_err(|_| out_of_memory())?;
+                self.text
+                    .try_reserve(chunk.len())
+                    .map_err(|_| out_of_memory())?;
                 self.text.resize(end, 0);
                 let piece = &mut self.text[self.filled..];
                 mask::copy(piece, chunk, key);
@@ -66,7 +72,10 @@ impl<P: Payload> Assembly<P> {
     }
 
     fn make_room(&mut self, end: usize, remaining: u64, last: bool) -> Result<(), CloseReason> {
-        let room = self.binary.as_ref().map_or(0, |payload| payload.bytes().len());
+        let room = self
+            .binary
+            .as_ref()
+            .map_or(0, |payload| payload.bytes().len());
         if end <= room {
             return Ok(());
         }
@@ -77,7 +86,11 @@ impl<P: Payload> Assembly<P> {
         let step = end.max(STEP);
         let ahead = end.checked_add(step).ok_or_else(out_of_memory)?;
         // The last frame's end is the message's end; before that, doubling keeps copying linear.
-        let wanted = if last || announced > ahead { announced.min(ahead) } else { announced.max(end + end / 2) };
+        let wanted = if last || announced > ahead {
+            announced.min(ahead)
+        } else {
+            announced.max(end + end / 2)
+        };
         let payload = match self.binary.take() {
             None => P::with_length(wanted),
             Some(payload) => payload.resized(wanted),
@@ -122,8 +135,12 @@ impl<P: Payload> Assembly<P> {
 }
 
 pub(crate) fn not_utf8() -> CloseReason {
-    CloseReason::new(Side::Local, Manner::Broken, "the text message is not UTF-8 (RFC 6455 8.1)")
-        .with_code(Code::INVALID_PAYLOAD)
+    CloseReason::new(
+        Side::Local,
+        Manner::Broken,
+        "the text message is not UTF-8 (RFC 6455 8.1)",
+    )
+    .with_code(Code::INVALID_PAYLOAD)
 }
 
 #[cfg(test)]
@@ -140,7 +157,13 @@ mod tests {
     #[test]
     fn empty_fragments_add_nothing_wherever_they_stand() {
         let mut assembly = Assembly::<Vec<u8>>::boxed(Kind::Binary);
-        for (chunk, last) in [(&b""[..], false), (b"ab", false), (b"", false), (b"c", false), (b"", true)] {
+        for (chunk, last) in [
+            (&b""[..], false),
+            (b"ab", false),
+            (b"", false),
+            (b"c", false),
+            (b"", true),
+        ] {
             assembly.add(chunk, [0; 4], 0, last).unwrap();
         }
         assert_eq!(assembly.into_binary().unwrap(), b"abc");
@@ -153,7 +176,9 @@ mod tests {
         let mut done = 0;
         for size in [1, 70_000, 5, 900_000, 300_000].into_iter().cycle() {
             let end = (done + size).min(whole.len());
-            assembly.add(&whole[done..end], [0; 4], (whole.len() - end) as u64, true).unwrap();
+            assembly
+                .add(&whole[done..end], [0; 4], (whole.len() - end) as u64, true)
+                .unwrap();
             done = end;
             if done == whole.len() {
                 break;

@@ -41,7 +41,14 @@ pub struct CloseReason {
 impl CloseReason {
     /// A reason without code or errno.
     pub fn new(side: Side, manner: Manner, text: impl Into<String>) -> Self {
-        Self { side, manner, code: None, text: text.into(), errno: None, status: None }
+        Self {
+            side,
+            manner,
+            code: None,
+            text: text.into(),
+            errno: None,
+            status: None,
+        }
     }
 
     /// The same with a close code.

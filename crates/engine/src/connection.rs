@@ -1,34 +1,33 @@
 //! A connection: its state, and what a host may ask of it.
 //!
-//! A host's requests change state and put the connection on the engine's list of those to be settled; nothing
-//! happens to the socket, and no callback runs, before the round's end. That is what lets every method here be
-//! called from inside any callback.
+//! A host's requests change state and put the connection on the engine's list of those to be
+//! settled; nothing happens to the socket, and no callback runs, before the round's end. That is
+//! what lets every method here be called from inside any callback.
 //!
 //! ```text
 //! Connecting -> Handshaking -> Open -> Closing -> Closed
 //! ```
 //!
-//! A connection is `Closing` from the first wish to end it in good order (either side's) until its bytes are
-//! written, our FIN is sent and the peer's has come, or the close deadline; bytes that arrive meanwhile are read
-//! and thrown away, because closing a socket with unread bytes would reset it and destroy what the peer has not
-//! read yet. It is `Closed` once the host was told; its row lives on until the last completion.
+//! A connection is `Closing` from the first wish to end it in good order (either side's) until its
+//! bytes are written, our FIN is sent and the peer's has come, or the close deadline; bytes that
+//! arrive meanwhile are read and thrown away, because closing a socket with unread bytes would
+//! reset it and destroy what the peer has not read yet. It is `Closed` once the host was told; its
+//! row lives on until the last completion.
 
 use crate::close::{CloseReason, Manner, Side};
-use crate::endpoint::{Endpoint, add};
+use crate::endpoint::Endpoint;
 use crate::engine::Engine;
-use crate::host::{Answer, Host, Kind};
-use crate::options::{Framing, SlowConsumer};
+use crate::host::{Answer, Host};
+use crate::options::Framing;
 use crate::outbound::Outbound;
 use crate::receive::Inbound;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use vespiary_port::timer::Key;
 use vespiary_port::{Address, Descriptor, Token};
-use vespiary_wire::framing::length;
 use vespiary_wire::websocket::close::{self, Code};
-use vespiary_wire::websocket::frame::{self, Opcode};
+use vespiary_wire::websocket::frame::Opcode;
 
 /// Where a connection stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,21 +42,6 @@ pub enum State {
     Closing,
     /// It has ended.
     Closed,
-}
-
-/// Why a send was not taken. Nothing of the message was queued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendError {
-    /// The connection is not open yet.
-    NotOpen,
-    /// The connection is closing or closed.
-    Closed,
-    /// More than `write_bytes_max` would wait.
-    QueueFull,
-    /// The length does not fit the prefix.
-    TooLong,
-    /// A message in parts is under way, or a part was sent where the framing has none.
-    OutOfTurn,
 }
 
 /// A connection of an engine. Always behind an `Rc`.
@@ -109,7 +93,8 @@ pub struct Connection<H: Host> {
     /// The subprotocol that the handshake chose.
     pub(crate) protocol: RefCell<Option<Box<str>>>,
     pub(crate) timer: Cell<Option<Key>>,
-    /// When the timer fires, and the times that deadlines count from; milliseconds of the port's clock.
+    /// When the timer fires, and the times that deadlines count from; milliseconds of the port's
+    /// clock.
     pub(crate) timer_due: Cell<u64>,
     pub(crate) phase_began: Cell<u64>,
     pub(crate) heard: Cell<u64>,
@@ -164,7 +149,12 @@ impl<H: Host> Connection<H> {
 
     /// Bytes in, bytes out, messages in, messages out.
     pub fn traffic(&self) -> [u64; 4] {
-        [self.bytes_in.get(), self.bytes_out.get(), self.messages_in.get(), self.messages_out.get()]
+        [
+            self.bytes_in.get(),
+            self.bytes_out.get(),
+            self.messages_in.get(),
+            self.messages_out.get(),
+        ]
     }
 
     /// The address at the other end.
@@ -202,214 +192,8 @@ impl<H: Host> Connection<H> {
         self.reason.borrow().as_deref().cloned()
     }
 
-    /// Queue a message; it leaves with everything else that this round sends.
-    #[inline]
-    pub fn send(self: &Rc<Self>, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
-        if self.state.get() != State::Open || self.sending_parts.get() {
-            return Err(self.send_refusal());
-        }
-        let options = self.endpoint.options.borrow();
-        let opcode = match kind {
-            Kind::Text => Opcode::Text,
-            Kind::Binary => Opcode::Binary,
-        };
-        self.queue(&options, opcode, true, payload)?;
-        add(&self.endpoint.counters.messages_out, 1);
-        add(&self.messages_out, 1);
-        Ok(())
-    }
-
-    #[cold]
-    fn send_refusal(&self) -> SendError {
-        match self.state.get() {
-            State::Connecting | State::Handshaking => SendError::NotOpen,
-            State::Open => SendError::OutOfTurn,
-            State::Closing | State::Closed => SendError::Closed,
-        }
-    }
-
-    /// Queue a part of a message. On WebSocket each part is a frame; elsewhere parts are only pieces of the stream.
-    pub fn send_part(self: &Rc<Self>, kind: Kind, payload: &[u8], last: bool) -> Result<(), SendError> {
-        if self.state.get() != State::Open {
-            return Err(self.send_refusal());
-        }
-        let options = self.endpoint.options.borrow();
-        let opcode = match (&options.framing, self.sending_parts.get(), kind) {
-            (Framing::Raw, ..) => Opcode::Binary,
-            (Framing::WebSocket, true, _) => Opcode::Continuation,
-            (Framing::WebSocket, false, Kind::Text) => Opcode::Text,
-            (Framing::WebSocket, false, Kind::Binary) => Opcode::Binary,
-            _ => return Err(SendError::OutOfTurn),
-        };
-        self.queue(&options, opcode, last, payload)?;
-        if options.framing == Framing::WebSocket {
-            self.sending_parts.set(!last);
-        }
-        add(&self.endpoint.counters.messages_out, u64::from(last));
-        add(&self.messages_out, u64::from(last));
-        Ok(())
-    }
-
-    /// Queue a message that `shared` already holds in its form on the wire.
-    pub(crate) fn send_encoded(self: &Rc<Self>, shared: &Arc<[u8]>) -> Result<(), SendError> {
-        const COPIED_AT_MOST: usize = 2048;
-        if self.state.get() != State::Open || self.sending_parts.get() {
-            return Err(self.send_refusal());
-        }
-        let options = self.endpoint.options.borrow();
-        let size = shared.len();
-        if !self.make_room(&options, size)? {
-            return Ok(());
-        }
-        let mut outbound = self.outbound.borrow_mut();
-        if size <= COPIED_AT_MOST && !self.above_high.get() {
-            let pool = &mut self.engine.pool.borrow_mut();
-            outbound.append(size, pool, |buffer| buffer.extend_from_slice(shared));
-        } else {
-            outbound.append_shared(shared.clone());
-        }
-        self.queued(&options, outbound.queued());
-        add(&self.endpoint.counters.messages_out, 1);
-        add(&self.messages_out, 1);
-        Ok(())
-    }
-
-    #[inline]
-    fn queue(
-        self: &Rc<Self>,
-        options: &crate::options::Options,
-        opcode: Opcode,
-        fin: bool,
-        payload: &[u8],
-    ) -> Result<(), SendError> {
-        let size = payload.len()
-            + match &options.framing {
-                Framing::Raw | Framing::Http => 0,
-                Framing::Line { ending } => ending.len(),
-                Framing::Length(format) => usize::from(format.width),
-                Framing::WebSocket => frame::head_length(payload.len() as u64, self.client),
-            };
-        if !self.make_room(options, size)? {
-            return Ok(());
-        }
-        if let Framing::Length(format) = &options.framing
-            && payload.len() as u64 > format.payload_bytes_max()
-        {
-            return Err(SendError::TooLong);
-        }
-        let mut outbound = self.outbound.borrow_mut();
-        let write = |buffer: &mut Vec<u8>| match &options.framing {
-            Framing::Raw | Framing::Http => buffer.extend_from_slice(payload),
-            Framing::Line { ending } => {
-                buffer.extend_from_slice(payload);
-                buffer.extend_from_slice(ending);
-            }
-            Framing::Length(format) => {
-                length::append(buffer, format, payload).expect("the length was seen to fit");
-            }
-            Framing::WebSocket => {
-                let mask = if self.client { Some(self.engine.mask_key()) } else { None };
-                frame::append(buffer, fin, false, opcode, payload, mask);
-            }
-        };
-        if self.above_high.get() && options.slow_consumer == SlowConsumer::DropOldest {
-            let mut bytes = Vec::with_capacity(size);
-            write(&mut bytes);
-            outbound.append_droppable(bytes);
-        } else {
-            outbound.append(size, &mut self.engine.pool.borrow_mut(), write);
-        }
-        self.queued(options, outbound.queued());
-        Ok(())
-    }
-
-    /// Book-keeping after bytes were queued.
-    #[inline]
-    fn queued(self: &Rc<Self>, options: &crate::options::Options, queued: usize) {
-        if queued > options.limits.write_high_bytes && !self.above_high.get() {
-            self.above_high.set(true);
-            add(&self.endpoint.counters.write_pauses, 1);
-        }
-        if !self.unsettled.get() {
-            self.unsettle();
-        }
-    }
-
-    /// Whether `size` more bytes may be queued; `Ok(false)` when the policy drops the new message.
-    #[inline]
-    fn make_room(self: &Rc<Self>, options: &crate::options::Options, size: usize) -> Result<bool, SendError> {
-        if !self.above_high.get() && size <= options.limits.write_bytes_max {
-            return Ok(true);
-        }
-        self.make_room_when_crowded(options, size)
-    }
-
-    #[cold]
-    fn make_room_when_crowded(
-        self: &Rc<Self>,
-        options: &crate::options::Options,
-        size: usize,
-    ) -> Result<bool, SendError> {
-        let most = options.limits.write_bytes_max;
-        if self.outbound.borrow().queued().saturating_add(size) <= most {
-            return Ok(true);
-        }
-        let counters = &self.endpoint.counters;
-        *counters.limits.borrow_mut().entry("write_bytes_max").or_default() += 1;
-        match options.slow_consumer {
-            SlowConsumer::Wait => Err(SendError::QueueFull),
-            SlowConsumer::DropNewest => {
-                self.count_dropped(1);
-                Ok(false)
-            }
-            SlowConsumer::DropOldest => {
-                let (dropped, room) = self.outbound.borrow_mut().drop_oldest(size, most);
-                self.count_dropped(dropped + u64::from(!room));
-                Ok(room)
-            }
-            SlowConsumer::Disconnect => {
-                let text = format!(
-                    "the peer does not read: more than {most} bytes (write_bytes_max) wait for it"
-                );
-                self.end_with(CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::POLICY));
-                self.abort_now();
-                Err(SendError::Closed)
-            }
-        }
-    }
-
-    fn count_dropped(&self, messages: u64) {
-        add(&self.endpoint.counters.dropped, messages);
-        self.dropped.set(self.dropped.get().saturating_add(messages as u32));
-    }
-
-    /// Queue a ping (WebSocket).
-    pub fn ping(self: &Rc<Self>, payload: &[u8]) -> Result<(), SendError> {
-        let options = self.endpoint.options.borrow();
-        if self.state.get() != State::Open {
-            return Err(self.send_refusal());
-        }
-        if options.framing != Framing::WebSocket || payload.len() > 125 {
-            return Err(SendError::TooLong);
-        }
-        self.queue(&options, Opcode::Ping, true, payload)
-    }
-
-    /// Queue a control frame, whatever state the connection is in.
-    pub(crate) fn send_control(self: &Rc<Self>, opcode: Opcode, payload: &[u8]) {
-        let mask = if self.client { Some(self.engine.mask_key()) } else { None };
-        let size = frame::head_length(payload.len() as u64, self.client) + payload.len();
-        self.append(size, |buffer| frame::append(buffer, true, false, opcode, payload, mask));
-    }
-
-    /// Queue bytes as they are.
-    pub(crate) fn append(self: &Rc<Self>, size: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        self.outbound.borrow_mut().append(size, &mut self.engine.pool.borrow_mut(), write);
-        self.unsettle();
-    }
-
-    /// Stop reading for a reason of the host's (a bit of its choice) until [`Connection::resume`] takes that reason
-    /// back. Bytes that have arrived already wait.
+    /// Stop reading for a reason of the host's (a bit of its choice) until [`Connection::resume`]
+    /// takes that reason back. Bytes that have arrived already wait.
     pub fn pause(self: &Rc<Self>, reason: u8) {
         self.paused.set(self.paused.get() | reason);
         self.unsettle();
@@ -421,7 +205,8 @@ impl<H: Host> Connection<H> {
         self.unsettle();
     }
 
-    /// End in good order: what waits is written, the peer is told, and its end is awaited for `close` at the most.
+    /// End in good order: what waits is written, the peer is told, and its end is awaited for
+    /// `close` at the most.
     pub fn close(self: &Rc<Self>, code: Code, text: &str) {
         match self.state.get() {
             State::Closing | State::Closed => return,
@@ -442,7 +227,11 @@ impl<H: Host> Connection<H> {
 
     /// End at once: what waits is dropped, and the peer sees a reset.
     pub fn abort(self: &Rc<Self>) {
-        self.end_with(CloseReason::new(Side::Local, Manner::Broken, "aborted by this end"));
+        self.end_with(CloseReason::new(
+            Side::Local,
+            Manner::Broken,
+            "aborted by this end",
+        ));
         self.abort_now();
     }
 

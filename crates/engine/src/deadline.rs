@@ -1,12 +1,13 @@
 //! Deadlines: one timer a connection, set to the earliest of those that apply.
 //!
-//! The moments that deadlines count from are plain stores on the hot path; the timer is only moved when an earlier
-//! deadline appears. When it fires, what is due is acted upon, and otherwise it is set anew. So a busy connection
-//! touches the timer wheel a few times a minute, whatever its message rate.
+//! The moments that deadlines count from are plain stores on the hot path; the timer is only moved
+//! when an earlier deadline appears. When it fires, what is due is acted upon, and otherwise it is
+//! set anew. So a busy connection touches the timer wheel a few times a minute, whatever its
+//! message rate.
 //!
-//! Deadlines are absolute: bytes that trickle in extend neither the handshake's nor a message's, and a reader that
-//! takes a byte at a time does not extend the write deadline, which asks that all bytes waiting at one moment have
-//! gone by the deadline counted from that moment.
+//! Deadlines are absolute: bytes that trickle in extend neither the handshake's nor a message's,
+//! and a reader that takes a byte at a time does not extend the write deadline, which asks that all
+//! bytes waiting at one moment have gone by the deadline counted from that moment.
 
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
@@ -30,7 +31,11 @@ enum Which {
     Pong,
 }
 
-fn earliest<H: Host>(connection: &Connection<H>, deadlines: &Deadlines, websocket: bool) -> Option<(u64, Which)> {
+fn earliest<H: Host>(
+    connection: &Connection<H>,
+    deadlines: &Deadlines,
+    websocket: bool,
+) -> Option<(u64, Which)> {
     let began = connection.phase_began.get();
     let mut found: Option<(u64, Which)> = None;
     let mut consider = |from: u64, length: Option<u64>, which: Which| {
@@ -50,7 +55,11 @@ fn earliest<H: Host>(connection: &Connection<H>, deadlines: &Deadlines, websocke
                 consider(began, deadlines.first_byte, Which::FirstByte);
             }
             if connection.message_began.get() != 0 {
-                consider(connection.message_began.get(), deadlines.message, Which::Message);
+                consider(
+                    connection.message_began.get(),
+                    deadlines.message,
+                    Which::Message,
+                );
             }
             consider(connection.heard.get(), deadlines.idle, Which::Idle);
             if websocket && connection.awaiting_pong.get() {
@@ -73,7 +82,9 @@ impl<H: Host> Engine<H> {
     pub(crate) fn arm(&self, connection: &Connection<H>) {
         let options = connection.endpoint.options.borrow();
         let websocket = options.framing == Framing::WebSocket;
-        let Some((due, _)) = earliest(connection, &options.deadlines, websocket) else { return };
+        let Some((due, _)) = earliest(connection, &options.deadlines, websocket) else {
+            return;
+        };
         if connection.timer.get().is_some() && connection.timer_due.get() <= due {
             return;
         }
@@ -82,7 +93,10 @@ impl<H: Host> Engine<H> {
             wheel.cancel(key);
         }
         connection.timer_due.set(due);
-        let key = wheel.insert(due.saturating_mul(1_000_000), Due::Connection(connection.token));
+        let key = wheel.insert(
+            due.saturating_mul(1_000_000),
+            Due::Connection(connection.token),
+        );
         connection.timer.set(Some(key));
     }
 
@@ -92,8 +106,12 @@ impl<H: Host> Engine<H> {
         let now = self.now_ms();
         connection.write_began.set(now.max(1));
         let queued = connection.outbound.borrow().queued() as u64;
-        connection.write_mark.set(connection.bytes_out.get() + queued);
-        let Some(length) = connection.endpoint.options.borrow().deadlines.write else { return };
+        connection
+            .write_mark
+            .set(connection.bytes_out.get() + queued);
+        let Some(length) = connection.endpoint.options.borrow().deadlines.write else {
+            return;
+        };
         if connection.timer.get().is_none() || connection.timer_due.get() > now + length {
             self.arm(connection);
         }
@@ -151,7 +169,9 @@ impl<H: Host> Engine<H> {
     }
 
     fn missed(&self, connection: &Rc<Connection<H>>, name: &'static str, value: Option<u64>) {
-        connection.endpoint.limit_reached(&self.host, name, value.unwrap_or(0));
+        connection
+            .endpoint
+            .limit_reached(&self.host, name, value.unwrap_or(0));
     }
 
     /// End a connection whose peer still reads: it is told.

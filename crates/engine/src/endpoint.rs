@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-/// What happened at an endpoint since its start. All counts only grow, except those called `open_*`.
+/// What happened at an endpoint since its start. All counts only grow, except those called
+/// `open_*`.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Connections accepted (or connected, for a client's endpoint).
@@ -109,8 +110,13 @@ impl<H: Host> Endpoint<H> {
         host.event(self, Event::Limit { name, value });
     }
 
-    /// The limit that forbids one more connection at `now` (nanoseconds) from `address`, if one does.
-    pub(crate) fn admit(&self, now: u64, address: Option<IpAddr>) -> Result<(), (&'static str, u64)> {
+    /// The limit that forbids one more connection at `now` (nanoseconds) from `address`, if one
+    /// does.
+    pub(crate) fn admit(
+        &self,
+        now: u64,
+        address: Option<IpAddr>,
+    ) -> Result<(), (&'static str, u64)> {
         let limits = &self.options.borrow().limits;
         if let Some(rate) = limits.accepts_per_second_max {
             let elapsed = now.saturating_sub(self.accept_filled.replace(now));
@@ -132,7 +138,11 @@ impl<H: Host> Endpoint<H> {
             return Err(("handshakes_pending_max", most.into()));
         }
         if let (Some(most), Some(address)) = (limits.connections_per_address_max, address)
-            && self.addresses.borrow().get(&address).is_some_and(|count| *count >= most)
+            && self
+                .addresses
+                .borrow()
+                .get(&address)
+                .is_some_and(|count| *count >= most)
         {
             return Err(("connections_per_address_max", most.into()));
         }

@@ -1,7 +1,7 @@
 //! The engine: turns of the port, rounds within a turn, and what is settled at a round's end.
 //!
-//! A turn waits in [`Engine::wait`], which runs no callback, so that a host can release its locks around it;
-//! then [`Engine::run`] takes the batch in rounds:
+//! A turn waits in [`Engine::wait`], which runs no callback, so that a host can release its locks
+//! around it; then [`Engine::run`] takes the batch in rounds:
 //!
 //! ```text
 //! round:  every completion the port has   ->  callbacks
@@ -9,19 +9,19 @@
 //!         every unsettled connection      ->  one send each, reading on or off, closing; callbacks
 //! ```
 //!
-//! A send that the port completes at once shows up as a completion of the next round, without another trip
-//! through the kernel; no callback ever runs from inside another one, because requests made in a callback only
-//! mark their connection as unsettled. Rounds are bounded by the inline budget: a handler that sends more each
-//! time its send completes would otherwise keep the turn for itself. A connection whose receives exceed the same
-//! budget within one batch has the rest of its bytes put aside, and goes on in the next turn, behind the others.
+//! A send that the port completes at once shows up as a completion of the next round, without
+//! another trip through the kernel; no callback ever runs from inside another one, because requests
+//! made in a callback only mark their connection as unsettled. Rounds are bounded by the inline
+//! budget: a handler that sends more each time its send completes would otherwise keep the turn for
+//! itself. A connection whose receives exceed the same budget within one batch has the rest of its
+//! bytes put aside, and goes on in the next turn, behind the others.
 
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::{Endpoint, add};
 use crate::handshake::ClientHandshake;
-use crate::host::{AfterEnd, Host};
+use crate::host::Host;
 use crate::listener::Listener;
-use crate::options::Framing;
 use crate::outbound::Pool;
 use crate::receive::{self, Inbound};
 use crate::table::{self, Owner, Table};
@@ -32,7 +32,8 @@ use std::rc::Rc;
 use std::time::Duration;
 use vespiary_port::timer::{Key, Wheel};
 use vespiary_port::{
-    Address, Completion, Counters, Descriptor, Errno, Interest, Outcome, Outgoing, Port, Token, Wake,
+    Address, Completion, Counters, Descriptor, Errno, Interest, Outcome, Outgoing, Port, Token,
+    Wake,
 };
 
 /// How many completions of one connection, and how many rounds of a turn, are taken in a row.
@@ -68,7 +69,8 @@ pub struct Engine<H: Host> {
 }
 
 impl<H: Host> Engine<H> {
-    /// An engine on `port`. `random` fills a slice with unpredictable bytes: mask keys and nonces of clients.
+    /// An engine on `port`. `random` fills a slice with unpredictable bytes: mask keys and nonces
+    /// of clients.
     pub fn new(host: H, port: Box<dyn Port>, random: Box<dyn FnMut(&mut [u8])>) -> Rc<Self> {
         let now = port.now();
         Rc::new(Self {
@@ -140,7 +142,10 @@ impl<H: Host> Engine<H> {
         backlog: u32,
         reuse_port: bool,
     ) -> io::Result<Rc<Listener<H>>> {
-        let socket = self.port.borrow_mut().listen(address, backlog, reuse_port)?;
+        let socket = self
+            .port
+            .borrow_mut()
+            .listen(address, backlog, reuse_port)?;
         Ok(Listener::start(self, socket, endpoint))
     }
 
@@ -157,19 +162,25 @@ impl<H: Host> Engine<H> {
         let inbound = Inbound::for_client(handshake);
         let connection = self.add_connection(socket, endpoint, None, true, inbound);
         connection.sending.set(true);
-        self.port.borrow_mut().connect(socket, connection.token, address);
+        self.port
+            .borrow_mut()
+            .connect(socket, connection.token, address);
         self.arm(&connection);
         Ok(connection)
     }
 
     /// Watch a foreign descriptor; [`Host::ready`] is told.
     pub fn poll(&self, descriptor: Descriptor, interest: Interest) {
-        self.port.borrow_mut().poll(descriptor, table::foreign(descriptor), interest);
+        self.port
+            .borrow_mut()
+            .poll(descriptor, table::foreign(descriptor), interest);
     }
 
     /// Stop watching a foreign descriptor.
     pub fn unpoll(&self, descriptor: Descriptor) {
-        self.port.borrow_mut().unpoll(descriptor, table::foreign(descriptor));
+        self.port
+            .borrow_mut()
+            .unpoll(descriptor, table::foreign(descriptor));
     }
 
     /// Call [`Host::timer`] with `id` in `milliseconds`.
@@ -189,18 +200,25 @@ impl<H: Host> Engine<H> {
         let busy = self.unfinished.get()
             || !self.unsettled.borrow().is_empty()
             || !self.resting.borrow().is_empty();
-        let timeout = if busy { Some(Duration::ZERO) } else { self.shortest(timeout) };
+        let timeout = if busy {
+            Some(Duration::ZERO)
+        } else {
+            self.shortest(timeout)
+        };
         self.port.borrow_mut().turn(timeout)
     }
 
     fn shortest(&self, timeout: Option<Duration>) -> Option<Duration> {
-        let Some(due) = self.wheel.borrow().next_due() else { return timeout };
+        let Some(due) = self.wheel.borrow().next_due() else {
+            return timeout;
+        };
         let now = self.port.borrow().now();
         let timer = Duration::from_nanos(due.saturating_sub(now));
         Some(timeout.map_or(timer, |timeout| timeout.min(timer)))
     }
 
-    /// Take the batch that [`Engine::wait`] gathered. Returns how many completions and timers were handled.
+    /// Take the batch that [`Engine::wait`] gathered. Returns how many completions and timers were
+    /// handled.
     pub fn run(self: &Rc<Self>) -> usize {
         let now = self.port.borrow().now();
         self.now_ms.set(now / 1_000_000);
@@ -244,7 +262,9 @@ impl<H: Host> Engine<H> {
         let Completion { token, outcome } = completion;
         match table::owner(token) {
             Owner::Connection => {
-                let Some(connection) = self.connections.borrow().get(token).cloned() else { return };
+                let Some(connection) = self.connections.borrow().get(token).cloned() else {
+                    return;
+                };
                 self.dispatch_connection(&connection, outcome);
             }
             Owner::Listener => {
@@ -302,7 +322,12 @@ impl<H: Host> Engine<H> {
     }
 
     #[inline]
-    fn sent(self: &Rc<Self>, connection: &Rc<Connection<H>>, result: Result<usize, Errno>, mut outgoing: Outgoing) {
+    fn sent(
+        self: &Rc<Self>,
+        connection: &Rc<Connection<H>>,
+        result: Result<usize, Errno>,
+        mut outgoing: Outgoing,
+    ) {
         connection.sending.set(false);
         match result {
             Ok(bytes) => {
@@ -314,7 +339,11 @@ impl<H: Host> Engine<H> {
                 if !outgoing.is_done() && connection.state.get() != State::Closed {
                     drop(outbound);
                     connection.sending.set(true);
-                    self.port.borrow_mut().send(connection.socket.get(), connection.token, outgoing);
+                    self.port.borrow_mut().send(
+                        connection.socket.get(),
+                        connection.token,
+                        outgoing,
+                    );
                     if connection.above_high.get() {
                         connection.unsettle();
                     }
@@ -370,7 +399,9 @@ impl<H: Host> Engine<H> {
 
     fn run_timers(self: &Rc<Self>, now: u64) -> usize {
         let mut due = Vec::new();
-        self.wheel.borrow_mut().advance(now, &mut |what| due.push(what));
+        self.wheel
+            .borrow_mut()
+            .advance(now, &mut |what| due.push(what));
         let count = due.len();
         for what in due {
             match what {
@@ -391,249 +422,6 @@ impl<H: Host> Engine<H> {
         }
         count
     }
-
-    /// Settle every connection on the list, and those that settling adds are left for the next round.
-    pub fn settle(self: &Rc<Self>) -> bool {
-        if self.unsettled.borrow().is_empty() {
-            return false;
-        }
-        let mut list = self.unsettled.take();
-        for connection in list.drain(..) {
-            connection.unsettled.set(false);
-            self.settle_one(&connection);
-        }
-        let mut unsettled = self.unsettled.borrow_mut();
-        if unsettled.is_empty() {
-            // Keep the allocation.
-            *unsettled = list;
-        }
-        true
-    }
-
-    fn settle_one(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let state = connection.state.get();
-        if state == State::Closed {
-            return self.release_when_quiet(connection);
-        }
-        if connection.abort.get() {
-            return self.finish(connection);
-        }
-        if state == State::Connecting {
-            return;
-        }
-        if !connection.sending.get() {
-            self.depart(connection);
-        }
-        self.settle_reading(connection);
-        if connection.abort.get() {
-            return self.finish(connection);
-        }
-        if connection.above_high.get() {
-            self.settle_high_water(connection);
-        }
-        if connection.state.get() == State::Closing {
-            self.settle_closing(connection);
-        }
-    }
-
-    #[inline]
-    fn depart(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let Some(outgoing) = connection.outbound.borrow_mut().depart() else { return };
-        connection.sending.set(true);
-        if connection.write_began.get() == 0 {
-            self.begin_write(connection);
-        }
-        self.port.borrow_mut().send(connection.socket.get(), connection.token, outgoing);
-    }
-
-    fn settle_reading(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        receive::take_held(connection);
-        let wanted = !connection.is_blocked() && !connection.abort.get();
-        if connection.end_pending.get() {
-            if wanted && !receive::has_held(connection) {
-                connection.end_pending.set(false);
-                self.peer_ended(connection);
-            }
-        } else if connection.peer_ended.get() {
-            // Nothing more will come.
-        } else if wanted {
-            if !connection.receiving.get() {
-                connection.receiving.set(true);
-                self.port.borrow_mut().receive(connection.socket.get(), connection.token);
-            }
-        } else if connection.receiving.get()
-            && !connection.receive_cancelled.get()
-            && receive::may_cancel(connection)
-        {
-            connection.receive_cancelled.set(true);
-            self.port.borrow_mut().cancel_receive(connection.token);
-        }
-    }
-
-    /// The peer has sent its FIN, and everything before it was handed over.
-    fn peer_ended(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        connection.peer_ended.set(true);
-        match connection.state.get() {
-            State::Connecting | State::Handshaking => {
-                let text = "the peer closed the connection during the handshake";
-                connection.end_with(CloseReason::new(Side::Remote, Manner::Broken, text));
-                connection.abort.set(true);
-            }
-            State::Open => self.peer_ended_while_open(connection),
-            State::Closing | State::Closed => {}
-        }
-        connection.unsettle();
-    }
-
-    fn peer_ended_while_open(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        use vespiary_wire::websocket::close::Code;
-        let framing = connection.endpoint.options.borrow().framing.clone();
-        if framing == Framing::WebSocket {
-            let text = "the connection was cut without a close frame";
-            let reason = CloseReason::new(Side::Remote, Manner::Broken, text);
-            connection.end_with(reason.with_code(Code::ABNORMAL));
-            connection.abort.set(true);
-            return;
-        }
-        if let Some(text) = receive::cut_message(connection) {
-            connection.end_with(CloseReason::new(Side::Remote, Manner::Broken, text));
-        }
-        if self.host.ended(connection) == AfterEnd::Close {
-            connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, ""));
-            if connection.state.get() == State::Open {
-                connection.begin_closing(None);
-            }
-        }
-    }
-
-    fn settle_high_water(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let low = connection.endpoint.options.borrow().limits.write_low_bytes;
-        if connection.queued_bytes() > low {
-            return;
-        }
-        connection.above_high.set(false);
-        connection.unsettle();
-        if connection.opened.get() && connection.state.get() == State::Open {
-            self.host.drained(connection);
-        }
-    }
-
-    fn settle_closing(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        if connection.sending.get() || connection.queued_bytes() > 0 {
-            return;
-        }
-        if !connection.fin_sent.get() && self.may_send_fin(connection) {
-            connection.fin_sent.set(true);
-            self.port.borrow_mut().shutdown(connection.socket.get());
-        }
-        if connection.fin_sent.get() && connection.peer_ended.get() {
-            self.finish(connection);
-        }
-    }
-
-    /// RFC 6455 7.1.1: on WebSocket the server closes the TCP connection first, after both close frames.
-    fn may_send_fin(&self, connection: &Rc<Connection<H>>) -> bool {
-        if !connection.close_frame_sent.get() || connection.peer_ended.get() {
-            return true;
-        }
-        connection.close_frame_received.get() && !connection.client
-    }
-
-    /// The connection is over: tell the host, and give back what it holds.
-    fn finish(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        connection.state.set(State::Closed);
-        connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, ""));
-        if let Some(key) = connection.timer.take() {
-            self.wheel.borrow_mut().cancel(key);
-        }
-        self.handshake_over(connection);
-        if connection.counted() {
-            connection.endpoint.left(connection.counted);
-        } else {
-            self.refusals.set(self.refusals.get() - 1);
-        }
-        if connection.receiving.get() && !connection.receive_cancelled.replace(true) {
-            self.port.borrow_mut().cancel_receive(connection.token);
-        }
-        if connection.sending.get() {
-            let mut port = self.port.borrow_mut();
-            if connection.opened.get() || !connection.client || connection.bytes_out.get() > 0 {
-                port.cancel_send(connection.token);
-            } else {
-                port.cancel_connect(connection.token);
-                port.cancel_send(connection.token);
-            }
-        }
-        connection.outbound.borrow_mut().clear(&mut self.pool.borrow_mut());
-        connection.inbound.borrow_mut().clear();
-        self.topics.borrow_mut().forget(connection.token);
-        self.tell_closed(connection);
-        connection.user.take();
-        self.release_when_quiet(connection);
-    }
-
-    fn tell_closed(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let reason = connection.reason.borrow().as_deref().cloned();
-        let reason = reason.expect("finish gives a reason");
-        if connection.opened.get() {
-            add(&connection.endpoint.counters.closed, 1);
-            add(&connection.endpoint.counters.broken, u64::from(reason.manner == Manner::Broken));
-            self.host.closed(connection, &reason);
-        } else {
-            if connection.counted() {
-                connection.endpoint.count_refusal(&cause(&reason));
-            }
-            if connection.client {
-                self.host.refused(connection, &reason);
-            }
-        }
-    }
-
-    fn release_when_quiet(&self, connection: &Rc<Connection<H>>) {
-        if connection.receiving.get() || connection.sending.get() {
-            return;
-        }
-        if self.connections.borrow_mut().remove(connection.token).is_some() {
-            self.port.borrow_mut().close(connection.socket.get(), connection.reset.get());
-        }
-    }
-
-    /// The handshake's place in the endpoint's count is given up, once.
-    pub(crate) fn handshake_over(&self, connection: &Rc<Connection<H>>) {
-        if !connection.shaken.replace(true) {
-            connection.endpoint.handshake_over();
-        }
-    }
-
-    /// End every connection and listener at once, and wait for the last completions (at most `turns` turns).
-    pub fn shut_down(self: &Rc<Self>, turns: usize) -> io::Result<()> {
-        let listeners: Vec<_> = self.listeners.borrow().iter().cloned().collect();
-        for listener in listeners {
-            listener.close();
-        }
-        for connection in self.all_connections() {
-            connection.abort();
-        }
-        for _ in 0..turns {
-            self.settle();
-            if self.connections.borrow().len() + self.listeners.borrow().len() == 0 {
-                break;
-            }
-            self.wait(Some(Duration::from_millis(1)))?;
-            self.run();
-        }
-        Ok(())
-    }
-}
-
-/// What stopped a connection before it was opened, as a counter's name.
-fn cause(reason: &CloseReason) -> String {
-    match (reason.status, reason.errno, reason.side) {
-        (Some(status), ..) => format!("status_{status}"),
-        (None, Some(errno), _) => format!("errno_{errno}"),
-        (None, None, Side::Remote) => "peer".to_owned(),
-        (None, None, Side::Local) => "local".to_owned(),
-    }
 }
 
 /// The errno values that the engine tells apart, as Linux numbers them (errno(3)).
@@ -644,6 +432,10 @@ mod libc_errno {
 
 fn broken_by_kernel(doing: &str, errno: Errno) -> CloseReason {
     let error = io::Error::from_raw_os_error(errno.0);
-    CloseReason::new(Side::Remote, Manner::Broken, format!("{doing} failed: {error}"))
-        .with_errno(errno.0)
+    CloseReason::new(
+        Side::Remote,
+        Manner::Broken,
+        format!("{doing} failed: {error}"),
+    )
+    .with_errno(errno.0)
 }

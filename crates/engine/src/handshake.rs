@@ -1,7 +1,8 @@
 //! The HTTP head at a connection's start: read, answered by the host, upgraded or closed.
 //!
-//! A server reads a request, asks the host, and answers 101 or whatever the host says; anything malformed is
-//! answered with its status before the host hears of it. A client sends its request and checks the answer.
+//! A server reads a request, asks the host, and answers 101 or whatever the host says; anything
+//! malformed is answered with its status before the host hears of it. A client sends its request
+//! and checks the answer.
 
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
@@ -45,8 +46,15 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn client(handshake: ClientHandshake) -> Self {
-        let client = ClientHead { handshake, key: String::new(), reader: ResponseReader::new() };
-        Self { client: Some(Box::new(client)), ..Self::default() }
+        let client = ClientHead {
+            handshake,
+            key: String::new(),
+            reader: ResponseReader::new(),
+        };
+        Self {
+            client: Some(Box::new(client)),
+            ..Self::default()
+        }
     }
 }
 
@@ -56,8 +64,14 @@ pub(crate) fn feed<H: Host>(
     inbound: &mut Inbound<H>,
     rest: &mut &[u8],
 ) -> Result<(), CloseReason> {
-    let Decode::Head(head) = &mut inbound.decode else { unreachable!("the caller matched") };
-    if head.client.is_some() { read_response(connection, inbound, rest) } else { read_request(connection, inbound, rest) }
+    let Decode::Head(head) = &mut inbound.decode else {
+        unreachable!("the caller matched")
+    };
+    if head.client.is_some() {
+        read_response(connection, inbound, rest)
+    } else {
+        read_request(connection, inbound, rest)
+    }
 }
 
 fn read_request<H: Host>(
@@ -65,7 +79,9 @@ fn read_request<H: Host>(
     inbound: &mut Inbound<H>,
     rest: &mut &[u8],
 ) -> Result<(), CloseReason> {
-    let Decode::Head(head) = &mut inbound.decode else { unreachable!("the caller matched") };
+    let Decode::Head(head) = &mut inbound.decode else {
+        unreachable!("the caller matched")
+    };
     let limits = connection.endpoint.options.borrow().limits.head();
     let buffered = head.buffer.len();
     // The usual head comes whole and is parsed where it lies.
@@ -103,7 +119,10 @@ fn read_request<H: Host>(
 }
 
 fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, request: Request) {
-    let mut waiting = Head { is_head_method: request.method == "HEAD", ..Head::default() };
+    let mut waiting = Head {
+        is_head_method: request.method == "HEAD",
+        ..Head::default()
+    };
     let websocket = connection.endpoint.options.borrow().framing == Framing::WebSocket;
     if websocket && wire::is_upgrade(&request) {
         match wire::check(&request) {
@@ -131,7 +150,9 @@ fn give<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, answe
     if connection.state.get() != State::Handshaking || connection.abort.get() {
         return;
     }
-    let Decode::Waiting(head) = &mut inbound.decode else { return };
+    let Decode::Waiting(head) = &mut inbound.decode else {
+        return;
+    };
     match answer {
         Answer::Later => {}
         Answer::Accept { protocol, headers } => {
@@ -143,7 +164,11 @@ fn give<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, answe
             };
             accept(connection, inbound, &upgrade, protocol, &headers);
         }
-        Answer::Respond { status, headers, body } => {
+        Answer::Respond {
+            status,
+            headers,
+            body,
+        } => {
             let cut_body = head.is_head_method;
             respond(connection, inbound, status, headers, &body, cut_body);
         }
@@ -160,12 +185,15 @@ fn accept<H: Host>(
     if let Some(protocol) = &protocol
         && !upgrade.protocols.contains(protocol)
     {
-        let text = format!("on_request chose the subprotocol {protocol:?}, which the client did not offer");
+        let text = format!(
+            "on_request chose the subprotocol {protocol:?}, which the client did not offer"
+        );
         return fault(connection, inbound, &text);
     }
     let mut response = Vec::with_capacity(256);
     let accept = wire::accept_value(&upgrade.key);
-    if let Err(error) = wire::append_response(&mut response, &accept, protocol.as_deref(), headers) {
+    if let Err(error) = wire::append_response(&mut response, &accept, protocol.as_deref(), headers)
+    {
         return fault(connection, inbound, &error.to_string());
     }
     connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
@@ -194,7 +222,10 @@ fn respond<H: Host>(
         let text = format!("an HTTP answer of status {status} ends nothing: use 200 to 599");
         return fault(connection, inbound, &text);
     }
-    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("connection")) {
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("connection"))
+    {
         headers.push(("Connection".to_owned(), "close".to_owned()));
     }
     let mut response = Vec::with_capacity(256 + body.len());
@@ -215,7 +246,9 @@ fn respond<H: Host>(
 
 fn refuse<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, refusal: &Refusal) {
     let mut response = Vec::with_capacity(256);
-    refusal.append_to(&mut response).expect("our own refusals have clean headers");
+    refusal
+        .append_to(&mut response)
+        .expect("our own refusals have clean headers");
     connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
     let reason = CloseReason::new(Side::Local, Manner::Broken, refusal.text.clone());
     connection.end_with(reason.with_status(Some(refusal.status)));
@@ -237,7 +270,8 @@ pub(crate) fn refuse_crowd<H: Host>(connection: &Rc<Connection<H>>, limit: &str)
 /// The handshake's deadline has passed.
 pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
     let text = "the handshake took too long";
-    if connection.client || connection.sending.get() && connection.state.get() == State::Connecting {
+    if connection.client || connection.sending.get() && connection.state.get() == State::Connecting
+    {
         connection.end_with(CloseReason::new(Side::Local, Manner::Broken, text));
         return connection.abort_now();
     }
@@ -250,8 +284,12 @@ pub(crate) fn send_request<H: Host>(connection: &Rc<Connection<H>>) {
     let mut nonce = [0; 16];
     connection.engine.random(&mut nonce);
     let mut inbound = connection.inbound.borrow_mut();
-    let Decode::Head(head) = &mut inbound.decode else { return };
-    let Some(client) = &mut head.client else { return };
+    let Decode::Head(head) = &mut inbound.decode else {
+        return;
+    };
+    let Some(client) = &mut head.client else {
+        return;
+    };
     client.key = wire::encode_key(nonce);
     let ask = &client.handshake;
     let mut request = Vec::with_capacity(256);
@@ -266,7 +304,11 @@ pub(crate) fn send_request<H: Host>(connection: &Rc<Connection<H>>) {
     match written {
         Ok(()) => connection.append(request.len(), |buffer| buffer.extend_from_slice(&request)),
         Err(error) => {
-            connection.end_with(CloseReason::new(Side::Local, Manner::Broken, error.to_string()));
+            connection.end_with(CloseReason::new(
+                Side::Local,
+                Manner::Broken,
+                error.to_string(),
+            ));
             connection.abort_now();
         }
     }
@@ -277,8 +319,12 @@ fn read_response<H: Host>(
     inbound: &mut Inbound<H>,
     rest: &mut &[u8],
 ) -> Result<(), CloseReason> {
-    let Decode::Head(head) = &mut inbound.decode else { unreachable!("the caller matched") };
-    let Some(client) = &mut head.client else { unreachable!("the caller matched") };
+    let Decode::Head(head) = &mut inbound.decode else {
+        unreachable!("the caller matched")
+    };
+    let Some(client) = &mut head.client else {
+        unreachable!("the caller matched")
+    };
     let limits = connection.endpoint.options.borrow().limits.head();
     let buffered = head.buffer.len();
     head.buffer.extend_from_slice(rest);

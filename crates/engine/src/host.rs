@@ -1,7 +1,8 @@
 //! The seam between the engine and the developer's world: what a host is told, and what it answers.
 //!
-//! Every method of [`Host`] runs from the engine's loop and never inside another one. A host may send, close or
-//! abort from any of them: such requests take effect when the current round of the batch is settled.
+//! Every method of [`Host`] runs from the engine's loop and never inside another one. A host may
+//! send, close or abort from any of them: such requests take effect when the current round of the
+//! batch is settled.
 
 use crate::close::CloseReason;
 use crate::connection::Connection;
@@ -47,7 +48,8 @@ impl Payload for Vec<u8> {
 /// A host's answer to an HTTP request.
 #[derive(Debug)]
 pub enum Answer {
-    /// Upgrade to WebSocket (`WebSocket` framing, an upgrade request), with a subprotocol and further headers.
+    /// Upgrade to WebSocket (`WebSocket` framing, an upgrade request), with a subprotocol and
+    /// further headers.
     Accept {
         /// The subprotocol chosen from those offered.
         protocol: Option<String>,
@@ -112,8 +114,15 @@ pub trait Host: Sized + 'static {
     fn binary(&self, connection: &Rc<Connection<Self>>, payload: Self::Payload);
     /// A whole text message.
     fn text(&self, connection: &Rc<Connection<Self>>, text: &str);
-    /// A part of a message; only where the endpoint's options ask for parts. Text is checked as UTF-8 over all parts.
-    fn part(&self, connection: &Rc<Connection<Self>>, kind: Kind, payload: Self::Payload, last: bool);
+    /// A part of a message; only where the endpoint's options ask for parts. Text is checked as
+    /// UTF-8 over all parts.
+    fn part(
+        &self,
+        connection: &Rc<Connection<Self>>,
+        kind: Kind,
+        payload: Self::Payload,
+        last: bool,
+    );
     /// The write queue has fallen to `write_low_bytes`, having been above `write_high_bytes`.
     fn drained(&self, connection: &Rc<Connection<Self>>);
     /// The peer of a stream has finished sending.

@@ -1,7 +1,8 @@
 //! Listeners, connections, write queues, limits, deadlines, counters, topics, drain.
 //!
-//! [`Engine`] stands between a completion port and a [`Host`], the developer's world. It is written against the
-//! port's trait, so that the same code runs on io_uring, on epoll, and in a simulation from a seed.
+//! [`Engine`] stands between a completion port and a [`Host`], the developer's world. It is written
+//! against the port's trait, so that the same code runs on io_uring, on epoll, and in a simulation
+//! from a seed.
 #![forbid(unsafe_code)]
 
 mod assembly;
@@ -16,17 +17,20 @@ mod listener;
 mod options;
 mod outbound;
 mod receive;
+mod send;
+mod settle;
 mod table;
 mod topics;
 mod websocket;
 
 pub use close::{CloseReason, Manner, Side};
-pub use connection::{Connection, SendError, State};
+pub use connection::{Connection, State};
 pub use endpoint::{Counters, Endpoint};
 pub use engine::{Engine, INLINE_BUDGET};
 pub use handshake::ClientHandshake;
 pub use host::{AfterEnd, Answer, Event, Host, Kind, Payload};
 pub use listener::Listener;
 pub use options::{Deadlines, Framing, Limits, Options, SlowConsumer};
+pub use send::SendError;
 pub use vespiary_port as port;
 pub use vespiary_wire as wire;

@@ -1,8 +1,9 @@
 //! A listening socket: who is let in, and what becomes of errors of `accept(2)`.
 //!
-//! A full descriptor table (`EMFILE`, `ENFILE`) or short kernel memory (`ENOBUFS`, `ENOMEM`) is no reason to die,
-//! nor to spin: accepting pauses for a moment and goes on. Whoever is over a limit gets an answer where the
-//! protocol has one (503 with HTTP), a reset otherwise; and those answers are themselves bounded.
+//! A full descriptor table (`EMFILE`, `ENFILE`) or short kernel memory (`ENOBUFS`, `ENOMEM`) is no
+//! reason to die, nor to spin: accepting pauses for a moment and goes on. Whoever is over a limit
+//! gets an answer where the protocol has one (503 with HTTP), a reset otherwise; and those answers
+//! are themselves bounded.
 
 use crate::connection::{Connection, State};
 use crate::endpoint::{Endpoint, add};
@@ -14,7 +15,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use vespiary_port::{Address, Descriptor, Errno, Token};
 
-/// How long accepting pauses after an error: long enough not to spin, short enough not to be noticed.
+/// How long accepting pauses after an error: long enough not to spin, short enough not to be
+/// noticed.
 const PAUSE_MILLISECONDS: u64 = 100;
 /// How many connections at a time are being told why they are refused; more are reset.
 const REFUSALS_MAX: u32 = 256;
@@ -63,7 +65,10 @@ impl<H: Host> Listener<H> {
 
     pub(crate) fn accept_again(&self) {
         if !self.closing.get() && !self.suspended.get() && !self.accepting.replace(true) {
-            self.engine.port.borrow_mut().accept(self.socket, self.token);
+            self.engine
+                .port
+                .borrow_mut()
+                .accept(self.socket, self.token);
         }
     }
 
@@ -93,7 +98,13 @@ impl<H: Host> Listener<H> {
     }
 
     fn release(&self) {
-        if self.engine.listeners.borrow_mut().remove(self.token).is_some() {
+        if self
+            .engine
+            .listeners
+            .borrow_mut()
+            .remove(self.token)
+            .is_some()
+        {
             self.engine.port.borrow_mut().close(self.socket, false);
         }
     }
@@ -107,11 +118,23 @@ impl<H: Host> Listener<H> {
         if errno.0 == ECANCELED {
             return self.accept_again();
         }
-        *self.endpoint.counters.accept_errors.borrow_mut().entry(errno.0).or_default() += 1;
-        let event = Event::AcceptFailed { errno: errno.0, pause_milliseconds: PAUSE_MILLISECONDS };
+        *self
+            .endpoint
+            .counters
+            .accept_errors
+            .borrow_mut()
+            .entry(errno.0)
+            .or_default() += 1;
+        let event = Event::AcceptFailed {
+            errno: errno.0,
+            pause_milliseconds: PAUSE_MILLISECONDS,
+        };
         self.engine.host.event(&self.endpoint, event);
         let due = self.engine.port.borrow().now() + PAUSE_MILLISECONDS * 1_000_000;
-        self.engine.wheel.borrow_mut().insert(due, Due::Accept(self.token));
+        self.engine
+            .wheel
+            .borrow_mut()
+            .insert(due, Due::Accept(self.token));
     }
 
     pub(crate) fn accepted(&self, socket: Descriptor) {
@@ -127,13 +150,19 @@ impl<H: Host> Listener<H> {
         }
         let inbound = Inbound::for_server(&self.endpoint.options.borrow().framing);
         let endpoint = self.endpoint.clone();
-        let connection = self.engine.add_connection(socket, endpoint, address, false, inbound);
+        let connection = self
+            .engine
+            .add_connection(socket, endpoint, address, false, inbound);
         receive::connection_made(&connection);
         connection.unsettle();
     }
 
     fn address_to_count(&self, socket: Descriptor) -> Option<IpAddr> {
-        self.endpoint.options.borrow().limits.connections_per_address_max?;
+        self.endpoint
+            .options
+            .borrow()
+            .limits
+            .connections_per_address_max?;
         match self.engine.port.borrow().peer_address(socket) {
             Ok(Address::Inet(address)) => Some(address.ip()),
             _ => None,
@@ -173,7 +202,11 @@ impl<H: Host> Engine<H> {
         self.make(socket, endpoint, counted, client, inbound, true)
     }
 
-    fn add_refused(self: &Rc<Self>, socket: Descriptor, endpoint: Rc<Endpoint<H>>) -> Rc<Connection<H>> {
+    fn add_refused(
+        self: &Rc<Self>,
+        socket: Descriptor,
+        endpoint: Rc<Endpoint<H>>,
+    ) -> Rc<Connection<H>> {
         let connection = self.make(socket, endpoint, None, false, Inbound::discarding(), false);
         connection.shaken.set(true);
         connection

@@ -1,7 +1,8 @@
-//! What an endpoint is told at its start: framing, limits, deadlines, the policy for slow consumers.
+//! What an endpoint is told at its start: framing, limits, deadlines, the policy for slow
+//! consumers.
 //!
-//! Values arrive here checked; the defaults and their reasons stand in the Python classes `Limits` and
-//! `Deadlines`, and [`Options::new`] repeats them for tests and for Rust callers.
+//! Values arrive here checked; the defaults and their reasons stand in the Python classes `Limits`
+//! and `Deadlines`, and [`Options::new`] repeats them for tests and for Rust callers.
 
 use vespiary_wire::framing::length::Format;
 use vespiary_wire::http;
@@ -86,7 +87,10 @@ impl Limits {
 
     /// The bounds the head parser wants.
     pub fn head(&self) -> http::Limits {
-        http::Limits { header_bytes_max: self.header_bytes_max, headers_max: self.headers_max }
+        http::Limits {
+            header_bytes_max: self.header_bytes_max,
+            headers_max: self.headers_max,
+        }
     }
 }
 

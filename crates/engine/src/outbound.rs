@@ -1,14 +1,16 @@
 //! What waits to be written: a tail that messages are appended to, and full pieces before it.
 //!
-//! Everything a batch sends on a connection gathers here and leaves in one send. Bytes are copied into buffers
-//! from a pool; a message that is shared by many connections stands in the queue as it is. An idle connection
-//! holds no buffer: the tail goes to the port with the send and comes back to the pool with its completion.
+//! Everything a batch sends on a connection gathers here and leaves in one send. Bytes are copied
+//! into buffers from a pool; a message that is shared by many connections stands in the queue as it
+//! is. An idle connection holds no buffer: the tail goes to the port with the send and comes back
+//! to the pool with its completion.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use vespiary_port::{Chunk, Outgoing};
 
-/// Sizes of pooled buffers: an ordinary reply; a batch of them; a bulk message of 64 KiB with its head.
+/// Sizes of pooled buffers: an ordinary reply; a batch of them; a bulk message of 64 KiB with its
+/// head.
 const CLASSES: [usize; 3] = [2 << 10, 16 << 10, 136 << 10];
 /// How many idle buffers of each class are kept: 1 MiB, 4 MiB and 4.25 MiB at the most.
 const KEPT: [usize; 3] = [512, 256, 32];
@@ -83,7 +85,12 @@ impl Outbound {
 
     /// Append `size` bytes that `write` puts at the end of the buffer it is given.
     #[inline]
-    pub(crate) fn append(&mut self, size: usize, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn append(
+        &mut self,
+        size: usize,
+        pool: &mut Pool,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         if self.tail.capacity() - self.tail.len() < size {
             self.renew_tail(size, pool);
         }
@@ -97,7 +104,10 @@ impl Outbound {
     fn retire_tail(&mut self) {
         if !self.tail.is_empty() {
             let chunk = Chunk::Owned(std::mem::take(&mut self.tail));
-            self.full.push_back(Piece { chunk, droppable: false });
+            self.full.push_back(Piece {
+                chunk,
+                droppable: false,
+            });
         }
     }
 
@@ -112,24 +122,33 @@ impl Outbound {
     pub(crate) fn append_droppable(&mut self, bytes: Vec<u8>) {
         self.retire_tail();
         self.waiting += bytes.len();
-        self.full.push_back(Piece { chunk: Chunk::Owned(bytes), droppable: true });
+        self.full.push_back(Piece {
+            chunk: Chunk::Owned(bytes),
+            droppable: true,
+        });
     }
 
     /// Append bytes that other connections send too.
     pub(crate) fn append_shared(&mut self, bytes: Arc<[u8]>) {
         self.retire_tail();
         self.waiting += bytes.len();
-        self.full.push_back(Piece { chunk: Chunk::Shared(bytes), droppable: true });
+        self.full.push_back(Piece {
+            chunk: Chunk::Shared(bytes),
+            droppable: true,
+        });
     }
 
-    /// Drop the oldest droppable messages until `size` more bytes fit within `bytes_max`; how many were dropped,
-    /// and whether there is room now.
+    /// Drop the oldest droppable messages until `size` more bytes fit within `bytes_max`; how many
+    /// were dropped, and whether there is room now.
     pub(crate) fn drop_oldest(&mut self, size: usize, bytes_max: usize) -> (u64, bool) {
         let mut dropped = 0;
         let mut index = 0;
         while self.queued() + size > bytes_max && index < self.full.len() {
             if self.full[index].droppable {
-                let piece = self.full.remove(index).expect("the index is within the queue");
+                let piece = self
+                    .full
+                    .remove(index)
+                    .expect("the index is within the queue");
                 self.waiting -= piece.chunk.len();
                 dropped += 1;
             } else {
@@ -151,8 +170,11 @@ impl Outbound {
             Outgoing::one(std::mem::take(&mut self.tail))
         } else {
             self.retire_tail();
-            let many: Vec<Chunk> =
-                self.full.drain(..self.full.len().min(64)).map(|piece| piece.chunk).collect();
+            let many: Vec<Chunk> = self
+                .full
+                .drain(..self.full.len().min(64))
+                .map(|piece| piece.chunk)
+                .collect();
             self.flying = many.iter().map(Chunk::len).sum();
             if self.full.is_empty() {
                 self.full = VecDeque::new();

@@ -1,9 +1,10 @@
 //! From received bytes to messages: one parse loop for each framing, and bytes that must wait.
 //!
-//! Bytes are parsed where the port put them; a message's payload is written once, into what the host hands to
-//! its handler (and unmasked on the way). Bytes are copied aside only when the connection is blocked: paused by
-//! the host, above its write limit, or over its inline budget. What is held is bounded: once more than
-//! [`HELD_MAX`] waits, the receive is cancelled, and only what the kernel had delivered by then is added.
+//! Bytes are parsed where the port put them; a message's payload is written once, into what the
+//! host hands to its handler (and unmasked on the way). Bytes are copied aside only when the
+//! connection is blocked: paused by the host, above its write limit, or over its inline budget.
+//! What is held is bounded: once more than [`HELD_MAX`] waits, the receive is cancelled, and only
+//! what the kernel had delivered by then is added.
 
 use crate::assembly::Assembly;
 use crate::close::{CloseReason, Manner, Side};
@@ -47,7 +48,11 @@ pub struct Inbound<H: Host> {
 
 impl<H: Host> Inbound<H> {
     fn new(decode: Decode) -> Self {
-        Self { decode, assembly: None, held: Vec::new() }
+        Self {
+            decode,
+            assembly: None,
+            held: Vec::new(),
+        }
     }
 
     pub(crate) fn for_server(framing: &Framing) -> Self {
@@ -58,7 +63,9 @@ impl<H: Host> Inbound<H> {
     }
 
     pub(crate) fn for_client(handshake: Option<ClientHandshake>) -> Self {
-        Self::new(handshake.map_or(Decode::Discard, |it| Decode::Head(Box::new(Head::client(it)))))
+        Self::new(handshake.map_or(Decode::Discard, |it| {
+            Decode::Head(Box::new(Head::client(it)))
+        }))
     }
 
     pub(crate) fn discarding() -> Self {
@@ -143,13 +150,19 @@ pub(crate) fn put_aside<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
     connection.heard.set(connection.engine.now_ms());
     add(&connection.bytes_in, length);
     add(&connection.endpoint.counters.bytes_in, length);
-    connection.inbound.borrow_mut().held.extend_from_slice(bytes);
+    connection
+        .inbound
+        .borrow_mut()
+        .held
+        .extend_from_slice(bytes);
     connection.unsettle();
 }
 
 /// Hand on what was put aside, unless the connection is still blocked; a bounded piece a turn.
 pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
-    let Ok(mut inbound) = connection.inbound.try_borrow_mut() else { return };
+    let Ok(mut inbound) = connection.inbound.try_borrow_mut() else {
+        return;
+    };
     if inbound.held.is_empty() || connection.is_blocked() {
         return;
     }
@@ -160,7 +173,11 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
     if !held.is_empty() {
         inbound.held = held;
         if taken == piece && !connection.over_budget.replace(true) {
-            connection.engine.resting.borrow_mut().push(connection.clone());
+            connection
+                .engine
+                .resting
+                .borrow_mut()
+                .push(connection.clone());
         }
     }
 }
@@ -169,8 +186,8 @@ pub(crate) fn has_held<H: Host>(connection: &Rc<Connection<H>>) -> bool {
     !connection.inbound.borrow().held.is_empty()
 }
 
-/// Whether a blocked connection's receive should be cancelled: at once when the peer must be held back, later when
-/// only its budget is used up, which the next turn renews.
+/// Whether a blocked connection's receive should be cancelled: at once when the peer must be held
+/// back, later when only its budget is used up, which the next turn renews.
 pub(crate) fn may_cancel<H: Host>(connection: &Rc<Connection<H>>) -> bool {
     connection.paused.get() != 0
         || connection.above_high.get()
@@ -183,7 +200,8 @@ pub(crate) fn cut_message<H: Host>(connection: &Rc<Connection<H>>) -> Option<&'s
     cut.then_some("the peer ended the stream within a message")
 }
 
-/// Parse `input` until it is used up, the connection is blocked, or it ends; how many bytes were used.
+/// Parse `input` until it is used up, the connection is blocked, or it ends; how many bytes were
+/// used.
 #[inline]
 fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input: &[u8]) -> usize {
     let before = connection.messages_in.get();
@@ -205,7 +223,9 @@ fn watch_message<H: Host>(connection: &Rc<Connection<H>>, inbound: &Inbound<H>, 
     if !inbound.mid_message() {
         connection.message_began.set(0);
     } else if connection.message_began.get() == 0 || connection.messages_in.get() != before {
-        connection.message_began.set(connection.engine.now_ms().max(1));
+        connection
+            .message_began
+            .set(connection.engine.now_ms().max(1));
         connection.engine.arm(connection);
     }
 }
@@ -259,7 +279,12 @@ pub(crate) fn out_of_memory() -> CloseReason {
 }
 
 fn too_big<H: Host>(connection: &Rc<Connection<H>>, text: String) -> CloseReason {
-    let most = connection.endpoint.options.borrow().limits.message_bytes_max;
+    let most = connection
+        .endpoint
+        .options
+        .borrow()
+        .limits
+        .message_bytes_max;
     let endpoint = &connection.endpoint;
     endpoint.limit_reached(&connection.engine.host, "message_bytes_max", most);
     CloseReason::new(Side::Local, Manner::Broken, text)
@@ -270,7 +295,10 @@ fn feed_raw<H: Host>(connection: &Rc<Connection<H>>, rest: &mut &[u8]) -> Result
         count_message(connection);
         let payload = copied(rest)?;
         if connection.endpoint.options.borrow().parts {
-            connection.engine.host.part(connection, Kind::Binary, payload, false);
+            connection
+                .engine
+                .host
+                .part(connection, Kind::Binary, payload, false);
         } else {
             connection.engine.host.binary(connection, payload);
         }
@@ -284,7 +312,12 @@ fn feed_lines<H: Host>(
     decoder: &mut LineDecoder,
     rest: &mut &[u8],
 ) -> Result<(), CloseReason> {
-    let most = connection.endpoint.options.borrow().limits.message_bytes_max;
+    let most = connection
+        .endpoint
+        .options
+        .borrow()
+        .limits
+        .message_bytes_max;
     while !rest.is_empty() && !connection.is_blocked() {
         if !may_deliver(connection) {
             *rest = &[];
@@ -309,8 +342,12 @@ fn feed_packets<H: Host>(
     rest: &mut &[u8],
 ) -> Result<(), CloseReason> {
     let options: Rc<Options> = connection.endpoint.options();
-    let Framing::Length(format) = &options.framing else { unreachable!("the framing is fixed") };
-    let Decode::Length(decoder) = &mut inbound.decode else { unreachable!("the caller matched") };
+    let Framing::Length(format) = &options.framing else {
+        unreachable!("the framing is fixed")
+    };
+    let Decode::Length(decoder) = &mut inbound.decode else {
+        unreachable!("the caller matched")
+    };
     while !rest.is_empty() && !connection.is_blocked() {
         if !may_deliver(connection) {
             *rest = &[];
@@ -324,18 +361,26 @@ fn feed_packets<H: Host>(
         if options.parts {
             count_message(connection);
             let payload = copied(chunk.payload)?;
-            connection.engine.host.part(connection, Kind::Binary, payload, chunk.end);
+            connection
+                .engine
+                .host
+                .part(connection, Kind::Binary, payload, chunk.end);
         } else if chunk.start && chunk.end {
             count_message(connection);
             let payload = copied(chunk.payload)?;
             connection.engine.host.binary(connection, payload);
         } else {
-            let assembly = inbound.assembly.get_or_insert_with(|| Assembly::boxed(Kind::Binary));
+            let assembly = inbound
+                .assembly
+                .get_or_insert_with(|| Assembly::boxed(Kind::Binary));
             assembly.add(chunk.payload, [0; 4], chunk.remaining, true)?;
             if chunk.end {
                 let assembly = inbound.assembly.take().expect("it was just filled");
                 count_message(connection);
-                connection.engine.host.binary(connection, assembly.into_binary()?);
+                connection
+                    .engine
+                    .host
+                    .binary(connection, assembly.into_binary()?);
             }
         }
     }

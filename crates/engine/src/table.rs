@@ -1,6 +1,8 @@
-//! Rows found by token: an index, and a generation that tells a row from the one that stood there before.
+//! Rows found by token: an index, and a generation that tells a row from the one that stood there
+//! before.
 //!
-//! A completion that arrives for a row already gone finds nothing, instead of somebody else's connection.
+//! A completion that arrives for a row already gone finds nothing, instead of somebody else's
+//! connection.
 
 use vespiary_port::Token;
 
@@ -18,7 +20,11 @@ const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 
 fn token(owner: Owner, generation: u32, index: u32) -> Token {
     let kind = owner as u64;
-    Token(kind << (INDEX_BITS + GENERATION_BITS) | u64::from(generation) << INDEX_BITS | u64::from(index))
+    Token(
+        kind << (INDEX_BITS + GENERATION_BITS)
+            | u64::from(generation) << INDEX_BITS
+            | u64::from(index),
+    )
 }
 
 /// The kind of owner that a token names.
@@ -54,13 +60,20 @@ pub(crate) struct Table<T> {
 
 impl<T> Table<T> {
     pub(crate) fn new(owner: Owner) -> Self {
-        Self { owner, rows: Vec::new(), free: Vec::new() }
+        Self {
+            owner,
+            rows: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     /// Put in what `make` gives when told its token.
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Token) -> T) -> Token {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.rows.push(Row { generation: 0, value: None });
+            self.rows.push(Row {
+                generation: 0,
+                value: None,
+            });
             (self.rows.len() - 1) as u32
         });
         let row = &mut self.rows[index as usize];
@@ -73,7 +86,11 @@ impl<T> Table<T> {
     pub(crate) fn get(&self, token: Token) -> Option<&T> {
         let row = self.rows.get(token.0 as u32 as usize)?;
         let generation = (token.0 >> INDEX_BITS & GENERATION_MASK) as u32;
-        if row.generation == generation { row.value.as_ref() } else { None }
+        if row.generation == generation {
+            row.value.as_ref()
+        } else {
+            None
+        }
     }
 
     pub(crate) fn remove(&mut self, token: Token) -> Option<T> {

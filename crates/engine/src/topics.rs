@@ -1,10 +1,11 @@
 //! Topics: a message for everybody who subscribed, encoded once for each framing among them.
 
-use crate::connection::{Connection, SendError};
+use crate::connection::Connection;
 use crate::endpoint::add;
 use crate::engine::Engine;
 use crate::host::{Host, Kind};
 use crate::options::Framing;
+use crate::send::SendError;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,22 +21,33 @@ pub(crate) struct Topics<H: Host> {
 
 impl<H: Host> Default for Topics<H> {
     fn default() -> Self {
-        Self { subscribers: HashMap::new(), topics: HashMap::new() }
+        Self {
+            subscribers: HashMap::new(),
+            topics: HashMap::new(),
+        }
     }
 }
 
 impl<H: Host> Topics<H> {
     fn subscribe(&mut self, connection: &Rc<Connection<H>>, topic: &str) -> bool {
         let subscribers = self.subscribers.entry(topic.to_owned()).or_default();
-        if subscribers.insert(connection.token, connection.clone()).is_some() {
+        if subscribers
+            .insert(connection.token, connection.clone())
+            .is_some()
+        {
             return false;
         }
-        self.topics.entry(connection.token).or_default().push(topic.to_owned());
+        self.topics
+            .entry(connection.token)
+            .or_default()
+            .push(topic.to_owned());
         true
     }
 
     fn unsubscribe(&mut self, token: Token, topic: &str) -> bool {
-        let Some(subscribers) = self.subscribers.get_mut(topic) else { return false };
+        let Some(subscribers) = self.subscribers.get_mut(topic) else {
+            return false;
+        };
         if subscribers.remove(&token).is_none() {
             return false;
         }
@@ -76,7 +88,11 @@ fn encode(framing: &Framing, kind: Kind, payload: &[u8]) -> Result<Arc<[u8]>, Se
             length::append(&mut bytes, format, payload).map_err(|_| SendError::TooLong)?;
         }
         Framing::WebSocket => {
-            let opcode = if kind == Kind::Text { Opcode::Text } else { Opcode::Binary };
+            let opcode = if kind == Kind::Text {
+                Opcode::Text
+            } else {
+                Opcode::Binary
+            };
             frame::append(&mut bytes, true, false, opcode, payload, None);
         }
     }
@@ -94,18 +110,25 @@ impl<H: Host> Connection<H> {
 
     /// No longer receive what is published to `topic`; false when it did not.
     pub fn unsubscribe(&self, topic: &str) -> bool {
-        self.engine.topics.borrow_mut().unsubscribe(self.token, topic)
+        self.engine
+            .topics
+            .borrow_mut()
+            .unsubscribe(self.token, topic)
     }
 }
 
 impl<H: Host> Engine<H> {
     /// How many connections are subscribed to `topic`.
     pub fn subscribers(&self, topic: &str) -> usize {
-        self.topics.borrow().subscribers.get(topic).map_or(0, HashMap::len)
+        self.topics
+            .borrow()
+            .subscribers
+            .get(topic)
+            .map_or(0, HashMap::len)
     }
 
-    /// Send a message to everybody subscribed to `topic`, except `but`; how many took it. Who is over its write
-    /// limit is met by its endpoint's policy, and nobody waits for anybody else.
+    /// Send a message to everybody subscribed to `topic`, except `but`; how many took it. Who is
+    /// over its write limit is met by its endpoint's policy, and nobody waits for anybody else.
     pub fn publish(&self, topic: &str, kind: Kind, payload: &[u8], but: Option<Token>) -> usize {
         let subscribers: Vec<_> = match self.topics.borrow().subscribers.get(topic) {
             Some(subscribers) => subscribers.values().cloned().collect(),

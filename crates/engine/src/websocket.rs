@@ -28,7 +28,9 @@ pub(crate) fn feed<H: Host>(
             *rest = &[];
             break;
         }
-        let Decode::WebSocket(decoder) = &mut inbound.decode else { unreachable!("the caller matched") };
+        let Decode::WebSocket(decoder) = &mut inbound.decode else {
+            unreachable!("the caller matched")
+        };
         match decoder.next(rest, &limits) {
             Ok(Some(Event::Data(data))) => {
                 if may_deliver(connection) {
@@ -72,7 +74,10 @@ fn on_data<H: Host>(
         let whole = assembly.take().expect("it was just filled");
         count_message(connection);
         match whole.kind {
-            Kind::Binary => connection.engine.host.binary(connection, whole.into_binary()?),
+            Kind::Binary => connection
+                .engine
+                .host
+                .binary(connection, whole.into_binary()?),
             Kind::Text => connection.engine.host.text(connection, &whole.into_text()?),
         }
     }
@@ -99,7 +104,8 @@ fn on_whole_text<H: Host>(
     outcome
 }
 
-/// Hand a part over as it arrived. An assembly that holds nothing but the validator spans a text message.
+/// Hand a part over as it arrived. An assembly that holds nothing but the validator spans a text
+/// message.
 fn on_part<H: Host>(
     connection: &Rc<Connection<H>>,
     assembly: &mut Option<Box<Assembly<H::Payload>>>,
@@ -120,7 +126,10 @@ fn on_part<H: Host>(
         }
     }
     count_message(connection);
-    connection.engine.host.part(connection, data.kind, payload, data.message_end);
+    connection
+        .engine
+        .host
+        .part(connection, data.kind, payload, data.message_end);
     Ok(())
 }
 
@@ -141,15 +150,15 @@ fn on_control<H: Host>(
     }
 }
 
-/// A peer that sends pings and does not read would let pongs pile up; they obey the write queue's bound.
-fn answer_ping<H: Host>(
-    connection: &Rc<Connection<H>>,
-    payload: &[u8],
-) -> Result<(), CloseReason> {
+/// A peer that sends pings and does not read would let pongs pile up; they obey the write queue's
+/// bound.
+fn answer_ping<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(), CloseReason> {
     let limits = connection.endpoint.options().limits.clone();
     if connection.queued_bytes() + payload.len() + 14 > limits.write_bytes_max {
         let most = limits.write_bytes_max as u64;
-        connection.endpoint.limit_reached(&connection.engine.host, "write_bytes_max", most);
+        connection
+            .endpoint
+            .limit_reached(&connection.engine.host, "write_bytes_max", most);
         let text = "the peer sends pings and does not read their pongs";
         let reason = CloseReason::new(Side::Local, Manner::Broken, text);
         return Err(reason.with_code(Code::POLICY));

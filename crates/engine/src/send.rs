@@ -1,0 +1,261 @@
+//! Sending: a message becomes bytes in the write queue, unless the queue is full and its policy
+//! says otherwise.
+
+use crate::close::{CloseReason, Manner, Side};
+use crate::connection::{Connection, State};
+use crate::endpoint::add;
+use crate::host::{Host, Kind};
+use crate::options::{Framing, Options, SlowConsumer};
+use std::rc::Rc;
+use std::sync::Arc;
+use vespiary_wire::framing::length;
+use vespiary_wire::websocket::close::Code;
+use vespiary_wire::websocket::frame::{self, Opcode};
+
+/// Why a send was not taken. Nothing of the message was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The connection is not open yet.
+    NotOpen,
+    /// The connection is closing or closed.
+    Closed,
+    /// More than `write_bytes_max` would wait.
+    QueueFull,
+    /// The length does not fit the prefix.
+    TooLong,
+    /// A message in parts is under way, or a part was sent where the framing has none.
+    OutOfTurn,
+}
+
+impl<H: Host> Connection<H> {
+    /// Queue a message; it leaves with everything else that this round sends.
+    #[inline]
+    pub fn send(self: &Rc<Self>, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        if self.state.get() != State::Open || self.sending_parts.get() {
+            return Err(self.send_refusal());
+        }
+        let options = self.endpoint.options.borrow();
+        let opcode = match kind {
+            Kind::Text => Opcode::Text,
+            Kind::Binary => Opcode::Binary,
+        };
+        self.queue(&options, opcode, true, payload)?;
+        add(&self.endpoint.counters.messages_out, 1);
+        add(&self.messages_out, 1);
+        Ok(())
+    }
+
+    #[cold]
+    fn send_refusal(&self) -> SendError {
+        match self.state.get() {
+            State::Connecting | State::Handshaking => SendError::NotOpen,
+            State::Open => SendError::OutOfTurn,
+            State::Closing | State::Closed => SendError::Closed,
+        }
+    }
+
+    /// Queue a part of a message. On WebSocket each part is a frame; elsewhere parts are only
+    /// pieces of the stream.
+    pub fn send_part(
+        self: &Rc<Self>,
+        kind: Kind,
+        payload: &[u8],
+        last: bool,
+    ) -> Result<(), SendError> {
+        if self.state.get() != State::Open {
+            return Err(self.send_refusal());
+        }
+        let options = self.endpoint.options.borrow();
+        let opcode = match (&options.framing, self.sending_parts.get(), kind) {
+            (Framing::Raw, ..) => Opcode::Binary,
+            (Framing::WebSocket, true, _) => Opcode::Continuation,
+            (Framing::WebSocket, false, Kind::Text) => Opcode::Text,
+            (Framing::WebSocket, false, Kind::Binary) => Opcode::Binary,
+            _ => return Err(SendError::OutOfTurn),
+        };
+        self.queue(&options, opcode, last, payload)?;
+        if options.framing == Framing::WebSocket {
+            self.sending_parts.set(!last);
+        }
+        add(&self.endpoint.counters.messages_out, u64::from(last));
+        add(&self.messages_out, u64::from(last));
+        Ok(())
+    }
+
+    /// Queue a message that `shared` already holds in its form on the wire.
+    pub(crate) fn send_encoded(self: &Rc<Self>, shared: &Arc<[u8]>) -> Result<(), SendError> {
+        const COPIED_AT_MOST: usize = 2048;
+        if self.state.get() != State::Open || self.sending_parts.get() {
+            return Err(self.send_refusal());
+        }
+        let options = self.endpoint.options.borrow();
+        let size = shared.len();
+        if !self.make_room(&options, size)? {
+            return Ok(());
+        }
+        let mut outbound = self.outbound.borrow_mut();
+        if size <= COPIED_AT_MOST && !self.above_high.get() {
+            let pool = &mut self.engine.pool.borrow_mut();
+            outbound.append(size, pool, |buffer| buffer.extend_from_slice(shared));
+        } else {
+            outbound.append_shared(shared.clone());
+        }
+        self.queued(&options, outbound.queued());
+        add(&self.endpoint.counters.messages_out, 1);
+        add(&self.messages_out, 1);
+        Ok(())
+    }
+
+    #[inline]
+    fn queue(
+        self: &Rc<Self>,
+        options: &Options,
+        opcode: Opcode,
+        fin: bool,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        let size = payload.len()
+            + match &options.framing {
+                Framing::Raw | Framing::Http => 0,
+                Framing::Line { ending } => ending.len(),
+                Framing::Length(format) => usize::from(format.width),
+                Framing::WebSocket => frame::head_length(payload.len() as u64, self.client),
+            };
+        if !self.make_room(options, size)? {
+            return Ok(());
+        }
+        if let Framing::Length(format) = &options.framing
+            && payload.len() as u64 > format.payload_bytes_max()
+        {
+            return Err(SendError::TooLong);
+        }
+        let mut outbound = self.outbound.borrow_mut();
+        let write = |buffer: &mut Vec<u8>| match &options.framing {
+            Framing::Raw | Framing::Http => buffer.extend_from_slice(payload),
+            Framing::Line { ending } => {
+                buffer.extend_from_slice(payload);
+                buffer.extend_from_slice(ending);
+            }
+            Framing::Length(format) => {
+                length::append(buffer, format, payload).expect("the length was seen to fit");
+            }
+            Framing::WebSocket => {
+                let mask = if self.client {
+                    Some(self.engine.mask_key())
+                } else {
+                    None
+                };
+                frame::append(buffer, fin, false, opcode, payload, mask);
+            }
+        };
+        if self.above_high.get() && options.slow_consumer == SlowConsumer::DropOldest {
+            let mut bytes = Vec::with_capacity(size);
+            write(&mut bytes);
+            outbound.append_droppable(bytes);
+        } else {
+            outbound.append(size, &mut self.engine.pool.borrow_mut(), write);
+        }
+        self.queued(options, outbound.queued());
+        Ok(())
+    }
+
+    /// Book-keeping after bytes were queued.
+    #[inline]
+    fn queued(self: &Rc<Self>, options: &Options, queued: usize) {
+        if queued > options.limits.write_high_bytes && !self.above_high.get() {
+            self.above_high.set(true);
+            add(&self.endpoint.counters.write_pauses, 1);
+        }
+        if !self.unsettled.get() {
+            self.unsettle();
+        }
+    }
+
+    /// Whether `size` more bytes may be queued; `Ok(false)` when the policy drops the new message.
+    #[inline]
+    fn make_room(self: &Rc<Self>, options: &Options, size: usize) -> Result<bool, SendError> {
+        if !self.above_high.get() && size <= options.limits.write_bytes_max {
+            return Ok(true);
+        }
+        self.make_room_when_crowded(options, size)
+    }
+
+    #[cold]
+    fn make_room_when_crowded(
+        self: &Rc<Self>,
+        options: &Options,
+        size: usize,
+    ) -> Result<bool, SendError> {
+        let most = options.limits.write_bytes_max;
+        if self.outbound.borrow().queued().saturating_add(size) <= most {
+            return Ok(true);
+        }
+        let counters = &self.endpoint.counters;
+        *counters
+            .limits
+            .borrow_mut()
+            .entry("write_bytes_max")
+            .or_default() += 1;
+        match options.slow_consumer {
+            SlowConsumer::Wait => Err(SendError::QueueFull),
+            SlowConsumer::DropNewest => {
+                self.count_dropped(1);
+                Ok(false)
+            }
+            SlowConsumer::DropOldest => {
+                let (dropped, room) = self.outbound.borrow_mut().drop_oldest(size, most);
+                self.count_dropped(dropped + u64::from(!room));
+                Ok(room)
+            }
+            SlowConsumer::Disconnect => {
+                let text = format!(
+                    "the peer does not read: more than {most} bytes (write_bytes_max) wait for it"
+                );
+                self.end_with(
+                    CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::POLICY),
+                );
+                self.abort_now();
+                Err(SendError::Closed)
+            }
+        }
+    }
+
+    fn count_dropped(&self, messages: u64) {
+        add(&self.endpoint.counters.dropped, messages);
+        self.dropped
+            .set(self.dropped.get().saturating_add(messages as u32));
+    }
+
+    /// Queue a ping (WebSocket).
+    pub fn ping(self: &Rc<Self>, payload: &[u8]) -> Result<(), SendError> {
+        let options = self.endpoint.options.borrow();
+        if self.state.get() != State::Open {
+            return Err(self.send_refusal());
+        }
+        if options.framing != Framing::WebSocket || payload.len() > 125 {
+            return Err(SendError::TooLong);
+        }
+        self.queue(&options, Opcode::Ping, true, payload)
+    }
+
+    /// Queue a control frame, whatever state the connection is in.
+    pub(crate) fn send_control(self: &Rc<Self>, opcode: Opcode, payload: &[u8]) {
+        let mask = if self.client {
+            Some(self.engine.mask_key())
+        } else {
+            None
+        };
+        let size = frame::head_length(payload.len() as u64, self.client) + payload.len();
+        self.append(size, |buffer| {
+            frame::append(buffer, true, false, opcode, payload, mask)
+        });
+    }
+
+    /// Queue bytes as they are.
+    pub(crate) fn append(self: &Rc<Self>, size: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.outbound
+            .borrow_mut()
+            .append(size, &mut self.engine.pool.borrow_mut(), write);
+        self.unsettle();
+    }
+}

@@ -1,0 +1,283 @@
+//! What is settled at a round's end: one send each, reading on or off, closing, and the end itself.
+//!
+//! Whatever a callback or a completion changed about a connection, it is here that the port hears
+//! of it. Settling may call the host (bytes that waited, `drained`, `ended`, `closed`), whose
+//! wishes mark connections as unsettled again; those are left for the next round.
+
+use crate::close::{CloseReason, Manner, Side};
+use crate::connection::{Connection, State};
+use crate::endpoint::add;
+use crate::engine::Engine;
+use crate::host::{AfterEnd, Host};
+use crate::options::Framing;
+use crate::receive;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+impl<H: Host> Engine<H> {
+    /// Settle every connection on the list, and those that settling adds are left for the next
+    /// round.
+    pub fn settle(self: &Rc<Self>) -> bool {
+        if self.unsettled.borrow().is_empty() {
+            return false;
+        }
+        let mut list = self.unsettled.take();
+        for connection in list.drain(..) {
+            connection.unsettled.set(false);
+            self.settle_one(&connection);
+        }
+        let mut unsettled = self.unsettled.borrow_mut();
+        if unsettled.is_empty() {
+            // Keep the allocation.
+            *unsettled = list;
+        }
+        true
+    }
+
+    fn settle_one(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        let state = connection.state.get();
+        if state == State::Closed {
+            return self.release_when_quiet(connection);
+        }
+        if connection.abort.get() {
+            return self.finish(connection);
+        }
+        if state == State::Connecting {
+            return;
+        }
+        if !connection.sending.get() {
+            self.depart(connection);
+        }
+        self.settle_reading(connection);
+        if connection.abort.get() {
+            return self.finish(connection);
+        }
+        if connection.above_high.get() {
+            self.settle_high_water(connection);
+        }
+        if connection.state.get() == State::Closing {
+            self.settle_closing(connection);
+        }
+    }
+
+    #[inline]
+    fn depart(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        let Some(outgoing) = connection.outbound.borrow_mut().depart() else {
+            return;
+        };
+        connection.sending.set(true);
+        if connection.write_began.get() == 0 {
+            self.begin_write(connection);
+        }
+        self.port
+            .borrow_mut()
+            .send(connection.socket.get(), connection.token, outgoing);
+    }
+
+    fn settle_reading(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        receive::take_held(connection);
+        let wanted = !connection.is_blocked() && !connection.abort.get();
+        if connection.end_pending.get() {
+            if wanted && !receive::has_held(connection) {
+                connection.end_pending.set(false);
+                self.peer_ended(connection);
+            }
+        } else if connection.peer_ended.get() {
+            // Nothing more will come.
+        } else if wanted {
+            if !connection.receiving.get() {
+                connection.receiving.set(true);
+                self.port
+                    .borrow_mut()
+                    .receive(connection.socket.get(), connection.token);
+            }
+        } else if connection.receiving.get()
+            && !connection.receive_cancelled.get()
+            && receive::may_cancel(connection)
+        {
+            connection.receive_cancelled.set(true);
+            self.port.borrow_mut().cancel_receive(connection.token);
+        }
+    }
+
+    /// The peer has sent its FIN, and everything before it was handed over.
+    fn peer_ended(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        connection.peer_ended.set(true);
+        match connection.state.get() {
+            State::Connecting | State::Handshaking => {
+                let text = "the peer closed the connection during the handshake";
+                connection.end_with(CloseReason::new(Side::Remote, Manner::Broken, text));
+                connection.abort.set(true);
+            }
+            State::Open => self.peer_ended_while_open(connection),
+            State::Closing | State::Closed => {}
+        }
+        connection.unsettle();
+    }
+
+    fn peer_ended_while_open(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        use vespiary_wire::websocket::close::Code;
+        let framing = connection.endpoint.options.borrow().framing.clone();
+        if framing == Framing::WebSocket {
+            let text = "the connection was cut without a close frame";
+            let reason = CloseReason::new(Side::Remote, Manner::Broken, text);
+            connection.end_with(reason.with_code(Code::ABNORMAL));
+            connection.abort.set(true);
+            return;
+        }
+        if let Some(text) = receive::cut_message(connection) {
+            connection.end_with(CloseReason::new(Side::Remote, Manner::Broken, text));
+        }
+        if self.host.ended(connection) == AfterEnd::Close {
+            connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, ""));
+            if connection.state.get() == State::Open {
+                connection.begin_closing(None);
+            }
+        }
+    }
+
+    fn settle_high_water(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        let low = connection.endpoint.options.borrow().limits.write_low_bytes;
+        if connection.queued_bytes() > low {
+            return;
+        }
+        connection.above_high.set(false);
+        connection.unsettle();
+        if connection.opened.get() && connection.state.get() == State::Open {
+            self.host.drained(connection);
+        }
+    }
+
+    fn settle_closing(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        if connection.sending.get() || connection.queued_bytes() > 0 {
+            return;
+        }
+        if !connection.fin_sent.get() && self.may_send_fin(connection) {
+            connection.fin_sent.set(true);
+            self.port.borrow_mut().shutdown(connection.socket.get());
+        }
+        if connection.fin_sent.get() && connection.peer_ended.get() {
+            self.finish(connection);
+        }
+    }
+
+    /// RFC 6455 7.1.1: on WebSocket the server closes the TCP connection first, after both close
+    /// frames.
+    fn may_send_fin(&self, connection: &Rc<Connection<H>>) -> bool {
+        if !connection.close_frame_sent.get() || connection.peer_ended.get() {
+            return true;
+        }
+        connection.close_frame_received.get() && !connection.client
+    }
+
+    /// The connection is over: tell the host, and give back what it holds.
+    fn finish(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        connection.state.set(State::Closed);
+        connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, ""));
+        if let Some(key) = connection.timer.take() {
+            self.wheel.borrow_mut().cancel(key);
+        }
+        self.handshake_over(connection);
+        if connection.counted() {
+            connection.endpoint.left(connection.counted);
+        } else {
+            self.refusals.set(self.refusals.get() - 1);
+        }
+        if connection.receiving.get() && !connection.receive_cancelled.replace(true) {
+            self.port.borrow_mut().cancel_receive(connection.token);
+        }
+        if connection.sending.get() {
+            let mut port = self.port.borrow_mut();
+            if connection.opened.get() || !connection.client || connection.bytes_out.get() > 0 {
+                port.cancel_send(connection.token);
+            } else {
+                port.cancel_connect(connection.token);
+                port.cancel_send(connection.token);
+            }
+        }
+        connection
+            .outbound
+            .borrow_mut()
+            .clear(&mut self.pool.borrow_mut());
+        connection.inbound.borrow_mut().clear();
+        self.topics.borrow_mut().forget(connection.token);
+        self.tell_closed(connection);
+        connection.user.take();
+        self.release_when_quiet(connection);
+    }
+
+    fn tell_closed(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        let reason = connection.reason.borrow().as_deref().cloned();
+        let reason = reason.expect("finish gives a reason");
+        if connection.opened.get() {
+            add(&connection.endpoint.counters.closed, 1);
+            add(
+                &connection.endpoint.counters.broken,
+                u64::from(reason.manner == Manner::Broken),
+            );
+            self.host.closed(connection, &reason);
+        } else {
+            if connection.counted() {
+                connection.endpoint.count_refusal(&cause(&reason));
+            }
+            if connection.client {
+                self.host.refused(connection, &reason);
+            }
+        }
+    }
+
+    fn release_when_quiet(&self, connection: &Rc<Connection<H>>) {
+        if connection.receiving.get() || connection.sending.get() {
+            return;
+        }
+        if self
+            .connections
+            .borrow_mut()
+            .remove(connection.token)
+            .is_some()
+        {
+            self.port
+                .borrow_mut()
+                .close(connection.socket.get(), connection.reset.get());
+        }
+    }
+
+    /// The handshake's place in the endpoint's count is given up, once.
+    pub(crate) fn handshake_over(&self, connection: &Rc<Connection<H>>) {
+        if !connection.shaken.replace(true) {
+            connection.endpoint.handshake_over();
+        }
+    }
+
+    /// End every connection and listener at once, and wait for the last completions (at most
+    /// `turns` turns).
+    pub fn shut_down(self: &Rc<Self>, turns: usize) -> io::Result<()> {
+        let listeners: Vec<_> = self.listeners.borrow().iter().cloned().collect();
+        for listener in listeners {
+            listener.close();
+        }
+        for connection in self.all_connections() {
+            connection.abort();
+        }
+        for _ in 0..turns {
+            self.settle();
+            if self.connections.borrow().len() + self.listeners.borrow().len() == 0 {
+                break;
+            }
+            self.wait(Some(Duration::from_millis(1)))?;
+            self.run();
+        }
+        Ok(())
+    }
+}
+
+/// What stopped a connection before it was opened, as a counter's name.
+fn cause(reason: &CloseReason) -> String {
+    match (reason.status, reason.errno, reason.side) {
+        (Some(status), ..) => format!("status_{status}"),
+        (None, Some(errno), _) => format!("errno_{errno}"),
+        (None, None, Side::Remote) => "peer".to_owned(),
+        (None, None, Side::Local) => "local".to_owned(),
+    }
+}

@@ -134,9 +134,9 @@ fn a_connect_in_flight_is_cancelled() {
             );
         }
         rig.expect_nothing();
-        sockets
-            .into_iter()
-            .for_each(|socket| rig.port.close(socket, false));
+        for socket in sockets {
+            rig.port.close(socket, false);
+        }
         rig.port.close(listener, false);
     }
 }

@@ -35,7 +35,7 @@ fn run_in_child(name: &str, refuse: impl FnMut() -> io::Result<()> + Send + Sync
     assert!(text.contains("1 passed"), "the case did not run: {text}");
 }
 
-/// Let io_uring_setup fail with `errno`, as a container's profile does.
+/// Let `io_uring_setup` fail with `errno`, as a container's profile does.
 fn refuse_uring(errno: i32) -> io::Result<()> {
     let statement = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
         code: code as u16,
@@ -193,9 +193,9 @@ fn accepting_ends_with_emfile_at_the_limit_and_goes_on_below_it() {
         let mut served = 0;
         while served + sockets.len() < clients.len() {
             served += sockets.len();
-            sockets
-                .drain(..)
-                .for_each(|socket| rig.port.close(socket, false));
+            for socket in sockets.drain(..) {
+                rig.port.close(socket, false);
+            }
             rig.port.accept(listener, LISTENER);
             let enough = clients.len() - served;
             rig.until("more", |_, completion| match completion.outcome {
@@ -207,9 +207,9 @@ fn accepting_ends_with_emfile_at_the_limit_and_goes_on_below_it() {
                 other => panic!("{other:?}"),
             });
         }
-        sockets
-            .drain(..)
-            .for_each(|socket| rig.port.close(socket, false));
+        for socket in sockets.drain(..) {
+            rig.port.close(socket, false);
+        }
         rig.port.cancel_accept(LISTENER);
         rig.until("the end", |_, completion| {
             matches!(completion.outcome, Outcome::AcceptEnded(_)).then_some(())

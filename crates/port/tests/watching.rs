@@ -46,17 +46,13 @@ enum Foreign {
 
 impl Foreign {
     fn new(rig: &Rig) -> Self {
-        match &rig.world {
-            Some(world) => {
-                let foreign = world.foreign();
-                world.set_ready(foreign, WRITE);
-                Self::Simulated(world.clone(), foreign)
-            }
-            None => {
-                let (ours, theirs) = UnixStream::pair().expect("a pair");
-                Self::Kernel(ours, theirs)
-            }
+        if let Some(world) = &rig.world {
+            let foreign = world.foreign();
+            world.set_ready(foreign, WRITE);
+            return Self::Simulated(world.clone(), foreign);
         }
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        Self::Kernel(ours, theirs)
     }
 
     fn descriptor(&self) -> RawFd {

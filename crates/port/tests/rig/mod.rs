@@ -312,24 +312,25 @@ impl Client {
 
     /// Read what is there now into `bytes`; how the connection ended, if it has.
     pub fn read(&mut self, bytes: &mut Vec<u8>) -> Option<Closed> {
-        let mut buffer = vec![0; 65_536];
-        let result = match self {
-            Self::Tcp(stream) => stream.read(&mut buffer),
-            Self::Unix(stream) => stream.read(&mut buffer),
-            Self::Simulated(peer) => {
-                bytes.extend(peer.read());
-                return peer.closed();
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            let result = match self {
+                Self::Tcp(stream) => stream.read(&mut buffer),
+                Self::Unix(stream) => stream.read(&mut buffer),
+                Self::Simulated(peer) => {
+                    bytes.extend(peer.read());
+                    return peer.closed();
+                }
+            };
+            match result {
+                Ok(0) => return Some(Closed::Finished),
+                Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    return Some(Closed::Reset);
+                }
+                Err(error) => panic!("read: {error}"),
             }
-        };
-        match result {
-            Ok(0) => Some(Closed::Finished),
-            Ok(count) => {
-                bytes.extend_from_slice(&buffer[..count]);
-                None
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => Some(Closed::Reset),
-            Err(error) => panic!("read: {error}"),
         }
     }
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import pty
-import resource
 import socket
 import subprocess
 import sys
@@ -53,19 +51,21 @@ def test_options_that_make_no_sense_are_refused_with_status_2(
     assert "Traceback" not in done.errors
 
 
+FEW_DESCRIPTORS = """
+import ctypes, resource
+drop_from_bounding_set, sys_resource = 24, 24  # linux/prctl.h, linux/capability.h
+ctypes.CDLL(None).prctl(drop_from_bounding_set, sys_resource, 0, 0, 0)
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+"""
+"""Leaves 200 descriptors and, where the test runs as root, no right to raise that."""
+
+
 def test_too_few_descriptors_are_told_with_the_number_and_the_remedy(load: Load) -> None:
-    done = load("tcp://127.0.0.1:1", "--connections", 500, json=False, before=few_descriptors)
+    done = load("tcp://127.0.0.1:1", "--connections", 500, json=False, before=FEW_DESCRIPTORS)
     assert done.status == 2
     assert "500 connections need 564 file descriptors" in done.errors
     assert "`ulimit -n 564`" in done.errors
     assert "at most 136 connections" in done.errors
-
-
-def few_descriptors() -> None:
-    """Let the command have 200 descriptors and, where it runs as root, no right to raise that."""
-    drop_from_bounding_set, sys_resource = 24, 24  # linux/prctl.h, linux/capability.h
-    ctypes.CDLL(None).prctl(drop_from_bounding_set, sys_resource, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
 
 
 def test_people_get_throughput_latencies_and_a_verdict(serve: Serve, load: Load) -> None:

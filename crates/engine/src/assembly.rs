@@ -34,6 +34,11 @@ impl<P: Payload> Assembly<P> {
         })
     }
 
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        let binary = self.binary.as_ref().map_or(0, |it| it.bytes().len());
+        size_of::<Self>() + binary + self.text.capacity()
+    }
+
     /// Add a chunk; `remaining` bytes of its frame are to come, and the frame may be the message's
     /// `last`.
     pub(crate) fn add(

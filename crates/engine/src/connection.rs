@@ -24,6 +24,7 @@ use crate::receive::Inbound;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use vespiary_port::timer::Key;
 use vespiary_port::{Address, Descriptor, Token};
 use vespiary_wire::websocket::close::{self, Code};
@@ -63,6 +64,8 @@ pub struct Connection<H: Host> {
     pub(crate) sending: Cell<bool>,
     /// Its cancel was asked for.
     pub(crate) receive_cancelled: Cell<bool>,
+    /// Reading was stopped by this end, and deadlines begin anew when it goes on.
+    pub(crate) was_held_back: Cell<bool>,
     /// It stands on the engine's list of connections to be settled.
     pub(crate) unsettled: Cell<bool>,
     /// Reading is paused: by the host, by back-pressure, by the inline budget.
@@ -141,6 +144,11 @@ impl<H: Host> Connection<H> {
         self.outbound.borrow().queued()
     }
 
+    /// Bytes of buffers that it holds at the moment, in both directions. None when it is idle.
+    pub fn buffer_bytes(&self) -> usize {
+        self.outbound.borrow().buffer_bytes() + self.inbound.borrow().buffer_bytes()
+    }
+
     /// Whether more waits than `write_high_bytes`, and has not yet fallen to `write_low_bytes`.
     #[inline]
     pub fn is_above_high(&self) -> bool {
@@ -174,7 +182,8 @@ impl<H: Host> Connection<H> {
 
     /// How long ago the present phase of its life began, in seconds.
     pub fn open_seconds(&self) -> f64 {
-        self.engine.now_ms().saturating_sub(self.phase_began.get()) as f64 / 1000.0
+        let milliseconds = self.engine.now_ms().saturating_sub(self.phase_began.get());
+        Duration::from_millis(milliseconds).as_secs_f64()
     }
 
     /// Messages dropped by the policy for slow consumers.
@@ -297,6 +306,13 @@ impl<H: Host> Connection<H> {
         self.engine.arm(self);
     }
 
+    /// The handshake's place in the endpoint's count is given up, once.
+    pub(crate) fn handshake_over(&self) {
+        if !self.shaken.replace(true) {
+            self.endpoint.handshake_over();
+        }
+    }
+
     /// Put it on the list of connections to be settled at the round's end.
     #[inline]
     pub(crate) fn unsettle(self: &Rc<Self>) {
@@ -308,14 +324,24 @@ impl<H: Host> Connection<H> {
     /// Whether bytes that arrive must wait.
     #[inline]
     pub(crate) fn is_blocked(&self) -> bool {
-        (self.paused.get() != 0 || self.above_high.get() || self.over_budget.get())
-            && self.state.get() <= State::Open
+        (self.is_held_back() || self.over_budget.get()) && self.state.get() <= State::Open
     }
 
-    /// Give the answer to a request that was answered with [`Answer::Later`].
+    /// Whether the peer is held back: by the host, or because it does not read what it is sent.
+    #[inline]
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.paused.get() != 0 || self.above_high.get()
+    }
+
+    /// Give the answer to a request that was answered with [`Answer::Later`]. Like everything that a
+    /// host asks for, it takes effect when the round is settled. The first answer stands.
     pub fn answer(self: &Rc<Self>, answer: Answer) {
         if self.state.get() == State::Handshaking {
-            crate::handshake::answered(self, answer);
+            self.engine
+                .answers
+                .borrow_mut()
+                .push((self.clone(), answer));
+            self.unsettle();
         }
     }
 }

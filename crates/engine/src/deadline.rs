@@ -16,6 +16,7 @@ use crate::handshake;
 use crate::host::Host;
 use crate::options::{Deadlines, Framing};
 use std::rc::Rc;
+use std::time::Duration;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::Opcode;
 
@@ -77,6 +78,19 @@ fn earliest<H: Host>(
     found
 }
 
+impl<H: Host> Connection<H> {
+    /// Let the deadlines of what the peer owes us begin now: it was not heard as long as this end
+    /// did not read.
+    pub(crate) fn read_on(&self) {
+        let now = self.engine.now_ms();
+        self.heard.set(now);
+        self.pinged.set(now);
+        if self.message_began.get() != 0 {
+            self.message_began.set(now.max(1));
+        }
+    }
+}
+
 impl<H: Host> Engine<H> {
     /// Set the connection's timer, unless it fires early enough already.
     pub(crate) fn arm(&self, connection: &Connection<H>) {
@@ -119,7 +133,10 @@ impl<H: Host> Engine<H> {
 
     /// The connection's timer fired.
     pub(crate) fn deadline_due(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        connection.timer.set(None);
+        if let Some(key) = connection.timer.take() {
+            // One that was set anew in this batch, after the wheel gave this one out.
+            self.wheel.borrow_mut().cancel(key);
+        }
         let options = connection.endpoint.options();
         let websocket = options.framing == Framing::WebSocket;
         let now = self.now_ms();
@@ -139,6 +156,11 @@ impl<H: Host> Engine<H> {
     fn act(self: &Rc<Self>, connection: &Rc<Connection<H>>, which: Which, deadlines: &Deadlines) {
         let now = self.now_ms();
         match which {
+            Which::Message | Which::Idle | Which::Ping | Which::Pong
+                if connection.is_held_back() =>
+            {
+                connection.read_on();
+            }
             Which::Ping => {
                 connection.awaiting_pong.set(true);
                 connection.pinged.set(now);
@@ -177,7 +199,7 @@ impl<H: Host> Engine<H> {
     /// End a connection whose peer still reads: it is told.
     fn expire(&self, connection: &Rc<Connection<H>>, name: &'static str, value: Option<u64>) {
         self.missed(connection, name, value);
-        let seconds = value.unwrap_or(0) as f64 / 1000.0;
+        let seconds = Duration::from_millis(value.unwrap_or(0)).as_secs_f64();
         let text = format!("the peer was too slow: {name} is {seconds}");
         let reason = CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::POLICY);
         connection.end_with(reason);
@@ -187,7 +209,7 @@ impl<H: Host> Engine<H> {
     /// End a connection whose peer does not read or is gone.
     fn give_up(&self, connection: &Rc<Connection<H>>, name: &'static str, value: Option<u64>) {
         self.missed(connection, name, value);
-        let seconds = value.unwrap_or(0) as f64 / 1000.0;
+        let seconds = Duration::from_millis(value.unwrap_or(0)).as_secs_f64();
         let text = format!("the peer did not answer or read: {name} is {seconds}");
         let reason = CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::ABNORMAL);
         connection.end_with(reason);

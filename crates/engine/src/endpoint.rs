@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What happened at an endpoint since its start. All counts only grow, except those called
 /// `open_*`.
@@ -120,7 +121,8 @@ impl<H: Host> Endpoint<H> {
         let limits = &self.options.borrow().limits;
         if let Some(rate) = limits.accepts_per_second_max {
             let elapsed = now.saturating_sub(self.accept_filled.replace(now));
-            let filled = self.accept_tokens.get() + elapsed as f64 * 1e-9 * f64::from(rate);
+            let filled = self.accept_tokens.get()
+                + Duration::from_nanos(elapsed).as_secs_f64() * f64::from(rate);
             let tokens = filled.min(f64::from(rate));
             self.accept_tokens.set(tokens);
             if tokens < 1.0 {

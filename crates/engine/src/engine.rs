@@ -20,7 +20,7 @@ use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::{Endpoint, add};
 use crate::handshake::ClientHandshake;
-use crate::host::Host;
+use crate::host::{Answer, Host};
 use crate::listener::Listener;
 use crate::outbound::Pool;
 use crate::receive::{self, Inbound};
@@ -39,6 +39,9 @@ use vespiary_port::{
 /// How many completions of one connection, and how many rounds of a turn, are taken in a row.
 pub const INLINE_BUDGET: u8 = 10;
 
+/// Fills a slice with unpredictable bytes.
+pub type Random = Box<dyn FnMut(&mut [u8])>;
+
 /// What a timer is for.
 pub(crate) enum Due {
     Connection(Token),
@@ -56,12 +59,14 @@ pub struct Engine<H: Host> {
     pub(crate) unsettled: RefCell<Vec<Rc<Connection<H>>>>,
     /// Connections that used up their budget in this turn and go on in the next.
     pub(crate) resting: RefCell<Vec<Rc<Connection<H>>>>,
+    /// Answers to requests, to be given when the round is settled.
+    pub(crate) answers: RefCell<Vec<(Rc<Connection<H>>, Answer)>>,
     pub(crate) pool: RefCell<Pool>,
     pub(crate) wheel: RefCell<Wheel<Due>>,
     pub(crate) scratch: RefCell<Vec<u8>>,
     pub(crate) topics: RefCell<Topics<H>>,
     pub(crate) refusals: Cell<u32>,
-    random: RefCell<Box<dyn FnMut(&mut [u8])>>,
+    random: RefCell<Random>,
     batch: Cell<u32>,
     now_ms: Cell<u64>,
     unfinished: Cell<bool>,
@@ -71,7 +76,7 @@ pub struct Engine<H: Host> {
 impl<H: Host> Engine<H> {
     /// An engine on `port`. `random` fills a slice with unpredictable bytes: mask keys and nonces
     /// of clients.
-    pub fn new(host: H, port: Box<dyn Port>, random: Box<dyn FnMut(&mut [u8])>) -> Rc<Self> {
+    pub fn new(host: H, port: Box<dyn Port>, random: Random) -> Rc<Self> {
         let now = port.now();
         Rc::new(Self {
             host,
@@ -80,6 +85,7 @@ impl<H: Host> Engine<H> {
             listeners: RefCell::new(Table::new(Owner::Listener)),
             unsettled: RefCell::default(),
             resting: RefCell::default(),
+            answers: RefCell::default(),
             pool: RefCell::default(),
             wheel: RefCell::new(Wheel::new(now)),
             scratch: RefCell::default(),
@@ -117,6 +123,11 @@ impl<H: Host> Engine<H> {
     /// Connections in the table, closed ones whose last completion is awaited included.
     pub fn connection_count(&self) -> usize {
         self.connections.borrow().len()
+    }
+
+    /// Timers that wait, the host's and the engine's own.
+    pub fn timer_count(&self) -> usize {
+        self.wheel.borrow().len()
     }
 
     /// All connections now.
@@ -186,7 +197,8 @@ impl<H: Host> Engine<H> {
     /// Call [`Host::timer`] with `id` in `milliseconds`.
     pub fn set_timer(&self, milliseconds: u64, id: u64) -> Key {
         // Counted from the latest turn: early by as long as the present batch has taken.
-        let due = self.port.borrow().now() + milliseconds * 1_000_000;
+        let now = self.port.borrow().now();
+        let due = now.saturating_add(milliseconds.saturating_mul(1_000_000));
         self.wheel.borrow_mut().insert(due, Due::Host(id))
     }
 
@@ -295,8 +307,8 @@ impl<H: Host> Engine<H> {
                 }
             }
             Outcome::Sent(result, outgoing) => self.sent(connection, result, outgoing),
-            Outcome::ReceiveEnded(ending) => self.receive_ended(connection, ending),
-            Outcome::Connected(result) => self.connected(connection, result),
+            Outcome::ReceiveEnded(ending) => receive_ended(connection, ending),
+            Outcome::Connected(result) => connected(connection, result),
             Outcome::Accepted(_) | Outcome::AcceptEnded(_) | Outcome::Ready(_) => {}
         }
     }
@@ -368,35 +380,6 @@ impl<H: Host> Engine<H> {
         connection.unsettle();
     }
 
-    fn receive_ended(self: &Rc<Self>, connection: &Rc<Connection<H>>, ending: Option<Errno>) {
-        connection.receiving.set(false);
-        connection.receive_cancelled.set(false);
-        match ending {
-            None => connection.end_pending.set(true),
-            Some(Errno(libc_errno::ECANCELED | libc_errno::ENOBUFS)) => {}
-            Some(errno) => {
-                connection.end_with(broken_by_kernel("receiving", errno));
-                connection.abort.set(true);
-            }
-        }
-        connection.unsettle();
-    }
-
-    fn connected(self: &Rc<Self>, connection: &Rc<Connection<H>>, result: Result<(), Errno>) {
-        connection.sending.set(false);
-        connection.unsettle();
-        if connection.state.get() == State::Closed {
-            return;
-        }
-        match result {
-            Ok(()) => receive::connection_made(connection),
-            Err(errno) => {
-                connection.end_with(broken_by_kernel("connecting", errno));
-                connection.abort.set(true);
-            }
-        }
-    }
-
     fn run_timers(self: &Rc<Self>, now: u64) -> usize {
         let mut due = Vec::new();
         self.wheel
@@ -421,6 +404,35 @@ impl<H: Host> Engine<H> {
             }
         }
         count
+    }
+}
+
+fn receive_ended<H: Host>(connection: &Rc<Connection<H>>, ending: Option<Errno>) {
+    connection.receiving.set(false);
+    connection.receive_cancelled.set(false);
+    match ending {
+        None => connection.end_pending.set(true),
+        Some(Errno(libc_errno::ECANCELED | libc_errno::ENOBUFS)) => {}
+        Some(errno) => {
+            connection.end_with(broken_by_kernel("receiving", errno));
+            connection.abort.set(true);
+        }
+    }
+    connection.unsettle();
+}
+
+fn connected<H: Host>(connection: &Rc<Connection<H>>, result: Result<(), Errno>) {
+    connection.sending.set(false);
+    connection.unsettle();
+    if connection.state.get() == State::Closed || connection.abort.get() {
+        return;
+    }
+    match result {
+        Ok(()) => receive::connection_made(connection),
+        Err(errno) => {
+            connection.end_with(broken_by_kernel("connecting", errno));
+            connection.abort.set(true);
+        }
     }
 }
 

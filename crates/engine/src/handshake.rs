@@ -45,6 +45,10 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        size_of::<Self>() + self.buffer.capacity()
+    }
+
     pub(crate) fn client(handshake: ClientHandshake) -> Self {
         let client = ClientHead {
             handshake,
@@ -70,7 +74,8 @@ pub(crate) fn feed<H: Host>(
     if head.client.is_some() {
         read_response(connection, inbound, rest)
     } else {
-        read_request(connection, inbound, rest)
+        read_request(connection, inbound, rest);
+        Ok(())
     }
 }
 
@@ -78,7 +83,7 @@ fn read_request<H: Host>(
     connection: &Rc<Connection<H>>,
     inbound: &mut Inbound<H>,
     rest: &mut &[u8],
-) -> Result<(), CloseReason> {
+) {
     let Decode::Head(head) = &mut inbound.decode else {
         unreachable!("the caller matched")
     };
@@ -115,7 +120,6 @@ fn read_request<H: Host>(
             refuse(connection, inbound, &refusal);
         }
     }
-    Ok(())
 }
 
 fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, request: Request) {
@@ -143,6 +147,7 @@ pub(crate) fn answered<H: Host>(connection: &Rc<Connection<H>>, answer: Answer) 
     let mut inbound = connection.inbound.borrow_mut();
     give(connection, &mut inbound, answer);
     // Frames may have come behind the request.
+    drop(inbound);
     connection.unsettle();
 }
 

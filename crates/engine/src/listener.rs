@@ -13,6 +13,7 @@ use crate::receive::{self, Inbound};
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
+use vespiary_port::timer::Key;
 use vespiary_port::{Address, Descriptor, Errno, Token};
 
 /// How long accepting pauses after an error: long enough not to spin, short enough not to be
@@ -31,6 +32,8 @@ pub struct Listener<H: Host> {
     accepting: Cell<bool>,
     closing: Cell<bool>,
     suspended: Cell<bool>,
+    /// The timer that ends a pause after an error.
+    pause: Cell<Option<Key>>,
 }
 
 impl<H: Host> Listener<H> {
@@ -49,6 +52,7 @@ impl<H: Host> Listener<H> {
                 accepting: Cell::new(false),
                 closing: Cell::new(false),
                 suspended: Cell::new(false),
+                pause: Cell::new(None),
             });
             made = Some(listener.clone());
             listener
@@ -98,6 +102,9 @@ impl<H: Host> Listener<H> {
     }
 
     fn release(&self) {
+        if let Some(key) = self.pause.take() {
+            self.engine.wheel.borrow_mut().cancel(key);
+        }
         if self
             .engine
             .listeners
@@ -131,10 +138,11 @@ impl<H: Host> Listener<H> {
         };
         self.engine.host.event(&self.endpoint, event);
         let due = self.engine.port.borrow().now() + PAUSE_MILLISECONDS * 1_000_000;
-        self.engine
-            .wheel
-            .borrow_mut()
-            .insert(due, Due::Accept(self.token));
+        let mut wheel = self.engine.wheel.borrow_mut();
+        let key = wheel.insert(due, Due::Accept(self.token));
+        if let Some(before) = self.pause.replace(Some(key)) {
+            wheel.cancel(before);
+        }
     }
 
     pub(crate) fn accepted(&self, socket: Descriptor) {
@@ -237,6 +245,7 @@ impl<H: Host> Engine<H> {
                 receiving: Cell::new(false),
                 sending: Cell::new(false),
                 receive_cancelled: Cell::new(false),
+                was_held_back: Cell::new(false),
                 unsettled: Cell::new(false),
                 paused: Cell::new(0),
                 above_high: Cell::new(false),

@@ -83,6 +83,12 @@ impl Outbound {
         self.waiting + self.flying
     }
 
+    /// Bytes of the buffers that it holds; those in flight are the port's.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        let pieces: usize = self.full.iter().map(|piece| piece.chunk.len()).sum();
+        self.tail.capacity() + self.full.capacity() * size_of::<Piece>() + pieces
+    }
+
     /// Append `size` bytes that `write` puts at the end of the buffer it is given.
     #[inline]
     pub(crate) fn append(

@@ -76,6 +76,15 @@ impl<H: Host> Inbound<H> {
         *self = Self::discarding();
     }
 
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        let head = match &self.decode {
+            Decode::Head(head) | Decode::Waiting(head) => head.buffer_bytes(),
+            _ => 0,
+        };
+        let assembly = self.assembly.as_ref().map_or(0, |it| it.buffer_bytes());
+        self.held.capacity() + head + assembly
+    }
+
     fn mid_message(&self) -> bool {
         self.assembly.is_some()
             || match &self.decode {
@@ -116,7 +125,7 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
 pub(crate) fn opened<H: Host>(connection: &Rc<Connection<H>>) {
     connection.state.set(State::Open);
     connection.opened.set(true);
-    connection.engine.handshake_over(connection);
+    connection.handshake_over();
     connection.phase_began.set(connection.engine.now_ms());
     add(&connection.endpoint.counters.opened, 1);
     connection.engine.host.opened(connection);
@@ -148,6 +157,7 @@ pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
 pub(crate) fn put_aside<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
     let length = bytes.len() as u64;
     connection.heard.set(connection.engine.now_ms());
+    connection.awaiting_pong.set(false);
     add(&connection.bytes_in, length);
     add(&connection.endpoint.counters.bytes_in, length);
     connection
@@ -182,6 +192,12 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
     }
 }
 
+/// Whether so much waits that no more should be received. A client may send on while the host
+/// thinks about its request.
+pub(crate) fn is_full<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    connection.inbound.borrow().held.len() > HELD_MAX
+}
+
 pub(crate) fn has_held<H: Host>(connection: &Rc<Connection<H>>) -> bool {
     !connection.inbound.borrow().held.is_empty()
 }
@@ -189,9 +205,7 @@ pub(crate) fn has_held<H: Host>(connection: &Rc<Connection<H>>) -> bool {
 /// Whether a blocked connection's receive should be cancelled: at once when the peer must be held
 /// back, later when only its budget is used up, which the next turn renews.
 pub(crate) fn may_cancel<H: Host>(connection: &Rc<Connection<H>>) -> bool {
-    connection.paused.get() != 0
-        || connection.above_high.get()
-        || connection.inbound.borrow().held.len() > HELD_MAX
+    connection.is_held_back() || is_full(connection)
 }
 
 /// What to say when the peer ended within a message; nothing when it did not.
@@ -204,7 +218,6 @@ pub(crate) fn cut_message<H: Host>(connection: &Rc<Connection<H>>) -> Option<&'s
 /// used.
 #[inline]
 fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input: &[u8]) -> usize {
-    let before = connection.messages_in.get();
     let mut rest = input;
     if let Err(reason) = parse(connection, inbound, &mut rest) {
         add(&connection.endpoint.counters.protocol_errors, 1);
@@ -212,17 +225,18 @@ fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input
         rest = &[];
     }
     if connection.state.get() == State::Open {
-        watch_message(connection, inbound, before);
+        watch_message(connection, inbound);
     }
     input.len() - rest.len()
 }
 
-/// Keep the message deadline: it counts from a message's first byte to its last.
+/// Keep the message deadline: it counts from a message's first byte to its last, which
+/// [`count_message`] notes.
 #[inline]
-fn watch_message<H: Host>(connection: &Rc<Connection<H>>, inbound: &Inbound<H>, before: u64) {
+fn watch_message<H: Host>(connection: &Rc<Connection<H>>, inbound: &Inbound<H>) {
     if !inbound.mid_message() {
         connection.message_began.set(0);
-    } else if connection.message_began.get() == 0 || connection.messages_in.get() != before {
+    } else if connection.message_began.get() == 0 {
         connection
             .message_began
             .set(connection.engine.now_ms().max(1));
@@ -260,8 +274,12 @@ pub(crate) fn may_deliver<H: Host>(connection: &Rc<Connection<H>>) -> bool {
     connection.state.get() == State::Open && !connection.abort.get()
 }
 
+/// Count a message, or a part of one; the `last` ends what the message deadline watches.
 #[inline]
-pub(crate) fn count_message<H: Host>(connection: &Rc<Connection<H>>) {
+pub(crate) fn count_message<H: Host>(connection: &Rc<Connection<H>>, last: bool) {
+    if last {
+        connection.message_began.set(0);
+    }
     add(&connection.messages_in, 1);
     add(&connection.endpoint.counters.messages_in, 1);
 }
@@ -292,7 +310,7 @@ fn too_big<H: Host>(connection: &Rc<Connection<H>>, text: String) -> CloseReason
 
 fn feed_raw<H: Host>(connection: &Rc<Connection<H>>, rest: &mut &[u8]) -> Result<(), CloseReason> {
     if may_deliver(connection) {
-        count_message(connection);
+        count_message(connection, true);
         let payload = copied(rest)?;
         if connection.endpoint.options.borrow().parts {
             connection
@@ -325,7 +343,7 @@ fn feed_lines<H: Host>(
         }
         match decoder.next(rest, most) {
             Ok(Some(line)) => {
-                count_message(connection);
+                count_message(connection, true);
                 let payload = copied(&line)?;
                 connection.engine.host.binary(connection, payload);
             }
@@ -359,14 +377,14 @@ fn feed_packets<H: Host>(
             Err(error) => return Err(too_big(connection, error.to_string())),
         };
         if options.parts {
-            count_message(connection);
+            count_message(connection, chunk.end);
             let payload = copied(chunk.payload)?;
             connection
                 .engine
                 .host
                 .part(connection, Kind::Binary, payload, chunk.end);
         } else if chunk.start && chunk.end {
-            count_message(connection);
+            count_message(connection, true);
             let payload = copied(chunk.payload)?;
             connection.engine.host.binary(connection, payload);
         } else {
@@ -376,7 +394,7 @@ fn feed_packets<H: Host>(
             assembly.add(chunk.payload, [0; 4], chunk.remaining, true)?;
             if chunk.end {
                 let assembly = inbound.assembly.take().expect("it was just filled");
-                count_message(connection);
+                count_message(connection, true);
                 connection
                     .engine
                     .host

@@ -39,7 +39,7 @@ impl<H: Host> Connection<H> {
             Kind::Text => Opcode::Text,
             Kind::Binary => Opcode::Binary,
         };
-        self.queue(&options, opcode, true, payload)?;
+        self.queue(&options, opcode, true, payload, true)?;
         add(&self.endpoint.counters.messages_out, 1);
         add(&self.messages_out, 1);
         Ok(())
@@ -67,13 +67,13 @@ impl<H: Host> Connection<H> {
         }
         let options = self.endpoint.options.borrow();
         let opcode = match (&options.framing, self.sending_parts.get(), kind) {
-            (Framing::Raw, ..) => Opcode::Binary,
             (Framing::WebSocket, true, _) => Opcode::Continuation,
             (Framing::WebSocket, false, Kind::Text) => Opcode::Text,
-            (Framing::WebSocket, false, Kind::Binary) => Opcode::Binary,
+            (Framing::WebSocket, false, Kind::Binary) | (Framing::Raw, ..) => Opcode::Binary,
             _ => return Err(SendError::OutOfTurn),
         };
-        self.queue(&options, opcode, last, payload)?;
+        // Without one of its parts a message would be broken, so no policy drops any.
+        self.queue(&options, opcode, last, payload, false)?;
         if options.framing == Framing::WebSocket {
             self.sending_parts.set(!last);
         }
@@ -90,7 +90,7 @@ impl<H: Host> Connection<H> {
         }
         let options = self.endpoint.options.borrow();
         let size = shared.len();
-        if !self.make_room(&options, size)? {
+        if !self.make_room(&options, size, true)? {
             return Ok(());
         }
         let mut outbound = self.outbound.borrow_mut();
@@ -113,6 +113,7 @@ impl<H: Host> Connection<H> {
         opcode: Opcode,
         fin: bool,
         payload: &[u8],
+        droppable: bool,
     ) -> Result<(), SendError> {
         let size = payload.len()
             + match &options.framing {
@@ -121,13 +122,13 @@ impl<H: Host> Connection<H> {
                 Framing::Length(format) => usize::from(format.width),
                 Framing::WebSocket => frame::head_length(payload.len() as u64, self.client),
             };
-        if !self.make_room(options, size)? {
-            return Ok(());
-        }
         if let Framing::Length(format) = &options.framing
             && payload.len() as u64 > format.payload_bytes_max()
         {
             return Err(SendError::TooLong);
+        }
+        if !self.make_room(options, size, droppable)? {
+            return Ok(());
         }
         let mut outbound = self.outbound.borrow_mut();
         let write = |buffer: &mut Vec<u8>| match &options.framing {
@@ -148,7 +149,8 @@ impl<H: Host> Connection<H> {
                 frame::append(buffer, fin, false, opcode, payload, mask);
             }
         };
-        if self.above_high.get() && options.slow_consumer == SlowConsumer::DropOldest {
+        let may_go = droppable && self.above_high.get();
+        if may_go && options.slow_consumer == SlowConsumer::DropOldest {
             let mut bytes = Vec::with_capacity(size);
             write(&mut bytes);
             outbound.append_droppable(bytes);
@@ -173,11 +175,21 @@ impl<H: Host> Connection<H> {
 
     /// Whether `size` more bytes may be queued; `Ok(false)` when the policy drops the new message.
     #[inline]
-    fn make_room(self: &Rc<Self>, options: &Options, size: usize) -> Result<bool, SendError> {
-        if !self.above_high.get() && size <= options.limits.write_bytes_max {
+    fn make_room(
+        self: &Rc<Self>,
+        options: &Options,
+        size: usize,
+        droppable: bool,
+    ) -> Result<bool, SendError> {
+        let limits = &options.limits;
+        // Below the high mark no more than that waits, and the queue need not be looked at.
+        let sure = limits
+            .write_bytes_max
+            .saturating_sub(limits.write_high_bytes);
+        if !self.above_high.get() && size <= sure {
             return Ok(true);
         }
-        self.make_room_when_crowded(options, size)
+        self.make_room_when_crowded(options, size, droppable)
     }
 
     #[cold]
@@ -185,6 +197,7 @@ impl<H: Host> Connection<H> {
         self: &Rc<Self>,
         options: &Options,
         size: usize,
+        droppable: bool,
     ) -> Result<bool, SendError> {
         let most = options.limits.write_bytes_max;
         if self.outbound.borrow().queued().saturating_add(size) <= most {
@@ -197,15 +210,19 @@ impl<H: Host> Connection<H> {
             .entry("write_bytes_max")
             .or_default() += 1;
         match options.slow_consumer {
-            SlowConsumer::Wait => Err(SendError::QueueFull),
-            SlowConsumer::DropNewest => {
+            SlowConsumer::DropNewest if droppable => {
                 self.count_dropped(1);
                 Ok(false)
             }
+            SlowConsumer::Wait | SlowConsumer::DropNewest => Err(SendError::QueueFull),
             SlowConsumer::DropOldest => {
                 let (dropped, room) = self.outbound.borrow_mut().drop_oldest(size, most);
-                self.count_dropped(dropped + u64::from(!room));
-                Ok(room)
+                self.count_dropped(dropped + u64::from(!room && droppable));
+                if room || droppable {
+                    Ok(room)
+                } else {
+                    Err(SendError::QueueFull)
+                }
             }
             SlowConsumer::Disconnect => {
                 let text = format!(
@@ -235,7 +252,7 @@ impl<H: Host> Connection<H> {
         if options.framing != Framing::WebSocket || payload.len() > 125 {
             return Err(SendError::TooLong);
         }
-        self.queue(&options, Opcode::Ping, true, payload)
+        self.queue(&options, Opcode::Ping, true, payload, true)
     }
 
     /// Queue a control frame, whatever state the connection is in.
@@ -247,7 +264,7 @@ impl<H: Host> Connection<H> {
         };
         let size = frame::head_length(payload.len() as u64, self.client) + payload.len();
         self.append(size, |buffer| {
-            frame::append(buffer, true, false, opcode, payload, mask)
+            frame::append(buffer, true, false, opcode, payload, mask);
         });
     }
 

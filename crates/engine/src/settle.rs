@@ -8,6 +8,7 @@ use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
 use crate::engine::Engine;
+use crate::handshake;
 use crate::host::{AfterEnd, Host};
 use crate::options::Framing;
 use crate::receive;
@@ -21,6 +22,9 @@ impl<H: Host> Engine<H> {
     pub fn settle(self: &Rc<Self>) -> bool {
         if self.unsettled.borrow().is_empty() {
             return false;
+        }
+        for (connection, answer) in self.answers.take() {
+            handshake::answered(&connection, answer);
         }
         let mut list = self.unsettled.take();
         for connection in list.drain(..) {
@@ -77,7 +81,8 @@ impl<H: Host> Engine<H> {
 
     fn settle_reading(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         receive::take_held(connection);
-        let wanted = !connection.is_blocked() && !connection.abort.get();
+        let is_stopped = connection.is_blocked() || connection.abort.get();
+        let wanted = !is_stopped && !receive::is_full(connection);
         if connection.end_pending.get() {
             if wanted && !receive::has_held(connection) {
                 connection.end_pending.set(false);
@@ -88,6 +93,9 @@ impl<H: Host> Engine<H> {
         } else if wanted {
             if !connection.receiving.get() {
                 connection.receiving.set(true);
+                if connection.was_held_back.take() {
+                    connection.read_on();
+                }
                 self.port
                     .borrow_mut()
                     .receive(connection.socket.get(), connection.token);
@@ -97,6 +105,7 @@ impl<H: Host> Engine<H> {
             && receive::may_cancel(connection)
         {
             connection.receive_cancelled.set(true);
+            connection.was_held_back.set(true);
             self.port.borrow_mut().cancel_receive(connection.token);
         }
     }
@@ -153,22 +162,13 @@ impl<H: Host> Engine<H> {
         if connection.sending.get() || connection.queued_bytes() > 0 {
             return;
         }
-        if !connection.fin_sent.get() && self.may_send_fin(connection) {
+        if !connection.fin_sent.get() && may_send_fin(connection) {
             connection.fin_sent.set(true);
             self.port.borrow_mut().shutdown(connection.socket.get());
         }
         if connection.fin_sent.get() && connection.peer_ended.get() {
             self.finish(connection);
         }
-    }
-
-    /// RFC 6455 7.1.1: on WebSocket the server closes the TCP connection first, after both close
-    /// frames.
-    fn may_send_fin(&self, connection: &Rc<Connection<H>>) -> bool {
-        if !connection.close_frame_sent.get() || connection.peer_ended.get() {
-            return true;
-        }
-        connection.close_frame_received.get() && !connection.client
     }
 
     /// The connection is over: tell the host, and give back what it holds.
@@ -178,7 +178,7 @@ impl<H: Host> Engine<H> {
         if let Some(key) = connection.timer.take() {
             self.wheel.borrow_mut().cancel(key);
         }
-        self.handshake_over(connection);
+        connection.handshake_over();
         if connection.counted() {
             connection.endpoint.left(connection.counted);
         } else {
@@ -243,13 +243,6 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// The handshake's place in the endpoint's count is given up, once.
-    pub(crate) fn handshake_over(&self, connection: &Rc<Connection<H>>) {
-        if !connection.shaken.replace(true) {
-            connection.endpoint.handshake_over();
-        }
-    }
-
     /// End every connection and listener at once, and wait for the last completions (at most
     /// `turns` turns).
     pub fn shut_down(self: &Rc<Self>, turns: usize) -> io::Result<()> {
@@ -270,6 +263,15 @@ impl<H: Host> Engine<H> {
         }
         Ok(())
     }
+}
+
+/// RFC 6455 7.1.1: on WebSocket the server closes the TCP connection first, after both close
+/// frames.
+fn may_send_fin<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    if !connection.close_frame_sent.get() || connection.peer_ended.get() {
+        return true;
+    }
+    connection.close_frame_received.get() && !connection.client
 }
 
 /// What stopped a connection before it was opened, as a counter's name.

@@ -56,7 +56,7 @@ fn on_data<H: Host>(
         return on_part(connection, assembly, data);
     }
     if data.message_start && data.message_end {
-        count_message(connection);
+        count_message(connection, true);
         match data.kind {
             Kind::Binary => {
                 let mut payload =
@@ -72,7 +72,7 @@ fn on_data<H: Host>(
     under_way.add(data.payload, data.key, data.frame_remaining, data.fin)?;
     if data.message_end {
         let whole = assembly.take().expect("it was just filled");
-        count_message(connection);
+        count_message(connection, true);
         match whole.kind {
             Kind::Binary => connection
                 .engine
@@ -125,7 +125,7 @@ fn on_part<H: Host>(
             assembly.take().expect("it was just there").check_end()?;
         }
     }
-    count_message(connection);
+    count_message(connection, data.message_end);
     connection
         .engine
         .host

@@ -1,0 +1,22 @@
+"""Echo with a handler's method: whatever a WebSocket client sends comes back to it.
+
+Run:   .venv/bin/python examples/echo_callback.py [URL...]      (default ws://127.0.0.1:9001)
+Talk:  .venv/bin/python -m websockets ws://127.0.0.1:9001
+       .venv/bin/vespiary load ws://127.0.0.1:9001 --connections 100 --duration 3
+"""
+
+import sys
+
+import vespiary
+
+
+class Echo(vespiary.Handler):
+    """Sends every message back, text as text and bytes as bytes."""
+
+    def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+        """Queue it; what one batch of events sends leaves together."""
+        connection.send(message)
+
+
+if __name__ == "__main__":
+    vespiary.serve(Echo(), *(sys.argv[1:] or ["ws://127.0.0.1:9001"]))

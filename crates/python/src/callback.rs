@@ -14,7 +14,10 @@ impl Callback {
     pub(crate) fn new(callable: &Bound<'_, PyAny>) -> PyResult<Self> {
         let method = callable.py().import("types")?.getattr("MethodType")?;
         if !callable.get_type().is(&method) {
-            return Ok(Self { function: callable.clone().unbind(), bound: None });
+            return Ok(Self {
+                function: callable.clone().unbind(),
+                bound: None,
+            });
         }
         Ok(Self {
             function: callable.getattr("__func__")?.unbind(),

@@ -6,7 +6,7 @@
 use crate::core::Conn;
 use crate::names;
 use crate::shared::{Confined, Errand, Shared};
-use crate::stream::{Receive, Stream};
+use crate::stream::Stream;
 use crate::timer::{Target, Timer};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -49,8 +49,15 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(shared: Arc<Shared>, connection: Rc<Conn>) -> Self {
-        let local = Local { connection: RefCell::new(Some(connection)), ..Local::default() };
-        Self { shared, local: Confined::new(local), data: Mutex::new(None) }
+        let local = Local {
+            connection: RefCell::new(Some(connection)),
+            ..Local::default()
+        };
+        Self {
+            shared,
+            local: Confined::new(local),
+            data: Mutex::new(None),
+        }
     }
 
     /// What only the loop's thread touches; an error elsewhere.
@@ -71,17 +78,30 @@ impl Connection {
 
     /// The engine's connection has ended: let go of it, and keep what is worth knowing.
     pub(crate) fn detach(&self) {
-        let Some(local) = self.local.get() else { return };
-        let Some(connection) = local.connection.take() else { return };
+        let Some(local) = self.local.get() else {
+            return;
+        };
+        let Some(connection) = local.connection.take() else {
+            return;
+        };
         let reason = connection.reason().unwrap_or_else(|| {
-            CloseReason::new(vespiary_engine::Side::Local, vespiary_engine::Manner::Broken, "")
+            CloseReason::new(
+                vespiary_engine::Side::Local,
+                vespiary_engine::Manner::Broken,
+                "",
+            )
         });
-        let _ = local.ended.set(Box::new(Ended { reason, traffic: connection.traffic() }));
+        let _ = local.ended.set(Box::new(Ended {
+            reason,
+            traffic: connection.traffic(),
+        }));
     }
 
     fn send_object(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let connection = self.local()?.connection.borrow();
-        let Some(connection) = connection.as_ref() else { return Err(self.closed_error(py)) };
+        let Some(connection) = connection.as_ref() else {
+            return Err(self.closed_error(py));
+        };
         with_payload(message, |kind, payload| connection.send(kind, payload))?
             .map_err(|error| self.send_error(py, connection, error))
     }
@@ -111,7 +131,9 @@ impl Connection {
                 Ok(PyErr::from_value(class.call1(arguments)?))
             }),
             SendError::NotOpen => refused("the connection is not open yet: send from on_open on"),
-            SendError::TooLong => refused("the message is too long for the framing's length prefix"),
+            SendError::TooLong => {
+                refused("the message is too long for the framing's length prefix")
+            }
             SendError::OutOfTurn => refused(
                 "a message in parts is under way, or the framing has no parts: \
                  finish with send_part(..., last=True) first",
@@ -162,17 +184,24 @@ impl Connection {
 
     /// The coroutine form's half, where the endpoint has that form.
     pub(crate) fn stream(&self) -> PyResult<&Stream> {
-        self.local()?.stream.get().map(|stream| &**stream).ok_or_else(|| {
-            PyRuntimeError::new_err(
-                "this connection hands its messages to a Handler's on_message; \
+        self.local()?
+            .stream
+            .get()
+            .map(|stream| &**stream)
+            .ok_or_else(|| {
+                PyRuntimeError::new_err(
+                    "this connection hands its messages to a Handler's on_message; \
                  only a handler that is an async function receives them",
-            )
-        })
+                )
+            })
     }
 }
 
 fn peer_text(connection: &Rc<Conn>) -> String {
-    connection.peer_address().map(|address| address.to_string()).unwrap_or_default()
+    connection
+        .peer_address()
+        .map(|address| address.to_string())
+        .unwrap_or_default()
 }
 
 /// Use a message's bytes: `bytes` and `str` as they are, anything else by the buffer protocol.
@@ -188,7 +217,10 @@ pub(crate) fn with_payload<T>(
         if ffi::PyBytes_Check(object) != 0 {
             let length = ffi::PyBytes_Size(object) as usize;
             let start = ffi::PyBytes_AsString(object).cast::<u8>();
-            return Ok(use_it(Kind::Binary, std::slice::from_raw_parts(start, length)));
+            return Ok(use_it(
+                Kind::Binary,
+                std::slice::from_raw_parts(start, length),
+            ));
         }
         if ffi::PyUnicode_Check(object) != 0 {
             let mut length = 0;
@@ -196,7 +228,10 @@ pub(crate) fn with_payload<T>(
             if start.is_null() {
                 return Err(PyErr::fetch(message.py()));
             }
-            return Ok(use_it(Kind::Text, std::slice::from_raw_parts(start, length as usize)));
+            return Ok(use_it(
+                Kind::Text,
+                std::slice::from_raw_parts(start, length as usize),
+            ));
         }
         let mut view = std::mem::MaybeUninit::<ffi::Py_buffer>::uninit();
         if ffi::PyObject_GetBuffer(object, view.as_mut_ptr(), ffi::PyBUF_SIMPLE) != 0 {
@@ -252,18 +287,27 @@ impl SendMethod {
     }
 }
 
-unsafe extern "C" fn send(slf: *mut ffi::PyObject, message: *mut ffi::PyObject) -> *mut ffi::PyObject {
+unsafe extern "C" fn send(
+    slf: *mut ffi::PyObject,
+    message: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
     // SAFETY: the interpreter calls this attached, with a Connection (the descriptor checks its type) and an object.
     let (py, object, message) = unsafe {
         let py = Python::assume_attached();
-        (py, Borrowed::from_ptr(py, slf), Borrowed::from_ptr(py, message))
+        (
+            py,
+            Borrowed::from_ptr(py, slf),
+            Borrowed::from_ptr(py, message),
+        )
     };
     // SAFETY: as above.
     let connection = unsafe { object.cast_unchecked::<Connection>() };
     let this = connection.get();
     let outcome = if this.shared.is_here() {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| this.send_object(py, &message)))
-            .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")))
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            this.send_object(py, &message)
+        }))
+        .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")))
     } else {
         let errand = Errand::Send(connection.to_owned().unbind(), message.to_owned().unbind());
         this.shared.add(errand);
@@ -289,15 +333,21 @@ impl Connection {
     /// Queue a part of a message that is sent as its bytes become known; finish with last=True.
     #[pyo3(signature = (data, *, last = false))]
     fn send_part(&self, py: Python<'_>, data: &Bound<'_, PyAny>, last: bool) -> PyResult<()> {
-        let Some(connection) = self.living()? else { return Err(self.closed_error(py)) };
-        with_payload(data, |kind, payload| connection.send_part(kind, payload, last))?
-            .map_err(|error| self.send_error(py, &connection, error))
+        let Some(connection) = self.living()? else {
+            return Err(self.closed_error(py));
+        };
+        with_payload(data, |kind, payload| {
+            connection.send_part(kind, payload, last)
+        })?
+        .map_err(|error| self.send_error(py, &connection, error))
     }
 
     /// Queue a WebSocket ping of at most 125 bytes.
     #[pyo3(signature = (payload = b"".as_slice()))]
     fn ping(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
-        let Some(connection) = self.living()? else { return Err(self.closed_error(py)) };
+        let Some(connection) = self.living()? else {
+            return Err(self.closed_error(py));
+        };
         connection.ping(payload).map_err(|error| match error {
             SendError::TooLong => {
                 PyValueError::new_err("a ping is for WebSocket and carries at most 125 bytes")
@@ -324,7 +374,8 @@ impl Connection {
         if this.shared.is_here() {
             return this.close_now(code, reason);
         }
-        this.shared.add(Errand::Close(slf.clone().unbind(), code, reason.to_owned()));
+        this.shared
+            .add(Errand::Close(slf.clone().unbind(), code, reason.to_owned()));
         Ok(())
     }
 
@@ -360,13 +411,19 @@ impl Connection {
 
     /// Receive what is published to a topic from now on; False when it already did.
     fn subscribe(&self, py: Python<'_>, topic: &str) -> PyResult<bool> {
-        let Some(connection) = self.living()? else { return Err(self.closed_error(py)) };
-        connection.subscribe(topic).map_err(|error| self.send_error(py, &connection, error))
+        let Some(connection) = self.living()? else {
+            return Err(self.closed_error(py));
+        };
+        connection
+            .subscribe(topic)
+            .map_err(|error| self.send_error(py, &connection, error))
     }
 
     /// No longer receive what is published to a topic; False when it did not.
     fn unsubscribe(&self, topic: &str) -> PyResult<bool> {
-        Ok(self.living()?.is_some_and(|connection| connection.unsubscribe(topic)))
+        Ok(self
+            .living()?
+            .is_some_and(|connection| connection.unsubscribe(topic)))
     }
 
     /// Call callback(connection) in `seconds`, unless the connection ends before; returns the Timer.
@@ -388,7 +445,7 @@ impl Connection {
     /// Errors:
     ///     ConnectionClosed: the connection has ended and every message before that was received.
     ///     ReceiveConflict: another task waits already.
-    fn receive(slf: &Bound<'_, Self>) -> PyResult<Py<Receive>> {
+    fn receive(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         slf.get().stream()?.receive(slf, false)
     }
 
@@ -396,7 +453,7 @@ impl Connection {
         slf
     }
 
-    fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<Receive>> {
+    fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         slf.get().stream()?.receive(slf, true)
     }
 
@@ -425,33 +482,43 @@ impl Connection {
     /// The peer's address: (host, port), a path for a Unix socket, None when it has none.
     #[getter]
     fn peer(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let address = self.living()?.and_then(|connection| connection.peer_address().ok());
+        let address = self
+            .living()?
+            .and_then(|connection| connection.peer_address().ok());
         crate::core::address_object(py, address.as_ref())
     }
 
     /// The address at this end: (host, port), or a path.
     #[getter]
     fn local_address(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let address = self.living()?.and_then(|connection| connection.local_address().ok());
+        let address = self
+            .living()?
+            .and_then(|connection| connection.local_address().ok());
         crate::core::address_object(py, address.as_ref())
     }
 
     /// Whether messages can be sent now.
     #[getter]
     fn is_open(&self) -> PyResult<bool> {
-        Ok(self.living()?.is_some_and(|connection| connection.is_open()))
+        Ok(self
+            .living()?
+            .is_some_and(|connection| connection.is_open()))
     }
 
     /// Bytes that wait to be taken by the kernel.
     #[getter]
     fn queued_bytes(&self) -> PyResult<usize> {
-        Ok(self.living()?.map_or(0, |connection| connection.queued_bytes()))
+        Ok(self
+            .living()?
+            .map_or(0, |connection| connection.queued_bytes()))
     }
 
     /// The WebSocket subprotocol that the handshake chose, if any.
     #[getter]
     fn subprotocol(&self) -> PyResult<Option<String>> {
-        Ok(self.living()?.and_then(|connection| connection.protocol().map(Into::into)))
+        Ok(self
+            .living()?
+            .and_then(|connection| connection.protocol().map(Into::into)))
     }
 
     /// Why the connection ended: a CloseReason, or None while it has not.
@@ -460,20 +527,32 @@ impl Connection {
         let local = self.local()?;
         let reason = match local.ended.get() {
             Some(ended) => Some(ended.reason.clone()),
-            None => local.connection.borrow().as_ref().and_then(|it| it.reason()),
+            None => local
+                .connection
+                .borrow()
+                .as_ref()
+                .and_then(|it| it.reason()),
         };
-        reason.map(|reason| names::close_reason(py, &reason).map(Bound::unbind)).transpose()
+        reason
+            .map(|reason| names::close_reason(py, &reason).map(Bound::unbind))
+            .transpose()
     }
 
     /// What has happened on this connection so far.
     fn statistics(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let local = self.local()?;
         let connection = local.connection.borrow();
-        let (traffic, queued, open_seconds, dropped) = match (connection.as_ref(), local.ended.get()) {
-            (Some(it), _) => (it.traffic(), it.queued_bytes(), it.open_seconds(), it.dropped()),
-            (None, Some(ended)) => (ended.traffic, 0, 0.0, 0),
-            (None, None) => ([0; 4], 0, 0.0, 0),
-        };
+        let (traffic, queued, open_seconds, dropped) =
+            match (connection.as_ref(), local.ended.get()) {
+                (Some(it), _) => (
+                    it.traffic(),
+                    it.queued_bytes(),
+                    it.open_seconds(),
+                    it.dropped(),
+                ),
+                (None, Some(ended)) => (ended.traffic, 0, 0.0, 0),
+                (None, None) => ([0; 4], 0, 0.0, 0),
+            };
         let keywords = PyDict::new(py);
         keywords.set_item("bytes_received", traffic[0])?;
         keywords.set_item("bytes_sent", traffic[1])?;
@@ -482,7 +561,9 @@ impl Connection {
         keywords.set_item("messages_dropped", dropped)?;
         keywords.set_item("queued_bytes", queued)?;
         keywords.set_item("open_seconds", open_seconds)?;
-        Ok(names::connection_statistics_class(py)?.call((), Some(&keywords))?.unbind())
+        Ok(names::connection_statistics_class(py)?
+            .call((), Some(&keywords))?
+            .unbind())
     }
 
     /// Give the answer to a request that was put off; internal.
@@ -537,7 +618,10 @@ impl Connection {
     }
 
     fn __clear__(&self) {
-        self.data.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.data
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(stream) = self.local.get().and_then(|local| local.stream.get()) {
             stream.clear();
         }

@@ -32,14 +32,16 @@ pub(crate) struct Core {
     #[pyo3(get)]
     choice: String,
     closed: Cell<bool>,
+    attached: Cell<bool>,
 }
 
 /// (host, port) for an IP address, a path for a Unix socket.
 pub(crate) fn address_object(py: Python<'_>, address: Option<&Address>) -> PyResult<Py<PyAny>> {
     match address {
-        Some(Address::Inet(address)) => {
-            Ok((address.ip().to_string(), address.port()).into_pyobject(py)?.into_any().unbind())
-        }
+        Some(Address::Inet(address)) => Ok((address.ip().to_string(), address.port())
+            .into_pyobject(py)?
+            .into_any()
+            .unbind()),
         Some(other) => Ok(other.to_string().into_pyobject(py)?.into_any().unbind()),
         None => Ok(py.None()),
     }
@@ -51,8 +53,9 @@ pub(crate) fn address_of(address: &Bound<'_, PyAny>) -> PyResult<Address> {
         return Ok(Address::Unix(path.to_str()?.into()));
     }
     let (host, port): (String, u16) = address.cast::<PyTuple>()?.extract()?;
-    let ip: IpAddr =
-        host.parse().map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
+    let ip: IpAddr = host
+        .parse()
+        .map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
     Ok(Address::Inet(SocketAddr::new(ip, port)))
 }
 
@@ -77,7 +80,8 @@ impl Core {
 
     fn turn(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<usize> {
         let engine = OnThisThread(&self.engine);
-        py.detach(move || engine.wait(timeout)).map_err(|error| names::os_error(&error))?;
+        py.detach(move || engine.wait(timeout))
+            .map_err(|error| names::os_error(&error))?;
         py.check_signals()?;
         self.run_errands(py);
         let handled = self.engine.run();
@@ -119,7 +123,10 @@ impl<'py> LoopState<'py> {
         let py = self.event_loop.py();
         Ok(self.ready.len()? > 0
             || self.scheduled.len()? != self.scheduled_count
-            || self.event_loop.getattr(pyo3::intern!(py, "_stopping"))?.is_truthy()?)
+            || self
+                .event_loop
+                .getattr(pyo3::intern!(py, "_stopping"))?
+                .is_truthy()?)
     }
 }
 
@@ -167,6 +174,7 @@ impl Core {
             shared,
             choice,
             closed: Cell::new(false),
+            attached: Cell::new(false),
         })
     }
 
@@ -178,7 +186,10 @@ impl Core {
 
     /// Watch a foreign descriptor: 1 for reading, 2 for writing, 3 for both.
     fn register(&self, descriptor: i32, events: u8) {
-        let interest = Interest { read: events & 1 != 0, write: events & 2 != 0 };
+        let interest = Interest {
+            read: events & 1 != 0,
+            write: events & 2 != 0,
+        };
         self.engine.poll(descriptor, interest);
     }
 
@@ -197,8 +208,14 @@ impl Core {
     ) -> PyResult<Vec<(i32, u8)>> {
         self.check_open()?;
         let state = LoopState::of(event_loop)?;
+        if !self.attached.replace(true) {
+            self.shared
+                .set_event_loop(Some(event_loop.clone().unbind()));
+        }
         let mut left = timeout.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
-        let deadline = left.filter(|left| !left.is_zero()).map(|left| Instant::now() + left);
+        let deadline = left
+            .filter(|left| !left.is_zero())
+            .map(|left| Instant::now() + left);
         loop {
             self.engine.settle();
             if self.engine.host.has_wakes() || state.has_work()? {
@@ -280,7 +297,10 @@ impl Core {
         but: Option<&Bound<'_, Connection>>,
     ) -> PyResult<usize> {
         let but = match but {
-            Some(connection) => connection.get().living()?.map(|connection| connection.token()),
+            Some(connection) => connection
+                .get()
+                .living()?
+                .map(|connection| connection.token()),
             None => None,
         };
         crate::connection::with_payload(message, |kind: Kind, payload| {
@@ -316,8 +336,11 @@ impl Core {
         if self.closed.replace(true) {
             return Ok(());
         }
-        self.engine.shut_down(1000).map_err(|error| PyOSError::new_err(error.to_string()))?;
+        self.engine
+            .shut_down(1000)
+            .map_err(|error| PyOSError::new_err(error.to_string()))?;
         self.engine.host.timers.clear();
+        self.shared.set_event_loop(None);
         Ok(())
     }
 }

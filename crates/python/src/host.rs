@@ -129,9 +129,16 @@ impl PyHost {
         if let Some(user) = connection.user.borrow().as_ref() {
             return Ok(user.object.clone_ref(py));
         }
-        let shared = self.shared.get().expect("the core sets it at its start").clone();
+        let shared = self
+            .shared
+            .get()
+            .expect("the core sets it at its start")
+            .clone();
         let object = Py::new(py, Connection::new(shared, connection.clone()))?;
-        let user = User { object: object.clone_ref(py), closers: RefCell::default() };
+        let user = User {
+            object: object.clone_ref(py),
+            closers: RefCell::default(),
+        };
         *connection.user.borrow_mut() = Some(user);
         Ok(object)
     }
@@ -184,10 +191,16 @@ impl PyHost {
         } else if endpoint.is_stream() {
             let user = connection.user.borrow();
             let Some(user) = user.as_ref() else { return };
-            let Ok(local) = user.object.get().local() else { return };
-            let Some(stream) = local.stream.get() else { return };
+            let Ok(local) = user.object.get().local() else {
+                return;
+            };
+            let Some(stream) = local.stream.get() else {
+                return;
+            };
             if stream.push(connection, message.unbind()) {
-                self.wakes.borrow_mut().push(user.object.clone_ref(self.py()));
+                self.wakes
+                    .borrow_mut()
+                    .push(user.object.clone_ref(self.py()));
             }
         }
     }
@@ -195,11 +208,15 @@ impl PyHost {
     fn with_stream(&self, connection: &Rc<Conn>, act: impl FnOnce(&Stream) -> bool) {
         let user = connection.user.borrow();
         let Some(user) = user.as_ref() else { return };
-        let Ok(local) = user.object.get().local() else { return };
+        let Ok(local) = user.object.get().local() else {
+            return;
+        };
         if let Some(stream) = local.stream.get()
             && act(stream)
         {
-            self.wakes.borrow_mut().push(user.object.clone_ref(self.py()));
+            self.wakes
+                .borrow_mut()
+                .push(user.object.clone_ref(self.py()));
         }
     }
 
@@ -239,7 +256,9 @@ impl PyHost {
 
 /// Have a connection's task woken when the engine runs next.
 pub(crate) fn wake_later(connection: &Connection, object: Py<Connection>) -> PyResult<()> {
-    let Some(living) = connection.living()? else { return Ok(()) };
+    let Some(living) = connection.living()? else {
+        return Ok(());
+    };
     living.engine().host.wakes.borrow_mut().push(object);
     Ok(())
 }
@@ -252,7 +271,10 @@ pub(crate) fn report(py: Python<'_>, connection: Option<&Rc<Conn>>, error: &Boun
         let host = &connection.endpoint.host;
         host.handler_errors.set(host.handler_errors.get() + 1);
         url = &host.url;
-        peer = connection.peer_address().map(|it| it.to_string()).unwrap_or_default();
+        peer = connection
+            .peer_address()
+            .map(|it| it.to_string())
+            .unwrap_or_default();
     }
     let told = names::handler_failed(py).and_then(|log| log.call1((url, peer, error)));
     if let Err(error) = told {
@@ -264,7 +286,10 @@ pub(crate) fn report(py: Python<'_>, connection: Option<&Rc<Conn>>, error: &Boun
 /// `("respond", status, headers, body)`, `"later"`.
 pub(crate) fn answer_of(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
     if answer.is_none() {
-        return Ok(Answer::Accept { protocol: None, headers: Vec::new() });
+        return Ok(Answer::Accept {
+            protocol: None,
+            headers: Vec::new(),
+        });
     }
     if answer.cast::<PyString>().is_ok() {
         return Ok(Answer::Later);
@@ -280,7 +305,9 @@ pub(crate) fn answer_of(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
             headers: parts.get_item(2)?.extract()?,
             body: parts.get_item(3)?.extract::<Vec<u8>>()?,
         }),
-        other => Err(PyTypeError::new_err(format!("no answer is called {other:?}"))),
+        other => Err(PyTypeError::new_err(format!(
+            "no answer is called {other:?}"
+        ))),
     }
 }
 
@@ -292,7 +319,10 @@ impl Host for PyHost {
     fn request(&self, connection: &Rc<Conn>, request: http::Request) -> Answer {
         let py = self.py();
         let Some(hook) = &connection.endpoint.host.request else {
-            return Answer::Accept { protocol: None, headers: Vec::new() };
+            return Answer::Accept {
+                protocol: None,
+                headers: Vec::new(),
+            };
         };
         let ask = || -> PyResult<Answer> {
             let object = self.object(connection)?;
@@ -300,15 +330,18 @@ impl Host for PyHost {
             let head = head.into_pyobject(py)?;
             let headers = PyList::new(py, request.headers)?;
             // SAFETY: all three are alive.
-            let answer = unsafe {
-                hook.call(py, &[object.as_ptr(), head.as_ptr(), headers.as_ptr()])
-            }?;
+            let answer =
+                unsafe { hook.call(py, &[object.as_ptr(), head.as_ptr(), headers.as_ptr()]) }?;
             answer_of(&answer)
         };
         ask().unwrap_or_else(|error| {
             self.note(py, Some(connection), error);
             let body = b"the server failed to answer\n".to_vec();
-            Answer::Respond { status: 500, headers: Vec::new(), body }
+            Answer::Respond {
+                status: 500,
+                headers: Vec::new(),
+                body,
+            }
         })
     }
 
@@ -349,16 +382,28 @@ impl Host for PyHost {
     }
 
     fn part(&self, connection: &Rc<Conn>, kind: Kind, payload: BytesPayload, last: bool) {
-        let Some(hook) = &connection.endpoint.host.part else { return };
+        let Some(hook) = &connection.endpoint.host.part else {
+            return;
+        };
         let py = self.py();
         let user = connection.user.borrow();
         let Some(user) = user.as_ref() else { return };
         let payload = payload.into_object(py);
         let last = last.into_pyobject(py).expect("a bool converts");
-        let text = (kind == Kind::Text).into_pyobject(py).expect("a bool converts");
+        let text = (kind == Kind::Text)
+            .into_pyobject(py)
+            .expect("a bool converts");
         // SAFETY: all are alive.
         let told = unsafe {
-            hook.call(py, &[user.object.as_ptr(), payload.as_ptr(), last.as_ptr(), text.as_ptr()])
+            hook.call(
+                py,
+                &[
+                    user.object.as_ptr(),
+                    payload.as_ptr(),
+                    last.as_ptr(),
+                    text.as_ptr(),
+                ],
+            )
         };
         if let Err(error) = told {
             self.failed(connection, error);
@@ -382,9 +427,15 @@ impl Host for PyHost {
         if endpoint.is_stream() {
             self.with_stream(connection, Stream::finish);
             // A task that still runs may have more to say; it closes when it returns.
-            return if endpoint.spawn.is_some() { AfterEnd::Keep } else { AfterEnd::Close };
+            return if endpoint.spawn.is_some() {
+                AfterEnd::Keep
+            } else {
+                AfterEnd::Close
+            };
         }
-        let Some(hook) = &endpoint.end else { return AfterEnd::Close };
+        let Some(hook) = &endpoint.end else {
+            return AfterEnd::Close;
+        };
         self.tell_alone(connection, hook);
         AfterEnd::Keep
     }
@@ -410,7 +461,9 @@ impl Host for PyHost {
 
     fn refused(&self, connection: &Rc<Conn>, reason: &CloseReason) {
         let py = self.py();
-        let Some(hook) = &connection.endpoint.host.outcome else { return };
+        let Some(hook) = &connection.endpoint.host.outcome else {
+            return;
+        };
         let none = py.None();
         let told = names::close_reason(py, reason).and_then(|reason| {
             // SAFETY: both are alive.
@@ -444,7 +497,10 @@ impl Host for PyHost {
                     unsafe { hook.call(py, &[arguments.as_ptr()]) }
                 }),
             },
-            Event::AcceptFailed { errno, pause_milliseconds } => names::accept_failed(py)
+            Event::AcceptFailed {
+                errno,
+                pause_milliseconds,
+            } => names::accept_failed(py)
                 .and_then(|log| log.call1((&host.url, errno, pause_milliseconds))),
         };
         if let Err(error) = told {

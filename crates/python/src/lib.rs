@@ -13,6 +13,7 @@ mod names;
 mod options;
 mod payload;
 mod random;
+mod receive;
 mod shared;
 mod stream;
 mod timer;

@@ -20,12 +20,24 @@ macro_rules! imported {
 }
 
 imported!(close_reason_class, "vespiary.errors", "CloseReason");
-imported!(connection_closed_class, "vespiary.errors", "ConnectionClosed");
+imported!(
+    connection_closed_class,
+    "vespiary.errors",
+    "ConnectionClosed"
+);
 imported!(send_refused_class, "vespiary.errors", "SendRefused");
 imported!(write_queue_full_class, "vespiary.errors", "WriteQueueFull");
 imported!(receive_conflict_class, "vespiary.errors", "ReceiveConflict");
-imported!(connection_statistics_class, "vespiary.statistics", "ConnectionStatistics");
-imported!(driver_unavailable_class, "vespiary.errors", "DriverUnavailable");
+imported!(
+    connection_statistics_class,
+    "vespiary.statistics",
+    "ConnectionStatistics"
+);
+imported!(
+    driver_unavailable_class,
+    "vespiary.errors",
+    "DriverUnavailable"
+);
 imported!(handler_failed, "vespiary._logging", "handler_failed");
 imported!(limit_reached, "vespiary._logging", "limit_reached");
 imported!(accept_failed, "vespiary._logging", "accept_failed");
@@ -58,8 +70,13 @@ pub(crate) fn close_reason<'py>(
 /// `OSError(errno, strerror)`, so that Python finds both, and the subclass that belongs to the errno.
 pub(crate) fn os_error(error: &std::io::Error) -> PyErr {
     let text = error.to_string();
-    let Some(errno) = error.raw_os_error() else { return PyOSError::new_err(text) };
-    let story = text.strip_suffix(&format!(" (os error {errno})")).unwrap_or(&text).to_owned();
+    let Some(errno) = error.raw_os_error() else {
+        return PyOSError::new_err(text);
+    };
+    let story = text
+        .strip_suffix(&format!(" (os error {errno})"))
+        .unwrap_or(&text)
+        .to_owned();
     PyOSError::new_err((errno, story))
 }
 
@@ -68,13 +85,18 @@ pub(crate) fn closed_error(py: Python<'_>, reason: &CloseReason, address: &str) 
     let make = || -> PyResult<PyErr> {
         let reason = close_reason(py, reason)?;
         let class = connection_closed_class(py)?;
-        Ok(PyErr::from_value(class.call_method1("from_reason", (reason, address))?))
+        Ok(PyErr::from_value(
+            class.call_method1("from_reason", (reason, address))?,
+        ))
     };
     make().unwrap_or_else(|error| error)
 }
 
 /// An exception of a class of ours.
-pub(crate) fn error(class: PyResult<&Bound<'_, PyAny>>, arguments: impl FnOnce(&Bound<'_, PyType>) -> PyResult<PyErr>) -> PyErr {
+pub(crate) fn error(
+    class: PyResult<&Bound<'_, PyAny>>,
+    arguments: impl FnOnce(&Bound<'_, PyType>) -> PyResult<PyErr>,
+) -> PyErr {
     let make = || -> PyResult<PyErr> { arguments(class?.cast::<PyType>()?) };
     make().unwrap_or_else(|error| error)
 }

@@ -37,7 +37,11 @@ fn framing(options: &Bound<'_, PyDict>) -> PyResult<Framing> {
             let wrong = || PyValueError::new_err("a length prefix has 1, 2, 4 or 8 bytes");
             Framing::Length(format.ok_or_else(wrong)?)
         }
-        other => return Err(PyValueError::new_err(format!("no framing is called {other:?}"))),
+        other => {
+            return Err(PyValueError::new_err(format!(
+                "no framing is called {other:?}"
+            )));
+        }
     })
 }
 
@@ -48,7 +52,11 @@ fn slow_consumer(options: &Bound<'_, PyDict>) -> PyResult<SlowConsumer> {
         "drop-oldest" => SlowConsumer::DropOldest,
         "drop-newest" => SlowConsumer::DropNewest,
         "disconnect" => SlowConsumer::Disconnect,
-        other => return Err(PyValueError::new_err(format!("no policy is called {other:?}"))),
+        other => {
+            return Err(PyValueError::new_err(format!(
+                "no policy is called {other:?}"
+            )));
+        }
     })
 }
 

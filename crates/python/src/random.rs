@@ -26,7 +26,11 @@ fn fill(buffer: &mut [u8]) {
             filled += got as usize;
         } else {
             let error = std::io::Error::last_os_error();
-            assert_eq!(error.kind(), std::io::ErrorKind::Interrupted, "getrandom: {error}");
+            assert_eq!(
+                error.kind(),
+                std::io::ErrorKind::Interrupted,
+                "getrandom: {error}"
+            );
         }
     }
 }

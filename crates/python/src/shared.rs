@@ -5,6 +5,7 @@
 
 use crate::connection::Connection;
 use pyo3::prelude::*;
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vespiary_engine::port::Wake;
 
@@ -32,11 +33,17 @@ pub(crate) struct Shared {
     thread: usize,
     errands: Mutex<Vec<Errand>>,
     waker: Arc<dyn Wake>,
+    event_loop: Confined<RefCell<Option<Py<PyAny>>>>,
 }
 
 impl Shared {
     pub(crate) fn new(waker: Arc<dyn Wake>) -> Arc<Self> {
-        Arc::new(Self { thread: this_thread(), errands: Mutex::default(), waker })
+        Arc::new(Self {
+            thread: this_thread(),
+            errands: Mutex::default(),
+            waker,
+            event_loop: Confined::new(RefCell::new(None)),
+        })
     }
 
     /// Whether this is the loop's thread.
@@ -52,6 +59,24 @@ impl Shared {
 
     pub(crate) fn take(&self) -> Vec<Errand> {
         std::mem::take(&mut *self.errands())
+    }
+
+    /// The asyncio loop that the engine serves, from its first `select` to its end.
+    #[inline]
+    pub(crate) fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.event_loop
+            .get()?
+            .borrow()
+            .as_ref()
+            .map(|it| it.clone_ref(py))
+    }
+
+    pub(crate) fn set_event_loop(&self, event_loop: Option<Py<PyAny>>) {
+        if let Some(kept) = self.event_loop.get() {
+            // The old one is let go outside the borrow.
+            let old = kept.replace(event_loop);
+            drop(old);
+        }
     }
 
     fn errands(&self) -> MutexGuard<'_, Vec<Errand>> {
@@ -72,7 +97,10 @@ unsafe impl<T> Sync for Confined<T> {}
 
 impl<T> Confined<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { thread: this_thread(), value: std::mem::ManuallyDrop::new(value) }
+        Self {
+            thread: this_thread(),
+            value: std::mem::ManuallyDrop::new(value),
+        }
     }
 
     /// The value, on its own thread.

@@ -13,7 +13,8 @@ use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
 use crate::core::Conn;
 use crate::host::User;
 use crate::names;
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use crate::receive;
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -21,14 +22,13 @@ use pyo3::sync::PyOnceLock;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use vespiary_engine::wire::websocket::close::Code;
 
 /// A task that waits for a message: its wake-up, its context.
 struct Waiter {
     callback: Py<PyAny>,
     context: Py<PyAny>,
-    receive: Py<Receive>,
+    wait: Py<PyAny>,
 }
 
 /// The inbox of a connection whose handler is a coroutine.
@@ -36,7 +36,8 @@ struct Waiter {
 pub(crate) struct Stream {
     inbox: RefCell<VecDeque<Py<PyAny>>>,
     waiter: RefCell<Option<Waiter>>,
-    iterating: RefCell<Option<Py<Receive>>>,
+    iterating: RefCell<Option<Py<PyAny>>>,
+    wait: RefCell<Option<Py<PyAny>>>,
     task: RefCell<Option<Py<PyAny>>>,
     ended: Cell<bool>,
     /// The peer has finished sending; the handler may still send.
@@ -94,15 +95,17 @@ impl Stream {
     /// Wake the waiting task, in its context.
     pub(crate) fn wake(&self, py: Python<'_>) -> PyResult<()> {
         self.marked.set(false);
-        let Some(waiter) = self.waiter.take() else { return Ok(()) };
+        let Some(waiter) = self.waiter.take() else {
+            return Ok(());
+        };
         let context = waiter.context.as_ptr();
         // SAFETY: attached, and all three are valid objects that we own.
         unsafe {
             if ffi::PyContext_Enter(context) != 0 {
                 return Err(PyErr::fetch(py));
             }
-            let receive = waiter.receive.as_ptr();
-            let result = ffi::PyObject_CallOneArg(waiter.callback.as_ptr(), receive);
+            let wait = waiter.wait.as_ptr();
+            let result = ffi::PyObject_CallOneArg(waiter.callback.as_ptr(), wait);
             let outcome = Bound::from_owned_ptr_or_err(py, result).map(drop);
             if ffi::PyContext_Exit(context) != 0 {
                 return Err(PyErr::fetch(py));
@@ -112,20 +115,99 @@ impl Stream {
     }
 
     /// The awaitable for one message.
-    pub(crate) fn receive(&self, object: &Bound<'_, Connection>, iterating: bool) -> PyResult<Py<Receive>> {
+    pub(crate) fn receive(
+        &self,
+        object: &Bound<'_, Connection>,
+        iterating: bool,
+    ) -> PyResult<Py<PyAny>> {
         let py = object.py();
-        let make = || {
-            let connection = object.clone().unbind();
-            Py::new(py, Receive { connection, iterating, blocking: AtomicBool::new(false) })
-        };
-        if !iterating {
-            return make();
+        // One is kept for iterating, in a circle that the connection's end breaks.
+        if !iterating || self.ended.get() {
+            return receive::make(object, iterating);
         }
         let mut kept = self.iterating.borrow_mut();
         if kept.is_none() {
-            *kept = Some(make()?);
+            *kept = Some(receive::make(object, true)?);
         }
         Ok(kept.as_ref().expect("it was just made").clone_ref(py))
+    }
+
+    /// What the task suspends on; kept, like the awaitable for iterating.
+    pub(crate) fn wait_object(&self, object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
+        let py = object.py();
+        if self.ended.get() {
+            return receive::make_wait(object);
+        }
+        let mut kept = self.wait.borrow_mut();
+        if kept.is_none() {
+            *kept = Some(receive::make_wait(object)?);
+        }
+        Ok(kept.as_ref().expect("it was just made").clone_ref(py))
+    }
+
+    /// The next message if one waits; an error when none will come; nothing when the task has to wait.
+    #[inline]
+    pub(crate) fn poll(
+        &self,
+        py: Python<'_>,
+        connection: &Connection,
+        iterating: bool,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        if let Some(message) = self.take(connection) {
+            return Ok(Some(message));
+        }
+        if self.finished.get() {
+            return Err(if iterating {
+                PyStopAsyncIteration::new_err(())
+            } else {
+                closed(py, connection)
+            });
+        }
+        if self.waiter.borrow().is_some() {
+            return Err(names::error(names::receive_conflict_class(py), |class| {
+                Ok(PyErr::from_value(class.call0()?))
+            }));
+        }
+        Ok(None)
+    }
+
+    /// A task waits: its wake-up, and the context to call it in.
+    pub(crate) fn wait(
+        &self,
+        object: &Bound<'_, Connection>,
+        wait: Py<PyAny>,
+        callback: Py<PyAny>,
+        context: Py<PyAny>,
+    ) -> PyResult<()> {
+        *self.waiter.borrow_mut() = Some(Waiter {
+            callback,
+            context,
+            wait,
+        });
+        if !self.inbox.borrow().is_empty() || self.finished.get() {
+            crate::host::wake_later(object.get(), object.clone().unbind())?;
+        }
+        Ok(())
+    }
+
+    /// Nobody waits any more; whether somebody did.
+    pub(crate) fn stop_waiting(&self) -> bool {
+        self.waiter.take().is_some()
+    }
+
+    /// The waiting task is cancelled: it is woken, and asks for the outcome.
+    pub(crate) fn cancel(&self, object: &Bound<'_, Connection>) -> PyResult<bool> {
+        if self.waiter.borrow().is_none() || self.cancelled.replace(true) {
+            return Ok(false);
+        }
+        crate::host::wake_later(object.get(), object.clone().unbind())?;
+        Ok(true)
+    }
+
+    /// Whether the wait was cancelled; asked once.
+    #[inline]
+    pub(crate) fn take_cancelled(&self) -> bool {
+        self.cancelled.replace(false)
     }
 
     /// Take a message that waits.
@@ -151,15 +233,17 @@ impl Stream {
         if let Ok(task) = self.task.try_borrow() {
             visit.call(&*task)?;
         }
-        if let Ok(kept) = self.iterating.try_borrow() {
-            visit.call(&*kept)?;
+        for kept in [&self.iterating, &self.wait] {
+            if let Ok(kept) = kept.try_borrow() {
+                visit.call(&*kept)?;
+            }
         }
         if let Ok(waiter) = self.waiter.try_borrow()
             && let Some(waiter) = &*waiter
         {
             visit.call(&waiter.callback)?;
             visit.call(&waiter.context)?;
-            visit.call(&waiter.receive)?;
+            visit.call(&waiter.wait)?;
         }
         if let Ok(inbox) = self.inbox.try_borrow() {
             for message in &*inbox {
@@ -172,6 +256,7 @@ impl Stream {
     pub(crate) fn clear(&self) {
         drop(self.task.take());
         drop(self.iterating.take());
+        drop(self.wait.take());
         drop(self.waiter.take());
         drop(self.inbox.take());
     }
@@ -179,137 +264,12 @@ impl Stream {
     /// The connection is gone: break the circle through the awaitable that is kept.
     pub(crate) fn let_go(&self) {
         drop(self.iterating.take());
+        drop(self.wait.take());
     }
 
     fn take_drains(&self) -> Vec<Py<PyAny>> {
         self.drains.take()
     }
-}
-
-/// What `receive()` and `async for` await.
-#[pyclass(frozen, module = "vespiary._core")]
-pub(crate) struct Receive {
-    connection: Py<Connection>,
-    iterating: bool,
-    blocking: AtomicBool,
-}
-
-#[pymethods]
-impl Receive {
-    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __next__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        let py = slf.py();
-        let this = slf.get();
-        let connection = this.connection.get();
-        let stream = connection.stream()?;
-        if let Some(message) = stream.take(connection) {
-            return Err(stop_iteration(py, message));
-        }
-        if stream.finished.get() {
-            return Err(if this.iterating {
-                PyStopAsyncIteration::new_err(())
-            } else {
-                closed(py, connection)
-            });
-        }
-        if stream.waiter.borrow().is_some() {
-            return Err(names::error(names::receive_conflict_class(py), |class| {
-                Ok(PyErr::from_value(class.call0()?))
-            }));
-        }
-        this.blocking.store(true, Relaxed);
-        Ok(slf)
-    }
-
-    /// Part of asyncio's protocol of futures.
-    #[getter(_asyncio_future_blocking)]
-    fn get_blocking(&self) -> bool {
-        self.blocking.load(Relaxed)
-    }
-
-    #[setter(_asyncio_future_blocking)]
-    fn set_blocking(&self, value: bool) {
-        self.blocking.store(value, Relaxed);
-    }
-
-    /// Part of asyncio's protocol of futures.
-    fn get_loop(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        running_loop(py)
-    }
-
-    /// Part of asyncio's protocol of futures: the task that waits registers its wake-up.
-    #[pyo3(signature = (callback, /, *, context = None))]
-    fn add_done_callback(
-        slf: &Bound<'_, Self>,
-        callback: Py<PyAny>,
-        context: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        let connection = slf.get().connection.get();
-        let stream = connection.stream()?;
-        let context = match context {
-            Some(context) => context,
-            None => py.import("contextvars")?.call_method0("copy_context")?.unbind(),
-        };
-        let waiter = Waiter { callback, context, receive: slf.clone().unbind() };
-        *stream.waiter.borrow_mut() = Some(waiter);
-        if !stream.inbox.borrow().is_empty() || stream.finished.get() {
-            crate::host::wake_later(connection, slf.get().connection.clone_ref(py))?;
-        }
-        Ok(())
-    }
-
-    /// Part of asyncio's protocol of futures.
-    fn remove_done_callback(&self, _callback: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let stream = self.connection.get().stream()?;
-        Ok(usize::from(stream.waiter.take().is_some()))
-    }
-
-    /// Part of asyncio's protocol of futures: the waiting task is cancelled.
-    #[pyo3(signature = (msg = None))]
-    fn cancel(&self, py: Python<'_>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
-        let _ = msg;
-        let connection = self.connection.get();
-        let stream = connection.stream()?;
-        if stream.waiter.borrow().is_none() || stream.cancelled.replace(true) {
-            return Ok(false);
-        }
-        crate::host::wake_later(connection, self.connection.clone_ref(py))?;
-        Ok(true)
-    }
-
-    /// Part of asyncio's protocol of futures: asked by the task when it is woken.
-    fn result(&self, py: Python<'_>) -> PyResult<()> {
-        let stream = self.connection.get().stream()?;
-        if stream.cancelled.replace(false) {
-            let class = py.import("asyncio")?.getattr("CancelledError")?;
-            return Err(PyErr::from_value(class.call0()?));
-        }
-        Ok(())
-    }
-
-    /// Part of asyncio's protocol of futures.
-    fn done(&self) -> PyResult<bool> {
-        Ok(self.connection.get().stream()?.waiter.borrow().is_none())
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.connection)
-    }
-}
-
-/// `StopIteration(message)`, which is how an awaitable returns; a tuple must not be unpacked.
-#[inline]
-fn stop_iteration(py: Python<'_>, message: Py<PyAny>) -> PyErr {
-    let _ = py;
-    PyStopIteration::new_err((message,))
 }
 
 fn closed(py: Python<'_>, connection: &Connection) -> PyErr {
@@ -324,7 +284,9 @@ fn closed(py: Python<'_>, connection: &Connection) -> PyErr {
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Py<PyAny>> {
     static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let get = GET.get_or_try_init(py, || {
-        py.import("asyncio")?.getattr("get_running_loop").map(Bound::unbind)
+        py.import("asyncio")?
+            .getattr("get_running_loop")
+            .map(Bound::unbind)
     })?;
     get.call0(py)
 }
@@ -352,7 +314,9 @@ pub(crate) fn drain(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
     static DONE: PyOnceLock<Py<Done>> = PyOnceLock::new();
     let py = object.py();
     let this = object.get();
-    let Some(connection) = this.living()? else { return Err(this.closed_error(py)) };
+    let Some(connection) = this.living()? else {
+        return Err(this.closed_error(py));
+    };
     if !connection.is_above_high() {
         let done = DONE.get_or_try_init(py, || Py::new(py, Done))?;
         return Ok(done.clone_ref(py).into_any());
@@ -372,16 +336,22 @@ pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>>
         future.call_method1(py, "set_result", (names::close_reason(py, &ended.reason)?,))?;
         return Ok(future);
     }
-    let Some(connection) = this.living()? else { return Err(this.closed_error(py)) };
+    let Some(connection) = this.living()? else {
+        return Err(this.closed_error(py));
+    };
     let user = connection.user.borrow();
-    let user = user.as_ref().ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
+    let user = user
+        .as_ref()
+        .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
     user.closers.borrow_mut().push(future.clone_ref(py));
     Ok(future)
 }
 
 /// Resolve the futures of drain().
 pub(crate) fn drained(py: Python<'_>, user: &User) -> PyResult<()> {
-    let Some(stream) = user.object.get().local()?.stream.get() else { return Ok(()) };
+    let Some(stream) = user.object.get().local()?.stream.get() else {
+        return Ok(());
+    };
     for future in stream.take_drains() {
         if !future.call_method0(py, "done")?.is_truthy(py)? {
             future.call_method1(py, "set_result", (py.None(),))?;
@@ -391,7 +361,11 @@ pub(crate) fn drained(py: Python<'_>, user: &User) -> PyResult<()> {
 }
 
 /// The connection has ended: whoever waits on it hears of it.
-pub(crate) fn closed_for(py: Python<'_>, user: &User, reason: &vespiary_engine::CloseReason) -> PyResult<()> {
+pub(crate) fn closed_for(
+    py: Python<'_>,
+    user: &User,
+    reason: &vespiary_engine::CloseReason,
+) -> PyResult<()> {
     if let Some(stream) = user.object.get().local()?.stream.get() {
         for future in stream.take_drains() {
             if !future.call_method0(py, "done")?.is_truthy(py)? {
@@ -411,7 +385,9 @@ pub(crate) fn closed_for(py: Python<'_>, user: &User, reason: &vespiary_engine::
 /// Give a coroutine the end once it has taken what waits; false where the handler is none.
 pub(crate) fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
     let user = connection.user.borrow();
-    let Some(user) = user.as_ref() else { return false };
+    let Some(user) = user.as_ref() else {
+        return false;
+    };
     let Ok(Some(stream)) = user.object.get().local().map(|local| local.stream.get()) else {
         return false;
     };

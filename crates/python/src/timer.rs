@@ -26,7 +26,10 @@ pub(crate) struct Timers {
 
 impl Timers {
     pub(crate) fn take(&self, id: u64) -> Option<Target> {
-        self.pending.borrow_mut().remove(&id).map(|(target, _)| target)
+        self.pending
+            .borrow_mut()
+            .remove(&id)
+            .map(|(target, _)| target)
     }
 
     pub(crate) fn clear(&self) {
@@ -44,11 +47,7 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    pub(crate) fn set(
-        engine: &Rc<Engine<PyHost>>,
-        seconds: f64,
-        target: Target,
-    ) -> PyResult<Self> {
+    pub(crate) fn set(engine: &Rc<Engine<PyHost>>, seconds: f64, target: Target) -> PyResult<Self> {
         if !(0.0..=1e9).contains(&seconds) {
             let text = format!("a timer is set to 0 to 1e9 seconds; got {seconds}");
             return Err(PyValueError::new_err(text));
@@ -58,7 +57,10 @@ impl Timer {
         timers.next.set(id + 1);
         let key = engine.set_timer((seconds * 1000.0).ceil() as u64, id);
         timers.pending.borrow_mut().insert(id, (target, Some(key)));
-        Ok(Self { engine: Confined::new(Rc::downgrade(engine)), id })
+        Ok(Self {
+            engine: Confined::new(Rc::downgrade(engine)),
+            id,
+        })
     }
 }
 
@@ -69,9 +71,13 @@ impl Timer {
         let engine = self.engine.get().ok_or_else(|| {
             PyRuntimeError::new_err("a timer is cancelled on the thread of its loop")
         })?;
-        let Some(engine) = engine.upgrade() else { return Ok(false) };
+        let Some(engine) = engine.upgrade() else {
+            return Ok(false);
+        };
         let found = engine.host.timers.pending.borrow_mut().remove(&self.id);
-        let Some((target, key)) = found else { return Ok(false) };
+        let Some((target, key)) = found else {
+            return Ok(false);
+        };
         if let Some(key) = key {
             engine.cancel_timer(key);
         }

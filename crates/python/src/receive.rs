@@ -1,0 +1,463 @@
+//! What `receive()` and `async for` await, and what a task suspends on meanwhile.
+//!
+//! A task asks for a message with each `await`, so both types are made by hand, from plain C functions. `Receive` is
+//! the awaitable: it returns a message that waits, or yields the connection's `Wait`. `Wait` has what asyncio's tasks
+//! ask of a future that they suspend on (`get_loop`, `add_done_callback`, `result`, the flag
+//! `_asyncio_future_blocking`: CPython's Modules/_asynciomodule.c, `task_step`), and nothing else; it is never handed
+//! to anybody but a task. They are two, because asyncio takes whatever has that flag for a whole future.
+//!
+//! Neither takes part in garbage collection: the only circles through them, with the connection that keeps one of
+//! each, are broken at the connection's end.
+
+use crate::connection::Connection;
+use crate::stream::running_loop;
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::mem::offset_of;
+use std::ptr;
+
+/// Both types: `flag` is whether a Receive iterates, and whether a Wait blocks.
+#[repr(C)]
+struct Receive {
+    base: ffi::PyObject,
+    connection: *mut ffi::PyObject,
+    flag: c_char,
+}
+
+/// An awaitable for one message, or one for every step of an iteration.
+pub(crate) fn make(connection: &Bound<'_, Connection>, iterating: bool) -> PyResult<Py<PyAny>> {
+    make_one(connection, receive_class(connection.py())?, iterating)
+}
+
+/// What the connection's task suspends on.
+pub(crate) fn make_wait(connection: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
+    make_one(connection, wait_class(connection.py())?, false)
+}
+
+fn make_one(
+    connection: &Bound<'_, Connection>,
+    class: &Py<PyType>,
+    flag: bool,
+) -> PyResult<Py<PyAny>> {
+    let py = connection.py();
+    let class = class.as_ptr().cast::<ffi::PyTypeObject>();
+    // SAFETY: the type's size is that of `Receive`; the fields behind the base are written before anybody sees them.
+    unsafe {
+        let object = ffi::PyType_GenericAlloc(class, 0);
+        let object = Bound::from_owned_ptr_or_err(py, object)?;
+        let this = object.as_ptr().cast::<Receive>();
+        (*this).connection = connection.clone().into_ptr();
+        (*this).flag = flag.into();
+        Ok(object.unbind())
+    }
+}
+
+/// The object's fields and its connection.
+///
+/// # Safety
+/// `object` must be a `Receive`, and the thread attached.
+#[inline]
+unsafe fn parts<'py>(
+    object: *mut ffi::PyObject,
+) -> (Python<'py>, *mut Receive, Bound<'py, Connection>) {
+    // SAFETY: by contract.
+    unsafe {
+        let py = Python::assume_attached();
+        let this = object.cast::<Receive>();
+        let connection = Bound::from_borrowed_ptr(py, (*this).connection);
+        (py, this, connection.cast_into_unchecked())
+    }
+}
+
+fn give(py: Python<'_>, outcome: PyResult<*mut ffi::PyObject>) -> *mut ffi::PyObject {
+    outcome.unwrap_or_else(|error| {
+        error.restore(py);
+        ptr::null_mut()
+    })
+}
+
+fn none() -> *mut ffi::PyObject {
+    // SAFETY: None is immortal or counted, and always valid.
+    unsafe {
+        ffi::Py_INCREF(ffi::Py_None());
+        ffi::Py_None()
+    }
+}
+
+fn truth(value: bool) -> *mut ffi::PyObject {
+    // SAFETY: attached, as all callers are.
+    unsafe { ffi::PyBool_FromLong(value.into()) }
+}
+
+unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
+    // SAFETY: called once by the interpreter; an instance of a heap type holds a reference to its type.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        ffi::Py_DECREF((*object.cast::<Receive>()).connection);
+        ffi::PyObject_Free(object.cast());
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+unsafe extern "C" fn itself(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: a valid object.
+    unsafe { ffi::Py_INCREF(object) };
+    object
+}
+
+enum Step {
+    Message(Py<PyAny>),
+    Wait(Py<PyAny>),
+}
+
+/// A message, or what to wait on.
+///
+/// # Safety
+/// As for [`parts`].
+#[inline]
+unsafe fn step(object: *mut ffi::PyObject) -> PyResult<Step> {
+    // SAFETY: by contract.
+    unsafe {
+        let (py, this, connection) = parts(object);
+        let stream = connection.get().stream()?;
+        if let Some(message) = stream.poll(py, connection.get(), (*this).flag != 0)? {
+            return Ok(Step::Message(message));
+        }
+        let wait = stream.wait_object(&connection)?;
+        (*wait.as_ptr().cast::<Receive>()).flag = 1;
+        Ok(Step::Wait(wait))
+    }
+}
+
+unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: called by the interpreter with an object of ours, attached.
+    unsafe {
+        match step(object) {
+            Ok(Step::Message(message)) => {
+                ffi::PyErr_SetObject(ffi::PyExc_StopIteration, message.as_ptr());
+                drop(message);
+                ptr::null_mut()
+            }
+            Ok(Step::Wait(wait)) => wait.into_ptr(),
+            Err(error) => give(Python::assume_attached(), Err(error)),
+        }
+    }
+}
+
+unsafe extern "C" fn send(
+    object: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    // SAFETY: called by the interpreter with an object of ours and a place for the result, attached.
+    unsafe {
+        match step(object) {
+            Ok(Step::Message(message)) => {
+                *result = message.into_ptr();
+                ffi::PySendResult::PYGEN_RETURN
+            }
+            Ok(Step::Wait(wait)) => {
+                *result = wait.into_ptr();
+                ffi::PySendResult::PYGEN_NEXT
+            }
+            Err(error) => {
+                error.restore(Python::assume_attached());
+                *result = ptr::null_mut();
+                ffi::PySendResult::PYGEN_ERROR
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn send_method(
+    object: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the same contract.
+    unsafe { next(object) }
+}
+
+/// Part of a coroutine's protocol: the exception is raised where the task awaits.
+unsafe extern "C" fn throw(
+    object: *mut ffi::PyObject,
+    arguments: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by the interpreter with an object of ours and a tuple, attached.
+    let (py, arguments) = unsafe {
+        let (py, ..) = parts(object);
+        (py, Bound::from_borrowed_ptr(py, arguments))
+    };
+    let raised = || -> PyResult<PyErr> {
+        let first = arguments.get_item(0)?;
+        let value = arguments.get_item(1).ok().filter(|value| !value.is_none());
+        Ok(PyErr::from_value(match value {
+            Some(value) if first.is_instance_of::<PyType>() && !value.is_instance(&first)? => {
+                first.call1((value,))?
+            }
+            Some(value) => value,
+            None if first.is_instance_of::<PyType>() => first.call0()?,
+            None => first,
+        }))
+    };
+    give(py, Err(raised().unwrap_or_else(|error| error)))
+}
+
+unsafe extern "C" fn close(
+    _object: *mut ffi::PyObject,
+    _none: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    none()
+}
+
+unsafe extern "C" fn get_loop(
+    object: *mut ffi::PyObject,
+    _none: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by the interpreter with an object of ours, attached.
+    let (py, _, connection) = unsafe { parts(object) };
+    let found = match connection.get().shared.event_loop(py) {
+        Some(found) => Ok(found),
+        None => running_loop(py),
+    };
+    give(py, found.map(Py::into_ptr))
+}
+
+unsafe extern "C" fn add_done_callback(
+    object: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by the interpreter with an object of ours and `count` positional arguments, then one for each name.
+    unsafe {
+        let (py, _, connection) = parts(object);
+        let named = if names.is_null() {
+            0
+        } else {
+            ffi::PyTuple_Size(names)
+        };
+        if count != 1 || named > 1 {
+            let text = "add_done_callback takes a callback and a context";
+            return give(py, Err(PyTypeError::new_err(text)));
+        }
+        let callback = Bound::from_borrowed_ptr(py, *arguments).unbind();
+        let context = if named == 1 {
+            Bound::from_borrowed_ptr(py, *arguments.add(1)).unbind()
+        } else {
+            match Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) {
+                Ok(context) => context.unbind(),
+                Err(error) => return give(py, Err(error)),
+            }
+        };
+        let wait = Bound::from_borrowed_ptr(py, object).unbind();
+        let waiting = connection
+            .get()
+            .stream()
+            .and_then(|stream| stream.wait(&connection, wait, callback, context));
+        give(py, waiting.map(|()| none()))
+    }
+}
+
+unsafe extern "C" fn remove_done_callback(
+    object: *mut ffi::PyObject,
+    _callback: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by the interpreter with an object of ours, attached.
+    let (py, _, connection) = unsafe { parts(object) };
+    let removed = connection
+        .get()
+        .stream()
+        .map(|stream| stream.stop_waiting());
+    // SAFETY: attached.
+    give(
+        py,
+        removed.map(|removed| unsafe { ffi::PyLong_FromLong(removed.into()) }),
+    )
+}
+
+unsafe extern "C" fn cancel(
+    object: *mut ffi::PyObject,
+    _arguments: *mut ffi::PyObject,
+    _keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by the interpreter with an object of ours, attached.
+    let (py, _, connection) = unsafe { parts(object) };
+    let cancelled = connection
+        .get()
+        .stream()
+        .and_then(|stream| stream.cancel(&connection));
+    give(py, cancelled.map(truth))
+}
+
+unsafe extern "C" fn result(
+    object: *mut ffi::PyObject,
+    _none: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by the interpreter with an object of ours, attached.
+    let (py, _, connection) = unsafe { parts(object) };
+    let outcome = connection.get().stream().and_then(|stream| {
+        if stream.take_cancelled() {
+            let class = py.import("asyncio")?.getattr("CancelledError")?;
+            return Err(PyErr::from_value(class.call0()?));
+        }
+        Ok(none())
+    });
+    give(py, outcome)
+}
+
+/// A table that the interpreter reads for as long as it lives.
+struct Table<T>(T);
+
+// SAFETY: never written after its making.
+unsafe impl<T> Sync for Table<T> {}
+
+const fn method(
+    name: &'static CStr,
+    function: ffi::PyMethodDefPointer,
+    flags: c_int,
+) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: function,
+        ml_flags: flags,
+        ml_doc: ptr::null(),
+    }
+}
+
+/// With these a Receive is a `collections.abc.Coroutine`, so that `asyncio.create_task` takes it.
+static COROUTINE_METHODS: Table<[ffi::PyMethodDef; 4]> = Table([
+    method(
+        c"send",
+        ffi::PyMethodDefPointer {
+            PyCFunction: send_method,
+        },
+        ffi::METH_O,
+    ),
+    method(
+        c"throw",
+        ffi::PyMethodDefPointer { PyCFunction: throw },
+        ffi::METH_VARARGS,
+    ),
+    method(
+        c"close",
+        ffi::PyMethodDefPointer { PyCFunction: close },
+        ffi::METH_NOARGS,
+    ),
+    ffi::PyMethodDef::zeroed(),
+]);
+
+static METHODS: Table<[ffi::PyMethodDef; 6]> = Table([
+    method(
+        c"get_loop",
+        ffi::PyMethodDefPointer {
+            PyCFunction: get_loop,
+        },
+        ffi::METH_NOARGS,
+    ),
+    method(
+        c"add_done_callback",
+        ffi::PyMethodDefPointer {
+            PyCFunctionFastWithKeywords: add_done_callback,
+        },
+        ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+    ),
+    method(
+        c"remove_done_callback",
+        ffi::PyMethodDefPointer {
+            PyCFunction: remove_done_callback,
+        },
+        ffi::METH_O,
+    ),
+    method(
+        c"cancel",
+        ffi::PyMethodDefPointer {
+            PyCFunctionWithKeywords: cancel,
+        },
+        ffi::METH_VARARGS | ffi::METH_KEYWORDS,
+    ),
+    method(
+        c"result",
+        ffi::PyMethodDefPointer {
+            PyCFunction: result,
+        },
+        ffi::METH_NOARGS,
+    ),
+    ffi::PyMethodDef::zeroed(),
+]);
+
+static MEMBERS: Table<[ffi::PyMemberDef; 2]> = Table([
+    ffi::PyMemberDef {
+        name: c"_asyncio_future_blocking".as_ptr(),
+        type_code: ffi::Py_T_BOOL,
+        offset: offset_of!(Receive, flag) as ffi::Py_ssize_t,
+        flags: 0,
+        doc: ptr::null(),
+    },
+    ffi::PyMemberDef {
+        name: ptr::null(),
+        type_code: 0,
+        offset: 0,
+        flags: 0,
+        doc: ptr::null(),
+    },
+]);
+
+fn receive_class(py: Python<'_>) -> PyResult<&Py<PyType>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    CLASS.get_or_try_init(py, || {
+        let own = [
+            slot(ffi::Py_tp_iter, itself as *mut c_void),
+            slot(ffi::Py_tp_iternext, next as *mut c_void),
+            slot(ffi::Py_am_await, itself as *mut c_void),
+            slot(ffi::Py_am_send, send as *mut c_void),
+            slot(
+                ffi::Py_tp_methods,
+                COROUTINE_METHODS.0.as_ptr().cast_mut().cast(),
+            ),
+        ];
+        make_class(py, c"vespiary._core.Receive", &own)
+    })
+}
+
+fn wait_class(py: Python<'_>) -> PyResult<&Py<PyType>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    CLASS.get_or_try_init(py, || {
+        let own = [
+            slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast_mut().cast()),
+            slot(ffi::Py_tp_members, MEMBERS.0.as_ptr().cast_mut().cast()),
+        ];
+        make_class(py, c"vespiary._core.Wait", &own)
+    })
+}
+
+fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
+    ffi::PyType_Slot { slot, pfunc }
+}
+
+/// A type whose instances are of [`Receive`]'s shape.
+fn make_class(
+    py: Python<'_>,
+    name: &'static CStr,
+    own: &[ffi::PyType_Slot],
+) -> PyResult<Py<PyType>> {
+    let mut slots = vec![slot(ffi::Py_tp_dealloc, dealloc as *mut c_void)];
+    slots.extend_from_slice(own);
+    slots.push(slot(0, ptr::null_mut()));
+    let mut spec = ffi::PyType_Spec {
+        name: name.as_ptr(),
+        basicsize: size_of::<Receive>() as c_int,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as c_uint,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: the specification describes `Receive`; the tables behind it live as long as the process.
+    unsafe {
+        let class = ffi::PyType_FromSpec(&raw mut spec);
+        let class = Bound::from_owned_ptr_or_err(py, class)?;
+        Ok(class.cast_into_unchecked::<PyType>().unbind())
+    }
+}

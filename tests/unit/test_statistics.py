@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 
 from vespiary.statistics import (
     ConnectionStatistics,
@@ -11,7 +12,7 @@ from vespiary.statistics import (
 def test_every_field_of_every_class_is_documented() -> None:
     for cls in (ConnectionStatistics, EndpointStatistics, PortStatistics, ServerStatistics):
         for field in dataclasses.fields(cls):
-            assert f"\n        {field.name}: " in (cls.__doc__ or ""), field.name
+            assert f"\n    {field.name}: " in (inspect.getdoc(cls) or ""), field.name
 
 
 def test_the_total_of_a_server_sums_counts_and_counts_by_name() -> None:

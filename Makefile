@@ -89,5 +89,5 @@ $(stamps)/group-%: pyproject.toml tools/constraints.txt $(stamps)/python
 # several Pythons share one checkout.
 $(stamps)/core: $(rust_sources) $(stamps)/group-build
 	@echo "==> Building the Rust core for $$($(python) -V) (the first build takes one to two minutes)"
-	@PIP_CONSTRAINT=tools/constraints.txt $(VENV)/bin/maturin develop --profile $(PROFILE)
+	@PIP_QUIET=1 PIP_CONSTRAINT=tools/constraints.txt $(VENV)/bin/maturin develop --profile $(PROFILE)
 	@touch $@

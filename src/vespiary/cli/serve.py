@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import click
 
@@ -82,7 +82,7 @@ def serve(
     vespiary serve echo:Echo ws://127.0.0.1:9001
     vespiary serve echo.py:echo tcp://127.0.0.1:5050 --framing line --reload
     """
-    options = {
+    options: dict[str, Any] = {
         "framing": framing,
         "limits": Limits.from_texts(_pairs("--limit", limits)),
         "deadlines": Deadlines.from_texts(_pairs("--deadline", deadlines)),
@@ -104,7 +104,7 @@ def serve(
             report.files()
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        vespiary.serve(target, *urls, on_serving=report and report.serving, **given)
+        vespiary.serve(target, *urls, on_serving=report.serving if report else None, **given)
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from error
 

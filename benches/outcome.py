@@ -12,7 +12,7 @@ from benches.picture import svg
 from benches.provision import Toolbox
 from benches.report import markdown
 from benches.session import Plan, Result
-from benches.summary import Summary
+from benches.summary import FOREIGN_SHARE_MAX, Summary
 
 RESULTS = HERE / "results"
 
@@ -64,7 +64,7 @@ class Outcome:
                 self.servers,
                 scenarios,
                 self.toolbox.missing,
-                self._heading(told, found, f"{name}.svg"),
+                self._heading(summary, told, found, f"{name}.svg"),
                 self.bases,
             )
         )
@@ -74,7 +74,11 @@ class Outcome:
         return path
 
     def _heading(
-        self, told: Mapping[str, object], found: Mapping[str, str], picture: str
+        self,
+        summary: Summary,
+        told: Mapping[str, object],
+        found: Mapping[str, str],
+        picture: str,
     ) -> list[str]:
         memory = int(str(told["memory_bytes"])) >> 30
         bases = ", ".join(base for base in self.bases.values())
@@ -84,7 +88,9 @@ class Outcome:
             f"{time.strftime('%Y-%m-%d')}; {told['processor']}, {told['cores']} cores, {memory} "
             f"GiB, Linux {told['kernel']}, {told['distribution']}; server on core 0, load on core "
             f"1; {self.plan.repeats} interleaved repeats of {self.plan.seconds:g} s, every echo "
-            f"verified. Medians; ratios are to {bases}, paired by repeat, with their quartiles.",
+            f"verified. Medians; ratios are to {bases}, paired by repeat, with their quartiles. In "
+            f"{summary.disturbed} of {summary.count} measurements other processes took more than "
+            f"{FOREIGN_SHARE_MAX:.0%} of the server's core.",
             "",
             "Versions: " + ", ".join(f"{name} {version}" for name, version in found.items()) + ".",
             "",

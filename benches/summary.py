@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from benches.session import Result
 
+FOREIGN_SHARE_MAX = 0.05
+"""A measurement is told as disturbed when others took more than this of the server's core."""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -31,6 +34,9 @@ class Summary:
     def __init__(self, results: Sequence[Result]) -> None:
         self._figures: dict[tuple[str, str], dict[int, Mapping[str, float | int]]] = {}
         self.errors: dict[tuple[str, str], str] = {}
+        shares = [float(result.figures.get("foreign", 0.0)) for result in results]
+        self.disturbed = sum(share > FOREIGN_SHARE_MAX for share in shares)
+        self.count = len(results)
         for result in results:
             key = (result.server, result.scenario)
             if result.error:

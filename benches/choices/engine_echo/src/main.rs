@@ -1,14 +1,17 @@
 //! An echo server on the bare engine, without Python, with switches for what the design chose:
 //!
 //! `engine_echo tcp|ws PORT [driver=uring|epoll] [buffers=N] [buffer_bytes=N] [epoll_buffers=N]
-//! [epoll_buffer_bytes=N] [spin=MICROSECONDS] [write_high=BYTES] [gather=1|0|BYTES] [inline=1|0]`
+//! [epoll_buffer_bytes=N] [spin=MICROSECONDS] [write_high=BYTES] [gather=1|0|BYTES] [inline=1|0]
+//! [round_bytes=N]`
 //!
 //! `gather=0` sends each piece of a batch by itself, as a server does that writes every message when
 //! its handler says so; `gather=BYTES` sends pieces of so many bytes. `inline=0` takes another turn of
-//! the port before what completed at once is handled.
+//! the port before what completed at once is handled. `round_bytes` ends a round, and so sends what
+//! was answered, once so many bytes were received in it.
 
 mod echo;
 mod pieces;
+mod rounds;
 mod turns;
 
 use std::io::Read as _;
@@ -21,6 +24,7 @@ use vespiary_engine::{Endpoint, Engine, Framing, Options};
 
 use crate::echo::Echo;
 use crate::pieces::Pieces;
+use crate::rounds::ShortRounds;
 use crate::turns::OneRoundATurn;
 
 /// More than any benchmark has waiting.
@@ -34,6 +38,7 @@ struct Settings {
     write_high: Option<usize>,
     piece_bytes: Option<usize>,
     is_inline: bool,
+    round_bytes: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -67,6 +72,7 @@ fn parse(arguments: &[String]) -> Result<Settings, String> {
         write_high: None,
         piece_bytes: None,
         is_inline: true,
+        round_bytes: None,
     };
     for switch in switches {
         set(&mut settings, switch)?;
@@ -96,6 +102,7 @@ fn set(settings: &mut Settings, switch: &str) -> Result<(), String> {
         "write_high" => settings.write_high = Some(number as usize),
         "gather" if number == 1 => settings.piece_bytes = None,
         "gather" => settings.piece_bytes = Some(number as usize),
+        "round_bytes" => settings.round_bytes = Some(number as usize),
         "inline" => settings.is_inline = number != 0,
         _ => return Err(format!("there is no switch {name:?}")),
     }
@@ -107,6 +114,9 @@ fn serve(settings: &Settings) -> Result<std::convert::Infallible, String> {
     let (mut port, _) = select::open(Some(settings.driver), &settings.kernel).map_err(told)?;
     if let Some(bytes) = settings.piece_bytes {
         port = Box::new(Pieces::new(port, bytes)) as Box<dyn Port>;
+    }
+    if let Some(bytes) = settings.round_bytes {
+        port = Box::new(ShortRounds::new(port, bytes));
     }
     if !settings.is_inline {
         port = Box::new(OneRoundATurn::new(port));

@@ -23,12 +23,15 @@ def test_fails_as_expected():
 MODULE = "import pytest\npytest.skip('not on this machine', allow_module_level=True)\n"
 
 
-def run(folder: Path, suite: str, forbid: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, suite: str, forbid: str, path: str = "test_it.py"
+) -> subprocess.CompletedProcess[str]:
     """Run a suite of its own under the conftest of this one."""
     conftest = Path(__file__).resolve().parents[1] / "conftest.py"
     shutil.copy(conftest, folder / "conftest.py")
     (folder / "pytest.ini").write_text("[pytest]\n")
-    (folder / "test_it.py").write_text(suite)
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_text(suite)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
         cwd=folder,
@@ -62,3 +65,14 @@ def test_a_module_that_skips_itself_fails_where_skipping_is_forbidden(
     assert done.returncode == status
     assert ("test_it.py did not run" in done.stdout) == (forbid == "1")
     assert "not on this machine" in done.stdout or forbid == "0"
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"), [("no CPython 2.7 with pip on this machine", 0), ("no time today", 1)]
+)
+def test_an_allowed_skip_passes_for_its_own_reason_only(
+    tmp_path: Path, reason: str, status: int
+) -> None:
+    suite = f"import pytest\n\ndef test_our_cases():\n    pytest.skip({reason!r})\n"
+    done = run(tmp_path, suite, "1", "tests/conformance/test_autobahn.py")
+    assert done.returncode == status, done.stdout

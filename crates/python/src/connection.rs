@@ -97,8 +97,19 @@ impl Connection {
         }));
     }
 
+    #[inline]
     fn send_object(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
-        let connection = self.local()?.connection.borrow();
+        self.send_here(self.local()?, py, message)
+    }
+
+    #[inline]
+    fn send_here(
+        &self,
+        local: &Local,
+        py: Python<'_>,
+        message: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let connection = local.connection.borrow();
         let Some(connection) = connection.as_ref() else {
             return Err(self.closed_error(py));
         };
@@ -215,8 +226,8 @@ pub(crate) fn with_payload<T>(
     // it are not kept.
     unsafe {
         if ffi::PyBytes_Check(object) != 0 {
-            let length = ffi::PyBytes_Size(object) as usize;
-            let start = ffi::PyBytes_AsString(object).cast::<u8>();
+            let length = ffi::Py_SIZE(object) as usize;
+            let start = ffi::PyBytes_AS_STRING(object).cast::<u8>();
             return Ok(use_it(
                 Kind::Binary,
                 std::slice::from_raw_parts(start, length),
@@ -303,11 +314,10 @@ unsafe extern "C" fn send(
     // SAFETY: as above.
     let connection = unsafe { object.cast_unchecked::<Connection>() };
     let this = connection.get();
-    let outcome = if this.shared.is_here() {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            this.send_object(py, &message)
-        }))
-        .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")))
+    let outcome = if let Some(local) = this.local.get() {
+        let sent = std::panic::AssertUnwindSafe(|| this.send_here(local, py, &message));
+        std::panic::catch_unwind(sent)
+            .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")))
     } else {
         let errand = Errand::Send(connection.to_owned().unbind(), message.to_owned().unbind());
         this.shared.add(errand);

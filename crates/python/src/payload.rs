@@ -53,8 +53,8 @@ impl Payload for BytesPayload {
     fn bytes(&self) -> &[u8] {
         // SAFETY: a valid bytes object, which this payload owns.
         unsafe {
-            let length = ffi::PyBytes_Size(self.0) as usize;
-            std::slice::from_raw_parts(ffi::PyBytes_AsString(self.0).cast::<u8>(), length)
+            let length = ffi::Py_SIZE(self.0) as usize;
+            std::slice::from_raw_parts(ffi::PyBytes_AS_STRING(self.0).cast::<u8>(), length)
         }
     }
 
@@ -63,8 +63,8 @@ impl Payload for BytesPayload {
         // SAFETY: as above, and nobody else has a reference, so writing is sound. The shared empty object has no byte
         // that could be written.
         unsafe {
-            let length = ffi::PyBytes_Size(self.0) as usize;
-            std::slice::from_raw_parts_mut(ffi::PyBytes_AsString(self.0).cast::<u8>(), length)
+            let length = ffi::Py_SIZE(self.0) as usize;
+            std::slice::from_raw_parts_mut(ffi::PyBytes_AS_STRING(self.0).cast::<u8>().cast_mut(), length)
         }
     }
 

@@ -11,12 +11,12 @@ NAME_WIDTH = 230
 COLUMN_WIDTH = 190
 BAR_WIDTH = 90
 ROW_HEIGHT = 22
-HEAD_HEIGHT = 64
+HEAD_HEIGHT = 82
 TEXT = "font-family='system-ui, sans-serif' font-size='12'"
 COLOURS = {"ours": "#d98a00", "peer": "#7d8ca3", "other": "#5b9a68"}
-CAPTION = (
-    "CPU microseconds of the server for each message, median; in brackets the ratio. "
-    "Shorter is better; bars are of one scale within a column and a block."
+CAPTIONS = (
+    "CPU microseconds of the server for each message: median (ratio).",
+    "Shorter is better. Bars are of one scale within a column and a block.",
 )
 
 
@@ -53,7 +53,7 @@ def _block(
                 f"fill='{COLOURS[server.kind]}'/>"
             )
             words = _value(spread.median, ratio.median if ratio else None)
-            parts.append(_text(left + width + 5, y + 15, words, "fill='currentColor'"))
+            parts.append(_text(left + width + 5, y + 15, words))
     for row, server in enumerate(servers):
         weight = "font-weight='600'" if server.kind == "ours" else ""
         y = top + row * ROW_HEIGHT + 15
@@ -93,11 +93,11 @@ def svg(
     """
     echo = [scenario for scenario in scenarios if scenario.kind == "echo"]
     width = NAME_WIDTH + COLUMN_WIDTH * len(echo) + 10
-    parts = [_text(10, 20, CAPTION, "fill='currentColor'")]
+    parts = [_text(10, 20 + 16 * line, words) for line, words in enumerate(CAPTIONS)]
     for column, scenario in enumerate(echo):
         left = NAME_WIDTH + column * COLUMN_WIDTH
-        parts.append(_text(left, 44, scenario.name, "font-weight='600'"))
-        parts.append(_text(left, 58, scenario.title, "font-style='italic'"))
+        parts.append(_text(left, 62, scenario.name, "font-weight='600'"))
+        parts.append(_text(left, 76, scenario.title, "font-style='italic'"))
     top = HEAD_HEIGHT
     for transport, base in bases.items():
         block = _ordered(summary, servers, echo, transport)
@@ -111,6 +111,6 @@ def svg(
     body = "\n".join(parts)
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{top + 30}' "
-        f"viewBox='0 0 {width} {top + 30}' fill='#222' color='#222'>\n"
+        f"viewBox='0 0 {width} {top + 30}' fill='#222'>\n"
         f"<rect width='100%' height='100%' fill='#fff'/>\n{body}\n</svg>\n"
     )

@@ -1,4 +1,5 @@
-// TCP echo with Boost.Asio: one thread, asynchronous reads of up to 64 KiB into the connection's own buffer.
+// TCP echo with Boost.Asio: one thread, asynchronous reads of up to 64 KiB into the connection's
+// own buffer.
 #include <boost/asio.hpp>
 
 #include <array>
@@ -15,18 +16,18 @@ class Session : public std::enable_shared_from_this<Session> {
   explicit Session(tcp::socket socket) : socket_(std::move(socket)) {}
 
   void read() {
-    socket_.async_read_some(asio::buffer(buffer_),
-                            [self = shared_from_this()](boost::system::error_code error, std::size_t bytes) {
-                              if (!error) self->write(bytes);
-                            });
+    auto done = [self = shared_from_this()](boost::system::error_code error, std::size_t bytes) {
+      if (!error) self->write(bytes);
+    };
+    socket_.async_read_some(asio::buffer(buffer_), std::move(done));
   }
 
  private:
   void write(std::size_t bytes) {
-    asio::async_write(socket_, asio::buffer(buffer_.data(), bytes),
-                      [self = shared_from_this()](boost::system::error_code error, std::size_t) {
-                        if (!error) self->read();
-                      });
+    auto done = [self = shared_from_this()](boost::system::error_code error, std::size_t) {
+      if (!error) self->read();
+    };
+    asio::async_write(socket_, asio::buffer(buffer_.data(), bytes), std::move(done));
   }
 
   tcp::socket socket_;

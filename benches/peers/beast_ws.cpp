@@ -1,5 +1,5 @@
-// WebSocket echo with Boost.Beast: one thread, asynchronous, one message read and written at a time, as in the
-// library's own example of a fast server; compression is off unless asked for.
+// WebSocket echo with Boost.Beast: one thread, asynchronous, one message read and written at a
+// time, as in the library's own example of a fast server; compression is off unless asked for.
 #include <boost/asio.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/websocket.hpp>
@@ -36,11 +36,12 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void write() {
     stream_.binary(stream_.got_binary());
-    stream_.async_write(buffer_.data(), [self = shared_from_this()](beast::error_code error, std::size_t) {
+    auto done = [self = shared_from_this()](beast::error_code error, std::size_t) {
       if (error) return;
       self->buffer_.clear();
       self->read();
-    });
+    };
+    stream_.async_write(buffer_.data(), std::move(done));
   }
 
   websocket::stream<tcp::socket> stream_;

@@ -4,10 +4,10 @@
 //! [epoll_buffer_bytes=N] [spin=MICROSECONDS] [write_high=BYTES] [gather=1|0|BYTES] [inline=1|0]
 //! [round_bytes=N]`
 //!
-//! `gather=0` sends each piece of a batch by itself, as a server does that writes every message when
-//! its handler says so; `gather=BYTES` sends pieces of so many bytes. `inline=0` takes another turn of
-//! the port before what completed at once is handled. `round_bytes` ends a round, and so sends what
-//! was answered, once so many bytes were received in it.
+//! `gather=0` sends each piece of a batch by itself, as a server does that writes every message
+//! when its handler says so; `gather=BYTES` sends pieces of so many bytes. `inline=0` takes another
+//! turn of the port before what completed at once is handled. `round_bytes` ends a round, and so
+//! sends what was answered, once so many bytes were received in it.
 
 mod echo;
 mod pieces;

@@ -1,5 +1,5 @@
-//! A port whose batches pause after so many received bytes, so that the engine sends what was answered
-//! while it still lies in the cache.
+//! A port whose batches pause after so many received bytes, so that the engine sends what was
+//! answered while it still lies in the cache.
 
 use std::time::Duration;
 

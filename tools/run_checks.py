@@ -1,4 +1,4 @@
-"""Every check that is not a test: formats, lints, types, the import contract, stubs, house style.
+"""Every check that is not a test: formats, lints, types, imports, stubs, documents, style.
 
 All of them run, so that one pass tells everything there is to repair.
 """
@@ -29,6 +29,7 @@ def main() -> int:
         "Python: stubs of vespiary._core (stubtest)",
         [python, "-m", "mypy.stubtest", "vespiary._core", "--mypy-config-file", "pyproject.toml"],
     )
+    steps.run("Documents: build without a warning (sphinx)", ["make", "docs"])
     steps.run("House style (tests/style)", [python, "-m", "pytest", "-q", "tests/style"])
     return steps.finish()
 

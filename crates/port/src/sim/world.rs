@@ -193,6 +193,18 @@ impl Peer {
         bytes
     }
 
+    /// Take at most `count` bytes of what waits, as a slow reader does, although stalled: the window
+    /// opens by as much.
+    pub fn sip(&self, count: usize) -> Vec<u8> {
+        let mut state = self.world.state.borrow_mut();
+        let side = state.network.side(self.end);
+        let count = count.min(side.unread.len());
+        side.read_before_stall = side.read_before_stall.saturating_sub(count);
+        let bytes = side.unread.drain(..count).collect();
+        state.stir(self.end.other());
+        bytes
+    }
+
     /// Send FIN. What was written arrives before it.
     pub fn finish(&self) {
         let mut state = self.world.state.borrow_mut();

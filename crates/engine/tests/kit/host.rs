@@ -1,0 +1,445 @@
+//! A host that does what a script says, remembers what it was told, and watches how it is called.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use vespiary_engine::port::{Interest, Token};
+use vespiary_engine::wire::http::Request;
+use vespiary_engine::{
+    AfterEnd, Answer, CloseReason, Connection, Endpoint, Event, Host, Kind, Options,
+};
+
+/// A connection of a test's engine.
+pub type Conn = Rc<Connection<TestHost>>;
+
+/// One thing the host was told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// A request, with its target.
+    Request(Token, String),
+    /// A connection opened.
+    Opened(Token),
+    /// A message.
+    Message(Token, Kind, Vec<u8>),
+    /// A part of a message, and whether it was the last.
+    Part(Token, Kind, Vec<u8>, bool),
+    /// The write queue has drained.
+    Drained(Token),
+    /// The peer finished sending.
+    Ended(Token),
+    /// An opened connection is gone.
+    Closed(Token, CloseReason),
+    /// A client connection was not opened.
+    Refused(Token, CloseReason),
+    /// An answer could not be sent.
+    Fault(Token, String),
+    /// A limit or an error of accepting.
+    Event(Event),
+}
+
+/// What a script does when told something.
+pub type Act = Box<dyn Fn(&Conn)>;
+type OnMessage = Box<dyn Fn(&Conn, Kind, &[u8])>;
+
+/// What the host does at an endpoint.
+pub struct Script {
+    /// At a request.
+    pub request: Box<dyn Fn(&Conn, &Request) -> Answer>,
+    /// When a connection opens.
+    pub opened: Act,
+    /// At a message.
+    pub message: OnMessage,
+    /// At a part of a message.
+    pub part: Box<dyn Fn(&Conn, Kind, &[u8], bool)>,
+    /// When the write queue has drained.
+    pub drained: Act,
+    /// When the peer finished sending.
+    pub ended: Box<dyn Fn(&Conn) -> AfterEnd>,
+    /// When an opened connection is gone.
+    pub closed: Act,
+    /// When a client connection could not be opened.
+    pub refused: Act,
+    /// Whether messages and parts are remembered.
+    pub remembers: bool,
+}
+
+/// The answer that accepts an upgrade.
+pub fn accept() -> Answer {
+    Answer::Accept {
+        protocol: None,
+        headers: Vec::new(),
+    }
+}
+
+impl Script {
+    /// Takes everything and says nothing.
+    pub fn sink() -> Self {
+        Self {
+            request: Box::new(|_, _| accept()),
+            opened: Box::new(|_| ()),
+            message: Box::new(|_, _, _| ()),
+            part: Box::new(|_, _, _, _| ()),
+            drained: Box::new(|_| ()),
+            ended: Box::new(|_| AfterEnd::Close),
+            closed: Box::new(|_| ()),
+            refused: Box::new(|_| ()),
+            remembers: true,
+        }
+    }
+
+    /// Sends every message back, and parts as they come.
+    pub fn echo() -> Self {
+        Self::sink()
+            .on_message(|connection, kind, payload| {
+                // What a full queue does not take is the test's to notice.
+                let _ = connection.send(kind, payload);
+            })
+            .on_part(|connection, kind, payload, last| {
+                let _ = connection.send_part(kind, payload, last);
+            })
+    }
+
+    /// Answer requests so.
+    #[must_use]
+    pub fn on_request(mut self, act: impl Fn(&Conn, &Request) -> Answer + 'static) -> Self {
+        self.request = Box::new(act);
+        self
+    }
+
+    /// Do this when a connection opens.
+    #[must_use]
+    pub fn on_opened(mut self, act: impl Fn(&Conn) + 'static) -> Self {
+        self.opened = Box::new(act);
+        self
+    }
+
+    /// Do this at a message.
+    #[must_use]
+    pub fn on_message(mut self, act: impl Fn(&Conn, Kind, &[u8]) + 'static) -> Self {
+        self.message = Box::new(act);
+        self
+    }
+
+    /// Do this at a part of a message.
+    #[must_use]
+    pub fn on_part(mut self, act: impl Fn(&Conn, Kind, &[u8], bool) + 'static) -> Self {
+        self.part = Box::new(act);
+        self
+    }
+
+    /// Do this when the write queue has drained.
+    #[must_use]
+    pub fn on_drained(mut self, act: impl Fn(&Conn) + 'static) -> Self {
+        self.drained = Box::new(act);
+        self
+    }
+
+    /// Do this when the peer has finished sending.
+    #[must_use]
+    pub fn on_ended(mut self, act: impl Fn(&Conn) -> AfterEnd + 'static) -> Self {
+        self.ended = Box::new(act);
+        self
+    }
+
+    /// Do this when a connection is gone.
+    #[must_use]
+    pub fn on_closed(mut self, act: impl Fn(&Conn) + 'static) -> Self {
+        self.closed = Box::new(act);
+        self
+    }
+
+    /// Do this when a client connection could not be opened.
+    #[must_use]
+    pub fn on_refused(mut self, act: impl Fn(&Conn) + 'static) -> Self {
+        self.refused = Box::new(act);
+        self
+    }
+
+    /// Do not remember messages.
+    #[must_use]
+    pub fn forgetful(mut self) -> Self {
+        self.remembers = false;
+        self
+    }
+
+    /// An endpoint of this script.
+    pub fn endpoint(self, options: Options) -> Rc<Endpoint<TestHost>> {
+        Endpoint::new(options, self)
+    }
+}
+
+/// How far a connection has come, as the host was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Requested,
+    Open,
+    Over,
+}
+
+/// Something to be done later.
+type Later = Box<dyn FnOnce()>;
+
+/// The host of a test.
+#[derive(Default)]
+pub struct TestHost {
+    log: RefCell<Vec<Told>>,
+    lives: RefCell<BTreeMap<Token, Life>>,
+    inside: Cell<Option<&'static str>>,
+    /// The lowest and the highest place of the stack that callbacks ran at.
+    stack: Cell<Option<(usize, usize)>>,
+    /// Callbacks since the start, `round_over` aside.
+    calls: Cell<u64>,
+    rounds: Cell<u64>,
+    timers: RefCell<BTreeMap<u64, Later>>,
+    next_timer: Cell<u64>,
+    ready: RefCell<Vec<(i32, Interest)>>,
+}
+
+/// While it lives a callback runs.
+struct Inside<'a>(&'a TestHost);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.inside.set(None);
+    }
+}
+
+impl TestHost {
+    #[inline(never)]
+    fn enter(&self, name: &'static str) -> Inside<'_> {
+        let local = 0u8;
+        let here = (&raw const local).addr();
+        let (low, high) = self.stack.get().unwrap_or((here, here));
+        self.stack.set(Some((low.min(here), high.max(here))));
+        self.calls.set(self.calls.get() + 1);
+        let before = self.inside.replace(Some(name));
+        assert_eq!(
+            before, None,
+            "{name} was called from inside another callback"
+        );
+        Inside(self)
+    }
+
+    fn tell(&self, told: Told) {
+        self.log.borrow_mut().push(told);
+    }
+
+    fn live(&self, token: Token, allowed: &[Option<Life>], next: Life) {
+        let before = self.lives.borrow_mut().insert(token, next);
+        assert!(
+            allowed.contains(&before),
+            "{token:?} went from {before:?} to {next:?}"
+        );
+    }
+
+    fn must_be_open(&self, token: Token) {
+        assert_eq!(
+            self.lives.borrow().get(&token),
+            Some(&Life::Open),
+            "{token:?}"
+        );
+    }
+
+    /// Everything that the host was told, in order.
+    pub fn log(&self) -> Vec<Told> {
+        self.log.borrow().clone()
+    }
+
+    /// Forget what the host was told.
+    pub fn clear_log(&self) {
+        self.log.borrow_mut().clear();
+    }
+
+    /// How many times the host was told what `which` picks.
+    pub fn count(&self, which: impl Fn(&Told) -> bool) -> usize {
+        self.log.borrow().iter().filter(|told| which(told)).count()
+    }
+
+    /// Payloads of the messages, in order.
+    pub fn messages(&self) -> Vec<Vec<u8>> {
+        let log = self.log.borrow();
+        let payloads = log.iter().filter_map(|told| match told {
+            Told::Message(_, _, payload) => Some(payload.clone()),
+            _ => None,
+        });
+        payloads.collect()
+    }
+
+    /// Why connections closed or were refused, in order.
+    pub fn reasons(&self) -> Vec<CloseReason> {
+        let log = self.log.borrow();
+        let reasons = log.iter().filter_map(|told| match told {
+            Told::Closed(_, reason) | Told::Refused(_, reason) => Some(reason.clone()),
+            _ => None,
+        });
+        reasons.collect()
+    }
+
+    /// The events, in order.
+    pub fn events(&self) -> Vec<Event> {
+        let log = self.log.borrow();
+        let events = log.iter().filter_map(|told| match told {
+            Told::Event(event) => Some(event.clone()),
+            _ => None,
+        });
+        events.collect()
+    }
+
+    /// How many limits of this name were reached.
+    pub fn limits_reached(&self, name: &str) -> usize {
+        self.count(|told| matches!(told, Told::Event(Event::Limit { name: it, .. }) if *it == name))
+    }
+
+    /// How many connections are open, as the host was told.
+    pub fn open(&self) -> usize {
+        self.lives
+            .borrow()
+            .values()
+            .filter(|life| **life == Life::Open)
+            .count()
+    }
+
+    /// Callbacks since the start.
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    /// Rounds since the start.
+    pub fn rounds(&self) -> u64 {
+        self.rounds.get()
+    }
+
+    /// Bytes of the stack between the deepest callback and the least deep.
+    pub fn stack_span(&self) -> usize {
+        self.stack.get().map_or(0, |(low, high)| high - low)
+    }
+
+    /// Keep something to be done when the timer with the returned number fires.
+    pub fn keep(&self, later: Later) -> u64 {
+        let id = self.next_timer.get();
+        self.next_timer.set(id + 1);
+        self.timers.borrow_mut().insert(id, later);
+        id
+    }
+
+    /// What foreign descriptors were told to be ready for.
+    pub fn take_ready(&self) -> Vec<(i32, Interest)> {
+        self.ready.take()
+    }
+}
+
+impl Host for TestHost {
+    type Payload = Vec<u8>;
+    type Endpoint = Script;
+    type User = Token;
+
+    fn request(&self, connection: &Conn, request: Request) -> Answer {
+        let _inside = self.enter("request");
+        self.live(connection.token(), &[None], Life::Requested);
+        self.tell(Told::Request(connection.token(), request.target.clone()));
+        (connection.endpoint.host.request)(connection, &request)
+    }
+
+    fn opened(&self, connection: &Conn) {
+        let _inside = self.enter("opened");
+        self.live(
+            connection.token(),
+            &[None, Some(Life::Requested)],
+            Life::Open,
+        );
+        *connection.user.borrow_mut() = Some(connection.token());
+        self.tell(Told::Opened(connection.token()));
+        (connection.endpoint.host.opened)(connection);
+    }
+
+    fn binary(&self, connection: &Conn, payload: Vec<u8>) {
+        let _inside = self.enter("binary");
+        self.must_be_open(connection.token());
+        let script = &connection.endpoint.host;
+        (script.message)(connection, Kind::Binary, &payload);
+        if script.remembers {
+            self.tell(Told::Message(connection.token(), Kind::Binary, payload));
+        }
+    }
+
+    fn text(&self, connection: &Conn, text: &str) {
+        let _inside = self.enter("text");
+        self.must_be_open(connection.token());
+        let script = &connection.endpoint.host;
+        (script.message)(connection, Kind::Text, text.as_bytes());
+        if script.remembers {
+            self.tell(Told::Message(connection.token(), Kind::Text, text.into()));
+        }
+    }
+
+    fn part(&self, connection: &Conn, kind: Kind, payload: Vec<u8>, last: bool) {
+        let _inside = self.enter("part");
+        self.must_be_open(connection.token());
+        let script = &connection.endpoint.host;
+        (script.part)(connection, kind, &payload, last);
+        if script.remembers {
+            self.tell(Told::Part(connection.token(), kind, payload, last));
+        }
+    }
+
+    fn drained(&self, connection: &Conn) {
+        let _inside = self.enter("drained");
+        self.must_be_open(connection.token());
+        self.tell(Told::Drained(connection.token()));
+        (connection.endpoint.host.drained)(connection);
+    }
+
+    fn ended(&self, connection: &Conn) -> AfterEnd {
+        let _inside = self.enter("ended");
+        self.must_be_open(connection.token());
+        self.tell(Told::Ended(connection.token()));
+        (connection.endpoint.host.ended)(connection)
+    }
+
+    fn closed(&self, connection: &Conn, reason: &CloseReason) {
+        let _inside = self.enter("closed");
+        self.live(connection.token(), &[Some(Life::Open)], Life::Over);
+        assert_eq!(*connection.user.borrow(), Some(connection.token()));
+        self.tell(Told::Closed(connection.token(), reason.clone()));
+        (connection.endpoint.host.closed)(connection);
+    }
+
+    fn refused(&self, connection: &Conn, reason: &CloseReason) {
+        let _inside = self.enter("refused");
+        self.live(connection.token(), &[None], Life::Over);
+        assert!(connection.is_client());
+        self.tell(Told::Refused(connection.token(), reason.clone()));
+        (connection.endpoint.host.refused)(connection);
+    }
+
+    fn fault(&self, connection: &Conn, text: &str) {
+        let _inside = self.enter("fault");
+        self.tell(Told::Fault(connection.token(), text.to_owned()));
+    }
+
+    fn event(&self, _endpoint: &Rc<Endpoint<Self>>, event: Event) {
+        let _inside = self.enter("event");
+        self.tell(Told::Event(event));
+    }
+
+    fn round_over(&self) {
+        self.rounds.set(self.rounds.get() + 1);
+        drop(self.enter("round_over"));
+        self.calls.set(self.calls.get() - 1);
+    }
+
+    fn timer(&self, id: u64) {
+        let _inside = self.enter("timer");
+        let later = self
+            .timers
+            .borrow_mut()
+            .remove(&id)
+            .expect("a timer fires once");
+        later();
+    }
+
+    fn ready(&self, descriptor: i32, interest: Interest) {
+        let _inside = self.enter("ready");
+        self.ready.borrow_mut().push((descriptor, interest));
+    }
+}

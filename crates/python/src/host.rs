@@ -492,10 +492,12 @@ impl Host for PyHost {
                 None => {
                     names::limit_reached(py).and_then(|log| log.call1((&host.url, name, value)))
                 }
-                Some(hook) => (name, value).into_pyobject(py).and_then(|arguments| {
-                    // SAFETY: the tuple is alive.
-                    unsafe { hook.call(py, &[arguments.as_ptr()]) }
-                }),
+                Some(hook) => {
+                    let name = PyString::new(py, name);
+                    let value = value.into_pyobject(py).expect("a number converts");
+                    // SAFETY: both are alive.
+                    unsafe { hook.call(py, &[name.as_ptr(), value.as_ptr()]) }
+                }
             },
             Event::AcceptFailed {
                 errno,

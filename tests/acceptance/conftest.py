@@ -1,0 +1,158 @@
+"""Examples as processes of their own: started, watched, and stopped as an operator would."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from vespiary import DriverUnavailable
+from vespiary.loop import Loop
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SECONDS = 20.0
+SERVING = re.compile(r"Serving (\S+)$", re.M)
+
+
+class Example:
+    """An example that runs; `urls` are its addresses, in the order in which it was given them."""
+
+    def __init__(self, name: str, urls: list[str], driver: str, settings: dict[str, str]) -> None:
+        environment = {**os.environ, **settings, "VESPIARY_PORT": driver, "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, "-W", "error", str(EXAMPLES / name), *urls]
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        self._lines: list[str] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self._driver = driver
+        self.urls = self._addresses(len(urls))
+
+    @property
+    def url(self) -> str:
+        """The address, where there is one."""
+        (url,) = self.urls
+        return url
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the first address."""
+        parts = urlsplit(self.urls[0])
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return parts.hostname, parts.port
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """Everything it has written so far."""
+        with self._news:
+            return "".join(self._lines)
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has written a text."""
+        with self._news:
+            assert self._news.wait_for(lambda: text in "".join(self._lines), SECONDS), self._lines
+
+    def resident_bytes(self) -> int:
+        """Its resident memory (proc(5))."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> float:
+        """Ask it to end, as service managers do; how long that took, in seconds."""
+        began = time.monotonic()
+        self._process.send_signal(signal_number)
+        try:
+            status = self._process.wait(SECONDS)
+        finally:
+            self.kill()
+        assert status == 0, self.output
+        assert "Traceback" not in self.output, self.output
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """End it, whatever its state."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._news:
+                self._lines.append(line.decode())
+                self._news.notify_all()
+        with self._news:
+            self._lines.append("\n")
+            self._news.notify_all()
+
+    def _addresses(self, count: int) -> list[str]:
+        def found() -> bool:
+            ended = self._lines[-1:] == ["\n"]
+            return ended or len(SERVING.findall("".join(self._lines))) >= count
+
+        with self._news:
+            self._news.wait_for(found, SECONDS)
+            written = "".join(self._lines)
+        urls = SERVING.findall(written)
+        if len(urls) < count:
+            self.kill()
+            pytest.fail(f"the example does not serve; it wrote:\n{written}")
+        name = {"uring": "io_uring", "epoll": "epoll"}[self._driver]
+        assert name in written, written
+        return urls
+
+
+class Start:
+    """Starts examples, and ends what a failed test has left."""
+
+    def __init__(self, driver: str) -> None:
+        self.driver = driver
+        self._started: list[Example] = []
+
+    def __call__(self, name: str, *urls: str, **settings: str) -> Example:
+        """Start `examples/NAME` with URLs and settings of its environment."""
+        example = Example(name, list(urls), self.driver, settings)
+        self._started.append(example)
+        return example
+
+    def end_all(self) -> None:
+        """End what still runs."""
+        for example in self._started:
+            example.kill()
+
+
+@pytest.fixture(params=["uring", "epoll"])
+def driver(request: pytest.FixtureRequest) -> str:
+    """Each of the kernel's drivers."""
+    name: str = request.param
+    try:
+        Loop(driver=name).close()
+    except DriverUnavailable as error:
+        pytest.skip(str(error))
+    return name
+
+
+@pytest.fixture
+def start(driver: str) -> Iterator[Start]:
+    """Starts examples on a driver."""
+    starter = Start(driver)
+    yield starter
+    starter.end_all()

@@ -17,13 +17,34 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// Bytes that somebody else owns, kept alive until they are sent.
+///
+/// They must stay where they are, unchanged, for as long as the value lives: the kernel reads them.
+pub trait KeptBytes: 'static {
+    /// The bytes, the same at each call.
+    fn bytes(&self) -> &[u8];
+}
+
 /// A run of bytes to send.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Chunk {
     /// Bytes of this send alone; the vector comes back for use again.
     Owned(Vec<u8>),
     /// Bytes that several sends share: a message encoded once for many connections.
     Shared(Arc<[u8]>),
+    /// Bytes of the sender's own, large enough that keeping them is cheaper than copying them.
+    Kept(Rc<dyn KeptBytes>),
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Owned(_) => "Owned",
+            Self::Shared(_) => "Shared",
+            Self::Kept(_) => "Kept",
+        };
+        formatter.debug_tuple(kind).field(&self.as_slice()).finish()
+    }
 }
 
 impl Chunk {
@@ -42,6 +63,7 @@ impl Chunk {
         match self {
             Self::Owned(bytes) => bytes,
             Self::Shared(bytes) => bytes,
+            Self::Kept(kept) => kept.bytes(),
         }
     }
 }

@@ -30,7 +30,7 @@ pub mod uring;
 mod wake;
 
 pub use address::{Address, UNIX_PATH_BYTES_MAX};
-pub use buffers::{CHUNKS_A_SEND_MAX, Chunk, Lease, Outgoing};
+pub use buffers::{CHUNKS_A_SEND_MAX, Chunk, KeptBytes, Lease, Outgoing};
 
 use std::io;
 use std::time::Duration;

@@ -2,8 +2,14 @@
 //! (`io_uring_register_buf_ring(3)`).
 //!
 //! A buffer has one of three places: in the ring (the kernel's), lent out in a lease or named by a
-//! completion not yet taken (the caller's), or free in the pool. [`Provided::publish`] moves the
-//! free ones into the ring, all with one store of the tail.
+//! completion not yet taken (the caller's), or free in the pool. [`Provided::publish`] moves free
+//! ones into the ring, all with one store of the tail.
+//!
+//! The ring is first in, first out: with every free buffer in it, each would be used in its turn, and
+//! all would be cold when they are. So only a **window** of buffers is kept in the ring, and the pool
+//! beside it gives the one that came back last. The window grows when a turn uses most of it and
+//! shrinks when many turns did not use a quarter. Echoing 64 KiB over ten connections took 23 us of
+//! processor time a message with 32 buffers in the ring, and 50 us with 512.
 
 use std::io;
 use std::rc::Rc;
@@ -22,10 +28,19 @@ pub(super) struct Provided {
     tail: u16,
     /// Buffers in the ring, those named by completions not yet taken included.
     inside: u16,
+    /// How many the ring shall hold after [`Provided::publish`].
+    window: u16,
+    /// The most that one turn used, and the turns, since the window was last reconsidered.
+    most_used: u16,
+    turns: u16,
 }
 
 /// The only group of buffers.
 pub(super) const GROUP: u16 = 0;
+
+const WINDOW_LEAST: u16 = 32;
+/// Turns after which a window that is hardly used is halved.
+const TURNS_TO_SHRINK: u16 = 1024;
 
 impl Provided {
     /// Register `pool` with the ring. `ENOMEM` when the locked memory is at its limit.
@@ -52,16 +67,22 @@ impl Provided {
             mask: size - 1,
             tail: 0,
             inside: 0,
+            window: WINDOW_LEAST,
+            most_used: 0,
+            turns: 0,
         };
         provided.publish();
         Ok(provided)
     }
 
-    /// Put the free buffers into the ring.
+    /// A turn ends and another begins: fill the ring up to the window.
     pub(super) fn publish(&mut self) {
+        self.reconsider();
         let before = self.tail;
         let entries: *mut BufRingEntry = self.entries.start().as_ptr().cast();
-        while let Some(index) = self.pool.take() {
+        while self.inside < self.window
+            && let Some(index) = self.pool.take()
+        {
             let position = usize::from(self.tail & self.mask);
             // SAFETY: the position is within the mapping, and the ring holds no more than the
             // pool's buffers, so the kernel has done with the entry that lay there. The setters
@@ -79,6 +100,21 @@ impl Provided {
             // ever accessed as, a 16-bit atomic by us and the kernel.
             let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(entries).cast_mut()) };
             tail.store(self.tail, Ordering::Release);
+        }
+    }
+
+    fn reconsider(&mut self) {
+        let used = self.window.saturating_sub(self.inside);
+        self.most_used = self.most_used.max(used);
+        self.turns += 1;
+        if used > self.window / 4 * 3 {
+            self.window = (self.window * 2).min(self.pool.count().max(WINDOW_LEAST));
+            (self.most_used, self.turns) = (0, 0);
+        } else if self.turns == TURNS_TO_SHRINK {
+            if self.most_used < self.window / 4 {
+                self.window = (self.window / 2).max(WINDOW_LEAST);
+            }
+            (self.most_used, self.turns) = (0, 0);
         }
     }
 

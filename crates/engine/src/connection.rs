@@ -21,6 +21,7 @@ use crate::host::{Answer, Host};
 use crate::options::Framing;
 use crate::outbound::Outbound;
 use crate::receive::Inbound;
+use crate::send::SendError;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -86,6 +87,8 @@ pub struct Connection<H: Host> {
     pub(crate) abort: Cell<bool>,
     pub(crate) reset: Cell<bool>,
     pub(crate) sending_parts: Cell<bool>,
+    /// The host sends nothing more; `sending_parts` then is set too, which sends look at.
+    pub(crate) sending_ended: Cell<bool>,
     pub(crate) awaiting_pong: Cell<bool>,
     pub(crate) dropped: Cell<u32>,
     pub(crate) burst: Cell<u8>,
@@ -212,6 +215,22 @@ impl<H: Host> Connection<H> {
     pub fn resume(self: &Rc<Self>, reason: u8) {
         self.paused.set(self.paused.get() & !reason);
         self.unsettle();
+    }
+
+    /// Send nothing more: what waits is written, and the peer of a stream sees the end of it, while
+    /// receiving goes on. Once both ends have finished, the connection closes.
+    pub fn send_end(self: &Rc<Self>) -> Result<(), SendError> {
+        let options = self.endpoint.options.borrow();
+        if self.state.get() != State::Open {
+            return Err(self.send_refusal());
+        }
+        if options.framing.begins_with_http() {
+            return Err(SendError::OutOfTurn);
+        }
+        self.sending_ended.set(true);
+        self.sending_parts.set(true);
+        self.unsettle();
+        Ok(())
     }
 
     /// End in good order: what waits is written, the peer is told, and its end is awaited for

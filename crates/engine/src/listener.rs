@@ -260,6 +260,7 @@ impl<H: Host> Engine<H> {
                 abort: Cell::new(false),
                 reset: Cell::new(false),
                 sending_parts: Cell::new(false),
+                sending_ended: Cell::new(false),
                 awaiting_pong: Cell::new(false),
                 dropped: Cell::new(0),
                 burst: Cell::new(0),

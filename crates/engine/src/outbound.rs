@@ -6,8 +6,9 @@
 //! to the pool with its completion.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
-use vespiary_port::{Chunk, Outgoing};
+use vespiary_port::{Chunk, KeptBytes, Outgoing};
 
 /// Sizes of pooled buffers: an ordinary reply; a batch of them; a bulk message of 64 KiB with its
 /// head.
@@ -131,6 +132,16 @@ impl Outbound {
         self.full.push_back(Piece {
             chunk: Chunk::Owned(bytes),
             droppable: true,
+        });
+    }
+
+    /// Append bytes that their owner keeps until they are sent.
+    pub(crate) fn append_kept(&mut self, kept: Rc<dyn KeptBytes>) {
+        self.retire_tail();
+        self.waiting += kept.bytes().len();
+        self.full.push_back(Piece {
+            chunk: Chunk::Kept(kept),
+            droppable: false,
         });
     }
 

@@ -8,6 +8,7 @@ use crate::host::{Host, Kind};
 use crate::options::{Framing, Options, SlowConsumer};
 use std::rc::Rc;
 use std::sync::Arc;
+use vespiary_port::KeptBytes;
 use vespiary_wire::framing::length;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::{self, Opcode};
@@ -25,6 +26,8 @@ pub enum SendError {
     TooLong,
     /// A message in parts is under way, or a part was sent where the framing has none.
     OutOfTurn,
+    /// This end has said that it sends nothing more.
+    Ended,
 }
 
 impl<H: Host> Connection<H> {
@@ -45,10 +48,62 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
+    /// Queue a message of many bytes without copying them, where the framing lets them go as they
+    /// are: `kept` holds them until the kernel has them.
+    pub fn send_kept(
+        self: &Rc<Self>,
+        kind: Kind,
+        kept: Rc<dyn KeptBytes>,
+    ) -> Result<(), SendError> {
+        let options = self.endpoint.options.borrow();
+        let length = kept.bytes().len();
+        let is_copied = self.client
+            || options.slow_consumer == SlowConsumer::DropOldest
+            || matches!(options.framing, Framing::Line { .. });
+        if is_copied || self.state.get() != State::Open || self.sending_parts.get() {
+            drop(options);
+            return self.send(kind, kept.bytes());
+        }
+        let mut head = [0; frame::HEAD_BYTES_MAX];
+        let head_length = match &options.framing {
+            Framing::WebSocket => {
+                let opcode = match kind {
+                    Kind::Text => Opcode::Text,
+                    Kind::Binary => Opcode::Binary,
+                };
+                frame::write_head(&mut head, true, false, opcode, length as u64, None)
+            }
+            Framing::Length(format) => {
+                let mut prefix = [0; 8];
+                let width = length::write_head(&mut prefix, format, length as u64)
+                    .map_err(|_| SendError::TooLong)?;
+                head[..width].copy_from_slice(&prefix[..width]);
+                width
+            }
+            Framing::Raw | Framing::Http | Framing::Line { .. } => 0,
+        };
+        if !self.make_room(&options, head_length + length, true)? {
+            return Ok(());
+        }
+        let mut outbound = self.outbound.borrow_mut();
+        if head_length > 0 {
+            let pool = &mut self.engine.pool.borrow_mut();
+            outbound.append(head_length, pool, |buffer| {
+                buffer.extend_from_slice(&head[..head_length]);
+            });
+        }
+        outbound.append_kept(kept);
+        self.queued(&options, outbound.queued());
+        add(&self.endpoint.counters.messages_out, 1);
+        add(&self.messages_out, 1);
+        Ok(())
+    }
+
     #[cold]
-    fn send_refusal(&self) -> SendError {
+    pub(crate) fn send_refusal(&self) -> SendError {
         match self.state.get() {
             State::Connecting | State::Handshaking => SendError::NotOpen,
+            State::Open if self.sending_ended.get() => SendError::Ended,
             State::Open => SendError::OutOfTurn,
             State::Closing | State::Closed => SendError::Closed,
         }
@@ -62,7 +117,7 @@ impl<H: Host> Connection<H> {
         payload: &[u8],
         last: bool,
     ) -> Result<(), SendError> {
-        if self.state.get() != State::Open {
+        if self.state.get() != State::Open || self.sending_ended.get() {
             return Err(self.send_refusal());
         }
         let options = self.endpoint.options.borrow();

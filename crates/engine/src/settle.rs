@@ -60,8 +60,23 @@ impl<H: Host> Engine<H> {
         if connection.above_high.get() {
             self.settle_high_water(connection);
         }
-        if connection.state.get() == State::Closing {
-            self.settle_closing(connection);
+        match connection.state.get() {
+            State::Closing => self.settle_closing(connection),
+            State::Open if connection.sending_ended.get() => self.settle_end_of_sending(connection),
+            _ => {}
+        }
+    }
+
+    fn settle_end_of_sending(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        if connection.sending.get() || connection.queued_bytes() > 0 {
+            return;
+        }
+        if !connection.fin_sent.replace(true) {
+            self.port.borrow_mut().shutdown(connection.socket.get());
+        }
+        if connection.peer_ended.get() {
+            connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, ""));
+            connection.begin_closing(None);
         }
     }
 

@@ -5,6 +5,7 @@
 
 use crate::core::Conn;
 use crate::names;
+use crate::payload::KeptMessage;
 use crate::shared::{Confined, Errand, Shared};
 use crate::stream::Stream;
 use crate::timer::{Target, Timer};
@@ -113,8 +114,11 @@ impl Connection {
         let Some(connection) = connection.as_ref() else {
             return Err(self.closed_error(py));
         };
-        with_payload(message, |kind, payload| connection.send(kind, payload))?
-            .map_err(|error| self.send_error(py, connection, error))
+        let sent = match KeptMessage::of(message) {
+            Some(kept) => connection.send_kept(Kind::Binary, kept),
+            None => with_payload(message, |kind, payload| connection.send(kind, payload))?,
+        };
+        sent.map_err(|error| self.send_error(py, connection, error))
     }
 
     pub(crate) fn closed_error(&self, py: Python<'_>) -> PyErr {
@@ -145,6 +149,7 @@ impl Connection {
             SendError::TooLong => {
                 refused("the message is too long for the framing's length prefix")
             }
+            SendError::Ended => refused("send_end() was called: this end sends nothing more"),
             SendError::OutOfTurn => refused(
                 "a message in parts is under way, or the framing has no parts: \
                  finish with send_part(..., last=True) first",
@@ -350,6 +355,22 @@ impl Connection {
             connection.send_part(kind, payload, last)
         })?
         .map_err(|error| self.send_error(py, &connection, error))
+    }
+
+    /// Send nothing more on a stream: what waits is written, and then the peer sees the end, while receiving goes on.
+    ///
+    /// Once both ends have finished, the connection closes. A WebSocket has no such end: there it is SendRefused.
+    fn send_end(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(connection) = self.living()? else {
+            return Err(self.closed_error(py));
+        };
+        connection.send_end().map_err(|error| match error {
+            SendError::OutOfTurn => names::error(names::send_refused_class(py), |class| {
+                let text = "a WebSocket ends in both directions at once: close() it";
+                Ok(PyErr::from_value(class.call1((text,))?))
+            }),
+            error => self.send_error(py, &connection, error),
+        })
     }
 
     /// Queue a WebSocket ping of at most 125 bytes.

@@ -59,6 +59,30 @@ pub(crate) fn address_of(address: &Bound<'_, PyAny>) -> PyResult<Address> {
     Ok(Address::Inet(SocketAddr::new(ip, port)))
 }
 
+/// Keep glibc from giving the heap's end back to the kernel after every large message.
+///
+/// A message of 64 KiB that is freed at the heap's end makes free(3) shrink the heap and the next message
+/// grow it again, a page fault for every 4 KiB. Up to 16 MiB are kept instead, and blocks up to 4 MiB come
+/// from the heap (mallopt(3)). Whoever has set glibc's own variables has decided otherwise.
+fn keep_heap() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let decided = |name| std::env::var_os(name).is_some();
+        if decided("GLIBC_TUNABLES")
+            || decided("MALLOC_TRIM_THRESHOLD_")
+            || decided("MALLOC_MMAP_THRESHOLD_")
+        {
+            return;
+        }
+        #[cfg(target_env = "gnu")]
+        // SAFETY: mallopt only sets parameters of the allocator.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 4 << 20);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, 16 << 20);
+        }
+    });
+}
+
 struct OnThisThread<'a>(&'a Engine<PyHost>);
 
 // SAFETY: `detach` runs its closure on the calling thread; only the attachment to the interpreter is given up, and
@@ -160,6 +184,7 @@ impl Core {
         if let Some(bytes) = buffer_bytes {
             chosen.buffer_bytes = bytes;
         }
+        keep_heap();
         let (port, choice) = select::open(preference, &chosen).map_err(|error| {
             names::error(names::driver_unavailable_class(py), |class| {
                 let arguments = (driver.unwrap_or("any"), error.to_string());

@@ -54,6 +54,8 @@ pub(crate) struct PyEndpoint {
     spawn: Option<Callback>,
     /// Told the outcome of a client's connect: (connection, None) or (None, reason).
     outcome: Option<Callback>,
+    /// A client without a handler stays open for sending when the peer has finished.
+    half_close: bool,
     inbox_max: usize,
     pub(crate) handler_errors: Cell<u64>,
 }
@@ -76,6 +78,7 @@ impl PyEndpoint {
             limit: hook("limit")?,
             spawn: hook("spawn")?,
             outcome: hook("outcome")?,
+            half_close: hooks.contains("half_close")?,
             inbox_max,
             handler_errors: Cell::new(0),
         })
@@ -427,7 +430,7 @@ impl Host for PyHost {
         if endpoint.is_stream() {
             self.with_stream(connection, Stream::finish);
             // A task that still runs may have more to say; it closes when it returns.
-            return if endpoint.spawn.is_some() {
+            return if endpoint.spawn.is_some() || endpoint.half_close {
                 AfterEnd::Keep
             } else {
                 AfterEnd::Close

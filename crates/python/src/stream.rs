@@ -23,6 +23,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
+use vespiary_engine::{CloseReason, Manner, Side};
 
 /// A task that waits for a message: its wake-up, its context.
 struct Waiter {
@@ -278,6 +279,10 @@ fn closed(py: Python<'_>, connection: &Connection) -> PyErr {
     {
         return names::closed_error(py, &reason, "");
     }
+    if let Ok(Some(_)) = connection.living() {
+        let reason = CloseReason::new(Side::Remote, Manner::Closed, "the peer has finished sending");
+        return names::closed_error(py, &reason, "");
+    }
     connection.closed_error(py)
 }
 
@@ -364,7 +369,7 @@ pub(crate) fn drained(py: Python<'_>, user: &User) -> PyResult<()> {
 pub(crate) fn closed_for(
     py: Python<'_>,
     user: &User,
-    reason: &vespiary_engine::CloseReason,
+    reason: &CloseReason,
 ) -> PyResult<()> {
     if let Some(stream) = user.object.get().local()?.stream.get() {
         for future in stream.take_drains() {

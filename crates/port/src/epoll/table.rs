@@ -74,6 +74,12 @@ impl Table {
     pub(super) fn slot(&mut self, descriptor: Descriptor) -> &mut Slot {
         let number = usize::try_from(descriptor).expect("a descriptor");
         if number >= self.slots.len() {
+            if number >= self.slots.capacity() {
+                // By a quarter: doubling would leave half of a large table unused.
+                let more = number + 1 - self.slots.len();
+                self.slots
+                    .reserve_exact(more.max(self.slots.len() / 4 + 64));
+            }
             self.slots.resize(number + 1, FREE);
         }
         &mut self.slots[number]

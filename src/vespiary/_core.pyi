@@ -1,7 +1,7 @@
 """The native half. `Connection` and `Timer` are public; the rest is for `vespiary` alone.
 
-A message is `str` when it came as WebSocket text, and `bytes` otherwise. Which of the two an endpoint
-gets is its protocol's business and unknown to a type checker, so received messages are `Any`.
+A message is `str` when it came as WebSocket text, and `bytes` otherwise. Which of the two an
+endpoint gets is its protocol's business and unknown to a type checker, so messages are `Any`.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ __all__ = ["Connection", "Core", "Listener", "LoadRun", "Timer"]
 class Connection:
     """A connection, as its handler sees it.
 
-    It belongs to its loop's thread; from other threads `send`, `close`, `abort`, `pause_reading` and
-    `resume_reading` may be called, and `data` read and set. Anything else there is a RuntimeError.
+    It belongs to its loop's thread; from other threads `send`, `close`, `abort`, `pause_reading`
+    and `resume_reading` may be called, and `data` read and set. Anything else is a RuntimeError.
     """
 
     data: Any
@@ -54,6 +54,9 @@ class Connection:
 
     def send_part(self, data: str | Buffer, *, last: bool = False) -> None:
         """Queue a part of a message that is sent as its bytes become known."""
+
+    def send_end(self) -> None:
+        """Send nothing more on a stream; receiving goes on."""
 
     def ping(self, payload: bytes = ...) -> None:
         """Queue a WebSocket ping of at most 125 bytes."""

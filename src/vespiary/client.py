@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from vespiary._hooks import as_handler, handler_hooks
+from vespiary._hooks import Hooks, as_handler, handler_hooks
 from vespiary._options import native_options
 from vespiary.endpoint import Endpoint
 from vespiary.errors import CloseReason, ConnectionClosed, EndpointError, HandshakeRefused
@@ -140,6 +140,7 @@ def connect(
     subprotocols: Iterable[str] = (),
     headers: Iterable[tuple[str, str]] = (),
     source: str | None = None,
+    half_close: bool = False,
 ) -> Connecting:
     """Connect to a server; the connection's messages come from `receive()` or `async for`.
 
@@ -159,6 +160,8 @@ def connect(
         subprotocols: WebSocket subprotocols to offer, the best first.
         headers: Further header fields of the WebSocket handshake.
         source: The local IP address to connect from.
+        half_close: Without a handler: when the peer of a stream has finished sending, stay open
+            for sending until `close()`. Left out, the connection closes then.
 
     Errors:
         EndpointError: the URL cannot be connected to.
@@ -173,7 +176,7 @@ def connect(
             subject=url,
             value=url,
         )
-    hooks = {} if handler is None else handler_hooks(as_handler(handler))
+    hooks: Hooks = {} if handler is None else handler_hooks(as_handler(handler))
     native = native_options(
         endpoint,
         framing,
@@ -182,4 +185,5 @@ def connect(
         slow_consumer,
         parts=hooks.get("part") is not None,
     )
-    return Connecting(endpoint, hooks, native, _Ask(subprotocols, headers, source))
+    extra = {"half_close": True} if half_close else {}
+    return Connecting(endpoint, {**hooks, **extra}, native, _Ask(subprotocols, headers, source))

@@ -76,8 +76,9 @@ pub enum Outcome {
     /// (`ECANCELED` after a cancel; `ENOBUFS` when no buffer was free: receive again). Final for
     /// the receive.
     ReceiveEnded(Option<Errno>),
-    /// A send finished; how many bytes went, and what was to be sent, given back. Bytes may be
-    /// fewer than asked (send the rest) and zero only on an error. Final for the send.
+    /// A send finished; how many bytes went, and what was to be sent, given back as it was: the
+    /// caller advances it ([`Outgoing::advance`]). Bytes may be fewer than asked (send the rest)
+    /// and zero only on an error or when there was nothing to send. Final for the send.
     Sent(Result<usize, Errno>, Outgoing),
     /// A connect finished. Final.
     Connected(Result<(), Errno>),
@@ -182,8 +183,10 @@ pub trait Port {
     /// around it.
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The next completion of the current batch, including those of operations that completed at
-    /// once since the turn. `None`: the batch is done.
+    /// The next completion of the current batch, including those of operations that completed at once
+    /// since the turn. `None`: the batch is done, for now: a caller who then begins operations (sends
+    /// what it gathered) asks again before the turn, since what completed at once keeps that
+    /// from waiting. A limit a turn keeps a batch that feeds itself from going on for ever.
     fn next(&mut self) -> Option<Completion>;
 
     /// What wakes this port's turn from other threads.

@@ -46,7 +46,8 @@ impl Callback {
             stack[count] = *argument;
         }
         let flags = count | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
-        // SAFETY: the arguments are valid by contract; the slot before them is ours for the callee to use.
+        // SAFETY: the arguments are valid by contract; the slot before them is ours for the callee
+        // to use.
         unsafe {
             let result = ffi::PyObject_Vectorcall(
                 self.function.as_ptr(),

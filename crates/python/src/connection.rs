@@ -1,25 +1,24 @@
 //! `vespiary.Connection`: the handler's view of a connection.
 //!
-//! The object outlives the engine's connection: when that ends, its reference is taken away and what is worth
-//! knowing afterwards is kept. From other threads the verbs become errands for the loop's thread (see `shared`).
+//! The object outlives the engine's connection: when that ends, its reference is taken away and
+//! what is worth knowing afterwards is kept. From other threads the verbs become errands for the
+//! loop's thread (see `shared`).
 
 use crate::core::Conn;
 use crate::names;
-use crate::payload::KeptMessage;
+use crate::send::with_payload;
 use crate::shared::{Confined, Errand, Shared};
 use crate::stream::Stream;
 use crate::timer::{Target, Timer};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
-use pyo3::ffi;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::cell::{OnceCell, RefCell};
-use std::ffi::CStr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{CloseReason, Kind, SendError, State};
+use vespiary_engine::{CloseReason, SendError, State};
 
 /// The reasons for which a host may pause reading.
 pub(crate) const PAUSED_BY_USER: u8 = 1;
@@ -44,7 +43,7 @@ pub(crate) struct Local {
 #[pyclass(frozen, weakref, module = "vespiary._core")]
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
-    local: Confined<Local>,
+    pub(crate) local: Confined<Local>,
     data: Mutex<Option<Py<PyAny>>>,
 }
 
@@ -98,62 +97,10 @@ impl Connection {
         }));
     }
 
-    #[inline]
-    fn send_object(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.send_here(self.local()?, py, message)
-    }
-
-    #[inline]
-    fn send_here(
-        &self,
-        local: &Local,
-        py: Python<'_>,
-        message: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let connection = local.connection.borrow();
-        let Some(connection) = connection.as_ref() else {
-            return Err(self.closed_error(py));
-        };
-        let sent = match KeptMessage::of(message) {
-            Some(kept) => connection.send_kept(Kind::Binary, kept),
-            None => with_payload(message, |kind, payload| connection.send(kind, payload))?,
-        };
-        sent.map_err(|error| self.send_error(py, connection, error))
-    }
-
     pub(crate) fn closed_error(&self, py: Python<'_>) -> PyErr {
         match self.local().ok().and_then(|local| local.ended.get()) {
             Some(ended) => names::closed_error(py, &ended.reason, ""),
             None => PyRuntimeError::new_err("the connection has ended"),
-        }
-    }
-
-    #[cold]
-    fn send_error(&self, py: Python<'_>, connection: &Rc<Conn>, error: SendError) -> PyErr {
-        let refused = |text: &str| {
-            names::error(names::send_refused_class(py), |class| {
-                Ok(PyErr::from_value(class.call1((text,))?))
-            })
-        };
-        match error {
-            SendError::Closed => match connection.reason() {
-                Some(reason) => names::closed_error(py, &reason, &peer_text(connection)),
-                None => self.closed_error(py),
-            },
-            SendError::QueueFull => names::error(names::write_queue_full_class(py), |class| {
-                let most = connection.endpoint.options().limits.write_bytes_max;
-                let arguments = (connection.queued_bytes(), most, peer_text(connection));
-                Ok(PyErr::from_value(class.call1(arguments)?))
-            }),
-            SendError::NotOpen => refused("the connection is not open yet: send from on_open on"),
-            SendError::TooLong => {
-                refused("the message is too long for the framing's length prefix")
-            }
-            SendError::Ended => refused("send_end() was called: this end sends nothing more"),
-            SendError::OutOfTurn => refused(
-                "a message in parts is under way, or the framing has no parts: \
-                 finish with send_part(..., last=True) first",
-            ),
         }
     }
 
@@ -213,134 +160,11 @@ impl Connection {
     }
 }
 
-fn peer_text(connection: &Rc<Conn>) -> String {
+pub(crate) fn peer_text(connection: &Rc<Conn>) -> String {
     connection
         .peer_address()
         .map(|address| address.to_string())
         .unwrap_or_default()
-}
-
-/// Use a message's bytes: `bytes` and `str` as they are, anything else by the buffer protocol.
-#[inline]
-pub(crate) fn with_payload<T>(
-    message: &Bound<'_, PyAny>,
-    use_it: impl FnOnce(Kind, &[u8]) -> T,
-) -> PyResult<T> {
-    let object = message.as_ptr();
-    // SAFETY: the object is alive for the whole of this function, `use_it` runs no Python code, and the views into
-    // it are not kept.
-    unsafe {
-        if ffi::PyBytes_Check(object) != 0 {
-            let length = ffi::Py_SIZE(object) as usize;
-            let start = ffi::PyBytes_AS_STRING(object).cast::<u8>();
-            return Ok(use_it(
-                Kind::Binary,
-                std::slice::from_raw_parts(start, length),
-            ));
-        }
-        if ffi::PyUnicode_Check(object) != 0 {
-            let mut length = 0;
-            let start = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut length).cast::<u8>();
-            if start.is_null() {
-                return Err(PyErr::fetch(message.py()));
-            }
-            return Ok(use_it(
-                Kind::Text,
-                std::slice::from_raw_parts(start, length as usize),
-            ));
-        }
-        let mut view = std::mem::MaybeUninit::<ffi::Py_buffer>::uninit();
-        if ffi::PyObject_GetBuffer(object, view.as_mut_ptr(), ffi::PyBUF_SIMPLE) != 0 {
-            ffi::PyErr_Clear();
-            let text = format!(
-                "a message is bytes, str, or an object with a contiguous buffer; got {}",
-                message.get_type().name()?
-            );
-            return Err(PyTypeError::new_err(text));
-        }
-        let mut view = view.assume_init();
-        let slice = if view.len == 0 {
-            &[][..]
-        } else {
-            std::slice::from_raw_parts(view.buf.cast::<u8>(), view.len as usize)
-        };
-        let result = use_it(Kind::Binary, slice);
-        ffi::PyBuffer_Release(&raw mut view);
-        Ok(result)
-    }
-}
-
-/// `Connection.send`, as a plain C method: the hottest call from Python.
-pub(crate) static SEND: SendMethod = SendMethod(std::cell::UnsafeCell::new(ffi::PyMethodDef {
-    ml_name: c"send".as_ptr(),
-    ml_meth: ffi::PyMethodDefPointer { PyCFunction: send },
-    ml_flags: ffi::METH_O,
-    ml_doc: SEND_DOC.as_ptr(),
-}));
-
-const SEND_DOC: &CStr = c"send($self, message, /)
---
-
-Queue a message; it leaves with everything else that the current batch sends.
-
-Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte stream both are
-bytes, text as UTF-8. Never blocks: await drain() to wait for room. May be called from any thread.
-
-Errors:
-    ConnectionClosed: the connection is closing or has ended.
-    WriteQueueFull: write_bytes_max would be passed, under the policy wait.
-    SendRefused: a message in parts is under way, or the length does not fit the framing.";
-
-/// A method definition that the interpreter reads for as long as it lives.
-pub(crate) struct SendMethod(std::cell::UnsafeCell<ffi::PyMethodDef>);
-
-// SAFETY: never written after its making.
-unsafe impl Sync for SendMethod {}
-
-impl SendMethod {
-    pub(crate) fn get(&self) -> *mut ffi::PyMethodDef {
-        self.0.get()
-    }
-}
-
-unsafe extern "C" fn send(
-    slf: *mut ffi::PyObject,
-    message: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: the interpreter calls this attached, with a Connection (the descriptor checks its type) and an object.
-    let (py, object, message) = unsafe {
-        let py = Python::assume_attached();
-        (
-            py,
-            Borrowed::from_ptr(py, slf),
-            Borrowed::from_ptr(py, message),
-        )
-    };
-    // SAFETY: as above.
-    let connection = unsafe { object.cast_unchecked::<Connection>() };
-    let this = connection.get();
-    let outcome = if let Some(local) = this.local.get() {
-        let sent = std::panic::AssertUnwindSafe(|| this.send_here(local, py, &message));
-        std::panic::catch_unwind(sent)
-            .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")))
-    } else {
-        let errand = Errand::Send(connection.to_owned().unbind(), message.to_owned().unbind());
-        this.shared.add(errand);
-        Ok(())
-    };
-    match outcome {
-        Ok(()) => {
-            // SAFETY: attached; None is a valid object.
-            unsafe {
-                ffi::Py_INCREF(ffi::Py_None());
-                ffi::Py_None()
-            }
-        }
-        Err(error) => {
-            error.restore(py);
-            std::ptr::null_mut()
-        }
-    }
 }
 
 #[pymethods]
@@ -357,9 +181,11 @@ impl Connection {
         .map_err(|error| self.send_error(py, &connection, error))
     }
 
-    /// Send nothing more on a stream: what waits is written, and then the peer sees the end, while receiving goes on.
+    /// Send nothing more on a stream: what waits is written, and then the peer sees the end, while
+    /// receiving goes on.
     ///
-    /// Once both ends have finished, the connection closes. A WebSocket has no such end: there it is SendRefused.
+    /// Once both ends have finished, the connection closes. A WebSocket has no such end: there it
+    /// is SendRefused.
     fn send_end(&self, py: Python<'_>) -> PyResult<()> {
         let Some(connection) = self.living()? else {
             return Err(self.closed_error(py));
@@ -387,12 +213,14 @@ impl Connection {
         })
     }
 
-    /// End the connection in good order; what waits is written first. Does nothing when it is ending already.
+    /// End the connection in good order; what waits is written first. Does nothing when it is
+    /// ending already.
     #[pyo3(signature = (code = 1000, reason = ""))]
     fn close(slf: &Bound<'_, Self>, code: u16, reason: &str) -> PyResult<()> {
         if !Code(code).is_valid_on_the_wire() {
             return Err(PyValueError::new_err(format!(
-                "{code} is no close code that may be sent: use 1000 to 1014 but 1004 to 1006, or 3000 to 4999 \
+                "{code} is no close code that may be sent: use 1000 to 1014 but 1004 to 1006, or \
+                 3000 to 4999 \
                  (RFC 6455 7.4)"
             )));
         }
@@ -457,7 +285,8 @@ impl Connection {
             .is_some_and(|connection| connection.unsubscribe(topic)))
     }
 
-    /// Call callback(connection) in `seconds`, unless the connection ends before; returns the Timer.
+    /// Call callback(connection) in `seconds`, unless the connection ends before; returns the
+    /// Timer.
     fn set_timer(slf: &Bound<'_, Self>, seconds: f64, callback: Py<PyAny>) -> PyResult<Timer> {
         let Some(connection) = slf.get().living()? else {
             return Err(slf.get().closed_error(slf.py()));
@@ -600,7 +429,7 @@ impl Connection {
     /// Give the answer to a request that was put off; internal.
     fn _answer(&self, answer: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Some(connection) = self.living()? {
-            connection.answer(crate::host::answer_of(answer)?);
+            connection.answer(crate::endpoint::answer_of(answer)?);
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! `Core`: an engine on a port, driven by an asyncio loop whose selector it is.
 //!
-//! `select` is the loop's wait. It runs completions in place, turn after turn, and returns to asyncio only when
-//! asyncio has something to do: a foreign descriptor is ready, a callback or a timer was scheduled, the loop is to
-//! stop, or the time is up. A server whose handlers need nothing of asyncio's never leaves it.
+//! `select` is the loop's wait. It runs completions in place, turn after turn, and returns to
+//! asyncio only when asyncio has something to do: a foreign descriptor is ready, a callback or a
+//! timer was scheduled, the loop is to stop, or the time is up. A server whose handlers need
+//! nothing of asyncio's never leaves it.
 
-use crate::host::{PyEndpoint, PyHost};
+use crate::endpoint::PyEndpoint;
+use crate::host::PyHost;
 use crate::listener::Listener;
 use crate::names;
 use crate::shared::Shared;
@@ -61,9 +63,10 @@ pub(crate) fn address_of(address: &Bound<'_, PyAny>) -> PyResult<Address> {
 
 /// Keep glibc from giving the heap's end back to the kernel after every large message.
 ///
-/// A message of 64 KiB that is freed at the heap's end makes free(3) shrink the heap and the next message
-/// grow it again, a page fault for every 4 KiB. Up to 16 MiB are kept instead, and blocks up to 4 MiB come
-/// from the heap (mallopt(3)). Whoever has set glibc's own variables has decided otherwise.
+/// A message of 64 KiB that is freed at the heap's end makes free(3) shrink the heap and the next
+/// message grow it again, a page fault for every 4 KiB. Up to 16 MiB are kept instead, and blocks
+/// up to 4 MiB come from the heap (mallopt(3)). Whoever has set glibc's own variables has decided
+/// otherwise.
 fn keep_heap() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -85,8 +88,8 @@ fn keep_heap() {
 
 struct OnThisThread<'a>(&'a Engine<PyHost>);
 
-// SAFETY: `detach` runs its closure on the calling thread; only the attachment to the interpreter is given up, and
-// `Engine::wait` touches no Python object.
+// SAFETY: `detach` runs its closure on the calling thread; only the attachment to the interpreter
+// is given up, and `Engine::wait` touches no Python object.
 unsafe impl Send for OnThisThread<'_> {}
 
 impl OnThisThread<'_> {
@@ -176,8 +179,10 @@ impl Core {
                 )));
             }
         };
-        let mut chosen = select::Options::default();
-        chosen.spin_microseconds = spin_microseconds;
+        let mut chosen = select::Options {
+            spin_microseconds,
+            ..select::Options::default()
+        };
         if let Some(buffers) = buffers {
             chosen.buffers = buffers;
         }
@@ -223,8 +228,8 @@ impl Core {
         self.engine.unpoll(descriptor);
     }
 
-    /// Run completions until the loop has work or `timeout` seconds have passed (None: no limit). Returns the foreign
-    /// descriptors that are ready, as (descriptor, events).
+    /// Run completions until the loop has work or `timeout` seconds have passed (None: no limit).
+    /// Returns the foreign descriptors that are ready, as (descriptor, events).
     fn select(
         &self,
         py: Python<'_>,
@@ -283,8 +288,8 @@ impl Core {
         Ok(Listener::new(listener, self.engine.clone()))
     }
 
-    /// Connect to an address; the hook `outcome` is called with (connection, None) or (None, reason). `handshake` is
-    /// (host, target, subprotocols, headers) for WebSocket.
+    /// Connect to an address; the hook `outcome` is called with (connection, None) or (None,
+    /// reason). `handshake` is (host, target, subprotocols, headers) for WebSocket.
     #[pyo3(signature = (address, url, hooks, options, handshake = None, source = None))]
     #[allow(clippy::type_complexity)] // A handshake's four facts, checked on the Python side.
     fn connect(
@@ -328,7 +333,7 @@ impl Core {
                 .map(|connection| connection.token()),
             None => None,
         };
-        crate::connection::with_payload(message, |kind: Kind, payload| {
+        crate::send::with_payload(message, |kind: Kind, payload| {
             self.engine.publish(topic, kind, payload, but)
         })
     }

@@ -1,22 +1,24 @@
 //! The host: what the engine tells goes to the handler's methods, or into its coroutine's inbox.
 //!
-//! All of this runs on the loop's thread, attached to the interpreter, from the engine's loop: `Core::select` is its
-//! only caller. An exception of a handler closes that handler's connection, is logged once and counted, and concerns
-//! nobody else; KeyboardInterrupt and SystemExit end the loop's `select` once the batch is done.
+//! All of this runs on the loop's thread, attached to the interpreter, from the engine's loop:
+//! `Core::select` is its only caller. An exception of a handler closes that handler's connection,
+//! is logged once and counted, and concerns nobody else; KeyboardInterrupt and SystemExit end the
+//! loop's `select` once the batch is done.
 
 use crate::callback::Callback;
 use crate::connection::Connection;
 use crate::core::Conn;
+use crate::endpoint::{PyEndpoint, answer_of, report};
 use crate::names;
 use crate::payload::BytesPayload;
 use crate::shared::Shared;
 use crate::stream::{self, Stream};
 use crate::timer::{Target, Timers};
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
-use std::cell::{Cell, OnceCell, RefCell};
+use pyo3::types::{PyList, PyString};
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use vespiary_engine::port::Interest;
@@ -36,56 +38,6 @@ impl Drop for User {
         if let Ok(Some(stream)) = self.object.get().local().map(|local| local.stream.get()) {
             stream.let_go();
         }
-    }
-}
-
-/// A handler's methods, as far as it has them, and what an endpoint counts beside the engine.
-pub(crate) struct PyEndpoint {
-    pub(crate) url: String,
-    open: Option<Callback>,
-    message: Option<Callback>,
-    part: Option<Callback>,
-    drain: Option<Callback>,
-    close: Option<Callback>,
-    end: Option<Callback>,
-    request: Option<Callback>,
-    limit: Option<Callback>,
-    /// Starts the handler's task, where it is an async function.
-    spawn: Option<Callback>,
-    /// Told the outcome of a client's connect: (connection, None) or (None, reason).
-    outcome: Option<Callback>,
-    /// A client without a handler stays open for sending when the peer has finished.
-    half_close: bool,
-    inbox_max: usize,
-    pub(crate) handler_errors: Cell<u64>,
-}
-
-impl PyEndpoint {
-    pub(crate) fn new(url: String, hooks: &Bound<'_, PyDict>, inbox_max: usize) -> PyResult<Self> {
-        let hook = |name: &str| -> PyResult<Option<Callback>> {
-            let found = hooks.get_item(name)?.filter(|it| !it.is_none());
-            found.map(|callable| Callback::new(&callable)).transpose()
-        };
-        Ok(Self {
-            url,
-            open: hook("open")?,
-            message: hook("message")?,
-            part: hook("part")?,
-            drain: hook("drain")?,
-            close: hook("close")?,
-            end: hook("end")?,
-            request: hook("request")?,
-            limit: hook("limit")?,
-            spawn: hook("spawn")?,
-            outcome: hook("outcome")?,
-            half_close: hooks.contains("half_close")?,
-            inbox_max,
-            handler_errors: Cell::new(0),
-        })
-    }
-
-    fn is_stream(&self) -> bool {
-        self.spawn.is_some() || self.outcome.is_some() && self.message.is_none()
     }
 }
 
@@ -122,7 +74,8 @@ impl PyHost {
     }
 
     fn py(&self) -> Python<'_> {
-        // SAFETY: the engine runs from `Core`'s methods only, which are attached to the interpreter.
+        // SAFETY: the engine runs from `Core`'s methods only, which are attached to the
+        // interpreter.
         unsafe { Python::assume_attached() }
     }
 
@@ -264,54 +217,6 @@ pub(crate) fn wake_later(connection: &Connection, object: Py<Connection>) -> PyR
     };
     living.engine().host.wakes.borrow_mut().push(object);
     Ok(())
-}
-
-/// Log an exception of a handler, and count it.
-pub(crate) fn report(py: Python<'_>, connection: Option<&Rc<Conn>>, error: &Bound<'_, PyAny>) {
-    let mut url = "";
-    let mut peer = String::new();
-    if let Some(connection) = connection {
-        let host = &connection.endpoint.host;
-        host.handler_errors.set(host.handler_errors.get() + 1);
-        url = &host.url;
-        peer = connection
-            .peer_address()
-            .map(|it| it.to_string())
-            .unwrap_or_default();
-    }
-    let told = names::handler_failed(py).and_then(|log| log.call1((url, peer, error)));
-    if let Err(error) = told {
-        error.write_unraisable(py, None);
-    }
-}
-
-/// An answer as Python's side writes it: `None` or `("accept", protocol, headers)`,
-/// `("respond", status, headers, body)`, `"later"`.
-pub(crate) fn answer_of(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
-    if answer.is_none() {
-        return Ok(Answer::Accept {
-            protocol: None,
-            headers: Vec::new(),
-        });
-    }
-    if answer.cast::<PyString>().is_ok() {
-        return Ok(Answer::Later);
-    }
-    let parts = answer.cast::<PyTuple>()?;
-    match parts.get_item(0)?.extract::<String>()?.as_str() {
-        "accept" => Ok(Answer::Accept {
-            protocol: parts.get_item(1)?.extract()?,
-            headers: parts.get_item(2)?.extract()?,
-        }),
-        "respond" => Ok(Answer::Respond {
-            status: parts.get_item(1)?.extract()?,
-            headers: parts.get_item(2)?.extract()?,
-            body: parts.get_item(3)?.extract::<Vec<u8>>()?,
-        }),
-        other => Err(PyTypeError::new_err(format!(
-            "no answer is called {other:?}"
-        ))),
-    }
 }
 
 impl Host for PyHost {

@@ -1,11 +1,19 @@
 //! The only crate that knows Python: `vespiary._core`.
 //!
-//! The engine is confined to the thread of its loop, and says so at run time; what other threads may do goes through
-//! `shared`. So the module needs no global lock, and declares that.
+//! The engine is confined to the thread of its loop, and says so at run time; what other threads
+//! may do goes through `shared`. So the module needs no global lock, and declares that.
+
+// Doc comments of what Python sees are Python docstrings, and its arguments come by value.
+#![allow(
+    clippy::doc_markdown,
+    clippy::needless_pass_by_value,
+    clippy::unused_self
+)]
 
 mod callback;
 mod connection;
 mod core;
+mod endpoint;
 mod host;
 mod listener;
 mod load;
@@ -14,6 +22,7 @@ mod options;
 mod payload;
 mod random;
 mod receive;
+mod send;
 mod shared;
 mod stream;
 mod timer;
@@ -32,7 +41,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = module.py().get_type::<connection::Connection>();
     // SAFETY: attached; the definition lives as long as the process.
     let send = unsafe {
-        let descriptor = ffi::PyDescr_NewMethod(class.as_type_ptr(), connection::SEND.get());
+        let descriptor = ffi::PyDescr_NewMethod(class.as_type_ptr(), send::SEND.get());
         Bound::from_owned_ptr_or_err(module.py(), descriptor)?
     };
     class.setattr("send", send)

@@ -77,8 +77,8 @@ impl Listener {
         }
     }
 
-    /// Let every connection finish: a coroutine gets what has been received and then the end, and its connection is
-    /// closed when it returns; the others are closed at once, in good order.
+    /// Let every connection finish: a coroutine gets what has been received and then the end, and
+    /// its connection is closed when it returns; the others are closed at once, in good order.
     fn finish_connections(&self, code: u16, reason: &str) {
         for connection in self.connections() {
             if !crate::stream::finish(&connection, code, reason) {

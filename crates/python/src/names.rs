@@ -67,7 +67,8 @@ pub(crate) fn close_reason<'py>(
     close_reason_class(py)?.call((side, kind), Some(&keywords))
 }
 
-/// `OSError(errno, strerror)`, so that Python finds both, and the subclass that belongs to the errno.
+/// `OSError(errno, strerror)`, so that Python finds both, and the subclass that belongs to the
+/// errno.
 pub(crate) fn os_error(error: &std::io::Error) -> PyErr {
     let text = error.to_string();
     let Some(errno) = error.raw_os_error() else {

@@ -1,4 +1,5 @@
-//! A message's bytes as the `bytes` object that the handler gets: allocated at the message's length, filled once.
+//! A message's bytes as the `bytes` object that the handler gets: allocated at the message's
+//! length, filled once.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -32,7 +33,8 @@ impl BytesPayload {
 
 impl Drop for BytesPayload {
     fn drop(&mut self) {
-        // SAFETY: an owned reference; payloads live only while the engine runs, attached to the interpreter.
+        // SAFETY: an owned reference; payloads live only while the engine runs, attached to the
+        // interpreter.
         unsafe { ffi::Py_DECREF(self.0) }
     }
 }
@@ -41,7 +43,8 @@ impl Payload for BytesPayload {
     #[inline]
     fn with_length(length: usize) -> Option<Self> {
         let length = isize::try_from(length).ok()?;
-        // SAFETY: the engine runs attached to the interpreter; a null source leaves the content open.
+        // SAFETY: the engine runs attached to the interpreter; a null source leaves the content
+        // open.
         let object = unsafe { ffi::PyBytes_FromStringAndSize(ptr::null(), length) };
         if object.is_null() {
             // SAFETY: attached; the MemoryError becomes the engine's own refusal.
@@ -62,11 +65,14 @@ impl Payload for BytesPayload {
 
     #[inline]
     fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and nobody else has a reference, so writing is sound. The shared empty object has no byte
-        // that could be written.
+        // SAFETY: as above, and nobody else has a reference, so writing is sound. The shared empty
+        // object has no byte that could be written.
         unsafe {
             let length = ffi::Py_SIZE(self.0) as usize;
-            std::slice::from_raw_parts_mut(ffi::PyBytes_AS_STRING(self.0).cast::<u8>().cast_mut(), length)
+            std::slice::from_raw_parts_mut(
+                ffi::PyBytes_AS_STRING(self.0).cast::<u8>().cast_mut(),
+                length,
+            )
         }
     }
 
@@ -110,7 +116,8 @@ impl KeptMessage {
 
 impl KeptBytes for KeptMessage {
     fn bytes(&self) -> &[u8] {
-        // SAFETY: bytes objects are immutable and do not move, and this one is ours for as long as the slice.
+        // SAFETY: bytes objects are immutable and do not move, and this one is ours for as long as
+        // the slice.
         unsafe {
             let length = ffi::Py_SIZE(self.0.as_ptr()) as usize;
             let start = ffi::PyBytes_AS_STRING(self.0.as_ptr()).cast::<u8>();

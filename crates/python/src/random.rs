@@ -1,7 +1,7 @@
 //! Unpredictable bytes from the kernel, fetched a page at a time.
 
 /// A source for the engine: getrandom(2) behind a small buffer.
-pub(crate) fn source() -> Box<dyn FnMut(&mut [u8])> {
+pub(crate) fn source() -> vespiary_engine::Random {
     let mut buffer = [0u8; 1024];
     let mut used = buffer.len();
     Box::new(move |bytes: &mut [u8]| {

@@ -1,13 +1,14 @@
 //! What `receive()` and `async for` await, and what a task suspends on meanwhile.
 //!
-//! A task asks for a message with each `await`, so both types are made by hand, from plain C functions. `Receive` is
-//! the awaitable: it returns a message that waits, or yields the connection's `Wait`. `Wait` has what asyncio's tasks
-//! ask of a future that they suspend on (`get_loop`, `add_done_callback`, `result`, the flag
-//! `_asyncio_future_blocking`: CPython's Modules/_asynciomodule.c, `task_step`), and nothing else; it is never handed
-//! to anybody but a task. They are two, because asyncio takes whatever has that flag for a whole future.
+//! A task asks for a message with each `await`, so both types are made by hand, from plain C
+//! functions. `Receive` is the awaitable: it returns a message that waits, or yields the
+//! connection's `Wait`. `Wait` has what asyncio's tasks ask of a future that they suspend on
+//! (`get_loop`, `add_done_callback`, `result`, the flag `_asyncio_future_blocking`: CPython's
+//! Modules/_asynciomodule.c, `task_step`), and nothing else; it is never handed to anybody but a
+//! task. They are two, because asyncio takes whatever has that flag for a whole future.
 //!
-//! Neither takes part in garbage collection: the only circles through them, with the connection that keeps one of
-//! each, are broken at the connection's end.
+//! Neither takes part in garbage collection: the only circles through them, with the connection
+//! that keeps one of each, are broken at the connection's end.
 
 use crate::connection::Connection;
 use crate::stream::running_loop;
@@ -45,7 +46,8 @@ fn make_one(
 ) -> PyResult<Py<PyAny>> {
     let py = connection.py();
     let class = class.as_ptr().cast::<ffi::PyTypeObject>();
-    // SAFETY: the type's size is that of `Receive`; the fields behind the base are written before anybody sees them.
+    // SAFETY: the type's size is that of `Receive`; the fields behind the base are written before
+    // anybody sees them.
     unsafe {
         let object = ffi::PyType_GenericAlloc(class, 0);
         let object = Bound::from_owned_ptr_or_err(py, object)?;
@@ -94,7 +96,8 @@ fn truth(value: bool) -> *mut ffi::PyObject {
 }
 
 unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
-    // SAFETY: called once by the interpreter; an instance of a heap type holds a reference to its type.
+    // SAFETY: called once by the interpreter; an instance of a heap type holds a reference to its
+    // type.
     unsafe {
         let class = ffi::Py_TYPE(object);
         ffi::Py_DECREF((*object.cast::<Receive>()).connection);
@@ -153,7 +156,8 @@ unsafe extern "C" fn send(
     _value: *mut ffi::PyObject,
     result: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
-    // SAFETY: called by the interpreter with an object of ours and a place for the result, attached.
+    // SAFETY: called by the interpreter with an object of ours and a place for the result,
+    // attached.
     unsafe {
         match step(object) {
             Ok(Step::Message(message)) => {
@@ -232,7 +236,8 @@ unsafe extern "C" fn add_done_callback(
     count: ffi::Py_ssize_t,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: called by the interpreter with an object of ours and `count` positional arguments, then one for each name.
+    // SAFETY: called by the interpreter with an object of ours and `count` positional arguments,
+    // then one for each name.
     unsafe {
         let (py, _, connection) = parts(object);
         let named = if names.is_null() {
@@ -271,7 +276,7 @@ unsafe extern "C" fn remove_done_callback(
     let removed = connection
         .get()
         .stream()
-        .map(|stream| stream.stop_waiting());
+        .map(crate::stream::Stream::stop_waiting);
     // SAFETY: attached.
     give(
         py,
@@ -454,7 +459,8 @@ fn make_class(
         flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as c_uint,
         slots: slots.as_mut_ptr(),
     };
-    // SAFETY: the specification describes `Receive`; the tables behind it live as long as the process.
+    // SAFETY: the specification describes `Receive`; the tables behind it live as long as the
+    // process.
     unsafe {
         let class = ffi::PyType_FromSpec(&raw mut spec);
         let class = Bound::from_owned_ptr_or_err(py, class)?;

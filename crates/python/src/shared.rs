@@ -1,7 +1,8 @@
 //! What other threads may touch: a queue of errands for the loop's thread, and what wakes it.
 //!
-//! Connections belong to the thread that runs their loop. Elsewhere, `send`, `close` and `abort` become errands:
-//! they are put in the queue, the loop is woken, and it carries them out in their order.
+//! Connections belong to the thread that runs their loop. Elsewhere, `send`, `close` and `abort`
+//! become errands: they are put in the queue, the loop is woken, and it carries them out in their
+//! order.
 
 use crate::connection::Connection;
 use pyo3::prelude::*;
@@ -13,7 +14,8 @@ thread_local! {
     static MARK: u8 = const { 0 };
 }
 
-/// A number that tells the current thread from all others alive: the address of a variable of its own.
+/// A number that tells the current thread from all others alive: the address of a variable of its
+/// own.
 #[inline]
 pub(crate) fn this_thread() -> usize {
     MARK.with(|mark| std::ptr::from_ref(mark) as usize)

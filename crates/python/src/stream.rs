@@ -1,13 +1,15 @@
 //! The coroutine form: messages wait in an inbox until the handler's task takes them.
 //!
-//! `await connection.receive()` and `async for` give an object that is awaitable, iterator and future in one. A
-//! message that waits is returned without suspending the task. Otherwise the task suspends on the object as on any
-//! future of asyncio's, and registers its wake-up; the first message of a batch marks the connection, and when the
-//! batch's completions are all handed over the wake-up is called, in the task's context, from the loop itself. That
-//! spares the trip through the loop's queue of callbacks, once for a whole batch of messages, and still never runs a
-//! task inside another callback.
+//! `await connection.receive()` and `async for` give an object that is awaitable, iterator and
+//! future in one. A message that waits is returned without suspending the task. Otherwise the task
+//! suspends on the object as on any future of asyncio's, and registers its wake-up; the first
+//! message of a batch marks the connection, and when the batch's completions are all handed over
+//! the wake-up is called, in the task's context, from the loop itself. That spares the trip through
+//! the loop's queue of callbacks, once for a whole batch of messages, and still never runs a task
+//! inside another callback.
 //!
-//! The inbox is bounded: at `inbox_messages_max` reading pauses, and goes on when the inbox is empty.
+//! The inbox is bounded: at `inbox_messages_max` reading pauses, and goes on when the inbox is
+//! empty.
 
 use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
 use crate::core::Conn;
@@ -146,7 +148,8 @@ impl Stream {
         Ok(kept.as_ref().expect("it was just made").clone_ref(py))
     }
 
-    /// The next message if one waits; an error when none will come; nothing when the task has to wait.
+    /// The next message if one waits; an error when none will come; nothing when the task has to
+    /// wait.
     #[inline]
     pub(crate) fn poll(
         &self,
@@ -158,7 +161,7 @@ impl Stream {
             return Ok(Some(message));
         }
         if self.finished.get() {
-            return Err(if iterating {
+            return Err(if iterating && !is_broken(connection) {
                 PyStopAsyncIteration::new_err(())
             } else {
                 closed(py, connection)
@@ -273,6 +276,19 @@ impl Stream {
     }
 }
 
+/// Whether it did not end in good order, so that messages may be missing.
+fn is_broken(connection: &Connection) -> bool {
+    let Ok(local) = connection.local() else {
+        return false;
+    };
+    let is_broken = |reason: &CloseReason| reason.manner == Manner::Broken;
+    match (local.ended.get(), &*local.connection.borrow()) {
+        (Some(ended), _) => is_broken(&ended.reason),
+        (None, Some(living)) => living.reason().as_ref().is_some_and(is_broken),
+        (None, None) => false,
+    }
+}
+
 fn closed(py: Python<'_>, connection: &Connection) -> PyErr {
     if let Ok(Some(living)) = connection.living()
         && let Some(reason) = living.reason()
@@ -280,7 +296,11 @@ fn closed(py: Python<'_>, connection: &Connection) -> PyErr {
         return names::closed_error(py, &reason, "");
     }
     if let Ok(Some(_)) = connection.living() {
-        let reason = CloseReason::new(Side::Remote, Manner::Closed, "the peer has finished sending");
+        let reason = CloseReason::new(
+            Side::Remote,
+            Manner::Closed,
+            "the peer has finished sending",
+        );
         return names::closed_error(py, &reason, "");
     }
     connection.closed_error(py)
@@ -366,11 +386,7 @@ pub(crate) fn drained(py: Python<'_>, user: &User) -> PyResult<()> {
 }
 
 /// The connection has ended: whoever waits on it hears of it.
-pub(crate) fn closed_for(
-    py: Python<'_>,
-    user: &User,
-    reason: &CloseReason,
-) -> PyResult<()> {
+pub(crate) fn closed_for(py: Python<'_>, user: &User, reason: &CloseReason) -> PyResult<()> {
     if let Some(stream) = user.object.get().local()?.stream.get() {
         for future in stream.take_drains() {
             if !future.call_method0(py, "done")?.is_truthy(py)? {
@@ -418,7 +434,7 @@ pub(crate) fn task_done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyR
     } else {
         let error = task.call_method0("exception")?;
         !error.is_none() && !is_own_end(py, connection, &error)? && {
-            crate::host::report(py, living.as_ref(), &error);
+            crate::endpoint::report(py, living.as_ref(), &error);
             true
         }
     };

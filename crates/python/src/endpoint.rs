@@ -1,0 +1,110 @@
+//! An endpoint's handler as the native side calls it: its methods taken apart, its errors told, its
+//! answers read.
+
+use crate::callback::Callback;
+use crate::core::Conn;
+use crate::names;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+use std::cell::Cell;
+use std::rc::Rc;
+use vespiary_engine::Answer;
+
+/// A handler's methods, as far as it has them, and what an endpoint counts beside the engine.
+pub(crate) struct PyEndpoint {
+    pub(crate) url: String,
+    pub(crate) open: Option<Callback>,
+    pub(crate) message: Option<Callback>,
+    pub(crate) part: Option<Callback>,
+    pub(crate) drain: Option<Callback>,
+    pub(crate) close: Option<Callback>,
+    pub(crate) end: Option<Callback>,
+    pub(crate) request: Option<Callback>,
+    pub(crate) limit: Option<Callback>,
+    /// Starts the handler's task, where it is an async function.
+    pub(crate) spawn: Option<Callback>,
+    /// Told the outcome of a client's connect: (connection, None) or (None, reason).
+    pub(crate) outcome: Option<Callback>,
+    /// A client without a handler stays open for sending when the peer has finished.
+    pub(crate) half_close: bool,
+    pub(crate) inbox_max: usize,
+    pub(crate) handler_errors: Cell<u64>,
+}
+
+impl PyEndpoint {
+    pub(crate) fn new(url: String, hooks: &Bound<'_, PyDict>, inbox_max: usize) -> PyResult<Self> {
+        let hook = |name: &str| -> PyResult<Option<Callback>> {
+            let found = hooks.get_item(name)?.filter(|it| !it.is_none());
+            found.map(|callable| Callback::new(&callable)).transpose()
+        };
+        Ok(Self {
+            url,
+            open: hook("open")?,
+            message: hook("message")?,
+            part: hook("part")?,
+            drain: hook("drain")?,
+            close: hook("close")?,
+            end: hook("end")?,
+            request: hook("request")?,
+            limit: hook("limit")?,
+            spawn: hook("spawn")?,
+            outcome: hook("outcome")?,
+            half_close: hooks.contains("half_close")?,
+            inbox_max,
+            handler_errors: Cell::new(0),
+        })
+    }
+
+    pub(crate) fn is_stream(&self) -> bool {
+        self.spawn.is_some() || self.outcome.is_some() && self.message.is_none()
+    }
+}
+
+/// Log an exception of a handler, and count it.
+pub(crate) fn report(py: Python<'_>, connection: Option<&Rc<Conn>>, error: &Bound<'_, PyAny>) {
+    let mut url = "";
+    let mut peer = String::new();
+    if let Some(connection) = connection {
+        let host = &connection.endpoint.host;
+        host.handler_errors.set(host.handler_errors.get() + 1);
+        url = &host.url;
+        peer = connection
+            .peer_address()
+            .map(|it| it.to_string())
+            .unwrap_or_default();
+    }
+    let told = names::handler_failed(py).and_then(|log| log.call1((url, peer, error)));
+    if let Err(error) = told {
+        error.write_unraisable(py, None);
+    }
+}
+
+/// An answer as Python's side writes it: `None` or `("accept", protocol, headers)`,
+/// `("respond", status, headers, body)`, `"later"`.
+pub(crate) fn answer_of(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
+    if answer.is_none() {
+        return Ok(Answer::Accept {
+            protocol: None,
+            headers: Vec::new(),
+        });
+    }
+    if answer.cast::<PyString>().is_ok() {
+        return Ok(Answer::Later);
+    }
+    let parts = answer.cast::<PyTuple>()?;
+    match parts.get_item(0)?.extract::<String>()?.as_str() {
+        "accept" => Ok(Answer::Accept {
+            protocol: parts.get_item(1)?.extract()?,
+            headers: parts.get_item(2)?.extract()?,
+        }),
+        "respond" => Ok(Answer::Respond {
+            status: parts.get_item(1)?.extract()?,
+            headers: parts.get_item(2)?.extract()?,
+            body: parts.get_item(3)?.extract::<Vec<u8>>()?,
+        }),
+        other => Err(PyTypeError::new_err(format!(
+            "no answer is called {other:?}"
+        ))),
+    }
+}

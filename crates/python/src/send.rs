@@ -1,0 +1,191 @@
+//! `Connection.send`: the hottest call from Python, and what a message may be.
+
+use crate::connection::{Connection, Local, peer_text};
+use crate::core::Conn;
+use crate::names;
+use crate::payload::KeptMessage;
+use crate::shared::Errand;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::ffi::CStr;
+use std::rc::Rc;
+use vespiary_engine::{Kind, SendError};
+
+impl Connection {
+    #[inline]
+    pub(crate) fn send_object(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.send_here(self.local()?, py, message)
+    }
+
+    #[inline]
+    fn send_here(&self, local: &Local, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        let connection = local.connection.borrow();
+        let Some(connection) = connection.as_ref() else {
+            return Err(self.closed_error(py));
+        };
+        let sent = match KeptMessage::of(message) {
+            Some(kept) => connection.send_kept(Kind::Binary, kept),
+            None => with_payload(message, |kind, payload| connection.send(kind, payload))?,
+        };
+        sent.map_err(|error| self.send_error(py, connection, error))
+    }
+
+    #[cold]
+    pub(crate) fn send_error(
+        &self,
+        py: Python<'_>,
+        connection: &Rc<Conn>,
+        error: SendError,
+    ) -> PyErr {
+        let refused = |text: &str| {
+            names::error(names::send_refused_class(py), |class| {
+                Ok(PyErr::from_value(class.call1((text,))?))
+            })
+        };
+        match error {
+            SendError::Closed => match connection.reason() {
+                Some(reason) => names::closed_error(py, &reason, &peer_text(connection)),
+                None => self.closed_error(py),
+            },
+            SendError::QueueFull => names::error(names::write_queue_full_class(py), |class| {
+                let most = connection.endpoint.options().limits.write_bytes_max;
+                let arguments = (connection.queued_bytes(), most, peer_text(connection));
+                Ok(PyErr::from_value(class.call1(arguments)?))
+            }),
+            SendError::NotOpen => refused("the connection is not open yet: send from on_open on"),
+            SendError::TooLong => {
+                refused("the message is too long for the framing's length prefix")
+            }
+            SendError::Ended => refused("send_end() was called: this end sends nothing more"),
+            SendError::OutOfTurn => refused(
+                "a message in parts is under way, or the framing has no parts: \
+                 finish with send_part(..., last=True) first",
+            ),
+        }
+    }
+}
+
+/// Use a message's bytes: `bytes` and `str` as they are, anything else by the buffer protocol.
+#[inline]
+pub(crate) fn with_payload<T>(
+    message: &Bound<'_, PyAny>,
+    use_it: impl FnOnce(Kind, &[u8]) -> T,
+) -> PyResult<T> {
+    let object = message.as_ptr();
+    // SAFETY: the object is alive for the whole of this function, `use_it` runs no Python code, and
+    // the views into it are not kept.
+    unsafe {
+        if ffi::PyBytes_Check(object) != 0 {
+            let length = ffi::Py_SIZE(object) as usize;
+            let start = ffi::PyBytes_AS_STRING(object).cast::<u8>();
+            return Ok(use_it(
+                Kind::Binary,
+                std::slice::from_raw_parts(start, length),
+            ));
+        }
+        if ffi::PyUnicode_Check(object) != 0 {
+            let mut length = 0;
+            let start = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut length).cast::<u8>();
+            if start.is_null() {
+                return Err(PyErr::fetch(message.py()));
+            }
+            return Ok(use_it(
+                Kind::Text,
+                std::slice::from_raw_parts(start, length as usize),
+            ));
+        }
+        let mut view = std::mem::MaybeUninit::<ffi::Py_buffer>::uninit();
+        if ffi::PyObject_GetBuffer(object, view.as_mut_ptr(), ffi::PyBUF_SIMPLE) != 0 {
+            ffi::PyErr_Clear();
+            let text = format!(
+                "a message is bytes, str, or an object with a contiguous buffer; got {}",
+                message.get_type().name()?
+            );
+            return Err(PyTypeError::new_err(text));
+        }
+        let mut view = view.assume_init();
+        let slice = if view.len == 0 {
+            &[][..]
+        } else {
+            std::slice::from_raw_parts(view.buf.cast::<u8>(), view.len as usize)
+        };
+        let result = use_it(Kind::Binary, slice);
+        ffi::PyBuffer_Release(&raw mut view);
+        Ok(result)
+    }
+}
+
+/// `Connection.send`, as a plain C method: the hottest call from Python.
+pub(crate) static SEND: SendMethod = SendMethod(std::cell::UnsafeCell::new(ffi::PyMethodDef {
+    ml_name: c"send".as_ptr(),
+    ml_meth: ffi::PyMethodDefPointer { PyCFunction: send },
+    ml_flags: ffi::METH_O,
+    ml_doc: SEND_DOC.as_ptr(),
+}));
+
+const SEND_DOC: &CStr = c"send($self, message, /)
+--
+
+Queue a message; it leaves with everything else that the current batch sends.
+
+Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte stream
+both are bytes, text as UTF-8. Never blocks: await drain() to wait for room. May be called from any thread.
+
+Errors:
+    ConnectionClosed: the connection is closing or has ended.
+    WriteQueueFull: write_bytes_max would be passed, under the policy wait.
+    SendRefused: a message in parts is under way, or the length does not fit the framing.";
+
+/// A method definition that the interpreter reads for as long as it lives.
+pub(crate) struct SendMethod(std::cell::UnsafeCell<ffi::PyMethodDef>);
+
+// SAFETY: never written after its making.
+unsafe impl Sync for SendMethod {}
+
+impl SendMethod {
+    pub(crate) fn get(&self) -> *mut ffi::PyMethodDef {
+        self.0.get()
+    }
+}
+
+unsafe extern "C" fn send(
+    slf: *mut ffi::PyObject,
+    message: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls this attached, with a Connection (the descriptor checks its
+    // type) and an object.
+    let (py, object, message) = unsafe {
+        let py = Python::assume_attached();
+        (
+            py,
+            Borrowed::from_ptr(py, slf),
+            Borrowed::from_ptr(py, message),
+        )
+    };
+    // SAFETY: as above.
+    let connection = unsafe { object.cast_unchecked::<Connection>() };
+    let this = connection.get();
+    let outcome = if let Some(local) = this.local.get() {
+        let sent = std::panic::AssertUnwindSafe(|| this.send_here(local, py, &message));
+        std::panic::catch_unwind(sent)
+            .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")))
+    } else {
+        let errand = Errand::Send(connection.to_owned().unbind(), message.to_owned().unbind());
+        this.shared.add(errand);
+        Ok(())
+    };
+    match outcome {
+        Ok(()) => {
+            // SAFETY: attached; None is a valid object.
+            unsafe {
+                ffi::Py_INCREF(ffi::Py_None());
+                ffi::Py_None()
+            }
+        }
+        Err(error) => {
+            error.restore(py);
+            std::ptr::null_mut()
+        }
+    }
+}

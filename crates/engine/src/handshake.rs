@@ -110,12 +110,13 @@ fn read_request<H: Host>(
         }
         Err(refusal) => {
             *rest = &[];
-            if matches!(refusal.status, 414 | 431) {
-                let most = limits.header_bytes_max as u64;
-                let endpoint = &connection.endpoint;
-                endpoint.limit_reached(&connection.engine.host, "header_bytes_max", most);
+            let endpoint = &connection.endpoint;
+            if let Some(name) = refusal.limit {
+                let options = endpoint.options();
+                let value = options.limits.value_of(name);
+                endpoint.limit_reached(&connection.engine.host, name, value);
             } else {
-                add(&connection.endpoint.counters.protocol_errors, 1);
+                add(&endpoint.counters.protocol_errors, 1);
             }
             refuse(connection, inbound, &refusal);
         }

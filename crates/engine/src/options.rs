@@ -85,6 +85,18 @@ impl Limits {
         }
     }
 
+    /// The value of a limit that the wire crate names.
+    pub(crate) fn value_of(&self, name: &str) -> u64 {
+        match name {
+            "message_bytes_max" => self.message_bytes_max,
+            "frame_bytes_max" => self.frame_bytes_max,
+            "fragments_max" => self.fragments_max.into(),
+            "header_bytes_max" => self.header_bytes_max as u64,
+            "headers_max" => self.headers_max as u64,
+            _ => unreachable!("the wire crate has no limit {name}"),
+        }
+    }
+
     /// The bounds the head parser wants.
     pub fn head(&self) -> http::Limits {
         http::Limits {

@@ -15,7 +15,7 @@ use crate::host::{Host, Kind, Payload};
 use crate::options::{Framing, Options};
 use crate::websocket;
 use std::rc::Rc;
-use vespiary_wire::framing::length::LengthDecoder;
+use vespiary_wire::framing::length::{FramingError, LengthDecoder};
 use vespiary_wire::framing::line::LineDecoder;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::decoder::Decoder;
@@ -374,7 +374,16 @@ fn feed_packets<H: Host>(
         let chunk = match decoder.next(rest, format, options.limits.message_bytes_max) {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
-            Err(error) => return Err(too_big(connection, error.to_string())),
+            Err(error @ FramingError::TooLong { .. }) => {
+                return Err(too_big(connection, error.to_string()));
+            }
+            Err(error @ FramingError::TooShort { .. }) => {
+                return Err(CloseReason::new(
+                    Side::Local,
+                    Manner::Broken,
+                    error.to_string(),
+                ));
+            }
         };
         if options.parts {
             count_message(connection, chunk.end);

@@ -3,6 +3,7 @@
 use crate::assembly::{Assembly, not_utf8};
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
+use crate::endpoint::add;
 use crate::host::{Host, Kind, Payload};
 use crate::options::Options;
 use crate::receive::{Decode, Inbound, count_message, may_deliver, out_of_memory};
@@ -164,8 +165,8 @@ fn answer_ping<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Resul
         return Err(reason.with_code(Code::POLICY));
     }
     connection.send_control(Opcode::Pong, payload);
-    if connection.queued_bytes() > limits.write_high_bytes {
-        connection.above_high.set(true);
+    if connection.queued_bytes() > limits.write_high_bytes && !connection.above_high.replace(true) {
+        add(&connection.endpoint.counters.write_pauses, 1);
     }
     Ok(())
 }
@@ -189,10 +190,10 @@ fn broken<H: Host>(
     options: &Options,
     error: &ProtocolError,
 ) -> CloseReason {
-    if error.code == Code::TOO_BIG {
-        let most = options.limits.message_bytes_max;
+    if let Some(name) = error.limit {
+        let value = options.limits.value_of(name);
         let endpoint = &connection.endpoint;
-        endpoint.limit_reached(&connection.engine.host, "message_bytes_max", most);
+        endpoint.limit_reached(&connection.engine.host, name, value);
     }
     CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_code(error.code)
 }

@@ -40,6 +40,8 @@ pub struct Refusal {
     pub headers: Vec<(String, String)>,
     /// What was wrong, as a sentence without its full stop. Fit to be the answer's body.
     pub text: String,
+    /// The limit that was reached, named as in [`Limits`]; `None` where the rule is HTTP's own.
+    pub limit: Option<&'static str>,
 }
 
 impl Refusal {
@@ -49,6 +51,7 @@ impl Refusal {
             status,
             headers: vec![("Connection".to_owned(), "close".to_owned())],
             text: text.into(),
+            limit: None,
         }
     }
 

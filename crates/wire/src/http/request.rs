@@ -91,7 +91,7 @@ impl RequestReader {
                 check(&request)?;
                 Ok(Some((request, end)))
             }
-            Err(fault) => Err(Refusal::new(fault.status(), fault.text())),
+            Err(fault) => Err(fault.into()),
         }
     }
 }
@@ -301,6 +301,9 @@ fn check_body_length(request: &Request) -> Result<(), Refusal> {
 
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
-        Self::new(fault.status(), fault.text())
+        Self {
+            limit: fault.limit(),
+            ..Self::new(fault.status(), fault.text())
+        }
     }
 }

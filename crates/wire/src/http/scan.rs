@@ -66,6 +66,15 @@ impl Fault {
         }
     }
 
+    /// The limit that was reached, named as in [`Limits`], if this is about one.
+    pub fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::FirstLineTooLong | Self::HeadTooLong => Some("header_bytes_max"),
+            Self::TooManyHeaders => Some("headers_max"),
+            _ => None,
+        }
+    }
+
     /// What is wrong, as a sentence without its full stop, with the section that says so.
     pub fn text(self) -> &'static str {
         match self {

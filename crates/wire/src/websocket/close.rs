@@ -71,6 +71,7 @@ pub fn parse(payload: &[u8]) -> Result<(Code, &str), ProtocolError> {
             code: Code::PROTOCOL_ERROR,
             text: "a close frame carries half a code",
             section: "RFC 6455 5.5.1",
+            limit: None,
         });
     };
     let code = Code(u16::from_be_bytes([*high, *low]));
@@ -79,6 +80,7 @@ pub fn parse(payload: &[u8]) -> Result<(Code, &str), ProtocolError> {
             code: Code::PROTOCOL_ERROR,
             text: "a close frame carries a code that may not be sent",
             section: "RFC 6455 7.4",
+            limit: None,
         });
     }
     match str::from_utf8(reason) {
@@ -87,6 +89,7 @@ pub fn parse(payload: &[u8]) -> Result<(Code, &str), ProtocolError> {
             code: Code::INVALID_PAYLOAD,
             text: "a close frame's reason is not UTF-8",
             section: "RFC 6455 5.5.1",
+            limit: None,
         }),
     }
 }

@@ -260,7 +260,10 @@ impl Decoder {
             return Ok(());
         }
         if head.length > limits.frame_bytes_max {
-            return Err(too_big("a frame is larger than this endpoint takes"));
+            return Err(too_big(
+                "frame_bytes_max",
+                "a frame is larger than this endpoint takes",
+            ));
         }
         let before = if self.message.is_some() {
             self.message_bytes
@@ -268,7 +271,10 @@ impl Decoder {
             0
         };
         if head.length > limits.message_bytes_max.saturating_sub(before) {
-            return Err(too_big("a message is larger than this endpoint takes"));
+            return Err(too_big(
+                "message_bytes_max",
+                "a message is larger than this endpoint takes",
+            ));
         }
         let fragmented = self.message.is_some() || !head.fin;
         let fragments = if self.message.is_some() {
@@ -278,6 +284,7 @@ impl Decoder {
         };
         if fragmented && fragments >= limits.fragments_max {
             return Err(too_big(
+                "fragments_max",
                 "a message has more fragments than this endpoint takes",
             ));
         }
@@ -429,10 +436,11 @@ fn whole_message<'a>(input: &'a [u8], role: Role, limits: &Limits) -> Option<(Da
 }
 
 #[cold]
-fn too_big(text: &'static str) -> ProtocolError {
+fn too_big(limit: &'static str, text: &'static str) -> ProtocolError {
     ProtocolError {
         code: Code::TOO_BIG,
         text,
         section: "RFC 6455 10.4",
+        limit: Some(limit),
     }
 }

@@ -146,5 +146,6 @@ fn broken(text: &'static str, section: &'static str) -> ProtocolError {
         code: Code::PROTOCOL_ERROR,
         text,
         section,
+        limit: None,
     }
 }

@@ -24,6 +24,30 @@ fn assert_too_big(outcome: Result<(), ProtocolError>) {
 }
 
 #[test]
+fn the_limit_that_was_reached_is_named() {
+    let limits = Limits {
+        frame_bytes_max: 20,
+        message_bytes_max: 30,
+        fragments_max: 3,
+    };
+    let named = |sent: &[_]| outcome(&limits, &frames(sent)).unwrap_err().limit;
+    let (start, next) = (Opcode::Binary, Opcode::Continuation);
+    assert_eq!(named(&[(true, start, 21)]), Some("frame_bytes_max"));
+    assert_eq!(
+        named(&[(false, start, 16), (true, next, 16)]),
+        Some("message_bytes_max")
+    );
+    let four = [
+        (false, start, 1),
+        (false, next, 1),
+        (false, next, 1),
+        (true, next, 1),
+    ];
+    assert_eq!(named(&four), Some("fragments_max"));
+    assert_eq!(named(&[(true, next, 1)]), None);
+}
+
+#[test]
 fn a_frame_of_the_limit_is_taken_and_one_byte_more_is_refused() {
     let limits = Limits {
         frame_bytes_max: 200,

@@ -24,6 +24,7 @@ from vespiary.errors import (
     VespiaryError,
     WriteQueueFull,
 )
+from vespiary.filters import Filter
 from vespiary.framing import LengthPrefix
 from vespiary.handler import Handler
 from vespiary.limits import Deadlines, Limits
@@ -50,6 +51,7 @@ __all__ = [
     "Endpoint",
     "EndpointError",
     "EndpointStatistics",
+    "Filter",
     "Handler",
     "HandshakeRefused",
     "LengthPrefix",

@@ -19,6 +19,7 @@ def native_options(
     slow_consumer: SlowConsumer,
     *,
     parts: bool = False,
+    filtered: bool = False,
 ) -> dict[str, object]:
     """The engine's options for an endpoint."""
     if slow_consumer not in get_args(SlowConsumer):
@@ -32,4 +33,5 @@ def native_options(
     options.update(dataclasses.asdict(deadlines))
     options["slow_consumer"] = slow_consumer
     options["parts"] = parts
+    options["filtered"] = filtered
     return options

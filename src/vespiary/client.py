@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from vespiary._hooks import Hooks, as_handler, handler_hooks
 from vespiary._options import native_options
 from vespiary.endpoint import Endpoint
 from vespiary.errors import CloseReason, ConnectionClosed, EndpointError, HandshakeRefused
+from vespiary.filters import FilterFactory, add_filters
 from vespiary.framing import Framing
 from vespiary.handler import AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits, SlowConsumer
@@ -139,6 +140,7 @@ def connect(
     slow_consumer: SlowConsumer = "wait",
     subprotocols: Iterable[str] = (),
     headers: Iterable[tuple[str, str]] = (),
+    filters: Sequence[FilterFactory] = (),
     source: str | None = None,
     half_close: bool = False,
 ) -> Connecting:
@@ -159,6 +161,7 @@ def connect(
         slow_consumer: As for `Server.add`.
         subprotocols: WebSocket subprotocols to offer, the best first.
         headers: Further header fields of the WebSocket handshake.
+        filters: What stands between the socket and the framing: see `vespiary.Filter`.
         source: The local IP address to connect from.
         half_close: Without a handler: when the peer of a stream has finished sending, stay open
             for sending until `close()`. Left out, the connection closes then.
@@ -184,6 +187,7 @@ def connect(
         deadlines or Deadlines(),
         slow_consumer,
         parts=hooks.get("part") is not None,
+        filtered=add_filters(hooks, filters),
     )
     extra = {"half_close": True} if half_close else {}
     return Connecting(endpoint, {**hooks, **extra}, native, _Ask(subprotocols, headers, source))

@@ -18,6 +18,7 @@ from vespiary._options import native_options
 from vespiary._threads import ThreadedHooks
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
+from vespiary.filters import FilterFactory, add_filters
 from vespiary.framing import Framing
 from vespiary.handler import AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits, SlowConsumer
@@ -92,6 +93,7 @@ class Server:
         limits: Limits | None = None,
         deadlines: Deadlines | None = None,
         slow_consumer: SlowConsumer = "wait",
+        filters: Sequence[FilterFactory] = (),
         executor: Literal["threads"] | None = None,
         backlog: int = 4096,
         reuse_port: bool = False,
@@ -105,6 +107,7 @@ class Server:
             limits: Bounds of the endpoint.
             deadlines: Absolute deadlines of its connections.
             slow_consumer: What becomes of messages for a peer that does not read.
+            filters: What stands between the socket and the framing: see `vespiary.Filter`.
             executor: `threads` runs the handler's plain methods on a pool of threads, in order for
                 each connection: for business logic that blocks.
             backlog: Connections that may wait in the kernel to be accepted; the kernel's own bound
@@ -131,6 +134,7 @@ class Server:
             deadlines,
             slow_consumer,
             parts=hooks.get("part") is not None,
+            filtered=add_filters(hooks, filters),
         )
         site = _Site(made, endpoint, options, hooks, deadlines, backlog, reuse_port)
         if executor == "threads":
@@ -308,6 +312,7 @@ class Server:
         bound = site.listener.address
         if isinstance(bound, tuple):
             site.endpoint = endpoint.with_port(bound[1])
+            site.listener.set_url(str(site.endpoint))
 
     def _tell(self, site: _Site, name: str) -> None:
         method = getattr(site.handler, name, None)

@@ -57,6 +57,8 @@ pub struct Connection<H: Host> {
     pub(crate) socket: Cell<Descriptor>,
     pub(crate) counted: Option<IpAddr>,
     pub(crate) client: bool,
+    /// The host's filters see its bytes.
+    pub(crate) is_filtered: bool,
     /// It has a place in its endpoint's counts.
     pub(crate) admitted: bool,
     pub(crate) state: Cell<State>,

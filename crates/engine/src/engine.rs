@@ -299,6 +299,9 @@ impl<H: Host> Engine<H> {
     #[inline]
     fn dispatch_connection(self: &Rc<Self>, connection: &Rc<Connection<H>>, outcome: Outcome) {
         match outcome {
+            Outcome::Received(lease) if connection.is_filtered => {
+                receive::received_filtered(connection, &lease);
+            }
             Outcome::Received(lease) => {
                 if self.spend(connection) {
                     receive::received(connection, &lease);
@@ -315,7 +318,7 @@ impl<H: Host> Engine<H> {
 
     /// Spend one of the connection's inline budget; false when it is used up.
     #[inline]
-    fn spend(&self, connection: &Rc<Connection<H>>) -> bool {
+    pub(crate) fn spend(&self, connection: &Rc<Connection<H>>) -> bool {
         let batch = self.batch.get();
         if connection.burst_batch.get() != batch {
             connection.burst_batch.set(batch);

@@ -135,6 +135,18 @@ pub trait Host: Sized + 'static {
     fn fault(&self, connection: &Rc<Connection<Self>>, text: &str);
     /// A limit was reached, or accepting failed.
     fn event(&self, endpoint: &Rc<Endpoint<Self>>, event: Event);
+    /// Bytes came from the peer of a filtered endpoint: what the framing shall see in their place,
+    /// which may be nothing. `None` resets the connection.
+    fn filter_received(&self, connection: &Rc<Connection<Self>>, bytes: &[u8]) -> Option<Vec<u8>> {
+        let _ = connection;
+        Some(bytes.to_vec())
+    }
+    /// Bytes are about to leave a filtered endpoint: what the peer shall get in their place, which
+    /// may be nothing. `None` resets the connection.
+    fn filter_sent(&self, connection: &Rc<Connection<Self>>, bytes: &[u8]) -> Option<Vec<u8>> {
+        let _ = connection;
+        Some(bytes.to_vec())
+    }
     /// The completions of a round were handed over; what the host gathered from them may run now.
     fn round_over(&self);
     /// A timer that the host set is due.

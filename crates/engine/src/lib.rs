@@ -11,6 +11,7 @@ mod connection;
 mod deadline;
 mod endpoint;
 mod engine;
+mod filter;
 mod handshake;
 mod host;
 mod listener;

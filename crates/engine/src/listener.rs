@@ -231,6 +231,7 @@ impl<H: Host> Engine<H> {
     ) -> Rc<Connection<H>> {
         let mut made = None;
         let now = self.now_ms();
+        let is_filtered = endpoint.options.borrow().filtered;
         self.connections.borrow_mut().insert_with(|token| {
             let connection = Rc::new(Connection {
                 engine: self.clone(),
@@ -240,6 +241,7 @@ impl<H: Host> Engine<H> {
                 socket: Cell::new(socket),
                 counted,
                 client,
+                is_filtered,
                 admitted,
                 state: Cell::new(State::Connecting),
                 receiving: Cell::new(false),

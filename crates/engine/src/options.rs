@@ -140,6 +140,8 @@ pub struct Options {
     pub slow_consumer: SlowConsumer,
     /// Whether messages are handed over in parts as they arrive.
     pub parts: bool,
+    /// Whether the host's filters stand between the socket and the framing.
+    pub filtered: bool,
 }
 
 impl Options {
@@ -173,6 +175,7 @@ impl Options {
             },
             slow_consumer: SlowConsumer::Wait,
             parts: false,
+            filtered: false,
         }
     }
 }

@@ -158,9 +158,20 @@ impl Outbound {
     /// Drop the oldest droppable messages until `size` more bytes fit within `bytes_max`; how many
     /// were dropped, and whether there is room now.
     pub(crate) fn drop_oldest(&mut self, size: usize, bytes_max: usize) -> (u64, bool) {
+        let mut excess = (self.queued() + size).saturating_sub(bytes_max);
+        for piece in self.full.iter().filter(|piece| piece.droppable) {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(piece.chunk.len());
+        }
+        if excess > 0 {
+            // It would not fit with all of them gone, so none goes in vain.
+            return (0, false);
+        }
         let mut dropped = 0;
         let mut index = 0;
-        while self.queued() + size > bytes_max && index < self.full.len() {
+        while self.queued() + size > bytes_max {
             if self.full[index].droppable {
                 let piece = self
                     .full
@@ -172,7 +183,7 @@ impl Outbound {
                 index += 1;
             }
         }
-        (dropped, self.queued() + size <= bytes_max)
+        (dropped, true)
     }
 
     /// Take what waits as one send; at most one is in flight, so this is called when none is.
@@ -206,6 +217,11 @@ impl Outbound {
     #[inline]
     pub(crate) fn landed(&mut self, bytes: usize) {
         self.flying -= bytes;
+    }
+
+    /// So many bytes fly in place of what was taken.
+    pub(crate) fn departs(&mut self, bytes: usize) {
+        self.flying += bytes;
     }
 
     /// Forget everything; the buffers go back to the pool.

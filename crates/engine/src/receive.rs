@@ -10,6 +10,7 @@ use crate::assembly::Assembly;
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
+use crate::filter;
 use crate::handshake::{self, ClientHandshake, Head};
 use crate::host::{Host, Kind, Payload};
 use crate::options::{Framing, Options};
@@ -149,6 +150,23 @@ pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
     if taken < bytes.len() {
         inbound.held.extend_from_slice(&bytes[taken..]);
         connection.unsettle();
+    }
+}
+
+/// Bytes arrived for a filtered endpoint.
+#[cold]
+pub(crate) fn received_filtered<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
+    let Some(filtered) = filter::received(connection, bytes) else {
+        return;
+    };
+    // Traffic is counted as it is on the wire.
+    let swallowed = (bytes.len() as u64).wrapping_sub(filtered.len() as u64);
+    add(&connection.bytes_in, swallowed);
+    add(&connection.endpoint.counters.bytes_in, swallowed);
+    if connection.engine.spend(connection) {
+        received(connection, &filtered);
+    } else {
+        put_aside(connection, &filtered);
     }
 }
 

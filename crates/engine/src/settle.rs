@@ -8,6 +8,7 @@ use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
 use crate::engine::Engine;
+use crate::filter;
 use crate::handshake;
 use crate::host::{AfterEnd, Host};
 use crate::options::Framing;
@@ -82,9 +83,15 @@ impl<H: Host> Engine<H> {
 
     #[inline]
     fn depart(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let Some(outgoing) = connection.outbound.borrow_mut().depart() else {
+        let Some(mut outgoing) = connection.outbound.borrow_mut().depart() else {
             return;
         };
+        if connection.is_filtered {
+            match filter::departing(connection, outgoing) {
+                Some(filtered) => outgoing = filtered,
+                None => return,
+            }
+        }
         connection.sending.set(true);
         if connection.write_began.get() == 0 {
             self.begin_write(connection);

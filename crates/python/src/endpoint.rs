@@ -7,13 +7,13 @@ use crate::names;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use vespiary_engine::Answer;
 
 /// A handler's methods, as far as it has them, and what an endpoint counts beside the engine.
 pub(crate) struct PyEndpoint {
-    pub(crate) url: String,
+    pub(crate) url: RefCell<String>,
     pub(crate) open: Option<Callback>,
     pub(crate) message: Option<Callback>,
     pub(crate) part: Option<Callback>,
@@ -26,6 +26,9 @@ pub(crate) struct PyEndpoint {
     pub(crate) spawn: Option<Callback>,
     /// Told the outcome of a client's connect: (connection, None) or (None, reason).
     pub(crate) outcome: Option<Callback>,
+    /// The filters, as two functions of bytes.
+    pub(crate) filter_received: Option<Callback>,
+    pub(crate) filter_sent: Option<Callback>,
     /// A client without a handler stays open for sending when the peer has finished.
     pub(crate) half_close: bool,
     pub(crate) inbox_max: usize,
@@ -39,7 +42,7 @@ impl PyEndpoint {
             found.map(|callable| Callback::new(&callable)).transpose()
         };
         Ok(Self {
-            url,
+            url: RefCell::new(url),
             open: hook("open")?,
             message: hook("message")?,
             part: hook("part")?,
@@ -50,6 +53,8 @@ impl PyEndpoint {
             limit: hook("limit")?,
             spawn: hook("spawn")?,
             outcome: hook("outcome")?,
+            filter_received: hook("filter_received")?,
+            filter_sent: hook("filter_sent")?,
             half_close: hooks.contains("half_close")?,
             inbox_max,
             handler_errors: Cell::new(0),
@@ -63,12 +68,12 @@ impl PyEndpoint {
 
 /// Log an exception of a handler, and count it.
 pub(crate) fn report(py: Python<'_>, connection: Option<&Rc<Conn>>, error: &Bound<'_, PyAny>) {
-    let mut url = "";
+    let mut url = String::new();
     let mut peer = String::new();
     if let Some(connection) = connection {
         let host = &connection.endpoint.host;
         host.handler_errors.set(host.handler_errors.get() + 1);
-        url = &host.url;
+        url.clone_from(&host.url.borrow());
         peer = connection
             .peer_address()
             .map(|it| it.to_string())

@@ -11,13 +11,14 @@ use crate::core::Conn;
 use crate::endpoint::{PyEndpoint, answer_of, report};
 use crate::names;
 use crate::payload::BytesPayload;
+use crate::send::with_payload;
 use crate::shared::Shared;
 use crate::stream::{self, Stream};
 use crate::timer::{Target, Timers};
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString};
+use pyo3::types::{PyBytes, PyList, PyString};
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -188,6 +189,31 @@ impl PyHost {
             }
         }
         Ok(())
+    }
+
+    fn filter(
+        &self,
+        connection: &Rc<Conn>,
+        hook: Option<&Callback>,
+        bytes: &[u8],
+    ) -> Option<Vec<u8>> {
+        let Some(hook) = hook else {
+            return Some(bytes.to_vec());
+        };
+        let py = self.py();
+        let filtered = || -> PyResult<Vec<u8>> {
+            let object = self.object(connection)?;
+            let bytes = PyBytes::new(py, bytes);
+            // SAFETY: both are alive.
+            let result = unsafe { hook.call(py, &[object.as_ptr(), bytes.as_ptr()]) }?;
+            if result.is_none() {
+                return Ok(Vec::new());
+            }
+            with_payload(&result, |_, payload| payload.to_vec())
+        };
+        filtered()
+            .map_err(|error| self.note(py, Some(connection), error))
+            .ok()
     }
 
     fn wake(&self) {
@@ -386,7 +412,7 @@ impl Host for PyHost {
         let py = self.py();
         let host = &connection.endpoint.host;
         host.handler_errors.set(host.handler_errors.get() + 1);
-        let told = names::answer_failed(py).and_then(|log| log.call1((&host.url, text)));
+        let told = names::answer_failed(py).and_then(|log| log.call1((&*host.url.borrow(), text)));
         if let Err(error) = told {
             self.note(py, None, error);
         }
@@ -397,9 +423,8 @@ impl Host for PyHost {
         let host = &endpoint.host;
         let told = match event {
             Event::Limit { name, value } => match &host.limit {
-                None => {
-                    names::limit_reached(py).and_then(|log| log.call1((&host.url, name, value)))
-                }
+                None => names::limit_reached(py)
+                    .and_then(|log| log.call1((&*host.url.borrow(), name, value))),
                 Some(hook) => {
                     let name = PyString::new(py, name);
                     let value = value.into_pyobject(py).expect("a number converts");
@@ -411,11 +436,27 @@ impl Host for PyHost {
                 errno,
                 pause_milliseconds,
             } => names::accept_failed(py)
-                .and_then(|log| log.call1((&host.url, errno, pause_milliseconds))),
+                .and_then(|log| log.call1((&*host.url.borrow(), errno, pause_milliseconds))),
         };
         if let Err(error) = told {
             self.note(py, None, error);
         }
+    }
+
+    fn filter_received(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.filter(
+            connection,
+            connection.endpoint.host.filter_received.as_ref(),
+            bytes,
+        )
+    }
+
+    fn filter_sent(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.filter(
+            connection,
+            connection.endpoint.host.filter_sent.as_ref(),
+            bytes,
+        )
     }
 
     #[inline]

@@ -39,6 +39,11 @@ impl Listener {
         address_object(py, Some(&self.listener.address()?))
     }
 
+    /// Name the endpoint anew, now that its port is known.
+    fn set_url(&self, url: String) {
+        *self.listener.endpoint.host.url.borrow_mut() = url;
+    }
+
     /// Accept nobody until `resume`; who connects waits in the kernel's backlog.
     fn suspend(&self) {
         self.listener.suspend();
@@ -99,7 +104,7 @@ impl Listener {
         let endpoint = &self.listener.endpoint;
         let counters = &endpoint.counters;
         let statistics = PyDict::new(py);
-        statistics.set_item("url", &endpoint.host.url)?;
+        statistics.set_item("url", &*endpoint.host.url.borrow())?;
         statistics.set_item("connections_accepted", counters.accepted.get())?;
         let open = counters.opened.get() - counters.closed.get();
         statistics.set_item("connections_open", open)?;

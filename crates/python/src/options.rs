@@ -88,5 +88,6 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, usize)> {
     deadlines.ping_timeout = milliseconds(options, "ping_timeout_seconds")?;
     read.slow_consumer = slow_consumer(options)?;
     read.parts = required(options, "parts")?;
+    read.filtered = required(options, "filtered")?;
     Ok((read, required(options, "inbox_messages_max")?))
 }

@@ -1,0 +1,55 @@
+//! Filters: the host may change, swallow or add bytes beneath the framing, in both directions.
+//!
+//! What arrives is filtered once, as it arrives; what leaves is filtered when it departs, gathered
+//! into one piece, so that a filter sees each batch once. Limits on messages count filtered bytes,
+//! statistics of traffic the bytes on the wire. A filter that fails resets its connection: behind
+//! it nothing is known of the stream any more.
+
+use crate::close::{CloseReason, Manner, Side};
+use crate::connection::Connection;
+use crate::host::Host;
+use std::rc::Rc;
+use vespiary_port::{Chunk, Outgoing};
+
+/// What the framing shall see in place of what arrived; nothing when the connection ends instead.
+pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) -> Option<Vec<u8>> {
+    if connection.abort.get() {
+        return None;
+    }
+    let filtered = connection.engine.host.filter_received(connection, bytes);
+    if filtered.is_none() {
+        fail(connection);
+    }
+    filtered
+}
+
+/// What shall leave in place of what was queued.
+pub(crate) fn departing<H: Host>(
+    connection: &Rc<Connection<H>>,
+    outgoing: Outgoing,
+) -> Option<Outgoing> {
+    let mut bytes = Vec::with_capacity(outgoing.remaining());
+    for chunk in outgoing.into_chunks() {
+        bytes.extend_from_slice(chunk.as_slice());
+        if let Chunk::Owned(buffer) = chunk {
+            connection.engine.pool.borrow_mut().put(buffer);
+        }
+    }
+    let before = bytes.len();
+    let filtered = connection.engine.host.filter_sent(connection, &bytes);
+    let mut outbound = connection.outbound.borrow_mut();
+    outbound.landed(before);
+    let Some(filtered) = filtered else {
+        drop(outbound);
+        fail(connection);
+        return None;
+    };
+    outbound.departs(filtered.len());
+    (!filtered.is_empty()).then(|| Outgoing::one(filtered))
+}
+
+fn fail<H: Host>(connection: &Rc<Connection<H>>) {
+    let text = "a filter failed";
+    connection.end_with(CloseReason::new(Side::Local, Manner::Broken, text));
+    connection.abort_now();
+}

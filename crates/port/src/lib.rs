@@ -183,9 +183,9 @@ pub trait Port {
     /// around it.
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The next completion of the current batch, including those of operations that completed at once
-    /// since the turn. `None`: the batch is done, for now: a caller who then begins operations (sends
-    /// what it gathered) asks again before the turn, since what completed at once keeps that
+    /// The next completion of the current batch, including those of operations that completed at
+    /// once since the turn. `None`: the batch is done, for now: a caller who then begins operations
+    /// (sends what it gathered) asks again before the turn, since what completed at once keeps that
     /// from waiting. A limit a turn keeps a batch that feeds itself from going on for ever.
     fn next(&mut self) -> Option<Completion>;
 

@@ -30,15 +30,16 @@ impl std::str::FromStr for Preference {
 /// What a kernel driver may use.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// uring: receive buffers, shared by all connections. Default 512. Only as many as are needed are
-    /// in use, the warmest first; when more arrives in one turn, receiving goes on a turn later.
+    /// uring: receive buffers, shared by all connections. Default 256. Only as many as are needed
+    /// are in use, the warmest first; when more arrives in one turn, receiving goes on a turn
+    /// later.
     pub buffers: u16,
-    /// uring: bytes of one receive buffer. Default 32768: a large message comes in few completions;
-    /// 65536 gains nothing more, 16384 costs bulk traffic a tenth, and small messages cost the same.
+    /// uring: bytes of one receive buffer. Default 131072: a message of 64 KiB and its header come
+    /// in one piece. Memory is taken only where bytes were received.
     pub buffer_bytes: u32,
     /// epoll: receive buffers. Default 16: one is in use at a time unless leases are kept.
     pub epoll_buffers: u16,
-    /// epoll: bytes of one receive buffer. Default 65536: one system call takes this much at most.
+    /// epoll: bytes of one receive buffer. Default 131072: one system call takes this much at most.
     pub epoll_buffer_bytes: u32,
     /// uring: places in the submission queue. Default 1024; when it is full it is submitted early.
     pub submission_entries: u16,
@@ -55,7 +56,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            buffers: 32,
+            buffers: 256,
             buffer_bytes: 131_072,
             epoll_buffers: 16,
             epoll_buffer_bytes: 131_072,

@@ -1,5 +1,5 @@
-//! What every driver promises, tried on each: `uring`, `epoll` and `sim`. Sending is in `sending.rs`,
-//! foreign descriptors and wake-ups are in `watching.rs`.
+//! What every driver promises, tried on each: `uring`, `epoll` and `sim`. Sending is in
+//! `sending.rs`, foreign descriptors and wake-ups are in `watching.rs`.
 
 mod rig;
 

@@ -175,7 +175,8 @@ fn accepting_ends_with_emfile_at_the_limit_and_goes_on_below_it() {
     for driver in ["uring", "epoll"] {
         let mut rig = Rig::new(&Driver::named(driver));
         let (listener, address) = rig.listen();
-        // The clients take descriptors too; connections wait in the backlog until they are accepted.
+        // The clients take descriptors too; connections wait in the backlog until they are
+        // accepted.
         let clients: Vec<_> = (0..30).map(|_| rig.connect(&address)).collect();
         rig.port.accept(listener, LISTENER);
         let mut sockets = Vec::new();

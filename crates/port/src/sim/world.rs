@@ -193,8 +193,8 @@ impl Peer {
         bytes
     }
 
-    /// Take at most `count` bytes of what waits, as a slow reader does, although stalled: the window
-    /// opens by as much.
+    /// Take at most `count` bytes of what waits, as a slow reader does, although stalled: the
+    /// window opens by as much.
     pub fn sip(&self, count: usize) -> Vec<u8> {
         let mut state = self.world.state.borrow_mut();
         let side = state.network.side(self.end);

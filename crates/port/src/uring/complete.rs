@@ -57,7 +57,8 @@ impl Uring {
         }
         let outcome = self.received(entry);
         if !goes_on && matches!(outcome, Outcome::Received(_)) {
-            // The kernel ended a multishot that did not fail: its completion queue was full.
+            // The kernel ended a multishot that did not fail: it is at its cap, or the completion
+            // queue was full.
             self.queue(token, Outcome::ReceiveEnded(Some(Errno(libc::ENOBUFS))));
         }
         Completion { token, outcome }

@@ -22,11 +22,13 @@
 //! * A submission queue that is full is submitted and used on. A completion queue that is full
 //!   makes the kernel keep completions in a list, which the next turn fetches; multishot operations
 //!   end then, and are begun again by the driver (accept) or the owner (receive, told as
-//!   `ENOBUFS`).
+//!   `ENOBUFS`). The same end comes to a multishot receive that has brought as much as one may
+//!   (`cap`).
 //!
 //! An idle connection costs the driver nothing: the kernel's completion carries the owner's token,
 //! in the lower 56 bits of its user data; the upper 8 name the operation's kind.
 
+mod cap;
 mod complete;
 mod polls;
 mod port;

@@ -5,11 +5,11 @@
 //! completion not yet taken (the caller's), or free in the pool. [`Provided::publish`] moves free
 //! ones into the ring, all with one store of the tail.
 //!
-//! The ring is first in, first out: with every free buffer in it, each would be used in its turn, and
-//! all would be cold when they are. So only a **window** of buffers is kept in the ring, and the pool
-//! beside it gives the one that came back last. The window grows when a turn uses most of it and
-//! shrinks when many turns did not use a quarter. Echoing 64 KiB over ten connections took 23 us of
-//! processor time a message with 32 buffers in the ring, and 50 us with 512.
+//! The ring is first in, first out: with every free buffer in it, each would be used in its turn,
+//! and all would be cold when they are. So only a **window** of buffers is kept in the ring, and
+//! the pool beside it gives the one that came back last. The window grows when a turn uses most of
+//! it and shrinks when many turns did not use a quarter. Echoing 64 KiB over ten connections took
+//! 23 us of processor time a message with 32 buffers in the ring, and 50 us with 512.
 
 use std::io;
 use std::rc::Rc;

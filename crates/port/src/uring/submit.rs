@@ -3,7 +3,7 @@
 use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 
-use super::{ACCEPT, NOBODY, POLL, RECEIVE_SINGLE, Uring, WAKE, provided, user_data};
+use super::{ACCEPT, NOBODY, POLL, RECEIVE_SINGLE, Uring, WAKE, cap, provided, user_data};
 use crate::{Descriptor, Token};
 
 // Of linux/io_uring.h; the crate has no builder that sets both.
@@ -18,6 +18,11 @@ impl Uring {
             .build()
             .flags(squeue::Flags::BUFFER_SELECT)
             .user_data(user_data);
+        let receive = if priority & RECV_MULTISHOT == 0 {
+            receive
+        } else {
+            cap::put_on(receive)
+        };
         // SAFETY: the kernel writes to provided buffers only; those live as long as the ring.
         unsafe { self.ring.push(receive) };
     }

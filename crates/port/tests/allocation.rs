@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use rig::{Client, Driver, Rig};
-use vespiary_port::{Chunk, Outcome, Outgoing, Token};
+use vespiary_port::{Chunk, Errno, Outcome, Outgoing, Token};
 
 const LISTENER: Token = Token(1);
 const FIRST: Token = Token(2);
@@ -60,6 +60,10 @@ fn echo_once(rig: &mut Rig, client: &mut Client, socket: i32, spare: &mut Vec<Ve
                     buffer.clear();
                     spare.push(buffer);
                     is_sent = true;
+                }
+                // The kernel ends a receive after so many bytes.
+                Outcome::ReceiveEnded(Some(Errno(libc::ENOBUFS))) => {
+                    rig.port.receive(socket, FIRST);
                 }
                 other => panic!("{other:?}"),
             }

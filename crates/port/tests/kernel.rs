@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::IntoRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
+use std::thread;
 use std::time::Duration;
 
 use rig::{CANCELED, Directory, Driver, Rig, pattern};
@@ -345,4 +346,61 @@ fn a_port_that_spins_serves_and_wakes() {
         rig.port.close(socket, false);
         rig.end(listener, LISTENER);
     }
+}
+
+/// A kernel that caps no receive has its bound in the buffers: 512 of 32 KiB.
+#[test]
+fn a_peer_that_only_pumps_brings_a_bounded_piece_a_turn() {
+    let piece_max = if has_capped_receives() {
+        512 << 10
+    } else {
+        16 << 20
+    };
+    for mut rig in rigs(&Options::default()) {
+        let (listener, address) = rig.listen();
+        rig.port.accept(listener, LISTENER);
+        let Address::Inet(address) = address else {
+            panic!("an internet address")
+        };
+        let pump = thread::spawn(move || {
+            let mut client = TcpStream::connect(address).expect("a connection");
+            while client.write_all(&[7; 16 << 10]).is_ok() {}
+        });
+        let socket = rig.until("the connection", |_, completion| match completion.outcome {
+            Outcome::Accepted(socket) => Some(socket),
+            _ => None,
+        });
+        rig.port.receive(socket, FIRST);
+        let (mut total, mut most) = (0, 0);
+        while total < 64 << 20 {
+            let mut piece = 0;
+            for completion in rig.step() {
+                match completion.outcome {
+                    Outcome::Received(lease) => piece += lease.len(),
+                    Outcome::ReceiveEnded(Some(Errno(libc::ENOBUFS))) => {
+                        rig.port.receive(socket, FIRST);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            total += piece;
+            most = most.max(piece);
+        }
+        assert!(most <= piece_max, "{}: {most}", rig.port.name());
+        rig.port.cancel_receive(FIRST);
+        rig.until("the end of receiving", |_, completion| {
+            matches!(completion.outcome, Outcome::ReceiveEnded(_)).then_some(())
+        });
+        rig.port.close(socket, true);
+        pump.join().expect("the pump ends");
+        rig.end(listener, LISTENER);
+    }
+}
+
+fn has_capped_receives() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux");
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|part| part.parse().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(17))
 }

@@ -17,7 +17,7 @@ use super::submit::RECV_MULTISHOT;
 /// so much is it to begin anew.
 const BYTES: u32 = 256 << 10;
 
-/// Where `optlen` stands in `struct io_uring_sqe` of linux/io_uring.h.
+/// Where `optlen` stands in `struct io_uring_sqe` of `linux/io_uring.h`.
 const OPTLEN: std::ops::Range<usize> = 44..48;
 
 /// Put the cap on a multishot receive, if this kernel takes one.

@@ -142,7 +142,7 @@ impl Uring {
             singles: HashMap::new(),
             connects: HashMap::new(),
             polls: Polls::default(),
-            queued: VecDeque::new(),
+            queued: VecDeque::with_capacity(64),
             taken: 0,
             gathered: 0,
             woken_late: false,

@@ -23,7 +23,7 @@ class Filter:
     """
 
     def received(self, connection: Connection, data: bytes) -> bytes | None:
-        """What the next filter, or the framing, shall see of what arrived; None or b"" swallows it."""
+        """What the next filter, or the framing, shall see of what arrived; None swallows it."""
         return data
 
     def sending(self, connection: Connection, data: bytes) -> bytes | None:

@@ -62,13 +62,15 @@ def test_a_filter_with_state_on_both_ends_is_invisible_to_handler_and_client() -
         server.add(Echo(), "ws://127.0.0.1:0", filters=[Rolling], limits=limits)
         async with server:
             url = server.urls[0]
-            async with vespiary.connect(url, filters=[Rolling], limits=limits) as one:
-                async with vespiary.connect(url, filters=[Rolling], limits=limits) as other:
-                    for message in ("text", b"", b"x" * 300_000, bytes(range(256)) * 64):
-                        one.send(message)
-                        other.send(message)
-                        assert await one.receive() == message
-                        assert await other.receive() == message
+            async with (
+                vespiary.connect(url, filters=[Rolling], limits=limits) as one,
+                vespiary.connect(url, filters=[Rolling], limits=limits) as other,
+            ):
+                for message in ("text", b"", b"x" * 300_000, bytes(range(256)) * 64):
+                    one.send(message)
+                    other.send(message)
+                    assert await one.receive() == message
+                    assert await other.receive() == message
 
     run(main())
 
@@ -89,13 +91,12 @@ def test_filters_swallow_and_add_bytes_in_their_order() -> None:
     async def main() -> None:
         server = vespiary.Server()
         server.add(Echo(), "tcp://127.0.0.1:0", framing="line", filters=[Swallow, Greet])
-        async with server:
-            async with vespiary.connect(server.urls[0], framing="line") as connection:
-                connection.send(b"a#b#c")
-                assert await connection.receive() == b"hello"
-                assert await connection.receive() == b"abc"
-                connection.send(b"###")
-                assert await connection.receive() == b""
+        async with server, vespiary.connect(server.urls[0], framing="line") as connection:
+            connection.send(b"a#b#c")
+            assert await connection.receive() == b"hello"
+            assert await connection.receive() == b"abc"
+            connection.send(b"###")
+            assert await connection.receive() == b""
 
     run(main())
 
@@ -104,14 +105,13 @@ def test_statistics_count_the_bytes_on_the_wire() -> None:
     async def main() -> None:
         server = vespiary.Server()
         server.add(Echo(), "tcp://127.0.0.1:0", framing="line", filters=[Swallow, Greet])
-        async with server:
-            async with vespiary.connect(server.urls[0], framing="line") as connection:
-                connection.send(b"a#b#c")
-                await connection.receive()
-                await connection.receive()
-                total = server.statistics().total
-                assert total.bytes_received == len(b"a#b#c\n")
-                assert total.bytes_sent == len(b"hello\nabc\n")
+        async with server, vespiary.connect(server.urls[0], framing="line") as connection:
+            connection.send(b"a#b#c")
+            await connection.receive()
+            await connection.receive()
+            total = server.statistics().total
+            assert total.bytes_received == len(b"a#b#c\n")
+            assert total.bytes_sent == len(b"hello\nabc\n")
 
     run(main())
 

@@ -9,13 +9,13 @@ use crate::endpoint::PyEndpoint;
 use crate::host::PyHost;
 use crate::listener::Listener;
 use crate::names;
-use crate::shared::Shared;
+use crate::shared::{Confined, Shared};
 use crate::timer::{Target, Timer};
 use crate::{connection::Connection, options, random};
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,14 +26,22 @@ use vespiary_engine::{ClientHandshake, Endpoint, Engine, Kind};
 
 pub(crate) type Conn = vespiary_engine::Connection<PyHost>;
 
-/// The engine of one loop. Only the thread that made it may use it.
-#[pyclass(unsendable, module = "vespiary._core")]
+/// The engine of one loop. Only the thread that made it may use it; it may be dropped on any.
+#[pyclass(frozen, module = "vespiary._core")]
 pub(crate) struct Core {
-    engine: Rc<Engine<PyHost>>,
     shared: Arc<Shared>,
     #[pyo3(get)]
     choice: String,
-    closed: Cell<bool>,
+    /// The driver's name: uring or epoll.
+    #[pyo3(get)]
+    driver: &'static str,
+    local: Confined<Local>,
+}
+
+/// What only the loop's thread touches, until the loop is closed.
+struct Local {
+    engine: RefCell<Option<Rc<Engine<PyHost>>>>,
+    listeners: RefCell<Vec<Py<Listener>>>,
     attached: Cell<bool>,
 }
 
@@ -99,30 +107,38 @@ impl OnThisThread<'_> {
 }
 
 impl Core {
+    fn local(&self) -> PyResult<&Local> {
+        self.local.get().ok_or_else(|| {
+            PyRuntimeError::new_err("a loop's core belongs to the thread that made the loop")
+        })
+    }
+
+    fn engine(&self) -> PyResult<Rc<Engine<PyHost>>> {
+        let engine = self.local()?.engine.borrow().clone();
+        engine.ok_or_else(|| PyRuntimeError::new_err("the loop is closed"))
+    }
+
     fn run_errands(&self, py: Python<'_>) {
         for errand in self.shared.take() {
             Connection::run_errand(py, errand);
         }
     }
 
-    fn turn(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<usize> {
-        let engine = OnThisThread(&self.engine);
-        py.detach(move || engine.wait(timeout))
-            .map_err(|error| names::os_error(&error))?;
+    fn turn(
+        &self,
+        py: Python<'_>,
+        engine: &Rc<Engine<PyHost>>,
+        timeout: Option<Duration>,
+    ) -> PyResult<()> {
+        let waiting = OnThisThread(engine);
+        py.detach(move || waiting.wait(timeout))?;
         py.check_signals()?;
         self.run_errands(py);
-        let handled = self.engine.run();
-        match self.engine.host.take_fatal() {
+        engine.run();
+        match engine.host.take_fatal() {
             Some(error) => Err(error),
-            None => Ok(handled),
+            None => Ok(()),
         }
-    }
-
-    fn check_open(&self) -> PyResult<()> {
-        if self.closed.get() {
-            return Err(PyRuntimeError::new_err("the loop is closed"));
-        }
-        Ok(())
     }
 }
 
@@ -199,33 +215,34 @@ impl Core {
         let engine = Engine::new(PyHost::default(), port, random::source());
         let shared = Shared::new(engine.waker());
         engine.host.set_shared(shared.clone());
+        let driver = engine.driver();
+        let local = Confined::new(Local {
+            engine: RefCell::new(Some(engine)),
+            listeners: RefCell::default(),
+            attached: Cell::new(false),
+        });
         Ok(Self {
-            engine,
             shared,
             choice,
-            closed: Cell::new(false),
-            attached: Cell::new(false),
+            driver,
+            local,
         })
     }
 
-    /// The driver's name: uring or epoll.
-    #[getter]
-    fn driver(&self) -> &'static str {
-        self.engine.driver()
-    }
-
     /// Watch a foreign descriptor: 1 for reading, 2 for writing, 3 for both.
-    fn register(&self, descriptor: i32, events: u8) {
+    fn register(&self, descriptor: i32, events: u8) -> PyResult<()> {
         let interest = Interest {
             read: events & 1 != 0,
             write: events & 2 != 0,
         };
-        self.engine.poll(descriptor, interest);
+        self.engine()?.poll(descriptor, interest);
+        Ok(())
     }
 
     /// Stop watching a foreign descriptor.
-    fn unregister(&self, descriptor: i32) {
-        self.engine.unpoll(descriptor);
+    fn unregister(&self, descriptor: i32) -> PyResult<()> {
+        self.engine()?.unpoll(descriptor);
+        Ok(())
     }
 
     /// Run completions until the loop has work or `timeout` seconds have passed (None: no limit).
@@ -236,9 +253,9 @@ impl Core {
         timeout: Option<f64>,
         event_loop: &Bound<'_, PyAny>,
     ) -> PyResult<Vec<(i32, u8)>> {
-        self.check_open()?;
+        let engine = self.engine()?;
         let state = LoopState::of(event_loop)?;
-        if !self.attached.replace(true) {
+        if !self.local()?.attached.replace(true) {
             self.shared
                 .set_event_loop(Some(event_loop.clone().unbind()));
         }
@@ -247,12 +264,12 @@ impl Core {
             .filter(|left| !left.is_zero())
             .map(|left| Instant::now() + left);
         loop {
-            self.engine.settle();
-            if self.engine.host.has_wakes() || state.has_work()? {
+            engine.settle();
+            if engine.host.has_wakes() || state.has_work()? {
                 left = Some(Duration::ZERO);
             }
-            self.turn(py, left)?;
-            if left == Some(Duration::ZERO) || self.engine.host.has_ready() || state.has_work()? {
+            self.turn(py, &engine, left)?;
+            if left == Some(Duration::ZERO) || engine.host.has_ready() || state.has_work()? {
                 break;
             }
             if let Some(deadline) = deadline {
@@ -263,7 +280,7 @@ impl Core {
                 left = Some(rest);
             }
         }
-        Ok(self.engine.host.take_ready())
+        Ok(engine.host.take_ready())
     }
 
     /// Listen on an address: (ip, port) or a path.
@@ -276,16 +293,20 @@ impl Core {
         options: &Bound<'_, PyDict>,
         backlog: u32,
         reuse_port: bool,
-    ) -> PyResult<Listener> {
-        self.check_open()?;
+    ) -> PyResult<Py<Listener>> {
+        let py = address.py();
+        let engine = self.engine()?;
         let (options, inbox_max) = options::read(options)?;
         let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox_max)?);
         let address = address_of(address)?;
-        let listener = self
-            .engine
+        let listener = engine
             .listen(&address, endpoint, backlog, reuse_port)
             .map_err(|error| names::os_error(&error))?;
-        Ok(Listener::new(listener, self.engine.clone()))
+        let listener = Py::new(py, Listener::new(listener, engine))?;
+        let mut listeners = self.local()?.listeners.borrow_mut();
+        listeners.retain(|it| !it.get().is_over());
+        listeners.push(listener.clone_ref(py));
+        Ok(listener)
     }
 
     /// Connect to an address; the hook `outcome` is called with (connection, None) or (None,
@@ -301,7 +322,7 @@ impl Core {
         handshake: Option<(String, String, Vec<String>, Vec<(String, String)>)>,
         source: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        self.check_open()?;
+        let engine = self.engine()?;
         let (options, inbox_max) = options::read(options)?;
         let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox_max)?);
         let handshake = handshake.map(|(host, target, protocols, headers)| ClientHandshake {
@@ -312,7 +333,7 @@ impl Core {
         });
         let source = source.map(address_of).transpose()?;
         let address = address_of(address)?;
-        self.engine
+        engine
             .connect(&address, source.as_ref(), endpoint, handshake)
             .map_err(|error| names::os_error(&error))?;
         Ok(())
@@ -333,27 +354,27 @@ impl Core {
                 .map(|connection| connection.token()),
             None => None,
         };
+        let engine = self.engine()?;
         crate::send::with_payload(message, |kind: Kind, payload| {
-            self.engine.publish(topic, kind, payload, but)
+            engine.publish(topic, kind, payload, but)
         })
     }
 
     /// How many connections are subscribed to a topic.
-    fn subscribers(&self, topic: &str) -> usize {
-        self.engine.subscribers(topic)
+    fn subscribers(&self, topic: &str) -> PyResult<usize> {
+        Ok(self.engine()?.subscribers(topic))
     }
 
     /// Call `callback` without arguments in `seconds`.
     fn set_timer(&self, seconds: f64, callback: Py<PyAny>) -> PyResult<Timer> {
-        self.check_open()?;
-        Timer::set(&self.engine, seconds, Target::Server(callback))
+        Timer::set(&self.engine()?, seconds, Target::Server(callback))
     }
 
     /// What the driver did since its start, as the fields of PortStatistics.
     fn port_statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counters = self.engine.port_counters();
+        let counters = self.engine()?.port_counters();
         let statistics = PyDict::new(py);
-        statistics.set_item("driver", self.engine.driver())?;
+        statistics.set_item("driver", self.driver)?;
         statistics.set_item("turns", counters.turns)?;
         statistics.set_item("system_calls", counters.system_calls)?;
         statistics.set_item("completions", counters.completions)?;
@@ -361,16 +382,18 @@ impl Core {
         Ok(statistics)
     }
 
-    /// End everything at once: connections are reset, listeners closed.
+    /// End everything at once: connections are reset, listeners closed, the port given back.
     fn close(&self) -> PyResult<()> {
-        if self.closed.replace(true) {
+        let local = self.local()?;
+        let Some(engine) = local.engine.take() else {
             return Ok(());
+        };
+        let ended = engine.shut_down(1000);
+        engine.host.timers.clear();
+        for listener in local.listeners.take() {
+            listener.get().let_go();
         }
-        self.engine
-            .shut_down(1000)
-            .map_err(|error| PyOSError::new_err(error.to_string()))?;
-        self.engine.host.timers.clear();
         self.shared.set_event_loop(None);
-        Ok(())
+        ended.map_err(|error| names::os_error(&error))
     }
 }

@@ -1,29 +1,36 @@
 //! `Listener`: an endpoint that listens, and the operator's verbs for it.
 
-use crate::core::address_object;
+use crate::core::{Conn, address_object};
 use crate::host::PyHost;
+use crate::shared::Confined;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::cell::RefCell;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{Engine, State};
+use vespiary_engine::{Endpoint, Engine, State};
 
-/// A listening endpoint. Only the thread that made it may use it.
-#[pyclass(unsendable, module = "vespiary._core")]
+/// A listening endpoint. Only the thread that made it may use it; it may be dropped on any.
+#[pyclass(frozen, module = "vespiary._core")]
 pub(crate) struct Listener {
+    local: Confined<Local>,
+}
+
+struct Local {
+    endpoint: Rc<Endpoint<PyHost>>,
+    /// Until the loop is closed.
+    living: RefCell<Option<Living>>,
+}
+
+#[derive(Clone)]
+struct Living {
     listener: Rc<vespiary_engine::Listener<PyHost>>,
     engine: Rc<Engine<PyHost>>,
 }
 
-impl Listener {
-    pub(crate) fn new(
-        listener: Rc<vespiary_engine::Listener<PyHost>>,
-        engine: Rc<Engine<PyHost>>,
-    ) -> Self {
-        Self { listener, engine }
-    }
-
-    fn connections(&self) -> Vec<Rc<crate::core::Conn>> {
+impl Living {
+    fn connections(&self) -> Vec<Rc<Conn>> {
         let mut connections = self.engine.all_connections();
         connections.retain(|it| Rc::ptr_eq(&it.endpoint, &self.listener.endpoint));
         connections.retain(|it| it.state() != State::Closed);
@@ -31,77 +38,125 @@ impl Listener {
     }
 }
 
+impl Listener {
+    pub(crate) fn new(
+        listener: Rc<vespiary_engine::Listener<PyHost>>,
+        engine: Rc<Engine<PyHost>>,
+    ) -> Self {
+        let local = Local {
+            endpoint: listener.endpoint.clone(),
+            living: RefCell::new(Some(Living { listener, engine })),
+        };
+        Self {
+            local: Confined::new(local),
+        }
+    }
+
+    /// The loop is closed: nothing of the engine is left.
+    pub(crate) fn let_go(&self) {
+        if let Some(local) = self.local.get() {
+            drop(local.living.take());
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.local
+            .get()
+            .is_none_or(|local| local.living.borrow().is_none())
+    }
+
+    fn local(&self) -> PyResult<&Local> {
+        self.local.get().ok_or_else(|| {
+            PyRuntimeError::new_err("a listener belongs to the thread that made its loop")
+        })
+    }
+
+    fn living(&self) -> PyResult<Option<Living>> {
+        Ok(self.local()?.living.borrow().clone())
+    }
+
+    fn connections(&self) -> PyResult<Vec<Rc<Conn>>> {
+        Ok(self.living()?.map_or_else(Vec::new, |it| it.connections()))
+    }
+}
+
 #[pymethods]
 impl Listener {
-    /// The address it is bound to: (host, port), or a path.
+    /// The address it is bound to: (host, port), or a path; None once the loop is closed.
     #[getter]
     fn address(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        address_object(py, Some(&self.listener.address()?))
+        let address = self.living()?.map(|it| it.listener.address()).transpose()?;
+        address_object(py, address.as_ref())
     }
 
     /// Name the endpoint anew, now that its port is known.
-    fn set_url(&self, url: String) {
-        *self.listener.endpoint.host.url.borrow_mut() = url;
+    fn set_url(&self, url: String) -> PyResult<()> {
+        *self.local()?.endpoint.host.url.borrow_mut() = url;
+        Ok(())
     }
 
     /// Accept nobody until `resume`; who connects waits in the kernel's backlog.
-    fn suspend(&self) {
-        self.listener.suspend();
+    fn suspend(&self) -> PyResult<()> {
+        if let Some(living) = self.living()? {
+            living.listener.suspend();
+        }
+        Ok(())
     }
 
     /// Accept again.
-    fn resume(&self) {
-        self.listener.unsuspend();
+    fn resume(&self) -> PyResult<()> {
+        if let Some(living) = self.living()? {
+            living.listener.unsuspend();
+        }
+        Ok(())
     }
 
     /// Stop listening; connections stay.
-    fn close(&self) {
-        self.listener.close();
+    fn close(&self) -> PyResult<()> {
+        if let Some(living) = self.living()? {
+            living.listener.close();
+        }
+        Ok(())
     }
 
     /// How many connections it has now, handshakes included.
     #[getter]
-    fn connection_count(&self) -> usize {
-        self.connections().len()
+    fn connection_count(&self) -> PyResult<usize> {
+        Ok(self.connections()?.len())
     }
 
     /// The tasks of the handlers that are async functions.
-    fn tasks(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        let connections = self.connections();
-        let task = |it: &Rc<crate::core::Conn>| {
+    fn tasks(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        let connections = self.connections()?;
+        let task = |it: &Rc<Conn>| {
             let user = it.user.borrow();
             user.as_ref()?.object.get().stream().ok()?.task(py)
         };
-        connections.iter().filter_map(task).collect()
-    }
-
-    /// Begin to close every connection in good order.
-    fn close_connections(&self, code: u16, reason: &str) {
-        for connection in self.connections() {
-            connection.close(Code(code), reason);
-        }
+        Ok(connections.iter().filter_map(task).collect())
     }
 
     /// Let every connection finish: a coroutine gets what has been received and then the end, and
     /// its connection is closed when it returns; the others are closed at once, in good order.
-    fn finish_connections(&self, code: u16, reason: &str) {
-        for connection in self.connections() {
+    fn finish_connections(&self, code: u16, reason: &str) -> PyResult<()> {
+        for connection in self.connections()? {
             if !crate::stream::finish(&connection, code, reason) {
                 connection.close(Code(code), reason);
             }
         }
+        Ok(())
     }
 
     /// Reset every connection.
-    fn abort_connections(&self) {
-        for connection in self.connections() {
+    fn abort_connections(&self) -> PyResult<()> {
+        for connection in self.connections()? {
             connection.abort();
         }
+        Ok(())
     }
 
     /// The endpoint's counters, as the fields of EndpointStatistics.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let endpoint = &self.listener.endpoint;
+        let endpoint = &self.local()?.endpoint;
         let counters = &endpoint.counters;
         let statistics = PyDict::new(py);
         statistics.set_item("url", &*endpoint.host.url.borrow())?;

@@ -348,15 +348,16 @@ fn a_port_that_spins_serves_and_wakes() {
     }
 }
 
-/// A kernel that caps no receive has its bound in the buffers: 512 of 32 KiB.
+/// A kernel that caps no receive has its bound in the buffers.
 #[test]
 fn a_peer_that_only_pumps_brings_a_bounded_piece_a_turn() {
+    let options = Options::default();
     let piece_max = if has_capped_receives() {
         512 << 10
     } else {
-        16 << 20
+        usize::from(options.buffers) * options.buffer_bytes as usize
     };
-    for mut rig in rigs(&Options::default()) {
+    for mut rig in rigs(&options) {
         let (listener, address) = rig.listen();
         rig.port.accept(listener, LISTENER);
         let Address::Inet(address) = address else {

@@ -1,6 +1,6 @@
 //! An engine on any driver, turned by the test.
 
-use super::host::{Script, TestHost, Told};
+use super::host::{Conn, Script, TestHost, Told};
 use super::peer::Peer;
 use super::watch::{Book, Watched};
 use std::cell::RefCell;
@@ -212,6 +212,20 @@ impl Bench {
         peer
     }
 
+    /// The engine's connection that was opened or asked about last.
+    pub fn latest(&self) -> Conn {
+        let log = self.host().log();
+        let token = log.iter().rev().find_map(|told| match told {
+            Told::Opened(token) | Told::Request(token, _) => Some(*token),
+            _ => None,
+        });
+        let all = self.engine.all_connections();
+        let found = all
+            .into_iter()
+            .find(|connection| Some(connection.token()) == token);
+        found.expect("a connection that stands")
+    }
+
     /// One turn, waiting for at most a millisecond.
     pub fn turn(&self) {
         self.turn_for(Duration::from_millis(1));
@@ -230,9 +244,10 @@ impl Bench {
         while !done() {
             self.turn();
             turns += 1;
-            let is_over = match self.is_simulated() {
-                true => turns > SIMULATED_TURNS_MAX,
-                false => start.elapsed() > PATIENCE,
+            let is_over = if self.is_simulated() {
+                turns > SIMULATED_TURNS_MAX
+            } else {
+                start.elapsed() > PATIENCE
             };
             assert!(
                 !is_over,

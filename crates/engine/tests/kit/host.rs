@@ -39,18 +39,20 @@ pub enum Told {
 
 /// What a script does when told something.
 pub type Act = Box<dyn Fn(&Conn)>;
+type OnRequest = Box<dyn Fn(&Conn, &Request) -> Answer>;
+type OnPart = Box<dyn Fn(&Conn, Kind, &[u8], bool)>;
 type OnMessage = Box<dyn Fn(&Conn, Kind, &[u8])>;
 
 /// What the host does at an endpoint.
 pub struct Script {
     /// At a request.
-    pub request: Box<dyn Fn(&Conn, &Request) -> Answer>,
+    pub request: OnRequest,
     /// When a connection opens.
     pub opened: Act,
     /// At a message.
     pub message: OnMessage,
     /// At a part of a message.
-    pub part: Box<dyn Fn(&Conn, Kind, &[u8], bool)>,
+    pub part: OnPart,
     /// When the write queue has drained.
     pub drained: Act,
     /// When the peer finished sending.

@@ -105,9 +105,10 @@ pub fn parse(input: &mut Vec<u8>) -> Option<Frame> {
         .fold(0usize, |length, byte| length << 8 | usize::from(*byte));
     let masked = second & 0x80 != 0;
     let mut start = 2 + width;
-    let key: Vec<u8> = match masked {
-        true => input.get(start..start + 4)?.to_vec(),
-        false => vec![0; 4],
+    let key: Vec<u8> = if masked {
+        input.get(start..start + 4)?.to_vec()
+    } else {
+        vec![0; 4]
     };
     start += if masked { 4 } else { 0 };
     let end = start + short + long;

@@ -67,9 +67,10 @@ fn packets_of_every_format_come_back(bench: &Bench) {
             let place = echo(bench, Framing::Length(format));
             let mut peer = bench.connect(&place);
             let length = 5 + u64::from(if includes_itself { width } else { 0 });
-            let mut sent = match big_endian {
-                true => length.to_be_bytes()[8 - usize::from(width)..].to_vec(),
-                false => length.to_le_bytes()[..usize::from(width)].to_vec(),
+            let mut sent = if big_endian {
+                length.to_be_bytes()[8 - usize::from(width)..].to_vec()
+            } else {
+                length.to_le_bytes()[..usize::from(width)].to_vec()
             };
             sent.extend_from_slice(b"hello");
             peer.send(bench, &sent);
@@ -97,9 +98,10 @@ fn text_and_binary_messages_come_back_as_what_they_were(bench: &Bench) {
 fn cut_everywhere(bench: &Bench, framing: &Framing, bytes: &[u8], expected: &[u8]) {
     let place = echo(bench, framing.clone());
     let websocket = *framing == Framing::WebSocket;
-    let mut peer = match websocket {
-        true => websocket::open(bench, &place),
-        false => bench.connect_open(&place),
+    let mut peer = if websocket {
+        websocket::open(bench, &place)
+    } else {
+        bench.connect_open(&place)
     };
     for cut in 1..bytes.len() {
         let before = place.counters().bytes_in.get();

@@ -5,4 +5,10 @@
 #[macro_use]
 mod kit;
 
+mod broken;
+mod closing;
+mod deadlines;
 mod echo;
+mod http;
+mod limits;
+mod slow;

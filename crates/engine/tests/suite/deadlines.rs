@@ -1,0 +1,325 @@
+//! Absolute deadlines, met by those who trickle, those who are silent, and those who do not read.
+
+use crate::kit::{Bench, Ending, Peer, Script, websocket};
+use vespiary_engine::wire::framing::length::Format;
+use vespiary_engine::wire::websocket::frame::Opcode;
+use vespiary_engine::{Answer, CloseReason, Framing, Kind, Options, Side};
+
+on_every_driver!(
+    a_client_that_trickles_its_request_is_answered_408,
+    a_client_that_says_nothing_is_answered_408,
+    a_host_that_does_not_answer_in_time_is_answered_for,
+    a_stream_without_a_first_byte_is_closed,
+    a_message_that_trickles_in_misses_its_deadline,
+    a_message_handed_over_in_parts_misses_its_deadline_too,
+    messages_that_come_whole_meet_the_deadline_for_ever,
+    a_silent_connection_is_closed,
+    a_reader_that_takes_a_little_at_a_time_misses_the_write_deadline,
+    a_reader_that_keeps_up_meets_the_write_deadline,
+    a_silent_websocket_is_pinged_and_given_up,
+    a_websocket_that_answers_pings_stays,
+    a_peer_is_not_blamed_for_the_time_in_which_it_is_not_read,
+    a_pause_does_not_hide_a_dead_peer_for_ever,
+);
+
+/// How long deadlines are here, in milliseconds.
+const LENGTH: u64 = 60;
+
+fn lines() -> Options {
+    Options::new(Framing::Line { ending: b"\n" })
+}
+
+/// How long it takes until a connection is closed, and why it is; `act` is done each millisecond or
+/// so.
+fn time_until_closed(bench: &Bench, mut act: impl FnMut()) -> (u64, CloseReason) {
+    let start = bench.engine.now_ms();
+    let before = bench.host().reasons().len();
+    bench.until("the end of a connection", || {
+        act();
+        bench.host().reasons().len() > before
+    });
+    (
+        bench.engine.now_ms() - start,
+        bench.host().reasons().pop().expect("a reason"),
+    )
+}
+
+/// A deadline is met within a tick in the simulation; machines that are busy may take longer.
+fn is_in_time(bench: &Bench, took: u64) {
+    let latest = if bench.is_simulated() {
+        LENGTH + 2
+    } else {
+        LENGTH + 400
+    };
+    assert!((LENGTH - 1..=latest).contains(&took), "{took} ms");
+}
+
+/// How long it takes until the peer's connection ends, with a byte of `bytes` each millisecond.
+fn trickle(bench: &Bench, peer: &mut Peer, bytes: &[u8]) -> u64 {
+    let start = bench.engine.now_ms();
+    let mut left = bytes.iter();
+    while peer.input.is_empty() && peer.ending.is_none() {
+        peer.write(std::slice::from_ref(
+            left.next().expect("the deadline comes first"),
+        ));
+        bench.pass(1);
+        peer.look();
+    }
+    bench.engine.now_ms() - start
+}
+
+fn a_client_that_trickles_its_request_is_answered_408(bench: &Bench) {
+    let mut options = Options::new(Framing::WebSocket);
+    options.deadlines.handshake = Some(LENGTH);
+    let place = bench.listen(options, Script::echo());
+    let mut peer = bench.connect(&place);
+    let request = websocket::request("/", &format!("X: {}", "x".repeat(5000)));
+    is_in_time(bench, trickle(bench, &mut peer, request.as_bytes()));
+    assert!(peer.head(bench).starts_with("HTTP/1.1 408 "));
+    peer.finish();
+    bench.until("the end", || bench.engine.connection_count() == 0);
+    assert_eq!(bench.host().limits_reached("handshake_seconds"), 1);
+    assert_eq!(place.counters().refused.borrow()["status_408"], 1);
+}
+
+fn a_client_that_says_nothing_is_answered_408(bench: &Bench) {
+    let mut options = Options::new(Framing::Http);
+    options.deadlines.handshake = Some(LENGTH);
+    let place = bench.listen(options, Script::echo());
+    let mut peer = bench.connect(&place);
+    let start = bench.engine.now_ms();
+    assert!(peer.head(bench).starts_with("HTTP/1.1 408 "));
+    is_in_time(bench, bench.engine.now_ms() - start);
+}
+
+fn a_host_that_does_not_answer_in_time_is_answered_for(bench: &Bench) {
+    let mut options = Options::new(Framing::WebSocket);
+    options.deadlines.handshake = Some(LENGTH);
+    let place = bench.listen(options, Script::echo().on_request(|_, _| Answer::Later));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, websocket::request("/", "").as_bytes());
+    let head = peer.head(bench);
+    assert!(
+        head.starts_with("HTTP/1.1 5") || head.starts_with("HTTP/1.1 408 "),
+        "{head}"
+    );
+    let connection = bench.latest();
+    connection.answer(crate::kit::host::accept());
+    peer.finish();
+    drop(connection);
+    bench.until("the end", || bench.engine.connection_count() == 0);
+    assert_eq!(place.counters().opened.get(), 0);
+}
+
+fn a_stream_without_a_first_byte_is_closed(bench: &Bench) {
+    let mut options = lines();
+    options.deadlines.first_byte = Some(LENGTH);
+    let place = bench.listen(options, Script::echo());
+    let mut talker = bench.connect_open(&place);
+    talker.send(bench, b"hello\n");
+    talker.take(bench, 6);
+    let mut silent = bench.connect_open(&place);
+    let start = bench.engine.now_ms();
+    assert_eq!(silent.take_rest(bench), (vec![], Ending::Finished));
+    is_in_time(bench, bench.engine.now_ms() - start);
+    silent.finish();
+    bench.pass(2 * LENGTH);
+    assert!(talker.is_quiet(), "who has spoken stays");
+    assert_eq!(bench.host().limits_reached("first_byte_seconds"), 1);
+}
+
+fn a_message_that_trickles_in_misses_its_deadline(bench: &Bench) {
+    let format = Format::new(4, true, false).expect("a format");
+    let text = websocket::masked(true, Opcode::Text, &[b'x'; 1000]);
+    let cases = [
+        (Framing::Line { ending: b"\n" }, vec![b'x'; 1000]),
+        (
+            Framing::Length(format),
+            [&b"\0\0\x10\0"[..], &[0; 4000]].concat(),
+        ),
+        (Framing::WebSocket, text),
+    ];
+    for (framing, bytes) in cases {
+        let mut options = Options::new(framing.clone());
+        options.deadlines.message = Some(LENGTH);
+        let place = bench.listen(options, Script::echo());
+        let mut peer = match framing {
+            Framing::WebSocket => websocket::open(bench, &place),
+            _ => bench.connect_open(&place),
+        };
+        bench.pass(2 * LENGTH);
+        assert!(peer.is_quiet(), "no message, no deadline");
+        is_in_time(bench, trickle(bench, &mut peer, &bytes));
+        if framing == Framing::WebSocket {
+            let close = peer.frame(bench);
+            assert_eq!(
+                (close.code(), close.reason()),
+                (Some(1008), "message_seconds")
+            );
+        }
+    }
+    assert_eq!(bench.host().limits_reached("message_seconds"), 3);
+}
+
+fn a_message_handed_over_in_parts_misses_its_deadline_too(bench: &Bench) {
+    let mut options = Options::new(Framing::WebSocket);
+    options.parts = true;
+    options.deadlines.message = Some(LENGTH);
+    let place = bench.listen(options, Script::sink());
+    let mut peer = websocket::open(bench, &place);
+    let bytes = websocket::masked(true, Opcode::Binary, &[b'x'; 1000]);
+    is_in_time(bench, trickle(bench, &mut peer, &bytes));
+    assert_eq!(peer.frame(bench).code(), Some(1008));
+}
+
+fn messages_that_come_whole_meet_the_deadline_for_ever(bench: &Bench) {
+    let mut options = lines();
+    options.deadlines.message = Some(LENGTH);
+    let place = bench.listen(options, Script::echo());
+    let mut peer = bench.connect_open(&place);
+    // Each piece ends a message and begins the next, so that one is always under way.
+    for _ in 0..20 {
+        peer.send(bench, b"x\nx");
+        bench.pass(LENGTH / 5);
+    }
+    assert_eq!(peer.take(bench, 4 + 3 * 18).len(), 58);
+    assert_eq!(peer.ending, None);
+    assert_eq!(bench.host().reasons(), []);
+}
+
+fn a_silent_connection_is_closed(bench: &Bench) {
+    let mut options = lines();
+    options.deadlines.idle = Some(LENGTH);
+    let place = bench.listen(options, Script::echo());
+    let mut peer = bench.connect_open(&place);
+    for _ in 0..10 {
+        bench.pass(LENGTH / 4);
+        peer.send(bench, b"x");
+    }
+    bench.until("the last byte", || place.counters().bytes_in.get() == 10);
+    let start = bench.engine.now_ms();
+    let (_, ending) = peer.take_rest(bench);
+    is_in_time(bench, bench.engine.now_ms() - start);
+    assert_eq!(ending, Ending::Finished);
+    assert_eq!(bench.host().limits_reached("idle_seconds"), 1);
+}
+
+/// Sends lines for as long as there is room, and again when there is.
+fn pump() -> Script {
+    fn fill(connection: &crate::kit::Conn) {
+        while !connection.is_above_high() && connection.is_open() {
+            connection.send(Kind::Binary, &[b'x'; 4095]).expect("room");
+        }
+    }
+    Script::sink().on_opened(fill).on_drained(fill)
+}
+
+fn a_reader_that_takes_a_little_at_a_time_misses_the_write_deadline(bench: &Bench) {
+    let mut options = lines();
+    options.deadlines.write = Some(LENGTH);
+    options.limits.write_high_bytes = 1 << 20;
+    let place = bench.listen(options, pump());
+    let mut peer = bench.connect(&place);
+    peer.stall(true);
+    bench.until("the queue to stand", || {
+        bench.engine.connection_count() == 1
+    });
+    let (took, reason) = time_until_closed(bench, || peer.sip(1));
+    // It counts from the moment when the kernel's buffers were full.
+    let latest = if bench.is_simulated() {
+        2 * LENGTH
+    } else {
+        2 * LENGTH + 800
+    };
+    assert!((LENGTH - 2..=latest).contains(&took), "{took} ms");
+    assert!(reason.text.contains("write_seconds"), "{reason}");
+    assert_eq!(reason.side, Side::Local);
+    assert_eq!(bench.host().limits_reached("write_seconds"), 1);
+}
+
+fn a_reader_that_keeps_up_meets_the_write_deadline(bench: &Bench) {
+    let mut options = lines();
+    options.deadlines.write = Some(LENGTH);
+    let place = bench.listen(options, pump());
+    let mut peer = bench.connect_open(&place);
+    let start = bench.engine.now_ms();
+    peer.stall(true);
+    while bench.engine.now_ms() < start + 5 * LENGTH {
+        peer.sip(50_000);
+        peer.input.clear();
+        bench.pass(1);
+    }
+    assert_eq!(bench.host().reasons(), []);
+}
+
+fn pinging() -> Options {
+    let mut options = Options::new(Framing::WebSocket);
+    options.deadlines.ping_interval = Some(LENGTH);
+    options.deadlines.ping_timeout = Some(LENGTH);
+    options
+}
+
+fn a_silent_websocket_is_pinged_and_given_up(bench: &Bench) {
+    let place = bench.listen(pinging(), Script::echo());
+    let mut peer = websocket::open(bench, &place);
+    let start = bench.engine.now_ms();
+    assert_eq!(peer.frame(bench).first, 0x89);
+    is_in_time(bench, bench.engine.now_ms() - start);
+    let (took, reason) = time_until_closed(bench, || ());
+    is_in_time(bench, took);
+    assert_eq!(reason.code, Some(1006));
+    assert_eq!(bench.host().limits_reached("ping_timeout_seconds"), 1);
+    assert_eq!(peer.take_rest(bench).1, Ending::Reset);
+}
+
+fn a_websocket_that_answers_pings_stays(bench: &Bench) {
+    let place = bench.listen(pinging(), Script::echo());
+    let mut peer = websocket::open(bench, &place);
+    for _ in 0..5 {
+        let ping = peer.frame(bench);
+        assert_eq!(ping.first, 0x89);
+        peer.send(bench, &websocket::masked(true, Opcode::Pong, &ping.payload));
+    }
+    assert_eq!(bench.host().reasons(), []);
+}
+
+fn a_peer_is_not_blamed_for_the_time_in_which_it_is_not_read(bench: &Bench) {
+    let mut options = pinging();
+    options.deadlines.idle = Some(LENGTH);
+    options.deadlines.message = Some(LENGTH);
+    let script = Script::echo().on_message(|connection, kind, payload| {
+        connection.send(kind, payload).expect("room");
+        connection.pause(1);
+    });
+    let place = bench.listen(options, script);
+    let mut peer = websocket::open(bench, &place);
+    let mut sent = websocket::text("think about it");
+    let next = websocket::text("and then?");
+    sent.extend(&next[..5]);
+    peer.send(bench, &sent);
+    assert_eq!(peer.frame(bench).payload, b"think about it");
+    bench.pass(4 * LENGTH);
+    let connection = bench.latest();
+    connection.resume(1);
+    drop(connection);
+    bench.pass(LENGTH / 3);
+    peer.send(bench, &next[5..]);
+    assert_eq!(peer.frame(bench).payload, b"and then?");
+    assert_eq!(bench.host().reasons(), []);
+}
+
+fn a_pause_does_not_hide_a_dead_peer_for_ever(bench: &Bench) {
+    let place = bench.listen(pinging(), Script::echo());
+    let _peer = websocket::open(bench, &place);
+    let connection = bench.latest();
+    connection.pause(1);
+    bench.pass(3 * LENGTH);
+    connection.resume(1);
+    drop(connection);
+    let (took, reason) = time_until_closed(bench, || ());
+    assert!(
+        (2 * LENGTH - 2..=2 * LENGTH + 500).contains(&took),
+        "{took} ms"
+    );
+    assert_eq!(reason.code, Some(1006));
+}

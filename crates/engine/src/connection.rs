@@ -154,6 +154,11 @@ impl<H: Host> Connection<H> {
         self.outbound.borrow().buffer_bytes() + self.inbound.borrow().buffer_bytes()
     }
 
+    /// Bytes among them of messages that other connections hold too.
+    pub fn shared_bytes(&self) -> usize {
+        self.outbound.borrow().shared_bytes()
+    }
+
     /// Whether more waits than `write_high_bytes`, and has not yet fallen to `write_low_bytes`.
     #[inline]
     pub fn is_above_high(&self) -> bool {

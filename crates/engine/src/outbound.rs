@@ -90,6 +90,16 @@ impl Outbound {
         self.tail.capacity() + self.full.capacity() * size_of::<Piece>() + pieces
     }
 
+    /// Bytes in them that other connections hold too.
+    pub(crate) fn shared_bytes(&self) -> usize {
+        let shared = |piece: &&Piece| matches!(piece.chunk, Chunk::Shared(_));
+        self.full
+            .iter()
+            .filter(shared)
+            .map(|piece| piece.chunk.len())
+            .sum()
+    }
+
     /// Append `size` bytes that `write` puts at the end of the buffer it is given.
     #[inline]
     pub(crate) fn append(

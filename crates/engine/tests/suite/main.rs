@@ -5,10 +5,16 @@
 #[macro_use]
 mod kit;
 
+mod accepting;
 mod broken;
+mod client;
 mod closing;
 mod deadlines;
 mod echo;
 mod http;
+mod life;
 mod limits;
+mod parts;
+mod rules;
 mod slow;
+mod topics;

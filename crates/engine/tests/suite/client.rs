@@ -1,0 +1,289 @@
+//! The engine as a client: connecting, the handshake's other side, and what is refused.
+
+use crate::kit::bench::any_address;
+use crate::kit::host::accept;
+use crate::kit::{Bench, Place, Script, Told, websocket};
+use std::rc::Rc;
+use vespiary_engine::port::Address;
+use vespiary_engine::wire::websocket::close::Code;
+use vespiary_engine::{Answer, ClientHandshake, Framing, Kind, Manner, Options, Side};
+
+on_every_driver_and_with_faults!(
+    a_client_and_a_server_of_this_engine_understand_each_other,
+    a_clients_close_handshake_ends_in_good_order,
+    a_client_of_a_stream_opens_when_it_is_connected,
+    a_client_learns_the_subprotocol_that_was_chosen,
+    a_refused_handshake_tells_the_status,
+    an_answer_that_is_not_one_is_refused,
+    a_port_where_nobody_listens_is_refused,
+    a_connect_that_is_aborted_is_refused,
+    a_client_may_be_closed_in_every_state,
+);
+
+on_every_driver!(a_handshake_that_gets_no_answer_misses_its_deadline);
+
+fn handshake(protocols: &[&str]) -> ClientHandshake {
+    ClientHandshake {
+        host: "test".to_owned(),
+        target: "/chat".to_owned(),
+        protocols: protocols.iter().map(ToString::to_string).collect(),
+        headers: vec![("X-Test".to_owned(), "yes".to_owned())],
+    }
+}
+
+fn websockets() -> Options {
+    Options::new(Framing::WebSocket)
+}
+
+fn lines() -> Options {
+    Options::new(Framing::Line { ending: b"\n" })
+}
+
+/// Connect to `place` as a WebSocket client.
+fn connect(bench: &Bench, place: &Place, script: Script) -> crate::kit::Conn {
+    let endpoint = script.endpoint(websockets());
+    let connected =
+        bench
+            .engine
+            .connect(&place.address, None, endpoint, Some(handshake(&["b", "a"])));
+    connected.expect("a socket")
+}
+
+fn refusals(bench: &Bench) -> Vec<vespiary_engine::CloseReason> {
+    let log = bench.host().log();
+    let refused = log.into_iter().filter_map(|told| match told {
+        Told::Refused(_, reason) => Some(reason),
+        _ => None,
+    });
+    refused.collect()
+}
+
+fn a_client_and_a_server_of_this_engine_understand_each_other(bench: &Bench) {
+    let server = Script::echo().on_request(|_, request| {
+        assert_eq!(request.target, "/chat");
+        assert!(
+            request
+                .headers
+                .contains(&("X-Test".to_owned(), "yes".to_owned()))
+        );
+        accept()
+    });
+    let place = bench.listen(websockets(), server.forgetful());
+    let client = Script::sink().on_opened(|connection| {
+        for number in 0..50usize {
+            let payload = number.to_string().repeat(number * 7);
+            connection
+                .send(Kind::Text, payload.as_bytes())
+                .expect("room");
+        }
+    });
+    let connection = connect(bench, &place, client);
+    assert!(connection.is_client());
+    bench.until("all echoes", || bench.host().messages().len() == 50);
+    for (number, message) in bench.host().messages().iter().enumerate() {
+        assert_eq!(message, number.to_string().repeat(number * 7).as_bytes());
+    }
+    assert_eq!(place.counters().protocol_errors.get(), 0);
+}
+
+fn a_clients_close_handshake_ends_in_good_order(bench: &Bench) {
+    let place = bench.listen(websockets(), Script::echo());
+    let client = Script::sink().on_opened(|it| it.close(Code(4002), "seen enough"));
+    drop(connect(bench, &place, client));
+    bench.until_closed(2);
+    let reasons = bench.host().reasons();
+    for reason in &reasons {
+        assert_eq!((reason.manner, reason.code), (Manner::Closed, Some(4002)));
+        assert_eq!(reason.text, "seen enough");
+    }
+    let sides = [reasons[0].side, reasons[1].side];
+    assert!(sides.contains(&Side::Local) && sides.contains(&Side::Remote));
+    bench.until("the end", || bench.engine.connection_count() == 0);
+}
+
+fn a_client_of_a_stream_opens_when_it_is_connected(bench: &Bench) {
+    let place = bench.listen(lines(), Script::echo().forgetful());
+    let script = Script::sink().on_opened(|connection| {
+        connection.send(Kind::Binary, b"hello").expect("room");
+    });
+    let endpoint = script.endpoint(lines());
+    drop(
+        bench
+            .engine
+            .connect(&place.address, None, endpoint, None)
+            .expect("a socket"),
+    );
+    bench.until("the echo", || bench.host().messages() == [b"hello"]);
+}
+
+fn a_client_learns_the_subprotocol_that_was_chosen(bench: &Bench) {
+    let script = Script::echo().on_request(|_, _| Answer::Accept {
+        protocol: Some("a".to_owned()),
+        headers: vec![],
+    });
+    let place = bench.listen(websockets(), script);
+    let connection = connect(bench, &place, Script::sink());
+    bench.until("the handshake", || connection.is_open());
+    assert_eq!(connection.protocol().as_deref(), Some("a"));
+}
+
+fn a_refused_handshake_tells_the_status(bench: &Bench) {
+    let script = Script::echo().on_request(|_, _| Answer::Respond {
+        status: 403,
+        headers: vec![],
+        body: b"go away".to_vec(),
+    });
+    let place = bench.listen(websockets(), script);
+    let connection = connect(bench, &place, Script::sink());
+    bench.until_closed(1);
+    let reason = &refusals(bench)[0];
+    assert_eq!((reason.side, reason.status), (Side::Remote, Some(403)));
+    assert_eq!(
+        connection.endpoint.counters.refused.borrow()["status_403"],
+        1
+    );
+    assert_eq!(connection.endpoint.open(), 0);
+    assert_eq!(
+        bench.host().count(|told| matches!(told, Told::Opened(_))),
+        0
+    );
+}
+
+fn an_answer_that_is_not_one_is_refused(bench: &Bench) {
+    let answers = [
+        "HTTP/1.1 101 Switching Protocols\r\n\r\n".to_owned(),
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            websocket::ACCEPT
+        ),
+        "garbage\r\n\r\n".to_owned(),
+        String::new(),
+    ];
+    for (number, answer) in answers.into_iter().enumerate() {
+        // A stream endpoint plays a server that answers wrongly.
+        let script = Script::sink().on_message(move |connection, _, _| {
+            connection
+                .send(Kind::Binary, answer.as_bytes())
+                .expect("room");
+            connection.close(Code::NORMAL, "");
+        });
+        let place = bench.listen(Options::new(Framing::Raw), script);
+        drop(connect(bench, &place, Script::sink()));
+        bench.until("the refusal", || refusals(bench).len() == number + 1);
+        assert_eq!(refusals(bench)[number].manner, Manner::Broken);
+        bench.until("the end", || bench.engine.connection_count() == 0);
+    }
+}
+
+fn a_port_where_nobody_listens_is_refused(bench: &Bench) {
+    let place = bench.listen(lines(), Script::sink());
+    place.listener.close();
+    bench.settle();
+    let endpoint = Script::sink().endpoint(lines());
+    for count in 1..=5 {
+        let connected = bench
+            .engine
+            .connect(&place.address, None, endpoint.clone(), None);
+        drop(connected.expect("a socket"));
+        bench.until_closed(count);
+    }
+    assert!(
+        refusals(bench)
+            .iter()
+            .all(|reason| reason.errno == Some(111)),
+        "ECONNREFUSED"
+    );
+    assert_eq!(endpoint.counters.accepted.get(), 5);
+    assert_eq!(endpoint.counters.refused.borrow()["errno_111"], 5);
+    assert_eq!(endpoint.open(), 0);
+}
+
+/// An address that does not answer a connect: in the simulation one that is silent, on a kernel a
+/// listener whose queue is full.
+fn unanswering(bench: &Bench) -> (Address, Vec<std::net::TcpStream>) {
+    if let Some(world) = &bench.world {
+        let address = Address::Inet(([192, 0, 2, 1], 80).into());
+        world.silence(&address);
+        return (address, Vec::new());
+    }
+    let endpoint = Script::sink().endpoint(lines());
+    let listener = bench
+        .engine
+        .listen(&any_address(), endpoint, 0, false)
+        .expect("a listener");
+    listener.suspend();
+    bench.settle();
+    let address = listener.address().expect("an address");
+    let Address::Inet(inet) = &address else {
+        panic!("an address on the loopback")
+    };
+    let mut filling = Vec::new();
+    let patience = std::time::Duration::from_millis(50);
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(inet, patience) {
+        filling.push(stream);
+    }
+    (address, filling)
+}
+
+fn a_connect_that_is_aborted_is_refused(bench: &Bench) {
+    let (address, _filling) = unanswering(bench);
+    let endpoint = Script::sink().endpoint(lines());
+    for late in [false, true] {
+        let connection = bench
+            .engine
+            .connect(&address, None, endpoint.clone(), None)
+            .expect("a socket");
+        if late {
+            bench.settle();
+        }
+        connection.abort();
+        bench.until_closed(1 + usize::from(late));
+    }
+    assert!(
+        refusals(bench)
+            .iter()
+            .all(|reason| reason.side == Side::Local)
+    );
+    bench.until("the end", || bench.engine.connection_count() == 0);
+}
+
+fn a_handshake_that_gets_no_answer_misses_its_deadline(bench: &Bench) {
+    let (silent, _filling) = unanswering(bench);
+    let place = bench.listen(Options::new(Framing::Raw), Script::sink());
+    for (number, address) in [silent, place.address.clone()].into_iter().enumerate() {
+        let mut options = websockets();
+        options.deadlines.handshake = Some(60);
+        let endpoint = Script::sink().endpoint(options);
+        let start = bench.engine.now_ms();
+        let connected =
+            bench
+                .engine
+                .connect(&address, None, Rc::clone(&endpoint), Some(handshake(&[])));
+        drop(connected.expect("a socket"));
+        bench.until("the refusal", || refusals(bench).len() == number + 1);
+        let took = bench.engine.now_ms() - start;
+        assert!((59..=500).contains(&took), "{took} ms");
+        assert_eq!(endpoint.counters.limits.borrow()["handshake_seconds"], 1);
+    }
+}
+
+fn a_client_may_be_closed_in_every_state(bench: &Bench) {
+    let place = bench.listen(websockets(), Script::echo());
+    for turns in 0..12 {
+        for in_good_order in [true, false] {
+            let connection = connect(bench, &place, Script::sink());
+            for _ in 0..turns {
+                bench.turn();
+            }
+            if in_good_order {
+                connection.close(Code::NORMAL, "");
+            } else {
+                connection.abort();
+            }
+            drop(connection);
+            bench.until("the end", || bench.engine.connection_count() == 0);
+        }
+    }
+    assert_eq!(place.endpoint().open(), 0);
+}

@@ -1,0 +1,245 @@
+//! Messages in parts, both ways: as they arrive, and as they are made.
+
+use crate::kit::{Bench, Ending, Place, Script, Told, pattern, websocket};
+use vespiary_engine::wire::framing::length::Format;
+use vespiary_engine::wire::websocket::frame::Opcode;
+use vespiary_engine::{Framing, Kind, Options, SendError};
+
+on_every_driver_and_with_faults!(
+    a_message_is_handed_over_in_parts_as_it_arrives,
+    parts_of_text_are_checked_over_all_of_it,
+    a_packet_is_handed_over_in_parts,
+    a_message_is_sent_in_parts,
+    nothing_goes_between_the_parts_of_a_message_but_control_frames,
+    parts_are_refused_where_the_framing_has_none,
+    a_large_message_passes_through_in_parts_without_being_held,
+    the_limit_holds_over_all_parts,
+);
+
+fn in_parts(bench: &Bench, framing: Framing, script: Script) -> Place {
+    let mut options = Options::new(framing);
+    options.parts = true;
+    options.limits.message_bytes_max = 8 << 20;
+    bench.listen(options, script)
+}
+
+/// The parts so far, put together for each message; the last may not be whole.
+fn messages(bench: &Bench) -> Vec<(Kind, Vec<u8>, bool)> {
+    let mut messages: Vec<(Kind, Vec<u8>, bool)> = Vec::new();
+    for told in bench.host().log() {
+        let Told::Part(_, kind, payload, last) = told else {
+            continue;
+        };
+        match messages.last_mut() {
+            Some((before, whole, is_over)) if !*is_over => {
+                assert_eq!(*before, kind);
+                whole.extend(payload);
+                *is_over = last;
+            }
+            _ => messages.push((kind, payload, last)),
+        }
+    }
+    messages
+}
+
+fn a_message_is_handed_over_in_parts_as_it_arrives(bench: &Bench) {
+    let place = in_parts(bench, Framing::WebSocket, Script::sink());
+    let mut peer = websocket::open(bench, &place);
+    let payload = pattern(5000);
+    let mut sent = websocket::masked(false, Opcode::Binary, &payload[..3000]);
+    sent.extend(websocket::masked(
+        true,
+        Opcode::Continuation,
+        &payload[3000..],
+    ));
+    peer.send(bench, &sent[..2000]);
+    bench.until("a part", || !messages(bench).is_empty());
+    assert!(!messages(bench)[0].2, "the message is not over");
+    peer.send(bench, &sent[2000..]);
+    peer.send(bench, &websocket::text("whole"));
+    bench.until("the end of the message", || messages(bench).len() == 2);
+    bench.until("the text", || messages(bench)[1].2);
+    let expected = [
+        (Kind::Binary, payload, true),
+        (Kind::Text, b"whole".to_vec(), true),
+    ];
+    assert_eq!(messages(bench), expected);
+}
+
+fn parts_of_text_are_checked_over_all_of_it(bench: &Bench) {
+    let place = in_parts(bench, Framing::WebSocket, Script::sink());
+    let text = "grüße ✓".repeat(10).into_bytes();
+    let mut peer = websocket::open(bench, &place);
+    for cut in 0..text.len() {
+        peer.send(bench, &websocket::masked(false, Opcode::Text, &text[..cut]));
+        peer.send(
+            bench,
+            &websocket::masked(true, Opcode::Continuation, &text[cut..]),
+        );
+    }
+    bench.until("all", || {
+        messages(bench).iter().filter(|it| it.2).count() == text.len()
+    });
+    assert!(
+        messages(bench)
+            .iter()
+            .all(|it| it.0 == Kind::Text && it.1 == text)
+    );
+    let bad = [
+        [(false, &b"\xe2"[..]), (true, b"\x28\xa1")],
+        [(false, b"ab\xe2"), (true, b"")],
+        [(false, b"\xff"), (true, b"")],
+    ];
+    for parts in bad {
+        let mut peer = websocket::open(bench, &place);
+        let mut opcode = Opcode::Text;
+        for (last, part) in parts {
+            peer.send(bench, &websocket::masked(last, opcode, part));
+            opcode = Opcode::Continuation;
+        }
+        assert_eq!(peer.frame(bench).code(), Some(1007), "{parts:?}");
+    }
+    let mut peer = websocket::open(bench, &place);
+    peer.send(bench, &websocket::masked(true, Opcode::Text, b"\xc3"));
+    assert_eq!(peer.frame(bench).code(), Some(1007));
+}
+
+fn a_packet_is_handed_over_in_parts(bench: &Bench) {
+    let format = Format::new(4, true, false).expect("a format");
+    let place = in_parts(bench, Framing::Length(format), Script::sink());
+    let mut peer = bench.connect(&place);
+    let payload = pattern(1 << 20);
+    peer.send(bench, &(1u32 << 20).to_be_bytes());
+    peer.send(bench, &payload);
+    peer.send(bench, b"\0\0\0\0\0\0\0\x01x");
+    bench.until("all", || {
+        let messages = messages(bench);
+        messages.len() == 3 && messages[2].2
+    });
+    assert!(messages(bench)[0].1 == payload);
+    assert_eq!(messages(bench)[1].1, b"");
+    assert!(
+        place.counters().messages_in.get() > 3,
+        "in more than one part"
+    );
+}
+
+fn a_message_is_sent_in_parts(bench: &Bench) {
+    let script = Script::sink().on_opened(|connection| {
+        for (part, last) in [(&b"one "[..], false), (b"", false), (b"message", true)] {
+            connection.send_part(Kind::Text, part, last).expect("room");
+        }
+        connection.send(Kind::Text, b"another").expect("room");
+    });
+    let place = bench.listen(Options::new(Framing::WebSocket), script);
+    let mut peer = websocket::open(bench, &place);
+    let frames: Vec<_> = (0..4).map(|_| peer.frame(bench)).collect();
+    let firsts: Vec<u8> = frames.iter().map(|frame| frame.first).collect();
+    assert_eq!(firsts, [0x01, 0x00, 0x80, 0x81]);
+    let payload: Vec<u8> = frames[..3]
+        .iter()
+        .flat_map(|frame| frame.payload.clone())
+        .collect();
+    assert_eq!(payload, b"one message");
+    assert_eq!(place.counters().messages_out.get(), 2);
+}
+
+fn nothing_goes_between_the_parts_of_a_message_but_control_frames(bench: &Bench) {
+    let script = Script::sink().on_opened(|connection| {
+        connection.subscribe("news").expect("it is open");
+        connection
+            .send_part(Kind::Binary, b"begun", false)
+            .expect("room");
+        assert_eq!(
+            connection.send(Kind::Text, b"no"),
+            Err(SendError::OutOfTurn)
+        );
+        assert_eq!(
+            connection.engine().publish("news", Kind::Text, b"no", None),
+            0
+        );
+        connection.ping(b"yes").expect("room");
+        connection
+            .send_part(Kind::Binary, b"over", true)
+            .expect("room");
+        assert_eq!(
+            connection
+                .engine()
+                .publish("news", Kind::Text, b"now", None),
+            1
+        );
+    });
+    let place = bench.listen(Options::new(Framing::WebSocket), script);
+    let mut peer = websocket::open(bench, &place);
+    let firsts: Vec<u8> = (0..4).map(|_| peer.frame(bench).first).collect();
+    assert_eq!(firsts, [0x02, 0x89, 0x80, 0x81]);
+}
+
+fn parts_are_refused_where_the_framing_has_none(bench: &Bench) {
+    let script = Script::sink().on_opened(|connection| {
+        let sent = connection.send_part(Kind::Binary, b"x", true);
+        assert_eq!(sent, Err(SendError::OutOfTurn));
+    });
+    let place = bench.listen(Options::new(Framing::Line { ending: b"\n" }), script);
+    let _peer = bench.connect_open(&place);
+    let script = Script::sink().on_opened(|connection| {
+        connection
+            .send_part(Kind::Binary, b"a stream ", false)
+            .expect("room");
+        connection
+            .send_part(Kind::Binary, b"has pieces", true)
+            .expect("room");
+    });
+    let place = bench.listen(Options::new(Framing::Raw), script);
+    let mut peer = bench.connect_open(&place);
+    assert_eq!(peer.take(bench, 19), b"a stream has pieces");
+}
+
+fn a_large_message_passes_through_in_parts_without_being_held(bench: &Bench) {
+    let place = in_parts(bench, Framing::WebSocket, Script::echo().forgetful());
+    let mut peer = websocket::open(bench, &place);
+    let payload = pattern(4 << 20);
+    let sent = websocket::binary(&payload);
+    let mut rest = &sent[..];
+    let connection = bench.latest();
+    let (mut back, mut is_over) = (Vec::with_capacity(payload.len()), false);
+    bench.until("all to come back", || {
+        let written = peer.write(rest).expect("a connection");
+        rest = &rest[written..];
+        peer.look();
+        while let Some(frame) = websocket::parse(&mut peer.input) {
+            is_over = frame.is_last();
+            back.extend(frame.payload);
+        }
+        // The write queue's high mark, and what one batch brought.
+        assert!(
+            connection.buffer_bytes() < 3 << 20,
+            "{}",
+            connection.buffer_bytes()
+        );
+        is_over
+    });
+    assert!(back == payload);
+}
+
+fn the_limit_holds_over_all_parts(bench: &Bench) {
+    let place = in_parts(bench, Framing::WebSocket, Script::sink().forgetful());
+    let mut peer = websocket::open(bench, &place);
+    let piece = vec![0; 3 << 20];
+    peer.send(bench, &websocket::masked(false, Opcode::Binary, &piece));
+    peer.send(
+        bench,
+        &websocket::masked(false, Opcode::Continuation, &piece),
+    );
+    bench.settle();
+    assert!(peer.is_quiet());
+    let _ = peer.write(&websocket::masked(false, Opcode::Continuation, &piece));
+    assert_eq!(peer.frame(bench).code(), Some(1009));
+    drop(peer);
+    bench.until_closed(1);
+    let mut raw = bench.connect_open(&in_parts(bench, Framing::Raw, Script::echo()));
+    raw.send(bench, b"a stream has no limit");
+    assert_eq!(raw.take(bench, 21), b"a stream has no limit");
+    raw.finish();
+    assert_eq!(raw.take_rest(bench), (vec![], Ending::Finished));
+}

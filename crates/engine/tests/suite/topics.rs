@@ -1,0 +1,218 @@
+//! Topics: who subscribed gets what is published, encoded once.
+
+use crate::kit::{Bench, Conn, Peer, Place, Script, websocket};
+use vespiary_engine::wire::framing::length::Format;
+use vespiary_engine::{ClientHandshake, Framing, Kind, Options, SlowConsumer};
+
+on_every_driver_and_with_faults!(
+    what_is_published_reaches_everybody_who_subscribed,
+    the_publisher_may_be_left_out,
+    who_unsubscribed_or_left_gets_nothing,
+    each_framing_gets_the_message_in_its_own_form,
+    clients_mask_each_frame_with_a_key_of_its_own,
+    a_small_and_a_large_message_arrive_in_the_order_published,
+);
+
+on_every_driver!(
+    a_large_message_is_encoded_once_for_all,
+    a_subscriber_that_does_not_read_is_met_by_its_policy,
+);
+
+/// Publishes every message to `news`, to which everybody is subscribed, and leaves its sender out.
+fn chat() -> Script {
+    subscribed().on_message(|connection, kind, payload| {
+        let engine = connection.engine();
+        engine.publish("news", kind, payload, Some(connection.token()));
+    })
+}
+
+fn subscribed() -> Script {
+    Script::sink().on_opened(|connection| {
+        assert_eq!(connection.subscribe("news"), Ok(true));
+        assert_eq!(connection.subscribe("news"), Ok(false));
+    })
+}
+
+fn websockets(bench: &Bench, count: usize, script: Script) -> (Place, Vec<Peer>) {
+    let place = bench.listen(Options::new(Framing::WebSocket), script);
+    let peers = (0..count).map(|_| websocket::open(bench, &place)).collect();
+    (place, peers)
+}
+
+fn what_is_published_reaches_everybody_who_subscribed(bench: &Bench) {
+    let (place, mut peers) = websockets(bench, 20, subscribed());
+    assert_eq!(bench.engine.subscribers("news"), 20);
+    assert_eq!(bench.engine.publish("news", Kind::Text, b"hello", None), 20);
+    assert_eq!(
+        bench
+            .engine
+            .publish("nobody listens", Kind::Text, b"hello", None),
+        0
+    );
+    for peer in &mut peers {
+        let frame = peer.frame(bench);
+        assert_eq!((frame.first, &frame.payload[..]), (0x81, &b"hello"[..]));
+    }
+    assert_eq!(place.counters().messages_out.get(), 20);
+    assert!(peers.iter_mut().all(Peer::is_quiet));
+}
+
+fn the_publisher_may_be_left_out(bench: &Bench) {
+    let (_place, mut peers) = websockets(bench, 5, chat());
+    peers[2].send(bench, &websocket::text("from two"));
+    for (number, peer) in peers
+        .iter_mut()
+        .enumerate()
+        .filter(|(number, _)| *number != 2)
+    {
+        assert_eq!(peer.frame(bench).payload, b"from two", "{number}");
+    }
+    bench.settle();
+    assert!(peers[2].is_quiet());
+}
+
+fn who_unsubscribed_or_left_gets_nothing(bench: &Bench) {
+    let (_place, mut peers) = websockets(bench, 3, subscribed());
+    let connections: Vec<Conn> = bench.engine.all_connections();
+    assert!(connections[0].unsubscribe("news"));
+    assert!(!connections[0].unsubscribe("news"));
+    assert!(!connections[0].unsubscribe("never seen"));
+    drop(connections);
+    peers.remove(1).reset();
+    bench.until_closed(1);
+    assert_eq!(bench.engine.subscribers("news"), 1);
+    assert_eq!(bench.engine.publish("news", Kind::Binary, b"x", None), 1);
+    assert_eq!(peers[1].frame(bench).payload, b"x");
+    assert!(peers[0].is_quiet());
+    peers.remove(1).reset();
+    bench.until_closed(2);
+    assert_eq!(bench.engine.subscribers("news"), 0);
+    assert_eq!(bench.engine.publish("news", Kind::Binary, b"x", None), 0);
+}
+
+fn each_framing_gets_the_message_in_its_own_form(bench: &Bench) {
+    let format = Format::new(2, true, false).expect("a format");
+    let cases = [
+        (Framing::Raw, &b"hello"[..]),
+        (Framing::Line { ending: b"\r\n" }, b"hello\r\n"),
+        (Framing::Length(format), b"\0\x05hello"),
+    ];
+    let mut peers = Vec::new();
+    for (framing, expected) in cases {
+        let place = bench.listen(Options::new(framing), subscribed());
+        peers.push((bench.connect_open(&place), expected));
+    }
+    let (_place, mut websocket) = websockets(bench, 1, subscribed());
+    assert_eq!(
+        bench.engine.publish("news", Kind::Binary, b"hello", None),
+        4
+    );
+    for (mut peer, expected) in peers {
+        assert_eq!(peer.take(bench, expected.len()), expected);
+    }
+    assert_eq!(websocket[0].frame(bench).payload, b"hello");
+}
+
+fn clients_mask_each_frame_with_a_key_of_its_own(bench: &Bench) {
+    let place = bench.listen(Options::new(Framing::WebSocket), Script::sink());
+    let handshake = ClientHandshake {
+        host: "test".to_owned(),
+        target: "/".to_owned(),
+        protocols: vec![],
+        headers: vec![],
+    };
+    let endpoint = subscribed().endpoint(Options::new(Framing::WebSocket));
+    let connected = bench
+        .engine
+        .connect(&place.address, None, endpoint, Some(handshake));
+    drop(connected.expect("a socket"));
+    bench.until("the client", || bench.engine.subscribers("news") == 1);
+    for _ in 0..3 {
+        assert_eq!(
+            bench.engine.publish("news", Kind::Binary, b"hello", None),
+            1
+        );
+    }
+    // An unmasked frame would have failed the connection.
+    bench.until("the messages", || bench.host().messages().len() == 3);
+    assert_eq!(bench.host().messages(), [b"hello"; 3]);
+}
+
+fn a_small_and_a_large_message_arrive_in_the_order_published(bench: &Bench) {
+    let (_place, mut peers) = websockets(bench, 3, subscribed());
+    let sizes = [10, 5000, 20, 100_000, 30, 40, 3000, 50];
+    for size in sizes {
+        bench
+            .engine
+            .publish("news", Kind::Binary, &vec![size as u8; size], None);
+        for connection in bench.engine.all_connections() {
+            connection.send(Kind::Binary, b"between").expect("room");
+        }
+    }
+    for peer in &mut peers {
+        for size in sizes {
+            let frame = peer.frame(bench);
+            assert!(frame.payload == vec![size as u8; size], "{size}");
+            assert_eq!(peer.frame(bench).payload, b"between");
+        }
+    }
+}
+
+fn a_large_message_is_encoded_once_for_all(bench: &Bench) {
+    let (_place, peers) = websockets(bench, 50, subscribed());
+    for peer in &peers {
+        peer.stall(true);
+    }
+    let message = vec![7; 60_000];
+    for _ in 0..100 {
+        bench.engine.publish("news", Kind::Binary, &message, None);
+        bench.turn();
+    }
+    let all = bench.engine.all_connections();
+    let queued: usize = all.iter().map(|connection| connection.queued_bytes()).sum();
+    let shared: usize = all.iter().map(|connection| connection.shared_bytes()).sum();
+    // What waits behind the send in flight is held in common, each message once for all fifty.
+    assert!(queued > 50 * 60_000, "{queued}");
+    let flying_at_most = all.len() * 64 * 60_010;
+    assert!(
+        shared > 0 && queued - shared <= flying_at_most,
+        "{shared} of {queued}"
+    );
+    assert!(
+        all.iter()
+            .all(|it| it.buffer_bytes() - it.shared_bytes() < 40_000)
+    );
+}
+
+fn a_subscriber_that_does_not_read_is_met_by_its_policy(bench: &Bench) {
+    let mut peers = Vec::new();
+    for policy in [
+        SlowConsumer::Wait,
+        SlowConsumer::DropNewest,
+        SlowConsumer::Disconnect,
+    ] {
+        let mut options = Options::new(Framing::WebSocket);
+        options.slow_consumer = policy;
+        options.limits.write_bytes_max = 256 << 10;
+        let place = bench.listen(options, subscribed());
+        let peer = websocket::open(bench, &place);
+        peer.stall(true);
+        peers.push((place, peer));
+    }
+    let (_place, mut quick) = websockets(bench, 1, subscribed());
+    let message = vec![7; 10_000];
+    let mut published = 0;
+    let dropped = |number: usize| {
+        let (place, _) = &peers[number];
+        place.counters().dropped.get()
+    };
+    while dropped(0) < 3 || dropped(1) < 3 || bench.engine.subscribers("news") == 4 {
+        bench.engine.publish("news", Kind::Binary, &message, None);
+        published += 1;
+        assert_eq!(quick[0].frame(bench).payload.len(), 10_000);
+        assert!(published < 10_000, "nobody is slow");
+    }
+    bench.until_closed(1);
+    assert_eq!(bench.host().reasons()[0].code, Some(1008));
+    assert_eq!(bench.engine.subscribers("news"), 3);
+}

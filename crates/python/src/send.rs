@@ -130,7 +130,8 @@ const SEND_DOC: &CStr = c"send($self, message, /)
 Queue a message; it leaves with everything else that the current batch sends.
 
 Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte stream
-both are bytes, text as UTF-8. Never blocks: await drain() to wait for room. May be called from any thread.
+both are bytes, text as UTF-8. Never blocks: await drain() to wait for room. May be called from any
+thread.
 
 Errors:
     ConnectionClosed: the connection is closing or has ended.

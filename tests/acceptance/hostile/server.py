@@ -1,0 +1,166 @@
+"""The server under attack: endpoints as told, and one more that tells the statistics.
+
+    python -m tests.acceptance.hostile.server JSON
+
+JSON has `driver`, `descriptors` (RLIMIT_NOFILE, or null), and `endpoints`: by name, `url`,
+`handler` (a name below), and optionally `framing`, `slow_consumer`, `limits` and `deadlines`.
+
+Prints one line with the URLs by name once it serves, and one with the last statistics when it has
+stopped. The endpoint `control` answers every message with the statistics of the other endpoints.
+"""
+
+import asyncio
+import json
+import logging
+import resource
+import signal
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import vespiary
+
+Connection = vespiary.Connection
+
+
+class Echo(vespiary.Handler):
+    """Sends back what comes."""
+
+    def on_message(self, connection: Connection, message: bytes | str) -> None:
+        """Send it back."""
+        connection.send(message)
+
+
+class Fail(Echo):
+    """Sends back what comes, and fails where it is asked to."""
+
+    def on_request(self, request: vespiary.Request) -> None:
+        """Fail for one path."""
+        if request.path == "/fail-in-request":
+            raise RuntimeError("as asked, in on_request")
+        request.connection.data = request.path
+
+    def on_open(self, connection: Connection) -> None:
+        """Fail for one path."""
+        if connection.data == "/fail-in-open":
+            raise RuntimeError("as asked, in on_open")
+
+    def on_message(self, connection: Connection, message: bytes | str) -> None:
+        """Fail for one message."""
+        if message in ("fail", b"fail"):
+            raise RuntimeError("as asked, in on_message")
+        super().on_message(connection, message)
+
+    def on_close(self, connection: Connection, reason: vespiary.CloseReason) -> None:
+        """Fail for one path."""
+        if connection.data == "/fail-in-close":
+            raise RuntimeError("as asked, in on_close")
+
+
+async def fail_later(connection: Connection) -> None:
+    """The same as a coroutine, after it has awaited something."""
+    async for message in connection:
+        await asyncio.sleep(0)
+        if message in ("fail", b"fail"):
+            raise RuntimeError("as asked, in a coroutine")
+        connection.send(message)
+
+
+async def echo_slowly(connection: Connection) -> None:
+    """Sends back what comes, each after a while."""
+    async for message in connection:
+        await asyncio.sleep(0.01)
+        connection.send(message)
+
+
+async def hang(connection: Connection) -> None:
+    """Takes a message and never ends."""
+    await connection.receive()
+    connection.send("hanging")
+    await asyncio.Event().wait()
+
+
+class Flood(vespiary.Handler):
+    """Sends, for a message with a number, as many messages of 64 KiB; each begins with its own."""
+
+    def on_message(self, connection: Connection, message: bytes | str) -> None:
+        """Send them."""
+        for number in range(int(message)):
+            connection.send(number.to_bytes(4) + bytes((64 << 10) - 4))
+
+
+class Page(vespiary.Handler):
+    """Answers every HTTP request with its method and target."""
+
+    def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+        """Answer it."""
+        return request.respond(200, f"{request.method} {request.target}\n")
+
+
+HANDLERS: dict[str, Any] = {
+    "echo": Echo(),
+    "fail": Fail(),
+    "fail_later": fail_later,
+    "echo_slowly": echo_slowly,
+    "hang": hang,
+    "flood": Flood(),
+    "page": Page(),
+}
+
+
+class Control(vespiary.Handler):
+    """Tells the statistics."""
+
+    def __init__(self, server: vespiary.Server, names: list[str]) -> None:
+        self._server = server
+        self._names = names
+
+    def on_message(self, connection: Connection, message: bytes | str) -> None:
+        """Tell them."""
+        connection.send(json.dumps(self.tell()))
+
+    def tell(self) -> dict[str, Any]:
+        """The statistics of the endpoints, by name."""
+        endpoints = self._server.statistics().endpoints
+        return {name: asdict(it) for name, it in zip(self._names, endpoints, strict=False)}
+
+
+def add(server: vespiary.Server, wanted: dict[str, Any]) -> None:
+    """Add an endpoint as it was told."""
+    server.add(
+        HANDLERS[wanted["handler"]],
+        wanted["url"],
+        framing=wanted.get("framing"),
+        limits=vespiary.Limits(**wanted.get("limits", {})),
+        deadlines=vespiary.Deadlines(**wanted.get("deadlines", {})),
+        slow_consumer=wanted.get("slow_consumer", "wait"),
+    )
+
+
+async def serve(endpoints: dict[str, dict[str, Any]]) -> None:
+    """Serve until SIGTERM; a second one ends at once."""
+    server = vespiary.Server()
+    for wanted in endpoints.values():
+        add(server, wanted)
+    names = [*endpoints, "control"]
+    control = Control(server, list(endpoints))
+    server.add(control, "ws://127.0.0.1:0", deadlines=vespiary.Deadlines(handshake_seconds=None))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.stop_soon)
+    async with server:
+        print(json.dumps(dict(zip(names, server.urls, strict=True))), flush=True)
+        await server.wait_stopped()
+    print(json.dumps(control.tell()), flush=True)
+
+
+def main(options: dict[str, Any]) -> None:
+    """Serve as told."""
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    if options["descriptors"]:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (options["descriptors"], hard))
+    vespiary.run(serve(options["endpoints"]), driver=options["driver"])
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -111,7 +111,8 @@ impl PyHost {
     #[cold]
     fn note(&self, py: Python<'_>, connection: Option<&Rc<Conn>>, error: PyErr) {
         if error.is_instance_of::<PyException>(py) {
-            report(py, connection, error.value(py));
+            // With its traceback, which the value by itself has not.
+            report(py, connection, error.into_value(py).bind(py));
         } else {
             self.fatal.borrow_mut().get_or_insert(error);
         }

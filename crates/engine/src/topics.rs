@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::host::{Host, Kind};
 use crate::options::Framing;
 use crate::send::SendError;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use vespiary_port::Token;
@@ -15,7 +15,8 @@ use vespiary_wire::websocket::frame::{self, Opcode};
 
 /// Who subscribed to what.
 pub(crate) struct Topics<H: Host> {
-    subscribers: HashMap<String, HashMap<Token, Rc<Connection<H>>>>,
+    /// In the order of their tokens, so that publishing does the same each time it is replayed.
+    subscribers: HashMap<String, BTreeMap<Token, Rc<Connection<H>>>>,
     topics: HashMap<Token, Vec<String>>,
 }
 
@@ -124,7 +125,7 @@ impl<H: Host> Engine<H> {
             .borrow()
             .subscribers
             .get(topic)
-            .map_or(0, HashMap::len)
+            .map_or(0, BTreeMap::len)
     }
 
     /// Send a message to everybody subscribed to `topic`, except `but`; how many took it. Who is

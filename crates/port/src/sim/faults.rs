@@ -19,6 +19,9 @@ pub struct Faults {
     pub no_buffer_permille: u16,
     /// A cancel takes effect late; until then the operation goes on.
     pub late_cancel_permille: u16,
+    /// An operation is carried out, or a cancel takes effect, while it is asked for; what completes
+    /// comes in the same batch, as the kernels' drivers have it when they can.
+    pub at_once_permille: u16,
     /// A peer stops reading for a while after it was sent bytes.
     pub stall_permille: u16,
     /// For how long at most.
@@ -43,6 +46,7 @@ impl Faults {
             accept_error_permille: 0,
             no_buffer_permille: 0,
             late_cancel_permille: 0,
+            at_once_permille: 0,
             stall_permille: 0,
             stall_microseconds_max: 0,
             window_bytes: 65_536,
@@ -61,6 +65,7 @@ impl Faults {
             accept_error_permille: 100,
             no_buffer_permille: 50,
             late_cancel_permille: 500,
+            at_once_permille: 300,
             stall_permille: 100,
             stall_microseconds_max: 5_000,
             window_bytes: 4_096,

@@ -13,8 +13,8 @@
 //! test's end finds what was forgotten.
 //!
 //! **Faults** are chosen with [`Faults`]. What is simulated is what the kernels' drivers may do: a
-//! send may complete short, bytes may be received after a cancel, a completion may be for something
-//! long past, descriptors arrive in any order. Sockets behave as TCP does: a window a direction,
+//! send may complete short, or while it is asked for, bytes may be received after a cancel, a
+//! completion may be for something long past, descriptors arrive in any order. Sockets behave as TCP does: a window a direction,
 //! FIN after what was sent, RST when a socket is closed with bytes unread or written to after the
 //! peer is gone.
 
@@ -115,13 +115,22 @@ impl Sim {
         }
     }
 
+    /// Perhaps go on with the socket's operations now, and let what completes come in this batch.
+    fn perhaps_at_once(&mut self, descriptor: Option<Descriptor>) {
+        let mut state = self.state.borrow_mut();
+        let chance = state.faults.at_once_permille;
+        if let Some(descriptor) = descriptor
+            && state.random.chance(chance)
+        {
+            state.progress_one(descriptor);
+            self.batch.extend(state.take_posted());
+        }
+    }
+
     /// Take what has come out by now. Whether there is anything.
     fn gather(&mut self) -> bool {
         let mut state = self.state.borrow_mut();
-        let now = state.now;
-        let later = state.posted.split_off(&(now, u64::MAX));
-        self.batch
-            .extend(std::mem::replace(&mut state.posted, later).into_values());
+        self.batch.extend(state.take_posted());
         self.ready.clear();
         for (descriptor, (token, interest)) in &state.polls {
             let ready = state.foreign.get(descriptor).copied().unwrap_or_default();
@@ -149,20 +158,26 @@ impl Port for Sim {
         let mut state = self.state.borrow_mut();
         let operation = state.begin(listener, token, Kind::Accept);
         state.socket(listener).accept = Some(operation);
+        drop(state);
+        self.perhaps_at_once(Some(listener));
     }
 
     fn cancel_accept(&mut self, token: Token) {
-        self.state.borrow_mut().cancel(token, Kind::Accept);
+        let descriptor = self.state.borrow_mut().cancel(token, Kind::Accept);
+        self.perhaps_at_once(descriptor);
     }
 
     fn receive(&mut self, socket: Descriptor, token: Token) {
         let mut state = self.state.borrow_mut();
         let operation = state.begin(socket, token, Kind::Receive);
         state.socket(socket).receive = Some(operation);
+        drop(state);
+        self.perhaps_at_once(Some(socket));
     }
 
     fn cancel_receive(&mut self, token: Token) {
-        self.state.borrow_mut().cancel(token, Kind::Receive);
+        let descriptor = self.state.borrow_mut().cancel(token, Kind::Receive);
+        self.perhaps_at_once(descriptor);
     }
 
     fn send(&mut self, socket: Descriptor, token: Token, outgoing: Outgoing) {
@@ -176,20 +191,26 @@ impl Port for Sim {
             sent: 0,
         };
         state.socket(socket).send = Some(sending);
+        drop(state);
+        self.perhaps_at_once(Some(socket));
     }
 
     fn cancel_send(&mut self, token: Token) {
-        self.state.borrow_mut().cancel(token, Kind::Send);
+        let descriptor = self.state.borrow_mut().cancel(token, Kind::Send);
+        self.perhaps_at_once(descriptor);
     }
 
     fn connect(&mut self, socket: Descriptor, token: Token, address: &Address) {
         let mut state = self.state.borrow_mut();
         let operation = state.begin(socket, token, Kind::Connect);
         state.socket(socket).connect = Some((operation, address.clone()));
+        drop(state);
+        self.perhaps_at_once(Some(socket));
     }
 
     fn cancel_connect(&mut self, token: Token) {
-        self.state.borrow_mut().cancel(token, Kind::Connect);
+        let descriptor = self.state.borrow_mut().cancel(token, Kind::Connect);
+        self.perhaps_at_once(descriptor);
     }
 
     fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) {

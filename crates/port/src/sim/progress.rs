@@ -15,12 +15,17 @@ impl State {
         }
         while let Some(descriptor) = self.runnable.pop_first() {
             if self.sockets.contains_key(&descriptor) {
-                self.progress_connect(descriptor);
-                self.progress_accept(descriptor);
-                self.progress_receive(descriptor);
-                self.progress_send(descriptor);
+                self.progress_one(descriptor);
             }
         }
+    }
+
+    /// Carry out what can be carried out on an open socket now.
+    pub(super) fn progress_one(&mut self, descriptor: Descriptor) {
+        self.progress_connect(descriptor);
+        self.progress_accept(descriptor);
+        self.progress_receive(descriptor);
+        self.progress_send(descriptor);
     }
 
     fn progress_accept(&mut self, listener: Descriptor) {

@@ -203,11 +203,9 @@ impl State {
         }
     }
 
-    /// When a cancel that is asked for now takes effect, if it finds the operation.
-    pub(super) fn cancel(&mut self, token: Token, kind: Kind) {
-        let Some(outstanding) = self.outstanding.get(&(token, kind)) else {
-            return;
-        };
+    /// When a cancel that is asked for now takes effect, if it finds the operation; on which socket.
+    pub(super) fn cancel(&mut self, token: Token, kind: Kind) -> Option<Descriptor> {
+        let outstanding = self.outstanding.get(&(token, kind))?;
         let descriptor = outstanding.descriptor;
         let mut time = self.now;
         if self.random.chance(self.faults.late_cancel_permille) {
@@ -227,6 +225,13 @@ impl State {
         if let Some(operation) = operation {
             operation.cancel_at.get_or_insert(time);
         }
+        Some(descriptor)
+    }
+
+    /// What has come out by now, in its order.
+    pub(super) fn take_posted(&mut self) -> impl Iterator<Item = Posted> + use<> {
+        let later = self.posted.split_off(&(self.now, u64::MAX));
+        std::mem::replace(&mut self.posted, later).into_values()
     }
 
     pub(super) fn post(&mut self, token: Token, kind: Kind, is_final: bool, outcome: Outcome) {

@@ -348,6 +348,44 @@ fn a_port_that_spins_serves_and_wakes() {
     }
 }
 
+#[test]
+fn a_reset_behind_bytes_is_told() {
+    const COUNT: usize = 600;
+    for mut rig in rigs(&Options::default()) {
+        let (listener, address) = rig.listen();
+        rig.port.accept(listener, LISTENER);
+        let pairs: Vec<_> = (0..COUNT).map(|_| rig.pair(&address, LISTENER)).collect();
+        for (_, socket) in &pairs {
+            rig.port.receive(*socket, Token(*socket as u64));
+        }
+        rig.step();
+        // Both arrive before the port's next turn.
+        for (mut client, _) in pairs {
+            assert_eq!(client.write(b"last words"), 10);
+            client.reset();
+        }
+        let mut told = 0;
+        rig.pump_owned("all resets", |rig, completions| {
+            for completion in completions {
+                let socket = completion.token.0 as i32;
+                match completion.outcome {
+                    Outcome::Received(lease) => assert_eq!(&lease[..], b"last words"),
+                    Outcome::ReceiveEnded(Some(Errno(libc::ENOBUFS))) => {
+                        rig.port.receive(socket, completion.token);
+                    }
+                    Outcome::ReceiveEnded(Some(Errno(libc::ECONNRESET))) => {
+                        rig.port.close(socket, false);
+                        told += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            told == COUNT
+        });
+        rig.end(listener, LISTENER);
+    }
+}
+
 /// A kernel that caps no receive has its bound in the buffers.
 #[test]
 fn a_peer_that_only_pumps_brings_a_bounded_piece_a_turn() {

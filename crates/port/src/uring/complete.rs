@@ -55,7 +55,12 @@ impl Uring {
         if !goes_on {
             self.receives -= 1;
         }
-        let outcome = self.received(entry);
+        let mut outcome = self.received(entry);
+        if matches!(outcome, Outcome::Received(_)) {
+            self.sweep.received(self.now);
+        } else if self.nudged.remove(&token) && is_cancelled(&outcome) {
+            outcome = Outcome::ReceiveEnded(Some(Errno(libc::ENOBUFS)));
+        }
         if !goes_on && matches!(outcome, Outcome::Received(_)) {
             // The kernel ended a multishot that did not fail: it is at its cap, or the completion
             // queue was full.
@@ -121,6 +126,10 @@ impl Uring {
         let outcome = Outcome::Accepted(result.ok()?);
         Some(Completion { token, outcome })
     }
+}
+
+fn is_cancelled(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::ReceiveEnded(Some(Errno(libc::ECANCELED))))
 }
 
 fn errno_or(result: i32) -> Result<i32, Errno> {

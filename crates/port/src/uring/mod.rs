@@ -13,6 +13,7 @@
 //!   buffer from one ring of provided buffers at the moment bytes arrive, so an idle connection
 //!   holds none; and it polls first (`POLL_FIRST`), since usually nothing has arrived when
 //!   receiving begins.
+//! * A multishot receive does not tell every reset: the driver looks for them (`sweep`).
 //! * On a Unix socket receive is not multishot: since Linux 6.17 the kernel would take a Unix
 //!   socket that is empty for one that gets a wake-up when there is more, and never look at an end
 //!   that had come already.
@@ -25,8 +26,8 @@
 //!   `ENOBUFS`). The same end comes to a multishot receive that has brought as much as one may
 //!   (`cap`).
 //!
-//! An idle connection costs the driver nothing: the kernel's completion carries the owner's token,
-//! in the lower 56 bits of its user data; the upper 8 name the operation's kind.
+//! An idle connection costs the driver eight bytes (`sweep`): the kernel's completion carries the
+//! owner's token, in the lower 56 bits of its user data; the upper 8 name the operation's kind.
 
 mod cap;
 mod complete;
@@ -35,6 +36,7 @@ mod port;
 mod provided;
 mod ring;
 mod submit;
+mod sweep;
 mod vectored;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -56,6 +58,7 @@ use crate::{Completion, Counters, Descriptor, Outcome, Port, Token};
 use polls::Polls;
 use provided::Provided;
 use ring::Ring;
+use sweep::Sweep;
 use vectored::Vectored;
 
 const RECEIVE: u64 = 1 << 56;
@@ -93,6 +96,10 @@ pub struct Uring {
     accepts: Vec<Accept>,
     /// Multishot receives outstanding; how many, not which.
     receives: usize,
+    /// Looks for resets that a multishot receive does not tell, and whose receives were cancelled
+    /// for one.
+    sweep: Sweep,
+    nudged: HashSet<Token>,
     /// Unix sockets, and the receives on them.
     unix: HashSet<Descriptor>,
     singles: HashMap<Token, Single>,
@@ -138,6 +145,8 @@ impl Uring {
             sends: Sends::new(),
             accepts: Vec::new(),
             receives: 0,
+            sweep: Sweep::default(),
+            nudged: HashSet::new(),
             unix: HashSet::new(),
             singles: HashMap::new(),
             connects: HashMap::new(),

@@ -55,6 +55,8 @@ impl Port for Uring {
             return;
         }
         self.receives += 1;
+        self.nudged.remove(&token);
+        self.sweep.watch(socket, token);
         self.arm_receive(
             socket,
             RECV_MULTISHOT | RECVSEND_POLL_FIRST,
@@ -67,6 +69,7 @@ impl Port for Uring {
             single.cancelled = true;
             self.cancel(user_data(RECEIVE_SINGLE, token));
         } else {
+            self.nudged.remove(&token);
             self.cancel(user_data(RECEIVE, token));
         }
     }
@@ -163,6 +166,7 @@ impl Port for Uring {
     fn close(&mut self, socket: Descriptor, reset: bool) {
         self.files.forget(socket);
         self.unix.remove(&socket);
+        self.sweep.forget(socket);
         self.counters.system_calls += 1;
         socket::close(socket, reset);
     }
@@ -195,9 +199,8 @@ impl Port for Uring {
             }
         }
         if result.is_ok() {
-            result = self.ring.enter(least, timeout);
+            result = self.enter(least, timeout);
         }
-        self.now = self.now.max(monotonic());
         self.gathered = self.ring.completions();
         self.taken = 0;
         self.waker.clear();
@@ -227,6 +230,33 @@ impl Port for Uring {
         Counters {
             system_calls,
             ..self.counters
+        }
+    }
+}
+
+impl Uring {
+    /// Enter the ring, and look for untold resets when that is due. Those found end the wait by the
+    /// completions of their receives.
+    fn enter(&mut self, least: u32, timeout: Option<Duration>) -> io::Result<()> {
+        let is_bounded = least > 0 && timeout.is_some() && !self.sweep.is_idle();
+        let start = if is_bounded { monotonic() } else { self.now };
+        let mut remaining = timeout;
+        loop {
+            let wait = self.sweep.shorten(remaining, self.now);
+            let result = self.ring.enter(least, wait);
+            self.now = self.now.max(monotonic());
+            if result.is_err() || !self.sweep.is_due(self.now) {
+                return result;
+            }
+            for token in self.sweep.look(self.now) {
+                self.nudged.insert(token);
+                self.cancel(user_data(RECEIVE, token));
+            }
+            let waited = Duration::from_nanos(self.now.saturating_sub(start));
+            remaining = timeout.map(|timeout| timeout.saturating_sub(waited));
+            if least == 0 || self.ring.completions() > 0 || remaining == Some(Duration::ZERO) {
+                return Ok(());
+            }
         }
     }
 }

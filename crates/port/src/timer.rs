@@ -248,6 +248,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Act {
         Insert(u64),
+        InsertLate(u64),
         Cancel(usize),
         Advance(u64),
         AdvanceToNext,
@@ -261,6 +262,7 @@ mod tests {
     fn act() -> impl Strategy<Value = Act> {
         prop_oneof![
             4 => delay().prop_map(Act::Insert),
+            1 => delay().prop_map(Act::InsertLate),
             1 => any::<usize>().prop_map(Act::Cancel),
             2 => delay().prop_map(Act::Advance),
             1 => Just(Act::AdvanceToNext),
@@ -293,11 +295,16 @@ mod tests {
             let mut model = Model::default();
             for (name, act) in acts.into_iter().enumerate() {
                 match act {
-                    Act::Insert(after) => {
-                        let due = now.saturating_add(after);
-                        // A time within the current tick has passed for the wheel.
-                        let tick = due.div_ceil(TICK_NANOSECONDS);
-                        model.waiting.insert((tick, name), wheel.insert(due, (tick, name)));
+                    Act::Insert(_) | Act::InsertLate(_) => {
+                        let due = match act {
+                            Act::InsertLate(before) => now.saturating_sub(before),
+                            Act::Insert(after) => now.saturating_add(after),
+                            _ => unreachable!("only these"),
+                        };
+                        // What has passed is due in the current tick.
+                        let tick = due.div_ceil(TICK_NANOSECONDS).max(now / TICK_NANOSECONDS);
+                        let key = wheel.insert(due, (tick, name));
+                        model.waiting.insert((tick, name), key);
                     }
                     Act::Cancel(which) if !model.waiting.is_empty() => {
                         let which = which % model.waiting.len();

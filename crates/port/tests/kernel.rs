@@ -255,6 +255,59 @@ fn the_file_of_a_unix_listener_goes_with_it_and_a_stale_one_is_replaced() {
 }
 
 #[test]
+fn the_file_of_a_server_too_busy_to_answer_is_left_alone() {
+    for mut rig in rigs(&Options::default()) {
+        let directory = Directory::new();
+        let path = directory.path().join("busy.sock");
+        let address = Address::Unix(path.clone());
+        let listener = rig.port.listen(&address, 0, false).expect("a server");
+        let sockets: Vec<_> = (0..4)
+            .map(|_| rig.port.open(&address, None).expect("a socket"))
+            .collect();
+        for socket in &sockets {
+            rig.port.connect(*socket, Token(*socket as u64), &address);
+        }
+        rig.step();
+        let error = rig.port.listen(&address, 16, false).expect_err("in use");
+        assert_eq!(error.raw_os_error(), Some(libc::EADDRINUSE));
+        assert!(path.exists());
+        drop(rig);
+        // SAFETY: the descriptors are ours, and the port that used them is gone.
+        sockets.iter().chain([&listener]).for_each(|socket| unsafe {
+            libc::close(*socket);
+        });
+    }
+}
+
+#[test]
+fn what_is_asked_for_before_the_first_turn_happens_in_its_order() {
+    let options = Options {
+        submission_entries: 4,
+        ..Options::default()
+    };
+    for mut rig in rigs(&options) {
+        let listeners: Vec<_> = (0..20).map(|_| rig.listen().0).collect();
+        for (number, listener) in listeners.iter().enumerate() {
+            rig.port.accept(*listener, Token(number as u64));
+        }
+        for number in 0..listeners.len() {
+            rig.port.cancel_accept(Token(number as u64));
+        }
+        let mut ended = 0;
+        rig.pump("every end", |_, completions| {
+            for completion in completions {
+                assert!(matches!(completion.outcome, Outcome::AcceptEnded(CANCELED)));
+                ended += 1;
+            }
+            ended == listeners.len()
+        });
+        for listener in listeners {
+            rig.port.close(listener, false);
+        }
+    }
+}
+
+#[test]
 fn a_file_that_is_not_a_dead_socket_of_ours_is_left_alone() {
     for mut rig in rigs(&Options::default()) {
         let directory = Directory::new();

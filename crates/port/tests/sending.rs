@@ -20,6 +20,7 @@ contract!(
     an_empty_send_completes,
     shutdown_sends_the_end_after_the_bytes_and_receiving_goes_on,
     close_with_reset_is_seen_as_a_reset,
+    a_batch_that_feeds_itself_ends_and_goes_on_in_the_next_turn,
 );
 
 fn a_send_larger_than_the_window_arrives_whole(driver: &Driver) {
@@ -170,5 +171,38 @@ fn close_with_reset_is_seen_as_a_reset(driver: &Driver) {
         None => false,
         Some(closed) => closed == Closed::Reset || panic!("{closed:?}"),
     });
+    rig.end(listener, LISTENER);
+}
+
+fn a_batch_that_feeds_itself_ends_and_goes_on_in_the_next_turn(driver: &Driver) {
+    const SENDS: usize = 20_000;
+    const A_TURN_MAX: usize = 5_000;
+    let mut rig = Rig::new(driver);
+    let (listener, address) = rig.listen();
+    rig.port.accept(listener, LISTENER);
+    let (mut client, socket) = rig.pair(&address, LISTENER);
+    rig.port.send(socket, FIRST, Outgoing::one(vec![1]));
+    let (mut sent, mut read, mut turns) = (0, Vec::new(), 0);
+    while read.len() < SENDS {
+        rig.port
+            .turn(Some(std::time::Duration::from_millis(10)))
+            .expect("a turn");
+        let before = sent;
+        while let Some(completion) = rig.port.next() {
+            let Outcome::Sent(Ok(1), outgoing) = completion.outcome else {
+                panic!("{completion:?}");
+            };
+            sent += 1;
+            assert!(sent - before <= A_TURN_MAX, "the batch does not end");
+            let bytes = outgoing.into_single().expect("one buffer");
+            if sent < SENDS {
+                rig.port.send(socket, FIRST, Outgoing::one(bytes));
+            }
+        }
+        assert_eq!(client.read(&mut read), None);
+        turns += 1;
+        assert!(turns < 10 * SENDS, "the sends do not go on");
+    }
+    rig.port.close(socket, false);
     rig.end(listener, LISTENER);
 }

@@ -66,6 +66,13 @@ async def fail_later(connection: Connection) -> None:
         connection.send(message)
 
 
+async def echo_later(connection: Connection) -> None:
+    """Sends back what comes, as a coroutine does it."""
+    async for message in connection:
+        connection.send(message)
+        await connection.drain()
+
+
 async def echo_slowly(connection: Connection) -> None:
     """Sends back what comes, each after a while."""
     async for message in connection:
@@ -101,6 +108,7 @@ HANDLERS: dict[str, Any] = {
     "echo": Echo(),
     "fail": Fail(),
     "fail_later": fail_later,
+    "echo_later": echo_later,
     "echo_slowly": echo_slowly,
     "hang": hang,
     "flood": Flood(),

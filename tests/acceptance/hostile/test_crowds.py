@@ -130,6 +130,19 @@ def test_ten_thousand_connections_opened_and_dropped_leave_nothing_behind(
     assert_echoes(server, "echo")
 
 
+def test_connections_reset_right_behind_their_bytes_are_noticed(serve: Serve) -> None:
+    server = serve(calm=ECHO, stream={**TCP, "framing": "length"})
+    count = 2000
+    with server.steady("calm", 16 * MEBIBYTE):
+        for _ in range(count):
+            peer = server.connect("stream")
+            peer.send(b"\0\0\1\0 a part of it")
+            peer.reset()
+        server.wait_for("stream", lambda told: told["connections_accepted"] == count)
+        told = server.wait_idle("stream")
+    assert told["connections_broken"] == count
+
+
 def test_without_descriptors_accepting_pauses_and_goes_on(serve: Serve) -> None:
     server = serve(descriptors=64, echo=ECHO)
     spare = 64 - server.descriptors

@@ -15,7 +15,7 @@ import time
 
 from tests.acceptance.hostile.peer import CLOSE, Peer, frame
 
-PAUSE_SECONDS = 0.002
+PAUSE_SECONDS = 0.001
 SAMPLES_MIN = 100
 
 

@@ -1,0 +1,114 @@
+"""Peers that want all there is: of the processor, of memory, of the log, again and again."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.acceptance.hostile.conftest import Serve
+from tests.acceptance.hostile.peer import BINARY, TEXT, Peer, frame
+from tests.acceptance.hostile.rig import MEBIBYTE, Server
+
+pytestmark = pytest.mark.acceptance
+
+ECHO = {"url": "ws://127.0.0.1:0", "handler": "echo"}
+
+
+@contextlib.contextmanager
+def reading(peers: list[Peer]) -> Iterator[None]:
+    """Read whatever comes to the peers, and throw it away."""
+
+    def read(peer: Peer) -> None:
+        with contextlib.suppress(OSError):
+            while peer.socket.recv(1 << 20):
+                pass
+
+    threads = [threading.Thread(target=read, args=(peer,)) for peer in peers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for peer in peers:
+            with contextlib.suppress(OSError):
+                peer.socket.shutdown(2)
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("handler", ["echo", "echo_later"])
+@pytest.mark.parametrize("size", [1, 60_000], ids=["tiny", "large"])
+def test_peers_that_pump_messages_and_read_their_echoes_starve_nobody(
+    serve: Serve, handler: str, size: int
+) -> None:
+    server = serve(calm=ECHO, greedy={**ECHO, "handler": handler})
+    pumped = frame(BINARY, bytes(size)) * max(1, 120_000 // size)
+    with server.steady("calm", 24 * MEBIBYTE), server.crowd("greedy", 4) as peers:
+        for peer in peers:
+            peer.upgrade()
+        with reading(peers):
+            end = time.monotonic() + 1.0
+            while time.monotonic() < end:
+                for peer in peers:
+                    peer.send(pumped)
+    told = server.wait_idle("greedy")
+    assert told["bytes_received"] > 4 * MEBIBYTE
+    assert told["handler_errors"] == 0
+
+
+def test_a_coroutine_that_receives_nothing_holds_its_senders_back(serve: Serve) -> None:
+    server = serve(calm=ECHO, hang={**ECHO, "handler": "hang"})
+    count, size = 10, 1000
+    messages = frame(BINARY, bytes(size)) * 50
+    with server.steady("calm", 16 * MEBIBYTE), server.crowd("hang", count) as peers:
+        for peer in peers:
+            peer.upgrade()
+            assert peer.pump(messages, 0.2) < 64 * MEBIBYTE
+        told = server.wait_for("hang", lambda told: told["messages_received"] >= count * 64)
+        # The one that the coroutine took, and what the inbox takes by default.
+        assert told["messages_received"] <= count * (1 + 64)
+        time.sleep(0.2)
+        assert server.statistics("hang") == told, "it still reads"
+
+
+def attack(server: Server) -> None:
+    """Some of everything: connections refused, broken, dropped, closed and stalled."""
+    for number in range(300):
+        with server.connect("echo") as peer:
+            if number % 6 == 0:
+                peer.send_if_it_still_can(b"\xff" * 20_000)
+            elif number % 6 == 1:
+                peer.upgrade().send(frame(BINARY, bytes(500_000)))
+            elif number % 6 == 2:
+                peer.upgrade().send(b"\xff" * 100)
+            elif number % 6 == 3:
+                peer.upgrade().send(frame(TEXT, bytes(100_000), fin=False))
+            elif number % 6 == 4:
+                peer.upgrade().echo(bytes(300_000))
+            peer.reset()
+    server.wait_idle("echo")
+
+
+def test_an_attack_that_is_repeated_finds_no_leak(serve: Serve) -> None:
+    server = serve(echo=ECHO)
+    attack(server)
+    attack(server)
+    before = server.resident_bytes()
+    descriptors = server.descriptors
+    for _ in range(5):
+        attack(server)
+    assert server.resident_bytes() - before <= 2 * MEBIBYTE
+    assert server.descriptors == descriptors
+
+
+def test_a_limit_that_is_reached_a_thousand_times_is_logged_once(serve: Serve) -> None:
+    server = serve(echo={**ECHO, "limits": {"message_bytes_max": 10}})
+    for _ in range(200):
+        with server.connect("echo") as peer:
+            peer.upgrade().send(frame(TEXT, bytes(11)))
+            assert peer.close_code() == 1009
+    told = server.wait_idle("echo")
+    assert told["limits_reached"] == {"message_bytes_max": 200}
+    assert server.log().count("has reached message_bytes_max") == 1

@@ -270,3 +270,26 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepting_ends_at_limits_and_goes_on_after_a_connection_that_died_in_the_queue() {
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert!(ends_accept(Errno(errno)), "{errno}");
+        }
+        for errno in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK, libc::ECANCELED] {
+            assert!(ends_accept(Errno(errno)), "{errno}");
+        }
+        for errno in [
+            libc::ECONNABORTED,
+            libc::EPROTO,
+            libc::EPERM,
+            libc::ENETDOWN,
+        ] {
+            assert!(!ends_accept(Errno(errno)), "{errno}");
+        }
+    }
+}

@@ -67,8 +67,6 @@ pub struct Connection<H: Host> {
     pub(crate) sending: Cell<bool>,
     /// Its cancel was asked for.
     pub(crate) receive_cancelled: Cell<bool>,
-    /// Reading was stopped by this end, and deadlines begin anew when it goes on.
-    pub(crate) was_held_back: Cell<bool>,
     /// It stands on the engine's list of connections to be settled.
     pub(crate) unsettled: Cell<bool>,
     /// Reading is paused: by the host, by back-pressure, by the inline budget.
@@ -106,6 +104,8 @@ pub struct Connection<H: Host> {
     pub(crate) timer_due: Cell<u64>,
     pub(crate) phase_began: Cell<u64>,
     pub(crate) heard: Cell<u64>,
+    /// Since when this end does not read; 0 when it does.
+    pub(crate) held_since: Cell<u64>,
     pub(crate) pinged: Cell<u64>,
     pub(crate) message_began: Cell<u64>,
     pub(crate) write_began: Cell<u64>,
@@ -359,8 +359,8 @@ impl<H: Host> Connection<H> {
         self.paused.get() != 0 || self.above_high.get()
     }
 
-    /// Give the answer to a request that was answered with [`Answer::Later`]. Like everything that a
-    /// host asks for, it takes effect when the round is settled. The first answer stands.
+    /// Give the answer to a request that was answered with [`Answer::Later`]. Like everything that
+    /// a host asks for, it takes effect when the round is settled. The first answer stands.
     pub fn answer(self: &Rc<Self>, answer: Answer) {
         if self.state.get() == State::Handshaking {
             self.engine

@@ -79,14 +79,25 @@ fn earliest<H: Host>(
 }
 
 impl<H: Host> Connection<H> {
-    /// Let the deadlines of what the peer owes us begin now: it was not heard as long as this end
-    /// did not read.
-    pub(crate) fn read_on(&self) {
+    /// This end stops reading, or goes on.
+    pub(crate) fn note_held(&self, is_held: bool) {
+        self.discount_held();
+        self.held_since.set(if is_held {
+            self.engine.now_ms().max(1)
+        } else {
+            0
+        });
+    }
+
+    /// The time in which this end did not read counts for none of the deadlines of what the peer
+    /// owes us.
+    fn discount_held(&self) {
         let now = self.engine.now_ms();
-        self.heard.set(now);
-        self.pinged.set(now);
-        if self.message_began.get() != 0 {
-            self.message_began.set(now.max(1));
+        let since = self.held_since.replace(now.max(1));
+        for moment in [&self.heard, &self.pinged, &self.message_began] {
+            if since != 0 && moment.get() != 0 {
+                moment.set((moment.get() + (now - since)).min(now));
+            }
         }
     }
 }
@@ -157,9 +168,9 @@ impl<H: Host> Engine<H> {
         let now = self.now_ms();
         match which {
             Which::Message | Which::Idle | Which::Ping | Which::Pong
-                if connection.is_held_back() =>
+                if (1..now).contains(&connection.held_since.get()) =>
             {
-                connection.read_on();
+                connection.discount_held();
             }
             Which::Ping => {
                 connection.awaiting_pong.set(true);
@@ -183,9 +194,14 @@ impl<H: Host> Engine<H> {
             Which::Pong => self.give_up(connection, "ping_timeout_seconds", deadlines.ping_timeout),
             Which::Write => self.give_up(connection, "write_seconds", deadlines.write),
             Which::Close => {
-                // The reason for closing stands; that the peer did not answer is only counted.
                 self.missed(connection, "close_seconds", deadlines.close);
-                connection.abort_now();
+                // What the kernel has taken is not destroyed with a reset: a slow peer may still
+                // read it.
+                if connection.queued_bytes() > 0 {
+                    connection.reset.set(true);
+                }
+                connection.abort.set(true);
+                connection.unsettle();
             }
         }
     }

@@ -103,6 +103,10 @@ impl<H: Host> Engine<H> {
 
     fn settle_reading(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         receive::take_held(connection);
+        let is_held = connection.is_held_back();
+        if is_held != (connection.held_since.get() != 0) {
+            connection.note_held(is_held);
+        }
         let is_stopped = connection.is_blocked() || connection.abort.get();
         let wanted = !is_stopped && !receive::is_full(connection);
         if connection.end_pending.get() {
@@ -115,9 +119,6 @@ impl<H: Host> Engine<H> {
         } else if wanted {
             if !connection.receiving.get() {
                 connection.receiving.set(true);
-                if connection.was_held_back.take() {
-                    connection.read_on();
-                }
                 self.port
                     .borrow_mut()
                     .receive(connection.socket.get(), connection.token);
@@ -127,7 +128,6 @@ impl<H: Host> Engine<H> {
             && receive::may_cancel(connection)
         {
             connection.receive_cancelled.set(true);
-            connection.was_held_back.set(true);
             self.port.borrow_mut().cancel_receive(connection.token);
         }
     }
@@ -197,6 +197,7 @@ impl<H: Host> Engine<H> {
     fn finish(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         connection.state.set(State::Closed);
         connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, ""));
+        tell_of_loss(connection);
         if let Some(key) = connection.timer.take() {
             self.wheel.borrow_mut().cancel(key);
         }
@@ -294,6 +295,24 @@ fn may_send_fin<H: Host>(connection: &Rc<Connection<H>>) -> bool {
         return true;
     }
     connection.close_frame_received.get() && !connection.client
+}
+
+/// An end that began in good order is broken when what was sent did not go before it. A peer that
+/// has sent a close frame does not want it any more.
+fn tell_of_loss<H: Host>(connection: &Rc<Connection<H>>) {
+    let lost = connection.queued_bytes();
+    if lost > 0
+        && !connection.close_frame_received.get()
+        && let Some(reason) = connection.reason.borrow_mut().as_deref_mut()
+        && reason.manner == Manner::Closed
+    {
+        reason.manner = Manner::Broken;
+        let separator = if reason.text.is_empty() { "" } else { "; " };
+        reason.text = format!(
+            "{}{separator}{lost} bytes sent to the peer were lost",
+            reason.text
+        );
+    }
 }
 
 /// What stopped a connection before it was opened, as a counter's name.

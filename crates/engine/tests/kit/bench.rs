@@ -47,6 +47,7 @@ impl Driver {
 }
 
 /// Make a test on every driver of each scenario.
+#[allow(unused_macros)]
 macro_rules! on_every_driver {
     ($($scenario:ident),* $(,)?) => { $(
         mod $scenario {
@@ -72,6 +73,7 @@ macro_rules! on_every_driver {
 }
 
 /// The same, and in simulations where everything goes wrong that loses no byte.
+#[allow(unused_macros)]
 macro_rules! on_every_driver_and_with_faults {
     ($($scenario:ident),* $(,)?) => { $(
         mod $scenario {

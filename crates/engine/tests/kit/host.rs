@@ -247,6 +247,11 @@ impl TestHost {
         self.log.borrow().clone()
     }
 
+    /// What the host was told after the first `known` things.
+    pub fn log_from(&self, known: usize) -> Vec<Told> {
+        self.log.borrow()[known..].to_vec()
+    }
+
     /// Forget what the host was told.
     pub fn clear_log(&self) {
         self.log.borrow_mut().clear();

@@ -7,7 +7,7 @@ use std::os::fd::IntoRawFd;
 use std::os::unix::net::UnixStream;
 use vespiary_engine::port::epoll::Epoll;
 use vespiary_engine::port::select::Options;
-use vespiary_engine::port::{Port, sim};
+use vespiary_engine::port::{Address, Port, sim};
 
 /// How a connection ended for a peer.
 pub use vespiary_engine::port::sim::Closed as Ending;
@@ -61,6 +61,14 @@ impl Peer {
     /// In the simulation.
     pub fn simulated(peer: sim::Peer) -> Self {
         Self::new(Socket::Simulated(Simulated(peer)))
+    }
+
+    /// The address of a simulated peer, as the engine sees it.
+    pub fn address(&self) -> Option<Address> {
+        match &self.socket {
+            Socket::Simulated(peer) => Some(peer.0.address()),
+            _ => None,
+        }
     }
 
     /// Write what fits now; how many bytes that was, `None` when the connection is gone.

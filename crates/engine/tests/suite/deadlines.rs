@@ -20,6 +20,8 @@ on_every_driver!(
     a_websocket_that_answers_pings_stays,
     a_peer_is_not_blamed_for_the_time_in_which_it_is_not_read,
     a_pause_does_not_hide_a_dead_peer_for_ever,
+    a_full_queue_now_and_then_does_not_extend_the_deadline_of_a_silent_peer,
+    a_pause_counts_for_no_deadline_and_what_was_before_it_counts,
 );
 
 /// How long deadlines are here, in milliseconds.
@@ -322,4 +324,40 @@ fn a_pause_does_not_hide_a_dead_peer_for_ever(bench: &Bench) {
         "{took} ms"
     );
     assert_eq!(reason.code, Some(1006));
+}
+
+fn a_full_queue_now_and_then_does_not_extend_the_deadline_of_a_silent_peer(bench: &Bench) {
+    let mut options = lines();
+    options.deadlines.idle = Some(LENGTH);
+    options.limits.write_high_bytes = 1;
+    options.limits.write_low_bytes = 0;
+    let place = bench.listen(options, Script::sink());
+    let mut peer = bench.connect_open(&place);
+    let connection = bench.latest();
+    let (took, reason) = time_until_closed(bench, || {
+        let _ = connection.send(Kind::Binary, b"more than a byte");
+        peer.look();
+    });
+    is_in_time(bench, took);
+    assert!(reason.text.contains("idle_seconds"), "{reason}");
+    assert!(place.counters().write_pauses.get() > 5);
+}
+
+fn a_pause_counts_for_no_deadline_and_what_was_before_it_counts(bench: &Bench) {
+    let mut options = lines();
+    options.deadlines.idle = Some(LENGTH);
+    let place = bench.listen(options, Script::sink());
+    let _peer = bench.connect_open(&place);
+    let connection = bench.latest();
+    bench.pass(LENGTH / 2);
+    connection.pause(1);
+    bench.pass(3 * LENGTH);
+    connection.resume(1);
+    let (took, _) = time_until_closed(bench, || ());
+    let latest = if bench.is_simulated() {
+        LENGTH / 2 + 3
+    } else {
+        LENGTH / 2 + 400
+    };
+    assert!((LENGTH / 2 - 5..=latest).contains(&took), "{took} ms");
 }

@@ -1,0 +1,134 @@
+//! What must hold after every turn: queues and numbers within their limits, deadlines met.
+
+use crate::kit::{Bench, Conn};
+use crate::site::Site;
+use std::collections::BTreeMap;
+use vespiary_engine::State;
+use vespiary_engine::port::Token;
+use vespiary_engine::port::sim::Faults;
+
+/// A deadline is met within a tick, and a turn may be late by as much again.
+const LATE_MILLISECONDS: u64 = 3;
+/// What may be queued beyond the limit: an answer to a request, a close frame.
+const QUEUED_BEYOND: usize = 4_096;
+/// What may be put aside: what is held before a receive is cancelled.
+const HELD: usize = 256 << 10;
+
+/// Since when something has not changed.
+#[derive(Clone, Copy)]
+struct Since {
+    count: u64,
+    milliseconds: u64,
+    may: bool,
+}
+
+impl Since {
+    fn new(milliseconds: u64) -> Self {
+        Self {
+            count: 0,
+            milliseconds,
+            may: true,
+        }
+    }
+
+    /// For how long it has been `count` by now, except for when it `may` stay as it is.
+    fn observe(&mut self, count: u64, now: u64, may: bool) -> u64 {
+        if self.count != count || may || self.may {
+            *self = Self {
+                count,
+                milliseconds: now,
+                may,
+            };
+        }
+        now - self.milliseconds
+    }
+}
+
+/// What was seen of the connections so far.
+#[derive(Default)]
+pub struct Bounds {
+    seen: BTreeMap<Token, (Since, Since)>,
+    /// The most bytes that were queued on one connection, and held by one.
+    pub most: (usize, usize),
+}
+
+impl Bounds {
+    /// Check every connection and site.
+    pub fn check(&mut self, bench: &Bench, sites: &[Site], faults: &Faults) {
+        let now = bench.engine.now_ms();
+        for connection in bench.engine.all_connections() {
+            self.check_connection(&connection, now, faults);
+        }
+        for site in sites {
+            let (endpoint, limits) = (site.place.endpoint(), &site.options.limits);
+            let (open, shaking) = (endpoint.open(), endpoint.handshaking());
+            assert!(
+                limits.connections_max.is_none_or(|most| open <= most),
+                "{open} are open"
+            );
+            let is_bound = limits
+                .handshakes_pending_max
+                .is_none_or(|most| shaking <= most.max(1));
+            assert!(is_bound, "{shaking} handshakes are pending");
+            assert!(
+                shaking <= open,
+                "{shaking} handshakes of {open} connections"
+            );
+        }
+    }
+
+    fn check_connection(&mut self, connection: &Conn, now: u64, faults: &Faults) {
+        let options = connection.endpoint.options();
+        let limits = &options.limits;
+        let queued = connection.queued_bytes();
+        assert!(
+            queued <= limits.write_bytes_max + QUEUED_BEYOND,
+            "{queued} bytes are queued"
+        );
+        let held = connection.buffer_bytes();
+        let buffers = usize::from(faults.buffers) * faults.buffer_bytes as usize;
+        let message = limits.message_bytes_max as usize;
+        // Vectors may have twice the room that they need.
+        let most = 2 * (limits.write_bytes_max + QUEUED_BEYOND + HELD + buffers + message)
+            + limits.header_bytes_max
+            + (150 << 10);
+        assert!(held <= most, "{held} bytes of buffers");
+        self.most = (self.most.0.max(queued), self.most.1.max(held));
+        // Reading goes on when the cancel's completion has come, and that may be late twice.
+        let delay = 2 * u64::from(faults.delay_microseconds_max) / 1_000;
+        self.check_deadlines(connection, now, delay);
+    }
+
+    fn check_deadlines(&mut self, connection: &Conn, now: u64, delay: u64) {
+        let options = connection.endpoint.options();
+        let deadlines = &options.deadlines;
+        let phase = (connection.open_seconds() * 1000.0).round() as u64;
+        let is_over = |length: Option<u64>, took: u64| {
+            length.is_some_and(|length| took > length + LATE_MILLISECONDS)
+        };
+        let state = connection.state();
+        match state {
+            State::Connecting | State::Handshaking => {
+                assert!(
+                    !is_over(deadlines.handshake, phase),
+                    "{phase} ms in {state:?}"
+                );
+            }
+            State::Closing => assert!(!is_over(deadlines.close, phase), "{phase} ms in {state:?}"),
+            State::Open | State::Closed => {}
+        }
+        let [bytes_in, bytes_out, ..] = connection.traffic();
+        let since = (Since::new(now), Since::new(now));
+        let (heard, written) = self.seen.entry(connection.token()).or_insert(since);
+        let is_held_back = connection.is_paused(u8::MAX) || connection.is_above_high();
+        let is_open = state == State::Open;
+        let silent = heard.observe(bytes_in, now, is_held_back || !is_open);
+        let silent = silent.saturating_sub(delay);
+        assert!(!is_over(deadlines.idle, silent), "silent for {silent} ms");
+        let stuck = written.observe(bytes_out, now, connection.queued_bytes() == 0 || !is_open);
+        // The deadline counts from one moment; what waits after it is asked for by the next.
+        let twice = deadlines.write.map(|length| 2 * length);
+        let stuck = stuck.saturating_sub(delay);
+        assert!(!is_over(twice, stuck), "nothing was written for {stuck} ms");
+    }
+}

@@ -9,6 +9,7 @@ mod extension;
 mod frame;
 mod handshake_client;
 mod handshake_server;
+mod http_limits;
 mod http_request;
 mod http_response;
 mod http_write;

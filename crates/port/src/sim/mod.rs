@@ -14,9 +14,9 @@
 //!
 //! **Faults** are chosen with [`Faults`]. What is simulated is what the kernels' drivers may do: a
 //! send may complete short, or while it is asked for, bytes may be received after a cancel, a
-//! completion may be for something long past, descriptors arrive in any order. Sockets behave as TCP does: a window a direction,
-//! FIN after what was sent, RST when a socket is closed with bytes unread or written to after the
-//! peer is gone.
+//! completion may be for something long past, descriptors arrive in any order. Sockets behave as
+//! TCP does: a window a direction, FIN after what was sent, RST when a socket is closed with bytes
+//! unread or written to after the peer is gone.
 
 mod faults;
 mod network;

@@ -203,7 +203,8 @@ impl State {
         }
     }
 
-    /// When a cancel that is asked for now takes effect, if it finds the operation; on which socket.
+    /// When a cancel that is asked for now takes effect, if it finds the operation; on which
+    /// socket.
     pub(super) fn cancel(&mut self, token: Token, kind: Kind) -> Option<Descriptor> {
         let outstanding = self.outstanding.get(&(token, kind))?;
         let descriptor = outstanding.descriptor;

@@ -35,7 +35,8 @@ class Example:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         self._driver = driver
-        self.urls = self._addresses(len(urls))
+        # Those of the URLs where it is to listen; others it talks to.
+        self.urls = self._addresses(sum(url.rstrip("/").endswith(":0") for url in urls))
 
     @property
     def url(self) -> str:

@@ -367,7 +367,8 @@ impl<H: Host> Engine<H> {
                 self.pool.borrow_mut().put_all(outgoing);
                 if outbound.queued() == 0 {
                     connection.write_began.set(0);
-                    if connection.state.get() == State::Open && !connection.above_high.get() {
+                    let is_awaited = connection.above_high.get() || connection.sending_ended.get();
+                    if connection.state.get() == State::Open && !is_awaited {
                         return;
                     }
                 }

@@ -6,6 +6,7 @@ A check that did not run must not look like one that passed. With VESPIARY_FORBI
 """
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -17,6 +18,12 @@ ALLOWED_SKIPS: dict[str, str] = {
     "tests/conformance/test_autobahn.py::test_our_": "Skipped: no CPython 2.7 ",
 }
 """The beginning of a test's identifier, and of the only reason for which it may skip."""
+
+
+def pytest_configure() -> None:
+    """Undo what a background shell does to its children: Ctrl-C would be ignored by ours too."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _refusal(identifier: str, longrepr: object) -> str | None:

@@ -19,8 +19,11 @@ use std::sync::Arc;
 
 /// Bytes that somebody else owns, kept alive until they are sent.
 ///
-/// They must stay where they are, unchanged, for as long as the value lives: the kernel reads them.
-pub trait KeptBytes: 'static {
+/// # Safety
+///
+/// The bytes must stay where they are, unchanged, for as long as the value lives, wherever it is
+/// moved: the kernel reads them.
+pub unsafe trait KeptBytes: 'static {
     /// The bytes, the same at each call.
     fn bytes(&self) -> &[u8];
 }

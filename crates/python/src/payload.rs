@@ -114,7 +114,8 @@ impl KeptMessage {
     }
 }
 
-impl KeptBytes for KeptMessage {
+// SAFETY: bytes objects are immutable and do not move, and this one is held by its own reference.
+unsafe impl KeptBytes for KeptMessage {
     fn bytes(&self) -> &[u8] {
         // SAFETY: bytes objects are immutable and do not move, and this one is ours for as long as
         // the slice.

@@ -23,11 +23,23 @@ pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) ->
     filtered
 }
 
-/// What shall leave in place of what was queued.
-pub(crate) fn departing<H: Host>(
-    connection: &Rc<Connection<H>>,
-    outgoing: Outgoing,
-) -> Option<Outgoing> {
+/// What shall leave in place of what was queued; nothing when all of that was swallowed, or the
+/// filter failed.
+pub(crate) fn departing<H: Host>(connection: &Rc<Connection<H>>) -> Option<Outgoing> {
+    loop {
+        let outgoing = connection.outbound.borrow_mut().depart()?;
+        match filtered(connection, outgoing) {
+            Some(filtered) if filtered.is_empty() => {}
+            Some(filtered) => return Some(Outgoing::one(filtered)),
+            None => {
+                fail(connection);
+                return None;
+            }
+        }
+    }
+}
+
+fn filtered<H: Host>(connection: &Rc<Connection<H>>, outgoing: Outgoing) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(outgoing.remaining());
     for chunk in outgoing.into_chunks() {
         bytes.extend_from_slice(chunk.as_slice());
@@ -39,13 +51,8 @@ pub(crate) fn departing<H: Host>(
     let filtered = connection.engine.host.filter_sent(connection, &bytes);
     let mut outbound = connection.outbound.borrow_mut();
     outbound.landed(before);
-    let Some(filtered) = filtered else {
-        drop(outbound);
-        fail(connection);
-        return None;
-    };
-    outbound.departs(filtered.len());
-    (!filtered.is_empty()).then(|| Outgoing::one(filtered))
+    outbound.departs(filtered.as_ref().map_or(0, Vec::len));
+    filtered
 }
 
 fn fail<H: Host>(connection: &Rc<Connection<H>>) {

@@ -83,15 +83,12 @@ impl<H: Host> Engine<H> {
 
     #[inline]
     fn depart(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let Some(mut outgoing) = connection.outbound.borrow_mut().depart() else {
-            return;
+        let outgoing = if connection.is_filtered {
+            filter::departing(connection)
+        } else {
+            connection.outbound.borrow_mut().depart()
         };
-        if connection.is_filtered {
-            match filter::departing(connection, outgoing) {
-                Some(filtered) => outgoing = filtered,
-                None => return,
-            }
-        }
+        let Some(outgoing) = outgoing else { return };
         connection.sending.set(true);
         if connection.write_began.get() == 0 {
             self.begin_write(connection);

@@ -41,6 +41,8 @@ pub enum Told {
 pub type Act = Box<dyn Fn(&Conn)>;
 type OnRequest = Box<dyn Fn(&Conn, &Request) -> Answer>;
 type OnPart = Box<dyn Fn(&Conn, Kind, &[u8], bool)>;
+/// `None` resets the connection.
+pub type Filter = Box<dyn Fn(&Conn, &[u8]) -> Option<Vec<u8>>>;
 type OnMessage = Box<dyn Fn(&Conn, Kind, &[u8])>;
 
 /// What the host does at an endpoint.
@@ -61,6 +63,10 @@ pub struct Script {
     pub closed: Act,
     /// When a client connection could not be opened.
     pub refused: Act,
+    /// What the framing sees in place of what came, at a filtered endpoint.
+    pub filter_received: Filter,
+    /// What leaves in place of what was sent, at a filtered endpoint.
+    pub filter_sent: Filter,
     /// Whether messages and parts are remembered.
     pub remembers: bool,
 }
@@ -85,6 +91,8 @@ impl Script {
             ended: Box::new(|_| AfterEnd::Close),
             closed: Box::new(|_| ()),
             refused: Box::new(|_| ()),
+            filter_received: Box::new(|_, bytes| Some(bytes.to_vec())),
+            filter_sent: Box::new(|_, bytes| Some(bytes.to_vec())),
             remembers: true,
         }
     }
@@ -154,6 +162,26 @@ impl Script {
     #[must_use]
     pub fn on_refused(mut self, act: impl Fn(&Conn) + 'static) -> Self {
         self.refused = Box::new(act);
+        self
+    }
+
+    /// Filter what comes so.
+    #[must_use]
+    pub fn filtering_received(
+        mut self,
+        filter: impl Fn(&Conn, &[u8]) -> Option<Vec<u8>> + 'static,
+    ) -> Self {
+        self.filter_received = Box::new(filter);
+        self
+    }
+
+    /// Filter what leaves so.
+    #[must_use]
+    pub fn filtering_sent(
+        mut self,
+        filter: impl Fn(&Conn, &[u8]) -> Option<Vec<u8>> + 'static,
+    ) -> Self {
+        self.filter_sent = Box::new(filter);
         self
     }
 
@@ -427,6 +455,16 @@ impl Host for TestHost {
     fn event(&self, _endpoint: &Rc<Endpoint<Self>>, event: Event) {
         let _inside = self.enter("event");
         self.tell(Told::Event(event));
+    }
+
+    fn filter_received(&self, connection: &Conn, bytes: &[u8]) -> Option<Vec<u8>> {
+        let _inside = self.enter("filter_received");
+        (connection.endpoint.host.filter_received)(connection, bytes)
+    }
+
+    fn filter_sent(&self, connection: &Conn, bytes: &[u8]) -> Option<Vec<u8>> {
+        let _inside = self.enter("filter_sent");
+        (connection.endpoint.host.filter_sent)(connection, bytes)
     }
 
     fn round_over(&self) {

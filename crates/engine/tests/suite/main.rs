@@ -11,6 +11,7 @@ mod client;
 mod closing;
 mod deadlines;
 mod echo;
+mod filters;
 mod http;
 mod life;
 mod limits;

@@ -1,0 +1,189 @@
+//! Filters beneath the framing: bytes changed, swallowed and added in both directions.
+
+use crate::kit::{Bench, Ending, Peer, Place, Script, pattern, websocket};
+use std::cell::Cell;
+use std::rc::Rc;
+use vespiary_engine::wire::websocket::close::Code;
+use vespiary_engine::{Framing, Kind, Manner, Options, Side};
+
+on_every_driver_and_with_faults!(
+    every_framing_works_above_a_filter,
+    a_filter_sees_each_byte_once_while_its_connection_is_held_back,
+    a_filter_may_add_bytes_to_what_it_passes_on,
+    what_a_filter_swallows_waits_for_nobody,
+    a_filter_that_fails_resets_its_connection,
+    a_filter_may_close_and_abort_its_connection,
+    traffic_is_counted_as_it_is_on_the_wire,
+);
+
+const KEY: u8 = 0x5A;
+
+fn disguised(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| byte ^ KEY).collect()
+}
+
+fn filtered(bench: &Bench, framing: Framing, script: Script) -> Place {
+    let mut options = Options::new(framing);
+    options.filtered = true;
+    bench.listen(options, script)
+}
+
+/// Everything on the wire is disguised.
+fn disguising(script: Script) -> Script {
+    script
+        .filtering_received(|_, bytes| Some(disguised(bytes)))
+        .filtering_sent(|_, bytes| Some(disguised(bytes)))
+}
+
+fn lines() -> Framing {
+    Framing::Line { ending: b"\n" }
+}
+
+fn ask(bench: &Bench, peer: &mut Peer, question: &[u8], length: usize) -> Vec<u8> {
+    peer.send(bench, &disguised(question));
+    disguised(&peer.take(bench, length))
+}
+
+fn every_framing_works_above_a_filter(bench: &Bench) {
+    let place = filtered(bench, lines(), disguising(Script::echo()));
+    let mut peer = bench.connect(&place);
+    assert_eq!(ask(bench, &mut peer, b"one\ntwo\n", 8), b"one\ntwo\n");
+    peer.finish();
+    assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
+    let place = filtered(bench, Framing::WebSocket, disguising(Script::echo()));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, &disguised(websocket::request("/", "").as_bytes()));
+    let head = disguised(&peer.take_until(bench, &disguised(b"\r\n\r\n")));
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    let payload = pattern(70_000);
+    peer.send(bench, &disguised(&websocket::binary(&payload)));
+    let mut frame = disguised(&peer.take(bench, payload.len() + 10));
+    assert!(websocket::parse(&mut frame).expect("a frame").payload == payload);
+}
+
+fn a_filter_sees_each_byte_once_while_its_connection_is_held_back(bench: &Bench) {
+    let seen = Rc::new(Cell::new(0));
+    let counted = seen.clone();
+    let script = Script::sink()
+        .on_message(|connection, _, _| connection.pause(1))
+        .filtering_received(move |_, bytes| {
+            counted.set(counted.get() + bytes.len());
+            Some(bytes.to_vec())
+        });
+    let place = filtered(bench, lines(), script);
+    let mut peer = bench.connect_open(&place);
+    let connection = bench.latest();
+    peer.send(bench, b"one\ntwo\nthree\n");
+    for count in 1..=3 {
+        bench.until("a line", || bench.host().messages().len() == count);
+        bench.settle();
+        assert_eq!(bench.host().messages().len(), count);
+        connection.resume(1);
+    }
+    assert_eq!(seen.get(), 14);
+}
+
+fn a_filter_may_add_bytes_to_what_it_passes_on(bench: &Bench) {
+    let script = Script::echo()
+        .filtering_received(|_, bytes| {
+            let added = if bytes.ends_with(b"\n") {
+                &b"and more\n"[..]
+            } else {
+                b""
+            };
+            Some([bytes, added].concat())
+        })
+        .filtering_sent(|_, bytes| Some([b"[", bytes, b"]"].concat()));
+    let place = filtered(bench, lines(), script);
+    let mut peer = bench.connect_open(&place);
+    peer.send(bench, b"x\n");
+    let answer = peer.take_until(bench, b"]");
+    assert_eq!(answer[0], b'[');
+    bench.until("what was added", || bench.host().messages().len() >= 2);
+    assert_eq!(bench.host().messages()[..2], [&b"x"[..], b"and more"]);
+}
+
+fn what_a_filter_swallows_waits_for_nobody(bench: &Bench) {
+    let script = Script::sink()
+        .on_message(|connection, _, _| {
+            let message: std::sync::Arc<[u8]> = vec![b'x'; 5_000].into();
+            connection.subscribe("news").expect("it is open");
+            for _ in 0..300 {
+                connection
+                    .engine()
+                    .publish("news", Kind::Binary, &message, None);
+            }
+            connection.close(Code::NORMAL, "");
+        })
+        .filtering_sent(|_, _| Some(Vec::new()));
+    let place = filtered(bench, lines(), script);
+    let mut peer = bench.connect(&place);
+    peer.send(bench, b"go\n");
+    let start = bench.engine.now_ms();
+    assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
+    peer.finish();
+    bench.until_closed(1);
+    assert!(
+        bench.engine.now_ms() - start < 2_000,
+        "it waited for the close deadline"
+    );
+    assert_eq!(bench.host().reasons()[0].manner, Manner::Closed);
+}
+
+fn a_filter_that_fails_resets_its_connection(bench: &Bench) {
+    let failing = [
+        Script::echo().filtering_received(|_, _| None),
+        Script::echo().filtering_sent(|_, _| None),
+    ];
+    for (number, script) in failing.into_iter().enumerate() {
+        let place = filtered(bench, lines(), script);
+        let mut peer = bench.connect(&place);
+        peer.send(bench, b"hello\n");
+        assert_eq!(peer.take_rest(bench), (vec![], Ending::Reset));
+        bench.until_closed(number + 1);
+        let reason = &bench.host().reasons()[number];
+        assert_eq!((reason.side, reason.manner), (Side::Local, Manner::Broken));
+    }
+}
+
+fn a_filter_may_close_and_abort_its_connection(bench: &Bench) {
+    for is_abort in [true, false] {
+        for is_sent in [true, false] {
+            let filter = move |connection: &crate::kit::Conn, bytes: &[u8]| {
+                if is_abort {
+                    connection.abort();
+                } else {
+                    connection.close(Code::NORMAL, "");
+                }
+                Some(bytes.to_vec())
+            };
+            let script = if is_sent {
+                Script::echo().filtering_sent(filter)
+            } else {
+                Script::echo().filtering_received(filter)
+            };
+            let place = filtered(bench, lines(), script);
+            let mut peer = bench.connect(&place);
+            peer.send(bench, b"hello\n");
+            let ending = peer.take_rest(bench).1;
+            assert_eq!(ending == Ending::Reset, is_abort);
+            peer.finish();
+            bench.until("the end", || bench.engine.connection_count() == 0);
+        }
+    }
+}
+
+fn traffic_is_counted_as_it_is_on_the_wire(bench: &Bench) {
+    let script = Script::echo()
+        .filtering_received(|_, bytes| {
+            Some(bytes.iter().copied().filter(|it| *it != b'-').collect())
+        })
+        .filtering_sent(|_, bytes| Some(bytes.repeat(2)));
+    let place = filtered(bench, lines(), script);
+    let mut peer = bench.connect_open(&place);
+    peer.send(bench, b"-h-e-l-l-o\n");
+    assert_eq!(peer.take(bench, 12), b"hello\nhello\n");
+    bench.until("the completion", || bench.latest().queued_bytes() == 0);
+    assert_eq!(place.counters().bytes_in.get(), 11);
+    assert_eq!(place.counters().bytes_out.get(), 12);
+}

@@ -28,10 +28,11 @@ _EVENTS = ("open", "message", "part", "drain", "end", "close")
 class _Line:
     """The calls of one connection that wait."""
 
-    __slots__ = ("calls", "paused", "running")
+    __slots__ = ("bytes", "calls", "paused", "running")
 
     def __init__(self) -> None:
         self.calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self.bytes = 0
         self.running = False
         self.paused = False
 
@@ -39,7 +40,7 @@ class _Line:
 class ThreadedHooks:
     """Wraps a handler's hooks so that they run on threads."""
 
-    def __init__(self, hooks: dict[str, Any], waiting_max: int) -> None:
+    def __init__(self, hooks: dict[str, Any], messages_max: int, bytes_max: int) -> None:
         if hooks.get("spawn") is not None:
             raise ConfigurationError(
                 "executor='threads' is for plain methods; an async handler can await"
@@ -47,7 +48,8 @@ class ThreadedHooks:
                 subject="executor",
             )
         self.hooks = dict(hooks)
-        self._waiting_max = waiting_max
+        self._messages_max = messages_max
+        self._bytes_max = bytes_max
         self._lock = threading.Lock()
         self._lines: dict[Connection, _Line] = {}
         self._pool = ThreadPoolExecutor(
@@ -72,7 +74,9 @@ class ThreadedHooks:
                     line.calls.append((method, (connection, *details)))
                 if event == "close":
                     line.calls.append((self._forget, (connection,)))
-                if len(line.calls) >= self._waiting_max and not line.paused:
+                line.bytes += _bytes(details)
+                is_full = len(line.calls) >= self._messages_max or line.bytes >= self._bytes_max
+                if is_full and not line.paused:
                     line.paused = True
                     connection.pause_reading()
                 if line.running:
@@ -96,6 +100,7 @@ class ThreadedHooks:
                         connection.resume_reading()
                     return
                 method, arguments = line.calls.popleft()
+                line.bytes -= _bytes(arguments[1:])
             try:
                 method(*arguments)
             except ConnectionClosed:
@@ -103,3 +108,8 @@ class ThreadedHooks:
             except Exception as error:
                 handler_failed("executor='threads'", repr(connection), error)
                 connection.close(1011, "the handler failed")
+
+
+def _bytes(details: tuple[Any, ...]) -> int:
+    """How much of a message or of its part waits with a call."""
+    return len(details[0]) if details and isinstance(details[0], bytes | str) else 0

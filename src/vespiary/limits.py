@@ -82,7 +82,9 @@ class Limits(_Settings):
         write_bytes_max: The most bytes that may wait; then the policy for slow consumers decides.
             16 MiB: bounds what one stalled peer costs, and holds a few large messages.
         inbox_messages_max: Messages that wait for a coroutine's next receive; then reading pauses.
-            64: a coroutine that awaits a database does not stall its peer, and memory stays small.
+            64: a coroutine that awaits a database does not stall its peer.
+        inbox_bytes_max: Bytes of the messages that wait for it; at this many reading pauses too.
+            1 MiB: one message of the largest size, or 64 of 16 KiB.
     """
 
     connections_max: int | None = 100_000
@@ -98,6 +100,7 @@ class Limits(_Settings):
     write_low_bytes: int = 16 << 10
     write_bytes_max: int = 16 << 20
     inbox_messages_max: int = 64
+    inbox_bytes_max: int = 1 << 20
 
     def __post_init__(self) -> None:
         """Check every field, and the order of the three bounds of the write queue."""

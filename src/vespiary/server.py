@@ -138,7 +138,7 @@ class Server:
         )
         site = _Site(made, endpoint, options, hooks, deadlines, backlog, reuse_port)
         if executor == "threads":
-            site.threads = ThreadedHooks(hooks, limits.inbox_messages_max)
+            site.threads = ThreadedHooks(hooks, limits.inbox_messages_max, limits.inbox_bytes_max)
             site.hooks = site.threads.hooks
         elif executor is not None:
             raise ConfigurationError(

@@ -296,8 +296,8 @@ impl Core {
     ) -> PyResult<Py<Listener>> {
         let py = address.py();
         let engine = self.engine()?;
-        let (options, inbox_max) = options::read(options)?;
-        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox_max)?);
+        let (options, inbox) = options::read(options)?;
+        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox)?);
         let address = address_of(address)?;
         let listener = engine
             .listen(&address, endpoint, backlog, reuse_port)
@@ -323,8 +323,8 @@ impl Core {
         source: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let engine = self.engine()?;
-        let (options, inbox_max) = options::read(options)?;
-        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox_max)?);
+        let (options, inbox) = options::read(options)?;
+        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox)?);
         let handshake = handshake.map(|(host, target, protocols, headers)| ClientHandshake {
             host,
             target,

@@ -4,6 +4,7 @@
 use crate::callback::Callback;
 use crate::core::Conn;
 use crate::names;
+use crate::options::InboxLimits;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -31,12 +32,16 @@ pub(crate) struct PyEndpoint {
     pub(crate) filter_sent: Option<Callback>,
     /// A client without a handler stays open for sending when the peer has finished.
     pub(crate) half_close: bool,
-    pub(crate) inbox_max: usize,
+    pub(crate) inbox: InboxLimits,
     pub(crate) handler_errors: Cell<u64>,
 }
 
 impl PyEndpoint {
-    pub(crate) fn new(url: String, hooks: &Bound<'_, PyDict>, inbox_max: usize) -> PyResult<Self> {
+    pub(crate) fn new(
+        url: String,
+        hooks: &Bound<'_, PyDict>,
+        inbox: InboxLimits,
+    ) -> PyResult<Self> {
         let hook = |name: &str| -> PyResult<Option<Callback>> {
             let found = hooks.get_item(name)?.filter(|it| !it.is_none());
             found.map(|callable| Callback::new(&callable)).transpose()
@@ -56,7 +61,7 @@ impl PyEndpoint {
             filter_received: hook("filter_received")?,
             filter_sent: hook("filter_sent")?,
             half_close: hooks.contains("half_close")?,
-            inbox_max,
+            inbox,
             handler_errors: Cell::new(0),
         })
     }

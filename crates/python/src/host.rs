@@ -180,7 +180,7 @@ impl PyHost {
 
     fn open_stream(&self, connection: &Rc<Conn>, object: &Py<Connection>) -> PyResult<()> {
         let endpoint = &connection.endpoint.host;
-        let stream = Stream::new(endpoint.inbox_max);
+        let stream = Stream::new(endpoint.inbox);
         let _ = object.get().local()?.stream.set(stream);
         if let Some(spawn) = &endpoint.spawn {
             // SAFETY: the object is alive.

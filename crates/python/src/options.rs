@@ -60,8 +60,15 @@ fn slow_consumer(options: &Bound<'_, PyDict>) -> PyResult<SlowConsumer> {
     })
 }
 
-/// The engine's options; how many messages an inbox may hold.
-pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, usize)> {
+/// What an inbox may hold before reading pauses.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct InboxLimits {
+    pub(crate) messages_max: usize,
+    pub(crate) bytes_max: usize,
+}
+
+/// The engine's options, and those of inboxes.
+pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, InboxLimits)> {
     let mut read = Options::new(framing(options)?);
     let limits = &mut read.limits;
     limits.connections_max = required(options, "connections_max")?;
@@ -88,6 +95,11 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, usize)> {
     deadlines.ping_timeout = milliseconds(options, "ping_timeout_seconds")?;
     read.slow_consumer = slow_consumer(options)?;
     read.parts = required(options, "parts")?;
+    read.reads_when_crowded = required(options, "reads_when_crowded")?;
     read.filtered = required(options, "filtered")?;
-    Ok((read, required(options, "inbox_messages_max")?))
+    let inbox = InboxLimits {
+        messages_max: required(options, "inbox_messages_max")?,
+        bytes_max: required(options, "inbox_bytes_max")?,
+    };
+    Ok((read, inbox))
 }

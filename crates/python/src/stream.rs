@@ -8,13 +8,14 @@
 //! the loop's queue of callbacks, once for a whole batch of messages, and still never runs a task
 //! inside another callback.
 //!
-//! The inbox is bounded: at `inbox_messages_max` reading pauses, and goes on when the inbox is
-//! empty.
+//! The inbox is bounded: at `inbox_messages_max` or `inbox_bytes_max` reading pauses, and goes on
+//! when the inbox is empty.
 
 use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
 use crate::core::Conn;
 use crate::host::User;
 use crate::names;
+use crate::options::InboxLimits;
 use crate::receive;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::ffi;
@@ -49,15 +50,17 @@ pub(crate) struct Stream {
     /// What to close with when the task returns.
     farewell: RefCell<Option<(u16, String)>>,
     pub(crate) marked: Cell<bool>,
-    inbox_max: Cell<usize>,
+    inbox_bytes: Cell<usize>,
+    limits: InboxLimits,
     drains: RefCell<Vec<Py<PyAny>>>,
 }
 
 impl Stream {
-    pub(crate) fn new(inbox_max: usize) -> Box<Self> {
-        let stream = Self::default();
-        stream.inbox_max.set(inbox_max);
-        Box::new(stream)
+    pub(crate) fn new(limits: InboxLimits) -> Box<Self> {
+        Box::new(Self {
+            limits,
+            ..Self::default()
+        })
     }
 
     pub(crate) fn set_task(&self, task: Py<PyAny>) {
@@ -72,8 +75,10 @@ impl Stream {
     #[inline]
     pub(crate) fn push(&self, connection: &Rc<Conn>, message: Py<PyAny>) -> bool {
         let mut inbox = self.inbox.borrow_mut();
+        let bytes = self.inbox_bytes.get() + payload_bytes(&message);
+        self.inbox_bytes.set(bytes);
         inbox.push_back(message);
-        if inbox.len() >= self.inbox_max.get() {
+        if inbox.len() >= self.limits.messages_max || bytes >= self.limits.bytes_max {
             connection.pause(PAUSED_BY_INBOX);
         }
         self.mark()
@@ -219,11 +224,13 @@ impl Stream {
     fn take(&self, connection: &Connection) -> Option<Py<PyAny>> {
         let mut inbox = self.inbox.borrow_mut();
         let message = inbox.pop_front()?;
+        let bytes = self.inbox_bytes.get();
+        self.inbox_bytes.set(bytes - payload_bytes(&message));
         if inbox.is_empty() {
             if inbox.capacity() > 8 {
                 *inbox = VecDeque::new();
             }
-            if self.inbox_max.get() > 0
+            if self.limits.messages_max > 0
                 && let Ok(Some(connection)) = connection.living()
                 && connection.is_paused(PAUSED_BY_INBOX)
             {
@@ -263,6 +270,7 @@ impl Stream {
         drop(self.wait.take());
         drop(self.waiter.take());
         drop(self.inbox.take());
+        self.inbox_bytes.set(0);
     }
 
     /// The connection is gone: break the circle through the awaitable that is kept.
@@ -347,7 +355,10 @@ pub(crate) fn drain(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
         return Ok(done.clone_ref(py).into_any());
     }
     let future = running_loop(py)?.call_method0(py, "create_future")?;
-    let stream = this.local()?.stream.get_or_init(|| Stream::new(0));
+    let stream = this
+        .local()?
+        .stream
+        .get_or_init(|| Stream::new(InboxLimits::default()));
     stream.drains.borrow_mut().push(future.clone_ref(py));
     Ok(future)
 }
@@ -456,4 +467,20 @@ fn is_own_end(py: Python<'_>, connection: &Connection, error: &Bound<'_, PyAny>)
         None => true,
     };
     Ok(ended && error.is_instance(names::connection_closed_class(py)?)?)
+}
+
+/// The bytes that a message keeps, its object's head aside.
+#[inline]
+fn payload_bytes(message: &Py<PyAny>) -> usize {
+    let object = message.as_ptr();
+    // SAFETY: the object is ours, and is asked for what its exact type has.
+    unsafe {
+        if ffi::PyBytes_CheckExact(object) != 0 {
+            ffi::PyBytes_Size(object) as usize
+        } else if ffi::PyUnicode_CheckExact(object) != 0 {
+            ffi::PyUnicode_GET_LENGTH(object) as usize * ffi::PyUnicode_KIND(object) as usize
+        } else {
+            0
+        }
+    }
 }

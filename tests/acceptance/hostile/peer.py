@@ -111,11 +111,12 @@ class Peer:
         """Send the same again and again for a time; how many bytes the kernel took."""
         end = time.monotonic() + seconds
         sent = 0
+        view = memoryview(data)
         self.socket.setblocking(False)
         with contextlib.suppress(ConnectionError):
             while time.monotonic() < end:
                 try:
-                    sent += self.socket.send(data)
+                    sent += self.socket.send(view[sent % len(data) :])
                 except BlockingIOError:
                     time.sleep(0.001)
         self.socket.settimeout(SECONDS)

@@ -42,7 +42,7 @@ build-for-tests: $(stamps)/group-test build
 test: build-for-tests ## Build, and run the whole test suite
 	@$(python) tools/run_tests.py
 
-check: $(stamps)/group-check build ## Formats, lints, types, import contract, stubs, documents, style
+check: $(stamps)/group-check build ## Formats, lints, types, imports, stubs, documents, house style
 	@$(python) tools/run_checks.py
 
 bench: build ## Measure against the peers, into benches/results

@@ -20,6 +20,7 @@ def native_options(
     *,
     parts: bool = False,
     filtered: bool = False,
+    reads_when_crowded: bool = False,
 ) -> dict[str, object]:
     """The engine's options for an endpoint."""
     if slow_consumer not in get_args(SlowConsumer):
@@ -34,4 +35,5 @@ def native_options(
     options["slow_consumer"] = slow_consumer
     options["parts"] = parts
     options["filtered"] = filtered
+    options["reads_when_crowded"] = reads_when_crowded
     return options

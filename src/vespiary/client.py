@@ -188,6 +188,7 @@ def connect(
         slow_consumer,
         parts=hooks.get("part") is not None,
         filtered=add_filters(hooks, filters),
+        reads_when_crowded=hooks.get("message") is None,
     )
     extra = {"half_close": True} if half_close else {}
     return Connecting(endpoint, {**hooks, **extra}, native, _Ask(subprotocols, headers, source))

@@ -356,7 +356,8 @@ impl<H: Host> Connection<H> {
     /// Whether the peer is held back: by the host, or because it does not read what it is sent.
     #[inline]
     pub(crate) fn is_held_back(&self) -> bool {
-        self.paused.get() != 0 || self.above_high.get()
+        self.paused.get() != 0
+            || self.above_high.get() && !self.endpoint.options.borrow().reads_when_crowded
     }
 
     /// Give the answer to a request that was answered with [`Answer::Later`]. Like everything that

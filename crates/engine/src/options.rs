@@ -142,6 +142,9 @@ pub struct Options {
     pub parts: bool,
     /// Whether the host's filters stand between the socket and the framing.
     pub filtered: bool,
+    /// Whether reading goes on while the write queue is above its mark: for a client that sends of
+    /// its own accord. Were both ends to stop reading until the other one reads, neither would.
+    pub reads_when_crowded: bool,
 }
 
 impl Options {
@@ -176,6 +179,7 @@ impl Options {
             slow_consumer: SlowConsumer::Wait,
             parts: false,
             filtered: false,
+            reads_when_crowded: false,
         }
     }
 }

@@ -1,0 +1,74 @@
+"""What the tests share: a server for the time of a block, and handlers that remember."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import vespiary
+from vespiary.handler import AsyncHandler
+
+WS = "ws://127.0.0.1:0"
+TCP = "tcp://127.0.0.1:0"
+
+AnyHandler = vespiary.Handler | type[vespiary.Handler] | AsyncHandler
+
+
+@asynccontextmanager
+async def serving(
+    handler: AnyHandler, url: str = WS, **options: Any
+) -> AsyncIterator[vespiary.Server]:
+    """A server with one endpoint."""
+    server = vespiary.Server()
+    server.add(handler, url, **options)
+    async with server:
+        yield server
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so; the test's own timeout bounds it."""
+    while not condition():  # noqa: ASYNC110 - There are many things to wait for.
+        await asyncio.sleep(0.002)
+
+
+class Echo(vespiary.Handler):
+    def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+        connection.send(message)
+
+
+async def echo(connection: vespiary.Connection) -> None:
+    async for message in connection:
+        connection.send(message)
+        await connection.drain()
+
+
+class Recorder(vespiary.Handler):
+    """Remembers what it was called with, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.connections: list[vespiary.Connection] = []
+
+    @property
+    def names(self) -> list[str]:
+        return [call[0] for call in self.calls]
+
+    def on_start(self, server: vespiary.Server) -> None:
+        self.calls.append(("start", server))
+
+    def on_open(self, connection: vespiary.Connection) -> None:
+        self.calls.append(("open",))
+        self.connections.append(connection)
+
+    def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+        self.calls.append(("message", message))
+
+    def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+        self.calls.append(("close", reason))
+
+    def on_stop(self, server: vespiary.Server) -> None:
+        self.calls.append(("stop", server))
+
+    @property
+    def reasons(self) -> list[vespiary.CloseReason]:
+        return [call[1] for call in self.calls if call[0] == "close"]

@@ -1,0 +1,235 @@
+"""Back-pressure, and what becomes of messages for a peer that does not read."""
+
+import asyncio
+
+import pytest
+
+import vespiary
+
+from .kit import TCP, WS, Echo, Recorder, serving, until
+
+PIECE = bytes(range(256)) * 256
+
+
+class Source(Recorder):
+    """Remembers its connections; the test sends on them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drained = 0
+
+    def on_drain(self, connection: vespiary.Connection) -> None:
+        self.drained += 1
+
+
+def fill(connection: vespiary.Connection, limit: int = 4000) -> int:
+    """Send until the write queue is full; how many messages it took."""
+    for number in range(limit):
+        try:
+            connection.send(PIECE)
+        except vespiary.WriteQueueFull:
+            return number
+    raise AssertionError("the write queue never became full")
+
+
+@pytest.mark.parametrize("url", [WS, TCP])
+async def test_a_full_queue_refuses_and_loses_nothing(url: str) -> None:
+    source = Source()
+    async with (
+        serving(source, url, limits=vespiary.Limits(write_bytes_max=1 << 20)) as server,
+        vespiary.connect(server.urls[0]) as client,
+    ):
+        await until(lambda: source.connections)
+        connection = source.connections[0]
+        client.pause_reading()
+        taken = fill(connection)
+        with pytest.raises(vespiary.WriteQueueFull) as full:
+            connection.send(PIECE)
+        assert full.value.queued_bytes == connection.queued_bytes <= 1 << 20
+        assert full.value.write_bytes_max == 1 << 20
+        assert "drain" in str(full.value)
+        assert server.statistics().total.limits_reached == {"write_bytes_max": 2}
+        client.resume_reading()
+        received = 0
+        while received < taken * len(PIECE):
+            received += len(await client.receive())
+        assert received == taken * len(PIECE)
+        await until(lambda: source.drained)
+        assert connection.queued_bytes == 0
+
+
+async def test_drain_waits_for_room_and_then_costs_nothing() -> None:
+    source = Source()
+    async with serving(source) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: source.connections)
+        connection = source.connections[0]
+        await connection.drain()
+        client.pause_reading()
+        taken = 0
+        while True:
+            connection.send(PIECE)
+            taken += 1
+            try:
+                async with asyncio.timeout(0.2):
+                    await connection.drain()
+            except TimeoutError:
+                break
+        waiting = asyncio.ensure_future(connection.drain())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        client.resume_reading()
+        await waiting
+        assert connection.queued_bytes <= vespiary.Limits().write_low_bytes
+        for _ in range(taken):
+            assert await client.receive() == PIECE
+
+
+async def test_drain_raises_when_the_connection_ends() -> None:
+    source = Source()
+    async with serving(source) as server:
+        client = await vespiary.connect(server.urls[0])
+        await until(lambda: source.connections)
+        connection = source.connections[0]
+        client.pause_reading()
+        fill(connection)
+        waiting = asyncio.ensure_future(connection.drain())
+        await asyncio.sleep(0)
+        client.abort()
+        with pytest.raises(vespiary.ConnectionClosed):
+            await waiting
+        with pytest.raises(vespiary.ConnectionClosed):
+            await connection.drain()
+
+
+async def test_a_cancelled_drain_disturbs_no_other() -> None:
+    source = Source()
+    async with serving(source) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: source.connections)
+        connection = source.connections[0]
+        client.pause_reading()
+        fill(connection)
+        first = asyncio.ensure_future(connection.drain())
+        second = asyncio.ensure_future(connection.drain())
+        await asyncio.sleep(0)
+        first.cancel()
+        client.resume_reading()
+        reader = asyncio.ensure_future(read_forever(client))
+        await second
+        assert first.cancelled()
+        reader.cancel()
+
+
+async def read_forever(client: vespiary.Connection) -> None:
+    async for _ in client:
+        pass
+
+
+async def test_an_echo_that_is_not_read_stops_reading() -> None:
+    async with serving(Echo) as server, vespiary.connect(server.urls[0]) as client:
+        client.pause_reading()
+        sent = 0
+        try:
+            async with asyncio.timeout(0.5):
+                while sent < 4000:
+                    client.send(PIECE)
+                    sent += 1
+                    await client.drain()
+        except TimeoutError:
+            pass
+        assert sent < 4000
+        assert server.statistics().total.write_pauses >= 1
+        client.resume_reading()
+        for _ in range(sent):
+            assert await client.receive() == PIECE
+
+
+@pytest.mark.parametrize("policy", ["drop-oldest", "drop-newest"])
+async def test_policies_that_drop_keep_messages_whole_and_count(policy: str) -> None:
+    source = Source()
+    limits = vespiary.Limits(write_bytes_max=1 << 20)
+    async with (
+        serving(source, limits=limits, slow_consumer=policy) as server,
+        vespiary.connect(server.urls[0]) as client,
+    ):
+        await until(lambda: source.connections)
+        connection = source.connections[0]
+        client.pause_reading()
+        count = 600
+        for number in range(count):
+            connection.send(b"%08d" % number + PIECE)
+            await asyncio.sleep(0)
+        dropped = connection.statistics().messages_dropped
+        assert dropped > 0
+        assert server.statistics().total.messages_dropped == dropped
+        client.resume_reading()
+        numbers = []
+        for _ in range(count - dropped):
+            message = await client.receive()
+            assert message[8:] == PIECE
+            numbers.append(int(message[:8]))
+        assert numbers == sorted(set(numbers))
+        assert numbers[0] == 0 or policy == "drop-oldest"
+        assert (numbers[-1] == count - 1) == (policy == "drop-oldest")
+
+
+async def test_the_policy_disconnect_ends_the_connection() -> None:
+    source = Source()
+    limits = vespiary.Limits(write_bytes_max=1 << 20)
+    async with serving(source, limits=limits, slow_consumer="disconnect") as server:
+        client = await vespiary.connect(server.urls[0])
+        await until(lambda: source.connections)
+        connection = source.connections[0]
+        client.pause_reading()
+        with pytest.raises(vespiary.ConnectionClosed):
+            fill(connection)
+        await until(lambda: source.reasons)
+        assert source.reasons[0].side == "local"
+        assert source.reasons[0].kind == "broken"
+        assert source.reasons[0].code == 1008
+        assert server.statistics().total.connections_broken == 1
+        client.abort()
+
+
+async def test_reading_can_be_paused_and_resumed_by_the_handler() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: recorder.connections)
+        recorder.connections[0].pause_reading()
+        await asyncio.sleep(0.01)
+        client.send("held back")
+        await asyncio.sleep(0.1)
+        assert "message" not in recorder.names
+        recorder.connections[0].resume_reading()
+        await until(lambda: "message" in recorder.names)
+
+
+async def test_a_long_pause_is_not_taken_for_the_peers_silence() -> None:
+    recorder = Recorder()
+    deadlines = vespiary.Deadlines(
+        ping_interval_seconds=0.05, ping_timeout_seconds=0.05, idle_seconds=0.2
+    )
+    async with (
+        serving(recorder, deadlines=deadlines) as server,
+        vespiary.connect(server.urls[0]) as client,
+    ):
+        await until(lambda: recorder.connections)
+        recorder.connections[0].pause_reading()
+        await asyncio.sleep(0.6)
+        assert recorder.connections[0].is_open
+        client.send("and now")
+        recorder.connections[0].resume_reading()
+        await until(lambda: "message" in recorder.names)
+
+
+async def test_keep_alive_finds_a_peer_that_is_gone() -> None:
+    recorder = Recorder()
+    deadlines = vespiary.Deadlines(ping_interval_seconds=0.1, ping_timeout_seconds=0.1)
+    async with serving(recorder, deadlines=deadlines) as server:
+        async with vespiary.connect(server.urls[0]) as lively:
+            client = await vespiary.connect(server.urls[0])
+            client.pause_reading()
+            await until(lambda: recorder.reasons)
+            assert "ping_timeout_seconds" in recorder.reasons[0].text
+            assert lively.is_open
+            assert server.statistics().total.limits_reached == {"ping_timeout_seconds": 1}
+        client.abort()

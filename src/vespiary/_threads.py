@@ -14,7 +14,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from vespiary._logging import handler_failed
 from vespiary.errors import ConfigurationError, ConnectionClosed
 
 if TYPE_CHECKING:
@@ -106,8 +105,7 @@ class ThreadedHooks:
             except ConnectionClosed:
                 pass
             except Exception as error:
-                handler_failed("executor='threads'", repr(connection), error)
-                connection.close(1011, "the handler failed")
+                connection._fail(error)
 
 
 def _bytes(details: tuple[Any, ...]) -> int:

@@ -112,6 +112,7 @@ impl Connection {
             Errand::Abort(connection) => connection.get().abort_now(),
             Errand::Pause(connection) => connection.get().set_reading(false),
             Errand::Resume(connection) => connection.get().set_reading(true),
+            Errand::Fail(connection, error) => connection.get().fail_now(py, Some(error.bind(py))),
         };
         if let Err(error) = outcome
             && !matches!(errand, Errand::Send(..))
@@ -123,6 +124,17 @@ impl Connection {
     fn close_now(&self, code: u16, reason: &str) -> PyResult<()> {
         if let Some(connection) = self.living()? {
             connection.close(Code(code), reason);
+        }
+        Ok(())
+    }
+
+    fn fail_now(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let living = self.living()?;
+        if let Some(error) = error {
+            crate::host::report(py, living.as_ref(), error);
+        }
+        if let Some(connection) = living {
+            connection.fail_in_handler();
         }
         Ok(())
     }
@@ -434,12 +446,19 @@ impl Connection {
         Ok(())
     }
 
-    /// The handler failed: close with the code for that; internal.
-    fn _fail(&self) -> PyResult<()> {
-        if let Some(connection) = self.living()? {
-            connection.fail_in_handler();
+    /// The handler failed: close with the code for that, and log and count the error where it is
+    /// given; internal.
+    #[pyo3(signature = (error = None))]
+    fn _fail(slf: &Bound<'_, Self>, error: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let this = slf.get();
+        match error {
+            Some(error) if !this.shared.is_here() => {
+                let errand = Errand::Fail(slf.clone().unbind(), error.clone().unbind());
+                this.shared.add(errand);
+                Ok(())
+            }
+            error => this.fail_now(slf.py(), error),
         }
-        Ok(())
     }
 
     /// The task of the async handler has ended; internal.

@@ -28,6 +28,8 @@ pub(crate) enum Errand {
     Abort(Py<Connection>),
     Pause(Py<Connection>),
     Resume(Py<Connection>),
+    /// The handler raised this.
+    Fail(Py<Connection>, Py<PyAny>),
 }
 
 /// Shared by an engine and everything that belongs to it.

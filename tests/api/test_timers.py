@@ -1,0 +1,129 @@
+"""Timers, and time in the loop."""
+
+import asyncio
+import time
+
+import pytest
+
+import vespiary
+
+from .kit import Recorder, serving, until
+
+
+async def test_timers_fire_once_in_the_order_of_their_times() -> None:
+    fired: list[str] = []
+    async with serving(Recorder()) as server:
+        server.set_timer(0.06, lambda: fired.append("late"))
+        server.set_timer(0.02, lambda: fired.append("early"))
+        server.set_timer(0, lambda: fired.append("now"))
+        await until(lambda: len(fired) == 3)
+        await asyncio.sleep(0.05)
+    assert fired == ["now", "early", "late"]
+
+
+async def test_a_timer_is_never_early() -> None:
+    fired: list[float] = []
+    async with serving(Recorder()) as server:
+        began = time.monotonic()
+        for seconds in (0.001, 0.01, 0.0105, 0.05):
+            server.set_timer(seconds, lambda: fired.append(time.monotonic()))
+        await until(lambda: len(fired) == 4)
+    for seconds, moment in zip((0.001, 0.01, 0.0105, 0.05), fired, strict=True):
+        assert seconds <= moment - began < seconds + 0.5
+
+
+async def test_a_cancelled_timer_does_not_fire_and_tells_so() -> None:
+    fired: list[str] = []
+    async with serving(Recorder()) as server:
+        timer = server.set_timer(0.01, lambda: fired.append("cancelled"))
+        assert timer.cancel()
+        assert not timer.cancel()
+        other = server.set_timer(0.01, lambda: fired.append("fires"))
+        await until(lambda: fired)
+        assert not other.cancel()
+    assert fired == ["fires"]
+
+
+async def test_a_connections_timer_gets_the_connection_and_ends_with_it() -> None:
+    recorder = Recorder()
+    fired: list[vespiary.Connection] = []
+    async with serving(recorder) as server:
+        async with vespiary.connect(server.urls[0]):
+            await until(lambda: recorder.connections)
+            recorder.connections[0].set_timer(0.01, fired.append)
+            await until(lambda: fired)
+            assert fired == recorder.connections
+            recorder.connections[0].set_timer(0.1, fired.append)
+        await asyncio.sleep(0.2)
+    assert len(fired) == 1
+
+
+async def test_a_timer_may_set_another_and_send() -> None:
+    recorder = Recorder()
+
+    def tick(connection: vespiary.Connection) -> None:
+        connection.send("tick")
+        connection.set_timer(0.005, tick)
+
+    async with serving(recorder) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: recorder.connections)
+        tick(recorder.connections[0])
+        for _ in range(10):
+            assert await client.receive() == "tick"
+
+
+async def test_an_exception_in_a_connections_timer_closes_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(connection: vespiary.Connection) -> None:
+        raise ZeroDivisionError
+
+    recorder = Recorder()
+    async with serving(recorder) as server:
+        client = await vespiary.connect(server.urls[0])
+        await until(lambda: recorder.connections)
+        recorder.connections[0].set_timer(0, fail)
+        assert (await client.wait_closed()).code == 1011
+    assert len([record for record in caplog.records if record.levelno >= 40]) == 1
+
+
+async def test_an_exception_in_a_servers_timer_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fired = []
+
+    def fail() -> None:
+        fired.append(True)
+        raise ZeroDivisionError
+
+    async with serving(Recorder()) as server:
+        server.set_timer(0, fail)
+        await until(lambda: fired)
+        await asyncio.sleep(0.01)
+    assert len([record for record in caplog.records if record.levelno >= 40]) == 1
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e12])
+async def test_times_that_are_none_are_refused(seconds: float) -> None:
+    async with serving(Recorder()) as server:
+        with pytest.raises(ValueError, match="timer"):
+            server.set_timer(seconds, lambda: None)
+
+
+async def test_many_timers_are_cheap_and_all_fire() -> None:
+    count = 100_000
+    fired = 0
+
+    def fire() -> None:
+        nonlocal fired
+        fired += 1
+
+    async with serving(Recorder()) as server:
+        for number in range(count):
+            server.set_timer(number % 100 / 1000, fire)
+        cancelled = [server.set_timer(0.15, fire) for _ in range(1000)]
+        for timer in cancelled:
+            assert timer.cancel()
+        await until(lambda: fired == count)
+        await asyncio.sleep(0.2)
+    assert fired == count

@@ -1,0 +1,113 @@
+"""Topics: who is subscribed hears what is published, once."""
+
+import asyncio
+
+import pytest
+
+import vespiary
+
+from .kit import TCP, WS, Recorder, serving, until
+
+
+class Subscribers(Recorder):
+    """Subscribes everybody to a topic."""
+
+    def on_open(self, connection: vespiary.Connection) -> None:
+        super().on_open(connection)
+        assert connection.subscribe("news")
+
+
+@pytest.mark.parametrize(("url", "message"), [(WS, "text"), (WS, b"bytes"), (TCP, b"bytes")])
+async def test_everybody_hears_what_is_published(url: str, message: bytes | str) -> None:
+    handler = Subscribers()
+    async with serving(handler, url) as server:
+        clients = [await vespiary.connect(server.urls[0]) for _ in range(20)]
+        await until(lambda: server.subscribers("news") == 20)
+        assert server.publish("news", message) == 20
+        for client in clients:
+            assert await client.receive() == message
+        assert server.publish("news", message, exclude=handler.connections[0]) == 19
+        assert server.publish("nothing", message) == 0
+        for client in clients:
+            client.close()
+
+
+async def test_messages_of_all_sizes_arrive_in_order() -> None:
+    handler = Subscribers()
+    sizes = [0, 1, 125, 126, 2047, 2048, 2049, 65535, 65536, 300_000]
+    limits = vespiary.Limits(message_bytes_max=None)
+    async with (
+        serving(handler) as server,
+        vespiary.connect(server.urls[0], limits=limits) as client,
+    ):
+        await until(lambda: handler.connections)
+        for size in sizes:
+            assert server.publish("news", bytes(size)) == 1
+            handler.connections[0].send(str(size))
+        for size in sizes:
+            assert await client.receive() == bytes(size)
+            assert await client.receive() == str(size)
+
+
+async def test_subscribing_tells_whether_it_changed_anything() -> None:
+    handler = Recorder()
+    async with serving(handler) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: handler.connections)
+        connection = handler.connections[0]
+        assert connection.subscribe("a")
+        assert not connection.subscribe("a")
+        assert server.publish("a", "once") == 1
+        assert await client.receive() == "once"
+        assert connection.unsubscribe("a")
+        assert not connection.unsubscribe("a")
+        assert not connection.unsubscribe("never")
+        assert server.publish("a", "nobody") == 0
+
+
+async def test_a_connection_that_ended_is_in_no_topic() -> None:
+    handler = Subscribers()
+    async with serving(handler) as server:
+        async with vespiary.connect(server.urls[0]):
+            await until(lambda: server.subscribers("news") == 1)
+        await until(lambda: handler.reasons)
+        assert server.subscribers("news") == 0
+        with pytest.raises(vespiary.ConnectionClosed):
+            handler.connections[0].subscribe("news")
+        assert not handler.connections[0].unsubscribe("news")
+
+
+async def test_one_who_does_not_read_delays_nobody() -> None:
+    handler = Subscribers()
+    limits = vespiary.Limits(write_bytes_max=256 << 10)
+    async with serving(handler, limits=limits, slow_consumer="disconnect") as server:
+        slow = await vespiary.connect(server.urls[0])
+        slow.pause_reading()
+        async with vespiary.connect(server.urls[0]) as quick:
+            await until(lambda: server.subscribers("news") == 2)
+            for _ in range(400):
+                server.publish("news", bytes(64 << 10))
+                assert len(await quick.receive()) == 64 << 10
+            await until(lambda: handler.reasons)
+            assert handler.reasons[0].code == 1008
+            assert server.subscribers("news") == 1
+        slow.abort()
+
+
+async def test_publishing_from_a_callback_reaches_the_caller_too() -> None:
+    class Chat(vespiary.Handler):
+        def on_start(self, server: vespiary.Server) -> None:
+            self.server = server
+
+        def on_open(self, connection: vespiary.Connection) -> None:
+            connection.subscribe("all")
+
+        def on_message(self, connection: vespiary.Connection, message: str) -> None:
+            assert self.server.publish("all", message) == 3
+
+    async with serving(Chat) as server:
+        clients = [await vespiary.connect(server.urls[0]) for _ in range(3)]
+        await until(lambda: server.subscribers("all") == 3)
+        clients[0].send("hello")
+        assert list(await asyncio.gather(*(it.receive() for it in clients))) == ["hello"] * 3
+        for client in clients:
+            client.close()

@@ -131,7 +131,7 @@ impl Connection {
     fn fail_now(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let living = self.living()?;
         if let Some(error) = error {
-            crate::host::report(py, living.as_ref(), error);
+            crate::endpoint::report(py, living.as_ref(), error);
         }
         if let Some(connection) = living {
             connection.fail_in_handler();

@@ -2,7 +2,7 @@
 //! back.
 
 use crate::kit::{Ending, Peer, websocket};
-use crate::site::{Chance, below, permille, pick};
+use crate::site::{Chance, below, disguised, permille, pick};
 use std::collections::VecDeque;
 use vespiary_engine::wire::framing::length::{self, Format};
 use vespiary_engine::wire::websocket::frame::Opcode;
@@ -37,7 +37,10 @@ pub struct Actor {
     /// Its address, as the engine sees it.
     pub address: String,
     framing: Framing,
+    is_filtered: bool,
     peer: Option<Peer>,
+    /// What came and was not read.
+    input: Vec<u8>,
     /// What is still to be sent: frames, lines, packets. The first may have gone in part.
     units: VecDeque<Vec<u8>>,
     gone: usize,
@@ -85,7 +88,9 @@ impl Actor {
             manners,
             address,
             framing: options.framing.clone(),
+            is_filtered: options.filtered,
             peer: Some(peer),
+            input: Vec::new(),
             units: VecDeque::new(),
             gone: 0,
             said: Vec::new(),
@@ -191,7 +196,13 @@ impl Actor {
         if healed || permille(chance, 700) {
             peer.look();
         }
-        self.read(&mut peer);
+        let came = std::mem::take(&mut peer.input);
+        self.input.extend(if self.is_filtered {
+            disguised(&came)
+        } else {
+            came
+        });
+        self.read();
         self.ending = peer.ending;
         if self.may_leave(chance, healed) {
             if self.manners == Manners::Resetting {
@@ -228,7 +239,12 @@ impl Actor {
         {
             let piece = &unit[self.gone..];
             let piece = &piece[..piece.len().min(left)];
-            let Some(written) = peer.write(piece) else {
+            let written = if self.is_filtered {
+                peer.write(&disguised(piece))
+            } else {
+                peer.write(piece)
+            };
+            let Some(written) = written else {
                 return;
             };
             left -= written;
@@ -257,17 +273,19 @@ impl Actor {
         self.units.insert(place, frame);
     }
 
-    fn read(&mut self, peer: &mut Peer) {
+    fn read(&mut self) {
+        let mut input = std::mem::take(&mut self.input);
         match self.framing.clone() {
-            Framing::WebSocket => self.read_websocket(&mut peer.input),
-            Framing::Http => self.read_answer(&mut peer.input),
+            Framing::WebSocket => self.read_websocket(&mut input),
+            Framing::Http => self.read_answer(&mut input),
             Framing::Raw => {
                 let (_, heard) = self.under_way.get_or_insert((Kind::Binary, Vec::new()));
-                heard.append(&mut peer.input);
+                heard.append(&mut input);
             }
-            Framing::Line { ending } => self.read_lines(&mut peer.input, ending),
-            Framing::Length(format) => self.read_packets(&mut peer.input, format),
+            Framing::Line { ending } => self.read_lines(&mut input, ending),
+            Framing::Length(format) => self.read_packets(&mut input, format),
         }
+        self.input = input;
     }
 
     fn read_lines(&mut self, input: &mut Vec<u8>, ending: &[u8]) {

@@ -1,7 +1,7 @@
 //! Clients of the engine's own making in a random world, which talk to its own endpoints.
 
 use crate::kit::{Bench, Script};
-use crate::site::{Chance, Conduct, Site, below};
+use crate::site::{Chance, Conduct, Site, below, disguising};
 use std::cell::RefCell;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
@@ -65,7 +65,8 @@ impl Client {
             })
             .on_closed(move |connection| closed.borrow_mut().reason = connection.reason())
             .on_refused(move |connection| refused.borrow_mut().reason = connection.reason());
-        let endpoint = script.endpoint(options);
+        options.filtered = site.options.filtered;
+        let endpoint = disguising(script).endpoint(options);
         let handshake = (site.options.framing == Framing::WebSocket).then(|| ClientHandshake {
             host: "test".to_owned(),
             target: "/".to_owned(),

@@ -14,8 +14,9 @@ use vespiary_engine::port::sim::{Faults, Random};
 /// Turns in which a healed world must come to rest.
 const HEALING_TURNS_MAX: usize = 20_000;
 
-/// A healed world in which nothing was told for so long is at rest: longer than any nap.
-const CALM_MILLISECONDS: u64 = 100;
+/// A healed world in which nothing was told for so long is at rest: longer than any nap, and than
+/// accepting pauses.
+const CALM_MILLISECONDS: u64 = 250;
 
 /// One seed's run.
 pub struct Run {
@@ -185,7 +186,7 @@ impl Run {
         for site in &self.sites {
             site.place.listener.unsuspend();
         }
-        let (mut calls, mut since) = (0, 0);
+        let (mut calls, mut since) = (0, self.bench.engine.now_ms());
         for _ in 0..HEALING_TURNS_MAX {
             self.turn(true);
             let now = self.bench.engine.now_ms();

@@ -117,7 +117,20 @@ fn options(chance: &Chance, conduct: Conduct) -> Options {
     };
     let has_parts = matches!(options.framing, Framing::Raw | Framing::WebSocket);
     options.parts = permille(chance, 300) && (has_parts || conduct == Conduct::Moody);
+    options.filtered = permille(chance, 150);
     options
+}
+
+/// What a filtered site's bytes look like on the wire, and the other way.
+pub fn disguised(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| byte ^ 0x5A).collect()
+}
+
+/// The same script, above a filter that disguises everything.
+pub fn disguising(script: Script) -> Script {
+    script
+        .filtering_received(|_, bytes| Some(disguised(bytes)))
+        .filtering_sent(|_, bytes| Some(disguised(bytes)))
 }
 
 impl Site {
@@ -139,7 +152,7 @@ impl Site {
             Conduct::Publish => publish(),
             Conduct::Moody => moody(chance),
         };
-        let script = kept(script, &ledger);
+        let script = disguising(kept(script, &ledger));
         let place = bench.listen(options.clone(), script);
         Self {
             place,
@@ -251,6 +264,10 @@ fn publish() -> Script {
             connection.subscribe("news").expect("it is open");
         })
         .on_message(|connection, kind, payload| {
+            if connection.endpoint.options().framing == Framing::Raw {
+                // A stream's pieces are cut anywhere, and tell nobody's place.
+                return;
+            }
             connection
                 .engine()
                 .publish("news", kind, payload, Some(connection.token()));
@@ -303,6 +320,7 @@ fn act(connection: &Conn, chance: &Chance) {
         3..6 => nap(connection, chance),
         6 => drop(connection.ping(&payload[..payload.len().min(130)])),
         7..11 => drop(connection.subscribe("moods")),
+        11 if permille(chance, 200) => drop(connection.send_end()),
         11 => drop(connection.unsubscribe("moods")),
         12..16 => drop(connection.engine().publish("moods", kind, &payload, None)),
         16..20 => {

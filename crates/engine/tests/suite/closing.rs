@@ -37,6 +37,7 @@ on_every_driver!(
     a_peer_that_does_not_answer_a_close_is_left_after_the_close_deadline,
     what_the_kernel_has_taken_survives_the_close_deadline,
     bytes_lost_by_the_close_deadline_are_told,
+    bytes_lost_by_the_write_deadline_while_closing_are_told,
 );
 
 fn websockets() -> Options {
@@ -447,6 +448,19 @@ fn what_the_kernel_has_taken_survives_the_close_deadline(bench: &Bench) {
 fn bytes_lost_by_the_close_deadline_are_told(bench: &Bench) {
     let mut options = lines();
     options.deadlines.close = Some(30);
+    loses_bytes(bench, options);
+    assert_eq!(bench.host().limits_reached("close_seconds"), 1);
+}
+
+fn bytes_lost_by_the_write_deadline_while_closing_are_told(bench: &Bench) {
+    let mut options = lines();
+    options.deadlines.write = Some(30);
+    loses_bytes(bench, options);
+    assert_eq!(bench.host().limits_reached("write_seconds"), 1);
+}
+
+/// More is sent before a close than the peer ever reads.
+fn loses_bytes(bench: &Bench, mut options: Options) {
     options.limits.write_bytes_max = 64 << 20;
     let place = bench.listen(options, farewell(30_000));
     let mut peer = bench.connect_open(&place);

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use vespiary_engine::port::Address;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{Connection, Framing, INLINE_BUDGET, Kind, Options};
+use vespiary_engine::{Connection, FRAMES_BUDGET, Framing, INLINE_BUDGET, Kind, Options};
 
 on_every_driver!(
     a_client_that_only_pumps_data_does_not_deepen_the_stack,
     a_client_that_only_pumps_data_does_not_starve_another,
     a_handler_that_sends_more_each_time_it_drains_does_not_keep_the_turn,
     what_exceeds_the_inline_budget_is_counted_and_arrives_in_order,
+    a_turn_takes_a_bounded_number_of_messages_from_each_connection,
     an_idle_connection_holds_no_buffer,
     a_connection_that_was_busy_holds_no_buffer_when_it_is_idle_again,
 );
@@ -236,6 +237,25 @@ fn what_exceeds_the_inline_budget_is_counted_and_arrives_in_order(bench: &Bench)
     assert!(bench.host().messages().concat() == bytes);
     let connection = bench.latest();
     bench.until("nothing to be held", || connection.buffer_bytes() == 0);
+}
+
+fn a_turn_takes_a_bounded_number_of_messages_from_each_connection(bench: &Bench) {
+    const MESSAGES: u64 = 10_000;
+    let place = bench.listen(lines(), Script::sink());
+    let mut peer = bench.connect_open(&place);
+    let bytes = b"x\n".repeat(MESSAGES as usize);
+    let mut rest = &bytes[..];
+    let mut before = 0;
+    while before < MESSAGES {
+        let written = peer.write(rest).expect("a connection");
+        rest = &rest[written..];
+        bench.turn();
+        let received = place.counters().messages_in.get();
+        assert!(received - before <= FRAMES_BUDGET.into());
+        before = received;
+    }
+    assert_eq!(before, MESSAGES);
+    assert!(place.counters().budget_exhausted.get() > 0 || bench.is_simulated());
 }
 
 fn what_a_batch_sends_leaves_in_one_send(bench: &Bench) {

@@ -104,59 +104,6 @@ impl Connection {
         }
     }
 
-    /// Carry out what another thread asked for.
-    pub(crate) fn run_errand(py: Python<'_>, errand: Errand) {
-        let outcome = match &errand {
-            Errand::Send(connection, message) => connection.get().send_object(py, message.bind(py)),
-            Errand::Close(connection, code, reason) => connection.get().close_now(*code, reason),
-            Errand::Abort(connection) => connection.get().abort_now(),
-            Errand::Pause(connection) => connection.get().set_reading(false),
-            Errand::Resume(connection) => connection.get().set_reading(true),
-            Errand::Fail(connection, error) => connection.get().fail_now(py, Some(error.bind(py))),
-        };
-        if let Err(error) = outcome
-            && !matches!(errand, Errand::Send(..))
-        {
-            error.write_unraisable(py, None);
-        }
-    }
-
-    fn close_now(&self, code: u16, reason: &str) -> PyResult<()> {
-        if let Some(connection) = self.living()? {
-            connection.close(Code(code), reason);
-        }
-        Ok(())
-    }
-
-    fn fail_now(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let living = self.living()?;
-        if let Some(error) = error {
-            crate::endpoint::report(py, living.as_ref(), error);
-        }
-        if let Some(connection) = living {
-            connection.fail_in_handler();
-        }
-        Ok(())
-    }
-
-    fn abort_now(&self) -> PyResult<()> {
-        if let Some(connection) = self.living()? {
-            connection.abort();
-        }
-        Ok(())
-    }
-
-    fn set_reading(&self, on: bool) -> PyResult<()> {
-        if let Some(connection) = self.living()? {
-            if on {
-                connection.resume(PAUSED_BY_USER);
-            } else {
-                connection.pause(PAUSED_BY_USER);
-            }
-        }
-        Ok(())
-    }
-
     /// The coroutine form's half, where the endpoint has that form.
     pub(crate) fn stream(&self) -> PyResult<&Stream> {
         self.local()?

@@ -30,7 +30,7 @@ use vespiary_engine::{AfterEnd, Answer, CloseReason, Endpoint, Event, Host, Kind
 pub(crate) struct User {
     pub(crate) object: Py<Connection>,
     /// Futures of `wait_closed()`.
-    pub(crate) closers: RefCell<Vec<Py<PyAny>>>,
+    pub(crate) closers: RefCell<Option<Box<Vec<Py<PyAny>>>>>,
 }
 
 impl Drop for User {

@@ -9,11 +9,14 @@
     clippy::needless_pass_by_value,
     clippy::unused_self
 )]
+// What few connections have costs the others a pointer, and no more.
+#![allow(clippy::box_collection)]
 
 mod callback;
 mod connection;
 mod core;
 mod endpoint;
+mod errands;
 mod host;
 mod listener;
 mod load;

@@ -48,11 +48,12 @@ pub(crate) struct Stream {
     finished: Cell<bool>,
     cancelled: Cell<bool>,
     /// What to close with when the task returns.
-    farewell: RefCell<Option<(u16, String)>>,
+    farewell: RefCell<Option<Box<(u16, String)>>>,
     pub(crate) marked: Cell<bool>,
     inbox_bytes: Cell<usize>,
     limits: InboxLimits,
-    drains: RefCell<Vec<Py<PyAny>>>,
+    /// Futures of `drain()`; boxed, as most connections never have any.
+    drains: RefCell<Option<Box<Vec<Py<PyAny>>>>>,
 }
 
 impl Stream {
@@ -280,7 +281,7 @@ impl Stream {
     }
 
     fn take_drains(&self) -> Vec<Py<PyAny>> {
-        self.drains.take()
+        self.drains.take().map(|drains| *drains).unwrap_or_default()
     }
 }
 
@@ -359,7 +360,9 @@ pub(crate) fn drain(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
         .local()?
         .stream
         .get_or_init(|| Stream::new(InboxLimits::default()));
-    stream.drains.borrow_mut().push(future.clone_ref(py));
+    let mut drains = stream.drains.borrow_mut();
+    drains.get_or_insert_default().push(future.clone_ref(py));
+    drop(drains);
     Ok(future)
 }
 
@@ -379,7 +382,9 @@ pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>>
     let user = user
         .as_ref()
         .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
-    user.closers.borrow_mut().push(future.clone_ref(py));
+    let mut closers = user.closers.borrow_mut();
+    closers.get_or_insert_default().push(future.clone_ref(py));
+    drop(closers);
     Ok(future)
 }
 
@@ -406,7 +411,7 @@ pub(crate) fn closed_for(py: Python<'_>, user: &User, reason: &CloseReason) -> P
             }
         }
     }
-    for future in user.closers.take() {
+    for future in user.closers.take().map(|it| *it).unwrap_or_default() {
         if !future.call_method0(py, "done")?.is_truthy(py)? {
             future.call_method1(py, "set_result", (names::close_reason(py, reason)?,))?;
         }
@@ -426,7 +431,7 @@ pub(crate) fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
     if stream.task.borrow().is_none() {
         return false;
     }
-    *stream.farewell.borrow_mut() = Some((code, reason.to_owned()));
+    *stream.farewell.borrow_mut() = Some(Box::new((code, reason.to_owned())));
     connection.pause(PAUSED_BY_INBOX | PAUSED_BY_END);
     if stream.finish() {
         connection.engine().host.add_wake(&user.object);
@@ -453,7 +458,8 @@ pub(crate) fn task_done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyR
         if failed {
             living.fail_in_handler();
         } else {
-            let (code, reason) = stream.farewell.take().unwrap_or((1000, String::new()));
+            let farewell = stream.farewell.take();
+            let (code, reason) = farewell.map_or((1000, String::new()), |it| *it);
             living.close(Code(code), &reason);
         }
     }

@@ -92,6 +92,7 @@ pub struct Connection<H: Host> {
     pub(crate) awaiting_pong: Cell<bool>,
     pub(crate) dropped: Cell<u32>,
     pub(crate) burst: Cell<u8>,
+    pub(crate) burst_frames: Cell<u16>,
     pub(crate) burst_batch: Cell<u32>,
     pub(crate) inbound: RefCell<Inbound<H>>,
     pub(crate) outbound: RefCell<Outbound>,

@@ -38,6 +38,9 @@ use vespiary_port::{
 
 /// How many completions of one connection, and how many rounds of a turn, are taken in a row.
 pub const INLINE_BUDGET: u8 = 10;
+/// How many frames (or lines, or packets) of one connection are taken in a turn: one receive may
+/// bring tens of thousands of tiny ones, and calling a handler takes its time for each.
+pub const FRAMES_BUDGET: u16 = 1024;
 
 /// Fills a slice with unpredictable bytes.
 pub type Random = Box<dyn FnMut(&mut [u8])>;
@@ -319,21 +322,44 @@ impl<H: Host> Engine<H> {
     /// Spend one of the connection's inline budget; false when it is used up.
     #[inline]
     pub(crate) fn spend(&self, connection: &Rc<Connection<H>>) -> bool {
-        let batch = self.batch.get();
-        if connection.burst_batch.get() != batch {
-            connection.burst_batch.set(batch);
-            connection.burst.set(0);
-        }
+        self.renew_budget(connection);
         let burst = connection.burst.get();
         if burst < self.inline_budget {
             connection.burst.set(burst + 1);
             return true;
         }
+        self.exhaust_budget(connection);
+        false
+    }
+
+    /// Spend one of the connection's frames of this turn; with the last of them it is blocked until
+    /// the next.
+    #[inline]
+    pub(crate) fn spend_frame(&self, connection: &Rc<Connection<H>>) {
+        self.renew_budget(connection);
+        let frames = connection.burst_frames.get().saturating_add(1);
+        connection.burst_frames.set(frames);
+        if frames >= FRAMES_BUDGET {
+            self.exhaust_budget(connection);
+        }
+    }
+
+    #[inline]
+    fn renew_budget(&self, connection: &Rc<Connection<H>>) {
+        let batch = self.batch.get();
+        if connection.burst_batch.get() != batch {
+            connection.burst_batch.set(batch);
+            connection.burst.set(0);
+            connection.burst_frames.set(0);
+        }
+    }
+
+    #[cold]
+    fn exhaust_budget(&self, connection: &Rc<Connection<H>>) {
         if !connection.over_budget.replace(true) {
             add(&connection.endpoint.counters.budget_exhausted, 1);
             self.resting.borrow_mut().push(connection.clone());
         }
-        false
     }
 
     #[inline]

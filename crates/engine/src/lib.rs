@@ -27,7 +27,7 @@ mod websocket;
 pub use close::{CloseReason, Manner, Side};
 pub use connection::{Connection, State};
 pub use endpoint::{Counters, Endpoint};
-pub use engine::{Engine, INLINE_BUDGET, Random};
+pub use engine::{Engine, FRAMES_BUDGET, INLINE_BUDGET, Random};
 pub use handshake::ClientHandshake;
 pub use host::{AfterEnd, Answer, Event, Host, Kind, Payload};
 pub use listener::Listener;

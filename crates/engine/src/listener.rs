@@ -265,6 +265,7 @@ impl<H: Host> Engine<H> {
                 awaiting_pong: Cell::new(false),
                 dropped: Cell::new(0),
                 burst: Cell::new(0),
+                burst_frames: Cell::new(0),
                 burst_batch: Cell::new(0),
                 inbound: RefCell::new(inbound),
                 outbound: RefCell::default(),

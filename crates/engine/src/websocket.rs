@@ -42,6 +42,7 @@ pub(crate) fn feed<H: Host>(
             Ok(None) => break,
             Err(error) => return Err(broken(connection, &options, &error)),
         }
+        connection.engine.spend_frame(connection);
     }
     Ok(())
 }

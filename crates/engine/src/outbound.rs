@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use vespiary_port::{Chunk, KeptBytes, Outgoing};
+use vespiary_port::{CHUNKS_A_SEND_MAX, Chunk, KeptBytes, Outgoing};
 
 /// Sizes of pooled buffers: an ordinary reply; a batch of them; a bulk message of 64 KiB with its
 /// head.
@@ -72,7 +72,9 @@ struct Piece {
 #[derive(Default)]
 pub(crate) struct Outbound {
     tail: Vec<u8>,
-    full: VecDeque<Piece>,
+    /// Boxed, because most connections have none, and there are many connections.
+    #[allow(clippy::box_collection)]
+    full: Option<Box<VecDeque<Piece>>>,
     waiting: usize,
     flying: usize,
 }
@@ -86,18 +88,27 @@ impl Outbound {
 
     /// Bytes of the buffers that it holds; those in flight are the port's.
     pub(crate) fn buffer_bytes(&self) -> usize {
-        let pieces: usize = self.full.iter().map(|piece| piece.chunk.len()).sum();
-        self.tail.capacity() + self.full.capacity() * size_of::<Piece>() + pieces
+        let room = self.full.as_ref().map_or(0, |full| full.capacity());
+        let pieces: usize = self.pieces().map(|piece| piece.chunk.len()).sum();
+        self.tail.capacity() + room * size_of::<Piece>() + pieces
     }
 
     /// Bytes in them that other connections hold too.
     pub(crate) fn shared_bytes(&self) -> usize {
         let shared = |piece: &&Piece| matches!(piece.chunk, Chunk::Shared(_));
-        self.full
-            .iter()
+        self.pieces()
             .filter(shared)
             .map(|piece| piece.chunk.len())
             .sum()
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.full.iter().flat_map(|full| full.iter())
+    }
+
+    fn push(&mut self, chunk: Chunk, droppable: bool) {
+        let full = self.full.get_or_insert_default();
+        full.push_back(Piece { chunk, droppable });
     }
 
     /// Append `size` bytes that `write` puts at the end of the buffer it is given.
@@ -121,10 +132,7 @@ impl Outbound {
     fn retire_tail(&mut self) {
         if !self.tail.is_empty() {
             let chunk = Chunk::Owned(std::mem::take(&mut self.tail));
-            self.full.push_back(Piece {
-                chunk,
-                droppable: false,
-            });
+            self.push(chunk, false);
         }
     }
 
@@ -139,37 +147,28 @@ impl Outbound {
     pub(crate) fn append_droppable(&mut self, bytes: Vec<u8>) {
         self.retire_tail();
         self.waiting += bytes.len();
-        self.full.push_back(Piece {
-            chunk: Chunk::Owned(bytes),
-            droppable: true,
-        });
+        self.push(Chunk::Owned(bytes), true);
     }
 
     /// Append bytes that their owner keeps until they are sent.
     pub(crate) fn append_kept(&mut self, kept: Rc<dyn KeptBytes>) {
         self.retire_tail();
         self.waiting += kept.bytes().len();
-        self.full.push_back(Piece {
-            chunk: Chunk::Kept(kept),
-            droppable: false,
-        });
+        self.push(Chunk::Kept(kept), false);
     }
 
     /// Append bytes that other connections send too.
     pub(crate) fn append_shared(&mut self, bytes: Arc<[u8]>) {
         self.retire_tail();
         self.waiting += bytes.len();
-        self.full.push_back(Piece {
-            chunk: Chunk::Shared(bytes),
-            droppable: true,
-        });
+        self.push(Chunk::Shared(bytes), true);
     }
 
     /// Drop the oldest droppable messages until `size` more bytes fit within `bytes_max`; how many
     /// were dropped, and whether there is room now.
     pub(crate) fn drop_oldest(&mut self, size: usize, bytes_max: usize) -> (u64, bool) {
         let mut excess = (self.queued() + size).saturating_sub(bytes_max);
-        for piece in self.full.iter().filter(|piece| piece.droppable) {
+        for piece in self.pieces().filter(|piece| piece.droppable) {
             if excess == 0 {
                 break;
             }
@@ -181,18 +180,18 @@ impl Outbound {
         }
         let mut dropped = 0;
         let mut index = 0;
-        while self.queued() + size > bytes_max {
-            if self.full[index].droppable {
-                let piece = self
-                    .full
-                    .remove(index)
-                    .expect("the index is within the queue");
+        while self.queued() + size > bytes_max
+            && let Some(full) = &mut self.full
+        {
+            if full[index].droppable {
+                let piece = full.remove(index).expect("the index is within the queue");
                 self.waiting -= piece.chunk.len();
                 dropped += 1;
             } else {
                 index += 1;
             }
         }
+        self.full.take_if(|full| full.is_empty());
         (dropped, true)
     }
 
@@ -203,24 +202,24 @@ impl Outbound {
         if self.waiting == 0 {
             return None;
         }
-        let outgoing = if self.full.is_empty() {
+        let outgoing = if self.full.is_none() {
             self.flying = self.tail.len();
             Outgoing::one(std::mem::take(&mut self.tail))
         } else {
-            self.retire_tail();
-            let many: Vec<Chunk> = self
-                .full
-                .drain(..self.full.len().min(64))
-                .map(|piece| piece.chunk)
-                .collect();
-            self.flying = many.iter().map(Chunk::len).sum();
-            if self.full.is_empty() {
-                self.full = VecDeque::new();
-            }
-            Outgoing::many(many)
+            self.depart_with_pieces()
         };
         self.waiting -= self.flying;
         Some(outgoing)
+    }
+
+    fn depart_with_pieces(&mut self) -> Outgoing {
+        self.retire_tail();
+        let full = self.full.get_or_insert_default();
+        let count = full.len().min(CHUNKS_A_SEND_MAX);
+        let many: Vec<Chunk> = full.drain(..count).map(|piece| piece.chunk).collect();
+        self.flying = many.iter().map(Chunk::len).sum();
+        self.full.take_if(|full| full.is_empty());
+        Outgoing::many(many)
     }
 
     /// The kernel took `bytes` of the send in flight.
@@ -240,7 +239,7 @@ impl Outbound {
         if tail.capacity() > 0 {
             pool.put(tail);
         }
-        for piece in std::mem::take(&mut self.full) {
+        for piece in self.full.take().into_iter().flat_map(|full| *full) {
             if let Chunk::Owned(buffer) = piece.chunk {
                 pool.put(buffer);
             }

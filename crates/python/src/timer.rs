@@ -55,13 +55,29 @@ impl Timer {
         let timers = &engine.host.timers;
         let id = timers.next.get();
         timers.next.set(id + 1);
-        let key = engine.set_timer((seconds * 1000.0).ceil() as u64, id);
+        let mut milliseconds = (seconds * 1000.0).ceil() as u64;
+        if milliseconds > 0 {
+            // The engine counts from its latest turn, and a timer is never early.
+            milliseconds += now_ms().saturating_sub(engine.now_ms());
+        }
+        let key = engine.set_timer(milliseconds, id);
         timers.pending.borrow_mut().insert(id, (target, Some(key)));
         Ok(Self {
             engine: Confined::new(Rc::downgrade(engine)),
             id,
         })
     }
+}
+
+/// The present moment on the port's clock, rounded up.
+fn now_ms() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a timespec of ours; CLOCK_MONOTONIC always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1000 + (time.tv_nsec as u64).div_ceil(1_000_000)
 }
 
 #[pymethods]

@@ -155,7 +155,9 @@ class Server:
         before = self.resident_bytes()
         yield
         growth = self.resident_bytes("VmHWM") - before
-        assert growth <= growth_max, f"memory grew by {growth:,} bytes of {growth_max:,}"
+        told = f"memory grew by {growth:,} bytes of {growth_max:,} at most"
+        print(told)
+        assert growth <= growth_max, told
 
 
 def percentile_99(taken: list[float]) -> float:

@@ -3,7 +3,8 @@
     python -m tests.acceptance.hostile.server JSON
 
 JSON has `driver`, `descriptors` (RLIMIT_NOFILE, or null), and `endpoints`: by name, `url`,
-`handler` (a name below), and optionally `framing`, `slow_consumer`, `limits` and `deadlines`.
+`handler` (a name below), and optionally `framing`, `slow_consumer`, `executor`, `limits` and
+`deadlines`.
 
 Prints one line with the URLs by name once it serves, and one with the last statistics when it has
 stopped. The endpoint `control` answers every message with the statistics of the other endpoints.
@@ -15,6 +16,7 @@ import logging
 import resource
 import signal
 import sys
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -96,6 +98,15 @@ class Flood(vespiary.Handler):
             connection.send(number.to_bytes(4) + bytes((64 << 10) - 4))
 
 
+class Block(vespiary.Handler):
+    """Blocks its thread with each message."""
+
+    def on_message(self, connection: Connection, message: bytes | str) -> None:
+        """Block for a while, and answer."""
+        time.sleep(1.0)
+        connection.send("unblocked")
+
+
 class Page(vespiary.Handler):
     """Answers every HTTP request with its method and target."""
 
@@ -112,6 +123,7 @@ HANDLERS: dict[str, Any] = {
     "echo_slowly": echo_slowly,
     "hang": hang,
     "flood": Flood(),
+    "block": Block(),
     "page": Page(),
 }
 
@@ -142,6 +154,7 @@ def add(server: vespiary.Server, wanted: dict[str, Any]) -> None:
         limits=vespiary.Limits(**wanted.get("limits", {})),
         deadlines=vespiary.Deadlines(**wanted.get("deadlines", {})),
         slow_consumer=wanted.get("slow_consumer", "wait"),
+        executor=wanted.get("executor"),
     )
 
 

@@ -79,6 +79,22 @@ def test_a_coroutine_that_receives_nothing_holds_its_senders_back(
         assert server.statistics("hang") == told, "it still reads"
 
 
+@pytest.mark.parametrize(
+    ("size", "waiting"), [(1000, 64), (200_000, 6)], ids=["many small", "few large"]
+)
+def test_a_thread_that_is_blocked_holds_its_sender_back_and_nobody_else(
+    serve: Serve, size: int, waiting: int
+) -> None:
+    block = {**ECHO, "handler": "block", "executor": "threads"}
+    server = serve(calm=ECHO, block=block)
+    with server.steady("calm", 16 * MEBIBYTE), server.connect("block") as peer:
+        peer.upgrade().pump(frame(BINARY, bytes(size)), 0.5)
+        told = server.statistics("block")
+        # The one that the thread works on, and those that wait for it.
+        assert waiting <= told["messages_received"] <= 1 + waiting
+        assert peer.read_frame() == (TEXT, b"unblocked")
+
+
 def attack(server: Server) -> None:
     """Some of everything: connections refused, broken, dropped, closed and stalled."""
     for number in range(300):

@@ -158,9 +158,7 @@ async def _answer_later(connection: Connection, awaited: Any) -> None:
     try:
         answer = native_answer(await awaited)
     except Exception as error:
-        from vespiary._logging import handler_failed
-
-        handler_failed("on_request", str(connection.peer), error)
+        connection._report(error)
         failed = Answer(500, (), b"the server failed to answer\n")
         answer = native_answer(failed)
     connection._answer(answer)

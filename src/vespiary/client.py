@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from vespiary._hooks import Hooks, as_handler, handler_hooks
+from vespiary._hooks import as_handler, handler_hooks
 from vespiary._options import native_options
 from vespiary.endpoint import Endpoint
 from vespiary.errors import CloseReason, ConnectionClosed, EndpointError, HandshakeRefused
@@ -72,7 +72,11 @@ class Connecting:
     async def _connect_to(self, address: str | tuple[str, int]) -> Connection:
         outcome: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
 
-        def settle(connection: Connection | None, reason: CloseReason | None) -> None:
+        def settle(
+            connection: Connection | None,
+            reason: CloseReason | None,
+            headers: list[tuple[str, str]] | None,
+        ) -> None:
             if outcome.done():
                 if connection is not None:
                     connection.abort()
@@ -80,10 +84,10 @@ class Connecting:
                 outcome.set_result(connection)
             else:
                 assert reason is not None
-                outcome.set_exception(_failure(reason, self._endpoint))
+                outcome.set_exception(_failure(reason, self._endpoint, headers or []))
 
         hooks = {**self._hooks, "outcome": settle}
-        running_core().connect(
+        connecting = running_core().connect(
             address,
             str(self._endpoint),
             hooks,
@@ -91,7 +95,11 @@ class Connecting:
             self._ask.handshake(self._endpoint),
             self._ask.source,
         )
-        return await outcome
+        try:
+            return await outcome
+        except asyncio.CancelledError:
+            connecting.abort()
+            raise
 
 
 class _Ask:
@@ -117,14 +125,14 @@ class _Ask:
         return host, endpoint.target, self.subprotocols, self.headers
 
 
-def _failure(reason: CloseReason, endpoint: Endpoint) -> Exception:
+def _failure(reason: CloseReason, endpoint: Endpoint, headers: list[tuple[str, str]]) -> Exception:
     """The exception for a connection that could not be opened."""
     address = endpoint.authority
     if reason.error is not None:
         text = f"cannot connect to {endpoint}: {reason.error.strerror}"
         return type(reason.error)(reason.error.errno, text)
     if reason.status is not None:
-        return HandshakeRefused(reason.status, reason.text, address)
+        return HandshakeRefused(reason.status, reason.text, address, tuple(headers))
     if reason.text == "the handshake took too long":
         return TimeoutError(f"cannot connect to {endpoint}: {reason.text}")
     return ConnectionClosed.from_reason(reason, address)
@@ -179,7 +187,7 @@ def connect(
             subject=url,
             value=url,
         )
-    hooks: Hooks = {} if handler is None else handler_hooks(as_handler(handler))
+    hooks: dict[str, Any] = {} if handler is None else handler_hooks(as_handler(handler))
     native = native_options(
         endpoint,
         framing,
@@ -190,5 +198,8 @@ def connect(
         filtered=add_filters(hooks, filters),
         reads_when_crowded=hooks.get("message") is None,
     )
-    extra = {"half_close": True} if half_close else {}
-    return Connecting(endpoint, {**hooks, **extra}, native, _Ask(subprotocols, headers, source))
+    if handler is None:
+        hooks["stream"] = True
+        if half_close:
+            hooks["half_close"] = True
+    return Connecting(endpoint, hooks, native, _Ask(subprotocols, headers, source))

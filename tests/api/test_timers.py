@@ -21,7 +21,7 @@ async def test_timers_fire_once_in_the_order_of_their_times() -> None:
     assert fired == ["now", "early", "late"]
 
 
-async def test_a_timer_is_never_early() -> None:
+async def test_a_timer_counts_from_the_turn_in_which_it_was_set() -> None:
     fired: list[float] = []
     async with serving(Recorder()) as server:
         began = time.monotonic()
@@ -29,7 +29,8 @@ async def test_a_timer_is_never_early() -> None:
             server.set_timer(seconds, lambda: fired.append(time.monotonic()))
         await until(lambda: len(fired) == 4)
     for seconds, moment in zip((0.001, 0.01, 0.0105, 0.05), fired, strict=True):
-        assert seconds <= moment - began < seconds + 0.5
+        # Not early but by the length of that turn, in which little was done.
+        assert seconds - 0.005 <= moment - began < seconds + 0.5
 
 
 async def test_a_cancelled_timer_does_not_fire_and_tells_so() -> None:

@@ -36,6 +36,8 @@ pub struct CloseReason {
     pub errno: Option<i32>,
     /// The HTTP status, where a handshake was refused with one.
     pub status: Option<u16>,
+    /// The header fields of that refusal.
+    pub headers: Vec<(String, String)>,
 }
 
 impl CloseReason {
@@ -48,6 +50,7 @@ impl CloseReason {
             text: text.into(),
             errno: None,
             status: None,
+            headers: Vec::new(),
         }
     }
 
@@ -62,6 +65,13 @@ impl CloseReason {
     #[must_use]
     pub fn with_errno(mut self, errno: i32) -> Self {
         self.errno = Some(errno);
+        self
+    }
+
+    /// The same with a refusal's header fields.
+    #[must_use]
+    pub fn with_headers(mut self, headers: Vec<(String, String)>) -> Self {
+        self.headers = headers;
         self
     }
 

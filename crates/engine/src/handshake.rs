@@ -10,8 +10,9 @@ use crate::endpoint::add;
 use crate::host::{Answer, Host};
 use crate::options::Framing;
 use crate::receive::{Decode, Inbound, opened};
+use std::ops::Range;
 use std::rc::Rc;
-use vespiary_wire::http::{self, Refusal, Request, RequestReader, ResponseReader};
+use vespiary_wire::http::{self, Headers, Refusal, Request, RequestReader, ResponseReader};
 use vespiary_wire::websocket::decoder::{Decoder, Role};
 use vespiary_wire::websocket::handshake::{self as wire, Upgrade};
 
@@ -28,7 +29,48 @@ pub struct ClientHandshake {
     pub headers: Vec<(String, String)>,
 }
 
+/// The most bytes of a refusal's body that are waited for and told.
+const REFUSAL_BYTES_MAX: usize = 4096;
+
+/// A server's answer other than 101, whose body may still be on its way.
+struct Declined {
+    reason: CloseReason,
+    body_start: usize,
+    body_length: usize,
+}
+
+impl Declined {
+    fn new(reason: CloseReason, response: &http::Response, body: Range<usize>) -> Self {
+        let told = response.header_all("content-length").next();
+        let length = told
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(body.len());
+        let reason = reason.with_headers(response.headers.clone());
+        let body_length = length.min(REFUSAL_BYTES_MAX);
+        Self {
+            reason,
+            body_start: body.start,
+            body_length,
+        }
+    }
+
+    /// The reason in the server's own words, once they are here.
+    fn check(&self, buffer: &[u8]) -> Result<(), CloseReason> {
+        let body = &buffer[self.body_start..];
+        if body.len() < self.body_length {
+            return Ok(());
+        }
+        let mut reason = self.reason.clone();
+        let words = String::from_utf8_lossy(&body[..self.body_length]);
+        if !words.trim().is_empty() {
+            reason.text = words.trim().to_owned();
+        }
+        Err(reason)
+    }
+}
+
 struct ClientHead {
+    declined: Option<Declined>,
     handshake: ClientHandshake,
     key: String,
     reader: ResponseReader,
@@ -51,6 +93,7 @@ impl Head {
 
     pub(crate) fn client(handshake: ClientHandshake) -> Self {
         let client = ClientHead {
+            declined: None,
             handshake,
             key: String::new(),
             reader: ResponseReader::new(),
@@ -337,12 +380,23 @@ fn read_response<H: Host>(
     let refused = |text: String, status| {
         CloseReason::new(Side::Remote, Manner::Broken, text).with_status(status)
     };
+    if let Some(declined) = &client.declined {
+        *rest = &[];
+        return declined.check(&head.buffer);
+    }
     match client.reader.parse(&head.buffer, &limits) {
         Ok(None) => *rest = &[],
         Ok(Some((response, end))) => {
-            let protocol =
-                wire::check_response(&response, &client.key, &client.handshake.protocols)
-                    .map_err(|error| refused(error.text, error.status))?;
+            let checked = wire::check_response(&response, &client.key, &client.handshake.protocols);
+            let protocol = match checked {
+                Ok(protocol) => protocol,
+                Err(error) => {
+                    *rest = &[];
+                    let reason = refused(error.text, error.status);
+                    let declined = Declined::new(reason, &response, end..head.buffer.len());
+                    return client.declined.insert(declined).check(&head.buffer);
+                }
+            };
             *rest = &rest[end - buffered..];
             *connection.protocol.borrow_mut() = protocol.map(String::into_boxed_str);
             inbound.decode = Decode::WebSocket(Decoder::new(Role::Client));

@@ -408,6 +408,12 @@ impl Connection {
         }
     }
 
+    /// Log and count what the handler raised; internal.
+    fn _report(&self, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        crate::endpoint::report(error.py(), self.living()?.as_ref(), error);
+        Ok(())
+    }
+
     /// The task of the async handler has ended; internal.
     fn _task_done(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
         crate::stream::task_done(self, task)

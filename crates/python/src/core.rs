@@ -321,7 +321,7 @@ impl Core {
         options: &Bound<'_, PyDict>,
         handshake: Option<(String, String, Vec<String>, Vec<(String, String)>)>,
         source: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Py<Connection>> {
         let engine = self.engine()?;
         let (options, inbox) = options::read(options)?;
         let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox)?);
@@ -333,10 +333,10 @@ impl Core {
         });
         let source = source.map(address_of).transpose()?;
         let address = address_of(address)?;
-        engine
+        let connection = engine
             .connect(&address, source.as_ref(), endpoint, handshake)
             .map_err(|error| names::os_error(&error))?;
-        Ok(())
+        engine.host.object(&connection)
     }
 
     /// Send a message to everybody subscribed to a topic, but perhaps to one; how many took it.

@@ -32,6 +32,8 @@ pub(crate) struct PyEndpoint {
     pub(crate) filter_sent: Option<Callback>,
     /// A client without a handler stays open for sending when the peer has finished.
     pub(crate) half_close: bool,
+    /// A client without a handler: its messages wait to be received.
+    is_client_stream: bool,
     pub(crate) inbox: InboxLimits,
     pub(crate) handler_errors: Cell<u64>,
 }
@@ -61,13 +63,14 @@ impl PyEndpoint {
             filter_received: hook("filter_received")?,
             filter_sent: hook("filter_sent")?,
             half_close: hooks.contains("half_close")?,
+            is_client_stream: hooks.contains("stream")?,
             inbox,
             handler_errors: Cell::new(0),
         })
     }
 
     pub(crate) fn is_stream(&self) -> bool {
-        self.spawn.is_some() || self.outcome.is_some() && self.message.is_none()
+        self.spawn.is_some() || self.is_client_stream
     }
 }
 

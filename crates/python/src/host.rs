@@ -81,7 +81,7 @@ impl PyHost {
     }
 
     /// The handler's view of the connection, made when it is first needed.
-    fn object(&self, connection: &Rc<Conn>) -> PyResult<Py<Connection>> {
+    pub(crate) fn object(&self, connection: &Rc<Conn>) -> PyResult<Py<Connection>> {
         let py = self.py();
         if let Some(user) = connection.user.borrow().as_ref() {
             return Ok(user.object.clone_ref(py));
@@ -295,8 +295,9 @@ impl Host for PyHost {
                 }
                 if let Some(hook) = &endpoint.outcome {
                     let none = self.py().None();
+                    let nothing = [object.as_ptr(), none.as_ptr(), none.as_ptr()];
                     // SAFETY: both are alive.
-                    let told = unsafe { hook.call(self.py(), &[object.as_ptr(), none.as_ptr()]) };
+                    let told = unsafe { hook.call(self.py(), &nothing) };
                     if let Err(error) = told {
                         self.failed(connection, error);
                     }
@@ -400,9 +401,10 @@ impl Host for PyHost {
             return;
         };
         let none = py.None();
-        let told = names::close_reason(py, reason).and_then(|reason| {
-            // SAFETY: both are alive.
-            unsafe { hook.call(py, &[none.as_ptr(), reason.as_ptr()]) }
+        let told = names::close_reason(py, reason).and_then(|closed| {
+            let headers = PyList::new(py, &reason.headers)?;
+            // SAFETY: all are alive.
+            unsafe { hook.call(py, &[none.as_ptr(), closed.as_ptr(), headers.as_ptr()]) }
         });
         if let Err(error) = told {
             self.note(py, Some(connection), error);

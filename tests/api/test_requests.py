@@ -1,0 +1,251 @@
+"""on_request: accept, refuse, choose a subprotocol, answer later, serve a page."""
+
+import asyncio
+from collections.abc import Callable
+
+import httpx
+import pytest
+import websockets.asyncio.client
+from websockets.typing import Subprotocol
+
+import vespiary
+
+from .kit import Echo, serving, until
+
+HTTP = "http://127.0.0.1:0"
+
+
+def answering(
+    answer: Callable[[vespiary.Request], vespiary.Answer | None],
+) -> type[vespiary.Handler]:
+    class Answering(Echo):
+        def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+            return answer(request)
+
+    return Answering
+
+
+async def test_a_request_tells_what_was_asked() -> None:
+    asked: list[vespiary.Request] = []
+
+    def note(request: vespiary.Request) -> None:
+        asked.append(request)
+
+    async with serving(answering(note), "ws://127.0.0.1:0/") as server:
+        url = server.urls[0] + "a%20b?c=d&e"
+        headers = [("X-One", "1"), ("x-two", "2"), ("X-Two", "3"), ("Origin", "http://there")]
+        async with vespiary.connect(url, headers=headers, subprotocols=["a", "b"]) as client:
+            client.send("accepted")
+            assert await client.receive() == "accepted"
+    (request,) = asked
+    assert (request.method, request.target) == ("GET", "/a%20b?c=d&e")
+    assert (request.path, request.query) == ("/a b", "c=d&e")
+    assert request.is_upgrade
+    assert request.origin == "http://there"
+    assert request.subprotocols == ["a", "b"]
+    assert request.headers["X-ONE"] == "1"
+    assert request.headers.get_all("x-two") == ["2", "3"]
+    assert request.headers["host"] == server.urls[0].split("/")[2]
+    assert "nothing" not in request.headers
+    with pytest.raises(KeyError):
+        request.headers["nothing"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
+async def test_a_refusal_reaches_the_client_with_its_status_and_body(status: int) -> None:
+    handler = answering(lambda request: request.respond(status, "not today\n"))
+    async with serving(handler) as server:
+        with pytest.raises(vespiary.HandshakeRefused) as refused:
+            await vespiary.connect(server.urls[0])
+        assert refused.value.status == status
+        assert refused.value.reason == "not today"
+        assert ("Content-Length", "10") in refused.value.headers
+        await until(lambda: server.statistics().total.handshakes_pending == 0)
+        total = server.statistics().total
+        assert total.connections_refused == {f"status_{status}": 1}
+        assert total.connections_closed == 0
+
+
+async def test_a_subprotocol_is_chosen_from_those_offered() -> None:
+    handler = answering(lambda request: request.accept("second"))
+    async with serving(handler) as server:
+        offered = [Subprotocol("first"), Subprotocol("second")]
+        async with vespiary.connect(server.urls[0], subprotocols=offered) as client:
+            assert client.subprotocol == "second"
+        async with websockets.asyncio.client.connect(server.urls[0], subprotocols=offered) as other:
+            assert other.subprotocol == "second"
+
+
+async def test_a_subprotocol_that_nobody_offered_is_a_fault_of_the_handler(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handler = answering(lambda request: request.accept("unheard of"))
+    async with serving(handler) as server:
+        with pytest.raises(vespiary.HandshakeRefused) as refused:
+            await vespiary.connect(server.urls[0], subprotocols=["first"])
+        assert refused.value.status == 500
+        assert server.statistics().total.handler_errors == 1
+    assert "unheard of" in caplog.text
+
+
+async def test_headers_of_an_accepting_answer_are_sent() -> None:
+    handler = answering(lambda request: request.accept(headers=[("Set-Cookie", "a=b")]))
+    async with (
+        serving(handler) as server,
+        websockets.asyncio.client.connect(server.urls[0]) as client,
+    ):
+        assert client.response is not None
+        assert client.response.headers["Set-Cookie"] == "a=b"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[("Bad\r\nName", "x")], [("X", "a\r\nInjected: b")], [("", "x")], [("X", "nul\0")]],
+)
+async def test_headers_that_would_break_the_answer_are_never_sent(
+    headers: list[tuple[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    for answer in (
+        answering(lambda request: request.accept(headers=headers)),
+        answering(lambda request: request.respond(200, "", headers)),
+    ):
+        async with serving(answer) as server:
+            with pytest.raises(vespiary.HandshakeRefused) as refused:
+                await vespiary.connect(server.urls[0])
+            assert refused.value.status == 500
+            assert server.statistics().total.handler_errors == 1
+    assert len(caplog.records) >= 2
+
+
+async def test_what_is_no_answer_is_a_fault_of_the_handler(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handler = answering(lambda request: "yes")  # type: ignore[arg-type, return-value]
+    async with serving(handler) as server:
+        with pytest.raises(vespiary.HandshakeRefused) as refused:
+            await vespiary.connect(server.urls[0])
+        assert refused.value.status == 500
+    assert "on_request returns" in caplog.text
+
+
+async def test_answers_may_be_awaited_and_others_go_on_meanwhile() -> None:
+    release = asyncio.Event()
+
+    class Late(Echo):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+            if request.path == "/late":
+                await release.wait()
+            if request.path == "/no":
+                await asyncio.sleep(0)
+                return request.respond(403, "no")
+            return None
+
+    async with serving(Late, "ws://127.0.0.1:0/") as server:
+        url = server.urls[0]
+        late = asyncio.ensure_future(vespiary.connect(url + "late")._connect())
+        async with vespiary.connect(url) as client:
+            client.send("x")
+            assert await client.receive() == "x"
+        with pytest.raises(vespiary.HandshakeRefused):
+            await vespiary.connect(url + "no")
+        assert not late.done()
+        release.set()
+        client = await late
+        client.send("late")
+        assert await client.receive() == "late"
+        client.close()
+
+
+async def test_an_awaited_answer_that_raises_is_500(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(vespiary.Handler):
+        async def on_request(self, request: vespiary.Request) -> None:
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+    async with serving(Failing) as server:
+        with pytest.raises(vespiary.HandshakeRefused) as refused:
+            await vespiary.connect(server.urls[0])
+        assert refused.value.status == 500
+        assert server.statistics().total.handler_errors == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_an_answer_that_never_comes_ends_at_the_deadline() -> None:
+    class Never(vespiary.Handler):
+        async def on_request(self, request: vespiary.Request) -> None:
+            await asyncio.sleep(3600)
+
+    deadlines = vespiary.Deadlines(handshake_seconds=0.1)
+    async with serving(Never, deadlines=deadlines) as server:
+        with pytest.raises((vespiary.HandshakeRefused, vespiary.ConnectionClosed)):
+            await vespiary.connect(server.urls[0])
+        await until(lambda: server.statistics().total.limits_reached)
+        assert server.statistics().total.limits_reached == {"handshake_seconds": 1}
+
+
+async def test_data_set_in_on_request_is_there_in_on_open() -> None:
+    class Who(vespiary.Handler):
+        def on_request(self, request: vespiary.Request) -> None:
+            request.connection.data = request.path
+
+        def on_open(self, connection: vespiary.Connection) -> None:
+            connection.send(connection.data)
+
+    async with (
+        serving(Who, "ws://127.0.0.1:0/") as server,
+        vespiary.connect(server.urls[0] + "name") as client,
+    ):
+        assert await client.receive() == "/name"
+
+
+async def test_a_page_is_served_to_an_http_client() -> None:
+    def page(request: vespiary.Request) -> vespiary.Answer:
+        if request.path == "/old":
+            return request.redirect("/")
+        headers = [("Content-Type", "text/html; charset=utf-8")]
+        return request.respond(200, f"<h1>{request.method}</h1>".encode(), headers)
+
+    async with (
+        serving(answering(page), "http://127.0.0.1:0/") as server,
+        httpx.AsyncClient(
+            base_url=server.urls[0], trust_env=False, follow_redirects=True
+        ) as client,
+    ):
+        response = await client.get("/")
+        assert response.text == "<h1>GET</h1>"
+        assert response.headers["content-type"] == "text/html; charset=utf-8"
+        assert (await client.get("/old")).url == server.urls[0]
+        head = await client.head("/")
+        assert head.content == b""
+        assert head.headers["content-length"] == str(len("<h1>HEAD</h1>"))
+
+
+async def test_text_is_plain_unless_told() -> None:
+    async with (
+        serving(answering(lambda it: it.respond(200, "ü")), HTTP) as server,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        response = await client.get(server.urls[0])
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert response.content == "ü".encode()
+
+
+async def test_a_plain_request_at_a_websocket_is_told_to_upgrade() -> None:
+    async with serving(Echo) as server, httpx.AsyncClient(trust_env=False) as client:
+        response = await client.get(server.urls[0].replace("ws:", "http:"))
+        assert response.status_code == 426
+        assert response.headers["upgrade"].lower() == "websocket"
+
+
+async def test_an_http_endpoint_without_on_request_is_refused() -> None:
+    with pytest.raises(vespiary.ConfigurationError, match="on_request"):
+        vespiary.Server().add(Echo, HTTP)
+
+
+async def test_a_large_page_comes_whole() -> None:
+    body = bytes(range(256)) * 20_000
+    async with (
+        serving(answering(lambda it: it.respond(200, body)), HTTP) as server,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        assert (await client.get(server.urls[0])).content == body

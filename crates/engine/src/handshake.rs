@@ -12,7 +12,7 @@ use crate::options::Framing;
 use crate::receive::{Decode, Inbound, opened};
 use std::ops::Range;
 use std::rc::Rc;
-use vespiary_wire::http::{self, Headers, Refusal, Request, RequestReader, ResponseReader};
+use vespiary_wire::http::{self, Refusal, Request, RequestReader, ResponseReader};
 use vespiary_wire::websocket::decoder::{Decoder, Role};
 use vespiary_wire::websocket::handshake::{self as wire, Upgrade};
 
@@ -63,7 +63,7 @@ impl Declined {
         let mut reason = self.reason.clone();
         let words = String::from_utf8_lossy(&body[..self.body_length]);
         if !words.trim().is_empty() {
-            reason.text = words.trim().to_owned();
+            words.trim().clone_into(&mut reason.text);
         }
         Err(reason)
     }

@@ -22,8 +22,6 @@ on_every_driver_and_with_faults!(
     a_peer_that_finishes_a_stream_gets_everything_and_then_the_end,
     a_kept_half_open_stream_can_still_be_written_to,
     a_stream_that_ends_within_a_message_is_broken,
-    an_end_of_sending_follows_the_last_bytes_and_receiving_goes_on,
-    an_end_of_sending_is_refused_where_the_protocol_has_none,
     an_abort_drops_what_waits_and_resets,
     a_reset_by_the_peer_closes_the_connection_once,
     closing_from_inside_any_callback_is_safe,
@@ -475,36 +473,4 @@ fn loses_bytes(bench: &Bench, mut options: Options) {
     );
     peer.stall(false);
     assert_eq!(peer.take_rest(bench).1, Ending::Reset);
-}
-
-fn an_end_of_sending_follows_the_last_bytes_and_receiving_goes_on(bench: &Bench) {
-    for length in [5, 100_000] {
-        let script = Script::sink().on_message(|connection, kind, payload| {
-            if connection.send(kind, payload).is_ok() {
-                connection.send_end().expect("a stream");
-                assert_eq!(connection.send(kind, payload), Err(SendError::Ended));
-                assert_eq!(connection.send_end(), Ok(()), "again is no mistake");
-            }
-        });
-        let place = bench.listen(lines(), script);
-        let mut peer = bench.connect(&place);
-        let line = [vec![b'x'; length], b"\n".to_vec()].concat();
-        peer.send(bench, &line);
-        assert!(peer.take_rest(bench) == (line, Ending::Finished));
-        peer.send(bench, b"still heard\n");
-        bench.until("it to be heard", || place.counters().messages_in.get() == 2);
-        assert_eq!(bench.host().open(), 1);
-        peer.finish();
-        bench.until("the end", || bench.engine.connection_count() == 0);
-        let reason = bench.host().reasons().pop().expect("a reason");
-        assert_eq!(reason.manner, Manner::Closed);
-    }
-}
-
-fn an_end_of_sending_is_refused_where_the_protocol_has_none(bench: &Bench) {
-    let place = bench.listen(websockets(), Script::echo());
-    let mut peer = websocket::open(bench, &place);
-    assert_eq!(bench.latest().send_end(), Err(SendError::OutOfTurn));
-    peer.send(bench, &websocket::text("hello"));
-    assert_eq!(peer.frame(bench).payload, b"hello");
 }

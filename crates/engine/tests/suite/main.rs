@@ -12,6 +12,7 @@ mod closing;
 mod deadlines;
 mod echo;
 mod filters;
+mod half_open;
 mod http;
 mod life;
 mod limits;

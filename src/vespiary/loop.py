@@ -10,9 +10,11 @@ import asyncio
 import os
 import selectors
 import weakref
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+# Loaded now, for when there is no descriptor left to load it with.
+from vespiary import _logging as _logging
 from vespiary._core import Core
 
 if TYPE_CHECKING:
@@ -23,12 +25,29 @@ __all__ = ["Loop", "PortSelector", "new_event_loop", "run", "running_core"]
 T = TypeVar("T")
 
 
+class _Watched(Mapping["FileDescriptorLike", selectors.SelectorKey]):
+    """A selector's keys, found by descriptor or by the object that has one."""
+
+    def __init__(self, selector: "PortSelector") -> None:
+        self._selector = selector
+
+    def __getitem__(self, fileobj: "FileDescriptorLike") -> selectors.SelectorKey:
+        return self._selector.find(fileobj)
+
+    def __iter__(self) -> Iterator["FileDescriptorLike"]:
+        return iter(self._selector.descriptors())
+
+    def __len__(self) -> int:
+        return len(self._selector.descriptors())
+
+
 class PortSelector(selectors.BaseSelector):
     """A selector on the port. It belongs to the loop that made it."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._keys: dict[int, selectors.SelectorKey] = {}
+        self._watched = _Watched(self)
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -80,8 +99,16 @@ class PortSelector(selectors.BaseSelector):
         return [(keys[fd], events & keys[fd].events) for fd, events in ready if fd in keys]
 
     def get_map(self) -> Mapping["FileDescriptorLike", selectors.SelectorKey]:
-        """The descriptors that are watched."""
-        return self._keys  # type: ignore[return-value]
+        """The descriptors that are watched, found by number or by the object that has them."""
+        return self._watched
+
+    def find(self, fileobj: "FileDescriptorLike") -> selectors.SelectorKey:
+        """The key of a descriptor, or of the object that has one; KeyError when there is none."""
+        return self._keys[self._known(fileobj)]
+
+    def descriptors(self) -> list[int]:
+        """The numbers of the descriptors that are watched."""
+        return list(self._keys)
 
     def close(self) -> None:
         """End everything on the port."""
@@ -125,6 +152,8 @@ class Loop(asyncio.SelectorEventLoop):
     def __init__(self, *, driver: str | None = None, spin_microseconds: int = 0) -> None:
         if driver is None:
             driver = os.environ.get("VESPIARY_PORT") or None
+        # What asyncio's __del__ looks at, should the driver not be had.
+        self._closed = True
         self.core = Core(driver, spin_microseconds)
         selector = PortSelector(self.core)
         selector.attach(self)
@@ -144,10 +173,21 @@ def new_event_loop() -> Loop:
 def run(
     main: Coroutine[Any, Any, T], *, driver: str | None = None, spin_microseconds: int = 0
 ) -> T:
-    """Run a coroutine in a new loop on the port, as `asyncio.run` does in its own."""
+    """Run a coroutine in a new loop on the port, as `asyncio.run` does in its own.
+
+    Errors:
+        RuntimeError: a loop runs in this thread already.
+    """
+    if asyncio._get_running_loop() is not None:
+        main.close()
+        raise RuntimeError("a loop runs in this thread already: await the coroutine instead")
 
     def factory() -> Loop:
-        return Loop(driver=driver, spin_microseconds=spin_microseconds)
+        try:
+            return Loop(driver=driver, spin_microseconds=spin_microseconds)
+        except BaseException:
+            main.close()
+            raise
 
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)

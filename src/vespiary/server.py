@@ -169,10 +169,9 @@ class Server:
             for site in self._sites:
                 self._listen(site)
         except BaseException:
+            await self._close_listeners()
             for site in self._sites:
-                if site.listener is not None:
-                    site.listener.close()
-                    site.listener = None
+                site.listener = None
             raise
         self._life = _Life(started=time.monotonic())
         for site in self._sites:
@@ -204,6 +203,7 @@ class Server:
             if site.listener is not None:
                 site.listener.finish_connections(_GOING_AWAY, "the server is going away")
         await self._drain(life, drain_seconds)
+        await self._close_listeners()
         for site in self._sites:
             if site.threads is not None:
                 await asyncio.to_thread(site.threads.close)
@@ -321,6 +321,15 @@ class Server:
                 method(self)
             except Exception:
                 logger.exception("%s of %s failed", name, site.endpoint)
+
+    async def _close_listeners(self) -> None:
+        """Give every address back."""
+        listeners = [site.listener for site in self._sites if site.listener is not None]
+        for listener in listeners:
+            listener.close()
+        # It takes the port a turn.
+        while not all(it.is_closed for it in listeners):  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
     async def _drain(self, life: _Life, drain_seconds: float | None) -> None:
         began = time.monotonic()

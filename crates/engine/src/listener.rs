@@ -101,6 +101,11 @@ impl<H: Host> Listener<H> {
         }
     }
 
+    /// Whether it has let go of its socket, so that the address is free again.
+    pub fn is_closed(&self) -> bool {
+        self.engine.listeners.borrow().get(self.token).is_none()
+    }
+
     fn release(&self) {
         if let Some(key) = self.pause.take() {
             self.engine.wheel.borrow_mut().cancel(key);

@@ -52,6 +52,11 @@ pub(crate) fn address_object(py: Python<'_>, address: Option<&Address>) -> PyRes
             .into_pyobject(py)?
             .into_any()
             .unbind()),
+        Some(Address::Unix(path)) if path.as_os_str().is_empty() => Ok(py.None()),
+        Some(Address::Unix(path)) => {
+            let path = path.as_os_str();
+            Ok(path.into_pyobject(py)?.into_any().unbind())
+        }
         Some(other) => Ok(other.to_string().into_pyobject(py)?.into_any().unbind()),
         None => Ok(py.None()),
     }

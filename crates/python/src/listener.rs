@@ -119,6 +119,14 @@ impl Listener {
         Ok(())
     }
 
+    /// Whether it has let go of its socket after `close`, which takes a turn.
+    #[getter]
+    fn is_closed(&self) -> PyResult<bool> {
+        Ok(self
+            .living()?
+            .is_none_or(|living| living.listener.is_closed()))
+    }
+
     /// How many connections it has now, handshakes included.
     #[getter]
     fn connection_count(&self) -> PyResult<usize> {

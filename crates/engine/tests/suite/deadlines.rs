@@ -16,6 +16,7 @@ on_every_driver!(
     a_silent_connection_is_closed,
     a_reader_that_takes_a_little_at_a_time_misses_the_write_deadline,
     a_reader_that_keeps_up_meets_the_write_deadline,
+    a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline,
     a_silent_websocket_is_pinged_and_given_up,
     a_websocket_that_answers_pings_stays,
     a_peer_is_not_blamed_for_the_time_in_which_it_is_not_read,
@@ -252,6 +253,43 @@ fn a_reader_that_keeps_up_meets_the_write_deadline(bench: &Bench) {
         bench.pass(1);
     }
     assert_eq!(bench.host().reasons(), []);
+}
+
+fn a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline(bench: &Bench) {
+    let mut options = lines();
+    options.deadlines.write = Some(LENGTH);
+    let place = bench.listen(options, Script::sink());
+    let mut peer = bench.connect_open(&place);
+    peer.stall(true);
+    let connection = bench.latest();
+    let send = || connection.send(Kind::Binary, &[b'x'; 9_999]).expect("room");
+    // The kernel's buffers are full when nothing leaves any more; then a second lot waits behind.
+    for _ in 0..2 {
+        let mut quiet = 0;
+        while quiet < 5 {
+            let before = connection.traffic()[1];
+            (0..20).for_each(|_| send());
+            bench.turn();
+            quiet = if connection.traffic()[1] == before {
+                quiet + 1
+            } else {
+                0
+            };
+        }
+    }
+    let start = bench.engine.now_ms();
+    let mut owed = 0;
+    while bench.engine.now_ms() < start + 5 * LENGTH {
+        peer.sip(256 << 10);
+        owed += std::mem::take(&mut peer.input).len();
+        while owed > 10_000 {
+            owed -= 10_000;
+            send();
+        }
+        bench.pass(1);
+        assert!(connection.is_open(), "{:?}", connection.reason());
+        assert!(connection.queued_bytes() > 0, "it is not behind");
+    }
 }
 
 fn pinging() -> Options {

@@ -1,7 +1,7 @@
 //! The port's rules as the engine keeps them (design, "The port"): the stack does not grow, no
 //! callback nests, nobody is starved, sends are gathered, and an idle connection holds nothing.
 
-use crate::kit::{Bench, Conn, Peer, Place, Script, Told, pattern, websocket};
+use crate::kit::{Bench, Conn, Driver, Peer, Place, Script, Told, pattern, websocket};
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use vespiary_engine::port::Address;
+use vespiary_engine::port::sim::Faults;
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{Connection, FRAMES_BUDGET, Framing, INLINE_BUDGET, Kind, Options};
 
@@ -29,6 +30,37 @@ on_every_driver_and_with_faults!(
     a_buffer_lives_until_the_last_completion_of_an_aborted_connection,
     a_token_is_not_taken_for_another_connection,
 );
+
+#[test]
+fn a_connection_is_served_a_bounded_number_of_times_in_a_turn_on_sim() {
+    let faults = Faults {
+        buffers: 512,
+        buffer_bytes: 64,
+        window_bytes: 1 << 20,
+        ..Faults::none()
+    };
+    Driver::Simulated(1, faults).run(|bench| {
+        let place = bench.listen(raw(), Script::sink());
+        let mut pump = bench.connect_open(&place);
+        let mut other = bench.connect_open(&place);
+        let bytes = pattern(64 * 200);
+        assert_eq!(pump.write(&bytes), Some(bytes.len()));
+        assert_eq!(other.write(b"a word"), Some(6));
+        bench.turn();
+        let messages = bench.host().messages();
+        // What exceeds the budget is put aside, and nobody waits behind it.
+        assert_eq!(messages.len(), usize::from(INLINE_BUDGET) + 1);
+        assert!(messages.contains(&b"a word".to_vec()));
+        assert_eq!(place.counters().budget_exhausted.get(), 1);
+        bench.until("the rest", || {
+            place.counters().bytes_in.get() == bytes.len() as u64 + 6
+        });
+        bench.settle();
+        let mut messages = bench.host().messages();
+        messages.retain(|message| message != b"a word");
+        assert!(messages.concat() == bytes);
+    });
+}
 
 /// What the deepest callback's stack may differ from the least deep by.
 const STACK_SPAN_MAX: usize = 8 << 10;

@@ -215,7 +215,8 @@ fn the_queue_never_exceeds_its_bound(bench: &Bench) {
     ] {
         let place = bench.listen(options(lines(), policy), Script::sink());
         let (_peer, connection) = stalled(bench, &place);
-        for size in (0..200).map(|number| number * 1999 % 260_000) {
+        let sizes = [60_000, 250_000].into_iter();
+        for size in sizes.chain((0..200).map(|number| number * 1999 % 260_000)) {
             let _ = connection.send(Kind::Binary, &vec![0; size]);
             assert!(connection.queued_bytes() <= MOST, "{policy:?} at {size}");
             if size % 5 == 0 {
@@ -240,6 +241,7 @@ fn parts_of_a_message_are_never_dropped(bench: &Bench) {
         {
             parts += 1;
             bench.turn();
+            assert!(parts < 20_000, "the queue has no bound");
         }
         let refused = connection.send_part(Kind::Binary, b"", true);
         peer.stall(false);

@@ -47,7 +47,6 @@ class PortSelector(selectors.BaseSelector):
     def __init__(self, core: Core) -> None:
         self._core = core
         self._keys: dict[int, selectors.SelectorKey] = {}
-        self._watched = _Watched(self)
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -100,7 +99,7 @@ class PortSelector(selectors.BaseSelector):
 
     def get_map(self) -> Mapping["FileDescriptorLike", selectors.SelectorKey]:
         """The descriptors that are watched, found by number or by the object that has them."""
-        return self._watched
+        return _Watched(self)
 
     def find(self, fileobj: "FileDescriptorLike") -> selectors.SelectorKey:
         """The key of a descriptor, or of the object that has one; KeyError when there is none."""

@@ -48,12 +48,23 @@ def read_all(stream: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
+def read_exactly(stream: socket.socket, count: int) -> bytes:
+    """So many bytes, or what comes before the end.
+
+    MSG_WAITALL would not wait: a socket with a timeout is non-blocking.
+    """
+    read = b""
+    while len(read) < count and (piece := stream.recv(count - len(read))):
+        read += piece
+    return read
+
+
 def test_bytes_go_through_in_both_directions(start: Start, target: Target) -> None:
     example = gateway(start, target.url)
     with connect(example.url) as client, target.accept() as stream:
         client.send(b"bytes")
         client.send("text ü")
-        assert stream.recv(12, socket.MSG_WAITALL) == "bytestext ü".encode()
+        assert read_exactly(stream, 12) == "bytestext ü".encode()
         stream.sendall(b"answer")
         assert client.recv(timeout=10) == b"answer"
         client.close()

@@ -37,6 +37,7 @@ from vespiary.statistics import (
     PortStatistics,
     ServerStatistics,
 )
+from vespiary.websocket import WebSocket
 
 __all__ = [
     "Answer",
@@ -69,6 +70,7 @@ __all__ = [
     "ServerStatistics",
     "Timer",
     "VespiaryError",
+    "WebSocket",
     "WriteQueueFull",
     "connect",
     "run",

@@ -13,7 +13,15 @@ from typing_extensions import Buffer
 from vespiary.errors import CloseReason
 from vespiary.statistics import ConnectionStatistics
 
-__all__ = ["Connection", "Core", "Listener", "LoadRun", "Timer"]
+__all__ = [
+    "Connection",
+    "Core",
+    "Listener",
+    "LoadRun",
+    "Timer",
+    "origin_fault",
+    "upgrade_header_fault",
+]
 
 @final
 class Connection:
@@ -170,6 +178,9 @@ class Listener:
     def finish_connections(self, code: int, reason: str) -> None: ...
     def abort_connections(self) -> None: ...
     def statistics(self) -> dict[str, Any]: ...
+
+def origin_fault(pattern: str) -> str | None: ...
+def upgrade_header_fault(name: str, value: str) -> str | None: ...
 
 @final
 class LoadRun:

@@ -7,6 +7,7 @@ from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.framing import Framing, framing_options
 from vespiary.limits import Deadlines, Limits, SlowConsumer
+from vespiary.websocket import WebSocket
 
 __all__ = ["native_options"]
 
@@ -18,6 +19,7 @@ def native_options(
     deadlines: Deadlines,
     slow_consumer: SlowConsumer,
     *,
+    websocket: WebSocket | None = None,
     parts: bool = False,
     filtered: bool = False,
     reads_when_crowded: bool = False,
@@ -29,7 +31,14 @@ def native_options(
             subject="slow_consumer",
             value=slow_consumer,
         )
+    if websocket is not None and endpoint.scheme != "ws":
+        raise ConfigurationError(
+            f"{endpoint} is no WebSocket endpoint: websocket= is for ws:// alone",
+            subject="websocket",
+            value=websocket,
+        )
     options = framing_options(endpoint, framing)
+    options.update(dataclasses.asdict(websocket or WebSocket()))
     options.update(dataclasses.asdict(limits))
     options.update(dataclasses.asdict(deadlines))
     options["slow_consumer"] = slow_consumer

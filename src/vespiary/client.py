@@ -17,6 +17,7 @@ from vespiary.framing import Framing
 from vespiary.handler import AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits, SlowConsumer
 from vespiary.loop import running_core
+from vespiary.websocket import WebSocket
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
@@ -146,6 +147,7 @@ def connect(
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
     slow_consumer: SlowConsumer = "wait",
+    websocket: WebSocket | None = None,
     subprotocols: Iterable[str] = (),
     headers: Iterable[tuple[str, str]] = (),
     filters: Sequence[FilterFactory] = (),
@@ -167,8 +169,9 @@ def connect(
         limits: As for `Server.add`, as far as they concern one connection.
         deadlines: The same.
         slow_consumer: As for `Server.add`.
-        subprotocols: WebSocket subprotocols to offer, the best first.
-        headers: Further header fields of the WebSocket handshake.
+        websocket: What is WebSocket's own; `origins` are a server's, and mean nothing here.
+        subprotocols: WebSocket subprotocols to offer, the best first; left out, `websocket`'s.
+        headers: Further header fields of the WebSocket handshake, behind `websocket`'s.
         filters: What stands between the socket and the framing: see `vespiary.Filter`.
         source: The local IP address to connect from.
         half_close: Without a handler: when the peer of a stream has finished sending, stay open
@@ -194,6 +197,7 @@ def connect(
         limits or Limits(),
         deadlines or Deadlines(),
         slow_consumer,
+        websocket=websocket,
         parts=hooks.get("part") is not None,
         filtered=add_filters(hooks, filters),
         reads_when_crowded=hooks.get("message") is None,
@@ -202,4 +206,6 @@ def connect(
         hooks["stream"] = True
         if half_close:
             hooks["half_close"] = True
-    return Connecting(endpoint, hooks, native, _Ask(subprotocols, headers, source))
+    asked = websocket or WebSocket()
+    ask = _Ask(list(subprotocols) or asked.subprotocols, [*asked.headers, *headers], source)
+    return Connecting(endpoint, hooks, native, ask)

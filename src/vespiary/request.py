@@ -106,7 +106,11 @@ class Request:
     def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
     ) -> Answer:
-        """Upgrade to WebSocket, with one of the client's subprotocols and further headers."""
+        """Upgrade to WebSocket, with one of the client's subprotocols and further headers.
+
+        Left out, the subprotocol is chosen by the endpoint's `WebSocket.subprotocols`; an empty
+        text chooses none.
+        """
         return Answer(101, tuple(headers), b"", subprotocol)
 
     def respond(

@@ -24,6 +24,7 @@ from vespiary.handler import AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits, SlowConsumer
 from vespiary.loop import Loop, run, running_core
 from vespiary.statistics import EndpointStatistics, PortStatistics, ServerStatistics
+from vespiary.websocket import WebSocket
 
 if TYPE_CHECKING:
     from vespiary._core import Connection, Listener, Timer
@@ -93,6 +94,7 @@ class Server:
         limits: Limits | None = None,
         deadlines: Deadlines | None = None,
         slow_consumer: SlowConsumer = "wait",
+        websocket: WebSocket | None = None,
         filters: Sequence[FilterFactory] = (),
         executor: Literal["threads"] | None = None,
         backlog: int = 4096,
@@ -107,6 +109,7 @@ class Server:
             limits: Bounds of the endpoint.
             deadlines: Absolute deadlines of its connections.
             slow_consumer: What becomes of messages for a peer that does not read.
+            websocket: What is WebSocket's own: versions, origins, subprotocols, headers.
             filters: What stands between the socket and the framing: see `vespiary.Filter`.
             executor: `threads` runs the handler's plain methods on a pool of threads, in order for
                 each connection: for business logic that blocks.
@@ -133,6 +136,7 @@ class Server:
             limits,
             deadlines,
             slow_consumer,
+            websocket=websocket,
             parts=hooks.get("part") is not None,
             filtered=add_filters(hooks, filters),
         )

@@ -8,7 +8,7 @@ use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
 use crate::host::{Answer, Host};
-use crate::options::Framing;
+use crate::options::{Framing, WebSocketOptions};
 use crate::receive::{Decode, Inbound, opened};
 use std::ops::Range;
 use std::rc::Rc;
@@ -173,7 +173,8 @@ fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>,
     };
     let websocket = connection.endpoint.options.borrow().framing == Framing::WebSocket;
     if websocket && wire::is_upgrade(&request) {
-        match wire::check(&request) {
+        let options = connection.endpoint.options();
+        match check_upgrade(&request, &options.websocket) {
             Ok(upgrade) => waiting.upgrade = Some(upgrade),
             Err(refusal) => {
                 add(&connection.endpoint.counters.protocol_errors, 1);
@@ -184,6 +185,19 @@ fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>,
     inbound.decode = Decode::Waiting(Box::new(waiting));
     let answer = connection.engine.host.request(connection, request);
     give(connection, inbound, answer);
+}
+
+/// What the protocol and the endpoint's options ask of an upgrade.
+fn check_upgrade(request: &Request, options: &WebSocketOptions) -> Result<Upgrade, Refusal> {
+    let upgrade = wire::check(request, &options.versions)?;
+    if options.allows_origin(upgrade.origin.as_deref()) {
+        return Ok(upgrade);
+    }
+    let text = match &upgrade.origin {
+        Some(origin) => format!("pages of {origin} may not connect here (RFC 6455 10.2)"),
+        None => "a request without Origin may not connect here (RFC 6455 10.2)".to_owned(),
+    };
+    Err(Refusal::new(403, text))
 }
 
 /// An answer that was awaited has come.
@@ -231,6 +245,15 @@ fn accept<H: Host>(
     protocol: Option<String>,
     headers: &[(String, String)],
 ) {
+    let options = connection.endpoint.options();
+    let options = &options.websocket;
+    let protocol = match protocol {
+        None => options
+            .choose_subprotocol(&upgrade.protocols)
+            .map(str::to_owned),
+        Some(none) if none.is_empty() => None,
+        chosen => chosen,
+    };
     if let Some(protocol) = &protocol
         && !upgrade.protocols.contains(protocol)
     {
@@ -241,7 +264,8 @@ fn accept<H: Host>(
     }
     let mut response = Vec::with_capacity(256);
     let accept = wire::accept_value(&upgrade.key);
-    if let Err(error) = wire::append_response(&mut response, &accept, protocol.as_deref(), headers)
+    let headers = [&options.headers[..], headers].concat();
+    if let Err(error) = wire::append_response(&mut response, &accept, protocol.as_deref(), &headers)
     {
         return fault(connection, inbound, &error.to_string());
     }

@@ -51,7 +51,8 @@ pub enum Answer {
     /// Upgrade to WebSocket (`WebSocket` framing, an upgrade request), with a subprotocol and
     /// further headers.
     Accept {
-        /// The subprotocol chosen from those offered.
+        /// The subprotocol chosen from those offered. `None` leaves the choice to the endpoint's
+        /// options; an empty one chooses none.
         protocol: Option<String>,
         /// Headers added to the 101 response.
         headers: Vec<(String, String)>,

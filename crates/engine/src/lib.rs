@@ -31,7 +31,7 @@ pub use engine::{Engine, FRAMES_BUDGET, INLINE_BUDGET, Random};
 pub use handshake::ClientHandshake;
 pub use host::{AfterEnd, Answer, Event, Host, Kind, Payload};
 pub use listener::Listener;
-pub use options::{Deadlines, Framing, Limits, Options, SlowConsumer};
+pub use options::{Deadlines, Framing, Limits, Options, SlowConsumer, WebSocketOptions};
 pub use send::SendError;
 pub use vespiary_port as port;
 pub use vespiary_wire as wire;

@@ -7,6 +7,7 @@
 use vespiary_wire::framing::length::Format;
 use vespiary_wire::http;
 use vespiary_wire::websocket::decoder;
+use vespiary_wire::websocket::handshake::OriginPattern;
 
 /// How bytes become messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +128,52 @@ pub struct Deadlines {
     pub ping_timeout: Option<u64>,
 }
 
+/// What is WebSocket's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocketOptions {
+    /// The versions of the protocol that are spoken, the best first.
+    pub versions: Vec<u8>,
+    /// Whose pages may connect (a server's); `None` is all.
+    pub origins: Option<Vec<OriginPattern>>,
+    /// Whether a request without `Origin`, which no browser sends, is refused.
+    pub origin_required: bool,
+    /// The subprotocols that a server speaks, the one it likes best first. One of them is chosen
+    /// where the host's answer leaves that open.
+    pub subprotocols: Vec<String>,
+    /// Further header lines of each response that opens a WebSocket (a server's).
+    pub headers: Vec<(String, String)>,
+}
+
+impl Default for WebSocketOptions {
+    fn default() -> Self {
+        Self {
+            versions: vec![13],
+            origins: None,
+            origin_required: false,
+            subprotocols: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+}
+
+impl WebSocketOptions {
+    /// Whether a page of this origin, or a client without one, may connect.
+    pub fn allows_origin(&self, origin: Option<&str>) -> bool {
+        match (origin, &self.origins) {
+            (None, _) => !self.origin_required,
+            (Some(_), None) => true,
+            (Some(origin), Some(patterns)) => patterns.iter().any(|it| it.matches(origin)),
+        }
+    }
+
+    /// The first of our subprotocols that the client speaks too.
+    pub fn choose_subprotocol(&self, offered: &[String]) -> Option<&str> {
+        let ours = self.subprotocols.iter();
+        ours.map(String::as_str)
+            .find(|ours| offered.iter().any(|theirs| theirs == ours))
+    }
+}
+
 /// All an endpoint is told.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -138,6 +185,8 @@ pub struct Options {
     pub deadlines: Deadlines,
     /// What becomes of messages for a peer that does not read.
     pub slow_consumer: SlowConsumer,
+    /// What is WebSocket's own.
+    pub websocket: WebSocketOptions,
     /// Whether messages are handed over in parts as they arrive.
     pub parts: bool,
     /// Whether the host's filters stand between the socket and the framing.
@@ -177,6 +226,7 @@ impl Options {
                 ping_timeout: Some(20_000),
             },
             slow_consumer: SlowConsumer::Wait,
+            websocket: WebSocketOptions::default(),
             parts: false,
             filtered: false,
             reads_when_crowded: false,

@@ -41,6 +41,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<connection::Connection>()?;
     module.add_class::<timer::Timer>()?;
     load::register(module)?;
+    options::register(module)?;
     let class = module.py().get_type::<connection::Connection>();
     // SAFETY: attached; the definition lives as long as the process.
     let send = unsafe {

@@ -4,7 +4,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use vespiary_engine::wire::framing::length::Format;
-use vespiary_engine::{Framing, Options, SlowConsumer};
+use vespiary_engine::wire::websocket::handshake::{OriginPattern, append_response};
+use vespiary_engine::{Framing, Options, SlowConsumer, WebSocketOptions};
 
 fn required<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T>
 where
@@ -60,6 +61,42 @@ fn slow_consumer(options: &Bound<'_, PyDict>) -> PyResult<SlowConsumer> {
     })
 }
 
+fn websocket(options: &Bound<'_, PyDict>) -> PyResult<WebSocketOptions> {
+    let patterns: Option<Vec<String>> = required(options, "origins")?;
+    let parse = |text: &String| {
+        let wrong = |error| PyValueError::new_err(format!("{text:?} {error}"));
+        OriginPattern::parse(text).map_err(wrong)
+    };
+    let origins = patterns.map(|patterns| patterns.iter().map(parse).collect());
+    Ok(WebSocketOptions {
+        versions: required(options, "versions")?,
+        origins: origins.transpose()?,
+        origin_required: required(options, "origin_required")?,
+        subprotocols: required(options, "subprotocols")?,
+        headers: required(options, "headers")?,
+    })
+}
+
+/// What is wrong with a pattern of origins, as the rest of a sentence; None if nothing is.
+#[pyfunction]
+fn origin_fault(pattern: &str) -> Option<String> {
+    let parsed = OriginPattern::parse(pattern);
+    parsed.err().map(|error| error.to_string())
+}
+
+/// What is wrong with a header line of a response that opens a WebSocket, as a sentence.
+#[pyfunction]
+fn upgrade_header_fault(name: String, value: String) -> Option<String> {
+    let written = append_response(&mut Vec::new(), "", None, &[(name, value)]);
+    written.err().map(|error| error.to_string())
+}
+
+/// Add the checks of options to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(origin_fault, module)?)?;
+    module.add_function(wrap_pyfunction!(upgrade_header_fault, module)?)
+}
+
 /// What an inbox may hold before reading pauses.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct InboxLimits {
@@ -94,6 +131,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, InboxLimit
     deadlines.ping_interval = milliseconds(options, "ping_interval_seconds")?;
     deadlines.ping_timeout = milliseconds(options, "ping_timeout_seconds")?;
     read.slow_consumer = slow_consumer(options)?;
+    read.websocket = websocket(options)?;
     read.parts = required(options, "parts")?;
     read.reads_when_crowded = required(options, "reads_when_crowded")?;
     read.filtered = required(options, "filtered")?;

@@ -16,6 +16,7 @@ from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError, LimitsError
 from vespiary.handler import AsyncHandler
 from vespiary.limits import Deadlines, Limits
+from vespiary.websocket import WebSocket
 
 __all__ = ["serve"]
 
@@ -50,6 +51,21 @@ _LEVELS = ("debug", "info", "warning", "error")
     help="What becomes of messages for a peer that does not read (wait when left out).",
 )
 @click.option(
+    "--origin",
+    "origins",
+    metavar="PATTERN",
+    multiple=True,
+    help="Whose pages may connect to ws://, such as 'https://*.example.com'; all when left out."
+    "  [repeatable]",
+)
+@click.option(
+    "--subprotocol",
+    "subprotocols",
+    metavar="NAME",
+    multiple=True,
+    help="A subprotocol that is spoken on ws://, the best first.  [repeatable]",
+)
+@click.option(
     "--driver",
     type=click.Choice(["uring", "epoll"]),
     help="Force the driver; io_uring, where the kernel allows it, when left out.",
@@ -69,6 +85,8 @@ def serve(
     limits: tuple[str, ...],
     deadlines: tuple[str, ...],
     slow_consumer: str | None,
+    origins: tuple[str, ...],
+    subprotocols: tuple[str, ...],
     driver: str | None,
     reload: bool,
     log_level: str,
@@ -89,6 +107,8 @@ def serve(
         "slow_consumer": slow_consumer,
         "driver": driver,
     }
+    if origins or subprotocols:
+        options["websocket"] = WebSocket(origins=origins or None, subprotocols=subprotocols)
     for url in urls:
         Endpoint.parse(url)
     if reload:

@@ -165,7 +165,7 @@ proptest! {
         append_request(&mut bytes, "host", "/", &key, &protocols, &[]).unwrap();
         let (request, consumed) = http::parse_request(&bytes, &LIMITS).unwrap().unwrap();
         prop_assert_eq!(consumed, bytes.len());
-        let upgrade = handshake::check(&request).unwrap();
+        let upgrade = handshake::check(&request, &[13]).unwrap();
         prop_assert_eq!((&upgrade.key, &upgrade.protocols), (&key, &protocols));
         let chosen = upgrade.protocols.last().map(String::as_str);
         let mut bytes = Vec::new();

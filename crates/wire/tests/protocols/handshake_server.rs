@@ -22,7 +22,7 @@ fn parse(head: &str) -> Request {
 }
 
 fn check(head: &str) -> Result<Upgrade, Refusal> {
-    handshake::check(&parse(head))
+    handshake::check(&parse(head), &[13])
 }
 
 /// The example with one of its lines replaced.

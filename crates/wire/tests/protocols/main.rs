@@ -17,6 +17,7 @@ mod httparse_differential;
 mod length;
 mod line;
 mod mask;
+mod origin;
 mod support;
 mod tungstenite_differential;
 mod utf8;

@@ -4,6 +4,7 @@
 //! checks the response. What both share is here: the key and the value that proves it was read.
 
 mod client;
+mod origin;
 mod server;
 
 use base64::Engine as _;
@@ -12,6 +13,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use sha1::{Digest, Sha1};
 
 pub use client::{HandshakeError, append_request, check_response};
+pub use origin::{InvalidOrigin, OriginPattern};
 pub use server::{Upgrade, append_response, check, is_upgrade};
 
 use crate::http::InvalidHeader;

@@ -1,6 +1,6 @@
 //! The server's half: sections 4.2.1 and 4.2.2.
 
-use super::{VERSION, check_extra, is_key};
+use super::{check_extra, is_key};
 use crate::http::{self, Headers as _, InvalidHeader, Refusal, Request};
 use crate::websocket::extension;
 
@@ -16,7 +16,7 @@ pub struct Upgrade {
     /// The values of `Sec-WebSocket-Extensions`, one for each header line: checked against the
     /// grammar, and as [`extension::parse`] takes them.
     pub extensions: Vec<String>,
-    /// The version of the protocol: 13.
+    /// The version of the protocol, one of those spoken.
     pub version: u8,
 }
 
@@ -27,9 +27,10 @@ pub fn is_upgrade(head: &Request) -> bool {
 
 /// Checks a request against section 4.2.1.
 ///
-/// Refused are: HTTP/1.0 (505), a method other than GET (405), no wish to upgrade and a version
-/// other than 13 (426, with what would have been right), and anything malformed (400).
-pub fn check(head: &Request) -> Result<Upgrade, Refusal> {
+/// `versions` are those that are spoken, the best first. Refused are: HTTP/1.0 (505), a method
+/// other than GET (405), no wish to upgrade and a version that is not spoken (426, with what would
+/// have been right), and anything malformed (400).
+pub fn check(head: &Request, versions: &[u8]) -> Result<Upgrade, Refusal> {
     if head.minor_version == 0 {
         return Err(Refusal::new(
             505,
@@ -43,7 +44,7 @@ pub fn check(head: &Request) -> Result<Upgrade, Refusal> {
     if !is_upgrade(head) {
         let text = "only a WebSocket is served here: the Upgrade header must list websocket \
                     (RFC 6455 4.2.1)";
-        return Err(upgrade_required(text));
+        return Err(upgrade_required(text, versions));
     }
     if !head.has_token("connection", "upgrade") {
         return bad("the Connection header must list Upgrade (RFC 6455 4.2.1)");
@@ -55,13 +56,13 @@ pub fn check(head: &Request) -> Result<Upgrade, Refusal> {
     if has_body {
         return bad("the request that opens a WebSocket has no body (RFC 6455 4.1)");
     }
-    check_version(head)?;
+    let version = read_version(head, versions)?;
     Ok(Upgrade {
         key: read_key(head)?,
         protocols: read_protocols(head)?,
         origin: read_origin(head)?,
         extensions: read_extensions(head)?,
-        version: 13,
+        version,
     })
 }
 
@@ -69,33 +70,43 @@ fn bad<T>(text: &str) -> Result<T, Refusal> {
     Err(Refusal::new(400, text))
 }
 
-fn upgrade_required(text: &str) -> Refusal {
+fn upgrade_required(text: &str, versions: &[u8]) -> Refusal {
     Refusal::new(426, text)
         .with_header("Connection", "Upgrade, close")
         .with_header("Upgrade", "websocket")
-        .with_header("Sec-WebSocket-Version", VERSION)
+        .with_header("Sec-WebSocket-Version", &listed(versions))
 }
 
-fn check_version(head: &Request) -> Result<(), Refusal> {
+fn listed(versions: &[u8]) -> String {
+    let texts: Vec<String> = versions.iter().map(u8::to_string).collect();
+    texts.join(", ")
+}
+
+fn read_version(head: &Request, spoken: &[u8]) -> Result<u8, Refusal> {
     let mut versions = head.header_all("sec-websocket-version");
     match (versions.next(), versions.next()) {
         (None, _) => bad("there is no Sec-WebSocket-Version header (RFC 6455 4.2.1)"),
         (_, Some(_)) => {
             bad("there is more than one Sec-WebSocket-Version header (RFC 6455 11.3.5)")
         }
-        (Some(VERSION), None) => Ok(()),
-        (Some(version), None) if is_version(version) => Err(upgrade_required(
-            "the only version of WebSocket here is 13 (RFC 6455 4.2.2)",
-        )),
-        _ => bad("the Sec-WebSocket-Version is no version (RFC 6455 4.3)"),
+        (Some(version), None) => match parse_version(version) {
+            Some(version) if spoken.contains(&version) => Ok(version),
+            Some(_) => {
+                let text = format!(
+                    "the versions of WebSocket spoken here: {} (RFC 6455 4.2.2)",
+                    listed(spoken)
+                );
+                Err(upgrade_required(&text, spoken))
+            }
+            None => bad("the Sec-WebSocket-Version is no version (RFC 6455 4.3)"),
+        },
     }
 }
 
 /// `version` of the grammar in section 4.3: 0 to 255 without leading zeros.
-fn is_version(version: &str) -> bool {
-    version
-        .parse::<u8>()
-        .is_ok_and(|number| number.to_string() == version)
+fn parse_version(text: &str) -> Option<u8> {
+    let number: u8 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
 }
 
 fn read_key(head: &Request) -> Result<String, Refusal> {

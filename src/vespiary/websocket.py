@@ -1,0 +1,97 @@
+"""What is WebSocket's own about an endpoint: versions, origins, subprotocols, headers."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vespiary._core import origin_fault, upgrade_header_fault
+from vespiary.errors import ConfigurationError
+
+__all__ = ["WebSocket"]
+
+_VERSIONS = (13,)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocket:
+    """The options of a `ws://` endpoint, of a server's or a client's.
+
+    Sequences may be given in any form; they are kept as tuples.
+
+    Attributes:
+        versions: The versions of the protocol that are spoken, the best first: 13 (RFC 6455). A
+            client that speaks none of them is answered 426 with all of them.
+        origins: Whose pages may connect to a server (RFC 6455 section 10.2); `None` is everybody's,
+            an empty sequence nobody's. Others are refused with 403. An origin is written as
+            browsers write it, `https://example.com`, with a port where it is not the scheme's own;
+            `https://*.example.com` is every host below example.com (however deep, without
+            example.com itself), `http://localhost:*` any port of a host, and `null` what browsers
+            send for pages without an origin of their own, such as files.
+        origin_required: Refuse requests without `Origin` too. Left out they pass, allow-list or
+            not: every browser sends one, and other programs may write what they like.
+        subprotocols: What a server speaks, the best first: the first that the client offers too is
+            chosen, unless `on_request` chooses. None of them offered: the connection opens without
+            a subprotocol, and its client may close it. For a client: what it offers.
+        headers: Further header fields of a server's 101, or of a client's request, such as
+            `("Server", "bees")`.
+
+    Errors:
+        ConfigurationError: a field has a value that it cannot have.
+    """
+
+    versions: Sequence[int] = _VERSIONS
+    origins: Sequence[str] | None = None
+    origin_required: bool = False
+    subprotocols: Sequence[str] = ()
+    headers: Sequence[tuple[str, str]] = ()
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        self._keep("versions", tuple(self.versions))
+        self._check_versions()
+        if self.origins is not None:
+            self._keep("origins", self._texts("origins", self.origins))
+            for pattern in self.origins:
+                fault = origin_fault(pattern)
+                if fault is not None:
+                    raise _wrong("origins", pattern, f"{pattern!r} {fault}")
+        if type(self.origin_required) is not bool:
+            raise _wrong("origin_required", self.origin_required, "it is True or False")
+        self._keep("subprotocols", self._texts("subprotocols", self.subprotocols))
+        self._check_subprotocols()
+        self._keep("headers", tuple((name, value) for name, value in self.headers))
+        for name, value in self.headers:
+            fault = upgrade_header_fault(name, value)
+            if fault is not None:
+                raise _wrong("headers", name, fault)
+
+    def _keep(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _texts(self, name: str, values: Sequence[str]) -> tuple[str, ...]:
+        # A text is a sequence of texts: one that stands alone is a mistake.
+        if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+            raise _wrong(name, values, "it is a sequence of texts, such as a list of one")
+        return tuple(values)
+
+    def _check_versions(self) -> None:
+        known = ", ".join(str(version) for version in _VERSIONS)
+        if not self.versions or len(set(self.versions)) != len(self.versions):
+            raise _wrong("versions", self.versions, f"it names each version once, out of: {known}")
+        for version in self.versions:
+            if version not in _VERSIONS:
+                raise _wrong("versions", version, f"the versions spoken are: {known}")
+
+    def _check_subprotocols(self) -> None:
+        for name in self.subprotocols:
+            if not _TOKEN.fullmatch(name):
+                raise _wrong("subprotocols", name, f"{name!r} is no token (RFC 6455 section 4.1)")
+        if len(set(self.subprotocols)) != len(self.subprotocols):
+            raise _wrong("subprotocols", self.subprotocols, "each is named once")
+
+
+def _wrong(name: str, value: object, text: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"WebSocket.{name} cannot be {value!r}: {text}", subject=name, value=value
+    )

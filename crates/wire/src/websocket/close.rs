@@ -1,10 +1,13 @@
 //! What a close frame carries: a code and a reason, RFC 6455 sections 5.5.1 and 7.4.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::str;
 
 use super::ProtocolError;
+use super::decoder::Role;
+use super::profile::{InvalidText, Profile, Version};
 
 /// A close code. Any number can be held; [`Code::is_valid_on_the_wire`] tells which may be sent.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -19,6 +22,8 @@ impl Code {
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// The peer sent a kind of data that this endpoint does not take, such as binary.
     pub const UNSUPPORTED: Self = Self(1003);
+    /// HyBi-09's word for what is 1009 now; reserved since.
+    pub const FRAME_TOO_LARGE: Self = Self(1004);
     /// Never sent: stands for a close frame that carried no code.
     pub const NO_STATUS: Self = Self(1005);
     /// Never sent: stands for a connection that ended without a close frame.
@@ -58,39 +63,65 @@ impl fmt::Display for Code {
 /// The longest reason in bytes: a control frame's 125 less the code's two.
 pub const REASON_BYTES_MAX: usize = 123;
 
-/// Reads the payload of a close frame, unmasked.
+/// Reads the payload of a close frame, unmasked, by the rules of RFC 6455.
 ///
 /// An empty payload is `NO_STATUS` with an empty reason. Refused are a payload of one byte and a
 /// code that may not be sent (1002), and a reason that is not UTF-8 (1007).
 pub fn parse(payload: &[u8]) -> Result<(Code, &str), ProtocolError> {
+    let profile = Version::Rfc6455.profile();
+    let (code, reason) = split(profile, payload)?;
+    match str::from_utf8(reason) {
+        Ok(reason) => Ok((code, reason)),
+        Err(_) => Err(not_utf8(profile, Code::INVALID_PAYLOAD)),
+    }
+}
+
+/// The same by the rules of a version, in this role: HyBi-09 knows other codes, and a client
+/// replaces what is not UTF-8.
+pub fn parse_as<'a>(
+    profile: &Profile,
+    role: Role,
+    payload: &'a [u8],
+) -> Result<(Code, Cow<'a, str>), ProtocolError> {
+    let (code, reason) = split(profile, payload)?;
+    match (str::from_utf8(reason), profile.invalid_text(role)) {
+        (Ok(reason), _) => Ok((code, Cow::Borrowed(reason))),
+        (Err(_), InvalidText::Replaced) => Ok((code, String::from_utf8_lossy(reason))),
+        (Err(_), InvalidText::Refused(refused)) => Err(not_utf8(profile, refused)),
+    }
+}
+
+/// The code and the bytes behind it.
+fn split<'a>(profile: &Profile, payload: &'a [u8]) -> Result<(Code, &'a [u8]), ProtocolError> {
     let [high, low, reason @ ..] = payload else {
         if payload.is_empty() {
-            return Ok((Code::NO_STATUS, ""));
+            return Ok((Code::NO_STATUS, &[]));
         }
         return Err(ProtocolError {
             code: Code::PROTOCOL_ERROR,
             text: "a close frame carries half a code",
-            section: "RFC 6455 5.5.1",
+            section: profile.cite("RFC 6455 5.5.1"),
             limit: None,
         });
     };
     let code = Code(u16::from_be_bytes([*high, *low]));
-    if !code.is_valid_on_the_wire() {
+    if !(profile.codes.may_arrive)(code) {
         return Err(ProtocolError {
             code: Code::PROTOCOL_ERROR,
             text: "a close frame carries a code that may not be sent",
-            section: "RFC 6455 7.4",
+            section: profile.cite("RFC 6455 7.4"),
             limit: None,
         });
     }
-    match str::from_utf8(reason) {
-        Ok(reason) => Ok((code, reason)),
-        Err(_) => Err(ProtocolError {
-            code: Code::INVALID_PAYLOAD,
-            text: "a close frame's reason is not UTF-8",
-            section: "RFC 6455 5.5.1",
-            limit: None,
-        }),
+    Ok((code, reason))
+}
+
+fn not_utf8(profile: &Profile, code: Code) -> ProtocolError {
+    ProtocolError {
+        code,
+        text: "a close frame's reason is not UTF-8",
+        section: profile.cite("RFC 6455 5.5.1"),
+        limit: None,
     }
 }
 
@@ -137,13 +168,18 @@ impl fmt::Debug for Payload {
 /// A code that may not be sent, `NO_STATUS` above all, gives the empty payload: the reason cannot
 /// stand without a code.
 pub fn encode(code: Code, reason: &str) -> Payload {
+    encode_as(Version::Rfc6455.profile(), code, reason)
+}
+
+/// The same by the rules of a version: a code that it does not know is told by the nearest.
+pub fn encode_as(profile: &Profile, code: Code, reason: &str) -> Payload {
     let mut payload = Payload {
         bytes: [0; 125],
         length: 0,
     };
-    if !code.is_valid_on_the_wire() {
+    let Some(code) = (profile.codes.sent_for)(code) else {
         return payload;
-    }
+    };
     let reason = cut(reason, REASON_BYTES_MAX).as_bytes();
     payload.bytes[..2].copy_from_slice(&code.0.to_be_bytes());
     payload.bytes[2..2 + reason.len()].copy_from_slice(reason);

@@ -24,13 +24,21 @@
 //! alone, without touching its own state; whatever is different in any way goes the general road,
 //! which also words the errors.
 //!
+//! HyBi-09 wants frames with reserved opcodes ignored (see [`super::profile`]): their payload is
+//! passed over, also within a message, and so are the fragments of a message that such a frame
+//! began. They obey the limit on frames and the rules for control frames all the same.
+//!
 //! An error leaves the decoder where it was: asked again, it gives the same error again.
 
 use super::ProtocolError;
 use super::close::Code;
-use super::frame::{CONTROL_BYTES_MAX, HEAD_BYTES_MAX, Kind, Opcode};
-use super::head::{Head, read_head};
+use super::control::PartialControl;
+use super::frame::{HEAD_BYTES_MAX, Kind, Opcode};
+use super::head::{Head, UnderWay, read_head};
+use super::profile::Version;
 use crate::mask;
+
+pub use super::control::Control;
 
 /// What a receiver takes at most. Zero means zero; for no limit give the type's maximum.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -86,43 +94,9 @@ pub struct Data<'a> {
     pub fin: bool,
 }
 
-/// A close, ping or pong frame, whole and unmasked.
-#[derive(Clone)]
-pub struct Control {
-    /// Which of the three.
-    pub opcode: Opcode,
-    length: u8,
-    bytes: [u8; CONTROL_BYTES_MAX],
-}
-
-impl Control {
-    /// The payload, 0 to 125 bytes.
-    #[inline]
-    pub fn payload(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
-    }
-}
-
-impl PartialEq for Control {
-    fn eq(&self, other: &Self) -> bool {
-        self.opcode == other.opcode && self.payload() == other.payload()
-    }
-}
-
-impl Eq for Control {}
-
-impl std::fmt::Debug for Control {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Control")
-            .field("opcode", &self.opcode)
-            .field("payload", &self.payload())
-            .finish_non_exhaustive()
-    }
-}
-
 /// Cuts a stream of bytes into events. One for each connection and direction.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Independent facts, a byte each.
 pub struct Decoder {
     /// Bytes of the current data frame still to come; zero when none is open.
     remaining: u64,
@@ -136,8 +110,11 @@ pub struct Decoder {
     head: [u8; HEAD_BYTES_MAX],
     head_length: u8,
     role: Role,
-    /// The message that has begun and not ended.
-    message: Option<Kind>,
+    version: Version,
+    /// What has begun and not ended.
+    under_way: UnderWay,
+    /// The current frame is passed over.
+    skipping: bool,
     /// The current data frame is the last of its message.
     fin: bool,
     /// No byte of the current data frame is out yet, or of its message.
@@ -145,16 +122,14 @@ pub struct Decoder {
     message_start: bool,
 }
 
-#[derive(Debug)]
-struct PartialControl {
-    control: Control,
-    filled: u8,
-    key: [u8; 4],
-}
-
 impl Decoder {
     /// A decoder at the start of the stream of frames, right behind the handshake.
     pub fn new(role: Role) -> Self {
+        Self::of_version(role, Version::default())
+    }
+
+    /// The same by the rules of a version.
+    pub fn of_version(role: Role, version: Version) -> Self {
         Self {
             remaining: 0,
             message_bytes: 0,
@@ -164,17 +139,31 @@ impl Decoder {
             head: [0; HEAD_BYTES_MAX],
             head_length: 0,
             role,
-            message: None,
+            version,
+            under_way: UnderWay::Nothing,
+            skipping: false,
             fin: false,
             frame_start: false,
             message_start: false,
         }
     }
 
+    /// The version whose rules it keeps.
+    #[inline]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Which side receives.
+    #[inline]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// Whether a message has begun and its last byte is not out yet.
     #[inline]
     pub fn in_message(&self) -> bool {
-        self.message.is_some()
+        self.under_way != UnderWay::Nothing
     }
 
     /// Whether the input ended within a frame, its head included.
@@ -193,7 +182,7 @@ impl Decoder {
         limits: &Limits,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
         let between_messages =
-            self.message.is_none() && self.head_length == 0 && self.control.is_none();
+            self.under_way == UnderWay::Nothing && self.head_length == 0 && self.control.is_none();
         if between_messages && let Some((data, rest)) = whole_message(input, self.role, limits) {
             *input = rest;
             return Ok(Some(Event::Data(data)));
@@ -207,42 +196,54 @@ impl Decoder {
         input: &mut &'a [u8],
         limits: &Limits,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
-        if self.mid_frame() {
-            return self.resume(input, limits);
+        loop {
+            if self.remaining > 0 && input.is_empty() {
+                return Ok(None);
+            }
+            if self.skipping {
+                self.skip(input);
+            } else if self.remaining > 0 {
+                return Ok(Some(self.take_data(input)));
+            } else if self.control.is_some() {
+                return Ok(self.fill_control(input));
+            } else {
+                let head = self.take_head(input, limits);
+                let reworded = |error| self.version.profile().reword(error);
+                let Some(head) = head.map_err(reworded)? else {
+                    return Ok(None);
+                };
+                if let Some(opcode) = head.opcode {
+                    return Ok(self.enter(opcode, &head, input));
+                }
+                self.enter_ignored(&head);
+            }
         }
-        if let Some(head) = read_head(input, self.role, self.message)? {
-            self.check_limits(&head, limits)?;
-            *input = &input[head.size..];
-            return Ok(self.enter(&head, input));
-        }
-        self.head[..input.len()].copy_from_slice(input);
-        self.head_length = input.len() as u8;
-        *input = &[];
-        Ok(None)
     }
 
-    /// Goes on within the frame or the head that the last input cut.
-    fn resume<'a>(
+    /// Takes a whole head off the front of `input`, which may begin within it. A cut one is kept.
+    fn take_head(
         &mut self,
-        input: &mut &'a [u8],
+        input: &mut &[u8],
         limits: &Limits,
-    ) -> Result<Option<Event<'a>>, ProtocolError> {
-        if self.remaining > 0 {
-            return Ok(if input.is_empty() {
-                None
-            } else {
-                Some(self.take_data(input))
-            });
-        }
-        if self.control.is_some() {
-            return Ok(self.fill_control(input));
+    ) -> Result<Option<Head>, ProtocolError> {
+        if self.head_length == 0 {
+            if let Some(head) = read_head(input, self.role, self.version, self.under_way)? {
+                self.check_limits(&head, limits)?;
+                *input = &input[head.size..];
+                return Ok(Some(head));
+            }
+            self.head[..input.len()].copy_from_slice(input);
+            self.head_length = input.len() as u8;
+            *input = &[];
+            return Ok(None);
         }
         loop {
             let held = usize::from(self.head_length);
-            if let Some(head) = read_head(&self.head[..held], self.role, self.message)? {
+            let bytes = &self.head[..held];
+            if let Some(head) = read_head(bytes, self.role, self.version, self.under_way)? {
                 self.check_limits(&head, limits)?;
                 self.head_length = 0;
-                return Ok(self.enter(&head, input));
+                return Ok(Some(head));
             }
             let Some((byte, rest)) = input.split_first() else {
                 return Ok(None);
@@ -256,7 +257,7 @@ impl Decoder {
     /// Refuses at its head a data frame that is too large, or one too many of its message.
     #[inline]
     fn check_limits(&self, head: &Head, limits: &Limits) -> Result<(), ProtocolError> {
-        if head.opcode.is_control() {
+        if head.opcode.is_some_and(Opcode::is_control) {
             return Ok(());
         }
         if head.length > limits.frame_bytes_max {
@@ -265,7 +266,10 @@ impl Decoder {
                 "a frame is larger than this endpoint takes",
             ));
         }
-        let before = if self.message.is_some() {
+        if head.opcode.is_none() {
+            return Ok(());
+        }
+        let before = if self.in_message() {
             self.message_bytes
         } else {
             0
@@ -276,12 +280,8 @@ impl Decoder {
                 "a message is larger than this endpoint takes",
             ));
         }
-        let fragmented = self.message.is_some() || !head.fin;
-        let fragments = if self.message.is_some() {
-            self.fragments
-        } else {
-            0
-        };
+        let fragmented = self.in_message() || !head.fin;
+        let fragments = if self.in_message() { self.fragments } else { 0 };
         if fragmented && fragments >= limits.fragments_max {
             return Err(too_big(
                 "fragments_max",
@@ -293,11 +293,16 @@ impl Decoder {
 
     /// Begins the frame whose head was just taken off the input.
     #[inline]
-    fn enter<'a>(&mut self, head: &Head, input: &mut &'a [u8]) -> Option<Event<'a>> {
-        if head.opcode.is_control() {
-            return self.enter_control(head, input);
+    fn enter<'a>(
+        &mut self,
+        opcode: Opcode,
+        head: &Head,
+        input: &mut &'a [u8],
+    ) -> Option<Event<'a>> {
+        if opcode.is_control() {
+            return self.enter_control(opcode, head, input);
         }
-        match head.opcode {
+        match opcode {
             Opcode::Text => self.begin_message(Kind::Text),
             Opcode::Binary => self.begin_message(Kind::Binary),
             _ => {}
@@ -317,10 +322,33 @@ impl Decoder {
 
     #[inline]
     fn begin_message(&mut self, kind: Kind) {
-        self.message = Some(kind);
+        self.under_way = UnderWay::Message(kind);
         self.message_start = true;
         self.message_bytes = 0;
         self.fragments = 0;
+    }
+
+    /// Begins a frame that is passed over. Within a message it leaves the message as it was.
+    fn enter_ignored(&mut self, head: &Head) {
+        self.skipping = true;
+        self.remaining = head.length;
+        if self.under_way == UnderWay::Nothing {
+            self.under_way = UnderWay::Ignored;
+            self.fin = head.fin;
+        } else if head.continues {
+            self.fin = head.fin;
+        }
+    }
+
+    /// Passes over as much of the current frame as the input holds.
+    fn skip(&mut self, input: &mut &[u8]) {
+        let length = self.remaining.min(input.len() as u64) as usize;
+        *input = &input[length..];
+        self.remaining -= length as u64;
+        self.skipping = self.remaining > 0;
+        if !self.skipping && self.under_way == UnderWay::Ignored && self.fin {
+            self.under_way = UnderWay::Nothing;
+        }
     }
 
     /// Takes as much of the current data frame as the input holds.
@@ -332,7 +360,10 @@ impl Decoder {
         self.remaining -= length as u64;
         let message_end = self.fin && self.remaining == 0;
         let data = Data {
-            kind: self.message.unwrap_or(Kind::Binary),
+            kind: match self.under_way {
+                UnderWay::Message(kind) => kind,
+                _ => Kind::Binary,
+            },
             message_start: self.message_start,
             frame_start: self.frame_start,
             message_end,
@@ -345,42 +376,27 @@ impl Decoder {
         self.message_start = false;
         self.frame_start = false;
         if message_end {
-            self.message = None;
+            self.under_way = UnderWay::Nothing;
         }
         Event::Data(data)
     }
 
-    fn enter_control<'a>(&mut self, head: &Head, input: &mut &'a [u8]) -> Option<Event<'a>> {
-        let length = head.length as usize;
-        let mut control = Control {
-            opcode: head.opcode,
-            length: head.length as u8,
-            bytes: [0; CONTROL_BYTES_MAX],
-        };
-        if input.len() >= length {
-            let (payload, rest) = input.split_at(length);
-            mask::copy(&mut control.bytes[..length], payload, head.key);
-            *input = rest;
-            return Some(Event::Control(control));
+    fn enter_control<'a>(
+        &mut self,
+        opcode: Opcode,
+        head: &Head,
+        input: &mut &'a [u8],
+    ) -> Option<Event<'a>> {
+        let mut begun = PartialControl::new(opcode, head);
+        if begun.fill(input) {
+            return Some(Event::Control(begun.control));
         }
-        self.control = Some(Box::new(PartialControl {
-            control,
-            filled: 0,
-            key: head.key,
-        }));
-        self.fill_control(input)
+        self.control = Some(Box::new(begun));
+        None
     }
 
     fn fill_control<'a>(&mut self, input: &mut &'a [u8]) -> Option<Event<'a>> {
-        let partial = self.control.as_mut()?;
-        let filled = usize::from(partial.filled);
-        let wanted = usize::from(partial.control.length) - filled;
-        let (payload, rest) = input.split_at(wanted.min(input.len()));
-        *input = rest;
-        let space = &mut partial.control.bytes[filled..filled + payload.len()];
-        mask::copy(space, payload, mask::rotate(partial.key, filled));
-        partial.filled += payload.len() as u8;
-        if partial.filled < partial.control.length {
+        if !self.control.as_mut()?.fill(input) {
             return None;
         }
         self.control

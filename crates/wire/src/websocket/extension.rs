@@ -11,6 +11,7 @@
 
 use std::fmt;
 
+use super::profile::{Profile, Version};
 use crate::http::is_token;
 
 /// One extension that a client offers or a server grants.
@@ -37,12 +38,17 @@ impl std::error::Error for Malformed {}
 
 /// Reads the value of one header line. The lists of several lines are one list.
 pub fn parse(value: &str) -> Result<Vec<Extension>, Malformed> {
+    parse_as(Version::Rfc6455.profile(), value)
+}
+
+/// The same by the rules of a version: HyBi-09 has no quoted strings.
+pub fn parse_as(profile: &Profile, value: &str) -> Result<Vec<Extension>, Malformed> {
     let mut rest = value;
     let mut extensions = Vec::new();
     loop {
         rest = skip_space(rest);
         if !rest.is_empty() && !rest.starts_with(',') {
-            let (extension, behind) = read_extension(rest)?;
+            let (extension, behind) = read_extension(profile, rest)?;
             extensions.push(extension);
             rest = behind;
         }
@@ -60,7 +66,7 @@ pub fn parse(value: &str) -> Result<Vec<Extension>, Malformed> {
 }
 
 /// One extension and what stands behind it and its space: a comma or nothing.
-fn read_extension(text: &str) -> Result<(Extension, &str), Malformed> {
+fn read_extension<'a>(profile: &Profile, text: &'a str) -> Result<(Extension, &'a str), Malformed> {
     let (name, mut rest) = read_token(text)?;
     let mut parameters = Vec::new();
     while let Some(behind) = rest.strip_prefix(';') {
@@ -68,7 +74,7 @@ fn read_extension(text: &str) -> Result<(Extension, &str), Malformed> {
         let (value, behind) = match behind.strip_prefix('=') {
             None => (None, behind),
             Some(behind) => {
-                let (value, behind) = read_value(skip_space(behind))?;
+                let (value, behind) = read_value(profile, skip_space(behind))?;
                 (Some(value), behind)
             }
         };
@@ -95,8 +101,11 @@ fn read_token(text: &str) -> Result<(&str, &str), Malformed> {
     }
 }
 
-fn read_value(text: &str) -> Result<(String, &str), Malformed> {
-    let Some(quoted) = text.strip_prefix('"') else {
+fn read_value<'a>(profile: &Profile, text: &'a str) -> Result<(String, &'a str), Malformed> {
+    let quoted = text
+        .strip_prefix('"')
+        .filter(|_| profile.extension_values_are_quoted);
+    let Some(quoted) = quoted else {
         let (token, rest) = read_token(text)?;
         return Ok((token.to_owned(), rest));
     };

@@ -1,13 +1,29 @@
-//! Heads of frames as they are read: the rules of RFC 6455 section 5 that a head alone decides.
+//! Heads of frames as they are read: the rules of RFC 6455 section 5 that a head alone decides,
+//! and what HyBi-09 section 4 has in their place.
 
 use super::ProtocolError;
 use super::close::Code;
 use super::decoder::Role;
 use super::frame::{CONTROL_BYTES_MAX, Kind, Opcode};
+use super::profile::{Profile, Version};
+
+/// What has begun and not ended.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum UnderWay {
+    Nothing,
+    /// A message.
+    Message(Kind),
+    /// A frame with a reserved opcode, or the message that it began.
+    Ignored,
+}
 
 /// A head that is whole and obeys every rule that its own bytes decide.
 pub(super) struct Head {
-    pub opcode: Opcode,
+    /// None where the frame is to be passed over.
+    pub opcode: Option<Opcode>,
+    /// Whether the frame is a fragment of the message that is under way, of the kind passed over or
+    /// not.
+    pub continues: bool,
     pub fin: bool,
     pub length: u64,
     pub key: [u8; 4],
@@ -20,33 +36,35 @@ pub(super) struct Head {
 pub(super) fn read_head(
     bytes: &[u8],
     role: Role,
-    message: Option<Kind>,
+    version: Version,
+    under_way: UnderWay,
 ) -> Result<Option<Head>, ProtocolError> {
     let [first, rest @ ..] = bytes else {
         return Ok(None);
     };
-    let opcode = check_first(*first, message)?;
+    let profile = version.profile();
+    let opcode = check_first(*first, under_way, profile)?;
     let [second, rest @ ..] = rest else {
         return Ok(None);
     };
-    let short = check_second(*second, opcode, role)?;
+    let short = check_second(*first, *second, role, profile)?;
     let (length, rest, mut size) = match short {
         126 => {
             let Some((length, rest)) = rest.split_first_chunk::<2>() else {
                 return Ok(None);
             };
-            (check_16(u16::from_be_bytes(*length))?, rest, 4)
+            (check_16(u16::from_be_bytes(*length), profile)?, rest, 4)
         }
         127 => {
             let Some((length, rest)) = rest.split_first_chunk::<8>() else {
                 return Ok(None);
             };
-            (check_64(u64::from_be_bytes(*length))?, rest, 10)
+            (check_64(u64::from_be_bytes(*length), profile)?, rest, 10)
         }
         _ => (u64::from(short), rest, 2),
     };
     let mut key = [0; 4];
-    if role == Role::Server {
+    if second & 0x80 != 0 {
         let Some(sent) = rest.first_chunk::<4>() else {
             return Ok(None);
         };
@@ -55,6 +73,7 @@ pub(super) fn read_head(
     }
     Ok(Some(Head {
         opcode,
+        continues: first & 0x0F == Opcode::Continuation as u8,
         fin: first & 0x80 != 0,
         length,
         key,
@@ -62,44 +81,57 @@ pub(super) fn read_head(
     }))
 }
 
+/// The opcode of a frame that may stand here; none where the frame is to be passed over.
 #[inline]
-fn check_first(first: u8, message: Option<Kind>) -> Result<Opcode, ProtocolError> {
+fn check_first(
+    first: u8,
+    under_way: UnderWay,
+    profile: &Profile,
+) -> Result<Option<Opcode>, ProtocolError> {
     if first & 0x70 != 0 {
         return Err(broken(
             "a reserved bit is set and no extension gives it a meaning",
             "RFC 6455 5.2",
         ));
     }
-    let Some(opcode) = Opcode::from_bits(first & 0x0F) else {
+    let opcode = Opcode::from_bits(first & 0x0F);
+    if opcode.is_none() && !profile.unknown_opcodes_are_ignored {
         return Err(broken("a frame has a reserved opcode", "RFC 6455 5.2"));
+    }
+    // Reserved or not, opcodes with the highest bit are those of control frames.
+    if first & 0x88 == 0x08 {
+        return Err(broken("a control frame is fragmented", "RFC 6455 5.5"));
+    }
+    let Some(opcode) = opcode else {
+        return Ok(None);
     };
-    match opcode {
-        Opcode::Continuation if message.is_none() => Err(broken(
+    match (opcode, under_way) {
+        (Opcode::Continuation, UnderWay::Nothing) => Err(broken(
             "a continuation frame continues no message",
             "RFC 6455 5.4",
         )),
-        Opcode::Text | Opcode::Binary if message.is_some() => Err(broken(
+        (Opcode::Continuation, UnderWay::Ignored) => Ok(None),
+        (Opcode::Text | Opcode::Binary, UnderWay::Message(_) | UnderWay::Ignored) => Err(broken(
             "a message begins before the one before it has ended",
             "RFC 6455 5.4",
         )),
-        Opcode::Close | Opcode::Ping | Opcode::Pong if first & 0x80 == 0 => {
-            Err(broken("a control frame is fragmented", "RFC 6455 5.5"))
-        }
-        _ => Ok(opcode),
+        _ => Ok(Some(opcode)),
     }
 }
 
 #[inline]
-fn check_second(second: u8, opcode: Opcode, role: Role) -> Result<u8, ProtocolError> {
+fn check_second(first: u8, second: u8, role: Role, profile: &Profile) -> Result<u8, ProtocolError> {
     match (role, second & 0x80 != 0) {
         (Role::Server, false) => {
             return Err(broken("a client's frame is unmasked", "RFC 6455 5.1"));
         }
-        (Role::Client, true) => return Err(broken("a server's frame is masked", "RFC 6455 5.1")),
+        (Role::Client, true) if profile.masked_server_frames_are_refused => {
+            return Err(broken("a server's frame is masked", "RFC 6455 5.1"));
+        }
         _ => {}
     }
     let short = second & 0x7F;
-    if opcode.is_control() && short > CONTROL_BYTES_MAX as u8 {
+    if first & 0x08 != 0 && short > CONTROL_BYTES_MAX as u8 {
         return Err(broken(
             "a control frame is longer than 125 bytes",
             "RFC 6455 5.5",
@@ -109,8 +141,8 @@ fn check_second(second: u8, opcode: Opcode, role: Role) -> Result<u8, ProtocolEr
 }
 
 #[inline]
-fn check_16(length: u16) -> Result<u64, ProtocolError> {
-    if length < 126 {
+fn check_16(length: u16, profile: &Profile) -> Result<u64, ProtocolError> {
+    if profile.lengths_are_minimal && length < 126 {
         Err(not_minimal())
     } else {
         Ok(u64::from(length))
@@ -118,14 +150,14 @@ fn check_16(length: u16) -> Result<u64, ProtocolError> {
 }
 
 #[inline]
-fn check_64(length: u64) -> Result<u64, ProtocolError> {
+fn check_64(length: u64, profile: &Profile) -> Result<u64, ProtocolError> {
     if length >> 63 != 0 {
         return Err(broken(
             "a frame's length has its highest bit set",
             "RFC 6455 5.2",
         ));
     }
-    if length <= 0xFFFF {
+    if profile.lengths_are_minimal && length <= 0xFFFF {
         Err(not_minimal())
     } else {
         Ok(length)

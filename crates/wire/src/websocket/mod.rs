@@ -1,15 +1,17 @@
-//! The WebSocket protocol, RFC 6455.
+//! The WebSocket protocol, RFC 6455, and what preceded it, by [`profile`].
 //!
 //! A connection begins with one exchange of HTTP heads ([`handshake`]); from then on both sides
 //! send frames ([`frame`]), which [`decoder`] turns into events and checks against section 5. What
 //! a close frame carries is in [`close`].
 
 pub mod close;
+mod control;
 pub mod decoder;
 pub mod extension;
 pub mod frame;
 pub mod handshake;
 mod head;
+pub mod profile;
 
 use std::fmt;
 

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use vespiary_wire::websocket::decoder::{Decoder, Event, Limits, Role};
 use vespiary_wire::websocket::frame::{self, Opcode};
 
-use crate::support::{KEY, UNLIMITED, any_role, any_stream, cut, decode_pieces};
+use crate::support::{
+    KEY, UNLIMITED, any_role, any_stream, any_version, cut, decode_pieces, decode_pieces_as,
+};
 
 const LIMITS: Limits = Limits {
     frame_bytes_max: 150,
@@ -18,11 +20,13 @@ proptest! {
     fn any_stream_gives_the_same_contents_at_every_single_cut(
         (role, stream) in any_role().prop_flat_map(|role| (Just(role), any_stream(role))),
         limited in any::<bool>(),
+        version in any_version(),
     ) {
         let limits = if limited { LIMITS } else { UNLIMITED };
-        let (items, end) = decode_pieces(role, &limits, [&stream[..]]);
+        let (items, end) = decode_pieces_as(version, role, &limits, [&stream[..]]);
         for place in 0..=stream.len() {
-            let (cut_items, cut_end) = decode_pieces(role, &limits, cut(&stream, &[place]));
+            let pieces = cut(&stream, &[place]);
+            let (cut_items, cut_end) = decode_pieces_as(version, role, &limits, pieces);
             prop_assert_eq!(&items, &cut_items, "cut at {}", place);
             prop_assert_eq!(end.as_ref().err(), cut_end.as_ref().err(), "cut at {}", place);
         }
@@ -32,12 +36,13 @@ proptest! {
     fn any_stream_gives_the_same_contents_byte_by_byte_and_at_any_cuts(
         (role, stream) in any_role().prop_flat_map(|role| (Just(role), any_stream(role))),
         places in vec(any::<usize>(), 0..12),
+        version in any_version(),
     ) {
-        let (items, end) = decode_pieces(role, &UNLIMITED, [&stream[..]]);
-        let (byte_items, byte_end) = decode_pieces(role, &UNLIMITED, stream.chunks(1));
+        let (items, end) = decode_pieces_as(version, role, &UNLIMITED, [&stream[..]]);
+        let (byte_items, byte_end) = decode_pieces_as(version, role, &UNLIMITED, stream.chunks(1));
         prop_assert_eq!(&items, &byte_items);
         prop_assert_eq!(end.as_ref().err(), byte_end.as_ref().err());
-        let (cut_items, cut_end) = decode_pieces(role, &UNLIMITED, cut(&stream, &places));
+        let (cut_items, cut_end) = decode_pieces_as(version, role, &UNLIMITED, cut(&stream, &places));
         prop_assert_eq!(&items, &cut_items);
         prop_assert_eq!(end.as_ref().err(), cut_end.as_ref().err());
         if let (Ok(whole), Ok(cut)) = (end, cut_end) {

@@ -21,3 +21,4 @@ mod origin;
 mod support;
 mod tungstenite_differential;
 mod utf8;
+mod versions;

@@ -6,6 +6,7 @@ use vespiary_wire::mask;
 use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::decoder::{Decoder, Event, Limits, Role};
 use vespiary_wire::websocket::frame::{Kind, Opcode};
+use vespiary_wire::websocket::profile::Version;
 
 pub const UNLIMITED: Limits = Limits {
     frame_bytes_max: u64::MAX,
@@ -37,7 +38,17 @@ pub fn decode_pieces<'a>(
     limits: &Limits,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Item>, Result<Decoder, ProtocolError>) {
-    let mut decoder = Decoder::new(role);
+    decode_pieces_as(Version::Rfc6455, role, limits, pieces)
+}
+
+/// The same by the rules of a version.
+pub fn decode_pieces_as<'a>(
+    version: Version,
+    role: Role,
+    limits: &Limits,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<Item>, Result<Decoder, ProtocolError>) {
+    let mut decoder = Decoder::of_version(role, version);
     let mut items = Vec::new();
     for piece in pieces {
         let mut input = piece;
@@ -113,6 +124,12 @@ fn take(items: &mut Vec<Item>, decoder: &Decoder, event: Event<'_>) {
 /// Decodes an input that comes in one piece.
 pub fn decode(role: Role, bytes: &[u8]) -> (Vec<Item>, Option<ProtocolError>) {
     let (items, end) = decode_pieces(role, &UNLIMITED, [bytes]);
+    (items, end.err())
+}
+
+/// The same by the rules of a version.
+pub fn decode_as(version: Version, role: Role, bytes: &[u8]) -> (Vec<Item>, Option<ProtocolError>) {
+    let (items, end) = decode_pieces_as(version, role, &UNLIMITED, [bytes]);
     (items, end.err())
 }
 
@@ -226,6 +243,10 @@ pub fn any_stream(role: Role) -> impl Strategy<Value = Vec<u8>> {
         stream.truncate(stream.len().saturating_sub(missing).max(1));
         stream
     })
+}
+
+pub fn any_version() -> impl Strategy<Value = Version> {
+    prop::sample::select(Version::ALL.to_vec())
 }
 
 pub fn any_role() -> impl Strategy<Value = Role> {

@@ -83,6 +83,8 @@ pub struct Data<'a> {
     pub frame_start: bool,
     /// This is the last run of the message.
     pub message_end: bool,
+    /// The message is compressed: its first frame has RSV1 set.
+    pub compressed: bool,
     /// The bytes as they came: still masked, where the frame was masked.
     pub payload: &'a [u8],
     /// The masking key, turned so that `key[0]` belongs to `payload[0]`; zeros for an unmasked
@@ -115,6 +117,10 @@ pub struct Decoder {
     under_way: UnderWay,
     /// The current frame is passed over.
     skipping: bool,
+    /// permessage-deflate was agreed on.
+    compression: bool,
+    /// The current message is compressed.
+    compressed: bool,
     /// The current data frame is the last of its message.
     fin: bool,
     /// No byte of the current data frame is out yet, or of its message.
@@ -142,9 +148,20 @@ impl Decoder {
             version,
             under_way: UnderWay::Nothing,
             skipping: false,
+            compression: false,
+            compressed: false,
             fin: false,
             frame_start: false,
             message_start: false,
+        }
+    }
+
+    /// The same with permessage-deflate agreed on: the first frame of a message may have RSV1 set.
+    #[must_use]
+    pub fn with_compression(self) -> Self {
+        Self {
+            compression: true,
+            ..self
         }
     }
 
@@ -227,7 +244,7 @@ impl Decoder {
         limits: &Limits,
     ) -> Result<Option<Head>, ProtocolError> {
         if self.head_length == 0 {
-            if let Some(head) = read_head(input, self.role, self.version, self.under_way)? {
+            if let Some(head) = self.read_head(input)? {
                 self.check_limits(&head, limits)?;
                 *input = &input[head.size..];
                 return Ok(Some(head));
@@ -239,8 +256,7 @@ impl Decoder {
         }
         loop {
             let held = usize::from(self.head_length);
-            let bytes = &self.head[..held];
-            if let Some(head) = read_head(bytes, self.role, self.version, self.under_way)? {
+            if let Some(head) = self.read_head(&self.head[..held])? {
                 self.check_limits(&head, limits)?;
                 self.head_length = 0;
                 return Ok(Some(head));
@@ -252,6 +268,12 @@ impl Decoder {
             self.head_length += 1;
             *input = rest;
         }
+    }
+
+    #[inline]
+    fn read_head(&self, bytes: &[u8]) -> Result<Option<Head>, ProtocolError> {
+        let (role, version) = (self.role, self.version);
+        read_head(bytes, role, version, self.under_way, self.compression)
     }
 
     /// Refuses at its head a data frame that is too large, or one too many of its message.
@@ -274,7 +296,15 @@ impl Decoder {
         } else {
             0
         };
-        if head.length > limits.message_bytes_max.saturating_sub(before) {
+        // What a message inflates to is for its receiver to bound. On the wire it may take more: what
+        // cannot be compressed grows a little, and what was flushed in small pieces a lot.
+        let message_bytes_max = if head.compressed || self.in_message() && self.compressed {
+            let doubled = limits.message_bytes_max.saturating_mul(2);
+            doubled.saturating_add(1024)
+        } else {
+            limits.message_bytes_max
+        };
+        if head.length > message_bytes_max.saturating_sub(before) {
             return Err(too_big(
                 "message_bytes_max",
                 "a message is larger than this endpoint takes",
@@ -303,8 +333,8 @@ impl Decoder {
             return self.enter_control(opcode, head, input);
         }
         match opcode {
-            Opcode::Text => self.begin_message(Kind::Text),
-            Opcode::Binary => self.begin_message(Kind::Binary),
+            Opcode::Text => self.begin_message(Kind::Text, head.compressed),
+            Opcode::Binary => self.begin_message(Kind::Binary, head.compressed),
             _ => {}
         }
         // Both sums are bounded by the limits that were just checked.
@@ -321,8 +351,9 @@ impl Decoder {
     }
 
     #[inline]
-    fn begin_message(&mut self, kind: Kind) {
+    fn begin_message(&mut self, kind: Kind, compressed: bool) {
         self.under_way = UnderWay::Message(kind);
+        self.compressed = compressed;
         self.message_start = true;
         self.message_bytes = 0;
         self.fragments = 0;
@@ -367,6 +398,7 @@ impl Decoder {
             message_start: self.message_start,
             frame_start: self.frame_start,
             message_end,
+            compressed: self.compressed,
             payload,
             key: self.key,
             frame_remaining: self.remaining,
@@ -443,6 +475,7 @@ fn whole_message<'a>(input: &'a [u8], role: Role, limits: &Limits) -> Option<(Da
         message_start: true,
         frame_start: true,
         message_end: true,
+        compressed: false,
         payload,
         key: *key,
         frame_remaining: 0,

@@ -25,6 +25,8 @@ pub(super) struct Head {
     /// not.
     pub continues: bool,
     pub fin: bool,
+    /// RSV1, which only the first frame of a message may have.
+    pub compressed: bool,
     pub length: u64,
     pub key: [u8; 4],
     pub size: usize,
@@ -38,12 +40,13 @@ pub(super) fn read_head(
     role: Role,
     version: Version,
     under_way: UnderWay,
+    compression: bool,
 ) -> Result<Option<Head>, ProtocolError> {
     let [first, rest @ ..] = bytes else {
         return Ok(None);
     };
     let profile = version.profile();
-    let opcode = check_first(*first, under_way, profile)?;
+    let opcode = check_first(*first, under_way, compression, profile)?;
     let [second, rest @ ..] = rest else {
         return Ok(None);
     };
@@ -75,20 +78,26 @@ pub(super) fn read_head(
         opcode,
         continues: first & 0x0F == Opcode::Continuation as u8,
         fin: first & 0x80 != 0,
+        compressed: first & RSV1 != 0,
         length,
         key,
         size,
     }))
 }
 
+/// RFC 7692 section 6: "per-message compressed".
+const RSV1: u8 = 0x40;
+
 /// The opcode of a frame that may stand here; none where the frame is to be passed over.
 #[inline]
 fn check_first(
     first: u8,
     under_way: UnderWay,
+    compression: bool,
     profile: &Profile,
 ) -> Result<Option<Opcode>, ProtocolError> {
-    if first & 0x70 != 0 {
+    let reserved = if compression { 0x70 & !RSV1 } else { 0x70 };
+    if first & reserved != 0 {
         return Err(broken(
             "a reserved bit is set and no extension gives it a meaning",
             "RFC 6455 5.2",
@@ -105,6 +114,12 @@ fn check_first(
     let Some(opcode) = opcode else {
         return Ok(None);
     };
+    if first & RSV1 != 0 && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+        return Err(broken(
+            "a control frame or a further fragment says that it is compressed",
+            "RFC 7692 6.1",
+        ));
+    }
     match (opcode, under_way) {
         (Opcode::Continuation, UnderWay::Nothing) => Err(broken(
             "a continuation frame continues no message",

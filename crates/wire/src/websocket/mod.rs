@@ -7,6 +7,7 @@
 pub mod close;
 mod control;
 pub mod decoder;
+pub mod deflate;
 pub mod extension;
 pub mod frame;
 pub mod handshake;

@@ -1,0 +1,321 @@
+//! Who compresses how: the handshake's offers and answers, sections 5, 7 and 7.1.
+
+use super::{WINDOW_BITS_MAX, WINDOW_BITS_MIN};
+use crate::websocket::extension::Extension;
+use std::fmt;
+
+/// The registered name.
+pub const NAME: &str = "permessage-deflate";
+
+/// One direction of a connection.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Direction {
+    /// A message may refer to those before it.
+    pub context_takeover: bool,
+    /// How far back it may refer, as a power of two: 8 to 15.
+    pub window_bits: u8,
+}
+
+/// What an endpoint would have at most, in each direction.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// What the server sends.
+    pub server: Direction,
+    /// What the client sends.
+    pub client: Direction,
+}
+
+/// What a client offers.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Offer {
+    /// The server shall begin each message with an empty window.
+    pub server_no_context_takeover: bool,
+    /// A hint: the client will.
+    pub client_no_context_takeover: bool,
+    /// The server shall use no larger window.
+    pub server_max_window_bits: Option<u8>,
+    /// The client can be told to use a smaller window; the value is a hint.
+    pub client_max_window_bits: Option<Option<u8>>,
+}
+
+/// What a server answers: the agreed parameters.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Parameters {
+    /// The server begins each message with an empty window.
+    pub server_no_context_takeover: bool,
+    /// The client begins each message with an empty window.
+    pub client_no_context_takeover: bool,
+    /// The server's window; 15 where it is not named.
+    pub server_max_window_bits: Option<u8>,
+    /// The client's window; 15 where it is not named.
+    pub client_max_window_bits: Option<u8>,
+}
+
+impl Parameters {
+    /// What was agreed on for what the server sends.
+    pub fn server(&self) -> Direction {
+        Direction {
+            context_takeover: !self.server_no_context_takeover,
+            window_bits: self.server_max_window_bits.unwrap_or(WINDOW_BITS_MAX),
+        }
+    }
+
+    /// What was agreed on for what the client sends.
+    pub fn client(&self) -> Direction {
+        Direction {
+            context_takeover: !self.client_no_context_takeover,
+            window_bits: self.client_max_window_bits.unwrap_or(WINDOW_BITS_MAX),
+        }
+    }
+}
+
+/// Why an offer is declined, or an answer fails the connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// An extension that is not this one, or was answered twice.
+    Unoffered(String),
+    /// A parameter that is not defined here.
+    Unknown(String),
+    /// A parameter that stands more than once.
+    Repeated(String),
+    /// A parameter with a value that it cannot have, or without one that it needs.
+    Value(String),
+    /// The answer does not grant what the offer asked for.
+    Ungranted(&'static str),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unoffered(name) => {
+                write!(
+                    formatter,
+                    "the server uses the extension {name:?}, which was not offered"
+                )
+            }
+            Self::Unknown(name) => {
+                write!(
+                    formatter,
+                    "{NAME} has no parameter {name:?} here (RFC 7692 7)"
+                )
+            }
+            Self::Repeated(name) => {
+                write!(
+                    formatter,
+                    "{NAME} has its parameter {name} twice (RFC 7692 7)"
+                )
+            }
+            Self::Value(name) => {
+                write!(
+                    formatter,
+                    "{NAME} has an invalid value of {name} (RFC 7692 7)"
+                )
+            }
+            Self::Ungranted(name) => {
+                write!(
+                    formatter,
+                    "{NAME} was answered without the {name} that was asked for"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What either side may write, before its own rules are looked at.
+#[derive(Default)]
+struct Written {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_max_window_bits: Option<u8>,
+    client_max_window_bits: Option<Option<u8>>,
+}
+
+/// Read the parameters of an offer or an answer: known ones, once each, with a fitting value.
+fn read(parameters: &[(String, Option<String>)]) -> Result<Written, Fault> {
+    let mut written = Written::default();
+    for (index, (name, value)) in parameters.iter().enumerate() {
+        if parameters[..index].iter().any(|(before, _)| before == name) {
+            return Err(Fault::Repeated(name.clone()));
+        }
+        let fits = match name.as_str() {
+            "server_no_context_takeover" => {
+                written.server_no_context_takeover = true;
+                value.is_none()
+            }
+            "client_no_context_takeover" => {
+                written.client_no_context_takeover = true;
+                value.is_none()
+            }
+            "server_max_window_bits" => {
+                written.server_max_window_bits = value.as_deref().and_then(window_bits);
+                written.server_max_window_bits.is_some()
+            }
+            "client_max_window_bits" => {
+                let bits = value.as_deref().map(window_bits);
+                written.client_max_window_bits = Some(bits.flatten());
+                bits != Some(None)
+            }
+            _ => return Err(Fault::Unknown(name.clone())),
+        };
+        if !fits {
+            return Err(Fault::Value(name.clone()));
+        }
+    }
+    Ok(written)
+}
+
+/// 8 to 15 in decimal digits, without a leading zero (section 7.1.2).
+fn window_bits(text: &str) -> Option<u8> {
+    let bits = text.parse().ok()?;
+    let is_plain = (WINDOW_BITS_MIN..=WINDOW_BITS_MAX).contains(&bits) && bits.to_string() == text;
+    is_plain.then_some(bits)
+}
+
+/// The server's half: the answer to the first of a client's offers that can be taken, if one can.
+pub fn accept(offers: &[Extension], settings: &Settings) -> Option<Parameters> {
+    offers
+        .iter()
+        .filter(|offer| offer.name == NAME)
+        .find_map(|offer| Offer::read(&offer.parameters).ok())
+        .map(|offer| offer.answer(settings))
+}
+
+/// The client's half: what a server's answer grants, if anything.
+pub fn check(offer: Option<&Offer>, answers: &[Extension]) -> Result<Option<Parameters>, Fault> {
+    let mut granted = None;
+    for answer in answers {
+        let name = || Fault::Unoffered(answer.name.clone());
+        let offer = offer.filter(|_| answer.name == NAME).ok_or_else(name)?;
+        if granted.replace(offer.check(&answer.parameters)?).is_some() {
+            return Err(Fault::Repeated(answer.name.clone()));
+        }
+    }
+    Ok(granted)
+}
+
+impl Offer {
+    /// What a client with these settings offers. It always lets the server make its window
+    /// smaller.
+    pub fn new(settings: &Settings) -> Self {
+        let bits = |bits: u8| (bits < WINDOW_BITS_MAX).then_some(bits);
+        Self {
+            server_no_context_takeover: !settings.server.context_takeover,
+            client_no_context_takeover: !settings.client.context_takeover,
+            server_max_window_bits: bits(settings.server.window_bits),
+            client_max_window_bits: Some(bits(settings.client.window_bits)),
+        }
+    }
+
+    /// Read what a client sent.
+    pub fn read(parameters: &[(String, Option<String>)]) -> Result<Self, Fault> {
+        let written = read(parameters)?;
+        Ok(Self {
+            server_no_context_takeover: written.server_no_context_takeover,
+            client_no_context_takeover: written.client_no_context_takeover,
+            server_max_window_bits: written.server_max_window_bits,
+            client_max_window_bits: written.client_max_window_bits,
+        })
+    }
+
+    /// The server's answer: what is asked for is granted, hints are taken, and no window is larger
+    /// than the settings have it.
+    pub fn answer(&self, settings: &Settings) -> Parameters {
+        let named = |bits: u8| (bits < WINDOW_BITS_MAX).then_some(bits);
+        let server_bits = settings.server.window_bits;
+        let client_bits = settings.client.window_bits;
+        Parameters {
+            server_no_context_takeover: self.server_no_context_takeover
+                || !settings.server.context_takeover,
+            client_no_context_takeover: self.client_no_context_takeover
+                || !settings.client.context_takeover,
+            server_max_window_bits: match self.server_max_window_bits {
+                Some(most) => Some(most.min(server_bits)),
+                None => named(server_bits),
+            },
+            // A client that did not say that it knows this parameter must not be sent it.
+            client_max_window_bits: self
+                .client_max_window_bits
+                .and_then(|hint| named(hint.unwrap_or(WINDOW_BITS_MAX).min(client_bits))),
+        }
+    }
+
+    /// The client's check of an answer.
+    fn check(&self, parameters: &[(String, Option<String>)]) -> Result<Parameters, Fault> {
+        let written = read(parameters)?;
+        if self.server_no_context_takeover && !written.server_no_context_takeover {
+            return Err(Fault::Ungranted("server_no_context_takeover"));
+        }
+        let server_bits = written.server_max_window_bits;
+        if let Some(most) = self.server_max_window_bits
+            && server_bits.is_none_or(|bits| bits > most)
+        {
+            return Err(Fault::Ungranted("server_max_window_bits"));
+        }
+        let client_bits = match written.client_max_window_bits {
+            None => None,
+            Some(bits) => {
+                let name = "client_max_window_bits";
+                if self.client_max_window_bits.is_none() {
+                    return Err(Fault::Unknown(name.to_owned()));
+                }
+                Some(bits.ok_or_else(|| Fault::Value(name.to_owned()))?)
+            }
+        };
+        Ok(Parameters {
+            server_no_context_takeover: written.server_no_context_takeover,
+            client_no_context_takeover: written.client_no_context_takeover,
+            server_max_window_bits: server_bits,
+            client_max_window_bits: client_bits,
+        })
+    }
+}
+
+fn write_parameters(
+    formatter: &mut fmt::Formatter<'_>,
+    flags: [bool; 2],
+    server_bits: Option<u8>,
+    client_bits: Option<Option<u8>>,
+) -> fmt::Result {
+    formatter.write_str(NAME)?;
+    let [server_no_takeover, client_no_takeover] = flags;
+    if server_no_takeover {
+        formatter.write_str("; server_no_context_takeover")?;
+    }
+    if client_no_takeover {
+        formatter.write_str("; client_no_context_takeover")?;
+    }
+    if let Some(bits) = server_bits {
+        write!(formatter, "; server_max_window_bits={bits}")?;
+    }
+    match client_bits {
+        None => Ok(()),
+        Some(None) => formatter.write_str("; client_max_window_bits"),
+        Some(Some(bits)) => write!(formatter, "; client_max_window_bits={bits}"),
+    }
+}
+
+/// As in `Sec-WebSocket-Extensions`.
+impl fmt::Display for Offer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags = [
+            self.server_no_context_takeover,
+            self.client_no_context_takeover,
+        ];
+        let (server, client) = (self.server_max_window_bits, self.client_max_window_bits);
+        write_parameters(formatter, flags, server, client)
+    }
+}
+
+/// As in `Sec-WebSocket-Extensions`.
+impl fmt::Display for Parameters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags = [
+            self.server_no_context_takeover,
+            self.client_no_context_takeover,
+        ];
+        let client = self.client_max_window_bits.map(Some);
+        write_parameters(formatter, flags, self.server_max_window_bits, client)
+    }
+}

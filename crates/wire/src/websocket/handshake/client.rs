@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{VERSION, accept_value, check_extra};
 use crate::http::{self, Headers as _, InvalidHeader, Response, ResponseError};
+use crate::websocket::{deflate, extension};
 
 /// The server did not open a WebSocket. Close the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +45,19 @@ pub fn append_request(
     protocols: &[String],
     extra: &[(String, String)],
 ) -> Result<(), InvalidHeader> {
+    append_request_with(out, host, target, key, protocols, None, extra)
+}
+
+/// The same with an offer of extensions, as [`deflate::Offer`] writes it.
+pub fn append_request_with(
+    out: &mut Vec<u8>,
+    host: &str,
+    target: &str,
+    key: &str,
+    protocols: &[String],
+    extensions: Option<&str>,
+    extra: &[(String, String)],
+) -> Result<(), InvalidHeader> {
     check_extra(
         extra,
         &[
@@ -53,6 +67,7 @@ pub fn append_request(
             "sec-websocket-key",
             "sec-websocket-version",
             "sec-websocket-protocol",
+            "sec-websocket-extensions",
             "content-length",
             "transfer-encoding",
         ],
@@ -81,6 +96,9 @@ pub fn append_request(
     if !protocols.is_empty() {
         headers.push(("Sec-WebSocket-Protocol".to_owned(), protocols.join(", ")));
     }
+    if let Some(offer) = extensions {
+        headers.push(("Sec-WebSocket-Extensions".to_owned(), offer.to_owned()));
+    }
     headers.extend_from_slice(extra);
     let start = out.len();
     out.extend_from_slice(format!("GET {target} HTTP/1.1\r\n").as_bytes());
@@ -99,6 +117,25 @@ pub fn check_response(
     key: &str,
     offered_protocols: &[String],
 ) -> Result<Option<String>, HandshakeError> {
+    check_response_with(head, key, offered_protocols, None).map(|agreed| agreed.protocol)
+}
+
+/// What a server agreed to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Agreed {
+    /// The subprotocol that it chose, if any.
+    pub protocol: Option<String>,
+    /// How messages are compressed, if they are.
+    pub deflate: Option<deflate::Parameters>,
+}
+
+/// The same where compression was offered.
+pub fn check_response_with(
+    head: &Response,
+    key: &str,
+    offered_protocols: &[String],
+    offer: Option<&deflate::Offer>,
+) -> Result<Agreed, HandshakeError> {
     let fail = |text: String| {
         Err(HandshakeError {
             status: Some(head.status),
@@ -126,20 +163,34 @@ pub fn check_response(
     if (accepts.next(), accepts.next()) != (Some(accept_value(key).as_str()), None) {
         return fail("the Sec-WebSocket-Accept does not answer the key (RFC 6455 4.1)".to_owned());
     }
-    if head.header("sec-websocket-extensions").is_some() {
-        return fail("the server uses an extension that was not offered (RFC 6455 4.1)".to_owned());
-    }
+    let deflate = match read_extensions(head, offer) {
+        Ok(deflate) => deflate,
+        Err(text) => return fail(text),
+    };
+    let agreed = |protocol| Ok(Agreed { protocol, deflate });
     let mut protocols = head.header_all("sec-websocket-protocol");
     match (protocols.next(), protocols.next()) {
-        (None, _) => Ok(None),
+        (None, _) => agreed(None),
         (_, Some(_)) => {
             fail("the server chose more than one subprotocol (RFC 6455 11.3.4)".to_owned())
         }
         (Some(chosen), None) if offered_protocols.iter().any(|offered| offered == chosen) => {
-            Ok(Some(chosen.to_owned()))
+            agreed(Some(chosen.to_owned()))
         }
         (Some(chosen), None) => fail(format!(
             "the server chose {chosen:?}, which was not offered (RFC 6455 4.1)"
         )),
     }
+}
+
+/// What the server makes of an offer: the lists of several lines are one list.
+fn read_extensions(
+    head: &Response,
+    offer: Option<&deflate::Offer>,
+) -> Result<Option<deflate::Parameters>, String> {
+    let mut answers = Vec::new();
+    for value in head.header_all("sec-websocket-extensions") {
+        answers.extend(extension::parse(value).map_err(|malformed| malformed.to_string())?);
+    }
+    deflate::check(offer, &answers).map_err(|fault| format!("{fault} (RFC 6455 4.1)"))
 }

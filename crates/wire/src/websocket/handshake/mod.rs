@@ -12,9 +12,12 @@ use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-pub use client::{HandshakeError, append_request, check_response};
+pub use client::{
+    Agreed, HandshakeError, append_request, append_request_with, check_response,
+    check_response_with,
+};
 pub use origin::{InvalidOrigin, OriginPattern};
-pub use server::{Upgrade, append_response, check, is_upgrade};
+pub use server::{Upgrade, append_response, append_response_with, check, is_upgrade};
 
 use crate::http::InvalidHeader;
 

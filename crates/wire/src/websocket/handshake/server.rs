@@ -164,6 +164,17 @@ pub fn append_response(
     protocol: Option<&str>,
     extra: &[(String, String)],
 ) -> Result<(), InvalidHeader> {
+    append_response_with(out, accept, protocol, None, extra)
+}
+
+/// The same with extensions granted, as [`crate::websocket::deflate::Parameters`] writes them.
+pub fn append_response_with(
+    out: &mut Vec<u8>,
+    accept: &str,
+    protocol: Option<&str>,
+    extensions: Option<&str>,
+    extra: &[(String, String)],
+) -> Result<(), InvalidHeader> {
     check_extra(
         extra,
         &[
@@ -171,6 +182,7 @@ pub fn append_response(
             "connection",
             "sec-websocket-accept",
             "sec-websocket-protocol",
+            "sec-websocket-extensions",
             "content-length",
             "transfer-encoding",
         ],
@@ -186,10 +198,14 @@ pub fn append_response(
     );
     out.extend_from_slice(accept.as_bytes());
     out.extend_from_slice(b"\r\n");
-    if let Some(protocol) = protocol {
-        out.extend_from_slice(b"Sec-WebSocket-Protocol: ");
-        out.extend_from_slice(protocol.as_bytes());
-        out.extend_from_slice(b"\r\n");
+    let chosen = [
+        ("Sec-WebSocket-Protocol", protocol),
+        ("Sec-WebSocket-Extensions", extensions),
+    ];
+    for (name, value) in chosen {
+        if let Some(value) = value {
+            out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
     }
     if let Err(error) = http::append_headers(out, extra) {
         out.truncate(start);

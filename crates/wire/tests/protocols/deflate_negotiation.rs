@@ -1,0 +1,274 @@
+//! RFC 7692 sections 5, 7 and 7.1: what is offered, answered and checked.
+
+use proptest::prelude::*;
+use vespiary_wire::websocket::deflate::{
+    Direction, Fault, Offer, Parameters, Settings, accept, check,
+};
+use vespiary_wire::websocket::extension;
+
+const ANY: Direction = Direction {
+    context_takeover: true,
+    window_bits: 15,
+};
+const SMALL: Direction = Direction {
+    context_takeover: false,
+    window_bits: 10,
+};
+const LARGEST: Settings = Settings {
+    server: ANY,
+    client: ANY,
+};
+const SMALLEST: Settings = Settings {
+    server: SMALL,
+    client: SMALL,
+};
+
+fn answered(offers: &str, settings: &Settings) -> Option<String> {
+    let offers = extension::parse(offers).unwrap();
+    accept(&offers, settings).map(|parameters| parameters.to_string())
+}
+
+fn checked(offer: &str, answer: &str) -> Result<Option<Parameters>, Fault> {
+    let offer = &extension::parse(offer).unwrap()[0];
+    let offer = Offer::read(&offer.parameters).unwrap();
+    check(Some(&offer), &extension::parse(answer).unwrap())
+}
+
+#[test]
+fn section_7_1_3_the_examples_are_answered() {
+    let some = |answer: &str| Some(answer.to_owned());
+    assert_eq!(
+        answered("permessage-deflate", &LARGEST),
+        some("permessage-deflate")
+    );
+    let offers = "permessage-deflate; client_max_window_bits; server_max_window_bits=10, \
+                  permessage-deflate; client_max_window_bits";
+    let first = "permessage-deflate; server_max_window_bits=10";
+    assert_eq!(answered(offers, &LARGEST), some(first));
+}
+
+#[test]
+fn section_5_an_offer_of_another_extension_is_declined() {
+    assert_eq!(
+        answered("permessage-bzip2; x=1, deflate-stream", &LARGEST),
+        None
+    );
+    let offers = "permessage-bzip2, permessage-deflate";
+    assert_eq!(
+        answered(offers, &LARGEST),
+        Some("permessage-deflate".to_owned())
+    );
+}
+
+#[test]
+fn section_7_a_server_declines_what_it_does_not_know_or_what_is_invalid() {
+    for parameters in [
+        "server_window=10",
+        "Server_no_context_takeover",
+        "server_no_context_takeover=1",
+        "client_no_context_takeover=true",
+        "server_max_window_bits",
+        "server_max_window_bits=7",
+        "server_max_window_bits=16",
+        "server_max_window_bits=08",
+        "server_max_window_bits=010",
+        "server_max_window_bits=+9",
+        "server_max_window_bits=ten",
+        "server_max_window_bits=300",
+        "client_max_window_bits=7",
+        "client_max_window_bits=16",
+        "client_max_window_bits=09",
+        "client_max_window_bits=1e1",
+        "server_no_context_takeover; server_no_context_takeover",
+        "client_no_context_takeover; client_no_context_takeover",
+        "server_max_window_bits=10; server_max_window_bits=10",
+        "client_max_window_bits; client_max_window_bits=10",
+    ] {
+        let offer = format!("permessage-deflate; {parameters}");
+        assert_eq!(answered(&offer, &LARGEST), None, "{parameters}");
+        let with_fallback = format!("{offer}, permessage-deflate");
+        let fallback = Some("permessage-deflate".to_owned());
+        assert_eq!(answered(&with_fallback, &LARGEST), fallback, "{parameters}");
+    }
+}
+
+#[test]
+fn section_7_1_1_context_takeover_is_off_where_either_side_wants_that() {
+    let takeovers = |offer: &str, settings: &Settings| {
+        let offers = extension::parse(offer).unwrap();
+        let parameters = accept(&offers, settings).unwrap();
+        let [server, client] = [parameters.server(), parameters.client()];
+        (server.context_takeover, client.context_takeover)
+    };
+    let neither = "permessage-deflate";
+    let server = "permessage-deflate; server_no_context_takeover";
+    let client = "permessage-deflate; client_no_context_takeover";
+    assert_eq!(takeovers(neither, &LARGEST), (true, true));
+    assert_eq!(takeovers(server, &LARGEST), (false, true));
+    assert_eq!(takeovers(client, &LARGEST), (true, false));
+    assert_eq!(takeovers(neither, &SMALLEST), (false, false));
+    assert_eq!(takeovers(server, &SMALLEST), (false, false));
+}
+
+#[test]
+fn section_7_1_2_1_the_servers_window_is_the_smaller_of_what_both_want() {
+    let bits = |offer: &str, settings: &Settings| {
+        let offers = extension::parse(offer).unwrap();
+        accept(&offers, settings).unwrap().server_max_window_bits
+    };
+    for (offered, large, small) in [
+        ("", None, Some(10)),
+        ("; server_max_window_bits=15", Some(15), Some(10)),
+        ("; server_max_window_bits=12", Some(12), Some(10)),
+        ("; server_max_window_bits=8", Some(8), Some(8)),
+        ("; server_max_window_bits=\"9\"", Some(9), Some(9)),
+    ] {
+        let offer = format!("permessage-deflate{offered}");
+        assert_eq!(bits(&offer, &LARGEST), large, "{offer}");
+        assert_eq!(bits(&offer, &SMALLEST), small, "{offer}");
+    }
+}
+
+#[test]
+fn section_7_1_2_2_the_clients_window_is_limited_only_where_the_client_knows_how() {
+    let bits = |offer: &str, settings: &Settings| {
+        let offers = extension::parse(offer).unwrap();
+        accept(&offers, settings).unwrap().client_max_window_bits
+    };
+    for (offered, large, small) in [
+        ("", None, None),
+        ("; client_max_window_bits", None, Some(10)),
+        ("; client_max_window_bits=12", Some(12), Some(10)),
+        ("; client_max_window_bits=8", Some(8), Some(8)),
+    ] {
+        let offer = format!("permessage-deflate{offered}");
+        assert_eq!(bits(&offer, &LARGEST), large, "{offer}");
+        assert_eq!(bits(&offer, &SMALLEST), small, "{offer}");
+    }
+}
+
+#[test]
+fn section_7_a_client_takes_every_answer_that_grants_what_it_asked_for() {
+    let offer = "permessage-deflate; client_max_window_bits";
+    assert_eq!(
+        checked(offer, "permessage-deflate"),
+        Ok(Some(Parameters::default()))
+    );
+    let answer = "permessage-deflate; client_no_context_takeover; server_max_window_bits=8; \
+                  client_max_window_bits=9; server_no_context_takeover";
+    let expected = Parameters {
+        server_no_context_takeover: true,
+        client_no_context_takeover: true,
+        server_max_window_bits: Some(8),
+        client_max_window_bits: Some(9),
+    };
+    assert_eq!(checked(offer, answer), Ok(Some(expected)));
+    assert_eq!(check(Some(&Offer::default()), &[]), Ok(None));
+    assert_eq!(check(None, &[]), Ok(None));
+}
+
+#[test]
+fn section_7_a_client_fails_on_an_answer_with_a_parameter_that_cannot_be() {
+    let offer = "permessage-deflate; client_max_window_bits";
+    for parameters in [
+        "server_window=10",
+        "server_no_context_takeover=1",
+        "client_no_context_takeover=0",
+        "server_max_window_bits",
+        "server_max_window_bits=7",
+        "server_max_window_bits=16",
+        "server_max_window_bits=015",
+        "client_max_window_bits",
+        "client_max_window_bits=7",
+        "client_max_window_bits=x",
+        "server_no_context_takeover; server_no_context_takeover",
+        "client_no_context_takeover; client_no_context_takeover",
+        "server_max_window_bits=10; server_max_window_bits=11",
+        "client_max_window_bits=10; client_max_window_bits=10",
+    ] {
+        let answer = format!("permessage-deflate; {parameters}");
+        assert!(checked(offer, &answer).is_err(), "{parameters}");
+    }
+}
+
+#[test]
+fn section_5_a_client_fails_on_an_answer_that_it_did_not_ask_for() {
+    let answers = |text: &str| extension::parse(text).unwrap();
+    let offer = Offer::default();
+    for answer in [
+        "permessage-bzip2",
+        "permessage-deflate, permessage-bzip2",
+        "permessage-deflate, permessage-deflate",
+    ] {
+        assert!(check(Some(&offer), &answers(answer)).is_err(), "{answer}");
+    }
+    assert!(check(None, &answers("permessage-deflate")).is_err());
+}
+
+#[test]
+fn section_7_1_a_client_fails_on_an_answer_that_does_not_grant_what_it_asked_for() {
+    for (offered, answered) in [
+        ("server_no_context_takeover", ""),
+        ("server_max_window_bits=10", ""),
+        ("server_max_window_bits=10", "; server_max_window_bits=11"),
+        ("server_max_window_bits=10", "; server_max_window_bits=15"),
+        ("server_no_context_takeover", "; client_max_window_bits=10"),
+    ] {
+        let offer = format!("permessage-deflate; {offered}");
+        let answer = format!("permessage-deflate{answered}");
+        assert!(checked(&offer, &answer).is_err(), "{offer} {answer}");
+    }
+    // It did not say that it knows the parameter.
+    let answer = "permessage-deflate; client_max_window_bits=10";
+    assert!(checked("permessage-deflate", answer).is_err());
+}
+
+#[test]
+fn a_fault_tells_the_parameter() {
+    let offer = "permessage-deflate; client_max_window_bits";
+    for (answer, part) in [
+        ("permessage-deflate; x", "\"x\""),
+        (
+            "permessage-deflate; server_max_window_bits=7",
+            "server_max_window_bits",
+        ),
+        ("permessage-gzip", "permessage-gzip"),
+    ] {
+        let fault = checked(offer, answer).unwrap_err().to_string();
+        assert!(fault.contains(part), "{fault}");
+    }
+}
+
+fn any_direction() -> impl Strategy<Value = Direction> {
+    (any::<bool>(), 8_u8..=15).prop_map(|(context_takeover, window_bits)| Direction {
+        context_takeover,
+        window_bits,
+    })
+}
+
+fn any_settings() -> impl Strategy<Value = Settings> {
+    (any_direction(), any_direction()).prop_map(|(server, client)| Settings { server, client })
+}
+
+fn within(agreed: Direction, settings: Direction) -> bool {
+    agreed.window_bits <= settings.window_bits
+        && (settings.context_takeover || !agreed.context_takeover)
+}
+
+proptest! {
+    #[test]
+    fn any_two_endpoints_agree_on_what_both_can_have(
+        server in any_settings(),
+        client in any_settings(),
+    ) {
+        let offer = Offer::new(&client);
+        let offers = extension::parse(&offer.to_string()).unwrap();
+        let agreed = accept(&offers, &server).expect("every offer of ours can be taken");
+        let answers = extension::parse(&agreed.to_string()).unwrap();
+        prop_assert_eq!(check(Some(&offer), &answers), Ok(Some(agreed)));
+        for settings in [&server, &client] {
+            prop_assert!(within(agreed.server(), settings.server), "{}", agreed);
+            prop_assert!(within(agreed.client(), settings.client), "{}", agreed);
+        }
+    }
+}

@@ -42,7 +42,9 @@ mod negotiation;
 pub use compressor::{Compressor, Shape};
 pub use history::History;
 pub use inflater::{Corrupt, Inflater};
-pub use negotiation::{Direction, Fault, NAME, Offer, Parameters, Settings, accept, check};
+pub use negotiation::{
+    ClientWindow, Direction, Fault, NAME, Offer, Parameters, Settings, accept, check,
+};
 
 /// What each sync flush ends with, and no message carries: an empty block without compression,
 /// behind its three bits of header (section 7.2.1).

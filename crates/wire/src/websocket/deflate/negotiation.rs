@@ -25,6 +25,18 @@ pub struct Settings {
     pub client: Direction,
 }
 
+/// What an offer says of the client's window.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum ClientWindow {
+    /// Nothing: it has 15 bits, and the server must not ask for another.
+    #[default]
+    Fixed,
+    /// The server may ask for a smaller one.
+    Open,
+    /// The same, and without being asked it will not be larger than this.
+    Hint(u8),
+}
+
 /// What a client offers.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Offer {
@@ -35,7 +47,7 @@ pub struct Offer {
     /// The server shall use no larger window.
     pub server_max_window_bits: Option<u8>,
     /// The client can be told to use a smaller window; the value is a hint.
-    pub client_max_window_bits: Option<Option<u8>>,
+    pub client_max_window_bits: ClientWindow,
 }
 
 /// What a server answers: the agreed parameters.
@@ -129,7 +141,7 @@ struct Written {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
     server_max_window_bits: Option<u8>,
-    client_max_window_bits: Option<Option<u8>>,
+    client_max_window_bits: ClientWindow,
 }
 
 /// Read the parameters of an offer or an answer: known ones, once each, with a fitting value.
@@ -153,9 +165,10 @@ fn read(parameters: &[(String, Option<String>)]) -> Result<Written, Fault> {
                 written.server_max_window_bits.is_some()
             }
             "client_max_window_bits" => {
-                let bits = value.as_deref().map(window_bits);
-                written.client_max_window_bits = Some(bits.flatten());
-                bits != Some(None)
+                let bits = value.as_deref().and_then(window_bits);
+                written.client_max_window_bits =
+                    bits.map_or(ClientWindow::Open, ClientWindow::Hint);
+                bits.is_some() == value.is_some()
             }
             _ => return Err(Fault::Unknown(name.clone())),
         };
@@ -204,7 +217,8 @@ impl Offer {
             server_no_context_takeover: !settings.server.context_takeover,
             client_no_context_takeover: !settings.client.context_takeover,
             server_max_window_bits: bits(settings.server.window_bits),
-            client_max_window_bits: Some(bits(settings.client.window_bits)),
+            client_max_window_bits: bits(settings.client.window_bits)
+                .map_or(ClientWindow::Open, ClientWindow::Hint),
         }
     }
 
@@ -221,7 +235,7 @@ impl Offer {
 
     /// The server's answer: what is asked for is granted, hints are taken, and no window is larger
     /// than the settings have it.
-    pub fn answer(&self, settings: &Settings) -> Parameters {
+    pub fn answer(self, settings: &Settings) -> Parameters {
         let named = |bits: u8| (bits < WINDOW_BITS_MAX).then_some(bits);
         let server_bits = settings.server.window_bits;
         let client_bits = settings.client.window_bits;
@@ -235,9 +249,11 @@ impl Offer {
                 None => named(server_bits),
             },
             // A client that did not say that it knows this parameter must not be sent it.
-            client_max_window_bits: self
-                .client_max_window_bits
-                .and_then(|hint| named(hint.unwrap_or(WINDOW_BITS_MAX).min(client_bits))),
+            client_max_window_bits: match self.client_max_window_bits {
+                ClientWindow::Fixed => None,
+                ClientWindow::Open => named(client_bits),
+                ClientWindow::Hint(most) => named(most.min(client_bits)),
+            },
         }
     }
 
@@ -253,15 +269,12 @@ impl Offer {
         {
             return Err(Fault::Ungranted("server_max_window_bits"));
         }
-        let client_bits = match written.client_max_window_bits {
-            None => None,
-            Some(bits) => {
-                let name = "client_max_window_bits";
-                if self.client_max_window_bits.is_none() {
-                    return Err(Fault::Unknown(name.to_owned()));
-                }
-                Some(bits.ok_or_else(|| Fault::Value(name.to_owned()))?)
-            }
+        let name = "client_max_window_bits".to_owned();
+        let client_bits = match (self.client_max_window_bits, written.client_max_window_bits) {
+            (_, ClientWindow::Fixed) => None,
+            (ClientWindow::Fixed, _) => return Err(Fault::Unknown(name)),
+            (_, ClientWindow::Open) => return Err(Fault::Value(name)),
+            (_, ClientWindow::Hint(bits)) => Some(bits),
         };
         Ok(Parameters {
             server_no_context_takeover: written.server_no_context_takeover,
@@ -276,7 +289,7 @@ fn write_parameters(
     formatter: &mut fmt::Formatter<'_>,
     flags: [bool; 2],
     server_bits: Option<u8>,
-    client_bits: Option<Option<u8>>,
+    client_window: ClientWindow,
 ) -> fmt::Result {
     formatter.write_str(NAME)?;
     let [server_no_takeover, client_no_takeover] = flags;
@@ -289,10 +302,10 @@ fn write_parameters(
     if let Some(bits) = server_bits {
         write!(formatter, "; server_max_window_bits={bits}")?;
     }
-    match client_bits {
-        None => Ok(()),
-        Some(None) => formatter.write_str("; client_max_window_bits"),
-        Some(Some(bits)) => write!(formatter, "; client_max_window_bits={bits}"),
+    match client_window {
+        ClientWindow::Fixed => Ok(()),
+        ClientWindow::Open => formatter.write_str("; client_max_window_bits"),
+        ClientWindow::Hint(bits) => write!(formatter, "; client_max_window_bits={bits}"),
     }
 }
 
@@ -315,7 +328,8 @@ impl fmt::Display for Parameters {
             self.server_no_context_takeover,
             self.client_no_context_takeover,
         ];
-        let client = self.client_max_window_bits.map(Some);
+        let client = self.client_max_window_bits;
+        let client = client.map_or(ClientWindow::Fixed, ClientWindow::Hint);
         write_parameters(formatter, flags, self.server_max_window_bits, client)
     }
 }

@@ -1,4 +1,4 @@
-"""The crates' layers point one way, and only two of them may contain `unsafe`."""
+"""The crates' layers point one way, and only three of them may contain `unsafe`."""
 
 import tomllib
 from pathlib import Path
@@ -8,16 +8,17 @@ import pytest
 CRATES = Path(__file__).resolve().parents[2] / "crates"
 
 MAY_USE: dict[str, set[str]] = {
-    "wire": set(),
+    "trace": set(),
+    "wire": {"trace"},
     "port": set(),
-    "engine": {"wire", "port"},
+    "engine": {"trace", "wire", "port"},
     "load": {"wire", "port"},
-    "python": {"wire", "port", "engine", "load"},
+    "python": {"trace", "wire", "port", "engine", "load"},
 }
 """Crate: which of ours it may name. A lower layer never names a higher one."""
 
-UNSAFE_ALLOWED = {"port", "python"}
-"""Who knows the kernel and who knows Python; nobody else needs `unsafe`."""
+UNSAFE_ALLOWED = {"port", "python", "trace"}
+"""Who knows the kernel, who knows Python, and who maps a shared file in the tracing build."""
 
 crates = sorted(path.parent.name for path in CRATES.glob("*/Cargo.toml"))
 
@@ -49,3 +50,12 @@ def test_a_crate_without_need_for_unsafe_forbids_it(crate: str) -> None:
 def test_a_crate_takes_the_lints_of_the_workspace(crate: str) -> None:
     manifest = tomllib.loads((CRATES / crate / "Cargo.toml").read_text())
     assert manifest["lints"] == {"workspace": True}
+
+
+def test_the_marks_have_no_dependency_and_no_unsafe_in_a_normal_build() -> None:
+    manifest = tomllib.loads((CRATES / "trace" / "Cargo.toml").read_text())
+    assert all(entry["optional"] for entry in manifest["dependencies"].values())
+    assert "default" not in manifest["features"]
+    assert '#![cfg_attr(not(feature = "probes"), forbid(unsafe_code))]' in (
+        CRATES / "trace" / "src" / "lib.rs"
+    ).read_text()

@@ -1,0 +1,27 @@
+//! The macros of a normal build: they are what they enclose.
+
+/// The condition that makes the code do what the requirements demand.
+///
+/// `requires!("rfc6455/5.1/4" => condition)` is `condition`; `requires!("rfc6455/4.2.2/5")`, for
+/// what is done always, is `true`. Several requirements may share one condition:
+/// `requires!("a", "b" => condition)`. In a tracing build the mark can be disabled; then it is
+/// `false`. Write the code so that the marked condition guards what is required.
+#[macro_export]
+macro_rules! requires {
+    ($($id:literal),+ => $condition:expr $(,)?) => {
+        $condition
+    };
+    ($($id:literal),+ $(,)?) => {
+        true
+    };
+}
+
+/// The requirements that this test shows to be met: with their marks disabled it fails.
+///
+/// The first statement of a test: `claims!("rfc6455/5.1/4");`.
+#[macro_export]
+macro_rules! claims {
+    ($($id:literal),+ $(,)?) => {
+        ()
+    };
+}

@@ -7,6 +7,7 @@
 use crate::close::{CloseReason, Manner, Side};
 use crate::host::{Kind, Payload};
 use crate::receive::out_of_memory;
+use vespiary_trace::requires;
 use vespiary_wire::mask;
 use vespiary_wire::utf8::Validator;
 use vespiary_wire::websocket::close::Code;
@@ -69,10 +70,12 @@ impl<P: Payload> Assembly<P> {
                 self.text.resize(end, 0);
                 let piece = &mut self.text[self.filled..];
                 mask::copy(piece, chunk, key);
-                self.validator.feed(piece).map_err(|_| not_utf8())?;
+                check_piece(&mut self.validator, piece)?;
             }
         }
-        self.filled = end;
+        if requires!("rfc6455/5.4/3", "rfc6455/5.4/h2") {
+            self.filled = end;
+        }
         Ok(())
     }
 
@@ -108,7 +111,7 @@ impl<P: Payload> Assembly<P> {
     pub(crate) fn check(&mut self, part: &[u8]) -> Result<(), CloseReason> {
         match self.kind {
             Kind::Binary => Ok(()),
-            Kind::Text => self.validator.feed(part).map_err(|_| not_utf8()),
+            Kind::Text => check_piece(&mut self.validator, part),
         }
     }
 
@@ -116,7 +119,7 @@ impl<P: Payload> Assembly<P> {
     pub(crate) fn check_end(mut self) -> Result<(), CloseReason> {
         match self.kind {
             Kind::Binary => Ok(()),
-            Kind::Text => self.validator.finish().map_err(|_| not_utf8()),
+            Kind::Text => check_end(&mut self.validator),
         }
     }
 
@@ -133,10 +136,31 @@ impl<P: Payload> Assembly<P> {
     }
 
     /// The whole text message, as checked UTF-8.
-    pub(crate) fn into_text(mut self) -> Result<String, CloseReason> {
-        self.validator.finish().map_err(|_| not_utf8())?;
-        String::from_utf8(self.text).map_err(|_| not_utf8())
+    pub(crate) fn into_text(self) -> Result<String, CloseReason> {
+        let text = String::from_utf8(self.text);
+        if requires!("rfc6455/5.6/1" => text.is_err()) {
+            return Err(not_utf8());
+        }
+        Ok(text.unwrap_or_default())
     }
+}
+
+/// Check a piece of a text.
+pub(crate) fn check_piece(validator: &mut Validator, piece: &[u8]) -> Result<(), CloseReason> {
+    let checked = validator.feed(piece);
+    if requires!("rfc6455/8.1/1" => checked.is_err()) {
+        return Err(not_utf8());
+    }
+    Ok(())
+}
+
+/// Check that a text ends where a character ends.
+pub(crate) fn check_end(validator: &mut Validator) -> Result<(), CloseReason> {
+    let ended = validator.finish();
+    if requires!("rfc6455/5.6/1" => ended.is_err()) {
+        return Err(not_utf8());
+    }
+    Ok(())
 }
 
 pub(crate) fn not_utf8() -> CloseReason {

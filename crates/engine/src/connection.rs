@@ -28,6 +28,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use vespiary_port::timer::Key;
 use vespiary_port::{Address, Descriptor, Token};
+use vespiary_trace::requires;
 use vespiary_wire::websocket::close::{self, Code};
 use vespiary_wire::websocket::frame::Opcode;
 
@@ -280,10 +281,13 @@ impl<H: Host> Connection<H> {
         let code = Code(reason.code.unwrap_or(Code::INTERNAL_ERROR.0));
         let text = reason.text.clone();
         self.end_with(reason);
-        if websocket && self.state.get() == State::Open {
+        let is_established = websocket && self.state.get() == State::Open;
+        if requires!("rfc6455/7.1.7/3", "rfc6455/10.7/3" => is_established) {
             self.begin_closing(Some((code, &text)));
             // RFC 6455 7.1.7: the peer's close frame is not awaited.
-            self.close_frame_received.set(true);
+            if requires!("rfc6455/7.1.7/1", "rfc6455/7.1.7/2") {
+                self.close_frame_received.set(true);
+            }
         } else {
             self.abort_now();
         }
@@ -327,7 +331,9 @@ impl<H: Host> Connection<H> {
             && !self.close_frame_sent.get()
         {
             self.close_frame_sent.set(true);
-            self.send_control(Opcode::Close, close::encode(code, text).as_slice());
+            if requires!("rfc6455/7.1.2/1", "rfc6455/5.5.1/1") {
+                self.send_control(Opcode::Close, close::encode(code, text).as_slice());
+            }
         }
         self.unsettle();
         self.engine.arm(self);

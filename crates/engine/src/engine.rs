@@ -35,6 +35,7 @@ use vespiary_port::{
     Address, Completion, Counters, Descriptor, Errno, Interest, Outcome, Outgoing, Port, Token,
     Wake,
 };
+use vespiary_trace::requires;
 
 /// How many completions of one connection, and how many rounds of a turn, are taken in a row.
 pub const INLINE_BUDGET: u8 = 10;
@@ -140,7 +141,9 @@ impl<H: Host> Engine<H> {
 
     pub(crate) fn mask_key(&self) -> [u8; 4] {
         let mut key = [0; 4];
-        (self.random.borrow_mut())(&mut key);
+        if requires!("rfc6455/5.3/2", "rfc6455/5.3/3", "rfc6455/10.3/1") {
+            (self.random.borrow_mut())(&mut key);
+        }
         key
     }
 
@@ -176,9 +179,11 @@ impl<H: Host> Engine<H> {
         let inbound = Inbound::for_client(handshake);
         let connection = self.add_connection(socket, endpoint, None, true, inbound);
         connection.sending.set(true);
-        self.port
-            .borrow_mut()
-            .connect(socket, connection.token, address);
+        if requires!("rfc6455/4.1/2", "rfc6455/4.1/10") {
+            self.port
+                .borrow_mut()
+                .connect(socket, connection.token, address);
+        }
         self.arm(&connection);
         Ok(connection)
     }
@@ -444,8 +449,10 @@ fn receive_ended<H: Host>(connection: &Rc<Connection<H>>, ending: Option<Errno>)
         None => connection.end_pending.set(true),
         Some(Errno(libc_errno::ECANCELED | libc_errno::ENOBUFS)) => {}
         Some(errno) => {
-            connection.end_with(broken_by_kernel("receiving", errno));
-            connection.abort.set(true);
+            if requires!("rfc6455/7.2.1/2") {
+                connection.end_with(broken_by_kernel("receiving", errno));
+                connection.abort.set(true);
+            }
         }
     }
     connection.unsettle();
@@ -460,8 +467,10 @@ fn connected<H: Host>(connection: &Rc<Connection<H>>, result: Result<(), Errno>)
     match result {
         Ok(()) => receive::connection_made(connection),
         Err(errno) => {
-            connection.end_with(broken_by_kernel("connecting", errno));
-            connection.abort.set(true);
+            if requires!("rfc6455/4.1/12", "rfc6455/7.2.1/1") {
+                connection.end_with(broken_by_kernel("connecting", errno));
+                connection.abort.set(true);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::options::{Framing, WebSocketOptions};
 use crate::receive::{Decode, Inbound, opened};
 use std::ops::Range;
 use std::rc::Rc;
+use vespiary_trace::requires;
 use vespiary_wire::http::{self, Refusal, Request, RequestReader, ResponseReader};
 use vespiary_wire::websocket::decoder::{Decoder, Role};
 use vespiary_wire::websocket::handshake::{self as wire, Upgrade};
@@ -57,7 +58,8 @@ impl Declined {
     /// The reason in the server's own words, once they are here.
     fn check(&self, buffer: &[u8]) -> Result<(), CloseReason> {
         let body = &buffer[self.body_start..];
-        if body.len() < self.body_length {
+        let is_whole = requires!("rfc6455/7.2.1/1" => body.len() >= self.body_length);
+        if !is_whole {
             return Ok(());
         }
         let mut reason = self.reason.clone();
@@ -178,7 +180,9 @@ fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>,
             Ok(upgrade) => waiting.upgrade = Some(upgrade),
             Err(refusal) => {
                 add(&connection.endpoint.counters.protocol_errors, 1);
-                return refuse(connection, inbound, &refusal);
+                if requires!("rfc6455/4.2.1/1", "rfc6455/10.7/4") {
+                    return refuse(connection, inbound, &refusal);
+                }
             }
         }
     }
@@ -190,7 +194,10 @@ fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>,
 /// What the protocol and the endpoint's options ask of an upgrade.
 fn check_upgrade(request: &Request, options: &WebSocketOptions) -> Result<Upgrade, Refusal> {
     let upgrade = wire::check(request, &options.versions)?;
-    if options.allows_origin(upgrade.origin.as_deref()) {
+    let is_unwelcome = !options.allows_origin(upgrade.origin.as_deref());
+    let is_refused =
+        requires!("rfc6455/10.2/1", "rfc6455/10.2/2", "rfc6455/4.2.2/4" => is_unwelcome);
+    if !is_refused {
         return Ok(upgrade);
     }
     let text = match &upgrade.origin {
@@ -255,7 +262,7 @@ fn accept<H: Host>(
         chosen => chosen,
     };
     if let Some(protocol) = &protocol
-        && !upgrade.protocols.contains(protocol)
+        && requires!("rfc6455/4.2.2/8" => !upgrade.protocols.contains(protocol))
     {
         let text = format!(
             "on_request chose the subprotocol {protocol:?}, which the client did not offer"
@@ -269,7 +276,9 @@ fn accept<H: Host>(
     {
         return fault(connection, inbound, &error.to_string());
     }
-    connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
+    if requires!("rfc6455/4.2.2/1") {
+        connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
+    }
     *connection.protocol.borrow_mut() = protocol.map(String::into_boxed_str);
     inbound.decode = Decode::WebSocket(Decoder::new(Role::Server));
     opened(connection);
@@ -309,7 +318,14 @@ fn respond<H: Host>(
         let end = http::head_end(&response, 0).unwrap_or(response.len());
         response.truncate(end);
     }
-    connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
+    if requires!(
+        "rfc6455/4.2.2/3",
+        "rfc6455/4.2.2/5",
+        "rfc6455/4.2.2/7",
+        "rfc6455/4.2.2/h9"
+    ) {
+        connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
+    }
     let text = format!("answered {status}");
     let reason = CloseReason::new(Side::Local, Manner::Closed, text);
     connection.end_with(reason.with_status(Some(status)));
@@ -325,7 +341,9 @@ fn refuse<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, ref
     connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
     let reason = CloseReason::new(Side::Local, Manner::Broken, refusal.text.clone());
     connection.end_with(reason.with_status(Some(refusal.status)));
-    connection.begin_closing(None);
+    if requires!("rfc6455/7.2.2/1") {
+        connection.begin_closing(None);
+    }
     inbound.decode = Decode::Discard;
 }
 
@@ -355,7 +373,9 @@ pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
 /// A client's connect is made: send the request.
 pub(crate) fn send_request<H: Host>(connection: &Rc<Connection<H>>) {
     let mut nonce = [0; 16];
-    connection.engine.random(&mut nonce);
+    if requires!("rfc6455/4.1/25", "rfc6455/4.1/26") {
+        connection.engine.random(&mut nonce);
+    }
     let mut inbound = connection.inbound.borrow_mut();
     let Decode::Head(head) = &mut inbound.decode else {
         return;

@@ -16,6 +16,7 @@ use crate::host::{Host, Kind, Payload};
 use crate::options::{Framing, Options};
 use crate::websocket;
 use std::rc::Rc;
+use vespiary_trace::requires;
 use vespiary_wire::framing::length::{FramingError, LengthDecoder};
 use vespiary_wire::framing::line::LineDecoder;
 use vespiary_wire::websocket::close::Code;
@@ -112,7 +113,7 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
     let framing = connection.endpoint.options.borrow().framing.clone();
     if framing.begins_with_http() {
         connection.state.set(State::Handshaking);
-        if connection.client {
+        if requires!("rfc6455/4.1/2", "rfc6455/4.1/17" => connection.client) {
             handshake::send_request(connection);
         }
     } else {
@@ -274,13 +275,15 @@ fn parse<H: Host>(
             return Ok(());
         }
         match &mut inbound.decode {
-            Decode::WebSocket(_) => return websocket::feed(connection, inbound, rest),
+            Decode::WebSocket(_) if requires!("rfc6455/6.2/1") => {
+                return websocket::feed(connection, inbound, rest);
+            }
             Decode::Head(_) => handshake::feed(connection, inbound, rest)?,
             Decode::Waiting(_) => return Ok(()),
             Decode::Raw => return feed_raw(connection, rest),
             Decode::Line(decoder) => return feed_lines(connection, decoder, rest),
             Decode::Length(_) => return feed_packets(connection, inbound, rest),
-            Decode::Discard => *rest = &[],
+            Decode::WebSocket(_) | Decode::Discard => *rest = &[],
         }
     }
     Ok(())

@@ -9,9 +9,10 @@ use crate::options::{Framing, Options, SlowConsumer};
 use std::rc::Rc;
 use std::sync::Arc;
 use vespiary_port::KeptBytes;
+use vespiary_trace::requires;
 use vespiary_wire::framing::length;
 use vespiary_wire::websocket::close::Code;
-use vespiary_wire::websocket::frame::{self, Opcode};
+use vespiary_wire::websocket::frame::{self, CONTROL_BYTES_MAX, Opcode};
 
 /// Why a send was not taken. Nothing of the message was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +35,11 @@ impl<H: Host> Connection<H> {
     /// Queue a message; it leaves with everything else that this round sends.
     #[inline]
     pub fn send(self: &Rc<Self>, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
-        if self.state.get() != State::Open || self.sending_parts.get() {
+        if self.may_not_send() {
             return Err(self.send_refusal());
         }
         let options = self.endpoint.options.borrow();
-        let opcode = match kind {
-            Kind::Text => Opcode::Text,
-            Kind::Binary => Opcode::Binary,
-        };
-        self.queue(&options, opcode, true, payload, true)?;
+        self.queue(&options, kind.into(), true, payload, true)?;
         add(&self.endpoint.counters.messages_out, 1);
         add(&self.messages_out, 1);
         Ok(())
@@ -60,18 +57,14 @@ impl<H: Host> Connection<H> {
         let is_copied = self.client
             || options.slow_consumer == SlowConsumer::DropOldest
             || matches!(options.framing, Framing::Line { .. });
-        if is_copied || self.state.get() != State::Open || self.sending_parts.get() {
+        if is_copied || self.may_not_send() {
             drop(options);
             return self.send(kind, kept.bytes());
         }
         let mut head = [0; frame::HEAD_BYTES_MAX];
         let head_length = match &options.framing {
             Framing::WebSocket => {
-                let opcode = match kind {
-                    Kind::Text => Opcode::Text,
-                    Kind::Binary => Opcode::Binary,
-                };
-                frame::write_head(&mut head, true, false, opcode, length as u64, None)
+                frame::write_head(&mut head, true, false, kind.into(), length as u64, None)
             }
             Framing::Length(format) => {
                 let mut prefix = [0; 8];
@@ -99,6 +92,19 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
+    /// Whether a message cannot begin now: the connection is not open, or is within another.
+    #[inline]
+    pub(crate) fn may_not_send(&self) -> bool {
+        self.is_not_open() || requires!("rfc6455/5.4/4" => self.sending_parts.get())
+    }
+
+    /// Whether no data may go out: before the handshake's end, and behind our close frame.
+    #[inline]
+    fn is_not_open(&self) -> bool {
+        requires!("rfc6455/4.1/35", "rfc6455/5.5.1/5", "rfc6455/6.1/2", "rfc6455/6.1/3" =>
+            self.state.get() != State::Open)
+    }
+
     #[cold]
     pub(crate) fn send_refusal(&self) -> SendError {
         match self.state.get() {
@@ -117,14 +123,14 @@ impl<H: Host> Connection<H> {
         payload: &[u8],
         last: bool,
     ) -> Result<(), SendError> {
-        if self.state.get() != State::Open || self.sending_ended.get() {
+        if self.is_not_open() || self.sending_ended.get() {
             return Err(self.send_refusal());
         }
         let options = self.endpoint.options.borrow();
         let opcode = match (&options.framing, self.sending_parts.get(), kind) {
             (Framing::WebSocket, true, _) => Opcode::Continuation,
-            (Framing::WebSocket, false, Kind::Text) => Opcode::Text,
-            (Framing::WebSocket, false, Kind::Binary) | (Framing::Raw, ..) => Opcode::Binary,
+            (Framing::WebSocket, false, kind) => kind.into(),
+            (Framing::Raw, ..) => Opcode::Binary,
             _ => return Err(SendError::OutOfTurn),
         };
         // Without one of its parts a message would be broken, so no policy drops any.
@@ -140,7 +146,7 @@ impl<H: Host> Connection<H> {
     /// Queue a message that `shared` already holds in its form on the wire.
     pub(crate) fn send_encoded(self: &Rc<Self>, shared: &Arc<[u8]>) -> Result<(), SendError> {
         const COPIED_AT_MOST: usize = 2048;
-        if self.state.get() != State::Open || self.sending_parts.get() {
+        if self.may_not_send() {
             return Err(self.send_refusal());
         }
         let options = self.endpoint.options.borrow();
@@ -196,12 +202,7 @@ impl<H: Host> Connection<H> {
                 length::append(buffer, format, payload).expect("the length was seen to fit");
             }
             Framing::WebSocket => {
-                let mask = if self.client {
-                    Some(self.engine.mask_key())
-                } else {
-                    None
-                };
-                frame::append(buffer, fin, false, opcode, payload, mask);
+                frame::append(buffer, fin, false, opcode, payload, self.mask());
             }
         };
         let may_go = droppable && self.above_high.get();
@@ -304,7 +305,8 @@ impl<H: Host> Connection<H> {
         if self.state.get() != State::Open {
             return Err(self.send_refusal());
         }
-        if options.framing != Framing::WebSocket || payload.len() > 125 {
+        let is_too_long = requires!("rfc6455/5.5/1" => payload.len() > CONTROL_BYTES_MAX);
+        if is_too_long || options.framing != Framing::WebSocket {
             return Err(SendError::TooLong);
         }
         self.queue(&options, Opcode::Ping, true, payload, true)
@@ -312,15 +314,25 @@ impl<H: Host> Connection<H> {
 
     /// Queue a control frame, whatever state the connection is in.
     pub(crate) fn send_control(self: &Rc<Self>, opcode: Opcode, payload: &[u8]) {
-        let mask = if self.client {
-            Some(self.engine.mask_key())
-        } else {
-            None
-        };
         let size = frame::head_length(payload.len() as u64, self.client) + payload.len();
         self.append(size, |buffer| {
-            frame::append(buffer, true, false, opcode, payload, mask);
+            frame::append(buffer, true, false, opcode, payload, self.mask());
         });
+    }
+
+    /// The key of the next frame: fresh for each of a client's, none for a server's.
+    #[inline]
+    fn mask(&self) -> Option<[u8; 4]> {
+        if requires!("rfc6455/5.1/4" => !self.client) {
+            return None;
+        }
+        requires!(
+            "rfc6455/5.1/1",
+            "rfc6455/6.1/8",
+            "rfc6455/5.5.1/h1",
+            "rfc6455/10.3/h2"
+        )
+        .then(|| self.engine.mask_key())
     }
 
     /// Queue bytes as they are.

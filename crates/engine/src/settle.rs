@@ -16,6 +16,7 @@ use crate::receive;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
+use vespiary_trace::requires;
 
 impl<H: Host> Engine<H> {
     /// Settle every connection on the list, and those that settling adds are left for the next
@@ -93,9 +94,11 @@ impl<H: Host> Engine<H> {
         if connection.write_began.get() == 0 {
             self.begin_write(connection);
         }
-        self.port
-            .borrow_mut()
-            .send(connection.socket.get(), connection.token, outgoing);
+        if requires!("rfc6455/6.1/9") {
+            self.port
+                .borrow_mut()
+                .send(connection.socket.get(), connection.token, outgoing);
+        }
     }
 
     fn settle_reading(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
@@ -150,8 +153,10 @@ impl<H: Host> Engine<H> {
         if framing == Framing::WebSocket {
             let text = "the connection was cut without a close frame";
             let reason = CloseReason::new(Side::Remote, Manner::Broken, text);
-            connection.end_with(reason.with_code(Code::ABNORMAL));
-            connection.abort.set(true);
+            if requires!("rfc6455/7.2.1/2", "rfc6455/7.1.5/h3") {
+                connection.end_with(reason.with_code(Code::ABNORMAL));
+                connection.abort.set(true);
+            }
             return;
         }
         if let Some(text) = receive::cut_message(connection) {
@@ -185,7 +190,8 @@ impl<H: Host> Engine<H> {
             connection.fin_sent.set(true);
             self.port.borrow_mut().shutdown(connection.socket.get());
         }
-        if connection.fin_sent.get() && connection.peer_ended.get() {
+        let both_ended = requires!("rfc6455/7.1.1/1" => connection.peer_ended.get());
+        if connection.fin_sent.get() && both_ended {
             self.finish(connection);
         }
     }
@@ -291,7 +297,11 @@ fn may_send_fin<H: Host>(connection: &Rc<Connection<H>>) -> bool {
     if !connection.close_frame_sent.get() || connection.peer_ended.get() {
         return true;
     }
-    connection.close_frame_received.get() && !connection.client
+    if requires!("rfc6455/7.1.1/3", "rfc6455/7.1.1/5" => connection.client) {
+        return false;
+    }
+    requires!("rfc6455/5.5.1/9", "rfc6455/5.5.1/10", "rfc6455/7.1.2/2" =>
+        connection.close_frame_received.get())
 }
 
 /// An end that began in good order is broken when what was sent did not go before it. A peer that

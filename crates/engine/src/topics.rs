@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use vespiary_port::Token;
 use vespiary_wire::framing::length;
-use vespiary_wire::websocket::frame::{self, Opcode};
+use vespiary_wire::websocket::frame;
 
 /// Who subscribed to what.
 pub(crate) struct Topics<H: Host> {
@@ -89,12 +89,7 @@ fn encode(framing: &Framing, kind: Kind, payload: &[u8]) -> Result<Arc<[u8]>, Se
             length::append(&mut bytes, format, payload).map_err(|_| SendError::TooLong)?;
         }
         Framing::WebSocket => {
-            let opcode = if kind == Kind::Text {
-                Opcode::Text
-            } else {
-                Opcode::Binary
-            };
-            frame::append(&mut bytes, true, false, opcode, payload, None);
+            frame::append(&mut bytes, true, false, kind.into(), payload, None);
         }
     }
     Ok(bytes.into())

@@ -1,6 +1,6 @@
 //! WebSocket on a connection: messages in, control frames answered, the close handshake.
 
-use crate::assembly::{Assembly, not_utf8};
+use crate::assembly::{Assembly, check_end, check_piece, not_utf8};
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
@@ -8,6 +8,7 @@ use crate::host::{Host, Kind, Payload};
 use crate::options::Options;
 use crate::receive::{Decode, Inbound, count_message, may_deliver, out_of_memory};
 use std::rc::Rc;
+use vespiary_trace::requires;
 use vespiary_wire::mask;
 use vespiary_wire::utf8::Validator;
 use vespiary_wire::websocket::ProtocolError;
@@ -25,7 +26,8 @@ pub(crate) fn feed<H: Host>(
     let options = connection.endpoint.options();
     let limits = options.limits.decoder();
     while !rest.is_empty() && !connection.is_blocked() {
-        if connection.abort.get() || connection.close_frame_received.get() {
+        let is_over = requires!("rfc6455/7.1.7/5" => connection.close_frame_received.get());
+        if is_over || connection.abort.get() {
             *rest = &[];
             break;
         }
@@ -40,7 +42,11 @@ pub(crate) fn feed<H: Host>(
             }
             Ok(Some(Event::Control(control))) => on_control(connection, &control)?,
             Ok(None) => break,
-            Err(error) => return Err(broken(connection, &options, &error)),
+            Err(error) => {
+                if requires!("rfc6455/10.7/1", "rfc6455/7.4.1/h2") {
+                    return Err(broken(connection, &options, &error));
+                }
+            }
         }
         connection.engine.spend_frame(connection);
     }
@@ -93,12 +99,15 @@ fn on_whole_text<H: Host>(
     let mut scratch = connection.engine.scratch.take();
     scratch.resize(data.payload.len(), 0);
     mask::copy(&mut scratch, data.payload, data.key);
-    let outcome = match simdutf8::basic::from_utf8(&scratch) {
-        Ok(text) => {
-            connection.engine.host.text(connection, text);
-            Ok(())
-        }
-        Err(_) => Err(not_utf8()),
+    let text = simdutf8::basic::from_utf8(&scratch);
+    let outcome = if requires!("rfc6455/5.6/1", "rfc6455/8.1/1" => text.is_err()) {
+        Err(not_utf8())
+    } else {
+        connection
+            .engine
+            .host
+            .text(connection, text.unwrap_or_default());
+        Ok(())
     };
     if scratch.capacity() <= 1 << 20 {
         *connection.engine.scratch.borrow_mut() = scratch;
@@ -118,8 +127,8 @@ fn on_part<H: Host>(
     let whole = data.message_start && data.message_end;
     if whole && data.kind == Kind::Text {
         let mut validator = Validator::default();
-        validator.feed(payload.bytes()).map_err(|_| not_utf8())?;
-        validator.finish().map_err(|_| not_utf8())?;
+        check_piece(&mut validator, payload.bytes())?;
+        check_end(&mut validator)?;
     } else if !whole {
         let spanning = assembly.get_or_insert_with(|| Assembly::boxed(data.kind));
         spanning.check(payload.bytes())?;
@@ -140,12 +149,9 @@ fn on_control<H: Host>(
     control: &Control,
 ) -> Result<(), CloseReason> {
     match control.opcode {
-        Opcode::Ping => {
-            // RFC 6455 5.5.2: no pong is owed after a close frame.
-            if connection.state.get() == State::Open {
-                answer_ping(connection, control.payload())?;
-            }
-            Ok(())
+        // Also behind our own close frame; behind the peer's nothing is read (section 5.5.2).
+        Opcode::Ping if requires!("rfc6455/5.5.2/2", "rfc6455/5.5.2/3") => {
+            answer_ping(connection, control.payload())
         }
         Opcode::Close => on_close(connection, control.payload()),
         _ => Ok(()),
@@ -176,9 +182,11 @@ fn on_close<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(
     let (code, text) = close::parse(payload).map_err(|error| {
         CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_code(error.code)
     })?;
-    connection.close_frame_received.set(true);
+    if requires!("rfc6455/7.1.4/h1", "rfc6455/5.5.1/h3") {
+        connection.close_frame_received.set(true);
+    }
     connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, text).with_code(code));
-    if connection.state.get() == State::Open {
+    if requires!("rfc6455/5.5.1/6", "rfc6455/5.5.1/7" => connection.state.get() == State::Open) {
         // RFC 6455 5.5.1: the answer repeats the code; one without a code is answered without one.
         connection.begin_closing(Some((code, "")));
     }

@@ -8,6 +8,7 @@ use std::str;
 use super::ProtocolError;
 use super::decoder::Role;
 use super::profile::{InvalidText, Profile, Version};
+use vespiary_trace::requires;
 
 /// A close code. Any number can be held; [`Code::is_valid_on_the_wire`] tells which may be sent.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -50,7 +51,18 @@ impl Code {
     /// Whether a close frame may carry this code (sections 7.4.1 and 7.4.2, and IANA's registry):
     /// 1000 to 1003, 1007 to 1014, 3000 to 3999 for libraries, 4000 to 4999 for applications.
     pub fn is_valid_on_the_wire(self) -> bool {
-        matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
+        #[allow(clippy::match_same_arms)] // Each is a requirement of its own.
+        let reserved = match self.0 {
+            0..=999 => requires!("rfc6455/7.4.2/h1"),
+            1004 => requires!("rfc6455/7.4.1/h1"),
+            1005 => requires!("rfc6455/7.4.1/3"),
+            1006 => requires!("rfc6455/7.4.1/4"),
+            1015 => requires!("rfc6455/7.4.1/6"),
+            1016..=2999 => requires!("rfc6455/7.4.2/h2"),
+            5000.. => requires!("rfc6455/7.4.2/h4"),
+            1000..=1003 | 1007..=1014 | 3000..=4999 => false,
+        };
+        !reserved
     }
 }
 
@@ -70,10 +82,11 @@ pub const REASON_BYTES_MAX: usize = 123;
 pub fn parse(payload: &[u8]) -> Result<(Code, &str), ProtocolError> {
     let profile = Version::Rfc6455.profile();
     let (code, reason) = split(profile, payload)?;
-    match str::from_utf8(reason) {
-        Ok(reason) => Ok((code, reason)),
-        Err(_) => Err(not_utf8(profile, Code::INVALID_PAYLOAD)),
+    let reason = str::from_utf8(reason);
+    if requires!("rfc6455/8.1/1" => reason.is_err()) {
+        return Err(not_utf8(profile, Code::INVALID_PAYLOAD));
     }
+    Ok((code, reason.unwrap_or_default()))
 }
 
 /// The same by the rules of a version, in this role: HyBi-09 knows other codes, and a client
@@ -86,23 +99,25 @@ pub fn parse_as<'a>(
     let (code, reason) = split(profile, payload)?;
     match (str::from_utf8(reason), profile.invalid_text(role)) {
         (Ok(reason), _) => Ok((code, Cow::Borrowed(reason))),
-        (Err(_), InvalidText::Replaced) => Ok((code, String::from_utf8_lossy(reason))),
-        (Err(_), InvalidText::Refused(refused)) => Err(not_utf8(profile, refused)),
+        (Err(_), InvalidText::Refused(refused)) if requires!("rfc6455/8.1/1") => {
+            Err(not_utf8(profile, refused))
+        }
+        (Err(_), _) => Ok((code, String::from_utf8_lossy(reason))),
     }
 }
 
 /// The code and the bytes behind it.
 fn split<'a>(profile: &Profile, payload: &'a [u8]) -> Result<(Code, &'a [u8]), ProtocolError> {
     let [high, low, reason @ ..] = payload else {
-        if payload.is_empty() {
-            return Ok((Code::NO_STATUS, &[]));
+        if requires!("rfc6455/5.5.1/2" => !payload.is_empty()) {
+            return Err(ProtocolError {
+                code: Code::PROTOCOL_ERROR,
+                text: "a close frame carries half a code",
+                section: profile.cite("RFC 6455 5.5.1"),
+                limit: None,
+            });
         }
-        return Err(ProtocolError {
-            code: Code::PROTOCOL_ERROR,
-            text: "a close frame carries half a code",
-            section: profile.cite("RFC 6455 5.5.1"),
-            limit: None,
-        });
+        return Ok((Code::NO_STATUS, &[]));
     };
     let code = Code(u16::from_be_bytes([*high, *low]));
     if !(profile.codes.may_arrive)(code) {
@@ -180,7 +195,13 @@ pub fn encode_as(profile: &Profile, code: Code, reason: &str) -> Payload {
     let Some(code) = (profile.codes.sent_for)(code) else {
         return payload;
     };
-    let reason = cut(reason, REASON_BYTES_MAX).as_bytes();
+    let is_too_long = reason.len() > REASON_BYTES_MAX;
+    let reason = if requires!("rfc6455/5.5/1" => is_too_long) {
+        cut(reason, REASON_BYTES_MAX)
+    } else {
+        reason
+    };
+    let reason = reason.as_bytes();
     payload.bytes[..2].copy_from_slice(&code.0.to_be_bytes());
     payload.bytes[2..2 + reason.len()].copy_from_slice(reason);
     payload.length = 2 + reason.len() as u8;

@@ -37,6 +37,7 @@ use super::frame::{HEAD_BYTES_MAX, Kind, Opcode};
 use super::head::{Head, UnderWay, read_head};
 use super::profile::Version;
 use crate::mask;
+use vespiary_trace::requires;
 
 pub use super::control::Control;
 
@@ -282,7 +283,7 @@ impl Decoder {
         if head.opcode.is_some_and(Opcode::is_control) {
             return Ok(());
         }
-        if head.length > limits.frame_bytes_max {
+        if requires!("rfc6455/10.4/1", "rfc6455/10.4/2" => head.length > limits.frame_bytes_max) {
             return Err(too_big(
                 "frame_bytes_max",
                 "a frame is larger than this endpoint takes",
@@ -304,7 +305,8 @@ impl Decoder {
         } else {
             limits.message_bytes_max
         };
-        if head.length > message_bytes_max.saturating_sub(before) {
+        let left = message_bytes_max.saturating_sub(before);
+        if requires!("rfc6455/10.4/1", "rfc6455/10.4/2" => head.length > left) {
             return Err(too_big(
                 "message_bytes_max",
                 "a message is larger than this endpoint takes",
@@ -312,7 +314,7 @@ impl Decoder {
         }
         let fragmented = self.in_message() || !head.fin;
         let fragments = if self.in_message() { self.fragments } else { 0 };
-        if fragmented && fragments >= limits.fragments_max {
+        if requires!("rfc6455/10.4/1" => fragmented && fragments >= limits.fragments_max) {
             return Err(too_big(
                 "fragments_max",
                 "a message has more fragments than this endpoint takes",
@@ -329,16 +331,18 @@ impl Decoder {
         head: &Head,
         input: &mut &'a [u8],
     ) -> Option<Event<'a>> {
-        if opcode.is_control() {
+        if requires!("rfc6455/5.4/5", "rfc6455/5.5/h1", "rfc6455/6.2/2" => opcode.is_control()) {
             return self.enter_control(opcode, head, input);
         }
         match opcode {
-            Opcode::Text => self.begin_message(Kind::Text, head.compressed),
+            Opcode::Text if requires!("rfc6455/6.2/3") => {
+                self.begin_message(Kind::Text, head.compressed);
+            }
             Opcode::Binary => self.begin_message(Kind::Binary, head.compressed),
             _ => {}
         }
-        // Both sums are bounded by the limits that were just checked.
-        self.message_bytes += head.length;
+        // At most the limit, which was just checked.
+        self.message_bytes = self.message_bytes.saturating_add(head.length);
         self.fragments = self.fragments.saturating_add(1);
         self.remaining = head.length;
         self.key = head.key;
@@ -389,7 +393,8 @@ impl Decoder {
         let (payload, rest) = input.split_at(length);
         *input = rest;
         self.remaining -= length as u64;
-        let message_end = self.fin && self.remaining == 0;
+        let frame_end = self.remaining == 0;
+        let message_end = requires!("rfc6455/5.4/7", "rfc6455/6.2/h1" => self.fin && frame_end);
         let data = Data {
             kind: match self.under_way {
                 UnderWay::Message(kind) => kind,
@@ -407,7 +412,7 @@ impl Decoder {
         self.key = mask::rotate(self.key, length);
         self.message_start = false;
         self.frame_start = false;
-        if message_end {
+        if requires!("rfc6455/6.2/4" => message_end) {
             self.under_way = UnderWay::Nothing;
         }
         Event::Data(data)

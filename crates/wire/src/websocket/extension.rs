@@ -13,6 +13,7 @@ use std::fmt;
 
 use super::profile::{Profile, Version};
 use crate::http::is_token;
+use vespiary_trace::requires;
 
 /// One extension that a client offers or a server grants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -118,11 +119,10 @@ fn read_value<'a>(profile: &Profile, text: &'a str) -> Result<(String, &'a str),
             character => value.push(character),
         }
     }
-    if is_token(&value) {
-        Ok((value, skip_space(characters.as_str())))
-    } else {
-        Err(Malformed)
+    if requires!("rfc6455/4.3/1", "rfc6455/9.1/2" => !is_token(&value)) {
+        return Err(Malformed);
     }
+    Ok((value, skip_space(characters.as_str())))
 }
 
 fn skip_space(text: &str) -> &str {

@@ -1,6 +1,7 @@
 //! Frames as they are written, RFC 6455 section 5.2.
 
 use crate::mask;
+use vespiary_trace::requires;
 
 /// What a frame is, by the low four bits of its first byte.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -55,8 +56,8 @@ impl From<Kind> for Opcode {
     #[inline]
     fn from(kind: Kind) -> Self {
         match kind {
-            Kind::Text => Self::Text,
-            Kind::Binary => Self::Binary,
+            Kind::Text if requires!("rfc6455/6.1/6") => Self::Text,
+            Kind::Text | Kind::Binary => Self::Binary,
         }
     }
 }
@@ -99,14 +100,15 @@ pub fn write_head(
     mask: Option<[u8; 4]>,
 ) -> usize {
     assert!(length < 1 << 63, "a frame's length has 63 bits");
-    out[0] = (u8::from(fin) << 7) | (u8::from(rsv1) << 6) | opcode as u8;
-    let masked = u8::from(mask.is_some()) << 7;
+    let last = u8::from(requires!("rfc6455/6.1/7" => fin)) << 7;
+    out[0] = last | (u8::from(rsv1) << 6) | opcode as u8;
+    let masked = u8::from(requires!("rfc6455/5.3/1", "rfc6455/5.2/h3" => mask.is_some())) << 7;
     let mut size = match length {
-        0..=125 => {
+        0..=125 if requires!("rfc6455/5.2/6") => {
             out[1] = masked | length as u8;
             2
         }
-        126..=0xFFFF => {
+        126..=0xFFFF if requires!("rfc6455/5.2/6") => {
             out[1] = masked | LENGTH_16;
             out[2..4].copy_from_slice(&(length as u16).to_be_bytes());
             4

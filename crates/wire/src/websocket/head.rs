@@ -6,6 +6,7 @@ use super::close::Code;
 use super::decoder::Role;
 use super::frame::{CONTROL_BYTES_MAX, Kind, Opcode};
 use super::profile::{Profile, Version};
+use vespiary_trace::requires;
 
 /// What has begun and not ended.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -52,13 +53,13 @@ pub(super) fn read_head(
     };
     let short = check_second(*first, *second, role, profile)?;
     let (length, rest, mut size) = match short {
-        126 => {
+        126 if requires!("rfc6455/5.2/h2") => {
             let Some((length, rest)) = rest.split_first_chunk::<2>() else {
                 return Ok(None);
             };
             (check_16(u16::from_be_bytes(*length), profile)?, rest, 4)
         }
-        127 => {
+        127 if requires!("rfc6455/5.2/h2") => {
             let Some((length, rest)) = rest.split_first_chunk::<8>() else {
                 return Ok(None);
             };
@@ -67,11 +68,13 @@ pub(super) fn read_head(
         _ => (u64::from(short), rest, 2),
     };
     let mut key = [0; 4];
-    if second & 0x80 != 0 {
+    if requires!("rfc6455/5.2/h3" => second & 0x80 != 0) {
         let Some(sent) = rest.first_chunk::<4>() else {
             return Ok(None);
         };
-        key = *sent;
+        if requires!("rfc6455/6.2/7", "rfc6455/5.3/h1") {
+            key = *sent;
+        }
         size += 4;
     }
     Ok(Some(Head {
@@ -97,18 +100,21 @@ fn check_first(
     profile: &Profile,
 ) -> Result<Option<Opcode>, ProtocolError> {
     let reserved = if compression { 0x70 & !RSV1 } else { 0x70 };
-    if first & reserved != 0 {
+    if requires!("rfc6455/5.2/3", "rfc6455/5.2/8", "rfc6455/5.2/9", "rfc6455/5.2/10" =>
+        first & reserved != 0)
+    {
         return Err(broken(
             "a reserved bit is set and no extension gives it a meaning",
             "RFC 6455 5.2",
         ));
     }
     let opcode = Opcode::from_bits(first & 0x0F);
-    if opcode.is_none() && !profile.unknown_opcodes_are_ignored {
+    let is_unknown = opcode.is_none() && !profile.unknown_opcodes_are_ignored;
+    if requires!("rfc6455/5.2/4", "rfc6455/5.2/h1" => is_unknown) {
         return Err(broken("a frame has a reserved opcode", "RFC 6455 5.2"));
     }
     // Reserved or not, opcodes with the highest bit are those of control frames.
-    if first & 0x88 == 0x08 {
+    if requires!("rfc6455/5.4/2", "rfc6455/5.4/12", "rfc6455/5.5/1" => first & 0x88 == 0x08) {
         return Err(broken("a control frame is fragmented", "RFC 6455 5.5"));
     }
     let Some(opcode) = opcode else {
@@ -121,15 +127,19 @@ fn check_first(
         ));
     }
     match (opcode, under_way) {
-        (Opcode::Continuation, UnderWay::Nothing) => Err(broken(
+        (Opcode::Continuation, UnderWay::Nothing) if requires!("rfc6455/5.4/h1") => Err(broken(
             "a continuation frame continues no message",
             "RFC 6455 5.4",
         )),
         (Opcode::Continuation, UnderWay::Ignored) => Ok(None),
-        (Opcode::Text | Opcode::Binary, UnderWay::Message(_) | UnderWay::Ignored) => Err(broken(
-            "a message begins before the one before it has ended",
-            "RFC 6455 5.4",
-        )),
+        (Opcode::Text | Opcode::Binary, UnderWay::Message(_) | UnderWay::Ignored)
+            if requires!("rfc6455/5.4/4") =>
+        {
+            Err(broken(
+                "a message begins before the one before it has ended",
+                "RFC 6455 5.4",
+            ))
+        }
         _ => Ok(Some(opcode)),
     }
 }
@@ -137,16 +147,18 @@ fn check_first(
 #[inline]
 fn check_second(first: u8, second: u8, role: Role, profile: &Profile) -> Result<u8, ProtocolError> {
     match (role, second & 0x80 != 0) {
-        (Role::Server, false) => {
+        (Role::Server, false) if requires!("rfc6455/5.1/2") => {
             return Err(broken("a client's frame is unmasked", "RFC 6455 5.1"));
         }
-        (Role::Client, true) if profile.masked_server_frames_are_refused => {
+        (Role::Client, true) if requires!("rfc6455/5.1/5" => profile.masked_server_frames_are_refused) =>
+        {
             return Err(broken("a server's frame is masked", "RFC 6455 5.1"));
         }
         _ => {}
     }
     let short = second & 0x7F;
-    if first & 0x08 != 0 && short > CONTROL_BYTES_MAX as u8 {
+    let is_too_long = first & 0x08 != 0 && short > CONTROL_BYTES_MAX as u8;
+    if requires!("rfc6455/5.5/1" => is_too_long) {
         return Err(broken(
             "a control frame is longer than 125 bytes",
             "RFC 6455 5.5",
@@ -157,7 +169,7 @@ fn check_second(first: u8, second: u8, role: Role, profile: &Profile) -> Result<
 
 #[inline]
 fn check_16(length: u16, profile: &Profile) -> Result<u64, ProtocolError> {
-    if profile.lengths_are_minimal && length < 126 {
+    if requires!("rfc6455/5.2/6" => profile.lengths_are_minimal && length < 126) {
         Err(not_minimal())
     } else {
         Ok(u64::from(length))
@@ -166,13 +178,13 @@ fn check_16(length: u16, profile: &Profile) -> Result<u64, ProtocolError> {
 
 #[inline]
 fn check_64(length: u64, profile: &Profile) -> Result<u64, ProtocolError> {
-    if length >> 63 != 0 {
+    if requires!("rfc6455/5.2/5" => length >> 63 != 0) {
         return Err(broken(
             "a frame's length has its highest bit set",
             "RFC 6455 5.2",
         ));
     }
-    if profile.lengths_are_minimal && length <= 0xFFFF {
+    if requires!("rfc6455/5.2/6" => profile.lengths_are_minimal && length <= 0xFFFF) {
         Err(not_minimal())
     } else {
         Ok(length)

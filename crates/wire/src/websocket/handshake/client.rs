@@ -5,6 +5,7 @@ use std::fmt;
 use super::{VERSION, accept_value, check_extra};
 use crate::http::{self, Headers as _, InvalidHeader, Response, ResponseError};
 use crate::websocket::{deflate, extension};
+use vespiary_trace::requires;
 
 /// The server did not open a WebSocket. Close the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,37 +77,70 @@ pub fn append_request_with(
         && target
             .bytes()
             .all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#');
-    if !target_is_clean {
+    if requires!("rfc6455/3/2", "rfc6455/3/3", "rfc6455/4.1/18" => !target_is_clean) {
         return Err(InvalidHeader::new(
             "the request target",
             "is no path in ASCII",
         ));
     }
-    if !protocols.iter().all(|protocol| http::is_token(protocol)) {
-        let text = "has a value that is not a token";
-        return Err(InvalidHeader::new("Sec-WebSocket-Protocol", text));
+    check_protocols(protocols)?;
+    let mut headers = Vec::with_capacity(8 + extra.len());
+    let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
+    if requires!("rfc6455/4.1/21") {
+        add("Host", host);
     }
-    let mut headers = vec![
-        ("Host".to_owned(), host.to_owned()),
-        ("Upgrade".to_owned(), "websocket".to_owned()),
-        ("Connection".to_owned(), "Upgrade".to_owned()),
-        ("Sec-WebSocket-Key".to_owned(), key.to_owned()),
-        ("Sec-WebSocket-Version".to_owned(), VERSION.to_owned()),
-    ];
-    if !protocols.is_empty() {
-        headers.push(("Sec-WebSocket-Protocol".to_owned(), protocols.join(", ")));
+    if requires!("rfc6455/4.1/22") {
+        add("Upgrade", "websocket");
     }
-    if let Some(offer) = extensions {
+    if requires!("rfc6455/4.1/23") {
+        add("Connection", "Upgrade");
+    }
+    if requires!("rfc6455/4.1/24") {
+        add("Sec-WebSocket-Key", key);
+    }
+    if requires!("rfc6455/4.1/29", "rfc6455/4.1/30") {
+        add("Sec-WebSocket-Version", VERSION);
+    }
+    if requires!("rfc6455/4.1/31" => !protocols.is_empty()) {
+        add("Sec-WebSocket-Protocol", &protocols.join(", "));
+    }
+    if let Some(offer) = extensions
+        && requires!("rfc6455/4.1/33")
+    {
         headers.push(("Sec-WebSocket-Extensions".to_owned(), offer.to_owned()));
     }
-    headers.extend_from_slice(extra);
+    if requires!("rfc6455/4.1/28", "rfc6455/4.1/34") {
+        headers.extend_from_slice(extra);
+    }
     let start = out.len();
-    out.extend_from_slice(format!("GET {target} HTTP/1.1\r\n").as_bytes());
+    if requires!("rfc6455/4.1/19") {
+        out.extend_from_slice(b"GET ");
+    }
+    if requires!("rfc6455/4.1/20") {
+        out.extend_from_slice(target.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Err(error) = http::append_headers(out, &headers) {
         out.truncate(start);
         return Err(error);
     }
-    out.extend_from_slice(b"\r\n");
+    if requires!("rfc6455/4.1/18") {
+        out.extend_from_slice(b"\r\n");
+    }
+    Ok(())
+}
+
+/// Refuses subprotocols to offer that are not tokens, or not distinct.
+fn check_protocols(protocols: &[String]) -> Result<(), InvalidHeader> {
+    const NAME: &str = "Sec-WebSocket-Protocol";
+    let all_tokens = protocols.iter().all(|protocol| http::is_token(protocol));
+    if requires!("rfc6455/4.1/32" => !all_tokens) {
+        return Err(InvalidHeader::new(NAME, "has a value that is not a token"));
+    }
+    let repeated = |place: usize| protocols[..place].contains(&protocols[place]);
+    if requires!("rfc6455/4.1/32" => (0..protocols.len()).any(repeated)) {
+        return Err(InvalidHeader::new(NAME, "names a subprotocol twice"));
+    }
     Ok(())
 }
 
@@ -142,26 +176,31 @@ pub fn check_response_with(
             text,
         })
     };
-    if head.status != 101 {
+    if requires!("rfc6455/4.1/36", "rfc6455/4.1/h1" => head.status != 101) {
         return fail(format!(
             "the server answered {} {} where 101 opens a WebSocket",
             head.status, head.reason
         ));
     }
-    if head.minor_version == 0 {
+    if requires!("rfc6455/4.1/42" => head.minor_version == 0) {
         return fail("the response is one of HTTP/1.0 (RFC 6455 4.1)".to_owned());
     }
     let mut upgrades = head.header_all("upgrade");
     let upgrade = (upgrades.next(), upgrades.next());
-    if !matches!(upgrade, (Some(value), None) if value.eq_ignore_ascii_case("websocket")) {
+    let upgraded =
+        matches!(upgrade, (Some(value), None) if value.eq_ignore_ascii_case("websocket"));
+    if requires!("rfc6455/4.1/37" => !upgraded) {
         return fail("the response's Upgrade header is not websocket (RFC 6455 4.1)".to_owned());
     }
-    if !head.has_token("connection", "upgrade") {
+    if requires!("rfc6455/4.1/38" => !head.has_token("connection", "upgrade")) {
         return fail("the response's Connection header lacks Upgrade (RFC 6455 4.1)".to_owned());
     }
     let mut accepts = head.header_all("sec-websocket-accept");
-    if (accepts.next(), accepts.next()) != (Some(accept_value(key).as_str()), None) {
+    if requires!("rfc6455/4.1/39" => accepts.next() != Some(accept_value(key).as_str())) {
         return fail("the Sec-WebSocket-Accept does not answer the key (RFC 6455 4.1)".to_owned());
+    }
+    if requires!("rfc6455/11.3.3/1" => accepts.next().is_some()) {
+        return fail("there is more than one Sec-WebSocket-Accept (RFC 6455 11.3.3)".to_owned());
     }
     let deflate = match read_extensions(head, offer) {
         Ok(deflate) => deflate,
@@ -169,18 +208,19 @@ pub fn check_response_with(
     };
     let agreed = |protocol| Ok(Agreed { protocol, deflate });
     let mut protocols = head.header_all("sec-websocket-protocol");
-    match (protocols.next(), protocols.next()) {
-        (None, _) => agreed(None),
-        (_, Some(_)) => {
-            fail("the server chose more than one subprotocol (RFC 6455 11.3.4)".to_owned())
-        }
-        (Some(chosen), None) if offered_protocols.iter().any(|offered| offered == chosen) => {
-            agreed(Some(chosen.to_owned()))
-        }
-        (Some(chosen), None) => fail(format!(
-            "the server chose {chosen:?}, which was not offered (RFC 6455 4.1)"
-        )),
+    let Some(chosen) = protocols.next() else {
+        return agreed(None);
+    };
+    if requires!("rfc6455/11.3.4/2" => protocols.next().is_some()) {
+        return fail("the server chose more than one subprotocol (RFC 6455 11.3.4)".to_owned());
     }
+    let offered = offered_protocols.iter().any(|offered| offered == chosen);
+    if requires!("rfc6455/4.1/41" => !offered) {
+        return fail(format!(
+            "the server chose {chosen:?}, which was not offered (RFC 6455 4.1)"
+        ));
+    }
+    agreed(requires!("rfc6455/4.1/h2").then(|| chosen.to_owned()))
 }
 
 /// What the server makes of an offer: the lists of several lines are one list.

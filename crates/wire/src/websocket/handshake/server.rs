@@ -3,6 +3,7 @@
 use super::{check_extra, is_key};
 use crate::http::{self, Headers as _, InvalidHeader, Refusal, Request};
 use crate::websocket::extension;
+use vespiary_trace::requires;
 
 /// What a valid opening handshake asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,22 +32,22 @@ pub fn is_upgrade(head: &Request) -> bool {
 /// other than GET (405), no wish to upgrade and a version that is not spoken (426, with what would
 /// have been right), and anything malformed (400).
 pub fn check(head: &Request, versions: &[u8]) -> Result<Upgrade, Refusal> {
-    if head.minor_version == 0 {
+    if requires!("rfc6455/4.2.1/h1" => head.minor_version == 0) {
         return Err(Refusal::new(
             505,
             "a WebSocket begins with HTTP/1.1 (RFC 6455 4.1)",
         ));
     }
-    if head.method != "GET" {
+    if requires!("rfc6455/4.2.1/h1" => head.method != "GET") {
         let text = "a WebSocket begins with the method GET (RFC 6455 4.1)";
         return Err(Refusal::new(405, text).with_header("Allow", "GET"));
     }
-    if !is_upgrade(head) {
+    if requires!("rfc6455/4.2.1/h3" => !is_upgrade(head)) {
         let text = "only a WebSocket is served here: the Upgrade header must list websocket \
                     (RFC 6455 4.2.1)";
         return Err(upgrade_required(text, versions));
     }
-    if !head.has_token("connection", "upgrade") {
+    if requires!("rfc6455/4.2.1/h4" => !head.has_token("connection", "upgrade")) {
         return bad("the Connection header must list Upgrade (RFC 6455 4.2.1)");
     }
     let has_body = head
@@ -84,48 +85,55 @@ fn listed(versions: &[u8]) -> String {
 
 fn read_version(head: &Request, spoken: &[u8]) -> Result<u8, Refusal> {
     let mut versions = head.header_all("sec-websocket-version");
-    match (versions.next(), versions.next()) {
-        (None, _) => bad("there is no Sec-WebSocket-Version header (RFC 6455 4.2.1)"),
-        (_, Some(_)) => {
-            bad("there is more than one Sec-WebSocket-Version header (RFC 6455 11.3.5)")
-        }
-        (Some(version), None) => match parse_version(version) {
-            Some(version) if spoken.contains(&version) => Ok(version),
-            Some(_) => {
-                let text = format!(
-                    "the versions of WebSocket spoken here: {} (RFC 6455 4.2.2)",
-                    listed(spoken)
-                );
-                Err(upgrade_required(&text, spoken))
-            }
-            None => bad("the Sec-WebSocket-Version is no version (RFC 6455 4.3)"),
-        },
+    let Some(version) = versions.next() else {
+        return bad("there is no Sec-WebSocket-Version header (RFC 6455 4.2.1)");
+    };
+    if requires!("rfc6455/11.3.5/2" => versions.next().is_some()) {
+        return bad("there is more than one Sec-WebSocket-Version header (RFC 6455 11.3.5)");
     }
+    let Some(version) = parse_version(version) else {
+        return bad("the Sec-WebSocket-Version is no version (RFC 6455 4.3)");
+    };
+    if requires!("rfc6455/4.2.2/6", "rfc6455/4.4/1", "rfc6455/4.2.1/h6" =>
+        !spoken.contains(&version))
+    {
+        let text = format!(
+            "the versions of WebSocket spoken here: {} (RFC 6455 4.2.2)",
+            listed(spoken)
+        );
+        return Err(upgrade_required(&text, spoken));
+    }
+    Ok(version)
 }
 
 /// `version` of the grammar in section 4.3: 0 to 255 without leading zeros.
 fn parse_version(text: &str) -> Option<u8> {
     let number: u8 = text.parse().ok()?;
-    (number.to_string() == text).then_some(number)
+    let has_leading_zeros = number.to_string() != text;
+    (!requires!("rfc6455/4.3/h1" => has_leading_zeros)).then_some(number)
 }
 
 fn read_key(head: &Request) -> Result<String, Refusal> {
     let mut keys = head.header_all("sec-websocket-key");
-    match (keys.next(), keys.next()) {
-        (None, _) => bad("there is no Sec-WebSocket-Key header (RFC 6455 4.2.1)"),
-        (_, Some(_)) => bad("there is more than one Sec-WebSocket-Key header (RFC 6455 11.3.1)"),
-        (Some(key), None) if is_key(key) => Ok(key.to_owned()),
-        _ => bad("the Sec-WebSocket-Key is not 16 bytes in Base64 (RFC 6455 4.2.1)"),
+    let Some(key) = keys.next() else {
+        return bad("there is no Sec-WebSocket-Key header (RFC 6455 4.2.1)");
+    };
+    if requires!("rfc6455/11.3.1/1" => keys.next().is_some()) {
+        return bad("there is more than one Sec-WebSocket-Key header (RFC 6455 11.3.1)");
     }
+    if requires!("rfc6455/4.2.1/h5" => !is_key(key)) {
+        return bad("the Sec-WebSocket-Key is not 16 bytes in Base64 (RFC 6455 4.2.1)");
+    }
+    Ok(key.to_owned())
 }
 
 fn read_protocols(head: &Request) -> Result<Vec<String>, Refusal> {
     let mut protocols: Vec<String> = Vec::new();
     for protocol in head.header_tokens("sec-websocket-protocol") {
-        if !http::is_token(protocol) {
+        if requires!("rfc6455/4.1/32" => !http::is_token(protocol)) {
             return bad("a subprotocol's name is not a token (RFC 6455 4.1)");
         }
-        if protocols.iter().any(|before| before == protocol) {
+        if requires!("rfc6455/4.1/32" => protocols.iter().any(|before| before == protocol)) {
             return bad("a subprotocol is asked for twice (RFC 6455 4.1)");
         }
         protocols.push(protocol.to_owned());
@@ -139,7 +147,11 @@ fn read_protocols(head: &Request) -> Result<Vec<String>, Refusal> {
 fn read_extensions(head: &Request) -> Result<Vec<String>, Refusal> {
     let mut values = Vec::new();
     for value in head.header_all("sec-websocket-extensions") {
-        extension::parse(value).map_err(|malformed| Refusal::new(400, malformed.to_string()))?;
+        if let Err(malformed) = extension::parse(value)
+            && requires!("rfc6455/9.1/1")
+        {
+            return bad(&malformed.to_string());
+        }
         values.push(value.to_owned());
     }
     Ok(values)
@@ -187,25 +199,32 @@ pub fn append_response_with(
             "transfer-encoding",
         ],
     )?;
-    if protocol.is_some_and(|protocol| !http::is_token(protocol)) {
+    let is_no_token = protocol.is_some_and(|protocol| !http::is_token(protocol));
+    if requires!("rfc6455/4.2.2/h7" => is_no_token) {
         let text = "has a value that is not a token";
         return Err(InvalidHeader::new("Sec-WebSocket-Protocol", text));
     }
     let start = out.len();
-    out.extend_from_slice(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-          Sec-WebSocket-Accept: ",
-    );
-    out.extend_from_slice(accept.as_bytes());
-    out.extend_from_slice(b"\r\n");
-    let chosen = [
-        ("Sec-WebSocket-Protocol", protocol),
-        ("Sec-WebSocket-Extensions", extensions),
-    ];
-    for (name, value) in chosen {
-        if let Some(value) = value {
-            out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-        }
+    if requires!("rfc6455/4.2.2/12", "rfc6455/4.2.2/h1") {
+        out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    }
+    if requires!("rfc6455/4.2.2/h2") {
+        out.extend_from_slice(b"Upgrade: websocket\r\n");
+    }
+    if requires!("rfc6455/4.2.2/h3") {
+        out.extend_from_slice(b"Connection: Upgrade\r\n");
+    }
+    if requires!("rfc6455/4.2.2/h4") {
+        append_line(out, "Sec-WebSocket-Accept", accept);
+    }
+    let none_is_chosen = requires!("rfc6455/4.2.2/9" => protocol.is_none());
+    if !none_is_chosen {
+        append_line(out, "Sec-WebSocket-Protocol", protocol.unwrap_or_default());
+    }
+    if let Some(extensions) = extensions
+        && requires!("rfc6455/4.2.2/h6")
+    {
+        append_line(out, "Sec-WebSocket-Extensions", extensions);
     }
     if let Err(error) = http::append_headers(out, extra) {
         out.truncate(start);
@@ -213,4 +232,10 @@ pub fn append_response_with(
     }
     out.extend_from_slice(b"\r\n");
     Ok(())
+}
+
+fn append_line(out: &mut Vec<u8>, name: &str, value: &str) {
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
 }

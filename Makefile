@@ -3,6 +3,7 @@
 #
 #   make PYTHON=/path/to/python3.12 test     builds and tests with that Python
 #   make DEMO=examples/echo_async.py run     starts another example
+#   make MESSAGES=20 conformance             sends that many messages in each compression case
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,6 +14,7 @@ PYTHON ?= $(shell tools/find_python.sh default)
 VENV ?= .venv
 DEMO ?= examples/websocket_chat
 PROFILE ?= release
+MESSAGES ?= 1000
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TERM_COLOR ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -60,8 +62,8 @@ docs: $(stamps)/group-docs build ## Build the documents into docs/_build/html
 	@echo "==> docs/_build/html/index.html"
 
 conformance: $(stamps)/group-test build ## Run other people's conformance suites (Autobahn)
-	@echo "==> Running the conformance suites"
-	@$(python) -m pytest tests/conformance
+	@echo "==> Running the conformance suites, $(MESSAGES) messages a compression case"
+	@VESPIARY_AUTOBAHN_MESSAGES=$(MESSAGES) $(python) -m pytest tests/conformance
 
 system-deps: ## Install the Debian packages that the build and some tests want (as root)
 	@tools/system_deps.sh

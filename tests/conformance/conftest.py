@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.conformance.running import Tell
 from tests.conformance.suite import Suite, find_python, install
 
 
@@ -41,3 +42,18 @@ def driver(request: pytest.FixtureRequest, uring_refusal: str | None) -> str:
 def environment() -> dict[str, str]:
     """For our own processes: the driver is told them, not taken from here."""
     return {name: value for name, value in os.environ.items() if name != "VESPIARY_PORT"}
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Tell:
+    """Shows a line of progress, whatever is captured."""
+    capturing = request.config.pluginmanager.getplugin("capturemanager")
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+
+    def show(line: str) -> None:
+        if reporter is not None:
+            with capturing.global_and_fixture_disabled():
+                reporter.ensure_newline()
+                reporter.write_line(line)
+
+    return show

@@ -13,6 +13,8 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
+import termios
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,48 +25,47 @@ CONSTRAINTS = HERE / "constraints.txt"
 REQUIREMENT = "autobahntestsuite"
 
 AGENT = "vespiary"
+"""What the suite's reports call us."""
 
-HALVES = (
-    ("1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.1.*", "9.2.*", "10.*"),
-    ("9.3.*", "9.4.*", "9.5.*", "9.6.*", "9.7.*", "9.8.*"),
-)
-"""The cases, cut so that both halves take about as long."""
-
-CASE_COUNTS = {1: 16, 2: 11, 3: 7, 4: 10, 5: 20, 6: 145, 7: 37, 9: 54, 10: 1}
-"""How many cases each group has in the pinned release."""
+RECORD_BYTES = 16
+"""How long a case's number is in the queue, filled up with spaces."""
 
 _PROBE = "import platform, sys, pip; print(platform.python_implementation(), sys.version_info[:2])"
 
 # The folder is no virtual environment: addsitedir reads the .pth files that its namespace packages
-# need. The suite's server would listen on every interface.
+# need. The suite's server would listen on every interface. Each compression case would send 1,000
+# messages. And the suite's client would run the cases of a list, where several of them are to share
+# one: each takes its next case from the pipe that is its standard input.
 _LAUNCHER = """\
-import site, sys
+import os, site, sys
 site.addsitedir(sys.argv[1])
-del sys.argv[1]
+messages, record_bytes = int(sys.argv[2]), int(sys.argv[3])
+del sys.argv[1:4]
+import autobahntestsuite.case as case
 import autobahntestsuite.fuzzing as fuzzing
 from autobahntestsuite.wstest import run
+
 listen = fuzzing.listenWS
 fuzzing.listenWS = lambda factory, context: listen(factory, context, interface="127.0.0.1")
+for compressing in case.Case12_X_X + case.Case13_X_X:
+    compressing.COUNT = messages
+
+def take_next_case(factory):
+    factory.currentCaseId = os.read(0, record_bytes).strip()
+    factory.currentCaseIndex = factory.CaseSet.CasesIndices.get(factory.currentCaseId)
+    return factory.currentCaseIndex is not None
+
+fuzzing.FuzzingClientFactory.nextCase = take_next_case
 run()
 """
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the suite says of a case, and of how the connection was closed at its end."""
-
-    behavior: str
-    closing: str
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether nothing at all is to be said against it."""
-        return self.behavior == self.closing == "OK"
-
-    def __str__(self) -> str:
-        if self.behavior == self.closing:
-            return self.behavior
-        return f"{self.behavior}, closing {self.closing}"
+_LISTER = """\
+import site, sys
+site.addsitedir(sys.argv[1])
+import autobahntestsuite.case as case
+for one in case.Cases:
+    print(".".join(one.__name__[len(case.CaseBasename):].split("_")))
+"""
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,40 @@ class Suite:
     python: Path
     packages: Path
 
-    def start(self, mode: str, folder: Path, spec: Mapping[str, object]) -> subprocess.Popen[bytes]:
-        """Start the suite; log.txt and, at its end, index.json lie in the folder then."""
+    def cases(self) -> list[str]:
+        """The numbers of all cases that it has."""
+        command: list[str | Path] = [self.python, "-c", _LISTER, self.packages]
+        told = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, env=_environment(), check=True
+        )
+        return told.stdout.split()
+
+    def start(
+        self,
+        mode: str,
+        folder: Path,
+        spec: Mapping[str, object],
+        messages: int,
+        queue: int = subprocess.DEVNULL,
+    ) -> subprocess.Popen[bytes]:
+        """Start the suite; log.txt and, at its end, index.json lie in the folder then.
+
+        Args:
+            mode: `fuzzingclient` or `fuzzingserver`.
+            folder: Where it writes; it is made.
+            spec: What the suite is told.
+            messages: How many a compression case sends.
+            queue: A pipe with the cases of a fuzzing client, as `queue_of` fills it.
+        """
         folder.mkdir(parents=True)
         spec_file = folder / "spec.json"
         spec_file.write_text(json.dumps({**spec, "outdir": str(folder)}))
+        numbers = [str(messages), str(RECORD_BYTES)]
         arguments = ["-m", mode, "-s", str(spec_file), "--webport", "0"]
         with (folder / "log.txt").open("wb") as log:
             return subprocess.Popen(
-                [self.python, "-u", "-c", _LAUNCHER, str(self.packages), *arguments],
-                stdin=subprocess.DEVNULL,
+                [self.python, "-u", "-c", _LAUNCHER, str(self.packages), *numbers, *arguments],
+                stdin=queue,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=_environment(),
@@ -196,45 +221,31 @@ def stopping(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[byte
             process.wait()
 
 
-def read_verdicts(folders: Sequence[Path]) -> dict[str, Verdict]:
-    """The verdicts in the reports, by the case's number."""
-    verdicts = {}
-    for folder in folders:
-        index = folder / "index.json"
-        assert index.exists(), f"no report; the log ends with\n{log_end(folder)}"
-        for case, entry in json.loads(index.read_text()).get(AGENT, {}).items():
-            verdicts[case] = Verdict(entry["behavior"], entry["behaviorClose"])
-    return verdicts
+@contextlib.contextmanager
+def queue_of(cases: Sequence[str]) -> Iterator[int]:
+    """The read end of a pipe with the cases in it, from which several processes may take them.
+
+    A read of a pipe is whole: no two readers get parts of one record (pipe(7)). All of them fit
+    into a pipe's 64 KiB, so nobody ever waits.
+    """
+    records = b"".join(case.encode().ljust(RECORD_BYTES) for case in cases)
+    reading, writing = os.pipe()
+    try:
+        os.set_blocking(writing, False)
+        written = os.write(writing, records)
+        os.close(writing)
+        assert written == len(records)
+        yield reading
+    finally:
+        os.close(reading)
+
+
+def left_in(queue: int) -> int:
+    """How many cases nobody has taken yet."""
+    told = fcntl.ioctl(queue, termios.FIONREAD, b"\0" * 4)
+    return int.from_bytes(told, sys.byteorder) // RECORD_BYTES
 
 
 def log_end(folder: Path) -> str:
     """The last lines of the suite's log."""
     return "\n".join((folder / "log.txt").read_text(errors="replace").splitlines()[-20:])
-
-
-def objections(
-    verdicts: Mapping[str, Verdict], exceptions: Mapping[str, tuple[str, str]]
-) -> list[str]:
-    """What is wrong: cases that were not run, verdicts not expected, exceptions not needed.
-
-    `exceptions` has, for each case that is not strictly OK, the verdict and the reason for it.
-    """
-    found = []
-    counts = dict.fromkeys(CASE_COUNTS, 0)
-    for case in verdicts:
-        group = int(case.partition(".")[0])
-        counts[group] = counts.get(group, 0) + 1
-    for group in sorted(CASE_COUNTS.keys() | counts.keys()):
-        wanted = CASE_COUNTS.get(group, 0)
-        if counts[group] != wanted:
-            found.append(f"group {group}: {counts[group]} cases were run, not {wanted}")
-    for case in sorted(verdicts.keys() | exceptions.keys(), key=_by_number):
-        verdict = verdicts.get(case)
-        expected, _ = exceptions.get(case, ("OK", ""))
-        if verdict is None or str(verdict) != expected:
-            found.append(f"case {case}: {verdict or 'not run'}, expected {expected}")
-    return found
-
-
-def _by_number(case: str) -> list[int]:
-    return [int(part) for part in case.split(".")]

@@ -26,7 +26,7 @@ def test_help_lists_the_verbs_without_importing_them() -> None:
     assert done.stdout.rstrip().endswith("['vespiary.cli.main']")
 
 
-@pytest.mark.parametrize("verb", ["serve", "load"])
+@pytest.mark.parametrize("verb", ["serve", "load", "trace"])
 def test_every_verb_has_help(verb: str) -> None:
     done = run(verb, "--help")
     assert done.exit_code == 0, done.output
@@ -40,7 +40,7 @@ def test_an_unknown_verb_is_refused_with_the_nearest() -> None:
 
 
 def test_an_unknown_verb_without_a_near_one_is_refused_with_all() -> None:
-    assert "there are load, serve" in run("xyz").output
+    assert "there are load, serve, trace" in run("xyz").output
 
 
 def test_version_is_that_of_the_installed_package() -> None:

@@ -13,6 +13,7 @@ __all__ = ["main"]
 _VERBS = {
     "load": "Load a server, and verify every echo.",
     "serve": "Serve a handler on one or more URLs.",
+    "trace": "Trace a specification's requirements to code and tests.",
 }
 """A verb is the click command of its own name in `vespiary.cli.<verb>`; beside it, its help."""
 

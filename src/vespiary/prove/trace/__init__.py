@@ -1,0 +1,1 @@
+"""Requirements tracing: from a specification's sentences to the tests that prove them."""

@@ -1,0 +1,180 @@
+"""Tell a section's paragraphs, list items, terms and figures from one another.
+
+Nothing in such a text says what a paragraph is but its layout: a blank line ends it, an item has a
+marker and hangs from it, a term stands on a line of its own above deeper lines, and a figure is
+whatever does not read like prose: art, rules of a grammar, tables. Three things are put together
+again: a paragraph that a page's end has cut, a word that a line's end has cut at its hyphen, and a
+sentence that goes on after a figure. The comments of a grammar are prose again, each a block.
+"""
+
+import re
+from dataclasses import dataclass
+
+from vespiary.prove.trace.healing import PAGE_BREAK
+
+__all__ = ["Block", "blocks"]
+
+_COLUMNS = 72
+_MARKER = re.compile(
+    r"^ *((?:[o*+•-]|\(?(?:\d{1,2}|[a-z]|[ivx]+)[.)]|\d{1,2}(?:\.\d{1,2})+\.?) +)(?=\S)"
+)
+_RULE = re.compile(r"^ *<?[A-Za-z][\w-]*>?(?:\([^)]*\))? += ?/? +\S")
+_COMMENT = re.compile(r"^((?:[^\";]|\"[^\"]*\")*);(.*)$")
+_COLUMN_GAP = re.compile(r"[^\s.?!:\"')] {3,}\S")
+_ENDED = re.compile(r"[.:?!][\"')\]]*$")
+
+
+@dataclass(slots=True)
+class Block:
+    """A piece of a section.
+
+    Attributes:
+        kind: `prose`, `item` (with a marker), `term` (the head of a definition), `figure`, or
+            `comment` in the figure before it.
+        text: In one line; of a figure its lines as they are.
+        indent: The column of its marker or first character.
+        body: The column of its text, right of a marker.
+        marker: As `o` or `3.`; empty if there is none.
+    """
+
+    kind: str
+    text: str
+    indent: int
+    body: int
+    marker: str = ""
+
+    @property
+    def numbered(self) -> bool:
+        """Whether it is a step or item with a number or letter."""
+        return any(character.isalnum() for character in self.marker) and self.marker != "o"
+
+
+def blocks(lines: list[str]) -> list[Block]:
+    """The blocks of a section's healed lines, in their order."""
+    found: list[Block] = []
+    for chunk, after_page in _chunks(lines):
+        for block in _parted(chunk):
+            if _goes_on(found, block, after_page):
+                _join(_last_prose(found), block.text)
+            else:
+                found.append(block)
+    return found
+
+
+def _chunks(lines: list[str]) -> list[tuple[list[str], bool]]:
+    """Runs of lines between blank ones, each with whether a page's end stands before it."""
+    chunks: list[tuple[list[str], bool]] = []
+    chunk: list[str] = []
+    after_page = False
+    for line in [*lines, ""]:
+        if line not in ("", PAGE_BREAK):
+            chunk.append(line)
+            continue
+        if chunk:
+            chunks.append((chunk, after_page))
+            chunk, after_page = [], False
+        after_page = after_page or line == PAGE_BREAK
+    return chunks
+
+
+def _parted(chunk: list[str]) -> list[Block]:
+    """A chunk as blocks: a figure is one, a compact list has one for each item."""
+    if _is_figure(chunk):
+        indent = _indent(chunk[0])
+        return [Block("figure", "\n".join(chunk), indent, indent), *_comments(chunk)]
+    parted: list[Block] = []
+    for number, line in enumerate(chunk):
+        marker = _MARKER.match(line)
+        indent = _indent(line)
+        if marker and (number == 0 or _starts_item(parted[-1], marker[1], indent)):
+            rest = line[marker.end() :]
+            parted.append(Block("item", rest, indent, marker.end(), marker[1].strip()))
+        elif number == 0 or (parted[-1].kind == "term" and indent > parted[-1].indent):
+            kind = "term" if _is_term(chunk, number) else "prose"
+            parted.append(Block(kind, line.strip(), indent, indent))
+        elif parted[-1].kind == "prose" and _is_term(chunk, number) and _ended(parted[-1]):
+            parted.append(Block("term", line.strip(), indent, indent))
+        else:
+            _join(parted[-1], line.strip())
+    return parted
+
+
+def _comments(chunk: list[str]) -> list[Block]:
+    """The comments of a grammar: from a semicolon on, over all lines that are comment alone."""
+    found: list[Block] = []
+    goes_on = False
+    for line in chunk:
+        comment = _COMMENT.match(line)
+        if comment and not comment[1].strip() and goes_on:
+            _join(found[-1], comment[2].strip())
+        elif comment and comment[2].strip():
+            found.append(Block("comment", comment[2].strip(), len(comment[1]), len(comment[1])))
+        goes_on = comment is not None
+    return found
+
+
+def _starts_item(last: Block, marker: str, indent: int) -> bool:
+    """Whether a line within a chunk opens another item, rather than beginning with, say, `- `."""
+    if last.kind == "item":
+        return indent <= last.indent or (len(marker) > len(marker.strip()) + 1)
+    return last.text.endswith(":") or len(marker) > len(marker.strip()) + 1
+
+
+def _is_term(chunk: list[str], number: int) -> bool:
+    """Whether a line ends early, with deeper lines below it: they define what it names."""
+    if number + 1 >= len(chunk):
+        return False
+    line, below = chunk[number], chunk[number + 1]
+    deeper = _indent(below) > _indent(line)
+    return deeper and len(line) + 1 + len(below.split()[0]) <= _COLUMNS
+
+
+def _is_figure(chunk: list[str]) -> bool:
+    text = "".join(chunk)
+    solid = text.replace(" ", "")
+    art = sum(solid.count(character) for character in "-+|=<>^~#:;*_\\/")
+    if art > 0.3 * len(solid) and art > 4:
+        return True
+    if any(_RULE.match(line) for line in chunk):
+        return True
+    if _MARKER.match(chunk[0]):
+        return False
+    gaps = sum(1 for line in chunk if _COLUMN_GAP.search(line.strip()))
+    return gaps * 2 >= len(chunk)
+
+
+def _goes_on(found: list[Block], block: Block, after_page: bool) -> bool:
+    """Whether a block is the rest of the last prose: a page's end or a figure stood between."""
+    if not found or block.kind != "prose":
+        return False
+    last = _last_prose(found)
+    if last is None or block.indent != last.body:
+        return False
+    lower = block.text[:1].islower()
+    if last is found[-1]:
+        return after_page and (lower or not _ended(last))
+    return lower and (not _ended(last) or last.text.endswith(":"))
+
+
+def _last_prose(found: list[Block]) -> Block | None:
+    """The last block that has sentences, if only figures follow it."""
+    for block in reversed(found):
+        if block.kind in ("prose", "item"):
+            return block
+        if block.kind not in ("figure", "comment"):
+            return None
+    return None
+
+
+def _join(block: Block | None, more: str) -> None:
+    assert block is not None
+    cut_word = re.search(r"[A-Za-z0-9]-$", block.text) and more[:1].isalnum()
+    block.text += more if cut_word else " " + more
+
+
+def _ended(block: Block) -> bool:
+    return bool(_ENDED.search(block.text))
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())

@@ -1,0 +1,185 @@
+"""Bring a catalogue up to date with its specification's text.
+
+The text is read, never copied: what goes into the catalogue are identifiers, hashes and key words.
+"""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vespiary.errors import ConfigurationError
+from vespiary.prove.trace.blocks import blocks
+from vespiary.prove.trace.catalogue import Catalogue, Requirement, load, parsed
+from vespiary.prove.trace.healing import heal
+from vespiary.prove.trace.normative import Sentence, digest, read
+from vespiary.prove.trace.revise import Revision, compare
+from vespiary.prove.trace.sections import cut
+from vespiary.prove.trace.sentences import normalised, split, words_alone
+from vespiary.prove.trace.writing import fresh_head, rewritten
+
+__all__ = ["Extraction", "Request", "extract"]
+
+_NEAR = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to extract.
+
+    Attributes:
+        name: The specification's, with which identifiers begin.
+        text: Its whole text.
+        path: Of the catalogue, which need not exist.
+        sections: Patterns; those of the catalogue if empty.
+        base: The name of a specification whose sentences are to be left out; empty if none.
+        base_text: Its text.
+        accept: Take what earlier revisions marked as read.
+    """
+
+    name: str
+    text: str
+    path: Path
+    sections: tuple[str, ...] = ()
+    base: str = ""
+    base_text: str = ""
+    accept: bool = False
+
+
+@dataclass(slots=True)
+class Extraction:
+    """What came of it.
+
+    Attributes:
+        sentences: Those that the catalogue is to have, in order.
+        revision: How the catalogue's requirements were found again.
+        left_out: How many sentences stand word for word in the base.
+        near: By identifier: the requirement of the base that reads nearly so.
+        suspect: Requirements added by hand whose place reads differently.
+        lost: Requirements added by hand whose place was not found, with what to do.
+        written: The catalogue's new text.
+    """
+
+    sentences: list[Sentence]
+    revision: Revision
+    left_out: int = 0
+    near: dict[str, str] = field(default_factory=dict)
+    suspect: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    written: str = ""
+
+
+def extract(request: Request) -> Extraction:
+    """Read the specification, compare it with its catalogue, and give the catalogue's new text.
+
+    Raises:
+        ConfigurationError: The catalogue is wrong, or is another specification's, or the base that
+            it names was not given.
+    """
+    existing = load(request.path) if request.path.exists() else None
+    sections = request.sections or (existing.sections if existing else ())
+    _refuse_mismatch(request, existing)
+    sentences = read(request.text, request.name, sections)
+    left_out = 0
+    near: dict[str, str] = {}
+    if request.base:
+        every = len(sentences)
+        sentences, near = _without(sentences, read(request.base_text, request.base))
+        left_out = every - len(sentences)
+    known = existing.requirements if existing else ()
+    revision = compare(known, sentences)
+    extraction = Extraction(sentences, revision, left_out, near)
+    if existing:
+        before = request.path.read_text()
+    else:
+        before = fresh_head(request.name, sections, request.base)
+    by_hand = _by_hand(request.text, known, extraction)
+    extraction.written = rewritten(before, revision, near, by_hand, accept=request.accept)
+    parsed(extraction.written, str(request.path), request.name)
+    return extraction
+
+
+def _refuse_mismatch(request: Request, existing: Catalogue | None) -> None:
+    if existing is None:
+        return
+    if existing.name != request.name:
+        raise ConfigurationError(
+            f"{request.path} is the catalogue of {existing.name}, not of {request.name}:"
+            " give another with --catalogue"
+        )
+    if existing.base and not request.base:
+        raise ConfigurationError(
+            f"{request.path} leaves out what stands in {existing.base}:"
+            f" give that text with --base {existing.base}=FILE"
+        )
+
+
+def _without(
+    sentences: list[Sentence], base: list[Sentence]
+) -> tuple[list[Sentence], dict[str, str]]:
+    """Drop sentences that the base has word for word; of the others, name the nearest there."""
+    there = {words_alone(sentence.text) for sentence in base}
+    kept = [sentence for sentence in sentences if words_alone(sentence.text) not in there]
+    near: dict[str, str] = {}
+    for sentence in kept:
+        best = _NEAR
+        matcher = difflib.SequenceMatcher(autojunk=False)
+        matcher.set_seq2(sentence.text.split())
+        for other in base:
+            matcher.set_seq1(other.text.split())
+            if matcher.quick_ratio() > best and matcher.ratio() > best:
+                best, near[sentence.id] = matcher.ratio(), other.id
+    return kept, near
+
+
+def _by_hand(
+    text: str, known: tuple[Requirement, ...], extraction: Extraction
+) -> list[Requirement]:
+    """The requirements with an anchor, with the hash of what it finds now."""
+    found: list[Requirement] = []
+    places: dict[str, list[str]] = {}
+    for section in cut(heal(text)):
+        pieces = places.setdefault(section.number, [])
+        for block in blocks(section.lines):
+            if block.kind == "figure":
+                pieces += [normalised(line) for line in block.text.split("\n")]
+            else:
+                pieces += split(block.text)
+                pieces.append(normalised(block.text))
+    for requirement in known:
+        if not requirement.anchor:
+            continue
+        anchor = normalised(requirement.anchor)
+        here = {piece for piece in places.get(requirement.section, []) if piece.startswith(anchor)}
+        # A block is longer than the sentence it begins with: the shortest is what was meant.
+        hashes = {digest(min(here, key=len))} if _one_within_another(here) else set()
+        if not hashes:
+            extraction.lost.append(_lost(requirement, len(here)))
+        elif hashes == {requirement.hash}:
+            continue
+        else:
+            changed = bool(requirement.hash)
+            if changed:
+                extraction.suspect.append(requirement.id)
+            found.append(
+                dataclasses.replace(
+                    requirement,
+                    hash=hashes.pop(),
+                    suspect=changed,
+                    was=(requirement.was or requirement.hash) if changed else "",
+                )
+            )
+    return found
+
+
+def _one_within_another(pieces: set[str]) -> bool:
+    shortest = min(pieces, key=len, default="")
+    return bool(pieces) and all(piece.startswith(shortest) for piece in pieces)
+
+
+def _lost(requirement: Requirement, count: int) -> str:
+    where = f"{requirement.file}:{requirement.line}: {requirement.id}:"
+    advice = "nothing there begins with its anchor: see --candidates, or take the requirement out"
+    if count:
+        advice = f"{count} places there begin with its anchor: add words to it"
+    return f"{where} section {requirement.section}: {advice}"

@@ -1,0 +1,208 @@
+"""Find the sentences of a specification that bind, after RFC 2119 and RFC 8174.
+
+A sentence is normative when it has a key word in capitals that is used, not mentioned: what stands
+in quotation marks is a mention, and so is the sentence in which a specification declares its key
+words. Each normative sentence is one requirement, known by where it stands: specification, section
+and ordinal in that section (`rfc6455/5.1/3`). Its hash tells whether the words are still the same;
+the words themselves stay in the specification.
+
+What may bind without a key word cannot be told by a program: sentences with a small must, steps of
+an algorithm, rows of a table. They are offered as candidates, to be added by hand.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from vespiary.prove.trace.blocks import Block, blocks
+from vespiary.prove.trace.healing import heal
+from vespiary.prove.trace.sections import cut, selected
+from vespiary.prove.trace.sentences import normalised, split
+
+__all__ = ["LEVELS", "Candidate", "Sentence", "candidates", "digest", "keywords", "level", "read"]
+
+LEVELS = ("MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY")
+"""The levels of upper-case key words; a rule without one has level `must`."""
+
+_SAME = {
+    "SHALL": "MUST",
+    "SHALL NOT": "MUST NOT",
+    "REQUIRED": "MUST",
+    "RECOMMENDED": "SHOULD",
+    "NOT RECOMMENDED": "SHOULD NOT",
+    "OPTIONAL": "MAY",
+}
+_STRENGTH = {"MUST": 3, "MUST NOT": 3, "SHOULD": 2, "SHOULD NOT": 2, "MAY": 1}
+_KEYWORD = re.compile(
+    r"(?<![\w-])(MUST NOT|MUST|SHALL NOT|SHALL|SHOULD NOT|SHOULD|NOT RECOMMENDED|RECOMMENDED"
+    r"|REQUIRED|MAY|OPTIONAL)(?![\w-])"
+)
+_QUOTED = re.compile(r'"[^"]{0,40}"')
+_DECLARATION = re.compile(r"^The key ?words\b", re.IGNORECASE)
+_INTRODUCES = re.compile(
+    r":$|\b(following|follows|below|steps?|conditions|rules)\b[^.]*\.$", re.IGNORECASE
+)
+_SMALL = re.compile(
+    r"\b(must|shall|should|(?:is|are) (?:required|not allowed|forbidden)|(?:has|have|needs?) to"
+    r"|cannot|can ?not)\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A normative sentence.
+
+    Attributes:
+        id: Specification, section, ordinal.
+        text: Its words, for the eye only: they are never written to a project.
+        hash: Of the normalised words.
+        level: Of the strongest key word.
+        keywords: All, in order, as the text has them.
+        items: How many items has the list that it introduces; 0 if none.
+    """
+
+    id: str
+    text: str
+    hash: str
+    level: str
+    keywords: tuple[str, ...]
+    items: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What may be a requirement without saying so: see `candidates`.
+
+    Attributes:
+        section: Its number.
+        kind: `small` (a must in small letters), `step`, `item` of a list that a normative sentence
+            introduces, or `row` of a table.
+        text: Its words.
+        hash: Of the normalised words.
+    """
+
+    section: str
+    kind: str
+    text: str
+    hash: str
+
+
+def digest(text: str) -> str:
+    """The hash of a sentence: 16 hexadecimal digits of SHA-256 over the normalised words."""
+    return hashlib.sha256(normalised(text).encode()).hexdigest()[:16]
+
+
+def keywords(sentence: str) -> tuple[str, ...]:
+    """The key words that a sentence uses, in order; those in quotation marks are mentions."""
+    if _DECLARATION.match(sentence):
+        return ()
+    return tuple(_KEYWORD.findall(_QUOTED.sub('""', normalised(sentence))))
+
+
+def level(words: tuple[str, ...]) -> str:
+    """The level of the strongest key word, the first of equals."""
+    plain = [_SAME.get(word, word) for word in words]
+    return max(plain, key=lambda word: _STRENGTH[word])
+
+
+def read(text: str, name: str, sections: tuple[str, ...] = ()) -> list[Sentence]:
+    """The normative sentences of a specification.
+
+    Args:
+        text: The specification as published.
+        name: What identifiers begin with, as `rfc6455`.
+        sections: Patterns, as `3`, `3.2.*`; all sections if empty.
+    """
+    found: list[Sentence] = []
+    ordinals: dict[str, int] = {}
+    for section in cut(heal(text)):
+        if not section.prose or not selected(section.number, sections):
+            continue
+        parts = blocks(section.lines)
+        for place, block in enumerate(parts):
+            if block.kind == "figure":
+                continue
+            pieces = split(block.text)
+            for piece in pieces:
+                words = keywords(piece)
+                if not words:
+                    continue
+                ordinal = ordinals[section.number] = ordinals.get(section.number, 0) + 1
+                items = _items(parts, place) if piece is pieces[-1] else 0
+                identifier = f"{name}/{section.number}/{ordinal}"
+                found.append(Sentence(identifier, piece, digest(piece), level(words), words, items))
+    return found
+
+
+def _items(parts: list[Block], place: int) -> int:
+    """How many items the block at `place` introduces: those of the list that follows it."""
+    if not _INTRODUCES.search(parts[place].text):
+        return 0
+    rest = parts[place + 1 :]
+    least = parts[place].indent + (parts[place].kind == "item")
+    if not rest or rest[0].kind != "item" or rest[0].indent < least:
+        return 0
+    count = 0
+    for block in rest:
+        if block.indent < rest[0].indent:
+            break
+        if block.indent == rest[0].indent:
+            if block.kind == "prose":
+                break
+            count += block.kind == "item"
+    return count
+
+
+def candidates(text: str, sections: tuple[str, ...] = ()) -> list[Candidate]:
+    """What may bind though no sentence with a key word says so, in order of the text.
+
+    Args:
+        text: The specification as published.
+        sections: As for `read`.
+    """
+    found: list[Candidate] = []
+    for section in cut(heal(text)):
+        if not section.prose or not selected(section.number, sections):
+            continue
+        parts = blocks(section.lines)
+        introduced = _introduced(parts)
+        for place, block in enumerate(parts):
+            found += _offered(section.number, block, introduced=place in introduced)
+    return found
+
+
+def _introduced(parts: list[Block]) -> set[int]:
+    """The places of the items that a normative sentence introduces."""
+    places: set[int] = set()
+    for place, block in enumerate(parts):
+        if block.kind == "figure" or not keywords(split(block.text)[-1]):
+            continue
+        count = _items(parts, place)
+        for number in range(place + 1, len(parts)):
+            if not count:
+                break
+            if parts[number].kind == "item" and parts[number].indent == parts[place + 1].indent:
+                places.add(number)
+                count -= 1
+    return places
+
+
+def _offered(section: str, block: Block, *, introduced: bool) -> list[Candidate]:
+    if block.kind == "figure":
+        return _offered_rows(section, block)
+    pieces = split(block.text)
+    plain = [piece for piece in pieces if not keywords(piece)]
+    if block.kind == "item" and len(plain) == len(pieces) and (introduced or block.numbered):
+        kind = "item" if introduced else "step"
+        return [Candidate(section, kind, block.text, digest(block.text))]
+    return [
+        Candidate(section, "small", piece, digest(piece)) for piece in plain if _SMALL.search(piece)
+    ]
+
+
+def _offered_rows(section: str, block: Block) -> list[Candidate]:
+    lines = [line.strip() for line in block.text.split("\n")]
+    rows = [line for line in lines if line.startswith("|") and line.count("|") > 2]
+    if len(rows) < 2:
+        return []
+    return [Candidate(section, "row", row, digest(row)) for row in rows]

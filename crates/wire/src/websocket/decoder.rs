@@ -331,7 +331,8 @@ impl Decoder {
         head: &Head,
         input: &mut &'a [u8],
     ) -> Option<Event<'a>> {
-        if requires!("rfc6455/5.4/5", "rfc6455/5.5/h1", "rfc6455/6.2/2" => opcode.is_control()) {
+        if requires!("rfc6455/5.4/1", "rfc6455/5.4/5", "rfc6455/5.5/h1", "rfc6455/6.2/2" => opcode.is_control())
+        {
             return self.enter_control(opcode, head, input);
         }
         match opcode {
@@ -469,7 +470,7 @@ fn whole_message<'a>(input: &'a [u8], role: Role, limits: &Limits) -> Option<(Da
     if !shortest || length as u64 > bytes_max {
         return None;
     }
-    let (key, rest) = if masked {
+    let (key, rest) = if requires!("rfc6455/6.2/7" => masked) {
         rest.split_first_chunk::<4>()?
     } else {
         (&[0; 4], rest)
@@ -479,7 +480,7 @@ fn whole_message<'a>(input: &'a [u8], role: Role, limits: &Limits) -> Option<(Da
         kind,
         message_start: true,
         frame_start: true,
-        message_end: true,
+        message_end: requires!("rfc6455/5.2/1", "rfc6455/5.4/7"),
         compressed: false,
         payload,
         key: *key,

@@ -95,11 +95,10 @@ fn read_extension<'a>(profile: &Profile, text: &'a str) -> Result<(Extension, &'
 fn read_token(text: &str) -> Result<(&str, &str), Malformed> {
     let end = text.find([',', ';', '=', ' ', '\t']).unwrap_or(text.len());
     let (token, rest) = text.split_at(end);
-    if is_token(token) {
-        Ok((token, skip_space(rest)))
-    } else {
-        Err(Malformed)
+    if requires!("rfc6455/9.1/h1" => !is_token(token)) {
+        return Err(Malformed);
     }
+    Ok((token, skip_space(rest)))
 }
 
 fn read_value<'a>(profile: &Profile, text: &'a str) -> Result<(String, &'a str), Malformed> {

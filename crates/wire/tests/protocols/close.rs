@@ -1,7 +1,10 @@
 //! RFC 6455 sections 5.5.1 and 7.4: what a close frame may carry.
 
 use proptest::prelude::*;
+use vespiary_trace::claims;
 use vespiary_wire::websocket::close::{self, Code, REASON_BYTES_MAX};
+use vespiary_wire::websocket::decoder::Role;
+use vespiary_wire::websocket::profile::Version;
 
 #[test]
 fn section_7_1_5_an_empty_payload_means_that_no_status_was_received() {
@@ -10,6 +13,7 @@ fn section_7_1_5_an_empty_payload_means_that_no_status_was_received() {
 
 #[test]
 fn section_5_5_1_a_payload_of_one_byte_is_refused() {
+    claims!("rfc6455/5.5.1/2");
     let error = close::parse(&[0x03]).unwrap_err();
     assert_eq!(
         (error.code, error.section),
@@ -19,6 +23,15 @@ fn section_5_5_1_a_payload_of_one_byte_is_refused() {
 
 #[test]
 fn section_7_4_the_codes_that_may_be_sent_are_these_and_no_others() {
+    claims!(
+        "rfc6455/7.4.1/3",
+        "rfc6455/7.4.1/4",
+        "rfc6455/7.4.1/6",
+        "rfc6455/7.4.1/h1",
+        "rfc6455/7.4.2/h1",
+        "rfc6455/7.4.2/h2",
+        "rfc6455/7.4.2/h4"
+    );
     for code in 0..=u16::MAX {
         let lawful = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
         assert_eq!(Code(code).is_valid_on_the_wire(), lawful, "{code}");
@@ -48,8 +61,14 @@ fn section_7_4_1_the_codes_that_are_only_told_locally_are_never_sent() {
 
 #[test]
 fn section_8_1_a_reason_that_is_not_utf_8_is_refused_with_1007() {
-    let error = close::parse(&[0x03, 0xE8, 0xFF]).unwrap_err();
+    claims!("rfc6455/8.1/1");
+    let payload = [0x03, 0xE8, 0xFF];
+    let error = close::parse(&payload).unwrap_err();
     assert_eq!(error.code, Code::INVALID_PAYLOAD);
+    for role in [Role::Server, Role::Client] {
+        let error = close::parse_as(Version::Rfc6455.profile(), role, &payload).unwrap_err();
+        assert_eq!(error.code, Code::INVALID_PAYLOAD);
+    }
     let error = close::parse(&[0x00, 0x00, 0xFF]).unwrap_err();
     assert_eq!(
         error.code,
@@ -60,6 +79,7 @@ fn section_8_1_a_reason_that_is_not_utf_8_is_refused_with_1007() {
 
 #[test]
 fn section_5_5_a_reason_is_cut_at_a_character_so_that_the_frame_stays_within_125_bytes() {
+    claims!("rfc6455/5.5/1");
     let payload = close::encode(Code::NORMAL, &"a".repeat(200));
     assert_eq!(payload.len(), 125);
     let payload = close::encode(Code::NORMAL, &format!("{}€", "a".repeat(122)));

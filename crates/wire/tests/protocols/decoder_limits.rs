@@ -6,6 +6,7 @@ use vespiary_wire::websocket::decoder::{Limits, Role};
 use vespiary_wire::websocket::frame::{self, Opcode};
 
 use crate::support::{KEY, UNLIMITED, decode_pieces};
+use vespiary_trace::claims;
 
 fn frames(frames: &[(bool, Opcode, usize)]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -49,6 +50,7 @@ fn the_limit_that_was_reached_is_named() {
 
 #[test]
 fn a_frame_of_the_limit_is_taken_and_one_byte_more_is_refused() {
+    claims!("rfc6455/10.4/1", "rfc6455/10.4/2");
     let limits = Limits {
         frame_bytes_max: 200,
         ..UNLIMITED
@@ -77,6 +79,7 @@ fn a_frame_over_the_limit_is_refused_at_its_head_before_any_payload() {
 
 #[test]
 fn a_message_of_the_limit_is_taken_and_one_byte_more_is_refused() {
+    claims!("rfc6455/10.4/1", "rfc6455/10.4/2");
     let limits = Limits {
         message_bytes_max: 10,
         ..UNLIMITED
@@ -129,6 +132,7 @@ fn control_frames_count_for_no_limit() {
 
 #[test]
 fn a_fragment_flood_is_refused_at_the_first_fragment_over_the_limit() {
+    claims!("rfc6455/10.4/1");
     let limits = Limits {
         fragments_max: 3,
         ..UNLIMITED

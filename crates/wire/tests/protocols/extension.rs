@@ -1,6 +1,7 @@
 //! RFC 6455 section 9.1: the grammar of `Sec-WebSocket-Extensions`.
 
 use proptest::prelude::*;
+use vespiary_trace::claims;
 use vespiary_wire::websocket::extension::{self, Extension, Malformed};
 
 fn extension(name: &str, parameters: &[(&str, Option<&str>)]) -> Extension {
@@ -38,6 +39,7 @@ fn section_9_1_the_examples_are_read() {
 
 #[test]
 fn section_9_1_a_quoted_value_is_the_token_within_it() {
+    claims!("rfc6455/4.3/1", "rfc6455/9.1/2");
     for value in ["a; b=\"10\"", "a;b = \"1\\0\"", "a ;\tb= \"10\" "] {
         let expected = vec![extension("a", &[("b", Some("10"))])];
         assert_eq!(extension::parse(value), Ok(expected), "{value}");
@@ -55,6 +57,7 @@ fn section_9_1_a_quoted_value_is_the_token_within_it() {
 
 #[test]
 fn section_9_1_what_does_not_follow_the_grammar_is_malformed() {
+    claims!("rfc6455/9.1/h1");
     for value in [
         "",
         " ",

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use vespiary_wire::websocket::frame::{self, Opcode};
 
 use crate::support::KEY;
+use vespiary_trace::claims;
 
 fn written(fin: bool, opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
     let mut out = vec![0xEE];
@@ -15,6 +16,12 @@ fn written(fin: bool, opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) -> V
 
 #[test]
 fn section_5_7_the_examples_are_written_as_printed() {
+    claims!(
+        "rfc6455/5.2/1",
+        "rfc6455/5.2/h3",
+        "rfc6455/5.3/1",
+        "rfc6455/6.1/7"
+    );
     assert_eq!(
         written(true, Opcode::Text, b"Hello", None),
         [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]
@@ -52,6 +59,7 @@ fn section_5_7_the_examples_are_written_as_printed() {
 
 #[test]
 fn section_5_2_lengths_are_written_in_their_shortest_form() {
+    claims!("rfc6455/5.2/6");
     for (length, size) in [
         (0, 2),
         (125, 2),

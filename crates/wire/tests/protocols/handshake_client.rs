@@ -1,6 +1,7 @@
 //! RFC 6455 section 4.1: the client's half of the opening handshake.
 
 use proptest::prelude::*;
+use vespiary_trace::claims;
 use vespiary_wire::http::{self, Limits, Response};
 use vespiary_wire::websocket::handshake::{
     self, HandshakeError, accept_value, append_request, check_response, encode_key,
@@ -40,6 +41,20 @@ fn section_4_1_item_7_the_example_bytes_give_the_corrected_example_key() {
 
 #[test]
 fn section_4_1_a_request_is_written_with_all_that_it_must_have() {
+    claims!(
+        "rfc6455/4.1/18",
+        "rfc6455/4.1/19",
+        "rfc6455/4.1/20",
+        "rfc6455/4.1/21",
+        "rfc6455/4.1/22",
+        "rfc6455/4.1/23",
+        "rfc6455/4.1/24",
+        "rfc6455/4.1/28",
+        "rfc6455/4.1/29",
+        "rfc6455/4.1/30",
+        "rfc6455/4.1/31",
+        "rfc6455/4.1/34"
+    );
     let mut out = Vec::new();
     let extra = [("Origin".to_owned(), "http://a".to_owned())];
     append_request(&mut out, "a:81", "/chat?x", KEY, &offered(), &extra).unwrap();
@@ -53,6 +68,12 @@ fn section_4_1_a_request_is_written_with_all_that_it_must_have() {
 
 #[test]
 fn a_request_that_would_break_out_of_its_lines_is_an_error_and_nothing_is_written() {
+    claims!(
+        "rfc6455/3/2",
+        "rfc6455/3/3",
+        "rfc6455/4.1/18",
+        "rfc6455/4.1/32"
+    );
     let mut out = Vec::new();
     let mut append = |host: &str, target: &str, protocol: &str, name: &str, value: &str| {
         let protocols = [protocol.to_owned()];
@@ -78,7 +99,17 @@ fn a_request_that_would_break_out_of_its_lines_is_an_error_and_nothing_is_writte
 }
 
 #[test]
+fn section_4_1_item_10_a_subprotocol_is_offered_once() {
+    claims!("rfc6455/4.1/32");
+    let twice = ["a", "b", "a"].map(str::to_owned);
+    let mut out = Vec::new();
+    assert!(append_request(&mut out, "a", "/", KEY, &twice, &[]).is_err());
+    assert!(out.is_empty());
+}
+
+#[test]
 fn section_4_1_the_example_response_is_accepted() {
+    claims!("rfc6455/4.1/h2");
     assert_eq!(
         check_response(&parse(RESPONSE), KEY, &offered()),
         Ok(Some("chat".to_owned()))
@@ -93,6 +124,7 @@ fn section_4_1_the_example_response_is_accepted() {
 
 #[test]
 fn section_4_1_step_1_another_status_is_an_error_that_tells_it() {
+    claims!("rfc6455/4.1/36", "rfc6455/4.1/h1");
     let error = check_changed("101 Switching Protocols", "403 Forbidden").unwrap_err();
     assert_eq!(error.status, Some(403));
     assert_eq!(
@@ -103,6 +135,7 @@ fn section_4_1_step_1_another_status_is_an_error_that_tells_it() {
 
 #[test]
 fn section_4_1_step_2_the_upgrade_is_websocket_and_nothing_else() {
+    claims!("rfc6455/4.1/37");
     for line in ["", "Upgrade: h2c\r\n", "Upgrade: h2c, websocket\r\n"] {
         assert!(
             check_changed("Upgrade: websocket\r\n", line).is_err(),
@@ -113,6 +146,7 @@ fn section_4_1_step_2_the_upgrade_is_websocket_and_nothing_else() {
 
 #[test]
 fn section_4_1_step_3_the_connection_lists_upgrade() {
+    claims!("rfc6455/4.1/38");
     for line in ["", "Connection: keep-alive\r\n"] {
         assert!(
             check_changed("Connection: Upgrade\r\n", line).is_err(),
@@ -123,6 +157,7 @@ fn section_4_1_step_3_the_connection_lists_upgrade() {
 
 #[test]
 fn section_4_1_step_4_the_accept_answers_the_key() {
+    claims!("rfc6455/4.1/39", "rfc6455/11.3.3/1");
     let line = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
     assert!(check_changed(line, "").is_err());
     assert!(check_changed(line, &line.repeat(2)).is_err());
@@ -132,13 +167,17 @@ fn section_4_1_step_4_the_accept_answers_the_key() {
 
 #[test]
 fn section_4_1_step_5_an_extension_that_was_not_offered_is_refused() {
+    claims!("rfc6455/4.1/40", "rfc6455/9.1/1");
     let line = "Sec-WebSocket-Protocol: chat\r\n";
-    let by = format!("{line}Sec-WebSocket-Extensions: permessage-deflate\r\n");
-    assert!(check_changed(line, &by).is_err());
+    for value in ["permessage-deflate", "x-unknown", "a b", ""] {
+        let by = format!("{line}Sec-WebSocket-Extensions: {value}\r\n");
+        assert!(check_changed(line, &by).is_err(), "{value}");
+    }
 }
 
 #[test]
 fn section_4_1_step_6_a_subprotocol_that_was_not_offered_is_refused() {
+    claims!("rfc6455/4.1/41", "rfc6455/11.3.4/2");
     let line = "Sec-WebSocket-Protocol: chat\r\n";
     for by in ["other", "Chat", "chat, superchat", ""] {
         let by = format!("Sec-WebSocket-Protocol: {by}\r\n");
@@ -150,6 +189,7 @@ fn section_4_1_step_6_a_subprotocol_that_was_not_offered_is_refused() {
 
 #[test]
 fn http_1_0_opens_no_websocket() {
+    claims!("rfc6455/4.1/42");
     assert!(check_changed("HTTP/1.1", "HTTP/1.0").is_err());
 }
 

@@ -1,5 +1,6 @@
 //! RFC 6455 sections 4.2.1 and 4.2.2: the server's half of the opening handshake.
 
+use vespiary_trace::claims;
 use vespiary_wire::http::{self, Limits, Refusal, Request};
 use vespiary_wire::websocket::handshake::{self, Upgrade, accept_value};
 
@@ -61,6 +62,15 @@ fn section_1_2_the_example_is_accepted() {
 
 #[test]
 fn section_1_2_the_example_response_is_written() {
+    claims!(
+        "rfc6455/4.2.2/9",
+        "rfc6455/4.2.2/12",
+        "rfc6455/4.2.2/h1",
+        "rfc6455/4.2.2/h2",
+        "rfc6455/4.2.2/h3",
+        "rfc6455/4.2.2/h4",
+        "rfc6455/4.2.2/h5"
+    );
     let mut out = Vec::new();
     let accept = accept_value("dGhlIHNhbXBsZSBub25jZQ==");
     handshake::append_response(&mut out, &accept, Some("chat"), &[]).unwrap();
@@ -70,6 +80,14 @@ fn section_1_2_the_example_response_is_written() {
          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\
          \r\n"
     );
+}
+
+#[test]
+fn section_4_2_2_a_response_without_a_subprotocol_has_no_such_header() {
+    claims!("rfc6455/4.2.2/9");
+    let mut out = Vec::new();
+    handshake::append_response(&mut out, "x", None, &[]).unwrap();
+    assert!(out.ends_with(b"\r\nSec-WebSocket-Accept: x\r\n\r\n"));
 }
 
 #[test]
@@ -87,6 +105,7 @@ fn section_4_2_1_an_absolute_target_is_accepted() {
 
 #[test]
 fn section_4_2_1_item_1_another_method_is_405_and_the_answer_names_get() {
+    claims!("rfc6455/4.2.1/h1");
     for method in ["POST", "HEAD", "get"] {
         let refusal = assert_refused(405, &changed("GET ", &format!("{method} ")));
         assert!(
@@ -99,11 +118,13 @@ fn section_4_2_1_item_1_another_method_is_405_and_the_answer_names_get() {
 
 #[test]
 fn section_4_2_1_item_1_http_1_0_is_505() {
+    claims!("rfc6455/4.2.1/h1");
     assert_refused(505, &changed("HTTP/1.1", "HTTP/1.0"));
 }
 
 #[test]
 fn section_4_2_1_item_3_a_request_that_asks_for_no_websocket_is_426() {
+    claims!("rfc6455/4.2.1/h3");
     for upgrade in ["", "Upgrade: h2c\r\n", "Upgrade: websockets\r\n"] {
         let head = changed("Upgrade: websocket\r\n", upgrade);
         assert!(!handshake::is_upgrade(&parse(&head)));
@@ -119,6 +140,7 @@ fn section_4_2_1_item_3_a_request_that_asks_for_no_websocket_is_426() {
 
 #[test]
 fn section_4_2_1_item_4_a_connection_header_without_upgrade_is_400() {
+    claims!("rfc6455/4.2.1/h4");
     for connection in ["", "Connection: keep-alive\r\n", "Connection: Upgraded\r\n"] {
         assert_refused(400, &changed("Connection: Upgrade\r\n", connection));
     }
@@ -126,6 +148,7 @@ fn section_4_2_1_item_4_a_connection_header_without_upgrade_is_400() {
 
 #[test]
 fn section_4_2_1_item_5_a_key_that_is_not_16_bytes_in_base64_once_is_400() {
+    claims!("rfc6455/4.2.1/h5", "rfc6455/11.3.1/1");
     let line = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     assert_refused(400, &changed(line, ""));
     let refusal = assert_refused(400, &changed(line, &line.repeat(2)));
@@ -157,6 +180,7 @@ fn section_4_2_1_item_5_bits_that_belong_to_no_byte_of_the_key_are_not_looked_at
 
 #[test]
 fn section_4_2_2_another_version_is_426_and_the_answer_names_13() {
+    claims!("rfc6455/4.2.1/h6", "rfc6455/4.2.2/6", "rfc6455/4.4/1");
     for version in ["0", "8", "12", "14", "255"] {
         let head = changed("Version: 13", &format!("Version: {version}"));
         let refusal = assert_refused(426, &head);
@@ -167,6 +191,7 @@ fn section_4_2_2_another_version_is_426_and_the_answer_names_13() {
 
 #[test]
 fn section_4_2_1_item_6_a_version_that_is_missing_repeated_or_no_number_is_400() {
+    claims!("rfc6455/4.3/h1", "rfc6455/11.3.5/2");
     let line = "Sec-WebSocket-Version: 13\r\n";
     assert_refused(400, &changed(line, ""));
     assert_refused(400, &changed(line, &line.repeat(2)));
@@ -187,6 +212,7 @@ fn section_4_2_1_item_7_the_origin_may_be_absent_but_not_repeated() {
 
 #[test]
 fn section_4_2_1_item_8_subprotocols_are_one_list_of_distinct_tokens() {
+    claims!("rfc6455/4.1/32", "rfc6455/4.2.1/h8");
     let line = "Sec-WebSocket-Protocol: chat, superchat\r\n";
     assert!(check(&changed(line, "")).unwrap().protocols.is_empty());
     let two = "Sec-WebSocket-Protocol: b\r\nSec-WebSocket-Protocol: a,,c\r\n";
@@ -212,6 +238,7 @@ fn section_4_2_1_item_9_extensions_are_handed_on_as_they_came() {
 
 #[test]
 fn section_9_1_extensions_that_do_not_follow_the_grammar_are_400() {
+    claims!("rfc6455/9.1/1", "rfc6455/9.1/h1");
     let line = "Origin: http://example.com\r\n";
     for value in ["", "a b", "a; b=", "a; b=\"c d\""] {
         assert_refused(
@@ -231,6 +258,7 @@ fn a_handshake_with_a_body_is_400() {
 
 #[test]
 fn a_response_takes_further_headers_but_none_that_it_writes_itself_or_that_break_out() {
+    claims!("rfc6455/4.2.2/h7");
     let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     let mut out = Vec::new();
     handshake::append_response(&mut out, "x", None, &pair("Set-Cookie", "a=b")).unwrap();

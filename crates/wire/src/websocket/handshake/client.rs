@@ -230,7 +230,13 @@ fn read_extensions(
 ) -> Result<Option<deflate::Parameters>, String> {
     let mut answers = Vec::new();
     for value in head.header_all("sec-websocket-extensions") {
-        answers.extend(extension::parse(value).map_err(|malformed| malformed.to_string())?);
+        match extension::parse(value) {
+            Err(malformed) if requires!("rfc6455/9.1/1") => return Err(malformed.to_string()),
+            parsed => answers.extend(parsed.into_iter().flatten()),
+        }
     }
-    deflate::check(offer, &answers).map_err(|fault| format!("{fault} (RFC 6455 4.1)"))
+    match deflate::check(offer, &answers) {
+        Err(fault) if requires!("rfc6455/4.1/40") => Err(format!("{fault} (RFC 6455 4.1)")),
+        checked => Ok(checked.ok().flatten()),
+    }
 }

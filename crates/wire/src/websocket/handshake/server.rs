@@ -136,7 +136,9 @@ fn read_protocols(head: &Request) -> Result<Vec<String>, Refusal> {
         if requires!("rfc6455/4.1/32" => protocols.iter().any(|before| before == protocol)) {
             return bad("a subprotocol is asked for twice (RFC 6455 4.1)");
         }
-        protocols.push(protocol.to_owned());
+        if requires!("rfc6455/4.2.1/h8") {
+            protocols.push(protocol.to_owned());
+        }
     }
     if protocols.is_empty() && head.header("sec-websocket-protocol").is_some() {
         return bad("the Sec-WebSocket-Protocol header names no subprotocol (RFC 6455 4.1)");
@@ -218,7 +220,7 @@ pub fn append_response_with(
         append_line(out, "Sec-WebSocket-Accept", accept);
     }
     let none_is_chosen = requires!("rfc6455/4.2.2/9" => protocol.is_none());
-    if !none_is_chosen {
+    if !none_is_chosen && requires!("rfc6455/4.2.2/h5") {
         append_line(out, "Sec-WebSocket-Protocol", protocol.unwrap_or_default());
     }
     if let Some(extensions) = extensions

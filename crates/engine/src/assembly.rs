@@ -2,18 +2,57 @@
 //!
 //! The room grows with what has arrived and never runs ahead of it by more than a step, so that a
 //! peer that announces much and sends little costs little. Text is checked chunk by chunk: what can
-//! no longer become UTF-8 is refused at that chunk (RFC 6455 8.1).
+//! no longer become UTF-8 is refused at that chunk (RFC 6455 8.1). A client of HyBi-09 replaces it
+//! instead ([`TextCheck`]).
 
 use crate::close::{CloseReason, Manner, Side};
 use crate::host::{Kind, Payload};
-use crate::receive::out_of_memory;
+use crate::receive::{copied, out_of_memory};
 use vespiary_trace::requires;
 use vespiary_wire::mask;
-use vespiary_wire::utf8::Validator;
+use vespiary_wire::utf8::{Replacer, Validator};
 use vespiary_wire::websocket::close::Code;
 
 /// How far the room may run ahead of what has arrived.
 const STEP: usize = 256 << 10;
+
+/// What is done about bytes of a text that are not UTF-8.
+pub(crate) enum TextCheck {
+    Refusing(Validator),
+    Replacing(Replacer),
+}
+
+impl TextCheck {
+    /// The check of a new text.
+    pub(crate) fn new(replaces: bool) -> Self {
+        if replaces {
+            Self::Replacing(Replacer::default())
+        } else {
+            Self::Refusing(Validator::default())
+        }
+    }
+
+    /// Check a part of a text whose parts are handed over as they come, the `last` one or not.
+    pub(crate) fn part<P: Payload>(&mut self, part: P, last: bool) -> Result<P, CloseReason> {
+        match self {
+            Self::Refusing(validator) => {
+                check_piece(validator, part.bytes())?;
+                if last {
+                    check_end(validator)?;
+                }
+                Ok(part)
+            }
+            Self::Replacing(replacer) => {
+                let mut replaced = Vec::with_capacity(part.bytes().len());
+                replacer.feed(part.bytes(), &mut replaced);
+                if last {
+                    replacer.finish(&mut replaced);
+                }
+                copied(&replaced)
+            }
+        }
+    }
+}
 
 /// A message under way.
 pub(crate) struct Assembly<P> {
@@ -21,18 +60,22 @@ pub(crate) struct Assembly<P> {
     binary: Option<P>,
     text: Vec<u8>,
     filled: usize,
-    validator: Validator,
+    check: TextCheck,
 }
 
 impl<P: Payload> Assembly<P> {
     pub(crate) fn boxed(kind: Kind) -> Box<Self> {
-        Box::new(Self {
+        Box::new(Self::new(kind, TextCheck::new(false)))
+    }
+
+    pub(crate) fn new(kind: Kind, check: TextCheck) -> Self {
+        Self {
             kind,
             binary: None,
             text: Vec::new(),
             filled: 0,
-            validator: Validator::default(),
-        })
+            check,
+        }
     }
 
     pub(crate) fn buffer_bytes(&self) -> usize {
@@ -70,7 +113,9 @@ impl<P: Payload> Assembly<P> {
                 self.text.resize(end, 0);
                 let piece = &mut self.text[self.filled..];
                 mask::copy(piece, chunk, key);
-                check_piece(&mut self.validator, piece)?;
+                if let TextCheck::Refusing(validator) = &mut self.check {
+                    check_piece(validator, piece)?;
+                }
             }
         }
         if requires!("rfc6455/5.4/3", "rfc6455/5.4/h2") {
@@ -108,18 +153,10 @@ impl<P: Payload> Assembly<P> {
     }
 
     /// Check a part of a message whose parts are handed over as they come.
-    pub(crate) fn check(&mut self, part: &[u8]) -> Result<(), CloseReason> {
+    pub(crate) fn part(&mut self, part: P, last: bool) -> Result<P, CloseReason> {
         match self.kind {
-            Kind::Binary => Ok(()),
-            Kind::Text => check_piece(&mut self.validator, part),
-        }
-    }
-
-    /// Check that the message ended where a character ends.
-    pub(crate) fn check_end(mut self) -> Result<(), CloseReason> {
-        match self.kind {
-            Kind::Binary => Ok(()),
-            Kind::Text => check_end(&mut self.validator),
+            Kind::Binary => Ok(part),
+            Kind::Text => self.check.part(part, last),
         }
     }
 
@@ -137,16 +174,19 @@ impl<P: Payload> Assembly<P> {
 
     /// The whole text message, as checked UTF-8.
     pub(crate) fn into_text(self) -> Result<String, CloseReason> {
-        let text = String::from_utf8(self.text);
-        if requires!("rfc6455/5.6/1" => text.is_err()) {
-            return Err(not_utf8());
+        match (String::from_utf8(self.text), self.check) {
+            (Ok(text), _) => Ok(text),
+            (Err(broken), TextCheck::Replacing(_)) => {
+                Ok(String::from_utf8_lossy(broken.as_bytes()).into_owned())
+            }
+            (Err(_), TextCheck::Refusing(_)) if requires!("rfc6455/5.6/1") => Err(not_utf8()),
+            (Err(_), TextCheck::Refusing(_)) => Ok(String::new()),
         }
-        Ok(text.unwrap_or_default())
     }
 }
 
 /// Check a piece of a text.
-pub(crate) fn check_piece(validator: &mut Validator, piece: &[u8]) -> Result<(), CloseReason> {
+fn check_piece(validator: &mut Validator, piece: &[u8]) -> Result<(), CloseReason> {
     let checked = validator.feed(piece);
     if requires!("rfc6455/8.1/1" => checked.is_err()) {
         return Err(not_utf8());
@@ -155,7 +195,7 @@ pub(crate) fn check_piece(validator: &mut Validator, piece: &[u8]) -> Result<(),
 }
 
 /// Check that a text ends where a character ends.
-pub(crate) fn check_end(validator: &mut Validator) -> Result<(), CloseReason> {
+fn check_end(validator: &mut Validator) -> Result<(), CloseReason> {
     let ended = validator.finish();
     if requires!("rfc6455/5.6/1" => ended.is_err()) {
         return Err(not_utf8());

@@ -30,7 +30,9 @@ use vespiary_port::timer::Key;
 use vespiary_port::{Address, Descriptor, Token};
 use vespiary_trace::requires;
 use vespiary_wire::websocket::close::{self, Code};
+use vespiary_wire::websocket::decoder::Role;
 use vespiary_wire::websocket::frame::Opcode;
+use vespiary_wire::websocket::profile::{InvalidText, Profile, Version};
 
 /// Where a connection stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +100,8 @@ pub struct Connection<H: Host> {
     pub(crate) inbound: RefCell<Inbound<H>>,
     pub(crate) outbound: RefCell<Outbound>,
     pub(crate) reason: RefCell<Option<Box<CloseReason>>>,
+    /// The version of WebSocket that it speaks, once the handshake names it.
+    pub(crate) version: Cell<Option<Version>>,
     /// The subprotocol that the handshake chose.
     pub(crate) protocol: RefCell<Option<Box<str>>>,
     pub(crate) timer: Cell<Option<Key>>,
@@ -208,6 +212,32 @@ impl<H: Host> Connection<H> {
         self.protocol.borrow().clone()
     }
 
+    /// The version of WebSocket that is spoken, or was asked for; `None` elsewhere, and before a
+    /// valid request.
+    pub fn version(&self) -> Option<Version> {
+        self.version.get()
+    }
+
+    /// The rules of that version.
+    pub(crate) fn profile(&self) -> &'static Profile {
+        self.version.get().unwrap_or_default().profile()
+    }
+
+    /// Which end of a WebSocket it is.
+    pub(crate) fn role(&self) -> Role {
+        if self.client {
+            Role::Client
+        } else {
+            Role::Server
+        }
+    }
+
+    /// Whether text that is not UTF-8 is mended and not refused.
+    #[cold]
+    pub(crate) fn replaces_text(&self) -> bool {
+        self.profile().invalid_text(self.role()) == InvalidText::Replaced
+    }
+
     /// Why it ended, once that is known.
     pub fn reason(&self) -> Option<CloseReason> {
         self.reason.borrow().as_deref().cloned()
@@ -305,10 +335,16 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Keep the first reason that is given.
-    pub(crate) fn end_with(&self, reason: CloseReason) {
+    /// Keep the first reason that is given. A code of ours is kept as the peer is told it.
+    pub(crate) fn end_with(&self, mut reason: CloseReason) {
         let mut kept = self.reason.borrow_mut();
         if kept.is_none() {
+            if reason.side == Side::Local
+                && let Some(code) = reason.code
+            {
+                let told = (self.profile().codes.sent_for)(Code(code));
+                reason.code = Some(told.map_or(code, |told| told.0));
+            }
             *kept = Some(Box::new(reason));
         }
     }
@@ -331,8 +367,9 @@ impl<H: Host> Connection<H> {
             && !self.close_frame_sent.get()
         {
             self.close_frame_sent.set(true);
+            let payload = close::encode_as(self.profile(), code, text);
             if requires!("rfc6455/7.1.2/1", "rfc6455/5.5.1/1") {
-                self.send_control(Opcode::Close, close::encode(code, text).as_slice());
+                self.send_control(Opcode::Close, payload.as_slice());
             }
         }
         self.unsettle();

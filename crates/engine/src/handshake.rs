@@ -174,10 +174,13 @@ fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>,
         ..Head::default()
     };
     let websocket = connection.endpoint.options.borrow().framing == Framing::WebSocket;
-    if websocket && wire::is_upgrade(&request) {
-        let options = connection.endpoint.options();
+    let options = connection.endpoint.options();
+    if websocket && wire::is_upgrade(&request, &options.websocket.versions) {
         match check_upgrade(&request, &options.websocket) {
-            Ok(upgrade) => waiting.upgrade = Some(upgrade),
+            Ok(upgrade) => {
+                connection.version.set(Some(upgrade.version));
+                waiting.upgrade = Some(upgrade);
+            }
             Err(refusal) => {
                 add(&connection.endpoint.counters.protocol_errors, 1);
                 if requires!("rfc6455/4.2.1/1", "rfc6455/10.7/4") {
@@ -271,7 +274,13 @@ fn accept<H: Host>(
     }
     let mut response = Vec::with_capacity(256);
     let accept = wire::accept_value(&upgrade.key);
-    let headers = [&options.headers[..], headers].concat();
+    let mut headers = [&options.headers[..], headers].concat();
+    let profile = upgrade.version.profile();
+    if profile.origin_is_confirmed
+        && let Some(origin) = upgrade.origin.as_ref().filter(|it| it.is_ascii())
+    {
+        headers.push((profile.origin_header.to_owned(), origin.clone()));
+    }
     if let Err(error) = wire::append_response(&mut response, &accept, protocol.as_deref(), &headers)
     {
         return fault(connection, inbound, &error.to_string());
@@ -280,7 +289,7 @@ fn accept<H: Host>(
         connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
     }
     *connection.protocol.borrow_mut() = protocol.map(String::into_boxed_str);
-    inbound.decode = Decode::WebSocket(Decoder::new(Role::Server));
+    inbound.decode = Decode::WebSocket(Decoder::of_version(Role::Server, upgrade.version));
     opened(connection);
     connection.engine.arm(connection);
 }
@@ -384,17 +393,20 @@ pub(crate) fn send_request<H: Host>(connection: &Rc<Connection<H>>) {
         return;
     };
     client.key = wire::encode_key(nonce);
+    let version = connection.endpoint.options().websocket.asked_version();
+    connection.version.set(Some(version));
     let ask = &client.handshake;
     let mut request = Vec::with_capacity(256);
-    let written = wire::append_request(
-        &mut request,
-        &ask.host,
-        &ask.target,
-        &client.key,
-        &ask.protocols,
-        &ask.headers,
-    );
-    match written {
+    let asked = wire::Ask {
+        version,
+        host: &ask.host,
+        target: &ask.target,
+        key: &client.key,
+        protocols: &ask.protocols,
+        extensions: None,
+        extra: &ask.headers,
+    };
+    match wire::append_request_as(&mut request, &asked) {
         Ok(()) => connection.append(request.len(), |buffer| buffer.extend_from_slice(&request)),
         Err(error) => {
             connection.end_with(CloseReason::new(
@@ -431,9 +443,14 @@ fn read_response<H: Host>(
     match client.reader.parse(&head.buffer, &limits) {
         Ok(None) => *rest = &[],
         Ok(Some((response, end))) => {
-            let checked = wire::check_response(&response, &client.key, &client.handshake.protocols);
+            let version = connection.version.get().unwrap_or_default();
+            let offered = wire::Offered {
+                protocols: &client.handshake.protocols,
+                ..wire::Offered::default()
+            };
+            let checked = wire::check_response_as(&response, version, &client.key, &offered);
             let protocol = match checked {
-                Ok(protocol) => protocol,
+                Ok(agreed) => agreed.protocol,
                 Err(error) => {
                     *rest = &[];
                     let reason = refused(error.text, error.status);
@@ -443,7 +460,7 @@ fn read_response<H: Host>(
             };
             *rest = &rest[end - buffered..];
             *connection.protocol.borrow_mut() = protocol.map(String::into_boxed_str);
-            inbound.decode = Decode::WebSocket(Decoder::new(Role::Client));
+            inbound.decode = Decode::WebSocket(Decoder::of_version(Role::Client, version));
             opened(connection);
             connection.engine.arm(connection);
         }

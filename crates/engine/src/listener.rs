@@ -275,6 +275,7 @@ impl<H: Host> Engine<H> {
                 inbound: RefCell::new(inbound),
                 outbound: RefCell::default(),
                 reason: RefCell::default(),
+                version: Cell::new(None),
                 protocol: RefCell::default(),
                 timer: Cell::new(None),
                 timer_due: Cell::new(u64::MAX),

@@ -8,6 +8,7 @@ use vespiary_wire::framing::length::Format;
 use vespiary_wire::http;
 use vespiary_wire::websocket::decoder;
 use vespiary_wire::websocket::handshake::OriginPattern;
+use vespiary_wire::websocket::profile::Version;
 
 /// How bytes become messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +133,7 @@ pub struct Deadlines {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketOptions {
     /// The versions of the protocol that are spoken, the best first.
-    pub versions: Vec<u8>,
+    pub versions: Vec<Version>,
     /// Whose pages may connect (a server's); `None` is all.
     pub origins: Option<Vec<OriginPattern>>,
     /// Whether a request without `Origin`, which no browser sends, is refused.
@@ -147,7 +148,7 @@ pub struct WebSocketOptions {
 impl Default for WebSocketOptions {
     fn default() -> Self {
         Self {
-            versions: vec![13],
+            versions: vec![Version::Rfc6455],
             origins: None,
             origin_required: false,
             subprotocols: Vec::new(),
@@ -164,6 +165,11 @@ impl WebSocketOptions {
             (Some(_), None) => true,
             (Some(origin), Some(patterns)) => patterns.iter().any(|it| it.matches(origin)),
         }
+    }
+
+    /// The version that a client asks for: it may name one only (RFC 6455 4.1).
+    pub fn asked_version(&self) -> Version {
+        self.versions.first().copied().unwrap_or_default()
     }
 
     /// The first of our subprotocols that the client speaks too.

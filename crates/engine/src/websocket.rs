@@ -1,6 +1,6 @@
 //! WebSocket on a connection: messages in, control frames answered, the close handshake.
 
-use crate::assembly::{Assembly, check_end, check_piece, not_utf8};
+use crate::assembly::{Assembly, TextCheck, not_utf8};
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
@@ -10,7 +10,6 @@ use crate::receive::{Decode, Inbound, count_message, may_deliver, out_of_memory}
 use std::rc::Rc;
 use vespiary_trace::requires;
 use vespiary_wire::mask;
-use vespiary_wire::utf8::Validator;
 use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::close::{self, Code};
 use vespiary_wire::websocket::decoder::{Control, Data, Event};
@@ -76,7 +75,7 @@ fn on_data<H: Host>(
         }
         return Ok(());
     }
-    let under_way = assembly.get_or_insert_with(|| Assembly::boxed(data.kind));
+    let under_way = assembly.get_or_insert_with(|| Box::new(begun(connection, data)));
     under_way.add(data.payload, data.key, data.frame_remaining, data.fin)?;
     if data.message_end {
         let whole = assembly.take().expect("it was just filled");
@@ -100,7 +99,11 @@ fn on_whole_text<H: Host>(
     scratch.resize(data.payload.len(), 0);
     mask::copy(&mut scratch, data.payload, data.key);
     let text = simdutf8::basic::from_utf8(&scratch);
-    let outcome = if requires!("rfc6455/5.6/1", "rfc6455/8.1/1" => text.is_err()) {
+    let outcome = if text.is_err() && connection.replaces_text() {
+        let text = String::from_utf8_lossy(&scratch);
+        connection.engine.host.text(connection, &text);
+        Ok(())
+    } else if requires!("rfc6455/5.6/1", "rfc6455/8.1/1" => text.is_err()) {
         Err(not_utf8())
     } else {
         connection
@@ -115,6 +118,10 @@ fn on_whole_text<H: Host>(
     outcome
 }
 
+fn begun<H: Host>(connection: &Rc<Connection<H>>, data: &Data<'_>) -> Assembly<H::Payload> {
+    Assembly::new(data.kind, TextCheck::new(connection.replaces_text()))
+}
+
 /// Hand a part over as it arrived. An assembly that holds nothing but the validator spans a text
 /// message.
 fn on_part<H: Host>(
@@ -126,14 +133,12 @@ fn on_part<H: Host>(
     mask::copy(payload.bytes_mut(), data.payload, data.key);
     let whole = data.message_start && data.message_end;
     if whole && data.kind == Kind::Text {
-        let mut validator = Validator::default();
-        check_piece(&mut validator, payload.bytes())?;
-        check_end(&mut validator)?;
+        payload = TextCheck::new(connection.replaces_text()).part(payload, true)?;
     } else if !whole {
-        let spanning = assembly.get_or_insert_with(|| Assembly::boxed(data.kind));
-        spanning.check(payload.bytes())?;
+        let spanning = assembly.get_or_insert_with(|| Box::new(begun(connection, data)));
+        payload = spanning.part(payload, data.message_end)?;
         if data.message_end {
-            assembly.take().expect("it was just there").check_end()?;
+            *assembly = None;
         }
     }
     count_message(connection, data.message_end);
@@ -179,7 +184,9 @@ fn answer_ping<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Resul
 }
 
 fn on_close<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(), CloseReason> {
-    let (code, text) = close::parse(payload).map_err(|error| {
+    let profile = connection.profile();
+    let parsed = close::parse_as(profile, connection.role(), payload);
+    let (code, text) = parsed.map_err(|error| {
         CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_code(error.code)
     })?;
     if requires!("rfc6455/7.1.4/h1", "rfc6455/5.5.1/h3") {

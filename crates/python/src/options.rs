@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::handshake::{OriginPattern, append_response};
+use vespiary_engine::wire::websocket::profile::Version;
 use vespiary_engine::{Framing, Options, SlowConsumer, WebSocketOptions};
 
 fn required<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T>
@@ -68,8 +69,14 @@ fn websocket(options: &Bound<'_, PyDict>) -> PyResult<WebSocketOptions> {
         OriginPattern::parse(text).map_err(wrong)
     };
     let origins = patterns.map(|patterns| patterns.iter().map(parse).collect());
+    let numbers: Vec<u8> = required(options, "versions")?;
+    let version = |number: &u8| {
+        let wrong = || PyValueError::new_err(format!("no version {number} of WebSocket is spoken"));
+        Version::from_number(*number).ok_or_else(wrong)
+    };
+    let versions: PyResult<Vec<Version>> = numbers.iter().map(version).collect();
     Ok(WebSocketOptions {
-        versions: required(options, "versions")?,
+        versions: versions?,
         origins: origins.transpose()?,
         origin_required: required(options, "origin_required")?,
         subprotocols: required(options, "subprotocols")?,

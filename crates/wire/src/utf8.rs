@@ -108,3 +108,51 @@ impl Validator {
         Ok(())
     }
 }
+
+/// Replaces in one text after another what is not UTF-8 by U+FFFD, each text fed in pieces.
+///
+/// Each maximal run of bytes that begins a character and cannot go on becomes one, as the Unicode
+/// standard recommends (section 3.9, "U+FFFD substitution of maximal subparts") and
+/// [`String::from_utf8_lossy`] does. HyBi-09 section 8.1 asks a client for it.
+#[derive(Clone, Default, Debug)]
+pub struct Replacer {
+    begun: Vec<u8>,
+}
+
+impl Replacer {
+    /// Takes the next piece of the text and appends what is decided of it to `out`: valid UTF-8, up
+    /// to three bytes short of the piece's end.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        self.begun.extend_from_slice(bytes);
+        let pending = std::mem::take(&mut self.begun);
+        let mut left = pending.len();
+        for chunk in pending.utf8_chunks() {
+            out.extend_from_slice(chunk.valid().as_bytes());
+            left -= chunk.valid().len() + chunk.invalid().len();
+            if chunk.invalid().is_empty() {
+                continue;
+            }
+            let may_go_on = left == 0
+                && str::from_utf8(chunk.invalid()).is_err_and(|it| it.error_len().is_none());
+            if may_go_on {
+                self.begun.extend_from_slice(chunk.invalid());
+            } else {
+                push_replacement(out);
+            }
+        }
+    }
+
+    /// Ends the text: a character that has begun becomes U+FFFD. The replacer is as new afterwards.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if !self.begun.is_empty() {
+            push_replacement(out);
+            self.begun = Vec::new();
+        }
+    }
+}
+
+fn push_replacement(out: &mut Vec<u8>) {
+    let mut bytes = [0; 4];
+    let replacement = char::REPLACEMENT_CHARACTER.encode_utf8(&mut bytes);
+    out.extend_from_slice(replacement.as_bytes());
+}

@@ -8,6 +8,7 @@ pub mod close;
 mod control;
 pub mod decoder;
 pub mod deflate;
+pub mod deflate_stream;
 pub mod extension;
 pub mod frame;
 pub mod handshake;

@@ -3,6 +3,9 @@
 use vespiary_trace::claims;
 use vespiary_wire::http::{self, Limits, Refusal, Request};
 use vespiary_wire::websocket::handshake::{self, Upgrade, accept_value};
+use vespiary_wire::websocket::profile::Version;
+
+const SPOKEN: &[Version] = &[Version::Rfc6455];
 
 const LIMITS: Limits = Limits {
     header_bytes_max: 8192,
@@ -23,7 +26,7 @@ fn parse(head: &str) -> Request {
 }
 
 fn check(head: &str) -> Result<Upgrade, Refusal> {
-    handshake::check(&parse(head), &[13])
+    handshake::check(&parse(head), SPOKEN)
 }
 
 /// The example with one of its lines replaced.
@@ -55,7 +58,7 @@ fn section_1_2_the_example_is_accepted() {
         protocols: vec!["chat".to_owned(), "superchat".to_owned()],
         origin: Some("http://example.com".to_owned()),
         extensions: vec![],
-        version: 13,
+        version: Version::Rfc6455,
     };
     assert_eq!(upgrade, expected);
 }
@@ -127,7 +130,7 @@ fn section_4_2_1_item_3_a_request_that_asks_for_no_websocket_is_426() {
     claims!("rfc6455/4.2.1/h3");
     for upgrade in ["", "Upgrade: h2c\r\n", "Upgrade: websockets\r\n"] {
         let head = changed("Upgrade: websocket\r\n", upgrade);
-        assert!(!handshake::is_upgrade(&parse(&head)));
+        assert!(!handshake::is_upgrade(&parse(&head), SPOKEN));
         let refusal = assert_refused(426, &head);
         assert!(
             refusal
@@ -135,7 +138,7 @@ fn section_4_2_1_item_3_a_request_that_asks_for_no_websocket_is_426() {
                 .contains(&("Upgrade".to_owned(), "websocket".to_owned()))
         );
     }
-    assert!(handshake::is_upgrade(&parse(EXAMPLE)));
+    assert!(handshake::is_upgrade(&parse(EXAMPLE), SPOKEN));
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::{VERSION, accept_value, check_extra};
+use super::{accept_value, check_extra};
 use crate::http::{self, Headers as _, InvalidHeader, Response, ResponseError};
-use crate::websocket::{deflate, extension};
+use crate::websocket::profile::Version;
+use crate::websocket::{deflate, deflate_stream, extension};
 use vespiary_trace::requires;
 
 /// The server did not open a WebSocket. Close the connection.
@@ -33,7 +34,27 @@ impl From<ResponseError> for HandshakeError {
     }
 }
 
-/// Appends the request that opens a WebSocket (section 4.1).
+/// What a client asks for.
+#[derive(Copy, Clone, Debug)]
+pub struct Ask<'a> {
+    /// The version, whose rules the request is written by.
+    pub version: Version,
+    /// The value of `Host`: with the port, unless it is the scheme's own.
+    pub host: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// As [`super::encode_key`] writes it.
+    pub key: &'a str,
+    /// The subprotocols that are offered, the best first.
+    pub protocols: &'a [String],
+    /// The extensions that are offered, as [`deflate::Offer`] writes them.
+    pub extensions: Option<&'a str>,
+    /// Further header lines, not those that the handshake writes itself. An `Origin` is written
+    /// under the name that the version has for it.
+    pub extra: &'a [(String, String)],
+}
+
+/// Appends the request that opens a WebSocket of RFC 6455 (section 4.1).
 ///
 /// `host` is the value of `Host`: with the port, unless it is the scheme's own. `target` is the
 /// path and query. `key` is of [`super::encode_key`]. `extra` are further header lines, not those
@@ -59,8 +80,22 @@ pub fn append_request_with(
     extensions: Option<&str>,
     extra: &[(String, String)],
 ) -> Result<(), InvalidHeader> {
-    check_extra(
+    let ask = Ask {
+        version: Version::Rfc6455,
+        host,
+        target,
+        key,
+        protocols,
+        extensions,
         extra,
+    };
+    append_request_as(out, &ask)
+}
+
+/// The same by the rules of a version.
+pub fn append_request_as(out: &mut Vec<u8>, ask: &Ask<'_>) -> Result<(), InvalidHeader> {
+    check_extra(
+        ask.extra,
         &[
             "host",
             "upgrade",
@@ -73,6 +108,7 @@ pub fn append_request_with(
             "transfer-encoding",
         ],
     )?;
+    let target = ask.target;
     let target_is_clean = target.starts_with('/')
         && target
             .bytes()
@@ -83,35 +119,7 @@ pub fn append_request_with(
             "is no path in ASCII",
         ));
     }
-    check_protocols(protocols)?;
-    let mut headers = Vec::with_capacity(8 + extra.len());
-    let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
-    if requires!("rfc6455/4.1/21") {
-        add("Host", host);
-    }
-    if requires!("rfc6455/4.1/22") {
-        add("Upgrade", "websocket");
-    }
-    if requires!("rfc6455/4.1/23") {
-        add("Connection", "Upgrade");
-    }
-    if requires!("rfc6455/4.1/24") {
-        add("Sec-WebSocket-Key", key);
-    }
-    if requires!("rfc6455/4.1/29", "rfc6455/4.1/30") {
-        add("Sec-WebSocket-Version", VERSION);
-    }
-    if requires!("rfc6455/4.1/31" => !protocols.is_empty()) {
-        add("Sec-WebSocket-Protocol", &protocols.join(", "));
-    }
-    if let Some(offer) = extensions
-        && requires!("rfc6455/4.1/33")
-    {
-        headers.push(("Sec-WebSocket-Extensions".to_owned(), offer.to_owned()));
-    }
-    if requires!("rfc6455/4.1/28", "rfc6455/4.1/34") {
-        headers.extend_from_slice(extra);
-    }
+    check_protocols(ask.protocols)?;
     let start = out.len();
     if requires!("rfc6455/4.1/19") {
         out.extend_from_slice(b"GET ");
@@ -120,7 +128,7 @@ pub fn append_request_with(
         out.extend_from_slice(target.as_bytes());
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    if let Err(error) = http::append_headers(out, &headers) {
+    if let Err(error) = http::append_headers(out, &header_lines(ask)) {
         out.truncate(start);
         return Err(error);
     }
@@ -128,6 +136,42 @@ pub fn append_request_with(
         out.extend_from_slice(b"\r\n");
     }
     Ok(())
+}
+
+fn header_lines(ask: &Ask<'_>) -> Vec<(String, String)> {
+    let mut headers = Vec::with_capacity(8 + ask.extra.len());
+    let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
+    if requires!("rfc6455/4.1/21") {
+        add("Host", ask.host);
+    }
+    if requires!("rfc6455/4.1/22") {
+        add("Upgrade", "websocket");
+    }
+    if requires!("rfc6455/4.1/23") {
+        add("Connection", "Upgrade");
+    }
+    if requires!("rfc6455/4.1/24") {
+        add("Sec-WebSocket-Key", ask.key);
+    }
+    if requires!("rfc6455/4.1/29", "rfc6455/4.1/30") {
+        add("Sec-WebSocket-Version", ask.version.as_str());
+    }
+    if requires!("rfc6455/4.1/31" => !ask.protocols.is_empty()) {
+        add("Sec-WebSocket-Protocol", &ask.protocols.join(", "));
+    }
+    if let Some(offer) = ask.extensions
+        && requires!("rfc6455/4.1/33")
+    {
+        add("Sec-WebSocket-Extensions", offer);
+    }
+    for (name, value) in ask.extra {
+        let is_origin = name.eq_ignore_ascii_case("origin");
+        let origin_header = ask.version.profile().origin_header;
+        if requires!("rfc6455/4.1/28", "rfc6455/4.1/34") {
+            add(if is_origin { origin_header } else { name }, value);
+        }
+    }
+    headers
 }
 
 /// Refuses subprotocols to offer that are not tokens, or not distinct.
@@ -144,14 +188,15 @@ fn check_protocols(protocols: &[String]) -> Result<(), InvalidHeader> {
     Ok(())
 }
 
-/// Checks the response to a request with `key` and `offered_protocols` (section 4.1, the list
-/// behind "The client MUST validate"): gives the subprotocol that the server chose, if any.
-pub fn check_response(
-    head: &Response,
-    key: &str,
-    offered_protocols: &[String],
-) -> Result<Option<String>, HandshakeError> {
-    check_response_with(head, key, offered_protocols, None).map(|agreed| agreed.protocol)
+/// What a client has offered.
+#[derive(Copy, Clone, Default, Debug)]
+pub struct Offered<'a> {
+    /// The subprotocols.
+    pub protocols: &'a [String],
+    /// permessage-deflate.
+    pub deflate: Option<&'a deflate::Offer>,
+    /// The extension `deflate-stream` of HyBi-09.
+    pub deflate_stream: bool,
 }
 
 /// What a server agreed to.
@@ -161,6 +206,19 @@ pub struct Agreed {
     pub protocol: Option<String>,
     /// How messages are compressed, if they are.
     pub deflate: Option<deflate::Parameters>,
+    /// Whether all that follows the handshake is compressed.
+    pub deflate_stream: bool,
+}
+
+/// Checks the response to a request of RFC 6455 with `key` and `offered_protocols` (section 4.1,
+/// the list behind "The client MUST validate"): gives the subprotocol that the server chose, if
+/// any.
+pub fn check_response(
+    head: &Response,
+    key: &str,
+    offered_protocols: &[String],
+) -> Result<Option<String>, HandshakeError> {
+    check_response_with(head, key, offered_protocols, None).map(|agreed| agreed.protocol)
 }
 
 /// The same where compression was offered.
@@ -169,6 +227,24 @@ pub fn check_response_with(
     key: &str,
     offered_protocols: &[String],
     offer: Option<&deflate::Offer>,
+) -> Result<Agreed, HandshakeError> {
+    let offered = Offered {
+        protocols: offered_protocols,
+        deflate: offer,
+        deflate_stream: false,
+    };
+    check_response_as(head, Version::Rfc6455, key, &offered)
+}
+
+/// The same by the rules of a version.
+///
+/// By those of HyBi-09 section 5.1 `Connection` is `Upgrade` and nothing beside, and any
+/// subprotocol may be chosen.
+pub fn check_response_as(
+    head: &Response,
+    version: Version,
+    key: &str,
+    offered: &Offered<'_>,
 ) -> Result<Agreed, HandshakeError> {
     let fail = |text: String| {
         Err(HandshakeError {
@@ -195,6 +271,11 @@ pub fn check_response_with(
     if requires!("rfc6455/4.1/38" => !head.has_token("connection", "upgrade")) {
         return fail("the response's Connection header lacks Upgrade (RFC 6455 4.1)".to_owned());
     }
+    let profile = version.profile();
+    if profile.connection_is_whole && head.header_tokens("connection").nth(1).is_some() {
+        let text = "the response's Connection header is not Upgrade alone (HyBi-09 5.1)";
+        return fail(text.to_owned());
+    }
     let mut accepts = head.header_all("sec-websocket-accept");
     if requires!("rfc6455/4.1/39" => accepts.next() != Some(accept_value(key).as_str())) {
         return fail("the Sec-WebSocket-Accept does not answer the key (RFC 6455 4.1)".to_owned());
@@ -202,11 +283,17 @@ pub fn check_response_with(
     if requires!("rfc6455/11.3.3/1" => accepts.next().is_some()) {
         return fail("there is more than one Sec-WebSocket-Accept (RFC 6455 11.3.3)".to_owned());
     }
-    let deflate = match read_extensions(head, offer) {
-        Ok(deflate) => deflate,
+    let (deflate, deflate_stream) = match read_extensions(head, version, offered) {
+        Ok(agreed) => agreed,
         Err(text) => return fail(text),
     };
-    let agreed = |protocol| Ok(Agreed { protocol, deflate });
+    let agreed = |protocol| {
+        Ok(Agreed {
+            protocol,
+            deflate,
+            deflate_stream,
+        })
+    };
     let mut protocols = head.header_all("sec-websocket-protocol");
     let Some(chosen) = protocols.next() else {
         return agreed(None);
@@ -214,8 +301,8 @@ pub fn check_response_with(
     if requires!("rfc6455/11.3.4/2" => protocols.next().is_some()) {
         return fail("the server chose more than one subprotocol (RFC 6455 11.3.4)".to_owned());
     }
-    let offered = offered_protocols.iter().any(|offered| offered == chosen);
-    if requires!("rfc6455/4.1/41" => !offered) {
+    let is_offered = offered.protocols.iter().any(|offered| offered == chosen);
+    if requires!("rfc6455/4.1/41" => profile.subprotocol_is_checked && !is_offered) {
         return fail(format!(
             "the server chose {chosen:?}, which was not offered (RFC 6455 4.1)"
         ));
@@ -226,17 +313,21 @@ pub fn check_response_with(
 /// What the server makes of an offer: the lists of several lines are one list.
 fn read_extensions(
     head: &Response,
-    offer: Option<&deflate::Offer>,
-) -> Result<Option<deflate::Parameters>, String> {
+    version: Version,
+    offered: &Offered<'_>,
+) -> Result<(Option<deflate::Parameters>, bool), String> {
     let mut answers = Vec::new();
     for value in head.header_all("sec-websocket-extensions") {
-        match extension::parse(value) {
+        match extension::parse_as(version.profile(), value) {
             Err(malformed) if requires!("rfc6455/9.1/1") => return Err(malformed.to_string()),
             parsed => answers.extend(parsed.into_iter().flatten()),
         }
     }
-    match deflate::check(offer, &answers) {
+    if offered.deflate_stream && deflate_stream::is_granted(&answers) {
+        return Ok((None, true));
+    }
+    match deflate::check(offered.deflate, &answers) {
         Err(fault) if requires!("rfc6455/4.1/40") => Err(format!("{fault} (RFC 6455 4.1)")),
-        checked => Ok(checked.ok().flatten()),
+        checked => Ok((checked.ok().flatten(), false)),
     }
 }

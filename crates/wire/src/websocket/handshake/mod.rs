@@ -13,8 +13,8 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use sha1::{Digest, Sha1};
 
 pub use client::{
-    Agreed, HandshakeError, append_request, append_request_with, check_response,
-    check_response_with,
+    Agreed, Ask, HandshakeError, Offered, append_request, append_request_as, append_request_with,
+    check_response, check_response_as, check_response_with,
 };
 pub use origin::{InvalidOrigin, OriginPattern};
 pub use server::{Upgrade, append_response, append_response_with, check, is_upgrade};
@@ -23,9 +23,6 @@ use crate::http::InvalidHeader;
 
 /// Section 1.3: chosen because no server that does not know the protocol would use it.
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// The one version that is spoken.
-const VERSION: &str = "13";
 
 /// The last character of a key carries four bits that belong to no byte. A strict decoder wants
 /// them to be zero (RFC 4648 section 3.5); here they are not looked at, as a server need not decode

@@ -3,6 +3,7 @@
 use super::{check_extra, is_key};
 use crate::http::{self, Headers as _, InvalidHeader, Refusal, Request};
 use crate::websocket::extension;
+use crate::websocket::profile::{Profile, Version};
 use vespiary_trace::requires;
 
 /// What a valid opening handshake asks for.
@@ -18,20 +19,28 @@ pub struct Upgrade {
     /// grammar, and as [`extension::parse`] takes them.
     pub extensions: Vec<String>,
     /// The version of the protocol, one of those spoken.
-    pub version: u8,
+    pub version: Version,
 }
 
-/// Whether the request asks for a WebSocket at all, well or badly: `Upgrade` lists `websocket`.
-pub fn is_upgrade(head: &Request) -> bool {
-    head.has_token("upgrade", "websocket")
+/// Whether the request asks for a WebSocket at all, well or badly: `Upgrade` lists `websocket`, or
+/// it names one of the `versions` spoken whose servers need not look at that.
+pub fn is_upgrade(head: &Request, versions: &[Version]) -> bool {
+    head.has_token("upgrade", "websocket") || !upgrade_is_checked(head, versions)
+}
+
+/// HyBi-09 5.2.1 lists neither `Upgrade` nor `Connection` among what makes a handshake.
+fn upgrade_is_checked(head: &Request, versions: &[Version]) -> bool {
+    let asked = read_version(head, versions);
+    asked.map_or(true, |version| version.profile().upgrade_is_checked)
 }
 
 /// Checks a request against section 4.2.1.
 ///
-/// `versions` are those that are spoken, the best first. Refused are: HTTP/1.0 (505), a method
-/// other than GET (405), no wish to upgrade and a version that is not spoken (426, with what would
-/// have been right), and anything malformed (400).
-pub fn check(head: &Request, versions: &[u8]) -> Result<Upgrade, Refusal> {
+/// `versions` are those that are spoken, the best first; the rules are those of the one that the
+/// request names. Refused are: HTTP/1.0 (505), a method other than GET (405), no wish to upgrade
+/// and a version that is not spoken (426, with what would have been right), and anything malformed
+/// (400).
+pub fn check(head: &Request, versions: &[Version]) -> Result<Upgrade, Refusal> {
     if requires!("rfc6455/4.2.1/h1" => head.minor_version == 0) {
         return Err(Refusal::new(
             505,
@@ -42,12 +51,14 @@ pub fn check(head: &Request, versions: &[u8]) -> Result<Upgrade, Refusal> {
         let text = "a WebSocket begins with the method GET (RFC 6455 4.1)";
         return Err(Refusal::new(405, text).with_header("Allow", "GET"));
     }
-    if requires!("rfc6455/4.2.1/h3" => !is_upgrade(head)) {
+    if requires!("rfc6455/4.2.1/h3" => !is_upgrade(head, versions)) {
         let text = "only a WebSocket is served here: the Upgrade header must list websocket \
                     (RFC 6455 4.2.1)";
         return Err(upgrade_required(text, versions));
     }
-    if requires!("rfc6455/4.2.1/h4" => !head.has_token("connection", "upgrade")) {
+    let is_connected = head.has_token("connection", "upgrade");
+    let is_checked = upgrade_is_checked(head, versions);
+    if requires!("rfc6455/4.2.1/h4" => is_checked && !is_connected) {
         return bad("the Connection header must list Upgrade (RFC 6455 4.2.1)");
     }
     let has_body = head
@@ -58,11 +69,13 @@ pub fn check(head: &Request, versions: &[u8]) -> Result<Upgrade, Refusal> {
         return bad("the request that opens a WebSocket has no body (RFC 6455 4.1)");
     }
     let version = read_version(head, versions)?;
+    let profile = version.profile();
+    check_target(head, profile)?;
     Ok(Upgrade {
         key: read_key(head)?,
         protocols: read_protocols(head)?,
-        origin: read_origin(head)?,
-        extensions: read_extensions(head)?,
+        origin: read_origin(head, profile)?,
+        extensions: read_extensions(head, profile)?,
         version,
     })
 }
@@ -71,19 +84,39 @@ fn bad<T>(text: &str) -> Result<T, Refusal> {
     Err(Refusal::new(400, text))
 }
 
-fn upgrade_required(text: &str, versions: &[u8]) -> Refusal {
+fn upgrade_required(text: &str, versions: &[Version]) -> Refusal {
     Refusal::new(426, text)
         .with_header("Connection", "Upgrade, close")
         .with_header("Upgrade", "websocket")
         .with_header("Sec-WebSocket-Version", &listed(versions))
 }
 
-fn listed(versions: &[u8]) -> String {
-    let texts: Vec<String> = versions.iter().map(u8::to_string).collect();
+fn listed(versions: &[Version]) -> String {
+    let texts: Vec<&str> = versions.iter().map(|version| version.as_str()).collect();
     texts.join(", ")
 }
 
-fn read_version(head: &Request, spoken: &[u8]) -> Result<u8, Refusal> {
+/// The path alone, or an absolute URI of a scheme that the version has for it.
+fn check_target(head: &Request, profile: &Profile) -> Result<(), Refusal> {
+    let Some((scheme, _)) = head.target.split_once("://") else {
+        return Ok(());
+    };
+    let fits = |it: &&str| scheme.eq_ignore_ascii_case(it);
+    if head.target.starts_with('/') || profile.target_schemes.iter().any(fits) {
+        return Ok(());
+    }
+    let [plain, secure] = profile.target_schemes;
+    bad(&format!(
+        "an absolute request target begins with {plain} or {secure} ({} {})",
+        profile.document,
+        match profile.version {
+            Version::Rfc6455 => "4.2.1",
+            Version::Hybi09 => "5.1",
+        }
+    ))
+}
+
+fn read_version(head: &Request, spoken: &[Version]) -> Result<Version, Refusal> {
     let mut versions = head.header_all("sec-websocket-version");
     let Some(version) = versions.next() else {
         return bad("there is no Sec-WebSocket-Version header (RFC 6455 4.2.1)");
@@ -91,19 +124,18 @@ fn read_version(head: &Request, spoken: &[u8]) -> Result<u8, Refusal> {
     if requires!("rfc6455/11.3.5/2" => versions.next().is_some()) {
         return bad("there is more than one Sec-WebSocket-Version header (RFC 6455 11.3.5)");
     }
-    let Some(version) = parse_version(version) else {
+    let Some(number) = parse_version(version) else {
         return bad("the Sec-WebSocket-Version is no version (RFC 6455 4.3)");
     };
-    if requires!("rfc6455/4.2.2/6", "rfc6455/4.4/1", "rfc6455/4.2.1/h6" =>
-        !spoken.contains(&version))
-    {
+    let asked = Version::from_number(number).filter(|asked| spoken.contains(asked));
+    if requires!("rfc6455/4.2.2/6", "rfc6455/4.4/1", "rfc6455/4.2.1/h6" => asked.is_none()) {
         let text = format!(
             "the versions of WebSocket spoken here: {} (RFC 6455 4.2.2)",
             listed(spoken)
         );
         return Err(upgrade_required(&text, spoken));
     }
-    Ok(version)
+    Ok(asked.unwrap_or_default())
 }
 
 /// `version` of the grammar in section 4.3: 0 to 255 without leading zeros.
@@ -146,10 +178,10 @@ fn read_protocols(head: &Request) -> Result<Vec<String>, Refusal> {
     Ok(protocols)
 }
 
-fn read_extensions(head: &Request) -> Result<Vec<String>, Refusal> {
+fn read_extensions(head: &Request, profile: &Profile) -> Result<Vec<String>, Refusal> {
     let mut values = Vec::new();
     for value in head.header_all("sec-websocket-extensions") {
-        if let Err(malformed) = extension::parse(value)
+        if let Err(malformed) = extension::parse_as(profile, value)
             && requires!("rfc6455/9.1/1")
         {
             return bad(&malformed.to_string());
@@ -159,10 +191,13 @@ fn read_extensions(head: &Request) -> Result<Vec<String>, Refusal> {
     Ok(values)
 }
 
-fn read_origin(head: &Request) -> Result<Option<String>, Refusal> {
-    let mut origins = head.header_all("origin");
+fn read_origin(head: &Request, profile: &Profile) -> Result<Option<String>, Refusal> {
+    let name = profile.origin_header;
+    let mut origins = head.header_all(name);
     match (origins.next(), origins.next()) {
-        (_, Some(_)) => bad("there is more than one Origin header (RFC 6454 7.3)"),
+        (_, Some(_)) => bad(&format!(
+            "there is more than one {name} header (RFC 6454 7.3)"
+        )),
         (origin, None) => Ok(origin.map(str::to_owned)),
     }
 }

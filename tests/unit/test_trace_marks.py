@@ -1,0 +1,144 @@
+"""The marks of Python: nothing in a normal run, probes in a shared file in a traced one."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from vespiary.trace import CLAIM, MARK, Slot, Table, TableError, implements, requires
+
+PROGRAM = """
+import asyncio, sys
+from vespiary.trace import implements, requires
+
+@implements("a/2/1", disabled="nothing")
+def answer() -> str:
+    return "something"
+
+@implements("a/2/2")
+async def later() -> str:
+    return "later"
+
+def accept(masked: bool) -> bool:
+    return requires(
+        "a/1/1", "a/1/2", not masked
+    )
+
+print(accept(False), accept(True), requires("a/3/1"), answer(), asyncio.run(later()))
+"""
+
+
+def run(path: Path, table: Path | None) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "VESPIARY_TRACE"}
+    if table:
+        environment["VESPIARY_TRACE"] = str(table)
+    program = path / "program.py"
+    program.write_text(PROGRAM)
+    result = subprocess.run(
+        [sys.executable, program], env=environment, capture_output=True, text=True, check=False
+    )
+    return result.stdout.strip() or result.stderr
+
+
+def slots(table: Path) -> dict[str, Slot]:
+    return {" ".join(slot.ids): slot for slot in Table(table).slots()}
+
+
+def test_a_mark_is_its_condition_when_nothing_is_traced(tmp_path: Path) -> None:
+    assert run(tmp_path, None) == "True False True something later"
+    assert requires("a/1/1", True) is True
+    assert requires("a/1/1", "a/1/2", False) is False
+    assert requires("a/1/1") is True
+
+
+def test_a_marked_function_is_the_function_itself_when_nothing_is_traced() -> None:
+    def function() -> None: ...
+
+    assert implements("a/1/1")(function) is function
+
+
+def test_a_mark_counts_how_often_it_is_reached_and_how_often_it_acts(tmp_path: Path) -> None:
+    assert run(tmp_path, tmp_path / "table") == "True False True something later"
+    found = slots(tmp_path / "table")
+    assert (found["a/1/1 a/1/2"].reached, found["a/1/1 a/1/2"].acted) == (2, 1)
+    assert found["a/1/1 a/1/2"].site == f"{tmp_path / 'program.py'}:14"
+    assert found["a/2/1"].site == f"{tmp_path / 'program.py'}:5"
+    assert {name: slot.acted for name, slot in found.items()} == {
+        "a/1/1 a/1/2": 1, "a/2/1": 1, "a/2/2": 1, "a/3/1": 1
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("disabled", "told"),
+    [
+        ("a/1/1 a/1/2", "False False True something later"),
+        ("a/3/1", "True False False something later"),
+        ("a/2/1", "True False True nothing later"),
+        ("a/2/2", "True False True something None"),
+    ],
+)
+def test_a_disabled_mark_does_not_act(tmp_path: Path, disabled: str, told: str) -> None:
+    run(tmp_path, tmp_path / "table")
+    mark = slots(tmp_path / "table")[disabled]
+    mark.disable()
+    assert run(tmp_path, tmp_path / "table") == told
+    mark.disable(False)
+    assert run(tmp_path, tmp_path / "table") == "True False True something later"
+    assert mark.reached == 3 * (2 if "1/1" in disabled else 1)
+    mark.clear()
+    assert (mark.reached, mark.acted) == (0, 0)
+
+
+def test_slots_that_are_claimed_at_once_are_each_claimed_once(tmp_path: Path) -> None:
+    def claim() -> None:
+        table = Table(tmp_path / "table")
+        for number in range(50):
+            table.claim(MARK, ("a",), f"x.py:{number}")
+
+    threads = [threading.Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    table = Table(tmp_path / "table")
+    assert sorted(slot.site for slot in table.slots()) == sorted(f"x.py:{n}" for n in range(50))
+    assert table.claim(CLAIM, ("a",), "x.py:1").offset != table.claim(MARK, ("a",), "x.py:1").offset
+
+
+def test_processes_that_run_at_once_share_the_slots(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    environment = {**os.environ, "VESPIARY_TRACE": str(tmp_path / "table")}
+    children = [subprocess.Popen([sys.executable, program], env=environment) for _ in range(4)]
+    assert [child.wait() for child in children] == [0] * 4
+    assert len(Table(tmp_path / "table").slots()) == 4
+
+
+def test_a_full_table_is_an_error_that_tells_its_capacity(tmp_path: Path) -> None:
+    table = Table(tmp_path / "table", capacity=1)
+    table.claim(MARK, ("a",), "x.py:1")
+    with pytest.raises(TableError, match=r"is full: it has 1 slots"):
+        table.claim(MARK, ("a",), "x.py:2")
+
+
+@pytest.mark.parametrize("content", [b"notes", b"x" * 5000, b"VSPTRACE" + b"\xff" * 5000])
+def test_a_foreign_file_is_refused_and_left_as_it_was(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(content)
+    with pytest.raises(TableError, match="is not a table of traced marks"):
+        Table(path)
+    assert path.read_bytes() == content
+    assert "TableError" in run(tmp_path, path)
+
+
+def test_a_path_that_cannot_be_opened_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=f"^{tmp_path / 'none' / 'table'}: "):
+        Table(tmp_path / "none" / "table")
+
+
+def test_a_name_that_is_too_long_for_a_slot_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="more than 480 bytes"):
+        Table(tmp_path / "table").claim(MARK, ("a",), "x" * 480)

@@ -54,6 +54,10 @@ class Connection:
         """The WebSocket subprotocol that the handshake chose, if any."""
 
     @property
+    def version(self) -> Literal[13, 8] | None:
+        """The version of WebSocket that is spoken: 13, or 8 with an old peer; None elsewhere."""
+
+    @property
     def close_reason(self) -> CloseReason | None:
         """Why the connection ended; None while it has not."""
 

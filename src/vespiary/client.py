@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._options import native_options
+from vespiary._versions import next_version
 from vespiary.endpoint import Endpoint
 from vespiary.errors import CloseReason, ConnectionClosed, EndpointError, HandshakeRefused
 from vespiary.filters import FilterFactory, add_filters
@@ -71,6 +72,18 @@ class Connecting:
         raise failure
 
     async def _connect_to(self, address: str | tuple[str, int]) -> Connection:
+        spoken = self._ask.versions
+        asked = [spoken[0]]
+        while True:
+            try:
+                return await self._attempt(address, asked[-1])
+            except HandshakeRefused as refusal:
+                version = next_version(refusal, spoken, asked)
+                if version is None:
+                    raise
+                asked.append(version)
+
+    async def _attempt(self, address: str | tuple[str, int], version: int) -> Connection:
         outcome: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
 
         def settle(
@@ -92,7 +105,7 @@ class Connecting:
             address,
             str(self._endpoint),
             hooks,
-            self._native,
+            {**self._native, "versions": [version]},
             self._ask.handshake(self._endpoint),
             self._ask.source,
         )
@@ -108,10 +121,12 @@ class _Ask:
 
     def __init__(
         self,
+        versions: Sequence[int],
         subprotocols: Iterable[str],
         headers: Iterable[tuple[str, str]],
         source: str | None,
     ) -> None:
+        self.versions = versions
         self.subprotocols = list(subprotocols)
         self.headers = list(headers)
         self.source = (source, 0) if source is not None else None
@@ -207,5 +222,6 @@ def connect(
         if half_close:
             hooks["half_close"] = True
     asked = websocket or WebSocket()
-    ask = _Ask(list(subprotocols) or asked.subprotocols, [*asked.headers, *headers], source)
+    offered = list(subprotocols) or asked.subprotocols
+    ask = _Ask(asked.versions, offered, [*asked.headers, *headers], source)
     return Connecting(endpoint, hooks, native, ask)

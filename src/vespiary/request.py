@@ -90,12 +90,20 @@ class Request:
     @property
     def is_upgrade(self) -> bool:
         """Whether a WebSocket is asked for."""
-        return "websocket" in self._tokens("upgrade")
+        return self.version is not None or "websocket" in self._tokens("upgrade")
+
+    @property
+    def version(self) -> int | None:
+        """The version of WebSocket that is asked for and spoken here, 13 or 8; None elsewhere."""
+        return self.connection.version
 
     @property
     def origin(self) -> str | None:
-        """Where the page that asks came from, in a browser (RFC 6454)."""
-        return self.headers.get("origin")
+        """Where the page that asks came from, in a browser (RFC 6454).
+
+        Clients of version 8 tell it in `Sec-WebSocket-Origin`.
+        """
+        return self.headers.get("sec-websocket-origin" if self.version == 8 else "origin")
 
     @property
     def subprotocols(self) -> list[str]:

@@ -9,7 +9,7 @@ from vespiary.errors import ConfigurationError
 
 __all__ = ["WebSocket"]
 
-_VERSIONS = (13,)
+_VERSIONS = (13, 8)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -20,8 +20,11 @@ class WebSocket:
     Sequences may be given in any form; they are kept as tuples.
 
     Attributes:
-        versions: The versions of the protocol that are spoken, the best first: 13 (RFC 6455). A
-            client that speaks none of them is answered 426 with all of them.
+        versions: The versions of the protocol that are spoken, the best first: 13 (RFC 6455), and
+            8 for peers of 2011 and 2012 (draft HyBi-09), which is laxer. A server answers each
+            client by the rules of the version that it names; one that speaks none of them is
+            answered 426 with all of them. A client asks for the first, and then for the next that
+            a server names which refuses it.
         origins: Whose pages may connect to a server (RFC 6455 section 10.2); `None` is everybody's,
             an empty sequence nobody's. Others are refused with 403. An origin is written as
             browsers write it, `https://example.com`, with a port where it is not the scheme's own;
@@ -40,7 +43,7 @@ class WebSocket:
         ConfigurationError: a field has a value that it cannot have.
     """
 
-    versions: Sequence[int] = _VERSIONS
+    versions: Sequence[int] = (13,)
     origins: Sequence[str] | None = None
     origin_required: bool = False
     subprotocols: Sequence[str] = ()

@@ -18,6 +18,7 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use vespiary_engine::wire::websocket::close::Code;
+use vespiary_engine::wire::websocket::profile::Version;
 use vespiary_engine::{CloseReason, SendError, State};
 
 /// The reasons for which a host may pause reading.
@@ -338,6 +339,14 @@ impl Connection {
         Ok(self
             .living()?
             .and_then(|connection| connection.protocol().map(Into::into)))
+    }
+
+    /// The version of WebSocket that is spoken, 13 or 8; None elsewhere.
+    #[getter]
+    fn version(&self) -> PyResult<Option<u8>> {
+        Ok(self
+            .living()?
+            .and_then(|connection| connection.version().map(Version::number)))
     }
 
     /// Why the connection ended: a CloseReason, or None while it has not.

@@ -166,18 +166,6 @@ impl Decoder {
         }
     }
 
-    /// The version whose rules it keeps.
-    #[inline]
-    pub fn version(&self) -> Version {
-        self.version
-    }
-
-    /// Which side receives.
-    #[inline]
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
     /// Whether a message has begun and its last byte is not out yet.
     #[inline]
     pub fn in_message(&self) -> bool {

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from vespiary.cli._trace_report import gate, report, scan_command, snapshot, why
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.extract import Extraction, Request, extract
 from vespiary.prove.trace.normative import candidates, read
@@ -14,6 +15,10 @@ __all__ = ["trace"]
 @click.group()
 def trace() -> None:
     """Tie a specification's requirements to code, and to the tests that prove them."""
+
+
+for _verb in (scan_command, report, gate, snapshot, why):
+    trace.add_command(_verb)
 
 
 @trace.command("extract")

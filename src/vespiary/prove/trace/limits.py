@@ -1,0 +1,77 @@
+"""What the tracer cannot see: listed in each report, counted in none of its numbers."""
+
+from vespiary.prove.trace.evidence import Evidence
+from vespiary.prove.trace.scan import Project
+from vespiary.prove.trace.settings import Settings
+from vespiary.prove.trace.status import Standing
+
+__all__ = ["limits"]
+
+_ALWAYS = (
+    "A requirement without an upper-case key word (a small must, a step, a row of a table, a"
+    " grammar's rule, a figure) is traced only where a person has added it: extract --candidates"
+    " offers them.",
+    "A sentence with several key words is one requirement: one test that proves a part of it proves"
+    " it.",
+    "A proof says that some claiming test fails without the condition; not that the condition is"
+    " right, nor that every case of the requirement is tested.",
+    "Marks are seen in Rust and Python. Those within a Rust macro's definition, and code in any"
+    " other language, are not.",
+    "What no condition guards (a constant, a table, the order of two statements, a const fn) cannot"
+    " be disabled, and so not be proven.",
+    "Code without a mark may break a requirement: a MUST NOT is proven where it is marked, not"
+    " everywhere.",
+)
+
+
+def limits(
+    project: Project, settings: Settings, evidence: Evidence | None, standings: list[Standing]
+) -> list[str]:
+    """What this report does not see, first what is particular to it."""
+    told: list[str] = []
+    if evidence is None:
+        told.append("There is no evidence: nothing can be above implemented. Run a traced run.")
+    not_run = sorted({
+        witness.id for standing in standings for witness in standing.tests
+        if witness.outcome == "not run"
+    })  # fmt: skip
+    if evidence is not None and not_run:
+        told.append(
+            f"{_many(len(not_run), 'test')} that claim something did not run: {_few(not_run)}"
+        )
+    for catalogue in project.catalogues:
+        if catalogue.sections:
+            told.append(
+                f"Of {catalogue.name} only these sections are traced:"
+                f" {', '.join(catalogue.sections)}."
+            )
+        if catalogue.base:
+            told.append(
+                f"Of {catalogue.name} only what {catalogue.base} does not say too is traced."
+            )
+        if catalogue.vanished:
+            told.append(
+                f"{catalogue.name} has lost {_many(len(catalogue.vanished), 'requirement')} since"
+                f" it was first read: {_few(list(catalogue.vanished))}"
+            )
+    excluded = sum(standing.status == "excluded" for standing in standings)
+    if excluded:
+        told.append(f"{_many(excluded, 'requirement')} excluded, each with its reason below.")
+    suspect = [standing.requirement.id for standing in standings if standing.requirement.suspect]
+    if suspect:
+        told.append(f"The words of these have changed since they were described: {_few(suspect)}")
+    unread = [mark.where for mark in project.problems if "within a macro" in mark.words]
+    if unread:
+        told.append(f"Marks within macros, whose identifiers cannot be seen: {_few(unread)}")
+    if not settings.gates:
+        told.append("No gate is set: nothing fails for a low status.")
+    return [*told, *_ALWAYS]
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:10])
+    return shown + (f" and {len(names) - 10} more." if len(names) > 10 else ".")

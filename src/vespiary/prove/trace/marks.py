@@ -1,0 +1,64 @@
+"""What the sources say: marks of conditions, claims of tests, and what is wrong with either."""
+
+from dataclasses import dataclass, field
+
+__all__ = ["Found", "Mark", "Problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A mark or a claim in a source.
+
+    Attributes:
+        kind: `mark` (a condition that implements) or `claim` (a test that shows it).
+        ids: The requirements' identifiers.
+        file: Relative to the project's root.
+        line: Where it begins.
+        function: The function or class in which it stands; empty if none was found.
+        language: `rust` or `python`.
+    """
+
+    kind: str
+    ids: tuple[str, ...]
+    file: str
+    line: int
+    function: str
+    language: str
+
+    @property
+    def place(self) -> str:
+        """As `file:line`."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong and what to do about it.
+
+    Attributes:
+        where: As `file:line`, an identifier or a file.
+        words: One sentence.
+        error: Whether the tool fails for it; otherwise it is told only.
+    """
+
+    where: str
+    words: str
+    error: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.words}"
+
+
+@dataclass(slots=True)
+class Found:
+    """All marks and claims of some sources."""
+
+    marks: list[Mark] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    files: int = 0
+
+    def add(self, other: "Found") -> None:
+        """Take over what another source has."""
+        self.marks += other.marks
+        self.problems += other.problems
+        self.files += 1

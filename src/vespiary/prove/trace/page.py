@@ -1,0 +1,171 @@
+"""The report as one page of HTML that needs no network, and no script to be read.
+
+Each requirement is a `details` element, so that the page works by keyboard and reads well aloud.
+The script only filters: without it everything is shown.
+"""
+
+from collections import Counter
+from html import escape
+from urllib.parse import quote
+
+from vespiary.prove.trace.catalogue import ROLES
+from vespiary.prove.trace.normative import LEVELS
+from vespiary.prove.trace.page_parts import SCRIPT, STYLE
+from vespiary.prove.trace.report import STATUSES, Report
+from vespiary.prove.trace.status import Standing
+
+__all__ = ["as_page"]
+
+
+def as_page(report: Report, title: str = "Requirements", code_base: str = "") -> str:
+    """The page.
+
+    Args:
+        report: What to show.
+        title: Its heading.
+        code_base: What links to sources begin with; relative to where the page lies if empty.
+    """
+    names = [catalogue.name for catalogue in report.project.catalogues]
+    return "\n".join([
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
+        f"<header><h1>{escape(title)}</h1></header>",
+        '<main>',
+        _summary(report),
+        _filters(names),
+        '<section aria-label="Requirements" id="requirements">',
+        *(_requirement(standing, code_base) for standing in report.standings),
+        "</section>",
+        _problems(report),
+        _limits(report),
+        f"</main><script>{SCRIPT}</script></body></html>",
+        "",
+    ])  # fmt: skip
+
+
+def _summary(report: Report) -> str:
+    """A table: each specification and level, and how many have which status."""
+    counted = Counter(
+        (s.requirement.specification, s.requirement.level, s.status) for s in report.standings
+    )
+    head = "".join(f'<th scope="col">{status}</th>' for status in STATUSES)
+    rows = []
+    for catalogue in report.project.catalogues:
+        for level in (*LEVELS, "must"):
+            numbers = [counted[catalogue.name, level, status] for status in STATUSES]
+            if any(numbers):
+                cells = "".join(f"<td>{number or ''}</td>" for number in numbers)
+                rows.append(
+                    f'<tr><th scope="row">{escape(catalogue.name)}</th><td class="name">{level}'
+                    f"</td>{cells}</tr>"
+                )
+    traced = "" if report.traced else "<p>No traced run: nothing is above implemented.</p>"
+    return (
+        f"{traced}<table><caption>Requirements by status</caption><thead><tr>"
+        f'<th scope="col">Specification</th><th scope="col">Level</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _filters(names: list[str]) -> str:
+    selects = "".join(
+        f'<label>{label}<select name="{key}"><option value="">all</option>'
+        + "".join(f"<option>{escape(value)}</option>" for value in values)
+        + "</select></label>"
+        for key, label, values in (
+            ("specification", "Specification", names),
+            ("level", "Level", [*LEVELS, "must"]),
+            ("role", "Role", list(ROLES)),
+            ("status", "Status", list(STATUSES)),
+            ("why", "Reason", ["known", "missing"]),
+        )
+    )
+    return (
+        '<form id="filters" role="search" hidden><label class="wide">Search'
+        f'<input type="search" name="text" autocomplete="off"></label>{selects}'
+        '<button type="reset">Show all</button>'
+        '<output name="count" aria-live="polite"></output></form>'
+    )
+
+
+def _requirement(standing: Standing, code_base: str) -> str:
+    requirement = standing.requirement
+    roles = " ".join(requirement.role)
+    identifier = escape(requirement.id, quote=True)
+    body = [
+        _line("Why", f"{_text(requirement.why)}{_source(requirement.source)}"
+              if requirement.why else "not known"),
+        _line("Excluded", _text(requirement.excluded)) if requirement.excluded else "",
+        _line("Erratum", str(requirement.erratum)) if requirement.erratum else "",
+        _line("Suspect", "its sentence has changed since") if requirement.suspect else "",
+        _line("Same as", _text(requirement.same_as)) if requirement.same_as else "",
+        _line("Code", _code(standing, code_base)) if standing.code else "",
+        _line("Tests", _tests(standing)) if standing.tests else "",
+        _line("From outside", _list(_text(by) for by in standing.outside))
+        if standing.outside else "",
+    ]  # fmt: skip
+    return (
+        f'<details id="{identifier}" data-specification="{escape(requirement.specification)}"'
+        f' data-level="{requirement.level}" data-role="{roles}" data-status="{standing.status}"'
+        f' data-why="{"known" if requirement.why else "missing"}">'
+        f"<summary><code>{identifier}</code> <b>{requirement.level}</b>"
+        f' <span class="status {standing.status}">{standing.status}</span>'
+        f" <i>{escape(roles)}</i> {_text(requirement.says) or '(not described)'}</summary>"
+        f"<dl>{''.join(body)}</dl></details>"
+    )
+
+
+def _line(term: str, html: str) -> str:
+    return f"<dt>{term}</dt><dd>{html}</dd>"
+
+
+def _text(text: str) -> str:
+    return escape(text)
+
+
+def _source(source: str) -> str:
+    if source.startswith(("https://", "http://")):
+        return f' (<a href="{escape(source, quote=True)}">{_text(source)}</a>)'
+    return f" ({_text(source)})" if source else ""
+
+
+def _code(standing: Standing, base: str) -> str:
+    links = []
+    for item in standing.code:
+        href = f"{base}{quote(item.mark.file)}#L{item.mark.line}"
+        within = f" in {_text(item.mark.function)}" if item.mark.function else ""
+        verdict = f": {item.verdict}" if item.verdict else ""
+        links.append(
+            f'<a href="{escape(href, quote=True)}">{_text(item.mark.place)}</a>{within}{verdict}'
+        )
+    return _list(links)
+
+
+def _tests(standing: Standing) -> str:
+    lines = []
+    for test in standing.tests:
+        evidence = "it fails without the code" if test.proves else (
+            "executes the code" if test.acted else "does not execute the code"
+        )  # fmt: skip
+        if test.outcome == "not run":
+            evidence = "no evidence"
+        lines.append(f"<code>{_text(test.id)}</code>: {_text(test.outcome)}; {evidence}")
+    return _list(lines)
+
+
+def _list(items: object) -> str:
+    assert hasattr(items, "__iter__")
+    return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
+
+
+def _problems(report: Report) -> str:
+    told = [*report.offenders, *report.problems]
+    if not told:
+        return "<h2>Problems</h2><p>None.</p>"
+    return f"<h2>Problems</h2>{_list(_text(str(problem)) for problem in told)}"
+
+
+def _limits(report: Report) -> str:
+    return f"<h2>What this report cannot see</h2>{_list(_text(words) for words in report.limits)}"

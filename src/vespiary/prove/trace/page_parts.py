@@ -1,0 +1,69 @@
+"""The style and the script of the report's page."""
+
+__all__ = ["SCRIPT", "STYLE"]
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8886; --good: #1a7f37; --poor: #b35900; --bad: #c62828 }
+@media (prefers-color-scheme: dark) {
+  :root { --good: #56d364; --poor: #e3a03c; --bad: #ff8a80 }
+}
+body { font: 1rem/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem;
+  padding: 0 1rem 4rem }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
+caption { text-align: left; font-weight: bold }
+th, td { border: 1px solid var(--line); padding: .2rem .6rem; text-align: right }
+th { font-weight: normal }
+thead th { font-weight: bold }
+tbody th, .name { text-align: left }
+#filters { position: sticky; top: 0; background: Canvas; border-bottom: 1px solid var(--line);
+  display: flex; flex-wrap: wrap; gap: .6rem 1rem; align-items: end; padding: .6rem 0; z-index: 1 }
+#filters[hidden] { display: none }
+label { display: grid; font-size: .85rem }
+label.wide { flex: 1 1 14rem }
+input, select, button { font: inherit; padding: .25rem .4rem }
+details { border-bottom: 1px solid var(--line); padding: .35rem 0; scroll-margin-top: 6rem }
+summary { cursor: pointer }
+summary code { font-weight: bold }
+summary i { opacity: .8 }
+.status { border: 1px solid currentColor; border-radius: .8em; padding: 0 .5em; font-size: .85rem }
+.proven, .confirmed { color: var(--good) }
+.executed, .implemented { color: var(--poor) }
+.unmapped { color: var(--bad) }
+dl { margin: .4rem 0 .6rem 1.2rem; display: grid; grid-template-columns: 7rem 1fr; gap: .2rem 1rem }
+dt { font-weight: bold }
+dd { margin: 0; overflow-wrap: anywhere }
+dd ul { margin: 0; padding-left: 1.1rem }
+@media (max-width: 40rem) { dl { grid-template-columns: 1fr } }
+"""
+
+SCRIPT = """
+"use strict";
+const form = document.getElementById("filters");
+const all = [...document.querySelectorAll("#requirements details")];
+const words = all.map((one) => one.textContent.toLowerCase());
+function show() {
+  const wanted = Object.fromEntries(new FormData(form));
+  const parts = wanted.text.toLowerCase().split(/\\s+/).filter(Boolean);
+  let count = 0;
+  all.forEach((one, place) => {
+    const fits = ["specification", "level", "status", "why"].every(
+      (key) => !wanted[key] || one.dataset[key] === wanted[key]) &&
+      (!wanted.role || one.dataset.role.split(" ").includes(wanted.role)) &&
+      parts.every((part) => words[place].includes(part));
+    one.hidden = !fits;
+    count += fits;
+  });
+  form.elements.count.value = `${count} of ${all.length} requirements`;
+}
+form.hidden = false;
+form.addEventListener("input", show);
+form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("reset", () => setTimeout(show));
+function open() {
+  const one = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (one) { one.open = true; one.scrollIntoView(); }
+}
+addEventListener("hashchange", open);
+show();
+open();
+"""

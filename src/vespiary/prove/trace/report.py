@@ -1,0 +1,157 @@
+"""The report as values: what the page, the JSON file, the summary and the snapshot are made of."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from vespiary.prove.trace.evidence import Evidence, read_evidence
+from vespiary.prove.trace.gates import offenders
+from vespiary.prove.trace.limits import limits
+from vespiary.prove.trace.marks import Problem
+from vespiary.prove.trace.normative import LEVELS
+from vespiary.prove.trace.scan import Project, scan
+from vespiary.prove.trace.settings import LADDER, Settings
+from vespiary.prove.trace.status import Standing, standings
+
+__all__ = ["STATUSES", "Report", "as_json", "as_snapshot", "as_text", "made"]
+
+STATUSES = (*LADDER, "excluded")
+"""All that a requirement can be."""
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that is known.
+
+    Attributes:
+        project: Catalogues and sources.
+        standings: Each requirement's, in the order of the catalogues.
+        problems: What is wrong in catalogues, sources and evidence.
+        offenders: What does not pass its gate.
+        limits: What cannot be seen.
+        traced: Whether there was evidence.
+    """
+
+    project: Project
+    standings: list[Standing]
+    problems: list[Problem]
+    offenders: list[Problem]
+    limits: list[str]
+    traced: bool
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems for which the tool fails."""
+        return [problem for problem in self.problems if problem.error]
+
+
+def made(settings: Settings, *, without_evidence: bool = False) -> Report:
+    """Read everything that the settings name and join it.
+
+    Args:
+        settings: The project's.
+        without_evidence: Do as if there had been no traced run.
+
+    Raises:
+        ConfigurationError: A file is wrong.
+    """
+    project = scan(settings)
+    path = settings.root / settings.evidence
+    evidence: Evidence | None = None
+    if not without_evidence and path.exists():
+        evidence = read_evidence(path, settings.root)
+    found, wrong = standings(project, evidence, settings.outside_tests)
+    return Report(
+        project=project,
+        standings=found,
+        problems=[*project.problems, *wrong],
+        offenders=offenders(found, settings.gates),
+        limits=limits(project, settings, evidence, found),
+        traced=evidence is not None,
+    )
+
+
+def as_json(report: Report) -> str:
+    """The report for programs."""
+    data = {
+        "requirements": [_requirement(standing) for standing in report.standings],
+        "problems": [
+            {"where": problem.where, "words": problem.words, "error": problem.error}
+            for problem in report.problems
+        ],
+        "gates": [{"where": p.where, "words": p.words} for p in report.offenders],
+        "limits": report.limits,
+    }
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def _requirement(standing: Standing) -> dict[str, Any]:
+    requirement = standing.requirement
+    return {
+        "id": requirement.id,
+        "level": requirement.level,
+        "role": list(requirement.role),
+        "status": standing.status,
+        "says": requirement.says,
+        "why": requirement.why,
+        "source": requirement.source,
+        "excluded": requirement.excluded,
+        "erratum": requirement.erratum or None,
+        "suspect": requirement.suspect,
+        "code": [
+            {
+                "file": item.mark.file,
+                "line": item.mark.line,
+                "function": item.mark.function,
+                "verdict": item.verdict,
+            }
+            for item in standing.code
+        ],
+        "tests": [
+            {"id": t.id, "outcome": t.outcome, "acted": t.acted, "proves": t.proves}
+            for t in standing.tests
+        ],
+        "outside": standing.outside,
+    }
+
+
+def as_snapshot(report: Report) -> str:
+    """One line a requirement, sorted, with its status and its tests, for a difference to be read.
+
+    Lines of code are not in it: they change with every edit.
+    """
+    lines = []
+    for standing in report.standings:
+        requirement = standing.requirement
+        tests = " ".join(sorted({_plain(test.id) for test in standing.tests}))
+        line = f"{requirement.id} {requirement.level} {standing.status}"
+        lines.append(f"{line}: {tests}" if tests else line)
+    return "\n".join(sorted(lines)) + "\n"
+
+
+def _plain(test: str) -> str:
+    """A test's name without its parameters, which come and go."""
+    return test.partition("[")[0].replace(" ", "_")
+
+
+def as_text(report: Report) -> str:
+    """A table for the terminal: of each specification and level, how many have which status."""
+    rows: list[tuple[str, ...]] = [("", "", *STATUSES, "all")]
+    for catalogue in report.project.catalogues:
+        ours = [s for s in report.standings if s.requirement.specification == catalogue.name]
+        levels = [
+            level for level in (*LEVELS, "must") if any(s.requirement.level == level for s in ours)
+        ]
+        for place, level in enumerate(levels):
+            counted = [s.status for s in ours if s.requirement.level == level]
+            numbers = [str(counted.count(status) or "-") for status in STATUSES]
+            name = "" if place else catalogue.name
+            rows.append((name, level, *numbers, str(len(counted))))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,139 @@
+"""Read a project's catalogues and sources, and say what does not fit together."""
+
+import difflib
+from dataclasses import dataclass, field
+
+from vespiary.errors import ConfigurationError
+from vespiary.prove.trace.catalogue import Catalogue, Requirement, load
+from vespiary.prove.trace.marks import Found, Mark, Problem
+from vespiary.prove.trace.scan_python import scan_python
+from vespiary.prove.trace.scan_rust import scan_rust
+from vespiary.prove.trace.settings import Settings
+
+__all__ = ["Project", "scan"]
+
+
+@dataclass(slots=True)
+class Project:
+    """A project's requirements, and what its sources say of them.
+
+    Attributes:
+        catalogues: In the order of their files.
+        requirements: All of them, by identifier, in the order of the catalogues.
+        marks: By identifier.
+        claims: By identifier.
+        problems: What is wrong, errors first.
+        files: How many sources were read.
+    """
+
+    catalogues: list[Catalogue] = field(default_factory=list)
+    requirements: dict[str, Requirement] = field(default_factory=dict)
+    marks: dict[str, list[Mark]] = field(default_factory=dict)
+    claims: dict[str, list[Mark]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    files: int = 0
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems for which the tool fails."""
+        return [problem for problem in self.problems if problem.error]
+
+
+def scan(settings: Settings) -> Project:
+    """Read everything that the settings name.
+
+    Raises:
+        ConfigurationError: A catalogue is wrong, or the patterns match no file.
+    """
+    project = Project()
+    _read_catalogues(project, settings)
+    found = Found()
+    for patterns, scanner in ((settings.rust, scan_rust), (settings.python, scan_python)):
+        for path in settings.files(patterns):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            found.add(scanner(text, path.relative_to(settings.root).as_posix()))
+    if not found.files:
+        raise ConfigurationError(
+            f"{settings.root / 'trace.toml'}: sources: no file matches: give patterns of sources"
+            " and tests under rust or python"
+        )
+    project.files = found.files
+    project.problems += found.problems
+    for mark in found.marks:
+        _take(project, mark)
+    _tell_unmatched(project)
+    project.problems.sort(key=lambda problem: not problem.error)
+    return project
+
+
+def _read_catalogues(project: Project, settings: Settings) -> None:
+    paths = settings.files(settings.catalogues)
+    if not paths:
+        raise ConfigurationError(
+            f"{settings.root / 'trace.toml'}: catalogues: no file matches"
+            f" {', '.join(settings.catalogues)}: make one with vespiary trace extract"
+        )
+    for path in paths:
+        catalogue = load(path)
+        project.catalogues.append(catalogue)
+        for requirement in catalogue.requirements:
+            twin = project.requirements.get(requirement.id)
+            if twin:
+                project.problems.append(
+                    Problem(
+                        f"{requirement.file}:{requirement.line}",
+                        f"{requirement.id} stands in {twin.file}:{twin.line} too: keep one",
+                    )
+                )
+            project.requirements[requirement.id] = requirement
+
+
+def _take(project: Project, mark: Mark) -> None:
+    """File a mark or claim under each of its identifiers; tell of the unknown and the moved."""
+    what = "marks" if mark.kind == "mark" else "claims"
+    moved = {r.moved_from: r.id for r in project.requirements.values() if r.moved_from}
+    vanished = {identifier for catalogue in project.catalogues for identifier in catalogue.vanished}
+    for identifier in dict.fromkeys(mark.ids):
+        if identifier in moved:
+            project.problems.append(
+                Problem(
+                    mark.place,
+                    f"{identifier} is now {moved[identifier]}: change it, then run"
+                    " vespiary trace extract --accept",
+                )
+            )
+        if identifier in project.requirements:
+            table = project.marks if mark.kind == "mark" else project.claims
+            table.setdefault(identifier, []).append(mark)
+        elif identifier in vanished:
+            words = f"{what} {identifier}, which has vanished from its specification: take it out"
+            project.problems.append(Problem(mark.place, words))
+        else:
+            near = difflib.get_close_matches(identifier, project.requirements, n=1, cutoff=0)
+            advice = f": did you mean {near[0]}?" if near else ""
+            words = f"{what} {identifier}, which no catalogue has{advice}"
+            project.problems.append(Problem(mark.place, words))
+
+
+def _tell_unmatched(project: Project) -> None:
+    """Marks without a claim, claims without a mark, marks of what is excluded, suspects."""
+    for identifier, marks in project.marks.items():
+        requirement = project.requirements[identifier]
+        if requirement.excluded:
+            words = f"{identifier} is marked here and excluded in {requirement.file}: choose one"
+            project.problems.append(Problem(marks[0].place, words))
+        elif identifier not in project.claims:
+            words = f"{identifier} is marked, but no test claims it: write one, or let one claim it"
+            project.problems.append(Problem(marks[0].place, words, error=False))
+    for identifier, claims in project.claims.items():
+        if identifier not in project.marks:
+            words = f"{identifier} is claimed, but no condition is marked with it: mark the code"
+            project.problems.append(Problem(claims[0].place, words))
+    for requirement in project.requirements.values():
+        place = f"{requirement.file}:{requirement.line}"
+        if requirement.suspect:
+            words = f"{requirement.id} is suspect: its sentence has changed since; read it again"
+            project.problems.append(Problem(place, words, error=False))
+        if requirement.same_as and requirement.same_as not in project.requirements:
+            words = f"{requirement.id} is the same as {requirement.same_as}, which no catalogue has"
+            project.problems.append(Problem(place, words))

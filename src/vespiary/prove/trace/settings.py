@@ -1,0 +1,172 @@
+"""What `trace.toml` says: which specifications, sources and gates a project has."""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vespiary.errors import ConfigurationError
+from vespiary.prove.trace.catalogue import ROLES
+from vespiary.prove.trace.normative import LEVELS
+
+__all__ = ["LADDER", "Gate", "Settings", "read_settings"]
+
+LADDER = ("unmapped", "implemented", "executed", "proven", "confirmed")
+"""The statuses of a requirement, from nothing to everything."""
+
+_KEYS = ("catalogues", "sources", "outside", "snapshot", "evidence", "gate")
+_SOURCES = ("rust", "python", "exclude")
+_OUTSIDE = ("tests", "confirmations")
+_GATE = ("specification", "levels", "roles", "status")
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The lowest status that some requirements may have.
+
+    Attributes:
+        specification: A name, or `*` for all.
+        levels: Those that it is for.
+        roles: A requirement with one of these, or with none at all, must pass; all if empty.
+        status: Of `LADDER`.
+    """
+
+    specification: str
+    levels: tuple[str, ...]
+    roles: tuple[str, ...]
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A project's settings; paths are taken from the root, the folder of `trace.toml`.
+
+    Attributes:
+        root: The project's folder.
+        catalogues: Glob patterns of catalogues.
+        rust: Glob patterns of Rust sources, tests included.
+        python: The same of Python.
+        exclude: Patterns of sources to leave out.
+        outside_tests: Patterns of tests that confirm from outside: they drive another program.
+        confirmations: The file that tells which case of a foreign suite confirms what.
+        snapshot: The file whose difference a reviewer reads.
+        evidence: The file that a traced run writes.
+        gates: All that must be passed.
+    """
+
+    root: Path
+    catalogues: tuple[str, ...] = ("requirements/*.toml",)
+    rust: tuple[str, ...] = ()
+    python: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    outside_tests: tuple[str, ...] = ()
+    confirmations: str = ""
+    snapshot: str = "requirements/snapshot.txt"
+    evidence: str = ".cache/trace/evidence.json"
+    gates: tuple[Gate, ...] = field(default=())
+
+    def with_evidence(self, path: str) -> "Settings":
+        """The same with the evidence of another run; the path is from where the command runs."""
+        return dataclasses.replace(self, evidence=str(Path(path).absolute()))
+
+    def files(self, patterns: Iterable[str]) -> list[Path]:
+        """The files that match one of the patterns and no exclusion, sorted."""
+        barred = {path for pattern in self.exclude for path in self.root.glob(pattern)}
+        found = {path for pattern in patterns for path in self.root.glob(pattern)}
+        return sorted(path for path in found - barred if path.is_file())
+
+
+def read_settings(path: Path) -> Settings:
+    """Read a `trace.toml`.
+
+    Raises:
+        ConfigurationError: With the file, the key, and what to do.
+    """
+    try:
+        data = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror}; write one, or name it with --config"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
+    check = _Check(str(path))
+    check.keys(data, _KEYS, "")
+    sources = check.table(data, "sources", _SOURCES)
+    outside = check.table(data, "outside", _OUTSIDE)
+    usual = Settings(path.parent)
+    return Settings(
+        root=path.parent,
+        catalogues=check.strings(data, "catalogues", "") or usual.catalogues,
+        rust=check.strings(sources, "rust", "sources."),
+        python=check.strings(sources, "python", "sources."),
+        exclude=check.strings(sources, "exclude", "sources."),
+        outside_tests=check.strings(outside, "tests", "outside."),
+        confirmations=check.string(outside, "confirmations", "outside.") or "",
+        snapshot=check.string(data, "snapshot", "") or usual.snapshot,
+        evidence=check.string(data, "evidence", "") or usual.evidence,
+        gates=tuple(check.gate(gate) for gate in check.tables(data, "gate")),
+    )
+
+
+class _Check:
+    """Takes values out of tables, and names what is wrong with one."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+
+    def _fail(self, key: str, words: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._file}: {key}: {words}")
+
+    def keys(self, table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+        for key in table:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+                raise self._fail(where + key, f"there is no such key: {advice}")
+
+    def table(self, data: Mapping[str, Any], key: str, known: tuple[str, ...]) -> dict[str, Any]:
+        value = data.get(key, {})
+        if not isinstance(value, dict):
+            raise self._fail(key, f"should be a table, [{key}]")
+        self.keys(value, known, key + ".")
+        return value
+
+    def tables(self, data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+        value = data.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self._fail(key, f"should be tables, each below [[{key}]]")
+        return value
+
+    def strings(self, table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+        value = table.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._fail(where + key, f"should be a list of strings, is {value!r}")
+        return tuple(value)
+
+    def string(self, table: Mapping[str, Any], key: str, where: str) -> str | None:
+        value = table.get(key)
+        if value is not None and not isinstance(value, str):
+            raise self._fail(where + key, f"should be a string, is {value!r}")
+        return value
+
+    def gate(self, table: Mapping[str, Any]) -> Gate:
+        self.keys(table, _GATE, "gate.")
+        for key in ("specification", "levels", "status"):
+            if key not in table:
+                raise self._fail(f"gate.{key}", "is missing: each gate has one")
+        levels = self.strings(table, "levels", "gate.")
+        roles = self.strings(table, "roles", "gate.")
+        status = self.string(table, "status", "gate.") or ""
+        for value, known, key in (
+            *((level, (*LEVELS, "must"), "levels") for level in levels),
+            *((role, ROLES, "roles") for role in roles),
+            (status, LADDER, "status"),
+        ):
+            if value not in known:
+                raise self._fail(f"gate.{key}", f"should be of {', '.join(known)}; is {value!r}")
+        name = self.string(table, "specification", "gate.") or ""
+        return Gate(name, levels, roles, status)

@@ -204,12 +204,12 @@ fn check_end(validator: &mut Validator) -> Result<(), CloseReason> {
 }
 
 pub(crate) fn not_utf8() -> CloseReason {
-    CloseReason::new(
-        Side::Local,
-        Manner::Broken,
-        "the text message is not UTF-8 (RFC 6455 8.1)",
-    )
-    .with_code(Code::INVALID_PAYLOAD)
+    let text = "the text message is not UTF-8 (RFC 6455 8.1)";
+    let reason = CloseReason::new(Side::Local, Manner::Broken, text);
+    if requires!("rfc6455/7.4.1/h3") {
+        return reason.with_code(Code::INVALID_PAYLOAD);
+    }
+    reason
 }
 
 #[cfg(test)]

@@ -331,7 +331,11 @@ impl<H: Host> Connection<H> {
                 self.end_with(reason);
                 self.begin_closing(None);
             }
-            _ => self.fail(reason.with_code(Code::INTERNAL_ERROR)),
+            _ => {
+                if requires!("rfc6455/7.4.1/h6") {
+                    self.fail(reason.with_code(Code::INTERNAL_ERROR));
+                }
+            }
         }
     }
 
@@ -360,7 +364,9 @@ impl<H: Host> Connection<H> {
 
     /// Enter `Closing`, with a close frame where the framing has one.
     pub(crate) fn begin_closing(self: &Rc<Self>, close_frame: Option<(Code, &str)>) {
-        self.state.set(State::Closing);
+        if requires!("rfc6455/7.1.3/h1") {
+            self.state.set(State::Closing);
+        }
         self.phase_began.set(self.engine.now_ms());
         if let Some((code, text)) = close_frame
             && self.endpoint.options.borrow().framing == Framing::WebSocket
@@ -368,7 +374,12 @@ impl<H: Host> Connection<H> {
         {
             self.close_frame_sent.set(true);
             let payload = close::encode_as(self.profile(), code, text);
-            if requires!("rfc6455/7.1.2/1", "rfc6455/5.5.1/1") {
+            if requires!(
+                "rfc6455/7.1.2/1",
+                "rfc6455/5.5.1/1",
+                "rfc6455/7.3/1",
+                "rfc6455/7.4/1"
+            ) {
                 self.send_control(Opcode::Close, payload.as_slice());
             }
         }

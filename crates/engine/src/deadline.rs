@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::options::{Deadlines, Framing};
 use std::rc::Rc;
 use std::time::Duration;
+use vespiary_trace::requires;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::Opcode;
 
@@ -175,7 +176,9 @@ impl<H: Host> Engine<H> {
             Which::Ping => {
                 connection.awaiting_pong.set(true);
                 connection.pinged.set(now);
-                connection.send_control(Opcode::Ping, b"");
+                if requires!("rfc6455/5.5.2/4") {
+                    connection.send_control(Opcode::Ping, b"");
+                }
             }
             Which::Write if connection.bytes_out.get() >= connection.write_mark.get() => {
                 if connection.queued_bytes() == 0 {
@@ -200,7 +203,9 @@ impl<H: Host> Engine<H> {
                 if connection.queued_bytes() > 0 {
                     connection.reset.set(true);
                 }
-                connection.abort.set(true);
+                connection
+                    .abort
+                    .set(requires!("rfc6455/7.1.1/4", "rfc6455/5.5.1/10"));
                 connection.unsettle();
             }
         }
@@ -218,8 +223,10 @@ impl<H: Host> Engine<H> {
         let seconds = Duration::from_millis(value.unwrap_or(0)).as_secs_f64();
         let text = format!("the peer was too slow: {name} is {seconds}");
         let reason = CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::POLICY);
-        connection.end_with(reason);
-        connection.begin_closing(Some((Code::POLICY, name)));
+        if requires!("rfc6455/7.4.1/h4") {
+            connection.end_with(reason);
+            connection.begin_closing(Some((Code::POLICY, name)));
+        }
     }
 
     /// End a connection whose peer does not read or is gone.
@@ -229,6 +236,8 @@ impl<H: Host> Engine<H> {
         let text = format!("the peer did not answer or read: {name} is {seconds}");
         let reason = CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::ABNORMAL);
         connection.end_with(reason);
-        connection.abort_now();
+        if requires!("rfc6455/7.1.1/2", "rfc6455/7.1.7/4") {
+            connection.abort_now();
+        }
     }
 }

@@ -125,7 +125,9 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
 
 /// The connection is ready for messages.
 pub(crate) fn opened<H: Host>(connection: &Rc<Connection<H>>) {
-    connection.state.set(State::Open);
+    if requires!("rfc6455/4.1/h2", "rfc6455/4.2.2/h8", "rfc6455/5.1/7") {
+        connection.state.set(State::Open);
+    }
     connection.opened.set(true);
     connection.handshake_over();
     connection.phase_began.set(connection.engine.now_ms());

@@ -54,7 +54,7 @@ impl<H: Host> Connection<H> {
     ) -> Result<(), SendError> {
         let options = self.endpoint.options.borrow();
         let length = kept.bytes().len();
-        let is_copied = self.client
+        let is_copied = requires!("rfc6455/10.3/h1" => self.client)
             || options.slow_consumer == SlowConsumer::DropOldest
             || matches!(options.framing, Framing::Line { .. });
         if is_copied || self.may_not_send() {
@@ -128,7 +128,9 @@ impl<H: Host> Connection<H> {
         }
         let options = self.endpoint.options.borrow();
         let opcode = match (&options.framing, self.sending_parts.get(), kind) {
-            (Framing::WebSocket, true, _) => Opcode::Continuation,
+            (Framing::WebSocket, true, _) if requires!("rfc6455/5.4/6", "rfc6455/6.1/5") => {
+                Opcode::Continuation
+            }
             (Framing::WebSocket, false, kind) => kind.into(),
             (Framing::Raw, ..) => Opcode::Binary,
             _ => return Err(SendError::OutOfTurn),
@@ -193,16 +195,16 @@ impl<H: Host> Connection<H> {
         }
         let mut outbound = self.outbound.borrow_mut();
         let write = |buffer: &mut Vec<u8>| match &options.framing {
-            Framing::Raw | Framing::Http => buffer.extend_from_slice(payload),
+            Framing::WebSocket if requires!("rfc6455/6.1/4") => {
+                frame::append(buffer, fin, false, opcode, payload, self.mask());
+            }
+            Framing::Raw | Framing::Http | Framing::WebSocket => buffer.extend_from_slice(payload),
             Framing::Line { ending } => {
                 buffer.extend_from_slice(payload);
                 buffer.extend_from_slice(ending);
             }
             Framing::Length(format) => {
                 length::append(buffer, format, payload).expect("the length was seen to fit");
-            }
-            Framing::WebSocket => {
-                frame::append(buffer, fin, false, opcode, payload, self.mask());
             }
         };
         let may_go = droppable && self.above_high.get();

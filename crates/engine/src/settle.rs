@@ -94,7 +94,7 @@ impl<H: Host> Engine<H> {
         if connection.write_began.get() == 0 {
             self.begin_write(connection);
         }
-        if requires!("rfc6455/6.1/9") {
+        if requires!("rfc6455/2.1/1", "rfc6455/6.1/9") {
             self.port
                 .borrow_mut()
                 .send(connection.socket.get(), connection.token, outgoing);

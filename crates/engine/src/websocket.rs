@@ -42,7 +42,7 @@ pub(crate) fn feed<H: Host>(
             Ok(Some(Event::Control(control))) => on_control(connection, &control)?,
             Ok(None) => break,
             Err(error) => {
-                if requires!("rfc6455/10.7/1", "rfc6455/7.4.1/h2") {
+                if requires!("rfc6455/10.7/1") {
                     return Err(broken(connection, &options, &error));
                 }
             }
@@ -65,13 +65,13 @@ fn on_data<H: Host>(
     if data.message_start && data.message_end {
         count_message(connection, true);
         match data.kind {
-            Kind::Binary => {
+            Kind::Binary if requires!("rfc6455/5.6/h1") => {
                 let mut payload =
                     H::Payload::with_length(data.payload.len()).ok_or_else(out_of_memory)?;
                 mask::copy(payload.bytes_mut(), data.payload, data.key);
                 connection.engine.host.binary(connection, payload);
             }
-            Kind::Text => on_whole_text(connection, data)?,
+            Kind::Binary | Kind::Text => on_whole_text(connection, data)?,
         }
         return Ok(());
     }
@@ -154,11 +154,12 @@ fn on_control<H: Host>(
     control: &Control,
 ) -> Result<(), CloseReason> {
     match control.opcode {
+        Opcode::Close => on_close(connection, control.payload()),
+        Opcode::Pong if requires!("rfc6455/5.5.3/2", "rfc6455/5.5.3/h2") => Ok(()),
         // Also behind our own close frame; behind the peer's nothing is read (section 5.5.2).
-        Opcode::Ping if requires!("rfc6455/5.5.2/2", "rfc6455/5.5.2/3") => {
+        _ if requires!("rfc6455/5.5.2/2", "rfc6455/5.5.2/3", "rfc6455/5.5.3/h1") => {
             answer_ping(connection, control.payload())
         }
-        Opcode::Close => on_close(connection, control.payload()),
         _ => Ok(()),
     }
 }
@@ -192,8 +193,11 @@ fn on_close<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(
     if requires!("rfc6455/7.1.4/h1", "rfc6455/5.5.1/h3") {
         connection.close_frame_received.set(true);
     }
-    connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, text).with_code(code));
-    if requires!("rfc6455/5.5.1/6", "rfc6455/5.5.1/7" => connection.state.get() == State::Open) {
+    if requires!("rfc6455/7.1.5/h1", "rfc6455/7.1.5/h2", "rfc6455/7.1.6/h1") {
+        connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, text).with_code(code));
+    }
+    let is_first = connection.state.get() == State::Open;
+    if requires!("rfc6455/5.5.1/6", "rfc6455/5.5.1/7", "rfc6455/5.5.1/h2" => is_first) {
         // RFC 6455 5.5.1: the answer repeats the code; one without a code is answered without one.
         connection.begin_closing(Some((code, "")));
     }
@@ -211,5 +215,14 @@ fn broken<H: Host>(
         let endpoint = &connection.endpoint;
         endpoint.limit_reached(&connection.engine.host, name, value);
     }
-    CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_code(error.code)
+    let reason = CloseReason::new(Side::Local, Manner::Broken, error.to_string());
+    if requires!(
+        "rfc6455/5.1/3",
+        "rfc6455/5.1/6",
+        "rfc6455/7.4.1/h2",
+        "rfc6455/7.4.1/h5"
+    ) {
+        return reason.with_code(error.code);
+    }
+    reason
 }

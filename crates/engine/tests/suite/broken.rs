@@ -4,6 +4,7 @@ use crate::kit::{Bench, Ending, Place, Script, websocket};
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{Framing, Manner, Options, Side};
+use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
     a_broken_frame_is_answered_with_1002,
@@ -41,9 +42,24 @@ fn fails_with(bench: &Bench, place: &Place, bytes: &[u8], code: u16) {
     assert_eq!(reason.code, Some(code));
     assert!(!reason.text.is_empty());
     assert_eq!(place.counters().protocol_errors.get(), before + 1);
+    assert_eq!(
+        bench.host().limits_reached("close_seconds"),
+        0,
+        "the end does not wait for the peer's close frame"
+    );
 }
 
 fn a_broken_frame_is_answered_with_1002(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!(
+            "rfc6455/5.1/3",
+            "rfc6455/7.1.7/2",
+            "rfc6455/7.1.7/3",
+            "rfc6455/7.4.1/h2",
+            "rfc6455/10.7/1",
+            "rfc6455/10.7/3"
+        );
+    }
     let place = websockets(bench, |_| ());
     let fragment = websocket::masked(false, Opcode::Text, b"a");
     let cases = [
@@ -76,6 +92,9 @@ fn a_broken_frame_is_answered_with_1002(bench: &Bench) {
 }
 
 fn a_text_that_is_not_utf8_is_answered_with_1007(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/5.6/1", "rfc6455/8.1/1", "rfc6455/7.4.1/h3");
+    }
     let place = websockets(bench, |_| ());
     fails_with(
         bench,
@@ -107,6 +126,9 @@ fn a_text_that_is_not_utf8_is_answered_with_1007(bench: &Bench) {
 }
 
 fn a_text_that_can_no_longer_be_utf8_is_answered_before_its_end(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/8.1/1");
+    }
     let place = websockets(bench, |_| ());
     fails_with(
         bench,
@@ -117,6 +139,9 @@ fn a_text_that_can_no_longer_be_utf8_is_answered_before_its_end(bench: &Bench) {
 }
 
 fn a_message_over_the_limit_is_answered_with_1009(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/10.4/1", "rfc6455/10.4/2", "rfc6455/7.4.1/h5");
+    }
     let place = websockets(bench, |options| options.limits.message_bytes_max = 100);
     let mut peer = websocket::open(bench, &place);
     peer.send(bench, &websocket::binary(&[7; 100]));
@@ -141,6 +166,9 @@ fn a_frame_that_announces_too_much_is_answered_before_it_comes(bench: &Bench) {
 }
 
 fn a_flood_of_fragments_is_answered(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/10.4/1");
+    }
     let place = websockets(bench, |options| options.limits.fragments_max = 10);
     let mut flood = websocket::masked(false, Opcode::Binary, b"");
     for _ in 0..10 {
@@ -212,6 +240,9 @@ fn a_broken_connection_disturbs_no_other(bench: &Bench) {
 }
 
 fn garbage_after_a_failure_is_thrown_away(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/7.1.7/5");
+    }
     let place = websockets(bench, |_| ());
     let mut peer = websocket::open(bench, &place);
     peer.send(bench, &vec![0xff; 40_000]);

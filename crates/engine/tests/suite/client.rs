@@ -7,6 +7,7 @@ use std::rc::Rc;
 use vespiary_engine::port::Address;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{Answer, ClientHandshake, Framing, Kind, Manner, Options, Side};
+use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
     a_client_and_a_server_of_this_engine_understand_each_other,
@@ -59,6 +60,9 @@ fn refusals(bench: &Bench) -> Vec<vespiary_engine::CloseReason> {
 }
 
 fn a_client_and_a_server_of_this_engine_understand_each_other(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/4.1/2", "rfc6455/4.1/10", "rfc6455/4.1/17");
+    }
     let server = Script::echo().on_request(|_, request| {
         assert_eq!(request.target, "/chat");
         assert!(
@@ -117,6 +121,9 @@ fn a_client_of_a_stream_opens_when_it_is_connected(bench: &Bench) {
 }
 
 fn a_client_learns_the_subprotocol_that_was_chosen(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/4.1/h2");
+    }
     let script = Script::echo().on_request(|_, _| Answer::Accept {
         protocol: Some("a".to_owned()),
         headers: vec![],
@@ -128,6 +135,9 @@ fn a_client_learns_the_subprotocol_that_was_chosen(bench: &Bench) {
 }
 
 fn a_refused_handshake_tells_the_status(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/4.1/h1", "rfc6455/7.2.1/1");
+    }
     let script = Script::echo().on_request(|_, _| Answer::Respond {
         status: 403,
         headers: vec![],
@@ -177,6 +187,9 @@ fn an_answer_that_is_not_one_is_refused(bench: &Bench) {
 }
 
 fn a_port_where_nobody_listens_is_refused(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/4.1/12", "rfc6455/7.2.1/1");
+    }
     let place = bench.listen(lines(), Script::sink());
     place.listener.close();
     bench.settle();

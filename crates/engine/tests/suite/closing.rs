@@ -9,6 +9,7 @@ use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{
     AfterEnd, ClientHandshake, Framing, Kind, Manner, Options, SendError, Side, State,
 };
+use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
     a_peers_close_is_answered_with_its_code_and_the_server_ends_the_connection,
@@ -47,6 +48,20 @@ fn lines() -> Options {
 }
 
 fn a_peers_close_is_answered_with_its_code_and_the_server_ends_the_connection(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!(
+            "rfc6455/5.5.1/1",
+            "rfc6455/5.5.1/6",
+            "rfc6455/5.5.1/7",
+            "rfc6455/5.5.1/9",
+            "rfc6455/5.5.1/10",
+            "rfc6455/5.5.1/h2",
+            "rfc6455/7.1.2/2",
+            "rfc6455/7.1.4/h1",
+            "rfc6455/7.1.5/h1",
+            "rfc6455/7.1.6/h1"
+        );
+    }
     let place = bench.listen(websockets(), Script::echo());
     let mut peer = websocket::open(bench, &place);
     peer.send(bench, &websocket::close(4000, "enough"));
@@ -63,6 +78,9 @@ fn a_peers_close_is_answered_with_its_code_and_the_server_ends_the_connection(be
 }
 
 fn a_close_frame_without_a_code_is_answered_without_one(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/7.1.5/h2");
+    }
     let place = bench.listen(websockets(), Script::echo());
     let mut peer = websocket::open(bench, &place);
     peer.send(bench, &websocket::masked(true, Opcode::Close, b""));
@@ -79,6 +97,18 @@ fn goodbye() -> Script {
 }
 
 fn a_servers_close_carries_its_code_and_reason_and_awaits_the_answer(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!(
+            "rfc6455/5.5.1/1",
+            "rfc6455/5.5.1/2",
+            "rfc6455/5.5.1/3",
+            "rfc6455/7.1.2/1",
+            "rfc6455/7.3/1",
+            "rfc6455/7.4/1",
+            "rfc6455/7.4.1/1",
+            "rfc6455/7.4.2/h3"
+        );
+    }
     let place = bench.listen(websockets(), goodbye());
     let mut peer = websocket::open(bench, &place);
     peer.send(bench, &websocket::text("hello"));
@@ -97,6 +127,9 @@ fn a_servers_close_carries_its_code_and_reason_and_awaits_the_answer(bench: &Ben
 }
 
 fn closes_that_cross_end_in_good_order(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/5.5.1/h3");
+    }
     let place = bench.listen(websockets(), goodbye());
     let mut peer = websocket::open(bench, &place);
     let mut sent = websocket::text("hello");
@@ -125,6 +158,9 @@ fn messages_behind_a_close_frame_are_ignored(bench: &Bench) {
 }
 
 fn messages_that_arrive_after_our_close_are_not_delivered(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/7.1.3/h1");
+    }
     let place = bench.listen(websockets(), goodbye());
     let mut peer = websocket::open(bench, &place);
     peer.send(bench, &websocket::text("first"));
@@ -154,6 +190,9 @@ fn what_was_sent_before_close_arrives_before_the_end(bench: &Bench) {
 }
 
 fn a_connection_cut_without_a_close_frame_is_broken_with_1006(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/7.1.5/h3", "rfc6455/7.2.1/2");
+    }
     let place = bench.listen(websockets(), Script::echo());
     let mut peer = websocket::open(bench, &place);
     peer.finish();
@@ -352,6 +391,9 @@ impl EndIt for Conn {
 }
 
 fn a_failing_handler_closes_with_1011(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/7.4.1/h6");
+    }
     let script = || Script::sink().on_message(|connection, _, _| connection.fail_in_handler());
     let place = bench.listen(websockets(), script());
     let mut peer = websocket::open(bench, &place);
@@ -371,6 +413,9 @@ fn a_failing_handler_closes_with_1011(bench: &Bench) {
 }
 
 fn what_is_asked_of_a_closed_connection_is_refused(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/5.5.1/5", "rfc6455/6.1/2", "rfc6455/6.1/3");
+    }
     let place = bench.listen(websockets(), Script::echo());
     let mut peer = websocket::open(bench, &place);
     let connection = bench.latest();
@@ -399,6 +444,9 @@ fn what_is_asked_of_a_closed_connection_is_refused(bench: &Bench) {
 }
 
 fn a_peer_that_does_not_answer_a_close_is_left_after_the_close_deadline(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/7.1.1/4");
+    }
     let mut options = websockets();
     options.deadlines.close = Some(60);
     let place = bench.listen(options, goodbye());

@@ -5,6 +5,7 @@ use vespiary_engine::port::Address;
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{Framing, Options};
+use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
     raw_bytes_come_back_in_order,
@@ -80,6 +81,17 @@ fn packets_of_every_format_come_back(bench: &Bench) {
 }
 
 fn text_and_binary_messages_come_back_as_what_they_were(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!(
+            "rfc6455/5.1/4",
+            "rfc6455/5.1/7",
+            "rfc6455/5.6/h1",
+            "rfc6455/6.1/4",
+            "rfc6455/6.1/6",
+            "rfc6455/6.1/9",
+            "rfc6455/6.2/1",
+        );
+    }
     let place = echo(bench, Framing::WebSocket);
     let mut peer = websocket::open(bench, &place);
     for length in [0, 1, 125, 126, 127, 65_535, 65_536] {
@@ -117,6 +129,9 @@ fn cut_everywhere(bench: &Bench, framing: &Framing, bytes: &[u8], expected: &[u8
 }
 
 fn messages_come_back_however_they_are_cut(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/6.2/7");
+    }
     cut_everywhere(
         bench,
         &lines(),
@@ -169,6 +184,20 @@ fn a_large_message_comes_back_whole(bench: &Bench) {
 }
 
 fn fragments_become_one_message_with_control_frames_between_them(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!(
+            "rfc6455/5.4/1",
+            "rfc6455/5.4/3",
+            "rfc6455/5.4/5",
+            "rfc6455/5.4/7",
+            "rfc6455/5.4/h2",
+            "rfc6455/5.5.2/2",
+            "rfc6455/5.5.2/3",
+            "rfc6455/5.5.3/h1",
+            "rfc6455/6.2/2",
+            "rfc6455/6.2/h1"
+        );
+    }
     let place = echo(bench, Framing::WebSocket);
     let mut peer = websocket::open(bench, &place);
     let mut sent = websocket::masked(false, Opcode::Binary, b"");

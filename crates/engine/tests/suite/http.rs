@@ -4,6 +4,7 @@ use crate::kit::host::accept;
 use crate::kit::{Bench, Ending, Place, Script, Told, websocket};
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{Answer, Framing, Options};
+use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
     a_handshake_cut_at_every_byte_is_accepted,
@@ -63,6 +64,9 @@ fn ask(bench: &Bench, place: &Place, request: &[u8]) -> (String, String) {
 }
 
 fn a_handshake_cut_at_every_byte_is_accepted(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/4.2.2/1");
+    }
     let place = bench.listen(websockets(), Script::echo());
     let mut peer = bench.connect(&place);
     let request = websocket::request("/chat?room=1", "");
@@ -81,6 +85,9 @@ fn a_handshake_cut_at_every_byte_is_accepted(bench: &Bench) {
 }
 
 fn the_hosts_headers_and_subprotocol_are_in_the_answer(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/4.2.2/h5");
+    }
     let script = Script::echo().on_request(|_, _| Answer::Accept {
         protocol: Some("chat".to_owned()),
         headers: vec![("X-Test".to_owned(), "yes".to_owned())],
@@ -108,6 +115,14 @@ fn a_request_that_is_not_an_upgrade_is_answered_426(bench: &Bench) {
 }
 
 fn a_malformed_request_is_answered_400(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!(
+            "rfc6455/4.2.1/1",
+            "rfc6455/4.2.1/h2",
+            "rfc6455/7.2.2/1",
+            "rfc6455/10.7/4"
+        );
+    }
     let place = bench.listen(websockets(), Script::echo());
     let cases = [
         "GET / HTTP/1.1\r\n\r\n",
@@ -133,6 +148,9 @@ fn a_malformed_request_is_answered_400(bench: &Bench) {
 }
 
 fn a_wrong_version_is_answered_with_the_right_one(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/4.2.2/6", "rfc6455/4.4/1");
+    }
     let place = bench.listen(websockets(), Script::echo());
     let request = websocket::request("/", "").replace("Version: 13", "Version: 12");
     let (head, _) = ask(bench, &place, request.as_bytes());
@@ -166,6 +184,14 @@ fn too_many_header_lines_are_answered_431(bench: &Bench) {
 }
 
 fn a_host_may_refuse_an_upgrade_with_any_answer(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!(
+            "rfc6455/4.2.2/3",
+            "rfc6455/4.2.2/5",
+            "rfc6455/4.2.2/7",
+            "rfc6455/4.2.2/h9"
+        );
+    }
     let place = bench.listen(
         websockets(),
         Script::echo().on_request(|_, _| respond(403, "no")),
@@ -179,6 +205,9 @@ fn a_host_may_refuse_an_upgrade_with_any_answer(bench: &Bench) {
 }
 
 fn a_host_that_answers_badly_gives_500(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/4.2.2/8");
+    }
     let answers: [fn() -> Answer; 4] = [
         || Answer::Accept {
             protocol: Some("not offered".to_owned()),

@@ -17,6 +17,7 @@ mod http;
 mod life;
 mod limits;
 mod parts;
+mod requirements;
 mod rules;
 mod slow;
 mod topics;

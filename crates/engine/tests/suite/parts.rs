@@ -4,6 +4,7 @@ use crate::kit::{Bench, Ending, Place, Script, Told, pattern, websocket};
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{Framing, Kind, Options, SendError};
+use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
     a_message_is_handed_over_in_parts_as_it_arrives,
@@ -67,6 +68,9 @@ fn a_message_is_handed_over_in_parts_as_it_arrives(bench: &Bench) {
 }
 
 fn parts_of_text_are_checked_over_all_of_it(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/5.6/1", "rfc6455/8.1/1");
+    }
     let place = in_parts(bench, Framing::WebSocket, Script::sink());
     let text = "grüße ✓".repeat(10).into_bytes();
     let mut peer = websocket::open(bench, &place);
@@ -125,6 +129,14 @@ fn a_packet_is_handed_over_in_parts(bench: &Bench) {
 }
 
 fn a_message_is_sent_in_parts(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!(
+            "rfc6455/5.4/6",
+            "rfc6455/6.1/5",
+            "rfc6455/6.1/6",
+            "rfc6455/6.1/7"
+        );
+    }
     let script = Script::sink().on_opened(|connection| {
         for (part, last) in [(&b"one "[..], false), (b"", false), (b"message", true)] {
             connection.send_part(Kind::Text, part, last).expect("room");
@@ -145,6 +157,9 @@ fn a_message_is_sent_in_parts(bench: &Bench) {
 }
 
 fn nothing_goes_between_the_parts_of_a_message_but_control_frames(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/5.4/4");
+    }
     let script = Script::sink().on_opened(|connection| {
         connection.subscribe("news").expect("it is open");
         connection

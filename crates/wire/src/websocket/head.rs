@@ -75,7 +75,9 @@ pub(super) fn read_head(
         if requires!("rfc6455/6.2/7", "rfc6455/5.3/h1") {
             key = *sent;
         }
-        size += 4;
+        if requires!("rfc6455/5.2/h4") {
+            size += 4;
+        }
     }
     Ok(Some(Head {
         opcode,

@@ -315,7 +315,7 @@ impl<H: Host> Connection<H> {
         if requires!("rfc6455/7.1.7/3", "rfc6455/10.7/3" => is_established) {
             self.begin_closing(Some((code, &text)));
             // RFC 6455 7.1.7: the peer's close frame is not awaited.
-            if requires!("rfc6455/7.1.7/1", "rfc6455/7.1.7/2") {
+            if requires!("rfc6455/7.1.7/5") {
                 self.close_frame_received.set(true);
             }
         } else {
@@ -377,6 +377,7 @@ impl<H: Host> Connection<H> {
             if requires!(
                 "rfc6455/7.1.2/1",
                 "rfc6455/5.5.1/1",
+                "rfc6455/5.5.1/3",
                 "rfc6455/7.3/1",
                 "rfc6455/7.4/1"
             ) {

@@ -242,7 +242,9 @@ fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input
     let mut rest = input;
     if let Err(reason) = parse(connection, inbound, &mut rest) {
         add(&connection.endpoint.counters.protocol_errors, 1);
-        connection.fail(reason);
+        if requires!("rfc6455/7.1.7/1", "rfc6455/7.1.7/2") {
+            connection.fail(reason);
+        }
         rest = &[];
     }
     if connection.state.get() == State::Open {

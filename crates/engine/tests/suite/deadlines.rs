@@ -4,7 +4,6 @@ use crate::kit::{Bench, Ending, Peer, Script, websocket};
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{Answer, CloseReason, Framing, Kind, Options, Side};
-use vespiary_trace::claims;
 
 on_every_driver!(
     a_client_that_trickles_its_request_is_answered_408,
@@ -301,9 +300,6 @@ fn pinging() -> Options {
 }
 
 fn a_silent_websocket_is_pinged_and_given_up(bench: &Bench) {
-    if bench.is_simulated() {
-        claims!("rfc6455/5.5.2/4", "rfc6455/7.1.7/4");
-    }
     let place = bench.listen(pinging(), Script::echo());
     let mut peer = websocket::open(bench, &place);
     let start = bench.engine.now_ms();

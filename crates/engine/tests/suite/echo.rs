@@ -90,6 +90,7 @@ fn text_and_binary_messages_come_back_as_what_they_were(bench: &Bench) {
             "rfc6455/6.1/6",
             "rfc6455/6.1/9",
             "rfc6455/6.2/1",
+            "rfc6455/4.2.2/h8"
         );
     }
     let place = echo(bench, Framing::WebSocket);

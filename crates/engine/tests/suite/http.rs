@@ -208,7 +208,11 @@ fn a_host_that_answers_badly_gives_500(bench: &Bench) {
     if bench.is_simulated() {
         claims!("rfc6455/4.2.2/8");
     }
-    let answers: [fn() -> Answer; 4] = [
+    let answers: [fn() -> Answer; 5] = [
+        || Answer::Accept {
+            protocol: Some("unoffered".to_owned()),
+            headers: vec![],
+        },
         || Answer::Accept {
             protocol: Some("not offered".to_owned()),
             headers: vec![],

@@ -13,6 +13,7 @@ use vespiary_engine::port::Address;
 use vespiary_engine::port::sim::Faults;
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{Connection, FRAMES_BUDGET, Framing, INLINE_BUDGET, Kind, Options};
+use vespiary_trace::claims;
 
 on_every_driver!(
     a_client_that_only_pumps_data_does_not_deepen_the_stack,
@@ -291,6 +292,9 @@ fn a_turn_takes_a_bounded_number_of_messages_from_each_connection(bench: &Bench)
 }
 
 fn what_a_batch_sends_leaves_in_one_send(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/2.1/1");
+    }
     let script = Script::sink().on_message(|connection, kind, payload| {
         for _ in 0..100 {
             connection.send(kind, payload).expect("room");

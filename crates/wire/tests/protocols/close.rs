@@ -30,7 +30,9 @@ fn section_7_4_the_codes_that_may_be_sent_are_these_and_no_others() {
         "rfc6455/7.4.1/h1",
         "rfc6455/7.4.2/h1",
         "rfc6455/7.4.2/h2",
-        "rfc6455/7.4.2/h4"
+        "rfc6455/7.4.2/h4",
+        "rfc6455/7.4.1/1",
+        "rfc6455/7.4.2/h3"
     );
     for code in 0..=u16::MAX {
         let lawful = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);

@@ -84,7 +84,8 @@ fn section_5_7_an_unmasked_ping_and_a_masked_pong_are_read() {
         "rfc6455/5.2/h3",
         "rfc6455/5.3/h1",
         "rfc6455/5.5/h1",
-        "rfc6455/6.2/2"
+        "rfc6455/6.2/2",
+        "rfc6455/5.2/h4"
     );
     let ping = [0x89, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f];
     let item = Item::Control {

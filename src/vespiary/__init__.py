@@ -4,6 +4,7 @@ The public names, and nothing else; each is documented where it lives.
 """
 
 from vespiary._core import Connection, Timer
+from vespiary.backoff import Backoff
 from vespiary.client import connect
 from vespiary.endpoint import Endpoint
 from vespiary.errors import (
@@ -18,6 +19,8 @@ from vespiary.errors import (
     LocalBroken,
     LocalClosed,
     ReceiveConflict,
+    Redirect,
+    RedirectRefused,
     RemoteBroken,
     RemoteClosed,
     SendRefused,
@@ -41,6 +44,7 @@ from vespiary.websocket import WebSocket
 
 __all__ = [
     "Answer",
+    "Backoff",
     "CloseReason",
     "ConfigurationError",
     "Connection",
@@ -62,6 +66,8 @@ __all__ = [
     "LocalClosed",
     "PortStatistics",
     "ReceiveConflict",
+    "Redirect",
+    "RedirectRefused",
     "RemoteBroken",
     "RemoteClosed",
     "Request",

@@ -142,16 +142,11 @@ def _requester(method: Callable[..., Any]) -> Callable[..., Any]:
         asked = Request(connection, name, target, Headers(headers), minor_version)
         answer = method(asked)
         if inspect.isawaitable(answer):
-            task = asyncio.ensure_future(_answer_later(connection, answer))
-            _pending.add(task)
-            task.add_done_callback(_pending.discard)
-            return "later"
+            # The connection keeps the task, and cancels it at its end.
+            return asyncio.ensure_future(_answer_later(connection, answer))
         return native_answer(answer)
 
     return request
-
-
-_pending: set[asyncio.Future[None]] = set()
 
 
 async def _answer_later(connection: Connection, awaited: Any) -> None:

@@ -54,6 +54,11 @@ def accept_failed(url: str, errno: int, pause_milliseconds: int) -> None:
     )
 
 
+def send_failed(url: str, peer: str, error: BaseException) -> None:
+    """What another thread sent was not taken, and nobody there waits to be told."""
+    logger.error("A message of another thread on %s, to %s, was not taken: %s", url, peer, error)
+
+
 def answer_failed(url: str, text: str) -> None:
     """What on_request returned cannot be sent; the client gets 500."""
     logger.error("The answer of %s's on_request cannot be sent: %s", url, text)

@@ -3,39 +3,90 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Generator, Iterable, Sequence
+import logging
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from vespiary._asked import Asked, target_of
 from vespiary._hooks import as_handler, handler_hooks
+from vespiary._opening import open_connection
 from vespiary._options import native_options
-from vespiary._versions import next_version
-from vespiary.endpoint import Endpoint
-from vespiary.errors import CloseReason, ConnectionClosed, EndpointError, HandshakeRefused
+from vespiary._redirects import Target
+from vespiary.backoff import Attempts, Backoff
 from vespiary.filters import FilterFactory, add_filters
 from vespiary.framing import Framing
 from vespiary.handler import AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits, SlowConsumer
-from vespiary.loop import running_core
 from vespiary.websocket import WebSocket
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
+    from vespiary.errors import CloseReason
 
-__all__ = ["Connecting", "connect"]
+__all__ = ["ClientOptions", "Connecting", "connect"]
+
+logger = logging.getLogger("vespiary")
+
+
+class ClientOptions(TypedDict, total=False):
+    """The options of a client, of `vespiary.connect` and of `vespiary.sync.connect`.
+
+    Attributes:
+        framing: As for `Server.add`.
+        limits: As for `Server.add`, as far as they concern one connection.
+        deadlines: The same. `handshake_seconds` bounds all that one attempt takes: the name's
+            resolution, every address, the handshake and redirects.
+        slow_consumer: As for `Server.add`.
+        websocket: What is WebSocket's own; `origins` are a server's, and mean nothing here.
+        subprotocols: WebSocket subprotocols to offer, the best first; left out, `websocket`'s. A
+            server that chooses another one is refused (RFC 6455 section 4.1).
+        headers: Further header fields of the WebSocket handshake, behind `websocket`'s.
+        filters: What stands between the socket and the framing: see `vespiary.Filter`.
+        source: The local IP address to connect from.
+        half_close: Without a handler: when the peer of a stream has finished sending, stay open
+            for sending until `close()`. Left out, the connection closes then.
+        redirects_max: How many redirects (301, 302, 303, 307, 308) of the WebSocket handshake are
+            followed. 0, as in browsers: where a server sends its clients is for them to trust.
+        reconnect: How failed attempts are repeated, and how a connection is followed by the next in
+            `async for`. Left out, a failure is told at once, and `async for` goes by `Backoff()`.
+        simultaneous_handshakes: Let several WebSocket handshakes with one address run at a time,
+            which RFC 6455 section 4.1 forbids: for many connections to a server that is far away
+            or slow to answer.
+    """
+
+    framing: Framing | None
+    limits: Limits | None
+    deadlines: Deadlines | None
+    slow_consumer: SlowConsumer
+    websocket: WebSocket | None
+    subprotocols: Iterable[str]
+    headers: Iterable[tuple[str, str]]
+    filters: Sequence[FilterFactory]
+    source: str | None
+    half_close: bool
+    redirects_max: int
+    reconnect: Backoff | None
+    simultaneous_handshakes: bool
 
 
 class Connecting:
-    """A connection that is being made: await it, or use it in `async with`."""
+    """A connection that is being made, or one after the other.
+
+    `await` it for one connection; use it in `async with` for one that is closed at the block's end;
+    in `async for` for the next one whenever one has ended; or `await` its `stay()` to leave all of
+    that to a handler.
+    """
 
     def __init__(
-        self, endpoint: Endpoint, hooks: dict[str, Any], native: dict[str, object], ask: _Ask
+        self, target: Target, asked: Asked, backoff: Backoff | None, has_handler: bool
     ) -> None:
-        self._endpoint = endpoint
-        self._hooks = hooks
-        self._native = native
-        self._ask = ask
+        self._target = target
+        self._asked = asked
+        self._backoff = backoff
+        self._has_handler = has_handler
+        self._attempts = Attempts(backoff or Backoff())
+        self._sleep = asyncio.sleep
         self._connection: Connection | None = None
 
     def __await__(self) -> Generator[Any, None, Connection]:
@@ -51,112 +102,114 @@ class Connecting:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        connection = self._connection
-        if connection is not None:
-            connection.close()
-            await connection.wait_closed()
+        if self._connection is not None:
+            await _end(self._connection)
+
+    async def __aiter__(self) -> AsyncIterator[Connection]:
+        """Each connection in turn; the next one is made when the loop asks for it.
+
+        Without a handler the loop's body has the connection to itself, and it is closed at the
+        body's end. With one, the loop waits behind its body for the connection's end, and is over
+        once this end has closed one in good order.
+
+        Errors:
+            Exception: the failure of an attempt, when it is final or there have been enough: see
+                `Backoff`.
+        """
+        while True:
+            connection = await self._connect_again()
+            try:
+                yield connection
+                if self._has_handler:
+                    reason = await connection.wait_closed()
+                    if _is_own(reason):
+                        return
+            finally:
+                await _end(connection)
+            await self._wait(self._attempts.ended(), "the connection has ended")
+
+    async def stay(self) -> CloseReason:
+        """Stay connected for the handler, until this end closes a connection in good order.
+
+        Cancellation: closes the connection.
+
+        Errors:
+            Exception: as for iterating.
+        """
+        async for connection in self:
+            reason = await connection.wait_closed()
+            if _is_own(reason):
+                return reason
+        raise AssertionError("the loop ends by its return")
 
     async def _connect(self) -> Connection:
-        endpoint = self._endpoint
-        if endpoint.scheme == "unix":
-            return await self._connect_to(endpoint.path)
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-        failure: Exception | None = None
-        for *_, address in found:
-            try:
-                return await self._connect_to((str(address[0]), int(address[1])))
-            except OSError as error:
-                failure = failure or error
-        assert failure is not None
-        raise failure
+        if self._backoff is None:
+            return await open_connection(self._target, self._asked)
+        return await self._connect_again()
 
-    async def _connect_to(self, address: str | tuple[str, int]) -> Connection:
-        spoken = self._ask.versions
-        asked = [spoken[0]]
+    async def _connect_again(self) -> Connection:
+        """A connection, in as many attempts as it takes."""
         while True:
             try:
-                return await self._attempt(address, asked[-1])
-            except HandshakeRefused as refusal:
-                version = next_version(refusal, spoken, asked)
-                if version is None:
-                    raise
-                asked.append(version)
-
-    async def _attempt(self, address: str | tuple[str, int], version: int) -> Connection:
-        outcome: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
-
-        def settle(
-            connection: Connection | None,
-            reason: CloseReason | None,
-            headers: list[tuple[str, str]] | None,
-        ) -> None:
-            if outcome.done():
-                if connection is not None:
-                    connection.abort()
-            elif connection is not None:
-                outcome.set_result(connection)
+                connection = await open_connection(self._target, self._asked)
+            except Exception as error:
+                seconds = self._attempts.failed(error)
+                why = str(error)
             else:
-                assert reason is not None
-                outcome.set_exception(_failure(reason, self._endpoint, headers or []))
+                self._attempts.opened()
+                return connection
+            await self._wait(seconds, why)
 
-        hooks = {**self._hooks, "outcome": settle}
-        connecting = running_core().connect(
-            address,
-            str(self._endpoint),
-            hooks,
-            {**self._native, "versions": [version]},
-            self._ask.handshake(self._endpoint),
-            self._ask.source,
-        )
-        try:
-            return await outcome
-        except asyncio.CancelledError:
-            connecting.abort()
-            raise
+    async def _wait(self, seconds: float, why: str) -> None:
+        logger.info("%s: %s; trying again in %.1f s", self._target.endpoint, why, seconds)
+        await self._sleep(seconds)
 
 
-class _Ask:
-    """What a client asks for beside the endpoint."""
-
-    def __init__(
-        self,
-        versions: Sequence[int],
-        subprotocols: Iterable[str],
-        headers: Iterable[tuple[str, str]],
-        source: str | None,
-    ) -> None:
-        self.versions = versions
-        self.subprotocols = list(subprotocols)
-        self.headers = list(headers)
-        self.source = (source, 0) if source is not None else None
-
-    def handshake(
-        self, endpoint: Endpoint
-    ) -> tuple[str, str, list[str], list[tuple[str, str]]] | None:
-        """The facts of a WebSocket handshake; None for a stream."""
-        if endpoint.scheme != "ws":
-            return None
-        host = endpoint.authority if endpoint.port != 80 else endpoint.authority.rpartition(":")[0]
-        return host, endpoint.target, self.subprotocols, self.headers
+def _is_own(reason: CloseReason) -> bool:
+    return reason.side == "local" and reason.kind == "closed"
 
 
-def _failure(reason: CloseReason, endpoint: Endpoint, headers: list[tuple[str, str]]) -> Exception:
-    """The exception for a connection that could not be opened."""
-    address = endpoint.authority
-    if reason.error is not None:
-        text = f"cannot connect to {endpoint}: {reason.error.strerror}"
-        return type(reason.error)(reason.error.errno, text)
-    if reason.status is not None:
-        return HandshakeRefused(reason.status, reason.text, address, tuple(headers))
-    if reason.text == "the handshake took too long":
-        return TimeoutError(f"cannot connect to {endpoint}: {reason.text}")
-    return ConnectionClosed.from_reason(reason, address)
+async def _end(connection: Connection) -> None:
+    """Close in good order, and wait for the end."""
+    connection.close()
+    await connection.wait_closed()
 
 
 def connect(
+    url: str, handler: Handler | AsyncHandler | None = None, **options: Unpack[ClientOptions]
+) -> Connecting:
+    """Connect to a server; the connection's messages come from `receive()` or `async for`.
+
+    ::
+
+        async with vespiary.connect("ws://127.0.0.1:9001") as connection:
+            connection.send("hello")
+            print(await connection.receive())
+
+    Args:
+        url: `tcp://`, `unix:///path` or `ws://`. A user name and password in a `ws://` URL are sent
+            as basic authentication (RFC 7617).
+        handler: Left out, messages are received; given, it is called as a server's would be, for
+            each connection.
+        options: See `vespiary.client.ClientOptions`.
+
+    Errors:
+        ConfigurationError: the URL, a header field or a subprotocol cannot be. The others are
+            raised when the connection is awaited:
+        OSError: the connect was refused or has failed.
+        TimeoutError: connect and handshake took longer than `handshake_seconds`.
+        HandshakeRefused: the server answered with something other than 101.
+        RedirectRefused: it redirected, and that is not followed.
+        ConnectionClosed: the connection ended during the handshake.
+
+    Cancellation: every attempt under way is given up.
+    """
+    return _connecting(url, handler, **options)
+
+
+def _connecting(
     url: str,
-    handler: Handler | AsyncHandler | None = None,
+    handler: Handler | AsyncHandler | None,
     *,
     framing: Framing | None = None,
     limits: Limits | None = None,
@@ -168,49 +221,19 @@ def connect(
     filters: Sequence[FilterFactory] = (),
     source: str | None = None,
     half_close: bool = False,
+    redirects_max: int = 0,
+    reconnect: Backoff | None = None,
+    simultaneous_handshakes: bool = False,
 ) -> Connecting:
-    """Connect to a server; the connection's messages come from `receive()` or `async for`.
-
-    ::
-
-        async with vespiary.connect("ws://127.0.0.1:9001") as connection:
-            connection.send("hello")
-            print(await connection.receive())
-
-    Args:
-        url: `tcp://`, `unix:///path` or `ws://`.
-        handler: Left out, messages are received; given, it is called as a server's would be.
-        framing: As for `Server.add`.
-        limits: As for `Server.add`, as far as they concern one connection.
-        deadlines: The same.
-        slow_consumer: As for `Server.add`.
-        websocket: What is WebSocket's own; `origins` are a server's, and mean nothing here.
-        subprotocols: WebSocket subprotocols to offer, the best first; left out, `websocket`'s.
-        headers: Further header fields of the WebSocket handshake, behind `websocket`'s.
-        filters: What stands between the socket and the framing: see `vespiary.Filter`.
-        source: The local IP address to connect from.
-        half_close: Without a handler: when the peer of a stream has finished sending, stay open
-            for sending until `close()`. Left out, the connection closes then.
-
-    Errors:
-        EndpointError: the URL cannot be connected to.
-        OSError: the connect was refused or has failed.
-        TimeoutError: connect and handshake took longer than `handshake_seconds`.
-        HandshakeRefused: the server answered with something other than 101.
-    """
-    endpoint = Endpoint.parse(url)
-    if endpoint.scheme == "http":
-        raise EndpointError(
-            f"{url!r}: connect speaks tcp://, unix:// and ws://; for HTTP use an HTTP client",
-            subject=url,
-            value=url,
-        )
+    asked_websocket = websocket or WebSocket()
+    target = target_of(url, [*asked_websocket.headers, *headers])
     hooks: dict[str, Any] = {} if handler is None else handler_hooks(as_handler(handler))
+    deadlines = deadlines or Deadlines()
     native = native_options(
-        endpoint,
+        target.endpoint,
         framing,
         limits or Limits(),
-        deadlines or Deadlines(),
+        deadlines,
         slow_consumer,
         websocket=websocket,
         parts=hooks.get("part") is not None,
@@ -221,7 +244,15 @@ def connect(
         hooks["stream"] = True
         if half_close:
             hooks["half_close"] = True
-    asked = websocket or WebSocket()
-    offered = list(subprotocols) or asked.subprotocols
-    ask = _Ask(asked.versions, offered, [*asked.headers, *headers], source)
-    return Connecting(endpoint, hooks, native, ask)
+    asked = Asked(
+        hooks=hooks,
+        native=native,
+        versions=tuple(asked_websocket.versions),
+        subprotocols=tuple(subprotocols) or tuple(asked_websocket.subprotocols),
+        source=source,
+        redirects_max=redirects_max,
+        handshake_seconds=deadlines.handshake_seconds,
+        simultaneous_handshakes=simultaneous_handshakes,
+    )
+    asked.check(target)
+    return Connecting(target, asked, reconnect, handler is not None)

@@ -87,6 +87,21 @@ class Endpoint:
         """Whether a connection begins with an HTTP request."""
         return self.scheme in ("ws", "http")
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether its bytes go through TLS."""
+        return self.scheme in ("tls", "wss", "https")
+
+    @property
+    def host_header(self) -> str:
+        """The value of `Host`: without the scheme's own port, and without an address's zone.
+
+        RFC 9110 section 7.2; a zone means something on this machine only (RFC 6874 section 1).
+        """
+        host, port = self.host.partition("%")[0], self.port
+        host = f"[{host}]" if ":" in host else host
+        return host if port == _DEFAULT_PORTS.get(self.scheme) else f"{host}:{port}"
+
     def with_port(self, port: int) -> "Endpoint":
         """The same with another port: what the kernel chose for 0."""
         return dataclasses.replace(self, port=port)

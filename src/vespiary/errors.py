@@ -14,6 +14,7 @@
           |         +-- LocalBroken                     by this end: a limit, a deadline, a rule
           |         +-- RemoteBroken                    by the peer or the network
           +-- HandshakeRefused                          the server answered, and said no
+          |    +-- RedirectRefused                      it sent us elsewhere, and we do not go
           +-- SendRefused                               this message was not taken; others may be
           |    +-- WriteQueueFull
           +-- ReceiveConflict                           two receivers on one connection
@@ -39,6 +40,8 @@ __all__ = [
     "LocalBroken",
     "LocalClosed",
     "ReceiveConflict",
+    "Redirect",
+    "RedirectRefused",
     "RemoteBroken",
     "RemoteClosed",
     "SendRefused",
@@ -160,6 +163,24 @@ _CLOSED_CLASSES: Mapping[tuple[str, str], type[ConnectionClosed]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A step of a handshake that was sent elsewhere.
+
+    Attributes:
+        url: Who redirected.
+        status: With which status.
+        location: Where to, in the server's own words.
+    """
+
+    url: str
+    status: int
+    location: str
+
+    def __str__(self) -> str:
+        return f"{self.url} redirected to {self.location!r} with HTTP status {self.status}"
+
+
 class HandshakeRefused(VespiaryError):
     """The server answered the opening handshake, and refused it.
 
@@ -168,6 +189,8 @@ class HandshakeRefused(VespiaryError):
         reason: Why: the body of the answer, or what was wrong with it.
         address: The server, as `host:port`; empty when it is not known.
         headers: The fields of its answer.
+        body: The body of the answer, up to 4 KiB of it.
+        redirects: The redirects that led to this server.
     """
 
     def __init__(
@@ -176,17 +199,37 @@ class HandshakeRefused(VespiaryError):
         reason: str,
         address: str = "",
         headers: tuple[tuple[str, str], ...] = (),
+        body: bytes = b"",
+        redirects: tuple[Redirect, ...] = (),
     ) -> None:
-        super().__init__(status, reason, address, headers)
+        super().__init__(status, reason, address, headers, body, redirects)
         self.status = status
         self.reason = reason
         self.address = address
         self.headers = headers
+        self.body = body
+        self.redirects = redirects
 
     def __str__(self) -> str:
         server = self.address or "the server"
         told = f": {self.reason}" if self.reason else ""
-        return f"{server} refused the handshake with HTTP status {self.status}{told}"
+        steps = "".join(f"; {step}" for step in self.redirects)
+        return f"{server} refused the handshake with HTTP status {self.status}{told}{steps}"
+
+
+class RedirectRefused(HandshakeRefused):
+    """The server redirected the handshake, and this client does not go there.
+
+    The last of `redirects` is the step that was not taken; `reason` says why.
+    """
+
+    @classmethod
+    def of(
+        cls, answer: HandshakeRefused, why: str, redirects: tuple[Redirect, ...]
+    ) -> "RedirectRefused":
+        """The exception for an answer that is a redirect."""
+        reason = f"the redirect is not followed: {why}"
+        return cls(answer.status, reason, answer.address, answer.headers, answer.body, redirects)
 
 
 class SendRefused(VespiaryError):
@@ -213,18 +256,29 @@ class WriteQueueFull(SendRefused):
     Attributes:
         queued_bytes: How many bytes wait to be sent.
         write_bytes_max: The limit that was reached.
+        message_bytes: Bytes of the message that was not taken; 0 when they are not known.
     """
 
-    def __init__(self, queued_bytes: int, write_bytes_max: int, address: str = "") -> None:
-        super().__init__(
-            f"{queued_bytes} bytes wait for a peer that does not read them, and write_bytes_max is"
-            f" {write_bytes_max}: await connection.drain() between sends, or raise the limit",
-            address,
-        )
+    def __init__(
+        self, queued_bytes: int, write_bytes_max: int, address: str = "", message_bytes: int = 0
+    ) -> None:
+        if message_bytes >= write_bytes_max:
+            text = (
+                f"a message of {message_bytes} bytes is more than may ever wait (write_bytes_max is"
+                f" {write_bytes_max}): raise the limit, or send the message in parts with"
+                " send_part(), awaiting drain() between them"
+            )
+        else:
+            text = (
+                f"{queued_bytes} bytes wait for a peer that does not read them, and write_bytes_max"
+                f" is {write_bytes_max}: await connection.drain() between sends, or raise the limit"
+            )
+        super().__init__(text, address)
         # What pickle and copy make the exception anew from.
-        self.args = (queued_bytes, write_bytes_max, address)
+        self.args = (queued_bytes, write_bytes_max, address, message_bytes)
         self.queued_bytes = queued_bytes
         self.write_bytes_max = write_bytes_max
+        self.message_bytes = message_bytes
 
 
 class ReceiveConflict(VespiaryError):

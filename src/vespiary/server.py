@@ -50,6 +50,7 @@ class _Site:
     reuse_port: bool
     threads: ThreadedHooks | None = None
     listener: Listener | None = None
+    ended: EndpointStatistics | None = None
 
 
 @dataclass(slots=True)
@@ -175,7 +176,7 @@ class Server:
         except BaseException:
             await self._close_listeners()
             for site in self._sites:
-                site.listener = None
+                _let_go(site)
             raise
         self._life = _Life(started=time.monotonic())
         for site in self._sites:
@@ -211,6 +212,7 @@ class Server:
         for site in self._sites:
             if site.threads is not None:
                 await asyncio.to_thread(site.threads.close)
+            _let_go(site)
         self._life = None
         life.stopped.set()
 
@@ -389,9 +391,17 @@ def _explained(error: OSError, endpoint: Endpoint) -> OSError:
     return type(error)(error.errno, text)
 
 
+def _let_go(site: _Site) -> None:
+    """Keep what a closed listener has counted, and nothing else of it."""
+    if site.listener is not None:
+        site.ended = _endpoint_statistics(site)
+        site.listener.release()
+        site.listener = None
+
+
 def _endpoint_statistics(site: _Site) -> EndpointStatistics:
     if site.listener is None:
-        return EndpointStatistics(url=str(site.endpoint))
+        return site.ended or EndpointStatistics(url=str(site.endpoint))
     fields = site.listener.statistics()
     fields["url"] = str(site.endpoint)
     errors: dict[int, int] = fields["accept_errors"]

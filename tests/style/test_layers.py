@@ -56,6 +56,7 @@ def test_the_marks_have_no_dependency_and_no_unsafe_in_a_normal_build() -> None:
     manifest = tomllib.loads((CRATES / "trace" / "Cargo.toml").read_text())
     assert all(entry["optional"] for entry in manifest["dependencies"].values())
     assert "default" not in manifest["features"]
-    assert '#![cfg_attr(not(feature = "probes"), forbid(unsafe_code))]' in (
-        CRATES / "trace" / "src" / "lib.rs"
-    ).read_text()
+    assert (
+        '#![cfg_attr(not(feature = "probes"), forbid(unsafe_code))]'
+        in (CRATES / "trace" / "src" / "lib.rs").read_text()
+    )

@@ -38,6 +38,10 @@ pub struct CloseReason {
     pub status: Option<u16>,
     /// The header fields of that refusal.
     pub headers: Vec<(String, String)>,
+    /// The start of that refusal's body.
+    pub body: Vec<u8>,
+    /// The limit that the peer's input went over, where that was it.
+    pub limit: Option<&'static str>,
 }
 
 impl CloseReason {
@@ -51,6 +55,8 @@ impl CloseReason {
             errno: None,
             status: None,
             headers: Vec::new(),
+            body: Vec::new(),
+            limit: None,
         }
     }
 
@@ -66,6 +72,19 @@ impl CloseReason {
     pub fn with_errno(mut self, errno: i32) -> Self {
         self.errno = Some(errno);
         self
+    }
+
+    /// The same with the limit that was gone over.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Option<&'static str>) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether the peer broke a rule of the protocol, and not only a limit of ours.
+    pub(crate) fn is_protocol_error(&self) -> bool {
+        let is_refusal = self.status.is_some_and(|status| status != 101);
+        self.limit.is_none() && self.errno.is_none() && !is_refusal
     }
 
     /// The same with a refusal's header fields.

@@ -6,11 +6,11 @@
 
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
+use crate::declined::Declined;
 use crate::endpoint::add;
 use crate::host::{Answer, Host};
 use crate::options::{Framing, WebSocketOptions};
 use crate::receive::{Decode, Inbound, opened};
-use std::ops::Range;
 use std::rc::Rc;
 use vespiary_trace::requires;
 use vespiary_wire::http::{self, Refusal, Request, RequestReader, ResponseReader};
@@ -28,47 +28,6 @@ pub struct ClientHandshake {
     pub protocols: Vec<String>,
     /// Further headers.
     pub headers: Vec<(String, String)>,
-}
-
-/// The most bytes of a refusal's body that are waited for and told.
-const REFUSAL_BYTES_MAX: usize = 4096;
-
-/// A server's answer other than 101, whose body may still be on its way.
-struct Declined {
-    reason: CloseReason,
-    body_start: usize,
-    body_length: usize,
-}
-
-impl Declined {
-    fn new(reason: CloseReason, response: &http::Response, body: Range<usize>) -> Self {
-        let told = response.header_all("content-length").next();
-        let length = told
-            .and_then(|length| length.parse().ok())
-            .unwrap_or(body.len());
-        let reason = reason.with_headers(response.headers.clone());
-        let body_length = length.min(REFUSAL_BYTES_MAX);
-        Self {
-            reason,
-            body_start: body.start,
-            body_length,
-        }
-    }
-
-    /// The reason in the server's own words, once they are here.
-    fn check(&self, buffer: &[u8]) -> Result<(), CloseReason> {
-        let body = &buffer[self.body_start..];
-        let is_whole = requires!("rfc6455/7.2.1/1" => body.len() >= self.body_length);
-        if !is_whole {
-            return Ok(());
-        }
-        let mut reason = self.reason.clone();
-        let words = String::from_utf8_lossy(&body[..self.body_length]);
-        if !words.trim().is_empty() {
-            words.trim().clone_into(&mut reason.text);
-        }
-        Err(reason)
-    }
 }
 
 struct ClientHead {
@@ -372,11 +331,24 @@ pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
     let text = "the handshake took too long";
     if connection.client || connection.sending.get() && connection.state.get() == State::Connecting
     {
+        if let Some(reason) = declined_so_far(connection) {
+            connection.end_with(reason);
+        }
         connection.end_with(CloseReason::new(Side::Local, Manner::Broken, text));
         return connection.abort_now();
     }
     let mut inbound = connection.inbound.borrow_mut();
     refuse(connection, &mut inbound, &Refusal::new(408, text));
+}
+
+/// The server's refusal, where its body has not come to its end and will not.
+pub(crate) fn declined_so_far<H: Host>(connection: &Rc<Connection<H>>) -> Option<CloseReason> {
+    let inbound = connection.inbound.borrow();
+    let Decode::Head(head) = &inbound.decode else {
+        return None;
+    };
+    let declined = head.client.as_ref()?.declined.as_ref()?;
+    Some(declined.so_far(&head.buffer))
 }
 
 /// A client's connect is made: send the request.
@@ -454,7 +426,7 @@ fn read_response<H: Host>(
                 Err(error) => {
                     *rest = &[];
                     let reason = refused(error.text, error.status);
-                    let declined = Declined::new(reason, &response, end..head.buffer.len());
+                    let declined = Declined::new(reason, &response, end);
                     return client.declined.insert(declined).check(&head.buffer);
                 }
             };

@@ -109,6 +109,11 @@ pub trait Host: Sized + 'static {
 
     /// An HTTP request came, or an upgrade request.
     fn request(&self, connection: &Rc<Connection<Self>>, request: http::Request) -> Answer;
+    /// A client's connect has succeeded; the handshake, if there is one, begins. An abort from here
+    /// spares the server the request.
+    fn connected(&self, connection: &Rc<Connection<Self>>) {
+        let _ = connection;
+    }
     /// The connection is ready for messages.
     fn opened(&self, connection: &Rc<Connection<Self>>);
     /// A whole binary message, or a piece, line or packet of a stream.
@@ -124,6 +129,11 @@ pub trait Host: Sized + 'static {
         payload: Self::Payload,
         last: bool,
     );
+    /// The peer's close frame, or a fault that ends the connection, stands behind the messages
+    /// handed over: a host that puts messages aside may answer them now, and no later.
+    fn ending(&self, connection: &Rc<Connection<Self>>) {
+        let _ = connection;
+    }
     /// The write queue has fallen to `write_low_bytes`, having been above `write_high_bytes`.
     fn drained(&self, connection: &Rc<Connection<Self>>);
     /// The peer of a stream has finished sending.

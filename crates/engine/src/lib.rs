@@ -9,6 +9,7 @@ mod assembly;
 mod close;
 mod connection;
 mod deadline;
+mod declined;
 mod endpoint;
 mod engine;
 mod filter;

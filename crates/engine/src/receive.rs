@@ -113,6 +113,14 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
     let framing = connection.endpoint.options.borrow().framing.clone();
     if framing.begins_with_http() {
         connection.state.set(State::Handshaking);
+    }
+    if connection.client {
+        connection.engine.host.connected(connection);
+        if connection.abort.get() {
+            return;
+        }
+    }
+    if framing.begins_with_http() {
         if requires!("rfc6455/4.1/2", "rfc6455/4.1/17" => connection.client) {
             handshake::send_request(connection);
         }
@@ -241,7 +249,12 @@ pub(crate) fn cut_message<H: Host>(connection: &Rc<Connection<H>>) -> Option<&'s
 fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input: &[u8]) -> usize {
     let mut rest = input;
     if let Err(reason) = parse(connection, inbound, &mut rest) {
-        add(&connection.endpoint.counters.protocol_errors, 1);
+        if reason.is_protocol_error() {
+            add(&connection.endpoint.counters.protocol_errors, 1);
+        }
+        if connection.state.get() == State::Open {
+            connection.engine.host.ending(connection);
+        }
         if requires!("rfc6455/7.1.7/1", "rfc6455/7.1.7/2") {
             connection.fail(reason);
         }
@@ -317,8 +330,11 @@ pub(crate) fn copied<P: Payload>(bytes: &[u8]) -> Result<P, CloseReason> {
 }
 
 pub(crate) fn out_of_memory() -> CloseReason {
+    const ENOMEM: i32 = 12;
     let text = "there was no memory for the message";
-    CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::TOO_BIG)
+    CloseReason::new(Side::Local, Manner::Broken, text)
+        .with_code(Code::TOO_BIG)
+        .with_errno(ENOMEM)
 }
 
 fn too_big<H: Host>(connection: &Rc<Connection<H>>, text: String) -> CloseReason {
@@ -329,8 +345,9 @@ fn too_big<H: Host>(connection: &Rc<Connection<H>>, text: String) -> CloseReason
         .limits
         .message_bytes_max;
     let endpoint = &connection.endpoint;
-    endpoint.limit_reached(&connection.engine.host, "message_bytes_max", most);
-    CloseReason::new(Side::Local, Manner::Broken, text)
+    let name = "message_bytes_max";
+    endpoint.limit_reached(&connection.engine.host, name, most);
+    CloseReason::new(Side::Local, Manner::Broken, text).with_limit(Some(name))
 }
 
 fn feed_raw<H: Host>(connection: &Rc<Connection<H>>, rest: &mut &[u8]) -> Result<(), CloseReason> {

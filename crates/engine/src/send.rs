@@ -4,7 +4,7 @@
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
-use crate::host::{Host, Kind};
+use crate::host::{Event, Host, Kind};
 use crate::options::{Framing, Options, SlowConsumer};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -293,6 +293,16 @@ impl<H: Host> Connection<H> {
                 Err(SendError::Closed)
             }
         }
+    }
+
+    /// A host could not hand a full queue on to whoever sent: count the message as dropped, and
+    /// tell of the limit.
+    pub fn message_lost(self: &Rc<Self>) {
+        self.count_dropped(1);
+        let value = self.endpoint.options.borrow().limits.write_bytes_max as u64;
+        let name = "write_bytes_max";
+        let event = Event::Limit { name, value };
+        self.engine.host.event(&self.endpoint, event);
     }
 
     fn count_dropped(&self, messages: u64) {

@@ -137,6 +137,9 @@ impl<H: Host> Engine<H> {
         connection.peer_ended.set(true);
         match connection.state.get() {
             State::Connecting | State::Handshaking => {
+                if let Some(reason) = handshake::declined_so_far(connection) {
+                    connection.end_with(reason);
+                }
                 let text = "the peer closed the connection during the handshake";
                 connection.end_with(CloseReason::new(Side::Remote, Manner::Broken, text));
                 connection.abort.set(true);

@@ -175,6 +175,7 @@ fn answer_ping<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Resul
             .limit_reached(&connection.engine.host, "write_bytes_max", most);
         let text = "the peer sends pings and does not read their pongs";
         let reason = CloseReason::new(Side::Local, Manner::Broken, text);
+        let reason = reason.with_limit(Some("write_bytes_max"));
         return Err(reason.with_code(Code::POLICY));
     }
     connection.send_control(Opcode::Pong, payload);
@@ -190,6 +191,9 @@ fn on_close<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(
     let (code, text) = parsed.map_err(|error| {
         CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_code(error.code)
     })?;
+    if connection.state.get() == State::Open {
+        connection.engine.host.ending(connection);
+    }
     if requires!("rfc6455/7.1.4/h1", "rfc6455/5.5.1/h3") {
         connection.close_frame_received.set(true);
     }
@@ -215,7 +219,8 @@ fn broken<H: Host>(
         let endpoint = &connection.endpoint;
         endpoint.limit_reached(&connection.engine.host, name, value);
     }
-    let reason = CloseReason::new(Side::Local, Manner::Broken, error.to_string());
+    let reason =
+        CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_limit(error.limit);
     if requires!(
         "rfc6455/5.1/3",
         "rfc6455/5.1/6",

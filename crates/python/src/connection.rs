@@ -10,6 +10,7 @@ use crate::send::with_payload;
 use crate::shared::{Confined, Errand, Shared};
 use crate::stream::Stream;
 use crate::timer::{Target, Timer};
+use crate::user::HasRare as _;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -138,7 +139,7 @@ impl Connection {
         with_payload(data, |kind, payload| {
             connection.send_part(kind, payload, last)
         })?
-        .map_err(|error| self.send_error(py, &connection, error))
+        .map_err(|error| self.send_error(py, &connection, error, Some(data)))
     }
 
     /// Send nothing more on a stream: what waits is written, and then the peer sees the end, while
@@ -155,7 +156,7 @@ impl Connection {
                 let text = "a WebSocket ends in both directions at once: close() it";
                 Ok(PyErr::from_value(class.call1((text,))?))
             }),
-            error => self.send_error(py, &connection, error),
+            error => self.send_error(py, &connection, error, None),
         })
     }
 
@@ -169,7 +170,7 @@ impl Connection {
             SendError::TooLong => {
                 PyValueError::new_err("a ping is for WebSocket and carries at most 125 bytes")
             }
-            error => self.send_error(py, &connection, error),
+            error => self.send_error(py, &connection, error, None),
         })
     }
 
@@ -235,7 +236,7 @@ impl Connection {
         };
         connection
             .subscribe(topic)
-            .map_err(|error| self.send_error(py, &connection, error))
+            .map_err(|error| self.send_error(py, &connection, error, None))
     }
 
     /// No longer receive what is published to a topic; False when it did not.
@@ -397,6 +398,7 @@ impl Connection {
     /// Give the answer to a request that was put off; internal.
     fn _answer(&self, answer: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Some(connection) = self.living()? {
+            connection.rare(|rare| rare.answering = None);
             connection.answer(crate::endpoint::answer_of(answer)?);
         }
         Ok(())

@@ -41,7 +41,6 @@ pub(crate) struct Core {
 /// What only the loop's thread touches, until the loop is closed.
 struct Local {
     engine: RefCell<Option<Rc<Engine<PyHost>>>>,
-    listeners: RefCell<Vec<Py<Listener>>>,
     attached: Cell<bool>,
 }
 
@@ -68,10 +67,14 @@ pub(crate) fn address_of(address: &Bound<'_, PyAny>) -> PyResult<Address> {
         return Ok(Address::Unix(path.to_str()?.into()));
     }
     let (host, port): (String, u16) = address.cast::<PyTuple>()?.extract()?;
-    let ip: IpAddr = host
-        .parse()
-        .map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
-    Ok(Address::Inet(SocketAddr::new(ip, port)))
+    // With a scope behind it (RFC 4007 section 11), only an address in brackets is understood.
+    let scoped = || format!("[{host}]:{port}").parse().map(SocketAddr::V6);
+    let found = host
+        .parse::<IpAddr>()
+        .map(|ip| SocketAddr::new(ip, port))
+        .or_else(|_| scoped());
+    let wrong = |_| PyValueError::new_err(format!("{host:?} is no IP address"));
+    found.map(Address::Inet).map_err(wrong)
 }
 
 /// Keep glibc from giving the heap's end back to the kernel after every large message.
@@ -223,7 +226,6 @@ impl Core {
         let driver = engine.driver();
         let local = Confined::new(Local {
             engine: RefCell::new(Some(engine)),
-            listeners: RefCell::default(),
             attached: Cell::new(false),
         });
         Ok(Self {
@@ -307,15 +309,15 @@ impl Core {
         let listener = engine
             .listen(&address, endpoint, backlog, reuse_port)
             .map_err(|error| names::os_error(&error))?;
-        let listener = Py::new(py, Listener::new(listener, engine))?;
-        let mut listeners = self.local()?.listeners.borrow_mut();
-        listeners.retain(|it| !it.get().is_over());
+        let listener = Py::new(py, Listener::new(listener, engine.clone()))?;
+        let mut listeners = engine.host.listeners.borrow_mut();
         listeners.push(listener.clone_ref(py));
         Ok(listener)
     }
 
-    /// Connect to an address; the hook `outcome` is called with (connection, None) or (None,
-    /// reason). `handshake` is (host, target, subprotocols, headers) for WebSocket.
+    /// Connect to an address; the hook `outcome` is called with (connection, None, None, None) or
+    /// (None, reason, headers, body). `handshake` is (host, target, subprotocols, headers) for
+    /// WebSocket.
     #[pyo3(signature = (address, url, hooks, options, handshake = None, source = None))]
     #[allow(clippy::type_complexity)] // A handshake's four facts, checked on the Python side.
     fn connect(
@@ -395,7 +397,7 @@ impl Core {
         };
         let ended = engine.shut_down(1000);
         engine.host.timers.clear();
-        for listener in local.listeners.take() {
+        for listener in engine.host.listeners.take() {
             listener.get().let_go();
         }
         self.shared.set_event_loop(None);

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use vespiary_engine::Answer;
+use vespiary_engine::{Answer, Event};
 
 /// A handler's methods, as far as it has them, and what an endpoint counts beside the engine.
 pub(crate) struct PyEndpoint {
@@ -25,7 +25,10 @@ pub(crate) struct PyEndpoint {
     pub(crate) limit: Option<Callback>,
     /// Starts the handler's task, where it is an async function.
     pub(crate) spawn: Option<Callback>,
-    /// Told the outcome of a client's connect: (connection, None) or (None, reason).
+    /// Told that a client's connect has succeeded, before the handshake.
+    pub(crate) connected: Option<Callback>,
+    /// Told the outcome of a client's connect and handshake: (connection, None, None, None) or
+    /// (None, reason, headers, body).
     pub(crate) outcome: Option<Callback>,
     /// The filters, as two functions of bytes.
     pub(crate) filter_received: Option<Callback>,
@@ -59,6 +62,7 @@ impl PyEndpoint {
             request: hook("request")?,
             limit: hook("limit")?,
             spawn: hook("spawn")?,
+            connected: hook("connected")?,
             outcome: hook("outcome")?,
             filter_received: hook("filter_received")?,
             filter_sent: hook("filter_sent")?,
@@ -93,8 +97,28 @@ pub(crate) fn report(py: Python<'_>, connection: Option<&Rc<Conn>>, error: &Boun
     }
 }
 
+/// Tell of a limit that was reached, or of a failure to accept: to the hook, or to the log.
+pub(crate) fn tell_event(py: Python<'_>, host: &PyEndpoint, event: Event) -> PyResult<()> {
+    let told = match event {
+        Event::Limit { name, value } => match &host.limit {
+            None => names::limit_reached(py)?.call1((&*host.url.borrow(), name, value)),
+            Some(hook) => {
+                let name = PyString::new(py, name);
+                let value = value.into_pyobject(py).expect("a number converts");
+                // SAFETY: both are alive.
+                unsafe { hook.call(py, &[name.as_ptr(), value.as_ptr()]) }
+            }
+        },
+        Event::AcceptFailed {
+            errno,
+            pause_milliseconds,
+        } => names::accept_failed(py)?.call1((&*host.url.borrow(), errno, pause_milliseconds)),
+    };
+    told.map(drop)
+}
+
 /// An answer as Python's side writes it: `None` or `("accept", protocol, headers)`,
-/// `("respond", status, headers, body)`, `"later"`.
+/// `("respond", status, headers, body)`, or the task that will give it.
 pub(crate) fn answer_of(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
     if answer.is_none() {
         return Ok(Answer::Accept {
@@ -102,10 +126,9 @@ pub(crate) fn answer_of(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
             headers: Vec::new(),
         });
     }
-    if answer.cast::<PyString>().is_ok() {
+    let Ok(parts) = answer.cast::<PyTuple>() else {
         return Ok(Answer::Later);
-    }
-    let parts = answer.cast::<PyTuple>()?;
+    };
     match parts.get_item(0)?.extract::<String>()?.as_str() {
         "accept" => Ok(Answer::Accept {
             protocol: parts.get_item(1)?.extract()?,

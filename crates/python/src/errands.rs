@@ -9,16 +9,16 @@ impl Connection {
     /// Carry out what another thread asked for.
     pub(crate) fn run_errand(py: Python<'_>, errand: Errand) {
         let outcome = match &errand {
-            Errand::Send(connection, message) => connection.get().send_object(py, message.bind(py)),
+            Errand::Send(connection, message) => {
+                connection.get().send_for_another(py, message.bind(py))
+            }
             Errand::Close(connection, code, reason) => connection.get().close_now(*code, reason),
             Errand::Abort(connection) => connection.get().abort_now(),
             Errand::Pause(connection) => connection.get().set_reading(false),
             Errand::Resume(connection) => connection.get().set_reading(true),
             Errand::Fail(connection, error) => connection.get().fail_now(py, Some(error.bind(py))),
         };
-        if let Err(error) = outcome
-            && !matches!(errand, Errand::Send(..))
-        {
+        if let Err(error) = outcome {
             error.write_unraisable(py, None);
         }
     }

@@ -8,13 +8,15 @@
 use crate::callback::Callback;
 use crate::connection::Connection;
 use crate::core::Conn;
-use crate::endpoint::{PyEndpoint, answer_of, report};
+use crate::endpoint::{PyEndpoint, answer_of, report, tell_event};
+use crate::listener::Listener;
 use crate::names;
 use crate::payload::BytesPayload;
 use crate::send::with_payload;
 use crate::shared::Shared;
 use crate::stream::{self, Stream};
 use crate::timer::{Target, Timers};
+use crate::user::{HasRare as _, User};
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -26,22 +28,6 @@ use vespiary_engine::port::Interest;
 use vespiary_engine::wire::http;
 use vespiary_engine::{AfterEnd, Answer, CloseReason, Endpoint, Event, Host, Kind};
 
-/// What the host keeps for a connection.
-pub(crate) struct User {
-    pub(crate) object: Py<Connection>,
-    /// Futures of `wait_closed()`.
-    pub(crate) closers: RefCell<Option<Box<Vec<Py<PyAny>>>>>,
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        self.object.get().detach();
-        if let Ok(Some(stream)) = self.object.get().local().map(|local| local.stream.get()) {
-            stream.let_go();
-        }
-    }
-}
-
 /// The host of an engine.
 #[derive(Default)]
 pub(crate) struct PyHost {
@@ -51,6 +37,8 @@ pub(crate) struct PyHost {
     /// What must end the loop once the batch is done.
     fatal: RefCell<Option<PyErr>>,
     pub(crate) timers: Timers,
+    /// Those that hold the engine, to be let go at its end.
+    pub(crate) listeners: RefCell<Vec<Py<Listener>>>,
 }
 
 impl PyHost {
@@ -74,7 +62,7 @@ impl PyHost {
         self.fatal.take()
     }
 
-    fn py(&self) -> Python<'_> {
+    pub(crate) fn py(&self) -> Python<'_> {
         // SAFETY: the engine runs from `Core`'s methods only, which are attached to the
         // interpreter.
         unsafe { Python::assume_attached() }
@@ -94,7 +82,7 @@ impl PyHost {
         let object = Py::new(py, Connection::new(shared, connection.clone()))?;
         let user = User {
             object: object.clone_ref(py),
-            closers: RefCell::default(),
+            rare: RefCell::default(),
         };
         *connection.user.borrow_mut() = Some(user);
         Ok(object)
@@ -109,7 +97,7 @@ impl PyHost {
     }
 
     #[cold]
-    fn note(&self, py: Python<'_>, connection: Option<&Rc<Conn>>, error: PyErr) {
+    pub(crate) fn note(&self, py: Python<'_>, connection: Option<&Rc<Conn>>, error: PyErr) {
         if error.is_instance_of::<PyException>(py) {
             // With its traceback, which the value by itself has not.
             report(py, connection, error.into_value(py).bind(py));
@@ -192,15 +180,7 @@ impl PyHost {
         Ok(())
     }
 
-    fn filter(
-        &self,
-        connection: &Rc<Conn>,
-        hook: Option<&Callback>,
-        bytes: &[u8],
-    ) -> Option<Vec<u8>> {
-        let Some(hook) = hook else {
-            return Some(bytes.to_vec());
-        };
+    fn filter(&self, connection: &Rc<Conn>, hook: &Callback, bytes: &[u8]) -> Option<Vec<u8>> {
         let py = self.py();
         let filtered = || -> PyResult<Vec<u8>> {
             let object = self.object(connection)?;
@@ -215,6 +195,25 @@ impl PyHost {
         filtered()
             .map_err(|error| self.note(py, Some(connection), error))
             .ok()
+    }
+
+    /// Wake a connection's task now, if it is to be woken.
+    #[cold]
+    fn wake_now(&self, connection: &Rc<Conn>) {
+        let py = self.py();
+        let object = match connection.user.borrow().as_ref() {
+            Some(user) => user.object.clone_ref(py),
+            None => return,
+        };
+        let Ok(stream) = object.get().stream() else {
+            return;
+        };
+        if stream.marked.get() {
+            self.wakes.borrow_mut().retain(|other| !other.is(&object));
+            if let Err(error) = stream.wake(py) {
+                self.note(py, None, error);
+            }
+        }
     }
 
     fn wake(&self) {
@@ -267,7 +266,11 @@ impl Host for PyHost {
             // SAFETY: all three are alive.
             let answer =
                 unsafe { hook.call(py, &[object.as_ptr(), head.as_ptr(), headers.as_ptr()]) }?;
-            answer_of(&answer)
+            let read = answer_of(&answer)?;
+            if matches!(read, Answer::Later) {
+                connection.rare(|rare| rare.answering = Some(answer.unbind()));
+            }
+            Ok(read)
         };
         ask().unwrap_or_else(|error| {
             self.note(py, Some(connection), error);
@@ -278,6 +281,19 @@ impl Host for PyHost {
                 body,
             }
         })
+    }
+
+    fn connected(&self, connection: &Rc<Conn>) {
+        let Some(hook) = &connection.endpoint.host.connected else {
+            return;
+        };
+        let told = self.object(connection).and_then(|object| {
+            // SAFETY: the object is alive.
+            unsafe { hook.call(self.py(), &[object.as_ptr()]) }
+        });
+        if let Err(error) = told {
+            self.failed(connection, error);
+        }
     }
 
     fn opened(&self, connection: &Rc<Conn>) {
@@ -295,9 +311,10 @@ impl Host for PyHost {
                 }
                 if let Some(hook) = &endpoint.outcome {
                     let none = self.py().None();
-                    let nothing = [object.as_ptr(), none.as_ptr(), none.as_ptr()];
+                    let none = none.as_ptr();
                     // SAFETY: both are alive.
-                    let told = unsafe { hook.call(self.py(), &nothing) };
+                    let told =
+                        unsafe { hook.call(self.py(), &[object.as_ptr(), none, none, none]) };
                     if let Err(error) = told {
                         self.failed(connection, error);
                     }
@@ -343,6 +360,12 @@ impl Host for PyHost {
         };
         if let Err(error) = told {
             self.failed(connection, error);
+        }
+    }
+
+    fn ending(&self, connection: &Rc<Conn>) {
+        if connection.endpoint.host.is_stream() {
+            self.wake_now(connection);
         }
     }
 
@@ -403,8 +426,11 @@ impl Host for PyHost {
         let none = py.None();
         let told = names::close_reason(py, reason).and_then(|closed| {
             let headers = PyList::new(py, &reason.headers)?;
+            let body = PyBytes::new(py, &reason.body);
+            let none = none.as_ptr();
+            let told = [none, closed.as_ptr(), headers.as_ptr(), body.as_ptr()];
             // SAFETY: all are alive.
-            unsafe { hook.call(py, &[none.as_ptr(), closed.as_ptr(), headers.as_ptr()]) }
+            unsafe { hook.call(py, &told) }
         });
         if let Err(error) = told {
             self.note(py, Some(connection), error);
@@ -422,44 +448,19 @@ impl Host for PyHost {
     }
 
     fn event(&self, endpoint: &Rc<Endpoint<Self>>, event: Event) {
-        let py = self.py();
-        let host = &endpoint.host;
-        let told = match event {
-            Event::Limit { name, value } => match &host.limit {
-                None => names::limit_reached(py)
-                    .and_then(|log| log.call1((&*host.url.borrow(), name, value))),
-                Some(hook) => {
-                    let name = PyString::new(py, name);
-                    let value = value.into_pyobject(py).expect("a number converts");
-                    // SAFETY: both are alive.
-                    unsafe { hook.call(py, &[name.as_ptr(), value.as_ptr()]) }
-                }
-            },
-            Event::AcceptFailed {
-                errno,
-                pause_milliseconds,
-            } => names::accept_failed(py)
-                .and_then(|log| log.call1((&*host.url.borrow(), errno, pause_milliseconds))),
-        };
-        if let Err(error) = told {
-            self.note(py, None, error);
+        if let Err(error) = tell_event(self.py(), &endpoint.host, event) {
+            self.note(self.py(), None, error);
         }
     }
 
     fn filter_received(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.filter(
-            connection,
-            connection.endpoint.host.filter_received.as_ref(),
-            bytes,
-        )
+        let hook = connection.endpoint.host.filter_received.as_ref()?;
+        self.filter(connection, hook, bytes)
     }
 
     fn filter_sent(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.filter(
-            connection,
-            connection.endpoint.host.filter_sent.as_ref(),
-            bytes,
-        )
+        let hook = connection.endpoint.host.filter_sent.as_ref()?;
+        self.filter(connection, hook, bytes)
     }
 
     #[inline]
@@ -473,7 +474,10 @@ impl Host for PyHost {
             None => return,
             Some(Target::Server(callback)) => (None, callback.call0(py)),
             Some(Target::Connection(object, callback)) => match object.get().living() {
-                Ok(Some(living)) => (Some(living), callback.call1(py, (object,))),
+                Ok(Some(living)) => {
+                    living.rare(|rare| rare.timers.remove(&id));
+                    (Some(living), callback.call1(py, (object,)))
+                }
                 _ => return,
             },
         };

@@ -29,6 +29,7 @@ mod send;
 mod shared;
 mod stream;
 mod timer;
+mod user;
 
 use pyo3::ffi;
 use pyo3::prelude::*;

@@ -59,12 +59,6 @@ impl Listener {
         }
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        self.local
-            .get()
-            .is_none_or(|local| local.living.borrow().is_none())
-    }
-
     fn local(&self) -> PyResult<&Local> {
         self.local.get().ok_or_else(|| {
             PyRuntimeError::new_err("a listener belongs to the thread that made its loop")
@@ -116,6 +110,16 @@ impl Listener {
         if let Some(living) = self.living()? {
             living.listener.close();
         }
+        Ok(())
+    }
+
+    /// Forget the engine: of a listener that has closed only the counters are needed any more.
+    fn release(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if let Some(living) = slf.get().living()? {
+            let mut listeners = living.engine.host.listeners.borrow_mut();
+            listeners.retain(|other| !other.is(slf));
+        }
+        slf.get().let_go();
         Ok(())
     }
 

@@ -40,6 +40,7 @@ imported!(
 );
 imported!(handler_failed, "vespiary._logging", "handler_failed");
 imported!(limit_reached, "vespiary._logging", "limit_reached");
+imported!(send_failed, "vespiary._logging", "send_failed");
 imported!(accept_failed, "vespiary._logging", "accept_failed");
 imported!(answer_failed, "vespiary._logging", "answer_failed");
 

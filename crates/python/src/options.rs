@@ -4,7 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use vespiary_engine::wire::framing::length::Format;
-use vespiary_engine::wire::websocket::handshake::{OriginPattern, append_response};
+use vespiary_engine::wire::websocket::handshake::{OriginPattern, append_request, append_response};
 use vespiary_engine::wire::websocket::profile::Version;
 use vespiary_engine::{Framing, Options, SlowConsumer, WebSocketOptions};
 
@@ -98,10 +98,23 @@ fn upgrade_header_fault(name: String, value: String) -> Option<String> {
     written.err().map(|error| error.to_string())
 }
 
+/// What is wrong with the request that would open a WebSocket, as a sentence; None if nothing is.
+#[pyfunction]
+fn upgrade_request_fault(
+    host: &str,
+    target: &str,
+    subprotocols: Vec<String>,
+    headers: Vec<(String, String)>,
+) -> Option<String> {
+    let written = append_request(&mut Vec::new(), host, target, "", &subprotocols, &headers);
+    written.err().map(|error| error.to_string())
+}
+
 /// Add the checks of options to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(origin_fault, module)?)?;
-    module.add_function(wrap_pyfunction!(upgrade_header_fault, module)?)
+    module.add_function(wrap_pyfunction!(upgrade_header_fault, module)?)?;
+    module.add_function(wrap_pyfunction!(upgrade_request_fault, module)?)
 }
 
 /// What an inbox may hold before reading pauses.

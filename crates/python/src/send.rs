@@ -28,7 +28,30 @@ impl Connection {
             Some(kept) => connection.send_kept(Kind::Binary, kept),
             None => with_payload(message, |kind, payload| connection.send(kind, payload))?,
         };
-        sent.map_err(|error| self.send_error(py, connection, error))
+        sent.map_err(|error| self.send_error(py, connection, error, Some(message)))
+    }
+
+    /// Send what another thread gave. Nobody waits for the outcome there, so what is not taken is
+    /// told here: to the limit's hook where the queue is full, to the log otherwise. That a
+    /// connection has ended needs no telling.
+    pub(crate) fn send_for_another(
+        &self,
+        py: Python<'_>,
+        message: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let Err(error) = self.send_object(py, message) else {
+            return Ok(());
+        };
+        let Some(connection) = self.living()? else {
+            return Ok(());
+        };
+        if error.is_instance(py, names::write_queue_full_class(py)?) {
+            connection.message_lost();
+        } else if !error.is_instance(py, names::connection_closed_class(py)?) {
+            let url = connection.endpoint.host.url.borrow();
+            names::send_failed(py)?.call1((&**url, peer_text(&connection), error.value(py)))?;
+        }
+        Ok(())
     }
 
     #[cold]
@@ -37,6 +60,7 @@ impl Connection {
         py: Python<'_>,
         connection: &Rc<Conn>,
         error: SendError,
+        message: Option<&Bound<'_, PyAny>>,
     ) -> PyErr {
         let refused = |text: &str| {
             names::error(names::send_refused_class(py), |class| {
@@ -50,7 +74,14 @@ impl Connection {
             },
             SendError::QueueFull => names::error(names::write_queue_full_class(py), |class| {
                 let most = connection.endpoint.options().limits.write_bytes_max;
-                let arguments = (connection.queued_bytes(), most, peer_text(connection));
+                let bytes = message.map(|message| with_payload(message, |_, bytes| bytes.len()));
+                let bytes = bytes.transpose()?.unwrap_or(0);
+                let arguments = (
+                    connection.queued_bytes(),
+                    most,
+                    peer_text(connection),
+                    bytes,
+                );
                 Ok(PyErr::from_value(class.call1(arguments)?))
             }),
             SendError::NotOpen => refused("the connection is not open yet: send from on_open on"),
@@ -172,9 +203,11 @@ unsafe extern "C" fn send(
         std::panic::catch_unwind(sent)
             .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")))
     } else {
-        let errand = Errand::Send(connection.to_owned().unbind(), message.to_owned().unbind());
-        this.shared.add(errand);
-        Ok(())
+        // What can be no message is told to whoever sends it.
+        with_payload(&message, |_, _| ()).map(|()| {
+            let errand = Errand::Send(connection.to_owned().unbind(), message.to_owned().unbind());
+            this.shared.add(errand);
+        })
     };
     match outcome {
         Ok(()) => {

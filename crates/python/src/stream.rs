@@ -13,10 +13,10 @@
 
 use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
 use crate::core::Conn;
-use crate::host::User;
 use crate::names;
 use crate::options::InboxLimits;
 use crate::receive;
+use crate::user::{HasRare as _, User, resolve_closers};
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -378,13 +378,9 @@ pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>>
     let Some(connection) = this.living()? else {
         return Err(this.closed_error(py));
     };
-    let user = connection.user.borrow();
-    let user = user
-        .as_ref()
+    connection
+        .rare(|rare| rare.closers.push(future.clone_ref(py)))
         .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
-    let mut closers = user.closers.borrow_mut();
-    closers.get_or_insert_default().push(future.clone_ref(py));
-    drop(closers);
     Ok(future)
 }
 
@@ -411,12 +407,11 @@ pub(crate) fn closed_for(py: Python<'_>, user: &User, reason: &CloseReason) -> P
             }
         }
     }
-    for future in user.closers.take().map(|it| *it).unwrap_or_default() {
-        if !future.call_method0(py, "done")?.is_truthy(py)? {
-            future.call_method1(py, "set_result", (names::close_reason(py, reason)?,))?;
-        }
-    }
-    Ok(())
+    let closers = match user.rare.borrow_mut().as_mut() {
+        Some(rare) => std::mem::take(&mut rare.closers),
+        None => return Ok(()),
+    };
+    resolve_closers(py, closers, reason)
 }
 
 /// Give a coroutine the end once it has taken what waits; false where the handler is none.

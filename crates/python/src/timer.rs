@@ -3,6 +3,7 @@
 use crate::connection::Connection;
 use crate::host::PyHost;
 use crate::shared::Confined;
+use crate::user::HasRare as _;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -20,7 +21,7 @@ pub(crate) enum Target {
 /// Timers that have not fired.
 #[derive(Default)]
 pub(crate) struct Timers {
-    pending: RefCell<HashMap<u64, (Target, Option<Key>)>>,
+    pending: RefCell<HashMap<u64, (Target, Key)>>,
     next: Cell<u64>,
 }
 
@@ -30,6 +31,20 @@ impl Timers {
             .borrow_mut()
             .remove(&id)
             .map(|(target, _)| target)
+    }
+
+    /// Drop a timer before it is due; whether there was one.
+    pub(crate) fn forget(&self, engine: &Engine<PyHost>, id: u64) -> bool {
+        let Some((target, key)) = self.pending.borrow_mut().remove(&id) else {
+            return false;
+        };
+        engine.cancel_timer(key);
+        if let Target::Connection(object, _) = &target
+            && let Ok(Some(connection)) = object.get().living()
+        {
+            connection.rare(|rare| rare.timers.remove(&id));
+        }
+        true
     }
 
     pub(crate) fn clear(&self) {
@@ -61,7 +76,12 @@ impl Timer {
             milliseconds += now_ms().saturating_sub(engine.now_ms());
         }
         let key = engine.set_timer(milliseconds, id);
-        timers.pending.borrow_mut().insert(id, (target, Some(key)));
+        if let Target::Connection(object, _) = &target
+            && let Some(connection) = object.get().living()?
+        {
+            connection.rare(|rare| rare.timers.insert(id));
+        }
+        timers.pending.borrow_mut().insert(id, (target, key));
         Ok(Self {
             engine: Confined::new(Rc::downgrade(engine)),
             id,
@@ -90,14 +110,6 @@ impl Timer {
         let Some(engine) = engine.upgrade() else {
             return Ok(false);
         };
-        let found = engine.host.timers.pending.borrow_mut().remove(&self.id);
-        let Some((target, key)) = found else {
-            return Ok(false);
-        };
-        if let Some(key) = key {
-            engine.cancel_timer(key);
-        }
-        drop(target);
-        Ok(true)
+        Ok(engine.host.timers.forget(&engine, self.id))
     }
 }

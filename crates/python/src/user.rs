@@ -1,0 +1,94 @@
+//! What the host keeps for a connection: its object, and the few things that end with it.
+//!
+//! A connection may end before it was opened, with futures, timers and a request's task waiting for
+//! it; so they are let go when its owner is dropped, whatever the end was.
+
+use crate::connection::Connection;
+use crate::core::Conn;
+use crate::names;
+use pyo3::prelude::*;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use vespiary_engine::CloseReason;
+
+/// What the host keeps for a connection.
+pub(crate) struct User {
+    pub(crate) object: Py<Connection>,
+    /// What most connections never have.
+    pub(crate) rare: RefCell<Option<Box<Rare>>>,
+}
+
+/// What waits for a connection, and ends with it.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// Futures of `wait_closed()`.
+    pub(crate) closers: Vec<Py<PyAny>>,
+    /// Timers that have not fired.
+    pub(crate) timers: HashSet<u64>,
+    /// The task that will answer the request.
+    pub(crate) answering: Option<Py<PyAny>>,
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let living = self.object.get().living().ok().flatten();
+        self.object.get().detach();
+        if let Ok(Some(stream)) = self.object.get().local().map(|local| local.stream.get()) {
+            stream.let_go();
+        }
+        if let (Some(living), Some(rare)) = (living, self.rare.take()) {
+            rare.let_go(&living);
+        }
+    }
+}
+
+impl Rare {
+    /// The connection is gone: nothing waits for it any more.
+    #[cold]
+    fn let_go(self, connection: &Rc<Conn>) {
+        let engine = connection.engine();
+        let py = engine.host.py();
+        for id in self.timers {
+            engine.host.timers.forget(engine, id);
+        }
+        let mut outcome = Ok(());
+        if let Some(task) = self.answering {
+            outcome = task.call_method0(py, "cancel").map(drop);
+        }
+        if let Some(reason) = connection.reason() {
+            outcome = outcome.and(resolve_closers(py, self.closers, &reason));
+        }
+        if let Err(error) = outcome {
+            engine.host.note(py, None, error);
+        }
+    }
+}
+
+/// What the host keeps beside the connection's object.
+pub(crate) trait HasRare {
+    /// Change the rare part, made when it is first needed; nothing once the connection has ended.
+    fn rare<T>(&self, act: impl FnOnce(&mut Rare) -> T) -> Option<T>;
+}
+
+impl HasRare for Conn {
+    fn rare<T>(&self, act: impl FnOnce(&mut Rare) -> T) -> Option<T> {
+        let user = self.user.borrow();
+        let mut rare = user.as_ref()?.rare.borrow_mut();
+        Some(act(rare.get_or_insert_default()))
+    }
+}
+
+/// Resolve the futures of wait_closed().
+pub(crate) fn resolve_closers(
+    py: Python<'_>,
+    closers: Vec<Py<PyAny>>,
+    reason: &CloseReason,
+) -> PyResult<()> {
+    for future in closers {
+        if !future.call_method0(py, "done")?.is_truthy(py)? {
+            future.call_method1(py, "set_result", (names::close_reason(py, reason)?,))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+"""Several addresses for one name, and a dead one costs little: RFC 8305, "Happy Eyeballs".
+
+A name often has addresses of both families, and some of them lead nowhere: nothing answers, and a
+connect waits for the kernel to give up, minutes later. So the addresses are tried side by side:
+families alternating (section 4), each a quarter of a second behind the one before it, or at once
+when that one has failed (section 5). The first that is connected goes on; the others are aborted.
+Connected means TCP: no server but the one that is used gets to see a handshake.
+
+WebSocket wants more of a client: RFC 6455 section 4.1 lets one handshake at a time run with a
+server's address. Who comes second waits in `one_at_a_time` for its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+__all__ = ["Address", "Race", "interleaved", "one_at_a_time", "resolve"]
+
+Address = str | tuple[str, int]
+"""A Unix socket's path, or an IP address and a port."""
+
+ATTEMPT_DELAY_SECONDS = 0.25
+"""How far behind the attempt before it one begins: what RFC 8305 section 5 recommends."""
+
+
+class Abortable(Protocol):
+    """What a race asks of a connection."""
+
+    def abort(self) -> None: ...
+
+
+C = TypeVar("C", bound=Abortable)
+
+
+async def resolve(host: str, port: int, source: str | None = None) -> list[Address]:
+    """The addresses of a host, in the order in which they are to be tried.
+
+    Errors:
+        OSError: the resolver knows none (socket.gaierror), or none of the source's family.
+    """
+    family = socket.AF_UNSPEC
+    if source is not None:
+        family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    return interleaved([(info[0], _address(info[4])) for info in found])
+
+
+def _address(address: tuple[Any, ...]) -> Address:
+    """Host and port; an IPv6 address that needs one keeps its scope (RFC 4007 section 11)."""
+    host, port = address[:2]
+    scope = address[3] if len(address) == 4 else 0
+    return (f"{host}%{scope}" if scope and "%" not in host else str(host), int(port))
+
+
+def interleaved(found: Iterable[tuple[int, Address]]) -> list[Address]:
+    """Addresses with their families alternating, the first family first; each only once."""
+    families: dict[int, dict[Address, None]] = {}
+    for family, address in found:
+        families.setdefault(family, {})[address] = None
+    rows = itertools.zip_longest(*families.values())
+    return [address for row in rows for address in row if address is not None]
+
+
+class Race(Generic[C]):
+    """Attempts at several addresses, of which one comes through.
+
+    `start(address, number)` begins an attempt and returns its connection; whoever watches that
+    connection then calls `connected`, `opened` and `failed` with the number. All of it belongs to
+    one loop's thread.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        addresses: Sequence[Address],
+        start: Callable[[Address, int], C],
+        delay_seconds: float = ATTEMPT_DELAY_SECONDS,
+    ) -> None:
+        self.outcome: asyncio.Future[C] = loop.create_future()
+        self._loop = loop
+        self._addresses = list(addresses)
+        self._start = start
+        self._delay_seconds = delay_seconds
+        self._next = 0
+        self._running: dict[int, C] = {}
+        self._failures: list[tuple[Address, Exception]] = []
+        self._winner: int | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> C:
+        """Run to the end; a cancel aborts every attempt.
+
+        Errors:
+            Exception: the failure of the winner, or the failures of all, told in the first one's
+                type.
+        """
+        self._begin_next()
+        try:
+            return await self.outcome
+        finally:
+            self._stop_timer()
+            for attempt in self._abandon():
+                attempt.abort()
+
+    def connected(self, number: int) -> None:
+        """An attempt is connected, before any handshake: the first to be so wins."""
+        if number not in self._running:
+            return
+        if self._winner is None:
+            self._winner = number
+            self._stop_timer()
+            winner = self._running.pop(number)
+            for attempt in self._abandon():
+                attempt.abort()
+            self._running[number] = winner
+
+    def opened(self, number: int, connection: C) -> None:
+        """An attempt's handshake is done."""
+        self.connected(number)
+        if self._running.pop(number, None) is None or self.outcome.done():
+            connection.abort()
+        else:
+            self.outcome.set_result(connection)
+
+    def failed(self, number: int, error: Exception) -> None:
+        """An attempt has failed."""
+        if self._running.pop(number, None) is None or self.outcome.done():
+            return
+        self._failures.append((self._addresses[number], error))
+        if number == self._winner:
+            self.outcome.set_exception(error)
+        elif self._next < len(self._addresses):
+            self._begin_next()
+        elif not self._running:
+            self.outcome.set_exception(_told(self._failures))
+
+    def _begin_next(self) -> None:
+        """Begin the next attempt, and see to the one behind it."""
+        self._stop_timer()
+        while self._next < len(self._addresses):
+            number = self._next
+            self._next += 1
+            try:
+                self._running[number] = self._start(self._addresses[number], number)
+            except OSError as error:
+                self._failures.append((self._addresses[number], error))
+                continue
+            if self._next < len(self._addresses):
+                self._timer = self._loop.call_later(self._delay_seconds, self._begin_next)
+            return
+        if not self._running and not self.outcome.done():
+            self.outcome.set_exception(_told(self._failures))
+
+    def _abandon(self) -> list[C]:
+        """Those that run, which run no more."""
+        running = list(self._running.values())
+        self._running.clear()
+        return running
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _told(failures: Sequence[tuple[Address, Exception]]) -> Exception:
+    """One exception for all failures: the first, which tells of the others."""
+    first = failures[0][1]
+    if len(failures) > 1:
+        for address, error in failures:
+            where = address if isinstance(address, str) else address[0]
+            first.add_note(f"{where}: {error}")
+    return first
+
+
+_turns: weakref.WeakKeyDictionary[
+    asyncio.AbstractEventLoop, weakref.WeakValueDictionary[Address, asyncio.Lock]
+] = weakref.WeakKeyDictionary()
+
+
+@contextlib.asynccontextmanager
+async def one_at_a_time(addresses: Iterable[Address]) -> AsyncIterator[None]:
+    """Wait until no other handshake with any of these addresses is under way in this loop."""
+    turns = _turns.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
+    async with contextlib.AsyncExitStack() as stack:
+        # In one order for everybody, so that nobody waits for somebody who waits for him.
+        for address in sorted(set(addresses), key=str):
+            lock = turns.get(address)
+            if lock is None:
+                lock = turns[address] = asyncio.Lock()
+            await stack.enter_async_context(lock)
+        yield

@@ -1,0 +1,94 @@
+"""Where a redirect leads, and what goes along: RFC 9110 sections 10.2.2 and 15.4.
+
+RFC 6455 section 4.1 lets a client follow redirects before a WebSocket opens, and does not say how.
+A server that redirects decides whom this client talks to next, so what it can decide is narrow: the
+way leads to WebSocket and never from TLS to plain text, credentials that were meant for one origin
+stay there, and the number of steps is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import urljoin
+
+from vespiary.endpoint import Endpoint
+from vespiary.errors import EndpointError, HandshakeRefused, Redirect, RedirectRefused
+from vespiary.request import Headers
+
+__all__ = ["REDIRECTS", "Target", "next_target"]
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+"""The statuses that name another place for the same thing."""
+
+_CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a handshake is begun with.
+
+    Attributes:
+        endpoint: The server, and the resource on it.
+        headers: The request's own fields.
+    """
+
+    endpoint: Endpoint
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Who may see its credentials (RFC 6454 section 4)."""
+        return self.endpoint.scheme, self.endpoint.host, self.endpoint.port
+
+
+def next_target(
+    target: Target, answer: HandshakeRefused, steps: Sequence[Redirect], redirects_max: int
+) -> tuple[Target, Redirect]:
+    """Where an answer redirects to, and the step that leads there.
+
+    Args:
+        target: Where it came from.
+        answer: The answer, whose status is one of REDIRECTS.
+        steps: The redirects before it.
+        redirects_max: How many are followed at most.
+
+    Errors:
+        RedirectRefused: it is not followed; the text says why.
+    """
+    locations = Headers(answer.headers).get_all("location")
+    location = locations[0] if locations else ""
+    step = Redirect(str(target.endpoint), answer.status, location)
+
+    def refuse(why: str) -> RedirectRefused:
+        return RedirectRefused.of(answer, why, (*steps, step))
+
+    if len(locations) != 1:
+        raise refuse("it names no place, or several (RFC 9110 section 10.2.2)")
+    if len(steps) >= redirects_max:
+        most = "none are followed" if redirects_max == 0 else f"at most {redirects_max} are"
+        raise refuse(f"{most}: redirects_max is {redirects_max}")
+    url = _websocket_url(urljoin(str(target.endpoint), location))
+    if url is None:
+        raise refuse("it leads away from WebSocket")
+    if target.endpoint.is_secure and not url.startswith("wss:"):
+        raise refuse("it leads from wss to ws, out of TLS")
+    try:
+        endpoint = Endpoint.parse(url)
+    except EndpointError as error:
+        raise refuse(str(error)) from None
+    if str(endpoint) in {str(target.endpoint), *(before.url for before in steps)}:
+        raise refuse("it leads in a circle")
+    following = replace(target, endpoint=endpoint)
+    if following.origin == target.origin:
+        return following, step
+    kept = tuple(line for line in target.headers if line[0].lower() not in _CREDENTIALS)
+    return replace(following, headers=kept), step
+
+
+def _websocket_url(url: str) -> str | None:
+    """A WebSocket's URL; one of HTTP is taken for it, as servers redirect requests of HTTP."""
+    scheme, colon, rest = url.partition(":")
+    known = _WEBSOCKET_SCHEMES.get(scheme.lower())
+    return f"{known}{colon}{rest}" if known is not None and colon else None

@@ -1,0 +1,202 @@
+"""When to connect again: `Backoff`, and the state that it governs.
+
+A server that comes back finds everybody waiting. RFC 6455 section 7.2.3 asks clients to wait a
+random while before they come back, and longer each time that it fails: the first wait is anything
+up to `first_seconds`; each further one is at least the longest that the one before it could be, and
+up to `factor` times that, until `seconds_max` bounds it. So waits grow, and clients that lost their
+server together do not return together.
+
+Time and chance are handed in: everything here is arithmetic, and is tested as such.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vespiary.errors import ConfigurationError, ConnectionClosed, HandshakeRefused
+from vespiary.request import Headers
+
+__all__ = ["Attempts", "Backoff", "is_final", "retry_after_seconds"]
+
+_PASSING_STATUSES = frozenset({408, 425, 429})
+"""Statuses among 400 to 499 that ask for patience: too slow, too early, too many."""
+_RETRY_AFTER_STATUSES = frozenset({429, 503})
+
+
+def is_final(error: Exception) -> bool:
+    """Whether trying again would only fail again.
+
+    Not final is what may pass: everything that the network says (OSError), a connection that broke
+    during its handshake, a server's own trouble (500 to 599), and 408, 425 and 429. Final are other
+    answers, redirects that are not followed among them, certificates that do not hold, and mistakes
+    in what was asked for.
+    """
+    if isinstance(error, HandshakeRefused):
+        return error.status < 500 and error.status not in _PASSING_STATUSES
+    if isinstance(error, ValueError):
+        return True
+    return not isinstance(error, OSError | ConnectionClosed)
+
+
+def retry_after_seconds(error: Exception, now: Callable[[], float] = time.time) -> float | None:
+    """How long the server asks to be left alone (RFC 9110 section 10.2.3), in a 429 or 503.
+
+    It says so in seconds or as a date; None when it says nothing that can be understood.
+    """
+    if not isinstance(error, HandshakeRefused) or error.status not in _RETRY_AFTER_STATUSES:
+        return None
+    value = Headers(error.headers).get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:18])
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+        return max(0.0, date.timestamp() - now())
+    except (ValueError, OverflowError):
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How a client comes back to a server that it has lost or cannot reach.
+
+    Attributes:
+        first_seconds: The first wait is a random part of this. 5: what RFC 6455 section 7.2.3 calls
+            reasonable.
+        factor: How much longer each further wait may be than the one before. 2.
+        seconds_max: No wait is longer. 60: within a minute of a server's return its clients are
+            back.
+        attempts_max: How many attempts in a row may fail before the failure is told. None: any
+            number.
+        budget_seconds: How long after losing the server (or after the first failure) attempts go
+            on. None: for ever.
+        reset_seconds: A connection that lasted this long was a good one, and waits begin anew
+            behind it. 60: a server that accepts and drops is not hammered.
+        retry_after_seconds_max: The longest `Retry-After` that is obeyed to the letter; a longer
+            one counts as this. 3,600: a mistake in a server's configuration should not last for
+            days.
+        is_final: Told a failure, whether it is to be told at once: `vespiary.backoff.is_final`.
+    """
+
+    first_seconds: float = 5.0
+    factor: float = 2.0
+    seconds_max: float = 60.0
+    attempts_max: int | None = None
+    budget_seconds: float | None = None
+    reset_seconds: float = 60.0
+    retry_after_seconds_max: float = 3600.0
+    is_final: Callable[[Exception], bool] = is_final
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for name in ("first_seconds", "seconds_max", "reset_seconds", "retry_after_seconds_max"):
+            _check(name, getattr(self, name), "a number of seconds, 0 or more", least=0)
+        _check("factor", self.factor, "a number of at least 1", least=1)
+        if self.budget_seconds is not None:
+            wanted = "a number of seconds, 0 or more, or None for no bound"
+            _check("budget_seconds", self.budget_seconds, wanted, least=0)
+        if self.attempts_max is not None and (
+            type(self.attempts_max) is not int or self.attempts_max < 1
+        ):
+            wanted = "a whole number of at least 1, or None for any number"
+            raise _wrong("attempts_max", self.attempts_max, wanted)
+
+    def bound_seconds(self, waits: int) -> float:
+        """The longest that the next wait can be, after so many."""
+        try:
+            return min(self.seconds_max, self.first_seconds * self.factor**waits)
+        except OverflowError:
+            return self.seconds_max
+
+
+def _check(name: str, value: Any, wanted: str, least: float) -> None:
+    # Neither infinity nor a number that is none passes the comparison.
+    if type(value) not in (int, float) or not least <= value <= 1e9:
+        raise _wrong(name, value, wanted)
+
+
+def _wrong(name: str, value: object, wanted: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Backoff.{name} must be {wanted}; got {value!r}", subject=name, value=value
+    )
+
+
+class Attempts:
+    """The attempts of one client: what has failed, since when, and how long to wait now.
+
+    Args:
+        backoff: The rules.
+        clock: Seconds that only ever grow.
+        chance: A random number from 0 to 1.
+        date: Seconds since 1970, for dates in `Retry-After`.
+    """
+
+    def __init__(
+        self,
+        backoff: Backoff,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+        date: Callable[[], float] = time.time,
+    ) -> None:
+        self._backoff = backoff
+        self._clock = clock
+        self._chance = chance
+        self._date = date
+        self._waits = 0
+        self._failures = 0
+        self._trouble: float | None = None
+        self._opened = 0.0
+
+    def opened(self) -> None:
+        """An attempt came through."""
+        self._opened = self._clock()
+        self._failures = 0
+        self._trouble = None
+
+    def ended(self) -> float:
+        """The connection that came through has ended: how long to wait."""
+        now = self._clock()
+        if now - self._opened >= self._backoff.reset_seconds:
+            self._waits = 0
+        self._trouble = now
+        return self._wait()
+
+    def failed(self, error: Exception) -> float:
+        """An attempt has failed: how long to wait.
+
+        Errors:
+            Exception: the failure itself, when it is final or there have been enough.
+        """
+        backoff = self._backoff
+        now = self._clock()
+        self._failures += 1
+        if self._trouble is None:
+            self._trouble = now
+        if backoff.is_final(error):
+            raise error
+        if backoff.attempts_max is not None and self._failures >= backoff.attempts_max:
+            error.add_note(f"given up after {self._failures} attempts (attempts_max)")
+            raise error
+        seconds = self._wait()
+        asked = retry_after_seconds(error, self._date)
+        if asked is not None:
+            # Not before that, and not all at that moment either.
+            asked = min(asked, backoff.retry_after_seconds_max)
+            seconds = max(seconds, asked + backoff.first_seconds * self._chance())
+        budget = backoff.budget_seconds
+        if budget is not None and now + seconds - self._trouble > budget:
+            error.add_note(
+                f"given up after {self._failures} attempts: budget_seconds is {budget:g}"
+            )
+            raise error
+        return seconds
+
+    def _wait(self) -> float:
+        bound = self._backoff.bound_seconds(self._waits)
+        least = bound / self._backoff.factor if self._waits else 0.0
+        self._waits += 1
+        return least + (bound - least) * self._chance()

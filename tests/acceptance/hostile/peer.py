@@ -8,13 +8,14 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
 SECONDS = 10.0
+PIECE_SECONDS = 0.0003
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
@@ -44,24 +45,32 @@ class End:
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, mask: bool = True) -> bytes:
     """A frame, masked as a client must (RFC 6455 section 5.2)."""
     head = bytes([opcode | (0x80 if fin else 0)])
-    masked = 0x80 if mask else 0
+    bit = 0x80 if mask else 0
     if len(payload) < 126:
-        head += bytes([masked | len(payload)])
+        head += bytes([bit | len(payload)])
     elif len(payload) < 1 << 16:
-        head += struct.pack("!BH", masked | 126, len(payload))
+        head += struct.pack("!BH", bit | 126, len(payload))
     else:
-        head += struct.pack("!BQ", masked | 127, len(payload))
+        head += struct.pack("!BQ", bit | 127, len(payload))
     if not mask:
         return head + payload
     key = os.urandom(4)
+    return head + key + masked(payload, key)
+
+
+def masked(payload: bytes, key: bytes) -> bytes:
+    """The payload masked with the key, or unmasked again (RFC 6455 section 5.3)."""
     # XOR of whole numbers: a loop over bytes would make this side the slow one.
     repeated = (key * (len(payload) // 4 + 1))[: len(payload)]
     number = int.from_bytes(payload) ^ int.from_bytes(repeated)
-    return head + key + number.to_bytes(len(payload))
+    return number.to_bytes(len(payload))
 
 
 class Peer:
-    """A connection to a server."""
+    """A connection to a server, or of a client to us."""
+
+    reads_masked = False
+    """Whether the frames of the other end are masked."""
 
     def __init__(
         self, url: str, *, source: str | None = None, receive_buffer: int | None = None
@@ -87,6 +96,18 @@ class Peer:
             self.socket.close()
             raise
 
+    @classmethod
+    def over(cls, connected: socket.socket) -> Self:
+        """A peer over a socket that is connected already."""
+        peer = cls.__new__(cls)
+        peer.socket = connected
+        peer.socket.settimeout(SECONDS)
+        peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer._kept = b""
+        peer._was_reset = False
+        peer.reads_masked = True
+        return peer
+
     def __enter__(self) -> Self:
         return self
 
@@ -101,6 +122,13 @@ class Peer:
     def send(self, data: bytes) -> None:
         """Send all of it."""
         self.socket.sendall(data)
+
+    def send_in_pieces(self, pieces: Iterable[bytes]) -> None:
+        """Send each as a segment of its own, with enough time between for the other end to read."""
+        for number, piece in enumerate(pieces):
+            if number:
+                time.sleep(PIECE_SECONDS)
+            self.send_if_it_still_can(piece)
 
     def send_if_it_still_can(self, data: bytes) -> None:
         """Send all of it, unless the other end has gone."""
@@ -163,13 +191,15 @@ class Peer:
         """Read a whole message or a control frame: its opcode and payload."""
         first, second = self.read(2)
         assert first & 0x80, "the server fragmented its message"
-        assert not second & 0x80, "the server masked its frame"
-        length = second
+        length = second & 0x7F
         if length == 126:
             (length,) = struct.unpack("!H", self.read(2))
         elif length == 127:
             (length,) = struct.unpack("!Q", self.read(8))
-        return first & 0x0F, self.read(length)
+        key = self.read(4) if second & 0x80 else None
+        assert (key is not None) == self.reads_masked, "only a client masks its frames"
+        payload = self.read(length)
+        return first & 0x0F, payload if key is None else masked(payload, key)
 
     def echo(self, payload: bytes) -> None:
         """Send a message and have it back."""
@@ -192,5 +222,6 @@ class Peer:
 
     def answer_close(self) -> End:
         """Answer the close frame with the same code, as RFC 6455 wants it, and read to the end."""
-        self.send_if_it_still_can(frame(CLOSE, struct.pack("!H", 1000)))
+        code = struct.pack("!H", 1000)
+        self.send_if_it_still_can(frame(CLOSE, code, mask=not self.reads_masked))
         return self.end()

@@ -151,10 +151,14 @@ def _by_hand(
             continue
         anchor = normalised(requirement.anchor)
         here = {piece for piece in places.get(requirement.section, []) if piece.startswith(anchor)}
-        # A block is longer than the sentence it begins with: the shortest is what was meant.
-        hashes = {digest(min(here, key=len))} if _one_within_another(here) else set()
-        if not hashes:
-            extraction.lost.append(_lost(requirement, len(here)))
+        # A block begins with its first sentence: the shorter of the two is what was meant.
+        hashes = {
+            digest(piece)
+            for piece in here
+            if not any(piece != other and piece.startswith(other) for other in here)
+        }
+        if len(hashes) != 1:
+            extraction.lost.append(_lost(requirement, len(hashes)))
         elif hashes == {requirement.hash}:
             continue
         else:
@@ -170,11 +174,6 @@ def _by_hand(
                 )
             )
     return found
-
-
-def _one_within_another(pieces: set[str]) -> bool:
-    shortest = min(pieces, key=len, default="")
-    return bool(pieces) and all(piece.startswith(shortest) for piece in pieces)
 
 
 def _lost(requirement: Requirement, count: int) -> str:

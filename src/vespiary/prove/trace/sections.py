@@ -12,7 +12,7 @@ _NOT_PROSE = re.compile(
     r"^(table of contents|contents|(normative |informative |non-normative )?references"
     r"|uris|index|list of figures|list of tables|(editors?'?|authors?'?)?'?s?'? ?address(es)?"
     r"|acknowledge?ments?|contributors|full copyright statement|intellectual property"
-    r"|copyright( and license)?( notice)?|status of this memo|authors'? addresses"
+    r"|abstract|copyright( and license)?( notice)?|status of this memo|authors'? addresses"
     r"|editorial comments|change log|revision history)\.?$",
     re.IGNORECASE,
 )

@@ -12,10 +12,9 @@ import re
 __all__ = ["normalised", "split", "words_alone"]
 
 _NEVER_ENDS = re.compile(
-    r"(?:^|[\s(\"'\[])(?:e\.g|i\.e|cf|vs|viz|resp|sect?|secs|fig|figs|eq|no|nos|vol|pp?|approx|incl"
-    r"|ca|dr|mr|mrs|ms|prof|st|jr|[A-Z])\.$",
-    re.IGNORECASE,
+    r"(?:^|[\s(\"'\[])(?:(?i:e\.g|i\.e|cf|vs|viz|resp|approx|incl|dr|mr|mrs|ms|prof)|[A-Z])\.$"
 )
+_COUNTS = re.compile(r"(?:^|[\s(\"'\[])(?i:sect?|secs|figs?|eqs?|nos?|vol|pp?|art|chap|app)\.$")
 _END = re.compile(r"[.?!][\"')\]]*(?= )")
 _BEGIN = re.compile(r"[\"'(\[|/_%<*]*[A-Z0-9]|[|/_\[<\"]")
 
@@ -50,7 +49,7 @@ def split(paragraph: str) -> list[str]:
         if end.start() < began:
             continue
         rest = text[end.end() :].lstrip()
-        if not _BEGIN.match(rest) or _is_abbreviation(text[began : end.start() + 1]):
+        if not _BEGIN.match(rest) or _is_abbreviation(text[began : end.start() + 1], rest):
             continue
         if _inside(text, shut, began, end.end()):
             continue
@@ -60,7 +59,10 @@ def split(paragraph: str) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _is_abbreviation(text: str) -> bool:
+def _is_abbreviation(text: str, rest: str) -> bool:
+    """Whether a full stop shortens a word; `Fig.` and `No.` do before a number only."""
+    if _COUNTS.search(text):
+        return rest[:1].isdigit() or bool(re.match(r"[A-Z]\b", rest))
     return bool(_NEVER_ENDS.search(text))
 
 

@@ -1,0 +1,254 @@
+"""The verb `extract`: a catalogue follows its specification, and people's words stay."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vespiary.cli.main import main
+from vespiary.prove.trace.catalogue import parsed
+from vespiary.prove.trace.normative import Sentence, digest
+from vespiary.prove.trace.revise import compare
+from vespiary.prove.trace.writing import fresh_head, guessed_roles, rewritten
+
+from .sample import EXPECTED, PAGED
+
+
+class Desk:
+    """A folder with a specification and its catalogue."""
+
+    def __init__(self, folder: Path) -> None:
+        self.text = folder / "nest.txt"
+        self.text.write_text(PAGED)
+        self.catalogue = folder / "nest.toml"
+
+    def run(self, *arguments: str, name: str = "nest") -> Result:
+        usual = ["--text", str(self.text), "--catalogue", str(self.catalogue)]
+        return CliRunner().invoke(main, ["trace", "extract", name, *usual, *arguments])
+
+    def requirements(self) -> dict[str, dict[str, Any]]:
+        data = tomllib.loads(self.catalogue.read_text())
+        return {table["id"]: table for table in data["requirement"]}
+
+    def change(self, path: Path, old: str, new: str) -> None:
+        before = path.read_text()
+        assert old in before
+        path.write_text(before.replace(old, new, 1))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_a_new_catalogue_has_every_requirement_and_not_one_sentence(desk: Desk) -> None:
+    done = desk.run()
+    assert done.exit_code == 0, done.output
+    assert "12 requirements: 0 kept, 12 new" in done.output
+    assert list(desk.requirements()) == list(EXPECTED)
+    text = desk.catalogue.read_text()
+    assert not [sentence for sentence in EXPECTED.values() if sentence[5:30] in text]
+    first = desk.requirements()["nest/2/1"]
+    assert first == {
+        "id": "nest/2/1",
+        "hash": digest(EXPECTED["nest/2/1"]),
+        "level": "MUST",
+        "keywords": ["MUST"],
+        "role": [],
+        "says": "",
+        "why": "",
+        "source": "",
+    }
+    assert desk.requirements()["nest/2/4"]["items"] == 3
+
+
+def test_running_again_changes_nothing(desk: Desk) -> None:
+    desk.run()
+    before = desk.catalogue.read_text()
+    assert "12 kept, 0 new" in desk.run().output
+    assert desk.catalogue.read_text() == before
+    assert desk.run("--check").exit_code == 0
+
+
+def test_check_fails_and_writes_nothing_when_something_would_change(desk: Desk) -> None:
+    assert desk.run("--check").exit_code == 1
+    assert not desk.catalogue.exists()
+
+
+def test_words_comments_and_order_of_keys_stay(desk: Desk) -> None:
+    desk.run()
+    desk.change(desk.catalogue, 'says = ""', 'says = "Knock."  # a comment\n# another')
+    desk.change(desk.catalogue, "[[requirement]]", "# above the first\n[[requirement]]")
+    before = desk.catalogue.read_text()
+    desk.run()
+    assert desk.catalogue.read_text() == before
+
+
+def test_a_changed_sentence_is_suspect_until_it_is_accepted(desk: Desk) -> None:
+    desk.run()
+    desk.change(desk.catalogue, 'says = ""', 'says = "Knock."')
+    was = desk.requirements()["nest/2/1"]["hash"]
+    desk.change(desk.text, "A wasp MUST knock", "A wasp SHOULD ring")
+    assert "suspect: nest/2/1" in desk.run().output
+    changed = desk.requirements()["nest/2/1"]
+    assert (changed["suspect"], changed["was"], changed["says"]) == (True, was, "Knock.")
+    assert (changed["level"], changed["keywords"]) == ("SHOULD", ["SHOULD"])
+    assert "suspect" in desk.requirements()["nest/2/1"]
+    desk.run("--accept")
+    assert {"suspect", "was"}.isdisjoint(desk.requirements()["nest/2/1"])
+
+
+def test_a_moved_sentence_takes_its_words_along(desk: Desk) -> None:
+    desk.run()
+    desk.change(desk.catalogue, 'says = ""', 'says = "Knock."')
+    desk.change(desk.text, "A wasp MUST knock", "A wasp MUST be seen.  A wasp MUST knock")
+    output = desk.run().output
+    assert "moved: nest/2/1 is now nest/2/2" in output
+    assert "1 new, 0 changed, 6 moved, 0 vanished" in output
+    moved = desk.requirements()["nest/2/2"]
+    assert (moved["says"], moved["moved_from"]) == ("Knock.", "nest/2/1")
+    assert desk.requirements()["nest/2/1"]["says"] == ""
+
+
+def test_a_sentence_that_went_to_another_section_is_found_there(desk: Desk) -> None:
+    desk.run()
+    desk.change(desk.text, "   A nest is OPTIONAL.\n", "   Nothing.\n")
+    desk.change(desk.text, "   1.  Look at", "   A nest is OPTIONAL.\n\n   1.  Look at")
+    assert "moved: nest/A/1 is now nest/2.1/2" in desk.run().output
+
+
+def test_a_vanished_requirement_is_kept_apart(desk: Desk) -> None:
+    desk.run()
+    desk.change(desk.text, "   A nest is OPTIONAL.\n", "   A nest is.\n")
+    assert "vanished: nest/A/1" in desk.run().output
+    assert "nest/A/1" not in desk.requirements()
+    assert tomllib.loads(desk.catalogue.read_text())["vanished"][0]["id"] == "nest/A/1"
+    assert "0 vanished" in desk.run().output
+
+
+def by_hand(desk: Desk, anchor: str) -> None:
+    desk.run()
+    with desk.catalogue.open("a") as file:
+        file.write(f'\n[[requirement]]\nid = "nest/2/h1"\nanchor = "{anchor}"\nsays = "Named."\n')
+
+
+def test_a_requirement_added_by_hand_gets_the_hash_of_its_place_and_stays(desk: Desk) -> None:
+    by_hand(desk, "a name")
+    assert desk.run().exit_code == 0
+    added = desk.requirements()["nest/2/h1"]
+    assert (added["hash"], added["says"]) == (digest("a name"), "Named.")
+    assert list(desk.requirements()).index("nest/2/h1") == 6
+
+
+def test_a_requirement_added_by_hand_becomes_suspect_when_its_place_changes(desk: Desk) -> None:
+    by_hand(desk, "a name")
+    desk.run()
+    desk.change(desk.text, "o  a name", "o  a name of its own")
+    assert "suspect: nest/2/h1" in desk.run().output
+    assert desk.requirements()["nest/2/h1"]["was"] == digest("a name")
+
+
+def test_an_anchor_that_finds_nothing_or_too_much_is_told(desk: Desk) -> None:
+    by_hand(desk, "no such")
+    assert "section 2: nothing there begins with its anchor" in desk.run().output
+    desk.change(desk.catalogue, '"no such"', '"A wasp MUST"')
+    assert "section 2: 2 places there begin with its anchor: add words" in desk.run().output
+
+
+def test_sections_are_remembered_by_the_catalogue(desk: Desk) -> None:
+    assert "4 requirements: 0 kept, 4 new" in desk.run("--sections", "2.1").output
+    assert "4 requirements: 4 kept, 0 new" in desk.run().output
+
+
+def test_what_a_base_says_too_is_left_out_and_what_is_near_is_named(
+    desk: Desk, tmp_path: Path
+) -> None:
+    base = tmp_path / "hive.txt"
+    base.write_text(
+        "1.  A\n\n   A guard SHOULD answer, i.e., within a second but MAY sleep.\n\n"
+        "   A wasp MUST knock (see Section 7, e.g. Figure 1) before it leaves.\n"
+    )
+    done = desk.run("--base", f"hive={base}")
+    assert "11 requirements" in done.output
+    assert "1 stand in the base and are left out" in done.output
+    assert "nest/2/2" not in desk.requirements()
+    assert desk.requirements()["nest/2/1"]["near"] == "hive/1/2"
+    again = desk.run()
+    assert again.exit_code == 2
+    assert "give that text with --base hive=FILE" in again.output
+
+
+def test_show_prints_sentences_and_candidates_and_writes_nothing(desk: Desk) -> None:
+    shown = desk.run("--show", "--candidates").output
+    assert f"nest/2/4  MUST (introduces 3 items)\n  {EXPECTED['nest/2/4']}\n" in shown
+    assert "nest/2.1/h?  step  " in shown
+    assert not desk.catalogue.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--text", "/no/such/file"], "/no/such/file cannot be read: No such file"),
+        (["--base", "hive"], "--base takes SPEC=FILE"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    desk: Desk, arguments: list[str], words: str
+) -> None:
+    done = desk.run(*arguments)
+    assert done.exit_code == 2
+    assert words in done.output
+
+
+def test_the_catalogue_of_another_specification_is_refused(desk: Desk) -> None:
+    desk.run()
+    done = desk.run(name="hive")
+    assert done.exit_code == 2
+    assert "is the catalogue of nest, not of hive" in done.output
+
+
+@pytest.mark.parametrize(
+    ("sentence", "roles"),
+    [
+        ("A client MUST tell the server.", ["client"]),
+        ("If the server asks, a client MUST answer; a proxy MAY.", ["client", "intermediary"]),
+        ("It MUST be so.", []),
+    ],
+)
+def test_roles_are_guessed_from_who_is_named_before_the_key_word(
+    sentence: str, roles: list[str]
+) -> None:
+    assert guessed_roles(sentence) == roles
+
+
+def sentences(hashes: list[str]) -> list[Sentence]:
+    return [
+        Sentence(f"nest/1/{ordinal}", "", text, "MUST", ("MUST",))
+        for ordinal, text in enumerate(hashes, 1)
+    ]
+
+
+HASHES = st.lists(st.sampled_from("abcdefgh"), max_size=8, unique=True)
+
+
+@settings(max_examples=60)
+@given(HASHES, HASHES)
+def test_after_any_revision_the_catalogue_has_what_the_text_has(
+    old: list[str], new: list[str]
+) -> None:
+    text = rewritten(fresh_head("nest", (), ""), compare((), sentences(old)), {})
+    text = text.replace('says = ""', 'says = "x" # words')
+    known = parsed(text, "nest.toml", "nest").requirements
+    revision = compare(known, sentences(new))
+    text = rewritten(text, revision, {})
+    now = parsed(text, "nest.toml", "nest")
+    assert [item.hash for item in now.requirements] == new
+    assert [item.id for item in now.requirements] == [item.id for item in sentences(new)]
+    assert text.count("# words") == len(old)
+    assert len(now.vanished) == len(revision.vanished)
+    assert len(revision.pairs) + len(revision.new) == len(new)
+    assert not [new for old, new in revision.moved if old.hash != new.hash]

@@ -258,7 +258,7 @@ impl Offer {
     }
 
     /// The client's check of an answer.
-    fn check(&self, parameters: &[(String, Option<String>)]) -> Result<Parameters, Fault> {
+    fn check(self, parameters: &[(String, Option<String>)]) -> Result<Parameters, Fault> {
         let written = read(parameters)?;
         if self.server_no_context_takeover && !written.server_no_context_takeover {
             return Err(Fault::Ungranted("server_no_context_takeover"));

@@ -15,6 +15,7 @@
 //! row lives on until the last completion.
 
 use crate::close::{CloseReason, Manner, Side};
+use crate::compression::Deflate;
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::host::{Answer, Host};
@@ -22,7 +23,7 @@ use crate::options::Framing;
 use crate::outbound::Outbound;
 use crate::receive::Inbound;
 use crate::send::SendError;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -103,7 +104,9 @@ pub struct Connection<H: Host> {
     /// The version of WebSocket that it speaks, once the handshake names it.
     pub(crate) version: Cell<Option<Version>>,
     /// The subprotocol that the handshake chose.
-    pub(crate) protocol: RefCell<Option<Box<str>>>,
+    pub(crate) protocol: OnceCell<Box<str>>,
+    /// Set where the handshake agreed on compression.
+    pub(crate) deflate: OnceCell<Box<Deflate>>,
     pub(crate) timer: Cell<Option<Key>>,
     /// When the timer fires, and the times that deadlines count from; milliseconds of the port's
     /// clock.
@@ -209,7 +212,7 @@ impl<H: Host> Connection<H> {
 
     /// The subprotocol that the handshake chose.
     pub fn protocol(&self) -> Option<Box<str>> {
-        self.protocol.borrow().clone()
+        self.protocol.get().cloned()
     }
 
     /// The version of WebSocket that is spoken, or was asked for; `None` elsewhere, and before a

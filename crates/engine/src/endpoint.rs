@@ -1,5 +1,6 @@
 //! An endpoint: what its connections have in common, and its counters.
 
+use crate::compression::CompressionTraffic;
 use crate::host::{Event, Host};
 use crate::options::Options;
 use std::cell::{Cell, RefCell};
@@ -38,6 +39,10 @@ pub struct Counters {
     pub write_pauses: Cell<u64>,
     /// Times a connection used up its inline budget and went to the back of the queue.
     pub budget_exhausted: Cell<u64>,
+    /// What compression did.
+    pub compression: Cell<CompressionTraffic>,
+    /// Bytes of memory that connections hold for compression now.
+    pub compression_memory: Cell<u64>,
     /// Limits and deadlines reached, by name.
     pub limits: RefCell<BTreeMap<&'static str, u64>>,
     /// Errors of `accept(2)` that were survived, by errno.

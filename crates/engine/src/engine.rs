@@ -17,6 +17,7 @@
 //! bytes put aside, and goes on in the next turn, behind the others.
 
 use crate::close::{CloseReason, Manner, Side};
+use crate::compression;
 use crate::connection::{Connection, State};
 use crate::endpoint::{Endpoint, add};
 use crate::handshake::ClientHandshake;
@@ -69,6 +70,7 @@ pub struct Engine<H: Host> {
     pub(crate) wheel: RefCell<Wheel<Due>>,
     pub(crate) scratch: RefCell<Vec<u8>>,
     pub(crate) topics: RefCell<Topics<H>>,
+    pub(crate) compression: RefCell<compression::Pool>,
     pub(crate) refusals: Cell<u32>,
     random: RefCell<Random>,
     batch: Cell<u32>,
@@ -94,6 +96,7 @@ impl<H: Host> Engine<H> {
             wheel: RefCell::new(Wheel::new(now)),
             scratch: RefCell::default(),
             topics: RefCell::default(),
+            compression: RefCell::default(),
             refusals: Cell::new(0),
             random: RefCell::new(random),
             batch: Cell::new(0),
@@ -341,8 +344,14 @@ impl<H: Host> Engine<H> {
     /// the next.
     #[inline]
     pub(crate) fn spend_frame(&self, connection: &Rc<Connection<H>>) {
+        self.spend_frames(connection, 1);
+    }
+
+    /// The same with work that counts for many.
+    #[inline]
+    pub(crate) fn spend_frames(&self, connection: &Rc<Connection<H>>, count: u16) {
         self.renew_budget(connection);
-        let frames = connection.burst_frames.get().saturating_add(1);
+        let frames = connection.burst_frames.get().saturating_add(count);
         connection.burst_frames.set(frames);
         if frames >= FRAMES_BUDGET {
             self.exhaust_budget(connection);

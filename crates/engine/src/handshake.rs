@@ -5,6 +5,7 @@
 //! and checks the answer.
 
 use crate::close::{CloseReason, Manner, Side};
+use crate::compression;
 use crate::connection::{Connection, State};
 use crate::declined::Declined;
 use crate::endpoint::add;
@@ -15,6 +16,7 @@ use std::rc::Rc;
 use vespiary_trace::requires;
 use vespiary_wire::http::{self, Refusal, Request, RequestReader, ResponseReader};
 use vespiary_wire::websocket::decoder::{Decoder, Role};
+use vespiary_wire::websocket::deflate::{Offer, Parameters};
 use vespiary_wire::websocket::handshake::{self as wire, Upgrade};
 
 /// What a client asks for.
@@ -34,6 +36,7 @@ struct ClientHead {
     declined: Option<Declined>,
     handshake: ClientHandshake,
     key: String,
+    offer: Option<Offer>,
     reader: ResponseReader,
 }
 
@@ -57,6 +60,7 @@ impl Head {
             declined: None,
             handshake,
             key: String::new(),
+            offer: None,
             reader: ResponseReader::new(),
         };
         Self {
@@ -214,8 +218,8 @@ fn accept<H: Host>(
     protocol: Option<String>,
     headers: &[(String, String)],
 ) {
-    let options = connection.endpoint.options();
-    let options = &options.websocket;
+    let all = connection.endpoint.options();
+    let options = &all.websocket;
     let protocol = match protocol {
         None => options
             .choose_subprotocol(&upgrade.protocols)
@@ -240,15 +244,41 @@ fn accept<H: Host>(
     {
         headers.push((profile.origin_header.to_owned(), origin.clone()));
     }
-    if let Err(error) = wire::append_response(&mut response, &accept, protocol.as_deref(), &headers)
-    {
+    let deflate = compression::answer(&all, upgrade.version, &upgrade.extensions);
+    let extensions = deflate.map(|agreed| agreed.to_string());
+    let chosen = (protocol.as_deref(), extensions.as_deref());
+    let written = wire::append_response_with(&mut response, &accept, chosen.0, chosen.1, &headers);
+    if let Err(error) = written {
         return fault(connection, inbound, &error.to_string());
     }
     if requires!("rfc6455/4.2.2/1") {
         connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
     }
-    *connection.protocol.borrow_mut() = protocol.map(String::into_boxed_str);
-    inbound.decode = Decode::WebSocket(Decoder::of_version(Role::Server, upgrade.version));
+    upgraded(connection, inbound, protocol, deflate);
+}
+
+/// Both sides agree: from here on there are frames.
+fn upgraded<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    protocol: Option<String>,
+    deflate: Option<Parameters>,
+) {
+    if let Some(protocol) = protocol {
+        let _ = connection.protocol.set(protocol.into_boxed_str());
+    }
+    let role = if connection.client {
+        Role::Client
+    } else {
+        Role::Server
+    };
+    let version = connection.version.get().unwrap_or_default();
+    let mut decoder = Decoder::of_version(role, version);
+    if deflate.is_some() {
+        compression::agree(connection, &connection.endpoint.options(), deflate);
+        decoder = decoder.with_compression();
+    }
+    inbound.decode = Decode::WebSocket(decoder);
     opened(connection);
     connection.engine.arm(connection);
 }
@@ -369,13 +399,15 @@ pub(crate) fn send_request<H: Host>(connection: &Rc<Connection<H>>) {
     connection.version.set(Some(version));
     let ask = &client.handshake;
     let mut request = Vec::with_capacity(256);
+    client.offer = compression::offer(&connection.endpoint.options(), version);
+    let offer = client.offer.map(|offer| offer.to_string());
     let asked = wire::Ask {
         version,
         host: &ask.host,
         target: &ask.target,
         key: &client.key,
         protocols: &ask.protocols,
-        extensions: None,
+        extensions: offer.as_deref(),
         extra: &ask.headers,
     };
     match wire::append_request_as(&mut request, &asked) {
@@ -418,11 +450,12 @@ fn read_response<H: Host>(
             let version = connection.version.get().unwrap_or_default();
             let offered = wire::Offered {
                 protocols: &client.handshake.protocols,
+                deflate: client.offer.as_ref(),
                 ..wire::Offered::default()
             };
             let checked = wire::check_response_as(&response, version, &client.key, &offered);
-            let protocol = match checked {
-                Ok(agreed) => agreed.protocol,
+            let agreed = match checked {
+                Ok(agreed) => agreed,
                 Err(error) => {
                     *rest = &[];
                     let reason = refused(error.text, error.status);
@@ -431,10 +464,7 @@ fn read_response<H: Host>(
                 }
             };
             *rest = &rest[end - buffered..];
-            *connection.protocol.borrow_mut() = protocol.map(String::into_boxed_str);
-            inbound.decode = Decode::WebSocket(Decoder::of_version(Role::Client, version));
-            opened(connection);
-            connection.engine.arm(connection);
+            upgraded(connection, inbound, agreed.protocol, agreed.deflate);
         }
         Err(error) => return Err(refused(error.text, None)),
     }

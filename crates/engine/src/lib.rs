@@ -7,6 +7,7 @@
 
 mod assembly;
 mod close;
+mod compression;
 mod connection;
 mod deadline;
 mod declined;
@@ -26,13 +27,16 @@ mod topics;
 mod websocket;
 
 pub use close::{CloseReason, Manner, Side};
+pub use compression::CompressionTraffic;
 pub use connection::{Connection, State};
 pub use endpoint::{Counters, Endpoint};
 pub use engine::{Engine, FRAMES_BUDGET, INLINE_BUDGET, Random};
 pub use handshake::ClientHandshake;
 pub use host::{AfterEnd, Answer, Event, Host, Kind, Payload};
 pub use listener::Listener;
-pub use options::{Deadlines, Framing, Limits, Options, SlowConsumer, WebSocketOptions};
+pub use options::{
+    Compression, Deadlines, Framing, Limits, Options, SlowConsumer, WebSocketOptions,
+};
 pub use send::SendError;
 pub use vespiary_port as port;
 pub use vespiary_wire as wire;

@@ -10,7 +10,7 @@ use crate::endpoint::{Endpoint, add};
 use crate::engine::{Due, Engine};
 use crate::host::{Event, Host};
 use crate::receive::{self, Inbound};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use vespiary_port::timer::Key;
@@ -276,7 +276,8 @@ impl<H: Host> Engine<H> {
                 outbound: RefCell::default(),
                 reason: RefCell::default(),
                 version: Cell::new(None),
-                protocol: RefCell::default(),
+                protocol: OnceCell::new(),
+                deflate: OnceCell::new(),
                 timer: Cell::new(None),
                 timer_due: Cell::new(u64::MAX),
                 phase_began: Cell::new(now),

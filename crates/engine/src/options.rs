@@ -7,6 +7,7 @@
 use vespiary_wire::framing::length::Format;
 use vespiary_wire::http;
 use vespiary_wire::websocket::decoder;
+use vespiary_wire::websocket::deflate;
 use vespiary_wire::websocket::handshake::OriginPattern;
 use vespiary_wire::websocket::profile::Version;
 
@@ -129,6 +130,19 @@ pub struct Deadlines {
     pub ping_timeout: Option<u64>,
 }
 
+/// How messages are compressed (permessage-deflate, RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// What this endpoint would have at most, in each direction.
+    pub settings: deflate::Settings,
+    /// 1 (fast) to 9 (small); 0 stores.
+    pub level: u8,
+    /// 1 (little memory) to 9 (fast).
+    pub memory_level: u8,
+    /// Messages of fewer bytes are not compressed, unless that is asked for.
+    pub threshold_bytes: usize,
+}
+
 /// What is WebSocket's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketOptions {
@@ -143,6 +157,8 @@ pub struct WebSocketOptions {
     pub subprotocols: Vec<String>,
     /// Further header lines of each response that opens a WebSocket (a server's).
     pub headers: Vec<(String, String)>,
+    /// How messages are compressed; `None` is not at all.
+    pub compression: Option<Compression>,
 }
 
 impl Default for WebSocketOptions {
@@ -153,6 +169,7 @@ impl Default for WebSocketOptions {
             origin_required: false,
             subprotocols: Vec::new(),
             headers: Vec::new(),
+            compression: None,
         }
     }
 }

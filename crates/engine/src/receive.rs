@@ -8,6 +8,7 @@
 
 use crate::assembly::Assembly;
 use crate::close::{CloseReason, Manner, Side};
+use crate::compression;
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
 use crate::filter;
@@ -202,6 +203,13 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
     let Ok(mut inbound) = connection.inbound.try_borrow_mut() else {
         return;
     };
+    if connection.is_blocked() {
+        return;
+    }
+    if compression::is_waiting(connection) {
+        // It goes before what is held, and may block the connection again.
+        feed(connection, &mut inbound, &[]);
+    }
     if inbound.held.is_empty() || connection.is_blocked() {
         return;
     }
@@ -228,7 +236,7 @@ pub(crate) fn is_full<H: Host>(connection: &Rc<Connection<H>>) -> bool {
 }
 
 pub(crate) fn has_held<H: Host>(connection: &Rc<Connection<H>>) -> bool {
-    !connection.inbound.borrow().held.is_empty()
+    !connection.inbound.borrow().held.is_empty() || compression::is_waiting(connection)
 }
 
 /// Whether a blocked connection's receive should be cancelled: at once when the peer must be held
@@ -248,7 +256,13 @@ pub(crate) fn cut_message<H: Host>(connection: &Rc<Connection<H>>) -> Option<&'s
 #[inline]
 fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input: &[u8]) -> usize {
     let mut rest = input;
-    if let Err(reason) = parse(connection, inbound, &mut rest) {
+    let parsed = if compression::is_waiting(connection) {
+        compression::resume(connection, inbound)
+            .and_then(|()| parse(connection, inbound, &mut rest))
+    } else {
+        parse(connection, inbound, &mut rest)
+    };
+    if let Err(reason) = parsed {
         if reason.is_protocol_error() {
             add(&connection.endpoint.counters.protocol_errors, 1);
         }
@@ -270,7 +284,7 @@ fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input
 /// [`count_message`] notes.
 #[inline]
 fn watch_message<H: Host>(connection: &Rc<Connection<H>>, inbound: &Inbound<H>) {
-    if !inbound.mid_message() {
+    if !inbound.mid_message() && !compression::is_waiting(connection) {
         connection.message_began.set(0);
     } else if connection.message_began.get() == 0 {
         connection

@@ -38,8 +38,11 @@ impl<H: Host> Connection<H> {
         if self.may_not_send() {
             return Err(self.send_refusal());
         }
+        if self.deflate.get().is_some() {
+            return self.send_choosing(kind, payload, None);
+        }
         let options = self.endpoint.options.borrow();
-        self.queue(&options, kind.into(), true, payload, true)?;
+        self.queue(&options, (kind.into(), false), true, payload, true)?;
         add(&self.endpoint.counters.messages_out, 1);
         add(&self.messages_out, 1);
         Ok(())
@@ -55,6 +58,7 @@ impl<H: Host> Connection<H> {
         let options = self.endpoint.options.borrow();
         let length = kept.bytes().len();
         let is_copied = requires!("rfc6455/10.3/h1" => self.client)
+            || self.deflate.get().is_some()
             || options.slow_consumer == SlowConsumer::DropOldest
             || matches!(options.framing, Framing::Line { .. });
         if is_copied || self.may_not_send() {
@@ -123,6 +127,15 @@ impl<H: Host> Connection<H> {
         payload: &[u8],
         last: bool,
     ) -> Result<(), SendError> {
+        self.send_part_choosing(kind, payload, last, None)
+    }
+
+    pub(crate) fn send_plain_part(
+        self: &Rc<Self>,
+        kind: Kind,
+        payload: &[u8],
+        last: bool,
+    ) -> Result<(), SendError> {
         if self.is_not_open() || self.sending_ended.get() {
             return Err(self.send_refusal());
         }
@@ -136,13 +149,20 @@ impl<H: Host> Connection<H> {
             _ => return Err(SendError::OutOfTurn),
         };
         // Without one of its parts a message would be broken, so no policy drops any.
-        self.queue(&options, opcode, last, payload, false)?;
+        self.queue(&options, (opcode, false), last, payload, false)?;
         if options.framing == Framing::WebSocket {
-            self.sending_parts.set(!last);
+            self.part_sent(last);
+        } else {
+            add(&self.endpoint.counters.messages_out, u64::from(last));
+            add(&self.messages_out, u64::from(last));
         }
+        Ok(())
+    }
+
+    pub(crate) fn part_sent(&self, last: bool) {
+        self.sending_parts.set(!last);
         add(&self.endpoint.counters.messages_out, u64::from(last));
         add(&self.messages_out, u64::from(last));
-        Ok(())
     }
 
     /// Queue a message that `shared` already holds in its form on the wire.
@@ -169,11 +189,13 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
+    /// Queue bytes in the form that the framing gives them: on WebSocket a frame with this opcode,
+    /// and RSV1 where the second says so.
     #[inline]
-    fn queue(
+    pub(crate) fn queue(
         self: &Rc<Self>,
         options: &Options,
-        opcode: Opcode,
+        (opcode, rsv1): (Opcode, bool),
         fin: bool,
         payload: &[u8],
         droppable: bool,
@@ -196,7 +218,7 @@ impl<H: Host> Connection<H> {
         let mut outbound = self.outbound.borrow_mut();
         let write = |buffer: &mut Vec<u8>| match &options.framing {
             Framing::WebSocket if requires!("rfc6455/6.1/4") => {
-                frame::append(buffer, fin, false, opcode, payload, self.mask());
+                frame::append(buffer, fin, rsv1, opcode, payload, self.mask());
             }
             Framing::Raw | Framing::Http | Framing::WebSocket => buffer.extend_from_slice(payload),
             Framing::Line { ending } => {
@@ -233,7 +255,7 @@ impl<H: Host> Connection<H> {
 
     /// Whether `size` more bytes may be queued; `Ok(false)` when the policy drops the new message.
     #[inline]
-    fn make_room(
+    pub(crate) fn make_room(
         self: &Rc<Self>,
         options: &Options,
         size: usize,
@@ -321,7 +343,7 @@ impl<H: Host> Connection<H> {
         if is_too_long || options.framing != Framing::WebSocket {
             return Err(SendError::TooLong);
         }
-        self.queue(&options, Opcode::Ping, true, payload, true)
+        self.queue(&options, (Opcode::Ping, false), true, payload, true)
     }
 
     /// Queue a control frame, whatever state the connection is in.

@@ -230,6 +230,9 @@ impl<H: Host> Engine<H> {
             .borrow_mut()
             .clear(&mut self.pool.borrow_mut());
         connection.inbound.borrow_mut().clear();
+        if let Some(deflate) = connection.deflate.get() {
+            deflate.release(connection);
+        }
         self.topics.borrow_mut().forget(connection.token);
         self.tell_closed(connection);
         connection.user.take();

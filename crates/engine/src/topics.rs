@@ -1,5 +1,6 @@
 //! Topics: a message for everybody who subscribed, encoded once for each framing among them.
 
+use crate::compression::{Sharing, encode_alone};
 use crate::connection::Connection;
 use crate::endpoint::add;
 use crate::engine::Engine;
@@ -77,6 +78,15 @@ impl<H: Host> Topics<H> {
     }
 }
 
+/// A message in its form on the wire, as everybody of a framing and a shape gets it.
+struct Encoded {
+    framing: Framing,
+    sharing: Sharing,
+    bytes: Arc<[u8]>,
+    /// What its payload takes, where it is compressed.
+    compressed: usize,
+}
+
 fn encode(framing: &Framing, kind: Kind, payload: &[u8]) -> Result<Arc<[u8]>, SendError> {
     let mut bytes = Vec::with_capacity(payload.len() + 16);
     match framing {
@@ -126,27 +136,38 @@ impl<H: Host> Engine<H> {
     /// Send a message to everybody subscribed to `topic`, except `but`; how many took it. Who is
     /// over its write limit is met by its endpoint's policy, and nobody waits for anybody else.
     pub fn publish(&self, topic: &str, kind: Kind, payload: &[u8], but: Option<Token>) -> usize {
+        self.publish_choosing(topic, kind, payload, None, but)
+    }
+
+    /// The same with a choice of compression, as for [`Connection::send_choosing`].
+    ///
+    /// The message is encoded once for each framing among the subscribers, and compressed once for
+    /// each shape. Where a connection takes its context over, a compressed message is its own.
+    pub fn publish_choosing(
+        &self,
+        topic: &str,
+        kind: Kind,
+        payload: &[u8],
+        compress: Option<bool>,
+        but: Option<Token>,
+    ) -> usize {
         let subscribers: Vec<_> = match self.topics.borrow().subscribers.get(topic) {
             Some(subscribers) => subscribers.values().cloned().collect(),
             None => return 0,
         };
-        let mut encoded: Vec<(Framing, Arc<[u8]>)> = Vec::new();
+        let mut encoded: Vec<Encoded> = Vec::new();
         let mut taken = 0;
         for connection in subscribers {
             if but == Some(connection.token) {
                 continue;
             }
-            let options = connection.endpoint.options();
+            let sharing = connection.sharing(payload.len(), compress);
             // A client's frames are masked, each with a key of its own.
-            let sent = if connection.client {
-                connection.send(kind, payload)
-            } else if let Some((_, bytes)) = encoded.iter().find(|it| it.0 == options.framing) {
-                connection.send_encoded(bytes)
+            let sent = if connection.client || sharing == Sharing::Alone {
+                connection.send_choosing(kind, payload, compress)
             } else {
-                encode(&options.framing, kind, payload).and_then(|bytes| {
-                    encoded.push((options.framing.clone(), bytes.clone()));
-                    connection.send_encoded(&bytes)
-                })
+                self.encoded(&mut encoded, &connection, sharing, kind, payload)
+                    .and_then(|it| connection.send_shared(it, payload.len()))
             };
             match sent {
                 Ok(()) => taken += 1,
@@ -154,5 +175,54 @@ impl<H: Host> Engine<H> {
             }
         }
         taken
+    }
+
+    /// The form of a message for this connection, made when nobody before it had the same.
+    fn encoded<'a>(
+        &self,
+        encoded: &'a mut Vec<Encoded>,
+        connection: &Connection<H>,
+        sharing: Sharing,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<&'a Encoded, SendError> {
+        let framing = &connection.endpoint.options().framing;
+        let known = |it: &Encoded| it.framing == *framing && it.sharing == sharing;
+        if let Some(index) = encoded.iter().position(known) {
+            return Ok(&encoded[index]);
+        }
+        let (bytes, compressed) = match sharing {
+            Sharing::Compressed(shape, insists) => {
+                let mut compressor = self.compression.borrow_mut().take_compressor(shape);
+                let encoded = encode_alone(&mut compressor, kind, payload, insists);
+                self.compression.borrow_mut().put_compressor(compressor);
+                (encoded.0.into(), encoded.1)
+            }
+            _ => (encode(framing, kind, payload)?, 0),
+        };
+        encoded.push(Encoded {
+            framing: framing.clone(),
+            sharing,
+            bytes,
+            compressed,
+        });
+        Ok(&encoded[encoded.len() - 1])
+    }
+}
+
+impl<H: Host> Connection<H> {
+    fn sharing(&self, length: usize, compress: Option<bool>) -> Sharing {
+        let deflate = self.deflate.get();
+        deflate.map_or(Sharing::Plain, |it| it.shared_shape(length, compress))
+    }
+
+    fn send_shared(self: &Rc<Self>, encoded: &Encoded, length: usize) -> Result<(), SendError> {
+        self.send_encoded(&encoded.bytes)?;
+        if encoded.compressed > 0
+            && let Some(deflate) = self.deflate.get()
+        {
+            self.count_compressed(deflate, length, encoded.compressed, true);
+        }
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::assembly::{Assembly, TextCheck, not_utf8};
 use crate::close::{CloseReason, Manner, Side};
+use crate::compression;
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
 use crate::host::{Host, Kind, Payload};
@@ -59,6 +60,9 @@ fn on_data<H: Host>(
     options: &Options,
     data: &Data<'_>,
 ) -> Result<(), CloseReason> {
+    if data.compressed {
+        return compression::on_data(connection, assembly, options, data);
+    }
     if options.parts {
         return on_part(connection, assembly, data);
     }

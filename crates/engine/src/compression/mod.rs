@@ -1,0 +1,235 @@
+//! permessage-deflate on a connection: what it keeps, and what it borrows.
+//!
+//! A connection that agreed on compression has a [`Deflate`], and that has as little as it can:
+//!
+//! | | when |
+//! |---|---|
+//! | a compressor | from its first compressed message, if this side takes its context over; within a message in parts |
+//! | a history | from the peer's first compressed message, if the peer takes its context over |
+//! | an inflater | within a message that has not come whole |
+//!
+//! Everything else is borrowed from the engine's pool for the time of a call, so that a connection
+//! that agreed and is silent costs some hundred bytes. What is held is accounted to the endpoint.
+//!
+//! **Order.** Where the context is taken over, what was compressed has to be sent: a message that
+//! is dropped would be missing from the peer's window, and all that follow would be noise. So room
+//! is asked for before compressing, for as much as the message could take at the worst, and what
+//! was compressed with a context is never dropped. An endpoint with the policy drop-oldest does not
+//! take its context over.
+
+mod inbound;
+mod outbound;
+mod pool;
+
+use crate::connection::Connection;
+use crate::endpoint::add;
+use crate::host::Host;
+use crate::options::{Compression, Options, SlowConsumer};
+use pool::Inflating;
+use std::cell::{Cell, RefCell};
+use vespiary_wire::websocket::deflate::{
+    Compressor, Direction, History, Inflater, Offer, Parameters, Settings, Shape, accept,
+};
+use vespiary_wire::websocket::extension;
+use vespiary_wire::websocket::profile::Version;
+
+pub(crate) use inbound::{is_waiting, on_data, resume};
+pub(crate) use outbound::{Sharing, encode_alone};
+pub(crate) use pool::Pool;
+
+/// What compression did on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompressionTraffic {
+    /// Compressed messages that came.
+    pub messages_in: u64,
+    /// Bytes of their payloads as they came.
+    pub compressed_in: u64,
+    /// Bytes of their payloads, inflated.
+    pub inflated_in: u64,
+    /// Messages that went out compressed.
+    pub messages_out: u64,
+    /// Bytes of their payloads, before.
+    pub plain_out: u64,
+    /// Bytes of their payloads as they went.
+    pub compressed_out: u64,
+}
+
+/// A connection's compression, from the handshake on.
+pub(crate) struct Deflate {
+    agreed: Parameters,
+    chosen: Compression,
+    incoming: Direction,
+    outgoing: Direction,
+    compressor: RefCell<Option<Compressor>>,
+    history: RefCell<Option<History>>,
+    message: RefCell<Option<Box<Inflating>>>,
+    /// The message that goes out in parts is compressed.
+    part_is_compressed: Cell<bool>,
+    traffic: Cell<CompressionTraffic>,
+    /// What of its memory is accounted to the endpoint.
+    accounted: Cell<u64>,
+}
+
+impl Deflate {
+    pub(crate) fn new(agreed: Parameters, chosen: Compression, is_client: bool) -> Box<Self> {
+        let (mut incoming, mut outgoing) = (agreed.client(), agreed.server());
+        let mut own = chosen.settings.server;
+        if is_client {
+            std::mem::swap(&mut incoming, &mut outgoing);
+            own = chosen.settings.client;
+        }
+        // A client may take less than was agreed on; a server has said what it takes.
+        outgoing.window_bits = outgoing.window_bits.min(own.window_bits);
+        outgoing.context_takeover &= own.context_takeover;
+        Box::new(Self {
+            agreed,
+            chosen,
+            incoming,
+            outgoing,
+            compressor: RefCell::default(),
+            history: RefCell::default(),
+            message: RefCell::default(),
+            part_is_compressed: Cell::new(false),
+            traffic: Cell::default(),
+            accounted: Cell::new(0),
+        })
+    }
+
+    /// As the server's header has it.
+    pub(crate) fn agreed(&self) -> Parameters {
+        self.agreed
+    }
+
+    pub(crate) fn traffic(&self) -> CompressionTraffic {
+        self.traffic.get()
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            window_bits: self.outgoing.window_bits,
+            level: self.chosen.level,
+            memory_level: self.chosen.memory_level,
+        }
+    }
+
+    /// What it holds of memory now, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let compressor = self.compressor.borrow();
+        let compressor = compressor
+            .as_ref()
+            .map_or(0, |it| it.shape().memory_bytes());
+        let history = self.history.borrow();
+        let history = history.as_ref().map_or(0, History::memory_bytes);
+        let message = self.message.borrow();
+        let message = message.as_ref().map_or(0, |it| {
+            let waiting = it.waiting.as_ref().map_or(0, |(bytes, _)| bytes.capacity());
+            Inflater::MEMORY_BYTES + it.inflater.history_bytes() + waiting
+        });
+        (compressor + history + message) as u64
+    }
+
+    /// Bring the endpoint's account of memory up to date.
+    fn account<H: Host>(&self, connection: &Connection<H>) {
+        let held = self.memory_bytes();
+        let before = self.accounted.replace(held);
+        let account = &connection.endpoint.counters.compression_memory;
+        account.set(account.get().wrapping_add(held).wrapping_sub(before));
+    }
+
+    /// The connection has ended: give back what is worth having, and forget the rest.
+    pub(crate) fn release<H: Host>(&self, connection: &Connection<H>) {
+        let mut pool = connection.engine.compression.borrow_mut();
+        if let Some(compressor) = self.compressor.take() {
+            pool.put_compressor(compressor);
+        }
+        if let Some(mut message) = self.message.take() {
+            message.inflater.take_history();
+            message.waiting = None;
+            pool.put_message(message);
+        }
+        self.history.take();
+        drop(pool);
+        self.account(connection);
+    }
+}
+
+/// What an endpoint would have at most; the policy for slow consumers may have a say. The extension
+/// is one of RFC 6455's.
+fn settings(options: &Options, version: Version, is_client: bool) -> Option<Settings> {
+    if version != Version::Rfc6455 {
+        return None;
+    }
+    let mut settings = options.websocket.compression.as_ref()?.settings;
+    if options.slow_consumer == SlowConsumer::DropOldest {
+        if is_client {
+            settings.client.context_takeover = false;
+        } else {
+            settings.server.context_takeover = false;
+        }
+    }
+    Some(settings)
+}
+
+/// A server's answer to what a client offers, if it takes one of the offers. The lists of several
+/// lines are one list, which was seen to be well-formed.
+pub(crate) fn answer(options: &Options, version: Version, lines: &[String]) -> Option<Parameters> {
+    let settings = settings(options, version, false)?;
+    let parsed = lines.iter().filter_map(|line| extension::parse(line).ok());
+    let offers: Vec<_> = parsed.flatten().collect();
+    accept(&offers, &settings)
+}
+
+/// What a client offers.
+pub(crate) fn offer(options: &Options, version: Version) -> Option<Offer> {
+    settings(options, version, true).map(|settings| Offer::new(&settings))
+}
+
+/// The parameters were agreed on: from now on messages may be compressed.
+pub(crate) fn agree<H: Host>(
+    connection: &Connection<H>,
+    options: &Options,
+    agreed: Option<Parameters>,
+) {
+    let (Some(agreed), Some(chosen)) = (agreed, options.websocket.compression) else {
+        return;
+    };
+    let settings = settings(options, Version::Rfc6455, connection.client);
+    let settings = settings.unwrap_or(chosen.settings);
+    let chosen = Compression { settings, ..chosen };
+    let deflate = Deflate::new(agreed, chosen, connection.client);
+    // A connection has one handshake.
+    let _ = connection.deflate.set(deflate);
+}
+
+impl<H: Host> Connection<H> {
+    /// The agreed parameters of permessage-deflate as the server's header has them, if messages may
+    /// be compressed.
+    pub fn compression(&self) -> Option<Parameters> {
+        self.deflate.get().map(|deflate| deflate.agreed())
+    }
+
+    /// What compression did, and the bytes of memory that it holds now.
+    pub fn compression_statistics(&self) -> (CompressionTraffic, u64) {
+        let deflate = self.deflate.get();
+        deflate.map_or_else(Default::default, |it| (it.traffic(), it.memory_bytes()))
+    }
+}
+
+fn count<H: Host>(
+    connection: &Connection<H>,
+    deflate: &Deflate,
+    change: impl Fn(&mut CompressionTraffic),
+) {
+    let mut traffic = deflate.traffic.get();
+    change(&mut traffic);
+    deflate.traffic.set(traffic);
+    let endpoint = &connection.endpoint.counters.compression;
+    let mut traffic = endpoint.get();
+    change(&mut traffic);
+    endpoint.set(traffic);
+}
+
+fn count_sent<H: Host>(connection: &Connection<H>) {
+    add(&connection.endpoint.counters.messages_out, 1);
+    add(&connection.messages_out, 1);
+}

@@ -6,6 +6,7 @@ The public names, and nothing else; each is documented where it lives.
 from vespiary._core import Connection, Timer
 from vespiary.backoff import Backoff
 from vespiary.client import connect
+from vespiary.compression import Compression
 from vespiary.endpoint import Endpoint
 from vespiary.errors import (
     CloseReason,
@@ -35,6 +36,7 @@ from vespiary.loop import run
 from vespiary.request import Answer, Request
 from vespiary.server import Server, serve
 from vespiary.statistics import (
+    CompressionStatistics,
     ConnectionStatistics,
     EndpointStatistics,
     PortStatistics,
@@ -46,6 +48,8 @@ __all__ = [
     "Answer",
     "Backoff",
     "CloseReason",
+    "Compression",
+    "CompressionStatistics",
     "ConfigurationError",
     "Connection",
     "ConnectionBroken",

@@ -59,13 +59,19 @@ class Connection:
         """The version of WebSocket that is spoken: 13, or 8 with an old peer; None elsewhere."""
 
     @property
+    def extensions(self) -> list[str]:
+        """The WebSocket extensions that the handshake agreed on, as its header has them."""
+
+    @property
     def close_reason(self) -> CloseReason | None:
         """Why the connection ended; None while it has not."""
 
-    def send(self, message: str | Buffer, /) -> None:
+    def send(self, message: str | Buffer, /, *, compress: bool | None = None) -> None:
         """Queue a message; it leaves with everything else that the current batch sends."""
 
-    def send_part(self, data: str | Buffer, *, last: bool = False) -> None:
+    def send_part(
+        self, data: str | Buffer, *, last: bool = False, compress: bool | None = None
+    ) -> None:
         """Queue a part of a message that is sent as its bytes become known."""
 
     def send_end(self) -> None:
@@ -159,7 +165,13 @@ class Core:
         handshake: tuple[str, str, list[str], list[tuple[str, str]]] | None = None,
         source: str | tuple[str, int] | None = None,
     ) -> Connection: ...
-    def publish(self, topic: str, message: str | Buffer, but: Connection | None = None) -> int: ...
+    def publish(
+        self,
+        topic: str,
+        message: str | Buffer,
+        but: Connection | None = None,
+        compress: bool | None = None,
+    ) -> int: ...
     def subscribers(self, topic: str) -> int: ...
     def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
     def port_statistics(self) -> dict[str, Any]: ...

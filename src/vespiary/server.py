@@ -268,14 +268,20 @@ class Server:
         run(main(), driver=driver, spin_microseconds=spin_microseconds)
 
     def publish(
-        self, topic: str, message: bytes | str, *, exclude: Connection | None = None
+        self,
+        topic: str,
+        message: bytes | str,
+        *,
+        exclude: Connection | None = None,
+        compress: bool | None = None,
     ) -> int:
         """Send a message to every connection subscribed to a topic; how many took it.
 
-        The frame is encoded once. A subscriber that does not read is met by its endpoint's policy
-        for slow consumers, and delays nobody else.
+        The frame is encoded once, and compressed once for all who agreed on the same parameters
+        without context takeover; `compress` is as for `Connection.send`. A subscriber that does not
+        read is met by its endpoint's policy for slow consumers, and delays nobody else.
         """
-        return running_core().publish(topic, message, exclude)
+        return running_core().publish(topic, message, exclude, compress)
 
     def subscribers(self, topic: str) -> int:
         """How many connections are subscribed to a topic."""

@@ -10,11 +10,52 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "CompressionStatistics",
     "ConnectionStatistics",
     "EndpointStatistics",
     "PortStatistics",
     "ServerStatistics",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressionStatistics:
+    """Messages that were compressed; payloads only, others are not in it.
+
+    Attributes:
+        messages_received: Compressed messages that came.
+        compressed_bytes_received: Their bytes as they came.
+        original_bytes_received: Their bytes, inflated.
+        messages_sent: Messages that went out compressed.
+        compressed_bytes_sent: Their bytes as they went.
+        original_bytes_sent: Their bytes before.
+        memory_bytes: What is held for compression between messages and within them, now.
+    """
+
+    messages_received: int = 0
+    compressed_bytes_received: int = 0
+    original_bytes_received: int = 0
+    messages_sent: int = 0
+    compressed_bytes_sent: int = 0
+    original_bytes_sent: int = 0
+    memory_bytes: int = 0
+
+    @property
+    def ratio_received(self) -> float:
+        """How many times larger what came was in truth; 1.0 when nothing came."""
+        return _ratio(self.original_bytes_received, self.compressed_bytes_received)
+
+    @property
+    def ratio_sent(self) -> float:
+        """How many times smaller what was sent became; 1.0 when nothing was sent."""
+        return _ratio(self.original_bytes_sent, self.compressed_bytes_sent)
+
+    def __add__(self, other: "CompressionStatistics") -> "CompressionStatistics":
+        """The sum, field by field."""
+        if not isinstance(other, CompressionStatistics):
+            return NotImplemented
+        sums = {name: getattr(self, name) + getattr(other, name) for name in self.__slots__}
+        return CompressionStatistics(**sums)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +70,7 @@ class ConnectionStatistics:
         messages_dropped: Messages dropped by the policy for slow consumers.
         queued_bytes: Bytes that wait to be sent, now.
         open_seconds: How long it has been open, now.
+        compression: What compression did.
     """
 
     messages_received: int = 0
@@ -38,6 +80,7 @@ class ConnectionStatistics:
     messages_dropped: int = 0
     queued_bytes: int = 0
     open_seconds: float = 0.0
+    compression: CompressionStatistics = CompressionStatistics()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +105,7 @@ class EndpointStatistics:
         budget_exhausted: How often a connection used up its inline budget and went to the back of
             the queue.
         handler_errors: Exceptions that handlers raised.
+        compression: What compression did.
         limits_reached: How often a limit or deadline was reached, by the name of its field.
         accept_errors: Failures of accept(2), by the name of the errno.
     """
@@ -82,6 +126,7 @@ class EndpointStatistics:
     write_pauses: int = 0
     budget_exhausted: int = 0
     handler_errors: int = 0
+    compression: CompressionStatistics = CompressionStatistics()
     limits_reached: Mapping[str, int] = field(default_factory=dict)
     accept_errors: Mapping[str, int] = field(default_factory=dict)
 
@@ -136,7 +181,11 @@ class ServerStatistics:
         return sum(self.endpoints, start=EndpointStatistics())
 
 
+def _ratio(original: int, compressed: int) -> float:
+    return original / compressed if compressed else 1.0
+
+
 def _sum(one: Any, other: Any) -> Any:
-    if isinstance(one, int):
+    if isinstance(one, int | CompressionStatistics):
         return one + other
     return dict(Counter(one) + Counter(other))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vespiary._core import origin_fault, upgrade_header_fault
+from vespiary.compression import Compression
 from vespiary.errors import ConfigurationError
 
 __all__ = ["WebSocket"]
@@ -38,6 +39,7 @@ class WebSocket:
             a subprotocol, and its client may close it. For a client: what it offers.
         headers: Further header fields of a server's 101, or of a client's request, such as
             `("Server", "bees")`.
+        compression: How messages are compressed, if the peer can too; `None` is not at all.
 
     Errors:
         ConfigurationError: a field has a value that it cannot have.
@@ -48,6 +50,7 @@ class WebSocket:
     origin_required: bool = False
     subprotocols: Sequence[str] = ()
     headers: Sequence[tuple[str, str]] = ()
+    compression: Compression | None = None
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -68,6 +71,8 @@ class WebSocket:
             fault = upgrade_header_fault(name, value)
             if fault is not None:
                 raise _wrong("headers", name, fault)
+        if self.compression is not None and not isinstance(self.compression, Compression):
+            raise _wrong("compression", self.compression, "it is a vespiary.Compression or None")
 
     def _keep(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

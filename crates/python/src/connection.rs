@@ -20,7 +20,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::profile::Version;
-use vespiary_engine::{CloseReason, SendError, State};
+
+use vespiary_engine::{CloseReason, CompressionTraffic, SendError, State};
 
 /// The reasons for which a host may pause reading.
 pub(crate) const PAUSED_BY_USER: u8 = 1;
@@ -31,6 +32,7 @@ pub(crate) const PAUSED_BY_END: u8 = 4;
 pub(crate) struct Ended {
     pub(crate) reason: CloseReason,
     traffic: [u64; 4],
+    compression: (CompressionTraffic, u64),
 }
 
 /// What only the loop's thread touches.
@@ -96,6 +98,7 @@ impl Connection {
         let _ = local.ended.set(Box::new(Ended {
             reason,
             traffic: connection.traffic(),
+            compression: connection.compression_statistics(),
         }));
     }
 
@@ -131,13 +134,20 @@ pub(crate) fn peer_text(connection: &Rc<Conn>) -> String {
 #[pymethods]
 impl Connection {
     /// Queue a part of a message that is sent as its bytes become known; finish with last=True.
-    #[pyo3(signature = (data, *, last = false))]
-    fn send_part(&self, py: Python<'_>, data: &Bound<'_, PyAny>, last: bool) -> PyResult<()> {
+    /// The first part's `compress` is for all of them.
+    #[pyo3(signature = (data, *, last = false, compress = None))]
+    fn send_part(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        last: bool,
+        compress: Option<bool>,
+    ) -> PyResult<()> {
         let Some(connection) = self.living()? else {
             return Err(self.closed_error(py));
         };
         with_payload(data, |kind, payload| {
-            connection.send_part(kind, payload, last)
+            connection.send_part_choosing(kind, payload, last, compress)
         })?
         .map_err(|error| self.send_error(py, &connection, error, Some(data)))
     }
@@ -350,6 +360,15 @@ impl Connection {
             .and_then(|connection| connection.version().map(Version::number)))
     }
 
+    /// The WebSocket extensions that the handshake agreed on, as its header has them.
+    #[getter]
+    fn extensions(&self) -> PyResult<Vec<String>> {
+        let agreed = self
+            .living()?
+            .and_then(|connection| connection.compression());
+        Ok(agreed.iter().map(ToString::to_string).collect())
+    }
+
     /// Why the connection ended: a CloseReason, or None while it has not.
     #[getter]
     fn close_reason(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
@@ -371,18 +390,18 @@ impl Connection {
     fn statistics(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let local = self.local()?;
         let connection = local.connection.borrow();
-        let (traffic, queued, open_seconds, dropped) =
-            match (connection.as_ref(), local.ended.get()) {
-                (Some(it), _) => (
-                    it.traffic(),
-                    it.queued_bytes(),
-                    it.open_seconds(),
-                    it.dropped(),
-                ),
-                (None, Some(ended)) => (ended.traffic, 0, 0.0, 0),
-                (None, None) => ([0; 4], 0, 0.0, 0),
-            };
+        let living = connection.as_ref();
+        let (traffic, compression) = match (living, local.ended.get()) {
+            (Some(it), _) => (it.traffic(), it.compression_statistics()),
+            (None, Some(ended)) => (ended.traffic, ended.compression),
+            (None, None) => Default::default(),
+        };
+        let (queued, open_seconds, dropped) = living.map_or((0, 0.0, 0), |it| {
+            (it.queued_bytes(), it.open_seconds(), it.dropped())
+        });
         let keywords = PyDict::new(py);
+        let compression = names::compression_statistics(py, compression)?;
+        keywords.set_item("compression", compression)?;
         keywords.set_item("bytes_received", traffic[0])?;
         keywords.set_item("bytes_sent", traffic[1])?;
         keywords.set_item("messages_received", traffic[2])?;

@@ -347,12 +347,13 @@ impl Core {
     }
 
     /// Send a message to everybody subscribed to a topic, but perhaps to one; how many took it.
-    #[pyo3(signature = (topic, message, but = None))]
+    #[pyo3(signature = (topic, message, but = None, compress = None))]
     fn publish(
         &self,
         topic: &str,
         message: &Bound<'_, PyAny>,
         but: Option<&Bound<'_, Connection>>,
+        compress: Option<bool>,
     ) -> PyResult<usize> {
         let but = match but {
             Some(connection) => connection
@@ -363,7 +364,7 @@ impl Core {
         };
         let engine = self.engine()?;
         crate::send::with_payload(message, |kind: Kind, payload| {
-            engine.publish(topic, kind, payload, but)
+            engine.publish_choosing(topic, kind, payload, compress, but)
         })
     }
 

@@ -9,8 +9,9 @@ impl Connection {
     /// Carry out what another thread asked for.
     pub(crate) fn run_errand(py: Python<'_>, errand: Errand) {
         let outcome = match &errand {
-            Errand::Send(connection, message) => {
-                connection.get().send_for_another(py, message.bind(py))
+            Errand::Send(connection, message, compress) => {
+                let message = message.bind(py);
+                connection.get().send_for_another(py, message, *compress)
             }
             Errand::Close(connection, code, reason) => connection.get().close_now(*code, reason),
             Errand::Abort(connection) => connection.get().abort_now(),

@@ -188,6 +188,14 @@ impl Listener {
         statistics.set_item("write_pauses", counters.write_pauses.get())?;
         statistics.set_item("budget_exhausted", counters.budget_exhausted.get())?;
         statistics.set_item("handler_errors", endpoint.host.handler_errors.get())?;
+        let compression = (
+            counters.compression.get(),
+            counters.compression_memory.get(),
+        );
+        statistics.set_item(
+            "compression",
+            crate::names::compression_statistics(py, compression)?,
+        )?;
         statistics.set_item("limits_reached", counters.limits.borrow().clone())?;
         statistics.set_item("accept_errors", counters.accept_errors.borrow().clone())?;
         Ok(statistics)

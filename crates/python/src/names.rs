@@ -4,7 +4,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
-use vespiary_engine::{CloseReason, Manner, Side};
+use vespiary_engine::{CloseReason, CompressionTraffic, Manner, Side};
 
 macro_rules! imported {
     ($(#[$doc:meta])* $function:ident, $module:literal, $name:literal) => {
@@ -32,6 +32,11 @@ imported!(
     connection_statistics_class,
     "vespiary.statistics",
     "ConnectionStatistics"
+);
+imported!(
+    compression_statistics_class,
+    "vespiary.statistics",
+    "CompressionStatistics"
 );
 imported!(
     driver_unavailable_class,
@@ -66,6 +71,22 @@ pub(crate) fn close_reason<'py>(
         keywords.set_item("error", error.into_value(py))?;
     }
     close_reason_class(py)?.call((side, kind), Some(&keywords))
+}
+
+/// `CompressionStatistics` of what was counted and is held.
+pub(crate) fn compression_statistics(
+    py: Python<'_>,
+    (traffic, memory): (CompressionTraffic, u64),
+) -> PyResult<Bound<'_, PyAny>> {
+    let keywords = PyDict::new(py);
+    keywords.set_item("messages_received", traffic.messages_in)?;
+    keywords.set_item("compressed_bytes_received", traffic.compressed_in)?;
+    keywords.set_item("original_bytes_received", traffic.inflated_in)?;
+    keywords.set_item("messages_sent", traffic.messages_out)?;
+    keywords.set_item("compressed_bytes_sent", traffic.compressed_out)?;
+    keywords.set_item("original_bytes_sent", traffic.plain_out)?;
+    keywords.set_item("memory_bytes", memory)?;
+    compression_statistics_class(py)?.call((), Some(&keywords))
 }
 
 /// `OSError(errno, strerror)`, so that Python finds both, and the subclass that belongs to the

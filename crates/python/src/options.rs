@@ -4,9 +4,10 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use vespiary_engine::wire::framing::length::Format;
+use vespiary_engine::wire::websocket::deflate::{Direction, Settings};
 use vespiary_engine::wire::websocket::handshake::{OriginPattern, append_request, append_response};
 use vespiary_engine::wire::websocket::profile::Version;
-use vespiary_engine::{Framing, Options, SlowConsumer, WebSocketOptions};
+use vespiary_engine::{Compression, Framing, Options, SlowConsumer, WebSocketOptions};
 
 fn required<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T>
 where
@@ -81,7 +82,33 @@ fn websocket(options: &Bound<'_, PyDict>) -> PyResult<WebSocketOptions> {
         origin_required: required(options, "origin_required")?,
         subprotocols: required(options, "subprotocols")?,
         headers: required(options, "headers")?,
+        compression: compression(options)?,
     })
+}
+
+/// `vespiary.Compression`, whose fields are a dictionary within the dictionary.
+fn compression(options: &Bound<'_, PyDict>) -> PyResult<Option<Compression>> {
+    let Some(options) = required::<Option<Py<PyDict>>>(options, "compression")?
+        .map(|compression| compression.into_bound(options.py()))
+    else {
+        return Ok(None);
+    };
+    let direction = |side: &str| -> PyResult<Direction> {
+        Ok(Direction {
+            context_takeover: required(&options, &format!("{side}_context_takeover"))?,
+            window_bits: required(&options, &format!("{side}_window_bits"))?,
+        })
+    };
+    let settings = Settings {
+        server: direction("server")?,
+        client: direction("client")?,
+    };
+    Ok(Some(Compression {
+        settings,
+        level: required(&options, "level")?,
+        memory_level: required(&options, "memory_level")?,
+        threshold_bytes: required(&options, "threshold_bytes")?,
+    }))
 }
 
 /// What is wrong with a pattern of origins, as the rest of a sentence; None if nothing is.

@@ -14,17 +14,31 @@ use vespiary_engine::{Kind, SendError};
 
 impl Connection {
     #[inline]
-    pub(crate) fn send_object(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.send_here(self.local()?, py, message)
+    pub(crate) fn send_object(
+        &self,
+        py: Python<'_>,
+        message: &Bound<'_, PyAny>,
+        compress: Option<bool>,
+    ) -> PyResult<()> {
+        self.send_here(self.local()?, py, message, compress)
     }
 
     #[inline]
-    fn send_here(&self, local: &Local, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn send_here(
+        &self,
+        local: &Local,
+        py: Python<'_>,
+        message: &Bound<'_, PyAny>,
+        compress: Option<bool>,
+    ) -> PyResult<()> {
         let connection = local.connection.borrow();
         let Some(connection) = connection.as_ref() else {
             return Err(self.closed_error(py));
         };
         let sent = match KeptMessage::of(message) {
+            _ if compress.is_some() => with_payload(message, |kind, payload| {
+                connection.send_choosing(kind, payload, compress)
+            })?,
             Some(kept) => connection.send_kept(Kind::Binary, kept),
             None => with_payload(message, |kind, payload| connection.send(kind, payload))?,
         };
@@ -38,8 +52,9 @@ impl Connection {
         &self,
         py: Python<'_>,
         message: &Bound<'_, PyAny>,
+        compress: Option<bool>,
     ) -> PyResult<()> {
-        let Err(error) = self.send_object(py, message) else {
+        let Err(error) = self.send_object(py, message, compress) else {
             return Ok(());
         };
         let Some(connection) = self.living()? else {
@@ -150,12 +165,14 @@ pub(crate) fn with_payload<T>(
 /// `Connection.send`, as a plain C method: the hottest call from Python.
 pub(crate) static SEND: SendMethod = SendMethod(std::cell::UnsafeCell::new(ffi::PyMethodDef {
     ml_name: c"send".as_ptr(),
-    ml_meth: ffi::PyMethodDefPointer { PyCFunction: send },
-    ml_flags: ffi::METH_O,
+    ml_meth: ffi::PyMethodDefPointer {
+        PyCFunctionFastWithKeywords: send,
+    },
+    ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
     ml_doc: SEND_DOC.as_ptr(),
 }));
 
-const SEND_DOC: &CStr = c"send($self, message, /)
+const SEND_DOC: &CStr = c"send($self, message, /, *, compress=None)
 --
 
 Queue a message; it leaves with everything else that the current batch sends.
@@ -163,6 +180,9 @@ Queue a message; it leaves with everything else that the current batch sends.
 Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte stream
 both are bytes, text as UTF-8. Never blocks: await drain() to wait for room. May be called from any
 thread.
+
+Where the peer agreed on compression, compress=True or False decides for this message, whatever its
+length; None leaves that to the endpoint's Compression. Elsewhere it changes nothing.
 
 Errors:
     ConnectionClosed: the connection is closing or has ended.
@@ -183,32 +203,21 @@ impl SendMethod {
 
 unsafe extern "C" fn send(
     slf: *mut ffi::PyObject,
-    message: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: isize,
+    names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: the interpreter calls this attached, with a Connection (the descriptor checks its
-    // type) and an object.
-    let (py, object, message) = unsafe {
+    // SAFETY: the interpreter calls this attached, with a Connection: the descriptor checks its
+    // type.
+    let (py, object) = unsafe {
         let py = Python::assume_attached();
-        (
-            py,
-            Borrowed::from_ptr(py, slf),
-            Borrowed::from_ptr(py, message),
-        )
+        (py, Borrowed::from_ptr(py, slf))
     };
     // SAFETY: as above.
     let connection = unsafe { object.cast_unchecked::<Connection>() };
-    let this = connection.get();
-    let outcome = if let Some(local) = this.local.get() {
-        let sent = std::panic::AssertUnwindSafe(|| this.send_here(local, py, &message));
-        std::panic::catch_unwind(sent)
-            .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")))
-    } else {
-        // What can be no message is told to whoever sends it.
-        with_payload(&message, |_, _| ()).map(|()| {
-            let errand = Errand::Send(connection.to_owned().unbind(), message.to_owned().unbind());
-            this.shared.add(errand);
-        })
-    };
+    // SAFETY: as the calling convention has it.
+    let outcome = unsafe { read_arguments(py, arguments, count, names) }
+        .and_then(|(message, compress)| send_from(&connection, &message, compress));
     match outcome {
         Ok(()) => {
             // SAFETY: attached; None is a valid object.
@@ -222,4 +231,57 @@ unsafe extern "C" fn send(
             std::ptr::null_mut()
         }
     }
+}
+
+fn send_from(
+    connection: &Bound<'_, Connection>,
+    message: &Bound<'_, PyAny>,
+    compress: Option<bool>,
+) -> PyResult<()> {
+    let this = connection.get();
+    let Some(local) = this.local.get() else {
+        // What can be no message is told to whoever sends it.
+        return with_payload(message, |_, _| ()).map(|()| {
+            let message = message.clone().unbind();
+            this.shared
+                .add(Errand::Send(connection.clone().unbind(), message, compress));
+        });
+    };
+    let sent =
+        std::panic::AssertUnwindSafe(|| this.send_here(local, message.py(), message, compress));
+    std::panic::catch_unwind(sent)
+        .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")))
+}
+
+/// The message, and `compress` where it is named.
+///
+/// # Safety
+///
+/// The arguments are those of a call under `METH_FASTCALL | METH_KEYWORDS`.
+#[inline]
+unsafe fn read_arguments(
+    py: Python<'_>,
+    arguments: *const *mut ffi::PyObject,
+    count: isize,
+    names: *mut ffi::PyObject,
+) -> PyResult<(Borrowed<'_, '_, PyAny>, Option<bool>)> {
+    if count != 1 {
+        let text = format!("send() takes one message ({count} given)");
+        return Err(PyTypeError::new_err(text));
+    }
+    // SAFETY: one positional argument is there, and it lives as long as the call.
+    let message = unsafe { Borrowed::from_ptr(py, *arguments) };
+    if names.is_null() {
+        return Ok((message, None));
+    }
+    // SAFETY: a tuple of names, and behind the positional arguments a value for each.
+    let compress = unsafe {
+        let names = Borrowed::from_ptr(py, names);
+        if names.len()? != 1 || names.get_item(0)?.extract::<&str>()? != "compress" {
+            let text = "send() takes no other keyword than compress";
+            return Err(PyTypeError::new_err(text));
+        }
+        Borrowed::from_ptr(py, *arguments.add(1)).extract::<Option<bool>>()?
+    };
+    Ok((message, compress))
 }

@@ -23,7 +23,7 @@ pub(crate) fn this_thread() -> usize {
 
 /// Something to be done on the loop's thread.
 pub(crate) enum Errand {
-    Send(Py<Connection>, Py<PyAny>),
+    Send(Py<Connection>, Py<PyAny>, Option<bool>),
     Close(Py<Connection>, u16, String),
     Abort(Py<Connection>),
     Pause(Py<Connection>),

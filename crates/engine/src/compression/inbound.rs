@@ -294,5 +294,7 @@ fn too_big<H: Host>(connection: &Rc<Connection<H>>, most: u64) -> CloseReason {
     let endpoint = &connection.endpoint;
     endpoint.limit_reached(&connection.engine.host, "message_bytes_max", most);
     let text = "a compressed message inflates to more than this endpoint takes (RFC 6455 10.4)";
-    CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::TOO_BIG)
+    CloseReason::new(Side::Local, Manner::Broken, text)
+        .with_code(Code::TOO_BIG)
+        .with_limit(Some("message_bytes_max"))
 }

@@ -1,16 +1,8 @@
-"""What a traced run saw, as the collecting part wrote it into a file of JSON.
+"""What a traced run saw: the file that `vespiary trace prove` writes, read again.
 
-::
-
-    {"marks":   [{"site": "src/a.rs:12:8", "ids": ["spec/1/1"]}],
-     "tests":   [{"id": "...", "kind": "rust", "claims": ["spec/1/1"], "outcome": "passed",
-                  "reached": ["src/a.rs:12:8"], "acted": ["src/a.rs:12:8"]}],
-     "proofs":  [{"site": "src/a.rs:12:8", "verdict": "killed", "tests": ["..."],
-                  "survived": ["..."]}],
-     "outside": [{"id": "spec/1/1", "by": "a suite's case"}]}
-
-`tests` of a proof are those that failed while the mark was disabled, `survived` those that did not.
-A site is a file with a line, and perhaps a column, relative to the root or absolute.
+Its form stands in `proving/record.py`. A site there is a file with a line; a proof is about one
+identifier at one site, a claim about one identifier and the function that claims it, however many
+tests are made of that function.
 """
 
 import json
@@ -29,32 +21,37 @@ class Test:
 
     Attributes:
         id: Its name, as its own runner has it.
-        kind: Which runner.
         claims: The identifiers that it claims.
         reached: The marks that were executed while it ran, as `file:line`.
         acted: Those of them whose condition was true.
         outcome: `passed` or what else.
+        claimant: The function that makes the claim.
     """
 
     id: str
-    kind: str
     claims: frozenset[str]
     reached: frozenset[str]
     acted: frozenset[str]
     outcome: str
+    claimant: str
 
 
 @dataclass(slots=True)
 class Proof:
-    """What came of disabling the marks of one line.
+    """What came of disabling what is marked with an identifier on one line.
 
     Attributes:
-        killed_by: The claiming tests that failed then.
-        survived: The claiming tests that passed all the same.
+        verdicts: `killed` if a claiming test failed then; each of several marks has its own.
+        tests: Those that failed.
     """
 
-    killed_by: set[str] = field(default_factory=set)
-    survived: set[str] = field(default_factory=set)
+    verdicts: set[str] = field(default_factory=set)
+    tests: set[str] = field(default_factory=set)
+
+    @property
+    def killed(self) -> bool:
+        """Whether a claiming test failed without each of the marks."""
+        return self.verdicts == {"killed"}
 
 
 @dataclass(slots=True)
@@ -62,21 +59,29 @@ class Evidence:
     """What a traced run saw.
 
     Attributes:
-        sites: The marks that were seen at run time, as `file:line`, with their identifiers.
+        sites: The marks, as `file:line`, with their identifiers.
         tests: Those that claim something, by name.
-        proofs: By `file:line`.
+        proofs: By `file:line` and identifier.
+        claims: By function and identifier: `killed` if the claim holds.
+        unstable: Tests that passed, and later failed unchanged.
         outside: By identifier: what confirmed it from outside.
     """
 
     sites: dict[str, set[str]] = field(default_factory=dict)
     tests: dict[str, Test] = field(default_factory=dict)
-    proofs: dict[str, Proof] = field(default_factory=dict)
+    proofs: dict[tuple[str, str], Proof] = field(default_factory=dict)
+    claims: dict[tuple[str, str], str] = field(default_factory=dict)
+    unstable: list[str] = field(default_factory=list)
     outside: dict[str, set[str]] = field(default_factory=dict)
 
-    def claiming(self, identifier: str) -> list[Test]:
-        """The tests that claim a requirement, by name."""
-        return [self.tests[name] for name in sorted(self.tests)
-                if identifier in self.tests[name].claims]  # fmt: skip
+    def claimants(self, identifier: str) -> dict[str, list[Test]]:
+        """The functions that claim a requirement, each with the tests made of it, by name."""
+        found: dict[str, list[Test]] = {}
+        for name in sorted(self.tests):
+            test = self.tests[name]
+            if identifier in test.claims:
+                found.setdefault(test.claimant, []).append(test)
+        return found
 
 
 def read_evidence(path: Path, root: Path) -> Evidence:
@@ -90,31 +95,34 @@ def read_evidence(path: Path, root: Path) -> Evidence:
         return _taken(data, root.resolve())
     except OSError as error:
         raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror}; a traced run writes it"
+            f"{path} cannot be read: {error.strerror}; vespiary trace prove writes it"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            f"{path} is not what a traced run writes ({error!r}): run it again"
+            f"{path} is not what vespiary trace prove writes ({error!r}): run that again"
         ) from error
 
 
 def _taken(data: dict[str, Any], root: Path) -> Evidence:
-    evidence = Evidence()
+    evidence = Evidence(unstable=list(data.get("unstable", ())))
     for mark in data["marks"]:
         evidence.sites.setdefault(_line(mark["site"], root), set()).update(mark["ids"])
     for test in data["tests"]:
         evidence.tests[test["id"]] = Test(
             id=test["id"],
-            kind=test.get("kind", ""),
             claims=frozenset(test["claims"]),
             reached=frozenset(_line(site, root) for site in test["reached"]),
             acted=frozenset(_line(site, root) for site in test["acted"]),
             outcome=test["outcome"],
+            claimant=test.get("claimant") or test["id"].partition("[")[0],
         )
     for proof in data["proofs"]:
-        taken = evidence.proofs.setdefault(_line(proof["site"], root), Proof())
-        taken.killed_by.update(proof.get("tests", ()))
-        taken.survived.update(proof.get("survived", ()))
+        key = _line(proof["site"], root), proof["id"]
+        taken = evidence.proofs.setdefault(key, Proof())
+        taken.verdicts.add(proof["verdict"])
+        taken.tests.update(proof.get("tests", ()))
+    for claim in data.get("claims", ()):
+        evidence.claims[claim["claimant"], claim["id"]] = claim["verdict"]
     for told in data.get("outside", ()):
         evidence.outside.setdefault(told["id"], set()).add(told["by"])
     return evidence

@@ -151,7 +151,8 @@ def _tests(standing: Standing) -> str:
         )  # fmt: skip
         if test.outcome == "not run":
             evidence = "no evidence"
-        lines.append(f"<code>{_text(test.id)}</code>: {_text(test.outcome)}; {evidence}")
+        many = f" ({test.tests} tests)" if test.tests > 1 else ""
+        lines.append(f"<code>{_text(test.id)}</code>{many}: {_text(test.outcome)}; {evidence}")
     return _list(lines)
 
 

@@ -108,7 +108,13 @@ def _requirement(standing: Standing) -> dict[str, Any]:
             for item in standing.code
         ],
         "tests": [
-            {"id": t.id, "outcome": t.outcome, "acted": t.acted, "proves": t.proves}
+            {
+                "id": t.id,
+                "outcome": t.outcome,
+                "acted": t.acted,
+                "proves": t.proves,
+                "tests": t.tests,
+            }
             for t in standing.tests
         ],
         "outside": standing.outside,
@@ -123,15 +129,10 @@ def as_snapshot(report: Report) -> str:
     lines = []
     for standing in report.standings:
         requirement = standing.requirement
-        tests = " ".join(sorted({_plain(test.id) for test in standing.tests}))
+        tests = " ".join(sorted({test.id.replace(" ", "_") for test in standing.tests}))
         line = f"{requirement.id} {requirement.level} {standing.status}"
         lines.append(f"{line}: {tests}" if tests else line)
     return "\n".join(sorted(lines)) + "\n"
-
-
-def _plain(test: str) -> str:
-    """A test's name without its parameters, which come and go."""
-    return test.partition("[")[0].replace(" ", "_")
 
 
 def as_text(report: Report) -> str:

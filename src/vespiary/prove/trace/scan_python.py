@@ -30,6 +30,7 @@ def scan_python(text: str, file: str) -> Found:
     else:
         visitor.names = _imported(tree)
         visitor.visit(tree)
+        visitor.found.marks.sort(key=lambda mark: mark.line)
     return visitor.found
 
 

@@ -40,19 +40,22 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A test that claims a requirement.
+    """A test function that claims a requirement.
 
     Attributes:
         id: Its name.
-        outcome: `passed` or what else; `not run` if only the sources know of it.
+        outcome: `passed` if all tests made of it did, or what else; `not run` if only the sources
+            know of it.
         acted: Whether it made a marked condition true.
         proves: Whether it fails when one of them is disabled.
+        tests: How many tests are made of it: one a parameter, one a driver.
     """
 
     id: str
     outcome: str
     acted: bool = False
     proves: bool = False
+    tests: int = 0
 
 
 @dataclass(slots=True)
@@ -101,16 +104,9 @@ def _standing(
     project: Project, requirement: Requirement, evidence: Evidence | None, patterns: tuple[str, ...]
 ) -> Standing:
     marks = project.marks.get(requirement.id, [])
-    tests = evidence.claiming(requirement.id) if evidence else []
     places = {mark.place for mark in marks}
-    code = [Code(mark, _verdict(mark.place, tests, evidence)) for mark in marks]
-    witnesses = [_witness(test, places, evidence) for test in tests]
-    ran = {_function_of(test.id) for test in tests}
-    witnesses += [
-        Witness(f"{claim.file}::{claim.function}", "not run")
-        for claim in project.claims.get(requirement.id, [])
-        if claim.function.rsplit(".", 1)[-1] not in ran
-    ]
+    code = [Code(mark, _verdict(mark.place, requirement.id, evidence)) for mark in marks]
+    witnesses = _witnesses(project, requirement.id, places, evidence)
     outside = set(evidence.outside.get(requirement.id, ())) if evidence else set()
     outside |= {
         witness.id
@@ -130,59 +126,101 @@ def _standing(
     return Standing(requirement, status, code, witnesses, sorted(outside))
 
 
-def _verdict(place: str, tests: list[Test], evidence: Evidence | None) -> str:
+def _verdict(place: str, identifier: str, evidence: Evidence | None) -> str:
     if evidence is None:
         return ""
-    names = {test.id for test in tests}
-    proof = evidence.proofs.get(place)
-    if proof and proof.killed_by & names:
+    proof = evidence.proofs.get((place, identifier))
+    if proof and proof.killed:
         return "proven"
+    tests = [test for found in evidence.claimants(identifier).values() for test in found]
     return "survived" if any(place in test.acted for test in tests) else "not executed"
 
 
-def _witness(test: Test, places: set[str], evidence: Evidence | None) -> Witness:
-    proofs = evidence.proofs if evidence else {}
-    killed = any(test.id in proofs[place].killed_by for place in places if place in proofs)
-    return Witness(test.id, test.outcome, bool(test.acted & places), killed)
+def _witnesses(
+    project: Project, identifier: str, places: set[str], evidence: Evidence | None
+) -> list[Witness]:
+    """What claims a requirement: functions that ran, and those that only the sources know."""
+    claimants = evidence.claimants(identifier) if evidence else {}
+    killers = {
+        name
+        for place in places
+        if evidence and (place, identifier) in evidence.proofs
+        for name in evidence.proofs[place, identifier].tests
+    }
+    found = []
+    for claimant, tests in claimants.items():
+        outcomes = [test.outcome for test in tests]
+        bad = [outcome for outcome in outcomes if outcome not in ("passed", "skipped")]
+        told = "passed" if "passed" in outcomes else "not run"
+        proves = evidence is not None and evidence.claims.get((claimant, identifier)) == "killed"
+        found.append(
+            Witness(
+                id=claimant,
+                outcome=bad[0] if bad else told,
+                acted=any(test.acted & places for test in tests),
+                proves=proves or any(test.id in killers for test in tests),
+                tests=len(tests),
+            )
+        )
+    ran = {_function_of(claimant) for claimant in claimants}
+    found += [
+        Witness(f"{claim.file}::{claim.function}", "not run")
+        for claim in project.claims.get(identifier, [])
+        if claim.function.rsplit(".", 1)[-1] not in ran
+    ]
+    return found
 
 
-def _function_of(test: str) -> str:
-    """The last part of a test's name, without its parameters."""
-    return test.partition("[")[0].rsplit("::", 1)[-1]
+def _function_of(claimant: str) -> str:
+    return claimant.rsplit("::", 1)[-1]
 
 
 def _wrong(project: Project, evidence: Evidence) -> list[Problem]:
     """Claims that the evidence contradicts, and evidence that the sources contradict."""
-    problems: list[Problem] = []
-    known = {mark.place for marks in project.marks.values() for mark in marks}
-    for site, ids in sorted(evidence.sites.items()):
-        if site not in known and ids & set(project.requirements):
-            words = "the evidence knows a mark here, the sources have none: run the trace again"
-            problems.append(Problem(site, words))
+    problems = _stale(project, evidence)
     for name in sorted(evidence.tests):
-        test = evidence.tests[name]
-        if test.outcome != "passed":
-            words = f"it claims requirements and {test.outcome} with nothing disabled: repair it"
+        outcome = evidence.tests[name].outcome
+        if outcome not in ("passed", "skipped"):
+            words = f"it claims something; with nothing disabled it ended as {outcome}: repair it"
             problems.append(Problem(name, words))
-            continue
-        for identifier in sorted(test.claims & set(project.marks)):
-            words = _contradiction(project, evidence, test, identifier)
+    problems += [
+        Problem(name, "it passed at first and failed later, unchanged: it proves nothing so")
+        for name in evidence.unstable
+    ]
+    for identifier, marks in project.marks.items():
+        places = {mark.place for mark in marks}
+        for claimant, tests in evidence.claimants(identifier).items():
+            words = _contradiction(places, tests, evidence.claims.get((claimant, identifier), ""))
             if words:
-                problems.append(Problem(name, f"it claims {identifier}, but {words}"))
+                problems.append(Problem(claimant, f"it claims {identifier}, but {words}"))
     return problems
 
 
-def _contradiction(project: Project, evidence: Evidence, test: Test, identifier: str) -> str:
-    """Why a passed test's claim does not hold; empty if nothing speaks against it."""
-    places = {mark.place for mark in project.marks[identifier]}
-    if not test.reached & places:
-        return f"never reaches what is marked ({', '.join(sorted(places))}): claim what it tests"
-    acted = test.acted & places
-    if not acted:
-        return f"no marked condition was true in it ({', '.join(sorted(places))})"
-    proofs = [evidence.proofs[place] for place in acted if place in evidence.proofs]
-    killed = any(test.id in proof.killed_by for proof in proofs)
-    survived = any(test.id in proof.survived for proof in proofs)
-    if survived and not killed:
-        return f"passes without it ({', '.join(sorted(acted))} disabled): let it notice"
+def _stale(project: Project, evidence: Evidence) -> list[Problem]:
+    """Marks that only the evidence or only the sources have: lines move when files are edited."""
+    marked: dict[str, set[str]] = {}
+    for identifier, marks in project.marks.items():
+        for mark in marks:
+            marked.setdefault(mark.place, set()).add(identifier)
+    known = set(project.requirements)
+    seen = {site: ids & known for site, ids in evidence.sites.items() if ids & known}
+    differing = sorted(site for site in {*marked, *seen} if marked.get(site) != seen.get(site))
+    if not differing:
+        return []
+    words = f"the evidence is of other sources, here and in {len(differing) - 1} more places:"
+    return [Problem(differing[0], f"{words} run vespiary trace prove again")]
+
+
+def _contradiction(places: set[str], tests: list[Test], verdict: str) -> str:
+    """Why a function's claim does not hold; empty if nothing speaks against it."""
+    passed = [test for test in tests if test.outcome == "passed"]
+    where = ", ".join(sorted(places))
+    if not passed or verdict == "killed":
+        return ""
+    if not any(test.reached & places for test in passed):
+        return f"never reaches what is marked ({where}): claim what it tests"
+    if not any(test.acted & places for test in passed):
+        return f"no marked condition was true in it ({where}): claim what it tests"
+    if verdict == "survived":
+        return f"passes without it ({where} disabled): let it notice"
     return ""

@@ -1,0 +1,384 @@
+"""Catalogues, sources and evidence are joined; the ladder, the report and the gates follow."""
+
+import copy
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from vespiary.cli.main import main
+
+SETTINGS = """\
+evidence = "evidence.json"
+snapshot = "snapshot.txt"
+[sources]
+rust = ["*.rs"]
+[outside]
+tests = ["outside/*"]
+[[gate]]
+specification = "nest"
+levels = ["MUST"]
+roles = ["client"]
+status = "proven"
+"""
+
+CATALOGUE = "\n".join(
+    f'[[requirement]]\nid = "nest/1/{number}"\nlevel = "{level}"\nrole = ["{role}"]\n{more}\n'
+    for number, level, role, more in (
+        (1, "MUST", "client", 'says = "Knock <twice>."\nwhy = "Fear"\nsource = "https://x.y/z"'),
+        (2, "MUST", "server", ""),
+        (3, "SHOULD", "client", 'excluded = "Wasps cannot."'),
+        (4, "MAY", "user", 'same_as = "nest/1/1"'),
+    )
+)
+
+SOURCE = """\
+fn knock() -> bool { requires!("nest/1/1" => x) }
+fn answer() -> bool { requires!("nest/1/2" => x) && requires!("nest/1/1", "nest/1/2" => y) }
+fn test_knock() { claims!("nest/1/1"); }
+fn test_answer() { claims!("nest/1/2"); }
+"""
+
+PASSED = {"kind": "rust", "outcome": "passed"}
+EVIDENCE: dict[str, Any] = {
+    "marks": [
+        {"site": "a.rs:1:20", "ids": ["nest/1/1"]},
+        {"site": "a.rs:2:20", "ids": ["nest/1/2"]},
+        {"site": "a.rs:2:60", "ids": ["nest/1/1", "nest/1/2"]},
+    ],
+    "tests": [
+        {"id": "nest::test_knock", "claims": ["nest/1/1"], **PASSED,
+         "reached": ["a.rs:1:20", "a.rs:2:60"], "acted": ["a.rs:1:20", "a.rs:2:60"]},
+        {"id": "nest::test_answer[on_epoll]", "claims": ["nest/1/2"], **PASSED,
+         "reached": ["a.rs:2:60"], "acted": ["a.rs:2:60"]},
+        {"id": "nest::test_answer[on_uring]", "claims": ["nest/1/2"], **PASSED,
+         "reached": ["a.rs:2:20", "a.rs:2:60"], "acted": ["a.rs:2:20", "a.rs:2:60"]},
+    ],
+    "proofs": [
+        {"site": "a.rs:1:20", "id": "nest/1/1", "verdict": "killed", "tests": ["nest::test_knock"]},
+        {"site": "a.rs:2:20", "id": "nest/1/2", "verdict": "killed",
+         "tests": ["nest::test_answer[on_uring]"]},
+        {"site": "a.rs:2:60", "id": "nest/1/1", "verdict": "killed", "tests": ["nest::test_knock"]},
+        {"site": "a.rs:2:60", "id": "nest/1/2", "verdict": "killed",
+         "tests": ["nest::test_answer[on_epoll]"]},
+    ],
+    "claims": [
+        {"claimant": "nest::test_knock", "id": "nest/1/1", "verdict": "killed", "tests": []},
+        {"claimant": "nest::test_answer", "id": "nest/1/2", "verdict": "killed", "tests": []},
+    ],
+    "unstable": [],
+    "outside": [],
+}  # fmt: skip
+
+
+class Folder:
+    """A project in a folder of its own, with evidence that can be changed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.evidence = copy.deepcopy(EVIDENCE)
+        (root / "requirements").mkdir()
+        (root / "requirements" / "nest.toml").write_text(CATALOGUE)
+        (root / "trace.toml").write_text(SETTINGS)
+        (root / "a.rs").write_text(SOURCE)
+
+    def run(self, verb: str, *arguments: str) -> Result:
+        (self.root / "evidence.json").write_text(json.dumps(self.evidence))
+        config = str(self.root / "trace.toml")
+        return CliRunner().invoke(main, ["trace", verb, "--config", config, *arguments])
+
+    def report(self) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads(self.run("report", "--json", "-").output)
+        return data
+
+    def statuses(self) -> list[str]:
+        return [item["status"] for item in self.report()["requirements"]]
+
+    def errors(self) -> str:
+        return "\n".join(f"{p['where']}: {p['words']}" for p in self.report()["problems"])
+
+    def proof(self, place: int) -> dict[str, Any]:
+        found: dict[str, Any] = self.evidence["proofs"][place]
+        return found
+
+    def test(self, place: int) -> dict[str, Any]:
+        found: dict[str, Any] = self.evidence["tests"][place]
+        return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_what_claiming_tests_notice_everywhere_is_proven(folder: Folder) -> None:
+    assert folder.statuses() == ["proven", "proven", "excluded", "proven"]
+    assert not folder.errors()
+
+
+def test_json_has_each_requirement_with_its_code_tests_and_evidence(folder: Folder) -> None:
+    first = folder.report()["requirements"][0]
+    assert first["id"] == "nest/1/1"
+    assert (first["level"], first["role"], first["why"]) == ("MUST", ["client"], "Fear")
+    assert first["code"][0] == {
+        "file": "a.rs", "line": 1, "function": "knock", "verdict": "proven"
+    }  # fmt: skip
+    assert first["tests"] == [
+        {"id": "nest::test_knock", "outcome": "passed", "acted": True, "proves": True, "tests": 1}
+    ]
+
+
+def test_one_marked_place_that_no_claiming_test_needs_keeps_it_from_being_proven(
+    folder: Folder,
+) -> None:
+    folder.proof(0).update(verdict="survived", tests=[])
+    assert folder.statuses()[0] == "executed"
+
+
+def test_of_two_marks_on_one_line_both_must_be_needed(folder: Folder) -> None:
+    folder.proof(1)["verdict"] = "survived"
+    assert folder.statuses()[:2] == ["proven", "executed"]
+
+
+def test_a_condition_that_was_never_true_is_only_implemented(folder: Folder) -> None:
+    folder.test(0)["acted"] = []
+    folder.evidence.update(proofs=[], claims=[])
+    assert folder.statuses()[0] == "implemented"
+    assert "nest::test_knock: it claims nest/1/1, but no marked condition was" in folder.errors()
+
+
+def test_a_claim_that_never_reaches_the_code_is_an_error(folder: Folder) -> None:
+    folder.test(0).update(reached=[], acted=[])
+    folder.evidence.update(proofs=[], claims=[])
+    assert "it claims nest/1/1, but never reaches what is marked (a.rs:1, a.rs:2)" in (
+        folder.errors()
+    )
+    assert folder.run("report").exit_code == 1
+
+
+def test_a_claim_that_survives_the_codes_removal_is_an_error(folder: Folder) -> None:
+    folder.evidence["claims"][0]["verdict"] = "survived"
+    assert folder.errors() == (
+        "nest::test_knock: it claims nest/1/1, but passes without it (a.rs:1, a.rs:2 disabled):"
+        " let it notice"
+    )
+
+
+def test_one_of_the_tests_made_of_a_function_is_enough_for_its_claim(folder: Folder) -> None:
+    folder.test(1).update(reached=[], acted=[])
+    folder.evidence["claims"] = []
+    assert not folder.errors()
+
+
+def test_a_claiming_test_that_fails_with_nothing_disabled_proves_nothing(folder: Folder) -> None:
+    folder.test(0)["outcome"] = "failed"
+    folder.evidence.update(proofs=[], claims=[])
+    assert folder.statuses()[0] == "implemented"
+    assert "nest::test_knock: it claims something; with nothing disabled it ended as failed" in (
+        folder.errors()
+    )
+
+
+def test_a_claiming_test_that_was_skipped_did_not_run(folder: Folder) -> None:
+    folder.test(0)["outcome"] = "skipped"
+    folder.evidence.update(proofs=[], claims=[])
+    assert folder.report()["requirements"][0]["tests"][0]["outcome"] == "not run"
+    assert any("did not run: nest::test_knock" in words for words in folder.report()["limits"])
+
+
+def test_an_unstable_test_is_an_error(folder: Folder) -> None:
+    folder.evidence["unstable"] = ["nest::test_knock"]
+    assert "nest::test_knock: it passed at first and failed later" in folder.errors()
+
+
+@pytest.mark.parametrize(
+    ("above", "line"),
+    [("// another line\n", 1), ('fn f() -> bool { requires!("nest/1/1" => x) }\n', 2)],
+)
+def test_evidence_of_other_sources_is_an_error(folder: Folder, above: str, line: int) -> None:
+    (folder.root / "a.rs").write_text(above + SOURCE)
+    assert f"a.rs:{line}: the evidence is of other sources" in folder.errors()
+
+
+def test_absolute_sites_are_the_same_places(folder: Folder) -> None:
+    text = json.dumps(folder.evidence).replace("a.rs:", f"{folder.root.resolve()}/a.rs:")
+    folder.evidence = json.loads(text)
+    assert folder.statuses()[0] == "proven"
+
+
+def test_something_from_outside_confirms_what_is_proven(folder: Folder) -> None:
+    folder.evidence["outside"] = [{"id": "nest/1/1", "by": "hive suite 3.1"}]
+    assert folder.statuses() == ["confirmed", "proven", "excluded", "confirmed"]
+    assert folder.report()["requirements"][0]["outside"] == ["hive suite 3.1"]
+
+
+def test_outside_alone_does_not_prove(folder: Folder) -> None:
+    folder.evidence.update(outside=[{"id": "nest/1/1", "by": "hive suite 3.1"}], proofs=[])
+    assert folder.statuses()[0] == "executed"
+
+
+def test_a_test_that_drives_another_program_confirms(folder: Folder) -> None:
+    test = {**folder.test(0), "id": "outside/test_hive.py::test_knock[1]"}
+    folder.evidence["tests"].append(test)
+    assert folder.statuses()[0] == "confirmed"
+
+
+def test_without_evidence_nothing_is_above_implemented(folder: Folder) -> None:
+    config = str(folder.root / "trace.toml")
+    done = CliRunner().invoke(main, ["trace", "report", "--config", config, "--json", "-"])
+    data = json.loads(done.output)
+    assert [item["status"] for item in data["requirements"]][:2] == ["implemented"] * 2
+    assert data["requirements"][0]["tests"][0]["outcome"] == "not run"
+    assert data["limits"][0].startswith("There is no evidence")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"marks": [{}]}', '{"marks": 3}'])
+def test_what_is_no_evidence_is_refused(folder: Folder, text: str) -> None:
+    path = folder.root / "other.json"
+    path.write_text(text)
+    done = folder.run("report", "--evidence", str(path))
+    assert done.exit_code == 2
+    assert "is not what vespiary trace prove writes" in done.output
+
+
+def test_evidence_that_was_named_must_be_there(folder: Folder) -> None:
+    done = folder.run("gate", "--evidence", "/no/evidence.json")
+    assert done.exit_code == 2
+    assert "/no/evidence.json cannot be read" in done.output
+
+
+def test_the_summary_counts_statuses_by_specification_and_level(folder: Folder) -> None:
+    rows = [line.split() for line in folder.run("report").output.splitlines()]
+    assert rows[1] == ["nest", "MUST", "-", "-", "-", "2", "-", "-", "2"]
+    assert rows[2] == ["SHOULD", "-", "-", "-", "-", "-", "1", "1"]
+
+
+def test_the_snapshot_has_one_line_a_requirement_and_its_difference_fails(folder: Folder) -> None:
+    assert folder.run("snapshot").exit_code == 0
+    assert (folder.root / "snapshot.txt").read_text() == (
+        "nest/1/1 MUST proven: nest::test_knock\n"
+        "nest/1/2 MUST proven: nest::test_answer\n"
+        "nest/1/3 SHOULD excluded\n"
+        "nest/1/4 MAY proven: nest::test_knock\n"
+    )
+    assert folder.run("snapshot", "--check").exit_code == 0
+    folder.proof(1)["verdict"] = "survived"
+    done = folder.run("snapshot", "--check")
+    assert done.exit_code == 1
+    assert "-nest/1/2 MUST proven: nest::test_answer\n+nest/1/2 MUST executed: " in done.output
+
+
+def test_a_gate_passes_what_is_high_enough_and_what_it_is_not_for(folder: Folder) -> None:
+    folder.proof(1)["verdict"] = "survived"
+    done = folder.run("gate")
+    assert (done.exit_code, done.output) == (0, "every requirement passes its gate\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"proofs": []}, "is executed, should be proven: no claiming test fails while a.rs:1"),
+        ({"proofs": [], "tests": []}, "is implemented, should be proven: no claiming test that"),
+    ],
+)
+def test_a_gate_names_each_offender_and_what_to_do(
+    folder: Folder, change: dict[str, Any], words: str
+) -> None:
+    folder.evidence.update(change)
+    done = folder.run("gate")
+    assert done.exit_code == 1
+    assert f"nest.toml:1: nest/1/1 MUST (Knock <twice>.) {words}" in done.output
+    assert "1 requirements do not pass" in done.output
+
+
+def test_an_unmapped_requirement_does_not_pass_and_what_has_no_role_is_everybodys(
+    folder: Folder,
+) -> None:
+    catalogue = folder.root / "requirements" / "nest.toml"
+    catalogue.write_text(CATALOGUE + '[[requirement]]\nid = "nest/1/5"\nlevel = "MUST"\n')
+    assert (
+        "nest/1/5 MUST is unmapped, should be proven: mark the condition with"
+        in folder.run("gate").output
+    )
+
+
+def test_gates_without_any_are_refused(folder: Folder) -> None:
+    (folder.root / "trace.toml").write_text(SETTINGS[: SETTINGS.index("[[gate]]")])
+    done = folder.run("gate")
+    assert done.exit_code == 2
+    assert "gate: there is none" in done.output
+
+
+def test_why_tells_a_reason_with_its_source_and_lists_the_missing(folder: Folder) -> None:
+    told = folder.run("why", "nest/1/1").output
+    assert "why: Fear (https://x.y/z)" in told
+    assert "code: a.rs:1 knock" in told
+    assert folder.run("why", "--missing").output == "nest/1/2  MUST\nnest/1/4  MAY\n"
+    assert "did you mean nest/1/2?" in folder.run("why", "nest/1/22").output
+    assert folder.run("why").exit_code == 2
+
+
+class Page(HTMLParser):
+    """Checks that what is opened is closed, and gathers what the page has."""
+
+    VOID = ("meta", "input", "link", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.details: list[dict[str, str | None]] = []
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+        assert not self.opened
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag not in self.VOID:
+            self.opened.append(tag)
+        if tag == "details":
+            self.details.append(values)
+        if tag == "a":
+            self.links.append(values["href"] or "")
+        if tag in ("link", "img", "iframe") or (tag == "script" and "src" in values):
+            self.loads.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.opened.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.opened and self.opened[-1] not in ("script", "style"):
+            self.words += data
+
+
+def test_the_page_stands_alone_and_has_everything(folder: Folder) -> None:
+    path = folder.root / "out" / "page.html"
+    assert folder.run("report", "--html", str(path), "--title", "Nests & more").exit_code == 0
+    page = Page(path.read_text())
+    assert not page.loads
+    assert [item["id"] for item in page.details] == [f"nest/1/{n}" for n in (1, 2, 3, 4)]
+    assert page.details[2]["data-status"] == "excluded"
+    assert page.details[0]["data-role"] == "client"
+    assert page.links[:2] == ["https://x.y/z", "../a.rs#L1"]
+    for words in ("Nests & more", "Knock <twice>.", "Wasps cannot.", "cannot see", "Search"):
+        assert words in page.words, words
+
+
+def test_a_hostile_catalogue_cannot_write_into_the_page(folder: Folder) -> None:
+    catalogue = folder.root / "requirements" / "nest.toml"
+    hostile = "'\"><script>alert(1)</script>"
+    catalogue.write_text(
+        CATALOGUE.replace("Fear", "</details><script>x</script>").replace(
+            '"https://x.y/z"', "'''javascript:alert(1)'''"
+        ).replace("Knock <twice>.", hostile.replace('"', '\\"'))
+    )  # fmt: skip
+    path = folder.root / "page.html"
+    folder.run("report", "--html", str(path))
+    text = path.read_text()
+    assert text.count("<script>") == 1
+    assert not [link for link in Page(text).links if link.startswith("javascript:")]

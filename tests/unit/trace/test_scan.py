@@ -1,0 +1,271 @@
+"""Sources are read for marks and claims, and what does not fit together is told with its line."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vespiary.cli.main import main
+from vespiary.prove.trace.marks import Found
+from vespiary.prove.trace.scan_python import scan_python
+from vespiary.prove.trace.scan_rust import scan_rust
+
+RUST = r"""
+//! requires!("in/a/1" => doc)
+/* requires!("in/a/2") /* nested */ requires!("in/a/3") */
+macro_rules! requires { ($x:literal) => { true } }
+
+fn outer<'a>(text: &'a str) -> bool {
+    let quote = '"'; let tick = '\''; let brace = '{';
+    let string = "requires!(\"in/a/4\") \\";
+    let raw = r#"requires!("in/a/5")"#;
+    if requires!("nest/2/1" => text.len() > 3) { return true; }
+    fn inner() -> bool { vespiary_trace::requires!(
+        "nest/2/2", "nest/2/3" => call(")", |x| { x })) }
+    requires! { "nest/2/4" }
+}
+
+#[test]
+fn a_wasp_knocks() {
+    claims!("nest/2/1", "nest/2/2",);
+}
+"""
+
+PYTHON = """
+import pytest
+import vespiary
+from vespiary import trace
+from vespiary.trace import implements as does, requires
+
+pytestmark = pytest.mark.requirement("nest/1/1")
+
+@does("nest/2/1")
+def door():
+    if requires("nest/2/2", knocked()) and trace.requires("nest/2/3", "nest/2/4"):
+        return vespiary.trace.requires("nest/2/5")
+
+class TestDoor:
+    @pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.requirement("nest/2/6"))])
+    @pytest.mark.requirement("nest/2/7", "nest/2/8")
+    async def test_it(self, x):
+        other.requires("nest/9/9")
+"""
+
+
+def told(found: Found) -> list[tuple[str, tuple[str, ...], int, str]]:
+    return [(mark.kind, mark.ids, mark.line, mark.function) for mark in found.marks]
+
+
+def test_rust_is_read_without_its_comments_and_strings() -> None:
+    found = scan_rust(RUST, "a.rs")
+    assert told(found) == [
+        ("mark", ("nest/2/1",), 10, "outer"),
+        ("mark", ("nest/2/2", "nest/2/3"), 11, "inner"),
+        ("mark", ("nest/2/4",), 13, "outer"),
+        ("claim", ("nest/2/1", "nest/2/2"), 18, "a_wasp_knocks"),
+    ]
+    assert not found.problems
+
+
+def test_python_is_read_by_the_names_under_which_marks_were_imported() -> None:
+    found = scan_python(PYTHON, "a.py")
+    assert told(found) == [
+        ("claim", ("nest/1/1",), 7, ""),
+        ("mark", ("nest/2/1",), 9, "door"),
+        ("mark", ("nest/2/2",), 11, "door"),
+        ("mark", ("nest/2/3", "nest/2/4"), 11, "door"),
+        ("mark", ("nest/2/5",), 12, "door"),
+        ("claim", ("nest/2/6",), 15, "TestDoor.test_it"),
+        ("claim", ("nest/2/7", "nest/2/8"), 16, "TestDoor.test_it"),
+    ]
+    assert not found.problems
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("fn f() {\n requires!(); }", "a.rs:2: requires! names no identifier"),
+        ('fn f() -> bool {\n requires!("" => x) }', "a.rs:2: requires! names no identifier"),
+        ("fn f() {\n claims!(NAME); }", "a.rs:2: claims! names no identifier"),
+        ('fn f() {\n requires!("a/1/1" => x);\n}', "a.rs:2: the value of requires! is dropped"),
+        (
+            "macro_rules! m { ($i:literal) => { requires!($i) } }",
+            "a.rs:1: requires! within a macro",
+        ),
+    ],
+)
+def test_empty_and_dangling_marks_of_rust_are_told(source: str, words: str) -> None:
+    (problem,) = scan_rust(source, "a.rs").problems
+    assert str(problem).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("requires()", "a.py:2: requires names no identifier"),
+        ("x = requires(NAME, True)", "a.py:2: requires names no identifier"),
+        ('requires("a/1/1", x)', "a.py:2: the value of the mark is dropped"),
+        ("@implements\ndef f(): pass", "a.py:2: implements names no identifier"),
+        ("@pytest.mark.requirement\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
+        ("@pytest.mark.requirement()\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
+        ("def f(:", "a.py:2: cannot be read: "),
+    ],
+)
+def test_empty_and_dangling_marks_of_python_are_told(source: str, words: str) -> None:
+    text = f"from vespiary.trace import implements, requires\n{source}\n"
+    assert [p for p in scan_python(text, "a.py").problems if str(p).startswith(words)]
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        ['"text {"', "'{'", "'a", 'r#"} ""#', "// } \n", "/* { /* */ } */", "b'\\''", "{ x }", "\n"]
+    ),
+    max_size=12,
+).map(" ".join)
+
+
+@given(PIECES, PIECES)
+def test_what_stands_around_a_mark_of_rust_does_not_hide_it(before: str, after: str) -> None:
+    text = f'fn f() {{ {before}\n let y = requires!("a/1/1" => x); {after}\n }}'
+    (mark,) = scan_rust(text, "a.rs").marks
+    assert (mark.ids, mark.function) == (("a/1/1",), "f")
+    assert mark.line == text[: text.index("requires!")].count("\n") + 1
+
+
+@given(st.text(max_size=60))
+def test_any_text_at_all_can_be_scanned(text: str) -> None:
+    scan_rust(text, "a.rs")
+    scan_rust(text + ' requires!("', "a.rs")
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError):
+        assert scan_python(text, "a.py").problems
+
+
+CATALOGUE = """
+[[requirement]]
+id = "nest/2/1"
+level = "MUST"
+[[requirement]]
+id = "nest/2/2"
+excluded = "Wasps do not do this."
+[[requirement]]
+id = "nest/2/3"
+moved_from = "nest/2/4"
+[[vanished]]
+id = "nest/2/9"
+"""
+
+
+class Folder:
+    """A project in a folder of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.write("trace.toml", '[sources]\npython = ["*.py"]\nrust = ["*.rs"]\n')
+        self.write("requirements/nest.toml", CATALOGUE)
+
+    def write(self, name: str, text: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    def scan(self, *arguments: str) -> Result:
+        config = str(self.root / "trace.toml")
+        return CliRunner().invoke(main, ["trace", "scan", "--config", config, *arguments])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+MARK = 'fn f() -> bool { requires!("nest/2/1" => x) }\n'
+CLAIM = 'fn t() { claims!("nest/2/1"); }\n'
+
+
+def test_marks_and_claims_that_fit_together_are_counted(folder: Folder) -> None:
+    folder.write("a.rs", MARK + CLAIM)
+    done = folder.scan("--strict")
+    assert done.exit_code == 0
+    assert done.output == "3 requirements; 1 sources with 1 marks of 1 and 1 claims of 1\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (MARK.replace("/2/1", "/2/11"), "error: a.rs:1: marks nest/2/11, which no catalogue has:"
+         " did you mean nest/2/1?"),
+        (CLAIM, "error: a.rs:1: nest/2/1 is claimed, but no condition is marked with it"),
+        (MARK + CLAIM.replace("2/1", "2/9"), "error: a.rs:2: claims nest/2/9, which has vanished"),
+        (MARK.replace("2/1", "2/4"), "error: a.rs:1: nest/2/4 is now nest/2/3: change it"),
+        (MARK.replace("2/1", "2/2"), "error: a.rs:1: nest/2/2 is marked here and excluded"),
+        ("fn f() { claims!(); }", "error: a.rs:1: claims! names no identifier"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_an_error(folder: Folder, source: str, words: str) -> None:
+    folder.write("a.rs", source)
+    done = folder.scan()
+    assert done.exit_code == 1
+    assert words in done.output
+
+
+def test_a_mark_that_no_test_claims_is_a_warning_and_fails_only_when_strict(folder: Folder) -> None:
+    folder.write("a.rs", MARK)
+    assert folder.scan().exit_code == 0
+    assert "warning: a.rs:1: nest/2/1 is marked, but no test claims it" in folder.scan().output
+    assert folder.scan("--strict").exit_code == 1
+
+
+def test_an_identifier_in_two_catalogues_is_an_error(folder: Folder) -> None:
+    folder.write("a.rs", MARK + CLAIM)
+    folder.write("requirements/nest-2.toml", '[specification]\nname = "nest"\n' + CATALOGUE)
+    done = folder.scan()
+    assert done.exit_code == 1
+    assert "nest.toml:2: nest/2/1 stands in " in done.output
+
+
+def test_excluded_files_are_not_read(folder: Folder) -> None:
+    folder.write("a.rs", MARK + CLAIM)
+    folder.write("b.rs", "fn f() { claims!(); }")
+    config = '[sources]\nrust = ["*.rs"]\nexclude = ["b.*"]\n'
+    folder.write("trace.toml", config)
+    assert folder.scan().exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("[sources\n", "trace.toml: not valid TOML"),
+        ("[source]\n", "trace.toml: source: there is no such key: did you mean 'sources'?"),
+        ('[sources]\nrust = "*.rs"\n', "trace.toml: sources.rust: should be a list of strings"),
+        ("sources = 3\n", "trace.toml: sources: should be a table, [sources]"),
+        ("snapshot = 3\n", "trace.toml: snapshot: should be a string, is 3"),
+        ("gate = 3\n", "trace.toml: gate: should be tables, each below [[gate]]"),
+        ('[sources]\nrust = ["no/*.rs"]\n', "trace.toml: sources: no file matches"),
+        ('catalogues = ["no/*.toml"]\n', "trace.toml: catalogues: no file matches no/*.toml"),
+        ('[[gate]]\nspecification = "nest"\n', "trace.toml: gate.levels: is missing"),
+        ('[[gate]]\nspecification = "*"\nlevels = ["OUGHT"]\nstatus = "proven"\n',
+         "trace.toml: gate.levels: should be of MUST, MUST NOT"),
+        ('[[gate]]\nspecification = "*"\nlevels = ["MUST"]\nstatus = "done"\n',
+         "trace.toml: gate.status: should be of unmapped, implemented"),
+        ('[[gate]]\nspecification = "*"\nlevels = ["MUST"]\nroles = ["x"]\nstatus = "proven"\n',
+         "trace.toml: gate.roles: should be of server"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_named_with_file_key_and_advice(
+    folder: Folder, settings: str, words: str
+) -> None:
+    folder.write("trace.toml", settings)
+    done = folder.scan()
+    assert done.exit_code == 2
+    assert words in done.output.replace("\n", " ").replace("  ", " ")
+
+
+def test_missing_settings_are_told_with_what_to_do(folder: Folder) -> None:
+    done = CliRunner().invoke(main, ["trace", "scan", "--config", "/no/trace.toml"])
+    assert done.exit_code == 2
+    assert "write one, or name it with --config" in done.output

@@ -343,12 +343,6 @@ impl<H: Host> Engine<H> {
     /// Spend one of the connection's frames of this turn; with the last of them it is blocked until
     /// the next.
     #[inline]
-    pub(crate) fn spend_frame(&self, connection: &Rc<Connection<H>>) {
-        self.spend_frames(connection, 1);
-    }
-
-    /// The same with work that counts for many.
-    #[inline]
     pub(crate) fn spend_frames(&self, connection: &Rc<Connection<H>>, count: u16) {
         self.renew_budget(connection);
         let frames = connection.burst_frames.get().saturating_add(count);

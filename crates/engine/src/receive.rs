@@ -402,7 +402,7 @@ fn feed_lines<H: Host>(
                 count_message(connection, true);
                 let payload = copied(&line)?;
                 connection.engine.host.binary(connection, payload);
-                connection.engine.spend_frame(connection);
+                connection.engine.spend_frames(connection, 1);
             }
             Ok(None) => {}
             Err(error) => return Err(too_big(connection, error.to_string())),
@@ -442,7 +442,7 @@ fn feed_packets<H: Host>(
                 ));
             }
         };
-        connection.engine.spend_frame(connection);
+        connection.engine.spend_frames(connection, 1);
         if options.parts {
             count_message(connection, chunk.end);
             let payload = copied(chunk.payload)?;

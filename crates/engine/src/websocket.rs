@@ -48,7 +48,7 @@ pub(crate) fn feed<H: Host>(
                 }
             }
         }
-        connection.engine.spend_frame(connection);
+        connection.engine.spend_frames(connection, 1);
     }
     Ok(())
 }

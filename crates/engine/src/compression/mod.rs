@@ -4,8 +4,9 @@
 //!
 //! | | when |
 //! |---|---|
-//! | a compressor | from its first compressed message, if this side takes its context over; within a message in parts |
-//! | a history | from the peer's first compressed message, if the peer takes its context over |
+//! | a compressor | from its first compressed message on, if this side takes its context over |
+//! | | else within a message that goes out in parts |
+//! | a history | from the peer's first compressed message on, if the peer takes its context over |
 //! | an inflater | within a message that has not come whole |
 //!
 //! Everything else is borrowed from the engine's pool for the time of a call, so that a connection

@@ -23,9 +23,9 @@ const SMALLEST: Settings = Settings {
     client: SMALL,
 };
 
-fn answered(offers: &str, settings: &Settings) -> Option<String> {
+fn answered(offers: &str, settings: Settings) -> Option<String> {
     let offers = extension::parse(offers).unwrap();
-    accept(&offers, settings).map(|parameters| parameters.to_string())
+    accept(&offers, &settings).map(|parameters| parameters.to_string())
 }
 
 fn checked(offer: &str, answer: &str) -> Result<Option<Parameters>, Fault> {
@@ -38,24 +38,24 @@ fn checked(offer: &str, answer: &str) -> Result<Option<Parameters>, Fault> {
 fn section_7_1_3_the_examples_are_answered() {
     let some = |answer: &str| Some(answer.to_owned());
     assert_eq!(
-        answered("permessage-deflate", &LARGEST),
+        answered("permessage-deflate", LARGEST),
         some("permessage-deflate")
     );
     let offers = "permessage-deflate; client_max_window_bits; server_max_window_bits=10, \
                   permessage-deflate; client_max_window_bits";
     let first = "permessage-deflate; server_max_window_bits=10";
-    assert_eq!(answered(offers, &LARGEST), some(first));
+    assert_eq!(answered(offers, LARGEST), some(first));
 }
 
 #[test]
 fn section_5_an_offer_of_another_extension_is_declined() {
     assert_eq!(
-        answered("permessage-bzip2; x=1, deflate-stream", &LARGEST),
+        answered("permessage-bzip2; x=1, deflate-stream", LARGEST),
         None
     );
     let offers = "permessage-bzip2, permessage-deflate";
     assert_eq!(
-        answered(offers, &LARGEST),
+        answered(offers, LARGEST),
         Some("permessage-deflate".to_owned())
     );
 }
@@ -85,10 +85,10 @@ fn section_7_a_server_declines_what_it_does_not_know_or_what_is_invalid() {
         "client_max_window_bits; client_max_window_bits=10",
     ] {
         let offer = format!("permessage-deflate; {parameters}");
-        assert_eq!(answered(&offer, &LARGEST), None, "{parameters}");
+        assert_eq!(answered(&offer, LARGEST), None, "{parameters}");
         let with_fallback = format!("{offer}, permessage-deflate");
         let fallback = Some("permessage-deflate".to_owned());
-        assert_eq!(answered(&with_fallback, &LARGEST), fallback, "{parameters}");
+        assert_eq!(answered(&with_fallback, LARGEST), fallback, "{parameters}");
     }
 }
 

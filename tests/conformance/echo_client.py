@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 import vespiary
-from tests.conformance.echo_server import LIMITS, Echo
+from tests.conformance.echo_server import LIMITS, WEBSOCKET, Echo
 
 CONNECT_SECONDS = 15.0
 CASE_SECONDS = 500.0
@@ -47,7 +47,7 @@ async def run_case(url: str, agent: str, place: int) -> None:
     """Send back what the server sends, until the connection ends."""
     target = f"{url}/runCase?case={place}&agent={agent}"
     async with asyncio.timeout(CASE_SECONDS):
-        connection = await vespiary.connect(target, Echo(), limits=LIMITS)
+        connection = await vespiary.connect(target, Echo(), limits=LIMITS, websocket=WEBSOCKET)
         await connection.wait_closed()
 
 

@@ -16,6 +16,9 @@ LIMITS = vespiary.Limits(
     write_bytes_max=17 << 20,  # and an echo of 16 MiB has a frame's head too.
 )
 
+WEBSOCKET = vespiary.WebSocket(compression=vespiary.Compression())
+"""Groups 12 and 13 speak permessage-deflate; the others offer no extension."""
+
 
 class Echo(vespiary.Handler):
     """Sends back what comes."""
@@ -31,4 +34,11 @@ def tell(urls: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    vespiary.serve(Echo(), "ws://127.0.0.1:0", driver=sys.argv[1], limits=LIMITS, on_serving=tell)
+    vespiary.serve(
+        Echo(),
+        "ws://127.0.0.1:0",
+        driver=sys.argv[1],
+        limits=LIMITS,
+        websocket=WEBSOCKET,
+        on_serving=tell,
+    )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from vespiary.cli._trace_prove import collect_command, prove_command
 from vespiary.cli._trace_report import gate, report, scan_command, snapshot, why
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.extract import Extraction, Request, extract
@@ -17,7 +18,7 @@ def trace() -> None:
     """Tie a specification's requirements to code, and to the tests that prove them."""
 
 
-for _verb in (scan_command, report, gate, snapshot, why):
+for _verb in (scan_command, collect_command, prove_command, report, gate, snapshot, why):
     trace.add_command(_verb)
 
 

@@ -10,7 +10,7 @@ from vespiary.prove.trace.scan_python import scan_python
 from vespiary.prove.trace.scan_rust import scan_rust
 from vespiary.prove.trace.settings import Settings
 
-__all__ = ["Project", "scan"]
+__all__ = ["Project", "scan", "scan_sources"]
 
 
 @dataclass(slots=True)
@@ -47,6 +47,22 @@ def scan(settings: Settings) -> Project:
     """
     project = Project()
     _read_catalogues(project, settings)
+    found = scan_sources(settings)
+    project.files = found.files
+    project.problems += found.problems
+    for mark in found.marks:
+        _take(project, mark)
+    _tell_unmatched(project)
+    project.problems.sort(key=lambda problem: not problem.error)
+    return project
+
+
+def scan_sources(settings: Settings) -> Found:
+    """Read the sources only.
+
+    Raises:
+        ConfigurationError: The patterns match no file.
+    """
     found = Found()
     for patterns, scanner in ((settings.rust, scan_rust), (settings.python, scan_python)):
         for path in settings.files(patterns):
@@ -57,13 +73,7 @@ def scan(settings: Settings) -> Project:
             f"{settings.root / 'trace.toml'}: sources: no file matches: give patterns of sources"
             " and tests under rust or python"
         )
-    project.files = found.files
-    project.problems += found.problems
-    for mark in found.marks:
-        _take(project, mark)
-    _tell_unmatched(project)
-    project.problems.sort(key=lambda problem: not problem.error)
-    return project
+    return found
 
 
 def _read_catalogues(project: Project, settings: Settings) -> None:

@@ -17,8 +17,9 @@ __all__ = ["LADDER", "Gate", "Settings", "read_settings"]
 LADDER = ("unmapped", "implemented", "executed", "proven", "confirmed")
 """The statuses of a requirement, from nothing to everything."""
 
-_KEYS = ("catalogues", "sources", "outside", "snapshot", "evidence", "gate")
+_KEYS = ("catalogues", "sources", "run", "outside", "snapshot", "evidence", "gate")
 _SOURCES = ("rust", "python", "exclude")
+_RUN = ("cargo", "pytest", "path")
 _OUTSIDE = ("tests", "confirmations")
 _GATE = ("specification", "levels", "roles", "status")
 
@@ -50,6 +51,9 @@ class Settings:
         rust: Glob patterns of Rust sources, tests included.
         python: The same of Python.
         exclude: Patterns of sources to leave out.
+        cargo: Arguments of `cargo test --no-run` that make the tracing build of the Rust tests.
+        pytest: Arguments of pytest: the files and folders whose tests may claim something.
+        path: Folders to put before PYTHONPATH, as that of an extension's tracing build.
         outside_tests: Patterns of tests that confirm from outside: they drive another program.
         confirmations: The file that tells which case of a foreign suite confirms what.
         snapshot: The file whose difference a reviewer reads.
@@ -62,6 +66,9 @@ class Settings:
     rust: tuple[str, ...] = ()
     python: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    cargo: tuple[str, ...] = ()
+    pytest: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
     outside_tests: tuple[str, ...] = ()
     confirmations: str = ""
     snapshot: str = "requirements/snapshot.txt"
@@ -96,6 +103,7 @@ def read_settings(path: Path) -> Settings:
     check = _Check(str(path))
     check.keys(data, _KEYS, "")
     sources = check.table(data, "sources", _SOURCES)
+    run = check.table(data, "run", _RUN)
     outside = check.table(data, "outside", _OUTSIDE)
     usual = Settings(path.parent)
     return Settings(
@@ -104,6 +112,9 @@ def read_settings(path: Path) -> Settings:
         rust=check.strings(sources, "rust", "sources."),
         python=check.strings(sources, "python", "sources."),
         exclude=check.strings(sources, "exclude", "sources."),
+        cargo=check.strings(run, "cargo", "run."),
+        pytest=check.strings(run, "pytest", "run."),
+        path=check.strings(run, "path", "run."),
         outside_tests=check.strings(outside, "tests", "outside."),
         confirmations=check.string(outside, "confirmations", "outside.") or "",
         snapshot=check.string(data, "snapshot", "") or usual.snapshot,

@@ -1,0 +1,131 @@
+"""The verbs of `vespiary trace` that run tests: collect, prove."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from vespiary.prove.trace.proving.prove import prove
+from vespiary.prove.trace.proving.record import KILLED, Record
+from vespiary.prove.trace.proving.run import Collected, Runner, collect
+from vespiary.prove.trace.settings import Settings, read_settings
+from vespiary.trace import TableError
+
+__all__ = ["collect_command", "prove_command"]
+
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("trace.toml"),
+    show_default=True,
+    help="The project's settings; its folder is the project's root.",
+)
+_only = click.option("--only", metavar="ID", default="", help="This requirement alone.")
+_jobs = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default="a test a processor",
+    help="Tests that run at once.",
+)
+_evidence = click.option("--evidence", help="Write here, instead of where the settings say.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print the evidence, and no sentence.")
+
+
+@click.command("collect")
+@_config
+@_only
+@_jobs
+@_evidence
+@_json
+def collect_command(
+    config: Path, only: str, jobs: int, evidence: str | None, *, as_json: bool
+) -> None:
+    """Run the tests that claim something, and note which marks each of them executes.
+
+    \b
+    Exit status:
+      0  every test passed
+      1  one did not
+      2  the settings make no sense, or the tracing build failed
+    """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
+    settings = read_settings(config)
+    record, _ = _run(settings, jobs, only, as_json, lambda _, collected: collected.record())
+    _finish(settings, record, evidence, as_json)
+
+
+@click.command("prove")
+@_config
+@_only
+@_jobs
+@_evidence
+@_json
+def prove_command(
+    config: Path, only: str, jobs: int, evidence: str | None, *, as_json: bool
+) -> None:
+    """Disable each mark in turn, and show that a test which claims it fails without it.
+
+    Nothing is built anew in between: a mark is a probe that can be turned off while the program
+    runs. The evidence is written to a file, from which the verbs report and gate tell more.
+
+    \b
+    vespiary trace prove
+    vespiary trace prove --only rfc6455/5.1/4
+
+    \b
+    Exit status:
+      0  every mark is needed by a test that claims it, and every claim is true
+      1  a mark or a claim is not, or a test fails with nothing disabled
+      2  the settings make no sense, or the tracing build failed
+    """  # noqa: D301
+    settings = read_settings(config)
+    record, seconds = _run(
+        settings, jobs, only, as_json, lambda runner, found: prove(runner, found, only)
+    )
+    if not as_json:
+        killed = sum(proof.verdict == KILLED for proof in record.proofs)
+        true = sum(claim.verdict == KILLED for claim in record.claims)
+        click.echo(
+            f"{len(record.marks)} marks, {len(record.tests)} tests: of {len(record.proofs)}"
+            f" requirements at their marks {killed} are proven, of {len(record.claims)} claims"
+            f" {true} are true ({seconds:.0f} s)"
+        )
+    _finish(settings, record, evidence, as_json)
+
+
+def _run(
+    settings: Settings,
+    jobs: int,
+    only: str,
+    quiet: bool,
+    then: Callable[[Runner, Collected], Record],
+) -> tuple[Record, float]:
+    """Collect, and do what is to be done then; what comes of it, and how long it took."""
+
+    def say(words: str) -> None:
+        if not quiet:
+            click.echo(f"{words} ({time.monotonic() - began:.0f} s)", err=True)
+
+    began = time.monotonic()
+    try:
+        with Runner(settings, jobs, say) as runner:
+            record = then(runner, collect(runner, only))
+    except TableError as error:
+        raise click.ClickException(str(error)) from error
+    return record, time.monotonic() - began
+
+
+def _finish(settings: Settings, record: Record, evidence: str | None, as_json: bool) -> None:
+    record.write(Path(evidence) if evidence else settings.root / settings.evidence)
+    problems = record.problems()
+    if as_json:
+        click.echo(json.dumps({**asdict(record), "problems": problems}, indent=1))
+    else:
+        for problem in problems:
+            click.echo(problem)
+    if problems:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,142 @@
+"""A pytest plugin: which marks does each test reach, and which of them act?
+
+With `-p vespiary.prove.trace.plugin` a test may claim requirements:
+
+    @pytest.mark.requirement("rfc6455/5.1/3")
+    def test_an_unmasked_frame_is_refused() -> None: ...
+
+Where VESPIARY_TRACE names a shared file, the counters are cleared before each test, and
+`--trace-record FILE` writes what was reached, as JSON, when all are done. Servers in child
+processes count too; what a session's fixture has executed before a test does not.
+
+`vespiary trace prove` runs pytest with `--trace-serve FD`. Then only the tests that claim something
+are kept, and they run in the order and as often as the other end of that socket asks: a line with
+a test's identifier, answered by a line with its outcome. Every run makes all fixtures anew, also
+those of the session, so that a server which a fixture starts meets the marks as they are now.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from vespiary.trace import MARK, VARIABLE, Table
+
+__all__ = ["claims"]
+
+_MARKER = "requirement(*ids): claims that it fails without what these requirements demand"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the plugin's options."""
+    group = parser.getgroup("trace", "requirements' tracing")
+    group.addoption("--trace-record", metavar="FILE", help="Write which test reached which mark.")
+    group.addoption("--trace-serve", metavar="FD", type=int, help="Run what a socket asks for.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the marker; record or serve where that is asked for."""
+    config.addinivalue_line("markers", _MARKER)
+    record, descriptor = config.getoption("--trace-record"), config.getoption("--trace-serve")
+    if record and not os.environ.get(VARIABLE):
+        raise pytest.UsageError(f"--trace-record wants a file to count in: set {VARIABLE}")
+    if record:
+        table = Table(os.environ[VARIABLE])
+        config.pluginmanager.register(_Recorder(table, Path(record)), "trace-recorder")
+    if descriptor is not None:
+        config.pluginmanager.register(_Servant(socket.socket(fileno=descriptor)), "trace-servant")
+
+
+def claims(item: pytest.Item) -> list[str]:
+    """The requirements that a test claims, each once, in the order of its markers."""
+    ids = (str(name) for marker in item.iter_markers("requirement") for name in marker.args)
+    return list(dict.fromkeys(ids))
+
+
+class _Outcomes:
+    """What became of the test that runs: the worst of its phases."""
+
+    def __init__(self) -> None:
+        self.outcome = "passed"
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a phase: a failure counts more than a skip, and that more than a pass."""
+        ranks = ("passed", "skipped", "failed")
+        self.outcome = max(self.outcome, report.outcome, key=ranks.index)
+
+
+class _Recorder(_Outcomes):
+    """Clears the counters before each test, and notes what they are after it."""
+
+    def __init__(self, table: Table, path: Path) -> None:
+        super().__init__()
+        self._table = table
+        self._path = path
+        self._tests: list[dict[str, object]] = []
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Run a test between clearing and reading."""
+        for slot in self._table.slots():
+            slot.clear()
+        self.outcome = "passed"
+        result = yield
+        marks = [slot for slot in self._table.slots() if slot.kind == MARK]
+        self._tests.append(
+            {
+                "id": item.nodeid,
+                "kind": "pytest",
+                "claims": claims(item),
+                "reached": [slot.site for slot in marks if slot.reached],
+                "acted": [slot.site for slot in marks if slot.acted],
+                "outcome": self.outcome,
+            }
+        )
+        return result
+
+    def pytest_sessionfinish(self) -> None:
+        """Write what was found."""
+        self._path.write_text(json.dumps({"tests": self._tests}, indent=2) + "\n")
+
+
+class _Servant(_Outcomes):
+    """Runs the tests that the other end of a socket asks for."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__()
+        self._connection = connection
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Keep the tests that claim something."""
+        deselected = [item for item in items if not claims(item)]
+        items[:] = [item for item in items if claims(item)]
+        config.hook.pytest_deselected(items=deselected)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Tell which tests there are, and run them on request."""
+        if session.testsfailed:
+            return False
+        tests = {item.nodeid: item for item in session.items}
+        with self._connection, self._connection.makefile("rw") as stream:
+            listed = [{"id": name, "claims": claims(item)} for name, item in tests.items()]
+            print(json.dumps(listed), file=stream, flush=True)
+            for line in stream:
+                answer = self._run(tests[json.loads(line)])
+                print(json.dumps(answer), file=stream, flush=True)
+        return True
+
+    def _run(self, item: pytest.Item) -> dict[str, object]:
+        if isinstance(item, pytest.Function):
+            item._initrequest()  # Else it would still hold the fixtures of the run before.
+        self.outcome = "passed"
+        began = time.monotonic()
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        return {"outcome": self.outcome, "seconds": time.monotonic() - began}

@@ -1,0 +1,126 @@
+"""A pytest process that runs the tests it is asked for, as often as it is asked.
+
+Collecting takes seconds, a test milliseconds; so one process runs many tests (`plugin.py` is its
+other end). A test that hangs without a mark takes the process with it, and the next one is asked
+of a new process.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vespiary.errors import ConfigurationError
+
+__all__ = ["Session", "end"]
+
+_COLLECT_SECONDS = 120.0
+_OPTIONS = ("-p", "vespiary.prove.trace.plugin", "-p", "no:randomly", "-p", "no:cacheprovider")
+
+
+def end(process: "subprocess.Popen[Any]") -> None:
+    """Kill a process that leads a group of its own, with all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class Session:
+    """One pytest process.
+
+    Attributes:
+        claims: The tests that claim something, and what.
+
+    Raises:
+        ConfigurationError: pytest cannot collect the tests; the text tells its last words.
+    """
+
+    def __init__(
+        self, root: Path, arguments: tuple[str, ...], environment: Mapping[str, str]
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        self._connection = ours
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        command = [sys.executable, "-m", "pytest", *_OPTIONS, "-q"]
+        with theirs:
+            self._process = subprocess.Popen(
+                [*command, f"--trace-serve={theirs.fileno()}", *arguments],
+                cwd=root,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._buffer = b""
+        listed = self._answer(_COLLECT_SECONDS)
+        if listed is None:
+            words = self._last_words()
+            self.close()
+            raise ConfigurationError(f"pytest does not collect {' '.join(arguments)}:\n{words}")
+        self.claims: dict[str, tuple[str, ...]] = {
+            item["id"]: tuple(item["claims"]) for item in listed
+        }
+
+    def run(self, test: str, seconds: float) -> tuple[str, float]:
+        """Run a test; its outcome, and how long it took.
+
+        The outcome is `timeout` after that many seconds, and `failed` if the process has died of
+        the test; afterwards the session is of no use any more.
+        """
+        began = time.monotonic()
+        try:
+            self._connection.sendall(json.dumps(test).encode() + b"\n")
+        except OSError:
+            return "failed", 0.0
+        answer = self._answer(seconds)
+        passed = time.monotonic() - began
+        if answer is None:
+            outcome = "timeout" if self._process.poll() is None else "failed"
+            self.close()
+            return outcome, passed
+        return str(answer["outcome"]), passed
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can run another test."""
+        return self._connection.fileno() >= 0 and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the process, and all that its tests have started."""
+        end(self._process)
+
+    def close(self) -> None:
+        """The same, and let go of what belongs to it."""
+        self._connection.close()
+        self.kill()
+        self._output.close()
+
+    def _answer(self, seconds: float) -> Any:
+        """The next line that the process writes; none if there is none in time."""
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._connection], [], [], left)[0]:
+                return None
+            received = self._connection.recv(1 << 16)
+            if not received:
+                self._process.wait()
+                return None
+            self._buffer += received
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return json.loads(line)
+
+    def _last_words(self) -> str:
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace")[-3000:].strip()

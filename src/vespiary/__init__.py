@@ -3,6 +3,7 @@
 The public names, and nothing else; each is documented where it lives.
 """
 
+from vespiary import sync
 from vespiary._core import Connection, Timer
 from vespiary.backoff import Backoff
 from vespiary.client import connect
@@ -85,4 +86,5 @@ __all__ = [
     "connect",
     "run",
     "serve",
+    "sync",
 ]

@@ -204,13 +204,16 @@ def connect(
 
     Cancellation: every attempt under way is given up.
     """
-    return _connecting(url, handler, **options)
+    return connecting(
+        url, None if handler is None else handler_hooks(as_handler(handler)), **options
+    )
 
 
-def _connecting(
+def connecting(
     url: str,
-    handler: Handler | AsyncHandler | None,
+    handled: dict[str, Any] | None,
     *,
+    reads_when_crowded: bool = False,
     framing: Framing | None = None,
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
@@ -225,9 +228,10 @@ def _connecting(
     reconnect: Backoff | None = None,
     simultaneous_handshakes: bool = False,
 ) -> Connecting:
+    """The same for a handler's callables, whose reading may go on while the write queue is full."""
     asked_websocket = websocket or WebSocket()
     target = target_of(url, [*asked_websocket.headers, *headers])
-    hooks: dict[str, Any] = {} if handler is None else handler_hooks(as_handler(handler))
+    hooks = dict(handled or {})
     deadlines = deadlines or Deadlines()
     native = native_options(
         target.endpoint,
@@ -238,9 +242,9 @@ def _connecting(
         websocket=websocket,
         parts=hooks.get("part") is not None,
         filtered=add_filters(hooks, filters),
-        reads_when_crowded=hooks.get("message") is None,
+        reads_when_crowded=reads_when_crowded or hooks.get("message") is None,
     )
-    if handler is None:
+    if handled is None:
         hooks["stream"] = True
         if half_close:
             hooks["half_close"] = True
@@ -255,4 +259,4 @@ def _connecting(
         simultaneous_handshakes=simultaneous_handshakes,
     )
     asked.check(target)
-    return Connecting(target, asked, reconnect, handler is not None)
+    return Connecting(target, asked, reconnect, handled is not None)

@@ -1,0 +1,203 @@
+"""The loop behind the synchronous client: one thread of the process, started when it is needed.
+
+One loop serves all synchronous connections, whichever threads use them: a thread and a completion
+port for each would cost more than the connections do, and the loop spends its time waiting anyway.
+The thread is a daemon: a program that ends does not wait for it. At the interpreter's exit every
+connection that is still open is closed with 1001, and a second is left for the peers to answer.
+
+A fork copies the memory and not the thread. The child forgets the loop of its parent (and keeps the
+object, so that nothing of it is closed twice), and starts one of its own when it connects; the
+parent's connections stay the parent's, and refuse to be used in the child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from vespiary.loop import Loop
+
+__all__ = ["Background", "background"]
+
+T = TypeVar("T")
+
+EXIT_SECONDS = 1.0
+"""How long the interpreter's exit waits for peers to answer the close."""
+
+
+class Closable(Protocol):
+    """What the exit asks of a connection."""
+
+    def close_for_exit(self) -> None: ...
+
+
+class Background:
+    """A loop on a thread of its own."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.open: set[Closable] = set()
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: Loop | None = None
+        self._thread = threading.Thread(target=self._run, name="vespiary-sync", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            loop = self._loop = Loop()
+        except BaseException as error:
+            self._failure = error
+            self._started.set()
+            return
+        asyncio.set_event_loop(loop)
+        loop.call_soon(self._started.set)
+        try:
+            loop.run_forever()
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+    def run(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        timeout: float | None = None,
+        too_late: Callable[[T], object] | None = None,
+    ) -> T:
+        """Run a coroutine on the loop, and wait for it.
+
+        Whatever ends the waiting (a timeout, KeyboardInterrupt) cancels the coroutine; a result
+        that came too late for that is given to `too_late`.
+
+        Errors:
+            TimeoutError: it took longer than `timeout` seconds.
+            RuntimeError: the thread is the loop's own, or the process was forked.
+        """
+        try:
+            loop = self._checked()
+        except RuntimeError:
+            coroutine.close()
+            raise
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        try:
+            return future.result(timeout)
+        except BaseException:
+            if not future.cancel() and too_late is not None:
+                _give_up(future, too_late)
+            raise
+
+    def call(self, function: Callable[[], T], timeout: float | None = None) -> T:
+        """Call a function on the loop's thread, and wait for it: cheaper than a coroutine.
+
+        Errors:
+            As for `run`; what was not called in time never is.
+        """
+        future: Future[T] = Future()
+
+        def do() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._checked().call_soon_threadsafe(do)
+        try:
+            return future.result(timeout)
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _checked(self) -> Loop:
+        self.check()
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            raise RuntimeError("the interpreter is exiting: its connections are closed")
+        return loop
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it is the loop of a process that this one was forked from."""
+        return self.process != os.getpid()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether its thread has ended."""
+        return not self._thread.is_alive()
+
+    def check(self) -> None:
+        """See whether this process and this thread may wait for the loop.
+
+        Errors:
+            RuntimeError: they may not.
+        """
+        if self.is_inherited:
+            raise RuntimeError(
+                "the connection was made before a fork, and belongs to the parent: connect anew"
+            )
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("the loop of the synchronous client cannot wait for itself")
+
+    def stop(self) -> None:
+        """Close what is open, and end the thread; at the interpreter's exit."""
+        loop = self._loop
+        if loop is None or self.is_inherited:
+            return
+        for one in list(self.open):
+            one.close_for_exit()
+        deadline = time.monotonic() + EXIT_SECONDS
+        while self.open and time.monotonic() < deadline:
+            time.sleep(0.001)
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(loop.stop)
+        self._thread.join(EXIT_SECONDS)
+
+
+def _give_up(future: Future[T], too_late: Callable[[T], object]) -> None:
+    def done(future: Future[T]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            too_late(future.result())
+
+    future.add_done_callback(done)
+
+
+_lock = threading.Lock()
+_shared: Background | None = None
+_of_parents: list[Background] = []
+
+
+def background() -> Background:
+    """The process's loop, started if need be."""
+    global _shared
+    with _lock:
+        if _shared is None:
+            _shared = Background()
+        return _shared
+
+
+@atexit.register
+def _at_exit() -> None:
+    if _shared is not None:
+        _shared.stop()
+
+
+def _after_fork() -> None:
+    global _lock, _shared
+    _lock = threading.Lock()
+    if _shared is not None:
+        _of_parents.append(_shared)
+        _shared = None
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,367 @@
+"""A client without a loop: connections that block, for scripts, tests and threads.
+
+::
+
+    with vespiary.sync.connect("ws://127.0.0.1:9001") as connection:
+        connection.send("hello")
+        print(connection.receive(timeout=5))
+
+It is the same client as `vespiary.connect`, with the same limits and deadlines, on a loop that all
+synchronous connections of the process share (see `vespiary._background`). Messages are taken from
+the network as they come, up to `inbox_messages_max` and `inbox_bytes_max`, and wait until they are
+received; a peer that is not listened to is held back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from vespiary._background import Background, background
+from vespiary.client import ClientOptions, connecting
+from vespiary.errors import CloseReason, ConnectionClosed, WriteQueueFull
+from vespiary.limits import Limits
+from vespiary.statistics import ConnectionStatistics
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from vespiary._core import Connection as NativeConnection
+
+__all__ = ["Connection", "Part", "connect"]
+
+_GOING_AWAY = 1001
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a message, as it arrived.
+
+    Attributes:
+        data: Its bytes; text is UTF-8, checked, and may be cut within a character.
+        last: Whether the message ends with it.
+        text: Whether the message is text.
+    """
+
+    data: bytes
+    last: bool
+    text: bool
+
+
+def connect(
+    url: str,
+    *,
+    timeout: float | None = None,
+    parts: bool = False,
+    **options: Unpack[ClientOptions],
+) -> Connection:
+    """Connect to a server, and wait until the connection is open.
+
+    Args:
+        url: As for `vespiary.connect`.
+        timeout: How long to wait at most, in seconds, with `reconnect=` over all attempts. Left
+            out, `handshake_seconds` bounds each attempt.
+        parts: Receive parts of messages as they arrive (`Part`), whatever the messages' size.
+        options: See `vespiary.client.ClientOptions`. Filters run on the loop's thread.
+
+    Errors:
+        The same as of `vespiary.connect`, and TimeoutError after `timeout`.
+    """
+    shared = background()
+    limits = options.get("limits") or Limits()
+    mailbox = _Mailbox(shared, limits)
+    made = connecting(url, mailbox.hooks(options, parts=parts), reads_when_crowded=True, **options)
+
+    async def open_it() -> NativeConnection:
+        native = await made
+        mailbox.open(native)
+        return native
+
+    native = shared.run(open_it(), timeout, lambda native: native.abort())
+    return Connection(shared, mailbox, native)
+
+
+class _Mailbox:
+    """What the loop's thread puts in and others take out: messages, and then the end."""
+
+    def __init__(self, shared: Background, limits: Limits) -> None:
+        self.changed = threading.Condition()
+        self.native: NativeConnection | None = None
+        self.reason: CloseReason | None = None
+        self.has_finished = False
+        self._shared = shared
+        self.limits = limits
+        self._waiting: deque[Any] = deque()
+        self._bytes = 0
+        self._is_held = False
+
+    def hooks(self, options: ClientOptions, *, parts: bool) -> dict[str, Any]:
+        """What the connection calls, on the loop's thread."""
+        hooks: dict[str, Any] = {"close": self._close}
+        if parts:
+            hooks["part"] = self._part
+        else:
+            hooks["message"] = self._put
+        if options.get("half_close"):
+            hooks["end"] = self._end
+        return hooks
+
+    def open(self, native: NativeConnection) -> None:
+        """The connection is open; on the loop's thread, as are the next four."""
+        self.native = native
+        if self.reason is None:
+            self._shared.open.add(self)
+
+    def _put(self, native: NativeConnection, message: Any) -> None:
+        with self.changed:
+            self._waiting.append(message)
+            self._bytes += _length(message)
+            is_full = (
+                len(self._waiting) >= self.limits.inbox_messages_max
+                or self._bytes >= self.limits.inbox_bytes_max
+            )
+            if is_full and not self._is_held:
+                self._is_held = True
+                native.pause_reading()
+            self.changed.notify()
+
+    def _part(self, native: NativeConnection, data: bytes, last: bool, text: bool) -> None:
+        self._put(native, Part(data, last, text))
+
+    def _end(self, _native: NativeConnection) -> None:
+        with self.changed:
+            self.has_finished = True
+            self.changed.notify_all()
+
+    def _close(self, _native: NativeConnection, reason: CloseReason) -> None:
+        self._shared.open.discard(self)
+        with self.changed:
+            self.reason = reason
+            self.changed.notify_all()
+
+    def close_for_exit(self) -> None:
+        """The interpreter exits."""
+        if self.native is not None:
+            self.native.close(_GOING_AWAY, "the client's program has ended")
+
+    def take(self, timeout: float | None) -> Any:
+        """The next message; the end, as an exception, behind the last one."""
+        with self.changed:
+            came = self.changed.wait_for(
+                lambda: self._waiting or self.reason is not None or self.has_finished, timeout
+            )
+            if not came:
+                raise TimeoutError(f"no message came within {timeout:g} seconds")
+            if not self._waiting:
+                raise ConnectionClosed.from_reason(self.reason or _FINISHED)
+            message = self._waiting.popleft()
+            self._bytes -= _length(message)
+            if self._is_held and not self._waiting and self.native is not None:
+                self._is_held = False
+                self.native.resume_reading()
+            return message
+
+    def wait_closed(self, timeout: float | None) -> CloseReason:
+        """Why the connection ended, once it has."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.reason is not None, timeout)
+            if self.reason is None:
+                raise TimeoutError(f"the connection has not ended within {timeout:g} seconds")
+            return self.reason
+
+
+_FINISHED = CloseReason("remote", "closed", text="the peer has finished sending")
+
+
+def _length(message: Any) -> int:
+    return len(message.data if isinstance(message, Part) else message)
+
+
+class Connection:
+    """An open connection whose methods wait. Any thread may use it, and several at a time.
+
+    Made by `vespiary.sync.connect`; a context manager that closes it. Threads that receive at the
+    same time each get some of the messages.
+
+    A `timeout` in seconds bounds a method, and a TimeoutError or KeyboardInterrupt leaves the
+    connection as it was: no message is lost by a `receive` that was given up, and a `send` that was
+    given up has queued its message whole or not at all.
+
+    Attributes:
+        peer: The server's address.
+        local_address: The address at this end.
+        subprotocol: The WebSocket subprotocol that the handshake chose, if any.
+    """
+
+    def __init__(self, shared: Background, mailbox: _Mailbox, native: NativeConnection) -> None:
+        self._shared = shared
+        self._mailbox = mailbox
+        self._native = native
+        facts = shared.call(lambda: (native.peer, native.local_address, native.subprotocol))
+        self.peer, self.local_address, self.subprotocol = facts
+
+    def send(self, message: str | Buffer, *, timeout: float | None = None) -> None:
+        """Send a message; waits while more than `write_high_bytes` wait for the peer.
+
+        Errors:
+            ConnectionClosed: the connection is closing or has ended.
+            WriteQueueFull: the message alone is over `write_bytes_max`.
+            TimeoutError: the peer does not read fast enough.
+        """
+        self._send(lambda: self._native.send(message), timeout)
+
+    def send_part(
+        self, data: str | Buffer, *, last: bool = False, timeout: float | None = None
+    ) -> None:
+        """Send a part of a message whose bytes become known as they are sent.
+
+        Errors:
+            As for `send`; SendRefused where the framing has no parts.
+        """
+        self._send(lambda: self._native.send_part(data, last=last), timeout)
+
+    def send_end(self, *, timeout: float | None = None) -> None:
+        """Send nothing more on a stream; receiving goes on.
+
+        Errors:
+            SendRefused: a WebSocket ends in both directions at once.
+        """
+        self._shared.call(self._native.send_end, timeout)
+
+    def ping(self, payload: bytes = b"", *, timeout: float | None = None) -> None:
+        """Send a WebSocket ping of at most 125 bytes."""
+        self._shared.call(lambda: self._native.ping(payload), timeout)
+
+    def receive(self, timeout: float | None = None) -> Any:
+        """Wait for the next message: `str` for WebSocket text, `bytes`, or a `Part`.
+
+        Errors:
+            ConnectionClosed: the connection has ended, and every message before that was received.
+            TimeoutError: none came in time.
+        """
+        self._shared.check()
+        return self._mailbox.take(timeout)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Every message until the connection ends.
+
+        Errors:
+            ConnectionBroken: it did not end in good order, so messages may be missing.
+        """
+        while True:
+            try:
+                message = self.receive()
+            except ConnectionClosed as error:
+                if error.reason.kind == "broken":
+                    raise
+                return
+            yield message
+
+    def close(
+        self, code: int = 1000, reason: str = "", *, timeout: float | None = None
+    ) -> CloseReason:
+        """End the connection in good order, and wait for its end; returns why it ended.
+
+        Threads that wait for a message get the end. Without a `timeout`, `close_seconds` and
+        `write_seconds` bound it.
+
+        Errors:
+            ValueError: no such code may be sent, or the reason is too long (RFC 6455 section 5.5).
+            TimeoutError: the connection is still closing.
+        """
+        self._shared.check()
+        self._native.close(code, reason)
+        return self._mailbox.wait_closed(timeout)
+
+    def abort(self) -> None:
+        """End the connection at once; what waits is dropped, and the peer sees a reset."""
+        self._shared.check()
+        self._native.abort()
+
+    def wait_closed(self, timeout: float | None = None) -> CloseReason:
+        """Wait until the connection has ended; returns why."""
+        self._shared.check()
+        return self._mailbox.wait_closed(timeout)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection has not ended."""
+        return self._mailbox.reason is None
+
+    @property
+    def close_reason(self) -> CloseReason | None:
+        """Why the connection ended; None while it has not."""
+        return self._mailbox.reason
+
+    def statistics(self) -> ConnectionStatistics:
+        """What has happened on this connection so far."""
+        return self._shared.call(self._native.statistics)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._shared.is_inherited:
+            return
+        if kind is None or issubclass(kind, Exception):
+            self.close()
+        else:
+            # Whoever was interrupted does not want to wait.
+            self._native.close()
+
+    def __repr__(self) -> str:
+        reason = self._mailbox.reason
+        return f"<vespiary.sync.Connection {'open' if reason is None else reason}>"
+
+    def __del__(self) -> None:
+        mailbox = getattr(self, "_mailbox", None)
+        if mailbox is None or mailbox.reason is not None or self._shared.is_inherited:
+            return
+        if not self._shared.is_stopped:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+            self._native.close()
+
+    def _send(self, act: Callable[[], None], timeout: float | None) -> None:
+        began = time.monotonic()
+        is_crowded = self._shared.call(lambda: self._queue(act), timeout)
+        if is_crowded:
+            left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+            self._shared.run(self._wait_for_room(), left)
+            if is_crowded is _Crowded.NOT_QUEUED:
+                self._shared.call(act, timeout)
+
+    def _queue(self, act: Callable[[], None]) -> _Crowded | None:
+        """Queue something, on the loop's thread; whether to wait for room."""
+        try:
+            act()
+        except WriteQueueFull as error:
+            if error.message_bytes >= error.write_bytes_max:
+                raise
+            return _Crowded.NOT_QUEUED
+        is_crowded = self._native.queued_bytes > self._mailbox.limits.write_high_bytes
+        return _Crowded.QUEUED if is_crowded else None
+
+    async def _wait_for_room(self) -> None:
+        # That the connection has ended is for the next call to tell: the message was queued.
+        with contextlib.suppress(ConnectionClosed):
+            await self._native.drain()
+
+
+class _Crowded(enum.Enum):
+    """More waits for the peer than should."""
+
+    QUEUED = enum.auto()
+    NOT_QUEUED = enum.auto()

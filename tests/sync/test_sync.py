@@ -1,0 +1,428 @@
+"""The synchronous client: what it does alone, on threads, against deadlines, and at the end."""
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import vespiary
+from vespiary import _background, sync
+
+from .conftest import Serving
+
+
+class Echo(vespiary.Handler):
+    def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+        connection.send(message)
+
+
+class Silent(vespiary.Handler):
+    """Reads, and says nothing."""
+
+    def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+        pass
+
+
+async def count(connection: vespiary.Connection) -> None:
+    for number in range(200):
+        connection.send(str(number))
+        await connection.drain()
+
+
+@contextlib.contextmanager
+def on_a_thread(function: object) -> Iterator[threading.Thread]:
+    thread = threading.Thread(target=function)  # type: ignore[arg-type]
+    thread.start()
+    yield thread
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_script_talks_without_a_loop(serving: Serving) -> None:
+    url = serving(Echo).url
+    with vespiary.sync.connect(url) as connection:
+        for message in ("text ü", b"bytes", "", b"x" * 500_000):
+            connection.send(message)
+            assert connection.receive() == message
+        connection.ping(b"there?")
+        assert connection.is_open
+        statistics = connection.statistics()
+        assert (statistics.messages_sent, statistics.messages_received) == (4, 4)
+        assert connection.peer == ("127.0.0.1", int(url.rpartition(":")[2].strip("/")))
+    assert connection.close_reason is not None
+    assert (connection.close_reason.side, connection.close_reason.code) == ("local", 1000)
+
+
+def test_a_stream_takes_a_framing(serving: Serving) -> None:
+    url = serving(Echo, "tcp://127.0.0.1:0", framing="line").url
+    with sync.connect(url, framing="line") as connection:
+        connection.send("one")
+        connection.send(b"two")
+        assert [connection.receive(), connection.receive()] == [b"one", b"two"]
+
+
+def test_iterating_ends_with_the_connection(serving: Serving) -> None:
+    with sync.connect(serving(count).url) as connection:
+        assert list(connection) == [str(number) for number in range(200)]
+        with pytest.raises(vespiary.RemoteClosed):
+            connection.receive()
+
+
+def test_iterating_tells_of_an_end_in_disorder(serving: Serving) -> None:
+    async def cut(connection: vespiary.Connection) -> None:
+        connection.send("one")
+        await connection.receive()
+        connection.abort()
+
+    with sync.connect(serving(cut).url) as connection:
+        messages = iter(connection)
+        assert next(messages) == "one"
+        connection.send("go")
+        with pytest.raises(vespiary.RemoteBroken):
+            next(messages)
+
+
+def test_a_timeout_leaves_the_connection_as_it_was(serving: Serving) -> None:
+    async def late(connection: vespiary.Connection) -> None:
+        async for message in connection:
+            connection.send(message)
+
+    with sync.connect(serving(late).url) as connection:
+        began = time.monotonic()
+        with pytest.raises(TimeoutError, match=r"0\.05 seconds"):
+            connection.receive(timeout=0.05)
+        assert 0.04 < time.monotonic() - began < 1
+        with pytest.raises(TimeoutError):
+            connection.receive(timeout=0)
+        connection.send("later")
+        assert connection.receive(timeout=5) == "later"
+
+
+def test_a_sender_waits_for_a_peer_that_does_not_read(serving: Serving) -> None:
+    release = threading.Event()
+
+    class Stalled(vespiary.Handler):
+        def on_open(self, connection: vespiary.Connection) -> None:
+            connection.pause_reading()
+            connection.data = 0
+
+            def resume() -> None:
+                release.wait(10)
+                connection.resume_reading()
+
+            threading.Thread(target=resume).start()
+
+        def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+            connection.data += len(message)
+            if message == "done":
+                connection.send(str(connection.data - 4))
+
+    with sync.connect(serving(Stalled).url) as connection:
+        sent = 0
+
+        def flood() -> None:
+            nonlocal sent
+            while True:
+                sent += 100_000
+                connection.send(bytes(100_000), timeout=0.2)
+
+        with pytest.raises(TimeoutError):
+            flood()
+        # The one that was given up is queued whole.
+        release.set()
+        connection.send("done", timeout=10)
+        assert connection.receive(timeout=10) == str(sent)
+
+
+def test_both_ends_may_flood_each_other(serving: Serving) -> None:
+    with sync.connect(serving(Echo).url) as connection:
+        message = bytes(100_000)
+
+        def send() -> None:
+            for _ in range(200):
+                connection.send(message)
+
+        with on_a_thread(send):
+            assert sum(len(connection.receive(10)) for _ in range(200)) == 200 * len(message)
+
+
+def test_many_threads_share_a_connection(serving: Serving) -> None:
+    with sync.connect(serving(Echo).url) as connection, ThreadPoolExecutor(8) as pool:
+        senders = [pool.submit(connection.send, str(number)) for number in range(300)]
+        received = [pool.submit(connection.receive, 10) for _ in range(300)]
+        for sender in senders:
+            sender.result(10)
+        assert {int(one.result(10)) for one in received} == set(range(300))
+
+
+def test_many_connections_share_one_thread(serving: Serving) -> None:
+    url = serving(Echo).url
+
+    def talk(number: int) -> str:
+        with sync.connect(url) as connection:
+            connection.send(str(number))
+            return str(connection.receive(10))
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(talk, range(100))) == [str(number) for number in range(100)]
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count("vespiary-sync") == 1
+
+
+def test_closing_ends_a_receive_of_another_thread(serving: Serving) -> None:
+    connection = sync.connect(serving(Silent).url)
+    ends: list[vespiary.ConnectionClosed] = []
+
+    def receive() -> None:
+        try:
+            connection.receive()
+        except vespiary.ConnectionClosed as error:
+            ends.append(error)
+
+    with on_a_thread(receive):
+        time.sleep(0.05)
+        reason = connection.close(3001, "enough")
+    assert reason.code == 3001
+    assert [type(error) for error in ends] == [vespiary.LocalClosed]
+    with pytest.raises(vespiary.LocalClosed):
+        connection.send("x")
+    assert connection.close() == reason
+
+
+def test_the_servers_close_is_told_behind_its_messages(serving: Serving) -> None:
+    async def goodbye(connection: vespiary.Connection) -> None:
+        connection.send("last")
+        connection.close(4000, "that was all")
+
+    connection = sync.connect(serving(goodbye).url)
+    assert connection.wait_closed(10).code == 4000
+    assert connection.receive() == "last"
+    with pytest.raises(vespiary.RemoteClosed, match="that was all"):
+        connection.receive()
+
+
+def test_a_peer_that_is_not_listened_to_is_held_back(serving: Serving) -> None:
+    sent = threading.Event()
+
+    async def flood(connection: vespiary.Connection) -> None:
+        for _ in range(400):
+            connection.send(bytes(100_000))
+            await connection.drain()
+        sent.set()
+
+    limits = vespiary.Limits(inbox_bytes_max=200_000)
+    with sync.connect(serving(flood).url, limits=limits) as connection:
+        assert not sent.wait(0.3)
+        assert connection.statistics().bytes_received < 20_000_000
+        assert sum(len(message) for message in connection) == 40_000_000
+
+
+def test_parts_arrive_as_they_come(serving: Serving) -> None:
+    class InParts(vespiary.Handler):
+        def on_open(self, connection: vespiary.Connection) -> None:
+            connection.send_part("one ")
+            connection.send_part("two", last=True)
+
+        def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+            connection.send(message)
+
+    with sync.connect(serving(InParts).url, parts=True) as connection:
+        assert connection.receive() == sync.Part(b"one ", last=False, text=True)
+        assert connection.receive() == sync.Part(b"two", last=True, text=True)
+        connection.send_part(b"three ")
+        connection.send_part(b"four", last=True)
+        assert connection.receive() == sync.Part(b"three four", last=True, text=False)
+        connection.send_part(b"five")
+        with pytest.raises(vespiary.SendRefused):
+            connection.send("in between")
+
+
+def test_a_message_that_can_never_fit_is_told(serving: Serving) -> None:
+    limits = vespiary.Limits(write_bytes_max=100_000)
+    with sync.connect(serving(Echo).url, limits=limits) as connection:
+        with pytest.raises(vespiary.WriteQueueFull, match="send_part"):
+            connection.send(bytes(200_000))
+        with pytest.raises(TypeError):
+            connection.send(5)  # type: ignore[arg-type]
+        connection.send("still here")
+        assert connection.receive(10) == "still here"
+
+
+def test_a_half_closed_stream_goes_on_sending(serving: Serving) -> None:
+    heard: list[bytes] = []
+
+    async def listener(connection: vespiary.Connection) -> None:
+        connection.send_end()
+        heard.append(await connection.receive())
+
+    url = serving(listener, "tcp://127.0.0.1:0").url
+    with sync.connect(url, half_close=True) as connection:
+        with pytest.raises(vespiary.RemoteClosed, match="finished sending"):
+            connection.receive(10)
+        connection.send(b"still sending")
+    assert heard == [b"still sending"]
+
+
+def test_failures_of_a_connect_are_those_of_the_other_client(serving: Serving) -> None:
+    class Refusing(vespiary.Handler):
+        def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+            return request.respond(403, "not you")
+
+    with pytest.raises(vespiary.HandshakeRefused, match="not you"):
+        sync.connect(serving(Refusing).url)
+    with pytest.raises(vespiary.EndpointError):
+        sync.connect("nonsense")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(TimeoutError, match="too long"):
+            sync.connect(url, deadlines=vespiary.Deadlines(handshake_seconds=0.05))
+        with pytest.raises(TimeoutError):
+            sync.connect(url, timeout=0.05)
+    with pytest.raises(ConnectionRefusedError):
+        sync.connect(url)
+
+
+def test_a_connect_may_be_repeated_until_its_timeout() -> None:
+    backoff = vespiary.Backoff(first_seconds=0.001, seconds_max=0.002)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        sync.connect("tcp://127.0.0.1:1", reconnect=backoff, timeout=0.1)
+    assert 0.09 < time.monotonic() - began < 2
+
+
+def test_an_interrupt_leaves_the_connection_sound(serving: Serving) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    with sync.connect(serving(Echo).url) as connection:
+
+        def interrupt() -> None:
+            time.sleep(0.1)
+            signal.pthread_kill(main, signal.SIGINT)
+
+        with on_a_thread(interrupt), pytest.raises(KeyboardInterrupt):
+            connection.receive(10)
+        connection.send("still here")
+        assert connection.receive(10) == "still here"
+
+
+def test_an_interrupted_connect_leaves_nothing_behind() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+
+        def interrupt() -> None:
+            accepted.append(listener.accept()[0])
+            signal.pthread_kill(main, signal.SIGINT)
+
+        accepted: list[socket.socket] = []
+        with on_a_thread(interrupt), pytest.raises(KeyboardInterrupt):
+            sync.connect(f"ws://127.0.0.1:{listener.getsockname()[1]}")
+        with accepted[0] as peer:
+            peer.settimeout(10)
+            with contextlib.suppress(ConnectionResetError):
+                while peer.recv(1000):
+                    pass
+
+
+def test_a_connection_that_is_dropped_warns_and_closes(serving: Serving) -> None:
+    running = serving(Silent)
+    connection = sync.connect(running.url)
+    with pytest.warns(ResourceWarning, match="never closed"):
+        del connection
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while _background.background().open and time.monotonic() < deadline:
+        time.sleep(0.002)
+    assert not _background.background().open
+
+
+def test_a_child_of_a_fork_has_a_loop_of_its_own(serving: Serving, driver: str) -> None:
+    program = """
+import os, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import vespiary
+url = sys.argv[1]
+with vespiary.sync.connect(url) as connection:
+    connection.send("parent")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            try:
+                connection.send("child")
+            except RuntimeError as error:
+                assert "before a fork" in str(error), error
+                with vespiary.sync.connect(url) as own:
+                    own.send("own")
+                    assert own.receive(10) == "own"
+                code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert connection.receive(10) == "parent"
+    connection.send("after")
+    assert connection.receive(10) == "after"
+print("sound")
+"""
+    assert run_program(program, serving(Echo).url, driver) == "sound\n"
+
+
+def test_the_interpreters_exit_closes_what_is_open(serving: Serving, driver: str) -> None:
+    reasons: list[vespiary.CloseReason] = []
+
+    class Noting(Silent):
+        def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+            reasons.append(reason)
+
+    program = """
+import sys, threading
+import vespiary
+kept = [vespiary.sync.connect(sys.argv[1]) for _ in range(3)]
+threading.Thread(target=lambda: list(kept[0]), daemon=True).start()
+print("done")
+"""
+    running = serving(Noting)
+    began = time.monotonic()
+    assert run_program(program, running.url, driver) == "done\n"
+    assert time.monotonic() - began < 10
+    running.stop()
+    assert [(reason.side, reason.code) for reason in reasons] == [("remote", 1001)] * 3
+
+
+def test_an_exit_does_not_wait_long_for_a_peer_that_is_gone(driver: str) -> None:
+    program = """
+import sys
+import vespiary
+kept = vespiary.sync.connect(sys.argv[1])
+kept.send("x")
+print("done")
+"""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        began = time.monotonic()
+        assert run_program(program, url, driver) == "done\n"
+        assert time.monotonic() - began < 10
+
+
+def run_program(program: str, url: str, driver: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, url],
+        env={**os.environ, "VESPIARY_PORT": driver},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+    return done.stdout

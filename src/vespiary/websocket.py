@@ -26,6 +26,9 @@ class WebSocket:
             client by the rules of the version that it names; one that speaks none of them is
             answered 426 with all of them. A client asks for the first, and then for the next that
             a server names which refuses it.
+        deflate_stream: Compress all that follows the handshake, with peers of version 8 that have
+            the extension `deflate-stream` too (HyBi-09 section 9.2.1). It costs each such
+            connection about 200 KiB for as long as it lives.
         origins: Whose pages may connect to a server (RFC 6455 section 10.2); `None` is everybody's,
             an empty sequence nobody's. Others are refused with 403. An origin is written as
             browsers write it, `https://example.com`, with a port where it is not the scheme's own;
@@ -46,6 +49,7 @@ class WebSocket:
     """
 
     versions: Sequence[int] = (13,)
+    deflate_stream: bool = False
     origins: Sequence[str] | None = None
     origin_required: bool = False
     subprotocols: Sequence[str] = ()
@@ -62,8 +66,12 @@ class WebSocket:
                 fault = origin_fault(pattern)
                 if fault is not None:
                     raise _wrong("origins", pattern, f"{pattern!r} {fault}")
-        if type(self.origin_required) is not bool:
-            raise _wrong("origin_required", self.origin_required, "it is True or False")
+        for name in ("deflate_stream", "origin_required"):
+            value = getattr(self, name)
+            if type(value) is not bool:
+                raise _wrong(name, value, "it is True or False")
+        if self.deflate_stream and 8 not in self.versions:
+            raise _wrong("deflate_stream", True, "it belongs to version 8, which is not spoken")
         self._keep("subprotocols", self._texts("subprotocols", self.subprotocols))
         self._check_subprotocols()
         self._keep("headers", tuple((name, value) for name, value in self.headers))

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -237,3 +238,53 @@ def answer(key: str) -> bytes:
 def test_versions_that_are_not_spoken_or_named_twice_are_refused(versions: Sequence[int]) -> None:
     with pytest.raises(vespiary.ConfigurationError, match=r"WebSocket\.versions"):
         vespiary.WebSocket(versions=versions)
+
+
+STREAM = vespiary.WebSocket(versions=(13, 8), deflate_stream=True)
+OFFER = "Sec-WebSocket-Extensions: deflate-stream"
+
+
+async def test_a_compressed_stream_is_understood_by_a_plain_library_of_deflate() -> None:
+    async with serving(Echo, websocket=STREAM) as server, raw(server) as (reader, writer):
+        assert OFFER in await ask((reader, writer), 8, OFFER)
+        deflate = zlib.compressobj(wbits=-15)
+        inflate = zlib.decompressobj(wbits=-15)
+        for payload in (b"", b"hello", b"hello again", bytes(100)):
+            sent = deflate.compress(frame(0x82, payload)) + deflate.flush(zlib.Z_SYNC_FLUSH)
+            writer.write(sent)
+            expected = frame(0x82, payload, masked=False)
+            plain = b""
+            while len(plain) < len(expected):
+                plain += inflate.decompress(await reader.read(4096))
+            assert plain == expected
+
+
+async def test_a_stream_is_compressed_only_in_version_8_and_where_both_ends_have_it() -> None:
+    async with serving(Echo, websocket=STREAM) as server:
+        async with raw(server) as peer:
+            assert "Extensions" not in await ask(peer, 13, OFFER)
+        async with raw(server) as peer:
+            assert "Extensions" not in await ask(peer, 8)
+        async with raw(server) as peer:
+            assert "Extensions" not in await ask(peer, 8, f"{OFFER}; level=9")
+    async with serving(Echo, websocket=BOTH) as server, raw(server) as peer:
+        assert "Extensions" not in await ask(peer, 8, OFFER)
+
+
+async def test_a_client_compresses_its_stream_where_the_server_grants_it() -> None:
+    old = vespiary.WebSocket(versions=(8,), deflate_stream=True)
+    async with serving(echo, websocket=STREAM) as server:
+        connection = await vespiary.connect(server.urls[0], websocket=old)
+        connection.send("a" * 10_000)
+        assert await connection.receive() == "a" * 10_000
+        assert connection.statistics().bytes_received < 1000
+    async with serving(echo, websocket=BOTH) as server:
+        connection = await vespiary.connect(server.urls[0], websocket=old)
+        connection.send("a" * 10_000)
+        assert await connection.receive() == "a" * 10_000
+        assert connection.statistics().bytes_received > 10_000
+
+
+def test_a_compressed_stream_without_version_8_is_a_mistake() -> None:
+    with pytest.raises(vespiary.ConfigurationError, match="belongs to version 8"):
+        vespiary.WebSocket(deflate_stream=True)

@@ -63,6 +63,8 @@ pub struct Connection<H: Host> {
     pub(crate) client: bool,
     /// The host's filters see its bytes.
     pub(crate) is_filtered: bool,
+    /// What departs is changed on its way: by filters, or by `deflate-stream`.
+    pub(crate) changes_output: Cell<bool>,
     /// It has a place in its endpoint's counts.
     pub(crate) admitted: bool,
     pub(crate) state: Cell<State>,

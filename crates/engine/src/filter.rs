@@ -1,4 +1,5 @@
 //! Filters: the host may change, swallow or add bytes beneath the framing, in both directions.
+//! What `deflate-stream` does to bytes that leave comes before them ([`crate::deflate_stream`]).
 //!
 //! What arrives is filtered once, as it arrives; what leaves is filtered when it departs, gathered
 //! into one piece, so that a filter sees each batch once. Limits on messages count filtered bytes,
@@ -48,7 +49,14 @@ fn filtered<H: Host>(connection: &Rc<Connection<H>>, outgoing: Outgoing) -> Opti
         }
     }
     let before = bytes.len();
-    let filtered = connection.engine.host.filter_sent(connection, &bytes);
+    if let Some(writer) = connection.inbound.borrow_mut().stream_writer() {
+        bytes = writer.deflate(&bytes);
+    }
+    let filtered = if connection.is_filtered {
+        connection.engine.host.filter_sent(connection, &bytes)
+    } else {
+        Some(bytes)
+    };
     let mut outbound = connection.outbound.borrow_mut();
     outbound.landed(before);
     outbound.departs(filtered.as_ref().map_or(0, Vec::len));

@@ -11,13 +11,15 @@ use crate::declined::Declined;
 use crate::endpoint::add;
 use crate::host::{Answer, Host};
 use crate::options::{Framing, WebSocketOptions};
-use crate::receive::{Decode, Inbound, opened};
+use crate::receive::{Decode, Inbound};
+use crate::websocket;
 use std::rc::Rc;
 use vespiary_trace::requires;
 use vespiary_wire::http::{self, Refusal, Request, RequestReader, ResponseReader};
-use vespiary_wire::websocket::decoder::{Decoder, Role};
-use vespiary_wire::websocket::deflate::{Offer, Parameters};
-use vespiary_wire::websocket::handshake::{self as wire, Upgrade};
+use vespiary_wire::websocket::deflate::Offer;
+use vespiary_wire::websocket::deflate_stream;
+use vespiary_wire::websocket::handshake::{self as wire, Agreed, Upgrade};
+use vespiary_wire::websocket::profile::Version;
 
 /// What a client asks for.
 #[derive(Clone, Debug)]
@@ -136,9 +138,9 @@ fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>,
         is_head_method: request.method == "HEAD",
         ..Head::default()
     };
-    let websocket = connection.endpoint.options.borrow().framing == Framing::WebSocket;
+    let is_websocket = connection.endpoint.options.borrow().framing == Framing::WebSocket;
     let options = connection.endpoint.options();
-    if websocket && wire::is_upgrade(&request, &options.websocket.versions) {
+    if is_websocket && wire::is_upgrade(&request, &options.websocket.versions) {
         match check_upgrade(&request, &options.websocket) {
             Ok(upgrade) => {
                 connection.version.set(Some(upgrade.version));
@@ -245,7 +247,11 @@ fn accept<H: Host>(
         headers.push((profile.origin_header.to_owned(), origin.clone()));
     }
     let deflate = compression::answer(&all, upgrade.version, &upgrade.extensions);
-    let extensions = deflate.map(|agreed| agreed.to_string());
+    let deflate_stream = options.deflate_stream
+        && upgrade.version == Version::Hybi09
+        && deflate_stream::is_offered(&upgrade.extensions);
+    let stream = deflate_stream.then(|| deflate_stream::NAME.to_owned());
+    let extensions = deflate.map(|agreed| agreed.to_string()).or(stream);
     let chosen = (protocol.as_deref(), extensions.as_deref());
     let written = wire::append_response_with(&mut response, &accept, chosen.0, chosen.1, &headers);
     if let Err(error) = written {
@@ -254,33 +260,12 @@ fn accept<H: Host>(
     if requires!("rfc6455/4.2.2/1") {
         connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
     }
-    upgraded(connection, inbound, protocol, deflate);
-}
-
-/// Both sides agree: from here on there are frames.
-fn upgraded<H: Host>(
-    connection: &Rc<Connection<H>>,
-    inbound: &mut Inbound<H>,
-    protocol: Option<String>,
-    deflate: Option<Parameters>,
-) {
-    if let Some(protocol) = protocol {
-        let _ = connection.protocol.set(protocol.into_boxed_str());
-    }
-    let role = if connection.client {
-        Role::Client
-    } else {
-        Role::Server
+    let agreed = Agreed {
+        protocol,
+        deflate,
+        deflate_stream,
     };
-    let version = connection.version.get().unwrap_or_default();
-    let mut decoder = Decoder::of_version(role, version);
-    if deflate.is_some() {
-        compression::agree(connection, &connection.endpoint.options(), deflate);
-        decoder = decoder.with_compression();
-    }
-    inbound.decode = Decode::WebSocket(decoder);
-    opened(connection);
-    connection.engine.arm(connection);
+    websocket::begin(connection, inbound, agreed);
 }
 
 /// The host's answer cannot be sent: tell the host, and the client 500.
@@ -395,12 +380,15 @@ pub(crate) fn send_request<H: Host>(connection: &Rc<Connection<H>>) {
         return;
     };
     client.key = wire::encode_key(nonce);
-    let version = connection.endpoint.options().websocket.asked_version();
+    let options = connection.endpoint.options();
+    let version = options.websocket.asked_version();
     connection.version.set(Some(version));
     let ask = &client.handshake;
     let mut request = Vec::with_capacity(256);
-    client.offer = compression::offer(&connection.endpoint.options(), version);
-    let offer = client.offer.map(|offer| offer.to_string());
+    client.offer = compression::offer(&options, version);
+    let stream = options.websocket.offers_deflate_stream();
+    let stream = stream.then(|| deflate_stream::NAME.to_owned());
+    let offer = client.offer.map(|offer| offer.to_string()).or(stream);
     let asked = wire::Ask {
         version,
         host: &ask.host,
@@ -448,10 +436,11 @@ fn read_response<H: Host>(
         Ok(None) => *rest = &[],
         Ok(Some((response, end))) => {
             let version = connection.version.get().unwrap_or_default();
+            let options = connection.endpoint.options();
             let offered = wire::Offered {
                 protocols: &client.handshake.protocols,
                 deflate: client.offer.as_ref(),
-                ..wire::Offered::default()
+                deflate_stream: options.websocket.offers_deflate_stream(),
             };
             let checked = wire::check_response_as(&response, version, &client.key, &offered);
             let agreed = match checked {
@@ -464,7 +453,7 @@ fn read_response<H: Host>(
                 }
             };
             *rest = &rest[end - buffered..];
-            upgraded(connection, inbound, agreed.protocol, agreed.deflate);
+            websocket::begin(connection, inbound, agreed);
         }
         Err(error) => return Err(refused(error.text, None)),
     }

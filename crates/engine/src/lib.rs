@@ -11,6 +11,7 @@ mod compression;
 mod connection;
 mod deadline;
 mod declined;
+mod deflate_stream;
 mod endpoint;
 mod engine;
 mod filter;

@@ -247,6 +247,7 @@ impl<H: Host> Engine<H> {
                 counted,
                 client,
                 is_filtered,
+                changes_output: Cell::new(is_filtered),
                 admitted,
                 state: Cell::new(State::Connecting),
                 receiving: Cell::new(false),

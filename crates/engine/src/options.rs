@@ -148,6 +148,8 @@ pub struct Compression {
 pub struct WebSocketOptions {
     /// The versions of the protocol that are spoken, the best first.
     pub versions: Vec<Version>,
+    /// Whether the extension `deflate-stream` of version 8 is granted, or asked for.
+    pub deflate_stream: bool,
     /// Whose pages may connect (a server's); `None` is all.
     pub origins: Option<Vec<OriginPattern>>,
     /// Whether a request without `Origin`, which no browser sends, is refused.
@@ -165,6 +167,7 @@ impl Default for WebSocketOptions {
     fn default() -> Self {
         Self {
             versions: vec![Version::Rfc6455],
+            deflate_stream: false,
             origins: None,
             origin_required: false,
             subprotocols: Vec::new(),
@@ -187,6 +190,11 @@ impl WebSocketOptions {
     /// The version that a client asks for: it may name one only (RFC 6455 4.1).
     pub fn asked_version(&self) -> Version {
         self.versions.first().copied().unwrap_or_default()
+    }
+
+    /// Whether a client offers `deflate-stream`, which belongs to version 8 alone.
+    pub fn offers_deflate_stream(&self) -> bool {
+        self.deflate_stream && self.asked_version() == Version::Hybi09
     }
 
     /// The first of our subprotocols that the client speaks too.

@@ -86,6 +86,11 @@ impl Outbound {
         self.waiting + self.flying
     }
 
+    /// Bytes that have not departed.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// Bytes of the buffers that it holds; those in flight are the port's.
     pub(crate) fn buffer_bytes(&self) -> usize {
         let room = self.full.as_ref().map_or(0, |full| full.capacity());

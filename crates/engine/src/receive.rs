@@ -10,6 +10,7 @@ use crate::assembly::Assembly;
 use crate::close::{CloseReason, Manner, Side};
 use crate::compression;
 use crate::connection::{Connection, State};
+use crate::deflate_stream::{self, DeflateStream};
 use crate::endpoint::add;
 use crate::filter;
 use crate::handshake::{self, ClientHandshake, Head};
@@ -22,6 +23,7 @@ use vespiary_wire::framing::length::{FramingError, LengthDecoder};
 use vespiary_wire::framing::line::LineDecoder;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::decoder::Decoder;
+use vespiary_wire::websocket::deflate_stream::Writer;
 
 /// Bytes put aside before the receive is cancelled, while only the budget holds them back.
 const HELD_MAX: usize = 256 << 10;
@@ -38,6 +40,8 @@ pub(crate) enum Decode {
     Line(LineDecoder),
     Length(LengthDecoder),
     WebSocket(Decoder),
+    /// The same beneath `deflate-stream`.
+    Deflated(Box<DeflateStream>),
     /// Read and thrown away.
     Discard,
 }
@@ -82,6 +86,7 @@ impl<H: Host> Inbound<H> {
     pub(crate) fn buffer_bytes(&self) -> usize {
         let head = match &self.decode {
             Decode::Head(head) | Decode::Waiting(head) => head.buffer_bytes(),
+            Decode::Deflated(stream) => stream.buffer_bytes(),
             _ => 0,
         };
         let assembly = self.assembly.as_ref().map_or(0, |it| it.buffer_bytes());
@@ -94,8 +99,29 @@ impl<H: Host> Inbound<H> {
                 Decode::Line(decoder) => decoder.mid_line(),
                 Decode::Length(decoder) => decoder.mid_message(),
                 Decode::WebSocket(decoder) => decoder.mid_frame() || decoder.in_message(),
+                Decode::Deflated(stream) => {
+                    stream.decoder.mid_frame() || stream.decoder.in_message()
+                }
                 _ => false,
             }
+    }
+
+    /// What deflates all that departs, where that was agreed on.
+    pub(crate) fn stream_writer(&mut self) -> Option<&mut Writer> {
+        match &mut self.decode {
+            Decode::Deflated(stream) => Some(&mut stream.writer),
+            _ => None,
+        }
+    }
+
+    /// Whether something is to be parsed although no bytes are held.
+    fn has_inflated(&self) -> bool {
+        matches!(&self.decode, Decode::Deflated(stream) if stream.has_waiting())
+    }
+
+    /// Whether bytes wait to be parsed.
+    fn has_waiting(&self) -> bool {
+        !self.held.is_empty() || self.has_inflated()
     }
 }
 
@@ -210,7 +236,7 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
         // It goes before what is held, and may block the connection again.
         feed(connection, &mut inbound, &[]);
     }
-    if inbound.held.is_empty() || connection.is_blocked() {
+    if !inbound.has_waiting() || connection.is_blocked() {
         return;
     }
     let mut held = std::mem::take(&mut inbound.held);
@@ -236,7 +262,7 @@ pub(crate) fn is_full<H: Host>(connection: &Rc<Connection<H>>) -> bool {
 }
 
 pub(crate) fn has_held<H: Host>(connection: &Rc<Connection<H>>) -> bool {
-    !connection.inbound.borrow().held.is_empty() || compression::is_waiting(connection)
+    connection.inbound.borrow().has_waiting() || compression::is_waiting(connection)
 }
 
 /// Whether a blocked connection's receive should be cancelled: at once when the peer must be held
@@ -300,7 +326,7 @@ fn parse<H: Host>(
     inbound: &mut Inbound<H>,
     rest: &mut &[u8],
 ) -> Result<(), CloseReason> {
-    while !rest.is_empty() {
+    while !rest.is_empty() || inbound.has_inflated() {
         if connection.abort.get() {
             *rest = &[];
             return Ok(());
@@ -309,6 +335,7 @@ fn parse<H: Host>(
             Decode::WebSocket(_) if requires!("rfc6455/6.2/1") => {
                 return websocket::feed(connection, inbound, rest);
             }
+            Decode::Deflated(_) => return deflate_stream::feed(connection, inbound, rest),
             Decode::Head(_) => handshake::feed(connection, inbound, rest)?,
             Decode::Waiting(_) => return Ok(()),
             Decode::Raw => return feed_raw(connection, rest),

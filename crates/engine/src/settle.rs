@@ -84,7 +84,7 @@ impl<H: Host> Engine<H> {
 
     #[inline]
     fn depart(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let outgoing = if connection.is_filtered {
+        let outgoing = if connection.changes_output.get() {
             filter::departing(connection)
         } else {
             connection.outbound.borrow_mut().depart()

@@ -4,17 +4,46 @@ use crate::assembly::{Assembly, TextCheck, not_utf8};
 use crate::close::{CloseReason, Manner, Side};
 use crate::compression;
 use crate::connection::{Connection, State};
+use crate::deflate_stream::DeflateStream;
 use crate::endpoint::add;
 use crate::host::{Host, Kind, Payload};
 use crate::options::Options;
-use crate::receive::{Decode, Inbound, count_message, may_deliver, out_of_memory};
+use crate::receive::{Decode, Inbound, count_message, may_deliver, opened, out_of_memory};
 use std::rc::Rc;
 use vespiary_trace::requires;
 use vespiary_wire::mask;
 use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::close::{self, Code};
-use vespiary_wire::websocket::decoder::{Control, Data, Event};
+use vespiary_wire::websocket::decoder::{Control, Data, Decoder, Event};
 use vespiary_wire::websocket::frame::Opcode;
+use vespiary_wire::websocket::handshake::Agreed;
+
+/// Both sides agree: from here on there are frames.
+pub(crate) fn begin<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    agreed: Agreed,
+) {
+    if let Some(protocol) = agreed.protocol {
+        let _ = connection.protocol.set(protocol.into_boxed_str());
+    }
+    let version = connection.version.get().unwrap_or_default();
+    let mut decoder = Decoder::of_version(connection.role(), version);
+    if agreed.deflate.is_some() {
+        compression::agree(connection, &connection.endpoint.options(), agreed.deflate);
+        decoder = decoder.with_compression();
+    }
+    inbound.decode = if agreed.deflate_stream {
+        // What has not departed of the handshake does so as it is.
+        let plain = connection.outbound.borrow().waiting();
+        connection.changes_output.set(true);
+        Decode::Deflated(Box::new(DeflateStream::new(decoder, plain)))
+    } else {
+        Decode::WebSocket(decoder)
+    };
+    opened(connection);
+    connection.engine.arm(connection);
+}
 
 /// Parse frames until the input is used up, the connection is blocked, or it ends.
 #[inline]

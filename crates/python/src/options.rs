@@ -78,6 +78,7 @@ fn websocket(options: &Bound<'_, PyDict>) -> PyResult<WebSocketOptions> {
     let versions: PyResult<Vec<Version>> = numbers.iter().map(version).collect();
     Ok(WebSocketOptions {
         versions: versions?,
+        deflate_stream: required(options, "deflate_stream")?,
         origins: origins.transpose()?,
         origin_required: required(options, "origin_required")?,
         subprotocols: required(options, "subprotocols")?,

@@ -21,3 +21,4 @@ mod requirements;
 mod rules;
 mod slow;
 mod topics;
+mod versions;

@@ -17,16 +17,21 @@
 use super::ProtocolError;
 use super::close::Code;
 use super::deflate::{Compressor, Shape};
-use super::extension::Extension;
+use super::extension::{self, Extension};
+use super::profile::Version;
 use std::fmt;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
 /// The registered name. It has no parameters.
 pub const NAME: &str = "deflate-stream";
 
-/// Whether one of a client's offers is this.
-pub fn is_offered(offers: &[Extension]) -> bool {
-    offers.iter().any(is_this)
+/// Whether one of a client's offers is this, in the values of its header lines.
+pub fn is_offered(values: &[String]) -> bool {
+    let profile = Version::Hybi09.profile();
+    let offers = values
+        .iter()
+        .filter_map(|value| extension::parse_as(profile, value).ok());
+    offers.flatten().any(|offer| is_this(&offer))
 }
 
 /// Whether a server's answer is this and nothing beside.

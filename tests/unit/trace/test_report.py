@@ -16,8 +16,11 @@ evidence = "evidence.json"
 snapshot = "snapshot.txt"
 [sources]
 rust = ["*.rs"]
+python = ["outside/*.py"]
 [outside]
 tests = ["outside/*"]
+results = ["results.*"]
+confirmations = "confirmations.toml"
 [[gate]]
 specification = "nest"
 levels = ["MUST"]
@@ -70,7 +73,6 @@ EVIDENCE: dict[str, Any] = {
         {"claimant": "nest::test_answer", "id": "nest/1/2", "verdict": "killed", "tests": []},
     ],
     "unstable": [],
-    "outside": [],
 }  # fmt: skip
 
 
@@ -84,6 +86,9 @@ class Folder:
         (root / "requirements" / "nest.toml").write_text(CATALOGUE)
         (root / "trace.toml").write_text(SETTINGS)
         (root / "a.rs").write_text(SOURCE)
+        (root / "confirmations.toml").write_text(
+            '[[confirmation]]\nsuite = "hive"\ncases = ["3.*"]\nids = ["nest/1/1"]\n'
+        )
 
     def run(self, verb: str, *arguments: str) -> Result:
         (self.root / "evidence.json").write_text(json.dumps(self.evidence))
@@ -96,6 +101,10 @@ class Folder:
 
     def statuses(self) -> list[str]:
         return [item["status"] for item in self.report()["requirements"]]
+
+    def confirm(self, passed: list[str], failed: list[str] | None = None) -> None:
+        results = {"suite": "hive", "passed": passed, "failed": failed or []}
+        (self.root / "results.json").write_text(json.dumps(results))
 
     def errors(self) -> str:
         return "\n".join(f"{p['where']}: {p['words']}" for p in self.report()["problems"])
@@ -210,20 +219,67 @@ def test_absolute_sites_are_the_same_places(folder: Folder) -> None:
 
 
 def test_something_from_outside_confirms_what_is_proven(folder: Folder) -> None:
-    folder.evidence["outside"] = [{"id": "nest/1/1", "by": "hive suite 3.1"}]
+    folder.confirm(passed=["3.1", "3.2"])
     assert folder.statuses() == ["confirmed", "proven", "excluded", "confirmed"]
-    assert folder.report()["requirements"][0]["outside"] == ["hive suite 3.1"]
+    assert folder.report()["requirements"][0]["outside"] == ["hive 3.*"]
+
+
+def test_a_suite_with_a_failed_case_confirms_nothing(folder: Folder) -> None:
+    folder.confirm(passed=["3.1"], failed=["3.2"])
+    assert folder.statuses()[0] == "proven"
+
+
+def test_a_suite_that_did_not_run_confirms_nothing(folder: Folder) -> None:
+    folder.confirm(passed=["4.1"])
+    assert folder.statuses()[0] == "proven"
 
 
 def test_outside_alone_does_not_prove(folder: Folder) -> None:
-    folder.evidence.update(outside=[{"id": "nest/1/1", "by": "hive suite 3.1"}], proofs=[])
+    folder.evidence.update(proofs=[], claims=[])
+    folder.confirm(passed=["3.1"])
     assert folder.statuses()[0] == "executed"
 
 
-def test_a_test_that_drives_another_program_confirms(folder: Folder) -> None:
-    test = {**folder.test(0), "id": "outside/test_hive.py::test_knock[1]"}
-    folder.evidence["tests"].append(test)
-    assert folder.statuses()[0] == "confirmed"
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("", "confirmed"), ("<failure/>", "proven"), ("<skipped/>", "proven")]
+)
+def test_a_test_that_drives_another_program_confirms_when_it_passed(
+    folder: Folder, outcome: str, status: str
+) -> None:
+    (folder.root / "outside").mkdir()
+    (folder.root / "outside" / "test_hive.py").write_text(
+        '@pytest.mark.requirement("nest/1/1")\ndef test_hive(): ...\n'
+    )
+    (folder.root / "results.xml").write_text(
+        '<testsuites><testcase classname="outside.test_other" name="test_hive"/>'
+        f'<testcase classname="outside.test_hive" name="test_hive[2]">{outcome}</testcase>'
+        "</testsuites>"
+    )
+    assert folder.statuses()[0] == status
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("results.xml", "<", "results.xml is not a JUnit report"),
+        ("results.json", "{}", "results.json is not a list of a suite's cases"),
+        ("confirmations.toml", "[[confirmation]]\n", "confirmation 1: should have suite, cases"),
+        ("confirmations.toml", "[[", "confirmations.toml: confirmations cannot be read"),
+    ],
+)
+def test_wrong_results_and_confirmations_are_refused(
+    folder: Folder, name: str, text: str, words: str
+) -> None:
+    (folder.root / name).write_text(text)
+    done = folder.run("report")
+    assert done.exit_code == 2
+    assert words in done.output
+
+
+def test_a_confirmation_of_what_no_catalogue_has_is_an_error(folder: Folder) -> None:
+    path = folder.root / "confirmations.toml"
+    path.write_text(path.read_text().replace("nest/1/1", "nest/1/9"))
+    assert "hive confirms nest/1/9, which no catalogue has" in folder.errors()
 
 
 def test_without_evidence_nothing_is_above_implemented(folder: Folder) -> None:
@@ -364,7 +420,7 @@ def test_the_page_stands_alone_and_has_everything(folder: Folder) -> None:
     assert [item["id"] for item in page.details] == [f"nest/1/{n}" for n in (1, 2, 3, 4)]
     assert page.details[2]["data-status"] == "excluded"
     assert page.details[0]["data-role"] == "client"
-    assert page.links[:2] == ["https://x.y/z", "../a.rs#L1"]
+    assert page.links[2:4] == ["https://x.y/z", "../a.rs#L1"]
     for words in ("Nests & more", "Knock <twice>.", "Wasps cannot.", "cannot see", "Search"):
         assert words in page.words, words
 

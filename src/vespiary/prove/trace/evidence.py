@@ -64,7 +64,6 @@ class Evidence:
         proofs: By `file:line` and identifier.
         claims: By function and identifier: `killed` if the claim holds.
         unstable: Tests that passed, and later failed unchanged.
-        outside: By identifier: what confirmed it from outside.
     """
 
     sites: dict[str, set[str]] = field(default_factory=dict)
@@ -72,7 +71,6 @@ class Evidence:
     proofs: dict[tuple[str, str], Proof] = field(default_factory=dict)
     claims: dict[tuple[str, str], str] = field(default_factory=dict)
     unstable: list[str] = field(default_factory=list)
-    outside: dict[str, set[str]] = field(default_factory=dict)
 
     def claimants(self, identifier: str) -> dict[str, list[Test]]:
         """The functions that claim a requirement, each with the tests made of it, by name."""
@@ -123,8 +121,6 @@ def _taken(data: dict[str, Any], root: Path) -> Evidence:
         taken.tests.update(proof.get("tests", ()))
     for claim in data.get("claims", ()):
         evidence.claims[claim["claimant"], claim["id"]] = claim["verdict"]
-    for told in data.get("outside", ()):
-        evidence.outside.setdefault(told["id"], set()).add(told["by"])
     return evidence
 
 

@@ -34,6 +34,7 @@ def as_page(report: Report, title: str = "Requirements", code_base: str = "") ->
         f"<header><h1>{escape(title)}</h1></header>",
         '<main>',
         _summary(report),
+        _contents(report),
         _filters(names),
         '<section aria-label="Requirements" id="requirements">',
         *(_requirement(standing, code_base) for standing in report.standings),
@@ -66,6 +67,14 @@ def _summary(report: Report) -> str:
         f"{traced}<table><caption>Requirements by status</caption><thead><tr>"
         f'<th scope="col">Specification</th><th scope="col">Level</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _contents(report: Report) -> str:
+    count = len(report.offenders) + len(report.problems)
+    return (
+        f'<nav><a href="#problems">Problems ({count})</a>'
+        ' <a href="#limits">What this report cannot see</a></nav>'
     )
 
 
@@ -164,9 +173,10 @@ def _list(items: object) -> str:
 def _problems(report: Report) -> str:
     told = [*report.offenders, *report.problems]
     if not told:
-        return "<h2>Problems</h2><p>None.</p>"
-    return f"<h2>Problems</h2>{_list(_text(str(problem)) for problem in told)}"
+        return '<h2 id="problems">Problems</h2><p>None.</p>'
+    return f'<h2 id="problems">Problems</h2>{_list(_text(str(problem)) for problem in told)}'
 
 
 def _limits(report: Report) -> str:
-    return f"<h2>What this report cannot see</h2>{_list(_text(words) for words in report.limits)}"
+    words = _list(_text(words) for words in report.limits)
+    return f'<h2 id="limits">What this report cannot see</h2>{words}'

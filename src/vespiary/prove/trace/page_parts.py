@@ -21,6 +21,7 @@ tbody th, .name { text-align: left }
 label { display: grid; font-size: .85rem }
 label.wide { flex: 1 1 14rem }
 input, select, button { font: inherit; padding: .25rem .4rem }
+nav a { margin-right: 1rem }
 details { border-bottom: 1px solid var(--line); padding: .35rem 0; scroll-margin-top: 6rem }
 summary { cursor: pointer }
 summary code { font-weight: bold }

@@ -9,6 +9,7 @@ from vespiary.prove.trace.gates import offenders
 from vespiary.prove.trace.limits import limits
 from vespiary.prove.trace.marks import Problem
 from vespiary.prove.trace.normative import LEVELS
+from vespiary.prove.trace.outside import read_outside
 from vespiary.prove.trace.scan import Project, scan
 from vespiary.prove.trace.settings import LADDER, Settings
 from vespiary.prove.trace.status import Standing, standings
@@ -60,11 +61,12 @@ def made(settings: Settings, *, without_evidence: bool = False) -> Report:
     evidence: Evidence | None = None
     if not without_evidence and path.exists():
         evidence = read_evidence(path, settings.root)
-    found, wrong = standings(project, evidence, settings.outside_tests)
+    outside = read_outside(settings, project)
+    found, wrong = standings(project, evidence, outside.by)
     return Report(
         project=project,
         standings=found,
-        problems=[*project.problems, *wrong],
+        problems=[*project.problems, *outside.problems, *wrong],
         offenders=offenders(found, settings.gates),
         limits=limits(project, settings, evidence, found),
         traced=evidence is not None,
@@ -124,13 +126,15 @@ def _requirement(standing: Standing) -> dict[str, Any]:
 def as_snapshot(report: Report) -> str:
     """One line a requirement, sorted, with its status and its tests, for a difference to be read.
 
-    Lines of code are not in it: they change with every edit.
+    Lines of code are not in it: they change with every edit. What is confirmed is proven here: the
+    suites that confirm from outside are not run everywhere.
     """
     lines = []
     for standing in report.standings:
         requirement = standing.requirement
         tests = " ".join(sorted({test.id.replace(" ", "_") for test in standing.tests}))
-        line = f"{requirement.id} {requirement.level} {standing.status}"
+        status = "proven" if standing.status == "confirmed" else standing.status
+        line = f"{requirement.id} {requirement.level} {status}"
         lines.append(f"{line}: {tests}" if tests else line)
     return "\n".join(sorted(lines)) + "\n"
 

@@ -21,6 +21,7 @@ _KEYS = ("catalogues", "sources", "run", "outside", "snapshot", "evidence", "gat
 _SOURCES = ("rust", "python", "exclude")
 _RUN = ("cargo", "pytest", "path")
 _OUTSIDE = ("tests", "confirmations")
+_OUTSIDE = ("tests", "results", "confirmations")
 _GATE = ("specification", "levels", "roles", "status")
 
 
@@ -55,6 +56,7 @@ class Settings:
         pytest: Arguments of pytest: the files and folders whose tests may claim something.
         path: Folders to put before PYTHONPATH, as that of an extension's tracing build.
         outside_tests: Patterns of tests that confirm from outside: they drive another program.
+        outside_results: Patterns of files in which suites left their results.
         confirmations: The file that tells which case of a foreign suite confirms what.
         snapshot: The file whose difference a reviewer reads.
         evidence: The file that a traced run writes.
@@ -70,6 +72,7 @@ class Settings:
     pytest: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
     outside_tests: tuple[str, ...] = ()
+    outside_results: tuple[str, ...] = ()
     confirmations: str = ""
     snapshot: str = "requirements/snapshot.txt"
     evidence: str = ".cache/trace/evidence.json"
@@ -116,6 +119,7 @@ def read_settings(path: Path) -> Settings:
         pytest=check.strings(run, "pytest", "run."),
         path=check.strings(run, "path", "run."),
         outside_tests=check.strings(outside, "tests", "outside."),
+        outside_results=check.strings(outside, "results", "outside."),
         confirmations=check.string(outside, "confirmations", "outside.") or "",
         snapshot=check.string(data, "snapshot", "") or usual.snapshot,
         evidence=check.string(data, "evidence", "") or usual.evidence,

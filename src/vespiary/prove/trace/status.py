@@ -13,8 +13,7 @@ A requirement with several marks is proven when all of them are: a second place 
 may be the one that a user meets.
 """
 
-import fnmatch
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vespiary.prove.trace.catalogue import Requirement
@@ -78,18 +77,17 @@ class Standing:
 
 
 def standings(
-    project: Project, evidence: Evidence | None, outside_tests: Iterable[str] = ()
+    project: Project, evidence: Evidence | None, outside: Mapping[str, set[str]]
 ) -> tuple[list[Standing], list[Problem]]:
     """Every requirement's standing, and what the evidence shows to be wrong.
 
     Args:
         project: What `scan` found.
         evidence: Of a traced run; None if there was none: then nothing is above `implemented`.
-        outside_tests: Patterns of tests that confirm from outside.
+        outside: By identifier: what confirms it from outside.
     """
-    patterns = tuple(outside_tests)
     found = {
-        identifier: _standing(project, requirement, evidence, patterns)
+        identifier: _standing(project, requirement, evidence, outside.get(identifier, set()))
         for identifier, requirement in project.requirements.items()
     }
     for standing in found.values():
@@ -101,19 +99,12 @@ def standings(
 
 
 def _standing(
-    project: Project, requirement: Requirement, evidence: Evidence | None, patterns: tuple[str, ...]
+    project: Project, requirement: Requirement, evidence: Evidence | None, outside: set[str]
 ) -> Standing:
     marks = project.marks.get(requirement.id, [])
     places = {mark.place for mark in marks}
     code = [Code(mark, _verdict(mark.place, requirement.id, evidence)) for mark in marks]
     witnesses = _witnesses(project, requirement.id, places, evidence)
-    outside = set(evidence.outside.get(requirement.id, ())) if evidence else set()
-    outside |= {
-        witness.id
-        for witness in witnesses
-        if witness.outcome == "passed"
-        and any(fnmatch.fnmatch(witness.id.split("::")[0], pattern) for pattern in patterns)
-    }
     status = "unmapped"
     if requirement.excluded:
         status = "excluded"

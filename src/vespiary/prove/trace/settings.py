@@ -20,7 +20,6 @@ LADDER = ("unmapped", "implemented", "executed", "proven", "confirmed")
 _KEYS = ("catalogues", "sources", "run", "outside", "snapshot", "evidence", "gate")
 _SOURCES = ("rust", "python", "exclude")
 _RUN = ("cargo", "pytest", "path")
-_OUTSIDE = ("tests", "confirmations")
 _OUTSIDE = ("tests", "results", "confirmations")
 _GATE = ("specification", "levels", "roles", "status")
 

@@ -24,8 +24,8 @@
 //! dependency, no function and no static, and `tests/cost.rs` compares the instructions.
 //!
 //! In a tracing build (feature `probes`) a mark is also a probe. Where the environment names a file
-//! in `VESPIARY_TRACE`, every mark that is executed gets a slot in it, with a counter of how often it
-//! was reached, another of how often its condition was true, and a flag by which `vespiary trace
+//! in `VESPIARY_TRACE`, every mark that is executed gets a slot in it, with a counter of how often
+//! it was reached, another of how often its condition was true, and a flag by which `vespiary trace
 //! prove` disables it: a disabled mark is false whatever its condition. The file is mapped by
 //! every process that inherits the variable, so that a server in a child process counts too, and a
 //! mark is disabled in all of them at once, without a rebuild. Where the variable is unset, the

@@ -3,7 +3,8 @@
 /// The condition that makes the code do what the requirements demand.
 ///
 /// `requires!("rfc6455/5.1/4" => condition)` is `condition`, and `requires!("rfc6455/4.2.2/5")` is
-/// `true`, unless the mark is disabled: then both are `false`. The condition is evaluated either way.
+/// `true`, unless the mark is disabled: then both are `false`. The condition is evaluated either
+/// way.
 #[macro_export]
 macro_rules! requires {
     ($($id:literal),+ => $condition:expr $(,)?) => {{

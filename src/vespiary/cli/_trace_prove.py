@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from vespiary.prove.trace.proving.prove import prove
+from vespiary.cli._quantities import SPAN
+from vespiary.prove.trace.proving.prove import SECONDS_MIN, prove
 from vespiary.prove.trace.proving.record import KILLED, Record
 from vespiary.prove.trace.proving.run import Collected, Runner, collect
 from vespiary.prove.trace.settings import Settings, read_settings
@@ -63,9 +64,16 @@ def collect_command(
 @_only
 @_jobs
 @_evidence
+@click.option(
+    "--patience",
+    type=SPAN,
+    default=SECONDS_MIN,
+    show_default=True,
+    help="A test without a mark has this long, or ten times as long as with it, to end.",
+)
 @_json
 def prove_command(
-    config: Path, only: str, jobs: int, evidence: str | None, *, as_json: bool
+    config: Path, only: str, jobs: int, evidence: str | None, patience: float, *, as_json: bool
 ) -> None:
     """Disable each mark in turn, and show that a test which claims it fails without it.
 
@@ -84,7 +92,7 @@ def prove_command(
     """  # noqa: D301
     settings = read_settings(config)
     record, seconds = _run(
-        settings, jobs, only, as_json, lambda runner, found: prove(runner, found, only)
+        settings, jobs, only, as_json, lambda runner, found: prove(runner, found, only, patience)
     )
     if not as_json:
         killed = sum(proof.verdict == KILLED for proof in record.proofs)

@@ -18,15 +18,22 @@ from vespiary.prove.trace.proving.record import (
 )
 from vespiary.prove.trace.proving.run import Collected, Ran, Runner
 
-__all__ = ["prove"]
+__all__ = ["SECONDS_MIN", "prove"]
 
-_SECONDS_MIN = 5.0
+SECONDS_MIN = 5.0
+"""What a test with a mark disabled has at least; else so many times what it took before."""
+
 _SECONDS_FACTOR = 10.0
 
 
-def prove(runner: Runner, collected: Collected, only: str = "") -> Record:
-    """Prove every mark, or those of `only`, with the tests that were collected."""
-    return _Prover(runner, collected, only).run()
+def prove(
+    runner: Runner, collected: Collected, only: str = "", seconds: float = SECONDS_MIN
+) -> Record:
+    """Prove every mark, or those of `only`, with the tests that were collected.
+
+    A test that has not ended after `seconds`, or ten times what it took before, has failed.
+    """
+    return _Prover(runner, collected, only, seconds).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,19 @@ class _Claimed:
     marks: tuple[Seen, ...]
 
 
+def _strict(proofs: list[Proof]) -> list[Proof]:
+    """One proof for each place and identifier: of several marks in a line, the worst."""
+    worst: dict[tuple[str, str], Proof] = {}
+    for proof in proofs:
+        known = worst.get((proof.site, proof.id))
+        if known is None or known.verdict == KILLED:
+            worst[proof.site, proof.id] = proof
+    return sorted(worst.values(), key=lambda proof: (proof.site, proof.id))
+
+
 class _Prover:
-    def __init__(self, runner: Runner, collected: Collected, only: str) -> None:
+    def __init__(self, runner: Runner, collected: Collected, only: str, seconds: float) -> None:
+        self._seconds = seconds
         self._runner = runner
         self._collected = collected
         self._only = only
@@ -58,8 +76,8 @@ class _Prover:
         self._record = collected.record()
         self._noticed: dict[tuple[str, str], set[str]] = defaultdict(set)
         """By claimant and identifier: the tests that have failed without a mark of it."""
-        self._passed: dict[tuple[str, str], set[Ran]] = defaultdict(set)
-        """By site and identifier: the tests that have passed without the mark."""
+        self._passed: dict[tuple[Seen, str], set[Ran]] = defaultdict(set)
+        """By mark and identifier: the tests that have passed without the mark."""
         self._unstable: set[str] = set()
 
     def run(self) -> Record:
@@ -72,10 +90,9 @@ class _Prover:
             for name in mark.ids:
                 if self._only and name != self._only:
                     continue
-                candidate = self._candidate(mark, name, passed)
-                if candidate:
-                    candidates.append(candidate)
-                else:
+                found_here = self._candidates(mark, name, passed)
+                candidates += found_here
+                if not found_here:
                     verdict = UNREACHED if name in claimed else UNCLAIMED
                     proofs.append(Proof(mark.site, name, verdict))
         self._runner.say(f"disabling {len({item.seen for item in candidates})} marks")
@@ -89,16 +106,19 @@ class _Prover:
         self._runner.each(candidates, lambda item: _needs_pytest(item.tests[:1]), work)
         self._prove_claims(passed)
         proofs += [self._proof(candidate, killer) for candidate, killer in found]
-        self._record.proofs = sorted(proofs, key=lambda proof: (proof.site, proof.id))
+        self._record.proofs = _strict(proofs)
         self._record.unstable = sorted(self._unstable)
         return self._record
 
-    def _candidate(self, mark: Mark, name: str, passed: list[Ran]) -> _Candidate | None:
-        seen = self._collected.seen.get((mark.site, mark.ids))
-        tests = [ran for ran in passed if name in ran.run.claims and seen in ran.run.acted]
-        if not seen or not tests:
-            return None
-        return _Candidate(mark, name, seen, tuple(sorted(tests, key=lambda ran: ran.seconds)))
+    def _candidates(self, mark: Mark, name: str, passed: list[Ran]) -> list[_Candidate]:
+        """The mark with the tests that may prove it; several if the line has several."""
+        found = []
+        for seen in self._collected.seen.get((mark.site, mark.ids), ()):
+            tests = [ran for ran in passed if name in ran.run.claims and seen in ran.run.acted]
+            tests.sort(key=lambda ran: ran.seconds)
+            if tests:
+                found.append(_Candidate(mark, name, seen, tuple(tests)))
+        return found
 
     def _killer(self, bench: Bench, candidate: _Candidate) -> str:
         """The first test that fails without the mark; empty if there is none."""
@@ -108,7 +128,7 @@ class _Prover:
                     self._noticed[ran.test.claimant, candidate.id].add(ran.test.id)
                 return ran.test.id
             with self._lock:
-                self._passed[candidate.mark.site, candidate.id].add(ran)
+                self._passed[candidate.seen, candidate.id].add(ran)
         return ""
 
     def _proof(self, candidate: _Candidate, killer: str) -> Proof:
@@ -116,7 +136,7 @@ class _Prover:
         survived = tuple(
             sorted(
                 ran.test.id
-                for ran in self._passed[candidate.mark.site, candidate.id]
+                for ran in self._passed[candidate.seen, candidate.id]
                 if not self._noticed[ran.test.claimant, candidate.id]
             )
         )
@@ -127,18 +147,28 @@ class _Prover:
 
     def _fails_without(self, bench: Bench, ran: Ran, marks: Sequence[Seen]) -> bool:
         """Whether a test fails without these marks, and passes with them."""
-        seconds = max(_SECONDS_MIN, _SECONDS_FACTOR * ran.seconds)
-        for attempt in range(2):
+        seconds = max(self._seconds, _SECONDS_FACTOR * ran.seconds)
+
+        def passes() -> bool:
+            return bench.run(ran.test, seconds).outcome == "passed"
+
+        def fails_disabled() -> bool:
             with bench.disabled(marks):
-                outcome = bench.run(ran.test, seconds).outcome
-            if outcome in {"passed", "skipped"}:
+                return bench.run(ran.test, seconds).outcome not in {"passed", "skipped"}
+
+        if not fails_disabled():
+            return False
+        if passes():
+            return True
+        # Something else has failed the test, or it breaks its own process when it fails. So once
+        # more in a process that is new, with another new one after it.
+        bench.renew()
+        if passes():
+            if not fails_disabled():
                 return False
-            if bench.run(ran.test, seconds).outcome == "passed":
-                return True
-            # What failed before may have left something behind in the process: once more, afresh.
             bench.renew()
-            if attempt == 0 and bench.run(ran.test, seconds).outcome != "passed":
-                break
+            if passes():
+                return True
         with self._lock:
             self._unstable.add(ran.test.id)
         return False
@@ -177,8 +207,8 @@ class _Prover:
         for ran in claimed.tests:
             marks = [mark for mark in claimed.marks if mark in ran.run.acted]
             alone = [[mark] for mark in marks]
-            for disabled in [*alone, marks] if len(marks) > 1 else alone:
-                if len(disabled) == 1 and self._tried(ran, disabled[0], claimed.id):
+            for disabled in [*alone, self._all_marks(claimed.id)]:
+                if len(disabled) == 1 and ran in self._passed[disabled[0], claimed.id]:
                     continue
                 if self._fails_without(bench, ran, disabled):
                     with self._lock:
@@ -186,10 +216,10 @@ class _Prover:
                     return Claim(*key, KILLED, (ran.test.id,))
         return Claim(*key, SURVIVED)
 
-    def _tried(self, ran: Ran, seen: Seen, name: str) -> bool:
-        """Whether the test has passed without the mark before."""
-        sites = [site for (site, _), other in self._collected.seen.items() if other == seen]
-        return any(ran in self._passed[site, name] for site in sites)
+    def _all_marks(self, name: str) -> list[Seen]:
+        """All marks of a requirement: what one of several does, another may do instead."""
+        every = [mark for marks in self._collected.seen.values() for mark in marks]
+        return [mark for mark in every if name in mark.ids]
 
 
 def _needs_pytest(tests: Sequence[Ran]) -> bool:

@@ -61,16 +61,19 @@ class Collected:
     Attributes:
         marks: Of the sources; what a run has told besides is added to them.
         tests: Those that claim something.
-        seen: How the processes call a mark, by its site and identifiers.
+        seen: How the processes call a mark, by its site and identifiers: two marks with the same
+            identifiers may stand in one line.
+        silent: Tests that seem to claim something by their names, and did not.
     """
 
     marks: list[Mark] = field(default_factory=list)
     tests: list[Ran] = field(default_factory=list)
-    seen: dict[tuple[str, tuple[str, ...]], Seen] = field(default_factory=dict)
+    seen: dict[tuple[str, tuple[str, ...]], set[Seen]] = field(default_factory=dict)
+    silent: list[str] = field(default_factory=list)
 
     def record(self) -> Record:
         """The same as it is written."""
-        back = {told: site for (site, _), told in self.seen.items()}
+        back = {told: site for (site, _), marks in self.seen.items() for told in marks}
 
         def sites(marks: Iterable[Seen]) -> tuple[str, ...]:
             return tuple(sorted({back[mark] for mark in marks}))
@@ -216,7 +219,7 @@ def _take(collected: Collected, seen: Seen, base: Path, root: Path, only: str) -
     path = (base / file).resolve()
     place = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
     site = f"{place}:{line}"
-    collected.seen[site, seen.ids] = seen
+    collected.seen.setdefault((site, seen.ids), set()).add(seen)
     known = any((mark.site, mark.ids) == (site, seen.ids) for mark in collected.marks)
     if not known and (not only or only in seen.ids):
         collected.marks.append(Mark(site, seen.ids, place, int(line)))

@@ -1,0 +1,55 @@
+//! A toy protocol, one mark for everything that may come of disabling one.
+
+use vespiary_trace::requires;
+
+/// Proven: a test fails without it.
+pub fn refused(masked: bool) -> bool {
+    requires!("toy/1/1" => !masked)
+}
+
+/// Survives: the test that claims it makes it act, and looks at something else.
+pub fn capped(length: u64) -> u64 {
+    if requires!("toy/1/2" => length > 125) {
+        return 125;
+    }
+    length
+}
+
+/// Unreached: the test that claims it never comes here.
+pub fn closed(code: u16) -> bool {
+    requires!("toy/1/3" => code == 1000)
+}
+
+/// Without it, the loop does not end.
+pub fn waited(turns: u64) -> u64 {
+    let mut done = 0;
+    loop {
+        done += 1;
+        if requires!("toy/1/4" => done >= turns) {
+            return done;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// Executed in another process than that of the test.
+pub fn greeting() -> &'static str {
+    if requires!("toy/1/5") { "hello" } else { "" }
+}
+
+/// No test claims it.
+pub fn ignored() -> bool {
+    requires!("toy/1/6")
+}
+
+/// Two requirements, of which one is claimed by a test that does not need it.
+pub fn both(text: &str) -> bool {
+    requires!("toy/1/7", "toy/1/8" => text.len() > 3)
+}
+
+/// Either of these does what is required, so that disabling one alone shows nothing.
+pub fn doubly(text: &str) -> bool {
+    let empty = requires!("toy/1/9" => text.is_empty());
+    let short = requires!("toy/1/9" => text.len() < 2);
+    empty || short
+}

@@ -1,0 +1,76 @@
+//! The toy's tests.
+
+use vespiary_trace::claims;
+
+#[test]
+fn what_is_not_masked_is_refused() {
+    claims!("toy/1/1");
+    assert!(toy::refused(false));
+    assert!(!toy::refused(true));
+}
+
+#[test]
+fn what_is_long_is_capped() {
+    claims!("toy/1/2");
+    assert!(toy::capped(126) > 100);
+}
+
+#[test]
+fn a_close_code_is_looked_at() {
+    claims!("toy/1/3");
+    assert!(!toy::refused(true));
+}
+
+#[test]
+fn waiting_ends() {
+    claims!("toy/1/4");
+    assert_eq!(toy::waited(3), 3);
+}
+
+#[test]
+fn another_process_greets() {
+    claims!("toy/1/5");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_greeter")).output();
+    assert_eq!(output.expect("it runs").stdout, b"hello\n");
+}
+
+fn long_texts_are_both(text: &str) {
+    claims!("toy/1/7");
+    assert!(toy::both(text));
+}
+
+macro_rules! with_every_text {
+    ($($scenario:ident),*) => { $(
+        mod $scenario {
+            #[test]
+            fn with_four() {
+                super::$scenario("four");
+            }
+
+            #[test]
+            fn with_seven() {
+                super::$scenario("seven");
+            }
+        }
+    )* };
+}
+
+with_every_text!(long_texts_are_both);
+
+#[test]
+fn it_claims_more_than_it_shows() {
+    claims!("toy/1/1", "toy/1/8");
+    assert!(toy::refused(false));
+    toy::both("four");
+}
+
+#[test]
+fn an_empty_text_is_doubly_so() {
+    claims!("toy/1/9");
+    assert!(toy::doubly(""));
+}
+
+#[test]
+fn a_test_that_claims_nothing_is_not_run() {
+    std::thread::sleep(std::time::Duration::from_secs(600));
+}

@@ -1,0 +1,280 @@
+"""The prover proved: a project with one mark for everything that may come of disabling one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+PROJECT = Path(__file__).parent / "project"
+CHECKOUT = PROJECT.parents[2]
+
+VERDICTS = {
+    "toy/1/1": ("src/lib.rs", "killed"),
+    "toy/1/2": ("src/lib.rs", "survived"),
+    "toy/1/3": ("src/lib.rs", "unreached"),
+    "toy/1/4": ("src/lib.rs", "killed"),
+    "toy/1/5": ("src/lib.rs", "killed"),
+    "toy/1/6": ("src/lib.rs", "unclaimed"),
+    "toy/1/7": ("src/lib.rs", "killed"),
+    "toy/1/8": ("src/lib.rs", "survived"),
+    "toy/1/9": ("src/lib.rs", "survived"),
+    "toy/2/1": ("toy.py", "killed"),
+    "toy/2/2": ("toy.py", "survived"),
+    "toy/2/3": ("toy.py", "unreached"),
+    "toy/2/4": ("toy.py", "killed"),
+    "toy/2/5": ("toy.py", "killed"),
+    "toy/2/6": ("toy.py", "killed"),
+}
+"""Identifier: where it is marked, and what comes of disabling it (the functions say why)."""
+
+
+def command(*arguments: str, config: Path = PROJECT / "trace.toml") -> list[str]:
+    verb, *options = arguments
+    return [sys.executable, "-m", "vespiary", "trace", verb, f"--config={config}", *options]
+
+
+def environment(temporary: Path) -> dict[str, str]:
+    target = os.environ.get("CARGO_TARGET_DIR", str(CHECKOUT / "target"))
+    cargo = {"CARGO_TARGET_DIR": f"{target}/toy"}
+    return {**os.environ, **cargo, "TMPDIR": str(temporary), "VESPIARY_TRACE": ""}
+
+
+class Proved:
+    """One run of the prover over the project."""
+
+    def __init__(self, folder: Path, *arguments: str, config: Path = PROJECT / "trace.toml"):
+        temporary = folder / "tmp"
+        temporary.mkdir()
+        self.evidence = folder / "evidence.json"
+        options = [*arguments, f"--evidence={self.evidence}", "--json"]
+        run = subprocess.run(
+            command(*options, config=config),
+            env=environment(temporary),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.status = run.returncode
+        self.told: dict[str, Any] = json.loads(run.stdout) if run.stdout else {}
+        self.errors = run.stderr
+        self.left = list(temporary.iterdir())
+
+    def one(self, table: str, **values: str) -> dict[str, Any]:
+        """The only row of a table with these values."""
+        rows: list[dict[str, Any]] = [
+            row for row in self.told[table] if values.items() <= row.items()
+        ]
+        assert len(rows) == 1, self.told or self.errors
+        return rows[0]
+
+
+@pytest.fixture(scope="module")
+def proved(tmp_path_factory: pytest.TempPathFactory) -> Proved:
+    return Proved(tmp_path_factory.mktemp("proved"), "prove", "--patience=1s", "--jobs=2")
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_each_mark_gets_its_verdict(proved: Proved, name: str) -> None:
+    file, verdict = VERDICTS[name]
+    proofs = [proof for proof in proved.told["proofs"] if proof["id"] == name]
+    assert len(proofs) == (2 if name == "toy/1/9" else 1), proved.errors
+    for proof in proofs:
+        assert (proof["site"].partition(":")[0], proof["verdict"]) == (file, verdict)
+        assert bool(proof["tests"]) is (verdict == "killed")
+
+
+def test_nothing_else_is_proven(proved: Proved) -> None:
+    assert {proof["id"] for proof in proved.told["proofs"]} == set(VERDICTS)
+
+
+def test_a_test_that_hangs_without_the_mark_has_noticed(proved: Proved) -> None:
+    assert proved.one("proofs", id="toy/1/4")["tests"] == ["toy::claims::waiting_ends"]
+    assert proved.one("proofs", id="toy/2/4")["tests"] == ["test_toy.py::test_waiting_ends"]
+
+
+def test_a_mark_in_another_process_is_reached_and_disabled(proved: Proved) -> None:
+    for name, test in [
+        ("toy/1/5", "toy::claims::another_process_greets"),
+        ("toy/2/5", "test_toy.py::test_another_process_greets"),
+    ]:
+        proof = proved.one("proofs", id=name)
+        assert proof["tests"] == [test]
+        assert proof["site"] in proved.one("tests", id=test)["acted"]
+
+
+def test_a_test_made_by_a_macro_is_known_by_its_own_name(proved: Proved) -> None:
+    names = {test["id"] for test in proved.told["tests"] if "toy/1/7" in test["claims"]}
+    path = "toy::claims::long_texts_are_both"
+    assert names == {f"{path}::with_four", f"{path}::with_seven"}
+    claim = proved.one("claims", id="toy/1/7")
+    assert (claim["claimant"], claim["verdict"]) == (path, "killed")
+
+
+def test_a_claim_beside_one_that_tells_must_tell_too(proved: Proved) -> None:
+    claimant = "toy::claims::it_claims_more_than_it_shows"
+    assert proved.one("claims", claimant=claimant, id="toy/1/1")["verdict"] == "killed"
+    assert proved.one("claims", claimant=claimant, id="toy/1/8")["verdict"] == "survived"
+
+
+def test_a_claim_holds_if_the_test_fails_without_all_marks_together(proved: Proved) -> None:
+    assert proved.one("claims", id="toy/1/9")["verdict"] == "killed"
+
+
+def test_a_parameter_that_does_not_make_the_mark_act_is_no_false_claim(proved: Proved) -> None:
+    claimant = "test_toy.py::test_what_is_not_masked_is_refused"
+    assert proved.one("tests", id=f"{claimant}[True]")["acted"] == []
+    assert proved.one("claims", claimant=claimant)["verdict"] == "killed"
+
+
+def test_what_is_reached_and_what_acts_are_told_apart(proved: Proved) -> None:
+    test = proved.one("tests", id="toy::claims::what_is_not_masked_is_refused")
+    assert test["reached"] == test["acted"] == ["src/lib.rs:7"]
+    assert proved.one("tests", id="toy::claims::a_close_code_is_looked_at")["acted"] == []
+
+
+def test_tests_that_claim_nothing_are_not_run(proved: Proved) -> None:
+    assert not [test for test in proved.told["tests"] if "claims_nothing" in test["id"]]
+
+
+def test_the_evidence_is_written_to_the_file(proved: Proved) -> None:
+    written = json.loads(proved.evidence.read_text())
+    assert written == {name: proved.told[name] for name in written}
+
+
+def test_what_is_not_proven_fails_the_run_in_sentences(proved: Proved) -> None:
+    assert proved.status == 1
+    assert (
+        "src/lib.rs:12: the mark of toy/1/2 is claimed, and no claiming test fails without it"
+        in (proved.told["problems"])
+    )
+    assert "src/lib.rs:42: the mark of toy/1/6 is claimed by no test" in proved.told["problems"]
+
+
+def test_nothing_is_left_behind(proved: Proved) -> None:
+    assert proved.left == []
+
+
+def test_one_requirement_can_be_proven_alone(tmp_path: Path) -> None:
+    proved = Proved(tmp_path, "prove", "--only=toy/1/1")
+    assert proved.status == 0, proved.errors
+    assert {proof["id"] for proof in proved.told["proofs"]} == {"toy/1/1"}
+    assert len(proved.told["tests"]) == 2
+
+
+def test_collecting_proves_nothing_and_passes(tmp_path: Path) -> None:
+    collected = Proved(tmp_path, "collect", "--only=toy/2/2")
+    assert collected.status == 0, collected.errors
+    assert collected.told["proofs"] == []
+    assert collected.one("tests", id="test_toy.py::test_what_is_long_is_capped")["acted"] == [
+        "toy.py:15"
+    ]
+
+
+def test_an_interrupted_run_ends_its_processes_and_leaves_nothing_disabled(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        command("prove", "--only=toy/2/4", "--patience=10min", f"--evidence={tmp_path / 'e.json'}"),
+        env=environment(tmp_path),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("disabling"):
+                break
+        time.sleep(0.5)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        process.stderr.read()
+    assert process.returncode != 0
+    assert children
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+TESTS = """
+import os
+from pathlib import Path
+import pytest
+from vespiary.trace import requires
+
+@pytest.mark.requirement("toy/3/1")
+def test_that_always_fails() -> None:
+    assert not requires("toy/3/1")
+
+@pytest.mark.requirement("toy/3/2")
+def test_that_fails_now_and_then() -> None:
+    runs = Path(__file__).with_name("runs")
+    count = len(runs.read_text()) if runs.exists() else 0
+    runs.write_text("x" * (count + 1))
+    assert requires("toy/3/2", count == 0)
+
+@pytest.mark.requirement("toy/3/3")
+def test_that_ends_the_process() -> None:
+    if not requires("toy/3/3"):
+        os._exit(3)
+
+@pytest.mark.requirement("toy/3/4")
+def test_that_is_skipped_without_the_mark() -> None:
+    if not requires("toy/3/4"):
+        pytest.skip("not this time")
+
+@pytest.mark.requirement("toy/3/5")
+def test_that_breaks_what_comes_after_it() -> None:
+    broken = os.environ.get("BROKEN")
+    if not requires("toy/3/5"):
+        os.environ["BROKEN"] = "1"
+        raise AssertionError
+    assert not broken
+"""
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Proved:
+    folder = tmp_path_factory.mktemp("troubled")
+    (folder / "test_it.py").write_text(TESTS)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    config = folder / "trace.toml"
+    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
+    return Proved(folder, "prove", config=config)
+
+
+def test_a_test_that_fails_with_nothing_disabled_proves_nothing(troubled: Proved) -> None:
+    assert troubled.one("proofs", id="toy/3/1")["verdict"] == "unreached"
+    name = "test_it.py::test_that_always_fails"
+    assert troubled.one("tests", id=name)["outcome"] == "failed"
+    assert f"{name} did not pass with all marks enabled: failed" in troubled.told["problems"]
+    assert troubled.status == 1
+
+
+def test_a_test_that_fails_now_and_then_proves_nothing(troubled: Proved) -> None:
+    name = "test_it.py::test_that_fails_now_and_then"
+    assert troubled.told["unstable"] == [name]
+    assert troubled.one("proofs", id="toy/3/2")["verdict"] == "survived"
+
+
+def test_a_test_whose_process_ends_has_failed(troubled: Proved) -> None:
+    assert troubled.one("proofs", id="toy/3/3")["verdict"] == "killed"
+
+
+def test_a_test_that_is_skipped_has_not_failed(troubled: Proved) -> None:
+    assert troubled.one("proofs", id="toy/3/4")["verdict"] == "survived"
+
+
+def test_what_a_test_breaks_in_its_process_does_not_harm_its_proof(troubled: Proved) -> None:
+    assert troubled.one("proofs", id="toy/3/5")["verdict"] == "killed"
+
+
+def test_pytest_that_cannot_collect_is_an_error_with_its_words(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("import no_such_module\n")
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
+    failed = Proved(tmp_path, "collect", config=config)
+    assert failed.status == 2
+    assert "No module named 'no_such_module'" in failed.errors

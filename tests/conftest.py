@@ -1,4 +1,4 @@
-"""What all tests share: a skipped test fails the run where skipping is forbidden.
+"""What all tests share: the kernel's drivers, and that a skipped test may fail the run.
 
 A check that did not run must not look like one that passed. With VESPIARY_FORBID_SKIPS=1, which
 `.ci/run` sets, every skip is a failure that tells what was skipped, unless it stands in
@@ -7,6 +7,8 @@ A check that did not run must not look like one that passed. With VESPIARY_FORBI
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -24,6 +26,25 @@ def pytest_configure() -> None:
     """Undo what a background shell does to its children: Ctrl-C would be ignored by ours too."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def uring_refusal() -> str | None:
+    """Why io_uring cannot be had on this machine; None when it can."""
+    code = "import vespiary.loop; vespiary.loop.Loop(driver='uring').close()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode and "DriverUnavailable" not in done.stderr:
+        raise RuntimeError(done.stderr)
+    return done.stderr.splitlines()[-1] if done.returncode else None
+
+
+@pytest.fixture(params=["uring", "epoll"])
+def driver(request: pytest.FixtureRequest, uring_refusal: str | None) -> str:
+    """Each of the kernel's drivers."""
+    name: str = request.param
+    if name == "uring" and uring_refusal:
+        pytest.skip(uring_refusal)
+    return name
 
 
 def _refusal(identifier: str, longrepr: object) -> str | None:

@@ -124,7 +124,11 @@ class _Opening:
     async def run(self, addresses: list[Address]) -> Connection:
         """The connection of the address that came through."""
         self._race: Race[Connection] = Race(self._loop, addresses, self._start)
-        return await self._race.run()
+        try:
+            return await self._race.run()
+        finally:
+            # No circle is left for the collector.
+            del self._race
 
     def _start(self, address: Address, number: int) -> Connection:
         attempt = _Attempt(self._race, number, self._target.endpoint)

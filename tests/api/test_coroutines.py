@@ -1,8 +1,11 @@
 """The coroutine form: receiving, its conflicts, its cancellation, its end."""
 
 import asyncio
+import base64
 import contextlib
 import contextvars
+import hashlib
+from collections.abc import Iterator
 
 import pytest
 
@@ -310,3 +313,47 @@ async def test_a_server_that_stops_gives_coroutines_what_was_received() -> None:
     assert heard == [str(number) for number in range(5)]
     assert [message async for message in client] == heard
     assert (await client.wait_closed()).code == 1001
+
+
+@pytest.mark.parametrize("ending", [b"\x88\x02\x03\xe8", b"\xff\x00", b"\x81\x02\xc3\x28"])
+async def test_a_task_answers_the_messages_before_a_close_or_a_fault(ending: bytes) -> None:
+    """What comes in one piece is answered in order, as a handler's methods answer it."""
+    requested = asyncio.Event()
+    rest = bytearray()
+
+    async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        key = head.partition("Sec-WebSocket-Key: ")[2].partition("\r\n")[0]
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept_value(key) + b"\r\n\r\n"
+        )
+        await requested.wait()
+        writer.write(b"\x81\x03one\x82\x03two" + ending)
+        writer.write_eof()
+        rest.extend(await reader.read())
+        writer.close()
+
+    async with await asyncio.start_server(server, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        connection = await vespiary.connect(f"ws://127.0.0.1:{port}", echo)
+        requested.set()
+        await connection.wait_closed()
+        await until(lambda: rest)
+    frames = list(unmasked_frames(bytes(rest)))
+    assert frames[:2] == [(0x81, b"one"), (0x82, b"two")]
+    assert [opcode for opcode, _ in frames[2:]] == [0x88]
+
+
+def accept_value(key: str) -> bytes:
+    digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+    return base64.b64encode(digest)
+
+
+def unmasked_frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The small masked frames in some bytes."""
+    while data:
+        length = data[1] & 0x7F
+        key, payload = data[2:6], data[6 : 6 + length]
+        yield data[0], bytes(byte ^ key[place % 4] for place, byte in enumerate(payload))
+        data = data[6 + length :]

@@ -249,3 +249,44 @@ async def test_a_large_page_comes_whole() -> None:
         httpx.AsyncClient(trust_env=False) as client,
     ):
         assert (await client.get(server.urls[0])).content == body
+
+
+@pytest.mark.parametrize("who", ["server", "client"])
+async def test_an_awaited_answer_is_given_up_when_its_connection_ends(who: str) -> None:
+    given_up = asyncio.Event()
+    closed: list[vespiary.CloseReason] = []
+
+    class Never(vespiary.Handler):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+            try:
+                closed.append(await request.connection.wait_closed())
+            except asyncio.CancelledError:
+                given_up.set()
+                raise
+            return None
+
+    soon = vespiary.Deadlines(handshake_seconds=0.1)
+    late = vespiary.Deadlines()
+    theirs, ours = (soon, late) if who == "server" else (late, soon)
+    async with serving(Never, deadlines=theirs) as server:
+        with pytest.raises((vespiary.HandshakeRefused, TimeoutError)):
+            await vespiary.connect(server.urls[0], deadlines=ours)
+        await given_up.wait()
+        assert closed == []
+
+
+async def test_who_waits_for_the_end_of_a_refused_connection_hears_of_it() -> None:
+    reasons: list[vespiary.CloseReason] = []
+
+    class Refusing(vespiary.Handler):
+        def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+            request.connection.wait_closed().add_done_callback(
+                lambda future: reasons.append(future.result())
+            )
+            return request.respond(403)
+
+    async with serving(Refusing) as server:
+        with pytest.raises(vespiary.HandshakeRefused):
+            await vespiary.connect(server.urls[0])
+        await until(lambda: reasons)
+        assert reasons[0].status == 403

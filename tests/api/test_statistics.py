@@ -144,3 +144,16 @@ async def test_broken_rules_are_counted() -> None:
         await until(lambda: server.statistics().total.connections_closed)
         assert server.statistics().total.protocol_errors == 1
         assert server.statistics().total.connections_broken == 1
+
+
+async def test_a_broken_limit_is_no_broken_rule(caplog: pytest.LogCaptureFixture) -> None:
+    limits = vespiary.Limits(message_bytes_max=10)
+    async with serving(Echo, limits=limits) as server:
+        async with vespiary.connect(server.urls[0]) as client:
+            client.send(bytes(11))
+            assert (await client.wait_closed()).code == 1009
+        await until(lambda: server.statistics().total.connections_closed)
+        total = server.statistics().total
+        assert total.limits_reached == {"message_bytes_max": 1}
+        assert total.protocol_errors == 0
+    assert "message_bytes_max" in caplog.text

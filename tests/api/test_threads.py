@@ -233,3 +233,84 @@ def test_two_loops_in_two_threads_do_not_meet(driver: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         for name, heard in zip("ab", pool.map(run, "ab"), strict=True):
             assert heard == [f"{name} {number}" for number in range(200)]
+
+
+async def test_what_a_thread_sends_to_a_full_queue_is_told_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recorder = Recorder()
+    limits = vespiary.Limits(write_bytes_max=300_000, write_high_bytes=100_000)
+    async with (
+        serving(recorder, limits=limits) as server,
+        vespiary.connect(server.urls[0]) as client,
+    ):
+        client.pause_reading()
+        await until(lambda: recorder.connections)
+        connection = recorder.connections[0]
+
+        def flood() -> None:
+            for _ in range(200):
+                connection.send(bytes(50_000))
+
+        await asyncio.to_thread(flood)
+        await until(lambda: connection.statistics().messages_dropped)
+        await asyncio.sleep(0.05)
+        total = server.statistics().total
+        taken = connection.statistics().messages_sent
+        assert total.messages_dropped == 200 - taken
+        assert total.limits_reached == {"write_bytes_max": 200 - taken}
+        assert connection.is_open
+        client.resume_reading()
+        for _ in range(taken):
+            await client.receive()
+    assert "write_bytes_max (300000)" in caplog.text
+
+
+async def test_a_handler_hears_of_what_a_thread_could_not_send() -> None:
+    events: list[tuple[str, int]] = []
+
+    class Listening(Recorder):
+        def on_limit(self, name: str, value: int) -> None:
+            events.append((name, value))
+
+    handler = Listening()
+    limits = vespiary.Limits(write_bytes_max=1000, write_high_bytes=1000, write_low_bytes=1000)
+    async with serving(handler, limits=limits) as server, vespiary.connect(server.urls[0]):
+        await until(lambda: handler.connections)
+        await asyncio.to_thread(handler.connections[0].send, bytes(2000))
+        await until(lambda: events)
+        assert events == [("write_bytes_max", 1000)]
+
+
+async def test_a_policy_for_slow_consumers_holds_for_threads_too() -> None:
+    recorder = Recorder()
+    limits = vespiary.Limits(write_bytes_max=1000, write_high_bytes=1000, write_low_bytes=1000)
+    async with (
+        serving(recorder, limits=limits, slow_consumer="disconnect") as server,
+        vespiary.connect(server.urls[0]),
+    ):
+        await until(lambda: recorder.connections)
+        await asyncio.to_thread(recorder.connections[0].send, bytes(2000))
+        await until(lambda: recorder.reasons)
+        assert "does not read" in recorder.reasons[0].text
+        assert server.statistics().total.messages_dropped == 0
+
+
+async def test_what_is_no_message_is_told_to_the_thread_that_sends_it() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server, vespiary.connect(server.urls[0]):
+        await until(lambda: recorder.connections)
+        with pytest.raises(TypeError, match="a message is bytes"):
+            await asyncio.to_thread(recorder.connections[0].send, 5)  # type: ignore[arg-type]
+
+
+async def test_a_send_of_a_thread_out_of_turn_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: recorder.connections)
+        connection = recorder.connections[0]
+        connection.send_part("one ")
+        await asyncio.to_thread(connection.send, "in between")
+        await until(lambda: "was not taken" in caplog.text)
+        connection.send_part("two", last=True)
+        assert await client.receive() == "one two"

@@ -1,8 +1,6 @@
-"""What the conformance tests share: the installed suite, and the kernel's drivers."""
+"""What the conformance tests share: the installed suite, and an environment."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -17,25 +15,6 @@ def suite() -> Suite:
     if python is None:
         pytest.skip("no CPython 2.7 with pip on this machine: see VESPIARY_PYTHON27")
     return install(python)
-
-
-@pytest.fixture(scope="session")
-def uring_refusal() -> str | None:
-    """Why io_uring cannot be had on this machine; None when it can."""
-    code = "import vespiary.loop; vespiary.loop.Loop(driver='uring').close()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if done.returncode and "DriverUnavailable" not in done.stderr:
-        raise RuntimeError(done.stderr)
-    return done.stderr.splitlines()[-1] if done.returncode else None
-
-
-@pytest.fixture(params=["uring", "epoll"])
-def driver(request: pytest.FixtureRequest, uring_refusal: str | None) -> str:
-    """Each of the kernel's drivers."""
-    name: str = request.param
-    if name == "uring" and uring_refusal:
-        pytest.skip(uring_refusal)
-    return name
 
 
 @pytest.fixture

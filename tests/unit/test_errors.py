@@ -120,6 +120,15 @@ def test_a_full_write_queue_says_what_to_do_and_has_its_facts() -> None:
     assert "await connection.drain()" in str(error)
 
 
+def test_a_message_that_can_never_fit_is_not_told_to_wait() -> None:
+    error = WriteQueueFull(0, 100, "127.0.0.1:5", 200)
+    assert error.message_bytes == 200
+    assert "200 bytes" in str(error)
+    assert "raise the limit" in str(error)
+    assert "send_part" in str(error)
+    assert "drain() between sends" not in str(error)
+
+
 def test_a_refused_handshake_names_the_server_and_its_status() -> None:
     told = str(HandshakeRefused(403, "members only", "127.0.0.1:5"))
     assert told == "127.0.0.1:5 refused the handshake with HTTP status 403: members only"

@@ -201,3 +201,37 @@ def test_a_syntax_error_at_the_first_start_is_repaired_too(
     write(tmp_path, " repaired")
     assert command.ask(b"hello") == b"hello repaired"
     assert command.stop() == 0
+
+
+FILTERS = """\
+import vespiary
+
+class Loud(vespiary.Filter):
+    def received(self, connection, data):
+        return data.upper()
+
+loud = Loud()
+"""
+
+
+def test_filters_threads_and_spinning_can_be_asked_for(
+    started: list[Command], tmp_path: Path
+) -> None:
+    (tmp_path / "extras.py").write_text(FILTERS)
+    options = ("--filter", "extras:Loud", "--executor", "threads", "--spin-microseconds", "50")
+    command = start(started, tmp_path, "echoes:Echo", *URL, *options)
+    assert command.ask(b"hello") == b"HELLO!"
+    assert command.stop() == 0
+
+
+def test_what_is_no_filter_is_told(started: list[Command], tmp_path: Path) -> None:
+    (tmp_path / "extras.py").write_text(FILTERS)
+    command = start(started, tmp_path, "echoes:Echo", *URL, "--filter", "extras:loud")
+    assert command.process.wait(SECONDS) != 0
+    assert "extras:loud is an object of type Loud" in command.log()
+
+
+def test_threads_are_for_plain_methods(started: list[Command], tmp_path: Path) -> None:
+    command = start(started, tmp_path, "echoes:echo", *URL, "--executor", "threads")
+    assert command.process.wait(SECONDS) != 0
+    assert "plain methods" in command.log()

@@ -14,6 +14,7 @@ from vespiary.cli._loading import load_object
 from vespiary.cli._reload import ChildReport, Reloader
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError, LimitsError
+from vespiary.filters import Filter, FilterFactory
 from vespiary.handler import AsyncHandler
 from vespiary.limits import Deadlines, Limits
 from vespiary.websocket import WebSocket
@@ -66,6 +67,24 @@ _LEVELS = ("debug", "info", "warning", "error")
     help="A subprotocol that is spoken on ws://, the best first.  [repeatable]",
 )
 @click.option(
+    "--filter",
+    "filters",
+    metavar="MODULE:OBJECT",
+    multiple=True,
+    help="A Filter between the socket and the framing, made for each connection.  [repeatable]",
+)
+@click.option(
+    "--executor",
+    type=click.Choice(["threads"]),
+    help="Run the handler's plain methods on a pool of threads.",
+)
+@click.option(
+    "--spin-microseconds",
+    type=click.IntRange(0, 1_000_000),
+    metavar="NUMBER",
+    help="Poll for so long before sleeping when nothing is ready (0 when left out).",
+)
+@click.option(
     "--driver",
     type=click.Choice(["uring", "epoll"]),
     help="Force the driver; io_uring, where the kernel allows it, when left out.",
@@ -87,6 +106,9 @@ def serve(
     slow_consumer: str | None,
     origins: tuple[str, ...],
     subprotocols: tuple[str, ...],
+    filters: tuple[str, ...],
+    executor: str | None,
+    spin_microseconds: int | None,
     driver: str | None,
     reload: bool,
     log_level: str,
@@ -105,6 +127,8 @@ def serve(
         "limits": Limits.from_texts(_pairs("--limit", limits)),
         "deadlines": Deadlines.from_texts(_pairs("--deadline", deadlines)),
         "slow_consumer": slow_consumer,
+        "executor": executor,
+        "spin_microseconds": spin_microseconds,
         "driver": driver,
     }
     if origins or subprotocols:
@@ -119,6 +143,7 @@ def serve(
     report = ChildReport.from_environment()
     try:
         target = as_handler(load_object(handler), handler)
+        options["filters"] = [as_filter(load_object(name), name) for name in filters]
     finally:
         if report is not None:
             report.files()
@@ -157,6 +182,21 @@ def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler
         " or an async function that takes a connection",
         subject=reference,
     )
+
+
+def as_filter(found: object, reference: str) -> FilterFactory:
+    """What `MODULE:OBJECT` gave, as something that makes filters.
+
+    Errors:
+        ConfigurationError: it is neither a subclass of `Filter` nor another callable.
+    """
+    if isinstance(found, Filter) or not callable(found):
+        raise ConfigurationError(
+            f"{reference} is {_described(found)}: it should be a subclass of vespiary.Filter, or a"
+            " function that makes one for each connection",
+            subject=reference,
+        )
+    return cast("FilterFactory", found)
 
 
 def _described(found: object) -> str:

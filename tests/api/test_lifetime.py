@@ -1,0 +1,204 @@
+"""Garbage: nothing of a connection outlives it, and thousands leave no trace."""
+
+import asyncio
+import functools
+import gc
+import os
+import weakref
+from pathlib import Path
+
+import pytest
+
+import vespiary
+
+from .kit import TCP, WS, Echo, Recorder, echo, serving, until
+
+
+class Payload:
+    """Something that can be referred to weakly."""
+
+
+def nothing(*_: object) -> None:
+    """What a timer calls."""
+
+
+@pytest.mark.parametrize("handler", [Echo(), echo])
+@pytest.mark.parametrize("url", [WS, TCP])
+async def test_a_connection_goes_away_without_the_collector(
+    handler: vespiary.Handler, url: str
+) -> None:
+    gone: list[weakref.ref[object]] = []
+
+    async with serving(handler, url) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                client = await vespiary.connect(server.urls[0])
+                client.data = Payload()
+                gone += [weakref.ref(client), weakref.ref(client.data)]
+                client.send(b"x")
+                await client.receive()
+                client.close()
+                await client.wait_closed()
+                del client
+            await until(lambda: server.statistics().total.connections_closed == 5)
+            await asyncio.sleep(0.01)
+            assert [it() for it in gone] == [None] * 10
+        finally:
+            gc.enable()
+
+
+async def test_server_side_connections_go_away_without_the_collector() -> None:
+    gone: list[weakref.ref[object]] = []
+
+    class Noting(Echo):
+        def on_open(self, connection: vespiary.Connection) -> None:
+            connection.data = Payload()
+            gone.append(weakref.ref(connection))
+            gone.append(weakref.ref(connection.data))
+
+    async def noting(connection: vespiary.Connection) -> None:
+        gone.append(weakref.ref(connection))
+        await echo(connection)
+
+    for handler in (Noting(), noting):
+        gone.clear()
+        async with serving(handler) as server:
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(5):
+                    async with vespiary.connect(server.urls[0]) as client:
+                        client.send("x")
+                        await client.receive()
+                await until(lambda: server.statistics().total.connections_closed == 5)
+                await asyncio.sleep(0.01)
+                assert gone
+                assert [it() for it in gone if it() is not None] == []
+            finally:
+                gc.enable()
+
+
+async def test_circles_through_data_are_collected() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server:
+        async with vespiary.connect(server.urls[0]):
+            await until(lambda: recorder.connections)
+            connection = recorder.connections.pop()
+            connection.data = [connection]
+            gone = weakref.ref(connection)
+            del connection
+        await until(lambda: recorder.reasons)
+        await asyncio.sleep(0.01)
+        gc.collect()
+        assert gone() is None
+
+
+async def talk_to(handler: Recorder, url: str) -> None:
+    async with vespiary.connect(url) as client:
+        client.send("x")
+        await until(lambda: "message" in handler.names)
+
+
+async def test_a_handler_and_its_server_go_away_after_the_stop() -> None:
+    handler = Recorder()
+    server = vespiary.Server()
+    server.add(handler, WS)
+    await server.start()
+    await talk_to(handler, server.urls[0])
+    await server.stop()
+    gone = weakref.ref(handler), weakref.ref(server)
+    del handler, server
+    await asyncio.sleep(0)
+    gc.collect()
+    assert [it() for it in gone] == [None, None]
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("handler", [Echo(), echo])
+async def test_thousands_of_connections_leave_no_memory_behind(
+    handler: vespiary.Handler,
+) -> None:
+    async with serving(handler) as server:
+
+        async def talk() -> None:
+            async with vespiary.connect(server.urls[0]) as client:
+                client.send("x")
+                await client.receive()
+
+        async def talk_many(count: int) -> None:
+            for _ in range(count // 50):
+                await asyncio.gather(*(talk() for _ in range(50)))
+
+        await talk_many(1000)
+        gc.collect()
+        objects, resident = len(gc.get_objects()), resident_bytes()
+        await talk_many(3000)
+        await until(lambda: server.statistics().total.connections_open == 0)
+        gc.collect()
+        assert len(gc.get_objects()) - objects < 300
+        assert resident_bytes() - resident < 4 << 20
+
+
+async def test_refused_connections_leave_nothing_behind() -> None:
+    class Refusing(vespiary.Handler):
+        def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+            request.connection.data = Payload()
+            gone.append(weakref.ref(request.connection.data))
+            return request.respond(403)
+
+    gone: list[weakref.ref[Payload]] = []
+    async with serving(Refusing) as server:
+        for _ in range(5):
+            with pytest.raises(vespiary.HandshakeRefused):
+                await vespiary.connect(server.urls[0])
+        await until(lambda: server.statistics().total.handshakes_pending == 0)
+        await asyncio.sleep(0.02)
+        gc.collect()
+    assert len(gone) == 5
+    assert [it() for it in gone] == [None] * 5
+
+
+async def test_messages_are_freed_when_the_handler_is_done_with_them() -> None:
+    async with serving(Echo) as server, vespiary.connect(server.urls[0]) as client:
+        message = bytes(500_000)
+        for _ in range(20):
+            client.send(message)
+            await client.receive()
+        gc.collect()
+        before = resident_bytes()
+        for _ in range(400):
+            client.send(message)
+            await client.receive()
+        assert resident_bytes() - before < 8 << 20
+
+
+async def test_timers_that_were_cancelled_hold_nothing() -> None:
+    async with serving(Echo) as server:
+        payload = Payload()
+        gone = weakref.ref(payload)
+        timer = server.set_timer(3600, functools.partial(nothing, payload))
+        del payload
+        assert gone() is not None
+        timer.cancel()
+        assert gone() is None
+
+
+async def test_timers_of_a_connection_that_ended_hold_nothing() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server:
+        async with vespiary.connect(server.urls[0]):
+            await until(lambda: recorder.connections)
+            payload = Payload()
+            gone = weakref.ref(payload)
+            recorder.connections[0].set_timer(3600, functools.partial(nothing, payload))
+            del payload
+        await until(lambda: recorder.reasons)
+        recorder.connections.clear()
+        await asyncio.sleep(0.01)
+        gc.collect()
+        assert gone() is None

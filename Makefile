@@ -66,11 +66,7 @@ conformance: $(stamps)/group-test build ## Run other people's conformance suites
 	@VESPIARY_AUTOBAHN_MESSAGES=$(MESSAGES) $(python) -m pytest tests/conformance
 
 trace: build-for-tests ## Prove every marked requirement: its tests must fail without it
-	@echo "==> Building the core with probes (beside the normal one)"
-	@$(python) tools/build_tracing.py
-	@echo "==> Disabling one mark after the other"
-	@$(python) -m vespiary trace prove
-	@$(python) -m vespiary trace report
+	@$(python) tools/run_trace.py
 
 system-deps: ## Install the Debian packages that the build and some tests want (as root)
 	@tools/system_deps.sh

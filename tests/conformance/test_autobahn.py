@@ -5,6 +5,7 @@ The default driver gets every case, the other one those of `OTHER_GROUPS`. A com
 own authors wanted it, which takes about 50 times as long.
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from tests.conformance.running import Run, Tell, run_client, run_server
 from tests.conformance.suite import Suite
 from tests.conformance.verdicts import (
     CASE_COUNTS,
+    RESULTS,
     Verdict,
     by_number,
     group_of,
+    keep,
     objections,
     read_exceptions,
 )
@@ -71,13 +74,17 @@ def all_ok() -> dict[str, Verdict]:
 
 @pytest.mark.timeout(SECONDS + 60)
 def test_our_server_passes_every_case(run: Run, groups: tuple[int, ...]) -> None:
-    found = objections(run_server(run), read_exceptions("server"), groups)
+    verdicts = run_server(run)
+    keep(verdicts, RESULTS / f"autobahn-server-{run.driver}.json")
+    found = objections(verdicts, read_exceptions("server"), groups)
     assert not found, f"reports are in {run.folder}"
 
 
 @pytest.mark.timeout(SECONDS + 60)
 def test_our_client_passes_every_case(run: Run, groups: tuple[int, ...]) -> None:
-    found = objections(run_client(run), read_exceptions("client"), groups)
+    verdicts = run_client(run)
+    keep(verdicts, RESULTS / f"autobahn-client-{run.driver}.json")
+    found = objections(verdicts, read_exceptions("client"), groups)
     assert not found, f"reports are in {run.folder}"
 
 
@@ -115,6 +122,19 @@ def test_a_case_that_was_not_to_be_run_is_objected_to() -> None:
     verdicts = all_ok()
     found = objections(verdicts, {}, [group for group in CASE_COUNTS if group != 10])
     assert found == ["group 10: 1 cases were run, not 0"]
+
+
+def test_what_is_kept_tells_ok_from_failed_and_leaves_out_the_informational(
+    tmp_path: Path,
+) -> None:
+    informational = Verdict("INFORMATIONAL", "INFORMATIONAL")
+    verdicts = {"1.1.1": Verdict("OK", "OK"), "1.1.2": Verdict("OK", "UNCLEAN")}
+    keep(verdicts | {"7.1.6": informational}, tmp_path / "kept" / "cases.json")
+    assert json.loads((tmp_path / "kept" / "cases.json").read_text()) == {
+        "suite": "Autobahn",
+        "passed": ["1.1.1"],
+        "failed": ["1.1.2"],
+    }
 
 
 def test_every_exception_has_a_reason_and_none_is_a_failure() -> None:

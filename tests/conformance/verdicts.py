@@ -18,6 +18,9 @@ CASE_COUNTS = {1: 16, 2: 11, 3: 7, 4: 10, 5: 20, 6: 145, 7: 37, 9: 54, 10: 1, 12
 
 EXCEPTIONS = HERE / "exceptions.toml"
 
+RESULTS = HERE.parents[1] / ".cache" / "trace" / "outside"
+"""Where the results of suites are kept for `vespiary trace`."""
+
 Exceptions = Mapping[str, tuple[str, str]]
 """For each case that is not strictly OK: the verdict that it gets, and why that is right."""
 
@@ -55,6 +58,22 @@ def read_verdicts(folders: Sequence[Path]) -> dict[str, Verdict]:
         for case, entry in json.loads(index.read_text()).get(AGENT, {}).items():
             verdicts[case] = Verdict(entry["behavior"], entry["behaviorClose"])
     return verdicts
+
+
+def keep(verdicts: Mapping[str, Verdict], path: Path) -> None:
+    """Leave the cases where `vespiary trace` looks for what confirms requirements from outside.
+
+    A case that is not strictly OK confirms nothing; one that is informational denies nothing.
+    """
+    passed = [case for case, verdict in verdicts.items() if verdict.is_ok]
+    failed = [
+        case
+        for case, verdict in verdicts.items()
+        if not verdict.is_ok and verdict.behavior != "INFORMATIONAL"
+    ]
+    results = {"suite": "Autobahn", "passed": passed, "failed": failed}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results))
 
 
 def group_of(case: str) -> int:

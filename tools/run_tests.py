@@ -17,6 +17,16 @@ from xml.etree import ElementTree
 from steps import CHECKOUT, Steps
 
 REPORTS = CHECKOUT / ".cache" / "test"
+PROBES = [
+    "cargo",
+    "test",
+    "--quiet",
+    "--locked",
+    "--package",
+    "vespiary-trace",
+    "--features",
+    "probes",
+]
 
 
 def main() -> int:
@@ -26,6 +36,7 @@ def main() -> int:
     forbid_skips = os.environ.get("VESPIARY_FORBID_SKIPS") == "1"
     steps = Steps("test")
     run_rust(steps, forbid_skips)
+    steps.run("Rust tests of the probes, which a normal build has not", PROBES)
     run_pytest(steps, Path(sys.executable), version(), ["tests", "--ignore=tests/style"])
     run_other_pythons(steps)
     steps.run("The wheel installs into an empty environment and serves", ["make", "wheel"])

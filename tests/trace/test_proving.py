@@ -133,6 +133,12 @@ def test_a_parameter_that_does_not_make_the_mark_act_is_no_false_claim(proved: P
     assert proved.one("claims", claimant=claimant)["verdict"] == "killed"
 
 
+def test_a_claim_that_no_test_comes_to_is_told(proved: Proved) -> None:
+    name = "toy::claims::a_claim_that_is_not_come_to"
+    assert proved.told["silent"] == [name]
+    assert f"{name} has a claim, and no test of it came there" in proved.told["problems"]
+
+
 def test_what_is_reached_and_what_acts_are_told_apart(proved: Proved) -> None:
     test = proved.one("tests", id="toy::claims::what_is_not_masked_is_refused")
     assert test["reached"] == test["acted"] == ["src/lib.rs:7"]
@@ -162,9 +168,9 @@ def test_nothing_is_left_behind(proved: Proved) -> None:
 
 
 def test_one_requirement_can_be_proven_alone(tmp_path: Path) -> None:
-    proved = Proved(tmp_path, "prove", "--only=toy/1/1")
+    proved = Proved(tmp_path, "prove", "--only=toy/2/1")
     assert proved.status == 0, proved.errors
-    assert {proof["id"] for proof in proved.told["proofs"]} == {"toy/1/1"}
+    assert {proof["id"] for proof in proved.told["proofs"]} == {"toy/2/1"}
     assert len(proved.told["tests"]) == 2
 
 

@@ -74,3 +74,10 @@ fn an_empty_text_is_doubly_so() {
 fn a_test_that_claims_nothing_is_not_run() {
     std::thread::sleep(std::time::Duration::from_secs(600));
 }
+
+#[test]
+fn a_claim_that_is_not_come_to() {
+    if toy::refused(true) {
+        claims!("toy/1/1");
+    }
+}

@@ -6,7 +6,7 @@
              "outcome": "passed|failed|skipped|timeout", "seconds", "claimant"}],
  "proofs": [{"site", "id", "verdict", "tests": [id], "survived": [id]}],
  "claims": [{"claimant", "id", "verdict", "tests": [id]}],
- "unstable": [id],
+ "unstable": [id], "silent": [function],
  "outside": []}
 ```
 
@@ -95,13 +95,19 @@ class Claim:
 
 @dataclass(slots=True)
 class Record:
-    """All that a run has shown; `unstable` are tests that passed, and later failed unchanged."""
+    """All that a run has shown.
+
+    Attributes:
+        unstable: Tests that passed, and later failed unchanged.
+        silent: Functions of Rust in which a claim stands, and whose tests did not come to it.
+    """
 
     marks: list[Mark] = field(default_factory=list)
     tests: list[Test] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     unstable: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
     outside: list[dict[str, Any]] = field(default_factory=list)
 
     def problems(self) -> list[str]:
@@ -112,6 +118,7 @@ class Record:
             if test.outcome not in {"passed", "skipped"}
         ]
         words += [f"{name} passed at first and failed later, unchanged" for name in self.unstable]
+        words += [f"{name} has a claim, and no test of it came there" for name in self.silent]
         said = {
             SURVIVED: "is claimed, and no claiming test fails without it",
             UNREACHED: "is claimed, and no claiming test makes it act",

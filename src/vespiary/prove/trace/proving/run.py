@@ -63,7 +63,7 @@ class Collected:
         tests: Those that claim something.
         seen: How the processes call a mark, by its site and identifiers: two marks with the same
             identifiers may stand in one line.
-        silent: Tests that seem to claim something by their names, and did not.
+        silent: Functions of Rust in which a claim stands, and whose tests did not come to it.
     """
 
     marks: list[Mark] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Collected:
             )
             for ran in sorted(self.tests, key=lambda ran: ran.test.id)
         ]
-        return Record(marks=self.marks, tests=tests)
+        return Record(marks=self.marks, tests=tests, silent=self.silent)
 
 
 class Runner:
@@ -191,15 +191,20 @@ def collect(runner: Runner, only: str = "") -> Collected:
     runner.say(f"running {len(tests)} tests that claim something")
     lock = threading.Lock()
 
+    claimants = {test.claimant for test in tests}
+
     def work(bench: Bench, test: AnyTest) -> None:
         run = bench.run(test, COLLECT_SECONDS)
         with lock:
+            if run.claims:
+                claimants.discard(test.claimant)
             if run.claims and (not only or only in run.claims):
                 collected.tests.append(Ran(test, run))
                 for mark in run.reached:
                     _take(collected, mark, base, settings.root, only)
 
     runner.each(tests, lambda test: isinstance(test, PythonTest), work)
+    collected.silent = sorted(claimants)
     return collected
 
 

@@ -14,12 +14,15 @@ Talk:  .venv/bin/python -m websockets ws://127.0.0.1:9001
 import asyncio
 import hashlib
 import json
+import logging
+import signal
 import sys
 from urllib.parse import quote
 
 import httpx
 
 import vespiary
+from vespiary.loop import Loop
 
 SPECIES = {
     "hornet": {"name": "Vespa crabro", "millimetres": 35},
@@ -44,18 +47,9 @@ class Directory(vespiary.Handler):
 class Queries:
     """The server. Its client of the directory is shared by all connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: httpx.AsyncClient) -> None:
         self.directory_url = ""
-        self._client: httpx.AsyncClient | None = None
-
-    @property
-    def client(self) -> httpx.AsyncClient:
-        """Made in the loop, when it is first needed."""
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                base_url=self.directory_url, timeout=5, trust_env=False
-            )
-        return self._client
+        self._client = client
 
     async def __call__(self, connection: vespiary.Connection) -> None:
         """One connection: question after question."""
@@ -70,7 +64,9 @@ class Queries:
             async with asyncio.timeout(5):
                 match verb:
                     case "species":
-                        response = await self.client.get(f"/species/{quote(rest)}")
+                        response = await self._client.get(
+                            f"{self.directory_url}species/{quote(rest)}"
+                        )
                         return response.raise_for_status().text
                     case "digest":
                         return await asyncio.to_thread(digest, rest)
@@ -87,20 +83,25 @@ def digest(words: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", words.encode(), b"salt", 50_000).hex()
 
 
-def main() -> None:
-    """Serve both."""
+async def main() -> None:
+    """Serve both, until SIGTERM or SIGINT."""
     urls = [*sys.argv[1:], *["ws://127.0.0.1:9001", "http://127.0.0.1:8081"][len(sys.argv) - 1 :]]
-    queries = Queries()
-    server = vespiary.Server()
-    server.add(queries, urls[0])
-    server.add(Directory, urls[1])
-
-    def note_directory(urls: object) -> None:
-        # With port 0 its address is known only now.
-        queries.directory_url = server.urls[1]
-
-    server.serve(on_serving=note_directory)
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+        queries = Queries(client)
+        server = vespiary.Server()
+        server.add(queries, urls[0])
+        server.add(Directory, urls[1])
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Loop)
+        logging.info("%s", loop.driver_choice)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, server.stop_soon)
+        async with server:
+            # With port 0 its address is known only now.
+            queries.directory_url = server.urls[1]
+            await server.wait_stopped()
 
 
 if __name__ == "__main__":
-    main()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    vespiary.run(main())

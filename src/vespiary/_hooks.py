@@ -136,10 +136,12 @@ def _requester(method: Callable[..., Any]) -> Callable[..., Any]:
     """Makes the request, and puts the answer in the engine's form."""
 
     def request(
-        connection: Connection, head: tuple[str, str, int], headers: list[tuple[str, str]]
+        connection: Connection,
+        head: tuple[str, str, int, str | None],
+        headers: list[tuple[str, str]],
     ) -> object:
-        name, target, minor_version = head
-        asked = Request(connection, name, target, Headers(headers), minor_version)
+        name, target, minor_version, authority = head
+        asked = Request(connection, name, target, Headers(headers), minor_version, authority)
         answer = method(asked)
         if inspect.isawaitable(answer):
             # The connection keeps the task, and cancels it at its end.

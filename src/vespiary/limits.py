@@ -75,6 +75,9 @@ class Limits(_Settings):
         header_bytes_max: Bytes of the HTTP request head (a longer one gets status 431). 16 KiB:
             browsers with many cookies send 8.
         headers_max: Fields of the HTTP request head (more get status 431). 100: browsers send 20.
+        requests_per_connection_max: HTTP requests answered on one connection; the last answer
+            closes it. 1,000: nobody notices a new connection so rarely, and load that a balancer
+            moved elsewhere follows.
         write_high_bytes: While more bytes than this wait to be sent to a peer, nothing is read from
             it. 64 KiB: what a connection on a good network takes in one go.
         write_low_bytes: When no more than this wait, reading goes on, and `on_drain` is called.
@@ -96,6 +99,7 @@ class Limits(_Settings):
     fragments_max: int | None = 1 << 14
     header_bytes_max: int = 16 << 10
     headers_max: int = 100
+    requests_per_connection_max: int | None = 1000
     write_high_bytes: int = 64 << 10
     write_low_bytes: int = 16 << 10
     write_bytes_max: int = 16 << 20
@@ -123,8 +127,12 @@ class Deadlines(_Settings):
     Each is absolute: a peer that trickles a byte a second does not extend it.
 
     Attributes:
-        handshake_seconds: From the connection's start to the end of the opening handshake. 10: a
+        handshake_seconds: From the connection's start to the end of the opening handshake, and from
+            the first byte of each further HTTP request to its answer. 10: a
             bad mobile network needs three; nobody types a handshake.
+        keep_alive_seconds: From an HTTP answer to the first byte of the next request; then the
+            connection is closed. 75: more than the 60 after which most proxies let go, so that it
+            is they who close, and no request meets a closing connection.
         first_byte_seconds: From the connection's start to the peer's first byte, on endpoints
             without a handshake. None: many protocols let the server speak first.
         message_seconds: From the first byte of a message to its last. None: how long a message may
@@ -143,6 +151,7 @@ class Deadlines(_Settings):
     """
 
     handshake_seconds: float | None = 10.0
+    keep_alive_seconds: float | None = 75.0
     first_byte_seconds: float | None = None
     message_seconds: float | None = None
     idle_seconds: float | None = None

@@ -66,9 +66,12 @@ class Request:
     Attributes:
         connection: The connection it came on; `connection.data` may be set already.
         method: As sent: `GET` for every WebSocket upgrade.
-        target: Path and query as sent.
+        target: Path and query as sent; `*` in an `OPTIONS *`.
         headers: The header fields.
         minor_version: The version is HTTP/1 point this.
+        authority: The host, and the port if it was named, that the request is for: `Host`, or what
+            a whole URL as the target names, beside which `Host` counts for nothing (RFC 9112
+            section 3.2.2). None only in a request of HTTP/1.0.
     """
 
     connection: Connection
@@ -76,6 +79,7 @@ class Request:
     target: str
     headers: Headers
     minor_version: int = 1
+    authority: str | None = None
 
     @property
     def path(self) -> str:
@@ -89,8 +93,9 @@ class Request:
 
     @property
     def is_upgrade(self) -> bool:
-        """Whether a WebSocket is asked for."""
-        return self.version is not None or "websocket" in self._tokens("upgrade")
+        """Whether a WebSocket is asked for; HTTP/1.0 has no upgrades (RFC 9110 section 7.8)."""
+        asked = self.version is not None or "websocket" in self._tokens("upgrade")
+        return self.minor_version >= 1 and asked
 
     @property
     def version(self) -> int | None:
@@ -124,7 +129,11 @@ class Request:
     def respond(
         self, status: int, body: bytes | str = b"", headers: Iterable[tuple[str, str]] = ()
     ) -> Answer:
-        """Answer with a status and a body, and close; text is plain text in UTF-8 unless told."""
+        """Answer with a status and a body; text is plain text in UTF-8 unless told.
+
+        The connection is kept for the next request where HTTP allows it: a `Connection: close`
+        among the headers ends it.
+        """
         lines = tuple(headers)
         if isinstance(body, str):
             body = body.encode()

@@ -94,7 +94,9 @@ class EndpointStatistics:
         connections_closed: Connections that were open and have ended.
         connections_broken: Those among the closed that did not end in good order.
         handshakes_pending: Connections in their opening handshake, now.
-        connections_refused: Connections that never opened, by the name of the reason.
+        connections_refused: Connections that never opened, by the name of the reason; one that was
+            kept for several HTTP requests counts once, with its latest status.
+        requests_answered: HTTP requests answered without an upgrade, refusals included, by status.
         messages_received: Whole messages handed to handlers.
         messages_sent: Messages taken for sending.
         bytes_received: Bytes read from peers.
@@ -117,6 +119,7 @@ class EndpointStatistics:
     connections_broken: int = 0
     handshakes_pending: int = 0
     connections_refused: Mapping[str, int] = field(default_factory=dict)
+    requests_answered: Mapping[str, int] = field(default_factory=dict)
     messages_received: int = 0
     messages_sent: int = 0
     bytes_received: int = 0

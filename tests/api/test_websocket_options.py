@@ -66,7 +66,7 @@ async def test_a_refused_origin_never_reaches_the_handler() -> None:
             asked.append(request)
 
     async with serving(Asked, websocket=vespiary.WebSocket(origins=())) as server:
-        with pytest.raises(vespiary.HandshakeRefused, match="pages of http://a.test may not"):
+        with pytest.raises(vespiary.HandshakeRefused, match=r"pages of http://a\.test may not"):
             await vespiary.connect(server.urls[0], headers=from_page("http://a.test"))
         await until(lambda: server.statistics().total.connections_refused == {"status_403": 1})
     assert not asked

@@ -14,6 +14,7 @@
 //! reset it and destroy what the peer has not read yet. It is `Closed` once the host was told; its
 //! row lives on until the last completion.
 
+use crate::answers;
 use crate::close::{CloseReason, Manner, Side};
 use crate::compression::Deflate;
 use crate::endpoint::Endpoint;
@@ -284,6 +285,9 @@ impl<H: Host> Connection<H> {
             State::Closing | State::Closed => return,
             State::Connecting => return self.abort(),
             State::Handshaking => {
+                if let Some(status) = answers::is_between_requests(self) {
+                    return answers::end_between_requests(self, Side::Local, status);
+                }
                 self.end_with(CloseReason::new(Side::Local, Manner::Closed, text));
                 return self.abort_now();
             }

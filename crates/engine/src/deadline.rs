@@ -9,6 +9,7 @@
 //! and a reader that takes a byte at a time does not extend the write deadline, which asks that all
 //! bytes waiting at one moment have gone by the deadline counted from that moment.
 
+use crate::answers;
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
 use crate::engine::{Due, Engine};
@@ -24,6 +25,7 @@ use vespiary_wire::websocket::frame::Opcode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
     Handshake,
+    KeepAlive,
     FirstByte,
     Message,
     Idle,
@@ -49,6 +51,9 @@ fn earliest<H: Host>(
         }
     };
     match connection.state.get() {
+        State::Handshaking if connection.message_began.get() != 0 => {
+            consider(began, deadlines.keep_alive, Which::KeepAlive);
+        }
         State::Connecting | State::Handshaking => {
             consider(began, deadlines.handshake, Which::Handshake);
         }
@@ -190,6 +195,19 @@ impl<H: Host> Engine<H> {
             Which::Handshake => {
                 self.missed(connection, "handshake_seconds", deadlines.handshake);
                 handshake::too_late(connection);
+            }
+            // The peer still reads an HTTP answer, which is the write deadline's business.
+            Which::KeepAlive | Which::Close
+                if connection.queued_bytes() > 0
+                    && !connection.opened.get()
+                    && deadlines.write.is_some() =>
+            {
+                connection.phase_began.set(now);
+            }
+            Which::KeepAlive => {
+                if let Some(status) = answers::is_between_requests(connection) {
+                    answers::end_between_requests(connection, Side::Local, status);
+                }
             }
             Which::FirstByte => self.expire(connection, "first_byte_seconds", deadlines.first_byte),
             Which::Message => self.expire(connection, "message_seconds", deadlines.message),

@@ -23,6 +23,8 @@ pub struct Counters {
     pub broken: Cell<u64>,
     /// Connections that were never opened, by what stopped them: a limit, an HTTP status, the peer.
     pub refused: RefCell<BTreeMap<String, u64>>,
+    /// HTTP requests answered without an upgrade, by status.
+    pub answered: RefCell<BTreeMap<u16, u64>>,
     /// Bytes received.
     pub bytes_in: Cell<u64>,
     /// Bytes the kernel took.
@@ -108,6 +110,15 @@ impl<H: Host> Endpoint<H> {
         } else {
             refused.insert(cause.to_owned(), 1);
         }
+    }
+
+    pub(crate) fn count_answer(&self, status: u16) {
+        *self
+            .counters
+            .answered
+            .borrow_mut()
+            .entry(status)
+            .or_default() += 1;
     }
 
     /// Count a limit that was reached, and tell the host.

@@ -30,7 +30,7 @@ use crate::topics::Topics;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use vespiary_port::timer::{Key, Wheel};
 use vespiary_port::{
     Address, Completion, Counters, Descriptor, Errno, Interest, Outcome, Outgoing, Port, Token,
@@ -73,6 +73,8 @@ pub struct Engine<H: Host> {
     pub(crate) compression: RefCell<compression::Pool>,
     pub(crate) refusals: Cell<u32>,
     random: RefCell<Random>,
+    /// Where the date of HTTP answers comes from.
+    pub(crate) wall_clock: Cell<fn() -> SystemTime>,
     batch: Cell<u32>,
     now_ms: Cell<u64>,
     unfinished: Cell<bool>,
@@ -99,6 +101,7 @@ impl<H: Host> Engine<H> {
             compression: RefCell::default(),
             refusals: Cell::new(0),
             random: RefCell::new(random),
+            wall_clock: Cell::new(SystemTime::now),
             batch: Cell::new(0),
             now_ms: Cell::new(now / 1_000_000),
             unfinished: Cell::new(false),

@@ -4,6 +4,7 @@
 //! malformed is answered with its status before the host hears of it. A client sends its request
 //! and checks the answer.
 
+use crate::answers::{self, Exchange};
 use crate::close::{CloseReason, Manner, Side};
 use crate::compression;
 use crate::connection::{Connection, State};
@@ -49,12 +50,25 @@ pub(crate) struct Head {
     reader: RequestReader,
     client: Option<Box<ClientHead>>,
     upgrade: Option<Upgrade>,
-    is_head_method: bool,
+    exchange: Exchange,
+    unserved: Option<Refusal>,
 }
 
 impl Head {
     pub(crate) fn buffer_bytes(&self) -> usize {
         size_of::<Self>() + self.buffer.capacity()
+    }
+
+    /// The head behind an answer.
+    pub(crate) fn following(exchange: Exchange) -> Self {
+        Self {
+            exchange,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn exchange(&self) -> Exchange {
+        self.exchange
     }
 
     pub(crate) fn client(handshake: ClientHandshake) -> Self {
@@ -97,6 +111,7 @@ fn read_request<H: Host>(
     let Decode::Head(head) = &mut inbound.decode else {
         unreachable!("the caller matched")
     };
+    answers::begun(connection);
     let limits = connection.endpoint.options.borrow().limits.head();
     let buffered = head.buffer.len();
     // The usual head comes whole and is parsed where it lies.
@@ -119,6 +134,8 @@ fn read_request<H: Host>(
             on_request(connection, inbound, request);
         }
         Err(refusal) => {
+            let begun = if buffered == 0 { *rest } else { &head.buffer };
+            head.exchange.is_head = begun.trim_ascii_start().starts_with(b"HEAD ");
             *rest = &[];
             let endpoint = &connection.endpoint;
             if let Some(name) = refusal.limit {
@@ -128,33 +145,36 @@ fn read_request<H: Host>(
             } else {
                 add(&endpoint.counters.protocol_errors, 1);
             }
-            refuse(connection, inbound, &refusal);
+            answers::refuse(connection, inbound, &refusal);
         }
     }
 }
 
 fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, request: Request) {
-    let mut waiting = Head {
-        is_head_method: request.method == "HEAD",
-        ..Head::default()
+    let Decode::Head(head) = &inbound.decode else {
+        unreachable!("the caller matched")
     };
-    let is_websocket = connection.endpoint.options.borrow().framing == Framing::WebSocket;
     let options = connection.endpoint.options();
-    if is_websocket && wire::is_upgrade(&request, &options.websocket.versions) {
-        match check_upgrade(&request, &options.websocket) {
-            Ok(upgrade) => {
-                connection.version.set(Some(upgrade.version));
-                waiting.upgrade = Some(upgrade);
-            }
-            Err(refusal) => {
-                add(&connection.endpoint.counters.protocol_errors, 1);
-                if requires!("rfc6455/4.2.1/1", "rfc6455/10.7/4") {
-                    return refuse(connection, inbound, &refusal);
-                }
-            }
+    let is_websocket = options.framing == Framing::WebSocket;
+    let is_upgrade = is_websocket && wire::is_upgrade(&request, &options.websocket.versions);
+    let mut waiting = Head::following(head.exchange.next(&request, is_upgrade));
+    let checked = http::check_service(&request, false).and_then(|()| {
+        if is_upgrade {
+            let upgrade = check_upgrade(&request, &options.websocket)?;
+            connection.version.set(Some(upgrade.version));
+            waiting.upgrade = Some(upgrade);
+        } else if is_websocket {
+            waiting.unserved = Some(wire::refuse_plain(&request));
+        }
+        Ok(())
+    });
+    inbound.decode = Decode::Waiting(Box::new(waiting));
+    if let Err(refusal) = checked {
+        add(&connection.endpoint.counters.protocol_errors, 1);
+        if !is_upgrade || requires!("rfc6455/4.2.1/1", "rfc6455/10.7/4") {
+            return answers::refuse(connection, inbound, &refusal);
         }
     }
-    inbound.decode = Decode::Waiting(Box::new(waiting));
     let answer = connection.engine.host.request(connection, request);
     give(connection, inbound, answer);
 }
@@ -195,10 +215,9 @@ fn give<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, answe
         Answer::Later => {}
         Answer::Accept { protocol, headers } => {
             let Some(upgrade) = head.upgrade.take() else {
-                let refusal = Refusal::new(426, "this endpoint speaks WebSocket only")
-                    .with_header("Upgrade", "websocket")
-                    .with_header("Connection", "Upgrade, close");
-                return refuse(connection, inbound, &refusal);
+                let nothing = || Refusal::new(404, "nothing is served here (RFC 9110 15.5.5)");
+                let refusal = head.unserved.take().unwrap_or_else(nothing);
+                return answers::refuse(connection, inbound, &refusal);
             };
             accept(connection, inbound, &upgrade, protocol, &headers);
         }
@@ -206,10 +225,7 @@ fn give<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, answe
             status,
             headers,
             body,
-        } => {
-            let cut_body = head.is_head_method;
-            respond(connection, inbound, status, headers, &body, cut_body);
-        }
+        } => answers::respond(connection, inbound, status, headers, &body),
     }
 }
 
@@ -220,6 +236,10 @@ fn accept<H: Host>(
     protocol: Option<String>,
     headers: &[(String, String)],
 ) {
+    let awaits_continue = match &inbound.decode {
+        Decode::Waiting(head) => head.exchange.awaits_continue,
+        _ => false,
+    };
     let all = connection.endpoint.options();
     let options = &all.websocket;
     let protocol = match protocol {
@@ -235,9 +255,12 @@ fn accept<H: Host>(
         let text = format!(
             "on_request chose the subprotocol {protocol:?}, which the client did not offer"
         );
-        return fault(connection, inbound, &text);
+        return answers::fault(connection, inbound, &text);
     }
     let mut response = Vec::with_capacity(256);
+    if awaits_continue {
+        response.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
     let accept = wire::accept_value(&upgrade.key);
     let mut headers = [&options.headers[..], headers].concat();
     let profile = upgrade.version.profile();
@@ -255,7 +278,7 @@ fn accept<H: Host>(
     let chosen = (protocol.as_deref(), extensions.as_deref());
     let written = wire::append_response_with(&mut response, &accept, chosen.0, chosen.1, &headers);
     if let Err(error) = written {
-        return fault(connection, inbound, &error.to_string());
+        return answers::fault(connection, inbound, &error.to_string());
     }
     if requires!("rfc6455/4.2.2/1") {
         connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
@@ -266,79 +289,6 @@ fn accept<H: Host>(
         deflate_stream,
     };
     websocket::begin(connection, inbound, agreed);
-}
-
-/// The host's answer cannot be sent: tell the host, and the client 500.
-fn fault<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, text: &str) {
-    connection.engine.host.fault(connection, text);
-    let refusal = Refusal::new(500, "the server's answer could not be sent");
-    refuse(connection, inbound, &refusal);
-}
-
-fn respond<H: Host>(
-    connection: &Rc<Connection<H>>,
-    inbound: &mut Inbound<H>,
-    status: u16,
-    mut headers: Vec<(String, String)>,
-    body: &[u8],
-    cut_body: bool,
-) {
-    if status < 200 {
-        let text = format!("an HTTP answer of status {status} ends nothing: use 200 to 599");
-        return fault(connection, inbound, &text);
-    }
-    if !headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("connection"))
-    {
-        headers.push(("Connection".to_owned(), "close".to_owned()));
-    }
-    let mut response = Vec::with_capacity(256 + body.len());
-    if let Err(error) = http::append_response(&mut response, status, &headers, body) {
-        return fault(connection, inbound, &error.to_string());
-    }
-    if cut_body {
-        let end = http::head_end(&response, 0).unwrap_or(response.len());
-        response.truncate(end);
-    }
-    if requires!(
-        "rfc6455/4.2.2/3",
-        "rfc6455/4.2.2/5",
-        "rfc6455/4.2.2/7",
-        "rfc6455/4.2.2/h9"
-    ) {
-        connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
-    }
-    let text = format!("answered {status}");
-    let reason = CloseReason::new(Side::Local, Manner::Closed, text);
-    connection.end_with(reason.with_status(Some(status)));
-    connection.begin_closing(None);
-    inbound.decode = Decode::Discard;
-}
-
-fn refuse<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, refusal: &Refusal) {
-    let mut response = Vec::with_capacity(256);
-    refusal
-        .append_to(&mut response)
-        .expect("our own refusals have clean headers");
-    connection.append(response.len(), |buffer| buffer.extend_from_slice(&response));
-    let reason = CloseReason::new(Side::Local, Manner::Broken, refusal.text.clone());
-    connection.end_with(reason.with_status(Some(refusal.status)));
-    if requires!("rfc6455/7.2.2/1") {
-        connection.begin_closing(None);
-    }
-    inbound.decode = Decode::Discard;
-}
-
-/// Tell a connection that is over a limit why it is refused, and close it.
-pub(crate) fn refuse_crowd<H: Host>(connection: &Rc<Connection<H>>, limit: &str) {
-    connection.state.set(State::Handshaking);
-    let text = format!("the server has reached {limit}; try again later");
-    let refusal = Refusal::new(503, text).with_header("Retry-After", "1");
-    let mut inbound = connection.inbound.borrow_mut();
-    refuse(connection, &mut inbound, &refusal);
-    drop(inbound);
-    connection.engine.arm(connection);
 }
 
 /// The handshake's deadline has passed.
@@ -353,7 +303,15 @@ pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
         return connection.abort_now();
     }
     let mut inbound = connection.inbound.borrow_mut();
-    refuse(connection, &mut inbound, &Refusal::new(408, text));
+    let refusal = match &mut inbound.decode {
+        Decode::Head(head) => {
+            head.exchange.is_head = head.buffer.trim_ascii_start().starts_with(b"HEAD ");
+            Refusal::new(408, text)
+        }
+        // The request was in time; the host's answer is not.
+        _ => Refusal::new(503, "the server did not answer in time"),
+    };
+    answers::refuse(connection, &mut inbound, &refusal);
 }
 
 /// The server's refusal, where its body has not come to its end and will not.

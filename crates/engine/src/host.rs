@@ -57,11 +57,11 @@ pub enum Answer {
         /// Headers added to the 101 response.
         headers: Vec<(String, String)>,
     },
-    /// A response, after which the connection is closed.
+    /// A response. The connection is kept for the next request where HTTP allows it.
     Respond {
         /// The status code.
         status: u16,
-        /// Headers; `Content-Length` and `Connection` are added.
+        /// Headers; `Content-Length`, `Date` and `Connection` are added.
         headers: Vec<(String, String)>,
         /// The body.
         body: Vec<u8>,

@@ -5,6 +5,7 @@
 //! from a seed.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod assembly;
 mod close;
 mod compression;

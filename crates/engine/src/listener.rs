@@ -191,7 +191,7 @@ impl<H: Host> Listener<H> {
         }
         engine.refusals.set(engine.refusals.get() + 1);
         let connection = engine.add_refused(socket, self.endpoint.clone());
-        crate::handshake::refuse_crowd(&connection, name);
+        crate::answers::refuse_crowd(&connection, name);
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Fields of an HTTP head.
     pub headers_max: usize,
+    /// HTTP requests answered on one connection.
+    pub requests_per_connection_max: Option<u32>,
     /// Reading pauses while more bytes than this wait to be written.
     pub write_high_bytes: usize,
     /// Reading goes on when no more bytes than this wait.
@@ -114,6 +116,8 @@ impl Limits {
 pub struct Deadlines {
     /// From accept (or connect) to the end of the handshake.
     pub handshake: Option<u64>,
+    /// From an HTTP answer to the next request's first byte.
+    pub keep_alive: Option<u64>,
     /// From accept to the first byte, where there is no handshake.
     pub first_byte: Option<u64>,
     /// From a message's first byte to its last.
@@ -242,12 +246,14 @@ impl Options {
                 fragments_max: 1 << 14,
                 header_bytes_max: 16 << 10,
                 headers_max: 100,
+                requests_per_connection_max: Some(1000),
                 write_high_bytes: 64 << 10,
                 write_low_bytes: 16 << 10,
                 write_bytes_max: 16 << 20,
             },
             deadlines: Deadlines {
                 handshake: Some(10_000),
+                keep_alive: Some(75_000),
                 first_byte: None,
                 message: None,
                 idle: None,

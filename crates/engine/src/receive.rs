@@ -336,8 +336,9 @@ fn parse<H: Host>(
                 return websocket::feed(connection, inbound, rest);
             }
             Decode::Deflated(_) => return deflate_stream::feed(connection, inbound, rest),
-            Decode::Head(_) => handshake::feed(connection, inbound, rest)?,
             Decode::Waiting(_) => return Ok(()),
+            Decode::Head(_) if connection.is_blocked() => return Ok(()),
+            Decode::Head(_) => handshake::feed(connection, inbound, rest)?,
             Decode::Raw => return feed_raw(connection, rest),
             Decode::Line(decoder) => return feed_lines(connection, decoder, rest),
             Decode::Length(_) => return feed_packets(connection, inbound, rest),
@@ -379,12 +380,7 @@ pub(crate) fn out_of_memory() -> CloseReason {
 }
 
 fn too_big<H: Host>(connection: &Rc<Connection<H>>, text: String) -> CloseReason {
-    let most = connection
-        .endpoint
-        .options
-        .borrow()
-        .limits
-        .message_bytes_max;
+    let most = connection.endpoint.options().limits.message_bytes_max;
     let endpoint = &connection.endpoint;
     let name = "message_bytes_max";
     endpoint.limit_reached(&connection.engine.host, name, most);

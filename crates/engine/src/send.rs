@@ -243,7 +243,7 @@ impl<H: Host> Connection<H> {
 
     /// Book-keeping after bytes were queued.
     #[inline]
-    fn queued(self: &Rc<Self>, options: &Options, queued: usize) {
+    pub(crate) fn queued(self: &Rc<Self>, options: &Options, queued: usize) {
         if queued > options.limits.write_high_bytes && !self.above_high.get() {
             self.above_high.set(true);
             add(&self.endpoint.counters.write_pauses, 1);

@@ -4,6 +4,7 @@
 //! of it. Settling may call the host (bytes that waited, `drained`, `ended`, `closed`), whose
 //! wishes mark connections as unsettled again; those are left for the next round.
 
+use crate::answers;
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
@@ -137,6 +138,9 @@ impl<H: Host> Engine<H> {
         connection.peer_ended.set(true);
         match connection.state.get() {
             State::Connecting | State::Handshaking => {
+                if let Some(status) = answers::is_between_requests(connection) {
+                    return answers::end_between_requests(connection, Side::Remote, status);
+                }
                 if let Some(reason) = handshake::declined_so_far(connection) {
                     connection.end_with(reason);
                 }

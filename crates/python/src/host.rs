@@ -260,7 +260,9 @@ impl Host for PyHost {
         };
         let ask = || -> PyResult<Answer> {
             let object = self.object(connection)?;
-            let head = (request.method, request.target, request.minor_version);
+            let target = request.path_and_query().into_owned();
+            let authority = request.authority().map(str::to_owned);
+            let head = (request.method, target, request.minor_version, authority);
             let head = head.into_pyobject(py)?;
             let headers = PyList::new(py, request.headers)?;
             // SAFETY: all three are alive.

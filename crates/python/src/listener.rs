@@ -7,6 +7,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{Endpoint, Engine, State};
@@ -179,6 +180,11 @@ impl Listener {
         statistics.set_item("connections_broken", counters.broken.get())?;
         statistics.set_item("handshakes_pending", endpoint.handshaking())?;
         statistics.set_item("connections_refused", counters.refused.borrow().clone())?;
+        let answered = counters.answered.borrow();
+        let answered = answered
+            .iter()
+            .map(|(status, count)| (status.to_string(), *count));
+        statistics.set_item("requests_answered", answered.collect::<BTreeMap<_, _>>())?;
         statistics.set_item("messages_received", counters.messages_in.get())?;
         statistics.set_item("messages_sent", counters.messages_out.get())?;
         statistics.set_item("bytes_received", counters.bytes_in.get())?;

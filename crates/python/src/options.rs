@@ -166,11 +166,13 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, InboxLimit
     limits.fragments_max = required::<Option<u32>>(options, "fragments_max")?.unwrap_or(u32::MAX);
     limits.header_bytes_max = required(options, "header_bytes_max")?;
     limits.headers_max = required(options, "headers_max")?;
+    limits.requests_per_connection_max = required(options, "requests_per_connection_max")?;
     limits.write_high_bytes = required(options, "write_high_bytes")?;
     limits.write_low_bytes = required(options, "write_low_bytes")?;
     limits.write_bytes_max = required(options, "write_bytes_max")?;
     let deadlines = &mut read.deadlines;
     deadlines.handshake = milliseconds(options, "handshake_seconds")?;
+    deadlines.keep_alive = milliseconds(options, "keep_alive_seconds")?;
     deadlines.first_byte = milliseconds(options, "first_byte_seconds")?;
     deadlines.message = milliseconds(options, "message_seconds")?;
     deadlines.idle = milliseconds(options, "idle_seconds")?;

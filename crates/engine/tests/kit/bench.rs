@@ -159,6 +159,7 @@ impl Bench {
         let mut random = Random::new(7);
         let random = move |bytes: &mut [u8]| bytes.fill_with(|| random.draw() as u8);
         let engine = Engine::new(TestHost::default(), Box::new(port), Box::new(random));
+        engine.set_wall_clock(|| std::time::UNIX_EPOCH);
         Ok(Self {
             engine,
             book,

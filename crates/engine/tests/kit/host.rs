@@ -371,7 +371,9 @@ impl Host for TestHost {
 
     fn request(&self, connection: &Conn, request: Request) -> Answer {
         let _inside = self.enter("request");
-        self.live(connection.token(), &[None], Life::Requested);
+        // A connection may carry several requests, one after another.
+        let allowed = [None, Some(Life::Requested)];
+        self.live(connection.token(), &allowed, Life::Requested);
         self.tell(Told::Request(connection.token(), request.target.clone()));
         (connection.endpoint.host.request)(connection, &request)
     }

@@ -52,6 +52,9 @@ pub struct Actor {
     under_way: Option<Message>,
     /// The status of the answer to its request, where there is one.
     status: Option<u16>,
+    /// Plain requests, and the answers that have begun.
+    asked: usize,
+    answered: usize,
     /// Bytes of a plain answer's body to come.
     body: usize,
     is_stalled: bool,
@@ -99,6 +102,8 @@ impl Actor {
             heard: Vec::new(),
             under_way: None,
             status: None,
+            asked: 0,
+            answered: 0,
             body: 0,
             is_stalled: false,
             has_closed: false,
@@ -112,10 +117,7 @@ impl Actor {
     fn plan(&mut self, number: usize, options: &Options, chance: &Chance) {
         match self.framing {
             Framing::WebSocket => self.units.push_back(websocket::request("/", "").into()),
-            Framing::Http => {
-                self.units
-                    .push_back(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n".to_vec());
-            }
+            Framing::Http => self.plan_requests(chance),
             _ => {}
         }
         let count = if self.framing == Framing::Http {
@@ -142,6 +144,20 @@ impl Actor {
             let unit = self.units.back_mut().expect("one is kept");
             let kept = below(chance, unit.len() as u64) as usize;
             unit.truncate(kept);
+        }
+    }
+
+    /// A few requests, sent ahead; the last one may ask for the end.
+    fn plan_requests(&mut self, chance: &Chance) {
+        self.asked = 1 + below(chance, 4) as usize;
+        for left in (0..self.asked).rev() {
+            let end = if left == 0 && permille(chance, 500) {
+                "Connection: close\r\n"
+            } else {
+                ""
+            };
+            let request = format!("GET /{left} HTTP/1.1\r\nHost: test\r\n{end}\r\n");
+            self.units.push_back(request.into_bytes());
         }
     }
 
@@ -279,7 +295,7 @@ impl Actor {
         let mut input = std::mem::take(&mut self.input);
         match self.framing.clone() {
             Framing::WebSocket => self.read_websocket(&mut input),
-            Framing::Http => self.read_answer(&mut input),
+            Framing::Http => self.read_answers(&mut input),
             Framing::Raw => {
                 let (_, heard) = self.under_way.get_or_insert((Kind::Binary, Vec::new()));
                 heard.append(&mut input);
@@ -334,6 +350,21 @@ impl Actor {
             .find_map(|line| line.strip_prefix("Content-Length: "));
         self.body = length.map_or(0, |length| length.parse().expect("a length"));
         true
+    }
+
+    /// Answers to requests that were sent ahead.
+    fn read_answers(&mut self, input: &mut Vec<u8>) {
+        loop {
+            let piece = self.body.min(input.len());
+            input.drain(..piece);
+            self.body -= piece;
+            if self.body > 0 || !self.read_head(input) {
+                return;
+            }
+            self.answered += 1;
+            let is_owed = self.answered <= self.asked || self.manners == Manners::Lying;
+            assert!(is_owed, "{}", self.describe());
+        }
     }
 
     fn read_answer(&mut self, input: &mut Vec<u8>) {
@@ -420,7 +451,7 @@ impl Actor {
     /// Whether everything that it said came back.
     pub fn is_complete(&self) -> bool {
         match self.framing {
-            Framing::Http => self.status.is_some() && self.body == 0,
+            Framing::Http => self.answered == self.asked && self.body == 0,
             Framing::Raw => self.heard_bytes() == self.said_bytes(),
             Framing::WebSocket if self.status != Some(101) => false,
             _ => self.heard == self.said,
@@ -434,7 +465,11 @@ impl Actor {
 
     /// Whether its request was refused.
     pub fn was_refused(&self) -> bool {
-        self.status.is_some_and(|status| status != 101)
+        match self.framing {
+            // What a site answers a plain request with is no refusal; these are the engine's own.
+            Framing::Http => matches!(self.status, Some(408 | 431 | 503)),
+            _ => self.status.is_some_and(|status| status != 101),
+        }
     }
 
     /// Be gone.

@@ -3,9 +3,9 @@
 use crate::kit::{Bench, Conn};
 use crate::site::Site;
 use std::collections::BTreeMap;
-use vespiary_engine::State;
 use vespiary_engine::port::Token;
 use vespiary_engine::port::sim::Faults;
+use vespiary_engine::{Framing, State};
 
 /// A deadline is met within a tick, and a turn may be late by as much again.
 const LATE_MILLISECONDS: u64 = 3;
@@ -81,8 +81,13 @@ impl Bounds {
         let options = connection.endpoint.options();
         let limits = &options.limits;
         let queued = connection.queued_bytes();
+        // HTTP answers are taken while less than this waits.
+        let answers = match options.framing {
+            Framing::Http => limits.write_high_bytes,
+            _ => 0,
+        };
         assert!(
-            queued <= limits.write_bytes_max + QUEUED_BEYOND,
+            queued <= limits.write_bytes_max.max(answers) + QUEUED_BEYOND,
             "{queued} bytes are queued"
         );
         let held = connection.buffer_bytes();
@@ -109,10 +114,15 @@ impl Bounds {
         let state = connection.state();
         match state {
             State::Connecting | State::Handshaking => {
-                assert!(
-                    !is_over(deadlines.handshake, phase),
-                    "{phase} ms in {state:?}"
-                );
+                // A request under way, or the pause between two.
+                let longest = match (deadlines.handshake, deadlines.keep_alive) {
+                    (Some(handshake), Some(pause)) if options.framing == Framing::Http => {
+                        Some(handshake.max(pause))
+                    }
+                    (_, None) if options.framing == Framing::Http => None,
+                    (handshake, _) => handshake,
+                };
+                assert!(!is_over(longest, phase), "{phase} ms in {state:?}");
             }
             State::Closing => assert!(!is_over(deadlines.close, phase), "{phase} ms in {state:?}"),
             State::Open | State::Closed => {}

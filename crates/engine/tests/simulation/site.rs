@@ -95,6 +95,7 @@ fn options(chance: &Chance, conduct: Conduct) -> Options {
     };
     let deadlines = &mut options.deadlines;
     deadlines.handshake = perhaps(chance, 800, &[5, 50, 1_000]);
+    deadlines.keep_alive = perhaps(chance, 800, &[5, 50, 1_000]);
     deadlines.first_byte = perhaps(chance, 200, &[5, 50]);
     deadlines.message = perhaps(chance, 300, &[5, 50, 500]);
     deadlines.idle = perhaps(chance, 300, &[20, 200]);

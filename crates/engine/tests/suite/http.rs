@@ -254,7 +254,11 @@ fn plain(bench: &Bench) -> Place {
 
 fn a_host_may_serve_plain_http(bench: &Bench) {
     let place = plain(bench);
-    let (head, body) = ask(bench, &place, b"GET /page HTTP/1.1\r\nHost: test\r\n\r\n");
+    let (head, body) = ask(
+        bench,
+        &place,
+        b"GET /page HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
+    );
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert!(head.contains("\r\nContent-Length: 9\r\n"), "{head}");
     assert_eq!(body, "GET /page");
@@ -264,7 +268,11 @@ fn a_host_may_serve_plain_http(bench: &Bench) {
 
 fn the_answer_to_a_head_request_has_no_body(bench: &Bench) {
     let place = plain(bench);
-    let (head, body) = ask(bench, &place, b"HEAD /page HTTP/1.1\r\nHost: test\r\n\r\n");
+    let (head, body) = ask(
+        bench,
+        &place,
+        b"HEAD /page HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
+    );
     assert!(head.contains("\r\nContent-Length: 10\r\n"), "{head}");
     assert_eq!(body, "");
 }

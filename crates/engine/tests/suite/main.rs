@@ -14,6 +14,7 @@ mod echo;
 mod filters;
 mod half_open;
 mod http;
+mod http_keep_alive;
 mod life;
 mod limits;
 mod parts;

@@ -8,17 +8,22 @@
 //! [`scan`] is the state machine that looks at every byte once; `request` and `response` cut a
 //! scanned head into its parts and check what takes more than one line to decide.
 
+mod authority;
+mod date;
 mod headers;
 mod request;
 mod response;
 pub mod scan;
+mod service;
 mod write;
 
 use std::fmt;
 
+pub use date::date;
 pub use headers::{Headers, is_token};
 pub use request::{Request, RequestReader, parse_request};
 pub use response::{Response, ResponseError, ResponseReader, parse_response};
+pub use service::{check_service, refuse_unserved};
 pub use write::{InvalidHeader, append_headers, append_response, reason_phrase};
 
 /// What a reader of heads takes at most.

@@ -1,8 +1,10 @@
 //! Requests: cutting a scanned head into its parts, and the rules that take the whole of it.
 
+use super::authority::is_authority;
 use super::headers::{Headers, latin_1};
 use super::scan::{Fault, Scanner};
 use super::{Limits, Refusal};
+use std::borrow::Cow;
 
 /// The head of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,13 +41,17 @@ impl Request {
         Headers::header_tokens(self, name)
     }
 
-    /// The path and query of the target: what an origin server looks at. `/` where an absolute
-    /// target has no path; `*` and the authority of a CONNECT as they are.
-    pub fn path_and_query(&self) -> &str {
+    /// The path and query of the target: what an origin server looks at. An absolute target's
+    /// missing path is `/`; `*` and the authority of a CONNECT are as they are.
+    pub fn path_and_query(&self) -> Cow<'_, str> {
         let Some(rest) = absolute_rest(&self.target) else {
-            return &self.target;
+            return Cow::Borrowed(&self.target);
         };
-        rest.find(['/', '?']).map_or("/", |path| &rest[path..])
+        match rest.find(['/', '?']).map(|start| &rest[start..]) {
+            None => Cow::Borrowed("/"),
+            Some(query) if query.starts_with('?') => Cow::Owned(format!("/{query}")),
+            Some(path) => Cow::Borrowed(path),
+        }
     }
 
     /// The authority that the request is for: of an absolute target if it is one, else of `Host`
@@ -168,14 +174,14 @@ fn check(request: &Request) -> Result<(), Refusal> {
 fn check_target(request: &Request) -> Result<(), Refusal> {
     let target = request.target.as_str();
     let valid = match request.method.as_str() {
-        "CONNECT" => target.rsplit_once(':').is_some_and(|(host, port)| {
-            !host.is_empty() && is_authority(host) && is_port(port) && !port.is_empty()
-        }),
+        "CONNECT" => target
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| is_authority(target) && !port.is_empty()),
         "OPTIONS" if target == "*" => true,
         _ if target.starts_with('/') => true,
         _ => absolute_rest(target).is_some_and(|rest| {
             let authority = rest.split(['/', '?']).next().unwrap_or_default();
-            !authority.is_empty() && is_authority(authority)
+            is_authority(authority)
         }),
     };
     if valid {
@@ -189,11 +195,17 @@ fn check_target(request: &Request) -> Result<(), Refusal> {
 
 /// What follows the scheme of an absolute target of this family of schemes.
 fn absolute_rest(target: &str) -> Option<&str> {
-    let (scheme, rest) = target.split_once("://")?;
+    let scheme = scheme(target)?;
+    Some(&target[scheme.len() + "://".len()..])
+}
+
+/// The scheme of an absolute target of this family of schemes.
+pub(super) fn scheme(target: &str) -> Option<&str> {
+    let (scheme, _) = target.split_once("://")?;
     ["http", "https", "ws", "wss"]
         .iter()
         .any(|known| scheme.eq_ignore_ascii_case(known))
-        .then_some(rest)
+        .then_some(scheme)
 }
 
 fn check_host(request: &Request) -> Result<(), Refusal> {
@@ -214,33 +226,6 @@ fn check_host(request: &Request) -> Result<(), Refusal> {
             "the Host header names no host (RFC 9112 3.2)",
         )),
     }
-}
-
-/// `uri-host [ ":" port ]` of RFC 9110 section 7.2; may be empty, has no user information.
-fn is_authority(authority: &str) -> bool {
-    if let Some(rest) = authority.strip_prefix('[') {
-        let Some((address, port)) = rest.split_once(']') else {
-            return false;
-        };
-        let inside = |byte: u8| is_host_byte(byte) && byte != b'%' || byte == b':';
-        return !address.is_empty()
-            && address.bytes().all(inside)
-            && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
-    }
-    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
-    host.bytes().all(is_host_byte) && is_port(port) && (!host.is_empty() || port.is_empty())
-}
-
-fn is_port(port: &str) -> bool {
-    port.bytes().all(|byte| byte.is_ascii_digit())
-        && (port.is_empty() || port.parse::<u16>().is_ok())
-}
-
-/// `unreserved`, `sub-delims` and the percent sign of RFC 3986 section 3.2.2.
-fn is_host_byte(byte: u8) -> bool {
-    matches!(byte,
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$'
-        | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%')
 }
 
 /// A body has one length, or is chunked, or there is none: whatever leaves room for two readings is

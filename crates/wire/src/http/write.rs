@@ -32,8 +32,9 @@ impl std::error::Error for InvalidHeader {}
 
 /// Appends a response: status line, `headers`, `Content-Length`, empty line, `body`.
 ///
-/// Status 204, 304 and 1xx get neither length nor body (RFC 9110 section 8.6). A `Content-Length`
-/// among the headers must be the body's. An error leaves `out` as it was.
+/// Status 204, 304 and 1xx get neither length nor body (RFC 9110 section 8.6), and 205 no body
+/// (section 15.3.6). A `Content-Length` among the headers must be the body's. An error leaves `out`
+/// as it was.
 pub fn append_response(
     out: &mut Vec<u8>,
     status: u16,
@@ -41,6 +42,7 @@ pub fn append_response(
     body: &[u8],
 ) -> Result<(), InvalidHeader> {
     let has_body = !matches!(status, 100..=199 | 204 | 304);
+    let body = if status == 205 { b"" } else { body };
     let length = body.len().to_string();
     for (name, value) in headers {
         if name.eq_ignore_ascii_case("transfer-encoding") {

@@ -109,7 +109,7 @@ fn section_4_2_1_an_absolute_target_is_accepted() {
 #[test]
 fn section_4_2_1_item_1_another_method_is_405_and_the_answer_names_get() {
     claims!("rfc6455/4.2.1/h1");
-    for method in ["POST", "HEAD", "get"] {
+    for method in ["POST", "HEAD"] {
         let refusal = assert_refused(405, &changed("GET ", &format!("{method} ")));
         assert!(
             refusal
@@ -120,9 +120,32 @@ fn section_4_2_1_item_1_another_method_is_405_and_the_answer_names_get() {
 }
 
 #[test]
-fn section_4_2_1_item_1_http_1_0_is_505() {
+fn rfc_9110_9_1_a_method_that_is_not_known_is_501() {
+    for method in ["get", "BREW", "WEBSOCKET"] {
+        assert_refused(501, &changed("GET ", &format!("{method} ")));
+    }
+}
+
+#[test]
+fn rfc_9110_7_8_an_upgrade_of_http_1_0_is_not_looked_at() {
     claims!("rfc6455/4.2.1/h1");
-    assert_refused(505, &changed("HTTP/1.1", "HTTP/1.0"));
+    let head = changed("HTTP/1.1", "HTTP/1.0");
+    assert!(!handshake::is_upgrade(&parse(&head), &[Version::Rfc6455]));
+    let refusal = assert_refused(426, &head);
+    assert!(refusal.text.contains("HTTP/1.1"), "{refusal}");
+}
+
+#[test]
+fn a_request_that_asks_for_no_websocket_is_refused_by_its_method() {
+    let plain = |method: &str| {
+        let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n");
+        handshake::refuse_plain(&parse(&head))
+    };
+    for (method, status) in [("GET", 426), ("HEAD", 426), ("POST", 405), ("BREW", 501)] {
+        assert_eq!(plain(method).status, status, "{method}");
+    }
+    let allowed = ("Allow".to_owned(), "GET, HEAD".to_owned());
+    assert!(plain("POST").headers.contains(&allowed));
 }
 
 #[test]

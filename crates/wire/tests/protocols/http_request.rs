@@ -185,14 +185,17 @@ fn section_3_2_each_form_of_target_is_taken_where_it_belongs() {
         ("GET", "/a/b?c=/d|{e}\"%zz", "/a/b?c=/d|{e}\"%zz"),
         ("GET", "//a", "//a"),
         ("GET", "http://example.com", "/"),
-        ("GET", "http://example.com?q", "?q"),
+        ("GET", "http://example.com?q", "/?q"),
         ("GET", "WS://example.com:80/chat?q=1", "/chat?q=1"),
         ("OPTIONS", "*", "*"),
         ("CONNECT", "example.com:443", "example.com:443"),
         ("CONNECT", "[::1]:443", "[::1]:443"),
     ] {
         let request = accepted(&format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
-        assert_eq!((&*request.target, request.path_and_query()), (target, path));
+        assert_eq!(
+            (&*request.target, &*request.path_and_query()),
+            (target, path)
+        );
     }
 }
 
@@ -244,7 +247,6 @@ fn section_3_2_host_is_there_once_and_names_a_host() {
         );
     }
     for host in [
-        "",
         "a",
         "a:80",
         "a:",
@@ -253,11 +255,31 @@ fn section_3_2_host_is_there_once_and_names_a_host() {
         "[::1]:8080",
         "a_b.c-d",
         "%41",
+        "[v1.x:y]",
+        "[::ffff:1.2.3.4]:1",
     ] {
         accepted(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
     }
     for host in [
-        "a b", "a/b", "u@a", "a:b", "a:1:2", ":80", "[::1", "[]", "[::1]x", "a:70000", "é",
+        "",
+        ":",
+        "%4",
+        "%zz",
+        "a%",
+        "[1]",
+        "[::1%25lo]",
+        "[v.x]",
+        "a b",
+        "a/b",
+        "u@a",
+        "a:b",
+        "a:1:2",
+        ":80",
+        "[::1",
+        "[]",
+        "[::1]x",
+        "a:70000",
+        "é",
     ] {
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert_eq!(refused(&head), 400, "{host}");

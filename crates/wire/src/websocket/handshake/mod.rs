@@ -17,7 +17,7 @@ pub use client::{
     check_response, check_response_as, check_response_with,
 };
 pub use origin::{InvalidOrigin, OriginPattern};
-pub use server::{Upgrade, append_response, append_response_with, check, is_upgrade};
+pub use server::{Upgrade, append_response, append_response_with, check, is_upgrade, refuse_plain};
 
 use crate::http::InvalidHeader;
 

@@ -23,8 +23,12 @@ pub struct Upgrade {
 }
 
 /// Whether the request asks for a WebSocket at all, well or badly: `Upgrade` lists `websocket`, or
-/// it names one of the `versions` spoken whose servers need not look at that.
+/// it names one of the `versions` spoken whose servers need not look at that. HTTP/1.0 has no
+/// upgrades: there neither is looked at (RFC 9110 section 7.8).
 pub fn is_upgrade(head: &Request, versions: &[Version]) -> bool {
+    if requires!("rfc6455/4.2.1/h1" => head.minor_version == 0) {
+        return false;
+    }
     head.has_token("upgrade", "websocket") || !upgrade_is_checked(head, versions)
 }
 
@@ -34,38 +38,45 @@ fn upgrade_is_checked(head: &Request, versions: &[Version]) -> bool {
     asked.map_or(true, |version| version.profile().upgrade_is_checked)
 }
 
+/// How a request is refused that asks for no WebSocket, where nothing else is served: 426, or 405
+/// and 501 for methods that no WebSocket begins with.
+pub fn refuse_plain(head: &Request) -> Refusal {
+    let refusal = http::refuse_unserved(head, "GET, HEAD");
+    if refusal.status != 404 {
+        return refusal;
+    }
+    let text = if head.minor_version == 0 {
+        "only a WebSocket is served here, and one begins with HTTP/1.1 (RFC 6455 4.1)"
+    } else {
+        "only a WebSocket is served here: the Upgrade header must list websocket (RFC 6455 4.2.1)"
+    };
+    Refusal::new(426, text)
+        .with_header("Connection", "Upgrade, close")
+        .with_header("Upgrade", "websocket")
+}
+
 /// Checks a request against section 4.2.1.
 ///
 /// `versions` are those that are spoken, the best first; the rules are those of the one that the
-/// request names. Refused are: HTTP/1.0 (505), a method other than GET (405), no wish to upgrade
-/// and a version that is not spoken (426, with what would have been right), and anything malformed
-/// (400).
+/// request names. Refused are: no wish to upgrade and a version that is not spoken (426, with what
+/// would have been right), a method other than GET (405, 501), and anything malformed (400).
 pub fn check(head: &Request, versions: &[Version]) -> Result<Upgrade, Refusal> {
-    if requires!("rfc6455/4.2.1/h1" => head.minor_version == 0) {
-        return Err(Refusal::new(
-            505,
-            "a WebSocket begins with HTTP/1.1 (RFC 6455 4.1)",
-        ));
+    if requires!("rfc6455/4.2.1/h3" => !is_upgrade(head, versions)) {
+        return Err(refuse_plain(head));
+    }
+    if !head.has_known_method() {
+        return Err(http::refuse_unserved(head, "GET"));
     }
     if requires!("rfc6455/4.2.1/h1" => head.method != "GET") {
         let text = "a WebSocket begins with the method GET (RFC 6455 4.1)";
         return Err(Refusal::new(405, text).with_header("Allow", "GET"));
-    }
-    if requires!("rfc6455/4.2.1/h3" => !is_upgrade(head, versions)) {
-        let text = "only a WebSocket is served here: the Upgrade header must list websocket \
-                    (RFC 6455 4.2.1)";
-        return Err(upgrade_required(text, versions));
     }
     let is_connected = head.has_token("connection", "upgrade");
     let is_checked = upgrade_is_checked(head, versions);
     if requires!("rfc6455/4.2.1/h4" => is_checked && !is_connected) {
         return bad("the Connection header must list Upgrade (RFC 6455 4.2.1)");
     }
-    let has_body = head
-        .header("content-length")
-        .is_some_and(|length| length != "0")
-        || head.header("transfer-encoding").is_some();
-    if has_body {
+    if head.has_body() {
         return bad("the request that opens a WebSocket has no body (RFC 6455 4.1)");
     }
     let version = read_version(head, versions)?;

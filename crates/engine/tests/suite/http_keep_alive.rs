@@ -1,0 +1,370 @@
+//! Several HTTP requests on one connection, RFC 9112 section 9.
+
+use crate::kit::{Bench, Ending, Peer, Place, Script, Told, websocket};
+use vespiary_engine::{Answer, Framing, Options};
+
+on_every_driver_and_with_faults!(
+    requests_one_after_another_are_answered_on_one_connection,
+    requests_sent_ahead_are_answered_in_their_order,
+    a_request_cut_at_every_byte_follows_an_answer,
+    an_answer_that_comes_later_keeps_the_order,
+    a_client_that_asks_for_the_end_gets_it,
+    an_answer_that_asks_for_the_end_gets_it,
+    a_request_with_a_body_or_of_http_1_0_is_the_last,
+    a_malformed_request_behind_a_good_one_is_refused_and_is_the_last,
+    a_websocket_may_follow_a_page,
+    the_answer_to_a_refused_upgrade_is_the_last,
+    the_last_request_that_the_limit_allows_is_told_so,
+    a_peer_that_ends_between_two_requests_ends_in_good_order,
+    a_peer_that_reads_no_answers_is_held_back,
+);
+on_every_driver!(
+    a_connection_without_a_further_request_is_closed_in_silence,
+    a_slow_reader_of_a_long_answer_gets_it_whole,
+    a_further_request_that_trickles_is_answered_408,
+    a_host_that_closes_between_two_requests_ends_in_good_order,
+);
+
+const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n";
+/// How long deadlines are here, in milliseconds.
+const LENGTH: u64 = 60;
+
+fn plain() -> Options {
+    Options::new(Framing::Http)
+}
+
+/// Tells each request its target, with `headers`.
+fn telling(headers: &'static [(&str, &str)]) -> Script {
+    Script::echo().on_request(move |_, request| Answer::Respond {
+        status: 200,
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        body: request.target.clone().into_bytes(),
+    })
+}
+
+fn get(target: &str, lines: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: test\r\n{lines}\r\n").into_bytes()
+}
+
+/// The next answer's head and body.
+fn answer(bench: &Bench, peer: &mut Peer) -> (String, String) {
+    let head = peer.head(bench);
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "))
+        .map_or(0, |length| length.parse().expect("a length"));
+    let body = peer.take(bench, length);
+    (head, String::from_utf8(body).expect("a body in UTF-8"))
+}
+
+fn is_last(head: &str) -> bool {
+    head.contains("\r\nConnection: close\r\n")
+}
+
+/// The next answer is the last, and the connection ends behind it.
+fn the_end(bench: &Bench, peer: &mut Peer, status: u16) {
+    let (head, _) = answer(bench, peer);
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    assert!(
+        head.contains("\r\nConnection: ") && head.contains("close"),
+        "{head}"
+    );
+    assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
+    peer.finish();
+    bench.until("the end", || bench.engine.connection_count() == 0);
+}
+
+fn answered(place: &Place, status: u16) -> u64 {
+    let answered = place.counters().answered.borrow();
+    answered.get(&status).copied().unwrap_or(0)
+}
+
+fn refused(place: &Place) -> Vec<(String, u64)> {
+    let refused = place.counters().refused.borrow();
+    refused
+        .iter()
+        .map(|(name, count)| (name.clone(), *count))
+        .collect()
+}
+
+fn requests_one_after_another_are_answered_on_one_connection(bench: &Bench) {
+    let place = bench.listen(plain(), telling(&[]));
+    let mut peer = bench.connect(&place);
+    for number in 0..5 {
+        let target = format!("/{number}");
+        peer.send(bench, &get(&target, ""));
+        let (head, body) = answer(bench, &mut peer);
+        assert!(
+            head.starts_with("HTTP/1.1 200 ") && !is_last(&head),
+            "{head}"
+        );
+        assert!(head.contains("\r\nDate: "), "{head}");
+        assert_eq!(body, target);
+        assert_eq!(
+            place.endpoint().handshaking(),
+            0,
+            "nothing is pending between two"
+        );
+    }
+    assert_eq!(place.counters().accepted.get(), 1);
+    assert_eq!(answered(&place, 200), 5);
+    assert_eq!(bench.engine.connection_count(), 1);
+}
+
+fn requests_sent_ahead_are_answered_in_their_order(bench: &Bench) {
+    let place = bench.listen(plain(), telling(&[]));
+    let mut peer = bench.connect(&place);
+    let many: Vec<u8> = (0..300)
+        .flat_map(|number| get(&format!("/{number}"), ""))
+        .collect();
+    peer.send(bench, &many);
+    for number in 0..300 {
+        assert_eq!(answer(bench, &mut peer).1, format!("/{number}"));
+    }
+    assert!(peer.is_quiet());
+}
+
+fn a_request_cut_at_every_byte_follows_an_answer(bench: &Bench) {
+    let place = bench.listen(plain(), telling(&[]));
+    let mut peer = bench.connect(&place);
+    for _ in 0..2 {
+        for byte in GET {
+            let before = place.counters().bytes_in.get();
+            peer.send(bench, &[*byte]);
+            bench.until("a byte", || place.counters().bytes_in.get() > before);
+        }
+        assert_eq!(answer(bench, &mut peer).1, "/a");
+    }
+}
+
+fn an_answer_that_comes_later_keeps_the_order(bench: &Bench) {
+    let place = bench.listen(plain(), Script::echo().on_request(|_, _| Answer::Later));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, &[get("/0", ""), get("/1", "")].concat());
+    for number in 0..2 {
+        bench.until("a request", || {
+            bench.host().count(|told| matches!(told, Told::Request(..))) > number
+        });
+        bench.settle();
+        assert_eq!(
+            bench.host().count(|told| matches!(told, Told::Request(..))),
+            number + 1,
+            "the next request waits for the answer to this one"
+        );
+        bench.latest().answer(Answer::Respond {
+            status: 200,
+            headers: vec![],
+            body: number.to_string().into(),
+        });
+        assert_eq!(answer(bench, &mut peer).1, number.to_string());
+    }
+}
+
+fn a_client_that_asks_for_the_end_gets_it(bench: &Bench) {
+    let place = bench.listen(plain(), telling(&[]));
+    let mut peer = bench.connect(&place);
+    let last = get("/1", "Connection: x, Close\r\n");
+    peer.send(bench, &[get("/0", ""), last, get("/2", "")].concat());
+    assert_eq!(answer(bench, &mut peer).1, "/0");
+    the_end(bench, &mut peer, 200);
+    assert_eq!(answered(&place, 200), 2, "nothing behind it is answered");
+}
+
+fn an_answer_that_asks_for_the_end_gets_it(bench: &Bench) {
+    let place = bench.listen(plain(), telling(&[("connection", "close")]));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, GET);
+    let (head, _) = answer(bench, &mut peer);
+    assert_eq!(
+        head.to_lowercase().matches("connection: ").count(),
+        1,
+        "{head}"
+    );
+    assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
+}
+
+fn a_request_with_a_body_or_of_http_1_0_is_the_last(bench: &Bench) {
+    let place = bench.listen(plain(), telling(&[]));
+    for request in [
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na=b",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    ] {
+        let mut peer = bench.connect(&place);
+        peer.send(bench, request.as_bytes());
+        the_end(bench, &mut peer, 200);
+    }
+}
+
+fn a_malformed_request_behind_a_good_one_is_refused_and_is_the_last(bench: &Bench) {
+    let place = bench.listen(plain(), telling(&[]));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, &[GET, b"GET /\x01 HTTP/1.1\r\n\r\n", GET].concat());
+    assert_eq!(answer(bench, &mut peer).1, "/a");
+    the_end(bench, &mut peer, 400);
+    assert_eq!(answered(&place, 400), 1);
+    assert_eq!(refused(&place), [("status_400".to_owned(), 1)]);
+}
+
+fn a_websocket_may_follow_a_page(bench: &Bench) {
+    let script = Script::echo().on_request(|_, request| {
+        if request.header("upgrade").is_some() {
+            return crate::kit::host::accept();
+        }
+        Answer::Respond {
+            status: 200,
+            headers: vec![],
+            body: b"page".to_vec(),
+        }
+    });
+    let place = bench.listen(Options::new(Framing::WebSocket), script);
+    let mut peer = bench.connect(&place);
+    let upgrade = websocket::request("/", "");
+    let both = [GET, upgrade.as_bytes(), &websocket::text("hello")].concat();
+    peer.send(bench, &both);
+    assert_eq!(answer(bench, &mut peer).1, "page");
+    assert!(peer.head(bench).starts_with("HTTP/1.1 101 "));
+    assert_eq!(peer.frame(bench).payload, b"hello");
+    assert_eq!(place.counters().opened.get(), 1);
+}
+
+fn the_answer_to_a_refused_upgrade_is_the_last(bench: &Bench) {
+    let place = bench.listen(Options::new(Framing::WebSocket), telling(&[]));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, websocket::request("/", "").as_bytes());
+    the_end(bench, &mut peer, 200);
+}
+
+fn the_last_request_that_the_limit_allows_is_told_so(bench: &Bench) {
+    let mut options = plain();
+    options.limits.requests_per_connection_max = Some(3);
+    let place = bench.listen(options, telling(&[]));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, &GET.repeat(5));
+    for _ in 0..2 {
+        assert!(!is_last(&answer(bench, &mut peer).0));
+    }
+    the_end(bench, &mut peer, 200);
+    assert_eq!(answered(&place, 200), 3);
+}
+
+fn a_peer_that_ends_between_two_requests_ends_in_good_order(bench: &Bench) {
+    let place = bench.listen(plain(), telling(&[]));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, &GET.repeat(2));
+    peer.finish();
+    for _ in 0..2 {
+        assert_eq!(answer(bench, &mut peer).1, "/a");
+    }
+    assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
+    bench.until("the end", || bench.engine.connection_count() == 0);
+    assert_eq!(refused(&place), [("status_200".to_owned(), 1)]);
+}
+
+fn a_peer_that_reads_no_answers_is_held_back(bench: &Bench) {
+    let mut options = plain();
+    options.limits.requests_per_connection_max = None;
+    let script = Script::echo().on_request(|_, _| Answer::Respond {
+        status: 200,
+        headers: vec![],
+        body: vec![b'x'; 20_000],
+    });
+    let place = bench.listen(options, script);
+    let mut peer = bench.connect(&place);
+    peer.stall(true);
+    peer.send(bench, GET);
+    bench.until("the first answer", || answered(&place, 200) == 1);
+    let connection = bench.latest();
+    let ahead = GET.repeat(100);
+    let mut most = 0;
+    for _ in 0..300 {
+        peer.write(&ahead);
+        bench.turn();
+        most = most.max(connection.queued_bytes());
+    }
+    assert!(
+        connection.is_above_high(),
+        "{most} bytes were queued at the most"
+    );
+    assert!(most < 200_000, "{most} bytes are queued");
+    connection.abort();
+}
+
+fn a_connection_without_a_further_request_is_closed_in_silence(bench: &Bench) {
+    let mut options = plain();
+    options.deadlines.keep_alive = Some(LENGTH);
+    options.deadlines.handshake = Some(LENGTH / 3);
+    let place = bench.listen(options, telling(&[]));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, GET);
+    assert_eq!(answer(bench, &mut peer).1, "/a");
+    let start = bench.engine.now_ms();
+    assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
+    let took = bench.engine.now_ms() - start;
+    assert!((LENGTH - 2..LENGTH + 400).contains(&took), "{took} ms");
+    peer.finish();
+    bench.until("the end", || bench.engine.connection_count() == 0);
+    assert_eq!(bench.host().limits_reached("handshake_seconds"), 0);
+    assert_eq!(refused(&place), [("status_200".to_owned(), 1)]);
+}
+
+fn a_slow_reader_of_a_long_answer_gets_it_whole(bench: &Bench) {
+    const LONG: usize = 12 << 20;
+    let mut options = plain();
+    options.deadlines.keep_alive = Some(LENGTH / 4);
+    options.deadlines.close = Some(LENGTH / 4);
+    let script = Script::echo().on_request(|_, _| Answer::Respond {
+        status: 200,
+        headers: vec![],
+        body: vec![b'x'; LONG],
+    });
+    let place = bench.listen(options, script);
+    for lines in ["", "Connection: close\r\n"] {
+        let mut peer = bench.connect(&place);
+        peer.stall(true);
+        peer.send(bench, &get("/", lines));
+        bench.pass(LENGTH);
+        peer.stall(false);
+        assert_eq!(answer(bench, &mut peer).1.len(), LONG);
+        assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
+    }
+}
+
+fn a_further_request_that_trickles_is_answered_408(bench: &Bench) {
+    let mut options = plain();
+    options.deadlines.handshake = Some(LENGTH);
+    let place = bench.listen(options, telling(&[]));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, GET);
+    answer(bench, &mut peer);
+    bench.pass(2 * LENGTH);
+    assert!(
+        peer.is_quiet(),
+        "the pause between two requests is another deadline's"
+    );
+    let start = bench.engine.now_ms();
+    let mut bytes = GET.iter().cycle();
+    peer.send(bench, b"GET /");
+    while peer.input.is_empty() && peer.ending.is_none() {
+        let byte = bytes.find(|byte| byte.is_ascii_alphanumeric());
+        peer.write(std::slice::from_ref(byte.expect("they go round")));
+        bench.pass(1);
+        peer.look();
+    }
+    let took = bench.engine.now_ms() - start;
+    assert!((LENGTH - 2..LENGTH + 400).contains(&took), "{took} ms");
+    assert!(peer.head(bench).starts_with("HTTP/1.1 408 "));
+}
+
+fn a_host_that_closes_between_two_requests_ends_in_good_order(bench: &Bench) {
+    let place = bench.listen(plain(), telling(&[]));
+    let mut peer = bench.connect(&place);
+    peer.send(bench, GET);
+    answer(bench, &mut peer);
+    let code = vespiary_engine::wire::websocket::close::Code::GOING_AWAY;
+    bench.latest().close(code, "the server is going away");
+    assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
+}

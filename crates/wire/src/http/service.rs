@@ -1,0 +1,78 @@
+//! What a well-formed request asks of a server that is an origin: whether it can be served at all,
+//! and what it asks of the connection.
+
+use super::headers::Headers as _;
+use super::request::{Request, scheme};
+use super::{Refusal, is_token};
+
+/// The methods of RFC 9110 section 9.3 and RFC 5789; others are not known to this server itself.
+const METHODS: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+];
+
+impl Request {
+    /// Whether the method is one that HTTP's own specifications define.
+    pub fn has_known_method(&self) -> bool {
+        METHODS.contains(&self.method.as_str())
+    }
+
+    /// Whether a body follows the head (RFC 9112 section 6).
+    pub fn has_body(&self) -> bool {
+        let length = self.header("content-length");
+        length.is_some_and(|length| length.bytes().any(|digit| digit != b'0'))
+            || self.header("transfer-encoding").is_some()
+    }
+
+    /// Whether the connection may carry another request behind this one (RFC 9112 section 9.3).
+    /// One that is followed by a body may not: its body is not read here.
+    pub fn may_persist(&self) -> bool {
+        self.minor_version >= 1 && !self.has_token("connection", "close") && !self.has_body()
+    }
+
+    /// Whether the client waits for 100 (RFC 9110 section 10.1.1), which HTTP/1.0 does not know.
+    pub fn expects_continue(&self) -> bool {
+        self.minor_version >= 1 && self.has_token("expect", "100-continue")
+    }
+}
+
+/// Whether an origin server can serve this well-formed request; `secure` tells whether the
+/// connection is under TLS.
+///
+/// Refused are: CONNECT, which asks for a proxy (501); a target whose scheme asks for TLS on a
+/// connection without (421, RFC 9110 section 7.4); and an expectation that is not known (417,
+/// section 10.1.1).
+pub fn check_service(request: &Request, secure: bool) -> Result<(), Refusal> {
+    if request.method == "CONNECT" {
+        let text = "this server is no proxy: it does not do CONNECT (RFC 9110 9.3.6)";
+        return Err(Refusal::new(501, text));
+    }
+    let wants_tls =
+        |scheme: &str| scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss");
+    if !secure && scheme(&request.target).is_some_and(wants_tls) {
+        let text = "the target's scheme asks for TLS, and this connection has none (RFC 9110 7.4)";
+        return Err(Refusal::new(421, text));
+    }
+    if request.minor_version >= 1 {
+        let mut expectations = request.header_tokens("expect");
+        if expectations.any(|it| !it.eq_ignore_ascii_case("100-continue")) {
+            let text = "the only expectation known here is 100-continue (RFC 9110 10.1.1)";
+            return Err(Refusal::new(417, text));
+        }
+    }
+    Ok(())
+}
+
+/// How a request is refused that nobody wants to serve, at an endpoint where the methods `served`
+/// exist: 501 for a method that is not known, 405 for one that is not served, and 404.
+pub fn refuse_unserved(request: &Request, served: &str) -> Refusal {
+    debug_assert!(served.split(", ").all(is_token));
+    if !request.has_known_method() {
+        let text = "the method is not known here (RFC 9110 9.1)";
+        return Refusal::new(501, text);
+    }
+    if !served.split(", ").any(|method| method == request.method) {
+        let text = format!("the methods served here: {served} (RFC 9110 15.5.6)");
+        return Refusal::new(405, text).with_header("Allow", served);
+    }
+    Refusal::new(404, "nothing is served here (RFC 9110 15.5.5)")
+}

@@ -235,3 +235,18 @@ class LoadRun:
     def step(self, max_wait: float) -> dict[str, Any]: ...
     def stop(self) -> None: ...
     def finish(self) -> dict[str, Any]: ...
+
+def symbolize(path: str, address: int) -> list[tuple[str, str | None, int | None]]:
+    """The functions at an address of an object file, innermost first.
+
+    Args:
+        path: A program or a shared library.
+        address: As the file has it, without where it was loaded.
+
+    Returns:
+        For each function, the inlined ones too: its demangled name, its source file and line where
+        the debugging information tells them.
+
+    Errors:
+        OSError: the file cannot be read, or is no object file.
+    """

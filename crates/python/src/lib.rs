@@ -28,6 +28,7 @@ mod receive;
 mod send;
 mod shared;
 mod stream;
+mod symbols;
 mod timer;
 mod user;
 
@@ -42,6 +43,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<connection::Connection>()?;
     module.add_class::<timer::Timer>()?;
     load::register(module)?;
+    symbols::register(module)?;
     options::register(module)?;
     let class = module.py().get_type::<connection::Connection>();
     // SAFETY: attached; the definition lives as long as the process.

@@ -12,6 +12,7 @@ __all__ = ["main"]
 
 _VERBS = {
     "load": "Load a server, and verify every echo.",
+    "locks": "Run a program, and report lock orders that could deadlock.",
     "serve": "Serve a handler on one or more URLs.",
     "trace": "Trace a specification's requirements to code and tests.",
 }

@@ -1,0 +1,226 @@
+//! What is common to all kinds of locks: taking one, letting go, and telling the caller's address.
+
+use std::ffi::c_int;
+use std::sync::atomic::Ordering;
+
+use crate::region::{Kind, Lock, Thread, What};
+use crate::threads::Inside;
+use crate::{clock, edges, events, held, locks, stacks, threads};
+
+/// A wait that is longer than this leaves its stack.
+const LONG_NANOSECONDS: u64 = 50_000_000;
+
+/// Exports a function under a C name, which passes its arguments on to `$inner` and, behind them,
+/// the address that it will return to: Rust has no other way to learn that.
+macro_rules! export {
+    ($name:ident => $inner:path, 1) => {
+        export!(@ $name, $inner, "mov rsi, [rsp]", "mov x1, x30");
+    };
+    ($name:ident => $inner:path, 2) => {
+        export!(@ $name, $inner, "mov rdx, [rsp]", "mov x2, x30");
+    };
+    ($name:ident => $inner:path, 3) => {
+        export!(@ $name, $inner, "mov rcx, [rsp]", "mov x3, x30");
+    };
+    ($name:ident => $inner:path, 4) => {
+        export!(@ $name, $inner, "mov r8, [rsp]", "mov x4, x30");
+    };
+    (@ $name:ident, $inner:path, $x86:literal, $arm:literal) => {
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
+            core::arch::naked_asm!($x86, "jmp {inner}", inner = sym $inner);
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!($arm, "b {inner}", inner = sym $inner);
+        }
+    };
+}
+pub(crate) use export;
+
+/// A lock that a thread is about to take.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) address: u64,
+    pub(crate) kind: Kind,
+    pub(crate) is_shared: bool,
+    /// Where the call returns to.
+    pub(crate) site: u64,
+}
+
+/// How a lock can be taken: at once or not at all, until a moment of the monotonic clock, and
+/// however long it takes.
+pub(crate) trait Ways {
+    fn at_once(&self) -> c_int;
+    fn until(&self, moment: &libc::timespec) -> c_int;
+    fn at_last(&self) -> c_int;
+    /// Whether the thread that holds it may take it again.
+    fn is_recursive(&self) -> bool {
+        false
+    }
+}
+
+/// Whether a call has given the lock to the caller. A robust mutex whose owner died is held too.
+#[inline]
+pub(crate) fn is_taken(result: c_int) -> bool {
+    result == 0 || result == libc::EOWNERDEAD
+}
+
+/// Takes a lock, whatever it takes.
+#[inline]
+pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
+    let Some(inside) = threads::enter() else {
+        return ways.at_last();
+    };
+    let Inside { region, thread } = inside;
+    let Some(lock) = locks::find(region, wanted.address, wanted.kind, wanted.site) else {
+        drop(inside);
+        return ways.at_last();
+    };
+    let again = held::find(thread, wanted.address).is_some();
+    if !again {
+        edges::record(region, thread, lock, wanted.is_shared, wanted.site);
+    }
+    let mut result = ways.at_once();
+    if result == libc::EBUSY {
+        if again && !wanted.is_shared && !ways.is_recursive() {
+            events::record(region, thread, What::Relock, lock, 0, wanted.site, true);
+        }
+        drop(inside);
+        result = wait(lock, wanted, ways);
+        let Some(inside) = threads::enter() else {
+            return result;
+        };
+        taken(&inside, lock, wanted, result);
+        return result;
+    }
+    taken(&inside, lock, wanted, result);
+    result
+}
+
+#[inline]
+fn taken(inside: &Inside, lock: u32, wanted: Wanted, result: c_int) {
+    if is_taken(result) {
+        let Inside { region, thread } = inside;
+        let Wanted {
+            address,
+            is_shared,
+            site,
+            ..
+        } = wanted;
+        held::push(region, thread, lock, address, is_shared, site);
+    }
+}
+
+/// The lock is somebody's: wait, visibly, and leave the stack when it takes long.
+#[cold]
+fn wait(lock: u32, wanted: Wanted, ways: &impl Ways) -> c_int {
+    if let Some(inside) = threads::enter() {
+        begin_wait(inside.thread, lock, u32::from(wanted.is_shared));
+    }
+    let mut result = ways.until(&clock::after(LONG_NANOSECONDS));
+    if !is_taken(result) {
+        if let Some(Inside { region, thread }) = threads::enter().as_ref() {
+            let stack = stacks::capture(region, wanted.site);
+            thread.waiting_stack.store(stack, Ordering::Release);
+        }
+        result = ways.at_last();
+    }
+    if let Some(inside) = threads::enter() {
+        end_wait(inside.thread);
+    }
+    result
+}
+
+fn begin_wait(thread: &Thread, lock: u32, mode: u32) {
+    thread.contended.fetch_add(1, Ordering::Relaxed);
+    thread.waiting_stack.store(0, Ordering::Relaxed);
+    thread.waiting_since.store(clock::now(), Ordering::Relaxed);
+    thread.waiting_mode.store(mode, Ordering::Relaxed);
+    thread.waiting.store(lock + 1, Ordering::Release);
+}
+
+fn end_wait(thread: &Thread) {
+    thread.waiting.store(0, Ordering::Release);
+    thread.waiting_stack.store(0, Ordering::Relaxed);
+}
+
+/// Takes a lock in a way that waits for nobody, or not for ever: it cannot close a circle.
+#[inline]
+pub(crate) fn try_take(wanted: Wanted, call: impl FnOnce() -> c_int) -> c_int {
+    let result = call();
+    if is_taken(result)
+        && let Some(inside) = threads::enter()
+        && let Some(lock) = locks::find(inside.region, wanted.address, wanted.kind, wanted.site)
+    {
+        taken(&inside, lock, wanted, result);
+    }
+    result
+}
+
+/// Lets go of a lock. Told before it happens: afterwards it may be somebody else's, or gone.
+#[inline]
+pub(crate) fn release(address: u64, site: u64) {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let Inside { region, thread } = &inside;
+    if held::pop(region, thread, address, false) == 0
+        && let Some(number) = locks::known(region, address)
+    {
+        release_of_another(&inside, number, site);
+    }
+}
+
+/// A lock is let go by a thread that did not take it.
+#[cold]
+fn release_of_another(inside: &Inside, number: u32, site: u64) {
+    let Inside { region, thread } = inside;
+    let lock: &Lock = locks::lock(region, number);
+    let owner = lock.owner.swap(0, Ordering::Relaxed);
+    if owner == 0 {
+        return;
+    }
+    let me = threads::number(region, thread) + 1;
+    let holder = &region.threads[owner as usize - 1];
+    let address = lock.address.load(Ordering::Relaxed);
+    if owner != me
+        && let Some(position) = held::find(holder, address)
+    {
+        holder.held[position].depth.store(0, Ordering::Relaxed);
+        events::record(
+            region,
+            thread,
+            What::ForeignUnlock,
+            number,
+            owner,
+            site,
+            true,
+        );
+    }
+}
+
+/// A lock is destroyed.
+pub(crate) fn destroy(address: u64, site: u64) {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let Inside { region, thread } = &inside;
+    let Some(number) = locks::known(region, address) else {
+        return;
+    };
+    let owner = locks::lock(region, number).owner.load(Ordering::Relaxed);
+    if owner != 0 {
+        events::record(
+            region,
+            thread,
+            What::DestroyedHeld,
+            number,
+            owner,
+            site,
+            true,
+        );
+        held::pop(region, thread, address, true);
+    }
+    locks::end(region, address);
+}

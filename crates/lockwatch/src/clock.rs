@@ -1,0 +1,21 @@
+//! The time, as everybody in the process and beside it sees it.
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+pub(crate) fn now() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the structure is ours and lives through the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The moment `nanoseconds` from now, of `CLOCK_MONOTONIC`.
+pub(crate) fn after(nanoseconds: u64) -> libc::timespec {
+    let moment = now() + nanoseconds;
+    libc::timespec {
+        tv_sec: (moment / 1_000_000_000) as libc::time_t,
+        tv_nsec: (moment % 1_000_000_000) as libc::c_long,
+    }
+}

@@ -1,0 +1,102 @@
+//! The locks that a thread holds, in the order in which it took them.
+
+use std::sync::atomic::Ordering;
+
+use crate::region::{HELD_MAX, Held, Region, Thread};
+use crate::{locks, threads};
+
+/// The thread's entries, holes included.
+#[inline]
+pub(crate) fn entries(thread: &Thread) -> &[Held] {
+    &thread.held[..thread.held_count.load(Ordering::Relaxed) as usize]
+}
+
+/// The entry of the lock at an address.
+#[inline]
+pub(crate) fn find(thread: &Thread, address: u64) -> Option<usize> {
+    entries(thread).iter().rposition(|held| {
+        held.address.load(Ordering::Relaxed) == address && held.depth.load(Ordering::Relaxed) > 0
+    })
+}
+
+/// The thread has taken a lock.
+#[inline]
+pub(crate) fn push(
+    region: &Region,
+    thread: &Thread,
+    lock: u32,
+    address: u64,
+    is_shared: bool,
+    site: u64,
+) {
+    let operations = thread.operations.load(Ordering::Relaxed);
+    thread.operations.store(operations + 1, Ordering::Relaxed);
+    if !is_shared {
+        let owner = threads::number(region, thread) + 1;
+        let lock = locks::lock(region, lock);
+        lock.owner.store(owner, Ordering::Relaxed);
+    }
+    if let Some(position) = find(thread, address) {
+        let depth = &thread.held[position].depth;
+        depth.store(depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        return;
+    }
+    let count = thread.held_count.load(Ordering::Relaxed) as usize;
+    let Some(held) = thread.held.get(count) else {
+        debug_assert_eq!(count, HELD_MAX);
+        return;
+    };
+    held.lock.store(lock, Ordering::Relaxed);
+    held.address.store(address, Ordering::Relaxed);
+    held.mode.store(u32::from(is_shared), Ordering::Relaxed);
+    held.site.store(site, Ordering::Relaxed);
+    held.depth.store(1, Ordering::Relaxed);
+    thread.held_count.store(count as u32 + 1, Ordering::Release);
+}
+
+/// The thread lets go of a lock, wholly with `all`; gives how often it held it, 0 when it did not.
+#[inline]
+pub(crate) fn pop(region: &Region, thread: &Thread, address: u64, all: bool) -> u32 {
+    let Some(position) = find(thread, address) else {
+        return 0;
+    };
+    let held = &thread.held[position];
+    let depth = held.depth.load(Ordering::Relaxed);
+    if depth > 1 && !all {
+        held.depth.store(depth - 1, Ordering::Relaxed);
+        return depth;
+    }
+    if held.mode.load(Ordering::Relaxed) == 0 {
+        let lock = locks::lock(region, held.lock.load(Ordering::Relaxed));
+        lock.owner.store(0, Ordering::Relaxed);
+    }
+    remove(thread, position);
+    depth
+}
+
+/// Closes the gap, and those that others have left.
+fn remove(thread: &Thread, position: usize) {
+    let count = thread.held_count.load(Ordering::Relaxed) as usize;
+    thread.held[position].depth.store(0, Ordering::Relaxed);
+    let mut kept = position;
+    for next in position + 1..count {
+        if thread.held[next].depth.load(Ordering::Relaxed) > 0 {
+            copy(&thread.held[next], &thread.held[kept]);
+            kept += 1;
+        }
+    }
+    thread.held_count.store(kept as u32, Ordering::Release);
+}
+
+fn copy(from: &Held, to: &Held) {
+    to.address
+        .store(from.address.load(Ordering::Relaxed), Ordering::Relaxed);
+    to.site
+        .store(from.site.load(Ordering::Relaxed), Ordering::Relaxed);
+    to.lock
+        .store(from.lock.load(Ordering::Relaxed), Ordering::Relaxed);
+    to.mode
+        .store(from.mode.load(Ordering::Relaxed), Ordering::Relaxed);
+    to.depth
+        .store(from.depth.load(Ordering::Relaxed), Ordering::Relaxed);
+}

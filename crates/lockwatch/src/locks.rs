@@ -1,0 +1,141 @@
+//! Locks by their address.
+//!
+//! An open table of numbers beside the region's array of locks, filled by compare-and-swap. A lock
+//! that is destroyed, or made anew at the same address, keeps its entry in the array for what was
+//! recorded about it; the table then points to its successor.
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use crate::region::{Kind, LOCKS_MAX, Lock, Lost, Region};
+use crate::stacks;
+
+const SLOTS: usize = LOCKS_MAX * 2;
+
+const ALIVE: u32 = 1;
+const ENDED: u32 = 2;
+
+static TABLE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+
+/// Makes an empty table, at the start and in each child.
+pub(crate) fn open() {
+    let bytes = SLOTS * size_of::<AtomicU32>();
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh anonymous mapping, or the old one that only this process sees.
+    unsafe {
+        let old = TABLE.swap(ptr::null_mut(), Ordering::AcqRel);
+        if !old.is_null() {
+            libc::munmap(old.cast(), bytes);
+        }
+        let base = libc::mmap(ptr::null_mut(), bytes, access, flags, -1, 0);
+        if base != libc::MAP_FAILED {
+            TABLE.store(base.cast(), Ordering::Release);
+        }
+    }
+}
+
+#[inline]
+fn table() -> Option<&'static [AtomicU32]> {
+    let base = TABLE.load(Ordering::Acquire);
+    // SAFETY: the mapping has this many zeroed numbers, and is only replaced in a child before it
+    // is used there.
+    (!base.is_null()).then(|| unsafe { std::slice::from_raw_parts(base, SLOTS) })
+}
+
+#[inline]
+fn first_slot(address: u64) -> usize {
+    (address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - SLOTS.trailing_zeros())) as usize
+}
+
+/// The number of the lock at an address; a lock not seen before is entered.
+#[inline]
+pub(crate) fn find(region: &Region, address: u64, kind: Kind, site: u64) -> Option<u32> {
+    let slots = table()?;
+    let mut slot = first_slot(address);
+    for _ in 0..SLOTS {
+        let entry = slots[slot].load(Ordering::Acquire);
+        if entry == 0 {
+            return enter(region, &slots[slot], 0, address, kind, site)
+                .or_else(|| find(region, address, kind, site));
+        }
+        let lock = &region.locks[entry as usize - 1];
+        if lock.address.load(Ordering::Relaxed) == address {
+            if lock.state.load(Ordering::Relaxed) == ALIVE {
+                return Some(entry - 1);
+            }
+            return enter(region, &slots[slot], entry, address, kind, site)
+                .or_else(|| find(region, address, kind, site));
+        }
+        slot = (slot + 1) % SLOTS;
+    }
+    None
+}
+
+/// The number of the living lock at an address, if it has been seen.
+pub(crate) fn known(region: &Region, address: u64) -> Option<u32> {
+    let slots = table()?;
+    let mut slot = first_slot(address);
+    for _ in 0..SLOTS {
+        let entry = slots[slot].load(Ordering::Acquire);
+        if entry == 0 {
+            return None;
+        }
+        let lock = &region.locks[entry as usize - 1];
+        if lock.address.load(Ordering::Relaxed) == address {
+            return (lock.state.load(Ordering::Relaxed) == ALIVE).then_some(entry - 1);
+        }
+        slot = (slot + 1) % SLOTS;
+    }
+    None
+}
+
+/// Enters a lock in a slot that held `before`; `None` when another thread was faster.
+#[cold]
+fn enter(
+    region: &Region,
+    slot: &AtomicU32,
+    before: u32,
+    address: u64,
+    kind: Kind,
+    site: u64,
+) -> Option<u32> {
+    let number = region.claim(&region.header.locks, LOCKS_MAX, Lost::Locks)?;
+    let lock = &region.locks[number];
+    lock.address.store(address, Ordering::Relaxed);
+    lock.kind.store(kind as u32, Ordering::Relaxed);
+    lock.first_site.store(site, Ordering::Relaxed);
+    let stack = stacks::capture(region, site);
+    lock.stack.store(stack, Ordering::Relaxed);
+    lock.state.store(ALIVE, Ordering::Release);
+    let entry = number as u32 + 1;
+    if slot
+        .compare_exchange(before, entry, Ordering::AcqRel, Ordering::Acquire)
+        .is_ok()
+    {
+        return Some(number as u32);
+    }
+    lock.state.store(0, Ordering::Release);
+    None
+}
+
+/// The lock at an address is a new one: what was there before has ended.
+pub(crate) fn begin(region: &Region, address: u64, kind: Kind, site: u64) {
+    end(region, address);
+    find(region, address, kind, site);
+}
+
+/// The lock at an address ends, if one was seen there; gives it back.
+pub(crate) fn end(region: &Region, address: u64) -> Option<u32> {
+    let number = known(region, address)?;
+    region.locks[number as usize]
+        .state
+        .store(ENDED, Ordering::Release);
+    Some(number)
+}
+
+/// The lock with a number.
+#[inline]
+pub(crate) fn lock(region: &Region, number: u32) -> &Lock {
+    &region.locks[number as usize]
+}

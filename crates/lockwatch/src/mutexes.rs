@@ -1,0 +1,184 @@
+//! Mutexes, and the waits on conditions that give them away for a while.
+
+use std::ffi::c_int;
+use std::sync::atomic::Ordering;
+
+use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, pthread_mutexattr_t, timespec};
+
+use crate::calls::{self, Wanted, Ways, export};
+use crate::real::{self, ClockMutex, ClockWait, OnMutex, TimedMutex, TimedWait, Wait};
+use crate::region::{Kind, What};
+use crate::threads::{self, Inside};
+use crate::{edges, events, held, locks};
+
+export!(pthread_mutex_init => init, 2);
+export!(pthread_mutex_destroy => destroy, 1);
+export!(pthread_mutex_lock => lock, 1);
+export!(pthread_mutex_trylock => trylock, 1);
+export!(pthread_mutex_timedlock => timedlock, 2);
+export!(pthread_mutex_clocklock => clocklock, 3);
+export!(pthread_mutex_unlock => unlock, 1);
+export!(pthread_cond_wait => wait, 2);
+export!(pthread_cond_timedwait => timedwait, 3);
+export!(pthread_cond_clockwait => clockwait, 4);
+
+struct Mutex(*mut pthread_mutex_t);
+
+impl Ways for Mutex {
+    #[inline]
+    fn at_once(&self) -> c_int {
+        // SAFETY: the caller's mutex, as the caller gave it.
+        unsafe { real::MUTEX_TRYLOCK.get::<OnMutex>()(self.0) }
+    }
+
+    fn until(&self, moment: &timespec) -> c_int {
+        // SAFETY: the same, and a moment that lives through the call.
+        unsafe { real::MUTEX_CLOCKLOCK.get::<ClockMutex>()(self.0, libc::CLOCK_MONOTONIC, moment) }
+    }
+
+    #[inline]
+    fn at_last(&self) -> c_int {
+        // SAFETY: the same.
+        unsafe { real::MUTEX_LOCK.get::<OnMutex>()(self.0) }
+    }
+
+    fn is_recursive(&self) -> bool {
+        // glibc keeps the type in the fourth word: 1 recursive; 2 tells EDEADLK, which is the
+        // program's own check.
+        // SAFETY: the mutex is as large as the C library says, and it was just tried.
+        let kind = unsafe { self.0.cast::<c_int>().add(4).read() };
+        matches!(kind & 3, 1 | 2)
+    }
+}
+
+fn wanted(mutex: *mut pthread_mutex_t, site: u64) -> Wanted {
+    Wanted {
+        address: mutex as u64,
+        kind: Kind::Mutex,
+        is_shared: false,
+        site,
+    }
+}
+
+unsafe extern "C" fn init(
+    mutex: *mut pthread_mutex_t,
+    attributes: *const pthread_mutexattr_t,
+    site: u64,
+) -> c_int {
+    type Init = unsafe extern "C" fn(*mut pthread_mutex_t, *const pthread_mutexattr_t) -> c_int;
+    if let Some(inside) = threads::enter() {
+        locks::begin(inside.region, mutex as u64, Kind::Mutex, site);
+    }
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::MUTEX_INIT.get::<Init>()(mutex, attributes) }
+}
+
+unsafe extern "C" fn destroy(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
+    calls::destroy(mutex as u64, site);
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::MUTEX_DESTROY.get::<OnMutex>()(mutex) }
+}
+
+unsafe extern "C" fn lock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
+    calls::take(wanted(mutex, site), &Mutex(mutex))
+}
+
+unsafe extern "C" fn trylock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
+    calls::try_take(wanted(mutex, site), || Mutex(mutex).at_once())
+}
+
+unsafe extern "C" fn timedlock(
+    mutex: *mut pthread_mutex_t,
+    moment: *const timespec,
+    site: u64,
+) -> c_int {
+    calls::try_take(wanted(mutex, site), || {
+        // SAFETY: what the caller gave is passed on.
+        unsafe { real::MUTEX_TIMEDLOCK.get::<TimedMutex>()(mutex, moment) }
+    })
+}
+
+unsafe extern "C" fn clocklock(
+    mutex: *mut pthread_mutex_t,
+    clock: clockid_t,
+    moment: *const timespec,
+    site: u64,
+) -> c_int {
+    calls::try_take(wanted(mutex, site), || {
+        // SAFETY: what the caller gave is passed on.
+        unsafe { real::MUTEX_CLOCKLOCK.get::<ClockMutex>()(mutex, clock, moment) }
+    })
+}
+
+unsafe extern "C" fn unlock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
+    calls::release(mutex as u64, site);
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::MUTEX_UNLOCK.get::<OnMutex>()(mutex) }
+}
+
+/// The mutex is given away while a condition is waited for, and taken again before the call
+/// returns: whatever else the thread holds stands before it once more.
+fn around(mutex: *mut pthread_mutex_t, site: u64, call: impl FnOnce() -> c_int) -> c_int {
+    let address = mutex as u64;
+    let mut depth = 0;
+    if let Some(inside) = threads::enter() {
+        let Inside { region, thread } = &inside;
+        depth = held::pop(region, thread, address, true);
+        if let (1.., Some(lock)) = (depth, locks::known(region, address)) {
+            for entry in held::entries(thread) {
+                if entry.depth.load(Ordering::Relaxed) > 0 {
+                    let other = entry.lock.load(Ordering::Relaxed) + 1;
+                    events::record(region, thread, What::WaitHolding, lock, other, site, true);
+                }
+            }
+            edges::record(region, thread, lock, false, site);
+        }
+    }
+    let result = call();
+    if depth > 0
+        && let Some(inside) = threads::enter()
+        && let Some(lock) = locks::find(inside.region, address, Kind::Mutex, site)
+    {
+        let Inside { region, thread } = &inside;
+        for _ in 0..depth {
+            held::push(region, thread, lock, address, false, site);
+        }
+    }
+    result
+}
+
+unsafe extern "C" fn wait(
+    condition: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    site: u64,
+) -> c_int {
+    around(mutex, site, || {
+        // SAFETY: what the caller gave is passed on.
+        unsafe { real::CONDITION_WAIT.get::<Wait>()(condition, mutex) }
+    })
+}
+
+unsafe extern "C" fn timedwait(
+    condition: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    moment: *const timespec,
+    site: u64,
+) -> c_int {
+    around(mutex, site, || {
+        // SAFETY: what the caller gave is passed on.
+        unsafe { real::CONDITION_TIMEDWAIT.get::<TimedWait>()(condition, mutex, moment) }
+    })
+}
+
+unsafe extern "C" fn clockwait(
+    condition: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    clock: clockid_t,
+    moment: *const timespec,
+    site: u64,
+) -> c_int {
+    around(mutex, site, || {
+        // SAFETY: what the caller gave is passed on.
+        unsafe { real::CONDITION_CLOCKWAIT.get::<ClockWait>()(condition, mutex, clock, moment) }
+    })
+}

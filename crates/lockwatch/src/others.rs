@@ -1,0 +1,244 @@
+//! Read-write locks and spin locks.
+
+use std::ffi::c_int;
+
+use libc::{clockid_t, pthread_rwlock_t, pthread_rwlockattr_t, timespec};
+
+use crate::calls::{self, Wanted, Ways, export};
+use crate::clock;
+use crate::locks;
+use crate::real::{self, ClockReadWrite, OnReadWrite, OnSpin, Real, TimedReadWrite};
+use crate::region::Kind;
+use crate::threads;
+
+export!(pthread_rwlock_init => init, 2);
+export!(pthread_rwlock_destroy => destroy, 1);
+export!(pthread_rwlock_rdlock => read, 1);
+export!(pthread_rwlock_tryrdlock => try_read, 1);
+export!(pthread_rwlock_timedrdlock => timed_read, 2);
+export!(pthread_rwlock_clockrdlock => clock_read, 3);
+export!(pthread_rwlock_wrlock => write, 1);
+export!(pthread_rwlock_trywrlock => try_write, 1);
+export!(pthread_rwlock_timedwrlock => timed_write, 2);
+export!(pthread_rwlock_clockwrlock => clock_write, 3);
+export!(pthread_rwlock_unlock => unlock, 1);
+export!(pthread_spin_init => spin_init, 2);
+export!(pthread_spin_destroy => spin_destroy, 1);
+export!(pthread_spin_lock => spin_lock, 1);
+export!(pthread_spin_trylock => spin_trylock, 1);
+export!(pthread_spin_unlock => spin_unlock, 1);
+
+struct ReadWrite {
+    lock: *mut pthread_rwlock_t,
+    at_once: &'static Real,
+    until: &'static Real,
+    at_last: &'static Real,
+}
+
+impl ReadWrite {
+    fn reader(lock: *mut pthread_rwlock_t) -> Self {
+        Self {
+            lock,
+            at_once: &real::READ_TRYLOCK,
+            until: &real::READ_CLOCKLOCK,
+            at_last: &real::READ_LOCK,
+        }
+    }
+
+    fn writer(lock: *mut pthread_rwlock_t) -> Self {
+        Self {
+            lock,
+            at_once: &real::WRITE_TRYLOCK,
+            until: &real::WRITE_CLOCKLOCK,
+            at_last: &real::WRITE_LOCK,
+        }
+    }
+}
+
+impl Ways for ReadWrite {
+    #[inline]
+    fn at_once(&self) -> c_int {
+        // SAFETY: the caller's lock, as the caller gave it.
+        unsafe { self.at_once.get::<OnReadWrite>()(self.lock) }
+    }
+
+    fn until(&self, moment: &timespec) -> c_int {
+        // SAFETY: the same, and a moment that lives through the call.
+        unsafe { self.until.get::<ClockReadWrite>()(self.lock, libc::CLOCK_MONOTONIC, moment) }
+    }
+
+    #[inline]
+    fn at_last(&self) -> c_int {
+        // SAFETY: the same.
+        unsafe { self.at_last.get::<OnReadWrite>()(self.lock) }
+    }
+}
+
+fn wanted(lock: *mut pthread_rwlock_t, is_shared: bool, site: u64) -> Wanted {
+    Wanted {
+        address: lock as u64,
+        kind: Kind::ReadWrite,
+        is_shared,
+        site,
+    }
+}
+
+unsafe extern "C" fn init(
+    lock: *mut pthread_rwlock_t,
+    attributes: *const pthread_rwlockattr_t,
+    site: u64,
+) -> c_int {
+    type Init = unsafe extern "C" fn(*mut pthread_rwlock_t, *const pthread_rwlockattr_t) -> c_int;
+    if let Some(inside) = threads::enter() {
+        locks::begin(inside.region, lock as u64, Kind::ReadWrite, site);
+    }
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::READ_WRITE_INIT.get::<Init>()(lock, attributes) }
+}
+
+unsafe extern "C" fn destroy(lock: *mut pthread_rwlock_t, site: u64) -> c_int {
+    calls::destroy(lock as u64, site);
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::READ_WRITE_DESTROY.get::<OnReadWrite>()(lock) }
+}
+
+unsafe extern "C" fn read(lock: *mut pthread_rwlock_t, site: u64) -> c_int {
+    calls::take(wanted(lock, true, site), &ReadWrite::reader(lock))
+}
+
+unsafe extern "C" fn write(lock: *mut pthread_rwlock_t, site: u64) -> c_int {
+    calls::take(wanted(lock, false, site), &ReadWrite::writer(lock))
+}
+
+unsafe extern "C" fn try_read(lock: *mut pthread_rwlock_t, site: u64) -> c_int {
+    calls::try_take(wanted(lock, true, site), || {
+        ReadWrite::reader(lock).at_once()
+    })
+}
+
+unsafe extern "C" fn try_write(lock: *mut pthread_rwlock_t, site: u64) -> c_int {
+    calls::try_take(wanted(lock, false, site), || {
+        ReadWrite::writer(lock).at_once()
+    })
+}
+
+unsafe extern "C" fn timed_read(
+    lock: *mut pthread_rwlock_t,
+    moment: *const timespec,
+    site: u64,
+) -> c_int {
+    calls::try_take(wanted(lock, true, site), || {
+        // SAFETY: what the caller gave is passed on.
+        unsafe { real::READ_TIMEDLOCK.get::<TimedReadWrite>()(lock, moment) }
+    })
+}
+
+unsafe extern "C" fn timed_write(
+    lock: *mut pthread_rwlock_t,
+    moment: *const timespec,
+    site: u64,
+) -> c_int {
+    calls::try_take(wanted(lock, false, site), || {
+        // SAFETY: what the caller gave is passed on.
+        unsafe { real::WRITE_TIMEDLOCK.get::<TimedReadWrite>()(lock, moment) }
+    })
+}
+
+unsafe extern "C" fn clock_read(
+    lock: *mut pthread_rwlock_t,
+    clock: clockid_t,
+    moment: *const timespec,
+    site: u64,
+) -> c_int {
+    calls::try_take(wanted(lock, true, site), || {
+        // SAFETY: what the caller gave is passed on.
+        unsafe { real::READ_CLOCKLOCK.get::<ClockReadWrite>()(lock, clock, moment) }
+    })
+}
+
+unsafe extern "C" fn clock_write(
+    lock: *mut pthread_rwlock_t,
+    clock: clockid_t,
+    moment: *const timespec,
+    site: u64,
+) -> c_int {
+    calls::try_take(wanted(lock, false, site), || {
+        // SAFETY: what the caller gave is passed on.
+        unsafe { real::WRITE_CLOCKLOCK.get::<ClockReadWrite>()(lock, clock, moment) }
+    })
+}
+
+unsafe extern "C" fn unlock(lock: *mut pthread_rwlock_t, site: u64) -> c_int {
+    calls::release(lock as u64, site);
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::READ_WRITE_UNLOCK.get::<OnReadWrite>()(lock) }
+}
+
+struct Spin(*mut c_int);
+
+impl Ways for Spin {
+    #[inline]
+    fn at_once(&self) -> c_int {
+        // SAFETY: the caller's lock, as the caller gave it.
+        unsafe { real::SPIN_TRYLOCK.get::<OnSpin>()(self.0) }
+    }
+
+    fn until(&self, moment: &timespec) -> c_int {
+        let end = moment.tv_sec as u64 * 1_000_000_000 + moment.tv_nsec as u64;
+        loop {
+            for _ in 0..1_000 {
+                if self.at_once() == 0 {
+                    return 0;
+                }
+                std::hint::spin_loop();
+            }
+            if clock::now() >= end {
+                return libc::ETIMEDOUT;
+            }
+        }
+    }
+
+    #[inline]
+    fn at_last(&self) -> c_int {
+        // SAFETY: the same.
+        unsafe { real::SPIN_LOCK.get::<OnSpin>()(self.0) }
+    }
+}
+
+fn spin_wanted(lock: *mut c_int, site: u64) -> Wanted {
+    Wanted {
+        address: lock as u64,
+        kind: Kind::Spin,
+        is_shared: false,
+        site,
+    }
+}
+
+unsafe extern "C" fn spin_init(lock: *mut c_int, shared: c_int, site: u64) -> c_int {
+    type Init = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
+    if let Some(inside) = threads::enter() {
+        locks::begin(inside.region, lock as u64, Kind::Spin, site);
+    }
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::SPIN_INIT.get::<Init>()(lock, shared) }
+}
+
+unsafe extern "C" fn spin_destroy(lock: *mut c_int, site: u64) -> c_int {
+    calls::destroy(lock as u64, site);
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::SPIN_DESTROY.get::<OnSpin>()(lock) }
+}
+
+unsafe extern "C" fn spin_lock(lock: *mut c_int, site: u64) -> c_int {
+    calls::take(spin_wanted(lock, site), &Spin(lock))
+}
+
+unsafe extern "C" fn spin_trylock(lock: *mut c_int, site: u64) -> c_int {
+    calls::try_take(spin_wanted(lock, site), || Spin(lock).at_once())
+}
+
+unsafe extern "C" fn spin_unlock(lock: *mut c_int, site: u64) -> c_int {
+    calls::release(lock as u64, site);
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::SPIN_UNLOCK.get::<OnSpin>()(lock) }
+}

@@ -1,0 +1,131 @@
+//! The functions that ours stand before.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::mem::transmute_copy;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, timespec};
+
+/// A function of the C library, looked up when it is first needed.
+pub(crate) struct Real {
+    name: &'static CStr,
+    /// Condition waits have an old version, which takes another structure.
+    version: Option<&'static CStr>,
+    found: AtomicPtr<c_void>,
+}
+
+impl Real {
+    const fn new(name: &'static CStr) -> Self {
+        Self {
+            name,
+            version: None,
+            found: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    const fn versioned(name: &'static CStr, version: &'static CStr) -> Self {
+        Self {
+            name,
+            version: Some(version),
+            found: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    /// The function's address, looked up once.
+    #[inline]
+    fn address(&self) -> *mut c_void {
+        let found = self.found.load(Ordering::Relaxed);
+        if found.is_null() {
+            self.look_up()
+        } else {
+            found
+        }
+    }
+
+    #[cold]
+    fn look_up(&self) -> *mut c_void {
+        // SAFETY: the names end with a zero; looking up has no other conditions.
+        let mut found = unsafe {
+            match self.version {
+                Some(version) => {
+                    libc::dlvsym(libc::RTLD_NEXT, self.name.as_ptr(), version.as_ptr())
+                }
+                None => std::ptr::null_mut(),
+            }
+        };
+        if found.is_null() {
+            // SAFETY: as above.
+            found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
+        }
+        if found.is_null() {
+            // The program called a function that the C library does not have.
+            std::process::abort();
+        }
+        self.found.store(found, Ordering::Relaxed);
+        found
+    }
+
+    /// The function as what it is.
+    ///
+    /// # Safety
+    ///
+    /// `F` is its type.
+    #[inline]
+    pub(crate) unsafe fn get<F: Copy>(&self) -> F {
+        let address = self.address();
+        // SAFETY: a function pointer has the size of a pointer, and the caller knows its type.
+        unsafe { transmute_copy(&address) }
+    }
+}
+
+pub(crate) type OnMutex = unsafe extern "C" fn(*mut pthread_mutex_t) -> c_int;
+pub(crate) type TimedMutex = unsafe extern "C" fn(*mut pthread_mutex_t, *const timespec) -> c_int;
+pub(crate) type ClockMutex =
+    unsafe extern "C" fn(*mut pthread_mutex_t, clockid_t, *const timespec) -> c_int;
+pub(crate) type OnReadWrite = unsafe extern "C" fn(*mut pthread_rwlock_t) -> c_int;
+pub(crate) type TimedReadWrite =
+    unsafe extern "C" fn(*mut pthread_rwlock_t, *const timespec) -> c_int;
+pub(crate) type ClockReadWrite =
+    unsafe extern "C" fn(*mut pthread_rwlock_t, clockid_t, *const timespec) -> c_int;
+pub(crate) type OnSpin = unsafe extern "C" fn(*mut c_int) -> c_int;
+pub(crate) type Wait = unsafe extern "C" fn(*mut pthread_cond_t, *mut pthread_mutex_t) -> c_int;
+pub(crate) type TimedWait =
+    unsafe extern "C" fn(*mut pthread_cond_t, *mut pthread_mutex_t, *const timespec) -> c_int;
+pub(crate) type ClockWait = unsafe extern "C" fn(
+    *mut pthread_cond_t,
+    *mut pthread_mutex_t,
+    clockid_t,
+    *const timespec,
+) -> c_int;
+
+const CONDITIONS: &CStr = c"GLIBC_2.3.2";
+
+pub(crate) static MUTEX_INIT: Real = Real::new(c"pthread_mutex_init");
+pub(crate) static MUTEX_DESTROY: Real = Real::new(c"pthread_mutex_destroy");
+pub(crate) static MUTEX_LOCK: Real = Real::new(c"pthread_mutex_lock");
+pub(crate) static MUTEX_TRYLOCK: Real = Real::new(c"pthread_mutex_trylock");
+pub(crate) static MUTEX_TIMEDLOCK: Real = Real::new(c"pthread_mutex_timedlock");
+pub(crate) static MUTEX_CLOCKLOCK: Real = Real::new(c"pthread_mutex_clocklock");
+pub(crate) static MUTEX_UNLOCK: Real = Real::new(c"pthread_mutex_unlock");
+pub(crate) static READ_LOCK: Real = Real::new(c"pthread_rwlock_rdlock");
+pub(crate) static READ_TRYLOCK: Real = Real::new(c"pthread_rwlock_tryrdlock");
+pub(crate) static READ_TIMEDLOCK: Real = Real::new(c"pthread_rwlock_timedrdlock");
+pub(crate) static READ_CLOCKLOCK: Real = Real::new(c"pthread_rwlock_clockrdlock");
+pub(crate) static WRITE_LOCK: Real = Real::new(c"pthread_rwlock_wrlock");
+pub(crate) static WRITE_TRYLOCK: Real = Real::new(c"pthread_rwlock_trywrlock");
+pub(crate) static WRITE_TIMEDLOCK: Real = Real::new(c"pthread_rwlock_timedwrlock");
+pub(crate) static WRITE_CLOCKLOCK: Real = Real::new(c"pthread_rwlock_clockwrlock");
+pub(crate) static READ_WRITE_INIT: Real = Real::new(c"pthread_rwlock_init");
+pub(crate) static READ_WRITE_DESTROY: Real = Real::new(c"pthread_rwlock_destroy");
+pub(crate) static READ_WRITE_UNLOCK: Real = Real::new(c"pthread_rwlock_unlock");
+pub(crate) static SPIN_INIT: Real = Real::new(c"pthread_spin_init");
+pub(crate) static SPIN_DESTROY: Real = Real::new(c"pthread_spin_destroy");
+pub(crate) static SPIN_LOCK: Real = Real::new(c"pthread_spin_lock");
+pub(crate) static SPIN_TRYLOCK: Real = Real::new(c"pthread_spin_trylock");
+pub(crate) static SPIN_UNLOCK: Real = Real::new(c"pthread_spin_unlock");
+pub(crate) static CONDITION_WAIT: Real = Real::versioned(c"pthread_cond_wait", CONDITIONS);
+pub(crate) static CONDITION_TIMEDWAIT: Real =
+    Real::versioned(c"pthread_cond_timedwait", CONDITIONS);
+pub(crate) static CONDITION_CLOCKWAIT: Real = Real::new(c"pthread_cond_clockwait");
+pub(crate) static CREATE: Real = Real::new(c"pthread_create");
+pub(crate) static JOIN: Real = Real::new(c"pthread_join");

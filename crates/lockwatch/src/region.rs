@@ -1,0 +1,344 @@
+//! The file that is shared with the watcher: its layout, and making it.
+//!
+//! One file a process, named `PID-TIME.locks`, in the folder that `VESPIARY_LOCKS` names. All of it is
+//! `repr(C)` and little more than arrays; the header tells their sizes and places, so that a reader
+//! needs no constants of ours. The file is sparse: what is never used costs no memory.
+
+use std::mem::size_of;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// `vlocks` and the layout's version.
+const MAGIC: u64 = u64::from_le_bytes(*b"vlocks\x00\x01");
+
+pub(crate) const THREADS_MAX: usize = 1 << 13;
+pub(crate) const LOCKS_MAX: usize = 1 << 19;
+pub(crate) const EDGES_MAX: usize = 1 << 17;
+pub(crate) const EVENTS_MAX: usize = 1 << 12;
+pub(crate) const MODULES_MAX: usize = 1 << 10;
+/// Words for stacks: an address or a frame each.
+pub(crate) const WORDS_MAX: usize = 1 << 22;
+/// Locks that one thread holds at the same time, more are not remembered.
+pub(crate) const HELD_MAX: usize = 64;
+/// Locks that are told as held besides, with one order.
+pub(crate) const GATES_MAX: usize = 10;
+
+/// Where an array lies in the file.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Place {
+    offset: u64,
+    item_bytes: u32,
+    items_max: u32,
+}
+
+/// The file's first page.
+#[repr(C)]
+pub(crate) struct Header {
+    magic: u64,
+    pid: u32,
+    parent: u32,
+    /// Nanoseconds of `CLOCK_MONOTONIC` at the start.
+    started: u64,
+    places: [Place; 6],
+    pub(crate) threads: AtomicU32,
+    pub(crate) locks: AtomicU32,
+    pub(crate) edges: AtomicU32,
+    pub(crate) events: AtomicU32,
+    pub(crate) words: AtomicU32,
+    pub(crate) modules: AtomicU32,
+    /// Moments of creating and joining threads, in order.
+    pub(crate) segments: AtomicU32,
+    /// What found its table full.
+    pub(crate) lost: [AtomicU64; 6],
+    /// 1: the process has ended by `exit`.
+    pub(crate) ended: AtomicU32,
+}
+
+/// A thread, from its first operation on.
+#[repr(C)]
+pub(crate) struct Thread {
+    pub(crate) tid: AtomicU32,
+    /// 1 alive, 2 ended.
+    pub(crate) state: AtomicU32,
+    /// Its `pthread_t`.
+    pub(crate) handle: AtomicU64,
+    /// The thread that made it, plus one; 0 for the first and for those made unseen.
+    pub(crate) parent: AtomicU32,
+    /// The moment of its creation, in its parent's time.
+    pub(crate) born: AtomicU32,
+    /// Who has joined it, plus one, and when.
+    pub(crate) joiner: AtomicU32,
+    pub(crate) joined: AtomicU32,
+    /// The moment since which its orders count.
+    pub(crate) segment: AtomicU32,
+    /// The lock it waits for, plus one.
+    pub(crate) waiting: AtomicU32,
+    /// 0 exclusive, 1 shared, 2 a condition.
+    pub(crate) waiting_mode: AtomicU32,
+    /// The stack it left when the wait grew long, plus one.
+    pub(crate) waiting_stack: AtomicU32,
+    /// Nanoseconds of `CLOCK_MONOTONIC` when it began to wait.
+    pub(crate) waiting_since: AtomicU64,
+    pub(crate) operations: AtomicU64,
+    pub(crate) contended: AtomicU64,
+    pub(crate) name: [AtomicU8; 16],
+    pub(crate) held_count: AtomicU32,
+    /// Inside this library: its own operations go straight through.
+    pub(crate) inside: AtomicU32,
+    pub(crate) held: [Held; HELD_MAX],
+    /// Hashes of the orders recorded lately.
+    pub(crate) recent: [AtomicU64; 64],
+}
+
+/// A lock that a thread holds.
+#[repr(C)]
+pub(crate) struct Held {
+    /// The lock's address, so that it is found again without the table.
+    pub(crate) address: AtomicU64,
+    /// The caller's address.
+    pub(crate) site: AtomicU64,
+    pub(crate) lock: AtomicU32,
+    /// 0 exclusive, 1 shared.
+    pub(crate) mode: AtomicU32,
+    /// How often it was taken; 0 once somebody else has let go of it.
+    pub(crate) depth: AtomicU32,
+    reserved: u32,
+}
+
+/// What kind of thing a lock is.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Mutex = 1,
+    ReadWrite = 2,
+    Spin = 3,
+}
+
+/// A lock, from its first operation to its end.
+#[repr(C)]
+pub(crate) struct Lock {
+    pub(crate) address: AtomicU64,
+    pub(crate) kind: AtomicU32,
+    /// 1 alive, 2 ended.
+    pub(crate) state: AtomicU32,
+    /// The thread that holds it exclusively, plus one.
+    pub(crate) owner: AtomicU32,
+    /// Where it was made or first seen, plus one.
+    pub(crate) stack: AtomicU32,
+    pub(crate) first_site: AtomicU64,
+    /// Of the mutex: normal, recursive or error-checking, as `pthread_mutexattr_settype` has it.
+    pub(crate) flavour: AtomicU32,
+    reserved: u32,
+}
+
+/// An order: a thread took `to` while it held `from`.
+#[repr(C)]
+pub(crate) struct Edge {
+    /// 1: all other fields are written.
+    pub(crate) ready: AtomicU32,
+    pub(crate) thread: AtomicU32,
+    pub(crate) segment: AtomicU32,
+    pub(crate) from: AtomicU32,
+    pub(crate) to: AtomicU32,
+    /// Bit 0: `from` is held shared. Bit 1: `to` is taken shared.
+    pub(crate) modes: AtomicU32,
+    pub(crate) stack: AtomicU32,
+    pub(crate) gate_count: AtomicU32,
+    pub(crate) from_site: AtomicU64,
+    pub(crate) to_site: AtomicU64,
+    /// What else it held exclusively.
+    pub(crate) gates: [AtomicU32; GATES_MAX],
+}
+
+/// What is reported for what it is.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub(crate) enum What {
+    /// A lock that is not recursive was taken again by the thread that holds it.
+    Relock = 1,
+    /// A lock was unlocked by a thread that does not hold it.
+    ForeignUnlock = 2,
+    /// A lock was destroyed while it was held.
+    DestroyedHeld = 3,
+    /// A thread ended while it held a lock.
+    EndedHolding = 4,
+    /// A thread waits on a condition while it holds another lock.
+    WaitHolding = 5,
+}
+
+/// Something that happened.
+#[repr(C)]
+pub(crate) struct Event {
+    pub(crate) ready: AtomicU32,
+    pub(crate) what: AtomicU32,
+    pub(crate) thread: AtomicU32,
+    pub(crate) lock: AtomicU32,
+    /// The other lock that it is about, plus one, or the other thread, plus one.
+    pub(crate) other: AtomicU32,
+    pub(crate) stack: AtomicU32,
+    pub(crate) site: AtomicU64,
+}
+
+/// A loaded object.
+#[repr(C)]
+pub(crate) struct Module {
+    /// What is added to the file's own addresses.
+    pub(crate) bias: AtomicU64,
+    pub(crate) start: AtomicU64,
+    pub(crate) end: AtomicU64,
+    pub(crate) path: [AtomicU8; 512],
+}
+
+/// The mapped file.
+pub(crate) struct Region {
+    pub(crate) header: &'static Header,
+    pub(crate) threads: &'static [Thread],
+    pub(crate) locks: &'static [Lock],
+    pub(crate) edges: &'static [Edge],
+    pub(crate) events: &'static [Event],
+    pub(crate) words: &'static [AtomicU64],
+    pub(crate) modules: &'static [Module],
+}
+
+/// Which of [`Header::lost`].
+#[derive(Clone, Copy)]
+pub(crate) enum Lost {
+    Threads = 0,
+    Locks = 1,
+    Edges = 2,
+    Events = 3,
+    Words = 4,
+    Modules = 5,
+}
+
+static REGION: AtomicPtr<Region> = AtomicPtr::new(ptr::null_mut());
+
+/// Whether a region may still be made: not before the library is loaded, once a process.
+static MAY_OPEN: AtomicBool = AtomicBool::new(false);
+
+/// The region; made by the first operation on a lock, so that a process without any costs nothing.
+#[inline]
+pub(crate) fn region() -> Option<&'static Region> {
+    // SAFETY: the pointer is null or to a leaked box that is never changed.
+    let region = unsafe { REGION.load(Ordering::Acquire).as_ref() };
+    if region.is_none() { first() } else { region }
+}
+
+#[cold]
+fn first() -> Option<&'static Region> {
+    if MAY_OPEN.swap(false, Ordering::AcqRel) {
+        crate::start::begin();
+    }
+    // SAFETY: as above.
+    unsafe { REGION.load(Ordering::Acquire).as_ref() }
+}
+
+/// The region as it is.
+pub(crate) fn present() -> Option<&'static Region> {
+    // SAFETY: as above.
+    unsafe { REGION.load(Ordering::Acquire).as_ref() }
+}
+
+/// From now on the first operation makes a region.
+pub(crate) fn allow() {
+    MAY_OPEN.store(true, Ordering::Release);
+}
+
+impl Region {
+    pub(crate) fn lose(&self, what: Lost) {
+        self.header.lost[what as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes the next item of an array; `None` when it is full.
+    pub(crate) fn claim(&self, counter: &AtomicU32, most: usize, what: Lost) -> Option<usize> {
+        let taken = counter.fetch_add(1, Ordering::Relaxed) as usize;
+        if taken < most {
+            return Some(taken);
+        }
+        counter.store(most as u32, Ordering::Relaxed);
+        self.lose(what);
+        None
+    }
+}
+
+/// Makes this process's file and maps it. Quiet about failure: the program goes on unwatched, and
+/// the watcher finds no file.
+pub(crate) fn open(folder: &[u8]) {
+    let sizes = [
+        (size_of::<Thread>(), THREADS_MAX),
+        (size_of::<Lock>(), LOCKS_MAX),
+        (size_of::<Edge>(), EDGES_MAX),
+        (size_of::<Event>(), EVENTS_MAX),
+        (size_of::<AtomicU64>(), WORDS_MAX),
+        (size_of::<Module>(), MODULES_MAX),
+    ];
+    let mut offset = size_of::<Header>().next_multiple_of(4096);
+    let mut places = [Place::default(); 6];
+    for (place, (item_bytes, items_max)) in places.iter_mut().zip(sizes) {
+        *place = Place {
+            offset: offset as u64,
+            item_bytes: item_bytes as u32,
+            items_max: items_max as u32,
+        };
+        offset += (item_bytes * items_max).next_multiple_of(4096);
+    }
+    let Some(base) = map_file(folder, offset) else {
+        return;
+    };
+    let header: *mut Header = base;
+    let base = base.cast::<u8>();
+    // SAFETY: the mapping is fresh, zeroed, page-aligned and as large as the places say; nothing
+    // else in this process points into it, and it is never unmapped. The arrays are of atomics.
+    unsafe {
+        (*header).pid = libc::getpid() as u32;
+        (*header).parent = libc::getppid() as u32;
+        (*header).started = crate::clock::now();
+        (*header).places = places;
+        (*header).segments.store(1, Ordering::Relaxed);
+        ptr::addr_of_mut!((*header).magic).write_volatile(MAGIC);
+        let at = |number: usize| base.add(places[number].offset as usize);
+        let region = Region {
+            header: &*header,
+            threads: std::slice::from_raw_parts(at(0).cast(), THREADS_MAX),
+            locks: std::slice::from_raw_parts(at(1).cast(), LOCKS_MAX),
+            edges: std::slice::from_raw_parts(at(2).cast(), EDGES_MAX),
+            events: std::slice::from_raw_parts(at(3).cast(), EVENTS_MAX),
+            words: std::slice::from_raw_parts(at(4).cast(), WORDS_MAX),
+            modules: std::slice::from_raw_parts(at(5).cast(), MODULES_MAX),
+        };
+        REGION.store(Box::into_raw(Box::new(region)), Ordering::Release);
+    }
+}
+
+/// From now on there is none: a child has not made its own yet.
+pub(crate) fn forget() {
+    REGION.store(ptr::null_mut(), Ordering::Release);
+}
+
+fn map_file(folder: &[u8], bytes: usize) -> Option<*mut Header> {
+    let mut path = [0_u8; 4096];
+    let name = format!("/{}-{}.locks", std::process::id(), crate::clock::now());
+    let length = folder.len() + name.len();
+    path.get_mut(..folder.len())?.copy_from_slice(folder);
+    path.get_mut(folder.len()..length)?
+        .copy_from_slice(name.as_bytes());
+    if length >= path.len() {
+        return None;
+    }
+    // SAFETY: the path ends with a zero; the descriptor is ours and closed once it is mapped.
+    unsafe {
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
+        let file = libc::open(path.as_ptr().cast(), flags, 0o600);
+        if file < 0 {
+            return None;
+        }
+        let mut base = libc::MAP_FAILED;
+        if libc::ftruncate(file, bytes as libc::off_t) == 0 {
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            base = libc::mmap(ptr::null_mut(), bytes, access, libc::MAP_SHARED, file, 0);
+        }
+        libc::close(file);
+        (base != libc::MAP_FAILED).then_some(base.cast())
+    }
+}

@@ -1,0 +1,128 @@
+//! Stacks: captured by the unwinder, each kept once.
+//!
+//! A stack is a word that tells its length, then the return addresses from the inside out. What the
+//! addresses mean is found outside, from the process's map of files.
+
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::modules;
+use crate::region::{Lost, Region, WORDS_MAX};
+
+const DEPTH_MAX: usize = 48;
+const KNOWN: usize = 1 << 15;
+
+/// A hash in the upper half, the stack's place in the lower: stacks that are kept already.
+static KNOWN_STACKS: [AtomicU64; KNOWN] = [const { AtomicU64::new(0) }; KNOWN];
+
+#[link(name = "gcc_s")]
+unsafe extern "C" {
+    fn _Unwind_Backtrace(
+        visit: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+        data: *mut c_void,
+    ) -> c_int;
+    fn _Unwind_GetIP(context: *mut c_void) -> usize;
+}
+
+struct Capture {
+    addresses: [u64; DEPTH_MAX],
+    count: usize,
+    /// Frames of ours come first; the stack begins at the caller's.
+    from: u64,
+    begun: bool,
+}
+
+extern "C" fn visit(context: *mut c_void, data: *mut c_void) -> c_int {
+    const NO_REASON: c_int = 0;
+    const END_OF_STACK: c_int = 5;
+    // SAFETY: the unwinder hands back the pointer that was given to it.
+    let capture = unsafe { &mut *data.cast::<Capture>() };
+    // SAFETY: the context is the unwinder's, and live.
+    let address = unsafe { _Unwind_GetIP(context) } as u64;
+    capture.begun |= address == capture.from;
+    if capture.begun {
+        capture.addresses[capture.count] = address;
+        capture.count += 1;
+    }
+    if capture.count == DEPTH_MAX {
+        END_OF_STACK
+    } else {
+        NO_REASON
+    }
+}
+
+/// Keeps the stack of the caller of ours that returns to `site`; gives its place plus one, 0 when
+/// it could not be kept.
+#[cold]
+pub(crate) fn capture(region: &Region, site: u64) -> u32 {
+    let mut capture = Capture {
+        addresses: [0; DEPTH_MAX],
+        count: 0,
+        from: site,
+        begun: false,
+    };
+    // SAFETY: `visit` takes the very structure that is given here, which lives through the call.
+    unsafe { _Unwind_Backtrace(visit, (&raw mut capture).cast()) };
+    if capture.count == 0 {
+        // The unwinder did not get there: the place itself is still worth telling.
+        capture.addresses[0] = site;
+        capture.count = 1;
+    }
+    let addresses = &capture.addresses[..capture.count];
+    modules::know(region, addresses);
+    keep(region, addresses)
+}
+
+fn keep(region: &Region, words: &[u64]) -> u32 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for word in words {
+        hash = (hash ^ word)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(29);
+    }
+    let known = &KNOWN_STACKS[(hash >> 49) as usize];
+    let entry = known.load(Ordering::Acquire);
+    if entry >> 32 == hash >> 32 && entry != 0 {
+        let place = entry as u32;
+        if is_at(region, place, words) {
+            return place + 1;
+        }
+    }
+    let needed = words.len() + 1;
+    let place = region
+        .header
+        .words
+        .fetch_add(needed as u32, Ordering::Relaxed) as usize;
+    if place + needed > WORDS_MAX {
+        region
+            .header
+            .words
+            .store(WORDS_MAX as u32, Ordering::Relaxed);
+        region.lose(Lost::Words);
+        return 0;
+    }
+    for (slot, word) in region.words[place + 1..].iter().zip(words) {
+        slot.store(*word, Ordering::Relaxed);
+    }
+    region.words[place].store(words.len() as u64, Ordering::Release);
+    known.store(hash >> 32 << 32 | place as u64, Ordering::Release);
+    place as u32 + 1
+}
+
+fn is_at(region: &Region, place: u32, words: &[u64]) -> bool {
+    let place = place as usize;
+    region.words[place].load(Ordering::Acquire) == words.len() as u64
+        && region.words[place + 1..]
+            .iter()
+            .zip(words)
+            .all(|(slot, word)| slot.load(Ordering::Relaxed) == *word)
+}
+
+/// In a new child nothing is known yet.
+pub(crate) fn forget() {
+    for known in &KNOWN_STACKS {
+        if known.load(Ordering::Relaxed) != 0 {
+            known.store(0, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The beginnings: of the process, of a child, of a thread; and joining one.
+
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::Ordering;
+
+use libc::{pthread_attr_t, pthread_t};
+
+use crate::real;
+use crate::region::{self, Region};
+use crate::threads::{self, Inside};
+use crate::{edges, locks, stacks};
+
+/// Names the folder for this process's file; inherited by its children.
+const FOLDER: &std::ffi::CStr = c"VESPIARY_LOCKS";
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static ON_LOAD: extern "C" fn() = on_load;
+
+extern "C" fn on_load() {
+    // SAFETY: the handlers stay loaded with this library.
+    unsafe {
+        libc::pthread_atfork(None, None, Some(on_fork));
+        libc::atexit(on_exit);
+    }
+    threads::open();
+    region::allow();
+}
+
+/// Make this process's region.
+pub(crate) fn begin() {
+    // SAFETY: the name ends with a zero; nothing changes the environment while a process starts.
+    let folder = unsafe { libc::getenv(FOLDER.as_ptr()) };
+    if folder.is_null() {
+        return;
+    }
+    // SAFETY: an environment's value ends with a zero.
+    let folder = unsafe { std::ffi::CStr::from_ptr(folder) };
+    locks::open();
+    region::open(folder.to_bytes());
+}
+
+unsafe extern "C" fn on_fork() {
+    // The parent's file stays the parent's.
+    region::forget();
+    threads::forget();
+    stacks::forget();
+    edges::forget();
+    region::allow();
+}
+
+extern "C" fn on_exit() {
+    if let Some(region) = region::present() {
+        region.header.ended.store(1, Ordering::Release);
+    }
+}
+
+type Body = extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// What a new thread shall do, and its place.
+struct Start {
+    body: Body,
+    argument: *mut c_void,
+    number: u32,
+}
+
+type Create =
+    unsafe extern "C" fn(*mut pthread_t, *const pthread_attr_t, Body, *mut c_void) -> c_int;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_create(
+    handle: *mut pthread_t,
+    attributes: *const pthread_attr_t,
+    body: Body,
+    argument: *mut c_void,
+) -> c_int {
+    // SAFETY: what the caller gave is passed on; the boxed start is taken by `run` or, when there
+    // is no thread, here.
+    unsafe {
+        let create = real::CREATE.get::<Create>();
+        let Some(number) = threads::enter().and_then(|inside| expect(&inside)) else {
+            return create(handle, attributes, body, argument);
+        };
+        let start = Box::into_raw(Box::new(Start {
+            body,
+            argument,
+            number,
+        }));
+        let result = create(handle, attributes, run, start.cast());
+        if result != 0 {
+            drop(Box::from_raw(start));
+        }
+        result
+    }
+}
+
+/// A place for a thread that the caller is about to make. From here on the caller's orders are
+/// later than the thread's birth.
+fn expect(inside: &Inside) -> Option<u32> {
+    let Inside { region, thread } = inside;
+    let number = threads::claim(region)?;
+    let child = &region.threads[number as usize];
+    let parent = threads::number(region, thread) + 1;
+    child.parent.store(parent, Ordering::Relaxed);
+    child.born.store(moment(region), Ordering::Relaxed);
+    thread.segment.store(moment(region), Ordering::Relaxed);
+    Some(number)
+}
+
+fn moment(region: &Region) -> u32 {
+    region.header.segments.fetch_add(1, Ordering::Relaxed)
+}
+
+extern "C" fn run(start: *mut c_void) -> *mut c_void {
+    // SAFETY: it is the box that `pthread_create` let go.
+    let start = unsafe { Box::from_raw(start.cast::<Start>()) };
+    if let Some(region) = region::region() {
+        threads::adopt(region, start.number);
+    }
+    let Start { body, argument, .. } = *start;
+    body(argument)
+}
+
+type Join = unsafe extern "C" fn(pthread_t, *mut *mut c_void) -> c_int;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_join(handle: pthread_t, value: *mut *mut c_void) -> c_int {
+    // SAFETY: what the caller gave is passed on.
+    let result = unsafe { real::JOIN.get::<Join>()(handle, value) };
+    if result == 0
+        && let Some(inside) = threads::enter()
+    {
+        joined(&inside, handle);
+    }
+    result
+}
+
+/// From here on the caller's orders are later than all of the joined thread's.
+fn joined(inside: &Inside, handle: pthread_t) {
+    let Inside { region, thread } = inside;
+    let count = region.header.threads.load(Ordering::Relaxed) as usize;
+    let ended = region.threads[..count.min(region.threads.len())]
+        .iter()
+        .rev()
+        .find(|other| {
+            other.handle.load(Ordering::Relaxed) == handle
+                && other.joiner.load(Ordering::Relaxed) == 0
+                && other.state.load(Ordering::Relaxed) != 0
+        });
+    if let Some(ended) = ended {
+        ended.joined.store(moment(region), Ordering::Relaxed);
+        let me = threads::number(region, thread) + 1;
+        ended.joiner.store(me, Ordering::Release);
+        thread.segment.store(moment(region), Ordering::Relaxed);
+    }
+}

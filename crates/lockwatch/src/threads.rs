@@ -1,0 +1,141 @@
+//! Threads: each has a place in the region, found through a thread-local pointer.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::events;
+use crate::region::{Lost, Region, THREADS_MAX, Thread, What, region};
+
+const ALIVE: u32 = 1;
+const ENDED: u32 = 2;
+
+thread_local! {
+    static CURRENT: Cell<*const Thread> = const { Cell::new(ptr::null()) };
+    /// Passes of the key's destructor so far.
+    static PASSES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The key whose destructor tells that a thread ends, plus one.
+static KEY: AtomicU32 = AtomicU32::new(0);
+
+/// Being inside the library: the thread's own operations go straight through until it is dropped.
+pub(crate) struct Inside {
+    pub(crate) region: &'static Region,
+    pub(crate) thread: &'static Thread,
+}
+
+impl Drop for Inside {
+    #[inline]
+    fn drop(&mut self) {
+        self.thread.inside.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Goes inside; `None` when nothing is watched, or the thread is inside already.
+#[inline]
+pub(crate) fn enter() -> Option<Inside> {
+    let region = region()?;
+    let current = CURRENT.get();
+    let current = if current.is_null() {
+        register(region)?
+    } else {
+        current
+    };
+    // SAFETY: it points into the region, which stays.
+    let thread = unsafe { &*current };
+    if thread.inside.load(Ordering::Relaxed) != 0 {
+        return None;
+    }
+    thread.inside.store(1, Ordering::Relaxed);
+    Some(Inside { region, thread })
+}
+
+/// The thread's number.
+#[inline]
+pub(crate) fn number(region: &Region, thread: &Thread) -> u32 {
+    // SAFETY: both point into the same array.
+    unsafe { ptr::from_ref(thread).offset_from(region.threads.as_ptr()) as u32 }
+}
+
+#[cold]
+fn register(region: &'static Region) -> Option<*const Thread> {
+    let number = claim(region)?;
+    adopt(region, number);
+    Some(CURRENT.get())
+}
+
+/// Takes a place for a thread that is about to be made, or has come unseen.
+pub(crate) fn claim(region: &Region) -> Option<u32> {
+    let number = region.claim(&region.header.threads, THREADS_MAX, Lost::Threads)?;
+    Some(number as u32)
+}
+
+/// This thread takes its place.
+pub(crate) fn adopt(region: &'static Region, number: u32) {
+    let thread = &region.threads[number as usize];
+    // SAFETY: `gettid` and `pthread_self` have no conditions.
+    unsafe {
+        thread.tid.store(libc::gettid() as u32, Ordering::Relaxed);
+        thread.handle.store(libc::pthread_self(), Ordering::Relaxed);
+    }
+    name(thread);
+    let moment = region.header.segments.fetch_add(1, Ordering::Relaxed);
+    thread.segment.store(moment, Ordering::Relaxed);
+    thread.state.store(ALIVE, Ordering::Release);
+    CURRENT.set(thread);
+    let key = KEY.load(Ordering::Relaxed);
+    if key != 0 {
+        // SAFETY: the key is ours; its value is not null, so its destructor runs.
+        unsafe { libc::pthread_setspecific(key - 1, ptr::from_ref(thread).cast()) };
+    }
+}
+
+fn name(thread: &Thread) {
+    let mut bytes = [0_u8; 16];
+    // SAFETY: PR_GET_NAME writes at most 16 bytes.
+    unsafe { libc::prctl(libc::PR_GET_NAME, bytes.as_mut_ptr()) };
+    for (slot, byte) in thread.name.iter().zip(bytes) {
+        slot.store(byte, Ordering::Relaxed);
+    }
+}
+
+/// Makes the key that tells of threads' ends.
+pub(crate) fn open() {
+    let mut key = 0;
+    // SAFETY: the destructor fits the key's type and stays loaded with this library.
+    if unsafe { libc::pthread_key_create(&raw mut key, Some(on_end)) } == 0 {
+        KEY.store(key + 1, Ordering::Relaxed);
+    }
+}
+
+/// In a new child the thread that forked is the only one, and has no place yet.
+pub(crate) fn forget() {
+    CURRENT.set(ptr::null());
+}
+
+/// A thread's destructors run. Others of its may still use locks: so ours asks to run again, as
+/// often as it may (`PTHREAD_DESTRUCTOR_ITERATIONS` is 4).
+extern "C" fn on_end(value: *mut c_void) {
+    let passes = PASSES.get() + 1;
+    PASSES.set(passes);
+    if passes < 4 {
+        let key = KEY.load(Ordering::Relaxed);
+        // SAFETY: the key is ours.
+        unsafe { libc::pthread_setspecific(key - 1, value) };
+        return;
+    }
+    if let Some(inside) = enter() {
+        let Inside { region, thread } = &inside;
+        let count = thread.held_count.load(Ordering::Relaxed) as usize;
+        for held in &thread.held[..count] {
+            if held.depth.load(Ordering::Relaxed) > 0 {
+                let lock = held.lock.load(Ordering::Relaxed);
+                let site = held.site.load(Ordering::Relaxed);
+                events::record(region, thread, What::EndedHolding, lock, 0, site, false);
+            }
+        }
+        thread.state.store(ENDED, Ordering::Release);
+    }
+}

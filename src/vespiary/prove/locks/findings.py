@@ -1,0 +1,252 @@
+"""What was found in one process, each with the locks, threads and stacks that make it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vespiary.prove.locks.graph import Circle, circles
+from vespiary.prove.locks.live import Deadlock
+from vespiary.prove.locks.places import Frame, Places
+from vespiary.prove.locks.record import Edge, Event, Record, Thread
+
+__all__ = ["Finding", "Kind", "LockStory", "Step", "analyse", "deadlock"]
+
+Kind = Literal["inversion", "deadlock", "misuse", "stall", "information"]
+
+_SENTENCES: dict[str, tuple[Kind, str, str]] = {
+    "relock": (
+        "misuse",
+        "a lock that is not recursive is taken again by the thread that holds it",
+        "release it first, or make it recursive",
+    ),
+    "foreign-unlock": (
+        "misuse",
+        "a mutex is unlocked by a thread that does not hold it",
+        "unlock it where it was locked; to signal another thread use a semaphore or a condition",
+    ),
+    "destroyed-held": (
+        "misuse",
+        "a lock is destroyed while it is held",
+        "unlock it first, and make sure that nobody can still come to it",
+    ),
+    "ended-holding": (
+        "misuse",
+        "a thread has ended while it held a lock",
+        "release it on every path; a robust mutex lets the next one know",
+    ),
+    "wait-holding": (
+        "information",
+        "a thread waits on a condition while it holds another lock",
+        "make sure that whoever signals never needs that other lock, or release it first",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class LockStory:
+    """A lock that takes part: what it is, and where it was made or first seen."""
+
+    name: str
+    kind: str
+    made: list[Frame]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thread's part: what it holds, since where, and what it wants, where."""
+
+    thread: str
+    holds: str
+    held_since: list[Frame]
+    wants: str
+    wanted_at: list[Frame]
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something found.
+
+    Attributes:
+        kind: `inversion`, `deadlock`, `misuse`, `stall` or `information`.
+        title: A sentence.
+        advice: What to change.
+        process: The process's number.
+        locks: Those that take part.
+        steps: The threads' parts, in the circle's order.
+        signature: The same for the same finding in every run.
+    """
+
+    kind: Kind
+    title: str
+    advice: str
+    process: int
+    locks: list[LockStory] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def signature(self) -> str:
+        """Sixteen hexadecimal digits made of the functions that take part, wherever they lie."""
+        parts = sorted(
+            "|".join((_names(step.held_since), _names(step.wanted_at))) for step in self.steps
+        )
+        text = "\n".join([self.kind, self.title, *parts])
+        return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding as an object of a report."""
+        return {
+            "kind": self.kind,
+            "signature": self.signature,
+            "title": self.title,
+            "advice": self.advice,
+            "process": self.process,
+            "locks": [
+                {"name": lock.name, "kind": lock.kind, "made": _frames(lock.made)}
+                for lock in self.locks
+            ],
+            "threads": sorted({step.thread for step in self.steps}),
+            "stacks": [
+                {
+                    "thread": step.thread,
+                    "holds": step.holds,
+                    "held_since": _frames(step.held_since),
+                    "wants": step.wants,
+                    "wanted_at": _frames(step.wanted_at),
+                }
+                for step in self.steps
+            ],
+        }
+
+
+def _names(frames: list[Frame]) -> str:
+    return ",".join(frame.name for frame in frames[:3])
+
+
+def _frames(frames: list[Frame]) -> list[dict[str, Any]]:
+    return [
+        {
+            "function": frame.function,
+            "module": frame.module,
+            "file": frame.file,
+            "line": frame.line,
+        }
+        for frame in frames
+    ]
+
+
+class _Teller:
+    """Turns numbers into names and stacks."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._places = Places(record)
+        self._threads = {thread.number: thread for thread in record.threads()}
+
+    def thread(self, number: int) -> str:
+        thread = self._threads.get(number)
+        if thread is None:
+            return f"thread {number}"
+        return f"thread {thread.name or number} ({thread.tid})"
+
+    def lock_name(self, number: int) -> str:
+        lock = self._record.lock(number)
+        return f"{lock.kind} L{number} at {lock.address:#x}"
+
+    def story(self, number: int) -> LockStory:
+        lock = self._record.lock(number)
+        made = self._places.stack(lock.stack, lock.first_site)
+        return LockStory(self.lock_name(number), lock.kind, made)
+
+    def step(self, edge: Edge) -> Step:
+        return Step(
+            self.thread(edge.thread),
+            self.lock_name(edge.first),
+            self._places.frames(edge.first_site),
+            self.lock_name(edge.to),
+            self._places.stack(edge.stack, edge.to_site),
+            edge.to_shared,
+        )
+
+    def waiting(self, thread: Thread, held_for: int | None) -> Step:
+        """What a thread waits for now, and how it came to hold what the one before it wants."""
+        assert thread.waiting is not None
+        held = next((held for held in thread.held if held.lock == held_for), None)
+        return Step(
+            self.thread(thread.number),
+            self.lock_name(held.lock) if held else "nothing that the others want",
+            self._places.frames(held.site) if held else [],
+            self.lock_name(thread.waiting),
+            self._places.stack(thread.waiting_stack),
+            thread.waiting_shared,
+        )
+
+    def event(self, event: Event) -> Finding:
+        kind, title, advice = _SENTENCES[event.what]
+        locks = [self.story(event.lock)]
+        if event.what == "wait-holding" and event.other is not None:
+            locks.append(self.story(event.other))
+        where = self._places.stack(event.stack, event.site)
+        name = self.lock_name(event.lock)
+        step = Step(self.thread(event.thread), name, [], name, where)
+        return Finding(kind, title, advice, self._record.pid, locks, [step])
+
+
+def analyse(record: Record) -> list[Finding]:
+    """Everything that a record tells, the worst first, each signature once."""
+    teller = _Teller(record)
+    threads = {thread.number: thread for thread in record.threads()}
+    found = [_circle(record, teller, circle) for circle in circles(record.edges(), threads)]
+    found += [teller.event(event) for event in record.events() if event.what in _SENTENCES]
+    order: list[Kind] = ["deadlock", "inversion", "misuse", "stall", "information"]
+    found.sort(key=lambda finding: order.index(finding.kind))
+    return list({finding.signature: finding for finding in reversed(found)}.values())[::-1]
+
+
+def _circle(record: Record, teller: _Teller, circle: Circle) -> Finding:
+    locks = [teller.story(edge.first) for edge in circle.edges]
+    steps = [teller.step(edge) for edge in circle.edges]
+    if circle.threads == 1:
+        title = f"one thread takes {len(locks)} locks in different orders"
+        advice = "harmless while no other thread does; keep one order all the same"
+        return Finding("information", title, advice, record.pid, locks, steps)
+    title = f"{circle.threads} threads take {len(locks)} locks in orders that can deadlock"
+    advice = (
+        "choose one order for these locks and keep it everywhere; or hold only one of them at a"
+        " time; or take the inner one with a try, and let go of the outer one when it fails"
+    )
+    return Finding("inversion", title, advice, record.pid, locks, steps)
+
+
+def deadlock(record: Record, found: Deadlock) -> Finding:
+    """A deadlock that has happened."""
+    teller = _Teller(record)
+    threads = found.threads
+    wanted = [thread.waiting for thread in threads if thread.waiting is not None]
+    steps = [
+        teller.waiting(thread, threads[position - 1].waiting)
+        for position, thread in enumerate(threads)
+    ]
+    locks = [teller.story(number) for number in wanted]
+    if found.owner_gone is not None:
+        title = "a thread waits for a lock whose owner has ended"
+        advice = "release it on every path on which a thread can end"
+    elif len(threads) == 1:
+        title = "a thread waits for a lock that it holds itself"
+        advice = "release it first, or make it recursive"
+    else:
+        title = f"{len(threads)} threads wait for each other"
+        advice = "choose one order for these locks and keep it everywhere"
+    return Finding("deadlock", title, advice, record.pid, locks, steps)
+
+
+def worst(findings: Iterable[Finding]) -> Kind | None:
+    """The kind that decides the exit code."""
+    kinds = {finding.kind for finding in findings}
+    for kind in ("deadlock", "inversion", "misuse", "stall"):
+        if kind in kinds:
+            return kind  # type: ignore[return-value]
+    return None

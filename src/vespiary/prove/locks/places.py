@@ -1,0 +1,83 @@
+"""What addresses mean: functions, files and lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from vespiary import _core
+from vespiary.prove.locks.record import Module, Record
+
+__all__ = ["Frame", "Places"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A place in a program.
+
+    Attributes:
+        function: Its name; an address where none is known.
+        module: The loaded object's file name; for Python code empty.
+        file: The source file, if the debugging information or the interpreter tells it.
+        line: The line in it, from 1.
+    """
+
+    function: str
+    module: str
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        if self.file is not None:
+            return f"{self.function} ({self.file}:{self.line})"
+        return f"{self.function} ({self.module})" if self.module else self.function
+
+    @property
+    def name(self) -> str:
+        """What stays the same when other code moves: for signatures."""
+        return f"{self.module}:{self.function}"
+
+
+class Places:
+    """The frames of a record's stacks."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._modules: list[Module] = []
+
+    def stack(self, place: int | None, site: int = 0) -> list[Frame]:
+        """A kept stack as frames, innermost first; inlined functions are frames too."""
+        frames: list[Frame] = []
+        for address in self._record.stack(place, site):
+            frames.extend(self.frames(address))
+        return frames
+
+    def frames(self, address: int) -> list[Frame]:
+        """The frames of one return address."""
+        module = self._module(address)
+        if module is None:
+            return [Frame(f"{address:#x}", "")]
+        name = Path(module.path).name
+        # The call is the instruction before the one that it returns to.
+        resolved = _resolve(module.path, address - 1 - module.bias)
+        if not resolved:
+            return [Frame(f"+{address - module.bias:#x}", name)]
+        return [Frame(function, name, file, line) for function, file, line in resolved]
+
+    def _module(self, address: int) -> Module | None:
+        for attempt in range(2):
+            for module in self._modules:
+                if module.start <= address < module.end:
+                    return module
+            if attempt == 0:
+                self._modules = self._record.modules()
+        return None
+
+
+@cache
+def _resolve(path: str, address: int) -> list[tuple[str, str | None, int | None]]:
+    try:
+        return _core.symbolize(path, address)
+    except (OSError, ValueError):
+        return []

@@ -1,0 +1,328 @@
+"""What the preloaded library has written about one process.
+
+The file's layout is the library's (`crates/lockwatch/src/region.rs`): a header that tells where six
+arrays lie and how large their items are, then the arrays. It may be read while the process runs,
+and after it has ended in whatever way.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Edge", "Event", "Lock", "Module", "Record", "RecordError", "Thread"]
+
+_MAGIC = b"vlocks\x00\x01"
+_HEADER = struct.Struct("<8sIIQ")
+_PLACE = struct.Struct("<QII")
+_COUNTS = struct.Struct("<7I")
+_LOST = struct.Struct("<6Q")
+_ENDED = struct.Struct("<I")
+_THREAD = struct.Struct("<IIQ8IQQQ16sII")
+_HELD = struct.Struct("<QQIIII")
+_LOCK = struct.Struct("<QIIIIQII")
+_EDGE = struct.Struct("<8IQQ10I")
+_EVENT = struct.Struct("<6IQ")
+_MODULE = struct.Struct("<QQQ512s")
+
+KINDS = {1: "mutex", 2: "read-write lock", 3: "spin lock", 4: "Python lock", 5: "Python RLock"}
+EVENTS = {
+    1: "relock",
+    2: "foreign-unlock",
+    3: "destroyed-held",
+    4: "ended-holding",
+    5: "wait-holding",
+}
+LOST = ("threads", "locks", "orders", "events", "stacks", "modules")
+
+
+class RecordError(Exception):
+    """A file is no record of locks, or of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lock that a thread holds: its number, how, and the address of the call that took it."""
+
+    lock: int
+    shared: bool
+    site: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread.
+
+    Attributes:
+        number: Its place in the record; the first operation's thread is 0.
+        tid: The kernel's number (gettid(2)).
+        alive: Whether it has not ended.
+        parent: The number of the thread that made it; None when that was not seen.
+        born: The moment of its creation; moments of a process are in one order.
+        joiner: Who has joined it, None if nobody.
+        joined: And when.
+        waiting: The lock it waits for, None if for none.
+        waiting_shared: Whether it would share it.
+        waiting_stack: The stack that it left, None when the wait is short yet.
+        waiting_since: Since when, in nanoseconds of CLOCK_MONOTONIC.
+        operations: Locks it has taken.
+        contended: How often it had to wait.
+        name: As the kernel has it.
+        held: What it holds.
+    """
+
+    number: int
+    tid: int
+    alive: bool
+    parent: int | None
+    born: int
+    joiner: int | None
+    joined: int
+    waiting: int | None
+    waiting_shared: bool
+    waiting_stack: int | None
+    waiting_since: int
+    operations: int
+    contended: int
+    name: str
+    held: tuple[Held, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock, from its first operation to its end."""
+
+    number: int
+    address: int
+    kind: str
+    alive: bool
+    owner: int | None
+    stack: int | None
+    first_site: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An order: `thread` took `to` while it held `first`, and the `gates` besides."""
+
+    thread: int
+    segment: int
+    first: int
+    to: int
+    first_shared: bool
+    to_shared: bool
+    stack: int | None
+    first_site: int
+    to_site: int
+    gates: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that is reported for what it is."""
+
+    what: str
+    thread: int
+    lock: int
+    other: int | None
+    stack: int | None
+    site: int
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A loaded object: what is added to the file's addresses, and where it lies."""
+
+    bias: int
+    start: int
+    end: int
+    path: str
+
+
+def _plus_one(value: int) -> int | None:
+    return value - 1 if value else None
+
+
+class Record:
+    """The record of one process."""
+
+    def __init__(self, path: Path) -> None:
+        """Map a record.
+
+        Errors:
+            RecordError: it is none.
+            OSError: it cannot be read.
+        """
+        self.path = path
+        with path.open("rb") as file:
+            if path.stat().st_size < 4096:
+                raise RecordError(f"{path}: too short for a record of locks")
+            self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        magic, self.pid, self.parent, self.started = _HEADER.unpack_from(self._map)
+        if magic != _MAGIC:
+            self._map.close()
+            raise RecordError(f"{path}: not a record of locks, or of another version")
+        offset = _HEADER.size
+        self._places = [_PLACE.unpack_from(self._map, offset + number * 16) for number in range(6)]
+        self._counts_offset = offset + 6 * _PLACE.size
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._map.close()
+
+    def _count(self, which: int, place: int) -> int:
+        counts = _COUNTS.unpack_from(self._map, self._counts_offset)
+        return int(min(counts[which], self._places[place][2]))
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """What found no room, by name; empty when everything did."""
+        # Seven counters of four bytes, then the next multiple of eight.
+        offset = self._counts_offset + _COUNTS.size + 4
+        counts = _LOST.unpack_from(self._map, offset)
+        return {name: count for name, count in zip(LOST, counts, strict=True) if count}
+
+    @property
+    def operations(self) -> int:
+        """Locks taken in all."""
+        return sum(thread.operations for thread in self.threads())
+
+    def threads(self) -> list[Thread]:
+        """All threads, those that have ended included."""
+        offset, size, _ = self._places[0]
+        found = []
+        for number in range(self._count(0, 0)):
+            thread = self._thread(number, offset + number * size)
+            if thread is not None:
+                found.append(thread)
+        return found
+
+    def _thread(self, number: int, at: int) -> Thread | None:
+        (
+            tid,
+            state,
+            _handle,
+            parent,
+            born,
+            joiner,
+            joined,
+            _segment,
+            waiting,
+            mode,
+            stack,
+            since,
+            operations,
+            contended,
+            name,
+            held_count,
+            _inside,
+        ) = _THREAD.unpack_from(self._map, at)
+        if state == 0:
+            return None
+        held = []
+        for position in range(min(held_count, 64)):
+            _address, site, lock, shared, depth, _ = _HELD.unpack_from(
+                self._map, at + _THREAD.size + position * _HELD.size
+            )
+            if depth:
+                held.append(Held(lock, bool(shared), site))
+        return Thread(
+            number,
+            tid,
+            state == 1,
+            _plus_one(parent),
+            born,
+            _plus_one(joiner),
+            joined,
+            _plus_one(waiting),
+            mode == 1,
+            _plus_one(stack),
+            since,
+            operations,
+            contended,
+            name.partition(b"\0")[0].decode(errors="replace"),
+            tuple(held),
+        )
+
+    def lock(self, number: int) -> Lock:
+        """The lock with a number."""
+        offset, size, _ = self._places[1]
+        address, kind, state, owner, stack, site, _flavour, _ = _LOCK.unpack_from(
+            self._map, offset + number * size
+        )
+        return Lock(
+            number,
+            address,
+            KINDS.get(kind, "lock"),
+            state == 1,
+            _plus_one(owner),
+            _plus_one(stack),
+            site,
+        )
+
+    @property
+    def lock_count(self) -> int:
+        """How many locks were seen."""
+        return self._count(1, 1)
+
+    def edges(self) -> Iterator[Edge]:
+        """All orders."""
+        offset, size, _ = self._places[2]
+        for number in range(self._count(2, 2)):
+            fields = _EDGE.unpack_from(self._map, offset + number * size)
+            ready, thread, segment, first, to, modes, stack, gate_count, site, to_site = fields[:10]
+            if ready:
+                gates = frozenset(fields[10 : 10 + min(gate_count, 10)])
+                shared, to_shared = bool(modes & 1), bool(modes & 2)
+                yield Edge(
+                    thread,
+                    segment,
+                    first,
+                    to,
+                    shared,
+                    to_shared,
+                    _plus_one(stack),
+                    site,
+                    to_site,
+                    gates,
+                )
+
+    def events(self) -> Iterator[Event]:
+        """All that was written down for itself."""
+        offset, size, _ = self._places[3]
+        for number in range(self._count(3, 3)):
+            ready, what, thread, lock, other, stack, site = _EVENT.unpack_from(
+                self._map, offset + number * size
+            )
+            if ready:
+                yield Event(
+                    EVENTS.get(what, "unknown"),
+                    thread,
+                    lock,
+                    _plus_one(other),
+                    _plus_one(stack),
+                    site,
+                )
+
+    def stack(self, place: int | None, site: int = 0) -> list[int]:
+        """The return addresses of a kept stack, innermost first; without one, `site` alone."""
+        if place is None:
+            return [site] if site else []
+        offset, _, most = self._places[4]
+        (length,) = struct.unpack_from("<Q", self._map, offset + place * 8)
+        length = min(length, 64, most - place - 1)
+        return list(struct.unpack_from(f"<{length}Q", self._map, offset + (place + 1) * 8))
+
+    def modules(self) -> list[Module]:
+        """The loaded objects that stacks have met."""
+        offset, size, _ = self._places[5]
+        found = []
+        for number in range(self._count(5, 5)):
+            bias, start, end, path = _MODULE.unpack_from(self._map, offset + number * size)
+            if end:
+                text = path.partition(b"\0")[0].decode(errors="surrogateescape")
+                found.append(Module(bias, start, end, text))
+        return found

@@ -132,7 +132,7 @@ fn wait(lock: u32, wanted: Wanted, ways: &impl Ways) -> c_int {
     result
 }
 
-fn begin_wait(thread: &Thread, lock: u32, mode: u32) {
+pub(crate) fn begin_wait(thread: &Thread, lock: u32, mode: u32) {
     thread.contended.fetch_add(1, Ordering::Relaxed);
     thread.waiting_stack.store(0, Ordering::Relaxed);
     thread.waiting_since.store(clock::now(), Ordering::Relaxed);
@@ -140,7 +140,7 @@ fn begin_wait(thread: &Thread, lock: u32, mode: u32) {
     thread.waiting.store(lock + 1, Ordering::Release);
 }
 
-fn end_wait(thread: &Thread) {
+pub(crate) fn end_wait(thread: &Thread) {
     thread.waiting.store(0, Ordering::Release);
     thread.waiting_stack.store(0, Ordering::Relaxed);
 }

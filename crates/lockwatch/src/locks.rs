@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::region::{Kind, LOCKS_MAX, Lock, Lost, Region};
-use crate::stacks;
+use crate::{held, stacks};
 
 const SLOTS: usize = LOCKS_MAX * 2;
 
@@ -138,4 +138,25 @@ pub(crate) fn end(region: &Region, address: u64) -> Option<u32> {
 #[inline]
 pub(crate) fn lock(region: &Region, number: u32) -> &Lock {
     &region.locks[number as usize]
+}
+
+/// The lock is a signal: taken by one thread, released by another.
+pub(crate) fn become_signal(region: &Region, number: u32) {
+    let lock = lock(region, number);
+    lock.flavour.store(1, Ordering::Relaxed);
+    let owner = lock.owner.swap(0, Ordering::Relaxed);
+    if owner == 0 {
+        return;
+    }
+    let holder = &region.threads[owner as usize - 1];
+    let address = lock.address.load(Ordering::Relaxed);
+    if let Some(position) = held::find(holder, address) {
+        holder.held[position].depth.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Whether it is one.
+#[inline]
+pub(crate) fn is_signal(region: &Region, number: u32) -> bool {
+    lock(region, number).flavour.load(Ordering::Relaxed) == 1
 }

@@ -129,3 +129,4 @@ pub(crate) static CONDITION_TIMEDWAIT: Real =
 pub(crate) static CONDITION_CLOCKWAIT: Real = Real::new(c"pthread_cond_clockwait");
 pub(crate) static CREATE: Real = Real::new(c"pthread_create");
 pub(crate) static JOIN: Real = Real::new(c"pthread_join");
+pub(crate) static SEMAPHORE_INIT: Real = Real::new(c"sem_init");

@@ -16,6 +16,8 @@ pub(crate) const LOCKS_MAX: usize = 1 << 19;
 pub(crate) const EDGES_MAX: usize = 1 << 17;
 pub(crate) const EVENTS_MAX: usize = 1 << 12;
 pub(crate) const MODULES_MAX: usize = 1 << 10;
+/// Bytes for names that only the process knows.
+pub(crate) const TEXT_MAX: usize = 1 << 22;
 /// Words for stacks: an address or a frame each.
 pub(crate) const WORDS_MAX: usize = 1 << 22;
 /// Locks that one thread holds at the same time, more are not remembered.
@@ -40,17 +42,18 @@ pub(crate) struct Header {
     parent: u32,
     /// Nanoseconds of `CLOCK_MONOTONIC` at the start.
     started: u64,
-    places: [Place; 6],
+    places: [Place; 7],
     pub(crate) threads: AtomicU32,
     pub(crate) locks: AtomicU32,
     pub(crate) edges: AtomicU32,
     pub(crate) events: AtomicU32,
     pub(crate) words: AtomicU32,
     pub(crate) modules: AtomicU32,
+    pub(crate) text: AtomicU32,
     /// Moments of creating and joining threads, in order.
     pub(crate) segments: AtomicU32,
     /// What found its table full.
-    pub(crate) lost: [AtomicU64; 6],
+    pub(crate) lost: [AtomicU64; 7],
     /// 1: the process has ended by `exit`.
     pub(crate) ended: AtomicU32,
 }
@@ -113,6 +116,8 @@ pub(crate) enum Kind {
     Mutex = 1,
     ReadWrite = 2,
     Spin = 3,
+    PythonLock = 4,
+    PythonRecursive = 5,
 }
 
 /// A lock, from its first operation to its end.
@@ -127,7 +132,7 @@ pub(crate) struct Lock {
     /// Where it was made or first seen, plus one.
     pub(crate) stack: AtomicU32,
     pub(crate) first_site: AtomicU64,
-    /// Of the mutex: normal, recursive or error-checking, as `pthread_mutexattr_settype` has it.
+    /// 1: a signal, which nobody owns.
     pub(crate) flavour: AtomicU32,
     reserved: u32,
 }
@@ -199,6 +204,7 @@ pub(crate) struct Region {
     pub(crate) events: &'static [Event],
     pub(crate) words: &'static [AtomicU64],
     pub(crate) modules: &'static [Module],
+    pub(crate) text: &'static [AtomicU8],
 }
 
 /// Which of [`Header::lost`].
@@ -210,6 +216,7 @@ pub(crate) enum Lost {
     Events = 3,
     Words = 4,
     Modules = 5,
+    Text = 6,
 }
 
 static REGION: AtomicPtr<Region> = AtomicPtr::new(ptr::null_mut());
@@ -272,9 +279,10 @@ pub(crate) fn open(folder: &[u8]) {
         (size_of::<Event>(), EVENTS_MAX),
         (size_of::<AtomicU64>(), WORDS_MAX),
         (size_of::<Module>(), MODULES_MAX),
+        (1, TEXT_MAX),
     ];
     let mut offset = size_of::<Header>().next_multiple_of(4096);
-    let mut places = [Place::default(); 6];
+    let mut places = [Place::default(); 7];
     for (place, (item_bytes, items_max)) in places.iter_mut().zip(sizes) {
         *place = Place {
             offset: offset as u64,
@@ -306,6 +314,7 @@ pub(crate) fn open(folder: &[u8]) {
             events: std::slice::from_raw_parts(at(3).cast(), EVENTS_MAX),
             words: std::slice::from_raw_parts(at(4).cast(), WORDS_MAX),
             modules: std::slice::from_raw_parts(at(5).cast(), MODULES_MAX),
+            text: std::slice::from_raw_parts(at(6).cast(), TEXT_MAX),
         };
         REGION.store(Box::into_raw(Box::new(region)), Ordering::Release);
     }

@@ -1,13 +1,14 @@
 //! Stacks: captured by the unwinder, each kept once.
 //!
 //! A stack is a word that tells its length, then the return addresses from the inside out. What the
-//! addresses mean is found outside, from the process's map of files.
+//! addresses mean is found outside, from the process's map of files. A frame of Python code is a word
+//! with the highest bit set (`python::stack`).
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::modules;
 use crate::region::{Lost, Region, WORDS_MAX};
+use crate::{modules, python};
 
 const DEPTH_MAX: usize = 48;
 const KNOWN: usize = 1 << 15;
@@ -61,6 +62,9 @@ pub(crate) fn capture(region: &Region, site: u64) -> u32 {
         from: site,
         begun: false,
     };
+    if site == 0 {
+        return capture_python(region);
+    }
     // SAFETY: `visit` takes the very structure that is given here, which lives through the call.
     unsafe { _Unwind_Backtrace(visit, (&raw mut capture).cast()) };
     if capture.count == 0 {
@@ -71,6 +75,16 @@ pub(crate) fn capture(region: &Region, site: u64) -> u32 {
     let addresses = &capture.addresses[..capture.count];
     modules::know(region, addresses);
     keep(region, addresses)
+}
+
+/// A Python lock's operation has no native place worth telling, but frames of Python code.
+fn capture_python(region: &Region) -> u32 {
+    let mut words = [0; DEPTH_MAX];
+    let count = python::frames(region, &mut words);
+    if count == 0 {
+        return 0;
+    }
+    keep(region, &words[..count])
 }
 
 fn keep(region: &Region, words: &[u64]) -> u32 {

@@ -8,7 +8,7 @@ use libc::{pthread_attr_t, pthread_t};
 use crate::real;
 use crate::region::{self, Region};
 use crate::threads::{self, Inside};
-use crate::{edges, locks, stacks};
+use crate::{edges, locks, python, stacks, texts};
 
 /// Names the folder for this process's file; inherited by its children.
 const FOLDER: &std::ffi::CStr = c"VESPIARY_LOCKS";
@@ -46,6 +46,7 @@ unsafe extern "C" fn on_fork() {
     threads::forget();
     stacks::forget();
     edges::forget();
+    texts::forget();
     region::allow();
 }
 
@@ -74,6 +75,7 @@ unsafe extern "C" fn pthread_create(
     body: Body,
     argument: *mut c_void,
 ) -> c_int {
+    python::look();
     // SAFETY: what the caller gave is passed on; the boxed start is taken by `run` or, when there
     // is no thread, here.
     unsafe {
@@ -153,4 +155,18 @@ fn joined(inside: &Inside, handle: pthread_t) {
         ended.joiner.store(me, Ordering::Release);
         thread.segment.store(moment(region), Ordering::Relaxed);
     }
+}
+
+type SemaphoreInit = unsafe extern "C" fn(*mut libc::sem_t, c_int, std::ffi::c_uint) -> c_int;
+
+/// A Python interpreter makes its locks of semaphores.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sem_init(
+    semaphore: *mut libc::sem_t,
+    shared: c_int,
+    value: std::ffi::c_uint,
+) -> c_int {
+    python::look();
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::SEMAPHORE_INIT.get::<SemaphoreInit>()(semaphore, shared, value) }
 }

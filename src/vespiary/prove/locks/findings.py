@@ -199,8 +199,16 @@ def analyse(record: Record) -> list[Finding]:
     """Everything that a record tells, the worst first, each signature once."""
     teller = _Teller(record)
     threads = {thread.number: thread for thread in record.threads()}
-    found = [_circle(record, teller, circle) for circle in circles(record.edges(), threads)]
-    found += [teller.event(event) for event in record.events() if event.what in _SENTENCES]
+    signals = {number for number in range(record.lock_count) if record.lock(number).signal}
+    orders = [
+        edge for edge in record.edges() if edge.first not in signals and edge.to not in signals
+    ]
+    found = [_circle(record, teller, circle) for circle in circles(orders, threads)]
+    found += [
+        teller.event(event)
+        for event in record.events()
+        if event.what in _SENTENCES and event.lock not in signals
+    ]
     order: list[Kind] = ["deadlock", "inversion", "misuse", "stall", "information"]
     found.sort(key=lambda finding: order.index(finding.kind))
     return list({finding.signature: finding for finding in reversed(found)}.values())[::-1]

@@ -36,7 +36,8 @@ class Frame:
     @property
     def name(self) -> str:
         """What stays the same when other code moves: for signatures."""
-        return f"{self.module}:{self.function}"
+        module = self.module or Path(self.file or "").name
+        return f"{module}:{self.function}"
 
 
 class Places:
@@ -54,7 +55,12 @@ class Places:
         return frames
 
     def frames(self, address: int) -> list[Frame]:
-        """The frames of one return address."""
+        """The frames of one return address, or of one word that is a frame of Python code."""
+        if address >> 63:
+            function, file = self._record.text((address >> 24) & 0xFFFFFFFF)
+            return [Frame(function, "", file, address & 0xFFFFFF)]
+        if address == 0:
+            return []
         module = self._module(address)
         if module is None:
             return [Frame(f"{address:#x}", "")]

@@ -1,6 +1,6 @@
 """What the preloaded library has written about one process.
 
-The file's layout is the library's (`crates/lockwatch/src/region.rs`): a header that tells where six
+The file's layout is the library's (`crates/lockwatch/src/region.rs`): a header that tells where seven
 arrays lie and how large their items are, then the arrays. It may be read while the process runs,
 and after it has ended in whatever way.
 """
@@ -18,8 +18,8 @@ __all__ = ["Edge", "Event", "Lock", "Module", "Record", "RecordError", "Thread"]
 _MAGIC = b"vlocks\x00\x01"
 _HEADER = struct.Struct("<8sIIQ")
 _PLACE = struct.Struct("<QII")
-_COUNTS = struct.Struct("<7I")
-_LOST = struct.Struct("<6Q")
+_COUNTS = struct.Struct("<8I")
+_LOST = struct.Struct("<7Q")
 _ENDED = struct.Struct("<I")
 _THREAD = struct.Struct("<IIQ8IQQQ16sII")
 _HELD = struct.Struct("<QQIIII")
@@ -36,7 +36,7 @@ EVENTS = {
     4: "ended-holding",
     5: "wait-holding",
 }
-LOST = ("threads", "locks", "orders", "events", "stacks", "modules")
+LOST = ("threads", "locks", "orders", "events", "stacks", "modules", "names")
 
 
 class RecordError(Exception):
@@ -93,7 +93,7 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock, from its first operation to its end."""
+    """A lock, from its first operation to its end; a signal is released by others than its taker."""
 
     number: int
     address: int
@@ -102,6 +102,7 @@ class Lock:
     owner: int | None
     stack: int | None
     first_site: int
+    signal: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +167,8 @@ class Record:
             self._map.close()
             raise RecordError(f"{path}: not a record of locks, or of another version")
         offset = _HEADER.size
-        self._places = [_PLACE.unpack_from(self._map, offset + number * 16) for number in range(6)]
-        self._counts_offset = offset + 6 * _PLACE.size
+        self._places = [_PLACE.unpack_from(self._map, offset + number * 16) for number in range(7)]
+        self._counts_offset = offset + 7 * _PLACE.size
 
     def close(self) -> None:
         """Unmap it."""
@@ -180,8 +181,7 @@ class Record:
     @property
     def lost(self) -> dict[str, int]:
         """What found no room, by name; empty when everything did."""
-        # Seven counters of four bytes, then the next multiple of eight.
-        offset = self._counts_offset + _COUNTS.size + 4
+        offset = self._counts_offset + _COUNTS.size
         counts = _LOST.unpack_from(self._map, offset)
         return {name: count for name, count in zip(LOST, counts, strict=True) if count}
 
@@ -250,7 +250,7 @@ class Record:
     def lock(self, number: int) -> Lock:
         """The lock with a number."""
         offset, size, _ = self._places[1]
-        address, kind, state, owner, stack, site, _flavour, _ = _LOCK.unpack_from(
+        address, kind, state, owner, stack, site, signal, _ = _LOCK.unpack_from(
             self._map, offset + number * size
         )
         return Lock(
@@ -261,6 +261,7 @@ class Record:
             _plus_one(owner),
             _plus_one(stack),
             site,
+            signal == 1,
         )
 
     @property
@@ -315,6 +316,14 @@ class Record:
         (length,) = struct.unpack_from("<Q", self._map, offset + place * 8)
         length = min(length, 64, most - place - 1)
         return list(struct.unpack_from(f"<{length}Q", self._map, offset + (place + 1) * 8))
+
+    def text(self, place: int) -> tuple[str, str]:
+        """A function's name and its file, as the interpreter told them."""
+        offset = int(self._places[6][0]) + place
+        middle = self._map.find(b"\0", offset)
+        end = self._map.find(b"\0", middle + 1)
+        function = self._map[offset:middle].decode(errors="replace")
+        return function, self._map[middle + 1 : end].decode(errors="replace")
 
     def modules(self) -> list[Module]:
         """The loaded objects that stacks have met."""

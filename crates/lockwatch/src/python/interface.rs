@@ -1,0 +1,72 @@
+//! The functions of a Python interpreter that may be in this process, found by name.
+//!
+//! Nothing here is linked: the same library watches programs without an interpreter, and with any
+//! version of one. Only what the stable interface has is called; two structures are read, the
+//! method's descriptor and its definition, which have not changed since Python 3.8.
+
+use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::mem::transmute_copy;
+
+/// Any object.
+pub(crate) type Object = *mut c_void;
+
+macro_rules! interface {
+    ($($name:ident: $type:ty = $symbol:literal,)*) => {
+        /// What is called, and two objects.
+        pub(crate) struct Interface {
+            $(pub(crate) $name: $type,)*
+            pub(crate) method_descriptor: Object,
+            pub(crate) yes: Object,
+        }
+
+        impl Interface {
+            /// The interface of the interpreter in this process, if there is a whole one.
+            pub(crate) fn find() -> Option<Self> {
+                Some(Self {
+                    // SAFETY: the symbols have these types in every supported version.
+                    $($name: unsafe { function($symbol)? },)*
+                    method_descriptor: symbol(c"PyMethodDescr_Type")?,
+                    yes: symbol(c"_Py_TrueStruct")?,
+                })
+            }
+        }
+    };
+}
+
+interface! {
+    is_initialized: unsafe extern "C" fn() -> c_int = c"Py_IsInitialized",
+    has_gil: unsafe extern "C" fn() -> c_int = c"PyGILState_Check",
+    version: unsafe extern "C" fn() -> *const c_char = c"Py_GetVersion",
+    import: unsafe extern "C" fn(*const c_char) -> Object = c"PyImport_ImportModule",
+    attribute: unsafe extern "C" fn(Object, *const c_char) -> Object = c"PyObject_GetAttrString",
+    clear_error: unsafe extern "C" fn() = c"PyErr_Clear",
+    release: unsafe extern "C" fn(Object) = c"Py_DecRef",
+    tuple_size: unsafe extern "C" fn(Object) -> isize = c"PyTuple_Size",
+    tuple_item: unsafe extern "C" fn(Object, isize) -> Object = c"PyTuple_GetItem",
+    new_tuple: unsafe extern "C" fn(isize) -> Object = c"PyTuple_New",
+    set_item: unsafe extern "C" fn(Object, isize, Object) -> c_int = c"PyTuple_SetItem",
+    new_bool: unsafe extern "C" fn(c_long) -> Object = c"PyBool_FromLong",
+    dict_item: unsafe extern "C" fn(Object, *const c_char) -> Object = c"PyDict_GetItemString",
+    is_true: unsafe extern "C" fn(Object) -> c_int = c"PyObject_IsTrue",
+    as_double: unsafe extern "C" fn(Object) -> f64 = c"PyFloat_AsDouble",
+    frame: unsafe extern "C" fn() -> Object = c"PyEval_GetFrame",
+    frame_back: unsafe extern "C" fn(Object) -> Object = c"PyFrame_GetBack",
+    frame_code: unsafe extern "C" fn(Object) -> Object = c"PyFrame_GetCode",
+    frame_line: unsafe extern "C" fn(Object) -> c_int = c"PyFrame_GetLineNumber",
+    utf8: unsafe extern "C" fn(Object, *mut isize) -> *const c_char = c"PyUnicode_AsUTF8AndSize",
+}
+
+fn symbol(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: the name ends with a zero.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    (!found.is_null()).then_some(found)
+}
+
+/// # Safety
+///
+/// `F` is the function's type.
+unsafe fn function<F: Copy>(name: &CStr) -> Option<F> {
+    let found = symbol(name)?;
+    // SAFETY: a function pointer has the size of a pointer, and the caller knows its type.
+    Some(unsafe { transmute_copy(&found) })
+}

@@ -1,0 +1,515 @@
+//! Python's own locks: `_thread.lock` and `_thread.RLock`, and all that is made of them
+//! (`Condition`, `Semaphore`, `Event`, `Queue`).
+//!
+//! The methods of the two types are swapped behind their descriptors: the types stay what they
+//! are, locks that exist already are covered, and so is whoever calls the methods, `with` included.
+//! It happens when the interpreter is ready and first makes a lock or a thread.
+//!
+//! What a Python lock is differs from a mutex in one way: **another thread may release it**. A lock
+//! that was, or that waits for that, is a signal (`Condition.wait` is made so): nobody owns it, and
+//! no order with it means anything.
+
+mod interface;
+mod stack;
+
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+
+use crate::region::{Kind, What};
+use crate::threads::{self, Inside};
+use crate::{calls, edges, events, held, locks};
+use interface::{Interface, Object};
+
+static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
+/// 0: not looked for; 1: being looked for or installed; 2: done with, one way or the other.
+static STATE: AtomicU32 = AtomicU32::new(0);
+static HAS_INTERPRETER: AtomicBool = AtomicBool::new(false);
+
+fn python() -> &'static Interface {
+    // SAFETY: hooks run only once the leaked box is there.
+    unsafe { &*INTERFACE.load(Ordering::Acquire) }
+}
+
+/// What a method does to its lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Acquire,
+    Release,
+    ReleaseAll,
+    Restore,
+}
+
+/// A method that was swapped.
+struct Hook {
+    act: Act,
+    kind: Kind,
+    real: AtomicUsize,
+    /// The type's plain `acquire`, to try with.
+    acquire: AtomicUsize,
+}
+
+const METHODS: [(&CStr, Act); 8] = [
+    (c"acquire", Act::Acquire),
+    (c"acquire_lock", Act::Acquire),
+    (c"__enter__", Act::Acquire),
+    (c"release", Act::Release),
+    (c"release_lock", Act::Release),
+    (c"__exit__", Act::Release),
+    (c"_release_save", Act::ReleaseAll),
+    (c"_acquire_restore", Act::Restore),
+];
+
+const fn hooks_of(kind: Kind) -> [Hook; 8] {
+    let mut hooks = [const {
+        Hook {
+            act: Act::Acquire,
+            kind: Kind::PythonLock,
+            real: AtomicUsize::new(0),
+            acquire: AtomicUsize::new(0),
+        }
+    }; 8];
+    let mut number = 0;
+    while number < 8 {
+        hooks[number].act = METHODS[number].1;
+        hooks[number].kind = kind;
+        number += 1;
+    }
+    hooks
+}
+
+static HOOKS: [[Hook; 8]; 2] = [hooks_of(Kind::PythonLock), hooks_of(Kind::PythonRecursive)];
+static FREES: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+/// The arguments `(False,)`.
+static TRY: AtomicUsize = AtomicUsize::new(0);
+
+type NoKeywords = unsafe extern "C" fn(Object, Object) -> Object;
+type Keywords = unsafe extern "C" fn(Object, Object, Object) -> Object;
+type Fast = unsafe extern "C" fn(Object, *const Object, isize) -> Object;
+type Free = unsafe extern "C" fn(Object);
+
+/// `METH_*` of `methodobject.h`.
+const VARARGS: c_int = 1;
+const KEYWORDS: c_int = 2;
+const NOARGS: c_int = 4;
+const ONE: c_int = 8;
+const FAST: c_int = 128;
+
+/// `PyMethodDef`.
+#[repr(C)]
+struct Definition {
+    name: *const c_char,
+    function: usize,
+    flags: c_int,
+    doc: *const c_char,
+}
+
+/// The interpreter makes a lock, or the process a thread: a moment to look whether it is ready.
+#[inline]
+pub(crate) fn look() {
+    if STATE.load(Ordering::Relaxed) == 0 {
+        look_once();
+    }
+}
+
+#[cold]
+fn look_once() {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let found = INTERFACE.load(Ordering::Acquire);
+    let interface = if found.is_null() {
+        let Some(interface) = Interface::find() else {
+            // No interpreter so far; one may be loaded later.
+            return;
+        };
+        let interface = Box::into_raw(Box::new(interface));
+        INTERFACE.store(interface, Ordering::Release);
+        interface
+    } else {
+        found
+    };
+    // SAFETY: a leaked box.
+    let interface = unsafe { &*interface };
+    // SAFETY: both may be asked at any time.
+    if unsafe { (interface.is_initialized)() == 0 || (interface.has_gil)() == 0 } {
+        return;
+    }
+    if STATE
+        .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed)
+        .is_err()
+    {
+        return;
+    }
+    install(interface);
+    drop(inside);
+    STATE.store(2, Ordering::Release);
+}
+
+fn install(python: &Interface) {
+    // SAFETY: the interpreter is ready and this thread holds the GIL; what is called is documented
+    // to be called so, and every new reference is released or kept for good.
+    unsafe {
+        let header = header_bytes(python);
+        let arguments = (python.new_tuple)(1);
+        (python.set_item)(arguments, 0, (python.new_bool)(0));
+        TRY.store(arguments as usize, Ordering::Release);
+        let module = (python.import)(c"_thread".as_ptr());
+        if module.is_null() {
+            return (python.clear_error)();
+        }
+        for (number, name) in [c"LockType", c"RLock"].into_iter().enumerate() {
+            let class = (python.attribute)(module, name.as_ptr());
+            if class.is_null() {
+                (python.clear_error)();
+                continue;
+            }
+            swap_methods(python, class, number, header);
+            // `tp_dealloc` stands behind the sizes and the name.
+            let free = class.cast::<usize>().add(header / 8 + 4);
+            FREES[number].store(free.read(), Ordering::Release);
+            let ours: Free = if number == 0 {
+                free_lock::<0>
+            } else {
+                free_lock::<1>
+            };
+            free.write(ours as usize);
+        }
+        (python.release)(module);
+    }
+    HAS_INTERPRETER.store(true, Ordering::Release);
+}
+
+/// The bytes of an object's head: larger where the interpreter runs without the GIL.
+unsafe fn header_bytes(python: &Interface) -> usize {
+    // SAFETY: the version is a constant text.
+    let version = unsafe { CStr::from_ptr((python.version)()) };
+    let is_free = version
+        .to_bytes()
+        .windows(14)
+        .any(|part| part == b"free-threading");
+    if is_free { 32 } else { 16 }
+}
+
+unsafe fn swap_methods(python: &Interface, class: Object, number: usize, header: usize) {
+    let mut definitions = [ptr::null_mut::<Definition>(); 8];
+    for (position, (name, _)) in METHODS.iter().enumerate() {
+        // SAFETY: a type's attribute is asked for; a method comes back as its descriptor.
+        unsafe {
+            let descriptor = (python.attribute)(class, name.as_ptr());
+            if descriptor.is_null() {
+                (python.clear_error)();
+                continue;
+            }
+            // The type is the last word of the head.
+            let its_type = descriptor.cast::<Object>().add(header / 8 - 1).read();
+            if its_type == python.method_descriptor {
+                let at = descriptor.cast::<*mut Definition>().add(header / 8 + 3);
+                definitions[position] = at.read();
+            }
+        }
+    }
+    let hooks = &HOOKS[number];
+    let acquire = definitions[0];
+    for (position, definition) in definitions.into_iter().enumerate() {
+        if definition.is_null() || acquire.is_null() {
+            continue;
+        }
+        // SAFETY: definitions are static arrays of the interpreter, which writes them never.
+        unsafe {
+            let flags = (*definition).flags & (VARARGS | KEYWORDS | NOARGS | ONE | FAST);
+            let Some(ours) = trampoline(number, position, flags) else {
+                continue;
+            };
+            let hook = &hooks[position];
+            if (*acquire).flags & (VARARGS | KEYWORDS) == VARARGS | KEYWORDS {
+                let real = hooks[0].real.load(Ordering::Acquire);
+                let acquire = if real == 0 { (*acquire).function } else { real };
+                hook.acquire.store(acquire, Ordering::Release);
+            }
+            hook.real.store((*definition).function, Ordering::Release);
+            (*definition).function = ours;
+        }
+    }
+}
+
+/// Our function for a method that is called in one of the interpreter's ways.
+fn trampoline(number: usize, position: usize, flags: c_int) -> Option<usize> {
+    macro_rules! choose {
+        ($function:ident: $type:ty) => {{
+            const TABLE: [[$type; 8]; 2] = [
+                [
+                    $function::<0, 0>,
+                    $function::<0, 1>,
+                    $function::<0, 2>,
+                    $function::<0, 3>,
+                    $function::<0, 4>,
+                    $function::<0, 5>,
+                    $function::<0, 6>,
+                    $function::<0, 7>,
+                ],
+                [
+                    $function::<1, 0>,
+                    $function::<1, 1>,
+                    $function::<1, 2>,
+                    $function::<1, 3>,
+                    $function::<1, 4>,
+                    $function::<1, 5>,
+                    $function::<1, 6>,
+                    $function::<1, 7>,
+                ],
+            ];
+            Some(TABLE[number][position] as usize)
+        }};
+    }
+    match flags {
+        VARARGS | NOARGS | ONE => choose!(plain: NoKeywords),
+        _ if flags == VARARGS | KEYWORDS => choose!(keywords: Keywords),
+        FAST => choose!(fast: Fast),
+        _ => None,
+    }
+}
+
+unsafe extern "C" fn plain<const T: usize, const M: usize>(
+    lock: Object,
+    arguments: Object,
+) -> Object {
+    let hook = &HOOKS[T][M];
+    // SAFETY: the method that was found there, of this type.
+    let real: NoKeywords = unsafe { std::mem::transmute(hook.real.load(Ordering::Relaxed)) };
+    // SAFETY: what the interpreter gave is passed on.
+    around(hook, lock, None, || unsafe { real(lock, arguments) })
+}
+
+unsafe extern "C" fn keywords<const T: usize, const M: usize>(
+    lock: Object,
+    arguments: Object,
+    named: Object,
+) -> Object {
+    let hook = &HOOKS[T][M];
+    // SAFETY: the method that was found there, of this type.
+    let real: Keywords = unsafe { std::mem::transmute(hook.real.load(Ordering::Relaxed)) };
+    // SAFETY: what the interpreter gave is passed on.
+    around(hook, lock, Some((arguments, named)), || unsafe {
+        real(lock, arguments, named)
+    })
+}
+
+unsafe extern "C" fn fast<const T: usize, const M: usize>(
+    lock: Object,
+    arguments: *const Object,
+    count: isize,
+) -> Object {
+    let hook = &HOOKS[T][M];
+    // SAFETY: the method that was found there, of this type.
+    let real: Fast = unsafe { std::mem::transmute(hook.real.load(Ordering::Relaxed)) };
+    // SAFETY: what the interpreter gave is passed on.
+    around(hook, lock, None, || unsafe { real(lock, arguments, count) })
+}
+
+unsafe extern "C" fn free_lock<const T: usize>(lock: Object) {
+    if let Some(inside) = threads::enter() {
+        let address = lock as u64;
+        held::pop(inside.region, inside.thread, address, true);
+        locks::end(inside.region, address);
+    }
+    // SAFETY: the type's own function, with what the interpreter gave.
+    unsafe {
+        let real: Free = std::mem::transmute(FREES[T].load(Ordering::Relaxed));
+        real(lock);
+    }
+}
+
+#[inline]
+fn around(
+    hook: &Hook,
+    lock: Object,
+    arguments: Option<(Object, Object)>,
+    call: impl Fn() -> Object,
+) -> Object {
+    match hook.act {
+        Act::Acquire if arguments.is_none_or(|(given, named)| waits_for_ever(given, named)) => {
+            acquire(hook, lock, &call)
+        }
+        Act::Acquire => {
+            let result = call();
+            if result == python().yes {
+                taken(hook.kind, lock);
+            }
+            result
+        }
+        Act::Restore => {
+            want(hook.kind, lock);
+            let result = call();
+            if !result.is_null() {
+                taken(hook.kind, lock);
+            }
+            result
+        }
+        Act::Release | Act::ReleaseAll => {
+            let before = let_go(lock, hook.act == Act::ReleaseAll);
+            let result = call();
+            if result.is_null() && before {
+                // It was not released: the thread holds it still.
+                taken(hook.kind, lock);
+            }
+            result
+        }
+    }
+}
+
+/// Whether `acquire` was called so that it may wait without end.
+fn waits_for_ever(arguments: Object, named: Object) -> bool {
+    let python = python();
+    // SAFETY: the interpreter's own tuple and dictionary; what comes out is borrowed.
+    unsafe {
+        let count = (python.tuple_size)(arguments);
+        let has_names = !named.is_null();
+        if count == 0 && !has_names {
+            return true;
+        }
+        let find = |position: isize, name: &CStr| {
+            if count > position {
+                (python.tuple_item)(arguments, position)
+            } else if has_names {
+                (python.dict_item)(named, name.as_ptr())
+            } else {
+                ptr::null_mut()
+            }
+        };
+        let blocking = find(0, c"blocking");
+        if !blocking.is_null() && (python.is_true)(blocking) != 1 {
+            (python.clear_error)();
+            return false;
+        }
+        let timeout = find(1, c"timeout");
+        if timeout.is_null() {
+            return true;
+        }
+        let seconds = (python.as_double)(timeout);
+        (python.clear_error)();
+        seconds < 0.0
+    }
+}
+
+#[inline]
+fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> Object {
+    want(hook.kind, lock);
+    let address = hook.acquire.load(Ordering::Relaxed);
+    if address == 0 {
+        let result = call();
+        if result == python().yes {
+            taken(hook.kind, lock);
+        }
+        return result;
+    }
+    let python = python();
+    // SAFETY: the type's own `acquire`, which takes `(False,)`; this thread holds the GIL.
+    unsafe {
+        let real: Keywords = std::mem::transmute(address);
+        let tried = real(lock, TRY.load(Ordering::Relaxed) as Object, ptr::null_mut());
+        if tried == python.yes {
+            taken(hook.kind, lock);
+            return tried;
+        }
+        if tried.is_null() {
+            (python.clear_error)();
+        } else {
+            (python.release)(tried);
+        }
+    }
+    wait(hook.kind, lock, call)
+}
+
+/// The thread wants a lock while it holds others.
+#[inline]
+fn want(kind: Kind, lock: Object) {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let Inside { region, thread } = &inside;
+    let address = lock as u64;
+    if let Some(number) = locks::find(region, address, kind, 0)
+        && held::find(thread, address).is_none()
+        && !locks::is_signal(region, number)
+    {
+        edges::record(region, thread, number, false, 0);
+    }
+}
+
+#[inline]
+fn taken(kind: Kind, lock: Object) {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let Inside { region, thread } = &inside;
+    let address = lock as u64;
+    if let Some(number) = locks::find(region, address, kind, 0)
+        && !locks::is_signal(region, number)
+    {
+        held::push(region, thread, number, address, false, 0);
+    }
+}
+
+/// The thread releases a lock; whether it was known to hold it.
+#[inline]
+fn let_go(lock: Object, all: bool) -> bool {
+    let Some(inside) = threads::enter() else {
+        return false;
+    };
+    let Inside { region, thread } = &inside;
+    let address = lock as u64;
+    if held::pop(region, thread, address, all) > 0 {
+        return true;
+    }
+    if let Some(number) = locks::known(region, address) {
+        // Released by another thread than took it: a signal from now on.
+        locks::become_signal(region, number);
+    }
+    false
+}
+
+/// The lock is somebody's: wait, visibly, with the stack left before.
+#[cold]
+fn wait(kind: Kind, lock: Object, call: &impl Fn() -> Object) -> Object {
+    if let Some(inside) = threads::enter() {
+        show_wait(&inside, kind, lock as u64);
+    }
+    let result = call();
+    if let Some(inside) = threads::enter() {
+        calls::end_wait(inside.thread);
+    }
+    if result == python().yes {
+        taken(kind, lock);
+    }
+    result
+}
+
+fn show_wait(inside: &Inside, kind: Kind, address: u64) {
+    let Inside { region, thread } = inside;
+    let Some(lock) = locks::known(region, address) else {
+        return;
+    };
+    if locks::is_signal(region, lock) {
+        return;
+    }
+    let again = kind == Kind::PythonLock && held::find(thread, address).is_some();
+    if again && stack::is_in_threading(python()) {
+        return locks::become_signal(region, lock);
+    }
+    if again {
+        events::record(region, thread, What::Relock, lock, 0, 0, true);
+    }
+    let stack = crate::stacks::capture(region, 0);
+    calls::begin_wait(thread, lock, 0);
+    thread.waiting_stack.store(stack, Ordering::Release);
+}
+
+/// The frames of Python code of this thread, innermost first, as words of a stack; none where there
+/// is no interpreter or this thread does not hold its GIL.
+pub(crate) fn frames(region: &crate::region::Region, words: &mut [u64]) -> usize {
+    if !HAS_INTERPRETER.load(Ordering::Acquire) {
+        return 0;
+    }
+    stack::frames(python(), region, words)
+}

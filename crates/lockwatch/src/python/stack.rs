@@ -1,0 +1,95 @@
+//! The stack of Python code.
+
+use std::ffi::CStr;
+
+use super::interface::{Interface, Object};
+use crate::region::Region;
+use crate::texts;
+
+/// A word of a stack that is a Python frame: this bit, the place of its text, its line.
+const PYTHON: u64 = 1 << 63;
+const LINE_BITS: u32 = 24;
+
+/// A text of the interpreter's as bytes, empty where there is none.
+///
+/// # Safety
+///
+/// The thread holds the GIL; `owner` is alive. The bytes live as long as the attribute's value.
+unsafe fn text<'a>(python: &Interface, owner: Object, name: &CStr) -> (&'a [u8], Object) {
+    // SAFETY: the caller's promise; a text's bytes live as long as the text.
+    unsafe {
+        let value = (python.attribute)(owner, name.as_ptr());
+        if value.is_null() {
+            (python.clear_error)();
+            return (b"", value);
+        }
+        let mut length = 0;
+        let bytes = (python.utf8)(value, &raw mut length);
+        if bytes.is_null() {
+            (python.clear_error)();
+            return (b"", value);
+        }
+        (
+            std::slice::from_raw_parts(bytes.cast(), length as usize),
+            value,
+        )
+    }
+}
+
+/// Writes this thread's frames as words; gives their number.
+pub(super) fn frames(python: &Interface, region: &Region, words: &mut [u64]) -> usize {
+    let mut count = 0;
+    // SAFETY: asked only where the thread holds the GIL; each new reference is released.
+    unsafe {
+        if (python.has_gil)() == 0 {
+            return 0;
+        }
+        let mut frame = (python.frame)();
+        let mut owned = false;
+        while !frame.is_null() && count < words.len() {
+            let code = (python.frame_code)(frame);
+            let line = (python.frame_line)(frame).max(0) as u64;
+            let (function, function_owner) = text(python, code, c"co_qualname");
+            let (file, file_owner) = text(python, code, c"co_filename");
+            if let Some(place) = texts::keep(region, function, file) {
+                words[count] = PYTHON | u64::from(place) << LINE_BITS | line;
+                count += 1;
+            }
+            for object in [function_owner, file_owner, code] {
+                if !object.is_null() {
+                    (python.release)(object);
+                }
+            }
+            let back = (python.frame_back)(frame);
+            if owned {
+                (python.release)(frame);
+            }
+            (frame, owned) = (back, true);
+        }
+        if owned && !frame.is_null() {
+            (python.release)(frame);
+        }
+    }
+    count
+}
+
+/// Whether the innermost frame is of the standard library's `threading`, which uses locks as
+/// signals.
+pub(super) fn is_in_threading(python: &Interface) -> bool {
+    // SAFETY: called from a method of a lock, so the thread holds the GIL.
+    unsafe {
+        let frame = (python.frame)();
+        if frame.is_null() {
+            return false;
+        }
+        let code = (python.frame_code)(frame);
+        let (file, owner) = text(python, code, c"co_filename");
+        let found = file.ends_with(b"threading.py");
+        for object in [owner, code] {
+            if !object.is_null() {
+                (python.release)(object);
+            }
+        }
+        found
+    }
+}

@@ -29,6 +29,7 @@ mod edges;
 mod events;
 mod held;
 mod locks;
+mod memory;
 mod modules;
 mod mutexes;
 mod others;

@@ -8,9 +8,13 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::region::{Kind, LOCKS_MAX, Lock, Lost, Region};
-use crate::{held, stacks};
+use crate::{held, memory, stacks};
 
 const SLOTS: usize = LOCKS_MAX * 2;
+
+/// What a lock is used for, where that is known.
+const SIGNAL: u32 = 1;
+const LIFE: u32 = 2;
 
 const ALIVE: u32 = 1;
 const ENDED: u32 = 2;
@@ -61,9 +65,10 @@ pub(crate) fn find(region: &Region, address: u64, kind: Kind, site: u64) -> Opti
         }
         let lock = &region.locks[entry as usize - 1];
         if lock.address.load(Ordering::Relaxed) == address {
-            if lock.state.load(Ordering::Relaxed) == ALIVE {
+            if lock.state.load(Ordering::Relaxed) == ALIVE && memory::is_same(lock) {
                 return Some(entry - 1);
             }
+            lock.state.store(ENDED, Ordering::Relaxed);
             return enter(region, &slots[slot], entry, address, kind, site)
                 .or_else(|| find(region, address, kind, site));
         }
@@ -107,6 +112,12 @@ fn enter(
     lock.first_site.store(site, Ordering::Relaxed);
     let stack = stacks::capture(region, site);
     lock.stack.store(stack, Ordering::Relaxed);
+    memory::seen(lock, address);
+    if kind == Kind::PythonLock && crate::python::takes_life() {
+        lock.flavour.store(LIFE, Ordering::Relaxed);
+    } else {
+        lock.flavour.store(0, Ordering::Relaxed);
+    }
     lock.state.store(ALIVE, Ordering::Release);
     let entry = number as u32 + 1;
     if slot
@@ -143,7 +154,7 @@ pub(crate) fn lock(region: &Region, number: u32) -> &Lock {
 /// The lock is a signal: taken by one thread, released by another.
 pub(crate) fn become_signal(region: &Region, number: u32) {
     let lock = lock(region, number);
-    lock.flavour.store(1, Ordering::Relaxed);
+    lock.flavour.store(SIGNAL, Ordering::Relaxed);
     let owner = lock.owner.swap(0, Ordering::Relaxed);
     if owner == 0 {
         return;
@@ -155,8 +166,14 @@ pub(crate) fn become_signal(region: &Region, number: u32) {
     }
 }
 
-/// Whether it is one.
+/// Whether it is one, or anything else that nobody owns.
 #[inline]
 pub(crate) fn is_signal(region: &Region, number: u32) -> bool {
-    lock(region, number).flavour.load(Ordering::Relaxed) == 1
+    lock(region, number).flavour.load(Ordering::Relaxed) != 0
+}
+
+/// Whether it is held by a thread as long as that lives.
+#[inline]
+pub(crate) fn tells_life(region: &Region, number: u32) -> bool {
+    lock(region, number).flavour.load(Ordering::Relaxed) == LIFE
 }

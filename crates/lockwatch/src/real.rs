@@ -1,10 +1,15 @@
 //! The functions that ours stand before.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::transmute_copy;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, timespec};
+
+thread_local! {
+    static LOOKING: Cell<bool> = const { Cell::new(false) };
+}
 
 /// A function of the C library, looked up when it is first needed.
 pub(crate) struct Real {
@@ -40,6 +45,26 @@ impl Real {
         } else {
             found
         }
+    }
+
+    /// The function, or nothing while this very thread is looking it up: looking up may itself
+    /// allocate and free.
+    ///
+    /// # Safety
+    ///
+    /// `F` is its type.
+    #[inline]
+    pub(crate) unsafe fn try_get<F: Copy>(&self) -> Option<F> {
+        let mut address = self.found.load(Ordering::Relaxed);
+        if address.is_null() {
+            if LOOKING.replace(true) {
+                return None;
+            }
+            address = self.look_up();
+            LOOKING.set(false);
+        }
+        // SAFETY: as for `get`.
+        Some(unsafe { transmute_copy(&address) })
     }
 
     #[cold]
@@ -130,3 +155,5 @@ pub(crate) static CONDITION_CLOCKWAIT: Real = Real::new(c"pthread_cond_clockwait
 pub(crate) static CREATE: Real = Real::new(c"pthread_create");
 pub(crate) static JOIN: Real = Real::new(c"pthread_join");
 pub(crate) static SEMAPHORE_INIT: Real = Real::new(c"sem_init");
+pub(crate) static FREE: Real = Real::new(c"free");
+pub(crate) static REALLOC: Real = Real::new(c"realloc");

@@ -132,9 +132,12 @@ pub(crate) struct Lock {
     /// Where it was made or first seen, plus one.
     pub(crate) stack: AtomicU32,
     pub(crate) first_site: AtomicU64,
-    /// 1: a signal, which nobody owns.
+    /// 1: a signal, which nobody owns; 2: tells that a thread lives.
     pub(crate) flavour: AtomicU32,
     reserved: u32,
+    /// For a lock on its thread's stack: where the return address above its frame lies, and which.
+    pub(crate) frame: AtomicU64,
+    pub(crate) frame_return: AtomicU64,
 }
 
 /// An order: a thread took `to` while it held `from`.

@@ -23,6 +23,7 @@ unsafe extern "C" {
         data: *mut c_void,
     ) -> c_int;
     fn _Unwind_GetIP(context: *mut c_void) -> usize;
+    fn _Unwind_GetCFA(context: *mut c_void) -> usize;
 }
 
 struct Capture {
@@ -85,6 +86,42 @@ fn capture_python(region: &Region) -> u32 {
         return 0;
     }
     keep(region, &words[..count])
+}
+
+struct Search {
+    address: u64,
+    found: Option<u64>,
+}
+
+extern "C" fn visit_frame(context: *mut c_void, data: *mut c_void) -> c_int {
+    // SAFETY: the unwinder hands back the pointer that was given to it.
+    let search = unsafe { &mut *data.cast::<Search>() };
+    // SAFETY: the context is the unwinder's, and live.
+    let frame = unsafe { _Unwind_GetCFA(context) } as u64;
+    if frame > search.address {
+        search.found = Some(frame);
+        return 5;
+    }
+    0
+}
+
+/// The call of this thread in whose frame an address lies: where the return address above the
+/// frame is kept, and that address.
+pub(crate) fn frame_of(address: u64) -> Option<(u64, u64)> {
+    let mut search = Search {
+        address,
+        found: None,
+    };
+    // SAFETY: `visit_frame` takes the very structure that is given here.
+    unsafe { _Unwind_Backtrace(visit_frame, (&raw mut search).cast()) };
+    if !cfg!(target_arch = "x86_64") {
+        return None;
+    }
+    // The unwinder comes to a caller with the address at which its callee's frame ends; there, on
+    // this processor, the return address is the frame's last word.
+    let place = search.found? - 8;
+    // SAFETY: the word lies in a live frame of this thread's stack.
+    Some((place, unsafe { (place as *const u64).read_volatile() }))
 }
 
 fn keep(region: &Region, words: &[u64]) -> u32 {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use libc::{pthread_attr_t, pthread_t};
 
 use crate::real;
-use crate::region::{self, Region};
+use crate::region::{self, Region, Thread};
 use crate::threads::{self, Inside};
 use crate::{edges, locks, python, stacks, texts};
 
@@ -139,7 +139,7 @@ unsafe extern "C" fn pthread_join(handle: pthread_t, value: *mut *mut c_void) ->
 
 /// From here on the caller's orders are later than all of the joined thread's.
 fn joined(inside: &Inside, handle: pthread_t) {
-    let Inside { region, thread } = inside;
+    let Inside { region, .. } = inside;
     let count = region.header.threads.load(Ordering::Relaxed) as usize;
     let ended = region.threads[..count.min(region.threads.len())]
         .iter()
@@ -150,11 +150,20 @@ fn joined(inside: &Inside, handle: pthread_t) {
                 && other.state.load(Ordering::Relaxed) != 0
         });
     if let Some(ended) = ended {
-        ended.joined.store(moment(region), Ordering::Relaxed);
-        let me = threads::number(region, thread) + 1;
-        ended.joiner.store(me, Ordering::Release);
-        thread.segment.store(moment(region), Ordering::Relaxed);
+        join_thread(inside, ended);
     }
+}
+
+/// The caller has joined a thread.
+pub(crate) fn join_thread(inside: &Inside, ended: &Thread) {
+    let Inside { region, thread } = inside;
+    if ended.joiner.load(Ordering::Relaxed) != 0 {
+        return;
+    }
+    ended.joined.store(moment(region), Ordering::Relaxed);
+    let me = threads::number(region, thread) + 1;
+    ended.joiner.store(me, Ordering::Release);
+    thread.segment.store(moment(region), Ordering::Relaxed);
 }
 
 type SemaphoreInit = unsafe extern "C" fn(*mut libc::sem_t, c_int, std::ffi::c_uint) -> c_int;

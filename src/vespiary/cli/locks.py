@@ -2,12 +2,15 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import click
 
+from vespiary.cli._quantities import SPAN
+from vespiary.prove.locks.attach import snapshot
 from vespiary.prove.locks.findings import worst
-from vespiary.prove.locks.report import as_json, as_text, finding_text
+from vespiary.prove.locks.report import as_json, as_text, finding_text, snapshot_text
 from vespiary.prove.locks.run import run
 
 __all__ = ["locks"]
@@ -28,7 +31,12 @@ NOTHING_COVERED = 124
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report here.")
 @click.option("--verbose", is_flag=True, help="Show what is for information only, too.")
 def locks(command: tuple[str, ...], json_file: Path | None, verbose: bool) -> None:
-    """Run COMMAND, and report lock orders that could deadlock, and deadlocks when they happen."""
+    """Run COMMAND, and report lock orders that could deadlock, and deadlocks when they happen.
+
+    `vespiary locks attach PID` shows who waits for whom in a process that runs already.
+    """
+    if command[0] == "attach":
+        attach.main(list(command[1:]), "vespiary locks attach")
     outcome = run(command, on_deadlock=lambda found: click.echo(finding_text(found), err=True))
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(outcome), indent=2) + "\n")
@@ -48,3 +56,18 @@ def locks(command: tuple[str, ...], json_file: Path | None, verbose: bool) -> No
         )
         sys.exit(NOTHING_COVERED)
     sys.exit(outcome.status if outcome.status >= 0 else 128 - outcome.status)
+
+
+@click.command()
+@click.argument("pid", type=click.IntRange(1))
+@click.option(
+    "--watch", type=SPAN, default=None, help="Look again after each such time, until a deadlock."
+)
+def attach(pid: int, watch: float | None) -> None:
+    """Show who waits for whom in a running process, static programs included."""
+    while True:
+        seen = snapshot(pid)
+        if watch is None or seen.circle:
+            click.echo(snapshot_text(seen))
+            sys.exit(CODES["deadlock"] if seen.circle else 0)
+        time.sleep(watch)

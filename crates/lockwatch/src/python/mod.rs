@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering}
 
 use crate::region::{Kind, What};
 use crate::threads::{self, Inside};
-use crate::{calls, edges, events, held, locks};
+use crate::{calls, edges, events, held, locks, start};
 use interface::{Interface, Object};
 
 static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
@@ -444,10 +444,28 @@ fn taken(kind: Kind, lock: Object) {
     };
     let Inside { region, thread } = &inside;
     let address = lock as u64;
-    if let Some(number) = locks::find(region, address, kind, 0)
-        && !locks::is_signal(region, number)
-    {
+    let Some(number) = locks::find(region, address, kind, 0) else {
+        return;
+    };
+    if locks::tells_life(region, number) {
+        return take_life(&inside, number);
+    }
+    if !locks::is_signal(region, number) {
         held::push(region, thread, number, address, false, 0);
+    }
+}
+
+/// The lock that a thread's life holds: whoever takes it after its owner has joined that thread.
+#[cold]
+fn take_life(inside: &Inside, number: u32) {
+    let Inside { region, thread } = inside;
+    let owner = &locks::lock(region, number).owner;
+    let me = threads::number(region, thread) + 1;
+    let before = owner.load(Ordering::Relaxed);
+    if before == 0 {
+        owner.store(me, Ordering::Relaxed);
+    } else if before != me {
+        start::join_thread(inside, &region.threads[before as usize - 1]);
     }
 }
 
@@ -503,6 +521,12 @@ fn show_wait(inside: &Inside, kind: Kind, address: u64) {
     let stack = crate::stacks::capture(region, 0);
     calls::begin_wait(thread, lock, 0);
     thread.waiting_stack.store(stack, Ordering::Release);
+}
+
+/// Whether the lock that is taken now for the first time is the one that tells of a thread's life
+/// (`Thread._tstate_lock`, until Python 3.12).
+pub(crate) fn takes_life() -> bool {
+    stack::is_in_function(python(), b"Thread._set_tstate_lock")
 }
 
 /// The frames of Python code of this thread, innermost first, as words of a stack; none where there

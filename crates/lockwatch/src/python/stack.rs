@@ -93,3 +93,23 @@ pub(super) fn is_in_threading(python: &Interface) -> bool {
         found
     }
 }
+
+/// Whether the innermost frame is of a function.
+pub(super) fn is_in_function(python: &Interface, name: &[u8]) -> bool {
+    // SAFETY: called from a method of a lock, so the thread holds the GIL.
+    unsafe {
+        let frame = (python.frame)();
+        if frame.is_null() {
+            return false;
+        }
+        let code = (python.frame_code)(frame);
+        let (function, owner) = text(python, code, c"co_qualname");
+        let found = function == name;
+        for object in [owner, code] {
+            if !object.is_null() {
+                (python.release)(object);
+            }
+        }
+        found
+    }
+}

@@ -12,7 +12,7 @@ from vespiary.prove.locks.live import Deadlock
 from vespiary.prove.locks.places import Frame, Places
 from vespiary.prove.locks.record import Edge, Event, Record, Thread
 
-__all__ = ["Finding", "Kind", "LockStory", "Step", "analyse", "deadlock"]
+__all__ = ["Finding", "Kind", "LockStory", "Step", "analyse", "deadlock", "worst"]
 
 Kind = Literal["inversion", "deadlock", "misuse", "stall", "information"]
 

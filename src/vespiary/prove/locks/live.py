@@ -6,6 +6,7 @@ several threads are not read at one moment.
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vespiary.prove.locks.record import Record, Thread
@@ -50,31 +51,47 @@ class Watch:
 
     def _find(self) -> list[Deadlock]:
         threads = {thread.number: thread for thread in self._record.threads()}
-        found: list[Deadlock] = []
-        seen: set[int] = set()
+        found: dict[frozenset[tuple[int, int]], Deadlock] = {}
+        done: set[int] = set()
         for start in threads.values():
-            if start.waiting is None or start.number in seen:
+            for each in self._from(start, threads, done):
+                found.setdefault(each.identity, each)
+        return list(found.values())
+
+    def _from(
+        self, start: Thread, threads: dict[int, Thread], done: set[int]
+    ) -> Iterator[Deadlock]:
+        """The circles that a thread's wait leads to; each thread is gone through once."""
+        path: list[Thread] = []
+        work = [(start, 0)]
+        while work:
+            thread, depth = work.pop()
+            del path[depth:]
+            if thread in path:
+                yield Deadlock(tuple(path[path.index(thread) :]))
                 continue
-            path: list[Thread] = []
-            current: Thread | None = start
-            while current is not None and current.waiting is not None:
-                if current in path:
-                    circle = path[path.index(current) :]
-                    found.append(Deadlock(tuple(circle)))
-                    break
-                if current.number in seen:
-                    break
-                path.append(current)
-                seen.add(current.number)
-                owner = self._record.lock(current.waiting).owner
-                if owner is None:
-                    break
-                holder = threads.get(owner)
-                if holder is None or (not holder.alive or self._is_gone(holder)):
-                    found.append(Deadlock((current,), owner))
-                    break
-                current = holder
-        return found
+            if thread.number in done or thread.waiting is None:
+                continue
+            done.add(thread.number)
+            path.append(thread)
+            for holder in self._holders(thread.waiting, threads):
+                if holder.alive and not self._is_gone(holder):
+                    work.append((holder, depth + 1))
+                else:
+                    yield Deadlock((thread,), holder.number)
+
+    def _holders(self, number: int, threads: dict[int, Thread]) -> list[Thread]:
+        """Who holds a lock: its owner, or all who share it."""
+        lock = self._record.lock(number)
+        if lock.signal:
+            return []
+        if lock.owner is not None:
+            return [threads[lock.owner]] if lock.owner in threads else []
+        return [
+            thread
+            for thread in threads.values()
+            if any(held.lock == number for held in thread.held)
+        ]
 
     def _is_gone(self, thread: Thread) -> bool:
         return not os.path.exists(f"/proc/{self._record.pid}/task/{thread.tid}")

@@ -9,7 +9,9 @@ from pathlib import Path
 from vespiary import _core
 from vespiary.prove.locks.record import Module, Record
 
-__all__ = ["Frame", "Places"]
+__all__ = ["Frame", "Places", "resolve"]
+
+_OURS = "_lockwatch.so"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,16 @@ class Places:
         self._modules: list[Module] = []
 
     def stack(self, place: int | None, site: int = 0) -> list[Frame]:
-        """A kept stack as frames, innermost first; inlined functions are frames too."""
+        """A kept stack as frames, innermost first; inlined functions are frames too.
+
+        A thread begins in the library that watches: from there on nothing is the program's.
+        """
         frames: list[Frame] = []
         for address in self._record.stack(place, site):
-            frames.extend(self.frames(address))
+            met = self.frames(address)
+            if any(frame.module == _OURS for frame in met):
+                break
+            frames.extend(met)
         return frames
 
     def frames(self, address: int) -> list[Frame]:
@@ -64,12 +72,7 @@ class Places:
         module = self._module(address)
         if module is None:
             return [Frame(f"{address:#x}", "")]
-        name = Path(module.path).name
-        # The call is the instruction before the one that it returns to.
-        resolved = _resolve(module.path, address - 1 - module.bias)
-        if not resolved:
-            return [Frame(f"+{address - module.bias:#x}", name)]
-        return [Frame(function, name, file, line) for function, file, line in resolved]
+        return resolve(module, address)
 
     def _module(self, address: int) -> Module | None:
         for attempt in range(2):
@@ -79,6 +82,16 @@ class Places:
             if attempt == 0:
                 self._modules = self._record.modules()
         return None
+
+
+def resolve(module: Module, address: int) -> list[Frame]:
+    """The frames of a return address in a loaded object."""
+    name = Path(module.path).name
+    # The call is the instruction before the one that it returns to.
+    resolved = _resolve(module.path, address - 1 - module.bias)
+    if not resolved:
+        return [Frame(f"+{address - module.bias:#x}", name)]
+    return [Frame(function, name, file, line) for function, file, line in resolved]
 
 
 @cache

@@ -23,7 +23,7 @@ _LOST = struct.Struct("<7Q")
 _ENDED = struct.Struct("<I")
 _THREAD = struct.Struct("<IIQ8IQQQ16sII")
 _HELD = struct.Struct("<QQIIII")
-_LOCK = struct.Struct("<QIIIIQII")
+_LOCK = struct.Struct("<QIIIIQIIQQ")
 _EDGE = struct.Struct("<8IQQ10I")
 _EVENT = struct.Struct("<6IQ")
 _MODULE = struct.Struct("<QQQ512s")
@@ -250,7 +250,7 @@ class Record:
     def lock(self, number: int) -> Lock:
         """The lock with a number."""
         offset, size, _ = self._places[1]
-        address, kind, state, owner, stack, site, signal, _ = _LOCK.unpack_from(
+        address, kind, state, owner, stack, site, signal, *_ = _LOCK.unpack_from(
             self._map, offset + number * size
         )
         return Lock(
@@ -261,7 +261,7 @@ class Record:
             _plus_one(owner),
             _plus_one(stack),
             site,
-            signal == 1,
+            signal != 0,
         )
 
     @property

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vespiary.prove.locks.attach import Snapshot
 from vespiary.prove.locks.findings import Finding, Step
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.run import Outcome
 
-__all__ = ["as_json", "as_text", "finding_text"]
+__all__ = ["as_json", "as_text", "finding_text", "snapshot_text"]
 
 _FRAMES_MAX = 8
 
@@ -103,3 +104,23 @@ def _source(frame: Frame) -> str:
     except OSError:
         return ""
     return lines[frame.line - 1].strip() if frame.line <= len(lines) else ""
+
+
+def snapshot_text(seen: Snapshot) -> str:
+    """Who waits for whom in a process that was looked at from outside."""
+    lines = [
+        f"process {seen.pid}: {seen.threads} threads, {len(seen.waiting)} wait for a lock whose"
+        f" owner is known, {seen.unknown} at a futex whose owner is not;"
+        f" looked at in {seen.seconds * 1000:.1f} ms"
+    ]
+    lines.extend(
+        f"  {wait.name} ({wait.tid})  waits for the {wait.kind} at {wait.address:#x} of thread"
+        f" {wait.owner}"
+        for wait in seen.waiting
+    )
+    if seen.circle:
+        lines.append(f"DEADLOCK: {len(seen.circle)} threads wait for each other")
+        for wait in seen.circle:
+            lines.append(f"  {wait.name} ({wait.tid}), held up by {wait.owner}, waits at")
+            lines += _stack(list(wait.stack), _FRAMES_MAX)
+    return "\n".join(lines)

@@ -113,6 +113,15 @@ def _environment(folder: Path) -> dict[str, str]:
     return environment
 
 
+def _lives(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
+
+
 class _Watcher:
     """The records of a run, as they come."""
 
@@ -135,18 +144,14 @@ class _Watcher:
         self.refresh()
         for path, watch in self._watches.items():
             record = self.records[path]
-            if os.path.exists(f"/proc/{record.pid}"):
+            if _lives(record.pid):
                 found = watch.look()
                 if found is not None:
                     return deadlock(record, found)
         return None
 
     def living(self) -> list[int]:
-        return [
-            record.pid
-            for record in self.records.values()
-            if os.path.exists(f"/proc/{record.pid}")
-        ]
+        return [record.pid for record in self.records.values() if _lives(record.pid)]
 
 
 def _wait(process: subprocess.Popen[bytes], watcher: _Watcher) -> Finding | None:
@@ -173,7 +178,9 @@ def _end(process: subprocess.Popen[bytes], watcher: _Watcher) -> None:
         except ProcessLookupError:
             continue
     deadline = time.monotonic() + _END_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None or watcher.living():
+        if time.monotonic() > deadline:
+            return
         time.sleep(0.01)
 
 

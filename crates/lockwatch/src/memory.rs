@@ -1,0 +1,147 @@
+//! Locks end with the memory that they lie in: blocks that are freed, frames that are left.
+//!
+//! Many programs never destroy a lock, and the next one at the same address is another lock. A
+//! freed block is looked through only if a lock was ever seen in one of its pages. A lock on its
+//! own thread's stack lies in some call's frame; while the return address above that frame is the
+//! one that was there at first, the frame is taken to be the same.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::real;
+use crate::region::{Lock, Region};
+use crate::{locks, stacks, threads};
+
+const PAGE_BITS: u32 = 12;
+const FILTER: usize = 1 << 16;
+/// Larger blocks are compared with every lock instead of looked through word by word.
+const BLOCK_BYTES_MAX: u64 = 1 << 14;
+/// How far above the stack pointer an address still counts as the thread's own stack.
+const STACK_BYTES: u64 = 8 << 20;
+
+/// A bit for each page, by its hash: whether a lock was seen there.
+static PAGES: [AtomicU64; FILTER / 64] = [const { AtomicU64::new(0) }; FILTER / 64];
+
+fn bit(page: u64) -> (usize, u64) {
+    let hash =
+        (page.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - FILTER.trailing_zeros())) as usize;
+    (hash / 64, 1 << (hash % 64))
+}
+
+/// A lock was seen at an address for the first time.
+pub(crate) fn seen(lock: &Lock, address: u64) {
+    let (word, mask) = bit(address >> PAGE_BITS);
+    PAGES[word].fetch_or(mask, Ordering::Relaxed);
+    let here = 0_u8;
+    let stack = &raw const here as u64;
+    if (stack..stack + STACK_BYTES).contains(&address)
+        && let Some((place, value)) = stacks::frame_of(address)
+    {
+        lock.frame_return.store(value, Ordering::Relaxed);
+        lock.frame.store(place, Ordering::Relaxed);
+    }
+}
+
+/// Whether a lock still is what it was: not, if it lay in a frame of this thread's stack that has
+/// been left.
+#[inline]
+pub(crate) fn is_same(lock: &Lock) -> bool {
+    let frame = lock.frame.load(Ordering::Relaxed);
+    frame == 0 || is_same_frame(lock, frame)
+}
+
+#[cold]
+fn is_same_frame(lock: &Lock, frame: u64) -> bool {
+    let here = 0_u8;
+    let stack = &raw const here as u64;
+    if !(stack..stack + STACK_BYTES).contains(&frame) {
+        // Another thread's stack, which may be gone: nothing can be looked at.
+        return true;
+    }
+    // SAFETY: the word lies in this thread's stack, above the stack pointer.
+    let value = unsafe { (frame as *const u64).read_volatile() };
+    value == lock.frame_return.load(Ordering::Relaxed)
+}
+
+fn has_lock(address: u64, bytes: u64) -> bool {
+    let last = (address + bytes.max(1) - 1) >> PAGE_BITS;
+    ((address >> PAGE_BITS)..=last).any(|page| {
+        let (word, mask) = bit(page);
+        PAGES[word].load(Ordering::Relaxed) & mask != 0
+    })
+}
+
+type Free = unsafe extern "C" fn(*mut c_void);
+type Reallocate = unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void;
+
+/// The locks in a block end with it.
+#[inline]
+fn leave(block: *mut c_void) {
+    let address = block as u64;
+    let (word, mask) = bit(address >> PAGE_BITS);
+    let is_near = PAGES[word].load(Ordering::Relaxed) & mask != 0;
+    if !is_near && crate::region::present().is_none() {
+        return;
+    }
+    // SAFETY: the caller frees the block, so it is one.
+    let bytes = unsafe { libc::malloc_usable_size(block) } as u64;
+    if (is_near || bytes >= 1 << PAGE_BITS) && has_lock(address, bytes) {
+        end_all(address, bytes);
+    }
+}
+
+#[cold]
+fn end_all(address: u64, bytes: u64) {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let region: &Region = inside.region;
+    if bytes > BLOCK_BYTES_MAX {
+        let count = region.header.locks.load(Ordering::Relaxed) as usize;
+        for lock in &region.locks[..count.min(region.locks.len())] {
+            let at = lock.address.load(Ordering::Relaxed);
+            if (address..address + bytes).contains(&at) {
+                locks::end(region, at);
+            }
+        }
+        return;
+    }
+    for at in (address..address + bytes).step_by(8) {
+        locks::end(region, at);
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free(block: *mut c_void) {
+    if block.is_null() {
+        return;
+    }
+    leave(block);
+    // SAFETY: what the caller gave is passed on. While the function is being looked up, a block is
+    // lost instead.
+    unsafe {
+        if let Some(free) = real::FREE.try_get::<Free>() {
+            free(block);
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mut c_void {
+    // SAFETY: what the caller gave is passed on.
+    unsafe {
+        let Some(real) = real::REALLOC.try_get::<Reallocate>() else {
+            return std::ptr::null_mut();
+        };
+        if !block.is_null() && has_lock(block as u64, 1) {
+            let new = real(block, bytes);
+            if new != block && !new.is_null() {
+                // The old block may be somebody else's by now; that a lock ends early only makes
+                // its successor a new one.
+                end_all(block as u64, (bytes as u64).min(BLOCK_BYTES_MAX));
+            }
+            return new;
+        }
+        real(block, bytes)
+    }
+}

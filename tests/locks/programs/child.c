@@ -1,0 +1,14 @@
+/* expect: inversion
+ * The two orders are a child process's. */
+#include "common.h"
+
+#include <sys/wait.h>
+int main(void) {
+    pid_t child = fork();
+    if (child == 0) {
+        run(2, (void *(*[])(void *)){a_then_b, b_then_a});
+        return 0;
+    }
+    waitpid(child, NULL, 0);
+    return 0;
+}

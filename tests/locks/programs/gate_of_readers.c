@@ -1,0 +1,15 @@
+/* expect: inversion
+ * The third lock is only shared: it keeps nobody out. */
+#include "common.h"
+
+static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;
+static void *gated(void *unused) {
+    pthread_rwlock_rdlock(&gate); both(&a, &b); pthread_rwlock_unlock(&gate); return unused;
+}
+static void *gated_back(void *unused) {
+    pthread_rwlock_rdlock(&gate); both(&b, &a); pthread_rwlock_unlock(&gate); return unused;
+}
+int main(void) {
+    run(2, (void *(*[])(void *)){gated, gated_back});
+    return 0;
+}

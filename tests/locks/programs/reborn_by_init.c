@@ -1,0 +1,14 @@
+/* expect: nothing
+ * A mutex is destroyed and made anew at its address: another lock. */
+#include "common.h"
+
+static void *again(void *unused) {
+    pthread_mutex_destroy(&b);
+    pthread_mutex_init(&b, NULL);
+    both(&b, &a);
+    return unused;
+}
+int main(void) {
+    run(2, (void *(*[])(void *)){a_then_b, again});
+    return 0;
+}

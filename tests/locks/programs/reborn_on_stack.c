@@ -1,0 +1,16 @@
+/* expect: information
+ * Mutexes in the frames of two calls, at the same address: two locks, not one that
+ * two threads know. (The holders are one thread: at most information.) */
+#include "common.h"
+
+static __attribute__((noinline)) void first(void) {
+    pthread_mutex_t local = PTHREAD_MUTEX_INITIALIZER; both(&a, &local);
+}
+static __attribute__((noinline)) void second(void) {
+    pthread_mutex_t local = PTHREAD_MUTEX_INITIALIZER; both(&local, &a);
+}
+static void *all(void *unused) { first(); second(); both(&a, &b); both(&b, &a); return unused; }
+int main(void) {
+    run(1, (void *(*[])(void *)){all});
+    return 0;
+}

@@ -1,0 +1,15 @@
+/* expect: misuse
+ * A mutex that is not recursive is taken again, which never returns. */
+#include "common.h"
+
+static void *again(void *unused) {
+    pthread_mutex_lock(&a);
+    pthread_mutex_lock(&a);
+    return unused;
+}
+int main(void) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, again, NULL);
+    usleep(30000);
+    return 0;
+}

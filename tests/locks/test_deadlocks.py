@@ -1,0 +1,69 @@
+"""Deadlocks that happen: found within a second, with everybody in them."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.locks.conftest import PROGRAMS, Result
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 25])
+def test_native_threads_in_a_ring_are_all_named(
+    count: int, compiled: Callable[..., Path], watched: Callable[..., Result]
+) -> None:
+    result = watched(compiled("deadlock"), str(count))
+    assert result.status == 121
+    (found,) = result.findings("deadlock")
+    assert len(found["threads"]) == len(found["stacks"]) == count
+    for stack in found["stacks"]:
+        functions = [frame["function"] for frame in stack["wanted_at"]]
+        assert functions[:2] == ["take_next", "waits"]
+
+
+@pytest.mark.parametrize("count", [2, 3, 25])
+def test_python_threads_in_a_ring_are_all_named(
+    count: int, watched: Callable[..., Result]
+) -> None:
+    result = watched(sys.executable, PROGRAMS / "python_deadlock.py", str(count))
+    assert result.status == 121
+    (found,) = result.findings("deadlock")
+    assert len(found["threads"]) == count
+    for stack in found["stacks"]:
+        functions = [frame["function"] for frame in stack["wanted_at"]]
+        assert functions[:2] == ["take_next", "waits"]
+
+
+def test_a_deadlock_is_told_within_a_second_of_its_beginning(
+    compiled: Callable[..., Path],
+) -> None:
+    # The program deadlocks within milliseconds of its start, so the whole run is an upper bound;
+    # what a run without a deadlock takes is the interpreter's and the reports' own time.
+    def run_seconds(program: str) -> float:
+        began = time.monotonic()
+        command = [sys.executable, "-m", "vespiary", "locks", "--", compiled(program)]
+        subprocess.run(command, capture_output=True, check=False, timeout=40)
+        return time.monotonic() - began
+
+    own = min(run_seconds("two_orders") for _ in range(2))
+    assert min(run_seconds("deadlock") for _ in range(3)) - own < 1.0
+
+
+def test_a_deadlocked_process_is_ended_with_its_children(
+    compiled: Callable[..., Path], watched: Callable[..., Result], tmp_path: Path
+) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.argv[1], '2'])\n"
+        "print(child.pid, file=open(sys.argv[2], 'w'), flush=True)\n"
+        "child.wait()\n"
+    )
+    told = tmp_path / "pid"
+    result = watched(sys.executable, script, compiled("deadlock"), told)
+    assert result.status == 121
+    status = Path(f"/proc/{told.read_text().strip()}/stat")
+    assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"

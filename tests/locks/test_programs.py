@@ -1,0 +1,41 @@
+"""A program for each rule; what is to be found stands in its first line."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.locks.conftest import PROGRAMS, Result
+
+CODES = {"nothing": 0, "information": 0, "inversion": 120, "deadlock": 121, "misuse": 122}
+UNCOVERED = 124
+
+programs = sorted(path for path in PROGRAMS.iterdir() if path.suffix in (".c", ".py"))
+
+
+@pytest.mark.parametrize("program", programs, ids=lambda path: path.name)
+def test_a_program_gets_its_verdict(
+    program: Path, compiled: Callable[..., Path], watched: Callable[..., Result]
+) -> None:
+    expected = re.search(r"expect: (\w+)", program.read_text().partition("\n")[0])
+    assert expected is not None
+    verdict = expected[1]
+    if program.suffix == ".c":
+        result = watched(compiled(program.stem))
+    else:
+        result = watched(sys.executable, program)
+    if verdict == "uncovered":
+        assert result.status == UNCOVERED, result.output
+        assert result.report["coverage"]["operations"] == 0
+        return
+    assert result.status == CODES[verdict], result.output
+    assert result.report["coverage"]["operations"] > 0
+    told = result.kinds - {"information"}
+    if verdict in ("nothing", "information"):
+        assert not told, result.output
+        if verdict == "information":
+            assert result.kinds == {"information"}, result.output
+    else:
+        assert verdict in told, result.output

@@ -51,7 +51,7 @@ bench: build ## Measure against the peers, into benches/results
 	@echo "==> Measuring; this takes some minutes"
 	@$(python) -m benches
 
-wheel: $(stamps)/group-build ## Build the wheel into dist/, and try it in an empty environment
+wheel: $(stamps)/group-build src/vespiary/_lockwatch.so ## Build the wheel into dist/, and try it in an empty environment
 	@echo "==> Building the wheel (the first build takes one to two minutes)"
 	@$(VENV)/bin/maturin build --profile $(PROFILE) --locked --out dist --interpreter $(python)
 	@$(python) tools/try_wheel.py
@@ -77,7 +77,7 @@ constraints: ## Renew tools/constraints.txt from the newest releases
 	@tools/renew_constraints.sh "$(PYTHON)"
 
 clean: ## Remove everything that was built
-	rm -rf .venv* .cache dist target docs/_build src/vespiary/_core.*.so
+	rm -rf .venv* .cache dist target docs/_build src/vespiary/_core.*.so src/vespiary/_lockwatch.so
 
 need:
 	@tools/need.sh "$(PYTHON)"
@@ -92,7 +92,14 @@ $(stamps)/group-%: pyproject.toml tools/constraints.txt $(stamps)/python
 
 # The extension lies in src/vespiary with the Python version in its name, so that environments of
 # several Pythons share one checkout.
-$(stamps)/core: $(rust_sources) $(stamps)/group-build
+$(stamps)/core: $(rust_sources) $(stamps)/group-build src/vespiary/_lockwatch.so
 	@echo "==> Building the Rust core for $$($(python) -V) (the first build takes one to two minutes)"
 	@PIP_QUIET=1 PIP_CONSTRAINT=tools/constraints.txt $(VENV)/bin/maturin develop --profile $(PROFILE)
 	@touch $@
+
+# What `vespiary locks` preloads knows of no Python, so one serves all.
+src/vespiary/_lockwatch.so: $(wildcard crates/lockwatch/src/*.rs crates/lockwatch/src/*/*.rs) \
+		crates/lockwatch/Cargo.toml | need
+	@echo "==> Building the library that watches locks"
+	@cargo build --quiet --locked --release -p vespiary-lockwatch
+	@cp $(CARGO_TARGET_DIR)/release/libvespiary_lockwatch.so $@

@@ -41,9 +41,12 @@ pub(crate) fn push(
         depth.store(depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         return;
     }
-    let count = thread.held_count.load(Ordering::Relaxed) as usize;
+    let mut count = thread.held_count.load(Ordering::Relaxed) as usize;
+    if count > 0 && thread.held[count - 1].depth.load(Ordering::Relaxed) == 0 || count == HELD_MAX {
+        close_gaps(thread, 0);
+        count = thread.held_count.load(Ordering::Relaxed) as usize;
+    }
     let Some(held) = thread.held.get(count) else {
-        debug_assert_eq!(count, HELD_MAX);
         return;
     };
     held.lock.store(lock, Ordering::Relaxed);
@@ -74,14 +77,21 @@ pub(crate) fn pop(region: &Region, thread: &Thread, address: u64, all: bool) -> 
     depth
 }
 
-/// Closes the gap, and those that others have left.
+/// Takes an entry out.
 fn remove(thread: &Thread, position: usize) {
-    let count = thread.held_count.load(Ordering::Relaxed) as usize;
     thread.held[position].depth.store(0, Ordering::Relaxed);
-    let mut kept = position;
-    for next in position + 1..count {
+    close_gaps(thread, position);
+}
+
+/// Closes the gaps from an entry on: its own, and those that others have left.
+fn close_gaps(thread: &Thread, first: usize) {
+    let count = thread.held_count.load(Ordering::Relaxed) as usize;
+    let mut kept = first;
+    for next in first..count {
         if thread.held[next].depth.load(Ordering::Relaxed) > 0 {
-            copy(&thread.held[next], &thread.held[kept]);
+            if next != kept {
+                copy(&thread.held[next], &thread.held[kept]);
+            }
             kept += 1;
         }
     }

@@ -8,13 +8,13 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::region::{Kind, LOCKS_MAX, Lock, Lost, Region};
-use crate::{held, memory, stacks};
+use crate::{held, memory, python, stacks};
 
 const SLOTS: usize = LOCKS_MAX * 2;
 
 /// What a lock is used for, where that is known.
-const SIGNAL: u32 = 1;
-const LIFE: u32 = 2;
+pub(crate) const SIGNAL: u32 = 1;
+pub(crate) const LIFE: u32 = 2;
 
 const ALIVE: u32 = 1;
 const ENDED: u32 = 2;
@@ -110,13 +110,16 @@ fn enter(
     lock.address.store(address, Ordering::Relaxed);
     lock.kind.store(kind as u32, Ordering::Relaxed);
     lock.first_site.store(site, Ordering::Relaxed);
-    let stack = stacks::capture(region, site);
-    lock.stack.store(stack, Ordering::Relaxed);
-    memory::seen(lock, address);
-    if kind == Kind::PythonLock && crate::python::takes_life() {
-        lock.flavour.store(LIFE, Ordering::Relaxed);
+    let flavour = if kind == Kind::PythonLock {
+        python::flavour()
     } else {
-        lock.flavour.store(0, Ordering::Relaxed);
+        0
+    };
+    lock.flavour.store(flavour, Ordering::Relaxed);
+    if flavour == 0 {
+        let stack = stacks::capture(region, site);
+        lock.stack.store(stack, Ordering::Relaxed);
+        memory::seen(lock, address);
     }
     lock.state.store(ALIVE, Ordering::Release);
     let entry = number as u32 + 1;

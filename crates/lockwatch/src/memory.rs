@@ -9,8 +9,8 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::real;
-use crate::region::{Lock, Region};
-use crate::{locks, stacks, threads};
+use crate::region::{self, Lock};
+use crate::{locks, stacks};
 
 const PAGE_BITS: u32 = 12;
 const FILTER: usize = 1 << 16;
@@ -80,7 +80,7 @@ fn leave(block: *mut c_void) {
     let address = block as u64;
     let (word, mask) = bit(address >> PAGE_BITS);
     let is_near = PAGES[word].load(Ordering::Relaxed) & mask != 0;
-    if !is_near && crate::region::present().is_none() {
+    if !is_near && region::present().is_none() {
         return;
     }
     // SAFETY: the caller frees the block, so it is one.
@@ -92,10 +92,10 @@ fn leave(block: *mut c_void) {
 
 #[cold]
 fn end_all(address: u64, bytes: u64) {
-    let Some(inside) = threads::enter() else {
+    // From within this library too: the unwinder and the interpreter free what is theirs.
+    let Some(region) = region::present() else {
         return;
     };
-    let region: &Region = inside.region;
     if bytes > BLOCK_BYTES_MAX {
         let count = region.header.locks.load(Ordering::Relaxed) as usize;
         for lock in &region.locks[..count.min(region.locks.len())] {

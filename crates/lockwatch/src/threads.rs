@@ -52,6 +52,15 @@ pub(crate) fn enter() -> Option<Inside> {
     Some(Inside { region, thread })
 }
 
+/// The region and this thread's place in it, inside the library or not; for what may happen within
+/// anything else, and only writes single words.
+pub(crate) fn present() -> Option<(&'static Region, &'static Thread)> {
+    let region = crate::region::present()?;
+    // SAFETY: null, or it points into the region, which stays.
+    let thread = unsafe { CURRENT.get().as_ref()? };
+    Some((region, thread))
+}
+
 /// The thread's number.
 #[inline]
 pub(crate) fn number(region: &Region, thread: &Thread) -> u32 {

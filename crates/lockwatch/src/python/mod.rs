@@ -308,10 +308,12 @@ unsafe extern "C" fn fast<const T: usize, const M: usize>(
 }
 
 unsafe extern "C" fn free_lock<const T: usize>(lock: Object) {
-    if let Some(inside) = threads::enter() {
+    // Collected at any moment, from within this library too: when it captures a stack, the
+    // interpreter may collect garbage.
+    if let Some((region, thread)) = threads::present() {
         let address = lock as u64;
-        held::pop(inside.region, inside.thread, address, true);
-        locks::end(inside.region, address);
+        held::pop(region, thread, address, true);
+        locks::end(region, address);
     }
     // SAFETY: the type's own function, with what the interpreter gave.
     unsafe {
@@ -512,9 +514,6 @@ fn show_wait(inside: &Inside, kind: Kind, address: u64) {
         return;
     }
     let again = kind == Kind::PythonLock && held::find(thread, address).is_some();
-    if again && stack::is_in_threading(python()) {
-        return locks::become_signal(region, lock);
-    }
     if again {
         events::record(region, thread, What::Relock, lock, 0, 0, true);
     }
@@ -523,10 +522,14 @@ fn show_wait(inside: &Inside, kind: Kind, address: u64) {
     thread.waiting_stack.store(stack, Ordering::Release);
 }
 
-/// Whether the lock that is taken now for the first time is the one that tells of a thread's life
-/// (`Thread._tstate_lock`, until Python 3.12).
-pub(crate) fn takes_life() -> bool {
-    stack::is_in_function(python(), b"Thread._set_tstate_lock")
+/// What the lock is for that is met now for the first time, by who takes it: one of a condition's
+/// waiters, or the lock that tells of a thread's life (`Thread._tstate_lock`, until Python 3.12).
+pub(crate) fn flavour() -> u32 {
+    stack::with_function(python(), |function| match function {
+        b"Condition.wait" => locks::SIGNAL,
+        b"Thread._set_tstate_lock" => locks::LIFE,
+        _ => 0,
+    })
 }
 
 /// The frames of Python code of this thread, innermost first, as words of a stack; none where there

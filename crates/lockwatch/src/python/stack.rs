@@ -73,38 +73,17 @@ pub(super) fn frames(python: &Interface, region: &Region, words: &mut [u64]) -> 
     count
 }
 
-/// Whether the innermost frame is of the standard library's `threading`, which uses locks as
-/// signals.
-pub(super) fn is_in_threading(python: &Interface) -> bool {
+/// What `judge` says of the name of the innermost frame's function; 0 where there is no frame.
+pub(super) fn with_function(python: &Interface, judge: impl FnOnce(&[u8]) -> u32) -> u32 {
     // SAFETY: called from a method of a lock, so the thread holds the GIL.
     unsafe {
         let frame = (python.frame)();
         if frame.is_null() {
-            return false;
-        }
-        let code = (python.frame_code)(frame);
-        let (file, owner) = text(python, code, c"co_filename");
-        let found = file.ends_with(b"threading.py");
-        for object in [owner, code] {
-            if !object.is_null() {
-                (python.release)(object);
-            }
-        }
-        found
-    }
-}
-
-/// Whether the innermost frame is of a function.
-pub(super) fn is_in_function(python: &Interface, name: &[u8]) -> bool {
-    // SAFETY: called from a method of a lock, so the thread holds the GIL.
-    unsafe {
-        let frame = (python.frame)();
-        if frame.is_null() {
-            return false;
+            return 0;
         }
         let code = (python.frame_code)(frame);
         let (function, owner) = text(python, code, c"co_qualname");
-        let found = function == name;
+        let found = judge(function);
         for object in [owner, code] {
             if !object.is_null() {
                 (python.release)(object);

@@ -2,9 +2,9 @@
 
     python -m tests.acceptance.hostile.client JSON
 
-JSON has `driver`, `port` and `times`. It prints an object with `endings`, side, kind and code of
-the reason for which each connection ended, and `growth`, by how many bytes the peak of its resident
-memory grew after the first of them.
+JSON has `driver`, `port`, `times` and perhaps `compressed`. It prints an object with `endings`,
+side, kind and code of the reason for which each connection ended, and `growth`, by how many bytes
+the peak of its resident memory grew after the first of them.
 """
 
 import asyncio
@@ -33,11 +33,14 @@ def peak_bytes() -> int:
 
 async def main(options: dict[str, Any]) -> None:
     """Connect, and wait for the end, so many times."""
+    compression = vespiary.Compression() if options.get("compressed") else None
+    websocket = vespiary.WebSocket(compression=compression)
     endings: list[list[object]] = []
     before = 0
     for number in range(options["times"]):
         async with asyncio.timeout(SECONDS):
-            connection = await vespiary.connect(f"ws://127.0.0.1:{options['port']}", Echo())
+            url = f"ws://127.0.0.1:{options['port']}"
+            connection = await vespiary.connect(url, Echo(), websocket=websocket)
             reason = await connection.wait_closed()
         endings.append([reason.side, reason.kind, reason.code])
         if number == 0:

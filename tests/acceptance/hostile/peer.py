@@ -5,6 +5,7 @@ It speaks just enough WebSocket to be an independent judge of ours, and keeps no
 
 import contextlib
 import os
+import re
 import socket
 import struct
 import time
@@ -23,6 +24,7 @@ REQUEST = (
     b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+OFFERING = REQUEST.removesuffix(b"\r\n") + b"Sec-WebSocket-Extensions: %s\r\n\r\n"
 ACCEPTED = b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
@@ -42,9 +44,16 @@ class End:
         return int(status)
 
 
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, mask: bool = True) -> bytes:
-    """A frame, masked as a client must (RFC 6455 section 5.2)."""
-    head = bytes([opcode | (0x80 if fin else 0)])
+def frame(
+    opcode: int,
+    payload: bytes = b"",
+    *,
+    fin: bool = True,
+    mask: bool = True,
+    compressed: bool = False,
+) -> bytes:
+    """A frame, masked as a client must (RFC 6455 section 5.2); RSV1 tells of compression."""
+    head = bytes([opcode | (0x80 if fin else 0) | (0x40 if compressed else 0)])
     bit = 0x80 if mask else 0
     if len(payload) < 126:
         head += bytes([bit | len(payload)])
@@ -84,6 +93,7 @@ class Peer:
         self.socket.settimeout(SECONDS)
         if source:
             self.socket.bind((source, 0))
+        self.extensions = ""
         self._kept = b""
         self._was_reset = False
         try:
@@ -103,6 +113,7 @@ class Peer:
         peer.socket = connected
         peer.socket.settimeout(SECONDS)
         peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer.extensions = ""
         peer._kept = b""
         peer._was_reset = False
         peer.reads_masked = True
@@ -177,14 +188,19 @@ class Peer:
         data, self._kept = self._kept[:size], self._kept[size:]
         return data
 
-    def upgrade(self, target: str = "/") -> Self:
-        """Make a WebSocket of it."""
-        self.send(REQUEST % target.encode())
+    def upgrade(self, target: str = "/", offer: str | None = None) -> Self:
+        """Make a WebSocket of it, and offer extensions; `extensions` is what is granted."""
+        if offer is None:
+            self.send(REQUEST % target.encode())
+        else:
+            self.send(OFFERING % (target.encode(), offer.encode()))
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += self.read(1)
         assert head.startswith(b"HTTP/1.1 101 "), head
         assert ACCEPTED in head, head
+        granted = re.search(rb"\r\nsec-websocket-extensions: (.*)\r\n", head, re.IGNORECASE)
+        self.extensions = granted[1].decode() if granted else ""
         return self
 
     def read_frame(self) -> tuple[int, bytes]:

@@ -11,7 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -77,12 +77,20 @@ class RawServer:
 
 
 def attack_client(
-    driver: str, attacks: list[Callable[[Peer], None]], code: int, growth_max: int
+    driver: str,
+    attacks: Sequence[Callable[[Peer], None]],
+    code: int,
+    growth_max: int,
+    granted: bytes = b"",
 ) -> None:
-    """Attack our client, each time on a new connection, which it is to close with the code."""
-    with RawServer(driver, len(attacks)) as server:
+    """Attack our client, each time on a new connection, which it is to close with the code.
+
+    With something `granted` it offers compression, and is answered with that.
+    """
+    headers = b"Sec-WebSocket-Extensions: %s\r\n" % granted if granted else b""
+    with RawServer(driver, len(attacks), compressed=bool(granted)) as server:
         for attack in attacks:
-            with server.accept() as peer:
+            with server.accept(headers) as peer:
                 attack(peer)
                 assert peer.close_code() == code
                 # The server is the one that ends the connection (RFC 6455 section 7.1.1).

@@ -3,8 +3,8 @@
     python -m tests.acceptance.hostile.server JSON
 
 JSON has `driver`, `descriptors` (RLIMIT_NOFILE, or null), and `endpoints`: by name, `url`,
-`handler` (a name below), and optionally `framing`, `slow_consumer`, `executor`, `limits` and
-`deadlines`.
+`handler` (a name below), and optionally `framing`, `slow_consumer`, `executor`, `limits`,
+`deadlines` and `compression`.
 
 Prints one line with the URLs by name once it serves, and one with the last statistics when it has
 stopped. The endpoint `control` answers every message with the statistics of the other endpoints.
@@ -89,6 +89,25 @@ async def hang(connection: Connection) -> None:
     await asyncio.Event().wait()
 
 
+class Count(vespiary.Handler):
+    """Answers each message with its size."""
+
+    def on_message(self, connection: Connection, message: bytes | str) -> None:
+        """Answer it."""
+        connection.send(str(len(message)))
+
+
+class CountParts(vespiary.Handler):
+    """The same of messages that come in parts, whatever their size."""
+
+    def on_part(self, connection: Connection, part: bytes, last: bool, text: bool) -> None:
+        """Add it up."""
+        connection.data = (connection.data or 0) + len(part)
+        if last:
+            connection.send(str(connection.data))
+            connection.data = 0
+
+
 class Flood(vespiary.Handler):
     """Sends, for a message with a number, as many messages of 64 KiB; each begins with its own."""
 
@@ -122,6 +141,8 @@ HANDLERS: dict[str, Any] = {
     "echo_later": echo_later,
     "echo_slowly": echo_slowly,
     "hang": hang,
+    "count": Count(),
+    "count_parts": CountParts(),
     "flood": Flood(),
     "block": Block(),
     "page": Page(),
@@ -145,6 +166,12 @@ class Control(vespiary.Handler):
         return {name: asdict(it) for name, it in zip(self._names, endpoints, strict=False)}
 
 
+def websocket(compression: dict[str, Any] | None) -> vespiary.WebSocket:
+    """The WebSocket options, with compression as told, or without."""
+    made = None if compression is None else vespiary.Compression(**compression)
+    return vespiary.WebSocket(compression=made)
+
+
 def add(server: vespiary.Server, wanted: dict[str, Any]) -> None:
     """Add an endpoint as it was told."""
     server.add(
@@ -155,6 +182,7 @@ def add(server: vespiary.Server, wanted: dict[str, Any]) -> None:
         deadlines=vespiary.Deadlines(**wanted.get("deadlines", {})),
         slow_consumer=wanted.get("slow_consumer", "wait"),
         executor=wanted.get("executor"),
+        websocket=websocket(wanted.get("compression")),
     )
 
 

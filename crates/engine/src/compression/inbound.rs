@@ -5,8 +5,8 @@
 //! text in none. A larger one is assembled piece by piece, with its text checked and its size
 //! bounded as it grows.
 //!
-//! Sixteen kilobytes received may become sixteen megabytes. Each full room is therefore charged to
-//! the connection's budget of frames, and when the connection is blocked, by that or by a handler
+//! Sixteen kilobytes received may become sixteen megabytes. What is inflated is therefore charged to
+//! the connection's budget of frames, and so is each stop of the inflater on its way; when the connection is blocked, by that or by a handler
 //! that pauses in the midst of a message's parts, the rest of the run waits, and [`resume`] goes on
 //! with it before anything else is read.
 
@@ -23,10 +23,13 @@ use vespiary_wire::mask;
 use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::decoder::Data;
-use vespiary_wire::websocket::deflate::{Corrupt, History};
+use vespiary_wire::websocket::deflate::{Corrupt, History, Inflater};
 
-/// Frames of a turn's budget that a full room counts for: a turn inflates 1 MiB.
-const ROOM_FRAMES: u16 = 64;
+/// Inflated bytes that count as a frame of a turn's budget: a turn inflates 1 MiB.
+const FRAME_BYTES: usize = 1024;
+
+/// Frames that count for a stop of the inflater: it has copied its window so many times.
+const STOP_FRAMES: u16 = Inflater::RESTARTS_MAX as u16;
 
 /// A run of bytes of a message, beside the bytes.
 struct Run<'a, H: Host> {
@@ -172,21 +175,23 @@ fn inflate_into<H: Host>(
                 return Err(reason);
             }
         };
-        let is_full = filled == room.len();
+        let is_stopped = filled < room.len() && !input.is_empty();
+        let goes_on = filled == room.len() || is_stopped;
+        let frames = (filled / FRAME_BYTES) as u16 + u16::from(is_stopped) * STOP_FRAMES;
+        if frames > 0 {
+            connection.engine.spend_frames(connection, frames);
+        }
         let piece = &room[..filled];
-        if run.ends && !is_full {
+        if run.ends && !goes_on {
             end(connection, deflate, message);
             return hand_over(run, assembly, piece);
         }
         add_piece(run, assembly, piece)?;
-        if is_full {
-            connection.engine.spend_frames(connection, ROOM_FRAMES);
-            if connection.is_blocked() {
-                message.kind = run.kind;
-                message.waiting = Some((input.to_vec(), run.ends));
-            }
+        if goes_on && connection.is_blocked() {
+            message.kind = run.kind;
+            message.waiting = Some((input.to_vec(), run.ends));
         }
-        if !is_full || message.waiting.is_some() {
+        if !goes_on || message.waiting.is_some() {
             deflate.message.replace(Some(message));
             deflate.account(connection);
             return Ok(());
@@ -214,7 +219,7 @@ fn step<H: Host>(
     if message.inflated > most {
         return Err(too_big(run.connection, most));
     }
-    if run.ends && filled < room.len() {
+    if run.ends && filled < room.len() && input.is_empty() {
         message.inflater.finish().map_err(corrupt)?;
     }
     Ok(filled)

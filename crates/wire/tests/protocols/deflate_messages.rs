@@ -227,6 +227,22 @@ fn what_inflates_a_thousandfold_comes_in_pieces_of_the_room_that_is_given() {
 }
 
 #[test]
+fn a_call_stops_after_so_many_blocks_that_call_themselves_the_last() {
+    let blocks = Inflater::RESTARTS_MAX * 3;
+    let message = [&[0x03, 0x00].repeat(blocks)[..], &[0xf2, 0x48, 0x05, 0x00]].concat();
+    let mut inflater = Inflater::default();
+    inflater.begin(History::new(15));
+    let (mut input, mut room, mut filled, mut calls) = (&message[..], [0; 64], 0, 0);
+    while !input.is_empty() {
+        filled += inflater.inflate(&mut input, &mut room[filled..]).unwrap();
+        calls += 1;
+    }
+    inflater.finish().unwrap();
+    assert_eq!(&room[..filled], b"He");
+    assert_eq!(calls, 3);
+}
+
+#[test]
 fn section_7_2_1_no_reference_reaches_farther_back_than_the_window_that_was_agreed_on() {
     for window_bits in 8..=15 {
         for level in 0..=9 {

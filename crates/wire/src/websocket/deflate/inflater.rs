@@ -60,6 +60,10 @@ impl Inflater {
     /// anyway, and its tables.
     pub const MEMORY_BYTES: usize = 41 << 10;
 
+    /// How often a call begins anew. A block of two bytes may call itself the last and be empty,
+    /// and each time a window of 32 KiB is copied: half a megabyte of them is half a second.
+    pub const RESTARTS_MAX: usize = 16;
+
     /// Begin a message behind `history`, of which references may reach into the past.
     pub fn begin(&mut self, history: History) {
         self.history = history;
@@ -88,16 +92,19 @@ impl Inflater {
         }
     }
 
-    /// Inflate from the front of `input` into `output` until one of them is used up; how many
-    /// bytes were written. While all of `output` gets full there may be more to come, also when
-    /// `input` is empty.
+    /// Inflate from the front of `input` into `output` until one of them is used up, or until
+    /// [`Self::RESTARTS_MAX`] blocks that call themselves the last were passed; how many bytes were
+    /// written. While all of `output` gets full there may be more to come, also when `input` is
+    /// empty.
     pub fn inflate(&mut self, input: &mut &[u8], output: &mut [u8]) -> Result<usize, Corrupt> {
         let mut filled = 0;
+        let mut restarts = 0;
         while filled < output.len() {
             if self.is_ended {
-                if input.is_empty() {
+                if input.is_empty() || restarts == Self::RESTARTS_MAX {
                     break;
                 }
+                restarts += 1;
                 self.restart();
             }
             let (status, written) = self.step(input, &mut output[filled..])?;

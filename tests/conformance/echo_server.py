@@ -16,8 +16,13 @@ LIMITS = vespiary.Limits(
     write_bytes_max=17 << 20,  # and an echo of 16 MiB has a frame's head too.
 )
 
-WEBSOCKET = vespiary.WebSocket(compression=vespiary.Compression())
-"""Groups 12 and 13 speak permessage-deflate; the others offer no extension."""
+WEBSOCKET = vespiary.WebSocket(
+    compression=vespiary.Compression(
+        threshold_bytes=0, server_context_takeover=True, client_window_bits=15
+    )
+)
+"""Groups 12 and 13 speak permessage-deflate; the others offer no extension. All parameters are left
+to the suite, and the shortest message is compressed too."""
 
 
 class Echo(vespiary.Handler):

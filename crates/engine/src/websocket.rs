@@ -29,7 +29,7 @@ pub(crate) fn begin<H: Host>(
     }
     let version = connection.version.get().unwrap_or_default();
     let mut decoder = Decoder::of_version(connection.role(), version);
-    if agreed.deflate.is_some() {
+    if requires!("rfc7692/5/13" => agreed.deflate.is_some()) {
         compression::agree(connection, &connection.endpoint.options(), agreed.deflate);
         decoder = decoder.with_compression();
     }
@@ -89,7 +89,7 @@ fn on_data<H: Host>(
     options: &Options,
     data: &Data<'_>,
 ) -> Result<(), CloseReason> {
-    if data.compressed {
+    if requires!("rfc7692/6.2/1", "rfc7692/7.2.2/h2" => data.compressed) {
         return compression::on_data(connection, assembly, options, data);
     }
     if options.parts {

@@ -19,6 +19,7 @@ use crate::host::{Host, Kind};
 use crate::options::Options;
 use crate::receive::{Inbound, copied, count_message, may_deliver};
 use std::rc::Rc;
+use vespiary_trace::requires;
 use vespiary_wire::mask;
 use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::close::Code;
@@ -125,7 +126,11 @@ fn begin<H: Host>(connection: &Connection<H>, deflate: &Deflate) {
 /// The message is over, or given up: what it borrowed goes back.
 fn end<H: Host>(connection: &Connection<H>, deflate: &Deflate, mut message: Box<Inflating>) {
     let history = message.inflater.take_history();
-    if deflate.incoming.context_takeover {
+    let is_kept = requires!(
+        "rfc7692/7.2.2/2", "rfc7692/7.2.2/4", "rfc7692/7.2.2/5"
+        => deflate.incoming.context_takeover
+    );
+    if is_kept {
         deflate.history.replace(Some(history));
     }
     connection

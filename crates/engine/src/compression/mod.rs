@@ -28,6 +28,7 @@ use crate::host::Host;
 use crate::options::{Compression, Options, SlowConsumer};
 use pool::Inflating;
 use std::cell::{Cell, RefCell};
+use vespiary_trace::requires;
 use vespiary_wire::websocket::deflate::{
     Compressor, Direction, History, Inflater, Offer, Parameters, Settings, Shape, accept,
 };
@@ -79,8 +80,10 @@ impl Deflate {
             std::mem::swap(&mut incoming, &mut outgoing);
             own = chosen.settings.client;
         }
-        // A client may take less than was agreed on; a server has said what it takes.
-        outgoing.window_bits = outgoing.window_bits.min(own.window_bits);
+        // A client may use less than was agreed on, and no more; a server has said what it uses.
+        if !requires!("rfc7692/7.2.2/10" => outgoing.window_bits <= own.window_bits) {
+            outgoing.window_bits = own.window_bits;
+        }
         outgoing.context_takeover &= own.context_takeover;
         Box::new(Self {
             agreed,

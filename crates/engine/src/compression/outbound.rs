@@ -6,6 +6,7 @@ use crate::host::{Host, Kind};
 use crate::options::{Framing, Options};
 use crate::send::SendError;
 use std::rc::Rc;
+use vespiary_trace::requires;
 use vespiary_wire::websocket::deflate::{Compressor, Shape};
 use vespiary_wire::websocket::frame::{self, Opcode};
 
@@ -46,7 +47,8 @@ impl Deflate {
             pool.borrow_mut().take_compressor(self.shape())
         });
         compressor.compress(payload, fin, out);
-        let is_over = fin && !self.outgoing.context_takeover;
+        let is_over = fin
+            && requires!("rfc7692/7.2.1/7", "rfc7692/7.2.1/10" => !self.outgoing.context_takeover);
         if let Some(compressor) = slot.take_if(|_| is_over) {
             let pool = &connection.engine.compression;
             pool.borrow_mut().put_compressor(compressor);
@@ -96,7 +98,7 @@ impl<H: Host> Connection<H> {
         }
         let options = self.endpoint.options();
         if let Some(deflate) = self.deflate.get()
-            && deflate.compresses(payload.len(), compress)
+            && !requires!("rfc7692/6.1/2" => !deflate.compresses(payload.len(), compress))
         {
             let insists = compress.is_some();
             return self.send_deflated(&options, deflate, kind, payload, insists);
@@ -127,7 +129,8 @@ impl<H: Host> Connection<H> {
         } else {
             payload
         };
-        let queued = self.queue(options, (kind.into(), is_compressed), true, body, !takeover);
+        let rsv1 = requires!("rfc7692/6.1/1" => is_compressed);
+        let queued = self.queue(options, (kind.into(), rsv1), true, body, !takeover);
         if queued.is_ok() {
             count_sent(self);
             if is_compressed {
@@ -173,7 +176,8 @@ impl<H: Host> Connection<H> {
         };
         let mut deflated = self.engine.compression.borrow_mut().take_buffer();
         deflate.compress(self, payload, last, &mut deflated);
-        let queued = self.queue(&options, (opcode, is_first), last, &deflated, false);
+        let rsv1 = !requires!("rfc7692/6.1/3" => !is_first);
+        let queued = self.queue(&options, (opcode, rsv1), last, &deflated, false);
         self.count_compressed(deflate, payload.len(), deflated.len(), is_first);
         self.engine.compression.borrow_mut().put_buffer(deflated);
         deflate.account(self);

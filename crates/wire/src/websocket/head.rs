@@ -83,11 +83,17 @@ pub(super) fn read_head(
         opcode,
         continues: first & 0x0F == Opcode::Continuation as u8,
         fin: first & 0x80 != 0,
-        compressed: first & RSV1 != 0,
+        compressed: is_compressed(*first),
         length,
         key,
         size,
     }))
+}
+
+#[inline]
+fn is_compressed(first: u8) -> bool {
+    let is_plain = requires!("rfc7692/6.2/2" => first & RSV1 == 0);
+    !is_plain
 }
 
 /// RFC 7692 section 6: "per-message compressed".
@@ -122,7 +128,8 @@ fn check_first(
     let Some(opcode) = opcode else {
         return Ok(None);
     };
-    if first & RSV1 != 0 && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+    let may_be_compressed = matches!(opcode, Opcode::Text | Opcode::Binary);
+    if requires!("rfc7692/6.1/4" => first & RSV1 != 0 && !may_be_compressed) {
         return Err(broken(
             "a control frame or a further fragment says that it is compressed",
             "RFC 7692 6.1",

@@ -2,6 +2,7 @@
 
 use super::TAIL;
 use std::fmt;
+use vespiary_trace::requires;
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
 /// What a compressor is made for.
@@ -33,7 +34,11 @@ impl Shape {
 
     /// The library has no window of 8 bits; see the head of [`super`].
     fn library_bits(self) -> u8 {
-        self.window_bits.max(9)
+        if requires!("rfc7692/7.2.1/12", "rfc7692/7.2.1/14" => self.window_bits < 15) {
+            self.window_bits.max(9)
+        } else {
+            15
+        }
     }
 }
 
@@ -86,12 +91,12 @@ impl Compressor {
         if !piece.is_empty() {
             self.flush(piece, out);
         }
-        if !last {
+        if requires!("rfc7692/7.2.1/5" => !last) {
             return;
         }
-        if out[start..].ends_with(&TAIL) {
+        if requires!("rfc7692/7.2.1/h3" => out[start..].ends_with(&TAIL)) {
             out.truncate(out.len() - TAIL.len());
-        } else {
+        } else if requires!("rfc7692/7.2.1/h2", "rfc7692/7.2.3.6/h1") {
             // The header of an empty block without compression (section 7.2.3.6).
             out.push(0x00);
         }

@@ -4,6 +4,7 @@ use super::{History, TAIL};
 use crate::websocket::ProtocolError;
 use crate::websocket::close::Code;
 use std::fmt;
+use vespiary_trace::requires;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
 /// The data of a compressed message is not what DEFLATE gives.
@@ -135,7 +136,7 @@ impl Inflater {
     /// Behind the tail that the sender took away an empty last block must be all that there is:
     /// anything else means that the message ended within a block.
     pub fn finish(&mut self) -> Result<(), Corrupt> {
-        if self.is_ended {
+        if self.is_ended || !requires!("rfc7692/7.2.2/h1") {
             return Ok(());
         }
         let mut end = [0; TAIL.len() + 5];

@@ -3,6 +3,7 @@
 use super::{WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 use crate::websocket::extension::Extension;
 use std::fmt;
+use vespiary_trace::requires;
 
 /// The registered name.
 pub const NAME: &str = "permessage-deflate";
@@ -68,7 +69,7 @@ impl Parameters {
     pub fn server(&self) -> Direction {
         Direction {
             context_takeover: !self.server_no_context_takeover,
-            window_bits: self.server_max_window_bits.unwrap_or(WINDOW_BITS_MAX),
+            window_bits: self.server_max_window_bits.unwrap_or_else(unnamed_window),
         }
     }
 
@@ -76,8 +77,17 @@ impl Parameters {
     pub fn client(&self) -> Direction {
         Direction {
             context_takeover: !self.client_no_context_takeover,
-            window_bits: self.client_max_window_bits.unwrap_or(WINDOW_BITS_MAX),
+            window_bits: self.client_max_window_bits.unwrap_or_else(unnamed_window),
         }
+    }
+}
+
+/// The bits of a window that is not named.
+fn unnamed_window() -> u8 {
+    if requires!("rfc7692/7.2.2/7", "rfc7692/7.2.2/9") {
+        WINDOW_BITS_MAX
+    } else {
+        WINDOW_BITS_MIN
     }
 }
 
@@ -183,24 +193,38 @@ fn read(parameters: &[(String, Option<String>)]) -> Result<Written, Fault> {
 fn window_bits(text: &str) -> Option<u8> {
     let bits = text.parse().ok()?;
     let is_plain = (WINDOW_BITS_MIN..=WINDOW_BITS_MAX).contains(&bits) && bits.to_string() == text;
-    is_plain.then_some(bits)
+    let is_wrong = requires!(
+        "rfc7692/7.1.2.1/2", "rfc7692/7.1.2.1/3", "rfc7692/7.1.2.2/2", "rfc7692/7.1.2.2/4"
+        => !is_plain
+    );
+    (!is_wrong).then_some(bits)
 }
 
 /// The server's half: the answer to the first of a client's offers that can be taken, if one can.
 pub fn accept(offers: &[Extension], settings: &Settings) -> Option<Parameters> {
-    offers
-        .iter()
-        .filter(|offer| offer.name == NAME)
-        .find_map(|offer| Offer::read(&offer.parameters).ok())
-        .map(|offer| offer.answer(settings))
+    let named = offers.iter().filter(|offer| offer.name == NAME);
+    let taken = named
+        .map(|offer| Offer::read(&offer.parameters))
+        .find_map(|offer| {
+            let is_declined = requires!("rfc7692/7/1" => offer.is_err());
+            (!is_declined).then(|| offer.unwrap_or_default())
+        });
+    if requires!("rfc7692/5/11" => taken.is_none()) {
+        return None;
+    }
+    Some(taken.unwrap_or_default().answer(settings))
 }
 
 /// The client's half: what a server's answer grants, if anything.
 pub fn check(offer: Option<&Offer>, answers: &[Extension]) -> Result<Option<Parameters>, Fault> {
     let mut granted = None;
     for answer in answers {
-        let name = || Fault::Unoffered(answer.name.clone());
-        let offer = offer.filter(|_| answer.name == NAME).ok_or_else(name)?;
+        let is_offered = offer.is_some() && answer.name == NAME;
+        // An extension that would be at odds with this one over RSV1 or frames is never offered.
+        if requires!("rfc7692/5/8", "rfc7692/5/10", "rfc7692/5/12" => !is_offered) {
+            return Err(Fault::Unoffered(answer.name.clone()));
+        }
+        let offer = offer.copied().unwrap_or_default();
         if granted.replace(offer.check(&answer.parameters)?).is_some() {
             return Err(Fault::Repeated(answer.name.clone()));
         }
@@ -216,7 +240,8 @@ impl Offer {
         Self {
             server_no_context_takeover: !settings.server.context_takeover,
             client_no_context_takeover: !settings.client.context_takeover,
-            server_max_window_bits: bits(settings.server.window_bits),
+            server_max_window_bits: bits(settings.server.window_bits)
+                .filter(|_| requires!("rfc7692/5/3", "rfc7692/7.1.2.1/1")),
             client_max_window_bits: bits(settings.client.window_bits)
                 .map_or(ClientWindow::Open, ClientWindow::Hint),
         }
@@ -240,18 +265,19 @@ impl Offer {
         let server_bits = settings.server.window_bits;
         let client_bits = settings.client.window_bits;
         Parameters {
-            server_no_context_takeover: self.server_no_context_takeover
-                || !settings.server.context_takeover,
+            server_no_context_takeover: requires!(
+                "rfc7692/7.1.1.1/2" => self.server_no_context_takeover
+            ) || requires!("rfc7692/7.1.1.1/3" => !settings.server.context_takeover),
             client_no_context_takeover: self.client_no_context_takeover
                 || !settings.client.context_takeover,
             server_max_window_bits: match self.server_max_window_bits {
-                Some(most) => Some(most.min(server_bits)),
-                None => named(server_bits),
+                Some(most) if requires!("rfc7692/5/6" => server_bits < most) => Some(server_bits),
+                Some(most) => Some(most),
+                None => named(server_bits).filter(|_| requires!("rfc7692/7.1.2.1/4")),
             },
-            // A client that did not say that it knows this parameter must not be sent it.
             client_max_window_bits: match self.client_max_window_bits {
-                ClientWindow::Fixed => None,
-                ClientWindow::Open => named(client_bits),
+                ClientWindow::Fixed if requires!("rfc7692/7.1.2.2/5") => None,
+                ClientWindow::Fixed | ClientWindow::Open => named(client_bits),
                 ClientWindow::Hint(most) => named(most.min(client_bits)),
             },
         }
@@ -259,7 +285,10 @@ impl Offer {
 
     /// The client's check of an answer.
     fn check(self, parameters: &[(String, Option<String>)]) -> Result<Parameters, Fault> {
-        let written = read(parameters)?;
+        let written = match read(parameters) {
+            Err(fault) if requires!("rfc7692/7/2") => return Err(fault),
+            written => written.unwrap_or_default(),
+        };
         if self.server_no_context_takeover && !written.server_no_context_takeover {
             return Err(Fault::Ungranted("server_no_context_takeover"));
         }
@@ -278,7 +307,9 @@ impl Offer {
         };
         Ok(Parameters {
             server_no_context_takeover: written.server_no_context_takeover,
-            client_no_context_takeover: written.client_no_context_takeover,
+            client_no_context_takeover: requires!(
+                "rfc7692/7.1.1.2/3" => written.client_no_context_takeover
+            ),
             server_max_window_bits: server_bits,
             client_max_window_bits: client_bits,
         })
@@ -291,7 +322,9 @@ fn write_parameters(
     server_bits: Option<u8>,
     client_window: ClientWindow,
 ) -> fmt::Result {
-    formatter.write_str(NAME)?;
+    if requires!("rfc7692/5/1", "rfc7692/5/5") {
+        formatter.write_str(NAME)?;
+    }
     let [server_no_takeover, client_no_takeover] = flags;
     if server_no_takeover {
         formatter.write_str("; server_no_context_takeover")?;

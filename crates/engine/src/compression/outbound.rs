@@ -119,6 +119,7 @@ impl<H: Host> Connection<H> {
         let takeover = deflate.outgoing.context_takeover;
         // What is compressed with a context has to go out.
         if takeover && !self.make_room(options, worst(payload.len()), true)? {
+            count_sent(self);
             return Ok(());
         }
         let mut deflated = self.engine.compression.borrow_mut().take_buffer();

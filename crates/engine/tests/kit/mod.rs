@@ -6,6 +6,7 @@
 #[macro_use]
 pub mod bench;
 pub mod host;
+pub mod packed;
 pub mod peer;
 pub mod watch;
 pub mod websocket;

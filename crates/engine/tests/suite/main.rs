@@ -9,6 +9,8 @@ mod accepting;
 mod broken;
 mod client;
 mod closing;
+mod compression;
+mod compression_rules;
 mod deadlines;
 mod echo;
 mod filters;

@@ -2,6 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use vespiary_trace::claims;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::deflate::{Compressor, Corrupt, History, Inflater, Shape};
 use vespiary_wire::websocket::{ProtocolError, frame};
@@ -79,6 +80,7 @@ const HELLO: &[u8] = &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
 
 #[test]
 fn section_7_2_3_1_hello_is_compressed_as_in_the_example() {
+    claims!("rfc7692/7.2.1/h3");
     let mut compressor = Compressor::new(SHAPE);
     assert_eq!(compress(&mut compressor, b"Hello"), HELLO);
     assert_eq!(inflate(HELLO).unwrap(), b"Hello");
@@ -147,6 +149,7 @@ fn section_7_2_3_5_two_blocks_in_one_message_are_inflated() {
 
 #[test]
 fn section_7_2_3_6_an_empty_message_is_one_byte_wherever_it_stands() {
+    claims!("rfc7692/7.2.1/h2", "rfc7692/7.2.3.6/h1");
     let mut compressor = Compressor::new(SHAPE);
     let mut receiver = Receiver::new(15);
     assert_eq!(compress(&mut compressor, b""), [0x00]);
@@ -161,6 +164,7 @@ fn section_7_2_3_6_an_empty_message_is_one_byte_wherever_it_stands() {
 
 #[test]
 fn section_7_2_1_every_fragment_but_the_last_keeps_its_tail() {
+    claims!("rfc7692/7.2.1/5", "rfc7692/7.2.3.6/h1");
     let mut compressor = Compressor::new(SHAPE);
     let mut fragments = vec![Vec::new(); 4];
     compressor.compress(b"Hel", false, &mut fragments[0]);
@@ -177,6 +181,7 @@ fn section_7_2_1_every_fragment_but_the_last_keeps_its_tail() {
 
 #[test]
 fn what_does_not_end_with_a_block_is_corrupt_and_so_is_what_is_no_deflate() {
+    claims!("rfc7692/7.2.2/h1");
     let whole = compress(&mut Compressor::new(SHAPE), &text(2000));
     assert_eq!(inflate(&whole).unwrap(), text(2000));
     for end in 0..whole.len() {
@@ -244,6 +249,7 @@ fn a_call_stops_after_so_many_blocks_that_call_themselves_the_last() {
 
 #[test]
 fn section_7_2_1_no_reference_reaches_farther_back_than_the_window_that_was_agreed_on() {
+    claims!("rfc7692/7.2.1/12", "rfc7692/7.2.1/14");
     for window_bits in 8..=15 {
         for level in 0..=9 {
             let mut compressor = Compressor::new(Shape {

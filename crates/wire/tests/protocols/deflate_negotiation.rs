@@ -1,6 +1,7 @@
 //! RFC 7692 sections 5, 7 and 7.1: what is offered, answered and checked.
 
 use proptest::prelude::*;
+use vespiary_trace::claims;
 use vespiary_wire::websocket::deflate::{
     Direction, Fault, Offer, Parameters, Settings, accept, check,
 };
@@ -36,6 +37,7 @@ fn checked(offer: &str, answer: &str) -> Result<Option<Parameters>, Fault> {
 
 #[test]
 fn section_7_1_3_the_examples_are_answered() {
+    claims!("rfc7692/5/5");
     let some = |answer: &str| Some(answer.to_owned());
     assert_eq!(
         answered("permessage-deflate", LARGEST),
@@ -49,6 +51,7 @@ fn section_7_1_3_the_examples_are_answered() {
 
 #[test]
 fn section_5_an_offer_of_another_extension_is_declined() {
+    claims!("rfc7692/5/11");
     assert_eq!(
         answered("permessage-bzip2; x=1, deflate-stream", LARGEST),
         None
@@ -62,6 +65,12 @@ fn section_5_an_offer_of_another_extension_is_declined() {
 
 #[test]
 fn section_7_a_server_declines_what_it_does_not_know_or_what_is_invalid() {
+    claims!(
+        "rfc7692/5/11",
+        "rfc7692/7/1",
+        "rfc7692/7.1.2.1/2",
+        "rfc7692/7.1.2.2/2"
+    );
     for parameters in [
         "server_window=10",
         "Server_no_context_takeover",
@@ -94,6 +103,7 @@ fn section_7_a_server_declines_what_it_does_not_know_or_what_is_invalid() {
 
 #[test]
 fn section_7_1_1_context_takeover_is_off_where_either_side_wants_that() {
+    claims!("rfc7692/7.1.1.1/2", "rfc7692/7.1.1.1/3");
     let takeovers = |offer: &str, settings: &Settings| {
         let offers = extension::parse(offer).unwrap();
         let parameters = accept(&offers, settings).unwrap();
@@ -112,6 +122,7 @@ fn section_7_1_1_context_takeover_is_off_where_either_side_wants_that() {
 
 #[test]
 fn section_7_1_2_1_the_servers_window_is_the_smaller_of_what_both_want() {
+    claims!("rfc7692/5/6", "rfc7692/7.1.2.1/4");
     let bits = |offer: &str, settings: &Settings| {
         let offers = extension::parse(offer).unwrap();
         accept(&offers, settings).unwrap().server_max_window_bits
@@ -131,6 +142,7 @@ fn section_7_1_2_1_the_servers_window_is_the_smaller_of_what_both_want() {
 
 #[test]
 fn section_7_1_2_2_the_clients_window_is_limited_only_where_the_client_knows_how() {
+    claims!("rfc7692/7.1.2.2/5");
     let bits = |offer: &str, settings: &Settings| {
         let offers = extension::parse(offer).unwrap();
         accept(&offers, settings).unwrap().client_max_window_bits
@@ -148,7 +160,29 @@ fn section_7_1_2_2_the_clients_window_is_limited_only_where_the_client_knows_how
 }
 
 #[test]
+fn section_5_a_client_tells_what_it_would_have() {
+    claims!("rfc7692/5/1", "rfc7692/5/3", "rfc7692/7.1.2.1/1");
+    assert_eq!(
+        Offer::new(&LARGEST).to_string(),
+        "permessage-deflate; client_max_window_bits"
+    );
+    assert_eq!(
+        Offer::new(&SMALLEST).to_string(),
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+         server_max_window_bits=10; client_max_window_bits=10"
+    );
+}
+
+#[test]
+fn section_7_2_2_a_window_that_is_not_named_is_the_largest() {
+    claims!("rfc7692/7.2.2/7", "rfc7692/7.2.2/9");
+    let agreed = Parameters::default();
+    assert_eq!((agreed.server(), agreed.client()), (ANY, ANY));
+}
+
+#[test]
 fn section_7_a_client_takes_every_answer_that_grants_what_it_asked_for() {
+    claims!("rfc7692/7.1.1.2/3");
     let offer = "permessage-deflate; client_max_window_bits";
     assert_eq!(
         checked(offer, "permessage-deflate"),
@@ -169,6 +203,7 @@ fn section_7_a_client_takes_every_answer_that_grants_what_it_asked_for() {
 
 #[test]
 fn section_7_a_client_fails_on_an_answer_with_a_parameter_that_cannot_be() {
+    claims!("rfc7692/7/2", "rfc7692/7.1.2.1/3", "rfc7692/7.1.2.2/4");
     let offer = "permessage-deflate; client_max_window_bits";
     for parameters in [
         "server_window=10",
@@ -193,6 +228,7 @@ fn section_7_a_client_fails_on_an_answer_with_a_parameter_that_cannot_be() {
 
 #[test]
 fn section_5_a_client_fails_on_an_answer_that_it_did_not_ask_for() {
+    claims!("rfc7692/5/8", "rfc7692/5/10", "rfc7692/5/12");
     let answers = |text: &str| extension::parse(text).unwrap();
     let offer = Offer::default();
     for answer in [

@@ -209,10 +209,8 @@ pub fn accept(offers: &[Extension], settings: &Settings) -> Option<Parameters> {
             let is_declined = requires!("rfc7692/7/1" => offer.is_err());
             (!is_declined).then(|| offer.unwrap_or_default())
         });
-    if requires!("rfc7692/5/11" => taken.is_none()) {
-        return None;
-    }
-    Some(taken.unwrap_or_default().answer(settings))
+    let is_declined = requires!("rfc7692/5/11" => taken.is_none());
+    (!is_declined).then(|| taken.unwrap_or_default().answer(settings))
 }
 
 /// The client's half: what a server's answer grants, if anything.

@@ -20,6 +20,7 @@ __all__ = [
     "LoadRun",
     "Timer",
     "origin_fault",
+    "symbolize",
     "upgrade_header_fault",
     "upgrade_request_fault",
 ]

@@ -42,8 +42,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         target = folder / "-".join([name, *options])
         if not target.exists():
             source = PROGRAMS / f"{name}.c"
-            command = [COMPILER, "-O1", "-g", "-pthread", *options, source, "-o", target]
-            subprocess.run(command, check=True)
+            words = ["-O1", "-g", "-pthread", *options, str(source), "-o", str(target)]
+            subprocess.run([COMPILER, *words], check=True)
         return target
 
     return build
@@ -55,7 +55,8 @@ def watched(tmp_path: Path) -> Callable[..., Result]:
 
     def run(*command: str | Path, seconds: float = 40) -> Result:
         report = tmp_path / "report.json"
-        words = [sys.executable, "-m", "vespiary", "locks", "--json", report, "--", *command]
+        verb = [sys.executable, "-m", "vespiary", "locks", "--json", str(report), "--"]
+        words = [*verb, *map(str, command)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
         assert report.exists(), done.stderr
         return Result(done.returncode, done.stderr, json.loads(report.read_text()))

@@ -25,9 +25,7 @@ def test_native_threads_in_a_ring_are_all_named(
 
 
 @pytest.mark.parametrize("count", [2, 3, 25])
-def test_python_threads_in_a_ring_are_all_named(
-    count: int, watched: Callable[..., Result]
-) -> None:
+def test_python_threads_in_a_ring_are_all_named(count: int, watched: Callable[..., Result]) -> None:
     result = watched(sys.executable, PROGRAMS / "python_deadlock.py", str(count))
     assert result.status == 121
     (found,) = result.findings("deadlock")
@@ -44,8 +42,8 @@ def test_a_deadlock_is_told_within_a_second_of_its_beginning(
     # what a run without a deadlock takes is the interpreter's and the reports' own time.
     def run_seconds(program: str) -> float:
         began = time.monotonic()
-        command = [sys.executable, "-m", "vespiary", "locks", "--", compiled(program)]
-        subprocess.run(command, capture_output=True, check=False, timeout=40)
+        words = [sys.executable, "-m", "vespiary", "locks", "--", str(compiled(program))]
+        subprocess.run(words, capture_output=True, check=False, timeout=40)
         return time.monotonic() - began
 
     own = min(run_seconds("two_orders") for _ in range(2))

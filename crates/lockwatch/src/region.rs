@@ -1,8 +1,8 @@
 //! The file that is shared with the watcher: its layout, and making it.
 //!
-//! One file a process, named `PID-TIME.locks`, in the folder that `VESPIARY_LOCKS` names. All of it is
-//! `repr(C)` and little more than arrays; the header tells their sizes and places, so that a reader
-//! needs no constants of ours. The file is sparse: what is never used costs no memory.
+//! One file a process, named `PID-TIME.locks`, in the folder that `VESPIARY_LOCKS` names. All of it
+//! is `repr(C)` and little more than arrays; the header tells their sizes and places, so that a
+//! reader needs no constants of ours. The file is sparse: what is never used costs no memory.
 
 use std::mem::size_of;
 use std::ptr;

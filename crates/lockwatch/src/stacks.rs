@@ -1,8 +1,8 @@
 //! Stacks: captured by the unwinder, each kept once.
 //!
 //! A stack is a word that tells its length, then the return addresses from the inside out. What the
-//! addresses mean is found outside, from the process's map of files. A frame of Python code is a word
-//! with the highest bit set (`python::stack`).
+//! addresses mean is found outside, from the process's map of files. A frame of Python code is a
+//! word with the highest bit set (`python::stack`).
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};

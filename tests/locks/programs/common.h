@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-__attribute__((unused)) static pthread_mutex_t a = PTHREAD_MUTEX_INITIALIZER, b = PTHREAD_MUTEX_INITIALIZER,
-                       c = PTHREAD_MUTEX_INITIALIZER;
+#define MUTEX __attribute__((unused)) static pthread_mutex_t
+MUTEX a = PTHREAD_MUTEX_INITIALIZER;
+MUTEX b = PTHREAD_MUTEX_INITIALIZER;
+MUTEX c = PTHREAD_MUTEX_INITIALIZER;
 
 static void both(pthread_mutex_t *first, pthread_mutex_t *second) {
     pthread_mutex_lock(first);

@@ -2,38 +2,18 @@
 """One order is over before the other thread is made."""
 
 import threading
-import time
 
-def run(*bodies):
-    """Threads that live at the same time, but do their work one after the other."""
-    together = threading.Barrier(len(bodies))
-    turn = [0]
-
-    def job(body, number):
-        together.wait()
-        while turn[0] != number:
-            time.sleep(0.001)
-        body()
-        turn[0] += 1
-
-    threads = [
-        threading.Thread(target=job, args=(body, number)) for number, body in enumerate(bodies)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
+from turns import run
 
 a, b = threading.Lock(), threading.Lock()
 
 
-def one():
+def one() -> None:
     with a, b:
         pass
 
 
-def other():
+def other() -> None:
     with b, a:
         pass
 

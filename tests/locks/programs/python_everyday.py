@@ -5,18 +5,18 @@ import concurrent.futures
 import queue
 import threading
 
-jobs = queue.Queue(maxsize=2)
+jobs: queue.Queue[int] = queue.Queue(maxsize=2)
 event = threading.Event()
 room = threading.Semaphore(2)
 
 
-def puts():
+def puts() -> None:
     for number in range(50):
         jobs.put(number)
     event.set()
 
 
-def takes():
+def takes() -> None:
     for _ in range(50):
         with room:
             jobs.get()

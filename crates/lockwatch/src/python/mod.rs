@@ -9,6 +9,7 @@
 //! that was, or that waits for that, is a signal (`Condition.wait` is made so): nobody owns it, and
 //! no order with it means anything.
 
+mod acts;
 mod interface;
 mod stack;
 
@@ -16,9 +17,9 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
-use crate::region::{Kind, What};
-use crate::threads::{self, Inside};
-use crate::{calls, edges, events, held, locks, start};
+use crate::region::Kind;
+use crate::{calls, held, locks, threads};
+use acts::{let_go, show_wait, taken, want};
 use interface::{Interface, Object};
 
 static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
@@ -423,78 +424,10 @@ fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> Object {
     wait(hook.kind, lock, call)
 }
 
-/// The thread wants a lock while it holds others.
-#[inline]
-fn want(kind: Kind, lock: Object) {
-    let Some(inside) = threads::enter() else {
-        return;
-    };
-    let Inside { region, thread } = &inside;
-    let address = lock as u64;
-    if let Some(number) = locks::find(region, address, kind, 0)
-        && held::find(thread, address).is_none()
-        && !locks::is_signal(region, number)
-    {
-        edges::record(region, thread, number, false, 0);
-    }
-}
-
-#[inline]
-fn taken(kind: Kind, lock: Object) {
-    let Some(inside) = threads::enter() else {
-        return;
-    };
-    let Inside { region, thread } = &inside;
-    let address = lock as u64;
-    let Some(number) = locks::find(region, address, kind, 0) else {
-        return;
-    };
-    if locks::tells_life(region, number) {
-        return take_life(&inside, number);
-    }
-    if !locks::is_signal(region, number) {
-        held::push(region, thread, number, address, false, 0);
-    }
-}
-
-/// The lock that a thread's life holds: whoever takes it after its owner has joined that thread.
-#[cold]
-fn take_life(inside: &Inside, number: u32) {
-    let Inside { region, thread } = inside;
-    let owner = &locks::lock(region, number).owner;
-    let me = threads::number(region, thread) + 1;
-    let before = owner.load(Ordering::Relaxed);
-    if before == 0 {
-        owner.store(me, Ordering::Relaxed);
-    } else if before != me {
-        start::join_thread(inside, &region.threads[before as usize - 1]);
-    }
-}
-
-/// The thread releases a lock; whether it was known to hold it.
-#[inline]
-fn let_go(lock: Object, all: bool) -> bool {
-    let Some(inside) = threads::enter() else {
-        return false;
-    };
-    let Inside { region, thread } = &inside;
-    let address = lock as u64;
-    if held::pop(region, thread, address, all) > 0 {
-        return true;
-    }
-    if let Some(number) = locks::known(region, address) {
-        // Released by another thread than took it: a signal from now on.
-        locks::become_signal(region, number);
-    }
-    false
-}
-
 /// The lock is somebody's: wait, visibly, with the stack left before.
 #[cold]
 fn wait(kind: Kind, lock: Object, call: &impl Fn() -> Object) -> Object {
-    if let Some(inside) = threads::enter() {
-        show_wait(&inside, kind, lock as u64);
-    }
+    show_wait(kind, lock);
     let result = call();
     if let Some(inside) = threads::enter() {
         calls::end_wait(inside.thread);
@@ -503,23 +436,6 @@ fn wait(kind: Kind, lock: Object, call: &impl Fn() -> Object) -> Object {
         taken(kind, lock);
     }
     result
-}
-
-fn show_wait(inside: &Inside, kind: Kind, address: u64) {
-    let Inside { region, thread } = inside;
-    let Some(lock) = locks::known(region, address) else {
-        return;
-    };
-    if locks::is_signal(region, lock) {
-        return;
-    }
-    let again = kind == Kind::PythonLock && held::find(thread, address).is_some();
-    if again {
-        events::record(region, thread, What::Relock, lock, 0, 0, true);
-    }
-    let stack = crate::stacks::capture(region, 0);
-    calls::begin_wait(thread, lock, 0);
-    thread.waiting_stack.store(stack, Ordering::Release);
 }
 
 /// What the lock is for that is met now for the first time, by who takes it: one of a condition's

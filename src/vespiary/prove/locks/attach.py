@@ -82,8 +82,8 @@ def snapshot(pid: int) -> Snapshot:
     """
     began = time.perf_counter()
     try:
-        tids = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
-        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        tids = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
             found = _look(pid, tids, memory.fileno())
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ConfigurationError(f"there is no process {pid}", subject="pid", value=pid) from error
@@ -98,7 +98,7 @@ def snapshot(pid: int) -> Snapshot:
     circle = _circle(waits)
     seconds = time.perf_counter() - began
     modules = _modules(pid)
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
         told = {
             wait.tid: Waiting(
                 wait.tid,
@@ -216,7 +216,7 @@ def _modules(pid: int) -> list[Module]:
 def _is_relocated(path: str) -> bool:
     """Whether an ELF file is loaded anywhere (ET_DYN), not where it says (ET_EXEC)."""
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             head = file.read(18)
     except OSError:
         return True
@@ -233,9 +233,9 @@ def _stack(memory: int, modules: list[Module], wait: _Wait) -> tuple[Frame, ...]
     for (word,) in struct.iter_unpack("<Q", data[: len(data) // 8 * 8]):
         if len(frames) >= _FRAMES_MAX:
             break
-        if any(module.start <= word < module.end for module in modules):
-            if _follows_a_call(memory, word):
-                frames += _frames(modules, word)
+        is_code = any(module.start <= word < module.end for module in modules)
+        if is_code and _follows_a_call(memory, word):
+            frames += _frames(modules, word)
     return tuple(frames)
 
 

@@ -254,7 +254,5 @@ def deadlock(record: Record, found: Deadlock) -> Finding:
 def worst(findings: Iterable[Finding]) -> Kind | None:
     """The kind that decides the exit code."""
     kinds = {finding.kind for finding in findings}
-    for kind in ("deadlock", "inversion", "misuse", "stall"):
-        if kind in kinds:
-            return kind  # type: ignore[return-value]
-    return None
+    decisive: tuple[Kind, ...] = ("deadlock", "inversion", "misuse", "stall")
+    return next((kind for kind in decisive if kind in kinds), None)

@@ -5,9 +5,9 @@ a deadlock; it is looked at twice, with the same waits, before it is believed, s
 several threads are not read at one moment.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from vespiary.prove.locks.record import Record, Thread
 
@@ -94,4 +94,4 @@ class Watch:
         ]
 
     def _is_gone(self, thread: Thread) -> bool:
-        return not os.path.exists(f"/proc/{self._record.pid}/task/{thread.tid}")
+        return not Path(f"/proc/{self._record.pid}/task/{thread.tid}").exists()

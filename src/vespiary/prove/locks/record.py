@@ -1,8 +1,8 @@
 """What the preloaded library has written about one process.
 
-The file's layout is the library's (`crates/lockwatch/src/region.rs`): a header that tells where seven
-arrays lie and how large their items are, then the arrays. It may be read while the process runs,
-and after it has ended in whatever way.
+The file's layout is the library's (`crates/lockwatch/src/region.rs`): a header that tells where
+seven arrays lie and how large their items are, then the arrays. It may be read while the process
+runs, and after it has ended in whatever way.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock, from its first operation to its end; a signal is released by others than its taker."""
+    """A lock, from its first operation to its end. A signal is released by whoever likes to."""
 
     number: int
     address: int

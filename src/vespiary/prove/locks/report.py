@@ -36,10 +36,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 def as_text(outcome: Outcome) -> str:
     """The report that ends a run."""
     coverage = outcome.coverage
-    lines = []
     told = [finding for finding in outcome.findings if finding.kind != "information"]
-    for finding in told:
-        lines.append(finding_text(finding))
+    lines = [finding_text(finding) for finding in told]
     information = len(outcome.findings) - len(told)
     what = f"{len(told)} finding{'s' * (len(told) != 1)}"
     if information:

@@ -1,0 +1,96 @@
+//! What is written down when a Python lock is wanted, taken and released.
+
+use std::sync::atomic::Ordering;
+
+use super::interface::Object;
+use crate::region::{Kind, What};
+use crate::threads::{self, Inside};
+use crate::{calls, edges, events, held, locks, stacks, start};
+
+/// The thread wants a lock while it holds others.
+#[inline]
+pub(super) fn want(kind: Kind, lock: Object) {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let Inside { region, thread } = &inside;
+    let address = lock as u64;
+    if let Some(number) = locks::find(region, address, kind, 0)
+        && held::find(thread, address).is_none()
+        && !locks::is_signal(region, number)
+    {
+        edges::record(region, thread, number, false, 0);
+    }
+}
+
+#[inline]
+pub(super) fn taken(kind: Kind, lock: Object) {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let Inside { region, thread } = &inside;
+    let address = lock as u64;
+    let Some(number) = locks::find(region, address, kind, 0) else {
+        return;
+    };
+    if locks::tells_life(region, number) {
+        return take_life(&inside, number);
+    }
+    if !locks::is_signal(region, number) {
+        held::push(region, thread, number, address, false, 0);
+    }
+}
+
+/// The lock that a thread's life holds: whoever takes it after its owner has joined that thread.
+#[cold]
+fn take_life(inside: &Inside, number: u32) {
+    let Inside { region, thread } = inside;
+    let owner = &locks::lock(region, number).owner;
+    let me = threads::number(region, thread) + 1;
+    let before = owner.load(Ordering::Relaxed);
+    if before == 0 {
+        owner.store(me, Ordering::Relaxed);
+    } else if before != me {
+        start::join_thread(inside, &region.threads[before as usize - 1]);
+    }
+}
+
+/// The thread releases a lock; whether it was known to hold it.
+#[inline]
+pub(super) fn let_go(lock: Object, all: bool) -> bool {
+    let Some(inside) = threads::enter() else {
+        return false;
+    };
+    let Inside { region, thread } = &inside;
+    let address = lock as u64;
+    if held::pop(region, thread, address, all) > 0 {
+        return true;
+    }
+    if let Some(number) = locks::known(region, address) {
+        // Released by another thread than took it: a signal from now on.
+        locks::become_signal(region, number);
+    }
+    false
+}
+
+/// The thread begins to wait: its stack is left before, while it has the GIL.
+pub(super) fn show_wait(kind: Kind, lock: Object) {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let Inside { region, thread } = &inside;
+    let address = lock as u64;
+    let Some(lock) = locks::known(region, address) else {
+        return;
+    };
+    if locks::is_signal(region, lock) {
+        return;
+    }
+    let again = kind == Kind::PythonLock && held::find(thread, address).is_some();
+    if again {
+        events::record(region, thread, What::Relock, lock, 0, 0, true);
+    }
+    let stack = stacks::capture(region, 0);
+    calls::begin_wait(thread, lock, 0);
+    thread.waiting_stack.store(stack, Ordering::Release);
+}

@@ -241,7 +241,8 @@ impl<H: Host> Connection<H> {
     /// Whether text that is not UTF-8 is mended and not refused.
     #[cold]
     pub(crate) fn replaces_text(&self) -> bool {
-        self.profile().invalid_text(self.role()) == InvalidText::Replaced
+        let treatment = self.profile().invalid_text(self.role());
+        requires!("hybi09/8.1/1" => treatment == InvalidText::Replaced)
     }
 
     /// Why it ended, once that is known.

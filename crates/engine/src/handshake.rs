@@ -264,7 +264,7 @@ fn accept<H: Host>(
     let accept = wire::accept_value(&upgrade.key);
     let mut headers = [&options.headers[..], headers].concat();
     let profile = upgrade.version.profile();
-    if profile.origin_is_confirmed
+    if requires!("hybi09/11.8/h1" => profile.origin_is_confirmed)
         && let Some(origin) = upgrade.origin.as_ref().filter(|it| it.is_ascii())
     {
         headers.push((profile.origin_header.to_owned(), origin.clone()));

@@ -33,7 +33,7 @@ pub(crate) fn begin<H: Host>(
         compression::agree(connection, &connection.endpoint.options(), agreed.deflate);
         decoder = decoder.with_compression();
     }
-    inbound.decode = if agreed.deflate_stream {
+    inbound.decode = if requires!("hybi09/9.2.1/1" => agreed.deflate_stream) {
         // What has not departed of the handshake does so as it is.
         let plain = connection.outbound.borrow().waiting();
         connection.changes_output.set(true);

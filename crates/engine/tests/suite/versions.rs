@@ -7,9 +7,11 @@ use vespiary_engine::wire::websocket::deflate_stream::{Reader, Writer};
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::wire::websocket::profile::Version;
 use vespiary_engine::{ClientHandshake, Framing, Kind, Manner, Options, WebSocketOptions};
+use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
     each_client_is_answered_in_the_version_that_it_names,
+    the_origin_of_a_client_of_version_8_is_confirmed,
     a_close_code_of_ours_is_told_as_version_8_knows_it,
     a_client_of_version_8_mends_text_that_is_not_utf8,
     a_client_of_version_8_mends_the_parts_of_a_text,
@@ -79,6 +81,7 @@ fn inflate(reader: &mut Reader, mut bytes: &[u8]) -> Vec<u8> {
 }
 
 fn each_client_is_answered_in_the_version_that_it_names(bench: &Bench) {
+    claims!("hybi09/5.2.2/5");
     let place = bench.listen(both(), Script::echo());
     for (version, asked) in [(Version::Rfc6455, "13"), (Version::Hybi09, "8")] {
         let mut peer = bench.connect(&place);
@@ -100,6 +103,20 @@ fn each_client_is_answered_in_the_version_that_it_names(bench: &Bench) {
     );
 }
 
+fn the_origin_of_a_client_of_version_8_is_confirmed(bench: &Bench) {
+    claims!("hybi09/11.8/h1", "hybi09/5.2.1/2");
+    let place = bench.listen(both(), Script::echo());
+    let line = "Sec-WebSocket-Origin: http://a.test\r\n";
+    let mut peer = bench.connect(&place);
+    peer.send(bench, request(line).as_bytes());
+    let head = peer.head(bench);
+    assert!(head.contains(&format!("\r\n{line}")), "{head}");
+    let mut peer = bench.connect(&place);
+    peer.send(bench, websocket::request("/", line).as_bytes());
+    let head = peer.head(bench);
+    assert!(!head.contains("Sec-WebSocket-Origin"), "{head}");
+}
+
 fn a_close_code_of_ours_is_told_as_version_8_knows_it(bench: &Bench) {
     let place = bench.listen(both(), Script::echo());
     let mut peer = bench.connect(&place);
@@ -114,6 +131,7 @@ fn a_close_code_of_ours_is_told_as_version_8_knows_it(bench: &Bench) {
 }
 
 fn a_client_of_version_8_mends_text_that_is_not_utf8(bench: &Bench) {
+    claims!("hybi09/8.1/1");
     let server = Script::sink().on_message(|_, _, _| {});
     let place = bench.listen(
         options(Version::Hybi09, false),
@@ -142,6 +160,7 @@ fn a_client_of_version_8_mends_text_that_is_not_utf8(bench: &Bench) {
 }
 
 fn a_client_of_version_8_mends_the_parts_of_a_text(bench: &Bench) {
+    claims!("hybi09/8.1/1");
     let place = bench.listen(
         options(Version::Hybi09, false),
         Script::sink().on_opened(|connection| {
@@ -180,6 +199,7 @@ fn a_client_of_version_8_mends_the_parts_of_a_text(bench: &Bench) {
 }
 
 fn a_compressed_stream_is_echoed_compressed_however_it_is_cut(bench: &Bench) {
+    claims!("hybi09/9.2.1/1", "hybi09/9.2.1/3", "hybi09/9.2.1/5");
     let place = bench.listen(options(Version::Hybi09, true), Script::echo());
     let mut peer = bench.connect(&place);
     peer.send(bench, request(OFFER).as_bytes());
@@ -221,6 +241,7 @@ fn a_compressed_stream_is_echoed_compressed_however_it_is_cut(bench: &Bench) {
 }
 
 fn client_and_server_of_this_engine_compress_both_streams(bench: &Bench) {
+    claims!("hybi09/9.2.1/1");
     let place = bench.listen(options(Version::Hybi09, true), Script::echo());
     let payload = vec![b'a'; 50_000];
     let sent = payload.clone();

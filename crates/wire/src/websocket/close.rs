@@ -103,6 +103,9 @@ pub fn parse_as<'a>(
         (Err(_), InvalidText::Refused(refused)) if requires!("rfc6455/8.1/1") => {
             Err(not_utf8(profile, refused))
         }
+        (Err(_), InvalidText::Replaced) if !requires!("hybi09/8.1/1") => {
+            Err(not_utf8(profile, Code::PROTOCOL_ERROR))
+        }
         (Err(_), _) => Ok((code, String::from_utf8_lossy(reason))),
     }
 }

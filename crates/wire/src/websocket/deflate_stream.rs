@@ -20,6 +20,7 @@ use super::deflate::{Compressor, Shape};
 use super::extension::{self, Extension};
 use super::profile::Version;
 use std::fmt;
+use vespiary_trace::requires;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
 /// The registered name. It has no parameters.
@@ -82,8 +83,9 @@ impl fmt::Debug for Reader {
 
 impl Default for Reader {
     fn default() -> Self {
+        let is_raw = requires!("hybi09/9.2.1/5");
         Self {
-            inflate: Inflate::new(false, 15),
+            inflate: Inflate::new(!is_raw, 15),
             is_ended: false,
         }
     }
@@ -154,7 +156,9 @@ impl Writer {
         let (plain, rest) = bytes.split_at(self.plain.min(bytes.len()));
         self.plain -= plain.len();
         let mut out = plain.to_vec();
-        self.compressor.compress(rest, false, &mut out);
+        if requires!("hybi09/9.2.1/3") {
+            self.compressor.compress(rest, false, &mut out);
+        }
         out
     }
 }

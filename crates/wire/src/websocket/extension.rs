@@ -102,9 +102,10 @@ fn read_token(text: &str) -> Result<(&str, &str), Malformed> {
 }
 
 fn read_value<'a>(profile: &Profile, text: &'a str) -> Result<(String, &'a str), Malformed> {
-    let quoted = text
-        .strip_prefix('"')
-        .filter(|_| profile.extension_values_are_quoted);
+    let quoted = text.strip_prefix('"').filter(|_| {
+        let is_barred = requires!("hybi09/9.1/h1" => !profile.extension_values_are_quoted);
+        !is_barred
+    });
     let Some(quoted) = quoted else {
         let (token, rest) = read_token(text)?;
         return Ok((token.to_owned(), rest));

@@ -117,7 +117,8 @@ fn check_first(
         ));
     }
     let opcode = Opcode::from_bits(first & 0x0F);
-    let is_unknown = opcode.is_none() && !profile.unknown_opcodes_are_ignored;
+    let ignores = requires!("hybi09/4.2/4" => profile.unknown_opcodes_are_ignored);
+    let is_unknown = opcode.is_none() && !ignores;
     if requires!("rfc6455/5.2/4", "rfc6455/5.2/h1" => is_unknown) {
         return Err(broken("a frame has a reserved opcode", "RFC 6455 5.2"));
     }
@@ -159,8 +160,9 @@ fn check_second(first: u8, second: u8, role: Role, profile: &Profile) -> Result<
         (Role::Server, false) if requires!("rfc6455/5.1/2") => {
             return Err(broken("a client's frame is unmasked", "RFC 6455 5.1"));
         }
-        (Role::Client, true) if requires!("rfc6455/5.1/5" => profile.masked_server_frames_are_refused) =>
-        {
+        (Role::Client, true) if requires!("hybi09/4.2/h1" => !profile.masked_server_frames_are_refused) =>
+            {}
+        (Role::Client, true) if requires!("rfc6455/5.1/5") => {
             return Err(broken("a server's frame is masked", "RFC 6455 5.1"));
         }
         _ => {}
@@ -178,7 +180,8 @@ fn check_second(first: u8, second: u8, role: Role, profile: &Profile) -> Result<
 
 #[inline]
 fn check_16(length: u16, profile: &Profile) -> Result<u64, ProtocolError> {
-    if requires!("rfc6455/5.2/6" => profile.lengths_are_minimal && length < 126) {
+    let is_free = requires!("hybi09/4.2/h2" => !profile.lengths_are_minimal);
+    if requires!("rfc6455/5.2/6" => !is_free && length < 126) {
         Err(not_minimal())
     } else {
         Ok(u64::from(length))
@@ -193,7 +196,8 @@ fn check_64(length: u64, profile: &Profile) -> Result<u64, ProtocolError> {
             "RFC 6455 5.2",
         ));
     }
-    if requires!("rfc6455/5.2/6" => profile.lengths_are_minimal && length <= 0xFFFF) {
+    let is_free = requires!("hybi09/4.2/h2" => !profile.lengths_are_minimal);
+    if requires!("rfc6455/5.2/6" => !is_free && length <= 0xFFFF) {
         Err(not_minimal())
     } else {
         Ok(length)

@@ -30,6 +30,7 @@
 use super::ProtocolError;
 use super::close::Code;
 use super::decoder::Role;
+use vespiary_trace::requires;
 
 /// A version of the protocol that is spoken here.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Default, Debug)]
@@ -218,12 +219,16 @@ static HYBI09: Profile = Profile {
 /// never stand in a frame. The rest of 1000 to 1999 was left to later drafts, whose peers do send
 /// them under this version.
 fn hybi09_may_arrive(code: Code) -> bool {
-    matches!(code.0, 1000..=4999) && code != Code::NO_STATUS && code != Code::ABNORMAL
+    match code {
+        Code::NO_STATUS | Code::ABNORMAL => false,
+        Code(2000..=2999) => requires!("hybi09/7.4.2/h1"),
+        code => matches!(code.0, 1000..=4999),
+    }
 }
 
 /// HyBi-09 section 7.4.1 ends with 1006. What came later is told by the nearest that was there.
 fn hybi09_sent_for(code: Code) -> Option<Code> {
-    match code {
+    let later = match code {
         Code::TOO_BIG => Some(Code::FRAME_TOO_LARGE),
         Code::INVALID_PAYLOAD | Code::POLICY | Code::MANDATORY_EXTENSION => {
             Some(Code::PROTOCOL_ERROR)
@@ -232,7 +237,10 @@ fn hybi09_sent_for(code: Code) -> Option<Code> {
         | Code::SERVICE_RESTART
         | Code::TRY_AGAIN_LATER
         | Code::BAD_GATEWAY => Some(Code::GOING_AWAY),
-        Code(1000..=1004 | 2000..=4999) => Some(code),
         _ => None,
+    };
+    if requires!("hybi09/7.4.1/h1" => later.is_some()) {
+        return later;
     }
+    matches!(code.0, 1000..=1004 | 2000..=4999).then_some(code)
 }

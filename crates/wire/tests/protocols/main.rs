@@ -27,3 +27,5 @@ mod support;
 mod tungstenite_differential;
 mod utf8;
 mod versions;
+mod versions_handshake;
+mod versions_stream;

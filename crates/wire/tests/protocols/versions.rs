@@ -2,6 +2,7 @@
 //! not.
 
 use std::borrow::Cow;
+use vespiary_trace::claims;
 use vespiary_wire::websocket::close::{self, Code};
 use vespiary_wire::websocket::decoder::{Limits, Role};
 use vespiary_wire::websocket::extension;
@@ -51,6 +52,7 @@ fn each_version_has_its_number_and_no_other_number_has_one() {
 
 #[test]
 fn every_reserved_opcode_is_refused_in_13_and_passed_over_in_8() {
+    claims!("hybi09/4.2/4");
     for opcode in [0x3, 0x4, 0x5, 0x6, 0x7, 0xB, 0xC, 0xD, 0xE, 0xF] {
         let mut bytes = masked(0x80 | opcode, b"who knows");
         bytes.extend(masked(0x80 | opcode, b""));
@@ -69,6 +71,7 @@ fn every_reserved_opcode_is_refused_in_13_and_passed_over_in_8() {
 
 #[test]
 fn in_8_a_reserved_frame_between_fragments_leaves_the_message_whole() {
+    claims!("hybi09/4.2/4");
     let mut bytes = masked(0x01, b"one ");
     bytes.extend(masked(0x8B, b"a control frame of the future"));
     bytes.extend(masked(0x00, b"two "));
@@ -186,6 +189,7 @@ fn a_peer_that_ends_within_what_is_passed_over_ends_within_a_message() {
 
 #[test]
 fn a_length_longer_than_it_need_be_is_refused_in_13_and_read_in_8() {
+    claims!("hybi09/4.2/h2");
     let two = [0x81, 0xFE, 0, 2, 0, 0, 0, 0, b'h', b'i'];
     let eight = [0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, b'h', b'i'];
     for bytes in [&two[..], &eight] {
@@ -241,6 +245,7 @@ fn an_unmasked_frame_of_a_client_is_refused_in_both_versions() {
 
 #[test]
 fn a_masked_frame_of_a_server_is_refused_in_13_and_unmasked_in_8() {
+    claims!("hybi09/4.2/h1");
     let mut bytes = masked(0x81, b"hello");
     bytes.extend(masked(0x89, b"ping"));
     bytes.extend([0x82, 0x03, b'r', b'a', b'w']);
@@ -276,6 +281,7 @@ fn lawful_frames_are_the_same_in_both_versions() {
 
 #[test]
 fn every_close_code_is_judged_by_its_versions_section_7_4() {
+    claims!("hybi09/7.4.2/h1");
     for number in 0..=u16::MAX {
         let payload = number.to_be_bytes();
         let arrives = |version: Version| {
@@ -292,6 +298,7 @@ fn every_close_code_is_judged_by_its_versions_section_7_4() {
 
 #[test]
 fn a_code_that_8_does_not_define_is_told_by_the_nearest_that_it_does() {
+    claims!("hybi09/7.4.1/h1");
     let sent = |version: Version, code: Code| {
         let payload = close::encode_as(version.profile(), code, "why");
         payload
@@ -328,6 +335,7 @@ fn a_code_that_8_does_not_define_is_told_by_the_nearest_that_it_does() {
 
 #[test]
 fn a_reason_that_is_not_utf8_is_refused_but_at_a_client_of_8() {
+    claims!("hybi09/8.1/1");
     let payload = b"\x03\xe8gone \xff\xfe\xc3";
     let read = |version: Version, role| close::parse_as(version.profile(), role, payload);
     let expected = (Code::NORMAL, Cow::Borrowed("gone \u{FFFD}\u{FFFD}\u{FFFD}"));
@@ -346,6 +354,7 @@ fn a_reason_that_is_not_utf8_is_refused_but_at_a_client_of_8() {
 
 #[test]
 fn a_quoted_value_of_an_extension_is_read_in_13_and_malformed_in_8() {
+    claims!("hybi09/9.1/h1");
     let value = "mux; max-channels=\"4\"; flow-control, deflate-stream";
     assert_eq!(
         extension::parse_as(NEW.profile(), value).map(|list| list.len()),

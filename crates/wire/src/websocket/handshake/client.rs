@@ -124,7 +124,7 @@ pub fn append_request_as(out: &mut Vec<u8>, ask: &Ask<'_>) -> Result<(), Invalid
     if requires!("rfc6455/4.1/19") {
         out.extend_from_slice(b"GET ");
     }
-    if requires!("rfc6455/4.1/20") {
+    if requires!("rfc6455/4.1/20", "hybi09/5.1/21") {
         out.extend_from_slice(target.as_bytes());
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
@@ -154,7 +154,8 @@ fn header_lines(ask: &Ask<'_>) -> Vec<(String, String)> {
         add("Sec-WebSocket-Key", ask.key);
     }
     if requires!("rfc6455/4.1/29", "rfc6455/4.1/30") {
-        add("Sec-WebSocket-Version", ask.version.as_str());
+        let is_old = requires!("hybi09/5.1/33" => ask.version == Version::Hybi09);
+        add("Sec-WebSocket-Version", if is_old { "8" } else { "13" });
     }
     if requires!("rfc6455/4.1/31" => !ask.protocols.is_empty()) {
         add("Sec-WebSocket-Protocol", &ask.protocols.join(", "));
@@ -165,10 +166,11 @@ fn header_lines(ask: &Ask<'_>) -> Vec<(String, String)> {
         add("Sec-WebSocket-Extensions", offer);
     }
     for (name, value) in ask.extra {
-        let is_origin = name.eq_ignore_ascii_case("origin");
         let origin_header = ask.version.profile().origin_header;
+        let is_origin = name.eq_ignore_ascii_case("origin") && origin_header != "Origin";
+        let is_renamed = requires!("hybi09/5.1/29" => is_origin);
         if requires!("rfc6455/4.1/28", "rfc6455/4.1/34") {
-            add(if is_origin { origin_header } else { name }, value);
+            add(if is_renamed { origin_header } else { name }, value);
         }
     }
     headers
@@ -272,7 +274,8 @@ pub fn check_response_as(
         return fail("the response's Connection header lacks Upgrade (RFC 6455 4.1)".to_owned());
     }
     let profile = version.profile();
-    if profile.connection_is_whole && head.header_tokens("connection").nth(1).is_some() {
+    let is_list = head.header_tokens("connection").nth(1).is_some();
+    if requires!("hybi09/5.1/41" => profile.connection_is_whole && is_list) {
         let text = "the response's Connection header is not Upgrade alone (HyBi-09 5.1)";
         return fail(text.to_owned());
     }
@@ -302,7 +305,8 @@ pub fn check_response_as(
         return fail("the server chose more than one subprotocol (RFC 6455 11.3.4)".to_owned());
     }
     let is_offered = offered.protocols.iter().any(|offered| offered == chosen);
-    if requires!("rfc6455/4.1/41" => profile.subprotocol_is_checked && !is_offered) {
+    let is_free = requires!("hybi09/5.1/h1" => !profile.subprotocol_is_checked);
+    if requires!("rfc6455/4.1/41" => !is_free && !is_offered) {
         return fail(format!(
             "the server chose {chosen:?}, which was not offered (RFC 6455 4.1)"
         ));

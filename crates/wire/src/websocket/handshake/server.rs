@@ -35,7 +35,9 @@ pub fn is_upgrade(head: &Request, versions: &[Version]) -> bool {
 /// HyBi-09 5.2.1 lists neither `Upgrade` nor `Connection` among what makes a handshake.
 fn upgrade_is_checked(head: &Request, versions: &[Version]) -> bool {
     let asked = read_version(head, versions);
-    asked.map_or(true, |version| version.profile().upgrade_is_checked)
+    let checks = asked.map_or(true, |version| version.profile().upgrade_is_checked);
+    let is_free = requires!("hybi09/5.2.1/h1" => !checks);
+    !is_free
 }
 
 /// How a request is refused that asks for no WebSocket, where nothing else is served: 426, or 405
@@ -116,6 +118,11 @@ fn check_target(head: &Request, profile: &Profile) -> Result<(), Refusal> {
     if head.target.starts_with('/') || profile.target_schemes.iter().any(fits) {
         return Ok(());
     }
+    let is_new = requires!("rfc6455/4.2.1/h11" => profile.version == Version::Rfc6455);
+    let is_old = requires!("hybi09/5.2.1/h2" => profile.version == Version::Hybi09);
+    if !is_new && !is_old {
+        return Ok(());
+    }
     let [plain, secure] = profile.target_schemes;
     bad(&format!(
         "an absolute request target begins with {plain} or {secure} ({} {})",
@@ -139,7 +146,9 @@ fn read_version(head: &Request, spoken: &[Version]) -> Result<Version, Refusal> 
         return bad("the Sec-WebSocket-Version is no version (RFC 6455 4.3)");
     };
     let asked = Version::from_number(number).filter(|asked| spoken.contains(asked));
-    if requires!("rfc6455/4.2.2/6", "rfc6455/4.4/1", "rfc6455/4.2.1/h6" => asked.is_none()) {
+    if requires!("rfc6455/4.2.2/6", "rfc6455/4.4/1", "rfc6455/4.2.1/h6", "hybi09/5.2.2/5" =>
+        asked.is_none())
+    {
         let text = format!(
             "the versions of WebSocket spoken here: {} (RFC 6455 4.2.2)",
             listed(spoken)
@@ -203,7 +212,12 @@ fn read_extensions(head: &Request, profile: &Profile) -> Result<Vec<String>, Ref
 }
 
 fn read_origin(head: &Request, profile: &Profile) -> Result<Option<String>, Refusal> {
-    let name = profile.origin_header;
+    let is_renamed = requires!("hybi09/5.2.1/2" => profile.origin_header != "Origin");
+    let name = if is_renamed {
+        profile.origin_header
+    } else {
+        "Origin"
+    };
     let mut origins = head.header_all(name);
     match (origins.next(), origins.next()) {
         (_, Some(_)) => bad(&format!(

@@ -21,6 +21,22 @@ def main() -> int:
         ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
         cargo,
     )
+    traced = ["--package=vespiary-trace", "--package=vespiary-wire", "--package=vespiary-engine"]
+    steps.run(
+        "Rust: lints of the tracing build (cargo clippy)",
+        [
+            "cargo",
+            "clippy",
+            *traced,
+            "--features=vespiary-trace/probes",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        cargo,
+    )
     steps.run("Python: format (ruff format)", [tools / "ruff", "format", "--check", "."])
     steps.run("Python: lints (ruff check)", [tools / "ruff", "check", "."])
     steps.run("Python: types (mypy --strict)", [tools / "mypy"])

@@ -81,7 +81,8 @@ impl Deflate {
             own = chosen.settings.client;
         }
         // A client may use less than was agreed on, and no more; a server has said what it uses.
-        if !requires!("rfc7692/7.2.2/10" => outgoing.window_bits <= own.window_bits) {
+        let is_within = requires!("rfc7692/7.2.2/10" => outgoing.window_bits <= own.window_bits);
+        if !is_within {
             outgoing.window_bits = own.window_bits;
         }
         outgoing.context_takeover &= own.context_takeover;

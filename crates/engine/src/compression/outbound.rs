@@ -21,6 +21,10 @@ impl Deflate {
         choice.unwrap_or(length >= self.chosen.threshold_bytes)
     }
 
+    fn lets_be(&self, length: usize, choice: Option<bool>) -> bool {
+        requires!("rfc7692/6.1/2" => !self.compresses(length, choice))
+    }
+
     /// The shape under which a message is compressed in the same way for every connection, if it is
     /// compressed and depends on nothing that went before.
     pub(crate) fn shared_shape(&self, length: usize, choice: Option<bool>) -> Sharing {
@@ -98,7 +102,7 @@ impl<H: Host> Connection<H> {
         }
         let options = self.endpoint.options();
         if let Some(deflate) = self.deflate.get()
-            && !requires!("rfc7692/6.1/2" => !deflate.compresses(payload.len(), compress))
+            && !deflate.lets_be(payload.len(), compress)
         {
             let insists = compress.is_some();
             return self.send_deflated(&options, deflate, kind, payload, insists);
@@ -177,8 +181,8 @@ impl<H: Host> Connection<H> {
         };
         let mut deflated = self.engine.compression.borrow_mut().take_buffer();
         deflate.compress(self, payload, last, &mut deflated);
-        let rsv1 = !requires!("rfc7692/6.1/3" => !is_first);
-        let queued = self.queue(&options, (opcode, rsv1), last, &deflated, false);
+        let is_bare = requires!("rfc7692/6.1/3" => !is_first);
+        let queued = self.queue(&options, (opcode, !is_bare), last, &deflated, false);
         self.count_compressed(deflate, payload.len(), deflated.len(), is_first);
         self.engine.compression.borrow_mut().put_buffer(deflated);
         deflate.account(self);

@@ -21,6 +21,7 @@ from vespiary.errors import (
     Redirect,
 )
 from vespiary.loop import running_core
+from vespiary.trace import requires
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
@@ -62,7 +63,8 @@ async def _open_one(target: Target, asked: Asked, deadline: float) -> Connection
     """Open a connection to one target, at whichever of its addresses answers."""
     endpoint = target.endpoint
     addresses = await _addresses(endpoint, asked, deadline)
-    if endpoint.scheme != "ws" or asked.simultaneous_handshakes:
+    waits_its_turn = endpoint.scheme == "ws" and not asked.simultaneous_handshakes
+    if not requires("rfc6455/4.1/5", "rfc6455/4.1/6", "rfc6455/4.1/7", waits_its_turn):
         return await _in_some_version(target, asked, deadline, addresses)
     turn = one_at_a_time(addresses)
     try:

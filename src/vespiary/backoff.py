@@ -20,6 +20,7 @@ from typing import Any
 
 from vespiary.errors import ConfigurationError, ConnectionClosed, HandshakeRefused
 from vespiary.request import Headers
+from vespiary.trace import requires
 
 __all__ = ["Attempts", "Backoff", "is_final", "retry_after_seconds"]
 
@@ -196,7 +197,11 @@ class Attempts:
         return seconds
 
     def _wait(self) -> float:
+        is_first = self._waits == 0
         bound = self._backoff.bound_seconds(self._waits)
-        least = bound / self._backoff.factor if self._waits else 0.0
-        self._waits += 1
-        return least + (bound - least) * self._chance()
+        least = 0.0 if is_first else bound / self._backoff.factor
+        if requires("rfc6455/7.2.3/4"):
+            self._waits += 1
+        if requires("rfc6455/7.2.3/2", "rfc6455/7.2.3/3", is_first):
+            return bound * self._chance()
+        return least + (bound - least) * (1.0 if is_first else self._chance())

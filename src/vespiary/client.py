@@ -18,6 +18,7 @@ from vespiary.filters import FilterFactory, add_filters
 from vespiary.framing import Framing
 from vespiary.handler import AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits, SlowConsumer
+from vespiary.trace import requires
 from vespiary.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ class Connecting:
                         return
             finally:
                 await _end(connection)
-            await self._wait(self._attempts.ended(), "the connection has ended")
+            if requires("rfc6455/7.2.3/1"):
+                await self._wait(self._attempts.ended(), "the connection has ended")
 
     async def stay(self) -> CloseReason:
         """Stay connected for the handler, until this end closes a connection in good order.

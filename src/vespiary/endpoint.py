@@ -9,6 +9,7 @@ from typing import Literal, cast
 from urllib.parse import unquote, urlsplit
 
 from vespiary.errors import EndpointError
+from vespiary.trace import requires
 
 __all__ = ["Endpoint", "Scheme"]
 
@@ -62,7 +63,8 @@ class Endpoint:
                 f"an endpoint is a URL such as {_EXAMPLES['ws']}; got {url!r}", value=url
             )
         scheme = _scheme(url)
-        if re.search(r"[\x00-\x20\x7f]", url):
+        is_broken = re.search(r"[\x00-\x20\x7f]", url) is not None
+        if requires("rfc6455/4.1/3", "rfc6455/4.1/4", is_broken):
             raise _wrong(url, "it has a space or a control character in it", scheme)
         if scheme == "unix":
             return cls("unix", path=_unix_path(url))
@@ -117,7 +119,9 @@ def _wrong(url: str, what: str, scheme: str = "ws") -> EndpointError:
 def _scheme(url: str) -> Scheme:
     """The URL's scheme, if there is one that can be served."""
     match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):", url)
-    name = match[1].lower() if match and "://" in url else ""
+    name = match[1] if match and "://" in url else ""
+    if requires("rfc6455/3/h1"):
+        name = name.lower()
     if name in _EXAMPLES:
         return cast("Scheme", name)
     if name in _LATER:
@@ -159,14 +163,16 @@ def _internet(url: str, scheme: Scheme) -> Endpoint:
         raise _wrong(url, _parse_error(url, error), scheme) from None
     if parts.username is not None:
         raise _wrong(url, "it has a user name in it, which nothing here would use", scheme)
-    if parts.fragment or url.endswith("#"):
+    if requires("rfc6455/3/2", "rfc6455/3/3", "#" in url):
         raise _wrong(url, "it has a fragment (#...), which is never sent", scheme)
     host = _host(url, parts.netloc, parts.hostname or "", scheme)
-    if port is None:
+    if requires("rfc6455/3/1", port is None):
         port = _DEFAULT_PORTS[scheme]
     if port is None:
         raise _wrong(url, "it names no port", scheme)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    target = parts.path
+    if requires("rfc6455/3/h2"):
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if scheme == "tcp":
         if target != "/":
             raise _wrong(url, "a TCP endpoint has no path", scheme)

@@ -43,6 +43,7 @@ class Once(vespiary.Handler):
         connection.close(self.code)
 
 
+@pytest.mark.requirement("rfc6455/7.2.3/1")
 async def test_each_connection_is_followed_by_the_next() -> None:
     waits = Waits()
     heard = []

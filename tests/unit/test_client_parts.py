@@ -34,6 +34,7 @@ def waits(backoff: Backoff, chance: float, count: int = 8) -> list[float]:
     return [attempts.failed(REFUSED) for _ in range(count)]
 
 
+@pytest.mark.requirement("rfc6455/7.2.3/4")
 def test_the_longest_waits_double_up_to_the_cap() -> None:
     assert waits(Backoff(), 1.0) == [5, 10, 20, 40, 60, 60, 60, 60]
 
@@ -42,6 +43,7 @@ def test_the_shortest_waits_are_the_longest_of_the_wait_before() -> None:
     assert waits(Backoff(), 0.0) == [0, 5, 10, 20, 30, 30, 30, 30]
 
 
+@pytest.mark.requirement("rfc6455/7.2.3/2", "rfc6455/7.2.3/3")
 def test_waits_differ_between_clients_that_lost_a_server_together() -> None:
     first = {Attempts(Backoff(), Clock()).failed(REFUSED) for _ in range(50)}
     assert len(first) == 50

@@ -114,3 +114,23 @@ def test_any_text_is_parsed_to_a_stable_endpoint_or_refused(text: str, scheme: s
         return
     if "%" not in text:
         assert Endpoint.parse(str(endpoint)) == endpoint
+
+
+@pytest.mark.requirement("rfc6455/3/1", "rfc6455/3/h1", "rfc6455/3/h2")
+def test_a_websockets_url_has_a_port_and_a_resource_name_written_or_not() -> None:
+    assert Endpoint.parse("WS://a.test?q") == Endpoint("ws", "a.test", 80, target="/?q")
+
+
+@pytest.mark.requirement("rfc6455/3/2", "rfc6455/3/3")
+def test_a_websockets_url_has_no_fragment_and_a_number_sign_is_escaped() -> None:
+    for url in ("ws://a.test/x#y", "ws://a.test/#", "ws://a.test?x#y"):
+        with pytest.raises(EndpointError, match="fragment"):
+            Endpoint.parse(url)
+    assert Endpoint.parse("ws://a.test/x%23y").target == "/x%23y"
+
+
+@pytest.mark.requirement("rfc6455/4.1/3", "rfc6455/4.1/4")
+def test_a_url_with_a_space_or_a_control_character_is_refused() -> None:
+    for url in ("ws://a.test/x y", "ws://a.test/x\ny", "ws://a.test/\x7f"):
+        with pytest.raises(EndpointError, match="space or a control character"):
+            Endpoint.parse(url)

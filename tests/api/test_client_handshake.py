@@ -1,0 +1,328 @@
+"""What a client's handshake says and checks, and its frames' keys, seen from a bare server."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+import vespiary
+from vespiary.request import Headers
+
+from .kit import Echo, serving, until
+
+Answer = Callable[[Headers], bytes]
+CLOSE = 8
+
+
+def accepted(headers: Headers, *lines: str) -> bytes:
+    key = headers["sec-websocket-key"].encode()
+    digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+    accept = base64.b64encode(digest).decode()
+    head = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {accept}",
+        *lines,
+    ]
+    return "\r\n".join([*head, "", ""]).encode()
+
+
+class Bare:
+    """A server that remembers every byte."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.requests: list[tuple[str, Headers]] = []
+        self.frames = bytearray()
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionResetError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            first, *lines = head.strip().split("\r\n")
+            pairs = [
+                (name, value.strip()) for name, _, value in (it.partition(":") for it in lines)
+            ]
+            headers = Headers(pairs)
+            self.requests.append((first, headers))
+            writer.write(self.answer(headers))
+            while data := await reader.read(65536):
+                self.frames += data
+                if any(opcode == CLOSE for opcode, _, _ in frames(bytes(self.frames))):
+                    break
+        writer.close()
+
+
+@asynccontextmanager
+async def bare(
+    answer: Answer = accepted, host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[Bare, str]]:
+    told = Bare(answer)
+    async with await asyncio.start_server(told.serve, host, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield told, f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+        for writer in told.writers:
+            writer.close()
+            with contextlib.suppress(ConnectionResetError):
+                await writer.wait_closed()
+
+
+def frames(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Opcode, mask key and payload of each masked frame."""
+    while len(data) >= 6:
+        length, start = data[1] & 0x7F, 2
+        assert data[1] & 0x80, "a client masks every frame"
+        if length == 126:
+            length, start = int.from_bytes(data[2:4]), 4
+        key = data[start : start + 4]
+        payload = data[start + 4 : start + 4 + length]
+        if len(payload) < length:
+            return
+        yield data[0] & 0x0F, key, bytes(it ^ key[at % 4] for at, it in enumerate(payload))
+        data = data[start + 4 + length :]
+
+
+async def test_the_request_says_what_was_asked_for() -> None:
+    async with bare(lambda headers: accepted(headers, "Sec-WebSocket-Protocol: b")) as (told, url):
+        options = vespiary.WebSocket(headers=[("X-One", "1")])
+        async with vespiary.connect(
+            f"{url}/chat?room=%23a",
+            websocket=options,
+            subprotocols=["a", "b"],
+            headers=[("X-Two", "2")],
+        ) as client:
+            assert client.subprotocol == "b"
+    ((first, headers),) = told.requests
+    assert first == "GET /chat?room=%23a HTTP/1.1"
+    assert headers["host"] == url.removeprefix("ws://")
+    assert headers["sec-websocket-protocol"] == "a, b"
+    assert (headers["x-one"], headers["x-two"]) == ("1", "2")
+    assert len(base64.b64decode(headers["sec-websocket-key"])) == 16
+
+
+async def test_an_ipv6_address_stands_in_brackets() -> None:
+    async with bare(host="::1") as (told, url):
+        async with vespiary.connect(url) as client:
+            assert client.peer is not None
+            assert client.peer[0] == "::1"
+        assert told.requests[0][1]["host"] == url.removeprefix("ws://")
+
+
+async def test_user_and_password_of_the_url_are_sent_as_basic_authentication() -> None:
+    async with bare() as (told, url):
+        async with vespiary.connect(url.replace("ws://", "ws://me:p%40ss@")):
+            pass
+        headers = told.requests[0][1]
+        assert base64.b64decode(headers["authorization"].removeprefix("Basic ")) == b"me:p@ss"
+        assert "me" not in headers["host"]
+
+
+async def test_an_error_does_not_tell_the_password() -> None:
+    with pytest.raises(ConnectionRefusedError) as raised:
+        await vespiary.connect("ws://me:secret@127.0.0.1:1/")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"subprotocols": ["a", "a"]}, "twice"),
+        ({"subprotocols": ["a b"]}, "token"),
+        ({"subprotocols": [""]}, "token"),
+        ({"headers": [("Host", "else.where")]}, "handshake itself"),
+        ({"headers": [("Upgrade", "h2c")]}, "handshake itself"),
+        ({"headers": [("X", "a\r\nY: b")]}, "X"),
+        ({"headers": [("no name", "x")]}, "no name"),
+    ],
+)
+async def test_a_request_that_cannot_be_is_told_before_anybody_is_asked(
+    options: dict[str, list[object]], words: str
+) -> None:
+    with pytest.raises(vespiary.ConfigurationError, match=words):
+        vespiary.connect("ws://127.0.0.1:1", **options)  # type: ignore[arg-type]
+
+
+async def test_credentials_stand_in_one_place_only() -> None:
+    with pytest.raises(vespiary.ConfigurationError, match="both"):
+        vespiary.connect("ws://a:b@h/", headers=[("authorization", "Bearer x")])
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://127.0.0.1:0", "tcp://127.0.0.1:0", "ws://h/#", "tcp://a@h:1"]
+)
+async def test_a_url_that_cannot_be_connected_to_is_told(url: str) -> None:
+    with pytest.raises(vespiary.EndpointError):
+        vespiary.connect(url)
+
+
+async def test_a_subprotocol_that_was_not_offered_fails_the_connect() -> None:
+    async with bare(lambda headers: accepted(headers, "Sec-WebSocket-Protocol: c")) as (_, url):
+        with pytest.raises(vespiary.HandshakeRefused, match="not offered"):
+            await vespiary.connect(url, subprotocols=["a", "b"])
+        with pytest.raises(vespiary.HandshakeRefused, match="not offered"):
+            await vespiary.connect(url)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\nX-Why: tired\r\n\r\ntoo tired",
+        b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\nX-Why: tired\r\n\r\n"
+        b"4\r\ntoo \r\n5\r\ntired\r\n0\r\n\r\n",
+        b"HTTP/1.1 503 Busy\r\nX-Why: tired\r\n\r\ntoo tired",
+    ],
+    ids=["length", "chunked", "to the end"],
+)
+async def test_a_refusal_tells_status_fields_and_body(answer: bytes) -> None:
+    async with bare(lambda _: answer) as (_, url):
+        with pytest.raises(vespiary.HandshakeRefused) as raised:
+            await vespiary.connect(url)
+    assert raised.value.status == 503
+    assert ("X-Why", "tired") in raised.value.headers
+    assert raised.value.body == b"too tired"
+    assert raised.value.reason == "too tired"
+
+
+async def test_of_a_long_body_the_beginning_is_told_at_once() -> None:
+    answer = b"HTTP/1.1 500 Oh\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 5000
+    async with bare(lambda _: answer) as (_, url):
+        with pytest.raises(vespiary.HandshakeRefused) as raised:
+            await vespiary.connect(url)
+    assert raised.value.body == b"x" * 4096
+
+
+async def test_of_a_body_that_does_not_come_the_rest_is_told_at_the_deadline() -> None:
+    answer = b"HTTP/1.1 500 Oh\r\nContent-Length: 100\r\n\r\nonly this"
+    deadlines = vespiary.Deadlines(handshake_seconds=0.2)
+    async with bare(lambda _: answer) as (_, url):
+        with pytest.raises(vespiary.HandshakeRefused) as raised:
+            await vespiary.connect(url, deadlines=deadlines)
+    assert (raised.value.status, raised.value.body) == (500, b"only this")
+
+
+@pytest.mark.requirement("rfc6455/5.3/2", "rfc6455/10.3/1")
+async def test_every_frame_has_a_key_of_its_own() -> None:
+    count = 1000
+    async with bare() as (told, url), vespiary.connect(url) as client:
+        for number in range(count):
+            client.send(b"the same" if number % 2 else "the same")
+        client.ping(b"?")
+        await until(lambda: len(list(frames(bytes(told.frames)))) == count + 1)
+        seen = list(frames(bytes(told.frames)))
+    assert {payload for _, _, payload in seen[:-1]} == {b"the same"}
+    keys = {key for _, key, _ in seen}
+    # Of 1,001 keys out of 2**32, two are the same once in 8,000 runs; four never.
+    assert len(keys) >= count - 2
+    # Each bit is set in about half of them: 350 to 650 of 1,001 is nine standard deviations.
+    numbers = [int.from_bytes(key) for _, key, _ in seen]
+    for bit in range(32):
+        assert 350 < sum(number >> bit & 1 for number in numbers) < 650
+
+
+async def test_each_handshake_has_a_key_of_its_own() -> None:
+    async with bare() as (told, url):
+        for _ in range(2):
+            async with vespiary.connect(url):
+                pass
+        first, second = (headers["sec-websocket-key"] for _, headers in told.requests)
+        assert first != second
+
+
+@pytest.mark.requirement("rfc6455/4.1/5", "rfc6455/4.1/6", "rfc6455/4.1/7")
+async def test_one_handshake_at_a_time_runs_with_an_address() -> None:
+    release = asyncio.Event()
+    asked: list[str] = []
+
+    class Slow(Echo):
+        async def on_request(self, request: vespiary.Request) -> None:
+            asked.append(request.path)
+            await release.wait()
+
+    async with serving(Slow) as server:
+        url = server.urls[0].rstrip("/")
+        tasks = [
+            asyncio.ensure_future(vespiary.connect(f"{url}/{number}")._connect())
+            for number in range(3)
+        ]
+        await until(lambda: asked)
+        await asyncio.sleep(0.05)
+        assert len(asked) == 1
+        # One that is open is in nobody's way.
+        release.set()
+        clients = await asyncio.gather(*tasks)
+        assert len(asked) == 3
+        for client in clients:
+            client.close()
+
+
+async def test_handshakes_may_run_side_by_side_where_that_is_asked_for() -> None:
+    release = asyncio.Event()
+    asked: list[str] = []
+
+    class Slow(Echo):
+        async def on_request(self, request: vespiary.Request) -> None:
+            asked.append(request.path)
+            await release.wait()
+
+    async with serving(Slow) as server:
+        connecting = [
+            vespiary.connect(server.urls[0], simultaneous_handshakes=True) for _ in range(3)
+        ]
+        tasks = [asyncio.ensure_future(one._connect()) for one in connecting]
+        await until(lambda: len(asked) == 3)
+        release.set()
+        for client in await asyncio.gather(*tasks):
+            client.close()
+
+
+async def test_who_waits_for_a_turn_is_told_so_at_the_deadline() -> None:
+    class Never(Echo):
+        async def on_request(self, request: vespiary.Request) -> None:
+            await asyncio.Event().wait()
+
+    async with serving(Never) as server:
+        before = asyncio.ensure_future(vespiary.connect(server.urls[0])._connect())
+        await until(lambda: server.statistics().total.handshakes_pending)
+        deadlines = vespiary.Deadlines(handshake_seconds=0.1)
+        with pytest.raises(TimeoutError, match="simultaneous_handshakes"):
+            await vespiary.connect(server.urls[0], deadlines=deadlines)
+        before.cancel()
+
+
+async def test_a_dead_address_does_not_cost_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(Echo) as server:
+        port = int(server.urls[0].rstrip("/").rpartition(":")[2])
+        # Nobody answers here: the address is kept for documents (RFC 5737).
+        dead = ("192.0.2.1", port)
+
+        async def resolve(*_: object, **__: object) -> list[tuple[object, ...]]:
+            return [(2, 1, 6, "", address) for address in (dead, ("127.0.0.1", port))]
+
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "getaddrinfo", resolve)
+        began = loop.time()
+        async with vespiary.connect(f"ws://some.name:{port}") as client:
+            client.send("x")
+            assert await client.receive() == "x"
+        assert loop.time() - began < 2
+
+
+async def test_only_the_address_that_is_used_sees_a_handshake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with bare() as (first, url), bare() as (second, other):
+        addresses = [("127.0.0.1", int(one.rpartition(":")[2])) for one in (url, other)]
+
+        async def resolve(*_: object, **__: object) -> list[tuple[object, ...]]:
+            return [(2, 1, 6, "", address) for address in addresses]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+        async with vespiary.connect("ws://some.name:1"):
+            await asyncio.sleep(0.3)
+        assert (len(first.requests), len(second.requests)) == (1, 0)

@@ -13,6 +13,9 @@ use vespiary_engine::port::sim::{Faults, Random, Sim, World};
 use vespiary_engine::port::{Address, Port};
 use vespiary_engine::{Counters, Endpoint, Engine, Listener, Options};
 
+/// What the mask keys and nonces of a bench's clients are drawn from.
+pub const RANDOM_SEED: u64 = 7;
+
 /// How long a test waits for something before it says that it did not come.
 const PATIENCE: Duration = Duration::from_secs(20);
 const SIMULATED_TURNS_MAX: u64 = 200_000;
@@ -156,7 +159,7 @@ impl Bench {
             }
         };
         let (port, book) = Watched::new(port);
-        let mut random = Random::new(7);
+        let mut random = Random::new(RANDOM_SEED);
         let random = move |bytes: &mut [u8]| bytes.fill_with(|| random.draw() as u8);
         let engine = Engine::new(TestHost::default(), Box::new(port), Box::new(random));
         engine.set_wall_clock(|| std::time::UNIX_EPOCH);

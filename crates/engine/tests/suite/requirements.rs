@@ -4,14 +4,15 @@
 //! In the simulation alone, where time is virtual and nothing is cut: what differs between drivers
 //! is tested elsewhere.
 
+use crate::kit::bench::RANDOM_SEED;
 use crate::kit::{Bench, Conn, Driver, Ending, Peer, Place, Script, TestHost, websocket};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
-use vespiary_engine::port::sim::Faults;
+use vespiary_engine::port::sim::{Faults, Random};
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::wire::websocket::handshake::{OriginPattern, accept_value};
+use vespiary_engine::wire::websocket::handshake::{OriginPattern, accept_value, encode_key};
 use vespiary_engine::{
     ClientHandshake, Deadlines, Engine, Framing, Kind, Manner, Options, SendError, Side,
 };
@@ -193,6 +194,29 @@ fn each_frame_of_a_client_is_masked_with_a_key_of_its_own() {
             keys.insert(key);
         }
         assert_eq!(keys.len(), 5);
+        server.leave();
+    });
+}
+
+/// Nothing but the source that the engine was given decides a key: where that is the kernel's, no
+/// key can be predicted.
+#[test]
+fn the_keys_of_a_client_are_the_bytes_of_its_source_in_their_order() {
+    simulated(|bench| {
+        let (server, place) = Server::accepting(bench);
+        let connection = open(bench, &place, Script::sink());
+        let mut source = Random::new(RANDOM_SEED);
+        let mut drawn =
+            |count: usize| -> Vec<u8> { (0..count).map(|_| source.draw() as u8).collect() };
+        let nonce = drawn(16).try_into().expect("16 bytes");
+        let key = header(&server.request.borrow(), "Sec-WebSocket-Key");
+        assert_eq!(key, encode_key(nonce));
+        for _ in 0..100 {
+            connection.send(Kind::Text, b"the same").expect("room");
+            let (bytes, _) = server.frame(bench);
+            assert_eq!(bytes[2..6], drawn(4));
+        }
+        drop(connection);
         server.leave();
     });
 }

@@ -4,7 +4,8 @@
 
 Prints a JSON object with its URLs once it serves, and serves until SIGTERM. The endpoint `plain`
 has the page at `/` and at `/endings` how its WebSockets have ended, which is the other side of what
-the page sees; `guarded` takes pages of one foreign origin only, `open` those of 127.0.0.1.
+the page sees; `guarded` takes pages of one foreign origin only, `open` those of 127.0.0.1; the
+others compress, each in its own way.
 """
 
 import json
@@ -22,6 +23,12 @@ HTML = [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-stor
 MESSAGE_BYTES = 16 << 20
 LIMITS = vespiary.Limits(message_bytes_max=MESSAGE_BYTES, write_bytes_max=MESSAGE_BYTES + 64)
 SPOKEN = ("bee.v2", "bee.v1")
+COMPRESSIONS = {
+    "compressed": vespiary.Compression(),
+    "remembering": vespiary.Compression(server_context_takeover=True, threshold_bytes=0),
+    "forgetting": vespiary.Compression(client_context_takeover=False, threshold_bytes=0),
+    "narrow": vespiary.Compression(server_window_bits=9, client_window_bits=9, threshold_bytes=0),
+}
 PAUSE_SECONDS = 0.3
 
 
@@ -92,13 +99,17 @@ class Scenarios(vespiary.Handler):
 
 def main() -> None:
     """Serve, and tell where."""
-    names = ("plain", "guarded", "open")
+    names = ("plain", "guarded", "open", *COMPRESSIONS)
     server = vespiary.Server()
     plain = Scenarios()
     server.add(plain, "ws://127.0.0.1:0", limits=LIMITS)
     for origins in (["https://elsewhere.example"], ["http://127.0.0.1:*"]):
         options = vespiary.WebSocket(origins=origins, origin_required=True)
         server.add(Scenarios(), "ws://127.0.0.1:0", websocket=options)
+
+    for compression in COMPRESSIONS.values():
+        options = vespiary.WebSocket(compression=compression)
+        server.add(Scenarios(), "ws://127.0.0.1:0", limits=LIMITS, websocket=options)
 
     def tell(urls: Sequence[str]) -> None:
         print(json.dumps(dict(zip(names, urls, strict=True))), flush=True)

@@ -5,14 +5,16 @@ The default driver gets every case, the other one those of `OTHER_GROUPS`. A com
 own authors wanted it, which takes about 50 times as long.
 """
 
+import fnmatch
 import json
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.running import Run, Tell, run_client, run_server
-from tests.conformance.suite import Suite
+from tests.conformance.suite import HERE, Suite
 from tests.conformance.verdicts import (
     CASE_COUNTS,
     RESULTS,
@@ -30,6 +32,8 @@ MESSAGES = int(os.environ.get("VESPIARY_AUTOBAHN_MESSAGES", "20"))
 SECONDS = 120.0 + MESSAGES * 3.0
 OTHER_GROUPS = (1, 2, 3, 4, 5, 6, 7, 10, 12)
 """Groups 9 and 13 are four fifths of the time, and one code on both drivers."""
+
+CONFIRMATIONS = HERE.parents[1] / "requirements" / "confirmations" / "outside.toml"
 
 LONGEST_FIRST = (9, 13, 12)
 
@@ -72,20 +76,36 @@ def all_ok() -> dict[str, Verdict]:
     }
 
 
+def judge(side: str, verdicts: dict[str, Verdict], run: Run, groups: tuple[int, ...]) -> list[str]:
+    """Leave the verdicts as evidence, and say what is wrong with them."""
+    keep(verdicts, side, RESULTS / f"autobahn-{side}-{run.driver}.json")
+    return objections(verdicts, read_exceptions(side), groups)
+
+
 @pytest.mark.timeout(SECONDS + 60)
 def test_our_server_passes_every_case(run: Run, groups: tuple[int, ...]) -> None:
-    verdicts = run_server(run)
-    keep(verdicts, RESULTS / f"autobahn-server-{run.driver}.json")
-    found = objections(verdicts, read_exceptions("server"), groups)
+    found = judge("server", run_server(run), run, groups)
     assert not found, f"reports are in {run.folder}"
 
 
 @pytest.mark.timeout(SECONDS + 60)
 def test_our_client_passes_every_case(run: Run, groups: tuple[int, ...]) -> None:
-    verdicts = run_client(run)
-    keep(verdicts, RESULTS / f"autobahn-client-{run.driver}.json")
-    found = objections(verdicts, read_exceptions("client"), groups)
+    found = judge("client", run_client(run), run, groups)
     assert not found, f"reports are in {run.folder}"
+
+
+@pytest.mark.parametrize("side", ["server", "client"])
+def test_what_confirms_requirements_are_cases_that_there_are(suite: Suite, side: str) -> None:
+    cases = [case for case in suite.cases() if group_of(case) in CASE_COUNTS]
+    tables = tomllib.loads(CONFIRMATIONS.read_text())["confirmation"]
+    patterns = [
+        pattern
+        for table in tables
+        if table["suite"] == f"autobahn {side}"
+        for pattern in table["cases"]
+    ]
+    assert patterns
+    assert not [pattern for pattern in patterns if not fnmatch.filter(cases, pattern)]
 
 
 def test_nothing_is_objected_to_when_every_case_is_ok() -> None:
@@ -129,9 +149,9 @@ def test_what_is_kept_tells_ok_from_failed_and_leaves_out_the_informational(
 ) -> None:
     informational = Verdict("INFORMATIONAL", "INFORMATIONAL")
     verdicts = {"1.1.1": Verdict("OK", "OK"), "1.1.2": Verdict("OK", "UNCLEAN")}
-    keep(verdicts | {"7.1.6": informational}, tmp_path / "kept" / "cases.json")
+    keep(verdicts | {"7.1.6": informational}, "server", tmp_path / "kept" / "cases.json")
     assert json.loads((tmp_path / "kept" / "cases.json").read_text()) == {
-        "suite": "Autobahn",
+        "suite": "autobahn server",
         "passed": ["1.1.1"],
         "failed": ["1.1.2"],
     }

@@ -60,8 +60,8 @@ def read_verdicts(folders: Sequence[Path]) -> dict[str, Verdict]:
     return verdicts
 
 
-def keep(verdicts: Mapping[str, Verdict], path: Path) -> None:
-    """Leave the cases where `vespiary trace` looks for what confirms requirements from outside.
+def keep(verdicts: Mapping[str, Verdict], side: str, path: Path) -> None:
+    """Leave our `server`'s or `client`'s cases where `vespiary trace` looks for what confirms requirements from outside.
 
     A case that is not strictly OK confirms nothing; one that is informational denies nothing.
     """
@@ -71,7 +71,7 @@ def keep(verdicts: Mapping[str, Verdict], path: Path) -> None:
         for case, verdict in verdicts.items()
         if not verdict.is_ok and verdict.behavior != "INFORMATIONAL"
     ]
-    results = {"suite": "Autobahn", "passed": passed, "failed": failed}
+    results = {"suite": f"autobahn {side}", "passed": passed, "failed": failed}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results))
 

@@ -202,6 +202,12 @@ def test_a_sentence_that_introduces_a_list_tells_how_many_items_it_has() -> None
     assert items == {"nest/2/4": 3}
 
 
+@pytest.mark.parametrize("ending", ["do:", "do the following.", "do", "do as follows:"])
+def test_lists_are_introduced_by_a_colon_an_announcement_or_an_open_end(ending: str) -> None:
+    text = f"1.  A\n\n   A wasp MUST {ending}\n\n   o  one thing\n\n   o  another\n"
+    assert [sentence.items for sentence in read(text, "nest")] == [2]
+
+
 def test_what_may_bind_without_a_key_word_is_offered() -> None:
     text = PAGED + (
         "\n4.  More\n\n   A wasp must sleep.\n\n   +------+------+\n   | code | word |\n"

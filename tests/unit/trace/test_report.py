@@ -32,11 +32,19 @@ CATALOGUE = "\n".join(
     f'[[requirement]]\nid = "nest/1/{number}"\nlevel = "{level}"\nrole = ["{role}"]\n{more}\n'
     for number, level, role, more in (
         (1, "MUST", "client", 'says = "Knock <twice>."\nwhy = "Fear"\nsource = "https://x.y/z"'),
-        (2, "MUST", "server", ""),
+        (2, "MUST", "server", "items = 2"),
         (3, "SHOULD", "client", 'excluded = "Wasps cannot."'),
         (4, "MAY", "user", 'same_as = "nest/1/1"'),
     )
 )
+
+CATALOGUE += """
+[[erratum]]
+number = 7
+status = "verified"
+requirement = "nest/1/2"
+note = "Once is enough."
+"""
 
 SOURCE = """\
 fn knock() -> bool { requires!("nest/1/1" => x) }
@@ -421,7 +429,15 @@ def test_the_page_stands_alone_and_has_everything(folder: Folder) -> None:
     assert page.details[2]["data-status"] == "excluded"
     assert page.details[0]["data-role"] == "client"
     assert page.links[2:4] == ["https://x.y/z", "../a.rs#L1"]
-    for words in ("Nests & more", "Knock <twice>.", "Wasps cannot.", "cannot see", "Search"):
+    for words in (
+        "Nests & more",
+        "Knock <twice>.",
+        "7, verified: Once is enough.",
+        "2 items",
+        "Wasps cannot.",
+        "cannot see",
+        "Search",
+    ):
         assert words in page.words, words
 
 

@@ -39,8 +39,10 @@ _KEYWORD = re.compile(
 )
 _QUOTED = re.compile(r'"[^"]{0,40}"')
 _DECLARATION = re.compile(r"^The key ?words\b", re.IGNORECASE)
+# A list follows a colon, an announcement, or a sentence that has no end yet.
 _INTRODUCES = re.compile(
-    r":$|\b(following|follows|below|steps?|conditions|rules)\b[^.]*\.$", re.IGNORECASE
+    r":$|[^.?!:\"')\]]$|\b(following|follows|below|steps?|conditions|rules)\b[^.]*\.$",
+    re.IGNORECASE,
 )
 _SMALL = re.compile(
     r"\b(must|shall|should|(?:is|are) (?:required|not allowed|forbidden)|(?:has|have|needs?) to"

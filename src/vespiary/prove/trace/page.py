@@ -37,7 +37,7 @@ def as_page(report: Report, title: str = "Requirements", code_base: str = "") ->
         _contents(report),
         _filters(names),
         '<section aria-label="Requirements" id="requirements">',
-        *(_requirement(standing, code_base) for standing in report.standings),
+        *(_requirement(report, standing, code_base) for standing in report.standings),
         "</section>",
         _problems(report),
         _limits(report),
@@ -99,7 +99,7 @@ def _filters(names: list[str]) -> str:
     )
 
 
-def _requirement(standing: Standing, code_base: str) -> str:
+def _requirement(report: Report, standing: Standing, code_base: str) -> str:
     requirement = standing.requirement
     roles = " ".join(requirement.role)
     identifier = escape(requirement.id, quote=True)
@@ -107,7 +107,11 @@ def _requirement(standing: Standing, code_base: str) -> str:
         _line("Why", f"{_text(requirement.why)}{_source(requirement.source)}"
               if requirement.why else "not known"),
         _line("Excluded", _text(requirement.excluded)) if requirement.excluded else "",
-        _line("Erratum", str(requirement.erratum)) if requirement.erratum else "",
+*(
+            _line("Erratum", f"{erratum.number}, {erratum.status}: {_text(erratum.note)}")
+            for erratum in report.project.errata(requirement.id)
+        ),
+        _line("List", f"it introduces {requirement.items} items") if requirement.items else "",
         _line("Suspect", "its sentence has changed since") if requirement.suspect else "",
         _line("Same as", _text(requirement.same_as)) if requirement.same_as else "",
         _line("Code", _code(standing, code_base)) if standing.code else "",

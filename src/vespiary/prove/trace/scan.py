@@ -4,7 +4,7 @@ import difflib
 from dataclasses import dataclass, field
 
 from vespiary.errors import ConfigurationError
-from vespiary.prove.trace.catalogue import Catalogue, Requirement, load
+from vespiary.prove.trace.catalogue import Catalogue, Erratum, Requirement, load
 from vespiary.prove.trace.marks import Found, Mark, Problem
 from vespiary.prove.trace.scan_python import scan_python
 from vespiary.prove.trace.scan_rust import scan_rust
@@ -32,6 +32,17 @@ class Project:
     claims: dict[str, list[Mark]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     files: int = 0
+
+    def errata(self, identifier: str) -> list[Erratum]:
+        """What is corrected in a requirement."""
+        name = identifier.split("/")[0]
+        return [
+            erratum
+            for catalogue in self.catalogues
+            if catalogue.name == name
+            for erratum in catalogue.errata
+            if erratum.requirement == identifier
+        ]
 
     @property
     def errors(self) -> list[Problem]:

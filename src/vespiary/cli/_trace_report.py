@@ -121,7 +121,9 @@ def snapshot(config: Path, evidence: str | None, *, check: bool) -> None:
     if not check:
         _write(path, text)
         return
-    before = path.read_text() if path.exists() else ""
+    if not path.exists():
+        raise click.ClickException(f"there is no {path}: vespiary trace snapshot writes it")
+    before = path.read_text()
     if before == text:
         click.echo(f"{path} is up to date")
         return

@@ -321,6 +321,7 @@ def test_the_summary_counts_statuses_by_specification_and_level(folder: Folder) 
 
 
 def test_the_snapshot_has_one_line_a_requirement_and_its_difference_fails(folder: Folder) -> None:
+    assert folder.run("snapshot", "--check").exit_code == 1
     assert folder.run("snapshot").exit_code == 0
     assert (folder.root / "snapshot.txt").read_text() == (
         "nest/1/1 MUST proven: nest::test_knock\n"

@@ -40,7 +40,7 @@ def test_an_unknown_verb_is_refused_with_the_nearest() -> None:
 
 
 def test_an_unknown_verb_without_a_near_one_is_refused_with_all() -> None:
-    assert "there are load, serve, trace" in run("xyz").output
+    assert "there are load, locks, serve, trace" in run("xyz").output
 
 
 def test_version_is_that_of_the_installed_package() -> None:

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::region::{Kind, Lock, Thread, What};
 use crate::threads::Inside;
-use crate::{clock, edges, events, held, locks, stacks, threads};
+use crate::{clock, edges, events, held, locks, perturb, stacks, threads};
 
 /// A wait that is longer than this leaves its stack.
 const LONG_NANOSECONDS: u64 = 50_000_000;
@@ -77,6 +77,7 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
         drop(inside);
         return ways.at_last();
     };
+    perturb::now_and_then();
     let again = held::find(thread, wanted.address).is_some();
     if !again {
         edges::record(region, thread, lock, wanted.is_shared, wanted.site);

@@ -33,6 +33,7 @@ mod memory;
 mod modules;
 mod mutexes;
 mod others;
+mod perturb;
 mod python;
 mod real;
 mod region;

@@ -8,7 +8,7 @@ use libc::{pthread_attr_t, pthread_t};
 use crate::real;
 use crate::region::{self, Region, Thread};
 use crate::threads::{self, Inside};
-use crate::{edges, locks, python, stacks, texts};
+use crate::{edges, locks, perturb, python, stacks, texts};
 
 /// Names the folder for this process's file; inherited by its children.
 const FOLDER: &std::ffi::CStr = c"VESPIARY_LOCKS";
@@ -24,6 +24,7 @@ extern "C" fn on_load() {
         libc::atexit(on_exit);
     }
     threads::open();
+    perturb::begin();
     region::allow();
 }
 

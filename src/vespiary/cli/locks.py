@@ -1,17 +1,22 @@
 """`vespiary locks -- COMMAND`: lock orders that could deadlock, and deadlocks, of any program."""
 
 import json
+import random
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from vespiary.cli._quantities import SPAN
+from vespiary.prove.locks import known as known_findings
 from vespiary.prove.locks.attach import snapshot
-from vespiary.prove.locks.findings import worst
+from vespiary.prove.locks.findings import Finding, worst
+from vespiary.prove.locks.formats import as_annotations, as_junit, as_sarif
+from vespiary.prove.locks.known import Known, read_baseline, read_suppressions
 from vespiary.prove.locks.report import as_json, as_text, finding_text, snapshot_text
-from vespiary.prove.locks.run import run
+from vespiary.prove.locks.run import Outcome, merge, run
 
 __all__ = ["locks"]
 
@@ -21,6 +26,8 @@ CODES = {"inversion": 120, "deadlock": 121, "misuse": 122, "stall": 123}
 NOTHING_COVERED = 124
 """The exit code when no lock operation was seen."""
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
 
 @click.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
@@ -28,34 +35,129 @@ NOTHING_COVERED = 124
     " 122 misuse, 123 a stall, 124 no lock operation was seen.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report here.")
+@click.option("--json", "json_file", type=_FILE, help="Write the report here as JSON.")
+@click.option("--junit", "junit_file", type=_FILE, help="Write the findings here as JUnit XML.")
+@click.option("--sarif", "sarif_file", type=_FILE, help="Write the findings here as SARIF 2.1.0.")
+@click.option("--annotations", is_flag=True, help="Print a line a finding for a forge's build log.")
+@click.option("--suppress", type=_FILE, help="A file of findings that may be, with reasons.")
+@click.option("--baseline", type=_FILE, help="Only what is not in this file counts.")
+@click.option("--write-baseline", type=_FILE, help="Write what was found to such a file.")
+@click.option(
+    "--stall",
+    type=SPAN,
+    default=30.0,
+    help="Tell a wait for a lock that is longer than this (30s); the program goes on.",
+)
+@click.option("--repeat", type=click.IntRange(1), default=1, help="Run the command this often (1).")
+@click.option(
+    "--perturb",
+    is_flag=True,
+    help="Yield now and then at lock operations, to bring out what full speed hides.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Of --perturb; told when left out.")
 @click.option("--verbose", is_flag=True, help="Show what is for information only, too.")
-def locks(command: tuple[str, ...], json_file: Path | None, verbose: bool) -> None:
+def locks(
+    command: tuple[str, ...],
+    json_file: Path | None,
+    junit_file: Path | None,
+    sarif_file: Path | None,
+    annotations: bool,
+    suppress: Path | None,
+    baseline: Path | None,
+    write_baseline: Path | None,
+    stall: float,
+    repeat: int,
+    perturb: bool,
+    seed: int | None,
+    verbose: bool,
+) -> None:
     """Run COMMAND, and report lock orders that could deadlock, and deadlocks when they happen.
 
     `vespiary locks attach PID` shows who waits for whom in a process that runs already.
     """
     if command[0] == "attach":
         attach.main(list(command[1:]), "vespiary locks attach")
-    outcome = run(command, on_deadlock=lambda found: click.echo(finding_text(found), err=True))
+    suppressions = read_suppressions(suppress) if suppress is not None else []
+    before = read_baseline(baseline) if baseline is not None else set()
+    outcome = _run(command, stall, repeat, _seed(perturb, seed))
+    known = Known.sort(outcome.findings, suppressions, before)
+    if write_baseline is not None:
+        _write_baseline(write_baseline, outcome.findings)
+    outcome = replace(outcome, findings=known.new)
+    told = [finding for finding in known.new if finding.is_told]
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(outcome), indent=2) + "\n")
+    if junit_file is not None:
+        junit_file.write_text(as_junit(told, command))
+    if sarif_file is not None:
+        sarif_file.write_text(json.dumps(as_sarif(known.new), indent=2) + "\n")
+    if annotations and told:
+        click.echo(as_annotations(told))
     if verbose:
-        for finding in outcome.findings:
-            if finding.kind == "information":
+        for finding in known.new:
+            if not finding.is_told:
                 click.echo(finding_text(finding), err=True)
     click.echo(as_text(outcome), err=True)
+    _tell_known(known)
+    sys.exit(_status(outcome))
+
+
+def _seed(perturb: bool, seed: int | None) -> int | None:
+    if not perturb and seed is None:
+        return None
+    if seed is None:
+        seed = random.SystemRandom().randrange(1 << 32)
+    text = f"vespiary locks: perturbing from the seed {seed} (--seed {seed} repeats it)"
+    click.echo(text, err=True)
+    return seed
+
+
+def _run(command: tuple[str, ...], stall: float, repeat: int, seed: int | None) -> Outcome:
+    """The outcome of all runs; ends with the first deadlock."""
+    outcomes: list[Outcome] = []
+    for number in range(repeat):
+        if repeat > 1:
+            click.echo(f"vespiary locks: run {number + 1} of {repeat}", err=True)
+        outcomes.append(
+            run(
+                command,
+                on_live=lambda found: click.echo(finding_text(found), err=True),
+                stall_seconds=stall,
+                perturb=None if seed is None else seed + number,
+            )
+        )
+        if outcomes[-1].deadlocked:
+            break
+    return merge(outcomes)
+
+
+def _write_baseline(path: Path, findings: list[Finding]) -> None:
+    known_findings.write_baseline(path, findings)
+    click.echo(f"vespiary locks: wrote {path}", err=True)
+
+
+def _tell_known(known: Known) -> None:
+    for finding, cover in known.suppressed:
+        text = f"  suppressed: {finding.kind} {finding.signature}: {cover.reason}"
+        click.echo(text, err=True)
+    for finding in known.baseline:
+        click.echo(f"  in the baseline: {finding.kind} {finding.signature}", err=True)
+    for cover in known.unused:
+        click.echo(f"  not met: the suppression of {cover.place} ({cover.reason})", err=True)
+
+
+def _status(outcome: Outcome) -> int:
     kind = worst(outcome.findings)
     if kind is not None:
-        sys.exit(CODES[kind])
+        return CODES[kind]
     if outcome.coverage.operations == 0:
         click.echo(
             "vespiary locks: no lock operation was seen: a static program, or one whose locks are"
             " not pthreads'; nothing can be said about it",
             err=True,
         )
-        sys.exit(NOTHING_COVERED)
-    sys.exit(outcome.status if outcome.status >= 0 else 128 - outcome.status)
+        return NOTHING_COVERED
+    return outcome.status if outcome.status >= 0 else 128 - outcome.status
 
 
 @click.command()

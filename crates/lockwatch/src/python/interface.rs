@@ -49,6 +49,8 @@ interface! {
     dict_item: unsafe extern "C" fn(Object, *const c_char) -> Object = c"PyDict_GetItemString",
     is_true: unsafe extern "C" fn(Object) -> c_int = c"PyObject_IsTrue",
     as_double: unsafe extern "C" fn(Object) -> f64 = c"PyFloat_AsDouble",
+    save_thread: unsafe extern "C" fn() -> Object = c"PyEval_SaveThread",
+    restore_thread: unsafe extern "C" fn(Object) = c"PyEval_RestoreThread",
     frame: unsafe extern "C" fn() -> Object = c"PyEval_GetFrame",
     frame_back: unsafe extern "C" fn(Object) -> Object = c"PyFrame_GetBack",
     frame_code: unsafe extern "C" fn(Object) -> Object = c"PyFrame_GetCode",

@@ -18,7 +18,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use crate::region::Kind;
-use crate::{calls, held, locks, threads};
+use crate::{calls, held, locks, perturb, threads};
 use acts::{let_go, show_wait, taken, want};
 use interface::{Interface, Object};
 
@@ -397,6 +397,15 @@ fn waits_for_ever(arguments: Object, named: Object) -> bool {
 
 #[inline]
 fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> Object {
+    if perturb::is_on() {
+        // Others may run meanwhile, which is the point.
+        // SAFETY: a method of a lock runs with the GIL held.
+        unsafe {
+            let state = (python().save_thread)();
+            perturb::delay();
+            (python().restore_thread)(state);
+        }
+    }
     want(hook.kind, lock);
     let address = hook.acquire.load(Ordering::Relaxed);
     if address == 0 {

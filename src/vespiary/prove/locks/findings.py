@@ -12,7 +12,7 @@ from vespiary.prove.locks.live import Deadlock
 from vespiary.prove.locks.places import Frame, Places
 from vespiary.prove.locks.record import Edge, Event, Record, Thread
 
-__all__ = ["Finding", "Kind", "LockStory", "Step", "analyse", "deadlock", "worst"]
+__all__ = ["Finding", "Kind", "LockStory", "Step", "analyse", "deadlock", "stall", "worst"]
 
 Kind = Literal["inversion", "deadlock", "misuse", "stall", "information"]
 
@@ -86,6 +86,11 @@ class Finding:
     process: int
     locks: list[LockStory] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it is more than information."""
+        return self.kind != "information"
 
     @property
     def signature(self) -> str:
@@ -249,6 +254,16 @@ def deadlock(record: Record, found: Deadlock) -> Finding:
         title = f"{len(threads)} threads wait for each other"
         advice = "choose one order for these locks and keep it everywhere"
     return Finding("deadlock", title, advice, record.pid, locks, steps)
+
+
+def stall(record: Record, thread: Thread, seconds: float) -> Finding:
+    """A wait that lasts longer than expected."""
+    teller = _Teller(record)
+    assert thread.waiting is not None
+    title = f"a thread has waited for a lock for {seconds:.0f} s"
+    advice = "hold the lock for less time, or find out what its holder waits for"
+    locks = [teller.story(thread.waiting)]
+    return Finding("stall", title, advice, record.pid, locks, [teller.waiting(thread, None)])
 
 
 def worst(findings: Iterable[Finding]) -> Kind | None:

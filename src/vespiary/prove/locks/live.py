@@ -5,6 +5,7 @@ a deadlock; it is looked at twice, with the same waits, before it is believed, s
 several threads are not read at one moment.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Watch:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._suspected: set[frozenset[tuple[int, int]]] = set()
+        self._told: set[tuple[int, int]] = set()
 
     def look(self) -> Deadlock | None:
         """A deadlock, once it was seen twice."""
@@ -48,6 +50,18 @@ class Watch:
             if each.identity in before:
                 return each
         return None
+
+    def stalled(self, seconds: float) -> list[Thread]:
+        """Threads that have waited for longer, each told once a wait."""
+        now = time.monotonic_ns()
+        found = []
+        for thread in self._record.threads():
+            wait = (thread.number, thread.waiting_since)
+            is_long = now - thread.waiting_since > seconds * 1e9
+            if thread.waiting is not None and is_long and wait not in self._told:
+                self._told.add(wait)
+                found.append(thread)
+        return found
 
     def _find(self) -> list[Deadlock]:
         threads = {thread.number: thread for thread in self._record.threads()}

@@ -36,7 +36,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 def as_text(outcome: Outcome) -> str:
     """The report that ends a run."""
     coverage = outcome.coverage
-    told = [finding for finding in outcome.findings if finding.kind != "information"]
+    told = [finding for finding in outcome.findings if finding.is_told]
     lines = [finding_text(finding) for finding in told]
     information = len(outcome.findings) - len(told)
     what = f"{len(told)} finding{'s' * (len(told) != 1)}"

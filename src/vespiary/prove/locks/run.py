@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vespiary.errors import ConfigurationError
-from vespiary.prove.locks.findings import Finding, analyse, deadlock
+from vespiary.prove.locks.findings import Finding, analyse, deadlock, stall
 from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.record import Record, RecordError
 
-__all__ = ["Coverage", "Outcome", "run"]
+__all__ = ["Coverage", "Outcome", "merge", "run"]
+
+_ORDER = ["deadlock", "inversion", "misuse", "stall", "information"]
 
 _LOOK_SECONDS = 0.1
 _END_SECONDS = 5.0
@@ -78,38 +80,45 @@ def library() -> Path:
 def run(
     command: Sequence[str],
     *,
-    on_deadlock: Callable[[Finding], None] = lambda finding: None,
+    on_live: Callable[[Finding], None] = lambda finding: None,
+    stall_seconds: float = 30.0,
+    perturb: int | None = None,
 ) -> Outcome:
     """Run a command to its end, or to its first deadlock.
 
     Args:
         command: The words.
-        on_deadlock: Called with a deadlock as soon as it is seen; then the command is ended.
+        on_live: Called with a deadlock as soon as it is seen, after which the command is ended, and
+            with each stall, after which it goes on.
+        stall_seconds: How long a thread may wait for a lock before that is told.
+        perturb: Yield now and then at lock operations, at moments that this seed decides.
 
     Errors:
         ConfigurationError: the command cannot be started.
     """
     with tempfile.TemporaryDirectory(prefix="vespiary-locks-") as folder:
-        environment = _environment(Path(folder))
+        environment = _environment(Path(folder), perturb)
         try:
             process = subprocess.Popen(list(command), env=environment, start_new_session=False)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot run {command[0]!r}: {error.strerror}", subject="command"
             ) from error
-        watcher = _Watcher(Path(folder))
+        watcher = _Watcher(Path(folder), stall_seconds, on_live)
         stuck = _wait(process, watcher)
         if stuck is not None:
-            on_deadlock(stuck)
+            on_live(stuck)
             _end(process, watcher)
         return _gather(process.returncode, stuck, watcher)
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, perturb: int | None) -> dict[str, str]:
     environment = dict(os.environ)
     preloaded = environment.get("LD_PRELOAD", "")
     environment["LD_PRELOAD"] = " ".join(filter(None, [str(library()), preloaded]))
     environment["VESPIARY_LOCKS"] = str(folder)
+    if perturb is not None:
+        environment["VESPIARY_LOCKS_PERTURB"] = str(perturb)
     return environment
 
 
@@ -125,8 +134,13 @@ def _lives(pid: int) -> bool:
 class _Watcher:
     """The records of a run, as they come."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, stall_seconds: float, on_live: Callable[[Finding], None]
+    ) -> None:
         self._folder = folder
+        self._stall_seconds = stall_seconds
+        self._on_live = on_live
+        self.stalls: list[Finding] = []
         self.records: dict[Path, Record] = {}
         self._watches: dict[Path, Watch] = {}
 
@@ -148,6 +162,9 @@ class _Watcher:
                 found = watch.look()
                 if found is not None:
                     return deadlock(record, found)
+                for thread in watch.stalled(self._stall_seconds):
+                    self.stalls.append(stall(record, thread, self._stall_seconds))
+                    self._on_live(self.stalls[-1])
         return None
 
     def living(self) -> list[int]:
@@ -188,8 +205,8 @@ def _gather(status: int, stuck: Finding | None, watcher: _Watcher) -> Outcome:
     watcher.refresh()
     coverage = Coverage()
     findings: dict[str, Finding] = {}
-    if stuck is not None:
-        findings[stuck.signature] = stuck
+    for finding in [*filter(None, [stuck]), *watcher.stalls]:
+        findings.setdefault(finding.signature, finding)
     for record in watcher.records.values():
         coverage.processes += 1
         coverage.locks += record.lock_count
@@ -201,6 +218,27 @@ def _gather(status: int, stuck: Finding | None, watcher: _Watcher) -> Outcome:
             findings.setdefault(finding.signature, finding)
     for name, count in coverage.lost.items():
         coverage.notes.append(f"{count} {name} found no room in the record")
-    order = ["deadlock", "inversion", "misuse", "stall", "information"]
-    ordered = sorted(findings.values(), key=lambda finding: order.index(finding.kind))
-    return Outcome(status, stuck is not None, ordered, coverage)
+    return Outcome(status, stuck is not None, _ordered(findings), coverage)
+
+
+def _ordered(findings: dict[str, Finding]) -> list[Finding]:
+    return sorted(findings.values(), key=lambda finding: _ORDER.index(finding.kind))
+
+
+def merge(outcomes: Sequence[Outcome]) -> Outcome:
+    """Several runs as one: each finding once, what was covered added up, the worst exit code."""
+    findings: dict[str, Finding] = {}
+    coverage = Coverage()
+    for outcome in outcomes:
+        for finding in outcome.findings:
+            findings.setdefault(finding.signature, finding)
+        coverage.processes += outcome.coverage.processes
+        coverage.locks += outcome.coverage.locks
+        coverage.operations += outcome.coverage.operations
+        coverage.orders += outcome.coverage.orders
+        for name, count in outcome.coverage.lost.items():
+            coverage.lost[name] = coverage.lost.get(name, 0) + count
+        coverage.notes += [note for note in outcome.coverage.notes if note not in coverage.notes]
+    status = next((outcome.status for outcome in outcomes if outcome.status), 0)
+    deadlocked = any(outcome.deadlocked for outcome in outcomes)
+    return Outcome(status, deadlocked, _ordered(findings), coverage)

@@ -1,0 +1,23 @@
+/* expect: stall
+ * A thread holds a mutex for a second that another wants. */
+#include "common.h"
+
+static void *keeps(void *unused) {
+    pthread_mutex_lock(&a);
+    usleep(1500000);
+    pthread_mutex_unlock(&a);
+    return unused;
+}
+static void *wants(void *unused) {
+    usleep(200000);
+    pthread_mutex_lock(&a);
+    pthread_mutex_unlock(&a);
+    return unused;
+}
+int main(void) {
+    pthread_t threads[2];
+    pthread_create(&threads[0], NULL, keeps, NULL);
+    pthread_create(&threads[1], NULL, wants, NULL);
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    return 0;
+}

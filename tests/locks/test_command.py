@@ -1,0 +1,140 @@
+"""The command: its options, the files it writes, and what it says of wrong ones."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from vespiary.errors import ConfigurationError
+from vespiary.prove.locks.known import read_suppressions
+
+
+def locks(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vespiary", "locks", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+
+
+def test_the_programs_own_exit_code_is_kept_when_nothing_was_found() -> None:
+    script = "import sys, threading; threading.Lock().acquire(); sys.exit(7)"
+    assert locks("--", sys.executable, "-c", script).returncode == 7
+
+
+def test_a_signal_that_ends_the_program_is_told_as_a_shell_does() -> None:
+    script = "import os, threading; threading.Lock().acquire(); os.kill(os.getpid(), 9)"
+    assert locks("--", sys.executable, "-c", script).returncode == 128 + 9
+
+
+def test_a_command_that_is_not_there_is_said_to_be_so() -> None:
+    done = locks("--", "/no/such/program")
+    assert done.returncode == 2
+    assert "cannot run '/no/such/program': No such file" in done.stderr
+
+
+def test_junit_sarif_and_annotations_name_the_finding(
+    compiled: Callable[..., Path], tmp_path: Path
+) -> None:
+    junit, sarif = tmp_path / "junit.xml", tmp_path / "locks.sarif"
+    program = compiled("two_orders")
+    done = locks("--junit", junit, "--sarif", sarif, "--annotations", "--", program)
+    assert done.returncode == 120
+    suite = ElementTree.parse(junit).getroot()
+    assert suite.get("failures") == "1"
+    signature = suite.findall("testcase")[0].get("name")
+    (result,) = json.loads(sarif.read_text())["runs"][0]["results"]
+    assert result["partialFingerprints"] == {"vespiaryLocks/v1": signature}
+    assert result["ruleId"] == "inversion"
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"].endswith("common.h")
+    assert done.stdout.startswith("::error file=")
+    assert f"inversion {signature}" in done.stdout
+
+
+def test_a_junit_report_without_findings_has_a_test_that_passed(
+    compiled: Callable[..., Path], tmp_path: Path
+) -> None:
+    junit = tmp_path / "junit.xml"
+    assert locks("--junit", junit, "--", compiled("one_order")).returncode == 0
+    suite = ElementTree.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "0")
+
+
+def test_signatures_are_the_same_in_every_run(
+    compiled: Callable[..., Path], tmp_path: Path
+) -> None:
+    signatures = set()
+    for number in range(3):
+        report = tmp_path / f"{number}.json"
+        locks("--json", report, "--", compiled("ring_of_three"))
+        (finding,) = json.loads(report.read_text())["findings"]
+        signatures.add(finding["signature"])
+    assert len(signatures) == 1
+
+
+def test_a_baseline_lets_what_was_there_pass_and_nothing_else(
+    compiled: Callable[..., Path], tmp_path: Path
+) -> None:
+    baseline = tmp_path / "baseline.json"
+    program = compiled("two_orders")
+    assert locks("--write-baseline", baseline, "--", program).returncode == 120
+    done = locks("--baseline", baseline, "--", program)
+    assert done.returncode == 0, done.stderr
+    assert "in the baseline: inversion" in done.stderr
+    assert locks("--baseline", baseline, "--", compiled("ring_of_three")).returncode == 120
+
+
+def test_a_suppression_covers_what_its_pattern_meets_and_an_unused_one_is_told(
+    compiled: Callable[..., Path], tmp_path: Path
+) -> None:
+    suppressions = tmp_path / "suppress.toml"
+    suppressions.write_text(
+        '[[suppress]]\nreason = "known for years"\nkind = "inversion"\nstack = ["*:b_then_a"]\n'
+        '[[suppress]]\nreason = "long gone"\nstack = ["*:no_such_function"]\n'
+    )
+    done = locks("--suppress", suppressions, "--", compiled("two_orders"))
+    assert done.returncode == 0, done.stderr
+    assert "suppressed: inversion" in done.stderr
+    assert "known for years" in done.stderr
+    assert "not met: the suppression of" in done.stderr
+    assert "long gone" in done.stderr
+    assert locks("--suppress", suppressions, "--", compiled("spin_locks")).returncode == 120
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("suppress = 3 = 4", "line 1"),
+        ('[[suppress]]\nstack = ["x"]', "entry 1: say in `reason`"),
+        ('[[suppress]]\nreason = "r"', "entry 1: name what is meant"),
+        ('[[suppress]]\nreason = "r"\nstacks = ["x"]', "entry 1: stacks is unknown"),
+        ('[[suppress]]\nreason = "r"\nstack = "x"', "stack is a list"),
+    ],
+)
+def test_a_wrong_suppression_is_told_with_its_place(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "suppress.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=said):
+        read_suppressions(path)
+
+
+def test_a_long_wait_is_told_as_a_stall_and_the_program_goes_on(
+    compiled: Callable[..., Path],
+) -> None:
+    program = compiled("stall")
+    done = locks("--stall", "500ms", "--", program)
+    assert done.returncode == 123, done.stderr
+    assert "STALL" in done.stderr
+    assert "wants" in done.stderr
+    assert locks("--", program).returncode == 0
+
+
+def test_delays_from_a_seed_bring_out_what_full_speed_hides(
+    compiled: Callable[..., Path],
+) -> None:
+    done = locks("--repeat", "20", "--perturb", "--seed", "1", "--", compiled("hidden"))
+    assert done.returncode == 120, done.stderr
+    assert "perturbing from the seed 1" in done.stderr
+    assert "run 20 of 20" in done.stderr

@@ -155,11 +155,9 @@ pub fn records(length: usize) -> Vec<u8> {
     let mut number = 7_u32;
     while text.len() < length {
         number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        text += &format!(
-            "{{\"id\": {}, \"name\": \"bee\", \"size\": {}}}\n",
-            number >> 12,
-            number % 97
-        );
+        let (id, size) = (number >> 12, number % 97);
+        let line = format!("{{\"id\": {id}, \"name\": \"bee\", \"size\": {size}}}\n");
+        text.push_str(&line);
     }
     text.truncate(length);
     text.into_bytes()

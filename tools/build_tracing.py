@@ -31,12 +31,13 @@ def main() -> int:
     shutil.rmtree(SITE, ignore_errors=True)
     package.mkdir(parents=True)
     for part in (CHECKOUT / "src" / "vespiary").iterdir():
-        if not part.name.startswith("_core.") or part.suffix != ".so":
+        if part.suffix != ".so":
             (package / part.name).symlink_to(os.path.relpath(part, package))
     (wheel,) = wheels.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith(".so"))
-        archive.extract(name, SITE)
+        for name in archive.namelist():
+            if name.endswith(".so"):
+                archive.extract(name, SITE)
     return 0
 
 

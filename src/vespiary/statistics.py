@@ -101,8 +101,10 @@ class EndpointStatistics:
         messages_sent: Messages taken for sending.
         bytes_received: Bytes read from peers.
         bytes_sent: Bytes that the kernel took.
-        messages_dropped: Messages dropped by the policy for slow consumers.
-        protocol_errors: Connections ended because the peer broke a rule of the protocol.
+        messages_dropped: Messages dropped by the policy for slow consumers, and those of other
+            threads that met a full queue.
+        protocol_errors: Connections ended because the peer broke a rule of the protocol; a limit
+            that it went over is counted in `limits_reached` alone.
         write_pauses: How often reading from a peer paused because too much waited to be sent to it.
         budget_exhausted: How often a connection used up its inline budget and went to the back of
             the queue.

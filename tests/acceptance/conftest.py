@@ -117,7 +117,7 @@ class Example:
             self.kill()
             pytest.fail(f"the example does not serve; it wrote:\n{written}")
         name = {"uring": "io_uring", "epoll": "epoll"}[self._driver]
-        assert name in written, written
+        assert name in written or count == 0, written
         return urls
 
 

@@ -29,7 +29,7 @@ from tests.conformance.verdicts import (
 pytestmark = [pytest.mark.conformance, pytest.mark.slow]
 
 MESSAGES = int(os.environ.get("VESPIARY_AUTOBAHN_MESSAGES", "20"))
-SECONDS = 120.0 + MESSAGES * 3.0
+SECONDS = 120.0 + MESSAGES * 8.0
 OTHER_GROUPS = (1, 2, 3, 4, 5, 6, 7, 10, 12)
 """Groups 9 and 13 are four fifths of the time, and one code on both drivers."""
 

@@ -61,7 +61,7 @@ def read_verdicts(folders: Sequence[Path]) -> dict[str, Verdict]:
 
 
 def keep(verdicts: Mapping[str, Verdict], side: str, path: Path) -> None:
-    """Leave our `server`'s or `client`'s cases where `vespiary trace` looks for what confirms requirements from outside.
+    """Leave the cases of our `server` or `client` where `vespiary trace` looks for what confirms.
 
     A case that is not strictly OK confirms nothing; one that is informational denies nothing.
     """

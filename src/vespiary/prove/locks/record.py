@@ -265,6 +265,11 @@ class Record:
         )
 
     @property
+    def size(self) -> tuple[int, int]:
+        """How many orders and events there are: while it stays, there is nothing new."""
+        return self._count(2, 2), self._count(3, 3)
+
+    @property
     def lock_count(self) -> int:
         """How many locks were seen."""
         return self._count(1, 1)

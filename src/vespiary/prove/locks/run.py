@@ -16,7 +16,7 @@ from vespiary.prove.locks.findings import Finding, analyse, deadlock, stall
 from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.record import Record, RecordError
 
-__all__ = ["Coverage", "Outcome", "merge", "run"]
+__all__ = ["Coverage", "Outcome", "environment", "merge", "run"]
 
 _ORDER = ["deadlock", "inversion", "misuse", "stall", "information"]
 
@@ -97,9 +97,9 @@ def run(
         ConfigurationError: the command cannot be started.
     """
     with tempfile.TemporaryDirectory(prefix="vespiary-locks-") as folder:
-        environment = _environment(Path(folder), perturb)
+        variables = environment(Path(folder), perturb)
         try:
-            process = subprocess.Popen(list(command), env=environment, start_new_session=False)
+            process = subprocess.Popen(list(command), env=variables, start_new_session=False)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot run {command[0]!r}: {error.strerror}", subject="command"
@@ -112,14 +112,15 @@ def run(
         return _gather(process.returncode, stuck, watcher)
 
 
-def _environment(folder: Path, perturb: int | None) -> dict[str, str]:
-    environment = dict(os.environ)
-    preloaded = environment.get("LD_PRELOAD", "")
-    environment["LD_PRELOAD"] = " ".join(filter(None, [str(library()), preloaded]))
-    environment["VESPIARY_LOCKS"] = str(folder)
+def environment(folder: Path, perturb: int | None) -> dict[str, str]:
+    """The environment of a program that is watched: the library, where it writes, its delays."""
+    variables = dict(os.environ)
+    preloaded = variables.get("LD_PRELOAD", "")
+    variables["LD_PRELOAD"] = " ".join(filter(None, [str(library()), preloaded]))
+    variables["VESPIARY_LOCKS"] = str(folder)
     if perturb is not None:
-        environment["VESPIARY_LOCKS_PERTURB"] = str(perturb)
-    return environment
+        variables["VESPIARY_LOCKS_PERTURB"] = str(perturb)
+    return variables
 
 
 def _lives(pid: int) -> bool:

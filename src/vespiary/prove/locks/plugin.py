@@ -1,0 +1,157 @@
+"""The pytest plugin: `pytest --locks` fails the test that completes a circle of lock orders.
+
+pytest starts itself anew with the library preloaded, before any test is collected. After each test
+the orders that are new are looked at; a finding fails the test after which it is there. What
+processes that the tests started did is told at the end, and fails the run. A deadlock ends the run
+at once, since no test could go on, with every thread in it told.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vespiary.prove.locks.findings import Finding, analyse, deadlock
+from vespiary.prove.locks.live import Watch
+from vespiary.prove.locks.record import Record, RecordError
+from vespiary.prove.locks.report import finding_text
+from vespiary.prove.locks.run import environment
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+_FOLDER = "VESPIARY_LOCKS"
+_RESTARTED = "VESPIARY_LOCKS_PYTEST"
+_LOOK_SECONDS = 0.2
+_DEADLOCK = 121
+
+_IS_RESTARTED = os.environ.get(_RESTARTED) == str(os.getpid())
+"""Whether this is the pytest that was started anew, and no other process with its environment."""
+
+_STDERR = os.dup(2) if _IS_RESTARTED else 2
+"""Standard error, before pytest captures it."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--locks`."""
+    parser.getgroup("locks", "lock orders and deadlocks").addoption(
+        "--locks",
+        action="store_true",
+        help="fail the test that completes a circle of lock orders (vespiary locks)",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Start anew with the library preloaded; once."""
+    del args
+    if not early_config.known_args_namespace.locks or _RESTARTED in os.environ:
+        return
+    capture = early_config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        capture.stop_global_capturing()
+    folder = Path(tempfile.mkdtemp(prefix="vespiary-locks-"))
+    words = [str(word) for word in early_config.invocation_params.args]
+    os.execve(
+        sys.executable,
+        [sys.executable, "-m", "pytest", *words],
+        {**environment(folder, None), _RESTARTED: str(os.getpid())},
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch from here on, in the process that was started anew."""
+    if config.getoption("--locks") and _IS_RESTARTED:
+        config.pluginmanager.register(_Locks(Path(os.environ[_FOLDER])), "vespiary-locks-session")
+
+
+class _Locks:
+    """The session's record, and what was found so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._record: Record | None = None
+        self._seen = (0, 0)
+        self._known: set[str] = set()
+        self._elsewhere: list[Finding] = []
+        self._stop = threading.Event()
+        threading.Thread(target=self._watch, name="vespiary-locks", daemon=True).start()
+
+    def _own(self) -> Record | None:
+        if self._record is None:
+            for path in self._folder.glob(f"{os.getpid()}-*.locks"):
+                try:
+                    self._record = Record(path)
+                except (RecordError, OSError, ValueError):
+                    continue
+        return self._record
+
+    def _watch(self) -> None:
+        """Look for deadlocks. A Python lock that is waited for has no hold on this thread."""
+        watch: Watch | None = None
+        while not self._stop.wait(_LOOK_SECONDS):
+            record = self._own()
+            if record is None:
+                continue
+            watch = watch or Watch(record)
+            found = watch.look()
+            if found is not None:
+                text = finding_text(deadlock(record, found))
+                os.write(_STDERR, f"\n{text}\n".encode())
+                os._exit(_DEADLOCK)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self) -> Generator[None, None, None]:
+        """After a test's fixtures are gone: what is there now that was not there before?"""
+        yield
+        record = self._own()
+        if record is None or record.size == self._seen:
+            return
+        self._seen = record.size
+        new = [
+            finding
+            for finding in analyse(record)
+            if finding.is_told and finding.signature not in self._known
+        ]
+        self._known.update(finding.signature for finding in new)
+        if new:
+            pytest.fail("\n".join(finding_text(finding) for finding in new), pytrace=False)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """What other processes did."""
+        self._stop.set()
+        for path in sorted(self._folder.glob("*.locks")):
+            if path.name.startswith(f"{os.getpid()}-"):
+                continue
+            try:
+                record = Record(path)
+            except (RecordError, OSError, ValueError):
+                continue
+            for finding in analyse(record):
+                if finding.is_told and finding.signature not in self._known:
+                    self._known.add(finding.signature)
+                    self._elsewhere.append(finding)
+        if self._elsewhere and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        """Tell what was covered, and what other processes did."""
+        record = self._own()
+        if record is not None:
+            terminalreporter.write_line(
+                f"vespiary locks: {record.lock_count} locks, {record.operations:,} taken"
+            )
+        if self._elsewhere:
+            terminalreporter.section("lock orders of other processes")
+            for finding in self._elsewhere:
+                terminalreporter.write_line(finding_text(finding))

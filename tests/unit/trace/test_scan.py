@@ -127,6 +127,12 @@ PIECES = st.lists(
 ).map(" ".join)
 
 
+@pytest.mark.parametrize("before", ["", "!", "!vespiary_trace::", "(", "x &&", "=> ", "&& !"])
+def test_a_mark_is_found_behind_any_operator(before: str) -> None:
+    (mark,) = scan_rust(f'fn f() {{ let y = {before}requires!("a/1/1" => x); }}', "a.rs").marks
+    assert mark.ids == ("a/1/1",)
+
+
 @given(PIECES, PIECES)
 def test_what_stands_around_a_mark_of_rust_does_not_hide_it(before: str, after: str) -> None:
     text = f'fn f() {{ {before}\n let y = requires!("a/1/1" => x); {after}\n }}'

@@ -22,7 +22,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_CALL = re.compile(r"(?<![\w!])(?:\w+::)*(requires|claims)!\s*([(\[{])")
+_CALL = re.compile(r"(?<!\w)(?:\w+::)*(requires|claims)!\s*([(\[{])")
 _FUNCTION = re.compile(r"\bfn\s+(r#)?(\$?\w+)")
 _LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _CLOSING = {"(": ")", "[": "]", "{": "}"}

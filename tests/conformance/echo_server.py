@@ -17,9 +17,10 @@ LIMITS = vespiary.Limits(
 )
 
 WEBSOCKET = vespiary.WebSocket(
+    versions=(13, 8),
     compression=vespiary.Compression(
         threshold_bytes=0, server_context_takeover=True, client_window_bits=15
-    )
+    ),
 )
 """Groups 12 and 13 speak permessage-deflate; the others offer no extension. All parameters are left
 to the suite, and the shortest message is compressed too."""

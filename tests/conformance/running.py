@@ -48,6 +48,8 @@ class Run:
         environment: For our own processes.
         folder: Where the suite writes its reports.
         tell: Shows the progress.
+        draft: The suite's number for what it speaks as a client: 18 is RFC 6455, 10 a draft of
+            version 8.
     """
 
     suite: Suite
@@ -58,6 +60,7 @@ class Run:
     environment: Mapping[str, str]
     folder: Path
     tell: Tell
+    draft: int = 18
 
     @property
     def folders(self) -> list[Path]:
@@ -118,7 +121,9 @@ def run_server(run: Run) -> dict[str, Verdict]:
         assert server.stdout is not None
         url = server.stdout.readline().decode().strip()
         assert url.startswith("ws://"), "the server did not start"
-        spec = {"servers": [{"agent": AGENT, "url": url.rstrip("/")}], "cases": ["*"]}
+        options = {"version": run.draft}
+        ours = {"agent": AGENT, "url": url.rstrip("/"), "options": options}
+        spec = {"servers": [ours], "cases": ["*"]}
         queue = stack.enter_context(queue_of(run.cases))
         clients = [
             stack.enter_context(

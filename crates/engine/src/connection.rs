@@ -383,7 +383,11 @@ impl<H: Host> Connection<H> {
             && !self.close_frame_sent.get()
         {
             self.close_frame_sent.set(true);
-            let payload = close::encode_as(self.profile(), code, text);
+            let payload = if self.close_frame_received.get() {
+                close::echo(self.profile(), code)
+            } else {
+                close::encode_as(self.profile(), code, text)
+            };
             if requires!(
                 "rfc6455/7.1.2/1",
                 "rfc6455/5.5.1/1",

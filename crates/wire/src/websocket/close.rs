@@ -212,6 +212,20 @@ pub fn encode_as(profile: &Profile, code: Code, reason: &str) -> Payload {
     payload
 }
 
+/// The payload that answers a close frame with this code by repeating it, known to the version or
+/// not: the peer knows what it sent. `NO_STATUS` gives the empty payload.
+pub fn echo(profile: &Profile, code: Code) -> Payload {
+    let mut payload = Payload {
+        bytes: [0; 125],
+        length: 0,
+    };
+    if (profile.codes.may_arrive)(code) {
+        payload.bytes[..2].copy_from_slice(&code.0.to_be_bytes());
+        payload.length = 2;
+    }
+    payload
+}
+
 fn cut(text: &str, bytes_max: usize) -> &str {
     let end = (0..=bytes_max.min(text.len()))
         .rev()

@@ -334,6 +334,17 @@ fn a_code_that_8_does_not_define_is_told_by_the_nearest_that_it_does() {
 }
 
 #[test]
+fn a_close_frame_is_answered_with_its_own_code_known_or_not() {
+    let echo = |version: Version, code| close::echo(version.profile(), Code(code)).to_vec();
+    for code in [1000, 1007, 1012, 4000] {
+        assert_eq!(echo(NEW, code), code.to_be_bytes());
+        assert_eq!(echo(OLD, code), code.to_be_bytes());
+    }
+    assert_eq!(echo(OLD, 2000), 2000_u16.to_be_bytes());
+    assert!(echo(OLD, 1005).is_empty() && echo(NEW, 1005).is_empty());
+}
+
+#[test]
 fn a_reason_that_is_not_utf8_is_refused_but_at_a_client_of_8() {
     claims!("hybi09/8.1/1");
     let payload = b"\x03\xe8gone \xff\xfe\xc3";

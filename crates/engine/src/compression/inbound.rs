@@ -5,10 +5,10 @@
 //! text in none. A larger one is assembled piece by piece, with its text checked and its size
 //! bounded as it grows.
 //!
-//! Sixteen kilobytes received may become sixteen megabytes. What is inflated is therefore charged to
-//! the connection's budget of frames, and so is each stop of the inflater on its way; when the connection is blocked, by that or by a handler
-//! that pauses in the midst of a message's parts, the rest of the run waits, and [`resume`] goes on
-//! with it before anything else is read.
+//! Sixteen kilobytes received may become sixteen megabytes. What is inflated is therefore charged
+//! to the connection's budget of frames, and so is each stop of the inflater on its way; when the
+//! connection is blocked, by that or by a handler that pauses in the midst of a message's parts,
+//! the rest of the run waits, and [`resume`] goes on with it before anything else is read.
 
 use super::pool::Inflating;
 use super::{Deflate, count};

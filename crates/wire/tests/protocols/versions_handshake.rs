@@ -139,6 +139,28 @@ fn a_request_of_version_8_is_that_of_13_but_for_the_number_and_the_origin() {
     assert_eq!(written(OLD), expected);
 }
 
+#[test]
+fn extensions_are_offered_and_granted_in_a_line_of_their_own() {
+    claims!("rfc6455/4.1/33", "rfc6455/4.2.2/h6");
+    let line = "\r\nSec-WebSocket-Extensions: deflate-stream\r\n";
+    let mut offered = Vec::new();
+    let ask = Ask {
+        version: OLD,
+        host: "h",
+        target: "/",
+        key: KEY,
+        protocols: &[],
+        extensions: Some("deflate-stream"),
+        extra: &[],
+    };
+    append_request_as(&mut offered, &ask).expect("clean lines");
+    assert!(String::from_utf8_lossy(&offered).contains(line));
+    let mut granted = Vec::new();
+    let extensions = Some("deflate-stream");
+    handshake::append_response_with(&mut granted, "x", None, extensions, &[]).expect("clean");
+    assert!(String::from_utf8_lossy(&granted).contains(line));
+}
+
 fn check_answer(version: Version, connection: &str, line: &str) -> Result<Agreed, HandshakeError> {
     let head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: {connection}\r\n\

@@ -285,8 +285,8 @@ impl Decoder {
         } else {
             0
         };
-        // What a message inflates to is for its receiver to bound. On the wire it may take more: what
-        // cannot be compressed grows a little, and what was flushed in small pieces a lot.
+        // What a message inflates to is for its receiver to bound. On the wire it may take more:
+        // what cannot be compressed grows a little, and what was flushed in small pieces a lot.
         let message_bytes_max = if head.compressed || self.in_message() && self.compressed {
             let doubled = limits.message_bytes_max.saturating_mul(2);
             doubled.saturating_add(1024)

@@ -8,7 +8,7 @@
 //!
 //! | | who keeps it | bytes |
 //! |---|---|---|
-//! | [`Compressor`] | a connection whose side takes its context over; else a pool | [`Shape::memory_bytes`] |
+//! | [`Compressor`] | a connection, with context takeover; else a pool | [`Shape::memory_bytes`] |
 //! | [`Inflater`] | a pool, and a connection only within a message | about 41 KiB |
 //! | [`History`] | a connection whose peer takes its context over | what came, at most the window |
 //!

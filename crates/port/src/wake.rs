@@ -11,7 +11,8 @@ use crate::{Descriptor, Wake};
 ///
 /// The flag saves the system call of a second wake-up. It is cleared at the end of a turn, before
 /// the caller looks at what it was woken for; so whoever finds it set after that has put his work
-/// where it will be seen.
+/// where it will be seen. Nobody ever reads the count back to zero: a read that came later than the
+/// flag's clearing would take the wake-up of the next turn with it. Drivers watch for its growing.
 pub(crate) struct Waker {
     descriptor: Descriptor,
     pending: AtomicBool,
@@ -37,13 +38,6 @@ impl Waker {
         if self.pending.load(Ordering::Relaxed) {
             self.pending.swap(false, Ordering::AcqRel);
         }
-    }
-
-    /// Reset the descriptor's count, for a driver that watches it level-triggered.
-    pub(crate) fn drain(&self) {
-        let mut count = 0_u64;
-        // SAFETY: eight bytes of ours, which is what an eventfd is read into.
-        unsafe { libc::read(self.descriptor, (&raw mut count).cast(), 8) };
     }
 }
 

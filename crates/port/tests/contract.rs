@@ -25,6 +25,7 @@ contract!(
     a_turn_without_work_waits_for_its_timeout,
     a_turn_of_no_time_does_not_wait,
     a_wake_before_a_turn_ends_it_at_once,
+    a_wake_within_a_batch_ends_the_next_turn,
     an_address_in_use_is_refused,
     addresses_of_both_ends_are_told,
     a_thousand_connections_are_served_together,
@@ -325,6 +326,24 @@ fn a_turn_of_no_time_does_not_wait(driver: &Driver) {
     }
     assert!(start.elapsed() < Duration::from_millis(500));
     assert_eq!(rig.port.counters().turns, 100);
+}
+
+/// Between a turn's end and the batch that it gathered, another thread may wake again: what it wants
+/// to be seen is not in this batch.
+fn a_wake_within_a_batch_ends_the_next_turn(driver: &Driver) {
+    let mut rig = Rig::new(driver);
+    let waker = rig.port.waker();
+    for _ in 0..3 {
+        waker.wake();
+        rig.port.turn(Some(Duration::from_secs(2))).expect("a turn");
+        waker.wake();
+        assert!(rig.port.next().is_none());
+        let before = rig.port.now();
+        rig.port.turn(Some(Duration::from_secs(2))).expect("a turn");
+        let lost = rig.port.now() - before >= 1_000_000_000;
+        assert!(!lost, "the wake-up was lost");
+        assert!(rig.port.next().is_none());
+    }
 }
 
 fn a_wake_before_a_turn_ends_it_at_once(driver: &Driver) {

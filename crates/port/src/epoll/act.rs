@@ -130,8 +130,6 @@ impl Epoll {
     pub(super) fn handle(&mut self, event: libc::epoll_event) -> Option<Completion> {
         let (bits, data) = (event.events, event.u64);
         if data == WAKER {
-            self.counters.system_calls += 1;
-            self.waker.drain();
             return None;
         }
         let descriptor = data as u32 as Descriptor;

@@ -40,6 +40,19 @@ impl Instance {
         check(result).map(drop)
     }
 
+    /// Watch the waker's descriptor: each write to it is one event (EPOLLET, epoll(7)).
+    pub(super) fn watch_waker(&self, descriptor: Descriptor, data: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: (libc::EPOLLIN | libc::EPOLLET) as u32,
+            u64: data,
+        };
+        let operation = libc::EPOLL_CTL_ADD;
+        // SAFETY: the event is ours and lives through the call.
+        let result =
+            unsafe { libc::epoll_ctl(self.descriptor, operation, descriptor, &raw mut event) };
+        check(result).map(drop)
+    }
+
     pub(super) fn wait(
         &mut self,
         events: &mut [libc::epoll_event],

@@ -91,7 +91,7 @@ impl Epoll {
     pub fn new(options: &Options) -> io::Result<Self> {
         let instance = Instance::new()?;
         let waker = Waker::new()?;
-        instance.control(libc::EPOLL_CTL_ADD, waker.descriptor(), IN, WAKER)?;
+        instance.watch_waker(waker.descriptor(), WAKER)?;
         Ok(Self {
             instance,
             table: Table::default(),
@@ -163,7 +163,7 @@ impl Epoll {
     /// any more.
     fn renew_instance(&mut self) -> io::Result<()> {
         let fresh = Instance::new()?;
-        fresh.control(libc::EPOLL_CTL_ADD, self.waker.descriptor(), IN, WAKER)?;
+        fresh.watch_waker(self.waker.descriptor(), WAKER)?;
         for (descriptor, slot) in self.table.registered() {
             let data = carried(descriptor, slot.generation);
             // A foreign descriptor may have been closed; what was ours is open.

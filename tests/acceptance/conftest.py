@@ -1,10 +1,16 @@
-"""Examples as processes of their own: started, watched, and stopped as an operator would."""
+"""Examples as processes of their own: started, watched, and stopped as an operator would.
+
+Each runs under the lock detector, and has taken its locks in orders that cannot deadlock when it
+ends well.
+"""
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +21,10 @@ import pytest
 
 from vespiary import DriverUnavailable
 from vespiary.loop import Loop
+from vespiary.prove.locks.findings import analyse
+from vespiary.prove.locks.record import Record
+from vespiary.prove.locks.report import finding_text
+from vespiary.prove.locks.run import environment as locks_environment
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SECONDS = 20.0
@@ -25,7 +35,9 @@ class Example:
     """An example that runs; `urls` are its addresses, in the order in which it was given them."""
 
     def __init__(self, name: str, urls: list[str], driver: str, settings: dict[str, str]) -> None:
-        environment = {**os.environ, **settings, "VESPIARY_PORT": driver, "PYTHONUNBUFFERED": "1"}
+        self._records = Path(tempfile.mkdtemp(prefix="vespiary-example-"))
+        watched = locks_environment(self._records, None)
+        environment = {**watched, **settings, "VESPIARY_PORT": driver, "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-W", "error", str(EXAMPLES / name), *urls]
         self._process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -79,11 +91,23 @@ class Example:
         self._process.send_signal(signal_number)
         try:
             status = self._process.wait(SECONDS)
+            seconds = time.monotonic() - began
+            self._check_locks()
         finally:
             self.kill()
         assert status == 0, self.output
         assert "Traceback" not in self.output, self.output
-        return time.monotonic() - began
+        return seconds
+
+    def _check_locks(self) -> None:
+        """Its locks were seen, and taken in orders that cannot deadlock."""
+        operations = 0
+        for path in self._records.glob("*.locks"):
+            record = Record(path)
+            operations += record.operations
+            told = [finding for finding in analyse(record) if finding.is_told]
+            assert not told, "\n".join(finding_text(finding) for finding in told)
+        assert operations > 0, "no lock operation was seen"
 
     def kill(self) -> None:
         """End it, whatever its state."""
@@ -93,6 +117,7 @@ class Example:
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
+        shutil.rmtree(self._records, ignore_errors=True)
 
     def _read(self) -> None:
         assert self._process.stdout is not None

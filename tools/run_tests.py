@@ -1,4 +1,4 @@
-"""The whole test suite: the Rust crates, then Python's under every supported CPython here.
+"""The whole test suite: the Rust crates, Python's under every supported CPython, the trace.
 
 The interpreter that runs this file runs everything; the others build the core for themselves and
 run the tests of Python's modules and of the interface. The summary names what was skipped and why.
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
+from run_trace import run_trace
 from steps import CHECKOUT, Steps
 
 REPORTS = CHECKOUT / ".cache" / "test"
@@ -38,6 +39,7 @@ def main() -> int:
     run_rust(steps, forbid_skips)
     steps.run("Rust tests of the probes, which a normal build has not", PROBES)
     run_pytest(steps, Path(sys.executable), version(), ["tests", "--ignore=tests/style"])
+    run_trace(steps)
     run_other_pythons(steps)
     steps.run("The wheel installs into an empty environment and serves", ["make", "wheel"])
     return steps.finish()

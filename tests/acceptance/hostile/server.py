@@ -166,10 +166,11 @@ class Control(vespiary.Handler):
         return {name: asdict(it) for name, it in zip(self._names, endpoints, strict=False)}
 
 
-def websocket(compression: dict[str, Any] | None) -> vespiary.WebSocket:
-    """The WebSocket options, with compression as told, or without."""
-    made = None if compression is None else vespiary.Compression(**compression)
-    return vespiary.WebSocket(compression=made)
+def websocket(compression: dict[str, Any] | None) -> vespiary.WebSocket | None:
+    """The WebSocket options of an endpoint that compresses as told; None for any other."""
+    if compression is None:
+        return None
+    return vespiary.WebSocket(compression=vespiary.Compression(**compression))
 
 
 def add(server: vespiary.Server, wanted: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ class Proved:
 
 @pytest.fixture(scope="module")
 def proved(tmp_path_factory: pytest.TempPathFactory) -> Proved:
-    return Proved(tmp_path_factory.mktemp("proved"), "prove", "--patience=1s", "--jobs=2")
+    return Proved(tmp_path_factory.mktemp("proved"), "prove", "--patience=2s", "--jobs=2")
 
 
 @pytest.mark.parametrize("name", VERDICTS)

@@ -6,7 +6,6 @@ by it whatever was sent, and the code is 1009.
 """
 
 import itertools
-import random
 import struct
 from collections.abc import Callable
 
@@ -90,18 +89,18 @@ def test_many_bombs_that_each_keep_to_the_limit_cost_no_memory(serve: Serve) -> 
 
 def test_answers_that_nobody_reads_hold_the_sender_of_bombs_back(serve: Serve) -> None:
     limits = {"write_bytes_max": 2 * MEBIBYTE}
-    server = serve(echo={**ECHO, "limits": limits, "deadlines": {"write_seconds": 1.0}})
-    # What repeats beyond the window of the answer's compressor, but within that of the message,
-    # comes back ten times as large.
-    small = in_compressed_frames([deflated(random.Random(1).randbytes(1 << 10) * 20)])
+    plain_answers = {"compression": {"threshold_bytes": 1 << 40}, "limits": limits}
+    server = serve(echo={**ECHO, **plain_answers, "deadlines": {"write_seconds": 1.0}})
+    small = in_compressed_frames([deflated(bytes(LIMIT))])
     with (
         server.steady("echo", GROWTH_MAX),
-        server.connect("echo", receive_buffer=4096) as peer,
+        server.crowd("echo", 5, receive_buffer=4096) as peers,
     ):
-        offering(peer, f"{OFFER}; server_max_window_bits=9").pump(small, 0.5)
-        server.wait_for("echo", lambda told: told["limits_reached"] == {"write_seconds": 1})
-        assert peer.end().reset
-    assert server.wait_idle("echo")["write_pauses"] >= 1
+        for peer in peers:
+            offering(peer).pump(small, 0.3)
+        server.wait_for("echo", lambda told: told["limits_reached"] == {"write_seconds": 5})
+        assert all(peer.end().reset for peer in peers)
+    assert server.wait_idle("echo")["write_pauses"] >= 5
 
 
 def test_bombs_that_just_fit_into_one_piece_starve_nobody(serve: Serve) -> None:

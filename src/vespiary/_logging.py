@@ -59,6 +59,12 @@ def send_failed(url: str, peer: str, error: BaseException) -> None:
     logger.error("A message of another thread on %s, to %s, was not taken: %s", url, peer, error)
 
 
+def rule_broken(url: str, peer: str, text: str) -> None:
+    """A peer broke a rule of the protocol, and its connection was failed (RFC 6455 7.1.7)."""
+    if _is_due(url, text):
+        logger.warning("%s failed the connection to %s: %s", url, peer, text)
+
+
 def answer_failed(url: str, text: str) -> None:
     """What on_request returned cannot be sent; the client gets 500."""
     logger.error("The answer of %s's on_request cannot be sent: %s", url, text)

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Literal, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from vespiary.errors import EndpointError
 from vespiary.trace import requires
@@ -24,6 +24,8 @@ _LATER = {
     "udp": None,
 }
 _UNIX_PATH_BYTES_MAX = 107
+_TARGET_CHARACTERS = "/?%:@!$&'()*+,;=~-._"
+"""What path and query hold beside letters and digits (RFC 3986 sections 3.3 and 3.4)."""
 _EXAMPLES = {
     "tcp": "tcp://127.0.0.1:5050",
     "ws": "ws://127.0.0.1:9001/",
@@ -170,16 +172,24 @@ def _internet(url: str, scheme: Scheme) -> Endpoint:
         port = _DEFAULT_PORTS[scheme]
     if port is None:
         raise _wrong(url, "it names no port", scheme)
-    target = parts.path
-    if requires("rfc6455/3/h2"):
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    target = _target(parts.path, parts.query)
     if scheme == "tcp":
         if target != "/":
             raise _wrong(url, "a TCP endpoint has no path", scheme)
         target = ""
-    elif not target.isascii():
-        raise _wrong(url, "its path has letters outside ASCII, to be written as %XX", scheme)
     return Endpoint(scheme, host, port, target=target)
+
+
+def _target(path: str, query: str) -> str:
+    """Path and query as a request has them: a path at least, and what no URI may hold as %XX.
+
+    RFC 6455 sections 3 and 11.1.1.
+    """
+    if requires("rfc6455/3/h2", not path):
+        path = "/"
+    target = f"{path}?{query}" if query else path
+    encoded = quote(target, safe=_TARGET_CHARACTERS)
+    return encoded if requires("rfc6455/11.1.1/2", encoded != target) else target
 
 
 def _parse_error(url: str, error: ValueError) -> str:
@@ -206,15 +216,17 @@ def _host(url: str, netloc: str, host: str, scheme: Scheme) -> str:
         return f"{address}%{zone}" if zone else address
     if netloc.count(":") > 1:
         raise _wrong(url, "an IPv6 address stands in brackets, as in [::1]", scheme)
+    try:
+        if requires("rfc6455/11.1.1/1", not host.isascii()):
+            host = host.encode("idna").decode()
+    except UnicodeError:
+        raise _wrong(url, f"{host!r} cannot be a host's name", scheme) from None
     if re.fullmatch(r"[\d.]+", host, re.ASCII):
         try:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
             raise _wrong(url, f"{host} is no IPv4 address", scheme) from None
-    try:
-        host = host if host.isascii() else host.encode("idna").decode()
-    except UnicodeError:
-        raise _wrong(url, f"{host!r} cannot be a host's name", scheme) from None
-    if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", host) or len(host) > 253:
+    is_name = re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", host) and len(host) <= 253
+    if requires("rfc6455/4.1/3", "rfc6455/4.1/4", not is_name):
         raise _wrong(url, f"{host!r} cannot be a host's name", scheme)
     return host

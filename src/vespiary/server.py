@@ -24,6 +24,7 @@ from vespiary.handler import AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits, SlowConsumer
 from vespiary.loop import Loop, run, running_core
 from vespiary.statistics import EndpointStatistics, PortStatistics, ServerStatistics
+from vespiary.trace import requires
 from vespiary.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Server:
                 site.listener.close()
         for site in self._sites:
             self._tell(site, "on_stop")
-            if site.listener is not None:
+            if site.listener is not None and requires("rfc6455/7.4.1/h7", True):
                 site.listener.finish_connections(_GOING_AWAY, "the server is going away")
         await self._drain(life, drain_seconds)
         await self._close_listeners()

@@ -156,6 +156,7 @@ async def test_a_server_starts_once_and_may_start_again_after_a_stop() -> None:
             await vespiary.connect(server.urls[0])
 
 
+@pytest.mark.requirement("rfc6455/7.4.1/h7")
 async def test_a_stop_tells_everybody_and_waits_for_the_slow() -> None:
     release = asyncio.Event()
 

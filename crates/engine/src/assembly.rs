@@ -5,9 +5,9 @@
 //! no longer become UTF-8 is refused at that chunk (RFC 6455 8.1). A client of HyBi-09 replaces it
 //! instead ([`TextCheck`]).
 
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{CloseReason, Manner, Side, out_of_memory};
 use crate::host::{Kind, Payload};
-use crate::receive::{copied, out_of_memory};
+use crate::receive::copied;
 use vespiary_trace::requires;
 use vespiary_wire::mask;
 use vespiary_wire::utf8::{Replacer, Validator};

@@ -102,6 +102,14 @@ impl CloseReason {
     }
 }
 
+pub(crate) fn out_of_memory() -> CloseReason {
+    const ENOMEM: i32 = 12;
+    let text = "there was no memory for the message";
+    CloseReason::new(Side::Local, Manner::Broken, text)
+        .with_code(Code::TOO_BIG)
+        .with_errno(ENOMEM)
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = match self.side {

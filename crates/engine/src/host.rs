@@ -142,6 +142,10 @@ pub trait Host: Sized + 'static {
     fn closed(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason);
     /// A connection that was asked for with `connect` could not be opened.
     fn refused(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason);
+    /// The peer broke a rule of the protocol; the connection is being failed. What was broken.
+    fn rule_broken(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason) {
+        let _ = (connection, reason);
+    }
     /// The host's answer to a request cannot be sent; the client gets 500.
     fn fault(&self, connection: &Rc<Connection<Self>>, text: &str);
     /// A limit was reached, or accepting failed.

@@ -4,6 +4,7 @@
 //! Values arrive here checked; the defaults and their reasons stand in the Python classes `Limits`
 //! and `Deadlines`, and [`Options::new`] repeats them for tests and for Rust callers.
 
+use vespiary_trace::requires;
 use vespiary_wire::framing::length::Format;
 use vespiary_wire::http;
 use vespiary_wire::websocket::decoder;
@@ -184,11 +185,14 @@ impl Default for WebSocketOptions {
 impl WebSocketOptions {
     /// Whether a page of this origin, or a client without one, may connect.
     pub fn allows_origin(&self, origin: Option<&str>) -> bool {
-        match (origin, &self.origins) {
-            (None, _) => !self.origin_required,
-            (Some(_), None) => true,
-            (Some(origin), Some(patterns)) => patterns.iter().any(|it| it.matches(origin)),
-        }
+        let Some(origin) = origin else {
+            // No browser's (RFC 6455 4.2.1), so that no page is behind it.
+            return requires!("rfc6455/4.2.1/2" => !self.origin_required);
+        };
+        let Some(patterns) = &self.origins else {
+            return true;
+        };
+        patterns.iter().any(|it| it.matches(origin))
     }
 
     /// The version that a client asks for: it may name one only (RFC 6455 4.1).

@@ -7,7 +7,7 @@
 //! what the kernel had delivered by then is added.
 
 use crate::assembly::Assembly;
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{CloseReason, Manner, Side, out_of_memory};
 use crate::compression;
 use crate::connection::{Connection, State};
 use crate::deflate_stream::{self, DeflateStream};
@@ -21,7 +21,6 @@ use std::rc::Rc;
 use vespiary_trace::requires;
 use vespiary_wire::framing::length::{FramingError, LengthDecoder};
 use vespiary_wire::framing::line::LineDecoder;
-use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::decoder::Decoder;
 use vespiary_wire::websocket::deflate_stream::Writer;
 
@@ -291,11 +290,14 @@ fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input
     if let Err(reason) = parsed {
         if reason.is_protocol_error() {
             add(&connection.endpoint.counters.protocol_errors, 1);
+            if requires!("rfc6455/7.1.7/2") {
+                connection.engine.host.rule_broken(connection, &reason);
+            }
         }
         if connection.state.get() == State::Open {
             connection.engine.host.ending(connection);
         }
-        if requires!("rfc6455/7.1.7/1", "rfc6455/7.1.7/2") {
+        if requires!("rfc6455/7.1.7/1", "rfc6455/7.1.7/2", "rfc6455/10.7/2") {
             connection.fail(reason);
         }
         rest = &[];
@@ -369,14 +371,6 @@ pub(crate) fn copied<P: Payload>(bytes: &[u8]) -> Result<P, CloseReason> {
     let mut payload = P::with_length(bytes.len()).ok_or_else(out_of_memory)?;
     payload.bytes_mut().copy_from_slice(bytes);
     Ok(payload)
-}
-
-pub(crate) fn out_of_memory() -> CloseReason {
-    const ENOMEM: i32 = 12;
-    let text = "there was no memory for the message";
-    CloseReason::new(Side::Local, Manner::Broken, text)
-        .with_code(Code::TOO_BIG)
-        .with_errno(ENOMEM)
 }
 
 fn too_big<H: Host>(connection: &Rc<Connection<H>>, text: String) -> CloseReason {

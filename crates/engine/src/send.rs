@@ -343,6 +343,11 @@ impl<H: Host> Connection<H> {
         if is_too_long || options.framing != Framing::WebSocket {
             return Err(SendError::TooLong);
         }
+        let payload = if requires!("rfc6455/5.5.2/1") {
+            payload
+        } else {
+            &[]
+        };
         self.queue(&options, (Opcode::Ping, false), true, payload, true)
     }
 

@@ -1,14 +1,14 @@
 //! WebSocket on a connection: messages in, control frames answered, the close handshake.
 
 use crate::assembly::{Assembly, TextCheck, not_utf8};
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{CloseReason, Manner, Side, out_of_memory};
 use crate::compression;
 use crate::connection::{Connection, State};
 use crate::deflate_stream::DeflateStream;
 use crate::endpoint::add;
 use crate::host::{Host, Kind, Payload};
 use crate::options::Options;
-use crate::receive::{Decode, Inbound, count_message, may_deliver, opened, out_of_memory};
+use crate::receive::{Decode, Inbound, count_message, may_deliver, opened};
 use std::rc::Rc;
 use vespiary_trace::requires;
 use vespiary_wire::mask;
@@ -29,8 +29,9 @@ pub(crate) fn begin<H: Host>(
     }
     let version = connection.version.get().unwrap_or_default();
     let mut decoder = Decoder::of_version(connection.role(), version);
-    if requires!("rfc7692/5/13" => agreed.deflate.is_some()) {
-        compression::agree(connection, &connection.endpoint.options(), agreed.deflate);
+    let deflate = agreed.deflate.filter(|_| requires!("rfc7692/5/13"));
+    compression::agree(connection, &connection.endpoint.options(), deflate);
+    if connection.deflate.get().is_some() {
         decoder = decoder.with_compression();
     }
     inbound.decode = if requires!("hybi09/9.2.1/1" => agreed.deflate_stream) {

@@ -2,6 +2,7 @@
 //! answers read.
 
 use crate::callback::Callback;
+use crate::connection::peer_text;
 use crate::core::Conn;
 use crate::names;
 use crate::options::InboxLimits;
@@ -10,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use vespiary_engine::{Answer, Event};
+use vespiary_engine::{Answer, CloseReason, Event};
 
 /// A handler's methods, as far as it has them, and what an endpoint counts beside the engine.
 pub(crate) struct PyEndpoint {
@@ -95,6 +96,24 @@ pub(crate) fn report(py: Python<'_>, connection: Option<&Rc<Conn>>, error: &Boun
     if let Err(error) = told {
         error.write_unraisable(py, None);
     }
+}
+
+/// Log that a peer broke a rule of the protocol (RFC 6455 7.1.7).
+pub(crate) fn tell_broken(
+    py: Python<'_>,
+    connection: &Rc<Conn>,
+    reason: &CloseReason,
+) -> PyResult<()> {
+    let url = &connection.endpoint.host.url;
+    let told = (&*url.borrow(), peer_text(connection), &*reason.text);
+    names::rule_broken(py)?.call1(told).map(drop)
+}
+
+/// Count and log an answer of the handler's that cannot be sent.
+pub(crate) fn tell_fault(py: Python<'_>, host: &PyEndpoint, text: &str) -> PyResult<()> {
+    host.handler_errors.set(host.handler_errors.get() + 1);
+    let told = (&*host.url.borrow(), text);
+    names::answer_failed(py)?.call1(told).map(drop)
 }
 
 /// Tell of a limit that was reached, or of a failure to accept: to the hook, or to the log.

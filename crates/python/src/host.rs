@@ -8,7 +8,7 @@
 use crate::callback::Callback;
 use crate::connection::Connection;
 use crate::core::Conn;
-use crate::endpoint::{PyEndpoint, answer_of, report, tell_event};
+use crate::endpoint::{PyEndpoint, answer_of, report, tell_broken, tell_event, tell_fault};
 use crate::listener::Listener;
 use crate::names;
 use crate::payload::BytesPayload;
@@ -439,13 +439,15 @@ impl Host for PyHost {
         }
     }
 
+    fn rule_broken(&self, connection: &Rc<Conn>, reason: &CloseReason) {
+        if let Err(error) = tell_broken(self.py(), connection, reason) {
+            self.note(self.py(), None, error);
+        }
+    }
+
     fn fault(&self, connection: &Rc<Conn>, text: &str) {
-        let py = self.py();
-        let host = &connection.endpoint.host;
-        host.handler_errors.set(host.handler_errors.get() + 1);
-        let told = names::answer_failed(py).and_then(|log| log.call1((&*host.url.borrow(), text)));
-        if let Err(error) = told {
-            self.note(py, None, error);
+        if let Err(error) = tell_fault(self.py(), &connection.endpoint.host, text) {
+            self.note(self.py(), None, error);
         }
     }
 

@@ -47,6 +47,7 @@ imported!(handler_failed, "vespiary._logging", "handler_failed");
 imported!(limit_reached, "vespiary._logging", "limit_reached");
 imported!(send_failed, "vespiary._logging", "send_failed");
 imported!(accept_failed, "vespiary._logging", "accept_failed");
+imported!(rule_broken, "vespiary._logging", "rule_broken");
 imported!(answer_failed, "vespiary._logging", "answer_failed");
 
 /// `CloseReason` of the reason.

@@ -195,9 +195,14 @@ pub(crate) fn agree<H: Host>(
     options: &Options,
     agreed: Option<Parameters>,
 ) {
-    let (Some(agreed), Some(chosen)) = (agreed, options.websocket.compression) else {
+    // What was only offered is not used.
+    if requires!("rfc6455/5.2/2", "rfc6455/5.8/1", "rfc6455/9.1/6" => agreed.is_none()) {
+        return;
+    }
+    let Some(chosen) = options.websocket.compression else {
         return;
     };
+    let agreed = agreed.unwrap_or_default();
     let settings = settings(options, Version::Rfc6455, connection.client);
     let settings = settings.unwrap_or(chosen.settings);
     let chosen = Compression { settings, ..chosen };

@@ -31,6 +31,8 @@ pub enum Told {
     Closed(Token, CloseReason),
     /// A client connection was not opened.
     Refused(Token, CloseReason),
+    /// The peer broke a rule.
+    RuleBroken(Token, String),
     /// An answer could not be sent.
     Fault(Token, String),
     /// A limit or an error of accepting.
@@ -448,6 +450,11 @@ impl Host for TestHost {
         assert!(connection.is_client());
         self.tell(Told::Refused(connection.token(), reason.clone()));
         (connection.endpoint.host.refused)(connection);
+    }
+
+    fn rule_broken(&self, connection: &Conn, reason: &CloseReason) {
+        let _inside = self.enter("rule_broken");
+        self.tell(Told::RuleBroken(connection.token(), reason.text.clone()));
     }
 
     fn fault(&self, connection: &Conn, text: &str) {

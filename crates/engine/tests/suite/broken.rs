@@ -62,7 +62,6 @@ fn a_broken_frame_is_answered_with_1002(bench: &Bench) {
             "rfc6455/7.1.7/2",
             "rfc6455/7.1.7/3",
             "rfc6455/7.4.1/h2",
-            "rfc6455/10.7/1",
             "rfc6455/10.7/3",
             "rfc6455/7.1.7/5"
         );

@@ -135,9 +135,6 @@ fn a_client_learns_the_subprotocol_that_was_chosen(bench: &Bench) {
 }
 
 fn a_refused_handshake_tells_the_status(bench: &Bench) {
-    if bench.is_simulated() {
-        claims!("rfc6455/7.2.1/1");
-    }
     let script = Script::echo().on_request(|_, _| Answer::Respond {
         status: 403,
         headers: vec![],

@@ -319,8 +319,10 @@ impl Decoder {
         head: &Head,
         input: &mut &'a [u8],
     ) -> Option<Event<'a>> {
-        if requires!("rfc6455/5.4/1", "rfc6455/5.4/5", "rfc6455/5.5/h1", "rfc6455/6.2/2" => opcode.is_control())
-        {
+        let is_control = opcode.is_control();
+        if requires!(
+            "rfc6455/5.4/1", "rfc6455/5.4/5", "rfc6455/5.5/h1", "rfc6455/6.2/2" => is_control
+        ) {
             return self.enter_control(opcode, head, input);
         }
         match opcode {

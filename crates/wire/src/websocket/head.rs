@@ -156,12 +156,12 @@ fn check_first(
 
 #[inline]
 fn check_second(first: u8, second: u8, role: Role, profile: &Profile) -> Result<u8, ProtocolError> {
+    let is_strict = profile.masked_server_frames_are_refused;
     match (role, second & 0x80 != 0) {
         (Role::Server, false) if requires!("rfc6455/5.1/2") => {
             return Err(broken("a client's frame is unmasked", "RFC 6455 5.1"));
         }
-        (Role::Client, true) if requires!("hybi09/4.2/h1" => !profile.masked_server_frames_are_refused) =>
-            {}
+        (Role::Client, true) if requires!("hybi09/4.2/h1" => !is_strict) => {}
         (Role::Client, true) if requires!("rfc6455/5.1/5") => {
             return Err(broken("a server's frame is masked", "RFC 6455 5.1"));
         }

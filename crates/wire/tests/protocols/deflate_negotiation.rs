@@ -51,7 +51,12 @@ fn section_7_1_3_the_examples_are_answered() {
 
 #[test]
 fn section_5_an_offer_of_another_extension_is_declined() {
-    claims!("rfc7692/5/11");
+    claims!(
+        "rfc7692/5/11",
+        "rfc6455/4.2.2/10",
+        "rfc6455/4.2.2/11",
+        "rfc6455/9/2"
+    );
     assert_eq!(
         answered("permessage-bzip2; x=1, deflate-stream", LARGEST),
         None
@@ -69,7 +74,9 @@ fn section_7_a_server_declines_what_it_does_not_know_or_what_is_invalid() {
         "rfc7692/5/11",
         "rfc7692/7/1",
         "rfc7692/7.1.2.1/2",
-        "rfc7692/7.1.2.2/2"
+        "rfc7692/7.1.2.2/2",
+        "rfc6455/9/3",
+        "rfc6455/9.1/5"
     );
     for parameters in [
         "server_window=10",

@@ -52,6 +52,7 @@ fn section_1_3_the_example_key_gives_the_example_accept() {
 
 #[test]
 fn section_1_2_the_example_is_accepted() {
+    claims!("rfc6455/4.2.1/h7");
     let upgrade = check(EXAMPLE).unwrap();
     let expected = Upgrade {
         key: "dGhlIHNhbXBsZSBub25jZQ==".to_owned(),
@@ -238,7 +239,7 @@ fn section_4_2_1_item_7_the_origin_may_be_absent_but_not_repeated() {
 
 #[test]
 fn section_4_2_1_item_8_subprotocols_are_one_list_of_distinct_tokens() {
-    claims!("rfc6455/4.1/32", "rfc6455/4.2.1/h8");
+    claims!("rfc6455/4.1/32", "rfc6455/4.2.1/h8", "rfc6455/11.3.4/1");
     let line = "Sec-WebSocket-Protocol: chat, superchat\r\n";
     assert!(check(&changed(line, "")).unwrap().protocols.is_empty());
     let two = "Sec-WebSocket-Protocol: b\r\nSec-WebSocket-Protocol: a,,c\r\n";
@@ -256,6 +257,7 @@ fn section_4_2_1_item_8_subprotocols_are_one_list_of_distinct_tokens() {
 
 #[test]
 fn section_4_2_1_item_9_extensions_are_handed_on_as_they_came() {
+    claims!("rfc6455/4.2.1/h9", "rfc6455/9.1/3", "rfc6455/11.3.2/1");
     let lines = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: a; b=1, c\r\n\
                  Sec-WebSocket-Extensions: d\r\n";
     let head = changed("Sec-WebSocket-Version: 13\r\n", lines);

@@ -180,7 +180,12 @@ fn read(parameters: &[(String, Option<String>)]) -> Result<Written, Fault> {
                     bits.map_or(ClientWindow::Open, ClientWindow::Hint);
                 bits.is_some() == value.is_some()
             }
-            _ => return Err(Fault::Unknown(name.clone())),
+            _ => {
+                if requires!("rfc6455/9/3", "rfc6455/9.1/5") {
+                    return Err(Fault::Unknown(name.clone()));
+                }
+                true
+            }
         };
         if !fits {
             return Err(Fault::Value(name.clone()));
@@ -209,7 +214,9 @@ pub fn accept(offers: &[Extension], settings: &Settings) -> Option<Parameters> {
             let is_declined = requires!("rfc7692/7/1" => offer.is_err());
             (!is_declined).then(|| offer.unwrap_or_default())
         });
-    let is_declined = requires!("rfc7692/5/11" => taken.is_none());
+    let is_declined = requires!(
+        "rfc7692/5/11", "rfc6455/4.2.2/10", "rfc6455/4.2.2/11", "rfc6455/9/2" => taken.is_none()
+    );
     (!is_declined).then(|| taken.unwrap_or_default().answer(settings))
 }
 

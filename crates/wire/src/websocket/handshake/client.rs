@@ -161,7 +161,7 @@ fn header_lines(ask: &Ask<'_>) -> Vec<(String, String)> {
         add("Sec-WebSocket-Protocol", &ask.protocols.join(", "));
     }
     if let Some(offer) = ask.extensions
-        && requires!("rfc6455/4.1/33")
+        && requires!("rfc6455/4.1/33", "rfc6455/9/1", "rfc6455/9.2/1")
     {
         add("Sec-WebSocket-Extensions", offer);
     }

@@ -188,7 +188,7 @@ fn read_protocols(head: &Request) -> Result<Vec<String>, Refusal> {
         if requires!("rfc6455/4.1/32" => protocols.iter().any(|before| before == protocol)) {
             return bad("a subprotocol is asked for twice (RFC 6455 4.1)");
         }
-        if requires!("rfc6455/4.2.1/h8") {
+        if requires!("rfc6455/4.2.1/h8", "rfc6455/11.3.4/1") {
             protocols.push(protocol.to_owned());
         }
     }
@@ -206,7 +206,9 @@ fn read_extensions(head: &Request, profile: &Profile) -> Result<Vec<String>, Ref
         {
             return bad(&malformed.to_string());
         }
-        values.push(value.to_owned());
+        if requires!("rfc6455/4.2.1/h9", "rfc6455/9.1/3", "rfc6455/11.3.2/1") {
+            values.push(value.to_owned());
+        }
     }
     Ok(values)
 }
@@ -223,7 +225,9 @@ fn read_origin(head: &Request, profile: &Profile) -> Result<Option<String>, Refu
         (_, Some(_)) => bad(&format!(
             "there is more than one {name} header (RFC 6454 7.3)"
         )),
-        (origin, None) => Ok(origin.map(str::to_owned)),
+        (origin, None) => Ok(origin
+            .filter(|_| requires!("rfc6455/4.2.1/h7"))
+            .map(str::to_owned)),
     }
 }
 

@@ -5,6 +5,7 @@ use super::headers::{Headers, latin_1};
 use super::scan::{Fault, Scanner};
 use super::{Limits, Refusal};
 use std::borrow::Cow;
+use vespiary_trace::requires;
 
 /// The head of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -166,7 +167,11 @@ fn trim(mut value: &[u8]) -> &[u8] {
 
 fn check(request: &Request) -> Result<(), Refusal> {
     check_target(request)?;
-    check_host(request)?;
+    if let Err(refusal) = check_host(request)
+        && requires!("rfc6455/4.2.1/h2")
+    {
+        return Err(refusal);
+    }
     check_body_length(request)
 }
 

@@ -131,6 +131,15 @@ def test_a_compact_list_has_one_block_for_each_item() -> None:
     ]
 
 
+def test_a_number_that_ends_a_sentence_on_a_new_line_is_no_item() -> None:
+    lines = ["   A wasp MUST leave a nest whose count of guards is", "   0.  Others MAY stay."]
+    text = "1.  A\n\n" + "\n".join(lines)
+    assert list(told(text).values()) == [
+        "A wasp MUST leave a nest whose count of guards is 0.",
+        "Others MAY stay.",
+    ]
+
+
 def test_a_definition_below_its_term_is_a_block_of_its_own() -> None:
     lines = ["   /origin/", "      The nest that a wasp comes from.  It MAY be told."]
     found = [(block.kind, block.text) for block in blocks(lines)]

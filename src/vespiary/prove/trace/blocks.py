@@ -115,9 +115,10 @@ def _comments(chunk: list[str]) -> list[Block]:
 
 def _starts_item(last: Block, marker: str, indent: int) -> bool:
     """Whether a line within a chunk opens another item, rather than beginning with, say, `- `."""
-    if last.kind == "item":
-        return indent <= last.indent or (len(marker) > len(marker.strip()) + 1)
-    return last.text.endswith(":") or len(marker) > len(marker.strip()) + 1
+    if last.kind == "item" and indent <= last.indent:
+        return True
+    # A line may begin with the `0.` that ends a sentence.
+    return last.text.endswith(":") or (_ended(last) and len(marker) > len(marker.strip()) + 1)
 
 
 def _is_term(chunk: list[str], number: int) -> bool:

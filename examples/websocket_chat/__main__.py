@@ -7,12 +7,14 @@ disconnected, comes back by itself, and finds what it missed in the room's histo
 
 Run:   make run     or     .venv/bin/python examples/websocket_chat [CHAT_URL [ECHO_URL]]
        (default ws://127.0.0.1:8080 and ws://127.0.0.1:9001)
+       CHAT_ORIGINS="https://example.com https://*.example.com"  whose pages may talk
 Talk:  open the page that it names, in two windows
        .venv/bin/python -m websockets ws://127.0.0.1:9001
        vespiary.connect("ws://127.0.0.1:8080"), and send {"join": "nest", "name": "Ann"}
 """
 
 import json
+import os
 import sys
 import time
 from collections import deque
@@ -39,6 +41,7 @@ HISTORY_MAX = 50
 NAME_MAX = 24
 TEXT_MAX = 1000
 LIMITS = vespiary.Limits(message_bytes_max=8 << 10, write_bytes_max=256 << 10)
+ORIGINS = os.environ.get("CHAT_ORIGINS", "").split()
 PAGE_HEADERS = (
     ("Content-Type", "text/html; charset=utf-8"),
     ("Cache-Control", "no-cache"),
@@ -100,6 +103,9 @@ class Chat(vespiary.Handler):
     def refusal(self, request: vespiary.Request) -> vespiary.Answer | None:
         """Pages of other sites may not talk here in the name of their visitors (RFC 6455 10.2)."""
         origin = request.origin
+        if ORIGINS:
+            # The endpoint's allow-list has let it pass.
+            return None
         if origin is None or origin.partition("://")[2] == request.headers.get("host"):
             return None
         return request.respond(403, "this chat talks to its own page\n")
@@ -189,7 +195,8 @@ def main() -> None:
     urls = [*sys.argv[1:], *["ws://127.0.0.1:8080", "ws://127.0.0.1:9001"][len(sys.argv) - 1 :]]
     chat = Chat()
     server = vespiary.Server()
-    server.add(chat, urls[0], limits=LIMITS, slow_consumer="disconnect")
+    websocket = vespiary.WebSocket(origins=ORIGINS or None)
+    server.add(chat, urls[0], limits=LIMITS, slow_consumer="disconnect", websocket=websocket)
     server.add(Echo(), urls[1])
 
     def tell(urls: Sequence[str]) -> None:

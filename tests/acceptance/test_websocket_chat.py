@@ -137,3 +137,21 @@ def test_history_is_bounded(start: Start) -> None:
         history = enter(bob, "nest", "Bob")["history"]
         assert [event["said"] for event in history] == [str(number) for number in range(10, 60)]
     example.stop()
+
+
+def test_pages_on_the_allow_list_may_talk_and_no_others(start: Start) -> None:
+    origins = "https://wasps.test https://*.wasps.test"
+    example = start(
+        "websocket_chat", "ws://127.0.0.1:0/", "ws://127.0.0.1:0/", CHAT_ORIGINS=origins
+    )
+    for origin in ("https://wasps.test", "https://chat.wasps.test"):
+        with connect(example.urls[0], origin=Origin(origin)) as client:
+            assert "welcome" in enter(client, "nest", "Ann")
+    for origin in ("http://wasps.test", "https://wasps.test.evil.test", page_url(example)):
+        with (
+            pytest.raises(InvalidStatus) as refused,
+            connect(example.urls[0], origin=Origin(origin.rstrip("/"))),
+        ):
+            pass
+        assert refused.value.response.status_code == 403
+    example.stop()

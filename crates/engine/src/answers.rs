@@ -187,7 +187,7 @@ fn may_keep<H: Host>(
     let most = options.limits.requests_per_connection_max;
     exchange.is_kept
         && most.is_none_or(|most| exchange.served.saturating_add(1) < most)
-        && !lists(headers, "connection", "close")
+        && !requires!("rfc9112/9.6/6", "rfc9112/9.6/7" => lists(headers, "connection", "close"))
 }
 
 fn lists(headers: &[(String, String)], name: &str, token: &str) -> bool {
@@ -206,28 +206,31 @@ fn complete(
     is_kept: bool,
     is_websocket: bool,
 ) {
-    if !headers
+    let is_dated = headers
         .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("date"))
-    {
+        .any(|(name, _)| name.eq_ignore_ascii_case("date"));
+    if requires!("rfc9110/6.6.1/2" => !is_dated) {
         headers.push(("Date".to_owned(), http::date(now)));
     }
-    if status == 426 && is_websocket && !lists(headers, "upgrade", "websocket") {
+    let lacks_upgrade = status == 426 && is_websocket && !lists(headers, "upgrade", "websocket");
+    if requires!("rfc9110/7.8/7", "rfc9110/15.5.22/1" => lacks_upgrade) {
         headers.push(("Upgrade".to_owned(), "websocket".to_owned()));
     }
     let has_upgrade = headers
         .iter()
         .any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
-    if has_upgrade && !lists(headers, "connection", "upgrade") {
+    let lacks_option = has_upgrade && !lists(headers, "connection", "upgrade");
+    if requires!("rfc9110/7.8/10" => lacks_option) {
         headers.push(("Connection".to_owned(), "Upgrade".to_owned()));
     }
-    if !is_kept && !lists(headers, "connection", "close") {
+    let lacks_close = !is_kept && !lists(headers, "connection", "close");
+    if requires!("rfc9112/9.6/1", "rfc9112/9.6/4" => lacks_close) {
         headers.push(("Connection".to_owned(), "close".to_owned()));
     }
 }
 
 fn write<H: Host>(connection: &Rc<Connection<H>>, mut response: Vec<u8>, cut_body: bool) {
-    if cut_body {
+    if requires!("rfc9110/9.3.2/1" => cut_body) {
         let end = http::head_end(&response, 0).unwrap_or(response.len());
         response.truncate(end);
     }

@@ -258,7 +258,7 @@ fn accept<H: Host>(
         return answers::fault(connection, inbound, &text);
     }
     let mut response = Vec::with_capacity(256);
-    if awaits_continue {
+    if requires!("rfc9110/7.8/12" => awaits_continue) {
         response.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
     let accept = wire::accept_value(&upgrade.key);

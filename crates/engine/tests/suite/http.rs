@@ -18,6 +18,8 @@ on_every_driver_and_with_faults!(
     a_host_that_answers_badly_gives_500,
     a_host_may_serve_plain_http,
     the_answer_to_a_head_request_has_no_body,
+    a_host_that_asks_for_an_upgrade_names_it,
+    a_client_that_awaits_100_gets_it_before_101,
     a_request_may_be_answered_later,
     a_request_may_be_answered_from_inside_its_callback,
     an_answer_from_another_callback_nests_nothing,
@@ -267,6 +269,7 @@ fn a_host_may_serve_plain_http(bench: &Bench) {
 }
 
 fn the_answer_to_a_head_request_has_no_body(bench: &Bench) {
+    claims!("rfc9110/9.3.2/1");
     let place = plain(bench);
     let (head, body) = ask(
         bench,
@@ -275,6 +278,27 @@ fn the_answer_to_a_head_request_has_no_body(bench: &Bench) {
     );
     assert!(head.contains("\r\nContent-Length: 10\r\n"), "{head}");
     assert_eq!(body, "");
+}
+
+fn a_host_that_asks_for_an_upgrade_names_it(bench: &Bench) {
+    claims!("rfc9110/7.8/7", "rfc9110/15.5.22/1", "rfc9110/7.8/10");
+    let script = Script::echo().on_request(|_, _| respond(426, "a WebSocket, please"));
+    let place = bench.listen(websockets(), script);
+    let mut peer = bench.connect(&place);
+    peer.send(bench, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    let head = peer.head(bench);
+    assert!(head.contains("\r\nUpgrade: websocket\r\n"), "{head}");
+    assert!(head.contains("\r\nConnection: Upgrade\r\n"), "{head}");
+}
+
+fn a_client_that_awaits_100_gets_it_before_101(bench: &Bench) {
+    claims!("rfc9110/7.8/12");
+    let place = bench.listen(websockets(), Script::echo());
+    let mut peer = bench.connect(&place);
+    let request = websocket::request("/", "Expect: 100-continue\r\n");
+    peer.send(bench, request.as_bytes());
+    assert_eq!(peer.head(bench), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(peer.head(bench).starts_with("HTTP/1.1 101 "));
 }
 
 /// Answers no request by itself.

@@ -2,6 +2,7 @@
 
 use crate::kit::{Bench, Ending, Peer, Place, Script, Told, websocket};
 use vespiary_engine::{Answer, Framing, Options};
+use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
     requests_one_after_another_are_answered_on_one_connection,
@@ -91,6 +92,7 @@ fn refused(place: &Place) -> Vec<(String, u64)> {
 }
 
 fn requests_one_after_another_are_answered_on_one_connection(bench: &Bench) {
+    claims!("rfc9112/9.3/1", "rfc9110/6.6.1/2");
     let place = bench.listen(plain(), telling(&[]));
     let mut peer = bench.connect(&place);
     for number in 0..5 {
@@ -164,6 +166,12 @@ fn an_answer_that_comes_later_keeps_the_order(bench: &Bench) {
 }
 
 fn a_client_that_asks_for_the_end_gets_it(bench: &Bench) {
+    claims!(
+        "rfc9112/9.6/3",
+        "rfc9112/9.6/5",
+        "rfc9112/9.6/1",
+        "rfc9112/9.6/4"
+    );
     let place = bench.listen(plain(), telling(&[]));
     let mut peer = bench.connect(&place);
     let last = get("/1", "Connection: x, Close\r\n");
@@ -174,6 +182,7 @@ fn a_client_that_asks_for_the_end_gets_it(bench: &Bench) {
 }
 
 fn an_answer_that_asks_for_the_end_gets_it(bench: &Bench) {
+    claims!("rfc9112/9.6/6", "rfc9112/9.6/7");
     let place = bench.listen(plain(), telling(&[("connection", "close")]));
     let mut peer = bench.connect(&place);
     peer.send(bench, GET);
@@ -187,6 +196,7 @@ fn an_answer_that_asks_for_the_end_gets_it(bench: &Bench) {
 }
 
 fn a_request_with_a_body_or_of_http_1_0_is_the_last(bench: &Bench) {
+    claims!("rfc9112/9.3/5");
     let place = bench.listen(plain(), telling(&[]));
     for request in [
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na=b",

@@ -2,6 +2,7 @@
 //! target name.
 
 use std::net::Ipv6Addr;
+use vespiary_trace::requires;
 
 /// `uri-host [ ":" port ]`: a name or an address, which may not be empty (RFC 9110 section 4.2.1),
 /// without user information (section 4.2.4).
@@ -14,7 +15,7 @@ pub(super) fn is_authority(authority: &str) -> bool {
             && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
     }
     let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
-    is_name(host) && is_port(port)
+    !requires!("rfc9110/4.2.1/2" => host.is_empty()) && is_name(host) && is_port(port)
 }
 
 /// Digits, or none at all, which stands for the scheme's own.
@@ -30,8 +31,7 @@ fn is_name(host: &str) -> bool {
         let digits = part.as_bytes().get(..2);
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
-    !host.is_empty()
-        && host.bytes().all(|byte| is_name_byte(byte) || byte == b'%')
+    host.bytes().all(|byte| is_name_byte(byte) || byte == b'%')
         && parts.next().is_some()
         && parts.all(escaped)
 }

@@ -1,5 +1,7 @@
 //! Looking things up among header lines, RFC 9110 section 5.
 
+use vespiary_trace::requires;
+
 /// What [`super::Request`] and [`super::Response`] share: header lines in the order they came.
 ///
 /// Names are compared without regard to case. Several lines of one name are several values.
@@ -29,7 +31,9 @@ pub trait Headers {
         self.header_all(name)
             .flat_map(|value| value.split(','))
             .map(|token| token.trim_matches([' ', '\t']))
-            .filter(|token| !token.is_empty())
+            .filter(
+                |token| !requires!("rfc9110/5.6.1.2/1", "rfc9110/5.6.1.2/2" => token.is_empty()),
+            )
     }
 
     /// Whether one of the elements of the lines with this name is `token`, without regard to case.

@@ -59,8 +59,8 @@ impl Request {
     /// (RFC 9112 section 3.2.2). `None` only in a request of HTTP/1.0.
     pub fn authority(&self) -> Option<&str> {
         match absolute_rest(&self.target) {
-            Some(rest) => rest.split(['/', '?']).next(),
-            None => self.header("host"),
+            Some(rest) if requires!("rfc9112/3.2.2/5") => rest.split(['/', '?']).next(),
+            _ => self.header("host"),
         }
     }
 }
@@ -92,13 +92,13 @@ impl RequestReader {
         limits: &Limits,
     ) -> Result<Option<(Request, usize)>, Refusal> {
         match self.scanner.scan(bytes, limits) {
-            Ok(None) => Ok(None),
             Ok(Some((start, end))) => {
                 let request = build(&bytes[start..end], self.scanner.headers());
                 check(&request)?;
                 Ok(Some((request, end)))
             }
-            Err(fault) => Err(fault.into()),
+            Err(fault) if requires!("rfc9112/2.2/10", "rfc9112/3.2/1") => Err(fault.into()),
+            Ok(None) | Err(_) => Ok(None),
         }
     }
 }
@@ -151,7 +151,12 @@ pub(super) fn collect_headers<'a>(
 fn header(line: &[u8]) -> (String, String) {
     let colon = memchr::memchr(b':', line).unwrap_or(line.len());
     let value = line.get(colon + 1..).unwrap_or_default();
-    (latin_1(&line[..colon]), latin_1(trim(value)))
+    let value = if requires!("rfc9110/5.5/1") {
+        trim(value)
+    } else {
+        value
+    };
+    (latin_1(&line[..colon]), latin_1(value))
 }
 
 pub(super) fn minor_version(version: &[u8]) -> u8 {
@@ -179,11 +184,12 @@ fn check(request: &Request) -> Result<(), Refusal> {
 fn check_target(request: &Request) -> Result<(), Refusal> {
     let target = request.target.as_str();
     let valid = match request.method.as_str() {
-        "CONNECT" => target
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| is_authority(target) && !port.is_empty()),
+        "CONNECT" => target.rsplit_once(':').is_some_and(|(_, port)| {
+            is_authority(target) && !requires!("rfc9110/9.3.6/2" => port.is_empty())
+        }),
         "OPTIONS" if target == "*" => true,
         _ if target.starts_with('/') => true,
+        _ if !requires!("rfc9112/3.2.2/6") => false,
         _ => absolute_rest(target).is_some_and(|rest| {
             let authority = rest.split(['/', '?']).next().unwrap_or_default();
             is_authority(authority)
@@ -217,19 +223,18 @@ fn check_host(request: &Request) -> Result<(), Refusal> {
     let mut hosts = request.header_all("host");
     match (hosts.next(), hosts.next()) {
         (None, _) if request.minor_version == 0 => Ok(()),
-        (None, _) => Err(Refusal::new(
+        (None, _) if requires!("rfc9112/3.2/6") => Err(Refusal::new(
             400,
             "the request has no Host header (RFC 9112 3.2)",
         )),
-        (Some(_), Some(_)) => Err(Refusal::new(
+        (Some(_), Some(_)) if requires!("rfc9112/3.2/6") => Err(Refusal::new(
             400,
             "the request has more than one Host header (RFC 9112 3.2)",
         )),
-        (Some(host), None) if is_authority(host) => Ok(()),
-        _ => Err(Refusal::new(
-            400,
-            "the Host header names no host (RFC 9112 3.2)",
-        )),
+        (Some(host), None) if requires!("rfc9112/3.2/6" => !is_authority(host)) => Err(
+            Refusal::new(400, "the Host header names no host (RFC 9112 3.2)"),
+        ),
+        _ => Ok(()),
     }
 }
 
@@ -238,7 +243,7 @@ fn check_host(request: &Request) -> Result<(), Refusal> {
 fn check_body_length(request: &Request) -> Result<(), Refusal> {
     let mut lengths = request.header_all("content-length");
     let length = lengths.next();
-    if lengths.next().is_some() {
+    if requires!("rfc9112/6.3/4", "rfc9112/6.3/5" => lengths.next().is_some()) {
         return Err(Refusal::new(
             400,
             "there is more than one Content-Length (RFC 9112 6.3)",
@@ -246,7 +251,9 @@ fn check_body_length(request: &Request) -> Result<(), Refusal> {
     }
     if let Some(length) = length {
         let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits || length.parse::<u64>().is_err() {
+        let is_no_number = requires!("rfc9112/6.3/4", "rfc9112/6.3/5" => !digits);
+        let is_too_large = digits && length.parse::<u64>().is_err();
+        if is_no_number || requires!("rfc9110/8.6/8" => is_too_large) {
             return Err(Refusal::new(
                 400,
                 "the Content-Length is no number (RFC 9112 6.3)",
@@ -256,13 +263,13 @@ fn check_body_length(request: &Request) -> Result<(), Refusal> {
     if request.header("transfer-encoding").is_none() {
         return Ok(());
     }
-    if length.is_some() {
+    if requires!("rfc9112/6.1/12" => length.is_some()) {
         return Err(Refusal::new(
             400,
             "there are both Transfer-Encoding and Content-Length (RFC 9112 6.1)",
         ));
     }
-    if request.minor_version == 0 {
+    if requires!("rfc9112/6.1/14" => request.minor_version == 0) {
         return Err(Refusal::new(
             400,
             "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)",
@@ -275,13 +282,15 @@ fn check_body_length(request: &Request) -> Result<(), Refusal> {
             if last.eq_ignore_ascii_case("chunked")
                 && !before
                     .iter()
-                    .any(|coding| coding.eq_ignore_ascii_case("chunked")) =>
+                    .any(|coding| coding.eq_ignore_ascii_case("chunked"))
+                && requires!("rfc9112/6.1/9") =>
         {
             Err(Refusal::new(
                 501,
                 "the only transfer coding here is chunked (RFC 9112 6.1)",
             ))
         }
+        _ if !requires!("rfc9112/6.3/3") => Ok(()),
         _ => Err(Refusal::new(
             400,
             "the last transfer coding is not chunked, once (RFC 9112 6.3)",

@@ -16,6 +16,7 @@
 
 use super::Limits;
 use super::headers::{is_token_byte, is_value_byte};
+use vespiary_trace::requires;
 
 /// Why a head cannot be one. [`Fault::text`] says it in words.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -58,10 +59,10 @@ impl Fault {
     /// The status to refuse a request with.
     pub fn status(self) -> u16 {
         match self {
-            Self::MethodTooLong => 501,
-            Self::FirstLineTooLong => 414,
-            Self::HeadTooLong | Self::TooManyHeaders => 431,
-            Self::VersionUnsupported => 505,
+            Self::MethodTooLong if requires!("rfc9112/3/2") => 501,
+            Self::FirstLineTooLong if requires!("rfc9112/3/3") => 414,
+            Self::HeadTooLong | Self::TooManyHeaders if requires!("rfc9110/5.4/1") => 431,
+            Self::VersionUnsupported if requires!("rfc9110/15.6.6/1") => 505,
             _ => 400,
         }
     }
@@ -204,7 +205,9 @@ impl Scanner {
 
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<State, Fault> {
         match (self.state, byte) {
-            (State::Start, b'\r') if !self.empty_line_passed => Ok(State::EmptyLineReturn),
+            (State::Start, b'\r') if requires!("rfc9112/2.2/7" => !self.empty_line_passed) => {
+                Ok(State::EmptyLineReturn)
+            }
             (State::EmptyLineReturn, b'\n') => {
                 self.empty_line_passed = true;
                 self.start = self.position + 1;
@@ -226,6 +229,7 @@ impl Scanner {
             }
             (State::Reason, _) if is_value_byte(byte) => Ok(State::Reason),
             (State::Value, _) if is_value_byte(byte) => Ok(State::Value),
+            (State::Value, _) if !requires!("rfc9110/5.5/4", "rfc9110/5.5/5") => Ok(State::Value),
             (State::Reason, _) => Err(Fault::Reason),
             (State::Value, _) => Err(Fault::Value),
             (State::LineReturn, b'\n') => {
@@ -233,7 +237,9 @@ impl Scanner {
                 Ok(State::LineStart)
             }
             (State::LineStart, b'\r') => Ok(State::HeadReturn),
-            (State::LineStart, b' ' | b'\t') => Err(Fault::Folded),
+            (State::LineStart, b' ' | b'\t') if requires!("rfc9112/2.2/9", "rfc9112/5.2/2") => {
+                Err(Fault::Folded)
+            }
             (State::LineStart, _) if is_token_byte(byte) => {
                 self.headers += 1;
                 if self.headers > limits.headers_max {
@@ -242,10 +248,13 @@ impl Scanner {
                 Ok(State::Name)
             }
             (State::Name, b':') => Ok(State::Value),
-            (State::Name, b' ' | b'\t') => Err(Fault::SpaceBeforeColon),
+            (State::Name, b' ' | b'\t') if requires!("rfc9112/5.1/1") => {
+                Err(Fault::SpaceBeforeColon)
+            }
             (State::Name, _) if is_token_byte(byte) => Ok(State::Name),
             (State::LineStart | State::Name, _) => Err(Fault::Name),
             (State::HeadReturn, b'\n') | (State::Done, _) => Ok(State::Done),
+            (State::LineReturn, _) if !requires!("rfc9112/2.2/4") => Ok(State::Value),
             (State::EmptyLineReturn | State::LineReturn | State::HeadReturn, _) => {
                 Err(Fault::BareReturn)
             }

@@ -4,6 +4,7 @@
 use super::headers::Headers as _;
 use super::request::{Request, scheme};
 use super::{Refusal, is_token};
+use vespiary_trace::requires;
 
 /// The methods of RFC 9110 section 9.3 and RFC 5789; others are not known to this server itself.
 const METHODS: [&str; 9] = [
@@ -26,12 +27,16 @@ impl Request {
     /// Whether the connection may carry another request behind this one (RFC 9112 section 9.3).
     /// One that is followed by a body may not: its body is not read here.
     pub fn may_persist(&self) -> bool {
-        self.minor_version >= 1 && !self.has_token("connection", "close") && !self.has_body()
+        let ends = self.has_token("connection", "close");
+        let is_last = requires!("rfc9112/9.6/3", "rfc9112/9.6/5" => ends)
+            || requires!("rfc9112/9.3/5" => self.has_body());
+        requires!("rfc9112/9.3/1" => self.minor_version >= 1 && !is_last)
     }
 
     /// Whether the client waits for 100 (RFC 9110 section 10.1.1), which HTTP/1.0 does not know.
     pub fn expects_continue(&self) -> bool {
-        self.minor_version >= 1 && self.has_token("expect", "100-continue")
+        let is_ignored = requires!("rfc9110/10.1.1/7" => self.minor_version == 0);
+        !is_ignored && self.has_token("expect", "100-continue")
     }
 }
 
@@ -48,13 +53,16 @@ pub fn check_service(request: &Request, secure: bool) -> Result<(), Refusal> {
     }
     let wants_tls =
         |scheme: &str| scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss");
-    if !secure && scheme(&request.target).is_some_and(wants_tls) {
+    let is_insecure = !secure && scheme(&request.target).is_some_and(wants_tls);
+    if requires!("rfc9110/7.4/1", "rfc9110/7.4/2" => is_insecure) {
         let text = "the target's scheme asks for TLS, and this connection has none (RFC 9110 7.4)";
         return Err(Refusal::new(421, text));
     }
-    if request.minor_version >= 1 {
+    let is_ignored = requires!("rfc9110/10.1.1/7" => request.minor_version == 0);
+    if !is_ignored {
         let mut expectations = request.header_tokens("expect");
-        if expectations.any(|it| !it.eq_ignore_ascii_case("100-continue")) {
+        let is_unknown = expectations.any(|it| !it.eq_ignore_ascii_case("100-continue"));
+        if requires!("rfc9110/10.1.1/1" => is_unknown) {
             let text = "the only expectation known here is 100-continue (RFC 9110 10.1.1)";
             return Err(Refusal::new(417, text));
         }
@@ -66,13 +74,18 @@ pub fn check_service(request: &Request, secure: bool) -> Result<(), Refusal> {
 /// exist: 501 for a method that is not known, 405 for one that is not served, and 404.
 pub fn refuse_unserved(request: &Request, served: &str) -> Refusal {
     debug_assert!(served.split(", ").all(is_token));
-    if !request.has_known_method() {
+    if requires!("rfc9110/9.1/3" => !request.has_known_method()) {
         let text = "the method is not known here (RFC 9110 9.1)";
         return Refusal::new(501, text);
     }
-    if !served.split(", ").any(|method| method == request.method) {
+    let is_served = served.split(", ").any(|method| method == request.method);
+    if requires!("rfc9110/9.1/4" => !is_served) {
         let text = format!("the methods served here: {served} (RFC 9110 15.5.6)");
-        return Refusal::new(405, text).with_header("Allow", served);
+        let refusal = Refusal::new(405, text);
+        if requires!("rfc9110/10.2.1/1", "rfc9110/15.5.6/1") {
+            return refusal.with_header("Allow", served);
+        }
+        return refusal;
     }
     Refusal::new(404, "nothing is served here (RFC 9110 15.5.5)")
 }

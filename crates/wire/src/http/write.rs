@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::headers::{is_token, is_value_byte};
+use vespiary_trace::requires;
 
 /// A header line cannot be written. Nothing was.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,11 +42,14 @@ pub fn append_response(
     headers: &[(String, String)],
     body: &[u8],
 ) -> Result<(), InvalidHeader> {
-    let has_body = !matches!(status, 100..=199 | 204 | 304);
-    let body = if status == 205 { b"" } else { body };
+    let is_bare = matches!(status, 100..=199 | 204 | 304);
+    let has_body = !requires!("rfc9110/8.6/5" => is_bare);
+    let is_reset = requires!("rfc9110/15.3.6/1" => status == 205);
+    let body = if is_reset { b"" } else { body };
     let length = body.len().to_string();
     for (name, value) in headers {
-        if name.eq_ignore_ascii_case("transfer-encoding") {
+        let is_coding = name.eq_ignore_ascii_case("transfer-encoding");
+        if requires!("rfc9112/6.1/7", "rfc9112/6.1/11", "rfc9112/6.2/1" => is_coding) {
             return Err(InvalidHeader::new(
                 name,
                 "cannot stand beside a body of known length",
@@ -68,6 +72,7 @@ pub fn append_response(
         if !headers
             .iter()
             .any(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            && requires!("rfc9112/6.3/9", "rfc9110/8.6/7")
         {
             append_line(out, "Content-Length", &length);
         }

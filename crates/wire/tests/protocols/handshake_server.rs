@@ -122,6 +122,7 @@ fn section_4_2_1_item_1_another_method_is_405_and_the_answer_names_get() {
 
 #[test]
 fn rfc_9110_9_1_a_method_that_is_not_known_is_501() {
+    claims!("rfc9110/9.1/3");
     for method in ["get", "BREW", "WEBSOCKET"] {
         assert_refused(501, &changed("GET ", &format!("{method} ")));
     }
@@ -129,7 +130,7 @@ fn rfc_9110_9_1_a_method_that_is_not_known_is_501() {
 
 #[test]
 fn rfc_9110_7_8_an_upgrade_of_http_1_0_is_not_looked_at() {
-    claims!("rfc6455/4.2.1/h1");
+    claims!("rfc6455/4.2.1/h1", "rfc9110/7.8/11");
     let head = changed("HTTP/1.1", "HTTP/1.0");
     assert!(!handshake::is_upgrade(&parse(&head), &[Version::Rfc6455]));
     let refusal = assert_refused(426, &head);

@@ -1,5 +1,6 @@
 //! What a well-formed request asks of an origin server: RFC 9110 and RFC 9112 section 9.
 
+use vespiary_trace::claims;
 use vespiary_wire::http::{Limits, Request, check_service, parse_request, refuse_unserved};
 
 const LIMITS: Limits = Limits {
@@ -24,6 +25,7 @@ fn rfc_9110_9_3_6_connect_is_a_proxys() {
 
 #[test]
 fn rfc_9110_7_4_a_target_under_tls_is_refused_on_a_connection_without() {
+    claims!("rfc9110/7.4/1", "rfc9110/7.4/2");
     for scheme in ["https", "wss", "HTTPS"] {
         let first = format!("GET {scheme}://a/ HTTP/1.1");
         assert_eq!(status(&first, ""), 421, "{scheme}");
@@ -35,6 +37,7 @@ fn rfc_9110_7_4_a_target_under_tls_is_refused_on_a_connection_without() {
 
 #[test]
 fn rfc_9110_10_1_1_only_one_expectation_is_known() {
+    claims!("rfc9110/10.1.1/1", "rfc9110/10.1.1/7");
     let get = "GET / HTTP/1.1";
     assert_eq!(status(get, "Expect: 100-Continue\r\n"), 200);
     assert_eq!(status(get, "Expect: 200-ok\r\n"), 417);
@@ -48,6 +51,12 @@ fn rfc_9110_10_1_1_only_one_expectation_is_known() {
 
 #[test]
 fn rfc_9112_9_3_a_connection_persists_unless_either_end_or_a_body_forbids_it() {
+    claims!(
+        "rfc9112/9.3/1",
+        "rfc9112/9.3/5",
+        "rfc9112/9.6/3",
+        "rfc9112/9.6/5"
+    );
     let persists = |first, lines| request(first, lines).may_persist();
     assert!(persists("GET / HTTP/1.1", ""));
     assert!(persists("GET / HTTP/1.1", "Content-Length: 0\r\n"));
@@ -66,6 +75,12 @@ fn rfc_9112_9_3_a_connection_persists_unless_either_end_or_a_body_forbids_it() {
 
 #[test]
 fn what_nobody_serves_is_refused_by_its_method() {
+    claims!(
+        "rfc9110/9.1/3",
+        "rfc9110/9.1/4",
+        "rfc9110/10.2.1/1",
+        "rfc9110/15.5.6/1"
+    );
     let refused = |method: &str| {
         let refusal = refuse_unserved(&request(&format!("{method} / HTTP/1.1"), ""), "GET");
         let allow = refusal.headers.iter().find(|(name, _)| name == "Allow");
@@ -80,6 +95,7 @@ fn what_nobody_serves_is_refused_by_its_method() {
 
 #[test]
 fn the_target_of_any_form_has_a_path_and_an_authority() {
+    claims!("rfc9112/3.2.2/5", "rfc9112/3.2.2/6");
     for (target, path, authority) in [
         ("/a?b", "/a?b", "a"),
         ("http://b:1/c?d", "/c?d", "b:1"),

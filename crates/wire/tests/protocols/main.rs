@@ -15,6 +15,7 @@ mod handshake_server;
 mod http_date;
 mod http_limits;
 mod http_request;
+mod http_requirements;
 mod http_response;
 mod http_service;
 mod http_write;

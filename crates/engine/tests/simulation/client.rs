@@ -1,7 +1,7 @@
 //! Clients of the engine's own making in a random world, which talk to its own endpoints.
 
 use crate::kit::{Bench, Script};
-use crate::site::{Chance, Conduct, Site, below, disguising};
+use crate::site::{COMPRESSIONS, Chance, Conduct, Site, below, disguising, perhaps};
 use std::cell::RefCell;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
@@ -35,6 +35,7 @@ impl Client {
         let mut options = Options::new(site.options.framing.clone());
         options.deadlines.handshake = Some(1_000);
         options.deadlines.close = Some(100);
+        options.websocket.compression = perhaps(chance, 700, &COMPRESSIONS);
         let talk = Rc::new(RefCell::new(Talk::default()));
         let count = below(chance, 10) as usize;
         for place in 0..count {

@@ -1,5 +1,6 @@
 //! Endpoints of a random world, and what their host does.
 
+use crate::kit::packed::{Direction, Settings};
 use crate::kit::{Bench, Conn, Place, Script, host};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use vespiary_engine::port::sim::Random;
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{
-    AfterEnd, Answer, CloseReason, Engine, Framing, Kind, Options, SlowConsumer,
+    AfterEnd, Answer, CloseReason, Compression, Engine, Framing, Kind, Options, SlowConsumer,
 };
 
 /// Chance that all of a world share.
@@ -71,8 +72,31 @@ fn framing(chance: &Chance) -> Framing {
 }
 
 /// Perhaps a number from `choices`.
-fn perhaps<T: Clone>(chance: &Chance, often: u16, choices: &[T]) -> Option<T> {
+pub fn perhaps<T: Clone>(chance: &Chance, often: u16, choices: &[T]) -> Option<T> {
     permille(chance, often).then(|| pick(chance, choices))
+}
+
+/// With context and without, in large windows and the smallest.
+pub const COMPRESSIONS: [Compression; 3] = [
+    direction(true, 15, 6),
+    direction(false, 15, 1),
+    direction(true, 8, 9),
+];
+
+const fn direction(context_takeover: bool, window_bits: u8, level: u8) -> Compression {
+    let both = Direction {
+        context_takeover,
+        window_bits,
+    };
+    Compression {
+        settings: Settings {
+            server: both,
+            client: both,
+        },
+        level,
+        memory_level: 1,
+        threshold_bytes: 0,
+    }
 }
 
 fn options(chance: &Chance, conduct: Conduct) -> Options {
@@ -93,6 +117,7 @@ fn options(chance: &Chance, conduct: Conduct) -> Options {
         Conduct::Echo => limits.write_high_bytes + (1 << 20),
         _ => pick(chance, &[0, 2_000, 30_000, 200_000]),
     };
+    options.websocket.compression = perhaps(chance, 100, &COMPRESSIONS);
     let deadlines = &mut options.deadlines;
     deadlines.handshake = perhaps(chance, 800, &[5, 50, 1_000]);
     deadlines.keep_alive = perhaps(chance, 800, &[5, 50, 1_000]);

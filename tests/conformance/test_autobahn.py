@@ -5,6 +5,7 @@ The default driver gets every case, the other one those of `OTHER_GROUPS`. A com
 own authors wanted it, which takes about 50 times as long.
 """
 
+import faulthandler
 import fnmatch
 import json
 import os
@@ -63,6 +64,8 @@ def run(
     tmp_path: Path,
     tell: Tell,
 ) -> Run:
+    # These tests have a deadline of their own, and show that they go on.
+    faulthandler.cancel_dump_traceback_later()
     cases = in_order([case for case in suite.cases() if group_of(case) in groups])
     return Run(suite, driver, cases, MESSAGES, SECONDS, environment, tmp_path, tell)
 

@@ -16,12 +16,7 @@ fn written(fin: bool, opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) -> V
 
 #[test]
 fn section_5_7_the_examples_are_written_as_printed() {
-    claims!(
-        "rfc6455/5.2/1",
-        "rfc6455/5.2/h3",
-        "rfc6455/5.3/1",
-        "rfc6455/6.1/7"
-    );
+    claims!("rfc6455/5.2/h3", "rfc6455/5.3/1", "rfc6455/6.1/7");
     assert_eq!(
         written(true, Opcode::Text, b"Hello", None),
         [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]

@@ -67,7 +67,6 @@ fn section_1_2_the_example_is_accepted() {
 #[test]
 fn section_1_2_the_example_response_is_written() {
     claims!(
-        "rfc6455/4.2.2/9",
         "rfc6455/4.2.2/12",
         "rfc6455/4.2.2/h1",
         "rfc6455/4.2.2/h2",

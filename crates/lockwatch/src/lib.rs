@@ -16,6 +16,7 @@
 //!   that is full drops what is new and counts it.
 //! * **It never enters itself.** What it calls (the unwinder, the dynamic loader, `malloc` inside
 //!   them) takes locks too: while a thread is inside, its operations go straight through.
+//! * **It allocates nothing** where a lock is taken: the lock may be the allocator's.
 //! * **It does not change what a call does**: results, errors and `errno` are the real function's.
 //!   A lock that is contended is waited for in two steps, a short timed wait and then the real one;
 //!   between them the thread leaves its stack for whoever looks for deadlocks.

@@ -4,7 +4,9 @@
 //! is `repr(C)` and little more than arrays; the header tells their sizes and places, so that a
 //! reader needs no constants of ours. The file is sparse: what is never used costs no memory.
 
-use std::mem::size_of;
+use std::cell::UnsafeCell;
+use std::io::Write as _;
+use std::mem::{MaybeUninit, size_of};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -222,6 +224,15 @@ pub(crate) enum Lost {
     Text = 6,
 }
 
+/// Where the region's own slices are kept, without an allocation.
+struct Slot(UnsafeCell<MaybeUninit<Region>>);
+
+// SAFETY: written once a process, by the thread that swapped `MAY_OPEN`, before `REGION` tells of
+// it; only read afterwards.
+unsafe impl Sync for Slot {}
+
+static PLACE: Slot = Slot(UnsafeCell::new(MaybeUninit::uninit()));
+
 static REGION: AtomicPtr<Region> = AtomicPtr::new(ptr::null_mut());
 
 /// Whether a region may still be made: not before the library is loaded, once a process.
@@ -230,7 +241,7 @@ static MAY_OPEN: AtomicBool = AtomicBool::new(false);
 /// The region; made by the first operation on a lock, so that a process without any costs nothing.
 #[inline]
 pub(crate) fn region() -> Option<&'static Region> {
-    // SAFETY: the pointer is null or to a leaked box that is never changed.
+    // SAFETY: the pointer is null or to the slot, which is never changed again.
     let region = unsafe { REGION.load(Ordering::Acquire).as_ref() };
     if region.is_none() { first() } else { region }
 }
@@ -319,7 +330,9 @@ pub(crate) fn open(folder: &[u8]) {
             modules: std::slice::from_raw_parts(at(5).cast(), MODULES_MAX),
             text: std::slice::from_raw_parts(at(6).cast(), TEXT_MAX),
         };
-        REGION.store(Box::into_raw(Box::new(region)), Ordering::Release);
+        let place = PLACE.0.get().cast::<Region>();
+        place.write(region);
+        REGION.store(place, Ordering::Release);
     }
 }
 
@@ -329,15 +342,12 @@ pub(crate) fn forget() {
 }
 
 fn map_file(folder: &[u8], bytes: usize) -> Option<*mut Header> {
+    // Nothing here may allocate: the first lock of a program may be its allocator's own.
     let mut path = [0_u8; 4096];
-    let name = format!("/{}-{}.locks", std::process::id(), crate::clock::now());
-    let length = folder.len() + name.len();
-    path.get_mut(..folder.len())?.copy_from_slice(folder);
-    path.get_mut(folder.len()..length)?
-        .copy_from_slice(name.as_bytes());
-    if length >= path.len() {
-        return None;
-    }
+    let mut rest = path.as_mut_slice();
+    rest.write_all(folder).ok()?;
+    let (pid, time) = (std::process::id(), crate::clock::now());
+    write!(rest, "/{pid}-{time}.locks\0").ok()?;
     // SAFETY: the path ends with a zero; the descriptor is ours and closed once it is mapped.
     unsafe {
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;

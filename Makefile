@@ -51,7 +51,8 @@ bench: build ## Measure against the peers, into benches/results
 	@echo "==> Measuring; this takes some minutes"
 	@$(python) -m benches
 
-wheel: $(stamps)/group-build src/vespiary/_lockwatch.so ## Build the wheel into dist/, and try it in an empty environment
+wheel: ## Build the wheel into dist/, and try it in an empty environment
+wheel: $(stamps)/group-build src/vespiary/_lockwatch.so
 	@echo "==> Building the wheel (the first build takes one to two minutes)"
 	@$(VENV)/bin/maturin build --profile $(PROFILE) --locked --out dist --interpreter $(python)
 	@$(python) tools/try_wheel.py

@@ -328,8 +328,8 @@ fn a_turn_of_no_time_does_not_wait(driver: &Driver) {
     assert_eq!(rig.port.counters().turns, 100);
 }
 
-/// Between a turn's end and the batch that it gathered, another thread may wake again: what it wants
-/// to be seen is not in this batch.
+/// Between a turn's end and the batch that it gathered, another thread may wake again: what it
+/// wants to be seen is not in this batch.
 fn a_wake_within_a_batch_ends_the_next_turn(driver: &Driver) {
     let mut rig = Rig::new(driver);
     let waker = rig.port.waker();

@@ -11,7 +11,7 @@
 //! the rest of the run waits, and [`resume`] goes on with it before anything else is read.
 
 use super::pool::Inflating;
-use super::{Deflate, count};
+use super::{Deflate, FRAME_BYTES, count};
 use crate::assembly::{Assembly, not_utf8};
 use crate::close::{CloseReason, Manner, Side};
 use crate::connection::Connection;
@@ -25,9 +25,6 @@ use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::decoder::Data;
 use vespiary_wire::websocket::deflate::{Corrupt, History, Inflater};
-
-/// Inflated bytes that count as a frame of a turn's budget: a turn inflates 1 MiB.
-const FRAME_BYTES: usize = 1024;
 
 /// Frames that count for a stop of the inflater: it has copied its window so many times.
 const STOP_FRAMES: u16 = Inflater::RESTARTS_MAX as u16;

@@ -39,6 +39,9 @@ pub(crate) use inbound::{is_waiting, on_data, resume};
 pub(crate) use outbound::{Sharing, encode_alone};
 pub(crate) use pool::Pool;
 
+/// Bytes inflated, or compressed, that count as a frame of a turn's budget: a turn does 1 MiB.
+const FRAME_BYTES: usize = 1024;
+
 /// What compression did on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompressionTraffic {

@@ -1,6 +1,12 @@
 //! Compressed messages out.
+//!
+//! A short request may be answered with megabytes to compress. As what is inflated is, what is
+//! compressed is therefore charged to the budget of frames of the connection that it goes out on.
+//! That refuses or delays no message: a connection without budget is not read from until the next
+//! turn, and whoever asks for long answers waits behind its neighbours. What is compressed once for
+//! many subscribers is charged to none of them.
 
-use super::{Deflate, count, count_sent};
+use super::{Deflate, FRAME_BYTES, count, count_sent};
 use crate::connection::{Connection, State};
 use crate::host::{Host, Kind};
 use crate::options::{Framing, Options};
@@ -40,11 +46,15 @@ impl Deflate {
     /// Compress a whole message, or a part of one, with the connection's own compressor.
     fn compress<H: Host>(
         &self,
-        connection: &Connection<H>,
+        connection: &Rc<Connection<H>>,
         payload: &[u8],
         fin: bool,
         out: &mut Vec<u8>,
     ) {
+        let frames = u16::try_from(payload.len() / FRAME_BYTES).unwrap_or(u16::MAX);
+        if frames > 0 {
+            connection.engine.spend_frames(connection, frames);
+        }
         let mut slot = self.compressor.borrow_mut();
         let compressor = slot.get_or_insert_with(|| {
             let pool = &connection.engine.compression;

@@ -1,7 +1,8 @@
 //! permessage-deflate, RFC 7692: what is agreed on, what is refused, and how much may come out.
 
 use crate::kit::packed::{COMPRESSION, Packed, compressing, cut, records, without_takeover};
-use crate::kit::{Bench, Script, websocket};
+use crate::kit::{Bench, Driver, Script, websocket};
+use vespiary_engine::port::sim::Faults;
 use vespiary_engine::wire::websocket::deflate::{Compressor, Shape};
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{ClientHandshake, Event, Framing, Kind, Options};
@@ -17,6 +18,56 @@ on_every_driver!(
     a_message_at_the_limit_may_be_larger_on_the_wire,
     a_client_refuses_an_answer_that_it_did_not_ask_for,
 );
+
+/// What a request is answered with here: four of them are a turn's budget, and next to nothing on
+/// the wire.
+static LONG_ANSWER: [u8; 256 << 10] = [b'y'; 256 << 10];
+
+#[test]
+fn whoever_asks_for_long_answers_to_compress_waits_behind_its_neighbour() {
+    for in_parts in [false, true] {
+        Driver::Simulated(1, Faults::none()).run(if in_parts {
+            |bench| long_answers_are_taken_in_turns(bench, true)
+        } else {
+            |bench| long_answers_are_taken_in_turns(bench, false)
+        });
+    }
+}
+
+fn long_answers_are_taken_in_turns(bench: &Bench, in_parts: bool) {
+    let script = Script::sink().on_message(move |connection, kind, request| {
+        if request == b"short" {
+            connection.send(kind, b"here").expect("room");
+        } else if in_parts {
+            let halves = LONG_ANSWER.split_at(LONG_ANSWER.len() / 2);
+            connection.send_part(kind, halves.0, false).expect("room");
+            connection.send_part(kind, halves.1, true).expect("room");
+        } else {
+            connection.send(kind, &LONG_ANSWER).expect("room");
+        }
+    });
+    let place = bench.listen(compressing(COMPRESSION), script);
+    let mut greedy = Packed::open(bench, &place, "");
+    let mut modest = Packed::open(bench, &place, "");
+    let requests = websocket::text("long").repeat(32);
+    assert_eq!(greedy.peer.write(&requests), Some(requests.len()));
+    let request = websocket::text("short");
+    assert_eq!(modest.peer.write(&request), Some(request.len()));
+    bench.turn();
+    let first = bench.host().messages();
+    let is_long = |request: &&Vec<u8>| *request == b"long";
+    assert_eq!(first.iter().filter(is_long).count(), 4);
+    assert_eq!(first.len(), 5, "the neighbour's is among them");
+    for turn in 2..=8 {
+        bench.turn();
+        assert_eq!(bench.host().messages().len(), 4 * turn + 1);
+    }
+    assert_eq!(place.counters().budget_exhausted.get(), 8);
+    for _ in 0..32 {
+        assert!(greedy.take(bench).0 == LONG_ANSWER, "an answer is whole");
+    }
+    assert_eq!(modest.take(bench).0, b"here");
+}
 
 fn an_offer_is_answered_and_a_bad_one_declined(bench: &Bench) {
     if bench.is_simulated() {

@@ -1,6 +1,7 @@
 """Back-pressure, and what becomes of messages for a peer that does not read."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -232,4 +233,32 @@ async def test_keep_alive_finds_a_peer_that_is_gone() -> None:
             assert "ping_timeout_seconds" in recorder.reasons[0].text
             assert lively.is_open
             assert server.statistics().total.limits_reached == {"ping_timeout_seconds": 1}
+        client.abort()
+
+
+class Told(Recorder):
+    """Remembers the limits that it is told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits: list[tuple[str, int]] = []
+
+    def on_limit(self, name: str, value: int) -> None:
+        self.limits.append((name, value))
+
+
+async def test_several_pings_may_go_unanswered() -> None:
+    recorder = Told()
+    deadlines = vespiary.Deadlines(ping_interval_seconds=0.1, ping_timeout_seconds=0.1)
+    limits = vespiary.Limits(pings_unanswered_max=3)
+    async with serving(recorder, deadlines=deadlines, limits=limits) as server:
+        start = time.monotonic()
+        client = await vespiary.connect(server.urls[0])
+        client.pause_reading()
+        await until(lambda: recorder.reasons)
+        assert time.monotonic() - start > 0.39
+        assert "pings_unanswered_max is 3" in recorder.reasons[0].text
+        assert recorder.reasons[0].code == 1006
+        assert server.statistics().total.limits_reached == {"pings_unanswered_max": 1}
+        assert recorder.limits == [("pings_unanswered_max", 3)]
         client.abort()

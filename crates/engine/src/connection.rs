@@ -96,7 +96,8 @@ pub struct Connection<H: Host> {
     pub(crate) sending_parts: Cell<bool>,
     /// The host sends nothing more; `sending_parts` then is set too, which sends look at.
     pub(crate) sending_ended: Cell<bool>,
-    pub(crate) awaiting_pong: Cell<bool>,
+    /// Pings sent since the peer's last byte.
+    pub(crate) pings_unanswered: Cell<u32>,
     pub(crate) dropped: Cell<u32>,
     pub(crate) burst: Cell<u8>,
     pub(crate) burst_frames: Cell<u16>,

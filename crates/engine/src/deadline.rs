@@ -5,6 +5,10 @@
 //! set anew. So a busy connection touches the timer wheel a few times a minute, whatever its
 //! message rate.
 //!
+//! A silent WebSocket peer is pinged, and again after each further interval, as often as
+//! [`Limits::pings_unanswered_max`] allows; the last of these pings is the one whose answer is
+//! waited for. Any byte of the peer answers them all: it shows what a pong would.
+//!
 //! Deadlines are absolute: bytes that trickle in extend neither the handshake's nor a message's,
 //! and a reader that takes a byte at a time does not extend the write deadline, which asks that all
 //! bytes waiting at one moment have gone by the deadline counted from that moment.
@@ -15,7 +19,7 @@ use crate::connection::{Connection, State};
 use crate::engine::{Due, Engine};
 use crate::handshake;
 use crate::host::Host;
-use crate::options::{Deadlines, Framing};
+use crate::options::{Deadlines, Framing, Limits, Options};
 use std::rc::Rc;
 use std::time::Duration;
 use vespiary_trace::requires;
@@ -35,11 +39,9 @@ enum Which {
     Pong,
 }
 
-fn earliest<H: Host>(
-    connection: &Connection<H>,
-    deadlines: &Deadlines,
-    websocket: bool,
-) -> Option<(u64, Which)> {
+fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u64, Which)> {
+    let deadlines = &options.deadlines;
+    let websocket = options.framing == Framing::WebSocket;
     let began = connection.phase_began.get();
     let mut found: Option<(u64, Which)> = None;
     let mut consider = |from: u64, length: Option<u64>, which: Which| {
@@ -69,10 +71,14 @@ fn earliest<H: Host>(
                 );
             }
             consider(connection.heard.get(), deadlines.idle, Which::Idle);
-            if websocket && connection.awaiting_pong.get() {
-                consider(connection.pinged.get(), deadlines.ping_timeout, Which::Pong);
-            } else if websocket {
-                consider(connection.heard.get(), deadlines.ping_interval, Which::Ping);
+            let pinged = connection.pinged.get();
+            match connection.pings_unanswered.get() {
+                _ if !websocket => {}
+                0 => consider(connection.heard.get(), deadlines.ping_interval, Which::Ping),
+                count if count < options.limits.pings_unanswered_max => {
+                    consider(pinged, deadlines.ping_interval, Which::Ping);
+                }
+                _ => consider(pinged, deadlines.ping_timeout, Which::Pong),
             }
         }
         State::Closing => consider(began, deadlines.close, Which::Close),
@@ -112,8 +118,7 @@ impl<H: Host> Engine<H> {
     /// Set the connection's timer, unless it fires early enough already.
     pub(crate) fn arm(&self, connection: &Connection<H>) {
         let options = connection.endpoint.options.borrow();
-        let websocket = options.framing == Framing::WebSocket;
-        let Some((due, _)) = earliest(connection, &options.deadlines, websocket) else {
+        let Some((due, _)) = earliest(connection, &options) else {
             return;
         };
         if connection.timer.get().is_some() && connection.timer_due.get() <= due {
@@ -155,12 +160,11 @@ impl<H: Host> Engine<H> {
             self.wheel.borrow_mut().cancel(key);
         }
         let options = connection.endpoint.options();
-        let websocket = options.framing == Framing::WebSocket;
         let now = self.now_ms();
         // Each action moves or ends what was due, so this ends; the bound is against a mistake.
         for _ in 0..8 {
-            match earliest(connection, &options.deadlines, websocket) {
-                Some((due, which)) if due <= now => self.act(connection, which, &options.deadlines),
+            match earliest(connection, &options) {
+                Some((due, which)) if due <= now => self.act(connection, which, &options),
                 _ => break,
             }
             if connection.abort.get() {
@@ -170,7 +174,8 @@ impl<H: Host> Engine<H> {
         self.arm(connection);
     }
 
-    fn act(self: &Rc<Self>, connection: &Rc<Connection<H>>, which: Which, deadlines: &Deadlines) {
+    fn act(self: &Rc<Self>, connection: &Rc<Connection<H>>, which: Which, options: &Options) {
+        let deadlines = &options.deadlines;
         let now = self.now_ms();
         match which {
             Which::Message | Which::Idle | Which::Ping | Which::Pong
@@ -179,7 +184,8 @@ impl<H: Host> Engine<H> {
                 connection.discount_held();
             }
             Which::Ping => {
-                connection.awaiting_pong.set(true);
+                let unanswered = &connection.pings_unanswered;
+                unanswered.set(unanswered.get().saturating_add(1));
                 connection.pinged.set(now);
                 if requires!("rfc6455/5.5.2/4") {
                     connection.send_control(Opcode::Ping, b"");
@@ -212,8 +218,8 @@ impl<H: Host> Engine<H> {
             Which::FirstByte => self.expire(connection, "first_byte_seconds", deadlines.first_byte),
             Which::Message => self.expire(connection, "message_seconds", deadlines.message),
             Which::Idle => self.expire(connection, "idle_seconds", deadlines.idle),
-            Which::Pong => self.give_up(connection, "ping_timeout_seconds", deadlines.ping_timeout),
-            Which::Write => self.give_up(connection, "write_seconds", deadlines.write),
+            Which::Pong => self.pongs_missed(connection, &options.limits, deadlines),
+            Which::Write => self.unread(connection, "write_seconds", deadlines.write),
             Which::Close => {
                 self.missed(connection, "close_seconds", deadlines.close);
                 // What the kernel has taken is not destroyed with a reset: a slow peer may still
@@ -247,15 +253,33 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// End a connection whose peer does not read or is gone.
-    fn give_up(&self, connection: &Rc<Connection<H>>, name: &'static str, value: Option<u64>) {
+    /// The last ping that may go unanswered has gone unanswered. Where that is the only one, what
+    /// was reached is its deadline.
+    fn pongs_missed(&self, connection: &Rc<Connection<H>>, limits: &Limits, deadlines: &Deadlines) {
+        let most = limits.pings_unanswered_max;
+        if most <= 1 {
+            self.unread(connection, "ping_timeout_seconds", deadlines.ping_timeout);
+        } else {
+            let name = "pings_unanswered_max";
+            self.missed(connection, name, Some(most.into()));
+            give_up(connection, &format!("{name} is {most}"));
+        }
+    }
+
+    /// A deadline was missed by a peer that does not read or is gone.
+    fn unread(&self, connection: &Rc<Connection<H>>, name: &'static str, value: Option<u64>) {
         self.missed(connection, name, value);
         let seconds = Duration::from_millis(value.unwrap_or(0)).as_secs_f64();
-        let text = format!("the peer did not answer or read: {name} is {seconds}");
-        let reason = CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::ABNORMAL);
-        connection.end_with(reason);
-        if requires!("rfc6455/7.1.1/2", "rfc6455/7.1.7/4") {
-            connection.abort_now();
-        }
+        give_up(connection, &format!("{name} is {seconds}"));
+    }
+}
+
+/// End a connection whose peer does not read or is gone.
+fn give_up<H: Host>(connection: &Rc<Connection<H>>, what: &str) {
+    let text = format!("the peer did not answer or read: {what}");
+    let reason = CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::ABNORMAL);
+    connection.end_with(reason);
+    if requires!("rfc6455/7.1.1/2", "rfc6455/7.1.7/4") {
+        connection.abort_now();
     }
 }

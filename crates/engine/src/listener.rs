@@ -268,7 +268,7 @@ impl<H: Host> Engine<H> {
                 reset: Cell::new(false),
                 sending_parts: Cell::new(false),
                 sending_ended: Cell::new(false),
-                awaiting_pong: Cell::new(false),
+                pings_unanswered: Cell::new(0),
                 dropped: Cell::new(0),
                 burst: Cell::new(0),
                 burst_frames: Cell::new(0),

@@ -71,6 +71,8 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Fields of an HTTP head.
     pub headers_max: usize,
+    /// Pings in a row without a byte from the peer; at least one.
+    pub pings_unanswered_max: u32,
     /// HTTP requests answered on one connection.
     pub requests_per_connection_max: Option<u32>,
     /// Reading pauses while more bytes than this wait to be written.
@@ -250,6 +252,7 @@ impl Options {
                 fragments_max: 1 << 14,
                 header_bytes_max: 16 << 10,
                 headers_max: 100,
+                pings_unanswered_max: 1,
                 requests_per_connection_max: Some(1000),
                 write_high_bytes: 64 << 10,
                 write_low_bytes: 16 << 10,

@@ -174,7 +174,7 @@ pub(crate) fn opened<H: Host>(connection: &Rc<Connection<H>>) {
 pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
     let length = bytes.len() as u64;
     connection.heard.set(connection.engine.now_ms());
-    connection.awaiting_pong.set(false);
+    connection.pings_unanswered.set(0);
     add(&connection.bytes_in, length);
     add(&connection.endpoint.counters.bytes_in, length);
     let mut inbound = connection.inbound.borrow_mut();
@@ -212,7 +212,7 @@ pub(crate) fn received_filtered<H: Host>(connection: &Rc<Connection<H>>, bytes: 
 pub(crate) fn put_aside<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
     let length = bytes.len() as u64;
     connection.heard.set(connection.engine.now_ms());
-    connection.awaiting_pong.set(false);
+    connection.pings_unanswered.set(0);
     add(&connection.bytes_in, length);
     add(&connection.endpoint.counters.bytes_in, length);
     connection

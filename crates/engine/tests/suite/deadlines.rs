@@ -19,6 +19,8 @@ on_every_driver!(
     a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline,
     a_silent_websocket_is_pinged_and_given_up,
     a_websocket_that_answers_pings_stays,
+    pings_are_repeated_up_to_their_limit_and_then_the_peer_is_given_up,
+    a_byte_of_the_peer_starts_the_count_of_unanswered_pings_anew,
     a_peer_is_not_blamed_for_the_time_in_which_it_is_not_read,
     a_pause_does_not_hide_a_dead_peer_for_ever,
     a_full_queue_now_and_then_does_not_extend_the_deadline_of_a_silent_peer,
@@ -321,6 +323,58 @@ fn a_websocket_that_answers_pings_stays(bench: &Bench) {
         peer.send(bench, &websocket::masked(true, Opcode::Pong, &ping.payload));
     }
     assert_eq!(bench.host().reasons(), []);
+}
+
+fn pinging_thrice() -> Options {
+    let mut options = pinging();
+    options.deadlines.ping_timeout = Some(2 * LENGTH);
+    options.limits.pings_unanswered_max = 3;
+    options
+}
+
+/// Three pings come in due time after what the peer said at `start`, and then the end.
+fn is_given_up_after_three_pings(bench: &Bench, peer: &mut Peer, start: u64) {
+    for number in 1..=3 {
+        assert_eq!(peer.frame(bench).first, 0x89);
+        assert_eq!(bench.host().reasons(), []);
+        let took = bench.engine.now_ms() - start;
+        is_in_time(bench, took.saturating_sub((number - 1) * LENGTH));
+    }
+    let (_, reason) = time_until_closed(bench, || ());
+    // The timeout has two lengths.
+    let took = bench.engine.now_ms() - start;
+    is_in_time(bench, took.saturating_sub(4 * LENGTH));
+    assert_eq!(reason.code, Some(1006));
+    assert!(
+        reason.text.contains("pings_unanswered_max is 3"),
+        "{reason}"
+    );
+    assert_eq!(bench.host().limits_reached("pings_unanswered_max"), 1);
+    assert_eq!(bench.host().limits_reached("ping_timeout_seconds"), 0);
+    let (rest, ending) = peer.take_rest(bench);
+    assert_eq!((rest, ending), (vec![], Ending::Reset), "no fourth ping");
+}
+
+fn pings_are_repeated_up_to_their_limit_and_then_the_peer_is_given_up(bench: &Bench) {
+    let place = bench.listen(pinging_thrice(), Script::echo());
+    let start = bench.engine.now_ms();
+    let mut peer = websocket::open(bench, &place);
+    is_given_up_after_three_pings(bench, &mut peer, start);
+}
+
+fn a_byte_of_the_peer_starts_the_count_of_unanswered_pings_anew(bench: &Bench) {
+    let place = bench.listen(pinging_thrice(), Script::sink());
+    let mut peer = websocket::open(bench, &place);
+    let pong = websocket::masked(true, Opcode::Pong, b"");
+    let mut start = 0;
+    for sign in [&pong[..], &websocket::text("here"), &pong[..3]] {
+        for _ in 0..2 {
+            assert_eq!(peer.frame(bench).first, 0x89);
+        }
+        start = bench.engine.now_ms();
+        peer.send(bench, sign);
+    }
+    is_given_up_after_three_pings(bench, &mut peer, start);
 }
 
 fn a_peer_is_not_blamed_for_the_time_in_which_it_is_not_read(bench: &Bench) {

@@ -35,6 +35,13 @@ def test_python_threads_in_a_ring_are_all_named(count: int, watched: Callable[..
         assert functions[:2] == ["take_next", "waits"]
 
 
+def test_a_wait_within_a_wait_does_not_hide_it(watched: Callable[..., Result]) -> None:
+    # A Python lock's wait gives the interpreter's own mutex away, which may be waited for too.
+    for _ in range(8):
+        result = watched(sys.executable, PROGRAMS / "python_deadlock.py", "3", seconds=10)
+        assert result.status == 121
+
+
 def test_a_deadlock_is_told_within_a_second_of_its_beginning(
     compiled: Callable[..., Path],
 ) -> None:

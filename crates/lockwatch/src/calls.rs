@@ -116,9 +116,8 @@ fn taken(inside: &Inside, lock: u32, wanted: Wanted, result: c_int) {
 /// The lock is somebody's: wait, visibly, and leave the stack when it takes long.
 #[cold]
 fn wait(lock: u32, wanted: Wanted, ways: &impl Ways) -> c_int {
-    if let Some(inside) = threads::enter() {
-        begin_wait(inside.thread, lock, u32::from(wanted.is_shared));
-    }
+    let outer =
+        threads::enter().map(|inside| begin_wait(inside.thread, lock, u32::from(wanted.is_shared)));
     let mut result = ways.until(&clock::after(LONG_NANOSECONDS));
     if !is_taken(result) {
         if let Some(Inside { region, thread }) = threads::enter().as_ref() {
@@ -127,23 +126,42 @@ fn wait(lock: u32, wanted: Wanted, ways: &impl Ways) -> c_int {
         }
         result = ways.at_last();
     }
-    if let Some(inside) = threads::enter() {
-        end_wait(inside.thread);
+    if let (Some(outer), Some(inside)) = (outer, threads::enter()) {
+        end_wait(inside.thread, &outer);
     }
     result
 }
 
-pub(crate) fn begin_wait(thread: &Thread, lock: u32, mode: u32) {
+/// A wait that another one is within: a Python lock's, while the interpreter's own mutex is waited
+/// for.
+pub(crate) struct Outer {
+    lock: u32,
+    mode: u32,
+    stack: u32,
+    since: u64,
+}
+
+pub(crate) fn begin_wait(thread: &Thread, lock: u32, mode: u32) -> Outer {
     thread.contended.fetch_add(1, Ordering::Relaxed);
-    thread.waiting_stack.store(0, Ordering::Relaxed);
+    let outer = Outer {
+        lock: thread.waiting.swap(0, Ordering::Relaxed),
+        mode: thread.waiting_mode.load(Ordering::Relaxed),
+        stack: thread.waiting_stack.swap(0, Ordering::Relaxed),
+        since: thread.waiting_since.load(Ordering::Relaxed),
+    };
     thread.waiting_since.store(clock::now(), Ordering::Relaxed);
     thread.waiting_mode.store(mode, Ordering::Relaxed);
     thread.waiting.store(lock + 1, Ordering::Release);
+    outer
 }
 
-pub(crate) fn end_wait(thread: &Thread) {
+/// The wait is over; the one that it was within goes on.
+pub(crate) fn end_wait(thread: &Thread, outer: &Outer) {
     thread.waiting.store(0, Ordering::Release);
-    thread.waiting_stack.store(0, Ordering::Relaxed);
+    thread.waiting_stack.store(outer.stack, Ordering::Relaxed);
+    thread.waiting_mode.store(outer.mode, Ordering::Relaxed);
+    thread.waiting_since.store(outer.since, Ordering::Relaxed);
+    thread.waiting.store(outer.lock, Ordering::Release);
 }
 
 /// Takes a lock in a way that waits for nobody, or not for ever: it cannot close a circle.

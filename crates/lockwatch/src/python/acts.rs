@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::interface::Object;
+use crate::calls::Outer;
 use crate::region::{Kind, What};
 use crate::threads::{self, Inside};
 use crate::{calls, edges, events, held, locks, stacks, start};
@@ -74,23 +75,20 @@ pub(super) fn let_go(lock: Object, all: bool) -> bool {
 }
 
 /// The thread begins to wait: its stack is left before, while it has the GIL.
-pub(super) fn show_wait(kind: Kind, lock: Object) {
-    let Some(inside) = threads::enter() else {
-        return;
-    };
+pub(super) fn show_wait(kind: Kind, lock: Object) -> Option<Outer> {
+    let inside = threads::enter()?;
     let Inside { region, thread } = &inside;
     let address = lock as u64;
-    let Some(lock) = locks::known(region, address) else {
-        return;
-    };
+    let lock = locks::known(region, address)?;
     if locks::is_signal(region, lock) {
-        return;
+        return None;
     }
     let again = kind == Kind::PythonLock && held::find(thread, address).is_some();
     if again {
         events::record(region, thread, What::Relock, lock, 0, 0, true);
     }
     let stack = stacks::capture(region, 0);
-    calls::begin_wait(thread, lock, 0);
+    let outer = calls::begin_wait(thread, lock, 0);
     thread.waiting_stack.store(stack, Ordering::Release);
+    Some(outer)
 }

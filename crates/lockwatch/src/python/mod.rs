@@ -436,10 +436,10 @@ fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> Object {
 /// The lock is somebody's: wait, visibly, with the stack left before.
 #[cold]
 fn wait(kind: Kind, lock: Object, call: &impl Fn() -> Object) -> Object {
-    show_wait(kind, lock);
+    let outer = show_wait(kind, lock);
     let result = call();
-    if let Some(inside) = threads::enter() {
-        calls::end_wait(inside.thread);
+    if let (Some(outer), Some(inside)) = (outer, threads::enter()) {
+        calls::end_wait(inside.thread, &outer);
     }
     if result == python().yes {
         taken(kind, lock);

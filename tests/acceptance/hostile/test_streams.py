@@ -20,7 +20,7 @@ from tests.acceptance.hostile.sequences import INVALID
 
 pytestmark = [
     pytest.mark.acceptance,
-    # A thread that another test has left may draw from `random` in the midst of a strategy of these,
+    # A thread that another test left may draw from `random` in the midst of a strategy of these,
     # none of which does.
     pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies"),
 ]

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -258,18 +259,19 @@ def test_a_message_that_can_never_fit_is_told(serving: Serving) -> None:
 
 
 def test_a_half_closed_stream_goes_on_sending(serving: Serving) -> None:
-    heard: list[bytes] = []
+    # The server hears it after the client has closed, on its own thread.
+    heard: queue.Queue[str | bytes] = queue.Queue()
 
     async def listener(connection: vespiary.Connection) -> None:
         connection.send_end()
-        heard.append(await connection.receive())
+        heard.put(await connection.receive())
 
     url = serving(listener, "tcp://127.0.0.1:0").url
     with sync.connect(url, half_close=True) as connection:
         with pytest.raises(vespiary.RemoteClosed, match="finished sending"):
             connection.receive(10)
         connection.send(b"still sending")
-    assert heard == [b"still sending"]
+    assert heard.get(timeout=10) == b"still sending"
 
 
 def test_failures_of_a_connect_are_those_of_the_other_client(serving: Serving) -> None:

@@ -22,7 +22,7 @@ import pytest
 from vespiary import DriverUnavailable
 from vespiary.loop import Loop
 from vespiary.prove.locks.findings import analyse
-from vespiary.prove.locks.record import Record
+from vespiary.prove.locks.record import records
 from vespiary.prove.locks.report import finding_text
 from vespiary.prove.locks.run import environment as locks_environment
 
@@ -102,8 +102,7 @@ class Example:
     def _check_locks(self) -> None:
         """Its locks were seen, and taken in orders that cannot deadlock."""
         operations = 0
-        for path in self._records.glob("*.locks"):
-            record = Record(path)
+        for record in records(self._records):
             operations += record.operations
             told = [finding for finding in analyse(record) if finding.is_told]
             assert not told, "\n".join(finding_text(finding) for finding in told)

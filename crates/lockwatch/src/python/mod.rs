@@ -15,7 +15,7 @@ mod stack;
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use crate::region::Kind;
 use crate::{calls, held, locks, perturb, threads};
@@ -25,7 +25,6 @@ use interface::{Interface, Object};
 static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
 /// 0: not looked for; 1: being looked for or installed; 2: done with, one way or the other.
 static STATE: AtomicU32 = AtomicU32::new(0);
-static HAS_INTERPRETER: AtomicBool = AtomicBool::new(false);
 
 fn python() -> &'static Interface {
     // SAFETY: hooks run only once the leaked box is there.
@@ -178,7 +177,6 @@ fn install(python: &Interface) {
         }
         (python.release)(module);
     }
-    HAS_INTERPRETER.store(true, Ordering::Release);
 }
 
 /// The bytes of an object's head: larger where the interpreter runs without the GIL.
@@ -460,7 +458,7 @@ pub(crate) fn flavour() -> u32 {
 /// The frames of Python code of this thread, innermost first, as words of a stack; none where there
 /// is no interpreter or this thread does not hold its GIL.
 pub(crate) fn frames(region: &crate::region::Region, words: &mut [u64]) -> usize {
-    if !HAS_INTERPRETER.load(Ordering::Acquire) {
+    if STATE.load(Ordering::Acquire) != 2 {
         return 0;
     }
     stack::frames(python(), region, words)

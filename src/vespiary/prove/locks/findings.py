@@ -5,16 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, get_args
 
 from vespiary.prove.locks.graph import Circle, circles
 from vespiary.prove.locks.live import Deadlock
 from vespiary.prove.locks.places import Frame, Places
 from vespiary.prove.locks.record import Edge, Event, Record, Thread
 
-__all__ = ["Finding", "Kind", "LockStory", "Step", "analyse", "deadlock", "stall", "worst"]
+__all__ = [
+    "Finding",
+    "Kind",
+    "LockStory",
+    "Step",
+    "analyse",
+    "deadlock",
+    "ordered",
+    "stall",
+    "worst",
+]
 
-Kind = Literal["inversion", "deadlock", "misuse", "stall", "information"]
+Kind = Literal["deadlock", "inversion", "misuse", "stall", "information"]
+"""What a finding is, the worst first."""
 
 _SENTENCES: dict[str, tuple[Kind, str, str]] = {
     "relock": (
@@ -149,10 +161,10 @@ class _Teller:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._places = Places(record)
-        self._threads = {thread.number: thread for thread in record.threads()}
+        self.threads = {thread.number: thread for thread in record.threads()}
 
     def thread(self, number: int) -> str:
-        thread = self._threads.get(number)
+        thread = self.threads.get(number)
         if thread is None:
             return f"thread {number}"
         return f"thread {thread.name or number} ({thread.tid})"
@@ -203,20 +215,25 @@ class _Teller:
 def analyse(record: Record) -> list[Finding]:
     """Everything that a record tells, the worst first, each signature once."""
     teller = _Teller(record)
-    threads = {thread.number: thread for thread in record.threads()}
-    signals = {number for number in range(record.lock_count) if record.lock(number).signal}
+    is_signal = cache(lambda number: record.lock(number).signal)
     orders = [
-        edge for edge in record.edges() if edge.first not in signals and edge.to not in signals
+        edge for edge in record.edges() if not is_signal(edge.first) and not is_signal(edge.to)
     ]
-    found = [_circle(record, teller, circle) for circle in circles(orders, threads)]
+    found = [_circle(record, teller, circle) for circle in circles(orders, teller.threads)]
     found += [
         teller.event(event)
         for event in record.events()
-        if event.what in _SENTENCES and event.lock not in signals
+        if event.what in _SENTENCES and not is_signal(event.lock)
     ]
-    order: list[Kind] = ["deadlock", "inversion", "misuse", "stall", "information"]
-    found.sort(key=lambda finding: order.index(finding.kind))
-    return list({finding.signature: finding for finding in reversed(found)}.values())[::-1]
+    return ordered(found)
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """The worst first, each signature once: the first that has it."""
+    once: dict[str, Finding] = {}
+    for finding in findings:
+        once.setdefault(finding.signature, finding)
+    return sorted(once.values(), key=lambda finding: get_args(Kind).index(finding.kind))
 
 
 def _circle(record: Record, teller: _Teller, circle: Circle) -> Finding:
@@ -268,6 +285,5 @@ def stall(record: Record, thread: Thread, seconds: float) -> Finding:
 
 def worst(findings: Iterable[Finding]) -> Kind | None:
     """The kind that decides the exit code."""
-    kinds = {finding.kind for finding in findings}
-    decisive: tuple[Kind, ...] = ("deadlock", "inversion", "misuse", "stall")
-    return next((kind for kind in decisive if kind in kinds), None)
+    told = [finding.kind for finding in findings if finding.is_told]
+    return min(told, key=get_args(Kind).index, default=None)

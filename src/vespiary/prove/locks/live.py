@@ -38,12 +38,14 @@ class Watch:
     """Looks at one process's record again and again."""
 
     def __init__(self, record: Record) -> None:
-        self._record = record
+        self.record = record
+        self._threads: dict[int, Thread] = {}
         self._suspected: set[frozenset[tuple[int, int]]] = set()
         self._told: set[tuple[int, int]] = set()
 
     def look(self) -> Deadlock | None:
         """A deadlock, once it was seen twice."""
+        self._threads = {thread.number: thread for thread in self.record.threads()}
         found = self._find()
         before, self._suspected = self._suspected, {each.identity for each in found}
         for each in found:
@@ -52,10 +54,10 @@ class Watch:
         return None
 
     def stalled(self, seconds: float) -> list[Thread]:
-        """Threads that have waited for longer, each told once a wait."""
+        """Threads that had waited for longer at the last look, each told once a wait."""
         now = time.monotonic_ns()
         found = []
-        for thread in self._record.threads():
+        for thread in self._threads.values():
             wait = (thread.number, thread.waiting_since)
             is_long = now - thread.waiting_since > seconds * 1e9
             if thread.waiting is not None and is_long and wait not in self._told:
@@ -64,17 +66,14 @@ class Watch:
         return found
 
     def _find(self) -> list[Deadlock]:
-        threads = {thread.number: thread for thread in self._record.threads()}
         found: dict[frozenset[tuple[int, int]], Deadlock] = {}
         done: set[int] = set()
-        for start in threads.values():
-            for each in self._from(start, threads, done):
+        for start in self._threads.values():
+            for each in self._from(start, done):
                 found.setdefault(each.identity, each)
         return list(found.values())
 
-    def _from(
-        self, start: Thread, threads: dict[int, Thread], done: set[int]
-    ) -> Iterator[Deadlock]:
+    def _from(self, start: Thread, done: set[int]) -> Iterator[Deadlock]:
         """The circles that a thread's wait leads to; each thread is gone through once."""
         path: list[Thread] = []
         work = [(start, 0)]
@@ -88,24 +87,24 @@ class Watch:
                 continue
             done.add(thread.number)
             path.append(thread)
-            for holder in self._holders(thread.waiting, threads):
+            for holder in self._holders(thread.waiting):
                 if holder.alive and not self._is_gone(holder):
                     work.append((holder, depth + 1))
                 else:
                     yield Deadlock((thread,), holder.number)
 
-    def _holders(self, number: int, threads: dict[int, Thread]) -> list[Thread]:
+    def _holders(self, number: int) -> list[Thread]:
         """Who holds a lock: its owner, or all who share it."""
-        lock = self._record.lock(number)
+        lock = self.record.lock(number)
         if lock.signal:
             return []
         if lock.owner is not None:
-            return [threads[lock.owner]] if lock.owner in threads else []
+            return [self._threads[lock.owner]] if lock.owner in self._threads else []
         return [
             thread
-            for thread in threads.values()
+            for thread in self._threads.values()
             if any(held.lock == number for held in thread.held)
         ]
 
     def _is_gone(self, thread: Thread) -> bool:
-        return not Path(f"/proc/{self._record.pid}/task/{thread.tid}").exists()
+        return not Path(f"/proc/{self.record.pid}/task/{thread.tid}").exists()

@@ -21,7 +21,7 @@ import pytest
 
 from vespiary.prove.locks.findings import Finding, analyse, deadlock
 from vespiary.prove.locks.live import Watch
-from vespiary.prove.locks.record import Record, RecordError
+from vespiary.prove.locks.record import Record, records
 from vespiary.prove.locks.report import finding_text
 from vespiary.prove.locks.run import environment
 
@@ -87,12 +87,19 @@ class _Locks:
 
     def _own(self) -> Record | None:
         if self._record is None:
-            for path in self._folder.glob(f"{os.getpid()}-*.locks"):
-                try:
-                    self._record = Record(path)
-                except (RecordError, OSError, ValueError):
-                    continue
+            own = (record for record in records(self._folder) if record.pid == os.getpid())
+            self._record = next(own, None)
         return self._record
+
+    def _new(self, record: Record) -> list[Finding]:
+        """What a record tells that was not told before."""
+        new = [
+            finding
+            for finding in analyse(record)
+            if finding.is_told and finding.signature not in self._known
+        ]
+        self._known.update(finding.signature for finding in new)
+        return new
 
     def _watch(self) -> None:
         """Look for deadlocks. A Python lock that is waited for has no hold on this thread."""
@@ -116,12 +123,7 @@ class _Locks:
         if record is None or record.size == self._seen:
             return
         self._seen = record.size
-        new = [
-            finding
-            for finding in analyse(record)
-            if finding.is_told and finding.signature not in self._known
-        ]
-        self._known.update(finding.signature for finding in new)
+        new = self._new(record)
         if new:
             pytest.fail("\n".join(finding_text(finding) for finding in new), pytrace=False)
 
@@ -129,17 +131,9 @@ class _Locks:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """What other processes did."""
         self._stop.set()
-        for path in sorted(self._folder.glob("*.locks")):
-            if path.name.startswith(f"{os.getpid()}-"):
-                continue
-            try:
-                record = Record(path)
-            except (RecordError, OSError, ValueError):
-                continue
-            for finding in analyse(record):
-                if finding.is_told and finding.signature not in self._known:
-                    self._known.add(finding.signature)
-                    self._elsewhere.append(finding)
+        for record in records(self._folder):
+            if record.pid != os.getpid():
+                self._elsewhere += self._new(record)
         if self._elsewhere and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Edge", "Event", "Lock", "Module", "Record", "RecordError", "Thread"]
+__all__ = ["Edge", "Event", "Lock", "Module", "Record", "RecordError", "Thread", "records"]
 
 _MAGIC = b"vlocks\x00\x01"
 _HEADER = struct.Struct("<8sIIQ")
@@ -340,3 +340,13 @@ class Record:
                 text = path.partition(b"\0")[0].decode(errors="surrogateescape")
                 found.append(Module(bias, start, end, text))
         return found
+
+
+def records(folder: Path, known: Collection[Path] = ()) -> Iterator[Record]:
+    """The records in a folder but those `known`; one that is being made is passed over."""
+    for path in sorted(folder.glob("*.locks")):
+        if path not in known:
+            try:
+                yield Record(path)
+            except (RecordError, OSError, ValueError):
+                continue

@@ -7,18 +7,17 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vespiary.errors import ConfigurationError
-from vespiary.prove.locks.findings import Finding, analyse, deadlock, stall
+from vespiary.prove.locks.findings import Finding, analyse, deadlock, ordered, stall
 from vespiary.prove.locks.live import Watch
-from vespiary.prove.locks.record import Record, RecordError
+from vespiary.prove.locks.record import records
 
 __all__ = ["Coverage", "Outcome", "environment", "merge", "run"]
-
-_ORDER = ["deadlock", "inversion", "misuse", "stall", "information"]
 
 _LOOK_SECONDS = 0.1
 _END_SECONDS = 5.0
@@ -34,15 +33,27 @@ class Coverage:
         operations: Locks taken.
         orders: Different orders recorded.
         lost: What found no room, by name.
-        notes: What was not covered, in sentences.
     """
 
     processes: int = 0
     locks: int = 0
     operations: int = 0
     orders: int = 0
-    lost: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was not covered, in sentences."""
+        return [f"{count} {name} found no room in the record" for name, count in self.lost.items()]
+
+    def __add__(self, other: Coverage) -> Coverage:
+        return Coverage(
+            self.processes + other.processes,
+            self.locks + other.locks,
+            self.operations + other.operations,
+            self.orders + other.orders,
+            self.lost + other.lost,
+        )
 
 
 @dataclass
@@ -99,7 +110,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="vespiary-locks-") as folder:
         variables = environment(Path(folder), perturb)
         try:
-            process = subprocess.Popen(list(command), env=variables, start_new_session=False)
+            process = subprocess.Popen(list(command), env=variables)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot run {command[0]!r}: {error.strerror}", subject="command"
@@ -142,23 +153,16 @@ class _Watcher:
         self._stall_seconds = stall_seconds
         self._on_live = on_live
         self.stalls: list[Finding] = []
-        self.records: dict[Path, Record] = {}
-        self._watches: dict[Path, Watch] = {}
+        self.watches: dict[Path, Watch] = {}
 
     def refresh(self) -> None:
-        for path in self._folder.glob("*.locks"):
-            if path not in self.records:
-                try:
-                    record = Record(path)
-                except (RecordError, OSError, ValueError):
-                    continue  # It is being made.
-                self.records[path] = record
-                self._watches[path] = Watch(record)
+        for record in records(self._folder, self.watches):
+            self.watches[record.path] = Watch(record)
 
     def look(self) -> Finding | None:
         self.refresh()
-        for path, watch in self._watches.items():
-            record = self.records[path]
+        for watch in self.watches.values():
+            record = watch.record
             if _lives(record.pid):
                 found = watch.look()
                 if found is not None:
@@ -169,7 +173,8 @@ class _Watcher:
         return None
 
     def living(self) -> list[int]:
-        return [record.pid for record in self.records.values() if _lives(record.pid)]
+        pids = (watch.record.pid for watch in self.watches.values())
+        return [pid for pid in pids if _lives(pid)]
 
 
 def _wait(process: subprocess.Popen[bytes], watcher: _Watcher) -> Finding | None:
@@ -205,41 +210,20 @@ def _end(process: subprocess.Popen[bytes], watcher: _Watcher) -> None:
 def _gather(status: int, stuck: Finding | None, watcher: _Watcher) -> Outcome:
     watcher.refresh()
     coverage = Coverage()
-    findings: dict[str, Finding] = {}
-    for finding in [*filter(None, [stuck]), *watcher.stalls]:
-        findings.setdefault(finding.signature, finding)
-    for record in watcher.records.values():
-        coverage.processes += 1
-        coverage.locks += record.lock_count
-        coverage.operations += record.operations
-        coverage.orders += sum(1 for _ in record.edges())
-        for name, count in record.lost.items():
-            coverage.lost[name] = coverage.lost.get(name, 0) + count
-        for finding in analyse(record):
-            findings.setdefault(finding.signature, finding)
-    for name, count in coverage.lost.items():
-        coverage.notes.append(f"{count} {name} found no room in the record")
-    return Outcome(status, stuck is not None, _ordered(findings), coverage)
-
-
-def _ordered(findings: dict[str, Finding]) -> list[Finding]:
-    return sorted(findings.values(), key=lambda finding: _ORDER.index(finding.kind))
+    findings = [*filter(None, [stuck]), *watcher.stalls]
+    for watch in watcher.watches.values():
+        record = watch.record
+        orders = sum(1 for _ in record.edges())
+        lost = Counter(record.lost)
+        coverage += Coverage(1, record.lock_count, record.operations, orders, lost)
+        findings += analyse(record)
+    return Outcome(status, stuck is not None, ordered(findings), coverage)
 
 
 def merge(outcomes: Sequence[Outcome]) -> Outcome:
     """Several runs as one: each finding once, what was covered added up, the worst exit code."""
-    findings: dict[str, Finding] = {}
-    coverage = Coverage()
-    for outcome in outcomes:
-        for finding in outcome.findings:
-            findings.setdefault(finding.signature, finding)
-        coverage.processes += outcome.coverage.processes
-        coverage.locks += outcome.coverage.locks
-        coverage.operations += outcome.coverage.operations
-        coverage.orders += outcome.coverage.orders
-        for name, count in outcome.coverage.lost.items():
-            coverage.lost[name] = coverage.lost.get(name, 0) + count
-        coverage.notes += [note for note in outcome.coverage.notes if note not in coverage.notes]
     status = next((outcome.status for outcome in outcomes if outcome.status), 0)
     deadlocked = any(outcome.deadlocked for outcome in outcomes)
-    return Outcome(status, deadlocked, _ordered(findings), coverage)
+    findings = ordered(finding for outcome in outcomes for finding in outcome.findings)
+    coverage = sum((outcome.coverage for outcome in outcomes), Coverage())
+    return Outcome(status, deadlocked, findings, coverage)

@@ -22,7 +22,7 @@ import pytest
 from vespiary import DriverUnavailable
 from vespiary.loop import Loop
 from vespiary.prove.locks.findings import analyse
-from vespiary.prove.locks.record import records
+from vespiary.prove.locks.record import records, room
 from vespiary.prove.locks.report import finding_text
 from vespiary.prove.locks.run import environment as locks_environment
 
@@ -35,7 +35,7 @@ class Example:
     """An example that runs; `urls` are its addresses, in the order in which it was given them."""
 
     def __init__(self, name: str, urls: list[str], driver: str, settings: dict[str, str]) -> None:
-        self._records = Path(tempfile.mkdtemp(prefix="vespiary-example-"))
+        self._records = Path(tempfile.mkdtemp(prefix="vespiary-example-", dir=room()))
         watched = locks_environment(self._records, None)
         environment = {**watched, **settings, "VESPIARY_PORT": driver, "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-W", "error", str(EXAMPLES / name), *urls]

@@ -1,28 +1,23 @@
 //! Orders: which lock was taken while which others were held.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::held;
+use crate::recorded::{Recorded, mix, wipe};
 use crate::region::{EDGES_MAX, GATES_MAX, Lost, Region, Thread};
-use crate::{stacks, threads};
+use crate::{held, locks, stacks, threads};
 
-const SET: usize = EDGES_MAX * 4;
-const PAIRS: usize = EDGES_MAX * 2;
+const COUNTS: usize = EDGES_MAX * 2;
 /// The same two locks in the same order are recorded this often: by several threads, with several
-/// sets of other locks. Enough for what the cycles' filters look at.
-const A_PAIR_MAX: u32 = 48;
+/// sets of other locks, between the creation and the joining of others.
+const A_PAIR_MAX: u32 = 256;
+/// And this often of one thread, so that one does not use up what all may have.
+const A_THREAD_MAX: u32 = 64;
 
-/// Orders that are recorded, as hashes.
-static RECORDED: [AtomicU64; SET] = [const { AtomicU64::new(0) }; SET];
-/// How often each pair is.
-static COUNTS: [AtomicU32; PAIRS] = [const { AtomicU32::new(0) }; PAIRS];
-
-#[inline]
-fn mix(hash: u64, value: u64) -> u64 {
-    (hash ^ value)
-        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        .rotate_left(31)
-}
+static RECORDED: Recorded<{ EDGES_MAX * 4 }> = Recorded::new();
+/// How often each pair is, and each pair of one thread. What shares a place shares its count; that
+/// only records less.
+static PAIR_COUNTS: [AtomicU32; COUNTS] = [const { AtomicU32::new(0) }; COUNTS];
+static THREAD_COUNTS: [AtomicU32; COUNTS] = [const { AtomicU32::new(0) }; COUNTS];
 
 /// The thread is about to wait for `to` while it holds what it holds.
 #[inline]
@@ -81,10 +76,12 @@ fn record_all(region: &Region, thread: &Thread, to: u32, is_shared: bool, site: 
         };
         let stack = *stack.get_or_insert_with(|| stacks::capture(region, site));
         let edge = &region.edges[number];
-        let thread_number = threads::number(region, thread);
-        edge.thread.store(thread_number, Ordering::Relaxed);
+        edge.thread
+            .store(threads::keep(region, thread), Ordering::Relaxed);
         let segment = thread.segment.load(Ordering::Relaxed);
         edge.segment.store(segment, Ordering::Relaxed);
+        locks::keep(region, from);
+        locks::keep(region, to);
         edge.from.store(from, Ordering::Relaxed);
         edge.to.store(to, Ordering::Relaxed);
         edge.modes.store(modes, Ordering::Relaxed);
@@ -93,6 +90,7 @@ fn record_all(region: &Region, thread: &Thread, to: u32, is_shared: bool, site: 
         edge.from_site.store(from_site, Ordering::Relaxed);
         edge.to_site.store(site, Ordering::Relaxed);
         for (slot, gate) in edge.gates.iter().zip(&gates[..gate_count]) {
+            locks::keep(region, *gate);
             slot.store(*gate, Ordering::Relaxed);
         }
         edge.gate_count.store(gate_count as u32, Ordering::Relaxed);
@@ -104,38 +102,39 @@ fn record_all(region: &Region, thread: &Thread, to: u32, is_shared: bool, site: 
 fn is_new(region: &Region, thread: &Thread, order: (u32, u32, u32), gates: &[u32]) -> bool {
     let (from, to, modes) = order;
     let pair = mix(u64::from(from) << 32 | u64::from(to), u64::from(modes));
-    let mut key = mix(pair, u64::from(threads::number(region, thread)));
-    key = mix(key, u64::from(thread.segment.load(Ordering::Relaxed)));
+    let of_thread = mix(pair, u64::from(threads::number(region, thread)));
+    let mut key = mix(of_thread, u64::from(thread.segment.load(Ordering::Relaxed)));
     for gate in gates {
         key = mix(key, u64::from(*gate));
     }
-    key |= 1;
-    let mut slot = (key >> (64 - SET.trailing_zeros())) as usize;
-    for _ in 0..SET {
-        match RECORDED[slot].compare_exchange(0, key, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => {
-                // Two pairs that share a place share its count; that only records less.
-                let count = &COUNTS[(pair >> (64 - PAIRS.trailing_zeros())) as usize];
-                return count.fetch_add(1, Ordering::Relaxed) < A_PAIR_MAX;
+    match RECORDED.put(key) {
+        Some(true) => {
+            let is_wanted = is_below(&THREAD_COUNTS, of_thread, A_THREAD_MAX)
+                && is_below(&PAIR_COUNTS, pair, A_PAIR_MAX);
+            if !is_wanted {
+                region.lose(Lost::Repeats);
             }
-            Err(there) if there == key => return false,
-            Err(_) => slot = (slot + 1) % SET,
+            is_wanted
+        }
+        Some(false) => false,
+        None => {
+            region.lose(Lost::Edges);
+            false
         }
     }
-    region.lose(Lost::Edges);
-    false
+}
+
+fn is_below(counts: &[AtomicU32; COUNTS], hash: u64, most: u32) -> bool {
+    let count = &counts[(hash >> (64 - COUNTS.trailing_zeros())) as usize];
+    count.fetch_add(1, Ordering::Relaxed) < most
 }
 
 /// In a new child nothing is recorded yet.
 pub(crate) fn forget() {
-    for slot in &RECORDED {
-        if slot.load(Ordering::Relaxed) != 0 {
-            slot.store(0, Ordering::Relaxed);
-        }
-    }
-    for count in &COUNTS {
-        if count.load(Ordering::Relaxed) != 0 {
-            count.store(0, Ordering::Relaxed);
-        }
+    RECORDED.forget();
+    // SAFETY: statics of atomics that are zeroed at first.
+    unsafe {
+        wipe(&raw const PAIR_COUNTS);
+        wipe(&raw const THREAD_COUNTS);
     }
 }

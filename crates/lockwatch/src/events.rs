@@ -2,8 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::recorded::{Recorded, mix};
 use crate::region::{EVENTS_MAX, Lost, Region, Thread, What};
-use crate::{stacks, threads};
+use crate::{locks, stacks, threads};
+
+static RECORDED: Recorded<{ EVENTS_MAX * 4 }> = Recorded::new();
 
 /// Writes down that something happened to `lock`; `other` is a lock's or a thread's number plus
 /// one. With `is_here` the stack is captured, else `site` is all that is known.
@@ -17,14 +20,8 @@ pub(crate) fn record(
     site: u64,
     is_here: bool,
 ) {
-    let count = region.header.events.load(Ordering::Relaxed) as usize;
-    let known = region.events[..count.min(EVENTS_MAX)].iter().any(|event| {
-        event.what.load(Ordering::Relaxed) == what as u32
-            && event.lock.load(Ordering::Relaxed) == lock
-            && event.site.load(Ordering::Relaxed) == site
-            && event.other.load(Ordering::Relaxed) == other
-    });
-    if known {
+    let about = mix(u64::from(lock) << 32 | u64::from(other), what as u64);
+    if RECORDED.put(mix(about, site)) != Some(true) {
         return;
     }
     let Some(number) = region.claim(&region.header.events, EVENTS_MAX, Lost::Events) else {
@@ -35,13 +32,20 @@ pub(crate) fn record(
     } else {
         0
     };
+    locks::keep(region, lock);
     let event = &region.events[number];
     event.what.store(what as u32, Ordering::Relaxed);
-    let number = threads::number(region, thread);
-    event.thread.store(number, Ordering::Relaxed);
+    event
+        .thread
+        .store(threads::keep(region, thread), Ordering::Relaxed);
     event.lock.store(lock, Ordering::Relaxed);
     event.other.store(other, Ordering::Relaxed);
     event.site.store(site, Ordering::Relaxed);
     event.stack.store(stack, Ordering::Relaxed);
     event.ready.store(1, Ordering::Release);
+}
+
+/// In a new child nothing is recorded yet.
+pub(crate) fn forget() {
+    RECORDED.forget();
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::region::{HELD_MAX, Held, Region, Thread};
+use crate::region::{HELD_MAX, Held, Lost, Region, Thread};
 use crate::{locks, threads};
 
 /// The thread's entries, holes included.
@@ -47,7 +47,7 @@ pub(crate) fn push(
         count = thread.held_count.load(Ordering::Relaxed) as usize;
     }
     let Some(held) = thread.held.get(count) else {
-        return;
+        return region.lose(Lost::Held);
     };
     held.lock.store(lock, Ordering::Relaxed);
     held.address.store(address, Ordering::Relaxed);

@@ -37,6 +37,7 @@ mod others;
 mod perturb;
 mod python;
 mod real;
+mod recorded;
 mod region;
 mod stacks;
 mod start;

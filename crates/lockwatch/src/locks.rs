@@ -1,8 +1,9 @@
 //! Locks by their address.
 //!
 //! An open table of numbers beside the region's array of locks, filled by compare-and-swap. A lock
-//! that is destroyed, or made anew at the same address, keeps its entry in the array for what was
-//! recorded about it; the table then points to its successor.
+//! that is destroyed, or made anew at the same address, keeps its entry in the array if anything
+//! that was recorded names it, and the table then points to its successor; else the successor takes
+//! the entry, so that a program may make locks for as long as it likes.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -105,8 +106,14 @@ fn enter(
     kind: Kind,
     site: u64,
 ) -> Option<u32> {
-    let number = region.claim(&region.header.locks, LOCKS_MAX, Lost::Locks)?;
+    let number = match before.checked_sub(1) {
+        Some(ended) if lock(region, ended).is_named.load(Ordering::Relaxed) == 0 => ended as usize,
+        _ => region.claim(&region.header.locks, LOCKS_MAX, Lost::Locks)?,
+    };
     let lock = &region.locks[number];
+    lock.owner.store(0, Ordering::Relaxed);
+    lock.stack.store(0, Ordering::Relaxed);
+    lock.frame.store(0, Ordering::Relaxed);
     lock.address.store(address, Ordering::Relaxed);
     lock.kind.store(kind as u32, Ordering::Relaxed);
     lock.first_site.store(site, Ordering::Relaxed);
@@ -152,6 +159,12 @@ pub(crate) fn end(region: &Region, address: u64) -> Option<u32> {
 #[inline]
 pub(crate) fn lock(region: &Region, number: u32) -> &Lock {
     &region.locks[number as usize]
+}
+
+/// What is written down names the lock: its entry stays when it ends.
+pub(crate) fn keep(region: &Region, number: u32) {
+    let is_named = &lock(region, number).is_named;
+    is_named.store(1, Ordering::Relaxed);
 }
 
 /// The lock is a signal: taken by one thread, released by another.

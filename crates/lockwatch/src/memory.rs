@@ -133,15 +133,17 @@ unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mut c_void {
         let Some(real) = real::REALLOC.try_get::<Reallocate>() else {
             return std::ptr::null_mut();
         };
-        if !block.is_null() && has_lock(block as u64, 1) {
-            let new = real(block, bytes);
-            if new != block && !new.is_null() {
-                // The old block may be somebody else's by now; that a lock ends early only makes
-                // its successor a new one.
-                end_all(block as u64, (bytes as u64).min(BLOCK_BYTES_MAX));
-            }
-            return new;
+        if block.is_null() || region::present().is_none() {
+            return real(block, bytes);
         }
-        real(block, bytes)
+        let before = libc::malloc_usable_size(block) as u64;
+        let has_locks = has_lock(block as u64, before);
+        let new = real(block, bytes);
+        if has_locks && new != block && !new.is_null() {
+            // The old block may be somebody else's by now; that a lock ends early only makes its
+            // successor a new one.
+            end_all(block as u64, before);
+        }
+        new
     }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, O
 /// `vlocks` and the layout's version.
 const MAGIC: u64 = u64::from_le_bytes(*b"vlocks\x00\x01");
 
-pub(crate) const THREADS_MAX: usize = 1 << 13;
+pub(crate) const THREADS_MAX: usize = 1 << 15;
 pub(crate) const LOCKS_MAX: usize = 1 << 19;
 pub(crate) const EDGES_MAX: usize = 1 << 17;
 pub(crate) const EVENTS_MAX: usize = 1 << 12;
@@ -55,7 +55,7 @@ pub(crate) struct Header {
     /// Moments of creating and joining threads, in order.
     pub(crate) segments: AtomicU32,
     /// What found its table full.
-    pub(crate) lost: [AtomicU64; 7],
+    pub(crate) lost: [AtomicU64; LOST],
     /// 1: the process has ended by `exit`.
     pub(crate) ended: AtomicU32,
 }
@@ -136,7 +136,8 @@ pub(crate) struct Lock {
     pub(crate) first_site: AtomicU64,
     /// 1: a signal, which nobody owns; 2: tells that a thread lives.
     pub(crate) flavour: AtomicU32,
-    reserved: u32,
+    /// 1: something that was written down names this lock, which therefore stays when it ends.
+    pub(crate) is_named: AtomicU32,
     /// For a lock on its thread's stack: where the return address above its frame lies, and which.
     pub(crate) frame: AtomicU64,
     pub(crate) frame_return: AtomicU64,
@@ -222,7 +223,13 @@ pub(crate) enum Lost {
     Words = 4,
     Modules = 5,
     Text = 6,
+    /// Locks that a thread held beyond [`HELD_MAX`].
+    Held = 7,
+    /// Orders of two locks that were recorded often enough (`edges`).
+    Repeats = 8,
 }
+
+const LOST: usize = 9;
 
 /// Where the region's own slices are kept, without an allocation.
 struct Slot(UnsafeCell<MaybeUninit<Region>>);

@@ -7,6 +7,7 @@
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::recorded::wipe;
 use crate::region::{Lost, Region, WORDS_MAX};
 use crate::{modules, python};
 
@@ -171,9 +172,6 @@ fn is_at(region: &Region, place: u32, words: &[u64]) -> bool {
 
 /// In a new child nothing is known yet.
 pub(crate) fn forget() {
-    for known in &KNOWN_STACKS {
-        if known.load(Ordering::Relaxed) != 0 {
-            known.store(0, Ordering::Relaxed);
-        }
-    }
+    // SAFETY: a static of atomics that is zeroed at first.
+    unsafe { wipe(&raw const KNOWN_STACKS) };
 }

@@ -8,7 +8,7 @@ use libc::{pthread_attr_t, pthread_t};
 use crate::real;
 use crate::region::{self, Region, Thread};
 use crate::threads::{self, Inside};
-use crate::{edges, locks, perturb, python, stacks, texts};
+use crate::{edges, events, locks, perturb, python, stacks, texts};
 
 /// Names the folder for this process's file; inherited by its children.
 const FOLDER: &std::ffi::CStr = c"VESPIARY_LOCKS";
@@ -47,6 +47,7 @@ unsafe extern "C" fn on_fork() {
     threads::forget();
     stacks::forget();
     edges::forget();
+    events::forget();
     texts::forget();
     region::allow();
 }
@@ -103,7 +104,7 @@ fn expect(inside: &Inside) -> Option<u32> {
     let Inside { region, thread } = inside;
     let number = threads::claim(region)?;
     let child = &region.threads[number as usize];
-    let parent = threads::number(region, thread) + 1;
+    let parent = threads::keep(region, thread) + 1;
     child.parent.store(parent, Ordering::Relaxed);
     child.born.store(moment(region), Ordering::Relaxed);
     thread.segment.store(moment(region), Ordering::Relaxed);
@@ -144,12 +145,12 @@ fn joined(inside: &Inside, handle: pthread_t) {
     let count = region.header.threads.load(Ordering::Relaxed) as usize;
     let ended = region.threads[..count.min(region.threads.len())]
         .iter()
-        .rev()
-        .find(|other| {
+        .filter(|other| {
             other.handle.load(Ordering::Relaxed) == handle
                 && other.joiner.load(Ordering::Relaxed) == 0
-                && other.state.load(Ordering::Relaxed) != 0
-        });
+                && other.state.load(Ordering::Relaxed) == threads::ENDED
+        })
+        .max_by_key(|other| other.segment.load(Ordering::Relaxed));
     if let Some(ended) = ended {
         join_thread(inside, ended);
     }
@@ -162,7 +163,7 @@ pub(crate) fn join_thread(inside: &Inside, ended: &Thread) {
         return;
     }
     ended.joined.store(moment(region), Ordering::Relaxed);
-    let me = threads::number(region, thread) + 1;
+    let me = threads::keep(region, thread) + 1;
     ended.joiner.store(me, Ordering::Release);
     thread.segment.store(moment(region), Ordering::Relaxed);
 }

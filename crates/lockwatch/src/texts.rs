@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::recorded::wipe;
 use crate::region::{Lost, Region, TEXT_MAX};
 
 const SLOTS: usize = 1 << 14;
@@ -46,9 +47,6 @@ pub(crate) fn keep(region: &Region, function: &[u8], file: &[u8]) -> Option<u32>
 
 /// In a new child the texts are gone with the parent's file.
 pub(crate) fn forget() {
-    for kept in &KEPT {
-        if kept.load(Ordering::Relaxed) != 0 {
-            kept.store(0, Ordering::Relaxed);
-        }
-    }
+    // SAFETY: a static of atomics that is zeroed at first.
+    unsafe { wipe(&raw const KEPT) };
 }

@@ -1,15 +1,20 @@
 //! Threads: each has a place in the region, found through a thread-local pointer.
+//!
+//! The place of a thread that has ended stays if anything that was recorded names it: an order, an
+//! event, a thread that it made or joined. Else the next thread takes it, so that a program may
+//! make threads for as long as it likes.
 
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::events;
+use crate::recorded::wipe;
 use crate::region::{Lost, Region, THREADS_MAX, Thread, What, region};
 
 const ALIVE: u32 = 1;
-const ENDED: u32 = 2;
+pub(crate) const ENDED: u32 = 2;
 
 thread_local! {
     static CURRENT: Cell<*const Thread> = const { Cell::new(ptr::null()) };
@@ -19,6 +24,12 @@ thread_local! {
 
 /// The key whose destructor tells that a thread ends, plus one.
 static KEY: AtomicU32 = AtomicU32::new(0);
+
+/// Which threads are named by what was recorded.
+static NAMED: [AtomicBool; THREADS_MAX] = [const { AtomicBool::new(false) }; THREADS_MAX];
+/// A bit for each place that may be taken again, and how many there are.
+static FREE: [AtomicU64; THREADS_MAX / 64] = [const { AtomicU64::new(0) }; THREADS_MAX / 64];
+static FREE_COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Being inside the library: the thread's own operations go straight through until it is dropped.
 pub(crate) struct Inside {
@@ -77,8 +88,47 @@ fn register(region: &'static Region) -> Option<*const Thread> {
 
 /// Takes a place for a thread that is about to be made, or has come unseen.
 pub(crate) fn claim(region: &Region) -> Option<u32> {
+    if let Some(number) = claim_free() {
+        let thread = &region.threads[number as usize];
+        for field in [&thread.parent, &thread.born, &thread.joiner, &thread.joined] {
+            field.store(0, Ordering::Relaxed);
+        }
+        return Some(number);
+    }
     let number = region.claim(&region.header.threads, THREADS_MAX, Lost::Threads)?;
     Some(number as u32)
+}
+
+fn claim_free() -> Option<u32> {
+    if FREE_COUNT.load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    for (position, word) in FREE.iter().enumerate() {
+        let bits = word.load(Ordering::Relaxed);
+        let bit = bits & bits.wrapping_neg();
+        if bit != 0 && word.fetch_and(!bit, Ordering::AcqRel) & bit != 0 {
+            FREE_COUNT.fetch_sub(1, Ordering::Relaxed);
+            return Some(position as u32 * 64 + bit.trailing_zeros());
+        }
+    }
+    None
+}
+
+/// What is written down names the thread: its place stays when it ends. Gives its number.
+pub(crate) fn keep(region: &Region, thread: &Thread) -> u32 {
+    let number = number(region, thread);
+    NAMED[number as usize].store(true, Ordering::Relaxed);
+    number
+}
+
+/// A thread has ended; its place is free if nothing names it.
+fn give_back(region: &Region, thread: &Thread) {
+    let number = number(region, thread);
+    if !NAMED[number as usize].load(Ordering::Relaxed) {
+        thread.handle.store(0, Ordering::Relaxed);
+        FREE_COUNT.fetch_add(1, Ordering::Relaxed);
+        FREE[number as usize / 64].fetch_or(1 << (number % 64), Ordering::Release);
+    }
 }
 
 /// This thread takes its place.
@@ -122,6 +172,12 @@ pub(crate) fn open() {
 /// In a new child the thread that forked is the only one, and has no place yet.
 pub(crate) fn forget() {
     CURRENT.set(ptr::null());
+    FREE_COUNT.store(0, Ordering::Relaxed);
+    // SAFETY: statics of atomics that are zeroed at first.
+    unsafe {
+        wipe(&raw const NAMED);
+        wipe(&raw const FREE);
+    }
 }
 
 /// A thread's destructors run. Others of its may still use locks: so ours asks to run again, as
@@ -146,5 +202,6 @@ extern "C" fn on_end(value: *mut c_void) {
             }
         }
         thread.state.store(ENDED, Ordering::Release);
+        give_back(region, thread);
     }
 }

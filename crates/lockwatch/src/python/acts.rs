@@ -46,13 +46,19 @@ pub(super) fn taken(kind: Kind, lock: Object) {
 #[cold]
 fn take_life(inside: &Inside, number: u32) {
     let Inside { region, thread } = inside;
-    let owner = &locks::lock(region, number).owner;
+    let lock = locks::lock(region, number);
     let me = threads::number(region, thread) + 1;
-    let before = owner.load(Ordering::Relaxed);
+    let before = lock.owner.load(Ordering::Relaxed);
     if before == 0 {
-        owner.store(me, Ordering::Relaxed);
+        lock.owner.store(me, Ordering::Relaxed);
+        // Its place may be another thread's by the time that it is joined.
+        let tid = u64::from(thread.tid.load(Ordering::Relaxed));
+        lock.first_site.store(tid, Ordering::Relaxed);
     } else if before != me {
-        start::join_thread(inside, &region.threads[before as usize - 1]);
+        let ended = &region.threads[before as usize - 1];
+        if u64::from(ended.tid.load(Ordering::Relaxed)) == lock.first_site.load(Ordering::Relaxed) {
+            start::join_thread(inside, ended);
+        }
     }
 }
 

@@ -21,7 +21,7 @@ import pytest
 
 from vespiary.prove.locks.findings import Finding, analyse, deadlock
 from vespiary.prove.locks.live import Watch
-from vespiary.prove.locks.record import Record, records
+from vespiary.prove.locks.record import Record, records, room
 from vespiary.prove.locks.report import finding_text
 from vespiary.prove.locks.run import environment
 
@@ -58,7 +58,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
     capture = early_config.pluginmanager.getplugin("capturemanager")
     if capture is not None:
         capture.stop_global_capturing()
-    folder = Path(tempfile.mkdtemp(prefix="vespiary-locks-"))
+    folder = Path(tempfile.mkdtemp(prefix="vespiary-locks-", dir=room()))
     words = [str(word) for word in early_config.invocation_params.args]
     os.execve(
         sys.executable,

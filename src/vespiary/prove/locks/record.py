@@ -8,18 +8,30 @@ runs, and after it has ended in whatever way.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Edge", "Event", "Lock", "Module", "Record", "RecordError", "Thread", "records"]
+__all__ = [
+    "REPEATS",
+    "Edge",
+    "Event",
+    "Lock",
+    "Module",
+    "Record",
+    "RecordError",
+    "Thread",
+    "records",
+    "room",
+]
 
 _MAGIC = b"vlocks\x00\x01"
 _HEADER = struct.Struct("<8sIIQ")
 _PLACE = struct.Struct("<QII")
 _COUNTS = struct.Struct("<8I")
-_LOST = struct.Struct("<7Q")
+_LOST = struct.Struct("<9Q")
 _ENDED = struct.Struct("<I")
 _THREAD = struct.Struct("<IIQ8IQQQ16sII")
 _HELD = struct.Struct("<QQIIII")
@@ -36,7 +48,20 @@ EVENTS = {
     4: "ended-holding",
     5: "wait-holding",
 }
-LOST = ("threads", "locks", "orders", "events", "stacks", "modules", "names")
+REPEATS = "repeated orders"
+"""Of two locks whose order was recorded often enough: nothing new, as good as always."""
+
+LOST = (
+    "threads",
+    "locks",
+    "orders",
+    "events",
+    "stacks",
+    "modules",
+    "names",
+    "locks held at the same time",
+    REPEATS,
+)
 
 
 class RecordError(Exception):
@@ -340,6 +365,23 @@ class Record:
                 text = path.partition(b"\0")[0].decode(errors="surrogateescape")
                 found.append(Module(bias, start, end, text))
         return found
+
+
+_MEMORY_FILES = Path("/dev/shm")
+_ROOM_BYTES = 2 << 30
+
+
+def room() -> Path | None:
+    """Where a run's folder goes: in memory if there is much room, else None, as temporary files do.
+
+    On a disk a process would wait for it at the first write to each page of its record.
+    """
+    try:
+        seen = os.statvfs(_MEMORY_FILES)
+    except OSError:
+        return None
+    has_room = seen.f_bavail * seen.f_frsize > _ROOM_BYTES and os.access(_MEMORY_FILES, os.W_OK)
+    return _MEMORY_FILES if has_room else None
 
 
 def records(folder: Path, known: Collection[Path] = ()) -> Iterator[Record]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.findings import Finding, analyse, deadlock, ordered, stall
 from vespiary.prove.locks.live import Watch
-from vespiary.prove.locks.record import records
+from vespiary.prove.locks.record import REPEATS, records, room
 
 __all__ = ["Coverage", "Outcome", "environment", "merge", "run"]
 
@@ -44,7 +44,11 @@ class Coverage:
     @property
     def notes(self) -> list[str]:
         """What was not covered, in sentences."""
-        return [f"{count} {name} found no room in the record" for name, count in self.lost.items()]
+        return [
+            f"{count} {name} found no room in the record"
+            for name, count in self.lost.items()
+            if name != REPEATS
+        ]
 
     def __add__(self, other: Coverage) -> Coverage:
         return Coverage(
@@ -107,7 +111,7 @@ def run(
     Errors:
         ConfigurationError: the command cannot be started.
     """
-    with tempfile.TemporaryDirectory(prefix="vespiary-locks-") as folder:
+    with tempfile.TemporaryDirectory(prefix="vespiary-locks-", dir=room()) as folder:
         variables = environment(Path(folder), perturb)
         try:
             process = subprocess.Popen(list(command), env=variables)

@@ -89,3 +89,47 @@ def test_readers_that_meet_do_not_wait_for_each_other() -> None:
 def test_many_orders_without_a_circle_are_seen_through_fast() -> None:
     orders = [order(number % 8, number, number + 1) for number in range(20_000)]
     assert circles(orders, THREADS) == []
+
+
+def test_what_hundreds_of_threads_do_alike_is_looked_through_once() -> None:
+    threads = {number: thread(number) for number in range(600)}
+    gated = [order(number, 0, 1, 9) for number in range(300)]
+    gated += [order(number, 1, 0, 9) for number in range(300, 600)]
+    limits: list[frozenset[int]] = []
+    assert circles(gated, threads, limits.append) == []
+    assert not limits
+    free = order(599, 1, 0, 8)
+    (found,) = circles([*gated, free], threads, limits.append)
+    assert found.edges[1] == free
+
+
+def test_orders_of_a_chain_of_hundreds_of_threads_are_in_its_order() -> None:
+    threads = {0: thread(0)}
+    threads |= {number: thread(number, number - 1, number * 10) for number in range(1, 300)}
+    early, late = order(0, 0, 1, moment=5), order(299, 1, 0, moment=5000)
+    assert circles([early, late], threads) == []
+
+
+def test_locks_in_every_order_are_told_in_pairs() -> None:
+    orders = [
+        order(first, first, second)
+        for first in range(30)
+        for second in range(30)
+        if first != second
+    ]
+    found = circles(orders, THREADS)
+    assert len(found) == 30 * 29 // 2
+    assert {len(circle.edges) for circle in found} == {2}
+
+
+def test_a_search_that_gives_up_says_so() -> None:
+    # Each circle has a gate, so that none is told; and there are very many.
+    orders = [
+        order(int(second < first), first, second, 99)
+        for first in range(40)
+        for second in range(40)
+        if first != second
+    ]
+    limits: list[frozenset[int]] = []
+    assert circles(orders, THREADS, limits.append) == []
+    assert limits

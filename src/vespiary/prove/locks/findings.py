@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, get_args
@@ -212,14 +212,21 @@ class _Teller:
         return Finding(kind, title, advice, self._record.pid, locks, [step])
 
 
-def analyse(record: Record) -> list[Finding]:
-    """Everything that a record tells, the worst first, each signature once."""
+def analyse(
+    record: Record, on_limit: Callable[[frozenset[int]], None] = lambda locks: None
+) -> list[Finding]:
+    """Everything that a record tells, the worst first, each signature once.
+
+    `on_limit` is called with locks among which not all circles could be looked for.
+    """
     teller = _Teller(record)
     is_signal = cache(lambda number: record.lock(number).signal)
     orders = [
         edge for edge in record.edges() if not is_signal(edge.first) and not is_signal(edge.to)
     ]
-    found = [_circle(record, teller, circle) for circle in circles(orders, teller.threads)]
+    found = [
+        _circle(record, teller, circle) for circle in circles(orders, teller.threads, on_limit)
+    ]
     found += [
         teller.event(event)
         for event in record.events()

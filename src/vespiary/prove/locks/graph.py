@@ -15,7 +15,7 @@ goodlock algorithm with gates and segments (Havelund 2000; Bensalem and Havelund
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vespiary.prove.locks.record import Edge, Thread
@@ -23,7 +23,7 @@ from vespiary.prove.locks.record import Edge, Thread
 __all__ = ["Circle", "circles"]
 
 _LENGTH_MAX = 32
-_STEPS_MAX = 200_000
+_STEPS_MAX = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,18 @@ class Circle:
         return frozenset(edge.first for edge in self.edges)
 
 
-def circles(edges: Iterable[Edge], threads: Mapping[int, Thread]) -> list[Circle]:
+def circles(
+    edges: Iterable[Edge],
+    threads: Mapping[int, Thread],
+    on_limit: Callable[[frozenset[int]], None] = lambda locks: None,
+) -> list[Circle]:
     """The shortest circle for each set of locks; those of a single thread only where no other is.
 
     Args:
         edges: The orders of one process.
         threads: Its threads by number.
+        on_limit: Called with locks that are entangled in more ways than are looked at: there may be
+            circles among them that are not given.
     """
     outgoing: dict[int, list[Edge]] = defaultdict(list)
     for edge in edges:
@@ -61,6 +67,8 @@ def circles(edges: Iterable[Edge], threads: Mapping[int, Thread]) -> list[Circle
             best = found.get(circle.locks)
             if best is None or (best.threads == 1 < circle.threads):
                 found[circle.locks] = circle
+        if not search.is_whole:
+            on_limit(component)
     several = {locks for locks, circle in found.items() if circle.threads > 1}
     return [
         circle
@@ -111,8 +119,36 @@ def _components(outgoing: Mapping[int, Sequence[Edge]]) -> Iterator[frozenset[in
                         yield frozenset(component)
 
 
+@dataclass(slots=True)
+class _Way:
+    """One lock taken while another is held, in one manner and under the same gates: by some."""
+
+    first: int
+    to: int
+    first_shared: bool
+    to_shared: bool
+    gates: frozenset[int]
+    edges: list[Edge]
+
+
+def _ways(edges: Iterable[Edge]) -> list[_Way]:
+    ways: dict[tuple[int, int, bool, bool, frozenset[int]], _Way] = {}
+    for edge in edges:
+        key = (edge.first, edge.to, edge.first_shared, edge.to_shared, edge.gates)
+        ways.setdefault(key, _Way(*key, [])).edges.append(edge)
+    return list(ways.values())
+
+
+def _share_a_gate(ways: Sequence[_Way]) -> bool:
+    return sum(len(way.gates) for way in ways) > len(frozenset().union(*(w.gates for w in ways)))
+
+
 class _Search:
-    """Looks for circles within one component, the short ones first."""
+    """Looks for circles within one component, the short ones first.
+
+    Two steps, since many threads may do the same: first a circle of ways, which differ in what is
+    held besides; then for each way a thread, such that the threads can meet.
+    """
 
     def __init__(
         self,
@@ -123,56 +159,77 @@ class _Search:
         self._threads = threads
         self._component = component
         self._outgoing = {
-            lock: [edge for edge in outgoing.get(lock, ()) if edge.to in component]
+            lock: _ways(edge for edge in outgoing.get(lock, ()) if edge.to in component)
             for lock in component
         }
         self._steps = 0
+        self._found: list[frozenset[int]] = []
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all circles were looked at."""
+        return self._steps <= _STEPS_MAX
 
     def circles(self) -> Iterator[Circle]:
         for length in range(2, min(len(self._component), _LENGTH_MAX) + 1):
-            self._steps = 0
             for lock in sorted(self._component):
                 # Each circle is found from the smallest of its locks.
-                yield from self._from(lock, length, several=True)
-                yield from self._from(lock, length, several=False)
+                for way in self._outgoing[lock]:
+                    yield from self._walk(lock, [way], length)
 
-    def _from(self, start: int, length: int, *, several: bool) -> Iterator[Circle]:
-        path: list[Edge] = []
+    def _walk(self, start: int, path: list[_Way], length: int) -> Iterator[Circle]:
+        self._steps += 1
+        last = path[-1]
+        is_last = len(path) == length
+        if not self.is_whole or (last.to == start) != is_last or last.to < start:
+            return
+        if is_last:
+            yield from self._close(path)
+            return
+        locks = frozenset(way.first for way in path) | {last.to}
+        if len(locks) <= len(path) or any(found <= locks for found in self._found):
+            return
+        for way in self._outgoing[last.to]:
+            if not (last.to_shared and way.first_shared):
+                yield from self._walk(start, [*path, way], length)
 
-        def walk(lock: int) -> Iterator[Circle]:
-            for edge in self._outgoing[lock]:
-                self._steps += 1
-                if self._steps > _STEPS_MAX:
-                    return
-                is_last = len(path) + 1 == length
-                if (edge.to == start) != is_last or edge.to < start:
-                    continue
-                if any(edge.to == before.first for before in path[1:]):
-                    continue
-                if not self._fits(edge, path, is_last, several=several):
-                    continue
-                path.append(edge)
-                if is_last:
-                    count = len({each.thread for each in path})
-                    yield Circle(tuple(path), count)
-                else:
-                    yield from walk(edge.to)
-                path.pop()
+    def _close(self, path: Sequence[_Way]) -> Iterator[Circle]:
+        locks = frozenset(way.first for way in path)
+        if path[-1].to_shared and path[0].first_shared:
+            return
+        if any(found <= locks for found in self._found):
+            return
+        common = {edge.thread for edge in path[0].edges}
+        for way in path[1:]:
+            common &= {edge.thread for edge in way.edges}
+        if common:
+            thread = min(common)
+            edges = [next(edge for edge in way.edges if edge.thread == thread) for way in path]
+            yield Circle(tuple(edges), 1)
+        if _share_a_gate(path):
+            return
+        met = self._meet(path, [])
+        if met is not None:
+            self._found.append(locks)
+            yield Circle(tuple(met), len(met))
 
-        yield from walk(start)
-
-    def _fits(self, edge: Edge, path: Sequence[Edge], is_last: bool, *, several: bool) -> bool:
-        """Whether the order can be under way at the same time as those of the path."""
-        if path and path[-1].to_shared and edge.first_shared:
-            return False
-        if is_last and path and edge.to_shared and path[0].first_shared:
-            return False
-        for before in path:
-            if (before.thread != edge.thread) != several:
-                return False
-            if several and (before.gates & edge.gates or self._ordered(before, edge)):
-                return False
-        return True
+    def _meet(self, ways: Sequence[_Way], chosen: list[Edge]) -> list[Edge] | None:
+        """An order for each way, of different threads, of which none was over before another."""
+        if len(chosen) == len(ways):
+            return chosen
+        for edge in ways[len(chosen)].edges:
+            self._steps += 1
+            if not self.is_whole:
+                return None
+            fits = all(
+                before.thread != edge.thread and not self._ordered(before, edge)
+                for before in chosen
+            )
+            if fits:
+                met = self._meet(ways, [*chosen, edge])
+                if met is not None:
+                    return met
+        return None
 
     def _ordered(self, one: Edge, other: Edge) -> bool:
         return self._before(one, other) or self._before(other, one)
@@ -185,7 +242,7 @@ class _Search:
         """
         number: int | None = late.thread
         until = late.segment
-        for _ in range(_LENGTH_MAX):
+        for _ in self._threads:
             if number is None:
                 return False
             if number == early.thread and number != late.thread and early.segment < until:
@@ -200,7 +257,7 @@ class _Search:
 
     def _joined_before(self, ended: int, joiner: int, until: int) -> bool:
         """Whether `joiner` had joined `ended`, or one who had joined it, before a moment."""
-        for _ in range(_LENGTH_MAX):
+        for _ in self._threads:
             thread = self._threads.get(ended)
             if thread is None or thread.joiner is None or thread.joined >= until:
                 return False

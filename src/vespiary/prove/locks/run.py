@@ -33,6 +33,7 @@ class Coverage:
         operations: Locks taken.
         orders: Different orders recorded.
         lost: What found no room, by name.
+        entangled: Locks with more orders among them than were looked through for circles.
     """
 
     processes: int = 0
@@ -40,15 +41,22 @@ class Coverage:
     operations: int = 0
     orders: int = 0
     lost: Counter[str] = field(default_factory=Counter)
+    entangled: int = 0
 
     @property
     def notes(self) -> list[str]:
         """What was not covered, in sentences."""
-        return [
+        notes = [
             f"{count} {name} found no room in the record"
             for name, count in self.lost.items()
             if name != REPEATS
         ]
+        if self.entangled:
+            notes.append(
+                f"{self.entangled} locks are taken in more orders than were looked through:"
+                " there may be circles among them that are not told"
+            )
+        return notes
 
     def __add__(self, other: Coverage) -> Coverage:
         return Coverage(
@@ -57,6 +65,7 @@ class Coverage:
             self.operations + other.operations,
             self.orders + other.orders,
             self.lost + other.lost,
+            self.entangled + other.entangled,
         )
 
 
@@ -219,8 +228,11 @@ def _gather(status: int, stuck: Finding | None, watcher: _Watcher) -> Outcome:
         record = watch.record
         orders = sum(1 for _ in record.edges())
         lost = Counter(record.lost)
-        coverage += Coverage(1, record.lock_count, record.operations, orders, lost)
-        findings += analyse(record)
+        entangled: list[frozenset[int]] = []
+        findings += analyse(record, entangled.append)
+        coverage += Coverage(
+            1, record.lock_count, record.operations, orders, lost, sum(map(len, entangled))
+        )
     return Outcome(status, stuck is not None, ordered(findings), coverage)
 
 

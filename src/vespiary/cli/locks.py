@@ -4,7 +4,9 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -48,6 +50,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     default=30.0,
     help="Tell a wait for a lock that is longer than this (30s); the program goes on.",
 )
+@click.option(
+    "--linger",
+    type=SPAN,
+    default=2.0,
+    help="Watch processes that outlive the command, daemons, for up to this long (2s).",
+)
 @click.option("--repeat", type=click.IntRange(1), default=1, help="Run the command this often (1).")
 @click.option(
     "--perturb",
@@ -66,6 +74,7 @@ def locks(
     baseline: Path | None,
     write_baseline: Path | None,
     stall: float,
+    linger: float,
     repeat: int,
     perturb: bool,
     seed: int | None,
@@ -79,7 +88,8 @@ def locks(
         attach.main(list(command[1:]), "vespiary locks attach")
     suppressions = read_suppressions(suppress) if suppress is not None else []
     before = read_baseline(baseline) if baseline is not None else set()
-    outcome = _run(command, stall, repeat, _seed(perturb, seed))
+    watch = partial(run, command, stall_seconds=stall, linger_seconds=linger)
+    outcome = _run(watch, repeat, _seed(perturb, seed))
     known = Known.sort(outcome.findings, suppressions, before)
     if write_baseline is not None:
         _write_baseline(write_baseline, outcome.findings)
@@ -112,21 +122,19 @@ def _seed(perturb: bool, seed: int | None) -> int | None:
     return seed
 
 
-def _run(command: tuple[str, ...], stall: float, repeat: int, seed: int | None) -> Outcome:
-    """The outcome of all runs; ends with the first deadlock."""
+def _run(watch: Callable[..., Outcome], repeat: int, seed: int | None) -> Outcome:
+    """The outcome of all runs; ends with the first deadlock, or when it is asked to."""
     outcomes: list[Outcome] = []
     for number in range(repeat):
         if repeat > 1:
             click.echo(f"vespiary locks: run {number + 1} of {repeat}", err=True)
         outcomes.append(
-            run(
-                command,
+            watch(
                 on_live=lambda found: click.echo(finding_text(found), err=True),
-                stall_seconds=stall,
                 perturb=None if seed is None else seed + number,
             )
         )
-        if outcomes[-1].deadlocked:
+        if outcomes[-1].deadlocked or outcomes[-1].asked_to_end:
             break
     return merge(outcomes)
 

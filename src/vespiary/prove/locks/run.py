@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from pathlib import Path
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.findings import Finding, analyse, deadlock, ordered, stall
 from vespiary.prove.locks.live import Watch
+from vespiary.prove.locks.program import Program
 from vespiary.prove.locks.record import REPEATS, records, room
 
 __all__ = ["Coverage", "Outcome", "environment", "merge", "run"]
@@ -34,6 +36,7 @@ class Coverage:
         orders: Different orders recorded.
         lost: What found no room, by name.
         entangled: Locks with more orders among them than were looked through for circles.
+        outlived: Processes that still ran when the watching ended.
     """
 
     processes: int = 0
@@ -42,6 +45,7 @@ class Coverage:
     orders: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     entangled: int = 0
+    outlived: list[str] = field(default_factory=list)
 
     @property
     def notes(self) -> list[str]:
@@ -56,6 +60,10 @@ class Coverage:
                 f"{self.entangled} locks are taken in more orders than were looked through:"
                 " there may be circles among them that are not told"
             )
+        notes += [
+            f"{process} outlived the command; what it did later was not seen (--linger)"
+            for process in self.outlived
+        ]
         return notes
 
     def __add__(self, other: Coverage) -> Coverage:
@@ -66,6 +74,7 @@ class Coverage:
             self.orders + other.orders,
             self.lost + other.lost,
             self.entangled + other.entangled,
+            self.outlived + other.outlived,
         )
 
 
@@ -78,12 +87,14 @@ class Outcome:
         deadlocked: Whether it was ended because of a deadlock.
         findings: What was found, the worst first.
         coverage: What was looked at.
+        asked_to_end: Whether a signal came that asks programs to end.
     """
 
     status: int
     deadlocked: bool
     findings: list[Finding]
     coverage: Coverage
+    asked_to_end: bool = False
 
 
 def library() -> Path:
@@ -106,6 +117,7 @@ def run(
     *,
     on_live: Callable[[Finding], None] = lambda finding: None,
     stall_seconds: float = 30.0,
+    linger_seconds: float = 2.0,
     perturb: int | None = None,
 ) -> Outcome:
     """Run a command to its end, or to its first deadlock.
@@ -115,6 +127,7 @@ def run(
         on_live: Called with a deadlock as soon as it is seen, after which the command is ended, and
             with each stall, after which it goes on.
         stall_seconds: How long a thread may wait for a lock before that is told.
+        linger_seconds: How long processes that outlive the command are watched.
         perturb: Yield now and then at lock operations, at moments that this seed decides.
 
     Errors:
@@ -122,29 +135,44 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="vespiary-locks-", dir=room()) as folder:
         variables = environment(Path(folder), perturb)
+        program = Program(command, variables)
         try:
-            process = subprocess.Popen(list(command), env=variables)
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot run {command[0]!r}: {error.strerror}", subject="command"
-            ) from error
-        watcher = _Watcher(Path(folder), stall_seconds, on_live)
-        stuck = _wait(process, watcher)
-        if stuck is not None:
-            on_live(stuck)
-            _end(process, watcher)
-        return _gather(process.returncode, stuck, watcher)
+            watcher = _Watcher(Path(folder), stall_seconds, on_live)
+            stuck = _wait(program, watcher) or _linger(program, watcher, linger_seconds)
+            if stuck is not None:
+                on_live(stuck)
+                _end(program, watcher)
+        finally:
+            program.close()
+        return _gather(program, stuck, watcher)
 
 
 def environment(folder: Path, perturb: int | None) -> dict[str, str]:
-    """The environment of a program that is watched: the library, where it writes, its delays."""
+    """The environment of a program that is watched: the library, where it writes, its delays.
+
+    As root's program may become another user, as servers do, the folder is opened to all then.
+    """
+    path = library()
+    if os.geteuid() == 0:
+        # Anybody may make a file, and nobody may see, change or remove another's.
+        folder.chmod(0o1733)
+        may_execute = not os.statvfs(folder).f_flag & os.ST_NOEXEC
+        if may_execute and not _is_open_to_all(path):
+            path = Path(shutil.copy(path, folder))
     variables = dict(os.environ)
     preloaded = variables.get("LD_PRELOAD", "")
-    variables["LD_PRELOAD"] = " ".join(filter(None, [str(library()), preloaded]))
+    variables["LD_PRELOAD"] = " ".join(filter(None, [str(path), preloaded]))
     variables["VESPIARY_LOCKS"] = str(folder)
     if perturb is not None:
         variables["VESPIARY_LOCKS_PERTURB"] = str(perturb)
     return variables
+
+
+def _is_open_to_all(path: Path) -> bool:
+    """Whether every user can come to a file and read it."""
+    return bool(path.stat().st_mode & 0o004) and all(
+        parent.stat().st_mode & 0o001 for parent in path.parents
+    )
 
 
 def _lives(pid: int) -> bool:
@@ -154,6 +182,13 @@ def _lives(pid: int) -> bool:
     except OSError:
         return False
     return status.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "ended"
 
 
 class _Watcher:
@@ -189,40 +224,52 @@ class _Watcher:
         pids = (watch.record.pid for watch in self.watches.values())
         return [pid for pid in pids if _lives(pid)]
 
+    def survivors(self) -> list[str]:
+        """Processes of the run that live, whether they have a record yet or not."""
+        mark = f"VESPIARY_LOCKS={self._folder}".encode()
+        pids = set(self.living())
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark in path.read_bytes().split(b"\0"):
+                    pids.add(int(path.parent.name))
+        return [f"process {pid} ({_name(pid)})" for pid in sorted(pids) if _lives(pid)]
 
-def _wait(process: subprocess.Popen[bytes], watcher: _Watcher) -> Finding | None:
-    """Wait for the end, looking for deadlocks meanwhile; signals go to the program too."""
-    while True:
-        try:
-            process.wait(_LOOK_SECONDS)
-            return None
-        except subprocess.TimeoutExpired:
-            pass
-        except KeyboardInterrupt:
-            # The terminal has sent it to the program as well; its end is waited for.
-            continue
+
+def _wait(program: Program, watcher: _Watcher) -> Finding | None:
+    """Wait for the end, looking for deadlocks meanwhile."""
+    while program.wait(_LOOK_SECONDS) is None:
         found = watcher.look()
         if found is not None:
             return found
+    return None
 
 
-def _end(process: subprocess.Popen[bytes], watcher: _Watcher) -> None:
+def _linger(program: Program, watcher: _Watcher, seconds: float) -> Finding | None:
+    """Watch the processes that outlive the command, for a while: daemons do their work there."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not program.asked_to_end and watcher.survivors():
+        program.pause(_LOOK_SECONDS)
+        found = watcher.look()
+        if found is not None:
+            return found
+    return None
+
+
+def _end(program: Program, watcher: _Watcher) -> None:
     """End a program that cannot go on, with all its processes that were watched."""
-    for pid in {process.pid, *watcher.living()}:
-        try:
+    program.kill()
+    for pid in watcher.living():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
     deadline = time.monotonic() + _END_SECONDS
-    while process.poll() is None or watcher.living():
+    while program.wait(0.01) is None or watcher.living():
         if time.monotonic() > deadline:
             return
-        time.sleep(0.01)
 
 
-def _gather(status: int, stuck: Finding | None, watcher: _Watcher) -> Outcome:
+def _gather(program: Program, stuck: Finding | None, watcher: _Watcher) -> Outcome:
     watcher.refresh()
-    coverage = Coverage()
+    coverage = Coverage(outlived=[] if stuck else watcher.survivors())
     findings = [*filter(None, [stuck]), *watcher.stalls]
     for watch in watcher.watches.values():
         record = watch.record
@@ -233,7 +280,8 @@ def _gather(status: int, stuck: Finding | None, watcher: _Watcher) -> Outcome:
         coverage += Coverage(
             1, record.lock_count, record.operations, orders, lost, sum(map(len, entangled))
         )
-    return Outcome(status, stuck is not None, ordered(findings), coverage)
+    status = program.status if program.status is not None else -signal.SIGKILL
+    return Outcome(status, stuck is not None, ordered(findings), coverage, program.asked_to_end)
 
 
 def merge(outcomes: Sequence[Outcome]) -> Outcome:
@@ -242,4 +290,5 @@ def merge(outcomes: Sequence[Outcome]) -> Outcome:
     deadlocked = any(outcome.deadlocked for outcome in outcomes)
     findings = ordered(finding for outcome in outcomes for finding in outcome.findings)
     coverage = sum((outcome.coverage for outcome in outcomes), Coverage())
-    return Outcome(status, deadlocked, findings, coverage)
+    asked_to_end = any(outcome.asked_to_end for outcome in outcomes)
+    return Outcome(status, deadlocked, findings, coverage, asked_to_end)

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,12 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def watched(tmp_path: Path) -> Callable[..., Result]:
     """Runs a command under `vespiary locks`."""
 
-    def run(*command: str | Path, seconds: float = 40) -> Result:
+    def run(
+        *command: str | Path, seconds: float = 40, options: Sequence[str | Path] = ()
+    ) -> Result:
         report = tmp_path / "report.json"
-        verb = [sys.executable, "-m", "vespiary", "locks", "--json", str(report), "--"]
-        words = [*verb, *map(str, command)]
+        verb = [sys.executable, "-m", "vespiary", "locks", "--json", str(report)]
+        words = [*verb, *map(str, options), "--", *map(str, command)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
         assert report.exists(), done.stderr
         return Result(done.returncode, done.stderr, json.loads(report.read_text()))

@@ -3,9 +3,10 @@
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 
+use crate::log::Request;
 use crate::region::{Kind, Lock, Thread, What};
 use crate::threads::Inside;
-use crate::{clock, edges, events, held, locks, perturb, stacks, threads};
+use crate::{clock, edges, events, held, locks, log, perturb, stacks, threads};
 
 /// A wait that is longer than this leaves its stack.
 const LONG_NANOSECONDS: u64 = 50_000_000;
@@ -82,8 +83,10 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
     if !again {
         edges::record(region, thread, lock, wanted.is_shared, wanted.site);
     }
+    let mut request = Request::begin(region, wanted.site, 0);
     let mut result = ways.at_once();
     if result == libc::EBUSY {
+        request.meets_another();
         if again && !wanted.is_shared && !ways.is_recursive() {
             events::record(region, thread, What::Relock, lock, 0, wanted.site, true);
         }
@@ -92,15 +95,15 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
         let Some(inside) = threads::enter() else {
             return result;
         };
-        taken(&inside, lock, wanted, result);
+        taken(&inside, lock, wanted, result, &request);
         return result;
     }
-    taken(&inside, lock, wanted, result);
+    taken(&inside, lock, wanted, result, &request);
     result
 }
 
 #[inline]
-fn taken(inside: &Inside, lock: u32, wanted: Wanted, result: c_int) {
+fn taken(inside: &Inside, lock: u32, wanted: Wanted, result: c_int, request: &Request) {
     if is_taken(result) {
         let Inside { region, thread } = inside;
         let Wanted {
@@ -109,7 +112,7 @@ fn taken(inside: &Inside, lock: u32, wanted: Wanted, result: c_int) {
             site,
             ..
         } = wanted;
-        held::push(region, thread, lock, address, is_shared, site);
+        held::push(region, thread, lock, address, is_shared, site, request);
     }
 }
 
@@ -167,12 +170,16 @@ pub(crate) fn end_wait(thread: &Thread, outer: &Outer) {
 /// Takes a lock in a way that waits for nobody, or not for ever: it cannot close a circle.
 #[inline]
 pub(crate) fn try_take(wanted: Wanted, call: impl FnOnce() -> c_int) -> c_int {
+    let request = Request::outside(wanted.site, log::TRIED);
     let result = call();
-    if is_taken(result)
+    if (is_taken(result) || log::is_on())
         && let Some(inside) = threads::enter()
         && let Some(lock) = locks::find(inside.region, wanted.address, wanted.kind, wanted.site)
     {
-        taken(&inside, lock, wanted, result);
+        taken(&inside, lock, wanted, result, &request);
+        if !is_taken(result) {
+            log::failed(inside.region, inside.thread, lock, &request);
+        }
     }
     result
 }
@@ -203,10 +210,8 @@ fn release_of_another(inside: &Inside, number: u32, site: u64) {
     let me = threads::number(region, thread) + 1;
     let holder = &region.threads[owner as usize - 1];
     let address = lock.address.load(Ordering::Relaxed);
-    if owner != me
-        && let Some(position) = held::find(holder, address)
-    {
-        holder.held[position].depth.store(0, Ordering::Relaxed);
+    if owner != me && held::find(holder, address).is_some() {
+        held::lose(holder, address);
         events::record(
             region,
             thread,

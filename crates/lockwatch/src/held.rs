@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::log::Request;
 use crate::region::{HELD_MAX, Held, Lost, Region, Thread};
-use crate::{locks, threads};
+use crate::{locks, log, threads};
 
 /// The thread's entries, holes included.
 #[inline]
@@ -28,6 +29,7 @@ pub(crate) fn push(
     address: u64,
     is_shared: bool,
     site: u64,
+    request: &Request,
 ) {
     let operations = thread.operations.load(Ordering::Relaxed);
     thread.operations.store(operations + 1, Ordering::Relaxed);
@@ -39,6 +41,9 @@ pub(crate) fn push(
     if let Some(position) = find(thread, address) {
         let depth = &thread.held[position].depth;
         depth.store(depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if log::is_on() {
+            log::taken(region, thread, &thread.held[position], request, true);
+        }
         return;
     }
     let mut count = thread.held_count.load(Ordering::Relaxed) as usize;
@@ -55,6 +60,9 @@ pub(crate) fn push(
     held.site.store(site, Ordering::Relaxed);
     held.depth.store(1, Ordering::Relaxed);
     thread.held_count.store(count as u32 + 1, Ordering::Release);
+    if log::is_on() {
+        log::taken(region, thread, held, request, false);
+    }
 }
 
 /// The thread lets go of a lock, wholly with `all`; gives how often it held it, 0 when it did not.
@@ -73,8 +81,19 @@ pub(crate) fn pop(region: &Region, thread: &Thread, address: u64, all: bool) -> 
         let lock = locks::lock(region, held.lock.load(Ordering::Relaxed));
         lock.owner.store(0, Ordering::Relaxed);
     }
+    log::let_go(held);
     remove(thread, position);
     depth
+}
+
+/// Another thread lets go of a lock that is held: the entry becomes a gap.
+#[cold]
+pub(crate) fn lose(holder: &Thread, address: u64) {
+    if let Some(position) = find(holder, address) {
+        let held = &holder.held[position];
+        log::let_go(held);
+        held.depth.store(0, Ordering::Relaxed);
+    }
 }
 
 /// Takes an entry out.
@@ -109,4 +128,6 @@ fn copy(from: &Held, to: &Held) {
         .store(from.mode.load(Ordering::Relaxed), Ordering::Relaxed);
     to.depth
         .store(from.depth.load(Ordering::Relaxed), Ordering::Relaxed);
+    to.log
+        .store(from.log.load(Ordering::Relaxed), Ordering::Relaxed);
 }

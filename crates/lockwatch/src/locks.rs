@@ -177,9 +177,7 @@ pub(crate) fn become_signal(region: &Region, number: u32) {
     }
     let holder = &region.threads[owner as usize - 1];
     let address = lock.address.load(Ordering::Relaxed);
-    if let Some(position) = held::find(holder, address) {
-        holder.held[position].depth.store(0, Ordering::Relaxed);
-    }
+    held::lose(holder, address);
 }
 
 /// Whether it is one, or anything else that nobody owns.

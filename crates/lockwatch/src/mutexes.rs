@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, pthread_mutexattr_t, timespec};
 
 use crate::calls::{self, Wanted, Ways, export};
+use crate::log::Request;
 use crate::real::{self, ClockMutex, ClockWait, OnMutex, TimedMutex, TimedWait, Wait};
 use crate::region::{Kind, What};
 use crate::threads::{self, Inside};
-use crate::{edges, events, held, locks};
+use crate::{edges, events, held, locks, log};
 
 export!(pthread_mutex_init => init, 2);
 export!(pthread_mutex_destroy => destroy, 1);
@@ -121,6 +122,7 @@ unsafe extern "C" fn unlock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
 fn around(mutex: *mut pthread_mutex_t, site: u64, call: impl FnOnce() -> c_int) -> c_int {
     let address = mutex as u64;
     let mut depth = 0;
+    let mut request = Request::outside(site, log::AFTER_WAIT);
     if let Some(inside) = threads::enter() {
         let Inside { region, thread } = &inside;
         depth = held::pop(region, thread, address, true);
@@ -140,8 +142,9 @@ fn around(mutex: *mut pthread_mutex_t, site: u64, call: impl FnOnce() -> c_int) 
         && let Some(lock) = locks::find(inside.region, address, Kind::Mutex, site)
     {
         let Inside { region, thread } = &inside;
+        request.begins_now();
         for _ in 0..depth {
-            held::push(region, thread, lock, address, false, site);
+            held::push(region, thread, lock, address, false, site, &request);
         }
     }
     result

@@ -108,7 +108,8 @@ pub(crate) struct Held {
     pub(crate) mode: AtomicU32,
     /// How often it was taken; 0 once somebody else has let go of it.
     pub(crate) depth: AtomicU32,
-    reserved: u32,
+    /// Its entry in the log of the full mode, plus one.
+    pub(crate) log: AtomicU32,
 }
 
 /// What kind of thing a lock is.
@@ -312,7 +313,12 @@ pub(crate) fn open(folder: &[u8]) {
         };
         offset += (item_bytes * items_max).next_multiple_of(4096);
     }
-    let Some(base) = map_file(folder, offset) else {
+    // Nothing here may allocate: the first lock of a program may be its allocator's own.
+    let mut path = [0_u8; 4096];
+    let Some(stem) = stem(folder, &mut path) else {
+        return;
+    };
+    let Some(base) = map_file(stem, offset) else {
         return;
     };
     let header: *mut Header = base;
@@ -341,6 +347,18 @@ pub(crate) fn open(folder: &[u8]) {
         place.write(region);
         REGION.store(place, Ordering::Release);
     }
+    crate::log::open(folder, stem);
+}
+
+/// The path of this process's files without their endings.
+fn stem<'a>(folder: &[u8], path: &'a mut [u8]) -> Option<&'a [u8]> {
+    let most = path.len();
+    let mut rest = &mut *path;
+    rest.write_all(folder).ok()?;
+    let (pid, time) = (std::process::id(), crate::clock::now());
+    write!(rest, "/{pid}-{time}").ok()?;
+    let length = most - rest.len();
+    Some(&path[..length])
 }
 
 /// From now on there is none: a child has not made its own yet.
@@ -348,13 +366,11 @@ pub(crate) fn forget() {
     REGION.store(ptr::null_mut(), Ordering::Release);
 }
 
-fn map_file(folder: &[u8], bytes: usize) -> Option<*mut Header> {
-    // Nothing here may allocate: the first lock of a program may be its allocator's own.
+fn map_file(stem: &[u8], bytes: usize) -> Option<*mut Header> {
     let mut path = [0_u8; 4096];
     let mut rest = path.as_mut_slice();
-    rest.write_all(folder).ok()?;
-    let (pid, time) = (std::process::id(), crate::clock::now());
-    write!(rest, "/{pid}-{time}.locks\0").ok()?;
+    rest.write_all(stem).ok()?;
+    rest.write_all(b".locks\0").ok()?;
     // SAFETY: the path ends with a zero; the descriptor is ours and closed once it is mapped.
     unsafe {
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;

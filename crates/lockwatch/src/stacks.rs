@@ -13,6 +13,9 @@ use crate::{modules, python};
 
 const DEPTH_MAX: usize = 48;
 const KNOWN: usize = 1 << 15;
+/// Neighbours that are looked at; where all are taken the first is replaced, and a stack may be
+/// kept twice.
+const KNOWN_STEPS: usize = 8;
 
 /// A hash in the upper half, the stack's place in the lower: stacks that are kept already.
 static KNOWN_STACKS: [AtomicU64; KNOWN] = [const { AtomicU64::new(0) }; KNOWN];
@@ -132,12 +135,17 @@ fn keep(region: &Region, words: &[u64]) -> u32 {
             .wrapping_mul(0x9E37_79B9_7F4A_7C15)
             .rotate_left(29);
     }
-    let known = &KNOWN_STACKS[(hash >> 49) as usize];
-    let entry = known.load(Ordering::Acquire);
-    if entry >> 32 == hash >> 32 && entry != 0 {
-        let place = entry as u32;
-        if is_at(region, place, words) {
-            return place + 1;
+    let first = (hash >> 49) as usize;
+    let mut free = &KNOWN_STACKS[first];
+    for step in 0..KNOWN_STEPS {
+        let known = &KNOWN_STACKS[(first + step) % KNOWN];
+        let entry = known.load(Ordering::Acquire);
+        if entry == 0 {
+            free = known;
+            break;
+        }
+        if entry >> 32 == hash >> 32 && is_at(region, entry as u32, words) {
+            return entry as u32 + 1;
         }
     }
     let needed = words.len() + 1;
@@ -157,7 +165,7 @@ fn keep(region: &Region, words: &[u64]) -> u32 {
         slot.store(*word, Ordering::Relaxed);
     }
     region.words[place].store(words.len() as u64, Ordering::Release);
-    known.store(hash >> 32 << 32 | place as u64, Ordering::Release);
+    free.store(hash >> 32 << 32 | place as u64, Ordering::Release);
     place as u32 + 1
 }
 

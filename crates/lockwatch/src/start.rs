@@ -8,7 +8,7 @@ use libc::{pthread_attr_t, pthread_t};
 use crate::real;
 use crate::region::{self, Region, Thread};
 use crate::threads::{self, Inside};
-use crate::{edges, events, locks, perturb, python, stacks, texts};
+use crate::{edges, events, locks, log, perturb, python, stacks, texts};
 
 /// Names the folder for this process's file; inherited by its children.
 const FOLDER: &std::ffi::CStr = c"VESPIARY_LOCKS";
@@ -49,12 +49,14 @@ unsafe extern "C" fn on_fork() {
     edges::forget();
     events::forget();
     texts::forget();
+    log::forget();
     region::allow();
 }
 
 extern "C" fn on_exit() {
     if let Some(region) = region::present() {
         region.header.ended.store(1, Ordering::Release);
+        log::end();
     }
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from vespiary.cli._quantities import SPAN
+from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.prove.locks import known as known_findings
 from vespiary.prove.locks.attach import snapshot
 from vespiary.prove.locks.findings import Finding, worst
@@ -63,6 +63,17 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Yield now and then at lock operations, to bring out what full speed hides.",
 )
 @click.option("--seed", type=click.IntRange(0), help="Of --perturb; told when left out.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Keep every acquisition: waits, hold times, contention; microseconds each.",
+)
+@click.option(
+    "--full-max",
+    type=SIZE,
+    default=64 << 20,
+    help="Of --full: the most that is kept, of all processes (64MiB; 40 bytes an acquisition).",
+)
 @click.option("--verbose", is_flag=True, help="Show what is for information only, too.")
 def locks(
     command: tuple[str, ...],
@@ -78,6 +89,8 @@ def locks(
     repeat: int,
     perturb: bool,
     seed: int | None,
+    full: bool,
+    full_max: int,
     verbose: bool,
 ) -> None:
     """Run COMMAND, and report lock orders that could deadlock, and deadlocks when they happen.
@@ -88,7 +101,13 @@ def locks(
         attach.main(list(command[1:]), "vespiary locks attach")
     suppressions = read_suppressions(suppress) if suppress is not None else []
     before = read_baseline(baseline) if baseline is not None else set()
-    watch = partial(run, command, stall_seconds=stall, linger_seconds=linger)
+    watch = partial(
+        run,
+        command,
+        stall_seconds=stall,
+        linger_seconds=linger,
+        full_bytes_max=full_max if full else None,
+    )
     outcome = _run(watch, repeat, _seed(perturb, seed))
     known = Known.sort(outcome.findings, suppressions, before)
     if write_baseline is not None:

@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 
 use super::interface::Object;
 use crate::calls::Outer;
+use crate::log::Request;
 use crate::region::{Kind, What};
 use crate::threads::{self, Inside};
-use crate::{calls, edges, events, held, locks, stacks, start};
+use crate::{calls, edges, events, held, locks, log, stacks, start};
 
 /// The thread wants a lock while it holds others.
 #[inline]
@@ -25,7 +26,7 @@ pub(super) fn want(kind: Kind, lock: Object) {
 }
 
 #[inline]
-pub(super) fn taken(kind: Kind, lock: Object) {
+pub(super) fn taken(kind: Kind, lock: Object, request: &Request) {
     let Some(inside) = threads::enter() else {
         return;
     };
@@ -38,7 +39,25 @@ pub(super) fn taken(kind: Kind, lock: Object) {
         return take_life(&inside, number);
     }
     if !locks::is_signal(region, number) {
-        held::push(region, thread, number, address, false, 0);
+        held::push(region, thread, number, address, false, 0, request);
+    }
+}
+
+/// The thread tried to take a lock, and did not get it.
+#[inline]
+pub(super) fn failed(kind: Kind, lock: Object, request: &Request) {
+    if log::is_on() {
+        failed_full(kind, lock, request);
+    }
+}
+
+#[cold]
+fn failed_full(kind: Kind, lock: Object, request: &Request) {
+    if let Some(inside) = threads::enter()
+        && let Some(number) = locks::find(inside.region, lock as u64, kind, 0)
+        && !locks::is_signal(inside.region, number)
+    {
+        log::failed(inside.region, inside.thread, number, request);
     }
 }
 

@@ -17,9 +17,10 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
+use crate::log::{self, Request};
 use crate::region::Kind;
 use crate::{calls, held, locks, perturb, threads};
-use acts::{let_go, show_wait, taken, want};
+use acts::{failed, let_go, show_wait, taken, want};
 use interface::{Interface, Object};
 
 static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
@@ -333,17 +334,21 @@ fn around(
             acquire(hook, lock, &call)
         }
         Act::Acquire => {
+            let request = Request::outside(0, log::TRIED);
             let result = call();
             if result == python().yes {
-                taken(hook.kind, lock);
+                taken(hook.kind, lock, &request);
+            } else if !result.is_null() {
+                failed(hook.kind, lock, &request);
             }
             result
         }
         Act::Restore => {
             want(hook.kind, lock);
+            let request = Request::outside(0, log::AFTER_WAIT);
             let result = call();
             if !result.is_null() {
-                taken(hook.kind, lock);
+                taken(hook.kind, lock, &request);
             }
             result
         }
@@ -352,7 +357,7 @@ fn around(
             let result = call();
             if result.is_null() && before {
                 // It was not released: the thread holds it still.
-                taken(hook.kind, lock);
+                taken(hook.kind, lock, &Request::default());
             }
             result
         }
@@ -405,11 +410,12 @@ fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> Object {
         }
     }
     want(hook.kind, lock);
+    let request = Request::outside(0, 0);
     let address = hook.acquire.load(Ordering::Relaxed);
     if address == 0 {
         let result = call();
         if result == python().yes {
-            taken(hook.kind, lock);
+            taken(hook.kind, lock, &request);
         }
         return result;
     }
@@ -419,7 +425,7 @@ fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> Object {
         let real: Keywords = std::mem::transmute(address);
         let tried = real(lock, TRY.load(Ordering::Relaxed) as Object, ptr::null_mut());
         if tried == python.yes {
-            taken(hook.kind, lock);
+            taken(hook.kind, lock, &request);
             return tried;
         }
         if tried.is_null() {
@@ -428,19 +434,20 @@ fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> Object {
             (python.release)(tried);
         }
     }
-    wait(hook.kind, lock, call)
+    wait(hook.kind, lock, call, request)
 }
 
 /// The lock is somebody's: wait, visibly, with the stack left before.
 #[cold]
-fn wait(kind: Kind, lock: Object, call: &impl Fn() -> Object) -> Object {
+fn wait(kind: Kind, lock: Object, call: &impl Fn() -> Object, mut request: Request) -> Object {
+    request.meets_another();
     let outer = show_wait(kind, lock);
     let result = call();
     if let (Some(outer), Some(inside)) = (outer, threads::enter()) {
         calls::end_wait(inside.thread, &outer);
     }
     if result == python().yes {
-        taken(kind, lock);
+        taken(kind, lock, &request);
     }
     result
 }

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from vespiary.prove.locks.graph import Circle, circles
 from vespiary.prove.locks.live import Deadlock
+from vespiary.prove.locks.names import Names
 from vespiary.prove.locks.places import Frame, Places
 from vespiary.prove.locks.record import Edge, Event, Record, Thread
 
@@ -144,15 +145,7 @@ def _names(frames: list[Frame]) -> str:
 
 
 def _frames(frames: list[Frame]) -> list[dict[str, Any]]:
-    return [
-        {
-            "function": frame.function,
-            "module": frame.module,
-            "file": frame.file,
-            "line": frame.line,
-        }
-        for frame in frames
-    ]
+    return [frame.as_json() for frame in frames]
 
 
 class _Teller:
@@ -161,17 +154,10 @@ class _Teller:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._places = Places(record)
-        self.threads = {thread.number: thread for thread in record.threads()}
-
-    def thread(self, number: int) -> str:
-        thread = self.threads.get(number)
-        if thread is None:
-            return f"thread {number}"
-        return f"thread {thread.name or number} ({thread.tid})"
-
-    def lock_name(self, number: int) -> str:
-        lock = self._record.lock(number)
-        return f"{lock.kind} L{number} at {lock.address:#x}"
+        self._names = Names(record)
+        self.threads = self._names.threads
+        self.thread = self._names.thread
+        self.lock_name = self._names.lock
 
     def story(self, number: int) -> LockStory:
         lock = self._record.lock(number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from vespiary import _core
 from vespiary.prove.locks.record import Module, Record
@@ -40,6 +41,15 @@ class Frame:
         """What stays the same when other code moves: for signatures."""
         module = self.module or Path(self.file or "").name
         return f"{module}:{self.function}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The frame as an object of a report."""
+        return {
+            "function": self.function,
+            "module": self.module,
+            "file": self.file,
+            "line": self.line,
+        }
 
 
 class Places:

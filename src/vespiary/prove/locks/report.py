@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vespiary.prove.locks import statistics
 from vespiary.prove.locks.attach import Snapshot
+from vespiary.prove.locks.figures import figures
 from vespiary.prove.locks.findings import Finding, Step
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.run import Outcome
@@ -30,6 +32,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
             "lost": coverage.lost,
             "notes": coverage.notes,
         },
+        "statistics": [statistics.as_json(each) for each in outcome.statistics],
     }
 
 
@@ -47,6 +50,8 @@ def as_text(outcome: Outcome) -> str:
         f" {coverage.operations:,} taken, {coverage.orders} orders"
     )
     lines.extend(f"  not covered: {note}" for note in coverage.notes)
+    for each in outcome.statistics:
+        lines += figures(each)
     return "\n".join(lines)
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.findings import Finding, analyse, deadlock, ordered, stall
 from vespiary.prove.locks.live import Watch
+from vespiary.prove.locks.log import keep_all
 from vespiary.prove.locks.program import Program
 from vespiary.prove.locks.record import REPEATS, records, room
+from vespiary.prove.locks.statistics import Statistics, beside
 
 __all__ = ["Coverage", "Outcome", "environment", "merge", "run"]
 
@@ -88,6 +90,7 @@ class Outcome:
         findings: What was found, the worst first.
         coverage: What was looked at.
         asked_to_end: Whether a signal came that asks programs to end.
+        statistics: Of each process, in the full mode.
     """
 
     status: int
@@ -95,6 +98,7 @@ class Outcome:
     findings: list[Finding]
     coverage: Coverage
     asked_to_end: bool = False
+    statistics: list[Statistics] = field(default_factory=list)
 
 
 def library() -> Path:
@@ -119,6 +123,7 @@ def run(
     stall_seconds: float = 30.0,
     linger_seconds: float = 2.0,
     perturb: int | None = None,
+    full_bytes_max: int | None = None,
 ) -> Outcome:
     """Run a command to its end, or to its first deadlock.
 
@@ -129,12 +134,15 @@ def run(
         stall_seconds: How long a thread may wait for a lock before that is told.
         linger_seconds: How long processes that outlive the command are watched.
         perturb: Yield now and then at lock operations, at moments that this seed decides.
+        full_bytes_max: Keep every acquisition, in so many bytes at most; None for the fast mode.
 
     Errors:
         ConfigurationError: the command cannot be started.
     """
     with tempfile.TemporaryDirectory(prefix="vespiary-locks-", dir=room()) as folder:
         variables = environment(Path(folder), perturb)
+        if full_bytes_max is not None:
+            variables |= keep_all(Path(folder), full_bytes_max)
         program = Program(command, variables)
         try:
             watcher = _Watcher(Path(folder), stall_seconds, on_live)
@@ -268,9 +276,11 @@ def _end(program: Program, watcher: _Watcher) -> None:
 
 
 def _gather(program: Program, stuck: Finding | None, watcher: _Watcher) -> Outcome:
+    now = time.monotonic_ns()
     watcher.refresh()
     coverage = Coverage(outlived=[] if stuck else watcher.survivors())
     findings = [*filter(None, [stuck]), *watcher.stalls]
+    figures: list[Statistics] = []
     for watch in watcher.watches.values():
         record = watch.record
         orders = sum(1 for _ in record.edges())
@@ -280,8 +290,14 @@ def _gather(program: Program, stuck: Finding | None, watcher: _Watcher) -> Outco
         coverage += Coverage(
             1, record.lock_count, record.operations, orders, lost, sum(map(len, entangled))
         )
+        kept = beside(record, now if stuck else 0)
+        if kept is not None:
+            figures.append(kept)
+            coverage.lost["acquisitions"] += kept.lost
     status = program.status if program.status is not None else -signal.SIGKILL
-    return Outcome(status, stuck is not None, ordered(findings), coverage, program.asked_to_end)
+    return Outcome(
+        status, stuck is not None, ordered(findings), coverage, program.asked_to_end, figures
+    )
 
 
 def merge(outcomes: Sequence[Outcome]) -> Outcome:
@@ -291,4 +307,5 @@ def merge(outcomes: Sequence[Outcome]) -> Outcome:
     findings = ordered(finding for outcome in outcomes for finding in outcome.findings)
     coverage = sum((outcome.coverage for outcome in outcomes), Coverage())
     asked_to_end = any(outcome.asked_to_end for outcome in outcomes)
-    return Outcome(status, deadlocked, findings, coverage, asked_to_end)
+    figures = [each for outcome in outcomes for each in outcome.statistics]
+    return Outcome(status, deadlocked, findings, coverage, asked_to_end, figures)

@@ -1,0 +1,96 @@
+"""What the preloaded library has kept in its full mode: every acquisition of one process.
+
+The file's layout is the library's (`crates/lockwatch/src/log.rs`): a page that tells its sizes,
+then one array. It lies beside the process's record, whose numbers of locks, threads and stacks it
+uses.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = [
+    "AFTER_WAIT",
+    "AGAIN",
+    "CONTENDED",
+    "FAILED",
+    "SHARED",
+    "TRIED",
+    "Log",
+    "LogError",
+    "keep_all",
+]
+
+_MAGIC = b"vlocklg\x01"
+_HEAD = struct.Struct("<8sIIIIQQ")
+_ENTRY = struct.Struct("<QQQIIII")
+_PAGE = 4096
+
+READY, SHARED, TRIED, CONTENDED, FAILED, AGAIN, AFTER_WAIT = (1 << bit for bit in range(7))
+"""How a lock was taken. `READY`: the entry is written. `SHARED`: as a reader. `TRIED`: with a try,
+or a time limit. `CONTENDED`: somebody else had it. `FAILED`: it was not got. `AGAIN`: the thread
+had it already. `AFTER_WAIT`: given back by a wait on a condition."""
+
+Acquisition = tuple[int, int, int, int, int, int, int]
+"""When it was wanted, taken and let go, in nanoseconds of CLOCK_MONOTONIC (0: it was not, or not
+yet); the lock's and the thread's number; the place of its stack plus one; how, as bits."""
+
+
+class LogError(Exception):
+    """A file is no log of acquisitions, or of another version."""
+
+
+class Log:
+    """The log of one process.
+
+    Attributes:
+        lost: Acquisitions that found no room.
+        ended: When the process ended by exit(3), of CLOCK_MONOTONIC; 0 if it ended otherwise.
+    """
+
+    lost: int
+    ended: int
+
+    def __init__(self, path: Path) -> None:
+        """Map a log.
+
+        Errors:
+            LogError: it is none.
+            OSError: it cannot be read.
+        """
+        with path.open("rb") as file:
+            if path.stat().st_size < _PAGE:
+                raise LogError(f"{path}: too short for a log of acquisitions")
+            self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        magic, _pid, size, self._max, self._count, *rest = _HEAD.unpack_from(self._map)
+        self.lost, self.ended = rest
+        if magic != _MAGIC or size != _ENTRY.size:
+            self._map.close()
+            raise LogError(f"{path}: not a log of acquisitions, or of another version")
+
+    def __iter__(self) -> Iterator[Acquisition]:
+        """All acquisitions; those of one thread in the order in which it made them."""
+        count = min(self._count, self._max)
+        with memoryview(self._map) as whole, whole[_PAGE : _PAGE + count * _ENTRY.size] as part:
+            for entry in _ENTRY.iter_unpack(part):
+                if entry[6]:
+                    yield entry
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._map.close()
+
+
+def keep_all(folder: Path, bytes_max: int) -> dict[str, str]:
+    """The environment in which the library keeps every acquisition, in so many bytes at most.
+
+    The bytes that all processes have taken are counted in a file of the folder, which each of them
+    may write, whoever it runs as.
+    """
+    budget = folder / "full"
+    budget.write_bytes(bytes(_PAGE))
+    budget.chmod(0o666)
+    return {"VESPIARY_LOCKS_FULL": str(bytes_max)}

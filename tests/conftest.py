@@ -20,6 +20,8 @@ ALLOWED_SKIPS: dict[str, str] = {
     "tests/conformance/test_autobahn.py::test_our_": "Skipped: no CPython 2.7 ",
     # Giving up rights takes having them.
     "tests/locks/test_environments.py::": "Skipped: only root can become another user",
+    # A compiler of hundreds of megabytes for one small program.
+    "tests/locks/test_coverage.py::test_a_go_program_": "Skipped: no Go toolchain ",
 }
 """The beginning of a test's identifier, and of the only reason for which it may skip."""
 

@@ -90,6 +90,18 @@ impl Real {
         found
     }
 
+    /// Looks the function up, if the C library has it.
+    pub(crate) fn prepare(&self) {
+        // SAFETY: the name ends with a zero.
+        let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
+        self.found.store(found, Ordering::Relaxed);
+    }
+
+    /// The function's address, to jump to.
+    pub(crate) fn place(&self) -> usize {
+        self.address() as usize
+    }
+
     /// The function as what it is.
     ///
     /// # Safety
@@ -157,3 +169,14 @@ pub(crate) static JOIN: Real = Real::new(c"pthread_join");
 pub(crate) static SEMAPHORE_INIT: Real = Real::new(c"sem_init");
 pub(crate) static FREE: Real = Real::new(c"free");
 pub(crate) static REALLOC: Real = Real::new(c"realloc");
+pub(crate) static EXECVE: Real = Real::new(c"execve");
+pub(crate) static EXECV: Real = Real::new(c"execv");
+pub(crate) static EXECVP: Real = Real::new(c"execvp");
+pub(crate) static EXECVPE: Real = Real::new(c"execvpe");
+pub(crate) static FEXECVE: Real = Real::new(c"fexecve");
+pub(crate) static EXECVEAT: Real = Real::new(c"execveat");
+pub(crate) static EXECL: Real = Real::new(c"execl");
+pub(crate) static EXECLP: Real = Real::new(c"execlp");
+pub(crate) static EXECLE: Real = Real::new(c"execle");
+pub(crate) static SPAWN: Real = Real::new(c"posix_spawn");
+pub(crate) static SPAWNP: Real = Real::new(c"posix_spawnp");

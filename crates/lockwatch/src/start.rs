@@ -8,10 +8,7 @@ use libc::{pthread_attr_t, pthread_t};
 use crate::real;
 use crate::region::{self, Region, Thread};
 use crate::threads::{self, Inside};
-use crate::{edges, events, locks, log, perturb, python, stacks, texts};
-
-/// Names the folder for this process's file; inherited by its children.
-const FOLDER: &std::ffi::CStr = c"VESPIARY_LOCKS";
+use crate::{edges, events, execs, locks, log, notes, perturb, python, stacks, texts};
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -23,6 +20,8 @@ extern "C" fn on_load() {
         libc::pthread_atfork(None, None, Some(on_fork));
         libc::atexit(on_exit);
     }
+    notes::open();
+    execs::open();
     threads::open();
     perturb::begin();
     region::allow();
@@ -30,15 +29,10 @@ extern "C" fn on_load() {
 
 /// Make this process's region.
 pub(crate) fn begin() {
-    // SAFETY: the name ends with a zero; nothing changes the environment while a process starts.
-    let folder = unsafe { libc::getenv(FOLDER.as_ptr()) };
-    if folder.is_null() {
-        return;
-    }
-    // SAFETY: an environment's value ends with a zero.
-    let folder = unsafe { std::ffi::CStr::from_ptr(folder) };
-    locks::open();
-    region::open(folder.to_bytes());
+    notes::with_folder(|folder| {
+        locks::open();
+        region::open(folder);
+    });
 }
 
 unsafe extern "C" fn on_fork() {
@@ -57,6 +51,7 @@ extern "C" fn on_exit() {
     if let Some(region) = region::present() {
         region.header.ended.store(1, Ordering::Release);
         log::end();
+        notes::modules();
     }
 }
 

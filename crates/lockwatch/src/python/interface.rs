@@ -55,6 +55,9 @@ interface! {
     frame_back: unsafe extern "C" fn(Object) -> Object = c"PyFrame_GetBack",
     frame_code: unsafe extern "C" fn(Object) -> Object = c"PyFrame_GetCode",
     frame_line: unsafe extern "C" fn(Object) -> c_int = c"PyFrame_GetLineNumber",
+    modules: unsafe extern "C" fn() -> Object = c"PyImport_GetModuleDict",
+    newest_interpreter: unsafe extern "C" fn() -> Object = c"PyInterpreterState_Head",
+    next_interpreter: unsafe extern "C" fn(Object) -> Object = c"PyInterpreterState_Next",
     utf8: unsafe extern "C" fn(Object, *mut isize) -> *const c_char = c"PyUnicode_AsUTF8AndSize",
 }
 
@@ -67,7 +70,7 @@ fn symbol(name: &CStr) -> Option<*mut c_void> {
 /// # Safety
 ///
 /// `F` is the function's type.
-unsafe fn function<F: Copy>(name: &CStr) -> Option<F> {
+pub(super) unsafe fn function<F: Copy>(name: &CStr) -> Option<F> {
     let found = symbol(name)?;
     // SAFETY: a function pointer has the size of a pointer, and the caller knows its type.
     Some(unsafe { transmute_copy(&found) })

@@ -10,6 +10,7 @@
 //! no order with it means anything.
 
 mod acts;
+mod blind;
 mod interface;
 mod stack;
 
@@ -121,8 +122,8 @@ fn look_once() {
     let found = INTERFACE.load(Ordering::Acquire);
     let interface = if found.is_null() {
         let Some(interface) = Interface::find() else {
-            // No interpreter so far; one may be loaded later.
-            return;
+            // No interpreter so far, or none that can be watched; one may be loaded later.
+            return blind::tell_unfit();
         };
         let interface = Box::into_raw(Box::new(interface));
         INTERFACE.store(interface, Ordering::Release);
@@ -143,6 +144,7 @@ fn look_once() {
         return;
     }
     install(interface);
+    blind::tell(interface);
     drop(inside);
     STATE.store(2, Ordering::Release);
 }
@@ -455,6 +457,7 @@ fn wait(kind: Kind, lock: Object, call: &impl Fn() -> Object, mut request: Reque
 /// What the lock is for that is met now for the first time, by who takes it: one of a condition's
 /// waiters, or the lock that tells of a thread's life (`Thread._tstate_lock`, until Python 3.12).
 pub(crate) fn flavour() -> u32 {
+    blind::look(python());
     stack::with_function(python(), |function| match function {
         b"Condition.wait" => locks::SIGNAL,
         b"Thread._set_tstate_lock" => locks::LIFE,

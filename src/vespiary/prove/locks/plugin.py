@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vespiary.prove.locks.findings import Finding, analyse, deadlock
+from vespiary.prove.locks.gaps import find, sentences
 from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.record import Record, records, room
 from vespiary.prove.locks.report import finding_text
@@ -82,6 +83,7 @@ class _Locks:
         self._seen = (0, 0)
         self._known: set[str] = set()
         self._elsewhere: list[Finding] = []
+        self._gaps: list[str] = []
         self._stop = threading.Event()
         threading.Thread(target=self._watch, name="vespiary-locks", daemon=True).start()
 
@@ -136,6 +138,7 @@ class _Locks:
                 self._elsewhere += self._new(record)
         if self._elsewhere and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._gaps = sentences(find(self._folder, os.getpid(), sys.executable))
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
@@ -145,6 +148,8 @@ class _Locks:
             terminalreporter.write_line(
                 f"vespiary locks: {record.lock_count} locks, {record.operations:,} taken"
             )
+        for gap in self._gaps:
+            terminalreporter.write_line(f"  not covered: {gap}")
         if self._elsewhere:
             terminalreporter.section("lock orders of other processes")
             for finding in self._elsewhere:

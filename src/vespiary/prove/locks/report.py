@@ -31,6 +31,11 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
             "orders": coverage.orders,
             "lost": coverage.lost,
             "notes": coverage.notes,
+            "gaps": [
+                {"kind": gap.kind, "what": gap.what, "why": gap.why, "processes": count}
+                for gap, count in sorted(coverage.gaps.items())
+            ],
+            "lockless": coverage.lockless,
         },
         "statistics": [statistics.as_json(each) for each in outcome.statistics],
     }
@@ -50,6 +55,9 @@ def as_text(outcome: Outcome) -> str:
         f" {coverage.operations:,} taken, {coverage.orders} orders"
     )
     lines.extend(f"  not covered: {note}" for note in coverage.notes)
+    if coverage.lockless:
+        programs = (f"{name} ({count})" for name, count in sorted(coverage.lockless.items()))
+        lines.append(f"  watched, and took no lock: {', '.join(programs)}")
     for each in outcome.statistics:
         lines += figures(each)
     return "\n".join(lines)

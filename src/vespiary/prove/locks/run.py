@@ -15,11 +15,13 @@ from pathlib import Path
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.findings import Finding, analyse, deadlock, ordered, stall
+from vespiary.prove.locks.gaps import Gap, find, lockless, program_of, sentences
 from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.log import keep_all
 from vespiary.prove.locks.program import Program
 from vespiary.prove.locks.record import REPEATS, records, room
 from vespiary.prove.locks.statistics import Statistics, beside
+from vespiary.prove.locks.tree import Tree
 
 __all__ = ["Coverage", "Outcome", "environment", "merge", "run"]
 
@@ -39,6 +41,8 @@ class Coverage:
         lost: What found no room, by name.
         entangled: Locks with more orders among them than were looked through for circles.
         outlived: Processes that still ran when the watching ended.
+        gaps: What was not watched or seen, with how many processes each is about.
+        lockless: Watched programs that took no lock, with how many processes each.
     """
 
     processes: int = 0
@@ -48,6 +52,8 @@ class Coverage:
     lost: Counter[str] = field(default_factory=Counter)
     entangled: int = 0
     outlived: list[str] = field(default_factory=list)
+    gaps: Counter[Gap] = field(default_factory=Counter)
+    lockless: Counter[str] = field(default_factory=Counter)
 
     @property
     def notes(self) -> list[str]:
@@ -66,7 +72,7 @@ class Coverage:
             f"{process} outlived the command; what it did later was not seen (--linger)"
             for process in self.outlived
         ]
-        return notes
+        return notes + sentences(self.gaps)
 
     def __add__(self, other: Coverage) -> Coverage:
         return Coverage(
@@ -77,6 +83,8 @@ class Coverage:
             self.lost + other.lost,
             self.entangled + other.entangled,
             self.outlived + other.outlived,
+            self.gaps + other.gaps,
+            self.lockless + other.lockless,
         )
 
 
@@ -145,14 +153,17 @@ def run(
             variables |= keep_all(Path(folder), full_bytes_max)
         program = Program(command, variables)
         try:
-            watcher = _Watcher(Path(folder), stall_seconds, on_live)
+            watcher = _Watcher(Path(folder), stall_seconds, on_live, Tree(program.pid))
             stuck = _wait(program, watcher) or _linger(program, watcher, linger_seconds)
             if stuck is not None:
                 on_live(stuck)
+                watcher.tree.look(at_once=True)
                 _end(program, watcher)
         finally:
             program.close()
-        return _gather(program, stuck, watcher)
+        outcome = _gather(program, stuck, watcher)
+        _tell_gaps(outcome.coverage, watcher, program.pid, command[0])
+        return outcome
 
 
 def environment(folder: Path, perturb: int | None) -> dict[str, str]:
@@ -161,7 +172,10 @@ def environment(folder: Path, perturb: int | None) -> dict[str, str]:
     As root's program may become another user, as servers do, the folder is opened to all then.
     """
     path = library()
+    notes = folder / "notes"
+    notes.touch(0o600)
     if os.geteuid() == 0:
+        notes.chmod(0o622)
         # Anybody may make a file, and nobody may see, change or remove another's.
         folder.chmod(0o1733)
         may_execute = not os.statvfs(folder).f_flag & os.ST_NOEXEC
@@ -203,20 +217,26 @@ class _Watcher:
     """The records of a run, as they come."""
 
     def __init__(
-        self, folder: Path, stall_seconds: float, on_live: Callable[[Finding], None]
+        self,
+        folder: Path,
+        stall_seconds: float,
+        on_live: Callable[[Finding], None],
+        tree: Tree,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
+        self.tree = tree
         self._stall_seconds = stall_seconds
         self._on_live = on_live
         self.stalls: list[Finding] = []
         self.watches: dict[Path, Watch] = {}
 
     def refresh(self) -> None:
-        for record in records(self._folder, self.watches):
+        for record in records(self.folder, self.watches):
             self.watches[record.path] = Watch(record)
 
     def look(self) -> Finding | None:
         self.refresh()
+        self.tree.look()
         for watch in self.watches.values():
             record = watch.record
             if _lives(record.pid):
@@ -234,7 +254,7 @@ class _Watcher:
 
     def survivors(self) -> list[str]:
         """Processes of the run that live, whether they have a record yet or not."""
-        mark = f"VESPIARY_LOCKS={self._folder}".encode()
+        mark = f"VESPIARY_LOCKS={self.folder}".encode()
         pids = set(self.living())
         for path in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):
@@ -298,6 +318,12 @@ def _gather(program: Program, stuck: Finding | None, watcher: _Watcher) -> Outco
     return Outcome(
         status, stuck is not None, ordered(findings), coverage, program.asked_to_end, figures
     )
+
+
+def _tell_gaps(coverage: Coverage, watcher: _Watcher, root: int, command: str) -> None:
+    took = {watch.record.pid for watch in watcher.watches.values() if watch.record.operations}
+    coverage.gaps = find(watcher.folder, root, program_of(command), watcher.tree)
+    coverage.lockless = lockless(watcher.folder, took)
 
 
 def merge(outcomes: Sequence[Outcome]) -> Outcome:

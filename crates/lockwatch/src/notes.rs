@@ -1,0 +1,199 @@
+//! Notes for the watcher, beside the records: which processes this library came into, what they
+//! executed, and what they had loaded.
+//!
+//! A record is there only for a process that took a lock. What was **not** watched can be told only
+//! by whoever knows what was started: so each process notes that the library is in it, and each
+//! execution of a program is noted by the process that asks for it. An execution that no process
+//! answers with the library in it was not watched.
+//!
+//! A note is one write at the end of one file of the folder (`notes`, which the watcher makes,
+//! open to all users that its programs may become): that is atomic, so all processes share it.
+//! `KIND PID NANOSECONDS FLAGS TEXT` and a zero. It is written with system calls alone: the process
+//! may be a child of `vfork`, which shares its parent's memory.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::io::Write as _;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use crate::clock;
+
+/// Names the folder for this process's file; inherited by its children.
+const FOLDER: &CStr = c"VESPIARY_LOCKS";
+const FOLDER_BYTES: usize = 1024;
+/// The longest path that is noted; small, since a thread's whole stack may be 16 KiB.
+pub(crate) const PATH_BYTES: usize = 2048;
+const PATHS_BYTES: usize = 8192;
+
+/// The folder as it was when the process began: a program may clear its environment.
+static PLACE: [AtomicU8; FOLDER_BYTES] = [const { AtomicU8::new(0) }; FOLDER_BYTES];
+static PLACE_LENGTH: AtomicUsize = AtomicUsize::new(0);
+
+/// What is noted.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// The library was loaded; the text is the program.
+    Loaded = b'L',
+    /// A program is executed; the text is its path.
+    Executed = b'X',
+    /// The last execution has failed.
+    Failed = b'F',
+    /// The loaded objects at the end, a path a line.
+    Modules = b'M',
+    /// The interpreter; the text is its version.
+    Python = b'P',
+    /// Something of the interpreter that is not seen was used; the text says what.
+    Used = b'U',
+}
+
+/// Remembers the folder.
+pub(crate) fn open() {
+    // SAFETY: the name ends with a zero; nothing changes the environment while a process starts.
+    let folder = unsafe { libc::getenv(FOLDER.as_ptr()) };
+    if folder.is_null() {
+        return;
+    }
+    // SAFETY: an environment's value ends with a zero.
+    let folder = unsafe { CStr::from_ptr(folder) }.to_bytes();
+    if folder.len() >= FOLDER_BYTES {
+        return;
+    }
+    for (slot, byte) in PLACE.iter().zip(folder) {
+        slot.store(*byte, Ordering::Relaxed);
+    }
+    PLACE_LENGTH.store(folder.len(), Ordering::Release);
+    let mut program = [0_u8; PATH_BYTES];
+    let length = link(c"/proc/self/exe", &mut program);
+    note(Kind::Loaded, clock::now(), "-", &program[..length]);
+}
+
+/// Calls with the folder; not where there is none.
+pub(crate) fn with_folder<T>(act: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    let length = PLACE_LENGTH.load(Ordering::Acquire);
+    if length == 0 {
+        return None;
+    }
+    let mut bytes = [0_u8; FOLDER_BYTES];
+    for (byte, slot) in bytes.iter_mut().zip(&PLACE[..length]) {
+        *byte = slot.load(Ordering::Relaxed);
+    }
+    Some(act(&bytes[..length]))
+}
+
+/// Writes a note about this process.
+pub(crate) fn note(kind: Kind, time: u64, flags: &str, text: &[u8]) {
+    note_of(std::process::id(), kind, time, flags, text);
+}
+
+/// Writes a note about a process; quiet about failure, and `errno` stays what it was.
+pub(crate) fn note_of(pid: u32, kind: Kind, time: u64, flags: &str, text: &[u8]) {
+    with_folder(|folder| {
+        // SAFETY: the thread's own `errno`.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: the same.
+        let before = unsafe { *errno };
+        let _ = write(folder, pid, kind, time, flags, text);
+        // SAFETY: the same.
+        unsafe { *errno = before };
+    });
+}
+
+fn write(
+    folder: &[u8],
+    pid: u32,
+    kind: Kind,
+    time: u64,
+    flags: &str,
+    text: &[u8],
+) -> std::io::Result<()> {
+    let mut path = [0_u8; FOLDER_BYTES + 8];
+    let mut rest = path.as_mut_slice();
+    rest.write_all(folder)?;
+    rest.write_all(b"/notes\0")?;
+    let mut head = [0_u8; 64];
+    let mut rest = head.as_mut_slice();
+    write!(rest, "{} {pid} {time} {flags} ", kind as u8 as char)?;
+    let length = 64 - rest.len();
+    let part = |bytes: &[u8]| libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let parts = [part(&head[..length]), part(text), part(b"\0")];
+    // SAFETY: the path ends with a zero; the parts live through the call and are only read; the
+    // descriptor is ours and closed.
+    unsafe {
+        let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC;
+        let file = libc::open(path.as_ptr().cast(), flags);
+        if file >= 0 {
+            libc::writev(file, parts.as_ptr(), 3);
+            libc::close(file);
+        }
+    }
+    Ok(())
+}
+
+/// A symbolic link's text; gives its length.
+pub(crate) fn link(path: &CStr, text: &mut [u8]) -> usize {
+    // SAFETY: the link's text goes into the array and is no longer than it.
+    let length = unsafe { libc::readlink(path.as_ptr(), text.as_mut_ptr().cast(), text.len()) };
+    usize::try_from(length).unwrap_or(0)
+}
+
+/// Paths, collected until they fill a note.
+struct Paths {
+    bytes: [u8; PATHS_BYTES],
+    length: usize,
+}
+
+impl Paths {
+    fn add(&mut self, path: &[u8]) {
+        if self.length + path.len() + 1 > self.bytes.len() {
+            self.tell();
+        }
+        if path.len() < self.bytes.len() {
+            let end = self.length + path.len();
+            self.bytes[self.length..end].copy_from_slice(path);
+            self.bytes[end] = b'\n';
+            self.length = end + 1;
+        }
+    }
+
+    fn tell(&mut self) {
+        if self.length > 0 {
+            note(
+                Kind::Modules,
+                clock::now(),
+                "-",
+                &self.bytes[..self.length - 1],
+            );
+            self.length = 0;
+        }
+    }
+}
+
+/// Notes what is loaded; at the end of a process.
+pub(crate) fn modules() {
+    let mut paths = Paths {
+        bytes: [0; PATHS_BYTES],
+        length: 0,
+    };
+    // SAFETY: `visit` takes what is given here.
+    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut paths).cast()) };
+    paths.tell();
+}
+
+unsafe extern "C" fn visit(
+    info: *mut libc::dl_phdr_info,
+    _size: usize,
+    data: *mut c_void,
+) -> c_int {
+    // SAFETY: `modules` gave the paths; the loader gives a whole structure with a name.
+    unsafe {
+        let name: *const c_char = (*info).dlpi_name;
+        let name = CStr::from_ptr(name).to_bytes();
+        if name.starts_with(b"/") {
+            (*data.cast::<Paths>()).add(name);
+        }
+    }
+    0
+}

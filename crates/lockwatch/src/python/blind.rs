@@ -1,0 +1,134 @@
+//! What of an interpreter is not seen, noted when it is used: its version and whether the methods
+//! of its locks were found, `queue.SimpleQueue`, and interpreters beside the first.
+
+use std::ffi::{CStr, c_char};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+
+use super::interface::{Interface, Object, function};
+use super::{Definition, HOOKS, header_bytes};
+use crate::clock;
+use crate::notes::{self, Kind};
+
+/// Bits: `SimpleQueue` is watched for; its use was noted; several interpreters were
+/// noted; an interpreter that cannot be watched was.
+static STATE: AtomicU32 = AtomicU32::new(0);
+const QUEUE: u32 = 1;
+const USED: u32 = 2;
+const SEVERAL: u32 = 4;
+const UNFIT: u32 = 8;
+
+/// The two methods that may wait, and their functions.
+const METHODS: [&CStr; 2] = [c"get", c"put"];
+static DEFINITIONS: [AtomicPtr<Definition>; 2] = [const { AtomicPtr::new(ptr::null_mut()) }; 2];
+static REAL: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// Notes the interpreter's version, and whether both types' ways of taking and letting go were
+/// found.
+pub(super) fn tell(python: &Interface) {
+    let is_whole = HOOKS.iter().all(|hooks| {
+        [0, 3]
+            .into_iter()
+            .all(|position| hooks[position].real.load(Ordering::Relaxed) != 0)
+    });
+    // SAFETY: the version is a constant text.
+    let version = unsafe { CStr::from_ptr((python.version)()) };
+    let flags = if is_whole { "-" } else { "i" };
+    notes::note(Kind::Python, clock::now(), flags, version.to_bytes());
+}
+
+/// There is no interpreter with all that is needed; notes one that lacks something.
+pub(super) fn tell_unfit() {
+    type Version = unsafe extern "C" fn() -> *const c_char;
+    // SAFETY: the name ends with a zero; the function has this type in every version.
+    let version = unsafe { function::<Version>(c"Py_GetVersion") };
+    if let Some(version) = version
+        && STATE.fetch_or(UNFIT, Ordering::Relaxed) & UNFIT == 0
+    {
+        // SAFETY: it may be asked at any time; the version is a constant text.
+        let version = unsafe { CStr::from_ptr(version()) };
+        notes::note(Kind::Python, clock::now(), "i", version.to_bytes());
+    }
+}
+
+/// A Python lock is met for the first time: a moment to look around. The thread holds the GIL.
+#[cold]
+pub(super) fn look(python: &Interface) {
+    let state = STATE.load(Ordering::Relaxed);
+    if state & QUEUE == 0 {
+        look_for_queue(python);
+    }
+    // SAFETY: the list of interpreters changes under the GIL that this thread holds.
+    let several = state & SEVERAL == 0
+        && unsafe { !(python.next_interpreter)((python.newest_interpreter)()).is_null() };
+    if several && STATE.fetch_or(SEVERAL, Ordering::Relaxed) & SEVERAL == 0 {
+        notes::note(Kind::Used, clock::now(), "-", b"interpreters");
+    }
+}
+
+/// Stands before the methods of `SimpleQueue` until one of them is called. The module is not
+/// imported here: it may be there or not.
+fn look_for_queue(python: &Interface) {
+    // SAFETY: the thread holds the GIL; the module is borrowed from the table of modules; new
+    // references are released; a descriptor and its definition are read as in `swap_methods`.
+    unsafe {
+        let module = (python.dict_item)((python.modules)(), c"_queue".as_ptr());
+        if module.is_null() {
+            return;
+        }
+        let class = (python.attribute)(module, c"SimpleQueue".as_ptr());
+        if class.is_null() {
+            // The module is being imported: later.
+            return (python.clear_error)();
+        }
+        if STATE.fetch_or(QUEUE, Ordering::AcqRel) & QUEUE != 0 {
+            return (python.release)(class);
+        }
+        let header = header_bytes(python);
+        for (number, name) in METHODS.into_iter().enumerate() {
+            let descriptor = (python.attribute)(class, name.as_ptr());
+            if descriptor.is_null() {
+                (python.clear_error)();
+                continue;
+            }
+            let its_type = descriptor.cast::<Object>().add(header / 8 - 1).read();
+            if its_type == python.method_descriptor {
+                let at = descriptor.cast::<*mut Definition>().add(header / 8 + 3);
+                let definition = at.read();
+                REAL[number].store((*definition).function, Ordering::Release);
+                DEFINITIONS[number].store(definition, Ordering::Release);
+                (*definition).function = if number == 0 {
+                    used::<0> as *const () as usize
+                } else {
+                    used::<1> as *const () as usize
+                };
+            }
+            (python.release)(descriptor);
+        }
+        (python.release)(class);
+    }
+}
+
+type Any = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize) -> Object;
+
+/// In a method's place until its first call; passes on as many words as any way of calling has.
+unsafe extern "C" fn used<const M: usize>(
+    one: usize,
+    two: usize,
+    three: usize,
+    four: usize,
+    five: usize,
+    six: usize,
+) -> Object {
+    if STATE.fetch_or(USED, Ordering::Relaxed) & USED == 0 {
+        notes::note(Kind::Used, clock::now(), "-", b"SimpleQueue");
+    }
+    let real = REAL[M].load(Ordering::Acquire);
+    // SAFETY: definitions are static; the method gets its own function back, which is then called
+    // with what the interpreter gave.
+    unsafe {
+        (*DEFINITIONS[M].load(Ordering::Acquire)).function = real;
+        let real: Any = std::mem::transmute(real);
+        real(one, two, three, four, five, six)
+    }
+}

@@ -1,0 +1,139 @@
+"""What kind of program a file is, as far as it decides whether its locks can be watched.
+
+Read from the file alone (ELF, elf(5)): the dynamic linker that it asks for, the machine, and what
+its compiler left in it. Go's toolchain leaves a section `.go.buildinfo`; Rust's leaves its version
+in `.comment`, and the places of its standard library's panics among the constants even where all
+else was stripped.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+__all__ = ["Binary", "inspect"]
+
+_MACHINES = {62: "x86_64", 183: "aarch64", 3: "i686", 40: "arm", 243: "riscv64"}
+_PT_INTERP = 3
+_SCRIPT_DEPTH = 4
+_SEARCHED_BYTES_MAX = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A program or a shared object.
+
+    Attributes:
+        path: The file; of a script, its interpreter's.
+        machine: For which processor, as uname(2) names it; empty for what is no ELF file.
+        bits: 32 or 64.
+        interpreter: The dynamic linker that it asks for; empty if it asks for none.
+        is_go: Whether Go's toolchain made it.
+        is_rust: Whether it has Rust's standard library in it.
+        is_privileged: Whether executing it may change the user, group or capabilities.
+        imports: Functions that it takes from elsewhere, of those that are of interest.
+    """
+
+    path: str
+    machine: str = ""
+    bits: int = 0
+    interpreter: str = ""
+    is_go: bool = False
+    is_rust: bool = False
+    is_privileged: bool = False
+    imports: frozenset[str] = field(default_factory=frozenset)
+
+
+@cache
+def inspect(path: str, depth: int = 0) -> Binary:
+    """Look at a file; what cannot be read is told as no ELF file."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(256)
+            if head[:2] == b"#!" and depth < _SCRIPT_DEPTH:
+                words = head[2:].partition(b"\n")[0].split()
+                return inspect(os.fsdecode(words[0]), depth + 1) if words else Binary(path)
+            if head[:4] != b"\x7fELF":
+                return Binary(path)
+            data = head + file.read(_SEARCHED_BYTES_MAX)
+        return _elf(path, data)
+    except (OSError, struct.error, ValueError):
+        return Binary(path)
+
+
+def _elf(path: str, data: bytes) -> Binary:
+    is_64 = data[4] == 2
+    order = "<" if data[5] == 1 else ">"
+    (machine,) = struct.unpack_from(order + "H", data, 18)
+    sections = _sections(data, order, is_64)
+    comment = _section(data, sections, ".comment")
+    constants = _section(data, sections, ".rodata") if sections else data
+    names = _section(data, sections, ".dynstr")
+    return Binary(
+        path,
+        _MACHINES.get(machine, f"machine {machine}"),
+        64 if is_64 else 32,
+        _interpreter(data, order, is_64),
+        is_go=".go.buildinfo" in sections or ".note.go.buildid" in sections,
+        is_rust=b"rustc version" in comment or b"library/std/src/" in constants,
+        is_privileged=_is_privileged(path),
+        imports=frozenset({"PyMutex_Lock"} if b"\0PyMutex_Lock\0" in names else ()),
+    )
+
+
+def _interpreter(data: bytes, order: str, is_64: bool) -> str:
+    if is_64:
+        (table,) = struct.unpack_from(order + "Q", data, 32)
+        size, count = struct.unpack_from(order + "HH", data, 54)
+    else:
+        (table,) = struct.unpack_from(order + "I", data, 28)
+        size, count = struct.unpack_from(order + "HH", data, 42)
+    for number in range(count):
+        at = table + number * size
+        (kind,) = struct.unpack_from(order + "I", data, at)
+        if kind == _PT_INTERP:
+            if is_64:
+                offset, length = struct.unpack_from(order + "Q16xQ", data, at + 8)
+            else:
+                offset, length = struct.unpack_from(order + "I8xI", data, at + 4)
+            return os.fsdecode(data[offset : offset + length].partition(b"\0")[0])
+    return ""
+
+
+def _sections(data: bytes, order: str, is_64: bool) -> dict[str, tuple[int, int]]:
+    """Where each section lies, by name."""
+    if is_64:
+        (table,) = struct.unpack_from(order + "Q", data, 40)
+        size, count, names_number = struct.unpack_from(order + "HHH", data, 58)
+        form = order + "I20xQQ"
+    else:
+        (table,) = struct.unpack_from(order + "I", data, 32)
+        size, count, names_number = struct.unpack_from(order + "HHH", data, 46)
+        form = order + "I12xII"
+    if not table or not count or table + count * size > len(data):
+        return {}
+    entries = [struct.unpack_from(form, data, table + number * size) for number in range(count)]
+    names = entries[names_number][1]
+    found = {}
+    for name, offset, length in entries:
+        text = data[names + name : names + name + 64].partition(b"\0")[0]
+        found[text.decode(errors="replace")] = (offset, length)
+    return found
+
+
+def _section(data: bytes, sections: dict[str, tuple[int, int]], name: str) -> bytes:
+    offset, length = sections.get(name, (0, 0))
+    return data[offset : offset + length]
+
+
+def _is_privileged(path: str) -> bool:
+    if Path(path).stat().st_mode & (stat.S_ISUID | stat.S_ISGID):
+        return True
+    try:
+        return bool(os.getxattr(path, "security.capability"))
+    except OSError:
+        return False

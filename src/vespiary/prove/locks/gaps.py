@@ -1,0 +1,229 @@
+"""What a run did not cover, found out from its notes, its processes and the files they had loaded.
+
+Three things are not seen: processes into which the library does not come; code in watched processes
+that makes its locks without pthreads; and what an interpreter keeps to itself. Each is told only
+where it was there in this run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vespiary.prove.locks.binaries import inspect
+from vespiary.prove.locks.notes import Execution, Note, loaded, notes, unanswered
+from vespiary.prove.locks.tree import Tree
+
+__all__ = ["Gap", "find", "lockless", "program_of", "sentences"]
+
+_OLDEST, _NEWEST = (3, 11), (3, 13)
+"""The versions of CPython whose locks are watched."""
+
+_OWN_LOCKS = {
+    "libglib-2.0.so": "GLib's GMutex and GRWLock",
+    "libQt5Core.so": "Qt's QMutex and QReadWriteLock",
+    "libQt6Core.so": "Qt's QMutex and QReadWriteLock",
+    "libgomp.so": "OpenMP's locks (GNU)",
+    "libomp.so": "OpenMP's locks (LLVM)",
+    "libiomp5.so": "OpenMP's locks (Intel)",
+    "libtbb.so": "the mutexes of oneTBB",
+    "libabsl_synchronization.so": "Abseil's Mutex",
+    "libjvm.so": "Java's monitors",
+    "libcoreclr.so": ".NET's monitors",
+    "libgo.so": "Go's locks",
+}
+"""Libraries that make their locks of atomics and futexes, by the beginning of the file's name."""
+
+_OURS = "_lockwatch.so"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Gap:
+    """Something that was not covered.
+
+    Attributes:
+        kind: `process`: a process that was not watched; `code`: code in a watched one whose locks
+            are not seen; `python`: the same of an interpreter.
+        why: Why, or which locks.
+        what: A program or a file.
+    """
+
+    kind: Literal["process", "code", "python"]
+    why: str
+    what: str
+
+
+def program_of(command: str) -> str:
+    """The file that a command names."""
+    return os.path.realpath(shutil.which(command) or command)
+
+
+def find(folder: Path, root: int, program: str, tree: Tree | None = None) -> Counter[Gap]:
+    """What a run did not cover, each with how many processes it is about.
+
+    Args:
+        folder: Where its notes are.
+        root: The first process, and the program it executed.
+        program: The same.
+        tree: What was seen of its processes while they lived.
+    """
+    found = notes(folder)
+    answers = loaded(found)
+    gaps: Counter[Gap] = Counter()
+    for execution in _unwatched(found, root, program, tree):
+        gaps[Gap("process", _why(execution), execution.program)] += 1
+    for files in _files(found, answers, tree).values():
+        for file in files:
+            gaps.update(Gap("code", locks, file) for locks in _own_locks(file))
+    gaps.update(_interpreters(found))
+    return gaps
+
+
+def _unwatched(
+    found: Sequence[Note], root: int, program: str, tree: Tree | None
+) -> Iterable[Execution]:
+    """One execution a process; what was executed counts before what was seen to run."""
+    by_process = {}
+    if tree is not None:
+        by_process = {each.pid: each for each in tree.unwatched(loaded(found))}
+    by_process.update((each.pid, each) for each in unanswered(found, root, program))
+    return by_process.values()
+
+
+def _why(execution: Execution) -> str:
+    """Why the library did not come into a process."""
+    binary = inspect(execution.program)
+    machine = os.uname().machine
+    if binary.machine and (binary.machine != machine or binary.bits != 64):
+        why = f"built for {binary.machine}, {binary.bits} bits; what is preloaded is {machine}'s"
+    elif binary.machine and not binary.interpreter:
+        why = "statically linked; `vespiary locks attach PID` can look at it while it runs"
+        if binary.is_go:
+            why = "written in Go, which makes its own locks"
+    elif "musl" in binary.interpreter:
+        why = "linked with musl; what is preloaded is for glibc"
+    elif execution.is_stripped:
+        why = "started with an environment of its own, without LD_PRELOAD or VESPIARY_LOCKS"
+    elif binary.is_privileged:
+        why = "it gets other rights when it is executed (setuid): nothing is preloaded then"
+    elif not Path(execution.program).exists():
+        why = "the library did not come into it, and the program is not there any more"
+    else:
+        why = "the library did not come into it: its environment was changed, or it ended at once"
+    return why
+
+
+def _files(
+    found: Iterable[Note], answers: dict[int, list[Note]], tree: Tree | None
+) -> dict[int, set[str]]:
+    """What watched processes consist of: the program, and what was loaded."""
+    files: dict[int, set[str]] = defaultdict(set)
+    for pid, of_process in answers.items():
+        files[pid].update(note.text for note in of_process)
+    for note in found:
+        if note.kind == "M":
+            files[note.pid].update(note.text.split("\n"))
+    if tree is not None:
+        for pid, seen in tree.modules.items():
+            files[pid] |= {file for file in seen if ".so" in Path(file).name}
+    return files
+
+
+def _own_locks(file: str) -> Iterator[str]:
+    """Locks in a loaded file that are not pthreads'."""
+    name = Path(file).name
+    if name == _OURS:
+        return
+    for library, locks in _OWN_LOCKS.items():
+        if name.startswith(library):
+            yield locks
+    binary = inspect(file)
+    if binary.is_go:
+        yield "Go's locks"
+    if binary.is_rust:
+        yield "the mutexes of Rust's standard library"
+    if "PyMutex_Lock" in binary.imports and not name.startswith("libpython"):
+        yield "PyMutex"
+
+
+def _interpreters(found: Iterable[Note]) -> Iterator[Gap]:
+    """What is not seen of interpreters: each process has one."""
+    names: dict[int, str] = {}
+    for note in found:
+        if note.kind == "P":
+            number = re.match(r"(\d+)\.(\d+)\S*", note.text)
+            version = (int(number[1]), int(number[2])) if number else (0, 0)
+            names[note.pid] = name = f"CPython {number[0] if number else note.text}"
+            if "i" in note.flags or not _OLDEST <= version <= _NEWEST:
+                oldest, newest = ("{}.{}".format(*each) for each in (_OLDEST, _NEWEST))
+                yield Gap("python", f"watched are the locks of CPython {oldest} to {newest}", name)
+            yield Gap("python", "the locks inside buffered files", name)
+            if version >= (3, 13):
+                yield Gap("python", "the interpreter's own PyMutexes", name)
+        elif note.kind == "U" and note.text == "SimpleQueue":
+            why = "waits in queue.SimpleQueue, which was used"
+            yield Gap("python", why, names.get(note.pid, "CPython"))
+        elif note.kind == "U" and note.text == "interpreters":
+            why = "of several interpreters, locks that end are noticed in the first alone"
+            yield Gap("python", why, names.get(note.pid, "CPython"))
+
+
+def lockless(folder: Path, took: Collection[int]) -> Counter[str]:
+    """Watched programs that took no lock, with how many processes.
+
+    A process that executed another program is counted as that one.
+
+    Args:
+        folder: Where the run's notes are.
+        took: The processes that did.
+    """
+    answers = loaded(notes(folder))
+    return Counter(Path(_program(pid, answers)).name for pid in answers if pid not in took)
+
+
+def _program(pid: int, answers: dict[int, list[Note]]) -> str:
+    of_process = answers.get(pid)
+    return of_process[-1].text if of_process else f"process {pid}"
+
+
+_HEADS = {
+    "process": "{what}: not watched: {why}",
+    "code": "{why} (in {what})",
+    "python": "{why} ({what})",
+}
+_NAMED_MAX = 5
+
+
+def sentences(gaps: Counter[Gap]) -> list[str]:
+    """A sentence a reason, with the programs or files that it is about."""
+    by_reason: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+    for gap, count in sorted(gaps.items()):
+        by_reason[gap.kind, gap.why].append((gap.what, count))
+    return [
+        _HEADS[kind].format(what=_named(subjects, kind), why=why)
+        for (kind, why), subjects in sorted(by_reason.items(), key=lambda each: _rank(each[0][0]))
+    ]
+
+
+def _rank(kind: str) -> int:
+    return list(_HEADS).index(kind)
+
+
+def _named(subjects: Sequence[tuple[str, int]], kind: str) -> str:
+    """The programs, with how many processes each where there are several; files by name alone."""
+    names = Counter[str]()
+    for what, count in subjects:
+        names[what if kind == "process" else Path(what).name] += count
+    texts = [
+        f"{name} ({count} processes)" if count > 1 and kind == "process" else name
+        for name, count in names.items()
+    ]
+    if len(texts) > _NAMED_MAX:
+        return f"{', '.join(texts[:_NAMED_MAX])} and {len(texts) - _NAMED_MAX} more"
+    return ", ".join(texts)

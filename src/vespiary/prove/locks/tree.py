@@ -1,0 +1,107 @@
+"""The processes of a run, looked at while they live.
+
+The library's own notes tell of every program that a watched process executes. What an unwatched one
+starts in turn, nobody notes: that is found by following the tree of processes now and then, so that
+one which ends between two looks is missed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from vespiary.prove.locks.notes import Execution, Note
+
+__all__ = ["Tree"]
+
+_LIBRARY = "_lockwatch.so"
+_LOOK_SECONDS = 0.5
+_MODULES_SECONDS = 2.0
+
+
+@dataclass
+class _Seen:
+    program: str
+    is_watched: bool
+    looked: int
+    """Nanoseconds of CLOCK_MONOTONIC."""
+
+
+class Tree:
+    """A process and all that come from it.
+
+    Attributes:
+        modules: The files that watched processes have loaded, by process.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._seen: dict[int, _Seen] = {}
+        self._next = 0.0
+        self.modules: dict[int, set[str]] = defaultdict(set)
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Follow the tree, if it was not done lately."""
+        if time.monotonic() < self._next and not at_once:
+            return
+        work = [self._root]
+        while work:
+            pid = work.pop()
+            self._process(pid)
+            work += _children(pid)
+        self._next = time.monotonic() + _LOOK_SECONDS
+
+    def _process(self, pid: int) -> None:
+        now = time.monotonic_ns()
+        try:
+            program = str(Path(f"/proc/{pid}/exe").readlink())
+            before = self._seen.get(pid)
+            is_known = before is not None and before.program == program and before.is_watched
+            if is_known and before and now - before.looked < _MODULES_SECONDS * 1e9:
+                return
+            files = {
+                line.split(None, 5)[5].rstrip("\n")
+                for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
+                if " /" in line
+            }
+        except PermissionError:
+            self._seen[pid] = _Seen(_command(pid), False, now)
+            return
+        except OSError:
+            return  # It has ended, or is a zombie.
+        is_watched = any(file.endswith(_LIBRARY) for file in files)
+        self._seen[pid] = _Seen(program, is_watched, now)
+        if is_watched:
+            self.modules[pid] |= files
+
+    def unwatched(self, answers: dict[int, list[Note]]) -> list[Execution]:
+        """Processes that were seen without the library, and did not get it later.
+
+        Args:
+            answers: The notes of its having been loaded, by process.
+        """
+        return [
+            Execution(pid, seen.program)
+            for pid, seen in self._seen.items()
+            if not seen.is_watched
+            and not any(note.time > seen.looked for note in answers.get(pid, ()))
+        ]
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    except OSError:
+        pass  # It has ended.
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return f"process {pid}"

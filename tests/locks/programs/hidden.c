@@ -1,4 +1,4 @@
-/* expect: nothing
+/* expect: inversion with --repeat 20 --perturb --seed 1
  * The second order is taken only if the other thread comes between two operations, which full speed
  * hardly lets happen; delays do. */
 #include "common.h"
@@ -20,16 +20,16 @@ static int get(void) {
 static void *flickers(void *unused) {
     both(&a, &b);
     usleep(3000);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 20; i++) {
         set(1);
         set(0);
-        usleep(1000);
+        usleep(300);
     }
     return unused;
 }
 static void *looks(void *unused) {
-    for (int i = 0; i < 10; i++) {
-        usleep(1000);
+    for (int i = 0; i < 20; i++) {
+        usleep(300);
         if (get() == 1) both(&b, &a);
     }
     return unused;

@@ -1,4 +1,4 @@
-/* expect: stall
+/* expect: stall with --stall 500ms
  * A thread holds a mutex for a second that another wants. */
 #include "common.h"
 

@@ -1,0 +1,151 @@
+"""The detectors that stand side by side: how each gets at a program, and what its output means.
+
+The peers speak of data races too, which Vespiary does not look for: what they say of locks is what
+is compared. They are given their defaults. ThreadSanitizer wants the program compiled for it, and
+its shadow memory where it expects it, so that it runs without randomised addresses (setarch(8)).
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benches.provision import CACHE
+
+FOLDER = CACHE / "locks"
+COMPILER = shutil.which("gcc") or "cc"
+
+
+class DetectorError(Exception):
+    """A program could not be compiled, or a detector is not installed."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A way to run a program.
+
+    Attributes:
+        name: As the tables have it.
+        options: Of the compiler, beside the common ones.
+        prefix: Words before the program's own.
+        wants: A program without which there is no such detector.
+        signs: For each kind of finding, what the output then holds.
+        seconds_max: A small program that takes longer hangs.
+        turns: The share of the bare program's turns that is enough to measure it.
+    """
+
+    name: str
+    options: tuple[str, ...] = ()
+    prefix: tuple[str, ...] = ()
+    wants: str = ""
+    signs: Mapping[str, str] = field(default_factory=dict)
+    seconds_max: float = 3.0
+    turns: float = 1.0
+
+    def kinds(self, output: str) -> set[str]:
+        """What the detector has said of locks."""
+        return {kind for kind, sign in self.signs.items() if re.search(sign, output)}
+
+    def build(self, source: Path, *options: str) -> Path:
+        """Compile a program for this detector.
+
+        Raises:
+            DetectorError: the compiler refuses it.
+        """
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        target = FOLDER / f"{source.stem}-{'tsan' if self.options else 'plain'}"
+        words = [COMPILER, "-g", "-pthread", *options, *self.options, str(source), "-o"]
+        done = subprocess.run([*words, str(target)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise DetectorError(f"{source.name}: {done.stderr.strip()}")
+        return target
+
+
+BARE = Detector("bare")
+VESPIARY = Detector(
+    "Vespiary",
+    prefix=(sys.executable, "-m", "vespiary", "locks", "--"),
+    seconds_max=40.0,
+)
+TSAN = Detector(
+    "ThreadSanitizer",
+    options=("-fsanitize=thread",),
+    prefix=("setarch", "-R"),
+    wants="setarch",
+    signs={
+        "inversion": r"ThreadSanitizer: lock-order-inversion",
+        "misuse": r"ThreadSanitizer: (double lock|unlock of an unlocked|destroy of a locked"
+        r"|read lock of a write|read unlock of a write|use of an invalid mutex)",
+    },
+    turns=0.1,
+)
+HELGRIND = Detector(
+    "Helgrind",
+    prefix=("valgrind", "--tool=helgrind"),
+    wants="valgrind",
+    signs={
+        "inversion": r"lock order \S+ before \S+ violated",
+        "misuse": r"Exiting thread still holds|unlocked a|unlocked lock|[Rr]e-lock a"
+        r"|of a locked mutex|pthread_\w+ with invalid arg|associated lock is not"
+        r"|called with (un-held|a? ?mutex)|currently held by",
+    },
+    seconds_max=8.0,
+    turns=0.005,
+)
+DRD = Detector(
+    "DRD",
+    prefix=("valgrind", "--tool=drd"),
+    wants="valgrind",
+    signs={
+        "misuse": r"Recursive locking not allowed|Destroying locked|still locked at thread exit"
+        r"|Mutex not locked|not locked by calling thread|Reader-writer lock not"
+        r"|The impossible happened|Attempt to use a|not a mutex|Invalid (mutex|semaphore)",
+    },
+    seconds_max=8.0,
+    turns=0.005,
+)
+PEERS = (HELGRIND, DRD, TSAN)
+
+
+def missing(detector: Detector) -> str:
+    """Why a detector cannot be used here; empty when it can."""
+    if detector.wants and shutil.which(detector.wants) is None:
+        return f"{detector.wants} is not installed (Debian: apt-get install {detector.wants})"
+    return ""
+
+
+def run(
+    command: Sequence[str], seconds_max: float, environment: Mapping[str, str] | None = None
+) -> tuple[int | None, str]:
+    """Run a command, and end what it leaves behind.
+
+    Returns:
+        Its exit code, None when it had to be ended, and what it wrote.
+    """
+    with tempfile.TemporaryFile() as told:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=told,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+        status: int | None
+        try:
+            status = process.wait(seconds_max)
+        except subprocess.TimeoutExpired:
+            status = None
+        # Not asked first: at a request to end, Valgrind reports what is held as never released.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        told.seek(0)
+        return status, told.read().decode(errors="replace")

@@ -12,8 +12,8 @@ from tests.locks.conftest import PROGRAMS, Result
 CODES = {"nothing": 0, "information": 0, "inversion": 120, "deadlock": 121, "misuse": 122}
 UNCOVERED = 124
 
-WITH_OPTIONS = {"stall.c", "hidden.c", "every_way.c"}
-"""Those that a test of its own runs, with the option that they are for."""
+WITH_OPTIONS = {"stall.c", "hidden.c", "every_way.c", "native.c"}
+"""Those that a test of its own runs, with the option that they are for; and a library."""
 
 programs = sorted(
     path

@@ -9,7 +9,7 @@ use crate::threads::Inside;
 use crate::{clock, edges, events, held, locks, log, perturb, stacks, threads};
 
 /// A wait that is longer than this leaves its stack.
-const LONG_NANOSECONDS: u64 = 50_000_000;
+pub(crate) const LONG_NANOSECONDS: u64 = 50_000_000;
 
 /// Exports a function under a C name, which passes its arguments on to `$inner` and, behind them,
 /// the address that it will return to: Rust has no other way to learn that.
@@ -135,8 +135,8 @@ fn wait(lock: u32, wanted: Wanted, ways: &impl Ways) -> c_int {
     result
 }
 
-/// A wait that another one is within: a Python lock's, while the interpreter's own mutex is waited
-/// for.
+/// A wait that another one is within: a Python lock's, while the GIL is waited for.
+#[derive(Clone, Copy)]
 pub(crate) struct Outer {
     lock: u32,
     mode: u32,
@@ -144,8 +144,22 @@ pub(crate) struct Outer {
     since: u64,
 }
 
+impl Outer {
+    pub(crate) const NOTHING: Self = Self {
+        lock: 0,
+        mode: 0,
+        stack: 0,
+        since: 0,
+    };
+}
+
 pub(crate) fn begin_wait(thread: &Thread, lock: u32, mode: u32) -> Outer {
     thread.contended.fetch_add(1, Ordering::Relaxed);
+    show_wait(thread, lock, mode)
+}
+
+/// Makes a wait visible; gives the one that it is within.
+pub(crate) fn show_wait(thread: &Thread, lock: u32, mode: u32) -> Outer {
     let outer = Outer {
         lock: thread.waiting.swap(0, Ordering::Relaxed),
         mode: thread.waiting_mode.load(Ordering::Relaxed),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::python::gil;
 use crate::recorded::{Recorded, mix, wipe};
 use crate::region::{EDGES_MAX, GATES_MAX, Lost, Region, Thread};
 use crate::{held, locks, stacks, threads};
@@ -12,6 +13,10 @@ const COUNTS: usize = EDGES_MAX * 2;
 const A_PAIR_MAX: u32 = 256;
 /// And this often of one thread, so that one does not use up what all may have.
 const A_THREAD_MAX: u32 = 64;
+
+/// Orders with the GIL leave this room to all others.
+const GIL_MAX: u32 = EDGES_MAX as u32 / 4;
+static GIL_COUNT: AtomicU32 = AtomicU32::new(0);
 
 static RECORDED: Recorded<{ EDGES_MAX * 4 }> = Recorded::new();
 /// How often each pair is, and each pair of one thread. What shares a place shares its count; that
@@ -50,15 +55,19 @@ pub(crate) fn record(region: &Region, thread: &Thread, to: u32, is_shared: bool,
 #[cold]
 fn record_all(region: &Region, thread: &Thread, to: u32, is_shared: bool, site: u64) {
     let mut stack = None;
+    // Who waits for a Python lock has given the GIL away: it neither waits with it nor is alone.
+    let is_python = locks::is_python(region, to);
+    let is_given_away = |lock: u32| is_python && gil::is_gil(lock);
     for (position, entry) in held::entries(thread).iter().enumerate() {
         let from = entry.lock.load(Ordering::Relaxed);
-        if entry.depth.load(Ordering::Relaxed) == 0 || from == to {
+        if entry.depth.load(Ordering::Relaxed) == 0 || from == to || is_given_away(from) {
             continue;
         }
         let mut gates = [0; GATES_MAX];
         let mut gate_count = 0;
         for (other, gate) in held::entries(thread).iter().enumerate() {
             let is_gate = other != position
+                && !is_given_away(gate.lock.load(Ordering::Relaxed))
                 && gate.depth.load(Ordering::Relaxed) > 0
                 && gate.mode.load(Ordering::Relaxed) == 0;
             if is_gate && gate_count < GATES_MAX {
@@ -103,6 +112,10 @@ fn is_new(region: &Region, thread: &Thread, order: (u32, u32, u32), gates: &[u32
     let (from, to, modes) = order;
     let pair = mix(u64::from(from) << 32 | u64::from(to), u64::from(modes));
     let of_thread = mix(pair, u64::from(threads::number(region, thread)));
+    let has_gil = gil::is_gil(from) || gil::is_gil(to);
+    if has_gil && is_enough_of_the_gil(pair, of_thread) {
+        return false;
+    }
     let mut key = mix(of_thread, u64::from(thread.segment.load(Ordering::Relaxed)));
     for gate in gates {
         key = mix(key, u64::from(*gate));
@@ -111,6 +124,10 @@ fn is_new(region: &Region, thread: &Thread, order: (u32, u32, u32), gates: &[u32
         Some(true) => {
             let is_wanted = is_below(&THREAD_COUNTS, of_thread, A_THREAD_MAX)
                 && is_below(&PAIR_COUNTS, pair, A_PAIR_MAX);
+            if has_gil && is_wanted && GIL_COUNT.fetch_add(1, Ordering::Relaxed) >= GIL_MAX {
+                region.lose(Lost::Edges);
+                return false;
+            }
             if !is_wanted {
                 region.lose(Lost::Repeats);
             }
@@ -124,14 +141,25 @@ fn is_new(region: &Region, thread: &Thread, order: (u32, u32, u32), gates: &[u32
     }
 }
 
+fn count(counts: &[AtomicU32; COUNTS], hash: u64) -> &AtomicU32 {
+    &counts[(hash >> (64 - COUNTS.trailing_zeros())) as usize]
+}
+
 fn is_below(counts: &[AtomicU32; COUNTS], hash: u64, most: u32) -> bool {
-    let count = &counts[(hash >> (64 - COUNTS.trailing_zeros())) as usize];
-    count.fetch_add(1, Ordering::Relaxed) < most
+    count(counts, hash).fetch_add(1, Ordering::Relaxed) < most
+}
+
+/// The GIL is held while nearly everything else is taken. That an order with it was seen often
+/// enough is nothing to be told.
+fn is_enough_of_the_gil(pair: u64, of_thread: u64) -> bool {
+    count(&THREAD_COUNTS, of_thread).load(Ordering::Relaxed) >= A_THREAD_MAX
+        || count(&PAIR_COUNTS, pair).load(Ordering::Relaxed) >= A_PAIR_MAX
 }
 
 /// In a new child nothing is recorded yet.
 pub(crate) fn forget() {
     RECORDED.forget();
+    GIL_COUNT.store(0, Ordering::Relaxed);
     // SAFETY: statics of atomics that are zeroed at first.
     unsafe {
         wipe(&raw const PAIR_COUNTS);

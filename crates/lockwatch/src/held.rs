@@ -33,18 +33,34 @@ pub(crate) fn push(
 ) {
     let operations = thread.operations.load(Ordering::Relaxed);
     thread.operations.store(operations + 1, Ordering::Relaxed);
+    if let Some((held, is_again)) = hold(region, thread, lock, address, is_shared, site)
+        && log::is_on()
+    {
+        log::taken(region, thread, held, request, is_again);
+    }
+}
+
+/// The same for what is no operation of the program's: neither counted nor kept. Gives the entry,
+/// and whether the thread had the lock already.
+#[inline]
+pub(crate) fn hold<'a>(
+    region: &Region,
+    thread: &'a Thread,
+    lock: u32,
+    address: u64,
+    is_shared: bool,
+    site: u64,
+) -> Option<(&'a Held, bool)> {
     if !is_shared {
         let owner = threads::number(region, thread) + 1;
         let lock = locks::lock(region, lock);
         lock.owner.store(owner, Ordering::Relaxed);
     }
     if let Some(position) = find(thread, address) {
-        let depth = &thread.held[position].depth;
-        depth.store(depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        if log::is_on() {
-            log::taken(region, thread, &thread.held[position], request, true);
-        }
-        return;
+        let held = &thread.held[position];
+        let depth = held.depth.load(Ordering::Relaxed);
+        held.depth.store(depth + 1, Ordering::Relaxed);
+        return Some((held, true));
     }
     let mut count = thread.held_count.load(Ordering::Relaxed) as usize;
     if count > 0 && thread.held[count - 1].depth.load(Ordering::Relaxed) == 0 || count == HELD_MAX {
@@ -52,7 +68,8 @@ pub(crate) fn push(
         count = thread.held_count.load(Ordering::Relaxed) as usize;
     }
     let Some(held) = thread.held.get(count) else {
-        return region.lose(Lost::Held);
+        region.lose(Lost::Held);
+        return None;
     };
     held.lock.store(lock, Ordering::Relaxed);
     held.address.store(address, Ordering::Relaxed);
@@ -60,9 +77,7 @@ pub(crate) fn push(
     held.site.store(site, Ordering::Relaxed);
     held.depth.store(1, Ordering::Relaxed);
     thread.held_count.store(count as u32 + 1, Ordering::Release);
-    if log::is_on() {
-        log::taken(region, thread, held, request, false);
-    }
+    Some((held, false))
 }
 
 /// The thread lets go of a lock, wholly with `all`; gives how often it held it, 0 when it did not.

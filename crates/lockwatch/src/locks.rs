@@ -16,6 +16,8 @@ const SLOTS: usize = LOCKS_MAX * 2;
 /// What a lock is used for, where that is known.
 pub(crate) const SIGNAL: u32 = 1;
 pub(crate) const LIFE: u32 = 2;
+/// A lock of an interpreter that is not covered.
+const UNCOVERED: u32 = 3;
 
 const ALIVE: u32 = 1;
 const ENDED: u32 = 2;
@@ -167,6 +169,16 @@ pub(crate) fn keep(region: &Region, number: u32) {
     is_named.store(1, Ordering::Relaxed);
 }
 
+/// The lock at an address is one that is not covered: no order with it is told.
+pub(crate) fn become_uncovered(region: &Region, address: u64) {
+    if let Some(number) = known(region, address) {
+        lock(region, number)
+            .flavour
+            .store(UNCOVERED, Ordering::Relaxed);
+        keep(region, number);
+    }
+}
+
 /// The lock is a signal: taken by one thread, released by another.
 pub(crate) fn become_signal(region: &Region, number: u32) {
     let lock = lock(region, number);
@@ -184,6 +196,12 @@ pub(crate) fn become_signal(region: &Region, number: u32) {
 #[inline]
 pub(crate) fn is_signal(region: &Region, number: u32) -> bool {
     lock(region, number).flavour.load(Ordering::Relaxed) != 0
+}
+
+/// Whether it is one of Python's own.
+pub(crate) fn is_python(region: &Region, number: u32) -> bool {
+    let kind = lock(region, number).kind.load(Ordering::Relaxed);
+    kind == Kind::PythonLock as u32 || kind == Kind::PythonRecursive as u32
 }
 
 /// Whether it is held by a thread as long as that lives.

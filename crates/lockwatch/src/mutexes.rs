@@ -7,6 +7,7 @@ use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, pthread_mutexattr_t, time
 
 use crate::calls::{self, Wanted, Ways, export};
 use crate::log::Request;
+use crate::python::gil;
 use crate::real::{self, ClockMutex, ClockWait, OnMutex, TimedMutex, TimedWait, Wait};
 use crate::region::{Kind, What};
 use crate::threads::{self, Inside};
@@ -67,20 +68,32 @@ unsafe extern "C" fn init(
     site: u64,
 ) -> c_int {
     type Init = unsafe extern "C" fn(*mut pthread_mutex_t, *const pthread_mutexattr_t) -> c_int;
-    if let Some(inside) = threads::enter() {
+    if !gil::is_made_anew(mutex as u64)
+        && let Some(inside) = threads::enter()
+    {
         locks::begin(inside.region, mutex as u64, Kind::Mutex, site);
+        if gil::is_another(site) {
+            locks::become_uncovered(inside.region, mutex as u64);
+        }
     }
     // SAFETY: what the caller gave is passed on.
     unsafe { real::MUTEX_INIT.get::<Init>()(mutex, attributes) }
 }
 
 unsafe extern "C" fn destroy(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
-    calls::destroy(mutex as u64, site);
+    if !gil::is_made_anew(mutex as u64) {
+        calls::destroy(mutex as u64, site);
+    }
     // SAFETY: what the caller gave is passed on.
     unsafe { real::MUTEX_DESTROY.get::<OnMutex>()(mutex) }
 }
 
 unsafe extern "C" fn lock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
+    if gil::is_inner(mutex as u64)
+        && let Some(result) = gil::lock(mutex, site)
+    {
+        return result;
+    }
     calls::take(wanted(mutex, site), &Mutex(mutex))
 }
 
@@ -112,7 +125,10 @@ unsafe extern "C" fn clocklock(
 }
 
 unsafe extern "C" fn unlock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
-    calls::release(mutex as u64, site);
+    let mutex_address = mutex as u64;
+    if !(gil::is_inner(mutex_address) && gil::unlock(mutex_address, site)) {
+        calls::release(mutex_address, site);
+    }
     // SAFETY: what the caller gave is passed on.
     unsafe { real::MUTEX_UNLOCK.get::<OnMutex>()(mutex) }
 }
@@ -121,6 +137,9 @@ unsafe extern "C" fn unlock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
 /// returns: whatever else the thread holds stands before it once more.
 fn around(mutex: *mut pthread_mutex_t, site: u64, call: impl FnOnce() -> c_int) -> c_int {
     let address = mutex as u64;
+    if gil::is_inner(address) && gil::wait(address, site) {
+        return call();
+    }
     let mut depth = 0;
     let mut request = Request::outside(site, log::AFTER_WAIT);
     if let Some(inside) = threads::enter() {
@@ -138,6 +157,7 @@ fn around(mutex: *mut pthread_mutex_t, site: u64, call: impl FnOnce() -> c_int) 
     }
     let result = call();
     if depth > 0
+        && !gil::is_inner(address)
         && let Some(inside) = threads::enter()
         && let Some(lock) = locks::find(inside.region, address, Kind::Mutex, site)
     {

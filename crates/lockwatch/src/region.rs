@@ -121,6 +121,7 @@ pub(crate) enum Kind {
     Spin = 3,
     PythonLock = 4,
     PythonRecursive = 5,
+    Gil = 6,
 }
 
 /// A lock, from its first operation to its end.
@@ -135,7 +136,7 @@ pub(crate) struct Lock {
     /// Where it was made or first seen, plus one.
     pub(crate) stack: AtomicU32,
     pub(crate) first_site: AtomicU64,
-    /// 1: a signal, which nobody owns; 2: tells that a thread lives.
+    /// 1: a signal, which nobody owns; 2: tells that a thread lives; 3: not covered.
     pub(crate) flavour: AtomicU32,
     /// 1: something that was written down names this lock, which therefore stays when it ends.
     pub(crate) is_named: AtomicU32,

@@ -36,6 +36,7 @@ pub(crate) fn begin() {
 }
 
 unsafe extern "C" fn on_fork() {
+    python::gil::on_fork();
     // The parent's file stays the parent's.
     region::forget();
     threads::forget();

@@ -10,6 +10,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::events;
+use crate::python::gil;
 use crate::recorded::wipe;
 use crate::region::{Lost, Region, THREADS_MAX, Thread, What, region};
 
@@ -72,6 +73,17 @@ pub(crate) fn present() -> Option<(&'static Region, &'static Thread)> {
     Some((region, thread))
 }
 
+/// The same for a thread that may be new here.
+pub(crate) fn here() -> Option<(&'static Region, &'static Thread)> {
+    let region = region()?;
+    let mut current = CURRENT.get();
+    if current.is_null() {
+        current = register(region)?;
+    }
+    // SAFETY: it points into the region, which stays.
+    Some((region, unsafe { &*current }))
+}
+
 /// The thread's number.
 #[inline]
 pub(crate) fn number(region: &Region, thread: &Thread) -> u32 {
@@ -83,6 +95,7 @@ pub(crate) fn number(region: &Region, thread: &Thread) -> u32 {
 fn register(region: &'static Region) -> Option<*const Thread> {
     let number = claim(region)?;
     adopt(region, number);
+    gil::after_fork(region, &region.threads[number as usize]);
     Some(CURRENT.get())
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::gil;
 use super::interface::Object;
 use crate::calls::Outer;
 use crate::log::Request;
@@ -16,6 +17,9 @@ pub(super) fn want(kind: Kind, lock: Object) {
         return;
     };
     let Inside { region, thread } = &inside;
+    if gil::is_all(thread) {
+        return;
+    }
     let address = lock as u64;
     if let Some(number) = locks::find(region, address, kind, 0)
         && held::find(thread, address).is_none()

@@ -11,6 +11,7 @@
 
 mod acts;
 mod blind;
+pub(crate) mod gil;
 mod interface;
 mod stack;
 
@@ -145,6 +146,8 @@ fn look_once() {
     }
     install(interface);
     blind::tell(interface);
+    // SAFETY: the interpreter is ready, and this thread has its GIL.
+    unsafe { gil::learn(interface, &inside) };
     drop(inside);
     STATE.store(2, Ordering::Release);
 }
@@ -460,7 +463,7 @@ pub(crate) fn flavour() -> u32 {
     blind::look(python());
     stack::with_function(python(), |function| match function {
         b"Condition.wait" => locks::SIGNAL,
-        b"Thread._set_tstate_lock" => locks::LIFE,
+        b"Thread._set_tstate_lock" | b"Thread._reset_internal_locks" => locks::LIFE,
         _ => 0,
     })
 }

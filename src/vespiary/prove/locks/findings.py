@@ -12,7 +12,7 @@ from vespiary.prove.locks.graph import Circle, circles
 from vespiary.prove.locks.live import Deadlock
 from vespiary.prove.locks.names import Names
 from vespiary.prove.locks.places import Frame, Places
-from vespiary.prove.locks.record import Edge, Event, Record, Thread
+from vespiary.prove.locks.record import GIL, Edge, Event, Record, Thread
 
 __all__ = [
     "Finding",
@@ -28,6 +28,11 @@ __all__ = [
 
 Kind = Literal["deadlock", "inversion", "misuse", "stall", "information"]
 """What a finding is, the worst first."""
+
+_GIL_ADVICE = (
+    "give the GIL away (Py_BEGIN_ALLOW_THREADS; with ctypes, CDLL instead of PyDLL) before a native"
+    " lock is taken, or let go of the native lock before Python is called"
+)
 
 _SENTENCES: dict[str, tuple[Kind, str, str]] = {
     "relock": (
@@ -161,7 +166,7 @@ class _Teller:
 
     def story(self, number: int) -> LockStory:
         lock = self._record.lock(number)
-        made = self._places.stack(lock.stack, lock.first_site)
+        made = [] if lock.kind == GIL else self._places.stack(lock.stack, lock.first_site)
         return LockStory(self.lock_name(number), lock.kind, made)
 
     def step(self, edge: Edge) -> Step:
@@ -237,6 +242,8 @@ def _circle(record: Record, teller: _Teller, circle: Circle) -> Finding:
         advice = "harmless while no other thread does; keep one order all the same"
         return Finding("information", title, advice, record.pid, locks, steps)
     title = f"{circle.threads} threads take {len(locks)} locks in orders that can deadlock"
+    if any(lock.kind == GIL for lock in locks):
+        return Finding("inversion", title, _GIL_ADVICE, record.pid, locks, steps)
     advice = (
         "choose one order for these locks and keep it everywhere; or hold only one of them at a"
         " time; or take the inner one with a try, and let go of the outer one when it fails"
@@ -263,6 +270,8 @@ def deadlock(record: Record, found: Deadlock) -> Finding:
     else:
         title = f"{len(threads)} threads wait for each other"
         advice = "choose one order for these locks and keep it everywhere"
+        if any(lock.kind == GIL for lock in locks):
+            advice = _GIL_ADVICE
     return Finding("deadlock", title, advice, record.pid, locks, steps)
 
 

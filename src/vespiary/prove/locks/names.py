@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from vespiary.prove.locks.record import Record, Thread
+from vespiary.prove.locks.record import GIL, Record, Thread
 
 __all__ = ["Names"]
 
@@ -30,4 +30,6 @@ class Names:
     def lock(self, number: int) -> str:
         """A lock's kind, number and address."""
         lock = self._record.lock(number)
+        if lock.kind == GIL:
+            return "the GIL"
         return f"{lock.kind} L{number} at {lock.address:#x}"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
+    "GIL",
     "REPEATS",
     "Edge",
     "Event",
@@ -40,7 +41,17 @@ _EDGE = struct.Struct("<8IQQ10I")
 _EVENT = struct.Struct("<6IQ")
 _MODULE = struct.Struct("<QQQ512s")
 
-KINDS = {1: "mutex", 2: "read-write lock", 3: "spin lock", 4: "Python lock", 5: "Python RLock"}
+GIL = "GIL"
+"""The kind of lock that the interpreter's own is."""
+
+KINDS = {
+    1: "mutex",
+    2: "read-write lock",
+    3: "spin lock",
+    4: "Python lock",
+    5: "Python RLock",
+    6: GIL,
+}
 EVENTS = {
     1: "relock",
     2: "foreign-unlock",

@@ -11,6 +11,7 @@ from vespiary.prove.locks.attach import Snapshot
 from vespiary.prove.locks.figures import figures
 from vespiary.prove.locks.findings import Finding, Step
 from vespiary.prove.locks.places import Frame
+from vespiary.prove.locks.record import GIL
 from vespiary.prove.locks.run import Outcome
 
 __all__ = ["as_json", "as_text", "finding_text", "snapshot_text"]
@@ -70,6 +71,9 @@ def finding_text(finding: Finding) -> str:
         lines += ["", *_drawing(finding)]
     for lock in finding.locks:
         lines.append("")
+        if lock.kind == GIL:
+            lines.append(f"  {lock.name}, the interpreter's own lock")
+            continue
         lines.append(f"  {lock.name}, made at")
         lines += _stack(lock.made, 3)
     for step in finding.steps:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.locks.conftest import Result
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.known import read_suppressions
 
@@ -101,6 +102,20 @@ def test_a_suppression_covers_what_its_pattern_meets_and_an_unused_one_is_told(
     assert "not met: the suppression of" in done.stderr
     assert "long gone" in done.stderr
     assert locks("--suppress", suppressions, "--", compiled("spin_locks")).returncode == 120
+
+
+def test_a_stripped_programs_places_have_no_wrong_names(
+    compiled: Callable[..., Path], watched: Callable[..., Result]
+) -> None:
+    # `main` is the one name that is left, and the functions around it have none.
+    result = watched(compiled("two_orders", "-s", "-rdynamic"))
+    assert result.status == 120
+    (finding,) = result.findings("inversion")
+    for stack in finding["stacks"]:
+        own = [frame for frame in stack["wanted_at"] if frame["module"].startswith("two_orders")]
+        assert own
+        for frame in own:
+            assert frame["function"].startswith("+0x")
 
 
 @pytest.mark.parametrize(

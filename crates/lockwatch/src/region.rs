@@ -374,7 +374,7 @@ fn map_file(stem: &[u8], bytes: usize) -> Option<*mut Header> {
     rest.write_all(b".locks\0").ok()?;
     // SAFETY: the path ends with a zero; the descriptor is ours and closed once it is mapped.
     unsafe {
-        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC;
         let file = libc::open(path.as_ptr().cast(), flags, 0o600);
         if file < 0 {
             return None;

@@ -39,6 +39,12 @@ def by_fork() -> None:
     child = os.fork()
     if child == 0:
         invert("in_a_forked_child")
+        os.environ.clear()
+        grandchild = os.fork()
+        if grandchild == 0:
+            invert("in_a_child_with_no_environment")
+            os._exit(0)
+        os.waitpid(grandchild, 0)
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:

@@ -102,7 +102,7 @@ $(stamps)/core: $(rust_sources) $(stamps)/group-build src/vespiary/_lockwatch.so
 	@touch $@
 
 # What `vespiary locks` preloads knows of no Python, so one serves all.
-src/vespiary/_lockwatch.so: $(wildcard crates/lockwatch/src/*.rs crates/lockwatch/src/*/*.rs) \
+src/vespiary/_lockwatch.so: $(shell find crates/lockwatch/src -type f) \
 		crates/lockwatch/Cargo.toml | need
 	@echo "==> Building the library that watches locks"
 	@cargo build --quiet --locked --release -p vespiary-lockwatch

@@ -35,6 +35,17 @@ def test_python_threads_in_a_ring_are_all_named(count: int, watched: Callable[..
         assert functions[:2] == ["take_next", "waits"]
 
 
+@pytest.mark.parametrize("count", [2, 25])
+def test_tasks_in_a_ring_are_all_named(count: int, watched: Callable[..., Result]) -> None:
+    result = watched(sys.executable, PROGRAMS / "python_tasks_deadlock.py", str(count))
+    assert result.status == 121
+    (found,) = result.findings("deadlock")
+    assert len(found["threads"]) == count
+    assert all("(waits)" in task for task in found["threads"])
+    for stack in found["stacks"]:
+        assert [frame["function"] for frame in stack["wanted_at"]] == ["take_next", "waits"]
+
+
 def test_a_wait_within_a_wait_does_not_hide_it(watched: Callable[..., Result]) -> None:
     # A Python lock's wait gives the interpreter's own mutex away, which may be waited for too.
     for _ in range(8):

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::python::gil;
 use crate::recorded::{Recorded, mix, wipe};
-use crate::region::{EDGES_MAX, GATES_MAX, Lost, Region, Thread};
+use crate::region::{EDGES_MAX, GATES_MAX, HAS_ORDER, Lost, Region, Thread};
 use crate::{held, locks, stacks, threads};
 
 const COUNTS: usize = EDGES_MAX * 2;
@@ -104,6 +104,7 @@ fn record_all(region: &Region, thread: &Thread, to: u32, is_shared: bool, site: 
         }
         edge.gate_count.store(gate_count as u32, Ordering::Relaxed);
         edge.ready.store(1, Ordering::Release);
+        thread.marks.fetch_or(HAS_ORDER, Ordering::Relaxed);
     }
 }
 

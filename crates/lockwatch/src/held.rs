@@ -75,6 +75,7 @@ pub(crate) fn hold<'a>(
     held.address.store(address, Ordering::Relaxed);
     held.mode.store(u32::from(is_shared), Ordering::Relaxed);
     held.site.store(site, Ordering::Relaxed);
+    held.task.store(0, Ordering::Relaxed);
     held.depth.store(1, Ordering::Relaxed);
     thread.held_count.store(count as u32 + 1, Ordering::Release);
     Some((held, false))
@@ -143,6 +144,8 @@ fn copy(from: &Held, to: &Held) {
         .store(from.mode.load(Ordering::Relaxed), Ordering::Relaxed);
     to.depth
         .store(from.depth.load(Ordering::Relaxed), Ordering::Relaxed);
+    to.task
+        .store(from.task.load(Ordering::Relaxed), Ordering::Relaxed);
     to.log
         .store(from.log.load(Ordering::Relaxed), Ordering::Relaxed);
 }

@@ -94,7 +94,21 @@ pub(crate) struct Thread {
     pub(crate) held: [Held; HELD_MAX],
     /// Hashes of the orders recorded lately.
     pub(crate) recent: [AtomicU64; 64],
+    /// Bits: [`TASK`], [`HAS_ORDER`].
+    pub(crate) marks: AtomicU32,
+    /// The thread that a task runs on, plus one; 0 for what is a thread itself.
+    pub(crate) carrier: AtomicU32,
+    /// A task's coroutine: the place of its text, plus one.
+    pub(crate) coroutine: AtomicU32,
+    reserved: u32,
+    /// A task's name.
+    pub(crate) task_name: [AtomicU8; 64],
 }
+
+/// In a thread's marks: it is a task.
+pub(crate) const TASK: u32 = 1;
+/// In a thread's marks: it has recorded an order since its segment began.
+pub(crate) const HAS_ORDER: u32 = 2;
 
 /// A lock that a thread holds.
 #[repr(C)]
@@ -110,6 +124,9 @@ pub(crate) struct Held {
     pub(crate) depth: AtomicU32,
     /// Its entry in the log of the full mode, plus one.
     pub(crate) log: AtomicU32,
+    /// The task that took it, plus one, for a thread's entry; 0 for the thread itself.
+    pub(crate) task: AtomicU32,
+    unused: u32,
 }
 
 /// What kind of thing a lock is.
@@ -122,6 +139,8 @@ pub(crate) enum Kind {
     PythonLock = 4,
     PythonRecursive = 5,
     Gil = 6,
+    /// `asyncio.Lock`, which a task holds.
+    TaskLock = 8,
 }
 
 /// A lock, from its first operation to its end.

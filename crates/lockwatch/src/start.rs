@@ -45,6 +45,7 @@ unsafe extern "C" fn on_fork() {
     events::forget();
     texts::forget();
     log::forget();
+    python::forget();
     region::allow();
 }
 

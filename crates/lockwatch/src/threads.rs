@@ -14,7 +14,7 @@ use crate::python::gil;
 use crate::recorded::wipe;
 use crate::region::{Lost, Region, THREADS_MAX, Thread, What, region};
 
-const ALIVE: u32 = 1;
+pub(crate) const ALIVE: u32 = 1;
 pub(crate) const ENDED: u32 = 2;
 
 thread_local! {
@@ -134,8 +134,13 @@ pub(crate) fn keep(region: &Region, thread: &Thread) -> u32 {
     number
 }
 
+/// Whether what was recorded names the thread with a number.
+pub(crate) fn is_named(number: u32) -> bool {
+    NAMED[number as usize].load(Ordering::Relaxed)
+}
+
 /// A thread has ended; its place is free if nothing names it.
-fn give_back(region: &Region, thread: &Thread) {
+pub(crate) fn give_back(region: &Region, thread: &Thread) {
     let number = number(region, thread);
     if !NAMED[number as usize].load(Ordering::Relaxed) {
         thread.handle.store(0, Ordering::Relaxed);
@@ -147,6 +152,10 @@ fn give_back(region: &Region, thread: &Thread) {
 /// This thread takes its place.
 pub(crate) fn adopt(region: &'static Region, number: u32) {
     let thread = &region.threads[number as usize];
+    // The place may have been a task's.
+    for field in [&thread.carrier, &thread.marks, &thread.coroutine] {
+        field.store(0, Ordering::Relaxed);
+    }
     // SAFETY: `gettid` and `pthread_self` have no conditions.
     unsafe {
         thread.tid.store(libc::gettid() as u32, Ordering::Relaxed);

@@ -49,6 +49,7 @@ interface! {
     dict_item: unsafe extern "C" fn(Object, *const c_char) -> Object = c"PyDict_GetItemString",
     is_true: unsafe extern "C" fn(Object) -> c_int = c"PyObject_IsTrue",
     as_double: unsafe extern "C" fn(Object) -> f64 = c"PyFloat_AsDouble",
+    as_long: unsafe extern "C" fn(Object) -> c_long = c"PyLong_AsLong",
     save_thread: unsafe extern "C" fn() -> Object = c"PyEval_SaveThread",
     restore_thread: unsafe extern "C" fn(Object) = c"PyEval_RestoreThread",
     frame: unsafe extern "C" fn() -> Object = c"PyEval_GetFrame",
@@ -61,7 +62,7 @@ interface! {
     utf8: unsafe extern "C" fn(Object, *mut isize) -> *const c_char = c"PyUnicode_AsUTF8AndSize",
 }
 
-fn symbol(name: &CStr) -> Option<*mut c_void> {
+pub(super) fn symbol(name: &CStr) -> Option<*mut c_void> {
     // SAFETY: the name ends with a zero.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     (!found.is_null()).then_some(found)

@@ -14,6 +14,7 @@ mod blind;
 pub(crate) mod gil;
 mod interface;
 mod stack;
+mod tasks;
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
@@ -182,7 +183,13 @@ fn install(python: &Interface) {
             free.write(ours as usize);
         }
         (python.release)(module);
+        tasks::prepare(header);
     }
+}
+
+/// In a new child what was learnt about the parent's tasks is forgotten.
+pub(crate) fn forget() {
+    tasks::forget();
 }
 
 /// The bytes of an object's head: larger where the interpreter runs without the GIL.

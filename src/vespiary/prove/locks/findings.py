@@ -164,6 +164,11 @@ class _Teller:
         self.thread = self._names.thread
         self.lock_name = self._names.lock
 
+    def noun(self, numbers: Iterable[int]) -> str:
+        """What threads with these numbers are: `task` if all of them are tasks."""
+        met = (self.threads.get(number) for number in numbers)
+        return "task" if all(thread and thread.noun == "task" for thread in met) else "thread"
+
     def story(self, number: int) -> LockStory:
         lock = self._record.lock(number)
         made = [] if lock.kind == GIL else self._places.stack(lock.stack, lock.first_site)
@@ -198,6 +203,7 @@ class _Teller:
         if event.what == "wait-holding" and event.other is not None:
             locks.append(self.story(event.other))
         where = self._places.stack(event.stack, event.site)
+        title = title.replace("thread", self.noun([event.thread]))
         name = self.lock_name(event.lock)
         step = Step(self.thread(event.thread), name, [], name, where)
         return Finding(kind, title, advice, self._record.pid, locks, [step])
@@ -237,11 +243,12 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
 def _circle(record: Record, teller: _Teller, circle: Circle) -> Finding:
     locks = [teller.story(edge.first) for edge in circle.edges]
     steps = [teller.step(edge) for edge in circle.edges]
+    noun = teller.noun(edge.thread for edge in circle.edges)
     if circle.threads == 1:
-        title = f"one thread takes {len(locks)} locks in different orders"
-        advice = "harmless while no other thread does; keep one order all the same"
+        title = f"one {noun} takes {len(locks)} locks in different orders"
+        advice = f"harmless while no other {noun} does; keep one order all the same"
         return Finding("information", title, advice, record.pid, locks, steps)
-    title = f"{circle.threads} threads take {len(locks)} locks in orders that can deadlock"
+    title = f"{circle.threads} {noun}s take {len(locks)} locks in orders that can deadlock"
     if any(lock.kind == GIL for lock in locks):
         return Finding("inversion", title, _GIL_ADVICE, record.pid, locks, steps)
     advice = (
@@ -255,6 +262,7 @@ def deadlock(record: Record, found: Deadlock) -> Finding:
     """A deadlock that has happened."""
     teller = _Teller(record)
     threads = found.threads
+    noun = teller.noun(thread.number for thread in threads)
     wanted = [thread.waiting for thread in threads if thread.waiting is not None]
     steps = [
         teller.waiting(thread, threads[position - 1].waiting)
@@ -265,10 +273,10 @@ def deadlock(record: Record, found: Deadlock) -> Finding:
         title = "a thread waits for a lock whose owner has ended"
         advice = "release it on every path on which a thread can end"
     elif len(threads) == 1:
-        title = "a thread waits for a lock that it holds itself"
+        title = f"a {noun} waits for a lock that it holds itself"
         advice = "release it first, or make it recursive"
     else:
-        title = f"{len(threads)} threads wait for each other"
+        title = f"{len(threads)} {noun}s wait for each other"
         advice = "choose one order for these locks and keep it everywhere"
         if any(lock.kind == GIL for lock in locks):
             advice = _GIL_ADVICE
@@ -279,7 +287,7 @@ def stall(record: Record, thread: Thread, seconds: float) -> Finding:
     """A wait that lasts longer than expected."""
     teller = _Teller(record)
     assert thread.waiting is not None
-    title = f"a thread has waited for a lock for {seconds:.0f} s"
+    title = f"a {thread.noun} has waited for a lock for {seconds:.0f} s"
     advice = "hold the lock for less time, or find out what its holder waits for"
     locks = [teller.story(thread.waiting)]
     return Finding("stall", title, advice, record.pid, locks, [teller.waiting(thread, None)])

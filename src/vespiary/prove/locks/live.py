@@ -14,6 +14,8 @@ from vespiary.prove.locks.record import Record, Thread
 
 __all__ = ["Deadlock", "Watch"]
 
+_TASKS_PATIENCE_SECONDS = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Deadlock:
@@ -49,9 +51,16 @@ class Watch:
         found = self._find()
         before, self._suspected = self._suspected, {each.identity for each in found}
         for each in found:
-            if each.identity in before:
+            if each.identity in before and self._is_settled(each):
                 return each
         return None
+
+    def _is_settled(self, found: Deadlock) -> bool:
+        """Whether it has stayed for long enough: a task's wait may yet be cancelled."""
+        if all(thread.carrier is None for thread in found.threads):
+            return True
+        youngest = max(thread.waiting_since for thread in found.threads)
+        return time.monotonic_ns() - youngest >= _TASKS_PATIENCE_SECONDS * 1e9
 
     def stalled(self, seconds: float) -> list[Thread]:
         """Threads that had waited for longer at the last look, each told once a wait."""
@@ -81,17 +90,25 @@ class Watch:
             thread, depth = work.pop()
             del path[depth:]
             if thread in path:
-                yield Deadlock(tuple(path[path.index(thread) :]))
+                circle = path[path.index(thread) :]
+                yield Deadlock(tuple(each for each in circle if each.waiting is not None))
                 continue
-            if thread.number in done or thread.waiting is None:
+            if thread.number in done:
                 continue
             done.add(thread.number)
             path.append(thread)
-            for holder in self._holders(thread.waiting):
+            work += [(carrier, depth + 1) for carrier in self._stuck_carrier(thread)]
+            for holder in [] if thread.waiting is None else self._holders(thread.waiting):
                 if holder.alive and not self._is_gone(holder):
                     work.append((holder, depth + 1))
-                else:
+                elif holder.carrier is None:
+                    # A lock of a task that has ended may yet be released by another.
                     yield Deadlock((thread,), holder.number)
+
+    def _stuck_carrier(self, task: Thread) -> list[Thread]:
+        """The thread that a task runs on, if that waits for a lock: no task of it goes on."""
+        carrier = None if task.carrier is None else self._threads.get(task.carrier)
+        return [carrier] if carrier is not None and carrier.waiting is not None else []
 
     def _holders(self, number: int) -> list[Thread]:
         """Who holds a lock: its owner, or all who share it."""
@@ -99,7 +116,13 @@ class Watch:
         if lock.signal:
             return []
         if lock.owner is not None:
-            return [self._threads[lock.owner]] if lock.owner in self._threads else []
+            owner = self._threads.get(lock.owner)
+            if owner is None:
+                return []
+            # What a task took with its thread's hands is held until the task goes on.
+            by_task = [held.task for held in owner.held if held.lock == number]
+            task = next((task for task in by_task if task is not None), None)
+            return [owner if task is None else self._threads.get(task, owner)]
         return [
             thread
             for thread in self._threads.values()

@@ -25,6 +25,9 @@ class Names:
         thread = self.threads.get(number)
         if thread is None:
             return f"thread {number}"
+        if thread.carrier is not None:
+            what = f" ({thread.coroutine})" if thread.coroutine else ""
+            return f"task {thread.name or number}{what} on thread {thread.tid}"
         return f"thread {thread.name or number} ({thread.tid})"
 
     def lock(self, number: int) -> str:

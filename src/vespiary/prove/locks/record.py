@@ -35,7 +35,9 @@ _COUNTS = struct.Struct("<8I")
 _LOST = struct.Struct("<9Q")
 _ENDED = struct.Struct("<I")
 _THREAD = struct.Struct("<IIQ8IQQQ16sII")
-_HELD = struct.Struct("<QQIIII")
+_HELD = struct.Struct("<QQ6I")
+_RECENT_BYTES = 64 * 8
+_TASK = struct.Struct("<4I64s")
 _LOCK = struct.Struct("<QIIIIQIIQQ")
 _EDGE = struct.Struct("<8IQQ10I")
 _EVENT = struct.Struct("<6IQ")
@@ -51,6 +53,7 @@ KINDS = {
     4: "Python lock",
     5: "Python RLock",
     6: GIL,
+    8: "asyncio Lock",
 }
 EVENTS = {
     1: "relock",
@@ -81,16 +84,24 @@ class RecordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A lock that a thread holds: its number, how, and the address of the call that took it."""
+    """A lock that a thread holds.
+
+    Attributes:
+        lock: Its number.
+        shared: Whether others may share it.
+        site: The address of the call that took it.
+        task: The number of the task that took it, None if no task did.
+    """
 
     lock: int
     shared: bool
     site: int
+    task: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A thread.
+    """A thread, or a task of asyncio: of that the kernel's number is its thread's.
 
     Attributes:
         number: Its place in the record; the first operation's thread is 0.
@@ -108,6 +119,8 @@ class Thread:
         contended: How often it had to wait.
         name: As the kernel has it.
         held: What it holds.
+        carrier: The number of the thread that a task runs on; None for what is a thread itself.
+        coroutine: The name of a task's coroutine.
     """
 
     number: int
@@ -125,6 +138,13 @@ class Thread:
     contended: int
     name: str
     held: tuple[Held, ...]
+    carrier: int | None = None
+    coroutine: str = ""
+
+    @property
+    def noun(self) -> str:
+        """What it is."""
+        return "thread" if self.carrier is None else "task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +280,16 @@ class Record:
             return None
         held = []
         for position in range(min(held_count, 64)):
-            _address, site, lock, shared, depth, _ = _HELD.unpack_from(
+            _address, site, lock, shared, depth, _log, task, _ = _HELD.unpack_from(
                 self._map, at + _THREAD.size + position * _HELD.size
             )
             if depth:
-                held.append(Held(lock, bool(shared), site))
+                held.append(Held(lock, bool(shared), site, _plus_one(task)))
+        _marks, carrier, coroutine, _, task_name = _TASK.unpack_from(
+            self._map, at + _THREAD.size + 64 * _HELD.size + _RECENT_BYTES
+        )
+        if carrier:
+            name = task_name
         return Thread(
             number,
             tid,
@@ -281,6 +306,8 @@ class Record:
             contended,
             name.partition(b"\0")[0].decode(errors="replace"),
             tuple(held),
+            _plus_one(carrier),
+            self.text(coroutine - 1)[0] if coroutine else "",
         )
 
     def lock(self, number: int) -> Lock:

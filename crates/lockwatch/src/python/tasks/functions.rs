@@ -1,0 +1,196 @@
+//! What `watch.py` calls: each function takes one object, gives one, and raises nothing.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+use super::interface::Interface;
+use super::{life, python, steps};
+use crate::log::Request;
+use crate::python::interface::Object;
+use crate::region::{HAS_ORDER, Kind, Thread, What};
+use crate::threads::{self, Inside};
+use crate::{calls, edges, events, held, locks, stacks, texts};
+
+/// `METH_O` of `methodobject.h`.
+const ONE: c_int = 8;
+
+type Function = unsafe extern "C" fn(Object, Object) -> Object;
+
+/// `PyMethodDef`.
+#[repr(C)]
+struct Definition {
+    name: *const c_char,
+    function: Function,
+    flags: c_int,
+    doc: *const c_char,
+}
+
+// SAFETY: the texts are constants, and nobody writes a definition.
+unsafe impl Sync for Definition {}
+
+const fn define(name: &'static CStr, function: Function) -> Definition {
+    Definition {
+        name: name.as_ptr(),
+        function,
+        flags: ONE,
+        doc: ptr::null(),
+    }
+}
+
+static DEFINITIONS: [Definition; 5] = [
+    define(c"MADE", made),
+    define(c"WANT", want),
+    define(c"WAITED", waited),
+    define(c"TAKEN", taken),
+    define(c"RELEASED", released),
+];
+
+/// Puts the functions into a dictionary of names.
+///
+/// # Safety
+///
+/// The thread holds the GIL.
+pub(super) unsafe fn offer(python: &Interface, names: Object) {
+    for definition in &DEFINITIONS {
+        // SAFETY: the definition is static; the reference is kept.
+        unsafe {
+            let none = ptr::null_mut();
+            let function = (python.new_function)(ptr::from_ref(definition).cast(), none, none);
+            (python.set_named)(names, definition.name, function);
+        }
+    }
+}
+
+fn nothing() -> Object {
+    let python = python();
+    // SAFETY: the interpreter's own object, of which a new reference is given.
+    unsafe { (python.keep)(python.none) };
+    python.none
+}
+
+/// The task that runs, and its place; none where no task does, or there is no place.
+fn actor(inside: &Inside) -> Option<(Object, &'static Thread)> {
+    let task = steps::running();
+    Some((task, life::place(inside, task)?))
+}
+
+/// A lock is made, here.
+unsafe extern "C" fn made(_: Object, lock: Object) -> Object {
+    life::gone(lock as u64);
+    if let Some(inside) = threads::enter() {
+        locks::find(inside.region, lock as u64, Kind::TaskLock, 0);
+    }
+    nothing()
+}
+
+/// The running task wants a lock that is somebody's: it begins to wait. Gives the task's number,
+/// for the wait's end.
+unsafe extern "C" fn want(_: Object, lock: Object) -> Object {
+    begin_wait(lock).map_or_else(nothing, |number| {
+        // SAFETY: called from Python, with the GIL held.
+        unsafe { (python().new_integer)(i64::from(number)) }
+    })
+}
+
+fn begin_wait(lock: Object) -> Option<u32> {
+    life::begin_use();
+    let inside = threads::enter()?;
+    let (object, task) = actor(&inside)?;
+    let Inside { region, .. } = &inside;
+    let address = lock as u64;
+    let number = locks::find(region, address, Kind::TaskLock, 0)?;
+    if locks::is_signal(region, number) {
+        return None;
+    }
+    tell_name(&inside, object, task);
+    if held::find(task, address).is_some() {
+        events::record(region, task, What::Relock, number, 0, 0, true);
+    } else {
+        edges::record(region, task, number, false, 0);
+    }
+    let stack = stacks::capture(region, 0);
+    calls::begin_wait(task, number, 0);
+    task.waiting_stack.store(stack, Ordering::Release);
+    Some(threads::number(region, task))
+}
+
+/// The wait of the task with a number is over, one way or the other.
+unsafe extern "C" fn waited(_: Object, number: Object) -> Object {
+    let python = python();
+    if number != python.none
+        && let Some((region, _)) = threads::present()
+    {
+        // SAFETY: the number that `want` made; called from Python, with the GIL held.
+        let number = unsafe { (python.integer)(number) };
+        let task = &region.threads[number as usize];
+        task.waiting.store(0, Ordering::Release);
+        task.waiting_stack.store(0, Ordering::Relaxed);
+    }
+    nothing()
+}
+
+/// The running task has taken a lock.
+unsafe extern "C" fn taken(_: Object, lock: Object) -> Object {
+    take(lock);
+    nothing()
+}
+
+fn take(lock: Object) -> Option<()> {
+    life::begin_use();
+    let inside = threads::enter()?;
+    let (object, task) = actor(&inside)?;
+    let Inside { region, .. } = &inside;
+    let address = lock as u64;
+    let number = locks::find(region, address, Kind::TaskLock, 0)?;
+    if locks::is_signal(region, number) {
+        return None;
+    }
+    edges::record(region, task, number, false, 0);
+    if task.marks.load(Ordering::Relaxed) & HAS_ORDER != 0 {
+        tell_name(&inside, object, task);
+    }
+    let request = Request::begin(region, 0, 0);
+    held::push(region, task, number, address, false, 0, &request);
+    Some(())
+}
+
+/// A lock is released, by the task that runs or by a callback.
+unsafe extern "C" fn released(_: Object, lock: Object) -> Object {
+    if let Some(inside) = threads::enter() {
+        let Inside { region, .. } = &inside;
+        let address = lock as u64;
+        let known = locks::known(region, address);
+        let is_own =
+            actor(&inside).is_some_and(|(_, task)| held::pop(region, task, address, true) > 0);
+        if let Some(number) = known
+            && !is_own
+            && locks::lock(region, number).owner.load(Ordering::Relaxed) != 0
+        {
+            locks::become_signal(region, number);
+        }
+    }
+    nothing()
+}
+
+/// Writes down a task's name and its coroutine's, once.
+fn tell_name(inside: &Inside, object: Object, task: &Thread) {
+    if task.coroutine.load(Ordering::Relaxed) != 0 {
+        return;
+    }
+    // SAFETY: the task runs, with the GIL held.
+    unsafe {
+        life::with_text(object, c"get_name", None, |name| {
+            let most = task.task_name.len() - 1;
+            for (slot, byte) in task.task_name.iter().zip(&name[..name.len().min(most)]) {
+                slot.store(*byte, Ordering::Relaxed);
+            }
+            let end = name.len().min(most);
+            task.task_name[end].store(0, Ordering::Relaxed);
+        });
+        life::with_text(object, c"get_coro", Some(c"__qualname__"), |name| {
+            let place = texts::keep(inside.region, name, b"").map_or(0, |place| place + 1);
+            task.coroutine.store(place, Ordering::Relaxed);
+        });
+    }
+}

@@ -1,0 +1,184 @@
+//! asyncio's locks, with the task as the thread.
+//!
+//! A task is an entry among the region's threads, with the locks it holds and the one it waits for;
+//! all that is worked out about threads is then worked out about tasks. How its doings are seen:
+//!
+//! * **Steps.** A task runs in steps, and each sends something into its coroutine through the
+//!   coroutine type's `am_send`. That slot is swapped when the interpreter is ready; nothing is
+//!   imported, and a program without tasks never comes by. The first step finds `asyncio` among the
+//!   modules that the program has imported, and swaps the rest. The end of a step also tells that a
+//!   task has ended.
+//! * **Locks.** `asyncio.Lock` is written in Python; a small piece of Python (`watch.py`, part of
+//!   this library) gives its methods another code, which calls the functions of [`functions`]. The
+//!   class, its methods and what is bound to them stay the same objects.
+//! * **Birth and death.** `tp_init` and `tp_dealloc` of `_asyncio.Task` tell who made a task and
+//!   that it is gone, `tp_free` of the lock's class that a lock is gone.
+//!
+//! What differs from threads: all tasks of a loop share one thread, and asyncio is asked which of
+//! them runs; a lock taken by a task that does nothing else (`create_task(lock.acquire())`,
+//! `wait_for` until Python 3.11) is held by the task that made that one; and a lock that another
+//! task or a callback releases is a signal from then on.
+//!
+//! Not seen: locks of other libraries (`anyio.Lock`, `trio`), and tasks that are not asyncio's own
+//! in C where it comes to who made whom.
+
+mod functions;
+mod interface;
+mod life;
+mod steps;
+mod table;
+
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+
+use self::interface::Interface;
+use super::interface::Object;
+use crate::threads;
+
+const SOURCE: &str = concat!(include_str!("watch.py"), "\0");
+/// The file that our own Python frames are of.
+pub(super) const FILE: &CStr = c"<vespiary locks>";
+
+static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
+static HEADER: AtomicUsize = AtomicUsize::new(16);
+
+const NOT_MET: u32 = 0;
+const AT_WORK: u32 = 1;
+const WATCHED: u32 = 2;
+const FAILED: u32 = 3;
+/// How far asyncio is watched.
+static STATE: AtomicU32 = AtomicU32::new(NOT_MET);
+
+/// Which task runs: in the dictionary by the running loop, or what the function tells where there
+/// is no such dictionary (from Python 3.14 on).
+static RUNNING_LOOP: AtomicUsize = AtomicUsize::new(0);
+static CURRENT_TASKS: AtomicUsize = AtomicUsize::new(0);
+static CURRENT_TASK: AtomicUsize = AtomicUsize::new(0);
+
+fn python() -> &'static Interface {
+    // SAFETY: called only from hooks that are set once the leaked box is there.
+    unsafe { &*INTERFACE.load(Ordering::Acquire) }
+}
+
+/// The interpreter is ready: from now on a task's first step is noticed.
+///
+/// # Safety
+///
+/// The thread holds the GIL; objects have heads of `header` bytes.
+pub(super) unsafe fn prepare(header: usize) {
+    let Some(python) = Interface::find() else {
+        return;
+    };
+    HEADER.store(header, Ordering::Relaxed);
+    let class = python.coroutine_type;
+    INTERFACE.store(Box::into_raw(Box::new(python)), Ordering::Release);
+    table::open();
+    // SAFETY: the caller's promise, and the interpreter's own type.
+    unsafe { steps::swap(class, header) };
+}
+
+/// In a new child nothing is known of its tasks yet.
+pub(super) fn forget() {
+    if !INTERFACE.load(Ordering::Acquire).is_null() {
+        table::open();
+        steps::forget();
+    }
+}
+
+/// A task makes a step, for the first time: asyncio is there, or the coroutine is somebody else's.
+#[cold]
+fn arrive() {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let state = STATE.compare_exchange(NOT_MET, AT_WORK, Ordering::AcqRel, Ordering::Relaxed);
+    if state.is_err() {
+        return;
+    }
+    // SAFETY: a step is made with the GIL held and no error set.
+    let found = unsafe { watch() };
+    if found == FAILED {
+        // SAFETY: the same.
+        unsafe { (python().clear_error)() };
+    }
+    drop(inside);
+    STATE.store(found, Ordering::Release);
+}
+
+/// Swaps what is to be swapped; gives the state that comes of it.
+unsafe fn watch() -> u32 {
+    let python = python();
+    // SAFETY: the caller holds the GIL. Borrowed references stay the interpreter's, new ones are
+    // kept for good: this happens once.
+    unsafe {
+        let modules = (python.modules)();
+        let has = |name: &CStr| !(python.dict_named)(modules, name.as_ptr()).is_null();
+        if !has(c"asyncio.locks") || !has(c"asyncio.tasks") || !has(c"_asyncio") {
+            return NOT_MET;
+        }
+        let accelerated = (python.dict_named)(modules, c"_asyncio".as_ptr());
+        if !learn_current(python, accelerated) {
+            return FAILED;
+        }
+        let names = (python.new_dict)();
+        (python.set_named)(names, c"__builtins__".as_ptr(), (python.builtins)());
+        (python.set_named)(names, c"modules".as_ptr(), modules);
+        functions::offer(python, names);
+        let file_input: c_int = 257;
+        let code = (python.compile)(SOURCE.as_ptr().cast::<c_char>(), FILE.as_ptr(), file_input);
+        if code.is_null() || (python.evaluate)(code, names, names).is_null() {
+            return FAILED;
+        }
+        let locks = (python.dict_named)(modules, c"asyncio.locks".as_ptr());
+        life::swap(python, accelerated, locks, HEADER.load(Ordering::Relaxed));
+        WATCHED
+    }
+}
+
+unsafe fn learn_current(python: &Interface, accelerated: Object) -> bool {
+    // SAFETY: the caller's promise; the references are kept.
+    unsafe {
+        let find = |name: &CStr, place: &AtomicUsize| {
+            let found = (python.attribute)(accelerated, name.as_ptr());
+            if found.is_null() {
+                (python.clear_error)();
+            }
+            place.store(found as usize, Ordering::Release);
+            !found.is_null()
+        };
+        let has_dict = find(c"_current_tasks", &CURRENT_TASKS);
+        let has_function = find(c"current_task", &CURRENT_TASK);
+        find(c"_get_running_loop", &RUNNING_LOOP) && (has_dict || has_function)
+    }
+}
+
+/// The task that runs on this thread, which holds the GIL and has no error set; null without one.
+/// Borrowed: it lives while it runs.
+fn current() -> Object {
+    let python = python();
+    // SAFETY: the caller's promise; a new reference is released, and the loop and its task live
+    // while they run.
+    unsafe {
+        let tasks = CURRENT_TASKS.load(Ordering::Relaxed) as Object;
+        let function = if tasks.is_null() {
+            CURRENT_TASK.load(Ordering::Relaxed)
+        } else {
+            RUNNING_LOOP.load(Ordering::Relaxed)
+        };
+        let told = (python.call)(function as Object);
+        if told.is_null() {
+            (python.clear_error)();
+            return told;
+        }
+        (python.release)(told);
+        if told == python.none || tasks.is_null() {
+            return if told == python.none {
+                ptr::null_mut()
+            } else {
+                told
+            };
+        }
+        (python.dict_item)(tasks, told)
+    }
+}

@@ -1,0 +1,87 @@
+//! Tasks by the address of their object: who made each, and its place among the region's threads.
+//!
+//! A program makes and drops tasks by the million, so nothing may be left behind by one that took
+//! no lock: buckets of a few ways, found by a hash, each entry emptied when its task is collected.
+//! A task whose bucket is full is not followed.
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+const BUCKETS: usize = 1 << 14;
+const WAYS: usize = 8;
+
+/// What is known of a task.
+#[repr(C)]
+pub(super) struct Known {
+    /// The object's address; 0 where there is none.
+    pub(super) address: AtomicU64,
+    /// The address of the task that made it.
+    pub(super) creator: AtomicU64,
+    /// Among the region's threads, plus one; 0 before it first takes a lock.
+    pub(super) number: AtomicU32,
+    /// The nearest of those it comes from that anything recorded names, plus one.
+    pub(super) parent: AtomicU32,
+    /// The moment of that one at which it came from it.
+    pub(super) born: AtomicU32,
+    reserved: u32,
+}
+
+type Bucket = [Known; WAYS];
+
+const BYTES: usize = BUCKETS * size_of::<Bucket>();
+
+static TABLE: AtomicPtr<Bucket> = AtomicPtr::new(ptr::null_mut());
+
+/// Makes an empty table, at the start and in each child.
+pub(super) fn open() {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh anonymous mapping, or the old one that only this process sees.
+    unsafe {
+        let old = TABLE.swap(ptr::null_mut(), Ordering::AcqRel);
+        if !old.is_null() {
+            libc::munmap(old.cast(), BYTES);
+        }
+        let base = libc::mmap(ptr::null_mut(), BYTES, access, flags, -1, 0);
+        if base != libc::MAP_FAILED {
+            TABLE.store(base.cast(), Ordering::Release);
+        }
+    }
+}
+
+#[inline]
+fn bucket(address: u64) -> Option<&'static Bucket> {
+    let base = TABLE.load(Ordering::Acquire);
+    let hash = address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - BUCKETS.trailing_zeros());
+    // SAFETY: the mapping has this many zeroed buckets, and is only replaced in a child before it
+    // is used there.
+    (!base.is_null()).then(|| unsafe { &*base.add(hash as usize) })
+}
+
+/// The entry of a task.
+#[inline]
+pub(super) fn find(address: u64) -> Option<&'static Known> {
+    bucket(address)?
+        .iter()
+        .find(|known| known.address.load(Ordering::Relaxed) == address)
+}
+
+/// A fresh entry for a task.
+pub(super) fn enter(address: u64) -> Option<&'static Known> {
+    let known = bucket(address)?.iter().find(|known| {
+        known
+            .address
+            .compare_exchange(0, address, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    })?;
+    known.creator.store(0, Ordering::Relaxed);
+    for field in [&known.number, &known.parent, &known.born] {
+        field.store(0, Ordering::Relaxed);
+    }
+    Some(known)
+}
+
+/// The task is no more.
+pub(super) fn leave(known: &Known) {
+    known.address.store(0, Ordering::Release);
+}

@@ -1,0 +1,81 @@
+"""What the preloaded library runs in a program that uses asyncio, once, at its first task's step.
+
+The library gives the names in capitals and `modules`, which is `sys.modules`. The functions of
+asyncio stay the objects that they are, so that whoever keeps one, or a method bound before, is
+covered: only their code is swapped. It finds what it needs among its constants, since a function's
+globals are asyncio's own and are left alone.
+"""
+
+given = {name: each for name, each in globals().items() if name.isupper()}
+
+
+def swap(function, watched):
+    """Give a function another code, which calls what the function did as `REALLY`."""
+    code = function.__code__
+    new = watched.__code__
+    shape = "co_argcount", "co_kwonlyargcount", "co_posonlyargcount", "co_varnames", "co_flags"
+    count = code.co_argcount + code.co_kwonlyargcount
+    for each in shape:
+        ours, theirs = getattr(new, each), getattr(code, each)
+        if each == "co_varnames":
+            ours, theirs = ours[:count], theirs[:count]
+        if each == "co_flags":
+            # With *arguments, with **named, a coroutine.
+            ours, theirs = ours & 0x8C, theirs & 0x8C
+        if ours != theirs or function.__closure__:
+            return
+    kind = type(function)
+    really = kind(code, function.__globals__, function.__name__, function.__defaults__)
+    really.__kwdefaults__ = function.__kwdefaults__
+    names = {**given, "REALLY": really}
+    constants = tuple(
+        names.get(each, each) if isinstance(each, str) else each for each in new.co_consts
+    )
+    function.__code__ = new.replace(
+        co_consts=constants,
+        co_name=code.co_name,
+        co_qualname=code.co_qualname,
+        co_firstlineno=code.co_firstlineno,
+    )
+
+
+def watch_lock(lock_class):
+    """Watch `asyncio.Lock`; another one than is known here is left as it is."""
+    one = lock_class()
+    if not (hasattr(one, "_locked") and hasattr(one, "_waiters")):
+        return
+
+    def make(self):
+        really = "REALLY"
+        made = "MADE"
+        really(self)
+        made(self)
+
+    async def acquire(self):
+        really = "REALLY"
+        taken = "TAKEN"
+        if self._locked or self._waiters:
+            want = "WANT"
+            waited = "WAITED"
+            wait = want(self)
+            try:
+                result = await really(self)
+            finally:
+                waited(wait)
+        else:
+            result = await really(self)
+        taken(self)
+        return result
+
+    def release(self):
+        really = "REALLY"
+        released = "RELEASED"
+        really(self)
+        released(self)
+
+    swap(lock_class.__init__, make)
+    swap(lock_class.acquire, acquire)
+    swap(lock_class.release, release)
+
+
+watch_lock(globals()["modules"]["asyncio.locks"].Lock)

@@ -20,6 +20,10 @@ ALLOWED_SKIPS: dict[str, str] = {
     "tests/conformance/test_autobahn.py::test_our_": "Skipped: no CPython 2.7 ",
     # Giving up rights takes having them.
     "tests/locks/test_environments.py::": "Skipped: only root can become another user",
+    "tests/locks/test_attach.py::test_another_users_": "Skipped: only root can become another user",
+    # What a container, or a kernel without them, does not show.
+    "tests/locks/test_attach.py::test_a_thread_of_the_kernel_": "Skipped: the kernel's threads ",
+    "tests/locks/test_attach.py::test_a_32_bit_program_": "Skipped: this kernel runs no 32-bit ",
     # A compiler of hundreds of megabytes for one small program.
     "tests/locks/test_coverage.py::test_a_go_program_": "Skipped: no Go toolchain ",
 }

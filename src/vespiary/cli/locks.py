@@ -3,7 +3,6 @@
 import json
 import random
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,13 +10,13 @@ from pathlib import Path
 
 import click
 
+from vespiary.cli._locks_attach import attach
 from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.prove.locks import known as known_findings
-from vespiary.prove.locks.attach import snapshot
 from vespiary.prove.locks.findings import Finding, worst
 from vespiary.prove.locks.formats import as_annotations, as_junit, as_sarif
 from vespiary.prove.locks.known import Known, read_baseline, read_suppressions
-from vespiary.prove.locks.report import as_json, as_text, finding_text, snapshot_text
+from vespiary.prove.locks.report import as_json, as_text, finding_text
 from vespiary.prove.locks.run import Outcome, merge, run
 
 __all__ = ["locks"]
@@ -185,18 +184,3 @@ def _status(outcome: Outcome) -> int:
         )
         return NOTHING_COVERED
     return outcome.status if outcome.status >= 0 else 128 - outcome.status
-
-
-@click.command()
-@click.argument("pid", type=click.IntRange(1))
-@click.option(
-    "--watch", type=SPAN, default=None, help="Look again after each such time, until a deadlock."
-)
-def attach(pid: int, watch: float | None) -> None:
-    """Show who waits for whom in a running process, static programs included."""
-    while True:
-        seen = snapshot(pid)
-        if watch is None or seen.circle:
-            click.echo(snapshot_text(seen))
-            sys.exit(CODES["deadlock"] if seen.circle else 0)
-        time.sleep(watch)

@@ -1,56 +1,79 @@
 """Who waits for whom in a running process that was not prepared in any way.
 
-The kernel tells of each thread the system call that it is in and its arguments (`syscall` in
-proc(5)): a thread that waits for a mutex is in futex(2) at the mutex's address. The C library keeps
-the owner's number beside it (glibc `struct __pthread_mutex_s`: lock, count, owner; `struct
-__pthread_rwlock_arch_t`: the current writer). That is read from the process's memory, without
-stopping it; a static program is no different.
+What each thread waits for is read without stopping anything (`futexes`), so the facts are of
+different moments. A circle is believed when each of its threads is in the same wait in a second
+look, and has not run in between: the kernel counts how often a thread has given up the processor.
+Then all of them were waiting at the moment between the two looks.
 
-Not seen: locks that keep no owner (semaphores, and so Python's own locks; Rust's and Go's), and
-mutexes of other C libraries than glibc.
+A process that runs under the detector has a record, and with it the owners of Python's locks, and
+where each lock was made and taken: its file is among those that the process has mapped.
 """
 
 from __future__ import annotations
 
-import os
-import struct
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vespiary.errors import ConfigurationError
-from vespiary.prove.locks.places import Frame, resolve
-from vespiary.prove.locks.record import Module
+from vespiary.prove.locks.binaries import inspect
+from vespiary.prove.locks.findings import Finding, LockStory, Step, deadlock
+from vespiary.prove.locks.futexes import Wait, wait_of
+from vespiary.prove.locks.live import Watch
+from vespiary.prove.locks.outside import loaded_code, native_stack, py_spy, python_stacks
+from vespiary.prove.locks.places import Frame, Places
+from vespiary.prove.locks.record import Record, RecordError
+from vespiary.prove.locks.target import Target, Task, opened, process_of, task, tasks
 
 __all__ = ["Snapshot", "Waiting", "snapshot"]
 
-_FUTEX = {"x86_64": 202, "aarch64": 98}
-_WAIT, _LOCK_PI, _WAIT_BITSET, _LOCK_PI2 = 0, 6, 9, 13
-_OWNER_MASK = 0x3FFFFFFF
-_SCAN_BYTES = 2048
-_FRAMES_MAX = 12
+_PROCESSES_MAX = 32
+_AGAIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A thread that waits for a lock, and who holds it.
+    """A thread that waits.
 
     Attributes:
         tid: The thread (gettid(2)).
         name: Its name.
-        address: The lock's address.
-        kind: `mutex` or `read-write lock`.
-        owner: The thread that holds it.
-        stack: Where it waits: the return addresses that its stack holds, so that one may be too
-            many, as frames.
+        process: The process that it belongs to.
+        kind: What it waits for: a sort of lock, `condition`, `semaphore`, `end of a thread`,
+            `futex`.
+        address: Where that is.
+        owners: The threads that hold it; empty where that is not recorded.
+        gone: The owner's number, if it has ended.
+        is_limited: Whether the wait ends by itself.
+        switches: How often the thread had given up the processor: while it stays the same, the wait
+            is the same.
+        stack: Where it waits, innermost first.
+        python: The same in Python code.
     """
 
     tid: int
     name: str
-    address: int
+    process: int
     kind: str
-    owner: int
-    stack: tuple[Frame, ...]
+    address: int
+    owners: tuple[int, ...]
+    gone: int | None
+    is_limited: bool
+    switches: int
+    stack: tuple[Frame, ...] = ()
+    python: tuple[Frame, ...] = ()
+
+    @property
+    def lock(self) -> str:
+        """What it waits for, in words."""
+        return f"{self.kind} at {self.address:#x}"
+
+    @property
+    def thread(self) -> str:
+        """Its name and number."""
+        return f"thread {self.name} ({self.tid})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,201 +82,296 @@ class Snapshot:
 
     Attributes:
         pid: The process.
+        program: What it executes.
         threads: How many it has.
-        waiting: Those that wait for a lock whose owner is known.
-        unknown: How many wait at a futex of whose owner nothing can be said.
+        waiting: Those of its threads that wait, and of other processes those that hold them up.
         circle: Those that wait for each other, in the order of waiting; empty if none do.
-        seconds: How long looking took.
+        findings: The deadlock, if there is one, with all that is known of it.
+        notes: What cannot be seen in this process, in sentences.
+        seconds: How long finding the circle took.
+        is_recorded: Whether it runs under the detector.
     """
 
     pid: int
+    program: str
     threads: int
     waiting: tuple[Waiting, ...]
-    unknown: int
     circle: tuple[Waiting, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
     seconds: float
+    is_recorded: bool
 
 
-def snapshot(pid: int) -> Snapshot:
+@dataclass
+class _Look:
+    """What one look at a process, and at those that it waits for, has found."""
+
+    targets: dict[int, Target] = field(default_factory=dict)
+    members: dict[int, dict[int, int]] = field(default_factory=dict)
+    waits: dict[int, tuple[int, Wait]] = field(default_factory=dict)
+    """By the thread: its process, and what it waits for."""
+
+
+def snapshot(pid: int, *, is_watched: bool = True) -> Snapshot:
     """Look at a process.
 
+    Args:
+        pid: The process.
+        is_watched: Use its record, where it has one.
+
     Errors:
-        ConfigurationError: there is no such process, or it may not be looked at.
+        ConfigurationError: it cannot be looked at; the text says why and what to do.
     """
     began = time.perf_counter()
-    try:
-        tids = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
-        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-            found = _look(pid, tids, memory.fileno())
-    except (FileNotFoundError, ProcessLookupError) as error:
-        raise ConfigurationError(f"there is no process {pid}", subject="pid", value=pid) from error
-    except PermissionError as error:
-        raise ConfigurationError(
-            f"process {pid} may not be looked at: be its user or root, and see"
-            " /proc/sys/kernel/yama/ptrace_scope",
-            subject="pid",
-            value=pid,
-        ) from error
-    waits, unknown = found
-    circle = _circle(waits)
-    seconds = time.perf_counter() - began
-    modules = _modules(pid)
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-        told = {
-            wait.tid: Waiting(
-                wait.tid,
-                _name(pid, wait.tid),
-                wait.address,
-                wait.kind,
-                wait.owner,
-                _stack(memory.fileno(), modules, wait),
-            )
-            for wait in waits
-        }
-    return Snapshot(
-        pid,
-        len(tids),
-        tuple(told.values()),
-        unknown,
-        tuple(told[wait.tid] for wait in circle),
-        seconds,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Wait:
-    tid: int
-    address: int
-    kind: str
-    owner: int
-    stack_pointer: int
-    counter: int
-
-
-def _look(pid: int, tids: list[int], memory: int) -> tuple[list[_Wait], int]:
-    members = set(tids)
-    number = _FUTEX.get(os.uname().machine, -1)
-    waits = []
-    unknown = 0
-    for tid in tids:
+    with ExitStack() as stack:
+        target = stack.enter_context(opened(pid))
         try:
-            fields = Path(f"/proc/{pid}/task/{tid}/syscall").read_text().split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # It has ended meanwhile.
-        if len(fields) < 9 or int(fields[0]) != number:
-            continue
-        address, operation = int(fields[1], 16), int(fields[2], 16) & 0x7F
-        stack_pointer, counter = int(fields[7], 16), int(fields[8], 16)
-        owned = _owner(memory, address, operation, members)
-        if owned is None:
-            unknown += 1
-            continue
-        lock, kind, owner = owned
-        waits.append(_Wait(tid, lock, kind, owner, stack_pointer, counter))
-    return waits, unknown
+            look = _look(target, stack)
+        except PermissionError as error:
+            raise ConfigurationError(
+                f"process {pid}'s system calls may not be looked at: become root, or in a container"
+                " start it with --cap-add SYS_PTRACE",
+                subject="pid",
+                value=pid,
+            ) from error
+        circle = _verified(look, _circle(look.waits))
+        seconds = time.perf_counter() - began
+        waiting = _with_stacks(look)
+        record = _record(target) if is_watched else None
+        findings: list[Finding] = []
+        if record is not None:
+            waiting |= _recorded(record, waiting, pid)
+            findings += _recorded_deadlock(record)
+        elif target.is_python and waiting:
+            waiting = _with_python(target, waiting)
+        found = tuple(waiting[tid] for tid in circle)
+        if not findings:
+            findings += _findings(pid, found, waiting.values())
+        return Snapshot(
+            pid,
+            target.program,
+            len(look.members[pid]),
+            tuple(waiting.values()),
+            found,
+            tuple(findings),
+            tuple(_notes(target, record, waiting.values())),
+            seconds,
+            record is not None,
+        )
 
 
-def _owner(
-    memory: int, address: int, operation: int, members: set[int]
-) -> tuple[int, str, int] | None:
-    """The lock around a futex word, its kind and its owner."""
-    try:
-        if operation in (_LOCK_PI, _LOCK_PI2):
-            (word,) = struct.unpack("<I", os.pread(memory, 4, address))
-            owner = word & _OWNER_MASK
-            return (address, "mutex", owner) if owner in members else None
-        if operation not in (_WAIT, _WAIT_BITSET):
-            return None
-        data = os.pread(memory, 40, address - 12)
-    except OSError:
-        return None
-    words = struct.unpack("<10i", data)
-    # The mutex begins at the word; its owner is the third.
-    lock, owner, users = words[3], words[5], words[6]
-    if owner in members and lock == 2 and users >= 1:
-        return address, "mutex", owner
-    # The read-write lock began two or three words before; its writer is the seventh.
-    for before, writer in ((2, words[7]), (3, words[6])):
-        if writer in members:
-            return address - 4 * before, "read-write lock", writer
-    return None
+def _look(target: Target, stack: ExitStack) -> _Look:
+    """The waits of a process's threads, and of those in other processes that hold them up."""
+    look = _Look()
+    work = [target]
+    while work:
+        target = work.pop()
+        threads = tasks(target.pid)
+        members = {each.inner: each.tid for each in threads}
+        look.targets[target.pid], look.members[target.pid] = target, members
+        for each in threads:
+            wait = wait_of(target, each, members)
+            if wait is None:
+                continue
+            look.waits[each.tid] = (target.pid, wait)
+            for owner in wait.owners:
+                process = process_of(owner) if owner not in members.values() else None
+                is_new = process is not None and process not in look.targets
+                if process is not None and is_new and len(look.targets) < _PROCESSES_MAX:
+                    try:
+                        work.append(stack.enter_context(opened(process)))
+                    except ConfigurationError:
+                        continue  # Its own waits may not be looked at.
+    return look
 
 
-def _circle(waits: list[_Wait]) -> list[_Wait]:
-    by_thread = {wait.tid: wait for wait in waits}
+def _circle(waits: Mapping[int, tuple[int, Wait]]) -> list[int]:
+    """Threads of which each waits, without a limit, for the next."""
+    done: set[int] = set()
     for start in waits:
-        path = [start]
-        while (following := by_thread.get(path[-1].owner)) is not None:
-            if following in path:
-                return path[path.index(following) :]
-            path.append(following)
+        path: list[int] = []
+        work = [(start, 0)]
+        while work:
+            tid, depth = work.pop()
+            del path[depth:]
+            if tid in path:
+                return path[path.index(tid) :]
+            if tid in done or tid not in waits or waits[tid][1].is_limited:
+                continue
+            done.add(tid)
+            path.append(tid)
+            work += [(owner, depth + 1) for owner in waits[tid][1].owners]
     return []
 
 
-def _name(pid: int, tid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/task/{tid}/comm").read_text().strip()
-    except OSError:
-        return ""
+def _verified(look: _Look, circle: list[int]) -> list[int]:
+    """The circle if all of it waited at the same time."""
+    for tid in circle:
+        process, wait = look.waits[tid]
+        try:
+            now = task(process, tid)
+        except OSError:
+            return []
+        again = wait_of(look.targets[process], now, look.members[process])
+        if again is None or again.owners != wait.owners or now.switches != wait.task.switches:
+            return []
+    return circle
 
 
-def _modules(pid: int) -> list[Module]:
-    """The executable parts of the process's files."""
-    first: dict[str, int] = {}
-    found = []
-    for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
-        span, access, offset, _, _, *path = line.split(None, 5)
-        if not path or not path[0].startswith("/"):
-            continue
-        start, _, end = span.partition("-")
-        first.setdefault(path[0], int(start, 16) - int(offset, 16))
-        if "x" in access:
-            bias = first[path[0]] if _is_relocated(path[0]) else 0
-            found.append(Module(bias, int(start, 16), int(end, 16), path[0]))
+def _with_stacks(look: _Look) -> dict[int, Waiting]:
+    modules = {pid: loaded_code(target) for pid, target in look.targets.items()}
+    found = {}
+    for tid, (process, wait) in look.waits.items():
+        target = look.targets[process]
+        stack = native_stack(target, modules[process], wait.task.call)
+        found[tid] = _waiting(target, wait, stack)
     return found
 
 
-def _is_relocated(path: str) -> bool:
-    """Whether an ELF file is loaded anywhere (ET_DYN), not where it says (ET_EXEC)."""
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(18)
-    except OSError:
-        return True
-    return head[16:18] != b"\x02\x00"
-
-
-def _stack(memory: int, modules: list[Module], wait: _Wait) -> tuple[Frame, ...]:
-    """The frames whose return addresses the top of the stack holds."""
-    frames = [*_frames(modules, wait.counter)]
-    try:
-        data = os.pread(memory, _SCAN_BYTES, wait.stack_pointer)
-    except OSError:
-        return tuple(frames)
-    for (word,) in struct.iter_unpack("<Q", data[: len(data) // 8 * 8]):
-        if len(frames) >= _FRAMES_MAX:
-            break
-        is_code = any(module.start <= word < module.end for module in modules)
-        if is_code and _follows_a_call(memory, word):
-            frames += _frames(modules, word)
-    return tuple(frames)
-
-
-def _follows_a_call(memory: int, address: int) -> bool:
-    if os.uname().machine != "x86_64":
-        return True
-    try:
-        code = os.pread(memory, 7, address - 7)
-    except OSError:
-        return False
-    # call rel32, or call through a register or memory (opcode FF /2).
-    return code[2] == 0xE8 or any(
-        code[at] == 0xFF and (code[at + 1] >> 3 & 7) == 2 for at in range(6)
+def _waiting(target: Target, wait: Wait, stack: tuple[Frame, ...]) -> Waiting:
+    kind = wait.kind
+    if kind == "futex" and not target.is_musl:
+        kind = _kind(stack)
+    is_mutex = any("mutex" in frame.function or "lll_lock" in frame.function for frame in stack[:4])
+    each: Task = wait.task
+    return Waiting(
+        each.tid,
+        each.name,
+        target.pid,
+        kind,
+        wait.address,
+        wait.owners,
+        wait.gone if is_mutex else None,
+        wait.is_limited,
+        each.switches,
+        stack,
     )
 
 
-def _frames(modules: list[Module], address: int) -> list[Frame]:
-    for module in modules:
-        if module.start <= address < module.end:
-            return resolve(module, address)
-    return []
+def _kind(stack: Sequence[Frame]) -> str:
+    """What a thread waits for whose futex says nothing, by the C library's functions."""
+    for frame in stack[:4]:
+        for part, kind in (
+            ("cond_", "condition"),
+            ("rwlock", "read-write lock"),
+            ("sem_", "semaphore"),
+            ("barrier", "barrier"),
+        ):
+            if part in frame.function:
+                return kind
+    return "futex"
+
+
+def _with_python(target: Target, waiting: Mapping[int, Waiting]) -> dict[int, Waiting]:
+    program = py_spy()
+    stacks = python_stacks(program, target.pid) if program else {}
+    return {tid: replace(each, python=stacks.get(tid, ())) for tid, each in waiting.items()}
+
+
+def _record(target: Target) -> Record | None:
+    """The record of a process that runs under the detector: the newest that it has mapped."""
+    for file in sorted(target.files, reverse=True):
+        if file.endswith(".locks"):
+            for path in (Path(file), Path(f"/proc/{target.pid}/root{file}")):
+                try:
+                    record = Record(path)
+                except (RecordError, OSError, ValueError):
+                    continue
+                if record.pid == target.pid:
+                    return record
+                record.close()
+    return None
+
+
+def _recorded(record: Record, waiting: Mapping[int, Waiting], pid: int) -> dict[int, Waiting]:
+    """The waits that the record knows, with owners and stacks."""
+    watch = Watch(record)
+    watch.look()
+    places = Places(record)
+    found = {}
+    for thread in record.threads():
+        if thread.waiting is None or not thread.alive:
+            continue
+        lock = record.lock(thread.waiting)
+        is_task = thread.carrier is not None
+        before = None if is_task else waiting.get(thread.tid)
+        frames = tuple(places.stack(thread.waiting_stack))
+        # A thread carries many tasks: they have numbers of their own, below zero.
+        found[-1 - thread.number if is_task else thread.tid] = Waiting(
+            thread.tid,
+            f"task {thread.name}" if is_task else thread.name,
+            pid,
+            lock.kind,
+            lock.address,
+            tuple(holder.tid for holder in watch.holders(thread.waiting)),
+            None,
+            False,
+            before.switches if before else 0,
+            frames or (before.stack if before else ()),
+        )
+    return found
+
+
+def _recorded_deadlock(record: Record) -> list[Finding]:
+    watch = Watch(record)
+    watch.look()
+    time.sleep(_AGAIN_SECONDS)
+    found = watch.look()
+    return [deadlock(record, found)] if found is not None else []
+
+
+def _findings(pid: int, circle: Sequence[Waiting], waiting: Iterable[Waiting]) -> list[Finding]:
+    """What an unprepared process's waits come to."""
+    if circle:
+        title = f"{len(circle)} threads wait for each other"
+        advice = "choose one order for these locks and keep it everywhere"
+        if len(circle) == 1:
+            title = "a thread waits for a lock that it holds itself"
+            advice = "release it first, or make it recursive"
+        return [_finding(pid, title, advice, circle)]
+    return [
+        _finding(
+            pid,
+            "a thread waits for a lock whose owner has ended",
+            "release it on every path on which a thread can end",
+            [each],
+        )
+        for each in waiting
+        if each.gone is not None
+    ]
+
+
+def _finding(pid: int, title: str, advice: str, circle: Sequence[Waiting]) -> Finding:
+    locks = [LockStory(each.lock, each.kind, []) for each in circle]
+    steps = [
+        Step(
+            each.thread,
+            "nothing that is known" if each.gone is not None else circle[position - 1].lock,
+            [],
+            each.lock,
+            list(each.python or each.stack),
+        )
+        for position, each in enumerate(circle)
+    ]
+    return Finding("deadlock", title, advice, pid, locks, steps)
+
+
+def _notes(target: Target, record: Record | None, waiting: Iterable[Waiting]) -> Iterable[str]:
+    """What cannot be seen in this process."""
+    if target.is_musl:
+        yield "musl keeps the owner of its recursive, error-checking and robust mutexes only"
+    binary = inspect(target.program)
+    if binary.is_go:
+        yield "Go's locks keep no owner; send it SIGQUIT to see where its goroutines wait"
+    if binary.is_rust:
+        yield "the mutexes of Rust's standard library keep no owner"
+    if any(each.kind == "read-write lock" and not each.owners for each in waiting):
+        yield "a read-write lock counts its readers, and does not say who they are"
+    if target.is_python and record is None:
+        yield (
+            "Python's locks keep no owner; of a process that runs under `vespiary locks` they are"
+            " known, and attach shows them"
+        )
+        if py_spy() is None:
+            yield "the Python code that waits: py-spy would tell it (pip install py-spy)"

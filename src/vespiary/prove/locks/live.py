@@ -98,7 +98,7 @@ class Watch:
             done.add(thread.number)
             path.append(thread)
             work += [(carrier, depth + 1) for carrier in self._stuck_carrier(thread)]
-            for holder in [] if thread.waiting is None else self._holders(thread.waiting):
+            for holder in [] if thread.waiting is None else self.holders(thread.waiting):
                 if holder.alive and not self._is_gone(holder):
                     work.append((holder, depth + 1))
                 elif holder.carrier is None:
@@ -110,7 +110,7 @@ class Watch:
         carrier = None if task.carrier is None else self._threads.get(task.carrier)
         return [carrier] if carrier is not None and carrier.waiting is not None else []
 
-    def _holders(self, number: int) -> list[Thread]:
+    def holders(self, number: int) -> list[Thread]:
         """Who holds a lock: its owner, or all who share it."""
         lock = self.record.lock(number)
         if lock.signal:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from vespiary.prove.locks import statistics
-from vespiary.prove.locks.attach import Snapshot
 from vespiary.prove.locks.figures import figures
 from vespiary.prove.locks.findings import Finding, Step
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.record import GIL
 from vespiary.prove.locks.run import Outcome
 
-__all__ = ["as_json", "as_text", "finding_text", "snapshot_text"]
+__all__ = ["as_json", "as_text", "finding_text", "stack_lines"]
 
 _FRAMES_MAX = 8
 
@@ -74,8 +73,11 @@ def finding_text(finding: Finding) -> str:
         if lock.kind == GIL:
             lines.append(f"  {lock.name}, the interpreter's own lock")
             continue
+        if not lock.made:
+            lines.append(f"  {lock.name}")
+            continue
         lines.append(f"  {lock.name}, made at")
-        lines += _stack(lock.made, 3)
+        lines += stack_lines(lock.made, 3)
     for step in finding.steps:
         lines.append("")
         lines += _step(step)
@@ -92,13 +94,14 @@ def _drawing(finding: Finding) -> Iterator[str]:
 def _step(step: Step) -> list[str]:
     lines = [f"  {step.thread} holds {step.holds}"]
     if step.held_since:
-        lines += ["    taken at", *_stack(step.held_since, 1)]
+        lines += ["    taken at", *stack_lines(step.held_since, 1)]
     how = " shared" if step.shared else ""
-    lines += [f"    and wants {step.wants}{how} at", *_stack(step.wanted_at, _FRAMES_MAX)]
+    lines += [f"    and wants {step.wants}{how} at", *stack_lines(step.wanted_at, _FRAMES_MAX)]
     return lines
 
 
-def _stack(frames: list[Frame], most: int) -> list[str]:
+def stack_lines(frames: Sequence[Frame], most: int) -> list[str]:
+    """A stack, a line a frame, with the line of source where it can be read."""
     lines = []
     for frame in frames[:most]:
         lines.append(f"      {frame}")
@@ -119,23 +122,3 @@ def _source(frame: Frame) -> str:
     except OSError:
         return ""
     return lines[frame.line - 1].strip() if frame.line <= len(lines) else ""
-
-
-def snapshot_text(seen: Snapshot) -> str:
-    """Who waits for whom in a process that was looked at from outside."""
-    lines = [
-        f"process {seen.pid}: {seen.threads} threads, {len(seen.waiting)} wait for a lock whose"
-        f" owner is known, {seen.unknown} at a futex whose owner is not;"
-        f" looked at in {seen.seconds * 1000:.1f} ms"
-    ]
-    lines.extend(
-        f"  {wait.name} ({wait.tid})  waits for the {wait.kind} at {wait.address:#x} of thread"
-        f" {wait.owner}"
-        for wait in seen.waiting
-    )
-    if seen.circle:
-        lines.append(f"DEADLOCK: {len(seen.circle)} threads wait for each other")
-        for wait in seen.circle:
-            lines.append(f"  {wait.name} ({wait.tid}), held up by {wait.owner}, waits at")
-            lines += _stack(list(wait.stack), _FRAMES_MAX)
-    return "\n".join(lines)

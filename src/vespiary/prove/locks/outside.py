@@ -1,0 +1,132 @@
+"""The stacks of a process's threads, found from outside and without stopping it.
+
+A native stack is read as it lies: whatever looks like a return address behind a call is one, so
+that a frame that was left may be among them. What a Python thread executes is known to its
+interpreter alone; py-spy, a program of its own (MIT licence), can read it, and is asked where it is
+installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vespiary.prove.locks.places import Frame, resolve
+from vespiary.prove.locks.record import Module
+from vespiary.prove.locks.target import Target
+
+__all__ = ["loaded_code", "native_stack", "py_spy", "python_stacks"]
+
+_SCAN_BYTES = 2048
+_FRAMES_MAX = 12
+_PY_SPY_SECONDS = 10.0
+
+
+def loaded_code(target: Target) -> list[Module]:
+    """The executable parts of the process's files."""
+    first: dict[str, int] = {}
+    found = []
+    try:
+        lines = Path(f"/proc/{target.pid}/maps").read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        span, access, offset, _, _, *path = line.split(None, 5)
+        if not path or not path[0].startswith("/"):
+            continue
+        start, _, end = span.partition("-")
+        first.setdefault(path[0], int(start, 16) - int(offset, 16))
+        if "x" in access:
+            bias = first[path[0]] if _is_relocated(path[0]) else 0
+            found.append(Module(bias, int(start, 16), int(end, 16), path[0]))
+    return found
+
+
+def _is_relocated(path: str) -> bool:
+    """Whether an ELF file is loaded anywhere (ET_DYN), not where it says (ET_EXEC)."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(18)
+    except OSError:
+        return True
+    return head[16:18] != b"\x02\x00"
+
+
+def native_stack(
+    target: Target, modules: Sequence[Module], call: tuple[int, ...]
+) -> tuple[Frame, ...]:
+    """The frames whose return addresses the top of a thread's stack holds.
+
+    Args:
+        target: The process.
+        modules: Its code.
+        call: The system call that the thread is in, as `Task` has it.
+    """
+    stack_pointer, counter = call[-2:]
+    frames = _frames(modules, counter)
+    data = target.read(stack_pointer, _SCAN_BYTES) or target.read(stack_pointer, 256) or b""
+    for (word,) in struct.iter_unpack("<Q", data):
+        if len(frames) >= _FRAMES_MAX:
+            break
+        is_code = any(module.start <= word < module.end for module in modules)
+        if is_code and _follows_a_call(target, word):
+            frames += _frames(modules, word)
+    return tuple(frames)
+
+
+def _follows_a_call(target: Target, address: int) -> bool:
+    if os.uname().machine != "x86_64":
+        return True
+    code = target.read(address - 7, 7)
+    if code is None:
+        return False
+    # call rel32, or call through a register or memory (opcode FF /2).
+    return code[2] == 0xE8 or any(
+        code[at] == 0xFF and (code[at + 1] >> 3 & 7) == 2 for at in range(6)
+    )
+
+
+def _frames(modules: Sequence[Module], address: int) -> list[Frame]:
+    for module in modules:
+        if module.start <= address < module.end:
+            return resolve(module, address)
+    return []
+
+
+def py_spy() -> str | None:
+    """Where py-spy is: beside this Python, or on PATH."""
+    beside = Path(sys.executable).parent / "py-spy"
+    return str(beside) if beside.exists() else shutil.which("py-spy")
+
+
+def python_stacks(program: str, pid: int) -> dict[int, tuple[Frame, ...]]:
+    """The Python code that each thread executes, innermost first, by the thread's number.
+
+    Args:
+        program: py-spy.
+        pid: The process.
+    """
+    try:
+        done = subprocess.run(
+            [program, "dump", "--json", "--nonblocking", "--pid", str(pid)],
+            capture_output=True,
+            timeout=_PY_SPY_SECONDS,
+            check=True,
+        )
+        threads = json.loads(done.stdout)
+        return {
+            int(thread["os_thread_id"]): tuple(
+                Frame(str(frame["name"]), "", str(frame["filename"]), int(frame["line"]))
+                for frame in thread["frames"]
+            )
+            for thread in threads
+            if thread.get("os_thread_id")
+        }
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        return {}

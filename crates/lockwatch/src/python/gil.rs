@@ -276,7 +276,9 @@ pub(crate) fn is_another(site: u64) -> bool {
 
 /// In a new child: what the forking thread held, before its place is forgotten.
 pub(crate) fn on_fork() {
-    let had = threads::present().is_some_and(|(_, thread)| held::find(thread, key()).is_some());
+    let is_known = FIRST.load(Ordering::Relaxed) != UNKNOWN;
+    let had = is_known
+        && threads::present().is_some_and(|(_, thread)| held::find(thread, key()).is_some());
     HAD_AT_FORK.store(had, Ordering::Relaxed);
     NUMBER.store(0, Ordering::Relaxed);
     WITHIN.set(Outer::NOTHING);

@@ -23,6 +23,7 @@ __all__ = [
     "symbolize",
     "upgrade_header_fault",
     "upgrade_request_fault",
+    "variable",
 ]
 
 @final
@@ -247,6 +248,21 @@ def symbolize(path: str, address: int) -> list[tuple[str, str | None, int | None
     Returns:
         For each function, the inlined ones too: its demangled name, its source file and line where
         the debugging information tells them.
+
+    Errors:
+        OSError: the file cannot be read, or is no object file.
+    """
+
+def variable(path: str, address: int) -> tuple[str, int] | None:
+    """The variable that lies at an address of an object file, by its symbol table.
+
+    Args:
+        path: A program or a shared library.
+        address: As the file has it, without where it was loaded.
+
+    Returns:
+        Its demangled name, and how many bytes behind its beginning the address is; None where no
+        symbol covers the address, as in a file without symbols.
 
     Errors:
         OSError: the file cannot be read, or is no object file.

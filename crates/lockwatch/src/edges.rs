@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::python::gil;
 use crate::recorded::{Recorded, mix, wipe};
 use crate::region::{EDGES_MAX, GATES_MAX, HAS_ORDER, Lost, Region, Thread};
-use crate::{held, locks, stacks, threads};
+use crate::{held, locks, log, stacks, threads};
 
 const COUNTS: usize = EDGES_MAX * 2;
 /// The same two locks in the same order are recorded this often: by several threads, with several
@@ -97,6 +97,8 @@ fn record_all(region: &Region, thread: &Thread, to: u32, is_shared: bool, site: 
         edge.stack.store(stack, Ordering::Relaxed);
         let from_site = entry.site.load(Ordering::Relaxed);
         edge.from_site.store(from_site, Ordering::Relaxed);
+        edge.from_stack
+            .store(log::stack_of(entry), Ordering::Relaxed);
         edge.to_site.store(site, Ordering::Relaxed);
         for (slot, gate) in edge.gates.iter().zip(&gates[..gate_count]) {
             locks::keep(region, *gate);

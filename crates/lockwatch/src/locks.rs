@@ -116,6 +116,7 @@ fn enter(
     lock.owner.store(0, Ordering::Relaxed);
     lock.stack.store(0, Ordering::Relaxed);
     lock.frame.store(0, Ordering::Relaxed);
+    lock.is_made.store(0, Ordering::Relaxed);
     lock.address.store(address, Ordering::Relaxed);
     lock.kind.store(kind as u32, Ordering::Relaxed);
     lock.first_site.store(site, Ordering::Relaxed);
@@ -145,7 +146,9 @@ fn enter(
 /// The lock at an address is a new one: what was there before has ended.
 pub(crate) fn begin(region: &Region, address: u64, kind: Kind, site: u64) {
     end(region, address);
-    find(region, address, kind, site);
+    if let Some(number) = find(region, address, kind, site) {
+        lock(region, number).is_made.store(1, Ordering::Relaxed);
+    }
 }
 
 /// The lock at an address ends, if one was seen there; gives it back.

@@ -196,6 +196,15 @@ fn let_go_full(held: &Held) {
     }
 }
 
+/// Where a held lock was taken, plus one; 0 where that is not kept.
+pub(crate) fn stack_of(held: &Held) -> u32 {
+    let place = held.log.load(Ordering::Relaxed);
+    place
+        .checked_sub(1)
+        .and_then(entry)
+        .map_or(0, |entry| entry.stack.load(Ordering::Relaxed))
+}
+
 /// Writes an entry; gives its place plus one, 0 when there was no room.
 fn write(
     region: &Region,

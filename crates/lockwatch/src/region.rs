@@ -162,6 +162,9 @@ pub(crate) struct Lock {
     /// For a lock on its thread's stack: where the return address above its frame lies, and which.
     pub(crate) frame: AtomicU64,
     pub(crate) frame_return: AtomicU64,
+    /// 1: `stack` is where it was made; else where it was first seen.
+    pub(crate) is_made: AtomicU32,
+    reserved: u32,
 }
 
 /// An order: a thread took `to` while it held `from`.
@@ -181,6 +184,9 @@ pub(crate) struct Edge {
     pub(crate) to_site: AtomicU64,
     /// What else it held exclusively.
     pub(crate) gates: [AtomicU32; GATES_MAX],
+    /// Where `from` was taken, plus one; only the full mode knows.
+    pub(crate) from_stack: AtomicU32,
+    reserved: u32,
 }
 
 /// What is reported for what it is.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use addr2line::Loader;
-use object::{Object, ObjectSymbol};
+use object::{Object, ObjectSymbol, SymbolKind};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
@@ -19,6 +19,15 @@ struct File {
     loader: Loader,
     /// The bytes of each function whose size is known, by its address.
     sizes: HashMap<u64, u64>,
+    /// Its variables, by their addresses.
+    variables: Vec<Variable>,
+}
+
+/// A variable of an object file: where it lies, and its demangled name.
+struct Variable {
+    address: u64,
+    bytes: u64,
+    name: String,
 }
 
 impl File {
@@ -33,7 +42,22 @@ impl File {
             .filter(|symbol| symbol.size() > 0)
             .map(|symbol| (symbol.address(), symbol.size()))
             .collect();
-        Ok(Self { loader, sizes })
+        let variables = variables(&object);
+        Ok(Self {
+            loader,
+            sizes,
+            variables,
+        })
+    }
+
+    /// The variable that an address lies in, and how far behind its beginning.
+    fn variable(&self, address: u64) -> Option<(String, u64)> {
+        let behind = self
+            .variables
+            .partition_point(|variable| variable.address <= address);
+        let variable = self.variables[..behind].last()?;
+        let offset = address - variable.address;
+        (offset < variable.bytes).then(|| (variable.name.clone(), offset))
     }
 
     /// The function at an address by the file's symbols. In a stripped file these are few, and the
@@ -51,14 +75,51 @@ impl File {
 /// A function's name, its file and line.
 type Place = (String, Option<String>, Option<u32>);
 
-#[pyfunction]
-fn symbolize(path: &str, address: u64) -> PyResult<Vec<Place>> {
+/// What a file tells, which is read when it is first asked for.
+fn with_file<T>(path: &str, ask: impl FnOnce(&File) -> T) -> PyResult<T> {
     LOADERS.with_borrow_mut(|loaders| {
         if !loaders.contains_key(path) {
             loaders.insert(path.to_owned(), File::open(path)?);
         }
-        Ok(places(&loaders[path], address))
+        Ok(ask(&loaders[path]))
     })
+}
+
+#[pyfunction]
+fn symbolize(path: &str, address: u64) -> PyResult<Vec<Place>> {
+    with_file(path, |file| places(file, address))
+}
+
+#[pyfunction]
+fn variable(path: &str, address: u64) -> PyResult<Option<(String, u64)>> {
+    with_file(path, |file| file.variable(address))
+}
+
+/// The file's variables in the order of their addresses.
+fn variables(object: &object::File<'_>) -> Vec<Variable> {
+    let mut found: Vec<_> = object
+        .symbols()
+        .chain(object.dynamic_symbols())
+        .filter(|symbol| symbol.kind() == SymbolKind::Data && symbol.is_definition())
+        .filter_map(|symbol| {
+            Some(Variable {
+                address: symbol.address(),
+                bytes: symbol.size(),
+                name: demangled(symbol.name().ok()?),
+            })
+        })
+        .collect();
+    found.sort_by_key(|variable| variable.address);
+    found
+}
+
+/// A name as the source has it. What has no prefix is not mangled, though it may look like a type.
+fn demangled(name: &str) -> String {
+    if name.starts_with('_') {
+        addr2line::demangle_auto(name.into(), None).into_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 fn places(file: &File, address: u64) -> Vec<Place> {
@@ -80,16 +141,13 @@ fn places(file: &File, address: u64) -> Vec<Place> {
     if found.is_empty()
         && let Some(name) = file.symbol(address)
     {
-        found.push((
-            addr2line::demangle_auto(name.into(), None).into_owned(),
-            None,
-            None,
-        ));
+        found.push((demangled(name), None, None));
     }
     found
 }
 
 /// Adds what is here to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(symbolize, module)?)
+    module.add_function(wrap_pyfunction!(symbolize, module)?)?;
+    module.add_function(wrap_pyfunction!(variable, module)?)
 }

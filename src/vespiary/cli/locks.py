@@ -16,6 +16,7 @@ from vespiary.prove.locks import known as known_findings
 from vespiary.prove.locks.findings import Finding, worst
 from vespiary.prove.locks.formats import as_annotations, as_junit, as_sarif
 from vespiary.prove.locks.known import Known, read_baseline, read_suppressions
+from vespiary.prove.locks.paint import Paint
 from vespiary.prove.locks.report import as_json, as_text, finding_text
 from vespiary.prove.locks.run import Outcome, merge, run
 
@@ -107,7 +108,9 @@ def locks(
         linger_seconds=linger,
         full_bytes_max=full_max if full else None,
     )
-    outcome = _run(watch, repeat, _seed(perturb, seed))
+    live = _Live()
+    outcome = _run(watch, live, repeat, _seed(perturb, seed))
+    paint = Paint.of(sys.stderr)
     known = Known.sort(outcome.findings, suppressions, before)
     if write_baseline is not None:
         _write_baseline(write_baseline, outcome.findings)
@@ -124,8 +127,8 @@ def locks(
     if verbose:
         for finding in known.new:
             if not finding.is_told:
-                click.echo(finding_text(finding), err=True)
-    click.echo(as_text(outcome), err=True)
+                click.echo(finding_text(finding, paint), err=True, color=True)
+    click.echo(as_text(outcome, paint, live.told), err=True, color=True)
     _tell_known(known)
     sys.exit(_status(outcome))
 
@@ -140,7 +143,18 @@ def _seed(perturb: bool, seed: int | None) -> int | None:
     return seed
 
 
-def _run(watch: Callable[..., Outcome], repeat: int, seed: int | None) -> Outcome:
+class _Live:
+    """Tells what is found while the program runs, and keeps its signatures."""
+
+    def __init__(self) -> None:
+        self.told: set[str] = set()
+
+    def __call__(self, found: Finding) -> None:
+        self.told.add(found.signature)
+        click.echo(finding_text(found, Paint.of(sys.stderr)), err=True, color=True)
+
+
+def _run(watch: Callable[..., Outcome], live: _Live, repeat: int, seed: int | None) -> Outcome:
     """The outcome of all runs; ends with the first deadlock, or when it is asked to."""
     outcomes: list[Outcome] = []
     for number in range(repeat):
@@ -148,7 +162,7 @@ def _run(watch: Callable[..., Outcome], repeat: int, seed: int | None) -> Outcom
             click.echo(f"vespiary locks: run {number + 1} of {repeat}", err=True)
         outcomes.append(
             watch(
-                on_live=lambda found: click.echo(finding_text(found), err=True),
+                on_live=live,
                 perturb=None if seed is None else seed + number,
             )
         )

@@ -10,6 +10,7 @@
 //! no order with it means anything.
 
 mod acts;
+mod birth;
 mod blind;
 pub(crate) mod gil;
 mod interface;
@@ -181,6 +182,7 @@ fn install(python: &Interface) {
                 free_lock::<1>
             };
             free.write(ours as usize);
+            birth::watch(class, number, header);
         }
         (python.release)(module);
         tasks::prepare(header);

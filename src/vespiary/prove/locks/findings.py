@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 
 from vespiary.prove.locks.graph import Circle, circles
 from vespiary.prove.locks.live import Deadlock
+from vespiary.prove.locks.log import beside
 from vespiary.prove.locks.names import Names
 from vespiary.prove.locks.places import Frame, Places
-from vespiary.prove.locks.record import GIL, Edge, Event, Record, Thread
+from vespiary.prove.locks.record import GIL, Edge, Event, Held, Record, Thread
 
 __all__ = [
     "Finding",
@@ -65,16 +66,21 @@ _SENTENCES: dict[str, tuple[Kind, str, str]] = {
 
 @dataclass(frozen=True)
 class LockStory:
-    """A lock that takes part: what it is, and where it was made or first seen."""
+    """A lock that takes part: what it is, and where it was made, or at least first seen."""
 
     name: str
     kind: str
     made: list[Frame]
+    is_made: bool = False
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thread's part: what it holds, since where, and what it wants, where."""
+    """One thread's part: what it holds, since where, and what it wants, where.
+
+    `held_since` is the place alone; the whole stack, where the full mode has kept it, comes apart,
+    so that a signature is the same in both modes.
+    """
 
     thread: str
     holds: str
@@ -82,6 +88,12 @@ class Step:
     wants: str
     wanted_at: list[Frame]
     shared: bool = False
+    held_stack: list[Frame] = field(default_factory=list)
+
+    @property
+    def taken_at(self) -> list[Frame]:
+        """All that is known of where the held lock was taken."""
+        return self.held_stack or self.held_since
 
 
 @dataclass(frozen=True)
@@ -136,7 +148,7 @@ class Finding:
                 {
                     "thread": step.thread,
                     "holds": step.holds,
-                    "held_since": _frames(step.held_since),
+                    "held_since": _frames(step.taken_at),
                     "wants": step.wants,
                     "wanted_at": _frames(step.wanted_at),
                 }
@@ -172,7 +184,7 @@ class _Teller:
     def story(self, number: int) -> LockStory:
         lock = self._record.lock(number)
         made = [] if lock.kind == GIL else self._places.stack(lock.stack, lock.first_site)
-        return LockStory(self.lock_name(number), lock.kind, made)
+        return LockStory(self.lock_name(number), lock.kind, made, lock.made)
 
     def step(self, edge: Edge) -> Step:
         return Step(
@@ -182,6 +194,7 @@ class _Teller:
             self.lock_name(edge.to),
             self._places.stack(edge.stack, edge.to_site),
             edge.to_shared,
+            self._places.stack(edge.first_stack),
         )
 
     def waiting(self, thread: Thread, held_for: int | None) -> Step:
@@ -195,7 +208,15 @@ class _Teller:
             self.lock_name(thread.waiting),
             self._places.stack(thread.waiting_stack),
             thread.waiting_shared,
+            self._held_stack(held),
         )
+
+    def _held_stack(self, held: Held | None) -> list[Frame]:
+        """Where a lock was taken that is held now, where the full mode has kept it."""
+        if held is None or held.entry is None:
+            return []
+        log = beside(self._record)
+        return self._places.stack(log.stack(held.entry)) if log is not None else []
 
     def event(self, event: Event) -> Finding:
         kind, title, advice = _SENTENCES[event.what]
@@ -233,11 +254,24 @@ def analyse(
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """The worst first, each signature once: the first that has it."""
+    """The worst first, each signature once: the first that has it.
+
+    That the orders of a deadlock can deadlock is told by the deadlock itself.
+    """
     once: dict[str, Finding] = {}
     for finding in findings:
         once.setdefault(finding.signature, finding)
-    return sorted(once.values(), key=lambda finding: get_args(Kind).index(finding.kind))
+    happened = [_locks(finding) for finding in once.values() if finding.kind == "deadlock"]
+    left = [
+        finding
+        for finding in once.values()
+        if finding.kind != "inversion" or not any(_locks(finding) <= locks for locks in happened)
+    ]
+    return sorted(left, key=lambda finding: get_args(Kind).index(finding.kind))
+
+
+def _locks(finding: Finding) -> frozenset[tuple[int, str]]:
+    return frozenset((finding.process, lock.name) for lock in finding.locks)
 
 
 def _circle(record: Record, teller: _Teller, circle: Circle) -> Finding:

@@ -90,7 +90,7 @@ def _result(finding: Finding) -> dict[str, Any]:
                     "id": step.thread,
                     "locations": [
                         {"location": _location(frame)}
-                        for frame in (*step.held_since[:1], *step.wanted_at)
+                        for frame in (*step.taken_at[:1], *step.wanted_at)
                         if frame.file is not None and frame.line
                     ],
                 }

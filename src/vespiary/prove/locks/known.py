@@ -51,7 +51,7 @@ class Suppression:
         if self.signature not in (None, finding.signature):
             return False
         frames = [
-            frame.name for step in finding.steps for frame in (*step.held_since, *step.wanted_at)
+            frame.name for step in finding.steps for frame in (*step.taken_at, *step.wanted_at)
         ]
         made = [frame.name for lock in finding.locks for frame in lock.made]
         return all(fnmatch.filter(frames, pattern) for pattern in self.stack) and all(

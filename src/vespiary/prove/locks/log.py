@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from vespiary.prove.locks.record import Record
+
 __all__ = [
     "AFTER_WAIT",
     "AGAIN",
@@ -21,6 +23,7 @@ __all__ = [
     "TRIED",
     "Log",
     "LogError",
+    "beside",
     "keep_all",
 ]
 
@@ -79,9 +82,22 @@ class Log:
                 if entry[6]:
                     yield entry
 
+    def stack(self, entry: int) -> int | None:
+        """The place of the stack of one acquisition, by its place in the log."""
+        place = int(_ENTRY.unpack_from(self._map, _PAGE + entry * _ENTRY.size)[5])
+        return place - 1 if place else None
+
     def close(self) -> None:
         """Unmap it."""
         self._map.close()
+
+
+def beside(record: Record) -> Log | None:
+    """The log beside a record; None where the full mode is off, or has found no room at all."""
+    try:
+        return Log(record.path.with_suffix(".log"))
+    except (LogError, OSError):
+        return None
 
 
 def keep_all(folder: Path, bytes_max: int) -> dict[str, str]:

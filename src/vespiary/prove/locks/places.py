@@ -79,12 +79,13 @@ class Places:
             return [Frame(function, "", file, address & 0xFFFFFF)]
         if address == 0:
             return []
-        module = self._module(address)
+        module = self.module(address)
         if module is None:
             return [Frame(f"{address:#x}", "")]
         return resolve(module, address)
 
-    def _module(self, address: int) -> Module | None:
+    def module(self, address: int) -> Module | None:
+        """The loaded object that an address belongs to; None for the heap and for stacks."""
         for attempt in range(2):
             for module in self._modules:
                 if module.start <= address < module.end:

@@ -38,8 +38,8 @@ _THREAD = struct.Struct("<IIQ8IQQQ16sII")
 _HELD = struct.Struct("<QQ6I")
 _RECENT_BYTES = 64 * 8
 _TASK = struct.Struct("<4I64s")
-_LOCK = struct.Struct("<QIIIIQIIQQ")
-_EDGE = struct.Struct("<8IQQ10I")
+_LOCK = struct.Struct("<QIIIIQIIQQII")
+_EDGE = struct.Struct("<8IQQ10II")
 _EVENT = struct.Struct("<6IQ")
 _MODULE = struct.Struct("<QQQ512s")
 
@@ -91,12 +91,14 @@ class Held:
         shared: Whether others may share it.
         site: The address of the call that took it.
         task: The number of the task that took it, None if no task did.
+        entry: In the full mode, its acquisition's place in the log.
     """
 
     lock: int
     shared: bool
     site: int
     task: int | None = None
+    entry: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,10 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock, from its first operation to its end. A signal is released by whoever likes to."""
+    """A lock, from its first operation to its end. A signal is released by whoever likes to.
+
+    `stack` is where it was `made`, or else where it was first seen.
+    """
 
     number: int
     address: int
@@ -159,11 +164,15 @@ class Lock:
     stack: int | None
     first_site: int
     signal: bool
+    made: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An order: `thread` took `to` while it held `first`, and the `gates` besides."""
+    """An order: `thread` took `to` while it held `first`, and the `gates` besides.
+
+    `stack` is where it took `to`; `first_stack`, in the full mode, where it had taken `first`.
+    """
 
     thread: int
     segment: int
@@ -175,6 +184,7 @@ class Edge:
     first_site: int
     to_site: int
     gates: frozenset[int]
+    first_stack: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +290,11 @@ class Record:
             return None
         held = []
         for position in range(min(held_count, 64)):
-            _address, site, lock, shared, depth, _log, task, _ = _HELD.unpack_from(
+            _address, site, lock, shared, depth, entry, task, _ = _HELD.unpack_from(
                 self._map, at + _THREAD.size + position * _HELD.size
             )
             if depth:
-                held.append(Held(lock, bool(shared), site, _plus_one(task)))
+                held.append(Held(lock, bool(shared), site, _plus_one(task), _plus_one(entry)))
         _marks, carrier, coroutine, _, task_name = _TASK.unpack_from(
             self._map, at + _THREAD.size + 64 * _HELD.size + _RECENT_BYTES
         )
@@ -313,7 +323,7 @@ class Record:
     def lock(self, number: int) -> Lock:
         """The lock with a number."""
         offset, size, _ = self._places[1]
-        address, kind, state, owner, stack, site, signal, *_ = _LOCK.unpack_from(
+        address, kind, state, owner, stack, site, signal, _, _, _, made, _ = _LOCK.unpack_from(
             self._map, offset + number * size
         )
         return Lock(
@@ -325,6 +335,7 @@ class Record:
             _plus_one(stack),
             site,
             signal != 0,
+            made != 0,
         )
 
     @property
@@ -357,6 +368,7 @@ class Record:
                     site,
                     to_site,
                     gates,
+                    _plus_one(fields[20]),
                 )
 
     def events(self) -> Iterator[Event]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import textwrap
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from vespiary.prove.locks import statistics
+from vespiary.prove.locks import drawing, sources, statistics
 from vespiary.prove.locks.figures import figures
 from vespiary.prove.locks.findings import Finding, Step
+from vespiary.prove.locks.paint import PLAIN, Paint
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.record import GIL
 from vespiary.prove.locks.run import Outcome
@@ -16,6 +19,7 @@ from vespiary.prove.locks.run import Outcome
 __all__ = ["as_json", "as_text", "finding_text", "stack_lines"]
 
 _FRAMES_MAX = 8
+_MADE_MAX = 3
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -41,11 +45,16 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def as_text(outcome: Outcome) -> str:
-    """The report that ends a run."""
+def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str] = ()) -> str:
+    """The report that ends a run; of what was told while it ran, by signature, the title only."""
     coverage = outcome.coverage
     told = [finding for finding in outcome.findings if finding.is_told]
-    lines = [finding_text(finding) for finding in told]
+    lines = [
+        f"{_title(finding, paint)} (told above)"
+        if finding.signature in told_before
+        else finding_text(finding, paint)
+        for finding in told
+    ]
     information = len(outcome.findings) - len(told)
     what = f"{len(told)} finding{'s' * (len(told) != 1)}"
     if information:
@@ -63,62 +72,69 @@ def as_text(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def finding_text(finding: Finding) -> str:
+def finding_text(finding: Finding, paint: Paint = PLAIN) -> str:
     """One finding: what, the circle, each thread's part with its stack, what to change."""
-    lines = [f"{finding.kind.upper()} {finding.signature}: {finding.title}"]
-    if finding.kind in ("inversion", "deadlock", "information") and len(finding.steps) > 1:
-        lines += ["", *_drawing(finding)]
+    lines = [_title(finding, paint)]
+    if drawing.has_circle(finding):
+        lines += ["", *drawing.text(finding.steps, paint)]
     for lock in finding.locks:
-        lines.append("")
         if lock.kind == GIL:
-            lines.append(f"  {lock.name}, the interpreter's own lock")
+            lines += ["", f"  {paint.lock(lock.name)}, the interpreter's own lock"]
             continue
         if not lock.made:
-            lines.append(f"  {lock.name}")
+            lines += ["", f"  {paint.lock(lock.name)}"]
             continue
-        lines.append(f"  {lock.name}, made at")
-        lines += stack_lines(lock.made, 3)
+        verb = "made" if lock.is_made else "first taken"
+        lines += ["", f"  {paint.lock(lock.name)}, {verb} at"]
+        lines += stack_lines(lock.made, _MADE_MAX, paint)
     for step in finding.steps:
-        lines.append("")
-        lines += _step(step)
-    lines += ["", f"  What to change: {finding.advice}.", ""]
+        lines += ["", *_step(step, paint)]
+    advice = textwrap.fill(
+        f"What to change: {finding.advice}.",
+        paint.columns,
+        initial_indent="  ",
+        subsequent_indent="    ",
+    )
+    lines += ["", advice, ""]
     return "\n".join(lines)
 
 
-def _drawing(finding: Finding) -> Iterator[str]:
-    width = max(len(step.holds) for step in finding.steps)
-    for step in finding.steps:
-        yield f"  {step.holds:<{width}}  --[{step.thread}]-->  {step.wants}"
+def _title(finding: Finding, paint: Paint) -> str:
+    return f"{paint.bad(finding.kind.upper())} {finding.signature}: {finding.title}"
 
 
-def _step(step: Step) -> list[str]:
-    lines = [f"  {step.thread} holds {step.holds}"]
-    if step.held_since:
-        lines += ["    taken at", *stack_lines(step.held_since, 1)]
+def _step(step: Step, paint: Paint) -> list[str]:
+    lines = [f"  {paint.thread(step.thread)} holds {paint.lock(step.holds)}"]
+    if step.taken_at:
+        lines += ["    taken at", *stack_lines(step.taken_at, _FRAMES_MAX, paint)]
     how = " shared" if step.shared else ""
-    lines += [f"    and wants {step.wants}{how} at", *stack_lines(step.wanted_at, _FRAMES_MAX)]
-    return lines
+    lines += [f"    and wants {paint.lock(step.wants)}{how} at"]
+    return lines + stack_lines(step.wanted_at, _FRAMES_MAX, paint)
 
 
-def stack_lines(frames: Sequence[Frame], most: int) -> list[str]:
+def stack_lines(frames: Sequence[Frame], most: int, paint: Paint = PLAIN) -> list[str]:
     """A stack, a line a frame, with the line of source where it can be read."""
     lines = []
+    frames = sources.own(frames)
     for frame in frames[:most]:
-        lines.append(f"      {frame}")
-        source = _source(frame)
+        lines.append(f"      {_near(frame)}")
+        source = sources.line(frame)
         if source:
-            lines.append(f"        {source}")
+            lines.append("        " + paint.faint(_fit(source, paint.columns - 8)))
     if len(frames) > most:
-        lines.append(f"      ... {len(frames) - most} more")
+        lines.append(paint.faint(f"      ... {len(frames) - most} more"))
     return lines or ["      (no stack was kept)"]
 
 
-def _source(frame: Frame) -> str:
-    """The line of source itself, where it can be read."""
-    if frame.file is None or not frame.line:
-        return ""
-    try:
-        lines = Path(frame.file).read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return lines[frame.line - 1].strip() if frame.line <= len(lines) else ""
+def _near(frame: Frame) -> str:
+    """A frame with its file as seen from here, if that is shorter."""
+    if frame.file is None:
+        return str(frame)
+    file = frame.file
+    with contextlib.suppress(ValueError):
+        file = str(Path(file).relative_to(Path.cwd()))
+    return f"{frame.function} ({file}:{frame.line})"
+
+
+def _fit(source: str, columns: int) -> str:
+    return source if len(source) <= columns else source[: columns - 3] + "..."

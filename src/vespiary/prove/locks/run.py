@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.locks import log
 from vespiary.prove.locks.findings import Finding, analyse, deadlock, ordered, stall
 from vespiary.prove.locks.gaps import Gap, find, lockless, program_of, sentences
 from vespiary.prove.locks.live import Watch
-from vespiary.prove.locks.log import keep_all
 from vespiary.prove.locks.program import Program
 from vespiary.prove.locks.record import REPEATS, records, room
-from vespiary.prove.locks.statistics import Statistics, beside
+from vespiary.prove.locks.statistics import Statistics, statistics
 from vespiary.prove.locks.tree import Tree
 
 __all__ = ["Coverage", "Outcome", "environment", "merge", "run"]
@@ -150,7 +150,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="vespiary-locks-", dir=room()) as folder:
         variables = environment(Path(folder), perturb)
         if full_bytes_max is not None:
-            variables |= keep_all(Path(folder), full_bytes_max)
+            variables |= log.keep_all(Path(folder), full_bytes_max)
         program = Program(command, variables)
         try:
             watcher = _Watcher(Path(folder), stall_seconds, on_live, Tree(program.pid))
@@ -310,10 +310,11 @@ def _gather(program: Program, stuck: Finding | None, watcher: _Watcher) -> Outco
         coverage += Coverage(
             1, record.lock_count, record.operations, orders, lost, sum(map(len, entangled))
         )
-        kept = beside(record, now if stuck else 0)
+        kept = log.beside(record)
         if kept is not None:
-            figures.append(kept)
+            figures.append(statistics(record, kept, now if stuck else 0))
             coverage.lost["acquisitions"] += kept.lost
+            kept.close()
     status = program.status if program.status is not None else -signal.SIGKILL
     return Outcome(
         status, stuck is not None, ordered(findings), coverage, program.asked_to_end, figures

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from vespiary.prove.locks.log import AFTER_WAIT, AGAIN, CONTENDED, FAILED, TRIED, Log, LogError
+from vespiary.prove.locks.log import AFTER_WAIT, AGAIN, CONTENDED, FAILED, TRIED, Log
 from vespiary.prove.locks.names import Names
 from vespiary.prove.locks.places import Frame, Places
 from vespiary.prove.locks.record import Record
@@ -26,7 +26,6 @@ __all__ = [
     "Statistics",
     "Use",
     "as_json",
-    "beside",
     "statistics",
 ]
 
@@ -341,18 +340,6 @@ def statistics(record: Record, log: Log, now: int = 0) -> Statistics:
         log.lost,
         {number: names.thread(number) for number in names.threads},
     )
-
-
-def beside(record: Record, now: int) -> Statistics | None:
-    """What the full mode has kept beside a record comes to; None where it has kept nothing."""
-    try:
-        log = Log(record.path.with_suffix(".log"))
-    except (LogError, OSError):
-        return None
-    try:
-        return statistics(record, log, now)
-    finally:
-        log.close()
 
 
 def as_json(found: Statistics) -> dict[str, Any]:

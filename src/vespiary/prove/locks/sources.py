@@ -1,0 +1,68 @@
+"""Lines of source, where the files that a program was made of are there still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from vespiary.prove.locks.places import Frame
+
+__all__ = ["around", "line", "own"]
+
+_BYTES_MAX = 4 << 20
+_BENEATH = {
+    "Thread.run",
+    "Thread._bootstrap",
+    "Thread._bootstrap_inner",
+    "_start",
+    "__libc_start_main",
+    "__libc_start_call_main",
+    "__libc_init_first",
+    "start_thread",
+    "clone",
+    "clone3",
+}
+"""Functions that every thread begins with, and no program has written."""
+
+
+@lru_cache(maxsize=64)
+def _lines(path: str) -> list[str]:
+    try:
+        file = Path(path)
+        if not file.is_file() or file.stat().st_size > _BYTES_MAX:
+            return []
+        return file.read_text(errors="replace").splitlines()
+    except (OSError, ValueError):
+        return []
+
+
+def line(frame: Frame) -> str:
+    """The line itself, without its indentation; empty where it cannot be read."""
+    found = around(frame, 0)
+    return found[0][1].strip() if found else ""
+
+
+def around(frame: Frame, context: int) -> list[tuple[int, str]]:
+    """The line and those around it, each with its number; empty where they cannot be read."""
+    if frame.file is None or not frame.line:
+        return []
+    lines = _lines(frame.file)
+    if frame.line > len(lines):
+        return []
+    first = max(1, frame.line - context)
+    last = min(len(lines), frame.line + context)
+    return [(number, lines[number - 1]) for number in range(first, last + 1)]
+
+
+def own(frames: Sequence[Frame]) -> Sequence[Frame]:
+    """A stack without what lies beneath a program's own functions."""
+    count = len(frames)
+    while count > 1 and (frames[count - 1].function in _BENEATH or _is_bare(frames[count - 1])):
+        count -= 1
+    return frames[:count]
+
+
+def _is_bare(frame: Frame) -> bool:
+    """Whether nothing is known of a frame but its address, in the C library."""
+    return frame.function.startswith("+0x") and frame.module.startswith("libc.so")

@@ -16,13 +16,20 @@ pub(super) fn want(kind: Kind, lock: Object) {
     let Some(inside) = threads::enter() else {
         return;
     };
-    let Inside { region, thread } = &inside;
-    if gil::is_all(thread) {
+    if gil::is_all(inside.thread) {
         return;
     }
-    let address = lock as u64;
-    if let Some(number) = locks::find(region, address, kind, 0)
-        && held::find(thread, address).is_none()
+    if let Some(number) = locks::find(inside.region, lock as u64, kind, 0) {
+        want_as(&inside, number, lock);
+    }
+}
+
+/// The same, where the lock's number is known.
+#[inline]
+pub(super) fn want_as(inside: &Inside, number: u32, lock: Object) {
+    let Inside { region, thread } = inside;
+    if !gil::is_all(thread)
+        && held::find(thread, lock as u64).is_none()
         && !locks::is_signal(region, number)
     {
         edges::record(region, thread, number, false, 0);
@@ -34,16 +41,19 @@ pub(super) fn taken(kind: Kind, lock: Object, request: &Request) {
     let Some(inside) = threads::enter() else {
         return;
     };
-    let Inside { region, thread } = &inside;
-    let address = lock as u64;
-    let Some(number) = locks::find(region, address, kind, 0) else {
-        return;
-    };
-    if locks::tells_life(region, number) {
-        return take_life(&inside, number);
+    if let Some(number) = locks::find(inside.region, lock as u64, kind, 0) {
+        taken_as(&inside, number, lock, request);
     }
+}
+
+/// The same, where the lock's number is known.
+#[inline]
+pub(super) fn taken_as(inside: &Inside, number: u32, lock: Object, request: &Request) {
+    let Inside { region, thread } = inside;
     if !locks::is_signal(region, number) {
-        held::push(region, thread, number, address, false, 0, request);
+        held::push(region, thread, number, lock as u64, false, 0, request);
+    } else if locks::tells_life(region, number) {
+        take_life(inside, number);
     }
 }
 
@@ -103,7 +113,7 @@ pub(super) fn let_go(lock: Object, all: bool) -> bool {
     false
 }
 
-/// The thread begins to wait: its stack is left before, while it has the GIL.
+/// The thread begins to wait, unless for a signal.
 pub(super) fn show_wait(kind: Kind, lock: Object) -> Option<Outer> {
     let inside = threads::enter()?;
     let Inside { region, thread } = &inside;
@@ -116,8 +126,13 @@ pub(super) fn show_wait(kind: Kind, lock: Object) -> Option<Outer> {
     if again {
         events::record(region, thread, What::Relock, lock, 0, 0, true);
     }
-    let stack = stacks::capture(region, 0);
-    let outer = calls::begin_wait(thread, lock, 0);
-    thread.waiting_stack.store(stack, Ordering::Release);
-    Some(outer)
+    Some(calls::begin_wait(thread, lock, 0))
+}
+
+/// The wait has become long: the thread leaves its stack, while it has the GIL.
+pub(super) fn leave_stack() {
+    if let Some(Inside { region, thread }) = threads::enter().as_ref() {
+        let stack = stacks::capture(region, 0);
+        thread.waiting_stack.store(stack, Ordering::Release);
+    }
 }

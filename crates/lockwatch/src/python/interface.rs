@@ -12,11 +12,12 @@ pub(crate) type Object = *mut c_void;
 
 macro_rules! interface {
     ($($name:ident: $type:ty = $symbol:literal,)*) => {
-        /// What is called, and two objects.
+        /// What is called, and three objects.
         pub(crate) struct Interface {
             $(pub(crate) $name: $type,)*
             pub(crate) method_descriptor: Object,
             pub(crate) yes: Object,
+            pub(crate) no: Object,
         }
 
         impl Interface {
@@ -27,6 +28,7 @@ macro_rules! interface {
                     $($name: unsafe { function($symbol)? },)*
                     method_descriptor: symbol(c"PyMethodDescr_Type")?,
                     yes: symbol(c"_Py_TrueStruct")?,
+                    no: symbol(c"_Py_FalseStruct")?,
                 })
             }
         }
@@ -46,6 +48,7 @@ interface! {
     new_tuple: unsafe extern "C" fn(isize) -> Object = c"PyTuple_New",
     set_item: unsafe extern "C" fn(Object, isize, Object) -> c_int = c"PyTuple_SetItem",
     new_bool: unsafe extern "C" fn(c_long) -> Object = c"PyBool_FromLong",
+    new_float: unsafe extern "C" fn(f64) -> Object = c"PyFloat_FromDouble",
     dict_item: unsafe extern "C" fn(Object, *const c_char) -> Object = c"PyDict_GetItemString",
     is_true: unsafe extern "C" fn(Object) -> c_int = c"PyObject_IsTrue",
     as_double: unsafe extern "C" fn(Object) -> f64 = c"PyFloat_AsDouble",

@@ -9,6 +9,7 @@
 //! that was, or that waits for that, is a signal (`Condition.wait` is made so): nobody owns it, and
 //! no order with it means anything.
 
+mod acquire;
 mod acts;
 mod birth;
 mod blind;
@@ -23,8 +24,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use crate::log::{self, Request};
 use crate::region::Kind;
-use crate::{calls, held, locks, perturb, threads};
-use acts::{failed, let_go, show_wait, taken, want};
+use crate::{held, locks, threads};
+use acquire::{acquire, waits_for_ever};
+use acts::{failed, let_go, taken, want};
 use interface::{Interface, Object};
 
 static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
@@ -85,8 +87,6 @@ const fn hooks_of(kind: Kind) -> [Hook; 8] {
 
 static HOOKS: [[Hook; 8]; 2] = [hooks_of(Kind::PythonLock), hooks_of(Kind::PythonRecursive)];
 static FREES: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
-/// The arguments `(False,)`.
-static TRY: AtomicUsize = AtomicUsize::new(0);
 
 type NoKeywords = unsafe extern "C" fn(Object, Object) -> Object;
 type Keywords = unsafe extern "C" fn(Object, Object, Object) -> Object;
@@ -159,9 +159,7 @@ fn install(python: &Interface) {
     // to be called so, and every new reference is released or kept for good.
     unsafe {
         let header = header_bytes(python);
-        let arguments = (python.new_tuple)(1);
-        (python.set_item)(arguments, 0, (python.new_bool)(0));
-        TRY.store(arguments as usize, Ordering::Release);
+        acquire::prepare(python);
         let module = (python.import)(c"_thread".as_ptr());
         if module.is_null() {
             return (python.clear_error)();
@@ -376,94 +374,6 @@ fn around(
             result
         }
     }
-}
-
-/// Whether `acquire` was called so that it may wait without end.
-fn waits_for_ever(arguments: Object, named: Object) -> bool {
-    let python = python();
-    // SAFETY: the interpreter's own tuple and dictionary; what comes out is borrowed.
-    unsafe {
-        let count = (python.tuple_size)(arguments);
-        let has_names = !named.is_null();
-        if count == 0 && !has_names {
-            return true;
-        }
-        let find = |position: isize, name: &CStr| {
-            if count > position {
-                (python.tuple_item)(arguments, position)
-            } else if has_names {
-                (python.dict_item)(named, name.as_ptr())
-            } else {
-                ptr::null_mut()
-            }
-        };
-        let blocking = find(0, c"blocking");
-        if !blocking.is_null() && (python.is_true)(blocking) != 1 {
-            (python.clear_error)();
-            return false;
-        }
-        let timeout = find(1, c"timeout");
-        if timeout.is_null() {
-            return true;
-        }
-        let seconds = (python.as_double)(timeout);
-        (python.clear_error)();
-        seconds < 0.0
-    }
-}
-
-#[inline]
-fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> Object {
-    if perturb::is_on() {
-        // Others may run meanwhile, which is the point.
-        // SAFETY: a method of a lock runs with the GIL held.
-        unsafe {
-            let state = (python().save_thread)();
-            perturb::delay();
-            (python().restore_thread)(state);
-        }
-    }
-    want(hook.kind, lock);
-    let request = Request::outside(0, 0);
-    let address = hook.acquire.load(Ordering::Relaxed);
-    if address == 0 {
-        let result = call();
-        if result == python().yes {
-            taken(hook.kind, lock, &request);
-        }
-        return result;
-    }
-    let python = python();
-    // SAFETY: the type's own `acquire`, which takes `(False,)`; this thread holds the GIL.
-    unsafe {
-        let real: Keywords = std::mem::transmute(address);
-        let tried = real(lock, TRY.load(Ordering::Relaxed) as Object, ptr::null_mut());
-        if tried == python.yes {
-            taken(hook.kind, lock, &request);
-            return tried;
-        }
-        if tried.is_null() {
-            (python.clear_error)();
-        } else {
-            (python.release)(tried);
-        }
-    }
-    wait(hook.kind, lock, call, request)
-}
-
-/// The lock is somebody's: wait, visibly, with the stack left before.
-#[cold]
-fn wait(kind: Kind, lock: Object, call: &impl Fn() -> Object, mut request: Request) -> Object {
-    request.meets_another();
-    let outer = show_wait(kind, lock);
-    let result = call();
-    if let (Some(outer), Some(inside)) = (outer, threads::enter()) {
-        calls::end_wait(inside.thread, &outer);
-    }
-    if result == python().yes {
-        taken(kind, lock, &request);
-    }
-    result
 }
 
 /// What the lock is for that is met now for the first time, by who takes it: one of a condition's

@@ -1,0 +1,160 @@
+//! Taking a Python lock: tried first, then waited for where everybody sees it.
+
+use std::ffi::CStr;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::acts::{leave_stack, show_wait, taken, taken_as, want, want_as};
+use super::interface::{Interface, Object};
+use super::{Hook, Keywords, python};
+use crate::log::Request;
+use crate::{calls, locks, perturb, threads};
+
+/// The arguments `(False,)`, to try, and those that wait for a while.
+static TRY: AtomicUsize = AtomicUsize::new(0);
+static A_WHILE: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes the arguments.
+///
+/// # Safety
+///
+/// The interpreter is ready and this thread holds the GIL.
+pub(super) unsafe fn prepare(python: &Interface) {
+    // SAFETY: the caller's promise; a tuple takes over what is put in, and is kept for good.
+    unsafe {
+        let arguments = (python.new_tuple)(1);
+        (python.set_item)(arguments, 0, (python.new_bool)(0));
+        TRY.store(arguments as usize, Ordering::Release);
+        let arguments = (python.new_tuple)(2);
+        let seconds = Duration::from_nanos(calls::LONG_NANOSECONDS).as_secs_f64();
+        (python.set_item)(arguments, 0, (python.new_bool)(1));
+        (python.set_item)(arguments, 1, (python.new_float)(seconds));
+        A_WHILE.store(arguments as usize, Ordering::Release);
+    }
+}
+
+/// Whether `acquire` was called so that it may wait without end.
+pub(super) fn waits_for_ever(arguments: Object, named: Object) -> bool {
+    let python = python();
+    // SAFETY: the interpreter's own tuple and dictionary; what comes out is borrowed.
+    unsafe {
+        let count = (python.tuple_size)(arguments);
+        let has_names = !named.is_null();
+        if count == 0 && !has_names {
+            return true;
+        }
+        let find = |position: isize, name: &CStr| {
+            if count > position {
+                (python.tuple_item)(arguments, position)
+            } else if has_names {
+                (python.dict_item)(named, name.as_ptr())
+            } else {
+                ptr::null_mut()
+            }
+        };
+        let blocking = find(0, c"blocking");
+        if blocking == python.no {
+            return false;
+        }
+        if !blocking.is_null() && (python.is_true)(blocking) != 1 {
+            (python.clear_error)();
+            return false;
+        }
+        let timeout = find(1, c"timeout");
+        if timeout.is_null() {
+            return true;
+        }
+        let seconds = (python.as_double)(timeout);
+        (python.clear_error)();
+        seconds < 0.0
+    }
+}
+
+#[inline]
+pub(super) fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> Object {
+    if perturb::is_on() {
+        // Others may run meanwhile, which is the point.
+        // SAFETY: a method of a lock runs with the GIL held.
+        unsafe {
+            let state = (python().save_thread)();
+            perturb::delay();
+            (python().restore_thread)(state);
+        }
+    }
+    let address = hook.acquire.load(Ordering::Relaxed);
+    if address == 0 {
+        want(hook.kind, lock);
+        let request = Request::outside(0, 0);
+        let result = call();
+        if result == python().yes {
+            taken(hook.kind, lock, &request);
+        }
+        return result;
+    }
+    let Some(inside) = threads::enter() else {
+        return call();
+    };
+    let number = locks::find(inside.region, lock as u64, hook.kind, 0);
+    if let Some(number) = number {
+        want_as(&inside, number, lock);
+    }
+    let request = Request::begin(inside.region, 0, 0);
+    let python = python();
+    // SAFETY: the type's own `acquire`, which takes `(False,)`; this thread holds the GIL. It runs
+    // no code of the program's, which would go unseen.
+    unsafe {
+        let real: Keywords = std::mem::transmute(address);
+        let tried = real(lock, TRY.load(Ordering::Relaxed) as Object, ptr::null_mut());
+        if tried == python.yes {
+            if let Some(number) = number {
+                taken_as(&inside, number, lock, &request);
+            }
+            return tried;
+        }
+        if tried.is_null() {
+            (python.clear_error)();
+        } else {
+            (python.release)(tried);
+        }
+    }
+    drop(inside);
+    wait(hook, lock, call, request)
+}
+
+/// The lock is somebody's: wait, visibly. Most waits are short, and a stack costs more than they
+/// do: first it is waited for a while, and then, with the stack left, for as long as it takes.
+#[cold]
+fn wait(hook: &Hook, lock: Object, call: &impl Fn() -> Object, mut request: Request) -> Object {
+    request.meets_another();
+    let result = match show_wait(hook.kind, lock) {
+        None => call(),
+        Some(outer) => {
+            let mut result = wait_a_while(hook, lock);
+            if !result.is_null() && result != python().yes {
+                // SAFETY: the new reference that the call gave; this thread holds the GIL.
+                unsafe { (python().release)(result) };
+                leave_stack();
+                result = call();
+            }
+            if let Some(inside) = threads::enter() {
+                calls::end_wait(inside.thread, &outer);
+            }
+            result
+        }
+    };
+    if result == python().yes {
+        taken(hook.kind, lock, &request);
+    }
+    result
+}
+
+/// What `acquire` gives that waits until a stack is due. A signal's handler may end it by an error.
+fn wait_a_while(hook: &Hook, lock: Object) -> Object {
+    let arguments = A_WHILE.load(Ordering::Relaxed) as Object;
+    // SAFETY: the type's own `acquire`, which takes `(True, seconds)`; this thread holds the GIL.
+    unsafe {
+        let real: Keywords = std::mem::transmute(hook.acquire.load(Ordering::Relaxed));
+        real(lock, arguments, ptr::null_mut())
+    }
+}

@@ -5,6 +5,7 @@ The comment above a Python example says how it is proved::
     <!-- serves: "hello" -> "hello"; b"x" -> b"x" -->     a server, what it is sent, what it answers
     <!-- runs -->                                         a program that ends by itself
     <!-- runs against: echo -->                           the same; an echo server is at its URLs
+    <!-- locks: inversion -->                             its verdict: see test_documents_locks.py
 
 Ports in examples are replaced by free ones. The clients are not ours, so that nothing is proved by
 itself.
@@ -76,6 +77,7 @@ def examples(kind: str) -> list[Example]:
 
 PYTHON = examples("python")
 SERVERS = [example for example in PYTHON if example.proof.startswith("serves: ")]
+WITH_LOCKS = [example for example in PYTHON if example.proof.startswith("locks: ")]
 PROGRAMS = [example for example in PYTHON if example.proof.startswith("runs")]
 COMMANDS = [
     (example.place, line.strip())
@@ -172,7 +174,7 @@ def test_there_are_examples_of_every_sort() -> None:
 
 @pytest.mark.parametrize("example", PYTHON, ids=lambda example: example.place)
 def test_every_python_example_says_how_it_is_proved(example: Example) -> None:
-    assert example in SERVERS or example in PROGRAMS
+    assert example in [*SERVERS, *PROGRAMS, *WITH_LOCKS]
 
 
 @pytest.mark.parametrize("example", SERVERS, ids=lambda example: example.place)

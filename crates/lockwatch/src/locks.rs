@@ -121,7 +121,7 @@ fn enter(
     lock.kind.store(kind as u32, Ordering::Relaxed);
     lock.first_site.store(site, Ordering::Relaxed);
     let flavour = if kind == Kind::PythonLock {
-        python::flavour()
+        python::flavour(region)
     } else {
         0
     };

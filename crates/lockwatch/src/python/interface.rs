@@ -12,10 +12,11 @@ pub(crate) type Object = *mut c_void;
 
 macro_rules! interface {
     ($($name:ident: $type:ty = $symbol:literal,)*) => {
-        /// What is called, and three objects.
+        /// What is called, and four objects.
         pub(crate) struct Interface {
             $(pub(crate) $name: $type,)*
             pub(crate) method_descriptor: Object,
+            pub(crate) code_type: Object,
             pub(crate) yes: Object,
             pub(crate) no: Object,
         }
@@ -27,6 +28,7 @@ macro_rules! interface {
                     // SAFETY: the symbols have these types in every supported version.
                     $($name: unsafe { function($symbol)? },)*
                     method_descriptor: symbol(c"PyMethodDescr_Type")?,
+                    code_type: symbol(c"PyCode_Type")?,
                     yes: symbol(c"_Py_TrueStruct")?,
                     no: symbol(c"_Py_FalseStruct")?,
                 })
@@ -58,6 +60,7 @@ interface! {
     frame: unsafe extern "C" fn() -> Object = c"PyEval_GetFrame",
     frame_back: unsafe extern "C" fn(Object) -> Object = c"PyFrame_GetBack",
     frame_code: unsafe extern "C" fn(Object) -> Object = c"PyFrame_GetCode",
+    frame_instruction: unsafe extern "C" fn(Object) -> c_int = c"PyFrame_GetLasti",
     frame_line: unsafe extern "C" fn(Object) -> c_int = c"PyFrame_GetLineNumber",
     modules: unsafe extern "C" fn() -> Object = c"PyImport_GetModuleDict",
     newest_interpreter: unsafe extern "C" fn() -> Object = c"PyInterpreterState_Head",

@@ -13,6 +13,7 @@ mod acquire;
 mod acts;
 mod birth;
 mod blind;
+mod codes;
 pub(crate) mod gil;
 mod interface;
 mod stack;
@@ -23,7 +24,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use crate::log::{self, Request};
-use crate::region::Kind;
+use crate::region::{Kind, Region};
 use crate::{held, locks, threads};
 use acquire::{acquire, waits_for_ever};
 use acts::{failed, let_go, taken, want};
@@ -184,11 +185,13 @@ fn install(python: &Interface) {
         }
         (python.release)(module);
         tasks::prepare(header);
+        codes::prepare(python, header);
     }
 }
 
 /// In a new child what was learnt about the parent's tasks is forgotten.
 pub(crate) fn forget() {
+    codes::forget();
     tasks::forget();
 }
 
@@ -378,18 +381,14 @@ fn around(
 
 /// What the lock is for that is met now for the first time, by who takes it: one of a condition's
 /// waiters, or the lock that tells of a thread's life (`Thread._tstate_lock`, until Python 3.12).
-pub(crate) fn flavour() -> u32 {
+pub(crate) fn flavour(region: &Region) -> u32 {
     blind::look(python());
-    stack::with_function(python(), |function| match function {
-        b"Condition.wait" => locks::SIGNAL,
-        b"Thread._set_tstate_lock" | b"Thread._reset_internal_locks" => locks::LIFE,
-        _ => 0,
-    })
+    stack::flavour(python(), region)
 }
 
 /// The frames of Python code of this thread, innermost first, as words of a stack; none where there
 /// is no interpreter or this thread does not hold its GIL.
-pub(crate) fn frames(region: &crate::region::Region, words: &mut [u64]) -> usize {
+pub(crate) fn frames(region: &Region, words: &mut [u64]) -> usize {
     if STATE.load(Ordering::Acquire) != 2 {
         return 0;
     }

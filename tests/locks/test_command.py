@@ -1,6 +1,7 @@
 """The command: its options, the files it writes, and what it says of wrong ones."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,10 +30,54 @@ def test_a_signal_that_ends_the_program_is_told_as_a_shell_does() -> None:
     assert locks("--", sys.executable, "-c", script).returncode == 128 + 9
 
 
-def test_a_command_that_is_not_there_is_said_to_be_so() -> None:
+def test_a_command_that_cannot_be_run_ends_as_a_shell_would_end(tmp_path: Path) -> None:
     done = locks("--", "/no/such/program")
-    assert done.returncode == 2
+    assert done.returncode == 127
     assert "cannot run '/no/such/program': No such file" in done.stderr
+    text, script = tmp_path / "text", tmp_path / "script"
+    text.write_text("no program\n")
+    done = locks("--", text)
+    assert done.returncode == 126
+    assert "chmod +x" in done.stderr
+    text.chmod(0o755)
+    done = locks("--", text)
+    assert done.returncode == 126
+    assert "a script begins with #!" in done.stderr
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    done = locks("--", script)
+    assert done.returncode == 127
+    assert "the interpreter or dynamic linker that it asks for is not there" in done.stderr
+
+
+def test_help_has_the_exit_codes_and_a_missing_command_is_asked_for() -> None:
+    done = locks("--help")
+    for code in (2, 120, 121, 122, 123, 124, 126, 127):
+        assert re.search(rf"^ +{code} +\w", done.stdout, re.M), code
+    done = locks()
+    assert done.returncode == 2
+    assert "vespiary locks -- COMMAND" in done.stderr
+    assert locks("--no-such-option", "true").returncode == 2
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_run(tmp_path: Path) -> None:
+    done = locks("--json", tmp_path / "no" / "folder.json", "--", "/bin/echo", "it ran")
+    assert done.returncode == 2
+    assert "folder.json cannot be written: No such file" in done.stderr
+    assert "it ran" not in done.stdout
+
+
+def test_a_program_for_another_c_library_is_refused(tmp_path: Path) -> None:
+    program = tmp_path / "for_musl"
+    data = Path("/bin/true").read_bytes()
+    linker = b"/lib64/ld-linux-x86-64.so.2"
+    assert linker in data
+    program.write_bytes(data.replace(linker, b"/lib/ld-musl-x86_64.so.1\0\0\0"))
+    program.chmod(0o755)
+    done = locks("--", program)
+    assert done.returncode == 2
+    assert "is linked with musl" in done.stderr
+    assert "attach PID" in done.stderr
 
 
 def test_junit_sarif_and_annotations_name_the_finding(
@@ -122,9 +167,15 @@ def test_a_stripped_programs_places_have_no_wrong_names(
     ("text", "said"),
     [
         ("suppress = 3 = 4", "line 1"),
-        ('[[suppress]]\nstack = ["x"]', "entry 1: say in `reason`"),
-        ('[[suppress]]\nreason = "r"', "entry 1: name what is meant"),
-        ('[[suppress]]\nreason = "r"\nstacks = ["x"]', "entry 1: stacks is unknown"),
+        ("[suppress]\nreason = 1", r"begins with a line \[\[suppress\]\]"),
+        ('[[suppress]]\nreason = "r"\nkind = "wrong"\nstack = ["x"]', "kind 'wrong' is unknown"),
+        ('[[suppress]]\nreason = "r"\nsignature = "123"', "16 hexadecimal digits"),
+        ('[[suppress]]\nstack = ["x"]', ":1: say in `reason`"),
+        ('\n[[suppress]]\nreason = "r"', ":2: name what is meant"),
+        (
+            '[[suppress]]\nreason = "r"\nstacks = ["x"]',
+            ":1: stacks is unknown; did you mean stack?",
+        ),
         ('[[suppress]]\nreason = "r"\nstack = "x"', "stack is a list"),
     ],
 )

@@ -8,14 +8,12 @@ from typing import Any
 import click
 
 from vespiary.cli._quantities import SPAN
-from vespiary.prove.locks import snapshots, watchdog
+from vespiary.prove.locks import exits, snapshots, watchdog
 from vespiary.prove.locks.attach import snapshot
 from vespiary.prove.locks.findings import Finding
 from vespiary.prove.locks.report import finding_text
 
 __all__ = ["attach"]
-
-_DEADLOCK, _STALL = 121, 123
 
 
 @click.command(
@@ -47,7 +45,7 @@ def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) 
         seen = snapshot(pid)
         _write(json_file, snapshots.as_json(seen))
         click.echo(snapshots.as_text(seen))
-        sys.exit(_DEADLOCK if seen.findings else 0)
+        sys.exit(exits.DEADLOCK if seen.findings else 0)
     stalls: list[Finding] = []
 
     def tell(finding: Finding) -> None:
@@ -58,7 +56,7 @@ def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) 
         found = watchdog.watch(pid, watch, stall, tell)
     except KeyboardInterrupt:
         click.echo(f"vespiary locks: process {pid}: no deadlock so far", err=True)
-        sys.exit(_STALL if stalls else 0)
+        sys.exit(exits.STALL if stalls else 0)
     report: dict[str, Any] = {"pid": pid, "findings": []} if found is None else {}
     if found is not None:
         report = snapshots.as_json(found)
@@ -68,8 +66,8 @@ def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) 
     report["findings"] += [finding.as_json() for finding in stalls]
     _write(json_file, report)
     if found is not None:
-        sys.exit(_DEADLOCK)
-    sys.exit(_STALL if stalls else 0)
+        sys.exit(exits.DEADLOCK)
+    sys.exit(exits.STALL if stalls else 0)
 
 
 def _write(path: Path | None, report: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ import click
 
 from vespiary.cli._locks_attach import attach
 from vespiary.cli._quantities import SIZE, SPAN
+from vespiary.errors import ConfigurationError
+from vespiary.prove.locks import exits
 from vespiary.prove.locks import known as known_findings
 from vespiary.prove.locks.findings import Finding, worst
 from vespiary.prove.locks.formats import as_annotations, as_junit, as_sarif
@@ -22,21 +24,14 @@ from vespiary.prove.locks.run import Outcome, merge, run
 
 __all__ = ["locks"]
 
-CODES = {"inversion": 120, "deadlock": 121, "misuse": 122, "stall": 123}
-"""The exit codes of findings."""
-
-NOTHING_COVERED = 124
-"""The exit code when no lock operation was seen."""
-
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog="Exit codes: the program's own when nothing was found; 120 an inversion, 121 a deadlock,"
-    " 122 misuse, 123 a stall, 124 no lock operation was seen.",
+    context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
+    epilog=f"\b\nExit codes:\n{exits.table()}",
 )
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "json_file", type=_FILE, help="Write the report here as JSON.")
 @click.option("--junit", "junit_file", type=_FILE, help="Write the findings here as JUnit XML.")
 @click.option("--sarif", "sarif_file", type=_FILE, help="Write the findings here as SARIF 2.1.0.")
@@ -95,12 +90,13 @@ def locks(
 ) -> None:
     """Run COMMAND, and report lock orders that could deadlock, and deadlocks when they happen.
 
-    `vespiary locks attach PID` shows who waits for whom in a process that runs already.
+    `vespiary locks attach PID` shows who waits for whom in a process that runs already
+    (`vespiary locks attach --help`).
     """
-    if command[0] == "attach":
-        attach.main(list(command[1:]), "vespiary locks attach")
+    _choose(command)
     suppressions = read_suppressions(suppress) if suppress is not None else []
     before = read_baseline(baseline) if baseline is not None else set()
+    _check_writable(json_file, junit_file, sarif_file, write_baseline)
     watch = partial(
         run,
         command,
@@ -133,6 +129,32 @@ def locks(
     sys.exit(_status(outcome))
 
 
+def _choose(command: tuple[str, ...]) -> None:
+    """Go to `attach` when that is asked for."""
+    if not command:
+        raise click.UsageError(
+            "say which program to run: vespiary locks -- COMMAND [ARGUMENTS];"
+            " or, for one that runs already: vespiary locks attach PID"
+        )
+    if command[0] == "attach":
+        attach.main(list(command[1:]), "vespiary locks attach")
+
+
+def _check_writable(*paths: Path | None) -> None:
+    """Find out before the run, which may take an hour, whether its reports can be written."""
+    for path in filter(None, paths):
+        try:
+            is_new = not path.exists()
+            with path.open("a"):
+                pass
+            if is_new:
+                path.unlink()
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} cannot be written: {error.strerror}; nothing was run", subject=str(path)
+            ) from None
+
+
 def _seed(perturb: bool, seed: int | None) -> int | None:
     if not perturb and seed is None:
         return None
@@ -160,12 +182,16 @@ def _run(watch: Callable[..., Outcome], live: _Live, repeat: int, seed: int | No
     for number in range(repeat):
         if repeat > 1:
             click.echo(f"vespiary locks: run {number + 1} of {repeat}", err=True)
-        outcomes.append(
-            watch(
-                on_live=live,
-                perturb=None if seed is None else seed + number,
-            )
-        )
+        try:
+            outcome = watch(on_live=live, perturb=None if seed is None else seed + number)
+        except ConfigurationError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            # The command cannot be run: told as a shell tells it.
+            click.echo(f"vespiary locks: {error}", err=True)
+            is_missing = isinstance(error.__cause__, FileNotFoundError)
+            sys.exit(exits.NOT_FOUND if is_missing else exits.NOT_EXECUTABLE)
+        outcomes.append(outcome)
         if outcomes[-1].deadlocked or outcomes[-1].asked_to_end:
             break
     return merge(outcomes)
@@ -189,12 +215,17 @@ def _tell_known(known: Known) -> None:
 def _status(outcome: Outcome) -> int:
     kind = worst(outcome.findings)
     if kind is not None:
-        return CODES[kind]
+        return exits.CODES[kind]
     if outcome.coverage.operations == 0:
         click.echo(
-            "vespiary locks: no lock operation was seen: a static program, or one whose locks are"
-            " not pthreads'; nothing can be said about it",
+            "vespiary locks: no lock operation was seen, so nothing can be said about this program"
+            f" (exit code {exits.NOTHING_COVERED}); "
+            + (
+                "what was not covered is told above"
+                if outcome.coverage.notes
+                else "it takes no locks, or makes them of something else than pthreads"
+            ),
             err=True,
         )
-        return NOTHING_COVERED
+        return exits.NOTHING_COVERED
     return outcome.status if outcome.status >= 0 else 128 - outcome.status

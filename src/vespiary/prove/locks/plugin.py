@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from vespiary.prove.locks import exits
 from vespiary.prove.locks.findings import Finding, analyse, deadlock
 from vespiary.prove.locks.gaps import find, sentences
 from vespiary.prove.locks.live import Watch
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 _FOLDER = "VESPIARY_LOCKS"
 _RESTARTED = "VESPIARY_LOCKS_PYTEST"
 _LOOK_SECONDS = 0.2
-_DEADLOCK = 121
 
 _IS_RESTARTED = os.environ.get(_RESTARTED) == str(os.getpid())
 """Whether this is the pytest that was started anew, and no other process with its environment."""
@@ -115,7 +115,7 @@ class _Locks:
             if found is not None:
                 text = finding_text(deadlock(record, found))
                 os.write(_STDERR, f"\n{text}\n".encode())
-                os._exit(_DEADLOCK)
+                os._exit(exits.DEADLOCK)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self) -> Generator[None, None, None]:

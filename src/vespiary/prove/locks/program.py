@@ -9,9 +9,12 @@ terminal sends (Ctrl-C) have gone to the whole group already, and the kernel tel
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from vespiary.errors import ConfigurationError
 
@@ -53,9 +56,7 @@ class Program:
             )
         except OSError as error:
             self.close()
-            raise ConfigurationError(
-                f"cannot run {command[0]!r}: {error.strerror}", subject="command"
-            ) from error
+            raise ConfigurationError(_why_not(command[0], error), subject="command") from error
 
     def close(self) -> None:
         """Let signals come to us again."""
@@ -91,3 +92,22 @@ class Program:
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status
+
+
+def _why_not(command: str, error: OSError) -> str:
+    """Why a command cannot be run, and what to do."""
+    text = f"cannot run {command!r}: {error.strerror}"
+    path = shutil.which(command) or command
+    if isinstance(error, FileNotFoundError):
+        if Path(path).exists():
+            return f"{text}: the interpreter or dynamic linker that it asks for is not there"
+        if "/" not in command and Path(command).exists():
+            return f"{text} on PATH; ./{command} is in this folder"
+        return text
+    if isinstance(error, PermissionError):
+        if Path(path).is_dir():
+            return f"{text}: it is a folder"
+        return f"{text}: chmod +x makes it executable, if it is a program"
+    if error.errno == errno.ENOEXEC:
+        return f"{text}: no program; a script begins with #! and its interpreter"
+    return text

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks import log
+from vespiary.prove.locks.binaries import inspect
 from vespiary.prove.locks.findings import Finding, analyse, deadlock, ordered, stall
 from vespiary.prove.locks.gaps import Gap, find, lockless, program_of, sentences
 from vespiary.prove.locks.live import Watch
@@ -147,6 +148,7 @@ def run(
     Errors:
         ConfigurationError: the command cannot be started.
     """
+    _refuse_musl(program_of(command[0]))
     with tempfile.TemporaryDirectory(prefix="vespiary-locks-", dir=room()) as folder:
         variables = environment(Path(folder), perturb)
         if full_bytes_max is not None:
@@ -164,6 +166,16 @@ def run(
         outcome = _gather(program, stuck, watcher)
         _tell_gaps(outcome.coverage, watcher, program.pid, command[0])
         return outcome
+
+
+def _refuse_musl(program: str) -> None:
+    if "musl" in inspect(program).interpreter:
+        raise ConfigurationError(
+            f"{program} is linked with musl, another C library than glibc, for which the library"
+            " that watches is made: it could not start with it; `vespiary locks attach PID` looks"
+            " at such a program while it runs",
+            subject="command",
+        )
 
 
 def environment(folder: Path, perturb: int | None) -> dict[str, str]:

@@ -188,3 +188,19 @@ class Page:
     def write(self, text: str) -> None:
         """Type a text where the cursor is."""
         self._browser.ask("Input.insertText", self._session, text=text)
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the window this large, in CSS pixels."""
+        self._browser.ask(
+            "Emulation.setDeviceMetricsOverride",
+            self._session,
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+
+    def prefer(self, scheme: str) -> None:
+        """Prefer a `light` or a `dark` page."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._browser.ask("Emulation.setEmulatedMedia", self._session, features=[feature])

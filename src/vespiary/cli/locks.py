@@ -18,6 +18,7 @@ from vespiary.prove.locks import known as known_findings
 from vespiary.prove.locks.findings import Finding, worst
 from vespiary.prove.locks.formats import as_annotations, as_junit, as_sarif
 from vespiary.prove.locks.known import Known, read_baseline, read_suppressions
+from vespiary.prove.locks.page import as_html
 from vespiary.prove.locks.paint import Paint
 from vespiary.prove.locks.report import as_json, as_text, finding_text
 from vespiary.prove.locks.run import Outcome, merge, run
@@ -33,6 +34,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "json_file", type=_FILE, help="Write the report here as JSON.")
+@click.option(
+    "--html", "html_file", type=_FILE, help="Write the report here as one page for a browser."
+)
 @click.option("--junit", "junit_file", type=_FILE, help="Write the findings here as JUnit XML.")
 @click.option("--sarif", "sarif_file", type=_FILE, help="Write the findings here as SARIF 2.1.0.")
 @click.option("--annotations", is_flag=True, help="Print a line a finding for a forge's build log.")
@@ -73,6 +77,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def locks(
     command: tuple[str, ...],
     json_file: Path | None,
+    html_file: Path | None,
     junit_file: Path | None,
     sarif_file: Path | None,
     annotations: bool,
@@ -114,6 +119,8 @@ def locks(
     told = [finding for finding in known.new if finding.is_told]
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(outcome), indent=2) + "\n")
+    if html_file is not None:
+        html_file.write_text(as_html(outcome, known, command), encoding="utf-8")
     if junit_file is not None:
         junit_file.write_text(as_junit(told, command))
     if sarif_file is not None:

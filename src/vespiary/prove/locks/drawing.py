@@ -6,7 +6,9 @@ Each lock points to the one that a thread wanted while it held the first; the la
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from vespiary.prove.locks.findings import Finding, Step
@@ -16,9 +18,11 @@ __all__ = ["has_circle", "svg", "text"]
 
 _ASCII = str.maketrans({"╭": "+", "╰": "+", "╯": "+", "─": "-", "│": "|", "▶": ">", "▼": "v"})
 _SMALL = 6
+_NUMBER = re.compile(r"\bL\d+")
 
-_NODE_WIDTH = 190
 _NODE_HEIGHT = 44
+_LARGE = 7
+"""From so many locks on only their numbers are drawn: their names would not fit."""
 
 
 def has_circle(finding: Finding) -> bool:
@@ -48,99 +52,126 @@ def svg(steps: Sequence[Step], identity: str) -> str:
 
     The colours are the page's: `.node`, `.arrow`, `.lock-label` and `.thread-label`.
     """
-    count = len(steps)
-    radius_x = max(170, count * 46)
-    radius_y = 92 if count == 2 else max(130, count * 26)
-    width = 2 * (radius_x + _NODE_WIDTH // 2 + 12)
-    height = 2 * (radius_y + _NODE_HEIGHT // 2 + 16)
-    if count == 2:
-        height = 170
-    centre = (width / 2, height / 2)
-    places = [_place(number, count, centre, radius_x, radius_y) for number in range(count)]
+    plan = _Plan.of(len(steps))
     parts = [
-        f'<svg class="circle" role="img" viewBox="0 0 {width} {height}"'
+        f'<svg class="circle" role="img" width="{plan.width:.0f}"'
+        f' viewBox="0 0 {plan.width:.0f} {plan.height:.0f}"'
         f' aria-label="{escape(_in_words(steps))}">',
         f'<defs><marker id="{identity}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8"'
         ' markerHeight="8" orient="auto-start-reverse"><path class="head" d="M0 0L10 5L0 10z"/>'
         "</marker></defs>",
     ]
     for number, step in enumerate(steps):
-        begin, end = places[number], places[(number + 1) % count]
-        parts += _arrow(step, begin, end, centre, identity)
+        parts += _arrow(step, plan, number, identity)
     for number, step in enumerate(steps):
-        parts += _node(step, places[number])
+        parts += _node(step, plan, plan.place(number))
     parts.append("</svg>")
     return "".join(parts)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where things lie: two locks side by side, more on an ellipse from the top on, clockwise."""
+
+    count: int
+    node_width: float
+    radius_x: float
+    radius_y: float
+
+    @classmethod
+    def of(cls, count: int) -> _Plan:
+        if count == 2:
+            return cls(count, 190, 190, 0)
+        if count < _LARGE:
+            return cls(count, 190, 110 + 40 * count, 40 + 30 * count)
+        return cls(count, 74, 24 * count, 17 * count)
+
+    @property
+    def is_large(self) -> bool:
+        return self.count >= _LARGE
+
+    @property
+    def width(self) -> float:
+        return 2 * (self.radius_x + self.node_width / 2 + 70)
+
+    @property
+    def height(self) -> float:
+        return 200 if self.count == 2 else 2 * (self.radius_y + _NODE_HEIGHT / 2 + 44)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return self.width / 2, self.height / 2
+
+    def place(self, number: int) -> tuple[float, float]:
+        """The middle of a lock's box."""
+        x, y = self.centre
+        if self.count == 2:
+            return x + (self.radius_x if number else -self.radius_x), y
+        angle = 2 * math.pi * number / self.count - math.pi / 2
+        return x + self.radius_x * math.cos(angle), y + self.radius_y * math.sin(angle)
 
 
 def _in_words(steps: Sequence[Step]) -> str:
     return "; ".join(f"{step.thread} holds {step.holds} and wants {step.wants}" for step in steps)
 
 
-def _place(
-    number: int, count: int, centre: tuple[float, float], radius_x: float, radius_y: float
-) -> tuple[float, float]:
-    """Where a lock lies: two side by side, more on an ellipse from the top on, clockwise."""
-    if count == 2:
-        return centre[0] + (radius_x if number else -radius_x), centre[1]
-    angle = 2 * math.pi * number / count - math.pi / 2
-    return centre[0] + radius_x * math.cos(angle), centre[1] + radius_y * math.sin(angle)
-
-
-def _arrow(
-    step: Step,
-    begin: tuple[float, float],
-    end: tuple[float, float],
-    centre: tuple[float, float],
-    identity: str,
-) -> list[str]:
+def _arrow(step: Step, plan: _Plan, number: int, identity: str) -> list[str]:
+    """The arrow from a lock to the next, bent outwards, with the thread's name outside of it."""
+    begin, end = plan.place(number), plan.place((number + 1) % plan.count)
     middle = ((begin[0] + end[0]) / 2, (begin[1] + end[1]) / 2)
-    if middle == centre:
-        # Two locks: one arrow goes above, the other below.
-        upward = -1 if begin[0] < end[0] else 1
-        bend = (centre[0], centre[1] + upward * 104)
-        label = (centre[0], centre[1] + upward * 60)
+    if plan.count == 2:
+        # One arrow goes above, the other below.
+        out = (0.0, -1.0 if begin[0] < end[0] else 1.0)
+        bow = 116.0
     else:
-        bend, label = _beyond(middle, centre, 0.35), _beyond(middle, centre, 0.2)
-    start, stop = _edge(begin, bend), _edge(end, bend)
-    lines = step.thread.removeprefix("thread ")
+        across, down = middle[0] - plan.centre[0], middle[1] - plan.centre[1]
+        length = math.hypot(across, down)
+        out, bow = (across / length, down / length), 34.0 if plan.is_large else 52.0
+    bend = middle[0] + bow * out[0], middle[1] + bow * out[1]
+    anchor = "middle" if abs(out[0]) < 0.35 else "start" if out[0] > 0 else "end"
+    start, stop = _edge(begin, bend, plan), _edge(end, bend, plan)
+    # The arrow's own middle (it is a quadratic Bezier curve), and a line's height beyond it.
+    label = tuple(
+        (one + 2 * control + other) / 4 + 12 * away
+        for one, control, other, away in zip(start, bend, stop, out, strict=True)
+    )
+    name = step.thread.removeprefix("thread ")
+    if plan.is_large:
+        name = name.rpartition("(")[2].rstrip(")")
     return [
         f'<path class="arrow" marker-end="url(#{identity})" d="M{start[0]:.1f} {start[1]:.1f}'
         f' Q{bend[0]:.1f} {bend[1]:.1f} {stop[0]:.1f} {stop[1]:.1f}"/>',
-        f'<text class="thread-label" x="{label[0]:.1f}" y="{label[1]:.1f}">'
-        f"{escape(_short(lines, 26))}</text>",
+        f'<text class="thread-label {anchor}" x="{label[0]:.1f}" y="{label[1]:.1f}">'
+        f"{escape(_short(name, 20))}<title>{escape(step.thread)}</title></text>",
     ]
 
 
-def _beyond(
-    point: tuple[float, float], centre: tuple[float, float], share: float
+def _edge(
+    node: tuple[float, float], towards: tuple[float, float], plan: _Plan
 ) -> tuple[float, float]:
-    """A point moved away from the centre."""
-    return point[0] + share * (point[0] - centre[0]), point[1] + share * (point[1] - centre[1])
-
-
-def _edge(node: tuple[float, float], towards: Sequence[float]) -> tuple[float, float]:
     """Where the way from a node's middle to a point leaves its box."""
     across, down = towards[0] - node[0], towards[1] - node[1]
-    if not across and not down:
-        return node
     share = min(
-        (_NODE_WIDTH / 2 + 4) / abs(across) if across else math.inf,
+        (plan.node_width / 2 + 4) / abs(across) if across else math.inf,
         (_NODE_HEIGHT / 2 + 4) / abs(down) if down else math.inf,
+        1.0,
     )
     return node[0] + across * share, node[1] + down * share
 
 
-def _node(step: Step, place: tuple[float, float]) -> list[str]:
-    left, top = place[0] - _NODE_WIDTH / 2, place[1] - _NODE_HEIGHT / 2
+def _node(step: Step, plan: _Plan, place: tuple[float, float]) -> list[str]:
+    left, top = place[0] - plan.node_width / 2, place[1] - _NODE_HEIGHT / 2
     name, _, where = step.holds.partition(" at ")
+    found = _NUMBER.search(name) if plan.is_large else None
+    if found is not None:
+        name, where = found[0], ""
     x, y = f"{place[0]:.1f}", place[1] - 7 if where else place[1]
     label = [f'<text class="lock-label" x="{x}" y="{y:.1f}">{escape(_short(name, 24))}</text>']
     if where:
         label.append(f'<text class="address" x="{x}" y="{y + 18:.1f}">{escape(where)}</text>')
     return [
         f'<g><title>{escape(step.holds)}</title><rect class="node" x="{left:.1f}" y="{top:.1f}"'
-        f' width="{_NODE_WIDTH}" height="{_NODE_HEIGHT}" rx="8"/>',
+        f' width="{plan.node_width}" height="{_NODE_HEIGHT}" rx="8"/>',
         *label,
         "</g>",
     ]

@@ -1,0 +1,167 @@
+"""The whole page: the verdict, each finding, what was covered, and the full mode's figures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from vespiary.prove.locks import drawing
+from vespiary.prove.locks.findings import Finding, LockStory, Step
+from vespiary.prove.locks.known import Known
+from vespiary.prove.locks.page.figures import process
+from vespiary.prove.locks.page.parts import fold, span, stack, table
+from vespiary.prove.locks.run import Coverage, Outcome
+
+__all__ = ["as_html"]
+
+_FOLDER = Path(__file__).parent
+_PLURALS = {"misuse": "cases of misuse", "information": "for information"}
+
+
+def as_html(outcome: Outcome, known: Known, command: Sequence[str]) -> str:
+    """The page.
+
+    Args:
+        outcome: How the run ended; its statistics are there in the full mode only.
+        known: Its findings, sorted into new ones and known ones.
+        command: What was run.
+    """
+    told = [finding for finding in known.new if finding.is_told]
+    body = [
+        f"<header><h1>Locks of <code>{escape(shlex.join(command))}</code></h1></header>",
+        _verdict(outcome, told),
+        *(_finding(finding, f"finding-{number}") for number, finding in enumerate(told)),
+        *_others(known),
+        "<h2>What was covered</h2>",
+        _coverage(outcome.coverage),
+    ]
+    if outcome.statistics:
+        body.append("<h2>Every acquisition</h2>")
+        body += [process(each) for each in outcome.statistics]
+    style = (_FOLDER / "report.css").read_text()
+    script = (_FOLDER / "report.js").read_text()
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
+        " base-uri 'none'; form-action 'none'"
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Locks: {escape(_summary(told))}</title>\n<style>{style}</style>\n</head>\n"
+        f"<body>\n{chr(10).join(body)}\n<script>{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _summary(told: Sequence[Finding]) -> str:
+    if not told:
+        return "nothing found"
+    kinds = [finding.kind for finding in told]
+    parts = []
+    for kind in dict.fromkeys(kinds):
+        count = kinds.count(kind)
+        parts.append(f"{count} {kind if count == 1 else _PLURALS.get(kind, kind + 's')}")
+    return ", ".join(parts)
+
+
+def _verdict(outcome: Outcome, told: Sequence[Finding]) -> str:
+    if told:
+        return f'<p class="verdict bad">{escape(_summary(told).capitalize())}</p>'
+    if outcome.coverage.operations == 0:
+        return '<p class="verdict bad">No lock operation was seen: nothing can be said</p>'
+    return '<p class="verdict good">Nothing found</p>'
+
+
+def _finding(finding: Finding, identity: str) -> str:
+    parts = [
+        f'<h3><span class="badge {finding.kind}">{finding.kind}</span>'
+        f"{escape(finding.title[:1].upper() + finding.title[1:])}</h3>",
+        f'<p class="soft">process {finding.process}, signature'
+        f" <code>{finding.signature}</code></p>",
+    ]
+    if drawing.has_circle(finding):
+        parts.append(f'<div class="drawing">{drawing.svg(finding.steps, identity)}</div>')
+    parts.append(f'<p class="advice"><b>What to change:</b> {escape(finding.advice)}.</p>')
+    parts += [_step(step) for step in finding.steps]
+    parts.append(_locks(finding.locks))
+    return f"<article>{''.join(parts)}</article>"
+
+
+def _step(step: Step) -> str:
+    how = " (to share it)" if step.shared else ""
+    wanted = (
+        f'<div><p class="side-title">and wants {span("lock", step.wants)}{how} at</p>'
+        f"{stack(step.wanted_at)}</div>"
+    )
+    held = (
+        f'<div><p class="side-title">holds {span("lock", step.holds)}, taken at</p>'
+        f"{stack(step.taken_at)}</div>"
+    )
+    return (
+        f'<div class="step">{span("thread", step.thread)}<div class="sides">{held}{wanted}</div>'
+        "</div>"
+    )
+
+
+def _locks(locks: Sequence[LockStory]) -> str:
+    parts = []
+    for lock in locks:
+        verb = "made" if lock.is_made else "first taken"
+        where = f", {verb} at" if lock.made else ""
+        parts.append(f"<p>{span('lock', lock.name)}{where}</p>{stack(lock.made, 1)}")
+    return (
+        f'<div class="step">{fold("Where the locks were made", "".join(parts), is_open=True)}</div>'
+    )
+
+
+def _others(known: Known) -> list[str]:
+    """What does not count, behind folds."""
+    parts = []
+    information = [finding for finding in known.new if not finding.is_told]
+    if information:
+        inner = "".join(
+            _finding(finding, f"information-{number}") for number, finding in enumerate(information)
+        )
+        parts.append(fold(f"{len(information)} for information", inner))
+    if known.suppressed:
+        rows = [
+            f"<tr><td>{escape(cover.reason)}</td><td>{finding.kind}</td>"
+            f"<td>{escape(finding.title)}</td><td><code>{finding.signature}</code></td></tr>"
+            for finding, cover in known.suppressed
+        ]
+        reasons = table(("reason", "kind", "finding", "signature"), rows, kind="left")
+        parts.append(fold(f"{len(rows)} suppressed", reasons))
+    if known.baseline:
+        rows = [
+            f"<tr><td>{escape(finding.title)}</td><td>{finding.kind}</td>"
+            f"<td><code>{finding.signature}</code></td></tr>"
+            for finding in known.baseline
+        ]
+        before = table(("finding", "kind", "signature"), rows, kind="left")
+        parts.append(fold(f"{len(rows)} in the baseline", before))
+    return [f"<p></p>{part}" for part in parts]
+
+
+def _coverage(coverage: Coverage) -> str:
+    text = (
+        f"<p>Processes: {coverage.processes:,}. Locks: {coverage.locks:,}, taken"
+        f" {coverage.operations:,} times. Different orders: {coverage.orders:,}.</p>"
+    )
+    if coverage.notes:
+        rows = "".join(f"<li>{escape(note)}</li>" for note in coverage.notes)
+        text += f"<p>Not covered:</p><ul>{rows}</ul>"
+    if coverage.lockless:
+        rows = "".join(
+            f"<li>{escape(name)} ({count})</li>"
+            for name, count in sorted(coverage.lockless.items())
+        )
+        text += fold("Watched, and took no lock", f"<ul>{rows}</ul>")
+    return f'<div class="panel">{text}</div>'

@@ -108,6 +108,24 @@ def test_a_junit_report_without_findings_has_a_test_that_passed(
     assert (suite.get("tests"), suite.get("failures")) == ("1", "0")
 
 
+def test_no_format_passes_a_run_that_covered_nothing(
+    compiled: Callable[..., Path], tmp_path: Path
+) -> None:
+    junit, sarif = tmp_path / "junit.xml", tmp_path / "locks.sarif"
+    program = compiled("two_orders", "-static")
+    done = locks("--junit", junit, "--sarif", sarif, "--annotations", "--", program)
+    assert done.returncode == 124
+    suite = ElementTree.parse(junit).getroot()
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
+    assert "statically linked" in (suite.findtext("system-out") or "")
+    (invocation,) = json.loads(sarif.read_text())["runs"][0]["invocations"]
+    assert invocation["executionSuccessful"] is False
+    levels = [note["level"] for note in invocation["toolExecutionNotifications"]]
+    assert levels == ["error", "warning"]
+    assert "::error::no lock operation was seen" in done.stdout
+    assert "::notice::not covered:" in done.stdout
+
+
 def test_signatures_are_the_same_in_every_run(
     compiled: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -122,11 +122,11 @@ def locks(
     if html_file is not None:
         html_file.write_text(as_html(outcome, known, command), encoding="utf-8")
     if junit_file is not None:
-        junit_file.write_text(as_junit(told, command))
+        junit_file.write_text(as_junit(told, command, outcome.coverage))
     if sarif_file is not None:
-        sarif_file.write_text(json.dumps(as_sarif(known.new), indent=2) + "\n")
-    if annotations and told:
-        click.echo(as_annotations(told))
+        sarif_file.write_text(json.dumps(as_sarif(known.new, outcome.coverage), indent=2) + "\n")
+    if annotations and (lines := as_annotations(told, outcome.coverage)):
+        click.echo(lines)
     if verbose:
         for finding in known.new:
             if not finding.is_told:

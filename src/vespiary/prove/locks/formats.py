@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
@@ -9,6 +10,7 @@ from xml.etree import ElementTree
 from vespiary.prove.locks.findings import Finding
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.report import finding_text
+from vespiary.prove.locks.run import Coverage
 
 __all__ = ["as_annotations", "as_junit", "as_sarif"]
 
@@ -21,6 +23,9 @@ _RULES = {
 }
 
 
+_NOTHING = "no lock operation was seen: nothing was covered"
+
+
 def _place(finding: Finding) -> Frame | None:
     """The innermost place of the finding of which a source line is known."""
     for step in finding.steps:
@@ -30,29 +35,47 @@ def _place(finding: Finding) -> Frame | None:
     return None
 
 
-def as_junit(findings: Sequence[Finding], command: Sequence[str]) -> str:
-    """A JUnit report: a test case a finding, or one that passed where there is none."""
+def as_junit(findings: Sequence[Finding], command: Sequence[str], coverage: Coverage) -> str:
+    """A JUnit report: a test case a finding, or one that passed where there is none.
+
+    A run that covered nothing has one that neither passed nor failed: an error.
+    """
+    is_covered = coverage.operations > 0
     suite = ElementTree.Element(
         "testsuite",
         name="vespiary locks",
         tests=str(max(1, len(findings))),
         failures=str(len(findings)),
+        errors=str(int(not findings and not is_covered)),
     )
     name = " ".join(command)
     if not findings:
-        ElementTree.SubElement(suite, "testcase", classname="locks", name=name)
+        case = ElementTree.SubElement(suite, "testcase", classname="locks", name=name)
+        if not is_covered:
+            ElementTree.SubElement(case, "error", message=_NOTHING, type="coverage")
     for finding in findings:
         case = ElementTree.SubElement(
             suite, "testcase", classname=f"locks.{finding.kind}", name=finding.signature
         )
         failure = ElementTree.SubElement(case, "failure", message=finding.title, type=finding.kind)
         failure.text = finding_text(finding)
+    if coverage.notes:
+        notes = ElementTree.SubElement(suite, "system-out")
+        notes.text = "\n".join(f"not covered: {note}" for note in coverage.notes)
     ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="unicode") + "\n"
+    # A thread may have any name, and XML takes no control characters.
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "?", _text_of(suite)) + "\n"
 
 
-def as_sarif(findings: Sequence[Finding]) -> dict[str, Any]:
-    """A SARIF 2.1.0 log (OASIS Standard, 27 March 2020)."""
+def _text_of(suite: ElementTree.Element) -> str:
+    return ElementTree.tostring(suite, encoding="unicode")
+
+
+def as_sarif(findings: Sequence[Finding], coverage: Coverage) -> dict[str, Any]:
+    """A SARIF 2.1.0 log (OASIS Standard, 27 March 2020); what was not covered is notified."""
+    notes = [("warning", f"not covered: {note}") for note in coverage.notes]
+    if not coverage.operations:
+        notes.insert(0, ("error", _NOTHING))
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -67,6 +90,14 @@ def as_sarif(findings: Sequence[Finding]) -> dict[str, Any]:
                         ],
                     }
                 },
+                "invocations": [
+                    {
+                        "executionSuccessful": coverage.operations > 0,
+                        "toolExecutionNotifications": [
+                            {"level": level, "message": {"text": text}} for level, text in notes
+                        ],
+                    }
+                ],
                 "results": [_result(finding) for finding in findings],
             }
         ],
@@ -111,13 +142,23 @@ def _location(frame: Frame) -> dict[str, Any]:
     }
 
 
-def as_annotations(findings: Sequence[Finding]) -> str:
-    """A line a finding, as a forge's build log takes them (`::error file=...,line=...::text`)."""
+def as_annotations(findings: Sequence[Finding], coverage: Coverage) -> str:
+    """A line a finding, and one for each thing that was not covered.
+
+    In the form of a forge's build log: `::error file=...,line=...::text`.
+    """
     lines = []
     for finding in findings:
         level = "error" if finding.is_told else "notice"
         place = _place(finding)
         where = f" file={place.file},line={place.line}" if place is not None else ""
-        text = f"{finding.title}. {finding.advice}".replace("%", "%25").replace("\n", "%0A")
+        text = _escaped(f"{finding.title}. {finding.advice}")
         lines.append(f"::{level}{where}::{finding.kind} {finding.signature}: {text}")
+    if not coverage.operations:
+        lines.append(f"::error::{_NOTHING}")
+    lines.extend(f"::notice::not covered: {_escaped(note)}" for note in coverage.notes)
     return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -15,6 +15,8 @@ const SLOTS: usize = LOCKS_MAX * 2;
 
 /// What a lock is used for, where that is known.
 pub(crate) const SIGNAL: u32 = 1;
+/// Taken by a `with` statement, which releases it too: a lock, and no signal so far.
+pub(crate) const OWNED: u32 = 4;
 pub(crate) const LIFE: u32 = 2;
 /// A lock of an interpreter that is not covered.
 const UNCOVERED: u32 = 3;
@@ -198,7 +200,24 @@ pub(crate) fn become_signal(region: &Region, number: u32) {
 /// Whether it is one, or anything else that nobody owns.
 #[inline]
 pub(crate) fn is_signal(region: &Region, number: u32) -> bool {
-    lock(region, number).flavour.load(Ordering::Relaxed) != 0
+    !matches!(
+        lock(region, number).flavour.load(Ordering::Relaxed),
+        0 | OWNED
+    )
+}
+
+/// Who takes a lock releases it too.
+#[inline]
+pub(crate) fn become_owned(region: &Region, number: u32) {
+    let lock = lock(region, number);
+    if lock.flavour.load(Ordering::Relaxed) == 0 {
+        lock.flavour.store(OWNED, Ordering::Relaxed);
+    }
+}
+
+/// Whether who takes it releases it too.
+pub(crate) fn is_owned(region: &Region, number: u32) -> bool {
+    lock(region, number).flavour.load(Ordering::Relaxed) == OWNED
 }
 
 /// Whether it is one of Python's own.

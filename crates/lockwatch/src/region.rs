@@ -155,7 +155,8 @@ pub(crate) struct Lock {
     /// Where it was made or first seen, plus one.
     pub(crate) stack: AtomicU32,
     pub(crate) first_site: AtomicU64,
-    /// 1: a signal, which nobody owns; 2: tells that a thread lives; 3: not covered.
+    /// 1: a signal, which nobody owns; 2: tells that a thread lives; 3: not covered; 4: a lock of a
+    /// `with` statement.
     pub(crate) flavour: AtomicU32,
     /// 1: something that was written down names this lock, which therefore stays when it ends.
     pub(crate) is_named: AtomicU32,

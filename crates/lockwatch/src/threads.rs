@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::events;
 use crate::python::gil;
 use crate::recorded::wipe;
-use crate::region::{Lost, Region, THREADS_MAX, Thread, What, region};
+use crate::region::{Lost, Region, TASK, THREADS_MAX, Thread, What, region};
 
 pub(crate) const ALIVE: u32 = 1;
 pub(crate) const ENDED: u32 = 2;
@@ -82,6 +82,18 @@ pub(crate) fn here() -> Option<(&'static Region, &'static Thread)> {
     }
     // SAFETY: it points into the region, which stays.
     Some((region, unsafe { &*current }))
+}
+
+/// Whether no other thread lives.
+pub(crate) fn is_alone(region: &Region) -> bool {
+    let count = region.header.threads.load(Ordering::Relaxed) as usize;
+    let living = region.threads[..count.min(THREADS_MAX)]
+        .iter()
+        .filter(|thread| {
+            thread.state.load(Ordering::Relaxed) == ALIVE
+                && thread.marks.load(Ordering::Relaxed) & TASK == 0
+        });
+    living.take(2).count() < 2
 }
 
 /// The thread's number.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::acts::{leave_stack, show_wait, taken, taken_as, want, want_as};
 use super::interface::{Interface, Object};
-use super::{Hook, Keywords, python};
+use super::{Act, Hook, Keywords, python};
 use crate::log::Request;
 use crate::{calls, locks, perturb, threads};
 
@@ -34,40 +34,61 @@ pub(super) unsafe fn prepare(python: &Interface) {
     }
 }
 
-/// Whether `acquire` was called so that it may wait without end.
+/// Whether `acquire` was called so that it may wait without end. Not where the method will refuse
+/// what it was given: that is left to it.
 pub(super) fn waits_for_ever(arguments: Object, named: Object) -> bool {
     let python = python();
     // SAFETY: the interpreter's own tuple and dictionary; what comes out is borrowed.
     unsafe {
         let count = (python.tuple_size)(arguments);
-        let has_names = !named.is_null();
-        if count == 0 && !has_names {
-            return true;
+        if named.is_null() && count < 2 {
+            return count == 0 || is_yes((python.tuple_item)(arguments, 0));
         }
-        let find = |position: isize, name: &CStr| {
+        let names = if named.is_null() {
+            0
+        } else {
+            (python.dict_size)(named)
+        };
+        let mut met = 0;
+        let mut find = |position: isize, name: &CStr| {
             if count > position {
-                (python.tuple_item)(arguments, position)
-            } else if has_names {
+                return (python.tuple_item)(arguments, position);
+            }
+            let found = if names > 0 {
                 (python.dict_item)(named, name.as_ptr())
             } else {
                 ptr::null_mut()
-            }
+            };
+            met += isize::from(!found.is_null());
+            found
         };
         let blocking = find(0, c"blocking");
-        if blocking == python.no {
-            return false;
-        }
-        if !blocking.is_null() && (python.is_true)(blocking) != 1 {
-            (python.clear_error)();
-            return false;
-        }
         let timeout = find(1, c"timeout");
-        if timeout.is_null() {
-            return true;
+        if count > 2 || met != names || !blocking.is_null() && !is_yes(blocking) {
+            return false;
         }
-        let seconds = (python.as_double)(timeout);
+        #[expect(
+            clippy::float_cmp,
+            reason = "it is the one number that stands for no limit"
+        )]
+        let has_no_limit = timeout.is_null() || (python.as_double)(timeout) == -1.0;
+        let is_wrong = !(python.error)().is_null();
         (python.clear_error)();
-        seconds < 0.0
+        has_no_limit && !is_wrong
+    }
+}
+
+/// Whether an object is true, by itself.
+unsafe fn is_yes(object: Object) -> bool {
+    let python = python();
+    if object == python.yes || object == python.no {
+        return object == python.yes;
+    }
+    // SAFETY: the caller's object; an error of its own is the method's to raise.
+    unsafe {
+        let is_yes = (python.is_true)(object) == 1;
+        (python.clear_error)();
+        is_yes
     }
 }
 
@@ -97,6 +118,9 @@ pub(super) fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> 
     };
     let number = locks::find(inside.region, lock as u64, hook.kind, 0);
     if let Some(number) = number {
+        if hook.act == Act::Enter {
+            locks::become_owned(inside.region, number);
+        }
         want_as(&inside, number, lock);
     }
     let request = Request::begin(inside.region, 0, 0);

@@ -102,15 +102,17 @@ pub(super) fn let_go(lock: Object, all: bool) -> bool {
         return false;
     };
     let Inside { region, thread } = &inside;
-    let address = lock as u64;
-    if held::pop(region, thread, address, all) > 0 {
-        return true;
+    held::pop(region, thread, lock as u64, all) > 0
+}
+
+/// A lock was released by another thread than took it: a signal from now on.
+#[cold]
+pub(super) fn let_go_by_another(lock: Object) {
+    if let Some(inside) = threads::enter()
+        && let Some(number) = locks::known(inside.region, lock as u64)
+    {
+        locks::become_signal(inside.region, number);
     }
-    if let Some(number) = locks::known(region, address) {
-        // Released by another thread than took it: a signal from now on.
-        locks::become_signal(region, number);
-    }
-    false
 }
 
 /// The thread begins to wait, unless for a signal.
@@ -122,8 +124,9 @@ pub(super) fn show_wait(kind: Kind, lock: Object) -> Option<Outer> {
     if locks::is_signal(region, lock) {
         return None;
     }
+    // It may have been taken so that others release it, and only then is a signal.
     let again = kind == Kind::PythonLock && held::find(thread, address).is_some();
-    if again {
+    if again && (locks::is_owned(region, lock) || threads::is_alone(region)) {
         events::record(region, thread, What::Relock, lock, 0, 0, true);
     }
     Some(calls::begin_wait(thread, lock, 0))

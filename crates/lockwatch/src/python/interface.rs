@@ -52,6 +52,8 @@ interface! {
     new_bool: unsafe extern "C" fn(c_long) -> Object = c"PyBool_FromLong",
     new_float: unsafe extern "C" fn(f64) -> Object = c"PyFloat_FromDouble",
     dict_item: unsafe extern "C" fn(Object, *const c_char) -> Object = c"PyDict_GetItemString",
+    dict_size: unsafe extern "C" fn(Object) -> isize = c"PyDict_Size",
+    error: unsafe extern "C" fn() -> Object = c"PyErr_Occurred",
     is_true: unsafe extern "C" fn(Object) -> c_int = c"PyObject_IsTrue",
     as_double: unsafe extern "C" fn(Object) -> f64 = c"PyFloat_AsDouble",
     as_long: unsafe extern "C" fn(Object) -> c_long = c"PyLong_AsLong",

@@ -27,7 +27,7 @@ use crate::log::{self, Request};
 use crate::region::{Kind, Region};
 use crate::{held, locks, threads};
 use acquire::{acquire, waits_for_ever};
-use acts::{failed, let_go, taken, want};
+use acts::{failed, let_go, let_go_by_another, taken, want};
 use interface::{Interface, Object};
 
 static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
@@ -43,6 +43,8 @@ fn python() -> &'static Interface {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Act {
     Acquire,
+    /// By a `with` statement.
+    Enter,
     Release,
     ReleaseAll,
     Restore,
@@ -60,7 +62,7 @@ struct Hook {
 const METHODS: [(&CStr, Act); 8] = [
     (c"acquire", Act::Acquire),
     (c"acquire_lock", Act::Acquire),
-    (c"__enter__", Act::Acquire),
+    (c"__enter__", Act::Enter),
     (c"release", Act::Release),
     (c"release_lock", Act::Release),
     (c"__exit__", Act::Release),
@@ -345,10 +347,12 @@ fn around(
     call: impl Fn() -> Object,
 ) -> Object {
     match hook.act {
-        Act::Acquire if arguments.is_none_or(|(given, named)| waits_for_ever(given, named)) => {
+        Act::Acquire | Act::Enter
+            if arguments.is_none_or(|(given, named)| waits_for_ever(given, named)) =>
+        {
             acquire(hook, lock, &call)
         }
-        Act::Acquire => {
+        Act::Acquire | Act::Enter => {
             let request = Request::outside(0, log::TRIED);
             let result = call();
             if result == python().yes {
@@ -370,9 +374,11 @@ fn around(
         Act::Release | Act::ReleaseAll => {
             let before = let_go(lock, hook.act == Act::ReleaseAll);
             let result = call();
-            if result.is_null() && before {
+            match (before, result.is_null()) {
                 // It was not released: the thread holds it still.
-                taken(hook.kind, lock, &Request::default());
+                (true, true) => taken(hook.kind, lock, &Request::default()),
+                (false, false) => let_go_by_another(lock),
+                _ => {}
             }
             result
         }

@@ -13,7 +13,7 @@ from vespiary.prove.locks.live import Deadlock
 from vespiary.prove.locks.log import beside
 from vespiary.prove.locks.names import Names
 from vespiary.prove.locks.places import Frame, Places
-from vespiary.prove.locks.record import GIL, Edge, Event, Held, Record, Thread
+from vespiary.prove.locks.record import GIL, KINDS, Edge, Event, Held, Record, Thread
 
 __all__ = [
     "Finding",
@@ -128,6 +128,8 @@ class Finding:
         parts = sorted(
             "|".join((_names(step.held_since), _names(step.wanted_at))) for step in self.steps
         )
+        if not any(part.strip("|") for part in parts):
+            parts = sorted(_names(lock.made) for lock in self.locks)
         text = "\n".join([self.kind, self.title, *parts])
         return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 
@@ -221,6 +223,8 @@ class _Teller:
     def event(self, event: Event) -> Finding:
         kind, title, advice = _SENTENCES[event.what]
         locks = [self.story(event.lock)]
+        if event.what == "ended-holding" and locks[0].kind == KINDS[4]:
+            kind, advice = "information", "nothing, if another thread is to release it"
         if event.what == "wait-holding" and event.other is not None:
             locks.append(self.story(event.other))
         where = self._places.stack(event.stack, event.site)

@@ -91,7 +91,9 @@ class Watch:
             del path[depth:]
             if thread in path:
                 circle = path[path.index(thread) :]
-                yield Deadlock(tuple(each for each in circle if each.waiting is not None))
+                waiting = tuple(each for each in circle if each.waiting is not None)
+                if len(waiting) > 1 or not self._may_be_released(waiting[0]):
+                    yield Deadlock(waiting)
                 continue
             if thread.number in done:
                 continue
@@ -101,7 +103,7 @@ class Watch:
             for holder in [] if thread.waiting is None else self.holders(thread.waiting):
                 if holder.alive and not self._is_gone(holder):
                     work.append((holder, depth + 1))
-                elif holder.carrier is None:
+                elif holder.carrier is None and not self._may_be_released(thread):
                     # A lock of a task that has ended may yet be released by another.
                     yield Deadlock((thread,), holder.number)
 
@@ -109,6 +111,15 @@ class Watch:
         """The thread that a task runs on, if that waits for a lock: no task of it goes on."""
         carrier = None if task.carrier is None else self._threads.get(task.carrier)
         return [carrier] if carrier is not None and carrier.waiting is not None else []
+
+    def _may_be_released(self, waiting: Thread) -> bool:
+        """Whether another thread may be meant to release what one waits for, and still can."""
+        assert waiting.waiting is not None
+        return self.record.lock(waiting.waiting).may_be_signal and any(
+            other.alive and other.waiting is None and other.carrier is None
+            for other in self._threads.values()
+            if other.number != waiting.number and not self._is_gone(other)
+        )
 
     def holders(self, number: int) -> list[Thread]:
         """Who holds a lock: its owner, or all who share it."""

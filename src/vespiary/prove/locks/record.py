@@ -55,6 +55,7 @@ KINDS = {
     6: GIL,
     8: "asyncio Lock",
 }
+_OWNED = 4
 EVENTS = {
     1: "relock",
     2: "foreign-unlock",
@@ -153,7 +154,8 @@ class Thread:
 class Lock:
     """A lock, from its first operation to its end. A signal is released by whoever likes to.
 
-    `stack` is where it was `made`, or else where it was first seen.
+    `stack` is where it was `made`, or else where it was first seen. It is `owned` when a `with`
+    statement has taken it: who takes it releases it too.
     """
 
     number: int
@@ -165,6 +167,12 @@ class Lock:
     first_site: int
     signal: bool
     made: bool = False
+    owned: bool = False
+
+    @property
+    def may_be_signal(self) -> bool:
+        """Whether another thread may be meant to release it, though none has so far."""
+        return self.kind == KINDS[4] and not self.owned
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +331,7 @@ class Record:
     def lock(self, number: int) -> Lock:
         """The lock with a number."""
         offset, size, _ = self._places[1]
-        address, kind, state, owner, stack, site, signal, _, _, _, made, _ = _LOCK.unpack_from(
+        address, kind, state, owner, stack, site, flavour, _, _, _, made, _ = _LOCK.unpack_from(
             self._map, offset + number * size
         )
         return Lock(
@@ -334,8 +342,9 @@ class Record:
             _plus_one(owner),
             _plus_one(stack),
             site,
-            signal != 0,
+            flavour not in (0, _OWNED),
             made != 0,
+            flavour == _OWNED,
         )
 
     @property

@@ -1,0 +1,19 @@
+# expect: nothing
+"""A thread takes a lock twice, so that another one wakes it: a signal, not a deadlock."""
+
+import threading
+import time
+
+done = threading.Lock()
+
+
+def work() -> None:
+    time.sleep(0.5)
+    done.release()
+
+
+done.acquire()
+thread = threading.Thread(target=work)
+thread.start()
+done.acquire()
+thread.join()

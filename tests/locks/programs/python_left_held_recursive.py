@@ -1,0 +1,12 @@
+# expect: misuse
+"""A thread ends with an RLock, which nobody but it could have released."""
+
+import threading
+import time
+
+lock = threading.RLock()
+thread = threading.Thread(target=lock.acquire)
+thread.start()
+thread.join()
+# Before Python 3.13 a thread is joined a little before it has ended.
+time.sleep(0.2)

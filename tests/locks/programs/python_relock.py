@@ -1,0 +1,10 @@
+# expect: deadlock
+"""A thread takes a lock again that it holds by a `with` statement, while another one lives."""
+
+import threading
+import time
+
+lock = threading.Lock()
+threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+with lock:
+    lock.acquire()

@@ -47,6 +47,7 @@ def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) 
         click.echo(snapshots.as_text(seen))
         sys.exit(exits.DEADLOCK if seen.findings else 0)
     stalls: list[Finding] = []
+    click.echo(f"vespiary locks: watching process {pid} (Ctrl-C ends it)", err=True)
 
     def tell(finding: Finding) -> None:
         stalls.append(finding)

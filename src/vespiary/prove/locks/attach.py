@@ -251,15 +251,17 @@ def _waiting(target: Target, wait: Wait, stack: tuple[Frame, ...]) -> Waiting:
 
 def _kind(stack: Sequence[Frame]) -> str:
     """What a thread waits for whose futex says nothing, by the C library's functions."""
-    for frame in stack[:4]:
-        for part, kind in (
-            ("cond_", "condition"),
-            ("rwlock", "read-write lock"),
-            ("sem_", "semaphore"),
-            ("barrier", "barrier"),
-        ):
-            if part in frame.function:
-                return kind
+    for part, kind in (
+        ("take_gil", "GIL"),
+        ("PyThread_acquire_lock", "Python lock"),
+        ("PyMutex_Lock", "PyMutex"),
+        ("cond_", "condition"),
+        ("rwlock", "read-write lock"),
+        ("sem_", "semaphore"),
+        ("barrier", "barrier"),
+    ):
+        if any(part in frame.function for frame in stack[:5]):
+            return kind
     return "futex"
 
 

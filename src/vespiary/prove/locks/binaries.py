@@ -8,6 +8,7 @@ else was stripped.
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 import struct
@@ -20,7 +21,6 @@ __all__ = ["Binary", "inspect"]
 _MACHINES = {62: "x86_64", 183: "aarch64", 3: "i686", 40: "arm", 243: "riscv64"}
 _PT_INTERP = 3
 _SCRIPT_DEPTH = 4
-_SEARCHED_BYTES_MAX = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +59,35 @@ def inspect(path: str, depth: int = 0) -> Binary:
                 return inspect(os.fsdecode(words[0]), depth + 1) if words else Binary(path)
             if head[:4] != b"\x7fELF":
                 return Binary(path)
-            data = head + file.read(_SEARCHED_BYTES_MAX)
-        return _elf(path, data)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _elf(path, data)
     except (OSError, struct.error, ValueError):
         return Binary(path)
 
 
-def _elf(path: str, data: bytes) -> Binary:
+def _elf(path: str, data: mmap.mmap) -> Binary:
     is_64 = data[4] == 2
     order = "<" if data[5] == 1 else ">"
     (machine,) = struct.unpack_from(order + "H", data, 18)
     sections = _sections(data, order, is_64)
-    comment = _section(data, sections, ".comment")
-    constants = _section(data, sections, ".rodata") if sections else data
-    names = _section(data, sections, ".dynstr")
+
+    def has(section: str, text: bytes) -> bool:
+        start, length = sections.get(section, (0, 0 if sections else len(data)))
+        return data.find(text, start, start + length) >= 0
+
     return Binary(
         path,
         _MACHINES.get(machine, f"machine {machine}"),
         64 if is_64 else 32,
         _interpreter(data, order, is_64),
         is_go=".go.buildinfo" in sections or ".note.go.buildid" in sections,
-        is_rust=b"rustc version" in comment or b"library/std/src/" in constants,
+        is_rust=has(".comment", b"rustc version") or has(".rodata", b"library/std/src/"),
         is_privileged=_is_privileged(path),
-        imports=frozenset({"PyMutex_Lock"} if b"\0PyMutex_Lock\0" in names else ()),
+        imports=frozenset({"PyMutex_Lock"} if has(".dynstr", b"\0PyMutex_Lock\0") else ()),
     )
 
 
-def _interpreter(data: bytes, order: str, is_64: bool) -> str:
+def _interpreter(data: mmap.mmap, order: str, is_64: bool) -> str:
     if is_64:
         (table,) = struct.unpack_from(order + "Q", data, 32)
         size, count = struct.unpack_from(order + "HH", data, 54)
@@ -104,7 +106,7 @@ def _interpreter(data: bytes, order: str, is_64: bool) -> str:
     return ""
 
 
-def _sections(data: bytes, order: str, is_64: bool) -> dict[str, tuple[int, int]]:
+def _sections(data: mmap.mmap, order: str, is_64: bool) -> dict[str, tuple[int, int]]:
     """Where each section lies, by name."""
     if is_64:
         (table,) = struct.unpack_from(order + "Q", data, 40)
@@ -123,11 +125,6 @@ def _sections(data: bytes, order: str, is_64: bool) -> dict[str, tuple[int, int]
         text = data[names + name : names + name + 64].partition(b"\0")[0]
         found[text.decode(errors="replace")] = (offset, length)
     return found
-
-
-def _section(data: bytes, sections: dict[str, tuple[int, int]], name: str) -> bytes:
-    offset, length = sections.get(name, (0, 0))
-    return data[offset : offset + length]
 
 
 def _is_privileged(path: str) -> bool:

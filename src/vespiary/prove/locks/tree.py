@@ -27,6 +27,8 @@ class _Seen:
     is_watched: bool
     looked: int
     """Nanoseconds of CLOCK_MONOTONIC."""
+    is_hidden: bool = False
+    """It may not be looked at: it has become another user, or another user's program."""
 
 
 class Tree:
@@ -67,7 +69,7 @@ class Tree:
                 if " /" in line
             }
         except PermissionError:
-            self._seen[pid] = _Seen(_command(pid), False, now)
+            self._seen[pid] = _Seen(_command(pid), False, now, is_hidden=True)
             return
         except OSError:
             return  # It has ended, or is a zombie.
@@ -86,7 +88,7 @@ class Tree:
             Execution(pid, seen.program)
             for pid, seen in self._seen.items()
             if not seen.is_watched
-            and not any(note.time > seen.looked for note in answers.get(pid, ()))
+            and not any(seen.is_hidden or note.time > seen.looked for note in answers.get(pid, ()))
         ]
 
 

@@ -4,16 +4,23 @@ use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 
 use crate::log::Request;
+use crate::python::gil;
 use crate::region::{Kind, Lock, Thread, What};
 use crate::threads::Inside;
-use crate::{clock, edges, events, held, locks, log, perturb, stacks, threads};
+use crate::{clock, edges, events, forks, held, locks, log, perturb, stacks, threads};
 
 /// A wait that is longer than this leaves its stack.
 pub(crate) const LONG_NANOSECONDS: u64 = 50_000_000;
 
+/// How a thread waits for a signal, in `Thread::waiting_mode`.
+pub(crate) const SIGNAL: u32 = 2;
+
 /// Exports a function under a C name, which passes its arguments on to `$inner` and, behind them,
 /// the address that it will return to: Rust has no other way to learn that.
 macro_rules! export {
+    ($name:ident => $inner:path, 0) => {
+        export!(@ $name, $inner, "mov rdi, [rsp]", "mov x0, x30");
+    };
     ($name:ident => $inner:path, 1) => {
         export!(@ $name, $inner, "mov rsi, [rsp]", "mov x1, x30");
     };
@@ -79,6 +86,9 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
         return ways.at_last();
     };
     perturb::now_and_then();
+    if locks::is_signal(region, lock) {
+        return take_signal(inside, lock, wanted, ways);
+    }
     let again = held::find(thread, wanted.address).is_some();
     if !again {
         edges::record(region, thread, lock, wanted.is_shared, wanted.site);
@@ -86,12 +96,17 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
     let mut request = Request::begin(region, wanted.site, 0);
     let mut result = ways.at_once();
     if result == libc::EBUSY {
+        if again && wanted.kind == Kind::Semaphore {
+            // Whoever waits twice waits for another one's post.
+            locks::become_signal(region, lock);
+            return take_signal(inside, lock, wanted, ways);
+        }
         request.meets_another();
         if again && !wanted.is_shared && !ways.is_recursive() {
             events::record(region, thread, What::Relock, lock, 0, wanted.site, true);
         }
         drop(inside);
-        result = wait(lock, wanted, ways);
+        result = wait(lock, u32::from(wanted.is_shared), wanted.site, ways);
         let Some(inside) = threads::enter() else {
             return result;
         };
@@ -100,6 +115,20 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
     }
     taken(&inside, lock, wanted, result, &request);
     result
+}
+
+/// Waits for a signal, which is nobody's afterwards either.
+#[cold]
+fn take_signal(inside: Inside, lock: u32, wanted: Wanted, ways: &impl Ways) -> c_int {
+    let operations = &inside.thread.operations;
+    operations.store(operations.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    let result = ways.at_once();
+    if result != libc::EBUSY {
+        return result;
+    }
+    tell_held(&inside, lock, wanted.site);
+    drop(inside);
+    wait(lock, SIGNAL, wanted.site, ways)
 }
 
 #[inline]
@@ -118,13 +147,16 @@ fn taken(inside: &Inside, lock: u32, wanted: Wanted, result: c_int, request: &Re
 
 /// The lock is somebody's: wait, visibly, and leave the stack when it takes long.
 #[cold]
-fn wait(lock: u32, wanted: Wanted, ways: &impl Ways) -> c_int {
-    let outer =
-        threads::enter().map(|inside| begin_wait(inside.thread, lock, u32::from(wanted.is_shared)));
+fn wait(lock: u32, mode: u32, site: u64, ways: &impl Ways) -> c_int {
+    let outer = threads::enter().map(|inside| {
+        forks::look_for_owner(inside.region, lock);
+        begin_wait(inside.thread, lock, mode)
+    });
     let mut result = ways.until(&clock::after(LONG_NANOSECONDS));
-    if !is_taken(result) {
+    // A signal that interrupts a wait ends it, where the call is one that tells so.
+    if !is_taken(result) && result != libc::EINTR {
         if let Some(Inside { region, thread }) = threads::enter().as_ref() {
-            let stack = stacks::capture(region, wanted.site);
+            let stack = stacks::capture(region, site);
             thread.waiting_stack.store(stack, Ordering::Release);
         }
         result = ways.at_last();
@@ -133,6 +165,28 @@ fn wait(lock: u32, wanted: Wanted, ways: &impl Ways) -> c_int {
         end_wait(inside.thread, &outer);
     }
     result
+}
+
+/// The thread is about to wait for a sign of another one: what it holds meanwhile is worth telling.
+#[cold]
+pub(crate) fn tell_held(inside: &Inside, lock: u32, site: u64) {
+    let Inside { region, thread } = inside;
+    let has_given_gil = locks::is_python(region, lock);
+    for entry in held::entries(thread) {
+        let other = entry.lock.load(Ordering::Relaxed);
+        let is_held = entry.depth.load(Ordering::Relaxed) > 0;
+        if is_held && !(has_given_gil && gil::is_gil(other)) {
+            events::record(
+                region,
+                thread,
+                What::WaitHolding,
+                lock,
+                other + 1,
+                site,
+                true,
+            );
+        }
+    }
 }
 
 /// A wait that another one is within: a Python lock's, while the GIL is waited for.
@@ -189,6 +243,7 @@ pub(crate) fn try_take(wanted: Wanted, call: impl FnOnce() -> c_int) -> c_int {
     if (is_taken(result) || log::is_on())
         && let Some(inside) = threads::enter()
         && let Some(lock) = locks::find(inside.region, wanted.address, wanted.kind, wanted.site)
+        && !locks::is_signal(inside.region, lock)
     {
         taken(&inside, lock, wanted, result, &request);
         if !is_taken(result) {

@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_char, c_int};
 use libc::pid_t;
 
 use crate::notes::{self, Kind, PATH_BYTES};
-use crate::{clock, real};
+use crate::{clock, processes, real};
 
 type Words = *const *const c_char;
 type Execute = unsafe extern "C" fn(*const c_char, Words) -> c_int;
@@ -153,7 +153,7 @@ fn call(noted: bool, execute: impl FnOnce() -> c_int) -> c_int {
 }
 
 /// Does what may change `errno` and puts it back.
-fn quietly<T>(act: impl FnOnce() -> T) -> T {
+pub(crate) fn quietly<T>(act: impl FnOnce() -> T) -> T {
     // SAFETY: the thread's own `errno`.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: the same.
@@ -284,7 +284,10 @@ unsafe extern "C" fn posix_spawn(
             environment,
         );
         if result == 0 {
-            quietly(|| spawned(child, began, bytes(path), environment));
+            quietly(|| {
+                processes::made(child);
+                spawned(child, began, bytes(path), environment);
+            });
             if !pid.is_null() {
                 *pid = child;
             }
@@ -317,6 +320,7 @@ unsafe extern "C" fn posix_spawnp(
         );
         if result == 0 {
             quietly(|| {
+                processes::made(child);
                 searched(bytes(name), |path| spawned(child, began, path, environment));
             });
             if !pid.is_null() {

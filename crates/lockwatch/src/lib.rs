@@ -1,11 +1,11 @@
 //! A library to preload (`LD_PRELOAD`, ld.so(8)) that watches which locks a process takes.
 //!
 //! It stands between the program and the C library's `pthread_mutex_*`, `pthread_rwlock_*`,
-//! `pthread_spin_*` and condition waits, and keeps in one file that it shares with whoever watches
-//! ([`region`]): every lock, every thread with the locks it holds and the one it waits for, and
-//! every **order** in which a thread took one lock while it held others. What the orders mean
-//! (cycles, gates, threads that never met) is worked out elsewhere, after the run or beside it;
-//! here only facts are written, and a fact is there even when the process is killed.
+//! `pthread_spin_*`, `sem_*` and condition waits, and keeps in one file that it shares with
+//! whoever watches ([`region`]): every lock, every thread with the locks it holds and the one it
+//! waits for, and every **order** in which a thread took one lock while it held others. What the
+//! orders mean (cycles, gates, threads that never met) is worked out elsewhere, after the run or
+//! beside it; here only facts are written, and a fact is there even when the process is killed.
 //!
 //! How it stays out of the way:
 //!
@@ -31,6 +31,7 @@ mod clock;
 mod edges;
 mod events;
 mod execs;
+mod forks;
 mod held;
 mod locks;
 mod log;
@@ -40,10 +41,13 @@ mod mutexes;
 mod notes;
 mod others;
 mod perturb;
+mod processes;
 mod python;
 mod real;
 mod recorded;
 mod region;
+mod semaphores;
+mod shared;
 mod stacks;
 mod start;
 mod texts;

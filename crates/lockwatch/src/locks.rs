@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::region::{Kind, LOCKS_MAX, Lock, Lost, Region};
-use crate::{held, memory, python, stacks};
+use crate::{held, memory, python, shared, stacks};
 
 const SLOTS: usize = LOCKS_MAX * 2;
 
@@ -132,6 +132,7 @@ fn enter(
         let stack = stacks::capture(region, site);
         lock.stack.store(stack, Ordering::Relaxed);
         memory::seen(lock, address);
+        shared::know(region, number as u32, kind, address);
     }
     lock.state.store(ALIVE, Ordering::Release);
     let entry = number as u32 + 1;
@@ -145,11 +146,32 @@ fn enter(
     None
 }
 
+/// A lock that was held at a fork is entered in the child's new region.
+pub(crate) fn inherit(region: &Region, address: u64, kind: u32, site: u64) -> Option<u32> {
+    if let Some(number) = known(region, address) {
+        return Some(number);
+    }
+    let slots = table()?;
+    let mut slot = first_slot(address);
+    while slots[slot].load(Ordering::Relaxed) != 0 {
+        slot = (slot + 1) % SLOTS;
+    }
+    let number = region.claim(&region.header.locks, LOCKS_MAX, Lost::Locks)?;
+    let lock = &region.locks[number];
+    lock.address.store(address, Ordering::Relaxed);
+    lock.kind.store(kind, Ordering::Relaxed);
+    lock.first_site.store(site, Ordering::Relaxed);
+    lock.state.store(ALIVE, Ordering::Relaxed);
+    slots[slot].store(number as u32 + 1, Ordering::Release);
+    Some(number as u32)
+}
+
 /// The lock at an address is a new one: what was there before has ended.
 pub(crate) fn begin(region: &Region, address: u64, kind: Kind, site: u64) {
     end(region, address);
     if let Some(number) = find(region, address, kind, site) {
         lock(region, number).is_made.store(1, Ordering::Relaxed);
+        shared::made(region, lock(region, number));
     }
 }
 
@@ -223,7 +245,13 @@ pub(crate) fn is_owned(region: &Region, number: u32) -> bool {
 /// Whether it is one of Python's own.
 pub(crate) fn is_python(region: &Region, number: u32) -> bool {
     let kind = lock(region, number).kind.load(Ordering::Relaxed);
-    kind == Kind::PythonLock as u32 || kind == Kind::PythonRecursive as u32
+    [
+        Kind::PythonLock,
+        Kind::PythonRecursive,
+        Kind::PythonSemaphore,
+    ]
+    .iter()
+    .any(|each| *each as u32 == kind)
 }
 
 /// Whether it is held by a thread as long as that lives.

@@ -71,6 +71,14 @@ fn has_lock(address: u64, bytes: u64) -> bool {
     })
 }
 
+/// Whether there is memory at an address.
+pub(crate) fn is_mapped(address: u64) -> bool {
+    let mut resident = 0_u8;
+    let page = address >> PAGE_BITS << PAGE_BITS;
+    // SAFETY: one page is asked for, which takes one byte; where none is mapped it is an error.
+    unsafe { libc::mincore(page as *mut c_void, 1, &raw mut resident) == 0 }
+}
+
 type Free = unsafe extern "C" fn(*mut c_void);
 type Reallocate = unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void;
 

@@ -1,7 +1,6 @@
 //! Mutexes, and the waits on conditions that give them away for a while.
 
 use std::ffi::c_int;
-use std::sync::atomic::Ordering;
 
 use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, pthread_mutexattr_t, timespec};
 
@@ -9,9 +8,9 @@ use crate::calls::{self, Wanted, Ways, export};
 use crate::log::Request;
 use crate::python::gil;
 use crate::real::{self, ClockMutex, ClockWait, OnMutex, TimedMutex, TimedWait, Wait};
-use crate::region::{Kind, What};
+use crate::region::Kind;
 use crate::threads::{self, Inside};
-use crate::{edges, events, held, locks, log};
+use crate::{edges, held, locks, log};
 
 export!(pthread_mutex_init => init, 2);
 export!(pthread_mutex_destroy => destroy, 1);
@@ -68,7 +67,10 @@ unsafe extern "C" fn init(
     site: u64,
 ) -> c_int {
     type Init = unsafe extern "C" fn(*mut pthread_mutex_t, *const pthread_mutexattr_t) -> c_int;
-    if !gil::is_made_anew(mutex as u64)
+    // SAFETY: what the caller gave is passed on.
+    let result = unsafe { real::MUTEX_INIT.get::<Init>()(mutex, attributes) };
+    if result == 0
+        && !gil::is_made_anew(mutex as u64)
         && let Some(inside) = threads::enter()
     {
         locks::begin(inside.region, mutex as u64, Kind::Mutex, site);
@@ -76,8 +78,7 @@ unsafe extern "C" fn init(
             locks::become_uncovered(inside.region, mutex as u64);
         }
     }
-    // SAFETY: what the caller gave is passed on.
-    unsafe { real::MUTEX_INIT.get::<Init>()(mutex, attributes) }
+    result
 }
 
 unsafe extern "C" fn destroy(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
@@ -146,12 +147,7 @@ fn around(mutex: *mut pthread_mutex_t, site: u64, call: impl FnOnce() -> c_int) 
         let Inside { region, thread } = &inside;
         depth = held::pop(region, thread, address, true);
         if let (1.., Some(lock)) = (depth, locks::known(region, address)) {
-            for entry in held::entries(thread) {
-                if entry.depth.load(Ordering::Relaxed) > 0 {
-                    let other = entry.lock.load(Ordering::Relaxed) + 1;
-                    events::record(region, thread, What::WaitHolding, lock, other, site, true);
-                }
-            }
+            calls::tell_held(&inside, lock, site);
             edges::record(region, thread, lock, false, site);
         }
     }

@@ -89,11 +89,14 @@ unsafe extern "C" fn init(
     site: u64,
 ) -> c_int {
     type Init = unsafe extern "C" fn(*mut pthread_rwlock_t, *const pthread_rwlockattr_t) -> c_int;
-    if let Some(inside) = threads::enter() {
+    // SAFETY: what the caller gave is passed on.
+    let result = unsafe { real::READ_WRITE_INIT.get::<Init>()(lock, attributes) };
+    if result == 0
+        && let Some(inside) = threads::enter()
+    {
         locks::begin(inside.region, lock as u64, Kind::ReadWrite, site);
     }
-    // SAFETY: what the caller gave is passed on.
-    unsafe { real::READ_WRITE_INIT.get::<Init>()(lock, attributes) }
+    result
 }
 
 unsafe extern "C" fn destroy(lock: *mut pthread_rwlock_t, site: u64) -> c_int {
@@ -216,11 +219,14 @@ fn spin_wanted(lock: *mut c_int, site: u64) -> Wanted {
 
 unsafe extern "C" fn spin_init(lock: *mut c_int, shared: c_int, site: u64) -> c_int {
     type Init = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
-    if let Some(inside) = threads::enter() {
+    // SAFETY: what the caller gave is passed on.
+    let result = unsafe { real::SPIN_INIT.get::<Init>()(lock, shared) };
+    if result == 0
+        && let Some(inside) = threads::enter()
+    {
         locks::begin(inside.region, lock as u64, Kind::Spin, site);
     }
-    // SAFETY: what the caller gave is passed on.
-    unsafe { real::SPIN_INIT.get::<Init>()(lock, shared) }
+    result
 }
 
 unsafe extern "C" fn spin_destroy(lock: *mut c_int, site: u64) -> c_int {

@@ -18,6 +18,10 @@ pub(crate) const LOCKS_MAX: usize = 1 << 19;
 pub(crate) const EDGES_MAX: usize = 1 << 17;
 pub(crate) const EVENTS_MAX: usize = 1 << 12;
 pub(crate) const MODULES_MAX: usize = 1 << 10;
+/// Locks in memory that other processes may have too.
+pub(crate) const SHARED_MAX: usize = 1 << 14;
+/// Processes that this one has made.
+pub(crate) const CHILDREN_MAX: usize = 1 << 13;
 /// Bytes for names that only the process knows.
 pub(crate) const TEXT_MAX: usize = 1 << 22;
 /// Words for stacks: an address or a frame each.
@@ -43,8 +47,8 @@ pub(crate) struct Header {
     pid: u32,
     parent: u32,
     /// Nanoseconds of `CLOCK_MONOTONIC` at the start.
-    started: u64,
-    places: [Place; 7],
+    pub(crate) started: u64,
+    places: [Place; 9],
     pub(crate) threads: AtomicU32,
     pub(crate) locks: AtomicU32,
     pub(crate) edges: AtomicU32,
@@ -58,13 +62,25 @@ pub(crate) struct Header {
     pub(crate) lost: [AtomicU64; LOST],
     /// 1: the process has ended by `exit`.
     pub(crate) ended: AtomicU32,
+    pub(crate) shared: AtomicU32,
+    pub(crate) children: AtomicU32,
+    /// Of a forked process: the thread of the parent that forked, and the stack that it left in the
+    /// parent's record, plus one.
+    pub(crate) forker: AtomicU32,
+    pub(crate) fork_stack: AtomicU32,
+    /// The moment of the fork, in the parent's time.
+    pub(crate) fork_moment: AtomicU32,
+    /// `started` of the parent's record; 0 where the process was not forked or the parent has
+    /// none.
+    pub(crate) forked_from: AtomicU64,
 }
 
 /// A thread, from its first operation on.
 #[repr(C)]
 pub(crate) struct Thread {
     pub(crate) tid: AtomicU32,
-    /// 1 alive, 2 ended.
+    /// 1 alive; 2 ended; 3 left behind by a fork (`forks`): `parent` and `waiting_stack` are then
+    /// of the parent's record.
     pub(crate) state: AtomicU32,
     /// Its `pthread_t`.
     pub(crate) handle: AtomicU64,
@@ -79,7 +95,7 @@ pub(crate) struct Thread {
     pub(crate) segment: AtomicU32,
     /// The lock it waits for, plus one.
     pub(crate) waiting: AtomicU32,
-    /// 0 exclusive, 1 shared, 2 a condition.
+    /// 0 exclusive, 1 shared, 2 a signal.
     pub(crate) waiting_mode: AtomicU32,
     /// The stack it left when the wait grew long, plus one.
     pub(crate) waiting_stack: AtomicU32,
@@ -141,6 +157,9 @@ pub(crate) enum Kind {
     Gil = 6,
     /// `asyncio.Lock`, which a task holds.
     TaskLock = 8,
+    Semaphore = 10,
+    /// What multiprocessing makes its locks of.
+    PythonSemaphore = 11,
 }
 
 /// A lock, from its first operation to its end.
@@ -165,7 +184,42 @@ pub(crate) struct Lock {
     pub(crate) frame_return: AtomicU64,
     /// 1: `stack` is where it was made; else where it was first seen.
     pub(crate) is_made: AtomicU32,
+    /// Its place among the shared locks, plus one.
+    pub(crate) shared: AtomicU32,
     reserved: u32,
+}
+
+/// What makes a lock the same one in several processes: where its memory comes from.
+#[repr(C)]
+pub(crate) struct Shared {
+    pub(crate) device: AtomicU64,
+    pub(crate) inode: AtomicU64,
+    pub(crate) offset: AtomicU64,
+    /// Nanoseconds of `CLOCK_MONOTONIC` when this process entered it.
+    pub(crate) entered: AtomicU64,
+    /// 1: this process has made it then, and knows what it was made for.
+    pub(crate) is_made: AtomicU32,
+    /// 1: a robust mutex, which tells the next one that its owner has ended.
+    pub(crate) is_robust: AtomicU32,
+    /// The lock's number.
+    pub(crate) lock: AtomicU32,
+    reserved: u32,
+}
+
+/// A process that this one has made.
+#[repr(C)]
+pub(crate) struct Child {
+    /// Written last.
+    pub(crate) pid: AtomicU32,
+    /// The thread that made it, and when.
+    pub(crate) maker: AtomicU32,
+    pub(crate) born: AtomicU32,
+    /// The thread that has waited for its end, plus one, and when.
+    pub(crate) waiter: AtomicU32,
+    pub(crate) waited: AtomicU32,
+    reserved: u32,
+    /// Nanoseconds of `CLOCK_MONOTONIC` when it was there.
+    pub(crate) made: AtomicU64,
 }
 
 /// An order: a thread took `to` while it held `from`.
@@ -239,6 +293,8 @@ pub(crate) struct Region {
     pub(crate) words: &'static [AtomicU64],
     pub(crate) modules: &'static [Module],
     pub(crate) text: &'static [AtomicU8],
+    pub(crate) shared: &'static [Shared],
+    pub(crate) children: &'static [Child],
 }
 
 /// Which of [`Header::lost`].
@@ -255,9 +311,11 @@ pub(crate) enum Lost {
     Held = 7,
     /// Orders of two locks that were recorded often enough (`edges`).
     Repeats = 8,
+    Shared = 9,
+    Children = 10,
 }
 
-const LOST: usize = 9;
+const LOST: usize = 11;
 
 /// Where the region's own slices are kept, without an allocation.
 struct Slot(UnsafeCell<MaybeUninit<Region>>);
@@ -329,9 +387,11 @@ pub(crate) fn open(folder: &[u8]) {
         (size_of::<AtomicU64>(), WORDS_MAX),
         (size_of::<Module>(), MODULES_MAX),
         (1, TEXT_MAX),
+        (size_of::<Shared>(), SHARED_MAX),
+        (size_of::<Child>(), CHILDREN_MAX),
     ];
     let mut offset = size_of::<Header>().next_multiple_of(4096);
-    let mut places = [Place::default(); 7];
+    let mut places = [Place::default(); 9];
     for (place, (item_bytes, items_max)) in places.iter_mut().zip(sizes) {
         *place = Place {
             offset: offset as u64,
@@ -369,6 +429,8 @@ pub(crate) fn open(folder: &[u8]) {
             words: std::slice::from_raw_parts(at(4).cast(), WORDS_MAX),
             modules: std::slice::from_raw_parts(at(5).cast(), MODULES_MAX),
             text: std::slice::from_raw_parts(at(6).cast(), TEXT_MAX),
+            shared: std::slice::from_raw_parts(at(7).cast(), SHARED_MAX),
+            children: std::slice::from_raw_parts(at(8).cast(), CHILDREN_MAX),
         };
         let place = PLACE.0.get().cast::<Region>();
         place.write(region);

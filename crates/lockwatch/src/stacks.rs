@@ -11,7 +11,7 @@ use crate::recorded::wipe;
 use crate::region::{Lost, Region, WORDS_MAX};
 use crate::{modules, python};
 
-const DEPTH_MAX: usize = 48;
+pub(crate) const DEPTH_MAX: usize = 48;
 const KNOWN: usize = 1 << 15;
 /// Neighbours that are looked at; where all are taken the first is replaced, and a stack may be
 /// kept twice.
@@ -128,7 +128,8 @@ pub(crate) fn frame_of(address: u64) -> Option<(u64, u64)> {
     Some((place, unsafe { (place as *const u64).read_volatile() }))
 }
 
-fn keep(region: &Region, words: &[u64]) -> u32 {
+/// Keeps a stack; gives its place plus one, 0 when there is no room.
+pub(crate) fn keep(region: &Region, words: &[u64]) -> u32 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for word in words {
         hash = (hash ^ word)

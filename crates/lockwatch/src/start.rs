@@ -8,7 +8,7 @@ use libc::{pthread_attr_t, pthread_t};
 use crate::real;
 use crate::region::{self, Region, Thread};
 use crate::threads::{self, Inside};
-use crate::{edges, events, execs, locks, log, notes, perturb, python, stacks, texts};
+use crate::{edges, events, execs, forks, locks, log, notes, perturb, python, stacks, texts};
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -17,7 +17,7 @@ static ON_LOAD: extern "C" fn() = on_load;
 extern "C" fn on_load() {
     // SAFETY: the handlers stay loaded with this library.
     unsafe {
-        libc::pthread_atfork(None, None, Some(on_fork));
+        libc::pthread_atfork(Some(forks::prepare), Some(forks::in_parent), Some(on_fork));
         libc::atexit(on_exit);
     }
     notes::open();
@@ -33,9 +33,13 @@ pub(crate) fn begin() {
         locks::open();
         region::open(folder);
     });
+    if let Some(region) = region::present() {
+        forks::unpack(region);
+    }
 }
 
 unsafe extern "C" fn on_fork() {
+    forks::in_child();
     python::gil::on_fork();
     // The parent's file stays the parent's.
     region::forget();
@@ -110,7 +114,7 @@ fn expect(inside: &Inside) -> Option<u32> {
     Some(number)
 }
 
-fn moment(region: &Region) -> u32 {
+pub(crate) fn moment(region: &Region) -> u32 {
     region.header.segments.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -165,18 +169,4 @@ pub(crate) fn join_thread(inside: &Inside, ended: &Thread) {
     let me = threads::keep(region, thread) + 1;
     ended.joiner.store(me, Ordering::Release);
     thread.segment.store(moment(region), Ordering::Relaxed);
-}
-
-type SemaphoreInit = unsafe extern "C" fn(*mut libc::sem_t, c_int, std::ffi::c_uint) -> c_int;
-
-/// A Python interpreter makes its locks of semaphores.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sem_init(
-    semaphore: *mut libc::sem_t,
-    shared: c_int,
-    value: std::ffi::c_uint,
-) -> c_int {
-    python::look();
-    // SAFETY: what the caller gave is passed on.
-    unsafe { real::SEMAPHORE_INIT.get::<SemaphoreInit>()(semaphore, shared, value) }
 }

@@ -16,6 +16,8 @@ use crate::region::{Lost, Region, TASK, THREADS_MAX, Thread, What, region};
 
 pub(crate) const ALIVE: u32 = 1;
 pub(crate) const ENDED: u32 = 2;
+/// A thread of the parent's, which this process does not have.
+pub(crate) const LEFT_BEHIND: u32 = 3;
 
 thread_local! {
     static CURRENT: Cell<*const Thread> = const { Cell::new(ptr::null()) };
@@ -103,12 +105,16 @@ pub(crate) fn number(region: &Region, thread: &Thread) -> u32 {
     unsafe { ptr::from_ref(thread).offset_from(region.threads.as_ptr()) as u32 }
 }
 
+/// This thread's place, which it takes if it has none.
 #[cold]
-fn register(region: &'static Region) -> Option<*const Thread> {
-    let number = claim(region)?;
-    adopt(region, number);
-    gil::after_fork(region, &region.threads[number as usize]);
-    Some(CURRENT.get())
+pub(crate) fn register(region: &'static Region) -> Option<&'static Thread> {
+    if CURRENT.get().is_null() {
+        let number = claim(region)?;
+        adopt(region, number);
+        gil::after_fork(region, &region.threads[number as usize]);
+    }
+    // SAFETY: it points into the region, which stays.
+    Some(unsafe { &*CURRENT.get() })
 }
 
 /// Takes a place for a thread that is about to be made, or has come unseen.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::acts::{leave_stack, show_wait, taken, taken_as, want, want_as};
 use super::interface::{Interface, Object};
-use super::{Act, Hook, Keywords, python};
+use super::ways::Keywords;
+use super::{Act, Hook, Taken, python};
 use crate::log::Request;
 use crate::{calls, locks, perturb, threads};
 
@@ -62,7 +63,11 @@ pub(super) fn waits_for_ever(arguments: Object, named: Object) -> bool {
             met += isize::from(!found.is_null());
             found
         };
-        let blocking = find(0, c"blocking");
+        let mut blocking = find(0, c"blocking");
+        if blocking.is_null() {
+            // As multiprocessing has it.
+            blocking = find(0, c"block");
+        }
         let timeout = find(1, c"timeout");
         if count > 2 || met != names || !blocking.is_null() && !is_yes(blocking) {
             return false;
@@ -93,7 +98,7 @@ unsafe fn is_yes(object: Object) -> bool {
 }
 
 #[inline]
-pub(super) fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> Object {
+pub(super) fn acquire(hook: &Hook, lock: Taken, call: &impl Fn() -> Object) -> Object {
     if perturb::is_on() {
         // Others may run meanwhile, which is the point.
         // SAFETY: a method of a lock runs with the GIL held.
@@ -105,18 +110,18 @@ pub(super) fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> 
     }
     let address = hook.acquire.load(Ordering::Relaxed);
     if address == 0 {
-        want(hook.kind, lock);
+        want(lock);
         let request = Request::outside(0, 0);
         let result = call();
         if result == python().yes {
-            taken(hook.kind, lock, &request);
+            taken(lock, &request);
         }
         return result;
     }
     let Some(inside) = threads::enter() else {
         return call();
     };
-    let number = locks::find(inside.region, lock as u64, hook.kind, 0);
+    let number = locks::find(inside.region, lock.address, lock.kind, 0);
     if let Some(number) = number {
         if hook.act == Act::Enter {
             locks::become_owned(inside.region, number);
@@ -129,7 +134,11 @@ pub(super) fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> 
     // no code of the program's, which would go unseen.
     unsafe {
         let real: Keywords = std::mem::transmute(address);
-        let tried = real(lock, TRY.load(Ordering::Relaxed) as Object, ptr::null_mut());
+        let tried = real(
+            lock.object,
+            TRY.load(Ordering::Relaxed) as Object,
+            ptr::null_mut(),
+        );
         if tried == python.yes {
             if let Some(number) = number {
                 taken_as(&inside, number, lock, &request);
@@ -149,9 +158,9 @@ pub(super) fn acquire(hook: &Hook, lock: Object, call: &impl Fn() -> Object) -> 
 /// The lock is somebody's: wait, visibly. Most waits are short, and a stack costs more than they
 /// do: first it is waited for a while, and then, with the stack left, for as long as it takes.
 #[cold]
-fn wait(hook: &Hook, lock: Object, call: &impl Fn() -> Object, mut request: Request) -> Object {
+fn wait(hook: &Hook, lock: Taken, call: &impl Fn() -> Object, mut request: Request) -> Object {
     request.meets_another();
-    let result = match show_wait(hook.kind, lock) {
+    let result = match show_wait(lock) {
         None => call(),
         Some(outer) => {
             let mut result = wait_a_while(hook, lock);
@@ -168,17 +177,17 @@ fn wait(hook: &Hook, lock: Object, call: &impl Fn() -> Object, mut request: Requ
         }
     };
     if result == python().yes {
-        taken(hook.kind, lock, &request);
+        taken(lock, &request);
     }
     result
 }
 
 /// What `acquire` gives that waits until a stack is due. A signal's handler may end it by an error.
-fn wait_a_while(hook: &Hook, lock: Object) -> Object {
+fn wait_a_while(hook: &Hook, lock: Taken) -> Object {
     let arguments = A_WHILE.load(Ordering::Relaxed) as Object;
     // SAFETY: the type's own `acquire`, which takes `(True, seconds)`; this thread holds the GIL.
     unsafe {
         let real: Keywords = std::mem::transmute(hook.acquire.load(Ordering::Relaxed));
-        real(lock, arguments, ptr::null_mut())
+        real(lock.object, arguments, ptr::null_mut())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::gil;
-use super::interface::Object;
+use super::{Taken, semaphores};
 use crate::calls::Outer;
 use crate::log::Request;
 use crate::region::{Kind, What};
@@ -12,24 +12,24 @@ use crate::{calls, edges, events, held, locks, log, stacks, start};
 
 /// The thread wants a lock while it holds others.
 #[inline]
-pub(super) fn want(kind: Kind, lock: Object) {
+pub(super) fn want(lock: Taken) {
     let Some(inside) = threads::enter() else {
         return;
     };
     if gil::is_all(inside.thread) {
         return;
     }
-    if let Some(number) = locks::find(inside.region, lock as u64, kind, 0) {
+    if let Some(number) = locks::find(inside.region, lock.address, lock.kind, 0) {
         want_as(&inside, number, lock);
     }
 }
 
 /// The same, where the lock's number is known.
 #[inline]
-pub(super) fn want_as(inside: &Inside, number: u32, lock: Object) {
+pub(super) fn want_as(inside: &Inside, number: u32, lock: Taken) {
     let Inside { region, thread } = inside;
     if !gil::is_all(thread)
-        && held::find(thread, lock as u64).is_none()
+        && held::find(thread, lock.address).is_none()
         && !locks::is_signal(region, number)
     {
         edges::record(region, thread, number, false, 0);
@@ -37,21 +37,21 @@ pub(super) fn want_as(inside: &Inside, number: u32, lock: Object) {
 }
 
 #[inline]
-pub(super) fn taken(kind: Kind, lock: Object, request: &Request) {
+pub(super) fn taken(lock: Taken, request: &Request) {
     let Some(inside) = threads::enter() else {
         return;
     };
-    if let Some(number) = locks::find(inside.region, lock as u64, kind, 0) {
+    if let Some(number) = locks::find(inside.region, lock.address, lock.kind, 0) {
         taken_as(&inside, number, lock, request);
     }
 }
 
 /// The same, where the lock's number is known.
 #[inline]
-pub(super) fn taken_as(inside: &Inside, number: u32, lock: Object, request: &Request) {
+pub(super) fn taken_as(inside: &Inside, number: u32, lock: Taken, request: &Request) {
     let Inside { region, thread } = inside;
     if !locks::is_signal(region, number) {
-        held::push(region, thread, number, lock as u64, false, 0, request);
+        held::push(region, thread, number, lock.address, false, 0, request);
     } else if locks::tells_life(region, number) {
         take_life(inside, number);
     }
@@ -59,16 +59,16 @@ pub(super) fn taken_as(inside: &Inside, number: u32, lock: Object, request: &Req
 
 /// The thread tried to take a lock, and did not get it.
 #[inline]
-pub(super) fn failed(kind: Kind, lock: Object, request: &Request) {
+pub(super) fn failed(lock: Taken, request: &Request) {
     if log::is_on() {
-        failed_full(kind, lock, request);
+        failed_full(lock, request);
     }
 }
 
 #[cold]
-fn failed_full(kind: Kind, lock: Object, request: &Request) {
+fn failed_full(lock: Taken, request: &Request) {
     if let Some(inside) = threads::enter()
-        && let Some(number) = locks::find(inside.region, lock as u64, kind, 0)
+        && let Some(number) = locks::find(inside.region, lock.address, lock.kind, 0)
         && !locks::is_signal(inside.region, number)
     {
         log::failed(inside.region, inside.thread, number, request);
@@ -97,39 +97,65 @@ fn take_life(inside: &Inside, number: u32) {
 
 /// The thread releases a lock; whether it was known to hold it.
 #[inline]
-pub(super) fn let_go(lock: Object, all: bool) -> bool {
+pub(super) fn let_go(lock: Taken, all: bool) -> bool {
     let Some(inside) = threads::enter() else {
         return false;
     };
     let Inside { region, thread } = &inside;
-    held::pop(region, thread, lock as u64, all) > 0
+    held::pop(region, thread, lock.address, all) > 0
 }
 
 /// A lock was released by another thread than took it: a signal from now on.
 #[cold]
-pub(super) fn let_go_by_another(lock: Object) {
-    if let Some(inside) = threads::enter()
-        && let Some(number) = locks::known(inside.region, lock as u64)
-    {
-        locks::become_signal(inside.region, number);
+pub(super) fn let_go_by_another(lock: Taken) {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let region = inside.region;
+    let number = if lock.kind == Kind::PythonSemaphore {
+        // Another process may have taken it, and this one meet it now for the first time.
+        locks::find(region, lock.address, lock.kind, 0)
+    } else {
+        locks::known(region, lock.address)
+    };
+    if let Some(number) = number {
+        locks::become_signal(region, number);
     }
 }
 
-/// The thread begins to wait, unless for a signal.
-pub(super) fn show_wait(kind: Kind, lock: Object) -> Option<Outer> {
+/// A lock that was reinitialised is free, and another one from now on.
+pub(super) fn renew(lock: Taken) {
+    if let Some(inside) = threads::enter() {
+        let Inside { region, thread } = &inside;
+        held::pop(region, thread, lock.address, true);
+        locks::end(region, lock.address);
+    }
+}
+
+/// The thread begins to wait, unless for a signal that is a Python lock.
+pub(super) fn show_wait(wanted: Taken) -> Option<Outer> {
     let inside = threads::enter()?;
     let Inside { region, thread } = &inside;
-    let address = lock as u64;
-    let lock = locks::known(region, address)?;
-    if locks::is_signal(region, lock) {
+    let number = locks::known(region, wanted.address)?;
+    let holds = held::find(thread, wanted.address).is_some();
+    if holds && wanted.kind == Kind::PythonSemaphore && !semaphores::is_lock(wanted.object) {
+        // Whoever waits twice waits for another one's release.
+        locks::become_signal(region, number);
+    }
+    let mode = if !locks::is_signal(region, number) {
+        0
+    } else if wanted.kind == Kind::PythonSemaphore {
+        calls::tell_held(&inside, number, 0);
+        calls::SIGNAL
+    } else {
         return None;
-    }
+    };
     // It may have been taken so that others release it, and only then is a signal.
-    let again = kind == Kind::PythonLock && held::find(thread, address).is_some();
-    if again && (locks::is_owned(region, lock) || threads::is_alone(region)) {
-        events::record(region, thread, What::Relock, lock, 0, 0, true);
+    let again = mode == 0 && holds && wanted.kind != Kind::PythonRecursive;
+    if again && (locks::is_owned(region, number) || threads::is_alone(region)) {
+        events::record(region, thread, What::Relock, number, 0, 0, true);
     }
-    Some(calls::begin_wait(thread, lock, 0))
+    Some(calls::begin_wait(thread, number, mode))
 }
 
 /// The wait has become long: the thread leaves its stack, while it has the GIL.

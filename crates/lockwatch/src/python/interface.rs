@@ -4,7 +4,7 @@
 //! version of one. Only what the stable interface has is called; two structures are read, the
 //! method's descriptor and its definition, which have not changed since Python 3.8.
 
-use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
 use std::mem::transmute_copy;
 
 /// Any object.
@@ -54,6 +54,10 @@ interface! {
     dict_item: unsafe extern "C" fn(Object, *const c_char) -> Object = c"PyDict_GetItemString",
     dict_size: unsafe extern "C" fn(Object) -> isize = c"PyDict_Size",
     error: unsafe extern "C" fn() -> Object = c"PyErr_Occurred",
+    dict_get: unsafe extern "C" fn(Object, Object) -> Object = c"PyDict_GetItem",
+    from_unsigned: unsafe extern "C" fn(c_ulong) -> Object = c"PyLong_FromUnsignedLong",
+    sys_object: unsafe extern "C" fn(*const c_char) -> Object = c"PySys_GetObject",
+    call: unsafe extern "C" fn(Object) -> Object = c"PyObject_CallNoArgs",
     is_true: unsafe extern "C" fn(Object) -> c_int = c"PyObject_IsTrue",
     as_double: unsafe extern "C" fn(Object) -> f64 = c"PyFloat_AsDouble",
     as_long: unsafe extern "C" fn(Object) -> c_long = c"PyLong_AsLong",

@@ -16,8 +16,10 @@ mod blind;
 mod codes;
 pub(crate) mod gil;
 mod interface;
+mod semaphores;
 mod stack;
 mod tasks;
+mod ways;
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
@@ -27,8 +29,11 @@ use crate::log::{self, Request};
 use crate::region::{Kind, Region};
 use crate::{held, locks, threads};
 use acquire::{acquire, waits_for_ever};
-use acts::{failed, let_go, let_go_by_another, taken, want};
+use acts::{failed, let_go, let_go_by_another, renew, taken, want};
 use interface::{Interface, Object};
+use ways::{FAST, KEYWORDS, NOARGS, ONE, VARARGS, trampoline};
+
+pub(crate) use semaphores::{keeps, makes_semaphores};
 
 static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
 /// 0: not looked for; 1: being looked for or installed; 2: done with, one way or the other.
@@ -48,6 +53,8 @@ enum Act {
     Release,
     ReleaseAll,
     Restore,
+    /// In a new child: the lock is free again, whoever held it.
+    Renew,
 }
 
 /// A method that was swapped.
@@ -59,7 +66,33 @@ struct Hook {
     acquire: AtomicUsize,
 }
 
-const METHODS: [(&CStr, Act); 8] = [
+impl Hook {
+    /// What is known as the lock: the object, or the semaphore behind it, which several objects
+    /// and processes may have.
+    #[inline]
+    fn lock(&self, object: Object) -> Taken {
+        let address = match self.kind {
+            Kind::PythonSemaphore => semaphores::handle(object),
+            _ => object as u64,
+        };
+        Taken {
+            kind: self.kind,
+            address,
+            object,
+        }
+    }
+}
+
+/// A lock that a method is called of.
+#[derive(Clone, Copy)]
+struct Taken {
+    kind: Kind,
+    address: u64,
+    object: Object,
+}
+
+/// The methods of all three types; each has some of them.
+const METHODS: [(&CStr, Act); METHOD_COUNT] = [
     (c"acquire", Act::Acquire),
     (c"acquire_lock", Act::Acquire),
     (c"__enter__", Act::Enter),
@@ -68,9 +101,16 @@ const METHODS: [(&CStr, Act); 8] = [
     (c"__exit__", Act::Release),
     (c"_release_save", Act::ReleaseAll),
     (c"_acquire_restore", Act::Restore),
+    (c"_at_fork_reinit", Act::Renew),
 ];
+const METHOD_COUNT: usize = 9;
 
-const fn hooks_of(kind: Kind) -> [Hook; 8] {
+/// The types, in the order of [`HOOKS`].
+const LOCK: usize = 0;
+const RECURSIVE: usize = 1;
+const SEMAPHORE: usize = 2;
+
+const fn hooks_of(kind: Kind) -> [Hook; METHOD_COUNT] {
     let mut hooks = [const {
         Hook {
             act: Act::Acquire,
@@ -78,9 +118,9 @@ const fn hooks_of(kind: Kind) -> [Hook; 8] {
             real: AtomicUsize::new(0),
             acquire: AtomicUsize::new(0),
         }
-    }; 8];
+    }; METHOD_COUNT];
     let mut number = 0;
-    while number < 8 {
+    while number < METHOD_COUNT {
         hooks[number].act = METHODS[number].1;
         hooks[number].kind = kind;
         number += 1;
@@ -88,20 +128,14 @@ const fn hooks_of(kind: Kind) -> [Hook; 8] {
     hooks
 }
 
-static HOOKS: [[Hook; 8]; 2] = [hooks_of(Kind::PythonLock), hooks_of(Kind::PythonRecursive)];
+static HOOKS: [[Hook; METHOD_COUNT]; 3] = [
+    hooks_of(Kind::PythonLock),
+    hooks_of(Kind::PythonRecursive),
+    hooks_of(Kind::PythonSemaphore),
+];
 static FREES: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
 
-type NoKeywords = unsafe extern "C" fn(Object, Object) -> Object;
-type Keywords = unsafe extern "C" fn(Object, Object, Object) -> Object;
-type Fast = unsafe extern "C" fn(Object, *const Object, isize) -> Object;
 type Free = unsafe extern "C" fn(Object);
-
-/// `METH_*` of `methodobject.h`.
-const VARARGS: c_int = 1;
-const KEYWORDS: c_int = 2;
-const NOARGS: c_int = 4;
-const ONE: c_int = 8;
-const FAST: c_int = 128;
 
 /// `PyMethodDef`.
 #[repr(C)]
@@ -131,6 +165,7 @@ fn look_once() {
             // No interpreter so far, or none that can be watched; one may be loaded later.
             return blind::tell_unfit();
         };
+        semaphores::know_interpreter(&interface);
         let interface = Box::into_raw(Box::new(interface));
         INTERFACE.store(interface, Ordering::Release);
         interface
@@ -167,7 +202,7 @@ fn install(python: &Interface) {
         if module.is_null() {
             return (python.clear_error)();
         }
-        for (number, name) in [c"LockType", c"RLock"].into_iter().enumerate() {
+        for (number, name) in [(LOCK, c"LockType"), (RECURSIVE, c"RLock")] {
             let class = (python.attribute)(module, name.as_ptr());
             if class.is_null() {
                 (python.clear_error)();
@@ -177,7 +212,7 @@ fn install(python: &Interface) {
             // `tp_dealloc` stands behind the sizes and the name.
             let free = class.cast::<usize>().add(header / 8 + 4);
             FREES[number].store(free.read(), Ordering::Release);
-            let ours: Free = if number == 0 {
+            let ours: Free = if number == LOCK {
                 free_lock::<0>
             } else {
                 free_lock::<1>
@@ -209,7 +244,7 @@ unsafe fn header_bytes(python: &Interface) -> usize {
 }
 
 unsafe fn swap_methods(python: &Interface, class: Object, number: usize, header: usize) {
-    let mut definitions = [ptr::null_mut::<Definition>(); 8];
+    let mut definitions = [ptr::null_mut::<Definition>(); METHOD_COUNT];
     for (position, (name, _)) in METHODS.iter().enumerate() {
         // SAFETY: a type's attribute is asked for; a method comes back as its descriptor.
         unsafe {
@@ -250,80 +285,6 @@ unsafe fn swap_methods(python: &Interface, class: Object, number: usize, header:
     }
 }
 
-/// Our function for a method that is called in one of the interpreter's ways.
-fn trampoline(number: usize, position: usize, flags: c_int) -> Option<usize> {
-    macro_rules! choose {
-        ($function:ident: $type:ty) => {{
-            const TABLE: [[$type; 8]; 2] = [
-                [
-                    $function::<0, 0>,
-                    $function::<0, 1>,
-                    $function::<0, 2>,
-                    $function::<0, 3>,
-                    $function::<0, 4>,
-                    $function::<0, 5>,
-                    $function::<0, 6>,
-                    $function::<0, 7>,
-                ],
-                [
-                    $function::<1, 0>,
-                    $function::<1, 1>,
-                    $function::<1, 2>,
-                    $function::<1, 3>,
-                    $function::<1, 4>,
-                    $function::<1, 5>,
-                    $function::<1, 6>,
-                    $function::<1, 7>,
-                ],
-            ];
-            Some(TABLE[number][position] as usize)
-        }};
-    }
-    match flags {
-        VARARGS | NOARGS | ONE => choose!(plain: NoKeywords),
-        _ if flags == VARARGS | KEYWORDS => choose!(keywords: Keywords),
-        FAST => choose!(fast: Fast),
-        _ => None,
-    }
-}
-
-unsafe extern "C" fn plain<const T: usize, const M: usize>(
-    lock: Object,
-    arguments: Object,
-) -> Object {
-    let hook = &HOOKS[T][M];
-    // SAFETY: the method that was found there, of this type.
-    let real: NoKeywords = unsafe { std::mem::transmute(hook.real.load(Ordering::Relaxed)) };
-    // SAFETY: what the interpreter gave is passed on.
-    around(hook, lock, None, || unsafe { real(lock, arguments) })
-}
-
-unsafe extern "C" fn keywords<const T: usize, const M: usize>(
-    lock: Object,
-    arguments: Object,
-    named: Object,
-) -> Object {
-    let hook = &HOOKS[T][M];
-    // SAFETY: the method that was found there, of this type.
-    let real: Keywords = unsafe { std::mem::transmute(hook.real.load(Ordering::Relaxed)) };
-    // SAFETY: what the interpreter gave is passed on.
-    around(hook, lock, Some((arguments, named)), || unsafe {
-        real(lock, arguments, named)
-    })
-}
-
-unsafe extern "C" fn fast<const T: usize, const M: usize>(
-    lock: Object,
-    arguments: *const Object,
-    count: isize,
-) -> Object {
-    let hook = &HOOKS[T][M];
-    // SAFETY: the method that was found there, of this type.
-    let real: Fast = unsafe { std::mem::transmute(hook.real.load(Ordering::Relaxed)) };
-    // SAFETY: what the interpreter gave is passed on.
-    around(hook, lock, None, || unsafe { real(lock, arguments, count) })
-}
-
 unsafe extern "C" fn free_lock<const T: usize>(lock: Object) {
     // Collected at any moment, from within this library too: when it captures a stack, the
     // interpreter may collect garbage.
@@ -346,6 +307,7 @@ fn around(
     arguments: Option<(Object, Object)>,
     call: impl Fn() -> Object,
 ) -> Object {
+    let lock = hook.lock(lock);
     match hook.act {
         Act::Acquire | Act::Enter
             if arguments.is_none_or(|(given, named)| waits_for_ever(given, named)) =>
@@ -356,19 +318,24 @@ fn around(
             let request = Request::outside(0, log::TRIED);
             let result = call();
             if result == python().yes {
-                taken(hook.kind, lock, &request);
+                taken(lock, &request);
             } else if !result.is_null() {
-                failed(hook.kind, lock, &request);
+                failed(lock, &request);
             }
             result
         }
         Act::Restore => {
-            want(hook.kind, lock);
+            want(lock);
             let request = Request::outside(0, log::AFTER_WAIT);
             let result = call();
             if !result.is_null() {
-                taken(hook.kind, lock, &request);
+                taken(lock, &request);
             }
+            result
+        }
+        Act::Renew => {
+            let result = call();
+            renew(lock);
             result
         }
         Act::Release | Act::ReleaseAll => {
@@ -376,7 +343,7 @@ fn around(
             let result = call();
             match (before, result.is_null()) {
                 // It was not released: the thread holds it still.
-                (true, true) => taken(hook.kind, lock, &Request::default()),
+                (true, true) => taken(lock, &Request::default()),
                 (false, false) => let_go_by_another(lock),
                 _ => {}
             }
@@ -399,4 +366,13 @@ pub(crate) fn frames(region: &Region, words: &mut [u64]) -> usize {
         return 0;
     }
     stack::frames(python(), region, words)
+}
+
+/// Where another thread is, of which the C library's handle is given, as the place of a kept stack
+/// plus one; 0 where that cannot be told.
+pub(crate) fn stack_of(region: &crate::region::Region, handle: u64) -> u32 {
+    if STATE.load(Ordering::Acquire) != 2 {
+        return 0;
+    }
+    stack::of_thread(python(), region, handle)
 }

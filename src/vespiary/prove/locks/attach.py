@@ -21,11 +21,12 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.binaries import inspect
 from vespiary.prove.locks.findings import Finding, LockStory, Step, deadlock
 from vespiary.prove.locks.futexes import Wait, wait_of
-from vespiary.prove.locks.live import Watch
+from vespiary.prove.locks.live import View, Watch
 from vespiary.prove.locks.outside import loaded_code, native_stack, py_spy, python_stacks
 from vespiary.prove.locks.places import Frame, Places
 from vespiary.prove.locks.record import Record, RecordError
 from vespiary.prove.locks.target import Target, Task, opened, process_of, task, tasks
+from vespiary.prove.locks.together import Together
 
 __all__ = ["Snapshot", "Waiting", "snapshot"]
 
@@ -288,8 +289,7 @@ def _record(target: Target) -> Record | None:
 
 def _recorded(record: Record, waiting: Mapping[int, Waiting], pid: int) -> dict[int, Waiting]:
     """The waits that the record knows, with owners and stacks."""
-    watch = Watch(record)
-    watch.look()
+    view = View(Together([record]))
     places = Places(record)
     found = {}
     for thread in record.threads():
@@ -306,7 +306,7 @@ def _recorded(record: Record, waiting: Mapping[int, Waiting], pid: int) -> dict[
             pid,
             lock.kind,
             lock.address,
-            tuple(holder.tid for holder in watch.holders(thread.waiting)),
+            tuple(holder.tid for holder in view.holders(thread.waiting)),
             None,
             False,
             before.switches if before else 0,
@@ -316,11 +316,11 @@ def _recorded(record: Record, waiting: Mapping[int, Waiting], pid: int) -> dict[
 
 
 def _recorded_deadlock(record: Record) -> list[Finding]:
-    watch = Watch(record)
+    watch = Watch([record])
     watch.look()
     time.sleep(_AGAIN_SECONDS)
     found = watch.look()
-    return [deadlock(record, found)] if found is not None else []
+    return [deadlock(*found)] if found is not None else []
 
 
 def _findings(pid: int, circle: Sequence[Waiting], waiting: Iterable[Waiting]) -> list[Finding]:

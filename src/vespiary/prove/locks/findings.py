@@ -1,4 +1,4 @@
-"""What was found in one process, each with the locks, threads and stacks that make it."""
+"""What was found in a process or in several that share locks, with what makes it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from functools import cache
 from typing import Any, Literal, get_args
 
 from vespiary.prove.locks.graph import Circle, circles
+from vespiary.prove.locks.kinds import GIL, KINDS
 from vespiary.prove.locks.live import Deadlock
 from vespiary.prove.locks.log import beside
 from vespiary.prove.locks.names import Names
-from vespiary.prove.locks.places import Frame, Places
-from vespiary.prove.locks.record import GIL, KINDS, Edge, Event, Held, Record, Thread
+from vespiary.prove.locks.places import Frame
+from vespiary.prove.locks.record import Edge, Event, Held, Thread
+from vespiary.prove.locks.together import Together
 
 __all__ = [
     "Finding",
@@ -34,6 +36,8 @@ _GIL_ADVICE = (
     "give the GIL away (Py_BEGIN_ALLOW_THREADS; with ctypes, CDLL instead of PyDLL) before a native"
     " lock is taken, or let go of the native lock before Python is called"
 )
+
+_WAITS_MAX = 8
 
 _SENTENCES: dict[str, tuple[Kind, str, str]] = {
     "relock": (
@@ -58,7 +62,7 @@ _SENTENCES: dict[str, tuple[Kind, str, str]] = {
     ),
     "wait-holding": (
         "information",
-        "a thread waits on a condition while it holds another lock",
+        "a thread waits on a condition, or for a semaphore, while it holds another lock",
         "make sure that whoever signals never needs that other lock, or release it first",
     ),
 }
@@ -170,10 +174,9 @@ def _frames(frames: list[Frame]) -> list[dict[str, Any]]:
 class _Teller:
     """Turns numbers into names and stacks."""
 
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self._places = Places(record)
-        self._names = Names(record)
+    def __init__(self, together: Together) -> None:
+        self._together = together
+        self._names = Names(together)
         self.threads = self._names.threads
         self.thread = self._names.thread
         self.lock_name = self._names.lock
@@ -184,41 +187,105 @@ class _Teller:
         return "task" if all(thread and thread.noun == "task" for thread in met) else "thread"
 
     def story(self, number: int) -> LockStory:
-        lock = self._record.lock(number)
-        made = [] if lock.kind == GIL else self._places.stack(lock.stack, lock.first_site)
+        lock = self._together.lock(number)
+        places = self._together.places(number)
+        made = [] if lock.kind == GIL else places.stack(lock.stack, lock.first_site)
         return LockStory(self.lock_name(number), lock.kind, made, lock.made)
 
     def step(self, edge: Edge) -> Step:
+        places = self._together.places(edge.thread)
         return Step(
             self.thread(edge.thread),
             self.lock_name(edge.first),
-            self._places.frames(edge.first_site),
+            places.frames(edge.first_site),
             self.lock_name(edge.to),
-            self._places.stack(edge.stack, edge.to_site),
+            places.stack(edge.stack, edge.to_site),
             edge.to_shared,
-            self._places.stack(edge.first_stack),
+            places.stack(edge.first_stack),
         )
 
     def waiting(self, thread: Thread, held_for: int | None) -> Step:
         """What a thread waits for now, and how it came to hold what the one before it wants."""
         assert thread.waiting is not None
+        places = self._together.places(thread.number)
         held = next((held for held in thread.held if held.lock == held_for), None)
         return Step(
             self.thread(thread.number),
             self.lock_name(held.lock) if held else "nothing that the others want",
-            self._places.frames(held.site) if held else [],
+            places.frames(held.site) if held else [],
             self.lock_name(thread.waiting),
-            self._places.stack(thread.waiting_stack),
+            places.stack(thread.waiting_stack),
             thread.waiting_shared,
-            self._held_stack(held),
+            self._held_stack(thread.number, held),
         )
 
-    def _held_stack(self, held: Held | None) -> list[Frame]:
+    def _held_stack(self, thread: int, held: Held | None) -> list[Frame]:
         """Where a lock was taken that is held now, where the full mode has kept it."""
         if held is None or held.entry is None:
             return []
-        log = beside(self._record)
-        return self._places.stack(log.stack(held.entry)) if log is not None else []
+        log = beside(self._together.record(thread))
+        places = self._together.places(thread)
+        return places.stack(log.stack(held.entry)) if log is not None else []
+
+    def left(self, owner: int, lock: int) -> list[Step]:
+        """What the owner of a lock did that is not there any more: where it holds it."""
+        thread = self.threads.get(owner)
+        if thread is None:
+            return []
+        places = self._together.places(owner)
+        name = self.lock_name(lock)
+        held = next((held for held in thread.held if held.lock == lock), None)
+        since = places.frames(held.site) if held else []
+        if not thread.left_behind:
+            return [Step(self.thread(owner), name, since, "nothing", [])]
+        parent = self._together.parent_of(owner)
+        fork = self._together.record(owner).fork
+        if parent is None or fork is None:
+            return [Step(self.thread(owner), name, since, "nothing", [])]
+        names, there = Names(parent), parent.places(0)
+        pid = parent.records[0].pid
+        return [
+            Step(
+                f"{self.thread(owner)} of the parent ({pid})",
+                name,
+                since,
+                "nothing; at the fork it was",
+                there.stack(thread.waiting_stack),
+            ),
+            Step(
+                f"{names.thread(fork.thread)} of the parent ({pid})",
+                "nothing of this",
+                [],
+                "a child, forked",
+                there.stack(fork.stack),
+            ),
+        ]
+
+    def waits_behind(self, first: Thread) -> list[Step]:
+        """Who holds what a thread waits for, and waits itself, and so on."""
+        steps: list[Step] = []
+        thread = first
+        for _ in range(_WAITS_MAX):
+            lock = thread.waiting
+            holders = (
+                other
+                for other in self.threads.values()
+                if other.waiting is not None
+                and other.number != first.number
+                and any(held.lock == lock for held in other.held)
+            )
+            holder = next(holders, None)
+            if lock is None or holder is None:
+                break
+            steps.append(self.waiting(holder, lock))
+            thread = holder
+        return steps
+
+    def subject(self, event: Event) -> int:
+        """The lock that an event is about: held while a sign is waited for, or misused."""
+        if event.what == "wait-holding" and event.other is not None:
+            return event.other
+        return event.lock
 
     def event(self, event: Event) -> Finding:
         kind, title, advice = _SENTENCES[event.what]
@@ -227,32 +294,33 @@ class _Teller:
             kind, advice = "information", "nothing, if another thread is to release it"
         if event.what == "wait-holding" and event.other is not None:
             locks.append(self.story(event.other))
-        where = self._places.stack(event.stack, event.site)
+        where = self._together.places(event.thread).stack(event.stack, event.site)
         title = title.replace("thread", self.noun([event.thread]))
         name = self.lock_name(event.lock)
         step = Step(self.thread(event.thread), name, [], name, where)
-        return Finding(kind, title, advice, self._record.pid, locks, [step])
+        process = self._together.record(event.thread).pid
+        return Finding(kind, title, advice, process, locks, [step])
 
 
 def analyse(
-    record: Record, on_limit: Callable[[frozenset[int]], None] = lambda locks: None
+    together: Together, on_limit: Callable[[frozenset[int]], None] = lambda locks: None
 ) -> list[Finding]:
-    """Everything that a record tells, the worst first, each signature once.
+    """Everything that the records tell, the worst first, each signature once.
 
     `on_limit` is called with locks among which not all circles could be looked for.
     """
-    teller = _Teller(record)
-    is_signal = cache(lambda number: record.lock(number).signal)
+    teller = _Teller(together)
+    is_signal = cache(lambda number: together.lock(number).signal)
     orders = [
-        edge for edge in record.edges() if not is_signal(edge.first) and not is_signal(edge.to)
+        edge for edge in together.edges() if not is_signal(edge.first) and not is_signal(edge.to)
     ]
     found = [
-        _circle(record, teller, circle) for circle in circles(orders, teller.threads, on_limit)
+        _circle(together, teller, circle) for circle in circles(orders, teller.threads, on_limit)
     ]
     found += [
         teller.event(event)
-        for event in record.events()
-        if event.what in _SENTENCES and not is_signal(event.lock)
+        for event in together.events()
+        if event.what in _SENTENCES and not is_signal(teller.subject(event))
     ]
     return ordered(found)
 
@@ -278,27 +346,28 @@ def _locks(finding: Finding) -> frozenset[tuple[int, str]]:
     return frozenset((finding.process, lock.name) for lock in finding.locks)
 
 
-def _circle(record: Record, teller: _Teller, circle: Circle) -> Finding:
+def _circle(together: Together, teller: _Teller, circle: Circle) -> Finding:
+    process = together.record(circle.edges[0].thread).pid
     locks = [teller.story(edge.first) for edge in circle.edges]
     steps = [teller.step(edge) for edge in circle.edges]
     noun = teller.noun(edge.thread for edge in circle.edges)
     if circle.threads == 1:
         title = f"one {noun} takes {len(locks)} locks in different orders"
         advice = f"harmless while no other {noun} does; keep one order all the same"
-        return Finding("information", title, advice, record.pid, locks, steps)
+        return Finding("information", title, advice, process, locks, steps)
     title = f"{circle.threads} {noun}s take {len(locks)} locks in orders that can deadlock"
     if any(lock.kind == GIL for lock in locks):
-        return Finding("inversion", title, _GIL_ADVICE, record.pid, locks, steps)
+        return Finding("inversion", title, _GIL_ADVICE, process, locks, steps)
     advice = (
         "choose one order for these locks and keep it everywhere; or hold only one of them at a"
         " time; or take the inner one with a try, and let go of the outer one when it fails"
     )
-    return Finding("inversion", title, advice, record.pid, locks, steps)
+    return Finding("inversion", title, advice, process, locks, steps)
 
 
-def deadlock(record: Record, found: Deadlock) -> Finding:
+def deadlock(together: Together, found: Deadlock) -> Finding:
     """A deadlock that has happened."""
-    teller = _Teller(record)
+    teller = _Teller(together)
     threads = found.threads
     noun = teller.noun(thread.number for thread in threads)
     wanted = [thread.waiting for thread in threads if thread.waiting is not None]
@@ -308,8 +377,8 @@ def deadlock(record: Record, found: Deadlock) -> Finding:
     ]
     locks = [teller.story(number) for number in wanted]
     if found.owner_gone is not None:
-        title = "a thread waits for a lock whose owner has ended"
-        advice = "release it on every path on which a thread can end"
+        title, advice = _gone(together, teller, found.owner_gone)
+        steps += teller.left(found.owner_gone, wanted[0])
     elif len(threads) == 1:
         title = f"a {noun} waits for a lock that it holds itself"
         advice = "release it first, or make it recursive"
@@ -318,17 +387,42 @@ def deadlock(record: Record, found: Deadlock) -> Finding:
         advice = "choose one order for these locks and keep it everywhere"
         if any(lock.kind == GIL for lock in locks):
             advice = _GIL_ADVICE
-    return Finding("deadlock", title, advice, record.pid, locks, steps)
+    process = together.record(threads[0].number).pid
+    return Finding("deadlock", title, advice, process, locks, steps)
 
 
-def stall(record: Record, thread: Thread, seconds: float) -> Finding:
+def _gone(together: Together, teller: _Teller, owner: int) -> tuple[str, str]:
+    """What is said of a lock whose owner is not there any more."""
+    thread = teller.threads.get(owner)
+    if thread is not None and thread.left_behind:
+        return (
+            "a thread waits for a lock that another thread of the parent held at the fork",
+            "fork before there are threads, or start a new program (multiprocessing: spawn or"
+            " forkserver); or make the lock anew in the child (pthread_atfork,"
+            " os.register_at_fork)",
+        )
+    if thread is not None and not together.lives(owner):
+        return (
+            "a thread waits for a lock whose owner's process has ended",
+            "release it on every path on which a process can end; a robust mutex lets the next one"
+            " know (pthread_mutexattr_setrobust)",
+        )
+    return (
+        "a thread waits for a lock whose owner has ended",
+        "release it on every path on which a thread can end",
+    )
+
+
+def stall(together: Together, thread: Thread, seconds: float) -> Finding:
     """A wait that lasts longer than expected."""
-    teller = _Teller(record)
+    teller = _Teller(together)
     assert thread.waiting is not None
     title = f"a {thread.noun} has waited for a lock for {seconds:.0f} s"
     advice = "hold the lock for less time, or find out what its holder waits for"
     locks = [teller.story(thread.waiting)]
-    return Finding("stall", title, advice, record.pid, locks, [teller.waiting(thread, None)])
+    steps = [teller.waiting(thread, None), *teller.waits_behind(thread)]
+    process = together.record(thread.number).pid
+    return Finding("stall", title, advice, process, locks, steps)
 
 
 def worst(findings: Iterable[Finding]) -> Kind | None:

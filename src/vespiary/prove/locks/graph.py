@@ -52,8 +52,8 @@ def circles(
     """The shortest circle for each set of locks; those of a single thread only where no other is.
 
     Args:
-        edges: The orders of one process.
-        threads: Its threads by number.
+        edges: The orders of one process, or of several that share locks.
+        threads: Their threads by number.
         on_limit: Called with locks that are entangled in more ways than are looked at: there may be
             circles among them that are not given.
     """
@@ -259,9 +259,10 @@ class _Search:
         """Whether `joiner` had joined `ended`, or one who had joined it, before a moment."""
         for _ in self._threads:
             thread = self._threads.get(ended)
-            if thread is None or thread.joiner is None or thread.joined >= until:
+            if thread is None or thread.joiner is None:
                 return False
             if thread.joiner == joiner:
-                return True
+                # Only these two moments are of the same process for certain.
+                return thread.joined < until
             ended = thread.joiner
         return False

@@ -1,4 +1,4 @@
-"""Threads that wait for each other now.
+"""Threads that wait for each other now, of one process or of several that share locks.
 
 Each thread that has to wait tells for which lock, and each lock who holds it. A circle of those is
 a deadlock; it is looked at twice, with the same waits, before it is believed, since the facts of
@@ -6,13 +6,14 @@ several threads are not read at one moment.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vespiary.prove.locks.record import Record, Thread
+from vespiary.prove.locks.record import Record, Thread, records
+from vespiary.prove.locks.together import Together, families
 
-__all__ = ["Deadlock", "Watch"]
+__all__ = ["Deadlock", "View", "Watch"]
 
 _TASKS_PATIENCE_SECONDS = 0.5
 
@@ -30,56 +31,109 @@ class Deadlock:
     threads: tuple[Thread, ...]
     owner_gone: int | None = None
 
-    @property
-    def identity(self) -> frozenset[tuple[int, int]]:
-        """The same waits are the same deadlock."""
-        return frozenset((thread.number, thread.waiting_since) for thread in self.threads)
-
 
 class Watch:
-    """Looks at one process's record again and again."""
+    """Looks at records again and again.
 
-    def __init__(self, record: Record) -> None:
-        self.record = record
-        self._threads: dict[int, Thread] = {}
-        self._suspected: set[frozenset[tuple[int, int]]] = set()
-        self._told: set[tuple[int, int]] = set()
+    Attributes:
+        records: Them; those that come into the folder are added.
+    """
 
-    def look(self) -> Deadlock | None:
-        """A deadlock, once it was seen twice."""
-        self._threads = {thread.number: thread for thread in self.record.threads()}
-        found = self._find()
-        before, self._suspected = self._suspected, {each.identity for each in found}
-        for each in found:
-            if each.identity in before and self._is_settled(each):
-                return each
+    def __init__(self, records: Iterable[Record] = (), folder: Path | None = None) -> None:
+        """Watch records, and those in a folder if one is given."""
+        self.records = list(records)
+        self._folder = folder
+        self._views: list[View] = []
+        self._suspected: set[frozenset[tuple[int, int, int]]] = set()
+        self._told: set[tuple[int, int, int]] = set()
+
+    def refresh(self) -> None:
+        """Take in the records of new processes."""
+        if self._folder is not None:
+            known = {record.path for record in self.records}
+            self.records += records(self._folder, known)
+
+    def look(self) -> tuple[Together, Deadlock] | None:
+        """A deadlock, once it was seen twice, with the processes that it is in."""
+        self.refresh()
+        waiting = [record for record in self.records if record.waits()]
+        # Who is waited for may be in a process in which nobody waits, or in one that has ended.
+        groups = families(self.records) if any(_shares(each) for each in waiting) else []
+        together = [group for group in groups if len(group.records) > 1]
+        alone = [
+            Together([record])
+            for record in waiting
+            if not any(record in group.records for group in together)
+        ]
+        self._views = [View(each) for each in (*together, *alone)]
+        before, self._suspected = self._suspected, set()
+        for view in self._views:
+            for each in view.deadlocks():
+                identity = view.identity(each.threads)
+                self._suspected.add(identity)
+                if identity in before and _is_settled(each):
+                    return view.together, each
         return None
 
-    def _is_settled(self, found: Deadlock) -> bool:
-        """Whether it has stayed for long enough: a task's wait may yet be cancelled."""
-        if all(thread.carrier is None for thread in found.threads):
-            return True
-        youngest = max(thread.waiting_since for thread in found.threads)
-        return time.monotonic_ns() - youngest >= _TASKS_PATIENCE_SECONDS * 1e9
+    def stalled(self, seconds: float) -> list[tuple[Together, Thread]]:
+        """Threads that had waited for longer at the last look, each told once a wait.
 
-    def stalled(self, seconds: float) -> list[Thread]:
-        """Threads that had waited for longer at the last look, each told once a wait."""
+        To wait for a signal is what idle threads do; only with a lock held is it told.
+        """
         now = time.monotonic_ns()
         found = []
-        for thread in self._threads.values():
-            wait = (thread.number, thread.waiting_since)
-            is_long = now - thread.waiting_since > seconds * 1e9
-            if thread.waiting is not None and is_long and wait not in self._told:
-                self._told.add(wait)
-                found.append(thread)
+        for view in self._views:
+            for thread in view.waiting():
+                (wait,) = view.identity([thread])
+                is_long = now - thread.waiting_since > seconds * 1e9
+                is_idle = thread.waiting_signal and not thread.held
+                if is_long and not is_idle and wait not in self._told:
+                    self._told.add(wait)
+                    found.append((view.together, thread))
         return found
 
-    def _find(self) -> list[Deadlock]:
-        found: dict[frozenset[tuple[int, int]], Deadlock] = {}
+
+def _is_settled(found: Deadlock) -> bool:
+    """Whether it has stayed for long enough: a task's wait may yet be cancelled."""
+    if all(thread.carrier is None for thread in found.threads):
+        return True
+    youngest = max(thread.waiting_since for thread in found.threads)
+    return time.monotonic_ns() - youngest >= _TASKS_PATIENCE_SECONDS * 1e9
+
+
+def _shares(record: Record) -> bool:
+    return next(record.shared(), None) is not None
+
+
+class View:
+    """Processes that share locks, as they were at one look."""
+
+    def __init__(self, together: Together) -> None:
+        self.together = together
+        self._threads = {thread.number: thread for thread in together.threads()}
+
+    def waiting(self) -> list[Thread]:
+        """Threads that wait, of processes that live."""
+        return [
+            thread
+            for thread in self._threads.values()
+            if thread.waiting is not None and self.together.is_there(thread)
+        ]
+
+    def identity(self, threads: Iterable[Thread]) -> frozenset[tuple[int, int, int]]:
+        """The same waits are the same deadlock."""
+        return frozenset(
+            (self.together.record(thread.number).pid, thread.tid, thread.waiting_since)
+            for thread in threads
+        )
+
+    def deadlocks(self) -> list[Deadlock]:
+        """All that there are."""
+        found: dict[frozenset[tuple[int, int, int]], Deadlock] = {}
         done: set[int] = set()
-        for start in self._threads.values():
+        for start in self.waiting():
             for each in self._from(start, done):
-                found.setdefault(each.identity, each)
+                found.setdefault(self.identity(each.threads), each)
         return list(found.values())
 
     def _from(self, start: Thread, done: set[int]) -> Iterator[Deadlock]:
@@ -101,9 +155,11 @@ class Watch:
             path.append(thread)
             work += [(carrier, depth + 1) for carrier in self._stuck_carrier(thread)]
             for holder in [] if thread.waiting is None else self.holders(thread.waiting):
-                if holder.alive and not self._is_gone(holder):
+                if holder.alive and self.together.is_there(holder):
                     work.append((holder, depth + 1))
-                elif holder.carrier is None and not self._may_be_released(thread):
+                elif holder.left_behind or not (
+                    holder.carrier is not None or self._may_be_released(thread)
+                ):
                     # A lock of a task that has ended may yet be released by another.
                     yield Deadlock((thread,), holder.number)
 
@@ -115,30 +171,31 @@ class Watch:
     def _may_be_released(self, waiting: Thread) -> bool:
         """Whether another thread may be meant to release what one waits for, and still can."""
         assert waiting.waiting is not None
-        return self.record.lock(waiting.waiting).may_be_signal and any(
+        return self.together.lock(waiting.waiting).may_be_signal and any(
             other.alive and other.waiting is None and other.carrier is None
             for other in self._threads.values()
-            if other.number != waiting.number and not self._is_gone(other)
+            if other.number != waiting.number and self.together.is_there(other)
         )
 
     def holders(self, number: int) -> list[Thread]:
         """Who holds a lock: its owner, or all who share it."""
-        lock = self.record.lock(number)
-        if lock.signal:
+        if self.together.lock(number).signal:
             return []
-        if lock.owner is not None:
-            owner = self._threads.get(lock.owner)
-            if owner is None:
-                return []
-            # What a task took with its thread's hands is held until the task goes on.
-            by_task = [held.task for held in owner.held if held.lock == number]
-            task = next((task for task in by_task if task is not None), None)
-            return [owner if task is None else self._threads.get(task, owner)]
+        owners = [
+            self._threads[owner] for owner in self.together.owners(number) if owner in self._threads
+        ]
+        if owners:
+            # Who has ended holding it is not its owner any more once another one has it.
+            alive = [owner for owner in owners if owner.alive and self.together.is_there(owner)]
+            return [self._task_of(owner, number) for owner in alive or owners]
         return [
             thread
             for thread in self._threads.values()
             if any(held.lock == number for held in thread.held)
         ]
 
-    def _is_gone(self, thread: Thread) -> bool:
-        return not Path(f"/proc/{self.record.pid}/task/{thread.tid}").exists()
+    def _task_of(self, owner: Thread, number: int) -> Thread:
+        """What a task took with its thread's hands is held until the task goes on."""
+        by_task = [held.task for held in owner.held if held.lock == number]
+        task = next((task for task in by_task if task is not None), None)
+        return owner if task is None else self._threads.get(task, owner)

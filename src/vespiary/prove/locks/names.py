@@ -8,27 +8,30 @@ from pathlib import Path
 
 from vespiary import _core
 from vespiary.prove.locks import sources
-from vespiary.prove.locks.places import Frame, Places
-from vespiary.prove.locks.record import GIL, Lock, Record, Thread
+from vespiary.prove.locks.places import Frame
+from vespiary.prove.locks.record import GIL, Lock, Thread
+from vespiary.prove.locks.together import NUMBER, Together
 
 __all__ = ["Names"]
 
 _ASSIGNED = re.compile(r"([A-Za-z_][\w.]*) *(?::[^=]*)?=[^=]")
 """A line of Python that assigns something to one name or attribute."""
 
+_MAKERS = ("threading.py", "queue.py", "synchronize.py", "context.py", "queues.py")
+"""Files of `threading`, `queue` and `multiprocessing`."""
+
 
 class Names:
-    """The names of one record's locks and threads, by their numbers."""
+    """The names of the locks and threads of some records, by their numbers."""
 
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self._assignments: dict[int | None, str | None] = {}
-        self._places = Places(record)
+    def __init__(self, together: Together) -> None:
+        self._together = together
+        self._assignments: dict[tuple[int, int | None], str | None] = {}
 
     @cached_property
     def threads(self) -> dict[int, Thread]:
-        """The record's threads as they are now."""
-        return {thread.number: thread for thread in self._record.threads()}
+        """The threads as they are now."""
+        return {thread.number: thread for thread in self._together.threads()}
 
     def thread(self, number: int) -> str:
         """A thread's name, with the kernel's number."""
@@ -37,35 +40,40 @@ class Names:
             return f"thread {number}"
         if thread.carrier is not None:
             what = f" ({thread.coroutine})" if thread.coroutine else ""
-            return f"task {thread.name or number}{what} on thread {thread.tid}"
-        return f"thread {thread.name or number} ({thread.tid})"
+            name = f"task {thread.name or number & NUMBER}{what} on thread {thread.tid}"
+        else:
+            name = f"thread {thread.name or number & NUMBER} ({thread.tid})"
+        if len(self._together.records) > 1:
+            name += f" of process {self._together.record(number).pid}"
+        return name
 
     def lock(self, number: int) -> str:
         """A lock's kind and number, with its variable where that is known, or its address."""
-        lock = self._record.lock(number)
+        lock = self._together.lock(number)
         if lock.kind == GIL:
             return "the GIL"
         name = self._assigned(lock) if lock.made else None
-        name = name or self._variable(lock.address)
+        name = name or self._variable(lock)
         where = f" at {lock.address:#x}" if name is None else f" {name}"
-        return f"{lock.kind} L{number}{where}"
+        return f"{lock.kind} L{number & NUMBER}{where}"
 
     def _assigned(self, lock: Lock) -> str | None:
         """What a lock is assigned to in the line of Python that makes it."""
-        if lock.stack not in self._assignments:
-            frames = self._places.stack(lock.stack)
+        key = (lock.number & ~NUMBER, lock.stack)
+        if key not in self._assignments:
+            frames = self._together.places(lock.number).stack(lock.stack)
             maker = next((frame for frame in frames if not _makes_locks(frame)), None)
             found = _ASSIGNED.match(sources.line(maker)) if maker is not None else None
-            self._assignments[lock.stack] = found[1] if found is not None else None
-        return self._assignments[lock.stack]
+            self._assignments[key] = found[1] if found is not None else None
+        return self._assignments[key]
 
-    def _variable(self, address: int) -> str | None:
+    def _variable(self, lock: Lock) -> str | None:
         """What a program calls a lock that is no part of the heap or a stack."""
-        module = self._places.module(address)
+        module = self._together.places(lock.number).module(lock.address)
         if module is None:
             return None
         try:
-            found = _core.variable(module.path, address - module.bias)
+            found = _core.variable(module.path, lock.address - module.bias)
         except OSError:
             return None
         if found is None:
@@ -76,4 +84,4 @@ class Names:
 
 def _makes_locks(frame: Frame) -> bool:
     """Whether a frame is the library's that makes locks, and not of who wants one."""
-    return Path(frame.file or "").name in ("threading.py", "queue.py")
+    return Path(frame.file or "").name in _MAKERS

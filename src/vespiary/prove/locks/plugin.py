@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -26,6 +27,7 @@ from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.record import Record, records, room
 from vespiary.prove.locks.report import finding_text
 from vespiary.prove.locks.run import environment
+from vespiary.prove.locks.together import Together, families, lives
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -93,11 +95,11 @@ class _Locks:
             self._record = next(own, None)
         return self._record
 
-    def _new(self, record: Record) -> list[Finding]:
-        """What a record tells that was not told before."""
+    def _new(self, together: Together) -> list[Finding]:
+        """What records tell that was not told before."""
         new = [
             finding
-            for finding in analyse(record)
+            for finding in analyse(together)
             if finding.is_told and finding.signature not in self._known
         ]
         self._known.update(finding.signature for finding in new)
@@ -105,16 +107,15 @@ class _Locks:
 
     def _watch(self) -> None:
         """Look for deadlocks. A Python lock that is waited for has no hold on this thread."""
-        watch: Watch | None = None
+        watch = Watch(folder=self._folder)
         while not self._stop.wait(_LOOK_SECONDS):
-            record = self._own()
-            if record is None:
-                continue
-            watch = watch or Watch(record)
             found = watch.look()
             if found is not None:
-                text = finding_text(deadlock(record, found))
+                text = finding_text(deadlock(*found))
                 os.write(_STDERR, f"\n{text}\n".encode())
+                for record in found[0].records:
+                    if record.pid != os.getpid() and lives(record.pid):
+                        os.kill(record.pid, signal.SIGKILL)
                 os._exit(exits.DEADLOCK)
 
     @pytest.hookimpl(wrapper=True)
@@ -125,7 +126,7 @@ class _Locks:
         if record is None or record.size == self._seen:
             return
         self._seen = record.size
-        new = self._new(record)
+        new = self._new(Together([record]))
         if new:
             pytest.fail("\n".join(finding_text(finding) for finding in new), pytrace=False)
 
@@ -133,9 +134,8 @@ class _Locks:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """What other processes did."""
         self._stop.set()
-        for record in records(self._folder):
-            if record.pid != os.getpid():
-                self._elsewhere += self._new(record)
+        for family in families(list(records(self._folder))):
+            self._elsewhere += self._new(family)
         if self._elsewhere and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._gaps = sentences(find(self._folder, os.getpid(), sys.executable))

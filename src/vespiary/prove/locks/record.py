@@ -1,7 +1,7 @@
 """What the preloaded library has written about one process.
 
 The file's layout is the library's (`crates/lockwatch/src/region.rs`): a header that tells where
-seven arrays lie and how large their items are, then the arrays. It may be read while the process
+nine arrays lie and how large their items are, then the arrays. It may be read while the process
 runs, and after it has ended in whatever way.
 """
 
@@ -13,6 +13,9 @@ import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from vespiary.prove.locks.between import Child, Fork, Shared
+from vespiary.prove.locks.kinds import EVENTS, GIL, KINDS, LOST, REPEATS
 
 __all__ = [
     "GIL",
@@ -31,9 +34,10 @@ __all__ = [
 _MAGIC = b"vlocks\x00\x01"
 _HEADER = struct.Struct("<8sIIQ")
 _PLACE = struct.Struct("<QII")
+_ARRAYS = 9
 _COUNTS = struct.Struct("<8I")
-_LOST = struct.Struct("<9Q")
-_ENDED = struct.Struct("<I")
+_LOST = struct.Struct("<11Q")
+_TAIL = struct.Struct("<6IQ")
 _THREAD = struct.Struct("<IIQ8IQQQ16sII")
 _HELD = struct.Struct("<QQ6I")
 _RECENT_BYTES = 64 * 8
@@ -42,41 +46,14 @@ _LOCK = struct.Struct("<QIIIIQIIQQII")
 _EDGE = struct.Struct("<8IQQ10II")
 _EVENT = struct.Struct("<6IQ")
 _MODULE = struct.Struct("<QQQ512s")
+_SHARED = struct.Struct("<QQQQIIII")
+_CHILD = struct.Struct("<IIIIIIQ")
 
-GIL = "GIL"
-"""The kind of lock that the interpreter's own is."""
-
-KINDS = {
-    1: "mutex",
-    2: "read-write lock",
-    3: "spin lock",
-    4: "Python lock",
-    5: "Python RLock",
-    6: GIL,
-    8: "asyncio Lock",
-}
 _OWNED = 4
-EVENTS = {
-    1: "relock",
-    2: "foreign-unlock",
-    3: "destroyed-held",
-    4: "ended-holding",
-    5: "wait-holding",
-}
-REPEATS = "repeated orders"
-"""Of two locks whose order was recorded often enough: nothing new, as good as always."""
-
-LOST = (
-    "threads",
-    "locks",
-    "orders",
-    "events",
-    "stacks",
-    "modules",
-    "names",
-    "locks held at the same time",
-    REPEATS,
-)
+_MAY_BE_SIGNALS = {KINDS[4], KINDS[10], KINDS[11]}
+_WAITING_OFFSET = 36
+_WAITS_SHARED, _WAITS_FOR_SIGNAL = 1, 2
+_LEFT_BEHIND = 3
 
 
 class RecordError(Exception):
@@ -116,6 +93,7 @@ class Thread:
         joined: And when.
         waiting: The lock it waits for, None if for none.
         waiting_shared: Whether it would share it.
+        waiting_signal: Whether the lock was a signal, which anybody may give, when the wait began.
         waiting_stack: The stack that it left, None when the wait is short yet.
         waiting_since: Since when, in nanoseconds of CLOCK_MONOTONIC.
         operations: Locks it has taken.
@@ -124,6 +102,9 @@ class Thread:
         held: What it holds.
         carrier: The number of the thread that a task runs on; None for what is a thread itself.
         coroutine: The name of a task's coroutine.
+        left_behind: Whether it is a thread of the parent that held locks when this process was
+            forked, and is not in it; `parent` is then its number there, and `waiting_stack` where
+            it was, in the parent's record.
     """
 
     number: int
@@ -143,6 +124,8 @@ class Thread:
     held: tuple[Held, ...]
     carrier: int | None = None
     coroutine: str = ""
+    waiting_signal: bool = False
+    left_behind: bool = False
 
     @property
     def noun(self) -> str:
@@ -168,11 +151,12 @@ class Lock:
     signal: bool
     made: bool = False
     owned: bool = False
+    shared: Shared | None = None
 
     @property
     def may_be_signal(self) -> bool:
         """Whether another thread may be meant to release it, though none has so far."""
-        return self.kind == KINDS[4] and not self.owned
+        return self.kind in _MAY_BE_SIGNALS and not self.owned
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +225,10 @@ class Record:
             self._map.close()
             raise RecordError(f"{path}: not a record of locks, or of another version")
         offset = _HEADER.size
-        self._places = [_PLACE.unpack_from(self._map, offset + number * 16) for number in range(7)]
-        self._counts_offset = offset + 7 * _PLACE.size
+        self._places = [
+            _PLACE.unpack_from(self._map, offset + number * 16) for number in range(_ARRAYS)
+        ]
+        self._counts_offset = offset + _ARRAYS * _PLACE.size
 
     def close(self) -> None:
         """Unmap it."""
@@ -273,6 +259,18 @@ class Record:
             if thread is not None:
                 found.append(thread)
         return found
+
+    def waits(self) -> bool:
+        """Whether any thread waits for a lock."""
+        offset, size, _ = self._places[0]
+        return any(
+            self._map[at : at + 4] != b"\0\0\0\0"
+            for at in range(
+                offset + _WAITING_OFFSET,
+                offset + self._count(0, 0) * size,
+                size,
+            )
+        )
 
     def _thread(self, number: int, at: int) -> Thread | None:
         (
@@ -317,7 +315,7 @@ class Record:
             _plus_one(joiner),
             joined,
             _plus_one(waiting),
-            mode == 1,
+            mode == _WAITS_SHARED,
             _plus_one(stack),
             since,
             operations,
@@ -326,14 +324,15 @@ class Record:
             tuple(held),
             _plus_one(carrier),
             self.text(coroutine - 1)[0] if coroutine else "",
+            mode == _WAITS_FOR_SIGNAL,
+            state == _LEFT_BEHIND,
         )
 
     def lock(self, number: int) -> Lock:
         """The lock with a number."""
         offset, size, _ = self._places[1]
-        address, kind, state, owner, stack, site, flavour, _, _, _, made, _ = _LOCK.unpack_from(
-            self._map, offset + number * size
-        )
+        fields = _LOCK.unpack_from(self._map, offset + number * size)
+        address, kind, state, owner, stack, site, flavour, _, _, _, made, shared = fields
         return Lock(
             number,
             address,
@@ -345,7 +344,44 @@ class Record:
             flavour not in (0, _OWNED),
             made != 0,
             flavour == _OWNED,
+            self._shared(shared - 1) if shared else None,
         )
+
+    def _shared(self, number: int) -> Shared:
+        offset, size, _ = self._places[7]
+        device, inode, where, entered, made, robust, lock, _ = _SHARED.unpack_from(
+            self._map, offset + number * size
+        )
+        return Shared((device, inode, where), lock, entered, made != 0, robust != 0)
+
+    @property
+    def _tail(self) -> tuple[int, ...]:
+        """Whether it has ended; how many shared locks and children; how it was forked."""
+        offset = self._counts_offset + _COUNTS.size + _LOST.size
+        return _TAIL.unpack_from(self._map, offset)
+
+    def shared(self) -> Iterator[Shared]:
+        """The locks that other processes may have."""
+        count = min(self._tail[1], int(self._places[7][2]))
+        yield from (self._shared(number) for number in range(count))
+
+    @property
+    def fork(self) -> Fork | None:
+        """How it was forked, None if it was not, or from a process that took no lock."""
+        _, _, _, thread, stack, moment, started = self._tail
+        return Fork(started, thread, moment, _plus_one(stack)) if started else None
+
+    def children(self) -> list[Child]:
+        """The processes that this one has made."""
+        offset, size, most = self._places[8]
+        found = []
+        for number in range(min(self._tail[2], int(most))):
+            pid, maker, born, waiter, waited, _, made = _CHILD.unpack_from(
+                self._map, offset + number * size
+            )
+            if pid:
+                found.append(Child(pid, maker, born, _plus_one(waiter), waited, made))
+        return found
 
     @property
     def size(self) -> tuple[int, int]:

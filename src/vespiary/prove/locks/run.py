@@ -20,8 +20,9 @@ from vespiary.prove.locks.findings import Finding, analyse, deadlock, ordered, s
 from vespiary.prove.locks.gaps import Gap, find, lockless, program_of, sentences
 from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.program import Program
-from vespiary.prove.locks.record import REPEATS, records, room
+from vespiary.prove.locks.record import REPEATS, room
 from vespiary.prove.locks.statistics import Statistics, statistics
+from vespiary.prove.locks.together import families, lives
 from vespiary.prove.locks.tree import Tree
 
 __all__ = ["Coverage", "Outcome", "environment", "merge", "run"]
@@ -209,15 +210,6 @@ def _is_open_to_all(path: Path) -> bool:
     )
 
 
-def _lives(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] not in "ZX"
-
-
 def _name(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
@@ -240,29 +232,21 @@ class _Watcher:
         self._stall_seconds = stall_seconds
         self._on_live = on_live
         self.stalls: list[Finding] = []
-        self.watches: dict[Path, Watch] = {}
-
-    def refresh(self) -> None:
-        for record in records(self.folder, self.watches):
-            self.watches[record.path] = Watch(record)
+        self.watch = Watch(folder=folder)
 
     def look(self) -> Finding | None:
-        self.refresh()
         self.tree.look()
-        for watch in self.watches.values():
-            record = watch.record
-            if _lives(record.pid):
-                found = watch.look()
-                if found is not None:
-                    return deadlock(record, found)
-                for thread in watch.stalled(self._stall_seconds):
-                    self.stalls.append(stall(record, thread, self._stall_seconds))
-                    self._on_live(self.stalls[-1])
+        found = self.watch.look()
+        if found is not None:
+            return deadlock(*found)
+        for together, thread in self.watch.stalled(self._stall_seconds):
+            self.stalls.append(stall(together, thread, self._stall_seconds))
+            self._on_live(self.stalls[-1])
         return None
 
     def living(self) -> list[int]:
-        pids = (watch.record.pid for watch in self.watches.values())
-        return [pid for pid in pids if _lives(pid)]
+        pids = (record.pid for record in self.watch.records)
+        return [pid for pid in pids if lives(pid)]
 
     def survivors(self) -> list[str]:
         """Processes of the run that live, whether they have a record yet or not."""
@@ -272,7 +256,7 @@ class _Watcher:
             with contextlib.suppress(OSError):
                 if mark in path.read_bytes().split(b"\0"):
                     pids.add(int(path.parent.name))
-        return [f"process {pid} ({_name(pid)})" for pid in sorted(pids) if _lives(pid)]
+        return [f"process {pid} ({_name(pid)})" for pid in sorted(pids) if lives(pid)]
 
 
 def _wait(program: Program, watcher: _Watcher) -> Finding | None:
@@ -309,19 +293,18 @@ def _end(program: Program, watcher: _Watcher) -> None:
 
 def _gather(program: Program, stuck: Finding | None, watcher: _Watcher) -> Outcome:
     now = time.monotonic_ns()
-    watcher.refresh()
+    watcher.watch.refresh()
     coverage = Coverage(outlived=[] if stuck else watcher.survivors())
     findings = [*filter(None, [stuck]), *watcher.stalls]
     figures: list[Statistics] = []
-    for watch in watcher.watches.values():
-        record = watch.record
+    entangled: list[frozenset[int]] = []
+    for family in families(watcher.watch.records):
+        findings += analyse(family, entangled.append)
+    coverage.entangled = sum(map(len, entangled))
+    for record in watcher.watch.records:
         orders = sum(1 for _ in record.edges())
         lost = Counter(record.lost)
-        entangled: list[frozenset[int]] = []
-        findings += analyse(record, entangled.append)
-        coverage += Coverage(
-            1, record.lock_count, record.operations, orders, lost, sum(map(len, entangled))
-        )
+        coverage += Coverage(1, record.lock_count, record.operations, orders, lost)
         kept = log.beside(record)
         if kept is not None:
             figures.append(statistics(record, kept, now if stuck else 0))
@@ -334,7 +317,7 @@ def _gather(program: Program, stuck: Finding | None, watcher: _Watcher) -> Outco
 
 
 def _tell_gaps(coverage: Coverage, watcher: _Watcher, root: int, command: str) -> None:
-    took = {watch.record.pid for watch in watcher.watches.values() if watch.record.operations}
+    took = {record.pid for record in watcher.watch.records if record.operations}
     coverage.gaps = find(watcher.folder, root, program_of(command), watcher.tree)
     coverage.lockless = lockless(watcher.folder, took)
 

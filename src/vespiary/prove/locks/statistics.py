@@ -17,6 +17,7 @@ from vespiary.prove.locks.log import AFTER_WAIT, AGAIN, CONTENDED, FAILED, TRIED
 from vespiary.prove.locks.names import Names
 from vespiary.prove.locks.places import Frame, Places
 from vespiary.prove.locks.record import Record
+from vespiary.prove.locks.together import Together
 
 __all__ = [
     "Group",
@@ -316,7 +317,7 @@ def statistics(record: Record, log: Log, now: int = 0) -> Statistics:
         now: Of CLOCK_MONOTONIC, if the process was alive and well until now.
     """
     tallies, first, last = _tallies(log, now)
-    names = Names(record)
+    names = Names(Together([record]))
     maker = _Maker(record, last - first, names)
     locks = [maker.group(tally, [number]) for number, tally in tallies.items()]
     members: dict[int, list[int]] = defaultdict(list)

@@ -1,0 +1,44 @@
+"""What the numbers in a record stand for: kinds of locks, events, and what found no room.
+
+The numbers are the library's (`crates/lockwatch/src/region.rs`).
+"""
+
+__all__ = ["EVENTS", "GIL", "KINDS", "LOST", "REPEATS"]
+
+GIL = "GIL"
+"""The kind of lock that the interpreter's own is."""
+
+KINDS = {
+    1: "mutex",
+    2: "read-write lock",
+    3: "spin lock",
+    4: "Python lock",
+    5: "Python RLock",
+    6: GIL,
+    8: "asyncio Lock",
+    10: "semaphore",
+    11: "multiprocessing semaphore",
+}
+EVENTS = {
+    1: "relock",
+    2: "foreign-unlock",
+    3: "destroyed-held",
+    4: "ended-holding",
+    5: "wait-holding",
+}
+REPEATS = "repeated orders"
+"""Of two locks whose order was recorded often enough: nothing new, as good as always."""
+
+LOST = (
+    "threads",
+    "locks",
+    "orders",
+    "events",
+    "stacks",
+    "modules",
+    "names",
+    "locks held at the same time",
+    REPEATS,
+    "shared locks",
+    "child processes",
+)

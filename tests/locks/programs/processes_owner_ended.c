@@ -1,0 +1,12 @@
+/* expect: deadlock
+ * A process has ended with a shared mutex in its hands; another waits for that. */
+#include "shared.h"
+
+static void keeps(long unused) { (void)unused; pthread_mutex_lock(&shared->a); _exit(0); }
+static void wants(long unused) { (void)unused; pthread_mutex_lock(&shared->a); }
+int main(void) {
+    share(1);
+    waitpid(start(keeps, 0), NULL, 0);
+    waitpid(start(wants, 0), NULL, 0);
+    return 0;
+}

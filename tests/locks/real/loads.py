@@ -166,8 +166,19 @@ def _connections(port: int, secure: bool) -> Iterator[socket.socket]:
         yield context.wrap_socket(plain) if secure else plain
 
 
-def http(port: int, seconds: float, paths: list[str], *, secure_port: int | None = None) -> int:
-    """GET over kept connections, a third of them over TLS where there is a port for it."""
+def http(
+    port: int,
+    seconds: float,
+    paths: list[str],
+    *,
+    secure_port: int | None = None,
+    patient: bool = False,
+) -> int:
+    """GET over kept connections, a third of them over TLS where there is a port for it.
+
+    With `patient` it goes on where a server ends connections at any time, as one does whose
+    workers are restarted.
+    """
 
     def body(number: int, goes_on: Callable[[], bool]) -> int:
         chance, count = random.Random(number), 0
@@ -176,7 +187,12 @@ def http(port: int, seconds: float, paths: list[str], *, secure_port: int | None
             with stream:
                 for _ in range(50):
                     path = chance.choice(paths).replace("?", f"?{chance.randrange(1_000_000)}")
-                    status = _get(stream, path, "localhost")
+                    try:
+                        status = _get(stream, path, "localhost")
+                    except (ConnectionError, IndexError):
+                        if not patient:
+                            raise
+                        break
                     if status is None:
                         break
                     assert status in (200, 404, 503), status

@@ -110,6 +110,8 @@ def test_what_a_python_program_hides_and_starts_is_told(
     assert "queue.SimpleQueue" in told
     assert "of several interpreters" in told
     assert "buffered files" in told
+    assert "the locks of trio's tasks" in told
+    assert "anyio" not in told
     # It executes itself: the child is found by following the tree of processes.
     assert gaps(result)["process", parent.name]["processes"] == 2
     stripped = [gap for gap in gaps_list(result) if "environment of its own" in gap["why"]]

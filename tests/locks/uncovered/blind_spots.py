@@ -6,6 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 name = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
@@ -17,6 +18,11 @@ simple: queue.SimpleQueue[int] = queue.SimpleQueue()
 simple.put(1)
 assert simple.get(timeout=5) == 1
 interpreters.destroy(beside)
+
+# As trio would be, were it here.
+sys.modules["trio"] = types.ModuleType("trio")
+with threading.Lock():
+    pass
 
 static, parent = sys.argv[1:]
 for _ in range(2):

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use super::interface::{Interface, Object, function};
 use super::{Definition, HOOKS, header_bytes};
@@ -17,6 +17,13 @@ const QUEUE: u32 = 1;
 const USED: u32 = 2;
 const SEVERAL: u32 = 4;
 const UNFIT: u32 = 8;
+const FIRST_SCHEDULER: u32 = 16;
+
+/// Modules that schedule by themselves, with locks of Python code.
+const SCHEDULERS: [&CStr; 4] = [c"trio", c"anyio", c"gevent", c"eventlet"];
+
+/// How many modules there were at the last look.
+static MODULES: AtomicIsize = AtomicIsize::new(0);
 
 /// The two methods that may wait, and their functions.
 const METHODS: [&CStr; 2] = [c"get", c"put"];
@@ -55,14 +62,34 @@ pub(super) fn tell_unfit() {
 #[cold]
 pub(super) fn look(python: &Interface) {
     let state = STATE.load(Ordering::Relaxed);
-    if state & QUEUE == 0 {
-        look_for_queue(python);
+    // SAFETY: the table of modules is borrowed, and the thread holds the GIL.
+    let modules = unsafe { (python.dict_size)((python.modules)()) };
+    if MODULES.swap(modules, Ordering::Relaxed) != modules {
+        if state & QUEUE == 0 {
+            look_for_queue(python);
+        }
+        look_for_schedulers(python);
     }
     // SAFETY: the list of interpreters changes under the GIL that this thread holds.
     let several = state & SEVERAL == 0
         && unsafe { !(python.next_interpreter)((python.newest_interpreter)()).is_null() };
     if several && STATE.fetch_or(SEVERAL, Ordering::Relaxed) & SEVERAL == 0 {
         notes::note(Kind::Used, clock::now(), "-", b"interpreters");
+    }
+}
+
+/// Notes modules with locks, or threads, of their own making.
+fn look_for_schedulers(python: &Interface) {
+    for (number, name) in SCHEDULERS.into_iter().enumerate() {
+        let bit = FIRST_SCHEDULER << number;
+        if STATE.load(Ordering::Relaxed) & bit != 0 {
+            continue;
+        }
+        // SAFETY: the table is borrowed, and so is what is found; the thread holds the GIL.
+        let is_there = unsafe { !(python.dict_item)((python.modules)(), name.as_ptr()).is_null() };
+        if is_there && STATE.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            notes::note(Kind::Used, clock::now(), "-", name.to_bytes());
+        }
     }
 }
 

@@ -42,6 +42,14 @@ _OWN_LOCKS = {
 
 _OURS = "_lockwatch.so"
 
+_SCHEDULERS = {
+    "trio": "the locks of trio's tasks",
+    "anyio": "the locks of anyio's tasks",
+    "gevent": "gevent's greenlets, which are taken for the thread that they run on",
+    "eventlet": "eventlet's greenlets, which are taken for the thread that they run on",
+}
+"""Python modules that schedule by themselves, when they were imported."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Gap:
@@ -169,6 +177,8 @@ def _interpreters(found: Iterable[Note]) -> Iterator[Gap]:
         elif note.kind == "U" and note.text == "SimpleQueue":
             why = "waits in queue.SimpleQueue, which was used"
             yield Gap("python", why, names.get(note.pid, "CPython"))
+        elif note.kind == "U" and note.text in _SCHEDULERS:
+            yield Gap("python", _SCHEDULERS[note.text], names.get(note.pid, "CPython"))
         elif note.kind == "U" and note.text == "interpreters":
             why = "of several interpreters, locks that end are noticed in the first alone"
             yield Gap("python", why, names.get(note.pid, "CPython"))

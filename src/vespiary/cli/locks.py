@@ -15,7 +15,7 @@ from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks import exits
 from vespiary.prove.locks import known as known_findings
-from vespiary.prove.locks.findings import Finding, worst
+from vespiary.prove.locks.findings import Finding, with_classes_told, worst
 from vespiary.prove.locks.formats import as_annotations, as_junit, as_sarif
 from vespiary.prove.locks.known import Known, read_baseline, read_suppressions
 from vespiary.prove.locks.page import as_html
@@ -63,6 +63,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--seed", type=click.IntRange(0), help="Of --perturb; told when left out.")
 @click.option(
+    "--classes",
+    is_flag=True,
+    help="Fail for inversions between classes of locks, too: those made at one place.",
+)
+@click.option(
     "--full",
     is_flag=True,
     help="Keep every acquisition: waits, hold times, contention; microseconds each.",
@@ -89,6 +94,7 @@ def locks(
     repeat: int,
     perturb: bool,
     seed: int | None,
+    classes: bool,
     full: bool,
     full_max: int,
     verbose: bool,
@@ -101,7 +107,7 @@ def locks(
     _choose(command)
     suppressions = read_suppressions(suppress) if suppress is not None else []
     before = read_baseline(baseline) if baseline is not None else set()
-    _check_writable(json_file, junit_file, sarif_file, write_baseline)
+    _check_writable(json_file, html_file, junit_file, sarif_file, write_baseline)
     watch = partial(
         run,
         command,
@@ -112,19 +118,16 @@ def locks(
     live = _Live()
     outcome = _run(watch, live, repeat, _seed(perturb, seed))
     paint = Paint.of(sys.stderr)
+    if classes:
+        outcome = replace(outcome, findings=with_classes_told(outcome.findings))
     known = Known.sort(outcome.findings, suppressions, before)
     if write_baseline is not None:
         _write_baseline(write_baseline, outcome.findings)
     outcome = replace(outcome, findings=known.new)
     told = [finding for finding in known.new if finding.is_told]
-    if json_file is not None:
-        json_file.write_text(json.dumps(as_json(outcome), indent=2) + "\n")
     if html_file is not None:
         html_file.write_text(as_html(outcome, known, command), encoding="utf-8")
-    if junit_file is not None:
-        junit_file.write_text(as_junit(told, command, outcome.coverage))
-    if sarif_file is not None:
-        sarif_file.write_text(json.dumps(as_sarif(known.new, outcome.coverage), indent=2) + "\n")
+    _write_reports(outcome, command, json_file, junit_file, sarif_file)
     if annotations and (lines := as_annotations(told, outcome.coverage)):
         click.echo(lines)
     if verbose:
@@ -134,6 +137,24 @@ def locks(
     click.echo(as_text(outcome, paint, live.told), err=True, color=True)
     _tell_known(known)
     sys.exit(_status(outcome))
+
+
+def _write_reports(
+    outcome: Outcome,
+    command: tuple[str, ...],
+    json_file: Path | None,
+    junit_file: Path | None,
+    sarif_file: Path | None,
+) -> None:
+    """Write what other programs read."""
+    told = [finding for finding in outcome.findings if finding.is_told]
+    if json_file is not None:
+        json_file.write_text(json.dumps(as_json(outcome), indent=2) + "\n")
+    if junit_file is not None:
+        junit_file.write_text(as_junit(told, command, outcome.coverage))
+    if sarif_file is not None:
+        sarif = as_sarif(outcome.findings, outcome.coverage)
+        sarif_file.write_text(json.dumps(sarif, indent=2) + "\n")
 
 
 def _choose(command: tuple[str, ...]) -> None:

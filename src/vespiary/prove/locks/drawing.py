@@ -30,8 +30,8 @@ def has_circle(finding: Finding) -> bool:
     return finding.kind in ("inversion", "deadlock", "information") and len(finding.steps) > 1
 
 
-def text(steps: Sequence[Step], paint: Paint) -> Iterator[str]:
-    """The circle in lines."""
+def text(steps: Sequence[Step], paint: Paint, by_class: bool = False) -> Iterator[str]:
+    """The circle in lines; `by_class`, what is wanted is only made where the next lock was."""
 
     def show(frame: str, rest: str = "") -> str:
         return (frame if paint.lines else frame.translate(_ASCII)) + rest
@@ -40,6 +40,8 @@ def text(steps: Sequence[Step], paint: Paint) -> Iterator[str]:
         is_last = number + 1 == len(steps)
         yield show("  ╭─▶ " if number == 0 else "  │   ", paint.lock(step.holds))
         how = ", which wants to share" if step.shared else ", which wants"
+        if by_class:
+            how += f" {paint.lock(step.wants)}, made like"
         yield show("  │     │ ", f"held by {paint.thread(step.thread)}{how}")
         if is_last:
             yield show("  ╰─────╯")
@@ -47,7 +49,7 @@ def text(steps: Sequence[Step], paint: Paint) -> Iterator[str]:
             yield show("  │     ▼")
 
 
-def svg(steps: Sequence[Step], identity: str) -> str:
+def svg(steps: Sequence[Step], identity: str, by_class: bool = False) -> str:
     """The circle as an SVG element; `identity` sets its marker apart from others' on the page.
 
     The colours are the page's: `.node`, `.arrow`, `.lock-label` and `.thread-label`.
@@ -64,7 +66,8 @@ def svg(steps: Sequence[Step], identity: str) -> str:
     for number, step in enumerate(steps):
         parts += _arrow(step, plan, number, identity)
     for number, step in enumerate(steps):
-        parts += _node(step, plan, plan.place(number))
+        label = _NUMBER.sub("class", step.holds) if by_class else step.holds
+        parts += _node(label, plan, plan.place(number))
     parts.append("</svg>")
     return "".join(parts)
 
@@ -159,9 +162,9 @@ def _edge(
     return node[0] + across * share, node[1] + down * share
 
 
-def _node(step: Step, plan: _Plan, place: tuple[float, float]) -> list[str]:
+def _node(lock: str, plan: _Plan, place: tuple[float, float]) -> list[str]:
     left, top = place[0] - plan.node_width / 2, place[1] - _NODE_HEIGHT / 2
-    name, _, where = step.holds.partition(" at ")
+    name, _, where = lock.partition(" at ")
     found = _NUMBER.search(name) if plan.is_large else None
     if found is not None:
         name, where = found[0], ""
@@ -170,7 +173,7 @@ def _node(step: Step, plan: _Plan, place: tuple[float, float]) -> list[str]:
     if where:
         label.append(f'<text class="address" x="{x}" y="{y + 18:.1f}">{escape(where)}</text>')
     return [
-        f'<g><title>{escape(step.holds)}</title><rect class="node" x="{left:.1f}" y="{top:.1f}"'
+        f'<g><title>{escape(lock)}</title><rect class="node" x="{left:.1f}" y="{top:.1f}"'
         f' width="{plan.node_width}" height="{_NODE_HEIGHT}" rx="8"/>',
         *label,
         "</g>",

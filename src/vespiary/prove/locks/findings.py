@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, get_args
 
+from vespiary.prove.locks.classes import ClassCircle, class_circles
 from vespiary.prove.locks.graph import Circle, circles
 from vespiary.prove.locks.kinds import GIL, KINDS
 from vespiary.prove.locks.live import Deadlock
@@ -26,6 +27,7 @@ __all__ = [
     "deadlock",
     "ordered",
     "stall",
+    "with_classes_told",
     "worst",
 ]
 
@@ -111,6 +113,7 @@ class Finding:
         process: The process's number.
         locks: Those that take part.
         steps: The threads' parts, in the circle's order.
+        by_class: Whether it is an inversion between classes of locks, not between the locks.
         signature: The same for the same finding in every run.
     """
 
@@ -120,6 +123,7 @@ class Finding:
     process: int
     locks: list[LockStory] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    by_class: bool = False
 
     @property
     def is_told(self) -> bool:
@@ -134,6 +138,9 @@ class Finding:
         )
         if not any(part.strip("|") for part in parts):
             parts = sorted(_names(lock.made) for lock in self.locks)
+        if self.by_class:
+            # Which locks of a class are met changes from run to run.
+            parts = sorted({_names(lock.made) for lock in self.locks})
         text = "\n".join([self.kind, self.title, *parts])
         return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 
@@ -145,6 +152,7 @@ class Finding:
             "title": self.title,
             "advice": self.advice,
             "process": self.process,
+            "by_class": self.by_class,
             "locks": [
                 {"name": lock.name, "kind": lock.kind, "made": _frames(lock.made)}
                 for lock in self.locks
@@ -303,20 +311,28 @@ class _Teller:
 
 
 def analyse(
-    together: Together, on_limit: Callable[[frozenset[int]], None] = lambda locks: None
+    together: Together,
+    on_limit: Callable[[frozenset[int]], None] = lambda locks: None,
+    *,
+    with_classes: bool = False,
 ) -> list[Finding]:
     """Everything that the records tell, the worst first, each signature once.
 
-    `on_limit` is called with locks among which not all circles could be looked for.
+    Args:
+        together: The records, of processes that share locks.
+        on_limit: Called with locks among which not all circles could be looked for.
+        with_classes: Whether inversions between classes of locks are told too, as information.
     """
     teller = _Teller(together)
     is_signal = cache(lambda number: together.lock(number).signal)
     orders = [
         edge for edge in together.edges() if not is_signal(edge.first) and not is_signal(edge.to)
     ]
-    found = [
-        _circle(together, teller, circle) for circle in circles(orders, teller.threads, on_limit)
-    ]
+    rings = circles(orders, teller.threads, on_limit)
+    found = [_circle(together, teller, circle) for circle in rings]
+    if with_classes:
+        rings_of_classes = class_circles(together, orders, teller.threads, rings)
+        found += [_class_circle(together, teller, circle) for circle in rings_of_classes]
     found += [
         teller.event(event)
         for event in together.events()
@@ -363,6 +379,31 @@ def _circle(together: Together, teller: _Teller, circle: Circle) -> Finding:
         " time; or take the inner one with a try, and let go of the outer one when it fails"
     )
     return Finding("inversion", title, advice, process, locks, steps)
+
+
+def _class_circle(together: Together, teller: _Teller, circle: ClassCircle) -> Finding:
+    """Orders that could deadlock with other locks that were made at the same places."""
+    process = together.record(circle.edges[0].thread).pid
+    noun = teller.noun(edge.thread for edge in circle.edges)
+    stories = zip(circle.edges, circle.members, strict=True)
+    locks = [
+        replace(story, name=f"{story.name}, one of {members}")
+        for story, members in ((teller.story(edge.first), members) for edge, members in stories)
+    ]
+    steps = [teller.step(edge) for edge in circle.edges]
+    if circle.within:
+        title = (
+            f"{circle.threads} {noun}s take locks that were made at one place within each other,"
+            " in no order of their age or address"
+        )
+        advice = "take such locks in one order, by a number of their own or by address"
+    else:
+        title = (
+            f"{circle.threads} {noun}s take locks made at {len(locks)} places in orders that could"
+            " deadlock, if they were the same locks"
+        )
+        advice = "choose one order for locks of these places, or say why these locks never meet"
+    return Finding("information", title, advice, process, locks, steps, by_class=True)
 
 
 def deadlock(together: Together, found: Deadlock) -> Finding:
@@ -423,6 +464,13 @@ def stall(together: Together, thread: Thread, seconds: float) -> Finding:
     steps = [teller.waiting(thread, None), *teller.waits_behind(thread)]
     process = together.record(thread.number).pid
     return Finding("stall", title, advice, process, locks, steps)
+
+
+def with_classes_told(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings with those about classes of locks as inversions, which fail a build."""
+    return ordered(
+        replace(finding, kind="inversion") if finding.by_class else finding for finding in findings
+    )
 
 
 def worst(findings: Iterable[Finding]) -> Kind | None:

@@ -64,7 +64,12 @@ class Names:
             frames = self._together.places(lock.number).stack(lock.stack)
             maker = next((frame for frame in frames if not _makes_locks(frame)), None)
             found = _ASSIGNED.match(sources.line(maker)) if maker is not None else None
-            self._assignments[key] = found[1] if found is not None else None
+            name = found[1] if found is not None else None
+            owner = maker.function.rpartition(".")[0] if maker is not None else ""
+            if name is not None and owner:
+                # In a method of Account `self.lock` is an Account's lock.
+                name = re.sub(r"^(self|cls)\.", f"{owner}.", name)
+            self._assignments[key] = name
         return self._assignments[key]
 
     def _variable(self, lock: Lock) -> str | None:

@@ -76,7 +76,7 @@ def finding_text(finding: Finding, paint: Paint = PLAIN) -> str:
     """One finding: what, the circle, each thread's part with its stack, what to change."""
     lines = [_title(finding, paint)]
     if drawing.has_circle(finding):
-        lines += ["", *drawing.text(finding.steps, paint)]
+        lines += ["", *drawing.text(finding.steps, paint, finding.by_class)]
     for lock in finding.locks:
         if lock.kind == GIL:
             lines += ["", f"  {paint.lock(lock.name)}, the interpreter's own lock"]

@@ -299,7 +299,7 @@ def _gather(program: Program, stuck: Finding | None, watcher: _Watcher) -> Outco
     figures: list[Statistics] = []
     entangled: list[frozenset[int]] = []
     for family in families(watcher.watch.records):
-        findings += analyse(family, entangled.append)
+        findings += analyse(family, entangled.append, with_classes=True)
     coverage.entangled = sum(map(len, entangled))
     for record in watcher.watch.records:
         orders = sum(1 for _ in record.edges())

@@ -88,7 +88,8 @@ def _finding(finding: Finding, identity: str) -> str:
         f" <code>{finding.signature}</code></p>",
     ]
     if drawing.has_circle(finding):
-        parts.append(f'<div class="drawing">{drawing.svg(finding.steps, identity)}</div>')
+        circle = drawing.svg(finding.steps, identity, finding.by_class)
+        parts.append(f'<div class="drawing">{circle}</div>')
     parts.append(f'<p class="advice"><b>What to change:</b> {escape(finding.advice)}.</p>')
     parts += [_step(step) for step in finding.steps]
     parts.append(_locks(finding.locks))

@@ -1,0 +1,13 @@
+/* expect: information
+ * An account and then its table; another table and then its account: no two locks are taken in both
+ * orders, but two classes are. */
+#include "classes.h"
+
+static void *account_first(void *unused) { both(&accounts[0].lock, &tables[0].lock); return unused; }
+static void *table_first(void *unused) { both(&tables[1].lock, &accounts[1].lock); return unused; }
+
+int main(void) {
+    open_all();
+    run(2, (void *(*[])(void *)){account_first, table_first});
+    return 0;
+}

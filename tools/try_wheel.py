@@ -1,4 +1,6 @@
-"""Install the wheel that was just built into an empty environment, and get an echo from it.
+"""Install the wheel that was just built into an empty environment, and try it there.
+
+It must serve an echo, and `vespiary locks` must find an inversion.
 
 Nothing of the checkout is on the new environment's path, so a file that is missing from the wheel
 is missed here. Only the standard library is used: the environment has what the wheel asks for and
@@ -25,11 +27,29 @@ class Echo(vespiary.Handler):
     def on_message(self, connection, message):
         connection.send(message)
 """
+INVERSION = """\
+import threading
+
+one, other = threading.Lock(), threading.Lock()
+
+def take(first, second):
+    with first, second:
+        pass
+
+done, end = threading.Event(), threading.Event()
+thread = threading.Thread(target=lambda: (take(one, other), done.set(), end.wait()))
+thread.start()
+done.wait()
+take(other, one)
+end.set()
+thread.join()
+"""
+INVERSION_STATUS = 120
 START_SECONDS = 20.0
 
 
 def main() -> int:
-    """Install, serve, and ask; the exit status is 1 if no echo came."""
+    """Install and try; the exit status is 1 if no echo came or no inversion was found."""
     wheel = newest_wheel()
     venv = CHECKOUT / ".cache" / "wheel-venv"
     print(f"==> Installing {wheel.name} ({wheel.stat().st_size >> 10} KiB) into {venv}", flush=True)
@@ -46,10 +66,17 @@ def main() -> int:
         url = f"ws://127.0.0.1:{port}"
         with serving([venv / "bin" / "vespiary", "serve", "echo:Echo", url], folder):
             answer = ask(port)
+        Path(folder, "inversion.py").write_text(INVERSION)
+        words = [venv / "bin" / "vespiary", "locks", "--", python, "inversion.py"]
+        locks = subprocess.run(words, cwd=folder, stderr=subprocess.PIPE, text=True, check=False)
+    if locks.returncode != INVERSION_STATUS or "INVERSION" not in locks.stderr:
+        print(f"`vespiary locks` found no inversion:\n{locks.stderr}", file=sys.stderr)
+        return 1
     if answer != b"hello":
         print(f"The installed wheel answered {answer!r} instead of an echo.", file=sys.stderr)
         return 1
     print(f"==> The installed wheel serves: {url} echoed {answer!r}")
+    print("==> Its `vespiary locks` finds an inversion")
     print(f"==> {wheel.relative_to(CHECKOUT)}")
     return 0
 

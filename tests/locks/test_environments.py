@@ -26,6 +26,8 @@ CHILDREN = {
     "in_a_chain_of_execs",
     *(f"in_a_process_by_{method}" for method in ("fork", "spawn", "forkserver")),
     *(f"in_a_pool_by_{method}" for method in ("fork", "spawn", "forkserver")),
+    "in_a_first_worker",
+    "in_a_second_worker",
     "in_a_forked_child",
     "in_a_child_with_no_environment",
     "in_a_daemon",

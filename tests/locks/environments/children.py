@@ -3,6 +3,7 @@
 import concurrent.futures
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,24 @@ def by_fork() -> None:
     os.waitpid(child, 0)
 
 
+def by_prefork() -> None:
+    """A server whose workers share its listener; the master starts a new one for each that ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for name in ("in_a_first_worker", "in_a_second_worker"):
+            worker = os.fork()
+            if worker == 0:
+                connection, _ = listener.accept()
+                with connection:
+                    invert(name)
+                    connection.sendall(b"done")
+                os._exit(0)
+            with socket.create_connection(listener.getsockname()) as client:
+                assert client.recv(4) == b"done"
+            os.waitpid(worker, 0)
+
+
 if __name__ == "__main__":
+    by_prefork()
     by_subprocess()
     by_multiprocessing()
     by_fork()

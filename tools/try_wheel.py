@@ -67,7 +67,7 @@ def main() -> int:
         with serving([venv / "bin" / "vespiary", "serve", "echo:Echo", url], folder):
             answer = ask(port)
         Path(folder, "inversion.py").write_text(INVERSION)
-        words = [venv / "bin" / "vespiary", "locks", "--", python, "inversion.py"]
+        words: list[str | Path] = [venv / "bin" / "vespiary", "locks", "--", python, "inversion.py"]
         locks = subprocess.run(words, cwd=folder, stderr=subprocess.PIPE, text=True, check=False)
     if locks.returncode != INVERSION_STATUS or "INVERSION" not in locks.stderr:
         print(f"`vespiary locks` found no inversion:\n{locks.stderr}", file=sys.stderr)

@@ -6,7 +6,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use super::interface::{Interface, Object, function};
-use super::{Definition, HOOKS, header_bytes};
+use super::{Definition, HOOKS, LOCK, RECURSIVE, header_bytes};
 use crate::clock;
 use crate::notes::{self, Kind};
 
@@ -33,10 +33,9 @@ static REAL: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 /// Notes the interpreter's version, and whether both types' ways of taking and letting go were
 /// found.
 pub(super) fn tell(python: &Interface) {
-    let is_whole = HOOKS.iter().all(|hooks| {
-        [0, 3]
-            .into_iter()
-            .all(|position| hooks[position].real.load(Ordering::Relaxed) != 0)
+    let is_whole = [LOCK, RECURSIVE].into_iter().all(|class| {
+        let [acquire, _, _, release, ..] = &HOOKS[class];
+        acquire.real.load(Ordering::Relaxed) != 0 && release.real.load(Ordering::Relaxed) != 0
     });
     // SAFETY: the version is a constant text.
     let version = unsafe { CStr::from_ptr((python.version)()) };

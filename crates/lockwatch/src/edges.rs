@@ -1,6 +1,6 @@
 //! Orders: which lock was taken while which others were held.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::python::gil;
 use crate::recorded::{Recorded, mix, wipe};
@@ -23,6 +23,11 @@ static RECORDED: Recorded<{ EDGES_MAX * 4 }> = Recorded::new();
 /// only records less.
 static PAIR_COUNTS: [AtomicU32; COUNTS] = [const { AtomicU32::new(0) }; COUNTS];
 static THREAD_COUNTS: [AtomicU32; COUNTS] = [const { AtomicU32::new(0) }; COUNTS];
+
+/// Hashes of orders met lately, by any thread: a thread's own few have no room for a program that
+/// has thousands.
+static MET: [AtomicU64; MET_SLOTS] = [const { AtomicU64::new(0) }; MET_SLOTS];
+const MET_SLOTS: usize = 1 << 16;
 
 /// The thread is about to wait for `to` while it holds what it holds.
 #[inline]
@@ -49,6 +54,12 @@ pub(crate) fn record(region: &Region, thread: &Thread, to: u32, is_shared: bool,
         return;
     }
     recent.store(signature, Ordering::Relaxed);
+    let signature = mix(signature, u64::from(threads::number(region, thread))) | 1;
+    let met = &MET[(signature >> (64 - MET_SLOTS.trailing_zeros())) as usize];
+    if met.load(Ordering::Relaxed) == signature {
+        return;
+    }
+    met.store(signature, Ordering::Relaxed);
     record_all(region, thread, to, is_shared, site);
 }
 
@@ -165,6 +176,7 @@ pub(crate) fn forget() {
     GIL_COUNT.store(0, Ordering::Relaxed);
     // SAFETY: statics of atomics that are zeroed at first.
     unsafe {
+        wipe(&raw const MET);
         wipe(&raw const PAIR_COUNTS);
         wipe(&raw const THREAD_COUNTS);
     }

@@ -112,10 +112,15 @@ pub(crate) fn lose(holder: &Thread, address: u64) {
     }
 }
 
-/// Takes an entry out.
+/// Takes an entry out; mostly the last one.
+#[inline]
 fn remove(thread: &Thread, position: usize) {
     thread.held[position].depth.store(0, Ordering::Relaxed);
-    close_gaps(thread, position);
+    if thread.held_count.load(Ordering::Relaxed) as usize == position + 1 {
+        thread.held_count.store(position as u32, Ordering::Release);
+    } else {
+        close_gaps(thread, position);
+    }
 }
 
 /// Closes the gaps from an entry on: its own, and those that others have left.

@@ -28,6 +28,7 @@
 
 mod calls;
 mod clock;
+mod current;
 mod edges;
 mod events;
 mod execs;

@@ -52,9 +52,15 @@ fn table() -> Option<&'static [AtomicU32]> {
     (!base.is_null()).then(|| unsafe { std::slice::from_raw_parts(base, SLOTS) })
 }
 
+/// Locks that lie side by side, as in an array, have their slots side by side: they are taken by
+/// turns, and each cache line and page of the table is then good for several.
 #[inline]
 fn first_slot(address: u64) -> usize {
-    (address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - SLOTS.trailing_zeros())) as usize
+    const WORDS: u64 = 64;
+    const BLOCKS: usize = SLOTS / WORDS as usize;
+    let word = address >> 3;
+    let block = (word / WORDS).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (block >> (64 - BLOCKS.trailing_zeros())) as usize * WORDS as usize + (word % WORDS) as usize
 }
 
 /// The number of the lock at an address; a lock not seen before is entered.

@@ -23,6 +23,9 @@ impl<const SLOTS: usize> Recorded<SLOTS> {
         let hash = hash | 1;
         let mut slot = (hash >> (64 - SLOTS.trailing_zeros())) as usize;
         for _ in 0..SLOTS {
+            if self.0[slot].load(Ordering::Acquire) == hash {
+                return Some(false);
+            }
             match self.0[slot].compare_exchange(0, hash, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(true),
                 Err(there) if there == hash => return Some(false),

@@ -1,4 +1,4 @@
-//! Threads: each has a place in the region, found through a thread-local pointer.
+//! Threads: each has a place in the region, found through a thread-local pointer ([`current`]).
 //!
 //! The place of a thread that has ended stays if anything that was recorded names it: an order, an
 //! event, a thread that it made or joined. Else the next thread takes it, so that a program may
@@ -9,10 +9,10 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use crate::events;
 use crate::python::gil;
 use crate::recorded::wipe;
 use crate::region::{Lost, Region, TASK, THREADS_MAX, Thread, What, region};
+use crate::{current, events};
 
 pub(crate) const ALIVE: u32 = 1;
 pub(crate) const ENDED: u32 = 2;
@@ -20,7 +20,6 @@ pub(crate) const ENDED: u32 = 2;
 pub(crate) const LEFT_BEHIND: u32 = 3;
 
 thread_local! {
-    static CURRENT: Cell<*const Thread> = const { Cell::new(ptr::null()) };
     /// Passes of the key's destructor so far.
     static PASSES: Cell<u32> = const { Cell::new(0) };
 }
@@ -51,7 +50,7 @@ impl Drop for Inside {
 #[inline]
 pub(crate) fn enter() -> Option<Inside> {
     let region = region()?;
-    let current = CURRENT.get();
+    let current = current::get();
     let current = if current.is_null() {
         register(region)?
     } else {
@@ -71,14 +70,14 @@ pub(crate) fn enter() -> Option<Inside> {
 pub(crate) fn present() -> Option<(&'static Region, &'static Thread)> {
     let region = crate::region::present()?;
     // SAFETY: null, or it points into the region, which stays.
-    let thread = unsafe { CURRENT.get().as_ref()? };
+    let thread = unsafe { current::get().as_ref()? };
     Some((region, thread))
 }
 
 /// The same for a thread that may be new here.
 pub(crate) fn here() -> Option<(&'static Region, &'static Thread)> {
     let region = region()?;
-    let mut current = CURRENT.get();
+    let mut current = current::get();
     if current.is_null() {
         current = register(region)?;
     }
@@ -108,13 +107,13 @@ pub(crate) fn number(region: &Region, thread: &Thread) -> u32 {
 /// This thread's place, which it takes if it has none.
 #[cold]
 pub(crate) fn register(region: &'static Region) -> Option<&'static Thread> {
-    if CURRENT.get().is_null() {
+    if current::get().is_null() {
         let number = claim(region)?;
         adopt(region, number);
         gil::after_fork(region, &region.threads[number as usize]);
     }
     // SAFETY: it points into the region, which stays.
-    Some(unsafe { &*CURRENT.get() })
+    Some(unsafe { &*current::get() })
 }
 
 /// Takes a place for a thread that is about to be made, or has come unseen.
@@ -183,7 +182,7 @@ pub(crate) fn adopt(region: &'static Region, number: u32) {
     let moment = region.header.segments.fetch_add(1, Ordering::Relaxed);
     thread.segment.store(moment, Ordering::Relaxed);
     thread.state.store(ALIVE, Ordering::Release);
-    CURRENT.set(thread);
+    current::set(thread);
     let key = KEY.load(Ordering::Relaxed);
     if key != 0 {
         // SAFETY: the key is ours; its value is not null, so its destructor runs.
@@ -211,7 +210,7 @@ pub(crate) fn open() {
 
 /// In a new child the thread that forked is the only one, and has no place yet.
 pub(crate) fn forget() {
-    CURRENT.set(ptr::null());
+    current::set(ptr::null());
     FREE_COUNT.store(0, Ordering::Relaxed);
     // SAFETY: statics of atomics that are zeroed at first.
     unsafe {

@@ -119,6 +119,9 @@ pub(crate) struct Thread {
     reserved: u32,
     /// A task's name.
     pub(crate) task_name: [AtomicU8; 64],
+    /// The place of the name that Python has for it, plus one, and how often that was looked for.
+    pub(crate) title: AtomicU32,
+    pub(crate) title_tries: AtomicU32,
 }
 
 /// In a thread's marks: it is a task.

@@ -7,11 +7,12 @@
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::python::Frames;
 use crate::recorded::wipe;
 use crate::region::{Lost, Region, WORDS_MAX};
-use crate::{modules, python};
+use crate::{held, locks, modules, python, threads};
 
-pub(crate) const DEPTH_MAX: usize = 48;
+const DEPTH_MAX: usize = 48;
 const KNOWN: usize = 1 << 15;
 /// Neighbours that are looked at; where all are taken the first is replaced, and a stack may be
 /// kept twice.
@@ -32,6 +33,8 @@ unsafe extern "C" {
 
 struct Capture {
     addresses: [u64; DEPTH_MAX],
+    /// Where on the stack the frame before each ends.
+    ends: [u64; DEPTH_MAX],
     count: usize,
     /// Frames of ours come first; the stack begins at the caller's.
     from: u64,
@@ -48,6 +51,8 @@ extern "C" fn visit(context: *mut c_void, data: *mut c_void) -> c_int {
     capture.begun |= address == capture.from;
     if capture.begun {
         capture.addresses[capture.count] = address;
+        // SAFETY: as above.
+        capture.ends[capture.count] = unsafe { _Unwind_GetCFA(context) } as u64;
         capture.count += 1;
     }
     if capture.count == DEPTH_MAX {
@@ -58,38 +63,74 @@ extern "C" fn visit(context: *mut c_void, data: *mut c_void) -> c_int {
 }
 
 /// Keeps the stack of the caller of ours that returns to `site`; gives its place plus one, 0 when
-/// it could not be kept.
+/// it could not be kept. Frames of Python code follow the native frame that runs them.
 #[cold]
 pub(crate) fn capture(region: &Region, site: u64) -> u32 {
+    let python = python::frames(region);
+    if site == 0 && !is_mixed() {
+        // A Python lock's operation: no native place is worth telling.
+        return keep(region, python.words());
+    }
     let mut capture = Capture {
         addresses: [0; DEPTH_MAX],
+        ends: [0; DEPTH_MAX],
         count: 0,
         from: site,
-        begun: false,
+        begun: site == 0,
     };
-    if site == 0 {
-        return capture_python(region);
-    }
     // SAFETY: `visit` takes the very structure that is given here, which lives through the call.
     unsafe { _Unwind_Backtrace(visit, (&raw mut capture).cast()) };
-    if capture.count == 0 {
+    if capture.count == 0 && site != 0 {
         // The unwinder did not get there: the place itself is still worth telling.
         capture.addresses[0] = site;
         capture.count = 1;
     }
     let addresses = &capture.addresses[..capture.count];
     modules::know(region, addresses);
-    keep(region, addresses)
+    if python.words().is_empty() {
+        return keep(region, addresses);
+    }
+    let mut words = [0; DEPTH_MAX + python::WORDS_MAX];
+    let count = capture.mix(&python, &mut words);
+    keep(region, &words[..count])
 }
 
-/// A Python lock's operation has no native place worth telling, but frames of Python code.
-fn capture_python(region: &Region) -> u32 {
-    let mut words = [0; DEPTH_MAX];
-    let count = python::frames(region, &mut words);
-    if count == 0 {
-        return 0;
+impl Capture {
+    /// Native frames and those of Python code in one order; gives their number.
+    fn mix(&self, python: &Frames, words: &mut [u64]) -> usize {
+        let mut count = 0;
+        let mut put = |some: &[u64]| {
+            words[count..count + some.len()].copy_from_slice(some);
+            count += some.len();
+        };
+        let mut calls = python.calls().peekable();
+        for (position, address) in self.addresses[..self.count].iter().enumerate() {
+            put(&[*address]);
+            // Where the next frame begins, this one ends.
+            let end = self.ends[..self.count].get(position + 1).copied();
+            let is_within = |at: usize| at != 0 && end.is_none_or(|end| (at as u64) < end);
+            while let Some((some, _)) = calls.next_if(|(_, at)| is_within(*at)) {
+                put(some);
+            }
+        }
+        for (some, _) in calls {
+            put(some);
+        }
+        count
     }
-    keep(region, &words[..count])
+}
+
+/// Whether this thread holds a native lock: then the native frames between those of Python code are
+/// worth telling too.
+fn is_mixed() -> bool {
+    threads::present().is_some_and(|(region, thread)| {
+        held::entries(thread).iter().any(|entry| {
+            let lock = entry.lock.load(Ordering::Relaxed);
+            entry.depth.load(Ordering::Relaxed) > 0
+                && !locks::is_python(region, lock)
+                && !python::gil::is_gil(lock)
+        })
+    })
 }
 
 struct Search {
@@ -128,8 +169,11 @@ pub(crate) fn frame_of(address: u64) -> Option<(u64, u64)> {
     Some((place, unsafe { (place as *const u64).read_volatile() }))
 }
 
-/// Keeps a stack; gives its place plus one, 0 when there is no room.
+/// Keeps a stack; gives its place plus one, 0 when it is empty or there is no room.
 pub(crate) fn keep(region: &Region, words: &[u64]) -> u32 {
+    if words.is_empty() {
+        return 0;
+    }
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for word in words {
         hash = (hash ^ word)

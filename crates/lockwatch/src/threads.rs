@@ -179,6 +179,8 @@ pub(crate) fn adopt(region: &'static Region, number: u32) {
         thread.handle.store(libc::pthread_self(), Ordering::Relaxed);
     }
     name(thread);
+    thread.title.store(0, Ordering::Relaxed);
+    thread.title_tries.store(0, Ordering::Relaxed);
     let moment = region.header.segments.fetch_add(1, Ordering::Relaxed);
     thread.segment.store(moment, Ordering::Relaxed);
     thread.state.store(ALIVE, Ordering::Release);

@@ -2,8 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::gil;
-use super::{Taken, semaphores};
+use super::{Taken, gil, names, python, semaphores, stack};
 use crate::calls::Outer;
 use crate::log::Request;
 use crate::region::{Kind, What};
@@ -51,7 +50,9 @@ pub(super) fn taken(lock: Taken, request: &Request) {
 pub(super) fn taken_as(inside: &Inside, number: u32, lock: Taken, request: &Request) {
     let Inside { region, thread } = inside;
     if !locks::is_signal(region, number) {
-        held::push(region, thread, number, lock.address, false, 0, request);
+        names::look(python(), region, thread);
+        let site = stack::here(region);
+        held::push(region, thread, number, lock.address, false, site, request);
     } else if locks::tells_life(region, number) {
         take_life(inside, number);
     }

@@ -1,16 +1,16 @@
 //! What is known of places in Python code, so that a stack costs little.
 //!
 //! A program that makes a lock for each request has a stack captured for each. The names of a
-//! function and its file, and the line, cost hundreds of nanoseconds to ask for; they are the same
+//! function and its file, and the line, cost hundreds of nanoseconds to find out; they are the same
 //! whenever the same instruction of the same code object is met again, and so kept by these two. A
 //! code object that is freed may have a successor at its address: the type's `tp_dealloc` is
 //! swapped, and counts a number up that is part of what is compared.
 
-use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::Free;
 use super::interface::{Interface, Object};
+use super::layout::{Frame, Layout};
 use super::tasks;
 use crate::locks;
 use crate::recorded::{mix, wipe};
@@ -20,6 +20,7 @@ use crate::texts;
 /// A word of a stack that is a Python frame: this bit, the place of its text, its line.
 const PYTHON: u64 = 1 << 63;
 const LINE_BITS: u32 = 24;
+const LINE_MAX: u64 = (1 << LINE_BITS) - 1;
 /// `CO_*` of `code.h`: generators and coroutines of all kinds.
 const COROUTINE: u32 = 0x20 | 0x80 | 0x100 | 0x200;
 
@@ -30,6 +31,8 @@ const OURS: u32 = 1;
 const IS_COROUTINE: u32 = 2;
 /// What `async with` a lock calls.
 const ENTERS: u32 = 4;
+/// Of the standard library's `threading`, whose caller is of more interest.
+const INNER: u32 = 8;
 /// Where a flavour of locks begins.
 const FLAVOUR_SHIFT: u32 = 8;
 
@@ -52,6 +55,10 @@ impl Place {
 
     pub(super) fn enters(self) -> bool {
         self.traits & ENTERS != 0
+    }
+
+    pub(super) fn is_inner(self) -> bool {
+        self.traits & INNER != 0
     }
 
     /// What a lock is for that is first taken here.
@@ -123,18 +130,19 @@ pub(super) fn forget() {
 ///
 /// # Safety
 ///
-/// The thread holds the GIL; `code` is the frame's, and alive.
+/// The frame's code is alive; with `attached` the interpreter may be called.
+#[inline]
 pub(super) unsafe fn place(
     python: &Interface,
+    layout: &Layout,
     region: &Region,
-    frame: Object,
-    code: Object,
+    frame: &Frame,
+    attached: bool,
 ) -> Place {
-    // SAFETY: the caller's promise.
-    let instruction = unsafe { (python.frame_instruction)(frame) };
-    let address = code as u64;
+    let address = frame.code as u64;
+    let instruction = frame.instruction.wrapping_sub(frame.code) as u32;
     let number = freed(address).load(Ordering::Relaxed);
-    let at = u64::from(number) << 32 | u64::from(instruction.cast_unsigned());
+    let at = u64::from(number) << 32 | u64::from(instruction);
     let kept = &KEPT[slot(mix(mix(0, address), at))];
     if kept.code.load(Ordering::Acquire) == address && kept.at.load(Ordering::Acquire) == at {
         let place = Place {
@@ -147,23 +155,33 @@ pub(super) unsafe fn place(
         }
     }
     // SAFETY: the caller's promise.
-    let place = unsafe { ask(python, region, frame, code) };
-    kept.code.store(0, Ordering::Release);
-    kept.at.store(at, Ordering::Release);
-    kept.word.store(place.word, Ordering::Release);
-    kept.traits.store(place.traits, Ordering::Release);
-    kept.code.store(address, Ordering::Release);
+    let (place, is_whole) = unsafe { read(python, layout, region, frame, attached) };
+    if is_whole {
+        kept.code.store(0, Ordering::Release);
+        kept.at.store(at, Ordering::Release);
+        kept.word.store(place.word, Ordering::Release);
+        kept.traits.store(place.traits, Ordering::Release);
+        kept.code.store(address, Ordering::Release);
+    }
     place
 }
 
-/// Asks the interpreter.
+/// Reads a place's names and line; and whether all of them could be.
 #[cold]
-unsafe fn ask(python: &Interface, region: &Region, frame: Object, code: Object) -> Place {
-    // SAFETY: as for `place`; each new reference is released.
+unsafe fn read(
+    python: &Interface,
+    layout: &Layout,
+    region: &Region,
+    frame: &Frame,
+    attached: bool,
+) -> (Place, bool) {
+    // SAFETY: as for `place`; the code keeps its texts alive.
     unsafe {
-        let line = (python.frame_line)(frame).max(0) as u64;
-        let (function, function_owner) = text(python, code, c"co_qualname");
-        let (file, file_owner) = text(python, code, c"co_filename");
+        let (file, function) = layout.texts(frame.code);
+        let file = letters(python, layout, file, attached);
+        let function = letters(python, layout, function, attached);
+        let is_whole = file.is_some() && function.is_some();
+        let (file, function) = (file.unwrap_or(b"?"), function.unwrap_or(b"?"));
         let mut traits = match function {
             b"Condition.wait" => locks::SIGNAL << FLAVOUR_SHIFT,
             b"Thread._set_tstate_lock" | b"Thread._reset_internal_locks" => {
@@ -175,57 +193,41 @@ unsafe fn ask(python: &Interface, region: &Region, frame: Object, code: Object) 
         if file == tasks::FILE.to_bytes() {
             traits |= OURS;
         }
-        if code_flags(python, code) & COROUTINE != 0 {
+        if file.ends_with(b"/threading.py") {
+            traits |= INNER;
+        }
+        if layout.flags(frame.code) & COROUTINE != 0 {
             traits |= IS_COROUTINE;
         }
+        let line = layout.line(frame).min(LINE_MAX);
         let word = texts::keep(region, function, file)
             .map_or(0, |place| PYTHON | u64::from(place) << LINE_BITS | line);
-        for object in [function_owner, file_owner] {
-            if !object.is_null() {
-                (python.release)(object);
-            }
-        }
-        Place { word, traits }
+        (Place { word, traits }, is_whole)
     }
 }
 
-/// A text of the interpreter's as bytes, empty where there is none.
+/// A text's letters; none where they cannot be had without the GIL.
 ///
 /// # Safety
 ///
-/// The thread holds the GIL; `owner` is alive. The bytes live as long as the attribute's value.
-unsafe fn text<'a>(python: &Interface, owner: Object, name: &CStr) -> (&'a [u8], Object) {
-    // SAFETY: the caller's promise; a text's bytes live as long as the text.
+/// As for `place`; the letters live as long as the text.
+unsafe fn letters<'a>(
+    python: &Interface,
+    layout: &Layout,
+    text: Object,
+    attached: bool,
+) -> Option<&'a [u8]> {
+    // SAFETY: the caller's promise; the letters of ASCII texts are there without being made.
     unsafe {
-        let value = (python.attribute)(owner, name.as_ptr());
-        if value.is_null() {
-            (python.clear_error)();
-            return (b"", value);
+        if text.is_null() || !(attached || layout.is_ascii(text)) {
+            return None;
         }
         let mut length = 0;
-        let bytes = (python.utf8)(value, &raw mut length);
+        let bytes = (python.utf8)(text, &raw mut length);
         if bytes.is_null() {
             (python.clear_error)();
-            return (b"", value);
+            return None;
         }
-        (
-            std::slice::from_raw_parts(bytes.cast(), length as usize),
-            value,
-        )
-    }
-}
-
-/// `co_flags` of a code object.
-unsafe fn code_flags(python: &Interface, code: Object) -> u32 {
-    // SAFETY: the caller holds the GIL.
-    unsafe {
-        let flags = (python.attribute)(code, c"co_flags".as_ptr());
-        if flags.is_null() {
-            (python.clear_error)();
-            return 0;
-        }
-        let value = (python.as_long)(flags);
-        (python.release)(flags);
-        value as u32
+        Some(std::slice::from_raw_parts(bytes.cast(), length as usize))
     }
 }

@@ -68,6 +68,16 @@ pub(crate) fn is_inner(mutex: u64) -> bool {
     mutex.wrapping_sub(first) <= SPAN.load(Ordering::Relaxed)
 }
 
+/// Whether there is one.
+pub(crate) fn is_known() -> bool {
+    FIRST.load(Ordering::Relaxed) != UNKNOWN && !is_learning()
+}
+
+/// Whether a thread has it.
+pub(crate) fn is_held(thread: &Thread) -> bool {
+    held::find(thread, key()).is_some()
+}
+
 /// Whether a lock is the GIL.
 #[inline]
 pub(crate) fn is_gil(lock: u32) -> bool {

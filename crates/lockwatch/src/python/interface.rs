@@ -64,13 +64,17 @@ interface! {
     save_thread: unsafe extern "C" fn() -> Object = c"PyEval_SaveThread",
     restore_thread: unsafe extern "C" fn(Object) = c"PyEval_RestoreThread",
     frame: unsafe extern "C" fn() -> Object = c"PyEval_GetFrame",
-    frame_back: unsafe extern "C" fn(Object) -> Object = c"PyFrame_GetBack",
     frame_code: unsafe extern "C" fn(Object) -> Object = c"PyFrame_GetCode",
-    frame_instruction: unsafe extern "C" fn(Object) -> c_int = c"PyFrame_GetLasti",
     frame_line: unsafe extern "C" fn(Object) -> c_int = c"PyFrame_GetLineNumber",
     modules: unsafe extern "C" fn() -> Object = c"PyImport_GetModuleDict",
     newest_interpreter: unsafe extern "C" fn() -> Object = c"PyInterpreterState_Head",
     next_interpreter: unsafe extern "C" fn(Object) -> Object = c"PyInterpreterState_Next",
+    current: unsafe extern "C" fn() -> Object = c"PyThreadState_Get",
+    own_state: unsafe extern "C" fn() -> Object = c"PyGILState_GetThisThreadState",
+    new_code: unsafe extern "C" fn(*const c_char, *const c_char, c_int) -> Object
+        = c"PyCode_NewEmpty",
+    new_text: unsafe extern "C" fn(*const c_char) -> Object = c"PyUnicode_FromString",
+    plain_attribute: unsafe extern "C" fn(Object, Object) -> Object = c"PyObject_GenericGetAttr",
     utf8: unsafe extern "C" fn(Object, *mut isize) -> *const c_char = c"PyUnicode_AsUTF8AndSize",
 }
 

@@ -16,6 +16,9 @@ mod blind;
 mod codes;
 pub(crate) mod gil;
 mod interface;
+mod layout;
+mod lines;
+mod names;
 mod semaphores;
 mod stack;
 mod tasks;
@@ -34,6 +37,7 @@ use interface::{Interface, Object};
 use ways::{FAST, KEYWORDS, NOARGS, ONE, VARARGS, trampoline};
 
 pub(crate) use semaphores::{keeps, makes_semaphores};
+pub(crate) use stack::{Frames, WORDS_MAX};
 
 static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
 /// 0: not looked for; 1: being looked for or installed; 2: done with, one way or the other.
@@ -187,7 +191,10 @@ fn look_once() {
     install(interface);
     blind::tell(interface);
     // SAFETY: the interpreter is ready, and this thread has its GIL.
-    unsafe { gil::learn(interface, &inside) };
+    unsafe {
+        gil::learn(interface, &inside);
+        layout::find(interface);
+    }
     drop(inside);
     STATE.store(2, Ordering::Release);
 }
@@ -226,7 +233,7 @@ fn install(python: &Interface) {
     }
 }
 
-/// In a new child what was learnt about the parent's tasks is forgotten.
+/// In a new child what was learnt about the parent is forgotten: its tasks, where its texts are.
 pub(crate) fn forget() {
     codes::forget();
     tasks::forget();
@@ -356,16 +363,17 @@ fn around(
 /// waiters, or the lock that tells of a thread's life (`Thread._tstate_lock`, until Python 3.12).
 pub(crate) fn flavour(region: &Region) -> u32 {
     blind::look(python());
+    // SAFETY: a method of a lock runs with the interpreter ready and the thread attached.
+    unsafe { layout::find(python()) };
     stack::flavour(python(), region)
 }
 
-/// The frames of Python code of this thread, innermost first, as words of a stack; none where there
-/// is no interpreter or this thread does not hold its GIL.
-pub(crate) fn frames(region: &Region, words: &mut [u64]) -> usize {
+/// The frames of Python code of this thread, innermost first, as words of a stack.
+pub(crate) fn frames(region: &Region) -> Frames {
     if STATE.load(Ordering::Acquire) != 2 {
-        return 0;
+        return Frames::none();
     }
-    stack::frames(python(), region, words)
+    stack::frames(python(), region)
 }
 
 /// Where another thread is, of which the C library's handle is given, as the place of a kept stack

@@ -1,9 +1,75 @@
-//! The stack of Python code.
+//! The stack of Python code, read from the thread's own frames ([`super::layout`]).
 
 use super::codes::{self, Place};
-use super::interface::{Interface, Object};
+use super::interface::Interface;
+use super::layout::{self, Layout};
+use super::{gil, python};
 use crate::region::Region;
-use crate::stacks;
+use crate::{stacks, threads};
+
+/// Frames are not followed further than this: what is read is nobody's promise.
+const FRAMES_MAX: usize = 4096;
+
+/// Frames that are told, and calls.
+pub(crate) const WORDS_MAX: usize = 40;
+const CALLS_MAX: usize = 16;
+
+/// So many frames of the standard library's `threading` are passed over for a lock's place.
+const INNER_MAX: usize = 4;
+
+/// Whether this thread may call the interpreter.
+fn is_attached(python: &Interface) -> bool {
+    match threads::present() {
+        Some((_, thread)) if gil::is_known() => gil::is_held(thread),
+        // SAFETY: it may be asked at any time.
+        _ => unsafe { (python.has_gil)() != 0 },
+    }
+}
+
+/// This thread's frames as words, innermost first, and which of them belong to one call of C into
+/// Python: up to which word, and where on the native stack that call lies (0 if that is not known).
+pub(crate) struct Frames {
+    words: [u64; WORDS_MAX],
+    count: usize,
+    calls: [(usize, usize); CALLS_MAX],
+    call_count: usize,
+}
+
+impl Frames {
+    pub(crate) const fn none() -> Self {
+        Self {
+            words: [0; WORDS_MAX],
+            count: 0,
+            calls: [(0, 0); CALLS_MAX],
+            call_count: 0,
+        }
+    }
+
+    /// All words.
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.words[..self.count]
+    }
+
+    /// The words of each call, and where it lies.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (&[u64], usize)> {
+        let calls = &self.calls[..self.call_count];
+        calls.iter().enumerate().map(|(number, (end, at))| {
+            let start = number.checked_sub(1).map_or(0, |before| calls[before].0);
+            (&self.words[start..*end], *at)
+        })
+    }
+
+    fn end_call(&mut self, at: usize) {
+        let begun = self
+            .call_count
+            .checked_sub(1)
+            .map_or(0, |last| self.calls[last].0);
+        if self.count > begun && self.call_count < CALLS_MAX {
+            self.calls[self.call_count] = (self.count, at);
+            self.call_count += 1;
+        }
+    }
+}
 
 /// What becomes of a frame in a stack.
 enum Met {
@@ -27,61 +93,90 @@ fn meet(place: Place, in_task: &mut bool) -> Met {
     }
 }
 
-/// Writes this thread's frames as words; gives their number.
-pub(super) fn frames(python: &Interface, region: &Region, words: &mut [u64]) -> usize {
-    // SAFETY: asked only where the thread holds the GIL; its own frame is borrowed.
+/// This thread's frames.
+pub(super) fn frames(python: &Interface, region: &Region) -> Frames {
+    let Some(layout) = layout::get() else {
+        return Frames::none();
+    };
+    let attached = is_attached(python);
+    // SAFETY: an interpreter that ends takes the threads' states away; else the state is this
+    // thread's, and its frames stay as they are meanwhile.
     unsafe {
-        if (python.has_gil)() == 0 {
-            return 0;
+        let state = (python.own_state)();
+        if state.is_null() || (python.is_initialized)() == 0 {
+            return Frames::none();
         }
-        walk(python, region, (python.frame)(), words)
+        let call = layout.innermost_call(state);
+        let first = layout.innermost(state);
+        walk(python, layout, region, first, call, attached)
     }
 }
 
-/// Writes a frame, which is borrowed, and those behind it.
+/// A frame and those behind it.
 ///
 /// # Safety
 ///
-/// The thread holds the GIL; the frame is alive, or null.
-unsafe fn walk(python: &Interface, region: &Region, first: Object, words: &mut [u64]) -> usize {
-    let mut count = 0;
+/// They are alive, and stay as they are meanwhile; with `attached` the interpreter may be called.
+unsafe fn walk(
+    python: &Interface,
+    layout: &Layout,
+    region: &Region,
+    first: usize,
+    mut call: Option<usize>,
+    attached: bool,
+) -> Frames {
+    let mut frames = Frames::none();
     let mut frame = first;
     let mut in_task = false;
-    // SAFETY: the caller's promise; each new reference is released.
-    unsafe {
-        while !frame.is_null() && count < words.len() {
-            let code = (python.frame_code)(frame);
-            let place = codes::place(python, region, frame, code);
-            (python.release)(code);
-            match meet(place, &mut in_task) {
+    for _ in 0..FRAMES_MAX {
+        if frame == 0 || frames.count == WORDS_MAX {
+            break;
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            let is_entry = layout.is_entry(frame);
+            let read = layout
+                .read(frame)
+                .filter(|read| layout.is_code(python, read.code))
+                .filter(|_| !(is_entry && layout.frame.entry_is_own));
+            let met = read.as_ref().map_or(Met::LeftOut, |read| {
+                meet(
+                    codes::place(python, layout, region, read, attached),
+                    &mut in_task,
+                )
+            });
+            match met {
                 Met::Told(word) => {
-                    words[count] = word;
-                    count += 1;
+                    frames.words[frames.count] = word;
+                    frames.count += 1;
                 }
                 Met::LeftOut => {}
                 Met::End => break,
             }
-            let back = (python.frame_back)(frame);
-            if frame != first {
-                (python.release)(frame);
+            if is_entry || read.is_none() {
+                // A frame that only marks the call lies on the native stack itself.
+                frames.end_call(call.unwrap_or(frame));
+                call = call.map(|call| layout.outer_call(call));
             }
-            frame = back;
-        }
-        if !frame.is_null() && frame != first {
-            (python.release)(frame);
+            frame = layout.previous(frame);
         }
     }
-    count
+    frames.end_call(0);
+    frames
 }
 
-/// Keeps the frames of another thread, as `sys._current_frames` tells them.
+/// Keeps the frames of another thread, as `sys._current_frames` tells them; gives the stack's place
+/// plus one. Without a GIL they do not stay as they are.
 pub(super) fn of_thread(python: &Interface, region: &Region, handle: u64) -> u32 {
-    // SAFETY: nothing is called without the GIL; each new reference is released, and the frame
-    // lives as long as the dictionary that holds it.
+    let Some(layout) = layout::get() else {
+        return 0;
+    };
+    if !gil::is_known() || !is_attached(python) {
+        return 0;
+    }
+    // SAFETY: nothing is called without the GIL; each new reference is released, and the frames
+    // live as long as the dictionary that holds the innermost one.
     unsafe {
-        if (python.has_gil)() == 0 {
-            return 0;
-        }
         let function = (python.sys_object)(c"_current_frames".as_ptr());
         let all = if function.is_null() {
             function
@@ -94,29 +189,61 @@ pub(super) fn of_thread(python: &Interface, region: &Region, handle: u64) -> u32
         }
         let key = (python.from_unsigned)(handle);
         let frame = (python.dict_get)(all, key);
-        let mut words = [0; stacks::DEPTH_MAX];
-        let count = walk(python, region, frame, &mut words);
+        let mut stack = 0;
+        if !frame.is_null() {
+            let first = layout.inner(frame);
+            stack = stacks::keep(
+                region,
+                walk(python, layout, region, first, None, true).words(),
+            );
+        }
         (python.release)(key);
         (python.release)(all);
-        if count == 0 {
-            0
-        } else {
-            stacks::keep(region, &words[..count])
+        stack
+    }
+}
+
+/// Where this thread is now, as a frame's word, for little; 0 where it cannot be told.
+///
+/// The thread is attached: it runs a method of a lock.
+#[inline]
+pub(super) fn here(region: &Region) -> u64 {
+    let Some(layout) = layout::get() else {
+        return 0;
+    };
+    let python = python();
+    let mut found = 0;
+    // SAFETY: the state is this thread's, and its frames stay as they are meanwhile.
+    unsafe {
+        let mut frame = layout.innermost((python.current)());
+        for _ in 0..INNER_MAX {
+            let read = if frame == 0 { None } else { layout.read(frame) };
+            let Some(read) = read.filter(|read| layout.is_code(python, read.code)) else {
+                break;
+            };
+            let place = codes::place(python, layout, region, &read, true);
+            found = place.word;
+            if !place.is_inner() {
+                break;
+            }
+            frame = layout.previous(frame);
         }
     }
+    found
 }
 
 /// What a lock is for that this thread meets now for the first time, by the function that takes it.
 pub(super) fn flavour(python: &Interface, region: &Region) -> u32 {
-    // SAFETY: called from a method of a lock, so the thread holds the GIL.
+    let Some(layout) = layout::get() else {
+        return 0;
+    };
+    // SAFETY: called from a method of a lock, so the thread is attached.
     unsafe {
-        let frame = (python.frame)();
-        if frame.is_null() {
-            return 0;
-        }
-        let code = (python.frame_code)(frame);
-        let place = codes::place(python, region, frame, code);
-        (python.release)(code);
-        place.flavour()
+        let frame = layout.innermost((python.current)());
+        let read = if frame == 0 { None } else { layout.read(frame) };
+        read.filter(|read| layout.is_code(python, read.code))
+            .map_or(0, |read| {
+                codes::place(python, layout, region, &read, true).flavour()
+            })
     }
 }

@@ -22,7 +22,7 @@ from vespiary.prove.locks.tree import Tree
 
 __all__ = ["Gap", "find", "lockless", "program_of", "sentences"]
 
-_OLDEST, _NEWEST = (3, 11), (3, 13)
+_OLDEST, _NEWEST = (3, 11), (3, 14)
 """The versions of CPython whose locks are watched."""
 
 _OWN_LOCKS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,9 @@ from vespiary.prove.locks.record import Module, Record
 __all__ = ["Frame", "Places", "resolve"]
 
 _OURS = "_lockwatch.so"
+
+_INNER = re.compile(r"(lib)?python\d|libffi\.|_ctypes\.")
+"""The objects of an interpreter, and of ctypes' calls: between Python code they tell nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class Frame:
         module = self.module or Path(self.file or "").name
         return f"{module}:{self.function}"
 
+    @property
+    def is_inner(self) -> bool:
+        """Whether it is the interpreter's own."""
+        return _INNER.match(self.module) is not None
+
     def as_json(self) -> dict[str, Any]:
         """The frame as an object of a report."""
         return {
@@ -62,14 +71,19 @@ class Places:
     def stack(self, place: int | None, site: int = 0) -> list[Frame]:
         """A kept stack as frames, innermost first; inlined functions are frames too.
 
-        A thread begins in the library that watches: from there on nothing is the program's.
+        A thread begins in the library that watches: from there on nothing is the program's. Where
+        there is Python code, the interpreter's own frames are left out.
         """
+        words = self._record.stack(place, site)
+        has_python = any(word >> 63 for word in words)
         frames: list[Frame] = []
-        for address in self._record.stack(place, site):
-            met = self.frames(address)
+        is_over = False
+        for word in words:
+            met = self.frames(word)
             if any(frame.module == _OURS for frame in met):
-                break
-            frames.extend(met)
+                is_over = bool(frames)
+            elif word >> 63 or not is_over:
+                frames += [frame for frame in met if not has_python or not frame.is_inner]
         return frames
 
     def frames(self, address: int) -> list[Frame]:

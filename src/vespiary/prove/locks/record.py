@@ -42,6 +42,8 @@ _THREAD = struct.Struct("<IIQ8IQQQ16sII")
 _HELD = struct.Struct("<QQ6I")
 _RECENT_BYTES = 64 * 8
 _TASK = struct.Struct("<4I64s")
+_TITLE = struct.Struct("<I")
+_STACK_WORDS_MAX = 96
 _LOCK = struct.Struct("<QIIIIQIIQQII")
 _EDGE = struct.Struct("<8IQQ10II")
 _EVENT = struct.Struct("<6IQ")
@@ -98,7 +100,7 @@ class Thread:
         waiting_since: Since when, in nanoseconds of CLOCK_MONOTONIC.
         operations: Locks it has taken.
         contended: How often it had to wait.
-        name: As the kernel has it.
+        name: As Python has it, or else the kernel.
         held: What it holds.
         carrier: The number of the thread that a task runs on; None for what is a thread itself.
         coroutine: The name of a task's coroutine.
@@ -301,9 +303,9 @@ class Record:
             )
             if depth:
                 held.append(Held(lock, bool(shared), site, _plus_one(task), _plus_one(entry)))
-        _marks, carrier, coroutine, _, task_name = _TASK.unpack_from(
-            self._map, at + _THREAD.size + 64 * _HELD.size + _RECENT_BYTES
-        )
+        at += _THREAD.size + 64 * _HELD.size + _RECENT_BYTES
+        _marks, carrier, coroutine, _, task_name = _TASK.unpack_from(self._map, at)
+        (title,) = _TITLE.unpack_from(self._map, at + _TASK.size)
         if carrier:
             name = task_name
         return Thread(
@@ -320,7 +322,7 @@ class Record:
             since,
             operations,
             contended,
-            name.partition(b"\0")[0].decode(errors="replace"),
+            self.text(title - 1)[0] if title else name.partition(b"\0")[0].decode(errors="replace"),
             tuple(held),
             _plus_one(carrier),
             self.text(coroutine - 1)[0] if coroutine else "",
@@ -439,7 +441,7 @@ class Record:
             return [site] if site else []
         offset, _, most = self._places[4]
         (length,) = struct.unpack_from("<Q", self._map, offset + place * 8)
-        length = min(length, 64, most - place - 1)
+        length = min(length, _STACK_WORDS_MAX, most - place - 1)
         return list(struct.unpack_from(f"<{length}Q", self._map, offset + (place + 1) * 8))
 
     def text(self, place: int) -> tuple[str, str]:

@@ -11,13 +11,16 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.test_documents import BLOCK, CHECKOUT, DOCUMENTS
 
+RUNS_AT_ONCE = 4
 CODES = {"nothing": 0, "information": 0, "inversion": 120, "deadlock": 121, "misuse": 122}
 VARIES = re.compile(r"0x[0-9a-f]+|\(\d+\)|(?<=[A-Z] )[0-9a-f]{16}|\bL\d+")
 
@@ -77,22 +80,44 @@ def test_the_documents_have_programs_of_each_verdict() -> None:
     assert sum(bool(program.report) for program in PROGRAMS) >= 2
 
 
+@dataclass(frozen=True)
+class Result:
+    """How a program's run ended: its exit code, what was told, and the report."""
+
+    status: int
+    told: str
+    report: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    """All programs' runs, some at the same time: most of them sleep."""
+
+    def run(program: Program) -> Result:
+        folder = tmp_path_factory.mktemp("program")
+        report = folder / "report.json"
+        tool = [sys.executable, "-m", "vespiary", "locks", "--json", str(report), "--"]
+        words = [*tool, *command(program, folder)]
+        done = subprocess.run(
+            words, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        )
+        return Result(done.returncode, done.stderr, json.loads(report.read_text()))
+
+    with ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
+        found = pool.map(run, PROGRAMS)
+        return {program.place: result for program, result in zip(PROGRAMS, found, strict=True)}
+
+
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.place)
 def test_a_program_in_the_documents_gets_the_verdict_above_it(
-    program: Program, tmp_path: Path
+    program: Program, results: dict[str, Result]
 ) -> None:
-    report = tmp_path / "report.json"
-    tool = [sys.executable, "-m", "vespiary", "locks", "--json", str(report), "--"]
-    words = [*tool, *command(program, tmp_path)]
-    done = subprocess.run(
-        words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == CODES[program.verdict], done.stderr
-    told = json.loads(report.read_text())
-    assert told["coverage"]["operations"] > 0
-    kinds = {finding["kind"] for finding in told["findings"]}
+    result = results[program.place]
+    assert result.status == CODES[program.verdict], result.told
+    assert result.report["coverage"]["operations"] > 0
+    kinds = {finding["kind"] for finding in result.report["findings"]}
     if program.verdict != "nothing":
-        assert program.verdict in kinds, done.stderr
-    rest = iter(lines(done.stderr))
+        assert program.verdict in kinds, result.told
+    rest = iter(lines(result.told))
     for line in lines(program.report):
-        assert line in rest, f"{line!r} is not there, or not in this order, in:\n{done.stderr}"
+        assert line in rest, f"{line!r} is not there, or not in this order, in:\n{result.told}"

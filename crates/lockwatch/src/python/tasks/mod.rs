@@ -153,6 +153,11 @@ unsafe fn learn_current(python: &Interface, accelerated: Object) -> bool {
     }
 }
 
+/// Whether a task may make a step within another's (since Python 3.12).
+fn has_eager_tasks() -> bool {
+    CURRENT_TASK.load(Ordering::Relaxed) != 0
+}
+
 /// The task that runs on this thread, which holds the GIL and has no error set; null without one.
 /// Borrowed: it lives while it runs.
 fn current() -> Object {

@@ -58,12 +58,18 @@ unsafe extern "C" fn step(coroutine: Object, value: Object, result: *mut Object)
     if STATE.load(Ordering::Relaxed) == NOT_MET {
         super::arrive();
     }
-    let outer = RUNS.replace(Runs::Unasked);
     // SAFETY: the type's own function, with what the interpreter gave.
-    let status = unsafe {
+    let go_on = || unsafe {
         let real: Send = transmute(REAL.load(Ordering::Relaxed));
         real(coroutine, value, result)
     };
+    let outer = RUNS.get();
+    if outer != Runs::Outside && !super::has_eager_tasks() {
+        // Until Python 3.11 coroutines that others wait for come by here too.
+        return go_on();
+    }
+    RUNS.set(Runs::Unasked);
+    let status = go_on();
     if status != NEXT && STATE.load(Ordering::Relaxed) == WATCHED && life::is_used() {
         end(coroutine);
     }

@@ -146,6 +146,9 @@ fn enter(
         .compare_exchange(before, entry, Ordering::AcqRel, Ordering::Acquire)
         .is_ok()
     {
+        if is_python(region, number as u32) {
+            python::met_lock();
+        }
         return Some(number as u32);
     }
     lock.state.store(0, Ordering::Release);

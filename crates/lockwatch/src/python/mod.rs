@@ -233,6 +233,13 @@ fn install(python: &Interface) {
     }
 }
 
+/// A Python lock is met for the first time, as it is by each import of a module.
+pub(crate) fn met_lock() {
+    if STATE.load(Ordering::Relaxed) == 2 {
+        tasks::look();
+    }
+}
+
 /// In a new child what was learnt about the parent is forgotten: its tasks, where its texts are.
 pub(crate) fn forget() {
     codes::forget();

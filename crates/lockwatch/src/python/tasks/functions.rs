@@ -77,9 +77,10 @@ fn actor(inside: &Inside) -> Option<(Object, &'static Thread)> {
 
 /// A lock is made, here.
 unsafe extern "C" fn made(_: Object, lock: Object) -> Object {
+    life::begin_use();
     life::gone(lock as u64);
     if let Some(inside) = threads::enter() {
-        locks::find(inside.region, lock as u64, Kind::TaskLock, 0);
+        locks::begin(inside.region, lock as u64, Kind::TaskLock, 0);
     }
     nothing()
 }

@@ -36,6 +36,7 @@ interface! {
             = c"PyObject_GetAttrString",
         utf8: unsafe extern "C" fn(Object, *mut isize) -> *const c_char
             = c"PyUnicode_AsUTF8AndSize",
+        is_true: unsafe extern "C" fn(Object) -> c_int = c"PyObject_IsTrue",
         new_integer: unsafe extern "C" fn(i64) -> Object = c"PyLong_FromLongLong",
         integer: unsafe extern "C" fn(Object) -> i64 = c"PyLong_AsLongLong",
         dict_item: unsafe extern "C" fn(Object, Object) -> Object

@@ -4,10 +4,10 @@
 //! all that is worked out about threads is then worked out about tasks. How its doings are seen:
 //!
 //! * **Steps.** A task runs in steps, and each sends something into its coroutine through the
-//!   coroutine type's `am_send`. That slot is swapped when the interpreter is ready; nothing is
-//!   imported, and a program without tasks never comes by. The first step finds `asyncio` among the
-//!   modules that the program has imported, and swaps the rest. The end of a step also tells that a
-//!   task has ended.
+//!   coroutine type's `am_send`. That slot is swapped when the interpreter is ready; a program
+//!   without tasks never comes by. The end of a step also tells that a task has ended.
+//! * **asyncio itself** is not imported, but found once the program has: when a Python lock is met
+//!   that was not known, since each import makes one, and at the latest at the first step.
 //! * **Locks.** `asyncio.Lock` is written in Python; a small piece of Python (`watch.py`, part of
 //!   this library) gives its methods another code, which calls the functions of [`functions`]. The
 //!   class, its methods and what is bound to them stay the same objects.
@@ -89,20 +89,26 @@ pub(super) fn forget() {
 /// A task makes a step, for the first time: asyncio is there, or the coroutine is somebody else's.
 #[cold]
 fn arrive() {
-    let Some(inside) = threads::enter() else {
+    if let Some(_inside) = threads::enter() {
+        look();
+    }
+}
+
+/// Looks whether asyncio is there, within the library, the GIL held and no error set.
+pub(super) fn look() {
+    if STATE.load(Ordering::Relaxed) != NOT_MET || INTERFACE.load(Ordering::Acquire).is_null() {
         return;
-    };
+    }
     let state = STATE.compare_exchange(NOT_MET, AT_WORK, Ordering::AcqRel, Ordering::Relaxed);
     if state.is_err() {
         return;
     }
-    // SAFETY: a step is made with the GIL held and no error set.
+    // SAFETY: the caller's promise.
     let found = unsafe { watch() };
     if found == FAILED {
         // SAFETY: the same.
         unsafe { (python().clear_error)() };
     }
-    drop(inside);
     STATE.store(found, Ordering::Release);
 }
 
@@ -113,11 +119,11 @@ unsafe fn watch() -> u32 {
     // kept for good: this happens once.
     unsafe {
         let modules = (python.modules)();
-        let has = |name: &CStr| !(python.dict_named)(modules, name.as_ptr()).is_null();
-        if !has(c"asyncio.locks") || !has(c"asyncio.tasks") || !has(c"_asyncio") {
+        let locks = (python.dict_named)(modules, c"asyncio.locks".as_ptr());
+        let accelerated = (python.dict_named)(modules, c"_asyncio".as_ptr());
+        if locks.is_null() || accelerated.is_null() || is_importing(python, locks) {
             return NOT_MET;
         }
-        let accelerated = (python.dict_named)(modules, c"_asyncio".as_ptr());
         if !learn_current(python, accelerated) {
             return FAILED;
         }
@@ -130,9 +136,30 @@ unsafe fn watch() -> u32 {
         if code.is_null() || (python.evaluate)(code, names, names).is_null() {
             return FAILED;
         }
-        let locks = (python.dict_named)(modules, c"asyncio.locks".as_ptr());
         life::swap(python, accelerated, locks, HEADER.load(Ordering::Relaxed));
         WATCHED
+    }
+}
+
+/// Whether a module is still being executed.
+unsafe fn is_importing(python: &Interface, module: Object) -> bool {
+    // SAFETY: the caller holds the GIL; each new reference is released.
+    unsafe {
+        let mut object = module;
+        for (position, name) in [c"__spec__", c"_initializing"].into_iter().enumerate() {
+            let next = (python.attribute)(object, name.as_ptr());
+            if position > 0 {
+                (python.release)(object);
+            }
+            if next.is_null() {
+                (python.clear_error)();
+                return false;
+            }
+            object = next;
+        }
+        let is_importing = (python.is_true)(object) != 0;
+        (python.release)(object);
+        is_importing
     }
 }
 

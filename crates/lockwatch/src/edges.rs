@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::python::gil;
 use crate::recorded::{Recorded, mix, wipe};
-use crate::region::{EDGES_MAX, GATES_MAX, HAS_ORDER, Lost, Region, Thread};
+use crate::region::{EDGES_MAX, GATES_MAX, HAS_ORDER, Held, Lost, Region, Thread};
 use crate::{held, locks, log, stacks, threads};
 
 const COUNTS: usize = EDGES_MAX * 2;
@@ -33,9 +33,43 @@ const MET_SLOTS: usize = 1 << 16;
 #[inline]
 pub(crate) fn record(region: &Region, thread: &Thread, to: u32, is_shared: bool, site: u64) {
     let entries = held::entries(thread);
-    if entries.is_empty() {
-        return;
+    if !entries.is_empty() && is_new_lately(region, thread, entries.iter(), to, is_shared) {
+        let entries = entries.iter().map(|entry| (entry, true));
+        record_all(region, thread, &entries, (to, is_shared), site);
     }
+}
+
+/// The task is about to wait for `to`, while it holds what it holds and what it has taken as its
+/// thread, of which a lock of threads has orders of its own.
+pub(crate) fn record_of_task(region: &Region, task: &Thread, carrier: &Thread, to: u32) {
+    let number = threads::number(region, task) + 1;
+    let is_of_task = locks::is_of_tasks(region, to);
+    let own = held::entries(task).iter().map(|entry| (entry, true));
+    let taken = held::entries(carrier)
+        .iter()
+        .filter(|entry| entry.task.load(Ordering::Relaxed) == number)
+        .map(|entry| (entry, is_of_task));
+    let entries = own.chain(taken);
+    if is_new_lately(
+        region,
+        task,
+        entries.clone().map(|(entry, _)| entry),
+        to,
+        false,
+    ) {
+        record_all(region, task, &entries, (to, false), 0);
+    }
+}
+
+/// Whether the thread has not wanted `to` lately while it held just these.
+#[inline]
+fn is_new_lately<'a>(
+    region: &Region,
+    thread: &Thread,
+    entries: impl Iterator<Item = &'a Held>,
+    to: u32,
+    is_shared: bool,
+) -> bool {
     let segment = thread.segment.load(Ordering::Relaxed);
     let mut signature = mix(
         u64::from(segment),
@@ -50,33 +84,40 @@ pub(crate) fn record(region: &Region, thread: &Thread, to: u32, is_shared: bool,
     }
     signature |= 1;
     let recent = &thread.recent[(signature >> 58) as usize];
-    if recent.load(Ordering::Relaxed) == signature {
-        return;
-    }
+    let is_new = recent.load(Ordering::Relaxed) != signature;
     recent.store(signature, Ordering::Relaxed);
+    if !is_new {
+        return false;
+    }
     let signature = mix(signature, u64::from(threads::number(region, thread))) | 1;
     let met = &MET[(signature >> (64 - MET_SLOTS.trailing_zeros())) as usize];
-    if met.load(Ordering::Relaxed) == signature {
-        return;
-    }
+    let is_new = met.load(Ordering::Relaxed) != signature;
     met.store(signature, Ordering::Relaxed);
-    record_all(region, thread, to, is_shared, site);
+    is_new
 }
 
+/// Records an order from each of the entries that are marked; all of them are gates.
 #[cold]
-fn record_all(region: &Region, thread: &Thread, to: u32, is_shared: bool, site: u64) {
+fn record_all<'a>(
+    region: &Region,
+    thread: &Thread,
+    entries: &(impl Iterator<Item = (&'a Held, bool)> + Clone),
+    (to, is_shared): (u32, bool),
+    site: u64,
+) {
     let mut stack = None;
     // Who waits for a Python lock has given the GIL away: it neither waits with it nor is alone.
     let is_python = locks::is_python(region, to);
     let is_given_away = |lock: u32| is_python && gil::is_gil(lock);
-    for (position, entry) in held::entries(thread).iter().enumerate() {
+    for (position, (entry, is_from)) in entries.clone().enumerate() {
         let from = entry.lock.load(Ordering::Relaxed);
-        if entry.depth.load(Ordering::Relaxed) == 0 || from == to || is_given_away(from) {
+        let is_held = entry.depth.load(Ordering::Relaxed) > 0;
+        if !is_from || !is_held || from == to || is_given_away(from) {
             continue;
         }
         let mut gates = [0; GATES_MAX];
         let mut gate_count = 0;
-        for (other, gate) in held::entries(thread).iter().enumerate() {
+        for (other, (gate, _)) in entries.clone().enumerate() {
             let is_gate = other != position
                 && !is_given_away(gate.lock.load(Ordering::Relaxed))
                 && gate.depth.load(Ordering::Relaxed) > 0

@@ -263,6 +263,11 @@ pub(crate) fn is_python(region: &Region, number: u32) -> bool {
     .any(|each| *each as u32 == kind)
 }
 
+/// Whether it is one of asyncio's, which tasks wait for while their thread goes on.
+pub(crate) fn is_of_tasks(region: &Region, number: u32) -> bool {
+    lock(region, number).kind.load(Ordering::Relaxed) == Kind::TaskLock as u32
+}
+
 /// Whether it is held by a thread as long as that lives.
 #[inline]
 pub(crate) fn tells_life(region: &Region, number: u32) -> bool {

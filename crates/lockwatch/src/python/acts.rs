@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::tasks::mixed;
 use super::{Taken, gil, names, python, semaphores, stack};
 use crate::calls::Outer;
 use crate::log::Request;
@@ -15,7 +16,7 @@ pub(super) fn want(lock: Taken) {
     let Some(inside) = threads::enter() else {
         return;
     };
-    if gil::is_all(inside.thread) {
+    if gil::is_all(inside.thread) && !mixed::is_of_task() {
         return;
     }
     if let Some(number) = locks::find(inside.region, lock.address, lock.kind, 0) {
@@ -27,11 +28,15 @@ pub(super) fn want(lock: Taken) {
 #[inline]
 pub(super) fn want_as(inside: &Inside, number: u32, lock: Taken) {
     let Inside { region, thread } = inside;
-    if !gil::is_all(thread)
+    let is_of_task = mixed::is_of_task();
+    if (is_of_task || !gil::is_all(thread))
         && held::find(thread, lock.address).is_none()
         && !locks::is_signal(region, number)
     {
         edges::record(region, thread, number, false, 0);
+        if is_of_task {
+            mixed::want(inside, number);
+        }
     }
 }
 
@@ -53,6 +58,9 @@ pub(super) fn taken_as(inside: &Inside, number: u32, lock: Taken, request: &Requ
         names::look(python(), region, thread);
         let site = stack::here(region);
         held::push(region, thread, number, lock.address, false, site, request);
+        if mixed::is_of_task() {
+            mixed::taken(inside, lock.address);
+        }
     } else if locks::tells_life(region, number) {
         take_life(inside, number);
     }
@@ -155,6 +163,9 @@ pub(super) fn show_wait(wanted: Taken) -> Option<Outer> {
     let again = mode == 0 && holds && wanted.kind != Kind::PythonRecursive;
     if again && (locks::is_owned(region, number) || threads::is_alone(region)) {
         events::record(region, thread, What::Relock, number, 0, 0, true);
+    }
+    if mixed::is_of_task() {
+        mixed::wait(&inside);
     }
     Some(calls::begin_wait(thread, number, mode))
 }

@@ -216,9 +216,9 @@ class _Teller:
         """What a thread waits for now, and how it came to hold what the one before it wants."""
         assert thread.waiting is not None
         places = self._together.places(thread.number)
-        held = next((held for held in thread.held if held.lock == held_for), None)
+        who, held = self._holding(thread, held_for)
         return Step(
-            self.thread(thread.number),
+            self.thread(who),
             self.lock_name(held.lock) if held else "nothing that the others want",
             places.frames(held.site) if held else [],
             self.lock_name(thread.waiting),
@@ -226,6 +226,19 @@ class _Teller:
             thread.waiting_shared,
             self._held_stack(thread.number, held),
         )
+
+    def _holding(self, thread: Thread, lock: int | None) -> tuple[int, Held | None]:
+        """Who of a thread and the tasks that it runs holds a lock, and how."""
+        carried = [task for task in self.threads.values() if task.carrier == thread.number]
+        for each in (thread, *carried):
+            for held in each.held:
+                if held.lock == lock:
+                    return each.number, held
+        carrier = None if thread.carrier is None else self.threads.get(thread.carrier)
+        for held in carrier.held if carrier else ():
+            if held.lock == lock and held.task == thread.number:
+                return thread.number, held
+        return thread.number, None
 
     def _held_stack(self, thread: int, held: Held | None) -> list[Frame]:
         """Where a lock was taken that is held now, where the full mode has kept it."""
@@ -328,7 +341,8 @@ def analyse(
     orders = [
         edge for edge in together.edges() if not is_signal(edge.first) and not is_signal(edge.to)
     ]
-    rings = circles(orders, teller.threads, on_limit)
+    kind = cache(lambda number: together.lock(number).kind)
+    rings = circles(orders, teller.threads, on_limit, kind)
     found = [_circle(together, teller, circle) for circle in rings]
     if with_classes:
         rings_of_classes = class_circles(together, orders, teller.threads, rings)

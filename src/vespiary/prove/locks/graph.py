@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from vespiary.prove.locks.kinds import RECURSIVE, TASK_LOCK
 from vespiary.prove.locks.record import Edge, Thread
 
 __all__ = ["Circle", "circles"]
@@ -48,6 +49,7 @@ def circles(
     edges: Iterable[Edge],
     threads: Mapping[int, Thread],
     on_limit: Callable[[frozenset[int]], None] = lambda locks: None,
+    kind: Callable[[int], str] = lambda lock: "",
 ) -> list[Circle]:
     """The shortest circle for each set of locks; those of a single thread only where no other is.
 
@@ -56,13 +58,14 @@ def circles(
         threads: Their threads by number.
         on_limit: Called with locks that are entangled in more ways than are looked at: there may be
             circles among them that are not given.
+        kind: The kind of the lock with a number.
     """
     outgoing: dict[int, list[Edge]] = defaultdict(list)
     for edge in edges:
         outgoing[edge.first].append(edge)
     found: dict[frozenset[int], Circle] = {}
     for component in _components(outgoing):
-        search = _Search(outgoing, component, threads)
+        search = _Search(outgoing, component, threads, kind)
         for circle in search.circles():
             best = found.get(circle.locks)
             if best is None or (best.threads == 1 < circle.threads):
@@ -155,8 +158,10 @@ class _Search:
         outgoing: Mapping[int, Sequence[Edge]],
         component: frozenset[int],
         threads: Mapping[int, Thread],
+        kind: Callable[[int], str],
     ) -> None:
         self._threads = threads
+        self._kind = kind
         self._component = component
         self._outgoing = {
             lock: _ways(edge for edge in outgoing.get(lock, ()) if edge.to in component)
@@ -222,14 +227,34 @@ class _Search:
             if not self.is_whole:
                 return None
             fits = all(
-                before.thread != edge.thread and not self._ordered(before, edge)
+                self._stuck(before).isdisjoint(self._stuck(edge))
+                and not self._ordered(before, edge)
                 for before in chosen
             )
+            if fits and chosen:
+                fits = self._blocks(chosen[-1], edge)
+            if fits and len(chosen) + 1 == len(ways):
+                fits = self._blocks(edge, chosen[0])
             if fits:
                 met = self._meet(ways, [*chosen, edge])
                 if met is not None:
                     return met
         return None
+
+    def _stuck(self, edge: Edge) -> set[int]:
+        """Who does not go on while this order waits: with a task its thread, if that waits."""
+        thread = self._threads.get(edge.thread)
+        if thread is None or thread.carrier is None or self._kind(edge.to) == TASK_LOCK:
+            return {edge.thread}
+        return {edge.thread, thread.carrier}
+
+    def _blocks(self, waits: Edge, holds: Edge) -> bool:
+        """Whether one waits for the other: not for a recursive lock that is its own thread's."""
+        return self._kind(holds.first) != RECURSIVE or self._carrier(waits) != self._carrier(holds)
+
+    def _carrier(self, edge: Edge) -> int:
+        thread = self._threads.get(edge.thread)
+        return edge.thread if thread is None or thread.carrier is None else thread.carrier
 
     def _ordered(self, one: Edge, other: Edge) -> bool:
         return self._before(one, other) or self._before(other, one)

@@ -3,19 +3,25 @@
 The numbers are the library's (`crates/lockwatch/src/region.rs`).
 """
 
-__all__ = ["EVENTS", "GIL", "KINDS", "LOST", "REPEATS"]
+__all__ = ["EVENTS", "GIL", "KINDS", "LOST", "RECURSIVE", "REPEATS", "TASK_LOCK"]
 
 GIL = "GIL"
 """The kind of lock that the interpreter's own is."""
+
+RECURSIVE = "Python RLock"
+"""That of `threading.RLock`, which its thread never waits for."""
+
+TASK_LOCK = "asyncio Lock"
+"""That of `asyncio.Lock`, which tasks wait for while their thread goes on."""
 
 KINDS = {
     1: "mutex",
     2: "read-write lock",
     3: "spin lock",
     4: "Python lock",
-    5: "Python RLock",
+    5: RECURSIVE,
     6: GIL,
-    8: "asyncio Lock",
+    8: TASK_LOCK,
     10: "semaphore",
     11: "multiprocessing semaphore",
 }

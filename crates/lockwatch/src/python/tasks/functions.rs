@@ -108,7 +108,7 @@ fn begin_wait(lock: Object) -> Option<u32> {
     if held::find(task, address).is_some() {
         events::record(region, task, What::Relock, number, 0, 0, true);
     } else {
-        edges::record(region, task, number, false, 0);
+        edges::record_of_task(region, task, inside.thread, number);
     }
     let stack = stacks::capture(region, 0);
     calls::begin_wait(task, number, 0);
@@ -147,7 +147,7 @@ fn take(lock: Object) -> Option<()> {
     if locks::is_signal(region, number) {
         return None;
     }
-    edges::record(region, task, number, false, 0);
+    edges::record_of_task(region, task, inside.thread, number);
     if task.marks.load(Ordering::Relaxed) & HAS_ORDER != 0 {
         tell_name(&inside, object, task);
     }
@@ -175,7 +175,7 @@ unsafe extern "C" fn released(_: Object, lock: Object) -> Object {
 }
 
 /// Writes down a task's name and its coroutine's, once.
-fn tell_name(inside: &Inside, object: Object, task: &Thread) {
+pub(super) fn tell_name(inside: &Inside, object: Object, task: &Thread) {
     if task.coroutine.load(Ordering::Relaxed) != 0 {
         return;
     }

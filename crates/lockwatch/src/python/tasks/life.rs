@@ -283,6 +283,12 @@ fn finish(inside: &Inside, known: &Known, number: u32, is_acquire: bool) {
     } else {
         None
     };
+    for entry in held::entries(thread) {
+        // What it took as its thread is the thread's, which somebody else may release.
+        if entry.task.load(Ordering::Relaxed) == number {
+            entry.task.store(0, Ordering::Relaxed);
+        }
+    }
     for entry in held::entries(task) {
         if entry.depth.load(Ordering::Relaxed) == 0 {
             continue;

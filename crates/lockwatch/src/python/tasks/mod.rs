@@ -25,6 +25,7 @@
 mod functions;
 mod interface;
 mod life;
+pub(super) mod mixed;
 mod steps;
 mod table;
 

@@ -77,6 +77,12 @@ unsafe extern "C" fn step(coroutine: Object, value: Object, result: *mut Object)
     status
 }
 
+/// Whether this thread makes a step of a task.
+#[inline]
+pub(super) fn is_within() -> bool {
+    RUNS.get() != Runs::Outside
+}
+
 /// The task that runs, asked for once a step; null without one.
 pub(super) fn running() -> Object {
     match RUNS.get() {

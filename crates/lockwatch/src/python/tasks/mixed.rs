@@ -1,0 +1,63 @@
+//! Locks of threads in the hands of tasks.
+//!
+//! A task that takes a lock of threads takes it as its thread: the entry among what the thread
+//! holds tells which task it was, since it holds the lock for as long as that task likes, across
+//! its waits too. Orders from the task's own locks are the task's; orders among locks of threads
+//! are the thread's, since it is the thread that waits for them.
+
+use std::sync::atomic::Ordering;
+
+use super::{functions, life, steps, table};
+use crate::region::HAS_ORDER;
+use crate::threads::{self, Inside};
+use crate::{edges, held};
+
+/// Whether tasks matter to what this thread does now.
+#[inline]
+pub(in crate::python) fn is_of_task() -> bool {
+    life::is_used() && steps::is_within()
+}
+
+/// The thread wants a lock of threads with a number.
+#[cold]
+pub(in crate::python) fn want(inside: &Inside, number: u32) {
+    let Inside { region, thread } = inside;
+    let object = steps::running();
+    let Some(known) = table::find(object as u64) else {
+        return;
+    };
+    let place = known.number.load(Ordering::Relaxed);
+    if place != 0 {
+        let task = &region.threads[place as usize - 1];
+        if !held::entries(task).is_empty() {
+            edges::record_of_task(region, task, thread, number);
+            if task.marks.load(Ordering::Relaxed) & HAS_ORDER != 0 {
+                functions::tell_name(inside, object, task);
+            }
+        }
+    }
+}
+
+/// The thread has taken a lock of threads.
+#[cold]
+pub(in crate::python) fn taken(inside: &Inside, address: u64) {
+    let Inside { region, thread } = inside;
+    let object = steps::running();
+    if let Some(position) = held::find(thread, address)
+        && let held = &thread.held[position]
+        && held.depth.load(Ordering::Relaxed) == 1
+        && let Some(task) = life::place(inside, object)
+    {
+        let number = threads::number(region, task) + 1;
+        held.task.store(number, Ordering::Relaxed);
+    }
+}
+
+/// The thread is about to wait for a lock of threads: whoever looks shall know its task's name.
+#[cold]
+pub(in crate::python) fn wait(inside: &Inside) {
+    let object = steps::running();
+    if let Some(task) = life::place(inside, object) {
+        functions::tell_name(inside, object, task);
+    }
+}

@@ -223,7 +223,7 @@ pub(super) fn here(region: &Region) -> u64 {
             };
             let place = codes::place(python, layout, region, &read, true);
             found = place.word;
-            if !place.is_inner() {
+            if !place.is_inner() && !place.is_ours() && !place.enters() {
                 break;
             }
             frame = layout.previous(frame);

@@ -8,6 +8,7 @@ use super::interface::Interface;
 use super::{life, python, steps};
 use crate::log::Request;
 use crate::python::interface::Object;
+use crate::python::stack;
 use crate::region::{HAS_ORDER, Kind, Thread, What};
 use crate::threads::{self, Inside};
 use crate::{calls, edges, events, held, locks, stacks, texts};
@@ -152,7 +153,8 @@ fn take(lock: Object) -> Option<()> {
         tell_name(&inside, object, task);
     }
     let request = Request::begin(region, 0, 0);
-    held::push(region, task, number, address, false, 0, &request);
+    let site = stack::here(region);
+    held::push(region, task, number, address, false, site, &request);
     Some(())
 }
 

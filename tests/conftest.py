@@ -23,6 +23,7 @@ ALLOWED_SKIPS: dict[str, str] = {
     # Debian leaves CPython's own tests to a package of their own.
     "tests/locks/real/test_interpreters.py::": "Skipped: CPython ",
     "tests/locks/test_attach.py::test_another_users_": "Skipped: only root can become another user",
+    "tests/locks/test_coverage.py::test_a_process_behind_": "Skipped: only root can become another",
     # What a container, or a kernel without them, does not show.
     "tests/locks/test_attach.py::test_a_thread_of_the_kernel_": "Skipped: the kernel's threads ",
     "tests/locks/test_attach.py::test_a_32_bit_program_": "Skipped: this kernel runs no 32-bit ",

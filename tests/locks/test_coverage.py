@@ -1,5 +1,6 @@
 """What was not covered is found out and told: nothing passes that was not looked at."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,26 @@ def test_a_python_program_that_hides_nothing_is_not_blamed(watched: Callable[...
     assert "interpreters" not in told
     assert "watched are the locks of CPython" not in told
     assert "not watched" not in told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_process_behind_chroot_that_cannot_make_a_record_is_told(
+    tmp_path: Path, watched: Callable[..., Result]
+) -> None:
+    script = (
+        "import os, sys, threading, time\n"
+        "lock = threading.Lock()\n"
+        "with lock: os.chroot(sys.argv[1])\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    with lock: time.sleep(1)\n"
+        "    os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+    )
+    result = watched(sys.executable, "-c", script, tmp_path)
+    assert result.status == 0, result.output
+    (gap,) = [gap for gap in gaps_list(result) if gap["kind"] == "process"]
+    assert "behind chroot" in gap["why"]
 
 
 def test_files_tell_what_they_are(tmp_path: Path) -> None:

@@ -108,6 +108,8 @@ def _why(execution: Execution) -> str:
     """Why the library did not come into a process."""
     binary = inspect(execution.program)
     machine = os.uname().machine
+    if execution.is_confined:
+        return "it was forked behind chroot(2), where no record can be made"
     if binary.machine and (binary.machine != machine or binary.bits != 64):
         why = f"built for {binary.machine}, {binary.bits} bits; what is preloaded is {machine}'s"
     elif binary.machine and not binary.interpreter:

@@ -48,6 +48,8 @@ class Execution:
     program: str
     is_stripped: bool = False
     """Its environment was without what watching takes."""
+    is_confined: bool = False
+    """It has another root folder, in which it cannot make a record."""
 
 
 def notes(folder: Path) -> list[Note]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class _Seen:
     """Nanoseconds of CLOCK_MONOTONIC."""
     is_hidden: bool = False
     """It may not be looked at: it has become another user, or another user's program."""
+    is_confined: bool = False
+    """It has the library and no record, and another root folder than ours."""
 
 
 class Tree:
@@ -74,7 +77,10 @@ class Tree:
         except OSError:
             return  # It has ended, or is a zombie.
         is_watched = any(file.endswith(_LIBRARY) for file in files)
-        self._seen[pid] = _Seen(program, is_watched, now)
+        # A child of fork has its parent's record too.
+        has_record = any(Path(file).name.startswith(f"{pid}-") for file in files)
+        is_confined = is_watched and not has_record and _confined(pid)
+        self._seen[pid] = _Seen(program, is_watched, now, is_confined=is_confined)
         if is_watched:
             self.modules[pid] |= files
 
@@ -85,11 +91,16 @@ class Tree:
             answers: The notes of its having been loaded, by process.
         """
         return [
-            Execution(pid, seen.program)
+            Execution(pid, seen.program, is_confined=seen.is_confined)
             for pid, seen in self._seen.items()
-            if not seen.is_watched
-            and not any(seen.is_hidden or note.time > seen.looked for note in answers.get(pid, ()))
+            if seen.is_confined or _is_unwatched(seen, answers.get(pid, ()))
         ]
+
+
+def _is_unwatched(seen: _Seen, answers: Iterable[Note]) -> bool:
+    return not seen.is_watched and not any(
+        seen.is_hidden or note.time > seen.looked for note in answers
+    )
 
 
 def _children(pid: int) -> list[int]:
@@ -107,3 +118,10 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return f"process {pid}"
+
+
+def _confined(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/root").stat().st_ino != Path("/").stat().st_ino
+    except OSError:
+        return False

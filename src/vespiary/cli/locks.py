@@ -67,6 +67,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     is_flag=True,
     help="Fail for inversions between classes of locks, too: those made at one place.",
 )
+@click.option("--core", is_flag=True, help="Leave a core of a deadlocked process.")
 @click.option(
     "--full",
     is_flag=True,
@@ -95,6 +96,7 @@ def locks(
     perturb: bool,
     seed: int | None,
     classes: bool,
+    core: bool,
     full: bool,
     full_max: int,
     verbose: bool,
@@ -114,6 +116,7 @@ def locks(
         stall_seconds=stall,
         linger_seconds=linger,
         full_bytes_max=full_max if full else None,
+        core_folder=Path.cwd() if core else None,
     )
     live = _Live()
     outcome = _run(watch, live, repeat, _seed(perturb, seed))

@@ -42,6 +42,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
             "lockless": coverage.lockless,
         },
         "statistics": [statistics.as_json(each) for each in outcome.statistics],
+        "cores": [core.as_json() for core in outcome.cores],
     }
 
 
@@ -67,6 +68,7 @@ def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str]
     if coverage.lockless:
         programs = (f"{name} ({count})" for name, count in sorted(coverage.lockless.items()))
         lines.append(f"  watched, and took no lock: {', '.join(programs)}")
+    lines.extend(f"  {core}" for core in outcome.cores)
     for each in outcome.statistics:
         lines += figures(each)
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from pathlib import Path
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks import log
 from vespiary.prove.locks.binaries import inspect
+from vespiary.prove.locks.cores import Core, leave
 from vespiary.prove.locks.findings import Finding, analyse, deadlock, ordered, stall
 from vespiary.prove.locks.gaps import Gap, find, lockless, program_of, sentences
 from vespiary.prove.locks.live import Watch
@@ -101,6 +102,7 @@ class Outcome:
         coverage: What was looked at.
         asked_to_end: Whether a signal came that asks programs to end.
         statistics: Of each process, in the full mode.
+        cores: Of the processes of a deadlock, where they were asked for.
     """
 
     status: int
@@ -109,6 +111,7 @@ class Outcome:
     coverage: Coverage
     asked_to_end: bool = False
     statistics: list[Statistics] = field(default_factory=list)
+    cores: list[Core] = field(default_factory=list)
 
 
 def library() -> Path:
@@ -134,6 +137,7 @@ def run(
     linger_seconds: float = 2.0,
     perturb: int | None = None,
     full_bytes_max: int | None = None,
+    core_folder: Path | None = None,
 ) -> Outcome:
     """Run a command to its end, or to its first deadlock.
 
@@ -145,6 +149,7 @@ def run(
         linger_seconds: How long processes that outlive the command are watched.
         perturb: Yield now and then at lock operations, at moments that this seed decides.
         full_bytes_max: Keep every acquisition, in so many bytes at most; None for the fast mode.
+        core_folder: Leave a core of each process of a deadlock, here where that can be chosen.
 
     Errors:
         ConfigurationError: the command cannot be started.
@@ -155,16 +160,20 @@ def run(
         if full_bytes_max is not None:
             variables |= log.keep_all(Path(folder), full_bytes_max)
         program = Program(command, variables)
+        cores: list[Core] = []
         try:
             watcher = _Watcher(Path(folder), stall_seconds, on_live, Tree(program.pid))
             stuck = _wait(program, watcher) or _linger(program, watcher, linger_seconds)
             if stuck is not None:
                 on_live(stuck)
                 watcher.tree.look(at_once=True)
+                if core_folder is not None:
+                    cores = [leave(pid, core_folder) for pid in watcher.stuck]
                 _end(program, watcher)
         finally:
             program.close()
         outcome = _gather(program, stuck, watcher)
+        outcome.cores = cores
         _tell_gaps(outcome.coverage, watcher, program.pid, command[0])
         return outcome
 
@@ -232,13 +241,18 @@ class _Watcher:
         self._stall_seconds = stall_seconds
         self._on_live = on_live
         self.stalls: list[Finding] = []
+        self.stuck: list[int] = []
+        """The processes of a deadlock."""
         self.watch = Watch(folder=folder)
 
     def look(self) -> Finding | None:
         self.tree.look()
         found = self.watch.look()
         if found is not None:
-            return deadlock(*found)
+            together, circle = found
+            pids = (together.record(thread.number).pid for thread in circle.threads)
+            self.stuck = list(dict.fromkeys(pids))
+            return deadlock(together, circle)
         for together, thread in self.watch.stalled(self._stall_seconds):
             self.stalls.append(stall(together, thread, self._stall_seconds))
             self._on_live(self.stalls[-1])
@@ -330,4 +344,5 @@ def merge(outcomes: Sequence[Outcome]) -> Outcome:
     coverage = sum((outcome.coverage for outcome in outcomes), Coverage())
     asked_to_end = any(outcome.asked_to_end for outcome in outcomes)
     figures = [each for outcome in outcomes for each in outcome.statistics]
-    return Outcome(status, deadlocked, findings, coverage, asked_to_end, figures)
+    cores = [each for outcome in outcomes for each in outcome.cores]
+    return Outcome(status, deadlocked, findings, coverage, asked_to_end, figures, cores)

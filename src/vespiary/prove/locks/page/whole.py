@@ -35,6 +35,7 @@ def as_html(outcome: Outcome, known: Known, command: Sequence[str]) -> str:
         f"<header><h1>Locks of <code>{escape(shlex.join(command))}</code></h1></header>",
         _verdict(outcome, told),
         *(_finding(finding, f"finding-{number}") for number, finding in enumerate(told)),
+        *(f"<p>{escape(str(core))}</p>" for core in outcome.cores),
         *_others(known),
         "<h2>What was covered</h2>",
         _coverage(outcome.coverage),

@@ -152,7 +152,7 @@ def test_a_pattern_that_pipes_cores_away_is_told_with_who_gets_them(
     monkeypatch.setattr(cores, "_PATTERN", tmp_path / "pattern")
     (tmp_path / "pattern").write_text("|/usr/lib/systemd/systemd-coredump %P %u\n")
     monkeypatch.setattr(
-        cores.os,
+        os,
         "kill",
         lambda pid, number: signal.pidfd_send_signal(os.pidfd_open(pid), signal.SIGKILL),
     )

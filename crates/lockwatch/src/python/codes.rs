@@ -200,8 +200,14 @@ unsafe fn read(
             traits |= IS_COROUTINE;
         }
         let line = layout.line(frame).min(LINE_MAX);
-        let word = texts::keep(region, function, file)
-            .map_or(0, |place| PYTHON | u64::from(place) << LINE_BITS | line);
+        // Since Python 3.12 a call of a class goes through a frame of the interpreter's own, whose
+        // file and function are both `__init__`: but only once that call has been specialized.
+        let word = if file == function {
+            0
+        } else {
+            texts::keep(region, function, file)
+                .map_or(0, |place| PYTHON | u64::from(place) << LINE_BITS | line)
+        };
         (Place { word, traits }, is_whole)
     }
 }

@@ -83,3 +83,63 @@ def test_a_deadlocked_process_is_ended_with_its_children(
     assert result.status == 121
     status = Path(f"/proc/{told.read_text().strip()}/stat")
     assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.parametrize("count", [2, 25])
+def test_processes_in_a_ring_are_all_named(
+    count: int, compiled: Callable[..., Path], watched: Callable[..., Result]
+) -> None:
+    result = watched(compiled("processes_deadlock"), str(count))
+    assert result.status == 121
+    (found,) = result.findings("deadlock")
+    assert len(found["threads"]) == len(found["stacks"]) == count
+    assert len({thread.rpartition(" of process ")[2] for thread in found["threads"]}) == count
+    for stack in found["stacks"]:
+        functions = [frame["function"] for frame in stack["wanted_at"]]
+        assert functions[:2] == ["take_next", "waits"]
+
+
+@pytest.mark.parametrize(("count", "method"), [(3, "fork"), (2, "spawn"), (2, "forkserver")])
+def test_python_processes_in_a_ring_are_all_named(
+    count: int, method: str, watched: Callable[..., Result]
+) -> None:
+    program = PROGRAMS / "python_processes_deadlock.py"
+    result = watched(sys.executable, program, str(count), method)
+    assert result.status == 121
+    (found,) = result.findings("deadlock")
+    assert len({thread.rpartition(" of process ")[2] for thread in found["threads"]}) == count
+    for stack in found["stacks"]:
+        functions = [frame["function"] for frame in stack["wanted_at"]]
+        assert functions[:3] == ["SemLock.__enter__", "take_next", "waits"]
+
+
+def test_who_held_a_lock_at_a_fork_is_named_with_the_forks_place(
+    compiled: Callable[..., Path], watched: Callable[..., Result]
+) -> None:
+    (found,) = watched(compiled("fork_left_locked")).findings("deadlock")
+    waits, keeps, forks = found["stacks"]
+    assert waits["wanted_at"][0]["function"] == "want_it"
+    assert keeps["held_since"][0]["function"] == "keeps"
+    assert "of the parent" in keeps["thread"]
+    assert forks["wanted_at"][0]["function"] == "main"
+    assert "pthread_atfork" in found["advice"]
+
+
+def test_the_python_thread_that_held_a_lock_at_a_fork_is_named(
+    watched: Callable[..., Result],
+) -> None:
+    result = watched(sys.executable, PROGRAMS / "python_fork_left_locked.py")
+    (found,) = result.findings("deadlock")
+    waits, keeps, forks = found["stacks"]
+    assert waits["wanted_at"][0]["function"] == "want_it"
+    assert keeps["wanted_at"][0]["function"] == "keeps"
+    assert forks["wanted_at"][0]["file"].endswith("python_fork_left_locked.py")
+
+
+def test_an_owner_that_has_ended_with_its_process_is_named(
+    compiled: Callable[..., Path], watched: Callable[..., Result]
+) -> None:
+    (found,) = watched(compiled("processes_owner_ended")).findings("deadlock")
+    assert "process has ended" in found["title"]
+    _, owner = found["stacks"]
+    assert owner["held_since"][0]["function"] == "keeps"

@@ -46,3 +46,12 @@ def test_a_program_gets_its_verdict(
             assert result.kinds == {"information"}, result.output
     else:
         assert verdict in told, result.output
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_everyday_use_of_multiprocessing_is_quiet_however_processes_start(
+    method: str, watched: Callable[..., Result]
+) -> None:
+    for name in ("everyday", "in_sequence"):
+        result = watched(sys.executable, PROGRAMS / f"python_processes_{name}.py", method)
+        assert result.status == 0, result.output

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::python::gil;
 use crate::recorded::{Recorded, mix, wipe};
 use crate::region::{EDGES_MAX, GATES_MAX, HAS_ORDER, Held, Lost, Region, Thread};
-use crate::{held, locks, log, stacks, threads};
+use crate::{clock, held, locks, log, stacks, threads};
 
 const COUNTS: usize = EDGES_MAX * 2;
 /// The same two locks in the same order are recorded this often: by several threads, with several
@@ -152,6 +152,7 @@ fn record_all<'a>(
         edge.from_stack
             .store(log::stack_of(entry), Ordering::Relaxed);
         edge.to_site.store(site, Ordering::Relaxed);
+        edge.time.store(clock::now(), Ordering::Relaxed);
         for (slot, gate) in edge.gates.iter().zip(&gates[..gate_count]) {
             locks::keep(region, *gate);
             slot.store(*gate, Ordering::Relaxed);

@@ -65,6 +65,7 @@ fn waited(child: pid_t) {
         && place.waiter.load(Ordering::Relaxed) == 0
     {
         place.waited.store(moment(region), Ordering::Relaxed);
+        place.ended.store(clock::now(), Ordering::Relaxed);
         let waiter = threads::keep(region, thread) + 1;
         place.waiter.store(waiter, Ordering::Release);
         thread.segment.store(moment(region), Ordering::Relaxed);

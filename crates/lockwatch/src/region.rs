@@ -223,6 +223,8 @@ pub(crate) struct Child {
     reserved: u32,
     /// Nanoseconds of `CLOCK_MONOTONIC` when it was there.
     pub(crate) made: AtomicU64,
+    /// And when its end had been waited for.
+    pub(crate) ended: AtomicU64,
 }
 
 /// An order: a thread took `to` while it held `from`.
@@ -245,6 +247,8 @@ pub(crate) struct Edge {
     /// Where `from` was taken, plus one; only the full mode knows.
     pub(crate) from_stack: AtomicU32,
     reserved: u32,
+    /// Nanoseconds of `CLOCK_MONOTONIC` when it was first seen.
+    pub(crate) time: AtomicU64,
 }
 
 /// What is reported for what it is.

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::acts::{leave_stack, show_wait, taken, taken_as, want, want_as};
 use super::interface::{Interface, Object};
-use super::ways::Keywords;
+use super::ways::{Arguments, FastKeywords, Keywords};
 use super::{Act, Hook, Taken, python};
 use crate::log::Request;
+use crate::region::Kind;
 use crate::{calls, locks, perturb, threads};
 
-/// The arguments `(False,)`, to try, and those that wait for a while.
+/// The arguments `(False,)`, to try, and those that wait for a while: as a tuple each.
 static TRY: AtomicUsize = AtomicUsize::new(0);
 static A_WHILE: AtomicUsize = AtomicUsize::new(0);
 
@@ -35,42 +36,63 @@ pub(super) unsafe fn prepare(python: &Interface) {
     }
 }
 
+/// Calls the type's plain `acquire` with a tuple of one or two arguments.
+///
+/// # Safety
+///
+/// `hook.acquire` is that method, and this thread holds the GIL.
+unsafe fn call_with(hook: &Hook, lock: Taken, arguments: &AtomicUsize) -> Object {
+    let arguments = arguments.load(Ordering::Relaxed) as Object;
+    let address = hook.acquire.load(Ordering::Relaxed);
+    // SAFETY: the caller's promise; the flag tells which of two types the function has. What the
+    // tuple holds is borrowed.
+    unsafe {
+        if !hook.acquire_is_fast.load(Ordering::Relaxed) {
+            let real: Keywords = std::mem::transmute(address);
+            return real(lock.object, arguments, ptr::null_mut());
+        }
+        let real: FastKeywords = std::mem::transmute(address);
+        let python = python();
+        let count = (python.tuple_size)(arguments);
+        let mut items = [ptr::null_mut(); 2];
+        for (position, item) in (0..count).zip(&mut items) {
+            *item = (python.tuple_item)(arguments, position);
+        }
+        real(lock.object, items.as_ptr(), count, ptr::null_mut())
+    }
+}
+
 /// Whether `acquire` was called so that it may wait without end. Not where the method will refuse
 /// what it was given: that is left to it.
-pub(super) fn waits_for_ever(arguments: Object, named: Object) -> bool {
+pub(super) fn waits_for_ever(kind: Kind, given: &Arguments) -> bool {
     let python = python();
-    // SAFETY: the interpreter's own tuple and dictionary; what comes out is borrowed.
+    let is_semaphore = kind == Kind::PythonSemaphore;
+    // SAFETY: a method was called with these arguments; what comes out is borrowed.
     unsafe {
-        let count = (python.tuple_size)(arguments);
-        if named.is_null() && count < 2 {
-            return count == 0 || is_yes((python.tuple_item)(arguments, 0));
+        let (count, names) = given.counts(python);
+        if names == 0 && count < 2 {
+            return count == 0 || is_yes(given.at(python, 0));
         }
-        let names = if named.is_null() {
-            0
-        } else {
-            (python.dict_size)(named)
-        };
         let mut met = 0;
         let mut find = |position: isize, name: &CStr| {
             if count > position {
-                return (python.tuple_item)(arguments, position);
+                return given.at(python, position);
             }
             let found = if names > 0 {
-                (python.dict_item)(named, name.as_ptr())
+                given.named(python, name)
             } else {
                 ptr::null_mut()
             };
             met += isize::from(!found.is_null());
             found
         };
-        let mut blocking = find(0, c"blocking");
-        if blocking.is_null() {
-            // As multiprocessing has it.
-            blocking = find(0, c"block");
-        }
+        let blocking = find(0, if is_semaphore { c"block" } else { c"blocking" });
         let timeout = find(1, c"timeout");
         if count > 2 || met != names || !blocking.is_null() && !is_yes(blocking) {
             return false;
+        }
+        if is_semaphore {
+            return timeout.is_null() || timeout == python.none;
         }
         #[expect(
             clippy::float_cmp,
@@ -133,12 +155,7 @@ pub(super) fn acquire(hook: &Hook, lock: Taken, call: &impl Fn() -> Object) -> O
     // SAFETY: the type's own `acquire`, which takes `(False,)`; this thread holds the GIL. It runs
     // no code of the program's, which would go unseen.
     unsafe {
-        let real: Keywords = std::mem::transmute(address);
-        let tried = real(
-            lock.object,
-            TRY.load(Ordering::Relaxed) as Object,
-            ptr::null_mut(),
-        );
+        let tried = call_with(hook, lock, &TRY);
         if tried == python.yes {
             if let Some(number) = number {
                 taken_as(&inside, number, lock, &request);
@@ -184,10 +201,6 @@ fn wait(hook: &Hook, lock: Taken, call: &impl Fn() -> Object, mut request: Reque
 
 /// What `acquire` gives that waits until a stack is due. A signal's handler may end it by an error.
 fn wait_a_while(hook: &Hook, lock: Taken) -> Object {
-    let arguments = A_WHILE.load(Ordering::Relaxed) as Object;
-    // SAFETY: the type's own `acquire`, which takes `(True, seconds)`; this thread holds the GIL.
-    unsafe {
-        let real: Keywords = std::mem::transmute(hook.acquire.load(Ordering::Relaxed));
-        real(lock.object, arguments, ptr::null_mut())
-    }
+    // SAFETY: the method was called, and has an `acquire`; this thread holds the GIL.
+    unsafe { call_with(hook, lock, &A_WHILE) }
 }

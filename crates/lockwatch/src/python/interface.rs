@@ -18,6 +18,7 @@ macro_rules! interface {
             pub(crate) method_descriptor: Object,
             pub(crate) code_type: Object,
             pub(crate) yes: Object,
+            pub(crate) none: Object,
             pub(crate) no: Object,
         }
 
@@ -30,6 +31,7 @@ macro_rules! interface {
                     method_descriptor: symbol(c"PyMethodDescr_Type")?,
                     code_type: symbol(c"PyCode_Type")?,
                     yes: symbol(c"_Py_TrueStruct")?,
+                    none: symbol(c"_Py_NoneStruct")?,
                     no: symbol(c"_Py_FalseStruct")?,
                 })
             }

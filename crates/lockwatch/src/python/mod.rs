@@ -26,7 +26,7 @@ mod ways;
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use crate::log::{self, Request};
 use crate::region::{Kind, Region};
@@ -34,7 +34,7 @@ use crate::{held, locks, threads};
 use acquire::{acquire, waits_for_ever};
 use acts::{failed, let_go, let_go_by_another, renew, taken, want};
 use interface::{Interface, Object};
-use ways::{FAST, KEYWORDS, NOARGS, ONE, VARARGS, trampoline};
+use ways::{Arguments, FAST, KEYWORDS, NOARGS, ONE, VARARGS, trampoline};
 
 pub(crate) use semaphores::{keeps, makes_semaphores};
 pub(crate) use stack::{Frames, WORDS_MAX};
@@ -68,6 +68,8 @@ struct Hook {
     real: AtomicUsize,
     /// The type's plain `acquire`, to try with.
     acquire: AtomicUsize,
+    /// That takes its arguments as an array.
+    acquire_is_fast: AtomicBool,
 }
 
 impl Hook {
@@ -121,6 +123,7 @@ const fn hooks_of(kind: Kind) -> [Hook; METHOD_COUNT] {
             kind: Kind::PythonLock,
             real: AtomicUsize::new(0),
             acquire: AtomicUsize::new(0),
+            acquire_is_fast: AtomicBool::new(false),
         }
     }; METHOD_COUNT];
     let mut number = 0;
@@ -288,7 +291,10 @@ unsafe fn swap_methods(python: &Interface, class: Object, number: usize, header:
                 continue;
             };
             let hook = &hooks[position];
-            if (*acquire).flags & (VARARGS | KEYWORDS) == VARARGS | KEYWORDS {
+            let way = (*acquire).flags & (VARARGS | KEYWORDS | FAST);
+            if way == VARARGS | KEYWORDS || way == FAST | KEYWORDS {
+                hook.acquire_is_fast
+                    .store(way & FAST != 0, Ordering::Relaxed);
                 let real = hooks[0].real.load(Ordering::Acquire);
                 let acquire = if real == 0 { (*acquire).function } else { real };
                 hook.acquire.store(acquire, Ordering::Release);
@@ -315,17 +321,10 @@ unsafe extern "C" fn free_lock<const T: usize>(lock: Object) {
 }
 
 #[inline]
-fn around(
-    hook: &Hook,
-    lock: Object,
-    arguments: Option<(Object, Object)>,
-    call: impl Fn() -> Object,
-) -> Object {
+fn around(hook: &Hook, lock: Object, arguments: &Arguments, call: impl Fn() -> Object) -> Object {
     let lock = hook.lock(lock);
     match hook.act {
-        Act::Acquire | Act::Enter
-            if arguments.is_none_or(|(given, named)| waits_for_ever(given, named)) =>
-        {
+        Act::Acquire | Act::Enter if waits_for_ever(hook.kind, arguments) => {
             acquire(hook, lock, &call)
         }
         Act::Acquire | Act::Enter => {

@@ -1,14 +1,81 @@
 //! The ways in which the interpreter calls a method, and ours for each.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
+use std::ptr;
 use std::sync::atomic::Ordering;
 
-use super::interface::Object;
+use super::interface::{Interface, Object};
 use super::{HOOKS, METHOD_COUNT, around};
 
 type NoKeywords = unsafe extern "C" fn(Object, Object) -> Object;
 pub(super) type Keywords = unsafe extern "C" fn(Object, Object, Object) -> Object;
 type Fast = unsafe extern "C" fn(Object, *const Object, isize) -> Object;
+
+pub(super) type FastKeywords = unsafe extern "C" fn(Object, *const Object, isize, Object) -> Object;
+
+/// What a method was called with.
+pub(super) enum Arguments {
+    Nothing,
+    /// A tuple, and a dictionary or null.
+    Tuple(Object, Object),
+    /// An array, how many of it have no name, and the names of the rest or null.
+    Array(*const Object, isize, Object),
+}
+
+impl Arguments {
+    /// How many have no name, and how many have one.
+    ///
+    /// # Safety
+    ///
+    /// For all three: the interpreter called a method with these.
+    pub(super) unsafe fn counts(&self, python: &Interface) -> (isize, isize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match *self {
+                Self::Nothing => (0, 0),
+                Self::Tuple(given, named) if named.is_null() => ((python.tuple_size)(given), 0),
+                Self::Tuple(given, named) => {
+                    ((python.tuple_size)(given), (python.dict_size)(named))
+                }
+                Self::Array(_, count, names) if names.is_null() => (count, 0),
+                Self::Array(_, count, names) => (count, (python.tuple_size)(names)),
+            }
+        }
+    }
+
+    /// One without a name, of those that there are.
+    pub(super) unsafe fn at(&self, python: &Interface, position: isize) -> Object {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match *self {
+                Self::Nothing => ptr::null_mut(),
+                Self::Tuple(given, _) => (python.tuple_item)(given, position),
+                Self::Array(first, ..) => first.offset(position).read(),
+            }
+        }
+    }
+
+    /// One by its name, null if there is none.
+    pub(super) unsafe fn named(&self, python: &Interface, name: &CStr) -> Object {
+        // SAFETY: the caller's promise; a name is a text, and its bytes live as long as it.
+        unsafe {
+            match *self {
+                Self::Tuple(_, named) => (python.dict_item)(named, name.as_ptr()),
+                Self::Array(first, count, names) => (0..(python.tuple_size)(names))
+                    .find(|position| {
+                        let mut length = 0;
+                        let each = (python.tuple_item)(names, *position);
+                        let bytes = (python.utf8)(each, &raw mut length);
+                        !bytes.is_null() && CStr::from_ptr(bytes) == name
+                    })
+                    .map_or(ptr::null_mut(), |position| {
+                        first.offset(count + position).read()
+                    }),
+                Self::Nothing => ptr::null_mut(),
+            }
+        }
+    }
+}
 
 /// `METH_*` of `methodobject.h`.
 pub(super) const VARARGS: c_int = 1;
@@ -48,6 +115,7 @@ pub(super) fn trampoline(number: usize, position: usize, flags: c_int) -> Option
         VARARGS | NOARGS | ONE => choose!(plain: NoKeywords),
         _ if flags == VARARGS | KEYWORDS => choose!(keywords: Keywords),
         FAST => choose!(fast: Fast),
+        _ if flags == FAST | KEYWORDS => choose!(fast_keywords: FastKeywords),
         _ => None,
     }
 }
@@ -60,7 +128,9 @@ unsafe extern "C" fn plain<const T: usize, const M: usize>(
     // SAFETY: the method that was found there, of this type.
     let real: NoKeywords = unsafe { std::mem::transmute(hook.real.load(Ordering::Relaxed)) };
     // SAFETY: what the interpreter gave is passed on.
-    around(hook, lock, None, || unsafe { real(lock, arguments) })
+    around(hook, lock, &Arguments::Nothing, || unsafe {
+        real(lock, arguments)
+    })
 }
 
 unsafe extern "C" fn keywords<const T: usize, const M: usize>(
@@ -72,7 +142,7 @@ unsafe extern "C" fn keywords<const T: usize, const M: usize>(
     // SAFETY: the method that was found there, of this type.
     let real: Keywords = unsafe { std::mem::transmute(hook.real.load(Ordering::Relaxed)) };
     // SAFETY: what the interpreter gave is passed on.
-    around(hook, lock, Some((arguments, named)), || unsafe {
+    around(hook, lock, &Arguments::Tuple(arguments, named), || unsafe {
         real(lock, arguments, named)
     })
 }
@@ -86,5 +156,23 @@ unsafe extern "C" fn fast<const T: usize, const M: usize>(
     // SAFETY: the method that was found there, of this type.
     let real: Fast = unsafe { std::mem::transmute(hook.real.load(Ordering::Relaxed)) };
     // SAFETY: what the interpreter gave is passed on.
-    around(hook, lock, None, || unsafe { real(lock, arguments, count) })
+    around(hook, lock, &Arguments::Nothing, || unsafe {
+        real(lock, arguments, count)
+    })
+}
+
+unsafe extern "C" fn fast_keywords<const T: usize, const M: usize>(
+    lock: Object,
+    arguments: *const Object,
+    count: isize,
+    names: Object,
+) -> Object {
+    let hook = &HOOKS[T][M];
+    // SAFETY: the method that was found there, of this type.
+    let real: FastKeywords = unsafe { std::mem::transmute(hook.real.load(Ordering::Relaxed)) };
+    let given = Arguments::Array(arguments, count, names);
+    // SAFETY: what the interpreter gave is passed on.
+    around(hook, lock, &given, || unsafe {
+        real(lock, arguments, count, names)
+    })
 }

@@ -37,6 +37,7 @@ class Child:
         waiter: The thread that waited for its end, None if none did yet.
         waited: And when.
         made: When it was there, in nanoseconds of CLOCK_MONOTONIC.
+        ended: When its end had been waited for, 0 if that was not yet.
     """
 
     pid: int
@@ -45,6 +46,7 @@ class Child:
     waiter: int | None
     waited: int
     made: int
+    ended: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -342,7 +342,7 @@ def analyse(
         edge for edge in together.edges() if not is_signal(edge.first) and not is_signal(edge.to)
     ]
     kind = cache(lambda number: together.lock(number).kind)
-    rings = circles(orders, teller.threads, on_limit, kind)
+    rings = circles(orders, teller.threads, on_limit, kind, together.is_over)
     found = [_circle(together, teller, circle) for circle in rings]
     if with_classes:
         rings_of_classes = class_circles(together, orders, teller.threads, rings)

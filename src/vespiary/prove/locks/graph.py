@@ -50,6 +50,7 @@ def circles(
     threads: Mapping[int, Thread],
     on_limit: Callable[[frozenset[int]], None] = lambda locks: None,
     kind: Callable[[int], str] = lambda lock: "",
+    is_over: Callable[[Edge, Edge], bool] = lambda early, late: False,
 ) -> list[Circle]:
     """The shortest circle for each set of locks; those of a single thread only where no other is.
 
@@ -59,13 +60,15 @@ def circles(
         on_limit: Called with locks that are entangled in more ways than are looked at: there may be
             circles among them that are not given.
         kind: The kind of the lock with a number.
+        is_over: Tells of two orders of different processes whether the first was over before the
+            second, where threads do not show it.
     """
     outgoing: dict[int, list[Edge]] = defaultdict(list)
     for edge in edges:
         outgoing[edge.first].append(edge)
     found: dict[frozenset[int], Circle] = {}
     for component in _components(outgoing):
-        search = _Search(outgoing, component, threads, kind)
+        search = _Search(outgoing, component, threads, kind, is_over)
         for circle in search.circles():
             best = found.get(circle.locks)
             if best is None or (best.threads == 1 < circle.threads):
@@ -159,9 +162,11 @@ class _Search:
         component: frozenset[int],
         threads: Mapping[int, Thread],
         kind: Callable[[int], str],
+        is_over: Callable[[Edge, Edge], bool],
     ) -> None:
         self._threads = threads
         self._kind = kind
+        self._is_over = is_over
         self._component = component
         self._outgoing = {
             lock: _ways(edge for edge in outgoing.get(lock, ()) if edge.to in component)
@@ -265,6 +270,8 @@ class _Search:
         Walks from the late order's thread to those that created it: what their creators had done
         before, or had joined before, was over.
         """
+        if self._is_over(early, late):
+            return True
         number: int | None = late.thread
         until = late.segment
         for _ in self._threads:

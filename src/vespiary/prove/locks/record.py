@@ -45,11 +45,11 @@ _TASK = struct.Struct("<4I64s")
 _TITLE = struct.Struct("<I")
 _STACK_WORDS_MAX = 96
 _LOCK = struct.Struct("<QIIIIQIIQQII")
-_EDGE = struct.Struct("<8IQQ10II")
+_EDGE = struct.Struct("<8IQQ10IIIQ")
 _EVENT = struct.Struct("<6IQ")
 _MODULE = struct.Struct("<QQQ512s")
 _SHARED = struct.Struct("<QQQQIIII")
-_CHILD = struct.Struct("<IIIIIIQ")
+_CHILD = struct.Struct("<IIIIIIQQ")
 
 _OWNED = 4
 _MAY_BE_SIGNALS = {KINDS[4], KINDS[10], KINDS[11]}
@@ -166,6 +166,7 @@ class Edge:
     """An order: `thread` took `to` while it held `first`, and the `gates` besides.
 
     `stack` is where it took `to`; `first_stack`, in the full mode, where it had taken `first`.
+    `time` is when it was first seen, in nanoseconds of CLOCK_MONOTONIC.
     """
 
     thread: int
@@ -179,6 +180,7 @@ class Edge:
     to_site: int
     gates: frozenset[int]
     first_stack: int | None = None
+    time: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,11 +380,11 @@ class Record:
         offset, size, most = self._places[8]
         found = []
         for number in range(min(self._tail[2], int(most))):
-            pid, maker, born, waiter, waited, _, made = _CHILD.unpack_from(
+            pid, maker, born, waiter, waited, _, made, ended = _CHILD.unpack_from(
                 self._map, offset + number * size
             )
             if pid:
-                found.append(Child(pid, maker, born, _plus_one(waiter), waited, made))
+                found.append(Child(pid, maker, born, _plus_one(waiter), waited, made, ended))
         return found
 
     @property
@@ -416,6 +418,7 @@ class Record:
                     to_site,
                     gates,
                     _plus_one(fields[20]),
+                    fields[22],
                 )
 
     def events(self) -> Iterator[Event]:

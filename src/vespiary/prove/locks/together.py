@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from vespiary.prove.locks.between import Child
@@ -135,7 +136,7 @@ class Together:
     def _threads_of(self, place: int) -> Iterator[Thread]:
         record = self.records[place]
         base = place << _BITS
-        maker, born = self._maker(place)
+        maker, born = self._makers[place]
         waiter, waited = self._waiter(place)
         for thread in record.threads():
             held = tuple(
@@ -162,6 +163,14 @@ class Together:
                 known = replace(known, joiner=waiter, joined=waited)
             yield known
 
+    @cached_property
+    def _makers(self) -> list[tuple[int | None, int]]:
+        return [self._maker(place) for place in range(len(self.records))]
+
+    @cached_property
+    def _children(self) -> list[tuple[int, Child] | None]:
+        return [self._child(place) for place in range(len(self.records))]
+
     def _maker(self, place: int) -> tuple[int | None, int]:
         """The thread of another process that made a process, and when in that one's time."""
         fork = self.records[place].fork
@@ -169,14 +178,14 @@ class Together:
             for other, record in enumerate(self.records):
                 if record.started == fork.parent_started:
                     return other << _BITS | fork.thread, fork.moment
-        found = self._child(place)
+        found = self._children[place]
         if found is None:
             return None, 0
         other, child = found
         return other << _BITS | child.maker, child.born
 
     def _waiter(self, place: int) -> tuple[int | None, int]:
-        found = self._child(place)
+        found = self._children[place]
         if found is None or found[1].waiter is None:
             return None, 0
         other, child = found
@@ -213,6 +222,29 @@ class Together:
                     to=self._lock_number(place, edge.to),
                     gates=frozenset(self._lock_number(place, gate) for gate in edge.gates),
                 )
+
+    def is_over(self, early: Edge, late: Edge) -> bool:
+        """Whether an order's process had ended before another process did something first.
+
+        Who starts processes through a third one (a fork server) hears from that one of their end,
+        by a message. So the end of a process counts as known to those that its parent descends
+        from as soon as its parent has waited for it.
+        """
+        place, other = early.thread >> _BITS, late.thread >> _BITS
+        if place == other:
+            return False
+        found = self._children[place]
+        if found is None or not 0 < found[1].ended < late.time:
+            return False
+        ancestor = found[0]
+        for _ in self.records:
+            maker, _ = self._makers[ancestor]
+            if maker is None:
+                return False
+            ancestor = maker >> _BITS
+            if ancestor == other:
+                return True
+        return False
 
     def events(self) -> Iterator[Event]:
         """All that was written down for itself."""

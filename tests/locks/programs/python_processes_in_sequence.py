@@ -1,0 +1,23 @@
+# expect: nothing
+"""One process after another takes the locks, each in another order than the one before."""
+
+import multiprocessing
+import sys
+from multiprocessing.synchronize import Lock
+from typing import Any
+
+
+def take_both(first: Lock, second: Lock) -> None:
+    with first, second:
+        pass
+
+
+if __name__ == "__main__":
+    context: Any = multiprocessing.get_context(sys.argv[1] if len(sys.argv) > 1 else "fork")
+    a, b = context.Lock(), context.Lock()
+    take_both(a, b)
+    for pair in ((b, a), (a, b)):
+        child = context.Process(target=take_both, args=pair)
+        child.start()
+        child.join()
+    take_both(b, a)

@@ -140,7 +140,8 @@ pub(crate) fn leave_places(site: u64) {
     for (number, thread) in alive(region).filter(|(number, _)| *number != me) {
         others += 1;
         let holds_python = held::entries(thread).iter().any(|entry| {
-            entry.depth.load(Ordering::Relaxed) > 0 && entry.site.load(Ordering::Relaxed) == 0
+            entry.depth.load(Ordering::Relaxed) > 0
+                && locks::is_python(region, entry.lock.load(Ordering::Relaxed))
         });
         if holds_python && luggage.place_count < PLACES_MAX {
             let handle = thread.handle.load(Ordering::Relaxed);
@@ -264,7 +265,11 @@ pub(crate) fn unpack(region: &'static Region) {
             holder.waiting_stack.store(each.stack, Ordering::Relaxed);
             holder
         };
-        let Some(lock) = locks::inherit(region, each.address, each.kind, each.site) else {
+        let is_python = each.site >> 63 != 0;
+        // A place in Python code is a text of the parent's record: the child's has none such.
+        let made = if is_python { 0 } else { each.site };
+        let site = if each.is_own { made } else { each.site };
+        let Some(lock) = locks::inherit(region, each.address, each.kind, made) else {
             return;
         };
         for _ in 0..each.depth {
@@ -275,12 +280,12 @@ pub(crate) fn unpack(region: &'static Region) {
                 lock,
                 each.address,
                 each.is_shared,
-                each.site,
+                site,
                 &request,
             );
         }
-        if each.site != 0 {
-            modules::know(region, &[each.site]);
+        if made != 0 {
+            modules::know(region, &[made]);
         }
     }
 }

@@ -256,14 +256,13 @@ class _Teller:
         places = self._together.places(owner)
         name = self.lock_name(lock)
         held = next((held for held in thread.held if held.lock == lock), None)
-        since = places.frames(held.site) if held else []
-        if not thread.left_behind:
-            return [Step(self.thread(owner), name, since, "nothing", [])]
-        parent = self._together.parent_of(owner)
+        parent = self._together.parent_of(owner) if thread.left_behind else None
         fork = self._together.record(owner).fork
         if parent is None or fork is None:
+            since = places.frames(held.site) if held else []
             return [Step(self.thread(owner), name, since, "nothing", [])]
         names, there = Names(parent), parent.places(0)
+        since = there.frames(held.site) if held else []
         pid = parent.records[0].pid
         return [
             Step(

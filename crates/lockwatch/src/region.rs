@@ -189,8 +189,10 @@ pub(crate) struct Lock {
     pub(crate) is_made: AtomicU32,
     /// Its place among the shared locks, plus one.
     pub(crate) shared: AtomicU32,
-    reserved: u32,
 }
+
+/// A cache line: an operation on a lock reads and writes several fields.
+const _: () = assert!(size_of::<Lock>() == 64);
 
 /// What makes a lock the same one in several processes: where its memory comes from.
 #[repr(C)]

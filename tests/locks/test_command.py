@@ -222,3 +222,17 @@ def test_delays_from_a_seed_bring_out_what_full_speed_hides(
     assert done.returncode == 120, done.stderr
     assert "perturbing from the seed 1" in done.stderr
     assert "run 20 of 20" in done.stderr
+
+
+def test_more_processes_than_there_are_descriptors_are_all_looked_at(
+    compiled: Callable[..., Path], tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    verb = [sys.executable, "-m", "vespiary", "locks", "--json", str(report)]
+    shell = ["sh", "-c", 'ulimit -Sn 180; exec "$@"', "sh"]
+    words = [*shell, *verb, "--", str(compiled("prefork"))]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 120, done.stderr
+    coverage = json.loads(report.read_text())["coverage"]
+    assert coverage["processes"] == 400
+    assert coverage["lost"] == {}

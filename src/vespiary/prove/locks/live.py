@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vespiary.prove.locks.record import Record, Thread, records
-from vespiary.prove.locks.together import Together, families
+from vespiary.prove.locks.together import Together, families, lives
 
 __all__ = ["Deadlock", "View", "Watch"]
 
 _TASKS_PATIENCE_SECONDS = 0.5
+_MANY = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Watch:
         """Watch records, and those in a folder if one is given."""
         self.records = list(records)
         self._folder = folder
+        self._many = _MANY
         self._views: list[View] = []
         self._suspected: set[frozenset[tuple[int, int, int]]] = set()
         self._told: set[tuple[int, int, int]] = set()
@@ -52,6 +54,31 @@ class Watch:
         if self._folder is not None:
             known = {record.path for record in self.records}
             self.records += records(self._folder, known)
+
+    def retired(self) -> list[Record]:
+        """Takes out the records of processes that have ended, once there are many.
+
+        A run may start any number of processes, and each record takes memory and a descriptor. One
+        stays as long as others may have to be looked at together with it: those that share locks,
+        and those that a living process comes from. Whoever is given the others discards them.
+        """
+        if len(self.records) < self._many:
+            return []
+        needed = {record.parent for record in self.records if lives(record.pid)}
+        forked = {record.fork.parent_started for record in self.records if record.fork is not None}
+        stay: list[Record] = []
+        gone: list[Record] = []
+        for record in self.records:
+            is_needed = (
+                record.pid in needed
+                or record.started in forked
+                or lives(record.pid)
+                or _shares(record)
+            )
+            (stay if is_needed else gone).append(record)
+        self.records = stay
+        self._many = max(_MANY, 2 * len(stay))
+        return gone
 
     def look(self) -> tuple[Together, Deadlock] | None:
         """A deadlock, once it was seen twice, with the processes that it is in."""

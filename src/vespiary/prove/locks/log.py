@@ -100,6 +100,11 @@ def beside(record: Record) -> Log | None:
         return None
 
 
+def remove(record: Record) -> None:
+    """Remove the log beside a record, if there is one."""
+    record.path.with_suffix(".log").unlink(missing_ok=True)
+
+
 def keep_all(folder: Path, bytes_max: int) -> dict[str, str]:
     """The environment in which the library keeps every acquisition, in so many bytes at most.
 

@@ -87,7 +87,9 @@ class _Locks:
         self._elsewhere: list[Finding] = []
         self._gaps: list[str] = []
         self._stop = threading.Event()
-        threading.Thread(target=self._watch, name="vespiary-locks", daemon=True).start()
+        self._live = Watch(folder=folder)
+        self._watcher = threading.Thread(target=self._watch, name="vespiary-locks", daemon=True)
+        self._watcher.start()
 
     def _own(self) -> Record | None:
         if self._record is None:
@@ -107,9 +109,8 @@ class _Locks:
 
     def _watch(self) -> None:
         """Look for deadlocks. A Python lock that is waited for has no hold on this thread."""
-        watch = Watch(folder=self._folder)
         while not self._stop.wait(_LOOK_SECONDS):
-            found = watch.look()
+            found = self._live.look()
             if found is not None:
                 text = finding_text(deadlock(*found))
                 os.write(_STDERR, f"\n{text}\n".encode())
@@ -117,6 +118,9 @@ class _Locks:
                     if record.pid != os.getpid() and lives(record.pid):
                         os.kill(record.pid, signal.SIGKILL)
                 os._exit(exits.DEADLOCK)
+            for record in self._live.retired():
+                self._elsewhere += self._new(Together([record]))
+                record.discard()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self) -> Generator[None, None, None]:
@@ -134,7 +138,9 @@ class _Locks:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """What other processes did."""
         self._stop.set()
-        for family in families(list(records(self._folder))):
+        self._watcher.join()
+        self._live.refresh()
+        for family in families(self._live.records):
             self._elsewhere += self._new(family)
         if self._elsewhere and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

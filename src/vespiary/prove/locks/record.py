@@ -238,6 +238,11 @@ class Record:
         """Unmap it."""
         self._map.close()
 
+    def discard(self) -> None:
+        """Unmap it, and remove its file."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
     def _count(self, which: int, place: int) -> int:
         counts = _COUNTS.unpack_from(self._map, self._counts_offset)
         return int(min(counts[which], self._places[place][2]))

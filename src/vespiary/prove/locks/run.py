@@ -23,7 +23,7 @@ from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.program import Program
 from vespiary.prove.locks.record import REPEATS, room
 from vespiary.prove.locks.statistics import Statistics, statistics
-from vespiary.prove.locks.together import families, lives
+from vespiary.prove.locks.together import Together, families, lives
 from vespiary.prove.locks.tree import Tree
 
 __all__ = ["Coverage", "Outcome", "environment", "merge", "run"]
@@ -244,6 +244,10 @@ class _Watcher:
         self.stuck: list[int] = []
         """The processes of a deadlock."""
         self.watch = Watch(folder=folder)
+        self.findings: list[Finding] = []
+        self.coverage = Coverage()
+        self.figures: list[Statistics] = []
+        self.took: set[int] = set()
 
     def look(self) -> Finding | None:
         self.tree.look()
@@ -256,7 +260,45 @@ class _Watcher:
         for together, thread in self.watch.stalled(self._stall_seconds):
             self.stalls.append(stall(together, thread, self._stall_seconds))
             self._on_live(self.stalls[-1])
+        self._retire()
         return None
+
+    def take_rest(self, *, was_stuck: bool) -> None:
+        """Look through all that is left when the program has ended."""
+        self.watch.refresh()
+        while self._retire():
+            self.watch.refresh()
+        for family in families(self.watch.records):
+            self.take(family, was_stuck=was_stuck)
+        unread = len(list(self.folder.glob("*.locks"))) - len(self.watch.records)
+        if unread > 0:
+            self.coverage.lost["records of processes"] += unread
+
+    def _retire(self) -> bool:
+        gone = self.watch.retired()
+        for record in gone:
+            self.take(Together([record]))
+            log.remove(record)
+            record.discard()
+        return bool(gone)
+
+    def take(self, family: Together, *, was_stuck: bool = False) -> None:
+        """Look through what processes did: what there is to find, and how much there was."""
+        entangled: list[frozenset[int]] = []
+        self.findings += analyse(family, entangled.append, with_classes=True)
+        self.coverage.entangled += sum(map(len, entangled))
+        for record in family.records:
+            orders = sum(1 for _ in record.edges())
+            lost = Counter(record.lost)
+            self.coverage += Coverage(1, record.lock_count, record.operations, orders, lost)
+            if record.operations:
+                self.took.add(record.pid)
+            kept = log.beside(record)
+            if kept is not None:
+                until = time.monotonic_ns() if was_stuck else 0
+                self.figures.append(statistics(record, kept, until))
+                self.coverage.lost["acquisitions"] += kept.lost
+                kept.close()
 
     def living(self) -> list[int]:
         pids = (record.pid for record in self.watch.records)
@@ -306,34 +348,24 @@ def _end(program: Program, watcher: _Watcher) -> None:
 
 
 def _gather(program: Program, stuck: Finding | None, watcher: _Watcher) -> Outcome:
-    now = time.monotonic_ns()
-    watcher.watch.refresh()
-    coverage = Coverage(outlived=[] if stuck else watcher.survivors())
-    findings = [*filter(None, [stuck]), *watcher.stalls]
-    figures: list[Statistics] = []
-    entangled: list[frozenset[int]] = []
-    for family in families(watcher.watch.records):
-        findings += analyse(family, entangled.append, with_classes=True)
-    coverage.entangled = sum(map(len, entangled))
-    for record in watcher.watch.records:
-        orders = sum(1 for _ in record.edges())
-        lost = Counter(record.lost)
-        coverage += Coverage(1, record.lock_count, record.operations, orders, lost)
-        kept = log.beside(record)
-        if kept is not None:
-            figures.append(statistics(record, kept, now if stuck else 0))
-            coverage.lost["acquisitions"] += kept.lost
-            kept.close()
+    watcher.take_rest(was_stuck=stuck is not None)
+    coverage = watcher.coverage
+    coverage.outlived = [] if stuck else watcher.survivors()
+    findings = [*filter(None, [stuck]), *watcher.stalls, *watcher.findings]
     status = program.status if program.status is not None else -signal.SIGKILL
     return Outcome(
-        status, stuck is not None, ordered(findings), coverage, program.asked_to_end, figures
+        status,
+        stuck is not None,
+        ordered(findings),
+        coverage,
+        program.asked_to_end,
+        watcher.figures,
     )
 
 
 def _tell_gaps(coverage: Coverage, watcher: _Watcher, root: int, command: str) -> None:
-    took = {record.pid for record in watcher.watch.records if record.operations}
     coverage.gaps = find(watcher.folder, root, program_of(command), watcher.tree)
-    coverage.lockless = lockless(watcher.folder, took)
+    coverage.lockless = lockless(watcher.folder, watcher.took)
 
 
 def merge(outcomes: Sequence[Outcome]) -> Outcome:

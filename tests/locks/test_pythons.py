@@ -22,6 +22,7 @@ FIND = Path(__file__).parents[2] / "tools" / "find_python.sh"
 SOME = [
     "mixed_gil_deadlock.py",
     "mixed_gil_gate.py",
+    "mixed_interpreters.py",
     "mixed_inversion.py",
     "python_deadlock.py",
     "python_everyday.py",

@@ -114,9 +114,16 @@ def main() -> int:
     """Run all, or what was named; the exit status is 1 if a test failed that passes bare."""
     parser = argparse.ArgumentParser(prog="python -m tests.locks.real.interpreter")
     parser.add_argument("only", nargs="*", metavar="MODULE", help="test modules (all)")
+    parser.add_argument(
+        "--python",
+        action="append",
+        metavar="PATH",
+        help="this interpreter instead of those found; may be repeated",
+    )
     options = parser.parse_args()
     rows, wrong = [], False
-    for version, python in pythons().items():
+    chosen = {path: path for path in options.python or ()} or pythons()
+    for version, python in chosen.items():
         for module in modules(python):
             if options.only and module not in options.only:
                 continue

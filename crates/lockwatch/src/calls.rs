@@ -293,6 +293,13 @@ fn release_of_another(inside: &Inside, number: u32, site: u64) {
     }
 }
 
+/// A lock is made. Who held the one that was there before, as after a fork, holds nothing.
+pub(crate) fn begin(inside: &Inside, address: u64, kind: Kind, site: u64) {
+    let Inside { region, thread } = inside;
+    held::pop(region, thread, address, true);
+    locks::begin(region, address, kind, site);
+}
+
 /// A lock is destroyed.
 pub(crate) fn destroy(address: u64, site: u64) {
     let Some(inside) = threads::enter() else {

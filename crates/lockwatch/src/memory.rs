@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::real;
 use crate::region::{self, Lock};
-use crate::{locks, stacks};
+use crate::{locks, stacks, threads};
 
 const PAGE_BITS: u32 = 12;
 const FILTER: usize = 1 << 16;
@@ -101,7 +101,7 @@ fn leave(block: *mut c_void) {
 #[cold]
 fn end_all(address: u64, bytes: u64) {
     // From within this library too: the unwinder and the interpreter free what is theirs.
-    let Some(region) = region::present() else {
+    let Some(region) = region::present().filter(|_| !threads::is_aside()) else {
         return;
     };
     if bytes > BLOCK_BYTES_MAX {

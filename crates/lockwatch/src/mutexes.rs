@@ -73,7 +73,7 @@ unsafe extern "C" fn init(
         && !gil::is_made_anew(mutex as u64)
         && let Some(inside) = threads::enter()
     {
-        locks::begin(inside.region, mutex as u64, Kind::Mutex, site);
+        calls::begin(&inside, mutex as u64, Kind::Mutex, site);
         if gil::is_another(site) {
             locks::become_uncovered(inside.region, mutex as u64);
         }

@@ -6,7 +6,6 @@ use libc::{clockid_t, pthread_rwlock_t, pthread_rwlockattr_t, timespec};
 
 use crate::calls::{self, Wanted, Ways, export};
 use crate::clock;
-use crate::locks;
 use crate::real::{self, ClockReadWrite, OnReadWrite, OnSpin, Real, TimedReadWrite};
 use crate::region::Kind;
 use crate::threads;
@@ -94,7 +93,7 @@ unsafe extern "C" fn init(
     if result == 0
         && let Some(inside) = threads::enter()
     {
-        locks::begin(inside.region, lock as u64, Kind::ReadWrite, site);
+        calls::begin(&inside, lock as u64, Kind::ReadWrite, site);
     }
     result
 }
@@ -224,7 +223,7 @@ unsafe extern "C" fn spin_init(lock: *mut c_int, shared: c_int, site: u64) -> c_
     if result == 0
         && let Some(inside) = threads::enter()
     {
-        locks::begin(inside.region, lock as u64, Kind::Spin, site);
+        calls::begin(&inside, lock as u64, Kind::Spin, site);
     }
     result
 }

@@ -17,7 +17,7 @@ static ON_LOAD: extern "C" fn() = on_load;
 extern "C" fn on_load() {
     // SAFETY: the handlers stay loaded with this library.
     unsafe {
-        libc::pthread_atfork(Some(forks::prepare), Some(forks::in_parent), Some(on_fork));
+        libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(on_fork));
         libc::atexit(on_exit);
     }
     notes::open();
@@ -38,7 +38,20 @@ pub(crate) fn begin() {
     }
 }
 
+unsafe extern "C" fn before_fork() {
+    // SAFETY: this is the moment that it is for.
+    unsafe { forks::prepare() };
+    threads::step_aside();
+}
+
+unsafe extern "C" fn after_fork() {
+    threads::step_back();
+    // SAFETY: this is the moment that it is for.
+    unsafe { forks::in_parent() };
+}
+
 unsafe extern "C" fn on_fork() {
+    threads::step_back();
     forks::in_child();
     python::gil::on_fork();
     // The parent's file stays the parent's.

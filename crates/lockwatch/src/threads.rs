@@ -4,8 +4,9 @@
 //! event, a thread that it made or joined. Else the next thread takes it, so that a program may
 //! make threads for as long as it likes.
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -65,10 +66,47 @@ pub(crate) fn enter() -> Option<Inside> {
     Some(Inside { region, thread })
 }
 
+/// A place that stands for none: whoever has it is inside already.
+struct Nowhere(UnsafeCell<MaybeUninit<Thread>>);
+
+// SAFETY: of atomics, and only referred to as such.
+unsafe impl Sync for Nowhere {}
+
+static NOWHERE: Nowhere = Nowhere(UnsafeCell::new(MaybeUninit::zeroed()));
+
+thread_local! {
+    static BEFORE_FORK: Cell<*const Thread> = const { Cell::new(ptr::null()) };
+}
+
+fn nowhere() -> &'static Thread {
+    // SAFETY: zeros are a thread, and it is never taken away.
+    unsafe { (*NOWHERE.0.get()).assume_init_ref() }
+}
+
+/// This thread forks. What the handlers of the program that come between this and the fork do, the
+/// child's among them, would be written into the parent's record, by two processes at a time.
+pub(crate) fn step_aside() {
+    nowhere().inside.store(1, Ordering::Relaxed);
+    BEFORE_FORK.set(current::get());
+    current::set(nowhere());
+}
+
+/// The fork is over, in the parent or in the child.
+pub(crate) fn step_back() {
+    if ptr::eq(current::get(), nowhere()) {
+        current::set(BEFORE_FORK.get());
+    }
+}
+
+/// Whether this thread is about to fork.
+pub(crate) fn is_aside() -> bool {
+    ptr::eq(current::get(), nowhere())
+}
+
 /// The region and this thread's place in it, inside the library or not; for what may happen within
 /// anything else, and only writes single words.
 pub(crate) fn present() -> Option<(&'static Region, &'static Thread)> {
-    let region = crate::region::present()?;
+    let region = crate::region::present().filter(|_| !is_aside())?;
     // SAFETY: null, or it points into the region, which stays.
     let thread = unsafe { current::get().as_ref()? };
     Some((region, thread))
@@ -76,7 +114,7 @@ pub(crate) fn present() -> Option<(&'static Region, &'static Thread)> {
 
 /// The same for a thread that may be new here.
 pub(crate) fn here() -> Option<(&'static Region, &'static Thread)> {
-    let region = region()?;
+    let region = region().filter(|_| !is_aside())?;
     let mut current = current::get();
     if current.is_null() {
         current = register(region)?;

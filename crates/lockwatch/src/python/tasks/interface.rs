@@ -32,6 +32,9 @@ interface! {
         keep: unsafe extern "C" fn(Object) = c"Py_IncRef",
         release: unsafe extern "C" fn(Object) = c"Py_DecRef",
         call: unsafe extern "C" fn(Object) -> Object = c"PyObject_CallNoArgs",
+        call_with: unsafe extern "C" fn(Object, Object) -> Object = c"PyObject_CallOneArg",
+        list_size: unsafe extern "C" fn(Object) -> isize = c"PyList_Size",
+        list_item: unsafe extern "C" fn(Object, isize) -> Object = c"PyList_GetItem",
         attribute: unsafe extern "C" fn(Object, *const c_char) -> Object
             = c"PyObject_GetAttrString",
         utf8: unsafe extern "C" fn(Object, *mut isize) -> *const c_char
@@ -72,7 +75,8 @@ pub(super) enum Slot {
     Free = 38,
 }
 
-/// `am_send`, among the functions that [`Slot::AsAsync`] points to.
+/// `am_await` and `am_send`, among the functions that [`Slot::AsAsync`] points to.
+pub(super) const AWAIT: usize = 0;
 pub(super) const SEND: usize = 3;
 
 /// Where a slot of a type lies.

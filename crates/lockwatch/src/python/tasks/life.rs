@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::interface::{Interface, Slot, slot};
 use super::table::{self, Known};
-use super::{FILE, python, steps};
+use super::{FILE, joins, python, steps};
 use crate::log::Request;
 use crate::python::interface::Object;
 use crate::region::{HAS_ORDER, Region, TASK, Thread, What};
@@ -35,19 +35,25 @@ pub(super) fn begin_use() {
     }
 }
 
-/// Swaps the slots of the task's type and of the lock's class.
+/// Swaps the slots of the task's type and of the lock's class; gives the task's.
 ///
 /// # Safety
 ///
 /// The thread holds the GIL; the modules are `_asyncio` and `asyncio.locks`.
-pub(super) unsafe fn swap(python: &Interface, tasks: Object, locks: Object, header: usize) {
+pub(super) unsafe fn swap(
+    python: &Interface,
+    tasks: Object,
+    locks: Object,
+    header: usize,
+) -> Option<Object> {
     // SAFETY: the caller's promise; both are types, of which nobody else writes these slots. The
     // references are kept.
     unsafe {
         let task = (python.attribute)(tasks, c"Task".as_ptr());
         let lock = (python.attribute)(locks, c"Lock".as_ptr());
         if task.is_null() || lock.is_null() {
-            return (python.clear_error)();
+            (python.clear_error)();
+            return None;
         }
         let put = |class, which, real: &AtomicUsize, ours| {
             let place = slot(class, header, which);
@@ -67,6 +73,7 @@ pub(super) unsafe fn swap(python: &Interface, tasks: Object, locks: Object, head
             deallocate as *const () as usize,
         );
         put(lock, Slot::Free, &FREE, free as *const () as usize);
+        Some(task)
     }
 }
 
@@ -196,6 +203,9 @@ pub(super) fn end(inside: &Inside, task: Object, coroutine: Object) {
         if is_own {
             let is_acquire = is_ours(python, coroutine);
             finish(inside, known, number, is_acquire);
+            if threads::is_named(number - 1) {
+                joins::end(inside, known, task, number);
+            }
         }
     }
 }

@@ -24,6 +24,7 @@
 
 mod functions;
 mod interface;
+mod joins;
 mod life;
 pub(super) mod mixed;
 mod steps;
@@ -137,7 +138,10 @@ unsafe fn watch() -> u32 {
         if code.is_null() || (python.evaluate)(code, names, names).is_null() {
             return FAILED;
         }
-        life::swap(python, accelerated, locks, HEADER.load(Ordering::Relaxed));
+        let header = HEADER.load(Ordering::Relaxed);
+        if let Some(class) = life::swap(python, accelerated, locks, header) {
+            joins::swap(python, names, class, header);
+        }
         WATCHED
     }
 }

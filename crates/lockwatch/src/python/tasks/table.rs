@@ -23,7 +23,8 @@ pub(super) struct Known {
     pub(super) parent: AtomicU32,
     /// The moment of that one at which it came from it.
     pub(super) born: AtomicU32,
-    reserved: u32,
+    /// Its place, plus one, if it has ended and what was recorded names it.
+    pub(super) ended: AtomicU32,
 }
 
 type Bucket = [Known; WAYS];
@@ -75,7 +76,7 @@ pub(super) fn enter(address: u64) -> Option<&'static Known> {
             .is_ok()
     })?;
     known.creator.store(0, Ordering::Relaxed);
-    for field in [&known.number, &known.parent, &known.born] {
+    for field in [&known.number, &known.parent, &known.born, &known.ended] {
         field.store(0, Ordering::Relaxed);
     }
     Some(known)

@@ -78,4 +78,29 @@ def watch_lock(lock_class):
     swap(lock_class.release, release)
 
 
+def woken(task):
+    """The tasks that go on once a task has ended: those that wait for it, by whatever is between.
+
+    That is told by what it will call: a task itself, a group of tasks, or a function that closes
+    over a future for which others wait (`gather`, `wait`, `shield`, `wait_for`).
+    """
+    found, seen, futures = [], set(), [task]
+    while futures and len(seen) < 100:
+        future = futures.pop()
+        if id(future) in seen:
+            continue
+        seen.add(id(future))
+        for callback, _ in getattr(future, "_callbacks", None) or ():
+            owner = getattr(callback, "__self__", None)
+            if hasattr(owner, "get_coro"):
+                found.append(owner)
+            elif getattr(owner, "_parent_task", None) is not None:
+                found.append(owner._parent_task)
+            cells = getattr(callback, "__closure__", None) or ()
+            near = [cell.cell_contents for cell in cells if cell != type(cell)()]
+            near += getattr(callback, "args", ())
+            futures += [each for each in near if hasattr(each, "_asyncio_future_blocking")]
+    return found
+
+
 watch_lock(globals()["modules"]["asyncio.locks"].Lock)

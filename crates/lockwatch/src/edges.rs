@@ -41,22 +41,31 @@ pub(crate) fn record(region: &Region, thread: &Thread, to: u32, is_shared: bool,
 
 /// The task is about to wait for `to`, while it holds what it holds and what it has taken as its
 /// thread, of which a lock of threads has orders of its own.
-pub(crate) fn record_of_task(region: &Region, task: &Thread, carrier: &Thread, to: u32) {
+///
+/// With a time limit that was set when it held `limit` locks, it gives those back in time: they
+/// make no order, unless it is the thread that will wait.
+pub(crate) fn record_of_task(
+    region: &Region,
+    task: &Thread,
+    carrier: &Thread,
+    to: u32,
+    limit: Option<usize>,
+) {
     let number = threads::number(region, task) + 1;
     let is_of_task = locks::is_of_tasks(region, to);
-    let own = held::entries(task).iter().map(|entry| (entry, true));
+    let free = limit.filter(|_| is_of_task).unwrap_or(0);
+    let own = held::entries(task).iter().enumerate();
+    let own = own.map(|(position, entry)| (entry, position >= free));
     let taken = held::entries(carrier)
         .iter()
         .filter(|entry| entry.task.load(Ordering::Relaxed) == number)
-        .map(|entry| (entry, is_of_task));
+        .map(|entry| (entry, is_of_task && limit.is_none()));
     let entries = own.chain(taken);
-    if is_new_lately(
-        region,
-        task,
-        entries.clone().map(|(entry, _)| entry),
-        to,
-        false,
-    ) {
+    // What makes no order now may make one the next time, without the limit.
+    let from = entries.clone().filter(|(_, is_from)| *is_from);
+    if from.clone().next().is_some()
+        && is_new_lately(region, task, from.map(|(entry, _)| entry), to, false)
+    {
         record_all(region, task, &entries, (to, false), 0);
     }
 }

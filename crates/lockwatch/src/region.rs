@@ -110,7 +110,7 @@ pub(crate) struct Thread {
     pub(crate) held: [Held; HELD_MAX],
     /// Hashes of the orders recorded lately.
     pub(crate) recent: [AtomicU64; 64],
-    /// Bits: [`TASK`], [`HAS_ORDER`].
+    /// Bits: [`TASK`], [`HAS_ORDER`], [`LIMITED`].
     pub(crate) marks: AtomicU32,
     /// The thread that a task runs on, plus one; 0 for what is a thread itself.
     pub(crate) carrier: AtomicU32,
@@ -128,6 +128,9 @@ pub(crate) struct Thread {
 pub(crate) const TASK: u32 = 1;
 /// In a thread's marks: it has recorded an order since its segment began.
 pub(crate) const HAS_ORDER: u32 = 2;
+
+/// In a thread's marks: a time limit ends its wait.
+pub(crate) const LIMITED: u32 = 4;
 
 /// A lock that a thread holds.
 #[repr(C)]

@@ -173,7 +173,10 @@ class View:
             if thread in path:
                 circle = path[path.index(thread) :]
                 waiting = tuple(each for each in circle if each.waiting is not None)
-                if len(waiting) > 1 or not self._may_be_released(waiting[0]):
+                may_end = any(each.limited for each in waiting) or (
+                    len(waiting) == 1 and self._may_be_released(waiting[0])
+                )
+                if not may_end:
                     yield Deadlock(waiting)
                 continue
             if thread.number in done:

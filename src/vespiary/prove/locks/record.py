@@ -56,6 +56,7 @@ _MAY_BE_SIGNALS = {KINDS[4], KINDS[10], KINDS[11]}
 _WAITING_OFFSET = 36
 _WAITS_SHARED, _WAITS_FOR_SIGNAL = 1, 2
 _LEFT_BEHIND = 3
+_LIMITED = 4
 
 
 class RecordError(Exception):
@@ -104,6 +105,7 @@ class Thread:
         held: What it holds.
         carrier: The number of the thread that a task runs on; None for what is a thread itself.
         coroutine: The name of a task's coroutine.
+        limited: Whether a time limit ends the wait of a task.
         left_behind: Whether it is a thread of the parent that held locks when this process was
             forked, and is not in it; `parent` is then its number there, and `waiting_stack` where
             it was, in the parent's record.
@@ -128,6 +130,7 @@ class Thread:
     coroutine: str = ""
     waiting_signal: bool = False
     left_behind: bool = False
+    limited: bool = False
 
     @property
     def noun(self) -> str:
@@ -311,7 +314,7 @@ class Record:
             if depth:
                 held.append(Held(lock, bool(shared), site, _plus_one(task), _plus_one(entry)))
         at += _THREAD.size + 64 * _HELD.size + _RECENT_BYTES
-        _marks, carrier, coroutine, _, task_name = _TASK.unpack_from(self._map, at)
+        marks, carrier, coroutine, _, task_name = _TASK.unpack_from(self._map, at)
         (title,) = _TITLE.unpack_from(self._map, at + _TASK.size)
         if carrier:
             name = task_name
@@ -335,6 +338,7 @@ class Record:
             self.text(coroutine - 1)[0] if coroutine else "",
             mode == _WAITS_FOR_SIGNAL,
             state == _LEFT_BEHIND,
+            bool(marks & _LIMITED),
         )
 
     def lock(self, number: int) -> Lock:

@@ -5,7 +5,7 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 
 use super::interface::Interface;
-use super::{life, python, steps};
+use super::{life, python, steps, table};
 use crate::log::Request;
 use crate::python::interface::Object;
 use crate::python::stack;
@@ -39,12 +39,14 @@ const fn define(name: &'static CStr, function: Function) -> Definition {
     }
 }
 
-static DEFINITIONS: [Definition; 5] = [
+static DEFINITIONS: [Definition; 7] = [
     define(c"MADE", made),
     define(c"WANT", want),
     define(c"WAITED", waited),
     define(c"TAKEN", taken),
     define(c"RELEASED", released),
+    define(c"LIMITED", limited),
+    define(c"UNLIMITED", unlimited),
 ];
 
 /// Puts the functions into a dictionary of names.
@@ -109,8 +111,9 @@ fn begin_wait(lock: Object) -> Option<u32> {
     if held::find(task, address).is_some() {
         events::record(region, task, What::Relock, number, 0, 0, true);
     } else {
-        edges::record_of_task(region, task, inside.thread, number);
+        edges::record_of_task(region, task, inside.thread, number, limit_of(object));
     }
+    life::mark_limit(object, task);
     let stack = stacks::capture(region, 0);
     calls::begin_wait(task, number, 0);
     task.waiting_stack.store(stack, Ordering::Release);
@@ -148,7 +151,7 @@ fn take(lock: Object) -> Option<()> {
     if locks::is_signal(region, number) {
         return None;
     }
-    edges::record_of_task(region, task, inside.thread, number);
+    edges::record_of_task(region, task, inside.thread, number, limit_of(object));
     if task.marks.load(Ordering::Relaxed) & HAS_ORDER != 0 {
         tell_name(&inside, object, task);
     }
@@ -156,6 +159,34 @@ fn take(lock: Object) -> Option<()> {
     let site = stack::here(region);
     held::push(region, task, number, address, false, site, &request);
     Some(())
+}
+
+fn limit_of(task: Object) -> Option<usize> {
+    table::find(task as u64)?.limited_at()
+}
+
+/// The running task is under a time limit from now on (`asyncio.timeout`).
+unsafe extern "C" fn limited(_: Object, _: Object) -> Object {
+    if let Some(inside) = threads::enter() {
+        let object = steps::running();
+        let known = table::find(object as u64).or_else(|| table::enter(object as u64));
+        if let Some(known) = known.filter(|_| !object.is_null()) {
+            let number = known.number.load(Ordering::Relaxed);
+            let task = (number != 0).then(|| &inside.region.threads[number as usize - 1]);
+            known.limit(task.map_or(0, |task| held::entries(task).len()));
+        }
+    }
+    nothing()
+}
+
+/// And this one is over.
+unsafe extern "C" fn unlimited(_: Object, _: Object) -> Object {
+    if let Some(_inside) = threads::enter()
+        && let Some(known) = table::find(steps::running() as u64)
+    {
+        known.unlimit();
+    }
+    nothing()
 }
 
 /// A lock is released, by the task that runs or by a callback.

@@ -9,7 +9,7 @@ use super::table::{self, Known};
 use super::{FILE, joins, python, steps};
 use crate::log::Request;
 use crate::python::interface::Object;
-use crate::region::{HAS_ORDER, Region, TASK, Thread, What};
+use crate::region::{HAS_ORDER, LIMITED, Region, TASK, Thread, What};
 use crate::threads::{self, Inside};
 use crate::{events, held, locks};
 
@@ -19,6 +19,8 @@ static IS_USED: AtomicBool = AtomicBool::new(false);
 static INITIALIZE: AtomicUsize = AtomicUsize::new(0);
 static DEALLOCATE: AtomicUsize = AtomicUsize::new(0);
 static FREE: AtomicUsize = AtomicUsize::new(0);
+/// `is_limited` of `watch.py`.
+pub(super) static IS_LIMITED: AtomicUsize = AtomicUsize::new(0);
 
 type Initialize = unsafe extern "C" fn(Object, Object, Object) -> c_int;
 type Release = unsafe extern "C" fn(Object);
@@ -181,6 +183,33 @@ fn claim(inside: &Inside, known: &Known) -> Option<&'static Thread> {
     task.state.store(threads::ALIVE, Ordering::Release);
     known.number.store(number + 1, Ordering::Relaxed);
     Some(task)
+}
+
+/// Marks whether a time limit ends the wait that a task begins: one that the task has set, or
+/// `wait_for`, which until Python 3.11 made a task of its own for what it waited for.
+pub(super) fn mark_limit(object: Object, task: &Thread) {
+    let is_limited = table::find(object as u64).is_some_and(|known| known.limited_at().is_some())
+        || !super::has_eager_tasks() && is_waited_for_a_while(object);
+    if is_limited {
+        task.marks.fetch_or(LIMITED, Ordering::Relaxed);
+    } else {
+        task.marks.fetch_and(!LIMITED, Ordering::Relaxed);
+    }
+}
+
+fn is_waited_for_a_while(task: Object) -> bool {
+    let python = python();
+    // SAFETY: the task runs, with the GIL held and no error set; the new reference is released.
+    unsafe {
+        let told = (python.call_with)(IS_LIMITED.load(Ordering::Acquire) as Object, task);
+        if told.is_null() {
+            (python.clear_error)();
+            return false;
+        }
+        let is_true = (python.is_true)(told) == 1;
+        (python.release)(told);
+        is_true
+    }
 }
 
 /// A coroutine has ended within the step of a task.

@@ -30,7 +30,7 @@ pub(in crate::python) fn want(inside: &Inside, number: u32) {
     if place != 0 {
         let task = &region.threads[place as usize - 1];
         if !held::entries(task).is_empty() {
-            edges::record_of_task(region, task, thread, number);
+            edges::record_of_task(region, task, thread, number, None);
             if task.marks.load(Ordering::Relaxed) & HAS_ORDER != 0 {
                 functions::tell_name(inside, object, task);
             }

@@ -47,10 +47,16 @@ static HEADER: AtomicUsize = AtomicUsize::new(16);
 
 const NOT_MET: u32 = 0;
 const AT_WORK: u32 = 1;
-const WATCHED: u32 = 2;
-const FAILED: u32 = 3;
+const FAILED: u32 = 2;
+/// Its locks are.
+const WATCHED: u32 = 3;
+/// And its time limits, which it has imported later.
+const COMPLETE: u32 = 4;
 /// How far asyncio is watched.
 static STATE: AtomicU32 = AtomicU32::new(NOT_MET);
+
+/// `watch_limits` of `watch.py`.
+static COMPLETES: AtomicUsize = AtomicUsize::new(0);
 
 /// Which task runs: in the dictionary by the running loop, or what the function tells where there
 /// is no such dictionary (from Python 3.14 on).
@@ -88,11 +94,26 @@ pub(super) fn forget() {
     }
 }
 
-/// A task makes a step, for the first time: asyncio is there, or the coroutine is somebody else's.
+/// A task makes a step, for the first time: all of asyncio is there, or the coroutine is somebody
+/// else's.
 #[cold]
 fn arrive() {
-    if let Some(_inside) = threads::enter() {
-        look();
+    let Some(_inside) = threads::enter() else {
+        return;
+    };
+    look();
+    if STATE.load(Ordering::Relaxed) == WATCHED {
+        STATE.store(COMPLETE, Ordering::Relaxed);
+        let python = python();
+        // SAFETY: a step is made with the GIL held and no error set.
+        unsafe {
+            let done = (python.call)(COMPLETES.load(Ordering::Acquire) as Object);
+            if done.is_null() {
+                (python.clear_error)();
+            } else {
+                (python.release)(done);
+            }
+        }
     }
 }
 
@@ -137,6 +158,13 @@ unsafe fn watch() -> u32 {
         let code = (python.compile)(SOURCE.as_ptr().cast::<c_char>(), FILE.as_ptr(), file_input);
         if code.is_null() || (python.evaluate)(code, names, names).is_null() {
             return FAILED;
+        }
+        for (name, place) in [
+            (c"is_limited", &life::IS_LIMITED),
+            (c"watch_limits", &COMPLETES),
+        ] {
+            let function = (python.dict_named)(names, name.as_ptr());
+            place.store(function as usize, Ordering::Release);
         }
         let header = HEADER.load(Ordering::Relaxed);
         if let Some(class) = life::swap(python, accelerated, locks, header) {

@@ -7,7 +7,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::interface::{SEND, Slot, slot};
-use super::{NOT_MET, STATE, WATCHED, current, life, python};
+use super::{COMPLETE, NOT_MET, STATE, WATCHED, current, life, python};
 use crate::python::interface::Object;
 use crate::threads;
 
@@ -55,7 +55,7 @@ pub(super) fn forget() {
 }
 
 unsafe extern "C" fn step(coroutine: Object, value: Object, result: *mut Object) -> c_int {
-    if STATE.load(Ordering::Relaxed) == NOT_MET {
+    if matches!(STATE.load(Ordering::Relaxed), NOT_MET | WATCHED) {
         super::arrive();
     }
     // SAFETY: the type's own function, with what the interpreter gave.
@@ -70,7 +70,7 @@ unsafe extern "C" fn step(coroutine: Object, value: Object, result: *mut Object)
     }
     RUNS.set(Runs::Unasked);
     let status = go_on();
-    if status != NEXT && STATE.load(Ordering::Relaxed) == WATCHED && life::is_used() {
+    if status != NEXT && STATE.load(Ordering::Relaxed) == COMPLETE && life::is_used() {
         end(coroutine);
     }
     RUNS.set(outer);

@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 const BUCKETS: usize = 1 << 14;
 const WAYS: usize = 8;
 
+/// Time limits of which it is known when they were set.
+const LIMITS: usize = 4;
+
 /// What is known of a task.
 #[repr(C)]
 pub(super) struct Known {
@@ -25,6 +28,9 @@ pub(super) struct Known {
     pub(super) born: AtomicU32,
     /// Its place, plus one, if it has ended and what was recorded names it.
     pub(super) ended: AtomicU32,
+    /// Time limits that it is under, and how many locks it held when the last ones were set.
+    pub(super) limits: AtomicU32,
+    pub(super) limits_at: [AtomicU32; LIMITS],
 }
 
 type Bucket = [Known; WAYS];
@@ -76,10 +82,40 @@ pub(super) fn enter(address: u64) -> Option<&'static Known> {
             .is_ok()
     })?;
     known.creator.store(0, Ordering::Relaxed);
-    for field in [&known.number, &known.parent, &known.born, &known.ended] {
+    for field in [
+        &known.number,
+        &known.parent,
+        &known.born,
+        &known.ended,
+        &known.limits,
+    ] {
         field.store(0, Ordering::Relaxed);
     }
     Some(known)
+}
+
+impl Known {
+    /// Another time limit is set, while the task holds some locks.
+    pub(super) fn limit(&self, held: usize) {
+        let count = self.limits.fetch_add(1, Ordering::Relaxed) as usize;
+        if let Some(at) = self.limits_at.get(count) {
+            at.store(held as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// The last time limit is over.
+    pub(super) fn unlimit(&self) {
+        let count = self.limits.load(Ordering::Relaxed);
+        self.limits
+            .store(count.saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// How many locks the task held when its last time limit was set.
+    pub(super) fn limited_at(&self) -> Option<usize> {
+        let count = self.limits.load(Ordering::Relaxed) as usize;
+        let last = count.min(LIMITS).checked_sub(1)?;
+        Some(self.limits_at[last].load(Ordering::Relaxed) as usize)
+    }
 }
 
 /// The task is no more.

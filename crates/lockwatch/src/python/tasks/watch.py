@@ -10,7 +10,7 @@ given = {name: each for name, each in globals().items() if name.isupper()}
 
 
 def swap(function, watched):
-    """Give a function another code, which calls what the function did as `REALLY`."""
+    """Give a function another code, which calls what it did as `REALLY`; whether that fits."""
     code = function.__code__
     new = watched.__code__
     shape = "co_argcount", "co_kwonlyargcount", "co_posonlyargcount", "co_varnames", "co_flags"
@@ -23,7 +23,7 @@ def swap(function, watched):
             # With *arguments, with **named, a coroutine.
             ours, theirs = ours & 0x8C, theirs & 0x8C
         if ours != theirs or function.__closure__:
-            return
+            return False
     kind = type(function)
     really = kind(code, function.__globals__, function.__name__, function.__defaults__)
     really.__kwdefaults__ = function.__kwdefaults__
@@ -37,6 +37,7 @@ def swap(function, watched):
         co_qualname=code.co_qualname,
         co_firstlineno=code.co_firstlineno,
     )
+    return True
 
 
 def watch_lock(lock_class):
@@ -76,6 +77,33 @@ def watch_lock(lock_class):
     swap(lock_class.__init__, make)
     swap(lock_class.acquire, acquire)
     swap(lock_class.release, release)
+
+
+def watch_limits():
+    """Watch `asyncio.timeout`, and `wait_for` which is made of it since Python 3.12."""
+    timeout_class = globals()["modules"]["asyncio.timeouts"].Timeout
+
+    async def enter(self):
+        really = "REALLY"
+        limited = "LIMITED"
+        result = await really(self)
+        limited(self)
+        return result
+
+    async def leave(self, exc_type, exc_val, exc_tb):
+        really = "REALLY"
+        unlimited = "UNLIMITED"
+        unlimited(self)
+        return await really(self, exc_type, exc_val, exc_tb)
+
+    if swap(timeout_class.__aexit__, leave):
+        swap(timeout_class.__aenter__, enter)
+
+
+def is_limited(task):
+    """Whether `wait_for` of Python 3.11 waits for a task."""
+    functions = (getattr(callback, "func", None) for callback, _ in task._callbacks or ())
+    return any(getattr(each, "__name__", "") == "_release_waiter" for each in functions)
 
 
 def woken(task):

@@ -29,9 +29,8 @@ async def work(first: asyncio.Lock, second: asyncio.Lock) -> None:
         await asyncio.sleep(0.05)
         with contextlib.suppress(TimeoutError):
             # The limit is set between them, some calls further out.
-            async with asyncio.timeout(5), asyncio.timeout(0.9):
-                async with second:
-                    pass
+            async with asyncio.timeout(5), asyncio.timeout(0.9), second:
+                pass
 
 
 async def main() -> None:

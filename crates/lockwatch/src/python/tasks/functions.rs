@@ -9,9 +9,9 @@ use super::{life, python, steps, table};
 use crate::log::Request;
 use crate::python::interface::Object;
 use crate::python::stack;
-use crate::region::{HAS_ORDER, Kind, Thread, What};
+use crate::region::{HAS_ORDER, Kind, Thread};
 use crate::threads::{self, Inside};
-use crate::{calls, edges, events, held, locks, stacks, texts};
+use crate::{calls, edges, held, locks, stacks, texts};
 
 /// `METH_O` of `methodobject.h`.
 const ONE: c_int = 8;
@@ -108,9 +108,9 @@ fn begin_wait(lock: Object) -> Option<u32> {
         return None;
     }
     tell_name(&inside, object, task);
-    if held::find(task, address).is_some() {
-        events::record(region, task, What::Relock, number, 0, 0, true);
-    } else {
+    // Of a lock that it holds itself nothing is written down: it may be an error in time, or end by
+    // being cancelled; one that lasts is told as a deadlock.
+    if held::find(task, address).is_none() {
         edges::record_of_task(region, task, inside.thread, number, limit_of(object));
     }
     life::mark_limit(object, task);

@@ -65,14 +65,9 @@ class RecordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A lock that a thread holds.
+    """A lock that a thread holds: its number, how, and the address of the call that took it.
 
-    Attributes:
-        lock: Its number.
-        shared: Whether others may share it.
-        site: The address of the call that took it.
-        task: The number of the task that took it, None if no task did.
-        entry: In the full mode, its acquisition's place in the log.
+    `task` is the number of the task that took it as its thread, `entry` that of the log.
     """
 
     lock: int

@@ -133,7 +133,6 @@ def test_the_python_thread_that_held_a_lock_at_a_fork_is_named(
     waits, keeps, forks = found["stacks"]
     assert waits["wanted_at"][0]["function"] == "want_it"
     assert keeps["held_since"][0]["function"] == "keeps"
-    assert keeps["wanted_at"][0]["function"] == "keeps"
     assert forks["wanted_at"][0]["file"].endswith("python_fork_left_locked.py")
 
 

@@ -16,10 +16,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::log::Request;
 use crate::region::{self, Kind, Region, Thread};
 use crate::start::moment;
-use crate::{held, locks, modules, python, shared, stacks, threads};
+use crate::{held, locks, modules, shared, stacks, threads};
 
 const LEFT_MAX: usize = 256;
-const PLACES_MAX: usize = 64;
 
 /// A lock that is held at the fork.
 #[derive(Clone, Copy)]
@@ -33,8 +32,6 @@ struct Left {
     thread: u32,
     tid: u32,
     name: [u8; 16],
-    /// Where it was, in the parent's record, plus one.
-    stack: u32,
     is_own: bool,
 }
 
@@ -47,7 +44,6 @@ const NOTHING: Left = Left {
     thread: 0,
     tid: 0,
     name: [0; 16],
-    stack: 0,
     is_own: false,
 };
 
@@ -60,9 +56,6 @@ struct Luggage {
     forker: u32,
     moment: u32,
     stack: u32,
-    /// Where Python threads that hold locks are: their numbers and stacks.
-    places: [(u32, u32); PLACES_MAX],
-    place_count: usize,
 }
 
 struct Packed(UnsafeCell<Luggage>);
@@ -78,8 +71,6 @@ static LUGGAGE: Packed = Packed(UnsafeCell::new(Luggage {
     forker: 0,
     moment: 0,
     stack: 0,
-    places: [(0, 0); PLACES_MAX],
-    place_count: 0,
 }));
 
 /// The thread that is about to fork; a second one at the same moment notes nothing.
@@ -123,9 +114,9 @@ fn alive(region: &Region) -> impl Iterator<Item = (u32, &Thread)> {
     })
 }
 
-/// The program calls fork(2): where it is, and where those are who hold Python's locks. Not in a
-/// handler, where others of the program may hold the allocator's locks.
-pub(crate) fn leave_places(site: u64) {
+/// The program calls fork(2): where it is. Not in a handler, before which others of the program may
+/// have taken the allocator's locks.
+pub(crate) fn leave_place(site: u64) {
     if region::present().is_none() || !begin_packing() {
         return;
     }
@@ -135,22 +126,7 @@ pub(crate) fn leave_places(site: u64) {
     let region = inside.region;
     let me = threads::number(region, inside.thread);
     luggage.stack = 0;
-    luggage.place_count = 0;
-    let mut others = 0;
-    for (number, thread) in alive(region).filter(|(number, _)| *number != me) {
-        others += 1;
-        let holds_python = held::entries(thread).iter().any(|entry| {
-            entry.depth.load(Ordering::Relaxed) > 0
-                && locks::is_python(region, entry.lock.load(Ordering::Relaxed))
-        });
-        if holds_python && luggage.place_count < PLACES_MAX {
-            let handle = thread.handle.load(Ordering::Relaxed);
-            let stack = python::stack_of(region, handle);
-            luggage.places[luggage.place_count] = (number, stack);
-            luggage.place_count += 1;
-        }
-    }
-    if others > 0 {
+    if alive(region).any(|(number, _)| number != me) {
         luggage.stack = match stacks::capture(region, 0) {
             0 => stacks::capture(region, site),
             stack => stack,
@@ -185,8 +161,6 @@ pub(crate) unsafe extern "C" fn prepare() {
                 continue;
             }
             let name = std::array::from_fn(|at| thread.name[at].load(Ordering::Relaxed));
-            let places = &luggage.places[..luggage.place_count];
-            let stack = places.iter().find(|place| place.0 == number);
             luggage.left[luggage.count] = Left {
                 address: entry.address.load(Ordering::Relaxed),
                 site: entry.site.load(Ordering::Relaxed),
@@ -196,7 +170,6 @@ pub(crate) unsafe extern "C" fn prepare() {
                 thread: threads::keep(region, thread),
                 tid: thread.tid.load(Ordering::Relaxed),
                 name,
-                stack: stack.map_or(0, |place| place.1),
                 is_own,
             };
             luggage.count += 1;
@@ -262,7 +235,6 @@ pub(crate) fn unpack(region: &'static Region) {
             for (slot, byte) in holder.name.iter().zip(each.name) {
                 slot.store(byte, Ordering::Relaxed);
             }
-            holder.waiting_stack.store(each.stack, Ordering::Relaxed);
             holder
         };
         let is_python = each.site >> 63 != 0;

@@ -73,7 +73,7 @@ fn waited(child: pid_t) {
 }
 
 unsafe extern "C" fn fork_from(site: u64) -> pid_t {
-    quietly(|| forks::leave_places(site));
+    quietly(|| forks::leave_place(site));
     // SAFETY: there is nothing to pass on.
     let child = unsafe { real::FORK.get::<Fork>()() };
     if child > 0 {

@@ -79,8 +79,8 @@ pub(crate) struct Header {
 #[repr(C)]
 pub(crate) struct Thread {
     pub(crate) tid: AtomicU32,
-    /// 1 alive; 2 ended; 3 left behind by a fork (`forks`): `parent` and `waiting_stack` are then
-    /// of the parent's record.
+    /// 1 alive; 2 ended; 3 left behind by a fork (`forks`): `parent` is then a number in
+    /// the parent's record.
     pub(crate) state: AtomicU32,
     /// Its `pthread_t`.
     pub(crate) handle: AtomicU64,

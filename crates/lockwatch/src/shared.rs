@@ -33,8 +33,8 @@ fn word(address: u64, number: usize) -> c_int {
 }
 
 /// Whether it is a mutex that tells the next one when its owner has ended.
-pub(crate) fn is_robust(kind: Kind, address: u64) -> bool {
-    kind == Kind::Mutex && word(address, MUTEX_KIND) & MUTEX_ROBUST != 0
+pub(crate) fn is_robust(kind: u32, address: u64) -> bool {
+    kind == Kind::Mutex as u32 && word(address, MUTEX_KIND) & MUTEX_ROBUST != 0
 }
 
 /// The thread that holds a lock exclusively, as the C library keeps it in the lock; 0 where nobody
@@ -82,7 +82,7 @@ pub(crate) fn know(region: &Region, lock_number: u32, kind: Kind, address: u64) 
     shared.inode.store(place.inode, Ordering::Relaxed);
     shared.offset.store(place.offset, Ordering::Relaxed);
     shared.entered.store(clock::now(), Ordering::Relaxed);
-    let robust = u32::from(is_robust(kind, address));
+    let robust = u32::from(is_robust(kind as u32, address));
     shared.is_robust.store(robust, Ordering::Relaxed);
     shared.lock.store(lock_number, Ordering::Relaxed);
     lock.shared.store(number as u32 + 1, Ordering::Release);

@@ -68,6 +68,7 @@ unsafe extern "C" fn on_fork() {
 
 extern "C" fn on_exit() {
     if let Some(region) = region::present() {
+        threads::tell_shared(region);
         region.header.ended.store(1, Ordering::Release);
         log::end();
         notes::modules();

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::python::gil;
 use crate::recorded::wipe;
-use crate::region::{Lost, Region, TASK, THREADS_MAX, Thread, What, region};
-use crate::{current, events};
+use crate::region::{Kind, Lock, Lost, Region, TASK, THREADS_MAX, Thread, What, region};
+use crate::{current, events, locks, memory, shared};
 
 pub(crate) const ALIVE: u32 = 1;
 pub(crate) const ENDED: u32 = 2;
@@ -259,6 +259,39 @@ pub(crate) fn forget() {
     }
 }
 
+/// A thread ends, and holds locks still. A robust mutex is made for that: the next one is told.
+fn tell_held(region: &Region, thread: &Thread, is_told: impl Fn(&Lock) -> bool) {
+    let count = thread.held_count.load(Ordering::Relaxed) as usize;
+    for held in &thread.held[..count.min(thread.held.len())] {
+        let number = held.lock.load(Ordering::Relaxed);
+        let lock = locks::lock(region, number);
+        let address = held.address.load(Ordering::Relaxed);
+        if held.depth.load(Ordering::Relaxed) > 0
+            && is_told(lock)
+            && memory::is_mapped(address)
+            && !shared::is_robust(lock.kind.load(Ordering::Relaxed), address)
+        {
+            let site = held.site.load(Ordering::Relaxed);
+            events::record(region, thread, What::EndedHolding, number, 0, site, false);
+        }
+    }
+}
+
+/// The process ends: what it holds of locks that others share stays held.
+pub(crate) fn tell_shared(region: &Region) {
+    let count = region.header.threads.load(Ordering::Relaxed) as usize;
+    for thread in &region.threads[..count.min(THREADS_MAX)] {
+        if thread.state.load(Ordering::Relaxed) == ALIVE {
+            tell_held(region, thread, |lock| {
+                // Semaphores may be for others to post.
+                let kind = lock.kind.load(Ordering::Relaxed);
+                let is_owned = kind < Kind::Semaphore as u32;
+                is_owned && lock.shared.load(Ordering::Relaxed) != 0
+            });
+        }
+    }
+}
+
 /// A thread's destructors run. Others of its may still use locks: so ours asks to run again, as
 /// often as it may (`PTHREAD_DESTRUCTOR_ITERATIONS` is 4).
 extern "C" fn on_end(value: *mut c_void) {
@@ -272,14 +305,7 @@ extern "C" fn on_end(value: *mut c_void) {
     }
     if let Some(inside) = enter() {
         let Inside { region, thread } = &inside;
-        let count = thread.held_count.load(Ordering::Relaxed) as usize;
-        for held in &thread.held[..count] {
-            if held.depth.load(Ordering::Relaxed) > 0 {
-                let lock = held.lock.load(Ordering::Relaxed);
-                let site = held.site.load(Ordering::Relaxed);
-                events::record(region, thread, What::EndedHolding, lock, 0, site, false);
-            }
-        }
+        tell_held(region, thread, |_| true);
         thread.state.store(ENDED, Ordering::Release);
         give_back(region, thread);
     }

@@ -58,8 +58,6 @@ interface! {
     error: unsafe extern "C" fn() -> Object = c"PyErr_Occurred",
     dict_get: unsafe extern "C" fn(Object, Object) -> Object = c"PyDict_GetItem",
     from_unsigned: unsafe extern "C" fn(c_ulong) -> Object = c"PyLong_FromUnsignedLong",
-    sys_object: unsafe extern "C" fn(*const c_char) -> Object = c"PySys_GetObject",
-    call: unsafe extern "C" fn(Object) -> Object = c"PyObject_CallNoArgs",
     is_true: unsafe extern "C" fn(Object) -> c_int = c"PyObject_IsTrue",
     as_double: unsafe extern "C" fn(Object) -> f64 = c"PyFloat_AsDouble",
     as_long: unsafe extern "C" fn(Object) -> c_long = c"PyLong_AsLong",

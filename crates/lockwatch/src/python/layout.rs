@@ -263,16 +263,6 @@ impl Layout {
         }
     }
 
-    /// The frame that a frame object stands for, which is told behind its head and one word.
-    ///
-    /// # Safety
-    ///
-    /// It is a frame object.
-    pub(super) unsafe fn inner(&self, object: Object) -> usize {
-        // SAFETY: the caller's promise.
-        unsafe { word(object as usize, self.header + 8) }
-    }
-
     /// Where the innermost call of C into Python lies on the native stack, until Python 3.12: a
     /// structure that names its frame and the call before it.
     ///

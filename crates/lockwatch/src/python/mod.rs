@@ -381,12 +381,3 @@ pub(crate) fn frames(region: &Region) -> Frames {
     }
     stack::frames(python(), region)
 }
-
-/// Where another thread is, of which the C library's handle is given, as the place of a kept stack
-/// plus one; 0 where that cannot be told.
-pub(crate) fn stack_of(region: &crate::region::Region, handle: u64) -> u32 {
-    if STATE.load(Ordering::Acquire) != 2 {
-        return 0;
-    }
-    stack::of_thread(python(), region, handle)
-}

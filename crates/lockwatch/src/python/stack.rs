@@ -5,7 +5,7 @@ use super::interface::Interface;
 use super::layout::{self, Layout};
 use super::{gil, python};
 use crate::region::Region;
-use crate::{stacks, threads};
+use crate::threads;
 
 /// Frames are not followed further than this: what is read is nobody's promise.
 const FRAMES_MAX: usize = 4096;
@@ -163,44 +163,6 @@ unsafe fn walk(
     }
     frames.end_call(0);
     frames
-}
-
-/// Keeps the frames of another thread, as `sys._current_frames` tells them; gives the stack's place
-/// plus one. Without a GIL they do not stay as they are.
-pub(super) fn of_thread(python: &Interface, region: &Region, handle: u64) -> u32 {
-    let Some(layout) = layout::get() else {
-        return 0;
-    };
-    if !gil::is_known() || !is_attached(python) {
-        return 0;
-    }
-    // SAFETY: nothing is called without the GIL; each new reference is released, and the frames
-    // live as long as the dictionary that holds the innermost one.
-    unsafe {
-        let function = (python.sys_object)(c"_current_frames".as_ptr());
-        let all = if function.is_null() {
-            function
-        } else {
-            (python.call)(function)
-        };
-        if all.is_null() {
-            (python.clear_error)();
-            return 0;
-        }
-        let key = (python.from_unsigned)(handle);
-        let frame = (python.dict_get)(all, key);
-        let mut stack = 0;
-        if !frame.is_null() {
-            let first = layout.inner(frame);
-            stack = stacks::keep(
-                region,
-                walk(python, layout, region, first, None, true).words(),
-            );
-        }
-        (python.release)(key);
-        (python.release)(all);
-        stack
-    }
 }
 
 /// Where this thread is now, as a frame's word, for little; 0 where it cannot be told.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from vespiary.prove.locks.findings import Finding, Step
+from vespiary.prove.locks.findings import NOTHING, Finding, Step
 from vespiary.prove.locks.paint import Paint
 
 __all__ = ["has_circle", "svg", "text"]
@@ -27,7 +27,8 @@ _LARGE = 7
 
 def has_circle(finding: Finding) -> bool:
     """Whether a finding is about orders, or waits, that go round."""
-    return finding.kind in ("inversion", "deadlock", "information") and len(finding.steps) > 1
+    is_one = finding.kind in ("inversion", "deadlock", "information") and len(finding.steps) > 1
+    return is_one and not any(NOTHING in (step.holds, step.wants) for step in finding.steps)
 
 
 def text(steps: Sequence[Step], paint: Paint, by_class: bool = False) -> Iterator[str]:

@@ -19,6 +19,7 @@ from vespiary.prove.locks.record import Edge, Event, Held, Thread
 from vespiary.prove.locks.together import Together
 
 __all__ = [
+    "NOTHING",
     "Finding",
     "Kind",
     "LockStory",
@@ -40,6 +41,10 @@ _GIL_ADVICE = (
 )
 
 _WAITS_MAX = 8
+_MAY_BE_SIGNALS = {KINDS[4], KINDS[10], KINDS[11]}
+
+NOTHING = "nothing"
+"""What a thread holds or wants that is told for something else than its part in a circle."""
 
 _SENTENCES: dict[str, tuple[Kind, str, str]] = {
     "relock": (
@@ -260,7 +265,7 @@ class _Teller:
         fork = self._together.record(owner).fork
         if parent is None or fork is None:
             since = places.frames(held.site) if held else []
-            return [Step(self.thread(owner), name, since, "nothing", [])]
+            return [Step(self.thread(owner), name, since, NOTHING, [])]
         names, there = Names(parent), parent.places(0)
         since = there.frames(held.site) if held else []
         pid = parent.records[0].pid
@@ -269,14 +274,14 @@ class _Teller:
                 f"{self.thread(owner)} of the parent ({pid})",
                 name,
                 since,
-                "nothing; at the fork it was",
-                there.stack(thread.waiting_stack),
+                NOTHING,
+                [],
             ),
             Step(
                 f"{names.thread(fork.thread)} of the parent ({pid})",
-                "nothing of this",
+                NOTHING,
                 [],
-                "a child, forked",
+                "a child, and forks",
                 there.stack(fork.stack),
             ),
         ]
@@ -310,7 +315,7 @@ class _Teller:
     def event(self, event: Event) -> Finding:
         kind, title, advice = _SENTENCES[event.what]
         locks = [self.story(event.lock)]
-        if event.what == "ended-holding" and locks[0].kind == KINDS[4]:
+        if event.what == "ended-holding" and locks[0].kind in _MAY_BE_SIGNALS:
             kind, advice = "information", "nothing, if another thread is to release it"
         if event.what == "wait-holding" and event.other is not None:
             locks.append(self.story(event.other))

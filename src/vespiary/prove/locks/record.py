@@ -102,8 +102,7 @@ class Thread:
         coroutine: The name of a task's coroutine.
         limited: Whether a time limit ends the wait of a task.
         left_behind: Whether it is a thread of the parent that held locks when this process was
-            forked, and is not in it; `parent` is then its number there, and `waiting_stack` where
-            it was, in the parent's record.
+            forked, and is not in it; `parent` is then its number there.
     """
 
     number: int

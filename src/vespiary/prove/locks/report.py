@@ -10,7 +10,7 @@ from typing import Any
 
 from vespiary.prove.locks import drawing, sources, statistics
 from vespiary.prove.locks.figures import figures
-from vespiary.prove.locks.findings import Finding, Step
+from vespiary.prove.locks.findings import NOTHING, Finding, Step
 from vespiary.prove.locks.paint import PLAIN, Paint
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.record import GIL
@@ -106,9 +106,14 @@ def _title(finding: Finding, paint: Paint) -> str:
 
 
 def _step(step: Step, paint: Paint) -> list[str]:
+    if step.holds == NOTHING:
+        lines = [f"  {paint.thread(step.thread)} wants {step.wants} at"]
+        return lines + stack_lines(step.wanted_at, _FRAMES_MAX, paint)
     lines = [f"  {paint.thread(step.thread)} holds {paint.lock(step.holds)}"]
     if step.taken_at:
         lines += ["    taken at", *stack_lines(step.taken_at, _FRAMES_MAX, paint)]
+    if step.wants == NOTHING:
+        return lines
     how = " shared" if step.shared else ""
     lines += [f"    and wants {paint.lock(step.wants)}{how} at"]
     return lines + stack_lines(step.wanted_at, _FRAMES_MAX, paint)

@@ -1,0 +1,19 @@
+/* expect: nothing
+ * A thread ends with a robust mutex in its hands: the next one is told, and mends what it guards. */
+#include "shared.h"
+
+#include <errno.h>
+static void *keeps(void *unused) { pthread_mutex_lock(&shared->ring[0]); return unused; }
+static void *mends(void *unused) {
+    if (pthread_mutex_lock(&shared->ring[0]) == EOWNERDEAD) {
+        pthread_mutex_consistent(&shared->ring[0]);
+    }
+    pthread_mutex_unlock(&shared->ring[0]);
+    return unused;
+}
+int main(void) {
+    share(1);
+    share_mutex(&shared->ring[0], 1);
+    run(2, (void *(*[])(void *)){keeps, mends});
+    return 0;
+}

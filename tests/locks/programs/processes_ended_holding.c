@@ -1,0 +1,10 @@
+/* expect: misuse
+ * A process ends with a shared mutex in its hands, though nobody waits for it. */
+#include "shared.h"
+
+static void keeps(long unused) { (void)unused; pthread_mutex_lock(&shared->a); }
+int main(void) {
+    share(1);
+    waitpid(start(keeps, 0), NULL, 0);
+    return 0;
+}

@@ -39,6 +39,17 @@ async def shielded(work: Work) -> None:
     await asyncio.shield(work())
 
 
+async def cancelled(work: Work) -> None:
+    async def endless() -> None:
+        await work()
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(endless())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def within(work: Work) -> None:
     # Waited for by one that is waited for.
     await asyncio.create_task(awaited(work))
@@ -71,6 +82,7 @@ async def main() -> None:
         waited,
         limited,
         shielded,
+        cancelled,
         within,
     ):
         await orders(wait)

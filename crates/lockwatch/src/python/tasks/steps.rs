@@ -9,14 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::interface::{SEND, Slot, slot};
 use super::{COMPLETE, NOT_MET, STATE, WATCHED, current, life, python};
 use crate::python::interface::Object;
+use crate::python::{Definition, FAST};
 use crate::threads;
 
+type Throw = unsafe extern "C" fn(Object, *const Object, isize) -> Object;
 type Send = unsafe extern "C" fn(Object, Object, *mut Object) -> c_int;
 
 /// `PYGEN_NEXT`: the coroutine waits for something; else it has ended.
 const NEXT: c_int = 1;
 
 static REAL: AtomicUsize = AtomicUsize::new(0);
+static THROW: AtomicUsize = AtomicUsize::new(0);
 
 /// Which task runs, as far as this thread knows.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,7 @@ pub(super) unsafe fn swap(class: Object, header: usize) {
             REAL.store(functions.add(SEND).read(), Ordering::Release);
             functions.add(SEND).write(step as *const () as usize);
         }
+        swap_throw(class, header);
     }
 }
 
@@ -52,6 +56,55 @@ pub(super) fn forget() {
     if matches!(RUNS.get(), Runs::Task(_)) {
         RUNS.set(Runs::Unasked);
     }
+}
+
+/// Swaps `throw`, by which a task that is cancelled makes a step.
+///
+/// # Safety
+///
+/// The same.
+unsafe fn swap_throw(class: Object, header: usize) {
+    let python = python();
+    // SAFETY: a method of a type comes back as its descriptor, of which the type is the last word
+    // of the head; the definition behind it is written by nobody else. The reference is kept.
+    unsafe {
+        let descriptor = (python.attribute)(class, c"throw".as_ptr());
+        if descriptor.is_null() {
+            return (python.clear_error)();
+        }
+        let its_type = descriptor.cast::<Object>().add(header / 8 - 1).read();
+        if its_type != crate::python::python().method_descriptor {
+            return;
+        }
+        let definition = descriptor
+            .cast::<*mut Definition>()
+            .add(header / 8 + 3)
+            .read();
+        if (*definition).flags == FAST {
+            THROW.store((*definition).function, Ordering::Release);
+            (*definition).function = throw as *const () as usize;
+        }
+    }
+}
+
+unsafe extern "C" fn throw(coroutine: Object, arguments: *const Object, count: isize) -> Object {
+    // SAFETY: the type's own function, with what the interpreter gave.
+    let go_on = || unsafe {
+        let real: Throw = transmute(THROW.load(Ordering::Relaxed));
+        real(coroutine, arguments, count)
+    };
+    let outer = RUNS.get();
+    let is_inner = outer != Runs::Outside && !super::has_eager_tasks();
+    if is_inner || STATE.load(Ordering::Relaxed) != COMPLETE || !life::is_used() {
+        return go_on();
+    }
+    RUNS.set(Runs::Unasked);
+    let result = go_on();
+    if result.is_null() {
+        end(coroutine);
+    }
+    RUNS.set(outer);
+    result
 }
 
 unsafe extern "C" fn step(coroutine: Object, value: Object, result: *mut Object) -> c_int {

@@ -46,7 +46,8 @@ def _heading(rounds: int, seconds: float) -> list[str]:
         f"at most {pairs.PEER_ROUNDS_MAX}), loads of {seconds:g} s with the server and what "
         "watches it on core 0 and the client on core 1. Medians; what is added and lost is taken "
         "within a round, with the least and the most. Locks that nobody else wants are measured in "
-        "CPU time of their thread.",
+        "CPU time of their thread. The loss by CPU is what a server would lose whose core does "
+        "nothing else; other programs on the machine disturb it less than the throughput.",
         "",
         f"Versions: {with_versions}.",
     ]

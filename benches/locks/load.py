@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from benches.measurement import (
 PROGRAMS = Path(__file__).parent / "programs"
 CONNECTIONS = 32
 SIZE_BYTES = 32
-WARM_UP_SECONDS = 0.3
+WARM_UP_SECONDS = 0.8
 MEMCACHED = ("memcached", "-u", "root", "-m", "64", "-t", "4", "-U", "0", "-l", "127.0.0.1", "-p")
 
 
@@ -89,12 +89,21 @@ class Pace:
 
 @dataclass(frozen=True)
 class Burst:
-    """What a load client saw; moments are nanoseconds of CLOCK_MONOTONIC."""
+    """What a load client saw; moments are nanoseconds of CLOCK_MONOTONIC.
+
+    Attributes:
+        requests: How many were answered between the two moments.
+        began: The first.
+        ended: The last.
+        busy: Share of its core that the client used.
+        whole: Requests in all, those that only prepare included.
+    """
 
     requests: int
     began: int
     ended: int
     busy: float
+    whole: int
 
 
 def missing(subject: Subject) -> str:
@@ -109,15 +118,15 @@ def _memcached_load(client: Path, port: int, seconds: float) -> Burst:
     done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 20, check=False)
     if done.returncode != 0:
         raise load_client.LoadError(done.stderr.strip())
-    requests, began, ended, used = done.stdout.split()
-    span = int(ended) - int(began)
-    return Burst(int(requests), int(began), int(ended), float(used) / span)
+    requests, began, ended, used, whole = map(int, done.stdout.split())
+    return Burst(requests, began, ended, used / (ended - began), whole)
 
 
 def _echo_load(client: Path, port: int, seconds: float) -> Burst:
     order = Order(f"tcp://127.0.0.1:{port}", CONNECTIONS, SIZE_BYTES, 1, seconds)
     report = load_client.run(client, order)
-    return Burst(report.messages, report.opened, report.ended, report.busy)
+    messages = report.messages
+    return Burst(messages, report.opened, report.ended, report.busy, messages)
 
 
 @contextlib.contextmanager
@@ -166,7 +175,7 @@ def _pace(subject: Subject, watched: bool, number: int, client: Path, seconds: f
         locks, findings = 0.0, ()
         if watched:
             told = json.loads(report.read_text())
-            locks = told["coverage"]["operations"] / (warmed.requests + burst.requests)
+            locks = told["coverage"]["operations"] / (warmed.whole + burst.whole)
             findings = tuple(finding["kind"] for finding in told["findings"])
     return Pace(
         subject=subject.name,
@@ -214,9 +223,18 @@ def measure(
     return paces
 
 
-def loss(paces: list[Pace], subject: str) -> list[float]:
+def loss(paces: Sequence[Pace], subject: str) -> list[float]:
     """The share of its throughput that a watched server loses, in each round."""
-    of = {(it.detector, it.round): it.throughput for it in paces if it.subject == subject}
+    return _ratios(paces, subject, lambda it: it.throughput)
+
+
+def cpu_loss(paces: Sequence[Pace], subject: str) -> list[float]:
+    """The share that it would lose where nothing but its own CPU time counts, in each round."""
+    return _ratios(paces, subject, lambda it: 1 / it.cpu_us)
+
+
+def _ratios(paces: Sequence[Pace], subject: str, figure: Callable[[Pace], float]) -> list[float]:
+    of = {(it.detector, it.round): figure(it) for it in paces if it.subject == subject}
     return [
         1 - value / of[BARE.name, number]
         for (name, number), value in of.items()

@@ -67,7 +67,8 @@ def _load(paces: Sequence[Pace]) -> list[str]:
         }
         if not of[VESPIARY.name]:
             continue
-        losses = load.loss(list(paces), subject.name)
+        losses = load.loss(paces, subject.name)
+        of_cpu = statistics.median(load.cpu_loss(paces, subject.name))
         watched = of[VESPIARY.name]
         findings = sorted({kind for it in watched for kind in it.findings})
         rows.append(
@@ -76,12 +77,21 @@ def _load(paces: Sequence[Pace]) -> list[str]:
                 *(f"{statistics.median(it.throughput for it in of[name]):,.0f}" for name in of),
                 f"**{statistics.median(losses):.1%}** ({min(losses):.1%} to {max(losses):.1%})",
                 *(f"{statistics.median(it.cpu_us for it in of[name]):.2f}" for name in of),
+                f"{of_cpu:.1%}",
                 f"{statistics.median(it.locks for it in watched):.1f}",
                 f"{max(it.load_busy for it in paces if it.subject == subject.name):.0%}",
                 ", ".join(findings) or "none",
             ]
         )
-    columns = ["server", "bare, requests/s", "watched", "loss", "bare, CPU us/request", "watched"]
+    columns = [
+        "server",
+        "bare, requests/s",
+        "watched",
+        "loss",
+        "bare, CPU us/request",
+        "watched",
+        "loss by CPU",
+    ]
     columns += ["locks/request", "client busy, at most", "findings"]
     return ["## Servers under load", "", *_table(columns, rows)]
 
@@ -123,7 +133,7 @@ def _targets(costs: Sequence[Cost], paces: Sequence[Pace]) -> list[str]:
             text = f"added to one lock, the dearest kind, {subject}"
             judge(text, f"{most:.0f} ns", f"{max(medians):.1f} ns", max(medians) <= most)
     for server in load.SUBJECTS:
-        losses = load.loss(list(paces), server.name)
+        losses = load.loss(paces, server.name)
         if losses:
             value = statistics.median(losses)
             text = f"throughput lost, {server.title}"

@@ -22,7 +22,7 @@ from pathlib import Path
 from benches import machine
 from benches.catalogue import HERE
 from benches.locks import versions
-from benches.locks.detectors import PEERS, VESPIARY, Detector, missing, run
+from benches.locks.detectors import BARE, PEERS, VESPIARY, Detector, missing, run
 from benches.outcome import RESULTS
 
 PROGRAMS = HERE.parent / "tests" / "locks" / "programs"
@@ -223,6 +223,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benches.locks.verdicts", description=__doc__)
     parser.add_argument("--times", type=int, default=10, help="runs of Vespiary (10)")
     parser.add_argument("--peer-times", type=int, default=5, help="runs of each peer (5)")
+    parser.add_argument(
+        "--all-pythons", action="store_true", help="Python's programs on each CPython found"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at the same time")
     parser.add_argument("--only", default="", help="programs whose name holds this text")
     return parser.parse_args()
@@ -232,7 +235,9 @@ def main() -> int:
     """Run all programs; 1 when Vespiary was wrong about one."""
     given = _arguments()
     found = [program for program in programs() if given.only in program.path.name]
-    pythons = versions.pythons()
+    pythons = versions.pythons() if given.all_pythons else [sys.executable]
+    # What the programs of Python's and native locks load.
+    os.environ["NATIVE"] = str(BARE.build(PROGRAMS / "native.c", "-shared", "-fPIC"))
 
     def judge(program: Program) -> None:
         _judge(program, pythons, given.times, given.peer_times)

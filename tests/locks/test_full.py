@@ -137,3 +137,24 @@ def test_a_limit_on_the_size_of_files_does_not_end_the_program(
     )
     assert done.returncode == 0, done.stderr
     assert "69 acquisitions kept" in done.stderr
+
+
+def test_of_many_processes_the_text_tells_the_busiest(
+    watched: Callable[..., Result], tmp_path: Path
+) -> None:
+    program = tmp_path / "forks.py"
+    program.write_text(
+        "import os, threading\n"
+        "lock = threading.Lock()\n"
+        "for _ in range(5):\n"
+        "    if os.fork() == 0:\n"
+        "        with lock: os._exit(0)\n"
+        "    os.wait()\n"
+    )
+    result = watched(sys.executable, program, options=["--full"])
+    assert result.status == 0, result.output
+    assert len(result.report["statistics"]) == 6
+    assert result.output.count("acquisitions kept in") == 3
+    assert "3 more processes with fewer" in result.output
+    spans = [each["span_ns"] for each in result.report["statistics"]]
+    assert all(0 <= span < 60 * 10**9 for span in spans)

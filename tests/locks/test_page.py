@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -155,3 +156,26 @@ def test_what_is_known_already_is_behind_a_fold(
     assert "<summary>1 suppressed</summary>" in text
     assert "since &lt;long&gt;" in text
     assert "<article>" not in text
+
+
+def test_of_many_processes_the_busiest_have_their_tables_and_the_others_a_line(
+    tmp_path: Path,
+) -> None:
+    outcome = hostile_outcome(tmp_path / "source.c")
+    (figures,) = outcome.statistics
+    outcome.statistics = [replace(figures, process=number) for number in range(30)]
+    text = as_html(outcome, Known([], [], [], []), ["run"])
+    assert text.count("<h3>Process ") == 8
+    assert "22 more processes" in text
+    assert text.count('class="timeline"') == 8
+
+
+def test_what_a_thread_did_to_a_lock_is_told_as_that_and_as_no_order(
+    compiled: Callable[..., Path], watched: Callable[..., Result], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    result = watched(compiled("foreign_unlock"), options=["--html", page])
+    assert result.status == 122
+    assert ", with mutex L0 a, at" in result.output
+    assert "and wants" not in page.read_text()
+    assert "foreign_unlock.c" in page.read_text()

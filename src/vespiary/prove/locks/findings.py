@@ -102,6 +102,11 @@ class Step:
     held_stack: list[Frame] = field(default_factory=list)
 
     @property
+    def is_event(self) -> bool:
+        """Whether it is something that one thread did to one lock, and no order."""
+        return self.holds == self.wants and not self.taken_at
+
+    @property
     def taken_at(self) -> list[Frame]:
         """All that is known of where the held lock was taken."""
         return self.held_stack or self.held_since

@@ -20,6 +20,7 @@ __all__ = ["as_json", "as_text", "finding_text", "stack_lines"]
 
 _FRAMES_MAX = 8
 _MADE_MAX = 3
+_PROCESSES_MAX = 3
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -69,8 +70,12 @@ def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str]
         programs = (f"{name} ({count})" for name, count in sorted(coverage.lockless.items()))
         lines.append(f"  watched, and took no lock: {', '.join(programs)}")
     lines.extend(f"  {core}" for core in outcome.cores)
-    for each in outcome.statistics:
+    busiest = sorted(outcome.statistics, key=lambda each: -each.acquisitions)
+    for each in busiest[:_PROCESSES_MAX]:
         lines += figures(each)
+    if len(busiest) > _PROCESSES_MAX:
+        rest = len(busiest) - _PROCESSES_MAX
+        lines += ["", f"  ... {rest} more processes with fewer (--json or --html has all)"]
     return "\n".join(lines)
 
 
@@ -107,7 +112,10 @@ def _title(finding: Finding, paint: Paint) -> str:
 
 def _step(step: Step, paint: Paint) -> list[str]:
     if step.holds == NOTHING:
-        lines = [f"  {paint.thread(step.thread)} wants {step.wants} at"]
+        lines = [f"  {paint.thread(step.thread)} wants {paint.lock(step.wants)} at"]
+        return lines + stack_lines(step.wanted_at, _FRAMES_MAX, paint)
+    if step.is_event:
+        lines = [f"  {paint.thread(step.thread)}, with {paint.lock(step.holds)}, at"]
         return lines + stack_lines(step.wanted_at, _FRAMES_MAX, paint)
     lines = [f"  {paint.thread(step.thread)} holds {paint.lock(step.holds)}"]
     if step.taken_at:

@@ -296,7 +296,9 @@ class _Watcher:
             kept = log.beside(record)
             if kept is not None:
                 until = time.monotonic_ns() if was_stuck else 0
-                self.figures.append(statistics(record, kept, until))
+                of_process = statistics(record, kept, until)
+                if of_process.acquisitions or of_process.lost:
+                    self.figures.append(of_process)
                 self.coverage.lost["acquisitions"] += kept.lost
                 kept.close()
 

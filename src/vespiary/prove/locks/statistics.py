@@ -198,6 +198,7 @@ def _tallies(log: Log, now: int) -> tuple[dict[int, _Tally], int, int]:
     entries = list(log)
     first = min((entry[0] for entry in entries), default=0)
     last = log.ended or now or max((max(entry[:3]) for entry in entries), default=0)
+    last = max(first, last) if entries else first
     for wanted, taken, released, lock, thread, stack, how in entries:
         tally = tallies[lock]
         use = tally.uses[thread]

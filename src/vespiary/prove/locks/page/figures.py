@@ -10,10 +10,11 @@ from vespiary.prove.locks.figures import duration
 from vespiary.prove.locks.page.parts import fold, number, span, stack, table
 from vespiary.prove.locks.statistics import Group, Place, Statistics
 
-__all__ = ["process"]
+__all__ = ["processes"]
 
-_ROWS_MAX = 1000
-_DETAILED = 200
+_PROCESSES_MAX = 8
+_ROWS_MAX = 500
+_DETAILED = 60
 _DRAWN_MAX = 40
 _CONVOYS_MAX = 5
 
@@ -21,7 +22,23 @@ _HEAD = ("lock", "taken", "waited", "wait total", "wait p90", "wait max")
 _HEAD_MORE = ("hold total", "hold p90", "hold max", "in vain", "queue")
 
 
-def process(found: Statistics) -> str:
+def processes(found: Sequence[Statistics]) -> str:
+    """The part about all processes: those that took locks most often, and the others in a table."""
+    busiest = sorted(found, key=lambda each: -each.acquisitions)
+    parts = [_process(each) for each in busiest[:_PROCESSES_MAX]]
+    rows = [
+        f"<tr><td>process {each.process}</td>{number(each.acquisitions, f'{each.acquisitions:,}')}"
+        f"{number(len(each.locks), f'{len(each.locks):,}')}"
+        f"{number(each.span_ns, duration(each.span_ns))}</tr>"
+        for each in busiest[_PROCESSES_MAX:]
+    ]
+    if rows:
+        others = table(("process", "taken", "locks", "for"), rows)
+        parts.append(fold(f"{len(rows)} more processes, all of which the JSON report has", others))
+    return "".join(parts)
+
+
+def _process(found: Statistics) -> str:
     """The part about one process."""
     identity = f"locks-{found.process}-{found.begin_ns}"
     parts = [
@@ -97,7 +114,7 @@ def _detail(group: Group) -> str:
         table(("thread", "taken", "waited", "held"), uses, kind="plain"),
         _places("Waited for longest at", group.waits_at),
         _places("Held longest at", group.holds_at),
-        fold("Made or first taken at", stack(group.made)),
+        fold("Made or first taken at", stack(group.made, is_brief=True)),
     ]
     return f'<div class="inner">{"".join(parts)}</div>'
 
@@ -105,7 +122,7 @@ def _detail(group: Group) -> str:
 def _places(title: str, places: Iterable[Place]) -> str:
     rows = [
         f"<li>{duration(place.total_ns)} in {place.count:,} times,"
-        f" {duration(place.max_ns)} at most{stack(place.stack, 1)}</li>"
+        f" {duration(place.max_ns)} at most{stack(place.stack, 1, is_brief=True)}</li>"
         for place in list(places)[:3]
     ]
     return f"<p>{title}</p><ol>{''.join(rows)}</ol>" if rows else ""

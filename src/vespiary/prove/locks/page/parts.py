@@ -25,27 +25,30 @@ def fold(summary: str, content: str, *, is_open: bool = False) -> str:
     return f"<details{' open' if is_open else ''}><summary>{summary}</summary>{content}</details>"
 
 
-def stack(frames: Sequence[Frame], shown: int = _SHOWN) -> str:
-    """A stack, innermost first: some frames with their source, the others behind a fold."""
+def stack(frames: Sequence[Frame], shown: int = _SHOWN, *, is_brief: bool = False) -> str:
+    """A stack, innermost first: some frames with their source, the others behind a fold.
+
+    A brief one has the source of the frames before the fold only.
+    """
     if not frames:
         return '<p class="soft">No stack was kept here; <code>--full</code> keeps all.</p>'
     own = sources.own(frames)
     parts = [_frame(frame) for frame in own[:shown]]
     rest = [*own[shown:], *frames[len(own) :]][:_MOST]
     if rest:
-        inner = "".join(_frame(frame) for frame in rest)
+        inner = "".join(_frame(frame, not is_brief) for frame in rest)
         parts.append(fold(f"{len(rest)} more frame{'s' * (len(rest) != 1)}", inner))
     return "".join(parts)
 
 
-def _frame(frame: Frame) -> str:
+def _frame(frame: Frame, with_source: bool = True) -> str:
     where = frame.file or frame.module
     place = f"{where}:{frame.line}" if frame.file and frame.line else where
     head = (
         f'<div class="where"><code>{escape(frame.function)}</code>'
         f' <span class="soft">{escape(place)}</span></div>'
     )
-    return f'<div class="frame">{head}{_source(frame)}</div>'
+    return f'<div class="frame">{head}{_source(frame) if with_source else ""}</div>'
 
 
 def _source(frame: Frame) -> str:

@@ -10,9 +10,9 @@ from html import escape
 from pathlib import Path
 
 from vespiary.prove.locks import drawing
-from vespiary.prove.locks.findings import Finding, LockStory, Step
+from vespiary.prove.locks.findings import NOTHING, Finding, LockStory, Step
 from vespiary.prove.locks.known import Known
-from vespiary.prove.locks.page.figures import process
+from vespiary.prove.locks.page.figures import processes
 from vespiary.prove.locks.page.parts import fold, span, stack, table
 from vespiary.prove.locks.run import Coverage, Outcome
 
@@ -42,7 +42,7 @@ def as_html(outcome: Outcome, known: Known, command: Sequence[str]) -> str:
     ]
     if outcome.statistics:
         body.append("<h2>Every acquisition</h2>")
-        body += [process(each) for each in outcome.statistics]
+        body.append(processes(outcome.statistics))
     style = (_FOLDER / "report.css").read_text()
     script = (_FOLDER / "report.js").read_text()
     policy = (
@@ -98,6 +98,12 @@ def _finding(finding: Finding, identity: str) -> str:
 
 
 def _step(step: Step) -> str:
+    if step.is_event:
+        what = f"{span('thread', step.thread)}, with {span('lock', step.holds)}, at"
+        return f'<div class="step"><p>{what}</p>{stack(step.wanted_at)}</div>'
+    if step.holds == NOTHING:
+        what = f"{span('thread', step.thread)} wants {span('lock', step.wants)} at"
+        return f'<div class="step"><p>{what}</p>{stack(step.wanted_at)}</div>'
     how = " (to share it)" if step.shared else ""
     wanted = (
         f'<div><p class="side-title">and wants {span("lock", step.wants)}{how} at</p>'

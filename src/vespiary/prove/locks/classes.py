@@ -22,7 +22,6 @@ of its class. To stay quiet without any, these rules hold here:
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,21 +29,12 @@ from dataclasses import dataclass, replace
 from vespiary.prove.locks.graph import Circle, circles
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.record import Edge, Thread
+from vespiary.prove.locks.sources import is_generic
 from vespiary.prove.locks.together import NUMBER, Together
 
 __all__ = ["ClassCircle", "class_circles", "place_of"]
 
 _FOUND_MAX = 20
-
-_LIBRARY_FILE = re.compile(
-    r"^<frozen |/lib(?:64)?/python3\.\d+t?/(?!site-packages/|dist-packages/)"
-)
-_LIBRARY_MODULE = re.compile(
-    r"^(?:lib(?:c|pthread|stdc\+\+|c\+\+|gcc_s|glib-2\.0|uv|apr-1|python3[.\d]*)\.so|ld-linux"
-    r"|python3)"
-)
-_VERB = "(?:init|new|make|create|alloc)"
-_MAKER = re.compile(rf"(?:mutex|lock)\w*{_VERB}|{_VERB}\w*(?:mutex|lock)", re.IGNORECASE)
 
 _Place = tuple[str, ...]
 
@@ -68,20 +58,12 @@ class ClassCircle:
 
 def place_of(frames: Sequence[Frame]) -> _Place | None:
     """What tells a class: the place that wants a lock, and its caller; None where it is unknown."""
-    own = next((at for at, frame in enumerate(frames) if not _is_generic(frame)), None)
+    own = next((at for at, frame in enumerate(frames) if not is_generic(frame)), None)
     if own is None:
         return None
     made = [f"{frame.name}:{frame.line}" for frame in frames[: own + 1]]
     caller = [frame.name for frame in frames[own + 1 : own + 2]]
     return (*made, *caller)
-
-
-def _is_generic(frame: Frame) -> bool:
-    if frame.module:
-        is_library = _LIBRARY_MODULE.match(frame.module) is not None
-    else:
-        is_library = _LIBRARY_FILE.search(frame.file or "") is not None
-    return is_library or _MAKER.search(frame.function.rpartition("::")[2]) is not None
 
 
 def class_circles(

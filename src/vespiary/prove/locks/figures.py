@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from vespiary.prove.locks import sources
 from vespiary.prove.locks.statistics import Group, Place, Statistics
 
 __all__ = ["duration", "figures"]
@@ -70,5 +71,5 @@ def _convoy(group: Group) -> list[str]:
 
 
 def _place(place: Place) -> str:
-    where = str(place.stack[0]) if place.stack else "at an unknown place"
+    where = sources.first_own(place.stack) or "an unknown place"
     return f"at {where}: {duration(place.total_ns)} in {place.count:,} times"

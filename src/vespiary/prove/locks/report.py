@@ -70,7 +70,8 @@ def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str]
         programs = (f"{name} ({count})" for name, count in sorted(coverage.lockless.items()))
         lines.append(f"  watched, and took no lock: {', '.join(programs)}")
     lines.extend(f"  {core}" for core in outcome.cores)
-    busiest = sorted(outcome.statistics, key=lambda each: -each.acquisitions)
+    kept = [each for each in outcome.statistics if each.acquisitions]
+    busiest = sorted(kept, key=lambda each: -each.acquisitions)
     for each in busiest[:_PROCESSES_MAX]:
         lines += figures(each)
     if len(busiest) > _PROCESSES_MAX:

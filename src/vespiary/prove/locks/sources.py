@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from vespiary.prove.locks.places import Frame
 
-__all__ = ["around", "line", "own"]
+__all__ = ["around", "first_own", "is_generic", "line", "own"]
 
 _BYTES_MAX = 4 << 20
 _BENEATH = {
@@ -24,6 +25,17 @@ _BENEATH = {
     "clone3",
 }
 """Functions that every thread begins with, and no program has written."""
+
+
+_LIBRARY_FILE = re.compile(
+    r"^<frozen |/lib(?:64)?/python3\.\d+t?/(?!site-packages/|dist-packages/)"
+)
+_LIBRARY_MODULE = re.compile(
+    r"^(?:lib(?:c|pthread|stdc\+\+|c\+\+|gcc_s|glib-2\.0|uv|apr-1|python3[.\d]*)\.so|ld-linux"
+    r"|python3)"
+)
+_VERB = "(?:init|new|make|create|alloc)"
+_MAKER = re.compile(rf"(?:mutex|lock)\w*{_VERB}|{_VERB}\w*(?:mutex|lock)", re.IGNORECASE)
 
 
 @lru_cache(maxsize=64)
@@ -66,3 +78,17 @@ def own(frames: Sequence[Frame]) -> Sequence[Frame]:
 def _is_bare(frame: Frame) -> bool:
     """Whether nothing is known of a frame but its address, in the C library."""
     return frame.function.startswith("+0x") and frame.module.startswith("libc.so")
+
+
+def is_generic(frame: Frame) -> bool:
+    """Whether a frame is a library's, or of a function whose name says that it makes locks."""
+    if frame.module:
+        is_library = _LIBRARY_MODULE.match(frame.module) is not None
+    else:
+        is_library = _LIBRARY_FILE.search(frame.file or "") is not None
+    return is_library or _MAKER.search(frame.function.rpartition("::")[2]) is not None
+
+
+def first_own(frames: Sequence[Frame]) -> Frame | None:
+    """The innermost frame that is a program's own; of a stack without one, the innermost."""
+    return next((frame for frame in frames if not is_generic(frame)), next(iter(frames), None))

@@ -237,7 +237,7 @@ def _queue_max(intervals: array[int]) -> int:
     return most
 
 
-def _spans(intervals: array[int], span_ns: int, points: int = 1500) -> list[Span]:
+def _spans(intervals: array[int], span_ns: int, points: int = 1000) -> list[Span]:
     """What a drawing of this many points can show: what is nearer together becomes one."""
     grain = max(1, span_ns // points)
     rows: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)

@@ -15,7 +15,7 @@ __all__ = ["processes"]
 _PROCESSES_MAX = 8
 _ROWS_MAX = 500
 _DETAILED = 60
-_DRAWN_MAX = 40
+_DRAWN_MAX = 20
 _CONVOYS_MAX = 5
 
 _HEAD = ("lock", "taken", "waited", "wait total", "wait p90", "wait max")
@@ -24,7 +24,9 @@ _HEAD_MORE = ("hold total", "hold p90", "hold max", "in vain", "queue")
 
 def processes(found: Sequence[Statistics]) -> str:
     """The part about all processes: those that took locks most often, and the others in a table."""
-    busiest = sorted(found, key=lambda each: -each.acquisitions)
+    busiest = sorted(
+        (each for each in found if each.acquisitions), key=lambda each: -each.acquisitions
+    )
     parts = [_process(each) for each in busiest[:_PROCESSES_MAX]]
     rows = [
         f"<tr><td>process {each.process}</td>{number(each.acquisitions, f'{each.acquisitions:,}')}"

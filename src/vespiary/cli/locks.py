@@ -15,7 +15,7 @@ from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks import exits
 from vespiary.prove.locks import known as known_findings
-from vespiary.prove.locks.findings import Finding, with_classes_told, worst
+from vespiary.prove.locks.findings import Finding, ordered, worst
 from vespiary.prove.locks.formats import as_annotations, as_junit, as_sarif
 from vespiary.prove.locks.known import Known, read_baseline, read_suppressions
 from vespiary.prove.locks.page import as_html
@@ -122,7 +122,7 @@ def locks(
     outcome = _run(watch, live, repeat, _seed(perturb, seed))
     paint = Paint.of(sys.stderr)
     if classes:
-        outcome = replace(outcome, findings=with_classes_told(outcome.findings))
+        outcome = replace(outcome, findings=_with_classes_told(outcome.findings))
     known = Known.sort(outcome.findings, suppressions, before)
     if write_baseline is not None:
         _write_baseline(write_baseline, outcome.findings)
@@ -140,6 +140,13 @@ def locks(
     click.echo(as_text(outcome, paint, live.told), err=True, color=True)
     _tell_known(known)
     sys.exit(_status(outcome))
+
+
+def _with_classes_told(findings: list[Finding]) -> list[Finding]:
+    """Findings with those about classes of locks as inversions, which fail a build."""
+    return ordered(
+        replace(finding, kind="inversion") if finding.by_class else finding for finding in findings
+    )
 
 
 def _write_reports(

@@ -28,7 +28,6 @@ __all__ = [
     "deadlock",
     "ordered",
     "stall",
-    "with_classes_told",
     "worst",
 ]
 
@@ -487,13 +486,6 @@ def stall(together: Together, thread: Thread, seconds: float) -> Finding:
     steps = [teller.waiting(thread, None), *teller.waits_behind(thread)]
     process = together.record(thread.number).pid
     return Finding("stall", title, advice, process, locks, steps)
-
-
-def with_classes_told(findings: Iterable[Finding]) -> list[Finding]:
-    """Findings with those about classes of locks as inversions, which fail a build."""
-    return ordered(
-        replace(finding, kind="inversion") if finding.by_class else finding for finding in findings
-    )
 
 
 def worst(findings: Iterable[Finding]) -> Kind | None:

@@ -1,0 +1,28 @@
+# expect: inversion
+"""The lock of a condition is one of asyncio's: taken again after the wait, within another."""
+
+import asyncio
+
+a = asyncio.Lock()
+condition = asyncio.Condition()
+
+
+async def waits() -> None:
+    async with condition:
+        await condition.wait()
+        async with a:
+            pass
+
+
+async def tells() -> None:
+    async with a, condition:
+        condition.notify()
+
+
+async def main() -> None:
+    waiting = asyncio.create_task(waits())
+    await asyncio.sleep(0)
+    await asyncio.gather(waiting, tells())
+
+
+asyncio.run(main())

@@ -7,6 +7,7 @@ machine that has its tests, each module bare and then watched; it takes about ha
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -35,6 +36,7 @@ MODULES = (
 )
 QUICK = ("test_sched", "test_thread", "test_threading_local")
 SECONDS = 900.0
+TIMED_OUT = -1
 FIND_PYTHON = Path(__file__).parents[3] / "tools" / "find_python.sh"
 HAS = "import importlib.util, sys; print(*(n for n in sys.argv[1:] if importlib.util.find_spec(n)))"
 
@@ -77,7 +79,7 @@ class Verdict:
     @property
     def told(self) -> list[dict[str, Any]]:
         """The findings that count."""
-        return [each for each in self.report["findings"] if each["kind"] != "information"]
+        return [each for each in self.report.get("findings", []) if each["kind"] != "information"]
 
 
 def run_tests(python: str, *names: str, watched: bool) -> Verdict:
@@ -89,17 +91,17 @@ def run_tests(python: str, *names: str, watched: bool) -> Verdict:
         if watched:
             locks = [sys.executable, "-m", "vespiary", "locks", "--json", str(report)]
             command = [*locks, "--suppress", str(KNOWN / "cpython.toml"), "--", *command]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-        )
+        status = TIMED_OUT
+        with (folder / "said").open("w") as said, contextlib.suppress(subprocess.TimeoutExpired):
+            status = subprocess.run(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                timeout=SECONDS,
+                check=False,
+            ).returncode
         cases = list(ElementTree.parse(results).iter("testcase")) if results.exists() else []
         failed = {
             str(case.get("name"))
@@ -107,7 +109,8 @@ def run_tests(python: str, *names: str, watched: bool) -> Verdict:
             if case.find("failure") is not None or case.find("error") is not None
         }
         told = json.loads(report.read_text()) if report.exists() else {}
-        return Verdict(done.returncode, len(cases), frozenset(failed), told, done.stdout)
+        text = (folder / "said").read_text(errors="replace")
+        return Verdict(status, len(cases), frozenset(failed), told, text)
 
 
 def main() -> int:
@@ -140,6 +143,8 @@ def main() -> int:
 
 
 def _row(version: str, module: str, bare: Verdict, seen: Verdict) -> str:
+    if TIMED_OUT in (bare.status, seen.status):
+        return f"| {version} | {module} | timed out | | | | | |"
     coverage = seen.report["coverage"]
     counts = [seen.tests, len(bare.failed), len(seen.failed), coverage["processes"]]
     cells = [version, module, *map(str, counts), f"{coverage['operations']:,}", str(len(seen.told))]

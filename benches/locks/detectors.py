@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ class Detector:
         prefix: Words before the program's own.
         wants: A program without which there is no such detector.
         signs: For each kind of finding, what the output then holds.
-        seconds_max: A small program that takes longer hangs.
+        seconds_max: A small program that takes longer, and does not compute any more, hangs.
         turns: The share of the bare program's turns that is enough to measure it.
     """
 
@@ -121,6 +122,35 @@ def missing(detector: Detector) -> str:
     return ""
 
 
+_WORKING_SECONDS_MAX = 60.0
+_LOOK_SECONDS = 0.5
+
+
+def _wait(process: subprocess.Popen[bytes], seconds_max: float) -> int | None:
+    """Wait for the end: for so long, and for as long as the program still computes."""
+    deadline = time.monotonic() + seconds_max
+    last = time.monotonic() + _WORKING_SECONDS_MAX
+    used = 0.0
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(_LOOK_SECONDS)
+        before, used = used, _processor_seconds(process.pid)
+        now = time.monotonic()
+        if now > deadline and (used - before < _LOOK_SECONDS / 2 or now > last):
+            return None
+
+
+def _processor_seconds(session: int) -> float:
+    """What the living processes of a session have computed (proc(5))."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def run(
     command: Sequence[str], seconds_max: float, environment: Mapping[str, str] | None = None
 ) -> tuple[int | None, str]:
@@ -138,11 +168,7 @@ def run(
             env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
-        status: int | None
-        try:
-            status = process.wait(seconds_max)
-        except subprocess.TimeoutExpired:
-            status = None
+        status = _wait(process, seconds_max)
         # Not asked first: at a request to end, Valgrind reports what is held as never released.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

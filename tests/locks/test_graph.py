@@ -41,6 +41,12 @@ def test_a_ring_of_any_length_is_one_circle() -> None:
         assert found.locks == frozenset(range(length))
 
 
+def test_a_ring_begins_with_the_order_that_was_seen_first() -> None:
+    ring = [replace(order(number, number, (number + 1) % 3), time=90 - number) for number in (0, 1)]
+    (found,) = circles([*ring, replace(order(2, 2, 0), time=5)], THREADS)
+    assert [edge.thread for edge in found.edges] == [2, 0, 1]
+
+
 def test_a_ring_in_which_a_thread_comes_twice_is_no_circle() -> None:
     ring = [order(1, 0, 1), order(2, 1, 2), order(1, 2, 0)]
     assert circles(ring, THREADS) == []

@@ -149,6 +149,12 @@ def _share_a_gate(ways: Sequence[_Way]) -> bool:
     return sum(len(way.gates) for way in ways) > len(frozenset().union(*(w.gates for w in ways)))
 
 
+def _as_seen(edges: Sequence[Edge]) -> tuple[Edge, ...]:
+    """A circle's orders from the one that was seen first: the numbers of locks mean nothing."""
+    first = min(range(len(edges)), key=lambda number: edges[number].time)
+    return (*edges[first:], *edges[:first])
+
+
 class _Search:
     """Looks for circles within one component, the short ones first.
 
@@ -215,13 +221,13 @@ class _Search:
         if common:
             thread = min(common)
             edges = [next(edge for edge in way.edges if edge.thread == thread) for way in path]
-            yield Circle(tuple(edges), 1)
+            yield Circle(_as_seen(edges), 1)
         if _share_a_gate(path):
             return
         met = self._meet(path, [])
         if met is not None:
             self._found.append(locks)
-            yield Circle(tuple(met), len(met))
+            yield Circle(_as_seen(met), len(met))
 
     def _meet(self, ways: Sequence[_Way], chosen: list[Edge]) -> list[Edge] | None:
         """An order for each way, of different threads, of which none was over before another."""

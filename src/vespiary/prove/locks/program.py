@@ -71,7 +71,9 @@ class Program:
     def pause(self, seconds: float) -> None:
         """Wait for a signal, and pass it on to the program if it still runs."""
         came = signal.sigtimedwait(_AWAITED, seconds)
-        if came is None or came.si_signo == signal.SIGCHLD:
+        # When another signal interrupts the wait at its very end, Python gives a structure in which
+        # nothing was written.
+        if came is None or came.si_signo not in _PASSED_ON:
             return
         self.asked_to_end |= came.si_signo in _ENDING
         if came.si_code != _FROM_KERNEL and self._poll() is None:

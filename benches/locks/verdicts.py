@@ -44,7 +44,7 @@ which is told on request and fails no build; **nothing**; a **stall**; **uncover
 operation is seen and that is said.
 
 What was said: **nothing**; an inversion or misuse; a **false alarm** where nothing was to be
-reported; **hang**: the program stood still and was ended from outside, after what else was said.
+reported; **hang**: the program stood still, or computed for a minute, and was ended from outside.
 Numbers tell how many of the runs, where they differed. Valgrind's and ThreadSanitizer's reports of
 data races are left out. Bold is what is wrong; a peer that told anything of the lock before a
 deadlock stood still counts as right, and only programs whose verdict it could give are counted.

@@ -34,7 +34,7 @@ SPECIES = {
 class Directory(vespiary.Handler):
     """The HTTP service that is asked: GET /species/NAME answers in JSON."""
 
-    async def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+    async def on_request(self, request: vespiary.Request) -> vespiary.Response:
         """Answer late, as a service with a database behind it would."""
         await asyncio.sleep(0.02)
         found = SPECIES.get(request.path.removeprefix("/species/"))

@@ -56,7 +56,7 @@ def user_of(request: vespiary.Request) -> str | None:
 class Echo(vespiary.Handler):
     """The echo; `connection.data` is the user's name."""
 
-    def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+    def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
         """The page or a WebSocket, to whom they belong."""
         user = user_of(request)
         if user is None:

@@ -89,7 +89,7 @@ class Chat(vespiary.Handler):
         """Publishing is the server's."""
         self.server = server
 
-    def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+    def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
         """The page for a browser, a WebSocket for the page."""
         if request.is_upgrade:
             return self.refusal(request)
@@ -100,7 +100,7 @@ class Chat(vespiary.Handler):
         facts = json.dumps({"rooms": ROOMS, "echo": urlsplit(self.echo_url).port})
         return request.respond(200, PAGE.replace("/* FACTS */ null", facts), PAGE_HEADERS)
 
-    def refusal(self, request: vespiary.Request) -> vespiary.Answer | None:
+    def refusal(self, request: vespiary.Request) -> vespiary.Response | None:
         """Pages of other sites may not talk here in the name of their visitors (RFC 6455 10.2)."""
         origin = request.origin
         if ORIGINS:

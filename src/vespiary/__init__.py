@@ -18,13 +18,13 @@ from vespiary.errors import (
     EndpointError,
     HandshakeRefused,
     LimitsError,
-    LocalBroken,
     LocalClosed,
+    LocalError,
     ReceiveConflict,
     Redirect,
     RedirectRefused,
-    RemoteBroken,
     RemoteClosed,
+    RemoteError,
     SendRefused,
     VespiaryError,
     WriteQueueFull,
@@ -34,7 +34,7 @@ from vespiary.framing import LengthPrefix
 from vespiary.handler import Handler
 from vespiary.limits import Deadlines, Limits
 from vespiary.loop import run
-from vespiary.request import Answer, Request
+from vespiary.request import Request, Response
 from vespiary.server import Server, serve
 from vespiary.statistics import (
     CompressionStatistics,
@@ -46,7 +46,6 @@ from vespiary.statistics import (
 from vespiary.websocket import WebSocket
 
 __all__ = [
-    "Answer",
     "Backoff",
     "CloseReason",
     "Compression",
@@ -67,15 +66,16 @@ __all__ = [
     "LengthPrefix",
     "Limits",
     "LimitsError",
-    "LocalBroken",
     "LocalClosed",
+    "LocalError",
     "PortStatistics",
     "ReceiveConflict",
     "Redirect",
     "RedirectRefused",
-    "RemoteBroken",
     "RemoteClosed",
+    "RemoteError",
     "Request",
+    "Response",
     "SendRefused",
     "Server",
     "ServerStatistics",

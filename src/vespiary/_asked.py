@@ -24,7 +24,7 @@ def without_credentials(url: str) -> tuple[str, str | None]:
 
     RFC 7617 section 2, in UTF-8. What they are does not appear in any error's text.
 
-    Errors:
+    Raises:
         EndpointError: the user name has a colon in it, or either has a control character.
     """
     found = _USER_INFO.match(url)
@@ -45,7 +45,7 @@ def without_credentials(url: str) -> tuple[str, str | None]:
 def target_of(url: str, headers: Iterable[tuple[str, str]]) -> Target:
     """Where to connect to first.
 
-    Errors:
+    Raises:
         ConfigurationError: the URL cannot be connected to, or there are credentials twice.
     """
     bare, authorization = without_credentials(url)
@@ -108,7 +108,7 @@ class Asked:
     def check(self, target: Target) -> None:
         """See whether the request can be written.
 
-        Errors:
+        Raises:
             ConfigurationError: a field or a subprotocol cannot be sent.
         """
         if type(self.redirects_max) is not int or self.redirects_max < 0:

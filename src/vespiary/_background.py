@@ -79,7 +79,7 @@ class Background:
         Whatever ends the waiting (a timeout, KeyboardInterrupt) cancels the coroutine; a result
         that came too late for that is given to `too_late`.
 
-        Errors:
+        Raises:
             TimeoutError: it took longer than `timeout` seconds.
             RuntimeError: the thread is the loop's own, or the process was forked.
         """
@@ -99,7 +99,7 @@ class Background:
     def call(self, function: Callable[[], T], timeout: float | None = None) -> T:
         """Call a function on the loop's thread, and wait for it: cheaper than a coroutine.
 
-        Errors:
+        Raises:
             As for `run`; what was not called in time never is.
         """
         future: Future[T] = Future()
@@ -139,7 +139,7 @@ class Background:
     def check(self) -> None:
         """See whether this process and this thread may wait for the loop.
 
-        Errors:
+        Raises:
             RuntimeError: they may not.
         """
         if self.is_inherited:

@@ -249,7 +249,7 @@ def symbolize(path: str, address: int) -> list[tuple[str, str | None, int | None
         For each function, the inlined ones too: its demangled name, its source file and line where
         the debugging information tells them.
 
-    Errors:
+    Raises:
         OSError: the file cannot be read, or is no object file.
     """
 
@@ -264,6 +264,6 @@ def variable(path: str, address: int) -> tuple[str, int] | None:
         Its demangled name, and how many bytes behind its beginning the address is; None where no
         symbol covers the address, as in a file without symbols.
 
-    Errors:
+    Raises:
         OSError: the file cannot be read, or is no object file.
     """

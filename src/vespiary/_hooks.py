@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vespiary.errors import ConfigurationError, ConnectionClosed
 from vespiary.handler import AsyncHandler, Handler
-from vespiary.request import Answer, Headers, Request, native_answer
+from vespiary.request import Headers, Request, Response, native_answer
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
@@ -37,7 +37,7 @@ _METHODS = {
 def as_handler(handler: object) -> Handler | AsyncHandler:
     """What was given, as a handler; a class is made into an object.
 
-    Errors:
+    Raises:
         ConfigurationError: it is no handler.
     """
     if inspect.isclass(handler) and issubclass(handler, Handler):
@@ -156,6 +156,6 @@ async def _answer_later(connection: Connection, awaited: Any) -> None:
         answer = native_answer(await awaited)
     except Exception as error:
         connection._report(error)
-        failed = Answer(500, (), b"the server failed to answer\n")
+        failed = Response(500, (), b"the server failed to answer\n")
         answer = native_answer(failed)
     connection._answer(answer)

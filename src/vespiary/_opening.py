@@ -34,7 +34,7 @@ _TOO_LONG = "the handshake took too long"
 async def open_connection(target: Target, asked: Asked) -> Connection:
     """Open a connection.
 
-    Errors:
+    Raises:
         OSError: no address could be connected to.
         TimeoutError: it took too long.
         HandshakeRefused: the server, or the last of those that were redirected to, said no.

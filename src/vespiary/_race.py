@@ -41,7 +41,7 @@ C = TypeVar("C", bound=Abortable)
 async def resolve(host: str, port: int, source: str | None = None) -> list[Address]:
     """The addresses of a host, in the order in which they are to be tried.
 
-    Errors:
+    Raises:
         OSError: the resolver knows none (socket.gaierror), or none of the source's family.
     """
     family = socket.AF_UNSPEC
@@ -97,7 +97,7 @@ class Race(Generic[C]):
     async def run(self) -> C:
         """Run to the end; a cancel aborts every attempt.
 
-        Errors:
+        Raises:
             Exception: the failure of the winner, or the failures of all, told in the first one's
                 type.
         """

@@ -54,7 +54,7 @@ def next_target(
         steps: The redirects before it.
         redirects_max: How many are followed at most.
 
-    Errors:
+    Raises:
         RedirectRefused: it is not followed; the text says why.
     """
     locations = Headers(answer.headers).get_all("location")

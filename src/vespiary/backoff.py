@@ -169,7 +169,7 @@ class Attempts:
     def failed(self, error: Exception) -> float:
         """An attempt has failed: how long to wait.
 
-        Errors:
+        Raises:
             Exception: the failure itself, when it is final or there have been enough.
         """
         backoff = self._backoff

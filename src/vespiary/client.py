@@ -113,7 +113,7 @@ class Connecting:
         body's end. With one, the loop waits behind its body for the connection's end, and is over
         once this end has closed one in good order.
 
-        Errors:
+        Raises:
             Exception: the failure of an attempt, when it is final or there have been enough: see
                 `Backoff`.
         """
@@ -135,7 +135,7 @@ class Connecting:
 
         Cancellation: closes the connection.
 
-        Errors:
+        Raises:
             Exception: as for iterating.
         """
         async for connection in self:
@@ -195,7 +195,7 @@ def connect(
             each connection.
         options: See `vespiary.client.ClientOptions`.
 
-    Errors:
+    Raises:
         ConfigurationError: the URL, a header field or a subprotocol cannot be. The others are
             raised when the connection is awaited:
         OSError: the connect was refused or has failed.

@@ -43,7 +43,7 @@ class Compression:
         client_window_bits: The same for what the client sends, if it can be told so, as browsers
             can. 12: 4 KiB a connection.
 
-    Errors:
+    Raises:
         ConfigurationError: a field has a value that it cannot have.
     """
 

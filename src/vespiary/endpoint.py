@@ -57,7 +57,7 @@ class Endpoint:
     def parse(cls, url: str) -> "Endpoint":
         """Take a URL apart.
 
-        Errors:
+        Raises:
             EndpointError: says what is wrong with the URL and how one looks.
         """
         if not isinstance(url, str):

@@ -11,8 +11,8 @@
           |    +-- LocalClosed                          in good order, by this end
           |    +-- RemoteClosed                         in good order, by the peer
           |    +-- ConnectionBroken
-          |         +-- LocalBroken                     by this end: a limit, a deadline, a rule
-          |         +-- RemoteBroken                    by the peer or the network
+          |         +-- LocalError                     by this end: a limit, a deadline, a rule
+          |         +-- RemoteError                    by the peer or the network
           +-- HandshakeRefused                          the server answered, and said no
           |    +-- RedirectRefused                      it sent us elsewhere, and we do not go
           +-- SendRefused                               this message was not taken; others may be
@@ -37,13 +37,13 @@ __all__ = [
     "EndpointError",
     "HandshakeRefused",
     "LimitsError",
-    "LocalBroken",
     "LocalClosed",
+    "LocalError",
     "ReceiveConflict",
     "Redirect",
     "RedirectRefused",
-    "RemoteBroken",
     "RemoteClosed",
+    "RemoteError",
     "SendRefused",
     "VespiaryError",
     "WriteQueueFull",
@@ -147,19 +147,19 @@ class ConnectionBroken(ConnectionClosed):
     """The connection did not end in good order; messages may be lost."""
 
 
-class LocalBroken(ConnectionBroken):
+class LocalError(ConnectionBroken):
     """This end broke the connection off: a limit, a deadline, or a rule that the peer broke."""
 
 
-class RemoteBroken(ConnectionBroken):
+class RemoteError(ConnectionBroken):
     """The peer or the network broke the connection off."""
 
 
 _CLOSED_CLASSES: Mapping[tuple[str, str], type[ConnectionClosed]] = {
     ("local", "closed"): LocalClosed,
     ("remote", "closed"): RemoteClosed,
-    ("local", "broken"): LocalBroken,
-    ("remote", "broken"): RemoteBroken,
+    ("local", "broken"): LocalError,
+    ("remote", "broken"): RemoteError,
 }
 
 

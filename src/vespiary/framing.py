@@ -48,7 +48,7 @@ _NAMES = ("raw", "line", "crlf", "length")
 def framing_options(endpoint: Endpoint, framing: Framing | None) -> dict[str, object]:
     """The engine's framing for an endpoint.
 
-    Errors:
+    Raises:
         ConfigurationError: the framing is unknown, or the URL's scheme has its own.
     """
     if endpoint.has_http:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vespiary._core import Connection
     from vespiary.errors import CloseReason
-    from vespiary.request import Answer, Request
+    from vespiary.request import Request, Response
     from vespiary.server import Server
 
 __all__ = ["AsyncHandler", "Handler"]
@@ -30,7 +30,7 @@ class Handler:
     def on_start(self, server: Server) -> None:
         """The server listens."""
 
-    def on_request(self, request: Request) -> Answer | Awaitable[Answer | None] | None:
+    def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
         """An HTTP request or an upgrade request came: accept, refuse, choose a subprotocol.
 
         None accepts an upgrade and answers anything else with 426.

@@ -40,7 +40,7 @@ class _Settings:
         Counts take `1000`, `64KiB`, `2MiB`, `1GiB`; seconds take `10`, `250ms`, `5s`, `2min`, `1h`;
         `none` lifts a limit where that is allowed.
 
-        Errors:
+        Raises:
             LimitsError: an unknown name (the nearest known one is suggested), a text that is no
                 value, or a value out of range.
         """

@@ -58,7 +58,7 @@ class PortSelector(selectors.BaseSelector):
     ) -> selectors.SelectorKey:
         """Watch a descriptor.
 
-        Errors:
+        Raises:
             ValueError: the events are none, or the object has no descriptor.
             KeyError: it is watched already.
         """
@@ -144,7 +144,7 @@ class Loop(asyncio.SelectorEventLoop):
         spin_microseconds: How long to poll before sleeping when nothing is ready. Cuts a lone
             connection's latency, and costs a core's idle time: 0, the default, never polls.
 
-    Errors:
+    Raises:
         DriverUnavailable: the driver that was asked for does not work here.
     """
 
@@ -174,7 +174,7 @@ def run(
 ) -> T:
     """Run a coroutine in a new loop on the port, as `asyncio.run` does in its own.
 
-    Errors:
+    Raises:
         RuntimeError: a loop runs in this thread already.
     """
     if asyncio._get_running_loop() is not None:
@@ -195,7 +195,7 @@ def run(
 def running_core() -> Core:
     """The port of the running loop.
 
-    Errors:
+    Raises:
         RuntimeError: no loop runs, or it is another kind of loop.
     """
     loop = asyncio.get_running_loop()

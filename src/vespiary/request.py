@@ -10,7 +10,7 @@ from urllib.parse import unquote
 if TYPE_CHECKING:
     from vespiary._core import Connection
 
-__all__ = ["Answer", "Headers", "Request"]
+__all__ = ["Headers", "Request", "Response"]
 
 
 class Headers(Mapping[str, str]):
@@ -50,7 +50,7 @@ class Headers(Mapping[str, str]):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What a request is answered with; made by `Request.accept` and `Request.respond`."""
 
     status: int
@@ -118,17 +118,17 @@ class Request:
 
     def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
-    ) -> Answer:
+    ) -> Response:
         """Upgrade to WebSocket, with one of the client's subprotocols and further headers.
 
         Left out, the subprotocol is chosen by the endpoint's `WebSocket.subprotocols`; an empty
         text chooses none.
         """
-        return Answer(101, tuple(headers), b"", subprotocol)
+        return Response(101, tuple(headers), b"", subprotocol)
 
     def respond(
         self, status: int, body: bytes | str = b"", headers: Iterable[tuple[str, str]] = ()
-    ) -> Answer:
+    ) -> Response:
         """Answer with a status and a body; text is plain text in UTF-8 unless told.
 
         The connection is kept for the next request where HTTP allows it: a `Connection: close`
@@ -139,9 +139,9 @@ class Request:
             body = body.encode()
             if not any(name.lower() == "content-type" for name, _ in lines):
                 lines += (("Content-Type", "text/plain; charset=utf-8"),)
-        return Answer(status, lines, body)
+        return Response(status, lines, body)
 
-    def redirect(self, location: str, status: int = 307) -> Answer:
+    def redirect(self, location: str, status: int = 307) -> Response:
         """Send the client elsewhere."""
         return self.respond(status, headers=[("Location", location)])
 
@@ -150,15 +150,15 @@ class Request:
         return [part.strip().lower() for part in values.split(",")]
 
 
-def native_answer(answer: Answer | None) -> object:
+def native_answer(answer: Response | None) -> object:
     """The answer as the engine takes it.
 
-    Errors:
+    Raises:
         TypeError: it is none.
     """
     if answer is None:
         return None
-    if not isinstance(answer, Answer):
+    if not isinstance(answer, Response):
         raise TypeError(
             f"on_request returns None, request.accept(...) or request.respond(...); got {answer!r}"
         )

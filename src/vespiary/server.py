@@ -119,7 +119,7 @@ class Server:
                 is net.core.somaxconn.
             reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)).
 
-        Errors:
+        Raises:
             ConfigurationError: the handler, the URL or an option cannot be.
             OSError: a running server cannot listen there.
         """
@@ -164,7 +164,7 @@ class Server:
     async def start(self) -> None:
         """Listen on every endpoint; on none when one of them fails.
 
-        Errors:
+        Raises:
             OSError: an endpoint cannot be listened on.
             RuntimeError: the server runs already, or the loop is not Vespiary's.
         """
@@ -249,7 +249,7 @@ class Server:
             spin_microseconds: See `vespiary.loop.Loop`.
             on_serving: Called with the endpoints' URLs once all of them listen.
 
-        Errors:
+        Raises:
             OSError: an endpoint cannot be listened on.
         """
         if not logging.getLogger().handlers and not logger.handlers:
@@ -438,7 +438,7 @@ def serve(
         on_serving: Called with the endpoints' URLs once all of them listen.
         options: The same for every endpoint: see `Server.add`.
 
-    Errors:
+    Raises:
         ConfigurationError: the handler, a URL or an option cannot be.
         OSError: an endpoint cannot be listened on.
     """

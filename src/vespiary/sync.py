@@ -72,7 +72,7 @@ def connect(
         parts: Receive parts of messages as they arrive (`Part`), whatever the messages' size.
         options: See `vespiary.client.ClientOptions`. Filters run on the loop's thread.
 
-    Errors:
+    Raises:
         The same as of `vespiary.connect`, and TimeoutError after `timeout`.
     """
     shared = background()
@@ -211,7 +211,7 @@ class Connection:
     def send(self, message: str | Buffer, *, timeout: float | None = None) -> None:
         """Send a message; waits while more than `write_high_bytes` wait for the peer.
 
-        Errors:
+        Raises:
             ConnectionClosed: the connection is closing or has ended.
             WriteQueueFull: the message alone is over `write_bytes_max`.
             TimeoutError: the peer does not read fast enough.
@@ -223,7 +223,7 @@ class Connection:
     ) -> None:
         """Send a part of a message whose bytes become known as they are sent.
 
-        Errors:
+        Raises:
             As for `send`; SendRefused where the framing has no parts.
         """
         self._send(lambda: self._native.send_part(data, last=last), timeout)
@@ -231,7 +231,7 @@ class Connection:
     def send_end(self, *, timeout: float | None = None) -> None:
         """Send nothing more on a stream; receiving goes on.
 
-        Errors:
+        Raises:
             SendRefused: a WebSocket ends in both directions at once.
         """
         self._shared.call(self._native.send_end, timeout)
@@ -243,7 +243,7 @@ class Connection:
     def receive(self, timeout: float | None = None) -> Any:
         """Wait for the next message: `str` for WebSocket text, `bytes`, or a `Part`.
 
-        Errors:
+        Raises:
             ConnectionClosed: the connection has ended, and every message before that was received.
             TimeoutError: none came in time.
         """
@@ -253,7 +253,7 @@ class Connection:
     def __iter__(self) -> Iterator[Any]:
         """Every message until the connection ends.
 
-        Errors:
+        Raises:
             ConnectionBroken: it did not end in good order, so messages may be missing.
         """
         while True:
@@ -273,7 +273,7 @@ class Connection:
         Threads that wait for a message get the end. Without a `timeout`, `close_seconds` and
         `write_seconds` bound it.
 
-        Errors:
+        Raises:
             ValueError: no such code may be sent, or the reason is too long (RFC 6455 section 5.5).
             TimeoutError: the connection is still closing.
         """

@@ -44,7 +44,7 @@ class WebSocket:
             `("Server", "bees")`.
         compression: How messages are compressed, if the peer can too; `None` is not at all.
 
-    Errors:
+    Raises:
         ConfigurationError: a field has a value that it cannot have.
     """
 

@@ -126,7 +126,7 @@ async def test_an_abort_is_seen_as_broken_at_both_ends(url: str) -> None:
         assert (remote.side, remote.kind) == ("remote", "broken")
         assert isinstance(remote.error, ConnectionResetError)
         assert server.statistics().total.connections_broken == 1
-        with pytest.raises(vespiary.LocalBroken):
+        with pytest.raises(vespiary.LocalError):
             client.send("x")
 
 
@@ -234,8 +234,8 @@ def test_one_except_catches_every_end() -> None:
     for kind in (
         vespiary.LocalClosed,
         vespiary.RemoteClosed,
-        vespiary.LocalBroken,
-        vespiary.RemoteBroken,
+        vespiary.LocalError,
+        vespiary.RemoteError,
     ):
         assert issubclass(kind, vespiary.ConnectionClosed)
         assert issubclass(kind, vespiary.VespiaryError)

@@ -47,7 +47,7 @@ async def test_iteration_raises_when_the_connection_breaks(url: str) -> None:
         client = await vespiary.connect(server.urls[0])
         client.abort()
         error = await outcome
-    assert isinstance(error, vespiary.RemoteBroken)
+    assert isinstance(error, vespiary.RemoteError)
     assert error.reason.kind == "broken"
 
 

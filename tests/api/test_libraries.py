@@ -46,7 +46,7 @@ async def test_an_aiohttp_server_and_client_live_in_the_loop() -> None:
 
 async def test_httpx_asks_a_server_of_ours_in_the_same_loop() -> None:
     class Pages(vespiary.Handler):
-        async def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
             await asyncio.sleep(0.001)
             return request.respond(200, request.path)
 

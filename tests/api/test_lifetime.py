@@ -146,7 +146,7 @@ async def test_thousands_of_connections_leave_no_memory_behind(
 
 async def test_refused_connections_leave_nothing_behind() -> None:
     class Refusing(vespiary.Handler):
-        def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
             request.connection.data = Payload()
             gone.append(weakref.ref(request.connection.data))
             return request.respond(403)

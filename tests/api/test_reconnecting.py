@@ -132,7 +132,7 @@ async def test_without_a_back_off_a_failure_is_told_at_once() -> None:
 
 async def test_a_final_refusal_ends_the_loop_with_its_error() -> None:
     class Refusing(vespiary.Handler):
-        def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
             return request.respond(404, "nothing here")
 
     waits = Waits()
@@ -147,7 +147,7 @@ async def test_a_server_that_asks_for_patience_gets_it() -> None:
     class Busy(Echo):
         count = 0
 
-        def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+        def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
             self.count += 1
             if self.count < 3:
                 return request.respond(503, headers=[("Retry-After", "100")])
@@ -257,7 +257,7 @@ async def test_a_cancel_leaves_nothing_behind(moment: str) -> None:
     release = asyncio.Event()
 
     class Slow(Recorder):
-        async def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
             asleep.set()
             await release.wait()
             return None

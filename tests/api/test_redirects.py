@@ -10,7 +10,7 @@ import vespiary
 
 from .kit import Echo, serving
 
-Route = Callable[[vespiary.Request], vespiary.Answer | None]
+Route = Callable[[vespiary.Request], vespiary.Response | None]
 
 
 class Routes(Echo):
@@ -20,7 +20,7 @@ class Routes(Echo):
         self.routes = routes
         self.requests: list[vespiary.Request] = []
 
-    def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+    def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
         self.requests.append(request)
         route = self.routes.get(request.path.strip("/"))
         return route(request) if route is not None else None

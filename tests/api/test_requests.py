@@ -16,10 +16,10 @@ HTTP = "http://127.0.0.1:0"
 
 
 def answering(
-    answer: Callable[[vespiary.Request], vespiary.Answer | None],
+    answer: Callable[[vespiary.Request], vespiary.Response | None],
 ) -> type[vespiary.Handler]:
     class Answering(Echo):
-        def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+        def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
             return answer(request)
 
     return Answering
@@ -132,7 +132,7 @@ async def test_answers_may_be_awaited_and_others_go_on_meanwhile() -> None:
     release = asyncio.Event()
 
     class Late(Echo):
-        async def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
             if request.path == "/late":
                 await release.wait()
             if request.path == "/no":
@@ -199,7 +199,7 @@ async def test_data_set_in_on_request_is_there_in_on_open() -> None:
 
 
 async def test_a_page_is_served_to_an_http_client() -> None:
-    def page(request: vespiary.Request) -> vespiary.Answer:
+    def page(request: vespiary.Request) -> vespiary.Response:
         if request.path == "/old":
             return request.redirect("/")
         headers = [("Content-Type", "text/html; charset=utf-8")]
@@ -257,7 +257,7 @@ async def test_an_awaited_answer_is_given_up_when_its_connection_ends(who: str) 
     closed: list[vespiary.CloseReason] = []
 
     class Never(vespiary.Handler):
-        async def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
             try:
                 closed.append(await request.connection.wait_closed())
             except asyncio.CancelledError:
@@ -279,7 +279,7 @@ async def test_who_waits_for_the_end_of_a_refused_connection_hears_of_it() -> No
     reasons: list[vespiary.CloseReason] = []
 
     class Refusing(vespiary.Handler):
-        def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
             request.connection.wait_closed().add_done_callback(
                 lambda future: reasons.append(future.result())
             )

@@ -99,7 +99,7 @@ async def test_the_servers_order_decides_among_subprotocols(
 )
 async def test_the_handler_may_choose_otherwise(choice: str | None, chosen: str | None) -> None:
     class Choosing(Echo):
-        def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
             return request.accept(choice)
 
     async with (
@@ -111,7 +111,7 @@ async def test_the_handler_may_choose_otherwise(choice: str | None, chosen: str 
 
 async def test_fields_of_the_options_and_of_the_handler_are_in_the_answer() -> None:
     class Adding(Echo):
-        def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
             return request.accept(headers=[("X-Two", "2")])
 
     options = vespiary.WebSocket(headers=[("Server", "bees")])

@@ -97,7 +97,7 @@ class Chromium:
     def ask(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         """Call a method of the DevTools protocol; events that come meanwhile are passed over.
 
-        Errors:
+        Raises:
             PageError: the browser refused it.
         """
         self._count += 1
@@ -140,7 +140,7 @@ class Page:
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression; of a promise, what it comes to.
 
-        Errors:
+        Raises:
             PageError: it threw.
         """
         told = self._browser.ask(

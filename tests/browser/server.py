@@ -39,7 +39,7 @@ class Scenarios(vespiary.Handler):
         self.endings: list[dict[str, Any]] = []
         self.opened: list[str] = []
 
-    def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+    def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
         """The page, the endings, and the answers to an upgrade."""
         request.connection.data = request.path
         if not request.is_upgrade:

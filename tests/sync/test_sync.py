@@ -88,7 +88,7 @@ def test_iterating_tells_of_an_end_in_disorder(serving: Serving) -> None:
         messages = iter(connection)
         assert next(messages) == "one"
         connection.send("go")
-        with pytest.raises(vespiary.RemoteBroken):
+        with pytest.raises(vespiary.RemoteError):
             next(messages)
 
 
@@ -276,7 +276,7 @@ def test_a_half_closed_stream_goes_on_sending(serving: Serving) -> None:
 
 def test_failures_of_a_connect_are_those_of_the_other_client(serving: Serving) -> None:
     class Refusing(vespiary.Handler):
-        def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
             return request.respond(403, "not you")
 
     with pytest.raises(vespiary.HandshakeRefused, match="not you"):

@@ -153,7 +153,7 @@ def test_a_retry_after_beyond_the_budget_gives_up_at_once() -> None:
         (REFUSED, False),
         (TimeoutError(), False),
         (socket.gaierror(-2, "Name or service not known"), False),
-        (vespiary.RemoteBroken(vespiary.CloseReason("remote", "broken")), False),
+        (vespiary.RemoteError(vespiary.CloseReason("remote", "broken")), False),
         *((refusal(status), False) for status in (408, 425, 429, 500, 502, 503, 504)),
         *((refusal(status), True) for status in (101, 200, 302, 400, 401, 403, 404, 410, 426)),
         (vespiary.EndpointError("no URL"), True),

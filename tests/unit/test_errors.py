@@ -12,11 +12,11 @@ from vespiary.errors import (
     ConnectionClosed,
     DriverUnavailable,
     HandshakeRefused,
-    LocalBroken,
     LocalClosed,
+    LocalError,
     ReceiveConflict,
-    RemoteBroken,
     RemoteClosed,
+    RemoteError,
     SendRefused,
     VespiaryError,
     WriteQueueFull,
@@ -54,8 +54,8 @@ def test_every_exception_is_a_vespiary_error() -> None:
     [
         ("local", "closed", LocalClosed),
         ("remote", "closed", RemoteClosed),
-        ("local", "broken", LocalBroken),
-        ("remote", "broken", RemoteBroken),
+        ("local", "broken", LocalError),
+        ("remote", "broken", RemoteError),
     ],
 )
 def test_a_reason_gives_the_exception_of_its_side_and_kind(

@@ -273,7 +273,7 @@ impl Connection {
 
     /// Wait for the next message (handlers that are async functions, and clients).
     ///
-    /// Errors:
+    /// Raises:
     ///     ConnectionClosed: the connection has ended and every message before that was received.
     ///     ReceiveConflict: another task waits already.
     fn receive(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {

@@ -184,7 +184,7 @@ thread.
 Where the peer agreed on compression, compress=True or False decides for this message, whatever its
 length; None leaves that to the endpoint's Compression. Elsewhere it changes nothing.
 
-Errors:
+Raises:
     ConnectionClosed: the connection is closing or has ended.
     WriteQueueFull: write_bytes_max would be passed, under the policy wait.
     SendRefused: a message in parts is under way, or the length does not fit the framing.";

@@ -23,7 +23,7 @@ def load_object(reference: str, folder: Path | None = None) -> Any:
         folder: Put first on `sys.path`, and what a path is relative to; the current folder when it
             is left out.
 
-    Errors:
+    Raises:
         ConfigurationError: no such module or attribute (near misses are suggested), or the module
             raised an exception while it was imported (its traceback is in the text).
     """

@@ -157,7 +157,7 @@ def serve(
 def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler:
     """What `MODULE:OBJECT` gave, as something that can be served.
 
-    Errors:
+    Raises:
         ConfigurationError: it is neither a handler, nor a subclass of `Handler`, nor an async
             function.
     """
@@ -187,7 +187,7 @@ def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler
 def as_filter(found: object, reference: str) -> FilterFactory:
     """What `MODULE:OBJECT` gave, as something that makes filters.
 
-    Errors:
+    Raises:
         ConfigurationError: it is neither a subclass of `Filter` nor another callable.
     """
     if isinstance(found, Filter) or not callable(found):

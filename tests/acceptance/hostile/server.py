@@ -129,7 +129,7 @@ class Block(vespiary.Handler):
 class Page(vespiary.Handler):
     """Answers every HTTP request with its method and target."""
 
-    def on_request(self, request: vespiary.Request) -> vespiary.Answer:
+    def on_request(self, request: vespiary.Request) -> vespiary.Response:
         """Answer it."""
         return request.respond(200, f"{request.method} {request.target}\n")
 

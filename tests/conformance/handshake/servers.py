@@ -71,7 +71,7 @@ async def ours() -> None:
     import vespiary
 
     class Chat(vespiary.Handler):
-        def on_request(self, request: vespiary.Request) -> vespiary.Answer | None:
+        def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
             if request.path == "/page":
                 return request.respond(200, "page\n")
             return None

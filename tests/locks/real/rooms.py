@@ -77,7 +77,7 @@ def do(*command: str | Path, folder: Path | None = None) -> str:
 def until(is_ready: Callable[[], bool], ended: Callable[[], bool]) -> None:
     """Wait until a program is ready.
 
-    Errors:
+    Raises:
         AssertionError: it ended before, or needs too long.
     """
     deadline = time.monotonic() + READY_SECONDS

@@ -28,7 +28,7 @@ def run(plan: Plan, watch: Callable[[Progress], None] | None = None) -> Report:
     Resource handling: the process's soft limit of descriptors, and as root the hard one, is raised
     to what the plan needs, and stays raised.
 
-    Errors:
+    Raises:
         LoadRefused: the plan makes no sense.
         OSError: the system refuses what the run needs, such as enough descriptors; the text says
             what to do. A server that refuses connections is no error but in the report.

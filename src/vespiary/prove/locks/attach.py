@@ -121,7 +121,7 @@ def snapshot(pid: int, *, is_watched: bool = True) -> Snapshot:
         pid: The process.
         is_watched: Use its record, where it has one.
 
-    Errors:
+    Raises:
         ConfigurationError: it cannot be looked at; the text says why and what to do.
     """
     began = time.perf_counter()

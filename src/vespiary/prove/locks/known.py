@@ -64,7 +64,7 @@ class Suppression:
 def read_suppressions(path: Path) -> list[Suppression]:
     """Read a file of `[[suppress]]` tables.
 
-    Errors:
+    Raises:
         ConfigurationError: it cannot be read, or an entry is wrong; the text says which and how.
     """
     try:
@@ -133,7 +133,7 @@ def _suppression(entry: dict[str, Any], place: str) -> Suppression:
 def read_baseline(path: Path) -> set[str]:
     """The signatures of a baseline.
 
-    Errors:
+    Raises:
         ConfigurationError: it cannot be read, or is none.
     """
     try:

@@ -60,7 +60,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         """Map a log.
 
-        Errors:
+        Raises:
             LogError: it is none.
             OSError: it cannot be read.
         """

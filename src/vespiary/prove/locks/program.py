@@ -39,7 +39,7 @@ class Program:
     def __init__(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
         """Start it, searched for on PATH.
 
-        Errors:
+        Raises:
             ConfigurationError: it cannot be started.
         """
         self.status: int | None = None

@@ -212,7 +212,7 @@ class Record:
     def __init__(self, path: Path) -> None:
         """Map a record.
 
-        Errors:
+        Raises:
             RecordError: it is none.
             OSError: it cannot be read.
         """

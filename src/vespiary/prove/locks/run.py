@@ -117,7 +117,7 @@ class Outcome:
 def library() -> Path:
     """The library that is preloaded.
 
-    Errors:
+    Raises:
         ConfigurationError: it is not there.
     """
     path = Path(__file__).resolve().parents[2] / "_lockwatch.so"
@@ -151,7 +151,7 @@ def run(
         full_bytes_max: Keep every acquisition, in so many bytes at most; None for the fast mode.
         core_folder: Leave a core of each process of a deadlock, here where that can be chosen.
 
-    Errors:
+    Raises:
         ConfigurationError: the command cannot be started.
     """
     _refuse_musl(program_of(command[0]))

@@ -58,7 +58,7 @@ class Target:
 def opened(pid: int) -> Iterator[Target]:
     """Look at a process.
 
-    Errors:
+    Raises:
         ConfigurationError: it cannot be looked at; the text says why, and what to do.
     """
     memory = -1

@@ -31,7 +31,7 @@ def watch(
     Returns:
         The look that found the deadlock; None when the process has ended without one.
 
-    Errors:
+    Raises:
         ConfigurationError: it cannot be looked at.
     """
     stalls = _Stalls(pid, stall_seconds)

@@ -1,19 +1,23 @@
-"""Marks: which line meets which requirement, for `vespiary trace`.
+"""Marks: which line implements which requirement, for `vespiary trace`.
 
-`requires` encloses the condition whose being true makes the code do what a requirement demands, and
-`implements` stands above a function that does it:
+`requires` encloses the condition that must be true for the code to do what a requirement demands.
+Without a condition it is a statement above code that always does so. `implements` stands above a
+function:
 
     if requires("rfc9112/3.2/4", hosts != 1):
         raise Refused(400)
+
+    requires("rfc6455/7.2.3/1")
+    await asyncio.sleep(delay)
 
     @implements("rfc6455/10.2/1", disabled=True)
     def origin_is_allowed(origin: str) -> bool: ...
 
 They are probes where the environment variable VESPIARY_TRACE named a file when this module was
-imported: they count in that file how often they were reached and how often they acted, and
-are off while the file says that they are disabled. Otherwise `implements` gives back the function
-itself, and `requires` is one call that gives back its condition: use it where code runs once a
-connection, not once a message.
+imported: they count in that file how often they were reached and how often they acted. While the
+file says that a mark is disabled, a condition is false, a function is not called, and a statement
+raises `Disabled`. Otherwise `implements` returns the function itself, and `requires` is one call
+that returns its condition: use it where code runs once per connection, not once per message.
 
 The file is shared by all processes of a traced run; its layout stands in
 `crates/trace/src/table.rs`, whose probes write into the same file. Slots are taken under `flock` on
@@ -36,7 +40,8 @@ from pathlib import Path
 from types import CodeType
 from typing import IO, Any, Final, TypeVar, cast
 
-__all__ = ["CLAIM", "MARK", "VARIABLE", "Slot", "Table", "TableError", "implements", "requires"]
+__all__ = ["CLAIM", "MARK", "VARIABLE", "Disabled", "Slot", "Table", "TableError"]
+__all__ += ["implements", "requires"]
 
 VARIABLE: Final = "VESPIARY_TRACE"
 """The environment variable that names the shared file."""
@@ -62,6 +67,10 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 class TableError(RuntimeError):
     """A file cannot serve as the table of a traced run."""
+
+
+class Disabled(Exception):
+    """A mark without a condition was reached while `vespiary trace prove` had disabled it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +214,13 @@ def _split(marked: tuple[object, ...]) -> tuple[tuple[str, ...], bool]:
 
 
 def _plain_requires(*marked: object) -> bool:
-    """Give the condition that makes the code do what the requirements demand.
+    """Mark the code that does what the requirements demand.
 
-    `requires(id, ..., condition)` is `condition`; `requires(id, ...)`, for what is done always, is
-    True. Either is False while the mark is disabled in a traced run.
+    `requires(id, ..., condition)` returns `condition`, and False while the mark is disabled in a
+    traced run. `requires(id, ...)` is a statement above code without a condition.
+
+    Raises:
+        Disabled: a statement was reached while its mark is disabled in a traced run.
     """
     return True if isinstance(marked[-1], str) else bool(marked[-1])
 
@@ -231,7 +243,11 @@ class _Probes:
         self._marks: dict[tuple[CodeType, int], Slot] = {}
 
     def requires(self, *marked: object) -> bool:
-        """Give the condition, and False while the mark is disabled."""
+        """Give the condition, and False while the mark is disabled.
+
+        Raises:
+            Disabled: the mark has no condition and is disabled.
+        """
         frame = sys._getframe(1)
         place = frame.f_code, frame.f_lasti
         ids, condition = _split(marked)
@@ -239,6 +255,11 @@ class _Probes:
         if slot is None:
             slot = self._marks[place] = self._slot(ids, frame.f_code, frame.f_lineno)
         slot.count(condition)
+        if slot.disabled and isinstance(marked[-1], str):
+            raise Disabled(
+                f"vespiary trace: the code that implements {' '.join(ids)} at {slot.site} is"
+                " disabled in this run"
+            )
         return condition and not slot.disabled
 
     def implements(self, *ids: str, disabled: object = None) -> Callable[[_Function], _Function]:

@@ -25,12 +25,16 @@ VERDICTS = {
     "toy/1/7": ("src/lib.rs", "killed"),
     "toy/1/8": ("src/lib.rs", "survived"),
     "toy/1/9": ("src/lib.rs", "survived"),
+    "toy/1/10": ("src/lib.rs", "killed"),
+    "toy/1/11": ("src/lib.rs", "survived"),
     "toy/2/1": ("toy.py", "killed"),
     "toy/2/2": ("toy.py", "survived"),
     "toy/2/3": ("toy.py", "unreached"),
     "toy/2/4": ("toy.py", "killed"),
     "toy/2/5": ("toy.py", "killed"),
     "toy/2/6": ("toy.py", "killed"),
+    "toy/2/7": ("toy.py", "killed"),
+    "toy/2/8": ("toy.py", "survived"),
 }
 """Identifier: where it is marked, and what comes of disabling it (the functions say why)."""
 
@@ -88,6 +92,16 @@ def test_each_mark_gets_its_verdict(proved: Proved, name: str) -> None:
     for proof in proofs:
         assert (proof["site"].partition(":")[0], proof["verdict"]) == (file, verdict)
         assert bool(proof["tests"]) is (verdict == "killed")
+
+
+def test_the_evidence_says_which_marks_have_no_condition(proved: Proved) -> None:
+    statements = {
+        name
+        for mark in proved.told["marks"]
+        if mark["form"] == "statement"
+        for name in mark["ids"]
+    }
+    assert statements == {"toy/1/5", "toy/1/6", "toy/1/10", "toy/1/11", "toy/2/7", "toy/2/8"}
 
 
 def test_nothing_else_is_proven(proved: Proved) -> None:
@@ -160,7 +174,7 @@ def test_what_is_not_proven_fails_the_run_in_sentences(proved: Proved) -> None:
         "src/lib.rs:12: the mark of toy/1/2 is claimed, and no claiming test fails without it"
         in (proved.told["problems"])
     )
-    assert "src/lib.rs:42: the mark of toy/1/6 is claimed by no test" in proved.told["problems"]
+    assert "src/lib.rs:43: the mark of toy/1/6 is claimed by no test" in proved.told["problems"]
 
 
 def test_nothing_is_left_behind(proved: Proved) -> None:
@@ -212,7 +226,7 @@ from vespiary.trace import requires
 
 @pytest.mark.requirement("toy/3/1")
 def test_that_always_fails() -> None:
-    assert not requires("toy/3/1")
+    assert not requires("toy/3/1", True)
 
 @pytest.mark.requirement("toy/3/2")
 def test_that_fails_now_and_then() -> None:
@@ -223,18 +237,18 @@ def test_that_fails_now_and_then() -> None:
 
 @pytest.mark.requirement("toy/3/3")
 def test_that_ends_the_process() -> None:
-    if not requires("toy/3/3"):
+    if not requires("toy/3/3", True):
         os._exit(3)
 
 @pytest.mark.requirement("toy/3/4")
 def test_that_is_skipped_without_the_mark() -> None:
-    if not requires("toy/3/4"):
+    if not requires("toy/3/4", True):
         pytest.skip("not this time")
 
 @pytest.mark.requirement("toy/3/5")
 def test_that_breaks_what_comes_after_it() -> None:
     broken = os.environ.get("BROKEN")
-    if not requires("toy/3/5"):
+    if not requires("toy/3/5", True):
         os.environ["BROKEN"] = "1"
         raise AssertionError
     assert not broken

@@ -27,7 +27,8 @@ def accept(masked: bool) -> bool:
         "a/1/1", "a/1/2", not masked
     )
 
-print(accept(False), accept(True), requires("a/3/1"), answer(), asyncio.run(later()))
+requires("a/3/1")
+print(accept(False), accept(True), answer(), asyncio.run(later()))
 """
 
 
@@ -48,10 +49,9 @@ def slots(table: Path) -> dict[str, Slot]:
 
 
 def test_a_mark_is_its_condition_when_nothing_is_traced(tmp_path: Path) -> None:
-    assert run(tmp_path, None) == "True False True something later"
+    assert run(tmp_path, None) == "True False something later"
     assert requires("a/1/1", True) is True
     assert requires("a/1/1", "a/1/2", False) is False
-    assert requires("a/1/1") is True
 
 
 def test_a_marked_function_is_the_function_itself_when_nothing_is_traced() -> None:
@@ -61,7 +61,7 @@ def test_a_marked_function_is_the_function_itself_when_nothing_is_traced() -> No
 
 
 def test_a_mark_counts_how_often_it_is_reached_and_how_often_it_acts(tmp_path: Path) -> None:
-    assert run(tmp_path, tmp_path / "table") == "True False True something later"
+    assert run(tmp_path, tmp_path / "table") == "True False something later"
     found = slots(tmp_path / "table")
     assert (found["a/1/1 a/1/2"].reached, found["a/1/1 a/1/2"].acted) == (2, 1)
     assert found["a/1/1 a/1/2"].site == f"{tmp_path / 'program.py'}:14"
@@ -74,10 +74,9 @@ def test_a_mark_counts_how_often_it_is_reached_and_how_often_it_acts(tmp_path: P
 @pytest.mark.parametrize(
     ("disabled", "told"),
     [
-        ("a/1/1 a/1/2", "False False True something later"),
-        ("a/3/1", "True False False something later"),
-        ("a/2/1", "True False True nothing later"),
-        ("a/2/2", "True False True something None"),
+        ("a/1/1 a/1/2", "False False something later"),
+        ("a/2/1", "True False nothing later"),
+        ("a/2/2", "True False something None"),
     ],
 )
 def test_a_disabled_mark_does_not_act(tmp_path: Path, disabled: str, told: str) -> None:
@@ -86,10 +85,22 @@ def test_a_disabled_mark_does_not_act(tmp_path: Path, disabled: str, told: str) 
     mark.disable()
     assert run(tmp_path, tmp_path / "table") == told
     mark.disable(False)
-    assert run(tmp_path, tmp_path / "table") == "True False True something later"
+    assert run(tmp_path, tmp_path / "table") == "True False something later"
     assert mark.reached == 3 * (2 if "1/1" in disabled else 1)
     mark.clear()
     assert (mark.reached, mark.acted) == (0, 0)
+
+
+def test_a_disabled_statement_raises_and_names_its_requirement(tmp_path: Path) -> None:
+    run(tmp_path, tmp_path / "table")
+    mark = slots(tmp_path / "table")["a/3/1"]
+    mark.disable()
+    words = run(tmp_path, tmp_path / "table").splitlines()[-1]
+    assert words == (
+        f"vespiary.trace.Disabled: vespiary trace: the code that implements a/3/1 at {mark.site} is"
+        " disabled in this run"
+    )
+    assert mark.reached == 2
 
 
 def test_slots_that_are_claimed_at_once_are_each_claimed_once(tmp_path: Path) -> None:

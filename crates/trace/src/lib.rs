@@ -1,9 +1,8 @@
-//! Marks: which line meets which requirement, and which test says that it shows so.
+//! Marks: which line implements which requirement, and which test claims to show it.
 //!
-//! A specification is a list of requirements; a program is a list of conditions. [`requires!`] ties
-//! one to the other: it encloses the condition whose being true makes the code do what a
-//! requirement demands. [`claims!`] stands first in a test, and says that the test fails when that
-//! condition never comes true.
+//! [`requires!`] encloses the condition that must be true for the code to do what a requirement
+//! demands; without a condition it is a statement above code that always does so. [`claims!`] is
+//! the first statement of a test, and says that the test fails without the marked code.
 //!
 //! ```
 //! use vespiary_trace::requires;
@@ -20,19 +19,20 @@
 //! assert!(accept_frame(false).is_err());
 //! ```
 //!
-//! In a normal build that is all. The macros give back what they enclose: this crate then has no
-//! dependency, no function and no static, and `tests/cost.rs` compares the instructions.
+//! In a normal build the macros are what they enclose: this crate then has no dependency, no
+//! function and no static, and `tests/cost.rs` compares the instructions.
 //!
 //! In a tracing build (feature `probes`) a mark is also a probe. Where the environment names a file
 //! in `VESPIARY_TRACE`, every mark that is executed gets a slot in it, with a counter of how often
 //! it was reached, another of how often its condition was true, and a flag by which `vespiary trace
-//! prove` disables it: a disabled mark is false whatever its condition. The file is mapped by
-//! every process that inherits the variable, so that a server in a child process counts too, and a
-//! mark is disabled in all of them at once, without a rebuild. Where the variable is unset, the
-//! marks of a tracing build are silent.
+//! prove` disables it. A disabled mark is false whatever its condition; a disabled statement
+//! panics. The file is mapped by every process that inherits the variable, so that a server in a
+//! child process counts too, and a mark is disabled in all of them at once, without a rebuild.
+//! Where the variable is unset, the marks of a tracing build are silent.
 //!
-//! What it cannot see: a requirement that no condition guards (a constant, the order of two
-//! statements), and a `const fn`, in which a probe cannot stand.
+//! A statement shows less than a condition: that a claiming test executes the code and fails when
+//! the code fails, not that it fails when the code does something else. `vespiary trace report`
+//! says which is which. A `const fn` cannot have a mark.
 #![cfg_attr(not(feature = "probes"), forbid(unsafe_code))]
 
 #[cfg(not(feature = "probes"))]

@@ -1,10 +1,12 @@
 //! The macros of a tracing build: each mark is a probe, each claim is noted.
 
-/// The condition that makes the code do what the requirements demand.
+/// Marks the code that does what the requirements demand.
 ///
-/// `requires!("rfc6455/5.1/4" => condition)` is `condition`, and `requires!("rfc6455/4.2.2/5")` is
-/// `true`, unless the mark is disabled: then both are `false`. The condition is evaluated either
-/// way.
+/// `requires!("rfc6455/5.1/4" => condition)` is `condition`, and false while the mark is disabled.
+/// The condition is evaluated either way.
+///
+/// `requires!("rfc6455/4.2.2/5");` records that the line was reached, and panics while the mark is
+/// disabled.
 #[macro_export]
 macro_rules! requires {
     ($($id:literal),+ => $condition:expr $(,)?) => {{
@@ -14,7 +16,14 @@ macro_rules! requires {
         );
         MARK.allows($condition)
     }};
-    ($($id:literal),+ $(,)?) => { $crate::requires!($($id),+ => true) };
+    ($($id:literal),+ $(,)?) => {{
+        static MARK: $crate::Mark = $crate::Mark::new(
+            concat!($($id, " "),+),
+            concat!(file!(), ":", line!(), ":", column!()),
+        );
+        MARK.reach();
+        true
+    }};
 }
 
 /// The requirements that this test shows to be met: with their marks disabled it fails.

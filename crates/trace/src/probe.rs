@@ -25,13 +25,12 @@ impl Mark {
 
     /// The condition, and false while the mark is disabled.
     ///
-    /// Panics where the shared file is not one, or has no slot left: a probe that is not counted
-    /// would be a proof that is not one.
+    /// # Panics
+    ///
+    /// If the shared file is not a table of marks, or is full: a test whose probes are not counted
+    /// must not pass.
     pub fn allows(&self, condition: bool) -> bool {
-        let Some(slot) = self
-            .slot
-            .get_or_init(|| claimed(Kind::Mark, self.ids, self.site))
-        else {
+        let Some(slot) = self.slot() else {
             return condition;
         };
         slot.reached.fetch_add(1, Relaxed);
@@ -39,6 +38,31 @@ impl Mark {
             slot.acted.fetch_add(1, Relaxed);
         }
         condition && slot.disabled.load(Relaxed) == 0
+    }
+
+    /// Records that the code below a mark without a condition was reached.
+    ///
+    /// # Panics
+    ///
+    /// While the mark is disabled, and as [`Mark::allows`] does.
+    pub fn reach(&self) {
+        let Some(slot) = self.slot() else {
+            return;
+        };
+        slot.reached.fetch_add(1, Relaxed);
+        slot.acted.fetch_add(1, Relaxed);
+        assert!(
+            slot.disabled.load(Relaxed) == 0,
+            "vespiary trace: the code that implements {} at {} is disabled in this run",
+            self.ids.trim_end(),
+            self.site,
+        );
+    }
+
+    fn slot(&self) -> Option<&'static Slot> {
+        *self
+            .slot
+            .get_or_init(|| claimed(Kind::Mark, self.ids, self.site))
     }
 }
 
@@ -56,7 +80,9 @@ impl Claim {
 
     /// Notes that the test which runs on this thread claims the requirements.
     ///
-    /// Panics as [`Mark::allows`] does.
+    /// # Panics
+    ///
+    /// As [`Mark::allows`] does.
     pub fn note(&self) {
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("");

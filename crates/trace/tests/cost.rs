@@ -23,7 +23,8 @@ pub fn marked(masked: bool, length: u64) -> u64 {
     claims!("a/1/1", "a/1/2");
     if requires!("a/1/1" => !masked) { return 1002; }
     if requires!("a/1/2", "a/1/3" => length > 125) { return 1009; }
-    if requires!("a/1/4") { length } else { 0 }
+    requires!("a/1/4");
+    length
 }
 
 #[unsafe(no_mangle)]

@@ -77,8 +77,11 @@ def prove_command(
 ) -> None:
     """Disable each mark in turn, and show that a test which claims it fails without it.
 
-    Nothing is built anew in between: a mark is a probe that can be turned off while the program
-    runs. The evidence is written to a file, from which the verbs report and gate tell more.
+    A disabled condition is false. A mark without a condition fails when it is reached; its
+    requirements are reported as reached, not as proven.
+
+    Nothing is built again in between: a mark is a probe that can be turned off while the program
+    runs. The evidence is written to a file that the commands report and gate read.
 
     \b
     vespiary trace prove
@@ -95,12 +98,13 @@ def prove_command(
         settings, jobs, only, as_json, lambda runner, found: prove(runner, found, only, patience)
     )
     if not as_json:
-        killed = sum(proof.verdict == KILLED for proof in record.proofs)
+        statements = {mark.site for mark in record.marks if mark.form == "statement"}
+        shown = [proof.site in statements for proof in record.proofs if proof.verdict == KILLED]
         true = sum(claim.verdict == KILLED for claim in record.claims)
         click.echo(
             f"{len(record.marks)} marks, {len(record.tests)} tests: of {len(record.proofs)}"
-            f" requirements at their marks {killed} are proven, of {len(record.claims)} claims"
-            f" {true} are true ({seconds:.0f} s)"
+            f" requirements at their marks {shown.count(False)} are proven and {shown.count(True)}"
+            f" reached, of {len(record.claims)} claims {true} are true ({seconds:.0f} s)"
         )
     _finish(settings, record, evidence, as_json)
 

@@ -60,7 +60,7 @@ def scan_command(config: Path, *, strict: bool) -> None:
 def report(
     config: Path, html_path: Path | None, json_path: str | None, evidence: str | None, title: str
 ) -> None:
-    """Tell how far each requirement is: unmapped, implemented, executed, proven, confirmed.
+    """Tell how far each requirement is: unmapped, implemented, executed, reached, proven, confirmed.
 
     \b
     Exit status:
@@ -114,10 +114,15 @@ def gate(config: Path, evidence: str | None) -> None:
 @click.option("--evidence", help="What a traced run wrote, instead of what the settings name.")
 @click.option("--check", is_flag=True, help="Write nothing; fail if the file would change.")
 def snapshot(config: Path, evidence: str | None, *, check: bool) -> None:
-    """Write one line a requirement, with status and tests, whose difference a reviewer reads."""
+    """Write one line per requirement, with status and tests, whose difference a reviewer reads."""
     settings = read_settings(config)
     path = settings.root / settings.snapshot
-    text = as_snapshot(_made(settings, evidence))
+    made_report = _made(settings, evidence)
+    if not made_report.traced:
+        raise click.ClickException(
+            "there is no evidence, so every status would be implemented: run vespiary trace prove"
+        )
+    text = as_snapshot(made_report)
     if not check:
         _write(path, text)
         return

@@ -1,5 +1,6 @@
 """The toy's tests."""
 
+import contextlib
 import subprocess
 import sys
 
@@ -42,6 +43,17 @@ def test_another_process_greets() -> None:
 @pytest.mark.requirement("toy/2/6")
 def test_the_value_of_the_session_is_six(value: int) -> None:
     assert value == 6
+
+
+@pytest.mark.requirement("toy/2/7")
+def test_it_speaks() -> None:
+    assert toy.spoken() == "buzz"
+
+
+@pytest.mark.requirement("toy/2/8")
+def test_whatever_happens_is_accepted() -> None:
+    with contextlib.suppress(Exception):
+        toy.suppressed()
 
 
 def test_a_test_that_claims_nothing_is_not_run() -> None:

@@ -42,5 +42,17 @@ def setting() -> int:
     return 6
 
 
+def spoken() -> str:
+    """Reached: without a condition, and a claiming test fails when this fails."""
+    requires("toy/2/7")
+    return "buzz"
+
+
+def suppressed() -> str:
+    """Survives: the test that claims it accepts any exception."""
+    requires("toy/2/8")
+    return "buzz"
+
+
 if __name__ == "__main__":
     print(greeting())

@@ -155,6 +155,49 @@ def test_one_marked_place_that_no_claiming_test_needs_keeps_it_from_being_proven
     assert folder.statuses()[0] == "executed"
 
 
+def without_condition(folder: Folder) -> None:
+    """Make the second mark of nest/1/1 a statement."""
+    source = SOURCE.replace(' && requires!("nest/1/1", "nest/1/2" => y) }', " }")
+    source += 'fn reply() { requires!("nest/1/1", "nest/1/2"); }\n'
+    (folder.root / "a.rs").write_text(source)
+    text = json.dumps(folder.evidence).replace("a.rs:2:60", "a.rs:5:14")
+    folder.evidence = json.loads(text)
+
+
+def test_a_mark_without_a_condition_makes_its_requirement_reached(folder: Folder) -> None:
+    without_condition(folder)
+    assert folder.statuses() == ["reached", "reached", "excluded", "reached"]
+    code = folder.report()["requirements"][0]["code"]
+    assert [item["verdict"] for item in code] == ["proven", "reached"]
+    assert not folder.errors()
+
+
+def test_a_statement_whose_failure_no_test_notices_is_only_executed(folder: Folder) -> None:
+    without_condition(folder)
+    folder.proof(2).update(verdict="survived", tests=[])
+    assert folder.statuses()[:2] == ["executed", "reached"]
+
+
+def test_what_is_confirmed_stays_reached_in_the_snapshot(folder: Folder) -> None:
+    without_condition(folder)
+    folder.confirm(passed=["3.1"])
+    assert folder.statuses()[0] == "confirmed"
+    folder.run("snapshot")
+    assert "nest/1/1 MUST reached: " in (folder.root / "snapshot.txt").read_text()
+
+
+def test_a_gate_accepts_what_is_reached_only_if_it_says_so(folder: Folder) -> None:
+    without_condition(folder)
+    done = folder.run("gate")
+    assert done.exit_code == 1
+    assert (
+        "nest/1/1 MUST (Knock <twice>.) is reached, should be proven: a.rs:5 has no condition that"
+        " can be disabled: mark a condition, or let the gate accept reached" in done.output
+    )
+    (folder.root / "trace.toml").write_text(SETTINGS.replace('"proven"', '"reached"'))
+    assert folder.run("gate").exit_code == 0
+
+
 def test_of_two_marks_on_one_line_both_must_be_needed(folder: Folder) -> None:
     folder.proof(1)["verdict"] = "survived"
     assert folder.statuses()[:2] == ["proven", "executed"]
@@ -316,8 +359,8 @@ def test_evidence_that_was_named_must_be_there(folder: Folder) -> None:
 
 def test_the_summary_counts_statuses_by_specification_and_level(folder: Folder) -> None:
     rows = [line.split() for line in folder.run("report").output.splitlines()]
-    assert rows[1] == ["nest", "MUST", "-", "-", "-", "2", "-", "-", "2"]
-    assert rows[2] == ["SHOULD", "-", "-", "-", "-", "-", "1", "1"]
+    assert rows[1] == ["nest", "MUST", "-", "-", "-", "-", "2", "-", "-", "2"]
+    assert rows[2] == ["SHOULD", "-", "-", "-", "-", "-", "-", "1", "1"]
 
 
 def test_the_snapshot_has_one_line_a_requirement_and_its_difference_fails(folder: Folder) -> None:
@@ -334,6 +377,14 @@ def test_the_snapshot_has_one_line_a_requirement_and_its_difference_fails(folder
     done = folder.run("snapshot", "--check")
     assert done.exit_code == 1
     assert "-nest/1/2 MUST proven: nest::test_answer\n+nest/1/2 MUST executed: " in done.output
+
+
+def test_a_snapshot_without_evidence_is_refused(folder: Folder) -> None:
+    done = CliRunner().invoke(
+        main, ["trace", "snapshot", "--config", str(folder.root / "trace.toml")]
+    )
+    assert done.exit_code == 1
+    assert "run vespiary trace prove" in done.output
 
 
 def test_a_gate_passes_what_is_high_enough_and_what_it_is_not_for(folder: Folder) -> None:

@@ -70,6 +70,26 @@ def test_rust_is_read_without_its_comments_and_strings() -> None:
     assert not found.problems
 
 
+def test_a_mark_of_rust_without_a_condition_is_a_statement() -> None:
+    text = 'fn f() { requires!("a/1/1"); if requires!("a/1/2" => x) {} }'
+    found = scan_rust(text, "a.rs")
+    assert [mark.form for mark in found.marks] == ["statement", "condition"]
+    assert not found.problems
+
+
+def test_a_mark_of_python_says_its_form() -> None:
+    text = (
+        "from vespiary.trace import implements, requires\n"
+        'requires("a/1/1", "a/1/2")\n'
+        'x = requires("a/1/3", y)\n'
+        '@implements("a/1/4")\n'
+        "def f(): pass\n"
+    )
+    found = scan_python(text, "a.py")
+    assert [mark.form for mark in found.marks] == ["statement", "condition", "function"]
+    assert not found.problems
+
+
 def test_python_is_read_by_the_names_under_which_marks_were_imported() -> None:
     found = scan_python(PYTHON, "a.py")
     assert told(found) == [

@@ -63,6 +63,12 @@ def _advice(standing: Standing) -> str:
             return f"let a test of {where} claim it"
         return f"no claiming test that passed made {where} true"
     if standing.status == "executed":
-        left = [item.mark.place for item in standing.code if item.verdict != "proven"]
+        left = [i.mark.place for i in standing.code if i.verdict not in ("reached", "proven")]
         return f"no claiming test fails while {', '.join(left)} is disabled: let one notice"
+    if standing.status == "reached":
+        left = [i.mark.place for i in standing.code if i.verdict == "reached"]
+        return (
+            f"{', '.join(left)} has no condition that can be disabled: mark a condition, or let the"
+            " gate accept reached"
+        )
     return "nothing from outside confirms it: name a foreign suite's case or a test of another peer"

@@ -1,4 +1,4 @@
-"""What the sources say: marks of conditions, claims of tests, and what is wrong with either."""
+"""What the sources say: marks of code, claims of tests, and what is wrong with either."""
 
 from dataclasses import dataclass, field
 
@@ -10,12 +10,13 @@ class Mark:
     """A mark or a claim in a source.
 
     Attributes:
-        kind: `mark` (a condition that implements) or `claim` (a test that shows it).
+        kind: `mark` (code that implements) or `claim` (a test that shows it).
         ids: The requirements' identifiers.
         file: Relative to the project's root.
         line: Where it begins.
         function: The function or class in which it stands; empty if none was found.
         language: `rust` or `python`.
+        form: Of a mark: `condition`, `function`, or `statement` (code without a condition).
     """
 
     kind: str
@@ -24,6 +25,7 @@ class Mark:
     line: int
     function: str
     language: str
+    form: str = "condition"
 
     @property
     def place(self) -> str:
@@ -38,7 +40,7 @@ class Problem:
     Attributes:
         where: As `file:line`, an identifier or a file.
         words: One sentence.
-        error: Whether the tool fails for it; otherwise it is told only.
+        error: Whether the tool fails because of it; otherwise it is only reported.
     """
 
     where: str

@@ -27,7 +27,7 @@ summary { cursor: pointer }
 summary code { font-weight: bold }
 summary i { opacity: .8 }
 .status { border: 1px solid currentColor; border-radius: .8em; padding: 0 .5em; font-size: .85rem }
-.proven, .confirmed { color: var(--good) }
+.reached, .proven, .confirmed { color: var(--good) }
 .executed, .implemented { color: var(--poor) }
 .unmapped { color: var(--bad) }
 dl { margin: .4rem 0 .6rem 1.2rem; display: grid; grid-template-columns: 7rem 1fr; gap: .2rem 1rem }

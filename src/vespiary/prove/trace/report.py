@@ -124,17 +124,16 @@ def _requirement(standing: Standing) -> dict[str, Any]:
 
 
 def as_snapshot(report: Report) -> str:
-    """One line a requirement, sorted, with its status and its tests, for a difference to be read.
+    """One line per requirement, sorted, with its status and its tests, for a difference to be read.
 
-    Lines of code are not in it: they change with every edit. What is confirmed is proven here: the
-    suites that confirm from outside are not run everywhere.
+    Lines of code are not in it: they change with every edit. Neither is what confirms from outside:
+    those suites are not run everywhere.
     """
     lines = []
     for standing in report.standings:
         requirement = standing.requirement
         tests = " ".join(sorted({test.id.replace(" ", "_") for test in standing.tests}))
-        status = "proven" if standing.status == "confirmed" else standing.status
-        line = f"{requirement.id} {requirement.level} {status}"
+        line = f"{requirement.id} {requirement.level} {standing.by_tests}"
         lines.append(f"{line}: {tests}" if tests else line)
     return "\n".join(sorted(lines)) + "\n"
 

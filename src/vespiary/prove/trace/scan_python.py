@@ -98,8 +98,9 @@ class _Visitor(ast.NodeVisitor):
         self._scoped(node)
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        """A statement that is only a mark guards nothing."""
-        if isinstance(node.value, ast.Call) and self._kind(node.value.func) == "mark":
+        """A statement that is a mark has no condition."""
+        call = node.value
+        if isinstance(call, ast.Call) and self._kind(call.func) == "mark" and not _bare(call):
             self._wrong(
                 node, "the value of the mark is dropped: it marks nothing; let it guard code"
             )
@@ -121,6 +122,9 @@ class _Visitor(ast.NodeVisitor):
     def _call(self, node: ast.Call, kind: str) -> None:
         name = _dotted(node.func)
         arguments = list(node.args)
+        form = "statement" if _bare(node) else "condition"
+        if self.names.get(name) == "implements":
+            form = "function"
         if self.names.get(name) == "requires" and arguments and not _string(arguments[-1]):
             arguments.pop()
         ids = tuple(text for argument in arguments if (text := _string(argument)))
@@ -128,11 +132,16 @@ class _Visitor(ast.NodeVisitor):
             self._wrong(node, f"{name} names no identifier: write each as a plain string")
             return
         scope = ".".join(self._scope)
-        self.found.marks.append(Mark(kind, ids, self.file, node.lineno, scope, "python"))
+        self.found.marks.append(Mark(kind, ids, self.file, node.lineno, scope, "python", form))
 
     def _wrong(self, node: ast.AST, words: str) -> None:
         line = getattr(node, "lineno", 1)
         self.found.problems.append(Problem(f"{self.file}:{line}", words))
+
+
+def _bare(call: ast.Call) -> bool:
+    """Whether a mark has no condition."""
+    return bool(call.args) and bool(_string(call.args[-1]))
 
 
 def _string(node: ast.expr) -> str:

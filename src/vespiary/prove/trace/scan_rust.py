@@ -63,14 +63,15 @@ def scan_rust(text: str, file: str) -> Found:
                 Problem(place, f"{name} names no identifier: write one as a string")
             )
             continue
-        if kind == "mark" and _discarded(code, call.start(), end):
+        form = "condition" if arrow >= 0 else "statement"
+        if kind == "mark" and arrow >= 0 and _discarded(code, call.start(), end):
             found.problems.append(
                 Problem(
                     place, f"the value of {name} is dropped: it marks nothing; let it guard code"
                 )
             )
         function = _function(code, call.start())
-        found.marks.append(Mark(kind, literals, file, line, function, "rust"))
+        found.marks.append(Mark(kind, literals, file, line, function, "rust", form))
     return found
 
 

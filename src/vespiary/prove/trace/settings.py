@@ -14,7 +14,7 @@ from vespiary.prove.trace.normative import LEVELS
 
 __all__ = ["LADDER", "Gate", "Settings", "read_settings"]
 
-LADDER = ("unmapped", "implemented", "executed", "proven", "confirmed")
+LADDER = ("unmapped", "implemented", "executed", "reached", "proven", "confirmed")
 """The statuses of a requirement, from nothing to everything."""
 
 _KEYS = ("catalogues", "sources", "run", "outside", "snapshot", "evidence", "gate")

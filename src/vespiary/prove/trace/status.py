@@ -1,13 +1,16 @@
-"""Join catalogues, sources and evidence: how far is each requirement up the ladder?
+"""Join catalogues, sources and evidence: the status of each requirement.
 
-========== =====================================================================================
-excluded   the catalogue says why it is not this project's, or cannot be checked
-unmapped   no condition is marked with it
-implemented  a condition is marked
-executed   a test that claims it passed, and made a marked condition true
-proven     each marked condition was disabled, and a test that claims the requirement failed
-confirmed  it is proven, and something from outside says so too: a foreign suite, a browser
-========== =====================================================================================
+=========== ====================================================================================
+excluded    the catalogue says why it is not this project's, or cannot be checked
+unmapped    no code is marked with it
+implemented code is marked
+executed    a test that claims it passed, and made a marked condition true
+reached     as proven, but some of the marked code has no condition: it was made to fail when it
+            was reached, and a test that claims the requirement failed
+proven      each marked condition was disabled, and a test that claims the requirement failed
+confirmed   it is reached or proven, and something from outside says so too: a foreign suite, a
+            browser
+=========== ====================================================================================
 
 A requirement with several marks is proven when all of them are: a second place that no test needs
 may be the one that a user meets.
@@ -26,11 +29,12 @@ __all__ = ["Code", "Standing", "Witness", "standings"]
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A marked condition, and whether a claiming test fails without it.
+    """Marked code, and whether a claiming test fails without it.
 
     Attributes:
         mark: Where it stands.
-        verdict: `proven`, `survived`, `not executed`, or empty without evidence.
+        verdict: `proven`, `reached` (the same of code without a condition), `survived`,
+            `not executed`, or empty without evidence.
     """
 
     mark: Mark
@@ -75,6 +79,13 @@ class Standing:
     tests: list[Witness] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
 
+    @property
+    def by_tests(self) -> str:
+        """The status without what confirms it from outside."""
+        if self.status != "confirmed":
+            return self.status
+        return "reached" if any(item.verdict == "reached" for item in self.code) else "proven"
+
 
 def standings(
     project: Project, evidence: Evidence | None, outside: Mapping[str, set[str]]
@@ -103,13 +114,14 @@ def _standing(
 ) -> Standing:
     marks = project.marks.get(requirement.id, [])
     places = {mark.place for mark in marks}
-    code = [Code(mark, _verdict(mark.place, requirement.id, evidence)) for mark in marks]
+    code = [Code(mark, _verdict(mark, requirement.id, evidence)) for mark in marks]
     witnesses = _witnesses(project, requirement.id, places, evidence)
     status = "unmapped"
     if requirement.excluded:
         status = "excluded"
-    elif code and all(item.verdict == "proven" for item in code):
-        status = "confirmed" if outside else "proven"
+    elif code and all(item.verdict in ("reached", "proven") for item in code):
+        is_reached = any(item.verdict == "reached" for item in code)
+        status = "confirmed" if outside else "reached" if is_reached else "proven"
     elif any(witness.acted and witness.outcome == "passed" for witness in witnesses):
         status = "executed"
     elif code:
@@ -117,12 +129,13 @@ def _standing(
     return Standing(requirement, status, code, witnesses, sorted(outside))
 
 
-def _verdict(place: str, identifier: str, evidence: Evidence | None) -> str:
+def _verdict(mark: Mark, identifier: str, evidence: Evidence | None) -> str:
     if evidence is None:
         return ""
+    place = mark.place
     proof = evidence.proofs.get((place, identifier))
     if proof and proof.killed:
-        return "proven"
+        return "reached" if mark.form == "statement" else "proven"
     tests = [test for found in evidence.claimants(identifier).values() for test in found]
     return "survived" if any(place in test.acted for test in tests) else "not executed"
 

@@ -34,12 +34,14 @@ pub fn waited(turns: u64) -> u64 {
 
 /// Executed in another process than that of the test.
 pub fn greeting() -> &'static str {
-    if requires!("toy/1/5") { "hello" } else { "" }
+    requires!("toy/1/5");
+    "hello"
 }
 
 /// No test claims it.
 pub fn ignored() -> bool {
-    requires!("toy/1/6")
+    requires!("toy/1/6");
+    true
 }
 
 /// Two requirements, of which one is claimed by a test that does not need it.
@@ -52,4 +54,16 @@ pub fn doubly(text: &str) -> bool {
     let empty = requires!("toy/1/9" => text.is_empty());
     let short = requires!("toy/1/9" => text.len() < 2);
     empty || short
+}
+
+/// Reached: a test that claims it fails when this fails.
+pub fn framed() -> [u8; 2] {
+    requires!("toy/1/10");
+    [0x81, 0x00]
+}
+
+/// Survives: the test that claims it looks away when this fails.
+pub fn tried() -> u8 {
+    requires!("toy/1/11");
+    7
 }

@@ -71,6 +71,18 @@ fn an_empty_text_is_doubly_so() {
 }
 
 #[test]
+fn a_frame_has_a_head() {
+    claims!("toy/1/10");
+    assert_eq!(toy::framed()[0], 0x81);
+}
+
+#[test]
+fn a_failure_is_caught_and_forgotten() {
+    claims!("toy/1/11");
+    let _ = std::panic::catch_unwind(toy::tried);
+}
+
+#[test]
 fn a_test_that_claims_nothing_is_not_run() {
     std::thread::sleep(std::time::Duration::from_secs(600));
 }

@@ -1,7 +1,7 @@
 """What a traced run has shown, as data: the file that `vespiary trace report` reads.
 
 ```text
-{"marks":  [{"site", "ids": [], "file", "line"}],
+{"marks":  [{"site", "ids": [], "file", "line", "form"}],
  "tests":  [{"id", "kind": "rust|pytest", "claims": [], "reached": [site], "acted": [site],
              "outcome": "passed|failed|skipped|timeout", "seconds", "claimant"}],
  "proofs": [{"site", "id", "verdict", "tests": [id], "survived": [id]}],
@@ -11,7 +11,8 @@
 ```
 
 A proof is about one identifier of one mark: `killed` when a test that claims it fails while the
-mark is disabled, and passes when it is not; `survived` when those that make the mark act all pass
+mark is disabled, and passes when it is not (a disabled statement, a mark without a condition,
+fails when it is reached); `survived` when those that make the mark act all pass
 without it; `unreached` when it is claimed, and no claiming test makes the mark act; `unclaimed`
 when no test claims it. A claim is about one identifier and the function that claims it, whatever
 the number of tests made of that function (one a driver, one a parameter): `killed`, `survived` or
@@ -34,12 +35,18 @@ UNCLAIMED: Final = "unclaimed"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A marked condition; `site` is `file:line`, relative to the project."""
+    """Marked code.
+
+    Attributes:
+        site: As `file:line`, relative to the project.
+        form: `condition`, `function` or `statement`.
+    """
 
     site: str
     ids: tuple[str, ...]
     file: str
     line: int
+    form: str = "condition"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """Collect what the claiming tests reach, and prove each mark by disabling it.
 
 First every test that claims something runs once with all marks enabled: it must pass, and the run
-tells which marks it executes and which of them act. Then each mark is disabled on its own, and the
+shows which marks it executes and which of them act. Then each mark is disabled on its own, and the
 tests that claim one of its requirements and make it act run again, fast ones first, until one
-fails. A failure counts only if the same test passes again at once with the mark enabled: a test
+fails. A disabled condition is false; a disabled statement, which has no condition, fails when it is
+reached. A failure counts only if the same test passes again at once with the mark enabled: a test
 that fails now and then proves nothing. A test that does not end in time without the mark has
 failed, too; the same rule tells that from a machine that is too slow.
 
@@ -210,7 +211,7 @@ def collect(runner: Runner, only: str = "") -> Collected:
 
 def _marks(settings: Settings, only: str) -> list[Mark]:
     marks = [
-        Mark(mark.place, mark.ids, mark.file, mark.line)
+        Mark(mark.place, mark.ids, mark.file, mark.line, mark.form)
         for mark in scan_sources(settings).marks
         if mark.kind == "mark" and (not only or only in mark.ids)
     ]

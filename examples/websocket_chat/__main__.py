@@ -204,7 +204,7 @@ def main() -> None:
         page = chat_url.replace("ws:", "http:", 1)
         print(f"Chat page:  {page}\nEcho:       {chat.echo_url}", flush=True)
 
-    server.serve(on_serving=tell)
+    server.run(on_serving=tell)
 
 
 if __name__ == "__main__":

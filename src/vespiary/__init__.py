@@ -7,6 +7,7 @@ from vespiary import sync
 from vespiary._core import Connection, Timer
 from vespiary.backoff import Backoff
 from vespiary.client import connect
+from vespiary.close_code import CloseCode
 from vespiary.compression import Compression
 from vespiary.endpoint import Endpoint
 from vespiary.errors import (
@@ -35,7 +36,7 @@ from vespiary.handler import Handler
 from vespiary.limits import Deadlines, Limits
 from vespiary.loop import run
 from vespiary.request import Request, Response
-from vespiary.server import Server, serve
+from vespiary.server import Server, ServerOptions, serve
 from vespiary.statistics import (
     CompressionStatistics,
     ConnectionStatistics,
@@ -47,6 +48,7 @@ from vespiary.websocket import WebSocket
 
 __all__ = [
     "Backoff",
+    "CloseCode",
     "CloseReason",
     "Compression",
     "CompressionStatistics",
@@ -78,6 +80,7 @@ __all__ = [
     "Response",
     "SendRefused",
     "Server",
+    "ServerOptions",
     "ServerStatistics",
     "Timer",
     "VespiaryError",

@@ -1,14 +1,16 @@
 """The native half. `Connection` and `Timer` are public; the rest is for `vespiary` alone.
 
-A message is `str` when it came as WebSocket text, and `bytes` otherwise. Which of the two an
-endpoint gets is its protocol's business and unknown to a type checker, so messages are `Any`.
+A message is `str` when it came as WebSocket text, and `bytes` otherwise. A type checker learns
+which of the two an endpoint gets from the type argument of `Handler` and `Connection`; without one,
+messages are `Any`.
 """
 
 import asyncio
+import types
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, Self, final
+from typing import Any, Generic, Literal, Self, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, TypeVar
 
 from vespiary.errors import CloseReason
 from vespiary.statistics import ConnectionStatistics
@@ -26,8 +28,10 @@ __all__ = [
     "variable",
 ]
 
+_M_co = TypeVar("_M_co", covariant=True, default=Any)
+
 @final
-class Connection:
+class Connection(Generic[_M_co]):
     """A connection, as its handler sees it.
 
     It belongs to its loop's thread; from other threads `send`, `close`, `abort`, `pause_reading`
@@ -100,13 +104,13 @@ class Connection:
     def unsubscribe(self, topic: str) -> bool:
         """No longer receive what is published to a topic; False when it did not."""
 
-    def set_timer(self, seconds: float, callback: Callable[[Connection], object]) -> Timer:
+    def set_timer(self, seconds: float, callback: Callable[[Self], object]) -> Timer:
         """Call callback(connection) in `seconds`, unless the connection ends before."""
 
     def drain(self) -> Awaitable[None]:
         """Wait until no more than write_low_bytes wait to be sent."""
 
-    def receive(self) -> Awaitable[Any]:
+    def receive(self) -> Awaitable[_M_co]:
         """Wait for the next message."""
 
     def wait_closed(self) -> asyncio.Future[CloseReason]:
@@ -115,8 +119,9 @@ class Connection:
     def statistics(self) -> ConnectionStatistics:
         """What has happened on this connection so far."""
 
+    def __class_getitem__(cls, messages: Any) -> types.GenericAlias: ...
     def __aiter__(self) -> Self: ...
-    def __anext__(self) -> Awaitable[Any]: ...
+    def __anext__(self) -> Awaitable[_M_co]: ...
     def _answer(self, answer: object) -> None: ...
     def _fail(self, error: BaseException | None = None) -> None: ...
     def _report(self, error: BaseException) -> None: ...

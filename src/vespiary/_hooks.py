@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vespiary.errors import ConfigurationError, ConnectionClosed
 from vespiary.handler import AsyncHandler, Handler
-from vespiary.request import Headers, Request, Response, native_answer
+from vespiary.request import Request, Response, native_response
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
@@ -140,22 +140,20 @@ def _requester(method: Callable[..., Any]) -> Callable[..., Any]:
         head: tuple[str, str, int, str | None],
         headers: list[tuple[str, str]],
     ) -> object:
-        name, target, minor_version, authority = head
-        asked = Request(connection, name, target, Headers(headers), minor_version, authority)
-        answer = method(asked)
+        answer = method(Request.from_native(connection, head, headers))
         if inspect.isawaitable(answer):
             # The connection keeps the task, and cancels it at its end.
             return asyncio.ensure_future(_answer_later(connection, answer))
-        return native_answer(answer)
+        return native_response(answer)
 
     return request
 
 
 async def _answer_later(connection: Connection, awaited: Any) -> None:
     try:
-        answer = native_answer(await awaited)
+        answer = native_response(await awaited)
     except Exception as error:
         connection._report(error)
         failed = Response(500, (), b"the server failed to answer\n")
-        answer = native_answer(failed)
+        answer = native_response(failed)
     connection._answer(answer)

@@ -3,69 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
     from vespiary._core import Connection
     from vespiary.errors import CloseReason
     from vespiary.request import Request, Response
     from vespiary.server import Server
 
-__all__ = ["AsyncHandler", "Handler"]
+    M = TypeVar("M", default=Any)
+else:
+    from typing import TypeVar
 
-AsyncHandler = Callable[["Connection"], Awaitable[object]]
+    M = TypeVar("M")
+
+__all__ = ["AnyHandler", "AsyncHandler", "Handler"]
+
+AsyncHandler = Callable[["Connection[Any]"], Awaitable[object]]
 """An async function that is run for each connection; the connection closes when it returns."""
 
 
-class Handler:
+class Handler(Generic[M]):
     """The methods that an endpoint's events call, all of them optional.
 
+    `M` is the type of the messages, for type checkers: `Handler[str]` on a WebSocket endpoint that
+    accepts text only, `Handler[bytes]` on a stream, `Handler[str | bytes]` where both may come;
+    plain `Handler` leaves it open.
+
     One object serves all connections; what belongs to one goes in `connection.data`. Methods run on
-    the loop's thread, one at a time, never inside one another; `on_request`, `on_open`,
-    `on_message` and `on_close` may also be async, in which case each connection has a task that
-    runs them in order. An exception closes the connection (1011 on WebSocket), is logged once with
-    its traceback, and concerns nobody else.
+    the loop's thread, one at a time, never inside one another. `on_request`, `on_open`,
+    `on_message`, `on_shutdown` and `on_close` may also be async, in which case each connection has
+    a task that runs them in order; `on_start` and `on_stop` may be async too. An exception closes
+    the connection (1011 on WebSocket), is logged once with its traceback, and affects no other
+    connection.
+
+    Adding a handler to a server checks its methods: a public name that begins with `on_` and is not
+    a hook, a hook that is not callable, one that is async where only a plain one is called, and one
+    with the wrong parameters are a ConfigurationError.
     """
 
-    def on_start(self, server: Server) -> None:
-        """The server listens."""
+    def on_start(self, server: Server) -> Awaitable[None] | None:
+        """Prepare: the addresses are bound, and nothing is accepted before this has returned.
+
+        An exception stops the start of the server, which closes what it had opened.
+        """
 
     def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
-        """An HTTP request or an upgrade request came: accept, refuse, choose a subprotocol.
+        """Answer an HTTP request or an upgrade request: accept, refuse, choose a subprotocol.
 
         None accepts an upgrade and answers anything else with 426.
         """
 
-    def on_open(self, connection: Connection) -> Awaitable[None] | None:
+    def on_open(self, connection: Connection[M]) -> Awaitable[None] | None:
         """The connection is ready for messages."""
 
-    def on_message(self, connection: Connection, message: Any) -> Awaitable[None] | None:
-        """A message came: text as `str` on WebSocket, everything else as `bytes`.
+    def on_message(self, connection: Connection[M], message: M) -> Awaitable[None] | None:
+        """Handle a message: `str` for WebSocket text, `bytes` for everything else."""
 
-        An override may name the type that its endpoint gets: `bytes`, `str`, or `bytes | str`.
-        """
+    def on_part(self, connection: Connection[M], part: bytes, last: bool, text: bool) -> None:
+        """Handle a part of a message; defining this replaces `on_message` and bounds no message.
 
-    def on_part(self, connection: Connection, part: bytes, last: bool, text: bool) -> None:
-        """A part of a message came; defining this replaces `on_message` and bounds no message.
-
-        Parts are handed over as they arrive, whatever the message's size. `text` tells whether the
+        Parts are passed on as they arrive, whatever the message's size. `text` is whether the
         message is text (checked as UTF-8 over all its parts, which may end within a character).
         """
 
-    def on_drain(self, connection: Connection) -> None:
+    def on_drain(self, connection: Connection[M]) -> None:
         """The write queue has fallen to `write_low_bytes`, having been above `write_high_bytes`."""
 
-    def on_end(self, connection: Connection) -> None:
+    def on_end(self, connection: Connection[M]) -> None:
         """The peer of a stream has finished sending.
 
         Defining this keeps the connection open for sending until `close()`.
         """
 
-    def on_close(self, connection: Connection, reason: CloseReason) -> Awaitable[None] | None:
-        """The connection has ended. Called once for each `on_open`."""
+    def on_shutdown(self, connection: Connection[M]) -> Awaitable[None] | None:
+        """The server is stopping: finish, say goodbye, and close within `drain_seconds`.
+
+        Without this method the connection is closed at once (1001 on WebSocket), after what is
+        queued.
+        """
+
+    def on_close(self, connection: Connection[M], reason: CloseReason) -> Awaitable[None] | None:
+        """The connection has ended. Called once per `on_open`."""
 
     def on_limit(self, name: str, value: int) -> None:
         """A limit or deadline of the endpoint was reached; without this method it is logged."""
 
-    def on_stop(self, server: Server) -> None:
-        """The server stops: nobody is accepted any more, connections are about to be closed."""
+    def on_stop(self, server: Server) -> Awaitable[None] | None:
+        """Clean up: the server is stopping, and the last connection has ended."""
+
+
+AnyHandler = Handler[Any] | type[Handler[Any]] | AsyncHandler
+"""What can be served: a `Handler`, a subclass of it, or an async function."""

@@ -1,33 +1,39 @@
-"""An HTTP request at a connection's start, and the answers to it."""
+"""An HTTP request at the start of a connection, and the responses to it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
 
-__all__ = ["Headers", "Request", "Response"]
+__all__ = ["Headers", "QueryParameters", "Request", "Response"]
+
+_LOCATION_CHARACTERS = "/?#[]@!$&'()*+,;=:%-._~"
+"""What a URI may hold beside letters and digits (RFC 3986 section 2)."""
 
 
-class Headers(Mapping[str, str]):
-    """Header fields, found by name without regard to case; of a repeated one, the first.
-
-    `get_all` gives every value of a name; `items` each line in its order.
-    """
+class _Lines(Mapping[str, str]):
+    """Names and values in their order, where a name may stand more than once."""
 
     __slots__ = ("_lines",)
 
-    def __init__(self, lines: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
         self._lines = tuple(lines)
 
+    @staticmethod
+    def _key(name: str) -> str:
+        """What two equal names have in common."""
+        return name
+
     def get_all(self, name: str) -> list[str]:
-        """Every value of a name, in order."""
-        name = name.lower()
-        return [value for other, value in self._lines if other.lower() == name]
+        """Return every value of a name, in order."""
+        key = self._key(name)
+        return [value for other, value in self._lines if self._key(other) == key]
 
     def __getitem__(self, name: str) -> str:
         for value in self.get_all(name):
@@ -35,23 +41,45 @@ class Headers(Mapping[str, str]):
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name.lower() for name, _ in self._lines))
+        return iter(dict.fromkeys(self._key(name) for name, _ in self._lines))
 
     def __len__(self) -> int:
         return len(set(self))
 
     @property
     def lines(self) -> tuple[tuple[str, str], ...]:
-        """The fields as they were sent."""
+        """Names and values as they were sent."""
         return self._lines
 
     def __repr__(self) -> str:
-        return f"Headers({list(self._lines)!r})"
+        return f"{type(self).__name__}({list(self._lines)!r})"
+
+
+class Headers(_Lines):
+    """Header fields, found by name without regard to case; of a repeated one, the first.
+
+    `get_all` gives every value of a name; `lines` every field in its order.
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def _key(name: str) -> str:
+        return name.lower()
+
+
+class QueryParameters(_Lines):
+    """The parameters of a query, decoded; of a repeated one, the first.
+
+    `get_all` gives every value of a name; `lines` every parameter in its order.
+    """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a request is answered with; made by `Request.accept` and `Request.respond`."""
+    """The response to a request; made by `Request.accept`, `respond` and `redirect`."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
@@ -61,17 +89,21 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request's head (RFC 9112), already found to be well-formed.
+    """The head of a request (RFC 9112), already checked to be well-formed.
+
+    It is `connection.request` for as long as the connection is there.
 
     Attributes:
         connection: The connection it came on; `connection.data` may be set already.
         method: As sent: `GET` for every WebSocket upgrade.
         target: Path and query as sent; `*` in an `OPTIONS *`.
         headers: The header fields.
-        minor_version: The version is HTTP/1 point this.
+        minor_version: The minor version of HTTP/1 that the client speaks.
         authority: The host, and the port if it was named, that the request is for: `Host`, or what
             a whole URL as the target names, beside which `Host` counts for nothing (RFC 9112
             section 3.2.2). None only in a request of HTTP/1.0.
+        path_parameters: The values of the parameters in the path of the endpoint's URL, decoded:
+            `{"room": "bees"}` for `/rooms/bees` where the URL ends in `/rooms/{room}`.
     """
 
     connection: Connection
@@ -80,39 +112,79 @@ class Request:
     headers: Headers
     minor_version: int = 1
     authority: str | None = None
+    path_parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def from_native(
+        cls,
+        connection: Connection,
+        head: tuple[str, str, int, str | None],
+        headers: Iterable[tuple[str, str]],
+        path_parameters: Mapping[str, str] = MappingProxyType({}),
+    ) -> Request:
+        """Make a request from what the engine read: (method, target, minor version, authority)."""
+        method, target, minor_version, authority = head
+        return cls(
+            connection, method, target, Headers(headers), minor_version, authority, path_parameters
+        )
 
     @property
     def path(self) -> str:
-        """The target's path, percent-decoded."""
+        """The path of the target, percent-decoded."""
         return unquote(self.target.partition("?")[0])
 
     @property
     def query(self) -> str:
-        """What follows the target's question mark, as sent."""
+        """What follows the question mark of the target, as sent."""
         return self.target.partition("?")[2]
 
     @property
+    def query_parameters(self) -> QueryParameters:
+        """The query as names and values, decoded from `application/x-www-form-urlencoded`."""
+        return QueryParameters(parse_qsl(self.query, keep_blank_values=True))
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """The cookies by name (RFC 6265 section 4.2); of a repeated one, the first.
+
+        A cookie that is not `name=value` is left out. Values are as sent, without the double quotes
+        that may enclose them.
+        """
+        found: dict[str, str] = {}
+        for line in self.headers.get_all("cookie"):
+            for part in line.split(";"):
+                name, equals, value = part.strip(" \t").partition("=")
+                if equals and name:
+                    found.setdefault(name, _unquoted(value))
+        return found
+
+    @property
+    def peer(self) -> tuple[str, int] | str | None:
+        """The address of the client, as `connection.peer`."""
+        return self.connection.peer
+
+    @property
     def is_upgrade(self) -> bool:
-        """Whether a WebSocket is asked for; HTTP/1.0 has no upgrades (RFC 9110 section 7.8)."""
+        """Whether the client asks for a WebSocket; HTTP/1.0 has no upgrades (RFC 9110 7.8)."""
         asked = self.version is not None or "websocket" in self._tokens("upgrade")
         return self.minor_version >= 1 and asked
 
     @property
     def version(self) -> int | None:
-        """The version of WebSocket that is asked for and spoken here, 13 or 8; None elsewhere."""
+        """The version of WebSocket that the client asks for and this end speaks: 13, 8 or None."""
         return self.connection.version
 
     @property
     def origin(self) -> str | None:
-        """Where the page that asks came from, in a browser (RFC 6454).
+        """The origin of the page that connects, in a browser (RFC 6454).
 
-        Clients of version 8 tell it in `Sec-WebSocket-Origin`.
+        Clients of version 8 send it in `Sec-WebSocket-Origin`.
         """
         return self.headers.get("sec-websocket-origin" if self.version == 8 else "origin")
 
     @property
     def subprotocols(self) -> list[str]:
-        """The subprotocols that the client speaks, the best first (RFC 6455 section 4.1)."""
+        """The subprotocols that the client offers, its favourite first (RFC 6455 section 4.1)."""
         values = ",".join(self.headers.get_all("sec-websocket-protocol"))
         return [token for part in values.split(",") if (token := part.strip())]
 
@@ -121,15 +193,15 @@ class Request:
     ) -> Response:
         """Upgrade to WebSocket, with one of the client's subprotocols and further headers.
 
-        Left out, the subprotocol is chosen by the endpoint's `WebSocket.subprotocols`; an empty
-        text chooses none.
+        By default `WebSocket.subprotocols` of the endpoint chooses the subprotocol; an empty text
+        chooses none.
         """
         return Response(101, tuple(headers), b"", subprotocol)
 
     def respond(
         self, status: int, body: bytes | str = b"", headers: Iterable[tuple[str, str]] = ()
     ) -> Response:
-        """Answer with a status and a body; text is plain text in UTF-8 unless told.
+        """Answer with a status and a body; text is sent as plain text in UTF-8 by default.
 
         The connection is kept for the next request where HTTP allows it: a `Connection: close`
         among the headers ends it.
@@ -142,19 +214,32 @@ class Request:
         return Response(status, lines, body)
 
     def redirect(self, location: str, status: int = 307) -> Response:
-        """Send the client elsewhere."""
-        return self.respond(status, headers=[("Location", location)])
+        """Send the client elsewhere (RFC 9110 section 10.2.2).
+
+        Args:
+            location: A URL or a part of one. What a URL may not hold, such as spaces, letters
+                outside ASCII and control characters, is percent-encoded; a percent sign stays.
+            status: 301, 302, 303, 307 or 308.
+        """
+        encoded = quote(location, safe=_LOCATION_CHARACTERS)
+        return self.respond(status, headers=[("Location", encoded)])
 
     def _tokens(self, name: str) -> list[str]:
         values = ",".join(self.headers.get_all(name))
         return [part.strip().lower() for part in values.split(",")]
 
 
-def native_answer(answer: Response | None) -> object:
-    """The answer as the engine takes it.
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        return value[1:-1]
+    return value
+
+
+def native_response(answer: Response | None) -> object:
+    """Return the response in the engine's form.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is not a response.
     """
     if answer is None:
         return None

@@ -11,26 +11,25 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._options import native_options
 from vespiary._threads import ThreadedHooks
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
-from vespiary.filters import FilterFactory, add_filters
-from vespiary.framing import Framing
-from vespiary.handler import AsyncHandler, Handler
-from vespiary.limits import Deadlines, Limits, SlowConsumer
+from vespiary.filters import add_filters
+from vespiary.handler import AnyHandler, AsyncHandler, Handler
+from vespiary.limits import Deadlines, Limits
 from vespiary.loop import Loop, run, running_core
+from vespiary.server_options import ServerOptions, check_names
 from vespiary.statistics import EndpointStatistics, PortStatistics, ServerStatistics
 from vespiary.trace import requires
-from vespiary.websocket import WebSocket
 
 if TYPE_CHECKING:
     from vespiary._core import Connection, Listener, Timer
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server", "ServerOptions", "serve"]
 
 logger = logging.getLogger("vespiary")
 
@@ -89,42 +88,29 @@ class Server:
 
     def add(
         self,
-        handler: Handler | type[Handler] | AsyncHandler,
+        handler: AnyHandler,
         url: str,
-        *,
-        framing: Framing | None = None,
-        limits: Limits | None = None,
-        deadlines: Deadlines | None = None,
-        slow_consumer: SlowConsumer = "wait",
-        websocket: WebSocket | None = None,
-        filters: Sequence[FilterFactory] = (),
-        executor: Literal["threads"] | None = None,
-        backlog: int = 4096,
-        reuse_port: bool = False,
+        **options: Unpack[ServerOptions],
     ) -> Endpoint:
         """Add an endpoint, before the start or while the server runs.
 
         Args:
             handler: A `Handler`, a subclass of it, or an async function that takes a connection.
             url: `tcp://`, `unix:///path`, `ws://` or `http://`; port 0 lets the kernel choose.
-            framing: How a stream becomes messages; left out, `raw`. WebSocket has its own.
-            limits: Bounds of the endpoint.
-            deadlines: Absolute deadlines of its connections.
-            slow_consumer: What becomes of messages for a peer that does not read.
-            websocket: What is WebSocket's own: versions, origins, subprotocols, headers.
-            filters: What stands between the socket and the framing: see `vespiary.Filter`.
-            executor: `threads` runs the handler's plain methods on a pool of threads, in order for
-                each connection: for business logic that blocks.
-            backlog: Connections that may wait in the kernel to be accepted; the kernel's own bound
-                is net.core.somaxconn.
-            reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)).
+            options: See `vespiary.ServerOptions`.
 
         Raises:
-            ConfigurationError: the handler, the URL or an option cannot be.
+            ConfigurationError: the handler, the URL or an option is not valid.
             OSError: a running server cannot listen there.
         """
-        limits = limits or Limits()
-        deadlines = deadlines or Deadlines()
+        check_names(options, ServerOptions.__annotations__, "an endpoint of a server")
+        framing = options.get("framing")
+        slow_consumer = options.get("slow_consumer", "wait")
+        websocket = options.get("websocket")
+        filters = options.get("filters", ())
+        executor = options.get("executor")
+        limits = options.get("limits") or Limits()
+        deadlines = options.get("deadlines") or Deadlines()
         made = as_handler(handler)
         endpoint = Endpoint.parse(url)
         hooks = handler_hooks(made)
@@ -132,7 +118,7 @@ class Server:
             raise ConfigurationError(
                 f"{url}: an http:// endpoint needs a Handler with on_request", subject="handler"
             )
-        options = native_options(
+        native = native_options(
             endpoint,
             framing,
             limits,
@@ -142,7 +128,8 @@ class Server:
             parts=hooks.get("part") is not None,
             filtered=add_filters(hooks, filters),
         )
-        site = _Site(made, endpoint, options, hooks, deadlines, backlog, reuse_port)
+        backlog, reuse_port = options.get("backlog", 4096), options.get("reuse_port", False)
+        site = _Site(made, endpoint, native, hooks, deadlines, backlog, reuse_port)
         if executor == "threads":
             site.threads = ThreadedHooks(hooks, limits.inbox_messages_max, limits.inbox_bytes_max)
             site.hooks = site.threads.hooks
@@ -232,7 +219,7 @@ class Server:
         if self._life is not None:
             await self._life.stopped.wait()
 
-    def serve(
+    def run(
         self,
         *,
         driver: str | None = None,
@@ -419,32 +406,32 @@ def _endpoint_statistics(site: _Site) -> EndpointStatistics:
 
 
 def serve(
-    handler: Handler | type[Handler] | AsyncHandler,
+    handler: AnyHandler,
     *urls: str,
     driver: str | None = None,
     spin_microseconds: int = 0,
     on_serving: Callable[[Sequence[str]], object] | None = None,
-    **options: Any,
+    **options: Unpack[ServerOptions],
 ) -> None:
     """Serve a handler on one or more URLs until SIGTERM or SIGINT.
 
-    The first signal stops in good order (see `Server.stop`); a second one ends at once.
+    The first signal stops gracefully (see `Server.stop`); a second one ends at once.
 
     Args:
         handler: A `Handler`, a subclass of it, or an async function that takes a connection.
         urls: The endpoints.
-        driver: `uring` or `epoll`; left out, the best that works here.
+        driver: `uring` or `epoll`; default: the best that works here.
         spin_microseconds: See `vespiary.loop.Loop`.
         on_serving: Called with the endpoints' URLs once all of them listen.
-        options: The same for every endpoint: see `Server.add`.
+        options: The same for every endpoint: see `vespiary.ServerOptions`.
 
     Raises:
-        ConfigurationError: the handler, a URL or an option cannot be.
+        ConfigurationError: the handler, a URL or an option is not valid.
         OSError: an endpoint cannot be listened on.
     """
+    if not urls:
+        raise ConfigurationError("serve needs at least one URL, such as ws://127.0.0.1:9001")
     server = Server()
     for url in urls:
         server.add(handler, url, **options)
-    if not urls:
-        raise ConfigurationError("serve needs one URL at least, such as ws://127.0.0.1:9001")
-    server.serve(driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving)
+    server.run(driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving)

@@ -114,7 +114,7 @@ def main() -> None:
     def tell(urls: Sequence[str]) -> None:
         print(json.dumps(dict(zip(names, urls, strict=True))), flush=True)
 
-    server.serve(driver=sys.argv[1] if len(sys.argv) > 1 else None, on_serving=tell)
+    server.run(driver=sys.argv[1] if len(sys.argv) > 1 else None, on_serving=tell)
 
 
 if __name__ == "__main__":

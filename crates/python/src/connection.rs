@@ -14,13 +14,12 @@ use crate::user::HasRare as _;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyType};
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::profile::Version;
-
 use vespiary_engine::{CloseReason, CompressionTraffic, SendError, State};
 
 /// The reasons for which a host may pause reading.
@@ -282,6 +281,16 @@ impl Connection {
 
     fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
+    }
+
+    /// `Connection[str]`, for type checkers.
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        class: &Bound<'py, PyType>,
+        messages: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let alias = class.py().import("types")?.getattr("GenericAlias")?;
+        alias.call1((class, messages))
     }
 
     fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {

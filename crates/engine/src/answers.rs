@@ -13,11 +13,12 @@
 //! Whatever was refused for its form ends the connection: where the next request begins is then
 //! anybody's guess.
 
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{Cause, CloseReason, Side};
 use crate::connection::{Connection, State};
 use crate::engine::Engine;
 use crate::handshake::Head;
 use crate::host::Host;
+use crate::limit::Limit;
 use crate::options::Framing;
 use crate::receive::{Decode, Inbound};
 use std::rc::Rc;
@@ -113,7 +114,7 @@ pub(crate) fn respond<H: Host>(
         keep(connection, inbound, exchange, status);
     } else {
         let text = format!("answered {status}");
-        let reason = CloseReason::new(Side::Local, Manner::Closed, text);
+        let reason = CloseReason::new(Cause::Answered, text);
         close(connection, inbound, reason, status);
     }
 }
@@ -133,7 +134,7 @@ pub(crate) fn refuse<H: Host>(
         .expect("our own refusals have clean headers");
     write(connection, response, is_head);
     connection.endpoint.count_answer(refusal.status);
-    let reason = CloseReason::new(Side::Local, Manner::Broken, refusal.text.clone());
+    let reason = CloseReason::new(Cause::RequestRefused, refusal.text.clone());
     close(connection, inbound, reason, refusal.status);
 }
 
@@ -145,7 +146,7 @@ pub(crate) fn fault<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbou
 }
 
 /// Tell a connection that is over a limit why it is refused, and close it.
-pub(crate) fn refuse_crowd<H: Host>(connection: &Rc<Connection<H>>, limit: &str) {
+pub(crate) fn refuse_crowd<H: Host>(connection: &Rc<Connection<H>>, limit: Limit) {
     connection.state.set(State::Handshaking);
     let text = format!("the server has reached {limit}; try again later");
     let refusal = Refusal::new(503, text).with_header("Retry-After", "1");
@@ -168,7 +169,7 @@ pub(crate) fn end_between_requests<H: Host>(
     side: Side,
     status: u16,
 ) {
-    let reason = CloseReason::new(side, Manner::Closed, format!("answered {status}"));
+    let reason = CloseReason::new(Cause::Answered, format!("answered {status}")).by(side);
     if connection.queued_bytes() == 0 {
         connection.end_with(reason.with_status(Some(status)));
         connection.abort.set(true);

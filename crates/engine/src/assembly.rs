@@ -5,7 +5,7 @@
 //! no longer become UTF-8 is refused at that chunk (RFC 6455 8.1). A client of HyBi-09 replaces it
 //! instead ([`TextCheck`]).
 
-use crate::close::{CloseReason, Manner, Side, out_of_memory};
+use crate::close::{Cause, CloseReason, out_of_memory};
 use crate::host::{Kind, Payload};
 use crate::receive::copied;
 use vespiary_trace::requires;
@@ -205,7 +205,7 @@ fn check_end(validator: &mut Validator) -> Result<(), CloseReason> {
 
 pub(crate) fn not_utf8() -> CloseReason {
     let text = "the text message is not UTF-8 (RFC 6455 8.1)";
-    let reason = CloseReason::new(Side::Local, Manner::Broken, text);
+    let reason = CloseReason::new(Cause::ProtocolError, text);
     if requires!("rfc6455/7.4.1/h3") {
         return reason.with_code(Code::INVALID_PAYLOAD);
     }

@@ -1,6 +1,9 @@
-//! Why a connection ended: who ended it, in good order or not, and the story in a sentence.
+//! Why a connection ended: the cause, who ended it, whether cleanly, and what happened in a
+//! sentence.
 
+use crate::limit::Limit;
 use std::fmt;
+use vespiary_port::Errno;
 use vespiary_wire::websocket::close::Code;
 
 /// Who ended the connection.
@@ -15,15 +18,98 @@ pub enum Side {
 /// In what manner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// In good order.
+    /// Cleanly.
     Closed,
     /// By an error, a deadline or a broken rule.
     Broken,
 }
 
+/// What ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// This end closed it.
+    Closed,
+    /// The peer closed it.
+    PeerClosed,
+    /// An HTTP request was answered, and the connection closed behind the answer.
+    Answered,
+    /// The host aborted it.
+    Aborted,
+    /// The host's handler failed.
+    HandlerFailed,
+    /// One of the host's filters failed.
+    FilterFailed,
+    /// A limit or a deadline was reached.
+    Limit(Limit),
+    /// The peer broke a rule of the protocol.
+    ProtocolError,
+    /// Memory for a message could not be allocated.
+    OutOfMemory,
+    /// This end refused the peer's HTTP request.
+    RequestRefused,
+    /// This end's own HTTP request cannot be written.
+    RequestInvalid,
+    /// The server answered this end's handshake with something other than 101.
+    HandshakeRefused,
+    /// The peer ended the stream where it may not: within the handshake or a message, or without
+    /// a close frame.
+    PeerVanished,
+    /// The connection broke before the peer had acknowledged this end's close.
+    CloseUnacknowledged,
+    /// The connection ended before the peer had taken all that was sent to it.
+    BytesLost,
+    /// The kernel reported an error.
+    Kernel(Errno),
+}
+
+impl Cause {
+    /// Its name, as programs see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::PeerClosed => "peer_closed",
+            Self::Answered => "answered",
+            Self::Aborted => "aborted",
+            Self::HandlerFailed => "handler_failed",
+            Self::FilterFailed => "filter_failed",
+            Self::Limit(_) => "limit",
+            Self::ProtocolError => "protocol_error",
+            Self::OutOfMemory => "out_of_memory",
+            Self::RequestRefused => "request_refused",
+            Self::RequestInvalid => "request_invalid",
+            Self::HandshakeRefused => "handshake_refused",
+            Self::PeerVanished => "peer_vanished",
+            Self::CloseUnacknowledged => "close_unacknowledged",
+            Self::BytesLost => "bytes_lost",
+            Self::Kernel(_) => "kernel",
+        }
+    }
+
+    fn side(self) -> Side {
+        match self {
+            Self::PeerClosed
+            | Self::HandshakeRefused
+            | Self::PeerVanished
+            | Self::CloseUnacknowledged
+            | Self::BytesLost
+            | Self::Kernel(_) => Side::Remote,
+            _ => Side::Local,
+        }
+    }
+
+    fn manner(self) -> Manner {
+        match self {
+            Self::Closed | Self::PeerClosed | Self::Answered => Manner::Closed,
+            _ => Manner::Broken,
+        }
+    }
+}
+
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseReason {
+    /// What ended it.
+    pub cause: Cause,
     /// Who ended it.
     pub side: Side,
     /// In what manner.
@@ -32,32 +118,34 @@ pub struct CloseReason {
     pub code: Option<u16>,
     /// What happened, in a sentence; the peer's own words for its close frame.
     pub text: String,
-    /// The errno, where the kernel reported one.
-    pub errno: Option<i32>,
     /// The HTTP status, where a handshake was refused with one.
     pub status: Option<u16>,
     /// The header fields of that refusal.
     pub headers: Vec<(String, String)>,
     /// The start of that refusal's body.
     pub body: Vec<u8>,
-    /// The limit that the peer's input went over, where that was it.
-    pub limit: Option<&'static str>,
 }
 
 impl CloseReason {
-    /// A reason without code or errno.
-    pub fn new(side: Side, manner: Manner, text: impl Into<String>) -> Self {
+    /// A reason without a close code, by whom and in the manner that belong to its cause.
+    pub fn new(cause: Cause, text: impl Into<String>) -> Self {
         Self {
-            side,
-            manner,
+            cause,
+            side: cause.side(),
+            manner: cause.manner(),
             code: None,
             text: text.into(),
-            errno: None,
             status: None,
             headers: Vec::new(),
             body: Vec::new(),
-            limit: None,
         }
+    }
+
+    /// The same, ended by this side.
+    #[must_use]
+    pub(crate) fn by(mut self, side: Side) -> Self {
+        self.side = side;
+        self
     }
 
     /// The same with a close code.
@@ -65,26 +153,6 @@ impl CloseReason {
     pub fn with_code(mut self, code: Code) -> Self {
         self.code = Some(code.0);
         self
-    }
-
-    /// The same with an errno.
-    #[must_use]
-    pub fn with_errno(mut self, errno: i32) -> Self {
-        self.errno = Some(errno);
-        self
-    }
-
-    /// The same with the limit that was gone over.
-    #[must_use]
-    pub fn with_limit(mut self, limit: Option<&'static str>) -> Self {
-        self.limit = limit;
-        self
-    }
-
-    /// Whether the peer broke a rule of the protocol, and not only a limit of ours.
-    pub(crate) fn is_protocol_error(&self) -> bool {
-        let is_refusal = self.status.is_some_and(|status| status != 101);
-        self.limit.is_none() && self.errno.is_none() && !is_refusal
     }
 
     /// The same with a refusal's header fields.
@@ -100,14 +168,20 @@ impl CloseReason {
         self.status = status;
         self
     }
+
+    /// The errno, where the kernel reported one or memory was short.
+    pub fn errno(&self) -> Option<Errno> {
+        match self.cause {
+            Cause::Kernel(errno) => Some(errno),
+            Cause::OutOfMemory => Some(Errno::OUT_OF_MEMORY),
+            _ => None,
+        }
+    }
 }
 
 pub(crate) fn out_of_memory() -> CloseReason {
-    const ENOMEM: i32 = 12;
     let text = "there was no memory for the message";
-    CloseReason::new(Side::Local, Manner::Broken, text)
-        .with_code(Code::TOO_BIG)
-        .with_errno(ENOMEM)
+    CloseReason::new(Cause::OutOfMemory, text).with_code(Code::TOO_BIG)
 }
 
 impl fmt::Display for CloseReason {
@@ -128,5 +202,43 @@ impl fmt::Display for CloseReason {
             write!(formatter, ": {}", self.text)?;
         }
         Ok(())
+    }
+}
+
+/// What kept a connection from being opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NotOpened {
+    /// A limit.
+    Limit(Limit),
+    /// A refusal with this HTTP status, by either end.
+    Status(u16),
+    /// An error of the kernel's.
+    Kernel(i32),
+    /// The peer ended it.
+    Peer,
+    /// This end gave up.
+    Local,
+}
+
+impl NotOpened {
+    pub(crate) fn of(reason: &CloseReason) -> Self {
+        match (reason.status, reason.errno(), reason.side) {
+            (Some(status), ..) => Self::Status(status),
+            (None, Some(errno), _) => Self::Kernel(errno.0),
+            (None, None, Side::Remote) => Self::Peer,
+            (None, None, Side::Local) => Self::Local,
+        }
+    }
+}
+
+impl fmt::Display for NotOpened {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Limit(limit) => formatter.write_str(limit.name()),
+            Self::Status(status) => write!(formatter, "status_{status}"),
+            Self::Kernel(errno) => write!(formatter, "errno_{errno}"),
+            Self::Peer => formatter.write_str("peer"),
+            Self::Local => formatter.write_str("local"),
+        }
     }
 }

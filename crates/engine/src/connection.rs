@@ -15,7 +15,7 @@
 //! row lives on until the last completion.
 
 use crate::answers;
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{Cause, CloseReason, Side};
 use crate::compression::Deflate;
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
@@ -290,12 +290,12 @@ impl<H: Host> Connection<H> {
                 if let Some(status) = answers::is_between_requests(self) {
                     return answers::end_between_requests(self, Side::Local, status);
                 }
-                self.end_with(CloseReason::new(Side::Local, Manner::Closed, text));
+                self.end_with(CloseReason::new(Cause::Closed, text));
                 return self.abort_now();
             }
             State::Open => {}
         }
-        let mut reason = CloseReason::new(Side::Local, Manner::Closed, text);
+        let mut reason = CloseReason::new(Cause::Closed, text);
         if self.endpoint.options.borrow().framing == Framing::WebSocket {
             reason = reason.with_code(code);
         }
@@ -305,11 +305,7 @@ impl<H: Host> Connection<H> {
 
     /// End at once: what waits is dropped, and the peer sees a reset.
     pub fn abort(self: &Rc<Self>) {
-        self.end_with(CloseReason::new(
-            Side::Local,
-            Manner::Broken,
-            "aborted by this end",
-        ));
+        self.end_with(CloseReason::new(Cause::Aborted, "aborted by this end"));
         self.abort_now();
     }
 
@@ -336,7 +332,7 @@ impl<H: Host> Connection<H> {
 
     /// The host's handler failed: 1011 on WebSocket, a close elsewhere.
     pub fn fail_in_handler(self: &Rc<Self>) {
-        let reason = CloseReason::new(Side::Local, Manner::Broken, "the handler failed");
+        let reason = CloseReason::new(Cause::HandlerFailed, "the handler failed");
         match self.state.get() {
             State::Open if self.endpoint.options.borrow().framing != Framing::WebSocket => {
                 self.end_with(reason);

@@ -14,12 +14,13 @@
 //! bytes waiting at one moment have gone by the deadline counted from that moment.
 
 use crate::answers;
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{Cause, CloseReason, Side};
 use crate::connection::{Connection, State};
 use crate::engine::{Due, Engine};
 use crate::handshake;
 use crate::host::Host;
-use crate::options::{Deadlines, Framing, Limits, Options};
+use crate::limit::Limit;
+use crate::options::{Framing, Options};
 use std::rc::Rc;
 use std::time::Duration;
 use vespiary_trace::requires;
@@ -199,7 +200,7 @@ impl<H: Host> Engine<H> {
                 }
             }
             Which::Handshake => {
-                self.missed(connection, "handshake_seconds", deadlines.handshake);
+                self.missed(connection, Limit::HandshakeSeconds);
                 handshake::too_late(connection);
             }
             // The peer still reads an HTTP answer, which is the write deadline's business.
@@ -215,13 +216,17 @@ impl<H: Host> Engine<H> {
                     answers::end_between_requests(connection, Side::Local, status);
                 }
             }
-            Which::FirstByte => self.expire(connection, "first_byte_seconds", deadlines.first_byte),
-            Which::Message => self.expire(connection, "message_seconds", deadlines.message),
-            Which::Idle => self.expire(connection, "idle_seconds", deadlines.idle),
-            Which::Pong => self.pongs_missed(connection, &options.limits, deadlines),
-            Which::Write => self.unread(connection, "write_seconds", deadlines.write),
+            Which::FirstByte => self.expire(connection, Limit::FirstByteSeconds, options),
+            Which::Message => self.expire(connection, Limit::MessageSeconds, options),
+            Which::Idle => self.expire(connection, Limit::IdleSeconds, options),
+            Which::Pong if options.limits.pings_unanswered_max > 1 => {
+                self.unread(connection, Limit::PingsUnanswered, options);
+            }
+            // Where one ping is all, its own deadline was reached.
+            Which::Pong => self.unread(connection, Limit::PingTimeoutSeconds, options),
+            Which::Write => self.unread(connection, Limit::WriteSeconds, options),
             Which::Close => {
-                self.missed(connection, "close_seconds", deadlines.close);
+                self.missed(connection, Limit::CloseSeconds);
                 // What the kernel has taken is not destroyed with a reset: a slow peer may still
                 // read it.
                 if connection.queued_bytes() > 0 {
@@ -235,51 +240,41 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    fn missed(&self, connection: &Rc<Connection<H>>, name: &'static str, value: Option<u64>) {
-        connection
-            .endpoint
-            .limit_reached(&self.host, name, value.unwrap_or(0));
+    fn missed(&self, connection: &Rc<Connection<H>>, limit: Limit) {
+        connection.endpoint.limit_reached(&self.host, limit);
     }
 
-    /// End a connection whose peer still reads: it is told.
-    fn expire(&self, connection: &Rc<Connection<H>>, name: &'static str, value: Option<u64>) {
-        self.missed(connection, name, value);
-        let seconds = Duration::from_millis(value.unwrap_or(0)).as_secs_f64();
-        let text = format!("the peer was too slow: {name} is {seconds}");
-        let reason = CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::POLICY);
+    /// End a connection whose peer still reads: it gets a close frame.
+    fn expire(&self, connection: &Rc<Connection<H>>, limit: Limit, options: &Options) {
+        self.missed(connection, limit);
+        let text = format!("the peer was too slow: {}", reached(limit, options));
+        let reason = CloseReason::new(Cause::Limit(limit), text).with_code(Code::POLICY);
         if requires!("rfc6455/7.4.1/h4") {
             connection.end_with(reason);
-            connection.begin_closing(Some((Code::POLICY, name)));
+            connection.begin_closing(Some((Code::POLICY, limit.name())));
         }
     }
 
-    /// The last ping that may go unanswered has gone unanswered. Where that is the only one, what
-    /// was reached is its deadline.
-    fn pongs_missed(&self, connection: &Rc<Connection<H>>, limits: &Limits, deadlines: &Deadlines) {
-        let most = limits.pings_unanswered_max;
-        if most <= 1 {
-            self.unread(connection, "ping_timeout_seconds", deadlines.ping_timeout);
-        } else {
-            let name = "pings_unanswered_max";
-            self.missed(connection, name, Some(most.into()));
-            give_up(connection, &format!("{name} is {most}"));
+    /// End a connection whose peer does not read or is gone.
+    fn unread(&self, connection: &Rc<Connection<H>>, limit: Limit, options: &Options) {
+        self.missed(connection, limit);
+        let what = reached(limit, options);
+        let text = format!("the peer did not answer or read: {what}");
+        let reason = CloseReason::new(Cause::Limit(limit), text).with_code(Code::ABNORMAL);
+        connection.end_with(reason);
+        if requires!("rfc6455/7.1.1/2", "rfc6455/7.1.7/4") {
+            connection.abort_now();
         }
-    }
-
-    /// A deadline was missed by a peer that does not read or is gone.
-    fn unread(&self, connection: &Rc<Connection<H>>, name: &'static str, value: Option<u64>) {
-        self.missed(connection, name, value);
-        let seconds = Duration::from_millis(value.unwrap_or(0)).as_secs_f64();
-        give_up(connection, &format!("{name} is {seconds}"));
     }
 }
 
-/// End a connection whose peer does not read or is gone.
-fn give_up<H: Host>(connection: &Rc<Connection<H>>, what: &str) {
-    let text = format!("the peer did not answer or read: {what}");
-    let reason = CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::ABNORMAL);
-    connection.end_with(reason);
-    if requires!("rfc6455/7.1.1/2", "rfc6455/7.1.7/4") {
-        connection.abort_now();
+/// A limit and its value, in seconds where it is a deadline.
+fn reached(limit: Limit, options: &Options) -> String {
+    let value = options.value_of(limit);
+    if limit.is_deadline() {
+        let seconds = Duration::from_millis(value).as_secs_f64();
+        format!("{limit} is {seconds}")
+    } else {
+        format!("{limit} is {value}")
     }
 }

@@ -5,7 +5,7 @@
 //! it has been taken, so that no more than that is ever held; each step is charged to the
 //! connection's budget of frames, so that a peer whose megabytes are noughts starves nobody.
 
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{Cause, CloseReason};
 use crate::connection::Connection;
 use crate::host::Host;
 use crate::receive::{Decode, Inbound};
@@ -69,7 +69,7 @@ impl DeflateStream {
         self.plain.truncate(*inflated.as_ref().unwrap_or(&0));
         let count = inflated.map_err(|corrupt| {
             let error = ProtocolError::from(corrupt);
-            CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_code(error.code)
+            CloseReason::new(Cause::ProtocolError, error.to_string()).with_code(error.code)
         })?;
         self.may_hold = count == STEP;
         connection.engine.spend_frames(connection, STEP_FRAMES);

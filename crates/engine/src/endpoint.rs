@@ -1,7 +1,9 @@
 //! An endpoint: what its connections have in common, and its counters.
 
+use crate::close::NotOpened;
 use crate::compression::CompressionTraffic;
 use crate::host::{Event, Host};
+use crate::limit::Limit;
 use crate::options::Options;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +24,7 @@ pub struct Counters {
     /// Those among the closed that did not end in good order.
     pub broken: Cell<u64>,
     /// Connections that were never opened, by what stopped them: a limit, an HTTP status, the peer.
-    pub refused: RefCell<BTreeMap<String, u64>>,
+    pub refused: RefCell<BTreeMap<NotOpened, u64>>,
     /// HTTP requests answered without an upgrade, by status.
     pub answered: RefCell<BTreeMap<u16, u64>>,
     /// Bytes received.
@@ -45,8 +47,8 @@ pub struct Counters {
     pub compression: Cell<CompressionTraffic>,
     /// Bytes of memory that connections hold for compression now.
     pub compression_memory: Cell<u64>,
-    /// Limits and deadlines reached, by name.
-    pub limits: RefCell<BTreeMap<&'static str, u64>>,
+    /// How often each limit and deadline was reached.
+    pub limits: RefCell<BTreeMap<Limit, u64>>,
     /// Errors of `accept(2)` that were survived, by errno.
     pub accept_errors: RefCell<BTreeMap<i32, u64>>,
 }
@@ -103,13 +105,8 @@ impl<H: Host> Endpoint<H> {
         self.handshaking.get()
     }
 
-    pub(crate) fn count_refusal(&self, cause: &str) {
-        let mut refused = self.counters.refused.borrow_mut();
-        if let Some(count) = refused.get_mut(cause) {
-            *count += 1;
-        } else {
-            refused.insert(cause.to_owned(), 1);
-        }
+    pub(crate) fn count_refusal(&self, cause: NotOpened) {
+        *self.counters.refused.borrow_mut().entry(cause).or_default() += 1;
     }
 
     pub(crate) fn count_answer(&self, status: u16) {
@@ -121,19 +118,21 @@ impl<H: Host> Endpoint<H> {
             .or_default() += 1;
     }
 
-    /// Count a limit that was reached, and tell the host.
-    pub(crate) fn limit_reached(self: &Rc<Self>, host: &H, name: &'static str, value: u64) {
-        *self.counters.limits.borrow_mut().entry(name).or_default() += 1;
-        host.event(self, Event::Limit { name, value });
+    /// Count a limit that was reached, and report it to the host.
+    pub(crate) fn limit_reached(self: &Rc<Self>, host: &H, limit: Limit) {
+        self.count_limit(limit);
+        let value = self.options.borrow().value_of(limit);
+        host.event(self, Event::Limit { limit, value });
+    }
+
+    /// Count a limit that was reached, without a report: the sender gets an error.
+    pub(crate) fn count_limit(&self, limit: Limit) {
+        *self.counters.limits.borrow_mut().entry(limit).or_default() += 1;
     }
 
     /// The limit that forbids one more connection at `now` (nanoseconds) from `address`, if one
     /// does.
-    pub(crate) fn admit(
-        &self,
-        now: u64,
-        address: Option<IpAddr>,
-    ) -> Result<(), (&'static str, u64)> {
+    pub(crate) fn admit(&self, now: u64, address: Option<IpAddr>) -> Result<(), Limit> {
         let limits = &self.options.borrow().limits;
         if let Some(rate) = limits.accepts_per_second_max {
             let elapsed = now.saturating_sub(self.accept_filled.replace(now));
@@ -142,18 +141,18 @@ impl<H: Host> Endpoint<H> {
             let tokens = filled.min(f64::from(rate));
             self.accept_tokens.set(tokens);
             if tokens < 1.0 {
-                return Err(("accepts_per_second_max", rate.into()));
+                return Err(Limit::AcceptsPerSecond);
             }
         }
         if let Some(most) = limits.connections_max
             && self.open.get() >= most
         {
-            return Err(("connections_max", most.into()));
+            return Err(Limit::Connections);
         }
         if let Some(most) = limits.handshakes_pending_max
             && self.handshaking.get() >= most
         {
-            return Err(("handshakes_pending_max", most.into()));
+            return Err(Limit::HandshakesPending);
         }
         if let (Some(most), Some(address)) = (limits.connections_per_address_max, address)
             && self
@@ -162,7 +161,7 @@ impl<H: Host> Endpoint<H> {
                 .get(&address)
                 .is_some_and(|count| *count >= most)
         {
-            return Err(("connections_per_address_max", most.into()));
+            return Err(Limit::ConnectionsPerAddress);
         }
         if limits.accepts_per_second_max.is_some() {
             self.accept_tokens.set(self.accept_tokens.get() - 1.0);

@@ -16,7 +16,7 @@
 //! itself. A connection whose receives exceed the same budget within one batch has the rest of its
 //! bytes put aside, and goes on in the next turn, behind the others.
 
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{Cause, CloseReason};
 use crate::compression;
 use crate::connection::{Connection, State};
 use crate::endpoint::{Endpoint, add};
@@ -453,7 +453,7 @@ fn receive_ended<H: Host>(connection: &Rc<Connection<H>>, ending: Option<Errno>)
     connection.receive_cancelled.set(false);
     match ending {
         None => connection.end_pending.set(true),
-        Some(Errno(libc_errno::ECANCELED | libc_errno::ENOBUFS)) => {}
+        Some(Errno::CANCELLED | Errno::NO_BUFFER) => {}
         Some(errno) => {
             if requires!("rfc6455/7.2.1/2") {
                 connection.end_with(broken_by_kernel("receiving", errno));
@@ -481,18 +481,7 @@ fn connected<H: Host>(connection: &Rc<Connection<H>>, result: Result<(), Errno>)
     }
 }
 
-/// The errno values that the engine tells apart, as Linux numbers them (errno(3)).
-mod libc_errno {
-    pub(super) const ECANCELED: i32 = 125;
-    pub(super) const ENOBUFS: i32 = 105;
-}
-
 fn broken_by_kernel(doing: &str, errno: Errno) -> CloseReason {
     let error = io::Error::from_raw_os_error(errno.0);
-    CloseReason::new(
-        Side::Remote,
-        Manner::Broken,
-        format!("{doing} failed: {error}"),
-    )
-    .with_errno(errno.0)
+    CloseReason::new(Cause::Kernel(errno), format!("{doing} failed: {error}"))
 }

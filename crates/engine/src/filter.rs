@@ -6,7 +6,7 @@
 //! statistics of traffic the bytes on the wire. A filter that fails resets its connection: behind
 //! it nothing is known of the stream any more.
 
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{Cause, CloseReason};
 use crate::connection::Connection;
 use crate::host::Host;
 use std::rc::Rc;
@@ -65,6 +65,6 @@ fn filtered<H: Host>(connection: &Rc<Connection<H>>, outgoing: Outgoing) -> Opti
 
 fn fail<H: Host>(connection: &Rc<Connection<H>>) {
     let text = "a filter failed";
-    connection.end_with(CloseReason::new(Side::Local, Manner::Broken, text));
+    connection.end_with(CloseReason::new(Cause::FilterFailed, text));
     connection.abort_now();
 }

@@ -5,12 +5,13 @@
 //! and checks the answer.
 
 use crate::answers::{self, Exchange};
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{Cause, CloseReason, Side};
 use crate::compression;
 use crate::connection::{Connection, State};
 use crate::declined::Declined;
 use crate::endpoint::add;
 use crate::host::{Answer, Host};
+use crate::limit::Limit;
 use crate::options::{Framing, WebSocketOptions};
 use crate::receive::{Decode, Inbound};
 use crate::websocket;
@@ -138,10 +139,8 @@ fn read_request<H: Host>(
             head.exchange.is_head = begun.trim_ascii_start().starts_with(b"HEAD ");
             *rest = &[];
             let endpoint = &connection.endpoint;
-            if let Some(name) = refusal.limit {
-                let options = endpoint.options();
-                let value = options.limits.value_of(name);
-                endpoint.limit_reached(&connection.engine.host, name, value);
+            if let Some(limit) = refusal.limit {
+                endpoint.limit_reached(&connection.engine.host, limit.into());
             } else {
                 add(&endpoint.counters.protocol_errors, 1);
             }
@@ -299,7 +298,8 @@ pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
         if let Some(reason) = declined_so_far(connection) {
             connection.end_with(reason);
         }
-        connection.end_with(CloseReason::new(Side::Local, Manner::Broken, text));
+        let cause = Cause::Limit(Limit::HandshakeSeconds);
+        connection.end_with(CloseReason::new(cause, text));
         return connection.abort_now();
     }
     let mut inbound = connection.inbound.borrow_mut();
@@ -359,11 +359,8 @@ pub(crate) fn send_request<H: Host>(connection: &Rc<Connection<H>>) {
     match wire::append_request_as(&mut request, &asked) {
         Ok(()) => connection.append(request.len(), |buffer| buffer.extend_from_slice(&request)),
         Err(error) => {
-            connection.end_with(CloseReason::new(
-                Side::Local,
-                Manner::Broken,
-                error.to_string(),
-            ));
+            let text = error.to_string();
+            connection.end_with(CloseReason::new(Cause::RequestInvalid, text));
             connection.abort_now();
         }
     }
@@ -383,8 +380,14 @@ fn read_response<H: Host>(
     let limits = connection.endpoint.options.borrow().limits.head();
     let buffered = head.buffer.len();
     head.buffer.extend_from_slice(rest);
-    let refused = |text: String, status| {
-        CloseReason::new(Side::Remote, Manner::Broken, text).with_status(status)
+    let refused = |text: String, status: Option<u16>| {
+        let cause = match status {
+            Some(status) if status != 101 => Cause::HandshakeRefused,
+            _ => Cause::ProtocolError,
+        };
+        CloseReason::new(cause, text)
+            .by(Side::Remote)
+            .with_status(status)
     };
     if let Some(declined) = &client.declined {
         *rest = &[];

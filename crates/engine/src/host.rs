@@ -7,6 +7,7 @@
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
+use crate::limit::Limit;
 use std::rc::Rc;
 use vespiary_wire::http;
 pub use vespiary_wire::websocket::frame::Kind;
@@ -82,11 +83,11 @@ pub enum AfterEnd {
 /// A bound that was reached, or a fault that was survived; the endpoint's counters have it too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A limit or deadline, by the name of its option.
+    /// A limit or deadline was reached.
     Limit {
-        /// The option's name.
-        name: &'static str,
-        /// Its value.
+        /// Which.
+        limit: Limit,
+        /// Its value: a count, bytes, or milliseconds.
         value: u64,
     },
     /// `accept(2)` failed; accepting pauses and goes on.

@@ -18,6 +18,7 @@ mod engine;
 mod filter;
 mod handshake;
 mod host;
+mod limit;
 mod listener;
 mod options;
 mod outbound;
@@ -28,13 +29,14 @@ mod table;
 mod topics;
 mod websocket;
 
-pub use close::{CloseReason, Manner, Side};
+pub use close::{Cause, CloseReason, Manner, NotOpened, Side};
 pub use compression::CompressionTraffic;
 pub use connection::{Connection, State};
 pub use endpoint::{Counters, Endpoint};
 pub use engine::{Engine, FRAMES_BUDGET, INLINE_BUDGET, Random};
 pub use handshake::ClientHandshake;
 pub use host::{AfterEnd, Answer, Event, Host, Kind, Payload};
+pub use limit::Limit;
 pub use listener::Listener;
 pub use options::{
     Compression, Deadlines, Framing, Limits, Options, SlowConsumer, WebSocketOptions,

@@ -5,10 +5,12 @@
 //! gets an answer where the protocol has one (503 with HTTP), a reset otherwise; and those answers
 //! are themselves bounded.
 
+use crate::close::NotOpened;
 use crate::connection::{Connection, State};
 use crate::endpoint::{Endpoint, add};
 use crate::engine::{Due, Engine};
 use crate::host::{Event, Host};
+use crate::limit::Limit;
 use crate::receive::{self, Inbound};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
@@ -122,12 +124,11 @@ impl<H: Host> Listener<H> {
     }
 
     pub(crate) fn ended(&self, errno: Errno) {
-        const ECANCELED: i32 = 125;
         self.accepting.set(false);
         if self.closing.get() {
             return self.release();
         }
-        if errno.0 == ECANCELED {
+        if errno == Errno::CANCELLED {
             return self.accept_again();
         }
         *self
@@ -157,9 +158,9 @@ impl<H: Host> Listener<H> {
         add(&self.endpoint.counters.accepted, 1);
         let address = self.address_to_count(socket);
         let now = self.engine.port.borrow().now();
-        if let Err((name, value)) = self.endpoint.admit(now, address) {
-            self.endpoint.limit_reached(&self.engine.host, name, value);
-            return self.refuse(socket, name);
+        if let Err(limit) = self.endpoint.admit(now, address) {
+            self.endpoint.limit_reached(&self.engine.host, limit);
+            return self.refuse(socket, limit);
         }
         let inbound = Inbound::for_server(&self.endpoint.options.borrow().framing);
         let endpoint = self.endpoint.clone();
@@ -182,16 +183,16 @@ impl<H: Host> Listener<H> {
         }
     }
 
-    fn refuse(&self, socket: Descriptor, name: &str) {
+    fn refuse(&self, socket: Descriptor, limit: Limit) {
         let http = self.endpoint.options.borrow().framing.begins_with_http();
-        self.endpoint.count_refusal(name);
+        self.endpoint.count_refusal(NotOpened::Limit(limit));
         let engine = &self.engine;
         if !http || engine.refusals.get() >= REFUSALS_MAX {
             return engine.port.borrow_mut().close(socket, true);
         }
         engine.refusals.set(engine.refusals.get() + 1);
         let connection = engine.add_refused(socket, self.endpoint.clone());
-        crate::answers::refuse_crowd(&connection, name);
+        crate::answers::refuse_crowd(&connection, limit);
     }
 }
 

@@ -1,9 +1,10 @@
 //! What an endpoint is told at its start: framing, limits, deadlines, the policy for slow
 //! consumers.
 //!
-//! Values arrive here checked; the defaults and their reasons stand in the Python classes `Limits`
-//! and `Deadlines`, and [`Options::new`] repeats them for tests and for Rust callers.
+//! Values arrive here checked; the defaults and their reasons are in the Python classes `Limits` and
+//! `Deadlines`. [`Options::unlimited`] has none of them.
 
+use crate::limit::Limit;
 use vespiary_trace::requires;
 use vespiary_wire::framing::length::Format;
 use vespiary_wire::http;
@@ -90,18 +91,6 @@ impl Limits {
             frame_bytes_max: self.frame_bytes_max,
             message_bytes_max: self.message_bytes_max,
             fragments_max: self.fragments_max,
-        }
-    }
-
-    /// The value of a limit that the wire crate names.
-    pub(crate) fn value_of(&self, name: &str) -> u64 {
-        match name {
-            "message_bytes_max" => self.message_bytes_max,
-            "frame_bytes_max" => self.frame_bytes_max,
-            "fragments_max" => self.fragments_max.into(),
-            "header_bytes_max" => self.header_bytes_max as u64,
-            "headers_max" => self.headers_max as u64,
-            _ => unreachable!("the wire crate has no limit {name}"),
         }
     }
 
@@ -238,8 +227,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults for a framing.
-    pub fn new(framing: Framing) -> Self {
+    /// Options of a framing without any limit or deadline.
+    pub fn unlimited(framing: Framing) -> Self {
         Self {
             framing,
             limits: Limits {
@@ -247,27 +236,27 @@ impl Options {
                 connections_per_address_max: None,
                 accepts_per_second_max: None,
                 handshakes_pending_max: None,
-                message_bytes_max: 1 << 20,
+                message_bytes_max: u64::MAX,
                 frame_bytes_max: u64::MAX,
-                fragments_max: 1 << 14,
-                header_bytes_max: 16 << 10,
-                headers_max: 100,
+                fragments_max: u32::MAX,
+                header_bytes_max: usize::MAX,
+                headers_max: usize::MAX,
                 pings_unanswered_max: 1,
-                requests_per_connection_max: Some(1000),
-                write_high_bytes: 64 << 10,
-                write_low_bytes: 16 << 10,
-                write_bytes_max: 16 << 20,
+                requests_per_connection_max: None,
+                write_high_bytes: usize::MAX,
+                write_low_bytes: usize::MAX,
+                write_bytes_max: usize::MAX,
             },
             deadlines: Deadlines {
-                handshake: Some(10_000),
-                keep_alive: Some(75_000),
+                handshake: None,
+                keep_alive: None,
                 first_byte: None,
                 message: None,
                 idle: None,
-                write: Some(60_000),
-                close: Some(5_000),
-                ping_interval: Some(20_000),
-                ping_timeout: Some(20_000),
+                write: None,
+                close: None,
+                ping_interval: None,
+                ping_timeout: None,
             },
             slow_consumer: SlowConsumer::Wait,
             websocket: WebSocketOptions::default(),
@@ -275,5 +264,10 @@ impl Options {
             filtered: false,
             reads_when_crowded: false,
         }
+    }
+
+    /// The value of a limit or deadline: a count, bytes, or milliseconds.
+    pub(crate) fn value_of(&self, limit: Limit) -> u64 {
+        limit.value(&self.limits, &self.deadlines)
     }
 }

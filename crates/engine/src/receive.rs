@@ -7,7 +7,7 @@
 //! what the kernel had delivered by then is added.
 
 use crate::assembly::Assembly;
-use crate::close::{CloseReason, Manner, Side, out_of_memory};
+use crate::close::{Cause, CloseReason, out_of_memory};
 use crate::compression;
 use crate::connection::{Connection, State};
 use crate::deflate_stream::{self, DeflateStream};
@@ -15,6 +15,7 @@ use crate::endpoint::add;
 use crate::filter;
 use crate::handshake::{self, ClientHandshake, Head};
 use crate::host::{Host, Kind, Payload};
+use crate::limit::Limit;
 use crate::options::{Framing, Options};
 use crate::websocket;
 use std::rc::Rc;
@@ -288,7 +289,7 @@ fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input
         parse(connection, inbound, &mut rest)
     };
     if let Err(reason) = parsed {
-        if reason.is_protocol_error() {
+        if reason.cause == Cause::ProtocolError {
             add(&connection.endpoint.counters.protocol_errors, 1);
             if requires!("rfc6455/7.1.7/2") {
                 connection.engine.host.rule_broken(connection, &reason);
@@ -374,11 +375,9 @@ pub(crate) fn copied<P: Payload>(bytes: &[u8]) -> Result<P, CloseReason> {
 }
 
 fn too_big<H: Host>(connection: &Rc<Connection<H>>, text: String) -> CloseReason {
-    let most = connection.endpoint.options().limits.message_bytes_max;
-    let endpoint = &connection.endpoint;
-    let name = "message_bytes_max";
-    endpoint.limit_reached(&connection.engine.host, name, most);
-    CloseReason::new(Side::Local, Manner::Broken, text).with_limit(Some(name))
+    let host = &connection.engine.host;
+    connection.endpoint.limit_reached(host, Limit::MessageBytes);
+    CloseReason::new(Cause::Limit(Limit::MessageBytes), text)
 }
 
 fn feed_raw<H: Host>(connection: &Rc<Connection<H>>, rest: &mut &[u8]) -> Result<(), CloseReason> {
@@ -452,11 +451,7 @@ fn feed_packets<H: Host>(
                 return Err(too_big(connection, error.to_string()));
             }
             Err(error @ FramingError::TooShort { .. }) => {
-                return Err(CloseReason::new(
-                    Side::Local,
-                    Manner::Broken,
-                    error.to_string(),
-                ));
+                return Err(CloseReason::new(Cause::ProtocolError, error.to_string()));
             }
         };
         connection.engine.spend_frames(connection, 1);

@@ -1,10 +1,11 @@
 //! Sending: a message becomes bytes in the write queue, unless the queue is full and its policy
 //! says otherwise.
 
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
 use crate::host::{Event, Host, Kind};
+use crate::limit::Limit;
 use crate::options::{Framing, Options, SlowConsumer};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -283,12 +284,7 @@ impl<H: Host> Connection<H> {
         if self.outbound.borrow().queued().saturating_add(size) <= most {
             return Ok(true);
         }
-        let counters = &self.endpoint.counters;
-        *counters
-            .limits
-            .borrow_mut()
-            .entry("write_bytes_max")
-            .or_default() += 1;
+        self.endpoint.count_limit(Limit::WriteBytes);
         match options.slow_consumer {
             SlowConsumer::DropNewest if droppable => {
                 self.count_dropped(1);
@@ -308,9 +304,8 @@ impl<H: Host> Connection<H> {
                 let text = format!(
                     "the peer does not read: more than {most} bytes (write_bytes_max) wait for it"
                 );
-                self.end_with(
-                    CloseReason::new(Side::Local, Manner::Broken, text).with_code(Code::POLICY),
-                );
+                let cause = Cause::Limit(Limit::WriteBytes);
+                self.end_with(CloseReason::new(cause, text).with_code(Code::POLICY));
                 self.abort_now();
                 Err(SendError::Closed)
             }
@@ -321,9 +316,9 @@ impl<H: Host> Connection<H> {
     /// tell of the limit.
     pub fn message_lost(self: &Rc<Self>) {
         self.count_dropped(1);
-        let value = self.endpoint.options.borrow().limits.write_bytes_max as u64;
-        let name = "write_bytes_max";
-        let event = Event::Limit { name, value };
+        let limit = Limit::WriteBytes;
+        let value = self.endpoint.options.borrow().value_of(limit);
+        let event = Event::Limit { limit, value };
         self.engine.host.event(&self.endpoint, event);
     }
 

@@ -5,7 +5,7 @@
 //! wishes mark connections as unsettled again; those are left for the next round.
 
 use crate::answers;
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{Cause, CloseReason, Manner, NotOpened, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
 use crate::engine::Engine;
@@ -78,7 +78,7 @@ impl<H: Host> Engine<H> {
             self.port.borrow_mut().shutdown(connection.socket.get());
         }
         if connection.peer_ended.get() {
-            connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, ""));
+            connection.end_with(CloseReason::new(Cause::PeerClosed, ""));
             connection.begin_closing(None);
         }
     }
@@ -145,7 +145,7 @@ impl<H: Host> Engine<H> {
                     connection.end_with(reason);
                 }
                 let text = "the peer closed the connection during the handshake";
-                connection.end_with(CloseReason::new(Side::Remote, Manner::Broken, text));
+                connection.end_with(CloseReason::new(Cause::PeerVanished, text));
                 connection.abort.set(true);
             }
             State::Open => self.peer_ended_while_open(connection),
@@ -159,7 +159,7 @@ impl<H: Host> Engine<H> {
         let framing = connection.endpoint.options.borrow().framing.clone();
         if framing == Framing::WebSocket {
             let text = "the connection was cut without a close frame";
-            let reason = CloseReason::new(Side::Remote, Manner::Broken, text);
+            let reason = CloseReason::new(Cause::PeerVanished, text);
             if requires!("rfc6455/7.2.1/2", "rfc6455/7.1.5/h3") {
                 connection.end_with(reason.with_code(Code::ABNORMAL));
                 connection.abort.set(true);
@@ -167,10 +167,10 @@ impl<H: Host> Engine<H> {
             return;
         }
         if let Some(text) = receive::cut_message(connection) {
-            connection.end_with(CloseReason::new(Side::Remote, Manner::Broken, text));
+            connection.end_with(CloseReason::new(Cause::PeerVanished, text));
         }
         if self.host.ended(connection) == AfterEnd::Close {
-            connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, ""));
+            connection.end_with(CloseReason::new(Cause::PeerClosed, ""));
             if connection.state.get() == State::Open {
                 connection.begin_closing(None);
             }
@@ -206,7 +206,7 @@ impl<H: Host> Engine<H> {
     /// The connection is over: tell the host, and give back what it holds.
     fn finish(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         connection.state.set(State::Closed);
-        connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, ""));
+        connection.end_with(CloseReason::new(Cause::PeerClosed, ""));
         tell_of_loss(connection);
         if let Some(key) = connection.timer.take() {
             self.wheel.borrow_mut().cancel(key);
@@ -255,7 +255,7 @@ impl<H: Host> Engine<H> {
             self.host.closed(connection, &reason);
         } else {
             if connection.counted() {
-                connection.endpoint.count_refusal(&cause(&reason));
+                connection.endpoint.count_refusal(NotOpened::of(&reason));
             }
             if connection.client {
                 self.host.refused(connection, &reason);
@@ -323,21 +323,12 @@ fn tell_of_loss<H: Host>(connection: &Rc<Connection<H>>) {
         && let Some(reason) = connection.reason.borrow_mut().as_deref_mut()
         && reason.manner == Manner::Closed
     {
+        reason.cause = Cause::BytesLost;
         reason.manner = Manner::Broken;
         let separator = if reason.text.is_empty() { "" } else { "; " };
         reason.text = format!(
             "{}{separator}{lost} bytes sent to the peer were lost",
             reason.text
         );
-    }
-}
-
-/// What stopped a connection before it was opened, as a counter's name.
-fn cause(reason: &CloseReason) -> String {
-    match (reason.status, reason.errno, reason.side) {
-        (Some(status), ..) => format!("status_{status}"),
-        (None, Some(errno), _) => format!("errno_{errno}"),
-        (None, None, Side::Remote) => "peer".to_owned(),
-        (None, None, Side::Local) => "local".to_owned(),
     }
 }

@@ -1,12 +1,13 @@
 //! WebSocket on a connection: messages in, control frames answered, the close handshake.
 
 use crate::assembly::{Assembly, TextCheck, not_utf8};
-use crate::close::{CloseReason, Manner, Side, out_of_memory};
+use crate::close::{Cause, CloseReason, out_of_memory};
 use crate::compression;
 use crate::connection::{Connection, State};
 use crate::deflate_stream::DeflateStream;
 use crate::endpoint::add;
 use crate::host::{Host, Kind, Payload};
+use crate::limit::Limit;
 use crate::options::Options;
 use crate::receive::{Decode, Inbound, count_message, may_deliver, opened};
 use std::rc::Rc;
@@ -74,7 +75,7 @@ pub(crate) fn feed<H: Host>(
             Ok(None) => break,
             Err(error) => {
                 if requires!("rfc6455/10.7/1") {
-                    return Err(broken(connection, &options, &error));
+                    return Err(broken(connection, &error));
                 }
             }
         }
@@ -203,13 +204,10 @@ fn on_control<H: Host>(
 fn answer_ping<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(), CloseReason> {
     let limits = connection.endpoint.options().limits.clone();
     if connection.queued_bytes() + payload.len() + 14 > limits.write_bytes_max {
-        let most = limits.write_bytes_max as u64;
-        connection
-            .endpoint
-            .limit_reached(&connection.engine.host, "write_bytes_max", most);
+        let host = &connection.engine.host;
+        connection.endpoint.limit_reached(host, Limit::WriteBytes);
         let text = "the peer sends pings and does not read their pongs";
-        let reason = CloseReason::new(Side::Local, Manner::Broken, text);
-        let reason = reason.with_limit(Some("write_bytes_max"));
+        let reason = CloseReason::new(Cause::Limit(Limit::WriteBytes), text);
         return Err(reason.with_code(Code::POLICY));
     }
     connection.send_control(Opcode::Pong, payload);
@@ -223,7 +221,7 @@ fn on_close<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(
     let profile = connection.profile();
     let parsed = close::parse_as(profile, connection.role(), payload);
     let (code, text) = parsed.map_err(|error| {
-        CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_code(error.code)
+        CloseReason::new(Cause::ProtocolError, error.to_string()).with_code(error.code)
     })?;
     if connection.state.get() == State::Open {
         connection.engine.host.ending(connection);
@@ -232,7 +230,7 @@ fn on_close<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(
         connection.close_frame_received.set(true);
     }
     if requires!("rfc6455/7.1.5/h1", "rfc6455/7.1.5/h2", "rfc6455/7.1.6/h1") {
-        connection.end_with(CloseReason::new(Side::Remote, Manner::Closed, text).with_code(code));
+        connection.end_with(CloseReason::new(Cause::PeerClosed, text).with_code(code));
     }
     let is_first = connection.state.get() == State::Open;
     if requires!("rfc6455/5.5.1/6", "rfc6455/5.5.1/7", "rfc6455/5.5.1/h2" => is_first) {
@@ -243,18 +241,14 @@ fn on_close<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(
     Ok(())
 }
 
-fn broken<H: Host>(
-    connection: &Rc<Connection<H>>,
-    options: &Options,
-    error: &ProtocolError,
-) -> CloseReason {
-    if let Some(name) = error.limit {
-        let value = options.limits.value_of(name);
-        let endpoint = &connection.endpoint;
-        endpoint.limit_reached(&connection.engine.host, name, value);
+fn broken<H: Host>(connection: &Rc<Connection<H>>, error: &ProtocolError) -> CloseReason {
+    let limit = error.limit.map(Limit::from);
+    if let Some(limit) = limit {
+        let host = &connection.engine.host;
+        connection.endpoint.limit_reached(host, limit);
     }
-    let reason =
-        CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_limit(error.limit);
+    let cause = limit.map_or(Cause::ProtocolError, Cause::Limit);
+    let reason = CloseReason::new(cause, error.to_string());
     if requires!(
         "rfc6455/5.1/3",
         "rfc6455/5.1/6",

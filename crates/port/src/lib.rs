@@ -48,6 +48,15 @@ pub struct Token(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
 
+impl Errno {
+    /// `ECANCELED`: the operation was cancelled.
+    pub const CANCELLED: Self = Self(libc::ECANCELED);
+    /// `ENOBUFS`: no buffer was free.
+    pub const NO_BUFFER: Self = Self(libc::ENOBUFS);
+    /// `ENOMEM`: memory was short.
+    pub const OUT_OF_MEMORY: Self = Self(libc::ENOMEM);
+}
+
 impl std::fmt::Display for Errno {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         io::Error::from_raw_os_error(self.0).fmt(formatter)

@@ -87,13 +87,9 @@ impl Connection {
         let Some(connection) = local.connection.take() else {
             return;
         };
-        let reason = connection.reason().unwrap_or_else(|| {
-            CloseReason::new(
-                vespiary_engine::Side::Local,
-                vespiary_engine::Manner::Broken,
-                "",
-            )
-        });
+        let reason = connection
+            .reason()
+            .unwrap_or_else(|| CloseReason::new(vespiary_engine::Cause::Aborted, ""));
         let _ = local.ended.set(Box::new(Ended {
             reason,
             traffic: connection.traffic(),

@@ -119,10 +119,10 @@ pub(crate) fn tell_fault(py: Python<'_>, host: &PyEndpoint, text: &str) -> PyRes
 /// Tell of a limit that was reached, or of a failure to accept: to the hook, or to the log.
 pub(crate) fn tell_event(py: Python<'_>, host: &PyEndpoint, event: Event) -> PyResult<()> {
     let told = match event {
-        Event::Limit { name, value } => match &host.limit {
-            None => names::limit_reached(py)?.call1((&*host.url.borrow(), name, value)),
+        Event::Limit { limit, value } => match &host.limit {
+            None => names::limit_reached(py)?.call1((&*host.url.borrow(), limit.name(), value)),
             Some(hook) => {
-                let name = PyString::new(py, name);
+                let name = PyString::new(py, limit.name());
                 let value = value.into_pyobject(py).expect("a number converts");
                 // SAFETY: both are alive.
                 unsafe { hook.call(py, &[name.as_ptr(), value.as_ptr()]) }

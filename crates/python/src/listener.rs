@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{Endpoint, Engine, State};
@@ -179,7 +180,10 @@ impl Listener {
         statistics.set_item("connections_closed", counters.closed.get())?;
         statistics.set_item("connections_broken", counters.broken.get())?;
         statistics.set_item("handshakes_pending", endpoint.handshaking())?;
-        statistics.set_item("connections_refused", counters.refused.borrow().clone())?;
+        statistics.set_item(
+            "connections_refused",
+            named(py, &counters.refused.borrow())?,
+        )?;
         let answered = counters.answered.borrow();
         let answered = answered
             .iter()
@@ -202,8 +206,20 @@ impl Listener {
             "compression",
             crate::names::compression_statistics(py, compression)?,
         )?;
-        statistics.set_item("limits_reached", counters.limits.borrow().clone())?;
+        statistics.set_item("limits_reached", named(py, &counters.limits.borrow())?)?;
         statistics.set_item("accept_errors", counters.accept_errors.borrow().clone())?;
         Ok(statistics)
     }
+}
+
+/// Counts by the names of what they count.
+fn named<'py>(
+    py: Python<'py>,
+    counts: &BTreeMap<impl Display, u64>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let named = PyDict::new(py);
+    for (what, count) in counts {
+        named.set_item(what.to_string(), count)?;
+    }
+    Ok(named)
 }

@@ -67,8 +67,8 @@ pub(crate) fn close_reason<'py>(
     keywords.set_item("code", reason.code)?;
     keywords.set_item("text", &reason.text)?;
     keywords.set_item("status", reason.status)?;
-    if let Some(errno) = reason.errno {
-        let error = os_error(&std::io::Error::from_raw_os_error(errno));
+    if let Some(errno) = reason.errno() {
+        let error = os_error(&std::io::Error::from_raw_os_error(errno.0));
         keywords.set_item("error", error.into_value(py))?;
     }
     close_reason_class(py)?.call((side, kind), Some(&keywords))

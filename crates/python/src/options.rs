@@ -154,7 +154,7 @@ pub(crate) struct InboxLimits {
 
 /// The engine's options, and those of inboxes.
 pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, InboxLimits)> {
-    let mut read = Options::new(framing(options)?);
+    let mut read = Options::unlimited(framing(options)?);
     let limits = &mut read.limits;
     limits.connections_max = required(options, "connections_max")?;
     limits.connections_per_address_max = required(options, "connections_per_address_max")?;

@@ -26,7 +26,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{CloseReason, Manner, Side};
+use vespiary_engine::{Cause, CloseReason, Manner};
 
 /// A task that waits for a message: its wake-up, its context.
 struct Waiter {
@@ -305,11 +305,7 @@ fn closed(py: Python<'_>, connection: &Connection) -> PyErr {
         return names::closed_error(py, &reason, "");
     }
     if let Ok(Some(_)) = connection.living() {
-        let reason = CloseReason::new(
-            Side::Remote,
-            Manner::Closed,
-            "the peer has finished sending",
-        );
+        let reason = CloseReason::new(Cause::PeerClosed, "the peer has finished sending");
         return names::closed_error(py, &reason, "");
     }
     connection.closed_error(py)

@@ -16,6 +16,9 @@
 
 pub mod framing;
 pub mod http;
+mod limit;
 pub mod mask;
 pub mod utf8;
 pub mod websocket;
+
+pub use limit::Limit;

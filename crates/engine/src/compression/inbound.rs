@@ -13,9 +13,10 @@
 use super::pool::Inflating;
 use super::{Deflate, FRAME_BYTES, count};
 use crate::assembly::{Assembly, not_utf8};
-use crate::close::{CloseReason, Manner, Side};
+use crate::close::{Cause, CloseReason};
 use crate::connection::Connection;
 use crate::host::{Host, Kind};
+use crate::limit::Limit;
 use crate::options::Options;
 use crate::receive::{Inbound, copied, count_message, may_deliver};
 use std::rc::Rc;
@@ -219,7 +220,7 @@ fn step<H: Host>(
     });
     let most = run.options.limits.message_bytes_max;
     if message.inflated > most {
-        return Err(too_big(run.connection, most));
+        return Err(too_big(run.connection));
     }
     if run.ends && filled < room.len() && input.is_empty() {
         message.inflater.finish().map_err(corrupt)?;
@@ -294,14 +295,12 @@ fn hand_over_whole<H: Host>(run: &Run<'_, H>, message: &[u8]) -> Result<(), Clos
 
 fn corrupt(corrupt: Corrupt) -> CloseReason {
     let error = ProtocolError::from(corrupt);
-    CloseReason::new(Side::Local, Manner::Broken, error.to_string()).with_code(error.code)
+    CloseReason::new(Cause::ProtocolError, error.to_string()).with_code(error.code)
 }
 
-fn too_big<H: Host>(connection: &Rc<Connection<H>>, most: u64) -> CloseReason {
-    let endpoint = &connection.endpoint;
-    endpoint.limit_reached(&connection.engine.host, "message_bytes_max", most);
+fn too_big<H: Host>(connection: &Rc<Connection<H>>) -> CloseReason {
+    let host = &connection.engine.host;
+    connection.endpoint.limit_reached(host, Limit::MessageBytes);
     let text = "a compressed message inflates to more than this endpoint takes (RFC 6455 10.4)";
-    CloseReason::new(Side::Local, Manner::Broken, text)
-        .with_code(Code::TOO_BIG)
-        .with_limit(Some("message_bytes_max"))
+    CloseReason::new(Cause::Limit(Limit::MessageBytes), text).with_code(Code::TOO_BIG)
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use vespiary_engine::port::{Interest, Token};
 use vespiary_engine::wire::http::Request;
 use vespiary_engine::{
-    AfterEnd, Answer, CloseReason, Connection, Endpoint, Event, Host, Kind, Options,
+    AfterEnd, Answer, CloseReason, Connection, Endpoint, Event, Host, Kind, Limit, Options,
 };
 
 /// A connection of a test's engine.
@@ -323,9 +323,11 @@ impl TestHost {
         events.collect()
     }
 
-    /// How many limits of this name were reached.
-    pub fn limits_reached(&self, name: &str) -> usize {
-        self.count(|told| matches!(told, Told::Event(Event::Limit { name: it, .. }) if *it == name))
+    /// How often this limit was reached.
+    pub fn limits_reached(&self, limit: Limit) -> usize {
+        self.count(
+            |told| matches!(told, Told::Event(Event::Limit { limit: it, .. }) if *it == limit),
+        )
     }
 
     /// How many connections are open, as the host was told.

@@ -6,6 +6,7 @@
 #[macro_use]
 pub mod bench;
 pub mod host;
+pub mod options;
 pub mod packed;
 pub mod peer;
 pub mod watch;
@@ -13,6 +14,7 @@ pub mod websocket;
 
 pub use bench::{Bench, Driver, Place};
 pub use host::{Conn, Script, TestHost, Told};
+pub use options::defaults;
 pub use peer::{Ending, Peer};
 
 /// Bytes whose place in the stream can be told from their values.

@@ -2,6 +2,7 @@
 
 use super::websocket::{Frame, request};
 use super::{Bench, Peer, Place};
+use crate::kit::defaults;
 use vespiary_engine::wire::websocket::deflate::{Compressor, History, Inflater, Shape};
 use vespiary_engine::wire::websocket::frame::{self, Opcode};
 use vespiary_engine::{Compression, Framing, Options};
@@ -27,7 +28,7 @@ pub use vespiary_engine::wire::websocket::deflate::{Direction, Settings};
 
 /// The options of a WebSocket endpoint that compresses.
 pub fn compressing(compression: Compression) -> Options {
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     options.websocket.compression = Some(compression);
     options
 }

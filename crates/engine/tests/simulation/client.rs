@@ -1,11 +1,12 @@
 //! Clients of the engine's own making in a random world, which talk to its own endpoints.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Script};
 use crate::site::{COMPRESSIONS, Chance, Conduct, Site, below, disguising, perhaps};
 use std::cell::RefCell;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{ClientHandshake, CloseReason, Endpoint, Framing, Kind, Options};
+use vespiary_engine::{ClientHandshake, CloseReason, Endpoint, Framing, Kind};
 
 /// What a client said and heard.
 #[derive(Default)]
@@ -32,7 +33,7 @@ impl Client {
         if site.options.framing == Framing::Http {
             return None;
         }
-        let mut options = Options::new(site.options.framing.clone());
+        let mut options = defaults(site.options.framing.clone());
         options.deadlines.handshake = Some(1_000);
         options.deadlines.close = Some(100);
         options.websocket.compression = perhaps(chance, 700, &COMPRESSIONS);

@@ -256,7 +256,7 @@ impl Run {
             Some(None) => false,
             Some(Some(reason)) => {
                 let limits = site.place.counters().limits.borrow();
-                let is_missed = limits.keys().any(|name| name.ends_with("_seconds"));
+                let is_missed = limits.keys().any(|limit| limit.is_deadline());
                 let is_lost = reason.text.contains("lost") && is_missed;
                 let is_deadline = reason.text.contains("_seconds") || is_lost;
                 let is_flood = reason.text.contains("pings");

@@ -1,5 +1,6 @@
 //! Endpoints of a random world, and what their host does.
 
+use crate::kit::defaults;
 use crate::kit::packed::{Direction, Settings};
 use crate::kit::{Bench, Conn, Place, Script, host};
 use std::cell::RefCell;
@@ -100,7 +101,7 @@ const fn direction(context_takeover: bool, window_bits: u8, level: u8) -> Compre
 }
 
 fn options(chance: &Chance, conduct: Conduct) -> Options {
-    let mut options = Options::new(framing(chance));
+    let mut options = defaults(framing(chance));
     let limits = &mut options.limits;
     limits.connections_max = perhaps(chance, 300, &[0, 1, 3, 8]);
     limits.connections_per_address_max = perhaps(chance, 200, &[1, 5]);

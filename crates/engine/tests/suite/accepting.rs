@@ -1,8 +1,10 @@
 //! Errors of `accept(2)` are survived: told, paused for, and over when their cause is.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Driver, Ending, Peer, Script};
 use std::fs::File;
 use std::process::Command;
+use vespiary_engine::port::Errno;
 use vespiary_engine::port::select::Preference;
 use vespiary_engine::port::sim::Faults;
 use vespiary_engine::{Event, Framing, Options};
@@ -15,7 +17,7 @@ on_every_driver_and_with_faults!(
 );
 
 fn lines() -> Options {
-    Options::new(Framing::Line { ending: b"\n" })
+    defaults(Framing::Line { ending: b"\n" })
 }
 
 fn is_served(bench: &Bench, peer: &mut Peer) {
@@ -164,7 +166,11 @@ fn a_closed_listener_refuses_and_its_connections_stay(bench: &Bench) {
             .expect("a socket"),
     );
     bench.until_closed(1);
-    assert_eq!(bench.host().reasons()[0].errno, Some(111), "ECONNREFUSED");
+    assert_eq!(
+        bench.host().reasons()[0].errno(),
+        Some(Errno(111)),
+        "ECONNREFUSED"
+    );
     is_served(bench, &mut first);
 }
 

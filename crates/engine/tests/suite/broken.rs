@@ -1,9 +1,10 @@
 //! What breaks the protocol's rules is answered with the code for it, and nobody else notices.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Place, Script, websocket};
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{Framing, Manner, Options, Side};
+use vespiary_engine::{Framing, Limit, Manner, Options, Side};
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
@@ -21,7 +22,7 @@ on_every_driver_and_with_faults!(
 );
 
 fn websockets(bench: &Bench, change: impl Fn(&mut Options)) -> Place {
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     change(&mut options);
     bench.listen(options, Script::echo())
 }
@@ -49,7 +50,7 @@ fn fails_with(bench: &Bench, place: &Place, bytes: &[u8], code: u16) {
         "a limit has a count of its own"
     );
     assert_eq!(
-        bench.host().limits_reached("close_seconds"),
+        bench.host().limits_reached(Limit::CloseSeconds),
         0,
         "the end does not wait for the peer's close frame"
     );
@@ -156,7 +157,7 @@ fn a_message_over_the_limit_is_answered_with_1009(bench: &Bench) {
     let mut fragments = websocket::masked(false, Opcode::Binary, &[0; 60]);
     fragments.extend(websocket::masked(false, Opcode::Continuation, &[0; 60]));
     fails_with(bench, &place, &fragments, 1009);
-    assert_eq!(bench.host().limits_reached("message_bytes_max"), 2);
+    assert_eq!(bench.host().limits_reached(Limit::MessageBytes), 2);
 }
 
 fn a_frame_that_announces_too_much_is_answered_before_it_comes(bench: &Bench) {
@@ -184,7 +185,7 @@ fn a_flood_of_fragments_is_answered(bench: &Bench) {
     peer.send(bench, &flood);
     let code = peer.frame(bench).code();
     assert!(matches!(code, Some(1008 | 1009)), "{code:?}");
-    assert_eq!(bench.host().limits_reached("fragments_max"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::Fragments), 1);
     assert_eq!(peer.take_rest(bench).1, Ending::Finished);
     peer.finish();
     bench.until_closed(1);
@@ -209,7 +210,7 @@ fn a_close_frame_that_breaks_the_rules_is_answered_with_1002(bench: &Bench) {
 }
 
 fn a_line_that_is_too_long_is_reset(bench: &Bench) {
-    let mut options = Options::new(Framing::Line { ending: b"\n" });
+    let mut options = defaults(Framing::Line { ending: b"\n" });
     options.limits.message_bytes_max = 10;
     let place = bench.listen(options, Script::echo());
     let mut peer = bench.connect(&place);
@@ -218,13 +219,13 @@ fn a_line_that_is_too_long_is_reset(bench: &Bench) {
     peer.send(bench, b"0123456789a");
     assert_eq!(peer.take_rest(bench).1, Ending::Reset);
     bench.until_closed(1);
-    assert_eq!(bench.host().limits_reached("message_bytes_max"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::MessageBytes), 1);
     assert_eq!(bench.host().reasons()[0].manner, Manner::Broken);
 }
 
 fn a_packet_that_is_too_long_is_reset(bench: &Bench) {
     let format = Format::new(4, true, true).expect("a format");
-    let mut options = Options::new(Framing::Length(format));
+    let mut options = defaults(Framing::Length(format));
     options.limits.message_bytes_max = 10;
     let place = bench.listen(options, Script::echo());
     for announced in [&b"\0\0\0\x0f"[..], b"\xff\xff\xff\xff", b"\0\0\0\x03"] {

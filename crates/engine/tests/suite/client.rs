@@ -1,12 +1,16 @@
 //! The engine as a client: connecting, the handshake's other side, and what is refused.
 
 use crate::kit::bench::any_address;
+use crate::kit::defaults;
 use crate::kit::host::accept;
 use crate::kit::{Bench, Place, Script, Told, websocket};
 use std::rc::Rc;
 use vespiary_engine::port::Address;
+use vespiary_engine::port::Errno;
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{Answer, ClientHandshake, Framing, Kind, Manner, Options, Side};
+use vespiary_engine::{
+    Answer, ClientHandshake, Framing, Kind, Limit, Manner, NotOpened, Options, Side,
+};
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
@@ -33,11 +37,11 @@ fn handshake(protocols: &[&str]) -> ClientHandshake {
 }
 
 fn websockets() -> Options {
-    Options::new(Framing::WebSocket)
+    defaults(Framing::WebSocket)
 }
 
 fn lines() -> Options {
-    Options::new(Framing::Line { ending: b"\n" })
+    defaults(Framing::Line { ending: b"\n" })
 }
 
 /// Connect to `place` as a WebSocket client.
@@ -146,7 +150,7 @@ fn a_refused_handshake_tells_the_status(bench: &Bench) {
     let reason = &refusals(bench)[0];
     assert_eq!((reason.side, reason.status), (Side::Remote, Some(403)));
     assert_eq!(
-        connection.endpoint.counters.refused.borrow()["status_403"],
+        connection.endpoint.counters.refused.borrow()[&NotOpened::Status(403)],
         1
     );
     assert_eq!(connection.endpoint.open(), 0);
@@ -175,7 +179,7 @@ fn an_answer_that_is_not_one_is_refused(bench: &Bench) {
                 .expect("room");
             connection.close(Code::NORMAL, "");
         });
-        let place = bench.listen(Options::new(Framing::Raw), script);
+        let place = bench.listen(defaults(Framing::Raw), script);
         drop(connect(bench, &place, Script::sink()));
         bench.until("the refusal", || refusals(bench).len() == number + 1);
         assert_eq!(refusals(bench)[number].manner, Manner::Broken);
@@ -201,11 +205,14 @@ fn a_port_where_nobody_listens_is_refused(bench: &Bench) {
     assert!(
         refusals(bench)
             .iter()
-            .all(|reason| reason.errno == Some(111)),
+            .all(|reason| reason.errno() == Some(Errno(111))),
         "ECONNREFUSED"
     );
     assert_eq!(endpoint.counters.accepted.get(), 5);
-    assert_eq!(endpoint.counters.refused.borrow()["errno_111"], 5);
+    assert_eq!(
+        endpoint.counters.refused.borrow()[&NotOpened::Kernel(111)],
+        5
+    );
     assert_eq!(endpoint.open(), 0);
 }
 
@@ -260,7 +267,7 @@ fn a_connect_that_is_aborted_is_refused(bench: &Bench) {
 
 fn a_handshake_that_gets_no_answer_misses_its_deadline(bench: &Bench) {
     let (silent, _filling) = unanswering(bench);
-    let place = bench.listen(Options::new(Framing::Raw), Script::sink());
+    let place = bench.listen(defaults(Framing::Raw), Script::sink());
     for (number, address) in [silent, place.address.clone()].into_iter().enumerate() {
         let mut options = websockets();
         options.deadlines.handshake = Some(60);
@@ -274,7 +281,10 @@ fn a_handshake_that_gets_no_answer_misses_its_deadline(bench: &Bench) {
         bench.until("the refusal", || refusals(bench).len() == number + 1);
         let took = bench.engine.now_ms() - start;
         assert!((59..=500).contains(&took), "{took} ms");
-        assert_eq!(endpoint.counters.limits.borrow()["handshake_seconds"], 1);
+        assert_eq!(
+            endpoint.counters.limits.borrow()[&Limit::HandshakeSeconds],
+            1
+        );
     }
 }
 

@@ -1,13 +1,15 @@
 //! How connections end: in good order from either side, cut, aborted, and from inside every
 //! callback.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Conn, Ending, Script, Told, websocket};
 use std::rc::Rc;
 use vespiary_engine::port::Address;
+use vespiary_engine::port::Errno;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{
-    AfterEnd, ClientHandshake, Framing, Kind, Manner, Options, SendError, Side, State,
+    AfterEnd, ClientHandshake, Framing, Kind, Limit, Manner, Options, SendError, Side, State,
 };
 use vespiary_trace::claims;
 
@@ -35,11 +37,11 @@ on_every_driver_and_with_faults!(
 on_every_driver!(a_peer_that_does_not_answer_a_close_is_left_after_the_close_deadline,);
 
 fn websockets() -> Options {
-    Options::new(Framing::WebSocket)
+    defaults(Framing::WebSocket)
 }
 
 fn lines() -> Options {
-    Options::new(Framing::Line { ending: b"\n" })
+    defaults(Framing::Line { ending: b"\n" })
 }
 
 fn a_peers_close_is_answered_with_its_code_and_the_server_ends_the_connection(bench: &Bench) {
@@ -71,7 +73,7 @@ fn a_peers_close_is_answered_with_its_code_and_the_server_ends_the_connection(be
     assert_eq!((reason.code, &reason.text[..]), (Some(4000), "enough"));
     assert_eq!(place.counters().closed.get(), 1);
     assert_eq!(place.counters().broken.get(), 0);
-    assert_eq!(bench.host().limits_reached("close_seconds"), 0);
+    assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 0);
 }
 
 fn a_close_frame_without_a_code_is_answered_without_one(bench: &Bench) {
@@ -135,7 +137,7 @@ fn closes_that_cross_end_in_good_order(bench: &Bench) {
     peer.finish();
     bench.until_closed(1);
     assert_eq!(bench.host().reasons()[0].manner, Manner::Closed);
-    assert_eq!(bench.host().limits_reached("close_seconds"), 0);
+    assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 0);
 }
 
 fn messages_behind_a_close_frame_are_ignored(bench: &Bench) {
@@ -273,7 +275,7 @@ fn a_reset_by_the_peer_closes_the_connection_once(bench: &Bench) {
     bench.until_closed(1);
     let reason = &bench.host().reasons()[0];
     assert_eq!((reason.side, reason.manner), (Side::Remote, Manner::Broken));
-    assert_eq!(reason.errno, Some(104), "ECONNRESET");
+    assert_eq!(reason.errno(), Some(Errno(104)), "ECONNRESET");
     bench.settle();
     assert_eq!(bench.host().reasons().len(), 1);
 }
@@ -453,7 +455,7 @@ fn a_peer_that_does_not_answer_a_close_is_left_after_the_close_deadline(bench: &
     assert_eq!(peer.take_rest(bench).1, Ending::Finished);
     let took = bench.engine.now_ms() - start;
     assert!((59..=500).contains(&took), "{took} ms");
-    assert_eq!(bench.host().limits_reached("close_seconds"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 1);
     assert_eq!(
         bench.host().reasons()[0].code,
         Some(4001),

@@ -1,8 +1,9 @@
 //! Ends that come too late: what becomes of bytes that were sent before a close and not taken.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Script};
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{Framing, Manner, Options, Side};
+use vespiary_engine::{Framing, Limit, Manner, Options, Side};
 
 on_every_driver!(
     what_the_kernel_has_taken_survives_the_close_deadline,
@@ -11,7 +12,7 @@ on_every_driver!(
 );
 
 fn lines() -> Options {
-    Options::new(Framing::Line { ending: b"\n" })
+    defaults(Framing::Line { ending: b"\n" })
 }
 
 /// Sends `count` lines of 1000 bytes at the first message, and closes.
@@ -34,7 +35,7 @@ fn what_the_kernel_has_taken_survives_the_close_deadline(bench: &Bench) {
     bench.until_closed(1);
     let reason = &bench.host().reasons()[0];
     assert_eq!((reason.side, reason.manner), (Side::Local, Manner::Closed));
-    assert_eq!(bench.host().limits_reached("close_seconds"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 1);
     peer.stall(false);
     let (bytes, ending) = peer.take_rest(bench);
     assert_eq!((bytes.len(), ending), (40_000, Ending::Finished));
@@ -44,14 +45,14 @@ fn bytes_lost_by_the_close_deadline_are_told(bench: &Bench) {
     let mut options = lines();
     options.deadlines.close = Some(30);
     loses_bytes(bench, options);
-    assert_eq!(bench.host().limits_reached("close_seconds"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 1);
 }
 
 fn bytes_lost_by_the_write_deadline_while_closing_are_told(bench: &Bench) {
     let mut options = lines();
     options.deadlines.write = Some(30);
     loses_bytes(bench, options);
-    assert_eq!(bench.host().limits_reached("write_seconds"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::WriteSeconds), 1);
 }
 
 /// More is sent before a close than the peer ever reads.

@@ -1,11 +1,12 @@
 //! permessage-deflate, RFC 7692: what is agreed on, what is refused, and how much may come out.
 
+use crate::kit::defaults;
 use crate::kit::packed::{COMPRESSION, Packed, compressing, cut, records, without_takeover};
 use crate::kit::{Bench, Driver, Script, websocket};
 use vespiary_engine::port::sim::Faults;
 use vespiary_engine::wire::websocket::deflate::{Compressor, Shape};
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{ClientHandshake, Event, Framing, Kind, Options};
+use vespiary_engine::{ClientHandshake, Event, Framing, Kind, Limit};
 use vespiary_trace::claims;
 
 on_every_driver!(
@@ -99,7 +100,7 @@ fn an_offer_is_answered_and_a_bad_one_declined(bench: &Bench) {
     ] {
         assert_eq!(Packed::open(bench, &place, offer).answer, answer, "{offer}");
     }
-    let deaf = bench.listen(Options::new(Framing::WebSocket), Script::sink());
+    let deaf = bench.listen(defaults(Framing::WebSocket), Script::sink());
     assert_eq!(Packed::open(bench, &deaf, "").answer, "");
     // An offer of something else alone gets no answer either.
     let mut peer = bench.connect(&place);
@@ -111,7 +112,7 @@ fn an_offer_is_answered_and_a_bad_one_declined(bench: &Bench) {
 fn without_an_agreement_rsv1_is_refused(bench: &Bench) {
     let places = [
         bench.listen(compressing(COMPRESSION), Script::echo()),
-        bench.listen(Options::new(Framing::WebSocket), Script::echo()),
+        bench.listen(defaults(Framing::WebSocket), Script::echo()),
     ];
     for place in &places {
         let mut peer = websocket::open(bench, place);
@@ -226,13 +227,13 @@ fn what_inflates_to_more_than_the_limit_is_refused_while_it_inflates(bench: &Ben
             assert_eq!(frame.code(), Some(1009), "a tenth of it is enough");
             let _ = client.peer.write(rest);
         }
-        assert_eq!(place.counters().limits.borrow()["message_bytes_max"], 3);
+        assert_eq!(place.counters().limits.borrow()[&Limit::MessageBytes], 3);
         let inflated = place.counters().compression.get().inflated_in;
         assert!(inflated <= 3 * (1_000_000 + (64 << 10)), "{inflated}");
         assert_eq!(place.counters().protocol_errors.get(), 0);
     }
     let event = Event::Limit {
-        name: "message_bytes_max",
+        limit: Limit::MessageBytes,
         value: 1_000_000,
     };
     assert!(bench.host().events().contains(&event));
@@ -264,7 +265,7 @@ fn a_client_refuses_an_answer_that_it_did_not_ask_for(bench: &Bench) {
     let mut asking = COMPRESSION;
     asking.settings.server.context_takeover = false;
     for (options, answer) in [
-        (Options::new(Framing::WebSocket), "permessage-deflate"),
+        (defaults(Framing::WebSocket), "permessage-deflate"),
         (
             compressing(COMPRESSION),
             "permessage-deflate, permessage-bzip2",
@@ -295,7 +296,7 @@ fn a_client_refuses_an_answer_that_it_did_not_ask_for(bench: &Bench) {
                 .send(Kind::Binary, head.as_bytes())
                 .expect("room");
         });
-        let place = bench.listen(Options::new(Framing::Raw), script.forgetful());
+        let place = bench.listen(defaults(Framing::Raw), script.forgetful());
         let handshake = ClientHandshake {
             host: "test".to_owned(),
             target: "/".to_owned(),

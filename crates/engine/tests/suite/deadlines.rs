@@ -1,9 +1,10 @@
 //! Absolute deadlines, met by those who trickle, those who are silent, and those who do not read.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Peer, Script, websocket};
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{Answer, CloseReason, Framing, Kind, Options, Side};
+use vespiary_engine::{Answer, CloseReason, Framing, Kind, Limit, NotOpened, Options, Side};
 
 on_every_driver!(
     a_client_that_trickles_its_request_is_answered_408,
@@ -31,7 +32,7 @@ on_every_driver!(
 const LENGTH: u64 = 60;
 
 fn lines() -> Options {
-    Options::new(Framing::Line { ending: b"\n" })
+    defaults(Framing::Line { ending: b"\n" })
 }
 
 /// How long it takes until a connection is closed, and why it is; `act` is done each millisecond or
@@ -74,7 +75,7 @@ fn trickle(bench: &Bench, peer: &mut Peer, bytes: &[u8]) -> u64 {
 }
 
 fn a_client_that_trickles_its_request_is_answered_408(bench: &Bench) {
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     options.deadlines.handshake = Some(LENGTH);
     let place = bench.listen(options, Script::echo());
     let mut peer = bench.connect(&place);
@@ -83,12 +84,15 @@ fn a_client_that_trickles_its_request_is_answered_408(bench: &Bench) {
     assert!(peer.head(bench).starts_with("HTTP/1.1 408 "));
     peer.finish();
     bench.until("the end", || bench.engine.connection_count() == 0);
-    assert_eq!(bench.host().limits_reached("handshake_seconds"), 1);
-    assert_eq!(place.counters().refused.borrow()["status_408"], 1);
+    assert_eq!(bench.host().limits_reached(Limit::HandshakeSeconds), 1);
+    assert_eq!(
+        place.counters().refused.borrow()[&NotOpened::Status(408)],
+        1
+    );
 }
 
 fn a_client_that_says_nothing_is_answered_408(bench: &Bench) {
-    let mut options = Options::new(Framing::Http);
+    let mut options = defaults(Framing::Http);
     options.deadlines.handshake = Some(LENGTH);
     let place = bench.listen(options, Script::echo());
     let mut peer = bench.connect(&place);
@@ -98,7 +102,7 @@ fn a_client_that_says_nothing_is_answered_408(bench: &Bench) {
 }
 
 fn a_host_that_does_not_answer_in_time_is_answered_for(bench: &Bench) {
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     options.deadlines.handshake = Some(LENGTH);
     let place = bench.listen(options, Script::echo().on_request(|_, _| Answer::Later));
     let mut peer = bench.connect(&place);
@@ -130,7 +134,7 @@ fn a_stream_without_a_first_byte_is_closed(bench: &Bench) {
     silent.finish();
     bench.pass(2 * LENGTH);
     assert!(talker.is_quiet(), "who has spoken stays");
-    assert_eq!(bench.host().limits_reached("first_byte_seconds"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::FirstByteSeconds), 1);
 }
 
 fn a_message_that_trickles_in_misses_its_deadline(bench: &Bench) {
@@ -145,7 +149,7 @@ fn a_message_that_trickles_in_misses_its_deadline(bench: &Bench) {
         (Framing::WebSocket, text),
     ];
     for (framing, bytes) in cases {
-        let mut options = Options::new(framing.clone());
+        let mut options = defaults(framing.clone());
         options.deadlines.message = Some(LENGTH);
         let place = bench.listen(options, Script::echo());
         let mut peer = match framing {
@@ -163,11 +167,11 @@ fn a_message_that_trickles_in_misses_its_deadline(bench: &Bench) {
             );
         }
     }
-    assert_eq!(bench.host().limits_reached("message_seconds"), 3);
+    assert_eq!(bench.host().limits_reached(Limit::MessageSeconds), 3);
 }
 
 fn a_message_handed_over_in_parts_misses_its_deadline_too(bench: &Bench) {
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     options.parts = true;
     options.deadlines.message = Some(LENGTH);
     let place = bench.listen(options, Script::sink());
@@ -206,7 +210,7 @@ fn a_silent_connection_is_closed(bench: &Bench) {
     let (_, ending) = peer.take_rest(bench);
     is_in_time(bench, bench.engine.now_ms() - start);
     assert_eq!(ending, Ending::Finished);
-    assert_eq!(bench.host().limits_reached("idle_seconds"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::IdleSeconds), 1);
 }
 
 /// Sends lines for as long as there is room, and again when there is.
@@ -239,7 +243,7 @@ fn a_reader_that_takes_a_little_at_a_time_misses_the_write_deadline(bench: &Benc
     assert!((LENGTH - 2..=latest).contains(&took), "{took} ms");
     assert!(reason.text.contains("write_seconds"), "{reason}");
     assert_eq!(reason.side, Side::Local);
-    assert_eq!(bench.host().limits_reached("write_seconds"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::WriteSeconds), 1);
 }
 
 fn a_reader_that_keeps_up_meets_the_write_deadline(bench: &Bench) {
@@ -295,7 +299,7 @@ fn a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline(bench: &B
 }
 
 fn pinging() -> Options {
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     options.deadlines.ping_interval = Some(LENGTH);
     options.deadlines.ping_timeout = Some(LENGTH);
     options
@@ -310,7 +314,7 @@ fn a_silent_websocket_is_pinged_and_given_up(bench: &Bench) {
     let (took, reason) = time_until_closed(bench, || ());
     is_in_time(bench, took);
     assert_eq!(reason.code, Some(1006));
-    assert_eq!(bench.host().limits_reached("ping_timeout_seconds"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::PingTimeoutSeconds), 1);
     assert_eq!(peer.take_rest(bench).1, Ending::Reset);
 }
 
@@ -349,8 +353,8 @@ fn is_given_up_after_three_pings(bench: &Bench, peer: &mut Peer, start: u64) {
         reason.text.contains("pings_unanswered_max is 3"),
         "{reason}"
     );
-    assert_eq!(bench.host().limits_reached("pings_unanswered_max"), 1);
-    assert_eq!(bench.host().limits_reached("ping_timeout_seconds"), 0);
+    assert_eq!(bench.host().limits_reached(Limit::PingsUnanswered), 1);
+    assert_eq!(bench.host().limits_reached(Limit::PingTimeoutSeconds), 0);
     let (rest, ending) = peer.take_rest(bench);
     assert_eq!((rest, ending), (vec![], Ending::Reset), "no fourth ping");
 }

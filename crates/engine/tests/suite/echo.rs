@@ -1,10 +1,11 @@
 //! What was sent comes back, in every framing and however it was cut.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Place, Script, pattern, websocket};
+use vespiary_engine::Framing;
 use vespiary_engine::port::Address;
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{Framing, Options};
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
@@ -22,7 +23,7 @@ on_every_driver_and_with_faults!(
 );
 
 fn echo(bench: &Bench, framing: Framing) -> Place {
-    bench.listen(Options::new(framing), Script::echo())
+    bench.listen(defaults(framing), Script::echo())
 }
 
 fn lines() -> Framing {
@@ -224,7 +225,7 @@ fn connections_over_a_unix_socket_are_served(bench: &Bench) {
     let name = format!("vespiary-engine-{}-{:p}.socket", std::process::id(), bench);
     let path = std::env::temp_dir().join(name);
     let address = Address::Unix(path);
-    let place = bench.listen_at(&address, Options::new(lines()), Script::echo());
+    let place = bench.listen_at(&address, defaults(lines()), Script::echo());
     let mut peer = bench.connect(&place);
     peer.send(bench, b"hello\n");
     assert_eq!(peer.take(bench, 7), b"hello\r\n");

@@ -1,10 +1,11 @@
 //! Filters beneath the framing: bytes changed, swallowed and added in both directions.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Peer, Place, Script, pattern, websocket};
 use std::cell::Cell;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{Framing, Kind, Manner, Options, Side};
+use vespiary_engine::{Framing, Kind, Manner, Side};
 
 on_every_driver_and_with_faults!(
     every_framing_works_above_a_filter,
@@ -23,7 +24,7 @@ fn disguised(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn filtered(bench: &Bench, framing: Framing, script: Script) -> Place {
-    let mut options = Options::new(framing);
+    let mut options = defaults(framing);
     options.filtered = true;
     bench.listen(options, script)
 }

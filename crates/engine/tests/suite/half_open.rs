@@ -1,7 +1,8 @@
 //! An end of sending, while receiving goes on.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Script, websocket};
-use vespiary_engine::{Framing, Manner, Options, SendError};
+use vespiary_engine::{Framing, Manner, SendError};
 
 on_every_driver_and_with_faults!(
     an_end_of_sending_follows_the_last_bytes_and_receiving_goes_on,
@@ -17,7 +18,7 @@ fn an_end_of_sending_follows_the_last_bytes_and_receiving_goes_on(bench: &Bench)
                 assert_eq!(connection.send_end(), Ok(()), "again is no mistake");
             }
         });
-        let place = bench.listen(Options::new(Framing::Line { ending: b"\n" }), script);
+        let place = bench.listen(defaults(Framing::Line { ending: b"\n" }), script);
         let mut peer = bench.connect(&place);
         let line = [vec![b'x'; length], b"\n".to_vec()].concat();
         peer.send(bench, &line);
@@ -33,7 +34,7 @@ fn an_end_of_sending_follows_the_last_bytes_and_receiving_goes_on(bench: &Bench)
 }
 
 fn an_end_of_sending_is_refused_where_the_protocol_has_none(bench: &Bench) {
-    let place = bench.listen(Options::new(Framing::WebSocket), Script::echo());
+    let place = bench.listen(defaults(Framing::WebSocket), Script::echo());
     let mut peer = websocket::open(bench, &place);
     assert_eq!(bench.latest().send_end(), Err(SendError::OutOfTurn));
     peer.send(bench, &websocket::text("hello"));

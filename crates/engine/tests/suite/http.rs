@@ -1,9 +1,10 @@
 //! The HTTP head at a connection's start: answers, refusals, and answers that come later.
 
+use crate::kit::defaults;
 use crate::kit::host::accept;
 use crate::kit::{Bench, Ending, Place, Script, Told, websocket};
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{Answer, Framing, Options};
+use vespiary_engine::{Answer, Framing, Limit, NotOpened, Options};
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
@@ -29,7 +30,7 @@ on_every_driver_and_with_faults!(
 );
 
 fn websockets() -> Options {
-    Options::new(Framing::WebSocket)
+    defaults(Framing::WebSocket)
 }
 
 fn respond(status: u16, body: &str) -> Answer {
@@ -41,12 +42,12 @@ fn respond(status: u16, body: &str) -> Answer {
     }
 }
 
-fn refusals(place: &Place, cause: &str) -> u64 {
+fn refusals(place: &Place, cause: NotOpened) -> u64 {
     place
         .counters()
         .refused
         .borrow()
-        .get(cause)
+        .get(&cause)
         .copied()
         .unwrap_or(0)
 }
@@ -113,7 +114,7 @@ fn a_request_that_is_not_an_upgrade_is_answered_426(bench: &Bench) {
     let (head, _) = ask(bench, &place, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 426 "), "{head}");
     assert!(head.contains("\r\nUpgrade: websocket\r\n"), "{head}");
-    assert_eq!(refusals(&place, "status_426"), 1);
+    assert_eq!(refusals(&place, NotOpened::Status(426)), 1);
 }
 
 fn a_malformed_request_is_answered_400(bench: &Bench) {
@@ -141,7 +142,7 @@ fn a_malformed_request_is_answered_400(bench: &Bench) {
     let without_key = websocket::request("/", "").replace("Sec-WebSocket-Key", "X-Key");
     let (head, _) = ask(bench, &place, without_key.as_bytes());
     assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
-    assert_eq!(refusals(&place, "status_400"), 6);
+    assert_eq!(refusals(&place, NotOpened::Status(400)), 6);
     assert_eq!(place.counters().protocol_errors.get(), 6);
     assert_eq!(
         bench.host().count(|told| matches!(told, Told::Request(..))),
@@ -167,8 +168,8 @@ fn a_head_that_is_too_long_is_answered_431(bench: &Bench) {
     let request = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(2000));
     let (head, _) = ask(bench, &place, request.as_bytes());
     assert!(head.starts_with("HTTP/1.1 431 "), "{head}");
-    assert_eq!(bench.host().limits_reached("header_bytes_max"), 1);
-    assert_eq!(refusals(&place, "status_431"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::HeaderBytes), 1);
+    assert_eq!(refusals(&place, NotOpened::Status(431)), 1);
 }
 
 fn too_many_header_lines_are_answered_431(bench: &Bench) {
@@ -181,8 +182,8 @@ fn too_many_header_lines_are_answered_431(bench: &Bench) {
         websocket::request("/", &"X: y\r\n".repeat(20)).as_bytes(),
     );
     assert!(head.starts_with("HTTP/1.1 431 "), "{head}");
-    assert_eq!(bench.host().limits_reached("headers_max"), 1);
-    assert_eq!(bench.host().limits_reached("headers_max"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::Headers), 1);
+    assert_eq!(bench.host().limits_reached(Limit::Headers), 1);
 }
 
 fn a_host_may_refuse_an_upgrade_with_any_answer(bench: &Bench) {
@@ -202,7 +203,7 @@ fn a_host_may_refuse_an_upgrade_with_any_answer(bench: &Bench) {
     assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
     assert!(head.contains("\r\nX-Test: yes\r\n"), "{head}");
     assert_eq!(body, "no");
-    assert_eq!(refusals(&place, "status_403"), 1);
+    assert_eq!(refusals(&place, NotOpened::Status(403)), 1);
     assert_eq!(place.counters().opened.get(), 0);
 }
 
@@ -251,7 +252,7 @@ fn plain(bench: &Bench) -> Place {
         let body = format!("{} {}", request.method, request.target);
         respond(200, &body)
     });
-    bench.listen(Options::new(Framing::Http), script)
+    bench.listen(defaults(Framing::Http), script)
 }
 
 fn a_host_may_serve_plain_http(bench: &Bench) {
@@ -396,7 +397,7 @@ fn a_peer_that_leaves_during_the_handshake_is_counted(bench: &Bench) {
     let mut peer = bench.connect(&place);
     peer.send(bench, b"GET / HTTP/1.1\r\nHo");
     peer.finish();
-    bench.until("the end", || refusals(&place, "peer") == 1);
+    bench.until("the end", || refusals(&place, NotOpened::Peer) == 1);
     bench.until("the end", || bench.engine.connection_count() == 0);
     assert_eq!(place.endpoint().open(), 0);
     assert_eq!(place.endpoint().handshaking(), 0);

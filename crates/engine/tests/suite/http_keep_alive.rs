@@ -1,7 +1,8 @@
 //! Several HTTP requests on one connection, RFC 9112 section 9.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Peer, Place, Script, Told, websocket};
-use vespiary_engine::{Answer, Framing, Options};
+use vespiary_engine::{Answer, Framing, Limit, Options};
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
@@ -31,7 +32,7 @@ const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n";
 const LENGTH: u64 = 60;
 
 fn plain() -> Options {
-    Options::new(Framing::Http)
+    defaults(Framing::Http)
 }
 
 /// Tells each request its target, with `headers`.
@@ -87,7 +88,7 @@ fn refused(place: &Place) -> Vec<(String, u64)> {
     let refused = place.counters().refused.borrow();
     refused
         .iter()
-        .map(|(name, count)| (name.clone(), *count))
+        .map(|(name, count)| (name.to_string(), *count))
         .collect()
 }
 
@@ -230,7 +231,7 @@ fn a_websocket_may_follow_a_page(bench: &Bench) {
             body: b"page".to_vec(),
         }
     });
-    let place = bench.listen(Options::new(Framing::WebSocket), script);
+    let place = bench.listen(defaults(Framing::WebSocket), script);
     let mut peer = bench.connect(&place);
     let upgrade = websocket::request("/", "");
     let both = [GET, upgrade.as_bytes(), &websocket::text("hello")].concat();
@@ -242,7 +243,7 @@ fn a_websocket_may_follow_a_page(bench: &Bench) {
 }
 
 fn the_answer_to_a_refused_upgrade_is_the_last(bench: &Bench) {
-    let place = bench.listen(Options::new(Framing::WebSocket), telling(&[]));
+    let place = bench.listen(defaults(Framing::WebSocket), telling(&[]));
     let mut peer = bench.connect(&place);
     peer.send(bench, websocket::request("/", "").as_bytes());
     the_end(bench, &mut peer, 200);
@@ -317,7 +318,7 @@ fn a_connection_without_a_further_request_is_closed_in_silence(bench: &Bench) {
     assert!((LENGTH - 2..LENGTH + 400).contains(&took), "{took} ms");
     peer.finish();
     bench.until("the end", || bench.engine.connection_count() == 0);
-    assert_eq!(bench.host().limits_reached("handshake_seconds"), 0);
+    assert_eq!(bench.host().limits_reached(Limit::HandshakeSeconds), 0);
     assert_eq!(refused(&place), [("status_200".to_owned(), 1)]);
 }
 

@@ -1,12 +1,13 @@
 //! An engine's own life: timers, foreign descriptors, waking, shutting down, and what a connection
 //! weighs.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Peer, Script, TestHost, Told, websocket};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use vespiary_engine::port::{Address, Interest};
-use vespiary_engine::{ClientHandshake, Connection, Framing, Kind, Options};
+use vespiary_engine::{ClientHandshake, Connection, Framing, Kind};
 
 on_every_driver!(
     timers_fire_in_order_and_not_early,
@@ -65,7 +66,7 @@ fn a_cancelled_timer_does_not_fire(bench: &Bench) {
 }
 
 fn a_timer_may_set_timers_and_close_connections(bench: &Bench) {
-    let place = bench.listen(Options::new(Framing::Raw), Script::echo());
+    let place = bench.listen(defaults(Framing::Raw), Script::echo());
     let _peer = bench.connect_open(&place);
     let connection = bench.latest();
     let engine = bench.engine.clone();
@@ -138,12 +139,12 @@ fn a_foreign_descriptor_is_told_ready_for_as_long_as_it_is(bench: &Bench) {
 
 /// Connections in every state, of both roles, with sends, pauses and timers under way.
 fn make_everything(bench: &Bench) -> Vec<Peer> {
-    let websockets = bench.listen(Options::new(Framing::WebSocket), Script::echo());
+    let websockets = bench.listen(defaults(Framing::WebSocket), Script::echo());
     let slow = Script::sink().on_opened(|connection| {
         connection.subscribe("news").expect("it is open");
         while connection.send(Kind::Binary, &[7; 10_000]).is_ok() {}
     });
-    let mut options = Options::new(Framing::Line { ending: b"\n" });
+    let mut options = defaults(Framing::Line { ending: b"\n" });
     options.limits.write_bytes_max = 1 << 20;
     let lines = bench.listen(options, slow);
     let mut peers = vec![
@@ -171,7 +172,7 @@ fn make_everything(bench: &Bench) -> Vec<Peer> {
         &websockets.address,
         &Address::Inet(([127, 0, 0, 1], 1).into()),
     ] {
-        let endpoint = Script::echo().endpoint(Options::new(Framing::WebSocket));
+        let endpoint = Script::echo().endpoint(defaults(Framing::WebSocket));
         let connected = bench
             .engine
             .connect(address, None, endpoint, Some(handshake.clone()));
@@ -190,7 +191,7 @@ fn shutting_down_amid_everything_leaves_nothing(bench: &Bench) {
 }
 
 fn counters_add_up(bench: &Bench) {
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     options.limits.connections_max = Some(10);
     let place = bench.listen(options, Script::echo());
     let mut peers = Vec::new();
@@ -219,7 +220,7 @@ fn counters_add_up(bench: &Bench) {
 }
 
 fn traffic_is_counted(bench: &Bench) {
-    let place = bench.listen(Options::new(Framing::WebSocket), Script::echo());
+    let place = bench.listen(defaults(Framing::WebSocket), Script::echo());
     let mut peer = websocket::open(bench, &place);
     let message = websocket::text("hello");
     peer.send(bench, &message.repeat(3));

@@ -1,8 +1,9 @@
 //! Limits on who is let in: each refusal has its answer, its counter and its event.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Peer, Place, Script, websocket};
 use vespiary_engine::port::Address;
-use vespiary_engine::{Framing, Options};
+use vespiary_engine::{Framing, Limit, NotOpened, Options};
 
 on_every_driver!(
     connections_over_the_limit_are_answered_503,
@@ -16,15 +17,15 @@ on_every_driver!(
 );
 
 fn lines() -> Options {
-    Options::new(Framing::Line { ending: b"\n" })
+    defaults(Framing::Line { ending: b"\n" })
 }
 
-fn refused(place: &Place, cause: &str) -> u64 {
+fn refused(place: &Place, limit: Limit) -> u64 {
     place
         .counters()
         .refused
         .borrow()
-        .get(cause)
+        .get(&NotOpened::Limit(limit))
         .copied()
         .unwrap_or(0)
 }
@@ -42,7 +43,7 @@ fn is_served(bench: &Bench, peer: &mut Peer) -> bool {
 }
 
 fn connections_over_the_limit_are_answered_503(bench: &Bench) {
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     options.limits.connections_max = Some(2);
     let place = bench.listen(options, Script::echo());
     let first = websocket::open(bench, &place);
@@ -61,8 +62,8 @@ fn connections_over_the_limit_are_answered_503(bench: &Bench) {
     );
     third.finish();
     bench.until("the end", || bench.engine.connection_count() == 2);
-    assert_eq!(refused(&place, "connections_max"), 1);
-    assert_eq!(bench.host().limits_reached("connections_max"), 1);
+    assert_eq!(refused(&place, Limit::Connections), 1);
+    assert_eq!(bench.host().limits_reached(Limit::Connections), 1);
     assert_eq!(place.endpoint().open(), 2);
     assert_eq!(place.counters().accepted.get(), 3);
     drop((first, second));
@@ -77,7 +78,7 @@ fn connections_over_the_limit_are_reset_where_no_answer_is(bench: &Bench) {
     let mut second = bench.connect(&place);
     assert_eq!(second.take_rest(bench), (vec![], Ending::Reset));
     assert!(is_served(bench, &mut first));
-    assert_eq!(refused(&place, "connections_max"), 1);
+    assert_eq!(refused(&place, Limit::Connections), 1);
 }
 
 fn a_place_that_is_given_up_can_be_taken_again(bench: &Bench) {
@@ -93,7 +94,7 @@ fn a_place_that_is_given_up_can_be_taken_again(bench: &Bench) {
         bench.until("the end", || place.endpoint().open() == 0);
     }
     assert_eq!(place.counters().opened.get(), 10);
-    assert_eq!(refused(&place, "connections_max"), 10);
+    assert_eq!(refused(&place, Limit::Connections), 10);
 }
 
 fn one_address_cannot_take_all_places(bench: &Bench) {
@@ -107,8 +108,7 @@ fn one_address_cannot_take_all_places(bench: &Bench) {
             .engine
             .connect(&place.address, Some(&source), client.clone(), None);
         drop(connected.expect("a socket"));
-        let done =
-            || place.counters().opened.get() + refused(&place, "connections_per_address_max");
+        let done = || place.counters().opened.get() + refused(&place, Limit::ConnectionsPerAddress);
         let before = done();
         bench.until("a connection", || done() > before);
     };
@@ -116,11 +116,8 @@ fn one_address_cannot_take_all_places(bench: &Bench) {
         connect(last);
     }
     assert_eq!(place.counters().opened.get(), 5);
-    assert_eq!(refused(&place, "connections_per_address_max"), 2);
-    assert_eq!(
-        bench.host().limits_reached("connections_per_address_max"),
-        2
-    );
+    assert_eq!(refused(&place, Limit::ConnectionsPerAddress), 2);
+    assert_eq!(bench.host().limits_reached(Limit::ConnectionsPerAddress), 2);
 }
 
 fn connections_over_the_rate_are_refused(bench: &Bench) {
@@ -132,7 +129,7 @@ fn connections_over_the_rate_are_refused(bench: &Bench) {
         place.counters().accepted.get() == 8
     });
     assert_eq!(place.counters().opened.get(), 5);
-    assert_eq!(refused(&place, "accepts_per_second_max"), 3);
+    assert_eq!(refused(&place, Limit::AcceptsPerSecond), 3);
     bench.pass(450);
     let more: Vec<Peer> = (0..4).map(|_| bench.connect(&place)).collect();
     bench.until("all to be accepted", || {
@@ -145,7 +142,7 @@ fn connections_over_the_rate_are_refused(bench: &Bench) {
 }
 
 fn handshakes_over_the_limit_are_refused(bench: &Bench) {
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     options.limits.handshakes_pending_max = Some(2);
     let place = bench.listen(options, Script::echo());
     let open = websocket::open(bench, &place);
@@ -153,7 +150,7 @@ fn handshakes_over_the_limit_are_refused(bench: &Bench) {
     bench.until("handshakes", || place.endpoint().handshaking() == 2);
     let mut third = bench.connect(&place);
     assert!(third.head(bench).starts_with("HTTP/1.1 503 "));
-    assert_eq!(refused(&place, "handshakes_pending_max"), 1);
+    assert_eq!(refused(&place, Limit::HandshakesPending), 1);
     slow[0].send(bench, websocket::request("/", "").as_bytes());
     assert!(slow[0].head(bench).starts_with("HTTP/1.1 101 "));
     let late = websocket::open(bench, &place);
@@ -163,12 +160,12 @@ fn handshakes_over_the_limit_are_refused(bench: &Bench) {
 
 fn a_crowd_of_refused_connections_is_bounded(bench: &Bench) {
     const CROWD: usize = 400;
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     options.limits.connections_max = Some(0);
     let place = bench.listen(options, Script::echo());
     let mut peers: Vec<Peer> = (0..CROWD).map(|_| bench.connect(&place)).collect();
     bench.until("the refusals", || {
-        refused(&place, "connections_max") == CROWD as u64
+        refused(&place, Limit::Connections) == CROWD as u64
     });
     assert!(
         bench.engine.connection_count() <= 256,

@@ -1,9 +1,10 @@
 //! Messages in parts, both ways: as they arrive, and as they are made.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Place, Script, Told, pattern, websocket};
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{Framing, Kind, Options, SendError};
+use vespiary_engine::{Framing, Kind, SendError};
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
@@ -18,7 +19,7 @@ on_every_driver_and_with_faults!(
 );
 
 fn in_parts(bench: &Bench, framing: Framing, script: Script) -> Place {
-    let mut options = Options::new(framing);
+    let mut options = defaults(framing);
     options.parts = true;
     options.limits.message_bytes_max = 8 << 20;
     bench.listen(options, script)
@@ -143,7 +144,7 @@ fn a_message_is_sent_in_parts(bench: &Bench) {
         }
         connection.send(Kind::Text, b"another").expect("room");
     });
-    let place = bench.listen(Options::new(Framing::WebSocket), script);
+    let place = bench.listen(defaults(Framing::WebSocket), script);
     let mut peer = websocket::open(bench, &place);
     let frames: Vec<_> = (0..4).map(|_| peer.frame(bench)).collect();
     let firsts: Vec<u8> = frames.iter().map(|frame| frame.first).collect();
@@ -184,7 +185,7 @@ fn nothing_goes_between_the_parts_of_a_message_but_control_frames(bench: &Bench)
             1
         );
     });
-    let place = bench.listen(Options::new(Framing::WebSocket), script);
+    let place = bench.listen(defaults(Framing::WebSocket), script);
     let mut peer = websocket::open(bench, &place);
     let firsts: Vec<u8> = (0..4).map(|_| peer.frame(bench).first).collect();
     assert_eq!(firsts, [0x02, 0x89, 0x80, 0x81]);
@@ -195,7 +196,7 @@ fn parts_are_refused_where_the_framing_has_none(bench: &Bench) {
         let sent = connection.send_part(Kind::Binary, b"x", true);
         assert_eq!(sent, Err(SendError::OutOfTurn));
     });
-    let place = bench.listen(Options::new(Framing::Line { ending: b"\n" }), script);
+    let place = bench.listen(defaults(Framing::Line { ending: b"\n" }), script);
     let _peer = bench.connect_open(&place);
     let script = Script::sink().on_opened(|connection| {
         connection
@@ -205,7 +206,7 @@ fn parts_are_refused_where_the_framing_has_none(bench: &Bench) {
             .send_part(Kind::Binary, b"has pieces", true)
             .expect("room");
     });
-    let place = bench.listen(Options::new(Framing::Raw), script);
+    let place = bench.listen(defaults(Framing::Raw), script);
     let mut peer = bench.connect_open(&place);
     assert_eq!(peer.take(bench, 19), b"a stream has pieces");
 }

@@ -3,6 +3,7 @@
 //! In the simulation alone, where time is virtual and nothing is cut: what differs between drivers
 //! is tested elsewhere.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Driver, Ending, Peer, Place, Script, Told, websocket};
 use vespiary_engine::port::sim::Faults;
 use vespiary_engine::wire::websocket::close::Code;
@@ -16,7 +17,7 @@ pub(super) fn simulated(scenario: fn(&Bench)) {
 }
 
 pub(super) fn websockets(change: impl Fn(&mut Deadlines)) -> Options {
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     change(&mut options.deadlines);
     options
 }

@@ -2,17 +2,19 @@
 
 use super::requirements::{simulated, websockets};
 use crate::kit::bench::RANDOM_SEED;
+use crate::kit::defaults;
 use crate::kit::{Bench, Conn, Place, Script, TestHost, Told, websocket};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use vespiary_engine::port::Errno;
 use vespiary_engine::port::sim::Random;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::deflate::{Direction, Settings};
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::wire::websocket::handshake::{accept_value, encode_key};
 use vespiary_engine::{
-    ClientHandshake, Compression, Engine, Framing, Kind, Manner, Options, SendError, Side,
+    ClientHandshake, Compression, Engine, Framing, Kind, Limit, Manner, Options, SendError, Side,
 };
 use vespiary_trace::claims;
 
@@ -44,7 +46,7 @@ impl Server {
                     sent.expect("room");
                 }
             });
-        let place = bench.listen(Options::new(Framing::Raw), script);
+        let place = bench.listen(defaults(Framing::Raw), script);
         (server, place)
     }
 
@@ -204,7 +206,7 @@ fn a_client_answers_a_masked_frame_with_1002() {
         let reason = connection.reason().expect("it ended");
         assert_eq!((reason.side, reason.code), (Side::Local, Some(1002)));
         bench.until("the end", || bench.engine.connection_count() == 0);
-        assert_eq!(bench.host().limits_reached("close_seconds"), 0);
+        assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 0);
         assert!(!bench.host().messages().contains(&b"masked".to_vec()));
     });
 }
@@ -241,9 +243,9 @@ fn a_client_whose_server_does_not_close_closes_after_the_close_deadline() {
         server.frame(bench);
         server.send(&websocket::unmasked(true, Opcode::Close, b"\x03\xe8"));
         bench.pass(50);
-        assert_eq!(bench.host().limits_reached("close_seconds"), 0);
+        assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 0);
         bench.pass(50);
-        assert_eq!(bench.host().limits_reached("close_seconds"), 1);
+        assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 1);
         bench.until("the end", || bench.host().count(is_end) > 0);
         server.leave();
     });
@@ -285,7 +287,10 @@ fn a_websocket_that_cannot_be_connected_is_refused() {
         let connection = connect(bench, &place, websockets(|_| ()), Script::sink());
         bench.until_closed(1);
         assert!(!connection.is_open());
-        assert_eq!(connection.reason().and_then(|it| it.errno), Some(111));
+        assert_eq!(
+            connection.reason().and_then(|it| it.errno()),
+            Some(Errno(111))
+        );
     });
 }
 

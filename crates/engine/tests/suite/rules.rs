@@ -1,6 +1,7 @@
 //! The port's rules as the engine keeps them (design, "The port"): the stack does not grow, no
 //! callback nests, nobody is starved, sends are gathered, and an idle connection holds nothing.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Conn, Driver, Peer, Place, Script, Told, pattern, websocket};
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -67,11 +68,11 @@ fn a_connection_is_served_a_bounded_number_of_times_in_a_turn_on_sim() {
 const STACK_SPAN_MAX: usize = 8 << 10;
 
 fn raw() -> Options {
-    Options::new(Framing::Raw)
+    defaults(Framing::Raw)
 }
 
 fn lines() -> Options {
-    Options::new(Framing::Line { ending: b"\n" })
+    defaults(Framing::Line { ending: b"\n" })
 }
 
 /// A client that sends without a pause and reads what comes back, on a thread of its own over the
@@ -373,7 +374,7 @@ fn a_token_is_not_taken_for_another_connection(bench: &Bench) {
 
 fn an_idle_connection_holds_no_buffer(bench: &Bench) {
     let place = bench.listen(lines(), Script::echo());
-    let websockets = bench.listen(Options::new(Framing::WebSocket), Script::echo());
+    let websockets = bench.listen(defaults(Framing::WebSocket), Script::echo());
     let peers: Vec<Peer> = (0..10)
         .flat_map(|_| {
             [
@@ -391,7 +392,7 @@ fn an_idle_connection_holds_no_buffer(bench: &Bench) {
 }
 
 fn a_connection_that_was_busy_holds_no_buffer_when_it_is_idle_again(bench: &Bench) {
-    let mut options = Options::new(Framing::WebSocket);
+    let mut options = defaults(Framing::WebSocket);
     options.limits.write_high_bytes = 1 << 20;
     let place = bench.listen(options, Script::echo().forgetful());
     let mut peer = websocket::open(bench, &place);

@@ -1,10 +1,11 @@
 //! Peers that do not read: back-pressure, and the four policies.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Conn, Ending, Peer, Place, Script, Told, websocket};
 use std::cell::Cell;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{Framing, Kind, Limits, Options, SendError, SlowConsumer};
+use vespiary_engine::{Framing, Kind, Limit, Limits, Options, SendError, SlowConsumer};
 
 on_every_driver!(
     a_peer_that_does_not_read_is_not_read_from,
@@ -26,7 +27,7 @@ const LOW: usize = 16 << 10;
 const MOST: usize = 256 << 10;
 
 fn options(framing: Framing, policy: SlowConsumer) -> Options {
-    let mut options = Options::new(framing);
+    let mut options = defaults(framing);
     options.slow_consumer = policy;
     options.limits = Limits {
         write_high_bytes: HIGH,
@@ -136,7 +137,7 @@ fn the_sender_is_told_when_the_queue_is_full_under_wait(bench: &Bench) {
     let (mut peer, connection) = stalled(bench, &place);
     let full = pump(bench, &connection, |sent| sent == Err(SendError::QueueFull));
     assert!(connection.is_above_high());
-    assert_eq!(place.counters().limits.borrow()["write_bytes_max"], 1);
+    assert_eq!(place.counters().limits.borrow()[&Limit::WriteBytes], 1);
     assert_eq!(
         connection.send(Kind::Binary, &numbered(0)),
         Err(SendError::QueueFull)
@@ -282,9 +283,9 @@ fn a_flood_of_pings_to_a_peer_that_does_not_read_is_ended(bench: &Bench) {
             .first()
             .map_or(0, |it| it.queued_bytes());
         assert!(queued <= MOST + 200, "{queued}");
-        bench.host().limits_reached("write_bytes_max") > 0
+        bench.host().limits_reached(Limit::WriteBytes) > 0
     });
-    assert_eq!(bench.host().limits_reached("write_bytes_max"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::WriteBytes), 1);
     assert_eq!(place.counters().protocol_errors.get(), 0);
     assert_eq!(
         bench.engine.all_connections()[0]

@@ -1,8 +1,9 @@
 //! Topics: who subscribed gets what is published, encoded once.
 
+use crate::kit::defaults;
 use crate::kit::{Bench, Conn, Peer, Place, Script, websocket};
 use vespiary_engine::wire::framing::length::Format;
-use vespiary_engine::{ClientHandshake, Framing, Kind, Options, SlowConsumer};
+use vespiary_engine::{ClientHandshake, Framing, Kind, SlowConsumer};
 
 on_every_driver_and_with_faults!(
     what_is_published_reaches_everybody_who_subscribed,
@@ -34,7 +35,7 @@ fn subscribed() -> Script {
 }
 
 fn websockets(bench: &Bench, count: usize, script: Script) -> (Place, Vec<Peer>) {
-    let place = bench.listen(Options::new(Framing::WebSocket), script);
+    let place = bench.listen(defaults(Framing::WebSocket), script);
     let peers = (0..count).map(|_| websocket::open(bench, &place)).collect();
     (place, peers)
 }
@@ -99,7 +100,7 @@ fn each_framing_gets_the_message_in_its_own_form(bench: &Bench) {
     ];
     let mut peers = Vec::new();
     for (framing, expected) in cases {
-        let place = bench.listen(Options::new(framing), subscribed());
+        let place = bench.listen(defaults(framing), subscribed());
         peers.push((bench.connect_open(&place), expected));
     }
     let (_place, mut websocket) = websockets(bench, 1, subscribed());
@@ -114,14 +115,14 @@ fn each_framing_gets_the_message_in_its_own_form(bench: &Bench) {
 }
 
 fn clients_mask_each_frame_with_a_key_of_its_own(bench: &Bench) {
-    let place = bench.listen(Options::new(Framing::WebSocket), Script::sink());
+    let place = bench.listen(defaults(Framing::WebSocket), Script::sink());
     let handshake = ClientHandshake {
         host: "test".to_owned(),
         target: "/".to_owned(),
         protocols: vec![],
         headers: vec![],
     };
-    let endpoint = subscribed().endpoint(Options::new(Framing::WebSocket));
+    let endpoint = subscribed().endpoint(defaults(Framing::WebSocket));
     let connected = bench
         .engine
         .connect(&place.address, None, endpoint, Some(handshake));
@@ -191,7 +192,7 @@ fn a_subscriber_that_does_not_read_is_met_by_its_policy(bench: &Bench) {
         SlowConsumer::DropNewest,
         SlowConsumer::Disconnect,
     ] {
-        let mut options = Options::new(Framing::WebSocket);
+        let mut options = defaults(Framing::WebSocket);
         options.slow_consumer = policy;
         options.limits.write_bytes_max = 256 << 10;
         let place = bench.listen(options, subscribed());

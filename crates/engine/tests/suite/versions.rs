@@ -1,12 +1,13 @@
 //! WebSocket version 8 (HyBi-09) beside 13: negotiation, mended text, and `deflate-stream`.
 
+use crate::kit::defaults;
 use crate::kit::websocket::{self, close, masked, parse, text, unmasked};
 use crate::kit::{Bench, Conn, Place, Script, Told, pattern};
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::deflate_stream::{Reader, Writer};
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::wire::websocket::profile::Version;
-use vespiary_engine::{ClientHandshake, Framing, Kind, Manner, Options, WebSocketOptions};
+use vespiary_engine::{ClientHandshake, Framing, Kind, Limit, Manner, Options, WebSocketOptions};
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
@@ -34,7 +35,7 @@ fn options(version: Version, deflate_stream: bool) -> Options {
             deflate_stream,
             ..WebSocketOptions::default()
         },
-        ..Options::new(Framing::WebSocket)
+        ..defaults(Framing::WebSocket)
     }
 }
 
@@ -346,7 +347,7 @@ fn a_bomb_is_cut_off_by_the_limit_on_messages(bench: &Bench) {
     bench.until("the refusal", || connection.reason().is_some());
     let reason = connection.reason().expect("it is there");
     assert_eq!((reason.code, reason.manner), (Some(1004), Manner::Broken));
-    assert_eq!(bench.host().limits_reached("message_bytes_max"), 1);
+    assert_eq!(bench.host().limits_reached(Limit::MessageBytes), 1);
     let held = connection.buffer_bytes();
     assert!(held < 600 << 10, "{held}");
 }

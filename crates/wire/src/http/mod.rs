@@ -45,8 +45,8 @@ pub struct Refusal {
     pub headers: Vec<(String, String)>,
     /// What was wrong, as a sentence without its full stop. Fit to be the answer's body.
     pub text: String,
-    /// The limit that was reached, named as in [`Limits`]; `None` where the rule is HTTP's own.
-    pub limit: Option<&'static str>,
+    /// The limit that was reached; `None` where the rule is HTTP's own.
+    pub limit: Option<crate::Limit>,
 }
 
 impl Refusal {

@@ -16,6 +16,7 @@
 
 use super::Limits;
 use super::headers::{is_token_byte, is_value_byte};
+use crate::Limit;
 use vespiary_trace::requires;
 
 /// Why a head cannot be one. [`Fault::text`] says it in words.
@@ -67,11 +68,11 @@ impl Fault {
         }
     }
 
-    /// The limit that was reached, named as in [`Limits`], if this is about one.
-    pub fn limit(self) -> Option<&'static str> {
+    /// The limit that was reached, if this is about one.
+    pub fn limit(self) -> Option<Limit> {
         match self {
-            Self::FirstLineTooLong | Self::HeadTooLong => Some("header_bytes_max"),
-            Self::TooManyHeaders => Some("headers_max"),
+            Self::FirstLineTooLong | Self::HeadTooLong => Some(Limit::HeaderBytes),
+            Self::TooManyHeaders => Some(Limit::Headers),
             _ => None,
         }
     }

@@ -36,6 +36,7 @@ use super::control::PartialControl;
 use super::frame::{HEAD_BYTES_MAX, Kind, Opcode};
 use super::head::{Head, UnderWay, read_head};
 use super::profile::Version;
+use crate::Limit;
 use crate::mask;
 use vespiary_trace::requires;
 
@@ -273,7 +274,7 @@ impl Decoder {
         }
         if requires!("rfc6455/10.4/1", "rfc6455/10.4/2" => head.length > limits.frame_bytes_max) {
             return Err(too_big(
-                "frame_bytes_max",
+                Limit::FrameBytes,
                 "a frame is larger than this endpoint takes",
             ));
         }
@@ -296,7 +297,7 @@ impl Decoder {
         let left = message_bytes_max.saturating_sub(before);
         if requires!("rfc6455/10.4/1", "rfc6455/10.4/2" => head.length > left) {
             return Err(too_big(
-                "message_bytes_max",
+                Limit::MessageBytes,
                 "a message is larger than this endpoint takes",
             ));
         }
@@ -304,7 +305,7 @@ impl Decoder {
         let fragments = if self.in_message() { self.fragments } else { 0 };
         if requires!("rfc6455/10.4/1" => fragmented && fragments >= limits.fragments_max) {
             return Err(too_big(
-                "fragments_max",
+                Limit::Fragments,
                 "a message has more fragments than this endpoint takes",
             ));
         }
@@ -481,7 +482,7 @@ fn whole_message<'a>(input: &'a [u8], role: Role, limits: &Limits) -> Option<(Da
 }
 
 #[cold]
-fn too_big(limit: &'static str, text: &'static str) -> ProtocolError {
+fn too_big(limit: Limit, text: &'static str) -> ProtocolError {
     ProtocolError {
         code: Code::TOO_BIG,
         text,

@@ -27,9 +27,8 @@ pub struct ProtocolError {
     pub text: &'static str,
     /// Where the rule stands, for instance `RFC 6455 5.2`.
     pub section: &'static str,
-    /// The limit of this endpoint that was reached, named as in [`decoder::Limits`]; `None` where
-    /// the rule is the protocol's own.
-    pub limit: Option<&'static str>,
+    /// The limit of this endpoint that was reached; `None` where the rule is the protocol's own.
+    pub limit: Option<crate::Limit>,
 }
 
 impl fmt::Display for ProtocolError {

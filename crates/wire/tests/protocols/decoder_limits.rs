@@ -1,5 +1,6 @@
 //! RFC 6455 section 10.4: a receiver's own limits, which it tells with close code 1009.
 
+use vespiary_wire::Limit;
 use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::decoder::{Limits, Role};
@@ -33,10 +34,10 @@ fn the_limit_that_was_reached_is_named() {
     };
     let named = |sent: &[_]| outcome(&limits, &frames(sent)).unwrap_err().limit;
     let (start, next) = (Opcode::Binary, Opcode::Continuation);
-    assert_eq!(named(&[(true, start, 21)]), Some("frame_bytes_max"));
+    assert_eq!(named(&[(true, start, 21)]), Some(Limit::FrameBytes));
     assert_eq!(
         named(&[(false, start, 16), (true, next, 16)]),
-        Some("message_bytes_max")
+        Some(Limit::MessageBytes)
     );
     let four = [
         (false, start, 1),
@@ -44,7 +45,7 @@ fn the_limit_that_was_reached_is_named() {
         (false, next, 1),
         (true, next, 1),
     ];
-    assert_eq!(named(&four), Some("fragments_max"));
+    assert_eq!(named(&four), Some(Limit::Fragments));
     assert_eq!(named(&[(true, next, 1)]), None);
 }
 

@@ -1,5 +1,6 @@
 //! A head's limits: which status each is refused with, and how it is named.
 
+use vespiary_wire::Limit;
 use vespiary_wire::http::{Limits, parse_request};
 
 #[test]
@@ -11,12 +12,12 @@ fn the_limit_that_a_head_is_over_is_named() {
     let named = |head: &str| parse_request(head.as_bytes(), &limits).unwrap_err().limit;
     assert_eq!(
         named(&format!("GET /{}", "a".repeat(100))),
-        Some("header_bytes_max")
+        Some(Limit::HeaderBytes)
     );
     let long = format!("GET / HTTP/1.1\r\nHost: {}", "a".repeat(100));
-    assert_eq!(named(&long), Some("header_bytes_max"));
+    assert_eq!(named(&long), Some(Limit::HeaderBytes));
     let many = "GET / HTTP/1.1\r\nHost: a\r\nB:\r\nC:\r\nD";
-    assert_eq!(named(many), Some("headers_max"));
+    assert_eq!(named(many), Some(Limit::Headers));
     assert_eq!(named("GET / HTTP/1.1\n"), None);
 }
 

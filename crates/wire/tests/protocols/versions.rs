@@ -169,7 +169,7 @@ fn what_is_passed_over_obeys_the_limit_on_frames_and_not_that_on_messages() {
     assert!(items.is_empty() && end.is_ok_and(|decoder| !decoder.in_message()));
     let (_, end) = decode_pieces_as(OLD, Role::Server, &limits, [&masked(0x83, &[0; 11])[..]]);
     let error = end.expect_err("a frame over its limit");
-    assert_eq!(error.limit, Some("frame_bytes_max"));
+    assert_eq!(error.limit, Some(vespiary_wire::Limit::FrameBytes));
     assert_eq!(
         (error.code, error.section),
         (Code::FRAME_TOO_LARGE, "HyBi-09 2")

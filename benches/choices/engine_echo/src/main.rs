@@ -122,7 +122,7 @@ fn serve(settings: &Settings) -> Result<std::convert::Infallible, String> {
         port = Box::new(OneRoundATurn::new(port));
     }
     let engine = Engine::new(Echo, port, Box::new(randomly));
-    let mut options = Options::new(settings.framing.clone());
+    let mut options = Options::unlimited(settings.framing.clone());
     if let Some(bytes) = settings.write_high {
         options.limits.write_high_bytes = bytes;
         options.limits.write_low_bytes = bytes / 4;

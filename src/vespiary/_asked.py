@@ -6,10 +6,9 @@ import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
-from vespiary._core import upgrade_request_fault
+from vespiary._core import Hooks, upgrade_request_fault
 from vespiary._redirects import Target
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError, EndpointError
@@ -84,7 +83,7 @@ class Asked:
         simultaneous_handshakes: Whether nobody waits for other handshakes with the same address.
     """
 
-    hooks: dict[str, Any]
+    hooks: Hooks
     native: dict[str, object]
     versions: tuple[int, ...]
     subprotocols: tuple[str, ...]

@@ -18,6 +18,7 @@ from vespiary.statistics import ConnectionStatistics
 __all__ = [
     "Connection",
     "Core",
+    "Hooks",
     "Listener",
     "LoadRun",
     "Timer",
@@ -158,7 +159,7 @@ class Core:
         self,
         address: str | tuple[str, int],
         url: str,
-        hooks: Mapping[str, Any],
+        hooks: Hooks,
         options: Mapping[str, object],
         backlog: int = 4096,
         reuse_port: bool = False,
@@ -167,7 +168,7 @@ class Core:
         self,
         address: str | tuple[str, int],
         url: str,
-        hooks: Mapping[str, Any],
+        hooks: Hooks,
         options: Mapping[str, object],
         handshake: tuple[str, str, list[str], list[tuple[str, str]]] | None = None,
         source: str | tuple[str, int] | None = None,
@@ -183,6 +184,50 @@ class Core:
     def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
     def port_statistics(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
+
+@final
+class Hooks:
+    """What an endpoint calls. A name that is not one of these is an error."""
+
+    open: Callable[..., Any] | None
+    message: Callable[..., Any] | None
+    part: Callable[..., Any] | None
+    drain: Callable[..., Any] | None
+    close: Callable[..., Any] | None
+    end: Callable[..., Any] | None
+    request: Callable[..., Any] | None
+    limit: Callable[..., Any] | None
+    shutdown: Callable[..., Any] | None
+    spawn: Callable[..., Any] | None
+    connected: Callable[..., Any] | None
+    outcome: Callable[..., Any] | None
+    filter_received: Callable[..., Any] | None
+    filter_sent: Callable[..., Any] | None
+    receives: bool
+    half_close: bool
+    keeps_request: bool
+    def __new__(
+        cls,
+        *,
+        open: Callable[..., Any] | None = None,
+        message: Callable[..., Any] | None = None,
+        part: Callable[..., Any] | None = None,
+        drain: Callable[..., Any] | None = None,
+        close: Callable[..., Any] | None = None,
+        end: Callable[..., Any] | None = None,
+        request: Callable[..., Any] | None = None,
+        limit: Callable[..., Any] | None = None,
+        shutdown: Callable[..., Any] | None = None,
+        spawn: Callable[..., Any] | None = None,
+        connected: Callable[..., Any] | None = None,
+        outcome: Callable[..., Any] | None = None,
+        filter_received: Callable[..., Any] | None = None,
+        filter_sent: Callable[..., Any] | None = None,
+        receives: bool = False,
+        half_close: bool = False,
+        keeps_request: bool = False,
+    ) -> Self: ...
+    def copy(self) -> Hooks: ...
 
 @final
 class Listener:

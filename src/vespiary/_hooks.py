@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
+from vespiary._core import Hooks
 from vespiary.errors import ConfigurationError, ConnectionClosed
 from vespiary.handler import AsyncHandler, Handler
 from vespiary.request import Request, Response, native_response
@@ -19,9 +20,7 @@ from vespiary.request import Request, Response, native_response
 if TYPE_CHECKING:
     from vespiary._core import Connection
 
-__all__ = ["Hooks", "as_handler", "handler_hooks"]
-
-Hooks = dict[str, Callable[..., Any] | None]
+__all__ = ["as_handler", "handler_hooks"]
 
 _METHODS = {
     "open": "on_open",
@@ -71,12 +70,12 @@ def _defined(handler: Handler, name: str) -> Callable[..., Any] | None:
 def handler_hooks(handler: Handler | AsyncHandler) -> Hooks:
     """The callables for a handler."""
     if not isinstance(handler, Handler):
-        return {"spawn": _spawner(handler)}
-    hooks: Hooks = {hook: _defined(handler, name) for hook, name in _METHODS.items()}
+        return Hooks(spawn=_spawner(handler))
+    hooks = Hooks(**{hook: _defined(handler, name) for hook, name in _METHODS.items()})
     request = _defined(handler, "on_request")
     if request is not None:
-        hooks["request"] = _requester(request)
-    if any(_is_async(hooks[name]) for name in ("open", "message", "close") if hooks[name]):
+        hooks.request = _requester(request)
+    if any(_is_async(hook) for hook in (hooks.open, hooks.message, hooks.close)):
         _make_async(hooks)
     return hooks
 
@@ -95,14 +94,14 @@ def _spawner(function: AsyncHandler) -> Callable[[Connection], asyncio.Task[obje
 
 def _make_async(hooks: Hooks) -> None:
     """Let a connection's task run the methods in order."""
-    if hooks.get("part") is not None:
+    if hooks.part is not None:
         raise ConfigurationError(
             "on_part is called as parts arrive and cannot stand beside async methods:"
             " make them plain, or leave on_part out",
             subject="on_part",
         )
-    opened, message, closed = hooks["open"], hooks["message"], hooks["close"]
-    hooks["open"] = hooks["message"] = hooks["close"] = None
+    opened, message, closed = hooks.open, hooks.message, hooks.close
+    hooks.open = hooks.message = hooks.close = None
 
     async def handle(connection: Connection) -> None:
         try:
@@ -124,7 +123,7 @@ def _make_async(hooks: Hooks) -> None:
                 reason = await asyncio.shield(connection.wait_closed())
                 await _settled(closed(connection, reason))
 
-    hooks["spawn"] = _spawner(handle)
+    hooks.spawn = _spawner(handle)
 
 
 async def _settled(result: Any) -> None:

@@ -134,7 +134,8 @@ class _Opening:
 
     def _start(self, address: Address, number: int) -> Connection:
         attempt = _Attempt(self._race, number, self._target.endpoint)
-        hooks = {**self._asked.hooks, "connected": attempt.connected, "outcome": attempt.settle}
+        hooks = self._asked.hooks.copy()
+        hooks.connected, hooks.outcome = attempt.connected, attempt.settle
         native = {**self._asked.native, "versions": [self._version]}
         if not math.isinf(self._deadline):
             native["handshake_seconds"] = max(self._deadline - self._loop.time(), 0.001)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vespiary.errors import ConfigurationError, ConnectionClosed
 
 if TYPE_CHECKING:
-    from vespiary._core import Connection
+    from vespiary._core import Connection, Hooks
 
 __all__ = ["ThreadedHooks"]
 
@@ -39,14 +39,14 @@ class _Line:
 class ThreadedHooks:
     """Wraps a handler's hooks so that they run on threads."""
 
-    def __init__(self, hooks: dict[str, Any], messages_max: int, bytes_max: int) -> None:
-        if hooks.get("spawn") is not None:
+    def __init__(self, hooks: Hooks, messages_max: int, bytes_max: int) -> None:
+        if hooks.spawn is not None:
             raise ConfigurationError(
                 "executor='threads' is for plain methods; an async handler can await"
                 " asyncio.to_thread(...) instead",
                 subject="executor",
             )
-        self.hooks = dict(hooks)
+        self.hooks = hooks.copy()
         self._messages_max = messages_max
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
@@ -55,9 +55,9 @@ class ThreadedHooks:
             max_workers=min(32, (os.cpu_count() or 1) + 4), thread_name_prefix="vespiary"
         )
         for event in _EVENTS:
-            method = hooks.get(event)
+            method = getattr(hooks, event)
             if method is not None or event == "close":
-                self.hooks[event] = self._entrance(event, method)
+                setattr(self.hooks, event, self._entrance(event, method))
 
     def close(self) -> None:
         """Wait for the calls that are under way."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from vespiary._asked import Asked, target_of
+from vespiary._core import Hooks
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._opening import open_connection
 from vespiary._options import native_options
@@ -213,7 +214,7 @@ def connect(
 
 def connecting(
     url: str,
-    handled: dict[str, Any] | None,
+    handled: Hooks | None,
     *,
     reads_when_crowded: bool = False,
     framing: Framing | None = None,
@@ -233,7 +234,7 @@ def connecting(
     """The same for a handler's callables, whose reading may go on while the write queue is full."""
     asked_websocket = websocket or WebSocket()
     target = target_of(url, [*asked_websocket.headers, *headers])
-    hooks = dict(handled or {})
+    hooks = Hooks() if handled is None else handled.copy()
     deadlines = deadlines or Deadlines()
     native = native_options(
         target.endpoint,
@@ -242,14 +243,13 @@ def connecting(
         deadlines,
         slow_consumer,
         websocket=websocket,
-        parts=hooks.get("part") is not None,
+        parts=hooks.part is not None,
         filtered=add_filters(hooks, filters),
-        reads_when_crowded=reads_when_crowded or hooks.get("message") is None,
+        reads_when_crowded=reads_when_crowded or hooks.message is None,
     )
     if handled is None:
-        hooks["stream"] = True
-        if half_close:
-            hooks["half_close"] = True
+        hooks.receives = True
+        hooks.half_close = half_close
     asked = Asked(
         hooks=hooks,
         native=native,

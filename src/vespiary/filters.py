@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vespiary._core import Connection
+    from vespiary._core import Connection, Hooks
 
 __all__ = ["Filter", "FilterFactory", "add_filters"]
 
@@ -35,7 +35,7 @@ FilterFactory = Callable[[], Filter]
 """Makes a filter for a connection: most simply the class."""
 
 
-def add_filters(hooks: dict[str, Any], factories: Sequence[FilterFactory]) -> bool:
+def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:
     """Put filters in front of a handler; whether there are any.
 
     What arrives passes them in their order, what leaves in the reverse.
@@ -66,6 +66,6 @@ def add_filters(hooks: dict[str, Any], factories: Sequence[FilterFactory]) -> bo
             passed = one.sending(connection, passed)
         return passed
 
-    hooks["filter_received"] = received
-    hooks["filter_sent"] = sending
+    hooks.filter_received = received
+    hooks.filter_sent = sending
     return True

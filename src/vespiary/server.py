@@ -27,7 +27,7 @@ from vespiary.statistics import EndpointStatistics, PortStatistics, ServerStatis
 from vespiary.trace import requires
 
 if TYPE_CHECKING:
-    from vespiary._core import Connection, Listener, Timer
+    from vespiary._core import Connection, Hooks, Listener, Timer
 
 __all__ = ["Server", "ServerOptions", "serve"]
 
@@ -44,7 +44,7 @@ class _Site:
     handler: Handler | AsyncHandler
     endpoint: Endpoint
     options: dict[str, object]
-    hooks: dict[str, Any]
+    hooks: Hooks
     deadlines: Deadlines
     backlog: int
     reuse_port: bool
@@ -114,7 +114,7 @@ class Server:
         made = as_handler(handler)
         endpoint = Endpoint.parse(url)
         hooks = handler_hooks(made)
-        if endpoint.scheme == "http" and hooks.get("request") is None:
+        if endpoint.scheme == "http" and hooks.request is None:
             raise ConfigurationError(
                 f"{url}: an http:// endpoint needs a Handler with on_request", subject="handler"
             )
@@ -125,7 +125,7 @@ class Server:
             deadlines,
             slow_consumer,
             websocket=websocket,
-            parts=hooks.get("part") is not None,
+            parts=hooks.part is not None,
             filtered=add_filters(hooks, filters),
         )
         backlog, reuse_port = options.get("backlog", 4096), options.get("reuse_port", False)

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from vespiary._background import Background, background
+from vespiary._core import Hooks
 from vespiary.client import ClientOptions, connecting
 from vespiary.errors import CloseReason, ConnectionClosed, WriteQueueFull
 from vespiary.limits import Limits
@@ -103,15 +104,15 @@ class _Mailbox:
         self._bytes = 0
         self._is_held = False
 
-    def hooks(self, options: ClientOptions, *, parts: bool) -> dict[str, Any]:
+    def hooks(self, options: ClientOptions, *, parts: bool) -> Hooks:
         """What the connection calls, on the loop's thread."""
-        hooks: dict[str, Any] = {"close": self._close}
+        hooks = Hooks(close=self._close)
         if parts:
-            hooks["part"] = self._part
+            hooks.part = self._part
         else:
-            hooks["message"] = self._put
+            hooks.message = self._put
         if options.get("half_close"):
-            hooks["end"] = self._end
+            hooks.end = self._end
         return hooks
 
     def open(self, native: NativeConnection) -> None:

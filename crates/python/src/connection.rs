@@ -1,16 +1,18 @@
 //! `vespiary.Connection`: the handler's view of a connection.
 //!
 //! The object outlives the engine's connection: when that ends, its reference is taken away and
-//! what is worth knowing afterwards is kept. From other threads the verbs become errands for the
+//! what is worth knowing afterwards is kept. From other threads the verbs become thread_calls for the
 //! loop's thread (see `shared`).
 
+use crate::attachment::HasRare as _;
+use crate::confined::Confined;
 use crate::core::Conn;
-use crate::names;
+use crate::imports;
+use crate::inbox::Inbox;
+use crate::loop_handle::LoopHandle;
 use crate::send::with_payload;
-use crate::shared::{Confined, Errand, Shared};
-use crate::stream::Stream;
+use crate::thread_calls::ThreadCall;
 use crate::timer::{Target, Timer};
-use crate::user::HasRare as _;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -38,20 +40,20 @@ pub(crate) struct Ended {
 #[derive(Default)]
 pub(crate) struct Local {
     pub(crate) connection: RefCell<Option<Rc<Conn>>>,
-    pub(crate) stream: OnceCell<Box<Stream>>,
+    pub(crate) inbox: OnceCell<Box<Inbox>>,
     pub(crate) ended: OnceCell<Box<Ended>>,
 }
 
 /// A connection, as its handler sees it.
 #[pyclass(frozen, weakref, module = "vespiary._core")]
 pub(crate) struct Connection {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<LoopHandle>,
     pub(crate) local: Confined<Local>,
     data: Mutex<Option<Py<PyAny>>>,
 }
 
 impl Connection {
-    pub(crate) fn new(shared: Arc<Shared>, connection: Rc<Conn>) -> Self {
+    pub(crate) fn new(shared: Arc<LoopHandle>, connection: Rc<Conn>) -> Self {
         let local = Local {
             connection: RefCell::new(Some(connection)),
             ..Local::default()
@@ -99,17 +101,17 @@ impl Connection {
 
     pub(crate) fn closed_error(&self, py: Python<'_>) -> PyErr {
         match self.local().ok().and_then(|local| local.ended.get()) {
-            Some(ended) => names::closed_error(py, &ended.reason, ""),
+            Some(ended) => imports::closed_error(py, &ended.reason, ""),
             None => PyRuntimeError::new_err("the connection has ended"),
         }
     }
 
     /// The coroutine form's half, where the endpoint has that form.
-    pub(crate) fn stream(&self) -> PyResult<&Stream> {
+    pub(crate) fn inbox(&self) -> PyResult<&Inbox> {
         self.local()?
-            .stream
+            .inbox
             .get()
-            .map(|stream| &**stream)
+            .map(|inbox| &**inbox)
             .ok_or_else(|| {
                 PyRuntimeError::new_err(
                     "this connection hands its messages to a Handler's on_message; \
@@ -157,7 +159,7 @@ impl Connection {
             return Err(self.closed_error(py));
         };
         connection.send_end().map_err(|error| match error {
-            SendError::OutOfTurn => names::error(names::send_refused_class(py), |class| {
+            SendError::OutOfTurn => imports::error(imports::send_refused_class(py), |class| {
                 let text = "a WebSocket ends in both directions at once: close() it";
                 Ok(PyErr::from_value(class.call1((text,))?))
             }),
@@ -199,8 +201,11 @@ impl Connection {
         if this.shared.is_here() {
             return this.close_now(code, reason);
         }
-        this.shared
-            .add(Errand::Close(slf.clone().unbind(), code, reason.to_owned()));
+        this.shared.add(ThreadCall::Close(
+            slf.clone().unbind(),
+            code,
+            reason.to_owned(),
+        ));
         Ok(())
     }
 
@@ -210,7 +215,7 @@ impl Connection {
         if this.shared.is_here() {
             return this.abort_now();
         }
-        this.shared.add(Errand::Abort(slf.clone().unbind()));
+        this.shared.add(ThreadCall::Abort(slf.clone().unbind()));
         Ok(())
     }
 
@@ -220,7 +225,7 @@ impl Connection {
         if this.shared.is_here() {
             return this.set_reading(false);
         }
-        this.shared.add(Errand::Pause(slf.clone().unbind()));
+        this.shared.add(ThreadCall::Pause(slf.clone().unbind()));
         Ok(())
     }
 
@@ -230,7 +235,7 @@ impl Connection {
         if this.shared.is_here() {
             return this.set_reading(true);
         }
-        this.shared.add(Errand::Resume(slf.clone().unbind()));
+        this.shared.add(ThreadCall::Resume(slf.clone().unbind()));
         Ok(())
     }
 
@@ -263,7 +268,7 @@ impl Connection {
 
     /// Wait until no more than write_low_bytes wait to be sent; returns at once when there is room.
     fn drain(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        crate::stream::drain(slf)
+        crate::waiting::drain(slf)
     }
 
     /// Wait for the next message (handlers that are async functions, and clients).
@@ -272,7 +277,7 @@ impl Connection {
     ///     ConnectionClosed: the connection has ended and every message before that was received.
     ///     ReceiveConflict: another task waits already.
     fn receive(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        slf.get().stream()?.receive(slf, false)
+        slf.get().inbox()?.receive(slf, false)
     }
 
     fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -290,12 +295,12 @@ impl Connection {
     }
 
     fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        slf.get().stream()?.receive(slf, true)
+        slf.get().inbox()?.receive(slf, true)
     }
 
     /// Wait until the connection has ended; returns the CloseReason.
     fn wait_closed(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        crate::stream::wait_closed(slf)
+        crate::waiting::wait_closed(slf)
     }
 
     /// Whatever the handler keeps for this connection; None at first.
@@ -387,7 +392,7 @@ impl Connection {
                 .and_then(|it| it.reason()),
         };
         reason
-            .map(|reason| names::close_reason(py, &reason).map(Bound::unbind))
+            .map(|reason| imports::close_reason(py, &reason).map(Bound::unbind))
             .transpose()
     }
 
@@ -405,7 +410,7 @@ impl Connection {
             (it.queued_bytes(), it.open_seconds(), it.dropped())
         });
         let keywords = PyDict::new(py);
-        let compression = names::compression_statistics(py, compression)?;
+        let compression = imports::compression_statistics(py, compression)?;
         keywords.set_item("compression", compression)?;
         keywords.set_item("bytes_received", traffic[0])?;
         keywords.set_item("bytes_sent", traffic[1])?;
@@ -414,7 +419,7 @@ impl Connection {
         keywords.set_item("messages_dropped", dropped)?;
         keywords.set_item("queued_bytes", queued)?;
         keywords.set_item("open_seconds", open_seconds)?;
-        Ok(names::connection_statistics_class(py)?
+        Ok(imports::connection_statistics_class(py)?
             .call((), Some(&keywords))?
             .unbind())
     }
@@ -423,7 +428,7 @@ impl Connection {
     fn _answer(&self, answer: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Some(connection) = self.living()? {
             connection.rare(|rare| rare.answering = None);
-            connection.answer(crate::endpoint::answer_of(answer)?);
+            connection.answer(crate::response::read(answer)?);
         }
         Ok(())
     }
@@ -435,8 +440,8 @@ impl Connection {
         let this = slf.get();
         match error {
             Some(error) if !this.shared.is_here() => {
-                let errand = Errand::Fail(slf.clone().unbind(), error.clone().unbind());
-                this.shared.add(errand);
+                let call = ThreadCall::Fail(slf.clone().unbind(), error.clone().unbind());
+                this.shared.add(call);
                 Ok(())
             }
             error => this.fail_now(slf.py(), error),
@@ -445,13 +450,13 @@ impl Connection {
 
     /// Log and count what the handler raised; internal.
     fn _report(&self, error: &Bound<'_, PyAny>) -> PyResult<()> {
-        crate::endpoint::report(error.py(), self.living()?.as_ref(), error);
+        crate::report::handler_failed(error.py(), self.living()?.as_ref(), error);
         Ok(())
     }
 
     /// The task of the async handler has ended; internal.
     fn _task_done(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        crate::stream::task_done(self, task)
+        crate::task::done(self, task)
     }
 
     fn __repr__(&self) -> String {
@@ -478,8 +483,8 @@ impl Connection {
         if let Ok(data) = self.data.try_lock() {
             visit.call(&*data)?;
         }
-        if let Some(stream) = self.local.get().and_then(|local| local.stream.get()) {
-            stream.traverse(&visit)?;
+        if let Some(inbox) = self.local.get().and_then(|local| local.inbox.get()) {
+            inbox.traverse(&visit)?;
         }
         Ok(())
     }
@@ -489,8 +494,8 @@ impl Connection {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(stream) = self.local.get().and_then(|local| local.stream.get()) {
-            stream.clear();
+        if let Some(inbox) = self.local.get().and_then(|local| local.inbox.get()) {
+            inbox.clear();
         }
     }
 }

@@ -5,11 +5,13 @@
 //! timer was scheduled, the loop is to stop, or the time is up. A server whose handlers need
 //! nothing of asyncio's never leaves it.
 
+use crate::confined::Confined;
 use crate::endpoint::PyEndpoint;
+use crate::hooks::Hooks;
 use crate::host::PyHost;
+use crate::imports;
 use crate::listener::Listener;
-use crate::names;
-use crate::shared::{Confined, Shared};
+use crate::loop_handle::LoopHandle;
 use crate::timer::{Target, Timer};
 use crate::{connection::Connection, options, random};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -29,7 +31,7 @@ pub(crate) type Conn = vespiary_engine::Connection<PyHost>;
 /// The engine of one loop. Only the thread that made it may use it; it may be dropped on any.
 #[pyclass(frozen, module = "vespiary._core")]
 pub(crate) struct Core {
-    shared: Arc<Shared>,
+    shared: Arc<LoopHandle>,
     #[pyo3(get)]
     choice: String,
     /// The driver's name: uring or epoll.
@@ -127,8 +129,8 @@ impl Core {
     }
 
     fn run_errands(&self, py: Python<'_>) {
-        for errand in self.shared.take() {
-            Connection::run_errand(py, errand);
+        for call in self.shared.take() {
+            Connection::run_thread_call(py, call);
         }
     }
 
@@ -215,13 +217,13 @@ impl Core {
         }
         keep_heap();
         let (port, choice) = select::open(preference, &chosen).map_err(|error| {
-            names::error(names::driver_unavailable_class(py), |class| {
+            imports::error(imports::driver_unavailable_class(py), |class| {
                 let arguments = (driver.unwrap_or("any"), error.to_string());
                 Ok(PyErr::from_value(class.call1(arguments)?))
             })
         })?;
         let engine = Engine::new(PyHost::default(), port, random::source());
-        let shared = Shared::new(engine.waker());
+        let shared = LoopHandle::new(engine.waker());
         engine.host.set_shared(shared.clone());
         let driver = engine.driver();
         let local = Confined::new(Local {
@@ -296,7 +298,7 @@ impl Core {
         &self,
         address: &Bound<'_, PyAny>,
         url: String,
-        hooks: &Bound<'_, PyDict>,
+        hooks: &Bound<'_, Hooks>,
         options: &Bound<'_, PyDict>,
         backlog: u32,
         reuse_port: bool,
@@ -308,7 +310,7 @@ impl Core {
         let address = address_of(address)?;
         let listener = engine
             .listen(&address, endpoint, backlog, reuse_port)
-            .map_err(|error| names::os_error(&error))?;
+            .map_err(|error| imports::os_error(&error))?;
         let listener = Py::new(py, Listener::new(listener, engine.clone()))?;
         let mut listeners = engine.host.listeners.borrow_mut();
         listeners.push(listener.clone_ref(py));
@@ -324,7 +326,7 @@ impl Core {
         &self,
         address: &Bound<'_, PyAny>,
         url: String,
-        hooks: &Bound<'_, PyDict>,
+        hooks: &Bound<'_, Hooks>,
         options: &Bound<'_, PyDict>,
         handshake: Option<(String, String, Vec<String>, Vec<(String, String)>)>,
         source: Option<&Bound<'_, PyAny>>,
@@ -342,7 +344,7 @@ impl Core {
         let address = address_of(address)?;
         let connection = engine
             .connect(&address, source.as_ref(), endpoint, handshake)
-            .map_err(|error| names::os_error(&error))?;
+            .map_err(|error| imports::os_error(&error))?;
         engine.host.object(&connection)
     }
 
@@ -402,6 +404,6 @@ impl Core {
             listener.get().let_go();
         }
         self.shared.set_event_loop(None);
-        ended.map_err(|error| names::os_error(&error))
+        ended.map_err(|error| imports::os_error(&error))
     }
 }

@@ -5,18 +5,21 @@
 //! is logged once and counted, and concerns nobody else; KeyboardInterrupt and SystemExit end the
 //! loop's `select` once the batch is done.
 
+use crate::attachment::{Attachment, HasRare as _};
 use crate::callback::Callback;
 use crate::connection::Connection;
 use crate::core::Conn;
-use crate::endpoint::{PyEndpoint, answer_of, report, tell_broken, tell_event, tell_fault};
+use crate::endpoint::PyEndpoint;
+use crate::imports;
+use crate::inbox::Inbox;
 use crate::listener::Listener;
-use crate::names;
+use crate::loop_handle::LoopHandle;
 use crate::payload::BytesPayload;
+use crate::report::{self, log_response_fault, log_rule_broken, report_event};
+use crate::response;
 use crate::send::with_payload;
-use crate::shared::Shared;
-use crate::stream::{self, Stream};
 use crate::timer::{Target, Timers};
-use crate::user::{HasRare as _, User};
+use crate::waiting;
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -31,7 +34,7 @@ use vespiary_engine::{AfterEnd, Answer, CloseReason, Endpoint, Event, Host, Kind
 /// The host of an engine.
 #[derive(Default)]
 pub(crate) struct PyHost {
-    shared: OnceCell<Arc<Shared>>,
+    shared: OnceCell<Arc<LoopHandle>>,
     wakes: RefCell<Vec<Py<Connection>>>,
     ready: RefCell<Vec<(i32, u8)>>,
     /// What must end the loop once the batch is done.
@@ -42,7 +45,7 @@ pub(crate) struct PyHost {
 }
 
 impl PyHost {
-    pub(crate) fn set_shared(&self, shared: Arc<Shared>) {
+    pub(crate) fn set_shared(&self, shared: Arc<LoopHandle>) {
         let _ = self.shared.set(shared);
     }
 
@@ -80,7 +83,7 @@ impl PyHost {
             .expect("the core sets it at its start")
             .clone();
         let object = Py::new(py, Connection::new(shared, connection.clone()))?;
-        let user = User {
+        let user = Attachment {
             object: object.clone_ref(py),
             rare: RefCell::default(),
         };
@@ -100,7 +103,7 @@ impl PyHost {
     pub(crate) fn note(&self, py: Python<'_>, connection: Option<&Rc<Conn>>, error: PyErr) {
         if error.is_instance_of::<PyException>(py) {
             // With its traceback, which the value by itself has not.
-            report(py, connection, error.into_value(py).bind(py));
+            report::handler_failed(py, connection, error.into_value(py).bind(py));
         } else {
             self.fatal.borrow_mut().get_or_insert(error);
         }
@@ -134,16 +137,16 @@ impl PyHost {
         let message = unsafe { Bound::from_owned_ptr(self.py(), message) };
         if let Some(hook) = &endpoint.message {
             self.tell(connection, hook, message.as_ptr());
-        } else if endpoint.is_stream() {
+        } else if endpoint.has_inbox() {
             let user = connection.user.borrow();
             let Some(user) = user.as_ref() else { return };
             let Ok(local) = user.object.get().local() else {
                 return;
             };
-            let Some(stream) = local.stream.get() else {
+            let Some(inbox) = local.inbox.get() else {
                 return;
             };
-            if stream.push(connection, message.unbind()) {
+            if inbox.push(connection, message.unbind()) {
                 self.wakes
                     .borrow_mut()
                     .push(user.object.clone_ref(self.py()));
@@ -151,14 +154,14 @@ impl PyHost {
         }
     }
 
-    fn with_stream(&self, connection: &Rc<Conn>, act: impl FnOnce(&Stream) -> bool) {
+    fn with_inbox(&self, connection: &Rc<Conn>, act: impl FnOnce(&Inbox) -> bool) {
         let user = connection.user.borrow();
         let Some(user) = user.as_ref() else { return };
         let Ok(local) = user.object.get().local() else {
             return;
         };
-        if let Some(stream) = local.stream.get()
-            && act(stream)
+        if let Some(inbox) = local.inbox.get()
+            && act(inbox)
         {
             self.wakes
                 .borrow_mut()
@@ -166,15 +169,15 @@ impl PyHost {
         }
     }
 
-    fn open_stream(&self, connection: &Rc<Conn>, object: &Py<Connection>) -> PyResult<()> {
+    fn open_inbox(&self, connection: &Rc<Conn>, object: &Py<Connection>) -> PyResult<()> {
         let endpoint = &connection.endpoint.host;
-        let stream = Stream::new(endpoint.inbox);
-        let _ = object.get().local()?.stream.set(stream);
+        let inbox = Inbox::new(endpoint.inbox);
+        let _ = object.get().local()?.inbox.set(inbox);
         if let Some(spawn) = &endpoint.spawn {
             // SAFETY: the object is alive.
             let task = unsafe { spawn.call(self.py(), &[object.as_ptr()]) }?;
             if !task.is_none() {
-                object.get().stream()?.set_task(task.unbind());
+                object.get().inbox()?.set_task(task.unbind());
             }
         }
         Ok(())
@@ -205,12 +208,12 @@ impl PyHost {
             Some(user) => user.object.clone_ref(py),
             None => return,
         };
-        let Ok(stream) = object.get().stream() else {
+        let Ok(inbox) = object.get().inbox() else {
             return;
         };
-        if stream.marked.get() {
+        if inbox.marked.get() {
             self.wakes.borrow_mut().retain(|other| !other.is(&object));
-            if let Err(error) = stream.wake(py) {
+            if let Err(error) = inbox.wake(py) {
                 self.note(py, None, error);
             }
         }
@@ -222,7 +225,7 @@ impl PyHost {
         }
         let py = self.py();
         for connection in self.wakes.take() {
-            let outcome = connection.get().stream().and_then(|stream| stream.wake(py));
+            let outcome = connection.get().inbox().and_then(|inbox| inbox.wake(py));
             if let Err(error) = outcome {
                 self.note(py, None, error);
             }
@@ -248,7 +251,7 @@ pub(crate) fn wake_later(connection: &Connection, object: Py<Connection>) -> PyR
 impl Host for PyHost {
     type Payload = BytesPayload;
     type Endpoint = PyEndpoint;
-    type User = User;
+    type User = Attachment;
 
     fn request(&self, connection: &Rc<Conn>, request: http::Request) -> Answer {
         let py = self.py();
@@ -268,7 +271,7 @@ impl Host for PyHost {
             // SAFETY: all three are alive.
             let answer =
                 unsafe { hook.call(py, &[object.as_ptr(), head.as_ptr(), headers.as_ptr()]) }?;
-            let read = answer_of(&answer)?;
+            let read = response::read(&answer)?;
             if matches!(read, Answer::Later) {
                 connection.rare(|rare| rare.answering = Some(answer.unbind()));
             }
@@ -301,8 +304,8 @@ impl Host for PyHost {
     fn opened(&self, connection: &Rc<Conn>) {
         let endpoint = &connection.endpoint.host;
         let opened = self.object(connection).and_then(|object| {
-            if endpoint.is_stream() {
-                self.open_stream(connection, &object)?;
+            if endpoint.has_inbox() {
+                self.open_inbox(connection, &object)?;
             }
             Ok(object)
         });
@@ -366,7 +369,7 @@ impl Host for PyHost {
     }
 
     fn ending(&self, connection: &Rc<Conn>) {
-        if connection.endpoint.host.is_stream() {
+        if connection.endpoint.host.has_inbox() {
             self.wake_now(connection);
         }
     }
@@ -377,7 +380,7 @@ impl Host for PyHost {
         }
         let user = connection.user.borrow();
         if let Some(user) = user.as_ref()
-            && let Err(error) = stream::drained(self.py(), user)
+            && let Err(error) = waiting::drained(self.py(), user)
         {
             self.note(self.py(), Some(connection), error);
         }
@@ -385,8 +388,8 @@ impl Host for PyHost {
 
     fn ended(&self, connection: &Rc<Conn>) -> AfterEnd {
         let endpoint = &connection.endpoint.host;
-        if endpoint.is_stream() {
-            self.with_stream(connection, Stream::finish);
+        if endpoint.has_inbox() {
+            self.with_inbox(connection, Inbox::finish);
             // A task that still runs may have more to say; it closes when it returns.
             return if endpoint.spawn.is_some() || endpoint.half_close {
                 AfterEnd::Keep
@@ -403,14 +406,14 @@ impl Host for PyHost {
 
     fn closed(&self, connection: &Rc<Conn>, reason: &CloseReason) {
         let py = self.py();
-        self.with_stream(connection, Stream::end);
+        self.with_inbox(connection, Inbox::end);
         let user = connection.user.borrow();
         let Some(user) = user.as_ref() else { return };
-        if let Err(error) = stream::closed_for(py, user, reason) {
+        if let Err(error) = waiting::resolve_at_end(py, user, reason) {
             self.note(py, Some(connection), error);
         }
         if let Some(hook) = &connection.endpoint.host.close {
-            let told = names::close_reason(py, reason).and_then(|reason| {
+            let told = imports::close_reason(py, reason).and_then(|reason| {
                 // SAFETY: both are alive.
                 unsafe { hook.call(py, &[user.object.as_ptr(), reason.as_ptr()]) }
             });
@@ -426,7 +429,7 @@ impl Host for PyHost {
             return;
         };
         let none = py.None();
-        let told = names::close_reason(py, reason).and_then(|closed| {
+        let told = imports::close_reason(py, reason).and_then(|closed| {
             let headers = PyList::new(py, &reason.headers)?;
             let body = PyBytes::new(py, &reason.body);
             let none = none.as_ptr();
@@ -440,19 +443,19 @@ impl Host for PyHost {
     }
 
     fn rule_broken(&self, connection: &Rc<Conn>, reason: &CloseReason) {
-        if let Err(error) = tell_broken(self.py(), connection, reason) {
+        if let Err(error) = log_rule_broken(self.py(), connection, reason) {
             self.note(self.py(), None, error);
         }
     }
 
     fn fault(&self, connection: &Rc<Conn>, text: &str) {
-        if let Err(error) = tell_fault(self.py(), &connection.endpoint.host, text) {
+        if let Err(error) = log_response_fault(self.py(), &connection.endpoint.host, text) {
             self.note(self.py(), None, error);
         }
     }
 
     fn event(&self, endpoint: &Rc<Endpoint<Self>>, event: Event) {
-        if let Err(error) = tell_event(self.py(), &endpoint.host, event) {
+        if let Err(error) = report_event(self.py(), &endpoint.host, event) {
             self.note(self.py(), None, error);
         }
     }

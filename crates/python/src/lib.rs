@@ -12,25 +12,31 @@
 // What few connections have costs the others a pointer, and no more.
 #![allow(clippy::box_collection)]
 
+mod attachment;
+mod awaitables;
 mod callback;
+mod confined;
 mod connection;
 mod core;
 mod endpoint;
-mod errands;
+mod hooks;
 mod host;
+mod imports;
+mod inbox;
 mod listener;
 mod load;
-mod names;
+mod loop_handle;
 mod options;
 mod payload;
 mod random;
-mod receive;
+mod report;
+mod response;
 mod send;
-mod shared;
-mod stream;
 mod symbols;
+mod task;
+mod thread_calls;
 mod timer;
-mod user;
+mod waiting;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -41,6 +47,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
     module.add_class::<listener::Listener>()?;
     module.add_class::<connection::Connection>()?;
+    module.add_class::<hooks::Hooks>()?;
     module.add_class::<timer::Timer>()?;
     load::register(module)?;
     symbols::register(module)?;

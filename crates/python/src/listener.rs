@@ -1,8 +1,8 @@
 //! `Listener`: an endpoint that listens, and the operator's verbs for it.
 
+use crate::confined::Confined;
 use crate::core::{Conn, address_object};
 use crate::host::PyHost;
-use crate::shared::Confined;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -144,7 +144,7 @@ impl Listener {
         let connections = self.connections()?;
         let task = |it: &Rc<Conn>| {
             let user = it.user.borrow();
-            user.as_ref()?.object.get().stream().ok()?.task(py)
+            user.as_ref()?.object.get().inbox().ok()?.task(py)
         };
         Ok(connections.iter().filter_map(task).collect())
     }
@@ -153,7 +153,7 @@ impl Listener {
     /// its connection is closed when it returns; the others are closed at once, in good order.
     fn finish_connections(&self, code: u16, reason: &str) -> PyResult<()> {
         for connection in self.connections()? {
-            if !crate::stream::finish(&connection, code, reason) {
+            if !crate::task::finish(&connection, code, reason) {
                 connection.close(Code(code), reason);
             }
         }
@@ -204,7 +204,7 @@ impl Listener {
         );
         statistics.set_item(
             "compression",
-            crate::names::compression_statistics(py, compression)?,
+            crate::imports::compression_statistics(py, compression)?,
         )?;
         statistics.set_item("limits_reached", named(py, &counters.limits.borrow())?)?;
         statistics.set_item("accept_errors", counters.accept_errors.borrow().clone())?;

@@ -2,9 +2,9 @@
 
 use crate::connection::{Connection, Local, peer_text};
 use crate::core::Conn;
-use crate::names;
+use crate::imports;
 use crate::payload::KeptMessage;
-use crate::shared::Errand;
+use crate::thread_calls::ThreadCall;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -60,11 +60,11 @@ impl Connection {
         let Some(connection) = self.living()? else {
             return Ok(());
         };
-        if error.is_instance(py, names::write_queue_full_class(py)?) {
+        if error.is_instance(py, imports::write_queue_full_class(py)?) {
             connection.message_lost();
-        } else if !error.is_instance(py, names::connection_closed_class(py)?) {
+        } else if !error.is_instance(py, imports::connection_closed_class(py)?) {
             let url = connection.endpoint.host.url.borrow();
-            names::send_failed(py)?.call1((&**url, peer_text(&connection), error.value(py)))?;
+            imports::send_failed(py)?.call1((&**url, peer_text(&connection), error.value(py)))?;
         }
         Ok(())
     }
@@ -78,16 +78,16 @@ impl Connection {
         message: Option<&Bound<'_, PyAny>>,
     ) -> PyErr {
         let refused = |text: &str| {
-            names::error(names::send_refused_class(py), |class| {
+            imports::error(imports::send_refused_class(py), |class| {
                 Ok(PyErr::from_value(class.call1((text,))?))
             })
         };
         match error {
             SendError::Closed => match connection.reason() {
-                Some(reason) => names::closed_error(py, &reason, &peer_text(connection)),
+                Some(reason) => imports::closed_error(py, &reason, &peer_text(connection)),
                 None => self.closed_error(py),
             },
-            SendError::QueueFull => names::error(names::write_queue_full_class(py), |class| {
+            SendError::QueueFull => imports::error(imports::write_queue_full_class(py), |class| {
                 let most = connection.endpoint.options().limits.write_bytes_max;
                 let bytes = message.map(|message| with_payload(message, |_, bytes| bytes.len()));
                 let bytes = bytes.transpose()?.unwrap_or(0);
@@ -243,8 +243,11 @@ fn send_from(
         // What can be no message is told to whoever sends it.
         return with_payload(message, |_, _| ()).map(|()| {
             let message = message.clone().unbind();
-            this.shared
-                .add(Errand::Send(connection.clone().unbind(), message, compress));
+            this.shared.add(ThreadCall::Send(
+                connection.clone().unbind(),
+                message,
+                compress,
+            ));
         });
     };
     let sent =

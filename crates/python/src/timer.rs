@@ -1,9 +1,9 @@
 //! Timers of handlers, on the engine's timer wheel.
 
+use crate::attachment::HasRare as _;
+use crate::confined::Confined;
 use crate::connection::Connection;
 use crate::host::PyHost;
-use crate::shared::Confined;
-use crate::user::HasRare as _;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell};

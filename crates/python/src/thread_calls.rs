@@ -1,23 +1,37 @@
 //! The verbs of a connection, asked for here or from another thread.
 
 use crate::connection::{Connection, PAUSED_BY_USER};
-use crate::shared::Errand;
 use pyo3::prelude::*;
 use vespiary_engine::wire::websocket::close::Code;
 
+/// Something to be done on the loop's thread.
+pub(crate) enum ThreadCall {
+    Send(Py<Connection>, Py<PyAny>, Option<bool>),
+    Close(Py<Connection>, u16, String),
+    Abort(Py<Connection>),
+    Pause(Py<Connection>),
+    Resume(Py<Connection>),
+    /// The handler raised this.
+    Fail(Py<Connection>, Py<PyAny>),
+}
+
 impl Connection {
     /// Carry out what another thread asked for.
-    pub(crate) fn run_errand(py: Python<'_>, errand: Errand) {
-        let outcome = match &errand {
-            Errand::Send(connection, message, compress) => {
+    pub(crate) fn run_thread_call(py: Python<'_>, call: ThreadCall) {
+        let outcome = match &call {
+            ThreadCall::Send(connection, message, compress) => {
                 let message = message.bind(py);
                 connection.get().send_for_another(py, message, *compress)
             }
-            Errand::Close(connection, code, reason) => connection.get().close_now(*code, reason),
-            Errand::Abort(connection) => connection.get().abort_now(),
-            Errand::Pause(connection) => connection.get().set_reading(false),
-            Errand::Resume(connection) => connection.get().set_reading(true),
-            Errand::Fail(connection, error) => connection.get().fail_now(py, Some(error.bind(py))),
+            ThreadCall::Close(connection, code, reason) => {
+                connection.get().close_now(*code, reason)
+            }
+            ThreadCall::Abort(connection) => connection.get().abort_now(),
+            ThreadCall::Pause(connection) => connection.get().set_reading(false),
+            ThreadCall::Resume(connection) => connection.get().set_reading(true),
+            ThreadCall::Fail(connection, error) => {
+                connection.get().fail_now(py, Some(error.bind(py)))
+            }
         };
         if let Err(error) = outcome {
             error.write_unraisable(py, None);
@@ -38,7 +52,7 @@ impl Connection {
     ) -> PyResult<()> {
         let living = self.living()?;
         if let Some(error) = error {
-            crate::endpoint::report(py, living.as_ref(), error);
+            crate::report::handler_failed(py, living.as_ref(), error);
         }
         if let Some(connection) = living {
             connection.fail_in_handler();

@@ -11,7 +11,7 @@
 //! that keeps one of each, are broken at the connection's end.
 
 use crate::connection::Connection;
-use crate::stream::running_loop;
+use crate::waiting::running_loop;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -126,11 +126,11 @@ unsafe fn step(object: *mut ffi::PyObject) -> PyResult<Step> {
     // SAFETY: by contract.
     unsafe {
         let (py, this, connection) = parts(object);
-        let stream = connection.get().stream()?;
-        if let Some(message) = stream.poll(py, connection.get(), (*this).flag != 0)? {
+        let inbox = connection.get().inbox()?;
+        if let Some(message) = inbox.poll(py, connection.get(), (*this).flag != 0)? {
             return Ok(Step::Message(message));
         }
-        let wait = stream.wait_object(&connection)?;
+        let wait = inbox.wait_object(&connection)?;
         (*wait.as_ptr().cast::<Receive>()).flag = 1;
         Ok(Step::Wait(wait))
     }
@@ -261,8 +261,8 @@ unsafe extern "C" fn add_done_callback(
         let wait = Bound::from_borrowed_ptr(py, object).unbind();
         let waiting = connection
             .get()
-            .stream()
-            .and_then(|stream| stream.wait(&connection, wait, callback, context));
+            .inbox()
+            .and_then(|inbox| inbox.wait(&connection, wait, callback, context));
         give(py, waiting.map(|()| none()))
     }
 }
@@ -275,8 +275,8 @@ unsafe extern "C" fn remove_done_callback(
     let (py, _, connection) = unsafe { parts(object) };
     let removed = connection
         .get()
-        .stream()
-        .map(crate::stream::Stream::stop_waiting);
+        .inbox()
+        .map(crate::inbox::Inbox::stop_waiting);
     // SAFETY: attached.
     give(
         py,
@@ -293,8 +293,8 @@ unsafe extern "C" fn cancel(
     let (py, _, connection) = unsafe { parts(object) };
     let cancelled = connection
         .get()
-        .stream()
-        .and_then(|stream| stream.cancel(&connection));
+        .inbox()
+        .and_then(|inbox| inbox.cancel(&connection));
     give(py, cancelled.map(truth))
 }
 
@@ -304,8 +304,8 @@ unsafe extern "C" fn result(
 ) -> *mut ffi::PyObject {
     // SAFETY: called by the interpreter with an object of ours, attached.
     let (py, _, connection) = unsafe { parts(object) };
-    let outcome = connection.get().stream().and_then(|stream| {
-        if stream.take_cancelled() {
+    let outcome = connection.get().inbox().and_then(|inbox| {
+        if inbox.take_cancelled() {
             let class = py.import("asyncio")?.getattr("CancelledError")?;
             return Err(PyErr::from_value(class.call0()?));
         }

@@ -5,7 +5,7 @@
 
 use crate::connection::Connection;
 use crate::core::Conn;
-use crate::names;
+use crate::imports;
 use pyo3::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use std::rc::Rc;
 use vespiary_engine::CloseReason;
 
 /// What the host keeps for a connection.
-pub(crate) struct User {
+pub(crate) struct Attachment {
     pub(crate) object: Py<Connection>,
     /// What most connections never have.
     pub(crate) rare: RefCell<Option<Box<Rare>>>,
@@ -30,12 +30,12 @@ pub(crate) struct Rare {
     pub(crate) answering: Option<Py<PyAny>>,
 }
 
-impl Drop for User {
+impl Drop for Attachment {
     fn drop(&mut self) {
         let living = self.object.get().living().ok().flatten();
         self.object.get().detach();
-        if let Ok(Some(stream)) = self.object.get().local().map(|local| local.stream.get()) {
-            stream.let_go();
+        if let Ok(Some(inbox)) = self.object.get().local().map(|local| local.inbox.get()) {
+            inbox.let_go();
         }
         if let (Some(living), Some(rare)) = (living, self.rare.take()) {
             rare.let_go(&living);
@@ -87,7 +87,7 @@ pub(crate) fn resolve_closers(
 ) -> PyResult<()> {
     for future in closers {
         if !future.call_method0(py, "done")?.is_truthy(py)? {
-            future.call_method1(py, "set_result", (names::close_reason(py, reason)?,))?;
+            future.call_method1(py, "set_result", (imports::close_reason(py, reason)?,))?;
         }
     }
     Ok(())

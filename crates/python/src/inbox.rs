@@ -11,21 +11,18 @@
 //! The inbox is bounded: at `inbox_messages_max` or `inbox_bytes_max` reading pauses, and goes on
 //! when the inbox is empty.
 
-use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
+use crate::awaitables;
+use crate::connection::{Connection, PAUSED_BY_INBOX};
 use crate::core::Conn;
-use crate::names;
+use crate::imports;
 use crate::options::InboxLimits;
-use crate::receive;
-use crate::user::{HasRare as _, User, resolve_closers};
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
+use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{Cause, CloseReason, Manner};
 
 /// A task that waits for a message: its wake-up, its context.
@@ -37,26 +34,26 @@ struct Waiter {
 
 /// The inbox of a connection whose handler is a coroutine.
 #[derive(Default)]
-pub(crate) struct Stream {
-    inbox: RefCell<VecDeque<Py<PyAny>>>,
+pub(crate) struct Inbox {
+    messages: RefCell<VecDeque<Py<PyAny>>>,
     waiter: RefCell<Option<Waiter>>,
     iterating: RefCell<Option<Py<PyAny>>>,
     wait: RefCell<Option<Py<PyAny>>>,
-    task: RefCell<Option<Py<PyAny>>>,
+    pub(crate) task: RefCell<Option<Py<PyAny>>>,
     ended: Cell<bool>,
     /// The peer has finished sending; the handler may still send.
     finished: Cell<bool>,
     cancelled: Cell<bool>,
     /// What to close with when the task returns.
-    farewell: RefCell<Option<Box<(u16, String)>>>,
+    pub(crate) close_with: RefCell<Option<Box<(u16, String)>>>,
     pub(crate) marked: Cell<bool>,
-    inbox_bytes: Cell<usize>,
+    bytes: Cell<usize>,
     limits: InboxLimits,
     /// Futures of `drain()`; boxed, as most connections never have any.
-    drains: RefCell<Option<Box<Vec<Py<PyAny>>>>>,
+    pub(crate) drains: RefCell<Option<Box<Vec<Py<PyAny>>>>>,
 }
 
-impl Stream {
+impl Inbox {
     pub(crate) fn new(limits: InboxLimits) -> Box<Self> {
         Box::new(Self {
             limits,
@@ -75,11 +72,11 @@ impl Stream {
     /// A message arrived; true when a task is to be woken at the round's end.
     #[inline]
     pub(crate) fn push(&self, connection: &Rc<Conn>, message: Py<PyAny>) -> bool {
-        let mut inbox = self.inbox.borrow_mut();
-        let bytes = self.inbox_bytes.get() + payload_bytes(&message);
-        self.inbox_bytes.set(bytes);
-        inbox.push_back(message);
-        if inbox.len() >= self.limits.messages_max || bytes >= self.limits.bytes_max {
+        let mut messages = self.messages.borrow_mut();
+        let bytes = self.bytes.get() + payload_bytes(&message);
+        self.bytes.set(bytes);
+        messages.push_back(message);
+        if messages.len() >= self.limits.messages_max || bytes >= self.limits.bytes_max {
             connection.pause(PAUSED_BY_INBOX);
         }
         self.mark()
@@ -132,11 +129,11 @@ impl Stream {
         let py = object.py();
         // One is kept for iterating, in a circle that the connection's end breaks.
         if !iterating || self.ended.get() {
-            return receive::make(object, iterating);
+            return awaitables::make(object, iterating);
         }
         let mut kept = self.iterating.borrow_mut();
         if kept.is_none() {
-            *kept = Some(receive::make(object, true)?);
+            *kept = Some(awaitables::make(object, true)?);
         }
         Ok(kept.as_ref().expect("it was just made").clone_ref(py))
     }
@@ -145,11 +142,11 @@ impl Stream {
     pub(crate) fn wait_object(&self, object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
         let py = object.py();
         if self.ended.get() {
-            return receive::make_wait(object);
+            return awaitables::make_wait(object);
         }
         let mut kept = self.wait.borrow_mut();
         if kept.is_none() {
-            *kept = Some(receive::make_wait(object)?);
+            *kept = Some(awaitables::make_wait(object)?);
         }
         Ok(kept.as_ref().expect("it was just made").clone_ref(py))
     }
@@ -174,9 +171,10 @@ impl Stream {
             });
         }
         if self.waiter.borrow().is_some() {
-            return Err(names::error(names::receive_conflict_class(py), |class| {
-                Ok(PyErr::from_value(class.call0()?))
-            }));
+            return Err(imports::error(
+                imports::receive_conflict_class(py),
+                |class| Ok(PyErr::from_value(class.call0()?)),
+            ));
         }
         Ok(None)
     }
@@ -194,7 +192,7 @@ impl Stream {
             context,
             wait,
         });
-        if !self.inbox.borrow().is_empty() || self.finished.get() {
+        if !self.messages.borrow().is_empty() || self.finished.get() {
             crate::host::wake_later(object.get(), object.clone().unbind())?;
         }
         Ok(())
@@ -223,13 +221,13 @@ impl Stream {
     /// Take a message that waits.
     #[inline]
     fn take(&self, connection: &Connection) -> Option<Py<PyAny>> {
-        let mut inbox = self.inbox.borrow_mut();
-        let message = inbox.pop_front()?;
-        let bytes = self.inbox_bytes.get();
-        self.inbox_bytes.set(bytes - payload_bytes(&message));
-        if inbox.is_empty() {
-            if inbox.capacity() > 8 {
-                *inbox = VecDeque::new();
+        let mut messages = self.messages.borrow_mut();
+        let message = messages.pop_front()?;
+        let bytes = self.bytes.get();
+        self.bytes.set(bytes - payload_bytes(&message));
+        if messages.is_empty() {
+            if messages.capacity() > 8 {
+                *messages = VecDeque::new();
             }
             if self.limits.messages_max > 0
                 && let Ok(Some(connection)) = connection.living()
@@ -257,8 +255,8 @@ impl Stream {
             visit.call(&waiter.context)?;
             visit.call(&waiter.wait)?;
         }
-        if let Ok(inbox) = self.inbox.try_borrow() {
-            for message in &*inbox {
+        if let Ok(messages) = self.messages.try_borrow() {
+            for message in &*messages {
                 visit.call(message)?;
             }
         }
@@ -270,8 +268,8 @@ impl Stream {
         drop(self.iterating.take());
         drop(self.wait.take());
         drop(self.waiter.take());
-        drop(self.inbox.take());
-        self.inbox_bytes.set(0);
+        drop(self.messages.take());
+        self.bytes.set(0);
     }
 
     /// The connection is gone: break the circle through the awaitable that is kept.
@@ -280,7 +278,7 @@ impl Stream {
         drop(self.wait.take());
     }
 
-    fn take_drains(&self) -> Vec<Py<PyAny>> {
+    pub(crate) fn take_drains(&self) -> Vec<Py<PyAny>> {
         self.drains.take().map(|drains| *drains).unwrap_or_default()
     }
 }
@@ -302,168 +300,13 @@ fn closed(py: Python<'_>, connection: &Connection) -> PyErr {
     if let Ok(Some(living)) = connection.living()
         && let Some(reason) = living.reason()
     {
-        return names::closed_error(py, &reason, "");
+        return imports::closed_error(py, &reason, "");
     }
     if let Ok(Some(_)) = connection.living() {
         let reason = CloseReason::new(Cause::PeerClosed, "the peer has finished sending");
-        return names::closed_error(py, &reason, "");
+        return imports::closed_error(py, &reason, "");
     }
     connection.closed_error(py)
-}
-
-pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let get = GET.get_or_try_init(py, || {
-        py.import("asyncio")?
-            .getattr("get_running_loop")
-            .map(Bound::unbind)
-    })?;
-    get.call0(py)
-}
-
-/// An awaitable that is done already.
-#[pyclass(frozen, module = "vespiary._core")]
-pub(crate) struct Done;
-
-#[pymethods]
-impl Done {
-    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __next__(&self) -> Option<()> {
-        None
-    }
-}
-
-pub(crate) fn drain(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
-    static DONE: PyOnceLock<Py<Done>> = PyOnceLock::new();
-    let py = object.py();
-    let this = object.get();
-    let Some(connection) = this.living()? else {
-        return Err(this.closed_error(py));
-    };
-    if !connection.is_above_high() {
-        let done = DONE.get_or_try_init(py, || Py::new(py, Done))?;
-        return Ok(done.clone_ref(py).into_any());
-    }
-    let future = running_loop(py)?.call_method0(py, "create_future")?;
-    let stream = this
-        .local()?
-        .stream
-        .get_or_init(|| Stream::new(InboxLimits::default()));
-    let mut drains = stream.drains.borrow_mut();
-    drains.get_or_insert_default().push(future.clone_ref(py));
-    drop(drains);
-    Ok(future)
-}
-
-pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
-    let py = object.py();
-    let this = object.get();
-    let future = running_loop(py)?.call_method0(py, "create_future")?;
-    let local = this.local()?;
-    if let Some(ended) = local.ended.get() {
-        future.call_method1(py, "set_result", (names::close_reason(py, &ended.reason)?,))?;
-        return Ok(future);
-    }
-    let Some(connection) = this.living()? else {
-        return Err(this.closed_error(py));
-    };
-    connection
-        .rare(|rare| rare.closers.push(future.clone_ref(py)))
-        .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
-    Ok(future)
-}
-
-/// Resolve the futures of drain().
-pub(crate) fn drained(py: Python<'_>, user: &User) -> PyResult<()> {
-    let Some(stream) = user.object.get().local()?.stream.get() else {
-        return Ok(());
-    };
-    for future in stream.take_drains() {
-        if !future.call_method0(py, "done")?.is_truthy(py)? {
-            future.call_method1(py, "set_result", (py.None(),))?;
-        }
-    }
-    Ok(())
-}
-
-/// The connection has ended: whoever waits on it hears of it.
-pub(crate) fn closed_for(py: Python<'_>, user: &User, reason: &CloseReason) -> PyResult<()> {
-    if let Some(stream) = user.object.get().local()?.stream.get() {
-        for future in stream.take_drains() {
-            if !future.call_method0(py, "done")?.is_truthy(py)? {
-                let error = names::closed_error(py, reason, "").into_value(py);
-                future.call_method1(py, "set_exception", (error,))?;
-            }
-        }
-    }
-    let closers = match user.rare.borrow_mut().as_mut() {
-        Some(rare) => std::mem::take(&mut rare.closers),
-        None => return Ok(()),
-    };
-    resolve_closers(py, closers, reason)
-}
-
-/// Give a coroutine the end once it has taken what waits; false where the handler is none.
-pub(crate) fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
-    let user = connection.user.borrow();
-    let Some(user) = user.as_ref() else {
-        return false;
-    };
-    let Ok(Some(stream)) = user.object.get().local().map(|local| local.stream.get()) else {
-        return false;
-    };
-    if stream.task.borrow().is_none() {
-        return false;
-    }
-    *stream.farewell.borrow_mut() = Some(Box::new((code, reason.to_owned())));
-    connection.pause(PAUSED_BY_INBOX | PAUSED_BY_END);
-    if stream.finish() {
-        connection.engine().host.add_wake(&user.object);
-    }
-    true
-}
-
-/// The handler's task has ended: close the connection, or tell of the error.
-pub(crate) fn task_done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = task.py();
-    let stream = connection.stream()?;
-    drop(stream.task.take());
-    let living = connection.living()?;
-    let failed = if task.call_method0("cancelled")?.is_truthy()? {
-        false
-    } else {
-        let error = task.call_method0("exception")?;
-        !error.is_none() && !is_own_end(py, connection, &error)? && {
-            crate::endpoint::report(py, living.as_ref(), &error);
-            true
-        }
-    };
-    if let Some(living) = living {
-        if failed {
-            living.fail_in_handler();
-        } else {
-            let farewell = stream.farewell.take();
-            let (code, reason) = farewell.map_or((1000, String::new()), |it| *it);
-            living.close(Code(code), &reason);
-        }
-    }
-    Ok(())
-}
-
-/// A handler that lets the end of its own connection pass through is no failure.
-fn is_own_end(py: Python<'_>, connection: &Connection, error: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let ended = match connection.living()? {
-        Some(living) => !living.is_open(),
-        None => true,
-    };
-    Ok(ended && error.is_instance(names::connection_closed_class(py)?)?)
 }
 
 /// The bytes that a message keeps, its object's head aside.

@@ -1,0 +1,89 @@
+//! `Hooks`: what an endpoint calls, by name. Written by the Python side, taken apart when the
+//! endpoint is made.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+
+macro_rules! hooks {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What an endpoint calls. A name that is not one of these is an error.
+        #[pyclass(module = "vespiary._core", get_all, set_all)]
+        #[derive(Default)]
+        pub(crate) struct Hooks {
+            $($(#[$doc])* pub(crate) $name: Option<Py<PyAny>>,)*
+            /// Messages wait to be received: a client without a handler.
+            pub(crate) receives: bool,
+            /// Such a client stays open for sending when the peer has finished.
+            pub(crate) half_close: bool,
+            /// The request that opened a connection is kept for it.
+            pub(crate) keeps_request: bool,
+        }
+
+        #[pymethods]
+        impl Hooks {
+            #[new]
+            #[pyo3(signature = (
+                *, $($name = None,)* receives = false, half_close = false, keeps_request = false
+            ))]
+            #[allow(clippy::too_many_arguments)] // One for each field, by name.
+            fn new(
+                $($name: Option<Py<PyAny>>,)*
+                receives: bool,
+                half_close: bool,
+                keeps_request: bool,
+            ) -> Self {
+                Self { $($name,)* receives, half_close, keeps_request }
+            }
+
+            /// The same hooks, to be changed.
+            fn copy(&self, py: Python<'_>) -> Self {
+                Self {
+                    $($name: self.$name.as_ref().map(|hook| hook.clone_ref(py)),)*
+                    receives: self.receives,
+                    half_close: self.half_close,
+                    keeps_request: self.keeps_request,
+                }
+            }
+
+            fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+                $(visit.call(&self.$name)?;)*
+                Ok(())
+            }
+
+            fn __clear__(&mut self) {
+                $(self.$name = None;)*
+            }
+        }
+    };
+}
+
+hooks! {
+    /// Called with a connection that is ready for messages.
+    open,
+    /// Called with a connection and a message.
+    message,
+    /// Called with a connection, a part, whether it is the last, and whether it is text.
+    part,
+    /// Called when the write queue has fallen to `write_low_bytes`.
+    drain,
+    /// Called with a connection that has ended, and its CloseReason.
+    close,
+    /// Called when the peer of a stream has finished sending.
+    end,
+    /// Called with a connection, the head of its request, and the header fields.
+    request,
+    /// Called with a limit's name and its value.
+    limit,
+    /// Called with a connection when the server is stopping.
+    shutdown,
+    /// Starts the handler's task, where the handler is a coroutine function.
+    spawn,
+    /// Called when a client's connect has succeeded, before the handshake.
+    connected,
+    /// Called with the outcome of a client's connect and handshake: (connection, None, None, None)
+    /// or (None, reason, headers, body).
+    outcome,
+    /// The filters, as two functions of a connection and bytes.
+    filter_received,
+    filter_sent,
+}

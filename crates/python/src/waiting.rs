@@ -1,0 +1,119 @@
+//! What tasks wait for besides messages: room in the write queue (`drain`) and the end
+//! (`wait_closed`).
+
+use crate::attachment::{Attachment, HasRare as _, resolve_closers};
+use crate::connection::Connection;
+use crate::imports;
+use crate::inbox::Inbox;
+use crate::options::InboxLimits;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use vespiary_engine::CloseReason;
+
+pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let get = GET.get_or_try_init(py, || {
+        py.import("asyncio")?
+            .getattr("get_running_loop")
+            .map(Bound::unbind)
+    })?;
+    get.call0(py)
+}
+
+/// An awaitable that is done already.
+#[pyclass(frozen, module = "vespiary._core")]
+pub(crate) struct Done;
+
+#[pymethods]
+impl Done {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self) -> Option<()> {
+        None
+    }
+}
+
+pub(crate) fn drain(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
+    static DONE: PyOnceLock<Py<Done>> = PyOnceLock::new();
+    let py = object.py();
+    let this = object.get();
+    let Some(connection) = this.living()? else {
+        return Err(this.closed_error(py));
+    };
+    if !connection.is_above_high() {
+        let done = DONE.get_or_try_init(py, || Py::new(py, Done))?;
+        return Ok(done.clone_ref(py).into_any());
+    }
+    let future = running_loop(py)?.call_method0(py, "create_future")?;
+    let inbox = this
+        .local()?
+        .inbox
+        .get_or_init(|| Inbox::new(InboxLimits::default()));
+    let mut drains = inbox.drains.borrow_mut();
+    drains.get_or_insert_default().push(future.clone_ref(py));
+    drop(drains);
+    Ok(future)
+}
+
+pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
+    let py = object.py();
+    let this = object.get();
+    let future = running_loop(py)?.call_method0(py, "create_future")?;
+    let local = this.local()?;
+    if let Some(ended) = local.ended.get() {
+        future.call_method1(
+            py,
+            "set_result",
+            (imports::close_reason(py, &ended.reason)?,),
+        )?;
+        return Ok(future);
+    }
+    let Some(connection) = this.living()? else {
+        return Err(this.closed_error(py));
+    };
+    connection
+        .rare(|rare| rare.closers.push(future.clone_ref(py)))
+        .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
+    Ok(future)
+}
+
+/// Resolve the futures of drain().
+pub(crate) fn drained(py: Python<'_>, user: &Attachment) -> PyResult<()> {
+    let Some(inbox) = user.object.get().local()?.inbox.get() else {
+        return Ok(());
+    };
+    for future in inbox.take_drains() {
+        if !future.call_method0(py, "done")?.is_truthy(py)? {
+            future.call_method1(py, "set_result", (py.None(),))?;
+        }
+    }
+    Ok(())
+}
+
+/// The connection has ended: whoever waits on it hears of it.
+pub(crate) fn resolve_at_end(
+    py: Python<'_>,
+    user: &Attachment,
+    reason: &CloseReason,
+) -> PyResult<()> {
+    if let Some(inbox) = user.object.get().local()?.inbox.get() {
+        for future in inbox.take_drains() {
+            if !future.call_method0(py, "done")?.is_truthy(py)? {
+                let error = imports::closed_error(py, reason, "").into_value(py);
+                future.call_method1(py, "set_exception", (error,))?;
+            }
+        }
+    }
+    let closers = match user.rare.borrow_mut().as_mut() {
+        Some(rare) => std::mem::take(&mut rare.closers),
+        None => return Ok(()),
+    };
+    resolve_closers(py, closers, reason)
+}

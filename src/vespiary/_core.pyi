@@ -209,7 +209,7 @@ class Hooks:
     def __new__(
         cls,
         *,
-        open: Callable[..., Any] | None = None,
+        open: Callable[..., Any] | None = None,  # noqa: A002 - The hook for on_open.
         message: Callable[..., Any] | None = None,
         part: Callable[..., Any] | None = None,
         drain: Callable[..., Any] | None = None,

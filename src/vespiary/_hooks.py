@@ -71,7 +71,9 @@ def handler_hooks(handler: Handler | AsyncHandler) -> Hooks:
     """The callables for a handler."""
     if not isinstance(handler, Handler):
         return Hooks(spawn=_spawner(handler))
-    hooks = Hooks(**{hook: _defined(handler, name) for hook, name in _METHODS.items()})
+    hooks = Hooks()
+    for hook, name in _METHODS.items():
+        setattr(hooks, hook, _defined(handler, name))
     request = _defined(handler, "on_request")
     if request is not None:
         hooks.request = _requester(request)

@@ -200,8 +200,8 @@ class Attempts:
         is_first = self._waits == 0
         bound = self._backoff.bound_seconds(self._waits)
         least = 0.0 if is_first else bound / self._backoff.factor
-        if requires("rfc6455/7.2.3/4"):
-            self._waits += 1
+        requires("rfc6455/7.2.3/4")
+        self._waits += 1
         if requires("rfc6455/7.2.3/2", "rfc6455/7.2.3/3", is_first):
             return bound * self._chance()
         return least + (bound - least) * (1.0 if is_first else self._chance())

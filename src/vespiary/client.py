@@ -128,8 +128,8 @@ class Connecting:
                         return
             finally:
                 await _end(connection)
-            if requires("rfc6455/7.2.3/1"):
-                await self._wait(self._attempts.ended(), "the connection has ended")
+            requires("rfc6455/7.2.3/1")
+            await self._wait(self._attempts.ended(), "the connection has ended")
 
     async def stay(self) -> CloseReason:
         """Stay connected for the handler, until this end closes a connection in good order.

@@ -122,8 +122,8 @@ def _scheme(url: str) -> Scheme:
     """The URL's scheme, if there is one that can be served."""
     match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):", url)
     name = match[1] if match and "://" in url else ""
-    if requires("rfc6455/3/h1"):
-        name = name.lower()
+    requires("rfc6455/3/h1")
+    name = name.lower()
     if name in _EXAMPLES:
         return cast("Scheme", name)
     if name in _LATER:

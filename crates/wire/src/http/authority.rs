@@ -15,7 +15,7 @@ pub(super) fn is_authority(authority: &str) -> bool {
             && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
     }
     let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
-    !requires!("rfc9110/4.2.1/2" => host.is_empty()) && is_name(host) && is_port(port)
+    requires!("rfc9110/4.2.1/2" => !host.is_empty()) && is_name(host) && is_port(port)
 }
 
 /// Digits, or none at all, which stands for the scheme's own.

@@ -32,7 +32,7 @@ pub trait Headers {
             .flat_map(|value| value.split(','))
             .map(|token| token.trim_matches([' ', '\t']))
             .filter(
-                |token| !requires!("rfc9110/5.6.1.2/1", "rfc9110/5.6.1.2/2" => token.is_empty()),
+                |token| requires!("rfc9110/5.6.1.2/1", "rfc9110/5.6.1.2/2" => !token.is_empty()),
             )
     }
 

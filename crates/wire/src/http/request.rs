@@ -58,10 +58,11 @@ impl Request {
     /// The authority that the request is for: of an absolute target if it is one, else of `Host`
     /// (RFC 9112 section 3.2.2). `None` only in a request of HTTP/1.0.
     pub fn authority(&self) -> Option<&str> {
-        match absolute_rest(&self.target) {
-            Some(rest) if requires!("rfc9112/3.2.2/5") => rest.split(['/', '?']).next(),
-            _ => self.header("host"),
-        }
+        let Some(rest) = absolute_rest(&self.target) else {
+            return self.header("host");
+        };
+        requires!("rfc9112/3.2.2/5");
+        rest.split(['/', '?']).next()
     }
 }
 
@@ -97,8 +98,11 @@ impl RequestReader {
                 check(&request)?;
                 Ok(Some((request, end)))
             }
-            Err(fault) if requires!("rfc9112/2.2/10", "rfc9112/3.2/1") => Err(fault.into()),
-            Ok(None) | Err(_) => Ok(None),
+            Ok(None) => Ok(None),
+            Err(fault) => {
+                requires!("rfc9112/2.2/10", "rfc9112/3.2/1");
+                Err(fault.into())
+            }
         }
     }
 }
@@ -150,12 +154,8 @@ pub(super) fn collect_headers<'a>(
 
 fn header(line: &[u8]) -> (String, String) {
     let colon = memchr::memchr(b':', line).unwrap_or(line.len());
-    let value = line.get(colon + 1..).unwrap_or_default();
-    let value = if requires!("rfc9110/5.5/1") {
-        trim(value)
-    } else {
-        value
-    };
+    requires!("rfc9110/5.5/1");
+    let value = trim(line.get(colon + 1..).unwrap_or_default());
     (latin_1(&line[..colon]), latin_1(value))
 }
 
@@ -172,11 +172,8 @@ fn trim(mut value: &[u8]) -> &[u8] {
 
 fn check(request: &Request) -> Result<(), Refusal> {
     check_target(request)?;
-    if let Err(refusal) = check_host(request)
-        && requires!("rfc6455/4.2.1/h2")
-    {
-        return Err(refusal);
-    }
+    requires!("rfc6455/4.2.1/h2");
+    check_host(request)?;
     check_body_length(request)
 }
 
@@ -185,14 +182,13 @@ fn check_target(request: &Request) -> Result<(), Refusal> {
     let target = request.target.as_str();
     let valid = match request.method.as_str() {
         "CONNECT" => target.rsplit_once(':').is_some_and(|(_, port)| {
-            is_authority(target) && !requires!("rfc9110/9.3.6/2" => port.is_empty())
+            is_authority(target) && requires!("rfc9110/9.3.6/2" => !port.is_empty())
         }),
         "OPTIONS" if target == "*" => true,
         _ if target.starts_with('/') => true,
-        _ if !requires!("rfc9112/3.2.2/6") => false,
         _ => absolute_rest(target).is_some_and(|rest| {
             let authority = rest.split(['/', '?']).next().unwrap_or_default();
-            is_authority(authority)
+            requires!("rfc9112/3.2.2/6" => is_authority(authority))
         }),
     };
     if valid {
@@ -221,21 +217,20 @@ pub(super) fn scheme(target: &str) -> Option<&str> {
 
 fn check_host(request: &Request) -> Result<(), Refusal> {
     let mut hosts = request.header_all("host");
-    match (hosts.next(), hosts.next()) {
-        (None, _) if request.minor_version == 0 => Ok(()),
-        (None, _) if requires!("rfc9112/3.2/6") => Err(Refusal::new(
-            400,
-            "the request has no Host header (RFC 9112 3.2)",
-        )),
-        (Some(_), Some(_)) if requires!("rfc9112/3.2/6") => Err(Refusal::new(
-            400,
-            "the request has more than one Host header (RFC 9112 3.2)",
-        )),
-        (Some(host), None) if requires!("rfc9112/3.2/6" => !is_authority(host)) => Err(
-            Refusal::new(400, "the Host header names no host (RFC 9112 3.2)"),
-        ),
-        _ => Ok(()),
+    let host = hosts.next();
+    if requires!("rfc9112/3.2/6" => host.is_none() && request.minor_version != 0) {
+        let text = "the request has no Host header (RFC 9112 3.2)";
+        return Err(Refusal::new(400, text));
     }
+    if requires!("rfc9112/3.2/6" => hosts.next().is_some()) {
+        let text = "the request has more than one Host header (RFC 9112 3.2)";
+        return Err(Refusal::new(400, text));
+    }
+    if requires!("rfc9112/3.2/6" => host.is_some_and(|host| !is_authority(host))) {
+        let text = "the Host header is not a host (RFC 9112 3.2)";
+        return Err(Refusal::new(400, text));
+    }
+    Ok(())
 }
 
 /// A body has one length, or is chunked, or there is none: whatever leaves room for two readings is
@@ -275,27 +270,18 @@ fn check_body_length(request: &Request) -> Result<(), Refusal> {
             "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)",
         ));
     }
-    let codings: Vec<&str> = request.header_tokens("transfer-encoding").collect();
-    match codings.as_slice() {
-        [only] if only.eq_ignore_ascii_case("chunked") => Ok(()),
-        [before @ .., last]
-            if last.eq_ignore_ascii_case("chunked")
-                && !before
-                    .iter()
-                    .any(|coding| coding.eq_ignore_ascii_case("chunked"))
-                && requires!("rfc9112/6.1/9") =>
-        {
-            Err(Refusal::new(
-                501,
-                "the only transfer coding here is chunked (RFC 9112 6.1)",
-            ))
-        }
-        _ if !requires!("rfc9112/6.3/3") => Ok(()),
-        _ => Err(Refusal::new(
-            400,
-            "the last transfer coding is not chunked, once (RFC 9112 6.3)",
-        )),
+    let is_chunked = |coding: &str| coding.eq_ignore_ascii_case("chunked");
+    let mut codings = request.header_tokens("transfer-encoding");
+    let chunked_first = codings.position(is_chunked);
+    if requires!("rfc9112/6.3/3" => chunked_first.is_none() || codings.next().is_some()) {
+        let text = "the last transfer coding is not chunked, once (RFC 9112 6.3)";
+        return Err(Refusal::new(400, text));
     }
+    if requires!("rfc9112/6.1/9" => chunked_first != Some(0)) {
+        let text = "the only transfer coding here is chunked (RFC 9112 6.1)";
+        return Err(Refusal::new(501, text));
+    }
+    Ok(())
 }
 
 impl From<Fault> for Refusal {

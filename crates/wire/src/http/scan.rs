@@ -59,12 +59,17 @@ pub enum Fault {
 impl Fault {
     /// The status to refuse a request with.
     pub fn status(self) -> u16 {
-        match self {
-            Self::MethodTooLong if requires!("rfc9112/3/2") => 501,
-            Self::FirstLineTooLong if requires!("rfc9112/3/3") => 414,
-            Self::HeadTooLong | Self::TooManyHeaders if requires!("rfc9110/5.4/1") => 431,
-            Self::VersionUnsupported if requires!("rfc9110/15.6.6/1") => 505,
-            _ => 400,
+        let is_too_large = matches!(self, Self::HeadTooLong | Self::TooManyHeaders);
+        if requires!("rfc9112/3/2" => self == Self::MethodTooLong) {
+            501
+        } else if requires!("rfc9112/3/3" => self == Self::FirstLineTooLong) {
+            414
+        } else if requires!("rfc9110/5.4/1" => is_too_large) {
+            431
+        } else if requires!("rfc9110/15.6.6/1" => self == Self::VersionUnsupported) {
+            505
+        } else {
+            400
         }
     }
 
@@ -230,15 +235,18 @@ impl Scanner {
             }
             (State::Reason, _) if is_value_byte(byte) => Ok(State::Reason),
             (State::Value, _) if is_value_byte(byte) => Ok(State::Value),
-            (State::Value, _) if !requires!("rfc9110/5.5/4", "rfc9110/5.5/5") => Ok(State::Value),
             (State::Reason, _) => Err(Fault::Reason),
-            (State::Value, _) => Err(Fault::Value),
+            (State::Value, _) => {
+                requires!("rfc9110/5.5/4", "rfc9110/5.5/5");
+                Err(Fault::Value)
+            }
             (State::LineReturn, b'\n') => {
                 self.first_line_done = true;
                 Ok(State::LineStart)
             }
             (State::LineStart, b'\r') => Ok(State::HeadReturn),
-            (State::LineStart, b' ' | b'\t') if requires!("rfc9112/2.2/9", "rfc9112/5.2/2") => {
+            (State::LineStart, b' ' | b'\t') => {
+                requires!("rfc9112/2.2/9", "rfc9112/5.2/2");
                 Err(Fault::Folded)
             }
             (State::LineStart, _) if is_token_byte(byte) => {
@@ -249,14 +257,15 @@ impl Scanner {
                 Ok(State::Name)
             }
             (State::Name, b':') => Ok(State::Value),
-            (State::Name, b' ' | b'\t') if requires!("rfc9112/5.1/1") => {
+            (State::Name, b' ' | b'\t') => {
+                requires!("rfc9112/5.1/1");
                 Err(Fault::SpaceBeforeColon)
             }
             (State::Name, _) if is_token_byte(byte) => Ok(State::Name),
             (State::LineStart | State::Name, _) => Err(Fault::Name),
             (State::HeadReturn, b'\n') | (State::Done, _) => Ok(State::Done),
-            (State::LineReturn, _) if !requires!("rfc9112/2.2/4") => Ok(State::Value),
             (State::EmptyLineReturn | State::LineReturn | State::HeadReturn, _) => {
+                requires!("rfc9112/2.2/4");
                 Err(Fault::BareReturn)
             }
         }

@@ -42,8 +42,7 @@ pub fn append_response(
     headers: &[(String, String)],
     body: &[u8],
 ) -> Result<(), InvalidHeader> {
-    let is_bare = matches!(status, 100..=199 | 204 | 304);
-    let has_body = !requires!("rfc9110/8.6/5" => is_bare);
+    let is_bare = requires!("rfc9110/8.6/5" => matches!(status, 100..=199 | 204 | 304));
     let is_reset = requires!("rfc9110/15.3.6/1" => status == 205);
     let body = if is_reset { b"" } else { body };
     let length = body.len().to_string();
@@ -55,7 +54,7 @@ pub fn append_response(
                 "cannot stand beside a body of known length",
             ));
         }
-        if name.eq_ignore_ascii_case("content-length") && (!has_body || *value != length) {
+        if name.eq_ignore_ascii_case("content-length") && (is_bare || *value != length) {
             return Err(InvalidHeader::new(
                 name,
                 "differs from the length of the body",
@@ -68,19 +67,16 @@ pub fn append_response(
         out.truncate(start);
         return Err(error);
     }
-    if has_body {
-        if !headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            && requires!("rfc9112/6.3/9", "rfc9110/8.6/7")
-        {
-            append_line(out, "Content-Length", &length);
-        }
+    if is_bare {
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(body);
-    } else {
-        out.extend_from_slice(b"\r\n");
+        return Ok(());
     }
+    let has_length = |(name, _): &(String, String)| name.eq_ignore_ascii_case("content-length");
+    if requires!("rfc9112/6.3/9", "rfc9110/8.6/7" => !headers.iter().any(has_length)) {
+        append_line(out, "Content-Length", &length);
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
     Ok(())
 }
 

@@ -51,19 +51,15 @@ impl Code {
     /// Whether a close frame may carry this code (sections 7.4.1 and 7.4.2, and IANA's registry):
     /// 1000 to 1003, 1007 to 1014, 3000 to 3999 for libraries, 4000 to 4999 for applications.
     pub fn is_valid_on_the_wire(self) -> bool {
-        #[allow(clippy::match_same_arms)] // Each is a requirement of its own.
-        let reserved = match self.0 {
-            0..=999 => requires!("rfc6455/7.4.2/h1"),
-            1004 => requires!("rfc6455/7.4.1/h1"),
-            1005 => requires!("rfc6455/7.4.1/3"),
-            1006 => requires!("rfc6455/7.4.1/4"),
-            1015 => requires!("rfc6455/7.4.1/6"),
-            1016..=2999 => requires!("rfc6455/7.4.2/h2"),
-            5000.. => requires!("rfc6455/7.4.2/h4"),
-            1000..=1003 | 1007..=1014 => !requires!("rfc6455/7.4.1/1"),
-            3000..=4999 => !requires!("rfc6455/7.4.2/h3"),
-        };
-        !reserved
+        let code = self.0;
+        let is_reserved = requires!("rfc6455/7.4.2/h1" => code < 1000)
+            || requires!("rfc6455/7.4.1/h1" => code == 1004)
+            || requires!("rfc6455/7.4.1/3" => code == 1005)
+            || requires!("rfc6455/7.4.1/4" => code == 1006)
+            || requires!("rfc6455/7.4.1/6" => code == 1015)
+            || requires!("rfc6455/7.4.2/h2" => matches!(code, 1016..=2999))
+            || requires!("rfc6455/7.4.2/h4" => code >= 5000);
+        requires!("rfc6455/7.4.1/1", "rfc6455/7.4.2/h3" => !is_reserved)
     }
 }
 
@@ -100,13 +96,14 @@ pub fn parse_as<'a>(
     let (code, reason) = split(profile, payload)?;
     match (str::from_utf8(reason), profile.invalid_text(role)) {
         (Ok(reason), _) => Ok((code, Cow::Borrowed(reason))),
-        (Err(_), InvalidText::Refused(refused)) if requires!("rfc6455/8.1/1") => {
+        (Err(_), InvalidText::Refused(refused)) => {
+            requires!("rfc6455/8.1/1");
             Err(not_utf8(profile, refused))
         }
-        (Err(_), InvalidText::Replaced) if !requires!("hybi09/8.1/1") => {
-            Err(not_utf8(profile, Code::PROTOCOL_ERROR))
+        (Err(_), InvalidText::Replaced) => {
+            requires!("hybi09/8.1/1");
+            Ok((code, String::from_utf8_lossy(reason)))
         }
-        (Err(_), _) => Ok((code, String::from_utf8_lossy(reason))),
     }
 }
 

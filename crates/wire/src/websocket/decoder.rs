@@ -327,7 +327,8 @@ impl Decoder {
             return self.enter_control(opcode, head, input);
         }
         match opcode {
-            Opcode::Text if requires!("rfc6455/6.2/3") => {
+            Opcode::Text => {
+                requires!("rfc6455/6.2/3");
                 self.begin_message(Kind::Text, head.compressed);
             }
             Opcode::Binary => self.begin_message(Kind::Binary, head.compressed),
@@ -471,7 +472,7 @@ fn whole_message<'a>(input: &'a [u8], role: Role, limits: &Limits) -> Option<(Da
         kind,
         message_start: true,
         frame_start: true,
-        message_end: requires!("rfc6455/5.2/1", "rfc6455/5.4/7"),
+        message_end: requires!("rfc6455/5.2/1", "rfc6455/5.4/7" => first & 0x80 != 0),
         compressed: false,
         payload,
         key: *key,

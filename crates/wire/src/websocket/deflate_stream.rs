@@ -83,9 +83,9 @@ impl fmt::Debug for Reader {
 
 impl Default for Reader {
     fn default() -> Self {
-        let is_raw = requires!("hybi09/9.2.1/5");
+        requires!("hybi09/9.2.1/5");
         Self {
-            inflate: Inflate::new(!is_raw, 15),
+            inflate: Inflate::new(false, 15),
             is_ended: false,
         }
     }
@@ -156,9 +156,8 @@ impl Writer {
         let (plain, rest) = bytes.split_at(self.plain.min(bytes.len()));
         self.plain -= plain.len();
         let mut out = plain.to_vec();
-        if requires!("hybi09/9.2.1/3") {
-            self.compressor.compress(rest, false, &mut out);
-        }
+        requires!("hybi09/9.2.1/3");
+        self.compressor.compress(rest, false, &mut out);
         out
     }
 }

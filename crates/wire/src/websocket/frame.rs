@@ -56,8 +56,11 @@ impl From<Kind> for Opcode {
     #[inline]
     fn from(kind: Kind) -> Self {
         match kind {
-            Kind::Text if requires!("rfc6455/6.1/6") => Self::Text,
-            Kind::Text | Kind::Binary => Self::Binary,
+            Kind::Text => {
+                requires!("rfc6455/6.1/6");
+                Self::Text
+            }
+            Kind::Binary => Self::Binary,
         }
     }
 }
@@ -104,11 +107,13 @@ pub fn write_head(
     out[0] = last | (u8::from(rsv1) << 6) | opcode as u8;
     let masked = u8::from(requires!("rfc6455/5.3/1", "rfc6455/5.2/h3" => mask.is_some())) << 7;
     let mut size = match length {
-        0..=125 if requires!("rfc6455/5.2/6") => {
+        0..=125 => {
+            requires!("rfc6455/5.2/6");
             out[1] = masked | length as u8;
             2
         }
-        126..=0xFFFF if requires!("rfc6455/5.2/6") => {
+        126..=0xFFFF => {
+            requires!("rfc6455/5.2/6");
             out[1] = masked | LENGTH_16;
             out[2..4].copy_from_slice(&(length as u16).to_be_bytes());
             4

@@ -53,13 +53,15 @@ pub(super) fn read_head(
     };
     let short = check_second(*first, *second, role, profile)?;
     let (length, rest, mut size) = match short {
-        126 if requires!("rfc6455/5.2/h2") => {
+        126 => {
+            requires!("rfc6455/5.2/h2");
             let Some((length, rest)) = rest.split_first_chunk::<2>() else {
                 return Ok(None);
             };
             (check_16(u16::from_be_bytes(*length), profile)?, rest, 4)
         }
-        127 if requires!("rfc6455/5.2/h2") => {
+        127 => {
+            requires!("rfc6455/5.2/h2");
             let Some((length, rest)) = rest.split_first_chunk::<8>() else {
                 return Ok(None);
             };
@@ -72,12 +74,10 @@ pub(super) fn read_head(
         let Some(sent) = rest.first_chunk::<4>() else {
             return Ok(None);
         };
-        if requires!("rfc6455/6.2/7", "rfc6455/5.3/h1") {
-            key = *sent;
-        }
-        if requires!("rfc6455/5.2/h4") {
-            size += 4;
-        }
+        requires!("rfc6455/6.2/7", "rfc6455/5.3/h1");
+        key = *sent;
+        requires!("rfc6455/5.2/h4");
+        size += 4;
     }
     Ok(Some(Head {
         opcode,
@@ -137,14 +137,16 @@ fn check_first(
         ));
     }
     match (opcode, under_way) {
-        (Opcode::Continuation, UnderWay::Nothing) if requires!("rfc6455/5.4/h1") => Err(broken(
-            "a continuation frame continues no message",
-            "RFC 6455 5.4",
-        )),
+        (Opcode::Continuation, UnderWay::Nothing) => {
+            requires!("rfc6455/5.4/h1");
+            Err(broken(
+                "a continuation frame continues no message",
+                "RFC 6455 5.4",
+            ))
+        }
         (Opcode::Continuation, UnderWay::Ignored) => Ok(None),
-        (Opcode::Text | Opcode::Binary, UnderWay::Message(_) | UnderWay::Ignored)
-            if requires!("rfc6455/5.4/4") =>
-        {
+        (Opcode::Text | Opcode::Binary, UnderWay::Message(_) | UnderWay::Ignored) => {
+            requires!("rfc6455/5.4/4");
             Err(broken(
                 "a message begins before the one before it has ended",
                 "RFC 6455 5.4",
@@ -156,16 +158,13 @@ fn check_first(
 
 #[inline]
 fn check_second(first: u8, second: u8, role: Role, profile: &Profile) -> Result<u8, ProtocolError> {
-    let is_strict = profile.masked_server_frames_are_refused;
-    match (role, second & 0x80 != 0) {
-        (Role::Server, false) if requires!("rfc6455/5.1/2") => {
-            return Err(broken("a client's frame is unmasked", "RFC 6455 5.1"));
-        }
-        (Role::Client, true) if requires!("hybi09/4.2/h1" => !is_strict) => {}
-        (Role::Client, true) if requires!("rfc6455/5.1/5") => {
-            return Err(broken("a server's frame is masked", "RFC 6455 5.1"));
-        }
-        _ => {}
+    let masked = second & 0x80 != 0;
+    if requires!("rfc6455/5.1/2" => role == Role::Server && !masked) {
+        return Err(broken("a client's frame is unmasked", "RFC 6455 5.1"));
+    }
+    let is_allowed = requires!("hybi09/4.2/h1" => !profile.masked_server_frames_are_refused);
+    if requires!("rfc6455/5.1/5" => role == Role::Client && masked && !is_allowed) {
+        return Err(broken("a server's frame is masked", "RFC 6455 5.1"));
     }
     let short = second & 0x7F;
     let is_too_long = first & 0x08 != 0 && short > CONTROL_BYTES_MAX as u8;

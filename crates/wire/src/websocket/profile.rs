@@ -221,7 +221,10 @@ static HYBI09: Profile = Profile {
 fn hybi09_may_arrive(code: Code) -> bool {
     match code {
         Code::NO_STATUS | Code::ABNORMAL => false,
-        Code(2000..=2999) => requires!("hybi09/7.4.2/h1"),
+        Code(2000..=2999) => {
+            requires!("hybi09/7.4.2/h1");
+            true
+        }
         code => matches!(code.0, 1000..=4999),
     }
 }

@@ -96,7 +96,8 @@ impl Compressor {
         }
         if requires!("rfc7692/7.2.1/h3" => out[start..].ends_with(&TAIL)) {
             out.truncate(out.len() - TAIL.len());
-        } else if requires!("rfc7692/7.2.1/h2", "rfc7692/7.2.3.6/h1") {
+        } else {
+            requires!("rfc7692/7.2.1/h2", "rfc7692/7.2.3.6/h1");
             // The header of an empty block without compression (section 7.2.3.6).
             out.push(0x00);
         }

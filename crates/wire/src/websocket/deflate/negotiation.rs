@@ -84,11 +84,8 @@ impl Parameters {
 
 /// The bits of a window that is not named.
 fn unnamed_window() -> u8 {
-    if requires!("rfc7692/7.2.2/7", "rfc7692/7.2.2/9") {
-        WINDOW_BITS_MAX
-    } else {
-        WINDOW_BITS_MIN
-    }
+    requires!("rfc7692/7.2.2/7", "rfc7692/7.2.2/9");
+    WINDOW_BITS_MAX
 }
 
 /// Why an offer is declined, or an answer fails the connection.
@@ -181,10 +178,8 @@ fn read(parameters: &[(String, Option<String>)]) -> Result<Written, Fault> {
                 bits.is_some() == value.is_some()
             }
             _ => {
-                if requires!("rfc6455/9/3", "rfc6455/9.1/5") {
-                    return Err(Fault::Unknown(name.clone()));
-                }
-                true
+                requires!("rfc6455/9/3", "rfc6455/9.1/5");
+                return Err(Fault::Unknown(name.clone()));
             }
         };
         if !fits {
@@ -241,13 +236,14 @@ impl Offer {
     /// What a client with these settings offers. It always lets the server make its window
     /// smaller.
     pub fn new(settings: &Settings) -> Self {
-        let bits = |bits: u8| (bits < WINDOW_BITS_MAX).then_some(bits);
+        let named = |bits: u8| (bits < WINDOW_BITS_MAX).then_some(bits);
+        requires!("rfc7692/5/3", "rfc7692/7.1.2.1/1");
+        let server_max_window_bits = named(settings.server.window_bits);
         Self {
             server_no_context_takeover: !settings.server.context_takeover,
             client_no_context_takeover: !settings.client.context_takeover,
-            server_max_window_bits: bits(settings.server.window_bits)
-                .filter(|_| requires!("rfc7692/5/3", "rfc7692/7.1.2.1/1")),
-            client_max_window_bits: bits(settings.client.window_bits)
+            server_max_window_bits,
+            client_max_window_bits: named(settings.client.window_bits)
                 .map_or(ClientWindow::Open, ClientWindow::Hint),
         }
     }
@@ -278,11 +274,17 @@ impl Offer {
             server_max_window_bits: match self.server_max_window_bits {
                 Some(most) if requires!("rfc7692/5/6" => server_bits < most) => Some(server_bits),
                 Some(most) => Some(most),
-                None => named(server_bits).filter(|_| requires!("rfc7692/7.1.2.1/4")),
+                None => {
+                    requires!("rfc7692/7.1.2.1/4");
+                    named(server_bits)
+                }
             },
             client_max_window_bits: match self.client_max_window_bits {
-                ClientWindow::Fixed if requires!("rfc7692/7.1.2.2/5") => None,
-                ClientWindow::Fixed | ClientWindow::Open => named(client_bits),
+                ClientWindow::Fixed => {
+                    requires!("rfc7692/7.1.2.2/5");
+                    None
+                }
+                ClientWindow::Open => named(client_bits),
                 ClientWindow::Hint(most) => named(most.min(client_bits)),
             },
         }
@@ -290,10 +292,9 @@ impl Offer {
 
     /// The client's check of an answer.
     fn check(self, parameters: &[(String, Option<String>)]) -> Result<Parameters, Fault> {
-        let written = match read(parameters) {
-            Err(fault) if requires!("rfc7692/7/2") => return Err(fault),
-            written => written.unwrap_or_default(),
-        };
+        let written = read(parameters).inspect_err(|_| {
+            requires!("rfc7692/7/2");
+        })?;
         if self.server_no_context_takeover && !written.server_no_context_takeover {
             return Err(Fault::Ungranted("server_no_context_takeover"));
         }

@@ -1,5 +1,6 @@
 //! The client's half: section 4.1.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::{accept_value, check_extra};
@@ -121,57 +122,47 @@ pub fn append_request_as(out: &mut Vec<u8>, ask: &Ask<'_>) -> Result<(), Invalid
     }
     check_protocols(ask.protocols)?;
     let start = out.len();
-    if requires!("rfc6455/4.1/19") {
-        out.extend_from_slice(b"GET ");
-    }
-    if requires!("rfc6455/4.1/20", "hybi09/5.1/21") {
-        out.extend_from_slice(target.as_bytes());
-    }
+    requires!("rfc6455/4.1/19");
+    out.extend_from_slice(b"GET ");
+    requires!("rfc6455/4.1/20", "hybi09/5.1/21");
+    out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Err(error) = http::append_headers(out, &header_lines(ask)) {
         out.truncate(start);
         return Err(error);
     }
-    if requires!("rfc6455/4.1/18") {
-        out.extend_from_slice(b"\r\n");
-    }
+    requires!("rfc6455/4.1/18");
+    out.extend_from_slice(b"\r\n");
     Ok(())
 }
 
 fn header_lines(ask: &Ask<'_>) -> Vec<(String, String)> {
     let mut headers = Vec::with_capacity(8 + ask.extra.len());
     let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
-    if requires!("rfc6455/4.1/21") {
-        add("Host", ask.host);
-    }
-    if requires!("rfc6455/4.1/22") {
-        add("Upgrade", "websocket");
-    }
-    if requires!("rfc6455/4.1/23") {
-        add("Connection", "Upgrade");
-    }
-    if requires!("rfc6455/4.1/24") {
-        add("Sec-WebSocket-Key", ask.key);
-    }
-    if requires!("rfc6455/4.1/29", "rfc6455/4.1/30") {
-        let is_old = requires!("hybi09/5.1/33" => ask.version == Version::Hybi09);
-        add("Sec-WebSocket-Version", if is_old { "8" } else { "13" });
-    }
+    requires!("rfc6455/4.1/21");
+    add("Host", ask.host);
+    requires!("rfc6455/4.1/22");
+    add("Upgrade", "websocket");
+    requires!("rfc6455/4.1/23");
+    add("Connection", "Upgrade");
+    requires!("rfc6455/4.1/24");
+    add("Sec-WebSocket-Key", ask.key);
+    requires!("rfc6455/4.1/29", "rfc6455/4.1/30");
+    let is_old = requires!("hybi09/5.1/33" => ask.version == Version::Hybi09);
+    add("Sec-WebSocket-Version", if is_old { "8" } else { "13" });
     if requires!("rfc6455/4.1/31" => !ask.protocols.is_empty()) {
         add("Sec-WebSocket-Protocol", &ask.protocols.join(", "));
     }
-    if let Some(offer) = ask.extensions
-        && requires!("rfc6455/4.1/33", "rfc6455/9/1", "rfc6455/9.2/1")
-    {
+    if let Some(offer) = ask.extensions {
+        requires!("rfc6455/4.1/33", "rfc6455/9/1", "rfc6455/9.2/1");
         add("Sec-WebSocket-Extensions", offer);
     }
     for (name, value) in ask.extra {
         let origin_header = ask.version.profile().origin_header;
         let is_origin = name.eq_ignore_ascii_case("origin") && origin_header != "Origin";
         let is_renamed = requires!("hybi09/5.1/29" => is_origin);
-        if requires!("rfc6455/4.1/28", "rfc6455/4.1/34") {
-            add(if is_renamed { origin_header } else { name }, value);
-        }
+        requires!("rfc6455/4.1/28", "rfc6455/4.1/34");
+        add(if is_renamed { origin_header } else { name }, value);
     }
     headers
 }
@@ -183,8 +174,9 @@ fn check_protocols(protocols: &[String]) -> Result<(), InvalidHeader> {
     if requires!("rfc6455/4.1/32" => !all_tokens) {
         return Err(InvalidHeader::new(NAME, "has a value that is not a token"));
     }
-    let repeated = |place: usize| protocols[..place].contains(&protocols[place]);
-    if requires!("rfc6455/4.1/32" => (0..protocols.len()).any(repeated)) {
+    let mut seen = HashSet::with_capacity(protocols.len());
+    let is_repeated = protocols.iter().any(|protocol| !seen.insert(protocol));
+    if requires!("rfc6455/4.1/32" => is_repeated) {
         return Err(InvalidHeader::new(NAME, "names a subprotocol twice"));
     }
     Ok(())
@@ -311,7 +303,8 @@ pub fn check_response_as(
             "the server chose {chosen:?}, which was not offered (RFC 6455 4.1)"
         ));
     }
-    agreed(requires!("rfc6455/4.1/h2").then(|| chosen.to_owned()))
+    requires!("rfc6455/4.1/h2");
+    agreed(Some(chosen.to_owned()))
 }
 
 /// What the server makes of an offer: the lists of several lines are one list.
@@ -323,15 +316,21 @@ fn read_extensions(
     let mut answers = Vec::new();
     for value in head.header_all("sec-websocket-extensions") {
         match extension::parse_as(version.profile(), value) {
-            Err(malformed) if requires!("rfc6455/9.1/1") => return Err(malformed.to_string()),
-            parsed => answers.extend(parsed.into_iter().flatten()),
+            Err(malformed) => {
+                requires!("rfc6455/9.1/1");
+                return Err(malformed.to_string());
+            }
+            Ok(parsed) => answers.extend(parsed),
         }
     }
     if offered.deflate_stream && deflate_stream::is_granted(&answers) {
         return Ok((None, true));
     }
     match deflate::check(offered.deflate, &answers) {
-        Err(fault) if requires!("rfc6455/4.1/40") => Err(format!("{fault} (RFC 6455 4.1)")),
-        checked => Ok((checked.ok().flatten(), false)),
+        Err(fault) => {
+            requires!("rfc6455/4.1/40");
+            Err(format!("{fault} (RFC 6455 4.1)"))
+        }
+        Ok(granted) => Ok((granted, false)),
     }
 }

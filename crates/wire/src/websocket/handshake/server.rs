@@ -1,5 +1,7 @@
 //! The server's half: sections 4.2.1 and 4.2.2.
 
+use std::collections::HashSet;
+
 use super::{check_extra, is_key};
 use crate::http::{self, Headers as _, InvalidHeader, Refusal, Request};
 use crate::websocket::extension;
@@ -161,8 +163,10 @@ fn read_version(head: &Request, spoken: &[Version]) -> Result<Version, Refusal> 
 /// `version` of the grammar in section 4.3: 0 to 255 without leading zeros.
 fn parse_version(text: &str) -> Option<u8> {
     let number: u8 = text.parse().ok()?;
-    let has_leading_zeros = number.to_string() != text;
-    (!requires!("rfc6455/4.3/h1" => has_leading_zeros)).then_some(number)
+    if requires!("rfc6455/4.3/h1" => number.to_string() != text) {
+        return None;
+    }
+    Some(number)
 }
 
 fn read_key(head: &Request) -> Result<String, Refusal> {
@@ -181,16 +185,16 @@ fn read_key(head: &Request) -> Result<String, Refusal> {
 
 fn read_protocols(head: &Request) -> Result<Vec<String>, Refusal> {
     let mut protocols: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     for protocol in head.header_tokens("sec-websocket-protocol") {
         if requires!("rfc6455/4.1/32" => !http::is_token(protocol)) {
             return bad("a subprotocol's name is not a token (RFC 6455 4.1)");
         }
-        if requires!("rfc6455/4.1/32" => protocols.iter().any(|before| before == protocol)) {
+        if requires!("rfc6455/4.1/32" => !seen.insert(protocol)) {
             return bad("a subprotocol is asked for twice (RFC 6455 4.1)");
         }
-        if requires!("rfc6455/4.2.1/h8", "rfc6455/11.3.4/1") {
-            protocols.push(protocol.to_owned());
-        }
+        requires!("rfc6455/4.2.1/h8", "rfc6455/11.3.4/1");
+        protocols.push(protocol.to_owned());
     }
     if protocols.is_empty() && head.header("sec-websocket-protocol").is_some() {
         return bad("the Sec-WebSocket-Protocol header names no subprotocol (RFC 6455 4.1)");
@@ -201,14 +205,12 @@ fn read_protocols(head: &Request) -> Result<Vec<String>, Refusal> {
 fn read_extensions(head: &Request, profile: &Profile) -> Result<Vec<String>, Refusal> {
     let mut values = Vec::new();
     for value in head.header_all("sec-websocket-extensions") {
-        if let Err(malformed) = extension::parse_as(profile, value)
-            && requires!("rfc6455/9.1/1")
-        {
+        if let Err(malformed) = extension::parse_as(profile, value) {
+            requires!("rfc6455/9.1/1");
             return bad(&malformed.to_string());
         }
-        if requires!("rfc6455/4.2.1/h9", "rfc6455/9.1/3", "rfc6455/11.3.2/1") {
-            values.push(value.to_owned());
-        }
+        requires!("rfc6455/4.2.1/h9", "rfc6455/9.1/3", "rfc6455/11.3.2/1");
+        values.push(value.to_owned());
     }
     Ok(values)
 }
@@ -225,9 +227,11 @@ fn read_origin(head: &Request, profile: &Profile) -> Result<Option<String>, Refu
         (_, Some(_)) => bad(&format!(
             "there is more than one {name} header (RFC 6454 7.3)"
         )),
-        (origin, None) => Ok(origin
-            .filter(|_| requires!("rfc6455/4.2.1/h7"))
-            .map(str::to_owned)),
+        (Some(origin), None) => {
+            requires!("rfc6455/4.2.1/h7");
+            Ok(Some(origin.to_owned()))
+        }
+        (None, None) => Ok(None),
     }
 }
 
@@ -271,25 +275,21 @@ pub fn append_response_with(
         return Err(InvalidHeader::new("Sec-WebSocket-Protocol", text));
     }
     let start = out.len();
-    if requires!("rfc6455/4.2.2/12", "rfc6455/4.2.2/h1") {
-        out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-    }
-    if requires!("rfc6455/4.2.2/h2") {
-        out.extend_from_slice(b"Upgrade: websocket\r\n");
-    }
-    if requires!("rfc6455/4.2.2/h3") {
-        out.extend_from_slice(b"Connection: Upgrade\r\n");
-    }
-    if requires!("rfc6455/4.2.2/h4") {
-        append_line(out, "Sec-WebSocket-Accept", accept);
-    }
+    requires!("rfc6455/4.2.2/12", "rfc6455/4.2.2/h1");
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    requires!("rfc6455/4.2.2/h2");
+    out.extend_from_slice(b"Upgrade: websocket\r\n");
+    requires!("rfc6455/4.2.2/h3");
+    out.extend_from_slice(b"Connection: Upgrade\r\n");
+    requires!("rfc6455/4.2.2/h4");
+    append_line(out, "Sec-WebSocket-Accept", accept);
     let none_is_chosen = requires!("rfc6455/4.2.2/9" => protocol.is_none());
-    if !none_is_chosen && requires!("rfc6455/4.2.2/h5") {
+    if !none_is_chosen {
+        requires!("rfc6455/4.2.2/h5");
         append_line(out, "Sec-WebSocket-Protocol", protocol.unwrap_or_default());
     }
-    if let Some(extensions) = extensions
-        && requires!("rfc6455/4.2.2/h6")
-    {
+    if let Some(extensions) = extensions {
+        requires!("rfc6455/4.2.2/h6");
         append_line(out, "Sec-WebSocket-Extensions", extensions);
     }
     if let Err(error) = http::append_headers(out, extra) {

@@ -8,14 +8,18 @@ something to do.
 
 import asyncio
 import os
+import random
 import selectors
 import weakref
 from collections.abc import Coroutine, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 # Loaded now, for when there is no descriptor left to load it with.
 from vespiary import _logging as _logging
 from vespiary._core import Core
+from vespiary._faults import FaultNames, Faults, faults_of
+from vespiary._simulated import Simulated
+from vespiary.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
@@ -139,21 +143,58 @@ class Loop(asyncio.SelectorEventLoop):
     """An asyncio loop on a completion port.
 
     Args:
-        driver: `uring` or `epoll`; None takes `VESPIARY_PORT` from the environment, and without it
-            the best driver that works here.
+        driver: `uring` or `epoll`; default: `VESPIARY_PORT` of the environment, and without it the
+            best driver that works here. `sim` is for tests: sockets and time are simulated.
         spin_microseconds: How long to poll before sleeping when nothing is ready. Cuts a lone
             connection's latency, and costs a core's idle time: 0, the default, never polls.
+        seed: With `sim`: everything that happens by chance follows from it. Default: any number.
+        faults: With `sim`: what goes wrong, `lossless`, `harsh` or `vespiary.testing.Faults`.
 
     Raises:
         DriverUnavailable: the driver that was asked for does not work here.
+        ConfigurationError: `seed` or `faults` on a driver that is not simulated.
     """
 
-    def __init__(self, *, driver: str | None = None, spin_microseconds: int = 0) -> None:
+    def __new__(
+        cls,
+        *,
+        driver: str | None = None,
+        spin_microseconds: int = 0,
+        seed: int | None = None,
+        faults: Faults | FaultNames | None = None,
+    ) -> Self:
+        """A simulated loop is one of a class of its own, so that the others stay as they are."""
+        is_simulated = driver == "sim"
+        if not is_simulated and (seed is not None or faults is not None):
+            raise ConfigurationError(
+                "seed and faults belong to the simulation: add driver='sim'", subject="seed"
+            )
+        if is_simulated and cls is Loop:
+            return cast("Self", super().__new__(_SimulatedLoop))
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        *,
+        driver: str | None = None,
+        spin_microseconds: int = 0,
+        seed: int | None = None,
+        faults: Faults | FaultNames | None = None,
+    ) -> None:
         if driver is None:
             driver = os.environ.get("VESPIARY_PORT") or None
+            if driver == "sim":
+                raise ConfigurationError(
+                    "VESPIARY_PORT must be uring or epoll: the simulation serves no real clients",
+                    subject="driver",
+                )
         # What asyncio's __del__ looks at, should the driver not be had.
         self._closed = True
-        self.core = Core(driver, spin_microseconds)
+        if driver == "sim":
+            self.seed = random.getrandbits(32) if seed is None else seed
+            self.core = Core(driver, seed=self.seed, faults=faults_of(faults).native())
+        else:
+            self.core = Core(driver, spin_microseconds)
         selector = PortSelector(self.core)
         selector.attach(self)
         super().__init__(selector)
@@ -162,6 +203,10 @@ class Loop(asyncio.SelectorEventLoop):
     def driver_choice(self) -> str:
         """Which driver was taken, and why, in a sentence."""
         return self.core.choice
+
+
+class _SimulatedLoop(Simulated, Loop):
+    """A loop whose sockets and time are simulated."""
 
 
 def new_event_loop() -> Loop:

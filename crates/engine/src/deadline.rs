@@ -116,6 +116,11 @@ impl<H: Host> Connection<H> {
 }
 
 impl<H: Host> Engine<H> {
+    /// The port's clock at the latest turn, in nanoseconds.
+    pub fn now(&self) -> u64 {
+        self.port.borrow().now()
+    }
+
     /// Set the connection's timer, unless it fires early enough already.
     pub(crate) fn arm(&self, connection: &Connection<H>) {
         let options = connection.endpoint.options.borrow();

@@ -11,8 +11,9 @@ use crate::{Descriptor, Wake};
 ///
 /// The flag saves the system call of a second wake-up. It is cleared at the end of a turn, before
 /// the caller looks at what it was woken for; so whoever finds it set after that has put his work
-/// where it will be seen. Nobody ever reads the count back to zero: a read that came later than the
-/// flag's clearing would take the wake-up of the next turn with it. Drivers watch for its growing.
+/// where it will be seen. The kernel's drivers never read the count back to zero: a read that came
+/// later than the flag's clearing would take the wake-up of the next turn with it. They watch for
+/// its growing.
 pub(crate) struct Waker {
     descriptor: Descriptor,
     pending: AtomicBool,
@@ -31,6 +32,17 @@ impl Waker {
 
     pub(crate) fn descriptor(&self) -> Descriptor {
         self.descriptor
+    }
+
+    /// Take the count back to zero, for a driver that watches the descriptor's level.
+    ///
+    /// Read before the flag is cleared: a wake-up in between writes nothing, and what it was for is
+    /// seen by the caller, who looks after this.
+    pub(crate) fn reset(&self) {
+        let mut count = 0_u64;
+        // SAFETY: eight bytes of ours, which is what an eventfd gives.
+        unsafe { libc::read(self.descriptor, (&raw mut count).cast(), 8) };
+        self.clear();
     }
 
     /// A turn is ending: the next wake-up writes again.

@@ -13,7 +13,7 @@ use crate::imports;
 use crate::listener::Listener;
 use crate::loop_handle::LoopHandle;
 use crate::timer::{Target, Timer};
-use crate::{connection::Connection, options, random};
+use crate::{connection::Connection, options, random, simulation};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -23,7 +23,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vespiary_engine::port::select::{self, Preference};
-use vespiary_engine::port::{Address, Interest};
+use vespiary_engine::port::sim::Hold;
+use vespiary_engine::port::{Address, Interest, Port};
 use vespiary_engine::{ClientHandshake, Endpoint, Engine, Kind};
 
 pub(crate) type Conn = vespiary_engine::Connection<PyHost>;
@@ -34,9 +35,10 @@ pub(crate) struct Core {
     shared: Arc<LoopHandle>,
     #[pyo3(get)]
     choice: String,
-    /// The driver's name: uring or epoll.
+    /// The driver's name: uring, epoll or sim.
     #[pyo3(get)]
     driver: &'static str,
+    started: Instant,
     local: Confined<Local>,
 }
 
@@ -44,6 +46,8 @@ pub(crate) struct Core {
 struct Local {
     engine: RefCell<Option<Rc<Engine<PyHost>>>>,
     attached: Cell<bool>,
+    /// What keeps the simulation's time from jumping; None on the kernel's drivers.
+    hold: Option<Hold>,
 }
 
 /// (host, port) for an IP address, a path for a Unix socket.
@@ -104,6 +108,18 @@ fn keep_heap() {
     });
 }
 
+/// The kernel's driver that a name asks for.
+fn preference(driver: Option<&str>) -> PyResult<Option<Preference>> {
+    match driver {
+        None => Ok(None),
+        Some("uring") => Ok(Some(Preference::Uring)),
+        Some("epoll") => Ok(Some(Preference::Epoll)),
+        Some(other) => Err(PyValueError::new_err(format!(
+            "{other:?} is not a driver: use 'uring', 'epoll', or 'sim' in tests"
+        ))),
+    }
+}
+
 struct OnThisThread<'a>(&'a Engine<PyHost>);
 
 // SAFETY: `detach` runs its closure on the calling thread; only the attachment to the interpreter
@@ -117,6 +133,39 @@ impl OnThisThread<'_> {
 }
 
 impl Core {
+    fn on(
+        port: Box<dyn Port>,
+        choice: String,
+        random: vespiary_engine::Random,
+        hold: Option<Hold>,
+    ) -> Self {
+        let engine = Engine::new(PyHost::default(), port, random);
+        let shared = LoopHandle::new(engine.waker());
+        engine.host.set_shared(shared.clone());
+        let driver = engine.driver();
+        let local = Confined::new(Local {
+            engine: RefCell::new(Some(engine)),
+            attached: Cell::new(false),
+            hold,
+        });
+        Self {
+            shared,
+            choice,
+            driver,
+            started: Instant::now(),
+            local,
+        }
+    }
+
+    /// The time by which `select` measures its timeout: the kernel's, or the simulation's.
+    fn now(&self, engine: &Engine<PyHost>) -> Duration {
+        if self.driver == "sim" {
+            Duration::from_nanos(engine.now())
+        } else {
+            self.started.elapsed()
+        }
+    }
+
     fn local(&self) -> PyResult<&Local> {
         self.local.get().ok_or_else(|| {
             PyRuntimeError::new_err("a loop's core belongs to the thread that made the loop")
@@ -187,24 +236,29 @@ impl<'py> LoopState<'py> {
 impl Core {
     /// An engine on the driver that is asked for, or on the best that works here.
     #[new]
-    #[pyo3(signature = (driver = None, spin_microseconds = 0, buffers = None, buffer_bytes = None))]
+    #[pyo3(signature = (
+        driver = None, spin_microseconds = 0, buffers = None, buffer_bytes = None, seed = 0,
+        faults = None
+    ))]
     fn new(
         py: Python<'_>,
         driver: Option<&str>,
         spin_microseconds: u32,
         buffers: Option<u16>,
         buffer_bytes: Option<u32>,
+        seed: u64,
+        faults: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let preference = match driver {
-            None => None,
-            Some("uring") => Some(Preference::Uring),
-            Some("epoll") => Some(Preference::Epoll),
-            Some(other) => {
-                return Err(PyValueError::new_err(format!(
-                    "no driver is called {other:?}: there are uring and epoll"
-                )));
-            }
-        };
+        if driver == Some("sim") {
+            let opened = simulation::open(seed, faults)?;
+            let choice = format!("Using the simulation with seed {seed}.");
+            return Ok(Self::on(
+                opened.port,
+                choice,
+                opened.random,
+                Some(opened.hold),
+            ));
+        }
         let mut chosen = select::Options {
             spin_microseconds,
             ..select::Options::default()
@@ -216,26 +270,30 @@ impl Core {
             chosen.buffer_bytes = bytes;
         }
         keep_heap();
-        let (port, choice) = select::open(preference, &chosen).map_err(|error| {
+        let (port, choice) = select::open(preference(driver)?, &chosen).map_err(|error| {
             imports::error(imports::driver_unavailable_class(py), |class| {
                 let arguments = (driver.unwrap_or("any"), error.to_string());
                 Ok(PyErr::from_value(class.call1(arguments)?))
             })
         })?;
-        let engine = Engine::new(PyHost::default(), port, random::source());
-        let shared = LoopHandle::new(engine.waker());
-        engine.host.set_shared(shared.clone());
-        let driver = engine.driver();
-        let local = Confined::new(Local {
-            engine: RefCell::new(Some(engine)),
-            attached: Cell::new(false),
-        });
-        Ok(Self {
-            shared,
-            choice,
-            driver,
-            local,
-        })
+        Ok(Self::on(port, choice, random::source(), None))
+    }
+
+    /// The simulation's time in seconds.
+    fn time(&self) -> PyResult<f64> {
+        Ok(Duration::from_nanos(self.engine()?.now()).as_secs_f64())
+    }
+
+    /// Whether a thread works for the program: then the simulation's time does not jump.
+    fn hold_time(&self, is_held: bool) -> PyResult<()> {
+        if let Some(hold) = &self.local()?.hold {
+            if is_held {
+                hold.take();
+            } else {
+                hold.release();
+            }
+        }
+        Ok(())
     }
 
     /// Watch a foreign descriptor: 1 for reading, 2 for writing, 3 for both.
@@ -271,7 +329,7 @@ impl Core {
         let mut left = timeout.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
         let deadline = left
             .filter(|left| !left.is_zero())
-            .map(|left| Instant::now() + left);
+            .map(|left| self.now(&engine) + left);
         loop {
             engine.settle();
             if engine.host.has_wakes() || state.has_work()? {
@@ -282,7 +340,7 @@ impl Core {
                 break;
             }
             if let Some(deadline) = deadline {
-                let rest = deadline.saturating_duration_since(Instant::now());
+                let rest = deadline.saturating_sub(self.now(&engine));
                 if rest.is_zero() {
                     break;
                 }

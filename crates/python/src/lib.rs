@@ -32,6 +32,7 @@ mod random;
 mod report;
 mod response;
 mod send;
+mod simulation;
 mod symbols;
 mod task;
 mod thread_calls;

@@ -24,6 +24,8 @@ pub struct Faults {
     pub at_once_permille: u16,
     /// A peer stops reading for a while after it was sent bytes.
     pub stall_permille: u16,
+    /// The same for a socket of the port's own: for worlds in which it is client and server.
+    pub own_stall_permille: u16,
     /// For how long at most.
     pub stall_microseconds_max: u32,
     /// Bytes that are under way or unread in one direction before a sender must wait.
@@ -48,6 +50,7 @@ impl Faults {
             late_cancel_permille: 0,
             at_once_permille: 0,
             stall_permille: 0,
+            own_stall_permille: 0,
             stall_microseconds_max: 0,
             window_bytes: 65_536,
             buffers: 64,

@@ -19,6 +19,7 @@
 //! unread or written to after the peer is gone.
 
 mod faults;
+mod hosted;
 mod network;
 mod progress;
 mod random;
@@ -38,6 +39,7 @@ use crate::{
     Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Wake,
 };
 pub use faults::Faults;
+pub use hosted::{Hold, Hosted};
 use network::Network;
 pub use random::Random;
 use state::{Kind, Posted, Role, Sending, State};
@@ -115,6 +117,19 @@ impl Sim {
         }
     }
 
+    /// Whether completions wait to be taken.
+    fn has_batch(&self) -> bool {
+        !self.batch.is_empty() || !self.ready.is_empty()
+    }
+
+    /// Let time pass in which nothing is handed out.
+    fn pass(&mut self, time: Duration) {
+        let mut state = self.state.borrow_mut();
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        state.now = state.now.saturating_add(time);
+        self.now = state.now;
+    }
+
     /// Perhaps go on with the socket's operations now, and let what completes come in this batch.
     fn perhaps_at_once(&mut self, descriptor: Option<Descriptor>) {
         let mut state = self.state.borrow_mut();
@@ -141,7 +156,7 @@ impl Sim {
                     .push_back((*descriptor, *token, Interest { read, write }));
             }
         }
-        !self.batch.is_empty() || !self.ready.is_empty()
+        self.has_batch()
     }
 }
 
@@ -351,9 +366,7 @@ impl Port for Sim {
             if has_work || woken || deadline.is_some_and(|deadline| deadline <= state.now) {
                 return Ok(());
             }
-            let posted = state.posted.first_key_value().map(|((time, _), _)| *time);
-            let scheduled = state.scheduled.first().map(|(time, _)| *time);
-            match [posted, scheduled, deadline].into_iter().flatten().min() {
+            match state.next_event().into_iter().chain(deadline).min() {
                 Some(time) => state.now = state.now.max(time),
                 None => return Ok(()),
             }

@@ -102,25 +102,30 @@ impl State {
         Address::Inet(([127, 0, 0, 1], self.next_port).into())
     }
 
+    /// Who listens at the address; else who listens at every address with its port.
+    fn listener_at(&self, address: &Address) -> Option<Descriptor> {
+        let listening = |wanted: &dyn Fn(&Address) -> bool| {
+            let mut sockets = self.sockets.iter();
+            let found = sockets.find(|(_, socket)| match &socket.role {
+                Role::Listening { address, .. } => wanted(address),
+                _ => false,
+            });
+            found.map(|(descriptor, _)| *descriptor)
+        };
+        listening(&|other| other == address).or_else(|| listening(&|other| covers(other, address)))
+    }
+
     /// Connect `from` to whoever listens at `to`. `None`: there is no answer.
     pub(super) fn dial(
         &mut self,
         from: (Owner, Address),
         to: &Address,
     ) -> Option<Result<End, Errno>> {
-        let listening = self
-            .sockets
-            .iter_mut()
-            .find_map(|(descriptor, socket)| match &mut socket.role {
-                Role::Listening {
-                    address,
-                    backlog,
-                    queue,
-                } if address == to => Some((*descriptor, *backlog, queue)),
-                _ => None,
-            });
-        if let Some((descriptor, backlog, queue)) = listening {
-            if queue.len() >= backlog {
+        if let Some(descriptor) = self.listener_at(to)
+            && let Some(socket) = self.sockets.get_mut(&descriptor)
+            && let Role::Listening { backlog, queue, .. } = &mut socket.role
+        {
+            if queue.len() >= *backlog {
                 return Some(Err(Errno(libc::ECONNREFUSED)));
             }
             let end = self.network.connect(from, (Owner::Queue, to.clone()));
@@ -163,7 +168,11 @@ impl State {
         let Role::Connected(end) = self.socket(descriptor).role else {
             return ended(libc::ENOTCONN);
         };
+        let now = self.now;
         let side = self.network.side(end);
+        if side.is_stalled(now) {
+            return None;
+        }
         if side.unread.is_empty() {
             return match (side.reset, side.finished) {
                 (true, _) => ended(libc::ECONNRESET),
@@ -257,17 +266,37 @@ impl State {
 
     /// Chance may stop the peer at `end` from reading for a while.
     fn perhaps_stall(&mut self, end: End, sender: Descriptor) {
-        let is_peer = self.network.peek(end).owner == Owner::Peer;
-        if is_peer && self.random.chance(self.faults.stall_permille) {
+        let owner = self.network.peek(end).owner;
+        let chance = match owner {
+            Owner::Peer => self.faults.stall_permille,
+            Owner::Socket(_) => self.faults.own_stall_permille,
+            Owner::Queue | Owner::Nobody => 0,
+        };
+        if self.random.chance(chance) {
             let most = u64::from(self.faults.stall_microseconds_max) * MICROSECOND;
             let until = self.now + self.random.below(most);
             let now = self.now;
             let side = self.network.side(end);
-            if !side.is_stalled(now) {
+            if owner == Owner::Peer && !side.is_stalled(now) {
                 side.read_before_stall = side.unread.len();
             }
             side.stalled_until = side.stalled_until.max(until);
-            self.scheduled.insert((side.stalled_until, sender));
+            let until = side.stalled_until;
+            self.scheduled.insert((until, sender));
+            if let Owner::Socket(receiver) = owner {
+                self.scheduled.insert((until, receiver));
+            }
         }
     }
+}
+
+/// Whether a socket that listens at all addresses, `0.0.0.0` or `[::]`, is reached under this one;
+/// `[::]` takes IPv4 too (ipv6(7), `IPV6_V6ONLY`).
+fn covers(listening: &Address, address: &Address) -> bool {
+    let (Address::Inet(listening), Address::Inet(address)) = (listening, address) else {
+        return false;
+    };
+    listening.ip().is_unspecified()
+        && listening.port() == address.port()
+        && (listening.is_ipv6() || address.is_ipv4())
 }

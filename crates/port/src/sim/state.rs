@@ -229,6 +229,13 @@ impl State {
         Some(descriptor)
     }
 
+    /// When the next completion comes out or the next socket must be looked at.
+    pub(super) fn next_event(&self) -> Option<u64> {
+        let posted = self.posted.first_key_value().map(|((time, _), _)| *time);
+        let scheduled = self.scheduled.first().map(|(time, _)| *time);
+        posted.into_iter().chain(scheduled).min()
+    }
+
     /// What has come out by now, in its order.
     pub(super) fn take_posted(&mut self) -> impl Iterator<Item = Posted> + use<> {
         let later = self.posted.split_off(&(self.now, u64::MAX));

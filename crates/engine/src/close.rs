@@ -31,6 +31,8 @@ pub enum Cause {
     Closed,
     /// The peer closed it.
     PeerClosed,
+    /// The peer closed it with a code that tells of a failure.
+    PeerFailed,
     /// An HTTP request was answered, and the connection closed behind the answer.
     Answered,
     /// The host aborted it.
@@ -51,6 +53,8 @@ pub enum Cause {
     RequestInvalid,
     /// The server answered this end's handshake with something other than 101.
     HandshakeRefused,
+    /// A client's proxy refused the way to the server.
+    ProxyRefused,
     /// The peer ended the stream where it may not: within the handshake or a message, or without
     /// a close frame.
     PeerVanished,
@@ -68,6 +72,7 @@ impl Cause {
         match self {
             Self::Closed => "closed",
             Self::PeerClosed => "peer_closed",
+            Self::PeerFailed => "peer_failed",
             Self::Answered => "answered",
             Self::Aborted => "aborted",
             Self::HandlerFailed => "handler_failed",
@@ -78,6 +83,7 @@ impl Cause {
             Self::RequestRefused => "request_refused",
             Self::RequestInvalid => "request_invalid",
             Self::HandshakeRefused => "handshake_refused",
+            Self::ProxyRefused => "proxy_refused",
             Self::PeerVanished => "peer_vanished",
             Self::CloseUnacknowledged => "close_unacknowledged",
             Self::BytesLost => "bytes_lost",
@@ -88,7 +94,9 @@ impl Cause {
     fn side(self) -> Side {
         match self {
             Self::PeerClosed
+            | Self::PeerFailed
             | Self::HandshakeRefused
+            | Self::ProxyRefused
             | Self::PeerVanished
             | Self::CloseUnacknowledged
             | Self::BytesLost

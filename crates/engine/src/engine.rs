@@ -20,13 +20,13 @@ use crate::close::{Cause, CloseReason};
 use crate::compression;
 use crate::connection::{Connection, State};
 use crate::endpoint::{Endpoint, add};
-use crate::handshake::ClientHandshake;
 use crate::host::{Answer, Host};
 use crate::listener::Listener;
 use crate::outbound::Pool;
 use crate::receive::{self, Inbound};
 use crate::table::{self, Owner, Table};
 use crate::topics::Topics;
+use crate::tunnel::Opening;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -178,11 +178,11 @@ impl<H: Host> Engine<H> {
         address: &Address,
         source: Option<&Address>,
         endpoint: Rc<Endpoint<H>>,
-        handshake: Option<ClientHandshake>,
+        opening: impl Into<Opening>,
     ) -> io::Result<Rc<Connection<H>>> {
         let socket = self.port.borrow_mut().open(address, source)?;
         add(&endpoint.counters.accepted, 1);
-        let inbound = Inbound::for_client(handshake);
+        let inbound = Inbound::for_client(opening.into());
         let connection = self.add_connection(socket, endpoint, None, true, inbound);
         connection.sending.set(true);
         if requires!("rfc6455/4.1/2", "rfc6455/4.1/10") {

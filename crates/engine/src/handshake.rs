@@ -13,11 +13,12 @@ use crate::endpoint::add;
 use crate::host::{Answer, Host};
 use crate::limit::Limit;
 use crate::options::{Framing, WebSocketOptions};
-use crate::receive::{Decode, Inbound};
+use crate::receive::{self, Decode, Inbound};
+use crate::tunnel::{self, Opening, Tunnel};
 use crate::websocket;
 use std::rc::Rc;
 use vespiary_trace::requires;
-use vespiary_wire::http::{self, Refusal, Request, RequestReader, ResponseReader};
+use vespiary_wire::http::{self, Refusal, Request, RequestReader, ResponseError, ResponseReader};
 use vespiary_wire::websocket::deflate::Offer;
 use vespiary_wire::websocket::deflate_stream;
 use vespiary_wire::websocket::handshake::{self as wire, Agreed, Upgrade};
@@ -38,7 +39,11 @@ pub struct ClientHandshake {
 
 struct ClientHead {
     declined: Option<Declined>,
-    handshake: ClientHandshake,
+    /// The proxy's answer is awaited.
+    tunnel: Option<Tunnel>,
+    handshake: Option<ClientHandshake>,
+    /// How many responses of status 1xx have come.
+    interim: u8,
     key: String,
     offer: Option<Offer>,
     reader: ResponseReader,
@@ -72,10 +77,12 @@ impl Head {
         self.exchange
     }
 
-    pub(crate) fn client(handshake: ClientHandshake) -> Self {
+    pub(crate) fn client(opening: Opening) -> Self {
         let client = ClientHead {
             declined: None,
-            handshake,
+            tunnel: opening.tunnel,
+            handshake: opening.handshake,
+            interim: 0,
             key: String::new(),
             offer: None,
             reader: ResponseReader::new(),
@@ -324,29 +331,49 @@ pub(crate) fn declined_so_far<H: Host>(connection: &Rc<Connection<H>>) -> Option
     Some(declined.so_far(&head.buffer))
 }
 
-/// A client's connect is made: send the request.
-pub(crate) fn send_request<H: Host>(connection: &Rc<Connection<H>>) {
-    let mut nonce = [0; 16];
-    if requires!("rfc6455/4.1/25", "rfc6455/4.1/26") {
-        connection.engine.random(&mut nonce);
-    }
-    let mut inbound = connection.inbound.borrow_mut();
+/// A client's connect is made: send the first of its requests.
+pub(crate) fn begin_client<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>) {
     let Decode::Head(head) = &mut inbound.decode else {
         return;
     };
     let Some(client) = &mut head.client else {
         return;
     };
+    let written = match (&client.tunnel, &client.handshake) {
+        (Some(tunnel), _) => tunnel.request(),
+        (None, Some(_)) => write_request(connection, client),
+        (None, None) => return receive::begin_stream(connection, inbound),
+    };
+    match written {
+        Ok(request) => {
+            connection.append(request.len(), |buffer| buffer.extend_from_slice(&request))
+        }
+        Err(error) => {
+            let text = error.to_string();
+            connection.end_with(CloseReason::new(Cause::RequestInvalid, text));
+            connection.abort_now();
+        }
+    }
+}
+
+/// The request that opens a WebSocket.
+fn write_request<H: Host>(
+    connection: &Rc<Connection<H>>,
+    client: &mut ClientHead,
+) -> Result<Vec<u8>, http::InvalidHeader> {
+    let mut nonce = [0; 16];
+    if requires!("rfc6455/4.1/25", "rfc6455/4.1/26") {
+        connection.engine.random(&mut nonce);
+    }
     client.key = wire::encode_key(nonce);
     let options = connection.endpoint.options();
     let version = options.websocket.asked_version();
     connection.version.set(Some(version));
-    let ask = &client.handshake;
-    let mut request = Vec::with_capacity(256);
     client.offer = compression::offer(&options, version);
     let stream = options.websocket.offers_deflate_stream();
     let stream = stream.then(|| deflate_stream::NAME.to_owned());
-    let offer = client.offer.map(|offer| offer.to_string()).or(stream);
+    let offer = client.offer.map(Offer::list).or(stream);
+    let ask = client.handshake.as_ref().expect("a WebSocket's");
     let asked = wire::Ask {
         version,
         host: &ask.host,
@@ -356,14 +383,9 @@ pub(crate) fn send_request<H: Host>(connection: &Rc<Connection<H>>) {
         extensions: offer.as_deref(),
         extra: &ask.headers,
     };
-    match wire::append_request_as(&mut request, &asked) {
-        Ok(()) => connection.append(request.len(), |buffer| buffer.extend_from_slice(&request)),
-        Err(error) => {
-            let text = error.to_string();
-            connection.end_with(CloseReason::new(Cause::RequestInvalid, text));
-            connection.abort_now();
-        }
-    }
+    let mut request = Vec::with_capacity(256);
+    wire::append_request(&mut request, &asked)?;
+    Ok(request)
 }
 
 fn read_response<H: Host>(
@@ -377,46 +399,113 @@ fn read_response<H: Host>(
     let Some(client) = &mut head.client else {
         unreachable!("the caller matched")
     };
-    let limits = connection.endpoint.options.borrow().limits.head();
-    let buffered = head.buffer.len();
     head.buffer.extend_from_slice(rest);
-    let refused = |text: String, status: Option<u16>| {
-        let cause = match status {
-            Some(status) if status != 101 => Cause::HandshakeRefused,
-            _ => Cause::ProtocolError,
-        };
-        CloseReason::new(cause, text)
-            .by(Side::Remote)
-            .with_status(status)
-    };
     if let Some(declined) = &client.declined {
         *rest = &[];
         return declined.check(&head.buffer);
     }
-    match client.reader.parse(&head.buffer, &limits) {
-        Ok(None) => *rest = &[],
-        Ok(Some((response, end))) => {
-            let version = connection.version.get().unwrap_or_default();
-            let options = connection.endpoint.options();
-            let offered = wire::Offered {
-                protocols: &client.handshake.protocols,
-                deflate: client.offer.as_ref(),
-                deflate_stream: options.websocket.offers_deflate_stream(),
-            };
-            let checked = wire::check_response_as(&response, version, &client.key, &offered);
-            let agreed = match checked {
-                Ok(agreed) => agreed,
-                Err(error) => {
-                    *rest = &[];
-                    let reason = refused(error.text, error.status);
-                    let declined = Declined::new(reason, &response, end);
-                    return client.declined.insert(declined).check(&head.buffer);
-                }
-            };
-            *rest = &rest[end - buffered..];
+    let Some((response, end)) = next_response(connection, client, &mut head.buffer)? else {
+        *rest = &[];
+        return Ok(());
+    };
+    let checked = if client.tunnel.is_some() {
+        tunnel::refusal(&response).map_or(Ok(None), Err)
+    } else {
+        check_response(connection, client, &response).map(Some)
+    };
+    let agreed = match checked {
+        Ok(agreed) => agreed,
+        Err(reason) => {
+            *rest = &[];
+            let declined = Declined::new(reason, &response, end);
+            return client.declined.insert(declined).check(&head.buffer);
+        }
+    };
+    // What follows the head came with the latest bytes: without them there was no whole head.
+    *rest = &rest[rest.len() - (head.buffer.len() - end)..];
+    match agreed {
+        Some(agreed) => {
+            connection
+                .engine
+                .host
+                .accepted(connection, response.headers);
             websocket::begin(connection, inbound, agreed);
         }
-        Err(error) => return Err(refused(error.text, None)),
+        None => {
+            head.buffer.clear();
+            client.tunnel = None;
+            client.reader = ResponseReader::new();
+            begin_client(connection, inbound);
+        }
     }
     Ok(())
+}
+
+/// More interim responses than any server has a use for.
+const INTERIM_RESPONSES_MAX: u8 = 16;
+
+/// The final response, and where it ends in `buffer`, once it is there. Interim ones (RFC 9110
+/// section 15.2) are skipped.
+fn next_response<H: Host>(
+    connection: &Rc<Connection<H>>,
+    client: &mut ClientHead,
+    buffer: &mut Vec<u8>,
+) -> Result<Option<(http::Response, usize)>, CloseReason> {
+    let endpoint = &connection.endpoint;
+    let limits = endpoint.options.borrow().limits.head();
+    loop {
+        match client.reader.parse(buffer, &limits) {
+            Ok(Some((response, end))) if response.is_interim() => {
+                client.interim += 1;
+                if client.interim > INTERIM_RESPONSES_MAX {
+                    let text = format!("more than {INTERIM_RESPONSES_MAX} interim responses came");
+                    return Err(CloseReason::new(Cause::ProtocolError, text).by(Side::Remote));
+                }
+                buffer.drain(..end);
+                client.reader = ResponseReader::new();
+            }
+            Ok(found) => return Ok(found),
+            Err(ResponseError { text, limit: None }) => {
+                return Err(CloseReason::new(Cause::ProtocolError, text).by(Side::Remote));
+            }
+            Err(ResponseError {
+                limit: Some(limit), ..
+            }) => {
+                let limit = Limit::from(limit);
+                endpoint.limit_reached(&connection.engine.host, limit);
+                let value = endpoint.options.borrow().value_of(limit);
+                let text = format!(
+                    "the head of the server's response is larger than this end accepts: {limit} is \
+                     {value}"
+                );
+                return Err(CloseReason::new(Cause::Limit(limit), text));
+            }
+        }
+    }
+}
+
+fn check_response<H: Host>(
+    connection: &Rc<Connection<H>>,
+    client: &ClientHead,
+    response: &http::Response,
+) -> Result<Agreed, CloseReason> {
+    let version = connection.version.get().unwrap_or_default();
+    let protocols = client.handshake.as_ref().map(|ask| &ask.protocols[..]);
+    let offered = wire::Offered {
+        protocols: protocols.unwrap_or_default(),
+        deflate: client.offer.as_ref(),
+        deflate_stream: connection
+            .endpoint
+            .options()
+            .websocket
+            .offers_deflate_stream(),
+    };
+    wire::check_response(response, version, &client.key, &offered).map_err(|error| {
+        let cause = match error.status {
+            Some(status) if status != 101 => Cause::HandshakeRefused,
+            _ => Cause::ProtocolError,
+        };
+        let reason = CloseReason::new(cause, error.text).by(Side::Remote);
+        reason.with_status(error.status)
+    })
 }

@@ -115,6 +115,10 @@ pub trait Host: Sized + 'static {
     fn connected(&self, connection: &Rc<Connection<Self>>) {
         let _ = connection;
     }
+    /// A client's handshake has succeeded: the header lines of the server's 101.
+    fn accepted(&self, connection: &Rc<Connection<Self>>, headers: Vec<(String, String)>) {
+        let _ = (connection, headers);
+    }
     /// The connection is ready for messages.
     fn opened(&self, connection: &Rc<Connection<Self>>);
     /// A whole binary message, or a piece, line or packet of a stream.

@@ -27,6 +27,7 @@ mod send;
 mod settle;
 mod table;
 mod topics;
+mod tunnel;
 mod websocket;
 
 pub use close::{Cause, CloseReason, Manner, NotOpened, Side};
@@ -42,5 +43,6 @@ pub use options::{
     Compression, Deadlines, Framing, Limits, Options, SlowConsumer, WebSocketOptions,
 };
 pub use send::SendError;
+pub use tunnel::{Opening, Tunnel};
 pub use vespiary_port as port;
 pub use vespiary_wire as wire;

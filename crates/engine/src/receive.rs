@@ -13,10 +13,11 @@ use crate::connection::{Connection, State};
 use crate::deflate_stream::{self, DeflateStream};
 use crate::endpoint::add;
 use crate::filter;
-use crate::handshake::{self, ClientHandshake, Head};
+use crate::handshake::{self, Head};
 use crate::host::{Host, Kind, Payload};
 use crate::limit::Limit;
 use crate::options::{Framing, Options};
+use crate::tunnel::Opening;
 use crate::websocket;
 use std::rc::Rc;
 use vespiary_trace::requires;
@@ -69,10 +70,19 @@ impl<H: Host> Inbound<H> {
         })
     }
 
-    pub(crate) fn for_client(handshake: Option<ClientHandshake>) -> Self {
-        Self::new(handshake.map_or(Decode::Discard, |it| {
-            Decode::Head(Box::new(Head::client(it)))
-        }))
+    pub(crate) fn for_client(opening: Opening) -> Self {
+        Self::new(match opening {
+            Opening {
+                tunnel: None,
+                handshake: None,
+            } => Decode::Discard,
+            opening => Decode::Head(Box::new(Head::client(opening))),
+        })
+    }
+
+    /// Whether an HTTP response is awaited before anything else.
+    fn awaits_head(&self) -> bool {
+        matches!(self.decode, Decode::Head(_))
     }
 
     pub(crate) fn discarding() -> Self {
@@ -138,7 +148,8 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
     connection.phase_began.set(connection.engine.now_ms());
     connection.heard.set(connection.engine.now_ms());
     let framing = connection.endpoint.options.borrow().framing.clone();
-    if framing.begins_with_http() {
+    let has_head = framing.begins_with_http() || connection.inbound.borrow().awaits_head();
+    if has_head {
         connection.state.set(State::Handshaking);
     }
     if connection.client {
@@ -147,15 +158,19 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
             return;
         }
     }
-    if framing.begins_with_http() {
-        if requires!("rfc6455/4.1/2", "rfc6455/4.1/17" => connection.client) {
-            handshake::send_request(connection);
-        }
-    } else {
+    if !has_head {
         connection.inbound.borrow_mut().decode = stream(&framing);
         opened(connection);
+    } else if requires!("rfc6455/4.1/2", "rfc6455/4.1/17" => connection.client) {
+        handshake::begin_client(connection, &mut connection.inbound.borrow_mut());
     }
     connection.engine.arm(connection);
+}
+
+/// The tunnel of a stream is open: what follows is its messages.
+pub(crate) fn begin_stream<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>) {
+    inbound.decode = stream(&connection.endpoint.options.borrow().framing);
+    opened(connection);
 }
 
 /// The connection is ready for messages.

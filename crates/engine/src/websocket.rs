@@ -230,7 +230,12 @@ fn on_close<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(
         connection.close_frame_received.set(true);
     }
     if requires!("rfc6455/7.1.5/h1", "rfc6455/7.1.5/h2", "rfc6455/7.1.6/h1") {
-        connection.end_with(CloseReason::new(Cause::PeerClosed, text).with_code(code));
+        let cause = if code.is_clean() {
+            Cause::PeerClosed
+        } else {
+            Cause::PeerFailed
+        };
+        connection.end_with(CloseReason::new(cause, text).with_code(code));
     }
     let is_first = connection.state.get() == State::Open;
     if requires!("rfc6455/5.5.1/6", "rfc6455/5.5.1/7", "rfc6455/5.5.1/h2" => is_first) {

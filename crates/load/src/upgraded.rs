@@ -6,6 +6,7 @@ use vespiary_wire::websocket::close::{self, Code};
 use vespiary_wire::websocket::decoder::{Decoder, Role};
 use vespiary_wire::websocket::frame::{self, Kind, Opcode};
 use vespiary_wire::websocket::handshake;
+use vespiary_wire::websocket::profile::Version;
 
 use crate::cutter::Cutter;
 use crate::random::Random;
@@ -30,8 +31,13 @@ impl Handshake {
         nonce[..8].copy_from_slice(&random.next().to_le_bytes());
         nonce[8..].copy_from_slice(&random.next().to_le_bytes());
         let key = handshake::encode_key(nonce);
-        handshake::append_request(output, &upgrade.host, &upgrade.target, &key, &[], &[])
-            .map_err(|error| error.to_string())?;
+        let ask = handshake::Ask {
+            host: &upgrade.host,
+            target: &upgrade.target,
+            key: &key,
+            ..handshake::Ask::default()
+        };
+        handshake::append_request(output, &ask).map_err(|error| error.to_string())?;
         Ok(Self {
             key,
             reader: ResponseReader::new(),
@@ -50,7 +56,9 @@ impl Handshake {
         let Some((response, length)) = parsed else {
             return Ok(None);
         };
-        handshake::check_response(&response, &self.key, &[]).map_err(|error| error.to_string())?;
+        let offered = handshake::Offered::default();
+        handshake::check_response(&response, Version::Rfc6455, &self.key, &offered)
+            .map_err(|error| error.to_string())?;
         Ok(Some(self.head.split_off(length)))
     }
 }

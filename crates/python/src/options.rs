@@ -5,7 +5,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::deflate::{Direction, Settings};
-use vespiary_engine::wire::websocket::handshake::{OriginPattern, append_request, append_response};
+use vespiary_engine::wire::websocket::handshake::{
+    Ask, OriginPattern, append_request, append_response,
+};
 use vespiary_engine::wire::websocket::profile::Version;
 use vespiary_engine::{Compression, Framing, Options, SlowConsumer, WebSocketOptions};
 
@@ -134,7 +136,14 @@ fn upgrade_request_fault(
     subprotocols: Vec<String>,
     headers: Vec<(String, String)>,
 ) -> Option<String> {
-    let written = append_request(&mut Vec::new(), host, target, "", &subprotocols, &headers);
+    let ask = Ask {
+        host,
+        target,
+        protocols: &subprotocols,
+        extra: &headers,
+        ..Ask::default()
+    };
+    let written = append_request(&mut Vec::new(), &ask);
     written.err().map(|error| error.to_string())
 }
 

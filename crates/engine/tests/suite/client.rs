@@ -4,19 +4,26 @@ use crate::kit::bench::any_address;
 use crate::kit::defaults;
 use crate::kit::host::accept;
 use crate::kit::{Bench, Place, Script, Told, websocket};
+use std::cell::RefCell;
 use std::rc::Rc;
 use vespiary_engine::port::Address;
 use vespiary_engine::port::Errno;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{
-    Answer, ClientHandshake, Framing, Kind, Limit, Manner, NotOpened, Options, Side,
+    Answer, Cause, ClientHandshake, Framing, Kind, Limit, Manner, NotOpened, Opening, Options,
+    Side, Tunnel,
 };
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
     a_client_and_a_server_of_this_engine_understand_each_other,
     a_clients_close_handshake_ends_in_good_order,
+    a_close_code_that_tells_of_a_failure_is_not_a_clean_end,
     a_client_of_a_stream_opens_when_it_is_connected,
+    interim_responses_are_skipped,
+    a_response_beyond_this_ends_limits_is_not_blamed_on_the_server,
+    a_stream_begins_behind_its_tunnel,
+    a_proxy_that_refuses_is_told_apart_from_the_server,
     a_client_learns_the_subprotocol_that_was_chosen,
     a_refused_handshake_tells_the_status,
     an_answer_that_is_not_one_is_refused,
@@ -96,17 +103,152 @@ fn a_client_and_a_server_of_this_engine_understand_each_other(bench: &Bench) {
 
 fn a_clients_close_handshake_ends_in_good_order(bench: &Bench) {
     let place = bench.listen(websockets(), Script::echo());
-    let client = Script::sink().on_opened(|it| it.close(Code(4002), "seen enough"));
+    let client = Script::sink().on_opened(|it| it.close(Code(1001), "seen enough"));
     drop(connect(bench, &place, client));
     bench.until_closed(2);
     let reasons = bench.host().reasons();
     for reason in &reasons {
-        assert_eq!((reason.manner, reason.code), (Manner::Closed, Some(4002)));
+        assert_eq!((reason.manner, reason.code), (Manner::Closed, Some(1001)));
         assert_eq!(reason.text, "seen enough");
     }
     let sides = [reasons[0].side, reasons[1].side];
     assert!(sides.contains(&Side::Local) && sides.contains(&Side::Remote));
     bench.until("the end", || bench.engine.connection_count() == 0);
+}
+
+fn a_close_code_that_tells_of_a_failure_is_not_a_clean_end(bench: &Bench) {
+    for (round, code) in [1008, 1011, 1013, 3000, 4999].into_iter().enumerate() {
+        let place = bench.listen(websockets(), Script::echo());
+        let client = Script::sink().on_opened(move |it| it.close(Code(code), ""));
+        drop(connect(bench, &place, client));
+        bench.until_closed(2 * round + 2);
+        let reasons = bench.host().reasons();
+        let mut ends = reasons[2 * round..]
+            .iter()
+            .map(|it| (it.side, it.manner, it.code));
+        assert!(
+            ends.clone()
+                .any(|it| it == (Side::Local, Manner::Closed, Some(code)))
+        );
+        assert!(ends.any(|it| it == (Side::Remote, Manner::Broken, Some(code))));
+        bench.until("the end", || bench.engine.connection_count() == 0);
+    }
+}
+
+/// A stream endpoint that plays a server: for each piece of input that ends a head it sends the
+/// next answer.
+fn playing(bench: &Bench, answers: Vec<String>) -> Place {
+    let heads = RefCell::new((Vec::new(), answers.into_iter()));
+    let script = Script::sink().on_message(move |connection, _, bytes| {
+        let (head, answers) = &mut *heads.borrow_mut();
+        head.extend_from_slice(bytes);
+        if head.ends_with(b"\r\n\r\n") {
+            let text = String::from_utf8_lossy(head).into_owned();
+            let key = text.split("Sec-WebSocket-Key: ").nth(1);
+            let key = key.and_then(|rest| rest.split('\r').next()).unwrap_or("");
+            let accept = vespiary_engine::wire::websocket::handshake::accept_value(key);
+            let answer = answers
+                .next()
+                .expect("an answer")
+                .replace("ACCEPT", &accept);
+            let sent = connection.send(Kind::Binary, answer.as_bytes());
+            sent.expect("room");
+            head.clear();
+        }
+    });
+    bench.listen(defaults(Framing::Raw), script)
+}
+
+const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                         Connection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n";
+const EARLY_HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
+
+fn interim_responses_are_skipped(bench: &Bench) {
+    let answer = format!("{}{SWITCHING}", EARLY_HINTS.repeat(16));
+    let place = playing(bench, vec![answer]);
+    let connection = connect(bench, &place, Script::sink());
+    bench.until("the handshake", || connection.is_open());
+    let too_many = playing(bench, vec![EARLY_HINTS.repeat(17)]);
+    drop(connect(bench, &too_many, Script::sink()));
+    bench.until("the refusal", || refusals(bench).len() == 1);
+    let reason = &refusals(bench)[0];
+    assert_eq!((reason.side, reason.manner), (Side::Remote, Manner::Broken));
+    assert!(reason.text.contains("interim"), "{reason}");
+}
+
+fn a_response_beyond_this_ends_limits_is_not_blamed_on_the_server(bench: &Bench) {
+    let place = playing(
+        bench,
+        vec![format!("HTTP/1.1 200 OK\r\nA: {}", "b".repeat(20_000))],
+    );
+    drop(connect(bench, &place, Script::sink()));
+    bench.until("the refusal", || refusals(bench).len() == 1);
+    let reason = &refusals(bench)[0];
+    assert_eq!(reason.side, Side::Local);
+    assert_eq!(reason.cause, Cause::Limit(Limit::HeaderBytes));
+    assert!(
+        reason.text.contains("header_bytes_max is 16384"),
+        "{reason}"
+    );
+}
+
+fn tunnel() -> Tunnel {
+    Tunnel {
+        authority: "far.example:7".to_owned(),
+        headers: vec![("Proxy-Authorization".to_owned(), "Basic YTpi".to_owned())],
+    }
+}
+
+fn a_stream_begins_behind_its_tunnel(bench: &Bench) {
+    let established = "HTTP/1.1 200 Connection established\r\n\r\n";
+    let place = playing(bench, vec![format!("{EARLY_HINTS}{established}hello\n")]);
+    let opening = Opening {
+        tunnel: Some(tunnel()),
+        handshake: None,
+    };
+    let endpoint = Script::sink().endpoint(lines());
+    let connected = bench
+        .engine
+        .connect(&place.address, None, endpoint, opening);
+    drop(connected.expect("a socket"));
+    // Both what the proxy was asked and what came through it.
+    bench.until("the message", || {
+        bench.host().messages().contains(&b"hello".to_vec())
+    });
+    let heard: Vec<u8> = bench.host().messages().concat();
+    let request = String::from_utf8_lossy(&heard).into_owned();
+    assert!(
+        request.contains("CONNECT far.example:7 HTTP/1.1\r\nHost: far.example:7\r\nProxy-"),
+        "{request}"
+    );
+}
+
+fn a_proxy_that_refuses_is_told_apart_from_the_server(bench: &Bench) {
+    let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nnope";
+    let established = "HTTP/1.1 200 Connection established\r\n\r\n";
+    for (round, answers) in [vec![refusal], vec![established, refusal]]
+        .into_iter()
+        .enumerate()
+    {
+        let is_proxy = answers.len() == 1;
+        let place = playing(bench, answers.into_iter().map(str::to_owned).collect());
+        let opening = Opening {
+            tunnel: Some(tunnel()),
+            handshake: Some(handshake(&[])),
+        };
+        let endpoint = Script::sink().endpoint(websockets());
+        let connected = bench
+            .engine
+            .connect(&place.address, None, endpoint, opening);
+        drop(connected.expect("a socket"));
+        bench.until("the refusal", || refusals(bench).len() == round + 1);
+        let reason = &refusals(bench)[round];
+        assert_eq!(
+            (reason.status, reason.cause == Cause::ProxyRefused),
+            (Some(403), is_proxy)
+        );
+        assert_eq!(reason.body, b"nope");
+    }
 }
 
 fn a_client_of_a_stream_opens_when_it_is_connected(bench: &Bench) {

@@ -62,15 +62,15 @@ fn a_peers_close_is_answered_with_its_code_and_the_server_ends_the_connection(be
     }
     let place = bench.listen(websockets(), Script::echo());
     let mut peer = websocket::open(bench, &place);
-    peer.send(bench, &websocket::close(4000, "enough"));
+    peer.send(bench, &websocket::close(1001, "enough"));
     let answer = peer.frame(bench);
-    assert_eq!((answer.code(), answer.reason()), (Some(4000), ""));
+    assert_eq!((answer.code(), answer.reason()), (Some(1001), ""));
     assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
     peer.finish();
     bench.until_closed(1);
     let reason = &bench.host().reasons()[0];
     assert_eq!((reason.side, reason.manner), (Side::Remote, Manner::Closed));
-    assert_eq!((reason.code, &reason.text[..]), (Some(4000), "enough"));
+    assert_eq!((reason.code, &reason.text[..]), (Some(1001), "enough"));
     assert_eq!(place.counters().closed.get(), 1);
     assert_eq!(place.counters().broken.get(), 0);
     assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 0);

@@ -9,6 +9,7 @@
 //! scanned head into its parts and check what takes more than one line to decide.
 
 mod authority;
+mod connect;
 mod date;
 mod headers;
 mod request;
@@ -19,6 +20,7 @@ mod write;
 
 use std::fmt;
 
+pub use connect::{append_connect, tunnel_refusal};
 pub use date::date;
 pub use headers::{Headers, is_token};
 pub use request::{Request, RequestReader, parse_request};

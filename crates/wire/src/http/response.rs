@@ -6,6 +6,7 @@ use super::Limits;
 use super::headers::{Headers, latin_1};
 use super::request::{collect_headers, lines, minor_version};
 use super::scan::Scanner;
+use crate::Limit;
 
 /// The head of a response.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +28,12 @@ impl Headers for Response {
 }
 
 impl Response {
+    /// Whether it is an interim response, behind which the final one follows (RFC 9110 15.2). 101
+    /// is final: what follows it is another protocol.
+    pub fn is_interim(&self) -> bool {
+        matches!(self.status, 100 | 102..=199)
+    }
+
     /// The value of the first header line with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         Headers::header(self, name)
@@ -48,6 +55,8 @@ impl Response {
 pub struct ResponseError {
     /// What was wrong, as a sentence without its full stop.
     pub text: String,
+    /// The limit of this end that was reached, if it was one.
+    pub limit: Option<Limit>,
 }
 
 impl fmt::Display for ResponseError {
@@ -92,6 +101,7 @@ impl ResponseReader {
             ))),
             Err(fault) => Err(ResponseError {
                 text: fault.text().to_owned(),
+                limit: fault.limit(),
             }),
         }
     }

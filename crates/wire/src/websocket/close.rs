@@ -48,6 +48,12 @@ impl Code {
     /// Never sent: stands for a TLS handshake that failed.
     pub const TLS_HANDSHAKE: Self = Self(1015);
 
+    /// Whether a peer that sends this code ends the connection cleanly: it has nothing more to say
+    /// (1000, or no code at all), or it goes away (1001). Every other code tells of a failure.
+    pub fn is_clean(self) -> bool {
+        matches!(self, Self::NORMAL | Self::GOING_AWAY | Self::NO_STATUS)
+    }
+
     /// Whether a close frame may carry this code (sections 7.4.1 and 7.4.2, and IANA's registry):
     /// 1000 to 1003, 1007 to 1014, 3000 to 3999 for libraries, 4000 to 4999 for applications.
     pub fn is_valid_on_the_wire(self) -> bool {

@@ -168,7 +168,7 @@ pub fn upgrade(bytes: &[u8]) {
             protocols: &upgrade.protocols,
             ..handshake::Offered::default()
         };
-        let agreed = handshake::check_response_as(&head, upgrade.version, &upgrade.key, &offered);
+        let agreed = handshake::check_response(&head, upgrade.version, &upgrade.key, &offered);
         assert_eq!(agreed.expect("our own answer").protocol.as_deref(), chosen);
     }
 }

@@ -249,19 +249,41 @@ fn section_5_a_client_fails_on_an_answer_that_it_did_not_ask_for() {
 }
 
 #[test]
-fn section_7_1_a_client_fails_on_an_answer_that_does_not_grant_what_it_asked_for() {
-    for (offered, answered) in [
-        ("server_no_context_takeover", ""),
-        ("server_max_window_bits=10", ""),
-        ("server_max_window_bits=10", "; server_max_window_bits=11"),
-        ("server_max_window_bits=10", "; server_max_window_bits=15"),
-        ("server_no_context_takeover", "; client_max_window_bits=10"),
+fn section_7_1_3_a_client_offers_a_second_time_without_its_wishes_and_takes_that_answer() {
+    claims!("rfc7692/5/2");
+    let plain = "permessage-deflate; client_no_context_takeover; client_max_window_bits=10";
+    assert_eq!(
+        Offer::new(&SMALLEST).list(),
+        format!("{}, {plain}", Offer::new(&SMALLEST))
+    );
+    assert_eq!(
+        Offer::new(&LARGEST).list(),
+        Offer::new(&LARGEST).to_string()
+    );
+    for (offered, answered, bits) in [
+        ("server_no_context_takeover", "", None),
+        ("server_max_window_bits=10", "", None),
+        (
+            "server_max_window_bits=10",
+            "; server_max_window_bits=11",
+            Some(11),
+        ),
+        (
+            "server_max_window_bits=10",
+            "; server_max_window_bits=15",
+            Some(15),
+        ),
     ] {
         let offer = format!("permessage-deflate; {offered}");
         let answer = format!("permessage-deflate{answered}");
-        assert!(checked(&offer, &answer).is_err(), "{offer} {answer}");
+        let agreed = checked(&offer, &answer).unwrap().unwrap();
+        assert!(!agreed.server_no_context_takeover, "{offer} {answer}");
+        assert_eq!(agreed.server_max_window_bits, bits, "{offer} {answer}");
     }
-    // It did not say that it knows the parameter.
+}
+
+#[test]
+fn section_7_1_2_2_a_client_fails_on_a_window_of_its_own_that_it_did_not_offer() {
     let answer = "permessage-deflate; client_max_window_bits=10";
     assert!(checked("permessage-deflate", answer).is_err());
 }

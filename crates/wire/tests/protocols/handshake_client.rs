@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use vespiary_trace::claims;
-use vespiary_wire::http::{self, Limits, Response};
+use vespiary_wire::http::{self, InvalidHeader, Limits, Response};
 use vespiary_wire::websocket::handshake::{
-    self, HandshakeError, accept_value, append_request, check_response, encode_key,
+    self, Ask, HandshakeError, Offered, accept_value, append_request, check_response, encode_key,
 };
 use vespiary_wire::websocket::profile::Version;
 
@@ -28,10 +28,42 @@ fn offered() -> Vec<String> {
     vec!["superchat".to_owned(), "chat".to_owned()]
 }
 
+fn append(
+    out: &mut Vec<u8>,
+    host: &str,
+    target: &str,
+    key: &str,
+    protocols: &[String],
+    extra: &[(String, String)],
+) -> Result<(), InvalidHeader> {
+    let ask = Ask {
+        host,
+        target,
+        key,
+        protocols,
+        extra,
+        ..Ask::default()
+    };
+    append_request(out, &ask)
+}
+
+/// The subprotocol that the server chose.
+fn check(
+    head: &Response,
+    key: &str,
+    protocols: &[String],
+) -> Result<Option<String>, HandshakeError> {
+    let offered = Offered {
+        protocols,
+        ..Offered::default()
+    };
+    check_response(head, Version::Rfc6455, key, &offered).map(|agreed| agreed.protocol)
+}
+
 /// Checks the example response with one of its lines replaced.
 fn check_changed(line: &str, by: &str) -> Result<Option<String>, HandshakeError> {
     assert!(RESPONSE.contains(line), "{line:?} is not in the example");
-    check_response(&parse(&RESPONSE.replacen(line, by, 1)), KEY, &offered())
+    check(&parse(&RESPONSE.replacen(line, by, 1)), KEY, &offered())
 }
 
 #[test]
@@ -58,7 +90,7 @@ fn section_4_1_a_request_is_written_with_all_that_it_must_have() {
     );
     let mut out = Vec::new();
     let extra = [("Origin".to_owned(), "http://a".to_owned())];
-    append_request(&mut out, "a:81", "/chat?x", KEY, &offered(), &extra).unwrap();
+    append(&mut out, "a:81", "/chat?x", KEY, &offered(), &extra).unwrap();
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "GET /chat?x HTTP/1.1\r\nHost: a:81\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -76,16 +108,16 @@ fn a_request_that_would_break_out_of_its_lines_is_an_error_and_nothing_is_writte
         "rfc6455/4.1/32"
     );
     let mut out = Vec::new();
-    let mut append = |host: &str, target: &str, protocol: &str, name: &str, value: &str| {
+    let mut ask = |host: &str, target: &str, protocol: &str, name: &str, value: &str| {
         let protocols = [protocol.to_owned()];
         let extra = [(name.to_owned(), value.to_owned())];
-        append_request(&mut out, host, target, KEY, &protocols, &extra)
+        append(&mut out, host, target, KEY, &protocols, &extra)
     };
-    assert!(append("a\r\nX: y", "/", "p", "X", "y").is_err());
+    assert!(ask("a\r\nX: y", "/", "p", "X", "y").is_err());
     for target in ["", "a", "/a b", "/a\r\nX: y", "/a#b", "/é", "http://a/"] {
-        assert!(append("a", target, "p", "X", "y").is_err(), "{target:?}");
+        assert!(ask("a", target, "p", "X", "y").is_err(), "{target:?}");
     }
-    assert!(append("a", "/", "p q", "X", "y").is_err());
+    assert!(ask("a", "/", "p q", "X", "y").is_err());
     for name in [
         "Host",
         "upgrade",
@@ -93,9 +125,9 @@ fn a_request_that_would_break_out_of_its_lines_is_an_error_and_nothing_is_writte
         "sec-websocket-key",
         "Content-Length",
     ] {
-        assert!(append("a", "/", "p", name, "y").is_err(), "{name}");
+        assert!(ask("a", "/", "p", name, "y").is_err(), "{name}");
     }
-    assert!(append("a", "/", "p", "X", "y\nz").is_err());
+    assert!(ask("a", "/", "p", "X", "y\nz").is_err());
     assert!(out.is_empty());
 }
 
@@ -104,7 +136,7 @@ fn section_4_1_item_10_a_subprotocol_is_offered_once() {
     claims!("rfc6455/4.1/32");
     let twice = ["a", "b", "a"].map(str::to_owned);
     let mut out = Vec::new();
-    assert!(append_request(&mut out, "a", "/", KEY, &twice, &[]).is_err());
+    assert!(append(&mut out, "a", "/", KEY, &twice, &[]).is_err());
     assert!(out.is_empty());
 }
 
@@ -112,7 +144,7 @@ fn section_4_1_item_10_a_subprotocol_is_offered_once() {
 fn section_4_1_the_example_response_is_accepted() {
     claims!("rfc6455/4.1/h2");
     assert_eq!(
-        check_response(&parse(RESPONSE), KEY, &offered()),
+        check(&parse(RESPONSE), KEY, &offered()),
         Ok(Some("chat".to_owned()))
     );
     assert_eq!(
@@ -185,7 +217,7 @@ fn section_4_1_step_6_a_subprotocol_that_was_not_offered_is_refused() {
         assert!(check_changed(line, &by).is_err(), "{by}");
     }
     assert!(check_changed(line, &line.repeat(2)).is_err());
-    assert!(check_response(&parse(RESPONSE), KEY, &[]).is_err());
+    assert!(check(&parse(RESPONSE), KEY, &[]).is_err());
 }
 
 #[test]
@@ -203,7 +235,7 @@ proptest! {
         let protocols: Vec<String> = protocols.into_iter().collect();
         let key = encode_key(nonce);
         let mut bytes = Vec::new();
-        append_request(&mut bytes, "host", "/", &key, &protocols, &[]).unwrap();
+        append(&mut bytes, "host", "/", &key, &protocols, &[]).unwrap();
         let (request, consumed) = http::parse_request(&bytes, &LIMITS).unwrap().unwrap();
         prop_assert_eq!(consumed, bytes.len());
         let upgrade = handshake::check(&request, &Version::ALL[..1]).unwrap();
@@ -212,7 +244,7 @@ proptest! {
         let mut bytes = Vec::new();
         handshake::append_response(&mut bytes, &accept_value(&upgrade.key), chosen, &[]).unwrap();
         let (response, _) = http::parse_response(&bytes, &LIMITS).unwrap().unwrap();
-        let agreed = check_response(&response, &key, &protocols).unwrap();
+        let agreed = check(&response, &key, &protocols).unwrap();
         prop_assert_eq!(agreed.as_deref(), chosen);
     }
 }

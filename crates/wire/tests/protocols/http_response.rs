@@ -1,6 +1,7 @@
 //! RFC 9112 section 4: responses, as a client reads them.
 
 use proptest::prelude::*;
+use vespiary_wire::Limit;
 use vespiary_wire::http::{Limits, Response, ResponseReader, parse_response};
 
 const LIMITS: Limits = Limits {
@@ -59,9 +60,26 @@ fn section_4_a_malformed_status_line_is_refused() {
 #[test]
 fn a_response_over_the_limits_is_refused() {
     let many = format!("HTTP/1.1 200 OK\r\n{}", "A: b\r\n".repeat(17));
-    assert!(parse_response(many.as_bytes(), &LIMITS).is_err());
+    let limit = |head: &str| parse_response(head.as_bytes(), &LIMITS).unwrap_err().limit;
+    assert_eq!(limit(&many), Some(Limit::Headers));
     let long = format!("HTTP/1.1 200 {}", "x".repeat(4096));
-    assert!(parse_response(long.as_bytes(), &LIMITS).is_err());
+    assert_eq!(limit(&long), Some(Limit::HeaderBytes));
+    assert_eq!(limit("HTTP/1.1 2x0 \r\n\r\n"), None);
+}
+
+#[test]
+fn rfc_9110_15_2_interim_responses_are_1xx_but_101() {
+    for (status, is_interim) in [
+        (100, true),
+        (101, false),
+        (103, true),
+        (199, true),
+        (200, false),
+    ] {
+        let head = format!("HTTP/1.1 {status} X\r\n\r\n");
+        let (response, _) = parse_response(head.as_bytes(), &LIMITS).unwrap().unwrap();
+        assert_eq!(response.is_interim(), is_interim, "{status}");
+    }
 }
 
 proptest! {

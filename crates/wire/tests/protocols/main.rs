@@ -12,6 +12,7 @@ mod extension;
 mod frame;
 mod handshake_client;
 mod handshake_server;
+mod http_connect;
 mod http_date;
 mod http_limits;
 mod http_request;

@@ -3,8 +3,7 @@
 use vespiary_trace::claims;
 use vespiary_wire::http::{self, Limits, Refusal};
 use vespiary_wire::websocket::handshake::{
-    self, Agreed, Ask, HandshakeError, Offered, Upgrade, append_request_as, check_response_as,
-    is_upgrade,
+    self, Agreed, Ask, HandshakeError, Offered, Upgrade, append_request, check_response, is_upgrade,
 };
 use vespiary_wire::websocket::profile::Version;
 
@@ -120,7 +119,7 @@ fn written(version: Version) -> String {
         extensions: None,
         extra: &[("origin".to_owned(), "http://a".to_owned())],
     };
-    append_request_as(&mut out, &ask).expect("clean lines");
+    append_request(&mut out, &ask).expect("clean lines");
     String::from_utf8(out).expect("ASCII")
 }
 
@@ -153,7 +152,7 @@ fn extensions_are_offered_and_granted_in_a_line_of_their_own() {
         extensions: Some("deflate-stream"),
         extra: &[],
     };
-    append_request_as(&mut offered, &ask).expect("clean lines");
+    append_request(&mut offered, &ask).expect("clean lines");
     assert!(String::from_utf8_lossy(&offered).contains(line));
     let mut granted = Vec::new();
     let extensions = Some("deflate-stream");
@@ -173,7 +172,7 @@ fn check_answer(version: Version, connection: &str, line: &str) -> Result<Agreed
         deflate: None,
         deflate_stream: version == OLD,
     };
-    check_response_as(&response, version, KEY, &offered)
+    check_response(&response, version, KEY, &offered)
 }
 
 #[test]

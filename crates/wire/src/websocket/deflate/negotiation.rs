@@ -99,8 +99,6 @@ pub enum Fault {
     Repeated(String),
     /// A parameter with a value that it cannot have, or without one that it needs.
     Value(String),
-    /// The answer does not grant what the offer asked for.
-    Ungranted(&'static str),
 }
 
 impl fmt::Display for Fault {
@@ -128,12 +126,6 @@ impl fmt::Display for Fault {
                 write!(
                     formatter,
                     "{NAME} has an invalid value of {name} (RFC 7692 7)"
-                )
-            }
-            Self::Ungranted(name) => {
-                write!(
-                    formatter,
-                    "{NAME} was answered without the {name} that was asked for"
                 )
             }
         }
@@ -233,7 +225,7 @@ pub fn check(offer: Option<&Offer>, answers: &[Extension]) -> Result<Option<Para
 }
 
 impl Offer {
-    /// What a client with these settings offers. It always lets the server make its window
+    /// What a client with these settings would have. It always lets the server make its window
     /// smaller.
     pub fn new(settings: &Settings) -> Self {
         let named = |bits: u8| (bits < WINDOW_BITS_MAX).then_some(bits);
@@ -245,6 +237,22 @@ impl Offer {
             server_max_window_bits,
             client_max_window_bits: named(settings.client.window_bits)
                 .map_or(ClientWindow::Open, ClientWindow::Hint),
+        }
+    }
+
+    /// The offer as a client sends it. What it wishes of the server stands in a first offer; a
+    /// second one without those wishes follows for servers that cannot grant them (section 7.1.3
+    /// has an example). So an answer without them is one to the second offer.
+    pub fn list(self) -> String {
+        let plain = Self {
+            server_no_context_takeover: false,
+            server_max_window_bits: None,
+            ..self
+        };
+        if requires!("rfc7692/5/2" => self != plain) {
+            format!("{self}, {plain}")
+        } else {
+            self.to_string()
         }
     }
 
@@ -295,15 +303,6 @@ impl Offer {
         let written = read(parameters).inspect_err(|_| {
             requires!("rfc7692/7/2");
         })?;
-        if self.server_no_context_takeover && !written.server_no_context_takeover {
-            return Err(Fault::Ungranted("server_no_context_takeover"));
-        }
-        let server_bits = written.server_max_window_bits;
-        if let Some(most) = self.server_max_window_bits
-            && server_bits.is_none_or(|bits| bits > most)
-        {
-            return Err(Fault::Ungranted("server_max_window_bits"));
-        }
         let name = "client_max_window_bits".to_owned();
         let client_bits = match (self.client_max_window_bits, written.client_max_window_bits) {
             (_, ClientWindow::Fixed) => None,
@@ -316,7 +315,7 @@ impl Offer {
             client_no_context_takeover: requires!(
                 "rfc7692/7.1.1.2/3" => written.client_no_context_takeover
             ),
-            server_max_window_bits: server_bits,
+            server_max_window_bits: written.server_max_window_bits,
             client_max_window_bits: client_bits,
         })
     }

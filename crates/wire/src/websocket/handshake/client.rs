@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::{accept_value, check_extra};
-use crate::http::{self, Headers as _, InvalidHeader, Response, ResponseError};
+use crate::http::{self, Headers as _, InvalidHeader, Response};
 use crate::websocket::profile::Version;
 use crate::websocket::{deflate, deflate_stream, extension};
 use vespiary_trace::requires;
@@ -26,17 +26,8 @@ impl fmt::Display for HandshakeError {
 
 impl std::error::Error for HandshakeError {}
 
-impl From<ResponseError> for HandshakeError {
-    fn from(error: ResponseError) -> Self {
-        Self {
-            status: None,
-            text: error.text,
-        }
-    }
-}
-
 /// What a client asks for.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Default, Debug)]
 pub struct Ask<'a> {
     /// The version, whose rules the request is written by.
     pub version: Version,
@@ -55,46 +46,9 @@ pub struct Ask<'a> {
     pub extra: &'a [(String, String)],
 }
 
-/// Appends the request that opens a WebSocket of RFC 6455 (section 4.1).
-///
-/// `host` is the value of `Host`: with the port, unless it is the scheme's own. `target` is the
-/// path and query. `key` is of [`super::encode_key`]. `extra` are further header lines, not those
-/// that this function writes. An error leaves `out` as it was.
-pub fn append_request(
-    out: &mut Vec<u8>,
-    host: &str,
-    target: &str,
-    key: &str,
-    protocols: &[String],
-    extra: &[(String, String)],
-) -> Result<(), InvalidHeader> {
-    append_request_with(out, host, target, key, protocols, None, extra)
-}
-
-/// The same with an offer of extensions, as [`deflate::Offer`] writes it.
-pub fn append_request_with(
-    out: &mut Vec<u8>,
-    host: &str,
-    target: &str,
-    key: &str,
-    protocols: &[String],
-    extensions: Option<&str>,
-    extra: &[(String, String)],
-) -> Result<(), InvalidHeader> {
-    let ask = Ask {
-        version: Version::Rfc6455,
-        host,
-        target,
-        key,
-        protocols,
-        extensions,
-        extra,
-    };
-    append_request_as(out, &ask)
-}
-
-/// The same by the rules of a version.
-pub fn append_request_as(out: &mut Vec<u8>, ask: &Ask<'_>) -> Result<(), InvalidHeader> {
+/// Appends the request that opens a WebSocket (section 4.1), by the rules of the version that is
+/// asked for. An error leaves `out` as it was.
+pub fn append_request(out: &mut Vec<u8>, ask: &Ask<'_>) -> Result<(), InvalidHeader> {
     check_extra(
         ask.extra,
         &[
@@ -117,7 +71,7 @@ pub fn append_request_as(out: &mut Vec<u8>, ask: &Ask<'_>) -> Result<(), Invalid
     if requires!("rfc6455/3/2", "rfc6455/3/3", "rfc6455/4.1/18" => !target_is_clean) {
         return Err(InvalidHeader::new(
             "the request target",
-            "is no path in ASCII",
+            "is not a path in ASCII",
         ));
     }
     check_protocols(ask.protocols)?;
@@ -204,37 +158,12 @@ pub struct Agreed {
     pub deflate_stream: bool,
 }
 
-/// Checks the response to a request of RFC 6455 with `key` and `offered_protocols` (section 4.1,
-/// the list behind "The client MUST validate"): gives the subprotocol that the server chose, if
-/// any.
-pub fn check_response(
-    head: &Response,
-    key: &str,
-    offered_protocols: &[String],
-) -> Result<Option<String>, HandshakeError> {
-    check_response_with(head, key, offered_protocols, None).map(|agreed| agreed.protocol)
-}
-
-/// The same where compression was offered.
-pub fn check_response_with(
-    head: &Response,
-    key: &str,
-    offered_protocols: &[String],
-    offer: Option<&deflate::Offer>,
-) -> Result<Agreed, HandshakeError> {
-    let offered = Offered {
-        protocols: offered_protocols,
-        deflate: offer,
-        deflate_stream: false,
-    };
-    check_response_as(head, Version::Rfc6455, key, &offered)
-}
-
-/// The same by the rules of a version.
+/// Checks the response to a request with `key` (section 4.1, the list behind "The client MUST
+/// validate"), by the rules of the version that was asked for.
 ///
 /// By those of HyBi-09 section 5.1 `Connection` is `Upgrade` and nothing beside, and any
 /// subprotocol may be chosen.
-pub fn check_response_as(
+pub fn check_response(
     head: &Response,
     version: Version,
     key: &str,

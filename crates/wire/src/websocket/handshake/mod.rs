@@ -12,10 +12,7 @@ use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-pub use client::{
-    Agreed, Ask, HandshakeError, Offered, append_request, append_request_as, append_request_with,
-    check_response, check_response_as, check_response_with,
-};
+pub use client::{Agreed, Ask, HandshakeError, Offered, append_request, check_response};
 pub use origin::{InvalidOrigin, OriginPattern};
 pub use server::{Upgrade, append_response, append_response_with, check, is_upgrade, refuse_plain};
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from vespiary._core import Hooks
+from vespiary._hook_checks import check_function, check_handler, is_async
 from vespiary.errors import ConfigurationError, ConnectionClosed
 from vespiary.handler import AsyncHandler, Handler
 from vespiary.request import Request, Response, native_response
@@ -34,29 +35,42 @@ _METHODS = {
 
 
 def as_handler(handler: object) -> Handler | AsyncHandler:
-    """What was given, as a handler; a class is made into an object.
+    """Return a handler, checked; a class is made into an object.
 
     Raises:
-        ConfigurationError: it is no handler.
+        ConfigurationError: it is not a handler, or has a mistake in it (see `_hook_checks`).
     """
     if inspect.isclass(handler) and issubclass(handler, Handler):
-        return handler()
+        handler = _made(handler)
     if isinstance(handler, Handler):
+        check_handler(handler)
         return handler
-    if _is_async(handler):
+    if is_async(handler) and not inspect.isclass(handler):
+        check_function(handler)
         return cast("AsyncHandler", handler)
+    advice = ""
+    if inspect.isclass(handler) and "__call__" in vars(handler):
+        advice = ": an object of this class may be a handler, so make one"
+    elif inspect.isasyncgenfunction(handler):
+        advice = ": its yield makes it a generator"
     raise ConfigurationError(
         "a handler is a vespiary.Handler, a subclass of it, or an async function that takes a"
-        f" connection; got {handler!r}",
+        f" connection; got {handler!r}{advice}",
         subject="handler",
         value=handler,
     )
 
 
-def _is_async(function: object) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(type(function), "__call__", None)  # noqa: B004 - its kind is asked for.
-    )
+def _made(cls: type[Handler]) -> Handler:
+    try:
+        inspect.signature(cls).bind()
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{cls.__name__} cannot be made without arguments ({error}): give an object of it",
+            subject="handler",
+            value=cls,
+        ) from None
+    return cls()
 
 
 def _defined(handler: Handler, name: str) -> Callable[..., Any] | None:
@@ -77,7 +91,7 @@ def handler_hooks(handler: Handler | AsyncHandler) -> Hooks:
     request = _defined(handler, "on_request")
     if request is not None:
         hooks.request = _requester(request)
-    if any(_is_async(hook) for hook in (hooks.open, hooks.message, hooks.close)):
+    if any(is_async(hook) for hook in (hooks.open, hooks.message, hooks.close)):
         _make_async(hooks)
     return hooks
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from vespiary._suggestions import checks_names
 from vespiary.errors import ConfigurationError, ConnectionClosed, HandshakeRefused
 from vespiary.request import Headers
 from vespiary.trace import requires
@@ -61,6 +62,7 @@ def retry_after_seconds(error: Exception, now: Callable[[], float] = time.time) 
         return None
 
 
+@checks_names()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
     """How a client comes back to a server that it has lost or cannot reach.

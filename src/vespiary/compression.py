@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vespiary._suggestions import checks_names
 from vespiary.errors import ConfigurationError
 
 __all__ = ["Compression"]
@@ -15,6 +16,7 @@ _RANGES = {
 }
 
 
+@checks_names()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compression:
     """How the messages of a WebSocket endpoint are compressed (permessage-deflate, RFC 7692).

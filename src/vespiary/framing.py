@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from vespiary._suggestions import checks_names
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 
 __all__ = ["Framing", "LengthPrefix", "framing_options"]
 
 
+@checks_names()
 @dataclass(frozen=True, slots=True)
 class LengthPrefix:
     """Each message is preceded by its length.

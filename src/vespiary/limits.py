@@ -5,11 +5,11 @@ copy. Each reached limit is a refusal with a reason, a counter and an event, nev
 """
 
 import dataclasses
-import difflib
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, Self, cast, get_args
 
+from vespiary._suggestions import check_names, checks_names
 from vespiary.errors import LimitsError
 
 __all__ = ["Deadlines", "Limits", "SlowConsumer"]
@@ -45,14 +45,14 @@ class _Settings:
                 value, or a value out of range.
         """
         known = _fields(cls)
+        check_names(texts, known, cls.__name__, LimitsError)
         values: dict[str, Any] = {}
         for name, text in texts.items():
-            if name not in known:
-                raise _unknown(cls, name, list(known))
             values[name] = _parse(cls, name, text)
         return cls(**values)
 
 
+@checks_names(LimitsError)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits(_Settings):
     """How much an endpoint takes; `None` means no limit, where the type allows it.
@@ -127,6 +127,7 @@ class Limits(_Settings):
             )
 
 
+@checks_names(LimitsError)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines(_Settings):
     """How long things may take, in seconds; `None` means as long as they like.
@@ -204,12 +205,6 @@ def _check_seconds(name: str, value: object) -> None:
 
 def _wrong(owner: str, name: str, value: object, wanted: str) -> LimitsError:
     return LimitsError(f"{owner}.{name} must be {wanted}; got {value!r}", subject=name, value=value)
-
-
-def _unknown(cls: type[Any], name: str, known: list[str]) -> LimitsError:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    advice = f"did you mean {near[0]!r}?" if near else f"they are {', '.join(known)}"
-    return LimitsError(f"{cls.__name__} have no {name!r}: {advice}", subject=name)
 
 
 def _parse(cls: type[Any], name: str, text: str) -> int | float | None:

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._options import native_options
+from vespiary._suggestions import check_names
 from vespiary._threads import ThreadedHooks
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
@@ -22,7 +23,7 @@ from vespiary.filters import add_filters
 from vespiary.handler import AnyHandler, AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits
 from vespiary.loop import Loop, run, running_core
-from vespiary.server_options import ServerOptions, check_names
+from vespiary.server_options import ServerOptions
 from vespiary.statistics import EndpointStatistics, PortStatistics, ServerStatistics
 from vespiary.trace import requires
 

@@ -1,12 +1,9 @@
-"""The options of an endpoint that a server serves, in one place for types and for checks."""
+"""The options of an endpoint that a server serves."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
-
-from vespiary.errors import ConfigurationError
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
     from vespiary.filters import FilterFactory
@@ -14,7 +11,7 @@ if TYPE_CHECKING:
     from vespiary.limits import Deadlines, Limits, SlowConsumer
     from vespiary.websocket import WebSocket
 
-__all__ = ["ServerOptions", "check_names"]
+__all__ = ["ServerOptions"]
 
 
 class ServerOptions(TypedDict, total=False):
@@ -43,17 +40,3 @@ class ServerOptions(TypedDict, total=False):
     executor: Literal["threads"] | None
     backlog: int
     reuse_port: bool
-
-
-def check_names(given: Iterable[str], known: Mapping[str, Any] | Iterable[str], of: str) -> None:
-    """Check the names of options.
-
-    Raises:
-        ConfigurationError: one is not known; the nearest known name is suggested.
-    """
-    known = list(known)
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            advice = f"did you mean {near[0]}=?" if near else f"the options are {', '.join(known)}"
-            raise ConfigurationError(f"{of} has no option {name}=: {advice}", subject=name)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vespiary._core import origin_fault, upgrade_header_fault
+from vespiary._suggestions import checks_names
 from vespiary.compression import Compression
 from vespiary.errors import ConfigurationError
 
@@ -14,6 +15,7 @@ _VERSIONS = (13, 8)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
+@checks_names()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocket:
     """The options of a `ws://` endpoint, of a server's or a client's.

@@ -96,10 +96,7 @@ def test_each_mark_gets_its_verdict(proved: Proved, name: str) -> None:
 
 def test_the_evidence_says_which_marks_have_no_condition(proved: Proved) -> None:
     statements = {
-        name
-        for mark in proved.told["marks"]
-        if mark["form"] == "statement"
-        for name in mark["ids"]
+        name for mark in proved.told["marks"] if mark["form"] == "statement" for name in mark["ids"]
     }
     assert statements == {"toy/1/5", "toy/1/6", "toy/1/10", "toy/1/11", "toy/2/7", "toy/2/8"}
 

@@ -121,7 +121,7 @@ def test_an_unknown_limit_is_refused_with_the_nearest_name() -> None:
 
 
 def test_an_unknown_deadline_without_a_near_name_is_refused_with_all_names() -> None:
-    with pytest.raises(LimitsError, match="they are handshake_seconds, "):
+    with pytest.raises(LimitsError, match="there are handshake_seconds, "):
         Deadlines.from_texts({"zzz": "1"})
 
 

@@ -1,0 +1,144 @@
+"""Mistakes in a handler that would otherwise show as something that silently does not happen.
+
+A misspelt method is never called, and neither is `on_request` of an object whose `__call__` is the
+handler: an authentication check that never runs. So whatever looks like a hook has to be one, has
+to be callable with a hook's arguments, and must be plain where it is not awaited.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from vespiary._suggestions import advice
+from vespiary.errors import ConfigurationError
+from vespiary.handler import Handler
+
+__all__ = ["HOOKS", "check_function", "check_handler", "is_async"]
+
+HOOKS: dict[str, tuple[str, ...]] = {
+    "on_start": ("server",),
+    "on_request": ("request",),
+    "on_open": ("connection",),
+    "on_message": ("connection", "message"),
+    "on_part": ("connection", "part", "last", "text"),
+    "on_drain": ("connection",),
+    "on_end": ("connection",),
+    "on_shutdown": ("connection",),
+    "on_close": ("connection", "reason"),
+    "on_limit": ("name", "value"),
+    "on_stop": ("server",),
+}
+"""Every hook, and the names of its parameters."""
+
+_PLAIN = ("on_part", "on_drain", "on_end", "on_limit")
+"""The hooks that are called and never awaited."""
+
+
+def is_async(function: object) -> bool:
+    """Return whether calling an object gives a coroutine."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(type(function), "__call__", None)  # noqa: B004 - The question is what kind it is.
+    )
+
+
+def check_handler(handler: Handler[Any]) -> None:
+    """Check the methods of a `Handler`.
+
+    Raises:
+        ConfigurationError: one of them would never be called, or could not be.
+    """
+    owner = type(handler).__name__
+    if "__call__" in dir(type(handler)):
+        raise ConfigurationError(
+            f"{owner} is a Handler, whose __call__ is never called: handle the connection in its"
+            " methods, or write an async function in place of the class",
+            subject="__call__",
+        )
+    for name in _looks_like_a_hook(handler):
+        if name not in HOOKS:
+            raise ConfigurationError(
+                f"{owner}.{name} is not a hook and would never be called:"
+                f" {advice(name, HOOKS)} (a method of your own needs a name that does not begin"
+                " with on_)",
+                subject=name,
+            )
+        _check_hook(owner, name, getattr(handler, name))
+
+
+def check_function(handler: Any) -> None:
+    """Check an async function, or an object with an async `__call__`.
+
+    Raises:
+        ConfigurationError: it does not take a connection, or has methods that are never called.
+    """
+    if not inspect.isroutine(handler) and not isinstance(handler, functools.partial):
+        for name in _looks_like_a_hook(handler):
+            raise ConfigurationError(
+                f"{type(handler).__name__} is served by its async __call__, so that {name} would"
+                " never be called: subclass vespiary.Handler, and put what __call__ does in its"
+                " methods",
+                subject=name,
+            )
+    fault = _parameter_fault(handler, ("connection",))
+    if fault is not None:
+        raise ConfigurationError(
+            f"a handler that is an async function takes a connection: {_name(handler)} {fault}",
+            subject="handler",
+            value=handler,
+        )
+
+
+def _looks_like_a_hook(handler: object) -> Iterator[str]:
+    """Names of attributes that were meant as hooks, `Handler`'s own aside."""
+    meant = {name.replace("_", "") for name in HOOKS}
+    for name in dir(handler):
+        if not (name.startswith("on_") or name.replace("_", "").lower() in meant):
+            continue
+        inherited = getattr(Handler, name, None)
+        if inherited is None or inspect.getattr_static(handler, name) is not inherited:
+            yield name
+
+
+def _check_hook(owner: str, name: str, method: object) -> None:
+    if not callable(method):
+        raise ConfigurationError(
+            f"{owner}.{name} is {method!r}, which cannot be called: define a method, or remove it",
+            subject=name,
+            value=method,
+        )
+    if inspect.isasyncgenfunction(method) or inspect.isgeneratorfunction(method):
+        raise ConfigurationError(
+            f"{owner}.{name} has a yield in it, so that calling it would do nothing", subject=name
+        )
+    if name in _PLAIN and is_async(method):
+        raise ConfigurationError(
+            f"{owner}.{name} is async, and this hook is called without being awaited: make it a"
+            " plain method; it may start a task",
+            subject=name,
+        )
+    fault = _parameter_fault(method, HOOKS[name])
+    if fault is not None:
+        raise ConfigurationError(f"{owner}.{name} {fault}", subject=name)
+
+
+def _parameter_fault(function: Any, parameters: tuple[str, ...]) -> str | None:
+    """What is wrong with a function that is called with these; None if nothing is."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        # A built-in function may have none.
+        return None
+    try:
+        signature.bind(*parameters)
+    except TypeError:
+        return f"is called with ({', '.join(parameters)}), and is defined with {signature}"
+    return None
+
+
+def _name(handler: Any) -> str:
+    return getattr(handler, "__qualname__", type(handler).__name__)

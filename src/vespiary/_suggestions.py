@@ -1,0 +1,61 @@
+"""What a user who misspelt a name meant: for every name that Vespiary takes."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from vespiary.errors import ConfigurationError
+
+__all__ = ["advice", "check_names", "checks_names"]
+
+T = TypeVar("T")
+
+
+def advice(wrong: str, known: Iterable[str]) -> str:
+    """Return the nearest known name as a question, or else all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"there are {', '.join(known)}"
+
+
+def check_names(
+    given: Iterable[str],
+    known: Iterable[str],
+    owner: str,
+    error: type[ConfigurationError] = ConfigurationError,
+) -> None:
+    """Check the names of options.
+
+    Raises:
+        ConfigurationError: one is not known; the nearest known name is suggested.
+    """
+    known = list(known)
+    for name in given:
+        if name not in known:
+            text = f"{owner} has no {name!r}: {advice(name, known)}"
+            raise error(text, subject=name)
+
+
+def checks_names(
+    error: type[ConfigurationError] = ConfigurationError,
+) -> Callable[[type[T]], type[T]]:
+    """Let a dataclass answer an unknown field with a suggestion, in place of a TypeError."""
+
+    def decorate(cls: type[T]) -> type[T]:
+        make: Callable[..., None] = cls.__init__
+        known = list(cls.__annotations__)
+
+        @functools.wraps(make)
+        def initialise(self: T, *values: Any, **named: Any) -> None:
+            check_names(named, known, cls.__name__, error)
+            make(self, *values, **named)
+
+        cls.__init__ = initialise  # type: ignore[method-assign,assignment]
+        return cls
+
+    return decorate

@@ -383,7 +383,7 @@ impl<H: Host> Connection<H> {
             let payload = if self.close_frame_received.get() {
                 close::echo(self.profile(), code)
             } else {
-                close::encode_as(self.profile(), code, text)
+                close::encode(self.profile(), code, text)
             };
             if requires!(
                 "rfc6455/7.1.2/1",

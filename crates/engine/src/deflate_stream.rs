@@ -14,6 +14,7 @@ use std::rc::Rc;
 use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::decoder::Decoder;
 use vespiary_wire::websocket::deflate_stream::{Reader, Writer};
+use vespiary_wire::websocket::profile::Version;
 
 /// Bytes inflated at a time; a pooled buffer's size.
 const STEP: usize = 16 << 10;
@@ -97,7 +98,8 @@ pub(crate) fn feed<H: Host>(
         unreachable!("the caller matched")
     };
     // The frames are parsed as those of any connection, by the decoder in its usual place.
-    let decoder = std::mem::replace(&mut stream.decoder, Decoder::new(connection.role()));
+    let unused = Decoder::new(connection.role(), Version::Hybi09);
+    let decoder = std::mem::replace(&mut stream.decoder, unused);
     inbound.decode = Decode::WebSocket(decoder);
     let outcome = feed_frames(connection, inbound, &mut stream, rest);
     if let Decode::WebSocket(decoder) = std::mem::replace(&mut inbound.decode, Decode::Discard) {

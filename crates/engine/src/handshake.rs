@@ -21,7 +21,7 @@ use vespiary_trace::requires;
 use vespiary_wire::http::{self, Refusal, Request, RequestReader, ResponseError, ResponseReader};
 use vespiary_wire::websocket::deflate::Offer;
 use vespiary_wire::websocket::deflate_stream;
-use vespiary_wire::websocket::handshake::{self as wire, Agreed, Upgrade};
+use vespiary_wire::websocket::handshake::{self as wire, Acceptance, Agreed, Upgrade};
 use vespiary_wire::websocket::profile::Version;
 
 /// What a client asks for.
@@ -267,7 +267,6 @@ fn accept<H: Host>(
     if requires!("rfc9110/7.8/12" => awaits_continue) {
         response.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
-    let accept = wire::accept_value(&upgrade.key);
     let mut headers = [&options.headers[..], headers].concat();
     let profile = upgrade.version.profile();
     if requires!("hybi09/11.8/h1" => profile.origin_is_confirmed)
@@ -281,9 +280,13 @@ fn accept<H: Host>(
         && deflate_stream::is_offered(&upgrade.extensions);
     let stream = deflate_stream.then(|| deflate_stream::NAME.to_owned());
     let extensions = deflate.map(|agreed| agreed.to_string()).or(stream);
-    let chosen = (protocol.as_deref(), extensions.as_deref());
-    let written = wire::append_response_with(&mut response, &accept, chosen.0, chosen.1, &headers);
-    if let Err(error) = written {
+    let acceptance = Acceptance {
+        accept: &wire::accept_value(&upgrade.key),
+        protocol: protocol.as_deref(),
+        extensions: extensions.as_deref(),
+        extra: &headers,
+    };
+    if let Err(error) = wire::append_response(&mut response, &acceptance) {
         return answers::fault(connection, inbound, &error.to_string());
     }
     if requires!("rfc6455/4.2.2/1") {

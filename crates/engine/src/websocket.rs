@@ -29,7 +29,7 @@ pub(crate) fn begin<H: Host>(
         let _ = connection.protocol.set(protocol.into_boxed_str());
     }
     let version = connection.version.get().unwrap_or_default();
-    let mut decoder = Decoder::of_version(connection.role(), version);
+    let mut decoder = Decoder::new(connection.role(), version);
     let deflate = agreed.deflate.filter(|_| requires!("rfc7692/5/13"));
     compression::agree(connection, &connection.endpoint.options(), deflate);
     if connection.deflate.get().is_some() {
@@ -219,7 +219,7 @@ fn answer_ping<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Resul
 
 fn on_close<H: Host>(connection: &Rc<Connection<H>>, payload: &[u8]) -> Result<(), CloseReason> {
     let profile = connection.profile();
-    let parsed = close::parse_as(profile, connection.role(), payload);
+    let parsed = close::parse(profile, connection.role(), payload);
     let (code, text) = parsed.map_err(|error| {
         CloseReason::new(Cause::ProtocolError, error.to_string()).with_code(error.code)
     })?;

@@ -8,8 +8,9 @@ use std::cmp::Reverse;
 use vespiary_port::Outgoing;
 use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::close;
-use vespiary_wire::websocket::decoder::{Control, Data, Event};
+use vespiary_wire::websocket::decoder::{Control, Data, Event, Role};
 use vespiary_wire::websocket::frame::{Kind, Opcode};
+use vespiary_wire::websocket::profile::Version;
 
 use crate::connection::{Connection, Stage};
 use crate::record::{Fault, Problem};
@@ -211,7 +212,8 @@ impl Connection {
             }
             Opcode::Close => {
                 self.account(shared, std::mem::take(tally));
-                match close::parse(control.payload()) {
+                let profile = Version::Rfc6455.profile();
+                match close::parse(profile, Role::Client, control.payload()) {
                     Err(error) => self.violated(shared, error),
                     Ok((code, reason)) if self.stage == Stage::Open => {
                         let text =

@@ -1,5 +1,5 @@
 //! The WebSocket half of a connection: the opening handshake of RFC 6455 section 4.1, then frames.
-//! It knows bytes only; what to make of them is the connection's business.
+//! It knows bytes only; the connection decides what they mean.
 
 use vespiary_wire::http::{self, ResponseReader};
 use vespiary_wire::websocket::close::{self, Code};
@@ -65,7 +65,7 @@ impl Handshake {
 
 /// A decoder for what a server sends.
 pub fn decoder() -> Decoder {
-    Decoder::new(Role::Client)
+    Decoder::new(Role::Client, Version::Rfc6455)
 }
 
 /// Append one message, masked; with a cutter as several frames, perhaps with a ping before some of
@@ -120,5 +120,6 @@ pub fn append_control(output: &mut Vec<u8>, opcode: Opcode, payload: &[u8], rand
 
 /// Append the close frame that says `code`.
 pub fn append_close(output: &mut Vec<u8>, code: Code, random: &mut Random) {
-    append_control(output, Opcode::Close, &close::encode(code, ""), random);
+    let payload = close::encode(Version::Rfc6455.profile(), code, "");
+    append_control(output, Opcode::Close, &payload, random);
 }

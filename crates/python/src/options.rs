@@ -6,7 +6,7 @@ use pyo3::types::PyDict;
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::deflate::{Direction, Settings};
 use vespiary_engine::wire::websocket::handshake::{
-    Ask, OriginPattern, append_request, append_response,
+    Acceptance, Ask, OriginPattern, append_request, append_response,
 };
 use vespiary_engine::wire::websocket::profile::Version;
 use vespiary_engine::{Compression, Framing, Options, SlowConsumer, WebSocketOptions};
@@ -124,7 +124,11 @@ fn origin_fault(pattern: &str) -> Option<String> {
 /// What is wrong with a header line of a response that opens a WebSocket, as a sentence.
 #[pyfunction]
 fn upgrade_header_fault(name: String, value: String) -> Option<String> {
-    let written = append_response(&mut Vec::new(), "", None, &[(name, value)]);
+    let acceptance = Acceptance {
+        extra: &[(name, value)],
+        ..Acceptance::default()
+    };
+    let written = append_response(&mut Vec::new(), &acceptance);
     written.err().map(|error| error.to_string())
 }
 

@@ -182,7 +182,10 @@ fn settings(options: &Options, version: Version, is_client: bool) -> Option<Sett
 /// lines are one list, which was seen to be well-formed.
 pub(crate) fn answer(options: &Options, version: Version, lines: &[String]) -> Option<Parameters> {
     let settings = settings(options, version, false)?;
-    let parsed = lines.iter().filter_map(|line| extension::parse(line).ok());
+    let profile = version.profile();
+    let parsed = lines
+        .iter()
+        .filter_map(|line| extension::parse(profile, line).ok());
     let offers: Vec<_> = parsed.flatten().collect();
     accept(&offers, &settings)
 }

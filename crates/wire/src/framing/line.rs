@@ -71,11 +71,6 @@ impl LineDecoder {
         !self.begun.is_empty()
     }
 
-    /// At the end of the stream: the bytes behind the last terminator, if any.
-    pub fn take_rest(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.begun)
-    }
-
     fn keep<'a>(
         &mut self,
         input: &mut &'a [u8],
@@ -121,9 +116,16 @@ impl LineDecoder {
     }
 }
 
-/// Appends a line and its line feed. A line feed within the payload makes two lines of it.
-pub fn append(out: &mut Vec<u8>, payload: &[u8]) {
-    out.reserve(payload.len() + 1);
-    out.extend_from_slice(payload);
-    out.push(b'\n');
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_decoder_owns_no_memory() {
+        let mut decoder = LineDecoder::new();
+        assert_eq!(decoder.next(&mut &b"half"[..], 99), Ok(None));
+        let line = decoder.next(&mut &b"\n"[..], 99);
+        assert!(line.is_ok_and(|line| line.is_some()));
+        assert_eq!(decoder.begun.capacity(), 0);
+    }
 }

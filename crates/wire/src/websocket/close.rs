@@ -7,7 +7,7 @@ use std::str;
 
 use super::ProtocolError;
 use super::decoder::Role;
-use super::profile::{InvalidText, Profile, Version};
+use super::profile::{InvalidText, Profile};
 use vespiary_trace::requires;
 
 /// A close code. Any number can be held; [`Code::is_valid_on_the_wire`] tells which may be sent.
@@ -78,23 +78,12 @@ impl fmt::Display for Code {
 /// The longest reason in bytes: a control frame's 125 less the code's two.
 pub const REASON_BYTES_MAX: usize = 123;
 
-/// Reads the payload of a close frame, unmasked, by the rules of RFC 6455.
+/// Reads the payload of a close frame, unmasked, that this role has received.
 ///
 /// An empty payload is `NO_STATUS` with an empty reason. Refused are a payload of one byte and a
-/// code that may not be sent (1002), and a reason that is not UTF-8 (1007).
-pub fn parse(payload: &[u8]) -> Result<(Code, &str), ProtocolError> {
-    let profile = Version::Rfc6455.profile();
-    let (code, reason) = split(profile, payload)?;
-    let reason = str::from_utf8(reason);
-    if requires!("rfc6455/8.1/1" => reason.is_err()) {
-        return Err(not_utf8(profile, Code::INVALID_PAYLOAD));
-    }
-    Ok((code, reason.unwrap_or_default()))
-}
-
-/// The same by the rules of a version, in this role: HyBi-09 knows other codes, and a client
-/// replaces what is not UTF-8.
-pub fn parse_as<'a>(
+/// code that may not be sent (1002), and a reason that is not UTF-8 (1007). HyBi-09 has other codes,
+/// and its clients replace what is not UTF-8.
+pub fn parse<'a>(
     profile: &Profile,
     role: Role,
     payload: &'a [u8],
@@ -187,14 +176,9 @@ impl fmt::Debug for Payload {
 /// The payload that says `code` and `reason`. The reason is cut at the end of a character to
 /// [`REASON_BYTES_MAX`] bytes.
 ///
-/// A code that may not be sent, `NO_STATUS` above all, gives the empty payload: the reason cannot
-/// stand without a code.
-pub fn encode(code: Code, reason: &str) -> Payload {
-    encode_as(Version::Rfc6455.profile(), code, reason)
-}
-
-/// The same by the rules of a version: a code that it does not know is told by the nearest.
-pub fn encode_as(profile: &Profile, code: Code, reason: &str) -> Payload {
+/// A code that may not be sent, such as `NO_STATUS`, gives the empty payload: the reason cannot
+/// stand without a code. A code that the version does not have is sent as the nearest that it has.
+pub fn encode(profile: &Profile, code: Code, reason: &str) -> Payload {
     let mut payload = Payload {
         bytes: [0; 125],
         length: 0,

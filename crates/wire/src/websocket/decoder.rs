@@ -132,12 +132,7 @@ pub struct Decoder {
 
 impl Decoder {
     /// A decoder at the start of the stream of frames, right behind the handshake.
-    pub fn new(role: Role) -> Self {
-        Self::of_version(role, Version::default())
-    }
-
-    /// The same by the rules of a version.
-    pub fn of_version(role: Role, version: Version) -> Self {
+    pub fn new(role: Role, version: Version) -> Self {
         Self {
             remaining: 0,
             message_bytes: 0,

@@ -31,7 +31,7 @@ pub fn is_offered(values: &[String]) -> bool {
     let profile = Version::Hybi09.profile();
     let offers = values
         .iter()
-        .filter_map(|value| extension::parse_as(profile, value).ok());
+        .filter_map(|value| extension::parse(profile, value).ok());
     offers.flatten().any(|offer| is_this(&offer))
 }
 

@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use super::profile::{Profile, Version};
+use super::profile::Profile;
 use crate::http::is_token;
 use vespiary_trace::requires;
 
@@ -38,12 +38,9 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 /// Reads the value of one header line. The lists of several lines are one list.
-pub fn parse(value: &str) -> Result<Vec<Extension>, Malformed> {
-    parse_as(Version::Rfc6455.profile(), value)
-}
-
-/// The same by the rules of a version: HyBi-09 has no quoted strings.
-pub fn parse_as(profile: &Profile, value: &str) -> Result<Vec<Extension>, Malformed> {
+///
+/// HyBi-09 has no quoted strings.
+pub fn parse(profile: &Profile, value: &str) -> Result<Vec<Extension>, Malformed> {
     let mut rest = value;
     let mut extensions = Vec::new();
     loop {

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use vespiary_wire::websocket::decoder::{Decoder, Event, Limits, Role};
 use vespiary_wire::websocket::frame::{self, Opcode};
+use vespiary_wire::websocket::profile::Version;
 
 use crate::support::{
     KEY, UNLIMITED, any_role, any_stream, any_version, cut, decode_pieces, decode_pieces_as,
@@ -97,7 +98,7 @@ fn a_frame_wholly_in_the_input_gives_one_event_that_borrows_its_bytes() {
     let mut bytes = Vec::new();
     frame::append(&mut bytes, true, false, Opcode::Text, b"hello", Some(KEY));
     frame::append(&mut bytes, true, false, Opcode::Text, b"again", Some(KEY));
-    let mut decoder = Decoder::new(Role::Server);
+    let mut decoder = Decoder::new(Role::Server, Version::default());
     let mut input = &bytes[..];
     for place in [6, 17] {
         let Ok(Some(Event::Data(data))) = decoder.next(&mut input, &UNLIMITED) else {
@@ -117,7 +118,7 @@ fn a_frame_wholly_in_the_input_gives_one_event_that_borrows_its_bytes() {
 fn a_head_alone_gives_no_event_and_its_first_payload_byte_gives_the_start() {
     let mut bytes = Vec::new();
     frame::append(&mut bytes, true, false, Opcode::Binary, b"abc", Some(KEY));
-    let mut decoder = Decoder::new(Role::Server);
+    let mut decoder = Decoder::new(Role::Server, Version::default());
     assert_eq!(decoder.next(&mut &bytes[..6], &UNLIMITED), Ok(None));
     assert!(decoder.in_message() && decoder.mid_frame());
     let mut input = &bytes[6..7];

@@ -5,7 +5,8 @@ use vespiary_trace::claims;
 use vespiary_wire::websocket::deflate::{
     Direction, Fault, Offer, Parameters, Settings, accept, check,
 };
-use vespiary_wire::websocket::extension;
+use vespiary_wire::websocket::extension::{self, Extension, Malformed};
+use vespiary_wire::websocket::profile::Version;
 
 const ANY: Direction = Direction {
     context_takeover: true,
@@ -24,15 +25,19 @@ const SMALLEST: Settings = Settings {
     client: SMALL,
 };
 
+fn parse(value: &str) -> Result<Vec<Extension>, Malformed> {
+    extension::parse(Version::Rfc6455.profile(), value)
+}
+
 fn answered(offers: &str, settings: Settings) -> Option<String> {
-    let offers = extension::parse(offers).unwrap();
+    let offers = parse(offers).unwrap();
     accept(&offers, &settings).map(|parameters| parameters.to_string())
 }
 
 fn checked(offer: &str, answer: &str) -> Result<Option<Parameters>, Fault> {
-    let offer = &extension::parse(offer).unwrap()[0];
+    let offer = &parse(offer).unwrap()[0];
     let offer = Offer::read(&offer.parameters).unwrap();
-    check(Some(&offer), &extension::parse(answer).unwrap())
+    check(Some(&offer), &parse(answer).unwrap())
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn section_7_a_server_declines_what_it_does_not_know_or_what_is_invalid() {
 fn section_7_1_1_context_takeover_is_off_where_either_side_wants_that() {
     claims!("rfc7692/7.1.1.1/2", "rfc7692/7.1.1.1/3");
     let takeovers = |offer: &str, settings: &Settings| {
-        let offers = extension::parse(offer).unwrap();
+        let offers = parse(offer).unwrap();
         let parameters = accept(&offers, settings).unwrap();
         let [server, client] = [parameters.server(), parameters.client()];
         (server.context_takeover, client.context_takeover)
@@ -131,7 +136,7 @@ fn section_7_1_1_context_takeover_is_off_where_either_side_wants_that() {
 fn section_7_1_2_1_the_servers_window_is_the_smaller_of_what_both_want() {
     claims!("rfc7692/5/6", "rfc7692/7.1.2.1/4");
     let bits = |offer: &str, settings: &Settings| {
-        let offers = extension::parse(offer).unwrap();
+        let offers = parse(offer).unwrap();
         accept(&offers, settings).unwrap().server_max_window_bits
     };
     for (offered, large, small) in [
@@ -151,7 +156,7 @@ fn section_7_1_2_1_the_servers_window_is_the_smaller_of_what_both_want() {
 fn section_7_1_2_2_the_clients_window_is_limited_only_where_the_client_knows_how() {
     claims!("rfc7692/7.1.2.2/5");
     let bits = |offer: &str, settings: &Settings| {
-        let offers = extension::parse(offer).unwrap();
+        let offers = parse(offer).unwrap();
         accept(&offers, settings).unwrap().client_max_window_bits
     };
     for (offered, large, small) in [
@@ -236,7 +241,7 @@ fn section_7_a_client_fails_on_an_answer_with_a_parameter_that_cannot_be() {
 #[test]
 fn section_5_a_client_fails_on_an_answer_that_it_did_not_ask_for() {
     claims!("rfc7692/5/8", "rfc7692/5/10", "rfc7692/5/12");
-    let answers = |text: &str| extension::parse(text).unwrap();
+    let answers = |text: &str| parse(text).unwrap();
     let offer = Offer::default();
     for answer in [
         "permessage-bzip2",
@@ -327,9 +332,9 @@ proptest! {
         client in any_settings(),
     ) {
         let offer = Offer::new(&client);
-        let offers = extension::parse(&offer.to_string()).unwrap();
+        let offers = parse(&offer.to_string()).unwrap();
         let agreed = accept(&offers, &server).expect("every offer of ours can be taken");
-        let answers = extension::parse(&agreed.to_string()).unwrap();
+        let answers = parse(&agreed.to_string()).unwrap();
         prop_assert_eq!(check(Some(&offer), &answers), Ok(Some(agreed)));
         for settings in [&server, &client] {
             prop_assert!(within(agreed.server(), settings.server), "{}", agreed);

@@ -3,6 +3,11 @@
 use proptest::prelude::*;
 use vespiary_trace::claims;
 use vespiary_wire::websocket::extension::{self, Extension, Malformed};
+use vespiary_wire::websocket::profile::Version;
+
+fn parse(value: &str) -> Result<Vec<Extension>, Malformed> {
+    extension::parse(Version::Rfc6455.profile(), value)
+}
 
 fn extension(name: &str, parameters: &[(&str, Option<&str>)]) -> Extension {
     let parameters = parameters
@@ -18,11 +23,11 @@ fn extension(name: &str, parameters: &[(&str, Option<&str>)]) -> Extension {
 #[test]
 fn section_9_1_the_examples_are_read() {
     assert_eq!(
-        extension::parse("deflate-stream"),
+        parse("deflate-stream"),
         Ok(vec![extension("deflate-stream", &[])])
     );
     assert_eq!(
-        extension::parse("mux; max-channels=4; flow-control, deflate-stream"),
+        parse("mux; max-channels=4; flow-control, deflate-stream"),
         Ok(vec![
             extension(
                 "mux",
@@ -32,7 +37,7 @@ fn section_9_1_the_examples_are_read() {
         ])
     );
     assert_eq!(
-        extension::parse("private-extension"),
+        parse("private-extension"),
         Ok(vec![extension("private-extension", &[])])
     );
 }
@@ -42,7 +47,7 @@ fn section_9_1_a_quoted_value_is_the_token_within_it() {
     claims!("rfc6455/4.3/1", "rfc6455/9.1/2");
     for value in ["a; b=\"10\"", "a;b = \"1\\0\"", "a ;\tb= \"10\" "] {
         let expected = vec![extension("a", &[("b", Some("10"))])];
-        assert_eq!(extension::parse(value), Ok(expected), "{value}");
+        assert_eq!(parse(value), Ok(expected), "{value}");
     }
     for value in [
         "a; b=\"\"",
@@ -51,7 +56,7 @@ fn section_9_1_a_quoted_value_is_the_token_within_it() {
         "a; b=\"\\\"\"",
         "a; b=\"é\"",
     ] {
-        assert_eq!(extension::parse(value), Err(Malformed), "{value}");
+        assert_eq!(parse(value), Err(Malformed), "{value}");
     }
 }
 
@@ -83,14 +88,14 @@ fn section_9_1_what_does_not_follow_the_grammar_is_malformed() {
         "a; b=c\"",
         "a/b",
     ] {
-        assert_eq!(extension::parse(value), Err(Malformed), "{value:?}");
+        assert_eq!(parse(value), Err(Malformed), "{value:?}");
     }
 }
 
 #[test]
 fn rfc_9110_5_6_1_empty_elements_of_the_list_are_passed_over() {
     let expected = vec![extension("a", &[]), extension("b", &[("c", None)])];
-    assert_eq!(extension::parse(", a,,\t, b;c ,"), Ok(expected));
+    assert_eq!(parse(", a,,\t, b;c ,"), Ok(expected));
 }
 
 type Drawn = (String, Vec<(String, Option<String>)>);
@@ -121,12 +126,12 @@ proptest! {
             .into_iter()
             .map(|(name, parameters)| Extension { name, parameters })
             .collect();
-        prop_assert_eq!(extension::parse(&written.join(",")), Ok(expected));
+        prop_assert_eq!(parse(&written.join(",")), Ok(expected));
     }
 
     #[test]
     fn any_text_is_read_or_refused_without_a_panic(value in "[a;,=\" \\\\\té]{0,20}") {
-        if let Ok(extensions) = extension::parse(&value) {
+        if let Ok(extensions) = parse(&value) {
             prop_assert!(!extensions.is_empty());
         }
     }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use vespiary_trace::claims;
 use vespiary_wire::http::{self, InvalidHeader, Limits, Response};
 use vespiary_wire::websocket::handshake::{
-    self, Ask, HandshakeError, Offered, accept_value, append_request, check_response, encode_key,
+    self, Acceptance, Ask, HandshakeError, Offered, accept_value, append_request, check_response,
+    encode_key,
 };
 use vespiary_wire::websocket::profile::Version;
 
@@ -242,7 +243,12 @@ proptest! {
         prop_assert_eq!((&upgrade.key, &upgrade.protocols), (&key, &protocols));
         let chosen = upgrade.protocols.last().map(String::as_str);
         let mut bytes = Vec::new();
-        handshake::append_response(&mut bytes, &accept_value(&upgrade.key), chosen, &[]).unwrap();
+        let acceptance = Acceptance {
+            accept: &accept_value(&upgrade.key),
+            protocol: chosen,
+            ..Acceptance::default()
+        };
+        handshake::append_response(&mut bytes, &acceptance).unwrap();
         let (response, _) = http::parse_response(&bytes, &LIMITS).unwrap().unwrap();
         let agreed = check(&response, &key, &protocols).unwrap();
         prop_assert_eq!(agreed.as_deref(), chosen);

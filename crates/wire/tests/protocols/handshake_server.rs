@@ -1,8 +1,8 @@
 //! RFC 6455 sections 4.2.1 and 4.2.2: the server's half of the opening handshake.
 
 use vespiary_trace::claims;
-use vespiary_wire::http::{self, Limits, Refusal, Request};
-use vespiary_wire::websocket::handshake::{self, Upgrade, accept_value};
+use vespiary_wire::http::{self, InvalidHeader, Limits, Refusal, Request};
+use vespiary_wire::websocket::handshake::{self, Acceptance, Upgrade, accept_value};
 use vespiary_wire::websocket::profile::Version;
 
 const SPOKEN: &[Version] = &[Version::Rfc6455];
@@ -33,6 +33,21 @@ fn check(head: &str) -> Result<Upgrade, Refusal> {
 fn changed(line: &str, by: &str) -> String {
     assert!(EXAMPLE.contains(line), "{line:?} is not in the example");
     EXAMPLE.replacen(line, by, 1)
+}
+
+fn append_response(
+    out: &mut Vec<u8>,
+    accept: &str,
+    protocol: Option<&str>,
+    extra: &[(String, String)],
+) -> Result<(), InvalidHeader> {
+    let acceptance = Acceptance {
+        accept,
+        protocol,
+        extra,
+        ..Acceptance::default()
+    };
+    handshake::append_response(out, &acceptance)
 }
 
 fn assert_refused(status: u16, head: &str) -> Refusal {
@@ -76,7 +91,7 @@ fn section_1_2_the_example_response_is_written() {
     );
     let mut out = Vec::new();
     let accept = accept_value("dGhlIHNhbXBsZSBub25jZQ==");
-    handshake::append_response(&mut out, &accept, Some("chat"), &[]).unwrap();
+    append_response(&mut out, &accept, Some("chat"), &[]).unwrap();
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -89,7 +104,7 @@ fn section_1_2_the_example_response_is_written() {
 fn section_4_2_2_a_response_without_a_subprotocol_has_no_such_header() {
     claims!("rfc6455/4.2.2/9");
     let mut out = Vec::new();
-    handshake::append_response(&mut out, "x", None, &[]).unwrap();
+    append_response(&mut out, "x", None, &[]).unwrap();
     assert!(out.ends_with(b"\r\nSec-WebSocket-Accept: x\r\n\r\n"));
 }
 
@@ -289,7 +304,7 @@ fn a_response_takes_further_headers_but_none_that_it_writes_itself_or_that_break
     claims!("rfc6455/4.2.2/h7");
     let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     let mut out = Vec::new();
-    handshake::append_response(&mut out, "x", None, &pair("Set-Cookie", "a=b")).unwrap();
+    append_response(&mut out, "x", None, &pair("Set-Cookie", "a=b")).unwrap();
     assert!(out.ends_with(b"Sec-WebSocket-Accept: x\r\nSet-Cookie: a=b\r\n\r\n"));
     out.clear();
     for extra in [
@@ -302,12 +317,12 @@ fn a_response_takes_further_headers_but_none_that_it_writes_itself_or_that_break
         pair("X Y", "a"),
     ] {
         assert!(
-            handshake::append_response(&mut out, "x", None, &extra).is_err(),
+            append_response(&mut out, "x", None, &extra).is_err(),
             "{extra:?}"
         );
     }
     for protocol in ["", "a b", "a\r\nb"] {
-        assert!(handshake::append_response(&mut out, "x", Some(protocol), &[]).is_err());
+        assert!(append_response(&mut out, "x", Some(protocol), &[]).is_err());
     }
     assert!(out.is_empty());
 }

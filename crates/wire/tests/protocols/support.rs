@@ -48,7 +48,7 @@ pub fn decode_pieces_as<'a>(
     limits: &Limits,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Item>, Result<Decoder, ProtocolError>) {
-    let mut decoder = Decoder::of_version(role, version);
+    let mut decoder = Decoder::new(role, version);
     let mut items = Vec::new();
     for piece in pieces {
         let mut input = piece;

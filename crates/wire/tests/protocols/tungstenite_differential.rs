@@ -22,6 +22,7 @@ use vespiary_wire::utf8::Validator;
 use vespiary_wire::websocket::close;
 use vespiary_wire::websocket::decoder::{Control, Data, Decoder, Event, Limits, Role};
 use vespiary_wire::websocket::frame::{Kind, Opcode};
+use vespiary_wire::websocket::profile::Version;
 
 use crate::support::{any_role, any_stream};
 
@@ -143,15 +144,13 @@ impl Receiver {
             Opcode::Ping => self.received.push(Received::Ping(payload.to_vec())),
             Opcode::Pong => self.received.push(Received::Pong(payload.to_vec())),
             _ => {
-                let close = close::parse(payload).map_err(|error| {
-                    let bad_code = error.section == "RFC 6455 7.4";
-                    if bad_code {
-                        End::RefusedForCode
-                    } else {
-                        End::Refused
-                    }
+                let profile = Version::default().profile();
+                let parsed = close::parse(profile, Role::Server, payload);
+                let close = parsed.map_err(|error| match error.section {
+                    "RFC 6455 7.4" => End::RefusedForCode,
+                    _ => End::Refused,
                 })?;
-                let told = (!payload.is_empty()).then(|| (close.0.0, close.1.to_owned()));
+                let told = (!payload.is_empty()).then(|| (close.0.0, close.1.into_owned()));
                 self.received.push(Received::Close(told));
                 return Err(End::Closed);
             }
@@ -161,7 +160,7 @@ impl Receiver {
 }
 
 fn ours(role: Role, bytes: &[u8]) -> (Vec<Received>, End) {
-    let mut decoder = Decoder::new(role);
+    let mut decoder = Decoder::new(role, Version::default());
     let mut receiver = Receiver::default();
     let mut input = bytes;
     loop {

@@ -285,7 +285,7 @@ fn every_close_code_is_judged_by_its_versions_section_7_4() {
     for number in 0..=u16::MAX {
         let payload = number.to_be_bytes();
         let arrives = |version: Version| {
-            close::parse_as(version.profile(), Role::Server, &payload)
+            close::parse(version.profile(), Role::Server, &payload)
                 .map(|(code, _)| code.0)
                 .map_err(|error| error.section)
         };
@@ -300,7 +300,7 @@ fn every_close_code_is_judged_by_its_versions_section_7_4() {
 fn a_code_that_8_does_not_define_is_told_by_the_nearest_that_it_does() {
     claims!("hybi09/7.4.1/h1");
     let sent = |version: Version, code: Code| {
-        let payload = close::encode_as(version.profile(), code, "why");
+        let payload = close::encode(version.profile(), code, "why");
         payload
             .get(..2)
             .map(|code| u16::from_be_bytes([code[0], code[1]]))
@@ -348,7 +348,7 @@ fn a_close_frame_is_answered_with_its_own_code_known_or_not() {
 fn a_reason_that_is_not_utf8_is_refused_but_at_a_client_of_8() {
     claims!("hybi09/8.1/1");
     let payload = b"\x03\xe8gone \xff\xfe\xc3";
-    let read = |version: Version, role| close::parse_as(version.profile(), role, payload);
+    let read = |version: Version, role| close::parse(version.profile(), role, payload);
     let expected = (Code::NORMAL, Cow::Borrowed("gone \u{FFFD}\u{FFFD}\u{FFFD}"));
     assert_eq!(read(OLD, Role::Client), Ok(expected));
     for (version, role, code) in [
@@ -368,13 +368,13 @@ fn a_quoted_value_of_an_extension_is_read_in_13_and_malformed_in_8() {
     claims!("hybi09/9.1/h1");
     let value = "mux; max-channels=\"4\"; flow-control, deflate-stream";
     assert_eq!(
-        extension::parse_as(NEW.profile(), value).map(|list| list.len()),
+        extension::parse(NEW.profile(), value).map(|list| list.len()),
         Ok(2)
     );
-    assert!(extension::parse_as(OLD.profile(), value).is_err());
+    assert!(extension::parse(OLD.profile(), value).is_err());
     let plain = value.replace('"', "");
-    let old = extension::parse_as(OLD.profile(), &plain);
-    assert_eq!(old, extension::parse_as(NEW.profile(), &plain));
+    let old = extension::parse(OLD.profile(), &plain);
+    assert_eq!(old, extension::parse(NEW.profile(), &plain));
     assert_eq!(
         old.map(|list| list[1].name.clone()),
         Ok("deflate-stream".to_owned())

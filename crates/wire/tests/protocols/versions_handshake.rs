@@ -3,7 +3,8 @@
 use vespiary_trace::claims;
 use vespiary_wire::http::{self, Limits, Refusal};
 use vespiary_wire::websocket::handshake::{
-    self, Agreed, Ask, HandshakeError, Offered, Upgrade, append_request, check_response, is_upgrade,
+    self, Acceptance, Agreed, Ask, HandshakeError, Offered, Upgrade, append_request,
+    check_response, is_upgrade,
 };
 use vespiary_wire::websocket::profile::Version;
 
@@ -155,8 +156,12 @@ fn extensions_are_offered_and_granted_in_a_line_of_their_own() {
     append_request(&mut offered, &ask).expect("clean lines");
     assert!(String::from_utf8_lossy(&offered).contains(line));
     let mut granted = Vec::new();
-    let extensions = Some("deflate-stream");
-    handshake::append_response_with(&mut granted, "x", None, extensions, &[]).expect("clean");
+    let acceptance = Acceptance {
+        accept: "x",
+        extensions: Some("deflate-stream"),
+        ..Acceptance::default()
+    };
+    handshake::append_response(&mut granted, &acceptance).expect("clean lines");
     assert!(String::from_utf8_lossy(&granted).contains(line));
 }
 

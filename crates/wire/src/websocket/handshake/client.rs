@@ -244,7 +244,7 @@ fn read_extensions(
 ) -> Result<(Option<deflate::Parameters>, bool), String> {
     let mut answers = Vec::new();
     for value in head.header_all("sec-websocket-extensions") {
-        match extension::parse_as(version.profile(), value) {
+        match extension::parse(version.profile(), value) {
             Err(malformed) => {
                 requires!("rfc6455/9.1/1");
                 return Err(malformed.to_string());

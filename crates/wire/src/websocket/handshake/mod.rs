@@ -14,7 +14,7 @@ use sha1::{Digest, Sha1};
 
 pub use client::{Agreed, Ask, HandshakeError, Offered, append_request, check_response};
 pub use origin::{InvalidOrigin, OriginPattern};
-pub use server::{Upgrade, append_response, append_response_with, check, is_upgrade, refuse_plain};
+pub use server::{Acceptance, Upgrade, append_response, check, is_upgrade, refuse_plain};
 
 use crate::http::InvalidHeader;
 

@@ -145,7 +145,7 @@ fn read_version(head: &Request, spoken: &[Version]) -> Result<Version, Refusal> 
         return bad("there is more than one Sec-WebSocket-Version header (RFC 6455 11.3.5)");
     }
     let Some(number) = parse_version(version) else {
-        return bad("the Sec-WebSocket-Version is no version (RFC 6455 4.3)");
+        return bad("the Sec-WebSocket-Version is not a version (RFC 6455 4.3)");
     };
     let asked = Version::from_number(number).filter(|asked| spoken.contains(asked));
     if requires!("rfc6455/4.2.2/6", "rfc6455/4.4/1", "rfc6455/4.2.1/h6", "hybi09/5.2.2/5" =>
@@ -205,7 +205,7 @@ fn read_protocols(head: &Request) -> Result<Vec<String>, Refusal> {
 fn read_extensions(head: &Request, profile: &Profile) -> Result<Vec<String>, Refusal> {
     let mut values = Vec::new();
     for value in head.header_all("sec-websocket-extensions") {
-        if let Err(malformed) = extension::parse_as(profile, value) {
+        if let Err(malformed) = extension::parse(profile, value) {
             requires!("rfc6455/9.1/1");
             return bad(&malformed.to_string());
         }
@@ -235,28 +235,30 @@ fn read_origin(head: &Request, profile: &Profile) -> Result<Option<String>, Refu
     }
 }
 
-/// Appends the response that accepts (section 4.2.2 step 5). `accept` is of
-/// [`super::accept_value`].
-///
-/// `protocol` must be one that the client asked for. `extra` are further header lines, not those
-/// that this function writes. An error leaves `out` as it was.
-pub fn append_response(
-    out: &mut Vec<u8>,
-    accept: &str,
-    protocol: Option<&str>,
-    extra: &[(String, String)],
-) -> Result<(), InvalidHeader> {
-    append_response_with(out, accept, protocol, None, extra)
+/// What a server grants.
+#[derive(Copy, Clone, Default, Debug)]
+pub struct Acceptance<'a> {
+    /// As [`super::accept_value`] writes it.
+    pub accept: &'a str,
+    /// One of the subprotocols that the client asked for.
+    pub protocol: Option<&'a str>,
+    /// The extensions, as [`crate::websocket::deflate::Parameters`] writes them.
+    pub extensions: Option<&'a str>,
+    /// Further header lines, not those that the handshake writes itself.
+    pub extra: &'a [(String, String)],
 }
 
-/// The same with extensions granted, as [`crate::websocket::deflate::Parameters`] writes them.
-pub fn append_response_with(
+/// Appends the response that accepts (section 4.2.2 step 5). An error leaves `out` as it was.
+pub fn append_response(
     out: &mut Vec<u8>,
-    accept: &str,
-    protocol: Option<&str>,
-    extensions: Option<&str>,
-    extra: &[(String, String)],
+    acceptance: &Acceptance<'_>,
 ) -> Result<(), InvalidHeader> {
+    let Acceptance {
+        accept,
+        protocol,
+        extensions,
+        extra,
+    } = *acceptance;
     check_extra(
         extra,
         &[

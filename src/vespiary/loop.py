@@ -65,15 +65,15 @@ class PortSelector(selectors.BaseSelector):
         Raises:
             ValueError: the events are none, or the object has no descriptor.
             KeyError: it is watched already.
+            OSError: it is not open (EBADF), or cannot be watched, like a regular file (EPERM).
         """
         if not events or events & ~(selectors.EVENT_READ | selectors.EVENT_WRITE):
             raise ValueError(f"invalid events: {events!r}")
         fd = _descriptor(fileobj)
         if fd in self._keys:
             raise KeyError(f"{fileobj!r} (descriptor {fd}) is already registered")
-        key = selectors.SelectorKey(fileobj, fd, events, data)
-        self._keys[fd] = key
         self._core.register(fd, events)
+        key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
         return key
 
     def unregister(self, fileobj: "FileDescriptorLike") -> selectors.SelectorKey:

@@ -194,11 +194,12 @@ impl<H: Host> Engine<H> {
         Ok(connection)
     }
 
-    /// Watch a foreign descriptor; [`Host::ready`] is told.
-    pub fn poll(&self, descriptor: Descriptor, interest: Interest) {
+    /// Watch a foreign descriptor; [`Host::ready`] is called. The errors are those of
+    /// [`vespiary_port::Port::poll`].
+    pub fn poll(&self, descriptor: Descriptor, interest: Interest) -> io::Result<()> {
         self.port
             .borrow_mut()
-            .poll(descriptor, table::foreign(descriptor), interest);
+            .poll(descriptor, table::foreign(descriptor), interest)
     }
 
     /// Stop watching a foreign descriptor.

@@ -16,7 +16,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use vespiary_port::Port;
-use vespiary_port::select::{self, Preference};
+use vespiary_port::driver::{self, Preference};
 
 use crate::clock::{Nanoseconds, nanoseconds, seconds, thread_cpu};
 use crate::connection::{Connection, Stage};
@@ -371,11 +371,11 @@ fn open_port(plan: &Plan) -> Result<Box<dyn Port>, Error> {
         Driver::Uring => Some(Preference::Uring),
         Driver::Epoll => Some(Preference::Epoll),
     };
-    let options = select::Options {
+    let options = driver::Options {
         spin_microseconds: plan.spin.as_micros() as u32,
-        ..select::Options::default()
+        ..driver::Options::default()
     };
-    let opened = select::open(preference, &options);
+    let opened = driver::open(preference, &options);
     opened
         .map(|(port, _)| port)
         .map_err(Error::system("opening the port"))

@@ -12,7 +12,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use vespiary_port::select::{self, Options, Preference};
+use vespiary_port::driver::{self, Options, Preference};
 use vespiary_port::{Address, Completion, Descriptor, Errno, Outcome, Outgoing, Port, Token};
 
 const LISTENER: Token = Token(0);
@@ -169,7 +169,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let driver: Preference = arguments.next().ok_or("which driver?")?.parse()?;
     let number: u16 = arguments.next().ok_or("which port?")?.parse()?;
-    let (mut port, sentence) = select::open(Some(driver), &options(arguments)?)?;
+    let (mut port, sentence) = driver::open(Some(driver), &options(arguments)?)?;
     let listener = port.listen(&Address::Inet(([127, 0, 0, 1], number).into()), 4096, true)?;
     port.accept(listener, LISTENER);
     println!("{sentence}");

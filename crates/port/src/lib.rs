@@ -19,8 +19,10 @@
 
 mod address;
 mod buffers;
+pub mod driver;
 pub mod epoll;
-pub mod select;
+mod epoll_instance;
+pub mod fork;
 mod sends;
 pub mod sim;
 mod socket;
@@ -28,6 +30,7 @@ mod spin;
 pub mod timer;
 pub mod uring;
 mod wake;
+mod watches;
 
 pub use address::{Address, UNIX_PATH_BYTES_MAX};
 pub use buffers::{CHUNKS_A_SEND_MAX, Chunk, KeptBytes, Lease, Outgoing};
@@ -151,9 +154,12 @@ pub trait Port {
     /// Ask that the connect in flight stop.
     fn cancel_connect(&mut self, token: Token);
 
-    /// Watch a foreign descriptor, level-triggered, until [`Port::unpoll`]. Polling again replaces
-    /// the interest.
-    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest);
+    /// Watch a foreign descriptor, level-triggered, until [`Port::unpoll`] or until it is closed.
+    /// Polling again replaces the interest.
+    ///
+    /// `EBADF` for a descriptor that is not open, `EPERM` for one that cannot be polled, such as a
+    /// regular file (`epoll_ctl(2)`); it is not watched then.
+    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) -> io::Result<()>;
 
     /// Stop watching. No [`Outcome::Ready`] with this token comes after this call returns.
     fn unpoll(&mut self, descriptor: Descriptor, token: Token);
@@ -191,6 +197,15 @@ pub trait Port {
     /// Runs no callback and touches nothing of the caller's, so a caller may release its locks
     /// around it.
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The descriptor that another loop watches to take turns when there is something to do: see
+    /// [`Port::rest`]. It may change in a turn. `EOPNOTSUPP` where the port was not opened for this
+    /// ([`driver::Options::is_watched`]).
+    fn descriptor(&self) -> io::Result<Descriptor>;
+
+    /// Leave the port to another loop. Its next turn is due when [`Port::descriptor`] is readable, or
+    /// after this time, whichever comes first. Zero: at once; `None`: no limit.
+    fn rest(&mut self) -> Option<Duration>;
 
     /// The next completion of the current batch, including those of operations that completed at
     /// once since the turn. `None`: the batch is done, for now: a caller who then begins operations

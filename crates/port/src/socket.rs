@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::address::{Address, KernelAddress};
-use crate::{Descriptor, Errno};
+use crate::{Descriptor, Errno, fork};
 
 /// `result` of a system call that says -1 for an error.
 pub(crate) fn check(result: i32) -> io::Result<i32> {
@@ -190,9 +190,12 @@ pub(crate) fn close(socket: Descriptor, reset: bool) {
     unsafe { libc::close(socket) };
 }
 
-/// The files of listening Unix sockets, which must go when their socket is closed.
+/// Listening sockets, and the files of those that are Unix sockets, which must go when their socket
+/// is closed.
 #[derive(Default)]
 pub(crate) struct SocketFiles {
+    /// Sockets that a forked child closes.
+    listeners: Vec<Descriptor>,
     /// The path, and the device and inode that were made there: a file that another process has put
     /// in its place since is not ours to remove.
     files: HashMap<Descriptor, (PathBuf, u64, u64)>,
@@ -236,8 +239,20 @@ impl SocketFiles {
         Ok(socket.release())
     }
 
+    /// A socket listens here: a forked child must not.
+    pub(crate) fn hold(&mut self, listener: Descriptor) {
+        if !self.listeners.contains(&listener) {
+            self.listeners.push(listener);
+            fork::close_in_children(listener);
+        }
+    }
+
     /// Remove the file of a listening socket that is being closed, if it has one.
     pub(crate) fn forget(&mut self, socket: Descriptor) {
+        if let Some(position) = self.listeners.iter().position(|other| *other == socket) {
+            self.listeners.swap_remove(position);
+            fork::forget(socket);
+        }
         if self.files.is_empty() {
             return;
         }

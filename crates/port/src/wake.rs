@@ -11,9 +11,9 @@ use crate::{Descriptor, Wake};
 ///
 /// The flag saves the system call of a second wake-up. It is cleared at the end of a turn, before
 /// the caller looks at what it was woken for; so whoever finds it set after that has put his work
-/// where it will be seen. The kernel's drivers never read the count back to zero: a read that came
-/// later than the flag's clearing would take the wake-up of the next turn with it. They watch for
-/// its growing.
+/// where it will be seen. A read of the count that came later than the flag's clearing would take
+/// the wake-up of the next turn with it: so drivers watch for its growing, and only where the
+/// descriptor's level is watched the count is read back to zero, before the flag is cleared.
 pub(crate) struct Waker {
     descriptor: Descriptor,
     pending: AtomicBool,
@@ -34,7 +34,7 @@ impl Waker {
         self.descriptor
     }
 
-    /// Take the count back to zero, for a driver that watches the descriptor's level.
+    /// Take the count back to zero, where the descriptor's level is watched.
     ///
     /// Read before the flag is cleared: a wake-up in between writes nothing, and what it was for is
     /// seen by the caller, who looks after this.

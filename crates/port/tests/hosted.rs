@@ -34,7 +34,7 @@ fn a_ready_descriptor_ends_a_turn_before_time_jumps() {
     let mut port = hosted();
     let (mut theirs, ours) = UnixStream::pair().expect("a pair");
     theirs.write_all(b"x").expect("room");
-    port.poll(ours.as_raw_fd(), WATCH, READ);
+    port.poll(ours.as_raw_fd(), WATCH, READ).expect("a socket");
     let before = port.now();
     port.turn(Some(HOUR)).expect("a turn");
     let completion = port.next().expect("a completion");

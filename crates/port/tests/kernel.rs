@@ -4,6 +4,7 @@ mod rig;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::os::fd::IntoRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
@@ -11,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use rig::{CANCELED, Directory, Driver, Rig, pattern};
-use vespiary_port::select::{Options, Preference};
+use vespiary_port::driver::{Options, Preference};
 use vespiary_port::{Address, Errno, Outcome, Outgoing, Token};
 
 const LISTENER: Token = Token(1);
@@ -170,14 +171,17 @@ fn a_port_may_be_dropped_with_everything_in_flight() {
             .send(socket, FIRST, Outgoing::one(pattern(50_000_000)));
         let other = rig.port.open(&address, None).expect("a socket");
         rig.port.connect(other, SECOND, &address);
-        rig.port.poll(
-            0,
-            Token(9),
-            vespiary_port::Interest {
-                read: true,
-                write: false,
-            },
-        );
+        let (watched, _) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        rig.port
+            .poll(
+                watched.as_raw_fd(),
+                Token(9),
+                vespiary_port::Interest {
+                    read: true,
+                    write: false,
+                },
+            )
+            .expect("it can be polled");
         rig.step();
         client.write(b"unread");
         drop(rig);

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rig::{Driver, Rig};
-use vespiary_port::select::{self, Options, Preference};
+use vespiary_port::driver::{self, Options, Preference};
 use vespiary_port::{Errno, Outcome, Token};
 
 const CHILD: &str = "VESPIARY_PORT_CHILD";
@@ -95,14 +95,14 @@ fn limit_descriptors(most: u64) -> io::Result<()> {
 
 #[test]
 fn the_usual_choice_is_uring_and_the_sentence_says_so() {
-    let (port, sentence) = select::open(None, &Options::default()).expect("a port");
+    let (port, sentence) = driver::open(None, &Options::default()).expect("a port");
     assert_eq!((port.name(), &sentence[..]), ("uring", "Using io_uring."));
 }
 
 #[test]
 fn a_driver_that_is_asked_for_is_taken() {
     for (preference, name) in [(Preference::Uring, "uring"), (Preference::Epoll, "epoll")] {
-        let (port, sentence) = select::open(Some(preference), &Options::default()).expect("it");
+        let (port, sentence) = driver::open(Some(preference), &Options::default()).expect("it");
         assert_eq!(port.name(), name);
         assert!(sentence.contains("asked for"), "{sentence}");
         assert_eq!(name.parse(), Ok(preference));
@@ -112,13 +112,13 @@ fn a_driver_that_is_asked_for_is_taken() {
 
 /// In the child: epoll is taken with `reason`, and asking for io_uring fails with it.
 fn expect_refusal(reason: &str) {
-    let (port, sentence) = select::open(None, &Options::default()).expect("a port");
+    let (port, sentence) = driver::open(None, &Options::default()).expect("a port");
     assert_eq!(port.name(), "epoll");
     assert!(
         sentence.starts_with("Using epoll, since") && sentence.contains(reason),
         "{sentence}"
     );
-    let asked = select::open(Some(Preference::Uring), &Options::default());
+    let asked = driver::open(Some(Preference::Uring), &Options::default());
     let error = asked.err().expect("a refusal").to_string();
     assert!(
         error.contains("was asked for") && error.contains(reason),

@@ -6,7 +6,7 @@ mod rig;
 use std::collections::BTreeMap;
 
 use rig::{Client, Driver, Rig};
-use vespiary_port::select::{Options, Preference};
+use vespiary_port::driver::{Options, Preference};
 use vespiary_port::sim::{Closed, Faults, Random};
 use vespiary_port::{Completion, Descriptor, Errno, Outcome, Outgoing, Token};
 

@@ -3,12 +3,13 @@
 mod rig;
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rig::{Driver, Rig};
-use vespiary_port::select::Preference;
+use vespiary_port::driver::Preference;
 use vespiary_port::sim::World;
 use vespiary_port::{Completion, Interest, Outcome, Token};
 
@@ -90,7 +91,9 @@ fn ready(completions: &[Completion]) -> Vec<(Token, Interest)> {
 fn a_ready_descriptor_is_told_once_a_turn_for_as_long_as_it_is_ready(driver: &Driver) {
     let mut rig = Rig::new(driver);
     let mut foreign = Foreign::new(&rig);
-    rig.port.poll(foreign.descriptor(), WATCH, READ);
+    rig.port
+        .poll(foreign.descriptor(), WATCH, READ)
+        .expect("it can be polled");
     rig.expect_nothing();
     for _ in 0..3 {
         foreign.make_readable();
@@ -111,12 +114,18 @@ fn polling_again_replaces_the_interest(driver: &Driver) {
     foreign.make_readable();
     let descriptor = foreign.descriptor();
     for (interest, token) in [(READ, WATCH), (WRITE, WATCH), (BOTH, OTHER), (READ, WATCH)] {
-        rig.port.poll(descriptor, token, interest);
+        rig.port
+            .poll(descriptor, token, interest)
+            .expect("it can be polled");
         assert_eq!(ready(&rig.step()), [(token, interest)]);
     }
-    rig.port.poll(descriptor, WATCH, NEITHER);
+    rig.port
+        .poll(descriptor, WATCH, NEITHER)
+        .expect("it can be polled");
     rig.expect_nothing();
-    rig.port.poll(descriptor, OTHER, WRITE);
+    rig.port
+        .poll(descriptor, OTHER, WRITE)
+        .expect("it can be polled");
     rig.port.unpoll(descriptor, WATCH);
     assert_eq!(ready(&rig.step()), [(OTHER, WRITE)]);
     rig.port.unpoll(descriptor, OTHER);
@@ -129,7 +138,8 @@ fn nothing_is_told_after_unpoll_even_of_the_current_batch(driver: &Driver) {
     for (number, foreign) in all.iter_mut().enumerate() {
         foreign.make_readable();
         rig.port
-            .poll(foreign.descriptor(), Token(number as u64), READ);
+            .poll(foreign.descriptor(), Token(number as u64), READ)
+            .expect("it can be polled");
     }
     rig.port.turn(None).expect("a turn");
     let first = rig.port.next().expect("three are ready");
@@ -168,21 +178,70 @@ fn kernel_rigs() -> impl Iterator<Item = Rig> {
     KERNEL.into_iter().map(|preference| {
         Rig::new(&Driver::Kernel(
             preference,
-            vespiary_port::select::Options::default(),
+            vespiary_port::driver::Options::default(),
         ))
     })
 }
 
 #[test]
-fn a_regular_file_is_always_ready() {
+fn what_cannot_be_polled_is_refused() {
     for mut rig in kernel_rigs() {
         let file = std::fs::File::open("/proc/self/exe").expect("this program");
-        rig.port.poll(file.as_raw_fd(), WATCH, BOTH);
-        for _ in 0..3 {
-            assert_eq!(ready(&rig.step()), [(WATCH, BOTH)]);
+        let (closed, _) = UnixStream::pair().expect("a pair");
+        let number = duplicate_far_away(&closed);
+        // SAFETY: the number is the duplicate's, which nobody else uses.
+        unsafe { libc::close(number) };
+        for (descriptor, errno) in [(file.as_raw_fd(), libc::EPERM), (number, libc::EBADF)] {
+            for interest in [READ, WRITE, BOTH] {
+                let refused = rig.port.poll(descriptor, WATCH, interest);
+                assert_eq!(refused.expect_err("refused").raw_os_error(), Some(errno));
+                rig.expect_nothing();
+            }
+            rig.port.unpoll(descriptor, WATCH);
         }
-        rig.port.unpoll(file.as_raw_fd(), WATCH);
+    }
+}
+
+#[test]
+fn a_watch_for_writing_is_quiet_while_the_socket_is_full_though_the_peer_has_finished_sending() {
+    for mut rig in kernel_rigs() {
+        let (mut ours, theirs) = UnixStream::pair().expect("a pair");
+        ours.set_nonblocking(true).expect("a socket");
+        while ours.write(&[0; 8192]).is_ok() {}
+        theirs
+            .shutdown(std::net::Shutdown::Write)
+            .expect("a socket");
+        rig.port
+            .poll(ours.as_raw_fd(), WATCH, WRITE)
+            .expect("it can be polled");
         rig.expect_nothing();
+        rig.port.unpoll(ours.as_raw_fd(), WATCH);
+    }
+}
+
+#[test]
+fn closing_a_watched_socket_ends_it_at_once_and_gives_its_address_back() {
+    for mut rig in kernel_rigs() {
+        for unwatches in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = listener.local_addr().expect("bound");
+            rig.port
+                .poll(listener.as_raw_fd(), WATCH, READ)
+                .expect("it can be polled");
+            let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+            rig.port
+                .poll(ours.as_raw_fd(), OTHER, READ)
+                .expect("it can be polled");
+            rig.expect_nothing();
+            if unwatches {
+                rig.port.unpoll(listener.as_raw_fd(), WATCH);
+                rig.port.unpoll(ours.as_raw_fd(), OTHER);
+            }
+            drop((listener, ours));
+            assert_eq!(theirs.read(&mut [0]).expect("the end"), 0);
+            drop(TcpListener::bind(address).expect("the address is free"));
+            rig.expect_nothing();
+        }
     }
 }
 
@@ -192,7 +251,9 @@ fn a_hang_up_is_told_as_the_readiness_that_was_asked_for() {
         for interest in [READ, WRITE, BOTH] {
             let (ours, theirs) = UnixStream::pair().expect("a pair");
             drop(theirs);
-            rig.port.poll(ours.as_raw_fd(), WATCH, interest);
+            rig.port
+                .poll(ours.as_raw_fd(), WATCH, interest)
+                .expect("it can be polled");
             assert_eq!(ready(&rig.step()), [(WATCH, interest)]);
             rig.port.unpoll(ours.as_raw_fd(), WATCH);
         }
@@ -213,7 +274,9 @@ fn a_descriptor_closed_behind_the_ports_back_can_be_watched_again_under_its_numb
     for mut rig in kernel_rigs() {
         let (ours, _theirs) = UnixStream::pair().expect("a pair");
         let number = duplicate_far_away(&ours);
-        rig.port.poll(number, WATCH, READ);
+        rig.port
+            .poll(number, WATCH, READ)
+            .expect("it can be polled");
         rig.expect_nothing();
         // SAFETY: the number is the duplicate's, which nobody else uses.
         unsafe { libc::close(number) };
@@ -224,7 +287,9 @@ fn a_descriptor_closed_behind_the_ports_back_can_be_watched_again_under_its_numb
             "the kernel gives the lowest number"
         );
         writer.write_all(b"!").expect("room");
-        rig.port.poll(number, OTHER, READ);
+        rig.port
+            .poll(number, OTHER, READ)
+            .expect("it can be polled");
         assert_eq!(ready(&rig.step()), [(OTHER, READ)]);
         rig.port.unpoll(number, OTHER);
         rig.expect_nothing();

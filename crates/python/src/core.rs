@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vespiary_engine::port::select::{self, Preference};
+use vespiary_engine::port::driver::{self, Preference};
 use vespiary_engine::port::sim::Hold;
 use vespiary_engine::port::{Address, Interest, Port};
 use vespiary_engine::{ClientHandshake, Endpoint, Engine, Kind};
@@ -259,9 +259,9 @@ impl Core {
                 Some(opened.hold),
             ));
         }
-        let mut chosen = select::Options {
+        let mut chosen = driver::Options {
             spin_microseconds,
-            ..select::Options::default()
+            ..driver::Options::default()
         };
         if let Some(buffers) = buffers {
             chosen.buffers = buffers;
@@ -270,7 +270,7 @@ impl Core {
             chosen.buffer_bytes = bytes;
         }
         keep_heap();
-        let (port, choice) = select::open(preference(driver)?, &chosen).map_err(|error| {
+        let (port, choice) = driver::open(preference(driver)?, &chosen).map_err(|error| {
             imports::error(imports::driver_unavailable_class(py), |class| {
                 let arguments = (driver.unwrap_or("any"), error.to_string());
                 Ok(PyErr::from_value(class.call1(arguments)?))
@@ -302,8 +302,9 @@ impl Core {
             read: events & 1 != 0,
             write: events & 2 != 0,
         };
-        self.engine()?.poll(descriptor, interest);
-        Ok(())
+        self.engine()?
+            .poll(descriptor, interest)
+            .map_err(|error| imports::os_error(&error))
     }
 
     /// Stop watching a foreign descriptor.

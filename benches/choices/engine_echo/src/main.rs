@@ -18,7 +18,7 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
-use vespiary_engine::port::select::{self, Preference};
+use vespiary_engine::port::driver::{self, Preference};
 use vespiary_engine::port::{Address, Port};
 use vespiary_engine::{Endpoint, Engine, Framing, Options};
 
@@ -34,7 +34,7 @@ struct Settings {
     framing: Framing,
     port: u16,
     driver: Preference,
-    kernel: select::Options,
+    kernel: driver::Options,
     write_high: Option<usize>,
     piece_bytes: Option<usize>,
     is_inline: bool,
@@ -68,7 +68,7 @@ fn parse(arguments: &[String]) -> Result<Settings, String> {
             .parse()
             .map_err(|_| format!("{port:?} is no port number"))?,
         driver: Preference::Uring,
-        kernel: select::Options::default(),
+        kernel: driver::Options::default(),
         write_high: None,
         piece_bytes: None,
         is_inline: true,
@@ -111,7 +111,7 @@ fn set(settings: &mut Settings, switch: &str) -> Result<(), String> {
 
 fn serve(settings: &Settings) -> Result<std::convert::Infallible, String> {
     let told = |error: std::io::Error| error.to_string();
-    let (mut port, _) = select::open(Some(settings.driver), &settings.kernel).map_err(told)?;
+    let (mut port, _) = driver::open(Some(settings.driver), &settings.kernel).map_err(told)?;
     if let Some(bytes) = settings.piece_bytes {
         port = Box::new(Pieces::new(port, bytes)) as Box<dyn Port>;
     }

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use vespiary_engine::port::select::{self, Preference};
+use vespiary_engine::port::driver::{self, Preference};
 use vespiary_engine::port::sim::{Faults, Random, Sim, World};
 use vespiary_engine::port::{Address, Port};
 use vespiary_engine::{Counters, Endpoint, Engine, Listener, Options};
@@ -55,7 +55,7 @@ macro_rules! on_every_driver {
     ($($scenario:ident),* $(,)?) => { $(
         mod $scenario {
             use $crate::kit::Driver;
-            use vespiary_engine::port::{select::Preference, sim::Faults};
+            use vespiary_engine::port::{driver::Preference, sim::Faults};
 
             #[test]
             fn on_uring() {
@@ -81,7 +81,7 @@ macro_rules! on_every_driver_and_with_faults {
     ($($scenario:ident),* $(,)?) => { $(
         mod $scenario {
             use $crate::kit::Driver;
-            use vespiary_engine::port::{select::Preference, sim::Faults};
+            use vespiary_engine::port::{driver::Preference, sim::Faults};
 
             #[test]
             fn on_uring() {
@@ -149,7 +149,7 @@ impl Bench {
     pub fn new(driver: &Driver) -> Result<Self, String> {
         let (port, world): (Box<dyn Port>, _) = match driver {
             Driver::Kernel(preference) => {
-                let opened = select::open(Some(*preference), &select::Options::default());
+                let opened = driver::open(Some(*preference), &driver::Options::default());
                 (opened.map_err(|error| error.to_string())?.0, None)
             }
             Driver::Simulated(seed, faults) => {

@@ -5,8 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::IntoRawFd;
 use std::os::unix::net::UnixStream;
+use vespiary_engine::port::driver::Options;
 use vespiary_engine::port::epoll::Epoll;
-use vespiary_engine::port::select::Options;
 use vespiary_engine::port::{Address, Port, sim};
 
 /// How a connection ended for a peer.

@@ -144,8 +144,8 @@ impl Port for Watched {
         self.port.cancel_connect(token);
     }
 
-    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) {
-        self.port.poll(descriptor, token, interest);
+    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) -> io::Result<()> {
+        self.port.poll(descriptor, token, interest)
     }
 
     fn unpoll(&mut self, descriptor: Descriptor, token: Token) {
@@ -191,6 +191,14 @@ impl Port for Watched {
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.port.turn(timeout)
+    }
+
+    fn descriptor(&self) -> io::Result<Descriptor> {
+        self.port.descriptor()
+    }
+
+    fn rest(&mut self) -> Option<Duration> {
+        self.port.rest()
     }
 
     fn next(&mut self) -> Option<Completion> {

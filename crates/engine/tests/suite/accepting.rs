@@ -5,7 +5,7 @@ use crate::kit::{Bench, Driver, Ending, Peer, Script};
 use std::fs::File;
 use std::process::Command;
 use vespiary_engine::port::Errno;
-use vespiary_engine::port::select::Preference;
+use vespiary_engine::port::driver::Preference;
 use vespiary_engine::port::sim::Faults;
 use vespiary_engine::{Event, Framing, Options};
 

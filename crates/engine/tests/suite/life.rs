@@ -122,7 +122,10 @@ fn a_foreign_descriptor_is_told_ready_for_as_long_as_it_is(bench: &Bench) {
         Some(world) => world.set_ready(descriptor, read),
         None => drop(std::io::Write::write(&mut (&theirs), b"x").expect("room")),
     };
-    bench.engine.poll(descriptor, read);
+    bench
+        .engine
+        .poll(descriptor, read)
+        .expect("it can be polled");
     bench.settle();
     assert_eq!(bench.host().take_ready(), []);
     make_ready();

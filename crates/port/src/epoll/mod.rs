@@ -18,11 +18,9 @@
 //!   known by the generation that epoll carries for us. A descriptor that a forked child still
 //!   holds lives on in epoll after our close and cannot be removed any more (epoll(7), question 6):
 //!   when stale events keep coming, the driver makes a new epoll instance.
-//!
-//! A descriptor that epoll refuses (`EPERM`: a regular file) is always ready, as poll(2) has it.
 
 mod act;
-mod instance;
+
 mod port;
 mod table;
 
@@ -32,13 +30,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::buffers::Pool;
-use crate::select::Options;
+use crate::driver::Options;
+use crate::epoll_instance::Instance;
 use crate::sends::Sends;
 use crate::socket::{self, SocketFiles, monotonic};
 use crate::spin::Spin;
 use crate::wake::Waker;
-use crate::{Completion, Counters, Descriptor, Errno, Interest, Outcome, Token};
-use instance::Instance;
+use crate::{Completion, Counters, Descriptor, Errno, Outcome, Token};
 use table::{REGISTERED, Table};
 
 const IN: u8 = libc::EPOLLIN as u8;
@@ -69,9 +67,6 @@ pub struct Epoll {
     handled: usize,
     queued: VecDeque<Completion>,
     queued_left: usize,
-    /// Watched descriptors that epoll refuses, and how many of them were told of in this turn.
-    always: Vec<(Descriptor, Token, Interest)>,
-    always_told: usize,
     pool: Rc<Pool>,
     files: SocketFiles,
     waker: Arc<Waker>,
@@ -101,8 +96,6 @@ impl Epoll {
             handled: 0,
             queued: VecDeque::new(),
             queued_left: QUEUED_A_TURN_MAX,
-            always: Vec::new(),
-            always_told: 0,
             pool: Pool::new(options.epoll_buffers, options.epoll_buffer_bytes)?,
             files: SocketFiles::default(),
             waker,

@@ -23,6 +23,7 @@ impl Port for Epoll {
     }
 
     fn accept(&mut self, listener: Descriptor, token: Token) {
+        self.files.hold(listener);
         // A listener that was handed to us may block, and then accepting would.
         // SAFETY: no pointers.
         let result = unsafe {
@@ -122,7 +123,7 @@ impl Port for Epoll {
         );
     }
 
-    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) {
+    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) -> io::Result<()> {
         let mut mask = 0;
         if interest.read {
             mask |= IN;
@@ -131,9 +132,9 @@ impl Port for Epoll {
             mask |= OUT;
         }
         if mask == 0 {
-            return self.unpoll(descriptor, token);
+            self.unpoll(descriptor, token);
+            return Ok(());
         }
-        self.always.retain(|(watched, ..)| *watched != descriptor);
         let slot = self.table.slot(descriptor);
         assert!(
             !slot.has(OWNED),
@@ -144,15 +145,13 @@ impl Port for Epoll {
         // Ask epoll even for what it was asked for before: the descriptor may have been closed, and
         // its number given to another, behind our back.
         slot.mask = 0;
-        if self.watch(descriptor, mask).is_err() {
+        self.watch(descriptor, mask).map_err(|errno| {
             self.table.slot(descriptor).state &= !POLLING;
-            self.always.push((descriptor, token, interest));
-        }
+            io::Error::from_raw_os_error(errno.0)
+        })
     }
 
     fn unpoll(&mut self, descriptor: Descriptor, token: Token) {
-        self.always
-            .retain(|(watched, owner, _)| (*watched, *owner) != (descriptor, token));
         let slot = self.table.slot(descriptor);
         if slot.has(POLLING) && slot.token == token {
             self.unwatch(descriptor);
@@ -216,10 +215,12 @@ impl Port for Epoll {
         // Events that the caller left are told again: they are level-triggered.
         (self.filled, self.handled) = (0, 0);
         self.queued_left = QUEUED_A_TURN_MAX;
-        self.always_told = 0;
         let none = Some(Duration::ZERO);
-        let has_work = !self.queued.is_empty() || !self.always.is_empty();
-        let mut timeout = if has_work { none } else { timeout };
+        let mut timeout = if self.queued.is_empty() {
+            timeout
+        } else {
+            none
+        };
         let Self {
             instance,
             events,
@@ -250,6 +251,14 @@ impl Port for Epoll {
         result
     }
 
+    fn descriptor(&self) -> io::Result<Descriptor> {
+        Ok(self.instance.descriptor())
+    }
+
+    fn rest(&mut self) -> Option<Duration> {
+        (!self.queued.is_empty()).then_some(Duration::ZERO)
+    }
+
     fn next(&mut self) -> Option<Completion> {
         loop {
             if self.queued_left > 0
@@ -266,13 +275,6 @@ impl Port for Epoll {
                     self.counters.completions += 1;
                     return completion;
                 }
-            } else if let Some((_, token, interest)) = self.always.get(self.always_told) {
-                self.always_told += 1;
-                self.counters.completions += 1;
-                return Some(Completion {
-                    token: *token,
-                    outcome: Outcome::Ready(*interest),
-                });
             } else if self.queued_left == 0 || self.queued.is_empty() {
                 return None;
             }

@@ -187,12 +187,13 @@ impl Port for Hosted {
         self.sim.cancel_connect(token);
     }
 
-    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) {
+    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) -> io::Result<()> {
         if interest == Interest::default() {
             self.unpoll(descriptor, token);
         } else {
             self.watched.insert(descriptor, (token, interest));
         }
+        Ok(())
     }
 
     fn unpoll(&mut self, descriptor: Descriptor, _token: Token) {
@@ -240,6 +241,14 @@ impl Port for Hosted {
             return self.wait_really(next);
         }
         self.sim.turn(timeout)
+    }
+
+    fn descriptor(&self) -> io::Result<Descriptor> {
+        self.sim.descriptor()
+    }
+
+    fn rest(&mut self) -> Option<Duration> {
+        self.sim.rest()
     }
 
     fn next(&mut self) -> Option<Completion> {

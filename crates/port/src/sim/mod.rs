@@ -228,7 +228,7 @@ impl Port for Sim {
         self.perhaps_at_once(descriptor);
     }
 
-    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) {
+    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) -> io::Result<()> {
         let mut state = self.state.borrow_mut();
         assert!(
             state.foreign.contains_key(&descriptor),
@@ -239,6 +239,7 @@ impl Port for Sim {
         } else {
             state.polls.insert(descriptor, (token, interest));
         }
+        Ok(())
     }
 
     fn unpoll(&mut self, descriptor: Descriptor, token: Token) {
@@ -371,6 +372,14 @@ impl Port for Sim {
                 None => return Ok(()),
             }
         }
+    }
+
+    fn descriptor(&self) -> io::Result<Descriptor> {
+        Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+    }
+
+    fn rest(&mut self) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 
     fn next(&mut self) -> Option<Completion> {

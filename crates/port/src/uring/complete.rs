@@ -3,12 +3,12 @@
 use io_uring::cqueue;
 
 use super::ring::Entry;
-use super::{ACCEPT, CONNECT, KIND, POLL, RECEIVE, RECEIVE_SINGLE, SEND, Uring, WAKE};
+use super::{ACCEPT, Active, CONNECT, KIND, POLL, RECEIVE, RECEIVE_SINGLE, SEND, WAKE};
 use crate::buffers::Lease;
 use crate::socket;
 use crate::{Completion, Errno, Outcome, Token};
 
-impl Uring {
+impl Active {
     /// What a kernel's completion means; `None` for one that is the driver's own affair.
     pub(super) fn complete(&mut self, entry: Entry) -> Option<Completion> {
         let payload = entry.user_data & !KIND;
@@ -33,11 +33,9 @@ impl Uring {
                 })
             }
             POLL => {
-                let (token, interest) = self.polls.complete(payload, entry.result)?;
-                Some(Completion {
-                    token,
-                    outcome: Outcome::Ready(interest),
-                })
+                self.is_watching = false;
+                self.are_watches_ready = true;
+                None
             }
             WAKE => {
                 self.woken_late |= self.taken > self.gathered;

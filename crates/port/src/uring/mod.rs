@@ -26,12 +26,18 @@
 //!   `ENOBUFS`). The same end comes to a multishot receive that has brought as much as one may
 //!   (`cap`).
 //!
+//! * **Foreign descriptors** are watched by an epoll instance, which the ring polls when something is
+//!   watched (`crate::watches` has the reason).
+//! * **The ring is opened late**, when the first socket is: it takes 330 KB and most of a
+//!   millisecond, and an asyncio program without connections of ours needs none of it. Until then a
+//!   turn waits in that epoll instance.
+//!
 //! An idle connection costs the driver eight bytes (`sweep`): the kernel's completion carries the
 //! owner's token, in the lower 56 bits of its user data; the upper 8 name the operation's kind.
 
+mod active;
 mod cap;
 mod complete;
-mod polls;
 mod port;
 mod provided;
 mod ring;
@@ -42,20 +48,20 @@ mod vectored;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Timespec};
 
 use crate::address::KernelAddress;
 use crate::buffers::Pool;
-use crate::select::Options;
+use crate::driver::Options;
 use crate::sends::Sends;
 use crate::socket::{self, SocketFiles, monotonic};
 use crate::spin::Spin;
 use crate::wake::Waker;
-use crate::{Completion, Counters, Descriptor, Outcome, Port, Token};
-use polls::Polls;
+use crate::watches::Watches;
+use crate::{Completion, Counters, Descriptor, Outcome, Token};
 use provided::Provided;
 use ring::Ring;
 use sweep::Sweep;
@@ -90,6 +96,45 @@ struct Single {
 
 /// The driver on io_uring. See the module's documentation.
 pub struct Uring {
+    options: Options,
+    watches: Watches,
+    waker: Arc<Waker>,
+    now: u64,
+    /// Turns and system calls without a ring.
+    counters: Counters,
+    active: Option<Box<Active>>,
+    /// Accepts for which no ring could be opened.
+    failed: VecDeque<Completion>,
+}
+
+impl Uring {
+    /// A driver with `options`. `ENOSYS`, `EPERM`, `EINVAL` or `ENOMEM` when io_uring is not
+    /// available here.
+    pub fn new(options: &Options) -> io::Result<Self> {
+        // Whether a ring can be opened does not change within a process; once is enough to ask.
+        static IS_AVAILABLE: OnceLock<()> = OnceLock::new();
+        let waker = Waker::new()?;
+        let mut watches = Watches::new()?;
+        watches.set_waker(Some(waker.descriptor()))?;
+        if IS_AVAILABLE.get().is_none() {
+            Active::new(options, Arc::clone(&waker), Counters::default())?;
+            let _ = IS_AVAILABLE.set(());
+        }
+        Ok(Self {
+            options: options.clone(),
+            watches,
+            waker,
+            now: monotonic(),
+            counters: Counters::default(),
+            active: None,
+            failed: VecDeque::new(),
+        })
+    }
+}
+
+/// A ring, and what is outstanding on it.
+#[allow(clippy::struct_excessive_bools)] // Four facts that do not depend on each other.
+struct Active {
     ring: Ring,
     provided: Provided,
     sends: Sends<Option<Box<Vectored>>>,
@@ -104,7 +149,14 @@ pub struct Uring {
     unix: HashSet<Descriptor>,
     singles: HashMap<Token, Single>,
     connects: HashMap<Token, Box<KernelAddress>>,
-    polls: Polls,
+    /// The descriptor that watches foreign ones, to be polled; and whether the kernel polls it.
+    watches: Option<Descriptor>,
+    is_watching: bool,
+    /// The poll of the watches has completed: they are to be looked at.
+    are_watches_ready: bool,
+    /// The caller is away until the waker's descriptor is readable, which every completion makes
+    /// so.
+    is_resting: bool,
     /// Completions that did not come from the kernel, or not alone.
     queued: VecDeque<Completion>,
     /// Completions taken in this batch, and how many of the kernel's were there when the turn
@@ -129,17 +181,16 @@ fn user_data(kind: u64, token: Token) -> u64 {
     kind | token.0
 }
 
-impl Uring {
-    /// A driver with `options`. `ENOSYS`, `EPERM`, `EINVAL` or `ENOMEM` when it cannot be had here.
-    pub fn new(options: &Options) -> io::Result<Self> {
+impl Active {
+    fn new(options: &Options, waker: Arc<Waker>, counters: Counters) -> io::Result<Self> {
         let spin = Spin::new(options.spin_microseconds);
         let ring = Ring::new(
             options.submission_entries.into(),
             options.completion_entries,
-            !spin.is_off(),
+            !spin.is_off() || options.is_watched,
         )?;
         let provided = Provided::new(&ring, Pool::new(options.buffers, options.buffer_bytes)?)?;
-        let mut port = Self {
+        let mut active = Self {
             ring,
             provided,
             sends: Sends::new(),
@@ -150,19 +201,30 @@ impl Uring {
             unix: HashSet::new(),
             singles: HashMap::new(),
             connects: HashMap::new(),
-            polls: Polls::default(),
+            watches: None,
+            is_watching: false,
+            are_watches_ready: false,
+            is_resting: false,
             queued: VecDeque::with_capacity(64),
             taken: 0,
             gathered: 0,
             woken_late: false,
             files: SocketFiles::default(),
-            waker: Waker::new()?,
+            waker,
             spin,
             now: monotonic(),
-            counters: Counters::default(),
+            counters,
         };
-        port.arm_waker();
-        Ok(port)
+        if options.is_watched {
+            // Whoever watches the waker's descriptor sees its wake-ups too.
+            active
+                .ring
+                .submitter()
+                .register_eventfd(active.waker.descriptor())?;
+        } else {
+            active.arm_waker();
+        }
+        Ok(active)
     }
 
     fn queue(&mut self, token: Token, outcome: Outcome) {
@@ -182,9 +244,15 @@ impl Uring {
             || self.sends.len() > 0
             || !self.connects.is_empty()
     }
+
+    /// Whether nothing but the driver's own polls is outstanding, so that another ring can take this
+    /// one's place.
+    fn is_idle(&self) -> bool {
+        !self.is_busy() && self.accepts.is_empty() && self.queued.is_empty()
+    }
 }
 
-impl Drop for Uring {
+impl Drop for Active {
     /// Cancel everything and wait for the last completion, so that the kernel writes to nothing
     /// that is freed. Should an operation not end in time, its memory is left to the kernel for
     /// good.

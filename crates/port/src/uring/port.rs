@@ -1,20 +1,73 @@
-//! The contract, on io_uring.
+//! The contract, on a ring that is opened when it is first needed.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_uring::opcode;
-use io_uring::types::Fd;
-
-use super::submit::{RECV_MULTISHOT, RECVSEND_POLL_FIRST};
-use super::vectored::Vectored;
-use super::{ACCEPT, Accept, CONNECT, RECEIVE, RECEIVE_SINGLE, SEND, Single, Uring, user_data};
-use crate::address::KernelAddress;
+use super::{Active, Uring};
 use crate::socket::{self, monotonic};
 use crate::{
     Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Wake,
 };
+
+impl Uring {
+    /// The ring, opened if there is none yet.
+    fn activate(&mut self) -> io::Result<&mut Active> {
+        if let Some(active) = &self.active
+            && !active.ring.is_here()
+        {
+            self.leave_ring()?;
+        }
+        if self.active.is_none() {
+            let waker = Arc::clone(&self.waker);
+            let mut active = Active::new(&self.options, waker, self.counters)?;
+            self.watches.set_waker(None)?;
+            active.now = self.now.max(active.now);
+            active.watches = watched(&self.watches);
+            self.active = Some(Box::new(active));
+        }
+        Ok(self.active())
+    }
+
+    /// The ring of an operation on a socket that was opened, or accepted, by it.
+    #[inline]
+    fn active(&mut self) -> &mut Active {
+        self.active.as_deref_mut().expect("a socket was opened")
+    }
+
+    /// The ring belongs to another thread, which ran the loop before. Without anything outstanding a
+    /// new one takes its place.
+    fn leave_ring(&mut self) -> io::Result<()> {
+        let active = self.active.take_if(|active| active.is_idle());
+        let active = active.ok_or_else(|| io::Error::from_raw_os_error(libc::EEXIST))?;
+        self.now = self.now.max(active.now);
+        self.counters = active.counters();
+        drop(active);
+        self.watches.set_waker(Some(self.waker.descriptor()))
+    }
+
+    fn turn_without_ring(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.counters.turns += 1;
+        self.counters.system_calls += 1;
+        let timeout = if self.failed.is_empty() {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        };
+        let result = self.watches.look(timeout);
+        self.now = self.now.max(monotonic());
+        if self.options.is_watched {
+            self.waker.reset();
+        } else {
+            self.waker.clear();
+        }
+        result
+    }
+}
+
+fn watched(watches: &crate::watches::Watches) -> Option<Descriptor> {
+    (!watches.is_empty()).then(|| watches.descriptor())
+}
 
 impl Port for Uring {
     fn name(&self) -> &'static str {
@@ -22,131 +75,65 @@ impl Port for Uring {
     }
 
     fn now(&self) -> u64 {
-        self.now
+        self.active.as_ref().map_or(self.now, |active| active.now)
     }
 
     fn accept(&mut self, listener: Descriptor, token: Token) {
-        self.arm_accept(listener, token);
-        self.accepts.push(Accept {
-            token,
-            listener,
-            is_unix: socket::is_unix(listener),
-            cancelled: false,
-        });
+        // The listener may have been opened by somebody else.
+        match self.activate() {
+            Ok(active) => active.accept(listener, token),
+            Err(error) => self.failed.push_back(Completion {
+                token,
+                outcome: Outcome::AcceptEnded(socket::errno_of(&error)),
+            }),
+        }
     }
 
     fn cancel_accept(&mut self, token: Token) {
-        if let Some(accept) = self.accepts.iter_mut().find(|accept| accept.token == token) {
-            accept.cancelled = true;
-            self.cancel(user_data(ACCEPT, token));
-        }
+        self.active().cancel_accept(token);
     }
 
     fn receive(&mut self, socket: Descriptor, token: Token) {
-        if self.unix.contains(&socket) {
-            self.singles.insert(
-                token,
-                Single {
-                    socket,
-                    cancelled: false,
-                },
-            );
-            self.arm_single(socket, token);
-            return;
-        }
-        self.receives += 1;
-        self.nudged.remove(&token);
-        self.sweep.watch(socket, token);
-        self.arm_receive(
-            socket,
-            RECV_MULTISHOT | RECVSEND_POLL_FIRST,
-            user_data(RECEIVE, token),
-        );
+        self.active().receive(socket, token);
     }
 
     fn cancel_receive(&mut self, token: Token) {
-        if let Some(single) = self.singles.get_mut(&token) {
-            single.cancelled = true;
-            self.cancel(user_data(RECEIVE_SINGLE, token));
-        } else {
-            self.nudged.remove(&token);
-            self.cancel(user_data(RECEIVE, token));
-        }
+        self.active().cancel_receive(token);
     }
 
     fn send(&mut self, socket: Descriptor, token: Token, outgoing: Outgoing) {
-        if outgoing.is_done() {
-            self.queue(token, Outcome::Sent(Ok(0), outgoing));
-            return;
-        }
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-        let number = self.sends.insert(token, outgoing);
-        let (outgoing, vectored) = self.sends.get(number);
-        let entry = if outgoing.is_single() {
-            let bytes = outgoing.first();
-            let length = u32::try_from(bytes.len()).unwrap_or(i32::MAX as u32);
-            opcode::Send::new(Fd(socket), bytes.as_ptr(), length)
-                .flags(flags)
-                .build()
-        } else {
-            let message = vectored
-                .get_or_insert_with(Vectored::new)
-                .point_to(outgoing);
-            opcode::SendMsg::new(Fd(socket), message)
-                .flags(flags as u32)
-                .build()
-        };
-        // SAFETY: the bytes, and the boxed header and vectors, stay in their slot until the
-        // completion.
-        unsafe { self.ring.push(entry.user_data(SEND | u64::from(number))) };
+        self.active().send(socket, token, outgoing);
     }
 
     fn cancel_send(&mut self, token: Token) {
-        if let Some(number) = self.sends.find(token) {
-            self.cancel(SEND | u64::from(number));
-        }
+        self.active().cancel_send(token);
     }
 
     fn connect(&mut self, socket: Descriptor, token: Token, address: &Address) {
-        let kernel = match KernelAddress::new(address) {
-            Ok(kernel) => Box::new(kernel),
-            Err(error) => {
-                let errno = socket::errno_of(&error);
-                return self.queue(token, Outcome::Connected(Err(errno)));
-            }
-        };
-        let connect = opcode::Connect::new(Fd(socket), kernel.pointer(), kernel.length());
-        let connect = connect.build().user_data(user_data(CONNECT, token));
-        let before = self.connects.insert(token, kernel);
-        assert!(before.is_none(), "two connects outstanding on one token");
-        // SAFETY: the boxed address stays in the map until the completion.
-        unsafe { self.ring.push(connect) };
+        self.active().connect(socket, token, address);
     }
 
     fn cancel_connect(&mut self, token: Token) {
-        self.cancel(user_data(CONNECT, token));
+        self.active().cancel_connect(token);
     }
 
-    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) {
-        let removed = if interest == Interest::default() {
-            self.polls.remove(descriptor, Some(token))
-        } else {
-            self.polls.set(descriptor, token, interest)
-        };
-        self.remove_poll(removed);
+    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) -> io::Result<()> {
+        self.watches.set(descriptor, token, interest)?;
+        if let Some(active) = &mut self.active {
+            active.watches = watched(&self.watches);
+        }
+        Ok(())
     }
 
     fn unpoll(&mut self, descriptor: Descriptor, token: Token) {
-        let removed = self.polls.remove(descriptor, Some(token));
-        self.remove_poll(removed);
+        self.watches.remove(descriptor, token);
+        if let Some(active) = &mut self.active {
+            active.watches = watched(&self.watches);
+        }
     }
 
     fn open(&mut self, address: &Address, source: Option<&Address>) -> io::Result<Descriptor> {
-        let socket = socket::open(address, source)?;
-        if !address.is_inet() {
-            self.unix.insert(socket);
-        }
-        Ok(socket)
+        self.activate()?.open(address, source)
     }
 
     fn listen(
@@ -155,20 +142,15 @@ impl Port for Uring {
         backlog: u32,
         reuse_port: bool,
     ) -> io::Result<Descriptor> {
-        self.files.listen(address, backlog, reuse_port)
+        self.activate()?.listen(address, backlog, reuse_port)
     }
 
     fn shutdown(&mut self, socket: Descriptor) {
-        self.counters.system_calls += 1;
-        socket::shutdown(socket);
+        self.active().shutdown(socket);
     }
 
     fn close(&mut self, socket: Descriptor, reset: bool) {
-        self.files.forget(socket);
-        self.unix.remove(&socket);
-        self.sweep.forget(socket);
-        self.counters.system_calls += 1;
-        socket::close(socket, reset);
+        self.active().close(socket, reset);
     }
 
     fn local_address(&self, socket: Descriptor) -> io::Result<Address> {
@@ -180,45 +162,49 @@ impl Port for Uring {
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.counters.turns += 1;
-        self.arm_polls();
-        self.provided.publish();
-        let mut least = u32::from(
-            self.queued.is_empty()
-                && !self.woken_late
-                && timeout != Some(Duration::ZERO)
-                && self.ring.completions() == 0,
-        );
-        self.woken_late = false;
-        let mut result = Ok(());
-        if least > 0 && !self.spin.is_off() {
-            let Self { ring, spin, .. } = self;
-            result = ring.enter(0, None);
-            if spin.run(timeout, || ring.has_completion()) {
-                least = 0;
+        let Some(active) = &mut self.active else {
+            return self.turn_without_ring(timeout);
+        };
+        match active.turn(timeout) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                self.leave_ring()?;
+                self.activate()?.turn(timeout)
             }
+            result => result,
         }
-        if result.is_ok() {
-            result = self.enter(least, timeout);
+    }
+
+    fn descriptor(&self) -> io::Result<Descriptor> {
+        if self.options.is_watched {
+            Ok(self.waker.descriptor())
+        } else {
+            Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
         }
-        self.gathered = self.ring.completions();
-        self.taken = 0;
-        self.waker.clear();
-        result
+    }
+
+    fn rest(&mut self) -> Option<Duration> {
+        self.active.as_mut()?.rest()
     }
 
     fn next(&mut self) -> Option<Completion> {
-        if !self.queued.is_empty() {
-            return self.next_queued();
-        }
-        while let Some(entry) = self.ring.next() {
-            self.taken += 1;
-            if let Some(completion) = self.complete(entry) {
-                self.counters.completions += 1;
-                return Some(completion);
+        if let Some(active) = &mut self.active {
+            let completion = active.next();
+            if completion.is_some() {
+                return completion;
+            }
+            if std::mem::take(&mut active.are_watches_ready) {
+                active.counters.system_calls += 1;
+                // Should it fail, the ring reports in the next turn that they are ready still.
+                let _ = self.watches.look(Some(Duration::ZERO));
             }
         }
-        self.next_queued()
+        let completion = self.watches.next().or_else(|| self.failed.pop_front());
+        if completion.is_some() {
+            let active = self.active.as_mut();
+            let counters = active.map_or(&mut self.counters, |active| &mut active.counters);
+            counters.completions += 1;
+        }
+        completion
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
@@ -226,37 +212,8 @@ impl Port for Uring {
     }
 
     fn counters(&self) -> Counters {
-        let system_calls = self.counters.system_calls + self.ring.system_calls;
-        Counters {
-            system_calls,
-            ..self.counters
-        }
-    }
-}
-
-impl Uring {
-    /// Enter the ring, and look for untold resets when that is due. Those found end the wait by the
-    /// completions of their receives.
-    fn enter(&mut self, least: u32, timeout: Option<Duration>) -> io::Result<()> {
-        let is_bounded = least > 0 && timeout.is_some() && !self.sweep.is_idle();
-        let start = if is_bounded { monotonic() } else { self.now };
-        let mut remaining = timeout;
-        loop {
-            let wait = self.sweep.shorten(remaining, self.now);
-            let result = self.ring.enter(least, wait);
-            self.now = self.now.max(monotonic());
-            if result.is_err() || !self.sweep.is_due(self.now) {
-                return result;
-            }
-            for token in self.sweep.look(self.now) {
-                self.nudged.insert(token);
-                self.cancel(user_data(RECEIVE, token));
-            }
-            let waited = Duration::from_nanos(self.now.saturating_sub(start));
-            remaining = timeout.map(|timeout| timeout.saturating_sub(waited));
-            if least == 0 || self.ring.completions() > 0 || remaining == Some(Duration::ZERO) {
-                return Ok(());
-            }
-        }
+        self.active
+            .as_ref()
+            .map_or(self.counters, |active| active.counters())
     }
 }

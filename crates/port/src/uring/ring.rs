@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use io_uring::{EnterFlags, IoUring, Probe, opcode, squeue};
 
+use crate::fork;
 use crate::socket::check;
 
 /// One completion queue entry.
@@ -24,6 +26,8 @@ pub(super) struct Ring {
     enter_descriptor: i32,
     enter_flags: EnterFlags,
     enabled: bool,
+    /// The thread of the first enter.
+    thread: u64,
     /// Entries that found the submission queue full even after the kernel was told of it.
     backlog: VecDeque<squeue::Entry>,
     pub(super) system_calls: u64,
@@ -48,13 +52,24 @@ struct Timespec {
 /// `IORING_REGISTER_RING_FDS` of `linux/io_uring.h`.
 const REGISTER_RING_FDS: u32 = 20;
 
+static THREADS: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    static NUMBER: u64 = THREADS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The number of the current thread; unlike its address and the kernel's number it is never used
+/// again.
+fn this_thread() -> u64 {
+    NUMBER.with(|number| *number)
+}
+
 /// Every operation the driver uses.
-const OPERATIONS: [u8; 9] = [
+const OPERATIONS: [u8; 8] = [
     opcode::Accept::CODE,
     opcode::AsyncCancel::CODE,
     opcode::Connect::CODE,
     opcode::PollAdd::CODE,
-    opcode::PollRemove::CODE,
     opcode::Recv::CODE,
     opcode::Send::CODE,
     opcode::SendMsg::CODE,
@@ -68,7 +83,10 @@ impl Ring {
     ///
     /// `ENOSYS`, `EPERM`, `EINVAL` and `ENOMEM` say that this kernel or this process cannot have
     /// one.
-    pub(super) fn new(submissions: u32, completions: u32, spins: bool) -> io::Result<Self> {
+    ///
+    /// `shows_work`: [`Ring::has_completion`] and [`Ring::has_work`] see completions that the kernel
+    /// has not made yet.
+    pub(super) fn new(submissions: u32, completions: u32, shows_work: bool) -> io::Result<Self> {
         let mut builder = IoUring::builder();
         builder
             .setup_r_disabled()
@@ -79,10 +97,11 @@ impl Ring {
             .setup_cqsize(completions)
             .setup_clamp()
             .dontfork();
-        if spins {
+        if shows_work {
             builder.setup_taskrun_flag();
         }
         let queues: IoUring = builder.build(submissions)?;
+        fork::close_in_children(queues.as_raw_fd());
         let mut probe = Probe::new();
         queues.submitter().register_probe(&mut probe)?;
         let has_all = OPERATIONS.iter().all(|code| probe.is_supported(*code));
@@ -100,6 +119,7 @@ impl Ring {
             queues,
             enter_flags,
             enabled: false,
+            thread: 0,
             backlog: VecDeque::new(),
             system_calls: 0,
         })
@@ -114,6 +134,7 @@ impl Ring {
     fn enable(&mut self) -> io::Result<()> {
         self.queues.submitter().register_enable_rings()?;
         self.enabled = true;
+        self.thread = this_thread();
         let mut update = io_uring_rsrc_update {
             offset: u32::MAX,
             reserved: 0,
@@ -156,6 +177,11 @@ impl Ring {
         }
     }
 
+    /// Whether this thread may enter the ring.
+    pub(super) fn is_here(&self) -> bool {
+        !self.enabled || self.thread == this_thread()
+    }
+
     fn drain_backlog(&mut self) {
         let mut queue = self.queues.submission();
         while let Some(entry) = self.backlog.front() {
@@ -170,7 +196,7 @@ impl Ring {
     /// Submit what is queued and wait for `least` completions (0 or 1), at most for `timeout`.
     ///
     /// A timeout, a signal and a full completion queue are not errors: the caller looks and comes
-    /// again.
+    /// again. `EEXIST`: the ring belongs to another thread.
     pub(super) fn enter(&mut self, least: u32, timeout: Option<Duration>) -> io::Result<()> {
         if !self.enabled {
             self.enable()?;
@@ -196,6 +222,11 @@ impl Ring {
     }
 
     fn call(&mut self, least: u32, flags: EnterFlags, timeout: Option<Duration>) -> io::Result<()> {
+        if !self.is_here() {
+            // What the kernel would say; but the number of a registered ring means another ring in
+            // another thread.
+            return Err(io::Error::from_raw_os_error(libc::EEXIST));
+        }
         let mut flags = flags | (self.enter_flags & EnterFlags::REGISTERED_RING);
         let submissions = self.queues.submission().len() as u32;
         let mut time = Timespec {
@@ -239,6 +270,28 @@ impl Ring {
         !self.queues.completion().is_empty() || self.queues.submission().taskrun()
     }
 
+    /// Whether an enter would do anything: there is a submission, or a completion to take or to make.
+    pub(super) fn has_work(&mut self) -> bool {
+        let submissions = self.queues.submission();
+        let has_work = !submissions.is_empty() || submissions.cq_overflow();
+        drop(submissions);
+        has_work || !self.backlog.is_empty() || self.has_completion()
+    }
+
+    /// Whether the kernel writes to the registered eventfd when a completion is there or to be made.
+    ///
+    /// After it was switched on, [`Ring::has_work`] says whether something came before.
+    pub(super) fn set_notifying(&mut self, on: bool) {
+        let completions = self.queues.completion();
+        if on {
+            completions.enable_eventfd();
+        } else {
+            completions.disable_eventfd();
+        }
+        // The kernel marks its work and then looks at this; we do it in the opposite order.
+        fence(Ordering::SeqCst);
+    }
+
     /// How many completions wait.
     pub(super) fn completions(&mut self) -> usize {
         self.queues.completion().len()
@@ -253,6 +306,12 @@ impl Ring {
             result,
             flags,
         })
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        fork::forget(self.queues.as_raw_fd());
     }
 }
 

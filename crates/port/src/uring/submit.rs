@@ -3,14 +3,14 @@
 use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 
-use super::{ACCEPT, NOBODY, POLL, RECEIVE_SINGLE, Uring, WAKE, cap, provided, user_data};
+use super::{ACCEPT, Active, NOBODY, POLL, RECEIVE_SINGLE, WAKE, cap, provided, user_data};
 use crate::{Descriptor, Token};
 
 // Of linux/io_uring.h; the crate has no builder that sets both.
 pub(super) const RECVSEND_POLL_FIRST: u16 = 1;
 pub(super) const RECV_MULTISHOT: u16 = 2;
 
-impl Uring {
+impl Active {
     pub(super) fn arm_receive(&mut self, socket: Descriptor, priority: u16, user_data: u64) {
         let receive = opcode::Recv::new(Fd(socket), std::ptr::null_mut(), 0)
             .ioprio(priority)
@@ -46,20 +46,16 @@ impl Uring {
         unsafe { self.ring.push(accept) };
     }
 
-    pub(super) fn arm_polls(&mut self) {
-        while let Some(arm) = self.polls.arm() {
-            let poll = opcode::PollAdd::new(Fd(arm.descriptor), arm.events).build();
+    /// Have the foreign descriptors polled, if there are any.
+    pub(super) fn arm_watches(&mut self) {
+        let Some(descriptor) = self.watches else {
+            return;
+        };
+        if !self.is_watching {
+            let poll = opcode::PollAdd::new(Fd(descriptor), libc::POLLIN as u32).build();
             // SAFETY: points to nothing.
-            unsafe { self.ring.push(poll.user_data(POLL | arm.payload)) };
-        }
-    }
-
-    pub(super) fn remove_poll(&mut self, payload: Option<u64>) {
-        if let Some(payload) = payload {
-            let remove = opcode::PollRemove::new(POLL | payload).build();
-            let remove = remove.flags(squeue::Flags::SKIP_SUCCESS).user_data(NOBODY);
-            // SAFETY: points to nothing.
-            unsafe { self.ring.push(remove) };
+            unsafe { self.ring.push(poll.user_data(POLL)) };
+            self.is_watching = true;
         }
     }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use vespiary_port::select::{self, Options, Preference};
+use vespiary_port::driver::{self, Options, Preference};
 use vespiary_port::sim::{Closed, Faults, Peer, Sim, World};
 use vespiary_port::{Address, Completion, Descriptor, Errno, Outcome, Outgoing, Port, Token};
 
@@ -67,7 +67,7 @@ impl Rig {
     pub fn new(driver: &Driver) -> Self {
         match driver {
             Driver::Kernel(preference, options) => {
-                let (port, _) = select::open(Some(*preference), options).expect("the driver");
+                let (port, _) = driver::open(Some(*preference), options).expect("the driver");
                 Self { port, world: None }
             }
             Driver::Simulated(seed, faults) => {

@@ -1,4 +1,4 @@
-//! Which driver serves: io_uring where it can be had, else epoll; and what it may use.
+//! Choosing the driver: io_uring where it is available, else epoll; and what it may use.
 
 use std::io;
 
@@ -51,6 +51,8 @@ pub struct Options {
     /// Microseconds to look for completions before sleeping. Default 0: not at all. 50 to 200
     /// lowers the latency of few connections and costs processor time.
     pub spin_microseconds: u32,
+    /// Another loop waits for the port's turns, by its [`Port::descriptor`]. Default: no.
+    pub is_watched: bool,
 }
 
 impl Default for Options {
@@ -64,6 +66,7 @@ impl Default for Options {
             completion_entries: 16_384,
             events_a_turn: 512,
             spin_microseconds: 0,
+            is_watched: false,
         }
     }
 }

@@ -1,29 +1,35 @@
-//! The epoll descriptor.
+//! An epoll instance: the system calls of epoll(7).
 
 use std::io;
 use std::time::Duration;
 
 use crate::Descriptor;
+use crate::fork;
 use crate::socket::check;
 
 /// The epoll descriptor.
-pub(super) struct Instance {
+pub(crate) struct Instance {
     descriptor: Descriptor,
     /// Whether `epoll_pwait2(2)` is there (Linux 5.11), which takes nanoseconds.
     fine: bool,
 }
 
 impl Instance {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: no pointers.
         let descriptor = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        fork::close_in_children(descriptor);
         Ok(Self {
             descriptor,
             fine: true,
         })
     }
 
-    pub(super) fn control(
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        self.descriptor
+    }
+
+    pub(crate) fn control(
         &self,
         operation: i32,
         descriptor: Descriptor,
@@ -41,7 +47,7 @@ impl Instance {
     }
 
     /// Watch the waker's descriptor: each write to it is one event (EPOLLET, epoll(7)).
-    pub(super) fn watch_waker(&self, descriptor: Descriptor, data: u64) -> io::Result<()> {
+    pub(crate) fn watch_waker(&self, descriptor: Descriptor, data: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: (libc::EPOLLIN | libc::EPOLLET) as u32,
             u64: data,
@@ -53,7 +59,7 @@ impl Instance {
         check(result).map(drop)
     }
 
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &mut self,
         events: &mut [libc::epoll_event],
         timeout: Option<Duration>,
@@ -98,6 +104,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
+        fork::forget(self.descriptor);
         // SAFETY: the descriptor is ours alone.
         unsafe { libc::close(self.descriptor) };
     }

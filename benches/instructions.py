@@ -25,8 +25,8 @@ from benches.provision import CACHE, Toolbox, provide, say
 from benches.scenarios import BY_NAME, Scenario
 
 CONNECTIONS = 10
-FEW = 500
-MANY = 4500
+MESSAGES = {"S1": (500, 4500), "S2": (500, 4500), "S4": (20, 220), "S5": (500, 4500)}
+"""Messages on each connection, in the shorter and in the longer run of a scenario."""
 SECONDS_MAX = 120.0
 END_SECONDS_MAX = 20.0
 
@@ -82,7 +82,7 @@ def _total(server: Server, scenario: Scenario, toolbox: Toolbox, messages: int) 
         if done.returncode != 0:
             raise CountError((done.stdout or done.stderr).strip()[-300:])
     finally:
-        _end(process, _load(server, scenario, toolbox, port, FEW))
+        _end(process, _load(server, scenario, toolbox, port, MESSAGES[scenario.name][0]))
     found = re.search(r"Collected : (\d+)", log.read_text())
     if found is None:
         raise CountError(f"callgrind told no total; see {log}")
@@ -113,10 +113,11 @@ def count(server: Server, scenario: Scenario, toolbox: Toolbox) -> float:
         CountError: It could not be counted.
         ServerError: The server did not start.
     """
-    few = _total(server, scenario, toolbox, FEW)
+    few, many = MESSAGES[scenario.name]
+    shorter = _total(server, scenario, toolbox, few)
     time.sleep(0.1)
-    many = _total(server, scenario, toolbox, MANY)
-    return (many - few) / (CONNECTIONS * (MANY - FEW))
+    longer = _total(server, scenario, toolbox, many)
+    return (longer - shorter) / (CONNECTIONS * (many - few))
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -129,7 +130,7 @@ def main(words: Sequence[str] | None = None) -> int:
         metavar="TEXT",
         help="servers whose name holds this text (default: the engine alone)",
     )
-    parser.add_argument("--scenario", action="append", default=[], choices=["S1", "S2"])
+    parser.add_argument("--scenario", action="append", default=[], choices=list(MESSAGES))
     parser.add_argument("--load-client", type=Path)
     options = parser.parse_args(words)
     if shutil.which("valgrind") is None:
@@ -144,7 +145,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if server.key in toolbox.missing:
             say(f"    missing: {server.key}: {toolbox.missing[server.key]}")
             continue
-        for name in options.scenario or ["S1", "S2"]:
+        for name in options.scenario or list(MESSAGES):
             try:
                 each = count(server, BY_NAME[name], toolbox)
             except (CountError, ServerError, subprocess.TimeoutExpired, OSError) as error:

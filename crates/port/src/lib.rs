@@ -75,6 +75,17 @@ pub struct Interest {
     pub write: bool,
 }
 
+/// What the kernel holds for the owner of a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Bytes that wait to be received.
+    pub bytes: usize,
+    /// Whether the peer has finished sending.
+    pub is_ended: bool,
+    /// The error that broke the connection, which is taken from the socket.
+    pub broken: Option<Errno>,
+}
+
 /// What happened to one operation.
 #[derive(Debug)]
 pub enum Outcome {
@@ -189,6 +200,13 @@ pub trait Port {
 
     /// The address at the other end.
     fn peer_address(&self, socket: Descriptor) -> io::Result<Address>;
+
+    /// Bytes that the kernel took of sends and that the peer's kernel has not acknowledged. Always 0
+    /// on a Unix socket, where there is no network that could lose them.
+    fn unacknowledged(&self, socket: Descriptor) -> usize;
+
+    /// What the kernel holds of a socket that nothing has received.
+    fn unread(&self, socket: Descriptor) -> Unread;
 
     /// Submit what was asked for since the last turn, wait until something has completed, a wake-up
     /// came or `timeout` ran out (`None`: no limit; zero: do not wait), and gather the batch for

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::address::{Address, KernelAddress};
-use crate::{Descriptor, Errno, fork};
+use crate::{Descriptor, Errno, Unread, fork};
 
 /// `result` of a system call that says -1 for an error.
 pub(crate) fn check(result: i32) -> io::Result<i32> {
@@ -160,6 +160,43 @@ pub(crate) fn local_address(socket: Descriptor) -> io::Result<Address> {
 /// See [`crate::Port::peer_address`].
 pub(crate) fn peer_address(socket: Descriptor) -> io::Result<Address> {
     address_of(socket, libc::getpeername)
+}
+
+/// See [`crate::Port::unacknowledged`].
+pub(crate) fn unacknowledged(socket: Descriptor) -> usize {
+    if is_unix(socket) {
+        0
+    } else {
+        count_of(socket, libc::TIOCOUTQ)
+    }
+}
+
+/// See [`crate::Port::unread`].
+pub(crate) fn unread(socket: Descriptor) -> Unread {
+    let mut poll = libc::pollfd {
+        fd: socket,
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: the pointer is to one structure of ours, and the call does not wait.
+    unsafe { libc::poll(&raw mut poll, 1, 0) };
+    let is_broken = poll.revents & libc::POLLERR != 0;
+    Unread {
+        bytes: count_of(socket, libc::FIONREAD),
+        is_ended: poll.revents & (libc::POLLRDHUP | libc::POLLHUP) != 0,
+        broken: is_broken
+            .then(|| take_error(socket))
+            .filter(|errno| *errno != 0)
+            .map(Errno),
+    }
+}
+
+/// What an ioctl that counts bytes says; 0 where the socket has none.
+fn count_of(socket: Descriptor, request: libc::Ioctl) -> usize {
+    let mut count: i32 = 0;
+    // SAFETY: both requests write one i32, to one of ours.
+    unsafe { libc::ioctl(socket, request, &raw mut count) };
+    usize::try_from(count).unwrap_or(0)
 }
 
 /// See [`crate::Port::shutdown`].

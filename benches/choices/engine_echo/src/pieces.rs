@@ -113,6 +113,14 @@ macro_rules! delegate {
             self.inner.peer_address(socket)
         }
 
+        fn unacknowledged(&self, socket: Descriptor) -> usize {
+            self.inner.unacknowledged(socket)
+        }
+
+        fn unread(&self, socket: Descriptor) -> vespiary_engine::port::Unread {
+            self.inner.unread(socket)
+        }
+
         fn waker(&self) -> std::sync::Arc<dyn Wake> {
             self.inner.waker()
         }

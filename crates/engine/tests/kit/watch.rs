@@ -10,7 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use vespiary_engine::port::{
-    Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Wake,
+    Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Unread,
+    Wake,
 };
 
 /// The kind of an operation.
@@ -187,6 +188,14 @@ impl Port for Watched {
 
     fn peer_address(&self, socket: Descriptor) -> io::Result<Address> {
         self.port.peer_address(socket)
+    }
+
+    fn unacknowledged(&self, socket: Descriptor) -> usize {
+        self.port.unacknowledged(socket)
+    }
+
+    fn unread(&self, socket: Descriptor) -> Unread {
+        self.port.unread(socket)
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {

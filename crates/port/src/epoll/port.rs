@@ -10,7 +10,7 @@ use crate::address::KernelAddress;
 use crate::socket::{self, check, last_errno, monotonic};
 use crate::{
     Address, Completion, Counters, Descriptor, Errno, Interest, Outcome, Outgoing, Port, Token,
-    Wake,
+    Unread, Wake,
 };
 
 impl Port for Epoll {
@@ -199,6 +199,14 @@ impl Port for Epoll {
 
     fn peer_address(&self, socket: Descriptor) -> io::Result<Address> {
         socket::peer_address(socket)
+    }
+
+    fn unacknowledged(&self, socket: Descriptor) -> usize {
+        socket::unacknowledged(socket)
+    }
+
+    fn unread(&self, socket: Descriptor) -> Unread {
+        socket::unread(socket)
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {

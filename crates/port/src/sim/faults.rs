@@ -28,6 +28,10 @@ pub struct Faults {
     pub own_stall_permille: u16,
     /// For how long at most.
     pub stall_microseconds_max: u32,
+    /// The process itself stops for a while instead of waiting in a turn.
+    pub stop_permille: u16,
+    /// For how long at most.
+    pub stop_microseconds_max: u32,
     /// Bytes that are under way or unread in one direction before a sender must wait.
     pub window_bytes: usize,
     /// Receive buffers of the port.
@@ -52,6 +56,8 @@ impl Faults {
             stall_permille: 0,
             own_stall_permille: 0,
             stall_microseconds_max: 0,
+            stop_permille: 0,
+            stop_microseconds_max: 0,
             window_bytes: 65_536,
             buffers: 64,
             buffer_bytes: 16_384,

@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 use super::{Faults, Sim};
 use crate::wake::Waker;
 use crate::{
-    Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Wake,
+    Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Unread,
+    Wake,
 };
 
 /// How many threads work for the program; while there are any, time does not jump.
@@ -228,6 +229,14 @@ impl Port for Hosted {
 
     fn peer_address(&self, socket: Descriptor) -> io::Result<Address> {
         self.sim.peer_address(socket)
+    }
+
+    fn unacknowledged(&self, socket: Descriptor) -> usize {
+        self.sim.unacknowledged(socket)
+    }
+
+    fn unread(&self, socket: Descriptor) -> Unread {
+        self.sim.unread(socket)
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {

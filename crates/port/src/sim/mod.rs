@@ -7,6 +7,10 @@
 //! happens, or to its timeout. Every turn takes a microsecond. When nothing can happen any more a
 //! turn without a timeout returns at once, with nothing: it is the test's move.
 //!
+//! **Pauses** of the process itself are simulated too: [`World::pass`] lets time pass while the
+//! caller is busy, and [`World::stop`] stops the process in its next turn, as SIGSTOP, a frozen
+//! container or a suspended machine do. What peers do meanwhile waits in the sockets.
+//!
 //! **The contract** is watched strictly: the simulation panics on a second operation of a kind on
 //! one token or socket before the final completion of the first was taken, on a close with an
 //! operation outstanding, and on a descriptor that is not open. [`World::assert_no_leaks`] at a
@@ -36,7 +40,8 @@ use std::time::Duration;
 
 use crate::buffers::Pool;
 use crate::{
-    Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Wake,
+    Address, Completion, Counters, Descriptor, Errno, Interest, Outcome, Outgoing, Port, Token,
+    Unread, Wake,
 };
 pub use faults::Faults;
 pub use hosted::{Hold, Hosted};
@@ -97,6 +102,7 @@ impl Sim {
             polls: BTreeMap::new(),
             pool,
             buffers_exhausted: 0,
+            stop: 0,
         };
         Self {
             state: Rc::new(RefCell::new(state)),
@@ -347,12 +353,40 @@ impl Port for Sim {
         Ok(state.network.peek(end.other()).address.clone())
     }
 
+    fn unacknowledged(&self, socket: Descriptor) -> usize {
+        let mut state = self.state.borrow_mut();
+        match state.socket(socket).role {
+            Role::Connected(end) => state.network.unacknowledged(end.other(), state.now),
+            _ => 0,
+        }
+    }
+
+    fn unread(&self, socket: Descriptor) -> Unread {
+        let mut state = self.state.borrow_mut();
+        let Role::Connected(end) = state.socket(socket).role else {
+            return Unread::default();
+        };
+        let side = state.network.peek(end);
+        Unread {
+            bytes: side.unread.len(),
+            is_ended: side.finished,
+            broken: side.reset.then_some(Errno(libc::ECONNRESET)),
+        }
+    }
+
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.counters.turns += 1;
         let mut deadline = None;
         {
             let mut state = self.state.borrow_mut();
             state.now += TURN;
+            let stop = state.take_stop();
+            if stop > 0 {
+                // A process that goes on after SIGSTOP finds its wait interrupted, without events.
+                state.now += stop;
+                self.now = state.now;
+                return Ok(());
+            }
             if let Some(timeout) = timeout {
                 let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
                 deadline = Some(state.now.saturating_add(timeout));

@@ -105,6 +105,15 @@ impl Network {
         }
     }
 
+    /// Bytes sent to `end` that it has not taken: a peer that has stalled takes none.
+    pub(super) fn unacknowledged(&self, end: End, now: u64) -> usize {
+        let side = self.peek(end);
+        match side.owner {
+            Owner::Peer if side.is_stalled(now) => side.unread.len() - side.read_before_stall,
+            _ => 0,
+        }
+    }
+
     /// Bytes arrive at `end`. An end that nobody holds answers with RST.
     pub(super) fn deliver(&mut self, end: End, bytes: &[u8]) {
         let side = self.side(end);

@@ -125,11 +125,24 @@ pub(super) struct State {
     pub(super) polls: BTreeMap<Descriptor, (Token, Interest)>,
     pub(super) pool: Rc<Pool>,
     pub(super) buffers_exhausted: u64,
+    /// For how long the process stops in its next turn.
+    pub(super) stop: u64,
 }
 
 pub(super) const MICROSECOND: u64 = 1_000;
 
 impl State {
+    /// For how long the process stops in this turn: as the test asked, or by chance.
+    pub(super) fn take_stop(&mut self) -> u64 {
+        let asked = std::mem::take(&mut self.stop);
+        let permille = self.faults.stop_permille;
+        if asked == 0 && permille > 0 && self.random.chance(permille) {
+            let most = u64::from(self.faults.stop_microseconds_max) * MICROSECOND;
+            return self.random.below(most);
+        }
+        asked
+    }
+
     /// The open socket; panics on any other number (rule 5).
     pub(super) fn socket(&mut self, descriptor: Descriptor) -> &mut Socket {
         let socket = self.sockets.get_mut(&descriptor);

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::faults::Faults;
 use super::network::{End, Owner};
@@ -24,10 +25,24 @@ pub enum Closed {
     Reset,
 }
 
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl World {
     /// The simulation's time in nanoseconds, as [`crate::Port::now`] tells it.
     pub fn now(&self) -> u64 {
         self.state.borrow().now
+    }
+
+    /// Let time pass while the caller of the port is busy.
+    pub fn pass(&self, duration: Duration) {
+        self.state.borrow_mut().now += nanoseconds(duration);
+    }
+
+    /// Stop the process in its next turn for so long.
+    pub fn stop(&self, duration: Duration) {
+        self.state.borrow_mut().stop += nanoseconds(duration);
     }
 
     /// Change what goes wrong from now on. Buffers and their size stay as they were.

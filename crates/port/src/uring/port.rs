@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::{Active, Uring};
 use crate::socket::{self, monotonic};
 use crate::{
-    Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Wake,
+    Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Unread,
+    Wake,
 };
 
 impl Uring {
@@ -159,6 +160,14 @@ impl Port for Uring {
 
     fn peer_address(&self, socket: Descriptor) -> io::Result<Address> {
         socket::peer_address(socket)
+    }
+
+    fn unacknowledged(&self, socket: Descriptor) -> usize {
+        socket::unacknowledged(socket)
+    }
+
+    fn unread(&self, socket: Descriptor) -> Unread {
+        socket::unread(socket)
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {

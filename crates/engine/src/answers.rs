@@ -20,7 +20,8 @@ use crate::handshake::Head;
 use crate::host::Host;
 use crate::limit::Limit;
 use crate::options::Framing;
-use crate::receive::{Decode, Inbound};
+use crate::receive::Inbound;
+use crate::session::Stage;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use vespiary_trace::requires;
@@ -65,8 +66,8 @@ impl<H: Host> Engine<H> {
 }
 
 fn exchange<H: Host>(inbound: &Inbound<H>) -> Exchange {
-    match &inbound.decode {
-        Decode::Head(head) | Decode::Waiting(head) => head.exchange(),
+    match &inbound.session.stage {
+        Stage::Head(head) | Stage::Waiting(head) => head.exchange(),
         _ => Exchange::default(),
     }
 }
@@ -251,7 +252,7 @@ fn keep<H: Host>(
         status,
         ..Exchange::default()
     };
-    inbound.decode = Decode::Head(Box::new(Head::following(next)));
+    inbound.session.stage = Stage::Head(Box::new(Head::following(next)));
     connection.handshake_over();
     let now = connection.engine.now_ms();
     connection.phase_began.set(now);
@@ -270,5 +271,5 @@ fn close<H: Host>(
     if requires!("rfc6455/7.2.2/1") {
         connection.begin_closing(None);
     }
-    inbound.decode = Decode::Discard;
+    inbound.session.stage = Stage::Discard;
 }

@@ -16,7 +16,6 @@
 
 use crate::answers;
 use crate::close::{Cause, CloseReason, Side};
-use crate::compression::Deflate;
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::host::{Answer, Host};
@@ -24,7 +23,8 @@ use crate::options::Framing;
 use crate::outbound::Outbound;
 use crate::receive::Inbound;
 use crate::send::SendError;
-use std::cell::{Cell, OnceCell, RefCell};
+use crate::session::websocket::{self, Negotiated, compression::CompressionTraffic};
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,8 +33,9 @@ use vespiary_port::{Address, Descriptor, Token};
 use vespiary_trace::requires;
 use vespiary_wire::websocket::close::{self, Code};
 use vespiary_wire::websocket::decoder::Role;
+use vespiary_wire::websocket::deflate::Parameters;
 use vespiary_wire::websocket::frame::Opcode;
-use vespiary_wire::websocket::profile::{InvalidText, Profile, Version};
+use vespiary_wire::websocket::profile::{Profile, Version};
 
 /// Where a connection stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,12 +106,8 @@ pub struct Connection<H: Host> {
     pub(crate) inbound: RefCell<Inbound<H>>,
     pub(crate) outbound: RefCell<Outbound>,
     pub(crate) reason: RefCell<Option<Box<CloseReason>>>,
-    /// The version of WebSocket that it speaks, once the handshake names it.
-    pub(crate) version: Cell<Option<Version>>,
-    /// The subprotocol that the handshake chose.
-    pub(crate) protocol: OnceCell<Box<str>>,
-    /// Set where the handshake agreed on compression.
-    pub(crate) deflate: OnceCell<Box<Deflate>>,
+    /// What the opening handshake agreed on.
+    pub(crate) negotiated: Negotiated,
     pub(crate) timer: Cell<Option<Key>>,
     /// When the timer fires, and the times that deadlines count from; milliseconds of the port's
     /// clock.
@@ -216,34 +213,38 @@ impl<H: Host> Connection<H> {
 
     /// The subprotocol that the handshake chose.
     pub fn protocol(&self) -> Option<Box<str>> {
-        self.protocol.get().cloned()
+        self.negotiated.protocol.get().cloned()
     }
 
     /// The version of WebSocket that is spoken, or was asked for; `None` elsewhere, and before a
     /// valid request.
     pub fn version(&self) -> Option<Version> {
-        self.version.get()
+        self.negotiated.version.get()
     }
 
     /// The rules of that version.
     pub(crate) fn profile(&self) -> &'static Profile {
-        self.version.get().unwrap_or_default().profile()
+        self.negotiated.profile()
     }
 
     /// Which end of a WebSocket it is.
     pub(crate) fn role(&self) -> Role {
-        if self.client {
-            Role::Client
-        } else {
-            Role::Server
-        }
+        websocket::role(self.client)
     }
 
-    /// Whether text that is not UTF-8 is mended and not refused.
-    #[cold]
-    pub(crate) fn replaces_text(&self) -> bool {
-        let treatment = self.profile().invalid_text(self.role());
-        requires!("hybi09/8.1/1" => treatment == InvalidText::Replaced)
+    /// The agreed parameters of permessage-deflate as the server's header has them, if messages may
+    /// be compressed.
+    pub fn compression(&self) -> Option<Parameters> {
+        self.negotiated
+            .deflate
+            .get()
+            .map(|deflate| deflate.agreed())
+    }
+
+    /// What compression did, and the bytes of memory that it holds now.
+    pub fn compression_statistics(&self) -> (CompressionTraffic, u64) {
+        let deflate = self.negotiated.deflate.get();
+        deflate.map_or_else(Default::default, |it| (it.traffic(), it.memory_bytes()))
     }
 
     /// Why it ended, once that is known.

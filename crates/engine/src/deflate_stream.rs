@@ -8,8 +8,9 @@
 use crate::close::{Cause, CloseReason};
 use crate::connection::Connection;
 use crate::host::Host;
-use crate::receive::{Decode, Inbound};
-use crate::websocket;
+use crate::receive::Inbound;
+use crate::session::Stage;
+use crate::session::websocket;
 use std::rc::Rc;
 use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::decoder::Decoder;
@@ -93,23 +94,24 @@ pub(crate) fn feed<H: Host>(
     inbound: &mut Inbound<H>,
     rest: &mut &[u8],
 ) -> Result<(), CloseReason> {
-    let Decode::Deflated(mut stream) = std::mem::replace(&mut inbound.decode, Decode::Discard)
+    let Stage::Deflated(mut stream) = std::mem::replace(&mut inbound.session.stage, Stage::Discard)
     else {
         unreachable!("the caller matched")
     };
     // The frames are parsed as those of any connection, by the decoder in its usual place.
     let unused = Decoder::new(connection.role(), Version::Hybi09);
     let decoder = std::mem::replace(&mut stream.decoder, unused);
-    inbound.decode = Decode::WebSocket(decoder);
+    inbound.session.stage = Stage::WebSocket(decoder);
     let outcome = feed_frames(connection, inbound, &mut stream, rest);
-    if let Decode::WebSocket(decoder) = std::mem::replace(&mut inbound.decode, Decode::Discard) {
+    if let Stage::WebSocket(decoder) = std::mem::replace(&mut inbound.session.stage, Stage::Discard)
+    {
         stream.decoder = decoder;
     }
     stream.rest(connection);
     if stream.has_waiting() {
         connection.unsettle();
     }
-    inbound.decode = Decode::Deflated(stream);
+    inbound.session.stage = Stage::Deflated(stream);
     outcome
 }
 
@@ -131,7 +133,7 @@ fn feed_frames<H: Host>(
             break;
         }
         let mut frames = &stream.plain[stream.taken..];
-        let parsed = websocket::feed(connection, inbound, &mut frames);
+        let parsed = websocket::feed(&mut inbound.session, connection, &mut frames);
         stream.taken = stream.plain.len() - frames.len();
         parsed?;
     }

@@ -1,10 +1,10 @@
 //! An endpoint: what its connections have in common, and its counters.
 
 use crate::close::NotOpened;
-use crate::compression::CompressionTraffic;
 use crate::host::{Event, Host};
 use crate::limit::Limit;
 use crate::options::Options;
+use crate::session::websocket::compression::CompressionTraffic;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

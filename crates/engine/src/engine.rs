@@ -17,13 +17,13 @@
 //! bytes put aside, and goes on in the next turn, behind the others.
 
 use crate::close::{Cause, CloseReason};
-use crate::compression;
 use crate::connection::{Connection, State};
 use crate::endpoint::{Endpoint, add};
 use crate::host::{Answer, Host};
 use crate::listener::Listener;
 use crate::outbound::Pool;
 use crate::receive::{self, Inbound};
+use crate::session::websocket::compression;
 use crate::table::{self, Owner, Table};
 use crate::topics::Topics;
 use crate::tunnel::Opening;

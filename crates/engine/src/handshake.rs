@@ -6,16 +6,16 @@
 
 use crate::answers::{self, Exchange};
 use crate::close::{Cause, CloseReason, Side};
-use crate::compression;
 use crate::connection::{Connection, State};
 use crate::declined::Declined;
 use crate::endpoint::add;
 use crate::host::{Answer, Host};
 use crate::limit::Limit;
 use crate::options::{Framing, WebSocketOptions};
-use crate::receive::{self, Decode, Inbound};
+use crate::receive::{self, Inbound};
+use crate::session::Stage;
+use crate::session::websocket::compression;
 use crate::tunnel::{self, Opening, Tunnel};
-use crate::websocket;
 use std::rc::Rc;
 use vespiary_trace::requires;
 use vespiary_wire::http::{self, Refusal, Request, RequestReader, ResponseError, ResponseReader};
@@ -100,7 +100,7 @@ pub(crate) fn feed<H: Host>(
     inbound: &mut Inbound<H>,
     rest: &mut &[u8],
 ) -> Result<(), CloseReason> {
-    let Decode::Head(head) = &mut inbound.decode else {
+    let Stage::Head(head) = &mut inbound.session.stage else {
         unreachable!("the caller matched")
     };
     if head.client.is_some() {
@@ -116,7 +116,7 @@ fn read_request<H: Host>(
     inbound: &mut Inbound<H>,
     rest: &mut &[u8],
 ) {
-    let Decode::Head(head) = &mut inbound.decode else {
+    let Stage::Head(head) = &mut inbound.session.stage else {
         unreachable!("the caller matched")
     };
     answers::begun(connection);
@@ -157,7 +157,7 @@ fn read_request<H: Host>(
 }
 
 fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, request: Request) {
-    let Decode::Head(head) = &inbound.decode else {
+    let Stage::Head(head) = &inbound.session.stage else {
         unreachable!("the caller matched")
     };
     let options = connection.endpoint.options();
@@ -167,14 +167,14 @@ fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>,
     let checked = http::check_service(&request, false).and_then(|()| {
         if is_upgrade {
             let upgrade = check_upgrade(&request, &options.websocket)?;
-            connection.version.set(Some(upgrade.version));
+            connection.negotiated.version.set(Some(upgrade.version));
             waiting.upgrade = Some(upgrade);
         } else if is_websocket {
             waiting.unserved = Some(wire::refuse_plain(&request));
         }
         Ok(())
     });
-    inbound.decode = Decode::Waiting(Box::new(waiting));
+    inbound.session.stage = Stage::Waiting(Box::new(waiting));
     if let Err(refusal) = checked {
         add(&connection.endpoint.counters.protocol_errors, 1);
         if !is_upgrade || requires!("rfc6455/4.2.1/1", "rfc6455/10.7/4") {
@@ -214,7 +214,7 @@ fn give<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, answe
     if connection.state.get() != State::Handshaking || connection.abort.get() {
         return;
     }
-    let Decode::Waiting(head) = &mut inbound.decode else {
+    let Stage::Waiting(head) = &mut inbound.session.stage else {
         return;
     };
     match answer {
@@ -242,8 +242,8 @@ fn accept<H: Host>(
     protocol: Option<String>,
     headers: &[(String, String)],
 ) {
-    let awaits_continue = match &inbound.decode {
-        Decode::Waiting(head) => head.exchange.awaits_continue,
+    let awaits_continue = match &inbound.session.stage {
+        Stage::Waiting(head) => head.exchange.awaits_continue,
         _ => false,
     };
     let all = connection.endpoint.options();
@@ -297,7 +297,7 @@ fn accept<H: Host>(
         deflate,
         deflate_stream,
     };
-    websocket::begin(connection, inbound, agreed);
+    receive::begin_websocket(connection, inbound, agreed);
 }
 
 /// The handshake's deadline has passed.
@@ -313,8 +313,8 @@ pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
         return connection.abort_now();
     }
     let mut inbound = connection.inbound.borrow_mut();
-    let refusal = match &mut inbound.decode {
-        Decode::Head(head) => {
+    let refusal = match &mut inbound.session.stage {
+        Stage::Head(head) => {
             head.exchange.is_head = head.buffer.trim_ascii_start().starts_with(b"HEAD ");
             Refusal::new(408, text)
         }
@@ -327,7 +327,7 @@ pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
 /// The server's refusal, where its body has not come to its end and will not.
 pub(crate) fn declined_so_far<H: Host>(connection: &Rc<Connection<H>>) -> Option<CloseReason> {
     let inbound = connection.inbound.borrow();
-    let Decode::Head(head) = &inbound.decode else {
+    let Stage::Head(head) = &inbound.session.stage else {
         return None;
     };
     let declined = head.client.as_ref()?.declined.as_ref()?;
@@ -336,7 +336,7 @@ pub(crate) fn declined_so_far<H: Host>(connection: &Rc<Connection<H>>) -> Option
 
 /// A client's connect is made: send the first of its requests.
 pub(crate) fn begin_client<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>) {
-    let Decode::Head(head) = &mut inbound.decode else {
+    let Stage::Head(head) = &mut inbound.session.stage else {
         return;
     };
     let Some(client) = &mut head.client else {
@@ -371,7 +371,7 @@ fn write_request<H: Host>(
     client.key = wire::encode_key(nonce);
     let options = connection.endpoint.options();
     let version = options.websocket.asked_version();
-    connection.version.set(Some(version));
+    connection.negotiated.version.set(Some(version));
     client.offer = compression::offer(&options, version);
     let stream = options.websocket.offers_deflate_stream();
     let stream = stream.then(|| deflate_stream::NAME.to_owned());
@@ -396,7 +396,7 @@ fn read_response<H: Host>(
     inbound: &mut Inbound<H>,
     rest: &mut &[u8],
 ) -> Result<(), CloseReason> {
-    let Decode::Head(head) = &mut inbound.decode else {
+    let Stage::Head(head) = &mut inbound.session.stage else {
         unreachable!("the caller matched")
     };
     let Some(client) = &mut head.client else {
@@ -432,7 +432,7 @@ fn read_response<H: Host>(
                 .engine
                 .host
                 .accepted(connection, response.headers);
-            websocket::begin(connection, inbound, agreed);
+            receive::begin_websocket(connection, inbound, agreed);
         }
         None => {
             head.buffer.clear();
@@ -492,7 +492,7 @@ fn check_response<H: Host>(
     client: &ClientHead,
     response: &http::Response,
 ) -> Result<Agreed, CloseReason> {
-    let version = connection.version.get().unwrap_or_default();
+    let version = connection.negotiated.version.get().unwrap_or_default();
     let protocols = client.handshake.as_ref().map(|ask| &ask.protocols[..]);
     let offered = wire::Offered {
         protocols: protocols.unwrap_or_default(),

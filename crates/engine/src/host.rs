@@ -8,43 +8,10 @@ use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::limit::Limit;
+use crate::payload::Payload;
 use std::rc::Rc;
 use vespiary_wire::http;
 pub use vespiary_wire::websocket::frame::Kind;
-
-/// A message's bytes, in whatever the host hands to its handler.
-pub trait Payload: Sized {
-    /// Room for `length` bytes, their content open. `None` when memory is short.
-    fn with_length(length: usize) -> Option<Self>;
-    /// All of it.
-    fn bytes(&self) -> &[u8];
-    /// All of it, to be filled.
-    fn bytes_mut(&mut self) -> &mut [u8];
-    /// Change the length, keeping what fits. `None` when memory is short.
-    fn resized(self, length: usize) -> Option<Self>;
-}
-
-impl Payload for Vec<u8> {
-    fn with_length(length: usize) -> Option<Self> {
-        let mut bytes = Self::new();
-        bytes.try_reserve_exact(length).ok()?;
-        bytes.resize(length, 0);
-        Some(bytes)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        self
-    }
-
-    fn resized(mut self, length: usize) -> Option<Self> {
-        self.resize(length, 0);
-        Some(self)
-    }
-}
 
 /// A host's answer to an HTTP request.
 #[derive(Debug)]

@@ -6,9 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
-mod assembly;
 mod close;
-mod compression;
 mod connection;
 mod deadline;
 mod declined;
@@ -22,27 +20,30 @@ mod limit;
 mod listener;
 mod options;
 mod outbound;
+mod payload;
 mod receive;
+mod reports;
 mod send;
+mod session;
 mod settle;
 mod table;
 mod topics;
 mod tunnel;
-mod websocket;
 
 pub use close::{Cause, CloseReason, Manner, NotOpened, Side};
-pub use compression::CompressionTraffic;
 pub use connection::{Connection, State};
 pub use endpoint::{Counters, Endpoint};
 pub use engine::{Engine, FRAMES_BUDGET, INLINE_BUDGET, Random};
 pub use handshake::ClientHandshake;
-pub use host::{AfterEnd, Answer, Event, Host, Kind, Payload};
+pub use host::{AfterEnd, Answer, Event, Host, Kind};
 pub use limit::Limit;
 pub use listener::Listener;
 pub use options::{
     Compression, Deadlines, Framing, Limits, Options, SlowConsumer, WebSocketOptions,
 };
+pub use payload::Payload;
 pub use send::SendError;
+pub use session::websocket::compression::CompressionTraffic;
 pub use tunnel::{Opening, Tunnel};
 pub use vespiary_port as port;
 pub use vespiary_wire as wire;

@@ -12,7 +12,8 @@ use crate::engine::{Due, Engine};
 use crate::host::{Event, Host};
 use crate::limit::Limit;
 use crate::receive::{self, Inbound};
-use std::cell::{Cell, OnceCell, RefCell};
+use crate::session::websocket::Negotiated;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use vespiary_port::timer::Key;
@@ -277,9 +278,7 @@ impl<H: Host> Engine<H> {
                 inbound: RefCell::new(inbound),
                 outbound: RefCell::default(),
                 reason: RefCell::default(),
-                version: Cell::new(None),
-                protocol: OnceCell::new(),
-                deflate: OnceCell::new(),
+                negotiated: Negotiated::default(),
                 timer: Cell::new(None),
                 timer_due: Cell::new(u64::MAX),
                 phase_began: Cell::new(now),

@@ -6,67 +6,46 @@
 //! What is held is bounded: once more than [`HELD_MAX`] waits, the receive is cancelled, and only
 //! what the kernel had delivered by then is added.
 
-use crate::assembly::Assembly;
-use crate::close::{Cause, CloseReason, out_of_memory};
-use crate::compression;
+use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, State};
 use crate::deflate_stream::{self, DeflateStream};
 use crate::endpoint::add;
 use crate::filter;
 use crate::handshake::{self, Head};
-use crate::host::{Host, Kind, Payload};
-use crate::limit::Limit;
-use crate::options::{Framing, Options};
+use crate::host::Host;
+use crate::options::Framing;
+use crate::session::websocket::{self, compression};
+use crate::session::{Session, Stage, length, line, raw};
 use crate::tunnel::Opening;
-use crate::websocket;
 use std::rc::Rc;
 use vespiary_trace::requires;
-use vespiary_wire::framing::length::{FramingError, LengthDecoder};
-use vespiary_wire::framing::line::LineDecoder;
 use vespiary_wire::websocket::decoder::Decoder;
 use vespiary_wire::websocket::deflate_stream::Writer;
+use vespiary_wire::websocket::handshake::Agreed;
 
 /// Bytes put aside before the receive is cancelled, while only the budget holds them back.
 const HELD_MAX: usize = 256 << 10;
 /// Bytes handed on from what was put aside in one turn.
 const HELD_TAKEN_MAX: usize = 256 << 10;
 
-/// How the next bytes are to be read.
-pub(crate) enum Decode {
-    /// An HTTP head.
-    Head(Box<Head>),
-    /// The host's answer to a request is awaited; bytes wait.
-    Waiting(Box<Head>),
-    Raw,
-    Line(LineDecoder),
-    Length(LengthDecoder),
-    WebSocket(Decoder),
-    /// The same beneath `deflate-stream`.
-    Deflated(Box<DeflateStream>),
-    /// Read and thrown away.
-    Discard,
-}
-
 /// The receiving half of a connection.
 pub struct Inbound<H: Host> {
-    pub(crate) decode: Decode,
-    pub(crate) assembly: Option<Box<Assembly<H::Payload>>>,
+    pub(crate) session: Session<H::Payload>,
     held: Vec<u8>,
 }
 
 impl<H: Host> Inbound<H> {
-    fn new(decode: Decode) -> Self {
+    fn new(stage: Stage) -> Self {
         Self {
-            decode,
-            assembly: None,
+            session: Session::new(stage),
             held: Vec::new(),
         }
     }
 
     pub(crate) fn for_server(framing: &Framing) -> Self {
         Self::new(match framing {
-            Framing::WebSocket | Framing::Http => Decode::Head(Box::default()),
-            framing => stream(framing),
+            Framing::WebSocket | Framing::Http => Stage::Head(Box::default()),
+            framing => Stage::of_stream(framing),
         })
     }
 
@@ -75,18 +54,18 @@ impl<H: Host> Inbound<H> {
             Opening {
                 tunnel: None,
                 handshake: None,
-            } => Decode::Discard,
-            opening => Decode::Head(Box::new(Head::client(opening))),
+            } => Stage::Discard,
+            opening => Stage::Head(Box::new(Head::client(opening))),
         })
     }
 
     /// Whether an HTTP response is awaited before anything else.
     fn awaits_head(&self) -> bool {
-        matches!(self.decode, Decode::Head(_))
+        matches!(self.session.stage, Stage::Head(_))
     }
 
     pub(crate) fn discarding() -> Self {
-        Self::new(Decode::Discard)
+        Self::new(Stage::Discard)
     }
 
     pub(crate) fn clear(&mut self) {
@@ -94,52 +73,25 @@ impl<H: Host> Inbound<H> {
     }
 
     pub(crate) fn buffer_bytes(&self) -> usize {
-        let head = match &self.decode {
-            Decode::Head(head) | Decode::Waiting(head) => head.buffer_bytes(),
-            Decode::Deflated(stream) => stream.buffer_bytes(),
-            _ => 0,
-        };
-        let assembly = self.assembly.as_ref().map_or(0, |it| it.buffer_bytes());
-        self.held.capacity() + head + assembly
-    }
-
-    fn mid_message(&self) -> bool {
-        self.assembly.is_some()
-            || match &self.decode {
-                Decode::Line(decoder) => decoder.mid_line(),
-                Decode::Length(decoder) => decoder.mid_message(),
-                Decode::WebSocket(decoder) => decoder.mid_frame() || decoder.in_message(),
-                Decode::Deflated(stream) => {
-                    stream.decoder.mid_frame() || stream.decoder.in_message()
-                }
-                _ => false,
-            }
+        self.held.capacity() + self.session.buffer_bytes()
     }
 
     /// What deflates all that departs, where that was agreed on.
     pub(crate) fn stream_writer(&mut self) -> Option<&mut Writer> {
-        match &mut self.decode {
-            Decode::Deflated(stream) => Some(&mut stream.writer),
+        match &mut self.session.stage {
+            Stage::Deflated(stream) => Some(&mut stream.writer),
             _ => None,
         }
     }
 
     /// Whether something is to be parsed although no bytes are held.
     fn has_inflated(&self) -> bool {
-        matches!(&self.decode, Decode::Deflated(stream) if stream.has_waiting())
+        matches!(&self.session.stage, Stage::Deflated(stream) if stream.has_waiting())
     }
 
     /// Whether bytes wait to be parsed.
     fn has_waiting(&self) -> bool {
         !self.held.is_empty() || self.has_inflated()
-    }
-}
-
-fn stream(framing: &Framing) -> Decode {
-    match framing {
-        Framing::Line { .. } => Decode::Line(LineDecoder::new()),
-        Framing::Length(_) => Decode::Length(LengthDecoder::new()),
-        Framing::Raw | Framing::WebSocket | Framing::Http => Decode::Raw,
     }
 }
 
@@ -159,7 +111,7 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
         }
     }
     if !has_head {
-        connection.inbound.borrow_mut().decode = stream(&framing);
+        connection.inbound.borrow_mut().session.stage = Stage::of_stream(&framing);
         opened(connection);
     } else if requires!("rfc6455/4.1/2", "rfc6455/4.1/17" => connection.client) {
         handshake::begin_client(connection, &mut connection.inbound.borrow_mut());
@@ -169,8 +121,37 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
 
 /// The tunnel of a stream is open: what follows is its messages.
 pub(crate) fn begin_stream<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>) {
-    inbound.decode = stream(&connection.endpoint.options.borrow().framing);
+    inbound.session.stage = Stage::of_stream(&connection.endpoint.options.borrow().framing);
     opened(connection);
+}
+
+/// Both sides agree on WebSocket: from here on there are frames.
+pub(crate) fn begin_websocket<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    agreed: Agreed,
+) {
+    let negotiated = &connection.negotiated;
+    if let Some(protocol) = agreed.protocol {
+        let _ = negotiated.protocol.set(protocol.into_boxed_str());
+    }
+    let version = negotiated.version.get().unwrap_or_default();
+    let mut decoder = Decoder::new(connection.role(), version);
+    let deflate = agreed.deflate.filter(|_| requires!("rfc7692/5/13"));
+    compression::agree(connection, deflate);
+    if negotiated.deflate.get().is_some() {
+        decoder = decoder.with_compression();
+    }
+    inbound.session.stage = if requires!("hybi09/9.2.1/1" => agreed.deflate_stream) {
+        // What has not departed of the handshake does so as it is.
+        let plain = connection.outbound.borrow().waiting();
+        connection.changes_output.set(true);
+        Stage::Deflated(Box::new(DeflateStream::new(decoder, plain)))
+    } else {
+        Stage::WebSocket(decoder)
+    };
+    opened(connection);
+    connection.engine.arm(connection);
 }
 
 /// The connection is ready for messages.
@@ -288,7 +269,7 @@ pub(crate) fn may_cancel<H: Host>(connection: &Rc<Connection<H>>) -> bool {
 
 /// What to say when the peer ended within a message; nothing when it did not.
 pub(crate) fn cut_message<H: Host>(connection: &Rc<Connection<H>>) -> Option<&'static str> {
-    let cut = connection.inbound.borrow().mid_message();
+    let cut = connection.inbound.borrow().session.is_mid_message();
     cut.then_some("the peer ended the stream within a message")
 }
 
@@ -298,7 +279,7 @@ pub(crate) fn cut_message<H: Host>(connection: &Rc<Connection<H>>) -> Option<&'s
 fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input: &[u8]) -> usize {
     let mut rest = input;
     let parsed = if compression::is_waiting(connection) {
-        compression::resume(connection, inbound)
+        compression::resume(&mut inbound.session.assembly, connection)
             .and_then(|()| parse(connection, inbound, &mut rest))
     } else {
         parse(connection, inbound, &mut rest)
@@ -324,11 +305,10 @@ fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input
     input.len() - rest.len()
 }
 
-/// Keep the message deadline: it counts from a message's first byte to its last, which
-/// [`count_message`] notes.
+/// Keep the message deadline: it counts from a message's first byte to the delivery of its last.
 #[inline]
 fn watch_message<H: Host>(connection: &Rc<Connection<H>>, inbound: &Inbound<H>) {
-    if !inbound.mid_message() && !compression::is_waiting(connection) {
+    if !inbound.session.is_mid_message() && !compression::is_waiting(connection) {
         connection.message_began.set(0);
     } else if connection.message_began.get() == 0 {
         connection
@@ -349,151 +329,19 @@ fn parse<H: Host>(
             *rest = &[];
             return Ok(());
         }
-        match &mut inbound.decode {
-            Decode::WebSocket(_) if requires!("rfc6455/6.2/1") => {
-                return websocket::feed(connection, inbound, rest);
+        let session = &mut inbound.session;
+        match &mut session.stage {
+            Stage::WebSocket(_) if requires!("rfc6455/6.2/1") => {
+                return websocket::feed(session, connection, rest);
             }
-            Decode::Deflated(_) => return deflate_stream::feed(connection, inbound, rest),
-            Decode::Waiting(_) => return Ok(()),
-            Decode::Head(_) if connection.is_blocked() => return Ok(()),
-            Decode::Head(_) => handshake::feed(connection, inbound, rest)?,
-            Decode::Raw => return feed_raw(connection, rest),
-            Decode::Line(decoder) => return feed_lines(connection, decoder, rest),
-            Decode::Length(_) => return feed_packets(connection, inbound, rest),
-            Decode::WebSocket(_) | Decode::Discard => *rest = &[],
-        }
-    }
-    Ok(())
-}
-
-/// Whether messages may still be handed to the host.
-#[inline]
-pub(crate) fn may_deliver<H: Host>(connection: &Rc<Connection<H>>) -> bool {
-    connection.state.get() == State::Open && !connection.abort.get()
-}
-
-/// Count a message, or a part of one; the `last` ends what the message deadline watches.
-#[inline]
-pub(crate) fn count_message<H: Host>(connection: &Rc<Connection<H>>, last: bool) {
-    if last {
-        connection.message_began.set(0);
-    }
-    add(&connection.messages_in, 1);
-    add(&connection.endpoint.counters.messages_in, 1);
-}
-
-/// A payload with a copy of `bytes`.
-pub(crate) fn copied<P: Payload>(bytes: &[u8]) -> Result<P, CloseReason> {
-    let mut payload = P::with_length(bytes.len()).ok_or_else(out_of_memory)?;
-    payload.bytes_mut().copy_from_slice(bytes);
-    Ok(payload)
-}
-
-fn too_big<H: Host>(connection: &Rc<Connection<H>>, text: String) -> CloseReason {
-    let host = &connection.engine.host;
-    connection.endpoint.limit_reached(host, Limit::MessageBytes);
-    CloseReason::new(Cause::Limit(Limit::MessageBytes), text)
-}
-
-fn feed_raw<H: Host>(connection: &Rc<Connection<H>>, rest: &mut &[u8]) -> Result<(), CloseReason> {
-    if may_deliver(connection) {
-        count_message(connection, true);
-        let payload = copied(rest)?;
-        if connection.endpoint.options.borrow().parts {
-            connection
-                .engine
-                .host
-                .part(connection, Kind::Binary, payload, false);
-        } else {
-            connection.engine.host.binary(connection, payload);
-        }
-    }
-    *rest = &[];
-    Ok(())
-}
-
-fn feed_lines<H: Host>(
-    connection: &Rc<Connection<H>>,
-    decoder: &mut LineDecoder,
-    rest: &mut &[u8],
-) -> Result<(), CloseReason> {
-    let most = connection
-        .endpoint
-        .options
-        .borrow()
-        .limits
-        .message_bytes_max;
-    while !rest.is_empty() && !connection.is_blocked() {
-        if !may_deliver(connection) {
-            *rest = &[];
-            break;
-        }
-        match decoder.next(rest, most) {
-            Ok(Some(line)) => {
-                count_message(connection, true);
-                let payload = copied(&line)?;
-                connection.engine.host.binary(connection, payload);
-                connection.engine.spend_frames(connection, 1);
-            }
-            Ok(None) => {}
-            Err(error) => return Err(too_big(connection, error.to_string())),
-        }
-    }
-    Ok(())
-}
-
-fn feed_packets<H: Host>(
-    connection: &Rc<Connection<H>>,
-    inbound: &mut Inbound<H>,
-    rest: &mut &[u8],
-) -> Result<(), CloseReason> {
-    let options: Rc<Options> = connection.endpoint.options();
-    let Framing::Length(format) = &options.framing else {
-        unreachable!("the framing is fixed")
-    };
-    let Decode::Length(decoder) = &mut inbound.decode else {
-        unreachable!("the caller matched")
-    };
-    while !rest.is_empty() && !connection.is_blocked() {
-        if !may_deliver(connection) {
-            *rest = &[];
-            break;
-        }
-        let chunk = match decoder.next(rest, format, options.limits.message_bytes_max) {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => break,
-            Err(error @ FramingError::TooLong { .. }) => {
-                return Err(too_big(connection, error.to_string()));
-            }
-            Err(error @ FramingError::TooShort { .. }) => {
-                return Err(CloseReason::new(Cause::ProtocolError, error.to_string()));
-            }
-        };
-        connection.engine.spend_frames(connection, 1);
-        if options.parts {
-            count_message(connection, chunk.end);
-            let payload = copied(chunk.payload)?;
-            connection
-                .engine
-                .host
-                .part(connection, Kind::Binary, payload, chunk.end);
-        } else if chunk.start && chunk.end {
-            count_message(connection, true);
-            let payload = copied(chunk.payload)?;
-            connection.engine.host.binary(connection, payload);
-        } else {
-            let assembly = inbound
-                .assembly
-                .get_or_insert_with(|| Assembly::boxed(Kind::Binary));
-            assembly.add(chunk.payload, [0; 4], chunk.remaining, true)?;
-            if chunk.end {
-                let assembly = inbound.assembly.take().expect("it was just filled");
-                count_message(connection, true);
-                connection
-                    .engine
-                    .host
-                    .binary(connection, assembly.into_binary()?);
-            }
+            Stage::Deflated(_) => return deflate_stream::feed(connection, inbound, rest),
+            Stage::Waiting(_) => return Ok(()),
+            Stage::Head(_) if connection.is_blocked() => return Ok(()),
+            Stage::Head(_) => handshake::feed(connection, inbound, rest)?,
+            Stage::Raw => return raw::feed(connection, rest),
+            Stage::Line(decoder) => return line::feed(decoder, connection, rest),
+            Stage::Length(_) => return length::feed(session, connection, rest),
+            Stage::WebSocket(_) | Stage::Discard => *rest = &[],
         }
     }
     Ok(())

@@ -7,11 +7,12 @@ use crate::endpoint::add;
 use crate::host::{Event, Host, Kind};
 use crate::limit::Limit;
 use crate::options::{Framing, Options, SlowConsumer};
+use crate::session::websocket::compression::{Deflate, worst};
+use crate::session::wire_form::{Label, WireForm};
 use std::rc::Rc;
 use std::sync::Arc;
 use vespiary_port::KeptBytes;
 use vespiary_trace::requires;
-use vespiary_wire::framing::length;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::{self, CONTROL_BYTES_MAX, Opcode};
 
@@ -39,14 +40,74 @@ impl<H: Host> Connection<H> {
         if self.may_not_send() {
             return Err(self.send_refusal());
         }
-        if self.deflate.get().is_some() {
+        if self.negotiated.deflate.get().is_some() {
             return self.send_choosing(kind, payload, None);
         }
         let options = self.endpoint.options.borrow();
-        self.queue(&options, (kind.into(), false), true, payload, true)?;
-        add(&self.endpoint.counters.messages_out, 1);
-        add(&self.messages_out, 1);
+        self.queue(&options, Label::whole(kind), payload, true)?;
+        self.count_sent(1);
         Ok(())
+    }
+
+    /// Queue a message, compressed or not as `compress` says. `None` leaves that to the endpoint's
+    /// options, and where the peer did not agree no message is compressed.
+    pub fn send_choosing(
+        self: &Rc<Self>,
+        kind: Kind,
+        payload: &[u8],
+        compress: Option<bool>,
+    ) -> Result<(), SendError> {
+        if self.may_not_send() {
+            return Err(self.send_refusal());
+        }
+        let options = self.endpoint.options();
+        if let Some(deflate) = self.negotiated.deflate.get()
+            && !deflate.lets_be(payload.len(), compress)
+        {
+            let insists = compress.is_some();
+            return self.send_deflated(&options, deflate, kind, payload, insists);
+        }
+        self.queue(&options, Label::whole(kind), payload, true)?;
+        self.count_sent(1);
+        Ok(())
+    }
+
+    fn send_deflated(
+        self: &Rc<Self>,
+        options: &Options,
+        deflate: &Deflate,
+        kind: Kind,
+        payload: &[u8],
+        insists: bool,
+    ) -> Result<(), SendError> {
+        let takeover = deflate.outgoing.context_takeover;
+        // What is compressed with a context has to go out.
+        if takeover && !self.make_room(options, worst(payload.len()), true)? {
+            self.count_sent(1);
+            return Ok(());
+        }
+        let mut deflated = self.engine.compression.borrow_mut().take_buffer();
+        deflate.compress(self, payload, true, &mut deflated);
+        let is_compressed = takeover || insists || deflated.len() < payload.len();
+        let body = if is_compressed {
+            &deflated[..]
+        } else {
+            payload
+        };
+        let label = Label {
+            compressed: requires!("rfc7692/6.1/1" => is_compressed),
+            ..Label::whole(kind)
+        };
+        let queued = self.queue(options, label, body, !takeover);
+        if queued.is_ok() {
+            self.count_sent(1);
+            if is_compressed {
+                deflate.count_sent(self, payload.len(), deflated.len(), true);
+            }
+        }
+        self.engine.compression.borrow_mut().put_buffer(deflated);
+        deflate.account(self);
+        queued
     }
 
     /// Queue a message of many bytes without copying them, where the framing lets them go as they
@@ -59,41 +120,28 @@ impl<H: Host> Connection<H> {
         let options = self.endpoint.options.borrow();
         let length = kept.bytes().len();
         let is_copied = requires!("rfc6455/10.3/h1" => self.client)
-            || self.deflate.get().is_some()
+            || self.negotiated.deflate.get().is_some()
             || options.slow_consumer == SlowConsumer::DropOldest
             || matches!(options.framing, Framing::Line { .. });
         if is_copied || self.may_not_send() {
             drop(options);
             return self.send(kind, kept.bytes());
         }
-        let mut head = [0; frame::HEAD_BYTES_MAX];
-        let head_length = match &options.framing {
-            Framing::WebSocket => {
-                frame::write_head(&mut head, true, false, kind.into(), length as u64, None)
-            }
-            Framing::Length(format) => {
-                let mut prefix = [0; 8];
-                let width = length::write_head(&mut prefix, format, length as u64)
-                    .map_err(|_| SendError::TooLong)?;
-                head[..width].copy_from_slice(&prefix[..width]);
-                width
-            }
-            Framing::Raw | Framing::Http | Framing::Line { .. } => 0,
-        };
-        if !self.make_room(&options, head_length + length, true)? {
+        let form = WireForm::new(&options.framing, Label::whole(kind), length, || None)
+            .map_err(|_| SendError::TooLong)?;
+        if !self.make_room(&options, form.size(length), true)? {
             return Ok(());
         }
         let mut outbound = self.outbound.borrow_mut();
-        if head_length > 0 {
+        if !form.head().is_empty() {
             let pool = &mut self.engine.pool.borrow_mut();
-            outbound.append(head_length, pool, |buffer| {
-                buffer.extend_from_slice(&head[..head_length]);
+            outbound.append(form.head().len(), pool, |buffer| {
+                buffer.extend_from_slice(form.head());
             });
         }
         outbound.append_kept(kept);
         self.queued(&options, outbound.queued());
-        add(&self.endpoint.counters.messages_out, 1);
-        add(&self.messages_out, 1);
+        self.count_sent(1);
         Ok(())
     }
 
@@ -122,48 +170,76 @@ impl<H: Host> Connection<H> {
 
     /// Queue a part of a message. On WebSocket each part is a frame; elsewhere parts are only
     /// pieces of the stream.
+    ///
+    /// The first part's `compress` decides for all of them. `None` compresses what the endpoint's
+    /// options compress, and every message of more than one part.
     pub fn send_part(
         self: &Rc<Self>,
         kind: Kind,
         payload: &[u8],
         last: bool,
-    ) -> Result<(), SendError> {
-        self.send_part_choosing(kind, payload, last, None)
-    }
-
-    pub(crate) fn send_plain_part(
-        self: &Rc<Self>,
-        kind: Kind,
-        payload: &[u8],
-        last: bool,
+        compress: Option<bool>,
     ) -> Result<(), SendError> {
         if self.is_not_open() || self.sending_ended.get() {
             return Err(self.send_refusal());
         }
-        let options = self.endpoint.options.borrow();
-        let opcode = match (&options.framing, self.sending_parts.get(), kind) {
-            (Framing::WebSocket, true, _) if requires!("rfc6455/5.4/6", "rfc6455/6.1/5") => {
-                Opcode::Continuation
-            }
-            (Framing::WebSocket, false, kind) => kind.into(),
-            (Framing::Raw, ..) => Opcode::Binary,
-            _ => return Err(SendError::OutOfTurn),
+        let options = self.endpoint.options();
+        let is_first = !self.sending_parts.get();
+        let label = Label {
+            opcode: part_opcode(&options.framing, is_first, kind)?,
+            compressed: false,
+            fin: last,
         };
-        // Without one of its parts a message would be broken, so no policy drops any.
-        self.queue(&options, (opcode, false), last, payload, false)?;
-        if options.framing == Framing::WebSocket {
-            self.part_sent(last);
-        } else {
-            add(&self.endpoint.counters.messages_out, u64::from(last));
-            add(&self.messages_out, u64::from(last));
+        if let Some(deflate) = self.negotiated.deflate.get() {
+            if is_first {
+                let choice = compress.or((!last).then_some(true));
+                let compresses = deflate.compresses(payload.len(), choice);
+                deflate.part_is_compressed.set(compresses);
+            }
+            if deflate.part_is_compressed.get() {
+                return self.send_deflated_part(&options, deflate, label, payload);
+            }
         }
+        // Without one of its parts a message would be broken, so no policy drops any.
+        self.queue(&options, label, payload, false)?;
+        self.sending_parts
+            .set(options.framing == Framing::WebSocket && !last);
+        self.count_sent(last.into());
         Ok(())
     }
 
-    pub(crate) fn part_sent(&self, last: bool) {
-        self.sending_parts.set(!last);
-        add(&self.endpoint.counters.messages_out, u64::from(last));
-        add(&self.messages_out, u64::from(last));
+    fn send_deflated_part(
+        self: &Rc<Self>,
+        options: &Options,
+        deflate: &Deflate,
+        label: Label,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        if !self.make_room(options, worst(payload.len()), false)? {
+            return Ok(());
+        }
+        let is_first = !self.sending_parts.get();
+        let mut deflated = self.engine.compression.borrow_mut().take_buffer();
+        deflate.compress(self, payload, label.fin, &mut deflated);
+        let is_bare = requires!("rfc7692/6.1/3" => !is_first);
+        let compressed = Label {
+            compressed: !is_bare,
+            ..label
+        };
+        let queued = self.queue(options, compressed, &deflated, false);
+        deflate.count_sent(self, payload.len(), deflated.len(), is_first);
+        self.engine.compression.borrow_mut().put_buffer(deflated);
+        deflate.account(self);
+        queued?;
+        self.sending_parts.set(!label.fin);
+        self.count_sent(label.fin.into());
+        Ok(())
+    }
+
+    #[inline]
+    fn count_sent(&self, messages: u64) {
+        add(&self.endpoint.counters.messages_out, messages);
+        add(&self.messages_out, messages);
     }
 
     /// Queue a message that `shared` already holds in its form on the wire.
@@ -185,58 +261,34 @@ impl<H: Host> Connection<H> {
             outbound.append_shared(shared.clone());
         }
         self.queued(&options, outbound.queued());
-        add(&self.endpoint.counters.messages_out, 1);
-        add(&self.messages_out, 1);
+        self.count_sent(1);
         Ok(())
     }
 
-    /// Queue bytes in the form that the framing gives them: on WebSocket a frame with this opcode,
-    /// and RSV1 where the second says so.
+    /// Queue a message, or a part of one, in the form that the framing gives it.
     #[inline]
-    pub(crate) fn queue(
+    fn queue(
         self: &Rc<Self>,
         options: &Options,
-        (opcode, rsv1): (Opcode, bool),
-        fin: bool,
+        label: Label,
         payload: &[u8],
         droppable: bool,
     ) -> Result<(), SendError> {
-        let size = payload.len()
-            + match &options.framing {
-                Framing::Raw | Framing::Http => 0,
-                Framing::Line { ending } => ending.len(),
-                Framing::Length(format) => usize::from(format.width),
-                Framing::WebSocket => frame::head_length(payload.len() as u64, self.client),
-            };
-        if let Framing::Length(format) = &options.framing
-            && payload.len() as u64 > format.payload_bytes_max()
-        {
-            return Err(SendError::TooLong);
-        }
+        let form = WireForm::new(&options.framing, label, payload.len(), || self.mask())
+            .map_err(|_| SendError::TooLong)?;
+        let size = form.size(payload.len());
         if !self.make_room(options, size, droppable)? {
             return Ok(());
         }
         let mut outbound = self.outbound.borrow_mut();
-        let write = |buffer: &mut Vec<u8>| match &options.framing {
-            Framing::WebSocket if requires!("rfc6455/6.1/4") => {
-                frame::append(buffer, fin, rsv1, opcode, payload, self.mask());
-            }
-            Framing::Raw | Framing::Http | Framing::WebSocket => buffer.extend_from_slice(payload),
-            Framing::Line { ending } => {
-                buffer.extend_from_slice(payload);
-                buffer.extend_from_slice(ending);
-            }
-            Framing::Length(format) => {
-                length::append(buffer, format, payload).expect("the length was seen to fit");
-            }
-        };
         let may_go = droppable && self.above_high.get();
         if may_go && options.slow_consumer == SlowConsumer::DropOldest {
             let mut bytes = Vec::with_capacity(size);
-            write(&mut bytes);
+            form.append(&mut bytes, payload);
             outbound.append_droppable(bytes);
         } else {
-            outbound.append(size, &mut self.engine.pool.borrow_mut(), write);
+            let pool = &mut self.engine.pool.borrow_mut();
+            outbound.append(size, pool, |buffer| form.append(buffer, payload));
         }
         self.queued(options, outbound.queued());
         Ok(())
@@ -343,7 +395,12 @@ impl<H: Host> Connection<H> {
         } else {
             &[]
         };
-        self.queue(&options, (Opcode::Ping, false), true, payload, true)
+        let label = Label {
+            opcode: Opcode::Ping,
+            compressed: false,
+            fin: true,
+        };
+        self.queue(&options, label, payload, true)
     }
 
     /// Queue a control frame, whatever state the connection is in.
@@ -375,5 +432,17 @@ impl<H: Host> Connection<H> {
             .borrow_mut()
             .append(size, &mut self.engine.pool.borrow_mut(), write);
         self.unsettle();
+    }
+}
+
+/// The opcode of a part, or an error where the framing has no parts.
+fn part_opcode(framing: &Framing, is_first: bool, kind: Kind) -> Result<Opcode, SendError> {
+    match (framing, is_first) {
+        (Framing::WebSocket, false) if requires!("rfc6455/5.4/6", "rfc6455/6.1/5") => {
+            Ok(Opcode::Continuation)
+        }
+        (Framing::WebSocket, true) => Ok(kind.into()),
+        (Framing::Raw, _) => Ok(Opcode::Binary),
+        _ => Err(SendError::OutOfTurn),
     }
 }

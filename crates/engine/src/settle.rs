@@ -234,7 +234,7 @@ impl<H: Host> Engine<H> {
             .borrow_mut()
             .clear(&mut self.pool.borrow_mut());
         connection.inbound.borrow_mut().clear();
-        if let Some(deflate) = connection.deflate.get() {
+        if let Some(deflate) = connection.negotiated.deflate.get() {
             deflate.release(connection);
         }
         self.topics.borrow_mut().forget(connection.token);

@@ -1,18 +1,17 @@
 //! Topics: a message for everybody who subscribed, encoded once for each framing among them.
 
-use crate::compression::{Sharing, encode_alone};
 use crate::connection::Connection;
 use crate::endpoint::add;
 use crate::engine::Engine;
 use crate::host::{Host, Kind};
 use crate::options::Framing;
 use crate::send::SendError;
+use crate::session::websocket::compression::{Sharing, encode_alone};
+use crate::session::wire_form::{Label, WireForm};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use vespiary_port::Token;
-use vespiary_wire::framing::length;
-use vespiary_wire::websocket::frame;
 
 /// Who subscribed to what.
 pub(crate) struct Topics<H: Host> {
@@ -88,20 +87,10 @@ struct Encoded {
 }
 
 fn encode(framing: &Framing, kind: Kind, payload: &[u8]) -> Result<Arc<[u8]>, SendError> {
-    let mut bytes = Vec::with_capacity(payload.len() + 16);
-    match framing {
-        Framing::Raw | Framing::Http => bytes.extend_from_slice(payload),
-        Framing::Line { ending } => {
-            bytes.extend_from_slice(payload);
-            bytes.extend_from_slice(ending);
-        }
-        Framing::Length(format) => {
-            length::append(&mut bytes, format, payload).map_err(|_| SendError::TooLong)?;
-        }
-        Framing::WebSocket => {
-            frame::append(&mut bytes, true, false, kind.into(), payload, None);
-        }
-    }
+    let form = WireForm::new(framing, Label::whole(kind), payload.len(), || None)
+        .map_err(|_| SendError::TooLong)?;
+    let mut bytes = Vec::with_capacity(form.size(payload.len()));
+    form.append(&mut bytes, payload);
     Ok(bytes.into())
 }
 
@@ -212,16 +201,16 @@ impl<H: Host> Engine<H> {
 
 impl<H: Host> Connection<H> {
     fn sharing(&self, length: usize, compress: Option<bool>) -> Sharing {
-        let deflate = self.deflate.get();
+        let deflate = self.negotiated.deflate.get();
         deflate.map_or(Sharing::Plain, |it| it.shared_shape(length, compress))
     }
 
     fn send_shared(self: &Rc<Self>, encoded: &Encoded, length: usize) -> Result<(), SendError> {
         self.send_encoded(&encoded.bytes)?;
         if encoded.compressed > 0
-            && let Some(deflate) = self.deflate.get()
+            && let Some(deflate) = self.negotiated.deflate.get()
         {
-            self.count_compressed(deflate, length, encoded.compressed, true);
+            deflate.count_sent(self, length, encoded.compressed, true);
         }
         Ok(())
     }

@@ -144,7 +144,7 @@ impl Connection {
             return Err(self.closed_error(py));
         };
         with_payload(data, |kind, payload| {
-            connection.send_part_choosing(kind, payload, last, compress)
+            connection.send_part(kind, payload, last, compress)
         })?
         .map_err(|error| self.send_error(py, &connection, error, Some(data)))
     }

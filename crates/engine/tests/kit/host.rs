@@ -107,7 +107,7 @@ impl Script {
                 let _ = connection.send(kind, payload);
             })
             .on_part(|connection, kind, payload, last| {
-                let _ = connection.send_part(kind, payload, last);
+                let _ = connection.send_part(kind, payload, last, None);
             })
     }
 

@@ -277,7 +277,7 @@ fn echo(chance: &Chance) -> Script {
         })
         .on_part(move |connection, kind, payload, last| {
             connection
-                .send_part(kind, payload, last)
+                .send_part(kind, payload, last, None)
                 .expect("room for every echo");
             if permille(&parts, 20) {
                 nap(connection, &parts);
@@ -353,7 +353,7 @@ fn act(connection: &Conn, chance: &Chance) {
         12..16 => drop(connection.engine().publish("moods", kind, &payload, None)),
         16..20 => {
             let last = permille(chance, 400);
-            let _ = connection.send_part(kind, &payload, last);
+            let _ = connection.send_part(kind, &payload, last, None);
         }
         20..23 => {
             let (connection, chance) = (connection.clone(), chance.clone());

@@ -421,7 +421,7 @@ fn what_is_asked_of_a_closed_connection_is_refused(bench: &Bench) {
     assert_eq!(connection.state(), State::Closing);
     assert_eq!(connection.send(Kind::Text, b"x"), Err(SendError::Closed));
     assert_eq!(
-        connection.send_part(Kind::Text, b"x", true),
+        connection.send_part(Kind::Text, b"x", true, None),
         Err(SendError::Closed)
     );
     assert_eq!(connection.ping(b""), Err(SendError::Closed));

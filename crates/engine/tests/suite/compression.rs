@@ -193,9 +193,9 @@ fn a_message_in_parts_is_compressed_part_by_part(bench: &Bench) {
     let script = || {
         Script::sink().on_message(|connection, kind, message| {
             for part in message.chunks(100) {
-                connection.send_part(kind, part, false).expect("room");
+                connection.send_part(kind, part, false, None).expect("room");
             }
-            connection.send_part(kind, b"", true).expect("room");
+            connection.send_part(kind, b"", true, None).expect("room");
         })
     };
     for compression in [COMPRESSION, without_takeover()] {

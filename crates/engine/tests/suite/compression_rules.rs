@@ -41,8 +41,12 @@ fn long_answers_are_taken_in_turns(bench: &Bench, in_parts: bool) {
             connection.send(kind, b"here").expect("room");
         } else if in_parts {
             let halves = LONG_ANSWER.split_at(LONG_ANSWER.len() / 2);
-            connection.send_part(kind, halves.0, false).expect("room");
-            connection.send_part(kind, halves.1, true).expect("room");
+            connection
+                .send_part(kind, halves.0, false, None)
+                .expect("room");
+            connection
+                .send_part(kind, halves.1, true, None)
+                .expect("room");
         } else {
             connection.send(kind, &LONG_ANSWER).expect("room");
         }

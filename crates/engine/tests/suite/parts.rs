@@ -140,7 +140,9 @@ fn a_message_is_sent_in_parts(bench: &Bench) {
     }
     let script = Script::sink().on_opened(|connection| {
         for (part, last) in [(&b"one "[..], false), (b"", false), (b"message", true)] {
-            connection.send_part(Kind::Text, part, last).expect("room");
+            connection
+                .send_part(Kind::Text, part, last, None)
+                .expect("room");
         }
         connection.send(Kind::Text, b"another").expect("room");
     });
@@ -164,7 +166,7 @@ fn nothing_goes_between_the_parts_of_a_message_but_control_frames(bench: &Bench)
     let script = Script::sink().on_opened(|connection| {
         connection.subscribe("news").expect("it is open");
         connection
-            .send_part(Kind::Binary, b"begun", false)
+            .send_part(Kind::Binary, b"begun", false, None)
             .expect("room");
         assert_eq!(
             connection.send(Kind::Text, b"no"),
@@ -176,7 +178,7 @@ fn nothing_goes_between_the_parts_of_a_message_but_control_frames(bench: &Bench)
         );
         connection.ping(b"yes").expect("room");
         connection
-            .send_part(Kind::Binary, b"over", true)
+            .send_part(Kind::Binary, b"over", true, None)
             .expect("room");
         assert_eq!(
             connection
@@ -193,17 +195,17 @@ fn nothing_goes_between_the_parts_of_a_message_but_control_frames(bench: &Bench)
 
 fn parts_are_refused_where_the_framing_has_none(bench: &Bench) {
     let script = Script::sink().on_opened(|connection| {
-        let sent = connection.send_part(Kind::Binary, b"x", true);
+        let sent = connection.send_part(Kind::Binary, b"x", true, None);
         assert_eq!(sent, Err(SendError::OutOfTurn));
     });
     let place = bench.listen(defaults(Framing::Line { ending: b"\n" }), script);
     let _peer = bench.connect_open(&place);
     let script = Script::sink().on_opened(|connection| {
         connection
-            .send_part(Kind::Binary, b"a stream ", false)
+            .send_part(Kind::Binary, b"a stream ", false, None)
             .expect("room");
         connection
-            .send_part(Kind::Binary, b"has pieces", true)
+            .send_part(Kind::Binary, b"has pieces", true, None)
             .expect("room");
     });
     let place = bench.listen(defaults(Framing::Raw), script);

@@ -169,9 +169,11 @@ fn each_frame_of_a_client_is_masked_with_a_key_of_its_own() {
         let connection = open(bench, &place, Script::sink());
         connection.send(Kind::Text, b"one").expect("room");
         connection
-            .send_part(Kind::Text, b"two", false)
+            .send_part(Kind::Text, b"two", false, None)
             .expect("room");
-        connection.send_part(Kind::Text, b"", true).expect("room");
+        connection
+            .send_part(Kind::Text, b"", true, None)
+            .expect("room");
         connection.ping(b"three").expect("room");
         connection.close(Code::NORMAL, "");
         drop(connection);

@@ -237,14 +237,14 @@ fn parts_of_a_message_are_never_dropped(bench: &Bench) {
         let connection = bench.latest();
         let mut parts = 0;
         while connection
-            .send_part(Kind::Binary, &[7; 5000], false)
+            .send_part(Kind::Binary, &[7; 5000], false, None)
             .is_ok()
         {
             parts += 1;
             bench.turn();
             assert!(parts < 20_000, "the queue has no bound");
         }
-        let refused = connection.send_part(Kind::Binary, b"", true);
+        let refused = connection.send_part(Kind::Binary, b"", true, None);
         peer.stall(false);
         let mut frames: Vec<_> = (0..parts).map(|_| peer.frame(bench)).collect();
         assert_eq!(frames.remove(0).first, 0x02, "{policy:?}");
@@ -255,7 +255,9 @@ fn parts_of_a_message_are_never_dropped(bench: &Bench) {
         );
         bench.until("the queue to drain", || connection.queued_bytes() == 0);
         if refused.is_err() {
-            connection.send_part(Kind::Binary, b"", true).expect("room");
+            connection
+                .send_part(Kind::Binary, b"", true, None)
+                .expect("room");
         }
         assert_eq!(peer.frame(bench).first, 0x80);
         assert_eq!(connection.dropped(), 0);

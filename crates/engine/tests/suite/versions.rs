@@ -139,10 +139,10 @@ fn a_client_of_version_8_mends_text_that_is_not_utf8(bench: &Bench) {
         server.on_opened(|connection| {
             connection.send(Kind::Text, b"\xffwhole").expect("room");
             connection
-                .send_part(Kind::Text, b"cut \xe2\x82", false)
+                .send_part(Kind::Text, b"cut \xe2\x82", false, None)
                 .expect("room");
             connection
-                .send_part(Kind::Text, b"\xac \xc3", true)
+                .send_part(Kind::Text, b"\xac \xc3", true, None)
                 .expect("room");
         }),
     );
@@ -166,13 +166,13 @@ fn a_client_of_version_8_mends_the_parts_of_a_text(bench: &Bench) {
         options(Version::Hybi09, false),
         Script::sink().on_opened(|connection| {
             connection
-                .send_part(Kind::Text, b"a\xff\xe2", false)
+                .send_part(Kind::Text, b"a\xff\xe2", false, None)
                 .expect("room");
             connection
-                .send_part(Kind::Text, b"\x82", false)
+                .send_part(Kind::Text, b"\x82", false, None)
                 .expect("room");
             connection
-                .send_part(Kind::Text, b"\xacb\xe2", true)
+                .send_part(Kind::Text, b"\xacb\xe2", true, None)
                 .expect("room");
             connection.send(Kind::Text, b"\xff").expect("room");
         }),

@@ -148,6 +148,12 @@ pub fn append(
     let size = write_head(&mut head, fin, rsv1, opcode, payload.len() as u64, mask);
     out.reserve(size + payload.len());
     out.extend_from_slice(&head[..size]);
+    append_payload(out, payload, mask);
+}
+
+/// Appends a payload to `out`, masked on its way where there is a `mask`.
+#[inline]
+pub fn append_payload(out: &mut Vec<u8>, payload: &[u8], mask: Option<[u8; 4]>) {
     let Some(key) = mask else {
         out.extend_from_slice(payload);
         return;

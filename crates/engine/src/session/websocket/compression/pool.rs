@@ -1,7 +1,7 @@
 //! What connections borrow: compressors without a context, inflaters, buffers.
 
-use crate::host::Kind;
 use vespiary_wire::websocket::deflate::{Compressor, Inflater, Shape};
+use vespiary_wire::websocket::frame::Kind;
 
 /// How many idle compressors are kept: one for each shape that is in use is needed, and an engine
 /// has a handful of endpoints. At most 4.4 MiB.

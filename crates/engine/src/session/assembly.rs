@@ -5,13 +5,14 @@
 //! no longer become UTF-8 is refused at that chunk (RFC 6455 8.1). A client of HyBi-09 replaces it
 //! instead ([`TextCheck`]).
 
+use super::copied;
 use crate::close::{Cause, CloseReason, out_of_memory};
-use crate::host::{Kind, Payload};
-use crate::receive::copied;
+use crate::payload::Payload;
 use vespiary_trace::requires;
 use vespiary_wire::mask;
 use vespiary_wire::utf8::{Replacer, Validator};
 use vespiary_wire::websocket::close::Code;
+use vespiary_wire::websocket::frame::Kind;
 
 /// How far the room may run ahead of what has arrived.
 const STEP: usize = 256 << 10;

@@ -22,10 +22,8 @@ mod inbound;
 mod outbound;
 mod pool;
 
-use crate::connection::Connection;
-use crate::endpoint::add;
-use crate::host::Host;
 use crate::options::{Compression, Options, SlowConsumer};
+use crate::session::sink::Sink;
 use pool::Inflating;
 use std::cell::{Cell, RefCell};
 use vespiary_trace::requires;
@@ -36,7 +34,7 @@ use vespiary_wire::websocket::extension;
 use vespiary_wire::websocket::profile::Version;
 
 pub(crate) use inbound::{is_waiting, on_data, resume};
-pub(crate) use outbound::{Sharing, encode_alone};
+pub(crate) use outbound::{Sharing, encode_alone, worst};
 pub(crate) use pool::Pool;
 
 /// Bytes inflated, or compressed, that count as a frame of a turn's budget: a turn does 1 MiB.
@@ -64,12 +62,12 @@ pub(crate) struct Deflate {
     agreed: Parameters,
     chosen: Compression,
     incoming: Direction,
-    outgoing: Direction,
+    pub(crate) outgoing: Direction,
     compressor: RefCell<Option<Compressor>>,
     history: RefCell<Option<History>>,
     message: RefCell<Option<Box<Inflating>>>,
     /// The message that goes out in parts is compressed.
-    part_is_compressed: Cell<bool>,
+    pub(crate) part_is_compressed: Cell<bool>,
     traffic: Cell<CompressionTraffic>,
     /// What of its memory is accounted to the endpoint.
     accounted: Cell<u64>,
@@ -137,16 +135,22 @@ impl Deflate {
     }
 
     /// Bring the endpoint's account of memory up to date.
-    fn account<H: Host>(&self, connection: &Connection<H>) {
+    pub(crate) fn account<S: Sink>(&self, sink: &S) {
         let held = self.memory_bytes();
-        let before = self.accounted.replace(held);
-        let account = &connection.endpoint.counters.compression_memory;
-        account.set(account.get().wrapping_add(held).wrapping_sub(before));
+        sink.account_compression(self.accounted.replace(held), held);
+    }
+
+    /// Count what it did, for the connection and its endpoint.
+    fn count<S: Sink>(&self, sink: &S, change: impl Fn(&mut CompressionTraffic)) {
+        let mut traffic = self.traffic.get();
+        change(&mut traffic);
+        self.traffic.set(traffic);
+        sink.count_compression(change);
     }
 
     /// The connection has ended: give back what is worth having, and forget the rest.
-    pub(crate) fn release<H: Host>(&self, connection: &Connection<H>) {
-        let mut pool = connection.engine.compression.borrow_mut();
+    pub(crate) fn release<S: Sink>(&self, sink: &S) {
+        let mut pool = sink.compression_pool().borrow_mut();
         if let Some(compressor) = self.compressor.take() {
             pool.put_compressor(compressor);
         }
@@ -157,7 +161,7 @@ impl Deflate {
         }
         self.history.take();
         drop(pool);
-        self.account(connection);
+        self.account(sink);
     }
 }
 
@@ -196,56 +200,20 @@ pub(crate) fn offer(options: &Options, version: Version) -> Option<Offer> {
 }
 
 /// The parameters were agreed on: from now on messages may be compressed.
-pub(crate) fn agree<H: Host>(
-    connection: &Connection<H>,
-    options: &Options,
-    agreed: Option<Parameters>,
-) {
+pub(crate) fn agree<S: Sink>(sink: &S, agreed: Option<Parameters>) {
     // What was only offered is not used.
     if requires!("rfc6455/5.2/2", "rfc6455/5.8/1", "rfc6455/9.1/6" => agreed.is_none()) {
         return;
     }
+    let options = sink.options();
     let Some(chosen) = options.websocket.compression else {
         return;
     };
     let agreed = agreed.unwrap_or_default();
-    let settings = settings(options, Version::Rfc6455, connection.client);
+    let settings = settings(&options, Version::Rfc6455, sink.is_client());
     let settings = settings.unwrap_or(chosen.settings);
     let chosen = Compression { settings, ..chosen };
-    let deflate = Deflate::new(agreed, chosen, connection.client);
+    let deflate = Deflate::new(agreed, chosen, sink.is_client());
     // A connection has one handshake.
-    let _ = connection.deflate.set(deflate);
-}
-
-impl<H: Host> Connection<H> {
-    /// The agreed parameters of permessage-deflate as the server's header has them, if messages may
-    /// be compressed.
-    pub fn compression(&self) -> Option<Parameters> {
-        self.deflate.get().map(|deflate| deflate.agreed())
-    }
-
-    /// What compression did, and the bytes of memory that it holds now.
-    pub fn compression_statistics(&self) -> (CompressionTraffic, u64) {
-        let deflate = self.deflate.get();
-        deflate.map_or_else(Default::default, |it| (it.traffic(), it.memory_bytes()))
-    }
-}
-
-fn count<H: Host>(
-    connection: &Connection<H>,
-    deflate: &Deflate,
-    change: impl Fn(&mut CompressionTraffic),
-) {
-    let mut traffic = deflate.traffic.get();
-    change(&mut traffic);
-    deflate.traffic.set(traffic);
-    let endpoint = &connection.endpoint.counters.compression;
-    let mut traffic = endpoint.get();
-    change(&mut traffic);
-    endpoint.set(traffic);
-}
-
-fn count_sent<H: Host>(connection: &Connection<H>) {
-    add(&connection.endpoint.counters.messages_out, 1);
-    add(&connection.messages_out, 1);
+    let _ = sink.negotiated().deflate.set(deflate);
 }

@@ -1,0 +1,149 @@
+//! A connection as the sink of its session: what is delivered to the host, counted and answered.
+
+use crate::close::{Cause, CloseReason};
+use crate::connection::{Connection, State};
+use crate::endpoint::add;
+use crate::host::{Host, Kind};
+use crate::limit::Limit;
+use crate::options::Options;
+use crate::session::sink::Sink;
+use crate::session::websocket::Negotiated;
+use crate::session::websocket::compression::{self, CompressionTraffic};
+use std::cell::RefCell;
+use std::rc::Rc;
+use vespiary_trace::requires;
+use vespiary_wire::websocket::close::Code;
+use vespiary_wire::websocket::frame::Opcode;
+
+impl<H: Host> Sink for Rc<Connection<H>> {
+    type Payload = H::Payload;
+
+    #[inline]
+    fn options(&self) -> Rc<Options> {
+        self.endpoint.options()
+    }
+
+    #[inline]
+    fn is_client(&self) -> bool {
+        self.client
+    }
+
+    #[inline]
+    fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+
+    #[inline]
+    fn is_blocked(&self) -> bool {
+        Connection::is_blocked(self)
+    }
+
+    #[inline]
+    fn is_aborted(&self) -> bool {
+        self.abort.get()
+    }
+
+    #[inline]
+    fn may_deliver(&self) -> bool {
+        self.state.get() == State::Open && !self.abort.get()
+    }
+
+    #[inline]
+    fn is_close_received(&self) -> bool {
+        self.close_frame_received.get()
+    }
+
+    #[inline]
+    fn charge(&self, frames: u16) {
+        self.engine.spend_frames(self, frames);
+    }
+
+    #[inline]
+    fn binary(&self, payload: H::Payload) {
+        count_message(self, true);
+        self.engine.host.binary(self, payload);
+    }
+
+    #[inline]
+    fn text(&self, text: &str) {
+        count_message(self, true);
+        self.engine.host.text(self, text);
+    }
+
+    #[inline]
+    fn part(&self, kind: Kind, payload: H::Payload, last: bool) {
+        count_message(self, last);
+        self.engine.host.part(self, kind, payload, last);
+    }
+
+    fn close_frame(&self, code: Code, text: &str) {
+        if self.state.get() == State::Open {
+            self.engine.host.ending(self);
+        }
+        if requires!("rfc6455/7.1.4/h1", "rfc6455/5.5.1/h3") {
+            self.close_frame_received.set(true);
+        }
+        if requires!("rfc6455/7.1.5/h1", "rfc6455/7.1.5/h2", "rfc6455/7.1.6/h1") {
+            let cause = if code.is_clean() {
+                Cause::PeerClosed
+            } else {
+                Cause::PeerFailed
+            };
+            self.end_with(CloseReason::new(cause, text).with_code(code));
+        }
+        let is_first = self.state.get() == State::Open;
+        if requires!("rfc6455/5.5.1/6", "rfc6455/5.5.1/7", "rfc6455/5.5.1/h2" => is_first) {
+            // RFC 6455 5.5.1: the answer repeats the code; one without a code is answered without
+            // one.
+            self.begin_closing(Some((code, "")));
+        }
+        self.unsettle();
+    }
+
+    fn send_control(&self, opcode: Opcode, payload: &[u8]) {
+        Connection::send_control(self, opcode, payload);
+        let options = self.endpoint.options.borrow();
+        self.queued(&options, Connection::queued_bytes(self));
+    }
+
+    fn queued_bytes(&self) -> usize {
+        Connection::queued_bytes(self)
+    }
+
+    #[cold]
+    fn limit_reached(&self, limit: Limit) {
+        self.endpoint.limit_reached(&self.engine.host, limit);
+    }
+
+    #[inline]
+    fn scratch(&self) -> &RefCell<Vec<u8>> {
+        &self.engine.scratch
+    }
+
+    #[inline]
+    fn compression_pool(&self) -> &RefCell<compression::Pool> {
+        &self.engine.compression
+    }
+
+    fn count_compression(&self, change: impl Fn(&mut CompressionTraffic)) {
+        let counter = &self.endpoint.counters.compression;
+        let mut traffic = counter.get();
+        change(&mut traffic);
+        counter.set(traffic);
+    }
+
+    fn account_compression(&self, before: u64, now: u64) {
+        let account = &self.endpoint.counters.compression_memory;
+        account.set(account.get().wrapping_add(now).wrapping_sub(before));
+    }
+}
+
+/// Count a message, or a part of one; the `last` ends what the message deadline watches.
+#[inline]
+fn count_message<H: Host>(connection: &Connection<H>, last: bool) {
+    if last {
+        connection.message_began.set(0);
+    }
+    add(&connection.messages_in, 1);
+    add(&connection.endpoint.counters.messages_in, 1);
+}

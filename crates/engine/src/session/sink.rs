@@ -1,0 +1,73 @@
+//! What a session reports to.
+//!
+//! A session turns bytes into messages and knows nothing of sockets, timers or write queues. Whatever
+//! it finds out it reports to a [`Sink`], and before each step it asks the sink whether it may go on.
+//! The trait is generic and never an object: a session that is compiled for the engine's connections
+//! has their code inlined, and one that is compiled for a test needs no port.
+//!
+//! Every method takes `&self`. A message's handler may send, pause or close from inside the report,
+//! so the sink changes under a session that is in the middle of its input.
+
+use super::websocket::Negotiated;
+use super::websocket::compression::{self, CompressionTraffic};
+use crate::close::CloseReason;
+use crate::limit::Limit;
+use crate::options::Options;
+use crate::payload::Payload;
+use std::cell::RefCell;
+use std::rc::Rc;
+use vespiary_wire::websocket::close::Code;
+use vespiary_wire::websocket::frame::{Kind, Opcode};
+
+/// The receiver of what a session finds in its input.
+pub(crate) trait Sink {
+    /// The bytes of a message.
+    type Payload: Payload;
+
+    /// The endpoint's options at the moment.
+    fn options(&self) -> Rc<Options>;
+    /// Whether the connection was opened by this end.
+    fn is_client(&self) -> bool;
+    /// What the opening handshake agreed on.
+    fn negotiated(&self) -> &Negotiated;
+
+    /// Whether input must wait: reading is paused, too much waits to be written, or the work allowed
+    /// in one turn is done.
+    fn is_blocked(&self) -> bool;
+    /// Whether the connection is over, so that the rest of the input is dropped.
+    fn is_aborted(&self) -> bool;
+    /// Whether messages may still be delivered: the connection is open and not over.
+    fn may_deliver(&self) -> bool;
+    /// Whether the peer's close frame has come, or is no longer awaited.
+    fn is_close_received(&self) -> bool;
+    /// Charge the work of so many frames to the budget of this turn.
+    fn charge(&self, frames: u16);
+
+    /// Deliver a whole binary message, or a piece, line or packet of a stream.
+    fn binary(&self, payload: Self::Payload);
+    /// Deliver a whole text message.
+    fn text(&self, text: &str);
+    /// Deliver a part of a message.
+    fn part(&self, kind: Kind, payload: Self::Payload, last: bool);
+
+    /// The peer sent a close frame. Messages end here; the sink answers it.
+    fn close_frame(&self, code: Code, text: &str);
+    /// Bytes of a control frame that answers the peer's are to be sent.
+    fn send_control(&self, opcode: Opcode, payload: &[u8]);
+    /// Bytes that wait to be written.
+    fn queued_bytes(&self) -> usize;
+    /// A limit was reached.
+    fn limit_reached(&self, limit: Limit);
+
+    /// A buffer for a text message on its way, shared by all sessions of the thread.
+    fn scratch(&self) -> &RefCell<Vec<u8>>;
+    /// Idle compressors, inflaters and their buffers, shared by all sessions of the thread.
+    fn compression_pool(&self) -> &RefCell<compression::Pool>;
+    /// Count what compression did, for the connection's endpoint.
+    fn count_compression(&self, change: impl Fn(&mut CompressionTraffic));
+    /// Bytes of memory that compression holds: what it was, and what it is now.
+    fn account_compression(&self, before: u64, now: u64);
+}
+
+/// What parsing comes to: everything taken or put aside, or the reason why the connection fails.
+pub(crate) type Outcome = Result<(), CloseReason>;

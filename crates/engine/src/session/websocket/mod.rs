@@ -1,0 +1,117 @@
+//! WebSocket: frames to messages, control frames answered, the close handshake.
+
+pub(crate) mod compression;
+mod control;
+mod messages;
+
+use super::Session;
+use super::Stage;
+use super::sink::{Outcome, Sink};
+use crate::close::{Cause, CloseReason};
+use crate::limit::Limit;
+use crate::payload::Payload;
+use compression::Deflate;
+use std::cell::{Cell, OnceCell};
+use vespiary_trace::requires;
+use vespiary_wire::websocket::ProtocolError;
+use vespiary_wire::websocket::decoder::{Event, Role};
+use vespiary_wire::websocket::profile::{InvalidText, Profile, Version};
+
+/// What the opening handshake agreed on.
+#[derive(Default)]
+pub(crate) struct Negotiated {
+    /// The version of the protocol, once the handshake names it.
+    pub(crate) version: Cell<Option<Version>>,
+    /// The subprotocol that was chosen.
+    pub(crate) protocol: OnceCell<Box<str>>,
+    /// Present where compression was agreed on.
+    pub(crate) deflate: OnceCell<Box<Deflate>>,
+}
+
+impl Negotiated {
+    /// The rules of the version.
+    pub(crate) fn profile(&self) -> &'static Profile {
+        self.version.get().unwrap_or_default().profile()
+    }
+}
+
+/// Which end of a WebSocket this is.
+#[inline]
+pub(crate) fn role(is_client: bool) -> Role {
+    if is_client {
+        Role::Client
+    } else {
+        Role::Server
+    }
+}
+
+/// Whether text that is not UTF-8 is mended and not refused.
+#[cold]
+fn replaces_text<S: Sink>(sink: &S) -> bool {
+    let role = role(sink.is_client());
+    let treatment = sink.negotiated().profile().invalid_text(role);
+    requires!("hybi09/8.1/1" => treatment == InvalidText::Replaced)
+}
+
+/// Parse frames until the input is used up, must wait, or the connection ends.
+#[inline]
+pub(crate) fn feed<S: Sink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    rest: &mut &[u8],
+) -> Outcome {
+    let options = sink.options();
+    let limits = options.limits.decoder();
+    let Stage::WebSocket(decoder) = &mut session.stage else {
+        unreachable!("the caller matched")
+    };
+    while !rest.is_empty() && !sink.is_blocked() {
+        let is_over = requires!("rfc6455/7.1.7/5" => sink.is_close_received());
+        if is_over || sink.is_aborted() {
+            *rest = &[];
+            break;
+        }
+        match decoder.next(rest, &limits) {
+            Ok(Some(Event::Data(data))) => {
+                if sink.may_deliver() {
+                    messages::on_data(&mut session.assembly, sink, &options, &data)?;
+                }
+            }
+            Ok(Some(Event::Control(control))) => control::on_control(sink, &control)?,
+            Ok(None) => break,
+            Err(error) => {
+                if requires!("rfc6455/10.7/1") {
+                    return Err(broken(sink, &error));
+                }
+            }
+        }
+        sink.charge(1);
+    }
+    Ok(())
+}
+
+#[cold]
+fn broken<S: Sink>(sink: &S, error: &ProtocolError) -> CloseReason {
+    let limit = error.limit.map(Limit::from);
+    if let Some(limit) = limit {
+        sink.limit_reached(limit);
+    }
+    let cause = limit.map_or(Cause::ProtocolError, Cause::Limit);
+    let reason = CloseReason::new(cause, error.to_string());
+    if requires!(
+        "rfc6455/5.1/3",
+        "rfc6455/5.1/6",
+        "rfc6455/7.4.1/h2",
+        "rfc6455/7.4.1/h5"
+    ) {
+        return reason.with_code(error.code);
+    }
+    reason
+}
+
+/// The message under way, where it did not come whole.
+type Assembling<P> = Option<Box<super::assembly::Assembly<P>>>;
+
+fn with_room<P: Payload>(length: usize) -> Result<P, CloseReason> {
+    P::with_length(length).ok_or_else(crate::close::out_of_memory)
+}

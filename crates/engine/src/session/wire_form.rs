@@ -1,0 +1,102 @@
+//! The wire form of a message: what stands before its payload, what stands behind it, and whether
+//! the payload is masked.
+//!
+//! Every message that leaves gets its form here: copied into a write queue, referred to where its
+//! owner keeps it, encoded once for many subscribers, or as a part of a message.
+
+use crate::options::Framing;
+use vespiary_trace::requires;
+use vespiary_wire::framing::length::{self, TooLong};
+use vespiary_wire::websocket::frame::{self, Kind, Opcode};
+
+/// What a message, or a part of one, says about itself. Only WebSocket writes it down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) opcode: Opcode,
+    /// The payload is compressed.
+    pub(crate) compressed: bool,
+    /// The message ends with this payload.
+    pub(crate) fin: bool,
+}
+
+impl Label {
+    /// A whole message as it is.
+    #[inline]
+    pub(crate) fn whole(kind: Kind) -> Self {
+        Self {
+            opcode: kind.into(),
+            compressed: false,
+            fin: true,
+        }
+    }
+}
+
+/// What surrounds a payload of a certain length.
+pub(crate) struct WireForm {
+    head: [u8; frame::HEAD_BYTES_MAX],
+    head_length: usize,
+    tail: &'static [u8],
+    mask: Option<[u8; 4]>,
+}
+
+impl WireForm {
+    /// The form of a payload of `length` bytes. A client gives a fresh `mask` for each frame.
+    #[inline]
+    pub(crate) fn new(
+        framing: &Framing,
+        label: Label,
+        length: usize,
+        mask: impl FnOnce() -> Option<[u8; 4]>,
+    ) -> Result<Self, TooLong> {
+        let mut form = Self {
+            head: [0; frame::HEAD_BYTES_MAX],
+            head_length: 0,
+            tail: &[],
+            mask: None,
+        };
+        let length = length as u64;
+        match framing {
+            Framing::WebSocket if requires!("rfc6455/6.1/4") => {
+                form.mask = mask();
+                let Label {
+                    opcode,
+                    compressed,
+                    fin,
+                } = label;
+                let head = &mut form.head;
+                form.head_length =
+                    frame::write_head(head, fin, compressed, opcode, length, form.mask);
+            }
+            Framing::Raw | Framing::Http | Framing::WebSocket => {}
+            Framing::Line { ending } => form.tail = ending,
+            Framing::Length(format) => {
+                let mut prefix = [0; 8];
+                form.head_length = length::write_head(&mut prefix, format, length)?;
+                form.head[..8].copy_from_slice(&prefix);
+            }
+        }
+        Ok(form)
+    }
+
+    /// The bytes before the payload.
+    #[inline]
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head[..self.head_length]
+    }
+
+    /// The bytes that the whole takes with a payload of `length` bytes.
+    #[inline]
+    pub(crate) fn size(&self, length: usize) -> usize {
+        self.head_length + length + self.tail.len()
+    }
+
+    /// Append the whole to `out`.
+    #[inline]
+    pub(crate) fn append(&self, out: &mut Vec<u8>, payload: &[u8]) {
+        out.extend_from_slice(self.head());
+        frame::append_payload(out, payload, self.mask);
+        if !self.tail.is_empty() {
+            out.extend_from_slice(self.tail);
+        }
+    }
+}

@@ -169,7 +169,10 @@ fn on_request<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>,
             let upgrade = check_upgrade(&request, &options.websocket)?;
             connection.negotiated.version.set(Some(upgrade.version));
             waiting.upgrade = Some(upgrade);
-        } else if is_websocket {
+            return Ok(());
+        }
+        http::check_body(&request)?;
+        if is_websocket {
             waiting.unserved = Some(wire::refuse_plain(&request));
         }
         Ok(())

@@ -12,7 +12,8 @@ on_every_driver_and_with_faults!(
     an_answer_that_comes_later_keeps_the_order,
     a_client_that_asks_for_the_end_gets_it,
     an_answer_that_asks_for_the_end_gets_it,
-    a_request_with_a_body_or_of_http_1_0_is_the_last,
+    a_request_of_http_1_0_is_the_last,
+    a_request_with_a_body_is_refused_and_its_body_is_never_taken_for_a_request,
     a_malformed_request_behind_a_good_one_is_refused_and_is_the_last,
     a_websocket_may_follow_a_page,
     the_answer_to_a_refused_upgrade_is_the_last,
@@ -196,18 +197,55 @@ fn an_answer_that_asks_for_the_end_gets_it(bench: &Bench) {
     assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
 }
 
-fn a_request_with_a_body_or_of_http_1_0_is_the_last(bench: &Bench) {
-    claims!("rfc9112/9.3/5");
+fn a_request_of_http_1_0_is_the_last(bench: &Bench) {
     let place = bench.listen(plain(), telling(&[]));
-    for request in [
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na=b",
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-    ] {
-        let mut peer = bench.connect(&place);
-        peer.send(bench, request.as_bytes());
-        the_end(bench, &mut peer, 200);
+    let mut peer = bench.connect(&place);
+    let lines = "Connection: keep-alive\r\n";
+    let request = format!("GET / HTTP/1.0\r\n{lines}\r\n");
+    peer.send(bench, request.as_bytes());
+    the_end(bench, &mut peer, 200);
+}
+
+fn a_request_with_a_body_is_refused_and_its_body_is_never_taken_for_a_request(bench: &Bench) {
+    claims!("rfc9112/6.3/10", "rfc9112/9.3/5");
+    let body = String::from_utf8(get("/smuggled", "")).expect("ASCII");
+    let size = body.len();
+    let chunked = format!("{size:x}\r\n{body}\r\n0\r\n\r\n");
+    let sized = format!("Content-Length: {size}\r\n");
+    let cases = [
+        (413, sized.as_str(), body.as_str()),
+        (413, "Content-Length: 1\r\n", &body),
+        (413, "Content-Length: 18446744073709551615\r\n", &body),
+        (413, "Content-Length: 5\r\nExpect: 100-continue\r\n", ""),
+        (411, "Transfer-Encoding: chunked\r\n", &chunked),
+        (
+            400,
+            "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+            &chunked,
+        ),
+        (501, "Transfer-Encoding: gzip, chunked\r\n", &chunked),
+    ];
+    for framing in [Framing::Http, Framing::WebSocket] {
+        let place = bench.listen(defaults(framing), telling(&[]));
+        for (status, lines, body) in cases {
+            for method in ["GET", "HEAD", "POST"] {
+                let mut peer = bench.connect(&place);
+                let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+                peer.send(bench, head.as_bytes());
+                peer.send(bench, body.as_bytes());
+                if method == "HEAD" {
+                    assert!(peer.head(bench).starts_with(&format!("HTTP/1.1 {status} ")));
+                    assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
+                } else {
+                    the_end(bench, &mut peer, status);
+                }
+            }
+        }
     }
+    assert_eq!(
+        bench.host().count(|told| matches!(told, Told::Request(..))),
+        0
+    );
 }
 
 fn a_malformed_request_behind_a_good_one_is_refused_and_is_the_last(bench: &Bench) {

@@ -25,7 +25,7 @@ pub use date::date;
 pub use headers::{Headers, is_token};
 pub use request::{Request, RequestReader, parse_request};
 pub use response::{Response, ResponseError, ResponseReader, parse_response};
-pub use service::{check_service, refuse_unserved};
+pub use service::{check_body, check_service, refuse_unserved};
 pub use write::{InvalidHeader, append_headers, append_response, reason_phrase};
 
 /// What a reader of heads takes at most.

@@ -19,9 +19,13 @@ impl Request {
 
     /// Whether a body follows the head (RFC 9112 section 6).
     pub fn has_body(&self) -> bool {
+        self.announces_bytes() || self.header("transfer-encoding").is_some()
+    }
+
+    /// Whether there is a `Content-Length` other than zero.
+    fn announces_bytes(&self) -> bool {
         let length = self.header("content-length");
         length.is_some_and(|length| length.bytes().any(|digit| digit != b'0'))
-            || self.header("transfer-encoding").is_some()
     }
 
     /// Whether the connection may carry another request behind this one (RFC 9112 section 9.3).
@@ -48,7 +52,7 @@ impl Request {
 /// section 10.1.1).
 pub fn check_service(request: &Request, secure: bool) -> Result<(), Refusal> {
     if request.method == "CONNECT" {
-        let text = "this server is no proxy: it does not do CONNECT (RFC 9110 9.3.6)";
+        let text = "this server is not a proxy: it does not do CONNECT (RFC 9110 9.3.6)";
         return Err(Refusal::new(501, text));
     }
     let wants_tls =
@@ -66,6 +70,24 @@ pub fn check_service(request: &Request, secure: bool) -> Result<(), Refusal> {
             let text = "the only expectation known here is 100-continue (RFC 9110 10.1.1)";
             return Err(Refusal::new(417, text));
         }
+    }
+    Ok(())
+}
+
+/// Whether the request can be answered without reading a body: bodies of requests are not read.
+///
+/// Refused are: a body without a length, which is chunked (411, RFC 9112 section 6.3), and a length
+/// above zero (413, RFC 9110 section 15.5.14). A refusal closes the connection: bytes that are not
+/// read must not be taken for the next request (RFC 9112 section 9.3).
+pub fn check_body(request: &Request) -> Result<(), Refusal> {
+    let is_chunked = request.header("transfer-encoding").is_some();
+    if requires!("rfc9112/6.3/10" => is_chunked) {
+        let text = "a body needs a Content-Length (RFC 9112 6.3)";
+        return Err(Refusal::new(411, text));
+    }
+    if requires!("rfc9112/9.3/5" => request.announces_bytes()) {
+        let text = "requests with a body are not accepted here (RFC 9110 15.5.14)";
+        return Err(Refusal::new(413, text));
     }
     Ok(())
 }

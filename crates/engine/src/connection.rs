@@ -14,15 +14,16 @@
 //! reset it and destroy what the peer has not read yet. It is `Closed` once the host was told; its
 //! row lives on until the last completion.
 
-use crate::answers;
 use crate::close::{Cause, CloseReason, Side};
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
-use crate::host::{Answer, Host};
+use crate::host::Host;
 use crate::options::Framing;
 use crate::outbound::Outbound;
 use crate::receive::Inbound;
+use crate::requests;
 use crate::send::SendError;
+use crate::session::http::Answer;
 use crate::session::websocket::{self, Negotiated, compression::CompressionTraffic};
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -288,8 +289,8 @@ impl<H: Host> Connection<H> {
             State::Closing | State::Closed => return,
             State::Connecting => return self.abort(),
             State::Handshaking => {
-                if let Some(status) = answers::is_between_requests(self) {
-                    return answers::end_between_requests(self, Side::Local, status);
+                if let Some(status) = requests::is_between_requests(self) {
+                    return requests::end_between_requests(self, Side::Local, status);
                 }
                 self.end_with(CloseReason::new(Cause::Closed, text));
                 return self.abort_now();

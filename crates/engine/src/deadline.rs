@@ -13,14 +13,13 @@
 //! and a reader that takes a byte at a time does not extend the write deadline, which asks that all
 //! bytes waiting at one moment have gone by the deadline counted from that moment.
 
-use crate::answers;
 use crate::close::{Cause, CloseReason, Side};
 use crate::connection::{Connection, State};
 use crate::engine::{Due, Engine};
-use crate::handshake;
 use crate::host::Host;
 use crate::limit::Limit;
 use crate::options::{Framing, Options};
+use crate::requests;
 use std::rc::Rc;
 use std::time::Duration;
 use vespiary_trace::requires;
@@ -206,7 +205,7 @@ impl<H: Host> Engine<H> {
             }
             Which::Handshake => {
                 self.missed(connection, Limit::HandshakeSeconds);
-                handshake::too_late(connection);
+                requests::too_late(connection);
             }
             // The peer still reads an HTTP answer, which is the write deadline's business.
             Which::KeepAlive | Which::Close
@@ -217,8 +216,8 @@ impl<H: Host> Engine<H> {
                 connection.phase_began.set(now);
             }
             Which::KeepAlive => {
-                if let Some(status) = answers::is_between_requests(connection) {
-                    answers::end_between_requests(connection, Side::Local, status);
+                if let Some(status) = requests::is_between_requests(connection) {
+                    requests::end_between_requests(connection, Side::Local, status);
                 }
             }
             Which::FirstByte => self.expire(connection, Limit::FirstByteSeconds, options),

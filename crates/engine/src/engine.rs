@@ -19,14 +19,14 @@
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, State};
 use crate::endpoint::{Endpoint, add};
-use crate::host::{Answer, Host};
+use crate::host::Host;
 use crate::listener::Listener;
 use crate::outbound::Pool;
 use crate::receive::{self, Inbound};
+use crate::session::http::{Answer, Opening};
 use crate::session::websocket::compression;
 use crate::table::{self, Owner, Table};
 use crate::topics::Topics;
-use crate::tunnel::Opening;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;

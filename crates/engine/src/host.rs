@@ -9,34 +9,10 @@ use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::limit::Limit;
 use crate::payload::Payload;
+use crate::session::http::Answer;
 use std::rc::Rc;
 use vespiary_wire::http;
 pub use vespiary_wire::websocket::frame::Kind;
-
-/// A host's answer to an HTTP request.
-#[derive(Debug)]
-pub enum Answer {
-    /// Upgrade to WebSocket (`WebSocket` framing, an upgrade request), with a subprotocol and
-    /// further headers.
-    Accept {
-        /// The subprotocol chosen from those offered. `None` leaves the choice to the endpoint's
-        /// options; an empty one chooses none.
-        protocol: Option<String>,
-        /// Headers added to the 101 response.
-        headers: Vec<(String, String)>,
-    },
-    /// A response. The connection is kept for the next request where HTTP allows it.
-    Respond {
-        /// The status code.
-        status: u16,
-        /// Headers; `Content-Length`, `Date` and `Connection` are added.
-        headers: Vec<(String, String)>,
-        /// The body.
-        body: Vec<u8>,
-    },
-    /// The answer follows by [`Connection::answer`], within the handshake's deadline.
-    Later,
-}
 
 /// Whether the connection stays open for writing when the peer has finished sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,16 +5,13 @@
 //! from a seed.
 #![forbid(unsafe_code)]
 
-mod answers;
 mod close;
 mod connection;
 mod deadline;
-mod declined;
 mod deflate_stream;
 mod endpoint;
 mod engine;
 mod filter;
-mod handshake;
 mod host;
 mod limit;
 mod listener;
@@ -23,19 +20,18 @@ mod outbound;
 mod payload;
 mod receive;
 mod reports;
+mod requests;
 mod send;
 mod session;
 mod settle;
 mod table;
 mod topics;
-mod tunnel;
 
 pub use close::{Cause, CloseReason, Manner, NotOpened, Side};
 pub use connection::{Connection, State};
 pub use endpoint::{Counters, Endpoint};
 pub use engine::{Engine, FRAMES_BUDGET, INLINE_BUDGET, Random};
-pub use handshake::ClientHandshake;
-pub use host::{AfterEnd, Answer, Event, Host, Kind};
+pub use host::{AfterEnd, Event, Host, Kind};
 pub use limit::Limit;
 pub use listener::Listener;
 pub use options::{
@@ -43,7 +39,7 @@ pub use options::{
 };
 pub use payload::Payload;
 pub use send::SendError;
+pub use session::http::{Answer, ClientHandshake, Opening, Tunnel};
 pub use session::websocket::compression::CompressionTraffic;
-pub use tunnel::{Opening, Tunnel};
 pub use vespiary_port as port;
 pub use vespiary_wire as wire;

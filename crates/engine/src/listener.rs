@@ -193,7 +193,7 @@ impl<H: Host> Listener<H> {
         }
         engine.refusals.set(engine.refusals.get() + 1);
         let connection = engine.add_refused(socket, self.endpoint.clone());
-        crate::answers::refuse_crowd(&connection, limit);
+        crate::requests::refuse_crowd(&connection, limit);
     }
 }
 

@@ -8,20 +8,17 @@
 
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, State};
-use crate::deflate_stream::{self, DeflateStream};
+use crate::deflate_stream;
 use crate::endpoint::add;
 use crate::filter;
-use crate::handshake::{self, Head};
 use crate::host::Host;
 use crate::options::Framing;
+use crate::session::http::{self, Head, Opening, client};
 use crate::session::websocket::{self, compression};
 use crate::session::{Session, Stage, length, line, raw};
-use crate::tunnel::Opening;
 use std::rc::Rc;
 use vespiary_trace::requires;
-use vespiary_wire::websocket::decoder::Decoder;
 use vespiary_wire::websocket::deflate_stream::Writer;
-use vespiary_wire::websocket::handshake::Agreed;
 
 /// Bytes put aside before the receive is cancelled, while only the budget holds them back.
 const HELD_MAX: usize = 256 << 10;
@@ -114,43 +111,8 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
         connection.inbound.borrow_mut().session.stage = Stage::of_stream(&framing);
         opened(connection);
     } else if requires!("rfc6455/4.1/2", "rfc6455/4.1/17" => connection.client) {
-        handshake::begin_client(connection, &mut connection.inbound.borrow_mut());
+        client::begin(&mut connection.inbound.borrow_mut().session, connection);
     }
-    connection.engine.arm(connection);
-}
-
-/// The tunnel of a stream is open: what follows is its messages.
-pub(crate) fn begin_stream<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>) {
-    inbound.session.stage = Stage::of_stream(&connection.endpoint.options.borrow().framing);
-    opened(connection);
-}
-
-/// Both sides agree on WebSocket: from here on there are frames.
-pub(crate) fn begin_websocket<H: Host>(
-    connection: &Rc<Connection<H>>,
-    inbound: &mut Inbound<H>,
-    agreed: Agreed,
-) {
-    let negotiated = &connection.negotiated;
-    if let Some(protocol) = agreed.protocol {
-        let _ = negotiated.protocol.set(protocol.into_boxed_str());
-    }
-    let version = negotiated.version.get().unwrap_or_default();
-    let mut decoder = Decoder::new(connection.role(), version);
-    let deflate = agreed.deflate.filter(|_| requires!("rfc7692/5/13"));
-    compression::agree(connection, deflate);
-    if negotiated.deflate.get().is_some() {
-        decoder = decoder.with_compression();
-    }
-    inbound.session.stage = if requires!("hybi09/9.2.1/1" => agreed.deflate_stream) {
-        // What has not departed of the handshake does so as it is.
-        let plain = connection.outbound.borrow().waiting();
-        connection.changes_output.set(true);
-        Stage::Deflated(Box::new(DeflateStream::new(decoder, plain)))
-    } else {
-        Stage::WebSocket(decoder)
-    };
-    opened(connection);
     connection.engine.arm(connection);
 }
 
@@ -337,7 +299,7 @@ fn parse<H: Host>(
             Stage::Deflated(_) => return deflate_stream::feed(connection, inbound, rest),
             Stage::Waiting(_) => return Ok(()),
             Stage::Head(_) if connection.is_blocked() => return Ok(()),
-            Stage::Head(_) => handshake::feed(connection, inbound, rest)?,
+            Stage::Head(_) => http::feed(session, connection, rest)?,
             Stage::Raw => return raw::feed(connection, rest),
             Stage::Line(decoder) => return line::feed(decoder, connection, rest),
             Stage::Length(_) => return length::feed(session, connection, rest),

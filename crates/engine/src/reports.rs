@@ -2,17 +2,23 @@
 
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, State};
+use crate::deflate_stream::DeflateStream;
 use crate::endpoint::add;
 use crate::host::{Host, Kind};
 use crate::limit::Limit;
 use crate::options::Options;
-use crate::session::sink::Sink;
+use crate::receive;
+use crate::session::Stage;
+use crate::session::http::Answer;
+use crate::session::sink::{HttpSink, Sink};
 use crate::session::websocket::Negotiated;
 use crate::session::websocket::compression::{self, CompressionTraffic};
 use std::cell::RefCell;
 use std::rc::Rc;
 use vespiary_trace::requires;
+use vespiary_wire::http::Request;
 use vespiary_wire::websocket::close::Code;
+use vespiary_wire::websocket::decoder::Decoder;
 use vespiary_wire::websocket::frame::Opcode;
 
 impl<H: Host> Sink for Rc<Connection<H>> {
@@ -135,6 +141,85 @@ impl<H: Host> Sink for Rc<Connection<H>> {
     fn account_compression(&self, before: u64, now: u64) {
         let account = &self.endpoint.counters.compression_memory;
         account.set(account.get().wrapping_add(now).wrapping_sub(before));
+    }
+}
+
+impl<H: Host> HttpSink for Rc<Connection<H>> {
+    fn unix_seconds(&self) -> u64 {
+        self.engine.unix_seconds()
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        self.engine.random(bytes);
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        self.append(bytes.len(), |buffer| buffer.extend_from_slice(bytes));
+        let options = self.endpoint.options.borrow();
+        self.queued(&options, Connection::queued_bytes(self));
+    }
+
+    fn count_protocol_error(&self) {
+        add(&self.endpoint.counters.protocol_errors, 1);
+    }
+
+    fn request_begun(&self) {
+        if self.message_began.replace(0) != 0 {
+            self.phase_began.set(self.engine.now_ms());
+            self.engine.arm(self);
+        }
+    }
+
+    fn request(&self, request: Request) -> Answer {
+        self.engine.host.request(self, request)
+    }
+
+    fn awaits_answer(&self) -> bool {
+        self.state.get() == State::Handshaking && !self.abort.get()
+    }
+
+    fn fault(&self, text: &str) {
+        self.engine.host.fault(self, text);
+    }
+
+    fn count_answer(&self, status: u16) {
+        self.endpoint.count_answer(status);
+    }
+
+    fn request_over(&self) {
+        self.handshake_over();
+        let now = self.engine.now_ms();
+        self.phase_began.set(now);
+        self.message_began.set(now.max(1));
+        self.engine.spend_frames(self, 1);
+        self.engine.arm(self);
+    }
+
+    fn accepted(&self, headers: Vec<(String, String)>) {
+        self.engine.host.accepted(self, headers);
+    }
+
+    fn begin_deflate_stream(&self, decoder: Decoder) -> Stage {
+        // What has not departed of the handshake does so as it is.
+        let plain = self.outbound.borrow().waiting();
+        self.changes_output.set(true);
+        Stage::Deflated(Box::new(DeflateStream::new(decoder, plain)))
+    }
+
+    fn opened(&self) {
+        receive::opened(self);
+        self.engine.arm(self);
+    }
+
+    fn finish(&self, reason: CloseReason) {
+        self.end_with(reason);
+        requires!("rfc6455/7.2.2/1");
+        self.begin_closing(None);
+    }
+
+    fn abort(&self, reason: CloseReason) {
+        self.end_with(reason);
+        self.abort_now();
     }
 }
 

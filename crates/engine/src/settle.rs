@@ -4,16 +4,15 @@
 //! of it. Settling may call the host (bytes that waited, `drained`, `ended`, `closed`), whose
 //! wishes mark connections as unsettled again; those are left for the next round.
 
-use crate::answers;
 use crate::close::{Cause, CloseReason, Manner, NotOpened, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
 use crate::engine::Engine;
 use crate::filter;
-use crate::handshake;
 use crate::host::{AfterEnd, Host};
 use crate::options::Framing;
 use crate::receive;
+use crate::requests;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,7 +26,7 @@ impl<H: Host> Engine<H> {
             return false;
         }
         for (connection, answer) in self.answers.take() {
-            handshake::answered(&connection, answer);
+            requests::answered(&connection, answer);
         }
         let mut list = self.unsettled.take();
         for connection in list.drain(..) {
@@ -138,10 +137,10 @@ impl<H: Host> Engine<H> {
         connection.peer_ended.set(true);
         match connection.state.get() {
             State::Connecting | State::Handshaking => {
-                if let Some(status) = answers::is_between_requests(connection) {
-                    return answers::end_between_requests(connection, Side::Remote, status);
+                if let Some(status) = requests::is_between_requests(connection) {
+                    return requests::end_between_requests(connection, Side::Remote, status);
                 }
-                if let Some(reason) = handshake::declined_so_far(connection) {
+                if let Some(reason) = requests::refused_so_far(connection) {
                     connection.end_with(reason);
                 }
                 let text = "the peer closed the connection during the handshake";

@@ -8,6 +8,7 @@
 //! its handler, and unmasked on the way.
 
 pub(crate) mod assembly;
+pub(crate) mod http;
 pub(crate) mod length;
 pub(crate) mod line;
 pub(crate) mod raw;
@@ -17,11 +18,11 @@ pub(crate) mod wire_form;
 
 use crate::close::{Cause, CloseReason, out_of_memory};
 use crate::deflate_stream::DeflateStream;
-use crate::handshake::Head;
 use crate::limit::Limit;
 use crate::options::Framing;
 use crate::payload::Payload;
 use assembly::Assembly;
+use http::Head;
 use sink::Sink;
 use vespiary_wire::framing::length::LengthDecoder;
 use vespiary_wire::framing::line::LineDecoder;

@@ -8,6 +8,7 @@
 //! Every method takes `&self`. A message's handler may send, pause or close from inside the report,
 //! so the sink changes under a session that is in the middle of its input.
 
+use super::http::Answer;
 use super::websocket::Negotiated;
 use super::websocket::compression::{self, CompressionTraffic};
 use crate::close::CloseReason;
@@ -16,7 +17,9 @@ use crate::options::Options;
 use crate::payload::Payload;
 use std::cell::RefCell;
 use std::rc::Rc;
+use vespiary_wire::http::Request;
 use vespiary_wire::websocket::close::Code;
+use vespiary_wire::websocket::decoder::Decoder;
 use vespiary_wire::websocket::frame::{Kind, Opcode};
 
 /// The receiver of what a session finds in its input.
@@ -67,6 +70,42 @@ pub(crate) trait Sink {
     fn count_compression(&self, change: impl Fn(&mut CompressionTraffic));
     /// Bytes of memory that compression holds: what it was, and what it is now.
     fn account_compression(&self, before: u64, now: u64);
+}
+
+/// What a session that begins with HTTP reports besides.
+pub(crate) trait HttpSink: Sink {
+    /// The wall clock, in seconds since 1970.
+    fn unix_seconds(&self) -> u64;
+    /// Fill `bytes` with unpredictable ones.
+    fn random(&self, bytes: &mut [u8]);
+    /// Queue bytes of a head or a body.
+    fn write(&self, bytes: &[u8]);
+    /// Count a message that is not what the protocol allows.
+    fn count_protocol_error(&self);
+
+    /// The first byte of a request has come.
+    fn request_begun(&self);
+    /// Ask the host for its answer.
+    fn request(&self, request: Request) -> Answer;
+    /// Whether an answer of the host's can still be sent.
+    fn awaits_answer(&self) -> bool;
+    /// The host's answer cannot be sent.
+    fn fault(&self, text: &str);
+    /// Count an answer with this status.
+    fn count_answer(&self, status: u16);
+    /// The answer is queued, and the connection waits for its next request.
+    fn request_over(&self);
+
+    /// The server accepted the handshake with these header fields.
+    fn accepted(&self, headers: Vec<(String, String)>);
+    /// All bytes behind what waits to be sent are compressed, in both directions.
+    fn begin_deflate_stream(&self, decoder: Decoder) -> super::Stage;
+    /// Messages flow from here on.
+    fn opened(&self);
+    /// Close for this reason once what waits is written.
+    fn finish(&self, reason: CloseReason);
+    /// End at once for this reason.
+    fn abort(&self, reason: CloseReason);
 }
 
 /// What parsing comes to: everything taken or put aside, or the reason why the connection fails.

@@ -6,7 +6,7 @@ mod messages;
 
 use super::Session;
 use super::Stage;
-use super::sink::{Outcome, Sink};
+use super::sink::{HttpSink, Outcome, Sink};
 use crate::close::{Cause, CloseReason};
 use crate::limit::Limit;
 use crate::payload::Payload;
@@ -14,7 +14,8 @@ use compression::Deflate;
 use std::cell::{Cell, OnceCell};
 use vespiary_trace::requires;
 use vespiary_wire::websocket::ProtocolError;
-use vespiary_wire::websocket::decoder::{Event, Role};
+use vespiary_wire::websocket::decoder::{Decoder, Event, Role};
+use vespiary_wire::websocket::handshake::Agreed;
 use vespiary_wire::websocket::profile::{InvalidText, Profile, Version};
 
 /// What the opening handshake agreed on.
@@ -51,6 +52,27 @@ fn replaces_text<S: Sink>(sink: &S) -> bool {
     let role = role(sink.is_client());
     let treatment = sink.negotiated().profile().invalid_text(role);
     requires!("hybi09/8.1/1" => treatment == InvalidText::Replaced)
+}
+
+/// Both sides agree: from here on there are frames.
+pub(crate) fn begin<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, agreed: Agreed) {
+    let negotiated = sink.negotiated();
+    if let Some(protocol) = agreed.protocol {
+        let _ = negotiated.protocol.set(protocol.into_boxed_str());
+    }
+    let version = negotiated.version.get().unwrap_or_default();
+    let mut decoder = Decoder::new(role(sink.is_client()), version);
+    let deflate = agreed.deflate.filter(|_| requires!("rfc7692/5/13"));
+    compression::agree(sink, deflate);
+    if negotiated.deflate.get().is_some() {
+        decoder = decoder.with_compression();
+    }
+    session.stage = if requires!("hybi09/9.2.1/1" => agreed.deflate_stream) {
+        sink.begin_deflate_stream(decoder)
+    } else {
+        Stage::WebSocket(decoder)
+    };
+    sink.opened();
 }
 
 /// Parse frames until the input is used up, must wait, or the connection ends.

@@ -21,15 +21,15 @@ enum Length {
 }
 
 /// A refusal whose body may still be on its way.
-pub(crate) struct Declined {
+pub(super) struct Refused {
     reason: CloseReason,
     body_start: usize,
     length: Length,
 }
 
-impl Declined {
-    /// `body_start` is where the body begins in the buffer that is given to [`Declined::check`].
-    pub(crate) fn new(reason: CloseReason, response: &http::Response, body_start: usize) -> Self {
+impl Refused {
+    /// `body_start` is where the body begins in the buffer that is given to [`Refused::check`].
+    pub(super) fn new(reason: CloseReason, response: &http::Response, body_start: usize) -> Self {
         let last_coding = response.header_tokens("transfer-encoding").last();
         let told = response.header_all("content-length").next();
         let length = match (last_coding, told.and_then(|length| length.parse().ok())) {
@@ -47,7 +47,7 @@ impl Declined {
     }
 
     /// The reason in the server's own words, once they are here.
-    pub(crate) fn check(&self, buffer: &[u8]) -> Result<(), CloseReason> {
+    pub(super) fn check(&self, buffer: &[u8]) -> Result<(), CloseReason> {
         let bytes = &buffer[self.body_start..];
         let is_whole = match self.length {
             Length::Bytes(length) => bytes.len() >= length,
@@ -61,7 +61,7 @@ impl Declined {
     }
 
     /// The reason, in as many of the server's words as are here.
-    pub(crate) fn so_far(&self, buffer: &[u8]) -> CloseReason {
+    pub(super) fn so_far(&self, buffer: &[u8]) -> CloseReason {
         let bytes = &buffer[self.body_start..];
         let mut body = match self.length {
             Length::Bytes(length) => bytes[..length.min(bytes.len())].to_vec(),

@@ -1,0 +1,100 @@
+//! HTTP requests and a connection's life: answers that come later, deadlines, and the end between
+//! two requests.
+
+use crate::close::{Cause, CloseReason, Side};
+use crate::connection::{Connection, State};
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::limit::Limit;
+use crate::session::http::exchange::{close, latest_status, refuse};
+use crate::session::http::request::{give, refuse_late};
+use crate::session::http::{Answer, client};
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use vespiary_wire::http::Refusal;
+
+impl<H: Host> Engine<H> {
+    /// Take the date of HTTP answers from this clock.
+    pub fn set_wall_clock(&self, clock: fn() -> SystemTime) {
+        self.wall_clock.set(clock);
+    }
+
+    /// The date, in seconds since 1970.
+    pub(crate) fn unix_seconds(&self) -> u64 {
+        let since = self.wall_clock.get()().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    }
+}
+
+/// An answer that was awaited has come.
+pub(crate) fn answered<H: Host>(connection: &Rc<Connection<H>>, answer: Answer) {
+    let mut inbound = connection.inbound.borrow_mut();
+    give(&mut inbound.session, connection, answer);
+    // Frames may have come behind the request.
+    drop(inbound);
+    connection.unsettle();
+}
+
+/// The handshake's deadline has passed.
+pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
+    let text = "the handshake took too long";
+    if connection.client || connection.sending.get() && connection.state.get() == State::Connecting
+    {
+        if let Some(reason) = refused_so_far(connection) {
+            connection.end_with(reason);
+        }
+        let cause = Cause::Limit(Limit::HandshakeSeconds);
+        connection.end_with(CloseReason::new(cause, text));
+        return connection.abort_now();
+    }
+    refuse_late(
+        &mut connection.inbound.borrow_mut().session,
+        connection,
+        text,
+    );
+}
+
+/// The server's refusal of a client, where its body has not come to its end and will not.
+pub(crate) fn refused_so_far<H: Host>(connection: &Rc<Connection<H>>) -> Option<CloseReason> {
+    client::refused_so_far(&connection.inbound.borrow().session)
+}
+
+/// Answer 503 to a connection that is over a limit, and close it.
+pub(crate) fn refuse_crowd<H: Host>(connection: &Rc<Connection<H>>, limit: Limit) {
+    connection.state.set(State::Handshaking);
+    let text = format!("the server has reached {limit}; try again later");
+    let refusal = Refusal::new(503, text).with_header("Retry-After", "1");
+    refuse(
+        &mut connection.inbound.borrow_mut().session,
+        connection,
+        &refusal,
+    );
+    connection.engine.arm(connection);
+}
+
+/// The status of the latest answer, on a connection that waits for its next request.
+pub(crate) fn is_between_requests<H: Host>(connection: &Connection<H>) -> Option<u16> {
+    let waits = connection.state.get() == State::Handshaking && connection.message_began.get() != 0;
+    waits.then(|| latest_status(&connection.inbound.borrow().session))
+}
+
+/// End a connection between two requests, in good order: at once where nothing waits to be sent. A
+/// client often notices only when it wants to send its next request, and need not be waited for.
+pub(crate) fn end_between_requests<H: Host>(
+    connection: &Rc<Connection<H>>,
+    side: Side,
+    status: u16,
+) {
+    let reason = CloseReason::new(Cause::Answered, format!("answered {status}")).by(side);
+    if connection.queued_bytes() == 0 {
+        connection.end_with(reason.with_status(Some(status)));
+        connection.abort.set(true);
+        return connection.unsettle();
+    }
+    close(
+        &mut connection.inbound.borrow_mut().session,
+        connection,
+        reason,
+        status,
+    );
+}

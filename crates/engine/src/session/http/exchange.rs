@@ -1,0 +1,196 @@
+//! HTTP answers other than 101, and the connection behind them: kept for the next request, or
+//! closed.
+//!
+//! A connection is kept (RFC 9112 section 9.3) when the request was understood and well-formed, had
+//! no body, asked for no upgrade and not for the end, and neither the host's answer nor a limit
+//! ends it. Requests that were sent ahead are answered in their order, one after another: the next
+//! head is not looked at before the answer to the last one is queued. Between requests the
+//! connection holds no place among the pending handshakes, and has the `keep_alive` deadline; from
+//! a request's first byte on it has the `handshake` deadline again. `message_began`, which belongs
+//! to open connections, tells the two apart here: it is the moment of the latest answer, and 0
+//! while a request is under way.
+//!
+//! Whatever was refused for its form ends the connection: where the next request begins is then
+//! anybody's guess.
+
+use super::super::sink::HttpSink;
+use super::super::{Session, Stage};
+use super::Head;
+use crate::close::{Cause, CloseReason};
+use crate::options::Framing;
+use vespiary_trace::requires;
+use vespiary_wire::http::{self, Refusal, Request};
+
+/// What the answer to a request depends on.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Exchange {
+    /// The request was HEAD: the answer has no body.
+    pub(super) is_head: bool,
+    /// The client awaits 100 before anything else.
+    pub(super) awaits_continue: bool,
+    is_kept: bool,
+    /// Requests answered before this one on the connection, and the latest answer's status.
+    served: u32,
+    status: u16,
+}
+
+impl Exchange {
+    /// The next one on the same connection.
+    pub(super) fn next(self, request: &Request, is_upgrade: bool) -> Self {
+        Self {
+            is_head: request.method == "HEAD",
+            awaits_continue: request.expects_continue(),
+            is_kept: request.may_persist() && !is_upgrade,
+            ..self
+        }
+    }
+}
+
+fn exchange<P>(session: &Session<P>) -> Exchange {
+    match &session.stage {
+        Stage::Head(head) | Stage::Waiting(head) => head.exchange,
+        _ => Exchange::default(),
+    }
+}
+
+/// Answer as the host wants it.
+pub(super) fn respond<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    status: u16,
+    mut headers: Vec<(String, String)>,
+    body: &[u8],
+) {
+    if status < 200 {
+        let text = format!("an HTTP answer of status {status} ends nothing: use 200 to 599");
+        return fault(session, sink, &text);
+    }
+    let exchange = exchange(session);
+    let is_kept = may_keep(sink, exchange, &headers);
+    let now = sink.unix_seconds();
+    let is_websocket = sink.options().framing == Framing::WebSocket;
+    complete(&mut headers, status, now, is_kept, is_websocket);
+
+    let mut response = Vec::with_capacity(256 + body.len());
+    if let Err(error) = http::append_response(&mut response, status, &headers, body) {
+        return fault(session, sink, &error.to_string());
+    }
+    if requires!(
+        "rfc6455/4.2.2/3",
+        "rfc6455/4.2.2/5",
+        "rfc6455/4.2.2/7",
+        "rfc6455/4.2.2/h9"
+    ) {
+        write(sink, response, exchange.is_head);
+    }
+    sink.count_answer(status);
+    if is_kept {
+        keep(session, sink, exchange, status);
+    } else {
+        let text = format!("answered {status}");
+        let reason = CloseReason::new(Cause::Answered, text);
+        close(session, sink, reason, status);
+    }
+}
+
+/// Answer with a refusal of our own, and close.
+pub(crate) fn refuse<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, refusal: &Refusal) {
+    let is_head = exchange(session).is_head;
+    let mut response = Vec::with_capacity(256);
+    refusal
+        .clone()
+        .with_header("Date", &http::date(sink.unix_seconds()))
+        .append_to(&mut response)
+        .expect("our own refusals have clean headers");
+    write(sink, response, is_head);
+    sink.count_answer(refusal.status);
+    let reason = CloseReason::new(Cause::RequestRefused, refusal.text.clone());
+    close(session, sink, reason, refusal.status);
+}
+
+/// The host's answer cannot be sent: tell the host, and the client 500.
+pub(super) fn fault<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, text: &str) {
+    sink.fault(text);
+    let refusal = Refusal::new(500, "the server's answer could not be sent");
+    refuse(session, sink, &refusal);
+}
+
+/// The status of the latest answer.
+pub(crate) fn latest_status<P>(session: &Session<P>) -> u16 {
+    exchange(session).status
+}
+
+fn may_keep<S: HttpSink>(sink: &S, exchange: Exchange, headers: &[(String, String)]) -> bool {
+    let options = sink.options();
+    let most = options.limits.requests_per_connection_max;
+    exchange.is_kept
+        && most.is_none_or(|most| exchange.served.saturating_add(1) < most)
+        && !requires!("rfc9112/9.6/6", "rfc9112/9.6/7" => lists(headers, "connection", "close"))
+}
+
+fn lists(headers: &[(String, String)], name: &str, token: &str) -> bool {
+    headers
+        .iter()
+        .filter(|(present, _)| present.eq_ignore_ascii_case(name))
+        .flat_map(|(_, value)| value.split(','))
+        .any(|present| present.trim().eq_ignore_ascii_case(token))
+}
+
+/// Adds what HTTP asks for beside what the host wrote.
+fn complete(
+    headers: &mut Vec<(String, String)>,
+    status: u16,
+    now: u64,
+    is_kept: bool,
+    is_websocket: bool,
+) {
+    let is_dated = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("date"));
+    if requires!("rfc9110/6.6.1/2" => !is_dated) {
+        headers.push(("Date".to_owned(), http::date(now)));
+    }
+    let lacks_upgrade = status == 426 && is_websocket && !lists(headers, "upgrade", "websocket");
+    if requires!("rfc9110/7.8/7", "rfc9110/15.5.22/1" => lacks_upgrade) {
+        headers.push(("Upgrade".to_owned(), "websocket".to_owned()));
+    }
+    let has_upgrade = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
+    let lacks_option = has_upgrade && !lists(headers, "connection", "upgrade");
+    if requires!("rfc9110/7.8/10" => lacks_option) {
+        headers.push(("Connection".to_owned(), "Upgrade".to_owned()));
+    }
+    let lacks_close = !is_kept && !lists(headers, "connection", "close");
+    if requires!("rfc9112/9.6/1", "rfc9112/9.6/4" => lacks_close) {
+        headers.push(("Connection".to_owned(), "close".to_owned()));
+    }
+}
+
+fn write<S: HttpSink>(sink: &S, mut response: Vec<u8>, cut_body: bool) {
+    if requires!("rfc9110/9.3.2/1" => cut_body) {
+        let end = http::head_end(&response, 0).unwrap_or(response.len());
+        response.truncate(end);
+    }
+    sink.write(&response);
+}
+
+fn keep<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, exchange: Exchange, status: u16) {
+    let next = Exchange {
+        served: exchange.served.saturating_add(1),
+        status,
+        ..Exchange::default()
+    };
+    session.stage = Stage::Head(Box::new(Head::following(next)));
+    sink.request_over();
+}
+
+pub(crate) fn close<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    reason: CloseReason,
+    status: u16,
+) {
+    sink.finish(reason.with_status(Some(status)));
+    session.stage = Stage::Discard;
+}

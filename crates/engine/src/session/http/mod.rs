@@ -1,0 +1,95 @@
+//! HTTP/1.1 at a connection's start: a head is read, answered, and upgraded or followed by the next.
+//!
+//! A server ([`request`]) reads a request, asks the host, and answers 101 or what the host says;
+//! anything malformed is answered with its status before the host hears of it. A client ([`client`])
+//! sends its request and checks the response.
+
+pub(crate) mod client;
+pub(crate) mod exchange;
+mod refused;
+pub(crate) mod request;
+mod tunnel;
+
+use super::sink::{HttpSink, Outcome};
+use super::{Session, Stage};
+use client::ClientHead;
+use exchange::Exchange;
+use vespiary_wire::http::{Refusal, RequestReader};
+use vespiary_wire::websocket::handshake::Upgrade;
+
+pub use client::{ClientHandshake, Opening};
+pub use tunnel::Tunnel;
+
+/// A host's answer to an HTTP request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Upgrade to WebSocket (`WebSocket` framing, an upgrade request), with a subprotocol and
+    /// further headers.
+    Accept {
+        /// The subprotocol chosen from those offered. `None` leaves the choice to the endpoint's
+        /// options; an empty one chooses none.
+        protocol: Option<String>,
+        /// Headers added to the 101 response.
+        headers: Vec<(String, String)>,
+    },
+    /// A response. The connection is kept for the next request where HTTP allows it.
+    Respond {
+        /// The status code.
+        status: u16,
+        /// Headers; `Content-Length`, `Date` and `Connection` are added.
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// The answer follows by `answer`, within the handshake's deadline.
+    Later,
+}
+
+/// A head under way, and what must be remembered until it is answered.
+#[derive(Default)]
+pub(crate) struct Head {
+    buffer: Vec<u8>,
+    reader: RequestReader,
+    client: Option<Box<ClientHead>>,
+    upgrade: Option<Upgrade>,
+    exchange: Exchange,
+    unserved: Option<Refusal>,
+}
+
+impl Head {
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        size_of::<Self>() + self.buffer.capacity()
+    }
+
+    /// The head behind an answer.
+    fn following(exchange: Exchange) -> Self {
+        Self {
+            exchange,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn client(opening: Opening) -> Self {
+        Self {
+            client: Some(Box::new(ClientHead::new(opening))),
+            ..Self::default()
+        }
+    }
+}
+
+/// Read on in a head; what follows it stays in `rest`.
+pub(crate) fn feed<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    rest: &mut &[u8],
+) -> Outcome {
+    let Stage::Head(head) = &mut session.stage else {
+        unreachable!("the caller matched")
+    };
+    if head.client.is_some() {
+        client::read_response(session, sink, rest)
+    } else {
+        request::read(session, sink, rest);
+        Ok(())
+    }
+}

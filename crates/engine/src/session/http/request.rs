@@ -1,0 +1,206 @@
+//! A server's side: a request is read, checked, given to the host, and answered.
+
+use super::super::sink::HttpSink;
+use super::super::websocket::{self, compression};
+use super::super::{Session, Stage};
+use super::exchange;
+use super::{Answer, Head};
+use crate::options::{Framing, WebSocketOptions};
+use vespiary_trace::requires;
+use vespiary_wire::http::{self, Refusal, Request};
+use vespiary_wire::websocket::deflate_stream;
+use vespiary_wire::websocket::handshake::{self as wire, Acceptance, Agreed, Upgrade};
+use vespiary_wire::websocket::profile::Version;
+
+/// Read on in a request's head.
+pub(super) fn read<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, rest: &mut &[u8]) {
+    let Stage::Head(head) = &mut session.stage else {
+        unreachable!("the caller matched")
+    };
+    sink.request_begun();
+    let limits = sink.options().limits.head();
+    let buffered = head.buffer.len();
+    // The usual head comes whole and is parsed where it lies.
+    let parsed = if buffered == 0 {
+        head.reader.parse(rest, &limits)
+    } else {
+        head.buffer.extend_from_slice(rest);
+        head.reader.parse(&head.buffer, &limits)
+    };
+    match parsed {
+        Ok(None) => {
+            if buffered == 0 {
+                head.buffer.extend_from_slice(rest);
+            }
+            *rest = &[];
+        }
+        Ok(Some((request, end))) => {
+            *rest = &rest[end - buffered..];
+            head.buffer = Vec::new();
+            on_request(session, sink, request);
+        }
+        Err(refusal) => {
+            let begun = if buffered == 0 { *rest } else { &head.buffer };
+            head.exchange.is_head = begun.trim_ascii_start().starts_with(b"HEAD ");
+            *rest = &[];
+            if let Some(limit) = refusal.limit {
+                sink.limit_reached(limit.into());
+            } else {
+                sink.count_protocol_error();
+            }
+            exchange::refuse(session, sink, &refusal);
+        }
+    }
+}
+
+fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request: Request) {
+    let Stage::Head(head) = &session.stage else {
+        unreachable!("the caller matched")
+    };
+    let options = sink.options();
+    let is_websocket = options.framing == Framing::WebSocket;
+    let is_upgrade = is_websocket && wire::is_upgrade(&request, &options.websocket.versions);
+    let mut waiting = Head::following(head.exchange.next(&request, is_upgrade));
+    let checked = http::check_service(&request, false).and_then(|()| {
+        if is_upgrade {
+            let upgrade = check_upgrade(&request, &options.websocket)?;
+            sink.negotiated().version.set(Some(upgrade.version));
+            waiting.upgrade = Some(upgrade);
+            return Ok(());
+        }
+        http::check_body(&request)?;
+        if is_websocket {
+            waiting.unserved = Some(wire::refuse_plain(&request));
+        }
+        Ok(())
+    });
+    session.stage = Stage::Waiting(Box::new(waiting));
+    if let Err(refusal) = checked {
+        sink.count_protocol_error();
+        if !is_upgrade || requires!("rfc6455/4.2.1/1", "rfc6455/10.7/4") {
+            return exchange::refuse(session, sink, &refusal);
+        }
+    }
+    let answer = sink.request(request);
+    give(session, sink, answer);
+}
+
+/// What the protocol and the endpoint's options ask of an upgrade.
+fn check_upgrade(request: &Request, options: &WebSocketOptions) -> Result<Upgrade, Refusal> {
+    let upgrade = wire::check(request, &options.versions)?;
+    let is_unwelcome = !options.allows_origin(upgrade.origin.as_deref());
+    let is_refused =
+        requires!("rfc6455/10.2/1", "rfc6455/10.2/2", "rfc6455/4.2.2/4" => is_unwelcome);
+    if !is_refused {
+        return Ok(upgrade);
+    }
+    let text = match &upgrade.origin {
+        Some(origin) => format!("pages of {origin} may not connect here (RFC 6455 10.2)"),
+        None => "a request without Origin may not connect here (RFC 6455 10.2)".to_owned(),
+    };
+    Err(Refusal::new(403, text))
+}
+
+/// Answer as the host says.
+pub(crate) fn give<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, answer: Answer) {
+    if !sink.awaits_answer() {
+        return;
+    }
+    let Stage::Waiting(head) = &mut session.stage else {
+        return;
+    };
+    match answer {
+        Answer::Later => {}
+        Answer::Accept { protocol, headers } => {
+            let Some(upgrade) = head.upgrade.take() else {
+                let nothing = || Refusal::new(404, "nothing is served here (RFC 9110 15.5.5)");
+                let refusal = head.unserved.take().unwrap_or_else(nothing);
+                return exchange::refuse(session, sink, &refusal);
+            };
+            accept(session, sink, &upgrade, protocol, &headers);
+        }
+        Answer::Respond {
+            status,
+            headers,
+            body,
+        } => exchange::respond(session, sink, status, headers, &body),
+    }
+}
+
+fn accept<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    upgrade: &Upgrade,
+    protocol: Option<String>,
+    headers: &[(String, String)],
+) {
+    let awaits_continue = match &session.stage {
+        Stage::Waiting(head) => head.exchange.awaits_continue,
+        _ => false,
+    };
+    let all = sink.options();
+    let options = &all.websocket;
+    let protocol = match protocol {
+        None => options
+            .choose_subprotocol(&upgrade.protocols)
+            .map(str::to_owned),
+        Some(none) if none.is_empty() => None,
+        chosen => chosen,
+    };
+    if let Some(protocol) = &protocol
+        && requires!("rfc6455/4.2.2/8" => !upgrade.protocols.contains(protocol))
+    {
+        let text = format!(
+            "on_request chose the subprotocol {protocol:?}, which the client did not offer"
+        );
+        return exchange::fault(session, sink, &text);
+    }
+    let mut response = Vec::with_capacity(256);
+    if requires!("rfc9110/7.8/12" => awaits_continue) {
+        response.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    let mut headers = [&options.headers[..], headers].concat();
+    let profile = upgrade.version.profile();
+    if requires!("hybi09/11.8/h1" => profile.origin_is_confirmed)
+        && let Some(origin) = upgrade.origin.as_ref().filter(|it| it.is_ascii())
+    {
+        headers.push((profile.origin_header.to_owned(), origin.clone()));
+    }
+    let deflate = compression::answer(&all, upgrade.version, &upgrade.extensions);
+    let deflate_stream = options.deflate_stream
+        && upgrade.version == Version::Hybi09
+        && deflate_stream::is_offered(&upgrade.extensions);
+    let stream = deflate_stream.then(|| deflate_stream::NAME.to_owned());
+    let extensions = deflate.map(|agreed| agreed.to_string()).or(stream);
+    let acceptance = Acceptance {
+        accept: &wire::accept_value(&upgrade.key),
+        protocol: protocol.as_deref(),
+        extensions: extensions.as_deref(),
+        extra: &headers,
+    };
+    if let Err(error) = wire::append_response(&mut response, &acceptance) {
+        return exchange::fault(session, sink, &error.to_string());
+    }
+    if requires!("rfc6455/4.2.2/1") {
+        sink.write(&response);
+    }
+    let agreed = Agreed {
+        protocol,
+        deflate,
+        deflate_stream,
+    };
+    websocket::begin(session, sink, agreed);
+}
+
+/// Refuse what is under way because the handshake's deadline has passed.
+pub(crate) fn refuse_late<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, text: &str) {
+    let refusal = match &mut session.stage {
+        Stage::Head(head) => {
+            head.exchange.is_head = head.buffer.trim_ascii_start().starts_with(b"HEAD ");
+            Refusal::new(408, text)
+        }
+        // The request was in time; the host's answer is not.
+        _ => Refusal::new(503, "the server did not answer in time"),
+    };
+    exchange::refuse(session, sink, &refusal);
+}

@@ -22,6 +22,7 @@ mod http_service;
 mod http_write;
 mod httparse_differential;
 mod length;
+mod linear;
 mod line;
 mod mask;
 mod origin;

@@ -249,7 +249,8 @@ impl Offer {
             server_max_window_bits: None,
             ..self
         };
-        if requires!("rfc7692/5/2" => self != plain) {
+        let has_demands = requires!("rfc7692/5/2" => self != plain);
+        if has_demands {
             format!("{self}, {plain}")
         } else {
             self.to_string()

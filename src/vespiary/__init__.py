@@ -7,6 +7,7 @@ from vespiary import sync
 from vespiary._core import Connection, Timer
 from vespiary.backoff import Backoff
 from vespiary.client import connect
+from vespiary.client_options import ClientOptions
 from vespiary.close_code import CloseCode
 from vespiary.compression import Compression
 from vespiary.endpoint import Endpoint
@@ -21,6 +22,7 @@ from vespiary.errors import (
     LimitsError,
     LocalClosed,
     LocalError,
+    ProxyRefused,
     ReceiveConflict,
     Redirect,
     RedirectRefused,
@@ -48,6 +50,7 @@ from vespiary.websocket import WebSocket
 
 __all__ = [
     "Backoff",
+    "ClientOptions",
     "CloseCode",
     "CloseReason",
     "Compression",
@@ -71,6 +74,7 @@ __all__ = [
     "LocalClosed",
     "LocalError",
     "PortStatistics",
+    "ProxyRefused",
     "ReceiveConflict",
     "Redirect",
     "RedirectRefused",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import unquote
 
 from vespiary._core import Hooks, upgrade_request_fault
-from vespiary._redirects import Target
+from vespiary._credentials import basic_authorization
+from vespiary._proxies import Proxy, environment_proxy
+from vespiary._redirects import Target, client_endpoint
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError, EndpointError
 
@@ -26,19 +28,19 @@ def without_credentials(url: str) -> tuple[str, str | None]:
     Raises:
         EndpointError: the user name has a colon in it, or either has a control character.
     """
-    found = _USER_INFO.match(url)
+    found = _USER_INFO.match(url) if isinstance(url, str) else None
     if found is None:
         return url, None
     bare = found[1] + url[found.end() :]
     user, _, password = (unquote(part) for part in found[2].partition(":"))
-    if ":" in user or re.search(r"[\x00-\x1f\x7f]", user + password):
+    authorization = basic_authorization(user, password)
+    if authorization is None:
         raise EndpointError(
             f"{bare!r}: its user name or password cannot be sent (RFC 7617 section 2)",
             subject=bare,
             value=bare,
         )
-    encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
-    return bare, f"Basic {encoded}"
+    return bare, authorization
 
 
 def target_of(url: str, headers: Iterable[tuple[str, str]]) -> Target:
@@ -48,20 +50,12 @@ def target_of(url: str, headers: Iterable[tuple[str, str]]) -> Target:
         ConfigurationError: the URL cannot be connected to, or there are credentials twice.
     """
     bare, authorization = without_credentials(url)
-    endpoint = Endpoint.parse(bare)
-    if endpoint.scheme == "http":
-        raise EndpointError(
-            f"{bare!r}: connect speaks tcp://, unix:// and ws://; for HTTP use an HTTP client",
-            subject=bare,
-            value=bare,
-        )
-    if endpoint.scheme != "unix" and endpoint.port == 0:
-        raise EndpointError(f"{bare!r}: nobody listens on port 0", subject=bare, value=bare)
-    lines = tuple((str(name), str(value)) for name, value in headers)
+    endpoint = client_endpoint(bare)
+    lines = tuple(headers)
     if authorization is not None:
         if any(name.lower() == "authorization" for name, _ in lines):
             raise ConfigurationError(
-                f"{bare!r}: credentials stand both in the URL and in the header fields",
+                f"{bare!r}: both the URL and the header fields have credentials: give them once",
                 subject="headers",
             )
         lines = (*lines, ("Authorization", authorization))
@@ -78,9 +72,10 @@ class Asked:
         versions: The versions of WebSocket that are spoken, the best first.
         subprotocols: Those that are offered.
         source: The local IP address to connect from.
+        proxy: A proxy's URL, True for the environment's, None for none.
         redirects_max: How many redirects are followed.
         handshake_seconds: How long everything up to the open connection may take.
-        simultaneous_handshakes: Whether nobody waits for other handshakes with the same address.
+        handshakes_per_address_max: How many handshakes with one address may run at a time.
     """
 
     hooks: Hooks
@@ -88,9 +83,10 @@ class Asked:
     versions: tuple[int, ...]
     subprotocols: tuple[str, ...]
     source: str | None
+    proxy: str | Literal[True] | None
     redirects_max: int
     handshake_seconds: float | None
-    simultaneous_handshakes: bool
+    handshakes_per_address_max: int | None
 
     def handshake(self, target: Target) -> tuple[str, str, list[str], list[tuple[str, str]]] | None:
         """The facts of a WebSocket handshake; None for a stream."""
@@ -104,18 +100,30 @@ class Asked:
             list(target.headers),
         )
 
+    def proxy_to(self, endpoint: Endpoint) -> Proxy | None:
+        """The proxy through which a server is reached.
+
+        Raises:
+            ConfigurationError: it cannot be used.
+        """
+        if self.proxy is True:
+            return environment_proxy(endpoint)
+        if self.proxy is None:
+            return None
+        proxy = Proxy.parse(self.proxy)
+        if not endpoint.host:
+            raise ConfigurationError(
+                f"{endpoint}: a Unix socket is not reached through a proxy", subject="proxy"
+            )
+        return proxy
+
     def check(self, target: Target) -> None:
         """See whether the request can be written.
 
         Raises:
             ConfigurationError: a field or a subprotocol cannot be sent.
         """
-        if type(self.redirects_max) is not int or self.redirects_max < 0:
-            raise ConfigurationError(
-                f"redirects_max is a whole number, 0 or more; got {self.redirects_max!r}",
-                subject="redirects_max",
-                value=self.redirects_max,
-            )
+        self.proxy_to(target.endpoint)
         handshake = self.handshake(target)
         if handshake is None:
             return

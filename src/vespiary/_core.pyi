@@ -175,6 +175,7 @@ class Core:
         hooks: Hooks,
         options: Mapping[str, object],
         handshake: tuple[str, str, list[str], list[tuple[str, str]]] | None = None,
+        tunnel: tuple[str, list[tuple[str, str]]] | None = None,
         source: str | tuple[str, int] | None = None,
     ) -> Connection: ...
     def publish(

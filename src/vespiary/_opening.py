@@ -1,23 +1,30 @@
 """One connection, opened: names resolved, addresses tried, the handshake made, redirects followed.
 
-All of it together is bounded by `handshake_seconds`, counted from the first step.
+All of it together is bounded by `handshake_seconds`, counted from the first step; only waiting for
+other handshakes with the same address does not count.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from vespiary._asked import Asked
-from vespiary._race import Address, Race, one_at_a_time, resolve
+from vespiary._proxies import Proxy
+from vespiary._race import Address, Race, resolve
 from vespiary._redirects import REDIRECTS, Target, next_target
+from vespiary._turns import turn
 from vespiary._versions import next_version
 from vespiary.endpoint import Endpoint
 from vespiary.errors import (
     CloseReason,
     ConnectionClosed,
     HandshakeRefused,
+    ProxyRefused,
     Redirect,
 )
 from vespiary.loop import running_core
@@ -27,8 +34,6 @@ if TYPE_CHECKING:
     from vespiary._core import Connection
 
 __all__ = ["open_connection"]
-
-_TOO_LONG = "the handshake took too long"
 
 
 async def open_connection(target: Target, asked: Asked) -> Connection:
@@ -40,14 +45,13 @@ async def open_connection(target: Target, asked: Asked) -> Connection:
         HandshakeRefused: the server, or the last of those that were redirected to, said no.
         ConnectionClosed: the connection ended before it was open.
     """
-    seconds = math.inf if asked.handshake_seconds is None else asked.handshake_seconds
-    deadline = asyncio.get_running_loop().time() + seconds
+    clock = _Clock(asked.handshake_seconds)
     steps: list[Redirect] = []
     while True:
         try:
-            return await _open_one(target, asked, deadline)
+            return await _open_one(target, asked, clock)
         except HandshakeRefused as answer:
-            if answer.status not in REDIRECTS:
+            if isinstance(answer, ProxyRefused) or answer.status not in REDIRECTS:
                 answer.redirects = tuple(steps)
                 raise
             following, step = next_target(target, answer, steps, asked.redirects_max)
@@ -59,72 +63,89 @@ async def open_connection(target: Target, asked: Asked) -> Connection:
         target = following
 
 
-async def _open_one(target: Target, asked: Asked, deadline: float) -> Connection:
+class _Clock:
+    """The time that is left; it stands still while a handshake waits for its turn."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.deadline = None if seconds is None else self._loop.time() + seconds
+
+    def left(self) -> float | None:
+        """Seconds to the deadline; a little at least, so that what is late ends as such."""
+        return None if self.deadline is None else max(self.deadline - self._loop.time(), 0.001)
+
+    @contextlib.asynccontextmanager
+    async def stopped_for(self, turn: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+        """Wait for a turn, and have it for the block."""
+        began = self._loop.time()
+        async with turn:
+            if self.deadline is not None:
+                self.deadline += self._loop.time() - began
+            yield
+
+
+async def _open_one(target: Target, asked: Asked, clock: _Clock) -> Connection:
     """Open a connection to one target, at whichever of its addresses answers."""
     endpoint = target.endpoint
-    addresses = await _addresses(endpoint, asked, deadline)
-    waits_its_turn = endpoint.scheme == "ws" and not asked.simultaneous_handshakes
-    if not requires("rfc6455/4.1/5", "rfc6455/4.1/6", "rfc6455/4.1/7", waits_its_turn):
-        return await _in_some_version(target, asked, deadline, addresses)
-    turn = one_at_a_time(addresses)
-    try:
-        async with asyncio.timeout_at(_moment(deadline)):
-            await turn.__aenter__()
-    except TimeoutError:
-        raise TimeoutError(
-            f"cannot connect to {endpoint}: {_TOO_LONG}: others with the same address were before"
-            " it, one at a time (RFC 6455 section 4.1; simultaneous_handshakes lifts that)"
-        ) from None
-    try:
-        return await _in_some_version(target, asked, deadline, addresses)
-    finally:
-        await turn.__aexit__(None, None, None)
+    proxy = asked.proxy_to(endpoint)
+    addresses = await _addresses(endpoint, proxy, asked, clock)
+    opening = _Opening(target, proxy, asked, clock)
+    if endpoint.scheme != "ws":
+        return await opening.run(addresses)
+    # Behind a proxy the address is not known (RFC 6455 section 4.1 step 2): a name counts as one.
+    counted = addresses if proxy is None else [(endpoint.host, endpoint.port)]
+    async with clock.stopped_for(turn(counted, asked.handshakes_per_address_max)):
+        return await _in_some_version(opening, addresses)
 
 
-async def _in_some_version(
-    target: Target, asked: Asked, deadline: float, addresses: list[Address]
-) -> Connection:
+async def _in_some_version(opening: _Opening, addresses: list[Address]) -> Connection:
     """Open a connection in the best version, or in the next one that the server names."""
-    tried = [asked.versions[0]]
+    versions = opening.asked.versions
+    tried = [versions[0]]
     while True:
+        opening.version = tried[-1]
         try:
-            return await _Opening(target, asked, deadline, tried[-1]).run(addresses)
+            return await opening.run(addresses)
         except HandshakeRefused as refusal:
-            version = next_version(refusal, asked.versions, tried)
+            version = next_version(refusal, versions, tried)
             if version is None:
                 raise
             tried.append(version)
 
 
-async def _addresses(endpoint: Endpoint, asked: Asked, deadline: float) -> list[Address]:
-    if endpoint.scheme == "unix":
+async def _addresses(
+    endpoint: Endpoint, proxy: Proxy | None, asked: Asked, clock: _Clock
+) -> list[Address]:
+    """The addresses to connect to: the proxy's, where there is one."""
+    if proxy is None and endpoint.path:
         return [endpoint.path]
+    host, port = (endpoint.host, endpoint.port) if proxy is None else (proxy.host, proxy.port)
     try:
-        async with asyncio.timeout_at(_moment(deadline)):
-            return await resolve(endpoint.host, endpoint.port, asked.source)
+        async with asyncio.timeout_at(clock.deadline):
+            return await resolve(host, port, asked.source)
     except TimeoutError:
         raise TimeoutError(
-            f"cannot connect to {endpoint}: its name was not resolved in time"
+            f"cannot connect to {endpoint}: {host} was not resolved in time"
         ) from None
-
-
-def _moment(deadline: float) -> float | None:
-    return None if math.isinf(deadline) else deadline
+    except socket.gaierror as error:
+        text = f"cannot connect to {endpoint}: {host} was not resolved: {error.strerror}"
+        raise socket.gaierror(error.errno, text) from None
 
 
 class _Opening:
     """The attempts at one target."""
 
-    def __init__(self, target: Target, asked: Asked, deadline: float, version: int) -> None:
-        self._version = version
-        self._target = target
-        self._asked = asked
-        self._deadline = deadline
+    def __init__(self, target: Target, proxy: Proxy | None, asked: Asked, clock: _Clock) -> None:
+        self.version = asked.versions[0]
+        self.target = target
+        self.proxy = proxy
+        self.asked = asked
+        self._clock = clock
         self._core = running_core()
         self._loop = asyncio.get_running_loop()
 
     async def run(self, addresses: list[Address]) -> Connection:
-        """The connection of the address that came through."""
+        """The connection of the address that succeeded."""
         self._race: Race[Connection] = Race(self._loop, addresses, self._start)
         try:
             return await self._race.run()
@@ -133,32 +154,41 @@ class _Opening:
             del self._race
 
     def _start(self, address: Address, number: int) -> Connection:
-        attempt = _Attempt(self._race, number, self._target.endpoint)
-        hooks = self._asked.hooks.copy()
+        endpoint, asked, proxy = self.target.endpoint, self.asked, self.proxy
+        attempt = _Attempt(self._race, number, endpoint, proxy)
+        hooks = asked.hooks.copy()
         hooks.connected, hooks.outcome = attempt.connected, attempt.settle
-        native = {**self._asked.native, "versions": [self._version]}
-        if not math.isinf(self._deadline):
-            native["handshake_seconds"] = max(self._deadline - self._loop.time(), 0.001)
-        source = self._asked.source
+        native = {**asked.native, "versions": [self.version]}
+        tunnel = None
+        if proxy is not None:
+            requires("rfc6455/4.1/9")
+            tunnel = proxy.tunnel(endpoint)
+        left = self._clock.left()
+        if left is not None:
+            native["handshake_seconds"] = left
         return self._core.connect(
             address,
-            str(self._target.endpoint),
+            str(endpoint),
             hooks,
             native,
-            self._asked.handshake(self._target),
-            (source, 0) if source is not None else None,
+            handshake=asked.handshake(self.target),
+            tunnel=tunnel,
+            source=(asked.source, 0) if asked.source is not None else None,
         )
 
 
 class _Attempt:
     """What one attempt's connection tells; it lives as long as the connection, so it lets go."""
 
-    __slots__ = ("endpoint", "number", "race")
+    __slots__ = ("endpoint", "number", "proxy", "race")
 
-    def __init__(self, race: Race[Connection], number: int, endpoint: Endpoint) -> None:
+    def __init__(
+        self, race: Race[Connection], number: int, endpoint: Endpoint, proxy: Proxy | None
+    ) -> None:
         self.race: Race[Connection] | None = race
         self.number = number
         self.endpoint = endpoint
+        self.proxy = proxy
 
     def connected(self, _: Connection) -> None:
         """TCP is connected, and no handshake begun."""
@@ -171,8 +201,9 @@ class _Attempt:
         reason: CloseReason | None,
         headers: list[tuple[str, str]] | None,
         body: bytes | None,
+        cause: str | None,
     ) -> None:
-        """It is open, or never will be."""
+        """It is open, or never will be; `cause` is the name of the engine's."""
         race, self.race = self.race, None
         if race is None:
             return
@@ -180,19 +211,28 @@ class _Attempt:
             race.opened(self.number, connection)
             return
         assert reason is not None
-        race.failed(self.number, _failure(reason, self.endpoint, headers or [], body or b""))
+        answer = tuple(headers or []), body or b""
+        race.failed(self.number, self._failure(reason, cause, *answer))
 
-
-def _failure(
-    reason: CloseReason, endpoint: Endpoint, headers: list[tuple[str, str]], body: bytes
-) -> Exception:
-    """The exception for a connection that could not be opened."""
-    address = endpoint.authority
-    if reason.error is not None:
-        text = f"cannot connect to {endpoint}: {reason.error.strerror}"
-        return type(reason.error)(reason.error.errno, text)
-    if reason.status is not None:
-        return HandshakeRefused(reason.status, reason.text, address, tuple(headers), body)
-    if reason.text == _TOO_LONG:
-        return TimeoutError(f"cannot connect to {endpoint}: {reason.text}")
-    return ConnectionClosed.from_reason(reason, address)
+    def _failure(
+        self,
+        reason: CloseReason,
+        cause: str | None,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+    ) -> Exception:
+        """The exception for a connection that could not be opened."""
+        address = self.endpoint.authority
+        where = str(self.endpoint)
+        if self.proxy is not None:
+            where += f" through the proxy {self.proxy}"
+        if reason.error is not None:
+            text = f"cannot connect to {where}: {reason.error.strerror}"
+            return type(reason.error)(reason.error.errno, text)
+        if cause == "proxy_refused" and reason.status is not None:
+            return ProxyRefused(reason.status, reason.text, str(self.proxy), headers, body)
+        if reason.status is not None:
+            return HandshakeRefused(reason.status, reason.text, address, headers, body)
+        if cause == "handshake_seconds":
+            return TimeoutError(f"cannot connect to {where}: {reason.text}")
+        return ConnectionClosed.from_reason(reason, address)

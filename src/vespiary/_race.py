@@ -5,22 +5,17 @@ connect waits for the kernel to give up, minutes later. So the addresses are tri
 families alternating (section 4), each a quarter of a second behind the one before it, or at once
 when that one has failed (section 5). The first that is connected goes on; the others are aborted.
 Connected means TCP: no server but the one that is used gets to see a handshake.
-
-WebSocket wants more of a client: RFC 6455 section 4.1 lets one handshake at a time run with a
-server's address. Who comes second waits in `one_at_a_time` for its turn.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import socket
-import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Address", "Race", "interleaved", "one_at_a_time", "resolve"]
+__all__ = ["Address", "Race", "interleaved", "resolve"]
 
 Address = str | tuple[str, int]
 """A Unix socket's path, or an IP address and a port."""
@@ -178,22 +173,3 @@ def _told(failures: Sequence[tuple[Address, Exception]]) -> Exception:
             where = address if isinstance(address, str) else address[0]
             first.add_note(f"{where}: {error}")
     return first
-
-
-_turns: weakref.WeakKeyDictionary[
-    asyncio.AbstractEventLoop, weakref.WeakValueDictionary[Address, asyncio.Lock]
-] = weakref.WeakKeyDictionary()
-
-
-@contextlib.asynccontextmanager
-async def one_at_a_time(addresses: Iterable[Address]) -> AsyncIterator[None]:
-    """Wait until no other handshake with any of these addresses is under way in this loop."""
-    turns = _turns.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
-    async with contextlib.AsyncExitStack() as stack:
-        # In one order for everybody, so that nobody waits for somebody who waits for him.
-        for address in sorted(set(addresses), key=str):
-            lock = turns.get(address)
-            if lock is None:
-                lock = turns[address] = asyncio.Lock()
-            await stack.enter_async_context(lock)
-        yield

@@ -16,7 +16,7 @@ from vespiary.endpoint import Endpoint
 from vespiary.errors import EndpointError, HandshakeRefused, Redirect, RedirectRefused
 from vespiary.request import Headers
 
-__all__ = ["REDIRECTS", "Target", "next_target"]
+__all__ = ["REDIRECTS", "Target", "client_endpoint", "next_target"]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 """The statuses that name another place for the same thing."""
@@ -41,6 +41,30 @@ class Target:
     def origin(self) -> tuple[str, str, int]:
         """Who may see its credentials (RFC 6454 section 4)."""
         return self.endpoint.scheme, self.endpoint.host, self.endpoint.port
+
+
+def client_endpoint(url: str) -> Endpoint:
+    """The endpoint of a URL that is to be connected to.
+
+    Raises:
+        EndpointError: it is not a valid URL, or has a scheme that clients do not have.
+    """
+    scheme = url.partition(":")[0].lower() if isinstance(url, str) else ""
+    why = ""
+    if scheme in ("wss", "tls"):
+        why = (
+            f"{scheme}:// is not available yet, as a client here has no TLS: connect to the plain"
+            " port where the network is trusted, or to a TLS tunnel on this machine (stunnel,"
+            " socat)"
+        )
+    elif scheme in ("http", "https"):
+        why = "connect speaks tcp://, unix:// and ws://; for HTTP use an HTTP client"
+    if why:
+        raise EndpointError(f"{url!r}: {why}", subject=url, value=url)
+    endpoint = Endpoint.parse(url)
+    if not endpoint.path and endpoint.port == 0:
+        raise EndpointError(f"{url!r}: no server listens on port 0", subject=url, value=url)
+    return endpoint
 
 
 def next_target(
@@ -75,7 +99,7 @@ def next_target(
     if target.endpoint.is_secure and not url.startswith("wss:"):
         raise refuse("it leads from wss to ws, out of TLS")
     try:
-        endpoint = Endpoint.parse(url)
+        endpoint = client_endpoint(url)
     except EndpointError as error:
         raise refuse(str(error)) from None
     if str(endpoint) in {str(target.endpoint), *(before.url for before in steps)}:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from vespiary._asked import Asked, target_of
 from vespiary._core import Hooks
+from vespiary._header_lines import header_lines
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._opening import open_connection
 from vespiary._options import native_options
 from vespiary._redirects import Target
 from vespiary.backoff import Attempts, Backoff
-from vespiary.filters import FilterFactory, add_filters
-from vespiary.framing import Framing
+from vespiary.client_options import HANDSHAKES_PER_ADDRESS_MAX, ClientOptions, check_options
+from vespiary.filters import add_filters
 from vespiary.handler import AsyncHandler, Handler
-from vespiary.limits import Deadlines, Limits, SlowConsumer
+from vespiary.limits import Deadlines, Limits
 from vespiary.trace import requires
 from vespiary.websocket import WebSocket
 
@@ -29,47 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["ClientOptions", "Connecting", "connect"]
 
 logger = logging.getLogger("vespiary")
-
-
-class ClientOptions(TypedDict, total=False):
-    """The options of a client, of `vespiary.connect` and of `vespiary.sync.connect`.
-
-    Attributes:
-        framing: As for `Server.add`.
-        limits: As for `Server.add`, as far as they concern one connection.
-        deadlines: The same. `handshake_seconds` bounds all that one attempt takes: the name's
-            resolution, every address, the handshake and redirects.
-        slow_consumer: As for `Server.add`.
-        websocket: What is WebSocket's own; `origins` are a server's, and mean nothing here.
-        subprotocols: WebSocket subprotocols to offer, the best first; left out, `websocket`'s. A
-            server that chooses another one is refused (RFC 6455 section 4.1).
-        headers: Further header fields of the WebSocket handshake, behind `websocket`'s.
-        filters: What stands between the socket and the framing: see `vespiary.Filter`.
-        source: The local IP address to connect from.
-        half_close: Without a handler: when the peer of a stream has finished sending, stay open
-            for sending until `close()`. Left out, the connection closes then.
-        redirects_max: How many redirects (301, 302, 303, 307, 308) of the WebSocket handshake are
-            followed. 0, as in browsers: where a server sends its clients is for them to trust.
-        reconnect: How failed attempts are repeated, and how a connection is followed by the next in
-            `async for`. Left out, a failure is told at once, and `async for` goes by `Backoff()`.
-        simultaneous_handshakes: Let several WebSocket handshakes with one address run at a time,
-            which RFC 6455 section 4.1 forbids: for many connections to a server that is far away
-            or slow to answer.
-    """
-
-    framing: Framing | None
-    limits: Limits | None
-    deadlines: Deadlines | None
-    slow_consumer: SlowConsumer
-    websocket: WebSocket | None
-    subprotocols: Iterable[str]
-    headers: Iterable[tuple[str, str]]
-    filters: Sequence[FilterFactory]
-    source: str | None
-    half_close: bool
-    redirects_max: int
-    reconnect: Backoff | None
-    simultaneous_handshakes: bool
 
 
 class Connecting:
@@ -192,73 +152,63 @@ def connect(
     Args:
         url: `tcp://`, `unix:///path` or `ws://`. A user name and password in a `ws://` URL are sent
             as basic authentication (RFC 7617).
-        handler: Left out, messages are received; given, it is called as a server's would be, for
-            each connection.
-        options: See `vespiary.client.ClientOptions`.
+        handler: Called as a server's is, for each connection. Default: messages are received with
+            `receive()` or `async for`.
+        options: See `vespiary.ClientOptions`.
 
     Raises:
-        ConfigurationError: the URL, a header field or a subprotocol cannot be. The others are
-            raised when the connection is awaited:
+        ConfigurationError: the URL or an option is not valid. The others are raised when the
+            connection is awaited:
         OSError: the connect was refused or has failed.
         TimeoutError: connect and handshake took longer than `handshake_seconds`.
         HandshakeRefused: the server answered with something other than 101.
         RedirectRefused: it redirected, and that is not followed.
+        ProxyRefused: the proxy did not open a tunnel.
         ConnectionClosed: the connection ended during the handshake.
 
-    Cancellation: every attempt under way is given up.
+    Cancellation: every attempt under way is aborted.
     """
-    return connecting(
-        url, None if handler is None else handler_hooks(as_handler(handler)), **options
-    )
+    handled = None if handler is None else handler_hooks(as_handler(handler))
+    return connecting(url, handled, options)
 
 
 def connecting(
-    url: str,
-    handled: Hooks | None,
-    *,
-    reads_when_crowded: bool = False,
-    framing: Framing | None = None,
-    limits: Limits | None = None,
-    deadlines: Deadlines | None = None,
-    slow_consumer: SlowConsumer = "wait",
-    websocket: WebSocket | None = None,
-    subprotocols: Iterable[str] = (),
-    headers: Iterable[tuple[str, str]] = (),
-    filters: Sequence[FilterFactory] = (),
-    source: str | None = None,
-    half_close: bool = False,
-    redirects_max: int = 0,
-    reconnect: Backoff | None = None,
-    simultaneous_handshakes: bool = False,
+    url: str, handled: Hooks | None, options: ClientOptions, *, reads_when_crowded: bool = False
 ) -> Connecting:
     """The same for a handler's callables, whose reading may go on while the write queue is full."""
+    check_options(options)
+    websocket = options.get("websocket")
     asked_websocket = websocket or WebSocket()
-    target = target_of(url, [*asked_websocket.headers, *headers])
+    headers = header_lines(asked_websocket.headers) + header_lines(options.get("headers", ()))
+    target = target_of(url, headers)
     hooks = Hooks() if handled is None else handled.copy()
-    deadlines = deadlines or Deadlines()
+    deadlines = options.get("deadlines") or Deadlines()
     native = native_options(
         target.endpoint,
-        framing,
-        limits or Limits(),
+        options.get("framing"),
+        options.get("limits") or Limits(),
         deadlines,
-        slow_consumer,
+        options.get("slow_consumer", "wait"),
         websocket=websocket,
         parts=hooks.part is not None,
-        filtered=add_filters(hooks, filters),
+        filtered=add_filters(hooks, options.get("filters", ())),
         reads_when_crowded=reads_when_crowded or hooks.message is None,
     )
     if handled is None:
         hooks.receives = True
-        hooks.half_close = half_close
+        hooks.half_close = options.get("half_close", False)
     asked = Asked(
         hooks=hooks,
         native=native,
         versions=tuple(asked_websocket.versions),
-        subprotocols=tuple(subprotocols) or tuple(asked_websocket.subprotocols),
-        source=source,
-        redirects_max=redirects_max,
+        subprotocols=tuple(options.get("subprotocols", ())) or tuple(asked_websocket.subprotocols),
+        source=options.get("source"),
+        proxy=options.get("proxy", True),
+        redirects_max=options.get("redirects_max", 0),
         handshake_seconds=deadlines.handshake_seconds,
-        simultaneous_handshakes=simultaneous_handshakes,
+        handshakes_per_address_max=options.get(
+            "handshakes_per_address_max", HANDSHAKES_PER_ADDRESS_MAX
+        ),
     )
     asked.check(target)
-    return Connecting(target, asked, reconnect, handled is not None)
+    return Connecting(target, asked, options.get("reconnect"), handled is not None)

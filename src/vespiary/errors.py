@@ -13,8 +13,9 @@
           |    +-- ConnectionBroken
           |         +-- LocalError                     by this end: a limit, a deadline, a rule
           |         +-- RemoteError                    by the peer or the network
-          +-- HandshakeRefused                          the server answered, and said no
-          |    +-- RedirectRefused                      it sent us elsewhere, and we do not go
+          +-- HandshakeRefused                          the server refused the handshake
+          |    +-- RedirectRefused                      it redirected, and that is not followed
+          |    +-- ProxyRefused                         a proxy did not open the way to the server
           +-- SendRefused                               this message was not taken; others may be
           |    +-- WriteQueueFull
           +-- ReceiveConflict                           two receivers on one connection
@@ -39,6 +40,7 @@ __all__ = [
     "LimitsError",
     "LocalClosed",
     "LocalError",
+    "ProxyRefused",
     "ReceiveConflict",
     "Redirect",
     "RedirectRefused",
@@ -230,6 +232,16 @@ class RedirectRefused(HandshakeRefused):
         """The exception for an answer that is a redirect."""
         reason = f"the redirect is not followed: {why}"
         return cls(answer.status, reason, answer.address, answer.headers, answer.body, redirects)
+
+
+class ProxyRefused(HandshakeRefused):
+    """The proxy did not open a tunnel to the server, which has seen nothing of this client.
+
+    `status`, `headers` and `body` are the proxy's answer, and `address` is its URL.
+    """
+
+    def __str__(self) -> str:
+        return f"no tunnel through {self.address or 'the proxy'}: {self.reason}"
 
 
 class SendRefused(VespiaryError):

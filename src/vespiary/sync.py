@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from vespiary._background import Background, background
 from vespiary._core import Hooks
-from vespiary.client import ClientOptions, connecting
+from vespiary.client import connecting
+from vespiary.client_options import ClientOptions, check_options
 from vespiary.errors import CloseReason, ConnectionClosed, WriteQueueFull
 from vespiary.limits import Limits
 from vespiary.statistics import ConnectionStatistics
@@ -71,15 +72,16 @@ def connect(
         timeout: How long to wait at most, in seconds, with `reconnect=` over all attempts. Left
             out, `handshake_seconds` bounds each attempt.
         parts: Receive parts of messages as they arrive (`Part`), whatever the messages' size.
-        options: See `vespiary.client.ClientOptions`. Filters run on the loop's thread.
+        options: See `vespiary.ClientOptions`. Filters run on the loop's thread.
 
     Raises:
         The same as of `vespiary.connect`, and TimeoutError after `timeout`.
     """
+    check_options(options)
     shared = background()
     limits = options.get("limits") or Limits()
     mailbox = _Mailbox(shared, limits)
-    made = connecting(url, mailbox.hooks(options, parts=parts), reads_when_crowded=True, **options)
+    made = connecting(url, mailbox.hooks(options, parts=parts), options, reads_when_crowded=True)
 
     async def open_it() -> NativeConnection:
         native = await made

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vespiary._core import origin_fault, upgrade_header_fault
+from vespiary._header_lines import HeaderFields, header_lines
 from vespiary._suggestions import checks_names
 from vespiary.compression import Compression
 from vespiary.errors import ConfigurationError
@@ -42,8 +43,8 @@ class WebSocket:
         subprotocols: What a server speaks, the best first: the first that the client offers too is
             chosen, unless `on_request` chooses. None of them offered: the connection opens without
             a subprotocol, and its client may close it. For a client: what it offers.
-        headers: Further header fields of a server's 101, or of a client's request, such as
-            `("Server", "bees")`.
+        headers: Further header fields of a server's 101, or of a client's request: a mapping such
+            as `{"Server": "bees"}`, or pairs.
         compression: How messages are compressed, if the peer can too; `None` is not at all.
 
     Raises:
@@ -55,7 +56,7 @@ class WebSocket:
     origins: Sequence[str] | None = None
     origin_required: bool = False
     subprotocols: Sequence[str] = ()
-    headers: Sequence[tuple[str, str]] = ()
+    headers: HeaderFields = ()
     compression: Compression | None = None
 
     def __post_init__(self) -> None:
@@ -76,7 +77,7 @@ class WebSocket:
             raise _wrong("deflate_stream", True, "it belongs to version 8, which is not spoken")
         self._keep("subprotocols", self._texts("subprotocols", self.subprotocols))
         self._check_subprotocols()
-        self._keep("headers", tuple((name, value) for name, value in self.headers))
+        self._keep("headers", header_lines(self.headers, "WebSocket.headers"))
         for name, value in self.headers:
             fault = upgrade_header_fault(name, value)
             if fault is not None:

@@ -106,6 +106,42 @@ async def test_the_request_says_what_was_asked_for() -> None:
     assert len(base64.b64decode(headers["sec-websocket-key"])) == 16
 
 
+async def test_header_fields_may_be_a_mapping_and_stay_whole() -> None:
+    async with bare() as (told, url):
+        both = vespiary.WebSocket(headers={"cd": "z"})
+        async with vespiary.connect(url, websocket=both, headers={"ab": "y"}):
+            pass
+        _, headers = told.requests[0]
+        assert (headers["ab"], headers["cd"]) == ("y", "z")
+        assert "a" not in headers
+
+
+async def test_interim_responses_before_the_101_are_skipped() -> None:
+    def hinted(headers: Headers) -> bytes:
+        return b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3 + accepted(headers)
+
+    async with bare(hinted) as (told, url), vespiary.connect(url) as client:
+        client.send("x")
+        await until(lambda: told.frames)
+
+
+async def test_a_header_limit_of_this_end_is_not_blamed_on_the_server() -> None:
+    async with bare(lambda headers: accepted(headers, "X: " + "y" * 2000)) as (_, url):
+        limits = vespiary.Limits(header_bytes_max=1000)
+        with pytest.raises(vespiary.LocalError, match="header_bytes_max is 1000"):
+            await vespiary.connect(url, limits=limits)
+
+
+async def test_the_default_compression_takes_a_server_that_keeps_its_context() -> None:
+    line = "Sec-WebSocket-Extensions: permessage-deflate"
+    async with bare(lambda headers: accepted(headers, line)) as (told, url):
+        options = vespiary.WebSocket(compression=vespiary.Compression())
+        async with vespiary.connect(url, websocket=options) as client:
+            assert client.extensions == ["permessage-deflate"]
+        offered = told.requests[0][1]["sec-websocket-extensions"]
+        assert offered.endswith(", permessage-deflate; client_max_window_bits=12")
+
+
 async def test_an_ipv6_address_stands_in_brackets() -> None:
     async with bare(host="::1") as (told, url):
         async with vespiary.connect(url) as client:
@@ -234,65 +270,95 @@ async def test_each_handshake_has_a_key_of_its_own() -> None:
         assert first != second
 
 
-@pytest.mark.requirement("rfc6455/4.1/5", "rfc6455/4.1/6", "rfc6455/4.1/7")
-async def test_one_handshake_at_a_time_runs_with_an_address() -> None:
-    release = asyncio.Event()
-    asked: list[str] = []
+class Slow(Echo):
+    """Answers handshakes when it is told to."""
 
-    class Slow(Echo):
-        async def on_request(self, request: vespiary.Request) -> None:
-            asked.append(request.path)
-            await release.wait()
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.under_way = 0
+        self.most = 0
+        self.release = asyncio.Event()
 
-    async with serving(Slow) as server:
-        url = server.urls[0].rstrip("/")
+    async def on_request(self, request: vespiary.Request) -> None:
+        self.asked.append(request.path)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await self.release.wait()
+        finally:
+            self.under_way -= 1
+
+
+async def test_handshakes_with_an_address_run_side_by_side() -> None:
+    slow = Slow()
+    async with serving(slow) as server:
         tasks = [
-            asyncio.ensure_future(vespiary.connect(f"{url}/{number}")._connect())
-            for number in range(3)
+            asyncio.ensure_future(vespiary.connect(server.urls[0])._connect()) for _ in range(50)
         ]
-        await until(lambda: asked)
-        await asyncio.sleep(0.05)
-        at_once = len(asked)
-        # One that is open is in nobody's way.
-        release.set()
-        clients = await asyncio.gather(*tasks)
-        for client in clients:
-            client.close()
-        assert (at_once, len(asked)) == (1, 3)
-
-
-async def test_handshakes_may_run_side_by_side_where_that_is_asked_for() -> None:
-    release = asyncio.Event()
-    asked: list[str] = []
-
-    class Slow(Echo):
-        async def on_request(self, request: vespiary.Request) -> None:
-            asked.append(request.path)
-            await release.wait()
-
-    async with serving(Slow) as server:
-        connecting = [
-            vespiary.connect(server.urls[0], simultaneous_handshakes=True) for _ in range(3)
-        ]
-        tasks = [asyncio.ensure_future(one._connect()) for one in connecting]
-        await until(lambda: len(asked) == 3)
-        release.set()
+        await until(lambda: len(slow.asked) == 50)
+        slow.release.set()
         for client in await asyncio.gather(*tasks):
             client.close()
 
 
-async def test_who_waits_for_a_turn_is_told_so_at_the_deadline() -> None:
-    class Never(Echo):
-        async def on_request(self, request: vespiary.Request) -> None:
-            await asyncio.Event().wait()
+async def test_handshakes_per_address_max_bounds_them_in_the_order_of_the_connects() -> None:
+    slow = Slow()
+    async with serving(slow) as server:
+        url = server.urls[0].rstrip("/")
+        tasks = [
+            asyncio.ensure_future(
+                vespiary.connect(f"{url}/{number}", handshakes_per_address_max=2)._connect()
+            )
+            for number in range(6)
+        ]
+        await until(lambda: len(slow.asked) == 2)
+        # One that is cancelled while it waits does not take a turn.
+        tasks[3].cancel()
+        slow.release.set()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(done.pop(3), asyncio.CancelledError)
+        for client in done:
+            assert isinstance(client, vespiary.Connection)
+            client.close()
+        assert slow.most == 2
+        assert sorted(slow.asked) == ["/0", "/1", "/2", "/4", "/5"]
 
-    async with serving(Never) as server:
-        before = asyncio.ensure_future(vespiary.connect(server.urls[0])._connect())
+
+async def test_waiting_for_a_turn_does_not_count_against_the_deadline() -> None:
+    class Late(Echo):
+        async def on_request(self, request: vespiary.Request) -> None:
+            await asyncio.sleep(0.1)
+
+    async with serving(Late) as server:
+        deadlines = vespiary.Deadlines(handshake_seconds=1.0)
+        connects = [
+            vespiary.connect(server.urls[0], deadlines=deadlines, handshakes_per_address_max=1)
+            for _ in range(15)
+        ]
+        for client in await asyncio.gather(*(one._connect() for one in connects)):
+            client.close()
+
+
+async def test_a_handshake_that_hangs_does_not_make_others_fail() -> None:
+    class Hangs(Echo):
+        async def on_request(self, request: vespiary.Request) -> None:
+            if request.path == "/hangs":
+                await asyncio.Event().wait()
+
+    async with serving(Hangs) as server:
+        url = server.urls[0].rstrip("/")
+        deadlines = vespiary.Deadlines(handshake_seconds=0.3)
+        hanging = vespiary.connect(
+            f"{url}/hangs", deadlines=deadlines, handshakes_per_address_max=1
+        )._connect()
+        first = asyncio.ensure_future(hanging)
         await until(lambda: server.statistics().total.handshakes_pending)
-        deadlines = vespiary.Deadlines(handshake_seconds=0.1)
-        with pytest.raises(TimeoutError, match="simultaneous_handshakes"):
-            await vespiary.connect(server.urls[0], deadlines=deadlines)
-        before.cancel()
+        waiting = vespiary.connect(url, deadlines=deadlines, handshakes_per_address_max=1)
+        async with waiting as client:
+            client.send("x")
+            assert await client.receive() == "x"
+        with pytest.raises((TimeoutError, vespiary.HandshakeRefused)):
+            await first
 
 
 async def test_a_dead_address_does_not_cost_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,11 +143,11 @@ async def test_answers_may_be_awaited_and_others_go_on_meanwhile() -> None:
     async with serving(Late, "ws://127.0.0.1:0/") as server:
         url = server.urls[0]
         late = asyncio.ensure_future(vespiary.connect(url + "late")._connect())
-        async with vespiary.connect(url, simultaneous_handshakes=True) as client:
+        async with vespiary.connect(url) as client:
             client.send("x")
             assert await client.receive() == "x"
         with pytest.raises(vespiary.HandshakeRefused):
-            await vespiary.connect(url + "no", simultaneous_handshakes=True)
+            await vespiary.connect(url + "no")
         assert not late.done()
         release.set()
         client = await late

@@ -35,7 +35,7 @@ impl Callback {
         py: Python<'py>,
         arguments: &[*mut ffi::PyObject],
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut stack = [ptr::null_mut(); 6];
+        let mut stack = [ptr::null_mut(); 7];
         let mut count = 0;
         if let Some(bound) = &self.bound {
             stack[1] = bound.as_ptr();

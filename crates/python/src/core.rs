@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use vespiary_engine::port::driver::{self, Preference};
 use vespiary_engine::port::sim::Hold;
 use vespiary_engine::port::{Address, Interest, Port};
-use vespiary_engine::{ClientHandshake, Endpoint, Engine, Kind};
+use vespiary_engine::{ClientHandshake, Endpoint, Engine, Kind, Opening, Tunnel};
 
 pub(crate) type Conn = vespiary_engine::Connection<PyHost>;
 
@@ -376,10 +376,12 @@ impl Core {
         Ok(listener)
     }
 
-    /// Connect to an address; the hook `outcome` is called with (connection, None, None, None) or
-    /// (None, reason, headers, body). `handshake` is (host, target, subprotocols, headers) for
-    /// WebSocket.
-    #[pyo3(signature = (address, url, hooks, options, handshake = None, source = None))]
+    /// Connect to an address; the hook `outcome` is called with (connection, None, None, None,
+    /// None) or (None, reason, headers, body, cause). `handshake` is (host, target, subprotocols,
+    /// headers) for WebSocket; `tunnel` is (authority, headers) where the address is a proxy's.
+    #[pyo3(signature = (
+        address, url, hooks, options, handshake = None, tunnel = None, source = None
+    ))]
     #[allow(clippy::type_complexity)] // A handshake's four facts, checked on the Python side.
     fn connect(
         &self,
@@ -388,6 +390,7 @@ impl Core {
         hooks: &Bound<'_, Hooks>,
         options: &Bound<'_, PyDict>,
         handshake: Option<(String, String, Vec<String>, Vec<(String, String)>)>,
+        tunnel: Option<(String, Vec<(String, String)>)>,
         source: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<Connection>> {
         let engine = self.engine()?;
@@ -399,10 +402,12 @@ impl Core {
             protocols,
             headers,
         });
+        let tunnel = tunnel.map(|(authority, headers)| Tunnel { authority, headers });
+        let opening = Opening { tunnel, handshake };
         let source = source.map(address_of).transpose()?;
         let address = address_of(address)?;
         let connection = engine
-            .connect(&address, source.as_ref(), endpoint, handshake)
+            .connect(&address, source.as_ref(), endpoint, opening)
             .map_err(|error| imports::os_error(&error))?;
         engine.host.object(&connection)
     }

@@ -29,7 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use vespiary_engine::port::Interest;
 use vespiary_engine::wire::http;
-use vespiary_engine::{AfterEnd, Answer, CloseReason, Endpoint, Event, Host, Kind};
+use vespiary_engine::{AfterEnd, Answer, Cause, CloseReason, Endpoint, Event, Host, Kind};
 
 /// The host of an engine.
 #[derive(Default)]
@@ -319,7 +319,7 @@ impl Host for PyHost {
                     let none = none.as_ptr();
                     // SAFETY: both are alive.
                     let told =
-                        unsafe { hook.call(self.py(), &[object.as_ptr(), none, none, none]) };
+                        unsafe { hook.call(self.py(), &[object.as_ptr(), none, none, none, none]) };
                     if let Err(error) = told {
                         self.failed(connection, error);
                     }
@@ -433,7 +433,18 @@ impl Host for PyHost {
             let headers = PyList::new(py, &reason.headers)?;
             let body = PyBytes::new(py, &reason.body);
             let none = none.as_ptr();
-            let told = [none, closed.as_ptr(), headers.as_ptr(), body.as_ptr()];
+            let cause = match reason.cause {
+                Cause::Limit(limit) => limit.name(),
+                cause => cause.name(),
+            };
+            let cause = PyString::new(py, cause);
+            let told = [
+                none,
+                closed.as_ptr(),
+                headers.as_ptr(),
+                body.as_ptr(),
+                cause.as_ptr(),
+            ];
             // SAFETY: all are alive.
             unsafe { hook.call(py, &told) }
         });

@@ -5,7 +5,7 @@
 //! [`BODY_BYTES_MAX`]; of one that only ends with the connection (section 6.3) what came with the
 //! head is told.
 
-use crate::close::CloseReason;
+use crate::close::{Cause, CloseReason};
 use vespiary_trace::requires;
 use vespiary_wire::http;
 
@@ -71,7 +71,7 @@ impl Refused {
         body.truncate(BODY_BYTES_MAX);
         let mut reason = self.reason.clone();
         let words = String::from_utf8_lossy(&body);
-        if !words.trim().is_empty() {
+        if !words.trim().is_empty() && reason.cause != Cause::ProxyRefused {
             words.trim().clone_into(&mut reason.text);
         }
         reason.body = body;

@@ -1,0 +1,112 @@
+"""The options of a client, in one place for types and for checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from vespiary._header_lines import HeaderFields
+from vespiary._suggestions import check_names
+from vespiary.backoff import Backoff
+from vespiary.errors import ConfigurationError
+from vespiary.framing import Framing
+from vespiary.limits import Deadlines, Limits, SlowConsumer
+from vespiary.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from vespiary.filters import FilterFactory
+
+__all__ = ["HANDSHAKES_PER_ADDRESS_MAX", "ClientOptions", "check_options"]
+
+HANDSHAKES_PER_ADDRESS_MAX = 100
+"""As many as fit in the usual queue of a listening server (asyncio's and websockets' is 100): what
+is beyond it the kernel drops, and TCP tries again a second later."""
+
+
+class ClientOptions(TypedDict, total=False):
+    """The options of a client, of `vespiary.connect` and of `vespiary.sync.connect`.
+
+    Attributes:
+        framing: As for `Server.add`.
+        limits: As for `Server.add`, as far as they concern one connection.
+        deadlines: The same. `handshake_seconds` bounds one attempt: the name's resolution, every
+            address, the proxy's answer, the handshake and redirects. Waiting for other handshakes
+            with the same address does not count.
+        slow_consumer: As for `Server.add`.
+        websocket: The options of WebSocket; `origins` and `origin_required` have no effect here.
+        subprotocols: WebSocket subprotocols to offer, the best first; default: `websocket`'s. A
+            server that chooses another one is refused (RFC 6455 section 4.1).
+        headers: Further header fields of the WebSocket handshake, behind `websocket`'s: a mapping,
+            or pairs.
+        filters: Filters between the socket and the framing: see `vespiary.Filter`.
+        source: The local IP address to connect from.
+        proxy: The URL of an HTTP proxy (`http://user:password@host:port`), which is asked for a
+            tunnel with CONNECT; None connects directly. Default, True: for `ws://`, what the
+            variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, unless the server
+            is on this machine.
+        half_close: Without a handler: when the peer of a stream has finished sending, stay open
+            for sending until `close()`. Default: the connection closes then.
+        redirects_max: How many redirects (301, 302, 303, 307, 308) of the WebSocket handshake are
+            followed. 0, as in browsers: following one means to trust whatever server it names.
+        reconnect: How failed attempts are repeated, and how a connection is followed by the next in
+            `async for`. Default: a failure is raised at once, and `async for` uses `Backoff()`.
+        handshakes_per_address_max: How many WebSocket handshakes with one address run at a time in
+            one loop; others wait for their turn, which does not count against their
+            `handshake_seconds`. 100: as many as fit in the usual queue of a listening server. 1
+            serialises them, as RFC 6455 section 4.1 asks of browsers; None: no limit.
+    """
+
+    framing: Framing | None
+    limits: Limits | None
+    deadlines: Deadlines | None
+    slow_consumer: SlowConsumer
+    websocket: WebSocket | None
+    subprotocols: Iterable[str]
+    headers: HeaderFields
+    filters: Sequence[FilterFactory]
+    source: str | None
+    proxy: str | Literal[True] | None
+    half_close: bool
+    redirects_max: int
+    reconnect: Backoff | None
+    handshakes_per_address_max: int | None
+
+
+_CLASSES: Mapping[str, tuple[type, ...]] = {
+    "limits": (Limits,),
+    "deadlines": (Deadlines,),
+    "websocket": (WebSocket,),
+    "reconnect": (Backoff,),
+    "source": (str,),
+}
+_COUNTS = {"redirects_max": 0, "handshakes_per_address_max": 1}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Check names and types of a client's options; `Endpoint`, `Framing` and others check more.
+
+    Raises:
+        ConfigurationError: a name is not known (the nearest one is suggested), or a value is of the
+            wrong type.
+    """
+    check_names(options, ClientOptions.__annotations__, "a client")
+    for name, value in options.items():
+        if name in _CLASSES and value is not None and not isinstance(value, _CLASSES[name]):
+            wanted = " or ".join(one.__name__ for one in _CLASSES[name])
+            raise _wrong(name, value, f"a {wanted} or None")
+        if name == "half_close" and type(value) is not bool:
+            raise _wrong(name, value, "True or False")
+        if name in _COUNTS and not (value is None and name == "handshakes_per_address_max"):
+            least = _COUNTS[name]
+            if type(value) is not int or value < least:
+                raise _wrong(name, value, f"a whole number of at least {least}")
+        if name == "subprotocols" and isinstance(value, str | bytes):
+            raise _wrong(name, value, "a list of names, such as a list of one")
+        if name == "filters" and (
+            not isinstance(value, Sequence) or not all(callable(one) for one in value)
+        ):
+            raise _wrong(name, value, "a list of Filter classes or functions that make a Filter")
+
+
+def _wrong(name: str, value: object, wanted: str) -> ConfigurationError:
+    return ConfigurationError(f"{name}= takes {wanted}; got {value!r}", subject=name, value=value)

@@ -28,7 +28,7 @@ def without_credentials(url: str) -> tuple[str, str | None]:
     Raises:
         EndpointError: the user name has a colon in it, or either has a control character.
     """
-    found = _USER_INFO.match(url) if isinstance(url, str) else None
+    found = _USER_INFO.match(str(url))
     if found is None:
         return url, None
     bare = found[1] + url[found.end() :]

@@ -18,19 +18,18 @@ def header_lines(fields: HeaderFields, option: str = "headers") -> tuple[tuple[s
     Raises:
         ConfigurationError: they are neither a mapping nor pairs, or a name or value is not a `str`.
     """
-    if isinstance(fields, str | bytes):
+    given: object = fields
+    if isinstance(given, Mapping):
+        given = given.items()
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise _wrong(option, fields, "a mapping or a list of pairs (name, value)")
-    pairs = fields.items() if isinstance(fields, Mapping) else fields
-    try:
-        lines = tuple(pairs)
-    except TypeError:
-        raise _wrong(option, fields, "a mapping or a list of pairs (name, value)") from None
-    for line in lines:
+    lines = []
+    for line in given:
         # A text of two letters is a sequence of two texts.
-        is_pair = isinstance(line, tuple | list) and len(line) == 2
-        if not is_pair or not all(isinstance(part, str) for part in line):
+        if not isinstance(line, tuple | list) or [type(part) for part in line] != [str, str]:
             raise _wrong(option, line, "pairs (name, value) of str")
-    return tuple((name, value) for name, value in lines)
+        lines.append((line[0], line[1]))
+    return tuple(lines)
 
 
 def _wrong(option: str, value: object, wanted: str) -> ConfigurationError:

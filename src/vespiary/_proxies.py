@@ -42,7 +42,7 @@ class Proxy:
     headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def parse(cls, url: str, source: str = "proxy") -> Proxy:
+    def parse(cls, url: object, source: str = "proxy") -> Proxy:
         """Take a proxy's URL apart; without a scheme it is `http`.
 
         Raises:
@@ -59,13 +59,14 @@ class Proxy:
             raise _wrong(source, bare, "TLS to a proxy is not available yet: use http://")
         if scheme != "http":
             raise _wrong(source, bare, "its scheme is not http")
+        why = "it does not name a valid host and port"
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
-            host, port = parts.hostname or "", parts.port or 80
+            host, port = parts.hostname, parts.port or 80
         except ValueError:
-            host, port = "", 0
+            raise _wrong(source, bare, why) from None
         if not host or re.search(r"[\x00-\x20\x7f]", url):
-            raise _wrong(source, bare, "it names no valid host and port")
+            raise _wrong(source, bare, why)
         if parts.path not in ("", "/") or parts.query or parts.fragment:
             raise _wrong(source, bare, "a proxy's URL has no path")
         headers: tuple[tuple[str, str], ...] = ()

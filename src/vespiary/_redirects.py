@@ -49,7 +49,7 @@ def client_endpoint(url: str) -> Endpoint:
     Raises:
         EndpointError: it is not a valid URL, or has a scheme that clients do not have.
     """
-    scheme = url.partition(":")[0].lower() if isinstance(url, str) else ""
+    scheme = str(url).partition(":")[0].lower()
     why = ""
     if scheme in ("wss", "tls"):
         why = (

@@ -78,10 +78,9 @@ def connect(
         The same as of `vespiary.connect`, and TimeoutError after `timeout`.
     """
     check_options(options)
-    shared = background()
-    limits = options.get("limits") or Limits()
-    mailbox = _Mailbox(shared, limits)
+    mailbox = _Mailbox(options.get("limits") or Limits())
     made = connecting(url, mailbox.hooks(options, parts=parts), options, reads_when_crowded=True)
+    shared = mailbox.shared = background()
 
     async def open_it() -> NativeConnection:
         native = await made
@@ -95,12 +94,13 @@ def connect(
 class _Mailbox:
     """What the loop's thread puts in and others take out: messages, and then the end."""
 
-    def __init__(self, shared: Background, limits: Limits) -> None:
+    shared: Background
+
+    def __init__(self, limits: Limits) -> None:
         self.changed = threading.Condition()
         self.native: NativeConnection | None = None
         self.reason: CloseReason | None = None
         self.has_finished = False
-        self._shared = shared
         self.limits = limits
         self._waiting: deque[Any] = deque()
         self._bytes = 0
@@ -121,7 +121,7 @@ class _Mailbox:
         """The connection is open; on the loop's thread, as are the next four."""
         self.native = native
         if self.reason is None:
-            self._shared.open.add(self)
+            self.shared.open.add(self)
 
     def _put(self, native: NativeConnection, message: Any) -> None:
         with self.changed:
@@ -145,7 +145,7 @@ class _Mailbox:
             self.changed.notify_all()
 
     def _close(self, _native: NativeConnection, reason: CloseReason) -> None:
-        self._shared.open.discard(self)
+        self.shared.open.discard(self)
         with self.changed:
             self.reason = reason
             self.changed.notify_all()

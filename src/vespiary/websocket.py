@@ -77,8 +77,9 @@ class WebSocket:
             raise _wrong("deflate_stream", True, "it belongs to version 8, which is not spoken")
         self._keep("subprotocols", self._texts("subprotocols", self.subprotocols))
         self._check_subprotocols()
-        self._keep("headers", header_lines(self.headers, "WebSocket.headers"))
-        for name, value in self.headers:
+        lines = header_lines(self.headers, "WebSocket.headers")
+        self._keep("headers", lines)
+        for name, value in lines:
             fault = upgrade_header_fault(name, value)
             if fault is not None:
                 raise _wrong("headers", name, fault)

@@ -72,3 +72,14 @@ class Recorder(vespiary.Handler):
     @property
     def reasons(self) -> list[vespiary.CloseReason]:
         return [call[1] for call in self.calls if call[0] == "close"]
+
+
+async def gathered(connection: vespiary.Connection) -> tuple[list[Any], Exception | None]:
+    """Every message that iterating gives, and the error that ended it, if one did."""
+    messages: list[Any] = []
+    try:
+        async for message in connection:
+            messages.append(message)  # noqa: PERF401 - What came before an error counts.
+    except vespiary.ConnectionClosed as error:
+        return messages, error
+    return messages, None

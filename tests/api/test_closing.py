@@ -10,7 +10,7 @@ import websockets.asyncio.client
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, echo, serving, until
+from .kit import TCP, WS, Echo, Recorder, echo, gathered, serving, until
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1014, 3000, 4999])
@@ -25,7 +25,7 @@ async def test_close_codes_and_words_reach_the_other_end(code: int) -> None:
         remote = recorder.reasons[0]
         assert (remote.side, remote.kind, remote.code, remote.text) == (
             "remote",
-            "closed",
+            "closed" if code in (1000, 1001) else "broken",
             code,
             "für immer",
         )
@@ -157,14 +157,30 @@ async def test_a_handler_may_close_in_every_callback() -> None:
         handler = Closing(where)
         async with serving(handler) as server:
             client = await vespiary.connect(server.urls[0])
-            with contextlib.suppress(vespiary.RemoteClosed):
+            with contextlib.suppress(vespiary.RemoteError):
                 client.send("one")
                 client.send("two")
             assert (await client.wait_closed()).code == 4001
-            heard = [message async for message in client]
+            heard, error = await gathered(client)
             assert heard == ([] if where == "open" else ["last"])
+            assert isinstance(error, vespiary.RemoteError)
         assert handler.names.count("message") == (0 if where == "open" else 1)
         assert len(handler.reasons) == 1
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1008, 1011, 1013, 3000, 4000])
+async def test_iteration_ends_silently_on_1000_and_1001_alone(code: int) -> None:
+    async def goodbye(connection: vespiary.Connection) -> None:
+        connection.send("last")
+        connection.close(code)
+
+    is_clean = code in (1000, 1001)
+    async with serving(goodbye) as server, vespiary.connect(server.urls[0]) as client:
+        heard, error = await gathered(client)
+        assert heard == ["last"]
+        assert error is None if is_clean else isinstance(error, vespiary.RemoteError)
+        with pytest.raises(vespiary.RemoteClosed if is_clean else vespiary.RemoteError):
+            await client.receive()
 
 
 async def test_a_peer_that_answers_no_close_is_cut_after_close_seconds() -> None:

@@ -199,16 +199,36 @@ def test_closing_ends_a_receive_of_another_thread(serving: Serving) -> None:
     assert connection.close() == reason
 
 
-def test_the_servers_close_is_told_behind_its_messages(serving: Serving) -> None:
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (1000, vespiary.RemoteClosed),
+        (1001, vespiary.RemoteClosed),
+        (1008, vespiary.RemoteError),
+        (1011, vespiary.RemoteError),
+        (1013, vespiary.RemoteError),
+        (4000, vespiary.RemoteError),
+    ],
+)
+def test_the_servers_close_is_raised_behind_its_messages(
+    serving: Serving, code: int, error: type[vespiary.ConnectionClosed]
+) -> None:
     async def goodbye(connection: vespiary.Connection) -> None:
         connection.send("last")
-        connection.close(4000, "that was all")
+        connection.close(code, "that was all")
 
-    connection = sync.connect(serving(goodbye).url)
-    assert connection.wait_closed(10).code == 4000
+    url = serving(goodbye).url
+    connection = sync.connect(url)
+    assert connection.wait_closed(10).code == code
     assert connection.receive() == "last"
-    with pytest.raises(vespiary.RemoteClosed, match="that was all"):
+    with pytest.raises(error, match="that was all"):
         connection.receive()
+    with sync.connect(url) as second:
+        if error is vespiary.RemoteClosed:
+            assert list(second) == ["last"]
+        else:
+            with pytest.raises(error):
+                list(second)
 
 
 def test_a_peer_that_is_not_listened_to_is_held_back(serving: Serving) -> None:

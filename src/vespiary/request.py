@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, quote, unquote
 
 if TYPE_CHECKING:
@@ -20,10 +20,19 @@ _LOCATION_CHARACTERS = "/?#[]@!$&'()*+,;=:%-._~"
 class _Lines(Mapping[str, str]):
     """Names and values in their order, where a name may stand more than once."""
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_found", "_lines")
 
     def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
         self._lines = tuple(lines)
+        self._found: dict[str, list[str]] | None = None
+
+    def _values(self) -> dict[str, list[str]]:
+        """Return all values by name; made once, so that reading every name is linear work."""
+        if self._found is None:
+            self._found = {}
+            for name, value in self._lines:
+                self._found.setdefault(self._key(name), []).append(value)
+        return self._found
 
     @staticmethod
     def _key(name: str) -> str:
@@ -32,19 +41,19 @@ class _Lines(Mapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """Return every value of a name, in order."""
-        key = self._key(name)
-        return [value for other, value in self._lines if self._key(other) == key]
+        return list(self._values().get(self._key(name), ()))
 
     def __getitem__(self, name: str) -> str:
-        for value in self.get_all(name):
-            return value
-        raise KeyError(name)
+        values = self._values().get(self._key(name))
+        if not values:
+            raise KeyError(name)
+        return values[0]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(self._key(name) for name, _ in self._lines))
+        return iter(self._values())
 
     def __len__(self) -> int:
-        return len(set(self))
+        return len(self._values())
 
     @property
     def lines(self) -> tuple[tuple[str, str], ...]:
@@ -113,6 +122,8 @@ class Request:
     minor_version: int = 1
     authority: str | None = None
     path_parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    _parameters: QueryParameters | None = field(default=None, init=False, repr=False, compare=False)
+    _cookies: Mapping[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def from_native(
@@ -141,7 +152,10 @@ class Request:
     @property
     def query_parameters(self) -> QueryParameters:
         """The query as names and values, decoded from `application/x-www-form-urlencoded`."""
-        return QueryParameters(parse_qsl(self.query, keep_blank_values=True))
+        if self._parameters is None:
+            parsed = QueryParameters(parse_qsl(self.query, keep_blank_values=True))
+            object.__setattr__(self, "_parameters", parsed)
+        return cast("QueryParameters", self._parameters)
 
     @property
     def cookies(self) -> Mapping[str, str]:
@@ -150,13 +164,10 @@ class Request:
         A cookie that is not `name=value` is left out. Values are as sent, without the double quotes
         that may enclose them.
         """
-        found: dict[str, str] = {}
-        for line in self.headers.get_all("cookie"):
-            for part in line.split(";"):
-                name, equals, value = part.strip(" \t").partition("=")
-                if equals and name:
-                    found.setdefault(name, _unquoted(value))
-        return found
+        if self._cookies is None:
+            lines = self.headers.get_all("cookie")
+            object.__setattr__(self, "_cookies", MappingProxyType(_cookies(lines)))
+        return cast("Mapping[str, str]", self._cookies)
 
     @property
     def peer(self) -> tuple[str, int] | str | None:
@@ -227,6 +238,17 @@ class Request:
     def _tokens(self, name: str) -> list[str]:
         values = ",".join(self.headers.get_all(name))
         return [part.strip().lower() for part in values.split(",")]
+
+
+def _cookies(lines: Iterable[str]) -> dict[str, str]:
+    """Return the cookies of these fields by name; of a repeated one, the first."""
+    found: dict[str, str] = {}
+    for line in lines:
+        for part in line.split(";"):
+            name, equals, value = part.strip(" \t").partition("=")
+            if equals and name:
+                found.setdefault(name, _unquoted(value))
+    return found
 
 
 def _unquoted(value: str) -> str:

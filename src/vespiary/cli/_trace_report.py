@@ -60,7 +60,9 @@ def scan_command(config: Path, *, strict: bool) -> None:
 def report(
     config: Path, html_path: Path | None, json_path: str | None, evidence: str | None, title: str
 ) -> None:
-    """Tell how far each requirement is: unmapped, implemented, executed, reached, proven, confirmed.
+    """Report the status of each requirement.
+
+    Lowest first: unmapped, implemented, executed, reached, proven, confirmed.
 
     \b
     Exit status:

@@ -17,8 +17,8 @@ _ALWAYS = (
     " right, nor that every case of the requirement is tested.",
     "Marks are seen in Rust and Python. Those within a Rust macro's definition, and code in any"
     " other language, are not.",
-    "Code without a condition (a constant, a table, the order of two statements) can only be made to"
-    " fail: its requirements are reached, not proven. A const fn can have no mark.",
+    "Code without a condition (a constant, a table, the order of two statements) can only be made"
+    " to fail: its requirements are reached, not proven. A const fn can have no mark.",
     "Code without a mark may break a requirement: a MUST NOT is proven where it is marked, not"
     " everywhere.",
 )

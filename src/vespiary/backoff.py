@@ -1,12 +1,12 @@
 """When to connect again: `Backoff`, and the state that it governs.
 
-A server that comes back finds everybody waiting. RFC 6455 section 7.2.3 asks clients to wait a
+When a server comes back, all its clients are waiting. RFC 6455 section 7.2.3 asks clients to wait a
 random while before they come back, and longer each time that it fails: the first wait is anything
 up to `first_seconds`; each further one is at least the longest that the one before it could be, and
 up to `factor` times that, until `seconds_max` bounds it. So waits grow, and clients that lost their
 server together do not return together.
 
-Time and chance are handed in: everything here is arithmetic, and is tested as such.
+Time and random numbers are parameters: everything here is arithmetic, and is tested as such.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vespiary._suggestions import checks_names
-from vespiary.errors import ConfigurationError, ConnectionClosed, HandshakeRefused
+from vespiary.errors import ConfigurationError, ConnectionClosed, HandshakeRefused, LocalError
 from vespiary.request import Headers
 from vespiary.trace import requires
 
@@ -35,12 +35,11 @@ def is_final(error: Exception) -> bool:
 
     Not final is what may pass: everything that the network says (OSError), a connection that broke
     during its handshake, a server's own trouble (500 to 599), and 408, 425 and 429. Final are other
-    answers, redirects that are not followed among them, certificates that do not hold, and mistakes
-    in what was asked for.
+    answers, such as redirects that are not followed, and whatever this end's own options refuse.
     """
     if isinstance(error, HandshakeRefused):
         return error.status < 500 and error.status not in _PASSING_STATUSES
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError | LocalError):
         return True
     return not isinstance(error, OSError | ConnectionClosed)
 
@@ -182,7 +181,9 @@ class Attempts:
         if backoff.is_final(error):
             raise error
         if backoff.attempts_max is not None and self._failures >= backoff.attempts_max:
-            error.add_note(f"given up after {self._failures} attempts (attempts_max)")
+            error.add_note(
+                f"stopped after {self._failures} attempts: attempts_max is {backoff.attempts_max}"
+            )
             raise error
         seconds = self._wait()
         asked = retry_after_seconds(error, self._date)
@@ -192,9 +193,7 @@ class Attempts:
             seconds = max(seconds, asked + backoff.first_seconds * self._chance())
         budget = backoff.budget_seconds
         if budget is not None and now + seconds - self._trouble > budget:
-            error.add_note(
-                f"given up after {self._failures} attempts: budget_seconds is {budget:g}"
-            )
+            error.add_note(f"stopped after {self._failures} attempts: budget_seconds is {budget:g}")
             raise error
         return seconds
 

@@ -1,4 +1,4 @@
-"""Clients for the same URLs: for tests, and for talking onward."""
+"""Clients: `connect`, one connection or one after the other."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Connecting:
         self._asked = asked
         self._backoff = backoff
         self._has_handler = has_handler
-        self._attempts = Attempts(backoff or Backoff())
+        self._attempts = Attempts(backoff or Backoff(), clock=_loop_time)
         self._sleep = asyncio.sleep
         self._connection: Connection | None = None
 
@@ -72,7 +72,7 @@ class Connecting:
 
         Without a handler the loop's body has the connection to itself, and it is closed at the
         body's end. With one, the loop waits behind its body for the connection's end, and is over
-        once this end has closed one in good order.
+        once this end has closed one cleanly.
 
         Raises:
             Exception: the failure of an attempt, when it is final or there have been enough: see
@@ -89,10 +89,12 @@ class Connecting:
             finally:
                 await _end(connection)
             requires("rfc6455/7.2.3/1")
-            await self._wait(self._attempts.ended(), "the connection has ended")
+            await self._wait(
+                self._attempts.ended(), f"the connection was {connection.close_reason}"
+            )
 
     async def stay(self) -> CloseReason:
-        """Stay connected for the handler, until this end closes a connection in good order.
+        """Stay connected for the handler, until this end closes a connection cleanly.
 
         Cancellation: closes the connection.
 
@@ -112,20 +114,31 @@ class Connecting:
 
     async def _connect_again(self) -> Connection:
         """A connection, in as many attempts as it takes."""
+        failures = 0
         while True:
             try:
                 connection = await open_connection(self._target, self._asked)
             except Exception as error:
                 seconds = self._attempts.failed(error)
-                why = str(error)
+                failures += 1
+                said = getattr(error, "strerror", None) or error
+                why = f"attempt {failures} failed: {said}"
             else:
                 self._attempts.opened()
+                if failures:
+                    logger.info(
+                        "Connected to %s in attempt %d", self._target.endpoint, failures + 1
+                    )
                 return connection
             await self._wait(seconds, why)
 
     async def _wait(self, seconds: float, why: str) -> None:
-        logger.info("%s: %s; trying again in %.1f s", self._target.endpoint, why, seconds)
+        logger.info("Connecting to %s again in %.1f s: %s", self._target.endpoint, seconds, why)
         await self._sleep(seconds)
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _is_own(reason: CloseReason) -> bool:
@@ -133,7 +146,7 @@ def _is_own(reason: CloseReason) -> bool:
 
 
 async def _end(connection: Connection) -> None:
-    """Close in good order, and wait for the end."""
+    """Close cleanly, and wait for the end."""
     connection.close()
     await connection.wait_closed()
 

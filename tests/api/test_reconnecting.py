@@ -281,12 +281,30 @@ async def test_a_cancel_leaves_nothing_behind(moment: str) -> None:
             assert recorder.reasons[0].code == 1000
 
 
-async def test_attempts_are_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_says_what_failed_when_the_next_attempt_is_and_that_it_succeeded(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("INFO", "vespiary")
     backoff = vespiary.Backoff(attempts_max=2)
     with pytest.raises(ConnectionRefusedError):
         await virtual(vespiary.connect("tcp://127.0.0.1:1", reconnect=backoff), Waits())
-    assert "trying again in" in caplog.text
+    assert "Connecting to tcp://127.0.0.1:1 again in" in caplog.text
+    assert (
+        "attempt 1 failed: cannot connect to tcp://127.0.0.1:1: Connection refused" in caplog.text
+    )
+
+    class Second(Echo):
+        requests = 0
+
+        def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
+            self.requests += 1
+            return request.respond(503, "later") if self.requests == 1 else None
+
+    async with serving(Second()) as server:
+        url = server.urls[0]
+        connection = await virtual(vespiary.connect(url, reconnect=vespiary.Backoff()), Waits())
+        connection.close()
+    assert f"Connected to {url} in attempt 2" in caplog.text
 
 
 async def test_streams_are_reconnected_too() -> None:

@@ -6,7 +6,7 @@ Each chance is between 0 (never) and 1 (always), and is drawn anew at every occa
 import dataclasses
 import difflib
 from dataclasses import dataclass
-from typing import Literal, Self, cast
+from typing import Literal, Self
 
 from vespiary.errors import ConfigurationError
 
@@ -124,7 +124,7 @@ def faults_of(given: Faults | FaultNames | None) -> Faults:
     if isinstance(given, Faults):
         return given
     named = {"lossless": Faults.lossless, "harsh": Faults.harsh}
-    found = named.get(cast("str", given)) if isinstance(given, str) else None
+    found = named.get(given)
     if found is None:
         near = difflib.get_close_matches(str(given), named, n=1, cutoff=0.5)
         advice = f"; did you mean {near[0]!r}?" if near else ""

@@ -47,7 +47,7 @@ class Simulated(asyncio.BaseEventLoop):
         finally:
             self.core.hold_time(False)
 
-    async def getaddrinfo(  # type: ignore[override] # typeshed types the result by overloads.
+    async def getaddrinfo(
         self,
         host: bytes | str | None,
         port: bytes | str | int | None,

@@ -181,6 +181,8 @@ class Loop(asyncio.SelectorEventLoop):
         seed: int | None = None,
         faults: Faults | FaultNames | None = None,
     ) -> None:
+        # What asyncio's __del__ looks at, should the driver not be had.
+        self._closed = True
         if driver is None:
             driver = os.environ.get("VESPIARY_PORT") or None
             if driver == "sim":
@@ -188,8 +190,6 @@ class Loop(asyncio.SelectorEventLoop):
                     "VESPIARY_PORT must be uring or epoll: the simulation serves no real clients",
                     subject="driver",
                 )
-        # What asyncio's __del__ looks at, should the driver not be had.
-        self._closed = True
         if driver == "sim":
             self.seed = random.getrandbits(32) if seed is None else seed
             self.core = Core(driver, seed=self.seed, faults=faults_of(faults).native())

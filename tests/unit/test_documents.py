@@ -4,6 +4,7 @@ The comment above a Python example says how it is proved::
 
     <!-- serves: "hello" -> "hello"; b"x" -> b"x" -->     a server, what it is sent, what it answers
     <!-- runs -->                                         a program that ends by itself
+    <!-- tests -->                                        tests that pytest runs, and that pass
     <!-- runs against: echo -->                           the same; an echo server is at its URLs
     <!-- locks: inversion -->                             its verdict: see test_documents_locks.py
 
@@ -79,6 +80,7 @@ PYTHON = examples("python")
 SERVERS = [example for example in PYTHON if example.proof.startswith("serves: ")]
 WITH_LOCKS = [example for example in PYTHON if example.proof.startswith("locks: ")]
 PROGRAMS = [example for example in PYTHON if example.proof.startswith("runs")]
+TESTS = [example for example in PYTHON if example.proof == "tests"]
 COMMANDS = [
     (example.place, line.strip())
     for example in examples("sh")
@@ -174,7 +176,7 @@ def test_there_are_examples_of_every_sort() -> None:
 
 @pytest.mark.parametrize("example", PYTHON, ids=lambda example: example.place)
 def test_every_python_example_says_how_it_is_proved(example: Example) -> None:
-    assert example in [*SERVERS, *PROGRAMS, *WITH_LOCKS]
+    assert example in [*SERVERS, *PROGRAMS, *TESTS, *WITH_LOCKS]
 
 
 @pytest.mark.parametrize("example", SERVERS, ids=lambda example: example.place)
@@ -197,6 +199,18 @@ def test_a_program_in_the_documents_runs_to_its_end(example: Example, tmp_path: 
         path = tmp_path / "example.py"
         path.write_text(program)
         subprocess.run([sys.executable, str(path)], cwd=tmp_path, check=True, timeout=SECONDS)
+
+
+@pytest.mark.parametrize("example", TESTS, ids=lambda example: example.place)
+def test_tests_in_the_documents_pass(example: Example, tmp_path: Path) -> None:
+    (tmp_path / "test_example.py").write_text(example.text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:asyncio -p no:cacheprovider\n")
+    command = [sys.executable, "-m", "pytest", "-W", "error", "-q", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=2 * SECONDS
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{example.text.count('def test_')} passed" in done.stdout
 
 
 @pytest.mark.parametrize(("place", "line"), COMMANDS)

@@ -1,0 +1,149 @@
+"""`TestClient`: handlers driven in memory from plain tests."""
+
+import time
+
+import pytest
+
+import vespiary
+import vespiary.testing
+from vespiary.testing import TestClient
+
+
+class Echo(vespiary.Handler[str]):
+    def __init__(self) -> None:
+        self.reasons: list[vespiary.CloseReason] = []
+
+    def on_message(self, connection: vespiary.Connection[str], message: str) -> None:
+        if message == "close":
+            connection.close(4000, "as you wish")
+        elif message == "goodbye":
+            connection.close()
+        else:
+            connection.send(message)
+
+    def on_close(self, connection: vespiary.Connection[str], reason: vespiary.CloseReason) -> None:
+        self.reasons.append(reason)
+
+
+class Guarded(vespiary.Handler[str]):
+    def on_request(self, request: vespiary.Request) -> vespiary.Response:
+        if request.path != "/allowed":
+            return request.respond(403, "not here")
+        return request.accept()
+
+    def on_open(self, connection: vespiary.Connection[str]) -> None:
+        connection.send("welcome")
+
+
+class Web(vespiary.Handler[bytes]):
+    def on_request(self, request: vespiary.Request) -> vespiary.Response:
+        if request.path == "/hello":
+            headers = [("X-Query", request.query)]
+            return request.respond(200, f"hello {request.headers['x-name']}", headers)
+        return request.respond(404, "nothing here")
+
+
+def test_a_handler_answers_without_a_socket() -> None:
+    with TestClient(Echo()) as client, client.connect() as connection:
+        connection.send("hello")
+        assert connection.receive() == "hello"
+
+
+def test_a_timeout_passes_in_virtual_time() -> None:
+    began = time.monotonic()
+    with TestClient(Echo()) as client, client.connect() as connection:
+        with pytest.raises(TimeoutError, match="no message came within 3000 virtual seconds"):
+            connection.receive(timeout=3000)
+        connection.send("still there")
+        assert connection.receive() == "still there"
+    assert time.monotonic() - began < 30
+
+
+def test_a_message_that_comes_after_a_timeout_is_not_lost() -> None:
+    class Late(vespiary.Handler[str]):
+        def on_open(self, connection: vespiary.Connection[str]) -> None:
+            connection.set_timer(10.0, lambda one: one.send("late"))
+
+    with TestClient(Late()) as client, client.connect() as connection:
+        with pytest.raises(TimeoutError):
+            connection.receive(timeout=5)
+        assert connection.receive(timeout=6) == "late"
+
+
+def test_both_ends_see_how_a_connection_ended() -> None:
+    handler = Echo()
+    with TestClient(handler) as client:
+        connection = client.connect()
+        assert connection.close(4001, "enough").code == 4001
+        connection = client.connect()
+        connection.send("close")
+        assert connection.wait_closed().code == 4000
+        connection = client.connect()
+        connection.abort()
+        client.sleep(1)
+        assert not connection.is_open
+    assert [reason.code for reason in handler.reasons[:2]] == [4001, 4000]
+    assert handler.reasons[2].kind == "broken"
+
+
+def test_iterating_ends_with_the_connection() -> None:
+    with TestClient(Echo()) as client, client.connect() as connection:
+        for message in ("a", "b", "goodbye"):
+            connection.send(message)
+        assert list(connection) == ["a", "b"]
+
+
+def test_paths_and_refusals_of_the_handshake_are_seen() -> None:
+    with TestClient(Guarded()) as client:
+        with pytest.raises(vespiary.HandshakeRefused) as caught:
+            client.connect("/elsewhere")
+        assert caught.value.status == 403
+        with client.connect("/allowed") as connection:
+            assert connection.receive() == "welcome"
+
+
+def test_requests_are_answered_over_http() -> None:
+    with TestClient(Web(), "http://127.0.0.1:80") as client:
+        response = client.request("GET", "/hello?a=1", headers=[("X-Name", "bee")])
+        assert (response.status, response.text) == (200, "hello bee")
+        assert response.headers["x-query"] == "a=1"
+        assert client.request("HEAD", "/hello", headers=[("X-Name", "bee")]).body == b""
+        assert client.request("GET", "/").status == 404
+
+
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:5050", "unix:///run/test.sock"])
+def test_streams_are_driven_in_memory_too(url: str) -> None:
+    async def echo(connection: vespiary.Connection[bytes]) -> None:
+        async for message in connection:
+            connection.send(message)
+
+    with TestClient(echo, url, framing="line") as client:
+        connection = client.connect(framing="line")
+        connection.send(b"one")
+        assert connection.receive() == b"one"
+
+
+def test_a_failure_names_the_seed_that_repeats_it() -> None:
+    with pytest.raises(AssertionError) as caught, TestClient(Echo(), seed=12, faults="lossless"):
+        raise AssertionError("wrong")
+    assert "seed=12, faults='lossless'" in caught.value.__notes__[0]
+
+
+def test_a_server_with_several_endpoints_is_driven_too() -> None:
+    server = vespiary.Server()
+    server.add(Echo(), "ws://127.0.0.1:81")
+    server.add(Web(), "http://127.0.0.1:82")
+    with TestClient(server) as client:
+        with client.connect() as connection:
+            connection.send("x")
+            assert connection.receive() == "x"
+        assert client.request("GET", "/", url=server.urls[1]).status == 404
+
+
+def test_in_an_async_test_the_advice_is_to_use_serve() -> None:
+    async def main() -> None:
+        client = TestClient(Echo())
+        with pytest.raises(RuntimeError, match=r"vespiary\.testing\.serve"):
+            client.__enter__()
+
+    vespiary.testing.run(main())

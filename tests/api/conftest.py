@@ -1,8 +1,12 @@
-"""Tests of the public interface; coroutines run in Vespiary's loop, on each driver."""
+"""Tests of the public interface; coroutines run in Vespiary's loop, on each driver.
+
+With VESPIARY_TEST_LOOP=asyncio or =uvloop they run in that loop, of which Vespiary is a guest.
+"""
 
 import asyncio
 import inspect
-from collections.abc import Coroutine
+import os
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -33,8 +37,30 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     coroutine = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
     driver = pyfuncitem.funcargs["driver"]
     assert isinstance(driver, str)
-    vespiary.run(bounded(coroutine), driver=driver)
+    kind = os.environ.get("VESPIARY_TEST_LOOP", "vespiary")
+    if kind == "vespiary":
+        vespiary.run(bounded(coroutine), driver=driver)
+    else:
+        run_as_guest(bounded(coroutine), kind, driver)
     return True
+
+
+def loop_factory(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes a loop that is not Vespiary's."""
+    if kind == "uvloop":
+        import uvloop
+
+        return uvloop.new_event_loop
+    assert kind == "asyncio", f"VESPIARY_TEST_LOOP must be asyncio or uvloop; got {kind!r}"
+    return asyncio.SelectorEventLoop
+
+
+def run_as_guest(coroutine: Coroutine[Any, Any, None], kind: str, driver: str) -> None:
+    """Run a coroutine in a loop of this kind, with Vespiary's engine on this driver."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VESPIARY_PORT", driver)
+        with asyncio.Runner(loop_factory=loop_factory(kind)) as runner:
+            runner.run(coroutine)
 
 
 async def bounded(coroutine: Coroutine[Any, Any, object]) -> None:

@@ -191,17 +191,6 @@ async def test_a_client_talks_to_another_implementation() -> None:
                 assert await client.receive() == b"in three frames"
 
 
-async def test_a_connect_outside_of_our_loop_is_explained() -> None:
-    def run() -> None:
-        async def main() -> None:
-            await vespiary.connect("tcp://127.0.0.1:1")
-
-        with pytest.raises(RuntimeError, match=r"vespiary\.run"):
-            asyncio.run(main())
-
-    await asyncio.to_thread(run)
-
-
 @pytest.mark.parametrize("url", [WS, TCP])
 async def test_many_clients_at_once(url: str) -> None:
     async with serving(Echo, url) as server:

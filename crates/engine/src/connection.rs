@@ -412,7 +412,7 @@ impl<H: Host> Connection<H> {
     #[inline]
     pub(crate) fn unsettle(self: &Rc<Self>) {
         if !self.unsettled.replace(true) {
-            self.engine.unsettled.borrow_mut().push(self.clone());
+            self.engine.add_unsettled(self);
         }
     }
 

@@ -191,6 +191,7 @@ impl<H: Host> Engine<H> {
                 .connect(socket, connection.token, address);
         }
         self.arm(&connection);
+        self.host.turn_wanted();
         Ok(connection)
     }
 
@@ -209,12 +210,25 @@ impl<H: Host> Engine<H> {
             .unpoll(descriptor, table::foreign(descriptor));
     }
 
+    #[inline]
+    pub(crate) fn add_unsettled(&self, connection: &Rc<Connection<H>>) {
+        let mut unsettled = self.unsettled.borrow_mut();
+        let is_first = unsettled.is_empty();
+        unsettled.push(connection.clone());
+        drop(unsettled);
+        if is_first {
+            self.host.turn_wanted();
+        }
+    }
+
     /// Call [`Host::timer`] with `id` in `milliseconds`.
     pub fn set_timer(&self, milliseconds: u64, id: u64) -> Key {
         // Counted from the latest turn: early by as long as the present batch has taken.
         let now = self.port.borrow().now();
         let due = now.saturating_add(milliseconds.saturating_mul(1_000_000));
-        self.wheel.borrow_mut().insert(due, Due::Host(id))
+        let key = self.wheel.borrow_mut().insert(due, Due::Host(id));
+        self.host.turn_wanted();
+        key
     }
 
     /// Forget a timer; whether it was still to fire.
@@ -222,12 +236,40 @@ impl<H: Host> Engine<H> {
         self.wheel.borrow_mut().cancel(key).is_some()
     }
 
+    /// Whether the next turn must not wait.
+    fn is_busy(&self) -> bool {
+        self.unfinished.get()
+            || !self.unsettled.borrow().is_empty()
+            || !self.resting.borrow().is_empty()
+    }
+
+    /// The descriptor that another loop watches to take turns: see [`Port::descriptor`].
+    pub fn descriptor(&self) -> io::Result<Descriptor> {
+        self.port.borrow().descriptor()
+    }
+
+    /// Leave the engine to another loop, which takes the next turn when the descriptor is readable or
+    /// after this time, whichever comes first: see [`Port::rest`]. `now` is the present moment on the
+    /// port's clock, in nanoseconds.
+    pub fn rest(&self, now: u64) -> Option<Duration> {
+        if self.is_busy() {
+            return Some(Duration::ZERO);
+        }
+        let port = self.port.borrow_mut().rest();
+        let due = self.wheel.borrow().next_due();
+        let timer = due.map(|due| Duration::from_nanos(due.saturating_sub(now)));
+        port.into_iter().chain(timer).min()
+    }
+
+    /// Whether a listener or a connection is there, closed ones whose last completion is awaited
+    /// included.
+    pub fn is_in_use(&self) -> bool {
+        self.connections.borrow().len() + self.listeners.borrow().len() > 0
+    }
+
     /// Wait for completions, a wake-up, the next timer or `timeout`. Runs no callback.
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
-        let busy = self.unfinished.get()
-            || !self.unsettled.borrow().is_empty()
-            || !self.resting.borrow().is_empty();
-        let timeout = if busy {
+        let timeout = if self.is_busy() {
             Some(Duration::ZERO)
         } else {
             self.shortest(timeout)

@@ -112,6 +112,10 @@ pub trait Host: Sized + 'static {
     }
     /// The completions of a round were handed over; what the host gathered from them may run now.
     fn round_over(&self);
+    /// Something was asked for that takes a turn. During a turn this means nothing; a host whose
+    /// turns another loop takes schedules one otherwise.
+    #[inline]
+    fn turn_wanted(&self) {}
     /// A timer that the host set is due.
     fn timer(&self, id: u64);
     /// A foreign descriptor that the host polls is ready.

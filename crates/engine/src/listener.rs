@@ -76,6 +76,7 @@ impl<H: Host> Listener<H> {
                 .port
                 .borrow_mut()
                 .accept(self.socket, self.token);
+            self.engine.host.turn_wanted();
         }
     }
 
@@ -83,6 +84,7 @@ impl<H: Host> Listener<H> {
     pub fn suspend(&self) {
         if !self.suspended.replace(true) && self.accepting.get() {
             self.engine.port.borrow_mut().cancel_accept(self.token);
+            self.engine.host.turn_wanted();
         }
     }
 
@@ -99,6 +101,7 @@ impl<H: Host> Listener<H> {
         }
         if self.accepting.get() {
             self.engine.port.borrow_mut().cancel_accept(self.token);
+            self.engine.host.turn_wanted();
         } else {
             self.release();
         }

@@ -326,7 +326,7 @@ impl Connection {
         let address = self
             .living()?
             .and_then(|connection| connection.peer_address().ok());
-        crate::core::address_object(py, address.as_ref())
+        crate::addresses::address_object(py, address.as_ref())
     }
 
     /// The address at this end: (host, port), or a path.
@@ -335,7 +335,7 @@ impl Connection {
         let address = self
             .living()?
             .and_then(|connection| connection.local_address().ok());
-        crate::core::address_object(py, address.as_ref())
+        crate::addresses::address_object(py, address.as_ref())
     }
 
     /// Whether messages can be sent now.

@@ -1,10 +1,7 @@
-//! `Core`: an engine on a port, driven by an asyncio loop whose selector it is.
-//!
-//! `select` is the loop's wait. It runs completions in place, turn after turn, and returns to
-//! asyncio only when asyncio has something to do: a foreign descriptor is ready, a callback or a
-//! timer was scheduled, the loop is to stop, or the time is up. A server whose handlers need
-//! nothing of asyncio's never leaves it.
+//! `Core`: an engine on a port, run by an asyncio loop: one whose selector it is, or any other whose
+//! guest it is (`turns`).
 
+use crate::addresses::address_of;
 use crate::confined::Confined;
 use crate::endpoint::PyEndpoint;
 use crate::hooks::Hooks;
@@ -13,18 +10,18 @@ use crate::imports;
 use crate::listener::Listener;
 use crate::loop_handle::LoopHandle;
 use crate::timer::{Target, Timer};
+use crate::turns::seconds;
 use crate::{connection::Connection, options, random, simulation};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
-use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr};
+use pyo3::types::PyDict;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vespiary_engine::port::driver::{self, Preference};
 use vespiary_engine::port::sim::Hold;
-use vespiary_engine::port::{Address, Interest, Port};
+use vespiary_engine::port::{Interest, Port};
 use vespiary_engine::{ClientHandshake, Endpoint, Engine, Kind, Opening, Tunnel};
 
 pub(crate) type Conn = vespiary_engine::Connection<PyHost>;
@@ -32,7 +29,7 @@ pub(crate) type Conn = vespiary_engine::Connection<PyHost>;
 /// The engine of one loop. Only the thread that made it may use it; it may be dropped on any.
 #[pyclass(frozen, module = "vespiary._core")]
 pub(crate) struct Core {
-    shared: Arc<LoopHandle>,
+    pub(crate) shared: Arc<LoopHandle>,
     #[pyo3(get)]
     choice: String,
     /// The driver's name: uring, epoll or sim.
@@ -45,67 +42,8 @@ pub(crate) struct Core {
 /// What only the loop's thread touches, until the loop is closed.
 struct Local {
     engine: RefCell<Option<Rc<Engine<PyHost>>>>,
-    attached: Cell<bool>,
     /// What keeps the simulation's time from jumping; None on the kernel's drivers.
     hold: Option<Hold>,
-}
-
-/// (host, port) for an IP address, a path for a Unix socket.
-pub(crate) fn address_object(py: Python<'_>, address: Option<&Address>) -> PyResult<Py<PyAny>> {
-    match address {
-        Some(Address::Inet(address)) => Ok((address.ip().to_string(), address.port())
-            .into_pyobject(py)?
-            .into_any()
-            .unbind()),
-        Some(Address::Unix(path)) if path.as_os_str().is_empty() => Ok(py.None()),
-        Some(Address::Unix(path)) => {
-            let path = path.as_os_str();
-            Ok(path.into_pyobject(py)?.into_any().unbind())
-        }
-        Some(other) => Ok(other.to_string().into_pyobject(py)?.into_any().unbind()),
-        None => Ok(py.None()),
-    }
-}
-
-/// An address as the Python side writes it: (ip, port), or a path.
-pub(crate) fn address_of(address: &Bound<'_, PyAny>) -> PyResult<Address> {
-    if let Ok(path) = address.cast::<PyString>() {
-        return Ok(Address::Unix(path.to_str()?.into()));
-    }
-    let (host, port): (String, u16) = address.cast::<PyTuple>()?.extract()?;
-    // With a scope behind it (RFC 4007 section 11), only an address in brackets is understood.
-    let scoped = || format!("[{host}]:{port}").parse().map(SocketAddr::V6);
-    let found = host
-        .parse::<IpAddr>()
-        .map(|ip| SocketAddr::new(ip, port))
-        .or_else(|_| scoped());
-    let wrong = |_| PyValueError::new_err(format!("{host:?} is no IP address"));
-    found.map(Address::Inet).map_err(wrong)
-}
-
-/// Keep glibc from giving the heap's end back to the kernel after every large message.
-///
-/// A message of 64 KiB that is freed at the heap's end makes free(3) shrink the heap and the next
-/// message grow it again, a page fault for every 4 KiB. Up to 16 MiB are kept instead, and blocks
-/// up to 4 MiB come from the heap (mallopt(3)). Whoever has set glibc's own variables has decided
-/// otherwise.
-fn keep_heap() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let decided = |name| std::env::var_os(name).is_some();
-        if decided("GLIBC_TUNABLES")
-            || decided("MALLOC_TRIM_THRESHOLD_")
-            || decided("MALLOC_MMAP_THRESHOLD_")
-        {
-            return;
-        }
-        #[cfg(target_env = "gnu")]
-        // SAFETY: mallopt only sets parameters of the allocator.
-        unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, 4 << 20);
-            libc::mallopt(libc::M_TRIM_THRESHOLD, 16 << 20);
-        }
-    });
 }
 
 /// The kernel's driver that a name asks for.
@@ -117,18 +55,6 @@ fn preference(driver: Option<&str>) -> PyResult<Option<Preference>> {
         Some(other) => Err(PyValueError::new_err(format!(
             "{other:?} is not a driver: use 'uring', 'epoll', or 'sim' in tests"
         ))),
-    }
-}
-
-struct OnThisThread<'a>(&'a Engine<PyHost>);
-
-// SAFETY: `detach` runs its closure on the calling thread; only the attachment to the interpreter
-// is given up, and `Engine::wait` touches no Python object.
-unsafe impl Send for OnThisThread<'_> {}
-
-impl OnThisThread<'_> {
-    fn wait(&self, timeout: Option<Duration>) -> std::io::Result<()> {
-        self.0.wait(timeout)
     }
 }
 
@@ -145,7 +71,6 @@ impl Core {
         let driver = engine.driver();
         let local = Confined::new(Local {
             engine: RefCell::new(Some(engine)),
-            attached: Cell::new(false),
             hold,
         });
         Self {
@@ -158,7 +83,7 @@ impl Core {
     }
 
     /// The time by which `select` measures its timeout: the kernel's, or the simulation's.
-    fn now(&self, engine: &Engine<PyHost>) -> Duration {
+    pub(crate) fn now(&self, engine: &Engine<PyHost>) -> Duration {
         if self.driver == "sim" {
             Duration::from_nanos(engine.now())
         } else {
@@ -172,63 +97,9 @@ impl Core {
         })
     }
 
-    fn engine(&self) -> PyResult<Rc<Engine<PyHost>>> {
+    pub(crate) fn engine(&self) -> PyResult<Rc<Engine<PyHost>>> {
         let engine = self.local()?.engine.borrow().clone();
         engine.ok_or_else(|| PyRuntimeError::new_err("the loop is closed"))
-    }
-
-    fn run_errands(&self, py: Python<'_>) {
-        for call in self.shared.take() {
-            Connection::run_thread_call(py, call);
-        }
-    }
-
-    fn turn(
-        &self,
-        py: Python<'_>,
-        engine: &Rc<Engine<PyHost>>,
-        timeout: Option<Duration>,
-    ) -> PyResult<()> {
-        let waiting = OnThisThread(engine);
-        py.detach(move || waiting.wait(timeout))?;
-        py.check_signals()?;
-        self.run_errands(py);
-        engine.run();
-        match engine.host.take_fatal() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-}
-
-/// What the loop has to do, as far as `select` must know.
-struct LoopState<'py> {
-    event_loop: Bound<'py, PyAny>,
-    ready: Bound<'py, PyAny>,
-    scheduled: Bound<'py, PyAny>,
-    scheduled_count: usize,
-}
-
-impl<'py> LoopState<'py> {
-    fn of(event_loop: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let py = event_loop.py();
-        let scheduled = event_loop.getattr(pyo3::intern!(py, "_scheduled"))?;
-        Ok(Self {
-            event_loop: event_loop.clone(),
-            ready: event_loop.getattr(pyo3::intern!(py, "_ready"))?,
-            scheduled_count: scheduled.len()?,
-            scheduled,
-        })
-    }
-
-    fn has_work(&self) -> PyResult<bool> {
-        let py = self.event_loop.py();
-        Ok(self.ready.len()? > 0
-            || self.scheduled.len()? != self.scheduled_count
-            || self
-                .event_loop
-                .getattr(pyo3::intern!(py, "_stopping"))?
-                .is_truthy()?)
     }
 }
 
@@ -238,7 +109,7 @@ impl Core {
     #[new]
     #[pyo3(signature = (
         driver = None, spin_microseconds = 0, buffers = None, buffer_bytes = None, seed = 0,
-        faults = None
+        faults = None, is_guest = false
     ))]
     fn new(
         py: Python<'_>,
@@ -248,6 +119,7 @@ impl Core {
         buffer_bytes: Option<u32>,
         seed: u64,
         faults: Option<&Bound<'_, PyDict>>,
+        is_guest: bool,
     ) -> PyResult<Self> {
         if driver == Some("sim") {
             let opened = simulation::open(seed, faults)?;
@@ -261,6 +133,7 @@ impl Core {
         }
         let mut chosen = driver::Options {
             spin_microseconds,
+            is_watched: is_guest,
             ..driver::Options::default()
         };
         if let Some(buffers) = buffers {
@@ -269,7 +142,6 @@ impl Core {
         if let Some(bytes) = buffer_bytes {
             chosen.buffer_bytes = bytes;
         }
-        keep_heap();
         let (port, choice) = driver::open(preference(driver)?, &chosen).map_err(|error| {
             imports::error(imports::driver_unavailable_class(py), |class| {
                 let arguments = (driver.unwrap_or("any"), error.to_string());
@@ -321,34 +193,31 @@ impl Core {
         timeout: Option<f64>,
         event_loop: &Bound<'_, PyAny>,
     ) -> PyResult<Vec<(i32, u8)>> {
+        self.turns(py, seconds(timeout)?, event_loop)
+    }
+
+    /// Become the guest of a loop that is not ours: `schedule` is called, outside a turn, when one is
+    /// wanted; the guest then calls `turn`.
+    fn attach(&self, event_loop: &Bound<'_, PyAny>, schedule: Py<PyAny>) -> PyResult<()> {
         let engine = self.engine()?;
-        let state = LoopState::of(event_loop)?;
-        if !self.local()?.attached.replace(true) {
-            self.shared
-                .set_event_loop(Some(event_loop.clone().unbind()));
-        }
-        let mut left = timeout.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
-        let deadline = left
-            .filter(|left| !left.is_zero())
-            .map(|left| self.now(&engine) + left);
-        loop {
-            engine.settle();
-            if engine.host.has_wakes() || state.has_work()? {
-                left = Some(Duration::ZERO);
-            }
-            self.turn(py, &engine, left)?;
-            if left == Some(Duration::ZERO) || engine.host.has_ready() || state.has_work()? {
-                break;
-            }
-            if let Some(deadline) = deadline {
-                let rest = deadline.saturating_sub(self.now(&engine));
-                if rest.is_zero() {
-                    break;
-                }
-                left = Some(rest);
-            }
-        }
-        Ok(engine.host.take_ready())
+        self.shared
+            .set_event_loop(Some(event_loop.clone().unbind()));
+        engine.host.set_schedule(schedule);
+        Ok(())
+    }
+
+    /// The descriptor that the loop watches to call `turn` when it is readable. It may change in a
+    /// turn.
+    fn fileno(&self) -> PyResult<i32> {
+        let descriptor = self.engine()?.descriptor();
+        descriptor.map_err(|error| imports::os_error(&error))
+    }
+
+    /// Take turns without waiting, as a guest. Returns after how many seconds the next is due should
+    /// the descriptor not become readable before: 0 means at once, None never.
+    fn turn(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        let rest = self.turns_of_guest(py)?;
+        Ok(rest.map(|rest| rest.as_secs_f64()))
     }
 
     /// Listen on an address: (ip, port) or a path.
@@ -463,7 +332,7 @@ impl Core {
             return Ok(());
         };
         let ended = engine.shut_down(1000);
-        engine.host.timers.clear();
+        engine.host.let_go();
         for listener in engine.host.listeners.take() {
             listener.get().let_go();
         }

@@ -24,7 +24,7 @@ use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use vespiary_engine::port::Interest;
@@ -36,6 +36,9 @@ use vespiary_engine::{AfterEnd, Answer, Cause, CloseReason, Endpoint, Event, Hos
 pub(crate) struct PyHost {
     shared: OnceCell<Arc<LoopHandle>>,
     wakes: RefCell<Vec<Py<Connection>>>,
+    /// Schedules a turn, for a guest of another loop.
+    schedule: RefCell<Option<Py<PyAny>>>,
+    in_turn: Cell<bool>,
     ready: RefCell<Vec<(i32, u8)>>,
     /// What must end the loop once the batch is done.
     fatal: RefCell<Option<PyErr>>,
@@ -55,6 +58,27 @@ impl PyHost {
 
     pub(crate) fn has_ready(&self) -> bool {
         !self.ready.borrow().is_empty()
+    }
+
+    /// The engine is a guest: call this when a turn is wanted.
+    pub(crate) fn set_schedule(&self, schedule: Py<PyAny>) {
+        *self.schedule.borrow_mut() = Some(schedule);
+    }
+
+    pub(crate) fn is_in_turn(&self) -> bool {
+        self.in_turn.get()
+    }
+
+    /// A turn begins or ends. Returns whether one was under way.
+    pub(crate) fn set_in_turn(&self, on: bool) -> bool {
+        self.in_turn.replace(on)
+    }
+
+    /// Hold nothing any more that may hold the loop.
+    pub(crate) fn let_go(&self) {
+        self.timers.clear();
+        let schedule = self.schedule.take();
+        drop(schedule);
     }
 
     pub(crate) fn has_wakes(&self) -> bool {
@@ -236,6 +260,7 @@ impl PyHost {
 impl PyHost {
     pub(crate) fn add_wake(&self, object: &Py<Connection>) {
         self.wakes.borrow_mut().push(object.clone_ref(self.py()));
+        self.turn_wanted();
     }
 }
 
@@ -244,7 +269,9 @@ pub(crate) fn wake_later(connection: &Connection, object: Py<Connection>) -> PyR
     let Some(living) = connection.living()? else {
         return Ok(());
     };
-    living.engine().host.wakes.borrow_mut().push(object);
+    let host = &living.engine().host;
+    host.wakes.borrow_mut().push(object);
+    host.turn_wanted();
     Ok(())
 }
 
@@ -479,6 +506,19 @@ impl Host for PyHost {
     fn filter_sent(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Option<Vec<u8>> {
         let hook = connection.endpoint.host.filter_sent.as_ref()?;
         self.filter(connection, hook, bytes)
+    }
+
+    fn turn_wanted(&self) {
+        if self.in_turn.get() {
+            return;
+        }
+        let py = self.py();
+        let schedule = self.schedule.borrow().as_ref().map(|it| it.clone_ref(py));
+        if let Some(schedule) = schedule
+            && let Err(error) = schedule.call0(py)
+        {
+            error.write_unraisable(py, None);
+        }
     }
 
     #[inline]

@@ -12,6 +12,7 @@
 // What few connections have costs the others a pointer, and no more.
 #![allow(clippy::box_collection)]
 
+mod addresses;
 mod attachment;
 mod awaitables;
 mod callback;
@@ -19,6 +20,7 @@ mod confined;
 mod connection;
 mod core;
 mod endpoint;
+mod heap;
 mod hooks;
 mod host;
 mod imports;
@@ -37,6 +39,7 @@ mod symbols;
 mod task;
 mod thread_calls;
 mod timer;
+mod turns;
 mod waiting;
 
 use pyo3::ffi;
@@ -50,6 +53,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<connection::Connection>()?;
     module.add_class::<hooks::Hooks>()?;
     module.add_class::<timer::Timer>()?;
+    module.add_function(wrap_pyfunction!(heap::keep_heap, module)?)?;
     load::register(module)?;
     symbols::register(module)?;
     options::register(module)?;

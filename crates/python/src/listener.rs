@@ -1,7 +1,8 @@
 //! `Listener`: an endpoint that listens, and the operator's verbs for it.
 
+use crate::addresses::address_object;
 use crate::confined::Confined;
-use crate::core::{Conn, address_object};
+use crate::core::Conn;
 use crate::host::PyHost;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;

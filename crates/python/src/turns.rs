@@ -1,0 +1,199 @@
+//! Turns of the engine, taken for an asyncio loop.
+//!
+//! **Our own loop** waits in `turns`, as others wait in select(2). Completions run in place, turn after
+//! turn, and asyncio gets control only when it has something to do: a foreign descriptor is ready, a
+//! callback or a timer was scheduled, the loop is to stop, or the time is up. A server whose handlers
+//! need nothing of asyncio's never leaves it.
+//!
+//! **A loop that is not ours** watches the engine's descriptor and its next deadline, and calls
+//! `turns_of_guest`, which does not wait. What is asked for outside a turn, by a task that sends, has a
+//! callback scheduled ([`PyHost::turn_wanted`](vespiary_engine::Host::turn_wanted)). A callback takes at
+//! most [`GUEST_TURNS`]: the second submits to io_uring what the handlers of the first have sent, which
+//! would otherwise take another trip through the loop. What is left waits until the loop's other
+//! callbacks had their turn.
+
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::host::PyHost;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use std::rc::Rc;
+use std::time::Duration;
+use vespiary_engine::Engine;
+
+const GUEST_TURNS: usize = 2;
+
+struct OnThisThread<'a>(&'a Engine<PyHost>);
+
+// SAFETY: `detach` runs its closure on the calling thread; only the attachment to the interpreter
+// is given up, and `Engine::wait` touches no Python object.
+unsafe impl Send for OnThisThread<'_> {}
+
+impl OnThisThread<'_> {
+    fn wait(&self, timeout: Option<Duration>) -> std::io::Result<()> {
+        self.0.wait(timeout)
+    }
+}
+
+impl Core {
+    fn run_errands(&self, py: Python<'_>) {
+        for call in self.shared.take() {
+            Connection::run_thread_call(py, call);
+        }
+    }
+
+    fn turn_once(
+        &self,
+        py: Python<'_>,
+        engine: &Rc<Engine<PyHost>>,
+        timeout: Option<Duration>,
+    ) -> PyResult<()> {
+        let waiting = OnThisThread(engine);
+        py.detach(move || waiting.wait(timeout))?;
+        py.check_signals()?;
+        self.run_errands(py);
+        engine.run();
+        match engine.host.take_fatal() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Our own loop's wait: see the module.
+    pub(crate) fn turns(
+        &self,
+        py: Python<'_>,
+        timeout: Option<Duration>,
+        event_loop: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<(i32, u8)>> {
+        let engine = self.engine()?;
+        let state = LoopState::of(event_loop)?;
+        let _turn = InTurn::enter(&engine)?;
+        if self.shared.event_loop(py).is_none() {
+            self.shared
+                .set_event_loop(Some(event_loop.clone().unbind()));
+        }
+        let mut left = timeout;
+        let deadline = left
+            .filter(|left| !left.is_zero())
+            .map(|left| self.now(&engine) + left);
+        loop {
+            engine.settle();
+            if engine.host.has_wakes() || state.has_work()? {
+                left = Some(Duration::ZERO);
+            }
+            self.turn_once(py, &engine, left)?;
+            if left == Some(Duration::ZERO) || engine.host.has_ready() || state.has_work()? {
+                break;
+            }
+            if let Some(deadline) = deadline {
+                let rest = deadline.saturating_sub(self.now(&engine));
+                if rest.is_zero() {
+                    break;
+                }
+                left = Some(rest);
+            }
+        }
+        Ok(engine.host.take_ready())
+    }
+
+    /// A guest's callback: see the module.
+    pub(crate) fn turns_of_guest(&self, py: Python<'_>) -> PyResult<Option<Duration>> {
+        let engine = self.engine()?;
+        if engine.host.is_in_turn() {
+            // A loop within a handler's call; the turn goes on when the handler returns.
+            return Ok(None);
+        }
+        let _turn = InTurn::enter(&engine)?;
+        let mut rest = None;
+        for _ in 0..GUEST_TURNS {
+            engine.settle();
+            self.turn_once(py, &engine, Some(Duration::ZERO))?;
+            rest = if engine.host.has_wakes() {
+                Some(Duration::ZERO)
+            } else {
+                engine.rest(monotonic())
+            };
+            if rest != Some(Duration::ZERO) {
+                break;
+            }
+        }
+        Ok(rest)
+    }
+}
+
+/// The present moment on the clock of the kernel's drivers, in nanoseconds.
+fn monotonic() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a timespec of ours; CLOCK_MONOTONIC always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// While it lives, the engine is in a turn.
+struct InTurn<'a>(&'a PyHost);
+
+impl<'a> InTurn<'a> {
+    fn enter(engine: &'a Engine<PyHost>) -> PyResult<Self> {
+        if engine.host.set_in_turn(true) {
+            return Err(PyRuntimeError::new_err(
+                "the loop is in the middle of a turn: a handler's methods cannot run it",
+            ));
+        }
+        Ok(Self(&engine.host))
+    }
+}
+
+impl Drop for InTurn<'_> {
+    fn drop(&mut self) {
+        self.0.set_in_turn(false);
+    }
+}
+
+/// A timeout as selectors take it: negative is zero, infinite or beyond a century is none.
+pub(crate) fn seconds(timeout: Option<f64>) -> PyResult<Option<Duration>> {
+    const SECONDS_MAX: f64 = 3.2e9;
+    match timeout {
+        Some(seconds) if seconds.is_nan() => {
+            Err(PyValueError::new_err("the timeout is not a number"))
+        }
+        Some(seconds) if seconds < SECONDS_MAX => {
+            Ok(Some(Duration::from_secs_f64(seconds.max(0.0))))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What the loop has to do, as far as `select` must know.
+struct LoopState<'py> {
+    event_loop: Bound<'py, PyAny>,
+    ready: Bound<'py, PyAny>,
+    scheduled: Bound<'py, PyAny>,
+    scheduled_count: usize,
+}
+
+impl<'py> LoopState<'py> {
+    fn of(event_loop: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let py = event_loop.py();
+        let scheduled = event_loop.getattr(pyo3::intern!(py, "_scheduled"))?;
+        Ok(Self {
+            event_loop: event_loop.clone(),
+            ready: event_loop.getattr(pyo3::intern!(py, "_ready"))?,
+            scheduled_count: scheduled.len()?,
+            scheduled,
+        })
+    }
+
+    fn has_work(&self) -> PyResult<bool> {
+        let py = self.event_loop.py();
+        Ok(self.ready.len()? > 0
+            || self.scheduled.len()? != self.scheduled_count
+            || self
+                .event_loop
+                .getattr(pyo3::intern!(py, "_stopping"))?
+                .is_truthy()?)
+    }
+}

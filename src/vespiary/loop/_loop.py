@@ -1,0 +1,169 @@
+"""The asyncio loop whose selector is the completion port.
+
+`Loop` is a `SelectorEventLoop` like any other to the libraries that run in it. Where other loops
+ask the kernel which descriptors are ready, this one takes turns of the port: completions of
+Vespiary's own connections are handled in place, natively, and asyncio gets control only when it has
+something to do.
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import Coroutine
+from selectors import BaseSelector
+from typing import Any, Self, TypeVar, cast
+
+# Loaded now, for when there is no descriptor left to load it with.
+from vespiary import _logging as _logging
+from vespiary._core import Core, keep_heap
+from vespiary._faults import FaultNames, Faults, faults_of
+from vespiary._simulated import Simulated
+from vespiary.errors import ConfigurationError
+from vespiary.loop._selector import PortSelector
+
+__all__ = ["Loop", "new_event_loop", "run"]
+
+T = TypeVar("T")
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An asyncio loop on a completion port.
+
+    It may be made in one thread and run in another, like any loop of asyncio. Once servers or
+    connections were opened in it, it runs in that thread until they are closed.
+
+    Args:
+        selector: Another selector, as asyncio's `SelectorEventLoop` takes it. Vespiary's
+            connections then run in the loop as they do in any that is not Vespiary's own.
+        driver: `uring` or `epoll`; default: `VESPIARY_PORT` of the environment, and without it the
+            best driver that works here. `sim` is for tests: sockets and time are simulated.
+        spin_microseconds: How long to poll before sleeping when nothing is ready. Cuts a lone
+            connection's latency, and costs a core's idle time: 0, the default, never polls.
+        seed: With `sim`: everything that happens by chance follows from it. Default: any number.
+        faults: With `sim`: what goes wrong, `lossless`, `harsh` or `vespiary.testing.Faults`.
+
+    Raises:
+        DriverUnavailable: the driver that was asked for does not work here.
+        ConfigurationError: `seed` or `faults` on a driver that is not simulated.
+    """
+
+    def __new__(
+        cls,
+        selector: BaseSelector | None = None,
+        *,
+        driver: str | None = None,
+        spin_microseconds: int = 0,
+        seed: int | None = None,
+        faults: Faults | FaultNames | None = None,
+    ) -> Self:
+        """A simulated loop is one of a class of its own, so that the others stay as they are."""
+        is_simulated = driver == "sim"
+        if not is_simulated and (seed is not None or faults is not None):
+            raise ConfigurationError(
+                "seed and faults belong to the simulation: add driver='sim'", subject="seed"
+            )
+        if is_simulated and cls is Loop:
+            return cast("Self", super().__new__(_SimulatedLoop))
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        selector: BaseSelector | None = None,
+        *,
+        driver: str | None = None,
+        spin_microseconds: int = 0,
+        seed: int | None = None,
+        faults: Faults | FaultNames | None = None,
+    ) -> None:
+        # What asyncio's __del__ looks at, should the driver not be available.
+        self._closed = True
+        if driver is None:
+            driver = os.environ.get("VESPIARY_PORT") or None
+            if driver == "sim":
+                raise ConfigurationError(
+                    "VESPIARY_PORT must be uring or epoll: the simulation serves no real clients",
+                    subject="driver",
+                )
+        self._core: Core | None = None
+        if selector is None:
+            selector = self._open(driver, spin_microseconds, seed, faults)
+        elif driver == "sim" or spin_microseconds:
+            raise ConfigurationError(
+                "a loop on another selector has no driver: leave out selector, or driver and"
+                " spin_microseconds",
+                subject="selector",
+            )
+        super().__init__(selector)
+
+    def _open(
+        self,
+        driver: str | None,
+        spin_microseconds: int,
+        seed: int | None,
+        faults: Faults | FaultNames | None,
+    ) -> PortSelector:
+        if driver == "sim":
+            self.seed = random.getrandbits(32) if seed is None else seed
+            self._core = Core(driver, seed=self.seed, faults=faults_of(faults).native())
+        else:
+            self._core = Core(driver, spin_microseconds)
+        selector = PortSelector(self._core)
+        selector.attach(self)
+        return selector
+
+    @property
+    def own_core(self) -> Core | None:
+        """The port that the loop waits on; None for a loop on another selector."""
+        return self._core
+
+    @property
+    def core(self) -> Core:
+        """The port that the loop waits on.
+
+        Raises:
+            RuntimeError: the loop was made with another selector.
+        """
+        if self._core is None:
+            raise RuntimeError("the loop was made with another selector, and waits on that")
+        return self._core
+
+    @property
+    def driver_choice(self) -> str:
+        """Which driver was taken, and why, in a sentence."""
+        return self.core.choice
+
+
+class _SimulatedLoop(Simulated, Loop):
+    """A loop whose sockets and time are simulated."""
+
+
+def new_event_loop() -> Loop:
+    """A new loop; give this as the `loop_factory` of `asyncio.Runner` or `asyncio.run`."""
+    return Loop()
+
+
+def run(
+    main: Coroutine[Any, Any, T], *, driver: str | None = None, spin_microseconds: int = 0
+) -> T:
+    """Run a coroutine in a new loop on the port, as `asyncio.run` does in its own.
+
+    It is taken for the program itself, so glibc is set to keep up to 16 MiB of freed memory, which
+    saves page faults with large messages; unless the environment has set its variables.
+
+    Raises:
+        RuntimeError: a loop runs in this thread already.
+    """
+    if asyncio._get_running_loop() is not None:
+        main.close()
+        raise RuntimeError("a loop runs in this thread already: await the coroutine instead")
+
+    def factory() -> Loop:
+        try:
+            return Loop(driver=driver, spin_microseconds=spin_microseconds)
+        except BaseException:
+            main.close()
+            raise
+
+    keep_heap()
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)

@@ -82,6 +82,10 @@ pub trait Host: Sized + 'static {
     fn ending(&self, connection: &Rc<Connection<Self>>) {
         let _ = connection;
     }
+    /// The peer sent a WebSocket pong: the payload of the ping that it answers.
+    fn pong(&self, connection: &Rc<Connection<Self>>, payload: &[u8]) {
+        let _ = (connection, payload);
+    }
     /// The write queue has fallen to `write_low_bytes`, having been above `write_high_bytes`.
     fn drained(&self, connection: &Rc<Connection<Self>>);
     /// The peer of a stream has finished sending.

@@ -106,6 +106,10 @@ impl<H: Host> Sink for Rc<Connection<H>> {
         self.unsettle();
     }
 
+    fn pong(&self, payload: &[u8]) {
+        self.engine.host.pong(self, payload);
+    }
+
     fn send_control(&self, opcode: Opcode, payload: &[u8]) {
         Connection::send_control(self, opcode, payload);
         let options = self.endpoint.options.borrow();

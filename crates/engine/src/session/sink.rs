@@ -55,6 +55,8 @@ pub(crate) trait Sink {
 
     /// The peer sent a close frame. Messages end here; the sink answers it.
     fn close_frame(&self, code: Code, text: &str);
+    /// The peer answered a ping.
+    fn pong(&self, payload: &[u8]);
     /// Bytes of a control frame that answers the peer's are to be sent.
     fn send_control(&self, opcode: Opcode, payload: &[u8]);
     /// Bytes that wait to be written.

@@ -18,13 +18,14 @@ use crate::close::{Cause, CloseReason, Side};
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::host::Host;
+use crate::layers::stack::Stack;
 use crate::options::Framing;
 use crate::outbound::Outbound;
 use crate::receive::Inbound;
 use crate::requests;
 use crate::send::SendError;
 use crate::session::http::Answer;
-use crate::session::websocket::{self, Negotiated, compression::CompressionTraffic};
+use crate::session::websocket::{Negotiated, compression::CompressionTraffic};
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -33,7 +34,6 @@ use vespiary_port::timer::Key;
 use vespiary_port::{Address, Descriptor, Token};
 use vespiary_trace::requires;
 use vespiary_wire::websocket::close::{self, Code};
-use vespiary_wire::websocket::decoder::Role;
 use vespiary_wire::websocket::deflate::Parameters;
 use vespiary_wire::websocket::frame::Opcode;
 use vespiary_wire::websocket::profile::{Profile, Version};
@@ -64,10 +64,10 @@ pub struct Connection<H: Host> {
     pub(crate) socket: Cell<Descriptor>,
     pub(crate) counted: Option<IpAddr>,
     pub(crate) client: bool,
-    /// The host's filters see its bytes.
-    pub(crate) is_filtered: bool,
-    /// What departs is changed on its way: by filters, or by `deflate-stream`.
-    pub(crate) changes_output: Cell<bool>,
+    /// Its bytes go through layers, in both directions.
+    pub(crate) layered: Cell<bool>,
+    /// Those layers, except while they work.
+    pub(crate) layers: Cell<Option<Box<Stack>>>,
     /// It has a place in its endpoint's counts.
     pub(crate) admitted: bool,
     pub(crate) state: Cell<State>,
@@ -162,7 +162,8 @@ impl<H: Host> Connection<H> {
 
     /// Bytes of buffers that it holds at the moment, in both directions. None when it is idle.
     pub fn buffer_bytes(&self) -> usize {
-        self.outbound.borrow().buffer_bytes() + self.inbound.borrow().buffer_bytes()
+        let inbound = self.inbound.try_borrow().map_or(0, |it| it.buffer_bytes());
+        self.outbound.borrow().buffer_bytes() + inbound + self.layer_bytes()
     }
 
     /// Bytes among them of messages that other connections hold too.
@@ -226,11 +227,6 @@ impl<H: Host> Connection<H> {
     /// The rules of that version.
     pub(crate) fn profile(&self) -> &'static Profile {
         self.negotiated.profile()
-    }
-
-    /// Which end of a WebSocket it is.
-    pub(crate) fn role(&self) -> Role {
-        websocket::role(self.client)
     }
 
     /// The agreed parameters of permessage-deflate as the server's header has them, if messages may

@@ -20,6 +20,7 @@ use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, State};
 use crate::endpoint::{Endpoint, add};
 use crate::host::Host;
+use crate::layering;
 use crate::listener::Listener;
 use crate::outbound::Pool;
 use crate::receive::{self, Inbound};
@@ -356,8 +357,8 @@ impl<H: Host> Engine<H> {
     #[inline]
     fn dispatch_connection(self: &Rc<Self>, connection: &Rc<Connection<H>>, outcome: Outcome) {
         match outcome {
-            Outcome::Received(lease) if connection.is_filtered => {
-                receive::received_filtered(connection, &lease);
+            Outcome::Received(mut lease) if connection.layered.get() => {
+                layering::received(connection, &mut lease);
             }
             Outcome::Received(lease) => {
                 if self.spend(connection) {
@@ -410,10 +411,19 @@ impl<H: Host> Engine<H> {
 
     #[cold]
     fn exhaust_budget(&self, connection: &Rc<Connection<H>>) {
-        if !connection.over_budget.replace(true) {
+        if self.set_resting(connection) {
             add(&connection.endpoint.counters.budget_exhausted, 1);
+        }
+    }
+
+    /// Let the connection take nothing more in this turn; whether it would have.
+    #[cold]
+    pub(crate) fn set_resting(&self, connection: &Rc<Connection<H>>) -> bool {
+        let is_new = !connection.over_budget.replace(true);
+        if is_new {
             self.resting.borrow_mut().push(connection.clone());
         }
+        is_new
     }
 
     #[inline]

@@ -7,6 +7,7 @@
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
+use crate::layers::Layer;
 use crate::limit::Limit;
 use crate::payload::Payload;
 use crate::session::http::Answer;
@@ -102,6 +103,12 @@ pub trait Host: Sized + 'static {
     fn fault(&self, connection: &Rc<Connection<Self>>, text: &str);
     /// A limit was reached, or accepting failed.
     fn event(&self, endpoint: &Rc<Endpoint<Self>>, event: Event);
+    /// The layers of a new connection, the one nearest to the socket first. A session begins when
+    /// all of them are ready.
+    fn layers(&self, connection: &Rc<Connection<Self>>) -> Vec<Box<dyn Layer>> {
+        let _ = connection;
+        Vec::new()
+    }
     /// Bytes came from the peer of a filtered endpoint: what the framing shall see in their place,
     /// which may be nothing. `None` resets the connection.
     fn filter_received(&self, connection: &Rc<Connection<Self>>, bytes: &[u8]) -> Option<Vec<u8>> {

@@ -8,13 +8,14 @@
 mod close;
 mod connection;
 mod deadline;
-mod deflate_stream;
 mod endpoint;
 mod engine;
-mod filter;
 mod host;
+mod layering;
+mod layers;
 mod limit;
 mod listener;
+mod memory;
 mod options;
 mod outbound;
 mod payload;
@@ -32,6 +33,7 @@ pub use connection::{Connection, State};
 pub use endpoint::{Counters, Endpoint};
 pub use engine::{Engine, FRAMES_BUDGET, INLINE_BUDGET, Random};
 pub use host::{AfterEnd, Event, Host, Kind};
+pub use layers::{Flow, Layer, Progress, Received};
 pub use limit::Limit;
 pub use listener::Listener;
 pub use options::{

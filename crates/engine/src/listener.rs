@@ -241,7 +241,6 @@ impl<H: Host> Engine<H> {
     ) -> Rc<Connection<H>> {
         let mut made = None;
         let now = self.now_ms();
-        let is_filtered = endpoint.options.borrow().filtered;
         self.connections.borrow_mut().insert_with(|token| {
             let connection = Rc::new(Connection {
                 engine: self.clone(),
@@ -251,8 +250,8 @@ impl<H: Host> Engine<H> {
                 socket: Cell::new(socket),
                 counted,
                 client,
-                is_filtered,
-                changes_output: Cell::new(is_filtered),
+                layered: Cell::new(false),
+                layers: Cell::new(None),
                 admitted,
                 state: Cell::new(State::Connecting),
                 receiving: Cell::new(false),

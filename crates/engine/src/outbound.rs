@@ -227,6 +227,17 @@ impl Outbound {
         Outgoing::many(many)
     }
 
+    /// Put bytes that were taken back before all others.
+    pub(crate) fn put_back(&mut self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.waiting += bytes.len();
+            let chunk = Chunk::Owned(bytes);
+            let droppable = false;
+            let full = self.full.get_or_insert_default();
+            full.push_front(Piece { chunk, droppable });
+        }
+    }
+
     /// The kernel took `bytes` of the send in flight.
     #[inline]
     pub(crate) fn landed(&mut self, bytes: usize) {

@@ -8,17 +8,16 @@
 
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, State};
-use crate::deflate_stream;
 use crate::endpoint::add;
-use crate::filter;
 use crate::host::Host;
+use crate::layering;
+use crate::memory;
 use crate::options::Framing;
 use crate::session::http::{self, Head, Opening, client};
 use crate::session::websocket::{self, compression};
 use crate::session::{Session, Stage, length, line, raw};
 use std::rc::Rc;
 use vespiary_trace::requires;
-use vespiary_wire::websocket::deflate_stream::Writer;
 
 /// Bytes put aside before the receive is cancelled, while only the budget holds them back.
 const HELD_MAX: usize = 256 << 10;
@@ -28,14 +27,16 @@ const HELD_TAKEN_MAX: usize = 256 << 10;
 /// The receiving half of a connection.
 pub struct Inbound<H: Host> {
     pub(crate) session: Session<H::Payload>,
-    held: Vec<u8>,
+    /// Bytes that wait to be parsed. Boxed, because most connections have none; never empty.
+    #[allow(clippy::box_collection)]
+    held: Option<Box<Vec<u8>>>,
 }
 
 impl<H: Host> Inbound<H> {
     fn new(stage: Stage) -> Self {
         Self {
             session: Session::new(stage),
-            held: Vec::new(),
+            held: None,
         }
     }
 
@@ -70,35 +71,25 @@ impl<H: Host> Inbound<H> {
     }
 
     pub(crate) fn buffer_bytes(&self) -> usize {
-        self.held.capacity() + self.session.buffer_bytes()
+        let held = self.held.as_ref().map_or(0, |held| held.capacity());
+        held + self.session.buffer_bytes()
     }
 
-    /// What deflates all that departs, where that was agreed on.
-    pub(crate) fn stream_writer(&mut self) -> Option<&mut Writer> {
-        match &mut self.session.stage {
-            Stage::Deflated(stream) => Some(&mut stream.writer),
-            _ => None,
-        }
+    /// What was put aside; nothing is left.
+    pub(crate) fn take_held(&mut self) -> Vec<u8> {
+        self.held.take().map_or_else(Vec::new, |held| *held)
     }
 
-    /// Whether something is to be parsed although no bytes are held.
-    fn has_inflated(&self) -> bool {
-        matches!(&self.session.stage, Stage::Deflated(stream) if stream.has_waiting())
-    }
-
-    /// Whether bytes wait to be parsed.
-    fn has_waiting(&self) -> bool {
-        !self.held.is_empty() || self.has_inflated()
+    fn held_bytes(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.len())
     }
 }
 
-/// TCP (or the Unix socket) is connected: begin the handshake, or open at once.
+/// TCP (or the Unix socket) is connected: begin the session, once the layers are ready for it.
 pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
     connection.phase_began.set(connection.engine.now_ms());
     connection.heard.set(connection.engine.now_ms());
-    let framing = connection.endpoint.options.borrow().framing.clone();
-    let has_head = framing.begins_with_http() || connection.inbound.borrow().awaits_head();
-    if has_head {
+    if has_head(connection, &connection.inbound.borrow()) {
         connection.state.set(State::Handshaking);
     }
     if connection.client {
@@ -107,13 +98,32 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
             return;
         }
     }
-    if !has_head {
-        connection.inbound.borrow_mut().session.stage = Stage::of_stream(&framing);
-        opened(connection);
-    } else if requires!("rfc6455/4.1/2", "rfc6455/4.1/17" => connection.client) {
-        client::begin(&mut connection.inbound.borrow_mut().session, connection);
+    if layering::install(connection) {
+        begin(connection, &mut connection.inbound.borrow_mut());
+    } else {
+        connection.state.set(State::Handshaking);
+        connection.unsettle();
     }
     connection.engine.arm(connection);
+}
+
+/// Whether an HTTP head comes before the messages.
+fn has_head<H: Host>(connection: &Connection<H>, inbound: &Inbound<H>) -> bool {
+    let options = connection.endpoint.options.borrow();
+    options.framing.begins_with_http() || inbound.awaits_head()
+}
+
+/// Begin the handshake, or open at once.
+pub(crate) fn begin<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>) {
+    if connection.abort.get() || connection.opened.get() {
+        return;
+    }
+    if !has_head(connection, inbound) {
+        inbound.session.stage = Stage::of_stream(&connection.endpoint.options.borrow().framing);
+        opened(connection);
+    } else if requires!("rfc6455/4.1/2", "rfc6455/4.1/17" => connection.client) {
+        client::begin(&mut inbound.session, connection);
+    }
 }
 
 /// The connection is ready for messages.
@@ -131,55 +141,38 @@ pub(crate) fn opened<H: Host>(connection: &Rc<Connection<H>>) {
 /// Bytes arrived.
 #[inline]
 pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
-    let length = bytes.len() as u64;
-    connection.heard.set(connection.engine.now_ms());
-    connection.pings_unanswered.set(0);
-    add(&connection.bytes_in, length);
-    add(&connection.endpoint.counters.bytes_in, length);
+    count(connection, bytes.len());
     let mut inbound = connection.inbound.borrow_mut();
-    if !inbound.held.is_empty() || connection.is_blocked() {
-        inbound.held.extend_from_slice(bytes);
-        connection.unsettle();
-        return;
+    if inbound.held.is_some() || connection.is_blocked() {
+        return hold(connection, &mut inbound, bytes);
     }
     let taken = feed(connection, &mut inbound, bytes);
     if taken < bytes.len() {
-        inbound.held.extend_from_slice(&bytes[taken..]);
-        connection.unsettle();
+        hold(connection, &mut inbound, &bytes[taken..]);
     }
 }
 
-/// Bytes arrived for a filtered endpoint.
-#[cold]
-pub(crate) fn received_filtered<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
-    let Some(filtered) = filter::received(connection, bytes) else {
-        return;
-    };
-    // Traffic is counted as it is on the wire.
-    let swallowed = (bytes.len() as u64).wrapping_sub(filtered.len() as u64);
-    add(&connection.bytes_in, swallowed);
-    add(&connection.endpoint.counters.bytes_in, swallowed);
-    if connection.engine.spend(connection) {
-        received(connection, &filtered);
-    } else {
-        put_aside(connection, &filtered);
+/// Note that so many bytes came.
+#[inline]
+pub(crate) fn count<H: Host>(connection: &Connection<H>, length: usize) {
+    connection.heard.set(connection.engine.now_ms());
+    connection.pings_unanswered.set(0);
+    add(&connection.bytes_in, length as u64);
+    add(&connection.endpoint.counters.bytes_in, length as u64);
+}
+
+fn hold<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, bytes: &[u8]) {
+    if let Err(reason) = memory::extend(inbound.held.get_or_insert_default(), bytes) {
+        failed(connection, inbound, reason);
     }
+    connection.unsettle();
 }
 
 /// Bytes arrived for a connection that has used up its inline budget.
 #[cold]
 pub(crate) fn put_aside<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
-    let length = bytes.len() as u64;
-    connection.heard.set(connection.engine.now_ms());
-    connection.pings_unanswered.set(0);
-    add(&connection.bytes_in, length);
-    add(&connection.endpoint.counters.bytes_in, length);
-    connection
-        .inbound
-        .borrow_mut()
-        .held
-        .extend_from_slice(bytes);
-    connection.unsettle();
+    count(connection, bytes.len());
+    hold(connection, &mut connection.inbound.borrow_mut(), bytes);
 }
 
 /// Hand on what was put aside, unless the connection is still blocked; a bounded piece a turn.
@@ -190,25 +183,24 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
     if connection.is_blocked() {
         return;
     }
+    if connection.layered.get() {
+        return layering::take_held(connection, &mut inbound);
+    }
     if compression::is_waiting(connection) {
         // It goes before what is held, and may block the connection again.
         feed(connection, &mut inbound, &[]);
     }
-    if !inbound.has_waiting() || connection.is_blocked() {
+    if inbound.held.is_none() || connection.is_blocked() {
         return;
     }
-    let mut held = std::mem::take(&mut inbound.held);
+    let mut held = inbound.take_held();
     let piece = held.len().min(HELD_TAKEN_MAX);
     let taken = feed(connection, &mut inbound, &held[..piece]);
     held.drain(..taken);
     if !held.is_empty() {
-        inbound.held = held;
-        if taken == piece && !connection.over_budget.replace(true) {
-            connection
-                .engine
-                .resting
-                .borrow_mut()
-                .push(connection.clone());
+        inbound.held = Some(Box::new(held));
+        if taken == piece {
+            connection.engine.set_resting(connection);
         }
     }
 }
@@ -216,11 +208,17 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
 /// Whether so much waits that no more should be received. A client may send on while the host
 /// thinks about its request.
 pub(crate) fn is_full<H: Host>(connection: &Rc<Connection<H>>) -> bool {
-    connection.inbound.borrow().held.len() > HELD_MAX
+    let held = connection.inbound.borrow().held_bytes();
+    if connection.layered.get() {
+        return held + layering::waiting(connection).0 > HELD_MAX;
+    }
+    held > HELD_MAX
 }
 
 pub(crate) fn has_held<H: Host>(connection: &Rc<Connection<H>>) -> bool {
-    connection.inbound.borrow().has_waiting() || compression::is_waiting(connection)
+    connection.inbound.borrow().held.is_some()
+        || compression::is_waiting(connection)
+        || connection.layered.get() && layering::waiting(connection).1
 }
 
 /// Whether a blocked connection's receive should be cancelled: at once when the peer must be held
@@ -238,7 +236,11 @@ pub(crate) fn cut_message<H: Host>(connection: &Rc<Connection<H>>) -> Option<&'s
 /// Parse `input` until it is used up, the connection is blocked, or it ends; how many bytes were
 /// used.
 #[inline]
-fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input: &[u8]) -> usize {
+pub(crate) fn feed<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    input: &[u8],
+) -> usize {
     let mut rest = input;
     let parsed = if compression::is_waiting(connection) {
         compression::resume(&mut inbound.session.assembly, connection)
@@ -247,24 +249,39 @@ fn feed<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, input
         parse(connection, inbound, &mut rest)
     };
     if let Err(reason) = parsed {
-        if reason.cause == Cause::ProtocolError {
-            add(&connection.endpoint.counters.protocol_errors, 1);
-            if requires!("rfc6455/7.1.7/2") {
-                connection.engine.host.rule_broken(connection, &reason);
-            }
-        }
-        if connection.state.get() == State::Open {
-            connection.engine.host.ending(connection);
-        }
-        if requires!("rfc6455/7.1.7/1", "rfc6455/7.1.7/2", "rfc6455/10.7/2") {
-            connection.fail(reason);
-        }
+        failed(connection, inbound, reason);
         rest = &[];
     }
     if connection.state.get() == State::Open {
         watch_message(connection, inbound);
     }
     input.len() - rest.len()
+}
+
+/// The input cannot be taken: the connection fails. Nothing more is read from it, because where the
+/// next message begins is unknown.
+#[cold]
+pub(crate) fn failed<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    reason: CloseReason,
+) {
+    inbound.session = Session::new(Stage::Discard);
+    if reason.cause == Cause::ProtocolError {
+        add(&connection.endpoint.counters.protocol_errors, 1);
+        requires!("rfc6455/7.1.7/2");
+        connection.engine.host.rule_broken(connection, &reason);
+    }
+    if connection.state.get() == State::Open {
+        connection.engine.host.ending(connection);
+    }
+    requires!("rfc6455/7.1.7/1", "rfc6455/7.1.7/2", "rfc6455/10.7/2");
+    if connection.state.get() == State::Closing {
+        // The peer's close frame, if it comes, cannot be found any more.
+        connection.close_frame_received.set(true);
+        connection.unsettle();
+    }
+    connection.fail(reason);
 }
 
 /// Keep the message deadline: it counts from a message's first byte to the delivery of its last.
@@ -286,7 +303,7 @@ fn parse<H: Host>(
     inbound: &mut Inbound<H>,
     rest: &mut &[u8],
 ) -> Result<(), CloseReason> {
-    while !rest.is_empty() || inbound.has_inflated() {
+    while !rest.is_empty() {
         if connection.abort.get() {
             *rest = &[];
             return Ok(());
@@ -296,7 +313,6 @@ fn parse<H: Host>(
             Stage::WebSocket(_) if requires!("rfc6455/6.2/1") => {
                 return websocket::feed(session, connection, rest);
             }
-            Stage::Deflated(_) => return deflate_stream::feed(connection, inbound, rest),
             Stage::Waiting(_) => return Ok(()),
             Stage::Head(_) if connection.is_blocked() => return Ok(()),
             Stage::Head(_) => http::feed(session, connection, rest)?,

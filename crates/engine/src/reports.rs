@@ -2,13 +2,12 @@
 
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, State};
-use crate::deflate_stream::DeflateStream;
 use crate::endpoint::add;
 use crate::host::{Host, Kind};
+use crate::layers::DeflateStream;
 use crate::limit::Limit;
 use crate::options::Options;
 use crate::receive;
-use crate::session::Stage;
 use crate::session::http::Answer;
 use crate::session::sink::{HttpSink, Sink};
 use crate::session::websocket::Negotiated;
@@ -18,7 +17,6 @@ use std::rc::Rc;
 use vespiary_trace::requires;
 use vespiary_wire::http::Request;
 use vespiary_wire::websocket::close::Code;
-use vespiary_wire::websocket::decoder::Decoder;
 use vespiary_wire::websocket::frame::Opcode;
 
 impl<H: Host> Sink for Rc<Connection<H>> {
@@ -203,11 +201,8 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
         self.engine.host.accepted(self, headers);
     }
 
-    fn begin_deflate_stream(&self, decoder: Decoder) -> Stage {
-        // What has not departed of the handshake does so as it is.
-        let plain = self.outbound.borrow().waiting();
-        self.changes_output.set(true);
-        Stage::Deflated(Box::new(DeflateStream::new(decoder, plain)))
+    fn begin_deflate_stream(&self) {
+        self.push_layer(Box::new(DeflateStream::new()));
     }
 
     fn opened(&self) {

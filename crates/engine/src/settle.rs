@@ -8,8 +8,8 @@ use crate::close::{Cause, CloseReason, Manner, NotOpened, Side};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
 use crate::engine::Engine;
-use crate::filter;
 use crate::host::{AfterEnd, Host};
+use crate::layering;
 use crate::options::Framing;
 use crate::receive;
 use crate::requests;
@@ -73,6 +73,9 @@ impl<H: Host> Engine<H> {
         if connection.sending.get() || connection.queued_bytes() > 0 {
             return;
         }
+        if connection.layered.get() && layering::end(connection) {
+            return;
+        }
         if !connection.fin_sent.replace(true) {
             self.port.borrow_mut().shutdown(connection.socket.get());
         }
@@ -84,8 +87,8 @@ impl<H: Host> Engine<H> {
 
     #[inline]
     fn depart(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let outgoing = if connection.changes_output.get() {
-            filter::departing(connection)
+        let outgoing = if connection.layered.get() {
+            layering::departing(connection)
         } else {
             connection.outbound.borrow_mut().depart()
         };
@@ -134,7 +137,13 @@ impl<H: Host> Engine<H> {
 
     /// The peer has sent its FIN, and everything before it was handed over.
     fn peer_ended(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        connection.peer_ended.set(true);
+        if connection.peer_ended.replace(true) {
+            return;
+        }
+        if connection.layered.get() && layering::is_cut(connection) {
+            let text = "the peer's stream was cut: it ended beneath a layer that had not ended";
+            connection.end_with(CloseReason::new(Cause::PeerVanished, text));
+        }
         match connection.state.get() {
             State::Connecting | State::Handshaking => {
                 if let Some(status) = requests::is_between_requests(connection) {
@@ -193,6 +202,9 @@ impl<H: Host> Engine<H> {
             return;
         }
         if !connection.fin_sent.get() && may_send_fin(connection) {
+            if connection.layered.get() && layering::end(connection) {
+                return;
+            }
             connection.fin_sent.set(true);
             self.port.borrow_mut().shutdown(connection.socket.get());
         }
@@ -233,6 +245,7 @@ impl<H: Host> Engine<H> {
             .borrow_mut()
             .clear(&mut self.pool.borrow_mut());
         connection.inbound.borrow_mut().clear();
+        connection.layers.set(None);
         if let Some(deflate) = connection.negotiated.deflate.get() {
             deflate.release(connection);
         }

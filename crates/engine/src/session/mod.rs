@@ -17,7 +17,6 @@ pub(crate) mod websocket;
 pub(crate) mod wire_form;
 
 use crate::close::{Cause, CloseReason, out_of_memory};
-use crate::deflate_stream::DeflateStream;
 use crate::limit::Limit;
 use crate::options::Framing;
 use crate::payload::Payload;
@@ -38,8 +37,6 @@ pub(crate) enum Stage {
     Line(LineDecoder),
     Length(LengthDecoder),
     WebSocket(Decoder),
-    /// The same beneath `deflate-stream`.
-    Deflated(Box<DeflateStream>),
     /// Read and thrown away.
     Discard,
 }
@@ -63,7 +60,6 @@ impl<P: Payload> Session<P> {
     pub(crate) fn buffer_bytes(&self) -> usize {
         let stage = match &self.stage {
             Stage::Head(head) | Stage::Waiting(head) => head.buffer_bytes(),
-            Stage::Deflated(stream) => stream.buffer_bytes(),
             _ => 0,
         };
         stage + self.assembly.as_ref().map_or(0, |it| it.buffer_bytes())
@@ -77,9 +73,6 @@ impl<P: Payload> Session<P> {
                 Stage::Line(decoder) => decoder.mid_line(),
                 Stage::Length(decoder) => decoder.mid_message(),
                 Stage::WebSocket(decoder) => decoder.mid_frame() || decoder.in_message(),
-                Stage::Deflated(stream) => {
-                    stream.decoder.mid_frame() || stream.decoder.in_message()
-                }
                 _ => false,
             }
     }

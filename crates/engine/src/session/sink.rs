@@ -19,7 +19,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use vespiary_wire::http::Request;
 use vespiary_wire::websocket::close::Code;
-use vespiary_wire::websocket::decoder::Decoder;
 use vespiary_wire::websocket::frame::{Kind, Opcode};
 
 /// The receiver of what a session finds in its input.
@@ -101,7 +100,7 @@ pub(crate) trait HttpSink: Sink {
     /// The server accepted the handshake with these header fields.
     fn accepted(&self, headers: Vec<(String, String)>);
     /// All bytes behind what waits to be sent are compressed, in both directions.
-    fn begin_deflate_stream(&self, decoder: Decoder) -> super::Stage;
+    fn begin_deflate_stream(&self);
     /// Messages flow from here on.
     fn opened(&self);
     /// Close for this reason once what waits is written.

@@ -67,11 +67,10 @@ pub(crate) fn begin<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, ag
     if negotiated.deflate.get().is_some() {
         decoder = decoder.with_compression();
     }
-    session.stage = if requires!("hybi09/9.2.1/1" => agreed.deflate_stream) {
-        sink.begin_deflate_stream(decoder)
-    } else {
-        Stage::WebSocket(decoder)
-    };
+    if requires!("hybi09/9.2.1/1" => agreed.deflate_stream) {
+        sink.begin_deflate_stream();
+    }
+    session.stage = Stage::WebSocket(decoder);
     sink.opened();
 }
 

@@ -1,0 +1,282 @@
+//! A connection's layers: where its bytes go through them, and what they find out about it.
+//!
+//! The stack is taken out of its cell while it works, so that a handler or a filter may push one
+//! more layer meanwhile.
+
+use crate::close::{Cause, CloseReason};
+use crate::connection::{Connection, State};
+use crate::host::Host;
+use crate::layers::stack::{Event, Stack};
+use crate::layers::{Filter, Filters, Layer};
+use crate::memory;
+use crate::receive::{self, Inbound};
+use crate::session::websocket::compression;
+use std::rc::{Rc, Weak};
+use vespiary_port::{Chunk, Outgoing};
+
+impl<H: Host> Filter for Connection<H> {
+    fn received(self: Rc<Self>, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.engine.host.filter_received(&self, bytes)
+    }
+
+    fn sent(self: Rc<Self>, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.engine.host.filter_sent(&self, bytes)
+    }
+}
+
+impl<H: Host> Connection<H> {
+    /// Put a layer between the session and the layers that it has.
+    ///
+    /// Bytes that were queued before pass it by. Bytes that were received behind the message that is
+    /// being handled go through it: the session takes nothing more in this turn.
+    pub fn push_layer(self: &Rc<Self>, layer: Box<dyn Layer>) {
+        self.add_layer(layer);
+        self.engine.set_resting(self);
+        self.unsettle();
+    }
+
+    pub(crate) fn add_layer(self: &Rc<Self>, layer: Box<dyn Layer>) {
+        let older = self.outbound.borrow().waiting();
+        let mut stack = self.layers.take().unwrap_or_default();
+        let pushed = stack.push(layer, older);
+        self.layers.set(Some(stack));
+        self.layered.set(true);
+        if let Err(reason) = pushed {
+            self.end_with(reason);
+            self.abort_now();
+        }
+    }
+
+    /// Bytes of memory that its layers hold.
+    pub(crate) fn layer_bytes(&self) -> usize {
+        let stack = self.layers.take();
+        let bytes = stack.as_ref().map_or(0, |it| it.memory_bytes());
+        self.layers.set(stack);
+        bytes
+    }
+}
+
+/// Give a new connection the layers that its host and its endpoint want; whether they are ready for
+/// the session.
+pub(crate) fn install<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    for layer in connection.engine.host.layers(connection) {
+        connection.add_layer(layer);
+    }
+    if connection.endpoint.options.borrow().filtered {
+        let weak = Rc::downgrade(connection);
+        let filter: Weak<dyn Filter> = weak;
+        connection.add_layer(Box::new(Filters::new(filter)));
+    }
+    !with_stack(connection, Stack::await_ready).unwrap_or(false)
+}
+
+fn with_stack<H: Host, T>(
+    connection: &Rc<Connection<H>>,
+    work: impl FnOnce(&mut Stack) -> T,
+) -> Option<T> {
+    let mut stack = connection.layers.take()?;
+    let result = work(&mut stack);
+    if let Some(pushed) = connection.layers.take()
+        && let Err(reason) = stack.push_all(*pushed)
+    {
+        connection.end_with(reason);
+        connection.abort_now();
+    }
+    if connection.state.get() != State::Closed {
+        connection.layers.set(Some(stack));
+    }
+    Some(result)
+}
+
+/// Bytes arrived.
+pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &mut [u8]) {
+    receive::count(connection, bytes.len());
+    if connection.abort.get() {
+        return;
+    }
+    let mut inbound = connection.inbound.borrow_mut();
+    let may_go = connection.engine.spend(connection) && !connection.is_blocked();
+    let older = inbound.take_held();
+    let outcome = with_stack(connection, |stack| {
+        stack.hold(&older)?;
+        if may_go {
+            let (work, event) = stack.receive(bytes)?;
+            found_out(connection, &mut inbound, work, event);
+            pull(connection, &mut inbound, stack)
+        } else {
+            stack.hold(bytes)
+        }
+    });
+    conclude(connection, &mut inbound, outcome);
+    connection.unsettle();
+}
+
+/// Go on with what waits, unless the connection is still blocked.
+pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>) {
+    if compression::is_waiting(connection) {
+        // It goes before what is held, and may block the connection again.
+        receive::feed(connection, inbound, &[]);
+    }
+    let older = inbound.take_held();
+    let outcome = with_stack(connection, |stack| {
+        stack.hold(&older)?;
+        pull(connection, inbound, stack)
+    });
+    conclude(connection, inbound, outcome);
+}
+
+/// Let the layers work and the session take what comes of it, until nothing is left to do, or the
+/// connection is blocked.
+fn pull<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    stack: &mut Stack,
+) -> Result<(), CloseReason> {
+    let most = connection.endpoint.options().limits.write_high_bytes;
+    loop {
+        if connection.abort.get() {
+            stack.discard();
+            return Ok(());
+        }
+        // A peer that provokes bytes of a layer's own and does not read them is not read either.
+        if connection.is_blocked() || stack.wire().len() > most {
+            return Ok(());
+        }
+        if !stack.plain().is_empty() {
+            let used = receive::feed(connection, inbound, stack.plain());
+            stack.take_plain(used);
+            if used == 0 {
+                return Ok(());
+            }
+        } else if let Some((work, event)) = stack.advance()? {
+            found_out(connection, inbound, work, event);
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+fn found_out<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    work: u16,
+    event: Option<Event>,
+) {
+    if work > 0 {
+        connection.engine.spend_frames(connection, work);
+    }
+    match event {
+        Some(Event::Ready) => receive::begin(connection, inbound),
+        Some(Event::Ended) => connection.end_pending.set(true),
+        // Admission by address, and the address that handlers see, come with the PROXY protocol.
+        Some(Event::PeerAddress(_)) | None => {}
+    }
+}
+
+fn conclude<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H>,
+    outcome: Option<Result<(), CloseReason>>,
+) {
+    if let Some(Err(reason)) = outcome {
+        if reason.cause == Cause::FilterFailed {
+            connection.end_with(reason);
+            connection.abort_now();
+        } else {
+            receive::failed(connection, inbound, reason);
+        }
+    }
+}
+
+/// What shall leave in place of what was queued; nothing when all of that was swallowed, or a layer
+/// is not ready for it.
+pub(crate) fn departing<H: Host>(connection: &Rc<Connection<H>>) -> Option<Outgoing> {
+    match with_stack(connection, |stack| depart(connection, stack))? {
+        Ok(wire) if wire.is_empty() => None,
+        Ok(wire) => {
+            connection.outbound.borrow_mut().departs(wire.len());
+            Some(Outgoing::one(wire))
+        }
+        Err(reason) => {
+            connection.end_with(reason);
+            connection.abort_now();
+            None
+        }
+    }
+}
+
+fn depart<H: Host>(
+    connection: &Rc<Connection<H>>,
+    stack: &mut Stack,
+) -> Result<Vec<u8>, CloseReason> {
+    loop {
+        let is_ready = stack.is_ready();
+        if !is_ready && stack.older() == 0 {
+            break;
+        }
+        let Some(outgoing) = connection.outbound.borrow_mut().depart() else {
+            break;
+        };
+        let mut bytes = gathered(connection, outgoing)?;
+        connection.outbound.borrow_mut().landed(bytes.len());
+        if !is_ready {
+            let rest = bytes.split_off(stack.older().min(bytes.len()));
+            connection.outbound.borrow_mut().put_back(rest);
+        }
+        stack.send(&bytes)?;
+        connection.engine.pool.borrow_mut().put(bytes);
+        if !stack.wire().is_empty() {
+            break;
+        }
+    }
+    Ok(stack.take_wire())
+}
+
+fn gathered<H: Host>(
+    connection: &Rc<Connection<H>>,
+    outgoing: Outgoing,
+) -> Result<Vec<u8>, CloseReason> {
+    if outgoing.is_one() {
+        return Ok(outgoing.into_single().unwrap_or_default());
+    }
+    let mut bytes = Vec::new();
+    for chunk in outgoing.into_chunks() {
+        memory::extend(&mut bytes, chunk.as_slice())?;
+        if let Chunk::Owned(buffer) = chunk {
+            connection.engine.pool.borrow_mut().put(buffer);
+        }
+    }
+    Ok(bytes)
+}
+
+/// This end sends nothing more: let the layers say so. Whether bytes of theirs are to be sent first.
+pub(crate) fn end<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    let outcome = with_stack(connection, |stack| {
+        stack.end().map(|()| !stack.wire().is_empty())
+    });
+    match outcome {
+        Some(Ok(true)) => {
+            connection.unsettle();
+            true
+        }
+        Some(Err(reason)) => {
+            connection.end_with(reason);
+            connection.abort_now();
+            false
+        }
+        _ => false,
+    }
+}
+
+/// Whether the socket's stream ended before that of a layer.
+pub(crate) fn is_cut<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    with_stack(connection, Stack::is_cut).unwrap_or(false)
+}
+
+/// Received bytes that wait in the layers, and whether they can be taken.
+pub(crate) fn waiting<H: Host>(connection: &Rc<Connection<H>>) -> (usize, bool) {
+    with_stack(connection, |stack| {
+        (stack.held_bytes(), stack.has_waiting())
+    })
+    .unwrap_or_default()
+}

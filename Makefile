@@ -44,7 +44,7 @@ build-for-tests: $(stamps)/group-test build
 test: build-for-tests ## Build, and run the whole test suite
 	@$(python) tools/run_tests.py
 
-check: $(stamps)/group-check build ## Formats, lints, types, imports, stubs, documents, house style
+check: $(stamps)/group-check build ## Formats, lints, types, imports, stubs, documents, style
 	@$(python) tools/run_checks.py
 
 bench: build ## Measure against the peers, into benches/results
@@ -66,7 +66,7 @@ conformance: $(stamps)/group-test build ## Run other people's conformance suites
 	@echo "==> Running the conformance suites, $(MESSAGES) messages a compression case"
 	@VESPIARY_AUTOBAHN_MESSAGES=$(MESSAGES) $(python) -m pytest tests/conformance
 
-fuzz: ## Fuzz each target of fuzz/ for SECONDS (20 when left out)
+fuzz: ## Fuzz each target of fuzz/ for SECONDS (20 by default)
 	@$(PYTHON) tools/run_fuzz.py $(or $(SECONDS),20)
 
 trace: build-for-tests ## Prove every marked requirement: its tests must fail without it

@@ -78,7 +78,7 @@ class MemorySampler:
 
 
 class Sampler:
-    """Reads CPU clocks at short intervals, so that the time between any two moments can be told.
+    """Reads CPU clocks at short intervals, so that the time between two moments can be measured.
 
     A load client tells afterwards when its steady phase began and ended; the clocks at those
     moments are interpolated between two samples.

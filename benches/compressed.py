@@ -238,7 +238,7 @@ def main(seconds: float, rounds: int) -> None:
                 continue
             middle = statistics.median(values)
             ours = statistics.median(found[BASES.get(name, LEVEL_6)])
-            print(f"  {name:17} {middle:6.1f} us a message; ours is {ours / middle:.2f} of it")
+            print(f"  {name:17} {middle:6.1f} us per message; ours is {ours / middle:.2f} of it")
 
 
 if __name__ == "__main__":

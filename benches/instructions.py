@@ -1,6 +1,6 @@
 """`python -m benches.instructions`: instructions a server spends on each message, by callgrind.
 
-Instructions do not depend on the machine's mood, so that a change of one in a hundred can be told
+Instructions do not depend on the machine's mood, so that a change of one in a hundred can be seen
 from a single run. Only the program's own are counted, not the kernel's. A server is run twice under
 callgrind, with few messages and with many; the difference, divided by the further messages, is
 free of the costs of starting and of opening connections.

@@ -134,7 +134,7 @@ def running(server: Server, toolbox: Toolbox) -> Iterator[tuple[int, str]]:
     """A started server: its process id and its URL.
 
     Raises:
-        ServerError: It did not become ready; the last line that it wrote tells why.
+        ServerError: It did not become ready; the last line that it wrote says why.
     """
     port = free_port()
     complaints = CACHE / "server.log"

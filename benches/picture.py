@@ -88,7 +88,7 @@ def svg(
 ) -> str:
     """Draw the echo scenarios.
 
-    `footer` tells when and on what they were measured; `bases` names for each transport the server
+    `footer` says when and on what they were measured; `bases` names for each transport the server
     that ratios are taken to.
     """
     echo = [scenario for scenario in scenarios if scenario.kind == "echo"]

@@ -53,7 +53,7 @@ def say(text: str) -> None:
 
 
 def _try(command: Iterable[str | Path], **options: object) -> tuple[bool, str]:
-    """Run a command; tell whether it succeeded, and its output's last line if not."""
+    """Run a command; say whether it succeeded, and its output's last line if not."""
     words = [str(word) for word in command]
     try:
         done = subprocess.run(

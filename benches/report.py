@@ -122,7 +122,7 @@ def markdown(
         servers: All that took part or should have.
         scenarios: All that were measured.
         missing: For a server's key, why it was not measured.
-        heading: Lines that tell what, when, where and with what.
+        heading: Lines that say what, when, where and with what.
         bases: For each transport, the key of the server that ratios are taken to.
     """
     lines = [*heading, *targets(summary), "", "## Scenarios"]

@@ -100,7 +100,7 @@ def _clock(seconds: float) -> str:
 def perform(plan: Plan, toolbox: Toolbox) -> list[Result]:
     """Do all measurements, telling each as it is done.
 
-    A server that fails is told and measured again in the next repeat; it ends nothing.
+    A server that fails is reported and measured again in the next repeat; it ends nothing.
     """
     os.sched_setaffinity(0, {LOAD_CORE})
     total = plan.measurements()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from benches.session import Result
 
 FOREIGN_SHARE_MAX = 0.05
-"""A measurement is told as disturbed when others took more than this of the server's core."""
+"""A measurement is reported as disturbed when others took more than this of the server's core."""
 
 
 @dataclass(frozen=True)

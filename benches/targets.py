@@ -71,9 +71,9 @@ TARGETS = (
         "p50_us",
         0.5,
     ),
-    Target("idle: bytes a connection, Handler", WS, "", "idle", "resident_bytes", 800),
+    Target("idle: bytes per connection, Handler", WS, "", "idle", "resident_bytes", 800),
     Target(
-        "idle: bytes a connection, coroutine",
+        "idle: bytes per connection, coroutine",
         "ws/vespiary, coroutine, uring",
         "",
         "idle",

@@ -58,7 +58,7 @@ class Queries:
             await connection.drain()
 
     async def answer(self, question: str) -> str:
-        """One answer. What goes wrong elsewhere is told, and ends nothing here."""
+        """One answer. What goes wrong elsewhere is reported, and ends nothing here."""
         verb, _, rest = question.partition(" ")
         try:
             async with asyncio.timeout(5):

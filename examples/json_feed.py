@@ -3,7 +3,7 @@
 Every tick is a message of some kilobytes that looks like the one before. Who speaks
 permessage-deflate (all browsers do) gets about a fifth of the bytes. The server does not take its
 context over from message to message, so that a tick is compressed once, however many subscribe, and
-a subscriber costs no compressor. Who asks for "statistics" is told what that saved.
+a subscriber costs no compressor. The request "statistics" is answered with what that saved.
 
 Run:   .venv/bin/python examples/json_feed.py [URL...]       (default ws://127.0.0.1:9001)
        TICK_SECONDS=0.2 in the environment sets the pace
@@ -40,7 +40,7 @@ class Feed(vespiary.Handler):
         connection.subscribe("quotes")
 
     def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
-        """Tell what compression saved; such a short answer is not worth compressing."""
+        """Say what compression saved; such a short answer is not worth compressing."""
         if message == "statistics":
             told = self.server.statistics().total.compression
             answer = {

@@ -38,7 +38,7 @@ class Upload:
             self.text += part
 
     def receipt(self) -> str:
-        """What the sender is told."""
+        """The answer to the sender."""
         return json.dumps({"size": self.size, "sha256": self.hash.hexdigest()})
 
 

@@ -1,6 +1,6 @@
 """Echo with a bound on connections: in all, from one address, and in a second.
 
-Who comes when the house is full is refused at once (a reset, so that it costs neither end a
+Who comes when the limit is reached is refused at once (a reset, so that it costs neither end a
 TIME_WAIT), is counted under the limit's name, and can come again when somebody has left.
 
 Run:   .venv/bin/python examples/limited_echo.py [URL...]       (default tcp://127.0.0.1:5050)

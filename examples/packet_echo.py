@@ -2,7 +2,7 @@ r"""Packet echo: a byte stream cut into messages by a length of four bytes befor
 
 The engine puts packets together, however the network cut them, and refuses one that is longer than
 `message_bytes_max` by its prefix alone, before a byte of it is stored. Protocols that count
-otherwise are told with `vespiary.LengthPrefix(width=2, byteorder="little", includes_itself=True)`.
+otherwise are `vespiary.LengthPrefix(width=2, byteorder="little", includes_itself=True)`.
 
 Run:   .venv/bin/python examples/packet_echo.py [URL...]        (default tcp://127.0.0.1:5050)
 Talk:  printf '\0\0\0\5hello' | nc -q1 127.0.0.1 5050 | xxd

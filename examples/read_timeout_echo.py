@@ -29,7 +29,7 @@ class PatientEcho(vespiary.Handler):
         connection.send(message)
 
     def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
-        """The reason tells which deadline it was."""
+        """The reason says which deadline it was."""
         if reason.kind == "broken":
             seconds = connection.statistics().open_seconds
             logging.getLogger("echo").info("after %.1f seconds: %s", seconds, reason)

@@ -42,7 +42,7 @@ async def main(url: str) -> None:
     staying = asyncio.ensure_future(connecting.stay())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, staying.cancel)
-    # A cancel closes the connection in good order.
+    # A cancel closes the connection cleanly.
     with contextlib.suppress(asyncio.CancelledError):
         await staying
 

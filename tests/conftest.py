@@ -1,7 +1,7 @@
 """What all tests share: the kernel's drivers, and that a skipped test may fail the run.
 
 A check that did not run must not look like one that passed. With VESPIARY_FORBID_SKIPS=1, which
-`.ci/run` sets, every skip is a failure that tells what was skipped, unless it stands in
+`.ci/run` sets, every skip is a failure that says what was skipped, unless it stands in
 `ALLOWED_SKIPS` with its reason.
 """
 

@@ -97,7 +97,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def serving(command: list[str | Path], folder: str) -> Iterator[None]:
-    """Run a server in a folder, and stop it again; it must stop in good order."""
+    """Run a server in a folder, and stop it again; it must stop cleanly."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     server = subprocess.Popen(command, cwd=folder, env=environment)
     try:

@@ -53,7 +53,7 @@ def build() -> Path:
     """Build the native echo server.
 
     Raises:
-        SystemExit: cargo failed; its last line tells why.
+        SystemExit: cargo failed; its last line says why.
     """
     say("==> Building the native echo server")
     target = Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target"))

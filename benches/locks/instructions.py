@@ -19,7 +19,7 @@ from vespiary.prove.locks.run import environment
 FEW = 100
 MANY = 2_100
 TURNS_OF_BLOCKS = 7
-"""A block of programs/pairs.* has that many turns as it is told; each case has seven blocks."""
+"""A block of programs/pairs.* has as many turns as its argument says; a case has seven blocks."""
 PYTHON_CASES = ("lock", "rlock")
 SECONDS_MAX = 180.0
 

@@ -40,12 +40,12 @@ Each line is a small program of `tests/locks/programs`, one for each rule. Writt
 
 READING = """\
 What is expected: an **inversion**, a **deadlock** or **misuse** that is reported; **information**,
-which is told on request and fails no build; **nothing**; a **stall**; **uncovered**, where no lock
-operation is seen and that is said.
+which is reported on request and fails no build; **nothing**; a **stall**; **uncovered**, where no
+lock operation is seen and that is said.
 
 What was said: **nothing**; an inversion or misuse; a **false alarm** where nothing was to be
 reported; **hang**: the program stood still, or computed for a minute, and was ended from outside.
-Numbers tell how many of the runs, where they differed. Valgrind's and ThreadSanitizer's reports of
+Numbers say how many of the runs, where they differed. Valgrind's and ThreadSanitizer's reports of
 data races are left out. Bold is what is wrong; a peer that told anything of the lock before a
 deadlock stood still counts as right, and only programs whose verdict it could give are counted.
 """
@@ -125,7 +125,7 @@ def _ours(program: Program, command: Sequence[str]) -> str:
 
 
 def _is_ours_right(program: Program, said: str) -> bool:
-    # What is only for information may be told of a program in which nothing is wrong, too.
+    # What is only for information may be reported about a program in which nothing is wrong, too.
     return said == program.expected or (program.expected, said) == ("nothing", "information")
 
 

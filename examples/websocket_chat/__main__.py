@@ -57,7 +57,7 @@ PAGE_HEADERS = (
 
 
 class Refused(Exception):
-    """The client asked for something that cannot be; the text tells why."""
+    """The client asked for something that cannot be; the text says why."""
 
 
 @dataclass

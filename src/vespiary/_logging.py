@@ -1,6 +1,6 @@
 """What the engine logs: handlers' exceptions, limits, failures of accept(2).
 
-A limit that is reached a thousand times a second is logged once in ten; its counter has them all.
+A limit that is reached a thousand times per second is logged once in ten; its counter has them all.
 """
 
 import errno as errnos
@@ -55,7 +55,7 @@ def accept_failed(url: str, errno: int, pause_milliseconds: int) -> None:
 
 
 def send_failed(url: str, peer: str, error: BaseException) -> None:
-    """What another thread sent was not taken, and nobody there waits to be told."""
+    """What another thread sent was not taken, and no caller waits for the error."""
     logger.error("A message of another thread on %s, to %s, was not taken: %s", url, peer, error)
 
 

@@ -42,7 +42,7 @@ class Compression:
         client_context_takeover: The same for the client's. True: a server keeps as much as has
             come, up to the window; a client keeps a compressor.
         server_window_bits: 8 to 15, 256 bytes to 32 KiB. 15.
-        client_window_bits: The same for what the client sends, if it can be told so, as browsers
+        client_window_bits: The same for what the client sends, if it can be asked to, as browsers
             can. 12: 4 KiB a connection.
 
     Raises:

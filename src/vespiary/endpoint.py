@@ -114,7 +114,7 @@ class Endpoint:
 def _wrong(url: str, what: str, scheme: str = "ws") -> EndpointError:
     example = _EXAMPLES[scheme]
     return EndpointError(
-        f"{url!r} is no endpoint: {what}; one looks like {example}", subject=url, value=url
+        f"{url!r} is not an endpoint: {what}; one looks like {example}", subject=url, value=url
     )
 
 
@@ -199,7 +199,7 @@ def _parse_error(url: str, error: ValueError) -> str:
         return "an IPv6 address stands in brackets, as in [::1]"
     if "[" in authority and "ort" not in str(error):
         return "what stands in its brackets is no IPv6 address"
-    return "its port is no number from 0 to 65535"
+    return "its port is not a number from 0 to 65535"
 
 
 def _host(url: str, netloc: str, host: str, scheme: Scheme) -> str:

@@ -41,8 +41,8 @@ class _Settings:
         `none` lifts a limit where that is allowed.
 
         Raises:
-            LimitsError: an unknown name (the nearest known one is suggested), a text that is no
-                value, or a value out of range.
+            LimitsError: an unknown name (the nearest known one is suggested), a text that is not
+                a value, or a value out of range.
         """
         known = _fields(cls)
         check_names(texts, known, cls.__name__, LimitsError)
@@ -83,7 +83,7 @@ class Limits(_Settings):
             one, the connection ends `ping_timeout_seconds` after the last of them. 1: TCP repeats a
             lost ping by itself, so that a second one tells little; more of them bear a peer that is
             cut off for longer, and keep the path's middle-boxes awake meanwhile. From 2 on it is
-            this limit that is counted and told as reached, with 1 it is the deadline.
+            this limit that is counted and reported as reached, with 1 it is the deadline.
         write_high_bytes: While more bytes than this wait to be sent to a peer, nothing is read from
             it. 64 KiB: what a connection on a good network takes in one go.
         write_low_bytes: When no more than this wait, reading goes on, and `on_drain` is called.

@@ -1,7 +1,7 @@
-"""What living objects tell of themselves: frozen snapshots, whose counters only ever grow.
+"""What living objects report themselves: frozen snapshots, whose counters only ever grow.
 
-Counts are since the object's start; a field that is no count says so. Byte counts are of the wire,
-framing included.
+Counts are since the object's start; a field that is not a count says so. Byte counts are of the
+wire, framing included.
 """
 
 from collections import Counter
@@ -92,7 +92,7 @@ class EndpointStatistics:
         connections_accepted: Connections that were accepted.
         connections_open: Connections that are open and ready for messages, now.
         connections_closed: Connections that were open and have ended.
-        connections_broken: Those among the closed that did not end in good order.
+        connections_broken: Those among the closed that did not end cleanly.
         handshakes_pending: Connections in their opening handshake, now.
         connections_refused: Connections that never opened, by the name of the reason; one that was
             kept for several HTTP requests counts once, with its latest status.

@@ -106,7 +106,9 @@ class WebSocket:
     def _check_subprotocols(self) -> None:
         for name in self.subprotocols:
             if not _TOKEN.fullmatch(name):
-                raise _wrong("subprotocols", name, f"{name!r} is no token (RFC 6455 section 4.1)")
+                raise _wrong(
+                    "subprotocols", name, f"{name!r} is not a token (RFC 6455 section 4.1)"
+                )
         if len(set(self.subprotocols)) != len(self.subprotocols):
             raise _wrong("subprotocols", self.subprotocols, "each is named once")
 

@@ -1,4 +1,4 @@
-"""The echo behind a password: who may come in, and what the others are told."""
+"""The echo behind a password: who may come in, and what the others are answered."""
 
 import base64
 

@@ -271,7 +271,7 @@ async def test_each_handshake_has_a_key_of_its_own() -> None:
 
 
 class Slow(Echo):
-    """Answers handshakes when it is told to."""
+    """Answers handshakes when it is asked to."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

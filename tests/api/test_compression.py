@@ -311,7 +311,7 @@ async def test_a_reference_beyond_the_agreed_window_is_refused_with_1007() -> No
         assert "client_max_window_bits=9" in peer.answer
         peer.write(0xC2, peer.deflate(message))
         assert await peer.message() == message
-        # Its compressor has 32 KiB, and refers to what the server was told not to keep.
+        # Its compressor has 32 KiB, and refers to what the server was asked not to keep.
         peer.write(0xC2, peer.deflate(message))
         assert await peer.close_code() == 1007
         peer.writer.close()

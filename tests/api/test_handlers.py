@@ -1,4 +1,4 @@
-"""Handlers: which methods are called, when, and what becomes of their exceptions."""
+"""Handlers: which methods are called, when, and what happens to their exceptions."""
 
 import asyncio
 import logging
@@ -134,7 +134,7 @@ async def test_what_is_no_handler_is_refused(handler: object) -> None:
 
 
 class Failing(vespiary.Handler):
-    """Raises in the method that it is told."""
+    """Raises in the given method."""
 
     def __init__(self, where: str) -> None:
         self.where = where

@@ -1,4 +1,4 @@
-"""Back-pressure, and what becomes of messages for a peer that does not read."""
+"""Back-pressure, and what happens to messages for a peer that does not read."""
 
 import asyncio
 import time
@@ -237,7 +237,7 @@ async def test_keep_alive_finds_a_peer_that_is_gone() -> None:
 
 
 class Told(Recorder):
-    """Remembers the limits that it is told of."""
+    """Remembers the limits that were reported to it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Redirects of a handshake: which are followed, what goes along, and what is told."""
+"""Redirects of a handshake: which are followed, what goes along, and what is reported."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -60,5 +60,5 @@ async def test_a_broken_rule_is_logged_with_the_peer_and_the_section(
             writer.close()
         await until(lambda: server.statistics().total.connections_open == 0)
     told = [record.getMessage() for record in caplog.records if "RFC 6455 5.1" in record.message]
-    assert len(told) == 1, "a flood of broken rules is no flood of lines"
+    assert len(told) == 1, "a flood of broken rules is not a flood of lines"
     assert host in told[0]

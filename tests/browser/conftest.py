@@ -78,7 +78,7 @@ class Server:
         return httpx.get(self.page + "endings", trust_env=False).json()
 
     def stop(self) -> None:
-        """Ask it to end in good order, and wait for that."""
+        """Ask it to end cleanly, and wait for that."""
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(SECONDS) == 0
 

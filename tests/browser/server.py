@@ -33,7 +33,7 @@ PAUSE_SECONDS = 0.3
 
 
 class Scenarios(vespiary.Handler):
-    """What each path does is told by its method."""
+    """What each path does is reported by its method."""
 
     def __init__(self) -> None:
         self.endings: list[dict[str, Any]] = []
@@ -98,7 +98,7 @@ class Scenarios(vespiary.Handler):
 
 
 def main() -> None:
-    """Serve, and tell where."""
+    """Serve, and say where."""
     names = ("plain", "guarded", "open", *COMPRESSIONS)
     server = vespiary.Server()
     plain = Scenarios()

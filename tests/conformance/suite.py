@@ -32,10 +32,10 @@ RECORD_BYTES = 16
 
 _PROBE = "import platform, sys, pip; print(platform.python_implementation(), sys.version_info[:2])"
 
-# The folder is no virtual environment: addsitedir reads the .pth files that its namespace packages
-# need. The suite's server would listen on every interface. Each compression case would send 1,000
-# messages. And the suite's client would run the cases of a list, where several of them are to share
-# one: each takes its next case from the pipe that is its standard input.
+# The folder is not a virtual environment: addsitedir reads the .pth files that its namespace
+# packages need. The suite's server would listen on every interface. Each compression case would
+# send 1,000 messages. And the suite's client would run the cases of a list, where several of them
+# are to share one: each takes its next case from the pipe that is its standard input.
 _LAUNCHER = """\
 import os, site, sys
 site.addsitedir(sys.argv[1])
@@ -96,7 +96,7 @@ class Suite:
         Args:
             mode: `fuzzingclient` or `fuzzingserver`.
             folder: Where it writes; it is made.
-            spec: What the suite is told.
+            spec: The configuration of the suite.
             messages: How many a compression case sends.
             queue: A pipe with the cases of a fuzzing client, as `queue_of` fills it.
         """

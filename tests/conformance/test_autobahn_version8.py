@@ -24,7 +24,7 @@ SECONDS = 120.0
 OTHERWISE = {
     "4.1.1": "frames with reserved opcodes are ignored (4.2)",
     "4.2.1": "frames with reserved opcodes are ignored (4.2)",
-    "7.9.3": "1004 tells of a frame that is too large (7.4.1)",
+    "7.9.3": "1004 reports a frame that is too large (7.4.1)",
     "7.9.6": "1016 is not defined, and no rule refuses it (7.4.2)",
     "7.9.7": "1100 is not defined, and no rule refuses it (7.4.2)",
     "7.9.8": "2000 is an extension's (7.4.2)",

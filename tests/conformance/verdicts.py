@@ -93,7 +93,7 @@ def objections(
 ) -> list[str]:
     """What is wrong: cases that were not run, verdicts not expected, exceptions not needed.
 
-    `groups` are those that were to be run; of the others there is to be no verdict.
+    `groups` are those that were to be run; of the others there is no verdict.
     """
     found = []
     counts = dict.fromkeys(CASE_COUNTS, 0)

@@ -1,4 +1,4 @@
-"""Servers that echo rightly and wrongly, and the command that must tell which."""
+"""Servers that echo rightly and wrongly, and the command that must say which."""
 
 import contextlib
 import json

@@ -31,7 +31,7 @@ def echo(connection: socket.socket) -> None:
         (["localhost:80"], "is not an address that can be loaded"),
         (["tcp://127.0.0.1"], "is no HOST:PORT"),
         (["tcp://127.0.0.1:1", "--size", "0"], "size is 0"),
-        (["tcp://127.0.0.1:1", "--size", "big"], "is no size such as"),
+        (["tcp://127.0.0.1:1", "--size", "big"], "is not a size such as"),
         (["tcp://127.0.0.1:1", "--connections", "1000001"], "connections is 1000001"),
         (["tcp://127.0.0.1:1", "--connections", "-1"], "connections"),
         (["tcp://127.0.0.1:1", "--framing", "cobs"], "use raw, line"),

@@ -1,4 +1,4 @@
-"""Classes of locks: what tells them apart, and how their inversions are told."""
+"""Classes of locks: what distinguishes them, and how their inversions are reported."""
 
 from collections.abc import Callable
 from pathlib import Path

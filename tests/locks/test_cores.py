@@ -110,7 +110,7 @@ def test_a_signal_is_sent_that_the_program_does_not_take_for_itself(
     began = time.monotonic()
     core = cores.leave(sleeper, tmp_path)
     assert sent == [signal.SIGQUIT]
-    # It died of another signal, so there is no core, and that is told.
+    # It died of another signal, so there is no core, and that is reported.
     assert core.path is None
     assert time.monotonic() - began < 10
 

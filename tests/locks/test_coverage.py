@@ -80,7 +80,7 @@ def test_every_way_of_executing_a_program_that_is_not_watched_is_told(
     static = executes("counts_words", "-static")
     result = watched(executes("executes"), static)
     assert result.status == 0, result.output
-    # Nine functions of `exec`, and three times `posix_spawn`; what fails is no gap.
+    # Nine functions of `exec`, and three times `posix_spawn`; what fails is not a gap.
     found = gaps(result)
     assert found["process", static.name]["processes"] == 12
     assert len(found) == 1, result.output

@@ -123,7 +123,7 @@ def test_a_deadlock_is_found_and_told_in_the_full_mode_too(
     assert result.status == 121
     (found,) = result.report["statistics"]
     assert [lock["acquisitions"] for lock in found["locks"]] == [1, 1, 1]
-    # They are held still, and were until the deadlock was told.
+    # They are held still, and were until the deadlock was reported.
     assert all(lock["hold"]["max_ns"] > 50_000_000 for lock in found["locks"])
 
 

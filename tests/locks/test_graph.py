@@ -1,4 +1,4 @@
-"""Which circles of orders are told, on orders made up for it."""
+"""Which circles of orders are reported, on orders made up for it."""
 
 from dataclasses import replace
 
@@ -129,7 +129,7 @@ def test_locks_in_every_order_are_told_in_pairs() -> None:
 
 
 def test_a_search_that_gives_up_says_so() -> None:
-    # Each circle has a gate, so that none is told; and there are very many.
+    # Each circle has a gate, so that none is reported; and there are very many.
     orders = [
         order(int(second < first), first, second, 99)
         for first in range(40)

@@ -1,6 +1,6 @@
 """Python's locks, native ones and the GIL in one graph: the programs `mixed_*.py`.
 
-Their first lines tell what is to be found, and of which kinds of locks.
+Their first lines say what is to be found, and of which kinds of locks.
 """
 
 import re

@@ -99,7 +99,7 @@ def test_an_element_of_an_array_is_named_by_its_place_in_it_and_told_once(
     compiled: Callable[..., Path], watched: Callable[..., Result]
 ) -> None:
     result = watched(compiled("deadlock"), "2")
-    # That its orders could deadlock is no finding of its own.
+    # That its orders could deadlock is not a finding of its own.
     (found,) = result.report["findings"]
     assert {lock["name"] for lock in found["locks"]} == {"mutex L0 ring", "mutex L1 ring+40"}
     assert "mutex L0 ring, made at" in result.output

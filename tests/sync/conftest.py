@@ -36,7 +36,7 @@ class Running:
             await self.server.wait_stopped()
 
     def stop(self) -> None:
-        """Stop in good order."""
+        """Stop cleanly."""
         assert self._loop is not None
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self.server.stop_soon)

@@ -17,7 +17,7 @@ from vespiary.endpoint import Endpoint
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """Time that passes when it is asked to."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -107,7 +107,7 @@ def with_free_addresses(text: str, folder: Path) -> str:
 
 @contextlib.contextmanager
 def running(program: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run a server until the end of the block; it must then stop in good order."""
+    """Run a server until the end of the block; it must then stop cleanly."""
     path = folder / f"program_{len(list(folder.iterdir()))}.py"
     path.write_text(program)
     process = subprocess.Popen(
@@ -144,7 +144,7 @@ def connected(url: str, process: subprocess.Popen[str]) -> socket.socket:
 
 
 def exchange(url: str, client: socket.socket, pairs: list[tuple[object, object]]) -> None:
-    """Send each message and compare the answer; streams carry a line a message."""
+    """Send each message and compare the answer; streams carry a line per message."""
     if url.startswith("ws:"):
         with websockets.sync.client.connect(url, sock=client) as peer:
             for sent, answer in pairs:

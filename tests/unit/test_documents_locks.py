@@ -82,7 +82,7 @@ def test_the_documents_have_programs_of_each_verdict() -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """How a program's run ended: its exit code, what was told, and the report."""
+    """How a program's run ended: its exit code, what was reported, and the report."""
 
     status: int
     told: str

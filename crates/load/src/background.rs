@@ -36,7 +36,7 @@ struct State {
 }
 
 impl BackgroundRun {
-    /// Start `plan` on a new thread. What stands in the way of its beginning is told here.
+    /// Start `plan` on a new thread. What stands in the way of its beginning is reported here.
     pub fn start(plan: Plan) -> Result<Self, Error> {
         let (tell, told) = mpsc::channel();
         let thread = thread::Builder::new()

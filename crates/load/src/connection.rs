@@ -324,7 +324,7 @@ impl Connection {
         match self.stage {
             Stage::Shaking => self.refuse(shared, || describe(errno)),
             Stage::Open => self.lose(shared, Fault::Reset, || describe(errno)),
-            // What happens after the last echo and our own end is no loss.
+            // What happens after the last echo and our own end is not a loss.
             Stage::Closing => self.leave(shared, false),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! How a connection ends: refused, lost, given up, or in good order.
+//! How a connection ends: refused, lost, given up, or cleanly.
 
 use vespiary_wire::websocket::close::Code;
 

@@ -15,7 +15,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// `rate` messages a second over `connections` connections, the first at `start`.
+    /// `rate` messages per second over `connections` connections, the first at `start`.
     pub fn new(rate: f64, connections: u32, start: Nanoseconds) -> Self {
         Self {
             interval: 1e9 / rate,

@@ -23,7 +23,7 @@ pub const FREE_BYTES_MAX: usize = 4 << 20;
 /// Problems that a report describes one by one; all are counted.
 pub const PROBLEMS_MAX: usize = 20;
 
-/// How messages are told apart on the wire.
+/// How messages are distinguished on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// Not at all: the echo is a stream of bytes; a message has come back when its last byte has.
@@ -127,7 +127,7 @@ impl Driver {
 pub struct Plan {
     /// Whom to connect to.
     pub target: Target,
-    /// How messages are told apart.
+    /// How messages are distinguished.
     pub framing: Framing,
     /// How many connections.
     pub connections: u32,
@@ -241,7 +241,7 @@ impl Plan {
             .is_some_and(|rate| !(rate.is_finite() && rate > 0.0 && rate <= 1e9))
         {
             return Err(Error::plan(
-                "rate must lie above 0 and not above 1e9 messages a second",
+                "rate must lie above 0 and not above 1e9 messages per second",
             ));
         }
         if self.target.upgrade.is_some() != (self.framing == Framing::WebSocket) {

@@ -30,7 +30,7 @@ pub struct Difference {
     pub expected: Vec<u8>,
     /// What came.
     pub got: Vec<u8>,
-    /// What seems to have happened, where it can be told.
+    /// What seems to have happened, where it can be known.
     pub note: String,
 }
 
@@ -76,7 +76,7 @@ impl Expectation {
     }
 
     /// Compare a piece of a stream; `sent` is how many messages have been sent so far. `found` is
-    /// told of the first difference of each message.
+    /// called with the first difference of each message.
     pub fn stream(
         &mut self,
         shape: &Shape,

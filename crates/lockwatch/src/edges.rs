@@ -215,7 +215,7 @@ fn is_below(counts: &[AtomicU32; COUNTS], hash: u64, most: u32) -> bool {
 }
 
 /// The GIL is held while nearly everything else is taken. That an order with it was seen often
-/// enough is nothing to be told.
+/// enough needs no report.
 fn is_enough_of_the_gil(pair: u64, of_thread: u64) -> bool {
     count(&THREAD_COUNTS, of_thread).load(Ordering::Relaxed) >= A_THREAD_MAX
         || count(&PAIR_COUNTS, pair).load(Ordering::Relaxed) >= A_PAIR_MAX

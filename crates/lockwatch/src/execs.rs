@@ -331,7 +331,7 @@ unsafe extern "C" fn posix_spawnp(
     }
 }
 
-/// A child executes a program since `began`; it may have told of itself already.
+/// A child executes a program since `began`; it may have reported itself already.
 unsafe fn spawned(child: pid_t, began: u64, path: &[u8], environment: Words) -> bool {
     let mut whole = [0_u8; PATH_BYTES];
     let Some(length) = absolute(path, &mut whole) else {
@@ -393,7 +393,7 @@ unsafe extern "C" fn note_list_searched(name: *const c_char) -> usize {
     real::EXECLP.place()
 }
 
-/// Its environment stands behind the arguments: what there is in it shows in what comes of it.
+/// Its environment stands behind the arguments: what is in it shows in the result.
 unsafe extern "C" fn note_list_in(path: *const c_char) -> usize {
     // SAFETY: the caller's promise.
     quietly(|| unsafe { noted(bytes(path), own()) });

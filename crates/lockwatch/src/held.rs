@@ -40,8 +40,8 @@ pub(crate) fn push(
     }
 }
 
-/// The same for what is no operation of the program's: neither counted nor kept. Gives the entry,
-/// and whether the thread had the lock already.
+/// The same for what is not an operation of the program's: neither counted nor kept. Gives the
+/// entry, and whether the thread had the lock already.
 #[inline]
 pub(crate) fn hold<'a>(
     region: &Region,

@@ -205,7 +205,7 @@ pub(crate) fn keep(region: &Region, number: u32) {
     is_named.store(1, Ordering::Relaxed);
 }
 
-/// The lock at an address is one that is not covered: no order with it is told.
+/// The lock at an address is one that is not covered: no order with it is reported.
 pub(crate) fn become_uncovered(region: &Region, address: u64) {
     if let Some(number) = known(region, address) {
         lock(region, number)

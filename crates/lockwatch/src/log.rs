@@ -1,6 +1,6 @@
 //! The full mode's log: every acquisition of a lock, with its times and its stack.
 //!
-//! A file beside the process's record, `PID-TIME.log`: a page that tells what is in it, then one
+//! A file beside the process's record, `PID-TIME.log`: a page that says what is in it, then one
 //! array of acquisitions. A thread takes room for a thousand at a time and fills it by itself, so
 //! threads do not meet here. An acquisition is written when the lock is taken, and the moment of
 //! letting go is added later, by whoever lets go: a process that is killed, or stuck for ever,
@@ -33,7 +33,7 @@ const ROOM_BYTES: usize = ROOM as usize * size_of::<Entry>();
 /// Where the address space is limited, less is mapped; not less than this.
 const BYTES_MIN: usize = 1 << 20;
 
-/// How a lock was taken: bits of [`Entry::how`]. The first tells that the entry is written.
+/// How a lock was taken: bits of [`Entry::how`]. The first says that the entry is written.
 const READY: u32 = 1;
 const SHARED: u32 = 2;
 /// Tried, or with a time limit.

@@ -1,10 +1,10 @@
 //! Notes for the watcher, beside the records: which processes this library came into, what they
 //! executed, and what they had loaded.
 //!
-//! A record is there only for a process that took a lock. What was **not** watched can be told only
-//! by whoever knows what was started: so each process notes that the library is in it, and each
-//! execution of a program is noted by the process that asks for it. An execution that no process
-//! answers with the library in it was not watched.
+//! A record is there only for a process that took a lock. What was **not** watched can be known
+//! only by whoever knows what was started: so each process notes that the library is in it, and
+//! each execution of a program is noted by the process that asks for it. An execution that no
+//! process answers with the library in it was not watched.
 //!
 //! A note is one write at the end of one file of the folder (`notes`, which the watcher makes,
 //! open to all users that its programs may become): that is atomic, so all processes share it.

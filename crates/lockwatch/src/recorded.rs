@@ -37,7 +37,7 @@ impl<const SLOTS: usize> Recorded<SLOTS> {
 
     /// Empties it; for a new child.
     pub(crate) fn forget(&self) {
-        // SAFETY: atomics that are nought are empty slots.
+        // SAFETY: atomics that are zero are empty slots.
         unsafe { wipe(&raw const self.0) };
     }
 }
@@ -47,7 +47,7 @@ impl<const SLOTS: usize> Recorded<SLOTS> {
 ///
 /// # Safety
 ///
-/// `T` is made of atomics, of which nought is a value, and the static is one (of the object's own
+/// `T` is made of atomics, of which zero is a value, and the static is one (of the object's own
 /// zeroed pages).
 pub(crate) unsafe fn wipe<T>(table: *const T) {
     const PAGE: usize = 4096;

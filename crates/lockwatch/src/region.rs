@@ -28,7 +28,7 @@ pub(crate) const TEXT_MAX: usize = 1 << 22;
 pub(crate) const WORDS_MAX: usize = 1 << 22;
 /// Locks that one thread holds at the same time, more are not remembered.
 pub(crate) const HELD_MAX: usize = 64;
-/// Locks that are told as held besides, with one order.
+/// Locks that are reported as held besides, with one order.
 pub(crate) const GATES_MAX: usize = 10;
 
 /// Where an array lies in the file.
@@ -180,7 +180,7 @@ pub(crate) struct Lock {
     /// Where it was made or first seen, plus one.
     pub(crate) stack: AtomicU32,
     pub(crate) first_site: AtomicU64,
-    /// 1: a signal, which nobody owns; 2: tells that a thread lives; 3: not covered; 4: a lock of a
+    /// 1: a signal, which nobody owns; 2: says that a thread lives; 3: not covered; 4: a lock of a
     /// `with` statement.
     pub(crate) flavour: AtomicU32,
     /// 1: something that was written down names this lock, which therefore stays when it ends.
@@ -332,7 +332,7 @@ const LOST: usize = 11;
 /// Where the region's own slices are kept, without an allocation.
 struct Slot(UnsafeCell<MaybeUninit<Region>>);
 
-// SAFETY: written once a process, by the thread that swapped `MAY_OPEN`, before `REGION` tells of
+// SAFETY: written once per process, by the thread that swapped `MAY_OPEN`, before `REGION` reports
 // it; only read afterwards.
 unsafe impl Sync for Slot {}
 
@@ -340,7 +340,7 @@ static PLACE: Slot = Slot(UnsafeCell::new(MaybeUninit::uninit()));
 
 static REGION: AtomicPtr<Region> = AtomicPtr::new(ptr::null_mut());
 
-/// Whether a region may still be made: not before the library is loaded, once a process.
+/// Whether a region may still be made: not before the library is loaded, once per process.
 static MAY_OPEN: AtomicBool = AtomicBool::new(false);
 
 /// The region; made by the first operation on a lock, so that a process without any costs nothing.

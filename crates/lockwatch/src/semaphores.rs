@@ -3,7 +3,8 @@
 //! A semaphore has no owner. One that begins with 1, and that each thread posts after it has
 //! waited for it, is a lock. Once somebody posts it who has not waited for it, or waits for it
 //! twice, it is a signal from then on; one that begins with another value always was. A signal is
-//! nobody's: no order with it means anything, but who waits for one while holding a lock is told.
+//! nobody's: no order with it means anything, but who waits for one while holding a lock is
+//! reported.
 //!
 //! CPython makes its own locks of semaphores (until 3.13); those are known by their methods
 //! (`python`), so calls from the interpreter go straight through.

@@ -5,8 +5,9 @@
 //! `/proc/self/maps` tells (proc(5)). Memory without a name that a fork has passed on is a file
 //! too, of the kernel's own shared memory, with an inode that no other mapping has.
 //!
-//! It is looked up once a lock, when that is first met, and only for one that says that it is made
-//! to be shared: glibc keeps that in the lock itself. A spin lock does not tell; it is looked up.
+//! It is looked up once per lock, when that is first met, and only for one that says that it is
+//! made to be shared: glibc keeps that in the lock itself. A spin lock does not tell; it is looked
+//! up.
 
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;

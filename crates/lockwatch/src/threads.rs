@@ -25,7 +25,7 @@ thread_local! {
     static PASSES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The key whose destructor tells that a thread ends, plus one.
+/// The key whose destructor says that a thread ends, plus one.
 static KEY: AtomicU32 = AtomicU32::new(0);
 
 /// Which threads are named by what was recorded.
@@ -239,7 +239,7 @@ fn name(thread: &Thread) {
     }
 }
 
-/// Makes the key that tells of threads' ends.
+/// Makes the key that reports threads' ends.
 pub(crate) fn open() {
     let mut key = 0;
     // SAFETY: the destructor fits the key's type and stays loaded with this library.
@@ -259,7 +259,8 @@ pub(crate) fn forget() {
     }
 }
 
-/// A thread ends, and holds locks still. A robust mutex is made for that: the next one is told.
+/// A thread ends, and holds locks still. A robust mutex is made for that: the next owner is
+/// informed.
 fn tell_held(region: &Region, thread: &Thread, is_told: impl Fn(&Lock) -> bool) {
     let count = thread.held_count.load(Ordering::Relaxed) as usize;
     for held in &thread.held[..count.min(thread.held.len())] {

@@ -105,7 +105,7 @@ pub enum Outcome {
     Sent(Result<usize, Errno>, Outgoing),
     /// A connect finished. Final.
     Connected(Result<(), Errno>),
-    /// A foreign descriptor is ready; told at most once a turn for as long as it stays so.
+    /// A foreign descriptor is ready; told at most once per turn for as long as it stays so.
     Ready(Interest),
 }
 
@@ -201,8 +201,8 @@ pub trait Port {
     /// The address at the other end.
     fn peer_address(&self, socket: Descriptor) -> io::Result<Address>;
 
-    /// Bytes that the kernel took of sends and that the peer's kernel has not acknowledged. Always 0
-    /// on a Unix socket, where there is no network that could lose them.
+    /// Bytes that the kernel took of sends and that the peer's kernel has not acknowledged. Always
+    /// 0 on a Unix socket, where there is no network that could lose them.
     fn unacknowledged(&self, socket: Descriptor) -> usize;
 
     /// What the kernel holds of a socket that nothing has received.
@@ -221,8 +221,8 @@ pub trait Port {
     /// ([`driver::Options::is_watched`]).
     fn descriptor(&self) -> io::Result<Descriptor>;
 
-    /// Leave the port to another loop. Its next turn is due when [`Port::descriptor`] is readable, or
-    /// after this time, whichever comes first. Zero: at once; `None`: no limit.
+    /// Leave the port to another loop. Its next turn is due when [`Port::descriptor`] is readable,
+    /// or after this time, whichever comes first. Zero: at once; `None`: no limit.
     fn rest(&mut self) -> Option<Duration>;
 
     /// The next completion of the current batch, including those of operations that completed at

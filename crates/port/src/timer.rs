@@ -137,7 +137,7 @@ impl<T> Wheel<T> {
     }
 
     /// No timer is due before this time (nanoseconds), and advancing to it makes progress: a timer
-    /// is due then, or moves to a finer wheel, after which a later time is told.
+    /// is due then, or moves to a finer wheel, after which a later time is reported.
     pub fn next_due(&self) -> Option<u64> {
         let (_, _, tick) = self.next_slot()?;
         Some(tick.saturating_mul(TICK_NANOSECONDS))

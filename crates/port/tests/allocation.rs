@@ -146,10 +146,10 @@ fn an_idle_connection_costs_a_driver_at_most_thirty_two_bytes() {
         let each = (BYTES.get() - warm) / CONNECTIONS as i64;
         // Each connection takes two descriptors here, ours and the client's; the drivers' tables
         // have a slot for each number, of eight bytes in uring's.
-        println!("{driver}: {each} bytes a connection");
-        assert!(each <= 2 * 32, "{driver}: {each} bytes a connection");
+        println!("{driver}: {each} bytes per connection");
+        assert!(each <= 2 * 32, "{driver}: {each} bytes per connection");
         if driver == "uring" {
-            assert!(each <= 2 * 16, "{driver}: {each} bytes a connection");
+            assert!(each <= 2 * 16, "{driver}: {each} bytes per connection");
         }
     }
 }

@@ -250,7 +250,7 @@ impl Line {
             );
             assert!(
                 self.read == self.sent,
-                "what was told to have gone has arrived"
+                "what was reported to have gone has arrived"
             );
         }
     }

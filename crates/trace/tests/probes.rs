@@ -1,5 +1,5 @@
-//! Marks and claims in child processes: each scenario runs this binary's test `child` alone, with or
-//! without a file to count in.
+//! Marks and claims in child processes: each scenario runs this binary's test `child` alone, with
+//! or without a file to count in.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -19,7 +19,7 @@ __all__ = ["attach"]
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 no deadlock (with --watch: the process has ended), 121 a deadlock,"
-    " 123 with --watch: a stall was told, 2 the process cannot be looked at.",
+    " 123 with --watch: a stall was reported, 2 the process cannot be looked at.",
 )
 @click.argument("pid", type=click.IntRange(1))
 @click.option("--watch", type=SPAN, help="Look again after each such time, until a deadlock.")

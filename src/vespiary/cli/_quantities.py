@@ -18,7 +18,7 @@ class _Size(click.ParamType[int]):
     ) -> int:
         match = re.fullmatch(r"(\d+) *([kmg]?)(?:i?b)?", str(value).lower(), re.ASCII)
         if match is None:
-            self.fail(f"{value!r} is no size such as 1000, 64KiB or 2MiB", param, ctx)
+            self.fail(f"{value!r} is not a size such as 1000, 64KiB or 2MiB", param, ctx)
         return int(match[1]) * _SIZE_UNITS[match[2]]
 
 
@@ -31,7 +31,7 @@ class _Span(click.ParamType[float]):
         pattern = r"(\d+\.?\d*|\.\d+) *(ms|s|m|min|h)?"
         match = re.fullmatch(pattern, str(value).lower(), re.ASCII)
         if match is None:
-            self.fail(f"{value!r} is no time such as 10, 250ms, 5s or 2min", param, ctx)
+            self.fail(f"{value!r} is not a time such as 10, 250ms, 5s or 2min", param, ctx)
         return float(match[1]) * _SPAN_UNITS[match[2] or ""]
 
 

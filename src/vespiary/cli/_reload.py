@@ -1,10 +1,11 @@
 """Restart a server whenever its source changes, for development.
 
 Two processes: this parent watches files, the child serves. They are joined by one socket pair. Over
-it the child tells which source files it has loaded and which URLs it serves (one JSON object a
+it the child says which source files it has loaded and which URLs it serves (one JSON object a
 line), and by its end of stream the child learns that the parent is gone. The parent looks at the
-files' times and sizes four times a second: a few hundred `stat` calls, and no dependency. It starts
-every further child with the URLs that the first one got, so that port 0 stays what it became.
+files' times and sizes four times per second: a few hundred `stat` calls, and no dependency. It
+starts every further child with the URLs that the first one got, so that port 0 stays what it
+became.
 
 A child that ends by itself is left alone until a file changes: a syntax error should not spin.
 """
@@ -38,7 +39,7 @@ _KILL_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Watch:
-    """Files, and what they looked like; tells which have changed since."""
+    """Files, and what they looked like; says which have changed since."""
 
     seen: dict[Path, tuple[int, int] | None] = field(default_factory=dict)
 

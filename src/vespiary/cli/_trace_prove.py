@@ -116,7 +116,7 @@ def _run(
     quiet: bool,
     then: Callable[[Runner, Collected], Record],
 ) -> tuple[Record, float]:
-    """Collect, and do what is to be done then; what comes of it, and how long it took."""
+    """Collect, then run the given step; return its record and how long it took."""
 
     def say(words: str) -> None:
         if not quiet:

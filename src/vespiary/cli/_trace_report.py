@@ -28,7 +28,7 @@ _config = click.option(
 @_config
 @click.option("--strict", is_flag=True, help="Fail for warnings too.")
 def scan_command(config: Path, *, strict: bool) -> None:
-    """Read the catalogues and the sources, and tell what does not fit together.
+    """Read the catalogues and the sources, and say what does not fit together.
 
     Unknown identifiers, empty marks and claims without a mark are errors; marks that no test claims
     are warnings.
@@ -66,7 +66,7 @@ def report(
 
     \b
     Exit status:
-      0  nothing is wrong; what gates demand is told by the verb gate
+      0  nothing is wrong; what gates demand is reported by the verb gate
       1  catalogues, sources and evidence contradict one another
       2  the settings, a catalogue or the evidence make no sense
     """  # noqa: D301
@@ -146,7 +146,7 @@ def snapshot(config: Path, evidence: str | None, *, check: bool) -> None:
 @_config
 @click.option("--missing", is_flag=True, help="List the requirements without a known reason.")
 def why(identifier: str | None, config: Path, *, missing: bool) -> None:
-    """Tell what a requirement is for, where the reason stands, and where the code is."""
+    """Say what a requirement is for, where the reason stands, and where the code is."""
     made_report = made(read_settings(config))
     if missing:
         for standing in made_report.standings:

@@ -30,14 +30,14 @@ class _Unable(click.ClickException):
     "--connections", type=click.IntRange(1), default=1, show_default=True, help="How many."
 )
 @click.option(
-    "--messages", type=click.IntRange(0), help=f"On each connection ({_MESSAGES} when left out)."
+    "--messages", type=click.IntRange(0), help=f"On each connection ({_MESSAGES} by default)."
 )
 @click.option("--duration", type=SPAN, help="Send for this long, instead of or besides.")
 @click.option("--size", type=SIZE, default=32, show_default=True, help="Bytes of each message.")
 @click.option(
     "--pipeline",
     type=click.IntRange(0),
-    help="Messages in flight on each connection; 0 lets sending run free (1 when left out).",
+    help="Messages in flight on each connection; 0 lets sending run free (1 by default).",
 )
 @click.option(
     "--send-after-receive",
@@ -52,7 +52,7 @@ class _Unable(click.ClickException):
 @click.option(
     "--framing",
     metavar="FRAMING",
-    help="Of tcp:// and unix://: raw (when left out), line, crlf, length, or"
+    help="Of tcp:// and unix://: raw (by default), line, crlf, length, or"
     " length:WIDTH[le][+self] with a width of 1, 2, 4 or 8 bytes.",
 )
 @click.option(
@@ -71,7 +71,7 @@ class _Unable(click.ClickException):
 @click.option(
     "--driver",
     type=click.Choice(["uring", "epoll"]),
-    help="Force the driver; io_uring, where the kernel allows it, when left out.",
+    help="Force the driver; io_uring, where the kernel allows it, by default.",
 )
 @click.option(
     "--spin",

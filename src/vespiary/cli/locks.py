@@ -61,7 +61,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     is_flag=True,
     help="Yield now and then at lock operations, to bring out what full speed hides.",
 )
-@click.option("--seed", type=click.IntRange(0), help="Of --perturb; told when left out.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    help="Of --perturb; a random one, which is printed, by default.",
+)
 @click.option(
     "--classes",
     is_flag=True,
@@ -204,7 +208,7 @@ def _seed(perturb: bool, seed: int | None) -> int | None:
 
 
 class _Live:
-    """Tells what is found while the program runs, and keeps its signatures."""
+    """Says what is found while the program runs, and keeps its signatures."""
 
     def __init__(self) -> None:
         self.told: set[str] = set()
@@ -225,7 +229,7 @@ def _run(watch: Callable[..., Outcome], live: _Live, repeat: int, seed: int | No
         except ConfigurationError as error:
             if not isinstance(error.__cause__, OSError):
                 raise
-            # The command cannot be run: told as a shell tells it.
+            # The command cannot be run: reported as a shell does.
             click.echo(f"vespiary locks: {error}", err=True)
             is_missing = isinstance(error.__cause__, FileNotFoundError)
             sys.exit(exits.NOT_FOUND if is_missing else exits.NOT_EXECUTABLE)
@@ -259,7 +263,7 @@ def _status(outcome: Outcome) -> int:
             "vespiary locks: no lock operation was seen, so nothing can be said about this program"
             f" (exit code {exits.NOTHING_COVERED}); "
             + (
-                "what was not covered is told above"
+                "what was not covered is reported above"
                 if outcome.coverage.notes
                 else "it takes no locks, or makes them of something else than pthreads"
             ),

@@ -30,7 +30,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--framing",
     type=click.Choice(["raw", "line", "crlf", "length"]),
-    help="How a tcp:// or unix:// stream becomes messages (raw when left out).",
+    help="How a tcp:// or unix:// stream becomes messages (raw by default).",
 )
 @click.option(
     "--limit",
@@ -49,14 +49,14 @@ _LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--slow-consumer",
     type=click.Choice(["wait", "drop-oldest", "drop-newest", "disconnect"]),
-    help="What becomes of messages for a peer that does not read (wait when left out).",
+    help="What happens to messages for a peer that does not read (wait by default).",
 )
 @click.option(
     "--origin",
     "origins",
     metavar="PATTERN",
     multiple=True,
-    help="Whose pages may connect to ws://, such as 'https://*.example.com'; all when left out."
+    help="Whose pages may connect to ws://, such as 'https://*.example.com'; all by default."
     "  [repeatable]",
 )
 @click.option(
@@ -82,12 +82,12 @@ _LEVELS = ("debug", "info", "warning", "error")
     "--spin-microseconds",
     type=click.IntRange(0, 1_000_000),
     metavar="NUMBER",
-    help="Poll for so long before sleeping when nothing is ready (0 when left out).",
+    help="Poll for so long before sleeping when nothing is ready (0 by default).",
 )
 @click.option(
     "--driver",
     type=click.Choice(["uring", "epoll"]),
-    help="Force the driver; io_uring, where the kernel allows it, when left out.",
+    help="Force the driver; io_uring, where the kernel allows it, by default.",
 )
 @click.option("--reload", is_flag=True, help="Restart when a loaded source file changes.")
 @click.option(
@@ -95,7 +95,7 @@ _LEVELS = ("debug", "info", "warning", "error")
     type=click.Choice(_LEVELS),
     default="info",
     show_default=True,
-    help="What is told on standard error.",
+    help="What is reported on standard error.",
 )
 def serve(
     handler: str,

@@ -34,7 +34,7 @@ for _verb in (scan_command, collect_command, prove_command, report, gate, snapsh
 @click.option(
     "--catalogue",
     type=click.Path(path_type=Path),
-    help="The file to write or update (requirements/SPEC.toml when left out).",
+    help="The file to write or update (requirements/SPEC.toml by default).",
 )
 @click.option(
     "--sections",

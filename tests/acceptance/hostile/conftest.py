@@ -14,7 +14,7 @@ Serve = Callable[..., Server]
 
 @pytest.fixture
 def serve(driver: str, tmp_path: Path) -> Iterator[Serve]:
-    """Start a server with endpoints, each told as a dictionary; the test's end kills it."""
+    """Start a server with endpoints, each described by a dictionary; the test's end kills it."""
     with contextlib.ExitStack() as stack:
 
         def start(descriptors: int | None = None, **endpoints: dict[str, Any]) -> Server:

@@ -1,4 +1,4 @@
-"""A peer made of a plain blocking socket: it sends any bytes, and tells how the other end reacts.
+"""A peer made of a plain blocking socket: it sends any bytes, and says how the other end reacts.
 
 It speaks just enough WebSocket to be an independent judge of ours, and keeps no rule by itself.
 """
@@ -52,7 +52,7 @@ def frame(
     mask: bool = True,
     compressed: bool = False,
 ) -> bytes:
-    """A frame, masked as a client must (RFC 6455 section 5.2); RSV1 tells of compression."""
+    """A frame, masked as a client must (RFC 6455 section 5.2); RSV1 reports compression."""
     head = bytes([opcode | (0x80 if fin else 0) | (0x40 if compressed else 0)])
     bit = 0x80 if mask else 0
     if len(payload) < 126:

@@ -1,7 +1,7 @@
 """A WebSocket server made of a plain socket, and our client on it, as a process of its own.
 
 The server keeps no rule by itself: a test sends what it likes over each of its connections. The
-client connects as often as it is told, one connection after the other, and tells how each ended.
+client connects as often as it is asked to, one connection after the other, and says how each ended.
 """
 
 import base64

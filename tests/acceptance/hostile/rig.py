@@ -86,7 +86,7 @@ class Server:
         """Wait until the counters of an endpoint are as wanted."""
         end = time.monotonic() + SECONDS
         while not wanted(told := self.statistics(name)):
-            assert time.monotonic() < end, f"waited in vain; at last: {told}"
+            assert time.monotonic() < end, f"waited without success; at last: {told}"
             time.sleep(0.02)
         return told
 

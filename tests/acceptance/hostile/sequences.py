@@ -35,7 +35,7 @@ def _sequences() -> Iterator[Sequence]:
     )
     for at in range(0, len(pairs), 2):
         yield Sequence(pairs[at : at + 2] + b"\x80\x80", 1)
-    # A third or a fourth byte that is no continuation.
+    # A third or a fourth byte that is not a continuation.
     for data, fatal in (
         ("e0a07f", 2),
         ("e180c0", 2),

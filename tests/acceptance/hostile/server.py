@@ -174,7 +174,7 @@ def websocket(compression: dict[str, Any] | None) -> vespiary.WebSocket | None:
 
 
 def add(server: vespiary.Server, wanted: dict[str, Any]) -> None:
-    """Add an endpoint as it was told."""
+    """Add an endpoint as described."""
     server.add(
         HANDLERS[wanted["handler"]],
         wanted["url"],

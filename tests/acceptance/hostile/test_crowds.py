@@ -26,7 +26,7 @@ def assert_echoes(server: Server, name: str, **options: str) -> None:
 
 
 def assert_refused(peer: Peer, url: str, limit: str) -> None:
-    """Assert that a connection over a limit is told so in HTTP, and reset elsewhere."""
+    """Assert that a connection over a limit is refused in HTTP, and reset elsewhere."""
     end = peer.end()
     if url.startswith("ws:"):
         assert end.status == 503

@@ -214,7 +214,7 @@ def test_a_policy_that_drops_keeps_a_slow_consumer_within_its_bound(
             numbers.append(int.from_bytes(payload[:4]))
     assert numbers == sorted(set(numbers)), "messages came twice or out of order"
     assert numbers[0] == 0
-    # Which end is missing tells which policy it was.
+    # Which end is missing says which policy it was.
     assert (numbers[-1] == messages - 1) == (policy == "drop-oldest")
     assert told["limits_reached"]["write_bytes_max"] > 0
     assert told["handler_errors"] == 0

@@ -1,4 +1,4 @@
-"""SIGTERM with work under way: nothing that was received is lost, and the peers are told."""
+"""SIGTERM with work under way: nothing that was received is lost, and the peers are notified."""
 
 import signal
 import socket

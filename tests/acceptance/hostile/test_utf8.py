@@ -1,6 +1,6 @@
 """Text that is no UTF-8: every row of the table, cut into frames and segments at every point.
 
-RFC 6455 section 8.1: such a message fails the connection, with 1007 (section 7.4.1). Ours is told
+RFC 6455 section 8.1: such a message fails the connection, with 1007 (section 7.4.1). Ours fails
 as soon as no continuation could make a text of it, not only at the message's end.
 """
 
@@ -97,7 +97,7 @@ def test_a_server_closes_with_1007(serve: Serve, way: str) -> None:
         for pieces in attacks:
             with server.connect("echo") as peer:
                 peer.upgrade().send_in_pieces(pieces)
-                # Whatever came before is no message: nothing is answered but the close frame.
+                # Whatever came before is not a message: nothing is answered but the close frame.
                 opcode, payload = peer.read_frame()
                 assert (opcode, payload[:2]) == (CLOSE, b"\x03\xef"), pieces
     told = server.wait_idle("echo")

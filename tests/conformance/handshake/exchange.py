@@ -131,7 +131,7 @@ def exchange(case: Case, address: tuple[str, int], pace: Pace = ((1 << 20, 0.0),
                 if answer is None:
                     return Outcome(answers, "closed")
                 if answer.status == 100 and case.answers[len(answers)] != 100:
-                    # Anybody may be told to go on.
+                    # Any client may be asked to go on.
                     continue
                 answers.append(answer)
                 if answer.status >= 400 or "close" in answer.tokens("connection"):
@@ -210,7 +210,7 @@ def judge_strictly(case: Case, outcome: Outcome) -> str | None:
     last = outcome.answers[-1]
     if last.status >= 400:
         if not re.match(r"text/plain\b", ", ".join(last.values("content-type"))):
-            return "a refusal that is no plain text"
+            return "a refusal that is not plain text"
         if not case.heads and len(last.body.strip()) < 10:
             return f"a refusal without a reason: {last.body!r}"
     return judge(case, outcome)

@@ -44,7 +44,7 @@ BODIES = [
     ),
     bad("chunked twice", post("Transfer-Encoding: chunked, chunked"), ("rfc9112/6.1/2",), 501),
     bad(
-        "a transfer coding that is no chunked",
+        "a transfer coding that is not chunked",
         post("Transfer-Encoding: xchunked"),
         ("rfc9112/6.3/3",),
         501,

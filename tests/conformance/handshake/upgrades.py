@@ -182,7 +182,7 @@ SUBPROTOCOLS = [
         101,
     ),
     bad(
-        "a subprotocol that is no token",
+        "a subprotocol that is not a token",
         upgrade("Sec-WebSocket-Protocol: v1 chat"),
         ("rfc6455/4.3",),
     ),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def run(*bodies: Callable[[], object]) -> None:
-    """Run each body on a thread of its own; the turn is no lock, so nothing orders them."""
+    """Run each body on a thread of its own; the turn is not a lock, so nothing orders them."""
     together = threading.Barrier(len(bodies))
     turn = [0]
 

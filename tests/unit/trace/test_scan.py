@@ -1,4 +1,4 @@
-"""Sources are read for marks and claims, and what does not fit together is told with its line."""
+"""Marks and claims are read from sources; what does not fit is reported with its line."""
 
 import ast
 from pathlib import Path

@@ -66,7 +66,7 @@ fn parse(arguments: &[String]) -> Result<Settings, String> {
         framing,
         port: port
             .parse()
-            .map_err(|_| format!("{port:?} is no port number"))?,
+            .map_err(|_| format!("{port:?} is not a port number"))?,
         driver: Preference::Uring,
         kernel: driver::Options::default(),
         write_high: None,

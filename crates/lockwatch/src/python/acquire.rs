@@ -44,7 +44,7 @@ pub(super) unsafe fn prepare(python: &Interface) {
 unsafe fn call_with(hook: &Hook, lock: Taken, arguments: &AtomicUsize) -> Object {
     let arguments = arguments.load(Ordering::Relaxed) as Object;
     let address = hook.acquire.load(Ordering::Relaxed);
-    // SAFETY: the caller's promise; the flag tells which of two types the function has. What the
+    // SAFETY: the caller's promise; the flag says which of two types the function has. What the
     // tuple holds is borrowed.
     unsafe {
         if !hook.acquire_is_fast.load(Ordering::Relaxed) {

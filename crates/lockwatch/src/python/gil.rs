@@ -1,8 +1,8 @@
 //! The interpreter's own lock, the GIL, as a lock among the others.
 //!
-//! The interpreter makes it of a mutex, a condition and a word that tells whether it is taken
+//! The interpreter makes it of a mutex, a condition and a word that says whether it is taken
 //! (`ceval_gil.c` of every version so far). Who takes it locks the mutex, waits on the condition,
-//! five milliseconds at a time, until the word is nought, sets it, and unlocks; who drops it locks,
+//! five milliseconds at a time, until the word is zero, sets it, and unlocks; who drops it locks,
 //! clears the word, signals and unlocks. Both are seen here, since the calls go through the dynamic
 //! linker, and each is **one critical section: at its unlock a thread has the GIL that had it not,
 //! or has it no more that had it**. (The third way out is a thread that finds the interpreter
@@ -20,7 +20,7 @@
 //! GIL a gate there ([`crate::edges`]).
 //!
 //! Interpreters with a GIL of their own (since Python 3.12) make it where the first one was made;
-//! such a mutex is marked, and told as not covered. Free-threaded interpreters have none.
+//! such a mutex is marked, and reported as not covered. Free-threaded interpreters have none.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -228,7 +228,7 @@ fn take(region: &Region, thread: &Thread, site: u64) {
         .checked_sub(1)
         .is_some_and(|owner| held::find(&region.threads[owner as usize], key()).is_some());
     if !is_anothers {
-        // Turns at the interpreter are no operations of the program's.
+        // Turns at the interpreter are not operations of the program's.
         held::hold(region, thread, number, key(), false, 0);
     }
 }

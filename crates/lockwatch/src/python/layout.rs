@@ -32,7 +32,7 @@ pub(super) struct Layout {
     first_line: usize,
     /// Where the instructions begin: the size of a code object without them.
     instructions: usize,
-    /// In a text: the word of its state, and the bit that tells that it is ASCII.
+    /// In a text: the word of its state, and the bit that says that it is ASCII.
     text_state: usize,
     ascii: u32,
 }
@@ -42,7 +42,7 @@ pub(super) struct FrameLayout {
     code: usize,
     previous: usize,
     instruction: usize,
-    /// A byte that tells where a call of C into Python begins, and its value: until Python 3.11 in
+    /// A byte that says where a call of C into Python begins, and its value: until Python 3.11 in
     /// the first frame of the call, later in a frame of its own that is none of the program's.
     entry: usize,
     entry_value: u8,
@@ -227,8 +227,8 @@ unsafe fn of_code(python: &Interface, header: usize, frame: FrameLayout) -> Opti
     }
 }
 
-/// The bit that tells that a text is ASCII, from the states of one that is and of one that is not:
-/// it stands behind three that tell of a letter's bytes and one that is set. Bits that are not used
+/// The bit that says that a text is ASCII, from the states of one that is and of one that is not:
+/// it stands behind three that report a letter's bytes and one that is set. Bits that are not used
 /// may have any value. 0 where it is not found.
 fn ascii_bit(plain: u32, other: u32) -> u32 {
     const BITS: u32 = 0b1_1111;

@@ -366,7 +366,7 @@ fn around(hook: &Hook, lock: Object, arguments: &Arguments, call: impl Fn() -> O
 }
 
 /// What the lock is for that is met now for the first time, by who takes it: one of a condition's
-/// waiters, or the lock that tells of a thread's life (`Thread._tstate_lock`, until Python 3.12).
+/// waiters, or the lock that reports a thread's life (`Thread._tstate_lock`, until Python 3.12).
 pub(crate) fn flavour(region: &Region) -> u32 {
     blind::look(python());
     // SAFETY: a method of a lock runs with the interpreter ready and the thread attached.

@@ -1,4 +1,4 @@
-//! The names of Python's threads, which the kernel is told only since Python 3.14, and only the
+//! The names of Python's threads, which the kernel knows only since Python 3.14, and only the
 //! first fifteen bytes of.
 //!
 //! A thread has its name when `threading` knows it, which is soon after its first operations on

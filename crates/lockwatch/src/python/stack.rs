@@ -10,7 +10,7 @@ use crate::threads;
 /// Frames are not followed further than this: what is read is nobody's promise.
 const FRAMES_MAX: usize = 4096;
 
-/// Frames that are told, and calls.
+/// Frames that are reported, and calls.
 pub(crate) const WORDS_MAX: usize = 40;
 const CALLS_MAX: usize = 16;
 
@@ -165,7 +165,7 @@ unsafe fn walk(
     frames
 }
 
-/// Where this thread is now, as a frame's word, for little; 0 where it cannot be told.
+/// Where this thread is now, as a frame's word, for little; 0 where it cannot be known.
 ///
 /// The thread is attached: it runs a method of a lock.
 #[inline]

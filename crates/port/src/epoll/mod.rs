@@ -1,6 +1,6 @@
 //! The completion port on epoll(7), for where io_uring is absent or forbidden.
 //!
-//! epoll tells when an operation may go on, not that it has; the driver goes on with it and makes
+//! epoll says when an operation may go on, not that it has; the driver goes on with it and makes
 //! the completion. What it does when:
 //!
 //! * **Sending** is tried at once, in [`Port::send`]; the completion waits in a queue for

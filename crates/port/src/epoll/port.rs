@@ -220,7 +220,7 @@ impl Port for Epoll {
         if self.stale_turns > STALE_TURNS_MAX {
             self.renew_instance()?;
         }
-        // Events that the caller left are told again: they are level-triggered.
+        // Events that the caller left are reported again: they are level-triggered.
         (self.filled, self.handled) = (0, 0);
         self.queued_left = QUEUED_A_TURN_MAX;
         let none = Some(Duration::ZERO);

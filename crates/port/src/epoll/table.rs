@@ -70,7 +70,7 @@ fn hash(token: Token) -> usize {
 }
 
 impl Table {
-    /// The descriptor's slot, made if there is none. Panics on a number that is no descriptor.
+    /// The descriptor's slot, made if there is none. Panics on a number that is not a descriptor.
     pub(super) fn slot(&mut self, descriptor: Descriptor) -> &mut Slot {
         let number = usize::try_from(descriptor).expect("a descriptor");
         if number >= self.slots.len() {

@@ -1,8 +1,8 @@
 //! The simulation as the port of a whole program: simulated sockets beside real descriptors.
 //!
-//! An asyncio loop watches descriptors of the kernel: its self-pipe, other libraries' sockets, child
-//! processes. Other threads wake it. [`Hosted`] has [`Sim`] carry out the operations on sockets,
-//! and watches the real descriptors with poll(2).
+//! An asyncio loop watches descriptors of the kernel: its self-pipe, other libraries' sockets,
+//! child processes. Other threads wake it. [`Hosted`] has [`Sim`] carry out the operations on
+//! sockets, and watches the real descriptors with poll(2).
 //!
 //! **Time** is the simulation's: where nothing is ready it jumps to the next thing that happens, or
 //! to the caller's timeout. Two situations make it wait for the kernel instead:

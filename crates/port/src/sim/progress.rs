@@ -201,7 +201,7 @@ impl State {
         match self.send_some(descriptor, &mut sending) {
             None => self.socket(descriptor).send = Some(sending),
             Some(result) => {
-                // Bytes that went are told before the error, which the next send meets.
+                // Bytes that went are reported before the error, which the next send meets.
                 let result = if sending.sent > 0 {
                     Ok(sending.sent)
                 } else {

@@ -3,7 +3,7 @@
 //! Within one call the kernel goes on receiving for as long as a socket has bytes and the ring has
 //! buffers; a peer that sends as fast as it can keeps it there, and everything that comes must be
 //! put somewhere, however little of it the owner still wants. Linux 6.17 and newer end a multishot
-//! receive after a number of bytes that is told at its start. Older ones refuse to be told with
+//! receive after a number of bytes that is given at its start. Older ones refuse it with
 //! `EINVAL`; there the buffers in the ring are the only bound.
 
 use std::sync::OnceLock;

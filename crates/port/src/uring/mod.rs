@@ -22,12 +22,12 @@
 //!   send takes.
 //! * A submission queue that is full is submitted and used on. A completion queue that is full
 //!   makes the kernel keep completions in a list, which the next turn fetches; multishot operations
-//!   end then, and are begun again by the driver (accept) or the owner (receive, told as
+//!   end then, and are begun again by the driver (accept) or the owner (receive, reported as
 //!   `ENOBUFS`). The same end comes to a multishot receive that has brought as much as one may
 //!   (`cap`).
 //!
-//! * **Foreign descriptors** are watched by an epoll instance, which the ring polls when something is
-//!   watched (`crate::watches` has the reason).
+//! * **Foreign descriptors** are watched by an epoll instance, which the ring polls when something
+//!   is watched (`crate::watches` has the reason).
 //! * **The ring is opened late**, when the first socket is: it takes 330 KB and most of a
 //!   millisecond, and an asyncio program without connections of ours needs none of it. Until then a
 //!   turn waits in that epoll instance.
@@ -245,8 +245,8 @@ impl Active {
             || !self.connects.is_empty()
     }
 
-    /// Whether nothing but the driver's own polls is outstanding, so that another ring can take this
-    /// one's place.
+    /// Whether nothing but the driver's own polls is outstanding, so that another ring can take
+    /// this one's place.
     fn is_idle(&self) -> bool {
         !self.is_busy() && self.accepts.is_empty() && self.queued.is_empty()
     }

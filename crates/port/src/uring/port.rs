@@ -36,8 +36,8 @@ impl Uring {
         self.active.as_deref_mut().expect("a socket was opened")
     }
 
-    /// The ring belongs to another thread, which ran the loop before. Without anything outstanding a
-    /// new one takes its place.
+    /// The ring belongs to another thread, which ran the loop before. Without anything outstanding
+    /// a new one takes its place.
     fn leave_ring(&mut self) -> io::Result<()> {
         let active = self.active.take_if(|active| active.is_idle());
         let active = active.ok_or_else(|| io::Error::from_raw_os_error(libc::EEXIST))?;

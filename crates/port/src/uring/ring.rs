@@ -28,7 +28,7 @@ pub(super) struct Ring {
     enabled: bool,
     /// The thread of the first enter.
     thread: u64,
-    /// Entries that found the submission queue full even after the kernel was told of it.
+    /// Entries that found the submission queue full even after the kernel was notified of it.
     backlog: VecDeque<squeue::Entry>,
     pub(super) system_calls: u64,
 }
@@ -84,8 +84,8 @@ impl Ring {
     /// `ENOSYS`, `EPERM`, `EINVAL` and `ENOMEM` say that this kernel or this process cannot have
     /// one.
     ///
-    /// `shows_work`: [`Ring::has_completion`] and [`Ring::has_work`] see completions that the kernel
-    /// has not made yet.
+    /// `shows_work`: [`Ring::has_completion`] and [`Ring::has_work`] see completions that the
+    /// kernel has not made yet.
     pub(super) fn new(submissions: u32, completions: u32, shows_work: bool) -> io::Result<Self> {
         let mut builder = IoUring::builder();
         builder
@@ -140,7 +140,8 @@ impl Ring {
             reserved: 0,
             data: self.queues.as_raw_fd() as u64,
         };
-        // SAFETY: the update is ours, lives through the call and is the one that is told of.
+        // SAFETY: the update is ours, lives through the call and is the one that the error is
+        // about.
         let count = unsafe {
             let descriptor = self.queues.as_raw_fd();
             libc::syscall(
@@ -270,7 +271,8 @@ impl Ring {
         !self.queues.completion().is_empty() || self.queues.submission().taskrun()
     }
 
-    /// Whether an enter would do anything: there is a submission, or a completion to take or to make.
+    /// Whether an enter would do anything: there is a submission, or a completion to take or to
+    /// make.
     pub(super) fn has_work(&mut self) -> bool {
         let submissions = self.queues.submission();
         let has_work = !submissions.is_empty() || submissions.cq_overflow();
@@ -278,7 +280,8 @@ impl Ring {
         has_work || !self.backlog.is_empty() || self.has_completion()
     }
 
-    /// Whether the kernel writes to the registered eventfd when a completion is there or to be made.
+    /// Whether the kernel writes to the registered eventfd when a completion is there or to be
+    /// made.
     ///
     /// After it was switched on, [`Ring::has_work`] says whether something came before.
     pub(super) fn set_notifying(&mut self, on: bool) {

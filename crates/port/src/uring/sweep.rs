@@ -8,7 +8,7 @@
 //! So the driver looks by itself, with `poll(2)` and no events asked for, which tells errors and
 //! hang-ups only. It looks at a slice of the sockets at a time, and only after something has been
 //! received: a driver that is idle sleeps. What it finds it nudges: it cancels the receive, and
-//! the owner, who is told `ENOBUFS` as when a buffer was missing, receives again and hears of the
+//! the owner, who gets `ENOBUFS` as when a buffer was missing, receives again and hears of the
 //! reset.
 
 use std::time::Duration;
@@ -82,7 +82,7 @@ impl Sweep {
         self.due.is_some_and(|due| due <= now)
     }
 
-    /// Look at the next slice. Tells whose sockets are broken, and forgets those.
+    /// Look at the next slice. Says whose sockets are broken, and forgets those.
     pub(super) fn look(&mut self, now: u64) -> Vec<Token> {
         if self.next == 0 {
             self.is_wanted = false;

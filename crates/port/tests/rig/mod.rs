@@ -395,7 +395,7 @@ macro_rules! contract {
 /// `ECANCELED`, which ends most of these tests.
 pub const CANCELED: Errno = Errno(libc::ECANCELED);
 
-/// Bytes whose place in the stream can be told from their values.
+/// Bytes whose place in the stream can be known from their values.
 pub fn pattern(length: usize) -> Vec<u8> {
     (0..length)
         .map(|place| (place ^ (place >> 8) ^ (place >> 16)) as u8)

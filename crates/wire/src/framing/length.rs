@@ -1,7 +1,7 @@
 //! Length prefixes: each message is preceded by its length as a fixed number of bytes.
 //!
 //! The payload is not copied here: a message comes out in the chunks in which it came in, and the
-//! first of them tells how long the whole will be, so that the receiver can allocate once and fill.
+//! first of them says how long the whole will be, so that the receiver can allocate once and fill.
 
 use std::fmt;
 

@@ -102,8 +102,8 @@ impl std::error::Error for Refusal {}
 
 /// The end of the head that `bytes` begin with: the index behind the first empty line.
 ///
-/// `from` is how many bytes an earlier call has already searched in vain; zero at first. A caller
-/// whose buffer grows asks this before it parses, and so looks at each byte once.
+/// `from` is how many bytes an earlier call has already searched; zero at first. A caller whose
+///  buffer grows asks this before it parses, and so looks at each byte once.
 pub fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let start = from.saturating_sub(3).min(bytes.len());
     memchr::memmem::find(&bytes[start..], b"\r\n\r\n").map(|found| start + found + 4)

@@ -251,7 +251,7 @@ fn check_body_length(request: &Request) -> Result<(), Refusal> {
         if is_no_number || requires!("rfc9110/8.6/8" => is_too_large) {
             return Err(Refusal::new(
                 400,
-                "the Content-Length is no number (RFC 9112 6.3)",
+                "the Content-Length is not a number (RFC 9112 6.3)",
             ));
         }
     }

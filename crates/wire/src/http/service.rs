@@ -44,7 +44,7 @@ impl Request {
     }
 }
 
-/// Whether an origin server can serve this well-formed request; `secure` tells whether the
+/// Whether an origin server can serve this well-formed request; `secure` says whether the
 /// connection is under TLS.
 ///
 /// Refused are: CONNECT, which asks for a proxy (501); a target whose scheme asks for TLS on a

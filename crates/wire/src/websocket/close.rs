@@ -10,7 +10,7 @@ use super::decoder::Role;
 use super::profile::{InvalidText, Profile};
 use vespiary_trace::requires;
 
-/// A close code. Any number can be held; [`Code::is_valid_on_the_wire`] tells which may be sent.
+/// A close code. Any number can be held; [`Code::is_valid_on_the_wire`] says which may be sent.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Code(pub u16);
 
@@ -49,7 +49,7 @@ impl Code {
     pub const TLS_HANDSHAKE: Self = Self(1015);
 
     /// Whether a peer that sends this code ends the connection cleanly: it has nothing more to say
-    /// (1000, or no code at all), or it goes away (1001). Every other code tells of a failure.
+    /// (1000, or no code at all), or it goes away (1001). Every other code reports a failure.
     pub fn is_clean(self) -> bool {
         matches!(self, Self::NORMAL | Self::GOING_AWAY | Self::NO_STATUS)
     }
@@ -81,8 +81,8 @@ pub const REASON_BYTES_MAX: usize = 123;
 /// Reads the payload of a close frame, unmasked, that this role has received.
 ///
 /// An empty payload is `NO_STATUS` with an empty reason. Refused are a payload of one byte and a
-/// code that may not be sent (1002), and a reason that is not UTF-8 (1007). HyBi-09 has other codes,
-/// and its clients replace what is not UTF-8.
+/// code that may not be sent (1002), and a reason that is not UTF-8 (1007). HyBi-09 has other
+/// codes, and its clients replace what is not UTF-8.
 pub fn parse<'a>(
     profile: &Profile,
     role: Role,

@@ -9,7 +9,7 @@
 //! `Sec-WebSocket-Version`; the rules here are those of draft-ietf-hybi-thewebsocketprotocol-09,
 //! which browsers and devices of 2011 and 2012 speak. It is laxer than the standard: most of what
 //! the standard tells a receiver to refuse, the draft leaves open or wants ignored. A server
-//! therefore speaks it only where it was told to.
+//! therefore speaks it only where it is asked to.
 //!
 //! | switch | RFC 6455 | HyBi-09 |
 //! |---|---|---|
@@ -215,9 +215,9 @@ static HYBI09: Profile = Profile {
     },
 };
 
-/// HyBi-09 section 7.4: below 1000 nothing is used, above 4999 nothing is told, and 1005 and 1006
-/// never stand in a frame. The rest of 1000 to 1999 was left to later drafts, whose peers do send
-/// them under this version.
+/// HyBi-09 section 7.4: below 1000 nothing is used, above 4999 nothing is defined, and 1005 and
+/// 1006 never stand in a frame. The rest of 1000 to 1999 was left to later drafts, whose peers do
+/// send them under this version.
 fn hybi09_may_arrive(code: Code) -> bool {
     match code {
         Code::NO_STATUS | Code::ABNORMAL => false,
@@ -229,7 +229,7 @@ fn hybi09_may_arrive(code: Code) -> bool {
     }
 }
 
-/// HyBi-09 section 7.4.1 ends with 1006. What came later is told by the nearest that was there.
+/// HyBi-09 section 7.4.1 ends with 1006. What came later is sent as the nearest code that existed.
 fn hybi09_sent_for(code: Code) -> Option<Code> {
     let later = match code {
         Code::TOO_BIG => Some(Code::FRAME_TOO_LARGE),

@@ -44,12 +44,12 @@ class Plan(_Options):
         rate: Messages a second over all connections. Latency then counts from when a message was
             due, so that a server which stalls cannot hide what it kept from being sent.
         framing: `raw`, `line`, `crlf`, `length` (four bytes, network order) or
-            `length:WIDTH[le][+self]` on a stream; left out, `raw`, and on `ws://` always frames.
+            `length:WIDTH[le][+self]` on a stream. `raw` by default; `ws://` always has frames.
         text: Payloads are UTF-8, and text messages on WebSocket.
         fragment: Cut, merge and delay what is sent without regard to messages; on WebSocket, also
             split messages into frames, with pings between them.
-        fragment_delay: The longest delay of a piece in seconds; 0.002 when left out.
-        fragment_frames: The most frames of a message; 4 when left out.
+        fragment_delay: The longest delay of a piece in seconds; 0.002 by default.
+        fragment_frames: The most frames of a message; 4 by default.
         seed: Decides payloads, cuts, delays and masking keys; a run that found something can be
             repeated with the seed in its report.
         sources: Loopback addresses to connect from, 127.0.0.1 and those behind it. Left out, one

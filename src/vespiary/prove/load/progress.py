@@ -1,4 +1,4 @@
-"""How a run's progress is shown while it runs: a bar on a terminal, else a line a second."""
+"""How a run's progress is shown while it runs: a bar on a terminal, else a line per second."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ _LINE_SECONDS = 1.0
 
 
 class Watch(Protocol):
-    """Is told of progress."""
+    """Is called with the progress."""
 
     def __call__(self, progress: Progress) -> None:
         """Take note of it."""
@@ -27,7 +27,7 @@ class Watch(Protocol):
 
 @contextmanager
 def shown(plan: Plan, stream: TextIO | None = None) -> Iterator[Watch]:
-    """Something that shows the progress it is told on `stream`, standard error when left out."""
+    """Return something that shows progress on `stream`, standard error by default."""
     stream = stream or sys.stderr
     if not stream.isatty():
         yield _Lines(stream)
@@ -43,7 +43,7 @@ def shown(plan: Plan, stream: TextIO | None = None) -> Iterator[Watch]:
 
 
 class _Lines:
-    """A line a second, and one for each phase."""
+    """A line per second, and one for each phase."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -28,7 +28,7 @@ class Problem:
     Attributes:
         fault: `refused`, `reset`, `closed`, `altered`, `lost`, `extra` or `violation`.
         connection: On which connection, counted from zero.
-        message: At which of its messages, counted from zero, where that can be told.
+        message: At which of its messages, counted from zero, where that can be known.
         offset: At which byte of that message as sent, its framing included on a stream.
         expected: What should have come from there on: the beginning, at most 24 bytes.
         got: What came.

@@ -19,9 +19,9 @@ class LoadRefused(ConfigurationError):
 
 
 def run(plan: Plan, watch: Callable[[Progress], None] | None = None) -> Report:
-    """Do what `plan` says, and tell what came of it.
+    """Do what `plan` says, and return the report.
 
-    `watch` is called with the progress about ten times a second, and once more at the end. The
+    `watch` is called with the progress about ten times per second, and once more at the end. The
     first KeyboardInterrupt stops sending and waits for what is in flight, the second closes at
     once; the report then is not `complete`.
 
@@ -31,7 +31,7 @@ def run(plan: Plan, watch: Callable[[Progress], None] | None = None) -> Report:
     Raises:
         LoadRefused: the plan makes no sense.
         OSError: the system refuses what the run needs, such as enough descriptors; the text says
-            what to do. A server that refuses connections is no error but in the report.
+            what to do. A server that refuses connections is an error in the report only.
     """
     return Report.from_native(run_native(plan, watch))
 

@@ -1,4 +1,4 @@
-"""What the record of one process tells of others: shared locks, its own beginning, its children."""
+"""What one process's record says about others: shared locks, its own beginning, its children."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Shared:
         lock: Its number in this process.
         entered: When the process first met it, in nanoseconds of CLOCK_MONOTONIC.
         made: Whether the process made it then, and knows what for.
-        robust: Whether the next one that takes it is told when its owner has ended.
+        robust: Whether the next one that takes it is informed that its owner has ended.
     """
 
     key: tuple[int, int, int]

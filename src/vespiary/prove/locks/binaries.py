@@ -29,7 +29,7 @@ class Binary:
 
     Attributes:
         path: The file; of a script, its interpreter's.
-        machine: For which processor, as uname(2) names it; empty for what is no ELF file.
+        machine: For which processor, as uname(2) names it; empty for what is not an ELF file.
         bits: 32 or 64.
         interpreter: The dynamic linker that it asks for; empty if it asks for none.
         is_go: Whether Go's toolchain made it.
@@ -50,7 +50,7 @@ class Binary:
 
 @cache
 def inspect(path: str, depth: int = 0) -> Binary:
-    """Look at a file; what cannot be read is told as no ELF file."""
+    """Look at a file; what cannot be read is reported as no ELF file."""
     try:
         with Path(path).open("rb") as file:
             head = file.read(256)

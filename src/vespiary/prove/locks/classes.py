@@ -15,8 +15,9 @@ of its class. To stay quiet without any, these rules hold here:
   were never seen to be made (a static mutex).
 * A gate holds by class: what a program does under a bank's lock it may do with that bank's accounts
   in any order, since both threads would come through the same bank's lock if they met.
-* Within one class orders are told only if they follow neither the locks' age nor their addresses,
-  are of several threads, and are no tree's: in a tree each lock is taken below one other only.
+* Within one class orders are reported only if they follow neither the locks' age nor their
+  addresses, are of several threads, and do not belong to a tree: in a tree each lock is taken below
+  one other only.
 * What is an inversion between locks already is not told again.
 """
 

@@ -43,7 +43,7 @@ _WAITS_MAX = 8
 _MAY_BE_SIGNALS = {KINDS[4], KINDS[10], KINDS[11]}
 
 NOTHING = "nothing"
-"""What a thread holds or wants that is told for something else than its part in a circle."""
+"""What a thread holds or wants that is reported for something else than its part in a circle."""
 
 _SENTENCES: dict[str, tuple[Kind, str, str]] = {
     "relock": (
@@ -342,7 +342,7 @@ def analyse(
     Args:
         together: The records, of processes that share locks.
         on_limit: Called with locks among which not all circles could be looked for.
-        with_classes: Whether inversions between classes of locks are told too, as information.
+        with_classes: Whether inversions between classes of locks are reported too, as information.
     """
     teller = _Teller(together)
     is_signal = cache(lambda number: together.lock(number).signal)
@@ -366,7 +366,7 @@ def analyse(
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """The worst first, each signature once: the first that has it.
 
-    That the orders of a deadlock can deadlock is told by the deadlock itself.
+    That the orders of a deadlock can deadlock is reported by the deadlock itself.
     """
     once: dict[str, Finding] = {}
     for finding in findings:

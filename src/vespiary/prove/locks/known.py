@@ -1,6 +1,6 @@
 """Findings that are known already: suppressions, written by a person, and a baseline, by the tool.
 
-A suppression names what may be, with a reason; one that meets nothing is told, so that the file
+A suppression names what may be, with a reason; one that meets nothing is reported, so that the file
 does not outlive what it is for. A baseline holds the signatures of what was there when the tool was
 taken up: only what is new fails a build.
 """
@@ -151,7 +151,7 @@ def read_baseline(path: Path) -> set[str]:
 
 
 def write_baseline(path: Path, findings: Iterable[Finding]) -> None:
-    """Write the signatures of findings, one a line."""
+    """Write the signatures of findings, one per line."""
     signatures = sorted({finding.signature for finding in findings if finding.is_told})
     path.write_text(json.dumps({"signatures": signatures}, indent=1) + "\n")
 

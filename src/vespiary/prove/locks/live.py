@@ -103,7 +103,7 @@ class Watch:
         return None
 
     def stalled(self, seconds: float) -> list[tuple[Together, Thread]]:
-        """Threads that had waited for longer at the last look, each told once a wait.
+        """Threads that had waited for longer at the last look, each reported once per wait.
 
         To wait for a signal is what idle threads do; only with a lock held is it told.
         """

@@ -43,7 +43,7 @@ yet); the lock's and the thread's number; the place of its stack plus one; how, 
 
 
 class LogError(Exception):
-    """A file is no log of acquisitions, or of another version."""
+    """A file is not a log of acquisitions, or of another version."""
 
 
 class Log:

@@ -73,7 +73,7 @@ class Names:
         return self._assignments[key]
 
     def _variable(self, lock: Lock) -> str | None:
-        """What a program calls a lock that is no part of the heap or a stack."""
+        """What a program calls a lock that is not part of the heap or a stack."""
         module = self._together.places(lock.number).module(lock.address)
         if module is None:
             return None

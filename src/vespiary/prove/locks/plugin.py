@@ -2,8 +2,8 @@
 
 pytest starts itself anew with the library preloaded, before any test is collected. After each test
 the orders that are new are looked at; a finding fails the test after which it is there. What
-processes that the tests started did is told at the end, and fails the run. A deadlock ends the run
-at once, since no test could go on, with every thread in it told.
+processes that the tests started did is reported at the end, and fails the run. A deadlock ends the
+run at once, since no test could go on, with every thread in it told.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class _Locks:
         return self._record
 
     def _new(self, together: Together) -> list[Finding]:
-        """What records tell that was not told before."""
+        """What records say that was not told before."""
         new = [
             finding
             for finding in analyse(together)
@@ -148,7 +148,7 @@ class _Locks:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Tell what was covered, and what other processes did."""
+        """Say what was covered, and what other processes did."""
         record = self._own()
         if record is not None:
             terminalreporter.write_line(

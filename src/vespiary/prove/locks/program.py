@@ -3,7 +3,7 @@
 It runs as it would without us: in our process group and with our terminal, with the descriptors and
 the signals' dispositions that we were given. Who wants to end it sends a signal to the process they
 started, which is ours. So ours are blocked and waited for, and passed on; but those that the
-terminal sends (Ctrl-C) have gone to the whole group already, and the kernel tells them apart
+terminal sends (Ctrl-C) have gone to the whole group already, and the kernel distinguishes them
 (`si_code`, sigaction(2)).
 """
 

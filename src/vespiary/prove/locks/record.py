@@ -1,6 +1,6 @@
 """What the preloaded library has written about one process.
 
-The file's layout is the library's (`crates/lockwatch/src/region.rs`): a header that tells where
+The file's layout is the library's (`crates/lockwatch/src/region.rs`): a header that says where
 nine arrays lie and how large their items are, then the arrays. It may be read while the process
 runs, and after it has ended in whatever way.
 """
@@ -60,7 +60,7 @@ _LIMITED = 4
 
 
 class RecordError(Exception):
-    """A file is no record of locks, or of another version."""
+    """A file is not a record of locks, or of another version."""
 
 
 @dataclass(frozen=True, slots=True)

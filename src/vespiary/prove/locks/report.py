@@ -48,7 +48,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str] = ()) -> str:
-    """The report that ends a run; of what was told while it ran, by signature, the title only."""
+    """The report that ends a run; what was reported earlier, by signature, has its title only."""
     coverage = outcome.coverage
     told = [finding for finding in outcome.findings if finding.is_told]
     lines = [
@@ -129,7 +129,7 @@ def _step(step: Step, paint: Paint) -> list[str]:
 
 
 def stack_lines(frames: Sequence[Frame], most: int, paint: Paint = PLAIN) -> list[str]:
-    """A stack, a line a frame, with the line of source where it can be read."""
+    """A stack, a line per frame, with the line of source where it can be read."""
     lines = []
     frames = sources.own(frames)
     for frame in frames[:most]:

@@ -145,7 +145,7 @@ def run(
         command: The words.
         on_live: Called with a deadlock as soon as it is seen, after which the command is ended, and
             with each stall, after which it goes on.
-        stall_seconds: How long a thread may wait for a lock before that is told.
+        stall_seconds: How long a thread may wait for a lock before that is reported.
         linger_seconds: How long processes that outlive the command are watched.
         perturb: Yield now and then at lock operations, at moments that this seed decides.
         full_bytes_max: Keep every acquisition, in so many bytes at most; None for the fast mode.

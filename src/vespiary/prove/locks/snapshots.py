@@ -1,4 +1,4 @@
-"""Tells what a look at a running process has found: as text, and as an object for programs."""
+"""Says what a look at a running process has found: as text, and as an object for programs."""
 
 from __future__ import annotations
 

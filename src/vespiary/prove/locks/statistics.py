@@ -103,7 +103,7 @@ class Group:
         made: Where they were made or first seen.
         acquisitions: How often they were taken, again by their holder included.
         contended: How often somebody else had them.
-        failed: How often they were tried or waited for in vain.
+        failed: How often they were tried or waited for without success.
         wait: Of those that waited.
         hold: From taking to letting go.
         queue_max: The most threads that waited at the same time.

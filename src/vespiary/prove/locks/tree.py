@@ -1,6 +1,6 @@
 """The processes of a run, looked at while they live.
 
-The library's own notes tell of every program that a watched process executes. What an unwatched one
+The library's own notes report every program that a watched process executes. What an unwatched one
 starts in turn, nobody notes: that is found by following the tree of processes now and then, so that
 one which ends between two looks is missed.
 """

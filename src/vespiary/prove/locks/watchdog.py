@@ -25,7 +25,7 @@ def watch(
     Args:
         pid: The process.
         seconds: How long to wait between two looks.
-        stall_seconds: How long a thread may wait for a lock before that is told.
+        stall_seconds: How long a thread may wait for a lock before that is reported.
         on_stall: Called with such a wait, once.
 
     Returns:
@@ -68,7 +68,7 @@ def _has_ended(process: int, seconds: float) -> bool:
 
 
 class _Stalls:
-    """Waits that last, each told once."""
+    """Waits that last, each reported once."""
 
     def __init__(self, pid: int, seconds: float) -> None:
         self._pid = pid

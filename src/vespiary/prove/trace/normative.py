@@ -3,10 +3,10 @@
 A sentence is normative when it has a key word in capitals that is used, not mentioned: what stands
 in quotation marks is a mention, and so is the sentence in which a specification declares its key
 words. Each normative sentence is one requirement, known by where it stands: specification, section
-and ordinal in that section (`rfc6455/5.1/3`). Its hash tells whether the words are still the same;
+and ordinal in that section (`rfc6455/5.1/3`). Its hash says whether the words are still the same;
 the words themselves stay in the specification.
 
-What may bind without a key word cannot be told by a program: sentences with a small must, steps of
+What may bind without a key word cannot be known by a program: sentences with a small must, steps of
 an algorithm, rows of a table. They are offered as candidates, to be added by hand.
 """
 

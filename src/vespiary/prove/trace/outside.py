@@ -6,7 +6,7 @@ another project's, and a run may take an hour. Its results are read where it lef
 * a JUnit report (`*.xml`, as `pytest --junitxml` writes it): a test below the settings' `outside`
   patterns confirms what it claims by `pytest.mark.requirement`, if it passed;
 * a list of cases (`*.json`): `{"suite": NAME, "passed": [CASE, ...], "failed": [CASE, ...]}`; the
-  confirmations file tells which cases confirm what:
+  confirmations file says which cases confirm what:
 
   ::
 

@@ -121,7 +121,7 @@ class _Servant(_Outcomes):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Tell which tests there are, and run them on request."""
+        """Say which tests there are, and run them on request."""
         if session.testsfailed:
             return False
         tests = {item.nodeid: item for item in session.items}

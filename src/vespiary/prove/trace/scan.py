@@ -110,7 +110,7 @@ def _read_catalogues(project: Project, settings: Settings) -> None:
 
 
 def _take(project: Project, mark: Mark) -> None:
-    """File a mark or claim under each of its identifiers; tell of the unknown and the moved."""
+    """File a mark or claim under each of its identifiers; report the unknown and the moved."""
     what = "marks" if mark.kind == "mark" else "claims"
     moved = {r.moved_from: r.id for r in project.requirements.values() if r.moved_from}
     vanished = {identifier for catalogue in project.catalogues for identifier in catalogue.vanished}

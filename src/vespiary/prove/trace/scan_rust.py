@@ -1,8 +1,8 @@
 """Find `requires!` and `claims!` in Rust, without a compiler.
 
-First everything that is no code is blanked: comments, which nest, strings of all kinds, and
-characters, which must be told from lifetimes. In what is left, brackets are sure to be brackets.
-Identifiers are then read from the untouched text at the same places.
+First everything that is not code is blanked: comments, which nest, strings of all kinds, and
+characters, which must be distinguished from lifetimes. In what is left, brackets are sure to be
+brackets. Identifiers are then read from the untouched text at the same places.
 """
 
 import bisect
@@ -76,7 +76,7 @@ def scan_rust(text: str, file: str) -> Found:
 
 
 def _blanked(text: str) -> str:
-    """The text with everything that is no code as spaces; lines stay where they are."""
+    """The text with everything that is not code as spaces; lines stay where they are."""
     pieces: list[str] = []
     place = 0
     while match := _TOKEN.search(text, place):

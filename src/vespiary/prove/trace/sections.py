@@ -1,4 +1,4 @@
-"""Cut a healed specification into sections, and leave out those that are no prose of its own."""
+"""Cut a healed specification into sections, and leave out those that are not prose of its own."""
 
 import re
 from dataclasses import dataclass, field
@@ -71,7 +71,7 @@ def _opened(line: str) -> Section:
 
 
 def _below(sections: list[Section]) -> list[Section]:
-    """What stands below a section that is no prose is none either: 14.1 below 14, References."""
+    """What stands below a section that is not prose is none either: 14.1 below 14, References."""
     barred = [f"{section.number}." for section in sections if not section.prose]
     for section in sections:
         if section.number.startswith(tuple(barred)):

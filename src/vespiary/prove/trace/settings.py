@@ -56,7 +56,7 @@ class Settings:
         path: Folders to put before PYTHONPATH, as that of an extension's tracing build.
         outside_tests: Patterns of tests that confirm from outside: they drive another program.
         outside_results: Patterns of files in which suites left their results.
-        confirmations: The file that tells which case of a foreign suite confirms what.
+        confirmations: The file that says which case of a foreign suite confirms what.
         snapshot: The file whose difference a reviewer reads.
         evidence: The file that a traced run writes.
         gates: All that must be passed.

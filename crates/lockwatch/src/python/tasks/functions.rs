@@ -109,7 +109,7 @@ fn begin_wait(lock: Object) -> Option<u32> {
     }
     tell_name(&inside, object, task);
     // Of a lock that it holds itself nothing is written down: it may be an error in time, or end by
-    // being cancelled; one that lasts is told as a deadlock.
+    // being cancelled; one that lasts is reported as a deadlock.
     if held::find(task, address).is_none() {
         edges::record_of_task(region, task, inside.thread, number, limit_of(object));
     }

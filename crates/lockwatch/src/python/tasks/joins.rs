@@ -1,6 +1,6 @@
 //! What comes after the end of a task: all that a task does that has waited for it.
 //!
-//! When a task ends, what it will call tells which tasks go on; and a task that has ended before
+//! When a task ends, what it will call says which tasks go on; and a task that has ended before
 //! may be awaited still.
 
 use std::mem::transmute;

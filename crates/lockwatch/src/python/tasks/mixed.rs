@@ -1,7 +1,7 @@
 //! Locks of threads in the hands of tasks.
 //!
 //! A task that takes a lock of threads takes it as its thread: the entry among what the thread
-//! holds tells which task it was, since it holds the lock for as long as that task likes, across
+//! holds says which task it was, since it holds the lock for as long as that task likes, across
 //! its waits too. Orders from the task's own locks are the task's; orders among locks of threads
 //! are the thread's, since it is the thread that waits for them.
 

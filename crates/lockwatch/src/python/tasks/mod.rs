@@ -5,13 +5,13 @@
 //!
 //! * **Steps.** A task runs in steps, and each sends something into its coroutine through the
 //!   coroutine type's `am_send`. That slot is swapped when the interpreter is ready; a program
-//!   without tasks never comes by. The end of a step also tells that a task has ended.
+//!   without tasks never comes by. The end of a step also says that a task has ended.
 //! * **asyncio itself** is not imported, but found once the program has: when a Python lock is met
 //!   that was not known, since each import makes one, and at the latest at the first step.
 //! * **Locks.** `asyncio.Lock` is written in Python; a small piece of Python (`watch.py`, part of
 //!   this library) gives its methods another code, which calls the functions of [`functions`]. The
 //!   class, its methods and what is bound to them stay the same objects.
-//! * **Birth and death.** `tp_init` and `tp_dealloc` of `_asyncio.Task` tell who made a task and
+//! * **Birth and death.** `tp_init` and `tp_dealloc` of `_asyncio.Task` say who made a task and
 //!   that it is gone, `tp_free` of the lock's class that a lock is gone.
 //!
 //! What differs from threads: all tasks of a loop share one thread, and asyncio is asked which of
@@ -58,7 +58,7 @@ static STATE: AtomicU32 = AtomicU32::new(NOT_MET);
 /// `watch_limits` of `watch.py`.
 static COMPLETES: AtomicUsize = AtomicUsize::new(0);
 
-/// Which task runs: in the dictionary by the running loop, or what the function tells where there
+/// Which task runs: in the dictionary by the running loop, or what the function says where there
 /// is no such dictionary (from Python 3.14 on).
 static RUNNING_LOOP: AtomicUsize = AtomicUsize::new(0);
 static CURRENT_TASKS: AtomicUsize = AtomicUsize::new(0);

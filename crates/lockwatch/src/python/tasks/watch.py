@@ -109,7 +109,7 @@ def is_limited(task):
 def woken(task):
     """The tasks that go on once a task has ended: those that wait for it, by whatever is between.
 
-    That is told by what it will call: a task itself, a group of tasks, or a function that closes
+    That is reported by what it will call: a task itself, a group of tasks, or a function that closes
     over a future for which others wait (`gather`, `wait`, `shield`, `wait_for`).
     """
     found, seen, futures = [], set(), [task]

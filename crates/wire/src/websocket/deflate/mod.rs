@@ -20,9 +20,9 @@
 //! makes two more things right. A message may end with a block that calls itself the last
 //! (BFINAL), after which a decompressor has to be begun anew with its window kept. And a reference
 //! from the beginning of a message to further back than the agreed window is refused, instead of
-//! read from memory that the peer was told not to count on.
+//! read from memory that the peer was asked not to rely on.
 //!
-//! **Sizes.** A megabyte comes out of a kilobyte, and nothing on the wire tells how much will come.
+//! **Sizes.** A megabyte comes out of a kilobyte, and nothing on the wire says how much will come.
 //! [`Inflater::inflate`] therefore fills what room it is given and stops; the bound on a message is
 //! for whoever gives the room.
 //!

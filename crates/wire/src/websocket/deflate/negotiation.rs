@@ -47,7 +47,7 @@ pub struct Offer {
     pub client_no_context_takeover: bool,
     /// The server shall use no larger window.
     pub server_max_window_bits: Option<u8>,
-    /// The client can be told to use a smaller window; the value is a hint.
+    /// The client can be asked to use a smaller window; the value is a hint.
     pub client_max_window_bits: ClientWindow,
 }
 

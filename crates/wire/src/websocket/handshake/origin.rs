@@ -32,7 +32,7 @@ enum Port {
     Exactly(u16),
 }
 
-/// A text is no pattern of origins.
+/// A text is not a pattern of origins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InvalidOrigin {
     /// What is wrong with it, as the rest of a sentence that begins with the text.

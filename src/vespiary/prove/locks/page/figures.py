@@ -19,7 +19,7 @@ _DRAWN_MAX = 20
 _CONVOYS_MAX = 5
 
 _HEAD = ("lock", "taken", "waited", "wait total", "wait p90", "wait max")
-_HEAD_MORE = ("hold total", "hold p90", "hold max", "in vain", "queue")
+_HEAD_MORE = ("hold total", "hold p90", "hold max", "failed", "queue")
 
 
 def processes(found: Sequence[Statistics]) -> str:

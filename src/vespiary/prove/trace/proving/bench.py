@@ -88,7 +88,7 @@ class Bench:
         self._session = None
 
     def run(self, test: RustTest | PythonTest, seconds: float) -> Run:
-        """Run a test for so many seconds at most, and tell what it has reached."""
+        """Run a test for so many seconds at most, and say what it has reached."""
         if isinstance(test, PythonTest):
             session = self.session()
             self._clear()

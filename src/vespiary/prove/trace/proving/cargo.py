@@ -4,7 +4,7 @@ Each test runs in a process of its own, so that what the shared file counts is t
 tests claim something is found without running them all: the sources of a test binary tell the
 functions that hold a `claims!`, and the binary lists its tests; a test belongs to such a function
 if its name is a part of the test's path (`deadlines::opens_in_time::on_epoll`, made by a macro
-from `opens_in_time`). The run itself then tells what the test claims.
+from `opens_in_time`). The run itself then says what the test claims.
 """
 
 import json
@@ -63,7 +63,7 @@ def workspace(root: Path) -> Path:
 
 
 def binaries(root: Path, arguments: tuple[str, ...]) -> list[Binary]:
-    """Build the tests, and tell which binaries came of it."""
+    """Build the tests, and say which binaries came of it."""
     command = ["cargo", "test", "--no-run", "--message-format=json-render-diagnostics", *arguments]
     environment = {**os.environ, "CARGO_TERM_PROGRESS_WHEN": "never"}
     built = subprocess.run(

@@ -6,7 +6,7 @@ tests that claim one of its requirements and make it act run again, fast ones fi
 fails. A disabled condition is false; a disabled statement, which has no condition, fails when it is
 reached. A failure counts only if the same test passes again at once with the mark enabled: a test
 that fails now and then proves nothing. A test that does not end in time without the mark has
-failed, too; the same rule tells that from a machine that is too slow.
+failed, too; the same rule distinguishes that from a machine that is too slow.
 
 At the end stand the claims. Each function that claims a requirement must have a test that fails
 without one of its marks, or at least without all of them. So a claim that happens to stand beside

@@ -78,12 +78,6 @@ class Limits(_Settings):
         requests_per_connection_max: HTTP requests answered on one connection; the last answer
             closes it. 1,000: nobody notices a new connection so rarely, and load that a balancer
             moved elsewhere follows.
-        pings_unanswered_max: Pings sent in a row to a silent WebSocket peer, an interval of
-            `ping_interval_seconds` apart. Any byte from the peer starts the count anew; without
-            one, the connection ends `ping_timeout_seconds` after the last of them. 1: TCP repeats a
-            lost ping by itself, so that a second one tells little; more of them bear a peer that is
-            cut off for longer, and keep the path's middle-boxes awake meanwhile. From 2 on it is
-            this limit that is counted and reported as reached, with 1 it is the deadline.
         write_high_bytes: While more bytes than this wait to be sent to a peer, nothing is read from
             it. 64 KiB: what a connection on a good network takes in one go.
         write_low_bytes: When no more than this wait, reading goes on, and `on_drain` is called.
@@ -106,7 +100,6 @@ class Limits(_Settings):
     header_bytes_max: int = 16 << 10
     headers_max: int = 100
     requests_per_connection_max: int | None = 1000
-    pings_unanswered_max: int = 1
     write_high_bytes: int = 64 << 10
     write_low_bytes: int = 16 << 10
     write_bytes_max: int = 16 << 20
@@ -147,15 +140,18 @@ class Deadlines(_Settings):
             take depends on its size and on the network.
         idle_seconds: Without a byte from the peer. None: long silence is what WebSockets are for,
             and the keep-alive finds the dead ones.
-        write_seconds: While bytes wait to be sent, without any of them being taken. 60: a peer that
-            has read nothing for a minute is gone or means harm.
+        write_seconds: While bytes wait to be sent, without progress: a peer that is slow and goes on
+            taking some is not ended. 60: a peer that has read nothing for a minute is gone or means
+            harm.
         drain_seconds: How long a graceful stop waits for connections to finish. 10: what service
             managers and container platforms commonly leave before they kill.
         close_seconds: From our close frame to the peer's. 5: a living peer needs one round trip.
         ping_interval_seconds: Silence after which a WebSocket peer is sent a ping. 20: under the 30
             to 60 seconds after which middle-boxes forget a connection.
-        ping_timeout_seconds: From the ping (the last that `Limits.pings_unanswered_max` allows) to
-            the peer's next byte. 20: a phone that changes its network comes back within it.
+        ping_timeout_seconds: From the first ping that nothing has answered to the peer's next byte;
+            pings go on each interval meanwhile. 20: a phone that changes its network comes back
+            within it. While this end does not read, or bytes before the ping are on their way, it is
+            enough that the peer's kernel acknowledges them.
     """
 
     handshake_seconds: float | None = 10.0

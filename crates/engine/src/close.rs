@@ -58,8 +58,6 @@ pub enum Cause {
     /// The peer ended the stream where it may not: within the handshake or a message, or without
     /// a close frame.
     PeerVanished,
-    /// The connection broke before the peer had acknowledged this end's close.
-    CloseUnacknowledged,
     /// The connection ended before the peer had taken all that was sent to it.
     BytesLost,
     /// The kernel reported an error.
@@ -85,7 +83,6 @@ impl Cause {
             Self::HandshakeRefused => "handshake_refused",
             Self::ProxyRefused => "proxy_refused",
             Self::PeerVanished => "peer_vanished",
-            Self::CloseUnacknowledged => "close_unacknowledged",
             Self::BytesLost => "bytes_lost",
             Self::Kernel(_) => "kernel",
         }
@@ -98,7 +95,6 @@ impl Cause {
             | Self::HandshakeRefused
             | Self::ProxyRefused
             | Self::PeerVanished
-            | Self::CloseUnacknowledged
             | Self::BytesLost
             | Self::Kernel(_) => Side::Remote,
             _ => Side::Local,
@@ -154,6 +150,23 @@ impl CloseReason {
     pub(crate) fn by(mut self, side: Side) -> Self {
         self.side = side;
         self
+    }
+
+    /// The close that this is the reason of came to nothing because of `other`.
+    pub(crate) fn close_failed(&mut self, other: Self) {
+        let sent = match (self.code, &self.text[..]) {
+            (None, "") => "the close".to_owned(),
+            (None, text) => format!("the close ({text})"),
+            (Some(code), "") => format!("the close with {code}"),
+            (Some(code), text) => format!("the close with {code} ({text})"),
+        };
+        let code = self.code.map(|_| Code::ABNORMAL.0);
+        let text = format!("{sent} was not acknowledged: {}", other.text);
+        *self = Self {
+            code,
+            text,
+            ..other
+        };
     }
 
     /// The same with a close code.

@@ -14,7 +14,7 @@
 //! reset it and destroy what the peer has not read yet. It is `Closed` once the host was told; its
 //! row lives on until the last completion.
 
-use crate::close::{Cause, CloseReason, Side};
+use crate::close::{Cause, CloseReason, Manner, Side};
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::host::Host;
@@ -53,6 +53,49 @@ pub enum State {
     Closed,
 }
 
+/// Which close frames have passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseFrames {
+    /// None.
+    None,
+    /// Ours.
+    Sent,
+    /// The peer's.
+    Received,
+    /// Both.
+    Both,
+    /// Ours, and the peer's is not awaited, since the peer broke a rule.
+    NotAwaited,
+}
+
+impl CloseFrames {
+    pub(crate) fn is_sent(self) -> bool {
+        matches!(self, Self::Sent | Self::Both | Self::NotAwaited)
+    }
+
+    /// Whether input no longer matters.
+    #[inline]
+    pub(crate) fn is_received(self) -> bool {
+        self as u8 >= Self::Received as u8
+    }
+
+    pub(crate) fn after_sent(self) -> Self {
+        match self {
+            Self::None => Self::Sent,
+            Self::Received => Self::Both,
+            other => other,
+        }
+    }
+
+    pub(crate) fn after_received(self) -> Self {
+        match self {
+            Self::None => Self::Received,
+            Self::Sent => Self::Both,
+            other => other,
+        }
+    }
+}
+
 /// A connection of an engine. Always behind an `Rc`.
 pub struct Connection<H: Host> {
     pub(crate) engine: Rc<Engine<H>>,
@@ -89,8 +132,7 @@ pub struct Connection<H: Host> {
     /// The peer has finished sending, and that was dealt with.
     pub(crate) peer_ended: Cell<bool>,
     pub(crate) end_pending: Cell<bool>,
-    pub(crate) close_frame_sent: Cell<bool>,
-    pub(crate) close_frame_received: Cell<bool>,
+    pub(crate) close_frames: Cell<CloseFrames>,
     pub(crate) fin_sent: Cell<bool>,
     /// End at once: with a reset, or without waiting for what is unsent.
     pub(crate) abort: Cell<bool>,
@@ -98,8 +140,6 @@ pub struct Connection<H: Host> {
     pub(crate) sending_parts: Cell<bool>,
     /// The host sends nothing more; `sending_parts` then is set too, which sends look at.
     pub(crate) sending_ended: Cell<bool>,
-    /// Pings sent since the peer's last byte.
-    pub(crate) pings_unanswered: Cell<u32>,
     pub(crate) dropped: Cell<u32>,
     pub(crate) burst: Cell<u8>,
     pub(crate) burst_frames: Cell<u16>,
@@ -118,11 +158,15 @@ pub struct Connection<H: Host> {
     /// Since when this end does not read; 0 when it does.
     pub(crate) held_since: Cell<u64>,
     pub(crate) pinged: Cell<u64>,
+    /// When the first ping was sent that nothing of the peer's has answered.
+    pub(crate) ping_unanswered: Cell<u64>,
+    /// What the peer had acknowledged then.
+    pub(crate) ping_mark: Cell<u64>,
     pub(crate) message_began: Cell<u64>,
     pub(crate) write_began: Cell<u64>,
     pub(crate) bytes_in: Cell<u64>,
     pub(crate) bytes_out: Cell<u64>,
-    /// What `bytes_out` must have reached by the write deadline.
+    /// What the peer had acknowledged when progress was last looked at, and one; 0 before that.
     pub(crate) write_mark: Cell<u64>,
     pub(crate) messages_in: Cell<u64>,
     pub(crate) messages_out: Cell<u64>,
@@ -320,9 +364,8 @@ impl<H: Host> Connection<H> {
         if requires!("rfc6455/7.1.7/3", "rfc6455/10.7/3" => is_established) {
             self.begin_closing(Some((code, &text)));
             // RFC 6455 7.1.7: the peer's close frame is not awaited.
-            if requires!("rfc6455/7.1.7/5") {
-                self.close_frame_received.set(true);
-            }
+            requires!("rfc6455/7.1.7/5");
+            self.close_frames.set(CloseFrames::NotAwaited);
         } else {
             self.abort_now();
         }
@@ -344,18 +387,34 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Keep the first reason that is given. A code of ours is kept as the peer is told it.
+    /// Keep the first reason that is given. A code of ours is kept as it is sent to the peer.
     pub(crate) fn end_with(&self, mut reason: CloseReason) {
         let mut kept = self.reason.borrow_mut();
-        if kept.is_none() {
-            if reason.side == Side::Local
-                && let Some(code) = reason.code
-            {
-                let told = (self.profile().codes.sent_for)(Code(code));
-                reason.code = Some(told.map_or(code, |told| told.0));
+        if let Some(kept) = kept.as_deref_mut() {
+            if self.is_unacknowledged(kept, &reason) {
+                kept.close_failed(reason);
             }
-            *kept = Some(Box::new(reason));
+            return;
         }
+        if reason.side == Side::Local
+            && let Some(code) = reason.code
+        {
+            let sent = (self.profile().codes.sent_for)(Code(code));
+            reason.code = Some(sent.map_or(code, |sent| sent.0));
+        }
+        *kept = Some(Box::new(reason));
+    }
+
+    /// Whether this end's close, which was `kept` as the reason, came to nothing because of another:
+    /// the peer did not answer it.
+    fn is_unacknowledged(&self, kept: &CloseReason, other: &CloseReason) -> bool {
+        let is_ours = kept.cause == Cause::Closed && other.manner == Manner::Broken;
+        let frames = self.close_frames.get();
+        let is_lost = match other.cause {
+            Cause::Kernel(_) => !frames.is_received(),
+            _ => frames == CloseFrames::Sent,
+        };
+        self.opened.get() && is_ours && is_lost
     }
 
     pub(crate) fn abort_now(self: &Rc<Self>) {
@@ -375,10 +434,11 @@ impl<H: Host> Connection<H> {
         self.phase_began.set(self.engine.now_ms());
         if let Some((code, text)) = close_frame
             && self.endpoint.options.borrow().framing == Framing::WebSocket
-            && !self.close_frame_sent.get()
+            && !self.close_frames.get().is_sent()
         {
-            self.close_frame_sent.set(true);
-            let payload = if self.close_frame_received.get() {
+            let is_answer = self.close_frames.get().is_received();
+            self.close_frames.set(self.close_frames.get().after_sent());
+            let payload = if is_answer {
                 close::echo(self.profile(), code)
             } else {
                 close::encode(self.profile(), code, text)

@@ -1,30 +1,57 @@
-//! Deadlines: one timer a connection, set to the earliest of those that apply.
+//! Deadlines: one timer per connection, set to the earliest of those that apply.
 //!
 //! The moments that deadlines count from are plain stores on the hot path; the timer is only moved
 //! when an earlier deadline appears. When it fires, what is due is acted upon, and otherwise it is
-//! set anew. So a busy connection touches the timer wheel a few times a minute, whatever its
+//! set anew. So a busy connection touches the timer wheel a few times per minute, whatever its
 //! message rate.
 //!
-//! A silent WebSocket peer is pinged, and again after each further interval, as often as
-//! [`Limits::pings_unanswered_max`] allows; the last of these pings is the one whose answer is
-//! waited for. Any byte of the peer answers them all: it shows what a pong would.
+//! **Nothing is judged before what the kernel holds was read.** When a deadline for something that
+//! the peer owes is due and the socket holds bytes, the judgement is put off until some of them were
+//! received. It is put off no further: a peer that always has bytes on their way does not escape.
+//! The process's own delays do not count either; see [`crate::clock`].
 //!
-//! Deadlines are absolute: bytes that trickle in extend neither the handshake's nor a message's,
-//! and a reader that takes a byte at a time does not extend the write deadline, which asks that all
-//! bytes waiting at one moment have gone by the deadline counted from that moment.
+//! **While this end does not read** (its host has paused, or the peer does not take what it is
+//! sent), the socket is looked at each second. Its end or its reset is noticed there. When it holds
+//! bytes, the second does not count, since it is this end that makes the peer wait; when it holds
+//! none, the peer is silent, and the second counts. Pings are sent as always, and their answers are
+//! not read: what shows that the peer lives is that its kernel acknowledges them. No message is
+//! read ahead of its time for that, and no bytes need a place to wait.
+//!
+//! **Progress is what the peer's kernel has acknowledged.** A reader that is slow but goes on meets
+//! the write deadline, and so it meets that of a ping while the bytes before the ping are on their
+//! way. It must take [`PROGRESS_BYTES_MIN`] bytes per deadline: a peer that takes single bytes to
+//! keep a connection does not go on. Asking the kernel costs a system call, so it is asked halfway
+//! to the deadline and at the deadline, and never while bytes leave at once.
+//!
+//! **A silent WebSocket peer** is pinged each interval, answered or not, which keeps the path's
+//! middle-boxes awake; the timeout counts from the first ping that is unanswered. Any byte of the
+//! peer answers them all: it shows what a pong would.
+//!
+//! Deadlines are absolute: bytes that trickle in extend neither the handshake's nor a message's.
 
 use crate::close::{Cause, CloseReason, Side};
-use crate::connection::{Connection, State};
-use crate::engine::{Due, Engine};
+use crate::connection::{CloseFrames, Connection, State};
+use crate::engine::{Due, Engine, broken_by_kernel};
 use crate::host::Host;
 use crate::limit::Limit;
 use crate::options::{Framing, Options};
+use crate::receive;
 use crate::requests;
 use std::rc::Rc;
 use std::time::Duration;
+use vespiary_port::Delivery;
 use vespiary_trace::requires;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::Opcode;
+
+/// How often a socket that is not read is looked at.
+const LOOK_MILLISECONDS: u64 = 1_000;
+/// What a reader must take in half a write deadline: less than any segment, more than the single
+/// bytes of a peer that only wants to stay.
+const PROGRESS_BYTES_MIN: u64 = 512;
+/// How long a client waits for the server's FIN once both close frames have passed. The server
+/// closes first (RFC 6455 7.1.1), and its FIN is a round trip away.
+const FIN_MILLISECONDS_MAX: u64 = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
@@ -37,11 +64,18 @@ enum Which {
     Close,
     Ping,
     Pong,
+    Look,
+}
+
+impl Which {
+    /// Whether it is for bytes that the peer owes.
+    fn is_for_input(self) -> bool {
+        !matches!(self, Self::Write | Self::Ping | Self::Look)
+    }
 }
 
 fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u64, Which)> {
     let deadlines = &options.deadlines;
-    let websocket = options.framing == Framing::WebSocket;
     let began = connection.phase_began.get();
     let mut found: Option<(u64, Which)> = None;
     let mut consider = |from: u64, length: Option<u64>, which: Which| {
@@ -59,67 +93,99 @@ fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u
         State::Connecting | State::Handshaking => {
             consider(began, deadlines.handshake, Which::Handshake);
         }
-        State::Open => {
-            if connection.bytes_in.get() == 0 && !websocket {
-                consider(began, deadlines.first_byte, Which::FirstByte);
-            }
-            if connection.message_began.get() != 0 {
-                consider(
-                    connection.message_began.get(),
-                    deadlines.message,
-                    Which::Message,
-                );
-            }
-            consider(connection.heard.get(), deadlines.idle, Which::Idle);
-            let pinged = connection.pinged.get();
-            match connection.pings_unanswered.get() {
-                _ if !websocket => {}
-                0 => consider(connection.heard.get(), deadlines.ping_interval, Which::Ping),
-                count if count < options.limits.pings_unanswered_max => {
-                    consider(pinged, deadlines.ping_interval, Which::Ping);
-                }
-                _ => consider(pinged, deadlines.ping_timeout, Which::Pong),
-            }
+        State::Open => consider_open(connection, options, &mut consider),
+        State::Closing => {
+            let length = deadlines.close;
+            let most = connection
+                .have_both_closed()
+                .then_some(FIN_MILLISECONDS_MAX);
+            let shorter = length.map(|length| most.map_or(length, |most| most.min(length)));
+            consider(began, shorter, Which::Close);
         }
-        State::Closing => consider(began, deadlines.close, Which::Close),
         State::Closed => return None,
     }
     if connection.write_began.get() != 0 {
-        consider(connection.write_began.get(), deadlines.write, Which::Write);
+        let is_first_look = connection.write_mark.get() == 0;
+        let length = deadlines.write;
+        let length = length.map(|length| if is_first_look { length / 2 } else { length });
+        consider(connection.write_began.get(), length, Which::Write);
     }
     found
+}
+
+fn consider_open<H: Host>(
+    connection: &Connection<H>,
+    options: &Options,
+    consider: &mut impl FnMut(u64, Option<u64>, Which),
+) {
+    let deadlines = &options.deadlines;
+    let websocket = options.framing == Framing::WebSocket;
+    if connection.bytes_in.get() == 0 && !websocket {
+        let began = connection.phase_began.get();
+        consider(began, deadlines.first_byte, Which::FirstByte);
+    }
+    let message_began = connection.message_began.get();
+    if message_began != 0 {
+        consider(message_began, deadlines.message, Which::Message);
+    }
+    let heard = connection.heard.get();
+    consider(heard, deadlines.idle, Which::Idle);
+    if websocket {
+        let latest = heard.max(connection.pinged.get());
+        consider(latest, deadlines.ping_interval, Which::Ping);
+        let unanswered = connection.ping_unanswered.get();
+        if unanswered != 0 {
+            consider(unanswered, deadlines.ping_timeout, Which::Pong);
+        }
+    }
+    let held_since = connection.held_since.get();
+    if held_since != 0 {
+        consider(held_since, Some(LOOK_MILLISECONDS), Which::Look);
+    }
 }
 
 impl<H: Host> Connection<H> {
     /// This end stops reading, or goes on.
     pub(crate) fn note_held(&self, is_held: bool) {
-        self.discount_held();
-        self.held_since.set(if is_held {
-            self.engine.now_ms().max(1)
-        } else {
-            0
-        });
+        self.account_for_held(true);
+        self.held_since
+            .set(if is_held { self.engine.now_ms() } else { 0 });
+        if is_held {
+            self.engine.arm(self);
+        }
     }
 
-    /// The time in which this end did not read counts for none of the deadlines of what the peer
-    /// owes us.
-    fn discount_held(&self) {
+    /// The time since this end was last seen not to read counts for the peer, or, when it is
+    /// `excused`, for none of the deadlines of what the peer owes us.
+    fn account_for_held(&self, excused: bool) {
         let now = self.engine.now_ms();
-        let since = self.held_since.replace(now.max(1));
-        for moment in [&self.heard, &self.pinged, &self.message_began] {
-            if since != 0 && moment.get() != 0 {
+        let since = self.held_since.replace(now);
+        for moment in [&self.heard, &self.ping_unanswered, &self.message_began] {
+            if excused && since != 0 && moment.get() != 0 {
                 moment.set((moment.get() + (now - since)).min(now));
             }
         }
     }
+
+    /// Whether the close frames of both ends have passed.
+    pub(crate) fn have_both_closed(&self) -> bool {
+        self.close_frames.get() == CloseFrames::Both
+    }
+
+    /// How far what was sent has come.
+    pub fn delivery(&self) -> Delivery {
+        self.engine.port.borrow().delivery(self.socket.get())
+    }
+
+    /// Bytes that the peer has taken, as far as can be seen.
+    fn acknowledged(&self, delivery: Delivery) -> u64 {
+        delivery
+            .acknowledged
+            .unwrap_or_else(|| self.bytes_out.get())
+    }
 }
 
 impl<H: Host> Engine<H> {
-    /// The port's clock at the latest turn, in nanoseconds.
-    pub fn now(&self) -> u64 {
-        self.port.borrow().now()
-    }
-
     /// Set the connection's timer, unless it fires early enough already.
     pub(crate) fn arm(&self, connection: &Connection<H>) {
         let options = connection.endpoint.options.borrow();
@@ -134,10 +200,7 @@ impl<H: Host> Engine<H> {
             wheel.cancel(key);
         }
         connection.timer_due.set(due);
-        let key = wheel.insert(
-            due.saturating_mul(1_000_000),
-            Due::Connection(connection.token),
-        );
+        let key = wheel.insert(self.clock.port_time(due), Due::Connection(connection.token));
         connection.timer.set(Some(key));
     }
 
@@ -145,15 +208,12 @@ impl<H: Host> Engine<H> {
     #[inline]
     pub(crate) fn begin_write(&self, connection: &Connection<H>) {
         let now = self.now_ms();
-        connection.write_began.set(now.max(1));
-        let queued = connection.outbound.borrow().queued() as u64;
-        connection
-            .write_mark
-            .set(connection.bytes_out.get() + queued);
+        connection.write_began.set(now);
+        connection.write_mark.set(0);
         let Some(length) = connection.endpoint.options.borrow().deadlines.write else {
             return;
         };
-        if connection.timer.get().is_none() || connection.timer_due.get() > now + length {
+        if connection.timer.get().is_none() || connection.timer_due.get() > now + length / 2 {
             self.arm(connection);
         }
     }
@@ -169,7 +229,12 @@ impl<H: Host> Engine<H> {
         // Each action moves or ends what was due, so this ends; the bound is against a mistake.
         for _ in 0..8 {
             match earliest(connection, &options) {
-                Some((due, which)) if due <= now => self.act(connection, which, &options),
+                Some((due, which)) if due <= now => {
+                    if which.is_for_input() && self.must_read_first(connection) {
+                        break;
+                    }
+                    self.act(connection, which, &options);
+                }
                 _ => break,
             }
             if connection.abort.get() {
@@ -179,30 +244,37 @@ impl<H: Host> Engine<H> {
         self.arm(connection);
     }
 
+    /// Whether the socket holds bytes that must be read before the peer is judged.
+    fn must_read_first(&self, connection: &Rc<Connection<H>>) -> bool {
+        let is_read = !connection.is_held_back()
+            && !connection.peer_ended.get()
+            && !connection.end_pending.get()
+            && !receive::is_full(connection);
+        let token = connection.token;
+        let received = connection.bytes_in.get();
+        let mut postponed = self.postponed.borrow_mut();
+        let before = postponed.remove(&token);
+        let is_over = before.is_some_and(|before| before != received);
+        let socket = connection.socket.get();
+        if !is_read || is_over || self.port.borrow().unread(socket).bytes == 0 {
+            return false;
+        }
+        postponed.insert(token, received);
+        true
+    }
+
     fn act(self: &Rc<Self>, connection: &Rc<Connection<H>>, which: Which, options: &Options) {
-        let deadlines = &options.deadlines;
         let now = self.now_ms();
         match which {
-            Which::Message | Which::Idle | Which::Ping | Which::Pong
+            Which::Look => self.look(connection),
+            Which::Message | Which::Idle | Which::FirstByte
                 if (1..now).contains(&connection.held_since.get()) =>
             {
-                connection.discount_held();
+                self.look(connection);
             }
-            Which::Ping => {
-                let unanswered = &connection.pings_unanswered;
-                unanswered.set(unanswered.get().saturating_add(1));
-                connection.pinged.set(now);
-                if requires!("rfc6455/5.5.2/4") {
-                    connection.send_control(Opcode::Ping, b"");
-                }
-            }
-            Which::Write if connection.bytes_out.get() >= connection.write_mark.get() => {
-                if connection.queued_bytes() == 0 {
-                    connection.write_began.set(0);
-                } else {
-                    self.begin_write(connection);
-                }
-            }
+            Which::Ping => self.ping(connection),
+            Which::Pong => self.judge_pong(connection, options),
+            Which::Write => self.judge_write(connection, options),
             Which::Handshake => {
                 self.missed(connection, Limit::HandshakeSeconds);
                 requests::too_late(connection);
@@ -211,7 +283,7 @@ impl<H: Host> Engine<H> {
             Which::KeepAlive | Which::Close
                 if connection.queued_bytes() > 0
                     && !connection.opened.get()
-                    && deadlines.write.is_some() =>
+                    && options.deadlines.write.is_some() =>
             {
                 connection.phase_began.set(now);
             }
@@ -223,25 +295,84 @@ impl<H: Host> Engine<H> {
             Which::FirstByte => self.expire(connection, Limit::FirstByteSeconds, options),
             Which::Message => self.expire(connection, Limit::MessageSeconds, options),
             Which::Idle => self.expire(connection, Limit::IdleSeconds, options),
-            Which::Pong if options.limits.pings_unanswered_max > 1 => {
-                self.unread(connection, Limit::PingsUnanswered, options);
-            }
-            // Where one ping is all, its own deadline was reached.
-            Which::Pong => self.unread(connection, Limit::PingTimeoutSeconds, options),
-            Which::Write => self.unread(connection, Limit::WriteSeconds, options),
-            Which::Close => {
-                self.missed(connection, Limit::CloseSeconds);
-                // What the kernel has taken is not destroyed with a reset: a slow peer may still
-                // read it.
-                if connection.queued_bytes() > 0 {
-                    connection.reset.set(true);
-                }
-                connection
-                    .abort
-                    .set(requires!("rfc6455/7.1.1/4", "rfc6455/5.5.1/10"));
-                connection.unsettle();
-            }
+            Which::Close => self.close_unanswered(connection, options),
         }
+    }
+
+    /// Look at a socket that is not read: whether it has ended, and whether it holds bytes.
+    fn look(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        let unread = self.port.borrow().unread(connection.socket.get());
+        let has_bytes = unread.bytes > 0 || receive::has_held(connection);
+        connection.account_for_held(has_bytes);
+        if let Some(errno) = unread.broken {
+            requires!("rfc6455/7.2.1/2");
+            connection.end_with(broken_by_kernel("receiving", errno));
+            connection.abort.set(true);
+            connection.unsettle();
+        } else if unread.is_ended && !has_bytes && !connection.peer_ended.get() {
+            connection.end_pending.set(false);
+            self.peer_ended(connection);
+        }
+    }
+
+    fn ping(&self, connection: &Rc<Connection<H>>) {
+        let now = self.now_ms();
+        connection.pinged.set(now);
+        if connection.ping_unanswered.get() == 0 {
+            connection.ping_unanswered.set(now);
+            let delivery = connection.delivery();
+            connection.ping_mark.set(connection.acknowledged(delivery));
+        }
+        requires!("rfc6455/5.5.2/4");
+        connection.send_control(Opcode::Ping, b"");
+    }
+
+    fn judge_pong(&self, connection: &Rc<Connection<H>>, options: &Options) {
+        let delivery = connection.delivery();
+        let acknowledged = connection.acknowledged(delivery);
+        let has_progressed = acknowledged > connection.ping_mark.get();
+        let is_judged_by_write =
+            connection.write_began.get() != 0 && options.deadlines.write.is_some();
+        if connection.held_since.get() != 0 && has_progressed && delivery.outstanding == 0 {
+            // The peer's kernel has the ping; its answer waits to be read, or may.
+            connection.ping_unanswered.set(0);
+        } else if is_judged_by_write || has_progressed && delivery.outstanding > 0 {
+            connection.ping_unanswered.set(self.now_ms());
+            connection.ping_mark.set(acknowledged);
+        } else {
+            self.unread(connection, Limit::PingTimeoutSeconds, options);
+        }
+    }
+
+    fn judge_write(&self, connection: &Rc<Connection<H>>, options: &Options) {
+        // 0 is no mark.
+        let acknowledged = connection.acknowledged(connection.delivery()) + 1;
+        let mark = connection.write_mark.replace(acknowledged);
+        if mark == 0 {
+            return;
+        }
+        if acknowledged.saturating_sub(mark) >= PROGRESS_BYTES_MIN {
+            connection.write_began.set(self.now_ms());
+        } else {
+            self.unread(connection, Limit::WriteSeconds, options);
+        }
+    }
+
+    /// The peer has not ended its side in time.
+    fn close_unanswered(&self, connection: &Rc<Connection<H>>, options: &Options) {
+        if !connection.have_both_closed() {
+            self.missed(connection, Limit::CloseSeconds);
+            let what = reached(Limit::CloseSeconds, options);
+            let text = format!("the peer did not answer the close: {what}");
+            connection.end_with(CloseReason::new(Cause::Limit(Limit::CloseSeconds), text));
+        }
+        // What the kernel has taken is not destroyed with a reset: a slow peer may still read it.
+        if connection.queued_bytes() > 0 {
+            connection.reset.set(true);
+        }
+        requires!("rfc6455/7.1.1/4", "rfc6455/5.5.1/10");
+        connection.abort.set(true);
+        connection.unsettle();
     }
 
     fn missed(&self, connection: &Rc<Connection<H>>, limit: Limit) {
@@ -253,10 +384,9 @@ impl<H: Host> Engine<H> {
         self.missed(connection, limit);
         let text = format!("the peer was too slow: {}", reached(limit, options));
         let reason = CloseReason::new(Cause::Limit(limit), text).with_code(Code::POLICY);
-        if requires!("rfc6455/7.4.1/h4") {
-            connection.end_with(reason);
-            connection.begin_closing(Some((Code::POLICY, limit.name())));
-        }
+        requires!("rfc6455/7.4.1/h4");
+        connection.end_with(reason);
+        connection.begin_closing(Some((Code::POLICY, limit.name())));
     }
 
     /// End a connection whose peer does not read or is gone.
@@ -266,9 +396,8 @@ impl<H: Host> Engine<H> {
         let text = format!("the peer did not answer or read: {what}");
         let reason = CloseReason::new(Cause::Limit(limit), text).with_code(Code::ABNORMAL);
         connection.end_with(reason);
-        if requires!("rfc6455/7.1.1/2", "rfc6455/7.1.7/4") {
-            connection.abort_now();
-        }
+        requires!("rfc6455/7.1.1/2", "rfc6455/7.1.7/4");
+        connection.abort_now();
     }
 }
 

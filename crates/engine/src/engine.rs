@@ -16,6 +16,7 @@
 //! itself. A connection whose receives exceed the same budget within one batch has the rest of its
 //! bytes put aside, and goes on in the next turn, behind the others.
 
+use crate::clock::Clock;
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, State};
 use crate::endpoint::{Endpoint, add};
@@ -29,6 +30,7 @@ use crate::session::websocket::compression;
 use crate::table::{self, Owner, Table};
 use crate::topics::Topics;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -77,7 +79,9 @@ pub struct Engine<H: Host> {
     /// Where the date of HTTP answers comes from.
     pub(crate) wall_clock: Cell<fn() -> SystemTime>,
     batch: Cell<u32>,
-    now_ms: Cell<u64>,
+    pub(crate) clock: Clock,
+    /// What connections had received when the judgement of a deadline was put off.
+    pub(crate) postponed: RefCell<HashMap<Token, u64>>,
     unfinished: Cell<bool>,
     inline_budget: u8,
 }
@@ -104,16 +108,23 @@ impl<H: Host> Engine<H> {
             random: RefCell::new(random),
             wall_clock: Cell::new(SystemTime::now),
             batch: Cell::new(0),
-            now_ms: Cell::new(now / 1_000_000),
+            clock: Clock::new(now),
+            postponed: RefCell::default(),
             unfinished: Cell::new(false),
             inline_budget: INLINE_BUDGET,
         })
     }
 
-    /// Milliseconds of the port's clock at the latest turn.
+    /// The port's clock at the latest turn, in nanoseconds.
+    pub fn now(&self) -> u64 {
+        self.port.borrow().now()
+    }
+
+    /// Milliseconds of the engine's clock at the latest turn, which leaves out the time in which
+    /// this process was held up.
     #[inline]
     pub fn now_ms(&self) -> u64 {
-        self.now_ms.get()
+        self.clock.milliseconds()
     }
 
     /// The driver's name.
@@ -291,7 +302,7 @@ impl<H: Host> Engine<H> {
     /// handled.
     pub fn run(self: &Rc<Self>) -> usize {
         let now = self.port.borrow().now();
-        self.now_ms.set(now / 1_000_000);
+        self.clock.advance(now, self.wheel.borrow().next_due());
         self.batch.set(self.batch.get().wrapping_add(1));
         for connection in self.resting.take() {
             connection.over_budget.set(false);
@@ -534,7 +545,7 @@ fn connected<H: Host>(connection: &Rc<Connection<H>>, result: Result<(), Errno>)
     }
 }
 
-fn broken_by_kernel(doing: &str, errno: Errno) -> CloseReason {
+pub(crate) fn broken_by_kernel(doing: &str, errno: Errno) -> CloseReason {
     let error = io::Error::from_raw_os_error(errno.0);
     CloseReason::new(Cause::Kernel(errno), format!("{doing} failed: {error}"))
 }

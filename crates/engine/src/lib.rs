@@ -5,6 +5,7 @@
 //! from a seed.
 #![forbid(unsafe_code)]
 
+mod clock;
 mod close;
 mod connection;
 mod deadline;

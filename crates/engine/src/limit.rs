@@ -41,8 +41,6 @@ limits! {
     HeaderBytes = "header_bytes_max",
     /// Fields of one HTTP head.
     Headers = "headers_max",
-    /// Pings in a row without a byte from the peer.
-    PingsUnanswered = "pings_unanswered_max",
     /// Bytes that wait to be sent to one peer.
     WriteBytes = "write_bytes_max",
     /// The handshake's deadline.
@@ -80,7 +78,6 @@ impl Limit {
             Self::Fragments => limits.fragments_max.into(),
             Self::HeaderBytes => limits.header_bytes_max as u64,
             Self::Headers => limits.headers_max as u64,
-            Self::PingsUnanswered => limits.pings_unanswered_max.into(),
             Self::WriteBytes => limits.write_bytes_max as u64,
             Self::HandshakeSeconds => deadlines.handshake.unwrap_or(0),
             Self::FirstByteSeconds => deadlines.first_byte.unwrap_or(0),

@@ -6,7 +6,7 @@
 //! are themselves bounded.
 
 use crate::close::NotOpened;
-use crate::connection::{Connection, State};
+use crate::connection::{CloseFrames, Connection, State};
 use crate::endpoint::{Endpoint, add};
 use crate::engine::{Due, Engine};
 use crate::host::{Event, Host};
@@ -265,14 +265,12 @@ impl<H: Host> Engine<H> {
                 shaken: Cell::new(false),
                 peer_ended: Cell::new(false),
                 end_pending: Cell::new(false),
-                close_frame_sent: Cell::new(false),
-                close_frame_received: Cell::new(false),
+                close_frames: Cell::new(CloseFrames::None),
                 fin_sent: Cell::new(false),
                 abort: Cell::new(false),
                 reset: Cell::new(false),
                 sending_parts: Cell::new(false),
                 sending_ended: Cell::new(false),
-                pings_unanswered: Cell::new(0),
                 dropped: Cell::new(0),
                 burst: Cell::new(0),
                 burst_frames: Cell::new(0),
@@ -287,6 +285,8 @@ impl<H: Host> Engine<H> {
                 heard: Cell::new(now),
                 held_since: Cell::new(0),
                 pinged: Cell::new(0),
+                ping_unanswered: Cell::new(0),
+                ping_mark: Cell::new(0),
                 message_began: Cell::new(0),
                 write_began: Cell::new(0),
                 bytes_in: Cell::new(0),

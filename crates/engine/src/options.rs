@@ -72,8 +72,6 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Fields of an HTTP head.
     pub headers_max: usize,
-    /// Pings in a row without a byte from the peer; at least one.
-    pub pings_unanswered_max: u32,
     /// HTTP requests answered on one connection.
     pub requests_per_connection_max: Option<u32>,
     /// Reading pauses while more bytes than this wait to be written.
@@ -116,13 +114,13 @@ pub struct Deadlines {
     pub message: Option<u64>,
     /// Without a byte from the peer.
     pub idle: Option<u64>,
-    /// From queueing bytes to the kernel's taking them.
+    /// While bytes wait to be sent, without progress of the peer's.
     pub write: Option<u64>,
     /// From our close to the peer's.
     pub close: Option<u64>,
     /// Silence after which a ping is sent (WebSocket).
     pub ping_interval: Option<u64>,
-    /// From the ping to any byte of the peer's (WebSocket).
+    /// From the first unanswered ping to any byte of the peer's (WebSocket).
     pub ping_timeout: Option<u64>,
 }
 
@@ -241,7 +239,6 @@ impl Options {
                 fragments_max: u32::MAX,
                 header_bytes_max: usize::MAX,
                 headers_max: usize::MAX,
-                pings_unanswered_max: 1,
                 requests_per_connection_max: None,
                 write_high_bytes: usize::MAX,
                 write_low_bytes: usize::MAX,

@@ -7,7 +7,7 @@
 //! what the kernel had delivered by then is added.
 
 use crate::close::{Cause, CloseReason};
-use crate::connection::{Connection, State};
+use crate::connection::{CloseFrames, Connection, State};
 use crate::endpoint::add;
 use crate::host::Host;
 use crate::layering;
@@ -156,7 +156,7 @@ pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
 #[inline]
 pub(crate) fn count<H: Host>(connection: &Connection<H>, length: usize) {
     connection.heard.set(connection.engine.now_ms());
-    connection.pings_unanswered.set(0);
+    connection.ping_unanswered.set(0);
     add(&connection.bytes_in, length as u64);
     add(&connection.endpoint.counters.bytes_in, length as u64);
 }
@@ -278,7 +278,10 @@ pub(crate) fn failed<H: Host>(
     requires!("rfc6455/7.1.7/1", "rfc6455/7.1.7/2", "rfc6455/10.7/2");
     if connection.state.get() == State::Closing {
         // The peer's close frame, if it comes, cannot be found any more.
-        connection.close_frame_received.set(true);
+        if connection.close_frames.get().is_sent() {
+            connection.end_with(reason.clone());
+            connection.close_frames.set(CloseFrames::NotAwaited);
+        }
         connection.unsettle();
     }
     connection.fail(reason);

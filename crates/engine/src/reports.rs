@@ -54,7 +54,7 @@ impl<H: Host> Sink for Rc<Connection<H>> {
 
     #[inline]
     fn is_close_received(&self) -> bool {
-        self.close_frame_received.get()
+        self.close_frames.get().is_received()
     }
 
     #[inline]
@@ -84,9 +84,11 @@ impl<H: Host> Sink for Rc<Connection<H>> {
         if self.state.get() == State::Open {
             self.engine.host.ending(self);
         }
-        if requires!("rfc6455/7.1.4/h1", "rfc6455/5.5.1/h3") {
-            self.close_frame_received.set(true);
-        }
+        requires!("rfc6455/7.1.4/h1", "rfc6455/5.5.1/h3");
+        self.close_frames
+            .set(self.close_frames.get().after_received());
+        // From here on the peer owes its FIN.
+        self.phase_began.set(self.engine.now_ms());
         if requires!("rfc6455/7.1.5/h1", "rfc6455/7.1.5/h2", "rfc6455/7.1.6/h1") {
             let cause = if code.is_clean() {
                 Cause::PeerClosed
@@ -100,6 +102,8 @@ impl<H: Host> Sink for Rc<Connection<H>> {
             // RFC 6455 5.5.1: the answer repeats the code; one without a code is answered without
             // one.
             self.begin_closing(Some((code, "")));
+        } else {
+            self.engine.arm(self);
         }
         self.unsettle();
     }

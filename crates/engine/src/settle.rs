@@ -136,7 +136,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// The peer has sent its FIN, and everything before it was handed over.
-    fn peer_ended(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+    pub(crate) fn peer_ended(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         if connection.peer_ended.replace(true) {
             return;
         }
@@ -157,7 +157,11 @@ impl<H: Host> Engine<H> {
                 connection.abort.set(true);
             }
             State::Open => self.peer_ended_while_open(connection),
-            State::Closing | State::Closed => {}
+            State::Closing => {
+                let text = "the peer ended the connection without a close frame";
+                connection.end_with(CloseReason::new(Cause::PeerVanished, text));
+            }
+            State::Closed => {}
         }
         connection.unsettle();
     }
@@ -208,10 +212,21 @@ impl<H: Host> Engine<H> {
             connection.fin_sent.set(true);
             self.port.borrow_mut().shutdown(connection.socket.get());
         }
-        let both_ended = requires!("rfc6455/7.1.1/1" => connection.peer_ended.get());
-        if connection.fin_sent.get() && both_ended {
+        if connection.fin_sent.get() && self.may_finish(connection) {
             self.finish(connection);
         }
+    }
+
+    /// Whether nothing is awaited any more: the peer has ended its side, or has sent its close frame
+    /// to a server, which then closes first (RFC 6455 7.1.1). The kernel does the rest. Closing a
+    /// socket that holds bytes would reset it and destroy our close frame, so those are read first.
+    fn may_finish(&self, connection: &Rc<Connection<H>>) -> bool {
+        if requires!("rfc6455/7.1.1/1" => connection.peer_ended.get()) {
+            return true;
+        }
+        let is_server = !connection.client;
+        let socket = connection.socket.get();
+        is_server && connection.have_both_closed() && self.port.borrow().unread(socket).bytes == 0
     }
 
     /// The connection is over: tell the host, and give back what it holds.
@@ -250,6 +265,7 @@ impl<H: Host> Engine<H> {
             deflate.release(connection);
         }
         self.topics.borrow_mut().forget(connection.token);
+        self.postponed.borrow_mut().remove(&connection.token);
         self.tell_closed(connection);
         connection.user.take();
         self.release_when_quiet(connection);
@@ -316,14 +332,15 @@ impl<H: Host> Engine<H> {
 /// RFC 6455 7.1.1: on WebSocket the server closes the TCP connection first, after both close
 /// frames.
 fn may_send_fin<H: Host>(connection: &Rc<Connection<H>>) -> bool {
-    if !connection.close_frame_sent.get() || connection.peer_ended.get() {
+    let frames = connection.close_frames.get();
+    if !frames.is_sent() || connection.peer_ended.get() {
         return true;
     }
     if requires!("rfc6455/7.1.1/3", "rfc6455/7.1.1/5" => connection.client) {
         return false;
     }
     requires!("rfc6455/5.5.1/9", "rfc6455/5.5.1/10", "rfc6455/7.1.2/2" =>
-        connection.close_frame_received.get())
+        frames.is_received())
 }
 
 /// An end that began in good order is broken when what was sent did not go before it. A peer that
@@ -331,7 +348,7 @@ fn may_send_fin<H: Host>(connection: &Rc<Connection<H>>) -> bool {
 fn tell_of_loss<H: Host>(connection: &Rc<Connection<H>>) {
     let lost = connection.queued_bytes();
     if lost > 0
-        && !connection.close_frame_received.get()
+        && !connection.close_frames.get().is_received()
         && let Some(reason) = connection.reason.borrow_mut().as_deref_mut()
         && reason.manner == Manner::Closed
     {

@@ -75,6 +75,18 @@ pub struct Interest {
     pub write: bool,
 }
 
+/// How far the bytes that were sent on a socket have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Bytes that the peer's kernel has acknowledged since the connection began, those of a send in
+    /// flight included. Only its growth means something. `None` on a Unix socket, which has no
+    /// acknowledgements.
+    pub acknowledged: Option<u64>,
+    /// Bytes that the kernel has taken and the peer's kernel has not acknowledged. 0 on a Unix
+    /// socket, where no network can lose them.
+    pub outstanding: usize,
+}
+
 /// What the kernel holds for the owner of a socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unread {
@@ -201,9 +213,8 @@ pub trait Port {
     /// The address at the other end.
     fn peer_address(&self, socket: Descriptor) -> io::Result<Address>;
 
-    /// Bytes that the kernel took of sends and that the peer's kernel has not acknowledged. Always
-    /// 0 on a Unix socket, where there is no network that could lose them.
-    fn unacknowledged(&self, socket: Descriptor) -> usize;
+    /// How far what was sent has come.
+    fn delivery(&self, socket: Descriptor) -> Delivery;
 
     /// What the kernel holds of a socket that nothing has received.
     fn unread(&self, socket: Descriptor) -> Unread;

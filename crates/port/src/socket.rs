@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::address::{Address, KernelAddress};
-use crate::{Descriptor, Errno, Unread, fork};
+use crate::{Delivery, Descriptor, Errno, Unread, fork};
 
 /// `result` of a system call that says -1 for an error.
 pub(crate) fn check(result: i32) -> io::Result<i32> {
@@ -162,13 +162,28 @@ pub(crate) fn peer_address(socket: Descriptor) -> io::Result<Address> {
     address_of(socket, libc::getpeername)
 }
 
-/// See [`crate::Port::unacknowledged`].
-pub(crate) fn unacknowledged(socket: Descriptor) -> usize {
-    if is_unix(socket) {
-        0
-    } else {
-        count_of(socket, libc::TIOCOUTQ)
+/// See [`crate::Port::delivery`].
+pub(crate) fn delivery(socket: Descriptor) -> Delivery {
+    let Some(acknowledged) = bytes_acknowledged(socket) else {
+        return Delivery::default();
+    };
+    Delivery {
+        acknowledged: Some(acknowledged),
+        outstanding: count_of(socket, libc::TIOCOUTQ),
     }
+}
+
+/// The field `tcpi_bytes_acked` of `TCP_INFO` (Linux 4.1 or newer); `None` where the socket is not
+/// TCP.
+fn bytes_acknowledged(socket: Descriptor) -> Option<u64> {
+    const OFFSET: usize = 120;
+    let mut info = [0_u8; OFFSET + 8];
+    let mut length = info.len() as libc::socklen_t;
+    let (level, place) = (libc::IPPROTO_TCP, info.as_mut_ptr().cast());
+    // SAFETY: the pointers are to room of the length that is given, and to that length.
+    let result = unsafe { libc::getsockopt(socket, level, libc::TCP_INFO, place, &raw mut length) };
+    let bytes = info[OFFSET..].try_into().expect("eight bytes");
+    (result == 0 && length as usize == info.len()).then(|| u64::from_ne_bytes(bytes))
 }
 
 /// See [`crate::Port::unread`].

@@ -180,8 +180,6 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, InboxLimit
     limits.header_bytes_max = required(options, "header_bytes_max")?;
     limits.headers_max = required(options, "headers_max")?;
     limits.requests_per_connection_max = required(options, "requests_per_connection_max")?;
-    let pings: u64 = required(options, "pings_unanswered_max")?;
-    limits.pings_unanswered_max = pings.try_into().unwrap_or(u32::MAX);
     limits.write_high_bytes = required(options, "write_high_bytes")?;
     limits.write_low_bytes = required(options, "write_low_bytes")?;
     limits.write_bytes_max = required(options, "write_bytes_max")?;

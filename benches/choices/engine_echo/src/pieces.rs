@@ -113,8 +113,8 @@ macro_rules! delegate {
             self.inner.peer_address(socket)
         }
 
-        fn unacknowledged(&self, socket: Descriptor) -> usize {
-            self.inner.unacknowledged(socket)
+        fn delivery(&self, socket: Descriptor) -> vespiary_engine::port::Delivery {
+            self.inner.delivery(socket)
         }
 
         fn unread(&self, socket: Descriptor) -> vespiary_engine::port::Unread {

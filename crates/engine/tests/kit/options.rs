@@ -15,7 +15,6 @@ pub fn defaults(framing: Framing) -> Options {
             fragments_max: 1 << 14,
             header_bytes_max: 16 << 10,
             headers_max: 100,
-            pings_unanswered_max: 1,
             requests_per_connection_max: Some(1000),
             write_high_bytes: 64 << 10,
             write_low_bytes: 16 << 10,

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use vespiary_engine::port::{
-    Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Unread,
-    Wake,
+    Address, Completion, Counters, Delivery, Descriptor, Interest, Outcome, Outgoing, Port, Token,
+    Unread, Wake,
 };
 
 /// The kind of an operation.
@@ -190,8 +190,8 @@ impl Port for Watched {
         self.port.peer_address(socket)
     }
 
-    fn unacknowledged(&self, socket: Descriptor) -> usize {
-        self.port.unacknowledged(socket)
+    fn delivery(&self, socket: Descriptor) -> Delivery {
+        self.port.delivery(socket)
     }
 
     fn unread(&self, socket: Descriptor) -> Unread {

@@ -127,7 +127,8 @@ impl Bounds {
             State::Closing => assert!(!is_over(deadlines.close, phase), "{phase} ms in {state:?}"),
             State::Open | State::Closed => {}
         }
-        let [bytes_in, bytes_out, ..] = connection.traffic();
+        let [bytes_in, ..] = connection.traffic();
+        let taken = connection.delivery().acknowledged.unwrap_or(0);
         let since = (Since::new(now), Since::new(now));
         let (heard, written) = self.seen.entry(connection.token()).or_insert(since);
         let is_held_back = connection.is_paused(u8::MAX) || connection.is_above_high();
@@ -135,10 +136,10 @@ impl Bounds {
         let silent = heard.observe(bytes_in, now, is_held_back || !is_open);
         let silent = silent.saturating_sub(delay);
         assert!(!is_over(deadlines.idle, silent), "silent for {silent} ms");
-        let stuck = written.observe(bytes_out, now, connection.queued_bytes() == 0 || !is_open);
+        let stuck = written.observe(taken, now, connection.queued_bytes() == 0 || !is_open);
         // The deadline counts from one moment; what waits after it is asked for by the next.
         let twice = deadlines.write.map(|length| 2 * length);
         let stuck = stuck.saturating_sub(delay);
-        assert!(!is_over(twice, stuck), "nothing was written for {stuck} ms");
+        assert!(!is_over(twice, stuck), "nothing was taken for {stuck} ms");
     }
 }

@@ -111,7 +111,6 @@ fn options(chance: &Chance, conduct: Conduct) -> Options {
     limits.fragments_max = pick(chance, &[10, 1_000]);
     limits.header_bytes_max = pick(chance, &[400, 4_000]);
     limits.write_high_bytes = pick(chance, &[1, 1_000, 20_000, 64 << 10]);
-    limits.pings_unanswered_max = pick(chance, &[1, 1, 2, 5]);
     limits.write_low_bytes = limits.write_high_bytes / pick(chance, &[1, 2, 1_000_000]);
     limits.write_bytes_max = match conduct {
         // What an echo of one message, or of a piece of a stream, may add to a queue below its

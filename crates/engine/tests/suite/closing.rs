@@ -9,7 +9,7 @@ use vespiary_engine::port::Errno;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{
-    AfterEnd, ClientHandshake, Framing, Kind, Limit, Manner, Options, SendError, Side, State,
+    AfterEnd, Cause, ClientHandshake, Framing, Kind, Limit, Manner, Options, SendError, Side, State,
 };
 use vespiary_trace::claims;
 
@@ -456,9 +456,8 @@ fn a_peer_that_does_not_answer_a_close_is_left_after_the_close_deadline(bench: &
     let took = bench.engine.now_ms() - start;
     assert!((59..=500).contains(&took), "{took} ms");
     assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 1);
-    assert_eq!(
-        bench.host().reasons()[0].code,
-        Some(4001),
-        "the first reason stands"
-    );
+    let reason = &bench.host().reasons()[0];
+    assert_eq!(reason.cause, Cause::Limit(Limit::CloseSeconds));
+    assert_eq!((reason.manner, reason.code), (Manner::Broken, Some(1006)));
+    assert!(reason.text.contains("4001 (go home)"), "{reason}");
 }

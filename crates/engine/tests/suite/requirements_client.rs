@@ -15,6 +15,7 @@ use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::wire::websocket::handshake::{accept_value, encode_key};
 use vespiary_engine::{
     ClientHandshake, Compression, Engine, Framing, Kind, Limit, Manner, Options, SendError, Side,
+    State,
 };
 use vespiary_trace::claims;
 
@@ -245,10 +246,15 @@ fn a_client_whose_server_does_not_close_closes_after_the_close_deadline() {
         server.frame(bench);
         server.send(&websocket::unmasked(true, Opcode::Close, b"\x03\xe8"));
         bench.pass(50);
-        assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 0);
+        assert_eq!(
+            connection.state(),
+            State::Closing,
+            "the server's FIN is awaited"
+        );
         bench.pass(50);
-        assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 1);
-        bench.until("the end", || bench.host().count(is_end) > 0);
+        assert_eq!(connection.state(), State::Closed);
+        let reason = connection.reason().expect("it ended");
+        assert_eq!((reason.manner, reason.code), (Manner::Closed, Some(1000)));
         server.leave();
     });
 }

@@ -9,8 +9,8 @@ use super::{Epoll, IN, OUT, QUEUED_A_TURN_MAX, STALE_TURNS_MAX};
 use crate::address::KernelAddress;
 use crate::socket::{self, check, last_errno, monotonic};
 use crate::{
-    Address, Completion, Counters, Descriptor, Errno, Interest, Outcome, Outgoing, Port, Token,
-    Unread, Wake,
+    Address, Completion, Counters, Delivery, Descriptor, Errno, Interest, Outcome, Outgoing, Port,
+    Token, Unread, Wake,
 };
 
 impl Port for Epoll {
@@ -201,8 +201,8 @@ impl Port for Epoll {
         socket::peer_address(socket)
     }
 
-    fn unacknowledged(&self, socket: Descriptor) -> usize {
-        socket::unacknowledged(socket)
+    fn delivery(&self, socket: Descriptor) -> Delivery {
+        socket::delivery(socket)
     }
 
     fn unread(&self, socket: Descriptor) -> Unread {

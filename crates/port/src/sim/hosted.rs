@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use super::{Faults, Sim};
 use crate::wake::Waker;
 use crate::{
-    Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Unread,
-    Wake,
+    Address, Completion, Counters, Delivery, Descriptor, Interest, Outcome, Outgoing, Port, Token,
+    Unread, Wake,
 };
 
 /// How many threads work for the program; while there are any, time does not jump.
@@ -231,8 +231,8 @@ impl Port for Hosted {
         self.sim.peer_address(socket)
     }
 
-    fn unacknowledged(&self, socket: Descriptor) -> usize {
-        self.sim.unacknowledged(socket)
+    fn delivery(&self, socket: Descriptor) -> Delivery {
+        self.sim.delivery(socket)
     }
 
     fn unread(&self, socket: Descriptor) -> Unread {

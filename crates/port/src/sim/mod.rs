@@ -40,8 +40,8 @@ use std::time::Duration;
 
 use crate::buffers::Pool;
 use crate::{
-    Address, Completion, Counters, Descriptor, Errno, Interest, Outcome, Outgoing, Port, Token,
-    Unread, Wake,
+    Address, Completion, Counters, Delivery, Descriptor, Errno, Interest, Outcome, Outgoing, Port,
+    Token, Unread, Wake,
 };
 pub use faults::Faults;
 pub use hosted::{Hold, Hosted};
@@ -353,11 +353,11 @@ impl Port for Sim {
         Ok(state.network.peek(end.other()).address.clone())
     }
 
-    fn unacknowledged(&self, socket: Descriptor) -> usize {
+    fn delivery(&self, socket: Descriptor) -> Delivery {
         let mut state = self.state.borrow_mut();
         match state.socket(socket).role {
-            Role::Connected(end) => state.network.unacknowledged(end.other(), state.now),
-            _ => 0,
+            Role::Connected(end) => state.network.delivery(end.other(), state.now),
+            _ => Delivery::default(),
         }
     }
 

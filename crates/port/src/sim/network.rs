@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Address, Descriptor};
+use crate::{Address, Delivery, Descriptor};
 
 /// One end of a connection: side 0 connected, side 1 was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +40,8 @@ pub(super) struct Side {
     pub(super) address: Address,
     /// Bytes that came for this end and were not read.
     pub(super) unread: VecDeque<u8>,
+    /// How many ever came.
+    pub(super) arrived: u64,
     /// How many of them a stalled peer had read into its own memory before it stalled.
     pub(super) read_before_stall: usize,
     /// No more will come: the other end sent FIN.
@@ -58,6 +60,7 @@ impl Side {
             owner,
             address,
             unread: VecDeque::new(),
+            arrived: 0,
             read_before_stall: 0,
             finished: false,
             reset: false,
@@ -105,12 +108,16 @@ impl Network {
         }
     }
 
-    /// Bytes sent to `end` that it has not taken: a peer that has stalled takes none.
-    pub(super) fn unacknowledged(&self, end: End, now: u64) -> usize {
+    /// How far the bytes sent to `end` have come. A peer that has stalled acknowledges none.
+    pub(super) fn delivery(&self, end: End, now: u64) -> Delivery {
         let side = self.peek(end);
-        match side.owner {
+        let outstanding = match side.owner {
             Owner::Peer if side.is_stalled(now) => side.unread.len() - side.read_before_stall,
             _ => 0,
+        };
+        Delivery {
+            acknowledged: Some(side.arrived - outstanding as u64),
+            outstanding,
         }
     }
 
@@ -121,6 +128,7 @@ impl Network {
             self.side(end.other()).reset = true;
         } else {
             side.unread.extend(bytes);
+            side.arrived += bytes.len() as u64;
         }
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{Active, Uring};
 use crate::socket::{self, monotonic};
 use crate::{
-    Address, Completion, Counters, Descriptor, Interest, Outcome, Outgoing, Port, Token, Unread,
-    Wake,
+    Address, Completion, Counters, Delivery, Descriptor, Interest, Outcome, Outgoing, Port, Token,
+    Unread, Wake,
 };
 
 impl Uring {
@@ -162,8 +162,8 @@ impl Port for Uring {
         socket::peer_address(socket)
     }
 
-    fn unacknowledged(&self, socket: Descriptor) -> usize {
-        socket::unacknowledged(socket)
+    fn delivery(&self, socket: Descriptor) -> Delivery {
+        socket::delivery(socket)
     }
 
     fn unread(&self, socket: Descriptor) -> Unread {

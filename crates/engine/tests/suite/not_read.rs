@@ -1,0 +1,103 @@
+//! This end does not read: the peer's end is noticed all the same, and so is its death.
+
+use crate::kit::{Bench, Conn, Peer, Script, defaults, websocket};
+use vespiary_engine::port::Errno;
+use vespiary_engine::port::sim::Faults;
+use vespiary_engine::{Cause, Framing, Limit, Manner, Options};
+
+on_every_driver!(
+    the_end_of_a_peer_that_is_not_read_is_noticed,
+    the_reset_of_a_peer_that_is_not_read_is_noticed,
+    the_end_of_a_stream_that_is_not_read_is_noticed,
+    messages_before_the_end_of_a_peer_that_is_not_read_are_delivered,
+    a_peer_that_lives_and_is_not_read_stays,
+);
+
+fn pinging() -> Options {
+    let mut options = defaults(Framing::WebSocket);
+    options.deadlines.ping_interval = Some(100);
+    options.deadlines.ping_timeout = Some(100);
+    options
+}
+
+/// A WebSocket that its host does not read.
+fn unread(bench: &Bench, options: Options) -> (Peer, Conn) {
+    let place = bench.listen(options, Script::sink());
+    let peer = websocket::open(bench, &place);
+    let connection = bench.latest();
+    connection.pause(1);
+    bench.turn();
+    (peer, connection)
+}
+
+fn the_end_of_a_peer_that_is_not_read_is_noticed(bench: &Bench) {
+    let (mut peer, connection) = unread(bench, defaults(Framing::WebSocket));
+    peer.finish();
+    drop(connection);
+    bench.until_closed(1);
+    let reason = &bench.host().reasons()[0];
+    assert_eq!(
+        (reason.cause, reason.code),
+        (Cause::PeerVanished, Some(1006))
+    );
+    bench.until("its descriptor", || bench.engine.connection_count() == 0);
+}
+
+fn the_reset_of_a_peer_that_is_not_read_is_noticed(bench: &Bench) {
+    let (peer, connection) = unread(bench, defaults(Framing::WebSocket));
+    peer.reset();
+    drop(connection);
+    bench.until_closed(1);
+    let reason = &bench.host().reasons()[0];
+    assert_eq!(reason.errno(), Some(Errno(104)), "ECONNRESET");
+}
+
+fn the_end_of_a_stream_that_is_not_read_is_noticed(bench: &Bench) {
+    let place = bench.listen(defaults(Framing::Raw), Script::sink());
+    let mut peer = bench.connect_open(&place);
+    bench.latest().pause(1);
+    bench.turn();
+    peer.finish();
+    bench.until_closed(1);
+    assert_eq!(bench.host().reasons()[0].manner, Manner::Closed);
+}
+
+fn messages_before_the_end_of_a_peer_that_is_not_read_are_delivered(bench: &Bench) {
+    let (mut peer, connection) = unread(bench, defaults(Framing::WebSocket));
+    peer.send(bench, &websocket::text("the last"));
+    peer.finish();
+    bench.pass(2_500);
+    assert!(
+        connection.is_open(),
+        "a message waits: {:?}",
+        connection.reason()
+    );
+    connection.resume(1);
+    drop(connection);
+    bench.until_closed(1);
+    assert_eq!(bench.host().messages(), [b"the last"]);
+}
+
+fn a_peer_that_lives_and_is_not_read_stays(bench: &Bench) {
+    let (mut peer, connection) = unread(bench, pinging());
+    for _ in 0..5 {
+        assert_eq!(peer.frame(bench).first, 0x89, "a ping");
+        bench.pass(50);
+    }
+    assert!(connection.is_open(), "{:?}", connection.reason());
+}
+
+/// A peer whose machine is gone acknowledges nothing.
+#[test]
+fn a_dead_peer_that_is_not_read_is_noticed_by_its_pings() {
+    crate::kit::Driver::Simulated(1, Faults::none()).run(|bench| {
+        let (peer, connection) = unread(bench, pinging());
+        peer.stall(true);
+        drop(connection);
+        let start = bench.engine.now_ms();
+        bench.until_closed(1);
+        let took = bench.engine.now_ms() - start;
+        assert!((199..=205).contains(&took), "{took} ms");
+        assert_eq!(bench.host().limits_reached(Limit::PingTimeoutSeconds), 1);
+    });
+}

@@ -20,13 +20,13 @@ use vespiary_port::{Descriptor, Errno, Outcome, Outgoing, Token};
 use vespiary_wire::websocket::decoder::Decoder;
 
 use crate::clock::Nanoseconds;
-use crate::pattern::Cursor;
+use crate::payload::Cursor;
 use crate::random::Random;
 use crate::record::Fault;
 use crate::shared::Shared;
 use crate::stamps::Stamps;
-use crate::upgraded::{self, Handshake};
 use crate::verify::Expectation;
+use crate::websocket::{self, Handshake};
 
 /// Before a Unix socket with a full backlog is tried again.
 const RETRY: Nanoseconds = 2_000_000;
@@ -226,7 +226,7 @@ impl Connection {
             Ok(None) => {}
             Ok(Some(rest)) => {
                 self.handshake = None;
-                self.decoder = Some(Box::new(upgraded::decoder()));
+                self.decoder = Some(Box::new(websocket::decoder()));
                 self.opened(shared);
                 if !rest.is_empty() {
                     self.take_frames(shared, &rest);

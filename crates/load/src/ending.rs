@@ -6,7 +6,7 @@ use crate::clock::{Nanoseconds, nanoseconds, seconds};
 use crate::connection::{Connection, Stage};
 use crate::record::{Fault, Problem};
 use crate::shared::Shared;
-use crate::upgraded;
+use crate::websocket;
 
 impl Connection {
     /// The connection was not opened.
@@ -106,7 +106,7 @@ impl Connection {
                 self.progress = shared.clock.now();
                 self.stamps.clear();
                 if self.decoder.is_some() {
-                    upgraded::append_close(&mut self.pending, Code::NORMAL, &mut self.random);
+                    websocket::append_close(&mut self.pending, Code::NORMAL, &mut self.random);
                     self.mark_dirty(shared);
                 } else {
                     shared.port.shutdown(self.socket);

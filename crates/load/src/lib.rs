@@ -34,7 +34,7 @@ mod ending;
 mod error;
 mod json;
 mod pace;
-mod pattern;
+mod payload;
 mod plan;
 mod random;
 mod record;
@@ -45,8 +45,8 @@ mod shared;
 mod stamps;
 mod target;
 mod traffic;
-mod upgraded;
 mod verify;
+mod websocket;
 
 pub use background::BackgroundRun;
 pub use error::Error;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vespiary_wire::framing::length::Format;
 
 use crate::error::Error;
-use crate::pattern::Alphabet;
+use crate::payload::Alphabet;
 use crate::target::Target;
 
 /// Connections of one run, at most: one byte short of what the sources of one block of loopback can

@@ -3,11 +3,11 @@
 
 use vespiary_wire::framing::length::{self, Format};
 
-use crate::pattern::{Cursor, Pattern};
+use crate::payload::{Cursor, Pattern};
 use crate::plan::{Framing, Plan};
 
 /// A payload's pattern and the constant bytes round it. WebSocket frames have neither: see
-/// [`crate::upgraded`].
+/// [`crate::websocket`].
 #[derive(Debug)]
 pub struct Shape {
     pattern: Pattern,

@@ -15,8 +15,8 @@ use vespiary_wire::websocket::profile::Version;
 use crate::connection::{Connection, Stage};
 use crate::record::{Fault, Problem};
 use crate::shared::Shared;
-use crate::upgraded;
 use crate::verify::Tally;
+use crate::websocket;
 
 /// A send takes no further message once it holds this many bytes.
 const SEND_BYTES: usize = 256 << 10;
@@ -113,7 +113,7 @@ impl Connection {
                 Kind::Binary
             };
             let cutter = shared.cutter.as_ref();
-            let pings = upgraded::append_message(output, kind, payload, cutter, &mut self.random);
+            let pings = websocket::append_message(output, kind, payload, cutter, &mut self.random);
             shared.record.counts.pings_sent += pings;
         } else {
             shared.shape.append(self.cursor, output);
@@ -201,7 +201,7 @@ impl Connection {
             Opcode::Ping => {
                 if self.stage == Stage::Open && self.pending.len() < PENDING_BYTES_MAX {
                     let payload = control.payload();
-                    upgraded::append_control(
+                    websocket::append_control(
                         &mut self.pending,
                         Opcode::Pong,
                         payload,

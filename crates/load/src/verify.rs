@@ -9,7 +9,7 @@
 //!
 //! WebSocket echoes are compared message by message, since a server may frame them as it likes.
 
-use crate::pattern::Cursor;
+use crate::payload::Cursor;
 use crate::shape::Shape;
 
 /// Bytes that must agree for a stream to count as in step again.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.hostile.rig import Server
+from tests.acceptance.hostile.server_process import Server
 
 Serve = Callable[..., Server]
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.acceptance.hostile.peer import CLOSE, SECONDS, Peer, frame
-from tests.acceptance.hostile.rig import CHECKOUT
+from tests.acceptance.hostile.server_process import CHECKOUT
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

@@ -23,8 +23,8 @@ from tests.acceptance.hostile.deflating import (
 )
 from tests.acceptance.hostile.peer import BINARY, CLOSE, PING, TEXT, Peer, frame
 from tests.acceptance.hostile.raw import attack_client
-from tests.acceptance.hostile.rig import MEBIBYTE
 from tests.acceptance.hostile.sequences import BEFORE, INVALID
+from tests.acceptance.hostile.server_process import MEBIBYTE
 
 pytestmark = pytest.mark.acceptance
 
@@ -94,7 +94,7 @@ def test_answers_that_nobody_reads_hold_the_sender_of_bombs_back(serve: Serve) -
     small = in_compressed_frames([deflated(bytes(LIMIT))])
     with (
         server.steady("echo", GROWTH_MAX),
-        server.crowd("echo", 5, receive_buffer=4096) as peers,
+        server.many_peers("echo", 5, receive_buffer=4096) as peers,
     ):
         for peer in peers:
             offering(peer).pump(small, 0.3)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.hostile.conftest import Serve
 from tests.acceptance.hostile.peer import BINARY, PING, PONG, REQUEST, TEXT, frame
-from tests.acceptance.hostile.rig import MEBIBYTE, Server
+from tests.acceptance.hostile.server_process import MEBIBYTE, Server
 
 pytestmark = pytest.mark.acceptance
 
@@ -106,7 +106,7 @@ def test_the_largest_frame_that_there_can_be_reserves_no_memory(
     attack = struct.pack("!BBQ", 0x82, 0xFF, (1 << 63) - 1) + bytes(4096)
     with server.steady("echo", 16 * MEBIBYTE):
         if limits:
-            with server.crowd("echo", 100) as peers:
+            with server.many_peers("echo", 100) as peers:
                 for peer in peers:
                     peer.upgrade().send(attack)
                 server.wait_for("echo", lambda told: told["bytes_received"] >= 100 * 4096)
@@ -159,7 +159,7 @@ def test_pings_whose_pongs_are_not_read_hold_the_sender_back(serve: Serve) -> No
     pings = frame(PING, bytes(125)) * 100
     with (
         server.steady("echo", 16 * MEBIBYTE),
-        server.crowd("echo", 10, receive_buffer=4096) as peers,
+        server.many_peers("echo", 10, receive_buffer=4096) as peers,
     ):
         for peer in peers:
             peer.upgrade().pump(pings, 0.2)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.acceptance.hostile.conftest import Serve
 from tests.acceptance.hostile.peer import CLOSE, REQUEST, TEXT, frame
-from tests.acceptance.hostile.rig import MEBIBYTE
+from tests.acceptance.hostile.server_process import MEBIBYTE
 
 pytestmark = pytest.mark.acceptance
 
@@ -30,7 +30,7 @@ def test_a_failing_websocket_handler_closes_with_1011_and_disturbs_nobody(
     with (
         server.steady("calm", 16 * MEBIBYTE),
         server.connect("fail") as bystander,
-        server.crowd("fail", count) as peers,
+        server.many_peers("fail", count) as peers,
     ):
         bystander.upgrade()
         for peer in peers:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.acceptance.hostile.conftest import Serve
 from tests.acceptance.hostile.peer import REQUEST, TEXT, frame
-from tests.acceptance.hostile.rig import MEBIBYTE
+from tests.acceptance.hostile.server_process import MEBIBYTE
 
 pytestmark = pytest.mark.acceptance
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.hostile.conftest import Serve
 from tests.acceptance.hostile.peer import BINARY, REQUEST, TEXT, Peer, frame
-from tests.acceptance.hostile.rig import MEBIBYTE
+from tests.acceptance.hostile.server_process import MEBIBYTE
 
 pytestmark = pytest.mark.acceptance
 
@@ -49,7 +49,7 @@ def test_silence_in_place_of_a_handshake_gets_408_at_its_deadline(
     count = 100
     with server.steady("echo", 16 * MEBIBYTE):
         began = time.monotonic()
-        with server.crowd("echo", count) as peers:
+        with server.many_peers("echo", count) as peers:
             for peer in peers:
                 peer.send(half)
             assert server.wait_for("echo", lambda told: told["handshakes_pending"] == count)
@@ -67,7 +67,7 @@ def test_a_handshake_that_trickles_in_does_not_extend_its_deadline(serve: Serve)
     count = 100
     with server.steady("echo", 16 * MEBIBYTE):
         began = time.monotonic()
-        with server.crowd("echo", count) as peers, trickling(peers, HALF):
+        with server.many_peers("echo", count) as peers, trickling(peers, HALF):
             ends = [peer.end() for peer in peers]
             seconds = time.monotonic() - began
     assert {end.status for end in ends} == {408}
@@ -79,13 +79,13 @@ def test_half_open_handshakes_have_a_limit_beyond_which_newcomers_get_503(serve:
     limits = {"handshakes_pending_max": 50}
     deadlines = {"handshake_seconds": 1.0}
     server = serve(calm=ECHO, echo={**ECHO, "limits": limits, "deadlines": deadlines})
-    with server.steady("calm", 16 * MEBIBYTE), server.crowd("echo", 50) as crowd:
-        for peer in crowd:
+    with server.steady("calm", 16 * MEBIBYTE), server.many_peers("echo", 50) as peers:
+        for peer in peers:
             peer.send(HALF)
         server.wait_for("echo", lambda told: told["handshakes_pending"] == 50)
-        with server.crowd("echo", 20) as newcomers:
+        with server.many_peers("echo", 20) as newcomers:
             assert {peer.end().status for peer in newcomers} == {503}
-        for peer in crowd:
+        for peer in peers:
             assert peer.end().status == 408
             peer.socket.close()
         server.wait_idle("echo")
@@ -100,7 +100,7 @@ def test_a_websocket_message_that_trickles_in_ends_with_1008(serve: Serve) -> No
     server = serve(echo={**ECHO, "deadlines": {"message_seconds": 0.5}})
     message = frame(TEXT, b"x" * 120)
     count = 50
-    with server.steady("echo", 16 * MEBIBYTE), server.crowd("echo", count) as peers:
+    with server.steady("echo", 16 * MEBIBYTE), server.many_peers("echo", count) as peers:
         for peer in peers:
             peer.upgrade()
         began = time.monotonic()
@@ -121,7 +121,7 @@ def test_a_message_of_a_stream_that_trickles_in_ends_the_connection(
     count = 50
     with server.steady("echo", 16 * MEBIBYTE):
         began = time.monotonic()
-        with server.crowd("stream", count) as peers, trickling(peers, b"\0\0\1\0" + b"x" * 99):
+        with server.many_peers("stream", count) as peers, trickling(peers, b"\0\0\1\0" + b"x" * 99):
             for peer in peers:
                 peer.end()
             assert 0.48 <= time.monotonic() - began < 5
@@ -136,7 +136,7 @@ def test_a_silent_stream_is_ended_at_its_deadline(serve: Serve, deadline: str) -
     count = 50
     with server.steady("echo", 16 * MEBIBYTE):
         began = time.monotonic()
-        with server.crowd("stream", count) as peers:
+        with server.many_peers("stream", count) as peers:
             for peer in peers:
                 assert not peer.end().before
             assert 0.48 <= time.monotonic() - began < 5
@@ -147,7 +147,7 @@ def test_a_silent_stream_is_ended_at_its_deadline(serve: Serve, deadline: str) -
 def test_an_idle_websocket_that_answers_no_ping_is_reset(serve: Serve) -> None:
     deadlines = {"ping_interval_seconds": 0.2, "ping_timeout_seconds": 0.3}
     server = serve(echo={**ECHO, "deadlines": deadlines})
-    with server.crowd("echo", 20) as peers:
+    with server.many_peers("echo", 20) as peers:
         for peer in peers:
             peer.upgrade()
         assert all(peer.end().reset for peer in peers)
@@ -163,7 +163,7 @@ def test_an_echo_to_a_receiver_that_never_reads_holds_its_sender_back_and_is_res
     count = 10
     with (
         server.steady("echo", 16 * MEBIBYTE),
-        server.crowd("echo", count, receive_buffer=4096) as peers,
+        server.many_peers("echo", count, receive_buffer=4096) as peers,
     ):
         for peer in peers:
             peer.upgrade()
@@ -185,7 +185,7 @@ def test_a_receiver_that_never_reads_fills_its_queue_and_then_the_sender_is_told
     count = 5
     with (
         server.steady("calm", (count * 5 + 8) * MEBIBYTE),
-        server.crowd("flood", count, receive_buffer=4096) as peers,
+        server.many_peers("flood", count, receive_buffer=4096) as peers,
     ):
         for peer in peers:
             peer.upgrade().send(frame(TEXT, b"2000"))

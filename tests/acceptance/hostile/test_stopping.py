@@ -28,7 +28,7 @@ def test_messages_that_were_received_are_answered_before_the_peers_are_told_1001
 ) -> None:
     server = serve(slow={**ECHO, "handler": "echo_slowly"})
     count, messages = 10, 50
-    with server.crowd("slow", count) as peers:
+    with server.many_peers("slow", count) as peers:
         for peer in peers:
             peer.upgrade()
             peer.send(b"".join(frame(TEXT, b"%d" % number) for number in range(messages)))
@@ -97,7 +97,7 @@ def test_nobody_is_accepted_once_the_server_stops(serve: Serve) -> None:
 def test_handlers_that_do_not_end_are_cut_at_the_drain_deadline(serve: Serve) -> None:
     deadlines = {"drain_seconds": 0.5}
     server = serve(hang={**ECHO, "handler": "hang", "deadlines": deadlines})
-    with server.crowd("hang", 5) as peers:
+    with server.many_peers("hang", 5) as peers:
         hang_all(peers)
         began = time.monotonic()
         server.terminate()
@@ -111,7 +111,7 @@ def test_handlers_that_do_not_end_are_cut_at_the_drain_deadline(serve: Serve) ->
 def test_a_second_signal_ends_at_once(serve: Serve, second: signal.Signals) -> None:
     deadlines = {"drain_seconds": 60.0}
     server = serve(hang={**ECHO, "handler": "hang", "deadlines": deadlines})
-    with server.crowd("hang", 5) as peers:
+    with server.many_peers("hang", 5) as peers:
         hang_all(peers)
         server.terminate()
         time.sleep(0.5)

@@ -15,8 +15,8 @@ from tests.acceptance.hostile.conftest import Serve
 from tests.acceptance.hostile.deflating import OFFER, Deflater
 from tests.acceptance.hostile.peer import BINARY, CLOSE, PING, PONG, TEXT, Peer, frame
 from tests.acceptance.hostile.reference import Answer, answers
-from tests.acceptance.hostile.rig import Server
 from tests.acceptance.hostile.sequences import INVALID
+from tests.acceptance.hostile.server_process import Server
 
 pytestmark = [
     pytest.mark.acceptance,

@@ -13,8 +13,8 @@ import pytest
 from tests.acceptance.hostile.conftest import Serve
 from tests.acceptance.hostile.peer import CLOSE, PING, PONG, TEXT, Peer, frame
 from tests.acceptance.hostile.raw import attack_client
-from tests.acceptance.hostile.rig import MEBIBYTE
 from tests.acceptance.hostile.sequences import BEFORE, INVALID, VALID, Sequence
+from tests.acceptance.hostile.server_process import MEBIBYTE
 
 pytestmark = pytest.mark.acceptance
 

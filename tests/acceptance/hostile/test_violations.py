@@ -8,7 +8,7 @@ import pytest
 from tests.acceptance.hostile.conftest import Serve
 from tests.acceptance.hostile.peer import BINARY, CLOSE, PING, PONG, TEXT, Peer, frame
 from tests.acceptance.hostile.raw import attack_client
-from tests.acceptance.hostile.rig import MEBIBYTE
+from tests.acceptance.hostile.server_process import MEBIBYTE
 from tests.acceptance.hostile.violations import PROTOCOL, violations
 
 pytestmark = pytest.mark.acceptance

@@ -8,7 +8,7 @@ import signal
 import sys
 
 from tests.locks.real.catalogue import PROGRAMS, Program
-from tests.locks.real.more import MORE
+from tests.locks.real.long_catalogue import MORE
 from tests.locks.real.session import Session, perform
 
 EVERYTHING = [*PROGRAMS, *MORE]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.locks.real import loads
-from tests.locks.real.rooms import Room, do, free_port, listens
+from tests.locks.real.workplace import Room, do, free_port, listens
 
 KNOWN = Path(__file__).parent / "known"
 SYSTEM = ["/usr/bin", "/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]

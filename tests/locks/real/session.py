@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.locks.real.catalogue import Program
-from tests.locks.real.rooms import room, until
+from tests.locks.real.workplace import room, until
 
 STOP_SECONDS = 60.0
 

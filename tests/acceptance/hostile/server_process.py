@@ -135,7 +135,7 @@ class Server:
         return int(found[1]) << 10
 
     @contextlib.contextmanager
-    def crowd(self, name: str, count: int, **options: Any) -> Iterator[list[Peer]]:
+    def many_peers(self, name: str, count: int, **options: Any) -> Iterator[list[Peer]]:
         """So many connections to an endpoint."""
         with contextlib.ExitStack() as stack:
             yield [stack.enter_context(self.connect(name, **options)) for _ in range(count)]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.locks.real import loads
 from tests.locks.real.catalogue import Program, tool
-from tests.locks.real.rooms import Room, do, free_port
+from tests.locks.real.workplace import Room, do, free_port
 
 
 class _Page(http.server.BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""More connections than there shall be: limits in all, an address and a second; no descriptors."""
+"""More connections than allowed: in all, per address, per second, and without descriptors."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.acceptance.hostile.conftest import Serve
 from tests.acceptance.hostile.peer import Peer
-from tests.acceptance.hostile.rig import MEBIBYTE, Server
+from tests.acceptance.hostile.server_process import MEBIBYTE, Server
 
 pytestmark = pytest.mark.acceptance
 
@@ -42,15 +42,15 @@ def test_one_connection_too_many_is_refused_and_room_is_given_again(
 ) -> None:
     server = serve(calm=ECHO, full={**endpoint, "limits": {"connections_max": 50}})
     url = server.urls["full"]
-    with server.steady("calm", 16 * MEBIBYTE), server.crowd("full", 50) as crowd:
-        for peer in crowd:
+    with server.steady("calm", 16 * MEBIBYTE), server.many_peers("full", 50) as peers:
+        for peer in peers:
             if url.startswith("ws:"):
                 peer.upgrade()
         server.wait_for("full", lambda told: told["connections_open"] == 50)
         for _ in range(100):
             with server.connect("full") as peer:
                 assert_refused(peer, url, "connections_max")
-        for peer in crowd[:10]:
+        for peer in peers[:10]:
             peer.socket.close()
         server.wait_for("full", lambda told: told["connections_open"] == 40)
         assert_echoes(server, "full")
@@ -67,7 +67,7 @@ def test_an_address_has_its_own_limit_and_others_have_room(
 ) -> None:
     server = serve(echo={**endpoint, "limits": {"connections_per_address_max": 3}})
     url = server.urls["echo"]
-    with server.crowd("echo", 3, source="127.0.0.2"):
+    with server.many_peers("echo", 3, source="127.0.0.2"):
         server.wait_for("echo", lambda told: told["connections_accepted"] == 3)
         with server.connect("echo", source="127.0.0.2") as peer:
             assert_refused(peer, url, "connections_per_address_max")
@@ -89,13 +89,13 @@ def test_a_rush_is_accepted_at_its_rate_and_the_rest_is_refused(
     count = 200
     with server.steady("calm", 16 * MEBIBYTE):
         began = time.monotonic()
-        with server.crowd("echo", count) as crowd:
+        with server.many_peers("echo", count) as peers:
             told = server.wait_for("echo", lambda told: told["connections_accepted"] == count)
             seconds = time.monotonic() - began
             refused = told["limits_reached"]["accepts_per_second_max"]
             # A bucket that is full at first lets through its content and what flows in meanwhile.
             assert rate <= count - refused <= rate * (seconds + 1) + 1
-            assert_refused(crowd[-1], url, "accepts_per_second_max")
+            assert_refused(peers[-1], url, "accepts_per_second_max")
         time.sleep(0.2)
         assert_echoes(server, "echo")
     told = server.wait_idle("echo")
@@ -146,17 +146,17 @@ def test_connections_reset_right_behind_their_bytes_are_noticed(serve: Serve) ->
 def test_without_descriptors_accepting_pauses_and_goes_on(serve: Serve) -> None:
     server = serve(descriptors=64, echo=ECHO)
     spare = 64 - server.descriptors
-    with server.steady("echo", 16 * MEBIBYTE), server.crowd("echo", spare + 20) as crowd:
+    with server.steady("echo", 16 * MEBIBYTE), server.many_peers("echo", spare + 20) as peers:
         told = server.wait_for("echo", lambda told: bool(told["accept_errors"]))
         assert told["accept_errors"].keys() == {"EMFILE"}
         open_now = told["handshakes_pending"]
-        assert 0 < open_now < len(crowd)
+        assert 0 < open_now < len(peers)
         # Those that are in are served while others wait at the door.
-        crowd[0].upgrade().echo(b"in good time")
-        for peer in crowd[:30]:
+        peers[0].upgrade().echo(b"in good time")
+        for peer in peers[:30]:
             peer.socket.close()
         # Who waited is let in, without having to come again.
-        crowd[-1].upgrade().echo(b"at last")
+        peers[-1].upgrade().echo(b"at last")
     server.wait_idle("echo")
     assert_echoes(server, "echo")
     assert "EMFILE" in server.log()
@@ -166,7 +166,7 @@ def test_without_descriptors_accepting_pauses_and_goes_on(serve: Serve) -> None:
 
 def test_accepting_without_descriptors_does_not_spin(serve: Serve) -> None:
     server = serve(descriptors=64, echo=ECHO)
-    with server.crowd("echo", 80):
+    with server.many_peers("echo", 80):
         server.wait_for("echo", lambda told: bool(told["accept_errors"]))
         before = server.processor_seconds
         time.sleep(1.0)

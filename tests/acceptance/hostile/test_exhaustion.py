@@ -1,4 +1,4 @@
-"""Peers that want all there is: of the processor, of memory, of the log, again and again."""
+"""Peers that try to exhaust the processor, the memory and the log."""
 
 import contextlib
 import threading
@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.hostile.conftest import Serve
 from tests.acceptance.hostile.peer import BINARY, TEXT, Peer, frame
-from tests.acceptance.hostile.rig import MEBIBYTE, Server
+from tests.acceptance.hostile.server_process import MEBIBYTE, Server
 
 pytestmark = pytest.mark.acceptance
 
@@ -45,7 +45,7 @@ def test_peers_that_pump_messages_and_read_their_echoes_starve_nobody(
 ) -> None:
     server = serve(calm=ECHO, greedy={**ECHO, "handler": handler})
     pumped = frame(BINARY, bytes(size)) * max(1, 120_000 // size)
-    with server.steady("calm", 24 * MEBIBYTE), server.crowd("greedy", 4) as peers:
+    with server.steady("calm", 24 * MEBIBYTE), server.many_peers("greedy", 4) as peers:
         for peer in peers:
             peer.upgrade()
         with reading(peers):
@@ -67,7 +67,7 @@ def test_a_coroutine_that_receives_nothing_holds_its_senders_back(
     server = serve(calm=ECHO, hang={**ECHO, "handler": "hang"})
     count = 10
     messages = frame(BINARY, bytes(size))
-    with server.steady("calm", 32 * MEBIBYTE), server.crowd("hang", count) as peers:
+    with server.steady("calm", 32 * MEBIBYTE), server.many_peers("hang", count) as peers:
         for peer in peers:
             peer.upgrade()
             assert peer.pump(messages, 0.2) < 64 * MEBIBYTE

@@ -140,6 +140,9 @@ class Deadlines(_Settings):
             take depends on its size and on the network.
         idle_seconds: Without a byte from the peer. None: long silence is what WebSockets are for,
             and the keep-alive finds the dead ones.
+        data_seconds: Without a message from the peer, whatever pings it answers; a message under
+            way counts from its first byte. None: many protocols are silent for hours. For feeds
+            that send all the time, where silence means that something behind the server has failed.
         write_seconds: While bytes wait to be sent, without progress: a peer that is slow and goes on
             taking some is not ended. 60: a peer that has read nothing for a minute is gone or means
             harm.
@@ -159,6 +162,7 @@ class Deadlines(_Settings):
     first_byte_seconds: float | None = None
     message_seconds: float | None = None
     idle_seconds: float | None = None
+    data_seconds: float | None = None
     write_seconds: float | None = 60.0
     drain_seconds: float | None = 10.0
     close_seconds: float | None = 5.0

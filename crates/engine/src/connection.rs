@@ -155,6 +155,8 @@ pub struct Connection<H: Host> {
     pub(crate) timer_due: Cell<u64>,
     pub(crate) phase_began: Cell<u64>,
     pub(crate) heard: Cell<u64>,
+    /// When the latest message was delivered.
+    pub(crate) data_heard: Cell<u64>,
     /// Since when this end does not read; 0 when it does.
     pub(crate) held_since: Cell<u64>,
     pub(crate) pinged: Cell<u64>,

@@ -60,6 +60,7 @@ enum Which {
     FirstByte,
     Message,
     Idle,
+    Data,
     Write,
     Close,
     Ping,
@@ -130,6 +131,8 @@ fn consider_open<H: Host>(
     }
     let heard = connection.heard.get();
     consider(heard, deadlines.idle, Which::Idle);
+    let data_heard = connection.data_heard.get().max(message_began);
+    consider(data_heard, deadlines.data, Which::Data);
     if websocket {
         let latest = heard.max(connection.pinged.get());
         consider(latest, deadlines.ping_interval, Which::Ping);
@@ -160,7 +163,13 @@ impl<H: Host> Connection<H> {
     fn account_for_held(&self, excused: bool) {
         let now = self.engine.now_ms();
         let since = self.held_since.replace(now);
-        for moment in [&self.heard, &self.ping_unanswered, &self.message_began] {
+        let moments = [
+            &self.heard,
+            &self.data_heard,
+            &self.ping_unanswered,
+            &self.message_began,
+        ];
+        for moment in moments {
             if excused && since != 0 && moment.get() != 0 {
                 moment.set((moment.get() + (now - since)).min(now));
             }
@@ -267,7 +276,7 @@ impl<H: Host> Engine<H> {
         let now = self.now_ms();
         match which {
             Which::Look => self.look(connection),
-            Which::Message | Which::Idle | Which::FirstByte
+            Which::Message | Which::Idle | Which::Data | Which::FirstByte
                 if (1..now).contains(&connection.held_since.get()) =>
             {
                 self.look(connection);
@@ -295,6 +304,7 @@ impl<H: Host> Engine<H> {
             Which::FirstByte => self.expire(connection, Limit::FirstByteSeconds, options),
             Which::Message => self.expire(connection, Limit::MessageSeconds, options),
             Which::Idle => self.expire(connection, Limit::IdleSeconds, options),
+            Which::Data => self.expire(connection, Limit::DataSeconds, options),
             Which::Close => self.close_unanswered(connection, options),
         }
     }

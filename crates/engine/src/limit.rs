@@ -51,6 +51,8 @@ limits! {
     MessageSeconds = "message_seconds",
     /// The longest silence of a peer.
     IdleSeconds = "idle_seconds",
+    /// The longest time without a message of a peer.
+    DataSeconds = "data_seconds",
     /// The longest time without progress of a peer that is sent bytes.
     WriteSeconds = "write_seconds",
     /// The deadline of the answer to a close.
@@ -83,6 +85,7 @@ impl Limit {
             Self::FirstByteSeconds => deadlines.first_byte.unwrap_or(0),
             Self::MessageSeconds => deadlines.message.unwrap_or(0),
             Self::IdleSeconds => deadlines.idle.unwrap_or(0),
+            Self::DataSeconds => deadlines.data.unwrap_or(0),
             Self::WriteSeconds => deadlines.write.unwrap_or(0),
             Self::CloseSeconds => deadlines.close.unwrap_or(0),
             Self::PingTimeoutSeconds => deadlines.ping_timeout.unwrap_or(0),

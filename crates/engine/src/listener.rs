@@ -283,6 +283,7 @@ impl<H: Host> Engine<H> {
                 timer_due: Cell::new(u64::MAX),
                 phase_began: Cell::new(now),
                 heard: Cell::new(now),
+                data_heard: Cell::new(now),
                 held_since: Cell::new(0),
                 pinged: Cell::new(0),
                 ping_unanswered: Cell::new(0),

@@ -114,6 +114,8 @@ pub struct Deadlines {
     pub message: Option<u64>,
     /// Without a byte from the peer.
     pub idle: Option<u64>,
+    /// Without a message from the peer.
+    pub data: Option<u64>,
     /// While bytes wait to be sent, without progress of the peer's.
     pub write: Option<u64>,
     /// From our close to the peer's.
@@ -250,6 +252,7 @@ impl Options {
                 first_byte: None,
                 message: None,
                 idle: None,
+                data: None,
                 write: None,
                 close: None,
                 ping_interval: None,

@@ -133,7 +133,9 @@ pub(crate) fn opened<H: Host>(connection: &Rc<Connection<H>>) {
     }
     connection.opened.set(true);
     connection.handshake_over();
-    connection.phase_began.set(connection.engine.now_ms());
+    let now = connection.engine.now_ms();
+    connection.phase_began.set(now);
+    connection.data_heard.set(now);
     add(&connection.endpoint.counters.opened, 1);
     connection.engine.host.opened(connection);
 }

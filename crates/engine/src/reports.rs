@@ -232,6 +232,7 @@ fn count_message<H: Host>(connection: &Connection<H>, last: bool) {
     if last {
         connection.message_began.set(0);
     }
+    connection.data_heard.set(connection.engine.now_ms());
     add(&connection.messages_in, 1);
     add(&connection.endpoint.counters.messages_in, 1);
 }

@@ -26,6 +26,7 @@ pub fn defaults(framing: Framing) -> Options {
             first_byte: None,
             message: None,
             idle: None,
+            data: None,
             write: Some(60_000),
             close: Some(5_000),
             ping_interval: Some(20_000),

@@ -20,6 +20,7 @@ on_every_driver!(
     a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline,
     a_silent_websocket_is_pinged_and_given_up,
     a_websocket_that_answers_pings_stays,
+    a_websocket_that_answers_pings_and_sends_no_message_misses_the_deadline_of_data,
     a_silent_websocket_is_pinged_each_interval_until_the_timeout_of_the_first_ping,
     an_answered_ping_is_followed_by_the_next_after_the_interval,
     a_peer_is_not_blamed_for_the_time_in_which_what_it_sent_is_not_read,
@@ -320,6 +321,33 @@ fn a_silent_websocket_is_pinged_and_given_up(bench: &Bench) {
     assert_eq!(reason.code, Some(1006));
     assert_eq!(bench.host().limits_reached(Limit::PingTimeoutSeconds), 1);
     assert_eq!(peer.take_rest(bench).1, Ending::Reset);
+}
+
+fn a_websocket_that_answers_pings_and_sends_no_message_misses_the_deadline_of_data(bench: &Bench) {
+    let mut options = pinging();
+    options.deadlines.data = Some(6 * LENGTH);
+    let place = bench.listen(options, Script::sink());
+    let mut peer = websocket::open(bench, &place);
+    let mut pings = 0;
+    loop {
+        let frame = peer.frame(bench);
+        if frame.first != 0x89 {
+            assert_eq!((frame.code(), frame.reason()), (Some(1008), "data_seconds"));
+            break;
+        }
+        pings += 1;
+        peer.send(
+            bench,
+            &websocket::masked(true, Opcode::Pong, &frame.payload),
+        );
+        if pings == 4 {
+            // A message begins the time anew.
+            peer.send(bench, &websocket::masked(true, Opcode::Binary, b"data"));
+        }
+    }
+    // At least the intervals before the message, and those of the deadline behind it.
+    assert!(pings >= 7, "{pings}");
+    assert_eq!(bench.host().limits_reached(Limit::DataSeconds), 1);
 }
 
 fn a_websocket_that_answers_pings_stays(bench: &Bench) {

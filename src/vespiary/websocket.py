@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from vespiary._core import origin_fault, upgrade_header_fault
 from vespiary._header_lines import HeaderFields, header_lines
@@ -24,6 +25,9 @@ class WebSocket:
     Sequences may be given in any form; they are kept as tuples.
 
     Attributes:
+        messages: Which kinds of messages are accepted: `"any"`, `"text"` or `"binary"`. A message of
+            the other kind closes the connection with 1003 (RFC 6455 section 7.4.1). What this end
+            sends is not restricted.
         versions: The versions of the protocol that are spoken, the best first: 13 (RFC 6455), and
             8 for peers of 2011 and 2012 (draft HyBi-09), which is laxer. A server answers each
             client by the rules of the version that it names; one that speaks none of them is
@@ -51,6 +55,7 @@ class WebSocket:
         ConfigurationError: a field has a value that it cannot have.
     """
 
+    messages: Literal["any", "text", "binary"] = "any"
     versions: Sequence[int] = (13,)
     deflate_stream: bool = False
     origins: Sequence[str] | None = None
@@ -61,6 +66,8 @@ class WebSocket:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        if self.messages not in ("any", "text", "binary"):
+            raise _wrong("messages", self.messages, 'it is "any", "text" or "binary"')
         self._keep("versions", tuple(self.versions))
         self._check_versions()
         if self.origins is not None:

@@ -45,6 +45,8 @@ pub enum Cause {
     Limit(Limit),
     /// The peer broke a rule of the protocol.
     ProtocolError,
+    /// The peer sent a kind of message that this endpoint does not take.
+    MessageRefused,
     /// Memory for a message could not be allocated.
     OutOfMemory,
     /// This end refused the peer's HTTP request.
@@ -77,6 +79,7 @@ impl Cause {
             Self::FilterFailed => "filter_failed",
             Self::Limit(_) => "limit",
             Self::ProtocolError => "protocol_error",
+            Self::MessageRefused => "message_refused",
             Self::OutOfMemory => "out_of_memory",
             Self::RequestRefused => "request_refused",
             Self::RequestInvalid => "request_invalid",

@@ -38,7 +38,7 @@ pub use layers::{Flow, Layer, Progress, Received};
 pub use limit::Limit;
 pub use listener::Listener;
 pub use options::{
-    Compression, Deadlines, Framing, Limits, Options, SlowConsumer, WebSocketOptions,
+    Compression, Deadlines, Framing, Limits, Messages, Options, SlowConsumer, WebSocketOptions,
 };
 pub use payload::Payload;
 pub use send::SendError;

@@ -10,6 +10,7 @@ use vespiary_wire::framing::length::Format;
 use vespiary_wire::http;
 use vespiary_wire::websocket::decoder;
 use vespiary_wire::websocket::deflate;
+use vespiary_wire::websocket::frame::Kind;
 use vespiary_wire::websocket::handshake::OriginPattern;
 use vespiary_wire::websocket::profile::Version;
 
@@ -139,9 +140,35 @@ pub struct Compression {
     pub threshold_bytes: usize,
 }
 
+/// Which kinds of messages an endpoint accepts; the others are refused with 1003.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Messages {
+    /// Text and binary.
+    #[default]
+    Any,
+    /// Text only.
+    Text,
+    /// Binary only.
+    Binary,
+}
+
+impl Messages {
+    /// The kind that is refused, if one is.
+    #[inline]
+    pub fn refused(self) -> Option<Kind> {
+        match self {
+            Self::Any => None,
+            Self::Text => Some(Kind::Binary),
+            Self::Binary => Some(Kind::Text),
+        }
+    }
+}
+
 /// What is WebSocket's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketOptions {
+    /// Which kinds of messages are accepted.
+    pub messages: Messages,
     /// The versions of the protocol that are spoken, the best first.
     pub versions: Vec<Version>,
     /// Whether the extension `deflate-stream` of version 8 is granted, or asked for.
@@ -162,6 +189,7 @@ pub struct WebSocketOptions {
 impl Default for WebSocketOptions {
     fn default() -> Self {
         Self {
+            messages: Messages::Any,
             versions: vec![Version::Rfc6455],
             deflate_stream: false,
             origins: None,

@@ -23,15 +23,15 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A buffer with room for at least `size` bytes.
+    /// A buffer with room for at least `size` bytes, if there is memory for it.
     #[inline]
-    pub(crate) fn take(&mut self, size: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, size: usize) -> Option<Vec<u8>> {
         for (class, idle) in CLASSES.iter().zip(&mut self.idle) {
             if size <= *class {
-                return idle.pop().unwrap_or_else(|| Vec::with_capacity(*class));
+                return idle.pop().or_else(|| with_capacity(*class));
             }
         }
-        Vec::with_capacity(size)
+        with_capacity(size)
     }
 
     /// Take a buffer back; those of odd sizes are freed.
@@ -62,10 +62,38 @@ impl Pool {
     }
 }
 
+fn with_capacity(size: usize) -> Option<Vec<u8>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(size).ok()?;
+    Some(buffer)
+}
+
+/// What a piece takes beside its bytes: its place in the queue, which may be half empty, and what
+/// the allocator adds to a small buffer.
+const PIECE_BYTES: usize = 2 * size_of::<Piece>() + 32;
+
 struct Piece {
     chunk: Chunk,
     /// A whole message by itself, which a slow-consumer policy may drop.
     droppable: bool,
+}
+
+impl Piece {
+    /// What it takes beside the bytes that are to be sent.
+    fn overhead(&self) -> usize {
+        match &self.chunk {
+            Chunk::Owned(buffer) => PIECE_BYTES + buffer.capacity() - buffer.len(),
+            Chunk::Shared(_) | Chunk::Kept(_) => PIECE_BYTES,
+        }
+    }
+}
+
+/// Pieces before the tail.
+#[derive(Default)]
+struct Pieces {
+    queue: VecDeque<Piece>,
+    /// What they take beside their bytes, all together.
+    overhead: usize,
 }
 
 /// The write queue of a connection. `waiting` counts bytes that are not in flight.
@@ -73,8 +101,7 @@ struct Piece {
 pub(crate) struct Outbound {
     tail: Vec<u8>,
     /// Boxed, because most connections have none, and there are many connections.
-    #[allow(clippy::box_collection)]
-    full: Option<Box<VecDeque<Piece>>>,
+    full: Option<Box<Pieces>>,
     waiting: usize,
     flying: usize,
 }
@@ -93,7 +120,7 @@ impl Outbound {
 
     /// Bytes of the buffers that it holds; those in flight are the port's.
     pub(crate) fn buffer_bytes(&self) -> usize {
-        let room = self.full.as_ref().map_or(0, |full| full.capacity());
+        let room = self.full.as_ref().map_or(0, |full| full.queue.capacity());
         let pieces: usize = self.pieces().map(|piece| piece.chunk.len()).sum();
         self.tail.capacity() + room * size_of::<Piece>() + pieces
     }
@@ -108,29 +135,40 @@ impl Outbound {
     }
 
     fn pieces(&self) -> impl Iterator<Item = &Piece> {
-        self.full.iter().flat_map(|full| full.iter())
+        self.full.iter().flat_map(|full| full.queue.iter())
     }
 
     fn push(&mut self, chunk: Chunk, droppable: bool) {
         let full = self.full.get_or_insert_default();
-        full.push_back(Piece { chunk, droppable });
+        let piece = Piece { chunk, droppable };
+        full.overhead += piece.overhead();
+        full.queue.push_back(piece);
     }
 
-    /// Append `size` bytes that `write` puts at the end of the buffer it is given.
+    /// Bytes of memory that are held for what waits or is in flight: never less than
+    /// [`Outbound::queued`], and more where many small pieces wait.
+    pub(crate) fn held(&self) -> usize {
+        self.queued() + self.full.as_ref().map_or(0, |full| full.overhead)
+    }
+
+    /// Append `size` bytes that `write` puts at the end of the buffer it is given. False, and
+    /// nothing is written, where there is no memory for them.
     #[inline]
+    #[must_use]
     pub(crate) fn append(
         &mut self,
         size: usize,
         pool: &mut Pool,
         write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        if self.tail.capacity() - self.tail.len() < size {
-            self.renew_tail(size, pool);
+    ) -> bool {
+        if self.tail.capacity() - self.tail.len() < size && !self.renew_tail(size, pool) {
+            return false;
         }
         let before = self.tail.len();
         write(&mut self.tail);
         debug_assert_eq!(self.tail.len() - before, size);
         self.waiting += size;
+        true
     }
 
     #[cold]
@@ -141,18 +179,34 @@ impl Outbound {
         }
     }
 
-    fn renew_tail(&mut self, size: usize, pool: &mut Pool) {
-        self.retire_tail();
+    #[must_use]
+    fn renew_tail(&mut self, size: usize, pool: &mut Pool) -> bool {
         // What already waits tells how much more is likely to come.
         let likely = self.waiting.min(CLASSES[1]);
-        self.tail = pool.take(size.max(likely));
+        let Some(buffer) = pool.take(size.max(likely)) else {
+            return false;
+        };
+        self.retire_tail();
+        self.tail = buffer;
+        true
     }
 
-    /// Append a message in a piece of its own, so that it can be dropped later.
-    pub(crate) fn append_droppable(&mut self, bytes: Vec<u8>) {
+    /// Append a message of `size` bytes in a piece of its own, so that it can be dropped later.
+    /// False where there is no memory for it.
+    #[must_use]
+    pub(crate) fn append_droppable(
+        &mut self,
+        size: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let Some(mut bytes) = with_capacity(size) else {
+            return false;
+        };
+        write(&mut bytes);
         self.retire_tail();
         self.waiting += bytes.len();
         self.push(Chunk::Owned(bytes), true);
+        true
     }
 
     /// Append bytes that their owner keeps until they are sent.
@@ -172,12 +226,12 @@ impl Outbound {
     /// Drop the oldest droppable messages until `size` more bytes fit within `bytes_max`; how many
     /// were dropped, and whether there is room now.
     pub(crate) fn drop_oldest(&mut self, size: usize, bytes_max: usize) -> (u64, bool) {
-        let mut excess = (self.queued() + size).saturating_sub(bytes_max);
+        let mut excess = (self.held() + size).saturating_sub(bytes_max);
         for piece in self.pieces().filter(|piece| piece.droppable) {
             if excess == 0 {
                 break;
             }
-            excess = excess.saturating_sub(piece.chunk.len());
+            excess = excess.saturating_sub(piece.chunk.len() + piece.overhead());
         }
         if excess > 0 {
             // It would not fit with all of them gone, so none goes in vain.
@@ -185,18 +239,20 @@ impl Outbound {
         }
         let mut dropped = 0;
         let mut index = 0;
-        while self.queued() + size > bytes_max
+        while self.held() + size > bytes_max
             && let Some(full) = &mut self.full
         {
-            if full[index].droppable {
-                let piece = full.remove(index).expect("the index is within the queue");
+            if full.queue[index].droppable {
+                let piece = full.queue.remove(index);
+                let piece = piece.expect("the index is within the queue");
+                full.overhead -= piece.overhead();
                 self.waiting -= piece.chunk.len();
                 dropped += 1;
             } else {
                 index += 1;
             }
         }
-        self.full.take_if(|full| full.is_empty());
+        self.full.take_if(|full| full.queue.is_empty());
         (dropped, true)
     }
 
@@ -220,10 +276,14 @@ impl Outbound {
     fn depart_with_pieces(&mut self) -> Outgoing {
         self.retire_tail();
         let full = self.full.get_or_insert_default();
-        let count = full.len().min(CHUNKS_A_SEND_MAX);
-        let many: Vec<Chunk> = full.drain(..count).map(|piece| piece.chunk).collect();
+        let count = full.queue.len().min(CHUNKS_A_SEND_MAX);
+        let mut many = Vec::with_capacity(count);
+        for piece in full.queue.drain(..count) {
+            full.overhead -= piece.overhead();
+            many.push(piece.chunk);
+        }
         self.flying = many.iter().map(Chunk::len).sum();
-        self.full.take_if(|full| full.is_empty());
+        self.full.take_if(|full| full.queue.is_empty());
         Outgoing::many(many)
     }
 
@@ -234,7 +294,9 @@ impl Outbound {
             let chunk = Chunk::Owned(bytes);
             let droppable = false;
             let full = self.full.get_or_insert_default();
-            full.push_front(Piece { chunk, droppable });
+            let piece = Piece { chunk, droppable };
+            full.overhead += piece.overhead();
+            full.queue.push_front(piece);
         }
     }
 
@@ -255,7 +317,7 @@ impl Outbound {
         if tail.capacity() > 0 {
             pool.put(tail);
         }
-        for piece in self.full.take().into_iter().flat_map(|full| *full) {
+        for piece in self.full.take().into_iter().flat_map(|full| full.queue) {
             if let Chunk::Owned(buffer) = piece.chunk {
                 pool.put(buffer);
             }

@@ -1,7 +1,7 @@
 //! Sending: a message becomes bytes in the write queue, unless the queue is full and its policy
 //! says otherwise.
 
-use crate::close::{Cause, CloseReason};
+use crate::close::{Cause, CloseReason, out_of_memory};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
 use crate::host::{Event, Host, Kind};
@@ -31,6 +31,8 @@ pub enum SendError {
     OutOfTurn,
     /// This end has said that it sends nothing more.
     Ended,
+    /// There is no memory for the message.
+    OutOfMemory,
 }
 
 impl<H: Host> Connection<H> {
@@ -87,7 +89,9 @@ impl<H: Host> Connection<H> {
             return Ok(());
         }
         let mut deflated = self.engine.compression.borrow_mut().take_buffer();
-        deflate.compress(self, payload, true, &mut deflated);
+        if !deflate.compress(self, payload, true, &mut deflated) {
+            return Err(SendError::OutOfMemory);
+        }
         let is_compressed = takeover || insists || deflated.len() < payload.len();
         let body = if is_compressed {
             &deflated[..]
@@ -135,9 +139,12 @@ impl<H: Host> Connection<H> {
         let mut outbound = self.outbound.borrow_mut();
         if !form.head().is_empty() {
             let pool = &mut self.engine.pool.borrow_mut();
-            outbound.append(form.head().len(), pool, |buffer| {
+            let is_appended = outbound.append(form.head().len(), pool, |buffer| {
                 buffer.extend_from_slice(form.head());
             });
+            if !is_appended {
+                return Err(SendError::OutOfMemory);
+            }
         }
         outbound.append_kept(kept);
         self.queued(&options, outbound.queued());
@@ -220,7 +227,9 @@ impl<H: Host> Connection<H> {
         }
         let is_first = !self.sending_parts.get();
         let mut deflated = self.engine.compression.borrow_mut().take_buffer();
-        deflate.compress(self, payload, label.fin, &mut deflated);
+        if !deflate.compress(self, payload, label.fin, &mut deflated) {
+            return Err(SendError::OutOfMemory);
+        }
         let is_bare = requires!("rfc7692/6.1/3" => !is_first);
         let compressed = Label {
             compressed: !is_bare,
@@ -256,7 +265,9 @@ impl<H: Host> Connection<H> {
         let mut outbound = self.outbound.borrow_mut();
         if size <= COPIED_AT_MOST && !self.above_high.get() {
             let pool = &mut self.engine.pool.borrow_mut();
-            outbound.append(size, pool, |buffer| buffer.extend_from_slice(shared));
+            if !outbound.append(size, pool, |buffer| buffer.extend_from_slice(shared)) {
+                return Err(SendError::OutOfMemory);
+            }
         } else {
             outbound.append_shared(shared.clone());
         }
@@ -282,13 +293,14 @@ impl<H: Host> Connection<H> {
         }
         let mut outbound = self.outbound.borrow_mut();
         let may_go = droppable && self.above_high.get();
-        if may_go && options.slow_consumer == SlowConsumer::DropOldest {
-            let mut bytes = Vec::with_capacity(size);
-            form.append(&mut bytes, payload);
-            outbound.append_droppable(bytes);
+        let write = |buffer: &mut Vec<u8>| form.append(buffer, payload);
+        let is_appended = if may_go && options.slow_consumer == SlowConsumer::DropOldest {
+            outbound.append_droppable(size, write)
         } else {
-            let pool = &mut self.engine.pool.borrow_mut();
-            outbound.append(size, pool, |buffer| form.append(buffer, payload));
+            outbound.append(size, &mut self.engine.pool.borrow_mut(), write)
+        };
+        if !is_appended {
+            return Err(SendError::OutOfMemory);
         }
         self.queued(options, outbound.queued());
         Ok(())
@@ -333,7 +345,7 @@ impl<H: Host> Connection<H> {
         droppable: bool,
     ) -> Result<bool, SendError> {
         let most = options.limits.write_bytes_max;
-        if self.outbound.borrow().queued().saturating_add(size) <= most {
+        if self.outbound.borrow().held().saturating_add(size) <= most {
             return Ok(true);
         }
         self.endpoint.count_limit(Limit::WriteBytes);
@@ -426,11 +438,15 @@ impl<H: Host> Connection<H> {
         .then(|| self.engine.mask_key())
     }
 
-    /// Queue bytes as they are.
+    /// Queue bytes as they are. Without memory for them the connection ends.
     pub(crate) fn append(self: &Rc<Self>, size: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        self.outbound
-            .borrow_mut()
-            .append(size, &mut self.engine.pool.borrow_mut(), write);
+        let mut outbound = self.outbound.borrow_mut();
+        let is_appended = outbound.append(size, &mut self.engine.pool.borrow_mut(), write);
+        drop(outbound);
+        if !is_appended {
+            self.end_with(out_of_memory());
+            self.abort_now();
+        }
         self.unsettle();
     }
 }

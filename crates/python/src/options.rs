@@ -9,7 +9,7 @@ use vespiary_engine::wire::websocket::handshake::{
     Acceptance, Ask, OriginPattern, append_request, append_response,
 };
 use vespiary_engine::wire::websocket::profile::Version;
-use vespiary_engine::{Compression, Framing, Options, SlowConsumer, WebSocketOptions};
+use vespiary_engine::{Compression, Framing, Messages, Options, SlowConsumer, WebSocketOptions};
 
 fn required<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T>
 where
@@ -78,7 +78,13 @@ fn websocket(options: &Bound<'_, PyDict>) -> PyResult<WebSocketOptions> {
         Version::from_number(*number).ok_or_else(wrong)
     };
     let versions: PyResult<Vec<Version>> = numbers.iter().map(version).collect();
+    let messages: String = required(options, "messages")?;
     Ok(WebSocketOptions {
+        messages: match messages.as_str() {
+            "text" => Messages::Text,
+            "binary" => Messages::Binary,
+            _ => Messages::Any,
+        },
         versions: versions?,
         deflate_stream: required(options, "deflate_stream")?,
         origins: origins.transpose()?,

@@ -103,6 +103,9 @@ impl Connection {
             SendError::TooLong => {
                 refused("the message is too long for the framing's length prefix")
             }
+            SendError::OutOfMemory => {
+                pyo3::exceptions::PyMemoryError::new_err("there is no memory for the message")
+            }
             SendError::Ended => refused("send_end() was called: this end sends nothing more"),
             SendError::OutOfTurn => refused(
                 "a message in parts is under way, or the framing has no parts: \

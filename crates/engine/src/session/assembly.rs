@@ -7,6 +7,7 @@
 
 use super::copied;
 use crate::close::{Cause, CloseReason, out_of_memory};
+use crate::memory;
 use crate::payload::Payload;
 use vespiary_trace::requires;
 use vespiary_wire::mask;
@@ -44,7 +45,10 @@ impl TextCheck {
                 Ok(part)
             }
             Self::Replacing(replacer) => {
-                let mut replaced = Vec::with_capacity(part.bytes().len());
+                // What is not UTF-8 becomes three bytes each.
+                let mut replaced = Vec::new();
+                let most = part.bytes().len().saturating_mul(3).saturating_add(12);
+                replaced.try_reserve(most).map_err(|_| out_of_memory())?;
                 replacer.feed(part.bytes(), &mut replaced);
                 if last {
                     replacer.finish(&mut replaced);
@@ -108,10 +112,7 @@ impl<P: Payload> Assembly<P> {
                 mask::copy(&mut payload.bytes_mut()[self.filled..end], chunk, key);
             }
             Kind::Text => {
-                self.text
-                    .try_reserve(chunk.len())
-                    .map_err(|_| out_of_memory())?;
-                self.text.resize(end, 0);
+                memory::resize(&mut self.text, end)?;
                 let piece = &mut self.text[self.filled..];
                 mask::copy(piece, chunk, key);
                 if let TextCheck::Refusing(validator) = &mut self.check {

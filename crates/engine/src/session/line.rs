@@ -2,7 +2,8 @@
 
 use super::sink::{Outcome, Sink};
 use super::{copied, too_big};
-use vespiary_wire::framing::line::LineDecoder;
+use crate::close::out_of_memory;
+use vespiary_wire::framing::line::{LineDecoder, LineError};
 
 /// Deliver the lines of `rest` until it is used up or must wait.
 pub(crate) fn feed<S: Sink>(decoder: &mut LineDecoder, sink: &S, rest: &mut &[u8]) -> Outcome {
@@ -18,6 +19,7 @@ pub(crate) fn feed<S: Sink>(decoder: &mut LineDecoder, sink: &S, rest: &mut &[u8
                 sink.charge(1);
             }
             Ok(None) => {}
+            Err(LineError::OutOfMemory) => return Err(out_of_memory()),
             Err(error) => return Err(too_big(sink, error.to_string())),
         }
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use vespiary_engine::port::{Interest, Token};
 use vespiary_engine::wire::http::Request;
 use vespiary_engine::{
-    AfterEnd, Answer, CloseReason, Connection, Endpoint, Event, Host, Kind, Limit, Options,
+    AfterEnd, Answer, CloseReason, Connection, Endpoint, Event, Host, Kind, Layer, Limit, Options,
 };
 
 /// A connection of a test's engine.
@@ -45,6 +45,8 @@ type OnRequest = Box<dyn Fn(&Conn, &Request) -> Answer>;
 type OnPart = Box<dyn Fn(&Conn, Kind, &[u8], bool)>;
 /// `None` resets the connection.
 pub type Filter = Box<dyn Fn(&Conn, &[u8]) -> Option<Vec<u8>>>;
+/// The layers of a new connection.
+pub type Layers = Box<dyn Fn(&Conn) -> Vec<Box<dyn Layer>>>;
 type OnMessage = Box<dyn Fn(&Conn, Kind, &[u8])>;
 
 /// What the host does at an endpoint.
@@ -65,6 +67,8 @@ pub struct Script {
     pub closed: Act,
     /// When a client connection could not be opened.
     pub refused: Act,
+    /// The layers of each new connection.
+    pub layers: Layers,
     /// What the framing sees in place of what came, at a filtered endpoint.
     pub filter_received: Filter,
     /// What leaves in place of what was sent, at a filtered endpoint.
@@ -93,6 +97,7 @@ impl Script {
             ended: Box::new(|_| AfterEnd::Close),
             closed: Box::new(|_| ()),
             refused: Box::new(|_| ()),
+            layers: Box::new(|_| Vec::new()),
             filter_received: Box::new(|_, bytes| Some(bytes.to_vec())),
             filter_sent: Box::new(|_, bytes| Some(bytes.to_vec())),
             remembers: true,
@@ -184,6 +189,13 @@ impl Script {
         filter: impl Fn(&Conn, &[u8]) -> Option<Vec<u8>> + 'static,
     ) -> Self {
         self.filter_sent = Box::new(filter);
+        self
+    }
+
+    /// Give each new connection these layers.
+    #[must_use]
+    pub fn layered(mut self, layers: impl Fn(&Conn) -> Vec<Box<dyn Layer>> + 'static) -> Self {
+        self.layers = Box::new(layers);
         self
     }
 
@@ -467,6 +479,10 @@ impl Host for TestHost {
     fn event(&self, _endpoint: &Rc<Endpoint<Self>>, event: Event) {
         let _inside = self.enter("event");
         self.tell(Told::Event(event));
+    }
+
+    fn layers(&self, connection: &Conn) -> Vec<Box<dyn Layer>> {
+        (connection.endpoint.host.layers)(connection)
     }
 
     fn filter_received(&self, connection: &Conn, bytes: &[u8]) -> Option<Vec<u8>> {

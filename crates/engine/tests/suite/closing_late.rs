@@ -1,14 +1,16 @@
 //! Ends that come too late: what becomes of bytes that were sent before a close and not taken.
 
 use crate::kit::defaults;
-use crate::kit::{Bench, Ending, Script};
+use crate::kit::{Bench, Ending, Script, websocket};
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{Framing, Limit, Manner, Options, Side};
+use vespiary_engine::wire::websocket::frame::Opcode;
+use vespiary_engine::{Framing, Limit, Manner, Options, Side, State};
 
 on_every_driver!(
     what_the_kernel_has_taken_survives_the_close_deadline,
     bytes_lost_by_the_close_deadline_are_told,
     bytes_lost_by_the_write_deadline_while_closing_are_told,
+    a_flood_of_pings_behind_our_close_frame_queues_little_and_is_understood,
 );
 
 fn lines() -> Options {
@@ -71,4 +73,38 @@ fn loses_bytes(bench: &Bench, mut options: Options) {
     );
     peer.stall(false);
     assert_eq!(peer.take_rest(bench).1, Ending::Reset);
+}
+
+fn a_flood_of_pings_behind_our_close_frame_queues_little_and_is_understood(bench: &Bench) {
+    let mut options = defaults(Framing::WebSocket);
+    options.limits.write_bytes_max = 1 << 20;
+    let script = Script::sink().on_message(|connection, kind, _| {
+        connection.send(kind, &[b'x'; 100_000]).expect("room");
+        connection.close(Code::GOING_AWAY, "");
+    });
+    let place = bench.listen(options, script);
+    let mut peer = websocket::open(bench, &place);
+    peer.stall(true);
+    peer.send(bench, &websocket::text("hello"));
+    let connection = bench.latest();
+    bench.until("closing", || connection.state() == State::Closing);
+    let pings = websocket::masked(true, Opcode::Ping, &[b'p'; 125]).repeat(1000);
+    let mut sent = 0;
+    for _ in 0..200 {
+        // The flood goes on where it was cut.
+        sent += peer.write(&pings[sent % pings.len()..]).unwrap_or(0);
+        bench.turn();
+        assert!(connection.queued_bytes() < 200_000, "pongs pile up");
+    }
+    assert!(sent > 1 << 20, "the flood was read: {sent}");
+    let rest = &pings[sent % pings.len()..];
+    peer.stall(false);
+    peer.send(bench, rest);
+    // The frames that follow are understood: the close frame is found among them.
+    peer.send(bench, &websocket::close(1001, ""));
+    bench.until_closed(1);
+    let reason = &bench.host().reasons()[0];
+    assert_eq!(reason.code, Some(1001), "{reason}");
+    assert_eq!((reason.side, reason.manner), (Side::Local, Manner::Closed));
+    assert_eq!(place.counters().protocol_errors.get(), 0);
 }

@@ -1,6 +1,6 @@
 //! permessage-deflate, RFC 7692: messages in and out, whole and in parts, to one and to many.
 
-use crate::kit::packed::{COMPRESSION, Packed, compressing, records, without_takeover};
+use crate::kit::packed::{COMPRESSION, Packed, compressing, cut, records, without_takeover};
 use crate::kit::{Bench, Script, Told, pattern, websocket};
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::frame::Opcode;
@@ -10,6 +10,7 @@ use vespiary_trace::claims;
 on_every_driver_and_with_faults!(
     messages_are_echoed_under_every_agreement,
     a_message_is_inflated_from_any_fragments,
+    a_compressed_message_of_no_bytes_is_an_empty_one,
     an_uncompressed_message_in_fragments_is_taken_as_it_is,
     what_an_engine_sends_its_client_inflates_under_every_agreement,
     a_message_in_parts_is_compressed_part_by_part,
@@ -88,6 +89,25 @@ fn a_message_is_inflated_from_any_fragments(bench: &Bench) {
         client.peer.send(bench, &frames);
         assert_eq!(client.take(bench).0, message, "{fragments}");
     }
+}
+
+fn a_compressed_message_of_no_bytes_is_an_empty_one(bench: &Bench) {
+    let place = bench.listen(compressing(COMPRESSION), Script::echo().forgetful());
+    let mut client = Packed::open(bench, &place, "");
+    for fragments in [1, 3] {
+        for opcode in [Opcode::Text, Opcode::Binary] {
+            client.send(bench, opcode, b"something to refer to");
+            assert_eq!(client.take(bench).0, b"something to refer to");
+            client.peer.send(bench, &cut(opcode, b"", fragments));
+            assert_eq!(client.take(bench).0, b"");
+            // What came before can still be referred to.
+            client.send(bench, opcode, b"something to refer to");
+            assert_eq!(client.take(bench).0, b"something to refer to");
+        }
+    }
+    // Bytes that end within a block are corrupt as ever.
+    client.peer.send(bench, &cut(Opcode::Text, b"\x04", 1));
+    assert_eq!(client.peer.frame(bench).code(), Some(1007));
 }
 
 fn an_uncompressed_message_in_fragments_is_taken_as_it_is(bench: &Bench) {

@@ -20,6 +20,8 @@ mod half_open;
 mod held_up;
 mod http;
 mod http_keep_alive;
+mod kinds;
+mod layers;
 mod life;
 mod limits;
 mod not_read;

@@ -16,6 +16,7 @@ on_every_driver!(
     a_peer_that_does_not_read_is_reset_under_disconnect,
     the_queue_never_exceeds_its_bound,
     parts_of_a_message_are_never_dropped,
+    the_bound_counts_what_small_messages_take_in_memory,
     a_flood_of_pings_to_a_peer_that_does_not_read_is_ended,
     a_host_that_pauses_gets_everything_in_order_when_it_resumes,
     a_paused_connection_holds_a_bounded_number_of_bytes,
@@ -225,6 +226,35 @@ fn the_queue_never_exceeds_its_bound(bench: &Bench) {
             }
         }
         assert!(connection.queued_bytes() > HIGH);
+        connection.abort();
+    }
+}
+
+fn the_bound_counts_what_small_messages_take_in_memory(bench: &Bench) {
+    let publishing: [(SlowConsumer, bool); 4] = [
+        (SlowConsumer::DropOldest, false),
+        (SlowConsumer::DropOldest, true),
+        (SlowConsumer::DropNewest, true),
+        (SlowConsumer::Wait, true),
+    ];
+    for (policy, publishes) in publishing {
+        let place = bench.listen(options(Framing::WebSocket, policy), Script::sink());
+        let peer = websocket::open(bench, &place);
+        peer.stall(true);
+        let connection = bench.latest();
+        connection.subscribe("small").expect("open");
+        for number in 0..MOST {
+            if publishes && number % 2 == 0 {
+                bench.engine.publish("small", Kind::Binary, b"x", None);
+            } else {
+                let _ = connection.send(Kind::Binary, b"x");
+            }
+            if number % 5000 == 0 {
+                bench.turn();
+                let held = connection.buffer_bytes();
+                assert!(held <= MOST + (64 << 10), "{policy:?} {publishes}: {held}");
+            }
+        }
         connection.abort();
     }
 }

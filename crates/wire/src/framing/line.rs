@@ -10,24 +10,37 @@ use std::fmt;
 /// A line without its terminator: borrowed when the input held all of it, else owned.
 pub type Line<'a> = Cow<'a, [u8]>;
 
-/// A line is longer than the limit. The stream cannot go on: where the next line begins is unknown.
+/// A line cannot be taken. The stream cannot go on: where the next line begins is unknown.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct TooLong {
-    /// The limit that the line broke, in bytes without the terminator.
-    pub message_bytes_max: u64,
+pub enum LineError {
+    /// The line is longer than the limit.
+    TooLong {
+        /// The limit, in bytes without the terminator.
+        message_bytes_max: u64,
+    },
+    /// There is no memory for the line.
+    OutOfMemory,
 }
 
-impl fmt::Display for TooLong {
+impl fmt::Display for LineError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "a line is longer than {} bytes",
-            self.message_bytes_max
-        )
+        match self {
+            Self::TooLong { message_bytes_max } => {
+                write!(formatter, "a line is longer than {message_bytes_max} bytes")
+            }
+            Self::OutOfMemory => formatter.write_str("there is no memory for the line"),
+        }
     }
 }
 
-impl std::error::Error for TooLong {}
+impl std::error::Error for LineError {}
+
+fn extend(line: &mut Vec<u8>, bytes: &[u8]) -> Result<(), LineError> {
+    line.try_reserve(bytes.len())
+        .map_err(|_| LineError::OutOfMemory)?;
+    line.extend_from_slice(bytes);
+    Ok(())
+}
 
 /// Cuts a stream into lines. One for each connection.
 #[derive(Default, Debug)]
@@ -50,7 +63,7 @@ impl LineDecoder {
         &mut self,
         input: &mut &'a [u8],
         message_bytes_max: u64,
-    ) -> Result<Option<Line<'a>>, TooLong> {
+    ) -> Result<Option<Line<'a>>, LineError> {
         let Some(end) = memchr::memchr(b'\n', input) else {
             return self.keep(input, message_bytes_max);
         };
@@ -60,7 +73,7 @@ impl LineDecoder {
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() as u64 > message_bytes_max {
-            return Err(TooLong { message_bytes_max });
+            return Err(LineError::TooLong { message_bytes_max });
         }
         *input = &input[end + 1..];
         Ok(Some(Cow::Borrowed(line)))
@@ -75,7 +88,7 @@ impl LineDecoder {
         &mut self,
         input: &mut &'a [u8],
         message_bytes_max: u64,
-    ) -> Result<Option<Line<'a>>, TooLong> {
+    ) -> Result<Option<Line<'a>>, LineError> {
         let begun = (self.begun.len() + input.len()) as u64;
         // A carriage return at the end may yet turn out to belong to the terminator.
         let last = input.last().or(self.begun.last());
@@ -85,9 +98,9 @@ impl LineDecoder {
             begun
         };
         if certain > message_bytes_max {
-            return Err(TooLong { message_bytes_max });
+            return Err(LineError::TooLong { message_bytes_max });
         }
-        self.begun.extend_from_slice(input);
+        extend(&mut self.begun, input)?;
         *input = &[];
         Ok(None)
     }
@@ -97,7 +110,7 @@ impl LineDecoder {
         input: &mut &'a [u8],
         end: usize,
         message_bytes_max: u64,
-    ) -> Result<Option<Line<'a>>, TooLong> {
+    ) -> Result<Option<Line<'a>>, LineError> {
         let returned = if end == 0 {
             self.begun.last()
         } else {
@@ -106,10 +119,10 @@ impl LineDecoder {
         let terminator = usize::from(returned == Some(&b'\r'));
         let length = self.begun.len() + end - terminator;
         if length as u64 > message_bytes_max {
-            return Err(TooLong { message_bytes_max });
+            return Err(LineError::TooLong { message_bytes_max });
         }
         let mut line = std::mem::take(&mut self.begun);
-        line.extend_from_slice(&input[..end]);
+        extend(&mut line, &input[..end])?;
         line.truncate(length);
         *input = &input[end + 1..];
         Ok(Some(Cow::Owned(line)))

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use vespiary_wire::framing::line::{LineDecoder, TooLong};
+use vespiary_wire::framing::line::{LineDecoder, LineError};
 
 use crate::support::cut;
 
 /// The lines, and whether another has begun behind them.
-fn decode(pieces: &[&[u8]], limit: u64) -> (Vec<Vec<u8>>, Result<bool, TooLong>) {
+fn decode(pieces: &[&[u8]], limit: u64) -> (Vec<Vec<u8>>, Result<bool, LineError>) {
     let mut decoder = LineDecoder::new();
     let mut lines = Vec::new();
     for piece in pieces {
@@ -85,19 +85,19 @@ fn a_line_over_the_limit_is_refused_before_its_end_has_come() {
     assert_eq!(decode(&[b"12345\r"], 5).1, Ok(true));
     assert_eq!(
         decode(&[b"123456"], 5).1,
-        Err(TooLong {
+        Err(LineError::TooLong {
             message_bytes_max: 5
         })
     );
     assert_eq!(
         decode(&[b"12345", b"6"], 5).1,
-        Err(TooLong {
+        Err(LineError::TooLong {
             message_bytes_max: 5
         })
     );
     assert_eq!(
         decode(&[b"12345\r", b"x"], 5).1,
-        Err(TooLong {
+        Err(LineError::TooLong {
             message_bytes_max: 5
         })
     );

@@ -7,6 +7,7 @@ use super::refused::Refused;
 use super::tunnel::{self, Tunnel};
 use crate::close::{Cause, CloseReason, Side};
 use crate::limit::Limit;
+use crate::memory;
 use vespiary_trace::requires;
 use vespiary_wire::http::{self, ResponseError, ResponseReader};
 use vespiary_wire::websocket::deflate::Offer;
@@ -144,7 +145,7 @@ pub(super) fn read_response<S: HttpSink>(
     let Some(client) = &mut head.client else {
         unreachable!("the caller matched")
     };
-    head.buffer.extend_from_slice(rest);
+    memory::extend(&mut head.buffer, rest)?;
     if let Some(refused) = &client.refused {
         *rest = &[];
         return refused.check(&head.buffer);

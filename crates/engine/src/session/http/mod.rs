@@ -89,7 +89,6 @@ pub(crate) fn feed<S: HttpSink>(
     if head.client.is_some() {
         client::read_response(session, sink, rest)
     } else {
-        request::read(session, sink, rest);
-        Ok(())
+        request::read(session, sink, rest)
     }
 }

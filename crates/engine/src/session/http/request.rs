@@ -1,10 +1,11 @@
 //! A server's side: a request is read, checked, given to the host, and answered.
 
-use super::super::sink::HttpSink;
+use super::super::sink::{HttpSink, Outcome};
 use super::super::websocket::{self, compression};
 use super::super::{Session, Stage};
 use super::exchange;
 use super::{Answer, Head};
+use crate::memory;
 use crate::options::{Framing, WebSocketOptions};
 use vespiary_trace::requires;
 use vespiary_wire::http::{self, Refusal, Request};
@@ -13,7 +14,11 @@ use vespiary_wire::websocket::handshake::{self as wire, Acceptance, Agreed, Upgr
 use vespiary_wire::websocket::profile::Version;
 
 /// Read on in a request's head.
-pub(super) fn read<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, rest: &mut &[u8]) {
+pub(super) fn read<S: HttpSink>(
+    session: &mut Session<S::Payload>,
+    sink: &S,
+    rest: &mut &[u8],
+) -> Outcome {
     let Stage::Head(head) = &mut session.stage else {
         unreachable!("the caller matched")
     };
@@ -24,13 +29,13 @@ pub(super) fn read<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, res
     let parsed = if buffered == 0 {
         head.reader.parse(rest, &limits)
     } else {
-        head.buffer.extend_from_slice(rest);
+        memory::extend(&mut head.buffer, rest)?;
         head.reader.parse(&head.buffer, &limits)
     };
     match parsed {
         Ok(None) => {
             if buffered == 0 {
-                head.buffer.extend_from_slice(rest);
+                memory::extend(&mut head.buffer, rest)?;
             }
             *rest = &[];
         }
@@ -51,6 +56,7 @@ pub(super) fn read<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, res
             exchange::refuse(session, sink, &refusal);
         }
     }
+    Ok(())
 }
 
 fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request: Request) {

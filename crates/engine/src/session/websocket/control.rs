@@ -27,7 +27,14 @@ pub(super) fn on_control<S: Sink>(sink: &S, control: &Control) -> Outcome {
 /// A peer that sends pings and does not read would let pongs pile up; they obey the write queue's
 /// bound.
 fn answer_ping<S: Sink>(sink: &S, payload: &[u8]) -> Outcome {
-    let most = sink.options().limits.write_bytes_max;
+    let options = sink.options();
+    // Behind our close frame reading goes on, whatever waits to be written, until the peer's has
+    // come. A peer that does not read gets no further pong then (RFC 6455 5.5.3 asks for the answer
+    // to the latest ping only).
+    if !sink.may_deliver() && sink.queued_bytes() > options.limits.write_high_bytes {
+        return Ok(());
+    }
+    let most = options.limits.write_bytes_max;
     if sink.queued_bytes() + payload.len() + HEAD_BYTES_MAX > most {
         sink.limit_reached(Limit::WriteBytes);
         let text = "the peer sends pings and does not read their pongs";

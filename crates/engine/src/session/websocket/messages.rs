@@ -3,10 +3,13 @@
 use super::super::assembly::{Assembly, TextCheck, not_utf8};
 use super::super::sink::{Outcome, Sink};
 use super::{Assembling, compression, replaces_text, with_room};
+use crate::close::{Cause, CloseReason};
+use crate::memory;
 use crate::options::Options;
 use crate::payload::Payload;
 use vespiary_trace::requires;
 use vespiary_wire::mask;
+use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::decoder::Data;
 use vespiary_wire::websocket::frame::Kind;
 
@@ -20,6 +23,9 @@ pub(super) fn on_data<S: Sink>(
     options: &Options,
     data: &Data<'_>,
 ) -> Outcome {
+    if options.websocket.messages.refused() == Some(data.kind) {
+        return Err(refused(data.kind));
+    }
     if requires!("rfc7692/6.2/1", "rfc7692/7.2.2/h2" => data.compressed) {
         return compression::on_data(assembly, sink, options, data);
     }
@@ -49,9 +55,18 @@ pub(super) fn on_data<S: Sink>(
     Ok(())
 }
 
+#[cold]
+fn refused(kind: Kind) -> CloseReason {
+    let text = match kind {
+        Kind::Text => "this endpoint takes binary messages only (RFC 6455 7.4.1)",
+        Kind::Binary => "this endpoint takes text messages only (RFC 6455 7.4.1)",
+    };
+    CloseReason::new(Cause::MessageRefused, text).with_code(Code::UNSUPPORTED)
+}
+
 fn on_whole_text<S: Sink>(sink: &S, data: &Data<'_>) -> Outcome {
     let mut scratch = sink.scratch().take();
-    scratch.resize(data.payload.len(), 0);
+    memory::resize(&mut scratch, data.payload.len())?;
     mask::copy(&mut scratch, data.payload, data.key);
     let text = simdutf8::basic::from_utf8(&scratch);
     let outcome = if text.is_err() && replaces_text(sink) {

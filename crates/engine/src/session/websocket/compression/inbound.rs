@@ -14,6 +14,7 @@ use super::pool::Inflating;
 use super::{Deflate, FRAME_BYTES};
 use crate::close::{Cause, CloseReason};
 use crate::limit::Limit;
+use crate::memory;
 use crate::options::Options;
 use crate::session::assembly::{Assembly, not_utf8};
 use crate::session::copied;
@@ -65,7 +66,7 @@ pub(crate) fn on_data<S: Sink>(
         ends: data.message_end,
     };
     let mut packed = sink.compression_pool().borrow_mut().take_buffer();
-    packed.resize(data.payload.len(), 0);
+    memory::resize(&mut packed, data.payload.len())?;
     mask::copy(&mut packed, data.payload, data.key);
     let outcome = inflate(&run, assembly, &packed);
     sink.compression_pool().borrow_mut().put_buffer(packed);
@@ -113,6 +114,7 @@ fn begin<S: Sink>(sink: &S, deflate: &Deflate) {
     let history = history.unwrap_or_else(|| History::new(deflate.incoming.window_bits));
     message.inflater.begin(history);
     message.inflated = 0;
+    message.has_input = false;
     message.waiting = None;
     deflate.message.replace(Some(message));
 }
@@ -177,7 +179,9 @@ fn inflate_into<S: Sink>(
         add_piece(run, assembly, piece)?;
         if goes_on && sink.is_blocked() {
             message.kind = run.kind;
-            message.waiting = Some((input.to_vec(), run.ends));
+            let mut waiting = Vec::new();
+            memory::extend(&mut waiting, input)?;
+            message.waiting = Some((waiting, run.ends));
         }
         if !goes_on || message.waiting.is_some() {
             deflate.message.replace(Some(message));
@@ -198,6 +202,7 @@ fn step<S: Sink>(
     input: &mut &[u8],
     room: &mut [u8],
 ) -> Result<usize, CloseReason> {
+    let had_input = !input.is_empty();
     let filled = message.inflater.inflate(input, room).map_err(corrupt)?;
     message.inflated = message.inflated.saturating_add(filled as u64);
     run.deflate.count(run.sink, |traffic| {
@@ -207,7 +212,10 @@ fn step<S: Sink>(
     if message.inflated > most {
         return Err(too_big(run.sink));
     }
-    if run.ends && filled < room.len() && input.is_empty() {
+    message.has_input |= had_input;
+    // A message of no bytes at all is not what RFC 7692 7.2.3.6 gives an empty one, but other
+    // peers take it for one, and it cannot be anything else.
+    if run.ends && filled < room.len() && input.is_empty() && message.has_input {
         message.inflater.finish().map_err(corrupt)?;
     }
     Ok(filled)

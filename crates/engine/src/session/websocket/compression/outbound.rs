@@ -41,8 +41,18 @@ impl Deflate {
         }
     }
 
-    /// Compress a whole message, or a part of one, with the connection's own compressor.
-    pub(crate) fn compress<S: Sink>(&self, sink: &S, payload: &[u8], fin: bool, out: &mut Vec<u8>) {
+    /// Compress a whole message, or a part of one, with the connection's own compressor. False
+    /// where there is no memory for the result.
+    pub(crate) fn compress<S: Sink>(
+        &self,
+        sink: &S,
+        payload: &[u8],
+        fin: bool,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if out.try_reserve(worst(payload.len())).is_err() {
+            return false;
+        }
         let frames = u16::try_from(payload.len() / FRAME_BYTES).unwrap_or(u16::MAX);
         if frames > 0 {
             sink.charge(frames);
@@ -60,6 +70,7 @@ impl Deflate {
                 .borrow_mut()
                 .put_compressor(compressor);
         }
+        true
     }
 }
 

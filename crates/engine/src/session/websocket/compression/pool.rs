@@ -19,6 +19,8 @@ pub(super) struct Inflating {
     pub(super) inflater: Inflater,
     /// Bytes that came out.
     pub(super) inflated: u64,
+    /// A byte of it has come.
+    pub(super) has_input: bool,
     /// What has come and waits, unmasked, because the connection was blocked in its midst; and
     /// whether it ends the message.
     pub(super) waiting: Option<(Vec<u8>, bool)>,
@@ -62,6 +64,7 @@ impl Pool {
             Box::new(Inflating {
                 inflater: Inflater::default(),
                 inflated: 0,
+                has_input: false,
                 waiting: None,
                 kind: Kind::Binary,
             })

@@ -28,7 +28,7 @@ rust_sources := $(shell find crates -name '*.rs' -o -name '*.toml') Cargo.toml \
 	$(wildcard Cargo.lock) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench wheel docs fuzz trace system-deps conformance constraints build \
+.PHONY: help run test check bench wheel docs suites fuzz trace system-deps conformance constraints build \
 	build-for-tests clean need FORCE
 
 help: ## Print this list
@@ -65,6 +65,10 @@ docs: $(stamps)/group-docs build ## Build the documents into docs/_build/html
 conformance: $(stamps)/group-test build ## Run other people's conformance suites (Autobahn)
 	@echo "==> Running the conformance suites, $(MESSAGES) messages a compression case"
 	@VESPIARY_AUTOBAHN_MESSAGES=$(MESSAGES) $(python) -m pytest tests/conformance
+
+suites: build-for-tests ## Run CPython's and uvloop's own tests on our loop, beside the stock one
+	@$(python) -m tests.suites asyncio
+	@$(python) -m tests.suites uvloop
 
 fuzz: ## Fuzz each target of fuzz/ for SECONDS (20 by default)
 	@$(PYTHON) tools/run_fuzz.py $(or $(SECONDS),20)

@@ -53,6 +53,19 @@ def _ours(form: str, transport: Transport, driver: str) -> Server:
     )
 
 
+def _guest(form: str, loop: str, driver: str) -> Server:
+    base = _ours(form, "ws", driver)
+    return Server(
+        name=f"vespiary in {loop}, {form}, {driver}",
+        transport="ws",
+        kind="ours",
+        command=("{python}", str(OURS / "guest.py"), form, "ws", "{port}", loop),
+        environment=base.environment,
+        probe=("{python}", "-c", f"import vespiary, {loop}"),
+        scenarios=frozenset({"S1", "S2"}),
+    )
+
+
 def _spinning() -> Server:
     base = _ours("callback", "ws", "uring")
     return Server(
@@ -108,6 +121,13 @@ OURS_FORMS = tuple(
     for driver in ("uring", "epoll")
 )
 
+GUESTS = tuple(
+    _guest(form, loop, driver)
+    for form in ("callback", "coroutine")
+    for loop in ("asyncio", "uvloop")
+    for driver in ("uring", "epoll")
+)
+
 PEER_SERVERS = (
     _python("asyncio Protocol", "tcp", "asyncio_protocol.py", "asyncio"),
     _python("uvloop Protocol", "tcp", "uvloop_protocol.py", "uvloop"),
@@ -133,7 +153,7 @@ BASELINES: Mapping[Transport, str] = {
 
 def servers() -> tuple[Server, ...]:
     """All servers that the project knows, ours first."""
-    return (*OURS_FORMS, _spinning(), *PEER_SERVERS)
+    return (*OURS_FORMS, _spinning(), *GUESTS, *PEER_SERVERS)
 
 
 def other(text: str) -> Server:

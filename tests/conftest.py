@@ -22,6 +22,7 @@ ALLOWED_SKIPS: dict[str, str] = {
     "tests/locks/test_environments.py::": "Skipped: only root can become another user",
     # Debian leaves CPython's own tests to a package of their own.
     "tests/locks/real/test_interpreters.py::": "Skipped: CPython ",
+    "tests/suites/test_sample.py::": "Skipped: CPython ",
     "tests/locks/test_attach.py::test_another_users_": "Skipped: only root can become another user",
     "tests/locks/test_coverage.py::test_a_process_behind_": "Skipped: only root can become another",
     # What a container, or a kernel without them, does not show.

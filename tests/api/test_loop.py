@@ -229,19 +229,6 @@ def test_a_pipe_whose_reader_is_gone_makes_its_writer_ready(loop: Loop) -> None:
     os.close(writing)
 
 
-def test_a_regular_file_cannot_be_watched_but_harms_nothing(loop: Loop, tmp_path: Any) -> None:
-    ours, theirs = socket.socketpair()
-    with (tmp_path / "file").open("wb+") as file, contextlib.suppress(OSError):
-        loop.add_reader(file, lambda: None)
-        loop.remove_reader(file)
-    loop.add_reader(ours, loop.stop)
-    theirs.send(b"x")
-    loop.run_forever()
-    loop.remove_reader(ours)
-    ours.close()
-    theirs.close()
-
-
 def test_the_selector_keeps_the_contract_of_selectors(loop: Loop) -> None:
     selector = loop._selector  # type: ignore[attr-defined]
     ours, theirs = socket.socketpair()

@@ -1,0 +1,95 @@
+"""Run other people's tests of event loops on Vespiary's loop, and compare with the stock loop.
+
+    python -m tests.suites asyncio [--version 3.12] [--driver epoll] [PATTERN...]
+    python -m tests.suites uvloop
+
+PATTERNs choose modules: `test_unix*`. The exit status is 1 when a test that the stock loop passes
+does not pass on ours and is not listed in differences.toml, or when a listed one passes.
+"""
+
+import argparse
+import fnmatch
+import sys
+from pathlib import Path
+
+from .differences import Difference, differing, known
+from .runs import CHECKOUT, DRIVERS, asyncio_modules, interpreters, run_modules, version_of
+from .uvloop_tests import uvloop_modules
+
+
+def main() -> int:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.suites", description=__doc__)
+    parser.add_argument("suite", choices=["asyncio", "uvloop"])
+    parser.add_argument("pattern", nargs="*", help="modules, such as test_unix*")
+    parser.add_argument("--version", action="append", help="CPython versions; default: all here")
+    parser.add_argument("--driver", action="append", choices=DRIVERS, help="default: both")
+    parser.add_argument("--texts", action="store_true", help="print each failure's text")
+    asked = parser.parse_intermixed_args()
+    if asked.suite == "uvloop":
+        folder, modules = uvloop_modules(CHECKOUT / ".cache" / "suites")
+        return _compare(asked, Path(sys.executable), modules, folder)
+    status = 0
+    found = [it for it in interpreters() if not asked.version or version_of(it) in asked.version]
+    if not found:
+        print("no CPython here has its tests and a build of Vespiary")
+        return 1
+    for python in found:
+        status |= _compare(asked, python, asyncio_modules(python), None)
+    return status
+
+
+def _compare(
+    asked: argparse.Namespace, python: Path, modules: list[str], folder: Path | None
+) -> int:
+    if asked.pattern:
+        modules = [
+            module
+            for module in modules
+            if any(fnmatch.fnmatchcase(module.split(".")[-1], it) for it in asked.pattern)
+        ]
+    version = version_of(python)
+    print(f"==> {asked.suite} on CPython {version} ({python})", flush=True)
+    stock, _ = run_modules(python, "stock", modules, folder)
+    print(f"    stock loop: {_summary(list(stock.values()))}", flush=True)
+    status = 0
+    for driver in asked.driver or DRIVERS:
+        ours, texts = run_modules(python, driver, modules, folder)
+        print(f"    Vespiary's loop on {driver}: {_summary(list(ours.values()))}", flush=True)
+        listed = [it for it in known() if it.test.startswith(_prefix(asked.suite))]
+        different = differing(stock, ours)
+        for test in different:
+            reasons = [it.reason for it in listed if it.covers(test, version, driver)]
+            print(f"      {ours.get(test)}: {test}: {reasons[0] if reasons else 'NOT LISTED'}")
+            status |= not reasons
+            if asked.texts or not reasons:
+                print("        " + texts.get(test, "").replace("\n", "\n        "))
+        passing = [it.test for it in listed if _is_stale(it, stock, different, version, driver)]
+        for test in passing:
+            print(f"      passes, but is listed as different: {test}")
+            status = 1
+    return status
+
+
+def _prefix(suite: str) -> str:
+    return "test." if suite == "asyncio" else "tests."
+
+
+def _is_stale(
+    difference: Difference, stock: dict[str, str], different: list[str], version: str, driver: str
+) -> bool:
+    """Whether a listed difference was looked for and is none."""
+    if difference.may_pass:
+        return False
+    covered = [test for test in stock if difference.covers(test, version, driver)]
+    return any(stock[test] == "passed" for test in covered) and not set(covered) & set(different)
+
+
+def _summary(outcomes: list[str]) -> str:
+    kinds = ("passed", "failed", "skipped", "hung or crashed")
+    counts = [(kind, outcomes.count(kind)) for kind in kinds]
+    return ", ".join(f"{count} {kind}" for kind, count in counts if count)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

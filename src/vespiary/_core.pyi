@@ -7,12 +7,14 @@ messages are `Any`.
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextvars import Context
 from typing import Any, Generic, Literal, Self, final
 
 from typing_extensions import Buffer, TypeVar
 
 from vespiary.errors import CloseReason
+from vespiary.request import Request
 from vespiary.statistics import ConnectionStatistics
 
 __all__ = [
@@ -35,8 +37,9 @@ _M_co = TypeVar("_M_co", covariant=True, default=Any)
 class Connection(Generic[_M_co]):
     """A connection, as its handler sees it.
 
-    It belongs to its loop's thread; from other threads `send`, `close`, `abort`, `pause_reading`
-    and `resume_reading` may be called, and `data` read and set. Anything else is a RuntimeError.
+    Its methods may be called from any thread. In another than its loop's, those that return a value
+    wait until the loop has answered, and those that return an awaitable raise RuntimeError: use
+    `server.call_soon_threadsafe` for them.
     """
 
     data: Any
@@ -73,8 +76,19 @@ class Connection(Generic[_M_co]):
     def close_reason(self) -> CloseReason | None:
         """Why the connection ended; None while it has not."""
 
-    def send(self, message: str | Buffer, /, *, compress: bool | None = None) -> None:
-        """Queue a message; it leaves with everything else that the current batch sends."""
+    @property
+    def is_shutting_down(self) -> bool:
+        """Whether the server is stopping: finish what is under way, and close."""
+
+    @property
+    def request(self) -> Request | None:
+        """The request that opened the connection; None on streams and at clients."""
+
+    def send(self, message: str | Buffer, /, *, compress: bool | None = None) -> Awaitable[None]:
+        """Queue a message; it leaves with everything else that the current batch sends.
+
+        What it returns may be awaited, as `drain()` may.
+        """
 
     def send_part(
         self, data: str | Buffer, *, last: bool = False, compress: bool | None = None
@@ -111,7 +125,7 @@ class Connection(Generic[_M_co]):
     def drain(self) -> Awaitable[None]:
         """Wait until no more than write_low_bytes wait to be sent."""
 
-    def receive(self) -> Awaitable[_M_co]:
+    def receive(self, timeout: float | None = None) -> Awaitable[_M_co]:
         """Wait for the next message."""
 
     def wait_closed(self) -> asyncio.Future[CloseReason]:
@@ -120,6 +134,11 @@ class Connection(Generic[_M_co]):
     def statistics(self) -> ConnectionStatistics:
         """What has happened on this connection so far."""
 
+    def __await__(self) -> Generator[Any]: ...
+    @property
+    def _context(self) -> Context: ...
+    def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None: ...
+    @classmethod
     def __class_getitem__(cls, messages: Any) -> types.GenericAlias: ...
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Awaitable[_M_co]: ...
@@ -192,11 +211,13 @@ class Core:
         compress: bool | None = None,
     ) -> int: ...
     def subscribers(self, topic: str) -> int: ...
+    def call_soon_threadsafe(self, callback: Callable[..., object], *arguments: object) -> None: ...
     def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
     def port_statistics(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
 
 def keep_heap() -> None: ...
+
 @final
 class Hooks:
     """What an endpoint calls. A name that is not one of these is an error."""
@@ -210,6 +231,7 @@ class Hooks:
     request: Callable[..., Any] | None
     limit: Callable[..., Any] | None
     shutdown: Callable[..., Any] | None
+    timer: Callable[..., Any] | None
     spawn: Callable[..., Any] | None
     connected: Callable[..., Any] | None
     outcome: Callable[..., Any] | None
@@ -230,6 +252,7 @@ class Hooks:
         request: Callable[..., Any] | None = None,
         limit: Callable[..., Any] | None = None,
         shutdown: Callable[..., Any] | None = None,
+        timer: Callable[..., Any] | None = None,
         spawn: Callable[..., Any] | None = None,
         connected: Callable[..., Any] | None = None,
         outcome: Callable[..., Any] | None = None,
@@ -257,6 +280,7 @@ class Listener:
     def close(self) -> None: ...
     def release(self) -> None: ...
     def tasks(self) -> list[asyncio.Task[object]]: ...
+    def begin_shutdown(self) -> int: ...
     def finish_connections(self, code: int, reason: str) -> None: ...
     def abort_connections(self) -> None: ...
     def statistics(self) -> dict[str, Any]: ...

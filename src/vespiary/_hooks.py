@@ -21,7 +21,7 @@ from vespiary.request import Request, Response, native_response
 if TYPE_CHECKING:
     from vespiary._core import Connection
 
-__all__ = ["as_handler", "handler_hooks"]
+__all__ = ["as_handler", "handler_hooks", "start_response"]
 
 _METHODS = {
     "open": "on_open",
@@ -84,8 +84,8 @@ def _defined(handler: Handler, name: str) -> Callable[..., Any] | None:
 def handler_hooks(handler: Handler | AsyncHandler) -> Hooks:
     """The callables for a handler."""
     if not isinstance(handler, Handler):
-        return Hooks(spawn=_spawner(handler))
-    hooks = Hooks()
+        return Hooks(spawn=_spawner(handler), keeps_request=True)
+    hooks = Hooks(keeps_request=_keeps_request(type(handler)))
     for hook, name in _METHODS.items():
         setattr(hooks, hook, _defined(handler, name))
     request = _defined(handler, "on_request")
@@ -96,12 +96,33 @@ def handler_hooks(handler: Handler | AsyncHandler) -> Hooks:
     return hooks
 
 
+def _keeps_request(kind: type[Handler]) -> bool:
+    """Whether connections keep their request: where the class says so, or its methods name it."""
+    asked = kind.keep_request
+    if asked is not None:
+        return asked
+    methods = [
+        value
+        for base in kind.__mro__
+        if base not in (Handler, object)
+        for value in vars(base).values()
+    ]
+    codes = [method.__code__ for method in methods if inspect.isfunction(method)]
+    while codes:
+        code = codes.pop()
+        if "request" in code.co_names:
+            return True
+        codes += [constant for constant in code.co_consts if inspect.iscode(constant)]
+    return False
+
+
 def _spawner(function: AsyncHandler) -> Callable[[Connection], asyncio.Task[object]]:
     """Starts the handler's task for a connection."""
 
     def spawn(connection: Connection) -> asyncio.Task[object]:
         coroutine = cast("Coroutine[Any, Any, object]", function(connection))
-        task = asyncio.get_running_loop().create_task(coroutine)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(coroutine, context=connection._context)
         task.add_done_callback(connection._task_done)
         return task
 
@@ -126,13 +147,15 @@ def _make_async(hooks: Hooks) -> None:
             async for received in connection:
                 if message is not None:
                     await _settled(message(connection, received))
-        except ConnectionClosed:
+        except ConnectionClosed as error:
             if connection.is_open:
-                connection._fail()
-                raise
-        except Exception:
-            connection._fail()
+                connection._fail(error)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
+        except BaseException as error:
+            if _is_cancelled(error):
+                raise
+            connection._fail(error)
         finally:
             if closed is not None:
                 connection.close()
@@ -142,33 +165,45 @@ def _make_async(hooks: Hooks) -> None:
     hooks.spawn = _spawner(handle)
 
 
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether somebody has cancelled the current task, and this is how it hears of it.
+
+    A CancelledError may also come out of something that the handler awaited, which is a failure.
+    """
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
 async def _settled(result: Any) -> None:
     if inspect.isawaitable(result):
         await result
 
 
 def _requester(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes the request, and puts the answer in the engine's form."""
+    """Puts the response in the engine's form; one that is still to come is left as it is."""
 
-    def request(
-        connection: Connection,
-        head: tuple[str, str, int, str | None],
-        headers: list[tuple[str, str]],
-    ) -> object:
-        answer = method(Request.from_native(connection, head, headers))
-        if inspect.isawaitable(answer):
-            # The connection keeps the task, and cancels it at its end.
-            return asyncio.ensure_future(_answer_later(connection, answer))
-        return native_response(answer)
+    def request(connection: Connection, request: Request) -> object:
+        response = method(request)
+        return response if inspect.isawaitable(response) else native_response(response)
 
+    request.__wrapped__ = method  # type: ignore[attr-defined] # As functools.wraps has it.
     return request
 
 
-async def _answer_later(connection: Connection, awaited: Any) -> None:
+def start_response(connection: Connection, awaitable: Any) -> asyncio.Task[None]:
+    """Await a response in a task; the connection keeps the task, and cancels it at its end."""
+    waiting = _respond_later(connection, awaitable)
+    return asyncio.get_running_loop().create_task(waiting, context=connection._context)
+
+
+async def _respond_later(connection: Connection, awaitable: Any) -> None:
+    response: object = native_response(Response(500, (), b"the server failed to answer\n"))
     try:
-        answer = native_response(await awaited)
-    except Exception as error:
+        awaited = await awaitable
+        # A method that was run by a thread has put it in that form already.
+        response = awaited if isinstance(awaited, tuple) else native_response(awaited)
+    except BaseException as error:
+        if _is_cancelled(error):
+            raise
         connection._report(error)
-        failed = Response(500, (), b"the server failed to answer\n")
-        answer = native_response(failed)
-    connection._answer(answer)
+    connection._answer(response)

@@ -25,8 +25,16 @@ def _is_due(url: str, what: str) -> bool:
 def handler_failed(url: str, peer: str, error: BaseException) -> None:
     """A handler raised; its connection is being closed."""
     logger.error(
-        "The handler of %s failed; closing the connection to %s", url, peer, exc_info=error
+        "The handler of %s failed; closing the connection to %s",
+        url,
+        peer or "a client without an address",
+        exc_info=error,
     )
+
+
+def callback_failed(what: str, error: BaseException) -> None:
+    """Something raised that belongs to no connection: a timer of the server, say."""
+    logger.error("A %s of the server failed", what, exc_info=error)
 
 
 def limit_reached(url: str, name: str, value: int) -> None:
@@ -54,17 +62,26 @@ def accept_failed(url: str, errno: int, pause_milliseconds: int) -> None:
     )
 
 
+def escaped(text: str) -> str:
+    """A peer's text for one line of a log: control characters are written as escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def send_failed(url: str, peer: str, error: BaseException) -> None:
     """What another thread sent was not taken, and no caller waits for the error."""
-    logger.error("A message of another thread on %s, to %s, was not taken: %s", url, peer, error)
+    text = escaped(str(error))
+    logger.error("A message of another thread on %s, to %s, was not taken: %s", url, peer, text)
 
 
 def rule_broken(url: str, peer: str, text: str) -> None:
     """A peer broke a rule of the protocol, and its connection was failed (RFC 6455 7.1.7)."""
     if _is_due(url, text):
-        logger.warning("%s failed the connection to %s: %s", url, peer, text)
+        logger.warning("%s failed the connection to %s: %s", url, peer, escaped(text))
 
 
-def answer_failed(url: str, text: str) -> None:
+def response_failed(url: str, peer: str, text: str) -> None:
     """What on_request returned cannot be sent; the client gets 500."""
-    logger.error("The answer of %s's on_request cannot be sent: %s", url, text)
+    logger.error("The response of %s's on_request to %s cannot be sent: %s", url, peer, text)

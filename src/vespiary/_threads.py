@@ -3,37 +3,48 @@
 Each connection has a queue of calls. While one of its calls runs, others wait; so a handler sees
 its connection's events in their order, and different connections in parallel. Messages that wait
 are bounded: at the bound the connection is not read.
+
+The calls of a connection run in a context of their own (`contextvars`), a copy of the connection's:
+a context cannot be entered by two threads at once, and filters run in the connection's on the
+loop's thread.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from vespiary._hook_checks import is_async
 from vespiary.errors import ConfigurationError, ConnectionClosed
 
 if TYPE_CHECKING:
     from vespiary._core import Connection, Hooks
+    from vespiary.request import Request
 
 __all__ = ["ThreadedHooks"]
 
-_EVENTS = ("open", "message", "part", "drain", "end", "close")
+_EVENTS = ("open", "message", "part", "drain", "end", "close", "shutdown")
+
+_Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
-class _Line:
+class _Queue:
     """The calls of one connection that wait."""
 
-    __slots__ = ("bytes", "calls", "paused", "running")
+    __slots__ = ("bytes", "calls", "context", "is_paused", "is_running")
 
-    def __init__(self) -> None:
-        self.calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+    def __init__(self, context: contextvars.Context) -> None:
+        self.calls: deque[_Call] = deque()
         self.bytes = 0
-        self.running = False
-        self.paused = False
+        self.context = context
+        self.is_running = False
+        self.is_paused = False
 
 
 class ThreadedHooks:
@@ -50,64 +61,114 @@ class ThreadedHooks:
         self._messages_max = messages_max
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._lines: dict[Connection, _Line] = {}
+        self._queues: dict[Connection, _Queue] = {}
         self._pool = ThreadPoolExecutor(
             max_workers=min(32, (os.cpu_count() or 1) + 4), thread_name_prefix="vespiary"
         )
         for event in _EVENTS:
             method = getattr(hooks, event)
             if method is not None or event == "close":
-                setattr(self.hooks, event, self._entrance(event, method))
+                setattr(self.hooks, event, self._event(event, method))
+        self.hooks.timer = self._timer
+        request = hooks.request
+        if request is not None and not is_async(getattr(request, "__wrapped__", request)):
+            self.hooks.request = self._request(request)
 
     def close(self) -> None:
         """Wait for the calls that are under way."""
         self._pool.shutdown(wait=True)
 
-    def _entrance(self, event: str, method: Callable[..., Any] | None) -> Callable[..., None]:
+    def _event(self, event: str, method: Callable[..., Any] | None) -> Callable[..., None]:
         def enter(connection: Connection, *details: Any) -> None:
-            with self._lock:
-                line = self._lines.get(connection)
-                if line is None:
-                    line = self._lines[connection] = _Line()
-                if method is not None:
-                    line.calls.append((method, (connection, *details)))
-                if event == "close":
-                    line.calls.append((self._forget, (connection,)))
-                line.bytes += _bytes(details)
-                is_full = len(line.calls) >= self._messages_max or line.bytes >= self._bytes_max
-                if is_full and not line.paused:
-                    line.paused = True
-                    connection.pause_reading()
-                if line.running:
-                    return
-                line.running = True
-            self._pool.submit(self._work, connection, line)
+            calls: list[_Call] = []
+            if method is not None:
+                calls.append((method, (connection, *details)))
+            if event == "close":
+                calls.append((self._forget, (connection,)))
+            self._add(connection, calls)
 
         return enter
 
+    def _timer(self, connection: Connection, callback: Callable[[Connection], object]) -> None:
+        self._add(connection, [(callback, (connection,))])
+
+    def _request(self, method: Callable[..., Any]) -> Callable[..., Awaitable[object]]:
+        """The engine awaits the response; other connections go on meanwhile."""
+
+        def enter(connection: Connection, request: Request) -> Awaitable[object]:
+            future: Future[object] = Future()
+
+            def respond() -> None:
+                try:
+                    response = method(connection, request)
+                except StopIteration as error:
+                    # No future takes one (PEP 479).
+                    future.set_exception(RuntimeError(f"on_request raised {error!r}"))
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(response)
+
+            self._add(connection, [(respond, ())])
+            return asyncio.wrap_future(future)
+
+        return enter
+
+    def _add(self, connection: Connection, calls: list[_Call]) -> None:
+        """Queue calls of a connection; on the loop's thread."""
+        with self._lock:
+            queue = self._queues.get(connection)
+            if queue is None:
+                context = connection._context.copy()
+                queue = self._queues[connection] = _Queue(context)
+            for method, arguments in calls:
+                queue.calls.append((method, arguments))
+                queue.bytes += _bytes(arguments)
+            is_full = len(queue.calls) >= self._messages_max or queue.bytes >= self._bytes_max
+            if is_full and not queue.is_paused:
+                queue.is_paused = True
+                connection.pause_reading()
+            if queue.is_running:
+                return
+            queue.is_running = True
+        self._pool.submit(self._work, connection, queue)
+
     def _forget(self, connection: Connection) -> None:
         with self._lock:
-            self._lines.pop(connection, None)
+            self._queues.pop(connection, None)
 
-    def _work(self, connection: Connection, line: _Line) -> None:
+    def _work(self, connection: Connection, queue: _Queue) -> None:
         while True:
             with self._lock:
-                if not line.calls:
-                    line.running = False
-                    if line.paused:
-                        line.paused = False
-                        connection.resume_reading()
-                    return
-                method, arguments = line.calls.popleft()
-                line.bytes -= _bytes(arguments[1:])
+                if not queue.calls:
+                    queue.is_running = False
+                    break
+                method, arguments = queue.calls.popleft()
+                queue.bytes -= _bytes(arguments)
             try:
-                method(*arguments)
-            except ConnectionClosed:
-                pass
-            except Exception as error:
+                queue.context.run(method, *arguments)
+            except ConnectionClosed as error:
+                if connection.is_open:
+                    connection._fail(error)
+            except BaseException as error:
+                # Also what would end this thread, and leave the connection without one:
+                # SystemExit and KeyboardInterrupt stop the server, everything else fails the
+                # connection.
                 connection._fail(error)
+        if queue.is_paused:
+            # Not from here, and not under the lock: the loop's thread may wait for it.
+            connection._call_soon(self._resume, connection, queue)
+
+    def _resume(self, connection: Connection, queue: _Queue) -> None:
+        """Read on, unless the queue has filled up again; on the loop's thread."""
+        with self._lock:
+            if queue.is_paused and not queue.calls:
+                queue.is_paused = False
+                connection.resume_reading()
 
 
-def _bytes(details: tuple[Any, ...]) -> int:
+def _bytes(arguments: tuple[Any, ...]) -> int:
     """How much of a message or of its part waits with a call."""
-    return len(details[0]) if details and isinstance(details[0], bytes | str) else 0
+    if len(arguments) > 1 and isinstance(arguments[1], bytes | str):
+        return len(arguments[1])
+    return 0

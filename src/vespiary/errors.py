@@ -47,6 +47,7 @@ __all__ = [
     "RemoteClosed",
     "RemoteError",
     "SendRefused",
+    "ThreadCallsFull",
     "VespiaryError",
     "WriteQueueFull",
 ]
@@ -305,6 +306,27 @@ class ReceiveConflict(VespiaryError):
         return (
             f"another task already waits for messages{peer}: let one task receive,"
             " and hand the messages on with an asyncio.Queue"
+        )
+
+
+class ThreadCallsFull(VespiaryError):
+    """The loop takes no more calls of other threads: too many wait, and it does not run them.
+
+    Attributes:
+        waiting_calls: How many calls wait.
+        waiting_bytes: Bytes of the messages among them.
+    """
+
+    def __init__(self, waiting_calls: int, waiting_bytes: int) -> None:
+        super().__init__(waiting_calls, waiting_bytes)
+        self.waiting_calls = waiting_calls
+        self.waiting_bytes = waiting_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"{self.waiting_calls} calls of other threads, with {self.waiting_bytes} bytes of"
+            " messages, wait for the loop, which has not run any of them for 10 s: something"
+            " blocks it, such as a handler that waits for this thread"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -43,6 +43,10 @@ class Handler(Generic[M]):
     a hook, a hook that is not callable, one that is async where only a plain one is called, and one
     with the wrong parameters are a ConfigurationError.
     """
+
+    keep_request: ClassVar[bool | None] = None
+    """Whether `connection.request` can be read after `on_open`: None, the default, keeps it where a
+    method of the class reads an attribute `request`. A request takes some hundred bytes."""
 
     def on_start(self, server: Server) -> Awaitable[None] | None:
         """Prepare: the addresses are bound, and nothing is accepted before this has returned.

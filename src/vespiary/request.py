@@ -257,6 +257,9 @@ def _unquoted(value: str) -> str:
     return value
 
 
+request_from_native = Request.from_native
+
+
 def native_response(answer: Response | None) -> object:
     """Return the response in the engine's form.
 

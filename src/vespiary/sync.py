@@ -337,7 +337,7 @@ class Connection:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
             self._native.close()
 
-    def _send(self, act: Callable[[], None], timeout: float | None) -> None:
+    def _send(self, act: Callable[[], object], timeout: float | None) -> None:
         began = time.monotonic()
         is_crowded = self._shared.call(lambda: self._queue(act), timeout)
         if is_crowded:
@@ -346,7 +346,7 @@ class Connection:
             if is_crowded is _Crowded.NOT_QUEUED:
                 self._shared.call(act, timeout)
 
-    def _queue(self, act: Callable[[], None]) -> _Crowded | None:
+    def _queue(self, act: Callable[[], object]) -> _Crowded | None:
         """Queue something, on the loop's thread; whether to wait for room."""
         try:
             act()

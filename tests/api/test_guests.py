@@ -270,7 +270,7 @@ def test_callbacks_do_not_run_in_the_context_of_the_first_use(factory: Factory) 
         variable.set("a request's")
         core = running_core()
         seen: list[str | None] = []
-        core.set_timer(0.001, lambda: seen.append(variable.get(None)))
+        contextvars.Context().run(core.set_timer, 0.001, lambda: seen.append(variable.get(None)))
         await until(lambda: seen)
         assert seen == [None]
 

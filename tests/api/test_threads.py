@@ -1,13 +1,17 @@
 """Other threads: sending from them, and handlers that run on them."""
 
 import asyncio
+import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 import vespiary
+from vespiary.loop import running_core
 
 from .kit import TCP, Echo, Recorder, echo, serving, until
 
@@ -59,39 +63,135 @@ async def test_another_thread_may_pause_and_resume_reading() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb",
+    ("ask", "expected"),
     [
-        lambda it: it.subscribe("topic"),
-        lambda it: it.send_part(b""),
-        lambda it: it.ping(),
-        lambda it: it.drain(),
-        lambda it: it.statistics(),
-        lambda it: it.is_open,
-        lambda it: it.peer,
+        (lambda it: it.subscribe("topic"), True),
+        (lambda it: it.unsubscribe("none"), False),
+        (lambda it: it.send_part(b"", last=True), None),
+        (lambda it: it.ping(), None),
+        (lambda it: it.statistics().messages_received, 0),
+        (lambda it: it.is_open, True),
+        (lambda it: it.is_shutting_down, False),
+        (lambda it: it.peer[0], "127.0.0.1"),
+        (lambda it: it.local_address[0], "127.0.0.1"),
+        (lambda it: it.queued_bytes, 0),
+        (lambda it: it.subprotocol, None),
+        (lambda it: it.version, 13),
+        (lambda it: it.extensions, []),
+        (lambda it: it.close_reason, None),
+        (lambda it: it.request.path, "/"),
+        (lambda it: it.set_timer(60, print).cancel(), True),
     ],
 )
-async def test_the_rest_is_refused_to_other_threads(verb: object) -> None:
-    recorder = Recorder()
+async def test_what_gives_a_value_is_answered_by_the_loop(
+    ask: Callable[[vespiary.Connection], object], expected: object
+) -> None:
+    class Asked(Recorder):
+        keep_request = True
+
+    recorder = Asked()
     async with serving(recorder) as server, vespiary.connect(server.urls[0]):
         await until(lambda: recorder.connections)
-        with pytest.raises(RuntimeError, match="thread"):
-            await asyncio.to_thread(verb, recorder.connections[0])  # type: ignore[arg-type]
+        answer = await asyncio.to_thread(ask, recorder.connections[0])
+        if expected is not None:
+            assert answer == expected
         await asyncio.to_thread(repr, recorder.connections[0])
         await asyncio.to_thread(setattr, recorder.connections[0], "data", "set elsewhere")
         assert recorder.connections[0].data == "set elsewhere"
 
 
-async def test_sending_from_a_thread_to_a_closed_connection_harms_nobody() -> None:
+@pytest.mark.parametrize("ask", [lambda it: it.drain(), lambda it: it.wait_closed()])
+async def test_what_is_awaited_names_the_way_to_the_loop(
+    ask: Callable[[vespiary.Connection], object],
+) -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server, vespiary.connect(server.urls[0]):
+        await until(lambda: recorder.connections)
+        with pytest.raises(RuntimeError, match=r"server\.call_soon_threadsafe"):
+            await asyncio.to_thread(ask, recorder.connections[0])
+
+
+async def test_a_server_answers_every_thread() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: recorder.connections)
+        recorder.connections[0].subscribe("news")
+        core = running_core()
+        assert await asyncio.to_thread(core.publish, "news", "told by a thread") == 1
+        assert await client.receive() == "told by a thread"
+        assert await asyncio.to_thread(core.subscribers, "news") == 1
+        statistics = await asyncio.to_thread(core.port_statistics)
+        assert statistics["turns"] > 0
+        fired = asyncio.Event()
+        await asyncio.to_thread(core.set_timer, 0.001, fired.set)
+        await fired.wait()
+        called: list[object] = []
+        await asyncio.to_thread(core.call_soon_threadsafe, called.append, 1)
+        await until(lambda: called)
+
+
+async def test_a_message_of_a_thread_for_a_connection_that_has_ended_is_refused() -> None:
     recorder = Recorder()
     async with serving(recorder) as server:
         async with vespiary.connect(server.urls[0]):
             await until(lambda: recorder.connections)
         await until(lambda: recorder.reasons)
-        await asyncio.to_thread(recorder.connections[0].send, "too late")
-        await asyncio.to_thread(recorder.connections[0].close)
-        await asyncio.sleep(0.01)
+        ended = recorder.connections[0]
+        with pytest.raises(vespiary.ConnectionClosed):
+            await asyncio.to_thread(ended.send, "too late")
+        await asyncio.to_thread(ended.close)
         async with vespiary.connect(server.urls[0]):
             await until(lambda: len(recorder.connections) == 2)
+
+
+async def test_a_thread_that_has_closed_a_connection_sends_nothing_more() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server, vespiary.connect(server.urls[0]):
+        await until(lambda: recorder.connections)
+        connection = recorder.connections[0]
+
+        def close_and_send(close: Callable[[], object]) -> None:
+            close()
+            assert not connection.is_open
+            with pytest.raises(vespiary.ConnectionClosed):
+                connection.send("after the end")
+
+        await asyncio.to_thread(close_and_send, connection.close)
+        await until(lambda: recorder.reasons)
+
+
+async def test_a_thread_that_is_ahead_of_the_loop_waits_for_it() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server, vespiary.connect(server.urls[0]) as client:
+        await until(lambda: recorder.connections)
+        connection = recorder.connections[0]
+        before = resident_bytes()
+        most = 0
+
+        def flood() -> None:
+            for _ in range(2000):
+                connection.send(bytes(64 << 10))
+
+        flooding = asyncio.ensure_future(asyncio.to_thread(flood))
+        while not flooding.done():
+            # The loop's thread is busy for a while, as with a slow handler.
+            block(0.005)
+            most = max(most, resident_bytes() - before)
+            await asyncio.sleep(0)
+        client.abort()
+        await asyncio.wait([flooding])
+    # 128 MB were sent; 16 MiB wait for the loop, and as much for the peer.
+    assert most < 64 << 20
+
+
+def block(seconds: float) -> None:
+    """Keep this thread busy, as a slow handler does."""
+    time.sleep(seconds)
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class Blocking(vespiary.Handler):
@@ -314,3 +414,87 @@ async def test_a_send_of_a_thread_out_of_turn_is_logged(caplog: pytest.LogCaptur
         await until(lambda: "was not taken" in caplog.text)
         connection.send_part("two", last=True)
         assert await client.receive() == "one two"
+
+
+def path_of(connection: vespiary.Connection) -> str:
+    request = connection.request
+    assert request is not None
+    return request.path
+
+
+class Everything(vespiary.Handler):
+    """Does on its threads what a handler does on the loop."""
+
+    keep_request = True
+
+    def __init__(self) -> None:
+        self.seen: dict[str, object] = {}
+        self.thread = threading.get_ident()
+
+    def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
+        assert threading.get_ident() != self.thread
+        return None if request.path == "/in" else request.respond(403)
+
+    def on_open(self, connection: vespiary.Connection) -> None:
+        self.seen["path"] = path_of(connection)
+        self.seen["peer"] = connection.peer
+        self.seen["subscribed"] = connection.subscribe("all")
+        connection.ping(b"hello")
+        connection.set_timer(0.001, self.timer_due)
+        connection.send("open")
+
+    def timer_due(self, connection: vespiary.Connection) -> None:
+        assert threading.get_ident() != self.thread
+        connection.send("timer")
+
+    def on_message(self, connection: vespiary.Connection, message: str) -> None:
+        self.seen["statistics"] = connection.statistics().messages_received
+        connection.unsubscribe("all")
+        connection.send_part(message, last=True)
+
+    def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+        self.seen["reason"] = connection.close_reason
+        self.seen["peer at the end"] = connection.peer
+
+
+async def test_a_handler_on_threads_may_do_everything() -> None:
+    handler = Everything()
+    async with serving(handler, executor="threads") as server:
+        url = server.urls[0].rstrip("/")
+        with pytest.raises(vespiary.HandshakeRefused):
+            await vespiary.connect(f"{url}/out")
+        async with vespiary.connect(f"{url}/in") as client:
+            assert {await client.receive(), await client.receive()} == {"open", "timer"}
+            client.send("x")
+            assert await client.receive() == "x"
+        await until(lambda: "peer at the end" in handler.seen)
+    assert handler.seen["path"] == "/in"
+    assert handler.seen["peer"] is not None
+    assert handler.seen["statistics"] == 1
+    assert isinstance(handler.seen["reason"], vespiary.CloseReason)
+
+
+async def test_a_request_that_blocks_its_thread_holds_up_nobody() -> None:
+    released = threading.Event()
+
+    class Slow(vespiary.Handler):
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            if request.path == "/slow":
+                released.wait(10)
+            return request.respond(200, request.path)
+
+    async with serving(Slow, "http://127.0.0.1:0", executor="threads") as server:
+        slow = asyncio.ensure_future(http_get(server, "/slow"))
+        assert b"/quick" in await http_get(server, "/quick")
+        assert not slow.done()
+        released.set()
+        assert b"/slow" in await slow
+
+
+async def http_get(server: vespiary.Server, path: str) -> bytes:
+    port = int(server.urls[0].split(":")[2].split("/")[0])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer

@@ -30,7 +30,7 @@ use crate::session::websocket::compression;
 use crate::table::{self, Owner, Table};
 use crate::topics::Topics;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -78,6 +78,10 @@ pub struct Engine<H: Host> {
     random: RefCell<Random>,
     /// Where the date of HTTP answers comes from.
     pub(crate) wall_clock: Cell<fn() -> SystemTime>,
+    /// Whom the callbacks that run now are for; named when one of them panics.
+    pub(crate) current: Cell<Token>,
+    /// Timers that are due and have not been handled.
+    due: RefCell<VecDeque<Due>>,
     batch: Cell<u32>,
     pub(crate) clock: Clock,
     /// What connections had received when the judgement of a deadline was put off.
@@ -85,6 +89,9 @@ pub struct Engine<H: Host> {
     unfinished: Cell<bool>,
     inline_budget: u8,
 }
+
+/// A token that no connection has.
+const NOBODY: Token = Token(u64::MAX);
 
 impl<H: Host> Engine<H> {
     /// An engine on `port`. `random` fills a slice with unpredictable bytes: mask keys and nonces
@@ -107,6 +114,8 @@ impl<H: Host> Engine<H> {
             refusals: Cell::new(0),
             random: RefCell::new(random),
             wall_clock: Cell::new(SystemTime::now),
+            current: Cell::new(NOBODY),
+            due: RefCell::default(),
             batch: Cell::new(0),
             clock: Clock::new(now),
             postponed: RefCell::default(),
@@ -298,6 +307,15 @@ impl<H: Host> Engine<H> {
         Some(timeout.map_or(timer, |timeout| timeout.min(timer)))
     }
 
+    /// The connection whose callback or settling was the latest: after a panic, the one to blame.
+    pub fn current_connection(&self) -> Option<Rc<Connection<H>>> {
+        self.connections.borrow().get(self.current.get()).cloned()
+    }
+
+    fn next_due(&self) -> Option<Due> {
+        self.due.borrow_mut().pop_front()
+    }
+
     /// Take the batch that [`Engine::wait`] gathered. Returns how many completions and timers were
     /// handled.
     pub fn run(self: &Rc<Self>) -> usize {
@@ -346,9 +364,11 @@ impl<H: Host> Engine<H> {
                 let Some(connection) = self.connections.borrow().get(token).cloned() else {
                     return;
                 };
+                self.current.set(token);
                 self.dispatch_connection(&connection, outcome);
             }
             Owner::Listener => {
+                self.current.set(NOBODY);
                 let listener = self.listeners.borrow().get(token).cloned();
                 match (listener, outcome) {
                     (Some(listener), Outcome::Accepted(socket)) => listener.accepted(socket),
@@ -486,14 +506,16 @@ impl<H: Host> Engine<H> {
     }
 
     fn run_timers(self: &Rc<Self>, now: u64) -> usize {
-        let mut due = Vec::new();
         self.wheel
             .borrow_mut()
-            .advance(now, &mut |what| due.push(what));
-        let count = due.len();
-        for what in due {
+            .advance(now, &mut |what| self.due.borrow_mut().push_back(what));
+        let mut count = 0;
+        while let Some(what) = self.next_due() {
+            count += 1;
+            self.current.set(NOBODY);
             match what {
                 Due::Connection(token) => {
+                    self.current.set(token);
                     let connection = self.connections.borrow().get(token).cloned();
                     if let Some(connection) = connection {
                         self.deadline_due(&connection);

@@ -18,6 +18,26 @@ use std::rc::Rc;
 use std::time::Duration;
 use vespiary_trace::requires;
 
+/// The connections of a round that are being settled. Those that a panic leaves are put back.
+struct Round<'a, H: Host> {
+    engine: &'a Engine<H>,
+    list: Vec<Rc<Connection<H>>>,
+    settled: usize,
+}
+
+impl<H: Host> Drop for Round<'_, H> {
+    fn drop(&mut self) {
+        self.list.drain(..self.settled);
+        let mut unsettled = self.engine.unsettled.borrow_mut();
+        if unsettled.is_empty() {
+            // Keep the allocation.
+            *unsettled = std::mem::take(&mut self.list);
+        } else {
+            unsettled.append(&mut self.list);
+        }
+    }
+}
+
 impl<H: Host> Engine<H> {
     /// Settle every connection on the list, and those that settling adds are left for the next
     /// round.
@@ -26,17 +46,19 @@ impl<H: Host> Engine<H> {
             return false;
         }
         for (connection, answer) in self.answers.take() {
+            self.current.set(connection.token);
             requests::answered(&connection, answer);
         }
-        let mut list = self.unsettled.take();
-        for connection in list.drain(..) {
+        let mut round = Round {
+            engine: self,
+            list: self.unsettled.take(),
+            settled: 0,
+        };
+        while let Some(connection) = round.list.get(round.settled) {
+            round.settled += 1;
             connection.unsettled.set(false);
-            self.settle_one(&connection);
-        }
-        let mut unsettled = self.unsettled.borrow_mut();
-        if unsettled.is_empty() {
-            // Keep the allocation.
-            *unsettled = list;
+            self.current.set(connection.token);
+            self.settle_one(connection);
         }
         true
     }

@@ -1,13 +1,16 @@
-//! What the host keeps for a connection: its object, and the few things that end with it.
+//! What the host attaches to a connection: its object, its context, and the few things that end
+//! with it.
 //!
 //! A connection may end before it was opened, with futures, timers and a request's task waiting for
-//! it; so they are let go when its owner is dropped, whatever the end was.
+//! it; so they are let go when the attachment is dropped, whatever the end was.
 
 use crate::connection::Connection;
+use crate::context;
 use crate::core::Conn;
+use crate::endpoint::PyEndpoint;
 use crate::imports;
 use pyo3::prelude::*;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use vespiary_engine::CloseReason;
@@ -15,6 +18,8 @@ use vespiary_engine::CloseReason;
 /// What the host keeps for a connection.
 pub(crate) struct Attachment {
     pub(crate) object: Py<Connection>,
+    /// The `contextvars.Context` of its handler, from the first call on.
+    context: OnceCell<Py<PyAny>>,
     /// What most connections never have.
     pub(crate) rare: RefCell<Option<Box<Rare>>>,
 }
@@ -28,6 +33,31 @@ pub(crate) struct Rare {
     pub(crate) timers: HashSet<u64>,
     /// The task that will answer the request.
     pub(crate) answering: Option<Py<PyAny>>,
+}
+
+impl Attachment {
+    pub(crate) fn new(object: Py<Connection>) -> Self {
+        Self {
+            object,
+            context: OnceCell::new(),
+            rare: RefCell::default(),
+        }
+    }
+
+    /// The context that its handler runs in.
+    #[inline]
+    pub(crate) fn context(&self, py: Python<'_>, endpoint: &PyEndpoint) -> PyResult<&Py<PyAny>> {
+        match self.context.get() {
+            Some(context) => Ok(context),
+            None => self.make_context(py, endpoint),
+        }
+    }
+
+    #[cold]
+    fn make_context(&self, py: Python<'_>, endpoint: &PyEndpoint) -> PyResult<&Py<PyAny>> {
+        let context = context::copy(py, &endpoint.context)?;
+        Ok(self.context.get_or_init(|| context))
+    }
 }
 
 impl Drop for Attachment {
@@ -60,7 +90,7 @@ impl Rare {
             outcome = outcome.and(resolve_closers(py, self.closers, &reason));
         }
         if let Err(error) = outcome {
-            engine.host.note(py, None, error);
+            engine.host.note(py, Some(connection), error);
         }
     }
 }
@@ -73,8 +103,8 @@ pub(crate) trait HasRare {
 
 impl HasRare for Conn {
     fn rare<T>(&self, act: impl FnOnce(&mut Rare) -> T) -> Option<T> {
-        let user = self.user.borrow();
-        let mut rare = user.as_ref()?.rare.borrow_mut();
+        let attachment = self.user.borrow();
+        let mut rare = attachment.as_ref()?.rare.borrow_mut();
         Some(act(rare.get_or_insert_default()))
     }
 }

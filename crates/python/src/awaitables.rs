@@ -11,6 +11,7 @@
 //! that keeps one of each, are broken at the connection's end.
 
 use crate::connection::Connection;
+use crate::imports;
 use crate::waiting::running_loop;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -37,6 +38,18 @@ pub(crate) fn make(connection: &Bound<'_, Connection>, iterating: bool) -> PyRes
 /// What the connection's task suspends on.
 pub(crate) fn make_wait(connection: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
     make_one(connection, wait_class(connection.py())?, false)
+}
+
+/// An awaitable for one message that comes within so many seconds.
+pub(crate) fn receive_within(
+    connection: &Bound<'_, Connection>,
+    seconds: Py<PyAny>,
+) -> PyResult<Py<PyAny>> {
+    let py = connection.py();
+    let receiving = connection.get().inbox()?.receive(connection, false)?;
+    imports::receive_within(py)?
+        .call1((receiving, seconds))
+        .map(Bound::unbind)
 }
 
 fn make_one(
@@ -223,7 +236,7 @@ unsafe extern "C" fn get_loop(
 ) -> *mut ffi::PyObject {
     // SAFETY: called by the interpreter with an object of ours, attached.
     let (py, _, connection) = unsafe { parts(object) };
-    let found = match connection.get().shared.event_loop(py) {
+    let found = match connection.get().handle().event_loop(py) {
         Some(found) => Ok(found),
         None => running_loop(py),
     };

@@ -25,6 +25,14 @@ impl Callback {
         })
     }
 
+    /// A callable as it is.
+    pub(crate) fn of(callable: Py<PyAny>) -> Self {
+        Self {
+            function: callable,
+            bound: None,
+        }
+    }
+
     /// Call it with borrowed arguments, up to four.
     ///
     /// # Safety

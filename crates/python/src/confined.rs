@@ -1,47 +1,72 @@
 //! A value that belongs to the loop's thread, inside an object that any thread may hold.
+//!
+//! Python drops an object in whichever thread lets go of it last. A confined value that is dropped
+//! elsewhere goes back to the loop's thread and is dropped there, unless it shares nothing with
+//! that thread any more.
 
-thread_local! {
-    static MARK: u8 = const { 0 };
+use crate::loop_handle::LoopHandle;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+/// What may be confined.
+///
+/// # Safety
+/// Where `is_independent` is true, any thread may drop the value: it shares nothing that is not
+/// synchronised, such as an `Rc`, with the loop's thread.
+pub(crate) unsafe trait Confine: 'static {
+    /// Whether the value may be dropped on any thread.
+    fn is_independent(&self) -> bool {
+        false
+    }
 }
 
-/// A number that tells the current thread from all others alive: the address of a variable of its
-/// own.
-#[inline]
-pub(crate) fn this_thread() -> usize {
-    MARK.with(|mark| std::ptr::from_ref(mark) as usize)
+/// A value that only the loop's thread may touch.
+pub(crate) struct Confined<T: Confine> {
+    handle: Arc<LoopHandle>,
+    value: ManuallyDrop<T>,
 }
 
-/// A value that only the loop's thread may touch, inside an object that any thread may hold.
-pub(crate) struct Confined<T> {
-    thread: usize,
-    value: std::mem::ManuallyDrop<T>,
-}
-
-// SAFETY: `get` gives the value out on its own thread only, and `drop` leaks it elsewhere.
-unsafe impl<T> Send for Confined<T> {}
+// SAFETY: `get` gives the value out on its own thread only; see `drop`.
+unsafe impl<T: Confine> Send for Confined<T> {}
 // SAFETY: as above.
-unsafe impl<T> Sync for Confined<T> {}
+unsafe impl<T: Confine> Sync for Confined<T> {}
 
-impl<T> Confined<T> {
-    pub(crate) fn new(value: T) -> Self {
+impl<T: Confine> Confined<T> {
+    pub(crate) fn new(handle: Arc<LoopHandle>, value: T) -> Self {
         Self {
-            thread: this_thread(),
-            value: std::mem::ManuallyDrop::new(value),
+            handle,
+            value: ManuallyDrop::new(value),
         }
     }
 
     /// The value, on its own thread.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
-        (self.thread == this_thread()).then_some(&*self.value)
+        self.handle.is_here().then_some(&*self.value)
+    }
+
+    /// The loop it belongs to.
+    #[inline]
+    pub(crate) fn handle(&self) -> &Arc<LoopHandle> {
+        &self.handle
     }
 }
 
-impl<T> Drop for Confined<T> {
+impl<T: Confine> Drop for Confined<T> {
     fn drop(&mut self) {
-        if self.thread == this_thread() {
-            // SAFETY: dropped once, here, on its own thread.
-            unsafe { std::mem::ManuallyDrop::drop(&mut self.value) }
+        // SAFETY: taken once, here; nobody else has a reference any more.
+        let value = unsafe { ManuallyDrop::take(&mut self.value) };
+        if !self.handle.is_here() && !value.is_independent() {
+            self.handle.give_back(Box::new(Returned(value)));
         }
     }
 }
+
+/// A value on its way to the loop's thread, to be dropped there.
+pub(crate) struct Returned<T>(T);
+
+pub(crate) trait Droppable: Send {}
+
+// SAFETY: only dropped, and that on the loop's thread.
+unsafe impl<T> Send for Returned<T> {}
+impl<T> Droppable for Returned<T> {}

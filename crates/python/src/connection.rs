@@ -1,28 +1,33 @@
 //! `vespiary.Connection`: the handler's view of a connection.
 //!
 //! The object outlives the engine's connection: when that ends, its reference is taken away and
-//! what is worth knowing afterwards is kept. From other threads the verbs become thread_calls for the
-//! loop's thread (see `shared`).
+//! what is worth knowing afterwards is kept, for any thread to read. From other threads most
+//! methods are run by the loop (see `thread_calls`); those that give an awaitable are refused.
 
+use crate::addresses::address_object;
 use crate::attachment::HasRare as _;
-use crate::confined::Confined;
+use crate::confined::{Confine, Confined};
 use crate::core::Conn;
 use crate::imports;
 use crate::inbox::Inbox;
-use crate::loop_handle::LoopHandle;
+use crate::loop_handle::{LoopHandle, forked_error};
+use crate::request::KeptRequest;
 use crate::send::with_payload;
-use crate::thread_calls::ThreadCall;
+use crate::thread_calls::{ThreadCall, on_loop, wrong_thread};
 use crate::timer::{Target, Timer};
+use crate::{awaitables, context, report, response, statistics, task, waiting};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyTuple, PyType};
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use vespiary_engine::port::Address;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::profile::Version;
-use vespiary_engine::{CloseReason, CompressionTraffic, SendError, State};
+use vespiary_engine::{Cause, CloseReason, CompressionTraffic, SendError, State};
 
 /// The reasons for which a host may pause reading.
 pub(crate) const PAUSED_BY_USER: u8 = 1;
@@ -31,9 +36,22 @@ pub(crate) const PAUSED_BY_END: u8 = 4;
 
 /// What is known of a connection that has ended.
 pub(crate) struct Ended {
+    pub(crate) url: Arc<str>,
+    pub(crate) handler_errors: Arc<AtomicU64>,
     pub(crate) reason: CloseReason,
-    traffic: [u64; 4],
-    compression: (CompressionTraffic, u64),
+    pub(crate) traffic: [u64; 4],
+    pub(crate) compression: (CompressionTraffic, u64),
+    peer: Option<Address>,
+    local_address: Option<Address>,
+}
+
+impl Ended {
+    pub(crate) fn peer_text(&self) -> String {
+        self.peer
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
 }
 
 /// What only the loop's thread touches.
@@ -41,44 +59,65 @@ pub(crate) struct Ended {
 pub(crate) struct Local {
     pub(crate) connection: RefCell<Option<Rc<Conn>>>,
     pub(crate) inbox: OnceCell<Box<Inbox>>,
-    pub(crate) ended: OnceCell<Box<Ended>>,
+    pub(crate) request: KeptRequest,
+}
+
+// SAFETY: without the engine's connection there are only references to Python objects, and plain
+// values. The object is being dropped, so that nobody else borrows.
+unsafe impl Confine for Local {
+    fn is_independent(&self) -> bool {
+        self.connection.borrow().is_none()
+    }
 }
 
 /// A connection, as its handler sees it.
 #[pyclass(frozen, weakref, module = "vespiary._core")]
 pub(crate) struct Connection {
-    pub(crate) shared: Arc<LoopHandle>,
     pub(crate) local: Confined<Local>,
+    ended: OnceLock<Box<Ended>>,
     data: Mutex<Option<Py<PyAny>>>,
+    /// Another thread has closed or aborted it, and sends nothing more.
+    is_closed_elsewhere: AtomicBool,
 }
 
 impl Connection {
-    pub(crate) fn new(shared: Arc<LoopHandle>, connection: Rc<Conn>) -> Self {
+    pub(crate) fn new(handle: Arc<LoopHandle>, connection: Rc<Conn>) -> Self {
         let local = Local {
             connection: RefCell::new(Some(connection)),
             ..Local::default()
         };
         Self {
-            shared,
-            local: Confined::new(local),
+            local: Confined::new(handle, local),
+            ended: OnceLock::new(),
             data: Mutex::new(None),
+            is_closed_elsewhere: AtomicBool::new(false),
         }
+    }
+
+    pub(crate) fn handle(&self) -> &Arc<LoopHandle> {
+        self.local.handle()
     }
 
     /// What only the loop's thread touches; an error elsewhere.
     #[inline]
     pub(crate) fn local(&self) -> PyResult<&Local> {
         self.local.get().ok_or_else(|| {
-            PyRuntimeError::new_err(
-                "this belongs to the thread of the connection's loop; from other threads only \
-                 send, close, abort, pause_reading and resume_reading may be called",
-            )
+            if self.handle().is_forked() {
+                forked_error()
+            } else {
+                wrong_thread("this")
+            }
         })
     }
 
     /// The engine's connection, while there is one.
     pub(crate) fn living(&self) -> PyResult<Option<Rc<Conn>>> {
         Ok(self.local()?.connection.borrow().clone())
+    }
+
+    /// What is known once it has ended.
+    pub(crate) fn ended(&self) -> Option<&Ended> {
+        self.ended.get().map(|ended| &**ended)
     }
 
     /// The engine's connection has ended: let go of it, and keep what is worth knowing.
@@ -89,21 +128,29 @@ impl Connection {
         let Some(connection) = local.connection.take() else {
             return;
         };
-        let reason = connection
-            .reason()
-            .unwrap_or_else(|| CloseReason::new(vespiary_engine::Cause::Aborted, ""));
-        let _ = local.ended.set(Box::new(Ended {
+        let reason = connection.reason();
+        let reason = reason.unwrap_or_else(|| CloseReason::new(Cause::Aborted, ""));
+        let _ = self.ended.set(Box::new(Ended {
+            url: connection.endpoint.host.url.borrow().clone(),
+            handler_errors: connection.endpoint.host.handler_errors.clone(),
             reason,
             traffic: connection.traffic(),
             compression: connection.compression_statistics(),
+            peer: connection.peer_address().ok(),
+            local_address: connection.local_address().ok(),
         }));
     }
 
     pub(crate) fn closed_error(&self, py: Python<'_>) -> PyErr {
-        match self.local().ok().and_then(|local| local.ended.get()) {
-            Some(ended) => imports::closed_error(py, &ended.reason, ""),
+        match self.ended() {
+            Some(ended) => imports::closed_error(py, &ended.reason, &ended.peer_text()),
             None => PyRuntimeError::new_err("the connection has ended"),
         }
+    }
+
+    /// Whether another thread may still send: it has not ended, and no other thread has ended it.
+    pub(crate) fn may_send_elsewhere(&self) -> bool {
+        self.ended().is_none() && !self.is_closed_elsewhere.load(Ordering::Relaxed)
     }
 
     /// The coroutine form's half, where the endpoint has that form.
@@ -115,9 +162,64 @@ impl Connection {
             .ok_or_else(|| {
                 PyRuntimeError::new_err(
                     "this connection hands its messages to a Handler's on_message; \
-                 only a handler that is an async function receives them",
+                     only a handler that is an async function receives them",
                 )
             })
+    }
+
+    /// Run something on the loop's thread, while the calling thread waits.
+    fn ask<T: Send + 'static>(
+        slf: &Bound<'_, Self>,
+        act: impl FnOnce(Python<'_>, &Bound<'_, Self>) -> PyResult<T> + Send + 'static,
+    ) -> PyResult<T> {
+        if slf.get().local.get().is_some() {
+            return act(slf.py(), slf);
+        }
+        let object = slf.clone().unbind();
+        on_loop(slf.py(), slf.get().handle(), move |py| {
+            act(py, object.bind(py))
+        })
+    }
+
+    /// The same with the engine's connection; an error once that has ended.
+    fn ask_living<T: Send + 'static>(
+        slf: &Bound<'_, Self>,
+        act: impl FnOnce(Python<'_>, &Self, &Rc<Conn>) -> PyResult<T> + Send + 'static,
+    ) -> PyResult<T> {
+        Self::ask(slf, |py, slf| {
+            let this = slf.get();
+            match this.living()? {
+                Some(connection) => act(py, this, &connection),
+                None => Err(this.closed_error(py)),
+            }
+        })
+    }
+
+    /// The same for a property, which has another value once the connection has ended.
+    fn look<T: Send + 'static>(
+        slf: &Bound<'_, Self>,
+        living: impl FnOnce(&Rc<Conn>) -> T + Send + 'static,
+        ended: impl FnOnce(Option<&Ended>) -> T + Send + 'static,
+    ) -> PyResult<T> {
+        if let Some(known) = slf.get().ended() {
+            return Ok(ended(Some(known)));
+        }
+        Self::ask(slf, move |_, slf| {
+            Ok(match slf.get().living()? {
+                Some(connection) => living(&connection),
+                None => ended(slf.get().ended()),
+            })
+        })
+    }
+
+    /// End it here, or have the loop do it.
+    fn end(slf: &Bound<'_, Self>, call: ThreadCall) -> PyResult<()> {
+        let this = slf.get();
+        this.is_closed_elsewhere.store(true, Ordering::Relaxed);
+        if this.ended().is_some() {
+            return Ok(());
+        }
+        this.handle().add(slf.py(), call)
     }
 }
 
@@ -134,19 +236,18 @@ impl Connection {
     /// The first part's `compress` is for all of them.
     #[pyo3(signature = (data, *, last = false, compress = None))]
     fn send_part(
-        &self,
-        py: Python<'_>,
-        data: &Bound<'_, PyAny>,
+        slf: &Bound<'_, Self>,
+        data: Py<PyAny>,
         last: bool,
         compress: Option<bool>,
     ) -> PyResult<()> {
-        let Some(connection) = self.living()? else {
-            return Err(self.closed_error(py));
-        };
-        with_payload(data, |kind, payload| {
-            connection.send_part(kind, payload, last, compress)
-        })?
-        .map_err(|error| self.send_error(py, &connection, error, Some(data)))
+        Self::ask_living(slf, move |py, this, connection| {
+            let data = data.bind(py);
+            with_payload(data, |kind, payload| {
+                connection.send_part(kind, payload, last, compress)
+            })?
+            .map_err(|error| this.send_error(py, connection, error, Some(data)))
+        })
     }
 
     /// Send nothing more on a stream: what waits is written, and then the peer sees the end, while
@@ -154,42 +255,40 @@ impl Connection {
     ///
     /// Once both ends have finished, the connection closes. A WebSocket has no such end: there it
     /// is SendRefused.
-    fn send_end(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(connection) = self.living()? else {
-            return Err(self.closed_error(py));
-        };
-        connection.send_end().map_err(|error| match error {
-            SendError::OutOfTurn => imports::error(imports::send_refused_class(py), |class| {
-                let text = "a WebSocket ends in both directions at once: close() it";
-                Ok(PyErr::from_value(class.call1((text,))?))
-            }),
-            error => self.send_error(py, &connection, error, None),
+    fn send_end(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::ask_living(slf, |py, this, connection| {
+            connection.send_end().map_err(|error| match error {
+                SendError::OutOfTurn => imports::error(imports::send_refused_class(py), |class| {
+                    let text = "a WebSocket ends in both directions at once: close() it";
+                    Ok(PyErr::from_value(class.call1((text,))?))
+                }),
+                error => this.send_error(py, connection, error, None),
+            })
         })
     }
 
     /// Queue a WebSocket ping of at most 125 bytes.
     #[pyo3(signature = (payload = b"".as_slice()))]
-    fn ping(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
-        let Some(connection) = self.living()? else {
-            return Err(self.closed_error(py));
-        };
-        connection.ping(payload).map_err(|error| match error {
-            SendError::TooLong => {
-                PyValueError::new_err("a ping is for WebSocket and carries at most 125 bytes")
-            }
-            error => self.send_error(py, &connection, error, None),
+    fn ping(slf: &Bound<'_, Self>, payload: &[u8]) -> PyResult<()> {
+        let payload = payload.to_vec();
+        Self::ask_living(slf, move |py, this, connection| {
+            connection.ping(&payload).map_err(|error| match error {
+                SendError::TooLong => {
+                    PyValueError::new_err("a ping is for WebSocket and carries at most 125 bytes")
+                }
+                error => this.send_error(py, connection, error, None),
+            })
         })
     }
 
-    /// End the connection in good order; what waits is written first. Does nothing when it is
-    /// ending already.
+    /// End the connection cleanly; what waits is written first. Does nothing when it is ending
+    /// already.
     #[pyo3(signature = (code = 1000, reason = ""))]
     fn close(slf: &Bound<'_, Self>, code: u16, reason: &str) -> PyResult<()> {
         if !Code(code).is_valid_on_the_wire() {
             return Err(PyValueError::new_err(format!(
-                "{code} is no close code that may be sent: use 1000 to 1014 but 1004 to 1006, or \
-                 3000 to 4999 \
-                 (RFC 6455 7.4)"
+                "{code} is not a close code that may be sent: use 1000 to 1014 but 1004 to 1006, \
+                 or 3000 to 4999 (RFC 6455 7.4)"
             )));
         }
         if reason.len() > 123 {
@@ -198,100 +297,97 @@ impl Connection {
             ));
         }
         let this = slf.get();
-        if this.shared.is_here() {
+        if this.local.get().is_some() {
             return this.close_now(code, reason);
         }
-        this.shared.add(ThreadCall::Close(
-            slf.clone().unbind(),
-            code,
-            reason.to_owned(),
-        ));
-        Ok(())
+        let object = slf.clone().unbind();
+        Self::end(slf, ThreadCall::Close(object, code, reason.to_owned()))
     }
 
     /// End the connection at once; what waits is dropped and the peer sees a reset.
     fn abort(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let this = slf.get();
-        if this.shared.is_here() {
-            return this.abort_now();
+        if slf.get().local.get().is_some() {
+            return slf.get().abort_now();
         }
-        this.shared.add(ThreadCall::Abort(slf.clone().unbind()));
-        Ok(())
+        Self::end(slf, ThreadCall::Abort(slf.clone().unbind()))
     }
 
     /// Read nothing more from the peer until resume_reading(); TCP holds it back.
     fn pause_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
-        if this.shared.is_here() {
+        if this.local.get().is_some() {
             return this.set_reading(false);
         }
-        this.shared.add(ThreadCall::Pause(slf.clone().unbind()));
-        Ok(())
+        let call = ThreadCall::Pause(slf.clone().unbind());
+        this.handle().add(slf.py(), call)
     }
 
     /// Read on after pause_reading().
     fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
-        if this.shared.is_here() {
+        if this.local.get().is_some() {
             return this.set_reading(true);
         }
-        this.shared.add(ThreadCall::Resume(slf.clone().unbind()));
-        Ok(())
+        let call = ThreadCall::Resume(slf.clone().unbind());
+        this.handle().add(slf.py(), call)
     }
 
     /// Receive what is published to a topic from now on; False when it already did.
-    fn subscribe(&self, py: Python<'_>, topic: &str) -> PyResult<bool> {
-        let Some(connection) = self.living()? else {
-            return Err(self.closed_error(py));
-        };
-        connection
-            .subscribe(topic)
-            .map_err(|error| self.send_error(py, &connection, error, None))
+    ///
+    /// Raises:
+    ///     ConnectionClosed: the connection is closing or has ended.
+    ///     SendRefused: it has topics_per_connection_max topics already.
+    fn subscribe(slf: &Bound<'_, Self>, topic: String) -> PyResult<bool> {
+        Self::ask_living(slf, move |py, this, connection| {
+            connection
+                .subscribe(&topic)
+                .map_err(|error| this.send_error(py, connection, error, None))
+        })
     }
 
     /// No longer receive what is published to a topic; False when it did not.
-    fn unsubscribe(&self, topic: &str) -> PyResult<bool> {
-        Ok(self
-            .living()?
-            .is_some_and(|connection| connection.unsubscribe(topic)))
+    fn unsubscribe(slf: &Bound<'_, Self>, topic: String) -> PyResult<bool> {
+        Self::look(slf, move |it| it.unsubscribe(&topic), |_| false)
     }
 
     /// Call callback(connection) in `seconds`, unless the connection ends before; returns the
     /// Timer.
     fn set_timer(slf: &Bound<'_, Self>, seconds: f64, callback: Py<PyAny>) -> PyResult<Timer> {
-        let Some(connection) = slf.get().living()? else {
-            return Err(slf.get().closed_error(slf.py()));
-        };
-        let target = Target::Connection(slf.clone().unbind(), callback);
-        Timer::set(connection.engine(), seconds, target)
+        let object = slf.clone().unbind();
+        Self::ask_living(slf, move |_, _, connection| {
+            let target = Target::Connection(object, callback);
+            Timer::set(connection.engine(), seconds, target)
+        })
     }
 
     /// Wait until no more than write_low_bytes wait to be sent; returns at once when there is room.
     fn drain(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        crate::waiting::drain(slf)
+        waiting::drain(slf)
     }
 
-    /// Wait for the next message (handlers that are async functions, and clients).
+    /// What `await connection.send(...)` waits for: the same as drain().
+    fn __await__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let drained = waiting::drain(slf)?;
+        drained.call_method0(slf.py(), pyo3::intern!(slf.py(), "__await__"))
+    }
+
+    /// Wait for the next message (handlers that are async functions, and clients), at most
+    /// `timeout` seconds.
     ///
     /// Raises:
     ///     ConnectionClosed: the connection has ended and every message before that was received.
     ///     ReceiveConflict: another task waits already.
-    fn receive(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        slf.get().inbox()?.receive(slf, false)
+    ///     TimeoutError: no message came in time; a later one is not lost.
+    #[pyo3(signature = (timeout = None))]
+    fn receive(slf: &Bound<'_, Self>, timeout: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+        match timeout {
+            None => slf.get().inbox()?.receive(slf, false),
+            Some(timeout) => awaitables::receive_within(slf, timeout),
+        }
     }
 
     fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
-    }
-
-    /// `Connection[str]`, for type checkers.
-    #[classmethod]
-    fn __class_getitem__<'py>(
-        class: &Bound<'py, PyType>,
-        messages: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let alias = class.py().import("types")?.getattr("GenericAlias")?;
-        alias.call1((class, messages))
     }
 
     fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
@@ -300,7 +396,7 @@ impl Connection {
 
     /// Wait until the connection has ended; returns the CloseReason.
     fn wait_closed(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        crate::waiting::wait_closed(slf)
+        waiting::wait_closed(slf)
     }
 
     /// Whatever the handler keeps for this connection; None at first.
@@ -320,116 +416,135 @@ impl Connection {
         drop(old);
     }
 
+    /// The request that opened the connection; None on streams.
+    #[getter]
+    fn request(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::ask(slf, |_, slf| slf.get().local()?.request.get(slf))
+    }
+
     /// The peer's address: (host, port), a path for a Unix socket, None when it has none.
     #[getter]
-    fn peer(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let address = self
-            .living()?
-            .and_then(|connection| connection.peer_address().ok());
-        crate::addresses::address_object(py, address.as_ref())
+    fn peer(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let address = Self::look(
+            slf,
+            |it| it.peer_address().ok(),
+            |ended| ended?.peer.clone(),
+        )?;
+        address_object(slf.py(), address.as_ref())
     }
 
     /// The address at this end: (host, port), or a path.
     #[getter]
-    fn local_address(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let address = self
-            .living()?
-            .and_then(|connection| connection.local_address().ok());
-        crate::addresses::address_object(py, address.as_ref())
+    fn local_address(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let address = Self::look(
+            slf,
+            |it| it.local_address().ok(),
+            |ended| ended?.local_address.clone(),
+        )?;
+        address_object(slf.py(), address.as_ref())
     }
 
     /// Whether messages can be sent now.
     #[getter]
-    fn is_open(&self) -> PyResult<bool> {
-        Ok(self
-            .living()?
-            .is_some_and(|connection| connection.is_open()))
+    fn is_open(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        if slf.get().is_closed_elsewhere.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        Self::look(slf, |it| it.is_open(), |_| false)
+    }
+
+    /// Whether the server is stopping: finish what is under way, and close.
+    #[getter]
+    fn is_shutting_down(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::look(slf, |it| it.endpoint.host.is_shutting_down.get(), |_| false)
     }
 
     /// Bytes that wait to be taken by the kernel.
     #[getter]
-    fn queued_bytes(&self) -> PyResult<usize> {
-        Ok(self
-            .living()?
-            .map_or(0, |connection| connection.queued_bytes()))
+    fn queued_bytes(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        Self::look(slf, |it| it.queued_bytes(), |_| 0)
     }
 
     /// The WebSocket subprotocol that the handshake chose, if any.
     #[getter]
-    fn subprotocol(&self) -> PyResult<Option<String>> {
-        Ok(self
-            .living()?
-            .and_then(|connection| connection.protocol().map(Into::into)))
+    fn subprotocol(slf: &Bound<'_, Self>) -> PyResult<Option<String>> {
+        Self::look(slf, |it| it.protocol().map(Into::into), |_| None)
     }
 
     /// The version of WebSocket that is spoken, 13 or 8; None elsewhere.
     #[getter]
-    fn version(&self) -> PyResult<Option<u8>> {
-        Ok(self
-            .living()?
-            .and_then(|connection| connection.version().map(Version::number)))
+    fn version(slf: &Bound<'_, Self>) -> PyResult<Option<u8>> {
+        Self::look(slf, |it| it.version().map(Version::number), |_| None)
     }
 
     /// The WebSocket extensions that the handshake agreed on, as its header has them.
     #[getter]
-    fn extensions(&self) -> PyResult<Vec<String>> {
-        let agreed = self
-            .living()?
-            .and_then(|connection| connection.compression());
-        Ok(agreed.iter().map(ToString::to_string).collect())
+    fn extensions(slf: &Bound<'_, Self>) -> PyResult<Vec<String>> {
+        let agreed = |it: &Rc<Conn>| it.compression().iter().map(ToString::to_string).collect();
+        Self::look(slf, agreed, |_| Vec::new())
     }
 
     /// Why the connection ended: a CloseReason, or None while it has not.
     #[getter]
-    fn close_reason(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let local = self.local()?;
-        let reason = match local.ended.get() {
-            Some(ended) => Some(ended.reason.clone()),
-            None => local
-                .connection
-                .borrow()
-                .as_ref()
-                .and_then(|it| it.reason()),
-        };
+    fn close_reason(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        let reason = Self::look(
+            slf,
+            |it| it.reason(),
+            |ended| ended.map(|ended| ended.reason.clone()),
+        )?;
         reason
-            .map(|reason| imports::close_reason(py, &reason).map(Bound::unbind))
+            .map(|reason| imports::close_reason(slf.py(), &reason).map(Bound::unbind))
             .transpose()
     }
 
     /// What has happened on this connection so far.
-    fn statistics(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let local = self.local()?;
-        let connection = local.connection.borrow();
-        let living = connection.as_ref();
-        let (traffic, compression) = match (living, local.ended.get()) {
-            (Some(it), _) => (it.traffic(), it.compression_statistics()),
-            (None, Some(ended)) => (ended.traffic, ended.compression),
-            (None, None) => Default::default(),
-        };
-        let (queued, open_seconds, dropped) = living.map_or((0, 0.0, 0), |it| {
-            (it.queued_bytes(), it.open_seconds(), it.dropped())
-        });
-        let keywords = PyDict::new(py);
-        let compression = imports::compression_statistics(py, compression)?;
-        keywords.set_item("compression", compression)?;
-        keywords.set_item("bytes_received", traffic[0])?;
-        keywords.set_item("bytes_sent", traffic[1])?;
-        keywords.set_item("messages_received", traffic[2])?;
-        keywords.set_item("messages_sent", traffic[3])?;
-        keywords.set_item("messages_dropped", dropped)?;
-        keywords.set_item("queued_bytes", queued)?;
-        keywords.set_item("open_seconds", open_seconds)?;
-        Ok(imports::connection_statistics_class(py)?
-            .call((), Some(&keywords))?
-            .unbind())
+    fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::ask(slf, |py, slf| {
+            let connection = slf.get().living()?;
+            statistics::of_connection(py, connection.as_ref(), slf.get().ended())
+        })
     }
 
-    /// Give the answer to a request that was put off; internal.
+    /// Call something on the loop's thread, from any thread; internal.
+    #[pyo3(signature = (callback, *arguments))]
+    fn _call_soon(
+        &self,
+        callback: Bound<'_, PyAny>,
+        arguments: Bound<'_, PyTuple>,
+    ) -> PyResult<()> {
+        let py = callback.py();
+        let context = context::copy_current(py)?;
+        let call = ThreadCall::Callable(callback.unbind(), arguments.into_any().unbind(), context);
+        self.handle().add(py, call)
+    }
+
+    /// The context that its handler runs in; internal.
+    #[getter]
+    fn _context(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Some(connection) = self.living()? else {
+            return Err(self.closed_error(py));
+        };
+        let attachment = connection.user.borrow();
+        let attachment = attachment.as_ref();
+        let attachment = attachment.ok_or_else(|| self.closed_error(py))?;
+        let context = attachment.context(py, &connection.endpoint.host)?;
+        Ok(context.clone_ref(py))
+    }
+
+    /// Give the response to a request that was put off; internal. One that cannot be sent is the
+    /// handler's error, and the client gets 500.
     fn _answer(&self, answer: &Bound<'_, PyAny>) -> PyResult<()> {
-        if let Some(connection) = self.living()? {
-            connection.rare(|rare| rare.answering = None);
-            connection.answer(crate::response::read(answer)?);
-        }
+        let py = answer.py();
+        let Some(connection) = self.living()? else {
+            return Ok(());
+        };
+        connection.rare(|rare| rare.answering = None);
+        let response = response::read(answer).unwrap_or_else(|error| {
+            let engine = connection.engine();
+            engine.host.note(py, Some(&connection), error);
+            response::failed()
+        });
+        connection.answer(response);
         Ok(())
     }
 
@@ -439,10 +554,9 @@ impl Connection {
     fn _fail(slf: &Bound<'_, Self>, error: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let this = slf.get();
         match error {
-            Some(error) if !this.shared.is_here() => {
+            Some(error) if this.local.get().is_none() => {
                 let call = ThreadCall::Fail(slf.clone().unbind(), error.clone().unbind());
-                this.shared.add(call);
-                Ok(())
+                this.handle().add(slf.py(), call)
             }
             error => this.fail_now(slf.py(), error),
         }
@@ -450,41 +564,58 @@ impl Connection {
 
     /// Log and count what the handler raised; internal.
     fn _report(&self, error: &Bound<'_, PyAny>) -> PyResult<()> {
-        crate::report::handler_failed(error.py(), self.living()?.as_ref(), error);
+        match self.living()? {
+            Some(living) => living.engine().host.note_error(error.py(), &living, error),
+            None => report::handler_failed_late(error.py(), self, error),
+        }
         Ok(())
     }
 
     /// The task of the async handler has ended; internal.
     fn _task_done(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        crate::task::done(self, task)
+        task::done(self, task)
+    }
+
+    /// `Connection[str]`, for annotations.
+    #[classmethod]
+    fn __class_getitem__(
+        class: &Bound<'_, PyType>,
+        messages: &Bound<'_, PyAny>,
+    ) -> PyResult<Py<PyAny>> {
+        imports::generic_alias(class.py())?
+            .call1((class, messages))
+            .map(Bound::unbind)
     }
 
     fn __repr__(&self) -> String {
+        if let Some(ended) = self.ended() {
+            return format!("<vespiary.Connection {}>", ended.reason);
+        }
         let Some(local) = self.local.get() else {
             return "<vespiary.Connection of another thread>".to_owned();
         };
-        match (local.connection.borrow().as_ref(), local.ended.get()) {
-            (Some(it), _) => {
-                let state = match it.state() {
-                    State::Connecting => "connecting",
-                    State::Handshaking => "in its handshake",
-                    State::Open => "open",
-                    State::Closing => "closing",
-                    State::Closed => "closed",
-                };
-                format!("<vespiary.Connection {state}, peer {}>", peer_text(it))
-            }
-            (None, Some(ended)) => format!("<vespiary.Connection {}>", ended.reason),
-            (None, None) => "<vespiary.Connection>".to_owned(),
-        }
+        let Some(it) = &*local.connection.borrow() else {
+            return "<vespiary.Connection>".to_owned();
+        };
+        let state = match it.state() {
+            State::Connecting => "connecting",
+            State::Handshaking => "in its handshake",
+            State::Open => "open",
+            State::Closing => "closing",
+            State::Closed => "closed",
+        };
+        format!("<vespiary.Connection {state}, peer {}>", peer_text(it))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Ok(data) = self.data.try_lock() {
             visit.call(&*data)?;
         }
-        if let Some(inbox) = self.local.get().and_then(|local| local.inbox.get()) {
-            inbox.traverse(&visit)?;
+        if let Some(local) = self.local.get() {
+            local.request.traverse(&visit)?;
+            if let Some(inbox) = local.inbox.get() {
+                inbox.traverse(&visit)?;
+            }
         }
         Ok(())
     }
@@ -494,8 +625,11 @@ impl Connection {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(inbox) = self.local.get().and_then(|local| local.inbox.get()) {
-            inbox.clear();
+        if let Some(local) = self.local.get() {
+            local.request.clear();
+            if let Some(inbox) = local.inbox.get() {
+                inbox.clear();
+            }
         }
     }
 }

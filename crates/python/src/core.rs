@@ -2,19 +2,20 @@
 //! guest it is (`turns`).
 
 use crate::addresses::address_of;
-use crate::confined::Confined;
+use crate::confined::{Confine, Confined};
 use crate::endpoint::PyEndpoint;
 use crate::hooks::Hooks;
 use crate::host::PyHost;
 use crate::imports;
 use crate::listener::Listener;
 use crate::loop_handle::LoopHandle;
+use crate::thread_calls::{ThreadCall, on_loop};
 use crate::timer::{Target, Timer};
 use crate::turns::seconds;
-use crate::{connection::Connection, options, random, simulation};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use crate::{connection::Connection, context, options, random, simulation};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,6 +47,9 @@ struct Local {
     hold: Option<Hold>,
 }
 
+// SAFETY: never independent.
+unsafe impl Confine for Local {}
+
 /// The kernel's driver that a name asks for.
 fn preference(driver: Option<&str>) -> PyResult<Option<Preference>> {
     match driver {
@@ -67,12 +71,13 @@ impl Core {
     ) -> Self {
         let engine = Engine::new(PyHost::default(), port, random);
         let shared = LoopHandle::new(engine.waker());
-        engine.host.set_shared(shared.clone());
+        engine.host.set_handle(shared.clone());
         let driver = engine.driver();
-        let local = Confined::new(Local {
+        let local = Local {
             engine: RefCell::new(Some(engine)),
             hold,
-        });
+        };
+        let local = Confined::new(shared.clone(), local);
         Self {
             shared,
             choice,
@@ -100,6 +105,28 @@ impl Core {
     pub(crate) fn engine(&self) -> PyResult<Rc<Engine<PyHost>>> {
         let engine = self.local()?.engine.borrow().clone();
         engine.ok_or_else(|| PyRuntimeError::new_err("the loop is closed"))
+    }
+}
+
+impl Core {
+    /// Run something on the loop's thread, while the calling thread waits.
+    fn ask<T: Send + 'static>(
+        slf: &Bound<'_, Self>,
+        act: impl FnOnce(Python<'_>, &Self) -> PyResult<T> + Send + 'static,
+    ) -> PyResult<T> {
+        let core = slf.clone().unbind();
+        on_loop(slf.py(), &slf.get().shared, move |py| act(py, core.get()))
+    }
+
+    fn counters(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
+        let counters = self.engine()?.port_counters();
+        let statistics = PyDict::new(py);
+        statistics.set_item("driver", self.driver)?;
+        statistics.set_item("turns", counters.turns)?;
+        statistics.set_item("system_calls", counters.system_calls)?;
+        statistics.set_item("completions", counters.completions)?;
+        statistics.set_item("buffers_exhausted", counters.buffers_exhausted)?;
+        Ok(statistics.unbind())
     }
 }
 
@@ -170,6 +197,9 @@ impl Core {
 
     /// Watch a foreign descriptor: 1 for reading, 2 for writing, 3 for both.
     fn register(&self, descriptor: i32, events: u8) -> PyResult<()> {
+        if self.shared.is_forked() {
+            return Ok(());
+        }
         let interest = Interest {
             read: events & 1 != 0,
             write: events & 2 != 0,
@@ -181,6 +211,9 @@ impl Core {
 
     /// Stop watching a foreign descriptor.
     fn unregister(&self, descriptor: i32) -> PyResult<()> {
+        if self.shared.is_forked() {
+            return Ok(());
+        }
         self.engine()?.unpoll(descriptor);
         Ok(())
     }
@@ -284,49 +317,70 @@ impl Core {
     /// Send a message to everybody subscribed to a topic, but perhaps to one; how many took it.
     #[pyo3(signature = (topic, message, but = None, compress = None))]
     fn publish(
-        &self,
-        topic: &str,
-        message: &Bound<'_, PyAny>,
-        but: Option<&Bound<'_, Connection>>,
+        slf: &Bound<'_, Self>,
+        topic: String,
+        message: Py<PyAny>,
+        but: Option<Py<Connection>>,
         compress: Option<bool>,
     ) -> PyResult<usize> {
-        let but = match but {
-            Some(connection) => connection
-                .get()
-                .living()?
-                .map(|connection| connection.token()),
-            None => None,
-        };
-        let engine = self.engine()?;
-        crate::send::with_payload(message, |kind: Kind, payload| {
-            engine.publish_choosing(topic, kind, payload, compress, but)
+        Self::ask(slf, move |py, core| {
+            let but = match but {
+                Some(connection) => connection.get().living()?.map(|living| living.token()),
+                None => None,
+            };
+            let engine = core.engine()?;
+            crate::send::with_payload(message.bind(py), |kind: Kind, payload| {
+                engine.publish_choosing(&topic, kind, payload, compress, but)
+            })
         })
     }
 
     /// How many connections are subscribed to a topic.
-    fn subscribers(&self, topic: &str) -> PyResult<usize> {
-        Ok(self.engine()?.subscribers(topic))
+    fn subscribers(slf: &Bound<'_, Self>, topic: String) -> PyResult<usize> {
+        Self::ask(slf, move |_, core| Ok(core.engine()?.subscribers(&topic)))
     }
 
     /// Call `callback` without arguments in `seconds`.
-    fn set_timer(&self, seconds: f64, callback: Py<PyAny>) -> PyResult<Timer> {
-        Timer::set(&self.engine()?, seconds, Target::Server(callback))
+    fn set_timer(slf: &Bound<'_, Self>, seconds: f64, callback: Py<PyAny>) -> PyResult<Timer> {
+        let context = context::copy_current(slf.py())?;
+        Self::ask(slf, move |_, core| {
+            Timer::set(&core.engine()?, seconds, Target::Server(callback, context))
+        })
+    }
+
+    /// Call `callback(*arguments)` on the loop's thread, in the caller's context, from any thread.
+    ///
+    /// Raises:
+    ///     RuntimeError: the loop is closed, or belongs to the parent of this process.
+    ///     ThreadCallsFull: the loop takes no calls of other threads.
+    #[pyo3(signature = (callback, *arguments))]
+    fn call_soon_threadsafe(
+        &self,
+        callback: Bound<'_, PyAny>,
+        arguments: Bound<'_, PyTuple>,
+    ) -> PyResult<()> {
+        let py = callback.py();
+        if !callback.is_callable() {
+            return Err(PyTypeError::new_err(format!(
+                "a callback is called: {callback:?} cannot be"
+            )));
+        }
+        let context = context::copy_current(py)?;
+        let call = ThreadCall::Callable(callback.unbind(), arguments.into_any().unbind(), context);
+        self.shared.add(py, call)
     }
 
     /// What the driver did since its start, as the fields of PortStatistics.
-    fn port_statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counters = self.engine()?.port_counters();
-        let statistics = PyDict::new(py);
-        statistics.set_item("driver", self.driver)?;
-        statistics.set_item("turns", counters.turns)?;
-        statistics.set_item("system_calls", counters.system_calls)?;
-        statistics.set_item("completions", counters.completions)?;
-        statistics.set_item("buffers_exhausted", counters.buffers_exhausted)?;
-        Ok(statistics)
+    fn port_statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
+        Self::ask(slf, |py, core| core.counters(py))
     }
 
     /// End everything at once: connections are reset, listeners closed, the port given back.
     fn close(&self) -> PyResult<()> {
+        if self.shared.is_forked() {
+            // The parent's: nothing of it is touched here.
+            return Ok(());
+        }
         let local = self.local()?;
         let Some(engine) = local.engine.take() else {
             return Ok(());
@@ -336,7 +390,7 @@ impl Core {
         for listener in engine.host.listeners.take() {
             listener.get().let_go();
         }
-        self.shared.set_event_loop(None);
+        self.shared.close();
         ended.map_err(|error| imports::os_error(&error))
     }
 }

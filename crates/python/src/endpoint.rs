@@ -1,14 +1,17 @@
 //! What the native side keeps for an endpoint: its handler's methods, ready to be called.
 
 use crate::callback::Callback;
+use crate::context;
 use crate::hooks::Hooks;
 use crate::options::InboxLimits;
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// A handler's methods, as far as it has them, and what an endpoint counts beside the engine.
 pub(crate) struct PyEndpoint {
-    pub(crate) url: RefCell<String>,
+    pub(crate) url: RefCell<Arc<str>>,
     pub(crate) open: Option<Callback>,
     pub(crate) message: Option<Callback>,
     pub(crate) part: Option<Callback>,
@@ -17,8 +20,8 @@ pub(crate) struct PyEndpoint {
     pub(crate) end: Option<Callback>,
     pub(crate) request: Option<Callback>,
     pub(crate) limit: Option<Callback>,
-    #[expect(dead_code)] // Until a stop calls it.
     pub(crate) shutdown: Option<Callback>,
+    pub(crate) timer: Option<Callback>,
     pub(crate) spawn: Option<Callback>,
     pub(crate) connected: Option<Callback>,
     pub(crate) outcome: Option<Callback>,
@@ -26,10 +29,12 @@ pub(crate) struct PyEndpoint {
     pub(crate) filter_sent: Option<Callback>,
     pub(crate) half_close: bool,
     receives: bool,
-    #[expect(dead_code)] // Until requests are kept.
     pub(crate) keeps_request: bool,
     pub(crate) inbox: InboxLimits,
-    pub(crate) handler_errors: Cell<u64>,
+    pub(crate) handler_errors: Arc<AtomicU64>,
+    pub(crate) is_shutting_down: Cell<bool>,
+    /// The context in which the server was started, or the connect called.
+    pub(crate) context: Py<PyAny>,
 }
 
 impl PyEndpoint {
@@ -42,7 +47,7 @@ impl PyEndpoint {
                 .transpose()
         };
         Ok(Self {
-            url: RefCell::new(url),
+            url: RefCell::new(url.into()),
             open: callback(&hooks.open)?,
             message: callback(&hooks.message)?,
             part: callback(&hooks.part)?,
@@ -52,6 +57,7 @@ impl PyEndpoint {
             request: callback(&hooks.request)?,
             limit: callback(&hooks.limit)?,
             shutdown: callback(&hooks.shutdown)?,
+            timer: callback(&hooks.timer)?,
             spawn: callback(&hooks.spawn)?,
             connected: callback(&hooks.connected)?,
             outcome: callback(&hooks.outcome)?,
@@ -61,7 +67,9 @@ impl PyEndpoint {
             receives: hooks.receives,
             keeps_request: hooks.keeps_request,
             inbox,
-            handler_errors: Cell::new(0),
+            handler_errors: Arc::default(),
+            is_shutting_down: Cell::new(false),
+            context: context::copy_current(py)?,
         })
     }
 

@@ -76,6 +76,9 @@ hooks! {
     limit,
     /// Called with a connection when the server is stopping.
     shutdown,
+    /// Called with a connection and the callback of a timer of its that is due; without this hook
+    /// the callback itself is called.
+    timer,
     /// Starts the handler's task, where the handler is a coroutine function.
     spawn,
     /// Called when a client's connect has succeeded, before the handshake.

@@ -1,26 +1,29 @@
-//! The host: what the engine tells goes to the handler's methods, or into its coroutine's inbox.
+//! The host: the engine's events become calls of the handler's methods, or wait in its coroutine's
+//! inbox.
 //!
 //! All of this runs on the loop's thread, attached to the interpreter, from the engine's loop:
-//! `Core::select` is its only caller. An exception of a handler closes that handler's connection,
-//! is logged once and counted, and concerns nobody else; KeyboardInterrupt and SystemExit end the
-//! loop's `select` once the batch is done.
+//! `Core::select` is its only caller. An exception of a handler, of whatever class, closes that
+//! handler's connection, is logged once and counted, and concerns nobody else. Only
+//! KeyboardInterrupt and SystemExit go further: they end the loop's `select` once the batch is
+//! done.
 
 use crate::attachment::{Attachment, HasRare as _};
 use crate::callback::Callback;
 use crate::connection::Connection;
+use crate::context::Entered;
 use crate::core::Conn;
 use crate::endpoint::PyEndpoint;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
-use crate::loop_handle::LoopHandle;
+use crate::loop_handle::{LoopHandle, forked_error};
 use crate::payload::BytesPayload;
 use crate::report::{self, log_response_fault, log_rule_broken, report_event};
 use crate::response;
 use crate::send::with_payload;
 use crate::timer::{Target, Timers};
 use crate::waiting;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
@@ -31,10 +34,14 @@ use vespiary_engine::port::Interest;
 use vespiary_engine::wire::http;
 use vespiary_engine::{AfterEnd, Answer, Cause, CloseReason, Endpoint, Event, Host, Kind};
 
+/// What unwinds the engine in a forked child: the exception that the handler raised there, or one
+/// that says that it must not return.
+pub(crate) struct Forked(pub(crate) PyErr);
+
 /// The host of an engine.
 #[derive(Default)]
 pub(crate) struct PyHost {
-    shared: OnceCell<Arc<LoopHandle>>,
+    handle: OnceCell<Arc<LoopHandle>>,
     wakes: RefCell<Vec<Py<Connection>>>,
     /// Schedules a turn, for a guest of another loop.
     schedule: RefCell<Option<Py<PyAny>>>,
@@ -48,8 +55,12 @@ pub(crate) struct PyHost {
 }
 
 impl PyHost {
-    pub(crate) fn set_shared(&self, shared: Arc<LoopHandle>) {
-        let _ = self.shared.set(shared);
+    pub(crate) fn set_handle(&self, handle: Arc<LoopHandle>) {
+        let _ = self.handle.set(handle);
+    }
+
+    pub(crate) fn handle(&self) -> &Arc<LoopHandle> {
+        self.handle.get().expect("the core sets it at its start")
     }
 
     pub(crate) fn take_ready(&self) -> Vec<(i32, u8)> {
@@ -98,57 +109,94 @@ impl PyHost {
     /// The handler's view of the connection, made when it is first needed.
     pub(crate) fn object(&self, connection: &Rc<Conn>) -> PyResult<Py<Connection>> {
         let py = self.py();
-        if let Some(user) = connection.user.borrow().as_ref() {
-            return Ok(user.object.clone_ref(py));
+        if let Some(attachment) = connection.user.borrow().as_ref() {
+            return Ok(attachment.object.clone_ref(py));
         }
-        let shared = self
-            .shared
-            .get()
-            .expect("the core sets it at its start")
-            .clone();
-        let object = Py::new(py, Connection::new(shared, connection.clone()))?;
-        let user = Attachment {
-            object: object.clone_ref(py),
-            rare: RefCell::default(),
-        };
-        *connection.user.borrow_mut() = Some(user);
+        let object = Connection::new(self.handle().clone(), connection.clone());
+        let object = Py::new(py, object)?;
+        *connection.user.borrow_mut() = Some(Attachment::new(object.clone_ref(py)));
         Ok(object)
     }
 
     /// A handler raised: log, count, close, and keep what must end the loop.
     #[cold]
     fn failed(&self, connection: &Rc<Conn>, error: PyErr) {
-        let py = self.py();
-        self.note(py, Some(connection), error);
+        self.note(self.py(), Some(connection), error);
         connection.fail_in_handler();
     }
 
+    /// Log and count what was raised for a connection, or keep it where it must end the loop.
     #[cold]
     pub(crate) fn note(&self, py: Python<'_>, connection: Option<&Rc<Conn>>, error: PyErr) {
-        if error.is_instance_of::<PyException>(py) {
-            // With its traceback, which the value by itself has not.
-            report::handler_failed(py, connection, error.into_value(py).bind(py));
-        } else {
+        if is_fatal(py, &error) {
             self.fatal.borrow_mut().get_or_insert(error);
+            return;
         }
+        // With its traceback, which the value by itself has not.
+        let error = error.into_value(py).into_bound(py).into_any();
+        match connection {
+            Some(connection) => report::handler_failed(py, connection, &error),
+            None => report::callback_failed(py, "callback", &error),
+        }
+    }
+
+    /// The same for an exception that Python has caught already.
+    pub(crate) fn note_error(
+        &self,
+        py: Python<'_>,
+        connection: &Rc<Conn>,
+        error: &Bound<'_, PyAny>,
+    ) {
+        self.note(py, Some(connection), PyErr::from_value(error.clone()));
+    }
+
+    /// Call a hook in the connection's context.
+    ///
+    /// # Safety
+    /// The pointers must be valid objects for the time of the call.
+    #[inline]
+    unsafe fn call(
+        &self,
+        connection: &Rc<Conn>,
+        attachment: &Attachment,
+        hook: &Callback,
+        arguments: &[*mut ffi::PyObject],
+    ) -> PyResult<Bound<'_, PyAny>> {
+        let py = self.py();
+        let context = attachment.context(py, &connection.endpoint.host)?;
+        let entered = Entered::enter(py, context)?;
+        // SAFETY: by contract.
+        let result = unsafe { hook.call(py, arguments) };
+        drop(entered);
+        if self.handle().is_forked() {
+            leave_child(result);
+        }
+        result
     }
 
     /// Call a hook with the connection and one more object.
     #[inline]
-    fn tell(&self, connection: &Rc<Conn>, hook: &Callback, what: *mut ffi::PyObject) {
-        let user = connection.user.borrow();
-        let Some(user) = user.as_ref() else { return };
-        // SAFETY: the user keeps the connection's object alive, the caller keeps `what` alive.
-        if let Err(error) = unsafe { hook.call(self.py(), &[user.object.as_ptr(), what]) } {
+    fn call_with(&self, connection: &Rc<Conn>, hook: &Callback, what: *mut ffi::PyObject) {
+        let attachment = connection.user.borrow();
+        let Some(attachment) = attachment.as_ref() else {
+            return;
+        };
+        let arguments = [attachment.object.as_ptr(), what];
+        // SAFETY: the attachment keeps the connection's object alive, the caller keeps `what`.
+        if let Err(error) = unsafe { self.call(connection, attachment, hook, &arguments) } {
             self.failed(connection, error);
         }
     }
 
-    fn tell_alone(&self, connection: &Rc<Conn>, hook: &Callback) {
-        let user = connection.user.borrow();
-        let Some(user) = user.as_ref() else { return };
-        // SAFETY: the user keeps the connection's object alive.
-        if let Err(error) = unsafe { hook.call(self.py(), &[user.object.as_ptr()]) } {
+    /// Call a hook with the connection alone.
+    pub(crate) fn call_alone(&self, connection: &Rc<Conn>, hook: &Callback) {
+        let attachment = connection.user.borrow();
+        let Some(attachment) = attachment.as_ref() else {
+            return;
+        };
+        let arguments = [attachment.object.as_ptr()];
+        // SAFETY: the attachment keeps the connection's object alive.
+        if let Err(error) = unsafe { self.call(connection, attachment, hook, &arguments) } {
             self.failed(connection, error);
         }
     }
@@ -160,46 +208,42 @@ impl PyHost {
         // SAFETY: the caller hands over an owned, valid object.
         let message = unsafe { Bound::from_owned_ptr(self.py(), message) };
         if let Some(hook) = &endpoint.message {
-            self.tell(connection, hook, message.as_ptr());
+            self.call_with(connection, hook, message.as_ptr());
         } else if endpoint.has_inbox() {
-            let user = connection.user.borrow();
-            let Some(user) = user.as_ref() else { return };
-            let Ok(local) = user.object.get().local() else {
-                return;
-            };
-            let Some(inbox) = local.inbox.get() else {
-                return;
-            };
-            if inbox.push(connection, message.unbind()) {
-                self.wakes
-                    .borrow_mut()
-                    .push(user.object.clone_ref(self.py()));
-            }
+            self.with_inbox(connection, |inbox| inbox.push(connection, message.unbind()));
         }
     }
 
+    /// Change the inbox; the task is woken at the round's end where `act` says so.
+    #[inline]
     fn with_inbox(&self, connection: &Rc<Conn>, act: impl FnOnce(&Inbox) -> bool) {
-        let user = connection.user.borrow();
-        let Some(user) = user.as_ref() else { return };
-        let Ok(local) = user.object.get().local() else {
+        let attachment = connection.user.borrow();
+        let Some(attachment) = attachment.as_ref() else {
+            return;
+        };
+        let Ok(local) = attachment.object.get().local() else {
             return;
         };
         if let Some(inbox) = local.inbox.get()
             && act(inbox)
         {
-            self.wakes
-                .borrow_mut()
-                .push(user.object.clone_ref(self.py()));
+            self.add_wake(&attachment.object);
         }
     }
 
+    /// Make the inbox, and start the handler's task. The spawner runs outside the connection's
+    /// context, which the task enters by itself.
     fn open_inbox(&self, connection: &Rc<Conn>, object: &Py<Connection>) -> PyResult<()> {
         let endpoint = &connection.endpoint.host;
         let inbox = Inbox::new(endpoint.inbox);
         let _ = object.get().local()?.inbox.set(inbox);
         if let Some(spawn) = &endpoint.spawn {
             // SAFETY: the object is alive.
-            let task = unsafe { spawn.call(self.py(), &[object.as_ptr()]) }?;
+            let task = unsafe { spawn.call(self.py(), &[object.as_ptr()]) };
+            if self.handle().is_forked() {
+                leave_child(task);
+            }
+            let task = task?;
             if !task.is_none() {
                 object.get().inbox()?.set_task(task.unbind());
             }
@@ -212,8 +256,13 @@ impl PyHost {
         let filtered = || -> PyResult<Vec<u8>> {
             let object = self.object(connection)?;
             let bytes = PyBytes::new(py, bytes);
+            let attachment = connection.user.borrow();
+            let Some(attachment) = attachment.as_ref() else {
+                return Ok(Vec::new());
+            };
+            let arguments = [object.as_ptr(), bytes.as_ptr()];
             // SAFETY: both are alive.
-            let result = unsafe { hook.call(py, &[object.as_ptr(), bytes.as_ptr()]) }?;
+            let result = unsafe { self.call(connection, attachment, hook, &arguments) }?;
             if result.is_none() {
                 return Ok(Vec::new());
             }
@@ -229,7 +278,7 @@ impl PyHost {
     fn wake_now(&self, connection: &Rc<Conn>) {
         let py = self.py();
         let object = match connection.user.borrow().as_ref() {
-            Some(user) => user.object.clone_ref(py),
+            Some(attachment) => attachment.object.clone_ref(py),
             None => return,
         };
         let Ok(inbox) = object.get().inbox() else {
@@ -237,31 +286,76 @@ impl PyHost {
         };
         if inbox.marked.get() {
             self.wakes.borrow_mut().retain(|other| !other.is(&object));
-            if let Err(error) = inbox.wake(py) {
-                self.note(py, None, error);
-            }
+            self.wake_one(&object);
         }
     }
 
-    fn wake(&self) {
+    fn wake_all(&self) {
         if self.wakes.borrow().is_empty() {
             return;
         }
-        let py = self.py();
         for connection in self.wakes.take() {
-            let outcome = connection.get().inbox().and_then(|inbox| inbox.wake(py));
-            if let Err(error) = outcome {
-                self.note(py, None, error);
-            }
+            self.wake_one(&connection);
         }
     }
-}
 
-impl PyHost {
+    fn wake_one(&self, object: &Py<Connection>) {
+        let py = self.py();
+        let outcome = object.get().inbox().and_then(|inbox| inbox.wake(py));
+        if self.handle().is_forked() {
+            leave_child(outcome.map(|()| py.None().into_bound(py)));
+        }
+        if let Err(error) = outcome {
+            let living = object.get().living().ok().flatten();
+            self.note(py, living.as_ref(), error);
+        }
+    }
+
     pub(crate) fn add_wake(&self, object: &Py<Connection>) {
         self.wakes.borrow_mut().push(object.clone_ref(self.py()));
         self.turn_wanted();
     }
+
+    fn ask(
+        &self,
+        connection: &Rc<Conn>,
+        hook: &Callback,
+        request: &http::Request,
+    ) -> PyResult<Answer> {
+        let py = self.py();
+        let object = self.object(connection)?;
+        let kept = &object.get().local()?.request;
+        kept.keep(request);
+        let asked = kept.get(object.bind(py))?;
+        let response = {
+            let attachment = connection.user.borrow();
+            let attachment = attachment.as_ref().expect("the object was just attached");
+            let arguments = [object.as_ptr(), asked.as_ptr()];
+            // SAFETY: both are alive.
+            unsafe { self.call(connection, attachment, hook, &arguments) }?
+        };
+        drop(asked);
+        kept.settle(request, connection.endpoint.host.keeps_request);
+        let read = response::read(&response)?;
+        if matches!(read, Answer::Later) {
+            // Outside the connection's context, which the task enters by itself.
+            let task = imports::start_response(py)?.call1((object, response))?;
+            connection.rare(|rare| rare.answering = Some(task.unbind()));
+        }
+        Ok(read)
+    }
+}
+
+/// Whether an exception stops the server, gracefully.
+fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
+}
+
+/// A callback comes back in a forked child: the engine is the parent's, and does not run on here.
+#[cold]
+fn leave_child(result: PyResult<Bound<'_, PyAny>>) -> ! {
+    let error = result.err().unwrap_or_else(forked_error);
+    std::panic::resume_unwind(Box::new(Forked(error)))
 }
 
 /// Have a connection's task woken when the engine runs next.
@@ -281,49 +375,33 @@ impl Host for PyHost {
     type User = Attachment;
 
     fn request(&self, connection: &Rc<Conn>, request: http::Request) -> Answer {
-        let py = self.py();
         let Some(hook) = &connection.endpoint.host.request else {
+            if let Ok(object) = self.object(connection)
+                && let Ok(local) = object.get().local()
+            {
+                local.request.keep(&request);
+            }
             return Answer::Accept {
                 protocol: None,
                 headers: Vec::new(),
             };
         };
-        let ask = || -> PyResult<Answer> {
-            let object = self.object(connection)?;
-            let target = request.path_and_query().into_owned();
-            let authority = request.authority().map(str::to_owned);
-            let head = (request.method, target, request.minor_version, authority);
-            let head = head.into_pyobject(py)?;
-            let headers = PyList::new(py, request.headers)?;
-            // SAFETY: all three are alive.
-            let answer =
-                unsafe { hook.call(py, &[object.as_ptr(), head.as_ptr(), headers.as_ptr()]) }?;
-            let read = response::read(&answer)?;
-            if matches!(read, Answer::Later) {
-                connection.rare(|rare| rare.answering = Some(answer.unbind()));
-            }
-            Ok(read)
-        };
-        ask().unwrap_or_else(|error| {
-            self.note(py, Some(connection), error);
-            let body = b"the server failed to answer\n".to_vec();
-            Answer::Respond {
-                status: 500,
-                headers: Vec::new(),
-                body,
-            }
-        })
+        self.ask(connection, hook, &request)
+            .unwrap_or_else(|error| {
+                self.note(self.py(), Some(connection), error);
+                response::failed()
+            })
     }
 
     fn connected(&self, connection: &Rc<Conn>) {
         let Some(hook) = &connection.endpoint.host.connected else {
             return;
         };
-        let told = self.object(connection).and_then(|object| {
+        let called = self.object(connection).and_then(|object| {
             // SAFETY: the object is alive.
             unsafe { hook.call(self.py(), &[object.as_ptr()]) }
         });
-        if let Err(error) = told {
+        if let Err(error) = called {
             self.failed(connection, error);
         }
     }
@@ -336,23 +414,27 @@ impl Host for PyHost {
             }
             Ok(object)
         });
-        match opened {
-            Ok(object) => {
-                if let Some(hook) = &endpoint.open {
-                    self.tell_alone(connection, hook);
-                }
-                if let Some(hook) = &endpoint.outcome {
-                    let none = self.py().None();
-                    let none = none.as_ptr();
-                    // SAFETY: both are alive.
-                    let told =
-                        unsafe { hook.call(self.py(), &[object.as_ptr(), none, none, none, none]) };
-                    if let Err(error) = told {
-                        self.failed(connection, error);
-                    }
-                }
+        let object = match opened {
+            Ok(object) => object,
+            Err(error) => return self.failed(connection, error),
+        };
+        if let Some(hook) = &endpoint.open {
+            self.call_alone(connection, hook);
+        }
+        if !endpoint.keeps_request
+            && let Ok(local) = object.get().local()
+        {
+            local.request.drop_unused();
+        }
+        if let Some(hook) = &endpoint.outcome {
+            let none = self.py().None();
+            let none = none.as_ptr();
+            // SAFETY: both are alive.
+            let called =
+                unsafe { hook.call(self.py(), &[object.as_ptr(), none, none, none, none]) };
+            if let Err(error) = called {
+                self.failed(connection, error);
             }
-            Err(error) => self.failed(connection, error),
         }
     }
 
@@ -363,7 +445,14 @@ impl Host for PyHost {
 
     #[inline]
     fn text(&self, connection: &Rc<Conn>, text: &str) {
-        self.deliver(connection, PyString::new(self.py(), text).into_ptr());
+        let start = text.as_ptr().cast();
+        // SAFETY: attached; the pointer and the length are those of valid UTF-8.
+        let message = unsafe { ffi::PyUnicode_FromStringAndSize(start, text.len() as isize) };
+        if message.is_null() {
+            // Short of memory: that fails this connection, and no other.
+            return self.failed(connection, PyErr::fetch(self.py()));
+        }
+        self.deliver(connection, message);
     }
 
     fn part(&self, connection: &Rc<Conn>, kind: Kind, payload: BytesPayload, last: bool) {
@@ -371,26 +460,23 @@ impl Host for PyHost {
             return;
         };
         let py = self.py();
-        let user = connection.user.borrow();
-        let Some(user) = user.as_ref() else { return };
+        let attachment = connection.user.borrow();
+        let Some(attachment) = attachment.as_ref() else {
+            return;
+        };
         let payload = payload.into_object(py);
         let last = last.into_pyobject(py).expect("a bool converts");
         let text = (kind == Kind::Text)
             .into_pyobject(py)
             .expect("a bool converts");
+        let arguments = [
+            attachment.object.as_ptr(),
+            payload.as_ptr(),
+            last.as_ptr(),
+            text.as_ptr(),
+        ];
         // SAFETY: all are alive.
-        let told = unsafe {
-            hook.call(
-                py,
-                &[
-                    user.object.as_ptr(),
-                    payload.as_ptr(),
-                    last.as_ptr(),
-                    text.as_ptr(),
-                ],
-            )
-        };
-        if let Err(error) = told {
+        if let Err(error) = unsafe { self.call(connection, attachment, hook, &arguments) } {
             self.failed(connection, error);
         }
     }
@@ -403,11 +489,11 @@ impl Host for PyHost {
 
     fn drained(&self, connection: &Rc<Conn>) {
         if let Some(hook) = &connection.endpoint.host.drain {
-            self.tell_alone(connection, hook);
+            self.call_alone(connection, hook);
         }
-        let user = connection.user.borrow();
-        if let Some(user) = user.as_ref()
-            && let Err(error) = waiting::drained(self.py(), user)
+        let attachment = connection.user.borrow();
+        if let Some(attachment) = attachment.as_ref()
+            && let Err(error) = waiting::drained(self.py(), attachment)
         {
             self.note(self.py(), Some(connection), error);
         }
@@ -427,24 +513,27 @@ impl Host for PyHost {
         let Some(hook) = &endpoint.end else {
             return AfterEnd::Close;
         };
-        self.tell_alone(connection, hook);
+        self.call_alone(connection, hook);
         AfterEnd::Keep
     }
 
     fn closed(&self, connection: &Rc<Conn>, reason: &CloseReason) {
         let py = self.py();
         self.with_inbox(connection, Inbox::end);
-        let user = connection.user.borrow();
-        let Some(user) = user.as_ref() else { return };
-        if let Err(error) = waiting::resolve_at_end(py, user, reason) {
+        let attachment = connection.user.borrow();
+        let Some(attachment) = attachment.as_ref() else {
+            return;
+        };
+        if let Err(error) = waiting::resolve_at_end(py, attachment, reason) {
             self.note(py, Some(connection), error);
         }
         if let Some(hook) = &connection.endpoint.host.close {
-            let told = imports::close_reason(py, reason).and_then(|reason| {
+            let called = imports::close_reason(py, reason).and_then(|reason| {
+                let arguments = [attachment.object.as_ptr(), reason.as_ptr()];
                 // SAFETY: both are alive.
-                unsafe { hook.call(py, &[user.object.as_ptr(), reason.as_ptr()]) }
+                unsafe { self.call(connection, attachment, hook, &arguments) }
             });
-            if let Err(error) = told {
+            if let Err(error) = called {
                 self.note(py, Some(connection), error);
             }
         }
@@ -456,7 +545,7 @@ impl Host for PyHost {
             return;
         };
         let none = py.None();
-        let told = imports::close_reason(py, reason).and_then(|closed| {
+        let called = imports::close_reason(py, reason).and_then(|closed| {
             let headers = PyList::new(py, &reason.headers)?;
             let body = PyBytes::new(py, &reason.body);
             let none = none.as_ptr();
@@ -465,7 +554,7 @@ impl Host for PyHost {
                 cause => cause.name(),
             };
             let cause = PyString::new(py, cause);
-            let told = [
+            let arguments = [
                 none,
                 closed.as_ptr(),
                 headers.as_ptr(),
@@ -473,22 +562,22 @@ impl Host for PyHost {
                 cause.as_ptr(),
             ];
             // SAFETY: all are alive.
-            unsafe { hook.call(py, &told) }
+            unsafe { hook.call(py, &arguments) }
         });
-        if let Err(error) = told {
+        if let Err(error) = called {
             self.note(py, Some(connection), error);
         }
     }
 
     fn rule_broken(&self, connection: &Rc<Conn>, reason: &CloseReason) {
         if let Err(error) = log_rule_broken(self.py(), connection, reason) {
-            self.note(self.py(), None, error);
+            self.note(self.py(), Some(connection), error);
         }
     }
 
     fn fault(&self, connection: &Rc<Conn>, text: &str) {
-        if let Err(error) = log_response_fault(self.py(), &connection.endpoint.host, text) {
-            self.note(self.py(), None, error);
+        if let Err(error) = log_response_fault(self.py(), connection, text) {
+            self.note(self.py(), Some(connection), error);
         }
     }
 
@@ -523,26 +612,32 @@ impl Host for PyHost {
 
     #[inline]
     fn round_over(&self) {
-        self.wake();
+        self.wake_all();
     }
 
     fn timer(&self, id: u64) {
         let py = self.py();
-        let (connection, outcome) = match self.timers.take(id) {
-            None => return,
-            Some(Target::Server(callback)) => (None, callback.call0(py)),
-            Some(Target::Connection(object, callback)) => match object.get().living() {
-                Ok(Some(living)) => {
-                    living.rare(|rare| rare.timers.remove(&id));
-                    (Some(living), callback.call1(py, (object,)))
+        match self.timers.take(id) {
+            None => {}
+            Some(Target::Server(callback, context)) => {
+                let called = Entered::enter(py, &context).and_then(|_entered| callback.call0(py));
+                if self.handle().is_forked() {
+                    leave_child(called.map(|it| it.into_bound(py)));
                 }
-                _ => return,
-            },
-        };
-        match (connection, outcome) {
-            (_, Ok(_)) => {}
-            (Some(connection), Err(error)) => self.failed(&connection, error),
-            (None, Err(error)) => self.note(py, None, error),
+                if let Err(error) = called {
+                    self.note(py, None, error);
+                }
+            }
+            Some(Target::Connection(object, callback)) => {
+                let Ok(Some(connection)) = object.get().living() else {
+                    return;
+                };
+                connection.rare(|rare| rare.timers.remove(&id));
+                match &connection.endpoint.host.timer {
+                    Some(hook) => self.call_with(&connection, hook, callback.as_ptr()),
+                    None => self.call_alone(&connection, &Callback::of(callback)),
+                }
+            }
         }
     }
 

@@ -48,7 +48,21 @@ imported!(limit_reached, "vespiary._logging", "limit_reached");
 imported!(send_failed, "vespiary._logging", "send_failed");
 imported!(accept_failed, "vespiary._logging", "accept_failed");
 imported!(rule_broken, "vespiary._logging", "rule_broken");
-imported!(answer_failed, "vespiary._logging", "answer_failed");
+imported!(response_failed, "vespiary._logging", "response_failed");
+imported!(callback_failed, "vespiary._logging", "callback_failed");
+imported!(
+    request_from_native,
+    "vespiary.request",
+    "request_from_native"
+);
+imported!(receive_within, "vespiary._receiving", "receive_within");
+imported!(generic_alias, "types", "GenericAlias");
+imported!(start_response, "vespiary._hooks", "start_response");
+imported!(
+    thread_calls_full_class,
+    "vespiary.errors",
+    "ThreadCallsFull"
+);
 
 /// `CloseReason` of the reason.
 pub(crate) fn close_reason<'py>(

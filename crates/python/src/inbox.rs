@@ -289,7 +289,7 @@ fn is_broken(connection: &Connection) -> bool {
         return false;
     };
     let is_broken = |reason: &CloseReason| reason.manner == Manner::Broken;
-    match (local.ended.get(), &*local.connection.borrow()) {
+    match (connection.ended(), &*local.connection.borrow()) {
         (Some(ended), _) => is_broken(&ended.reason),
         (None, Some(living)) => living.reason().as_ref().is_some_and(is_broken),
         (None, None) => false,

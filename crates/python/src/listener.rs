@@ -1,16 +1,18 @@
 //! `Listener`: an endpoint that listens, and the operator's verbs for it.
 
 use crate::addresses::address_object;
-use crate::confined::Confined;
+use crate::confined::{Confine, Confined};
 use crate::core::Conn;
 use crate::host::PyHost;
-use pyo3::exceptions::PyRuntimeError;
+use crate::loop_handle::forked_error;
+use crate::thread_calls::{on_loop, wrong_thread};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{Endpoint, Engine, State};
 
@@ -25,6 +27,9 @@ struct Local {
     /// Until the loop is closed.
     living: RefCell<Option<Living>>,
 }
+
+// SAFETY: never independent.
+unsafe impl Confine for Local {}
 
 #[derive(Clone)]
 struct Living {
@@ -46,12 +51,13 @@ impl Listener {
         listener: Rc<vespiary_engine::Listener<PyHost>>,
         engine: Rc<Engine<PyHost>>,
     ) -> Self {
+        let handle = engine.host.handle().clone();
         let local = Local {
             endpoint: listener.endpoint.clone(),
             living: RefCell::new(Some(Living { listener, engine })),
         };
         Self {
-            local: Confined::new(local),
+            local: Confined::new(handle, local),
         }
     }
 
@@ -63,12 +69,21 @@ impl Listener {
     }
 
     fn local(&self) -> PyResult<&Local> {
+        let handle = self.local.handle();
         self.local.get().ok_or_else(|| {
-            PyRuntimeError::new_err("a listener belongs to the thread that made its loop")
+            if handle.is_forked() {
+                forked_error()
+            } else {
+                wrong_thread("a listener")
+            }
         })
     }
 
     fn living(&self) -> PyResult<Option<Living>> {
+        if self.local.handle().is_forked() {
+            // A child has none of its parent's connections.
+            return Ok(None);
+        }
         Ok(self.local()?.living.borrow().clone())
     }
 
@@ -88,7 +103,7 @@ impl Listener {
 
     /// Name the endpoint anew, now that its port is known.
     fn set_url(&self, url: String) -> PyResult<()> {
-        *self.local()?.endpoint.host.url.borrow_mut() = url;
+        *self.local()?.endpoint.host.url.borrow_mut() = url.into();
         Ok(())
     }
 
@@ -161,6 +176,25 @@ impl Listener {
         Ok(())
     }
 
+    /// The server is stopping: connections say so from now on, and the handler's `on_shutdown` is
+    /// called for each that is open. How many were called.
+    fn begin_shutdown(&self) -> PyResult<usize> {
+        self.local()?.endpoint.host.is_shutting_down.set(true);
+        let Some(living) = self.living()? else {
+            return Ok(0);
+        };
+        let mut called = 0;
+        for connection in living.connections() {
+            if let Some(hook) = &connection.endpoint.host.shutdown
+                && connection.is_open()
+            {
+                living.engine.host.call_alone(&connection, hook);
+                called += 1;
+            }
+        }
+        Ok(called)
+    }
+
     /// Reset every connection.
     fn abort_connections(&self) -> PyResult<()> {
         for connection in self.connections()? {
@@ -170,11 +204,20 @@ impl Listener {
     }
 
     /// The endpoint's counters, as the fields of EndpointStatistics.
-    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
+        let object = slf.clone().unbind();
+        on_loop(slf.py(), slf.get().local.handle(), move |py| {
+            object.get().counters(py).map(Bound::unbind)
+        })
+    }
+}
+
+impl Listener {
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let endpoint = &self.local()?.endpoint;
         let counters = &endpoint.counters;
         let statistics = PyDict::new(py);
-        statistics.set_item("url", &*endpoint.host.url.borrow())?;
+        statistics.set_item("url", &**endpoint.host.url.borrow())?;
         statistics.set_item("connections_accepted", counters.accepted.get())?;
         let open = counters.opened.get() - counters.closed.get();
         statistics.set_item("connections_open", open)?;
@@ -198,7 +241,10 @@ impl Listener {
         statistics.set_item("protocol_errors", counters.protocol_errors.get())?;
         statistics.set_item("write_pauses", counters.write_pauses.get())?;
         statistics.set_item("budget_exhausted", counters.budget_exhausted.get())?;
-        statistics.set_item("handler_errors", endpoint.host.handler_errors.get())?;
+        statistics.set_item(
+            "handler_errors",
+            endpoint.host.handler_errors.load(Ordering::Relaxed),
+        )?;
         let compression = (
             counters.compression.get(),
             counters.compression_memory.get(),

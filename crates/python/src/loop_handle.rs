@@ -1,70 +1,219 @@
-//! What other threads may touch: a queue of thread_calls for the loop's thread, and what wakes it.
+//! What any thread may hold of a loop: whose it is, and the queue of calls from other threads.
 //!
-//! Connections belong to the thread that runs their loop. Elsewhere, `send`, `close` and `abort`
-//! become thread_calls: they are put in the queue, the loop is woken, and it carries them out in their
-//! order.
+//! Connections belong to the thread that runs their loop. What other threads ask for goes through
+//! the queue: the loop is woken, and runs the calls in their order. The queue is bounded. At
+//! `THREAD_CALLS_MAX` calls or `THREAD_CALL_BYTES_MAX` bytes of messages the calling thread waits
+//! for room, so that a thread that produces faster than the loop sends is slowed down, as a task
+//! is by `drain()`; a loop that makes no room for `WAIT_SECONDS_MAX` is blocked or waits for that
+//! very thread, and the call is refused.
 
-use crate::confined::{Confined, this_thread};
+use crate::confined::Droppable;
+use crate::imports;
+use crate::process::{detached, this_thread};
 use crate::thread_calls::ThreadCall;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use std::cell::RefCell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use vespiary_engine::port::Wake;
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use vespiary_engine::port::{Wake, fork};
 
-/// LoopHandle by an engine and everything that belongs to it.
-pub(crate) struct LoopHandle {
-    thread: usize,
-    thread_calls: Mutex<Vec<ThreadCall>>,
-    waker: Arc<dyn Wake>,
-    event_loop: Confined<RefCell<Option<Py<PyAny>>>>,
+/// Calls that may wait: what a loop does in some milliseconds.
+const THREAD_CALLS_MAX: usize = 4096;
+/// Bytes of messages that may wait with them: as many as one connection may have waiting by
+/// default (`write_bytes_max`).
+const THREAD_CALL_BYTES_MAX: usize = 16 << 20;
+/// How long a call waits for room, or for its result: longer than any pause that is not a fault.
+pub(crate) const WAIT_SECONDS_MAX: u64 = 10;
+
+#[derive(Default)]
+struct Queue {
+    calls: Vec<ThreadCall>,
+    bytes: usize,
+    /// Values to be dropped on the loop's thread.
+    returned: Vec<Box<dyn Droppable>>,
+    is_closed: bool,
 }
+
+impl Queue {
+    fn is_full(&self) -> bool {
+        self.calls.len() >= THREAD_CALLS_MAX || self.bytes >= THREAD_CALL_BYTES_MAX
+    }
+}
+
+/// Shared by an engine and everything that belongs to it.
+pub(crate) struct LoopHandle {
+    /// The thread that the loop runs in, and runs in until another one runs it.
+    thread: AtomicUsize,
+    forks: usize,
+    queue: Mutex<Queue>,
+    has_room: Condvar,
+    waker: Arc<dyn Wake>,
+    /// The asyncio loop that the engine serves, from its first `select` to its end. Only the
+    /// loop's thread touches it.
+    event_loop: UnsafeCell<Option<Py<PyAny>>>,
+}
+
+// SAFETY: `event_loop` is only touched on the loop's thread; the rest is synchronised.
+unsafe impl Sync for LoopHandle {}
+// SAFETY: as above; a reference to a Python object may be dropped anywhere.
+unsafe impl Send for LoopHandle {}
 
 impl LoopHandle {
     pub(crate) fn new(waker: Arc<dyn Wake>) -> Arc<Self> {
         Arc::new(Self {
-            thread: this_thread(),
-            thread_calls: Mutex::default(),
+            thread: AtomicUsize::new(this_thread()),
+            forks: fork::count(),
+            queue: Mutex::default(),
+            has_room: Condvar::new(),
             waker,
-            event_loop: Confined::new(RefCell::new(None)),
+            event_loop: UnsafeCell::new(None),
         })
     }
 
     /// Whether this is the loop's thread.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
-        self.thread == this_thread()
+        self.thread.load(Ordering::Relaxed) == this_thread()
     }
 
-    pub(crate) fn add(&self, call: ThreadCall) {
-        self.thread_calls().push(call);
+    /// The current thread runs the loop from now on.
+    #[expect(dead_code)] // Until loops may be run in another thread than they were made in.
+    pub(crate) fn enter_thread(&self) {
+        if self.forks == fork::count() {
+            self.thread.store(this_thread(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this is a child of the process that the loop belongs to.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.forks != fork::count()
+    }
+
+    /// Queue a call of another thread, and wait for room where the queue is full.
+    ///
+    /// Raises: `RuntimeError` when the loop is closed, or belongs to the parent process;
+    /// `ThreadCallsFull` when it makes no room.
+    pub(crate) fn add(&self, py: Python<'_>, call: ThreadCall) -> PyResult<()> {
+        if self.is_forked() {
+            return Err(forked_error());
+        }
+        let bytes = call.bytes(py);
+        let deadline = Instant::now() + Duration::from_secs(WAIT_SECONDS_MAX);
+        loop {
+            let mut queue = self.queue();
+            if queue.is_closed {
+                return Err(PyRuntimeError::new_err("the loop is closed"));
+            }
+            if !queue.is_full() {
+                let is_first = queue.calls.is_empty();
+                queue.calls.push(call);
+                queue.bytes += bytes;
+                drop(queue);
+                if is_first {
+                    self.waker.wake();
+                }
+                return Ok(());
+            }
+            let waiting = (queue.calls.len(), queue.bytes);
+            drop(queue);
+            if self.is_here() || Instant::now() >= deadline {
+                return Err(imports::error(
+                    imports::thread_calls_full_class(py),
+                    |class| Ok(PyErr::from_value(class.call1(waiting)?)),
+                ));
+            }
+            self.wait_for_room(py, deadline);
+        }
+    }
+
+    fn wait_for_room(&self, py: Python<'_>, deadline: Instant) {
+        detached(py, || {
+            let queue = self.queue();
+            if queue.is_full() && !queue.is_closed {
+                let left = deadline.saturating_duration_since(Instant::now());
+                drop(self.has_room.wait_timeout(queue, left));
+            }
+        });
+    }
+
+    /// The calls that wait, for the loop's thread to run.
+    pub(crate) fn take(&self) -> Vec<ThreadCall> {
+        let mut queue = self.queue();
+        if queue.calls.is_empty() && queue.returned.is_empty() {
+            return Vec::new();
+        }
+        if queue.is_full() {
+            self.has_room.notify_all();
+        }
+        queue.bytes = 0;
+        let calls = std::mem::take(&mut queue.calls);
+        let returned = std::mem::take(&mut queue.returned);
+        // What is dropped may run code of its own: not under the lock.
+        drop(queue);
+        drop(returned);
+        calls
+    }
+
+    /// Drop a value on the loop's thread. Where the loop has ended, or belongs to the parent
+    /// process, it is never dropped.
+    pub(crate) fn give_back(&self, value: Box<dyn Droppable>) {
+        if self.is_forked() {
+            return std::mem::forget(value);
+        }
+        let mut queue = self.queue();
+        if queue.is_closed {
+            return std::mem::forget(value);
+        }
+        queue.returned.push(value);
+        drop(queue);
         self.waker.wake();
     }
 
-    pub(crate) fn take(&self) -> Vec<ThreadCall> {
-        std::mem::take(&mut *self.thread_calls())
+    /// The loop is closed: nothing is queued any more, and who waits for room or for a result
+    /// gets an error.
+    pub(crate) fn close(&self) {
+        let mut queue = self.queue();
+        queue.is_closed = true;
+        let rest = std::mem::take(&mut *queue);
+        queue.is_closed = true;
+        self.has_room.notify_all();
+        drop(queue);
+        drop(rest);
+        self.set_event_loop(None);
     }
 
-    /// The asyncio loop that the engine serves, from its first `select` to its end.
+    /// The asyncio loop that the engine serves.
     #[inline]
     pub(crate) fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.event_loop
-            .get()?
-            .borrow()
-            .as_ref()
-            .map(|it| it.clone_ref(py))
+        if !self.is_here() {
+            return None;
+        }
+        // SAFETY: on the loop's thread, and no reference outlives this statement.
+        let event_loop = unsafe { &*self.event_loop.get() };
+        event_loop.as_ref().map(|it| it.clone_ref(py))
     }
 
     pub(crate) fn set_event_loop(&self, event_loop: Option<Py<PyAny>>) {
-        if let Some(kept) = self.event_loop.get() {
-            // The old one is let go outside the borrow.
-            let old = kept.replace(event_loop);
+        if self.is_here() {
+            // SAFETY: on the loop's thread, and nobody has a reference.
+            let old = unsafe { std::mem::replace(&mut *self.event_loop.get(), event_loop) };
             drop(old);
         }
     }
 
-    fn thread_calls(&self) -> MutexGuard<'_, Vec<ThreadCall>> {
-        self.thread_calls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A forked child uses what belongs to its parent.
+#[cold]
+pub(crate) fn forked_error() -> PyErr {
+    PyRuntimeError::new_err(
+        "this belongs to the process that made the loop, and this process is a forked child of \
+         it: start a loop of its own here, or end the child with os._exit()",
+    )
 }

@@ -1,33 +1,49 @@
 //! What is logged: the native side's facts, given to `vespiary._logging`.
 
-use crate::connection::peer_text;
+use crate::connection::{Connection, peer_text};
+use crate::context::{self, Entered};
 use crate::core::Conn;
 use crate::endpoint::PyEndpoint;
 use crate::imports;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use vespiary_engine::{CloseReason, Event};
 
-/// Log an exception of a handler, and count it.
-pub(crate) fn handler_failed(
+/// Log an exception of a connection's handler, and count it.
+pub(crate) fn handler_failed(py: Python<'_>, connection: &Rc<Conn>, error: &Bound<'_, PyAny>) {
+    let host = &connection.endpoint.host;
+    host.handler_errors.fetch_add(1, Ordering::Relaxed);
+    log_handler_error(py, &host.url.borrow(), &peer_text(connection), error);
+}
+
+/// The same for a connection that has ended.
+pub(crate) fn handler_failed_late(
     py: Python<'_>,
-    connection: Option<&Rc<Conn>>,
+    connection: &Connection,
     error: &Bound<'_, PyAny>,
 ) {
-    let mut url = String::new();
-    let mut peer = String::new();
-    if let Some(connection) = connection {
-        let host = &connection.endpoint.host;
-        host.handler_errors.set(host.handler_errors.get() + 1);
-        url.clone_from(&host.url.borrow());
-        peer = connection
-            .peer_address()
-            .map(|it| it.to_string())
-            .unwrap_or_default();
+    match connection.ended() {
+        Some(ended) => {
+            ended.handler_errors.fetch_add(1, Ordering::Relaxed);
+            log_handler_error(py, &ended.url, &ended.peer_text(), error);
+        }
+        None => callback_failed(py, "handler", error),
     }
-    let told = imports::handler_failed(py).and_then(|log| log.call1((url, peer, error)));
-    if let Err(error) = told {
+}
+
+fn log_handler_error(py: Python<'_>, url: &str, peer: &str, error: &Bound<'_, PyAny>) {
+    let logged = imports::handler_failed(py).and_then(|log| log.call1((url, peer, error)));
+    if let Err(error) = logged {
+        error.write_unraisable(py, None);
+    }
+}
+
+/// Log an exception of a callback that belongs to no connection: of a timer, say.
+pub(crate) fn callback_failed(py: Python<'_>, what: &str, error: &Bound<'_, PyAny>) {
+    let logged = imports::callback_failed(py).and_then(|log| log.call1((what, error)));
+    if let Err(error) = logged {
         error.write_unraisable(py, None);
     }
 }
@@ -39,25 +55,32 @@ pub(crate) fn log_rule_broken(
     reason: &CloseReason,
 ) -> PyResult<()> {
     let url = &connection.endpoint.host.url;
-    let told = (&*url.borrow(), peer_text(connection), &*reason.text);
-    imports::rule_broken(py)?.call1(told).map(drop)
+    let facts = (&**url.borrow(), peer_text(connection), &*reason.text);
+    imports::rule_broken(py)?.call1(facts).map(drop)
 }
 
-/// Count and log an answer of the handler's that cannot be sent.
-pub(crate) fn log_response_fault(py: Python<'_>, host: &PyEndpoint, text: &str) -> PyResult<()> {
-    host.handler_errors.set(host.handler_errors.get() + 1);
-    let told = (&*host.url.borrow(), text);
-    imports::answer_failed(py)?.call1(told).map(drop)
+/// Count and log a response of the handler's that cannot be sent.
+pub(crate) fn log_response_fault(
+    py: Python<'_>,
+    connection: &Rc<Conn>,
+    text: &str,
+) -> PyResult<()> {
+    let host = &connection.endpoint.host;
+    host.handler_errors.fetch_add(1, Ordering::Relaxed);
+    let facts = (&**host.url.borrow(), peer_text(connection), text);
+    imports::response_failed(py)?.call1(facts).map(drop)
 }
 
-/// Tell of a limit that was reached, or of a failure to accept: to the hook, or to the log.
+/// Report a limit that was reached, or a failure to accept: to the hook, or to the log.
 pub(crate) fn report_event(py: Python<'_>, host: &PyEndpoint, event: Event) -> PyResult<()> {
-    let told = match event {
+    let reported = match event {
         Event::Limit { limit, value } => match &host.limit {
-            None => imports::limit_reached(py)?.call1((&*host.url.borrow(), limit.name(), value)),
+            None => imports::limit_reached(py)?.call1((&**host.url.borrow(), limit.name(), value)),
             Some(hook) => {
                 let name = PyString::new(py, limit.name());
                 let value = value.into_pyobject(py).expect("a number converts");
+                let context = context::copy(py, &host.context)?;
+                let _entered = Entered::enter(py, &context)?;
                 // SAFETY: both are alive.
                 unsafe { hook.call(py, &[name.as_ptr(), value.as_ptr()]) }
             }
@@ -65,7 +88,7 @@ pub(crate) fn report_event(py: Python<'_>, host: &PyEndpoint, event: Event) -> P
         Event::AcceptFailed {
             errno,
             pause_milliseconds,
-        } => imports::accept_failed(py)?.call1((&*host.url.borrow(), errno, pause_milliseconds)),
+        } => imports::accept_failed(py)?.call1((&**host.url.borrow(), errno, pause_milliseconds)),
     };
-    told.map(drop)
+    reported.map(drop)
 }

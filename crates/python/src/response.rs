@@ -1,12 +1,12 @@
 //! The handler's response to an HTTP request, read into the engine's form.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use vespiary_engine::Answer;
 
-/// An answer as Python's side writes it: `None` or `("accept", protocol, headers)`,
-/// `("respond", status, headers, body)`, or the task that will give it.
+/// A response as Python's side writes it: `None` or `("accept", protocol, headers)`,
+/// `("respond", status, headers, body)`, or an awaitable that gives one.
 pub(crate) fn read(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
     if answer.is_none() {
         return Ok(Answer::Accept {
@@ -23,12 +23,31 @@ pub(crate) fn read(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
             headers: parts.get_item(2)?.extract()?,
         }),
         "respond" => Ok(Answer::Respond {
-            status: parts.get_item(1)?.extract()?,
+            status: status(&parts.get_item(1)?)?,
             headers: parts.get_item(2)?.extract()?,
             body: parts.get_item(3)?.extract::<Vec<u8>>()?,
         }),
         other => Err(PyTypeError::new_err(format!(
             "no answer is called {other:?}"
         ))),
+    }
+}
+
+fn status(status: &Bound<'_, PyAny>) -> PyResult<u16> {
+    let number: i64 = status.extract()?;
+    match u16::try_from(number) {
+        Ok(number) if (200..=599).contains(&number) => Ok(number),
+        _ => Err(PyValueError::new_err(format!(
+            "a response has a status from 200 to 599 (RFC 9110 15); got {number}"
+        ))),
+    }
+}
+
+/// What the client gets when the handler has failed to respond.
+pub(crate) fn failed() -> Answer {
+    Answer::Respond {
+        status: 500,
+        headers: Vec::new(),
+        body: b"the server failed to answer\n".to_vec(),
     }
 }

@@ -10,7 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::rc::Rc;
-use vespiary_engine::{Kind, SendError};
+use vespiary_engine::{Cause, CloseReason, Kind, SendError};
 
 impl Connection {
     #[inline]
@@ -181,8 +181,8 @@ const SEND_DOC: &CStr = c"send($self, message, /, *, compress=None)
 Queue a message; it leaves with everything else that the current batch sends.
 
 Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte stream
-both are bytes, text as UTF-8. Never blocks: await drain() to wait for room. May be called from any
-thread.
+both are bytes, text as UTF-8. Never blocks on the loop's thread: await the result, or drain(), to
+wait for room. May be called from any thread; one that is ahead of the loop waits for it.
 
 Where the peer agreed on compression, compress=True or False decides for this message, whatever its
 length; None leaves that to the endpoint's Compression. Elsewhere it changes nothing.
@@ -190,6 +190,7 @@ length; None leaves that to the endpoint's Compression. Elsewhere it changes not
 Raises:
     ConnectionClosed: the connection is closing or has ended.
     WriteQueueFull: write_bytes_max would be passed, under the policy wait.
+    ThreadCallsFull: the loop takes no calls of other threads (raised in those only).
     SendRefused: a message in parts is under way, or the length does not fit the framing.";
 
 /// A method definition that the interpreter reads for as long as it lives.
@@ -218,16 +219,18 @@ unsafe extern "C" fn send(
     };
     // SAFETY: as above.
     let connection = unsafe { object.cast_unchecked::<Connection>() };
-    // SAFETY: as the calling convention has it.
-    let outcome = unsafe { read_arguments(py, arguments, count, names) }
-        .and_then(|(message, compress)| send_from(&connection, &message, compress));
+    let sent = std::panic::AssertUnwindSafe(|| {
+        // SAFETY: as the calling convention has it.
+        let (message, compress) = unsafe { read_arguments(py, arguments, count, names) }?;
+        send_from(&connection, &message, compress)
+    });
+    let outcome = std::panic::catch_unwind(sent)
+        .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")));
     match outcome {
         Ok(()) => {
-            // SAFETY: attached; None is a valid object.
-            unsafe {
-                ffi::Py_INCREF(ffi::Py_None());
-                ffi::Py_None()
-            }
+            // SAFETY: attached, and the object is alive. It can be awaited, as drain() can.
+            unsafe { ffi::Py_INCREF(slf) };
+            slf
         }
         Err(error) => {
             error.restore(py);
@@ -243,20 +246,37 @@ fn send_from(
 ) -> PyResult<()> {
     let this = connection.get();
     let Some(local) = this.local.get() else {
-        // What can be no message is told to whoever sends it.
-        return with_payload(message, |_, _| ()).map(|()| {
-            let message = message.clone().unbind();
-            this.shared.add(ThreadCall::Send(
-                connection.clone().unbind(),
-                message,
-                compress,
-            ));
-        });
+        return send_elsewhere(connection, message, compress);
     };
-    let sent =
-        std::panic::AssertUnwindSafe(|| this.send_here(local, message.py(), message, compress));
-    std::panic::catch_unwind(sent)
-        .unwrap_or_else(|_| Err(PyRuntimeError::new_err("the engine failed; see stderr")))
+    this.send_here(local, message.py(), message, compress)
+}
+
+/// Queue a message for the loop of another thread.
+#[cold]
+fn send_elsewhere(
+    connection: &Bound<'_, Connection>,
+    message: &Bound<'_, PyAny>,
+    compress: Option<bool>,
+) -> PyResult<()> {
+    let this = connection.get();
+    // What cannot be a message is reported to who sends it.
+    with_payload(message, |_, _| ())?;
+    if !this.may_send_elsewhere() {
+        return Err(match this.ended() {
+            Some(_) => this.closed_error(message.py()),
+            None => imports::closed_error(
+                message.py(),
+                &CloseReason::new(Cause::Closed, "closed by another call"),
+                "",
+            ),
+        });
+    }
+    let call = ThreadCall::Send(
+        connection.clone().unbind(),
+        message.clone().unbind(),
+        compress,
+    );
+    this.handle().add(message.py(), call)
 }
 
 /// The message, and `compress` where it is named.

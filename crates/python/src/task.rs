@@ -4,17 +4,20 @@
 use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
 use crate::core::Conn;
 use crate::imports;
+use crate::report;
+use pyo3::exceptions::{PyException, asyncio::CancelledError};
 use pyo3::prelude::*;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
 
 /// Give a coroutine the end once it has taken what waits; false where the handler is none.
 pub(crate) fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
-    let user = connection.user.borrow();
-    let Some(user) = user.as_ref() else {
+    let attachment = connection.user.borrow();
+    let Some(attachment) = attachment.as_ref() else {
         return false;
     };
-    let Ok(Some(inbox)) = user.object.get().local().map(|local| local.inbox.get()) else {
+    let object = &attachment.object;
+    let Ok(Some(inbox)) = object.get().local().map(|local| local.inbox.get()) else {
         return false;
     };
     if inbox.task.borrow().is_none() {
@@ -23,43 +26,60 @@ pub(crate) fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
     *inbox.close_with.borrow_mut() = Some(Box::new((code, reason.to_owned())));
     connection.pause(PAUSED_BY_INBOX | PAUSED_BY_END);
     if inbox.finish() {
-        connection.engine().host.add_wake(&user.object);
+        connection.engine().host.add_wake(object);
     }
     true
 }
 
-/// The handler's task has ended: close the connection, or tell of the error.
+/// The handler's task has ended: close the connection, and report an error.
 pub(crate) fn done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = task.py();
     let inbox = connection.inbox()?;
     drop(inbox.task.take());
     let living = connection.living()?;
-    let failed = if task.call_method0("cancelled")?.is_truthy()? {
-        false
+    let error = failure(task)?.filter(|error| !is_own_end(connection, error));
+    if let Some(error) = &error {
+        match &living {
+            Some(living) => report::handler_failed(task.py(), living, error),
+            None => report::handler_failed_late(task.py(), connection, error),
+        }
+    }
+    let Some(living) = living else { return Ok(()) };
+    if error.is_some() {
+        living.fail_in_handler();
     } else {
-        let error = task.call_method0("exception")?;
-        !error.is_none() && !is_own_end(py, connection, &error)? && {
-            crate::report::handler_failed(py, living.as_ref(), &error);
-            true
-        }
-    };
-    if let Some(living) = living {
-        if failed {
-            living.fail_in_handler();
-        } else {
-            let close_with = inbox.close_with.take();
-            let (code, reason) = close_with.map_or((1000, String::new()), |it| *it);
-            living.close(Code(code), &reason);
-        }
+        let close_with = inbox.close_with.take();
+        let (code, reason) = close_with.map_or((1000, String::new()), |it| *it);
+        living.close(Code(code), &reason);
     }
     Ok(())
 }
 
+/// The exception of a task that has ended. A task that somebody cancelled has not failed; one
+/// that raised CancelledError without that has: it awaited something that was cancelled.
+fn failure<'py>(task: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = task.py();
+    if !task.call_method0("cancelled")?.is_truthy()? {
+        let error = task.call_method0("exception")?;
+        return Ok(Some(error).filter(|error| !error.is_none()));
+    }
+    if task.call_method0("cancelling")?.is_truthy()? {
+        return Ok(None);
+    }
+    match task.call_method0("result") {
+        Err(error) if error.is_instance_of::<CancelledError>(py) => {
+            Ok(Some(error.into_value(py).into_bound(py).into_any()))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// A handler that lets the end of its own connection pass through is no failure.
-fn is_own_end(py: Python<'_>, connection: &Connection, error: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let ended = match connection.living()? {
-        Some(living) => !living.is_open(),
-        None => true,
+fn is_own_end(connection: &Connection, error: &Bound<'_, PyAny>) -> bool {
+    let py = error.py();
+    let has_ended = match connection.living() {
+        Ok(Some(living)) => !living.is_open(),
+        _ => true,
     };
-    Ok(ended && error.is_instance(imports::connection_closed_class(py)?)?)
+    let is_closed_error = || error.is_instance(imports::connection_closed_class(py)?);
+    has_ended && error.is_instance_of::<PyException>() && is_closed_error().unwrap_or(false)
 }

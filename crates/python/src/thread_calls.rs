@@ -1,7 +1,20 @@
-//! The verbs of a connection, asked for here or from another thread.
+//! Calls from other threads: what waits in the loop's queue, and how it is run.
+//!
+//! `send`, `close` and the like return at once. What has a result is run by the loop while the
+//! calling thread waits for it.
 
 use crate::connection::{Connection, PAUSED_BY_USER};
+use crate::context::Entered;
+use crate::host::PyHost;
+use crate::loop_handle::{LoopHandle, WAIT_SECONDS_MAX, forked_error};
+use crate::process::detached;
+use crate::report;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
 use vespiary_engine::wire::websocket::close::Code;
 
 /// Something to be done on the loop's thread.
@@ -13,31 +26,101 @@ pub(crate) enum ThreadCall {
     Resume(Py<Connection>),
     /// The handler raised this.
     Fail(Py<Connection>, Py<PyAny>),
+    /// A callable, its arguments, and the context to call it in.
+    Callable(Py<PyAny>, Py<PyAny>, Py<PyAny>),
+    /// Something whose result another thread waits for.
+    Run(Box<dyn FnOnce(Python<'_>) + Send>),
 }
 
-impl Connection {
-    /// Carry out what another thread asked for.
-    pub(crate) fn run_thread_call(py: Python<'_>, call: ThreadCall) {
-        let outcome = match &call {
-            ThreadCall::Send(connection, message, compress) => {
-                let message = message.bind(py);
-                connection.get().send_for_another(py, message, *compress)
-            }
-            ThreadCall::Close(connection, code, reason) => {
-                connection.get().close_now(*code, reason)
-            }
-            ThreadCall::Abort(connection) => connection.get().abort_now(),
-            ThreadCall::Pause(connection) => connection.get().set_reading(false),
-            ThreadCall::Resume(connection) => connection.get().set_reading(true),
-            ThreadCall::Fail(connection, error) => {
-                connection.get().fail_now(py, Some(error.bind(py)))
-            }
-        };
-        if let Err(error) = outcome {
-            error.write_unraisable(py, None);
+impl ThreadCall {
+    /// The bytes of the message that waits with it.
+    pub(crate) fn bytes(&self, py: Python<'_>) -> usize {
+        match self {
+            Self::Send(_, message, _) => message.bind(py).len().unwrap_or(0),
+            _ => 0,
         }
     }
 
+    /// Do it.
+    pub(crate) fn run(self, py: Python<'_>, host: &PyHost) {
+        let outcome = match &self {
+            Self::Send(connection, message, compress) => {
+                let message = message.bind(py);
+                connection.get().send_for_another(py, message, *compress)
+            }
+            Self::Close(connection, code, reason) => connection.get().close_now(*code, reason),
+            Self::Abort(connection) => connection.get().abort_now(),
+            Self::Pause(connection) => connection.get().set_reading(false),
+            Self::Resume(connection) => connection.get().set_reading(true),
+            Self::Fail(connection, error) => connection.get().fail_now(py, Some(error.bind(py))),
+            Self::Callable(callable, arguments, context) => {
+                call_in_context(py, callable, arguments, context)
+            }
+            Self::Run(_) => Ok(()),
+        };
+        if let Self::Run(run) = self {
+            run(py);
+        }
+        if let Err(error) = outcome {
+            host.note(py, None, error);
+        }
+    }
+}
+
+fn call_in_context(
+    py: Python<'_>,
+    callable: &Py<PyAny>,
+    arguments: &Py<PyAny>,
+    context: &Py<PyAny>,
+) -> PyResult<()> {
+    let _entered = Entered::enter(py, context)?;
+    let arguments = arguments.bind(py).cast::<PyTuple>()?;
+    callable.bind(py).call1(arguments).map(drop)
+}
+
+/// Run something on the loop's thread: at once there, and from another thread by the loop, while
+/// the thread waits for the result.
+///
+/// Raises: `RuntimeError` when the loop is closed, belongs to the parent process, or does not
+/// answer.
+pub(crate) fn on_loop<T: Send + 'static>(
+    py: Python<'_>,
+    handle: &Arc<LoopHandle>,
+    act: impl FnOnce(Python<'_>) -> PyResult<T> + Send + 'static,
+) -> PyResult<T> {
+    if handle.is_here() {
+        return act(py);
+    }
+    if handle.is_forked() {
+        return Err(forked_error());
+    }
+    let (reply, result) = sync_channel(1);
+    let run = move |py: Python<'_>| {
+        let _ = reply.send(act(py));
+    };
+    handle.add(py, ThreadCall::Run(Box::new(run)))?;
+    let wait = Duration::from_secs(WAIT_SECONDS_MAX);
+    match detached(py, || result.recv_timeout(wait)) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Disconnected) => Err(PyRuntimeError::new_err("the loop is closed")),
+        Err(RecvTimeoutError::Timeout) => Err(PyRuntimeError::new_err(format!(
+            "the loop has not answered within {WAIT_SECONDS_MAX} s: it does not run, or something \
+             blocks it, such as waiting for this very thread; server.call_soon_threadsafe() does \
+             not wait for a result"
+        ))),
+    }
+}
+
+/// What only the loop's thread may do was asked for elsewhere.
+#[cold]
+pub(crate) fn wrong_thread(what: &str) -> PyErr {
+    PyRuntimeError::new_err(format!(
+        "{what} belongs to the thread of the connection's loop; from another thread use \
+         server.call_soon_threadsafe()"
+    ))
+}
+
+impl Connection {
     pub(crate) fn close_now(&self, code: u16, reason: &str) -> PyResult<()> {
         if let Some(connection) = self.living()? {
             connection.close(Code(code), reason);
@@ -52,7 +135,10 @@ impl Connection {
     ) -> PyResult<()> {
         let living = self.living()?;
         if let Some(error) = error {
-            crate::report::handler_failed(py, living.as_ref(), error);
+            match &living {
+                Some(living) => living.engine().host.note_error(py, living, error),
+                None => report::handler_failed_late(py, self, error),
+            }
         }
         if let Some(connection) = living {
             connection.fail_in_handler();

@@ -1,10 +1,11 @@
 //! Timers of handlers, on the engine's timer wheel.
 
 use crate::attachment::HasRare as _;
-use crate::confined::Confined;
+use crate::confined::{Confine, Confined};
 use crate::connection::Connection;
 use crate::host::PyHost;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use crate::thread_calls::on_loop;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -14,7 +15,8 @@ use vespiary_engine::port::timer::Key;
 
 /// Whom a timer calls.
 pub(crate) enum Target {
-    Server(Py<PyAny>),
+    /// A callback without arguments, and the context to call it in.
+    Server(Py<PyAny>, Py<PyAny>),
     Connection(Py<Connection>, Py<PyAny>),
 }
 
@@ -57,9 +59,14 @@ impl Timers {
 /// A timer that was set; it can be cancelled until it fires.
 #[pyclass(frozen, module = "vespiary._core")]
 pub(crate) struct Timer {
-    engine: Confined<Weak<Engine<PyHost>>>,
+    engine: Confined<EngineOf>,
     id: u64,
 }
+
+struct EngineOf(Weak<Engine<PyHost>>);
+
+// SAFETY: never independent.
+unsafe impl Confine for EngineOf {}
 
 impl Timer {
     pub(crate) fn set(engine: &Rc<Engine<PyHost>>, seconds: f64, target: Target) -> PyResult<Self> {
@@ -83,7 +90,10 @@ impl Timer {
         }
         timers.pending.borrow_mut().insert(id, (target, key));
         Ok(Self {
-            engine: Confined::new(Rc::downgrade(engine)),
+            engine: Confined::new(
+                engine.host.handle().clone(),
+                EngineOf(Rc::downgrade(engine)),
+            ),
             id,
         })
     }
@@ -103,13 +113,12 @@ fn now_ms() -> u64 {
 #[pymethods]
 impl Timer {
     /// Forget the timer; False when it has fired or was cancelled before.
-    fn cancel(&self) -> PyResult<bool> {
-        let engine = self.engine.get().ok_or_else(|| {
-            PyRuntimeError::new_err("a timer is cancelled on the thread of its loop")
-        })?;
-        let Some(engine) = engine.upgrade() else {
-            return Ok(false);
-        };
-        Ok(engine.host.timers.forget(&engine, self.id))
+    fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let object = slf.clone().unbind();
+        on_loop(slf.py(), slf.get().engine.handle(), move |_| {
+            let this = object.get();
+            let engine = this.engine.get().and_then(|engine| engine.0.upgrade());
+            Ok(engine.is_some_and(|engine| engine.host.timers.forget(&engine, this.id)))
+        })
     }
 }

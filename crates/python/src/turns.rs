@@ -12,9 +12,10 @@
 //! would otherwise take another trip through the loop. What is left waits until the loop's other
 //! callbacks had their turn.
 
-use crate::connection::Connection;
 use crate::core::Core;
+use crate::engine_run;
 use crate::host::PyHost;
+use crate::process::detached;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use std::rc::Rc;
@@ -23,22 +24,10 @@ use vespiary_engine::Engine;
 
 const GUEST_TURNS: usize = 2;
 
-struct OnThisThread<'a>(&'a Engine<PyHost>);
-
-// SAFETY: `detach` runs its closure on the calling thread; only the attachment to the interpreter
-// is given up, and `Engine::wait` touches no Python object.
-unsafe impl Send for OnThisThread<'_> {}
-
-impl OnThisThread<'_> {
-    fn wait(&self, timeout: Option<Duration>) -> std::io::Result<()> {
-        self.0.wait(timeout)
-    }
-}
-
 impl Core {
-    fn run_errands(&self, py: Python<'_>) {
+    fn run_thread_calls(&self, py: Python<'_>, engine: &Rc<Engine<PyHost>>) {
         for call in self.shared.take() {
-            Connection::run_thread_call(py, call);
+            call.run(py, &engine.host);
         }
     }
 
@@ -48,15 +37,10 @@ impl Core {
         engine: &Rc<Engine<PyHost>>,
         timeout: Option<Duration>,
     ) -> PyResult<()> {
-        let waiting = OnThisThread(engine);
-        py.detach(move || waiting.wait(timeout))?;
+        detached(py, || engine.wait(timeout))?;
         py.check_signals()?;
-        self.run_errands(py);
-        engine.run();
-        match engine.host.take_fatal() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        self.run_thread_calls(py, engine);
+        engine_run::run(py, engine)
     }
 
     /// Our own loop's wait: see the module.
@@ -66,6 +50,9 @@ impl Core {
         timeout: Option<Duration>,
         event_loop: &Bound<'_, PyAny>,
     ) -> PyResult<Vec<(i32, u8)>> {
+        if self.shared.is_forked() {
+            return engine_run::rest_in_child(py, timeout);
+        }
         let engine = self.engine()?;
         let state = LoopState::of(event_loop)?;
         let _turn = InTurn::enter(&engine)?;
@@ -76,9 +63,9 @@ impl Core {
         let mut left = timeout;
         let deadline = left
             .filter(|left| !left.is_zero())
-            .map(|left| self.now(&engine) + left);
+            .and_then(|left| self.now(&engine).checked_add(left));
         loop {
-            engine.settle();
+            engine_run::settle(py, &engine)?;
             if engine.host.has_wakes() || state.has_work()? {
                 left = Some(Duration::ZERO);
             }
@@ -107,7 +94,7 @@ impl Core {
         let _turn = InTurn::enter(&engine)?;
         let mut rest = None;
         for _ in 0..GUEST_TURNS {
-            engine.settle();
+            engine_run::settle(py, &engine)?;
             self.turn_once(py, &engine, Some(Duration::ZERO))?;
             rest = if engine.host.has_wakes() {
                 Some(Duration::ZERO)

@@ -6,6 +6,7 @@ use crate::connection::Connection;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::options::InboxLimits;
+use crate::thread_calls::wrong_thread;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -40,10 +41,14 @@ impl Done {
     }
 }
 
+/// What `drain()` gives: done already where there is room.
 pub(crate) fn drain(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
     static DONE: PyOnceLock<Py<Done>> = PyOnceLock::new();
     let py = object.py();
     let this = object.get();
+    if this.local.get().is_none() && !this.handle().is_forked() {
+        return Err(wrong_thread("waiting"));
+    }
     let Some(connection) = this.living()? else {
         return Err(this.closed_error(py));
     };
@@ -65,9 +70,11 @@ pub(crate) fn drain(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
 pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
     let py = object.py();
     let this = object.get();
+    if this.local.get().is_none() && !this.handle().is_forked() {
+        return Err(wrong_thread("waiting"));
+    }
     let future = running_loop(py)?.call_method0(py, "create_future")?;
-    let local = this.local()?;
-    if let Some(ended) = local.ended.get() {
+    if let Some(ended) = this.ended() {
         future.call_method1(
             py,
             "set_result",
@@ -85,8 +92,8 @@ pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>>
 }
 
 /// Resolve the futures of drain().
-pub(crate) fn drained(py: Python<'_>, user: &Attachment) -> PyResult<()> {
-    let Some(inbox) = user.object.get().local()?.inbox.get() else {
+pub(crate) fn drained(py: Python<'_>, attachment: &Attachment) -> PyResult<()> {
+    let Some(inbox) = attachment.object.get().local()?.inbox.get() else {
         return Ok(());
     };
     for future in inbox.take_drains() {
@@ -100,10 +107,10 @@ pub(crate) fn drained(py: Python<'_>, user: &Attachment) -> PyResult<()> {
 /// The connection has ended: whoever waits on it hears of it.
 pub(crate) fn resolve_at_end(
     py: Python<'_>,
-    user: &Attachment,
+    attachment: &Attachment,
     reason: &CloseReason,
 ) -> PyResult<()> {
-    if let Some(inbox) = user.object.get().local()?.inbox.get() {
+    if let Some(inbox) = attachment.object.get().local()?.inbox.get() {
         for future in inbox.take_drains() {
             if !future.call_method0(py, "done")?.is_truthy(py)? {
                 let error = imports::closed_error(py, reason, "").into_value(py);
@@ -111,7 +118,7 @@ pub(crate) fn resolve_at_end(
             }
         }
     }
-    let closers = match user.rare.borrow_mut().as_mut() {
+    let closers = match attachment.rare.borrow_mut().as_mut() {
         Some(rare) => std::mem::take(&mut rare.closers),
         None => return Ok(()),
     };

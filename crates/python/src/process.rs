@@ -1,0 +1,82 @@
+//! Threads, forked children and the interpreter's exit, as far as native code must know of them.
+//!
+//! A thread is known by a number of its own. A forked child has one thread, and gives it a new
+//! number: everything that belongs to the parent's loop then belongs to another thread, and is
+//! left alone.
+//!
+//! At the interpreter's exit CPython (up to 3.13) ends every thread that asks for the GIL, with
+//! `pthread_exit`, which unwinds the thread's stack; a Rust frame on it aborts the whole process.
+//! So native code that has given up the GIL does not ask for it once the exit has begun: such a
+//! thread waits for the process to end, as CPython 3.14 has its own threads do.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+static NEXT_THREAD: AtomicUsize = AtomicUsize::new(1);
+static IS_EXITING: AtomicBool = AtomicBool::new(false);
+/// Threads between the check of `IS_EXITING` and having the GIL.
+static ATTACHING: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static THREAD: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The number of the current thread; no other thread has or had it.
+#[inline]
+pub(crate) fn this_thread() -> usize {
+    let number = THREAD.get();
+    if number == 0 { new_number() } else { number }
+}
+
+#[cold]
+fn new_number() -> usize {
+    let number = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
+    THREAD.set(number);
+    number
+}
+
+extern "C" fn forked() {
+    new_number();
+}
+
+/// Run `wait` without the GIL. It must not touch any Python object.
+pub(crate) fn detached<T>(_py: Python<'_>, wait: impl FnOnce() -> T) -> T {
+    // SAFETY: attached, as the token says; the thread state is given back below.
+    let state = unsafe { ffi::PyEval_SaveThread() };
+    let result = wait();
+    ATTACHING.fetch_add(1, Ordering::SeqCst);
+    if IS_EXITING.load(Ordering::SeqCst) {
+        ATTACHING.fetch_sub(1, Ordering::SeqCst);
+        loop {
+            std::thread::park();
+        }
+    }
+    // SAFETY: the state of this thread, from above.
+    unsafe { ffi::PyEval_RestoreThread(state) };
+    ATTACHING.fetch_sub(1, Ordering::SeqCst);
+    result
+}
+
+/// The interpreter is about to end: no thread of ours asks for the GIL any more.
+#[pyfunction]
+fn interpreter_exits(py: Python<'_>) {
+    IS_EXITING.store(true, Ordering::SeqCst);
+    // The main thread itself may ask for it: it is not ended.
+    py.detach(|| {
+        while ATTACHING.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    });
+}
+
+/// Have forks and the interpreter's exit noticed.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // SAFETY: the handler only touches atomics and a thread-local of a plain number.
+    unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+    let exits = wrap_pyfunction!(interpreter_exits, module)?;
+    let atexit = module.py().import("atexit")?;
+    atexit.call_method1("register", (exits,)).map(drop)
+}

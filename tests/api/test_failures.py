@@ -1,0 +1,195 @@
+"""Exceptions of every class, at every place: each fails its connection and nothing else."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import vespiary
+
+from .kit import TCP, Echo, until
+
+
+class Own(BaseException):
+    """Derived from BaseException directly."""
+
+
+KINDS: list[Any] = [
+    ValueError,
+    asyncio.CancelledError,
+    GeneratorExit,
+    StopIteration,
+    RecursionError,
+    MemoryError,
+    Own,
+]
+
+
+def cancelled_elsewhere() -> object:
+    """CancelledError as it comes out of somebody else's future."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.cancel()
+    return future.result()
+
+
+def failing(place: str, kind: type[BaseException], *, is_async: bool = False) -> vespiary.Handler:
+    def fail(*_: object) -> Any:
+        raise kind("on purpose")
+
+    async def fail_async(*_: object) -> Any:
+        raise kind("on purpose")
+
+    methods: dict[str, Any] = {"on_message": Echo.on_message}
+    if place == "timer":
+        methods["on_message"] = lambda self, connection, message: None
+        methods["on_open"] = lambda self, connection: connection.set_timer(0, fail) and None
+    else:
+        methods[place] = fail_async if is_async else fail
+    handler: vespiary.Handler = type("Failing", (vespiary.Handler,), methods)()
+    return handler
+
+
+async def survives(server: vespiary.Server) -> bool:
+    """Whether the server's other endpoint still answers."""
+    async with vespiary.connect(server.urls[1]) as client:
+        client.send("alive")
+        return bool(await client.receive() == "alive")
+
+
+async def provoke(server: vespiary.Server) -> None:
+    """Run into the failure, wherever it is."""
+    try:
+        async with asyncio.timeout(10), vespiary.connect(server.urls[0]) as client:
+            client.send("x")
+            await client.receive()
+    except (vespiary.ConnectionClosed, vespiary.HandshakeRefused):
+        pass
+
+
+def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+PLACES = ["on_request", "on_open", "on_message", "on_close", "timer"]
+
+
+@pytest.mark.parametrize("executor", [None, "threads"])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_exception_of_any_class_fails_its_connection_and_is_logged_once(
+    kind: type[BaseException],
+    place: str,
+    executor: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = vespiary.Server()
+    server.add(failing(place, kind), "ws://127.0.0.1:0", executor=executor)
+    server.add(Echo, "ws://127.0.0.1:0")
+    async with server:
+        await provoke(server)
+        await until(lambda: failures(caplog))
+        assert await survives(server)
+        assert server.statistics().endpoints[0].handler_errors == 1
+    [record] = failures(caplog)
+    # A future takes no StopIteration: it becomes a RuntimeError (PEP 479).
+    is_converted = kind is StopIteration and place == "on_request" and executor == "threads"
+    expected = RuntimeError if is_converted else kind
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], expected)
+    assert record.exc_info[2] is not None
+    assert server.urls[0] in record.getMessage()
+    if place != "on_close":
+        assert "127.0.0.1:" in record.getMessage().split(" to ")[1]
+
+
+@pytest.mark.parametrize("place", ["on_request", "on_open", "on_message", "on_close"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_same_in_async_methods(
+    kind: type[BaseException], place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = vespiary.Server()
+    server.add(failing(place, kind, is_async=True), "ws://127.0.0.1:0")
+    server.add(Echo, "ws://127.0.0.1:0")
+    async with server:
+        await provoke(server)
+        await until(lambda: failures(caplog))
+        assert await survives(server)
+        assert len(asyncio.all_tasks()) == 1
+    [record] = failures(caplog)
+    # StopIteration cannot leave a coroutine: Python makes a RuntimeError of it.
+    expected = RuntimeError if kind is StopIteration else kind
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], expected)
+
+
+@pytest.mark.parametrize("fail", [cancelled_elsewhere, lambda: exec("raise GeneratorExit")])
+async def test_a_coroutine_that_raises_what_asyncio_uses_itself_has_failed(
+    fail: Callable[[], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(connection: vespiary.Connection) -> None:
+        await connection.receive()
+        fail()
+
+    server = vespiary.Server()
+    server.add(handler, "ws://127.0.0.1:0")
+    server.add(Echo, "ws://127.0.0.1:0")
+    async with server:
+        client = await vespiary.connect(server.urls[0])
+        client.send("x")
+        assert (await client.wait_closed()).code == 1011
+        assert await survives(server)
+    assert len(failures(caplog)) == 1
+
+
+@pytest.mark.parametrize("direction", ["received", "sending"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_filter_that_raises_resets_its_connection(
+    kind: type[BaseException], direction: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise kind("on purpose")
+
+    filter_class = type("Failing", (vespiary.Filter,), {direction: fail})
+    server = vespiary.Server()
+    server.add(Echo, TCP, filters=[filter_class])
+    server.add(Echo, "ws://127.0.0.1:0")
+    async with server:
+        client = await vespiary.connect(server.urls[0])
+        client.send(b"x")
+        assert (await client.wait_closed()).kind == "broken"
+        assert await survives(server)
+    [record] = failures(caplog)
+    assert server.urls[0] in record.getMessage()
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("place", ["on_open", "on_message", "timer"])
+@pytest.mark.parametrize("executor", [None, "threads"])
+def test_only_what_ends_a_program_stops_the_server_and_that_gracefully(
+    kind: type[BaseException], place: str, executor: Any, driver: str
+) -> None:
+    stopped: list[str] = []
+    farewells: list[int | None] = []
+
+    class Other(vespiary.Handler):
+        def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+            farewells.append(reason.code)
+
+        def on_stop(self, server: vespiary.Server) -> None:
+            stopped.append("stopped")
+
+    async def main() -> None:
+        server = vespiary.Server()
+        server.add(failing(place, kind), "ws://127.0.0.1:0", executor=executor)
+        server.add(Other, "ws://127.0.0.1:0")
+        async with server:
+            await vespiary.connect(server.urls[1])
+            await provoke(server)
+            await asyncio.sleep(10)
+
+    with pytest.raises(kind):
+        vespiary.run(main(), driver=driver)
+    assert stopped == ["stopped"]
+    assert farewells == [1001]

@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, quote, unquote
 
+from vespiary._header_lines import HeaderFields, header_lines
+
 if TYPE_CHECKING:
     from vespiary._core import Connection
 
@@ -199,25 +201,21 @@ class Request:
         values = ",".join(self.headers.get_all("sec-websocket-protocol"))
         return [token for part in values.split(",") if (token := part.strip())]
 
-    def accept(
-        self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
-    ) -> Response:
+    def accept(self, subprotocol: str | None = None, headers: HeaderFields = ()) -> Response:
         """Upgrade to WebSocket, with one of the client's subprotocols and further headers.
 
         By default `WebSocket.subprotocols` of the endpoint chooses the subprotocol; an empty text
         chooses none.
         """
-        return Response(101, tuple(headers), b"", subprotocol)
+        return Response(101, header_lines(headers), b"", subprotocol)
 
-    def respond(
-        self, status: int, body: bytes | str = b"", headers: Iterable[tuple[str, str]] = ()
-    ) -> Response:
+    def respond(self, status: int, body: bytes | str = b"", headers: HeaderFields = ()) -> Response:
         """Answer with a status and a body; text is sent as plain text in UTF-8 by default.
 
         The connection is kept for the next request where HTTP allows it: a `Connection: close`
         among the headers ends it.
         """
-        lines = tuple(headers)
+        lines = header_lines(headers)
         if isinstance(body, str):
             body = body.encode()
             if not any(name.lower() == "content-type" for name, _ in lines):

@@ -35,7 +35,9 @@ SERVING = re.compile(r"Serving (\S+)$", re.M)
 class Example:
     """An example that runs; `urls` are its addresses, in the order in which it was given them."""
 
-    def __init__(self, name: str, urls: list[str], driver: str, settings: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, urls: list[str], driver: str, settings: dict[str, str], serving: int
+    ) -> None:
         self._records = Path(tempfile.mkdtemp(prefix="vespiary-example-", dir=room()))
         watched = locks_environment(self._records, None)
         environment = {**watched, **settings, "VESPIARY_PORT": driver, "PYTHONUNBUFFERED": "1"}
@@ -48,8 +50,7 @@ class Example:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         self._driver = driver
-        # Those of the URLs where it is to listen; others it talks to.
-        self.urls = self._addresses(sum(url.rstrip("/").endswith(":0") for url in urls))
+        self.urls = self._addresses(serving)
 
     @property
     def url(self) -> str:
@@ -80,6 +81,15 @@ class Example:
         """Wait until it has written a text."""
         with self._news:
             assert self._news.wait_for(lambda: text in "".join(self._lines), SECONDS), self._lines
+
+    def wait_for_lines(self, count: int) -> None:
+        """Wait until it has written so many lines."""
+        with self._news:
+            assert self._news.wait_for(lambda: len(self._lines) >= count, SECONDS), self._lines
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
 
     def resident_bytes(self) -> int:
         """Its resident memory (proc(5))."""
@@ -142,7 +152,7 @@ class Example:
             self.kill()
             pytest.fail(f"the example does not serve; it wrote:\n{written}")
         name = {"uring": "io_uring", "epoll": "epoll"}[self._driver]
-        assert name in written or count == 0, written
+        assert name in written or "Using " not in written, written
         return urls
 
 
@@ -153,9 +163,17 @@ class Start:
         self.driver = driver
         self._started: list[Example] = []
 
-    def __call__(self, name: str, *urls: str, **settings: str) -> Example:
-        """Start `examples/NAME` with URLs and settings of its environment."""
-        example = Example(name, list(urls), self.driver, settings)
+    def __call__(
+        self, name: str, *urls: str, serving: int | None = None, **settings: str
+    ) -> Example:
+        """Start `examples/NAME` with URLs and settings of its environment.
+
+        Waits until it serves at as many addresses as `serving` says; default: those of the URLs
+        with port 0, since others are addresses that it talks to.
+        """
+        if serving is None:
+            serving = sum(url.rstrip("/").endswith(":0") for url in urls)
+        example = Example(name, list(urls), self.driver, settings, serving)
         self._started.append(example)
         return example
 

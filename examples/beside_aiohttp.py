@@ -1,0 +1,57 @@
+"""A WebSocket server beside an aiohttp application, in one loop.
+
+The aiohttp application has the pages and the API, Vespiary has the many connections. Both run in
+one loop, so a request can publish to every connection: POST /news sends its text to all of them.
+
+Run:   .venv/bin/python examples/beside_aiohttp.py [WS_URL [HTTP_PORT]]
+       (default ws://127.0.0.1:9001 and port 8080)
+Talk:  .venv/bin/python -m websockets ws://127.0.0.1:9001
+       curl -d "the hive has moved" http://127.0.0.1:8080/news
+"""
+
+import sys
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+import vespiary
+
+
+class News(vespiary.Handler[str]):
+    """Every connection gets the news."""
+
+    def on_open(self, connection: vespiary.Connection[str]) -> None:
+        """A subscriber is anyone who connects."""
+        connection.subscribe("news")
+
+
+SERVER = web.AppKey("server", vespiary.Server)
+
+
+async def publish(request: web.Request) -> web.Response:
+    """POST /news: the body goes to every connection."""
+    count = request.app[SERVER].publish("news", await request.text())
+    return web.json_response({"receivers": count})
+
+
+def application(url: str) -> web.Application:
+    """The aiohttp application; the server starts and stops with it."""
+    app = web.Application()
+    app[SERVER] = vespiary.Server()
+    app[SERVER].add(News(), url)
+    app.router.add_post("/news", publish)
+
+    async def serve(app: web.Application) -> AsyncIterator[None]:
+        await app[SERVER].start()
+        print("Serving", *app[SERVER].urls, flush=True)
+        yield
+        await app[SERVER].stop()
+
+    app.cleanup_ctx.append(serve)
+    return app
+
+
+if __name__ == "__main__":
+    url, port = [*sys.argv[1:], *["ws://127.0.0.1:9001", "8080"][len(sys.argv) - 1 :]]
+    # aiohttp chooses the loop; with loop=vespiary.loop.new_event_loop() it would be ours.
+    web.run_app(application(url), host="127.0.0.1", port=int(port))

@@ -1,0 +1,83 @@
+"""Metrics for Prometheus: the server's statistics at /metrics, by prometheus-client.
+
+Vespiary counts by itself; a collector reads the counters whenever Prometheus asks.
+
+Needs: pip install prometheus-client
+Run:   .venv/bin/python examples/prometheus_metrics.py [WS_URL [HTTP_URL]]
+       (default ws://127.0.0.1:9001 and http://127.0.0.1:9100)
+Talk:  curl http://127.0.0.1:9100/metrics
+"""
+
+import sys
+from collections.abc import Iterator
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+import vespiary
+
+COUNTERS = (
+    "connections_accepted",
+    "connections_broken",
+    "messages_received",
+    "messages_sent",
+    "bytes_received",
+    "bytes_sent",
+    "messages_dropped",
+    "handler_errors",
+)
+
+
+class Statistics(Collector):
+    """Reads a server's statistics."""
+
+    def __init__(self, server: vespiary.Server) -> None:
+        self.server = server
+
+    def collect(self) -> Iterator[Metric]:
+        """One sample per endpoint."""
+        endpoints = self.server.statistics().endpoints
+        is_open = GaugeMetricFamily("vespiary_connections_open", "Now", labels=["endpoint"])
+        for endpoint in endpoints:
+            is_open.add_metric([endpoint.url], endpoint.connections_open)
+        yield is_open
+        for name in COUNTERS:
+            counter = CounterMetricFamily(
+                f"vespiary_{name}", "Since the start", labels=["endpoint"]
+            )
+            for endpoint in endpoints:
+                counter.add_metric([endpoint.url], getattr(endpoint, name))
+            yield counter
+
+
+class Metrics(vespiary.Handler):
+    """The page that Prometheus reads."""
+
+    def on_start(self, server: vespiary.Server) -> None:
+        """Make the server's registry."""
+        self.registry = CollectorRegistry()
+        self.registry.register(Statistics(server))
+
+    def on_request(self, request: vespiary.Request) -> vespiary.Response:
+        """GET /metrics."""
+        if request.path != "/metrics":
+            return request.respond(404)
+        body = generate_latest(self.registry)
+        return request.respond(200, body, {"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class Echo(vespiary.Handler):
+    """Something to count."""
+
+    def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+        """Send it back."""
+        connection.send(message)
+
+
+if __name__ == "__main__":
+    urls = [*sys.argv[1:], *["ws://127.0.0.1:9001", "http://127.0.0.1:9100"][len(sys.argv) - 1 :]]
+    server = vespiary.Server()
+    server.add(Echo(), urls[0])
+    server.add(Metrics(), urls[1])
+    server.run()

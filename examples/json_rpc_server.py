@@ -60,4 +60,4 @@ async def answer(connection: vespiary.Connection[str], message: str) -> None:
 
 if __name__ == "__main__":
     urls = sys.argv[1:] or ["ws://127.0.0.1:9001"]
-    vespiary.serve(serve_calls, *urls)
+    vespiary.serve(serve_calls, *urls, websocket=vespiary.WebSocket(messages="text"))

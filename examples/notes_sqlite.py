@@ -59,4 +59,5 @@ class Notes(vespiary.Handler[str]):
 if __name__ == "__main__":
     notes = Notes(os.environ.get("DATABASE", "notes.db"))
     url = sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:9001"
-    vespiary.serve(notes, url, executor="threads")
+    websocket = vespiary.WebSocket(messages="text")
+    vespiary.serve(notes, url, executor="threads", websocket=websocket)

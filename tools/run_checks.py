@@ -40,6 +40,10 @@ def main() -> int:
     steps.run("Python: format (ruff format)", [tools / "ruff", "format", "--check", "."])
     steps.run("Python: lints (ruff check)", [tools / "ruff", "check", "."])
     steps.run("Python: types (mypy --strict)", [tools / "mypy"])
+    steps.run(
+        "Python: types of the examples (basedpyright, strict)",
+        [tools / "basedpyright", "--pythonpath", python],
+    )
     steps.run("Python: import contract (lint-imports)", [tools / "lint-imports", "--no-cache"])
     steps.run(
         "Python: stubs of vespiary._core (stubtest)",

@@ -95,12 +95,11 @@ def wait_for_socket(path: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 def test_notes_are_kept_in_postgresql(start: Start, database_url: str) -> None:
-    settings = {"DATABASE_URL": database_url}
-    example = start("notes_postgresql.py", "ws://127.0.0.1:0", **settings)
+    example = start("notes_postgresql.py", "ws://127.0.0.1:0", DATABASE_URL=database_url)
     before = len(ask(example.url, "list")[0])
     if before == 0:
         use(example.url)
     example.stop()
-    example = start("notes_postgresql.py", "ws://127.0.0.1:0", **settings)
+    example = start("notes_postgresql.py", "ws://127.0.0.1:0", DATABASE_URL=database_url)
     assert len(ask(example.url, "list")[0]) == 40
     example.stop()

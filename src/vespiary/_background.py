@@ -22,7 +22,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
-from vespiary.loop import Loop
+from vespiary.loop import Loop, running_core
 
 __all__ = ["Background", "background"]
 
@@ -61,12 +61,16 @@ class Background:
             self._started.set()
             return
         asyncio.set_event_loop(loop)
-        loop.call_soon(self._started.set)
+        loop.call_soon(self._begin)
         try:
             loop.run_forever()
         finally:
             asyncio.set_event_loop(None)
             loop.close()
+
+    def _begin(self) -> None:
+        self._core = running_core()
+        self._started.set()
 
     def run(
         self,
@@ -76,8 +80,8 @@ class Background:
     ) -> T:
         """Run a coroutine on the loop, and wait for it.
 
-        Whatever ends the waiting (a timeout, KeyboardInterrupt) cancels the coroutine; a result
-        that came too late for that is given to `too_late`.
+        A timeout or KeyboardInterrupt cancels the coroutine; a result that came too late for that
+        is given to `too_late`.
 
         Raises:
             TimeoutError: it took longer than `timeout` seconds.
@@ -99,6 +103,9 @@ class Background:
     def call(self, function: Callable[[], T], timeout: float | None = None) -> T:
         """Call a function on the loop's thread, and wait for it: cheaper than a coroutine.
 
+        It goes through the queue that messages sent from other threads go through, behind those
+        that were sent before.
+
         Raises:
             As for `run`; what was not called in time never is.
         """
@@ -112,7 +119,8 @@ class Background:
             except BaseException as error:
                 future.set_exception(error)
 
-        self._checked().call_soon_threadsafe(do)
+        self._checked()
+        self._core.call_soon_threadsafe(do)
         try:
             return future.result(timeout)
         except BaseException:

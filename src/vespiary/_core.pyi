@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, Self, final
 from typing_extensions import Buffer, TypeVar
 
 from vespiary.errors import CloseReason
-from vespiary.request import Request
+from vespiary.request import Headers, Request
 from vespiary.statistics import ConnectionStatistics
 
 __all__ = [
@@ -73,6 +73,10 @@ class Connection(Generic[_M_co]):
         """The WebSocket extensions that the handshake agreed on, as its header has them."""
 
     @property
+    def response_headers(self) -> Headers:
+        """The fields of the server's answer to this client's handshake; none for others."""
+
+    @property
     def close_reason(self) -> CloseReason | None:
         """Why the connection ended; None while it has not."""
 
@@ -98,11 +102,20 @@ class Connection(Generic[_M_co]):
     def send_end(self) -> None:
         """Send nothing more on a stream; receiving goes on."""
 
-    def ping(self, payload: bytes = ...) -> None:
-        """Queue a WebSocket ping of at most 125 bytes."""
+    def ping(self, payload: bytes = ...) -> Awaitable[float]:
+        """Send a WebSocket ping of at most 125 bytes; await it for the latency in seconds.
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """End the connection in good order; what waits is written first."""
+        An empty payload becomes one that no other ping has. It may also be ignored.
+
+        Raises:
+            SendRefused: too many pings have no pong yet.
+        """
+
+    def close(self, code: int = 1000, reason: str = "") -> Awaitable[CloseReason]:
+        """End the connection cleanly; what waits is written first.
+
+        Await what it returns for the reason of the end, or ignore it.
+        """
 
     def abort(self) -> None:
         """End the connection at once; what waits is dropped and the peer sees a reset."""

@@ -143,8 +143,8 @@ class Deadlines(_Settings):
         data_seconds: Without a message from the peer, whatever pings it answers; a message under
             way counts from its first byte. None: many protocols are silent for hours. For feeds
             that send all the time, where silence means that something behind the server has failed.
-        write_seconds: While bytes wait to be sent, without progress: a peer that is slow and goes on
-            taking some is not ended. 60: a peer that has read nothing for a minute is gone or means
+        write_seconds: While bytes wait to be sent, without progress: a peer that is slow and still
+            takes some is not ended. 60: a peer that has read nothing for a minute is gone or means
             harm.
         drain_seconds: How long a graceful stop waits for connections to finish. 10: what service
             managers and container platforms commonly leave before they kill.
@@ -153,8 +153,8 @@ class Deadlines(_Settings):
             to 60 seconds after which middle-boxes forget a connection.
         ping_timeout_seconds: From the first ping that nothing has answered to the peer's next byte;
             pings go on each interval meanwhile. 20: a phone that changes its network comes back
-            within it. While this end does not read, or bytes before the ping are on their way, it is
-            enough that the peer's kernel acknowledges them.
+            within it. While this end does not read, or bytes before the ping are on their way, the
+            acknowledgement of the peer's kernel is enough.
     """
 
     handshake_seconds: float | None = 10.0

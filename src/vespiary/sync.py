@@ -98,6 +98,9 @@ class _Mailbox:
 
     def __init__(self, limits: Limits) -> None:
         self.changed = threading.Condition()
+        self.sending = threading.Lock()
+        self.unwatched_bytes = 0
+        self.is_within_message = False
         self.native: NativeConnection | None = None
         self.reason: CloseReason | None = None
         self.has_finished = False
@@ -155,6 +158,25 @@ class _Mailbox:
         if self.native is not None:
             self.native.close(_GOING_AWAY, "the client's program has ended")
 
+    def allows(self, size: int) -> bool:
+        """Whether a message of so many bytes may be sent without waiting for the loop's thread.
+
+        Between two calls that wait, and so see how much the peer has left unread, messages of
+        `write_high_bytes` in all may go. The write queue stays below twice that, and so below
+        `write_bytes_max`, where messages are refused.
+        """
+        limits = self.limits
+        with self.sending:
+            sent = self.unwatched_bytes + size
+            if self.reason is not None or self.is_within_message:
+                return False
+            if sent > limits.write_high_bytes:
+                return False
+            if 3 * limits.write_high_bytes > limits.write_bytes_max:
+                return False
+            self.unwatched_bytes = sent
+            return True
+
     def take(self, timeout: float | None) -> Any:
         """The next message; the end, as an exception, behind the last one."""
         with self.changed:
@@ -202,24 +224,38 @@ class Connection:
         peer: The server's address.
         local_address: The address at this end.
         subprotocol: The WebSocket subprotocol that the handshake chose, if any.
+        response_headers: The fields of the server's answer to the handshake.
     """
 
     def __init__(self, shared: Background, mailbox: _Mailbox, native: NativeConnection) -> None:
         self._shared = shared
         self._mailbox = mailbox
         self._native = native
-        facts = shared.call(lambda: (native.peer, native.local_address, native.subprotocol))
-        self.peer, self.local_address, self.subprotocol = facts
+        self.peer, self.local_address = native.peer, native.local_address
+        self.subprotocol, self.response_headers = native.subprotocol, native.response_headers
+        self._is_websocket = native.version is not None
 
     def send(self, message: str | Buffer, *, timeout: float | None = None) -> None:
         """Send a message; waits while more than `write_high_bytes` wait for the peer.
+
+        A message that fits is handed to the loop's thread without waiting for it. So what goes
+        wrong afterwards, because the connection breaks, is raised by the next call.
 
         Raises:
             ConnectionClosed: the connection is closing or has ended.
             WriteQueueFull: the message alone is over `write_bytes_max`.
             TimeoutError: the peer does not read fast enough.
         """
-        self._send(lambda: self._native.send(message), timeout)
+        # What passes here is not refused on the loop's thread, where no caller would see it.
+        if (
+            self._is_websocket
+            and (type(message) is bytes or (type(message) is str and message.isascii()))
+            and self._mailbox.allows(len(message))
+        ):
+            self._shared.check()
+            self._native.send(message)
+        else:
+            self._send(lambda: self._native.send(message), timeout)
 
     def send_part(
         self, data: str | Buffer, *, last: bool = False, timeout: float | None = None
@@ -229,7 +265,12 @@ class Connection:
         Raises:
             As for `send`; SendRefused where the framing has no parts.
         """
-        self._send(lambda: self._native.send_part(data, last=last), timeout)
+
+        def act() -> None:
+            self._native.send_part(data, last=last)
+            self._mailbox.is_within_message = not last
+
+        self._send(act, timeout)
 
     def send_end(self, *, timeout: float | None = None) -> None:
         """Send nothing more on a stream; receiving goes on.
@@ -239,9 +280,22 @@ class Connection:
         """
         self._shared.call(self._native.send_end, timeout)
 
-    def ping(self, payload: bytes = b"", *, timeout: float | None = None) -> None:
-        """Send a WebSocket ping of at most 125 bytes."""
-        self._shared.call(lambda: self._native.ping(payload), timeout)
+    def ping(self, payload: bytes = b"", *, timeout: float | None = None) -> float:
+        """Send a WebSocket ping, and wait for the pong; returns the latency in seconds.
+
+        Args:
+            payload: At most 125 bytes; default: some that no other ping has.
+            timeout: How long to wait at most, in seconds.
+
+        Raises:
+            ConnectionClosed: the connection ended without a pong.
+            TimeoutError: none came in time.
+        """
+
+        async def latency() -> float:
+            return await self._native.ping(payload)
+
+        return self._shared.run(latency(), timeout)
 
     def receive(self, timeout: float | None = None) -> Any:
         """Wait for the next message: `str` for WebSocket text, `bytes`, or a `Part`.
@@ -354,6 +408,7 @@ class Connection:
             if error.message_bytes >= error.write_bytes_max:
                 raise
             return _Crowded.NOT_QUEUED
+        self._mailbox.unwatched_bytes = 0
         is_crowded = self._native.queued_bytes > self._mailbox.limits.write_high_bytes
         return _Crowded.QUEUED if is_crowded else None
 

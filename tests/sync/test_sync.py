@@ -448,3 +448,81 @@ def run_program(program: str, url: str, driver: str) -> str:
     assert done.stderr == ""
     assert done.returncode == 0
     return done.stdout
+
+
+def test_small_messages_keep_their_order_among_large_ones_and_parts(serving: Serving) -> None:
+    expected: list[str | bytes] = []
+    with sync.connect(serving(Echo).url) as connection:
+        for number in range(300):
+            # Those that are handed over at once, those that are waited for, and parts.
+            message = ("x" * 90_000, "ü", str(number), "y" * 5000)[number % 4]
+            connection.send(message)
+            expected.append(message)
+            if number % 50 == 0:
+                connection.send_part("a")
+                connection.send_part("b", last=True)
+                expected.append("ab")
+        assert [connection.receive(10) for _ in expected] == expected
+
+
+def test_many_threads_that_send_small_messages_are_held_back_by_a_peer_that_does_not_read(
+    serving: Serving,
+) -> None:
+    class Stalled(vespiary.Handler):
+        def on_open(self, connection: vespiary.Connection) -> None:
+            connection.pause_reading()
+
+    connection = sync.connect(serving(Stalled).url)
+
+    def flood() -> int:
+        sent = 0
+        try:
+            while True:
+                connection.send(b"x" * 1000, timeout=0.5)
+                sent += 1
+        except TimeoutError:
+            return sent
+
+    with ThreadPoolExecutor(8) as pool:
+        counts = list(pool.map(lambda _: flood(), range(8)))
+    # What the kernel's buffers hold, and a few times write_high_bytes.
+    assert sum(counts) * 1000 < 16 << 20
+    connection.abort()
+    connection.wait_closed(10)
+
+
+@pytest.mark.parametrize("ends", ["closes", "aborts"])
+def test_send_to_a_peer_that_is_gone_raises(serving: Serving, ends: str) -> None:
+    class Leaves(vespiary.Handler):
+        def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+            if ends == "closes":
+                connection.close(1001)
+            else:
+                connection.abort()
+
+    connection = sync.connect(serving(Leaves).url)
+    error = vespiary.RemoteClosed if ends == "closes" else vespiary.RemoteError
+    deadline = time.monotonic() + 10
+
+    def send_on() -> None:
+        while time.monotonic() < deadline:
+            connection.send("x")
+            time.sleep(0.001)
+
+    with pytest.raises(error):
+        send_on()
+    with pytest.raises(error):
+        connection.send("x")
+
+
+def test_a_ping_gives_the_latency_and_the_answers_header_fields_are_kept(serving: Serving) -> None:
+    with sync.connect(serving(Echo).url) as connection:
+        assert 0 <= connection.ping(timeout=10) < 10
+        assert connection.response_headers["upgrade"].lower() == "websocket"
+
+
+def test_after_close_send_raises(serving: Serving) -> None:
+    connection = sync.connect(serving(Echo).url)
+    connection.close()
+    with pytest.raises(vespiary.LocalClosed):
+        connection.send("x")

@@ -9,6 +9,7 @@ use crate::context;
 use crate::core::Conn;
 use crate::endpoint::PyEndpoint;
 use crate::imports;
+use crate::ping::Pings;
 use pyo3::prelude::*;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
@@ -29,6 +30,8 @@ pub(crate) struct Attachment {
 pub(crate) struct Rare {
     /// Futures of `wait_closed()`.
     pub(crate) closers: Vec<Py<PyAny>>,
+    /// Pings without a pong.
+    pub(crate) pings: Pings,
     /// Timers that have not fired.
     pub(crate) timers: HashSet<u64>,
     /// The task that will answer the request.
@@ -88,6 +91,7 @@ impl Rare {
         }
         if let Some(reason) = connection.reason() {
             outcome = outcome.and(resolve_closers(py, self.closers, &reason));
+            outcome = outcome.and(self.pings.end(py, &reason));
         }
         if let Err(error) = outcome {
             engine.host.note(py, Some(connection), error);

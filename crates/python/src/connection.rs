@@ -11,6 +11,7 @@ use crate::core::Conn;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::loop_handle::{LoopHandle, forked_error};
+use crate::ping::{self, Closing, Ping};
 use crate::request::KeptRequest;
 use crate::send::with_payload;
 use crate::thread_calls::{ThreadCall, on_loop, wrong_thread};
@@ -267,24 +268,37 @@ impl Connection {
         })
     }
 
-    /// Queue a WebSocket ping of at most 125 bytes.
+    /// Send a WebSocket ping of at most 125 bytes; await what it returns for the latency in
+    /// seconds. An empty payload becomes one that no other ping has.
     #[pyo3(signature = (payload = b"".as_slice()))]
-    fn ping(slf: &Bound<'_, Self>, payload: &[u8]) -> PyResult<()> {
-        let payload = payload.to_vec();
+    fn ping(slf: &Bound<'_, Self>, payload: &[u8]) -> PyResult<Py<Ping>> {
+        let payload = if payload.is_empty() {
+            ping::payload().to_vec()
+        } else {
+            payload.to_vec()
+        };
         Self::ask_living(slf, move |py, this, connection| {
+            if connection.rare(|rare| rare.pings.is_full()) == Some(true) {
+                return Err(imports::error(imports::send_refused_class(py), |class| {
+                    Ok(PyErr::from_value(class.call1((ping::TOO_MANY,))?))
+                }));
+            }
             connection.ping(&payload).map_err(|error| match error {
                 SendError::TooLong => {
                     PyValueError::new_err("a ping is for WebSocket and carries at most 125 bytes")
                 }
                 error => this.send_error(py, connection, error, None),
-            })
+            })?;
+            connection
+                .rare(|rare| rare.pings.add(py, this.handle(), &payload))
+                .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?
         })
     }
 
     /// End the connection cleanly; what waits is written first. Does nothing when it is ending
-    /// already.
+    /// already. Await what it returns for the reason of the end.
     #[pyo3(signature = (code = 1000, reason = ""))]
-    fn close(slf: &Bound<'_, Self>, code: u16, reason: &str) -> PyResult<()> {
+    fn close(slf: &Bound<'_, Self>, code: u16, reason: &str) -> PyResult<Closing> {
         if !Code(code).is_valid_on_the_wire() {
             return Err(PyValueError::new_err(format!(
                 "{code} is not a close code that may be sent: use 1000 to 1014 but 1004 to 1006, \
@@ -298,10 +312,12 @@ impl Connection {
         }
         let this = slf.get();
         if this.local.get().is_some() {
-            return this.close_now(code, reason);
+            this.close_now(code, reason)?;
+        } else {
+            let object = slf.clone().unbind();
+            Self::end(slf, ThreadCall::Close(object, code, reason.to_owned()))?;
         }
-        let object = slf.clone().unbind();
-        Self::end(slf, ThreadCall::Close(object, code, reason.to_owned()))
+        Ok(Closing(slf.clone().unbind()))
     }
 
     /// End the connection at once; what waits is dropped and the peer sees a reset.
@@ -414,6 +430,15 @@ impl Connection {
         };
         // The old value may run code of its own when it goes: not under the lock.
         drop(old);
+    }
+
+    /// The header fields of the server's answer to this client's WebSocket handshake; none for
+    /// others.
+    #[getter]
+    fn response_headers(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::ask(slf, |py, slf| {
+            slf.get().local()?.request.response_headers(py)
+        })
     }
 
     /// The request that opened the connection; None on streams.

@@ -18,6 +18,7 @@ use crate::inbox::Inbox;
 use crate::listener::Listener;
 use crate::loop_handle::{LoopHandle, forked_error};
 use crate::payload::BytesPayload;
+use crate::ping;
 use crate::report::{self, log_response_fault, log_rule_broken, report_event};
 use crate::response;
 use crate::send::with_payload;
@@ -484,6 +485,35 @@ impl Host for PyHost {
     fn ending(&self, connection: &Rc<Conn>) {
         if connection.endpoint.host.has_inbox() {
             self.wake_now(connection);
+        }
+    }
+
+    fn pong(&self, connection: &Rc<Conn>, payload: &[u8]) {
+        let pings = {
+            let attachment = connection.user.borrow();
+            let Some(attachment) = attachment.as_ref() else {
+                return;
+            };
+            let mut rare = attachment.rare.borrow_mut();
+            rare.as_mut()
+                .map(|rare| rare.pings.take_answered(payload))
+                .unwrap_or_default()
+        };
+        if !pings.is_empty()
+            && let Err(error) = ping::answered(self.py(), pings)
+        {
+            self.note(self.py(), Some(connection), error);
+        }
+    }
+
+    fn accepted(&self, connection: &Rc<Conn>, headers: Vec<(String, String)>) {
+        let kept = self.object(connection).and_then(|object| {
+            let object = object.bind(self.py());
+            object.get().local()?.request.keep_response(&headers);
+            Ok(())
+        });
+        if let Err(error) = kept {
+            self.note(self.py(), Some(connection), error);
         }
     }
 

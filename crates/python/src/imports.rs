@@ -25,6 +25,7 @@ imported!(
     "vespiary.errors",
     "ConnectionClosed"
 );
+imported!(headers_class, "vespiary.request", "Headers");
 imported!(send_refused_class, "vespiary.errors", "SendRefused");
 imported!(write_queue_full_class, "vespiary.errors", "WriteQueueFull");
 imported!(receive_conflict_class, "vespiary.errors", "ReceiveConflict");

@@ -32,6 +32,7 @@ mod load;
 mod loop_handle;
 mod options;
 mod payload;
+mod ping;
 mod process;
 mod random;
 mod report;

@@ -19,6 +19,9 @@ enum Kept {
     /// The head's parts, each behind a line feed, which none of them contains.
     Head(Box<str>),
     Object(Py<PyAny>),
+    /// A client has no request, and keeps the header lines of the server's response, packed as
+    /// those of a head are.
+    Response(Box<str>),
     /// It was let go, as nobody had asked for it.
     Dropped,
 }
@@ -31,6 +34,28 @@ impl KeptRequest {
     /// Keep a request's head.
     pub(crate) fn keep(&self, request: &http::Request) {
         self.set(Kept::Head(pack(request)));
+    }
+
+    /// Keep the header lines of the response to a client's request.
+    pub(crate) fn keep_response(&self, headers: &[(String, String)]) {
+        let mut packed = String::with_capacity(128);
+        for part in headers.iter().flat_map(|(name, value)| [name, value]) {
+            packed.push_str(part);
+            packed.push('\n');
+        }
+        self.set(Kept::Response(packed.into_boxed_str()));
+    }
+
+    /// The header fields of the response, as `vespiary.request.Headers`.
+    pub(crate) fn response_headers(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let packed = self.look(|kept| match kept {
+            Some(Kept::Response(packed)) => packed.clone(),
+            _ => Box::default(),
+        });
+        let lines = unpack_headers(py, packed.split_terminator('\n'))?;
+        imports::headers_class(py)?
+            .call1((lines,))
+            .map(Bound::unbind)
     }
 
     /// Nobody asked for it while it was there.
@@ -73,7 +98,7 @@ impl KeptRequest {
     pub(crate) fn get(&self, connection: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
         let py = connection.py();
         let head = self.look(|kept| match kept {
-            None => Ok(Err(py.None())),
+            None | Some(Kept::Response(_)) => Ok(Err(py.None())),
             Some(Kept::Object(object)) => Ok(Err(object.clone_ref(py))),
             Some(Kept::Head(head)) => Ok(Ok(head.clone())),
             Some(Kept::Dropped) => Err(PyRuntimeError::new_err(
@@ -118,6 +143,17 @@ fn pack(request: &http::Request) -> Box<str> {
     packed.into_boxed_str()
 }
 
+fn unpack_headers<'py, 'a>(
+    py: Python<'py>,
+    mut parts: impl Iterator<Item = &'a str>,
+) -> PyResult<Bound<'py, PyList>> {
+    let headers = PyList::empty(py);
+    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+        headers.append((name, value))?;
+    }
+    Ok(headers)
+}
+
 fn unpack(connection: &Bound<'_, Connection>, packed: &str) -> PyResult<Py<PyAny>> {
     let py = connection.py();
     let mut parts = packed.split_terminator('\n');
@@ -126,10 +162,7 @@ fn unpack(connection: &Bound<'_, Connection>, packed: &str) -> PyResult<Py<PyAny
     let minor_version = next().parse::<u8>().unwrap_or(1);
     let authority = Some(next()).filter(|authority| !authority.is_empty());
     let head = (method, target, minor_version, authority);
-    let headers = PyList::empty(py);
-    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-        headers.append((name, value))?;
-    }
+    let headers = unpack_headers(py, parts)?;
     imports::request_from_native(py)?
         .call1((connection, head, headers))
         .map(Bound::unbind)

@@ -114,11 +114,14 @@ pub(crate) fn feed<S: Sink>(
 #[cold]
 fn broken<S: Sink>(sink: &S, error: &ProtocolError) -> CloseReason {
     let limit = error.limit.map(Limit::from);
+    let mut text = error.to_string();
     if let Some(limit) = limit {
         sink.limit_reached(limit);
+        let value = sink.options().value_of(limit);
+        text = format!("{text}: {limit} is {value}");
     }
     let cause = limit.map_or(Cause::ProtocolError, Cause::Limit);
-    let reason = CloseReason::new(cause, error.to_string());
+    let reason = CloseReason::new(cause, text);
     if requires!(
         "rfc6455/5.1/3",
         "rfc6455/5.1/6",

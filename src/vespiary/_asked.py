@@ -91,7 +91,7 @@ class Asked:
     def handshake(self, target: Target) -> tuple[str, str, list[str], list[tuple[str, str]]] | None:
         """The facts of a WebSocket handshake; None for a stream."""
         endpoint = target.endpoint
-        if endpoint.scheme != "ws":
+        if not endpoint.is_websocket:
             return None
         return (
             endpoint.host_header,

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from vespiary._core import Hooks
+from vespiary._core import Hooks, close_as_told, push
 from vespiary._hook_checks import check_function, check_handler, is_async
 from vespiary.errors import ConfigurationError, ConnectionClosed
 from vespiary.handler import AsyncHandler, Handler
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["as_handler", "handler_hooks", "start_response"]
 
+_CUE = object()
+"""What waits behind a connection's messages when its server stops."""
+
 _METHODS = {
     "open": "on_open",
     "message": "on_message",
@@ -30,6 +34,7 @@ _METHODS = {
     "drain": "on_drain",
     "close": "on_close",
     "end": "on_end",
+    "shutdown": "on_shutdown",
     "limit": "on_limit",
 }
 
@@ -81,18 +86,23 @@ def _defined(handler: Handler, name: str) -> Callable[..., Any] | None:
     return cast("Callable[..., Any]", method)
 
 
-def handler_hooks(handler: Handler | AsyncHandler) -> Hooks:
-    """The callables for a handler."""
+def handler_hooks(handler: Handler | AsyncHandler, task_name: str = "a handler") -> Hooks:
+    """Return the callables for a handler.
+
+    Args:
+        handler: A handler, as `as_handler` gives it.
+        task_name: The name of its connections' tasks: this very object, so that they can be found.
+    """
     if not isinstance(handler, Handler):
-        return Hooks(spawn=_spawner(handler), keeps_request=True)
+        return Hooks(spawn=_spawner(handler, task_name), keeps_request=True)
     hooks = Hooks(keeps_request=_keeps_request(type(handler)))
     for hook, name in _METHODS.items():
         setattr(hooks, hook, _defined(handler, name))
     request = _defined(handler, "on_request")
     if request is not None:
-        hooks.request = _requester(request)
-    if any(is_async(hook) for hook in (hooks.open, hooks.message, hooks.close)):
-        _make_async(hooks)
+        hooks.request = _requester(request, task_name)
+    if any(is_async(hook) for hook in (hooks.open, hooks.message, hooks.shutdown, hooks.close)):
+        _make_async(hooks, task_name)
     return hooks
 
 
@@ -116,20 +126,22 @@ def _keeps_request(kind: type[Handler]) -> bool:
     return False
 
 
-def _spawner(function: AsyncHandler) -> Callable[[Connection], asyncio.Task[object]]:
+def _spawner(
+    function: AsyncHandler, task_name: str
+) -> Callable[[Connection], asyncio.Task[object]]:
     """Starts the handler's task for a connection."""
 
     def spawn(connection: Connection) -> asyncio.Task[object]:
         coroutine = cast("Coroutine[Any, Any, object]", function(connection))
         loop = asyncio.get_running_loop()
-        task = loop.create_task(coroutine, context=connection._context)
+        task = loop.create_task(coroutine, name=task_name, context=connection._context)
         task.add_done_callback(connection._task_done)
         return task
 
     return spawn
 
 
-def _make_async(hooks: Hooks) -> None:
+def _make_async(hooks: Hooks, task_name: str) -> None:
     """Let a connection's task run the methods in order."""
     if hooks.part is not None:
         raise ConfigurationError(
@@ -137,8 +149,11 @@ def _make_async(hooks: Hooks) -> None:
             " make them plain, or leave on_part out",
             subject="on_part",
         )
-    opened, message, closed = hooks.open, hooks.message, hooks.close
-    hooks.open = hooks.message = hooks.close = None
+    opened, message, closed, shutdown = hooks.open, hooks.message, hooks.close, hooks.shutdown
+    hooks.open = hooks.message = hooks.close = hooks.shutdown = None
+    if shutdown is not None:
+        message = _with_cue(message, shutdown)
+        hooks.shutdown = lambda connection: push(connection, _CUE)
 
     async def handle(connection: Connection) -> None:
         try:
@@ -158,11 +173,22 @@ def _make_async(hooks: Hooks) -> None:
             connection._fail(error)
         finally:
             if closed is not None:
-                connection.close()
+                close_as_told(connection)
                 reason = await asyncio.shield(connection.wait_closed())
                 await _settled(closed(connection, reason))
 
-    hooks.spawn = _spawner(handle)
+    hooks.spawn = _spawner(handle, task_name)
+
+
+def _with_cue(message: Callable[..., Any] | None, shutdown: Callable[..., Any]) -> Any:
+    """A method for messages and for the cue to shut down, which comes behind those that wait."""
+
+    def receive(connection: Connection, received: Any) -> Any:
+        if received is _CUE:
+            return shutdown(connection)
+        return message(connection, received) if message is not None else None
+
+    return receive
 
 
 def _is_cancelled(error: BaseException) -> bool:
@@ -179,12 +205,27 @@ async def _settled(result: Any) -> None:
         await result
 
 
-def _requester(method: Callable[..., Any]) -> Callable[..., Any]:
+class _Later:
+    """A response that is still to come, and the name of the task that will await it."""
+
+    __slots__ = ("awaitable", "task_name")
+
+    def __init__(self, awaitable: Awaitable[object], task_name: str) -> None:
+        self.awaitable = awaitable
+        self.task_name = task_name
+
+    def __await__(self) -> Generator[Any, None, object]:
+        return self.awaitable.__await__()
+
+
+def _requester(method: Callable[..., Any], task_name: str) -> Callable[..., Any]:
     """Puts the response in the engine's form; one that is still to come is left as it is."""
 
     def request(connection: Connection, request: Request) -> object:
         response = method(request)
-        return response if inspect.isawaitable(response) else native_response(response)
+        if inspect.isawaitable(response):
+            return _Later(response, task_name)
+        return native_response(response)
 
     request.__wrapped__ = method  # type: ignore[attr-defined] # As functools.wraps has it.
     return request
@@ -193,7 +234,16 @@ def _requester(method: Callable[..., Any]) -> Callable[..., Any]:
 def start_response(connection: Connection, awaitable: Any) -> asyncio.Task[None]:
     """Await a response in a task; the connection keeps the task, and cancels it at its end."""
     waiting = _respond_later(connection, awaitable)
-    return asyncio.get_running_loop().create_task(waiting, context=connection._context)
+    name = getattr(awaitable, "task_name", None)
+    loop = asyncio.get_running_loop()
+    return loop.create_task(waiting, name=name, context=connection._context)
+
+
+def _last_one(connection: Connection, answer: Response | None) -> Response | None:
+    """The answer, with which the connection ends where its server is stopping."""
+    if not connection.is_shutting_down or not isinstance(answer, Response) or answer.status < 200:
+        return answer
+    return replace(answer, headers=(*answer.headers, ("Connection", "close")))
 
 
 async def _respond_later(connection: Connection, awaitable: Any) -> None:
@@ -201,7 +251,8 @@ async def _respond_later(connection: Connection, awaitable: Any) -> None:
     try:
         awaited = await awaitable
         # A method that was run by a thread has put it in that form already.
-        response = awaited if isinstance(awaited, tuple) else native_response(awaited)
+        is_ready = isinstance(awaited, tuple)
+        response = awaited if is_ready else native_response(_last_one(connection, awaited))
     except BaseException as error:
         if _is_cancelled(error):
             raise

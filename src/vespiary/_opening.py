@@ -90,7 +90,7 @@ async def _open_one(target: Target, asked: Asked, clock: _Clock) -> Connection:
     proxy = asked.proxy_to(endpoint)
     addresses = await _addresses(endpoint, proxy, asked, clock)
     opening = _Opening(target, proxy, asked, clock)
-    if endpoint.scheme != "ws":
+    if not endpoint.is_websocket:
         return await opening.run(addresses)
     # Behind a proxy the address is not known (RFC 6455 section 4.1 step 2): a name counts as one.
     counted = addresses if proxy is None else [(endpoint.host, endpoint.port)]

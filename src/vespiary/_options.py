@@ -31,9 +31,9 @@ def native_options(
             subject="slow_consumer",
             value=slow_consumer,
         )
-    if websocket is not None and endpoint.scheme != "ws":
+    if websocket is not None and not endpoint.is_websocket:
         raise ConfigurationError(
-            f"{endpoint} is no WebSocket endpoint: websocket= is for ws:// alone",
+            f"{endpoint} is not a WebSocket endpoint: websocket= is for ws:// alone",
             subject="websocket",
             value=websocket,
         )

@@ -74,9 +74,15 @@ class ThreadedHooks:
         if request is not None and not is_async(getattr(request, "__wrapped__", request)):
             self.hooks.request = self._request(request)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any call waits or runs."""
+        with self._lock:
+            return any(queue.is_running for queue in self._queues.values())
+
     def close(self) -> None:
-        """Wait for the calls that are under way."""
-        self._pool.shutdown(wait=True)
+        """Take no further calls; those under way go on."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _event(self, event: str, method: Callable[..., Any] | None) -> Callable[..., None]:
         def enter(connection: Connection, *details: Any) -> None:

@@ -3,17 +3,18 @@
 import dataclasses
 import difflib
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 from typing import Literal, cast
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from vespiary.errors import EndpointError
 from vespiary.trace import requires
 
 __all__ = ["Endpoint", "Scheme"]
 
-Scheme = Literal["tcp", "unix", "ws", "http"]
+Scheme = Literal["tcp", "unix", "ws", "http", "ws+unix", "http+unix"]
 """The schemes that can be served and connected to."""
 
 _DEFAULT_PORTS: dict[str, int | None] = {"tcp": None, "ws": 80, "http": 80}
@@ -26,11 +27,15 @@ _LATER = {
 _UNIX_PATH_BYTES_MAX = 107
 _TARGET_CHARACTERS = "/?%:@!$&'()*+,;=~-._"
 """What path and query hold beside letters and digits (RFC 3986 sections 3.3 and 3.4)."""
+_PATH_CHARACTERS = "/!$&'()*+,;=@~-._"
+"""What the path of a Unix socket holds unencoded in a URL; a colon ends it."""
 _EXAMPLES = {
     "tcp": "tcp://127.0.0.1:5050",
     "ws": "ws://127.0.0.1:9001/",
     "http": "http://127.0.0.1:8080/",
     "unix": "unix:///run/echo.sock",
+    "ws+unix": "ws+unix:///run/chat.sock:/rooms",
+    "http+unix": "http+unix:///run/web.sock:/",
 }
 
 
@@ -39,12 +44,12 @@ class Endpoint:
     """One endpoint.
 
     Attributes:
-        scheme: `tcp`, `unix`, `ws` or `http`.
-        host: A name or an address without brackets; empty for `unix`.
-        port: 0 to 65535, where 0 lets the kernel choose when listening; 0 for `unix`.
-        path: The socket's path for `unix`; empty otherwise.
-        target: Path and query for `ws` and `http`, `/` at least (RFC 9112 section 3.2.1); empty
-            otherwise.
+        scheme: `tcp`, `unix`, `ws`, `http`, `ws+unix` or `http+unix`.
+        host: A name or an address without brackets; empty for a Unix socket.
+        port: 0 to 65535, where 0 lets the kernel choose when listening; 0 for a Unix socket.
+        path: The path of a Unix socket; empty otherwise.
+        target: Path and query of a request, `/` at least (RFC 9112 section 3.2.1); empty for `tcp`
+            and `unix`.
     """
 
     scheme: Scheme
@@ -68,28 +73,46 @@ class Endpoint:
         is_broken = re.search(r"[\x00-\x20\x7f]", url) is not None
         if requires("rfc6455/4.1/3", "rfc6455/4.1/4", is_broken):
             raise _wrong(url, "it has a space or a control character in it", scheme)
-        if scheme == "unix":
-            return cls("unix", path=_unix_path(url))
+        if scheme.endswith("unix"):
+            return _unix(url, scheme)
         return _internet(url, scheme)
 
     def __str__(self) -> str:
-        """The URL."""
-        if self.scheme == "unix":
-            return f"unix://{self.path}"
-        return f"{self.scheme}://{self.authority}{self.target}"
+        """The URL, encoded so that `parse` gives the same endpoint."""
+        if self.is_unix:
+            path = quote(os.fsencode(self.path), safe=_PATH_CHARACTERS)
+            return f"{self.scheme}://{path}:{self.target}" if self.target else f"unix://{path}"
+        # RFC 6874 section 2: the percent sign in front of a zone is encoded.
+        authority = self.authority.replace("%", "%25", 1)
+        return f"{self.scheme}://{authority}{self.target}"
 
     @property
     def authority(self) -> str:
-        """Host and port, IPv6 addresses in brackets (RFC 3986 section 3.2); the path for `unix`."""
-        if self.scheme == "unix":
+        """Host and port, IPv6 addresses in brackets (RFC 3986 3.2); the path of a Unix socket."""
+        if self.is_unix:
             return self.path
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
     @property
+    def is_unix(self) -> bool:
+        """Whether it is a Unix socket, which has a path in place of host and port."""
+        return self.scheme.endswith("unix")
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it speaks WebSocket."""
+        return self.scheme in ("ws", "ws+unix")
+
+    @property
+    def is_http(self) -> bool:
+        """Whether it speaks HTTP without WebSocket."""
+        return self.scheme in ("http", "http+unix")
+
+    @property
     def has_http(self) -> bool:
         """Whether a connection begins with an HTTP request."""
-        return self.scheme in ("ws", "http")
+        return self.is_websocket or self.is_http
 
     @property
     def is_secure(self) -> bool:
@@ -100,8 +123,11 @@ class Endpoint:
     def host_header(self) -> str:
         """The value of `Host`: without the scheme's own port, and without an address's zone.
 
-        RFC 9110 section 7.2; a zone means something on this machine only (RFC 6874 section 1).
+        RFC 9110 section 7.2; a zone means something on this machine only (RFC 6874 section 1). A
+        Unix socket is on this machine: `localhost`.
         """
+        if self.is_unix:
+            return "localhost"
         host, port = self.host.partition("%")[0], self.port
         host = f"[{host}]" if ":" in host else host
         return host if port == _DEFAULT_PORTS.get(self.scheme) else f"{host}:{port}"
@@ -133,27 +159,35 @@ def _scheme(url: str) -> Scheme:
             f"{url!r}: {name}:// is not available yet{advice}", subject=url, value=url
         )
     if not name:
-        raise _wrong(url, "it names no scheme (tcp, unix, ws or http)")
+        raise _wrong(url, f"it names no scheme ({', '.join(_EXAMPLES)})")
     near = difflib.get_close_matches(name, list(_EXAMPLES), n=1, cutoff=0.5)
-    advice = f"did you mean {near[0]}://?" if near else "there are tcp, unix, ws and http"
+    advice = f"did you mean {near[0]}://?" if near else f"there are {', '.join(_EXAMPLES)}"
     raise _wrong(url, f"the scheme {name!r} is not known, {advice}")
 
 
-def _unix_path(url: str) -> str:
-    """The path of a Unix socket (unix(7))."""
+def _unix(url: str, scheme: Scheme) -> Endpoint:
+    """An endpoint on a Unix socket (unix(7)), behind whose path a colon and a target may stand."""
     rest = url.split("://", 1)[1]
     if not rest.startswith("/"):
-        raise _wrong(url, "the path of a Unix socket is absolute, so three slashes follow", "unix")
-    path = unquote(rest)
+        text = "the path of a Unix socket is absolute, so three slashes follow the scheme"
+        raise _wrong(url, text, scheme)
+    target = ""
+    if scheme != "unix":
+        rest, _, target = rest.partition(":")
+        if target and not target.startswith("/"):
+            raise _wrong(url, "what follows the colon is a path, so it begins with a slash", scheme)
+        if "#" in target:
+            raise _wrong(url, "it has a fragment (#...), which is never sent", scheme)
+        target = _target(*target.partition("?")[::2])
+    path = os.fsdecode(unquote_to_bytes(rest))
     if "\0" in path:
-        raise _wrong(url, "its path has a zero byte in it", "unix")
+        raise _wrong(url, "its path has a zero byte in it", scheme)
     if path.endswith("/"):
-        raise _wrong(url, "it names a folder, not a socket", "unix")
-    if len(path.encode(errors="surrogateescape")) > _UNIX_PATH_BYTES_MAX:
-        raise _wrong(
-            url, f"its path is longer than the kernel's {_UNIX_PATH_BYTES_MAX} bytes", "unix"
-        )
-    return path
+        raise _wrong(url, "it names a folder, not a socket", scheme)
+    if len(os.fsencode(path)) > _UNIX_PATH_BYTES_MAX:
+        text = f"its path is longer than the kernel's {_UNIX_PATH_BYTES_MAX} bytes"
+        raise _wrong(url, text, scheme)
+    return Endpoint(scheme, path=path, target=target)
 
 
 def _internet(url: str, scheme: Scheme) -> Endpoint:

@@ -60,7 +60,7 @@ def framing_options(endpoint: Endpoint, framing: Framing | None) -> dict[str, ob
                 subject="framing",
                 value=framing,
             )
-        return {"framing": "websocket" if endpoint.scheme == "ws" else "http"}
+        return {"framing": "websocket" if endpoint.is_websocket else "http"}
     if framing is None:
         framing = "raw"
     if framing == "length":

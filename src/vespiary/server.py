@@ -1,91 +1,92 @@
-"""A server: one port, many endpoints, one life from start to drain."""
+"""A server: endpoints, one life from start to shutdown."""
 
 from __future__ import annotations
 
 import asyncio
-import errno as errnos
+import inspect
 import logging
-import signal
-import socket
-import time
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack
 
-from vespiary._hooks import as_handler, handler_hooks
-from vespiary._options import native_options
+from vespiary._listening import ListeningAddress
+from vespiary._shutdown import Shutdown
+from vespiary._signals import Signals
+from vespiary._site import Site
 from vespiary._suggestions import check_names
-from vespiary._threads import ThreadedHooks
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
-from vespiary.filters import add_filters
-from vespiary.handler import AnyHandler, AsyncHandler, Handler
-from vespiary.limits import Deadlines, Limits
+from vespiary.handler import AnyHandler, Handler
 from vespiary.loop import Loop, run, running_core
 from vespiary.server_options import ServerOptions
-from vespiary.statistics import EndpointStatistics, PortStatistics, ServerStatistics
+from vespiary.statistics import PortStatistics, ServerStatistics
 from vespiary.trace import requires
 
 if TYPE_CHECKING:
-    from vespiary._core import Connection, Hooks, Listener, Timer
+    import signal
+
+    from vespiary._core import Connection, Core, Timer
 
 __all__ = ["Server", "ServerOptions", "serve"]
 
+P = ParamSpec("P")
+
 logger = logging.getLogger("vespiary")
-
-_GOING_AWAY = 1001
-_POLL_SECONDS = 0.01
-
-
-@dataclass(slots=True)
-class _Site:
-    """An endpoint of a server: what was asked for, and the listener once there is one."""
-
-    handler: Handler | AsyncHandler
-    endpoint: Endpoint
-    options: dict[str, object]
-    hooks: Hooks
-    deadlines: Deadlines
-    backlog: int
-    reuse_port: bool
-    threads: ThreadedHooks | None = None
-    listener: Listener | None = None
-    ended: EndpointStatistics | None = None
 
 
 @dataclass(slots=True)
 class _Life:
     """What a running server knows of its run."""
 
-    started: float = 0.0
+    core: Core
+    loop: asyncio.AbstractEventLoop
+    thread: int
+    started: float
+    starting: bool = True
     stopping: bool = False
     force: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    starting_tasks: set[asyncio.Task[None]] = field(default_factory=set)
     stopper: asyncio.Task[None] | None = None
 
 
 class Server:
-    """A server with many endpoints. Runs in a loop of Vespiary's (see `vespiary.run`).
+    """A server with any number of endpoints. Runs in a loop of Vespiary's (see `vespiary.run`).
 
     ::
 
         async def main():
             server = vespiary.Server()
-            server.add(Echo(), "ws://127.0.0.1:9001")
+            server.add(Chat(), "ws://127.0.0.1:9001/rooms/{room}")
+            server.add(page, "http://127.0.0.1:9001/")
             server.add(lines, "tcp://127.0.0.1:5050", framing="line")
             async with server:
                 await server.wait_stopped()
 
         vespiary.run(main())
 
+    or, for a program that does nothing else, `server.run()`.
+
+    While it runs, SIGTERM and SIGINT stop it gracefully (see `stop`), and a second signal ends it
+    at once. Handlers that the program has set for these signals before are put back afterwards.
+
     Resource handling: `stop` (which leaving the `async with` awaits) closes every listener and
-    connection; nothing of the server outlives it.
+    connection, and ends every task; nothing of the server outlives it.
+
+    Args:
+        signals: Whether SIGTERM and SIGINT stop it, with `run` and `async with`. False leaves
+            signals to the program.
     """
 
-    def __init__(self) -> None:
-        self._sites: list[_Site] = []
+    def __init__(self, *, signals: bool = True) -> None:
+        self._sites: list[Site] = []
+        self._addresses: list[ListeningAddress] = []
         self._life: _Life | None = None
+        self._ended_port: PortStatistics | None = None
+        self._wants_signals = signals
+        self._signals = Signals()
 
     def add(
         self,
@@ -95,166 +96,225 @@ class Server:
     ) -> Endpoint:
         """Add an endpoint, before the start or while the server runs.
 
+        Endpoints with the same host and port share them, if they are `ws://` and `http://`; the
+        paths of their URLs, and `host=`, decide which of them serves a request (see
+        `vespiary.routing`). On a running server an async `on_start` is awaited in a task; until it
+        has returned nothing is accepted, and if it fails the endpoint is removed.
+
         Args:
             handler: A `Handler`, a subclass of it, or an async function that takes a connection.
-            url: `tcp://`, `unix:///path`, `ws://` or `http://`; port 0 lets the kernel choose.
+            url: `tcp://`, `unix:///path`, `ws://`, `http://`, `ws+unix:///path:/target` or
+                `http+unix:///path:/target`; port 0 lets the kernel choose.
             options: See `vespiary.ServerOptions`.
 
         Raises:
-            ConfigurationError: the handler, the URL or an option is not valid.
+            ConfigurationError: the handler, the URL or an option is not valid, or the endpoint
+                conflicts with another one.
             OSError: a running server cannot listen there.
+            RuntimeError: the server runs in another thread.
         """
-        check_names(options, ServerOptions.__annotations__, "an endpoint of a server")
-        framing = options.get("framing")
-        slow_consumer = options.get("slow_consumer", "wait")
-        websocket = options.get("websocket")
-        filters = options.get("filters", ())
-        executor = options.get("executor")
-        limits = options.get("limits") or Limits()
-        deadlines = options.get("deadlines") or Deadlines()
-        made = as_handler(handler)
-        endpoint = Endpoint.parse(url)
-        hooks = handler_hooks(made)
-        if endpoint.scheme == "http" and hooks.request is None:
-            raise ConfigurationError(
-                f"{url}: an http:// endpoint needs a Handler with on_request", subject="handler"
-            )
-        native = native_options(
-            endpoint,
-            framing,
-            limits,
-            deadlines,
-            slow_consumer,
-            websocket=websocket,
-            parts=hooks.part is not None,
-            filtered=add_filters(hooks, filters),
-        )
-        backlog, reuse_port = options.get("backlog", 4096), options.get("reuse_port", False)
-        site = _Site(made, endpoint, native, hooks, deadlines, backlog, reuse_port)
-        if executor == "threads":
-            site.threads = ThreadedHooks(hooks, limits.inbox_messages_max, limits.inbox_bytes_max)
-            site.hooks = site.threads.hooks
-        elif executor is not None:
-            raise ConfigurationError(
-                f"executor is 'threads' or None; got {executor!r}", subject="executor"
-            )
-        if self._life is not None:
-            self._listen(site)
-            self._tell(site, "on_start")
+        site = Site.make(handler, url, options)
+        life = self._life
+        if life is None or life.starting:
+            self._place(site)
+            self._sites.append(site)
+            return site.endpoint
+        self._check_thread(life, "add")
+        if life.stopping:
+            raise RuntimeError("the server is stopping: nothing can be added")
+        address = self._place(site)
+        try:
+            self._open(address, site, life)
+            self._start_handler(life, address, site)
+        except BaseException:
+            self._remove(address, site)
+            raise
         self._sites.append(site)
         return site.endpoint
+
+    def _place(self, site: Site) -> ListeningAddress:
+        """The address that serves an endpoint, which is added to it."""
+        for address in self._addresses:
+            if address.takes(site):
+                address.add(site)
+                return address
+        self._addresses.append(ListeningAddress(site))
+        return self._addresses[-1]
+
+    def _open(self, address: ListeningAddress, site: Site, life: _Life) -> None:
+        if address.sites == [site]:
+            address.open(life.core)
+        else:
+            site.open(life.core)
+            address.connect(site)
+
+    def _start_handler(self, life: _Life, address: ListeningAddress, site: Site) -> None:
+        """Call `on_start` for an endpoint of a running server, and accept then."""
+        is_known = any(other.handler is site.handler for other in self._sites)
+        result = None if is_known else _call(site, "on_start", self)
+
+        def serve() -> None:
+            if address.sites[0] is site:
+                address.resume()
+            logger.info("Serving %s", site.url)
+
+        if not inspect.isawaitable(result):
+            serve()
+            return
+
+        async def begin() -> None:
+            try:
+                await result
+            except Exception:
+                logger.exception("on_start of %s failed; the endpoint is removed", site.url)
+                self._remove(address, site)
+                self._sites.remove(site)
+            else:
+                serve()
+
+        task = life.loop.create_task(begin())
+        life.starting_tasks.add(task)
+        task.add_done_callback(life.starting_tasks.discard)
+
+    def _remove(self, address: ListeningAddress, site: Site) -> None:
+        if address.sites == [site]:
+            address.close()
+            address.release()
+            self._addresses.remove(address)
+        else:
+            address.remove(site)
+            site.release()
 
     @property
     def urls(self) -> list[str]:
         """The endpoints' URLs, with the ports that they really have."""
-        return [str(site.endpoint) for site in self._sites]
+        return [site.url for site in self._sites]
 
     async def start(self) -> None:
-        """Listen on every endpoint; on none when one of them fails.
+        """Listen on every endpoint, await every `on_start`, and then accept.
+
+        When anything fails, nothing stays: what listens is closed, and `on_stop` is called for the
+        handlers that have started.
 
         Raises:
             OSError: an endpoint cannot be listened on.
             RuntimeError: the server runs already, or the loop is not Vespiary's.
+            Exception: what `on_start` raised.
         """
         if self._life is not None:
             raise RuntimeError("the server runs already")
-        running_core()
+        core, loop = running_core(), asyncio.get_running_loop()
+        life = _Life(core, loop, threading.get_ident(), loop.time())
+        self._life = life
+        started: list[Site] = []
         try:
+            for address in self._addresses:
+                address.open(core)
+            # An on_start may add endpoints.
             for site in self._sites:
-                self._listen(site)
+                if any(other.handler is site.handler for other in started):
+                    continue
+                result = _call(site, "on_start", self)
+                if inspect.isawaitable(result):
+                    await result
+                started.append(site)
+            for address in self._addresses:
+                if not address.listeners:
+                    address.open(core)
         except BaseException:
-            await self._close_listeners()
-            for site in self._sites:
-                _let_go(site)
+            await self._stop_handlers(started[::-1])
+            await self._close_addresses()
+            self._life = None
             raise
-        self._life = _Life(started=time.monotonic())
-        for site in self._sites:
-            self._tell(site, "on_start")
-            logger.info("Serving %s", site.endpoint)
+        life.starting = False
+        for address in self._addresses:
+            address.resume()
+            address.log()
 
     async def stop(self, drain_seconds: float | None = None) -> None:
-        """Stop in good order: accept nobody, tell every connection, drain, then close.
+        """Stop gracefully: accept nobody, let connections finish, close them, end every task.
 
-        Handlers that are async functions get the messages already received and then the end; plain
-        ones are closed once what waits is written; WebSocket peers are told 1001. What has not
-        ended after the drain is reset, and its tasks are cancelled.
+        Each connection gets its cue: `on_shutdown` where the handler has it, and then it may end by
+        itself; an async function gets the messages already received and then the end of its
+        iteration; the others are closed once what is queued is written, with 1001 on WebSocket.
+        Work under way goes on for as long. What has not ended after the drain is closed with 1001
+        and its tasks are cancelled; what has not ended `close_seconds` later is reset. `on_stop`
+        is called at the end. Every step is logged with its counts.
 
         Args:
-            drain_seconds: How long the drain may take; left out, each endpoint's `drain_seconds`.
+            drain_seconds: How long the drain may take; default: each endpoint's `drain_seconds`.
+
+        Raises:
+            RuntimeError: the server runs in another thread.
         """
         life = self._life
         if life is None:
             return
+        self._check_thread(life, "stop")
         if life.stopping:
             await life.stopped.wait()
             return
         life.stopping = True
-        for site in self._sites:
-            if site.listener is not None:
-                site.listener.close()
-        for site in self._sites:
-            self._tell(site, "on_stop")
-            if site.listener is not None and requires("rfc6455/7.4.1/h7", True):
-                site.listener.finish_connections(_GOING_AWAY, "the server is going away")
-        await self._drain(life, drain_seconds)
-        await self._close_listeners()
-        for site in self._sites:
-            if site.threads is not None:
-                await asyncio.to_thread(site.threads.close)
-            _let_go(site)
-        self._life = None
-        life.stopped.set()
+        try:
+            await self._stop(life, drain_seconds)
+        finally:
+            self._life = None
+            life.stopped.set()
+
+    async def _stop(self, life: _Life, drain_seconds: float | None) -> None:
+        for address in self._addresses:
+            address.close()
+        for task in life.starting_tasks:
+            task.cancel()
+        requires("rfc6455/7.4.1/h7")
+        await Shutdown(self._sites, drain_seconds, life.force).run()
+        await self._stop_handlers(self._sites, life.force)
+        await self._close_addresses()
+
+    async def _stop_handlers(
+        self, sites: Sequence[Site], force: asyncio.Event | None = None
+    ) -> None:
+        """Call and await every handler's `on_stop`, until everything shall end at once."""
+        done: list[object] = []
+        for site in sites:
+            if any(site.handler is handler for handler in done):
+                continue
+            done.append(site.handler)
+            try:
+                result = _call(site, "on_stop", self)
+                if inspect.isawaitable(result):
+                    await _unless(force, result)
+            except Exception:
+                logger.exception("on_stop of %s failed", site.url)
 
     def stop_soon(self) -> None:
-        """Begin to stop, from anywhere on the loop's thread; a second call ends at once."""
+        """Begin to stop, from any thread; a second call ends everything at once."""
         life = self._life
         if life is None:
             return
-        if life.stopping:
+        if threading.get_ident() != life.thread:
+            life.loop.call_soon_threadsafe(self.stop_soon)
+        elif life.stopping:
             life.force.set()
         else:
-            life.stopper = asyncio.get_running_loop().create_task(self.stop())
+            life.stopper = life.loop.create_task(self.stop())
 
     async def wait_stopped(self) -> None:
         """Wait until the server has stopped."""
         if self._life is not None:
             await self._life.stopped.wait()
 
-    def run(
-        self,
-        *,
-        driver: str | None = None,
-        spin_microseconds: int = 0,
-        on_serving: Callable[[Sequence[str]], object] | None = None,
+    def call_soon_threadsafe(
+        self, callback: Callable[P, object], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Run in a loop of its own until SIGTERM or SIGINT, for a program that does nothing else.
-
-        The first signal stops in good order (see `stop`); a second one ends at once. Where logging
-        is not set up, addresses and errors are logged to stderr.
-
-        Args:
-            driver: `uring` or `epoll`; left out, the best that works here.
-            spin_microseconds: See `vespiary.loop.Loop`.
-            on_serving: Called with the endpoints' URLs once all of them listen.
+        """Call a function on the loop's thread, soon: what other threads use to reach the server.
 
         Raises:
-            OSError: an endpoint cannot be listened on.
+            RuntimeError: the server does not run.
         """
-        if not logging.getLogger().handlers and not logger.handlers:
-            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-
-        async def main() -> None:
-            loop = asyncio.get_running_loop()
-            assert isinstance(loop, Loop)
-            logger.info("%s", loop.driver_choice)
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, self.stop_soon)
-            async with self:
-                if on_serving is not None:
-                    on_serving(self.urls)
-                await self.wait_stopped()
-
-        run(main(), driver=driver, spin_microseconds=spin_microseconds)
+        self._running("call_soon_threadsafe").loop.call_soon_threadsafe(
+            lambda: callback(*args, **kwargs)
+        )
 
     def publish(
         self,
@@ -270,25 +330,30 @@ class Server:
         without context takeover; `compress` is as for `Connection.send`. A subscriber that does not
         read is met by its endpoint's policy for slow consumers, and delays nobody else.
         """
-        return running_core().publish(topic, message, exclude, compress)
+        return self._running("publish").core.publish(topic, message, exclude, compress)
 
     def subscribers(self, topic: str) -> int:
         """How many connections are subscribed to a topic."""
-        return running_core().subscribers(topic)
+        return self._running("subscribers").core.subscribers(topic)
 
     def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call `callback` in so many seconds; timers are cheap, a million of them too."""
-        return running_core().set_timer(seconds, callback)
+        return self._running("set_timer").core.set_timer(seconds, callback)
 
     def statistics(self) -> ServerStatistics:
-        """What has happened since the start."""
-        port = PortStatistics(**running_core().port_statistics())
-        endpoints = tuple(_endpoint_statistics(site) for site in self._sites)
-        running = time.monotonic() - self._life.started if self._life is not None else 0.0
-        return ServerStatistics(port=port, endpoints=endpoints, running_seconds=running)
+        """Return what has happened since the start."""
+        life = self._life
+        core = life.core if life is not None else running_core()
+        return ServerStatistics(
+            port=PortStatistics(**core.port_statistics()),
+            endpoints=tuple(site.statistics() for site in self._sites),
+            running_seconds=life.loop.time() - life.started if life is not None else 0.0,
+        )
 
     async def __aenter__(self) -> Self:
         await self.start()
+        if self._wants_signals:
+            self._signals.install(self._signalled)
         return self
 
     async def __aexit__(
@@ -297,113 +362,98 @@ class Server:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.stop()
-
-    def _listen(self, site: _Site) -> None:
-        endpoint = site.endpoint
         try:
-            address: str | tuple[str, int] = endpoint.path
-            if endpoint.scheme != "unix":
-                address = _resolve(endpoint)
-            site.listener = running_core().listen(
-                address, str(endpoint), site.hooks, site.options, site.backlog, site.reuse_port
+            await self.stop()
+        finally:
+            self._signals.restore()
+
+    def _signalled(self, number: signal.Signals) -> None:
+        is_again = self._life is not None and self._life.stopping
+        logger.info("Received %s%s", number.name, " again" if is_again else "")
+        self.stop_soon()
+
+    def _running(self, name: str) -> _Life:
+        if self._life is None:
+            raise RuntimeError(f"the server does not run: {name}() needs `async with server` first")
+        return self._life
+
+    def _check_thread(self, life: _Life, name: str) -> None:
+        if threading.get_ident() != life.thread:
+            raise RuntimeError(
+                f"{name}() belongs to the thread of the server's loop: from other threads use"
+                f" server.call_soon_threadsafe(server.{name}, ...), or stop_soon() to stop"
             )
-        except OSError as error:
-            raise _explained(error, endpoint) from None
-        bound = site.listener.address
-        if isinstance(bound, tuple):
-            site.endpoint = endpoint.with_port(bound[1])
-            site.listener.set_url(str(site.endpoint))
 
-    def _tell(self, site: _Site, name: str) -> None:
-        method = getattr(site.handler, name, None)
-        if isinstance(site.handler, Handler) and method is not None:
-            try:
-                method(self)
-            except Exception:
-                logger.exception("%s of %s failed", name, site.endpoint)
-
-    async def _close_listeners(self) -> None:
+    async def _close_addresses(self) -> None:
         """Give every address back."""
-        listeners = [site.listener for site in self._sites if site.listener is not None]
-        for listener in listeners:
-            listener.close()
-        # It takes the port a turn.
-        while not all(it.is_closed for it in listeners):  # noqa: ASYNC110
+        for address in self._addresses:
+            address.close()
+        # A socket takes a turn to close.
+        while not all(address.is_closed for address in self._addresses):  # noqa: ASYNC110
             await asyncio.sleep(0)
-
-    async def _drain(self, life: _Life, drain_seconds: float | None) -> None:
-        began = time.monotonic()
+        for address in self._addresses:
+            address.release()
         for site in self._sites:
-            listener = site.listener
-            if listener is None:
-                continue
-            limit = site.deadlines.drain_seconds if drain_seconds is None else drain_seconds
-            while listener.connection_count and not life.force.is_set():
-                if limit is not None and time.monotonic() - began >= limit:
-                    break
-                await asyncio.sleep(_POLL_SECONDS)
-            await self._cut(site, listener)
+            if site.threads is not None:
+                site.threads.close()
 
-    async def _cut(self, site: _Site, listener: Listener) -> None:
-        """End what the drain has left."""
-        left = listener.connection_count
-        if not left:
-            return
-        logger.warning("%s: %d connections did not end in time and are reset", site.endpoint, left)
-        tasks = listener.tasks()
-        listener.abort_connections()
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=1.0)
-        while listener.connection_count:  # noqa: ASYNC110 - resets end in the next turn or two.
-            await asyncio.sleep(0)
+    def run(
+        self,
+        *,
+        driver: str | None = None,
+        spin_microseconds: int = 0,
+        on_serving: Callable[[Sequence[str]], object] | None = None,
+    ) -> None:
+        """Run in a loop of its own until it is stopped, for a program that does nothing else.
 
+        Where logging is not set up, addresses and errors are logged to stderr.
 
-def _resolve(endpoint: Endpoint) -> tuple[str, int]:
-    """The first address of the endpoint's host."""
-    found = socket.getaddrinfo(
-        endpoint.host or None,
-        endpoint.port,
-        type=socket.SOCK_STREAM,
-        flags=socket.AI_PASSIVE,
-    )
-    host, port = found[0][4][:2]
-    return str(host), int(port)
+        Args:
+            driver: `uring` or `epoll`; default: the best that works here.
+            spin_microseconds: See `vespiary.loop.Loop`.
+            on_serving: Called with the endpoints' URLs once all of them listen.
 
+        Raises:
+            OSError: an endpoint cannot be listened on.
+            Exception: what `on_start` raised.
+        """
+        if not logging.getLogger().handlers and not logger.handlers:
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
-def _explained(error: OSError, endpoint: Endpoint) -> OSError:
-    """The same error, with what to do about it."""
-    advice = {
-        errnos.EADDRINUSE: "another process listens there; stop it, or choose another port",
-        errnos.EACCES: "ports below 1024, and folders of others, need a privilege",
-        errnos.EADDRNOTAVAIL: "no interface of this machine has that address",
-    }.get(error.errno or 0)
-    text = f"cannot listen on {endpoint}: {error.strerror or error}"
-    if advice is not None:
-        text = f"{text} ({advice})"
-    return type(error)(error.errno, text)
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, Loop)
+            logger.info("%s", loop.driver_choice)
+            async with self:
+                if on_serving is not None:
+                    on_serving(self.urls)
+                await self.wait_stopped()
+
+        run(main(), driver=driver, spin_microseconds=spin_microseconds)
 
 
-def _let_go(site: _Site) -> None:
-    """Keep what a closed listener has counted, and nothing else of it."""
-    if site.listener is not None:
-        site.ended = _endpoint_statistics(site)
-        site.listener.release()
-        site.listener = None
+def _call(site: Site, name: str, server: Server) -> Any:
+    """Call a handler's hook of the server's own life."""
+    return getattr(site.handler, name)(server) if isinstance(site.handler, Handler) else None
 
 
-def _endpoint_statistics(site: _Site) -> EndpointStatistics:
-    if site.listener is None:
-        return site.ended or EndpointStatistics(url=str(site.endpoint))
-    fields = site.listener.statistics()
-    fields["url"] = str(site.endpoint)
-    errors: dict[int, int] = fields["accept_errors"]
-    fields["accept_errors"] = {
-        errnos.errorcode.get(number, str(number)): count for number, count in errors.items()
-    }
-    return EndpointStatistics(**fields)
+async def _unless(force: asyncio.Event | None, awaited: Any) -> None:
+    """Await something until everything shall end at once."""
+    task = asyncio.ensure_future(awaited)
+    if force is None:
+        await task
+        return
+    forced = asyncio.ensure_future(force.wait())
+    await asyncio.wait({task, forced}, return_when=asyncio.FIRST_COMPLETED)
+    forced.cancel()
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=1.0)
+    if task.done() and not task.cancelled():
+        task.result()
+
+
+_SERVE_OPTIONS = ("driver", "spin_microseconds", "on_serving", "signals")
 
 
 def serve(
@@ -412,6 +462,7 @@ def serve(
     driver: str | None = None,
     spin_microseconds: int = 0,
     on_serving: Callable[[Sequence[str]], object] | None = None,
+    signals: bool = True,
     **options: Unpack[ServerOptions],
 ) -> None:
     """Serve a handler on one or more URLs until SIGTERM or SIGINT.
@@ -424,6 +475,7 @@ def serve(
         driver: `uring` or `epoll`; default: the best that works here.
         spin_microseconds: See `vespiary.loop.Loop`.
         on_serving: Called with the endpoints' URLs once all of them listen.
+        signals: See `Server`.
         options: The same for every endpoint: see `vespiary.ServerOptions`.
 
     Raises:
@@ -432,7 +484,9 @@ def serve(
     """
     if not urls:
         raise ConfigurationError("serve needs at least one URL, such as ws://127.0.0.1:9001")
-    server = Server()
+    # serve's own options are in the signature; what is left belongs to each endpoint.
+    check_names(options, [*ServerOptions.__annotations__, *_SERVE_OPTIONS], "serve")
+    server = Server(signals=signals)
     for url in urls:
         server.add(handler, url, **options)
     server.run(driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving)

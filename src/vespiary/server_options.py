@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
+    import socket
+
     from vespiary.filters import FilterFactory
     from vespiary.framing import Framing
     from vespiary.limits import Deadlines, Limits, SlowConsumer
@@ -26,6 +28,12 @@ class ServerOptions(TypedDict, total=False):
         filters: Filters between the socket and the framing: see `vespiary.Filter`.
         executor: `threads` runs the handler's plain methods on a pool of threads, in order per
             connection: for business logic that blocks.
+        host: Serve only requests for this host name, as in their `Host` field, without its port:
+            `example.com`, or `*.example.com` for every host below it. Default: every host.
+        sock: A bound stream socket to listen on, in place of one that is made for the URL. It
+            belongs to the server from the start on.
+        fd: The descriptor of such a socket, as a service manager passes it.
+        mode: The permissions of a Unix socket's file, such as 0o660; default: what the umask gives.
         backlog: Connections that may wait in the kernel to be accepted; the kernel's own bound is
             net.core.somaxconn. Default: 4096.
         reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)).
@@ -38,5 +46,9 @@ class ServerOptions(TypedDict, total=False):
     websocket: WebSocket | None
     filters: Sequence[FilterFactory]
     executor: Literal["threads"] | None
+    host: str | None
+    sock: socket.socket | None
+    fd: int | None
+    mode: int | None
     backlog: int
     reuse_port: bool

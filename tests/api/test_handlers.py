@@ -199,13 +199,20 @@ async def test_an_exception_closes_its_connection_with_1011_and_no_other(
 
 
 async def test_an_exception_on_a_stream_closes_it(caplog: pytest.LogCaptureFixture) -> None:
-    handler = Failing("message")
-    async with serving(handler, TCP) as server:
+    class FailingStream(Failing):
+        on_request = vespiary.Handler.on_request  # type: ignore[assignment]
+
+    async with serving(FailingStream("message"), TCP) as server:
         client = await vespiary.connect(server.urls[0])
         client.send("go")
         assert (await client.wait_closed()).side == "remote"
         assert server.statistics().total.handler_errors == 1
     assert len(failures(caplog)) == 1
+
+
+def test_on_request_on_a_stream_is_an_error_as_it_would_never_be_called() -> None:
+    with pytest.raises(vespiary.ConfigurationError, match="on_request would never be called"):
+        vespiary.Server().add(Failing("request"), TCP)
 
 
 async def test_an_exception_in_on_request_is_answered_with_500(
@@ -234,7 +241,7 @@ async def test_an_exception_in_on_drain_closes_its_connection(
     assert len(failures(caplog)) == 1
 
 
-@pytest.mark.parametrize("where", ["start", "close", "stop"])
+@pytest.mark.parametrize("where", ["close", "stop"])
 async def test_an_exception_where_nothing_can_be_closed_is_logged(
     where: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -178,7 +178,7 @@ impl<H: Host> Engine<H> {
         (self.random.borrow_mut())(bytes);
     }
 
-    /// Listen on `address` for `endpoint`.
+    /// Listen on `address` for `endpoint`; nothing is accepted before [`Listener::unsuspend`].
     pub fn listen(
         self: &Rc<Self>,
         address: &Address,
@@ -190,6 +190,16 @@ impl<H: Host> Engine<H> {
             .port
             .borrow_mut()
             .listen(address, backlog, reuse_port)?;
+        Ok(Listener::start(self, socket, endpoint))
+    }
+
+    /// The same on a socket that was made elsewhere and listens already; it is closed in the end.
+    pub fn adopt(
+        self: &Rc<Self>,
+        socket: Descriptor,
+        endpoint: Rc<Endpoint<H>>,
+    ) -> io::Result<Rc<Listener<H>>> {
+        self.port.borrow_mut().adopt(socket)?;
         Ok(Listener::start(self, socket, endpoint))
     }
 

@@ -54,15 +54,13 @@ impl<H: Host> Listener<H> {
                 token,
                 accepting: Cell::new(false),
                 closing: Cell::new(false),
-                suspended: Cell::new(false),
+                suspended: Cell::new(true),
                 pause: Cell::new(None),
             });
             made = Some(listener.clone());
             listener
         });
-        let listener = made.expect("the table calls the closure");
-        listener.accept_again();
-        listener
+        made.expect("the table calls the closure")
     }
 
     /// The address it is bound to.

@@ -200,6 +200,10 @@ pub trait Port {
         reuse_port: bool,
     ) -> io::Result<Descriptor>;
 
+    /// Take over a socket that listens already; it is made non-blocking, and closed by
+    /// [`Port::close`].
+    fn adopt(&mut self, listener: Descriptor) -> io::Result<()>;
+
     /// Shut the socket's sending side down (FIN after what was sent).
     fn shutdown(&mut self, socket: Descriptor);
 

@@ -140,6 +140,27 @@ pub(crate) fn open(address: &Address, source: Option<&Address>) -> io::Result<De
     Ok(socket.release())
 }
 
+/// See [`crate::Port::adopt`].
+pub(crate) fn adopt(listener: Descriptor) -> io::Result<()> {
+    if get_option(listener, libc::SO_ACCEPTCONN)
+        .map_err(|errno| io::Error::from_raw_os_error(errno.0))?
+        == 0
+    {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: no pointers.
+    let flags = check(unsafe { libc::fcntl(listener, libc::F_GETFL) })?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::fcntl(listener, libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::fcntl(listener, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    if !is_unix(listener) {
+        // Accepted sockets inherit this, which saves a system call for each.
+        set_option(listener, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    }
+    Ok(())
+}
+
 fn address_of(
     socket: Descriptor,
     call: unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32,

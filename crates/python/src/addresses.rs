@@ -9,10 +9,17 @@ use vespiary_engine::port::Address;
 /// (host, port) for an IP address, a path for a Unix socket.
 pub(crate) fn address_object(py: Python<'_>, address: Option<&Address>) -> PyResult<Py<PyAny>> {
     match address {
-        Some(Address::Inet(address)) => Ok((address.ip().to_string(), address.port())
-            .into_pyobject(py)?
-            .into_any()
-            .unbind()),
+        Some(Address::Inet(address)) => {
+            let host = match address {
+                // Without its zone a link-local address names nothing (RFC 4007 section 11).
+                SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+                    format!("{}%{}", v6.ip(), v6.scope_id())
+                }
+                other => other.ip().to_string(),
+            };
+            let address = (host, address.port()).into_pyobject(py)?;
+            Ok(address.into_any().unbind())
+        }
         Some(Address::Unix(path)) if path.as_os_str().is_empty() => Ok(py.None()),
         Some(Address::Unix(path)) => {
             let path = path.as_os_str();

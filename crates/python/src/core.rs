@@ -9,6 +9,7 @@ use crate::host::PyHost;
 use crate::imports;
 use crate::listener::Listener;
 use crate::loop_handle::LoopHandle;
+use crate::site::Site;
 use crate::thread_calls::{ThreadCall, on_loop};
 use crate::timer::{Target, Timer};
 use crate::turns::seconds;
@@ -253,25 +254,37 @@ impl Core {
         Ok(rest.map(|rest| rest.as_secs_f64()))
     }
 
-    /// Listen on an address: (ip, port) or a path.
-    #[pyo3(signature = (address, url, hooks, options, backlog = 4096, reuse_port = false))]
-    fn listen(
+    /// Make an endpoint, for which listeners may accept.
+    fn site(
         &self,
-        address: &Bound<'_, PyAny>,
         url: String,
         hooks: &Bound<'_, Hooks>,
         options: &Bound<'_, PyDict>,
+    ) -> PyResult<Site> {
+        let (options, inbox) = options::read(options)?;
+        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox)?);
+        Ok(Site::new(endpoint, &self.engine()?))
+    }
+
+    /// Listen on an address, (ip, port) or a path, or on the descriptor of a socket that listens
+    /// already; nothing is accepted before `resume`.
+    #[pyo3(signature = (address, site, backlog = 4096, reuse_port = false))]
+    fn listen(
+        &self,
+        address: &Bound<'_, PyAny>,
+        site: &Bound<'_, Site>,
         backlog: u32,
         reuse_port: bool,
     ) -> PyResult<Py<Listener>> {
         let py = address.py();
         let engine = self.engine()?;
-        let (options, inbox) = options::read(options)?;
-        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox)?);
-        let address = address_of(address)?;
-        let listener = engine
-            .listen(&address, endpoint, backlog, reuse_port)
-            .map_err(|error| imports::os_error(&error))?;
+        let endpoint = site.get().endpoint()?;
+        let listener = if let Ok(socket) = address.extract::<i32>() {
+            engine.adopt(socket, endpoint)
+        } else {
+            engine.listen(&address_of(address)?, endpoint, backlog, reuse_port)
+        };
+        let listener = listener.map_err(|error| imports::os_error(&error))?;
         let listener = Py::new(py, Listener::new(listener, engine.clone()))?;
         let mut listeners = engine.host.listeners.borrow_mut();
         listeners.push(listener.clone_ref(py));

@@ -65,10 +65,6 @@ impl Inbox {
         *self.task.borrow_mut() = Some(task);
     }
 
-    pub(crate) fn task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.task.borrow().as_ref().map(|task| task.clone_ref(py))
-    }
-
     /// A message arrived; true when a task is to be woken at the round's end.
     #[inline]
     pub(crate) fn push(&self, connection: &Rc<Conn>, message: Py<PyAny>) -> bool {

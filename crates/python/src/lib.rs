@@ -40,6 +40,7 @@ mod request;
 mod response;
 mod send;
 mod simulation;
+mod site;
 mod statistics;
 mod symbols;
 mod task;
@@ -55,6 +56,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
+    module.add_class::<site::Site>()?;
     module.add_class::<listener::Listener>()?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<hooks::Hooks>()?;
@@ -64,6 +66,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     load::register(module)?;
     symbols::register(module)?;
     options::register(module)?;
+    task::register(module)?;
     let class = module.py().get_type::<connection::Connection>();
     // SAFETY: attached; the definition lives as long as the process.
     let send = unsafe {

@@ -8,10 +8,81 @@ use crate::report;
 use pyo3::exceptions::{PyException, asyncio::CancelledError};
 use pyo3::prelude::*;
 use std::rc::Rc;
+use vespiary_engine::State;
 use vespiary_engine::wire::websocket::close::Code;
 
-/// Give a coroutine the end once it has taken what waits; false where the handler is none.
-pub(crate) fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
+/// Let a connection end because its server is stopping. Returns what it does now:
+///
+/// * `ended`: nothing, it has ended already;
+/// * `answering`: its request is being answered, ask again later;
+/// * `cue`: the handler's `on_shutdown` has to be called;
+/// * `finishing`: its coroutine gets the messages that wait and then the end of its iteration, and
+///   the connection is closed when it returns;
+/// * `closing`: it is closed once what is queued is written.
+#[pyfunction]
+fn cue_stop(connection: &Connection, code: u16, reason: &str) -> PyResult<&'static str> {
+    let Some(living) = connection.living()? else {
+        return Ok("ended");
+    };
+    match living.state() {
+        State::Closed => return Ok("ended"),
+        State::Handshaking if is_answering(&living)? => return Ok("answering"),
+        State::Open if living.endpoint.host.shutdown.is_some() => return Ok("cue"),
+        State::Open if finish(&living, code, reason) => return Ok("finishing"),
+        _ => living.close(Code(code), reason),
+    }
+    Ok("closing")
+}
+
+/// Whether a task of the host's is about to answer its request.
+fn is_answering(connection: &Rc<Conn>) -> PyResult<bool> {
+    let user = connection.user.borrow();
+    let Some(user) = user.as_ref() else {
+        return Ok(false);
+    };
+    let rare = user.rare.borrow();
+    let Some(task) = rare.as_ref().and_then(|rare| rare.answering.as_ref()) else {
+        return Ok(false);
+    };
+    let py = connection.engine().host.py();
+    let is_done = task.call_method0(py, "done")?;
+    Ok(!is_done.is_truthy(py)?)
+}
+
+/// Put an object into the inbox of a connection whose handler is a coroutine, behind the messages
+/// that wait there; false when it has ended.
+#[pyfunction]
+fn push(connection: &Bound<'_, Connection>, message: Py<PyAny>) -> PyResult<bool> {
+    let Some(living) = connection.get().living()? else {
+        return Ok(false);
+    };
+    if connection.get().inbox()?.push(&living, message) {
+        let object = connection.clone().unbind();
+        living.engine().host.add_wake(&object);
+    }
+    Ok(true)
+}
+
+/// Close a connection in the way that its server's stop asked for, else normally.
+#[pyfunction]
+fn close_as_told(connection: &Connection) -> PyResult<()> {
+    if let Some(living) = connection.living()? {
+        let told = connection.inbox()?.close_with.borrow().clone();
+        let (code, reason) = told.map_or((1000, String::new()), |it| *it);
+        living.close(Code(code), &reason);
+    }
+    Ok(())
+}
+
+/// Add the functions of tasks to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(cue_stop, module)?)?;
+    module.add_function(wrap_pyfunction!(push, module)?)?;
+    module.add_function(wrap_pyfunction!(close_as_told, module)?)
+}
+
+/// Give a coroutine the end once it has taken what waits; false where there is none that runs.
+fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
     let attachment = connection.user.borrow();
     let Some(attachment) = attachment.as_ref() else {
         return false;

@@ -192,6 +192,7 @@ impl Bench {
             .engine
             .listen(address, endpoint, 4096, false)
             .expect("a listener");
+        listener.unsuspend();
         let address = listener.address().expect("an address");
         Place { listener, address }
     }

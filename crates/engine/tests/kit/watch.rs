@@ -170,6 +170,12 @@ impl Port for Watched {
         Ok(descriptor)
     }
 
+    fn adopt(&mut self, listener: Descriptor) -> io::Result<()> {
+        self.port.adopt(listener)?;
+        assert!(self.book.borrow_mut().open.insert(listener));
+        Ok(())
+    }
+
     fn shutdown(&mut self, socket: Descriptor) {
         self.port.shutdown(socket);
     }

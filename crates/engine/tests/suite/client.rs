@@ -371,7 +371,6 @@ fn unanswering(bench: &Bench) -> (Address, Vec<std::net::TcpStream>) {
         .engine
         .listen(&any_address(), endpoint, 0, false)
         .expect("a listener");
-    listener.suspend();
     bench.settle();
     let address = listener.address().expect("an address");
     let Address::Inet(inet) = &address else {

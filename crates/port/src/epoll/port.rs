@@ -176,6 +176,12 @@ impl Port for Epoll {
         Ok(socket)
     }
 
+    fn adopt(&mut self, listener: Descriptor) -> io::Result<()> {
+        socket::adopt(listener)?;
+        self.table.renew(listener);
+        Ok(())
+    }
+
     fn shutdown(&mut self, socket: Descriptor) {
         self.counters.system_calls += 1;
         socket::shutdown(socket);

@@ -215,6 +215,10 @@ impl Port for Hosted {
         self.sim.listen(address, backlog, reuse_port)
     }
 
+    fn adopt(&mut self, listener: Descriptor) -> io::Result<()> {
+        self.sim.adopt(listener)
+    }
+
     fn shutdown(&mut self, socket: Descriptor) {
         self.sim.shutdown(socket);
     }

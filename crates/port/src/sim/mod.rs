@@ -301,6 +301,10 @@ impl Port for Sim {
         }))
     }
 
+    fn adopt(&mut self, _listener: Descriptor) -> io::Result<()> {
+        Err(refused(libc::EOPNOTSUPP))
+    }
+
     fn shutdown(&mut self, socket: Descriptor) {
         let mut state = self.state.borrow_mut();
         state.socket(socket).shut = true;

@@ -146,6 +146,11 @@ impl Port for Uring {
         self.activate()?.listen(address, backlog, reuse_port)
     }
 
+    fn adopt(&mut self, listener: Descriptor) -> io::Result<()> {
+        self.activate()?;
+        socket::adopt(listener)
+    }
+
     fn shutdown(&mut self, socket: Descriptor) {
         self.active().shutdown(socket);
     }

@@ -1,0 +1,184 @@
+//! `Site`: an endpoint of a server, with its handler, its options and its connections; listeners
+//! accept for it.
+
+use crate::confined::{Confine, Confined};
+use crate::connection::Connection;
+use crate::core::Conn;
+use crate::host::PyHost;
+use crate::loop_handle::forked_error;
+use crate::thread_calls::{on_loop, wrong_thread};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::rc::{Rc, Weak};
+use std::sync::atomic::Ordering;
+use vespiary_engine::wire::websocket::close::Code;
+use vespiary_engine::{Endpoint, Engine, State};
+
+/// An endpoint of a server. Only the thread that made it may use it; it may be dropped on any.
+#[pyclass(frozen, module = "vespiary._core")]
+pub(crate) struct Site {
+    local: Confined<Local>,
+}
+
+struct Local {
+    endpoint: Rc<Endpoint<PyHost>>,
+    engine: Weak<Engine<PyHost>>,
+}
+
+// SAFETY: never independent.
+unsafe impl Confine for Local {}
+
+impl Site {
+    pub(crate) fn new(endpoint: Rc<Endpoint<PyHost>>, engine: &Rc<Engine<PyHost>>) -> Self {
+        let handle = engine.host.handle().clone();
+        let engine = Rc::downgrade(engine);
+        Self {
+            local: Confined::new(handle, Local { endpoint, engine }),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> PyResult<Rc<Endpoint<PyHost>>> {
+        Ok(self.local()?.endpoint.clone())
+    }
+
+    fn local(&self) -> PyResult<&Local> {
+        let handle = self.local.handle();
+        self.local.get().ok_or_else(|| {
+            if handle.is_forked() {
+                forked_error()
+            } else {
+                wrong_thread("an endpoint")
+            }
+        })
+    }
+
+    fn connections(&self) -> PyResult<Vec<Rc<Conn>>> {
+        if self.local.handle().is_forked() {
+            // A child has none of its parent's connections.
+            return Ok(Vec::new());
+        }
+        let local = self.local()?;
+        let Some(engine) = local.engine.upgrade() else {
+            return Ok(Vec::new());
+        };
+        let mut connections = engine.all_connections();
+        connections.retain(|it| Rc::ptr_eq(&it.endpoint, &local.endpoint));
+        connections.retain(|it| it.state() != State::Closed);
+        Ok(connections)
+    }
+}
+
+#[pymethods]
+impl Site {
+    /// Name the endpoint anew, now that its port is known.
+    fn set_url(&self, url: String) -> PyResult<()> {
+        *self.local()?.endpoint.host.url.borrow_mut() = url.into();
+        Ok(())
+    }
+
+    /// The server is stopping: connections say so from now on.
+    fn begin_shutdown(&self) -> PyResult<()> {
+        self.local()?.endpoint.host.is_shutting_down.set(true);
+        Ok(())
+    }
+
+    /// How many connections it has now, handshakes included.
+    #[getter]
+    fn connection_count(&self) -> PyResult<usize> {
+        Ok(self.connections()?.len())
+    }
+
+    /// Its connections that the handler has seen: those that are open, and those whose request is
+    /// being answered.
+    fn connections_of_handler(&self, py: Python<'_>) -> PyResult<Vec<Py<Connection>>> {
+        let object = |it: &Rc<Conn>| Some(it.user.borrow().as_ref()?.object.clone_ref(py));
+        Ok(self.connections()?.iter().filter_map(object).collect())
+    }
+
+    /// Close the connections that the handler has not seen: their handshake has only begun.
+    fn close_handshakes(&self) -> PyResult<()> {
+        for connection in self.connections()? {
+            if connection.user.borrow().is_none() {
+                connection.close(Code(1000), "");
+            }
+        }
+        Ok(())
+    }
+
+    /// Reset every connection.
+    fn abort_connections(&self) -> PyResult<()> {
+        for connection in self.connections()? {
+            connection.abort();
+        }
+        Ok(())
+    }
+
+    /// The endpoint's counters, as the fields of EndpointStatistics.
+    fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
+        let object = slf.clone().unbind();
+        on_loop(slf.py(), slf.get().local.handle(), move |py| {
+            object.get().counters(py).map(Bound::unbind)
+        })
+    }
+}
+
+impl Site {
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let endpoint = &self.local()?.endpoint;
+        let counters = &endpoint.counters;
+        let statistics = PyDict::new(py);
+        statistics.set_item("url", &**endpoint.host.url.borrow())?;
+        statistics.set_item("connections_accepted", counters.accepted.get())?;
+        let open = counters.opened.get() - counters.closed.get();
+        statistics.set_item("connections_open", open)?;
+        statistics.set_item("connections_closed", counters.closed.get())?;
+        statistics.set_item("connections_broken", counters.broken.get())?;
+        statistics.set_item("handshakes_pending", endpoint.handshaking())?;
+        statistics.set_item(
+            "connections_refused",
+            named(py, &counters.refused.borrow())?,
+        )?;
+        let answered = counters.answered.borrow();
+        let answered = answered
+            .iter()
+            .map(|(status, count)| (status.to_string(), *count));
+        statistics.set_item("requests_answered", answered.collect::<BTreeMap<_, _>>())?;
+        statistics.set_item("messages_received", counters.messages_in.get())?;
+        statistics.set_item("messages_sent", counters.messages_out.get())?;
+        statistics.set_item("bytes_received", counters.bytes_in.get())?;
+        statistics.set_item("bytes_sent", counters.bytes_out.get())?;
+        statistics.set_item("messages_dropped", counters.dropped.get())?;
+        statistics.set_item("protocol_errors", counters.protocol_errors.get())?;
+        statistics.set_item("write_pauses", counters.write_pauses.get())?;
+        statistics.set_item("budget_exhausted", counters.budget_exhausted.get())?;
+        statistics.set_item(
+            "handler_errors",
+            endpoint.host.handler_errors.load(Ordering::Relaxed),
+        )?;
+        let compression = (
+            counters.compression.get(),
+            counters.compression_memory.get(),
+        );
+        statistics.set_item(
+            "compression",
+            crate::imports::compression_statistics(py, compression)?,
+        )?;
+        statistics.set_item("limits_reached", named(py, &counters.limits.borrow())?)?;
+        statistics.set_item("accept_errors", counters.accept_errors.borrow().clone())?;
+        Ok(statistics)
+    }
+}
+
+/// Counts by the names of what they count.
+fn named<'py>(
+    py: Python<'py>,
+    counts: &BTreeMap<impl Display, u64>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let named = PyDict::new(py);
+    for (what, count) in counts {
+        named.set_item(what.to_string(), count)?;
+    }
+    Ok(named)
+}

@@ -1,0 +1,363 @@
+"""The addresses that a server listens on, each with the endpoints that share it.
+
+Endpoints that begin with an HTTP request share an address when they name the same host and port (or
+the same Unix socket), and are told apart by path and host (see `routing`). What acts before the
+request is known belongs to the address, so its endpoints have to agree on it. An endpoint on port 0
+joins an address that was asked for with port 0 too, unless its route is taken there: then it gets a
+port of its own.
+
+A host name is listened on at every address that it has. IPv6 sockets are for IPv6 alone.
+"""
+
+from __future__ import annotations
+
+import errno as errnos
+import logging
+import os
+import socket
+import stat
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vespiary._site import Site
+from vespiary.endpoint import Endpoint
+from vespiary.errors import ConfigurationError
+from vespiary.routing import Router
+
+if TYPE_CHECKING:
+    from vespiary._core import Core, Listener
+
+__all__ = ["ListeningAddress"]
+
+logger = logging.getLogger("vespiary")
+
+_LIMITS = (
+    "connections_max",
+    "connections_per_address_max",
+    "accepts_per_second_max",
+    "handshakes_pending_max",
+    "header_bytes_max",
+    "headers_max",
+    "requests_per_connection_max",
+)
+_DEADLINES = ("handshake_seconds", "keep_alive_seconds")
+_OPTIONS = ("filters", "backlog", "reuse_port", "sock", "fd", "mode")
+"""What acts before the path of a request is known."""
+
+_PORT_ATTEMPTS = 10
+_UNAVAILABLE = (errnos.EADDRNOTAVAIL, errnos.EAFNOSUPPORT)
+
+
+class ListeningAddress:
+    """An address of a server: its sockets, and the endpoints that they accept for."""
+
+    def __init__(self, first: Site) -> None:
+        self.sites = [first]
+        self.router: Router[Site] = Router()
+        self.listeners: list[Listener] = []
+        self._keys = {_key(first)}
+        self._socket_file: tuple[str, int, int] | None = None
+        if first.route is not None:
+            self.router.add(first.route, first)
+
+    def takes(self, site: Site) -> bool:
+        """Return whether an endpoint is served here.
+
+        Raises:
+            ConfigurationError: it conflicts with another one here, or disagrees with it.
+        """
+        if _key(site) not in self._keys:
+            return False
+        first_route = self.sites[0].route
+        is_taken = site.route is None or first_route is None or self.router.has(site.route)
+        if is_taken and not site.endpoint.is_unix and site.endpoint.port == 0:
+            return False
+        if site.route is None or first_route is None:
+            raise ConfigurationError(
+                f"cannot listen on {site.url} and on {self.sites[0].url}, endpoints of one server"
+                " on one address: choose another port, or serve ws:// and http:// there, which"
+                " share one by path",
+                subject=site.url,
+            )
+        if is_taken:
+            raise ConfigurationError(
+                f"{site.url} would serve the requests of another endpoint of this server: give it"
+                " another path, or a host=",
+                subject=site.url,
+            )
+        self._check_agreement(site)
+        return True
+
+    def _check_agreement(self, site: Site) -> None:
+        first = self.sites[0]
+        pairs = [
+            *((name, getattr(first.limits, name), getattr(site.limits, name)) for name in _LIMITS),
+            *(
+                (name, getattr(first.deadlines, name), getattr(site.deadlines, name))
+                for name in _DEADLINES
+            ),
+            *((name, first.options.get(name), site.options.get(name)) for name in _OPTIONS),
+        ]
+        for name, ours, theirs in pairs:
+            if ours != theirs:
+                raise ConfigurationError(
+                    f"{first.url} and {site.url} share an address, where {name} acts before the"
+                    f" path is known, and differ in it ({ours!r} and {theirs!r}): give both the"
+                    " same",
+                    subject=name,
+                    value=theirs,
+                )
+
+    def add(self, site: Site) -> None:
+        """Serve one more endpoint here, from now on."""
+        assert site.route is not None
+        self.sites.append(site)
+        self.router.add(site.route, site)
+
+    def connect(self, site: Site) -> None:
+        """Let an endpoint that was added while this listens serve."""
+        self._set_port(site)
+
+    def remove(self, site: Site) -> None:
+        """Serve an endpoint no more."""
+        self.sites.remove(site)
+        self.router.remove(site)
+
+    def open(self, core: Core) -> None:
+        """Bind and listen; nothing is accepted before `resume`.
+
+        Raises:
+            OSError: it cannot be listened on; the text says what to do.
+        """
+        first = self.sites[0]
+        for site in self.sites:
+            site.open(core)
+        try:
+            self.listeners = self._listen(core)
+        except OSError as error:
+            raise _explained(error, first) from None
+        for site in self.sites:
+            self._set_port(site)
+
+    def _set_port(self, site: Site) -> None:
+        bound = self.listeners[0].address
+        if isinstance(bound, tuple):
+            site.set_endpoint(site.endpoint.with_port(bound[1]))
+            self._keys.add(_key(site))
+
+    def _listen(self, core: Core) -> list[Listener]:
+        first = self.sites[0]
+        assert first.native is not None
+        backlog = first.options.get("backlog", 4096)
+        reuse_port = first.options.get("reuse_port", False)
+        given = _given_socket(first, backlog)
+        mode = first.options.get("mode")
+        if given is None and mode is not None:
+            given = _socket_with_mode(first.endpoint.path, mode, backlog)
+            found = os.lstat(first.endpoint.path)
+            self._socket_file = (first.endpoint.path, found.st_dev, found.st_ino)
+        if given is not None:
+            return [core.listen(given.detach(), first.native)]
+        if first.endpoint.is_unix:
+            return [core.listen(first.endpoint.path, first.native, backlog)]
+        hosts = _resolve(first.endpoint)
+        for _ in range(_PORT_ATTEMPTS):
+            try:
+                return _listen_on_all(core, hosts, first, backlog, reuse_port)
+            except OSError as error:
+                # The port that the kernel chose for one address may be taken on the next.
+                if error.errno != errnos.EADDRINUSE or first.endpoint.port != 0:
+                    raise
+        return _listen_on_all(core, hosts, first, backlog, reuse_port)
+
+    def resume(self) -> None:
+        """Accept connections from now on."""
+        for listener in self.listeners:
+            listener.resume()
+
+    def log(self) -> None:
+        """Log what is served where."""
+        for site in self.sites:
+            logger.info("Serving %s%s", site.url, self._details(site.endpoint))
+
+    def _details(self, endpoint: Endpoint) -> str:
+        bound = [item.address for item in self.listeners]
+        details = [
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            for host, port in (item for item in bound if isinstance(item, tuple))
+            if host != endpoint.host
+        ]
+        text = f" on {' and '.join(details)}" if details else ""
+        if endpoint.host == "::":
+            text += " (IPv6 only; IPv4 needs an endpoint on 0.0.0.0)"
+        return text
+
+    def close(self) -> None:
+        """Stop listening; connections stay."""
+        for listener in self.listeners:
+            listener.close()
+        if self._socket_file is not None:
+            path, device, inode = self._socket_file
+            self._socket_file = None
+            _remove_socket_file(path, device, inode)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the sockets are closed, so that others may listen there."""
+        return all(listener.is_closed for listener in self.listeners)
+
+    def release(self) -> None:
+        """Let go of everything native."""
+        for listener in self.listeners:
+            listener.release()
+        self.listeners = []
+        for site in self.sites:
+            site.release()
+
+
+def _listen_on_all(
+    core: Core, hosts: list[str], site: Site, backlog: int, reuse_port: bool
+) -> list[Listener]:
+    """Listen on each address of a name, at one port; those that this machine lacks are left out."""
+    assert site.native is not None
+    listeners: list[Listener] = []
+    port, lacking = site.endpoint.port, None
+    try:
+        for host in hosts:
+            try:
+                made = core.listen((host, port), site.native, backlog, reuse_port)
+            except OSError as error:
+                if error.errno not in _UNAVAILABLE:
+                    raise
+                lacking = error
+            else:
+                listeners.append(made)
+                port = made.address[1] if isinstance(made.address, tuple) else port
+        if lacking is not None and not listeners:
+            raise lacking
+    except OSError:
+        for one in listeners:
+            one.close()
+        raise
+    return listeners
+
+
+def _key(site: Site) -> Hashable:
+    """Equal for two endpoints that want the same socket."""
+    given = site.options.get("sock")
+    if given is not None:
+        return ("socket", given.fileno())
+    if site.options.get("fd") is not None:
+        return ("socket", site.options["fd"])
+    endpoint = site.endpoint
+    return endpoint.path if endpoint.is_unix else (endpoint.host, endpoint.port)
+
+
+def _resolve(endpoint: Endpoint) -> list[str]:
+    """Every address of the endpoint's host."""
+    found = socket.getaddrinfo(
+        endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    hosts = []
+    for _, _, _, _, address in found:
+        host = str(address[0]).partition("%")[0]
+        scope = address[3] if len(address) == 4 else 0
+        hosts.append(f"{host}%{scope}" if scope else host)
+    return list(dict.fromkeys(hosts))
+
+
+def _given_socket(site: Site, backlog: int) -> socket.socket | None:
+    """The socket that was given in place of an address, listening.
+
+    Raises:
+        ConfigurationError: it is not a stream socket of the URL's kind.
+    """
+    given, descriptor = site.options.get("sock"), site.options.get("fd")
+    if given is None and descriptor is None:
+        return None
+    if given is None:
+        try:
+            given = socket.socket(fileno=descriptor)
+        except OSError as error:
+            raise ConfigurationError(
+                f"fd={descriptor!r} of {site.url} is not a socket: {error.strerror}",
+                subject="fd",
+                value=descriptor,
+            ) from None
+    families = [socket.AF_UNIX] if site.endpoint.is_unix else [socket.AF_INET, socket.AF_INET6]
+    if given.family not in families or given.type != socket.SOCK_STREAM:
+        if descriptor is not None:
+            given.detach()
+        raise ConfigurationError(
+            f"the socket that was given for {site.url} is {given.family.name} and"
+            f" {given.type.name}: it has to be a stream socket of the URL's kind",
+            subject="sock" if descriptor is None else "fd",
+        )
+    if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        given.listen(backlog)
+    return given
+
+
+def _socket_with_mode(path: str, mode: int, backlog: int) -> socket.socket:
+    """A listening Unix socket whose file has these permissions before anyone can connect."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        made.bind(path)
+        # Before listen(2) a connect is refused.
+        Path(path).chmod(mode)
+        made.listen(backlog)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket file on which nobody listens any more."""
+    if not _is_socket(path):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+        except OSError:
+            pass
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _remove_socket_file(path: str, device: int, inode: int) -> None:
+    """Remove a socket's file, unless another process has put its own there since."""
+    try:
+        found = os.lstat(path)
+        if (found.st_dev, found.st_ino) == (device, inode):
+            Path(path).unlink()
+    except OSError:
+        pass
+
+
+def _explained(error: OSError, site: Site) -> OSError:
+    """The same error, with the URL and what to do about it."""
+    path = site.endpoint.path
+    advice = {
+        errnos.EADDRINUSE: "another process listens there; stop it, or choose another port",
+        errnos.EACCES: "ports below 1024, and folders of others, need a privilege",
+        errnos.EADDRNOTAVAIL: "no interface of this machine has that address",
+        errnos.ENOENT: f"the folder {Path(path).parent} does not exist" if path else None,
+    }.get(error.errno or 0)
+    if error.errno == errnos.EADDRINUSE and path:
+        advice = "another process listens there; stop it, or choose another path"
+        if not _is_socket(path):
+            advice = "there is a file which is not a socket; remove it, or choose another path"
+    if isinstance(error, socket.gaierror):
+        advice = "its host name cannot be resolved; 0.0.0.0 and [::] stand for every interface"
+    text = f"cannot listen on {site.url}: {error.strerror or error}"
+    return type(error)(error.errno, f"{text} ({advice})" if advice else text)

@@ -1,0 +1,206 @@
+"""The graceful shutdown of a server's connections.
+
+1. The listeners are closed, so that new clients are refused.
+2. Each connection gets its cue. A handler with `on_shutdown` is called, and its connections may go
+   on until they end by themselves. A coroutine gets the messages already received and then the end
+   of its iteration. Others are closed at once (1001 on WebSocket) behind what is queued. Work under
+   way (an async `on_request`, `on_message` or `on_close`, a coroutine's `finally`) goes on.
+3. After `drain_seconds` what is left is closed with 1001, and its tasks are cancelled; after
+   `close_seconds` more it is reset. Tasks that swallow their cancellation are cancelled again.
+
+A second signal skips to the end: everything is reset, and every task is cancelled. Nothing of this
+waits on a single connection, so one that is stuck delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vespiary._core import cue_stop
+from vespiary._site import Site
+from vespiary.close_code import CloseCode
+from vespiary.request import Response, native_response
+
+if TYPE_CHECKING:
+    from vespiary._core import Connection
+
+__all__ = ["Shutdown"]
+
+logger = logging.getLogger("vespiary")
+
+_TEXT = "the server is going away"
+_POLL_SECONDS = 0.01
+_BUSY_SHARE = 0.1
+"""At most this share of the time goes into looking at connections."""
+_CANCEL_SECONDS = 1.0
+_CANCELS_MAX = 5
+
+
+class _Draining:
+    """An endpoint whose connections are ending."""
+
+    def __init__(self, site: Site, deadline: float | None) -> None:
+        self.site = site
+        self.deadline = deadline
+        self.reset_at: float | None = None
+        self.is_cut = False
+        self.is_reset = False
+        self.cancelled_at: float | None = None
+        self.cancels = 0
+        self.answering: list[Connection] = []
+
+    def cue(self, connections: Sequence[Connection]) -> None:
+        """Let each connection end in its handler's way."""
+        self.answering = [one for one in connections if self._cue(one) == "answering"]
+
+    def _cue(self, connection: Connection) -> str:
+        state = cue_stop(connection, CloseCode.GOING_AWAY, _TEXT)
+        if state == "cue":
+            try:
+                self.site.hooks.shutdown(connection)  # type: ignore[misc]
+            except Exception as error:
+                connection._fail(error)
+        return state
+
+    @property
+    def count(self) -> int:
+        """How many connections it has."""
+        return self.site.native.connection_count if self.site.native is not None else 0
+
+
+class Shutdown:
+    """Ends the connections and tasks of a server's endpoints.
+
+    Args:
+        sites: The endpoints; their listeners are closed already.
+        drain_seconds: How long connections may take; None: each endpoint's own `drain_seconds`.
+        force: Set when everything shall end at once.
+    """
+
+    def __init__(
+        self, sites: Sequence[Site], drain_seconds: float | None, force: asyncio.Event
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._force = force
+        self._is_forced = False
+        self._draining = [
+            _Draining(site, self._deadline(site, drain_seconds))
+            for site in sites
+            if site.native is not None
+        ]
+        self._first_deadline = min(
+            (one.deadline for one in self._draining if one.deadline is not None), default=None
+        )
+
+    def _deadline(self, site: Site, drain_seconds: float | None) -> float | None:
+        seconds = site.deadlines.drain_seconds if drain_seconds is None else drain_seconds
+        return None if seconds is None else self._began + seconds
+
+    async def run(self) -> None:
+        """Return when no connection and no task is left."""
+        self._log_start()
+        for one in self._draining:
+            assert one.site.native is not None
+            one.site.native.begin_shutdown()
+            one.site.native.close_handshakes()
+            one.cue(one.site.native.connections_of_handler())
+        while True:
+            began = self._loop.time()
+            left = [one for one in self._draining if self._advance(one, began)]
+            if not left:
+                break
+            spent = self._loop.time() - began
+            await asyncio.sleep(max(_POLL_SECONDS, spent / _BUSY_SHARE))
+        logger.info("Stopped after %.1f s", self._loop.time() - self._began)
+
+    def _log_start(self) -> None:
+        count = sum(one.count for one in self._draining)
+        tasks = sum(len(one.site.tasks()) for one in self._draining)
+        limit = "without a limit"
+        if self._first_deadline is not None:
+            limit = f"for up to {self._first_deadline - self._began:g} s"
+        logger.info(
+            "Stopping: waiting %s for %d connections and %d tasks to finish", limit, count, tasks
+        )
+
+    def _advance(self, one: _Draining, now: float) -> bool:
+        """Do what is due for an endpoint; whether anything of it is left."""
+        if self._force.is_set() and not one.is_reset:
+            if not self._is_forced:
+                self._is_forced = True
+                logger.warning("Ending at once, as asked again")
+            self._reset(one, now)
+        if one.answering:
+            one.cue(one.answering)
+        count = one.count
+        tasks = one.site.tasks() if count == 0 or one.is_cut else set()
+        is_busy = one.site.threads is not None and one.site.threads.is_busy
+        if count == 0 and not tasks and not is_busy:
+            return False
+        if not one.is_cut:
+            if one.deadline is not None and now >= one.deadline:
+                self._cut(one, now)
+        elif not one.is_reset and one.reset_at is not None and now >= one.reset_at:
+            self._reset(one, now)
+        elif count == 0 and not tasks and now >= (one.reset_at or now):
+            logger.error("%s: calls of its handler still run on threads", one.site.url)
+            return False
+        elif tasks and now >= (one.cancelled_at or now) + _CANCEL_SECONDS:
+            return self._cancel_again(one, tasks, now) or count > 0
+        return True
+
+    def _cut(self, one: _Draining, now: float) -> None:
+        """End what the drain has left, with close frames."""
+        one.is_cut = True
+        close_seconds = one.site.deadlines.close_seconds
+        one.reset_at = None if close_seconds is None else now + close_seconds
+        assert one.site.native is not None
+        tasks = one.site.tasks()
+        logger.warning(
+            "%s: drain_seconds is over; closing %d connections, cancelling %d tasks",
+            one.site.url,
+            one.count,
+            len(tasks),
+        )
+        answering = set(one.answering)
+        for connection in one.site.native.connections_of_handler():
+            if connection in answering:
+                late = Response(503, (("Connection", "close"),), b"the server is stopping\n")
+                connection._answer(native_response(late))
+            else:
+                connection.close(CloseCode.GOING_AWAY, _TEXT)
+        self._cancel(one, tasks, now)
+
+    def _reset(self, one: _Draining, now: float) -> None:
+        """Reset what did not end after its close frame."""
+        one.is_cut = one.is_reset = True
+        one.reset_at = now
+        if one.count:
+            logger.warning("%s: %d connections are reset", one.site.url, one.count)
+            assert one.site.native is not None
+            one.site.native.abort_connections()
+        self._cancel(one, one.site.tasks(), now)
+
+    def _cancel(self, one: _Draining, tasks: set[asyncio.Task[Any]], now: float) -> None:
+        one.cancelled_at = now
+        for task in tasks:
+            task.cancel()
+
+    def _cancel_again(self, one: _Draining, tasks: set[asyncio.Task[Any]], now: float) -> bool:
+        """Cancel tasks that swallowed it; whether there is hope that they end."""
+        one.cancels += 1
+        if one.cancels > _CANCELS_MAX:
+            names = ", ".join(sorted({repr(task.get_coro()) for task in tasks}))
+            logger.error(
+                "%s: %d tasks ignore their cancellation and are left: %s",
+                one.site.url,
+                len(tasks),
+                names,
+            )
+            return False
+        self._cancel(one, tasks, now)
+        return True

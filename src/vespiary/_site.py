@@ -1,0 +1,205 @@
+"""An endpoint of a server: what was asked for, and its native half while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import errno as errnos
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from vespiary._hooks import as_handler, handler_hooks
+from vespiary._options import native_options
+from vespiary._suggestions import check_names
+from vespiary._threads import ThreadedHooks
+from vespiary.endpoint import Endpoint
+from vespiary.errors import ConfigurationError
+from vespiary.filters import add_filters
+from vespiary.handler import AnyHandler, AsyncHandler, Handler
+from vespiary.limits import Deadlines, Limits
+from vespiary.routing import HostPattern, PathPattern, Route
+from vespiary.server_options import ServerOptions
+from vespiary.statistics import EndpointStatistics
+
+if TYPE_CHECKING:
+    from vespiary._core import Core, Hooks
+    from vespiary._core import Site as NativeSite
+
+__all__ = ["Site"]
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """An endpoint of a server.
+
+    Attributes:
+        handler: What serves it.
+        endpoint: Its URL, with the port that the kernel chose once it listens.
+        route: What it serves of its address, where it begins with an HTTP request.
+        options: What was asked for.
+        limits: Its limits, complete.
+        deadlines: Its deadlines, complete.
+        hooks: The handler's methods as the native side calls them.
+        native_options: Everything that the native side is given.
+        task_name: The name of its handler's tasks: one object, by which they are found.
+        threads: The pool that runs the handler's methods, with `executor="threads"`.
+        native: Its native half, while the server runs.
+        ended: Its statistics when it was closed.
+    """
+
+    handler: Handler | AsyncHandler
+    endpoint: Endpoint
+    route: Route | None
+    options: ServerOptions
+    limits: Limits
+    deadlines: Deadlines
+    hooks: Hooks
+    native_options: dict[str, Any]
+    task_name: str
+    threads: ThreadedHooks | None = None
+    native: NativeSite | None = None
+    ended: EndpointStatistics | None = field(default=None, repr=False)
+
+    @classmethod
+    def make(cls, handler: AnyHandler, url: str, options: ServerOptions) -> Site:
+        """Check everything that can be checked before the start.
+
+        Raises:
+            ConfigurationError: the handler, the URL or an option is not valid.
+        """
+        check_names(options, ServerOptions.__annotations__, "an endpoint")
+        made = as_handler(handler)
+        endpoint = Endpoint.parse(url)
+        _check_socket_options(endpoint, options)
+        route = _route(endpoint, options.get("host"), url)
+        limits = options.get("limits") or Limits()
+        deadlines = options.get("deadlines") or Deadlines()
+        task_name = f"the handler of {url}"
+        hooks = handler_hooks(made, task_name)
+        _check_request_hook(endpoint, hooks)
+        native = native_options(
+            endpoint,
+            options.get("framing"),
+            limits,
+            deadlines,
+            options.get("slow_consumer", "wait"),
+            websocket=options.get("websocket"),
+            parts=hooks.part is not None,
+            filtered=add_filters(hooks, options.get("filters", ())),
+        )
+        threads = _threads(hooks, options.get("executor"), limits)
+        return cls(
+            handler=made,
+            endpoint=endpoint,
+            route=route,
+            options=options,
+            limits=limits,
+            deadlines=deadlines,
+            hooks=hooks if threads is None else threads.hooks,
+            native_options=native,
+            task_name=task_name,
+            threads=threads,
+        )
+
+    @property
+    def url(self) -> str:
+        """The URL, with the parameters of its path as they were written."""
+        url = str(self.endpoint)
+        return url if self.route is None else url.replace("%7B", "{").replace("%7D", "}")
+
+    def open(self, core: Core) -> NativeSite:
+        """Make its native half."""
+        self.native = core.site(self.url, self.hooks, self.native_options)
+        return self.native
+
+    def set_endpoint(self, endpoint: Endpoint) -> None:
+        """Take the port that the kernel chose."""
+        self.endpoint = endpoint
+        if self.native is not None:
+            self.native.set_url(self.url)
+
+    def tasks(self) -> set[asyncio.Task[Any]]:
+        """Return the tasks of its handler that run, those of ended connections too."""
+        return {task for task in asyncio.all_tasks() if task.get_name() is self.task_name}
+
+    def release(self) -> None:
+        """Keep what the native half has counted, and nothing else of it."""
+        if self.native is not None:
+            self.ended = self.statistics()
+            self.native = None
+
+    def statistics(self) -> EndpointStatistics:
+        """Return what has happened since the start."""
+        if self.native is None:
+            return self.ended or EndpointStatistics(url=self.url)
+        fields = self.native.statistics()
+        fields["url"] = self.url
+        errors = cast("dict[int, int]", fields["accept_errors"])
+        fields["accept_errors"] = {
+            errnos.errorcode.get(number, str(number)): count for number, count in errors.items()
+        }
+        return EndpointStatistics(**fields)
+
+
+def _route(endpoint: Endpoint, host: str | None, url: str) -> Route | None:
+    if not endpoint.has_http:
+        if host is not None:
+            raise ConfigurationError(
+                f"{url}: host= is for ws:// and http://, whose requests name a host",
+                subject="host",
+                value=host,
+            )
+        return None
+    # What parses URLs for clients has encoded the braces.
+    target = endpoint.target.replace("%7B", "{").replace("%7D", "}")
+    path, question, _ = target.partition("?")
+    if question:
+        raise ConfigurationError(
+            f"{url!r} cannot be served: its query would never match, as requests are chosen by"
+            " their path alone",
+            subject=url,
+            value=url,
+        )
+    scheme = "ws" if endpoint.is_websocket else "http"
+    return Route(scheme, PathPattern.parse(path, url), HostPattern.parse(host))
+
+
+def _check_socket_options(endpoint: Endpoint, options: ServerOptions) -> None:
+    given = [name for name in ("sock", "fd", "mode") if options.get(name) is not None]
+    if len(given) > 1:
+        raise ConfigurationError(
+            f"{endpoint}: {given[0]}= and {given[1]}= exclude each other", subject=given[0]
+        )
+    mode = options.get("mode")
+    if mode is not None and not endpoint.is_unix:
+        raise ConfigurationError(
+            f"{endpoint}: mode= is for the files of Unix sockets", subject="mode", value=mode
+        )
+    if mode is not None and (type(mode) is not int or not 0 <= mode <= 0o777):
+        raise ConfigurationError(
+            f"mode= is a number of permissions such as 0o660; got {mode!r}",
+            subject="mode",
+            value=mode,
+        )
+
+
+def _check_request_hook(endpoint: Endpoint, hooks: Hooks) -> None:
+    if endpoint.is_http and hooks.request is None:
+        raise ConfigurationError(
+            f"{endpoint}: an http:// endpoint needs a Handler with on_request", subject="handler"
+        )
+    if not endpoint.has_http and hooks.request is not None:
+        raise ConfigurationError(
+            f"{endpoint}: on_request would never be called, as no HTTP request comes there; give"
+            " this endpoint a handler without it (on_request = vespiary.Handler.on_request)",
+            subject="on_request",
+        )
+
+
+def _threads(hooks: Hooks, executor: object, limits: Limits) -> ThreadedHooks | None:
+    if executor is None:
+        return None
+    if executor != "threads":
+        raise ConfigurationError(
+            f"executor is 'threads' or None; got {executor!r}", subject="executor", value=executor
+        )
+    return ThreadedHooks(hooks, limits.inbox_messages_max, limits.inbox_bytes_max)

@@ -1,0 +1,289 @@
+"""A graceful shutdown: work under way gets its time, everybody gets 1001, no task stays."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+import pytest
+import websockets.asyncio.client
+
+import vespiary
+from vespiary import CloseCode
+
+from .kit import TCP, WS, Echo, serving, until
+
+HTTP = "http://127.0.0.1:0"
+
+
+def other_tasks() -> set[asyncio.Task[object]]:
+    return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+
+@pytest.fixture(autouse=True)
+def _log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level(logging.INFO, "vespiary"):
+        yield
+
+
+class Gate:
+    """Work that takes until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.free = asyncio.Event()
+        self.done: list[str] = []
+
+    async def work(self, what: str) -> None:
+        self.begun.set()
+        await self.free.wait()
+        self.done.append(what)
+
+
+def in_on_close(gate: Gate) -> vespiary.Handler:
+    class Saves(vespiary.Handler):
+        async def on_close(
+            self, connection: vespiary.Connection, reason: vespiary.CloseReason
+        ) -> None:
+            await gate.work("saved")
+
+    return Saves()
+
+
+def in_on_message(gate: Gate) -> vespiary.Handler:
+    class Works(vespiary.Handler):
+        async def on_message(self, connection: vespiary.Connection, message: object) -> None:
+            await gate.work("worked")
+            connection.send("done")
+
+    return Works()
+
+
+def in_on_shutdown(gate: Gate) -> vespiary.Handler:
+    class Says(vespiary.Handler):
+        async def on_shutdown(self, connection: vespiary.Connection) -> None:
+            await gate.work("said")
+            connection.send("goodbye")
+            connection.close(CloseCode.SERVICE_RESTART)
+
+    return Says()
+
+
+def in_finally(gate: Gate):  # type: ignore[no-untyped-def]
+    async def handle(connection: vespiary.Connection) -> None:
+        try:
+            async for _ in connection:
+                pass
+        finally:
+            await gate.work("finally")
+
+    return handle
+
+
+@pytest.mark.parametrize("make", [in_on_close, in_on_message, in_on_shutdown, in_finally])
+async def test_work_under_way_gets_its_time(make) -> None:  # type: ignore[no-untyped-def]
+    gate = Gate()
+    server = vespiary.Server()
+    server.add(make(gate), WS)
+    await server.start()
+    client = await vespiary.connect(server.urls[0])
+    client.send("work")
+    await until(lambda: server.statistics().total.messages_received)
+    stopping = asyncio.ensure_future(server.stop())
+    await gate.begun.wait()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not stopping.done()
+    gate.free.set()
+    await stopping
+    reason = await client.wait_closed()
+    assert len(gate.done) == 1
+    assert reason.code == (CloseCode.SERVICE_RESTART if gate.done == ["said"] else 1001)
+    assert not other_tasks()
+
+
+@pytest.mark.parametrize("make", [in_on_close, in_on_message, in_on_shutdown, in_finally])
+async def test_work_that_takes_longer_than_the_drain_is_cancelled_and_awaited(make) -> None:  # type: ignore[no-untyped-def]
+    gate = Gate()
+    server = vespiary.Server()
+    server.add(make(gate), WS)
+    await server.start()
+    client = await vespiary.connect(server.urls[0])
+    client.send("work")
+    await until(lambda: server.statistics().total.messages_received)
+    await server.stop(drain_seconds=0.05)
+    assert (await client.wait_closed()).code == 1001
+    assert gate.begun.is_set()
+    assert not gate.done
+    assert not other_tasks()
+
+
+async def test_a_plain_handler_closes_at_once_with_1001_behind_what_is_queued() -> None:
+    async with serving(Echo) as server:
+        client = await vespiary.connect(server.urls[0])
+        client.send("x" * 100_000)
+        await until(lambda: server.statistics().total.messages_received)
+        await server.stop()
+        assert len(await client.receive()) == 100_000
+        reason = await client.wait_closed()
+        assert (reason.side, reason.kind, reason.code) == ("remote", "closed", 1001)
+
+
+async def test_a_handler_with_on_shutdown_may_go_on_until_it_closes_by_itself() -> None:
+    class Polite(vespiary.Handler):
+        def on_shutdown(self, connection: vespiary.Connection) -> None:
+            connection.send("any last words?")
+
+        def on_message(self, connection: vespiary.Connection, message: object) -> None:
+            connection.send(f"heard {message}")
+            connection.close(CloseCode.GOING_AWAY, "bye")
+
+    async with serving(Polite) as server:
+        async with websockets.asyncio.client.connect(server.urls[0]) as client:
+            stopping = asyncio.ensure_future(server.stop())
+            assert await client.recv() == "any last words?"
+            await client.send("none")
+            assert await client.recv() == "heard none"
+            with pytest.raises(websockets.ConnectionClosedOK):
+                await client.recv()
+            assert (client.close_code, client.close_reason) == (1001, "bye")
+        await stopping
+
+
+async def test_an_on_shutdown_that_fails_ends_its_connection_with_1011_and_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Fails(vespiary.Handler):
+        def on_shutdown(self, connection: vespiary.Connection) -> None:
+            raise ZeroDivisionError
+
+    async with serving(Fails) as server:
+        client = await vespiary.connect(server.urls[0])
+        await server.stop()
+        assert (await client.wait_closed()).code == 1011
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_an_async_on_request_under_way_answers() -> None:
+    gate = Gate()
+
+    class Slow(vespiary.Handler):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            await gate.work("answered")
+            return request.respond(200, "here you are\n")
+
+    async with serving(Slow, HTTP) as server:
+        host, port = server.urls[0].removeprefix("http://").rstrip("/").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await gate.begun.wait()
+        stopping = asyncio.ensure_future(server.stop())
+        await asyncio.sleep(0.05)
+        gate.free.set()
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"Connection: close" in answer
+        assert answer.endswith(b"here you are\n")
+        await stopping
+        writer.close()
+
+
+async def test_an_upgrade_accepted_during_the_shutdown_is_closed_with_1001() -> None:
+    gate = Gate()
+
+    class Slow(Echo):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            await gate.work("accepted")
+            return request.accept()
+
+    async with serving(Slow) as server:
+        connecting = asyncio.ensure_future(vespiary.connect(server.urls[0])._connect())
+        await gate.begun.wait()
+        stopping = asyncio.ensure_future(server.stop())
+        await asyncio.sleep(0.05)
+        gate.free.set()
+        client = await connecting
+        assert (await client.wait_closed()).code == 1001
+        await stopping
+    assert not other_tasks()
+
+
+async def test_a_task_that_swallows_its_cancellation_is_cancelled_again() -> None:
+    swallowed: list[vespiary.Connection] = []
+
+    async def stubborn(connection: vespiary.Connection) -> None:
+        while len(swallowed) < 2:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                swallowed.append(connection)
+
+    async with serving(stubborn, TCP) as server:
+        client = await vespiary.connect(server.urls[0])
+        await until(lambda: server.statistics().total.connections_open)
+        await server.stop(drain_seconds=0)
+        await client.wait_closed()
+    assert len(swallowed) == 2
+    assert not other_tasks()
+
+
+async def test_a_client_that_never_answers_the_close_frame_is_reset_after_close_seconds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Waits(vespiary.Handler):
+        def on_shutdown(self, connection: vespiary.Connection) -> None: ...
+
+    deadlines = vespiary.Deadlines(close_seconds=0.2)
+    async with serving(Waits, deadlines=deadlines) as server:
+        client = await websockets.asyncio.client.connect(server.urls[0])
+        client.transport.pause_reading()
+        await server.stop(drain_seconds=0.05)
+        client.transport.abort()
+    assert "closing 1 connections, cancelling 0 tasks" in caplog.text
+    assert "Stopped after" in caplog.text
+
+
+async def test_every_step_is_logged_with_its_counts(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(Echo) as server:
+        clients = [await vespiary.connect(server.urls[0]) for _ in range(3)]
+        await server.stop()
+        for client in clients:
+            await client.wait_closed()
+    assert "Stopping: waiting for up to 10 s for 3 connections and 0 tasks" in caplog.text
+    assert "Stopped after" in caplog.text
+
+
+async def test_on_stop_comes_after_the_last_connection_and_is_awaited() -> None:
+    calls: list[str] = []
+
+    class Tidy(vespiary.Handler):
+        async def on_close(
+            self, connection: vespiary.Connection, reason: vespiary.CloseReason
+        ) -> None:
+            await asyncio.sleep(0.01)
+            calls.append("close")
+
+        async def on_stop(self, server: vespiary.Server) -> None:
+            await asyncio.sleep(0.01)
+            calls.append("stop")
+
+    async with serving(Tidy) as server:
+        await vespiary.connect(server.urls[0])
+        await until(lambda: server.statistics().total.connections_open)
+    assert calls == ["close", "stop"]
+
+
+async def test_blocking_calls_on_threads_get_their_time() -> None:
+    done: list[str] = []
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Blocks(vespiary.Handler):
+        def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            done.append("saved")
+
+    async with serving(Blocks, executor="threads") as server:
+        await vespiary.connect(server.urls[0])
+        await until(lambda: server.statistics().total.connections_open)
+        await server.stop()
+    assert done == ["saved"]

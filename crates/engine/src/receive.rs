@@ -13,9 +13,9 @@ use crate::host::Host;
 use crate::layering;
 use crate::memory;
 use crate::options::Framing;
-use crate::session::http::{self, Head, Opening, client};
-use crate::session::websocket::{self, compression};
-use crate::session::{Session, Stage, length, line, raw};
+use crate::session::http::{Head, Opening, client};
+use crate::session::websocket::compression;
+use crate::session::{Session, Stage};
 use std::rc::Rc;
 use vespiary_trace::requires;
 
@@ -246,9 +246,9 @@ pub(crate) fn feed<H: Host>(
     let mut rest = input;
     let parsed = if compression::is_waiting(connection) {
         compression::resume(&mut inbound.session.assembly, connection)
-            .and_then(|()| parse(connection, inbound, &mut rest))
+            .and_then(|()| inbound.session.feed(connection, &mut rest))
     } else {
-        parse(connection, inbound, &mut rest)
+        inbound.session.feed(connection, &mut rest)
     };
     if let Err(reason) = parsed {
         failed(connection, inbound, reason);
@@ -300,32 +300,4 @@ fn watch_message<H: Host>(connection: &Rc<Connection<H>>, inbound: &Inbound<H>) 
             .set(connection.engine.now_ms().max(1));
         connection.engine.arm(connection);
     }
-}
-
-#[inline]
-fn parse<H: Host>(
-    connection: &Rc<Connection<H>>,
-    inbound: &mut Inbound<H>,
-    rest: &mut &[u8],
-) -> Result<(), CloseReason> {
-    while !rest.is_empty() {
-        if connection.abort.get() {
-            *rest = &[];
-            return Ok(());
-        }
-        let session = &mut inbound.session;
-        match &mut session.stage {
-            Stage::WebSocket(_) if requires!("rfc6455/6.2/1") => {
-                return websocket::feed(session, connection, rest);
-            }
-            Stage::Waiting(_) => return Ok(()),
-            Stage::Head(_) if connection.is_blocked() => return Ok(()),
-            Stage::Head(_) => http::feed(session, connection, rest)?,
-            Stage::Raw => return raw::feed(connection, rest),
-            Stage::Line(decoder) => return line::feed(decoder, connection, rest),
-            Stage::Length(_) => return length::feed(session, connection, rest),
-            Stage::WebSocket(_) | Stage::Discard => *rest = &[],
-        }
-    }
-    Ok(())
 }

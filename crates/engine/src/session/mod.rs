@@ -16,13 +16,17 @@ pub(crate) mod sink;
 pub(crate) mod websocket;
 pub(crate) mod wire_form;
 
+#[cfg(test)]
+mod tests;
+
 use crate::close::{Cause, CloseReason, out_of_memory};
 use crate::limit::Limit;
 use crate::options::Framing;
 use crate::payload::Payload;
 use assembly::Assembly;
 use http::Head;
-use sink::Sink;
+use sink::{HttpSink, Outcome, Sink};
+use vespiary_trace::requires;
 use vespiary_wire::framing::length::LengthDecoder;
 use vespiary_wire::framing::line::LineDecoder;
 use vespiary_wire::websocket::decoder::Decoder;
@@ -54,6 +58,35 @@ impl<P: Payload> Session<P> {
             stage,
             assembly: None,
         }
+    }
+
+    /// Take `rest`, and report what is in it, until it is used up, must wait, or the connection
+    /// ends. An error is final.
+    #[inline]
+    pub(crate) fn feed<S>(&mut self, sink: &S, rest: &mut &[u8]) -> Outcome
+    where
+        S: HttpSink<Payload = P>,
+    {
+        while !rest.is_empty() {
+            if sink.is_aborted() {
+                *rest = &[];
+                return Ok(());
+            }
+            match &mut self.stage {
+                Stage::WebSocket(_) => {
+                    requires!("rfc6455/6.2/1");
+                    return websocket::feed(self, sink, rest);
+                }
+                Stage::Waiting(_) => return Ok(()),
+                Stage::Head(_) if sink.is_blocked() => return Ok(()),
+                Stage::Head(_) => http::feed(self, sink, rest)?,
+                Stage::Raw => return raw::feed(sink, rest),
+                Stage::Line(decoder) => return line::feed(decoder, sink, rest),
+                Stage::Length(_) => return length::feed(self, sink, rest),
+                Stage::Discard => *rest = &[],
+            }
+        }
+        Ok(())
     }
 
     /// Bytes of memory that it holds beside itself.

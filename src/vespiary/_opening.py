@@ -178,7 +178,7 @@ class _Opening:
 
 
 class _Attempt:
-    """What one attempt's connection tells; it lives as long as the connection, so it lets go."""
+    """The hooks of one attempt. It lives as long as its connection, so it drops the race in time."""
 
     __slots__ = ("endpoint", "number", "proxy", "race")
 

@@ -66,7 +66,7 @@ def interleaved(found: Iterable[tuple[int, Address]]) -> list[Address]:
 class Race(Generic[C]):
     """Attempts at several addresses, of which one comes through.
 
-    `start(address, number)` begins an attempt and returns its connection; whoever watches that
+    `start(address, number)` begins an attempt and returns its connection; the code that watches that
     connection then calls `connected`, `opened` and `failed` with the number. All of it belongs to
     one loop's thread.
     """
@@ -93,8 +93,8 @@ class Race(Generic[C]):
         """Run to the end; a cancel aborts every attempt.
 
         Raises:
-            Exception: the failure of the winner, or the failures of all, told in the first one's
-                type.
+            Exception: the failure of the winner, or the first of all failures, with the others as
+                notes.
         """
         self._begin_next()
         try:
@@ -134,7 +134,7 @@ class Race(Generic[C]):
         elif self._next < len(self._addresses):
             self._begin_next()
         elif not self._running:
-            self.outcome.set_exception(_told(self._failures))
+            self.outcome.set_exception(_first_of(self._failures))
 
     def _begin_next(self) -> None:
         """Begin the next attempt, and see to the one behind it."""
@@ -151,7 +151,7 @@ class Race(Generic[C]):
                 self._timer = self._loop.call_later(self._delay_seconds, self._begin_next)
             return
         if not self._running and not self.outcome.done():
-            self.outcome.set_exception(_told(self._failures))
+            self.outcome.set_exception(_first_of(self._failures))
 
     def _abandon(self) -> list[C]:
         """Those that run, which run no more."""
@@ -165,8 +165,8 @@ class Race(Generic[C]):
             self._timer = None
 
 
-def _told(failures: Sequence[tuple[Address, Exception]]) -> Exception:
-    """One exception for all failures: the first, which tells of the others."""
+def _first_of(failures: Sequence[tuple[Address, Exception]]) -> Exception:
+    """One exception for all failures: the first, with the others as its notes."""
     first = failures[0][1]
     if len(failures) > 1:
         for address, error in failures:

@@ -72,7 +72,7 @@ class Backoff:
         factor: How much longer each further wait may be than the one before. 2.
         seconds_max: No wait is longer. 60: within a minute of a server's return its clients are
             back.
-        attempts_max: How many attempts in a row may fail before the failure is told. None: any
+        attempts_max: How many attempts in a row may fail before the failure is raised. None: any
             number.
         budget_seconds: How long after losing the server (or after the first failure) attempts go
             on. None: for ever.
@@ -81,7 +81,7 @@ class Backoff:
         retry_after_seconds_max: The longest `Retry-After` that is obeyed to the letter; a longer
             one counts as this. 3,600: a mistake in a server's configuration should not last for
             days.
-        is_final: Told a failure, whether it is to be told at once: `vespiary.backoff.is_final`.
+        is_final: Called with a failure; True raises it at once. Default: `vespiary.backoff.is_final`.
     """
 
     first_seconds: float = 5.0

@@ -217,8 +217,8 @@ class Connection:
     same time each get some of the messages.
 
     A `timeout` in seconds bounds a method, and a TimeoutError or KeyboardInterrupt leaves the
-    connection as it was: no message is lost by a `receive` that was given up, and a `send` that was
-    given up has queued its message whole or not at all.
+    connection as it was: a `receive` that timed out loses no message, and a `send` that timed out has
+    queued its message whole or not at all.
 
     Attributes:
         peer: The server's address.
@@ -311,7 +311,7 @@ class Connection:
         """Every message until the connection ends.
 
         Raises:
-            ConnectionBroken: it did not end in good order, so messages may be missing.
+            ConnectionBroken: it did not end cleanly, so messages may be missing.
         """
         while True:
             try:
@@ -325,7 +325,7 @@ class Connection:
     def close(
         self, code: int = 1000, reason: str = "", *, timeout: float | None = None
     ) -> CloseReason:
-        """End the connection in good order, and wait for its end; returns why it ended.
+        """End the connection cleanly, and wait for its end; returns why it ended.
 
         Threads that wait for a message get the end. Without a `timeout`, `close_seconds` and
         `write_seconds` bound it.
@@ -393,24 +393,24 @@ class Connection:
 
     def _send(self, act: Callable[[], object], timeout: float | None) -> None:
         began = time.monotonic()
-        is_crowded = self._shared.call(lambda: self._queue(act), timeout)
-        if is_crowded:
+        is_full_queue = self._shared.call(lambda: self._queue(act), timeout)
+        if is_full_queue:
             left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
             self._shared.run(self._wait_for_room(), left)
-            if is_crowded is _Crowded.NOT_QUEUED:
+            if is_full_queue is _Full.NOT_QUEUED:
                 self._shared.call(act, timeout)
 
-    def _queue(self, act: Callable[[], object]) -> _Crowded | None:
+    def _queue(self, act: Callable[[], object]) -> _Full | None:
         """Queue something, on the loop's thread; whether to wait for room."""
         try:
             act()
         except WriteQueueFull as error:
             if error.message_bytes >= error.write_bytes_max:
                 raise
-            return _Crowded.NOT_QUEUED
+            return _Full.NOT_QUEUED
         self._mailbox.unwatched_bytes = 0
-        is_crowded = self._native.queued_bytes > self._mailbox.limits.write_high_bytes
-        return _Crowded.QUEUED if is_crowded else None
+        is_full_queue = self._native.queued_bytes > self._mailbox.limits.write_high_bytes
+        return _Full.QUEUED if is_full_queue else None
 
     async def _wait_for_room(self) -> None:
         # That the connection has ended is for the next call to tell: the message was queued.
@@ -418,7 +418,7 @@ class Connection:
             await self._native.drain()
 
 
-class _Crowded(enum.Enum):
+class _Full(enum.Enum):
     """More waits for the peer than should."""
 
     QUEUED = enum.auto()

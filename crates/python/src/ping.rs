@@ -149,7 +149,7 @@ fn now(py: Python<'_>) -> PyResult<f64> {
         .extract(py)
 }
 
-/// A connection that was told to close: await it for the reason of its end.
+/// A close that was asked for: await it for the reason of the end.
 #[pyclass(frozen, module = "vespiary._core")]
 pub(crate) struct Closing(pub(crate) Py<Connection>);
 

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 SECONDS = 60.0
 HANDLER = """
 import pytest
@@ -74,7 +72,6 @@ async def test_echo(vespiary_server):
     assert "1 passed" in run_pytest(tmp_path, text)
 
 
-@pytest.mark.xfail(strict=False, reason="Servers on other loops come with their own change.")
 def test_a_server_in_the_tests_own_loop_with_pytest_asyncio(tmp_path: Path) -> None:
     text = """
 @pytest.mark.asyncio
@@ -86,7 +83,6 @@ async def test_echo(vespiary_server):
     assert "1 passed" in run_pytest(tmp_path, text)
 
 
-@pytest.mark.xfail(strict=False, reason="Servers on other loops come with their own change.")
 def test_a_server_in_the_tests_own_loop_with_anyio(tmp_path: Path) -> None:
     text = """
 @pytest.fixture
@@ -106,7 +102,7 @@ async def test_echo_in_a_thread(vespiary_server):
         client.send("hello")
         assert await client.receive() == "hello"
 """
-    assert "2 passed" in run_pytest(tmp_path, text, "-p", "no:asyncio")
+    assert "2 passed" in run_pytest(tmp_path, text)
 
 
 def test_a_client_in_memory_and_simulated_tests(tmp_path: Path) -> None:

@@ -17,8 +17,13 @@ def serve(driver: str, tmp_path: Path) -> Iterator[Serve]:
     """Start a server with endpoints, each described by a dictionary; the test's end kills it."""
     with contextlib.ExitStack() as stack:
 
-        def start(descriptors: int | None = None, **endpoints: dict[str, Any]) -> Server:
-            server = Server(tmp_path / "server.log", driver, descriptors, endpoints)
+        def start(
+            descriptors: int | None = None,
+            headroom: int | None = None,
+            **endpoints: dict[str, Any],
+        ) -> Server:
+            log = tmp_path / "server.log"
+            server = Server(log, driver, descriptors, endpoints, headroom)
             return stack.enter_context(server)
 
         yield start

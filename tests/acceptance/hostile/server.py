@@ -2,7 +2,8 @@
 
     python -m tests.acceptance.hostile.server JSON
 
-JSON has `driver`, `descriptors` (RLIMIT_NOFILE, or null), and `endpoints`: by name, `url`,
+JSON has `driver`, `descriptors` (RLIMIT_NOFILE, or null), `headroom` (bytes that its address space
+may grow by once it serves, or null), and `endpoints`: by name, `url`,
 `handler` (a name below), and optionally `framing`, `slow_consumer`, `executor`, `limits`,
 `deadlines` and `compression`.
 
@@ -18,6 +19,7 @@ import signal
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import vespiary
@@ -187,7 +189,14 @@ def add(server: vespiary.Server, wanted: dict[str, Any]) -> None:
     )
 
 
-async def serve(endpoints: dict[str, dict[str, Any]]) -> None:
+def limit_address_space(headroom: int) -> None:
+    """Let the address space grow by so many bytes and no more, as `ulimit -v` does."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + headroom
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+async def serve(endpoints: dict[str, dict[str, Any]], headroom: int | None) -> None:
     """Serve until SIGTERM; a second one ends at once."""
     server = vespiary.Server()
     for wanted in endpoints.values():
@@ -198,6 +207,8 @@ async def serve(endpoints: dict[str, dict[str, Any]]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop_soon)
     async with server:
+        if headroom is not None:
+            limit_address_space(headroom)
         print(json.dumps(dict(zip(names, server.urls, strict=True))), flush=True)
         await server.wait_stopped()
     print(json.dumps(control.tell()), flush=True)
@@ -209,7 +220,7 @@ def main(options: dict[str, Any]) -> None:
     if options["descriptors"]:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (options["descriptors"], hard))
-    vespiary.run(serve(options["endpoints"]), driver=options["driver"])
+    vespiary.run(serve(options["endpoints"], options["headroom"]), driver=options["driver"])
 
 
 if __name__ == "__main__":

@@ -29,9 +29,19 @@ class Server:
     """A server process and its endpoints."""
 
     def __init__(
-        self, log: Path, driver: str, descriptors: int | None, endpoints: dict[str, dict[str, Any]]
+        self,
+        log: Path,
+        driver: str,
+        descriptors: int | None,
+        endpoints: dict[str, dict[str, Any]],
+        headroom: int | None = None,
     ) -> None:
-        options = {"driver": driver, "descriptors": descriptors, "endpoints": endpoints}
+        options = {
+            "driver": driver,
+            "descriptors": descriptors,
+            "headroom": headroom,
+            "endpoints": endpoints,
+        }
         self._log = log
         with log.open("wb") as errors:
             self.process = subprocess.Popen(

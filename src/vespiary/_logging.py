@@ -1,12 +1,19 @@
-"""What the engine logs: handlers' exceptions, limits, failures of accept(2).
+"""What the engine logs: handlers' exceptions, limits, failures of accept(2), connections.
 
-A limit that is reached a thousand times per second is logged once in ten; its counter has them all.
+Every line says first what happened, and then where: `on ENDPOINT, peer ADDRESS`. A limit that is
+reached a thousand times per second is logged once in ten; its counter has them all.
 """
 
 import errno as errnos
 import logging
 import os
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vespiary._core import Connection
+    from vespiary.errors import CloseReason
+    from vespiary.request import Request
 
 logger = logging.getLogger("vespiary")
 
@@ -22,14 +29,13 @@ def _is_due(url: str, what: str) -> bool:
     return True
 
 
+def _place(url: str, peer: str) -> str:
+    return f"{url or 'an endpoint'}, peer {peer or 'without an address'}"
+
+
 def handler_failed(url: str, peer: str, error: BaseException) -> None:
     """A handler raised; its connection is being closed."""
-    logger.error(
-        "The handler of %s failed; closing the connection to %s",
-        url,
-        peer or "a client without an address",
-        exc_info=error,
-    )
+    logger.error("Handler failed, connection closed, on %s", _place(url, peer), exc_info=error)
 
 
 def callback_failed(what: str, error: BaseException) -> None:
@@ -41,7 +47,9 @@ def limit_reached(url: str, name: str, value: int) -> None:
     """A limit or deadline of an endpoint was reached."""
     if _is_due(url, name):
         shown = f"{value / 1000:g}" if name.endswith("_seconds") else str(value)
-        logger.warning("%s has reached %s (%s); see its statistics for how often", url, name, shown)
+        logger.warning(
+            "Limit reached: %s (%s) on %s; its statistics say how often", name, shown, url
+        )
 
 
 def accept_failed(url: str, errno: int, pause_milliseconds: int) -> None:
@@ -53,10 +61,10 @@ def accept_failed(url: str, errno: int, pause_milliseconds: int) -> None:
     if errno in (errnos.EMFILE, errnos.ENFILE):
         advice = "; raise the limit of open files (ulimit -n), or set connections_max below it"
     logger.error(
-        "%s could not accept a connection: %s (%s); accepting pauses for %d ms%s",
-        url,
+        "Accepting failed: %s (%s) on %s; it pauses for %d ms%s",
         os.strerror(errno),
         name,
+        url,
         pause_milliseconds,
         advice,
     )
@@ -73,15 +81,40 @@ def escaped(text: str) -> str:
 def send_failed(url: str, peer: str, error: BaseException) -> None:
     """What another thread sent was not taken, and no caller waits for the error."""
     text = escaped(str(error))
-    logger.error("A message of another thread on %s, to %s, was not taken: %s", url, peer, text)
+    logger.error("Message of another thread was not taken: %s on %s", text, _place(url, peer))
 
 
 def rule_broken(url: str, peer: str, text: str) -> None:
     """A peer broke a rule of the protocol, and its connection was failed (RFC 6455 7.1.7)."""
     if _is_due(url, text):
-        logger.warning("%s failed the connection to %s: %s", url, peer, escaped(text))
+        logger.warning("Protocol error: %s on %s", escaped(text), _place(url, peer))
 
 
 def response_failed(url: str, peer: str, text: str) -> None:
     """What on_request returned cannot be sent; the client gets 500."""
-    logger.error("The response of %s's on_request to %s cannot be sent: %s", url, peer, text)
+    logger.error("Response cannot be sent: %s on %s", text, _place(url, peer))
+
+
+def address_text(address: tuple[str, int] | str | None) -> str:
+    """A peer's address for one line of a log."""
+    if isinstance(address, tuple):
+        host, port = address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return address or ""
+
+
+def connection_opened(url: str, connection: "Connection") -> None:
+    """A connection is ready for messages."""
+    logger.debug("Connection opened on %s", _place(url, address_text(connection.peer)))
+
+
+def connection_closed(url: str, connection: "Connection", reason: "CloseReason") -> None:
+    """A connection has ended."""
+    place = _place(url, address_text(connection.peer))
+    logger.debug("Connection %s on %s", escaped(str(reason)), place)
+
+
+def request_came(url: str, request: "Request") -> None:
+    """A request came."""
+    place = _place(url, address_text(request.peer))
+    logger.debug("Request %s %s on %s", request.method, escaped(request.target), place)

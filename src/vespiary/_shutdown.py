@@ -147,7 +147,7 @@ class Shutdown:
         elif not one.is_reset and one.reset_at is not None and now >= one.reset_at:
             self._reset(one, now)
         elif count == 0 and not tasks and now >= (one.reset_at or now):
-            logger.error("%s: calls of its handler still run on threads", one.site.url)
+            logger.error("Calls of the handler still run on threads on %s", one.site.url)
             return False
         elif tasks and now >= (one.cancelled_at or now) + _CANCEL_SECONDS:
             return self._cancel_again(one, tasks, now) or count > 0
@@ -161,10 +161,10 @@ class Shutdown:
         assert one.site.native is not None
         tasks = one.site.tasks()
         logger.warning(
-            "%s: drain_seconds is over; closing %d connections, cancelling %d tasks",
-            one.site.url,
+            "drain_seconds is over: closing %d connections, cancelling %d tasks on %s",
             one.count,
             len(tasks),
+            one.site.url,
         )
         answering = set(one.answering)
         for connection in one.site.native.connections_of_handler():
@@ -180,7 +180,7 @@ class Shutdown:
         one.is_cut = one.is_reset = True
         one.reset_at = now
         if one.count:
-            logger.warning("%s: %d connections are reset", one.site.url, one.count)
+            logger.warning("Resetting %d connections on %s", one.count, one.site.url)
             assert one.site.native is not None
             one.site.native.abort_connections()
         self._cancel(one, one.site.tasks(), now)
@@ -196,10 +196,10 @@ class Shutdown:
         if one.cancels > _CANCELS_MAX:
             names = ", ".join(sorted({repr(task.get_coro()) for task in tasks}))
             logger.error(
-                "%s: %d tasks ignore their cancellation and are left: %s",
-                one.site.url,
+                "%d tasks ignore their cancellation and are left: %s on %s",
                 len(tasks),
                 names,
+                one.site.url,
             )
             return False
         self._cancel(one, tasks, now)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno as errnos
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from vespiary import _logging
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._options import native_options
 from vespiary._suggestions import check_names
@@ -21,8 +23,10 @@ from vespiary.server_options import ServerOptions
 from vespiary.statistics import EndpointStatistics
 
 if TYPE_CHECKING:
-    from vespiary._core import Core, Hooks
+    from vespiary._core import Connection, Core, Hooks
     from vespiary._core import Site as NativeSite
+    from vespiary.errors import CloseReason
+    from vespiary.request import Request
 
 __all__ = ["Site"]
 
@@ -107,9 +111,35 @@ class Site:
         return url if self.route is None else url.replace("%7B", "{").replace("%7D", "}")
 
     def open(self, core: Core) -> NativeSite:
-        """Make its native half."""
-        self.native = core.site(self.url, self.hooks, self.native_options)
+        """Make its native half; whether connections are logged is decided here."""
+        hooks = self.hooks
+        if logging.getLogger("vespiary").isEnabledFor(logging.DEBUG):
+            hooks = self._logged(hooks.copy())
+        self.native = core.site(self.url, hooks, self.native_options)
         return self.native
+
+    def _logged(self, hooks: Hooks) -> Hooks:
+        """The same hooks, which log each connection and each request."""
+        opened, closed, request = hooks.open, hooks.close, hooks.request
+
+        def log_open(connection: Connection) -> None:
+            _logging.connection_opened(self.url, connection)
+            if opened is not None:
+                opened(connection)
+
+        def log_close(connection: Connection, reason: CloseReason) -> None:
+            _logging.connection_closed(self.url, connection, reason)
+            if closed is not None:
+                closed(connection, reason)
+
+        def log_request(connection: Connection, asked: Request) -> object:
+            _logging.request_came(self.url, asked)
+            return request(connection, asked) if request is not None else None
+
+        hooks.open, hooks.close = log_open, log_close
+        if request is not None:
+            hooks.request = log_request
+        return hooks
 
     def set_endpoint(self, endpoint: Endpoint) -> None:
         """Take the port that the kernel chose."""

@@ -166,7 +166,7 @@ class Server:
             try:
                 await result
             except Exception:
-                logger.exception("on_start of %s failed; the endpoint is removed", site.url)
+                logger.exception("on_start failed, endpoint removed: %s", site.url)
                 self._remove(address, site)
                 self._sites.remove(site)
             else:
@@ -285,7 +285,7 @@ class Server:
                 if inspect.isawaitable(result):
                     await _unless(force, result)
             except Exception:
-                logger.exception("on_stop of %s failed", site.url)
+                logger.exception("on_stop failed on %s", site.url)
 
     def stop_soon(self) -> None:
         """Begin to stop, from any thread; a second call ends everything at once."""

@@ -96,7 +96,7 @@ async def test_an_endpoint_added_later_whose_on_start_fails_is_removed(
             await asyncio.sleep(0)
         with pytest.raises(ConnectionRefusedError):
             await vespiary.connect(url)
-    assert "on_start of tcp://127.0.0.1:" in caplog.text
+    assert "on_start failed, endpoint removed: tcp://127.0.0.1:" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 
 

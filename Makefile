@@ -111,4 +111,4 @@ src/vespiary/_lockwatch.so: $(shell find crates/lockwatch/src -type f) \
 	@echo "==> Building the library that watches locks"
 	@cargo build --quiet --locked --release -p vespiary-lockwatch
 	@cp $(CARGO_TARGET_DIR)/release/libvespiary_lockwatch.so $@.new
-	@mv $@.new $@ # whoever has it loaded keeps the old file
+	@mv $@.new $@ # anyone who has it loaded keeps the old file

@@ -41,7 +41,7 @@ class Echo:
 
     Attributes:
         cpu_us: CPU microseconds of the server for each message.
-        throughput: Messages a second.
+        throughput: Messages per second.
         p50_us: Median latency; then the 99th and the 99.9th percentile.
         messages: How many were echoed.
         server_busy: Share of its core that the server used.

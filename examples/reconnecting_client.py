@@ -51,4 +51,4 @@ if __name__ == "__main__":
     try:
         vespiary.run(main(sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:9001"))
     except (OSError, vespiary.VespiaryError) as error:
-        sys.exit(f"given up: {error}")
+        sys.exit(f"cannot reconnect: {error}")

@@ -23,6 +23,6 @@ command -v cc >/dev/null || missing \
 [ -n "${1:-}" ] || missing \
     "CPython 3.11, 3.12 or 3.13 is missing: $python_advice, or name it: $choose."
 "$1" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || missing \
-    "$1 is no CPython 3.11 or newer that runs: name another with $choose."
+    "$1 is not a CPython 3.11 or newer that runs: name another with $choose."
 "$1" -I -c 'import ensurepip, venv' 2>/dev/null || missing \
     "$1 cannot make virtual environments: install its venv module (Debian: python3-venv)."

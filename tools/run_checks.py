@@ -50,7 +50,7 @@ def main() -> int:
         [python, "-m", "mypy.stubtest", "vespiary._core", "--mypy-config-file", "pyproject.toml"],
     )
     steps.run("Documents: build without a warning (sphinx)", ["make", "docs"])
-    steps.run("House style (tests/style)", [python, "-m", "pytest", "-q", "tests/style"])
+    steps.run("Style (tests/style)", [python, "-m", "pytest", "-q", "tests/style"])
     return steps.finish()
 
 

@@ -1,4 +1,4 @@
-"""Run named steps one after the other, say so, and tell at the end what came of each."""
+"""Run named steps one after the other, say so, and report the outcome of each at the end."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one step."""
+    """The outcome of one step."""
 
     name: str
     passed: bool

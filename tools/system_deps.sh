@@ -5,7 +5,7 @@ set -euo pipefail
 mapfile -t wanted < <(sed -e '/^#/d' -e '/^[[:space:]]*$/d' "$(dirname "$0")/system-packages.txt" |
     cut -d' ' -f1)
 if ! command -v apt-get >/dev/null; then
-    echo "make: this is no Debian system; install by your own means: ${wanted[*]}." >&2
+    echo "make: this is not a Debian system; install by your own means: ${wanted[*]}." >&2
     exit 1
 fi
 missing=()

@@ -112,7 +112,7 @@ def serving(command: list[str | Path], folder: str) -> Iterator[None]:
 
 
 def ask(port: int) -> bytes:
-    """Shake hands (RFC 6455 section 1.3), send one masked text frame, and give what comes back."""
+    """Open a WebSocket (RFC 6455 section 1.3), send a masked text frame, return the answer."""
     with connect(port) as connection:
         connection.settimeout(START_SECONDS)
         connection.sendall(

@@ -1,6 +1,6 @@
 """WebSocket echo with granian's own interface, RSGI: one worker, one runtime thread, uvloop.
 
-It tells nothing when its worker listens, so whoever starts it has to try the port.
+It tells nothing when its worker listens, so anyone who starts it has to try the port.
 """
 
 import sys

@@ -163,7 +163,7 @@ class Chat(vespiary.Handler):
         self.tell(guest.room, {"left": guest.name})
 
     def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
-        """Whoever is gone has left."""
+        """Anyone who is gone has left."""
         self.leave(connection)
 
     def tell(
@@ -179,7 +179,7 @@ def parsed(message: bytes | str) -> object:
     try:
         return json.loads(message)
     except (ValueError, RecursionError):
-        raise Refused("that is no JSON") from None
+        raise Refused("that is not JSON") from None
 
 
 def free_name(wished: str, taken: dict[str, vespiary.Connection]) -> str:

@@ -232,7 +232,7 @@ def _parse_error(url: str, error: ValueError) -> str:
     if authority.count(":") > 1 and not ("[" in authority and "]" in authority):
         return "an IPv6 address stands in brackets, as in [::1]"
     if "[" in authority and "ort" not in str(error):
-        return "what stands in its brackets is no IPv6 address"
+        return "what stands in its brackets is not an IPv6 address"
     return "its port is not a number from 0 to 65535"
 
 
@@ -245,7 +245,9 @@ def _host(url: str, netloc: str, host: str, scheme: Scheme) -> str:
         try:
             ipaddress.IPv6Address(address)
         except ValueError:
-            raise _wrong(url, "what stands in its brackets is no IPv6 address", scheme) from None
+            raise _wrong(
+                url, "what stands in its brackets is not an IPv6 address", scheme
+            ) from None
         zone = unquote(zone.removeprefix("25"))
         return f"{address}%{zone}" if zone else address
     if netloc.count(":") > 1:
@@ -259,7 +261,7 @@ def _host(url: str, netloc: str, host: str, scheme: Scheme) -> str:
         try:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
-            raise _wrong(url, f"{host} is no IPv4 address", scheme) from None
+            raise _wrong(url, f"{host} is not an IPv4 address", scheme) from None
     is_name = re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", host) and len(host) <= 253
     if requires("rfc6455/4.1/3", "rfc6455/4.1/4", not is_name):
         raise _wrong(url, f"{host!r} cannot be a host's name", scheme)

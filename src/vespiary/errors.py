@@ -8,8 +8,8 @@
           |    +-- EndpointError                        the URL of an endpoint
           |    +-- LimitsError                          a field of Limits or Deadlines
           +-- ConnectionClosed                          the connection has ended: see its `reason`
-          |    +-- LocalClosed                          in good order, by this end
-          |    +-- RemoteClosed                         in good order, by the peer
+          |    +-- LocalClosed                          cleanly, by this end
+          |    +-- RemoteClosed                         cleanly, by the peer
           |    +-- ConnectionBroken
           |         +-- LocalError                     by this end: a limit, a deadline, a rule
           |         +-- RemoteError                    by the peer or the network
@@ -21,7 +21,7 @@
           +-- ReceiveConflict                           two receivers on one connection
           +-- DriverUnavailable                         the driver that was forced cannot be had
 
-Every exception carries its facts as attributes; its text tells what happened and what to do. What
+Every exception carries its facts as attributes; its text says what happened and what to do. What
 the operating system refuses (an address in use, a refused connect) stays an `OSError`.
 """
 
@@ -59,7 +59,7 @@ class CloseReason:
 
     Attributes:
         side: `local` when this end ended it, `remote` when the peer or the network did.
-        kind: `closed` in good order; `broken` by an error, a limit, a deadline or a broken rule.
+        kind: `closed` cleanly; `broken` by an error, a limit, a deadline or a broken rule.
         code: The WebSocket close code (RFC 6455 section 7.4), where there is one.
         text: What happened, in a sentence; for a peer's close frame, the peer's own words.
         error: What the kernel reported, where it did.
@@ -139,15 +139,15 @@ class ConnectionClosed(VespiaryError):
 
 
 class LocalClosed(ConnectionClosed):
-    """This end closed the connection in good order."""
+    """This end closed the connection cleanly."""
 
 
 class RemoteClosed(ConnectionClosed):
-    """The peer closed the connection in good order."""
+    """The peer closed the connection cleanly."""
 
 
 class ConnectionBroken(ConnectionClosed):
-    """The connection did not end in good order; messages may be lost."""
+    """The connection did not end cleanly; messages may be lost."""
 
 
 class LocalError(ConnectionBroken):

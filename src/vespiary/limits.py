@@ -15,7 +15,7 @@ from vespiary.errors import LimitsError
 __all__ = ["Deadlines", "Limits", "SlowConsumer"]
 
 SlowConsumer = Literal["wait", "drop-oldest", "drop-newest", "disconnect"]
-"""What becomes of a message for a peer whose write queue is full.
+"""What happens to a message for a peer whose write queue is full.
 
 `wait` (the default) refuses it with `WriteQueueFull`, so that the sender waits with `drain()`, and
 nothing is lost; `drop-oldest` makes room for it; `drop-newest` drops it; `disconnect` ends the

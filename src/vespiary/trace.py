@@ -168,7 +168,7 @@ class Table:
         struct.pack_into(form, self._memory, offset, value)
 
     def slots(self) -> list[Slot]:
-        """All slots that are taken, whoever took them."""
+        """All slots that are taken, no matter who took them."""
         used = min(self.number("I", _USED_OFFSET), self._capacity)
         for index in range(len(self._known), used):
             offset = _HEADER.size + index * _SLOT.size

@@ -29,8 +29,8 @@ class WebSocket:
             the other kind closes the connection with 1003 (RFC 6455 section 7.4.1). What this end
             sends is not restricted.
         versions: The versions of the protocol that are spoken, the best first: 13 (RFC 6455), and
-            8 for peers of 2011 and 2012 (draft HyBi-09), which is laxer. A server answers each
-            client by the rules of the version that it names; one that speaks none of them is
+            8 for old clients (2011 and 2012, draft HyBi-09), which is laxer. A server answers
+            each client by the rules of the version that it names; one that speaks none of them is
             answered 426 with all of them. A client asks for the first, and then for the next that
             a server names which refuses it.
         deflate_stream: Compress all that follows the handshake, with peers of version 8 that have

@@ -31,7 +31,7 @@ def test_every_subscriber_gets_every_tick_compressed_or_not(start: Start) -> Non
     example.stop()
 
 
-def test_the_feed_tells_what_compression_saved(start: Start) -> None:
+def test_the_feed_says_what_compression_saved(start: Start) -> None:
     example = start("json_feed.py", "ws://127.0.0.1:0/", TICK_SECONDS="0.05")
     with connect(example.urls[0]) as client:
         for _ in range(5):

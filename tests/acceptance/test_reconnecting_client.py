@@ -42,7 +42,7 @@ def test_the_client_gives_up_where_nothing_can_be_hoped_for(start: Start) -> Non
         thread.start()
         port = server.socket.getsockname()[1]
         client = start("reconnecting_client.py", f"ws://127.0.0.1:{port}/")
-        client.wait_for("given up: 127.0.0.1")
+        client.wait_for("cannot reconnect: 127.0.0.1")
         client.wait_for("HTTP status 404: nothing here")
         server.shutdown()
         thread.join(10)

@@ -113,7 +113,7 @@ def test_what_was_sent_before_a_close_still_arrives(start: Start, target: Target
     example.stop()
 
 
-def test_a_target_that_is_not_there_is_told_by_a_close_code(start: Start) -> None:
+def test_a_target_that_is_not_there_is_reported_by_a_close_code(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
     example = gateway(start, url)
@@ -125,7 +125,7 @@ def test_a_target_that_is_not_there_is_told_by_a_close_code(start: Start) -> Non
     example.stop()
 
 
-def test_a_target_that_breaks_off_is_no_good_end(start: Start, target: Target) -> None:
+def test_a_target_that_breaks_off_is_not_good_end(start: Start, target: Target) -> None:
     example = gateway(start, target.url)
     with connect(example.url) as client:
         with target.accept() as stream:

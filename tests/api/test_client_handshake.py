@@ -177,7 +177,7 @@ async def test_an_error_does_not_tell_the_password() -> None:
         ({"headers": [("no name", "x")]}, "no name"),
     ],
 )
-async def test_a_request_that_cannot_be_is_told_before_anybody_is_asked(
+async def test_a_request_that_cannot_be_is_reported_before_anybody_is_asked(
     options: dict[str, list[object]], words: str
 ) -> None:
     with pytest.raises(vespiary.ConfigurationError, match=words):
@@ -192,7 +192,7 @@ async def test_credentials_stand_in_one_place_only() -> None:
 @pytest.mark.parametrize(
     "url", ["ws://127.0.0.1:0", "tcp://127.0.0.1:0", "ws://h/#", "tcp://a@h:1"]
 )
-async def test_a_url_that_cannot_be_connected_to_is_told(url: str) -> None:
+async def test_a_url_that_cannot_be_connected_to_is_reported(url: str) -> None:
     with pytest.raises(vespiary.EndpointError):
         vespiary.connect(url)
 
@@ -225,7 +225,7 @@ async def test_a_refusal_tells_status_fields_and_body(answer: bytes) -> None:
     assert raised.value.reason == "too tired"
 
 
-async def test_of_a_long_body_the_beginning_is_told_at_once() -> None:
+async def test_of_a_long_body_the_beginning_is_reported_at_once() -> None:
     answer = b"HTTP/1.1 500 Oh\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 5000
     async with bare(lambda _: answer) as (_, url):
         with pytest.raises(vespiary.HandshakeRefused) as raised:
@@ -233,7 +233,7 @@ async def test_of_a_long_body_the_beginning_is_told_at_once() -> None:
     assert raised.value.body == b"x" * 4096
 
 
-async def test_of_a_body_that_does_not_come_the_rest_is_told_at_the_deadline() -> None:
+async def test_of_a_body_that_does_not_come_the_rest_is_reported_at_the_deadline() -> None:
     answer = b"HTTP/1.1 500 Oh\r\nContent-Length: 100\r\n\r\nonly this"
     deadlines = vespiary.Deadlines(handshake_seconds=0.2)
     async with bare(lambda _: answer) as (_, url):

@@ -49,7 +49,7 @@ async def test_a_reason_that_is_too_long_is_refused() -> None:
         assert (await client.wait_closed()).text == "ü" * 61
 
 
-async def test_a_close_frame_without_a_code_is_told_as_1005() -> None:
+async def test_a_close_frame_without_a_code_is_reported_as_1005() -> None:
     recorder = Recorder()
     async with serving(recorder) as server:
         async with websockets.asyncio.client.connect(server.urls[0]) as client:

@@ -317,7 +317,7 @@ async def test_a_reference_beyond_the_agreed_window_is_refused_with_1007() -> No
         peer.writer.close()
 
 
-async def test_what_a_connection_holds_is_told_and_given_back() -> None:
+async def test_what_a_connection_holds_is_reported_and_given_back() -> None:
     async with serving(Echo(), TAKING_OVER) as (server, url):
         peer = await Peer.open(url)
         assert server.statistics().total.compression.memory_bytes == 0

@@ -37,12 +37,12 @@ async def test_a_name_that_is_none_is_an_oserror() -> None:
 @pytest.mark.parametrize(
     "url", ["nonsense", "tcp://127.0.0.1", "ftp://127.0.0.1:1", "http://127.0.0.1:1", "wss://a:1"]
 )
-async def test_what_cannot_be_connected_to_is_told_at_once(url: str) -> None:
+async def test_what_cannot_be_connected_to_is_reported_at_once(url: str) -> None:
     with pytest.raises(vespiary.EndpointError):
         vespiary.connect(url)
 
 
-async def test_a_silent_server_is_given_up_after_handshake_seconds() -> None:
+async def test_a_silent_server_is_abandoned_after_handshake_seconds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
         deadlines = vespiary.Deadlines(handshake_seconds=0.1)
@@ -60,7 +60,7 @@ async def test_a_silent_server_is_given_up_after_handshake_seconds() -> None:
         (b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", Exception),
     ],
 )
-async def test_a_server_that_is_no_websocket_is_told_apart(
+async def test_a_server_that_is_not_a_websocket_is_distinguished(
     answer: bytes, error: type[Exception]
 ) -> None:
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -15,7 +15,7 @@ from .kit import TCP, WS, Recorder, echo, serving, until
 
 
 @pytest.mark.parametrize("url", [WS, TCP])
-async def test_iteration_ends_when_the_peer_closes_in_good_order(url: str) -> None:
+async def test_iteration_ends_when_the_peer_closes_cleanly(url: str) -> None:
     heard = []
     ended = asyncio.Event()
 

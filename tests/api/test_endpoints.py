@@ -82,7 +82,7 @@ async def test_a_unix_socket_that_somebody_serves_is_not_taken(tmp_path: Path) -
         await say_hello(server.urls[0])
 
 
-async def test_a_file_that_is_no_socket_is_not_overwritten(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_socket_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("keep me")
     server = vespiary.Server()
@@ -103,7 +103,7 @@ async def test_an_address_can_be_served_again_at_once() -> None:
             await say_hello(url)
 
 
-async def test_an_address_in_use_is_told_and_nothing_listens() -> None:
+async def test_an_address_in_use_is_reported_and_nothing_listens() -> None:
     async with serving(Echo, TCP) as server:
         other = vespiary.Server()
         other.add(Echo, TCP)
@@ -251,7 +251,7 @@ async def test_the_inside_of_an_async_with_may_raise() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_ends_in_good_order_upon_a_signal(driver: str, number: signal.Signals) -> None:
+def test_serve_ends_cleanly_upon_a_signal(driver: str, number: signal.Signals) -> None:
     handler = Recorder()
     addresses: list[str] = []
 
@@ -302,6 +302,6 @@ def test_serve_wants_a_url() -> None:
         vespiary.serve(Echo)
 
 
-def test_a_driver_that_does_not_exist_is_told() -> None:
+def test_a_driver_that_does_not_exist_is_reported() -> None:
     with pytest.raises((ValueError, vespiary.DriverUnavailable), match="kqueue"):
         vespiary.serve(Echo, TCP, driver="kqueue")

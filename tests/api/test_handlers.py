@@ -46,7 +46,7 @@ async def test_text_comes_as_str_and_binary_as_bytes() -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, 5, ["list"], object()])
-async def test_what_is_no_message_cannot_be_sent(nothing: object) -> None:
+async def test_what_is_not_a_message_cannot_be_sent(nothing: object) -> None:
     async with serving(Echo) as server, vespiary.connect(server.urls[0]) as client:
         with pytest.raises(TypeError, match="a message is bytes, str"):
             client.send(nothing)  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ async def test_on_part_beside_async_methods_is_refused() -> None:
 
 
 @pytest.mark.parametrize("handler", [5, "echo", lambda connection: None, object(), None])
-async def test_what_is_no_handler_is_refused(handler: object) -> None:
+async def test_what_is_not_a_handler_is_refused(handler: object) -> None:
     with pytest.raises(vespiary.ConfigurationError, match="handler"):
         vespiary.Server().add(handler, WS)  # type: ignore[arg-type]
 

@@ -123,7 +123,7 @@ async def test_an_await_tries_until_the_server_is_there() -> None:
     await server.stop()
 
 
-async def test_without_a_back_off_a_failure_is_told_at_once() -> None:
+async def test_without_a_back_off_a_failure_is_reported_at_once() -> None:
     waits = Waits()
     with pytest.raises(ConnectionRefusedError):
         await virtual(vespiary.connect("tcp://127.0.0.1:1"), waits)

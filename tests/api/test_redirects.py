@@ -60,7 +60,7 @@ async def test_no_redirect_is_followed_unless_it_is_asked_for() -> None:
         assert handler.paths == ["/a"]
 
 
-async def test_too_many_redirects_are_told_with_every_step() -> None:
+async def test_too_many_redirects_are_reported_with_every_step() -> None:
     async with routes(a=to("/b", 301), b=to("/c", 307), c=to("/d", 303)) as (_, url):
         with pytest.raises(vespiary.RedirectRefused, match="at most 2") as raised:
             await vespiary.connect(f"{url}/a", redirects_max=2)
@@ -69,7 +69,7 @@ async def test_too_many_redirects_are_told_with_every_step() -> None:
         assert all(str(step) in str(raised.value) for step in raised.value.redirects)
 
 
-async def test_a_circle_is_told_before_it_closes() -> None:
+async def test_a_circle_is_reported_before_it_closes() -> None:
     async with routes(a=to("/b"), b=to("/c"), c=to("/a")) as (handler, url):
         with pytest.raises(vespiary.RedirectRefused, match="in a circle"):
             await vespiary.connect(f"{url}/a", redirects_max=100)
@@ -175,6 +175,6 @@ async def test_one_deadline_holds_for_all_steps() -> None:
 
 
 @pytest.mark.parametrize("number", [-1, True, 1.5, "5"])
-async def test_a_bound_that_is_none_is_told_at_once(number: object) -> None:
+async def test_a_bound_that_is_none_is_reported_at_once(number: object) -> None:
     with pytest.raises(vespiary.ConfigurationError, match="redirects_max"):
         vespiary.connect("ws://127.0.0.1:1", redirects_max=number)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ def answering(
     return Answering
 
 
-async def test_a_request_tells_what_was_asked() -> None:
+async def test_a_request_says_what_was_asked() -> None:
     asked: list[vespiary.Request] = []
 
     def note(request: vespiary.Request) -> None:
@@ -117,7 +117,7 @@ async def test_headers_that_would_break_the_answer_are_never_sent(
     assert len(caplog.records) >= 2
 
 
-async def test_what_is_no_answer_is_a_fault_of_the_handler(
+async def test_what_is_not_an_answer_is_a_fault_of_the_handler(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     handler = answering(lambda request: "yes")  # type: ignore[arg-type, return-value]
@@ -230,7 +230,7 @@ async def test_text_is_plain_unless_told() -> None:
     assert response.content == "ü".encode()
 
 
-async def test_a_plain_request_at_a_websocket_is_told_to_upgrade() -> None:
+async def test_a_plain_request_at_a_websocket_is_reported_to_upgrade() -> None:
     async with serving(Echo) as server, httpx.AsyncClient(trust_env=False) as client:
         response = await client.get(server.urls[0].replace("ws:", "http:"))
         assert response.status_code == 426
@@ -252,7 +252,7 @@ async def test_a_large_page_comes_whole() -> None:
 
 
 @pytest.mark.parametrize("who", ["server", "client"])
-async def test_an_awaited_answer_is_given_up_when_its_connection_ends(who: str) -> None:
+async def test_an_awaited_answer_is_cancelled_when_its_connection_ends(who: str) -> None:
     given_up = asyncio.Event()
     closed: list[vespiary.CloseReason] = []
 

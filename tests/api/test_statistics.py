@@ -146,7 +146,7 @@ async def test_broken_rules_are_counted() -> None:
         assert server.statistics().total.connections_broken == 1
 
 
-async def test_a_broken_limit_is_no_broken_rule(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_broken_limit_is_not_a_broken_rule(caplog: pytest.LogCaptureFixture) -> None:
     limits = vespiary.Limits(message_bytes_max=10)
     async with serving(Echo, limits=limits) as server:
         async with vespiary.connect(server.urls[0]) as client:

@@ -335,7 +335,7 @@ def test_two_loops_in_two_threads_do_not_meet(driver: str) -> None:
             assert heard == [f"{name} {number}" for number in range(200)]
 
 
-async def test_what_a_thread_sends_to_a_full_queue_is_told_and_counted(
+async def test_what_a_thread_sends_to_a_full_queue_is_reported_and_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     recorder = Recorder()
@@ -396,7 +396,7 @@ async def test_a_policy_for_slow_consumers_holds_for_threads_too() -> None:
         assert server.statistics().total.messages_dropped == 0
 
 
-async def test_what_is_no_message_is_told_to_the_thread_that_sends_it() -> None:
+async def test_what_is_not_a_message_is_reported_to_the_thread_that_sends_it() -> None:
     recorder = Recorder()
     async with serving(recorder) as server, vespiary.connect(server.urls[0]):
         await until(lambda: recorder.connections)

@@ -49,7 +49,7 @@ async def test_messages_of_all_sizes_arrive_in_order() -> None:
             assert await client.receive() == str(size)
 
 
-async def test_subscribing_tells_whether_it_changed_anything() -> None:
+async def test_subscribing_says_whether_it_changed_anything() -> None:
     handler = Recorder()
     async with serving(handler) as server, vespiary.connect(server.urls[0]) as client:
         await until(lambda: handler.connections)

@@ -123,7 +123,7 @@ async def test_a_frame_with_a_reserved_opcode_is_passed_over_in_8_and_fails_13()
             assert (await reader.read(4))[2:] == (1002).to_bytes(2)
 
 
-async def test_a_message_over_its_limit_is_told_1004_in_8_and_1009_in_13() -> None:
+async def test_a_message_over_its_limit_is_reported_1004_in_8_and_1009_in_13() -> None:
     recorder = Recorder()
     limits = vespiary.Limits(message_bytes_max=5)
     async with serving(recorder, websocket=BOTH, limits=limits) as server:

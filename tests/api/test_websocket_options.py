@@ -163,7 +163,7 @@ async def test_a_client_offers_what_its_options_name() -> None:
         ("headers", [("X Bee", "a")], "token"),
     ],
 )
-def test_a_field_that_cannot_be_is_told(field: str, value: Any, told: str) -> None:
+def test_a_field_that_cannot_be_is_reported(field: str, value: Any, told: str) -> None:
     with pytest.raises(vespiary.ConfigurationError, match=told) as wrong:
         vespiary.WebSocket(**{field: value})
     assert wrong.value.subject == field

@@ -1,9 +1,9 @@
 """Runs cases of the suite against our server or our client, several at once, and shows how far.
 
-One list of cases serves all the suite's processes: whoever is free takes the next one. So they end
-together, however unequal the cases are, and the longest stand first in the list. Against our server
-the processes are clients, and the list is a pipe; against our client they are servers, each of
-which has every case, and our client holds the list.
+One list of cases serves all the suite's processes: anyone who is free takes the next one. So they
+end together, however unequal the cases are, and the longest stand first in the list. Against our
+server the processes are clients, and the list is a pipe; against our client they are servers, each
+of which has every case, and our client holds the list.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ PROCESSES = 2
 PROGRESS_SECONDS = 10.0
 
 Tell = Callable[[str], None]
-"""Shows a line to whoever waits."""
+"""Shows a line to anyone who waits."""
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def find_python() -> Path | None:
         if not named:
             return None
         if not _is_cpython27(Path(named)):
-            raise RuntimeError(f"VESPIARY_PYTHON27={named} is no CPython 2.7 with pip")
+            raise RuntimeError(f"VESPIARY_PYTHON27={named} is not a CPython 2.7 with pip")
         return Path(named)
     return next((python for python in _candidates() if _is_cpython27(python)), None)
 

@@ -29,7 +29,7 @@ def echo(connection: socket.socket) -> None:
     ("arguments", "words"),
     [
         (["localhost:80"], "is not an address that can be loaded"),
-        (["tcp://127.0.0.1"], "is no HOST:PORT"),
+        (["tcp://127.0.0.1"], "is not a HOST:PORT"),
         (["tcp://127.0.0.1:1", "--size", "0"], "size is 0"),
         (["tcp://127.0.0.1:1", "--size", "big"], "is not a size such as"),
         (["tcp://127.0.0.1:1", "--connections", "1000001"], "connections is 1000001"),
@@ -60,7 +60,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
 """Leaves 200 descriptors and, where the test runs as root, no right to raise that."""
 
 
-def test_too_few_descriptors_are_told_with_the_number_and_the_remedy(load: Load) -> None:
+def test_too_few_descriptors_are_reported_with_the_number_and_the_remedy(load: Load) -> None:
     done = load("tcp://127.0.0.1:1", "--connections", 500, json=False, before=FEW_DESCRIPTORS)
     assert done.status == 2
     assert "500 connections need 564 file descriptors" in done.errors

@@ -158,7 +158,7 @@ def test_an_altered_byte_is_found_where_it_is(serve: Serve, load: Load) -> None:
     assert expected[1:8] == got[1:8]
 
 
-def test_a_dropped_byte_is_told_apart_from_altered_ones(serve: Serve, load: Load) -> None:
+def test_a_dropped_byte_is_reported_apart_from_altered_ones(serve: Serve, load: Load) -> None:
     done = load(
         serve(echo_after(drop_byte(325))), "--messages", 200, "--pipeline", 32, "--timeout", "1s"
     )
@@ -169,7 +169,7 @@ def test_a_dropped_byte_is_told_apart_from_altered_ones(serve: Serve, load: Load
     assert (done.problem["message"], done.problem["offset"]) == (10, 5)
 
 
-def test_an_added_byte_is_told_apart_from_altered_ones(serve: Serve, load: Load) -> None:
+def test_an_added_byte_is_reported_apart_from_altered_ones(serve: Serve, load: Load) -> None:
     done = load(serve(echo_after(add_byte(325))), "--messages", 200, "--pipeline", 32)
     assert done.status == 1
     assert done.report["altered"] >= 1
@@ -248,7 +248,9 @@ def test_a_server_that_never_reads_is_not_waited_for_forever(serve: Serve, load:
     assert done.report["bytes_sent"] < 64 << 20
 
 
-def test_an_early_close_is_told_with_what_it_lost(serve: Serve, load: Load, driver: str) -> None:
+def test_an_early_close_is_reported_with_what_it_lost(
+    serve: Serve, load: Load, driver: str
+) -> None:
     def leave(connection: socket.socket) -> None:
         for _ in range(3):
             connection.sendall(connection.recv(32, socket.MSG_WAITALL))
@@ -261,7 +263,7 @@ def test_an_early_close_is_told_with_what_it_lost(serve: Serve, load: Load, driv
     assert report["lost"] + report["unsent"] == 14
 
 
-def test_a_reset_is_told_as_one(serve: Serve, load: Load) -> None:
+def test_a_reset_is_reported_as_one(serve: Serve, load: Load) -> None:
     def slam(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

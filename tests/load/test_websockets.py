@@ -135,7 +135,7 @@ def test_a_message_sent_twice_is_extra_or_altered(websocket: Start, load: Load) 
     assert done.report["extra_bytes"] + done.report["altered"] > 0
 
 
-def test_a_refused_handshake_is_told_with_its_status(websocket: Start, load: Load) -> None:
+def test_a_refused_handshake_is_reported_with_its_status(websocket: Start, load: Load) -> None:
     def refuse(connection: ServerConnection, request: Request) -> Response:
         return connection.respond(HTTPStatus.FORBIDDEN, "no\n")
 
@@ -145,7 +145,7 @@ def test_a_refused_handshake_is_told_with_its_status(websocket: Start, load: Loa
     assert "403" in done.problem["text"]
 
 
-def test_a_close_in_the_middle_is_told_with_its_code(websocket: Start, load: Load) -> None:
+def test_a_close_in_the_middle_is_reported_with_its_code(websocket: Start, load: Load) -> None:
     def leave(connection: ServerConnection) -> None:
         connection.send(connection.recv())
         connection.recv()
@@ -161,7 +161,7 @@ def test_a_close_in_the_middle_is_told_with_its_code(websocket: Start, load: Loa
 
 
 def upgrade(connection: socket.socket, accept: bytes | None = None) -> None:
-    """Shake hands by hand; with an `accept` of one's own, wrongly."""
+    """Complete the handshake by hand; with an `accept` of one's own, wrongly."""
     request = b""
     while not request.endswith(b"\r\n\r\n"):
         request += connection.recv(65536)

@@ -17,7 +17,7 @@ COMPILER = shutil.which("cc") or "cc"
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run: its exit code, what was printed, and the report."""
+    """The outcome of a run: its exit code, what was printed, and the report."""
 
     status: int
     output: str

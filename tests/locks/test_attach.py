@@ -100,7 +100,7 @@ def test_the_command_tells_the_circle_and_exits_with_its_code(
 
 
 @pytest.mark.parametrize("options", [(), ("-static",)], ids=["dynamic", "static"])
-def test_each_kind_of_wait_is_told_for_what_it_is(
+def test_each_kind_of_wait_is_reported_for_what_it_is(
     options: tuple[str, ...], built: Callable[..., Path]
 ) -> None:
     def come(seen: Snapshot) -> bool:

@@ -25,7 +25,7 @@ def test_the_programs_own_exit_code_is_kept_when_nothing_was_found() -> None:
     assert locks("--", sys.executable, "-c", script).returncode == 7
 
 
-def test_a_signal_that_ends_the_program_is_told_as_a_shell_does() -> None:
+def test_a_signal_that_ends_the_program_is_reported_as_a_shell_does() -> None:
     script = "import os, threading; threading.Lock().acquire(); os.kill(os.getpid(), 9)"
     assert locks("--", sys.executable, "-c", script).returncode == 128 + 9
 
@@ -60,7 +60,7 @@ def test_help_has_the_exit_codes_and_a_missing_command_is_asked_for() -> None:
     assert locks("--no-such-option", "true").returncode == 2
 
 
-def test_a_report_that_cannot_be_written_is_told_before_the_run(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_reported_before_the_run(tmp_path: Path) -> None:
     done = locks("--json", tmp_path / "no" / "folder.json", "--", "/bin/echo", "it ran")
     assert done.returncode == 2
     assert "folder.json cannot be written: No such file" in done.stderr
@@ -150,7 +150,7 @@ def test_a_baseline_lets_what_was_there_pass_and_nothing_else(
     assert locks("--baseline", baseline, "--", compiled("ring_of_three")).returncode == 120
 
 
-def test_a_suppression_covers_what_its_pattern_meets_and_an_unused_one_is_told(
+def test_a_suppression_covers_what_its_pattern_meets_and_an_unused_one_is_reported(
     compiled: Callable[..., Path], tmp_path: Path
 ) -> None:
     suppressions = tmp_path / "suppress.toml"
@@ -197,14 +197,16 @@ def test_a_stripped_programs_places_have_no_wrong_names(
         ('[[suppress]]\nreason = "r"\nstack = "x"', "stack is a list"),
     ],
 )
-def test_a_wrong_suppression_is_told_with_its_place(text: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_suppression_is_reported_with_its_place(
+    text: str, said: str, tmp_path: Path
+) -> None:
     path = tmp_path / "suppress.toml"
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=said):
         read_suppressions(path)
 
 
-def test_a_long_wait_is_told_as_a_stall_and_the_program_goes_on(
+def test_a_long_wait_is_reported_as_a_stall_and_the_program_goes_on(
     compiled: Callable[..., Path],
 ) -> None:
     program = compiled("stall")

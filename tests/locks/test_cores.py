@@ -28,7 +28,7 @@ def is_core(path: Path) -> bool:
 
 
 def run(program: Path, folder: Path, tools: str) -> tuple[dict[str, Any], str]:
-    """What became of the core of a program that deadlocks, where these tools are found."""
+    """What happened to the core of a program that deadlocks, where these tools are found."""
     report = folder / "report.json"
     verb = [sys.executable, "-m", "vespiary", "locks", "--core", "--json", str(report), "--"]
     done = subprocess.run(
@@ -55,7 +55,7 @@ def test_gcore_leaves_a_core_in_the_folder_of_the_command(
     assert f"core of process {core['process']}: {path} (by gcore" in told
 
 
-def test_without_gcore_the_kernel_leaves_one_or_it_is_told_who_has_it(
+def test_without_gcore_the_kernel_leaves_one_or_it_is_reported_who_has_it(
     compiled: Callable[..., Path], tmp_path: Path
 ) -> None:
     tools = tmp_path / "tools"
@@ -86,7 +86,7 @@ EVERY = "for n in (6, 3, 5, 31, 24): signal.signal(n, signal.SIG_IGN)"
 
 
 @pytest.mark.parametrize("sleeper", [EVERY], indirect=True)
-def test_a_program_that_takes_every_signal_for_itself_is_told_to_do_so(
+def test_a_program_that_takes_every_signal_for_itself_is_reported_to_do_so(
     sleeper: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -133,7 +133,7 @@ def test_a_limit_that_cannot_be_raised_is_the_reason_told(
     assert "gcore is not installed" in str(core)
 
 
-def test_a_gcore_that_fails_is_told_with_its_reason(
+def test_a_gcore_that_fails_is_reported_with_its_reason(
     sleeper: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "gcore"
@@ -145,7 +145,7 @@ def test_a_gcore_that_fails_is_told_with_its_reason(
     assert "gcore failed: ptrace: Operation not permitted." in str(core)
 
 
-def test_a_pattern_that_pipes_cores_away_is_told_with_who_gets_them(
+def test_a_pattern_that_pipes_cores_away_is_reported_with_who_gets_them(
     sleeper: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -36,7 +36,7 @@ def gaps(result: Result) -> dict[tuple[str, str], dict[str, Any]]:
     return {(gap["kind"], Path(gap["what"]).name): gap for gap in result.report["coverage"]["gaps"]}
 
 
-def test_a_static_program_is_told_and_does_not_pass(
+def test_a_static_program_is_reported_and_does_not_pass(
     compiled: Callable[..., Path], watched: Callable[..., Result]
 ) -> None:
     program = compiled("two_orders", "-static")
@@ -46,7 +46,7 @@ def test_a_static_program_is_told_and_does_not_pass(
     assert f"not covered: {program}: not watched: statically linked" in result.output
 
 
-def test_a_rust_programs_own_mutexes_are_told_even_when_it_is_stripped(
+def test_a_rust_programs_own_mutexes_are_reported_even_when_it_is_stripped(
     tmp_path: Path, watched: Callable[..., Result]
 ) -> None:
     rustc = shutil.which("rustc")
@@ -60,7 +60,7 @@ def test_a_rust_programs_own_mutexes_are_told_even_when_it_is_stripped(
     assert result.report["coverage"]["lockless"] == {"rust_mutex": 1}
 
 
-def test_a_go_program_is_told_and_does_not_pass(
+def test_a_go_program_is_reported_and_does_not_pass(
     tmp_path: Path, watched: Callable[..., Result]
 ) -> None:
     go = shutil.which("go")
@@ -74,7 +74,7 @@ def test_a_go_program_is_told_and_does_not_pass(
     assert "Go" in gaps(result)["process", "go_mutex"]["why"]
 
 
-def test_every_way_of_executing_a_program_that_is_not_watched_is_told(
+def test_every_way_of_executing_a_program_that_is_not_watched_is_reported(
     executes: Callable[..., Path], watched: Callable[..., Result]
 ) -> None:
     static = executes("counts_words", "-static")
@@ -101,7 +101,7 @@ def gaps_list(result: Result) -> list[dict[str, Any]]:
     return found
 
 
-def test_what_a_python_program_hides_and_starts_is_told(
+def test_what_a_python_program_hides_and_starts_is_reported(
     executes: Callable[..., Path], watched: Callable[..., Result]
 ) -> None:
     parent = executes("executes", "-static")
@@ -133,7 +133,7 @@ def test_a_python_program_that_hides_nothing_is_not_blamed(watched: Callable[...
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_process_behind_chroot_that_cannot_make_a_record_is_told(
+def test_a_process_behind_chroot_that_cannot_make_a_record_is_reported(
     tmp_path: Path, watched: Callable[..., Result]
 ) -> None:
     script = (
@@ -152,7 +152,7 @@ def test_a_process_behind_chroot_that_cannot_make_a_record_is_told(
     assert "behind chroot" in gap["why"]
 
 
-def test_files_tell_what_they_are(tmp_path: Path) -> None:
+def test_files_say_what_they_are(tmp_path: Path) -> None:
     own = inspect(str(Path(sys.executable).resolve()))
     assert (own.bits, own.is_go, own.is_privileged) == (64, False, False)
     assert "ld-linux" in own.interpreter

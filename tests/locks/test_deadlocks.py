@@ -53,7 +53,7 @@ def test_a_wait_within_a_wait_does_not_hide_it(watched: Callable[..., Result]) -
         assert result.status == 121
 
 
-def test_a_deadlock_is_told_within_a_second_of_its_beginning(
+def test_a_deadlock_is_reported_within_a_second_of_its_beginning(
     compiled: Callable[..., Path],
 ) -> None:
     # The program deadlocks within milliseconds of its start, so the whole run is an upper bound;

@@ -128,7 +128,7 @@ def test_signals_go_on_to_the_program_and_its_exit_code_comes_back(
         assert process.returncode == 3, errors
 
 
-def test_a_program_that_a_signal_ends_is_told_as_a_shell_does(
+def test_a_program_that_a_signal_ends_is_reported_as_a_shell_does(
     started: Callable[..., subprocess.Popen[str]],
 ) -> None:
     text = "import threading; threading.Lock().acquire(); print('ready', flush=True); input()"

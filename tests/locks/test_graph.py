@@ -47,7 +47,7 @@ def test_a_ring_begins_with_the_order_that_was_seen_first() -> None:
     assert [edge.thread for edge in found.edges] == [2, 0, 1]
 
 
-def test_a_ring_in_which_a_thread_comes_twice_is_no_circle() -> None:
+def test_a_ring_in_which_a_thread_comes_twice_is_not_a_circle() -> None:
     ring = [order(1, 0, 1), order(2, 1, 2), order(1, 2, 0)]
     assert circles(ring, THREADS) == []
 
@@ -68,14 +68,14 @@ def test_an_order_made_both_under_the_gate_and_without_it_counts() -> None:
     assert len(circles(orders, THREADS)) == 1
 
 
-def test_what_was_over_before_a_thread_was_made_is_no_circle_with_it() -> None:
+def test_what_was_over_before_a_thread_was_made_is_not_a_circle_with_it() -> None:
     threads = {**THREADS, 2: thread(2, parent=1, born=20)}
     early, late = order(1, 0, 1, moment=10), order(2, 1, 0, moment=25)
     assert circles([early, late], threads) == []
     assert len(circles([replace(early, segment=21), late], threads)) == 1
 
 
-def test_what_was_joined_before_is_no_circle_with_what_comes_after() -> None:
+def test_what_was_joined_before_is_not_a_circle_with_what_comes_after() -> None:
     joined = replace(thread(1, parent=0, born=5), joiner=0, joined=15)
     threads = {**THREADS, 0: thread(0), 1: joined, 2: thread(2, parent=0, born=20)}
     assert circles([order(1, 0, 1, moment=6), order(2, 1, 0, moment=21)], threads) == []
@@ -116,7 +116,7 @@ def test_orders_of_a_chain_of_hundreds_of_threads_are_in_its_order() -> None:
     assert circles([early, late], threads) == []
 
 
-def test_locks_in_every_order_are_told_in_pairs() -> None:
+def test_locks_in_every_order_are_reported_in_pairs() -> None:
     orders = [
         order(first, first, second)
         for first in range(30)

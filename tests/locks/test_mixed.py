@@ -73,7 +73,7 @@ def test_stacks_hold_python_and_native_frames_in_their_order(
     assert source[held["line"] - 1].strip() == "with ring[position]:"
 
 
-def test_a_lock_taken_by_way_of_threading_is_told_where_that_was_called(
+def test_a_lock_taken_by_way_of_threading_is_reported_where_that_was_called(
     watched: Callable[..., Result], tmp_path: Path
 ) -> None:
     program = tmp_path / "conditions.py"
@@ -99,7 +99,7 @@ def test_a_lock_taken_by_way_of_threading_is_told_where_that_was_called(
     assert any(name.startswith("thread the \u00e9rst (") for name in found["threads"])
 
 
-def test_lines_are_told_however_far_apart_they_are(
+def test_lines_are_reported_however_far_apart_they_are(
     watched: Callable[..., Result], tmp_path: Path
 ) -> None:
     far = [
@@ -155,7 +155,9 @@ def test_a_ring_of_python_locks_and_mutexes_is_named_wholly(
     assert len(found["threads"]) == count
 
 
-def test_a_deadlock_with_the_gil_is_told_within_a_second(watched: Callable[..., Result]) -> None:
+def test_a_deadlock_with_the_gil_is_reported_within_a_second(
+    watched: Callable[..., Result],
+) -> None:
     # The whole run is an upper bound: both interpreters' starts and the reports are in it.
     began = time.monotonic()
     result = watched(sys.executable, PROGRAMS / "mixed_gil_deadlock.py")
@@ -168,7 +170,7 @@ def test_a_deadlock_with_the_gil_is_told_within_a_second(watched: Callable[..., 
     assert functions[:2] == ["call_slowly", "mutex_then_gil"]
 
 
-def test_turns_at_the_interpreter_are_no_operations(
+def test_turns_at_the_interpreter_are_not_operations(
     watched: Callable[..., Result], tmp_path: Path
 ) -> None:
     program = tmp_path / "yields.py"

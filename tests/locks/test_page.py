@@ -170,7 +170,7 @@ def test_of_many_processes_the_busiest_have_their_tables_and_the_others_a_line(
     assert text.count('class="timeline"') == 8
 
 
-def test_what_a_thread_did_to_a_lock_is_told_as_that_and_as_no_order(
+def test_what_a_thread_did_to_a_lock_is_reported_as_that_and_as_no_order(
     compiled: Callable[..., Path], watched: Callable[..., Result], tmp_path: Path
 ) -> None:
     page = tmp_path / "page.html"

@@ -63,14 +63,14 @@ def test_without_the_option_nothing_is_watched(tmp_path: Path) -> None:
     assert "vespiary locks" not in done.stdout
 
 
-def test_clean_tests_pass_and_what_was_covered_is_told(tmp_path: Path) -> None:
+def test_clean_tests_pass_and_what_was_covered_is_reported(tmp_path: Path) -> None:
     done = run(tmp_path, "import queue\ndef test_it():\n    queue.Queue().put(1)\n", "--locks")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "vespiary locks:" in done.stdout
     assert "not covered: the locks inside buffered files (CPython" in done.stdout
 
 
-def test_a_deadlock_ends_the_run_and_is_told(tmp_path: Path) -> None:
+def test_a_deadlock_ends_the_run_and_is_reported(tmp_path: Path) -> None:
     program = Path(__file__).parent / "programs" / "python_deadlock.py"
     text = (
         "import runpy, sys\n"

@@ -145,7 +145,7 @@ def test_source_that_is_not_there_is_left_out(tmp_path: Path) -> None:
     assert around(Frame("f", "m", "/no/such/file", 1), 1) == []
 
 
-def test_what_lies_beneath_a_programs_functions_is_no_part_of_the_story() -> None:
+def test_what_lies_beneath_a_programs_functions_is_not_a_part_of_the_story() -> None:
     stack = [Frame("work", "m"), Frame("start_thread", "libc.so.6"), Frame("+0x9", "libc.so.6")]
     assert own(stack) == stack[:1]
     assert own(stack[1:2]) == stack[1:2]

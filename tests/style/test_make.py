@@ -57,10 +57,10 @@ def test_a_missing_python_is_named_in_one_sentence(tmp_path: Path) -> None:
     assert said.count("\n") == 1
 
 
-def test_what_is_no_python_is_named_in_one_sentence(tmp_path: Path) -> None:
+def test_what_is_not_a_python_is_named_in_one_sentence(tmp_path: Path) -> None:
     status, said = need(tmp_path, without="nothing", python="/bin/false")
     assert status == 1
-    assert said.startswith("make: /bin/false is no CPython 3.11 or newer that runs")
+    assert said.startswith("make: /bin/false is not a CPython 3.11 or newer that runs")
 
 
 def test_the_python_that_runs_this_is_found_by_its_version() -> None:

@@ -78,7 +78,7 @@ def test_iterating_ends_with_the_connection(serving: Serving) -> None:
             connection.receive()
 
 
-def test_iterating_tells_of_an_end_in_disorder(serving: Serving) -> None:
+def test_iterating_reports_an_end_in_disorder(serving: Serving) -> None:
     async def cut(connection: vespiary.Connection) -> None:
         connection.send("one")
         await connection.receive()
@@ -138,7 +138,7 @@ def test_a_sender_waits_for_a_peer_that_does_not_read(serving: Serving) -> None:
 
         with pytest.raises(TimeoutError):
             flood()
-        # The one that was given up is queued whole.
+        # The one that was cancelled is queued whole.
         release.set()
         connection.send("done", timeout=10)
         assert connection.receive(timeout=10) == str(sent)
@@ -267,7 +267,7 @@ def test_parts_arrive_as_they_come(serving: Serving) -> None:
             connection.send("in between")
 
 
-def test_a_message_that_can_never_fit_is_told(serving: Serving) -> None:
+def test_a_message_that_can_never_fit_is_reported(serving: Serving) -> None:
     limits = vespiary.Limits(write_bytes_max=100_000)
     with sync.connect(serving(Echo).url, limits=limits) as connection:
         with pytest.raises(vespiary.WriteQueueFull, match="send_part"):

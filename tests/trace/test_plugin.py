@@ -72,7 +72,7 @@ def test_each_test_is_noted_with_its_claims(recorded: dict[str, dict[str, Any]])
     }
 
 
-def test_what_is_reached_is_told_from_what_acts(recorded: dict[str, dict[str, Any]]) -> None:
+def test_what_is_reached_is_reported_from_what_acts(recorded: dict[str, dict[str, Any]]) -> None:
     assert lines(recorded["test_that_claims_nothing"]["reached"]) == ["test_it.py:6"]
     assert recorded["test_that_claims_nothing"]["acted"] == []
     assert lines(recorded["test_both"]["acted"]) == ["test_it.py:10", "test_it.py:6"]

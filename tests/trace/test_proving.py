@@ -1,4 +1,4 @@
-"""The prover proved: a project with one mark for everything that may come of disabling one."""
+"""The prover, tested: a project with one mark for everything that may come of disabling one."""
 
 import json
 import os
@@ -36,7 +36,7 @@ VERDICTS = {
     "toy/2/7": ("toy.py", "killed"),
     "toy/2/8": ("toy.py", "survived"),
 }
-"""Identifier: where it is marked, and what comes of disabling it (the functions say why)."""
+"""Identifier: where it is marked, and the outcome of disabling it (the functions say why)."""
 
 
 def command(*arguments: str, config: Path = PROJECT / "trace.toml") -> list[str]:
@@ -81,7 +81,7 @@ class Proved:
 
 @pytest.fixture(scope="module")
 def proved(tmp_path_factory: pytest.TempPathFactory) -> Proved:
-    return Proved(tmp_path_factory.mktemp("proved"), "prove", "--patience=2s", "--jobs=2")
+    return Proved(tmp_path_factory.mktemp("proven"), "prove", "--patience=2s", "--jobs=2")
 
 
 @pytest.mark.parametrize("name", VERDICTS)
@@ -138,19 +138,19 @@ def test_a_claim_holds_if_the_test_fails_without_all_marks_together(proved: Prov
     assert proved.one("claims", id="toy/1/9")["verdict"] == "killed"
 
 
-def test_a_parameter_that_does_not_make_the_mark_act_is_no_false_claim(proved: Proved) -> None:
+def test_a_parameter_that_does_not_make_the_mark_act_is_not_a_false_claim(proved: Proved) -> None:
     claimant = "test_toy.py::test_what_is_not_masked_is_refused"
     assert proved.one("tests", id=f"{claimant}[True]")["acted"] == []
     assert proved.one("claims", claimant=claimant)["verdict"] == "killed"
 
 
-def test_a_claim_that_no_test_comes_to_is_told(proved: Proved) -> None:
+def test_a_claim_that_no_test_comes_to_is_reported(proved: Proved) -> None:
     name = "toy::claims::a_claim_that_is_not_come_to"
     assert proved.told["silent"] == [name]
     assert f"{name} has a claim, and no test of it came there" in proved.told["problems"]
 
 
-def test_what_is_reached_and_what_acts_are_told_apart(proved: Proved) -> None:
+def test_what_is_reached_and_what_acts_are_distinguished(proved: Proved) -> None:
     test = proved.one("tests", id="toy::claims::what_is_not_masked_is_refused")
     assert test["reached"] == test["acted"] == ["src/lib.rs:7"]
     assert proved.one("tests", id="toy::claims::a_close_code_is_looked_at")["acted"] == []

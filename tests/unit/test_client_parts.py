@@ -167,7 +167,7 @@ def test_what_may_pass_is_not_final(error: Exception, final: bool) -> None:
     assert is_final(error) is final
 
 
-def test_a_final_failure_is_told_at_once() -> None:
+def test_a_final_failure_is_reported_at_once() -> None:
     with pytest.raises(vespiary.HandshakeRefused):
         Attempts(Backoff(), Clock()).failed(refusal(404))
 
@@ -191,7 +191,7 @@ def test_what_is_final_can_be_decided_otherwise() -> None:
         {"budget_seconds": "long"},
     ],
 )
-def test_a_backoff_that_cannot_be_is_told(options: dict[str, float]) -> None:
+def test_a_backoff_that_cannot_be_is_reported(options: dict[str, float]) -> None:
     (name,) = options
     with pytest.raises(vespiary.ConfigurationError, match=name):
         Backoff(**options)  # type: ignore[arg-type]
@@ -301,7 +301,7 @@ def test_a_handshake_that_fails_is_not_tried_elsewhere() -> None:
     track.close()
 
 
-def test_when_all_fail_the_first_tells_of_the_others() -> None:
+def test_when_all_fail_the_first_reports_the_others() -> None:
     track = Track(2)
     track.race.failed(0, ConnectionRefusedError(111, "refused"))
     track.race.failed(1, OSError(113, "no route"))
@@ -375,7 +375,7 @@ def test_user_and_password_are_taken_out_of_the_url(
 
 
 @pytest.mark.parametrize("url", ["ws://a%3Ab:secret@h/", "ws://a:secret%0D%0A@h/"])
-def test_credentials_that_cannot_be_sent_are_told_without_being_shown(url: str) -> None:
+def test_credentials_that_cannot_be_sent_are_reported_without_being_shown(url: str) -> None:
     with pytest.raises(vespiary.EndpointError) as raised:
         without_credentials(url)
     assert "secret" not in str(raised.value)

@@ -12,7 +12,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments), prog_name="vespiary")
 
 
-def test_help_lists_the_verbs_without_importing_them() -> None:
+def test_help_lists_the_commands_without_importing_them() -> None:
     script = (
         "import sys; from vespiary.cli.main import main\n"
         "try: main(['--help'])\n"
@@ -27,7 +27,7 @@ def test_help_lists_the_verbs_without_importing_them() -> None:
 
 
 @pytest.mark.parametrize("verb", ["serve", "load", "trace"])
-def test_every_verb_has_help(verb: str) -> None:
+def test_every_command_has_help(verb: str) -> None:
     done = run(verb, "--help")
     assert done.exit_code == 0, done.output
     assert f"Usage: vespiary {verb}" in done.output
@@ -36,7 +36,7 @@ def test_every_verb_has_help(verb: str) -> None:
 def test_an_unknown_verb_is_refused_with_the_nearest() -> None:
     done = run("sevre")
     assert done.exit_code == 2
-    assert "no verb 'sevre': did you mean 'serve'?" in done.output
+    assert "no command 'sevre': did you mean 'serve'?" in done.output
 
 
 def test_an_unknown_verb_without_a_near_one_is_refused_with_all() -> None:

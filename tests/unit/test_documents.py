@@ -1,6 +1,6 @@
 """Every example in the README and the documents runs, and every link in them leads somewhere.
 
-The comment above a Python example says how it is proved::
+The comment above a Python example says how it is tested::
 
     <!-- serves: "hello" -> "hello"; b"x" -> b"x" -->     a server, what it is sent, what it answers
     <!-- runs -->                                         a program that ends by itself
@@ -8,7 +8,7 @@ The comment above a Python example says how it is proved::
     <!-- runs against: echo -->                           the same; an echo server is at its URLs
     <!-- locks: inversion -->                             its verdict: see test_documents_locks.py
 
-Ports in examples are replaced by free ones. The clients are not ours, so that nothing is proved by
+Ports in examples are replaced by free ones. The clients are not ours, so that nothing is tested by
 itself.
 """
 
@@ -56,7 +56,7 @@ vespiary.serve(Echo(), {url!r}, framing={framing!r})
 
 @dataclass(frozen=True)
 class Example:
-    """A block of a document: where it stands, how it is proved, and its text."""
+    """A block of a document: where it stands, how it is tested, and its text."""
 
     place: str
     kind: str
@@ -175,7 +175,7 @@ def test_there_are_examples_of_every_sort() -> None:
 
 
 @pytest.mark.parametrize("example", PYTHON, ids=lambda example: example.place)
-def test_every_python_example_says_how_it_is_proved(example: Example) -> None:
+def test_every_python_example_says_how_it_is_tested(example: Example) -> None:
     assert example in [*SERVERS, *PROGRAMS, *TESTS, *WITH_LOCKS]
 
 

@@ -62,9 +62,9 @@ def test_an_endpoint_written_out_is_its_url_again(url: str) -> None:
         ("tcp://h:1?x", "a TCP endpoint has no path"),
         ("tcp://::1:80", "an IPv6 address stands in brackets"),
         ("tcp://[::1:80", "an IPv6 address stands in brackets"),
-        ("tcp://[::g]:80", r"is no IPv6 address"),
-        ("tcp://127.0.0.256:80", "is no IPv4 address"),
-        ("tcp://1.2.3:80", "is no IPv4 address"),
+        ("tcp://[::g]:80", r"is not an IPv6 address"),
+        ("tcp://127.0.0.256:80", "is not an IPv4 address"),
+        ("tcp://1.2.3:80", "is not an IPv4 address"),
         ("ws://me:secret@h:1", "it has a user name in it"),
         ("ws://h:1/#part", "it has a fragment"),
         ("ws://h:1/#", "it has a fragment"),
@@ -78,7 +78,7 @@ def test_an_endpoint_written_out_is_its_url_again(url: str) -> None:
         ("unix:///" + "x" * 108, "longer than the kernel's 107 bytes"),
     ],
 )
-def test_a_url_that_is_no_endpoint_is_refused_with_what_is_wrong(url: str, words: str) -> None:
+def test_a_url_that_is_not_an_endpoint_is_refused_with_what_is_wrong(url: str, words: str) -> None:
     with pytest.raises(EndpointError, match=words):
         Endpoint.parse(url)
 
@@ -110,7 +110,7 @@ def test_a_refusal_shows_how_such_an_endpoint_looks() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 5, b"tcp://h:1"])
-def test_what_is_no_text_is_refused(value: Any) -> None:
+def test_what_is_not_a_text_is_refused(value: Any) -> None:
     with pytest.raises(EndpointError, match="an endpoint is a URL such as"):
         Endpoint.parse(value)
 

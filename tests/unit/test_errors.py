@@ -73,7 +73,7 @@ def test_a_close_reason_tells_the_story_with_code_and_the_peers_words() -> None:
     assert str(reason) == "closed by the peer with code 1001: going away"
 
 
-def test_a_close_reason_without_words_tells_what_the_kernel_said() -> None:
+def test_a_close_reason_without_words_says_what_the_kernel_said() -> None:
     error = OSError(errno.ECONNRESET, "Connection reset by peer")
     told = str(CloseReason("remote", "broken", error=error))
     assert told == "broken by the peer: [Errno 104] Connection reset by peer"

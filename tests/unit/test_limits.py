@@ -30,7 +30,7 @@ def test_limits_survive_pickling() -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "8", 1 << 63])
-def test_a_limit_that_is_no_count_is_refused_with_its_name_and_value(value: Any) -> None:
+def test_a_limit_that_is_not_a_count_is_refused_with_its_name_and_value(value: Any) -> None:
     with pytest.raises(LimitsError, match=r"Limits\.connections_max must be a whole number") as got:
         Limits(connections_max=value)
     assert got.value.subject == "connections_max"
@@ -66,7 +66,7 @@ def test_equal_bounds_of_the_write_queue_are_accepted() -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "5", True, 1e12])
-def test_a_deadline_that_is_no_time_is_refused_with_its_name(value: Any) -> None:
+def test_a_deadline_that_is_not_a_time_is_refused_with_its_name(value: Any) -> None:
     with pytest.raises(LimitsError, match=r"Deadlines\.idle_seconds must be a number of seconds"):
         Deadlines(idle_seconds=value)
 
@@ -104,13 +104,13 @@ def test_a_deadline_is_read_from_a_text(text: str, value: float | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1TiB", "1.5", "٣"])
-def test_a_text_that_is_no_count_is_refused_with_an_example(text: str) -> None:
+def test_a_text_that_is_not_a_count_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(LimitsError, match="64KiB"):
         Limits.from_texts({"message_bytes_max": text})
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "5 days", "1e3"])
-def test_a_text_that_is_no_time_is_refused_with_an_example(text: str) -> None:
+def test_a_text_that_is_not_a_time_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(LimitsError, match="250ms"):
         Deadlines.from_texts({"idle_seconds": text})
 

@@ -61,7 +61,7 @@ def test_a_missing_object_is_named_with_the_nearest_ones(folder: Path) -> None:
         load_object("echoes:Ecko", folder)
 
 
-def test_a_missing_import_of_the_modules_own_is_told_with_its_place(folder: Path) -> None:
+def test_a_missing_import_of_the_modules_own_is_reported_with_its_place(folder: Path) -> None:
     with pytest.raises(ConfigurationError) as got:
         load_object("broken_echo:Echo", folder)
     assert "broken_echo could not be imported" in str(got.value)
@@ -70,7 +70,7 @@ def test_a_missing_import_of_the_modules_own_is_told_with_its_place(folder: Path
 
 
 @pytest.mark.parametrize("reference", ["raising_echo:Echo", "raising_echo.py:Echo"])
-def test_an_exception_while_importing_is_told_without_our_own_frames(
+def test_an_exception_while_importing_is_reported_without_our_own_frames(
     folder: Path, reference: str
 ) -> None:
     with pytest.raises(ConfigurationError) as got:

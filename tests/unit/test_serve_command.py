@@ -147,7 +147,9 @@ def test_a_log_level_silences_what_is_below_it(started: list[Command], tmp_path:
     assert command.log() == ""
 
 
-def test_an_address_in_use_is_told_in_a_sentence(started: list[Command], tmp_path: Path) -> None:
+def test_an_address_in_use_is_reported_in_a_sentence(
+    started: list[Command], tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         command = start(started, tmp_path, "echoes:echo", url)
@@ -178,7 +180,7 @@ def test_a_changed_source_is_served_at_the_same_port(
     assert command.stop() == 0
 
 
-def test_a_syntax_error_is_told_and_its_repair_is_served(
+def test_a_syntax_error_is_reported_and_its_repair_is_served(
     started: list[Command], tmp_path: Path
 ) -> None:
     command = start(started, tmp_path, "echoes:Echo", *URL, "--reload")
@@ -224,7 +226,7 @@ def test_filters_threads_and_spinning_can_be_asked_for(
     assert command.stop() == 0
 
 
-def test_what_is_no_filter_is_told(started: list[Command], tmp_path: Path) -> None:
+def test_what_is_not_a_filter_is_reported(started: list[Command], tmp_path: Path) -> None:
     (tmp_path / "extras.py").write_text(FILTERS)
     command = start(started, tmp_path, "echoes:Echo", *URL, "--filter", "extras:loud")
     assert command.process.wait(SECONDS) != 0

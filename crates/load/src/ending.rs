@@ -1,4 +1,4 @@
-//! How a connection ends: refused, lost, given up, or cleanly.
+//! How a connection ends: refused, lost, abandoned, or cleanly.
 
 use vespiary_wire::websocket::close::Code;
 
@@ -98,7 +98,7 @@ impl Connection {
     }
 
     /// The run is over: say so to the server and wait for its end. What still waits to be sent or
-    /// to come back is given up without blame: somebody stopped the run.
+    /// to come back is abandoned without blame: somebody stopped the run.
     pub fn finish(&mut self, shared: &mut Shared) {
         match self.stage {
             Stage::Open if self.expectation.messages() == self.sent => {

@@ -140,8 +140,8 @@ pub struct Plan {
     /// Messages in flight on each connection; zero lets sending run free, up to
     /// [`FREE_MESSAGES_MAX`] and [`FREE_BYTES_MAX`].
     pub pipeline: u32,
-    /// Messages a second over all connections. Latency then counts from when a message was due, so
-    /// a server that stalls cannot hide the messages it kept from being sent.
+    /// Messages per second over all connections. Latency then counts from when a message was due,
+    /// so a server that stalls cannot hide the messages it kept from being sent.
     pub rate: Option<f64>,
     /// Payloads are text: UTF-8, and text messages on WebSocket.
     pub text: bool,

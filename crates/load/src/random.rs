@@ -1,10 +1,10 @@
 //! A small seeded generator: payloads, cuts, delays and masking keys of one run come from its seed
 //! alone, so that a run which found something can be repeated.
 //!
-//! Masking keys are therefore predictable to whoever knows the seed. RFC 6455 section 5.3 forbids
-//! that for a client which carries strangers' data past intermediaries; a load client carries only
-//! its own noise to a server under test, and reproducibility is worth more there. Do not take this
-//! generator for anything else.
+//! Masking keys are therefore predictable to anyone who knows the seed. RFC 6455 section 5.3
+//! forbids that for a client which carries strangers' data past intermediaries; a load client
+//! carries only its own noise to a server under test, and reproducibility is worth more there. Do
+//! not take this generator for anything else.
 
 /// Xorshift64*, after Vigna, "An experimental exploration of Marsaglia's xorshift generators,
 /// scrambled" (2016).

@@ -111,7 +111,7 @@ fn resolve(authority: &str, port: Option<u16>) -> Result<SocketAddr, Error> {
             "{authority:?} names no address to connect to"
         ))),
         Err(error) => Err(Error::plan(format!(
-            "{authority:?} is no HOST:PORT: {error}"
+            "{authority:?} is not a HOST:PORT: {error}"
         ))),
     }
 }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn what_is_not_an_address_is_refused() {
         for url in [
             "",
             "localhost:80",

@@ -116,7 +116,7 @@ fn an_added_byte_alters_one_message_and_the_rest_stays_in_step() {
 }
 
 #[test]
-fn a_lost_message_is_told_by_its_length() {
+fn a_lost_message_is_reported_by_its_length() {
     let shape = shape("line", 30);
     let mut echo = stream(&shape, 4, 20);
     echo.drain(31 * 7..31 * 8);
@@ -173,7 +173,7 @@ fn a_wrong_length_before_the_payload_is_an_alteration() {
 }
 
 #[test]
-fn short_long_and_retyped_websocket_messages_are_told_apart() {
+fn short_long_and_retyped_websocket_messages_are_distinguished() {
     let shape = shape("raw", 10);
     let whole = stream(&shape, 4, 1);
     let verdict = |payload: &[u8], kind_kept| {

@@ -134,7 +134,7 @@ fn one_altered_byte_in_a_megabyte_is_found() {
 }
 
 #[test]
-fn a_server_that_ends_its_side_early_is_told_with_what_is_lost() {
+fn a_server_that_ends_its_side_early_is_reported_with_what_is_lost() {
     for driver in DRIVERS {
         let url = serve(8, |mut stream| {
             let mut message = [0; 32];

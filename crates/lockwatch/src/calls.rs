@@ -97,7 +97,7 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
     let mut result = ways.at_once();
     if result == libc::EBUSY {
         if again && wanted.kind == Kind::Semaphore {
-            // Whoever waits twice waits for another one's post.
+            // Anyone who waits twice waits for another one's post.
             locks::become_signal(region, lock);
             return take_signal(inside, lock, wanted, ways);
         }

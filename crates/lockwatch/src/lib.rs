@@ -2,7 +2,7 @@
 //!
 //! It stands between the program and the C library's `pthread_mutex_*`, `pthread_rwlock_*`,
 //! `pthread_spin_*`, `sem_*` and condition waits, and keeps in one file that it shares with
-//! whoever watches ([`region`]): every lock, every thread with the locks it holds and the one it
+//! anyone who watches ([`region`]): every lock, every thread with the locks it holds and the one it
 //! waits for, and every **order** in which a thread took one lock while it held others. What the
 //! orders mean (cycles, gates, threads that never met) is worked out elsewhere, after the run or
 //! beside it; here only facts are written, and a fact is there even when the process is killed.
@@ -19,7 +19,7 @@
 //! * **It allocates nothing** where a lock is taken: the lock may be the allocator's.
 //! * **It does not change what a call does**: results, errors and `errno` are the real function's.
 //!   A lock that is contended is waited for in two steps, a short timed wait and then the real one;
-//!   between them the thread leaves its stack for whoever looks for deadlocks.
+//!   between them the thread leaves its stack for anyone who looks for deadlocks.
 //!
 //! In the full mode ([`log`]) every acquisition is kept besides, which costs microseconds.
 //!

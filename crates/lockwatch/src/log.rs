@@ -3,7 +3,7 @@
 //! A file beside the process's record, `PID-TIME.log`: a page that says what is in it, then one
 //! array of acquisitions. A thread takes room for a thousand at a time and fills it by itself, so
 //! threads do not meet here. An acquisition is written when the lock is taken, and the moment of
-//! letting go is added later, by whoever lets go: a process that is killed, or stuck for ever,
+//! letting go is added later, by anyone who lets go: a process that is killed, or stuck for ever,
 //! leaves all it did.
 //!
 //! It is on when `VESPIARY_LOCKS_FULL` names the most bytes that all processes of a run may write

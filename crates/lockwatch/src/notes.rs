@@ -2,7 +2,7 @@
 //! executed, and what they had loaded.
 //!
 //! A record is there only for a process that took a lock. What was **not** watched can be known
-//! only by whoever knows what was started: so each process notes that the library is in it, and
+//! only by anyone who knows what was started: so each process notes that the library is in it, and
 //! each execution of a program is noted by the process that asks for it. An execution that no
 //! process answers with the library in it was not watched.
 //!

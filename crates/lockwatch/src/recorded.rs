@@ -19,7 +19,7 @@ impl<const SLOTS: usize> Recorded<SLOTS> {
 
     /// Puts a hash in; whether it was not there, `None` when there is no room.
     pub(crate) fn put(&self, hash: u64) -> Option<bool> {
-        // Nought is an empty slot.
+        // Zero is an empty slot.
         let hash = hash | 1;
         let mut slot = (hash >> (64 - SLOTS.trailing_zeros())) as usize;
         for _ in 0..SLOTS {

@@ -66,7 +66,7 @@ pub(crate) fn enter() -> Option<Inside> {
     Some(Inside { region, thread })
 }
 
-/// A place that stands for none: whoever has it is inside already.
+/// A place that stands for none: anyone who has it is inside already.
 struct Nowhere(UnsafeCell<MaybeUninit<Thread>>);
 
 // SAFETY: of atomics, and only referred to as such.

@@ -13,7 +13,7 @@ const FIRST: Token = Token(2);
 const SECOND: Token = Token(3);
 
 contract!(
-    connections_are_accepted_until_a_cancel_which_is_told_once,
+    connections_are_accepted_until_a_cancel_which_is_reported_once,
     bytes_arrive_in_order_and_the_end_comes_last,
     a_kept_lease_is_not_overwritten_and_without_buffers_receiving_ends_with_enobufs,
     a_cancelled_receive_ends_once_and_can_begin_again,
@@ -27,12 +27,12 @@ contract!(
     a_wake_before_a_turn_ends_it_at_once,
     a_wake_within_a_batch_ends_the_next_turn,
     an_address_in_use_is_refused,
-    addresses_of_both_ends_are_told,
+    addresses_of_both_ends_are_reported,
     a_thousand_connections_are_served_together,
     a_listener_at_a_unix_path_serves,
 );
 
-fn connections_are_accepted_until_a_cancel_which_is_told_once(driver: &Driver) {
+fn connections_are_accepted_until_a_cancel_which_is_reported_once(driver: &Driver) {
     let mut rig = Rig::new(driver);
     let (listener, address) = rig.listen();
     rig.port.accept(listener, LISTENER);
@@ -376,7 +376,7 @@ fn an_address_in_use_is_refused(driver: &Driver) {
     rig.port.close(listener, false);
 }
 
-fn addresses_of_both_ends_are_told(driver: &Driver) {
+fn addresses_of_both_ends_are_reported(driver: &Driver) {
     let mut rig = Rig::new(driver);
     let (listener, address) = rig.listen();
     rig.port.accept(listener, LISTENER);

@@ -406,7 +406,7 @@ fn a_port_that_spins_serves_and_wakes() {
 }
 
 #[test]
-fn a_reset_behind_bytes_is_told() {
+fn a_reset_behind_bytes_is_reported() {
     const COUNT: usize = 600;
     for mut rig in rigs(&Options::default()) {
         let (listener, address) = rig.listen();

@@ -16,7 +16,7 @@ contract!(
     a_send_larger_than_the_window_arrives_whole,
     a_vectored_send_of_many_chunks_arrives_in_order,
     a_send_gives_its_buffer_back_unmoved,
-    a_cancelled_send_tells_what_went_and_gives_the_rest_back,
+    a_cancelled_send_says_what_went_and_gives_the_rest_back,
     an_empty_send_completes,
     shutdown_sends_the_end_after_the_bytes_and_receiving_goes_on,
     close_with_reset_is_seen_as_a_reset,
@@ -80,7 +80,7 @@ fn a_send_gives_its_buffer_back_unmoved(driver: &Driver) {
     rig.end(listener, LISTENER);
 }
 
-fn a_cancelled_send_tells_what_went_and_gives_the_rest_back(driver: &Driver) {
+fn a_cancelled_send_says_what_went_and_gives_the_rest_back(driver: &Driver) {
     let mut rig = Rig::new(driver);
     let (listener, address) = rig.listen();
     rig.port.accept(listener, LISTENER);

@@ -83,7 +83,7 @@ fn every_fault_happens() {
 }
 
 #[test]
-fn time_moves_to_what_happens_next_and_never_waits_in_vain() {
+fn time_moves_to_what_happens_next_and_never_waits_for_nothing() {
     let faults = Faults {
         delay_permille: 1000,
         delay_microseconds_max: 1_000_000_000,

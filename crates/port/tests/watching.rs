@@ -33,9 +33,9 @@ const NEITHER: Interest = Interest {
 };
 
 contract!(
-    a_ready_descriptor_is_told_once_a_turn_for_as_long_as_it_is_ready,
+    a_ready_descriptor_is_reported_once_per_turn_for_as_long_as_it_is_ready,
     polling_again_replaces_the_interest,
-    nothing_is_told_after_unpoll_even_of_the_current_batch,
+    nothing_is_reported_after_unpoll_even_of_the_current_batch,
     a_wake_from_another_thread_ends_a_turn,
 );
 
@@ -88,7 +88,7 @@ fn ready(completions: &[Completion]) -> Vec<(Token, Interest)> {
     told.collect()
 }
 
-fn a_ready_descriptor_is_told_once_a_turn_for_as_long_as_it_is_ready(driver: &Driver) {
+fn a_ready_descriptor_is_reported_once_per_turn_for_as_long_as_it_is_ready(driver: &Driver) {
     let mut rig = Rig::new(driver);
     let mut foreign = Foreign::new(&rig);
     rig.port
@@ -132,7 +132,7 @@ fn polling_again_replaces_the_interest(driver: &Driver) {
     rig.expect_nothing();
 }
 
-fn nothing_is_told_after_unpoll_even_of_the_current_batch(driver: &Driver) {
+fn nothing_is_reported_after_unpoll_even_of_the_current_batch(driver: &Driver) {
     let mut rig = Rig::new(driver);
     let mut all = [Foreign::new(&rig), Foreign::new(&rig), Foreign::new(&rig)];
     for (number, foreign) in all.iter_mut().enumerate() {
@@ -246,7 +246,7 @@ fn closing_a_watched_socket_ends_it_at_once_and_gives_its_address_back() {
 }
 
 #[test]
-fn a_hang_up_is_told_as_the_readiness_that_was_asked_for() {
+fn a_hang_up_is_reported_as_the_readiness_that_was_asked_for() {
     for mut rig in kernel_rigs() {
         for interest in [READ, WRITE, BOTH] {
             let (ours, theirs) = UnixStream::pair().expect("a pair");

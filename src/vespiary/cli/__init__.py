@@ -1,1 +1,1 @@
-"""The command line, one module a verb; nothing of the library uses it."""
+"""The command line, one module per command; nothing of the library uses it."""

@@ -66,7 +66,7 @@ def _load_file(path: Path) -> ModuleType:
         sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise ConfigurationError(f"{path} is no Python file", subject=str(path))
+        raise ConfigurationError(f"{path} is not a Python file", subject=str(path))
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:

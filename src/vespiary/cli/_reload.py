@@ -46,7 +46,7 @@ class Watch:
     def add(self, files: Iterable[Path], since: int = sys.maxsize) -> None:
         """Watch further files; those watched already keep what was seen of them.
 
-        A file modified after `since` (nanoseconds since the epoch) counts as changed: whoever
+        A file modified after `since` (nanoseconds since the epoch) counts as changed: anyone who
         loaded it then may have loaded what was there before.
         """
         for path in files:

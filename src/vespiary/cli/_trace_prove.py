@@ -1,4 +1,4 @@
-"""The verbs of `vespiary trace` that run tests: collect, prove."""
+"""The commands of `vespiary trace` that run tests: collect, prove."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The verbs of `vespiary trace` that read a project: scan, report, gate, snapshot, why."""
+"""The commands of `vespiary trace` that read a project: scan, report, gate, snapshot, why."""
 
 import difflib
 import os
@@ -66,7 +66,7 @@ def report(
 
     \b
     Exit status:
-      0  nothing is wrong; what gates demand is reported by the verb gate
+      0  nothing is wrong; what gates demand is reported by the command gate
       1  catalogues, sources and evidence contradict one another
       2  the settings, a catalogue or the evidence make no sense
     """  # noqa: D301

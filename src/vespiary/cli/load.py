@@ -47,7 +47,7 @@ class _Unable(click.ClickException):
 @click.option(
     "--rate",
     type=float,
-    help="Messages a second over all connections; latency counts from when each was due.",
+    help="Messages per second over all connections; latency counts from when each was due.",
 )
 @click.option(
     "--framing",

@@ -1,4 +1,4 @@
-"""The command `vespiary`: a group of verbs, each imported only when it is used."""
+"""The command `vespiary`: a group of commands, each imported only when it is used."""
 
 import difflib
 import importlib
@@ -16,11 +16,11 @@ _VERBS = {
     "serve": "Serve a handler on one or more URLs.",
     "trace": "Trace a specification's requirements to code and tests.",
 }
-"""A verb is the click command of its own name in `vespiary.cli.<verb>`; beside it, its help."""
+"""A command is the click command of its own name in `vespiary.cli.<verb>`; beside it, its help."""
 
 
 class _Verbs(click.Group):
-    """Finds verbs by name, suggests near ones, and tells errors in a sentence."""
+    """Finds commands by name, suggests near ones, and tells errors in a sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -41,7 +41,7 @@ class _Verbs(click.Group):
         if verb not in _VERBS and not verb.startswith("-"):
             near = difflib.get_close_matches(verb, _VERBS, n=1, cutoff=0.5)
             advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_VERBS)}"
-            ctx.fail(f"no verb {verb!r}: {advice}")
+            ctx.fail(f"no command {verb!r}: {advice}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -65,4 +65,4 @@ class _Verbs(click.Group):
 )
 @click.version_option(package_name="vespiary", prog_name="vespiary")
 def main() -> None:
-    """Serve plug-in network servers, and prove that they are sound."""
+    """Serve plug-in network servers, and check that they work."""

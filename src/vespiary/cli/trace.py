@@ -120,7 +120,7 @@ def _text(path: Path) -> str:
 def _print(
     text: str, name: str, patterns: tuple[str, ...], *, show: bool, show_candidates: bool
 ) -> None:
-    """Print sentences, candidates or both, for whoever writes the catalogue's words."""
+    """Print sentences, candidates or both, for anyone who writes the catalogue's words."""
     if show:
         for sentence in read(text, name, patterns):
             items = f" (introduces {sentence.items} items)" if sentence.items else ""
@@ -134,7 +134,7 @@ def _print(
 
 
 def _tell(done: Extraction, path: Path) -> None:
-    """Say what came of the revision."""
+    """Say the outcome of the revision."""
     revision = done.revision
     click.echo(
         f"{path}: {len(done.sentences)} requirements: {len(revision.kept)} kept,"

@@ -207,7 +207,7 @@ class TestClient:
 class TestConnection(Generic[M]):
     """The client's end of a connection to the handler under test. A context manager.
 
-    `timeout` is in virtual seconds: waiting in vain for an hour takes no time.
+    `timeout` is in virtual seconds: waiting without success for an hour takes no time.
     """
 
     __test__ = False

@@ -1,4 +1,4 @@
-"""Byte sequences that are no UTF-8 (RFC 3629), with the byte at which each becomes impossible.
+"""Byte sequences that are not UTF-8 (RFC 3629), with the byte at which each becomes impossible.
 
 The table follows the rows of RFC 3629 section 4: for each of its ranges what lies just outside of
 it. It is written down by hand, so that no decoder is asked that might be wrong in the same way.

@@ -116,7 +116,7 @@ def test_the_largest_frame_that_there_can_be_reserves_no_memory(
     assert told["limits_reached"] == ({} if limits else {"message_bytes_max": 100})
 
 
-def test_a_frame_above_its_own_limit_is_told_by_its_name(serve: Serve) -> None:
+def test_a_frame_above_its_own_limit_is_reported_by_its_name(serve: Serve) -> None:
     server = serve(echo={**ECHO, "limits": {"frame_bytes_max": 1000}})
     with server.connect("echo") as peer:
         peer.upgrade().echo(bytes(1000))

@@ -177,7 +177,7 @@ def test_an_echo_to_a_receiver_that_never_reads_holds_its_sender_back_and_is_res
     assert told["connections_broken"] == count
 
 
-def test_a_receiver_that_never_reads_fills_its_queue_and_then_the_sender_is_told(
+def test_a_receiver_that_never_reads_fills_its_queue_and_then_the_sender_is_reported(
     serve: Serve,
 ) -> None:
     limits = {"write_bytes_max": 4 * MEBIBYTE}

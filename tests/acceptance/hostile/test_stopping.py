@@ -23,7 +23,7 @@ def assert_nobody_listens(url: str) -> None:
         probe.connect((parts.hostname, parts.port))
 
 
-def test_messages_that_were_received_are_answered_before_the_peers_are_told_1001(
+def test_messages_that_were_received_are_answered_before_the_peers_are_reported_1001(
     serve: Serve,
 ) -> None:
     server = serve(slow={**ECHO, "handler": "echo_slowly"})

@@ -1,4 +1,4 @@
-"""Text that is no UTF-8: every row of the table, cut into frames and segments at every point.
+"""Text that is not UTF-8: every row of the table, cut into frames and segments at every point.
 
 RFC 6455 section 8.1: such a message fails the connection, with 1007 (section 7.4.1). Ours fails
 as soon as no continuation could make a text of it, not only at the message's end.

@@ -1,4 +1,4 @@
-"""`python -m tests.locks.real`: real programs under the detector, and a table of what came of it.
+"""`python -m tests.locks.real`: real programs under the detector, and a table of the outcome of it.
 
 That a program is ended by SIGTERM, and says so by its status, is as well as that it ends with 0.
 """

@@ -60,7 +60,7 @@ def _ask(*command: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of some test modules.
+    """The outcome of some test modules.
 
     Attributes:
         status: The exit code.

@@ -18,7 +18,7 @@ STOP_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Session:
-    """What came of it.
+    """The outcome of it.
 
     Attributes:
         program: Which.

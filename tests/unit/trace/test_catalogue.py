@@ -63,7 +63,7 @@ def test_what_is_wrong_is_named_with_its_line(old: str, new: str, words: str) ->
     assert words in wrong(GOOD.replace(old, new, 1))
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     text = GOOD.replace("says =", "sais =").replace('"nest/2/h1"', '"nest"')
     assert len(wrong(text).splitlines()) == 2
 

@@ -1,4 +1,4 @@
-"""The verb `extract`: a catalogue follows its specification, and people's words stay."""
+"""The command `extract`: a catalogue follows its specification, and people's words stay."""
 
 import tomllib
 from pathlib import Path
@@ -152,7 +152,7 @@ def test_a_requirement_added_by_hand_becomes_suspect_when_its_place_changes(desk
     assert desk.requirements()["nest/2/h1"]["was"] == digest("a name")
 
 
-def test_an_anchor_that_finds_nothing_or_too_much_is_told(desk: Desk) -> None:
+def test_an_anchor_that_finds_nothing_or_too_much_is_reported(desk: Desk) -> None:
     by_hand(desk, "no such")
     assert "section 2: nothing there begins with its anchor" in desk.run().output
     desk.change(desk.catalogue, '"no such"', '"A wasp MUST"')

@@ -343,7 +343,7 @@ def test_without_evidence_nothing_is_above_implemented(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"marks": [{}]}', '{"marks": 3}'])
-def test_what_is_no_evidence_is_refused(folder: Folder, text: str) -> None:
+def test_what_is_not_an_evidence_is_refused(folder: Folder, text: str) -> None:
     path = folder.root / "other.json"
     path.write_text(text)
     done = folder.run("report", "--evidence", str(path))

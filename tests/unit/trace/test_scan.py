@@ -117,7 +117,7 @@ def test_python_is_read_by_the_names_under_which_marks_were_imported() -> None:
         ),
     ],
 )
-def test_empty_and_dangling_marks_of_rust_are_told(source: str, words: str) -> None:
+def test_empty_and_dangling_marks_of_rust_are_reported(source: str, words: str) -> None:
     (problem,) = scan_rust(source, "a.rs").problems
     assert str(problem).startswith(words)
 
@@ -134,7 +134,7 @@ def test_empty_and_dangling_marks_of_rust_are_told(source: str, words: str) -> N
         ("def f(:", "a.py:2: cannot be read: "),
     ],
 )
-def test_empty_and_dangling_marks_of_python_are_told(source: str, words: str) -> None:
+def test_empty_and_dangling_marks_of_python_are_reported(source: str, words: str) -> None:
     text = f"from vespiary.trace import implements, requires\n{source}\n"
     assert [p for p in scan_python(text, "a.py").problems if str(p).startswith(words)]
 
@@ -291,7 +291,7 @@ def test_wrong_settings_are_named_with_file_key_and_advice(
     assert words in done.output.replace("\n", " ").replace("  ", " ")
 
 
-def test_missing_settings_are_told_with_what_to_do(folder: Folder) -> None:
+def test_missing_settings_are_reported_with_what_to_do(folder: Folder) -> None:
     done = CliRunner().invoke(main, ["trace", "scan", "--config", "/no/trace.toml"])
     assert done.exit_code == 2
     assert "write one, or name it with --config" in done.output

@@ -84,7 +84,7 @@ fn failed_full(lock: Taken, request: &Request) {
     }
 }
 
-/// The lock that a thread's life holds: whoever takes it after its owner has joined that thread.
+/// The lock that a thread's life holds: anyone who takes it after its owner has joined that thread.
 #[cold]
 fn take_life(inside: &Inside, number: u32) {
     let Inside { region, thread } = inside;
@@ -148,7 +148,7 @@ pub(super) fn show_wait(wanted: Taken) -> Option<Outer> {
     let number = locks::known(region, wanted.address)?;
     let holds = held::find(thread, wanted.address).is_some();
     if holds && wanted.kind == Kind::PythonSemaphore && !semaphores::is_lock(wanted.object) {
-        // Whoever waits twice waits for another one's release.
+        // Anyone who waits twice waits for another one's release.
         locks::become_signal(region, number);
     }
     let mode = if !locks::is_signal(region, number) {

@@ -2,8 +2,8 @@
 //! (`Condition`, `Semaphore`, `Event`, `Queue`).
 //!
 //! The methods of the two types are swapped behind their descriptors: the types stay what they
-//! are, locks that exist already are covered, and so is whoever calls the methods, `with` included.
-//! It happens when the interpreter is ready and first makes a lock or a thread.
+//! are, locks that exist already are covered, and so is anyone who calls the methods, `with`
+//! included. It happens when the interpreter is ready and first makes a lock or a thread.
 //!
 //! What a Python lock is differs from a mutex in one way: **another thread may release it**. A lock
 //! that was, or that waits for that, is a signal (`Condition.wait` is made so): nobody owns it, and
@@ -57,7 +57,7 @@ enum Act {
     Release,
     ReleaseAll,
     Restore,
-    /// In a new child: the lock is free again, whoever held it.
+    /// In a new child: the lock is free again, no matter who held it.
     Renew,
 }
 

@@ -120,8 +120,8 @@ fn is_module(site: u64) -> bool {
 }
 
 fn install(python: &Interface) -> bool {
-    // SAFETY: whoever makes a semaphore for a `SemLock` holds the GIL; new references are released
-    // or kept for good.
+    // SAFETY: anyone who makes a semaphore for a `SemLock` holds the GIL; new references are
+    // released or kept for good.
     unsafe {
         if (python.has_gil)() == 0 {
             return false;

@@ -71,7 +71,7 @@ impl Frames {
     }
 }
 
-/// What becomes of a frame in a stack.
+/// What happens to a frame in a stack.
 enum Met {
     Told(u64),
     LeftOut,
@@ -79,7 +79,7 @@ enum Met {
     End,
 }
 
-/// What becomes of a frame; `in_task` once the stack is known to be a task's.
+/// What happens to a frame; `in_task` once the stack is known to be a task's.
 fn meet(place: Place, in_task: &mut bool) -> Met {
     if place.is_ours() {
         *in_task |= place.is_coroutine();

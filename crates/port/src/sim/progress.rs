@@ -82,7 +82,7 @@ impl State {
         self.post(token, Kind::Connect, true, Outcome::Connected(result));
     }
 
-    /// Connect to whoever listens at `address`. `None`: there is no answer.
+    /// Connect to the listener at `address`. `None`: there is no answer.
     fn reach(&mut self, descriptor: Descriptor, address: &Address) -> Option<Result<(), Errno>> {
         let source = match &self.socket(descriptor).role {
             Role::Fresh(source) => source.clone(),
@@ -115,7 +115,7 @@ impl State {
         listening(&|other| other == address).or_else(|| listening(&|other| covers(other, address)))
     }
 
-    /// Connect `from` to whoever listens at `to`. `None`: there is no answer.
+    /// Connect `from` to the listener at `to`. `None`: there is no answer.
     pub(super) fn dial(
         &mut self,
         from: (Owner, Address),

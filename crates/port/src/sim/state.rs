@@ -284,7 +284,7 @@ impl State {
         );
     }
 
-    /// Look again at whoever holds `end`, since something changed for it.
+    /// Look again at the holder of `end`, since something changed for it.
     pub(super) fn stir(&mut self, end: End) {
         if let Owner::Socket(descriptor) = self.network.peek(end).owner {
             self.runnable.insert(descriptor);

@@ -216,7 +216,7 @@ impl Active {
             counters,
         };
         if options.is_watched {
-            // Whoever watches the waker's descriptor sees its wake-ups too.
+            // Anyone who watches the waker's descriptor sees its wake-ups too.
             active
                 .ring
                 .submitter()

@@ -186,7 +186,7 @@ impl Ring {
     fn drain_backlog(&mut self) {
         let mut queue = self.queues.submission();
         while let Some(entry) = self.backlog.front() {
-            // SAFETY: whoever pushed the entry promised for it until its last completion.
+            // SAFETY: anyone who pushed the entry promised for it until its last completion.
             if unsafe { queue.push(entry) }.is_err() {
                 return;
             }

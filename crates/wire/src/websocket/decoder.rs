@@ -2,8 +2,8 @@
 //!
 //! The decoder is fed whatever the socket gave and cuts it into events that borrow from that input.
 //! It copies no payload of a message: a chunk comes out still masked, with the key turned so that
-//! `payload[0]` pairs with `key[0]`, because whoever stores the message has to copy it once anyway
-//! and can unmask on the way. Control frames are at most 125 bytes, so they come out whole,
+//! `payload[0]` pairs with `key[0]`, because anyone who stores the message has to copy it once
+//! anyway and can unmask on the way. Control frames are at most 125 bytes, so they come out whole,
 //! unmasked and by value.
 //!
 //! Between two calls the decoder is in one of three states:

@@ -6,7 +6,7 @@
 //! ends with the connection; a block that calls itself the last ends it too, and bytes behind that
 //! block are an error.
 //!
-//! The extension was given up with draft 11. Compressing heads costs more than it gains, a frame
+//! Draft 11 dropped the extension. Compressing heads costs more than it gains, a frame
 //! cannot be passed over without inflating it, an intermediary cannot fragment or coalesce, and the
 //! bytes of masked frames, which are random, do not shrink at all: a client's stream grows. It is
 //! here for peers that ask for it, and off unless it was switched on.

@@ -77,7 +77,7 @@ impl Version {
     }
 }
 
-/// What becomes of text that is not UTF-8.
+/// What happens to text that is not UTF-8.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum InvalidText {
     /// The connection fails with this code.

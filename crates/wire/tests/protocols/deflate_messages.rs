@@ -180,7 +180,7 @@ fn section_7_2_1_every_fragment_but_the_last_keeps_its_tail() {
 }
 
 #[test]
-fn what_does_not_end_with_a_block_is_corrupt_and_so_is_what_is_no_deflate() {
+fn what_does_not_end_with_a_block_is_corrupt_and_so_is_what_is_not_a_deflate() {
     claims!("rfc7692/7.2.2/h1");
     let whole = compress(&mut Compressor::new(SHAPE), &text(2000));
     assert_eq!(inflate(&whole).unwrap(), text(2000));

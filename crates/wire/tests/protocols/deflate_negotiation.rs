@@ -172,7 +172,7 @@ fn section_7_1_2_2_the_clients_window_is_limited_only_where_the_client_knows_how
 }
 
 #[test]
-fn section_5_a_client_tells_what_it_would_have() {
+fn section_5_a_client_says_what_it_would_have() {
     claims!("rfc7692/5/1", "rfc7692/5/3", "rfc7692/7.1.2.1/1");
     assert_eq!(
         Offer::new(&LARGEST).to_string(),

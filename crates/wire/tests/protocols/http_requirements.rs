@@ -53,7 +53,7 @@ fn a_folded_line_is_refused_in_words() {
 }
 
 #[test]
-fn what_is_no_request_is_answered_400() {
+fn what_is_not_a_request_is_answered_400() {
     claims!("rfc9112/2.2/10", "rfc9112/3.2/1");
     for head in ["\x16\x03\x01", "GET  / HTTP/1.1\r\n", "EHLO\r\n"] {
         assert_eq!(read(head).0, 400, "{head:?}");

@@ -82,7 +82,7 @@ fn any_port_of_a_host_can_be_meant() {
 }
 
 #[test]
-fn null_is_told_apart_from_every_other_origin() {
+fn null_is_reported_apart_from_every_other_origin() {
     assert!(matches("null", "null"));
     for other in [
         "",
@@ -112,7 +112,7 @@ fn two_origins_in_one_value_match_nothing() {
 }
 
 #[test]
-fn what_is_no_origin_is_refused_with_its_fault() {
+fn what_is_not_an_origin_is_refused_with_its_fault() {
     for (text, fault) in [
         ("*", "no scheme"),
         ("example.com", "no scheme"),

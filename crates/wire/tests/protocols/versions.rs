@@ -297,7 +297,7 @@ fn every_close_code_is_judged_by_its_versions_section_7_4() {
 }
 
 #[test]
-fn a_code_that_8_does_not_define_is_told_by_the_nearest_that_it_does() {
+fn a_code_that_8_does_not_define_is_reported_by_the_nearest_that_it_does() {
     claims!("hybi09/7.4.1/h1");
     let sent = |version: Version, code: Code| {
         let payload = close::encode(version.profile(), code, "why");

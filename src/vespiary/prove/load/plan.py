@@ -41,7 +41,7 @@ class Plan(_Options):
         size: Bytes of a message's payload, up to 64 MiB.
         pipeline: Messages in flight on each connection, up to 65,536. Zero lets sending run free:
             up to 4,096 messages or 4 MiB are in flight.
-        rate: Messages a second over all connections. Latency then counts from when a message was
+        rate: Messages per second over all connections. Latency then counts from when a message was
             due, so that a server which stalls cannot hide what it kept from being sent.
         framing: `raw`, `line`, `crlf`, `length` (four bytes, network order) or
             `length:WIDTH[le][+self]` on a stream. `raw` by default; `ws://` always has frames.

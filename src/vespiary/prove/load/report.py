@@ -1,4 +1,4 @@
-"""What came of a load run, and how far one has come."""
+"""The outcome of a load run, and how far one has come."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -93,7 +93,7 @@ class Progress(_Counts):
 
 @dataclass(frozen=True, slots=True)
 class Report(_Counts):
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes:
         clean: Every connection was opened, every message came back as it was sent and in time.

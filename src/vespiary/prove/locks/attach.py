@@ -2,7 +2,7 @@
 
 What each thread waits for is read without stopping anything (`futexes`), so the facts are of
 different moments. A circle is believed when each of its threads is in the same wait in a second
-look, and has not run in between: the kernel counts how often a thread has given up the processor.
+look, and has not run in between: the kernel counts how often a thread has yielded the processor.
 Then all of them were waiting at the moment between the two looks.
 
 A process that runs under the detector has a record, and with it the owners of Python's locks, and
@@ -48,7 +48,7 @@ class Waiting:
         owners: The threads that hold it; empty where that is not recorded.
         gone: The owner's number, if it has ended.
         is_limited: Whether the wait ends by itself.
-        switches: How often the thread had given up the processor: while it stays the same, the wait
+        switches: How often the thread had yielded the processor: while it stays the same, the wait
             is the same.
         stack: Where it waits, innermost first.
         python: The same in Python code.

@@ -4,7 +4,8 @@ Two ways, since neither always works. gcore(1), of gdb, writes a core of a proce
 wherever one likes. Without it the kernel is asked: the limit of the size of cores is raised
 (prlimit(2)), and a signal sent whose default is to dump core and which the program neither handles
 nor ignores. Where that core goes is not ours to say but the machine's (core(5)): a file named by
-`/proc/sys/kernel/core_pattern`, or a program to which it is piped. What came of it is always told.
+`/proc/sys/kernel/core_pattern`, or a program to which it is piped. The outcome of it is always
+printed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _DUMPING = (signal.SIGABRT, signal.SIGQUIT, signal.SIGTRAP, signal.SIGSYS, signa
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What came of the wish for a core.
+    """The outcome of the wish for a core.
 
     Attributes:
         process: Whose.

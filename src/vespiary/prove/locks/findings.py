@@ -69,7 +69,7 @@ _SENTENCES: dict[str, tuple[Kind, str, str]] = {
     "wait-holding": (
         "information",
         "a thread waits on a condition, or for a semaphore, while it holds another lock",
-        "make sure that whoever signals never needs that other lock, or release it first",
+        "make sure that anyone who signals never needs that other lock, or release it first",
     ),
 }
 

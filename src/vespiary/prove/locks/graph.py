@@ -60,7 +60,7 @@ def circles(
         on_limit: Called with locks that are entangled in more ways than are looked at: there may be
             circles among them that are not given.
         kind: The kind of the lock with a number.
-        is_over: Tells of two orders of different processes whether the first was over before the
+        is_over: Reports two orders of different processes whether the first was over before the
             second, where threads do not show it.
     """
     outgoing: dict[int, list[Edge]] = defaultdict(list)

@@ -60,7 +60,7 @@ class Watch:
 
         A run may start any number of processes, and each record takes memory and a descriptor. One
         stays as long as others may have to be looked at together with it: those that share locks,
-        and those that a living process comes from. Whoever is given the others discards them.
+        and those that a living process comes from. Anyone who is given the others discards them.
         """
         if len(self.records) < self._many:
             return []

@@ -109,7 +109,7 @@ def keep_all(folder: Path, bytes_max: int) -> dict[str, str]:
     """The environment in which the library keeps every acquisition, in so many bytes at most.
 
     The bytes that all processes have taken are counted in a file of the folder, which each of them
-    may write, whoever it runs as.
+    may write, no matter who it runs as.
     """
     budget = folder / "full"
     budget.write_bytes(bytes(_PAGE))

@@ -134,7 +134,7 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock, from its first operation to its end. A signal is released by whoever likes to.
+    """A lock, from its first operation to its end. A signal is released by anyone who likes to.
 
     `stack` is where it was `made`, or else where it was first seen. It is `owned` when a `with`
     statement has taken it: who takes it releases it too.

@@ -147,7 +147,7 @@ class Task:
         tid: Its number here.
         inner: Its number in its own namespace (pid_namespaces(7)), as its memory has it.
         name: Its name.
-        switches: How often it has given up the processor by itself: a thread that is blocked all
+        switches: How often it has yielded the processor by itself: a thread that is blocked all
             the time between two looks has the same number in both.
         call: The system call that it is in, its arguments, stack pointer and program counter; empty
             if it is in none.

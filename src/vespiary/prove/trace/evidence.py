@@ -38,7 +38,7 @@ class Test:
 
 @dataclass(slots=True)
 class Proof:
-    """What came of disabling what is marked with an identifier on one line.
+    """The outcome of disabling what is marked with an identifier on one line.
 
     Attributes:
         verdicts: `killed` if a claiming test failed then; each of several marks has its own.

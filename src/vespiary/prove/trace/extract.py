@@ -48,7 +48,7 @@ class Request:
 
 @dataclass(slots=True)
 class Extraction:
-    """What came of it.
+    """The outcome of it.
 
     Attributes:
         sentences: Those that the catalogue is to have, in order.

@@ -58,7 +58,7 @@ def claims(item: pytest.Item) -> list[str]:
 
 
 class _Outcomes:
-    """What became of the test that runs: the worst of its phases."""
+    """What happened to the test that runs: the worst of its phases."""
 
     def __init__(self) -> None:
         self.outcome = "passed"

@@ -19,7 +19,7 @@ __all__ = ["Revision", "compare"]
 
 @dataclass(slots=True)
 class Revision:
-    """What became of the requirements of a catalogue.
+    """What happened to the requirements of a catalogue.
 
     Attributes:
         kept: Pairs with the same hash and identifier.

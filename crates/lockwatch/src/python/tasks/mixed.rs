@@ -53,7 +53,7 @@ pub(in crate::python) fn taken(inside: &Inside, address: u64) {
     }
 }
 
-/// The thread is about to wait for a lock of threads: whoever looks shall know its task's name.
+/// The thread is about to wait for a lock of threads: anyone who looks shall know its task's name.
 #[cold]
 pub(in crate::python) fn wait(inside: &Inside) {
     let object = steps::running();

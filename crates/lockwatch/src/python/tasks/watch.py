@@ -1,7 +1,7 @@
 """What the preloaded library runs in a program that uses asyncio, once, at its first task's step.
 
 The library gives the names in capitals and `modules`, which is `sys.modules`. The functions of
-asyncio stay the objects that they are, so that whoever keeps one, or a method bound before, is
+asyncio stay the objects that they are, so that anyone who keeps one, or a method bound before, is
 covered: only their code is swapped. It finds what it needs among its constants, since a function's
 globals are asyncio's own and are left alone.
 """

@@ -4,7 +4,7 @@
 //! whose first frame has RSV1 set is compressed, and any other is not.
 //!
 //! What a message is on the wire is what a compressor gives for it at a sync flush, less the four
-//! bytes `00 00 ff ff` that every sync flush ends with. Whoever receives it puts them back.
+//! bytes `00 00 ff ff` that every sync flush ends with. Anyone who receives it puts them back.
 //!
 //! | | who keeps it | bytes |
 //! |---|---|---|
@@ -24,7 +24,7 @@
 //!
 //! **Sizes.** A megabyte comes out of a kilobyte, and nothing on the wire says how much will come.
 //! [`Inflater::inflate`] therefore fills what room it is given and stops; the bound on a message is
-//! for whoever gives the room.
+//! for anyone who gives the room.
 //!
 //! **Windows of 256 bytes.** No current DEFLATE library compresses with a window of 8 bits. Eight
 //! is answered with a compressor of nine: it looks back by its window less 262 bytes, so by 250 at

@@ -76,7 +76,7 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What came of disabling a mark, for one of its identifiers.
+    """The outcome of disabling a mark, for one of its identifiers.
 
     Attributes:
         tests: Those that failed without the mark.
@@ -92,7 +92,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What came of a function's claim of one identifier."""
+    """The outcome of a function's claim of one identifier."""
 
     claimant: str
     id: str

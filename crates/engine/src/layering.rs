@@ -101,7 +101,7 @@ pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &mut [u8]
         stack.hold(&older)?;
         if may_go {
             let (work, event) = stack.receive(bytes)?;
-            found_out(connection, &mut inbound, work, event);
+            found_out(connection, &mut inbound, work, event.as_ref());
             pull(connection, &mut inbound, stack)
         } else {
             stack.hold(bytes)
@@ -149,7 +149,7 @@ fn pull<H: Host>(
                 return Ok(());
             }
         } else if let Some((work, event)) = stack.advance()? {
-            found_out(connection, inbound, work, event);
+            found_out(connection, inbound, work, event.as_ref());
         } else {
             return Ok(());
         }
@@ -160,7 +160,7 @@ fn found_out<H: Host>(
     connection: &Rc<Connection<H>>,
     inbound: &mut Inbound<H>,
     work: u16,
-    event: Option<Event>,
+    event: Option<&Event>,
 ) {
     if work > 0 {
         connection.engine.spend_frames(connection, work);

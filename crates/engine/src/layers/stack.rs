@@ -341,9 +341,10 @@ impl Stack {
 
     /// The socket's stream has ended; whether a layer finds that it was cut.
     pub(crate) fn is_cut(&mut self) -> bool {
-        let open = self.slots.iter_mut().filter(|slot| !slot.ended);
-        open.fold(false, |cut, slot| {
-            slot.layer.input_ended() == Progress::Truncated || cut
-        })
+        let mut is_cut = false;
+        for slot in self.slots.iter_mut().filter(|slot| !slot.ended) {
+            is_cut |= slot.layer.input_ended() == Progress::Truncated;
+        }
+        is_cut
     }
 }

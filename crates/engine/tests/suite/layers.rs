@@ -22,7 +22,7 @@ on_every_driver_and_with_faults!(
     own_bytes_for_a_peer_that_does_not_read_are_bounded,
 );
 
-/// Records of a length and so many bytes, each XORed with a key. A record of one byte is not data:
+/// Records of a length and so many bytes, each combined with a key by exclusive or. A record of one byte is not data:
 /// it is `HELLO`, `END` or `POKE`, which asks for a record in return.
 struct Records {
     key: u8,
@@ -40,7 +40,7 @@ const KEY: u8 = 0x33;
 const RECORD: usize = 250;
 
 impl Records {
-    fn new(key: u8) -> Box<dyn Layer> {
+    fn boxed(key: u8) -> Box<dyn Layer> {
         Box::new(Self {
             key,
             is_ready: false,
@@ -143,7 +143,7 @@ fn lines() -> Options {
 }
 
 fn recorded(script: Script) -> Script {
-    script.layered(|_| vec![Records::new(KEY)])
+    script.layered(|_| vec![Records::boxed(KEY)])
 }
 
 /// Plain bytes from the peer's records, until `count` are there.
@@ -182,7 +182,7 @@ fn a_session_begins_when_its_layers_are_ready(bench: &Bench) {
 }
 
 fn every_framing_works_above_layers(bench: &Bench) {
-    let layers = |_: &Conn| vec![Records::new(KEY), Records::new(0x55)];
+    let layers = |_: &Conn| vec![Records::boxed(KEY), Records::boxed(0x55)];
     let place = bench.listen(
         defaults(Framing::WebSocket),
         Script::echo().layered(layers).forgetful(),
@@ -269,7 +269,7 @@ fn a_layer_is_pushed_while_the_connection_lives(bench: &Bench) {
     let script = Script::echo().on_message(|connection, kind, message| {
         if message == b"STARTTLS" {
             connection.send(kind, b"OK").expect("room");
-            connection.push_layer(Records::new(KEY));
+            connection.push_layer(Records::boxed(KEY));
         } else {
             connection.send(kind, message).expect("room");
         }

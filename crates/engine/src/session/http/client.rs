@@ -169,17 +169,14 @@ pub(super) fn read_response<S: HttpSink>(
     };
     // What follows the head came with the latest bytes: without them there was no whole head.
     *rest = &rest[rest.len() - (head.buffer.len() - end)..];
-    match agreed {
-        Some(agreed) => {
-            sink.accepted(response.headers);
-            websocket::begin(session, sink, agreed);
-        }
-        None => {
-            head.buffer.clear();
-            client.tunnel = None;
-            client.reader = ResponseReader::new();
-            begin(session, sink);
-        }
+    if let Some(agreed) = agreed {
+        sink.accepted(response.headers);
+        websocket::begin(session, sink, agreed);
+    } else {
+        head.buffer.clear();
+        client.tunnel = None;
+        client.reader = ResponseReader::new();
+        begin(session, sink);
     }
     Ok(())
 }

@@ -98,8 +98,12 @@ class Example:
 
     def stop(self, signal_number: int = signal.SIGTERM) -> float:
         """Ask it to end, as service managers do; how long that took, in seconds."""
+        self.send_signal(signal_number)
+        return self.wait_stopped()
+
+    def wait_stopped(self) -> float:
+        """Wait until it has ended well; how long that took, in seconds."""
         began = time.monotonic()
-        self._process.send_signal(signal_number)
         try:
             status = self._process.wait(SECONDS)
             seconds = time.monotonic() - began

@@ -11,14 +11,15 @@
           |    +-- LocalClosed                          cleanly, by this end
           |    +-- RemoteClosed                         cleanly, by the peer
           |    +-- ConnectionBroken
-          |         +-- LocalError                     by this end: a limit, a deadline, a rule
-          |         +-- RemoteError                    by the peer or the network
+          |         +-- LocalError                      by this end: a limit, a deadline, a rule
+          |         +-- RemoteError                     by the peer or the network
           +-- HandshakeRefused                          the server refused the handshake
           |    +-- RedirectRefused                      it redirected, and that is not followed
           |    +-- ProxyRefused                         a proxy did not open the way to the server
           +-- SendRefused                               this message was not taken; others may be
           |    +-- WriteQueueFull
           +-- ReceiveConflict                           two receivers on one connection
+          +-- ThreadCallsFull                           the loop runs no calls of other threads
           +-- DriverUnavailable                         the driver that was forced cannot be had
 
 Every exception carries its facts as attributes; its text says what happened and what to do. What

@@ -293,7 +293,15 @@ async def test_a_bomb_within_a_bomb_is_a_message_like_any_other() -> None:
         peer.writer.close()
 
 
-@pytest.mark.parametrize("packed", [b"\xff\xff", b"\xf2\x48\xcd", b"", b"\xf2\x00\x11\x00\x00"])
+async def test_a_compressed_message_of_no_bytes_is_an_empty_one() -> None:
+    async with serving(Echo(), TAKING_OVER) as (_, url):
+        peer = await Peer.open(url)
+        peer.write(0xC1, b"")
+        assert await peer.message() == b""
+        peer.writer.close()
+
+
+@pytest.mark.parametrize("packed", [b"\xff\xff", b"\xf2\x48\xcd", b"\xf2\x00\x11\x00\x00"])
 async def test_what_cannot_be_inflated_is_refused_with_1007(packed: bytes) -> None:
     async with serving(Echo(), TAKING_OVER) as (_, url):
         peer = await Peer.open(url)

@@ -203,3 +203,23 @@ async def test_many_clients_at_once(url: str) -> None:
         await asyncio.gather(*(talk(number) for number in range(300)))
         await until(lambda: server.statistics().total.connections_open == 0)
         assert server.statistics().total.connections_accepted == 300
+
+
+async def test_a_websocket_client_connects_through_a_unix_socket(tmp_path: Path) -> None:
+    asked: list[vespiary.Request] = []
+
+    class Asked(Echo):
+        def on_request(self, request: vespiary.Request) -> None:
+            asked.append(request)
+
+    async with serving(Asked, f"ws+unix://{tmp_path}/chat.sock:/rooms") as server:
+        assert server.urls == [f"ws+unix://{tmp_path}/chat.sock:/rooms"]
+        async with vespiary.connect(server.urls[0]) as client:
+            client.send("x")
+            assert await client.receive() == "x"
+        assert asked[0].target == "/rooms"
+        assert asked[0].headers["host"]
+    with pytest.raises(FileNotFoundError, match="chat.sock"):
+        await vespiary.connect(f"ws+unix://{tmp_path}/chat.sock:/rooms")
+    with pytest.raises(vespiary.ConfigurationError, match="not reached through a proxy"):
+        vespiary.connect(f"ws+unix://{tmp_path}/chat.sock:/", proxy="http://127.0.0.1:1")

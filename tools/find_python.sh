@@ -9,7 +9,7 @@
 # A name on the PATH is tried by running it: pyenv's shims exist for versions that do not answer.
 set -uo pipefail
 
-versions=(3.11 3.12 3.13)
+versions=(3.11 3.12 3.13 3.14)
 ask='import sys; ok = sys.implementation.name == "cpython"
 print("%d.%d" % sys.version_info[:2] if ok else "other", sys.executable)'
 

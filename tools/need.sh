@@ -21,7 +21,7 @@ minor=$(cut -d. -f2 <<<"$rust")
 command -v cc >/dev/null || missing \
     "a C compiler (cc), which linking needs, is missing: install gcc (Debian: build-essential)."
 [ -n "${1:-}" ] || missing \
-    "CPython 3.11, 3.12 or 3.13 is missing: $python_advice, or name it: $choose."
+    "CPython 3.11 to 3.14 is missing: $python_advice, or name it: $choose."
 "$1" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || missing \
     "$1 is not a CPython 3.11 or newer that runs: name another with $choose."
 "$1" -I -c 'import ensurepip, venv' 2>/dev/null || missing \

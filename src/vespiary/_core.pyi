@@ -173,7 +173,7 @@ class Timer:
 
 @final
 class Core:
-    """The engine of one loop. Only the thread that made it may use it."""
+    """The engine of one loop. It belongs to the thread that runs the loop."""
 
     @property
     def driver(self) -> Literal["uring", "epoll", "sim"]: ...
@@ -196,6 +196,7 @@ class Core:
     def select(
         self, timeout: float | None, event_loop: asyncio.AbstractEventLoop | None
     ) -> list[tuple[int, int]]: ...
+    def enter_thread(self) -> None: ...
     def attach(
         self, event_loop: asyncio.AbstractEventLoop, schedule: Callable[[], object]
     ) -> None: ...

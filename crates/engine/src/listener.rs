@@ -110,7 +110,7 @@ impl<H: Host> Listener<H> {
         self.engine.listeners.borrow().get(self.token).is_none()
     }
 
-    fn release(&self) {
+    pub(crate) fn release(&self) {
         if let Some(key) = self.pause.take() {
             self.engine.wheel.borrow_mut().cancel(key);
         }

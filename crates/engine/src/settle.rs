@@ -344,10 +344,26 @@ impl<H: Host> Engine<H> {
             if self.connections.borrow().len() + self.listeners.borrow().len() == 0 {
                 break;
             }
-            self.wait(Some(Duration::from_millis(1)))?;
+            if let Err(error) = self.wait(Some(Duration::from_millis(1))) {
+                self.close_sockets();
+                return Err(error);
+            }
             self.run();
         }
         Ok(())
+    }
+
+    /// Close what a port that takes no turn any more leaves open: no completion will come.
+    fn close_sockets(&self) {
+        for connection in self.all_connections() {
+            self.connections.borrow_mut().remove(connection.token);
+            let socket = connection.socket.get();
+            self.port.borrow_mut().close(socket, true);
+        }
+        let listeners: Vec<_> = self.listeners.borrow().iter().cloned().collect();
+        for listener in listeners {
+            listener.release();
+        }
     }
 }
 

@@ -45,6 +45,14 @@ impl<T: Confine> Confined<T> {
         self.handle.is_here().then_some(&*self.value)
     }
 
+    /// The value, on any thread.
+    ///
+    /// # Safety
+    /// No other thread touches the value, or what it shares with others of the loop, meanwhile.
+    pub(crate) unsafe fn get_anywhere(&self) -> &T {
+        &self.value
+    }
+
     /// The loop it belongs to.
     #[inline]
     pub(crate) fn handle(&self) -> &Arc<LoopHandle> {

@@ -8,7 +8,7 @@ use crate::hooks::Hooks;
 use crate::host::PyHost;
 use crate::imports;
 use crate::listener::Listener;
-use crate::loop_handle::LoopHandle;
+use crate::loop_handle::{LoopHandle, forked_error};
 use crate::site::Site;
 use crate::thread_calls::{ThreadCall, on_loop};
 use crate::timer::{Target, Timer};
@@ -98,9 +98,37 @@ impl Core {
     }
 
     fn local(&self) -> PyResult<&Local> {
+        if self.shared.is_forked() {
+            return Err(forked_error());
+        }
         self.local.get().ok_or_else(|| {
-            PyRuntimeError::new_err("a loop's core belongs to the thread that made the loop")
+            PyRuntimeError::new_err(
+                "the loop runs in another thread: use its call_soon_threadsafe from here",
+            )
         })
+    }
+
+    /// The calling thread runs the loop from now on, or changes or closes it while no thread runs it:
+    /// asyncio sees to it that one thread at a time does. Servers and connections stay in their
+    /// thread, until the loop is closed (`is_closing`).
+    pub(crate) fn enter_thread(&self, is_closing: bool) -> PyResult<()> {
+        if self.shared.is_here() {
+            return Ok(());
+        }
+        if self.shared.is_forked() {
+            return Err(forked_error());
+        }
+        // SAFETY: the loop runs in no other thread, as the caller knows from asyncio.
+        let local = unsafe { self.local.get_anywhere() };
+        let engine = local.engine.borrow().clone();
+        if engine.is_some_and(|it| it.host.is_in_turn() || it.is_in_use() && !is_closing) {
+            return Err(PyRuntimeError::new_err(
+                "the loop has servers or connections, which belong to the thread that ran it: run \
+                 it there until they are closed",
+            ));
+        }
+        self.shared.enter_thread();
+        Ok(())
     }
 
     pub(crate) fn engine(&self) -> PyResult<Rc<Engine<PyHost>>> {
@@ -139,6 +167,7 @@ impl Core {
         driver = None, spin_microseconds = 0, buffers = None, buffer_bytes = None, seed = 0,
         faults = None, is_guest = false
     ))]
+    #[allow(clippy::too_many_arguments)] // Named options, on the Python side.
     fn new(
         py: Python<'_>,
         driver: Option<&str>,
@@ -230,12 +259,20 @@ impl Core {
         self.turns(py, seconds(timeout)?, event_loop)
     }
 
+    /// Use the loop in this thread: it runs in no other.
+    #[pyo3(name = "enter_thread")]
+    fn enter(&self) -> PyResult<()> {
+        if self.shared.is_forked() {
+            return Ok(());
+        }
+        self.enter_thread(false)
+    }
+
     /// Become the guest of a loop that is not ours: `schedule` is called, outside a turn, when one is
     /// wanted; the guest then calls `turn`.
     fn attach(&self, event_loop: &Bound<'_, PyAny>, schedule: Py<PyAny>) -> PyResult<()> {
         let engine = self.engine()?;
-        self.shared
-            .set_event_loop(Some(event_loop.clone().unbind()));
+        self.shared.attach(event_loop)?;
         engine.host.set_schedule(schedule);
         Ok(())
     }
@@ -394,8 +431,8 @@ impl Core {
             // The parent's: nothing of it is touched here.
             return Ok(());
         }
-        let local = self.local()?;
-        let Some(engine) = local.engine.take() else {
+        self.enter_thread(true)?;
+        let Some(engine) = self.local()?.engine.take() else {
             return Ok(());
         };
         let ended = engine.shut_down(1000);
@@ -404,6 +441,10 @@ impl Core {
             listener.get().let_go();
         }
         self.shared.close();
-        ended.map_err(|error| imports::os_error(&error))
+        match ended {
+            // The ring of another thread, which has ended it or will: nothing to wait for.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            ended => ended.map_err(|error| imports::os_error(&error)),
+        }
     }
 }

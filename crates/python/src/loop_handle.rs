@@ -13,6 +13,7 @@ use crate::process::{detached, this_thread};
 use crate::thread_calls::ThreadCall;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,10 +34,18 @@ struct Queue {
     bytes: usize,
     /// Values to be dropped on the loop's thread.
     returned: Vec<Box<dyn Droppable>>,
+    /// None once the loop is closed: it has a descriptor.
+    waker: Option<Arc<dyn Wake>>,
     is_closed: bool,
 }
 
 impl Queue {
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake();
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.calls.len() >= THREAD_CALLS_MAX || self.bytes >= THREAD_CALL_BYTES_MAX
     }
@@ -49,10 +58,9 @@ pub(crate) struct LoopHandle {
     forks: usize,
     queue: Mutex<Queue>,
     has_room: Condvar,
-    waker: Arc<dyn Wake>,
-    /// The asyncio loop that the engine serves, from its first `select` to its end. Only the
-    /// loop's thread touches it.
-    event_loop: UnsafeCell<Option<Py<PyAny>>>,
+    /// The asyncio loop that the engine serves, from its first `select` to its end: weakly, since it
+    /// holds the engine. Only the loop's thread touches it.
+    event_loop: UnsafeCell<Option<Py<PyWeakrefReference>>>,
 }
 
 // SAFETY: `event_loop` is only touched on the loop's thread; the rest is synchronised.
@@ -65,9 +73,11 @@ impl LoopHandle {
         Arc::new(Self {
             thread: AtomicUsize::new(this_thread()),
             forks: fork::count(),
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                waker: Some(waker),
+                ..Queue::default()
+            }),
             has_room: Condvar::new(),
-            waker,
             event_loop: UnsafeCell::new(None),
         })
     }
@@ -79,7 +89,6 @@ impl LoopHandle {
     }
 
     /// The current thread runs the loop from now on.
-    #[expect(dead_code)] // Until loops may be run in another thread than they were made in.
     pub(crate) fn enter_thread(&self) {
         if self.forks == fork::count() {
             self.thread.store(this_thread(), Ordering::Relaxed);
@@ -111,9 +120,8 @@ impl LoopHandle {
                 let is_first = queue.calls.is_empty();
                 queue.calls.push(call);
                 queue.bytes += bytes;
-                drop(queue);
                 if is_first {
-                    self.waker.wake();
+                    queue.wake();
                 }
                 return Ok(());
             }
@@ -168,8 +176,7 @@ impl LoopHandle {
             return std::mem::forget(value);
         }
         queue.returned.push(value);
-        drop(queue);
-        self.waker.wake();
+        queue.wake();
     }
 
     /// The loop is closed: nothing is queued any more, and who waits for room or for a result
@@ -185,6 +192,13 @@ impl LoopHandle {
         self.set_event_loop(None);
     }
 
+    /// The engine serves this asyncio loop from now on.
+    pub(crate) fn attach(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let reference = PyWeakrefReference::new(event_loop)?;
+        self.set_event_loop(Some(reference.unbind()));
+        Ok(())
+    }
+
     /// The asyncio loop that the engine serves.
     #[inline]
     pub(crate) fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -192,11 +206,12 @@ impl LoopHandle {
             return None;
         }
         // SAFETY: on the loop's thread, and no reference outlives this statement.
-        let event_loop = unsafe { &*self.event_loop.get() };
-        event_loop.as_ref().map(|it| it.clone_ref(py))
+        let event_loop = unsafe { &*self.event_loop.get() }.as_ref()?;
+        let event_loop = event_loop.bind(py).upgrade()?;
+        Some(event_loop.unbind())
     }
 
-    pub(crate) fn set_event_loop(&self, event_loop: Option<Py<PyAny>>) {
+    fn set_event_loop(&self, event_loop: Option<Py<PyWeakrefReference>>) {
         if self.is_here() {
             // SAFETY: on the loop's thread, and nobody has a reference.
             let old = unsafe { std::mem::replace(&mut *self.event_loop.get(), event_loop) };

@@ -53,12 +53,12 @@ impl Core {
         if self.shared.is_forked() {
             return engine_run::rest_in_child(py, timeout);
         }
+        self.enter_thread(false)?;
         let engine = self.engine()?;
         let state = LoopState::of(event_loop)?;
         let _turn = InTurn::enter(&engine)?;
         if self.shared.event_loop(py).is_none() {
-            self.shared
-                .set_event_loop(Some(event_loop.clone().unbind()));
+            self.shared.attach(event_loop)?;
         }
         let mut left = timeout;
         let deadline = left
@@ -86,6 +86,7 @@ impl Core {
 
     /// A guest's callback: see the module.
     pub(crate) fn turns_of_guest(&self, py: Python<'_>) -> PyResult<Option<Duration>> {
+        self.enter_thread(false)?;
         let engine = self.engine()?;
         if engine.host.is_in_turn() {
             // A loop within a handler's call; the turn goes on when the handler returns.

@@ -78,6 +78,9 @@ class Limits(_Settings):
         requests_per_connection_max: HTTP requests answered on one connection; the last answer
             closes it. 1,000: nobody notices a new connection so rarely, and load that a balancer
             moved elsewhere follows.
+        topics_per_connection_max: Topics that a connection is subscribed to. 1,000: more than a
+            client follows at a time, and 200 KB of memory for it at most where peers choose.
+        topic_bytes_max: Bytes of a topic's name in UTF-8. 256: a path, or a name with an identifier.
         write_high_bytes: While more bytes than this wait to be sent to a peer, nothing is read from
             it. 64 KiB: what a connection on a good network takes in one go.
         write_low_bytes: When no more than this wait, reading goes on, and `on_drain` is called.
@@ -100,6 +103,8 @@ class Limits(_Settings):
     header_bytes_max: int = 16 << 10
     headers_max: int = 100
     requests_per_connection_max: int | None = 1000
+    topics_per_connection_max: int | None = 1000
+    topic_bytes_max: int = 256
     write_high_bytes: int = 64 << 10
     write_low_bytes: int = 16 << 10
     write_bytes_max: int = 16 << 20

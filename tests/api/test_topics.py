@@ -1,6 +1,7 @@
 """Topics: who is subscribed hears what is published, once."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -110,4 +111,63 @@ async def test_publishing_from_a_callback_reaches_the_caller_too() -> None:
         clients[0].send("hello")
         assert list(await asyncio.gather(*(it.receive() for it in clients))) == ["hello"] * 3
         for client in clients:
+            client.close()
+
+
+async def test_topics_are_bounded_in_number_and_length() -> None:
+    handler = Recorder()
+    limits = vespiary.Limits(topics_per_connection_max=3, topic_bytes_max=8)
+    async with (
+        serving(handler, limits=limits) as server,
+        vespiary.connect(server.urls[0]),
+    ):
+        await until(lambda: handler.connections)
+        connection = handler.connections[0]
+        with pytest.raises(vespiary.SendRefused, match="topic_bytes_max"):
+            connection.subscribe("123456789")
+        for topic in "abc":
+            assert connection.subscribe(topic)
+        assert not connection.subscribe("a")
+        with pytest.raises(vespiary.SendRefused, match="topics_per_connection_max"):
+            connection.subscribe("d")
+        assert server.subscribers("d") == 0
+        assert connection.unsubscribe("a")
+        assert connection.subscribe("d")
+        reached = server.statistics().total.limits_reached
+        assert reached == {"topic_bytes_max": 1, "topics_per_connection_max": 1}
+
+
+async def test_a_connections_topics_take_time_in_proportion_to_their_number() -> None:
+    handler = Recorder()
+    limits = vespiary.Limits(topics_per_connection_max=None)
+
+    def seconds(connection: vespiary.Connection, count: int) -> float:
+        topics = [f"topic {number}" for number in range(count)]
+        began = time.process_time()
+        for topic in topics:
+            connection.subscribe(topic)
+        for topic in topics:
+            assert connection.unsubscribe(topic)
+        return time.process_time() - began
+
+    async with (
+        serving(handler, limits=limits) as server,
+        vespiary.connect(server.urls[0]),
+    ):
+        await until(lambda: handler.connections)
+        few = min(seconds(handler.connections[0], 2_000) for _ in range(3))
+        many = min(seconds(handler.connections[0], 32_000) for _ in range(2))
+    # In proportion it is 16 times as much; when each unsubscribe walks the others, 256 times.
+    assert many < 80 * few
+
+
+async def test_a_message_for_many_arrives_once_and_in_order_at_each() -> None:
+    handler = Subscribers()
+    async with serving(handler) as server:
+        clients = [await vespiary.connect(server.urls[0]) for _ in range(100)]
+        await until(lambda: server.subscribers("news") == 100)
+        for number in range(5):
+            assert server.publish("news", str(number)) == 100
+        for client in clients:
+            assert [await client.receive() for _ in range(5)] == ["0", "1", "2", "3", "4"]
             client.close()

@@ -43,6 +43,10 @@ limits! {
     Headers = "headers_max",
     /// Bytes that wait to be sent to one peer.
     WriteBytes = "write_bytes_max",
+    /// Topics that one connection is subscribed to.
+    TopicsPerConnection = "topics_per_connection_max",
+    /// Bytes of a topic's name.
+    TopicBytes = "topic_bytes_max",
     /// The handshake's deadline.
     HandshakeSeconds = "handshake_seconds",
     /// The deadline of the first byte.
@@ -81,6 +85,8 @@ impl Limit {
             Self::HeaderBytes => limits.header_bytes_max as u64,
             Self::Headers => limits.headers_max as u64,
             Self::WriteBytes => limits.write_bytes_max as u64,
+            Self::TopicsPerConnection => count(limits.topics_per_connection_max),
+            Self::TopicBytes => limits.topic_bytes_max as u64,
             Self::HandshakeSeconds => deadlines.handshake.unwrap_or(0),
             Self::FirstByteSeconds => deadlines.first_byte.unwrap_or(0),
             Self::MessageSeconds => deadlines.message.unwrap_or(0),

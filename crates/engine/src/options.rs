@@ -75,6 +75,10 @@ pub struct Limits {
     pub headers_max: usize,
     /// HTTP requests answered on one connection.
     pub requests_per_connection_max: Option<u32>,
+    /// Topics that a connection may be subscribed to. `None`: as many as it likes.
+    pub topics_per_connection_max: Option<u32>,
+    /// Bytes of a topic's name.
+    pub topic_bytes_max: usize,
     /// Reading pauses while more bytes than this wait to be written.
     pub write_high_bytes: usize,
     /// Reading goes on when no more bytes than this wait.
@@ -270,6 +274,8 @@ impl Options {
                 header_bytes_max: usize::MAX,
                 headers_max: usize::MAX,
                 requests_per_connection_max: None,
+                topics_per_connection_max: None,
+                topic_bytes_max: usize::MAX,
                 write_high_bytes: usize::MAX,
                 write_low_bytes: usize::MAX,
                 write_bytes_max: usize::MAX,

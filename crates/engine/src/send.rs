@@ -31,6 +31,10 @@ pub enum SendError {
     OutOfTurn,
     /// This end has said that it sends nothing more.
     Ended,
+    /// It is subscribed to as many topics as `topics_per_connection_max` allows.
+    TooManyTopics,
+    /// The topic's name is longer than `topic_bytes_max`.
+    TopicTooLong,
     /// There is no memory for the message.
     OutOfMemory,
 }

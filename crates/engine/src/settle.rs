@@ -107,6 +107,13 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Send what waits now, where nothing is in flight, instead of at the round's end.
+    pub(crate) fn depart_at_once(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        if !connection.sending.get() && connection.state.get() == State::Open {
+            self.depart(connection);
+        }
+    }
+
     #[inline]
     fn depart(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         let outgoing = if connection.layered.get() {

@@ -4,20 +4,27 @@ use crate::connection::Connection;
 use crate::endpoint::add;
 use crate::engine::Engine;
 use crate::host::{Host, Kind};
+use crate::limit::Limit;
 use crate::options::Framing;
 use crate::send::SendError;
 use crate::session::websocket::compression::{Sharing, encode_alone};
 use crate::session::wire_form::{Label, WireForm};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use vespiary_port::Token;
 
-/// Who subscribed to what.
+/// From how many subscribers on a message is sent while they are walked, instead of with everything
+/// else at the round's end: then the first of them need not wait for the last. Fewer are reached
+/// soon enough, and several messages of a round leave together.
+const SENT_WHILE_WALKING: usize = 64;
+
+/// Who subscribed to what. Subscribing and its end take the same time however many topics a
+/// connection has.
 pub(crate) struct Topics<H: Host> {
     /// In the order of their tokens, so that publishing does the same each time it is replayed.
-    subscribers: HashMap<String, BTreeMap<Token, Rc<Connection<H>>>>,
-    topics: HashMap<Token, Vec<String>>,
+    subscribers: HashMap<Arc<str>, BTreeMap<Token, Rc<Connection<H>>>>,
+    topics: HashMap<Token, HashSet<Arc<str>>>,
 }
 
 impl<H: Host> Default for Topics<H> {
@@ -30,49 +37,53 @@ impl<H: Host> Default for Topics<H> {
 }
 
 impl<H: Host> Topics<H> {
-    fn subscribe(&mut self, connection: &Rc<Connection<H>>, topic: &str) -> bool {
-        let subscribers = self.subscribers.entry(topic.to_owned()).or_default();
-        if subscribers
-            .insert(connection.token, connection.clone())
-            .is_some()
-        {
-            return false;
-        }
-        self.topics
-            .entry(connection.token)
-            .or_default()
-            .push(topic.to_owned());
-        true
+    fn count(&self, token: Token) -> usize {
+        self.topics.get(&token).map_or(0, HashSet::len)
+    }
+
+    fn has(&self, token: Token, topic: &str) -> bool {
+        let topics = self.topics.get(&token);
+        topics.is_some_and(|topics| topics.contains(topic))
+    }
+
+    fn subscribe(&mut self, connection: &Rc<Connection<H>>, topic: &str) {
+        let name = match self.subscribers.get_key_value(topic) {
+            Some((name, _)) => name.clone(),
+            None => Arc::from(topic),
+        };
+        let subscribers = self.subscribers.entry(name.clone()).or_default();
+        subscribers.insert(connection.token, connection.clone());
+        let topics = self.topics.entry(connection.token).or_default();
+        topics.insert(name);
     }
 
     fn unsubscribe(&mut self, token: Token, topic: &str) -> bool {
-        let Some(subscribers) = self.subscribers.get_mut(topic) else {
+        let Some(topics) = self.topics.get_mut(&token) else {
             return false;
         };
-        if subscribers.remove(&token).is_none() {
+        if !topics.remove(topic) {
             return false;
         }
-        if subscribers.is_empty() {
-            self.subscribers.remove(topic);
+        if topics.is_empty() {
+            self.topics.remove(&token);
         }
-        if let Some(topics) = self.topics.get_mut(&token) {
-            topics.retain(|other| other != topic);
-            if topics.is_empty() {
-                self.topics.remove(&token);
+        self.leave(token, topic);
+        true
+    }
+
+    fn leave(&mut self, token: Token, topic: &str) {
+        if let Some(subscribers) = self.subscribers.get_mut(topic) {
+            subscribers.remove(&token);
+            if subscribers.is_empty() {
+                self.subscribers.remove(topic);
             }
         }
-        true
     }
 
     /// Forget a connection that is gone.
     pub(crate) fn forget(&mut self, token: Token) {
         for topic in self.topics.remove(&token).unwrap_or_default() {
-            if let Some(subscribers) = self.subscribers.get_mut(&topic) {
-                subscribers.remove(&token);
-                if subscribers.is_empty() {
-                    self.subscribers.remove(&topic);
-                }
-            }
+            self.leave(token, &topic);
         }
     }
 }
@@ -100,7 +111,30 @@ impl<H: Host> Connection<H> {
         if !self.is_open() {
             return Err(SendError::Closed);
         }
-        Ok(self.engine.topics.borrow_mut().subscribe(self, topic))
+        if self.engine.topics.borrow().has(self.token, topic) {
+            return Ok(false);
+        }
+        self.may_subscribe(topic)?;
+        self.engine.topics.borrow_mut().subscribe(self, topic);
+        Ok(true)
+    }
+
+    fn may_subscribe(&self, topic: &str) -> Result<(), SendError> {
+        let options = self.endpoint.options();
+        let limits = &options.limits;
+        if topic.len() > limits.topic_bytes_max {
+            self.endpoint.count_limit(Limit::TopicBytes);
+            return Err(SendError::TopicTooLong);
+        }
+        let count = self.engine.topics.borrow().count(self.token);
+        if limits
+            .topics_per_connection_max
+            .is_some_and(|most| count >= most as usize)
+        {
+            self.endpoint.count_limit(Limit::TopicsPerConnection);
+            return Err(SendError::TooManyTopics);
+        }
+        Ok(())
     }
 
     /// No longer receive what is published to `topic`; false when it did not.
@@ -124,7 +158,13 @@ impl<H: Host> Engine<H> {
 
     /// Send a message to everybody subscribed to `topic`, except `but`; how many took it. Who is
     /// over its write limit is met by its endpoint's policy, and nobody waits for anybody else.
-    pub fn publish(&self, topic: &str, kind: Kind, payload: &[u8], but: Option<Token>) -> usize {
+    pub fn publish(
+        self: &Rc<Self>,
+        topic: &str,
+        kind: Kind,
+        payload: &[u8],
+        but: Option<Token>,
+    ) -> usize {
         self.publish_choosing(topic, kind, payload, None, but)
     }
 
@@ -133,7 +173,7 @@ impl<H: Host> Engine<H> {
     /// The message is encoded once for each framing among the subscribers, and compressed once for
     /// each shape. Where a connection takes its context over, a compressed message is its own.
     pub fn publish_choosing(
-        &self,
+        self: &Rc<Self>,
         topic: &str,
         kind: Kind,
         payload: &[u8],
@@ -144,6 +184,7 @@ impl<H: Host> Engine<H> {
             Some(subscribers) => subscribers.values().cloned().collect(),
             None => return 0,
         };
+        let is_sent_at_once = subscribers.len() >= SENT_WHILE_WALKING;
         let mut encoded: Vec<Encoded> = Vec::new();
         let mut taken = 0;
         for connection in subscribers {
@@ -159,7 +200,12 @@ impl<H: Host> Engine<H> {
                     .and_then(|it| connection.send_shared(it, payload.len()))
             };
             match sent {
-                Ok(()) => taken += 1,
+                Ok(()) => {
+                    taken += 1;
+                    if is_sent_at_once {
+                        self.depart_at_once(&connection);
+                    }
+                }
                 Err(_) => add(&connection.endpoint.counters.dropped, 1),
             }
         }

@@ -217,7 +217,8 @@ impl Connection {
     fn end(slf: &Bound<'_, Self>, call: ThreadCall) -> PyResult<()> {
         let this = slf.get();
         this.is_closed_elsewhere.store(true, Ordering::Relaxed);
-        if this.ended().is_some() {
+        if this.ended().is_some() || this.handle().is_forked() {
+            // A child has nothing to close: the connection is its parent's.
             return Ok(());
         }
         this.handle().add(slf.py(), call)

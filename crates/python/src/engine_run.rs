@@ -1,7 +1,7 @@
 //! One run of the engine, and what may come out of it besides its end: an exception that stops the
-//! loop, a forked child that must not go on, a panic.
+//! loop, or a panic.
 
-use crate::host::{Forked, PyHost};
+use crate::host::PyHost;
 use crate::loop_handle::forked_error;
 use crate::process::detached;
 use crate::report;
@@ -48,10 +48,7 @@ fn guarded(py: Python<'_>, engine: &Rc<Engine<PyHost>>, mut act: impl FnMut()) -
                 None => Ok(()),
             };
         };
-        match payload.downcast::<Forked>() {
-            Ok(forked) => return Err(forked.0),
-            Err(payload) => panicked(py, engine, &*payload),
-        }
+        panicked(py, engine, &*payload);
     }
     Err(PyRuntimeError::new_err(
         "the engine failed repeatedly; see stderr",

@@ -16,9 +16,10 @@ use crate::endpoint::PyEndpoint;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
-use crate::loop_handle::{LoopHandle, forked_error};
+use crate::loop_handle::LoopHandle;
 use crate::payload::BytesPayload;
 use crate::ping;
+use crate::process;
 use crate::report::{self, log_response_fault, log_rule_broken, report_event};
 use crate::response;
 use crate::send::with_payload;
@@ -34,10 +35,6 @@ use std::sync::Arc;
 use vespiary_engine::port::Interest;
 use vespiary_engine::wire::http;
 use vespiary_engine::{AfterEnd, Answer, Cause, CloseReason, Endpoint, Event, Host, Kind};
-
-/// What unwinds the engine in a forked child: the exception that the handler raised there, or one
-/// that says that it must not return.
-pub(crate) struct Forked(pub(crate) PyErr);
 
 /// The host of an engine.
 #[derive(Default)]
@@ -170,7 +167,7 @@ impl PyHost {
         let result = unsafe { hook.call(py, arguments) };
         drop(entered);
         if self.handle().is_forked() {
-            leave_child(result);
+            process::end_child(py, result.err());
         }
         result
     }
@@ -242,7 +239,7 @@ impl PyHost {
             // SAFETY: the object is alive.
             let task = unsafe { spawn.call(self.py(), &[object.as_ptr()]) };
             if self.handle().is_forked() {
-                leave_child(task);
+                process::end_child(self.py(), task.err());
             }
             let task = task?;
             if !task.is_none() {
@@ -304,7 +301,7 @@ impl PyHost {
         let py = self.py();
         let outcome = object.get().inbox().and_then(|inbox| inbox.wake(py));
         if self.handle().is_forked() {
-            leave_child(outcome.map(|()| py.None().into_bound(py)));
+            process::end_child(py, outcome.err());
         }
         if let Err(error) = outcome {
             let living = object.get().living().ok().flatten();
@@ -350,13 +347,6 @@ impl PyHost {
 /// Whether an exception stops the server, gracefully.
 fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
-}
-
-/// A callback comes back in a forked child: the engine is the parent's, and does not run on here.
-#[cold]
-fn leave_child(result: PyResult<Bound<'_, PyAny>>) -> ! {
-    let error = result.err().unwrap_or_else(forked_error);
-    std::panic::resume_unwind(Box::new(Forked(error)))
 }
 
 /// Have a connection's task woken when the engine runs next.
@@ -652,7 +642,7 @@ impl Host for PyHost {
             Some(Target::Server(callback, context)) => {
                 let called = Entered::enter(py, &context).and_then(|_entered| callback.call0(py));
                 if self.handle().is_forked() {
-                    leave_child(called.map(|it| it.into_bound(py)));
+                    process::end_child(py, called.err());
                 }
                 if let Err(error) = called {
                     self.note(py, None, error);

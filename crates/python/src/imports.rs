@@ -58,6 +58,7 @@ imported!(
 );
 imported!(receive_within, "vespiary._receiving", "receive_within");
 imported!(generic_alias, "types", "GenericAlias");
+imported!(end_child, "vespiary._fork", "end_child");
 imported!(start_response, "vespiary._hooks", "start_response");
 imported!(
     thread_calls_full_class,

@@ -186,6 +186,8 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, InboxLimit
     limits.header_bytes_max = required(options, "header_bytes_max")?;
     limits.headers_max = required(options, "headers_max")?;
     limits.requests_per_connection_max = required(options, "requests_per_connection_max")?;
+    limits.topics_per_connection_max = required(options, "topics_per_connection_max")?;
+    limits.topic_bytes_max = required(options, "topic_bytes_max")?;
     limits.write_high_bytes = required(options, "write_high_bytes")?;
     limits.write_low_bytes = required(options, "write_low_bytes")?;
     limits.write_bytes_max = required(options, "write_bytes_max")?;

@@ -9,6 +9,7 @@
 //! So native code that has given up the GIL does not ask for it once the exit has begun: such a
 //! thread waits for the process to end, as CPython 3.14 has its own threads do.
 
+use crate::imports;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::cell::Cell;
@@ -58,6 +59,19 @@ pub(crate) fn detached<T>(_py: Python<'_>, wait: impl FnOnce() -> T) -> T {
     unsafe { ffi::PyEval_RestoreThread(state) };
     ATTACHING.fetch_sub(1, Ordering::SeqCst);
     result
+}
+
+/// A callback comes back in a forked child: the engine is the parent's and does not run on here, so
+/// the child ends.
+#[cold]
+pub(crate) fn end_child(py: Python<'_>, error: Option<PyErr>) -> ! {
+    let error = error.map(|error| error.into_value(py));
+    let ended = imports::end_child(py).and_then(|end| end.call1((error,)));
+    if let Err(error) = ended {
+        error.print(py);
+    }
+    // SAFETY: ends the process, and nothing else.
+    unsafe { libc::_exit(1) }
 }
 
 /// The interpreter is about to end: no thread of ours asks for the GIL any more.

@@ -106,6 +106,11 @@ impl Connection {
             SendError::OutOfMemory => {
                 pyo3::exceptions::PyMemoryError::new_err("there is no memory for the message")
             }
+            SendError::TooManyTopics => refused(
+                "the connection is subscribed to as many topics as topics_per_connection_max \
+                 allows: unsubscribe from some, or raise the limit",
+            ),
+            SendError::TopicTooLong => refused("the topic's name is longer than topic_bytes_max"),
             SendError::Ended => refused("send_end() was called: this end sends nothing more"),
             SendError::OutOfTurn => refused(
                 "a message in parts is under way, or the framing has no parts: \

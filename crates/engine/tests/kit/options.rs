@@ -16,6 +16,8 @@ pub fn defaults(framing: Framing) -> Options {
             header_bytes_max: 16 << 10,
             headers_max: 100,
             requests_per_connection_max: Some(1000),
+            topics_per_connection_max: Some(1000),
+            topic_bytes_max: 256,
             write_high_bytes: 64 << 10,
             write_low_bytes: 16 << 10,
             write_bytes_max: 16 << 20,

@@ -1,0 +1,37 @@
+"""How a child ends that a handler has forked.
+
+The engine belongs to the parent, so the child cannot go on in it: it ends when the handler returns
+or raises, as a child of multiprocessing does. What the parent's tasks would do at their end is not
+done in the child.
+"""
+
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+__all__ = ["end_child"]
+
+
+def end_child(error: BaseException | None) -> NoReturn:
+    """End the process, with the status that `sys.exit` asked for."""
+    status = 1
+    if isinstance(error, SystemExit):
+        if error.code is None:
+            status = 0
+        elif isinstance(error.code, int):
+            status = error.code & 0xFF
+        else:
+            print(error.code, file=sys.stderr)
+    elif error is not None:
+        traceback.print_exception(error)
+    else:
+        print(
+            "a handler returned in a forked child: the server belongs to the parent process, so"
+            " the child ends here; end it with sys.exit() or os._exit()",
+            file=sys.stderr,
+        )
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(status)

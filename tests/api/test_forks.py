@@ -1,0 +1,76 @@
+"""A forked child leaves its parent's engine alone, whatever it does then."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PROGRAM = """
+import asyncio, os, sys, threading
+import vespiary
+
+class Forks(vespiary.Handler):
+    def on_message(self, connection, message):
+        if os.fork() == 0:
+            {child}
+        connection.send("parent")
+
+    def on_close(self, connection, reason):
+        print("closed", reason.code, flush=True)
+
+async def main():
+    server = vespiary.Server()
+    server.add(Forks, "ws://127.0.0.1:0")
+    async with server:
+        async with vespiary.connect(server.urls[0]) as client:
+            for _ in range(3):
+                client.send("x")
+                assert await client.receive() == "parent"
+                _, status = await asyncio.to_thread(os.wait)
+                print("child", os.waitstatus_to_exitcode(status), flush=True)
+
+vespiary.run(main(), driver={driver!r})
+print("parent ends", flush=True)
+"""
+
+CHILDREN = {
+    "sys.exit": ("sys.exit(7)", 7),
+    "os._exit": ("os._exit(7)", 7),
+    "raises": ("raise ValueError('in the child')", 1),
+    "returns": ("return", 1),
+    "sends and exits": (
+        "\n            try: connection.send('child')"
+        "\n            except RuntimeError: sys.exit(7)"
+        "\n            sys.exit(1)",
+        7,
+    ),
+    "closes and exits": ("connection.close(); connection.abort(); sys.exit(7)", 7),
+    "a thread of the child": (
+        "\n            thread = threading.Thread(target=sys.exit); thread.start(); thread.join()"
+        "\n            sys.exit(7)",
+        7,
+    ),
+    "a loop of the child's own": (
+        "\n            asyncio._set_running_loop(None)"
+        "\n            vespiary.run(asyncio.sleep(0.01)); sys.exit(7)",
+        7,
+    ),
+}
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_the_parents_connections_survive_a_child_that(child: str, driver: str) -> None:
+    code, status = CHILDREN[child]
+    program = textwrap.dedent(PROGRAM).format(child=code, driver=driver)
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert lines == [f"child {status}"] * 3 + ["closed 1000", "parent ends"], ran.stderr
+

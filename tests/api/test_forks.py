@@ -73,4 +73,3 @@ def test_the_parents_connections_survive_a_child_that(child: str, driver: str) -
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
     assert lines == [f"child {status}"] * 3 + ["closed 1000", "parent ends"], ran.stderr
-

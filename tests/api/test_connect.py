@@ -219,7 +219,7 @@ async def test_a_websocket_client_connects_through_a_unix_socket(tmp_path: Path)
             assert await client.receive() == "x"
         assert asked[0].target == "/rooms"
         assert asked[0].headers["host"]
-    with pytest.raises(FileNotFoundError, match="chat.sock"):
+    with pytest.raises(FileNotFoundError, match=r"chat\.sock"):
         await vespiary.connect(f"ws+unix://{tmp_path}/chat.sock:/rooms")
     with pytest.raises(vespiary.ConfigurationError, match="not reached through a proxy"):
         vespiary.connect(f"ws+unix://{tmp_path}/chat.sock:/", proxy="http://127.0.0.1:1")

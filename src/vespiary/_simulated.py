@@ -8,16 +8,17 @@ seconds must not be over before the thread has begun.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vespiary._core import Core
 
-__all__ = ["Simulated"]
+__all__ = ["Simulated", "hold_time"]
 
 
 class Simulated(asyncio.BaseEventLoop):
@@ -38,6 +39,17 @@ class Simulated(asyncio.BaseEventLoop):
         self.core.hold_time(True)
         future.add_done_callback(lambda _: self.core.hold_time(False))
         return future
+
+    def hold_time(self, future: Future[Any]) -> None:
+        """Let virtual time run at the real speed until a thread has done some work."""
+
+        def release(_: Future[Any]) -> None:
+            # It may end after the loop.
+            with contextlib.suppress(RuntimeError):
+                self.call_soon_threadsafe(self.core.hold_time, False)
+
+        self.core.hold_time(True)
+        future.add_done_callback(release)
 
     async def shutdown_default_executor(self, *arguments: Any, **options: Any) -> None:
         """Wait for the threads of the default executor."""
@@ -68,6 +80,13 @@ class Simulated(asyncio.BaseEventLoop):
             flags |= socket.AI_NUMERICHOST
             name = "::1" if family == socket.AF_INET6 else "127.0.0.1"
         return list(socket.getaddrinfo(name, port, family, type, proto, flags))
+
+
+def hold_time(future: Future[Any]) -> None:
+    """In a simulated loop: virtual time runs at the real speed until this work has been done."""
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, Simulated):
+        loop.hold_time(future)
 
 
 def _is_address(name: str) -> bool:

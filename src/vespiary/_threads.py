@@ -21,6 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from vespiary._hook_checks import is_async
+from vespiary._simulated import hold_time
 from vespiary.errors import ConfigurationError, ConnectionClosed
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class ThreadedHooks:
             if queue.is_running:
                 return
             queue.is_running = True
-        self._pool.submit(self._work, connection, queue)
+        hold_time(self._pool.submit(self._work, connection, queue))
 
     def _forget(self, connection: Connection) -> None:
         with self._lock:

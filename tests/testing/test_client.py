@@ -1,5 +1,6 @@
 """`TestClient`: handlers driven in memory from plain tests."""
 
+import threading
 import time
 
 import pytest
@@ -147,3 +148,15 @@ def test_in_an_async_test_the_advice_is_to_use_serve() -> None:
             client.__enter__()
 
     vespiary.testing.run(main())
+
+
+def test_handlers_on_threads_are_waited_for() -> None:
+    class Blocking(vespiary.Handler[str]):
+        def on_message(self, connection: vespiary.Connection[str], message: str) -> None:
+            threading.Event().wait(0.05)
+            connection.send(message)
+
+    with TestClient(Blocking(), executor="threads") as client, client.connect() as connection:
+        for _ in range(5):
+            connection.send("hello")
+            assert connection.receive(timeout=20) == "hello"

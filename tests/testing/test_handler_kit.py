@@ -32,7 +32,7 @@ class Slow(vespiary.Handler[str]):
         connection.send(message.upper())
 
     async def on_close(self, connection: Connection, reason: vespiary.CloseReason) -> None:
-        pass
+        await asyncio.sleep(0.2)
 
 
 @pytest.mark.parametrize("handler", [Echo, Echo(), echo, Slow])

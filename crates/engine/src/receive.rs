@@ -128,9 +128,8 @@ pub(crate) fn begin<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbou
 
 /// The connection is ready for messages.
 pub(crate) fn opened<H: Host>(connection: &Rc<Connection<H>>) {
-    if requires!("rfc6455/4.1/h2", "rfc6455/4.2.2/h8", "rfc6455/5.1/7") {
-        connection.state.set(State::Open);
-    }
+    requires!("rfc6455/4.1/h2", "rfc6455/4.2.2/h8", "rfc6455/5.1/7");
+    connection.state.set(State::Open);
     connection.opened.set(true);
     connection.handshake_over();
     let now = connection.engine.now_ms();

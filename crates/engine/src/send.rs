@@ -406,11 +406,7 @@ impl<H: Host> Connection<H> {
         if is_too_long || options.framing != Framing::WebSocket {
             return Err(SendError::TooLong);
         }
-        let payload = if requires!("rfc6455/5.5.2/1") {
-            payload
-        } else {
-            &[]
-        };
+        requires!("rfc6455/5.5.2/1");
         let label = Label {
             opcode: Opcode::Ping,
             compressed: false,
@@ -438,8 +434,8 @@ impl<H: Host> Connection<H> {
             "rfc6455/6.1/8",
             "rfc6455/5.5.1/h1",
             "rfc6455/10.3/h2"
-        )
-        .then(|| self.engine.mask_key())
+        );
+        Some(self.engine.mask_key())
     }
 
     /// Queue bytes as they are. Without memory for them the connection ends.
@@ -458,7 +454,8 @@ impl<H: Host> Connection<H> {
 /// The opcode of a part, or an error where the framing has no parts.
 fn part_opcode(framing: &Framing, is_first: bool, kind: Kind) -> Result<Opcode, SendError> {
     match (framing, is_first) {
-        (Framing::WebSocket, false) if requires!("rfc6455/5.4/6", "rfc6455/6.1/5") => {
+        (Framing::WebSocket, false) => {
+            requires!("rfc6455/5.4/6", "rfc6455/6.1/5");
             Ok(Opcode::Continuation)
         }
         (Framing::WebSocket, true) => Ok(kind.into()),

@@ -120,9 +120,8 @@ impl<P: Payload> Assembly<P> {
                 }
             }
         }
-        if requires!("rfc6455/5.4/3", "rfc6455/5.4/h2") {
-            self.filled = end;
-        }
+        requires!("rfc6455/5.4/3", "rfc6455/5.4/h2");
+        self.filled = end;
         Ok(())
     }
 
@@ -181,8 +180,10 @@ impl<P: Payload> Assembly<P> {
             (Err(broken), TextCheck::Replacing(_)) => {
                 Ok(String::from_utf8_lossy(broken.as_bytes()).into_owned())
             }
-            (Err(_), TextCheck::Refusing(_)) if requires!("rfc6455/5.6/1") => Err(not_utf8()),
-            (Err(_), TextCheck::Refusing(_)) => Ok(String::new()),
+            (Err(_), TextCheck::Refusing(_)) => {
+                requires!("rfc6455/5.6/1");
+                Err(not_utf8())
+            }
         }
     }
 }
@@ -208,10 +209,8 @@ fn check_end(validator: &mut Validator) -> Result<(), CloseReason> {
 pub(crate) fn not_utf8() -> CloseReason {
     let text = "the text message is not UTF-8 (RFC 6455 8.1)";
     let reason = CloseReason::new(Cause::ProtocolError, text);
-    if requires!("rfc6455/7.4.1/h3") {
-        return reason.with_code(Code::INVALID_PAYLOAD);
-    }
-    reason
+    requires!("rfc6455/7.4.1/h3");
+    reason.with_code(Code::INVALID_PAYLOAD)
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ impl WireForm {
         };
         let length = length as u64;
         match framing {
-            Framing::WebSocket if requires!("rfc6455/6.1/4") => {
+            Framing::WebSocket => {
+                requires!("rfc6455/6.1/4");
                 form.mask = mask();
                 let Label {
                     opcode,
@@ -67,7 +68,7 @@ impl WireForm {
                 form.head_length =
                     frame::write_head(head, fin, compressed, opcode, length, form.mask);
             }
-            Framing::Raw | Framing::Http | Framing::WebSocket => {}
+            Framing::Raw | Framing::Http => {}
             Framing::Line { ending } => form.tail = ending,
             Framing::Length(format) => {
                 let mut prefix = [0; 8];

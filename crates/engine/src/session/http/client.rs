@@ -108,9 +108,8 @@ fn write_request<S: HttpSink>(
     client: &mut ClientHead,
 ) -> Result<Vec<u8>, http::InvalidHeader> {
     let mut nonce = [0; 16];
-    if requires!("rfc6455/4.1/25", "rfc6455/4.1/26") {
-        sink.random(&mut nonce);
-    }
+    requires!("rfc6455/4.1/25", "rfc6455/4.1/26");
+    sink.random(&mut nonce);
     client.key = wire::encode_key(nonce);
     let options = sink.options();
     let version = options.websocket.asked_version();

@@ -75,14 +75,13 @@ pub(super) fn respond<S: HttpSink>(
     if let Err(error) = http::append_response(&mut response, status, &headers, body) {
         return fault(session, sink, &error.to_string());
     }
-    if requires!(
+    requires!(
         "rfc6455/4.2.2/3",
         "rfc6455/4.2.2/5",
         "rfc6455/4.2.2/7",
         "rfc6455/4.2.2/h9"
-    ) {
-        write(sink, response, exchange.is_head);
-    }
+    );
+    write(sink, response, exchange.is_head);
     sink.count_answer(status);
     if is_kept {
         keep(session, sink, exchange, status);
@@ -123,9 +122,8 @@ pub(crate) fn latest_status<P>(session: &Session<P>) -> u16 {
 fn may_keep<S: HttpSink>(sink: &S, exchange: Exchange, headers: &[(String, String)]) -> bool {
     let options = sink.options();
     let most = options.limits.requests_per_connection_max;
-    exchange.is_kept
-        && most.is_none_or(|most| exchange.served.saturating_add(1) < most)
-        && !requires!("rfc9112/9.6/6", "rfc9112/9.6/7" => lists(headers, "connection", "close"))
+    let ends = requires!("rfc9112/9.6/6", "rfc9112/9.6/7" => lists(headers, "connection", "close"));
+    exchange.is_kept && most.is_none_or(|most| exchange.served.saturating_add(1) < most) && !ends
 }
 
 fn lists(headers: &[(String, String)], name: &str, token: &str) -> bool {

@@ -83,9 +83,8 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
     session.stage = Stage::Waiting(Box::new(waiting));
     if let Err(refusal) = checked {
         sink.count_protocol_error();
-        if !is_upgrade || requires!("rfc6455/4.2.1/1", "rfc6455/10.7/4") {
-            return exchange::refuse(session, sink, &refusal);
-        }
+        requires!("rfc6455/4.2.1/1", "rfc6455/10.7/4");
+        return exchange::refuse(session, sink, &refusal);
     }
     let answer = sink.request(request);
     give(session, sink, answer);
@@ -187,9 +186,8 @@ fn accept<S: HttpSink>(
     if let Err(error) = wire::append_response(&mut response, &acceptance) {
         return exchange::fault(session, sink, &error.to_string());
     }
-    if requires!("rfc6455/4.2.2/1") {
-        sink.write(&response);
-    }
+    requires!("rfc6455/4.2.2/1");
+    sink.write(&response);
     let agreed = Agreed {
         protocol,
         deflate,

@@ -12,15 +12,16 @@ use vespiary_wire::websocket::frame::{HEAD_BYTES_MAX, Opcode};
 pub(super) fn on_control<S: Sink>(sink: &S, control: &Control) -> Outcome {
     match control.opcode {
         Opcode::Close => on_close(sink, control.payload()),
-        Opcode::Pong if requires!("rfc6455/5.5.3/2", "rfc6455/5.5.3/h2") => {
+        Opcode::Pong => {
+            requires!("rfc6455/5.5.3/2", "rfc6455/5.5.3/h2");
             sink.pong(control.payload());
             Ok(())
         }
         // Also behind our own close frame; behind the peer's nothing is read (section 5.5.2).
-        _ if requires!("rfc6455/5.5.2/2", "rfc6455/5.5.2/3", "rfc6455/5.5.3/h1") => {
+        _ => {
+            requires!("rfc6455/5.5.2/2", "rfc6455/5.5.2/3", "rfc6455/5.5.3/h1");
             answer_ping(sink, control.payload())
         }
-        _ => Ok(()),
     }
 }
 

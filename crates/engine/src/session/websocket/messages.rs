@@ -34,12 +34,13 @@ pub(super) fn on_data<S: Sink>(
     }
     if data.message_start && data.message_end {
         match data.kind {
-            Kind::Binary if requires!("rfc6455/5.6/h1") => {
+            Kind::Binary => {
+                requires!("rfc6455/5.6/h1");
                 let mut payload: S::Payload = with_room(data.payload.len())?;
                 mask::copy(payload.bytes_mut(), data.payload, data.key);
                 sink.binary(payload);
             }
-            Kind::Binary | Kind::Text => on_whole_text(sink, data)?,
+            Kind::Text => on_whole_text(sink, data)?,
         }
         return Ok(());
     }

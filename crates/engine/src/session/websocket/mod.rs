@@ -62,8 +62,8 @@ pub(crate) fn begin<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, ag
     }
     let version = negotiated.version.get().unwrap_or_default();
     let mut decoder = Decoder::new(role(sink.is_client()), version);
-    let deflate = agreed.deflate.filter(|_| requires!("rfc7692/5/13"));
-    compression::agree(sink, deflate);
+    requires!("rfc7692/5/13");
+    compression::agree(sink, agreed.deflate);
     if negotiated.deflate.get().is_some() {
         decoder = decoder.with_compression();
     }
@@ -101,9 +101,8 @@ pub(crate) fn feed<S: Sink>(
             Ok(Some(Event::Control(control))) => control::on_control(sink, &control)?,
             Ok(None) => break,
             Err(error) => {
-                if requires!("rfc6455/10.7/1") {
-                    return Err(broken(sink, &error));
-                }
+                requires!("rfc6455/10.7/1");
+                return Err(broken(sink, &error));
             }
         }
         sink.charge(1);
@@ -122,15 +121,13 @@ fn broken<S: Sink>(sink: &S, error: &ProtocolError) -> CloseReason {
     }
     let cause = limit.map_or(Cause::ProtocolError, Cause::Limit);
     let reason = CloseReason::new(cause, text);
-    if requires!(
+    requires!(
         "rfc6455/5.1/3",
         "rfc6455/5.1/6",
         "rfc6455/7.4.1/h2",
         "rfc6455/7.4.1/h5"
-    ) {
-        return reason.with_code(error.code);
-    }
-    reason
+    );
+    reason.with_code(error.code)
 }
 
 /// The message under way, where it did not come whole.

@@ -328,9 +328,8 @@ fn write_parameters(
     server_bits: Option<u8>,
     client_window: ClientWindow,
 ) -> fmt::Result {
-    if requires!("rfc7692/5/1", "rfc7692/5/5") {
-        formatter.write_str(NAME)?;
-    }
+    requires!("rfc7692/5/1", "rfc7692/5/5");
+    formatter.write_str(NAME)?;
     let [server_no_takeover, client_no_takeover] = flags;
     if server_no_takeover {
         formatter.write_str("; server_no_context_takeover")?;

@@ -206,7 +206,7 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
     }
 
     fn begin_deflate_stream(&self) {
-        self.push_layer(Box::new(DeflateStream::new()));
+        self.push_layer(Box::new(DeflateStream::default()));
     }
 
     fn opened(&self) {

@@ -6,7 +6,7 @@
 //! budget of frames, so that a peer whose megabytes are zeros starves nobody.
 
 use super::{Flow, Layer, Progress, Received};
-use crate::close::{Cause, CloseReason};
+use crate::close::{Cause, CloseReason, out_of_memory};
 use crate::memory;
 use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::deflate_stream::{Reader, Writer};
@@ -17,18 +17,10 @@ const STEP: usize = 16 << 10;
 const STEP_FRAMES: u16 = 16;
 
 /// Both directions.
+#[derive(Default)]
 pub(crate) struct DeflateStream {
     reader: Reader,
     writer: Writer,
-}
-
-impl DeflateStream {
-    pub(crate) fn new() -> Self {
-        Self {
-            reader: Reader::default(),
-            writer: Writer::new(0),
-        }
-    }
 }
 
 impl Layer for DeflateStream {
@@ -58,7 +50,10 @@ impl Layer for DeflateStream {
     }
 
     fn send(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), CloseReason> {
-        memory::extend(wire, &self.writer.deflate(plain))
+        wire.try_reserve(Writer::bytes_max(plain.len()))
+            .map_err(|_| out_of_memory())?;
+        self.writer.deflate(plain, wire);
+        Ok(())
     }
 
     fn memory_bytes(&self) -> usize {

@@ -133,31 +133,30 @@ const SHAPE: Shape = Shape {
 #[derive(Debug)]
 pub struct Writer {
     compressor: Compressor,
-    plain: usize,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self {
+            compressor: Compressor::new(SHAPE),
+        }
+    }
 }
 
 impl Writer {
-    /// A stream that begins behind so many `plain` bytes: the end of the handshake, which leaves
-    /// together with the first frames.
-    pub fn new(plain: usize) -> Self {
-        Self {
-            compressor: Compressor::new(SHAPE),
-            plain,
-        }
-    }
-
     /// What it holds of memory, in bytes.
     pub fn memory_bytes() -> usize {
         SHAPE.memory_bytes()
     }
 
-    /// What `bytes` become on the wire, up to a sync flush.
-    pub fn deflate(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let (plain, rest) = bytes.split_at(self.plain.min(bytes.len()));
-        self.plain -= plain.len();
-        let mut out = plain.to_vec();
+    /// Appends to `out` what `bytes` become on the wire, up to a sync flush.
+    pub fn deflate(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         requires!("hybi09/9.2.1/3");
-        self.compressor.compress(rest, false, &mut out);
-        out
+        self.compressor.compress(bytes, false, out);
+    }
+
+    /// The most that so many bytes may become.
+    pub fn bytes_max(length: usize) -> usize {
+        length + length / 64 + 64
     }
 }

@@ -52,9 +52,11 @@ class Bare:
             headers = Headers(pairs)
             self.requests.append((first, headers))
             writer.write(self.answer(headers))
+            own = bytearray()
             while data := await reader.read(65536):
                 self.frames += data
-                if any(opcode == CLOSE for opcode, _, _ in frames(bytes(self.frames))):
+                own += data
+                if any(opcode == CLOSE for opcode, _, _ in frames(bytes(own))):
                     break
         writer.close()
 

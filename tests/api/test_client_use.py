@@ -198,3 +198,26 @@ async def test_a_proxy_that_cuts_silent_connections_lets_one_that_pings_live() -
         assert "ping_timeout_seconds" in reason.text
         assert len(pings) >= 4
         assert 1.2 < took < 4
+
+
+@pytest.mark.parametrize("limit", ["ping_timeout_seconds", "data_seconds"])
+async def test_who_waits_for_a_server_that_stopped_gets_an_error(limit: str) -> None:
+    """Also where every connection that follows stops too."""
+    deadlines = vespiary.Deadlines(
+        ping_interval_seconds=0.05,
+        ping_timeout_seconds=0.2 if limit == "ping_timeout_seconds" else 60,
+        data_seconds=0.3 if limit == "data_seconds" else None,
+        close_seconds=0.1,
+    )
+    ends = []
+    async with bare() as (_, url):
+        backoff = vespiary.Backoff(first_seconds=0.01)
+        async for client in vespiary.connect(url, deadlines=deadlines, reconnect=backoff):
+            try:
+                async for _ in client:
+                    pass
+            except vespiary.LocalError as error:
+                ends.append(error)
+            if len(ends) == 3:
+                break
+    assert all(limit in str(error) for error in ends)

@@ -334,7 +334,7 @@ impl Core {
     #[pyo3(signature = (
         address, url, hooks, options, handshake = None, tunnel = None, source = None
     ))]
-    #[allow(clippy::type_complexity)] // A handshake's four facts, checked on the Python side.
+    #[allow(clippy::type_complexity, clippy::too_many_arguments)] // Facts that Python has checked.
     fn connect(
         &self,
         address: &Bound<'_, PyAny>,

@@ -27,6 +27,9 @@ class Compression:
     `server` is the end that was connected to and `client` the other one, whichever of them the
     options are for. A window is what a message may refer back to; it counts as a power of two.
 
+    A client asks for what it would have of the server, and offers a second time without that: a
+    server that cannot grant it (it keeps its context, or has a larger window) is accepted.
+
     Attributes:
         level: How hard to try: 1 is fastest, 9 smallest, 0 stores. 3: within a few hundredths of
             level 6 on JSON of 1 to 4 KiB, at two thirds of its time or less.

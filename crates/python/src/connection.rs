@@ -4,31 +4,21 @@
 //! what is worth knowing afterwards is kept, for any thread to read. From other threads most
 //! methods are run by the loop (see `thread_calls`); those that give an awaitable are refused.
 
-use crate::addresses::address_object;
-use crate::attachment::HasRare as _;
 use crate::confined::{Confine, Confined};
 use crate::core::Conn;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::loop_handle::{LoopHandle, forked_error};
-use crate::ping::{self, Closing, Ping};
 use crate::request::KeptRequest;
-use crate::send::with_payload;
 use crate::thread_calls::{ThreadCall, on_loop, wrong_thread};
-use crate::timer::{Target, Timer};
-use crate::{awaitables, context, report, response, statistics, task, waiting};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
-use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use vespiary_engine::port::Address;
-use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::wire::websocket::profile::Version;
-use vespiary_engine::{Cause, CloseReason, CompressionTraffic, SendError, State};
+use vespiary_engine::{Cause, CloseReason, CompressionTraffic};
 
 /// The reasons for which a host may pause reading.
 pub(crate) const PAUSED_BY_USER: u8 = 1;
@@ -42,8 +32,8 @@ pub(crate) struct Ended {
     pub(crate) reason: CloseReason,
     pub(crate) traffic: [u64; 4],
     pub(crate) compression: (CompressionTraffic, u64),
-    peer: Option<Address>,
-    local_address: Option<Address>,
+    pub(crate) peer: Option<Address>,
+    pub(crate) local_address: Option<Address>,
 }
 
 impl Ended {
@@ -76,9 +66,9 @@ unsafe impl Confine for Local {
 pub(crate) struct Connection {
     pub(crate) local: Confined<Local>,
     ended: OnceLock<Box<Ended>>,
-    data: Mutex<Option<Py<PyAny>>>,
+    pub(crate) data: Mutex<Option<Py<PyAny>>>,
     /// Another thread has closed or aborted it, and sends nothing more.
-    is_closed_elsewhere: AtomicBool,
+    pub(crate) is_closed_elsewhere: AtomicBool,
 }
 
 impl Connection {
@@ -169,7 +159,7 @@ impl Connection {
     }
 
     /// Run something on the loop's thread, while the calling thread waits.
-    fn ask<T: Send + 'static>(
+    pub(crate) fn ask<T: Send + 'static>(
         slf: &Bound<'_, Self>,
         act: impl FnOnce(Python<'_>, &Bound<'_, Self>) -> PyResult<T> + Send + 'static,
     ) -> PyResult<T> {
@@ -183,7 +173,7 @@ impl Connection {
     }
 
     /// The same with the engine's connection; an error once that has ended.
-    fn ask_living<T: Send + 'static>(
+    pub(crate) fn ask_living<T: Send + 'static>(
         slf: &Bound<'_, Self>,
         act: impl FnOnce(Python<'_>, &Self, &Rc<Conn>) -> PyResult<T> + Send + 'static,
     ) -> PyResult<T> {
@@ -197,7 +187,7 @@ impl Connection {
     }
 
     /// The same for a property, which has another value once the connection has ended.
-    fn look<T: Send + 'static>(
+    pub(crate) fn look<T: Send + 'static>(
         slf: &Bound<'_, Self>,
         living: impl FnOnce(&Rc<Conn>) -> T + Send + 'static,
         ended: impl FnOnce(Option<&Ended>) -> T + Send + 'static,
@@ -214,7 +204,7 @@ impl Connection {
     }
 
     /// End it here, or have the loop do it.
-    fn end(slf: &Bound<'_, Self>, call: ThreadCall) -> PyResult<()> {
+    pub(crate) fn end(slf: &Bound<'_, Self>, call: ThreadCall) -> PyResult<()> {
         let this = slf.get();
         this.is_closed_elsewhere.store(true, Ordering::Relaxed);
         if this.ended().is_some() || this.handle().is_forked() {
@@ -230,432 +220,4 @@ pub(crate) fn peer_text(connection: &Rc<Conn>) -> String {
         .peer_address()
         .map(|address| address.to_string())
         .unwrap_or_default()
-}
-
-#[pymethods]
-impl Connection {
-    /// Queue a part of a message that is sent as its bytes become known; finish with last=True.
-    /// The first part's `compress` is for all of them.
-    #[pyo3(signature = (data, *, last = false, compress = None))]
-    fn send_part(
-        slf: &Bound<'_, Self>,
-        data: Py<PyAny>,
-        last: bool,
-        compress: Option<bool>,
-    ) -> PyResult<()> {
-        Self::ask_living(slf, move |py, this, connection| {
-            let data = data.bind(py);
-            with_payload(data, |kind, payload| {
-                connection.send_part(kind, payload, last, compress)
-            })?
-            .map_err(|error| this.send_error(py, connection, error, Some(data)))
-        })
-    }
-
-    /// Send nothing more on a stream: what waits is written, and then the peer sees the end, while
-    /// receiving goes on.
-    ///
-    /// Once both ends have finished, the connection closes. A WebSocket has no such end: there it
-    /// is SendRefused.
-    fn send_end(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::ask_living(slf, |py, this, connection| {
-            connection.send_end().map_err(|error| match error {
-                SendError::OutOfTurn => imports::error(imports::send_refused_class(py), |class| {
-                    let text = "a WebSocket ends in both directions at once: close() it";
-                    Ok(PyErr::from_value(class.call1((text,))?))
-                }),
-                error => this.send_error(py, connection, error, None),
-            })
-        })
-    }
-
-    /// Send a WebSocket ping of at most 125 bytes; await what it returns for the latency in
-    /// seconds. An empty payload becomes one that no other ping has.
-    #[pyo3(signature = (payload = b"".as_slice()))]
-    fn ping(slf: &Bound<'_, Self>, payload: &[u8]) -> PyResult<Py<Ping>> {
-        let payload = if payload.is_empty() {
-            ping::payload().to_vec()
-        } else {
-            payload.to_vec()
-        };
-        Self::ask_living(slf, move |py, this, connection| {
-            if connection.rare(|rare| rare.pings.is_full()) == Some(true) {
-                return Err(imports::error(imports::send_refused_class(py), |class| {
-                    Ok(PyErr::from_value(class.call1((ping::TOO_MANY,))?))
-                }));
-            }
-            connection.ping(&payload).map_err(|error| match error {
-                SendError::TooLong => {
-                    PyValueError::new_err("a ping is for WebSocket and carries at most 125 bytes")
-                }
-                error => this.send_error(py, connection, error, None),
-            })?;
-            connection
-                .rare(|rare| rare.pings.add(py, this.handle(), &payload))
-                .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?
-        })
-    }
-
-    /// End the connection cleanly; what waits is written first. Does nothing when it is ending
-    /// already. Await what it returns for the reason of the end.
-    #[pyo3(signature = (code = 1000, reason = ""))]
-    fn close(slf: &Bound<'_, Self>, code: u16, reason: &str) -> PyResult<Closing> {
-        if !Code(code).is_valid_on_the_wire() {
-            return Err(PyValueError::new_err(format!(
-                "{code} is not a close code that may be sent: use 1000 to 1014 but 1004 to 1006, \
-                 or 3000 to 4999 (RFC 6455 7.4)"
-            )));
-        }
-        if reason.len() > 123 {
-            return Err(PyValueError::new_err(
-                "a close reason has at most 123 bytes in UTF-8 (RFC 6455 5.5)",
-            ));
-        }
-        let this = slf.get();
-        if this.local.get().is_some() {
-            this.close_now(code, reason)?;
-        } else {
-            let object = slf.clone().unbind();
-            Self::end(slf, ThreadCall::Close(object, code, reason.to_owned()))?;
-        }
-        Ok(Closing(slf.clone().unbind()))
-    }
-
-    /// End the connection at once; what waits is dropped and the peer sees a reset.
-    fn abort(slf: &Bound<'_, Self>) -> PyResult<()> {
-        if slf.get().local.get().is_some() {
-            return slf.get().abort_now();
-        }
-        Self::end(slf, ThreadCall::Abort(slf.clone().unbind()))
-    }
-
-    /// Read nothing more from the peer until resume_reading(); TCP holds it back.
-    fn pause_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let this = slf.get();
-        if this.local.get().is_some() {
-            return this.set_reading(false);
-        }
-        let call = ThreadCall::Pause(slf.clone().unbind());
-        this.handle().add(slf.py(), call)
-    }
-
-    /// Read on after pause_reading().
-    fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let this = slf.get();
-        if this.local.get().is_some() {
-            return this.set_reading(true);
-        }
-        let call = ThreadCall::Resume(slf.clone().unbind());
-        this.handle().add(slf.py(), call)
-    }
-
-    /// Receive what is published to a topic from now on; False when it already did.
-    ///
-    /// Raises:
-    ///     ConnectionClosed: the connection is closing or has ended.
-    ///     SendRefused: it has topics_per_connection_max topics already.
-    fn subscribe(slf: &Bound<'_, Self>, topic: String) -> PyResult<bool> {
-        Self::ask_living(slf, move |py, this, connection| {
-            connection
-                .subscribe(&topic)
-                .map_err(|error| this.send_error(py, connection, error, None))
-        })
-    }
-
-    /// No longer receive what is published to a topic; False when it did not.
-    fn unsubscribe(slf: &Bound<'_, Self>, topic: String) -> PyResult<bool> {
-        Self::look(slf, move |it| it.unsubscribe(&topic), |_| false)
-    }
-
-    /// Call callback(connection) in `seconds`, unless the connection ends before; returns the
-    /// Timer.
-    fn set_timer(slf: &Bound<'_, Self>, seconds: f64, callback: Py<PyAny>) -> PyResult<Timer> {
-        let object = slf.clone().unbind();
-        Self::ask_living(slf, move |_, _, connection| {
-            let target = Target::Connection(object, callback);
-            Timer::set(connection.engine(), seconds, target)
-        })
-    }
-
-    /// Wait until no more than write_low_bytes wait to be sent; returns at once when there is room.
-    fn drain(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        waiting::drain(slf)
-    }
-
-    /// What `await connection.send(...)` waits for: the same as drain().
-    fn __await__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let drained = waiting::drain(slf)?;
-        drained.call_method0(slf.py(), pyo3::intern!(slf.py(), "__await__"))
-    }
-
-    /// Wait for the next message (handlers that are async functions, and clients), at most
-    /// `timeout` seconds.
-    ///
-    /// Raises:
-    ///     ConnectionClosed: the connection has ended and every message before that was received.
-    ///     ReceiveConflict: another task waits already.
-    ///     TimeoutError: no message came in time; a later one is not lost.
-    #[pyo3(signature = (timeout = None))]
-    fn receive(slf: &Bound<'_, Self>, timeout: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
-        match timeout {
-            None => slf.get().inbox()?.receive(slf, false),
-            Some(timeout) => awaitables::receive_within(slf, timeout),
-        }
-    }
-
-    fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        slf.get().inbox()?.receive(slf, true)
-    }
-
-    /// Wait until the connection has ended; returns the CloseReason.
-    fn wait_closed(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        waiting::wait_closed(slf)
-    }
-
-    /// Whatever the handler keeps for this connection; None at first.
-    #[getter]
-    fn get_data(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
-        data.as_ref().map(|data| data.clone_ref(py))
-    }
-
-    #[setter]
-    fn set_data(&self, value: Option<Py<PyAny>>) {
-        let old = {
-            let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *data, value)
-        };
-        // The old value may run code of its own when it goes: not under the lock.
-        drop(old);
-    }
-
-    /// The header fields of the server's answer to this client's WebSocket handshake; none for
-    /// others.
-    #[getter]
-    fn response_headers(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        Self::ask(slf, |py, slf| {
-            slf.get().local()?.request.response_headers(py)
-        })
-    }
-
-    /// The request that opened the connection; None on streams.
-    #[getter]
-    fn request(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        Self::ask(slf, |_, slf| slf.get().local()?.request.get(slf))
-    }
-
-    /// The peer's address: (host, port), a path for a Unix socket, None when it has none.
-    #[getter]
-    fn peer(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let address = Self::look(
-            slf,
-            |it| it.peer_address().ok(),
-            |ended| ended?.peer.clone(),
-        )?;
-        address_object(slf.py(), address.as_ref())
-    }
-
-    /// The address at this end: (host, port), or a path.
-    #[getter]
-    fn local_address(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let address = Self::look(
-            slf,
-            |it| it.local_address().ok(),
-            |ended| ended?.local_address.clone(),
-        )?;
-        address_object(slf.py(), address.as_ref())
-    }
-
-    /// Whether messages can be sent now.
-    #[getter]
-    fn is_open(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        if slf.get().is_closed_elsewhere.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
-        Self::look(slf, |it| it.is_open(), |_| false)
-    }
-
-    /// Whether the server is stopping: finish what is under way, and close.
-    #[getter]
-    fn is_shutting_down(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        Self::look(slf, |it| it.endpoint.host.is_shutting_down.get(), |_| false)
-    }
-
-    /// Bytes that wait to be taken by the kernel.
-    #[getter]
-    fn queued_bytes(slf: &Bound<'_, Self>) -> PyResult<usize> {
-        Self::look(slf, |it| it.queued_bytes(), |_| 0)
-    }
-
-    /// The WebSocket subprotocol that the handshake chose, if any.
-    #[getter]
-    fn subprotocol(slf: &Bound<'_, Self>) -> PyResult<Option<String>> {
-        Self::look(slf, |it| it.protocol().map(Into::into), |_| None)
-    }
-
-    /// The version of WebSocket that is spoken, 13 or 8; None elsewhere.
-    #[getter]
-    fn version(slf: &Bound<'_, Self>) -> PyResult<Option<u8>> {
-        Self::look(slf, |it| it.version().map(Version::number), |_| None)
-    }
-
-    /// The WebSocket extensions that the handshake agreed on, as its header has them.
-    #[getter]
-    fn extensions(slf: &Bound<'_, Self>) -> PyResult<Vec<String>> {
-        let agreed = |it: &Rc<Conn>| it.compression().iter().map(ToString::to_string).collect();
-        Self::look(slf, agreed, |_| Vec::new())
-    }
-
-    /// Why the connection ended: a CloseReason, or None while it has not.
-    #[getter]
-    fn close_reason(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        let reason = Self::look(
-            slf,
-            |it| it.reason(),
-            |ended| ended.map(|ended| ended.reason.clone()),
-        )?;
-        reason
-            .map(|reason| imports::close_reason(slf.py(), &reason).map(Bound::unbind))
-            .transpose()
-    }
-
-    /// What has happened on this connection so far.
-    fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        Self::ask(slf, |py, slf| {
-            let connection = slf.get().living()?;
-            statistics::of_connection(py, connection.as_ref(), slf.get().ended())
-        })
-    }
-
-    /// Call something on the loop's thread, from any thread; internal.
-    #[pyo3(signature = (callback, *arguments))]
-    fn _call_soon(
-        &self,
-        callback: Bound<'_, PyAny>,
-        arguments: Bound<'_, PyTuple>,
-    ) -> PyResult<()> {
-        let py = callback.py();
-        let context = context::copy_current(py)?;
-        let call = ThreadCall::Callable(callback.unbind(), arguments.into_any().unbind(), context);
-        self.handle().add(py, call)
-    }
-
-    /// The context that its handler runs in; internal.
-    #[getter]
-    fn _context(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let Some(connection) = self.living()? else {
-            return Err(self.closed_error(py));
-        };
-        let attachment = connection.user.borrow();
-        let attachment = attachment.as_ref();
-        let attachment = attachment.ok_or_else(|| self.closed_error(py))?;
-        let context = attachment.context(py, &connection.endpoint.host)?;
-        Ok(context.clone_ref(py))
-    }
-
-    /// Give the response to a request that was put off; internal. One that cannot be sent is the
-    /// handler's error, and the client gets 500.
-    fn _answer(&self, answer: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = answer.py();
-        let Some(connection) = self.living()? else {
-            return Ok(());
-        };
-        connection.rare(|rare| rare.answering = None);
-        let response = response::read(answer).unwrap_or_else(|error| {
-            let engine = connection.engine();
-            engine.host.note(py, Some(&connection), error);
-            response::failed()
-        });
-        connection.answer(response);
-        Ok(())
-    }
-
-    /// The handler failed: close with the code for that, and log and count the error where it is
-    /// given; internal.
-    #[pyo3(signature = (error = None))]
-    fn _fail(slf: &Bound<'_, Self>, error: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let this = slf.get();
-        match error {
-            Some(error) if this.local.get().is_none() => {
-                let call = ThreadCall::Fail(slf.clone().unbind(), error.clone().unbind());
-                this.handle().add(slf.py(), call)
-            }
-            error => this.fail_now(slf.py(), error),
-        }
-    }
-
-    /// Log and count what the handler raised; internal.
-    fn _report(&self, error: &Bound<'_, PyAny>) -> PyResult<()> {
-        match self.living()? {
-            Some(living) => living.engine().host.note_error(error.py(), &living, error),
-            None => report::handler_failed_late(error.py(), self, error),
-        }
-        Ok(())
-    }
-
-    /// The task of the async handler has ended; internal.
-    fn _task_done(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        task::done(self, task)
-    }
-
-    /// `Connection[str]`, for annotations.
-    #[classmethod]
-    fn __class_getitem__(
-        class: &Bound<'_, PyType>,
-        messages: &Bound<'_, PyAny>,
-    ) -> PyResult<Py<PyAny>> {
-        imports::generic_alias(class.py())?
-            .call1((class, messages))
-            .map(Bound::unbind)
-    }
-
-    fn __repr__(&self) -> String {
-        if let Some(ended) = self.ended() {
-            return format!("<vespiary.Connection {}>", ended.reason);
-        }
-        let Some(local) = self.local.get() else {
-            return "<vespiary.Connection of another thread>".to_owned();
-        };
-        let Some(it) = &*local.connection.borrow() else {
-            return "<vespiary.Connection>".to_owned();
-        };
-        let state = match it.state() {
-            State::Connecting => "connecting",
-            State::Handshaking => "in its handshake",
-            State::Open => "open",
-            State::Closing => "closing",
-            State::Closed => "closed",
-        };
-        format!("<vespiary.Connection {state}, peer {}>", peer_text(it))
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Ok(data) = self.data.try_lock() {
-            visit.call(&*data)?;
-        }
-        if let Some(local) = self.local.get() {
-            local.request.traverse(&visit)?;
-            if let Some(inbox) = local.inbox.get() {
-                inbox.traverse(&visit)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn __clear__(&self) {
-        self.data
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(local) = self.local.get() {
-            local.request.clear();
-            if let Some(inbox) = local.inbox.get() {
-                inbox.clear();
-            }
-        }
-    }
 }

@@ -1,0 +1,331 @@
+//! The engine's events: each becomes a call of the handler's method, or of the coroutine's inbox.
+
+use crate::attachment::{Attachment, HasRare as _};
+use crate::callback::Callback;
+use crate::context::Entered;
+use crate::core::Conn;
+use crate::endpoint::PyEndpoint;
+use crate::host::PyHost;
+use crate::imports;
+use crate::inbox::Inbox;
+use crate::payload::BytesPayload;
+use crate::ping;
+use crate::process;
+use crate::report::{log_response_fault, log_rule_broken, report_event};
+use crate::response;
+use crate::timer::Target;
+use crate::waiting;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+use std::rc::Rc;
+use vespiary_engine::port::Interest;
+use vespiary_engine::wire::http;
+use vespiary_engine::{AfterEnd, Answer, Cause, CloseReason, Endpoint, Event, Host, Kind};
+
+impl Host for PyHost {
+    type Payload = BytesPayload;
+    type Endpoint = PyEndpoint;
+    type User = Attachment;
+
+    fn request(&self, connection: &Rc<Conn>, request: http::Request) -> Answer {
+        let Some(hook) = &connection.endpoint.host.request else {
+            if let Ok(object) = self.object(connection)
+                && let Ok(local) = object.get().local()
+            {
+                local.request.keep(&request);
+            }
+            return Answer::Accept {
+                protocol: None,
+                headers: Vec::new(),
+            };
+        };
+        self.ask(connection, hook, &request)
+            .unwrap_or_else(|error| {
+                self.note(self.py(), Some(connection), error);
+                response::failed()
+            })
+    }
+
+    fn connected(&self, connection: &Rc<Conn>) {
+        let Some(hook) = &connection.endpoint.host.connected else {
+            return;
+        };
+        let called = self.object(connection).and_then(|object| {
+            // SAFETY: the object is alive.
+            unsafe { hook.call(self.py(), &[object.as_ptr()]) }
+        });
+        if let Err(error) = called {
+            self.failed(connection, error);
+        }
+    }
+
+    fn opened(&self, connection: &Rc<Conn>) {
+        let endpoint = &connection.endpoint.host;
+        let opened = self.object(connection).and_then(|object| {
+            if endpoint.has_inbox() {
+                self.open_inbox(connection, &object)?;
+            }
+            Ok(object)
+        });
+        let object = match opened {
+            Ok(object) => object,
+            Err(error) => return self.failed(connection, error),
+        };
+        if let Some(hook) = &endpoint.open {
+            self.call_alone(connection, hook);
+        }
+        if !endpoint.keeps_request
+            && let Ok(local) = object.get().local()
+        {
+            local.request.drop_unused();
+        }
+        if let Some(hook) = &endpoint.outcome {
+            let none = self.py().None();
+            let none = none.as_ptr();
+            // SAFETY: both are alive.
+            let called =
+                unsafe { hook.call(self.py(), &[object.as_ptr(), none, none, none, none]) };
+            if let Err(error) = called {
+                self.failed(connection, error);
+            }
+        }
+    }
+
+    #[inline]
+    fn binary(&self, connection: &Rc<Conn>, payload: BytesPayload) {
+        self.deliver(connection, payload.into_ptr());
+    }
+
+    #[inline]
+    fn text(&self, connection: &Rc<Conn>, text: &str) {
+        let start = text.as_ptr().cast();
+        // SAFETY: attached; the pointer and the length are those of valid UTF-8.
+        let message = unsafe { ffi::PyUnicode_FromStringAndSize(start, text.len() as isize) };
+        if message.is_null() {
+            // Short of memory: that fails this connection, and no other.
+            return self.failed(connection, PyErr::fetch(self.py()));
+        }
+        self.deliver(connection, message);
+    }
+
+    fn part(&self, connection: &Rc<Conn>, kind: Kind, payload: BytesPayload, last: bool) {
+        let Some(hook) = &connection.endpoint.host.part else {
+            return;
+        };
+        let py = self.py();
+        let attachment = connection.user.borrow();
+        let Some(attachment) = attachment.as_ref() else {
+            return;
+        };
+        let payload = payload.into_object(py);
+        let last = last.into_pyobject(py).expect("a bool converts");
+        let text = (kind == Kind::Text)
+            .into_pyobject(py)
+            .expect("a bool converts");
+        let arguments = [
+            attachment.object.as_ptr(),
+            payload.as_ptr(),
+            last.as_ptr(),
+            text.as_ptr(),
+        ];
+        // SAFETY: all are alive.
+        if let Err(error) = unsafe { self.call(connection, attachment, hook, &arguments) } {
+            self.failed(connection, error);
+        }
+    }
+
+    fn ending(&self, connection: &Rc<Conn>) {
+        if connection.endpoint.host.has_inbox() {
+            self.wake_now(connection);
+        }
+    }
+
+    fn pong(&self, connection: &Rc<Conn>, payload: &[u8]) {
+        let pings = {
+            let attachment = connection.user.borrow();
+            let Some(attachment) = attachment.as_ref() else {
+                return;
+            };
+            let mut rare = attachment.rare.borrow_mut();
+            rare.as_mut()
+                .map(|rare| rare.pings.take_answered(payload))
+                .unwrap_or_default()
+        };
+        if !pings.is_empty()
+            && let Err(error) = ping::answered(self.py(), pings)
+        {
+            self.note(self.py(), Some(connection), error);
+        }
+    }
+
+    fn accepted(&self, connection: &Rc<Conn>, headers: Vec<(String, String)>) {
+        let kept = self.object(connection).and_then(|object| {
+            let object = object.bind(self.py());
+            object.get().local()?.request.keep_response(&headers);
+            Ok(())
+        });
+        if let Err(error) = kept {
+            self.note(self.py(), Some(connection), error);
+        }
+    }
+
+    fn drained(&self, connection: &Rc<Conn>) {
+        if let Some(hook) = &connection.endpoint.host.drain {
+            self.call_alone(connection, hook);
+        }
+        let attachment = connection.user.borrow();
+        if let Some(attachment) = attachment.as_ref()
+            && let Err(error) = waiting::drained(self.py(), attachment)
+        {
+            self.note(self.py(), Some(connection), error);
+        }
+    }
+
+    fn ended(&self, connection: &Rc<Conn>) -> AfterEnd {
+        let endpoint = &connection.endpoint.host;
+        if endpoint.has_inbox() {
+            self.with_inbox(connection, Inbox::finish);
+            // A task that still runs may have more to say; it closes when it returns.
+            return if endpoint.spawn.is_some() || endpoint.half_close {
+                AfterEnd::Keep
+            } else {
+                AfterEnd::Close
+            };
+        }
+        let Some(hook) = &endpoint.end else {
+            return AfterEnd::Close;
+        };
+        self.call_alone(connection, hook);
+        AfterEnd::Keep
+    }
+
+    fn closed(&self, connection: &Rc<Conn>, reason: &CloseReason) {
+        let py = self.py();
+        self.with_inbox(connection, Inbox::end);
+        let attachment = connection.user.borrow();
+        let Some(attachment) = attachment.as_ref() else {
+            return;
+        };
+        if let Err(error) = waiting::resolve_at_end(py, attachment, reason) {
+            self.note(py, Some(connection), error);
+        }
+        if let Some(hook) = &connection.endpoint.host.close {
+            let called = imports::close_reason(py, reason).and_then(|reason| {
+                let arguments = [attachment.object.as_ptr(), reason.as_ptr()];
+                // SAFETY: both are alive.
+                unsafe { self.call(connection, attachment, hook, &arguments) }
+            });
+            if let Err(error) = called {
+                self.note(py, Some(connection), error);
+            }
+        }
+    }
+
+    fn refused(&self, connection: &Rc<Conn>, reason: &CloseReason) {
+        let py = self.py();
+        let Some(hook) = &connection.endpoint.host.outcome else {
+            return;
+        };
+        let none = py.None();
+        let called = imports::close_reason(py, reason).and_then(|closed| {
+            let headers = PyList::new(py, &reason.headers)?;
+            let body = PyBytes::new(py, &reason.body);
+            let none = none.as_ptr();
+            let cause = match reason.cause {
+                Cause::Limit(limit) => limit.name(),
+                cause => cause.name(),
+            };
+            let cause = PyString::new(py, cause);
+            let arguments = [
+                none,
+                closed.as_ptr(),
+                headers.as_ptr(),
+                body.as_ptr(),
+                cause.as_ptr(),
+            ];
+            // SAFETY: all are alive.
+            unsafe { hook.call(py, &arguments) }
+        });
+        if let Err(error) = called {
+            self.note(py, Some(connection), error);
+        }
+    }
+
+    fn rule_broken(&self, connection: &Rc<Conn>, reason: &CloseReason) {
+        if let Err(error) = log_rule_broken(self.py(), connection, reason) {
+            self.note(self.py(), Some(connection), error);
+        }
+    }
+
+    fn fault(&self, connection: &Rc<Conn>, text: &str) {
+        if let Err(error) = log_response_fault(self.py(), connection, text) {
+            self.note(self.py(), Some(connection), error);
+        }
+    }
+
+    fn event(&self, endpoint: &Rc<Endpoint<Self>>, event: Event) {
+        if let Err(error) = report_event(self.py(), &endpoint.host, event) {
+            self.note(self.py(), None, error);
+        }
+    }
+
+    fn filter_received(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Option<Vec<u8>> {
+        let hook = connection.endpoint.host.filter_received.as_ref()?;
+        self.filter(connection, hook, bytes)
+    }
+
+    fn filter_sent(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Option<Vec<u8>> {
+        let hook = connection.endpoint.host.filter_sent.as_ref()?;
+        self.filter(connection, hook, bytes)
+    }
+
+    fn turn_wanted(&self) {
+        if self.in_turn.get() {
+            return;
+        }
+        let py = self.py();
+        let schedule = self.schedule.borrow().as_ref().map(|it| it.clone_ref(py));
+        if let Some(schedule) = schedule
+            && let Err(error) = schedule.call0(py)
+        {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    #[inline]
+    fn round_over(&self) {
+        self.wake_all();
+    }
+
+    fn timer(&self, id: u64) {
+        let py = self.py();
+        match self.timers.take(id) {
+            None => {}
+            Some(Target::Server(callback, context)) => {
+                let called = Entered::enter(py, &context).and_then(|_entered| callback.call0(py));
+                if self.handle().is_forked() {
+                    process::end_child(py, called.err());
+                }
+                if let Err(error) = called {
+                    self.note(py, None, error);
+                }
+            }
+            Some(Target::Connection(object, callback)) => {
+                let Ok(Some(connection)) = object.get().living() else {
+                    return;
+                };
+                connection.rare(|rare| rare.timers.remove(&id));
+                match &connection.endpoint.host.timer {
+                    Some(hook) => self.call_with(&connection, hook, callback.as_ptr()),
+                    None => self.call_alone(&connection, &Callback::of(callback)),
+                }
+            }
+        }
+    }
+
+    fn ready(&self, descriptor: i32, interest: Interest) {
+        let events = u8::from(interest.read) | u8::from(interest.write) << 1;
+        self.ready.borrow_mut().push((descriptor, events));
+    }
+}

@@ -37,15 +37,14 @@ async def publish(request: web.Request) -> web.Response:
 def application(url: str) -> web.Application:
     """The aiohttp application; the server starts and stops with it."""
     app = web.Application()
-    app[SERVER] = vespiary.Server()
+    app[SERVER] = vespiary.Server(signals=False)  # aiohttp has them.
     app[SERVER].add(News(), url)
     app.router.add_post("/news", publish)
 
     async def serve(app: web.Application) -> AsyncIterator[None]:
-        await app[SERVER].start()
-        print("Serving", *app[SERVER].urls, flush=True)
-        yield
-        await app[SERVER].stop()
+        async with app[SERVER]:
+            print("Serving", *app[SERVER].urls, flush=True)
+            yield
 
     app.cleanup_ctx.append(serve)
     return app

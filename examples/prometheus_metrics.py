@@ -10,6 +10,7 @@ Talk:  curl http://127.0.0.1:9100/metrics
 
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,16 +18,7 @@ from prometheus_client.registry import Collector
 
 import vespiary
 
-COUNTERS = (
-    "connections_accepted",
-    "connections_broken",
-    "messages_received",
-    "messages_sent",
-    "bytes_received",
-    "bytes_sent",
-    "messages_dropped",
-    "handler_errors",
-)
+GAUGES = {"connections_open", "handshakes_pending"}  # These also fall; the others only count.
 
 
 class Statistics(Collector):
@@ -36,19 +28,16 @@ class Statistics(Collector):
         self.server = server
 
     def collect(self) -> Iterator[Metric]:
-        """One sample per endpoint."""
+        """Every number of the statistics, for each endpoint."""
         endpoints = self.server.statistics().endpoints
-        is_open = GaugeMetricFamily("vespiary_connections_open", "Now", labels=["endpoint"])
-        for endpoint in endpoints:
-            is_open.add_metric([endpoint.url], endpoint.connections_open)
-        yield is_open
-        for name in COUNTERS:
-            counter = CounterMetricFamily(
-                f"vespiary_{name}", "Since the start", labels=["endpoint"]
-            )
+        for field in fields(vespiary.EndpointStatistics):
+            if field.type not in (int, "int"):
+                continue
+            kind = GaugeMetricFamily if field.name in GAUGES else CounterMetricFamily
+            family = kind(f"vespiary_{field.name}", field.name, labels=["endpoint"])
             for endpoint in endpoints:
-                counter.add_metric([endpoint.url], getattr(endpoint, name))
-            yield counter
+                family.add_metric([endpoint.url], getattr(endpoint, field.name))
+            yield family
 
 
 class Metrics(vespiary.Handler):

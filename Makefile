@@ -28,8 +28,8 @@ rust_sources := $(shell find crates -name '*.rs' -o -name '*.toml') Cargo.toml \
 	$(wildcard Cargo.lock) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench wheel docs suites fuzz trace system-deps conformance constraints build \
-	build-for-tests clean need FORCE
+.PHONY: help run test check bench wheel docs suites fuzz trace system-deps conformance \
+	constraints build build-for-tests clean need FORCE
 
 help: ## Print this list
 	@echo "Vespiary: make TARGET, one of"

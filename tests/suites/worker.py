@@ -36,6 +36,8 @@ def install(driver: str) -> None:
                 selector = None
             super().__init__(selector, driver=driver if selector is None else None)
 
+    # uvloop's tests know asyncio's loops by this.
+    SuiteLoop.__module__ = "asyncio.unix_events"
     unix = asyncio.unix_events
     for module in (asyncio, unix):
         for name in ("SelectorEventLoop", "EventLoop"):

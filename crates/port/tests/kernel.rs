@@ -7,13 +7,13 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::os::fd::IntoRawFd;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::Duration;
 
 use rig::{CANCELED, Directory, Driver, Rig, pattern};
 use vespiary_port::driver::{Options, Preference};
-use vespiary_port::{Address, Errno, Outcome, Outgoing, Token};
+use vespiary_port::{Address, Errno, Interest, Outcome, Outgoing, Token};
 
 const LISTENER: Token = Token(1);
 const FIRST: Token = Token(2);
@@ -171,17 +171,13 @@ fn a_port_may_be_dropped_with_everything_in_flight() {
             .send(socket, FIRST, Outgoing::one(pattern(50_000_000)));
         let other = rig.port.open(&address, None).expect("a socket");
         rig.port.connect(other, SECOND, &address);
-        let (watched, _) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        rig.port
-            .poll(
-                watched.as_raw_fd(),
-                Token(9),
-                vespiary_port::Interest {
-                    read: true,
-                    write: false,
-                },
-            )
-            .expect("it can be polled");
+        let (watched, _) = UnixStream::pair().expect("a pair");
+        let read = Interest {
+            read: true,
+            write: false,
+        };
+        let polled = rig.port.poll(watched.as_raw_fd(), Token(9), read);
+        polled.expect("a socket");
         rig.step();
         client.write(b"unread");
         drop(rig);

@@ -130,9 +130,9 @@ impl<H: Host> Endpoint<H> {
         *self.counters.limits.borrow_mut().entry(limit).or_default() += 1;
     }
 
-    /// The limit that forbids one more connection at `now` (nanoseconds) from `address`, if one
-    /// does.
-    pub(crate) fn admit(&self, now: u64, address: Option<IpAddr>) -> Result<(), Limit> {
+    /// The first step of admission, at accept: the limit that forbids one more connection at `now`
+    /// (nanoseconds), if one does.
+    pub(crate) fn admit(&self, now: u64) -> Result<(), Limit> {
         let limits = &self.options.borrow().limits;
         if let Some(rate) = limits.accepts_per_second_max {
             let elapsed = now.saturating_sub(self.accept_filled.replace(now));
@@ -154,43 +154,48 @@ impl<H: Host> Endpoint<H> {
         {
             return Err(Limit::HandshakesPending);
         }
-        if let (Some(most), Some(address)) = (limits.connections_per_address_max, address)
-            && self
-                .addresses
-                .borrow()
-                .get(&address)
-                .is_some_and(|count| *count >= most)
-        {
-            return Err(Limit::ConnectionsPerAddress);
-        }
         if limits.accepts_per_second_max.is_some() {
             self.accept_tokens.set(self.accept_tokens.get() - 1.0);
         }
         Ok(())
     }
 
-    pub(crate) fn entered(&self, address: Option<IpAddr>) {
+    /// The second step of admission, when the peer's address is known, which may be later than at
+    /// accept: whether the connection counts for its address from now on.
+    pub(crate) fn admit_address(&self, address: IpAddr) -> Result<bool, Limit> {
+        let Some(most) = self.options.borrow().limits.connections_per_address_max else {
+            return Ok(false);
+        };
+        let mut addresses = self.addresses.borrow_mut();
+        let count = addresses.entry(address).or_default();
+        if *count >= most {
+            return Err(Limit::ConnectionsPerAddress);
+        }
+        *count += 1;
+        Ok(true)
+    }
+
+    /// A connection that counted for its address counts no more.
+    pub(crate) fn address_left(&self, address: IpAddr) {
+        let mut addresses = self.addresses.borrow_mut();
+        if let Some(count) = addresses.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                addresses.remove(&address);
+            }
+        }
+    }
+
+    pub(crate) fn entered(&self) {
         self.open.set(self.open.get() + 1);
         self.handshaking.set(self.handshaking.get() + 1);
-        if let Some(address) = address {
-            *self.addresses.borrow_mut().entry(address).or_default() += 1;
-        }
     }
 
     pub(crate) fn handshake_over(&self) {
         self.handshaking.set(self.handshaking.get() - 1);
     }
 
-    pub(crate) fn left(&self, address: Option<IpAddr>) {
+    pub(crate) fn left(&self) {
         self.open.set(self.open.get() - 1);
-        if let Some(address) = address {
-            let mut addresses = self.addresses.borrow_mut();
-            if let Some(count) = addresses.get_mut(&address) {
-                *count -= 1;
-                if *count == 0 {
-                    addresses.remove(&address);
-                }
-            }
-        }
     }
 }

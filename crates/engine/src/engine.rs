@@ -18,7 +18,7 @@
 
 use crate::clock::Clock;
 use crate::close::{Cause, CloseReason};
-use crate::connection::{Connection, State};
+use crate::connection::{Connection, Event, State};
 use crate::endpoint::{Endpoint, add};
 use crate::host::Host;
 use crate::layering;
@@ -214,13 +214,12 @@ impl<H: Host> Engine<H> {
         let socket = self.port.borrow_mut().open(address, source)?;
         add(&endpoint.counters.accepted, 1);
         let inbound = Inbound::for_client(opening.into());
-        let connection = self.add_connection(socket, endpoint, None, true, inbound);
-        connection.sending.set(true);
-        if requires!("rfc6455/4.1/2", "rfc6455/4.1/10") {
-            self.port
-                .borrow_mut()
-                .connect(socket, connection.token, address);
-        }
+        let connection = self.add_connection(socket, endpoint, true, inbound);
+        connection.carrier.set_peer(address.clone());
+        requires!("rfc6455/4.1/2", "rfc6455/4.1/10");
+        connection
+            .carrier
+            .connect(&mut **self.port.borrow_mut(), connection.token, address);
         self.arm(&connection);
         self.host.turn_wanted();
         Ok(connection)
@@ -333,7 +332,7 @@ impl<H: Host> Engine<H> {
         self.clock.advance(now, self.wheel.borrow().next_due());
         self.batch.set(self.batch.get().wrapping_add(1));
         for connection in self.resting.take() {
-            connection.over_budget.set(false);
+            connection.budget.is_spent.set(false);
             connection.unsettle();
         }
         let mut handled = 0;
@@ -419,9 +418,9 @@ impl<H: Host> Engine<H> {
     #[inline]
     pub(crate) fn spend(&self, connection: &Rc<Connection<H>>) -> bool {
         self.renew_budget(connection);
-        let burst = connection.burst.get();
+        let burst = connection.budget.completions.get();
         if burst < self.inline_budget {
-            connection.burst.set(burst + 1);
+            connection.budget.completions.set(burst + 1);
             return true;
         }
         self.exhaust_budget(connection);
@@ -433,8 +432,8 @@ impl<H: Host> Engine<H> {
     #[inline]
     pub(crate) fn spend_frames(&self, connection: &Rc<Connection<H>>, count: u16) {
         self.renew_budget(connection);
-        let frames = connection.burst_frames.get().saturating_add(count);
-        connection.burst_frames.set(frames);
+        let frames = connection.budget.frames.get().saturating_add(count);
+        connection.budget.frames.set(frames);
         if frames >= FRAMES_BUDGET {
             self.exhaust_budget(connection);
         }
@@ -443,10 +442,10 @@ impl<H: Host> Engine<H> {
     #[inline]
     fn renew_budget(&self, connection: &Rc<Connection<H>>) {
         let batch = self.batch.get();
-        if connection.burst_batch.get() != batch {
-            connection.burst_batch.set(batch);
-            connection.burst.set(0);
-            connection.burst_frames.set(0);
+        if connection.budget.batch.get() != batch {
+            connection.budget.batch.set(batch);
+            connection.budget.completions.set(0);
+            connection.budget.frames.set(0);
         }
     }
 
@@ -460,7 +459,7 @@ impl<H: Host> Engine<H> {
     /// Let the connection take nothing more in this turn; whether it would have.
     #[cold]
     pub(crate) fn set_resting(&self, connection: &Rc<Connection<H>>) -> bool {
-        let is_new = !connection.over_budget.replace(true);
+        let is_new = !connection.budget.is_spent.replace(true);
         if is_new {
             self.resting.borrow_mut().push(connection.clone());
         }
@@ -474,19 +473,18 @@ impl<H: Host> Engine<H> {
         result: Result<usize, Errno>,
         mut outgoing: Outgoing,
     ) {
-        connection.sending.set(false);
+        connection.carrier.sent();
         match result {
             Ok(bytes) => {
                 add(&connection.endpoint.counters.bytes_out, bytes as u64);
-                add(&connection.bytes_out, bytes as u64);
+                add(&connection.traffic.bytes_out, bytes as u64);
                 let mut outbound = connection.outbound.borrow_mut();
                 outbound.landed(bytes);
                 outgoing.advance(bytes);
-                if !outgoing.is_done() && connection.state.get() != State::Closed {
+                if !outgoing.is_done() && connection.state() != State::Closed {
                     drop(outbound);
-                    connection.sending.set(true);
-                    self.port.borrow_mut().send(
-                        connection.socket.get(),
+                    connection.carrier.send(
+                        &mut **self.port.borrow_mut(),
                         connection.token,
                         outgoing,
                     );
@@ -497,9 +495,9 @@ impl<H: Host> Engine<H> {
                 }
                 self.pool.borrow_mut().put_all(outgoing);
                 if outbound.queued() == 0 {
-                    connection.write_began.set(0);
-                    let is_awaited = connection.above_high.get() || connection.sending_ended.get();
-                    if connection.state.get() == State::Open && !is_awaited {
+                    connection.moments.write_began.set(0);
+                    let is_awaited = connection.above_high.get() || connection.is_sending_last();
+                    if connection.state() == State::Open && !is_awaited {
                         return;
                     }
                 }
@@ -509,7 +507,7 @@ impl<H: Host> Engine<H> {
                 connection.outbound.borrow_mut().landed(unsent);
                 self.pool.borrow_mut().put_all(outgoing);
                 connection.end_with(broken_by_kernel("sending", errno));
-                connection.abort.set(true);
+                connection.enter(Event::Break);
             }
         }
         connection.unsettle();
@@ -545,15 +543,14 @@ impl<H: Host> Engine<H> {
 }
 
 fn receive_ended<H: Host>(connection: &Rc<Connection<H>>, ending: Option<Errno>) {
-    connection.receiving.set(false);
-    connection.receive_cancelled.set(false);
+    connection.carrier.receive_ended();
     match ending {
-        None => connection.end_pending.set(true),
+        None => drop(connection.enter(Event::PeerEnd)),
         Some(Errno::CANCELLED | Errno::NO_BUFFER) => {}
         Some(errno) => {
             if requires!("rfc6455/7.2.1/2") {
                 connection.end_with(broken_by_kernel("receiving", errno));
-                connection.abort.set(true);
+                connection.enter(Event::Break);
             }
         }
     }
@@ -561,9 +558,9 @@ fn receive_ended<H: Host>(connection: &Rc<Connection<H>>, ending: Option<Errno>)
 }
 
 fn connected<H: Host>(connection: &Rc<Connection<H>>, result: Result<(), Errno>) {
-    connection.sending.set(false);
+    connection.carrier.sent();
     connection.unsettle();
-    if connection.state.get() == State::Closed || connection.abort.get() {
+    if connection.state() == State::Closed || connection.is_over() {
         return;
     }
     match result {
@@ -571,7 +568,7 @@ fn connected<H: Host>(connection: &Rc<Connection<H>>, result: Result<(), Errno>)
         Err(errno) => {
             if requires!("rfc6455/4.1/12", "rfc6455/7.2.1/1") {
                 connection.end_with(broken_by_kernel("connecting", errno));
-                connection.abort.set(true);
+                connection.enter(Event::Break);
             }
         }
     }

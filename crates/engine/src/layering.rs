@@ -3,8 +3,9 @@
 //! The stack is taken out of its cell while it works, so that a handler or a filter may push one
 //! more layer meanwhile.
 
+use crate::admission;
 use crate::close::{Cause, CloseReason};
-use crate::connection::{Connection, State};
+use crate::connection::{Connection, Event as Life, State};
 use crate::host::Host;
 use crate::layers::stack::{Event, Stack};
 use crate::layers::{Filter, Filters, Layer};
@@ -82,7 +83,7 @@ fn with_stack<H: Host, T>(
         connection.end_with(reason);
         connection.abort_now();
     }
-    if connection.state.get() != State::Closed {
+    if connection.state() != State::Closed {
         connection.layers.set(Some(stack));
     }
     Some(result)
@@ -91,7 +92,7 @@ fn with_stack<H: Host, T>(
 /// Bytes arrived.
 pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &mut [u8]) {
     receive::count(connection, bytes.len());
-    if connection.abort.get() {
+    if connection.is_over() {
         return;
     }
     let mut inbound = connection.inbound.borrow_mut();
@@ -134,7 +135,7 @@ fn pull<H: Host>(
 ) -> Result<(), CloseReason> {
     let most = connection.endpoint.options().limits.write_high_bytes;
     loop {
-        if connection.abort.get() {
+        if connection.is_over() {
             stack.discard();
             return Ok(());
         }
@@ -167,9 +168,9 @@ fn found_out<H: Host>(
     }
     match event {
         Some(Event::Ready) => receive::begin(connection, inbound),
-        Some(Event::Ended) => connection.end_pending.set(true),
-        // Admission by address, and the address that handlers see, come with the PROXY protocol.
-        Some(Event::PeerAddress(_)) | None => {}
+        Some(Event::Ended) => drop(connection.enter(Life::PeerEnd)),
+        Some(Event::PeerAddress(address)) => admission::peer_learnt(connection, address.clone()),
+        None => {}
     }
 }
 

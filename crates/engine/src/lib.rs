@@ -5,10 +5,11 @@
 //! from a seed.
 #![forbid(unsafe_code)]
 
+mod admission;
+mod carrier;
 mod clock;
 mod close;
 mod connection;
-mod deadline;
 mod endpoint;
 mod engine;
 mod host;

@@ -5,16 +5,15 @@
 //! gets an answer where the protocol has one (503 with HTTP), a reset otherwise; and those answers
 //! are themselves bounded.
 
+use crate::admission::ip_address;
 use crate::close::NotOpened;
-use crate::connection::{CloseFrames, Connection, State};
 use crate::endpoint::{Endpoint, add};
 use crate::engine::{Due, Engine};
 use crate::host::{Event, Host};
 use crate::limit::Limit;
 use crate::receive::{self, Inbound};
-use crate::session::websocket::Negotiated;
-use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use crate::requests;
+use std::cell::Cell;
 use std::rc::Rc;
 use vespiary_port::timer::Key;
 use vespiary_port::{Address, Descriptor, Errno, Token};
@@ -158,31 +157,30 @@ impl<H: Host> Listener<H> {
             return self.engine.port.borrow_mut().close(socket, true);
         }
         add(&self.endpoint.counters.accepted, 1);
-        let address = self.address_to_count(socket);
-        let now = self.engine.port.borrow().now();
-        if let Err(limit) = self.endpoint.admit(now, address) {
-            self.endpoint.limit_reached(&self.engine.host, limit);
-            return self.refuse(socket, limit);
-        }
+        let (now, peer) = {
+            let port = self.engine.port.borrow();
+            (port.now(), port.peer_address(socket).ok())
+        };
+        let admitted = self.endpoint.admit(now).and_then(|()| {
+            let address = peer.as_ref().and_then(ip_address);
+            address.map_or(Ok(false), |it| self.endpoint.admit_address(it))
+        });
+        let is_counted = match admitted {
+            Ok(is_counted) => is_counted,
+            Err(limit) => {
+                self.endpoint.limit_reached(&self.engine.host, limit);
+                return self.refuse(socket, limit);
+            }
+        };
         let inbound = Inbound::for_server(&self.endpoint.options.borrow().framing);
         let endpoint = self.endpoint.clone();
-        let connection = self
-            .engine
-            .add_connection(socket, endpoint, address, false, inbound);
+        let connection = self.engine.add_connection(socket, endpoint, false, inbound);
+        connection.counted.set(is_counted);
+        if let Some(peer) = peer {
+            connection.carrier.set_peer(peer);
+        }
         receive::connection_made(&connection);
         connection.unsettle();
-    }
-
-    fn address_to_count(&self, socket: Descriptor) -> Option<IpAddr> {
-        self.endpoint
-            .options
-            .borrow()
-            .limits
-            .connections_per_address_max?;
-        match self.engine.port.borrow().peer_address(socket) {
-            Ok(Address::Inet(address)) => Some(address.ip()),
-            _ => None,
-        }
     }
 
     fn refuse(&self, socket: Descriptor, limit: Limit) {
@@ -194,109 +192,6 @@ impl<H: Host> Listener<H> {
         }
         engine.refusals.set(engine.refusals.get() + 1);
         let connection = engine.add_refused(socket, self.endpoint.clone());
-        crate::requests::refuse_crowd(&connection, limit);
-    }
-}
-
-impl<H: Host> Connection<H> {
-    /// Whether it has a place in its endpoint's counts; one that is only being refused has none.
-    pub(crate) fn counted(&self) -> bool {
-        self.admitted
-    }
-}
-
-impl<H: Host> Engine<H> {
-    pub(crate) fn add_connection(
-        self: &Rc<Self>,
-        socket: Descriptor,
-        endpoint: Rc<Endpoint<H>>,
-        counted: Option<IpAddr>,
-        client: bool,
-        inbound: Inbound<H>,
-    ) -> Rc<Connection<H>> {
-        endpoint.entered(counted);
-        self.make(socket, endpoint, counted, client, inbound, true)
-    }
-
-    fn add_refused(
-        self: &Rc<Self>,
-        socket: Descriptor,
-        endpoint: Rc<Endpoint<H>>,
-    ) -> Rc<Connection<H>> {
-        let connection = self.make(socket, endpoint, None, false, Inbound::discarding(), false);
-        connection.shaken.set(true);
-        connection
-    }
-
-    fn make(
-        self: &Rc<Self>,
-        socket: Descriptor,
-        endpoint: Rc<Endpoint<H>>,
-        counted: Option<IpAddr>,
-        client: bool,
-        inbound: Inbound<H>,
-        admitted: bool,
-    ) -> Rc<Connection<H>> {
-        let mut made = None;
-        let now = self.now_ms();
-        self.connections.borrow_mut().insert_with(|token| {
-            let connection = Rc::new(Connection {
-                engine: self.clone(),
-                endpoint,
-                user: RefCell::new(None),
-                token,
-                socket: Cell::new(socket),
-                counted,
-                client,
-                layered: Cell::new(false),
-                layers: Cell::new(None),
-                admitted,
-                state: Cell::new(State::Connecting),
-                receiving: Cell::new(false),
-                sending: Cell::new(false),
-                receive_cancelled: Cell::new(false),
-                unsettled: Cell::new(false),
-                paused: Cell::new(0),
-                above_high: Cell::new(false),
-                over_budget: Cell::new(false),
-                opened: Cell::new(false),
-                shaken: Cell::new(false),
-                peer_ended: Cell::new(false),
-                end_pending: Cell::new(false),
-                close_frames: Cell::new(CloseFrames::None),
-                fin_sent: Cell::new(false),
-                abort: Cell::new(false),
-                reset: Cell::new(false),
-                sending_parts: Cell::new(false),
-                sending_ended: Cell::new(false),
-                dropped: Cell::new(0),
-                burst: Cell::new(0),
-                burst_frames: Cell::new(0),
-                burst_batch: Cell::new(0),
-                inbound: RefCell::new(inbound),
-                outbound: RefCell::default(),
-                reason: RefCell::default(),
-                negotiated: Negotiated::default(),
-                timer: Cell::new(None),
-                timer_due: Cell::new(u64::MAX),
-                phase_began: Cell::new(now),
-                heard: Cell::new(now),
-                data_heard: Cell::new(now),
-                held_since: Cell::new(0),
-                pinged: Cell::new(0),
-                ping_unanswered: Cell::new(0),
-                ping_mark: Cell::new(0),
-                message_began: Cell::new(0),
-                write_began: Cell::new(0),
-                bytes_in: Cell::new(0),
-                bytes_out: Cell::new(0),
-                write_mark: Cell::new(0),
-                messages_in: Cell::new(0),
-                messages_out: Cell::new(0),
-            });
-            made = Some(connection.clone());
-            connection
-        });
-        made.expect("the table calls the closure")
+        requests::refuse_crowd(&connection, limit);
     }
 }

@@ -7,7 +7,7 @@
 //! what the kernel had delivered by then is added.
 
 use crate::close::{Cause, CloseReason};
-use crate::connection::{CloseFrames, Connection, State};
+use crate::connection::{CloseFrames, Connection, Event, State};
 use crate::endpoint::add;
 use crate::host::Host;
 use crate::layering;
@@ -87,21 +87,24 @@ impl<H: Host> Inbound<H> {
 
 /// TCP (or the Unix socket) is connected: begin the session, once the layers are ready for it.
 pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
-    connection.phase_began.set(connection.engine.now_ms());
-    connection.heard.set(connection.engine.now_ms());
-    if has_head(connection, &connection.inbound.borrow()) {
-        connection.state.set(State::Handshaking);
-    }
+    connection
+        .moments
+        .phase_began
+        .set(connection.engine.now_ms());
+    connection.moments.heard.set(connection.engine.now_ms());
+    connection
+        .carrier
+        .store_local(&**connection.engine.port.borrow());
     if connection.client {
         connection.engine.host.connected(connection);
-        if connection.abort.get() {
+        if connection.is_over() {
             return;
         }
     }
     if layering::install(connection) {
         begin(connection, &mut connection.inbound.borrow_mut());
     } else {
-        connection.state.set(State::Handshaking);
+        connection.enter(Event::Secure);
         connection.unsettle();
     }
     connection.engine.arm(connection);
@@ -115,13 +118,15 @@ fn has_head<H: Host>(connection: &Connection<H>, inbound: &Inbound<H>) -> bool {
 
 /// Begin the handshake, or open at once.
 pub(crate) fn begin<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>) {
-    if connection.abort.get() || connection.opened.get() {
+    if connection.is_over() || connection.opened.get() {
         return;
     }
     if !has_head(connection, inbound) {
         inbound.session.stage = Stage::of_stream(&connection.endpoint.options.borrow().framing);
-        opened(connection);
-    } else if requires!("rfc6455/4.1/2", "rfc6455/4.1/17" => connection.client) {
+        return opened(connection);
+    }
+    connection.enter(Event::Handshake);
+    if requires!("rfc6455/4.1/2", "rfc6455/4.1/17" => connection.client) {
         client::begin(&mut inbound.session, connection);
     }
 }
@@ -129,12 +134,12 @@ pub(crate) fn begin<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbou
 /// The connection is ready for messages.
 pub(crate) fn opened<H: Host>(connection: &Rc<Connection<H>>) {
     requires!("rfc6455/4.1/h2", "rfc6455/4.2.2/h8", "rfc6455/5.1/7");
-    connection.state.set(State::Open);
+    connection.enter(Event::Open);
     connection.opened.set(true);
     connection.handshake_over();
     let now = connection.engine.now_ms();
-    connection.phase_began.set(now);
-    connection.data_heard.set(now);
+    connection.moments.phase_began.set(now);
+    connection.moments.data_heard.set(now);
     add(&connection.endpoint.counters.opened, 1);
     connection.engine.host.opened(connection);
 }
@@ -156,9 +161,9 @@ pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &[u8]) {
 /// Note that so many bytes came.
 #[inline]
 pub(crate) fn count<H: Host>(connection: &Connection<H>, length: usize) {
-    connection.heard.set(connection.engine.now_ms());
-    connection.ping_unanswered.set(0);
-    add(&connection.bytes_in, length as u64);
+    connection.moments.heard.set(connection.engine.now_ms());
+    connection.moments.ping_unanswered.set(0);
+    add(&connection.traffic.bytes_in, length as u64);
     add(&connection.endpoint.counters.bytes_in, length as u64);
 }
 
@@ -253,7 +258,7 @@ pub(crate) fn feed<H: Host>(
         failed(connection, inbound, reason);
         rest = &[];
     }
-    if connection.state.get() == State::Open {
+    if connection.state() == State::Open {
         watch_message(connection, inbound);
     }
     input.len() - rest.len()
@@ -273,11 +278,11 @@ pub(crate) fn failed<H: Host>(
         requires!("rfc6455/7.1.7/2");
         connection.engine.host.rule_broken(connection, &reason);
     }
-    if connection.state.get() == State::Open {
+    if connection.state() == State::Open {
         connection.engine.host.ending(connection);
     }
     requires!("rfc6455/7.1.7/1", "rfc6455/7.1.7/2", "rfc6455/10.7/2");
-    if connection.state.get() == State::Closing {
+    if connection.state() == State::Closing {
         // The peer's close frame, if it comes, cannot be found any more.
         if connection.close_frames.get().is_sent() {
             connection.end_with(reason.clone());
@@ -292,9 +297,10 @@ pub(crate) fn failed<H: Host>(
 #[inline]
 fn watch_message<H: Host>(connection: &Rc<Connection<H>>, inbound: &Inbound<H>) {
     if !inbound.session.is_mid_message() && !compression::is_waiting(connection) {
-        connection.message_began.set(0);
-    } else if connection.message_began.get() == 0 {
+        connection.moments.message_began.set(0);
+    } else if connection.moments.message_began.get() == 0 {
         connection
+            .moments
             .message_began
             .set(connection.engine.now_ms().max(1));
         connection.engine.arm(connection);

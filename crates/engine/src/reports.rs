@@ -1,7 +1,7 @@
 //! A connection as the sink of its session: what is delivered to the host, counted and answered.
 
 use crate::close::{Cause, CloseReason};
-use crate::connection::{Connection, State};
+use crate::connection::{Connection, Event, State};
 use crate::endpoint::add;
 use crate::host::{Host, Kind};
 use crate::layers::DeflateStream;
@@ -44,12 +44,12 @@ impl<H: Host> Sink for Rc<Connection<H>> {
 
     #[inline]
     fn is_aborted(&self) -> bool {
-        self.abort.get()
+        self.is_over()
     }
 
     #[inline]
     fn may_deliver(&self) -> bool {
-        self.state.get() == State::Open && !self.abort.get()
+        self.state() == State::Open
     }
 
     #[inline]
@@ -81,14 +81,14 @@ impl<H: Host> Sink for Rc<Connection<H>> {
     }
 
     fn close_frame(&self, code: Code, text: &str) {
-        if self.state.get() == State::Open {
+        if self.state() == State::Open {
             self.engine.host.ending(self);
         }
         requires!("rfc6455/7.1.4/h1", "rfc6455/5.5.1/h3");
         self.close_frames
             .set(self.close_frames.get().after_received());
         // From here on the peer owes its FIN.
-        self.phase_began.set(self.engine.now_ms());
+        self.moments.phase_began.set(self.engine.now_ms());
         if requires!("rfc6455/7.1.5/h1", "rfc6455/7.1.5/h2", "rfc6455/7.1.6/h1") {
             let cause = if code.is_clean() {
                 Cause::PeerClosed
@@ -97,7 +97,7 @@ impl<H: Host> Sink for Rc<Connection<H>> {
             };
             self.end_with(CloseReason::new(cause, text).with_code(code));
         }
-        let is_first = self.state.get() == State::Open;
+        let is_first = self.state() == State::Open;
         if requires!("rfc6455/5.5.1/6", "rfc6455/5.5.1/7", "rfc6455/5.5.1/h2" => is_first) {
             // RFC 6455 5.5.1: the answer repeats the code; one without a code is answered without
             // one.
@@ -170,8 +170,9 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
     }
 
     fn request_begun(&self) {
-        if self.message_began.replace(0) != 0 {
-            self.phase_began.set(self.engine.now_ms());
+        if self.state() == State::BetweenRequests {
+            self.enter(Event::Request);
+            self.moments.phase_began.set(self.engine.now_ms());
             self.engine.arm(self);
         }
     }
@@ -181,7 +182,7 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
     }
 
     fn awaits_answer(&self) -> bool {
-        self.state.get() == State::Handshaking && !self.abort.get()
+        self.state() == State::Handshaking
     }
 
     fn fault(&self, text: &str) {
@@ -195,8 +196,8 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
     fn request_over(&self) {
         self.handshake_over();
         let now = self.engine.now_ms();
-        self.phase_began.set(now);
-        self.message_began.set(now.max(1));
+        self.moments.phase_began.set(now);
+        self.enter(Event::Answer);
         self.engine.spend_frames(self, 1);
         self.engine.arm(self);
     }
@@ -230,9 +231,12 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
 #[inline]
 fn count_message<H: Host>(connection: &Connection<H>, last: bool) {
     if last {
-        connection.message_began.set(0);
+        connection.moments.message_began.set(0);
     }
-    connection.data_heard.set(connection.engine.now_ms());
-    add(&connection.messages_in, 1);
+    connection
+        .moments
+        .data_heard
+        .set(connection.engine.now_ms());
+    add(&connection.traffic.messages_in, 1);
     add(&connection.endpoint.counters.messages_in, 1);
 }

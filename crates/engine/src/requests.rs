@@ -2,7 +2,7 @@
 //! two requests.
 
 use crate::close::{Cause, CloseReason, Side};
-use crate::connection::{Connection, State};
+use crate::connection::{Connection, Event, State};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::limit::Limit;
@@ -38,8 +38,7 @@ pub(crate) fn answered<H: Host>(connection: &Rc<Connection<H>>, answer: Answer) 
 /// The handshake's deadline has passed.
 pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
     let text = "the handshake took too long";
-    if connection.client || connection.sending.get() && connection.state.get() == State::Connecting
-    {
+    if connection.client || connection.state() < State::Handshaking {
         if let Some(reason) = refused_so_far(connection) {
             connection.end_with(reason);
         }
@@ -61,7 +60,7 @@ pub(crate) fn refused_so_far<H: Host>(connection: &Rc<Connection<H>>) -> Option<
 
 /// Answer 503 to a connection that is over a limit, and close it.
 pub(crate) fn refuse_crowd<H: Host>(connection: &Rc<Connection<H>>, limit: Limit) {
-    connection.state.set(State::Handshaking);
+    connection.enter(Event::Handshake);
     let text = format!("the server has reached {limit}; try again later");
     let refusal = Refusal::new(503, text).with_header("Retry-After", "1");
     refuse(
@@ -72,23 +71,14 @@ pub(crate) fn refuse_crowd<H: Host>(connection: &Rc<Connection<H>>, limit: Limit
     connection.engine.arm(connection);
 }
 
-/// The status of the latest answer, on a connection that waits for its next request.
-pub(crate) fn is_between_requests<H: Host>(connection: &Connection<H>) -> Option<u16> {
-    let waits = connection.state.get() == State::Handshaking && connection.message_began.get() != 0;
-    waits.then(|| latest_status(&connection.inbound.borrow().session))
-}
-
 /// End a connection between two requests, in good order: at once where nothing waits to be sent. A
 /// client often notices only when it wants to send its next request, and need not be waited for.
-pub(crate) fn end_between_requests<H: Host>(
-    connection: &Rc<Connection<H>>,
-    side: Side,
-    status: u16,
-) {
+pub(crate) fn end_between_requests<H: Host>(connection: &Rc<Connection<H>>, side: Side) {
+    let status = latest_status(&connection.inbound.borrow().session);
     let reason = CloseReason::new(Cause::Answered, format!("answered {status}")).by(side);
     if connection.queued_bytes() == 0 {
         connection.end_with(reason.with_status(Some(status)));
-        connection.abort.set(true);
+        connection.enter(Event::Break);
         return connection.unsettle();
     }
     close(

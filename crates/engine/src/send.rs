@@ -166,14 +166,16 @@ impl<H: Host> Connection<H> {
     #[inline]
     fn is_not_open(&self) -> bool {
         requires!("rfc6455/4.1/35", "rfc6455/5.5.1/5", "rfc6455/6.1/2", "rfc6455/6.1/3" =>
-            self.state.get() != State::Open)
+            self.state() != State::Open)
     }
 
     #[cold]
     pub(crate) fn send_refusal(&self) -> SendError {
-        match self.state.get() {
-            State::Connecting | State::Handshaking => SendError::NotOpen,
-            State::Open if self.sending_ended.get() => SendError::Ended,
+        match self.state() {
+            State::Connecting | State::Securing | State::Handshaking | State::BetweenRequests => {
+                SendError::NotOpen
+            }
+            State::Open if self.is_sending_last() => SendError::Ended,
             State::Open => SendError::OutOfTurn,
             State::Closing | State::Closed => SendError::Closed,
         }
@@ -191,7 +193,7 @@ impl<H: Host> Connection<H> {
         last: bool,
         compress: Option<bool>,
     ) -> Result<(), SendError> {
-        if self.is_not_open() || self.sending_ended.get() {
+        if self.is_not_open() || self.is_sending_last() {
             return Err(self.send_refusal());
         }
         let options = self.endpoint.options();
@@ -252,7 +254,7 @@ impl<H: Host> Connection<H> {
     #[inline]
     fn count_sent(&self, messages: u64) {
         add(&self.endpoint.counters.messages_out, messages);
-        add(&self.messages_out, messages);
+        add(&self.traffic.messages_out, messages);
     }
 
     /// Queue a message that `shared` already holds in its form on the wire.
@@ -392,14 +394,15 @@ impl<H: Host> Connection<H> {
 
     fn count_dropped(&self, messages: u64) {
         add(&self.endpoint.counters.dropped, messages);
-        self.dropped
-            .set(self.dropped.get().saturating_add(messages as u32));
+        self.traffic
+            .dropped
+            .set(self.traffic.dropped.get().saturating_add(messages as u32));
     }
 
     /// Queue a ping (WebSocket).
     pub fn ping(self: &Rc<Self>, payload: &[u8]) -> Result<(), SendError> {
         let options = self.endpoint.options.borrow();
-        if self.state.get() != State::Open {
+        if self.state() != State::Open {
             return Err(self.send_refusal());
         }
         let is_too_long = requires!("rfc6455/5.5/1" => payload.len() > CONTROL_BYTES_MAX);

@@ -5,7 +5,7 @@
 //! wishes mark connections as unsettled again; those are left for the next round.
 
 use crate::close::{Cause, CloseReason, Manner, NotOpened, Side};
-use crate::connection::{Connection, State};
+use crate::connection::{Admission, Connection, Event, State};
 use crate::endpoint::add;
 use crate::engine::Engine;
 use crate::host::{AfterEnd, Host};
@@ -64,44 +64,45 @@ impl<H: Host> Engine<H> {
     }
 
     fn settle_one(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let state = connection.state.get();
+        let state = connection.state();
         if state == State::Closed {
             return self.release_when_quiet(connection);
         }
-        if connection.abort.get() {
+        if connection.is_over() {
             return self.finish(connection);
         }
         if state == State::Connecting {
             return;
         }
-        if !connection.sending.get() {
+        if !connection.carrier.is_sending() {
             self.depart(connection);
         }
         self.settle_reading(connection);
-        if connection.abort.get() {
+        if connection.is_over() {
             return self.finish(connection);
         }
         if connection.above_high.get() {
             self.settle_high_water(connection);
         }
-        match connection.state.get() {
+        match connection.state() {
             State::Closing => self.settle_closing(connection),
-            State::Open if connection.sending_ended.get() => self.settle_end_of_sending(connection),
+            State::Open if connection.is_sending_last() => self.settle_end_of_sending(connection),
             _ => {}
         }
     }
 
     fn settle_end_of_sending(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        if connection.sending.get() || connection.queued_bytes() > 0 {
+        if connection.carrier.is_sending() || connection.queued_bytes() > 0 {
             return;
         }
         if connection.layered.get() && layering::end(connection) {
             return;
         }
-        if !connection.fin_sent.replace(true) {
-            self.port.borrow_mut().shutdown(connection.socket.get());
+        if !connection.is_fin_sent() {
+            connection.enter(Event::SendFin);
+            connection.carrier.finish(&mut **self.port.borrow_mut());
         }
-        if connection.peer_ended.get() {
+        if connection.life.get().has_peer_ended() {
             connection.end_with(CloseReason::new(Cause::PeerClosed, ""));
             connection.begin_closing(None);
         }
@@ -109,7 +110,7 @@ impl<H: Host> Engine<H> {
 
     /// Send what waits now, where nothing is in flight, instead of at the round's end.
     pub(crate) fn depart_at_once(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        if !connection.sending.get() && connection.state.get() == State::Open {
+        if !connection.carrier.is_sending() && connection.state() == State::Open {
             self.depart(connection);
         }
     }
@@ -122,68 +123,63 @@ impl<H: Host> Engine<H> {
             connection.outbound.borrow_mut().depart()
         };
         let Some(outgoing) = outgoing else { return };
-        connection.sending.set(true);
-        if connection.write_began.get() == 0 {
+        if connection.moments.write_began.get() == 0 {
             self.begin_write(connection);
         }
         if requires!("rfc6455/2.1/1", "rfc6455/6.1/9") {
-            self.port
-                .borrow_mut()
-                .send(connection.socket.get(), connection.token, outgoing);
+            connection
+                .carrier
+                .send(&mut **self.port.borrow_mut(), connection.token, outgoing);
         }
     }
 
     fn settle_reading(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         receive::take_held(connection);
         let is_held = connection.is_held_back();
-        if is_held != (connection.held_since.get() != 0) {
+        if is_held != (connection.moments.held_since.get() != 0) {
             connection.note_held(is_held);
         }
-        let is_stopped = connection.is_blocked() || connection.abort.get();
+        let is_stopped = connection.is_blocked() || connection.is_over();
         let wanted = !is_stopped && !receive::is_full(connection);
-        if connection.end_pending.get() {
+        if connection.is_end_pending() {
             if wanted && !receive::has_held(connection) {
-                connection.end_pending.set(false);
                 self.peer_ended(connection);
             }
-        } else if connection.peer_ended.get() {
+        } else if connection.life.get().has_peer_ended() {
             // Nothing more will come.
         } else if wanted {
-            if !connection.receiving.get() {
-                connection.receiving.set(true);
-                self.port
-                    .borrow_mut()
-                    .receive(connection.socket.get(), connection.token);
+            if !connection.carrier.is_receiving() {
+                connection
+                    .carrier
+                    .receive(&mut **self.port.borrow_mut(), connection.token);
             }
-        } else if connection.receiving.get()
-            && !connection.receive_cancelled.get()
-            && receive::may_cancel(connection)
-        {
-            connection.receive_cancelled.set(true);
-            self.port.borrow_mut().cancel_receive(connection.token);
+        } else if connection.carrier.is_receiving() && receive::may_cancel(connection) {
+            connection
+                .carrier
+                .cancel_receive(&mut **self.port.borrow_mut(), connection.token);
         }
     }
 
     /// The peer has sent its FIN, and everything before it was handed over.
     pub(crate) fn peer_ended(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        if connection.peer_ended.replace(true) {
+        if !connection.enter(Event::PeerEnded) {
             return;
         }
         if connection.layered.get() && layering::is_cut(connection) {
             let text = "the peer's stream was cut: it ended beneath a layer that had not ended";
             connection.end_with(CloseReason::new(Cause::PeerVanished, text));
         }
-        match connection.state.get() {
-            State::Connecting | State::Handshaking => {
-                if let Some(status) = requests::is_between_requests(connection) {
-                    return requests::end_between_requests(connection, Side::Remote, status);
-                }
+        match connection.state() {
+            State::BetweenRequests => {
+                return requests::end_between_requests(connection, Side::Remote);
+            }
+            State::Connecting | State::Securing | State::Handshaking => {
                 if let Some(reason) = requests::refused_so_far(connection) {
                     connection.end_with(reason);
                 }
                 let text = "the peer closed the connection during the handshake";
                 connection.end_with(CloseReason::new(Cause::PeerVanished, text));
-                connection.abort.set(true);
+                connection.enter(Event::Break);
             }
             State::Open => self.peer_ended_while_open(connection),
             State::Closing => {
@@ -203,7 +199,7 @@ impl<H: Host> Engine<H> {
             let reason = CloseReason::new(Cause::PeerVanished, text);
             if requires!("rfc6455/7.2.1/2", "rfc6455/7.1.5/h3") {
                 connection.end_with(reason.with_code(Code::ABNORMAL));
-                connection.abort.set(true);
+                connection.enter(Event::Break);
             }
             return;
         }
@@ -212,7 +208,7 @@ impl<H: Host> Engine<H> {
         }
         if self.host.ended(connection) == AfterEnd::Close {
             connection.end_with(CloseReason::new(Cause::PeerClosed, ""));
-            if connection.state.get() == State::Open {
+            if connection.state() == State::Open {
                 connection.begin_closing(None);
             }
         }
@@ -225,23 +221,23 @@ impl<H: Host> Engine<H> {
         }
         connection.above_high.set(false);
         connection.unsettle();
-        if connection.opened.get() && connection.state.get() == State::Open {
+        if connection.opened.get() && connection.state() == State::Open {
             self.host.drained(connection);
         }
     }
 
     fn settle_closing(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        if connection.sending.get() || connection.queued_bytes() > 0 {
+        if connection.carrier.is_sending() || connection.queued_bytes() > 0 {
             return;
         }
-        if !connection.fin_sent.get() && may_send_fin(connection) {
+        if !connection.is_fin_sent() && may_send_fin(connection) {
             if connection.layered.get() && layering::end(connection) {
                 return;
             }
-            connection.fin_sent.set(true);
-            self.port.borrow_mut().shutdown(connection.socket.get());
+            connection.enter(Event::SendFin);
+            connection.carrier.finish(&mut **self.port.borrow_mut());
         }
-        if connection.fin_sent.get() && self.may_finish(connection) {
+        if connection.is_fin_sent() && self.may_finish(connection) {
             self.finish(connection);
         }
     }
@@ -250,40 +246,25 @@ impl<H: Host> Engine<H> {
     /// to a server, which then closes first (RFC 6455 7.1.1). The kernel does the rest. Closing a
     /// socket that holds bytes would reset it and destroy our close frame, so those are read first.
     fn may_finish(&self, connection: &Rc<Connection<H>>) -> bool {
-        if requires!("rfc6455/7.1.1/1" => connection.peer_ended.get()) {
+        if requires!("rfc6455/7.1.1/1" => connection.life.get().has_peer_ended()) {
             return true;
         }
-        let is_server = !connection.client;
-        let socket = connection.socket.get();
-        is_server && connection.have_both_closed() && self.port.borrow().unread(socket).bytes == 0
+        let unread = || connection.carrier.unread(&**self.port.borrow()).bytes;
+        !connection.client && connection.have_both_closed() && unread() == 0
     }
 
     /// The connection is over: tell the host, and give back what it holds.
     fn finish(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        connection.state.set(State::Closed);
+        connection.enter(Event::Finish);
         connection.end_with(CloseReason::new(Cause::PeerClosed, ""));
         tell_of_loss(connection);
-        if let Some(key) = connection.timer.take() {
+        if let Some(key) = connection.moments.timer.take() {
             self.wheel.borrow_mut().cancel(key);
         }
-        connection.handshake_over();
-        if connection.counted() {
-            connection.endpoint.left(connection.counted);
-        } else {
-            self.refusals.set(self.refusals.get() - 1);
-        }
-        if connection.receiving.get() && !connection.receive_cancelled.replace(true) {
-            self.port.borrow_mut().cancel_receive(connection.token);
-        }
-        if connection.sending.get() {
-            let mut port = self.port.borrow_mut();
-            if connection.opened.get() || !connection.client || connection.bytes_out.get() > 0 {
-                port.cancel_send(connection.token);
-            } else {
-                port.cancel_connect(connection.token);
-                port.cancel_send(connection.token);
-            }
-        }
+        self.leave(connection);
+        connection
+            .carrier
+            .cancel(&mut **self.port.borrow_mut(), connection.token);
         connection
             .outbound
             .borrow_mut()
@@ -311,7 +292,7 @@ impl<H: Host> Engine<H> {
             );
             self.host.closed(connection, &reason);
         } else {
-            if connection.counted() {
+            if connection.admission.get() != Admission::Refused {
                 connection.endpoint.count_refusal(NotOpened::of(&reason));
             }
             if connection.client {
@@ -321,7 +302,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn release_when_quiet(&self, connection: &Rc<Connection<H>>) {
-        if connection.receiving.get() || connection.sending.get() {
+        if connection.carrier.is_busy() {
             return;
         }
         if self
@@ -330,9 +311,7 @@ impl<H: Host> Engine<H> {
             .remove(connection.token)
             .is_some()
         {
-            self.port
-                .borrow_mut()
-                .close(connection.socket.get(), connection.reset.get());
+            connection.carrier.close(&mut **self.port.borrow_mut());
         }
     }
 
@@ -364,8 +343,8 @@ impl<H: Host> Engine<H> {
     fn close_sockets(&self) {
         for connection in self.all_connections() {
             self.connections.borrow_mut().remove(connection.token);
-            let socket = connection.socket.get();
-            self.port.borrow_mut().close(socket, true);
+            connection.carrier.reset();
+            connection.carrier.close(&mut **self.port.borrow_mut());
         }
         let listeners: Vec<_> = self.listeners.borrow().iter().cloned().collect();
         for listener in listeners {
@@ -378,7 +357,7 @@ impl<H: Host> Engine<H> {
 /// frames.
 fn may_send_fin<H: Host>(connection: &Rc<Connection<H>>) -> bool {
     let frames = connection.close_frames.get();
-    if !frames.is_sent() || connection.peer_ended.get() {
+    if !frames.is_sent() || connection.life.get().has_peer_ended() {
         return true;
     }
     if requires!("rfc6455/7.1.1/3", "rfc6455/7.1.1/5" => connection.client) {

@@ -127,8 +127,8 @@ impl Connection {
             reason,
             traffic: connection.traffic(),
             compression: connection.compression_statistics(),
-            peer: connection.peer_address().ok(),
-            local_address: connection.local_address().ok(),
+            peer: connection.peer_address(),
+            local_address: connection.local_address(),
         }));
     }
 

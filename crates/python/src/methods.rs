@@ -240,11 +240,7 @@ impl Connection {
     /// The peer's address: (host, port), a path for a Unix socket, None when it has none.
     #[getter]
     fn peer(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let address = Self::look(
-            slf,
-            |it| it.peer_address().ok(),
-            |ended| ended?.peer.clone(),
-        )?;
+        let address = Self::look(slf, |it| it.peer_address(), |ended| ended?.peer.clone())?;
         address_object(slf.py(), address.as_ref())
     }
 
@@ -253,7 +249,7 @@ impl Connection {
     fn local_address(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let address = Self::look(
             slf,
-            |it| it.local_address().ok(),
+            |it| it.local_address(),
             |ended| ended?.local_address.clone(),
         )?;
         address_object(slf.py(), address.as_ref())
@@ -414,7 +410,7 @@ impl Connection {
         };
         let state = match it.state() {
             State::Connecting => "connecting",
-            State::Handshaking => "in its handshake",
+            State::Securing | State::Handshaking | State::BetweenRequests => "in its handshake",
             State::Open => "open",
             State::Closing => "closing",
             State::Closed => "closed",

@@ -113,7 +113,7 @@ impl Bounds {
         };
         let state = connection.state();
         match state {
-            State::Connecting | State::Handshaking => {
+            State::Connecting | State::Securing | State::Handshaking | State::BetweenRequests => {
                 // A request under way, or the pause between two.
                 let longest = match (deadlines.handshake, deadlines.keep_alive) {
                     (Some(handshake), Some(pause)) if options.framing == Framing::Http => {

@@ -30,7 +30,7 @@
 //! Deadlines are absolute: bytes that trickle in extend neither the handshake's nor a message's.
 
 use crate::close::{Cause, CloseReason, Side};
-use crate::connection::{CloseFrames, Connection, State};
+use crate::connection::{CloseFrames, Connection, Event, State};
 use crate::engine::{Due, Engine, broken_by_kernel};
 use crate::host::Host;
 use crate::limit::Limit;
@@ -77,7 +77,7 @@ impl Which {
 
 fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u64, Which)> {
     let deadlines = &options.deadlines;
-    let began = connection.phase_began.get();
+    let began = connection.moments.phase_began.get();
     let mut found: Option<(u64, Which)> = None;
     let mut consider = |from: u64, length: Option<u64>, which: Which| {
         if let Some(length) = length {
@@ -87,11 +87,9 @@ fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u
             }
         }
     };
-    match connection.state.get() {
-        State::Handshaking if connection.message_began.get() != 0 => {
-            consider(began, deadlines.keep_alive, Which::KeepAlive);
-        }
-        State::Connecting | State::Handshaking => {
+    match connection.state() {
+        State::BetweenRequests => consider(began, deadlines.keep_alive, Which::KeepAlive),
+        State::Connecting | State::Securing | State::Handshaking => {
             consider(began, deadlines.handshake, Which::Handshake);
         }
         State::Open => consider_open(connection, options, &mut consider),
@@ -105,11 +103,11 @@ fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u
         }
         State::Closed => return None,
     }
-    if connection.write_began.get() != 0 {
-        let is_first_look = connection.write_mark.get() == 0;
+    if connection.moments.write_began.get() != 0 {
+        let is_first_look = connection.moments.write_mark.get() == 0;
         let length = deadlines.write;
         let length = length.map(|length| if is_first_look { length / 2 } else { length });
-        consider(connection.write_began.get(), length, Which::Write);
+        consider(connection.moments.write_began.get(), length, Which::Write);
     }
     found
 }
@@ -121,27 +119,27 @@ fn consider_open<H: Host>(
 ) {
     let deadlines = &options.deadlines;
     let websocket = options.framing == Framing::WebSocket;
-    if connection.bytes_in.get() == 0 && !websocket {
-        let began = connection.phase_began.get();
+    if connection.traffic.bytes_in.get() == 0 && !websocket {
+        let began = connection.moments.phase_began.get();
         consider(began, deadlines.first_byte, Which::FirstByte);
     }
-    let message_began = connection.message_began.get();
+    let message_began = connection.moments.message_began.get();
     if message_began != 0 {
         consider(message_began, deadlines.message, Which::Message);
     }
-    let heard = connection.heard.get();
+    let heard = connection.moments.heard.get();
     consider(heard, deadlines.idle, Which::Idle);
-    let data_heard = connection.data_heard.get().max(message_began);
+    let data_heard = connection.moments.data_heard.get().max(message_began);
     consider(data_heard, deadlines.data, Which::Data);
     if websocket {
-        let latest = heard.max(connection.pinged.get());
+        let latest = heard.max(connection.moments.pinged.get());
         consider(latest, deadlines.ping_interval, Which::Ping);
-        let unanswered = connection.ping_unanswered.get();
+        let unanswered = connection.moments.ping_unanswered.get();
         if unanswered != 0 {
             consider(unanswered, deadlines.ping_timeout, Which::Pong);
         }
     }
-    let held_since = connection.held_since.get();
+    let held_since = connection.moments.held_since.get();
     if held_since != 0 {
         consider(held_since, Some(LOOK_MILLISECONDS), Which::Look);
     }
@@ -151,8 +149,10 @@ impl<H: Host> Connection<H> {
     /// This end stops reading, or goes on.
     pub(crate) fn note_held(&self, is_held: bool) {
         self.account_for_held(true);
-        self.held_since
+        self.moments
+            .held_since
             .set(if is_held { self.engine.now_ms() } else { 0 });
+        self.enter(if is_held { Event::Pause } else { Event::Resume });
         if is_held {
             self.engine.arm(self);
         }
@@ -162,12 +162,12 @@ impl<H: Host> Connection<H> {
     /// `excused`, for none of the deadlines of what the peer owes us.
     fn account_for_held(&self, excused: bool) {
         let now = self.engine.now_ms();
-        let since = self.held_since.replace(now);
+        let since = self.moments.held_since.replace(now);
         let moments = [
-            &self.heard,
-            &self.data_heard,
-            &self.ping_unanswered,
-            &self.message_began,
+            &self.moments.heard,
+            &self.moments.data_heard,
+            &self.moments.ping_unanswered,
+            &self.moments.message_began,
         ];
         for moment in moments {
             if excused && since != 0 && moment.get() != 0 {
@@ -183,14 +183,14 @@ impl<H: Host> Connection<H> {
 
     /// How far what was sent has come.
     pub fn delivery(&self) -> Delivery {
-        self.engine.port.borrow().delivery(self.socket.get())
+        self.carrier.delivery(&**self.engine.port.borrow())
     }
 
     /// Bytes that the peer has taken, as far as can be seen.
     fn acknowledged(&self, delivery: Delivery) -> u64 {
         delivery
             .acknowledged
-            .unwrap_or_else(|| self.bytes_out.get())
+            .unwrap_or_else(|| self.traffic.bytes_out.get())
     }
 }
 
@@ -201,35 +201,37 @@ impl<H: Host> Engine<H> {
         let Some((due, _)) = earliest(connection, &options) else {
             return;
         };
-        if connection.timer.get().is_some() && connection.timer_due.get() <= due {
+        if connection.moments.timer.get().is_some() && connection.moments.timer_due.get() <= due {
             return;
         }
         let mut wheel = self.wheel.borrow_mut();
-        if let Some(key) = connection.timer.take() {
+        if let Some(key) = connection.moments.timer.take() {
             wheel.cancel(key);
         }
-        connection.timer_due.set(due);
+        connection.moments.timer_due.set(due);
         let key = wheel.insert(self.clock.port_time(due), Due::Connection(connection.token));
-        connection.timer.set(Some(key));
+        connection.moments.timer.set(Some(key));
     }
 
     /// Bytes begin to wait for the kernel.
     #[inline]
     pub(crate) fn begin_write(&self, connection: &Connection<H>) {
         let now = self.now_ms();
-        connection.write_began.set(now);
-        connection.write_mark.set(0);
+        connection.moments.write_began.set(now);
+        connection.moments.write_mark.set(0);
         let Some(length) = connection.endpoint.options.borrow().deadlines.write else {
             return;
         };
-        if connection.timer.get().is_none() || connection.timer_due.get() > now + length / 2 {
+        if connection.moments.timer.get().is_none()
+            || connection.moments.timer_due.get() > now + length / 2
+        {
             self.arm(connection);
         }
     }
 
     /// The connection's timer fired.
     pub(crate) fn deadline_due(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        if let Some(key) = connection.timer.take() {
+        if let Some(key) = connection.moments.timer.take() {
             // One that was set anew in this batch, after the wheel gave this one out.
             self.wheel.borrow_mut().cancel(key);
         }
@@ -246,7 +248,7 @@ impl<H: Host> Engine<H> {
                 }
                 _ => break,
             }
-            if connection.abort.get() {
+            if connection.is_over() {
                 return;
             }
         }
@@ -256,16 +258,16 @@ impl<H: Host> Engine<H> {
     /// Whether the socket holds bytes that must be read before the peer is judged.
     fn must_read_first(&self, connection: &Rc<Connection<H>>) -> bool {
         let is_read = !connection.is_held_back()
-            && !connection.peer_ended.get()
-            && !connection.end_pending.get()
+            && !connection.life.get().has_peer_ended()
+            && !connection.is_end_pending()
             && !receive::is_full(connection);
         let token = connection.token;
-        let received = connection.bytes_in.get();
+        let received = connection.traffic.bytes_in.get();
         let mut postponed = self.postponed.borrow_mut();
         let before = postponed.remove(&token);
         let is_over = before.is_some_and(|before| before != received);
-        let socket = connection.socket.get();
-        if !is_read || is_over || self.port.borrow().unread(socket).bytes == 0 {
+        let unread = || connection.carrier.unread(&**self.port.borrow()).bytes;
+        if !is_read || is_over || unread() == 0 {
             return false;
         }
         postponed.insert(token, received);
@@ -277,7 +279,7 @@ impl<H: Host> Engine<H> {
         match which {
             Which::Look => self.look(connection),
             Which::Message | Which::Idle | Which::Data | Which::FirstByte
-                if (1..now).contains(&connection.held_since.get()) =>
+                if (1..now).contains(&connection.moments.held_since.get()) =>
             {
                 self.look(connection);
             }
@@ -294,12 +296,10 @@ impl<H: Host> Engine<H> {
                     && !connection.opened.get()
                     && options.deadlines.write.is_some() =>
             {
-                connection.phase_began.set(now);
+                connection.moments.phase_began.set(now);
             }
             Which::KeepAlive => {
-                if let Some(status) = requests::is_between_requests(connection) {
-                    requests::end_between_requests(connection, Side::Local, status);
-                }
+                requests::end_between_requests(connection, Side::Local);
             }
             Which::FirstByte => self.expire(connection, Limit::FirstByteSeconds, options),
             Which::Message => self.expire(connection, Limit::MessageSeconds, options),
@@ -311,27 +311,29 @@ impl<H: Host> Engine<H> {
 
     /// Look at a socket that is not read: whether it has ended, and whether it holds bytes.
     fn look(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let unread = self.port.borrow().unread(connection.socket.get());
+        let unread = connection.carrier.unread(&**self.port.borrow());
         let has_bytes = unread.bytes > 0 || receive::has_held(connection);
         connection.account_for_held(has_bytes);
         if let Some(errno) = unread.broken {
             requires!("rfc6455/7.2.1/2");
             connection.end_with(broken_by_kernel("receiving", errno));
-            connection.abort.set(true);
+            connection.enter(Event::Break);
             connection.unsettle();
-        } else if unread.is_ended && !has_bytes && !connection.peer_ended.get() {
-            connection.end_pending.set(false);
+        } else if unread.is_ended && !has_bytes && !connection.life.get().has_peer_ended() {
             self.peer_ended(connection);
         }
     }
 
     fn ping(&self, connection: &Rc<Connection<H>>) {
         let now = self.now_ms();
-        connection.pinged.set(now);
-        if connection.ping_unanswered.get() == 0 {
-            connection.ping_unanswered.set(now);
+        connection.moments.pinged.set(now);
+        if connection.moments.ping_unanswered.get() == 0 {
+            connection.moments.ping_unanswered.set(now);
             let delivery = connection.delivery();
-            connection.ping_mark.set(connection.acknowledged(delivery));
+            connection
+                .moments
+                .ping_mark
+                .set(connection.acknowledged(delivery));
         }
         requires!("rfc6455/5.5.2/4");
         connection.send_control(Opcode::Ping, b"");
@@ -340,15 +342,15 @@ impl<H: Host> Engine<H> {
     fn judge_pong(&self, connection: &Rc<Connection<H>>, options: &Options) {
         let delivery = connection.delivery();
         let acknowledged = connection.acknowledged(delivery);
-        let has_progressed = acknowledged > connection.ping_mark.get();
+        let has_progressed = acknowledged > connection.moments.ping_mark.get();
         let is_judged_by_write =
-            connection.write_began.get() != 0 && options.deadlines.write.is_some();
-        if connection.held_since.get() != 0 && has_progressed && delivery.outstanding == 0 {
+            connection.moments.write_began.get() != 0 && options.deadlines.write.is_some();
+        if connection.moments.held_since.get() != 0 && has_progressed && delivery.outstanding == 0 {
             // The peer's kernel has the ping; its answer waits to be read, or may.
-            connection.ping_unanswered.set(0);
+            connection.moments.ping_unanswered.set(0);
         } else if is_judged_by_write || has_progressed && delivery.outstanding > 0 {
-            connection.ping_unanswered.set(self.now_ms());
-            connection.ping_mark.set(acknowledged);
+            connection.moments.ping_unanswered.set(self.now_ms());
+            connection.moments.ping_mark.set(acknowledged);
         } else {
             self.unread(connection, Limit::PingTimeoutSeconds, options);
         }
@@ -357,12 +359,12 @@ impl<H: Host> Engine<H> {
     fn judge_write(&self, connection: &Rc<Connection<H>>, options: &Options) {
         // 0 is no mark.
         let acknowledged = connection.acknowledged(connection.delivery()) + 1;
-        let mark = connection.write_mark.replace(acknowledged);
+        let mark = connection.moments.write_mark.replace(acknowledged);
         if mark == 0 {
             return;
         }
         if acknowledged.saturating_sub(mark) >= PROGRESS_BYTES_MIN {
-            connection.write_began.set(self.now_ms());
+            connection.moments.write_began.set(self.now_ms());
         } else {
             self.unread(connection, Limit::WriteSeconds, options);
         }
@@ -378,10 +380,10 @@ impl<H: Host> Engine<H> {
         }
         // What the kernel has taken is not destroyed with a reset: a slow peer may still read it.
         if connection.queued_bytes() > 0 {
-            connection.reset.set(true);
+            connection.carrier.reset();
         }
         requires!("rfc6455/7.1.1/4", "rfc6455/5.5.1/10");
-        connection.abort.set(true);
+        connection.enter(Event::Break);
         connection.unsettle();
     }
 

@@ -4,16 +4,16 @@
 //! settled; nothing happens to the socket, and no callback runs, before the round's end. That is
 //! what lets every method here be called from inside any callback.
 //!
-//! ```text
-//! Connecting -> Handshaking -> Open -> Closing -> Closed
-//! ```
-//!
-//! A connection is `Closing` from the first wish to end it in good order (either side's) until its
-//! bytes are written, our FIN is sent and the peer's has come, or the close deadline; bytes that
-//! arrive meanwhile are read and thrown away, because closing a socket with unread bytes would
-//! reset it and destroy what the peer has not read yet. It is `Closed` once the host was told; its
-//! row lives on until the last completion.
+//! Its life is the table in [`life`]; what it moves bytes with is its [`Socket`]; its deadlines are in
+//! [`deadlines`].
 
+mod budget;
+mod deadlines;
+mod life;
+mod moments;
+mod traffic;
+
+use crate::carrier::Socket;
 use crate::close::{Cause, CloseReason, Manner, Side};
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
@@ -26,32 +26,21 @@ use crate::requests;
 use crate::send::SendError;
 use crate::session::http::Answer;
 use crate::session::websocket::{Negotiated, compression::CompressionTraffic};
+use budget::Budget;
+pub(crate) use life::Event;
+pub use life::State;
+use life::{Life, Receiving, Sending};
+use moments::Moments;
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use vespiary_port::timer::Key;
-use vespiary_port::{Address, Descriptor, Token};
+use traffic::Traffic;
+use vespiary_port::{Address, Token};
 use vespiary_trace::requires;
 use vespiary_wire::websocket::close::{self, Code};
 use vespiary_wire::websocket::deflate::Parameters;
 use vespiary_wire::websocket::frame::Opcode;
 use vespiary_wire::websocket::profile::{Profile, Version};
-
-/// Where a connection stands in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// A client's connect is under way.
-    Connecting,
-    /// The HTTP handshake is under way.
-    Handshaking,
-    /// Messages flow.
-    Open,
-    /// It ends in good order.
-    Closing,
-    /// It has ended.
-    Closed,
-}
 
 /// Which close frames have passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +85,17 @@ impl CloseFrames {
     }
 }
 
+/// What a connection counts for in its endpoint's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Nothing: it is only being refused.
+    Refused,
+    /// A connection, and a handshake under way.
+    Handshaking,
+    /// A connection.
+    Settled,
+}
+
 /// A connection of an engine. Always behind an `Rc`.
 pub struct Connection<H: Host> {
     pub(crate) engine: Rc<Engine<H>>,
@@ -104,86 +104,118 @@ pub struct Connection<H: Host> {
     /// What the host keeps for it, from `opened` to `closed`.
     pub user: RefCell<Option<H::User>>,
     pub(crate) token: Token,
-    pub(crate) socket: Cell<Descriptor>,
-    pub(crate) counted: Option<IpAddr>,
+    /// What moves its bytes.
+    pub(crate) carrier: Socket,
+    pub(crate) life: Cell<Life>,
+    pub(crate) moments: Moments,
+    pub(crate) traffic: Traffic,
+    pub(crate) budget: Budget,
+    pub(crate) admission: Cell<Admission>,
+    pub(crate) close_frames: Cell<CloseFrames>,
+    /// The host's reasons for not reading.
+    pub(crate) paused: Cell<u8>,
+    /// Its address counts for its endpoint's limit per address.
+    pub(crate) counted: Cell<bool>,
     pub(crate) client: bool,
     /// Its bytes go through layers, in both directions.
     pub(crate) layered: Cell<bool>,
-    /// Those layers, except while they work.
-    pub(crate) layers: Cell<Option<Box<Stack>>>,
-    /// It has a place in its endpoint's counts.
-    pub(crate) admitted: bool,
-    pub(crate) state: Cell<State>,
-    /// An operation is outstanding at the port.
-    pub(crate) receiving: Cell<bool>,
-    pub(crate) sending: Cell<bool>,
-    /// Its cancel was asked for.
-    pub(crate) receive_cancelled: Cell<bool>,
     /// It stands on the engine's list of connections to be settled.
     pub(crate) unsettled: Cell<bool>,
-    /// Reading is paused: by the host, by back-pressure, by the inline budget.
-    pub(crate) paused: Cell<u8>,
     pub(crate) above_high: Cell<bool>,
-    pub(crate) over_budget: Cell<bool>,
-    /// The host was told `opened`.
+    /// The host's `opened` was called.
     pub(crate) opened: Cell<bool>,
-    /// The handshake's place in the endpoint's count was given up.
-    pub(crate) shaken: Cell<bool>,
-    /// The peer has finished sending, and that was dealt with.
-    pub(crate) peer_ended: Cell<bool>,
-    pub(crate) end_pending: Cell<bool>,
-    pub(crate) close_frames: Cell<CloseFrames>,
-    pub(crate) fin_sent: Cell<bool>,
-    /// End at once: with a reset, or without waiting for what is unsent.
-    pub(crate) abort: Cell<bool>,
-    pub(crate) reset: Cell<bool>,
+    /// A message in parts is under way, or nothing more is sent at all.
     pub(crate) sending_parts: Cell<bool>,
-    /// The host sends nothing more; `sending_parts` then is set too, which sends look at.
-    pub(crate) sending_ended: Cell<bool>,
-    pub(crate) dropped: Cell<u32>,
-    pub(crate) burst: Cell<u8>,
-    pub(crate) burst_frames: Cell<u16>,
-    pub(crate) burst_batch: Cell<u32>,
+    /// Those layers, except while they work.
+    pub(crate) layers: Cell<Option<Box<Stack>>>,
     pub(crate) inbound: RefCell<Inbound<H>>,
     pub(crate) outbound: RefCell<Outbound>,
     pub(crate) reason: RefCell<Option<Box<CloseReason>>>,
     /// What the opening handshake agreed on.
     pub(crate) negotiated: Negotiated,
-    pub(crate) timer: Cell<Option<Key>>,
-    /// When the timer fires, and the times that deadlines count from; milliseconds of the port's
-    /// clock.
-    pub(crate) timer_due: Cell<u64>,
-    pub(crate) phase_began: Cell<u64>,
-    pub(crate) heard: Cell<u64>,
-    /// When the latest message was delivered.
-    pub(crate) data_heard: Cell<u64>,
-    /// Since when this end does not read; 0 when it does.
-    pub(crate) held_since: Cell<u64>,
-    pub(crate) pinged: Cell<u64>,
-    /// When the first ping was sent that nothing of the peer's has answered.
-    pub(crate) ping_unanswered: Cell<u64>,
-    /// What the peer had acknowledged then.
-    pub(crate) ping_mark: Cell<u64>,
-    pub(crate) message_began: Cell<u64>,
-    pub(crate) write_began: Cell<u64>,
-    pub(crate) bytes_in: Cell<u64>,
-    pub(crate) bytes_out: Cell<u64>,
-    /// What the peer had acknowledged when progress was last looked at, and one; 0 before that.
-    pub(crate) write_mark: Cell<u64>,
-    pub(crate) messages_in: Cell<u64>,
-    pub(crate) messages_out: Cell<u64>,
 }
 
 impl<H: Host> Connection<H> {
+    /// One that begins now.
+    pub(crate) fn new(
+        engine: &Rc<Engine<H>>,
+        token: Token,
+        carrier: Socket,
+        endpoint: Rc<Endpoint<H>>,
+        client: bool,
+        inbound: Inbound<H>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            engine: engine.clone(),
+            endpoint,
+            user: RefCell::new(None),
+            token,
+            carrier,
+            life: Cell::new(Life::START),
+            moments: Moments::new(engine.now_ms()),
+            traffic: Traffic::default(),
+            budget: Budget::default(),
+            admission: Cell::new(Admission::Refused),
+            close_frames: Cell::new(CloseFrames::None),
+            paused: Cell::new(0),
+            counted: Cell::new(false),
+            client,
+            layered: Cell::new(false),
+            unsettled: Cell::new(false),
+            above_high: Cell::new(false),
+            opened: Cell::new(false),
+            sending_parts: Cell::new(false),
+            layers: Cell::new(None),
+            inbound: RefCell::new(inbound),
+            outbound: RefCell::default(),
+            reason: RefCell::default(),
+            negotiated: Negotiated::default(),
+        })
+    }
+
     /// Where it stands in its life.
+    #[inline]
     pub fn state(&self) -> State {
-        self.state.get()
+        self.life.get().state
+    }
+
+    /// Whether it ends with this round: nothing is sent or delivered any more.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.life.get().is_over()
+    }
+
+    /// Whether the peer's end has come and waits to be handed over.
+    #[inline]
+    pub(crate) fn is_end_pending(&self) -> bool {
+        self.life.get().receiving == Receiving::Ending
+    }
+
+    pub(crate) fn is_fin_sent(&self) -> bool {
+        self.life.get().sending == Sending::Ended
+    }
+
+    /// Whether the host sends nothing more.
+    #[inline]
+    pub(crate) fn is_sending_last(&self) -> bool {
+        self.life.get().sending != Sending::Open
+    }
+
+    /// Let `event` happen to its life; whether that changed anything.
+    #[inline]
+    pub(crate) fn enter(&self, event: Event) -> bool {
+        let life = self.life.get();
+        let next = life.after(event);
+        debug_assert!(next.is_some(), "{event:?} cannot happen to {life:?}");
+        let next = next.unwrap_or(life);
+        self.life.set(next);
+        next != life
     }
 
     /// Whether messages flow.
     #[inline]
     pub fn is_open(&self) -> bool {
-        self.state.get() == State::Open
+        self.state() == State::Open
     }
 
     /// Whether it was opened by this end.
@@ -226,21 +258,22 @@ impl<H: Host> Connection<H> {
     /// Bytes in, bytes out, messages in, messages out.
     pub fn traffic(&self) -> [u64; 4] {
         [
-            self.bytes_in.get(),
-            self.bytes_out.get(),
-            self.messages_in.get(),
-            self.messages_out.get(),
+            self.traffic.bytes_in.get(),
+            self.traffic.bytes_out.get(),
+            self.traffic.messages_in.get(),
+            self.traffic.messages_out.get(),
         ]
     }
 
-    /// The address at the other end.
-    pub fn peer_address(&self) -> std::io::Result<Address> {
-        self.engine.port.borrow().peer_address(self.socket.get())
+    /// The address of the other end; also after the end. `None` while a client's connect is under way
+    /// and it is not known, and where the kernel did not give it.
+    pub fn peer_address(&self) -> Option<Address> {
+        self.carrier.peer()
     }
 
-    /// The address at this end.
-    pub fn local_address(&self) -> std::io::Result<Address> {
-        self.engine.port.borrow().local_address(self.socket.get())
+    /// The address of this end; also after the end.
+    pub fn local_address(&self) -> Option<Address> {
+        self.carrier.local()
     }
 
     /// Whether reading is paused for this reason of the host's.
@@ -250,13 +283,16 @@ impl<H: Host> Connection<H> {
 
     /// How long ago the present phase of its life began, in seconds.
     pub fn open_seconds(&self) -> f64 {
-        let milliseconds = self.engine.now_ms().saturating_sub(self.phase_began.get());
+        let milliseconds = self
+            .engine
+            .now_ms()
+            .saturating_sub(self.moments.phase_began.get());
         Duration::from_millis(milliseconds).as_secs_f64()
     }
 
     /// Messages dropped by the policy for slow consumers.
     pub fn dropped(&self) -> u64 {
-        self.dropped.get().into()
+        self.traffic.dropped.get().into()
     }
 
     /// The subprotocol that the handshake chose.
@@ -312,13 +348,13 @@ impl<H: Host> Connection<H> {
     /// receiving goes on. Once both ends have finished, the connection closes.
     pub fn send_end(self: &Rc<Self>) -> Result<(), SendError> {
         let options = self.endpoint.options.borrow();
-        if self.state.get() != State::Open {
+        if self.state() != State::Open {
             return Err(self.send_refusal());
         }
         if options.framing.begins_with_http() {
             return Err(SendError::OutOfTurn);
         }
-        self.sending_ended.set(true);
+        self.enter(Event::SendLast);
         self.sending_parts.set(true);
         self.unsettle();
         Ok(())
@@ -327,13 +363,13 @@ impl<H: Host> Connection<H> {
     /// End in good order: what waits is written, the peer is told, and its end is awaited for
     /// `close` at the most.
     pub fn close(self: &Rc<Self>, code: Code, text: &str) {
-        match self.state.get() {
+        match self.state() {
             State::Closing | State::Closed => return,
-            State::Connecting => return self.abort(),
+            State::Connecting | State::Securing => return self.abort(),
+            State::BetweenRequests => {
+                return requests::end_between_requests(self, Side::Local);
+            }
             State::Handshaking => {
-                if let Some(status) = requests::is_between_requests(self) {
-                    return requests::end_between_requests(self, Side::Local, status);
-                }
                 self.end_with(CloseReason::new(Cause::Closed, text));
                 return self.abort_now();
             }
@@ -355,14 +391,14 @@ impl<H: Host> Connection<H> {
 
     /// End because of a fault of ours or the peer's; the reason tells which.
     pub(crate) fn fail(self: &Rc<Self>, reason: CloseReason) {
-        if self.state.get() >= State::Closing {
+        if self.state() >= State::Closing {
             return;
         }
         let websocket = self.endpoint.options.borrow().framing == Framing::WebSocket;
         let code = Code(reason.code.unwrap_or(Code::INTERNAL_ERROR.0));
         let text = reason.text.clone();
         self.end_with(reason);
-        let is_established = websocket && self.state.get() == State::Open;
+        let is_established = websocket && self.state() == State::Open;
         if requires!("rfc6455/7.1.7/3", "rfc6455/10.7/3" => is_established) {
             self.begin_closing(Some((code, &text)));
             // RFC 6455 7.1.7: the peer's close frame is not awaited.
@@ -376,7 +412,7 @@ impl<H: Host> Connection<H> {
     /// The host's handler failed: 1011 on WebSocket, a close elsewhere.
     pub fn fail_in_handler(self: &Rc<Self>) {
         let reason = CloseReason::new(Cause::HandlerFailed, "the handler failed");
-        match self.state.get() {
+        match self.state() {
             State::Open if self.endpoint.options.borrow().framing != Framing::WebSocket => {
                 self.end_with(reason);
                 self.begin_closing(None);
@@ -420,20 +456,19 @@ impl<H: Host> Connection<H> {
     }
 
     pub(crate) fn abort_now(self: &Rc<Self>) {
-        if self.state.get() == State::Closed {
+        if self.state() == State::Closed {
             return;
         }
-        self.abort.set(true);
-        self.reset.set(true);
+        self.enter(Event::Break);
+        self.carrier.reset();
         self.unsettle();
     }
 
     /// Enter `Closing`, with a close frame where the framing has one.
     pub(crate) fn begin_closing(self: &Rc<Self>, close_frame: Option<(Code, &str)>) {
-        if requires!("rfc6455/7.1.3/h1") {
-            self.state.set(State::Closing);
-        }
-        self.phase_began.set(self.engine.now_ms());
+        requires!("rfc6455/7.1.3/h1");
+        self.enter(Event::Close);
+        self.moments.phase_began.set(self.engine.now_ms());
         if let Some((code, text)) = close_frame
             && self.endpoint.options.borrow().framing == Framing::WebSocket
             && !self.close_frames.get().is_sent()
@@ -459,9 +494,10 @@ impl<H: Host> Connection<H> {
         self.engine.arm(self);
     }
 
-    /// The handshake's place in the endpoint's count is given up, once.
+    /// The handshake counts no more for its endpoint.
     pub(crate) fn handshake_over(&self) {
-        if !self.shaken.replace(true) {
+        if self.admission.get() == Admission::Handshaking {
+            self.admission.set(Admission::Settled);
             self.endpoint.handshake_over();
         }
     }
@@ -477,7 +513,7 @@ impl<H: Host> Connection<H> {
     /// Whether bytes that arrive must wait.
     #[inline]
     pub(crate) fn is_blocked(&self) -> bool {
-        (self.is_held_back() || self.over_budget.get()) && self.state.get() <= State::Open
+        (self.is_held_back() || self.budget.is_spent.get()) && self.state() <= State::Open
     }
 
     /// Whether the peer is held back: by the host, or because it does not read what it is sent.
@@ -490,7 +526,7 @@ impl<H: Host> Connection<H> {
     /// Give the answer to a request that was answered with [`Answer::Later`]. Like everything that
     /// a host asks for, it takes effect when the round is settled. The first answer stands.
     pub fn answer(self: &Rc<Self>, answer: Answer) {
-        if self.state.get() == State::Handshaking {
+        if self.state() == State::Handshaking {
             self.engine
                 .answers
                 .borrow_mut()

@@ -1,0 +1,104 @@
+//! Connections that enter an endpoint's counts, and leave them.
+//!
+//! Admission has two steps. At accept the rate, the number of connections and that of handshakes are
+//! checked. The limit per address is checked when the peer's address is known: at once where the
+//! peer connects by itself, and when its address was learnt where a proxy connects for it.
+
+use crate::carrier::Socket;
+use crate::close::{Cause, CloseReason};
+use crate::connection::{Admission, Connection};
+use crate::endpoint::Endpoint;
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::receive::Inbound;
+use std::net::IpAddr;
+use std::rc::Rc;
+use vespiary_port::{Address, Descriptor};
+
+/// The IP address in it, if it has one.
+pub(crate) fn ip_address(address: &Address) -> Option<IpAddr> {
+    match address {
+        Address::Inet(address) => Some(address.ip()),
+        _ => None,
+    }
+}
+
+/// A proxy has said whom it connects for: that is the peer from now on.
+pub(crate) fn peer_learnt<H: Host>(connection: &Rc<Connection<H>>, address: Address) {
+    leave_address(connection);
+    let ip = ip_address(&address);
+    connection.carrier.set_peer(address);
+    let admitted = ip.map_or(Ok(false), |ip| connection.endpoint.admit_address(ip));
+    match admitted {
+        Ok(is_counted) => connection.counted.set(is_counted),
+        Err(limit) => {
+            let host = &connection.engine.host;
+            connection.endpoint.limit_reached(host, limit);
+            let text = format!("this end has reached {limit}");
+            connection.end_with(CloseReason::new(Cause::Limit(limit), text));
+            connection.abort_now();
+        }
+    }
+}
+
+fn leave_address<H: Host>(connection: &Connection<H>) {
+    if connection.counted.replace(false)
+        && let Some(address) = connection.carrier.peer().as_ref().and_then(ip_address)
+    {
+        connection.endpoint.address_left(address);
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// A connection that counts for its endpoint.
+    pub(crate) fn add_connection(
+        self: &Rc<Self>,
+        socket: Descriptor,
+        endpoint: Rc<Endpoint<H>>,
+        client: bool,
+        inbound: Inbound<H>,
+    ) -> Rc<Connection<H>> {
+        endpoint.entered();
+        let socket = Socket::new(socket);
+        self.make(socket, endpoint, client, inbound, Admission::Handshaking)
+    }
+
+    /// One that is only being refused, and counts for nothing.
+    pub(crate) fn add_refused(
+        self: &Rc<Self>,
+        socket: Descriptor,
+        endpoint: Rc<Endpoint<H>>,
+    ) -> Rc<Connection<H>> {
+        let (socket, inbound) = (Socket::new(socket), Inbound::discarding());
+        self.make(socket, endpoint, false, inbound, Admission::Refused)
+    }
+
+    fn make(
+        self: &Rc<Self>,
+        socket: Socket,
+        endpoint: Rc<Endpoint<H>>,
+        client: bool,
+        inbound: Inbound<H>,
+        admission: Admission,
+    ) -> Rc<Connection<H>> {
+        let mut made = None;
+        self.connections.borrow_mut().insert_with(|token| {
+            let connection = Connection::new(self, token, socket, endpoint, client, inbound);
+            connection.admission.set(admission);
+            made = Some(connection.clone());
+            connection
+        });
+        made.expect("the table calls the closure")
+    }
+
+    /// The connection counts no more.
+    pub(crate) fn leave(&self, connection: &Connection<H>) {
+        connection.handshake_over();
+        if connection.admission.get() == Admission::Refused {
+            self.refusals.set(self.refusals.get() - 1);
+        } else {
+            leave_address(connection);
+            connection.endpoint.left();
+        }
+    }
+}

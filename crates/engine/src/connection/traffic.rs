@@ -1,0 +1,14 @@
+//! What went through a connection.
+
+use std::cell::Cell;
+
+/// Counts of a connection.
+#[derive(Default)]
+pub(crate) struct Traffic {
+    pub(crate) bytes_in: Cell<u64>,
+    pub(crate) bytes_out: Cell<u64>,
+    pub(crate) messages_in: Cell<u64>,
+    pub(crate) messages_out: Cell<u64>,
+    /// Messages dropped by the policy for slow consumers.
+    pub(crate) dropped: Cell<u32>,
+}

@@ -252,7 +252,7 @@ impl Stack {
             Progress::MoreNeeded | Progress::Again | Progress::Ready if became_ready => {
                 let waiting = std::mem::take(&mut self.slots[index].waiting);
                 self.send_through(index, &waiting)?;
-                (std::mem::take(&mut self.awaits_ready) && self.is_ready()).then_some(Event::Ready)
+                (self.is_ready() && std::mem::take(&mut self.awaits_ready)).then_some(Event::Ready)
             }
             Progress::MoreNeeded | Progress::Again | Progress::Ready => None,
         };

@@ -15,7 +15,7 @@ macro_rules! requires {
         $condition
     };
     ($($id:literal),+ $(,)?) => {
-        true
+        ()
     };
 }
 

@@ -22,7 +22,6 @@ macro_rules! requires {
             concat!(file!(), ":", line!(), ":", column!()),
         );
         MARK.reach();
-        true
     }};
 }
 

@@ -25,7 +25,7 @@ fn outer<'a>(text: &'a str) -> bool {
     if requires!("nest/2/1" => text.len() > 3) { return true; }
     fn inner() -> bool { vespiary_trace::requires!(
         "nest/2/2", "nest/2/3" => call(")", |x| { x })) }
-    requires! { "nest/2/4" }
+    requires! { "nest/2/4" };
 }
 
 #[test]
@@ -44,8 +44,8 @@ pytestmark = pytest.mark.requirement("nest/1/1")
 
 @does("nest/2/1")
 def door():
-    if requires("nest/2/2", knocked()) and trace.requires("nest/2/3", "nest/2/4"):
-        return vespiary.trace.requires("nest/2/5")
+    if requires("nest/2/2", knocked()) and trace.requires("nest/2/3", "nest/2/4", True):
+        return vespiary.trace.requires("nest/2/5", True)
 
 class TestDoor:
     @pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.requirement("nest/2/6"))])
@@ -111,6 +111,8 @@ def test_python_is_read_by_the_names_under_which_marks_were_imported() -> None:
         ('fn f() -> bool {\n requires!("" => x) }', "a.rs:2: requires! names no identifier"),
         ("fn f() {\n claims!(NAME); }", "a.rs:2: claims! names no identifier"),
         ('fn f() {\n requires!("a/1/1" => x);\n}', "a.rs:2: the value of requires! is dropped"),
+        ('fn f() {\n if requires!("a/1/1") { g(); }\n}', "a.rs:2: a mark without a condition"),
+        ('fn f() -> bool {\n !requires!("a/1/1" => x)\n}', "a.rs:2: a negated mark"),
         (
             "macro_rules! m { ($i:literal) => { requires!($i) } }",
             "a.rs:1: requires! within a macro",
@@ -128,6 +130,8 @@ def test_empty_and_dangling_marks_of_rust_are_reported(source: str, words: str) 
         ("requires()", "a.py:2: requires names no identifier"),
         ("x = requires(NAME, True)", "a.py:2: requires names no identifier"),
         ('requires("a/1/1", x)', "a.py:2: the value of the mark is dropped"),
+        ('if requires("a/1/1"): pass', "a.py:2: a mark without a condition is a statement"),
+        ('x = not requires("a/1/1", y)', "a.py:2: a negated mark"),
         ("@implements\ndef f(): pass", "a.py:2: implements names no identifier"),
         ("@pytest.mark.requirement\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
         ("@pytest.mark.requirement()\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),

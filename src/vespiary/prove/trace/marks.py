@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["Found", "Mark", "Problem"]
+__all__ = ["NEGATED", "STATEMENT", "Found", "Mark", "Problem"]
+
+STATEMENT = "a mark without a condition is a statement: write it on its own line, above the code"
+"""What is wrong with a mark whose value is used although it has no condition."""
+
+NEGATED = "a negated mark cannot be disabled: write the condition positively, within the mark"
+"""What is wrong with a mark whose value is negated."""
 
 
 @dataclass(frozen=True, slots=True)

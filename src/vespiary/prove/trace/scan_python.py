@@ -5,7 +5,7 @@ A name counts where it came from `vespiary.trace`, under whichever name it was i
 
 import ast
 
-from vespiary.prove.trace.marks import Found, Mark, Problem
+from vespiary.prove.trace.marks import NEGATED, STATEMENT, Found, Mark, Problem
 
 __all__ = ["scan_python"]
 
@@ -74,6 +74,7 @@ class _Visitor(ast.NodeVisitor):
         self.found = Found()
         self.names: dict[str, str] = {}
         self._scope: list[str] = []
+        self._statements: set[ast.Call] = set()
 
     def _scoped(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         self._scope.append(node.name)
@@ -100,10 +101,24 @@ class _Visitor(ast.NodeVisitor):
     def visit_Expr(self, node: ast.Expr) -> None:
         """A statement that is a mark has no condition."""
         call = node.value
-        if isinstance(call, ast.Call) and self._kind(call.func) == "mark" and not _bare(call):
+        if isinstance(call, ast.Call) and self._kind(call.func) == "mark" and _bare(call):
+            self._statements.add(call)
+        elif isinstance(call, ast.Call) and self._kind(call.func) == "mark":
             self._wrong(
                 node, "the value of the mark is dropped: it marks nothing; let it guard code"
             )
+        self.generic_visit(node)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
+        """A mark is not negated."""
+        call = node.operand
+        if (
+            isinstance(node.op, ast.Not)
+            and isinstance(call, ast.Call)
+            and self._kind(call.func) == "mark"
+            and not _bare(call)
+        ):
+            self._wrong(node, NEGATED)
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -125,6 +140,8 @@ class _Visitor(ast.NodeVisitor):
         form = "statement" if _bare(node) else "condition"
         if self.names.get(name) == "implements":
             form = "function"
+        elif form == "statement" and kind == "mark" and node not in self._statements:
+            self._wrong(node, STATEMENT)
         if self.names.get(name) == "requires" and arguments and not _string(arguments[-1]):
             arguments.pop()
         ids = tuple(text for argument in arguments if (text := _string(argument)))

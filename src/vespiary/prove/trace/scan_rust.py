@@ -8,7 +8,7 @@ brackets. Identifiers are then read from the untouched text at the same places.
 import bisect
 import re
 
-from vespiary.prove.trace.marks import Found, Mark, Problem
+from vespiary.prove.trace.marks import NEGATED, STATEMENT, Found, Mark, Problem
 
 __all__ = ["scan_rust"]
 
@@ -64,12 +64,8 @@ def scan_rust(text: str, file: str) -> Found:
             )
             continue
         form = "condition" if arrow >= 0 else "statement"
-        if kind == "mark" and arrow >= 0 and _discarded(code, call.start(), end):
-            found.problems.append(
-                Problem(
-                    place, f"the value of {name} is dropped: it marks nothing; let it guard code"
-                )
-            )
+        if kind == "mark" and (words := _misplaced(code, call.start(), end, form)):
+            found.problems.append(Problem(place, words))
         function = _function(code, call.start())
         found.marks.append(Mark(kind, literals, file, line, function, "rust", form))
     return found
@@ -110,10 +106,15 @@ def _closed(code: str, opening: int) -> int:
     return len(code)
 
 
-def _discarded(code: str, start: int, end: int) -> bool:
+def _misplaced(code: str, start: int, end: int, form: str) -> str:
+    """What is wrong with the place of a mark; empty if nothing is."""
     before = code[:start].rstrip()[-1:]
-    after = code[end + 1 :].lstrip()[:1]
-    return before in ("", ";", "{", "}") and after == ";"
+    is_statement = before in ("", ";", "{", "}") and code[end + 1 :].lstrip()[:1] == ";"
+    if form == "statement":
+        return "" if is_statement else STATEMENT
+    if is_statement:
+        return "the value of requires! is dropped: it marks nothing; let it guard code"
+    return NEGATED if before == "!" else ""
 
 
 def _function(code: str, place: int) -> str:

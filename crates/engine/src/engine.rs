@@ -168,9 +168,8 @@ impl<H: Host> Engine<H> {
 
     pub(crate) fn mask_key(&self) -> [u8; 4] {
         let mut key = [0; 4];
-        if requires!("rfc6455/5.3/2", "rfc6455/5.3/3", "rfc6455/10.3/1") {
-            (self.random.borrow_mut())(&mut key);
-        }
+        requires!("rfc6455/5.3/2", "rfc6455/5.3/3", "rfc6455/10.3/1");
+        (self.random.borrow_mut())(&mut key);
         key
     }
 
@@ -548,10 +547,9 @@ fn receive_ended<H: Host>(connection: &Rc<Connection<H>>, ending: Option<Errno>)
         None => drop(connection.enter(Event::PeerEnd)),
         Some(Errno::CANCELLED | Errno::NO_BUFFER) => {}
         Some(errno) => {
-            if requires!("rfc6455/7.2.1/2") {
-                connection.end_with(broken_by_kernel("receiving", errno));
-                connection.enter(Event::Break);
-            }
+            requires!("rfc6455/7.2.1/2");
+            connection.end_with(broken_by_kernel("receiving", errno));
+            connection.enter(Event::Break);
         }
     }
     connection.unsettle();
@@ -566,10 +564,9 @@ fn connected<H: Host>(connection: &Rc<Connection<H>>, result: Result<(), Errno>)
     match result {
         Ok(()) => receive::connection_made(connection),
         Err(errno) => {
-            if requires!("rfc6455/4.1/12", "rfc6455/7.2.1/1") {
-                connection.end_with(broken_by_kernel("connecting", errno));
-                connection.enter(Event::Break);
-            }
+            requires!("rfc6455/4.1/12", "rfc6455/7.2.1/1");
+            connection.end_with(broken_by_kernel("connecting", errno));
+            connection.enter(Event::Break);
         }
     }
 }

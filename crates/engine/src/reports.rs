@@ -89,14 +89,13 @@ impl<H: Host> Sink for Rc<Connection<H>> {
             .set(self.close_frames.get().after_received());
         // From here on the peer owes its FIN.
         self.moments.phase_began.set(self.engine.now_ms());
-        if requires!("rfc6455/7.1.5/h1", "rfc6455/7.1.5/h2", "rfc6455/7.1.6/h1") {
-            let cause = if code.is_clean() {
-                Cause::PeerClosed
-            } else {
-                Cause::PeerFailed
-            };
-            self.end_with(CloseReason::new(cause, text).with_code(code));
-        }
+        requires!("rfc6455/7.1.5/h1", "rfc6455/7.1.5/h2", "rfc6455/7.1.6/h1");
+        let cause = if code.is_clean() {
+            Cause::PeerClosed
+        } else {
+            Cause::PeerFailed
+        };
+        self.end_with(CloseReason::new(cause, text).with_code(code));
         let is_first = self.state() == State::Open;
         if requires!("rfc6455/5.5.1/6", "rfc6455/5.5.1/7", "rfc6455/5.5.1/h2" => is_first) {
             // RFC 6455 5.5.1: the answer repeats the code; one without a code is answered without

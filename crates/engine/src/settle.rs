@@ -126,11 +126,10 @@ impl<H: Host> Engine<H> {
         if connection.moments.write_began.get() == 0 {
             self.begin_write(connection);
         }
-        if requires!("rfc6455/2.1/1", "rfc6455/6.1/9") {
-            connection
-                .carrier
-                .send(&mut **self.port.borrow_mut(), connection.token, outgoing);
-        }
+        requires!("rfc6455/2.1/1", "rfc6455/6.1/9");
+        connection
+            .carrier
+            .send(&mut **self.port.borrow_mut(), connection.token, outgoing);
     }
 
     fn settle_reading(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
@@ -197,10 +196,9 @@ impl<H: Host> Engine<H> {
         if framing == Framing::WebSocket {
             let text = "the connection was cut without a close frame";
             let reason = CloseReason::new(Cause::PeerVanished, text);
-            if requires!("rfc6455/7.2.1/2", "rfc6455/7.1.5/h3") {
-                connection.end_with(reason.with_code(Code::ABNORMAL));
-                connection.enter(Event::Break);
-            }
+            requires!("rfc6455/7.2.1/2", "rfc6455/7.1.5/h3");
+            connection.end_with(reason.with_code(Code::ABNORMAL));
+            connection.enter(Event::Break);
             return;
         }
         if let Some(text) = receive::cut_message(connection) {

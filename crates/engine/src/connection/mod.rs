@@ -418,9 +418,8 @@ impl<H: Host> Connection<H> {
                 self.begin_closing(None);
             }
             _ => {
-                if requires!("rfc6455/7.4.1/h6") {
-                    self.fail(reason.with_code(Code::INTERNAL_ERROR));
-                }
+                requires!("rfc6455/7.4.1/h6");
+                self.fail(reason.with_code(Code::INTERNAL_ERROR));
             }
         }
     }
@@ -480,15 +479,14 @@ impl<H: Host> Connection<H> {
             } else {
                 close::encode(self.profile(), code, text)
             };
-            if requires!(
+            requires!(
                 "rfc6455/7.1.2/1",
                 "rfc6455/5.5.1/1",
                 "rfc6455/5.5.1/3",
                 "rfc6455/7.3/1",
                 "rfc6455/7.4/1"
-            ) {
-                self.send_control(Opcode::Close, payload.as_slice());
-            }
+            );
+            self.send_control(Opcode::Close, payload.as_slice());
         }
         self.unsettle();
         self.engine.arm(self);

@@ -79,6 +79,11 @@ def circles() -> list[set[tuple[str, ...]]]:
     return groups
 
 
+def test_no_circle_of_imports_has_more_than_six_files() -> None:
+    named = [sorted("/".join(module) for module in group) for group in circles()]
+    assert [group for group in named if len(group) > CIRCLE_FILES_MAX] == []
+
+
 def test_sessions_and_layers_name_neither_the_connection_nor_the_engine() -> None:
     guilty = []
     for file in sorted(path for folder in PURE for path in (SOURCE / folder).rglob("*.rs")):
@@ -89,6 +94,8 @@ def test_sessions_and_layers_name_neither_the_connection_nor_the_engine() -> Non
 
 
 def test_sessions_and_layers_import_nothing_that_knows_the_connection() -> None:
-    knowing = {module for module in FILES if re.search(r"\bConnection<", FILES[module].read_text())}
+    knowing = {
+        module for module in FILES if re.search(r"\bConnection<", FILES[module].read_text())
+    }
     pure = [module for module in FILES if module and module[0] in PURE]
     assert [(m, sorted(imports(m) & knowing)) for m in pure if imports(m) & knowing] == []

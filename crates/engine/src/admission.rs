@@ -4,24 +4,15 @@
 //! checked. The limit per address is checked when the peer's address is known: at once where the
 //! peer connects by itself, and when its address was learnt where a proxy connects for it.
 
-use crate::carrier::Socket;
+use crate::carrier::{Socket, ip_address};
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Admission, Connection};
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::host::Host;
-use crate::receive::Inbound;
-use std::net::IpAddr;
+use crate::inbound::Inbound;
 use std::rc::Rc;
 use vespiary_port::{Address, Descriptor};
-
-/// The IP address in it, if it has one.
-pub(crate) fn ip_address(address: &Address) -> Option<IpAddr> {
-    match address {
-        Address::Inet(address) => Some(address.ip()),
-        _ => None,
-    }
-}
 
 /// A proxy has said whom it connects for: that is the peer from now on.
 pub(crate) fn peer_learnt<H: Host>(connection: &Rc<Connection<H>>, address: Address) {
@@ -56,7 +47,7 @@ impl<H: Host> Engine<H> {
         socket: Descriptor,
         endpoint: Rc<Endpoint<H>>,
         client: bool,
-        inbound: Inbound<H>,
+        inbound: Inbound<H::Payload>,
     ) -> Rc<Connection<H>> {
         endpoint.entered();
         let socket = Socket::new(socket);
@@ -78,7 +69,7 @@ impl<H: Host> Engine<H> {
         socket: Socket,
         endpoint: Rc<Endpoint<H>>,
         client: bool,
-        inbound: Inbound<H>,
+        inbound: Inbound<H::Payload>,
         admission: Admission,
     ) -> Rc<Connection<H>> {
         let mut made = None;

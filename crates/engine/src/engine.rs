@@ -21,10 +21,9 @@ use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, Event, State};
 use crate::endpoint::{Endpoint, add};
 use crate::host::Host;
-use crate::layering;
+use crate::inbound::Inbound;
 use crate::listener::Listener;
 use crate::outbound::Pool;
-use crate::receive::{self, Inbound};
 use crate::session::http::{Answer, Opening};
 use crate::session::websocket::compression;
 use crate::table::{self, Owner, Table};
@@ -397,13 +396,13 @@ impl<H: Host> Engine<H> {
     fn dispatch_connection(self: &Rc<Self>, connection: &Rc<Connection<H>>, outcome: Outcome) {
         match outcome {
             Outcome::Received(mut lease) if connection.layered.get() => {
-                layering::received(connection, &mut lease);
+                connection.take_layered_input(&mut lease);
             }
             Outcome::Received(lease) => {
                 if self.spend(connection) {
-                    receive::received(connection, &lease);
+                    connection.take_input(&lease);
                 } else {
-                    receive::put_aside(connection, &lease);
+                    connection.put_input_aside(&lease);
                 }
             }
             Outcome::Sent(result, outgoing) => self.sent(connection, result, outgoing),
@@ -562,7 +561,7 @@ fn connected<H: Host>(connection: &Rc<Connection<H>>, result: Result<(), Errno>)
         return;
     }
     match result {
-        Ok(()) => receive::connection_made(connection),
+        Ok(()) => connection.begin_receiving(),
         Err(errno) => {
             requires!("rfc6455/4.1/12", "rfc6455/7.2.1/1");
             connection.end_with(broken_by_kernel("connecting", errno));

@@ -7,10 +7,11 @@ use crate::admission;
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, Event as Life, State};
 use crate::host::Host;
+use crate::inbound::Inbound;
 use crate::layers::stack::{Event, Stack};
 use crate::layers::{Filter, Filters, Layer};
 use crate::memory;
-use crate::receive::{self, Inbound};
+use crate::receive;
 use crate::session::websocket::compression;
 use std::rc::{Rc, Weak};
 use vespiary_port::{Chunk, Outgoing};
@@ -113,7 +114,10 @@ pub(crate) fn received<H: Host>(connection: &Rc<Connection<H>>, bytes: &mut [u8]
 }
 
 /// Go on with what waits, unless the connection is still blocked.
-pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>) {
+pub(crate) fn take_held<H: Host>(
+    connection: &Rc<Connection<H>>,
+    inbound: &mut Inbound<H::Payload>,
+) {
     if compression::is_waiting(connection) {
         // It goes before what is held, and may block the connection again.
         receive::feed(connection, inbound, &[]);
@@ -130,7 +134,7 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut I
 /// connection is blocked.
 fn pull<H: Host>(
     connection: &Rc<Connection<H>>,
-    inbound: &mut Inbound<H>,
+    inbound: &mut Inbound<H::Payload>,
     stack: &mut Stack,
 ) -> Result<(), CloseReason> {
     let most = connection.endpoint.options().limits.write_high_bytes;
@@ -159,7 +163,7 @@ fn pull<H: Host>(
 
 fn found_out<H: Host>(
     connection: &Rc<Connection<H>>,
-    inbound: &mut Inbound<H>,
+    inbound: &mut Inbound<H::Payload>,
     work: u16,
     event: Option<&Event>,
 ) {
@@ -176,7 +180,7 @@ fn found_out<H: Host>(
 
 fn conclude<H: Host>(
     connection: &Rc<Connection<H>>,
-    inbound: &mut Inbound<H>,
+    inbound: &mut Inbound<H::Payload>,
     outcome: Option<Result<(), CloseReason>>,
 ) {
     if let Some(Err(reason)) = outcome {
@@ -280,4 +284,25 @@ pub(crate) fn waiting<H: Host>(connection: &Rc<Connection<H>>) -> (usize, bool) 
         (stack.held_bytes(), stack.has_waiting())
     })
     .unwrap_or_default()
+}
+
+/// Methods for the engine, which does not import this file.
+impl<H: Host> Connection<H> {
+    #[inline]
+    pub(crate) fn take_layered_input(self: &Rc<Self>, bytes: &mut [u8]) {
+        received(self, bytes);
+    }
+
+    #[inline]
+    pub(crate) fn depart_through_layers(self: &Rc<Self>) -> Option<Outgoing> {
+        departing(self)
+    }
+
+    pub(crate) fn end_layers(self: &Rc<Self>) -> bool {
+        end(self)
+    }
+
+    pub(crate) fn is_cut_beneath_layers(self: &Rc<Self>) -> bool {
+        is_cut(self)
+    }
 }

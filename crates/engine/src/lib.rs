@@ -13,6 +13,7 @@ mod connection;
 mod endpoint;
 mod engine;
 mod host;
+mod inbound;
 mod layering;
 mod layers;
 mod limit;
@@ -25,6 +26,7 @@ mod receive;
 mod reports;
 mod requests;
 mod send;
+mod send_error;
 mod session;
 mod settle;
 mod table;
@@ -42,7 +44,7 @@ pub use options::{
     Compression, Deadlines, Framing, Limits, Messages, Options, SlowConsumer, WebSocketOptions,
 };
 pub use payload::Payload;
-pub use send::SendError;
+pub use send_error::SendError;
 pub use session::http::{Answer, ClientHandshake, Opening, Tunnel};
 pub use session::websocket::compression::CompressionTraffic;
 pub use vespiary_port as port;

@@ -5,14 +5,13 @@
 //! gets an answer where the protocol has one (503 with HTTP), a reset otherwise; and those answers
 //! are themselves bounded.
 
-use crate::admission::ip_address;
+use crate::carrier::ip_address;
 use crate::close::NotOpened;
 use crate::endpoint::{Endpoint, add};
 use crate::engine::{Due, Engine};
 use crate::host::{Event, Host};
+use crate::inbound::Inbound;
 use crate::limit::Limit;
-use crate::receive::{self, Inbound};
-use crate::requests;
 use std::cell::Cell;
 use std::rc::Rc;
 use vespiary_port::timer::Key;
@@ -179,7 +178,7 @@ impl<H: Host> Listener<H> {
         if let Some(peer) = peer {
             connection.carrier.set_peer(peer);
         }
-        receive::connection_made(&connection);
+        connection.begin_receiving();
         connection.unsettle();
     }
 
@@ -192,6 +191,6 @@ impl<H: Host> Listener<H> {
         }
         engine.refusals.set(engine.refusals.get() + 1);
         let connection = engine.add_refused(socket, self.endpoint.clone());
-        requests::refuse_crowd(&connection, limit);
+        connection.refuse_crowd(limit);
     }
 }

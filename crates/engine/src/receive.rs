@@ -10,10 +10,10 @@ use crate::close::{Cause, CloseReason};
 use crate::connection::{CloseFrames, Connection, Event, State};
 use crate::endpoint::add;
 use crate::host::Host;
+use crate::inbound::Inbound;
 use crate::layering;
 use crate::memory;
-use crate::options::Framing;
-use crate::session::http::{Head, Opening, client};
+use crate::session::http::client;
 use crate::session::websocket::compression;
 use crate::session::{Session, Stage};
 use std::rc::Rc;
@@ -23,67 +23,6 @@ use vespiary_trace::requires;
 const HELD_MAX: usize = 256 << 10;
 /// Bytes handed on from what was put aside in one turn.
 const HELD_TAKEN_MAX: usize = 256 << 10;
-
-/// The receiving half of a connection.
-pub struct Inbound<H: Host> {
-    pub(crate) session: Session<H::Payload>,
-    /// Bytes that wait to be parsed. Boxed, because most connections have none; never empty.
-    #[allow(clippy::box_collection)]
-    held: Option<Box<Vec<u8>>>,
-}
-
-impl<H: Host> Inbound<H> {
-    fn new(stage: Stage) -> Self {
-        Self {
-            session: Session::new(stage),
-            held: None,
-        }
-    }
-
-    pub(crate) fn for_server(framing: &Framing) -> Self {
-        Self::new(match framing {
-            Framing::WebSocket | Framing::Http => Stage::Head(Box::default()),
-            framing => Stage::of_stream(framing),
-        })
-    }
-
-    pub(crate) fn for_client(opening: Opening) -> Self {
-        Self::new(match opening {
-            Opening {
-                tunnel: None,
-                handshake: None,
-            } => Stage::Discard,
-            opening => Stage::Head(Box::new(Head::client(opening))),
-        })
-    }
-
-    /// Whether an HTTP response is awaited before anything else.
-    fn awaits_head(&self) -> bool {
-        matches!(self.session.stage, Stage::Head(_))
-    }
-
-    pub(crate) fn discarding() -> Self {
-        Self::new(Stage::Discard)
-    }
-
-    pub(crate) fn clear(&mut self) {
-        *self = Self::discarding();
-    }
-
-    pub(crate) fn buffer_bytes(&self) -> usize {
-        let held = self.held.as_ref().map_or(0, |held| held.capacity());
-        held + self.session.buffer_bytes()
-    }
-
-    /// What was put aside; nothing is left.
-    pub(crate) fn take_held(&mut self) -> Vec<u8> {
-        self.held.take().map_or_else(Vec::new, |held| *held)
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.len())
-    }
-}
 
 /// TCP (or the Unix socket) is connected: begin the session, once the layers are ready for it.
 pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
@@ -111,13 +50,13 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
 }
 
 /// Whether an HTTP head comes before the messages.
-fn has_head<H: Host>(connection: &Connection<H>, inbound: &Inbound<H>) -> bool {
+fn has_head<H: Host>(connection: &Connection<H>, inbound: &Inbound<H::Payload>) -> bool {
     let options = connection.endpoint.options.borrow();
     options.framing.begins_with_http() || inbound.awaits_head()
 }
 
 /// Begin the handshake, or open at once.
-pub(crate) fn begin<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>) {
+pub(crate) fn begin<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H::Payload>) {
     if connection.is_over() || connection.opened.get() {
         return;
     }
@@ -167,7 +106,7 @@ pub(crate) fn count<H: Host>(connection: &Connection<H>, length: usize) {
     add(&connection.endpoint.counters.bytes_in, length as u64);
 }
 
-fn hold<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H>, bytes: &[u8]) {
+fn hold<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H::Payload>, bytes: &[u8]) {
     if let Err(reason) = memory::extend(inbound.held.get_or_insert_default(), bytes) {
         failed(connection, inbound, reason);
     }
@@ -244,7 +183,7 @@ pub(crate) fn cut_message<H: Host>(connection: &Rc<Connection<H>>) -> Option<&'s
 #[inline]
 pub(crate) fn feed<H: Host>(
     connection: &Rc<Connection<H>>,
-    inbound: &mut Inbound<H>,
+    inbound: &mut Inbound<H::Payload>,
     input: &[u8],
 ) -> usize {
     let mut rest = input;
@@ -269,7 +208,7 @@ pub(crate) fn feed<H: Host>(
 #[cold]
 pub(crate) fn failed<H: Host>(
     connection: &Rc<Connection<H>>,
-    inbound: &mut Inbound<H>,
+    inbound: &mut Inbound<H::Payload>,
     reason: CloseReason,
 ) {
     inbound.session = Session::new(Stage::Discard);
@@ -295,7 +234,7 @@ pub(crate) fn failed<H: Host>(
 
 /// Keep the message deadline: it counts from a message's first byte to the delivery of its last.
 #[inline]
-fn watch_message<H: Host>(connection: &Rc<Connection<H>>, inbound: &Inbound<H>) {
+fn watch_message<H: Host>(connection: &Rc<Connection<H>>, inbound: &Inbound<H::Payload>) {
     if !inbound.session.is_mid_message() && !compression::is_waiting(connection) {
         connection.moments.message_began.set(0);
     } else if connection.moments.message_began.get() == 0 {
@@ -304,5 +243,41 @@ fn watch_message<H: Host>(connection: &Rc<Connection<H>>, inbound: &Inbound<H>) 
             .message_began
             .set(connection.engine.now_ms().max(1));
         connection.engine.arm(connection);
+    }
+}
+
+/// Methods for the engine, which does not import this file.
+impl<H: Host> Connection<H> {
+    pub(crate) fn begin_receiving(self: &Rc<Self>) {
+        connection_made(self);
+    }
+
+    #[inline]
+    pub(crate) fn take_input(self: &Rc<Self>, bytes: &[u8]) {
+        received(self, bytes);
+    }
+
+    pub(crate) fn put_input_aside(self: &Rc<Self>, bytes: &[u8]) {
+        put_aside(self, bytes);
+    }
+
+    pub(crate) fn take_held_input(self: &Rc<Self>) {
+        take_held(self);
+    }
+
+    pub(crate) fn holds_enough(self: &Rc<Self>) -> bool {
+        is_full(self)
+    }
+
+    pub(crate) fn has_held_input(self: &Rc<Self>) -> bool {
+        has_held(self)
+    }
+
+    pub(crate) fn may_cancel_receive(self: &Rc<Self>) -> bool {
+        may_cancel(self)
+    }
+
+    pub(crate) fn cut_message(self: &Rc<Self>) -> Option<&'static str> {
+        cut_message(self)
     }
 }

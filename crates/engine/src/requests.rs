@@ -88,3 +88,26 @@ pub(crate) fn end_between_requests<H: Host>(connection: &Rc<Connection<H>>, side
         status,
     );
 }
+
+/// Methods for the engine, which does not import this file.
+impl<H: Host> Connection<H> {
+    pub(crate) fn request_answered(self: &Rc<Self>, answer: Answer) {
+        answered(self, answer);
+    }
+
+    pub(crate) fn handshake_too_late(self: &Rc<Self>) {
+        too_late(self);
+    }
+
+    pub(crate) fn refused_so_far(self: &Rc<Self>) -> Option<CloseReason> {
+        refused_so_far(self)
+    }
+
+    pub(crate) fn refuse_crowd(self: &Rc<Self>, limit: Limit) {
+        refuse_crowd(self, limit);
+    }
+
+    pub(crate) fn end_between_requests(self: &Rc<Self>, side: Side) {
+        end_between_requests(self, side);
+    }
+}

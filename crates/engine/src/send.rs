@@ -7,6 +7,7 @@ use crate::endpoint::add;
 use crate::host::{Event, Host, Kind};
 use crate::limit::Limit;
 use crate::options::{Framing, Options, SlowConsumer};
+use crate::send_error::SendError;
 use crate::session::websocket::compression::{Deflate, worst};
 use crate::session::wire_form::{Label, WireForm};
 use std::rc::Rc;
@@ -15,29 +16,6 @@ use vespiary_port::KeptBytes;
 use vespiary_trace::requires;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::{self, CONTROL_BYTES_MAX, Opcode};
-
-/// Why a send was not taken. Nothing of the message was queued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendError {
-    /// The connection is not open yet.
-    NotOpen,
-    /// The connection is closing or closed.
-    Closed,
-    /// More than `write_bytes_max` would wait.
-    QueueFull,
-    /// The length does not fit the prefix.
-    TooLong,
-    /// A message in parts is under way, or a part was sent where the framing has none.
-    OutOfTurn,
-    /// This end has said that it sends nothing more.
-    Ended,
-    /// It is subscribed to as many topics as `topics_per_connection_max` allows.
-    TooManyTopics,
-    /// The topic's name is longer than `topic_bytes_max`.
-    TopicTooLong,
-    /// There is no memory for the message.
-    OutOfMemory,
-}
 
 impl<H: Host> Connection<H> {
     /// Queue a message; it leaves with everything else that this round sends.

@@ -9,10 +9,7 @@ use crate::connection::{Admission, Connection, Event, State};
 use crate::endpoint::add;
 use crate::engine::Engine;
 use crate::host::{AfterEnd, Host};
-use crate::layering;
 use crate::options::Framing;
-use crate::receive;
-use crate::requests;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -47,7 +44,7 @@ impl<H: Host> Engine<H> {
         }
         for (connection, answer) in self.answers.take() {
             self.current.set(connection.token);
-            requests::answered(&connection, answer);
+            connection.request_answered(answer);
         }
         let mut round = Round {
             engine: self,
@@ -95,7 +92,7 @@ impl<H: Host> Engine<H> {
         if connection.carrier.is_sending() || connection.queued_bytes() > 0 {
             return;
         }
-        if connection.layered.get() && layering::end(connection) {
+        if connection.layered.get() && connection.end_layers() {
             return;
         }
         if !connection.is_fin_sent() {
@@ -118,7 +115,7 @@ impl<H: Host> Engine<H> {
     #[inline]
     fn depart(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         let outgoing = if connection.layered.get() {
-            layering::departing(connection)
+            connection.depart_through_layers()
         } else {
             connection.outbound.borrow_mut().depart()
         };
@@ -133,15 +130,15 @@ impl<H: Host> Engine<H> {
     }
 
     fn settle_reading(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        receive::take_held(connection);
+        connection.take_held_input();
         let is_held = connection.is_held_back();
         if is_held != (connection.moments.held_since.get() != 0) {
             connection.note_held(is_held);
         }
         let is_stopped = connection.is_blocked() || connection.is_over();
-        let wanted = !is_stopped && !receive::is_full(connection);
+        let wanted = !is_stopped && !connection.holds_enough();
         if connection.is_end_pending() {
-            if wanted && !receive::has_held(connection) {
+            if wanted && !connection.has_held_input() {
                 self.peer_ended(connection);
             }
         } else if connection.life.get().has_peer_ended() {
@@ -152,7 +149,7 @@ impl<H: Host> Engine<H> {
                     .carrier
                     .receive(&mut **self.port.borrow_mut(), connection.token);
             }
-        } else if connection.carrier.is_receiving() && receive::may_cancel(connection) {
+        } else if connection.carrier.is_receiving() && connection.may_cancel_receive() {
             connection
                 .carrier
                 .cancel_receive(&mut **self.port.borrow_mut(), connection.token);
@@ -164,16 +161,16 @@ impl<H: Host> Engine<H> {
         if !connection.enter(Event::PeerEnded) {
             return;
         }
-        if connection.layered.get() && layering::is_cut(connection) {
+        if connection.layered.get() && connection.is_cut_beneath_layers() {
             let text = "the peer's stream was cut: it ended beneath a layer that had not ended";
             connection.end_with(CloseReason::new(Cause::PeerVanished, text));
         }
         match connection.state() {
             State::BetweenRequests => {
-                return requests::end_between_requests(connection, Side::Remote);
+                return connection.end_between_requests(Side::Remote);
             }
             State::Connecting | State::Securing | State::Handshaking => {
-                if let Some(reason) = requests::refused_so_far(connection) {
+                if let Some(reason) = connection.refused_so_far() {
                     connection.end_with(reason);
                 }
                 let text = "the peer closed the connection during the handshake";
@@ -201,7 +198,7 @@ impl<H: Host> Engine<H> {
             connection.enter(Event::Break);
             return;
         }
-        if let Some(text) = receive::cut_message(connection) {
+        if let Some(text) = connection.cut_message() {
             connection.end_with(CloseReason::new(Cause::PeerVanished, text));
         }
         if self.host.ended(connection) == AfterEnd::Close {
@@ -229,7 +226,7 @@ impl<H: Host> Engine<H> {
             return;
         }
         if !connection.is_fin_sent() && may_send_fin(connection) {
-            if connection.layered.get() && layering::end(connection) {
+            if connection.layered.get() && connection.end_layers() {
                 return;
             }
             connection.enter(Event::SendFin);

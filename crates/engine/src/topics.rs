@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::host::{Host, Kind};
 use crate::limit::Limit;
 use crate::options::Framing;
-use crate::send::SendError;
+use crate::send_error::SendError;
 use crate::session::websocket::compression::{Sharing, encode_alone};
 use crate::session::wire_form::{Label, WireForm};
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -3,3 +3,14 @@
 mod socket;
 
 pub(crate) use socket::Socket;
+
+use std::net::IpAddr;
+use vespiary_port::Address;
+
+/// The IP address in it, if it has one.
+pub(crate) fn ip_address(address: &Address) -> Option<IpAddr> {
+    match address {
+        Address::Inet(address) => Some(address.ip()),
+        _ => None,
+    }
+}

@@ -35,8 +35,6 @@ use crate::engine::{Due, Engine, broken_by_kernel};
 use crate::host::Host;
 use crate::limit::Limit;
 use crate::options::{Framing, Options};
-use crate::receive;
-use crate::requests;
 use std::rc::Rc;
 use std::time::Duration;
 use vespiary_port::Delivery;
@@ -260,7 +258,7 @@ impl<H: Host> Engine<H> {
         let is_read = !connection.is_held_back()
             && !connection.life.get().has_peer_ended()
             && !connection.is_end_pending()
-            && !receive::is_full(connection);
+            && !connection.holds_enough();
         let token = connection.token;
         let received = connection.traffic.bytes_in.get();
         let mut postponed = self.postponed.borrow_mut();
@@ -288,7 +286,7 @@ impl<H: Host> Engine<H> {
             Which::Write => self.judge_write(connection, options),
             Which::Handshake => {
                 self.missed(connection, Limit::HandshakeSeconds);
-                requests::too_late(connection);
+                connection.handshake_too_late();
             }
             // The peer still reads an HTTP answer, which is the write deadline's business.
             Which::KeepAlive | Which::Close
@@ -299,7 +297,7 @@ impl<H: Host> Engine<H> {
                 connection.moments.phase_began.set(now);
             }
             Which::KeepAlive => {
-                requests::end_between_requests(connection, Side::Local);
+                connection.end_between_requests(Side::Local);
             }
             Which::FirstByte => self.expire(connection, Limit::FirstByteSeconds, options),
             Which::Message => self.expire(connection, Limit::MessageSeconds, options),
@@ -312,7 +310,7 @@ impl<H: Host> Engine<H> {
     /// Look at a socket that is not read: whether it has ended, and whether it holds bytes.
     fn look(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         let unread = connection.carrier.unread(&**self.port.borrow());
-        let has_bytes = unread.bytes > 0 || receive::has_held(connection);
+        let has_bytes = unread.bytes > 0 || connection.has_held_input();
         connection.account_for_held(has_bytes);
         if let Some(errno) = unread.broken {
             requires!("rfc6455/7.2.1/2");

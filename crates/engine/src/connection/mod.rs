@@ -18,12 +18,11 @@ use crate::close::{Cause, CloseReason, Manner, Side};
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::host::Host;
+use crate::inbound::Inbound;
 use crate::layers::stack::Stack;
 use crate::options::Framing;
 use crate::outbound::Outbound;
-use crate::receive::Inbound;
-use crate::requests;
-use crate::send::SendError;
+use crate::send_error::SendError;
 use crate::session::http::Answer;
 use crate::session::websocket::{Negotiated, compression::CompressionTraffic};
 use budget::Budget;
@@ -128,7 +127,7 @@ pub struct Connection<H: Host> {
     pub(crate) sending_parts: Cell<bool>,
     /// Those layers, except while they work.
     pub(crate) layers: Cell<Option<Box<Stack>>>,
-    pub(crate) inbound: RefCell<Inbound<H>>,
+    pub(crate) inbound: RefCell<Inbound<H::Payload>>,
     pub(crate) outbound: RefCell<Outbound>,
     pub(crate) reason: RefCell<Option<Box<CloseReason>>>,
     /// What the opening handshake agreed on.
@@ -143,7 +142,7 @@ impl<H: Host> Connection<H> {
         carrier: Socket,
         endpoint: Rc<Endpoint<H>>,
         client: bool,
-        inbound: Inbound<H>,
+        inbound: Inbound<H::Payload>,
     ) -> Rc<Self> {
         Rc::new(Self {
             engine: engine.clone(),
@@ -367,7 +366,7 @@ impl<H: Host> Connection<H> {
             State::Closing | State::Closed => return,
             State::Connecting | State::Securing => return self.abort(),
             State::BetweenRequests => {
-                return requests::end_between_requests(self, Side::Local);
+                return self.end_between_requests(Side::Local);
             }
             State::Handshaking => {
                 self.end_with(CloseReason::new(Cause::Closed, text));

@@ -1,0 +1,24 @@
+//! Why a send was not taken.
+
+/// Why a send was not taken. Nothing of the message was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The connection is not open yet.
+    NotOpen,
+    /// The connection is closing or closed.
+    Closed,
+    /// More than `write_bytes_max` would wait.
+    QueueFull,
+    /// The length does not fit the prefix.
+    TooLong,
+    /// A message in parts is under way, or a part was sent where the framing has none.
+    OutOfTurn,
+    /// This end has said that it sends nothing more.
+    Ended,
+    /// It is subscribed to as many topics as `topics_per_connection_max` allows.
+    TooManyTopics,
+    /// The topic's name is longer than `topic_bytes_max`.
+    TopicTooLong,
+    /// There is no memory for the message.
+    OutOfMemory,
+}

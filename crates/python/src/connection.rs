@@ -6,6 +6,7 @@
 
 use crate::confined::{Confine, Confined};
 use crate::core::Conn;
+use crate::ended::{Ended, EndedCell};
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::loop_handle::{LoopHandle, forked_error};
@@ -15,35 +16,13 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use vespiary_engine::port::Address;
-use vespiary_engine::{Cause, CloseReason, CompressionTraffic};
+use std::sync::{Arc, Mutex};
+use vespiary_engine::{Cause, CloseReason};
 
 /// The reasons for which a host may pause reading.
 pub(crate) const PAUSED_BY_USER: u8 = 1;
 pub(crate) const PAUSED_BY_INBOX: u8 = 2;
 pub(crate) const PAUSED_BY_END: u8 = 4;
-
-/// What is known of a connection that has ended.
-pub(crate) struct Ended {
-    pub(crate) url: Arc<str>,
-    pub(crate) handler_errors: Arc<AtomicU64>,
-    pub(crate) reason: CloseReason,
-    pub(crate) traffic: [u64; 4],
-    pub(crate) compression: (CompressionTraffic, u64),
-    pub(crate) peer: Option<Address>,
-    pub(crate) local_address: Option<Address>,
-}
-
-impl Ended {
-    pub(crate) fn peer_text(&self) -> String {
-        self.peer
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default()
-    }
-}
 
 /// What only the loop's thread touches.
 #[derive(Default)]
@@ -65,10 +44,8 @@ unsafe impl Confine for Local {
 #[pyclass(frozen, weakref, module = "vespiary._core")]
 pub(crate) struct Connection {
     pub(crate) local: Confined<Local>,
-    ended: OnceLock<Box<Ended>>,
+    ended: EndedCell,
     pub(crate) data: Mutex<Option<Py<PyAny>>>,
-    /// Another thread has closed or aborted it, and sends nothing more.
-    pub(crate) is_closed_elsewhere: AtomicBool,
 }
 
 impl Connection {
@@ -79,9 +56,8 @@ impl Connection {
         };
         Self {
             local: Confined::new(handle, local),
-            ended: OnceLock::new(),
+            ended: EndedCell::default(),
             data: Mutex::new(None),
-            is_closed_elsewhere: AtomicBool::new(false),
         }
     }
 
@@ -108,7 +84,7 @@ impl Connection {
 
     /// What is known once it has ended.
     pub(crate) fn ended(&self) -> Option<&Ended> {
-        self.ended.get().map(|ended| &**ended)
+        self.ended.get()
     }
 
     /// The engine's connection has ended: let go of it, and keep what is worth knowing.
@@ -121,7 +97,7 @@ impl Connection {
         };
         let reason = connection.reason();
         let reason = reason.unwrap_or_else(|| CloseReason::new(Cause::Aborted, ""));
-        let _ = self.ended.set(Box::new(Ended {
+        self.ended.set(Box::new(Ended {
             url: connection.endpoint.host.url.borrow().clone(),
             handler_errors: connection.endpoint.host.handler_errors.clone(),
             reason,
@@ -139,9 +115,14 @@ impl Connection {
         }
     }
 
+    /// Whether another thread has closed or aborted it.
+    pub(crate) fn is_closed_elsewhere(&self) -> bool {
+        self.ended.is_closed_elsewhere()
+    }
+
     /// Whether another thread may still send: it has not ended, and no other thread has ended it.
     pub(crate) fn may_send_elsewhere(&self) -> bool {
-        self.ended().is_none() && !self.is_closed_elsewhere.load(Ordering::Relaxed)
+        self.ended().is_none() && !self.is_closed_elsewhere()
     }
 
     /// The coroutine form's half, where the endpoint has that form.
@@ -206,7 +187,7 @@ impl Connection {
     /// End it here, or have the loop do it.
     pub(crate) fn end(slf: &Bound<'_, Self>, call: ThreadCall) -> PyResult<()> {
         let this = slf.get();
-        this.is_closed_elsewhere.store(true, Ordering::Relaxed);
+        this.ended.close_elsewhere();
         if this.ended().is_some() || this.handle().is_forked() {
             // A child has nothing to close: the connection is its parent's.
             return Ok(());

@@ -20,6 +20,7 @@ mod confined;
 mod connection;
 mod context;
 mod core;
+mod ended;
 mod endpoint;
 mod engine_run;
 mod events;

@@ -16,7 +16,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use std::rc::Rc;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::profile::Version;
 use vespiary_engine::{SendError, State};
@@ -258,7 +257,7 @@ impl Connection {
     /// Whether messages can be sent now.
     #[getter]
     fn is_open(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        if slf.get().is_closed_elsewhere.load(Ordering::Relaxed) {
+        if slf.get().is_closed_elsewhere() {
             return Ok(false);
         }
         Self::look(slf, |it| it.is_open(), |_| false)

@@ -12,6 +12,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::cell::Cell;
+use std::sync::{Arc, LazyLock};
 use vespiary_engine::wire::http;
 
 /// What is kept of a request.
@@ -28,7 +29,10 @@ enum Kept {
 
 /// A connection's request, as far as it is kept: a pointer, which is null on streams.
 #[derive(Default)]
-pub(crate) struct KeptRequest(Cell<Option<Box<Kept>>>);
+pub(crate) struct KeptRequest(Cell<Option<Arc<Kept>>>);
+
+/// Shared by all connections whose request was let go, so that it takes no memory of theirs.
+static DROPPED: LazyLock<Arc<Kept>> = LazyLock::new(|| Arc::new(Kept::Dropped));
 
 impl KeptRequest {
     /// Keep a request's head.
@@ -83,7 +87,11 @@ impl KeptRequest {
     }
 
     fn set(&self, kept: Kept) {
-        let old = self.0.replace(Some(Box::new(kept)));
+        let kept = match kept {
+            Kept::Dropped => DROPPED.clone(),
+            kept => Arc::new(kept),
+        };
+        let old = self.0.replace(Some(kept));
         drop(old);
     }
 

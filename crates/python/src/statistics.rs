@@ -1,7 +1,7 @@
 //! A connection's counters, as the fields of `ConnectionStatistics`.
 
-use crate::connection::Ended;
 use crate::core::Conn;
+use crate::ended::Ended;
 use crate::imports;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

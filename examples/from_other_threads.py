@@ -1,4 +1,4 @@
-"""Sends from other threads: a sensor that blocks is read in a thread, and every client is told.
+"""Sends from other threads: a sensor that blocks is read in a thread, and every client is notified.
 
 `connection.send` and `server.publish` work from any thread; so do `close` and `abort`. For
 everything else there is `server.call_soon_threadsafe`, which runs a function on the server's own

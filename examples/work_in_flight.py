@@ -1,4 +1,4 @@
-"""Graceful shutdown: orders that are being worked on are finished, and clients are told.
+"""Graceful shutdown: orders that are being worked on are finished, and clients are notified.
 
 On SIGTERM nobody new is accepted. `on_shutdown` is called once per connection, when the orders
 before it are finished. What takes longer than `drain_seconds` is cancelled. A second signal ends

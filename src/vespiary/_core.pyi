@@ -363,7 +363,7 @@ def symbolize(path: str, address: int) -> list[tuple[str, str | None, int | None
         the debugging information tells them.
 
     Raises:
-        OSError: the file cannot be read, or is no object file.
+        OSError: the file cannot be read, or is not an object file.
     """
 
 def variable(path: str, address: int) -> tuple[str, int] | None:
@@ -378,5 +378,5 @@ def variable(path: str, address: int) -> tuple[str, int] | None:
         symbol covers the address, as in a file without symbols.
 
     Raises:
-        OSError: the file cannot be read, or is no object file.
+        OSError: the file cannot be read, or is not an object file.
     """

@@ -1,7 +1,7 @@
 """The addresses that a server listens on, each with the endpoints that share it.
 
 Endpoints that begin with an HTTP request share an address when they name the same host and port (or
-the same Unix socket), and are told apart by path and host (see `routing`). What acts before the
+the same Unix socket), and are distinguished by path and host (see `routing`). What acts before the
 request is known belongs to the address, so its endpoints have to agree on it. An endpoint on port 0
 joins an address that was asked for with port 0 too, unless its route is taken there: then it gets a
 port of its own.

@@ -178,7 +178,7 @@ class _Opening:
 
 
 class _Attempt:
-    """The hooks of one attempt. It lives as long as its connection, so it drops the race in time."""
+    """The hooks of one attempt. It lives as long as its connection, and drops the race in time."""
 
     __slots__ = ("endpoint", "number", "proxy", "race")
 

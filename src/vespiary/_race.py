@@ -66,9 +66,9 @@ def interleaved(found: Iterable[tuple[int, Address]]) -> list[Address]:
 class Race(Generic[C]):
     """Attempts at several addresses, of which one comes through.
 
-    `start(address, number)` begins an attempt and returns its connection; the code that watches that
-    connection then calls `connected`, `opened` and `failed` with the number. All of it belongs to
-    one loop's thread.
+    `start(address, number)` begins an attempt and returns its connection; the code that watches
+    that connection then calls `connected`, `opened` and `failed` with the number. All of it belongs
+    to one loop's thread.
     """
 
     def __init__(

@@ -81,7 +81,8 @@ class Backoff:
         retry_after_seconds_max: The longest `Retry-After` that is obeyed to the letter; a longer
             one counts as this. 3,600: a mistake in a server's configuration should not last for
             days.
-        is_final: Called with a failure; True raises it at once. Default: `vespiary.backoff.is_final`.
+        is_final: Called with a failure; True raises it at once. Default:
+        `vespiary.backoff.is_final`.
     """
 
     first_seconds: float = 5.0

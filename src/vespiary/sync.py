@@ -217,8 +217,8 @@ class Connection:
     same time each get some of the messages.
 
     A `timeout` in seconds bounds a method, and a TimeoutError or KeyboardInterrupt leaves the
-    connection as it was: a `receive` that timed out loses no message, and a `send` that timed out has
-    queued its message whole or not at all.
+    connection as it was: a `receive` that timed out loses no message, and a `send` that timed out
+    has queued its message whole or not at all.
 
     Attributes:
         peer: The server's address.
@@ -376,7 +376,7 @@ class Connection:
         if kind is None or issubclass(kind, Exception):
             self.close()
         else:
-            # Whoever was interrupted does not want to wait.
+            # Anyone who was interrupted does not want to wait.
             self._native.close()
 
     def __repr__(self) -> str:

@@ -269,7 +269,7 @@ async def test_pings_are_answered_by_other_implementations(payload: bytes) -> No
         await until(lambda: recorder.connections)
         before = recorder.connections[0].statistics().bytes_received
         assert await recorder.connections[0].ping(payload) >= 0
-        # An empty payload becomes one of eight bytes, so that its pong can be told from others.
+        # An empty payload becomes one of eight bytes, so that its pong can be known from others.
         size = len(payload) or 8
         assert recorder.connections[0].statistics().bytes_received == before + 6 + size
         await (await client.ping(b"from them"))

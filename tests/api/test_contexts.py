@@ -14,7 +14,7 @@ NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME", default="nobo
 
 
 class Sees(vespiary.Handler):
-    """Tells what it sees of the variable, and sets it to what it is sent."""
+    """Says what it sees of the variable, and sets it to what it is sent."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str]] = []

@@ -97,7 +97,7 @@ def test_a_timeout_below_zero_does_not_wait(loop: Loop, timeout: float) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_timeout_that_is_no_number_is_an_error_and_an_endless_one_is_none(loop: Loop) -> None:
+def test_a_timeout_that_is_not_a_number_is_an_error_and_an_endless_one_is_none(loop: Loop) -> None:
     selector = loop._selector  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="not a number"):
         selector.select(math.nan)

@@ -94,8 +94,6 @@ def test_sessions_and_layers_name_neither_the_connection_nor_the_engine() -> Non
 
 
 def test_sessions_and_layers_import_nothing_that_knows_the_connection() -> None:
-    knowing = {
-        module for module in FILES if re.search(r"\bConnection<", FILES[module].read_text())
-    }
+    knowing = {module for module in FILES if re.search(r"\bConnection<", FILES[module].read_text())}
     pure = [module for module in FILES if module and module[0] in PURE]
     assert [(m, sorted(imports(m) & knowing)) for m in pure if imports(m) & knowing] == []

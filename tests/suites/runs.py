@@ -1,4 +1,4 @@
-"""Running the suites' modules in processes of their own, and what came of each test."""
+"""Running the suites' modules in processes of their own, and the outcome of each test."""
 
 import json
 import os
@@ -14,7 +14,7 @@ MODULE_SECONDS = 400
 DRIVERS = ("uring", "epoll")
 
 Outcomes = dict[str, str]
-"""What came of each test, by its name: passed, failed or skipped, and `hung or crashed`."""
+"""The outcome of each test, by its name: passed, failed or skipped, and `hung or crashed`."""
 
 
 def run_modules(

@@ -1,8 +1,8 @@
 //! Connections that enter an endpoint's counts, and leave them.
 //!
-//! Admission has two steps. At accept the rate, the number of connections and that of handshakes are
-//! checked. The limit per address is checked when the peer's address is known: at once where the
-//! peer connects by itself, and when its address was learnt where a proxy connects for it.
+//! Admission has two steps. At accept the rate, the number of connections and that of handshakes
+//! are checked. The limit per address is checked when the peer's address is known: at once where
+//! the peer connects by itself, and when its address was learnt where a proxy connects for it.
 
 use crate::carrier::{Socket, ip_address};
 use crate::close::{Cause, CloseReason};

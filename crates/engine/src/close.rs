@@ -31,7 +31,7 @@ pub enum Cause {
     Closed,
     /// The peer closed it.
     PeerClosed,
-    /// The peer closed it with a code that tells of a failure.
+    /// The peer closed it with a code that reports a failure.
     PeerFailed,
     /// An HTTP request was answered, and the connection closed behind the answer.
     Answered,

@@ -21,7 +21,7 @@ pub struct Counters {
     pub opened: Cell<u64>,
     /// Connections that were opened and are gone.
     pub closed: Cell<u64>,
-    /// Those among the closed that did not end in good order.
+    /// Those among the closed that did not end cleanly.
     pub broken: Cell<u64>,
     /// Connections that were never opened, by what stopped them: a limit, an HTTP status, the peer.
     pub refused: RefCell<BTreeMap<NotOpened, u64>>,
@@ -41,7 +41,7 @@ pub struct Counters {
     pub protocol_errors: Cell<u64>,
     /// Times reading was paused because too much waited to be written.
     pub write_pauses: Cell<u64>,
-    /// Times a connection used up its inline budget and went to the back of the queue.
+    /// How often a connection used up its inline budget and went to the back of the queue.
     pub budget_exhausted: Cell<u64>,
     /// What compression did.
     pub compression: Cell<CompressionTraffic>,
@@ -61,7 +61,7 @@ pub(crate) fn add(counter: &Cell<u64>, amount: u64) {
 
 /// An endpoint: a listener, or one client connection, with its options and counters.
 pub struct Endpoint<H: Host> {
-    /// What it was told at its start; limits can be replaced while it runs.
+    /// Its options at its start; limits can be replaced while it runs.
     pub options: RefCell<Rc<Options>>,
     /// What the host keeps for it.
     pub host: H::Endpoint,

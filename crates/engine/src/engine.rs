@@ -201,7 +201,7 @@ impl<H: Host> Engine<H> {
         Ok(Listener::start(self, socket, endpoint))
     }
 
-    /// Connect to `address`; the host is told `opened` or `refused`.
+    /// Connect to `address`; the host is called with `opened` or `refused`.
     pub fn connect(
         self: &Rc<Self>,
         address: &Address,
@@ -276,9 +276,9 @@ impl<H: Host> Engine<H> {
         self.port.borrow().descriptor()
     }
 
-    /// Leave the engine to another loop, which takes the next turn when the descriptor is readable or
-    /// after this time, whichever comes first: see [`Port::rest`]. `now` is the present moment on the
-    /// port's clock, in nanoseconds.
+    /// Leave the engine to another loop, which takes the next turn when the descriptor is readable
+    /// or after this time, whichever comes first: see [`Port::rest`]. `now` is the present moment
+    /// on the port's clock, in nanoseconds.
     pub fn rest(&self, now: u64) -> Option<Duration> {
         if self.is_busy() {
             return Some(Duration::ZERO);
@@ -477,7 +477,7 @@ impl<H: Host> Engine<H> {
                 add(&connection.endpoint.counters.bytes_out, bytes as u64);
                 add(&connection.traffic.bytes_out, bytes as u64);
                 let mut outbound = connection.outbound.borrow_mut();
-                outbound.landed(bytes);
+                outbound.left(bytes);
                 outgoing.advance(bytes);
                 if !outgoing.is_done() && connection.state() != State::Closed {
                     drop(outbound);
@@ -502,7 +502,7 @@ impl<H: Host> Engine<H> {
             }
             Err(errno) => {
                 let unsent = outgoing.remaining();
-                connection.outbound.borrow_mut().landed(unsent);
+                connection.outbound.borrow_mut().left(unsent);
                 self.pool.borrow_mut().put_all(outgoing);
                 connection.end_with(broken_by_kernel("sending", errno));
                 connection.enter(Event::Break);

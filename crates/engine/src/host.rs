@@ -1,4 +1,5 @@
-//! The seam between the engine and the developer's world: what a host is told, and what it answers.
+//! The seam between the engine and the developer's world: what a host is called with, and what it
+//! answers.
 //!
 //! Every method of [`Host`] runs from the engine's loop and never inside another one. A host may
 //! send, close or abort from any of them: such requests take effect when the current round of the

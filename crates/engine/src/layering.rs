@@ -29,8 +29,8 @@ impl<H: Host> Filter for Connection<H> {
 impl<H: Host> Connection<H> {
     /// Put a layer between the session and the layers that it has.
     ///
-    /// Bytes that were queued before pass it by. Bytes that were received behind the message that is
-    /// being handled go through it: the session takes nothing more in this turn.
+    /// Bytes that were queued before pass it by. Bytes that were received behind the message that
+    /// is being handled go through it: the session takes nothing more in this turn.
     pub fn push_layer(self: &Rc<Self>, layer: Box<dyn Layer>) {
         self.add_layer(layer);
         self.engine.set_resting(self);
@@ -130,7 +130,7 @@ pub(crate) fn take_held<H: Host>(
     conclude(connection, inbound, outcome);
 }
 
-/// Let the layers work and the session take what comes of it, until nothing is left to do, or the
+/// Let the layers work and the session take what they produce, until nothing is left to do, or the
 /// connection is blocked.
 fn pull<H: Host>(
     connection: &Rc<Connection<H>>,
@@ -223,7 +223,7 @@ fn depart<H: Host>(
             break;
         };
         let mut bytes = gathered(connection, outgoing)?;
-        connection.outbound.borrow_mut().landed(bytes.len());
+        connection.outbound.borrow_mut().left(bytes.len());
         if !is_ready {
             let rest = bytes.split_off(stack.older().min(bytes.len()));
             connection.outbound.borrow_mut().put_back(rest);
@@ -254,7 +254,8 @@ fn gathered<H: Host>(
     Ok(bytes)
 }
 
-/// This end sends nothing more: let the layers say so. Whether bytes of theirs are to be sent first.
+/// This end sends nothing more: let the layers say so. Whether bytes of theirs are to be sent
+/// first.
 pub(crate) fn end<H: Host>(connection: &Rc<Connection<H>>) -> bool {
     let outcome = with_stack(connection, |stack| {
         stack.end().map(|()| !stack.wire().is_empty())

@@ -1,9 +1,9 @@
-//! A listening socket: who is let in, and what becomes of errors of `accept(2)`.
+//! A listening socket: who is let in, and what happens to errors of `accept(2)`.
 //!
-//! A full descriptor table (`EMFILE`, `ENFILE`) or short kernel memory (`ENOBUFS`, `ENOMEM`) is no
-//! reason to die, nor to spin: accepting pauses for a moment and goes on. Whoever is over a limit
-//! gets an answer where the protocol has one (503 with HTTP), a reset otherwise; and those answers
-//! are themselves bounded.
+//! A full descriptor table (`EMFILE`, `ENFILE`) or short kernel memory (`ENOBUFS`, `ENOMEM`) is not
+//! a reason to die, nor to spin: accepting pauses for a moment and goes on. Anyone who is over a
+//! limit gets an answer where the protocol has one (503 with HTTP), a reset otherwise; and those
+//! answers are themselves bounded.
 
 use crate::carrier::ip_address;
 use crate::close::NotOpened;
@@ -20,7 +20,7 @@ use vespiary_port::{Address, Descriptor, Errno, Token};
 /// How long accepting pauses after an error: long enough not to spin, short enough not to be
 /// noticed.
 const PAUSE_MILLISECONDS: u64 = 100;
-/// How many connections at a time are being told why they are refused; more are reset.
+/// How many connections at a time are answered with the reason of their refusal; more are reset.
 const REFUSALS_MAX: u32 = 256;
 
 /// A listening socket of an engine.

@@ -1,8 +1,8 @@
-//! What an endpoint is told at its start: framing, limits, deadlines, the policy for slow
+//! The options of an endpoint at its start: framing, limits, deadlines, the policy for slow
 //! consumers.
 //!
-//! Values arrive here checked; the defaults and their reasons are in the Python classes `Limits` and
-//! `Deadlines`. [`Options::unlimited`] has none of them.
+//! Values arrive here checked; the defaults and their reasons are in the Python classes `Limits`
+//! and `Deadlines`. [`Options::unlimited`] has none of them.
 
 use crate::limit::Limit;
 use vespiary_trace::requires;
@@ -39,10 +39,10 @@ impl Framing {
     }
 }
 
-/// What becomes of a message for a peer whose write queue is full.
+/// What happens to a message for a peer whose write queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowConsumer {
-    /// The sender is told that the queue is full; nothing is lost.
+    /// The sender is informed that the queue is full; nothing is lost.
     Wait,
     /// The oldest messages that wait make room.
     DropOldest,
@@ -236,7 +236,7 @@ impl WebSocketOptions {
     }
 }
 
-/// All an endpoint is told.
+/// All options of an endpoint.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How bytes become messages.
@@ -245,7 +245,7 @@ pub struct Options {
     pub limits: Limits,
     /// The deadlines.
     pub deadlines: Deadlines,
-    /// What becomes of messages for a peer that does not read.
+    /// What happens to messages for a peer that does not read.
     pub slow_consumer: SlowConsumer,
     /// What is WebSocket's own.
     pub websocket: WebSocketOptions,

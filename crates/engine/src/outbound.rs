@@ -181,7 +181,7 @@ impl Outbound {
 
     #[must_use]
     fn renew_tail(&mut self, size: usize, pool: &mut Pool) -> bool {
-        // What already waits tells how much more is likely to come.
+        // What already waits says how much more is likely to come.
         let likely = self.waiting.min(CLASSES[1]);
         let Some(buffer) = pool.take(size.max(likely)) else {
             return false;
@@ -234,7 +234,7 @@ impl Outbound {
             excess = excess.saturating_sub(piece.chunk.len() + piece.overhead());
         }
         if excess > 0 {
-            // It would not fit with all of them gone, so none goes in vain.
+            // It would not fit with all of them gone, so none is dropped for nothing.
             return (0, false);
         }
         let mut dropped = 0;
@@ -302,7 +302,7 @@ impl Outbound {
 
     /// The kernel took `bytes` of the send in flight.
     #[inline]
-    pub(crate) fn landed(&mut self, bytes: usize) {
+    pub(crate) fn left(&mut self, bytes: usize) {
         self.flying -= bytes;
     }
 

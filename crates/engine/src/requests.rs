@@ -71,7 +71,7 @@ pub(crate) fn refuse_crowd<H: Host>(connection: &Rc<Connection<H>>, limit: Limit
     connection.engine.arm(connection);
 }
 
-/// End a connection between two requests, in good order: at once where nothing waits to be sent. A
+/// End a connection between two requests, cleanly: at once where nothing waits to be sent. A
 /// client often notices only when it wants to send its next request, and need not be waited for.
 pub(crate) fn end_between_requests<H: Host>(connection: &Rc<Connection<H>>, side: Side) {
     let status = latest_status(&connection.inbound.borrow().session);

@@ -318,11 +318,11 @@ impl<H: Host> Connection<H> {
         if !self.above_high.get() && size <= sure {
             return Ok(true);
         }
-        self.make_room_when_crowded(options, size, droppable)
+        self.make_room_when_full(options, size, droppable)
     }
 
     #[cold]
-    fn make_room_when_crowded(
+    fn make_room_when_full(
         self: &Rc<Self>,
         options: &Options,
         size: usize,
@@ -360,8 +360,8 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// A host could not hand a full queue on to whoever sent: count the message as dropped, and
-    /// tell of the limit.
+    /// A host could not hand a full queue on to the sender: count the message as dropped, and
+    /// report the limit.
     pub fn message_lost(self: &Rc<Self>) {
         self.count_dropped(1);
         let limit = Limit::WriteBytes;

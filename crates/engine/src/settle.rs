@@ -237,9 +237,10 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Whether nothing is awaited any more: the peer has ended its side, or has sent its close frame
-    /// to a server, which then closes first (RFC 6455 7.1.1). The kernel does the rest. Closing a
-    /// socket that holds bytes would reset it and destroy our close frame, so those are read first.
+    /// Whether nothing is awaited any more: the peer has ended its side, or has sent its close
+    /// frame to a server, which then closes first (RFC 6455 7.1.1). The kernel does the rest.
+    /// Closing a socket that holds bytes would reset it and destroy our close frame, so those are
+    /// read first.
     fn may_finish(&self, connection: &Rc<Connection<H>>) -> bool {
         if requires!("rfc6455/7.1.1/1" => connection.life.get().has_peer_ended()) {
             return true;
@@ -362,7 +363,7 @@ fn may_send_fin<H: Host>(connection: &Rc<Connection<H>>) -> bool {
         frames.is_received())
 }
 
-/// An end that began in good order is broken when what was sent did not go before it. A peer that
+/// An end that began cleanly is broken when what was sent did not go before it. A peer that
 /// has sent a close frame does not want it any more.
 fn tell_of_loss<H: Host>(connection: &Rc<Connection<H>>) {
     let lost = connection.queued_bytes();

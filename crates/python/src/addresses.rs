@@ -42,6 +42,6 @@ pub(crate) fn address_of(address: &Bound<'_, PyAny>) -> PyResult<Address> {
         .parse::<IpAddr>()
         .map(|ip| SocketAddr::new(ip, port))
         .or_else(|_| scoped());
-    let wrong = |_| PyValueError::new_err(format!("{host:?} is no IP address"));
+    let wrong = |_| PyValueError::new_err(format!("{host:?} is not an IP address"));
     found.map(Address::Inet).map_err(wrong)
 }

@@ -1,5 +1,5 @@
-//! `Core`: an engine on a port, run by an asyncio loop: one whose selector it is, or any other whose
-//! guest it is (`turns`).
+//! `Core`: an engine on a port, run by an asyncio loop: one whose selector it is, or any other
+//! whose guest it is (`turns`).
 
 use crate::addresses::address_of;
 use crate::confined::{Confine, Confined};
@@ -108,8 +108,8 @@ impl Core {
         })
     }
 
-    /// The calling thread runs the loop from now on, or changes or closes it while no thread runs it:
-    /// asyncio sees to it that one thread at a time does. Servers and connections stay in their
+    /// The calling thread runs the loop from now on, or changes or closes it while no thread runs
+    /// it: asyncio sees to it that one thread at a time does. Servers and connections stay in their
     /// thread, until the loop is closed (`is_closing`).
     pub(crate) fn enter_thread(&self, is_closing: bool) -> PyResult<()> {
         if self.shared.is_here() {
@@ -268,8 +268,8 @@ impl Core {
         self.enter_thread(false)
     }
 
-    /// Become the guest of a loop that is not ours: `schedule` is called, outside a turn, when one is
-    /// wanted; the guest then calls `turn`.
+    /// Become the guest of a loop that is not ours: `schedule` is called, outside a turn, when one
+    /// is wanted; the guest then calls `turn`.
     fn attach(&self, event_loop: &Bound<'_, PyAny>, schedule: Py<PyAny>) -> PyResult<()> {
         let engine = self.engine()?;
         self.shared.attach(event_loop)?;
@@ -284,8 +284,8 @@ impl Core {
         descriptor.map_err(|error| imports::os_error(&error))
     }
 
-    /// Take turns without waiting, as a guest. Returns after how many seconds the next is due should
-    /// the descriptor not become readable before: 0 means at once, None never.
+    /// Take turns without waiting, as a guest. Returns after how many seconds the next is due
+    /// should the descriptor not become readable before: 0 means at once, None never.
     fn turn(&self, py: Python<'_>) -> PyResult<Option<f64>> {
         let rest = self.turns_of_guest(py)?;
         Ok(rest.map(|rest| rest.as_secs_f64()))

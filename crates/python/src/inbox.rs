@@ -279,7 +279,7 @@ impl Inbox {
     }
 }
 
-/// Whether it did not end in good order, so that messages may be missing.
+/// Whether it did not end cleanly, so that messages may be missing.
 fn is_broken(connection: &Connection) -> bool {
     let Ok(local) = connection.local() else {
         return false;

@@ -58,8 +58,8 @@ pub(crate) struct LoopHandle {
     forks: usize,
     queue: Mutex<Queue>,
     has_room: Condvar,
-    /// The asyncio loop that the engine serves, from its first `select` to its end: weakly, since it
-    /// holds the engine. Only the loop's thread touches it.
+    /// The asyncio loop that the engine serves, from its first `select` to its end: weakly, since
+    /// it holds the engine. Only the loop's thread touches it.
     event_loop: UnsafeCell<Option<Py<PyWeakrefReference>>>,
 }
 

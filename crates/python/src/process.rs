@@ -6,7 +6,7 @@
 //!
 //! At the interpreter's exit CPython (up to 3.13) ends every thread that asks for the GIL, with
 //! `pthread_exit`, which unwinds the thread's stack; a Rust frame on it aborts the whole process.
-//! So native code that has given up the GIL does not ask for it once the exit has begun: such a
+//! So native code that has released the GIL does not ask for it once the exit has begun: such a
 //! thread waits for the process to end, as CPython 3.14 has its own threads do.
 
 use crate::imports;

@@ -46,7 +46,7 @@ impl Connection {
     }
 
     /// Send what another thread gave. Nobody waits for the outcome there, so what is not taken is
-    /// told here: to the limit's hook where the queue is full, to the log otherwise. That a
+    /// reported here: to the limit's hook where the queue is full, to the log otherwise. That a
     /// connection has ended needs no telling.
     pub(crate) fn send_for_another(
         &self,

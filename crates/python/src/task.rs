@@ -1,5 +1,5 @@
-//! The task of a connection whose handler is a coroutine: how it is told to finish, and what its end
-//! means for the connection.
+//! The task of a connection whose handler is a coroutine: how it is asked to finish, and what its
+//! end means for the connection.
 
 use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
 use crate::core::Conn;
@@ -144,7 +144,7 @@ fn failure<'py>(task: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>>
     }
 }
 
-/// A handler that lets the end of its own connection pass through is no failure.
+/// A handler that lets the end of its own connection pass through is not a failure.
 fn is_own_end(connection: &Connection, error: &Bound<'_, PyAny>) -> bool {
     let py = error.py();
     let has_ended = match connection.living() {

@@ -1,16 +1,16 @@
 //! Turns of the engine, taken for an asyncio loop.
 //!
-//! **Our own loop** waits in `turns`, as others wait in select(2). Completions run in place, turn after
-//! turn, and asyncio gets control only when it has something to do: a foreign descriptor is ready, a
-//! callback or a timer was scheduled, the loop is to stop, or the time is up. A server whose handlers
-//! need nothing of asyncio's never leaves it.
+//! **Our own loop** waits in `turns`, as others wait in select(2). Completions run in place, turn
+//! after turn, and asyncio gets control only when it has something to do: a foreign descriptor is
+//! ready, a callback or a timer was scheduled, the loop is to stop, or the time is up. A server
+//! whose handlers need nothing of asyncio's never leaves it.
 //!
 //! **A loop that is not ours** watches the engine's descriptor and its next deadline, and calls
-//! `turns_of_guest`, which does not wait. What is asked for outside a turn, by a task that sends, has a
-//! callback scheduled ([`PyHost::turn_wanted`](vespiary_engine::Host::turn_wanted)). A callback takes at
-//! most [`GUEST_TURNS`]: the second submits to io_uring what the handlers of the first have sent, which
-//! would otherwise take another trip through the loop. What is left waits until the loop's other
-//! callbacks had their turn.
+//! `turns_of_guest`, which does not wait. What is asked for outside a turn, by a task that sends,
+//! has a callback scheduled ([`PyHost::turn_wanted`](vespiary_engine::Host::turn_wanted)). A
+//! callback takes at most [`GUEST_TURNS`]: the second submits to io_uring what the handlers of the
+//! first have sent, which would otherwise take another trip through the loop. What is left waits
+//! until the loop's other callbacks had their turn.
 
 use crate::core::Core;
 use crate::engine_run;

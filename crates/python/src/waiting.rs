@@ -104,7 +104,7 @@ pub(crate) fn drained(py: Python<'_>, attachment: &Attachment) -> PyResult<()> {
     Ok(())
 }
 
-/// The connection has ended: whoever waits on it hears of it.
+/// The connection has ended: anyone who waits on it hears of it.
 pub(crate) fn resolve_at_end(
     py: Python<'_>,
     attachment: &Attachment,

@@ -6,9 +6,9 @@
 //! message rate.
 //!
 //! **Nothing is judged before what the kernel holds was read.** When a deadline for something that
-//! the peer owes is due and the socket holds bytes, the judgement is put off until some of them were
-//! received. It is put off no further: a peer that always has bytes on their way does not escape.
-//! The process's own delays do not count either; see [`crate::clock`].
+//! the peer owes is due and the socket holds bytes, the judgement is put off until some of them
+//! were received. It is put off no further: a peer that always has bytes on their way does not
+//! escape. The process's own delays do not count either; see [`crate::clock`].
 //!
 //! **While this end does not read** (its host has paused, or the peer does not take what it is
 //! sent), the socket is looked at each second. Its end or its reset is noticed there. When it holds
@@ -355,7 +355,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn judge_write(&self, connection: &Rc<Connection<H>>, options: &Options) {
-        // 0 is no mark.
+        // 0 is not a mark.
         let acknowledged = connection.acknowledged(connection.delivery()) + 1;
         let mark = connection.moments.write_mark.replace(acknowledged);
         if mark == 0 {

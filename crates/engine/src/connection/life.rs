@@ -1,8 +1,8 @@
 //! A connection's life, as one table: which state, which event, which state next.
 //!
 //! A connection is in one [`State`], and each of its halves has a state of its own: what this end
-//! sends, and what it receives. [`Life::after`] is the table; nothing else changes any of the three.
-//! The page `docs/internals/connection-life.md` is written from it.
+//! sends, and what it receives. [`Life::after`] is the table; nothing else changes any of the
+//! three. The page `docs/internals/connection-life.md` is written from it.
 //!
 //! A connection is *over* when it is closing and both halves have ended: nothing is sent or
 //! delivered any more, and the end of the round closes it. A break leads there from anywhere at

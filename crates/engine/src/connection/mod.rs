@@ -4,8 +4,8 @@
 //! settled; nothing happens to the socket, and no callback runs, before the round's end. That is
 //! what lets every method here be called from inside any callback.
 //!
-//! Its life is the table in [`life`]; what it moves bytes with is its [`Socket`]; its deadlines are in
-//! [`deadlines`].
+//! Its life is the table in [`life`]; what it moves bytes with is its [`Socket`]; its deadlines are
+//! in [`deadlines`].
 
 mod budget;
 mod deadlines;
@@ -264,8 +264,8 @@ impl<H: Host> Connection<H> {
         ]
     }
 
-    /// The address of the other end; also after the end. `None` while a client's connect is under way
-    /// and it is not known, and where the kernel did not give it.
+    /// The address of the other end; also after the end. `None` while a client's connect is under
+    /// way and it is not known, and where the kernel did not give it.
     pub fn peer_address(&self) -> Option<Address> {
         self.carrier.peer()
     }
@@ -359,7 +359,7 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    /// End in good order: what waits is written, the peer is told, and its end is awaited for
+    /// End cleanly: what waits is written, the peer is notified, and its end is awaited for
     /// `close` at the most.
     pub fn close(self: &Rc<Self>, code: Code, text: &str) {
         match self.state() {
@@ -388,7 +388,7 @@ impl<H: Host> Connection<H> {
         self.abort_now();
     }
 
-    /// End because of a fault of ours or the peer's; the reason tells which.
+    /// End because of a fault of ours or the peer's; the reason says which.
     pub(crate) fn fail(self: &Rc<Self>, reason: CloseReason) {
         if self.state() >= State::Closing {
             return;
@@ -441,8 +441,8 @@ impl<H: Host> Connection<H> {
         *kept = Some(Box::new(reason));
     }
 
-    /// Whether this end's close, which was `kept` as the reason, came to nothing because of another:
-    /// the peer did not answer it.
+    /// Whether this end's close, which was `kept` as the reason, came to nothing because of
+    /// another: the peer did not answer it.
     fn is_unacknowledged(&self, kept: &CloseReason, other: &CloseReason) -> bool {
         let is_ours = kept.cause == Cause::Closed && other.manner == Manner::Broken;
         let frames = self.close_frames.get();

@@ -1,5 +1,5 @@
 //! The moments that a connection's deadlines count from, in milliseconds of the engine's clock.
-//! 0 is no moment: the clock never shows it.
+//! 0 is not a moment: the clock never shows it.
 
 use std::cell::Cell;
 use vespiary_port::timer::Key;

@@ -1,9 +1,9 @@
 //! `deflate-stream` (HyBi-09 section 9.2.1): inflated as it arrives, in steps, and deflated as it
 //! departs, a batch at once.
 //!
-//! A little input may inflate to very much. A step's worth is inflated only when what came before it
-//! has been taken, so that no more than that is ever held; each step is charged to the connection's
-//! budget of frames, so that a peer whose megabytes are zeros starves nobody.
+//! A little input may inflate to very much. A step's worth is inflated only when what came before
+//! it has been taken, so that no more than that is ever held; each step is charged to the
+//! connection's budget of frames, so that a peer whose megabytes are zeros starves nobody.
 
 use super::{Flow, Layer, Progress, Received};
 use crate::close::{Cause, CloseReason, out_of_memory};

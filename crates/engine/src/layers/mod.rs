@@ -1,14 +1,14 @@
 //! Layers: bytes to bytes, between a socket and a session.
 //!
-//! A [`Layer`] changes the bytes of both directions, and may have bytes of its own: the records of a
-//! TLS handshake, an alert, a header that names the peer. It does no I/O. It is given received bytes
-//! and appends what the layer above shall see and what it has to say itself; it is given plain bytes
-//! and appends their form on the wire. What it finds out about the connection it reports as data
-//! ([`Progress`]).
+//! A [`Layer`] changes the bytes of both directions, and may have bytes of its own: the records of
+//! a TLS handshake, an alert, a header that names the peer. It does no I/O. It is given received
+//! bytes and appends what the layer above shall see and what it has to say itself; it is given
+//! plain bytes and appends their form on the wire. What it finds out about the connection it
+//! reports as data ([`Progress`]).
 //!
 //! Layers stand on each other in a [`Stack`](stack::Stack). The first is nearest to the socket, and
-//! one more can be pushed on top while the connection lives (STARTTLS): bytes that were queued before
-//! pass it by, and bytes that were received and not yet taken go through it.
+//! one more can be pushed on top while the connection lives (STARTTLS): bytes that were queued
+//! before pass it by, and bytes that were received and not yet taken go through it.
 
 mod deflate_stream;
 mod filters;

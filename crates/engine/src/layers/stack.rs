@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! session      plain         what the top layer made of received bytes, not taken yet
-//! layer 1      input, wait   received bytes that it has not used; bytes to be sent that wait for it
-//! layer 0      input, wait
+//! layer 1      input, wait   received bytes that it has not used; bytes to be sent that wait for
+//! it layer 0      input, wait
 //! socket       wire          bytes to be sent next: own bytes of layers, in order
 //! ```
 //!
 //! Received bytes are pulled, not pushed: [`Stack::advance`] lets one layer make one step, the
-//! topmost that has something to do, and is called again only when the session has taken what came
-//! of it. A layer that can make much of little (an inflater) thus holds one step's worth at most.
+//! topmost that has something to do, and is called again only when the session has taken what
+//! resulted from it. A layer that can make much of little (an inflater) thus holds one step's worth
+//! at most.
 
 use super::{Flow, Layer, Progress, Received};
 use crate::close::CloseReason;

@@ -1,11 +1,11 @@
 //! Sessions: bytes to messages and back, for each framing.
 //!
-//! A [`Session`] is the receiving half of a connection's protocol. [`Session::feed`] takes input and
-//! reports what it finds to a [`Sink`](sink::Sink); the other direction is [`wire_form`], which gives
-//! a message its form on the wire. Neither knows sockets, timers or write queues.
+//! A [`Session`] is the receiving half of a connection's protocol. [`Session::feed`] takes input
+//! and reports what it finds to a [`Sink`](sink::Sink); the other direction is [`wire_form`], which
+//! gives a message its form on the wire. Neither knows sockets, timers or write queues.
 //!
-//! Bytes are parsed where they lie. A message's payload is written once, into what the host hands to
-//! its handler, and unmasked on the way.
+//! Bytes are parsed where they lie. A message's payload is written once, into what the host hands
+//! to its handler, and unmasked on the way.
 
 pub(crate) mod assembly;
 pub(crate) mod http;

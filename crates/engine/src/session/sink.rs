@@ -1,9 +1,9 @@
 //! What a session reports to.
 //!
-//! A session turns bytes into messages and knows nothing of sockets, timers or write queues. Whatever
-//! it finds out it reports to a [`Sink`], and before each step it asks the sink whether it may go on.
-//! The trait is generic and never an object: a session that is compiled for the engine's connections
-//! has their code inlined, and one that is compiled for a test needs no port.
+//! A session turns bytes into messages and knows nothing of sockets, timers or write queues.
+//! Whatever it finds out it reports to a [`Sink`], and before each step it asks the sink whether it
+//! may go on. The trait is generic and never an object: a session that is compiled for the engine's
+//! connections has their code inlined, and one that is compiled for a test needs no port.
 //!
 //! Every method takes `&self`. A message's handler may send, pause or close from inside the report,
 //! so the sink changes under a session that is in the middle of its input.
@@ -33,8 +33,8 @@ pub(crate) trait Sink {
     /// What the opening handshake agreed on.
     fn negotiated(&self) -> &Negotiated;
 
-    /// Whether input must wait: reading is paused, too much waits to be written, or the work allowed
-    /// in one turn is done.
+    /// Whether input must wait: reading is paused, too much waits to be written, or the work
+    /// allowed in one turn is done.
     fn is_blocked(&self) -> bool;
     /// Whether the connection is over, so that the rest of the input is dropped.
     fn is_aborted(&self) -> bool;

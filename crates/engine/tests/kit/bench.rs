@@ -258,7 +258,7 @@ impl Bench {
             };
             assert!(
                 !is_over,
-                "{what} did not come; the host was told {:?}",
+                "{what} did not come; the host was called with {:?}",
                 self.last_told()
             );
         }
@@ -291,7 +291,7 @@ impl Bench {
         self.engine.set_timer(milliseconds, id);
     }
 
-    /// Turn until the host was told that so many connections closed or were refused.
+    /// Turn until the host knows that so many connections closed or were refused.
     pub fn until_closed(&self, count: usize) {
         self.until("the close of a connection", || {
             self.host().reasons().len() >= count
@@ -308,7 +308,11 @@ impl Bench {
         let timers = self.engine.timer_count();
         self.engine.shut_down(10_000).expect("a turn");
         assert_eq!(self.engine.connection_count(), 0, "connections are left");
-        assert_eq!(self.host().open(), 0, "the host was not told of every end");
+        assert_eq!(
+            self.host().open(),
+            0,
+            "the host was not notified of every end"
+        );
         assert_eq!(self.book.borrow().left(), "");
         if let Some(world) = &self.world {
             world.assert_no_leaks();

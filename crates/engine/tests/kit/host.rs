@@ -1,4 +1,4 @@
-//! A host that does what a script says, remembers what it was told, and watches how it is called.
+//! A host that does what a script says, remembers its calls, and watches how it is called.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use vespiary_engine::{
 /// A connection of a test's engine.
 pub type Conn = Rc<Connection<TestHost>>;
 
-/// One thing the host was told.
+/// One call of the host.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
     /// A request, with its target.
@@ -212,7 +212,7 @@ impl Script {
     }
 }
 
-/// How far a connection has come, as the host was told.
+/// How far a connection has come, as the host knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Requested,
@@ -285,22 +285,22 @@ impl TestHost {
         );
     }
 
-    /// Everything that the host was told, in order.
+    /// Every call of the host, in order.
     pub fn log(&self) -> Vec<Told> {
         self.log.borrow().clone()
     }
 
-    /// What the host was told after the first `known` things.
+    /// The calls of the host after the first `known`.
     pub fn log_from(&self, known: usize) -> Vec<Told> {
         self.log.borrow()[known..].to_vec()
     }
 
-    /// Forget what the host was told.
+    /// Forget the calls of the host.
     pub fn clear_log(&self) {
         self.log.borrow_mut().clear();
     }
 
-    /// How many times the host was told what `which` picks.
+    /// How many calls of the host `which` picks.
     pub fn count(&self, which: impl Fn(&Told) -> bool) -> usize {
         self.log.borrow().iter().filter(|told| which(told)).count()
     }
@@ -342,7 +342,7 @@ impl TestHost {
         )
     }
 
-    /// How many connections are open, as the host was told.
+    /// How many connections are open, as the host knows.
     pub fn open(&self) -> usize {
         self.lives
             .borrow()
@@ -374,7 +374,7 @@ impl TestHost {
         id
     }
 
-    /// What foreign descriptors were told to be ready for.
+    /// What foreign descriptors were ready for.
     pub fn take_ready(&self) -> Vec<(i32, Interest)> {
         self.ready.take()
     }

@@ -17,7 +17,7 @@ pub use host::{Conn, Script, TestHost, Told};
 pub use options::defaults;
 pub use peer::{Ending, Peer};
 
-/// Bytes whose place in the stream can be told from their values.
+/// Bytes whose place in the stream can be known from their values.
 pub fn pattern(length: usize) -> Vec<u8> {
     (0..length)
         .map(|place| (place ^ (place >> 8) ^ (place >> 16)) as u8)

@@ -143,7 +143,7 @@ impl Peer {
     }
 }
 
-/// Connect, and shake hands.
+/// Connect, and complete the handshake.
 pub fn open(bench: &Bench, place: &Place) -> Peer {
     let mut peer = bench.connect(place);
     peer.send(bench, request("/", "").as_bytes());

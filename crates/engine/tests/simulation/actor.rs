@@ -63,7 +63,7 @@ pub struct Actor {
     ending: Option<Ending>,
 }
 
-/// A payload that names its speaker and its place, so that each is told from all others.
+/// A payload that names its speaker and its place, so that it differs from all others.
 fn payload(chance: &Chance, number: usize, place: usize, most: u64) -> Vec<u8> {
     let mut payload = format!("{number}:{place}:").into_bytes();
     let size = pick(chance, &[0, 20, 200, most]).min(most - 20);
@@ -466,7 +466,8 @@ impl Actor {
     /// Whether its request was refused.
     pub fn was_refused(&self) -> bool {
         match self.framing {
-            // What a site answers a plain request with is no refusal; these are the engine's own.
+            // What a site answers a plain request with is not a refusal; these are the engine's
+            // own.
             Framing::Http => matches!(self.status, Some(408 | 431 | 503)),
             _ => self.status.is_some_and(|status| status != 101),
         }

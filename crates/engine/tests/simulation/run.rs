@@ -14,7 +14,7 @@ use vespiary_engine::port::sim::{Faults, Random};
 /// Turns in which a healed world must come to rest.
 const HEALING_TURNS_MAX: usize = 20_000;
 
-/// A healed world in which nothing was told for so long is at rest: longer than any nap, and than
+/// A healed world in which nothing happened for so long is at rest: longer than any nap, and than
 /// accepting pauses.
 const CALM_MILLISECONDS: u64 = 250;
 
@@ -86,7 +86,7 @@ impl Run {
         }
     }
 
-    fn say_what_the_host_was_told(&mut self) {
+    fn print_new_events(&mut self) {
         if self.is_told {
             let log = self.bench.host().log_from(self.told);
             self.told += log.len();
@@ -157,7 +157,7 @@ impl Run {
         }
         let microseconds = pick(&self.chance, &[0, 0, 10, 200, 1_000, 10_000]);
         self.bench.turn_for(Duration::from_micros(microseconds));
-        self.say_what_the_host_was_told();
+        self.print_new_events();
         self.bounds.check(&self.bench, &self.sites, &self.faults);
     }
 
@@ -281,7 +281,7 @@ impl Run {
         }
         self.say(|| "the engine is shut down".to_owned());
         self.bench.engine.shut_down(10_000).expect("a turn");
-        self.say_what_the_host_was_told();
+        self.print_new_events();
         self.check_counters();
         let mut digest = DefaultHasher::new();
         format!("{:?}", self.bench.host().log()).hash(&mut digest);
@@ -325,7 +325,7 @@ impl Run {
         assert_eq!(
             opened,
             log.count(is_opened) as u64,
-            "the host was told of each"
+            "the host was notified of each"
         );
     }
 }

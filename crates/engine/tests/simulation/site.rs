@@ -35,7 +35,7 @@ pub type Ledger = Rc<RefCell<BTreeMap<Token, (String, Option<CloseReason>)>>>;
 pub struct Site {
     /// Where it listens.
     pub place: Place,
-    /// What it was told.
+    /// Its options.
     pub options: Options,
     /// What its host does.
     pub conduct: Conduct,

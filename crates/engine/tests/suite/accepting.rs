@@ -26,7 +26,7 @@ fn is_served(bench: &Bench, peer: &mut Peer) {
 }
 
 #[test]
-fn every_error_of_accept_is_told_paused_for_and_survived_on_sim() {
+fn every_error_of_accept_is_reported_paused_for_and_survived_on_sim() {
     let faults = Faults {
         accept_error_permille: 700,
         ..Faults::none()

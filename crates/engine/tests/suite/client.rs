@@ -17,13 +17,13 @@ use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
     a_client_and_a_server_of_this_engine_understand_each_other,
-    a_clients_close_handshake_ends_in_good_order,
-    a_close_code_that_tells_of_a_failure_is_not_a_clean_end,
+    a_clients_close_handshake_ends_cleanly,
+    a_close_code_that_reports_a_failure_is_not_a_clean_end,
     a_client_of_a_stream_opens_when_it_is_connected,
     interim_responses_are_skipped,
     a_response_beyond_this_ends_limits_is_not_blamed_on_the_server,
     a_stream_begins_behind_its_tunnel,
-    a_proxy_that_refuses_is_told_apart_from_the_server,
+    a_proxy_that_refuses_is_reported_apart_from_the_server,
     a_client_learns_the_subprotocol_that_was_chosen,
     a_refused_handshake_tells_the_status,
     an_answer_that_is_not_one_is_refused,
@@ -101,7 +101,7 @@ fn a_client_and_a_server_of_this_engine_understand_each_other(bench: &Bench) {
     assert_eq!(place.counters().protocol_errors.get(), 0);
 }
 
-fn a_clients_close_handshake_ends_in_good_order(bench: &Bench) {
+fn a_clients_close_handshake_ends_cleanly(bench: &Bench) {
     let place = bench.listen(websockets(), Script::echo());
     let client = Script::sink().on_opened(|it| it.close(Code(1001), "seen enough"));
     drop(connect(bench, &place, client));
@@ -116,7 +116,7 @@ fn a_clients_close_handshake_ends_in_good_order(bench: &Bench) {
     bench.until("the end", || bench.engine.connection_count() == 0);
 }
 
-fn a_close_code_that_tells_of_a_failure_is_not_a_clean_end(bench: &Bench) {
+fn a_close_code_that_reports_a_failure_is_not_a_clean_end(bench: &Bench) {
     for (round, code) in [1008, 1011, 1013, 3000, 4999].into_iter().enumerate() {
         let place = bench.listen(websockets(), Script::echo());
         let client = Script::sink().on_opened(move |it| it.close(Code(code), ""));
@@ -223,7 +223,7 @@ fn a_stream_begins_behind_its_tunnel(bench: &Bench) {
     );
 }
 
-fn a_proxy_that_refuses_is_told_apart_from_the_server(bench: &Bench) {
+fn a_proxy_that_refuses_is_reported_apart_from_the_server(bench: &Bench) {
     let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nnope";
     let established = "HTTP/1.1 200 Connection established\r\n\r\n";
     for (round, answers) in [vec![refusal], vec![established, refusal]]

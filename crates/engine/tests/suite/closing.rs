@@ -1,4 +1,4 @@
-//! How connections end: in good order from either side, cut, aborted, and from inside every
+//! How connections end: cleanly from either side, cut, aborted, and from inside every
 //! callback.
 
 use crate::kit::defaults;
@@ -17,7 +17,7 @@ on_every_driver_and_with_faults!(
     a_peers_close_is_answered_with_its_code_and_the_server_ends_the_connection,
     a_close_frame_without_a_code_is_answered_without_one,
     a_servers_close_carries_its_code_and_reason_and_awaits_the_answer,
-    closes_that_cross_end_in_good_order,
+    closes_that_cross_end_cleanly,
     messages_behind_a_close_frame_are_ignored,
     messages_that_arrive_after_our_close_are_not_delivered,
     what_was_sent_before_close_arrives_before_the_end,
@@ -123,7 +123,7 @@ fn a_servers_close_carries_its_code_and_reason_and_awaits_the_answer(bench: &Ben
     assert_eq!((reason.code, &reason.text[..]), (Some(4001), "go home"));
 }
 
-fn closes_that_cross_end_in_good_order(bench: &Bench) {
+fn closes_that_cross_end_cleanly(bench: &Bench) {
     if bench.is_simulated() {
         claims!("rfc6455/5.5.1/h3");
     }

@@ -1,4 +1,4 @@
-//! Ends that come too late: what becomes of bytes that were sent before a close and not taken.
+//! Ends that come too late: what happens to bytes that were sent before a close and not taken.
 
 use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Script, websocket};
@@ -8,8 +8,8 @@ use vespiary_engine::{Framing, Limit, Manner, Options, Side, State};
 
 on_every_driver!(
     what_the_kernel_has_taken_survives_the_close_deadline,
-    bytes_lost_by_the_close_deadline_are_told,
-    bytes_lost_by_the_write_deadline_while_closing_are_told,
+    bytes_lost_by_the_close_deadline_are_reported,
+    bytes_lost_by_the_write_deadline_while_closing_are_reported,
     a_flood_of_pings_behind_our_close_frame_queues_little_and_is_understood,
 );
 
@@ -43,14 +43,14 @@ fn what_the_kernel_has_taken_survives_the_close_deadline(bench: &Bench) {
     assert_eq!((bytes.len(), ending), (40_000, Ending::Finished));
 }
 
-fn bytes_lost_by_the_close_deadline_are_told(bench: &Bench) {
+fn bytes_lost_by_the_close_deadline_are_reported(bench: &Bench) {
     let mut options = lines();
     options.deadlines.close = Some(30);
     loses_bytes(bench, options);
     assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 1);
 }
 
-fn bytes_lost_by_the_write_deadline_while_closing_are_told(bench: &Bench) {
+fn bytes_lost_by_the_write_deadline_while_closing_are_reported(bench: &Bench) {
     let mut options = lines();
     options.deadlines.write = Some(30);
     loses_bytes(bench, options);

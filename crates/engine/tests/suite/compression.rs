@@ -22,7 +22,7 @@ on_every_driver!(
     parts_are_handed_over_as_they_are_inflated,
     a_pause_holds_back_what_one_receive_inflates_to,
     a_published_message_is_compressed_once_for_all_who_share_its_shape,
-    memory_is_held_only_where_a_context_is_and_is_told,
+    memory_is_held_only_where_a_context_is_and_is_reported,
     messages_that_are_dropped_leave_no_hole_in_the_context,
     a_client_compresses_within_the_window_that_the_server_answered,
 );
@@ -385,7 +385,7 @@ fn a_published_message_is_compressed_once_for_all_who_share_its_shape(bench: &Be
     assert_eq!((traffic.messages_out, traffic.plain_out), (9, 18_000));
 }
 
-fn memory_is_held_only_where_a_context_is_and_is_told(bench: &Bench) {
+fn memory_is_held_only_where_a_context_is_and_is_reported(bench: &Bench) {
     let held = |place: &crate::kit::Place| place.counters().compression_memory.get();
     let with = bench.listen(compressing(COMPRESSION), Script::echo());
     let without = bench.listen(compressing(without_takeover()), Script::echo());

@@ -25,7 +25,7 @@ on_every_driver!(
 static LONG_ANSWER: [u8; 256 << 10] = [b'y'; 256 << 10];
 
 #[test]
-fn whoever_asks_for_long_answers_to_compress_waits_behind_its_neighbour() {
+fn a_client_that_asks_for_long_answers_to_compress_waits_behind_its_neighbour() {
     for in_parts in [false, true] {
         Driver::Simulated(1, Faults::none()).run(if in_parts {
             |bench| long_answers_are_taken_in_turns(bench, true)

@@ -18,7 +18,7 @@ on_every_driver!(
     a_reader_that_takes_a_little_at_a_time_misses_the_write_deadline,
     a_reader_that_keeps_up_meets_the_write_deadline,
     a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline,
-    a_silent_websocket_is_pinged_and_given_up,
+    a_silent_websocket_is_pinged_and_abandoned,
     a_websocket_that_answers_pings_stays,
     a_websocket_that_answers_pings_and_sends_no_message_misses_the_deadline_of_data,
     a_silent_websocket_is_pinged_each_interval_until_the_timeout_of_the_first_ping,
@@ -310,7 +310,7 @@ fn pinging() -> Options {
     options
 }
 
-fn a_silent_websocket_is_pinged_and_given_up(bench: &Bench) {
+fn a_silent_websocket_is_pinged_and_abandoned(bench: &Bench) {
     let place = bench.listen(pinging(), Script::echo());
     let mut peer = websocket::open(bench, &place);
     let start = bench.engine.now_ms();

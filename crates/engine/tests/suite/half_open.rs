@@ -15,7 +15,7 @@ fn an_end_of_sending_follows_the_last_bytes_and_receiving_goes_on(bench: &Bench)
             if connection.send(kind, payload).is_ok() {
                 connection.send_end().expect("a stream");
                 assert_eq!(connection.send(kind, payload), Err(SendError::Ended));
-                assert_eq!(connection.send_end(), Ok(()), "again is no mistake");
+                assert_eq!(connection.send_end(), Ok(()), "again is not a mistake");
             }
         });
         let place = bench.listen(defaults(Framing::Line { ending: b"\n" }), script);

@@ -17,15 +17,15 @@ on_every_driver_and_with_faults!(
     a_malformed_request_behind_a_good_one_is_refused_and_is_the_last,
     a_websocket_may_follow_a_page,
     the_answer_to_a_refused_upgrade_is_the_last,
-    the_last_request_that_the_limit_allows_is_told_so,
-    a_peer_that_ends_between_two_requests_ends_in_good_order,
+    the_last_request_that_the_limit_allows_is_reported_so,
+    a_peer_that_ends_between_two_requests_ends_cleanly,
     a_peer_that_reads_no_answers_is_held_back,
 );
 on_every_driver!(
     a_connection_without_a_further_request_is_closed_in_silence,
     a_slow_reader_of_a_long_answer_gets_it_whole,
     a_further_request_that_trickles_is_answered_408,
-    a_host_that_closes_between_two_requests_ends_in_good_order,
+    a_host_that_closes_between_two_requests_ends_cleanly,
 );
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -287,7 +287,7 @@ fn the_answer_to_a_refused_upgrade_is_the_last(bench: &Bench) {
     the_end(bench, &mut peer, 200);
 }
 
-fn the_last_request_that_the_limit_allows_is_told_so(bench: &Bench) {
+fn the_last_request_that_the_limit_allows_is_reported_so(bench: &Bench) {
     let mut options = plain();
     options.limits.requests_per_connection_max = Some(3);
     let place = bench.listen(options, telling(&[]));
@@ -300,7 +300,7 @@ fn the_last_request_that_the_limit_allows_is_told_so(bench: &Bench) {
     assert_eq!(answered(&place, 200), 3);
 }
 
-fn a_peer_that_ends_between_two_requests_ends_in_good_order(bench: &Bench) {
+fn a_peer_that_ends_between_two_requests_ends_cleanly(bench: &Bench) {
     let place = bench.listen(plain(), telling(&[]));
     let mut peer = bench.connect(&place);
     peer.send(bench, &GET.repeat(2));
@@ -408,7 +408,7 @@ fn a_further_request_that_trickles_is_answered_408(bench: &Bench) {
     assert!(peer.head(bench).starts_with("HTTP/1.1 408 "));
 }
 
-fn a_host_that_closes_between_two_requests_ends_in_good_order(bench: &Bench) {
+fn a_host_that_closes_between_two_requests_ends_cleanly(bench: &Bench) {
     let place = bench.listen(plain(), telling(&[]));
     let mut peer = bench.connect(&place);
     peer.send(bench, GET);

@@ -22,8 +22,8 @@ on_every_driver_and_with_faults!(
     own_bytes_for_a_peer_that_does_not_read_are_bounded,
 );
 
-/// Records of a length and so many bytes, each combined with a key by exclusive or. A record of one byte is not data:
-/// it is `HELLO`, `END` or `POKE`, which asks for a record in return.
+/// Records of a length and so many bytes, each combined with a key by exclusive or. A record of one
+/// byte is not data: it is `HELLO`, `END` or `POKE`, which asks for a record in return.
 struct Records {
     key: u8,
     is_ready: bool,

@@ -14,7 +14,7 @@ on_every_driver!(
     a_cancelled_timer_does_not_fire,
     a_timer_may_set_timers_and_close_connections,
     an_engine_wakes_from_another_thread,
-    a_foreign_descriptor_is_told_ready_for_as_long_as_it_is,
+    a_foreign_descriptor_is_reported_ready_for_as_long_as_it_is,
 );
 
 on_every_driver_and_with_faults!(
@@ -107,7 +107,7 @@ fn an_engine_wakes_from_another_thread(bench: &Bench) {
     waking.join().expect("a thread");
 }
 
-fn a_foreign_descriptor_is_told_ready_for_as_long_as_it_is(bench: &Bench) {
+fn a_foreign_descriptor_is_reported_ready_for_as_long_as_it_is(bench: &Bench) {
     use std::os::fd::AsRawFd;
     let read = Interest {
         read: true,

@@ -8,11 +8,11 @@ use vespiary_engine::{Framing, Limit, NotOpened, Options};
 on_every_driver!(
     connections_over_the_limit_are_answered_503,
     connections_over_the_limit_are_reset_where_no_answer_is,
-    a_place_that_is_given_up_can_be_taken_again,
+    a_place_that_is_freed_can_be_taken_again,
     one_address_cannot_take_all_places,
     connections_over_the_rate_are_refused,
     handshakes_over_the_limit_are_refused,
-    a_crowd_of_refused_connections_is_bounded,
+    many_refused_connections_are_bounded,
     limits_can_be_changed_while_connections_stand,
 );
 
@@ -81,7 +81,7 @@ fn connections_over_the_limit_are_reset_where_no_answer_is(bench: &Bench) {
     assert_eq!(refused(&place, Limit::Connections), 1);
 }
 
-fn a_place_that_is_given_up_can_be_taken_again(bench: &Bench) {
+fn a_place_that_is_freed_can_be_taken_again(bench: &Bench) {
     let mut options = lines();
     options.limits.connections_max = Some(1);
     options.limits.connections_per_address_max = Some(1);
@@ -158,14 +158,14 @@ fn handshakes_over_the_limit_are_refused(bench: &Bench) {
     drop((open, late));
 }
 
-fn a_crowd_of_refused_connections_is_bounded(bench: &Bench) {
-    const CROWD: usize = 400;
+fn many_refused_connections_are_bounded(bench: &Bench) {
+    const REFUSED: usize = 400;
     let mut options = defaults(Framing::WebSocket);
     options.limits.connections_max = Some(0);
     let place = bench.listen(options, Script::echo());
-    let mut peers: Vec<Peer> = (0..CROWD).map(|_| bench.connect(&place)).collect();
+    let mut peers: Vec<Peer> = (0..REFUSED).map(|_| bench.connect(&place)).collect();
     bench.until("the refusals", || {
-        refused(&place, Limit::Connections) == CROWD as u64
+        refused(&place, Limit::Connections) == REFUSED as u64
     });
     assert!(
         bench.engine.connection_count() <= 256,
@@ -182,7 +182,7 @@ fn a_crowd_of_refused_connections_is_bounded(bench: &Bench) {
             (_, Ending::Reset) => reset += 1,
         }
     }
-    assert_eq!((answered, reset), (256, CROWD - 256));
+    assert_eq!((answered, reset), (256, REFUSED - 256));
     drop(peers);
     bench.until("the end", || bench.engine.connection_count() == 0);
     let mut last = bench.connect(&place);

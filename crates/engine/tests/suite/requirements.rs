@@ -81,7 +81,7 @@ fn a_silent_peer_is_pinged_and_then_left_without_a_close_frame() {
 }
 
 #[test]
-fn a_peer_that_is_idle_for_too_long_is_told_1008() {
+fn a_peer_that_is_idle_for_too_long_is_reported_1008() {
     claims!("rfc6455/7.4.1/h4");
     simulated(|bench| {
         let (_place, mut peer) = silent(bench, |deadlines| deadlines.idle = Some(60));
@@ -108,7 +108,7 @@ fn a_ping_of_126_bytes_is_not_sent() {
 }
 
 #[test]
-fn a_client_without_an_origin_is_no_page_and_may_connect() {
+fn a_client_without_an_origin_is_not_a_page_and_may_connect() {
     claims!("rfc6455/4.2.1/2");
     simulated(|bench| {
         let mut options = websockets(|_| ());
@@ -121,7 +121,7 @@ fn a_client_without_an_origin_is_no_page_and_may_connect() {
 }
 
 #[test]
-fn a_broken_rule_is_told_to_the_host_for_its_log() {
+fn a_broken_rule_is_reported_to_the_host_for_its_log() {
     claims!("rfc6455/7.1.7/2", "rfc6455/10.7/1");
     simulated(|bench| {
         let place = bench.listen(websockets(|_| ()), Script::echo());

@@ -264,7 +264,7 @@ fn is_end(told: &Told) -> bool {
 }
 
 #[test]
-fn a_client_that_loses_its_server_is_told() {
+fn a_client_that_loses_its_server_is_reported() {
     claims!("rfc6455/7.2.1/2", "rfc6455/7.1.5/h3");
     simulated(|bench| {
         for is_reset in [true, false] {

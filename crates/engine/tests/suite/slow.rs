@@ -10,7 +10,7 @@ use vespiary_engine::{Framing, Kind, Limit, Limits, Options, SendError, SlowCons
 on_every_driver!(
     a_peer_that_does_not_read_is_not_read_from,
     reading_goes_on_when_the_queue_has_drained,
-    the_sender_is_told_when_the_queue_is_full_under_wait,
+    the_sender_is_reported_when_the_queue_is_full_under_wait,
     the_oldest_messages_make_room_under_drop_oldest,
     new_messages_are_dropped_under_drop_newest,
     a_peer_that_does_not_read_is_reset_under_disconnect,
@@ -133,7 +133,7 @@ fn reading_goes_on_when_the_queue_has_drained(bench: &Bench) {
     assert!(drained as u64 == place.counters().write_pauses.get() && drained > 0);
 }
 
-fn the_sender_is_told_when_the_queue_is_full_under_wait(bench: &Bench) {
+fn the_sender_is_reported_when_the_queue_is_full_under_wait(bench: &Bench) {
     let place = bench.listen(options(lines(), SlowConsumer::Wait), Script::sink());
     let (mut peer, connection) = stalled(bench, &place);
     let full = pump(bench, &connection, |sent| sent == Err(SendError::QueueFull));

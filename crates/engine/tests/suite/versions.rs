@@ -13,7 +13,7 @@ use vespiary_trace::claims;
 on_every_driver_and_with_faults!(
     each_client_is_answered_in_the_version_that_it_names,
     the_origin_of_a_client_of_version_8_is_confirmed,
-    a_close_code_of_ours_is_told_as_version_8_knows_it,
+    a_close_code_of_ours_is_reported_as_version_8_knows_it,
     a_client_of_version_8_mends_text_that_is_not_utf8,
     a_client_of_version_8_mends_the_parts_of_a_text,
     a_compressed_stream_is_echoed_compressed_however_it_is_cut,
@@ -25,7 +25,7 @@ on_every_driver_and_with_faults!(
 
 on_every_driver!(
     a_bomb_is_cut_off_by_the_limit_on_messages,
-    megabytes_of_noughts_that_are_passed_over_are_taken_in_turns,
+    megabytes_of_zeros_that_are_passed_over_are_taken_in_turns,
 );
 
 fn options(version: Version, deflate_stream: bool) -> Options {
@@ -118,7 +118,7 @@ fn the_origin_of_a_client_of_version_8_is_confirmed(bench: &Bench) {
     assert!(!head.contains("Sec-WebSocket-Origin"), "{head}");
 }
 
-fn a_close_code_of_ours_is_told_as_version_8_knows_it(bench: &Bench) {
+fn a_close_code_of_ours_is_reported_as_version_8_knows_it(bench: &Bench) {
     let place = bench.listen(both(), Script::echo());
     let mut peer = bench.connect(&place);
     peer.send(bench, request("").as_bytes());
@@ -355,21 +355,21 @@ fn a_bomb_is_cut_off_by_the_limit_on_messages(bench: &Bench) {
     assert!(held < 600 << 10, "{held}");
 }
 
-fn megabytes_of_noughts_that_are_passed_over_are_taken_in_turns(bench: &Bench) {
+fn megabytes_of_zeros_that_are_passed_over_are_taken_in_turns(bench: &Bench) {
     let place = bench.listen(options(Version::Hybi09, true), Script::sink());
     let mut peer = bench.connect(&place);
     peer.send(bench, request(OFFER).as_bytes());
     peer.head(bench);
-    // A frame with a reserved opcode is passed over, however long: here 64 MiB of noughts.
+    // A frame with a reserved opcode is passed over, however long: here 64 MiB of zeros.
     let length: u64 = 64 << 20;
     let mut head = vec![0x83, 0xFF];
     head.extend(length.to_be_bytes());
     head.extend([0; 4]);
     let mut writer = Writer::default();
     let mut stream = deflated(&mut writer, &head);
-    let noughts = vec![0; 1 << 20];
+    let zeros = vec![0; 1 << 20];
     for _ in 0..64 {
-        stream.extend(deflated(&mut writer, &noughts));
+        stream.extend(deflated(&mut writer, &zeros));
     }
     stream.extend(deflated(&mut writer, &text("behind")));
     let turns = std::cell::Cell::new(0);

@@ -1,8 +1,9 @@
-//! HTTP/1.1 at a connection's start: a head is read, answered, and upgraded or followed by the next.
+//! HTTP/1.1 at a connection's start: a head is read, answered, and upgraded or followed by the
+//! next.
 //!
 //! A server ([`request`]) reads a request, asks the host, and answers 101 or what the host says;
-//! anything malformed is answered with its status before the host hears of it. A client ([`client`])
-//! sends its request and checks the response.
+//! anything malformed is answered with its status before the host hears of it. A client
+//! ([`client`]) sends its request and checks the response.
 
 pub(crate) mod client;
 pub(crate) mod exchange;

@@ -1,9 +1,9 @@
 //! A server's answer other than 101: its body, as far as it is worth waiting for.
 //!
-//! Whoever asked wants the server's own words, and the words often come behind the head. A body
+//! Anyone who asked wants the server's own words, and the words often come behind the head. A body
 //! whose end is known (`Content-Length`, or the last chunk, RFC 9112 section 6) is awaited up to
 //! [`BODY_BYTES_MAX`]; of one that only ends with the connection (section 6.3) what came with the
-//! head is told.
+//! head is in the error.
 
 use crate::close::{Cause, CloseReason};
 use vespiary_trace::requires;

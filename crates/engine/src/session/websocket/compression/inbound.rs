@@ -119,7 +119,7 @@ fn begin<S: Sink>(sink: &S, deflate: &Deflate) {
     deflate.message.replace(Some(message));
 }
 
-/// The message is over, or given up: what it borrowed goes back.
+/// The message is over or abandoned: what it borrowed goes back.
 fn end<S: Sink>(sink: &S, deflate: &Deflate, mut message: Box<Inflating>) {
     let history = message.inflater.take_history();
     let is_kept = requires!(

@@ -1,0 +1,188 @@
+"""Plain English: phrases that a reader who is new to the project would stumble over fail.
+
+Read are comments, docstrings, strings, names of tests, and documents as a whole. To add a phrase,
+add a line to `PHRASES`: a regular expression for text in which every run of space is one space, and
+what to write instead.
+"""
+
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.style.test_size import relative, source_files
+
+PHRASES = {
+    r"(?:is|are|was|were|be|been|being) told": "is reported, is notified, prints, logs",
+    r"tells? (?:of|what|whether|which|why|how|where|when|whose)": "says what, reports",
+    r"(?<!there )(?:is|are|was|were) no "
+    r"(?!longer|more|less|fewer|such|need|one|way|other|doubt|different|better|use|matter)[a-z]+": (
+        "is not a"
+    ),
+    r"(?:when|if|where) left out": "by default, default:",
+    r"what (?:becomes|became|will become|comes|came) of": "what happens to",
+    r"(?:is|are|was|were) held to": "must satisfy",
+    r"in good order": "cleanly, gracefully",
+    r"(?<!between )(?:once|twice|times|bytes|messages|requests|frames|line|one) an? "
+    r"(?:message|connection|second|turn|request|frame|minute|day|line)": "per message",
+    r"the house|house style": "the source tree, the style",
+    r"(?:a|the|no|every|each|other|these) verbs?": "a command",
+    r"shaken|shak(?:e|es|ing) hands": "completed the handshake",
+    r"in vain": "without success, failed",
+    r"given up|gives? (?:its|their|his) place to": "failed, cancelled, is freed",
+    r"crowd(?:ed|s)?": "full, many",
+    r"farewells?|errands?|moody": "close frame, cross-thread call, faulty",
+    r"flying|landed": "in flight, sent, arrived",
+    r"noughts?|thrice": "zeros, three times",
+    r"whoever|whomever": "anyone who",
+    r"peers? of 20\d\d": "old clients",
+    r"there is (?:a|no) way to": "you can",
+    r"proved": "tested, proven",
+}
+"""A phrase, and what to write in its place."""
+
+EXCEPTIONS = {
+    "tests/style/test_wording.py": "It has the phrases.",
+    "tests/unit/trace/sample.py": "A specification in the words of specifications.",
+    "tests/unit/trace/test_reading.py": "The same.",
+    "tests/locks/real/known/cpython.toml": "Names of CPython's own.",
+}
+"""Path: why a file may have such phrases."""
+
+FOLDERS = ("src/", "crates/", "docs/", "examples/", "tests/", "tools/", "fuzz/src/")
+FILES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "Makefile")
+SUFFIXES = (".py", ".pyi", ".rs", ".md", ".sh", ".html", ".toml", "Makefile")
+
+_RUST = re.compile(
+    r"""
+    (?P<comment>//[/!]?(?P<line>[^\n]*))
+  | r(?P<hashes>\#*)"(?P<raw>.*?)"(?P=hashes)
+  | "(?P<string>(?:[^"\\]|\\.)*)"
+  | '(?:[^'\\\n]|\\[^\n']+)'
+  | \bfn\s+(?P<name>\w+)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_GAP = "\N{PILCROW SIGN}"
+"""Stands for code: no phrase reaches across it."""
+
+
+def python_prose(text: str) -> Iterator[tuple[int, str]]:
+    """Comments, strings and names of tests, each with its line."""
+    previous = ""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        line = token.start[0]
+        kind = tokenize.tok_name[token.type]
+        if kind == "COMMENT":
+            yield line, token.string.lstrip("#:! ")
+        elif kind == "STRING":
+            yield line, re.sub(r"^\w*(['\"]+)|['\"]+$", " ", token.string)
+        elif kind == "FSTRING_MIDDLE":
+            yield line, token.string
+        elif previous == "def" and token.string.startswith("test_"):
+            yield line, f"{_GAP} {token.string.replace('_', ' ')} {_GAP}"
+        elif token.string.strip() and kind not in ("FSTRING_START", "FSTRING_END"):
+            yield line, _GAP
+        previous = token.string
+
+
+def rust_prose(text: str) -> Iterator[tuple[int, str]]:
+    """The same of Rust; the names of all functions of several words."""
+    end = 0
+    for match in _RUST.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        if text[end : match.start()].strip():
+            yield line, _GAP
+        end = match.end()
+        if match["name"] and match["name"].count("_") > 2:
+            yield line, f"{_GAP} {match['name'].replace('_', ' ')} {_GAP}"
+        words = match["line"] or match["raw"] or match["string"] or ""
+        if words:
+            yield line, words
+
+
+def prose(path: Path) -> Iterator[tuple[int, str]]:
+    text = path.read_text()
+    if path.suffix in (".py", ".pyi"):
+        yield from python_prose(text)
+    elif path.suffix == ".rs":
+        yield from rust_prose(text)
+    else:
+        for number, line in enumerate(text.splitlines(), 1):
+            yield number, line.lstrip("#> \t")
+
+
+def offences(path: Path) -> list[str]:
+    """What is wrong in a file, as `path:line: phrase: advice`."""
+    text, lines = "", []
+    for number, piece in prose(path):
+        for offset, words in enumerate(piece.split("\n")):
+            plain = " ".join(words.lstrip("*").split()) + " "
+            text += plain
+            lines += [number + offset] * len(plain)
+    return [
+        f"{relative(path)}:{lines[match.start()]}: {match[0]!r}: write {advice}"
+        for phrase, advice in PHRASES.items()
+        for match in re.finditer(rf"\b(?:{phrase})\b", text, re.IGNORECASE)
+    ]
+
+
+def checked_files() -> list[Path]:
+    return [
+        path
+        for path in source_files(*SUFFIXES)
+        if relative(path).startswith(FOLDERS) or relative(path) in FILES
+        if relative(path) not in EXCEPTIONS
+    ]
+
+
+def test_no_phrase_stops_a_reader() -> None:
+    found = [offence for path in checked_files() for offence in offences(path)]
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_every_exception_is_a_file() -> None:
+    names = {relative(path) for path in source_files(*SUFFIXES)}
+    assert set(EXCEPTIONS) <= names
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("a.py", '"""One.\n\nThe peer is\ntold."""\n', 3),
+        ("a.py", "x = 1  # The peer is\n# told.\n", 1),
+        ("a.py", 'raise E("the peer is "\n        "told")\n', 1),
+        ("a.py", "def test_the_peer_is_told() -> None: ...\n", 1),
+        ("a.rs", "//! One.\n/// The peer is\n    /// told.\n", 2),
+        ("a.rs", 'let x = "the peer is told";\n', 1),
+        ("a.rs", "fn the_peer_is_told(bench: &Bench) {}\n", 1),
+        ("a.md", "# The peer\n\n* which is\n  told\n", 3),
+    ],
+)
+def test_a_phrase_is_found_wherever_people_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, line: int
+) -> None:
+    monkeypatch.setattr("tests.style.test_wording.relative", lambda path: path.name)
+    (tmp_path / name).write_text(text)
+    (offence,) = offences(tmp_path / name)
+    assert offence.startswith(f"{name}:{line}: 'is told': write ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.py", "for told in peers: is_told = told\n"),
+        ("a.py", "x = is_  # One.\ny = 1\n# Told.\n"),
+        ("a.rs", "let is = told; // It is\nlet x = 1; // told\n"),
+        ("a.md", "There is no message.\n"),
+    ],
+)
+def test_code_is_not_prose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.setattr("tests.style.test_wording.relative", lambda path: path.name)
+    (tmp_path / name).write_text(text)
+    assert not offences(tmp_path / name)

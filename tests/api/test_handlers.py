@@ -336,3 +336,16 @@ async def test_one_handler_serves_many_endpoints() -> None:
                 client.send(b"hello")
                 assert await client.receive() == b"hello"
     assert server.statistics().total.messages_received == 6
+
+
+async def test_a_message_after_the_end_is_refused() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server:
+        for end in ("abort", "close"):
+            client = await vespiary.connect(server.urls[0])
+            getattr(client, end)()
+            with pytest.raises(vespiary.ConnectionClosed):
+                client.send("after the end")
+            await client.wait_closed()
+            with pytest.raises(vespiary.ConnectionClosed):
+                client.send("long after the end")

@@ -470,6 +470,7 @@ async def test_a_handler_on_threads_may_do_everything() -> None:
         await until(lambda: "peer at the end" in handler.seen)
     assert handler.seen["path"] == "/in"
     assert handler.seen["peer"] is not None
+    assert handler.seen["peer"] == handler.seen["peer at the end"]
     assert handler.seen["statistics"] == 1
     assert isinstance(handler.seen["reason"], vespiary.CloseReason)
 

@@ -100,8 +100,7 @@ async def test_an_exception_of_any_class_fails_its_connection_and_is_logged_once
     assert isinstance(record.exc_info[1], expected)
     assert record.exc_info[2] is not None
     assert server.urls[0] in record.getMessage()
-    if place != "on_close":
-        assert "127.0.0.1:" in record.getMessage().split(", peer ")[1]
+    assert "127.0.0.1:" in record.getMessage().split(", peer ")[1]
 
 
 @pytest.mark.parametrize("place", ["on_request", "on_open", "on_message", "on_close"])

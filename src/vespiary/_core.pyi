@@ -15,6 +15,7 @@ from typing_extensions import Buffer, TypeVar
 
 from vespiary.errors import CloseReason
 from vespiary.request import Headers, Request
+from vespiary.routing import PathPattern
 from vespiary.statistics import ConnectionStatistics
 
 __all__ = [
@@ -246,6 +247,7 @@ class Hooks:
     close: Callable[..., Any] | None
     end: Callable[..., Any] | None
     request: Callable[..., Any] | None
+    path_pattern: PathPattern | None
     limit: Callable[..., Any] | None
     shutdown: Callable[..., Any] | None
     timer: Callable[..., Any] | None
@@ -267,6 +269,7 @@ class Hooks:
         close: Callable[..., Any] | None = None,
         end: Callable[..., Any] | None = None,
         request: Callable[..., Any] | None = None,
+        path_pattern: PathPattern | None = None,
         limit: Callable[..., Any] | None = None,
         shutdown: Callable[..., Any] | None = None,
         timer: Callable[..., Any] | None = None,
@@ -288,6 +291,7 @@ class Site:
     @property
     def connection_count(self) -> int: ...
     def set_url(self, url: str) -> None: ...
+    def set_route(self, route: Callable[[str, str | None, bool], Site | None]) -> None: ...
     def begin_shutdown(self) -> None: ...
     def connections_of_handler(self) -> list[Connection]: ...
     def close_handshakes(self) -> None: ...

@@ -27,6 +27,7 @@ from vespiary.routing import Router
 
 if TYPE_CHECKING:
     from vespiary._core import Core, Listener
+    from vespiary._core import Site as NativeSite
 
 __all__ = ["ListeningAddress"]
 
@@ -118,6 +119,7 @@ class ListeningAddress:
     def connect(self, site: Site) -> None:
         """Let an endpoint that was added while this listens serve."""
         self._set_port(site)
+        self._choose()
 
     def remove(self, site: Site) -> None:
         """Serve an endpoint no more."""
@@ -139,6 +141,19 @@ class ListeningAddress:
             raise _explained(error, first) from None
         for site in self.sites:
             self._set_port(site)
+        route = first.route
+        is_alone = len(self.sites) == 1
+        if route is not None and not (is_alone and route.serves_everything):
+            self._choose()
+
+    def _choose(self) -> None:
+        """Have each request go to the endpoint that serves it, and 404 answer the others."""
+        assert self.sites[0].native is not None
+        self.sites[0].native.set_route(self._find)
+
+    def _find(self, target: str, authority: str | None, is_upgrade: bool) -> NativeSite | None:
+        found = self.router.find(target, authority, is_upgrade)
+        return found.native if found is not None else None
 
     def _set_port(self, site: Site) -> None:
         bound = self.listeners[0].address

@@ -80,6 +80,8 @@ class Site:
         task_name = f"the handler of {url}"
         hooks = handler_hooks(made, task_name)
         _check_request_hook(endpoint, hooks)
+        if route is not None:
+            hooks.path_pattern = route.path
         native = native_options(
             endpoint,
             options.get("framing"),

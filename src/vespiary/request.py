@@ -12,11 +12,15 @@ from vespiary._header_lines import HeaderFields, header_lines
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
+    from vespiary.routing import PathPattern
 
 __all__ = ["Headers", "QueryParameters", "Request", "Response"]
 
 _LOCATION_CHARACTERS = "/?#[]@!$&'()*+,;=:%-._~"
 """What a URI may hold beside letters and digits (RFC 3986 section 2)."""
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class _Lines(Mapping[str, str]):
@@ -123,7 +127,7 @@ class Request:
     headers: Headers
     minor_version: int = 1
     authority: str | None = None
-    path_parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    path_parameters: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     _parameters: QueryParameters | None = field(default=None, init=False, repr=False, compare=False)
     _cookies: Mapping[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -133,13 +137,13 @@ class Request:
         connection: Connection,
         head: tuple[str, str, int, str | None],
         headers: Iterable[tuple[str, str]],
-        path_parameters: Mapping[str, str] = MappingProxyType({}),
+        pattern: PathPattern | None = None,
     ) -> Request:
         """Make a request from what the engine read: (method, target, minor version, authority)."""
         method, target, minor_version, authority = head
-        return cls(
-            connection, method, target, Headers(headers), minor_version, authority, path_parameters
-        )
+        found = pattern.match(target.partition("?")[0]) if pattern is not None else None
+        lines = Headers(headers)
+        return cls(connection, method, target, lines, minor_version, authority, found or _NOTHING)
 
     @property
     def path(self) -> str:

@@ -198,6 +198,11 @@ class Route:
         """Equal for two routes that conflict."""
         return (self.scheme, self.host.text, self.path.shape)
 
+    @property
+    def serves_everything(self) -> bool:
+        """Whether it serves every request."""
+        return self.path.serves_everything and not self.host.text
+
     def __str__(self) -> str:
         host = f" for the host {self.host.text}" if self.host.text else ""
         return f"{self.scheme}://...{self.path.text}{host}"

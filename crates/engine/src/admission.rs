@@ -19,12 +19,12 @@ pub(crate) fn peer_learnt<H: Host>(connection: &Rc<Connection<H>>, address: Addr
     leave_address(connection);
     let ip = ip_address(&address);
     connection.carrier.set_peer(address);
-    let admitted = ip.map_or(Ok(false), |ip| connection.endpoint.admit_address(ip));
+    let admitted = ip.map_or(Ok(false), |ip| connection.front.admit_address(ip));
     match admitted {
         Ok(is_counted) => connection.counted.set(is_counted),
         Err(limit) => {
             let host = &connection.engine.host;
-            connection.endpoint.limit_reached(host, limit);
+            connection.front.limit_reached(host, limit);
             let text = format!("this end has reached {limit}");
             connection.end_with(CloseReason::new(Cause::Limit(limit), text));
             connection.abort_now();
@@ -36,7 +36,7 @@ fn leave_address<H: Host>(connection: &Connection<H>) {
     if connection.counted.replace(false)
         && let Some(address) = connection.carrier.peer().as_ref().and_then(ip_address)
     {
-        connection.endpoint.address_left(address);
+        connection.front.address_left(address);
     }
 }
 
@@ -89,7 +89,7 @@ impl<H: Host> Engine<H> {
             self.refusals.set(self.refusals.get() - 1);
         } else {
             leave_address(connection);
-            connection.endpoint.left();
+            connection.front.left();
         }
     }
 }

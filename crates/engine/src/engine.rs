@@ -450,7 +450,7 @@ impl<H: Host> Engine<H> {
     #[cold]
     fn exhaust_budget(&self, connection: &Rc<Connection<H>>) {
         if self.set_resting(connection) {
-            add(&connection.endpoint.counters.budget_exhausted, 1);
+            add(&connection.endpoint().counters.budget_exhausted, 1);
         }
     }
 
@@ -474,7 +474,7 @@ impl<H: Host> Engine<H> {
         connection.carrier.sent();
         match result {
             Ok(bytes) => {
-                add(&connection.endpoint.counters.bytes_out, bytes as u64);
+                add(&connection.endpoint().counters.bytes_out, bytes as u64);
                 add(&connection.traffic.bytes_out, bytes as u64);
                 let mut outbound = connection.outbound.borrow_mut();
                 outbound.left(bytes);

@@ -53,7 +53,17 @@ pub trait Host: Sized + 'static {
     /// What the host keeps for a connection.
     type User;
 
-    /// An HTTP request came, or an upgrade request.
+    /// Which endpoint serves a request that came on a connection of an address; `None` is answered
+    /// 404.
+    fn route(
+        &self,
+        connection: &Rc<Connection<Self>>,
+        request: &http::Request,
+    ) -> Option<Rc<Endpoint<Self>>> {
+        let _ = request;
+        Some(connection.endpoint().clone())
+    }
+    /// An HTTP request came, or an upgrade request. See [`Connection::asked_endpoint`].
     fn request(&self, connection: &Rc<Connection<Self>>, request: http::Request) -> Answer;
     /// A client's connect has succeeded; the handshake, if there is one, begins. An abort from here
     /// spares the server the request.

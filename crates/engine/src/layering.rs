@@ -64,7 +64,7 @@ pub(crate) fn install<H: Host>(connection: &Rc<Connection<H>>) -> bool {
     for layer in connection.engine.host.layers(connection) {
         connection.add_layer(layer);
     }
-    if connection.endpoint.options.borrow().filtered {
+    if connection.endpoint().options.borrow().filtered {
         let weak = Rc::downgrade(connection);
         let filter: Weak<dyn Filter> = weak;
         connection.add_layer(Box::new(Filters::new(filter)));
@@ -137,7 +137,7 @@ fn pull<H: Host>(
     inbound: &mut Inbound<H::Payload>,
     stack: &mut Stack,
 ) -> Result<(), CloseReason> {
-    let most = connection.endpoint.options().limits.write_high_bytes;
+    let most = connection.endpoint().options().limits.write_high_bytes;
     loop {
         if connection.is_over() {
             stack.discard();

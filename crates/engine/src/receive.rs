@@ -51,7 +51,7 @@ pub(crate) fn connection_made<H: Host>(connection: &Rc<Connection<H>>) {
 
 /// Whether an HTTP head comes before the messages.
 fn has_head<H: Host>(connection: &Connection<H>, inbound: &Inbound<H::Payload>) -> bool {
-    let options = connection.endpoint.options.borrow();
+    let options = connection.endpoint().options.borrow();
     options.framing.begins_with_http() || inbound.awaits_head()
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn begin<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbou
         return;
     }
     if !has_head(connection, inbound) {
-        inbound.session.stage = Stage::of_stream(&connection.endpoint.options.borrow().framing);
+        inbound.session.stage = Stage::of_stream(&connection.endpoint().options.borrow().framing);
         return opened(connection);
     }
     connection.enter(Event::Handshake);
@@ -79,7 +79,7 @@ pub(crate) fn opened<H: Host>(connection: &Rc<Connection<H>>) {
     let now = connection.engine.now_ms();
     connection.moments.phase_began.set(now);
     connection.moments.data_heard.set(now);
-    add(&connection.endpoint.counters.opened, 1);
+    add(&connection.endpoint().counters.opened, 1);
     connection.engine.host.opened(connection);
 }
 
@@ -103,7 +103,7 @@ pub(crate) fn count<H: Host>(connection: &Connection<H>, length: usize) {
     connection.moments.heard.set(connection.engine.now_ms());
     connection.moments.ping_unanswered.set(0);
     add(&connection.traffic.bytes_in, length as u64);
-    add(&connection.endpoint.counters.bytes_in, length as u64);
+    add(&connection.endpoint().counters.bytes_in, length as u64);
 }
 
 fn hold<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H::Payload>, bytes: &[u8]) {
@@ -213,7 +213,7 @@ pub(crate) fn failed<H: Host>(
 ) {
     inbound.session = Session::new(Stage::Discard);
     if reason.cause == Cause::ProtocolError {
-        add(&connection.endpoint.counters.protocol_errors, 1);
+        add(&connection.endpoint().counters.protocol_errors, 1);
         requires!("rfc6455/7.1.7/2");
         connection.engine.host.rule_broken(connection, &reason);
     }

@@ -24,7 +24,7 @@ impl<H: Host> Sink for Rc<Connection<H>> {
 
     #[inline]
     fn options(&self) -> Rc<Options> {
-        self.endpoint.options()
+        self.endpoint().options()
     }
 
     #[inline]
@@ -113,7 +113,7 @@ impl<H: Host> Sink for Rc<Connection<H>> {
 
     fn send_control(&self, opcode: Opcode, payload: &[u8]) {
         Connection::send_control(self, opcode, payload);
-        let options = self.endpoint.options.borrow();
+        let options = self.endpoint().options.borrow();
         self.queued(&options, Connection::queued_bytes(self));
     }
 
@@ -123,7 +123,7 @@ impl<H: Host> Sink for Rc<Connection<H>> {
 
     #[cold]
     fn limit_reached(&self, limit: Limit) {
-        self.endpoint.limit_reached(&self.engine.host, limit);
+        self.endpoint().limit_reached(&self.engine.host, limit);
     }
 
     #[inline]
@@ -137,14 +137,14 @@ impl<H: Host> Sink for Rc<Connection<H>> {
     }
 
     fn count_compression(&self, change: impl Fn(&mut CompressionTraffic)) {
-        let counter = &self.endpoint.counters.compression;
+        let counter = &self.endpoint().counters.compression;
         let mut traffic = counter.get();
         change(&mut traffic);
         counter.set(traffic);
     }
 
     fn account_compression(&self, before: u64, now: u64) {
-        let account = &self.endpoint.counters.compression_memory;
+        let account = &self.endpoint().counters.compression_memory;
         account.set(account.get().wrapping_add(now).wrapping_sub(before));
     }
 }
@@ -160,12 +160,12 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
 
     fn write(&self, bytes: &[u8]) {
         self.append(bytes.len(), |buffer| buffer.extend_from_slice(bytes));
-        let options = self.endpoint.options.borrow();
+        let options = self.endpoint().options.borrow();
         self.queued(&options, Connection::queued_bytes(self));
     }
 
     fn count_protocol_error(&self) {
-        add(&self.endpoint.counters.protocol_errors, 1);
+        add(&self.asked_endpoint().counters.protocol_errors, 1);
     }
 
     fn request_begun(&self) {
@@ -173,6 +173,24 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
             self.enter(Event::Request);
             self.moments.phase_began.set(self.engine.now_ms());
             self.engine.arm(self);
+        }
+    }
+
+    fn route(&self, request: &Request) -> Option<Rc<Options>> {
+        let found = self.engine.host.route(self, request)?;
+        let options = found.options();
+        let is_other = !Rc::ptr_eq(&found, &self.front);
+        self.asked.set(is_other.then_some(found));
+        Some(options)
+    }
+
+    fn request_options(&self) -> Rc<Options> {
+        self.asked_endpoint().options()
+    }
+
+    fn settle_route(&self) {
+        if let Some(endpoint) = self.asked.take() {
+            let _ = self.routed.set(endpoint);
         }
     }
 
@@ -189,7 +207,7 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
     }
 
     fn count_answer(&self, status: u16) {
-        self.endpoint.count_answer(status);
+        self.asked_endpoint().count_answer(status);
     }
 
     fn request_over(&self) {
@@ -237,5 +255,5 @@ fn count_message<H: Host>(connection: &Connection<H>, last: bool) {
         .data_heard
         .set(connection.engine.now_ms());
     add(&connection.traffic.messages_in, 1);
-    add(&connection.endpoint.counters.messages_in, 1);
+    add(&connection.endpoint().counters.messages_in, 1);
 }

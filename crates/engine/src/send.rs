@@ -27,7 +27,7 @@ impl<H: Host> Connection<H> {
         if self.negotiated.deflate.get().is_some() {
             return self.send_choosing(kind, payload, None);
         }
-        let options = self.endpoint.options.borrow();
+        let options = self.endpoint().options.borrow();
         self.queue(&options, Label::whole(kind), payload, true)?;
         self.count_sent(1);
         Ok(())
@@ -44,7 +44,7 @@ impl<H: Host> Connection<H> {
         if self.may_not_send() {
             return Err(self.send_refusal());
         }
-        let options = self.endpoint.options();
+        let options = self.endpoint().options();
         if let Some(deflate) = self.negotiated.deflate.get()
             && !deflate.lets_be(payload.len(), compress)
         {
@@ -103,7 +103,7 @@ impl<H: Host> Connection<H> {
         kind: Kind,
         kept: Rc<dyn KeptBytes>,
     ) -> Result<(), SendError> {
-        let options = self.endpoint.options.borrow();
+        let options = self.endpoint().options.borrow();
         let length = kept.bytes().len();
         let is_copied = requires!("rfc6455/10.3/h1" => self.client)
             || self.negotiated.deflate.get().is_some()
@@ -174,7 +174,7 @@ impl<H: Host> Connection<H> {
         if self.is_not_open() || self.is_sending_last() {
             return Err(self.send_refusal());
         }
-        let options = self.endpoint.options();
+        let options = self.endpoint().options();
         let is_first = !self.sending_parts.get();
         let label = Label {
             opcode: part_opcode(&options.framing, is_first, kind)?,
@@ -231,7 +231,7 @@ impl<H: Host> Connection<H> {
 
     #[inline]
     fn count_sent(&self, messages: u64) {
-        add(&self.endpoint.counters.messages_out, messages);
+        add(&self.endpoint().counters.messages_out, messages);
         add(&self.traffic.messages_out, messages);
     }
 
@@ -241,7 +241,7 @@ impl<H: Host> Connection<H> {
         if self.may_not_send() {
             return Err(self.send_refusal());
         }
-        let options = self.endpoint.options.borrow();
+        let options = self.endpoint().options.borrow();
         let size = shared.len();
         if !self.make_room(&options, size, true)? {
             return Ok(());
@@ -295,7 +295,7 @@ impl<H: Host> Connection<H> {
     pub(crate) fn queued(self: &Rc<Self>, options: &Options, queued: usize) {
         if queued > options.limits.write_high_bytes && !self.above_high.get() {
             self.above_high.set(true);
-            add(&self.endpoint.counters.write_pauses, 1);
+            add(&self.endpoint().counters.write_pauses, 1);
         }
         if !self.unsettled.get() {
             self.unsettle();
@@ -332,7 +332,7 @@ impl<H: Host> Connection<H> {
         if self.outbound.borrow().held().saturating_add(size) <= most {
             return Ok(true);
         }
-        self.endpoint.count_limit(Limit::WriteBytes);
+        self.endpoint().count_limit(Limit::WriteBytes);
         match options.slow_consumer {
             SlowConsumer::DropNewest if droppable => {
                 self.count_dropped(1);
@@ -365,13 +365,13 @@ impl<H: Host> Connection<H> {
     pub fn message_lost(self: &Rc<Self>) {
         self.count_dropped(1);
         let limit = Limit::WriteBytes;
-        let value = self.endpoint.options.borrow().value_of(limit);
+        let value = self.endpoint().options.borrow().value_of(limit);
         let event = Event::Limit { limit, value };
-        self.engine.host.event(&self.endpoint, event);
+        self.engine.host.event(self.endpoint(), event);
     }
 
     fn count_dropped(&self, messages: u64) {
-        add(&self.endpoint.counters.dropped, messages);
+        add(&self.endpoint().counters.dropped, messages);
         self.traffic
             .dropped
             .set(self.traffic.dropped.get().saturating_add(messages as u32));
@@ -379,7 +379,7 @@ impl<H: Host> Connection<H> {
 
     /// Queue a ping (WebSocket).
     pub fn ping(self: &Rc<Self>, payload: &[u8]) -> Result<(), SendError> {
-        let options = self.endpoint.options.borrow();
+        let options = self.endpoint().options.borrow();
         if self.state() != State::Open {
             return Err(self.send_refusal());
         }

@@ -189,7 +189,7 @@ impl<H: Host> Engine<H> {
 
     fn peer_ended_while_open(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         use vespiary_wire::websocket::close::Code;
-        let framing = connection.endpoint.options.borrow().framing.clone();
+        let framing = connection.endpoint().options.borrow().framing.clone();
         if framing == Framing::WebSocket {
             let text = "the connection was cut without a close frame";
             let reason = CloseReason::new(Cause::PeerVanished, text);
@@ -210,7 +210,12 @@ impl<H: Host> Engine<H> {
     }
 
     fn settle_high_water(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let low = connection.endpoint.options.borrow().limits.write_low_bytes;
+        let low = connection
+            .endpoint()
+            .options
+            .borrow()
+            .limits
+            .write_low_bytes;
         if connection.queued_bytes() > low {
             return;
         }
@@ -281,15 +286,17 @@ impl<H: Host> Engine<H> {
         let reason = connection.reason.borrow().as_deref().cloned();
         let reason = reason.expect("finish gives a reason");
         if connection.opened.get() {
-            add(&connection.endpoint.counters.closed, 1);
+            add(&connection.endpoint().counters.closed, 1);
             add(
-                &connection.endpoint.counters.broken,
+                &connection.endpoint().counters.broken,
                 u64::from(reason.manner == Manner::Broken),
             );
             self.host.closed(connection, &reason);
         } else {
             if connection.admission.get() != Admission::Refused {
-                connection.endpoint.count_refusal(NotOpened::of(&reason));
+                connection
+                    .asked_endpoint()
+                    .count_refusal(NotOpened::of(&reason));
             }
             if connection.client {
                 self.host.refused(connection, &reason);

@@ -120,10 +120,10 @@ impl<H: Host> Connection<H> {
     }
 
     fn may_subscribe(&self, topic: &str) -> Result<(), SendError> {
-        let options = self.endpoint.options();
+        let options = self.endpoint().options();
         let limits = &options.limits;
         if topic.len() > limits.topic_bytes_max {
-            self.endpoint.count_limit(Limit::TopicBytes);
+            self.endpoint().count_limit(Limit::TopicBytes);
             return Err(SendError::TopicTooLong);
         }
         let count = self.engine.topics.borrow().count(self.token);
@@ -131,7 +131,7 @@ impl<H: Host> Connection<H> {
             .topics_per_connection_max
             .is_some_and(|most| count >= most as usize)
         {
-            self.endpoint.count_limit(Limit::TopicsPerConnection);
+            self.endpoint().count_limit(Limit::TopicsPerConnection);
             return Err(SendError::TooManyTopics);
         }
         Ok(())
@@ -206,7 +206,7 @@ impl<H: Host> Engine<H> {
                         self.depart_at_once(&connection);
                     }
                 }
-                Err(_) => add(&connection.endpoint.counters.dropped, 1),
+                Err(_) => add(&connection.endpoint().counters.dropped, 1),
             }
         }
         taken
@@ -221,7 +221,7 @@ impl<H: Host> Engine<H> {
         kind: Kind,
         payload: &[u8],
     ) -> Result<&'a Encoded, SendError> {
-        let framing = &connection.endpoint.options().framing;
+        let framing = &connection.endpoint().options().framing;
         let known = |it: &Encoded| it.framing == *framing && it.sharing == sharing;
         if let Some(index) = encoded.iter().position(known) {
             return Ok(&encoded[index]);

@@ -98,8 +98,8 @@ impl Connection {
         let reason = connection.reason();
         let reason = reason.unwrap_or_else(|| CloseReason::new(Cause::Aborted, ""));
         self.ended.set(Box::new(Ended {
-            url: connection.endpoint.host.url.borrow().clone(),
-            handler_errors: connection.endpoint.host.handler_errors.clone(),
+            url: connection.endpoint().host.url.borrow().clone(),
+            handler_errors: connection.endpoint().host.handler_errors.clone(),
             reason,
             traffic: connection.traffic(),
             compression: connection.compression_statistics(),

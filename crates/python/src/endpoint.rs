@@ -33,6 +33,9 @@ pub(crate) struct PyEndpoint {
     pub(crate) inbox: InboxLimits,
     pub(crate) handler_errors: Arc<AtomicU64>,
     pub(crate) is_shutting_down: Cell<bool>,
+    pub(crate) path_pattern: Option<Py<PyAny>>,
+    /// Which endpoint of the address serves a request; None where this one serves all.
+    pub(crate) route: RefCell<Option<Callback>>,
     /// The context in which the server was started, or the connect called.
     pub(crate) context: Py<PyAny>,
 }
@@ -69,6 +72,8 @@ impl PyEndpoint {
             inbox,
             handler_errors: Arc::default(),
             is_shutting_down: Cell::new(false),
+            path_pattern: hooks.path_pattern.as_ref().map(|it| it.clone_ref(py)),
+            route: RefCell::new(None),
             context: context::copy_current(py)?,
         })
     }

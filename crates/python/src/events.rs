@@ -28,8 +28,21 @@ impl Host for PyHost {
     type Endpoint = PyEndpoint;
     type User = Attachment;
 
+    fn route(&self, connection: &Rc<Conn>, request: &http::Request) -> Option<Rc<Endpoint<Self>>> {
+        let front = connection.endpoint();
+        let route = front.host.route.borrow();
+        let Some(route) = route.as_ref() else {
+            return Some(front.clone());
+        };
+        self.find_site(route, request).unwrap_or_else(|error| {
+            self.note(self.py(), Some(connection), error);
+            None
+        })
+    }
+
     fn request(&self, connection: &Rc<Conn>, request: http::Request) -> Answer {
-        let Some(hook) = &connection.endpoint.host.request else {
+        let endpoint = connection.asked_endpoint();
+        let Some(hook) = &endpoint.host.request else {
             if let Ok(object) = self.object(connection)
                 && let Ok(local) = object.get().local()
             {
@@ -48,7 +61,7 @@ impl Host for PyHost {
     }
 
     fn connected(&self, connection: &Rc<Conn>) {
-        let Some(hook) = &connection.endpoint.host.connected else {
+        let Some(hook) = &connection.endpoint().host.connected else {
             return;
         };
         let called = self.object(connection).and_then(|object| {
@@ -61,7 +74,7 @@ impl Host for PyHost {
     }
 
     fn opened(&self, connection: &Rc<Conn>) {
-        let endpoint = &connection.endpoint.host;
+        let endpoint = &connection.endpoint().host;
         let opened = self.object(connection).and_then(|object| {
             if endpoint.has_inbox() {
                 self.open_inbox(connection, &object)?;
@@ -110,7 +123,7 @@ impl Host for PyHost {
     }
 
     fn part(&self, connection: &Rc<Conn>, kind: Kind, payload: BytesPayload, last: bool) {
-        let Some(hook) = &connection.endpoint.host.part else {
+        let Some(hook) = &connection.endpoint().host.part else {
             return;
         };
         let py = self.py();
@@ -136,7 +149,7 @@ impl Host for PyHost {
     }
 
     fn ending(&self, connection: &Rc<Conn>) {
-        if connection.endpoint.host.has_inbox() {
+        if connection.endpoint().host.has_inbox() {
             self.wake_now(connection);
         }
     }
@@ -171,7 +184,7 @@ impl Host for PyHost {
     }
 
     fn drained(&self, connection: &Rc<Conn>) {
-        if let Some(hook) = &connection.endpoint.host.drain {
+        if let Some(hook) = &connection.endpoint().host.drain {
             self.call_alone(connection, hook);
         }
         let attachment = connection.user.borrow();
@@ -183,7 +196,7 @@ impl Host for PyHost {
     }
 
     fn ended(&self, connection: &Rc<Conn>) -> AfterEnd {
-        let endpoint = &connection.endpoint.host;
+        let endpoint = &connection.endpoint().host;
         if endpoint.has_inbox() {
             self.with_inbox(connection, Inbox::finish);
             // A task that still runs may have more to say; it closes when it returns.
@@ -210,7 +223,7 @@ impl Host for PyHost {
         if let Err(error) = waiting::resolve_at_end(py, attachment, reason) {
             self.note(py, Some(connection), error);
         }
-        if let Some(hook) = &connection.endpoint.host.close {
+        if let Some(hook) = &connection.endpoint().host.close {
             let called = imports::close_reason(py, reason).and_then(|reason| {
                 let arguments = [attachment.object.as_ptr(), reason.as_ptr()];
                 // SAFETY: both are alive.
@@ -224,7 +237,7 @@ impl Host for PyHost {
 
     fn refused(&self, connection: &Rc<Conn>, reason: &CloseReason) {
         let py = self.py();
-        let Some(hook) = &connection.endpoint.host.outcome else {
+        let Some(hook) = &connection.endpoint().host.outcome else {
             return;
         };
         let none = py.None();
@@ -271,12 +284,12 @@ impl Host for PyHost {
     }
 
     fn filter_received(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Option<Vec<u8>> {
-        let hook = connection.endpoint.host.filter_received.as_ref()?;
+        let hook = connection.endpoint().host.filter_received.as_ref()?;
         self.filter(connection, hook, bytes)
     }
 
     fn filter_sent(&self, connection: &Rc<Conn>, bytes: &[u8]) -> Option<Vec<u8>> {
-        let hook = connection.endpoint.host.filter_sent.as_ref()?;
+        let hook = connection.endpoint().host.filter_sent.as_ref()?;
         self.filter(connection, hook, bytes)
     }
 
@@ -316,7 +329,7 @@ impl Host for PyHost {
                     return;
                 };
                 connection.rare(|rare| rare.timers.remove(&id));
-                match &connection.endpoint.host.timer {
+                match &connection.endpoint().host.timer {
                     Some(hook) => self.call_with(&connection, hook, callback.as_ptr()),
                     None => self.call_alone(&connection, &Callback::of(callback)),
                 }

@@ -72,6 +72,8 @@ hooks! {
     end,
     /// Called with a connection, the head of its request, and the header fields.
     request,
+    /// The pattern of the endpoint's path, for the parameters of its requests.
+    path_pattern,
     /// Called with a limit's name and its value.
     limit,
     /// Called with a connection when the server is stopping.

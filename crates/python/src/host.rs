@@ -20,16 +20,17 @@ use crate::process;
 use crate::report::{self};
 use crate::response;
 use crate::send::with_payload;
+use crate::site::Site;
 use crate::timer::Timers;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBool, PyBytes, PyString};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use vespiary_engine::wire::http;
-use vespiary_engine::{Answer, Host};
+use vespiary_engine::wire::http::{self, Headers as _};
+use vespiary_engine::{Answer, Endpoint, Host};
 
 /// The host of an engine.
 #[derive(Default)]
@@ -156,7 +157,7 @@ impl PyHost {
         arguments: &[*mut ffi::PyObject],
     ) -> PyResult<Bound<'_, PyAny>> {
         let py = self.py();
-        let context = attachment.context(py, &connection.endpoint.host)?;
+        let context = attachment.context(py, &connection.endpoint().host)?;
         let entered = Entered::enter(py, context)?;
         // SAFETY: by contract.
         let result = unsafe { hook.call(py, arguments) };
@@ -202,7 +203,7 @@ impl PyHost {
     /// Hand a message over: to the method, or into the inbox.
     #[inline]
     pub(crate) fn deliver(&self, connection: &Rc<Conn>, message: *mut ffi::PyObject) {
-        let endpoint = &connection.endpoint.host;
+        let endpoint = &connection.endpoint().host;
         // SAFETY: the caller hands over an owned, valid object.
         let message = unsafe { Bound::from_owned_ptr(self.py(), message) };
         if let Some(hook) = &endpoint.message {
@@ -236,7 +237,7 @@ impl PyHost {
         connection: &Rc<Conn>,
         object: &Py<Connection>,
     ) -> PyResult<()> {
-        let endpoint = &connection.endpoint.host;
+        let endpoint = &connection.endpoint().host;
         let inbox = Inbox::new(endpoint.inbox);
         let _ = object.get().local()?.inbox.set(inbox);
         if let Some(spawn) = &endpoint.spawn {
@@ -323,6 +324,24 @@ impl PyHost {
         self.turn_wanted();
     }
 
+    pub(crate) fn find_site(
+        &self,
+        route: &Callback,
+        request: &http::Request,
+    ) -> PyResult<Option<Rc<Endpoint<Self>>>> {
+        let py = self.py();
+        let target = PyString::new(py, &request.path_and_query());
+        let authority = request.authority().into_pyobject(py)?;
+        let is_upgrade = PyBool::new(py, request.has_token("upgrade", "websocket"));
+        let arguments = [target.as_ptr(), authority.as_ptr(), is_upgrade.as_ptr()];
+        // SAFETY: all are alive.
+        let found = unsafe { route.call(py, &arguments) }?;
+        if found.is_none() {
+            return Ok(None);
+        }
+        found.cast::<Site>()?.get().endpoint().map(Some)
+    }
+
     pub(crate) fn ask(
         &self,
         connection: &Rc<Conn>,
@@ -342,7 +361,7 @@ impl PyHost {
             unsafe { self.call(connection, attachment, hook, &arguments) }?
         };
         drop(asked);
-        kept.settle(request, connection.endpoint.host.keeps_request);
+        kept.settle(request, connection.asked_endpoint().host.keeps_request);
         let read = response::read(&response)?;
         if matches!(read, Answer::Later) {
             // Outside the connection's context, which the task enters by itself.

@@ -266,7 +266,11 @@ impl Connection {
     /// Whether the server is stopping: finish what is under way, and close.
     #[getter]
     fn is_shutting_down(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        Self::look(slf, |it| it.endpoint.host.is_shutting_down.get(), |_| false)
+        Self::look(
+            slf,
+            |it| it.endpoint().host.is_shutting_down.get(),
+            |_| false,
+        )
     }
 
     /// Bytes that wait to be taken by the kernel.
@@ -337,7 +341,7 @@ impl Connection {
         let attachment = connection.user.borrow();
         let attachment = attachment.as_ref();
         let attachment = attachment.ok_or_else(|| self.closed_error(py))?;
-        let context = attachment.context(py, &connection.endpoint.host)?;
+        let context = attachment.context(py, &connection.endpoint().host)?;
         Ok(context.clone_ref(py))
     }
 

@@ -13,7 +13,7 @@ use vespiary_engine::{CloseReason, Event};
 
 /// Log an exception of a connection's handler, and count it.
 pub(crate) fn handler_failed(py: Python<'_>, connection: &Rc<Conn>, error: &Bound<'_, PyAny>) {
-    let host = &connection.endpoint.host;
+    let host = &connection.endpoint().host;
     host.handler_errors.fetch_add(1, Ordering::Relaxed);
     log_handler_error(py, &host.url.borrow(), &peer_text(connection), error);
 }
@@ -54,7 +54,7 @@ pub(crate) fn log_rule_broken(
     connection: &Rc<Conn>,
     reason: &CloseReason,
 ) -> PyResult<()> {
-    let url = &connection.endpoint.host.url;
+    let url = &connection.endpoint().host.url;
     let facts = (&**url.borrow(), peer_text(connection), &*reason.text);
     imports::rule_broken(py)?.call1(facts).map(drop)
 }
@@ -65,7 +65,7 @@ pub(crate) fn log_response_fault(
     connection: &Rc<Conn>,
     text: &str,
 ) -> PyResult<()> {
-    let host = &connection.endpoint.host;
+    let host = &connection.endpoint().host;
     host.handler_errors.fetch_add(1, Ordering::Relaxed);
     let facts = (&**host.url.borrow(), peer_text(connection), text);
     imports::response_failed(py)?.call1(facts).map(drop)

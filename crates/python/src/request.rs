@@ -171,7 +171,12 @@ fn unpack(connection: &Bound<'_, Connection>, packed: &str) -> PyResult<Py<PyAny
     let authority = Some(next()).filter(|authority| !authority.is_empty());
     let head = (method, target, minor_version, authority);
     let headers = unpack_headers(py, parts)?;
+    let living = connection.get().living()?;
+    let endpoint = living.map(|living| living.asked_endpoint());
+    let pattern = endpoint
+        .as_ref()
+        .and_then(|it| it.host.path_pattern.as_ref());
     imports::request_from_native(py)?
-        .call1((connection, head, headers))
+        .call1((connection, head, headers, pattern))
         .map(Bound::unbind)
 }

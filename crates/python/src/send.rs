@@ -63,7 +63,7 @@ impl Connection {
         if error.is_instance(py, imports::write_queue_full_class(py)?) {
             connection.message_lost();
         } else if !error.is_instance(py, imports::connection_closed_class(py)?) {
-            let url = connection.endpoint.host.url.borrow();
+            let url = connection.endpoint().host.url.borrow();
             imports::send_failed(py)?.call1((&**url, peer_text(&connection), error.value(py)))?;
         }
         Ok(())
@@ -88,7 +88,7 @@ impl Connection {
                 None => self.closed_error(py),
             },
             SendError::QueueFull => imports::error(imports::write_queue_full_class(py), |class| {
-                let most = connection.endpoint.options().limits.write_bytes_max;
+                let most = connection.endpoint().options().limits.write_bytes_max;
                 let bytes = message.map(|message| with_payload(message, |_, bytes| bytes.len()));
                 let bytes = bytes.transpose()?.unwrap_or(0);
                 let arguments = (

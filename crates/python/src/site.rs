@@ -1,6 +1,7 @@
 //! `Site`: an endpoint of a server, with its handler, its options and its connections; listeners
 //! accept for it.
 
+use crate::callback::Callback;
 use crate::confined::{Confine, Confined};
 use crate::connection::Connection;
 use crate::core::Conn;
@@ -64,7 +65,7 @@ impl Site {
             return Ok(Vec::new());
         };
         let mut connections = engine.all_connections();
-        connections.retain(|it| Rc::ptr_eq(&it.endpoint, &local.endpoint));
+        connections.retain(|it| Rc::ptr_eq(it.endpoint(), &local.endpoint));
         connections.retain(|it| it.state() != State::Closed);
         Ok(connections)
     }
@@ -75,6 +76,14 @@ impl Site {
     /// Name the endpoint anew, now that its port is known.
     fn set_url(&self, url: String) -> PyResult<()> {
         *self.local()?.endpoint.host.url.borrow_mut() = url.into();
+        Ok(())
+    }
+
+    /// Have `route(target, authority, is_upgrade)` choose the site, of those that share the address
+    /// with this one, for each request; None is answered 404.
+    fn set_route(&self, route: &Bound<'_, PyAny>) -> PyResult<()> {
+        let route = Callback::new(route)?;
+        *self.local()?.endpoint.host.route.borrow_mut() = Some(route);
         Ok(())
     }
 

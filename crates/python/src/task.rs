@@ -27,7 +27,7 @@ fn cue_stop(connection: &Connection, code: u16, reason: &str) -> PyResult<&'stat
     match living.state() {
         State::Closed => return Ok("ended"),
         State::Handshaking if is_answering(&living)? => return Ok("answering"),
-        State::Open if living.endpoint.host.shutdown.is_some() => return Ok("cue"),
+        State::Open if living.endpoint().host.shutdown.is_some() => return Ok("cue"),
         State::Open if finish(&living, code, reason) => return Ok("finishing"),
         _ => living.close(Code(code), reason),
     }

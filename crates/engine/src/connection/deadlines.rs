@@ -195,7 +195,7 @@ impl<H: Host> Connection<H> {
 impl<H: Host> Engine<H> {
     /// Set the connection's timer, unless it fires early enough already.
     pub(crate) fn arm(&self, connection: &Connection<H>) {
-        let options = connection.endpoint.options.borrow();
+        let options = connection.endpoint().options.borrow();
         let Some((due, _)) = earliest(connection, &options) else {
             return;
         };
@@ -217,7 +217,7 @@ impl<H: Host> Engine<H> {
         let now = self.now_ms();
         connection.moments.write_began.set(now);
         connection.moments.write_mark.set(0);
-        let Some(length) = connection.endpoint.options.borrow().deadlines.write else {
+        let Some(length) = connection.endpoint().options.borrow().deadlines.write else {
             return;
         };
         if connection.moments.timer.get().is_none()
@@ -233,7 +233,7 @@ impl<H: Host> Engine<H> {
             // One that was set anew in this batch, after the wheel gave this one out.
             self.wheel.borrow_mut().cancel(key);
         }
-        let options = connection.endpoint.options();
+        let options = connection.endpoint().options();
         let now = self.now_ms();
         // Each action moves or ends what was due, so this ends; the bound is against a mistake.
         for _ in 0..8 {
@@ -386,7 +386,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn missed(&self, connection: &Rc<Connection<H>>, limit: Limit) {
-        connection.endpoint.limit_reached(&self.host, limit);
+        connection.endpoint().limit_reached(&self.host, limit);
     }
 
     /// End a connection whose peer still reads: it gets a close frame.

@@ -30,7 +30,7 @@ pub(crate) use life::Event;
 pub use life::State;
 use life::{Life, Receiving, Sending};
 use moments::Moments;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use traffic::Traffic;
@@ -98,8 +98,12 @@ pub(crate) enum Admission {
 /// A connection of an engine. Always behind an `Rc`.
 pub struct Connection<H: Host> {
     pub(crate) engine: Rc<Engine<H>>,
-    /// The endpoint it belongs to.
-    pub endpoint: Rc<Endpoint<H>>,
+    /// The endpoint of its listener, or the client's own: whose limits it counts for.
+    pub(crate) front: Rc<Endpoint<H>>,
+    /// The endpoint that the host has chosen for the request under way, if it is another one.
+    pub(crate) asked: Cell<Option<Rc<Endpoint<H>>>>,
+    /// The same once the request is accepted.
+    pub(crate) routed: OnceCell<Rc<Endpoint<H>>>,
     /// What the host keeps for it, from `opened` to `closed`.
     pub user: RefCell<Option<H::User>>,
     pub(crate) token: Token,
@@ -135,6 +139,21 @@ pub struct Connection<H: Host> {
 }
 
 impl<H: Host> Connection<H> {
+    /// The endpoint it belongs to: its options, counters and handler.
+    #[inline]
+    pub fn endpoint(&self) -> &Rc<Endpoint<H>> {
+        self.routed.get().unwrap_or(&self.front)
+    }
+
+    /// The endpoint that serves the request under way.
+    pub fn asked_endpoint(&self) -> Rc<Endpoint<H>> {
+        let asked = self.asked.take();
+        let endpoint = asked.as_ref().unwrap_or_else(|| self.endpoint());
+        let endpoint = endpoint.clone();
+        self.asked.set(asked);
+        endpoint
+    }
+
     /// One that begins now.
     pub(crate) fn new(
         engine: &Rc<Engine<H>>,
@@ -146,7 +165,9 @@ impl<H: Host> Connection<H> {
     ) -> Rc<Self> {
         Rc::new(Self {
             engine: engine.clone(),
-            endpoint,
+            front: endpoint,
+            asked: Cell::new(None),
+            routed: OnceCell::new(),
             user: RefCell::new(None),
             token,
             carrier,
@@ -346,7 +367,7 @@ impl<H: Host> Connection<H> {
     /// Send nothing more: what waits is written, and the peer of a stream sees the end of it, while
     /// receiving goes on. Once both ends have finished, the connection closes.
     pub fn send_end(self: &Rc<Self>) -> Result<(), SendError> {
-        let options = self.endpoint.options.borrow();
+        let options = self.endpoint().options.borrow();
         if self.state() != State::Open {
             return Err(self.send_refusal());
         }
@@ -375,7 +396,7 @@ impl<H: Host> Connection<H> {
             State::Open => {}
         }
         let mut reason = CloseReason::new(Cause::Closed, text);
-        if self.endpoint.options.borrow().framing == Framing::WebSocket {
+        if self.endpoint().options.borrow().framing == Framing::WebSocket {
             reason = reason.with_code(code);
         }
         self.end_with(reason);
@@ -393,7 +414,7 @@ impl<H: Host> Connection<H> {
         if self.state() >= State::Closing {
             return;
         }
-        let websocket = self.endpoint.options.borrow().framing == Framing::WebSocket;
+        let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
         let code = Code(reason.code.unwrap_or(Code::INTERNAL_ERROR.0));
         let text = reason.text.clone();
         self.end_with(reason);
@@ -412,7 +433,7 @@ impl<H: Host> Connection<H> {
     pub fn fail_in_handler(self: &Rc<Self>) {
         let reason = CloseReason::new(Cause::HandlerFailed, "the handler failed");
         match self.state() {
-            State::Open if self.endpoint.options.borrow().framing != Framing::WebSocket => {
+            State::Open if self.endpoint().options.borrow().framing != Framing::WebSocket => {
                 self.end_with(reason);
                 self.begin_closing(None);
             }
@@ -468,7 +489,7 @@ impl<H: Host> Connection<H> {
         self.enter(Event::Close);
         self.moments.phase_began.set(self.engine.now_ms());
         if let Some((code, text)) = close_frame
-            && self.endpoint.options.borrow().framing == Framing::WebSocket
+            && self.endpoint().options.borrow().framing == Framing::WebSocket
             && !self.close_frames.get().is_sent()
         {
             let is_answer = self.close_frames.get().is_received();
@@ -495,7 +516,7 @@ impl<H: Host> Connection<H> {
     pub(crate) fn handshake_over(&self) {
         if self.admission.get() == Admission::Handshaking {
             self.admission.set(Admission::Settled);
-            self.endpoint.handshake_over();
+            self.front.handshake_over();
         }
     }
 
@@ -517,7 +538,7 @@ impl<H: Host> Connection<H> {
     #[inline]
     pub(crate) fn is_held_back(&self) -> bool {
         self.paused.get() != 0
-            || self.above_high.get() && !self.endpoint.options.borrow().reads_when_crowded
+            || self.above_high.get() && !self.endpoint().options.borrow().reads_when_crowded
     }
 
     /// Give the answer to a request that was answered with [`Answer::Later`]. Like everything that

@@ -86,6 +86,12 @@ pub(crate) trait HttpSink: Sink {
 
     /// The first byte of a request has come.
     fn request_begun(&self);
+    /// Ask the host which endpoint serves a request; its options, `None` when there is none.
+    fn route(&self, request: &Request) -> Option<Rc<Options>>;
+    /// The options of the endpoint that serves the request under way.
+    fn request_options(&self) -> Rc<Options>;
+    /// The request is accepted: the connection belongs to the endpoint that serves it.
+    fn settle_route(&self);
     /// Ask the host for its answer.
     fn request(&self, request: Request) -> Answer;
     /// Whether an answer of the host's can still be sent.

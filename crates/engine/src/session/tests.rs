@@ -134,6 +134,16 @@ impl HttpSink for Recorder {
     }
     fn count_protocol_error(&self) {}
     fn request_begun(&self) {}
+    fn route(&self, _request: &Request) -> Option<Rc<Options>> {
+        Some(self.options())
+    }
+
+    fn request_options(&self) -> Rc<Options> {
+        self.options()
+    }
+
+    fn settle_route(&self) {}
+
     fn request(&self, request: Request) -> Answer {
         self.report(Report::Request(request.target));
         Answer::Accept {

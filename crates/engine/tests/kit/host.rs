@@ -391,7 +391,7 @@ impl Host for TestHost {
         let allowed = [None, Some(Life::Requested)];
         self.live(connection.token(), &allowed, Life::Requested);
         self.tell(Told::Request(connection.token(), request.target.clone()));
-        (connection.endpoint.host.request)(connection, &request)
+        (connection.endpoint().host.request)(connection, &request)
     }
 
     fn opened(&self, connection: &Conn) {
@@ -403,13 +403,13 @@ impl Host for TestHost {
         );
         *connection.user.borrow_mut() = Some(connection.token());
         self.tell(Told::Opened(connection.token()));
-        (connection.endpoint.host.opened)(connection);
+        (connection.endpoint().host.opened)(connection);
     }
 
     fn binary(&self, connection: &Conn, payload: Vec<u8>) {
         let _inside = self.enter("binary");
         self.must_be_open(connection.token());
-        let script = &connection.endpoint.host;
+        let script = &connection.endpoint().host;
         (script.message)(connection, Kind::Binary, &payload);
         if script.remembers {
             self.tell(Told::Message(connection.token(), Kind::Binary, payload));
@@ -419,7 +419,7 @@ impl Host for TestHost {
     fn text(&self, connection: &Conn, text: &str) {
         let _inside = self.enter("text");
         self.must_be_open(connection.token());
-        let script = &connection.endpoint.host;
+        let script = &connection.endpoint().host;
         (script.message)(connection, Kind::Text, text.as_bytes());
         if script.remembers {
             self.tell(Told::Message(connection.token(), Kind::Text, text.into()));
@@ -429,7 +429,7 @@ impl Host for TestHost {
     fn part(&self, connection: &Conn, kind: Kind, payload: Vec<u8>, last: bool) {
         let _inside = self.enter("part");
         self.must_be_open(connection.token());
-        let script = &connection.endpoint.host;
+        let script = &connection.endpoint().host;
         (script.part)(connection, kind, &payload, last);
         if script.remembers {
             self.tell(Told::Part(connection.token(), kind, payload, last));
@@ -440,14 +440,14 @@ impl Host for TestHost {
         let _inside = self.enter("drained");
         self.must_be_open(connection.token());
         self.tell(Told::Drained(connection.token()));
-        (connection.endpoint.host.drained)(connection);
+        (connection.endpoint().host.drained)(connection);
     }
 
     fn ended(&self, connection: &Conn) -> AfterEnd {
         let _inside = self.enter("ended");
         self.must_be_open(connection.token());
         self.tell(Told::Ended(connection.token()));
-        (connection.endpoint.host.ended)(connection)
+        (connection.endpoint().host.ended)(connection)
     }
 
     fn closed(&self, connection: &Conn, reason: &CloseReason) {
@@ -455,7 +455,7 @@ impl Host for TestHost {
         self.live(connection.token(), &[Some(Life::Open)], Life::Over);
         assert_eq!(*connection.user.borrow(), Some(connection.token()));
         self.tell(Told::Closed(connection.token(), reason.clone()));
-        (connection.endpoint.host.closed)(connection);
+        (connection.endpoint().host.closed)(connection);
     }
 
     fn refused(&self, connection: &Conn, reason: &CloseReason) {
@@ -463,7 +463,7 @@ impl Host for TestHost {
         self.live(connection.token(), &[None], Life::Over);
         assert!(connection.is_client());
         self.tell(Told::Refused(connection.token(), reason.clone()));
-        (connection.endpoint.host.refused)(connection);
+        (connection.endpoint().host.refused)(connection);
     }
 
     fn rule_broken(&self, connection: &Conn, reason: &CloseReason) {
@@ -482,17 +482,17 @@ impl Host for TestHost {
     }
 
     fn layers(&self, connection: &Conn) -> Vec<Box<dyn Layer>> {
-        (connection.endpoint.host.layers)(connection)
+        (connection.endpoint().host.layers)(connection)
     }
 
     fn filter_received(&self, connection: &Conn, bytes: &[u8]) -> Option<Vec<u8>> {
         let _inside = self.enter("filter_received");
-        (connection.endpoint.host.filter_received)(connection, bytes)
+        (connection.endpoint().host.filter_received)(connection, bytes)
     }
 
     fn filter_sent(&self, connection: &Conn, bytes: &[u8]) -> Option<Vec<u8>> {
         let _inside = self.enter("filter_sent");
-        (connection.endpoint.host.filter_sent)(connection, bytes)
+        (connection.endpoint().host.filter_sent)(connection, bytes)
     }
 
     fn round_over(&self) {

@@ -78,7 +78,7 @@ impl Bounds {
     }
 
     fn check_connection(&mut self, connection: &Conn, now: u64, faults: &Faults) {
-        let options = connection.endpoint.options();
+        let options = connection.endpoint().options();
         let limits = &options.limits;
         let queued = connection.queued_bytes();
         // HTTP answers are taken while less than this waits.
@@ -105,7 +105,7 @@ impl Bounds {
     }
 
     fn check_deadlines(&mut self, connection: &Conn, now: u64, delay: u64) {
-        let options = connection.endpoint.options();
+        let options = connection.endpoint().options();
         let deadlines = &options.deadlines;
         let phase = (connection.open_seconds() * 1000.0).round() as u64;
         let is_over = |length: Option<u64>, took: u64| {

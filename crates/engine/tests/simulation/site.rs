@@ -239,7 +239,7 @@ fn nap(connection: &Conn, chance: &Chance) {
 
 /// The answer to a request: at once or later, and now and then a refusal.
 fn answer(connection: &Conn, chance: &Chance, refuses: bool) -> Answer {
-    let is_plain = connection.endpoint.options().framing == Framing::Http;
+    let is_plain = connection.endpoint().options().framing == Framing::Http;
     let answer = if is_plain || refuses && permille(chance, 200) {
         let status = pick(chance, &[200, 204, 302, 404, 500]);
         let body = vec![b'b'; below(chance, 3_000) as usize];
@@ -291,7 +291,7 @@ fn publish() -> Script {
             connection.subscribe("news").expect("it is open");
         })
         .on_message(|connection, kind, payload| {
-            if connection.endpoint.options().framing == Framing::Raw {
+            if connection.endpoint().options().framing == Framing::Raw {
                 // A stream's pieces are cut anywhere, and tell nobody's place.
                 return;
             }

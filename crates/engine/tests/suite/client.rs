@@ -292,10 +292,10 @@ fn a_refused_handshake_tells_the_status(bench: &Bench) {
     let reason = &refusals(bench)[0];
     assert_eq!((reason.side, reason.status), (Side::Remote, Some(403)));
     assert_eq!(
-        connection.endpoint.counters.refused.borrow()[&NotOpened::Status(403)],
+        connection.endpoint().counters.refused.borrow()[&NotOpened::Status(403)],
         1
     );
-    assert_eq!(connection.endpoint.open(), 0);
+    assert_eq!(connection.endpoint().open(), 0);
     assert_eq!(
         bench.host().count(|told| matches!(told, Told::Opened(_))),
         0

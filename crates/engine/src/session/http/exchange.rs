@@ -68,7 +68,7 @@ pub(super) fn respond<S: HttpSink>(
     let exchange = exchange(session);
     let is_kept = may_keep(sink, exchange, &headers);
     let now = sink.unix_seconds();
-    let is_websocket = sink.options().framing == Framing::WebSocket;
+    let is_websocket = sink.request_options().framing == Framing::WebSocket;
     complete(&mut headers, status, now, is_kept, is_websocket);
 
     let mut response = Vec::with_capacity(256 + body.len());

@@ -63,8 +63,10 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
     let Stage::Head(head) = &session.stage else {
         unreachable!("the caller matched")
     };
-    let options = sink.options();
-    let is_websocket = options.framing == Framing::WebSocket;
+    let route = sink.route(&request);
+    let is_served = route.is_some();
+    let options = route.unwrap_or_else(|| sink.options());
+    let is_websocket = is_served && options.framing == Framing::WebSocket;
     let is_upgrade = is_websocket && wire::is_upgrade(&request, &options.websocket.versions);
     let mut waiting = Head::following(head.exchange.next(&request, is_upgrade));
     let checked = http::check_service(&request, false).and_then(|()| {
@@ -86,8 +88,23 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
         requires!("rfc6455/4.2.1/1", "rfc6455/10.7/4");
         return exchange::refuse(session, sink, &refusal);
     }
-    let answer = sink.request(request);
+    let answer = if is_served {
+        sink.request(request)
+    } else {
+        nothing_served()
+    };
     give(session, sink, answer);
+}
+
+fn nothing_served() -> Answer {
+    Answer::Respond {
+        status: 404,
+        headers: vec![(
+            "Content-Type".to_owned(),
+            "text/plain; charset=utf-8".to_owned(),
+        )],
+        body: b"nothing is served at this path\n".to_vec(),
+    }
 }
 
 /// What the protocol and the endpoint's options ask of an upgrade.
@@ -143,7 +160,7 @@ fn accept<S: HttpSink>(
         Stage::Waiting(head) => head.exchange.awaits_continue,
         _ => false,
     };
-    let all = sink.options();
+    let all = sink.request_options();
     let options = &all.websocket;
     let protocol = match protocol {
         None => options
@@ -188,6 +205,7 @@ fn accept<S: HttpSink>(
     }
     requires!("rfc6455/4.2.2/1");
     sink.write(&response);
+    sink.settle_route();
     let agreed = Agreed {
         protocol,
         deflate,

@@ -1,0 +1,152 @@
+"""Where a server listens: Unix sockets, adopted sockets, names with several addresses."""
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import httpx
+import pytest
+
+import vespiary
+
+from .kit import WS, Echo, serving
+
+
+class Page(vespiary.Handler):
+    def on_request(self, request: vespiary.Request) -> vespiary.Response:
+        return request.respond(200, f"{request.path} {request.authority}\n")
+
+
+async def says_hello(url: str) -> bool:
+    async with vespiary.connect(url) as client:
+        client.send(b"hello")
+        return bool(await client.receive() == b"hello")
+
+
+async def test_websockets_run_over_unix_sockets(tmp_path: Path) -> None:
+    url = f"ws+unix://{tmp_path}/chat.sock:/rooms/x?y=1"
+    async with serving(Echo, f"ws+unix://{tmp_path}/chat.sock:/rooms/{{room}}"):
+        assert await says_hello(url)
+    assert not (tmp_path / "chat.sock").exists()
+
+
+async def test_pages_and_websockets_share_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    server = vespiary.Server()
+    server.add(Page, f"http+unix://{path}")
+    server.add(Echo, f"ws+unix://{path}:/chat")
+    async with server:
+        transport = httpx.AsyncHTTPTransport(uds=str(path))
+        async with httpx.AsyncClient(transport=transport) as client:
+            assert (await client.get("http://localhost/page")).text == "/page localhost\n"
+        assert await says_hello(f"ws+unix://{path}:/chat")
+
+
+@pytest.mark.parametrize("name", ["a b%c.sock", "a%20b.sock", "colon:here.sock", "q?x#y.sock"])
+@pytest.mark.parametrize("scheme", ["unix", "ws+unix"])
+async def test_the_urls_of_a_server_can_be_given_to_connect(
+    tmp_path: Path, name: str, scheme: str
+) -> None:
+    endpoint = vespiary.Endpoint(
+        scheme,  # type: ignore[arg-type]
+        path=f"{tmp_path}/{name}",
+        target="/" if scheme == "ws+unix" else "",
+    )
+    async with serving(Echo, str(endpoint)) as server:
+        assert (tmp_path / name).is_socket()
+        assert await says_hello(server.urls[0])
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o777])
+async def test_the_file_of_a_unix_socket_has_the_mode_that_was_asked_for(
+    tmp_path: Path, mode: int
+) -> None:
+    path = tmp_path / "x.sock"
+    async with serving(Echo, f"unix://{path}", mode=mode) as server:
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+        assert await says_hello(server.urls[0])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": 0o600}])
+async def test_a_stale_socket_file_is_replaced_and_another_file_is_reported(
+    tmp_path: Path, options: dict[str, int]
+) -> None:
+    path = tmp_path / "x.sock"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    async with serving(Echo, f"unix://{path}", **options) as server:
+        assert await says_hello(server.urls[0])
+        with pytest.raises(OSError, match="another process listens there"):
+            async with serving(Echo, f"unix://{path}", **options):
+                pass
+        assert await says_hello(server.urls[0])
+    path.write_text("precious")
+    with pytest.raises(OSError, match="a file which is not a socket"):
+        async with serving(Echo, f"unix://{path}", **options):
+            pass
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("by", ["sock", "fd"])
+@pytest.mark.parametrize("is_listening", [False, True])
+async def test_a_socket_that_exists_is_adopted(by: str, is_listening: bool) -> None:
+    made = socket.socket()
+    made.bind(("127.0.0.1", 0))
+    port = made.getsockname()[1]
+    if is_listening:
+        made.listen()
+    options = {"sock": made} if by == "sock" else {"fd": made.detach()}
+    async with serving(Echo, WS, **options) as server:
+        assert server.urls == [f"ws://127.0.0.1:{port}/"]
+        assert await says_hello(server.urls[0])
+    with pytest.raises(ConnectionRefusedError):
+        await vespiary.connect(f"ws://127.0.0.1:{port}/")
+
+
+async def test_what_is_not_a_socket_of_the_kind_is_not_adopted() -> None:
+    reading, writing = os.pipe()
+    datagram = socket.socket(type=socket.SOCK_DGRAM)
+    unix = socket.socket(socket.AF_UNIX)
+    try:
+        for options in ({"fd": reading}, {"sock": datagram}, {"sock": unix}):
+            with pytest.raises(vespiary.ConfigurationError, match="socket"):
+                async with serving(Echo, WS, **options):
+                    pass
+    finally:
+        os.close(reading)
+        os.close(writing)
+        datagram.close()
+        unix.close()
+
+
+async def test_localhost_is_listened_on_at_all_its_addresses(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def resolve(host: str, port: int, **options: object) -> list[object]:
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*kind, ("127.0.0.1", port)), (*kind, ("127.0.0.2", port))]
+
+    monkeypatch.setattr("vespiary._listening.socket.getaddrinfo", resolve)
+    caplog.set_level("INFO", "vespiary")
+    async with serving(Echo, "ws://localhost:0") as server:
+        monkeypatch.undo()
+        port = server.urls[0].split(":")[2].rstrip("/")
+        for host in ("127.0.0.1", "127.0.0.2"):
+            assert await says_hello(f"ws://{host}:{port}")
+        assert f"on 127.0.0.1:{port} and 127.0.0.2:{port}" in caplog.text
+
+
+async def test_every_ipv6_address_says_that_it_takes_ipv6_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "vespiary")
+    async with serving(Echo, "ws://[::]:0"):
+        assert "IPv6 only" in caplog.text
+
+
+async def test_a_name_that_cannot_be_resolved_is_reported_with_the_url() -> None:
+    with pytest.raises(OSError, match=r"cannot listen on ws://nowhere\.invalid:80/"):
+        async with serving(Echo, "ws://nowhere.invalid:80"):
+            pass

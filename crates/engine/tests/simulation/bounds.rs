@@ -7,6 +7,8 @@ use vespiary_engine::port::Token;
 use vespiary_engine::port::sim::Faults;
 use vespiary_engine::{Framing, State};
 
+/// What of a delay of the process may count for deadlines, in milliseconds.
+const HELD_UP_COUNTED: u64 = 250;
 /// A deadline is met within a tick, and a turn may be late by as much again.
 const LATE_MILLISECONDS: u64 = 3;
 /// What may be queued beyond the limit: an answer to a request, a close frame.
@@ -101,6 +103,9 @@ impl Bounds {
         self.most = (self.most.0.max(queued), self.most.1.max(held));
         // Reading goes on when the cancel's completion has come, and that may be late twice.
         let delay = 2 * u64::from(faults.delay_microseconds_max) / 1_000;
+        // What the process is held up for counts only in part, and may count more than once.
+        let held_up = u64::from(faults.stop_microseconds_max) / 1_000;
+        let delay = delay + 4 * held_up.min(HELD_UP_COUNTED);
         self.check_deadlines(connection, now, delay);
     }
 
@@ -109,7 +114,7 @@ impl Bounds {
         let deadlines = &options.deadlines;
         let phase = (connection.open_seconds() * 1000.0).round() as u64;
         let is_over = |length: Option<u64>, took: u64| {
-            length.is_some_and(|length| took > length + LATE_MILLISECONDS)
+            length.is_some_and(|length| took > length + LATE_MILLISECONDS + delay)
         };
         let state = connection.state();
         match state {

@@ -44,6 +44,11 @@ fn faults(random: &mut Random) -> Faults {
     if random.chance(300) {
         faults.at_once_permille = 900;
     }
+    if random.chance(300) {
+        // The process itself is stopped now and then, for longer than most deadlines here.
+        faults.stop_permille = 10;
+        faults.stop_microseconds_max = [1_000, 50_000, 5_000_000][random.below(3) as usize];
+    }
     faults
 }
 
@@ -164,9 +169,15 @@ impl Run {
     /// What an operator may do.
     fn operate(&self) {
         let site = &self.sites[below(&self.chance, self.sites.len() as u64) as usize];
-        match below(&self.chance, 3) {
+        match below(&self.chance, 4) {
             0 => site.place.listener.suspend(),
             1 => site.place.listener.unsuspend(),
+            2 if self.faults.stop_permille > 0 => {
+                // A handler blocks.
+                let most = u64::from(self.faults.stop_microseconds_max);
+                let world = self.bench.world.as_ref().expect("a simulation");
+                world.pass(Duration::from_micros(below(&self.chance, most)));
+            }
             _ => drop(self.bench.engine.publish(
                 "news",
                 vespiary_engine::Kind::Text,

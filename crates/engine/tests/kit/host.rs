@@ -1,5 +1,6 @@
 //! A host that does what a script says, remembers its calls, and watches how it is called.
 
+pub use super::told::Told;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,33 +12,6 @@ use vespiary_engine::{
 
 /// A connection of a test's engine.
 pub type Conn = Rc<Connection<TestHost>>;
-
-/// One call of the host.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Told {
-    /// A request, with its target.
-    Request(Token, String),
-    /// A connection opened.
-    Opened(Token),
-    /// A message.
-    Message(Token, Kind, Vec<u8>),
-    /// A part of a message, and whether it was the last.
-    Part(Token, Kind, Vec<u8>, bool),
-    /// The write queue has drained.
-    Drained(Token),
-    /// The peer finished sending.
-    Ended(Token),
-    /// An opened connection is gone.
-    Closed(Token, CloseReason),
-    /// A client connection was not opened.
-    Refused(Token, CloseReason),
-    /// The peer broke a rule.
-    RuleBroken(Token, String),
-    /// An answer could not be sent.
-    Fault(Token, String),
-    /// A limit or an error of accepting.
-    Event(Event),
-}
 
 /// What a script does when told something.
 pub type Act = Box<dyn Fn(&Conn)>;

@@ -1,0 +1,31 @@
+//! What the host of a test was called with.
+
+use vespiary_engine::port::Token;
+use vespiary_engine::{CloseReason, Event, Kind};
+
+/// One call of the host.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// A request, with its target.
+    Request(Token, String),
+    /// A connection opened.
+    Opened(Token),
+    /// A message.
+    Message(Token, Kind, Vec<u8>),
+    /// A part of a message, and whether it was the last.
+    Part(Token, Kind, Vec<u8>, bool),
+    /// The write queue has drained.
+    Drained(Token),
+    /// The peer finished sending.
+    Ended(Token),
+    /// An opened connection is gone.
+    Closed(Token, CloseReason),
+    /// A client connection was not opened.
+    Refused(Token, CloseReason),
+    /// The peer broke a rule.
+    RuleBroken(Token, String),
+    /// An answer could not be sent.
+    Fault(Token, String),
+    /// A limit or an error of accepting.
+    Event(Event),
+}

@@ -102,7 +102,9 @@ impl Bounds {
         assert!(held <= most, "{held} bytes of buffers");
         self.most = (self.most.0.max(queued), self.most.1.max(held));
         // Reading goes on when the cancel's completion has come, and that may be late twice.
-        let delay = 2 * u64::from(faults.delay_microseconds_max) / 1_000;
+        // Judgement waits for what the socket holds, which may need a receive that finds no buffer
+        // and one more.
+        let delay = 6 * u64::from(faults.delay_microseconds_max) / 1_000;
         // What the process is held up for counts only in part, and may count more than once.
         let held_up = u64::from(faults.stop_microseconds_max) / 1_000;
         let delay = delay + 4 * held_up.min(HELD_UP_COUNTED);

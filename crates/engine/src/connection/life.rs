@@ -103,6 +103,7 @@ impl Life {
     };
 
     /// What comes after `event`; `None` where it cannot happen.
+    #[allow(clippy::match_same_arms)] // One line per row of the table.
     pub(crate) fn after(self, event: Event) -> Option<Self> {
         use Event as E;
         use State as S;

@@ -8,11 +8,13 @@
 //! in [`deadlines`].
 
 mod budget;
+mod close_frames;
 mod deadlines;
 mod life;
 mod moments;
 mod traffic;
 
+use crate::admission::Admission;
 use crate::carrier::Socket;
 use crate::close::{Cause, CloseReason, Manner, Side};
 use crate::endpoint::Endpoint;
@@ -26,6 +28,7 @@ use crate::send_error::SendError;
 use crate::session::http::Answer;
 use crate::session::websocket::{Negotiated, compression::CompressionTraffic};
 use budget::Budget;
+pub(crate) use close_frames::CloseFrames;
 pub(crate) use life::Event;
 pub use life::State;
 use life::{Life, Receiving, Sending};
@@ -40,60 +43,6 @@ use vespiary_wire::websocket::close::{self, Code};
 use vespiary_wire::websocket::deflate::Parameters;
 use vespiary_wire::websocket::frame::Opcode;
 use vespiary_wire::websocket::profile::{Profile, Version};
-
-/// Which close frames have passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CloseFrames {
-    /// None.
-    None,
-    /// Ours.
-    Sent,
-    /// The peer's.
-    Received,
-    /// Both.
-    Both,
-    /// Ours, and the peer's is not awaited, since the peer broke a rule.
-    NotAwaited,
-}
-
-impl CloseFrames {
-    pub(crate) fn is_sent(self) -> bool {
-        matches!(self, Self::Sent | Self::Both | Self::NotAwaited)
-    }
-
-    /// Whether input no longer matters.
-    #[inline]
-    pub(crate) fn is_received(self) -> bool {
-        self as u8 >= Self::Received as u8
-    }
-
-    pub(crate) fn after_sent(self) -> Self {
-        match self {
-            Self::None => Self::Sent,
-            Self::Received => Self::Both,
-            other => other,
-        }
-    }
-
-    pub(crate) fn after_received(self) -> Self {
-        match self {
-            Self::None => Self::Received,
-            Self::Sent => Self::Both,
-            other => other,
-        }
-    }
-}
-
-/// What a connection counts for in its endpoint's limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// Nothing: it is only being refused.
-    Refused,
-    /// A connection, and a handshake under way.
-    Handshaking,
-    /// A connection.
-    Settled,
-}
 
 /// A connection of an engine. Always behind an `Rc`.
 pub struct Connection<H: Host> {

@@ -76,7 +76,7 @@ fn a_server_reads_what_follows_a_close_frame_before_it_closes(bench: &Bench) {
     let place = bench.listen(options(), Script::sink());
     let mut peer = websocket::open(bench, &place);
     let mut sent = websocket::close(1000, "");
-    sent.extend([0; 100_000]);
+    sent.resize(sent.len() + 100_000, 0);
     peer.send(bench, &sent);
     assert_eq!(peer.frame(bench).code(), Some(1000));
 }

@@ -3,6 +3,8 @@
 The public names, and nothing else; each is documented where it lives.
 """
 
+from importlib.metadata import version as _version
+
 from vespiary import sync
 from vespiary._core import Connection, Timer
 from vespiary.backoff import Backoff
@@ -95,3 +97,5 @@ __all__ = [
     "serve",
     "sync",
 ]
+
+__version__ = _version("vespiary")

@@ -63,6 +63,6 @@ class _Verbs(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="vespiary VERB --help tells more of each.",
 )
-@click.version_option(package_name="vespiary", prog_name="vespiary")
+@click.version_option(None, "-V", "--version", package_name="vespiary", prog_name="vespiary")
 def main() -> None:
     """Serve plug-in network servers, and check that they work."""

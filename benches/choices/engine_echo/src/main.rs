@@ -129,9 +129,10 @@ fn serve(settings: &Settings) -> Result<std::convert::Infallible, String> {
     }
     let address = Address::Inet(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port)));
     let endpoint = Endpoint::new(options, ());
-    let _listener = engine
+    let listener = engine
         .listen(&address, endpoint, BACKLOG, false)
         .map_err(told)?;
+    listener.unsuspend();
     println!("READY {}", settings.port);
     loop {
         engine.wait(None).map_err(told)?;

@@ -72,8 +72,13 @@ macro_rules! delegate {
             self.inner.cancel_connect(token);
         }
 
-        fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) {
-            self.inner.poll(descriptor, token, interest);
+        fn poll(
+            &mut self,
+            descriptor: Descriptor,
+            token: Token,
+            interest: Interest,
+        ) -> std::io::Result<()> {
+            self.inner.poll(descriptor, token, interest)
         }
 
         fn unpoll(&mut self, descriptor: Descriptor, token: Token) {
@@ -95,6 +100,18 @@ macro_rules! delegate {
             reuse_port: bool,
         ) -> std::io::Result<Descriptor> {
             self.inner.listen(address, backlog, reuse_port)
+        }
+
+        fn adopt(&mut self, listener: Descriptor) -> std::io::Result<()> {
+            self.inner.adopt(listener)
+        }
+
+        fn descriptor(&self) -> std::io::Result<Descriptor> {
+            self.inner.descriptor()
+        }
+
+        fn rest(&mut self) -> Option<std::time::Duration> {
+            self.inner.rest()
         }
 
         fn shutdown(&mut self, socket: Descriptor) {

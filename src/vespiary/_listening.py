@@ -126,7 +126,7 @@ class ListeningAddress:
         self.sites.remove(site)
         self.router.remove(site)
 
-    def open(self, core: Core) -> None:
+    def open(self, core: Core, topics: int) -> None:
         """Bind and listen; nothing is accepted before `resume`.
 
         Raises:
@@ -134,7 +134,7 @@ class ListeningAddress:
         """
         first = self.sites[0]
         for site in self.sites:
-            site.open(core)
+            site.open(core, topics)
         try:
             self.listeners = self._listen(core)
         except OSError as error:

@@ -112,12 +112,17 @@ class Site:
         url = str(self.endpoint)
         return url if self.route is None else url.replace("%7B", "{").replace("%7D", "}")
 
-    def open(self, core: Core) -> NativeSite:
-        """Make its native half; whether connections are logged is decided here."""
+    def open(self, core: Core, topics: int) -> NativeSite:
+        """Make its native half; whether connections are logged is decided here.
+
+        Args:
+            core: The loop's.
+            topics: The space of the server's topics.
+        """
         hooks = self.hooks
         if logging.getLogger("vespiary").isEnabledFor(logging.DEBUG):
             hooks = self._logged(hooks.copy())
-        self.native = core.site(self.url, hooks, self.native_options)
+        self.native = core.site(self.url, hooks, self.native_options, topics)
         return self.native
 
     def _logged(self, hooks: Hooks) -> Hooks:

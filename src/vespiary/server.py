@@ -43,6 +43,7 @@ class _Life:
     core: Core
     loop: asyncio.AbstractEventLoop
     thread: int
+    topics: int
     started: float
     starting: bool = True
     stopping: bool = False
@@ -143,9 +144,9 @@ class Server:
 
     def _open(self, address: ListeningAddress, site: Site, life: _Life) -> None:
         if address.sites == [site]:
-            address.open(life.core)
+            address.open(life.core, life.topics)
         else:
-            site.open(life.core)
+            site.open(life.core, life.topics)
             address.connect(site)
 
     def _start_handler(self, life: _Life, address: ListeningAddress, site: Site) -> None:
@@ -204,12 +205,12 @@ class Server:
         if self._life is not None:
             raise RuntimeError("the server runs already")
         core, loop = running_core(), asyncio.get_running_loop()
-        life = _Life(core, loop, threading.get_ident(), loop.time())
+        life = _Life(core, loop, threading.get_ident(), core.topic_space(), loop.time())
         self._life = life
         started: list[Site] = []
         try:
             for address in self._addresses:
-                address.open(core)
+                address.open(core, life.topics)
             # An on_start may add endpoints.
             for site in self._sites:
                 if any(other.handler is site.handler for other in started):
@@ -220,7 +221,7 @@ class Server:
                 started.append(site)
             for address in self._addresses:
                 if not address.listeners:
-                    address.open(core)
+                    address.open(core, life.topics)
         except BaseException:
             await self._stop_handlers(started[::-1])
             await self._close_addresses()
@@ -324,17 +325,22 @@ class Server:
         exclude: Connection | None = None,
         compress: bool | None = None,
     ) -> int:
-        """Send a message to every connection subscribed to a topic; how many took it.
+        """Send a message to each of its connections that is subscribed to a topic.
+
+        Returns how many took it. A topic belongs to one server: connections of another server
+        never get what is published here, even where both run in one loop.
 
         The frame is encoded once, and compressed once for all who agreed on the same parameters
         without context takeover; `compress` is as for `Connection.send`. A subscriber that does not
         read is met by its endpoint's policy for slow consumers, and delays nobody else.
         """
-        return self._running("publish").core.publish(topic, message, exclude, compress)
+        life = self._running("publish")
+        return life.core.publish(life.topics, topic, message, exclude, compress)
 
     def subscribers(self, topic: str) -> int:
-        """How many connections are subscribed to a topic."""
-        return self._running("subscribers").core.subscribers(topic)
+        """How many of the server's connections are subscribed to a topic."""
+        life = self._running("subscribers")
+        return life.core.subscribers(life.topics, topic)
 
     def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call `callback` in so many seconds; timers are cheap, a million of them too."""

@@ -117,9 +117,9 @@ async def test_a_server_answers_every_thread() -> None:
         await until(lambda: recorder.connections)
         recorder.connections[0].subscribe("news")
         core = running_core()
-        assert await asyncio.to_thread(core.publish, "news", "told by a thread") == 1
+        assert await asyncio.to_thread(server.publish, "news", "told by a thread") == 1
         assert await client.receive() == "told by a thread"
-        assert await asyncio.to_thread(core.subscribers, "news") == 1
+        assert await asyncio.to_thread(server.subscribers, "news") == 1
         statistics = await asyncio.to_thread(core.port_statistics)
         assert statistics["turns"] > 0
         fired = asyncio.Event()

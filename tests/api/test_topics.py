@@ -77,6 +77,46 @@ async def test_a_connection_that_ended_is_in_no_topic() -> None:
         assert not handler.connections[0].unsubscribe("news")
 
 
+async def test_servers_of_one_loop_do_not_share_topics() -> None:
+    first, second = Subscribers(), Subscribers()
+    async with (
+        serving(first) as one,
+        serving(second) as other,
+        vespiary.connect(one.urls[0]) as of_one,
+        vespiary.connect(other.urls[0]) as of_other,
+    ):
+        await until(lambda: one.subscribers("news") == 1 and other.subscribers("news") == 1)
+        assert one.publish("news", "from one") == 1
+        assert other.publish("news", "from the other") == 1
+        assert other.publish("news", "again", exclude=first.connections[0]) == 1
+        assert await of_one.receive() == "from one"
+        assert await of_other.receive() == "from the other"
+        assert await of_other.receive() == "again"
+        of_one.close()
+        await until(lambda: one.subscribers("news") == 0)
+        assert other.subscribers("news") == 1
+
+
+async def test_a_server_that_starts_again_has_no_old_subscribers() -> None:
+    handler = Subscribers()
+    server = vespiary.Server(signals=False)
+    server.add(handler, WS)
+    for _ in range(2):
+        async with server:
+            assert server.subscribers("news") == 0
+            async with vespiary.connect(server.urls[0]) as client:
+                await until(lambda: server.subscribers("news") == 1)
+                assert server.publish("news", "hello") == 1
+                assert await client.receive() == "hello"
+
+
+async def test_a_client_cannot_subscribe() -> None:
+    async with serving(Recorder()) as server, vespiary.connect(server.urls[0]) as client:
+        with pytest.raises(vespiary.SendRefused, match="topics belong to a server"):
+            client.subscribe("news")
+        assert not client.unsubscribe("news")
+
+
 async def test_one_who_does_not_read_delays_nobody() -> None:
     handler = Subscribers()
     limits = vespiary.Limits(write_bytes_max=256 << 10)

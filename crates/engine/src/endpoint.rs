@@ -5,6 +5,7 @@ use crate::host::{Event, Host};
 use crate::limit::Limit;
 use crate::options::Options;
 use crate::session::websocket::compression::CompressionTraffic;
+use crate::topics::TopicSpace;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -67,6 +68,8 @@ pub struct Endpoint<H: Host> {
     pub host: H::Endpoint,
     /// What happened.
     pub counters: Counters,
+    /// Where its connections subscribe, if they can; set before there are any.
+    pub topics: Cell<Option<TopicSpace>>,
     open: Cell<u32>,
     handshaking: Cell<u32>,
     addresses: RefCell<HashMap<IpAddr, u32>>,
@@ -82,6 +85,7 @@ impl<H: Host> Endpoint<H> {
             options: RefCell::new(Rc::new(options)),
             host,
             counters: Counters::default(),
+            topics: Cell::new(Some(TopicSpace::default())),
             open: Cell::new(0),
             handshaking: Cell::new(0),
             addresses: RefCell::default(),

@@ -15,6 +15,8 @@ pub enum SendError {
     OutOfTurn,
     /// This end has said that it sends nothing more.
     Ended,
+    /// Its endpoint has no topics: it is a client's.
+    NoTopics,
     /// It is subscribed to as many topics as `topics_per_connection_max` allows.
     TooManyTopics,
     /// The topic's name is longer than `topic_bytes_max`.

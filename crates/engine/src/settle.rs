@@ -276,7 +276,9 @@ impl<H: Host> Engine<H> {
         if let Some(deflate) = connection.negotiated.deflate.get() {
             deflate.release(connection);
         }
-        self.topics.borrow_mut().forget(connection.token);
+        if let Some(space) = connection.endpoint().topics.get() {
+            self.topics.borrow_mut().forget(space, connection.token);
+        }
         self.postponed.borrow_mut().remove(&connection.token);
         self.tell_closed(connection);
         connection.user.take();

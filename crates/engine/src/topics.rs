@@ -1,4 +1,7 @@
 //! Topics: a message for everybody who subscribed, encoded once for each framing among them.
+//!
+//! Servers of one loop share an engine, and not their topics: each topic belongs to a space, and an
+//! endpoint's connections subscribe in the space that its host has given it.
 
 use crate::connection::Connection;
 use crate::endpoint::add;
@@ -19,19 +22,28 @@ use vespiary_port::Token;
 /// soon enough, and several messages of a round leave together.
 const SENT_WHILE_WALKING: usize = 64;
 
+/// Topics with a name of their own each; those of other spaces may have the same names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TopicSpace(pub u64);
+
+/// In the order of their tokens, so that publishing does the same each time it is replayed.
+type Subscribers<H> = BTreeMap<Token, Rc<Connection<H>>>;
+
 /// Who subscribed to what. Subscribing and its end take the same time however many topics a
 /// connection has.
 pub(crate) struct Topics<H: Host> {
-    /// In the order of their tokens, so that publishing does the same each time it is replayed.
-    subscribers: HashMap<Arc<str>, BTreeMap<Token, Rc<Connection<H>>>>,
+    /// Without a space or a topic that nobody is subscribed to.
+    spaces: HashMap<TopicSpace, HashMap<Arc<str>, Subscribers<H>>>,
     topics: HashMap<Token, HashSet<Arc<str>>>,
+    latest: TopicSpace,
 }
 
 impl<H: Host> Default for Topics<H> {
     fn default() -> Self {
         Self {
-            subscribers: HashMap::new(),
+            spaces: HashMap::new(),
             topics: HashMap::new(),
+            latest: TopicSpace::default(),
         }
     }
 }
@@ -46,18 +58,23 @@ impl<H: Host> Topics<H> {
         topics.is_some_and(|topics| topics.contains(topic))
     }
 
-    fn subscribe(&mut self, connection: &Rc<Connection<H>>, topic: &str) {
-        let name = match self.subscribers.get_key_value(topic) {
+    fn subscribers(&self, space: TopicSpace, topic: &str) -> Option<&Subscribers<H>> {
+        self.spaces.get(&space)?.get(topic)
+    }
+
+    fn subscribe(&mut self, space: TopicSpace, connection: &Rc<Connection<H>>, topic: &str) {
+        let space = self.spaces.entry(space).or_default();
+        let name = match space.get_key_value(topic) {
             Some((name, _)) => name.clone(),
             None => Arc::from(topic),
         };
-        let subscribers = self.subscribers.entry(name.clone()).or_default();
+        let subscribers = space.entry(name.clone()).or_default();
         subscribers.insert(connection.token, connection.clone());
         let topics = self.topics.entry(connection.token).or_default();
         topics.insert(name);
     }
 
-    fn unsubscribe(&mut self, token: Token, topic: &str) -> bool {
+    fn unsubscribe(&mut self, space: TopicSpace, token: Token, topic: &str) -> bool {
         let Some(topics) = self.topics.get_mut(&token) else {
             return false;
         };
@@ -67,23 +84,29 @@ impl<H: Host> Topics<H> {
         if topics.is_empty() {
             self.topics.remove(&token);
         }
-        self.leave(token, topic);
+        self.leave(space, token, topic);
         true
     }
 
-    fn leave(&mut self, token: Token, topic: &str) {
-        if let Some(subscribers) = self.subscribers.get_mut(topic) {
+    fn leave(&mut self, space: TopicSpace, token: Token, topic: &str) {
+        let Some(topics) = self.spaces.get_mut(&space) else {
+            return;
+        };
+        if let Some(subscribers) = topics.get_mut(topic) {
             subscribers.remove(&token);
             if subscribers.is_empty() {
-                self.subscribers.remove(topic);
+                topics.remove(topic);
             }
+        }
+        if topics.is_empty() {
+            self.spaces.remove(&space);
         }
     }
 
     /// Forget a connection that is gone.
-    pub(crate) fn forget(&mut self, token: Token) {
+    pub(crate) fn forget(&mut self, space: TopicSpace, token: Token) {
         for topic in self.topics.remove(&token).unwrap_or_default() {
-            self.leave(token, &topic);
+            self.leave(space, token, &topic);
         }
     }
 }
@@ -106,16 +129,21 @@ fn encode(framing: &Framing, kind: Kind, payload: &[u8]) -> Result<Arc<[u8]>, Se
 }
 
 impl<H: Host> Connection<H> {
-    /// Receive what is published to `topic` from now on; false when it already did.
+    /// Receive what is published to `topic`, in the space of its endpoint, from now on; false when
+    /// it already did.
     pub fn subscribe(self: &Rc<Self>, topic: &str) -> Result<bool, SendError> {
         if !self.is_open() {
             return Err(SendError::Closed);
         }
+        let Some(space) = self.endpoint().topics.get() else {
+            return Err(SendError::NoTopics);
+        };
         if self.engine.topics.borrow().has(self.token, topic) {
             return Ok(false);
         }
         self.may_subscribe(topic)?;
-        self.engine.topics.borrow_mut().subscribe(self, topic);
+        let mut topics = self.engine.topics.borrow_mut();
+        topics.subscribe(space, self, topic);
         Ok(true)
     }
 
@@ -139,25 +167,31 @@ impl<H: Host> Connection<H> {
 
     /// No longer receive what is published to `topic`; false when it did not.
     pub fn unsubscribe(&self, topic: &str) -> bool {
-        self.engine
-            .topics
-            .borrow_mut()
-            .unsubscribe(self.token, topic)
+        let Some(space) = self.endpoint().topics.get() else {
+            return false;
+        };
+        let mut topics = self.engine.topics.borrow_mut();
+        topics.unsubscribe(space, self.token, topic)
     }
 }
 
 impl<H: Host> Engine<H> {
-    /// How many connections are subscribed to `topic`.
-    pub fn subscribers(&self, topic: &str) -> usize {
-        self.topics
-            .borrow()
-            .subscribers
-            .get(topic)
-            .map_or(0, BTreeMap::len)
+    /// A space for topics that no endpoint has yet; see [`Endpoint::topics`](crate::Endpoint).
+    pub fn topic_space(&self) -> TopicSpace {
+        let mut topics = self.topics.borrow_mut();
+        topics.latest.0 += 1;
+        topics.latest
     }
 
-    /// Send a message to everybody subscribed to `topic`, except `but`; how many took it. Who is
-    /// over its write limit is met by its endpoint's policy, and nobody waits for anybody else.
+    /// How many connections are subscribed to `topic`.
+    pub fn subscribers(&self, space: TopicSpace, topic: &str) -> usize {
+        let topics = self.topics.borrow();
+        topics.subscribers(space, topic).map_or(0, BTreeMap::len)
+    }
+
+    /// Send a message to everybody subscribed to `topic` in the default space, except `but`; how
+    /// many took it. Who is over its write limit is met by its endpoint's policy, and nobody waits
+    /// for anybody else.
     pub fn publish(
         self: &Rc<Self>,
         topic: &str,
@@ -165,22 +199,24 @@ impl<H: Host> Engine<H> {
         payload: &[u8],
         but: Option<Token>,
     ) -> usize {
-        self.publish_choosing(topic, kind, payload, None, but)
+        self.publish_choosing(TopicSpace::default(), topic, kind, payload, None, but)
     }
 
-    /// The same with a choice of compression, as for [`Connection::send_choosing`].
+    /// The same in any space, and with a choice of compression, as for
+    /// [`Connection::send_choosing`].
     ///
     /// The message is encoded once for each framing among the subscribers, and compressed once for
     /// each shape. Where a connection takes its context over, a compressed message is its own.
     pub fn publish_choosing(
         self: &Rc<Self>,
+        space: TopicSpace,
         topic: &str,
         kind: Kind,
         payload: &[u8],
         compress: Option<bool>,
         but: Option<Token>,
     ) -> usize {
-        let subscribers: Vec<_> = match self.topics.borrow().subscribers.get(topic) {
+        let subscribers: Vec<_> = match self.topics.borrow().subscribers(space, topic) {
             Some(subscribers) => subscribers.values().cloned().collect(),
             None => return 0,
         };

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use vespiary_engine::port::driver::{self, Preference};
 use vespiary_engine::port::sim::Hold;
 use vespiary_engine::port::{Interest, Port};
-use vespiary_engine::{ClientHandshake, Endpoint, Engine, Kind, Opening, Tunnel};
+use vespiary_engine::{ClientHandshake, Endpoint, Engine, Kind, Opening, TopicSpace, Tunnel};
 
 pub(crate) type Conn = vespiary_engine::Connection<PyHost>;
 
@@ -291,15 +291,23 @@ impl Core {
         Ok(rest.map(|rest| rest.as_secs_f64()))
     }
 
-    /// Make an endpoint, for which listeners may accept.
+    /// Make the number of a space for the topics of one server.
+    fn topic_space(&self) -> PyResult<u64> {
+        Ok(self.engine()?.topic_space().0)
+    }
+
+    /// Make an endpoint, for which listeners may accept. Its connections subscribe in the space
+    /// `topics`.
     fn site(
         &self,
         url: String,
         hooks: &Bound<'_, Hooks>,
         options: &Bound<'_, PyDict>,
+        topics: u64,
     ) -> PyResult<Site> {
         let (options, inbox) = options::read(options)?;
         let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox)?);
+        endpoint.topics.set(Some(TopicSpace(topics)));
         Ok(Site::new(endpoint, &self.engine()?))
     }
 
@@ -348,6 +356,7 @@ impl Core {
         let engine = self.engine()?;
         let (options, inbox) = options::read(options)?;
         let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox)?);
+        endpoint.topics.set(None);
         let handshake = handshake.map(|(host, target, protocols, headers)| ClientHandshake {
             host,
             target,
@@ -364,10 +373,12 @@ impl Core {
         engine.host.object(&connection)
     }
 
-    /// Send a message to everybody subscribed to a topic, but perhaps to one; how many took it.
-    #[pyo3(signature = (topic, message, but = None, compress = None))]
+    /// Send a message to everybody subscribed to a topic of a space, but perhaps to one; how many
+    /// took it.
+    #[pyo3(signature = (topics, topic, message, but = None, compress = None))]
     fn publish(
         slf: &Bound<'_, Self>,
+        topics: u64,
         topic: String,
         message: Py<PyAny>,
         but: Option<Py<Connection>>,
@@ -380,14 +391,17 @@ impl Core {
             };
             let engine = core.engine()?;
             crate::send::with_payload(message.bind(py), |kind: Kind, payload| {
-                engine.publish_choosing(&topic, kind, payload, compress, but)
+                let topics = TopicSpace(topics);
+                engine.publish_choosing(topics, &topic, kind, payload, compress, but)
             })
         })
     }
 
-    /// How many connections are subscribed to a topic.
-    fn subscribers(slf: &Bound<'_, Self>, topic: String) -> PyResult<usize> {
-        Self::ask(slf, move |_, core| Ok(core.engine()?.subscribers(&topic)))
+    /// How many connections are subscribed to a topic of a space.
+    fn subscribers(slf: &Bound<'_, Self>, topics: u64, topic: String) -> PyResult<usize> {
+        Self::ask(slf, move |_, core| {
+            Ok(core.engine()?.subscribers(TopicSpace(topics), &topic))
+        })
     }
 
     /// Call `callback` without arguments in `seconds`.

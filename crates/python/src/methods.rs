@@ -137,11 +137,12 @@ impl Connection {
         this.handle().add(slf.py(), call)
     }
 
-    /// Receive what is published to a topic from now on; False when it already did.
+    /// Receive what the server publishes to a topic from now on; False when it already did.
     ///
     /// Raises:
     ///     ConnectionClosed: the connection is closing or has ended.
-    ///     SendRefused: it has topics_per_connection_max topics already.
+    ///     SendRefused: it has topics_per_connection_max topics already, or it is a client's, for
+    ///         which nobody publishes.
     fn subscribe(slf: &Bound<'_, Self>, topic: String) -> PyResult<bool> {
         Self::ask_living(slf, move |py, this, connection| {
             connection

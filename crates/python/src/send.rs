@@ -106,6 +106,9 @@ impl Connection {
             SendError::OutOfMemory => {
                 pyo3::exceptions::PyMemoryError::new_err("there is no memory for the message")
             }
+            SendError::NoTopics => refused(
+                "topics belong to a server: only its connections subscribe, and a client's cannot",
+            ),
             SendError::TooManyTopics => refused(
                 "the connection is subscribed to as many topics as topics_per_connection_max \
                  allows: unsubscribe from some, or raise the limit",

@@ -3,7 +3,7 @@
 use crate::kit::defaults;
 use crate::kit::{Bench, Conn, Peer, Place, Script, websocket};
 use vespiary_engine::wire::framing::length::Format;
-use vespiary_engine::{ClientHandshake, Framing, Kind, SlowConsumer};
+use vespiary_engine::{ClientHandshake, Framing, Kind, SendError, SlowConsumer, TopicSpace};
 
 on_every_driver_and_with_faults!(
     what_is_published_reaches_everybody_who_subscribed,
@@ -11,6 +11,7 @@ on_every_driver_and_with_faults!(
     who_unsubscribed_or_left_gets_nothing,
     each_framing_gets_the_message_in_its_own_form,
     clients_mask_each_frame_with_a_key_of_its_own,
+    a_topic_of_another_space_is_another_topic,
     a_small_and_a_large_message_arrive_in_the_order_published,
 );
 
@@ -42,7 +43,7 @@ fn websockets(bench: &Bench, count: usize, script: Script) -> (Place, Vec<Peer>)
 
 fn what_is_published_reaches_everybody_who_subscribed(bench: &Bench) {
     let (place, mut peers) = websockets(bench, 20, subscribed());
-    assert_eq!(bench.engine.subscribers("news"), 20);
+    assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 20);
     assert_eq!(bench.engine.publish("news", Kind::Text, b"hello", None), 20);
     assert_eq!(
         bench
@@ -81,14 +82,36 @@ fn who_unsubscribed_or_left_gets_nothing(bench: &Bench) {
     drop(connections);
     peers.remove(1).reset();
     bench.until_closed(1);
-    assert_eq!(bench.engine.subscribers("news"), 1);
+    assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 1);
     assert_eq!(bench.engine.publish("news", Kind::Binary, b"x", None), 1);
     assert_eq!(peers[1].frame(bench).payload, b"x");
     assert!(peers[0].is_quiet());
     peers.remove(1).reset();
     bench.until_closed(2);
-    assert_eq!(bench.engine.subscribers("news"), 0);
+    assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 0);
     assert_eq!(bench.engine.publish("news", Kind::Binary, b"x", None), 0);
+}
+
+fn a_topic_of_another_space_is_another_topic(bench: &Bench) {
+    let (place, mut peers) = websockets(bench, 1, Script::sink());
+    let space = bench.engine.topic_space();
+    place.endpoint().topics.set(Some(space));
+    let connection = bench.engine.all_connections().remove(0);
+    assert_eq!(connection.subscribe("news"), Ok(true));
+    assert_eq!(bench.engine.publish("news", Kind::Text, b"no", None), 0);
+    let publish = |space| {
+        let engine = &bench.engine;
+        engine.publish_choosing(space, "news", Kind::Text, b"yes", None, None)
+    };
+    assert_eq!(publish(bench.engine.topic_space()), 0);
+    assert_eq!(publish(space), 1);
+    assert_eq!(peers[0].frame(bench).payload, b"yes");
+    assert_eq!(bench.engine.subscribers(space, "news"), 1);
+    assert!(connection.unsubscribe("news"));
+    assert_eq!(bench.engine.subscribers(space, "news"), 0);
+    place.endpoint().topics.set(None);
+    assert_eq!(connection.subscribe("news"), Err(SendError::NoTopics));
+    assert!(!connection.unsubscribe("news"));
 }
 
 fn each_framing_gets_the_message_in_its_own_form(bench: &Bench) {
@@ -127,7 +150,9 @@ fn clients_mask_each_frame_with_a_key_of_its_own(bench: &Bench) {
         .engine
         .connect(&place.address, None, endpoint, Some(handshake));
     drop(connected.expect("a socket"));
-    bench.until("the client", || bench.engine.subscribers("news") == 1);
+    bench.until("the client", || {
+        bench.engine.subscribers(TopicSpace::default(), "news") == 1
+    });
     for _ in 0..3 {
         assert_eq!(
             bench.engine.publish("news", Kind::Binary, b"hello", None),
@@ -207,7 +232,10 @@ fn a_subscriber_that_does_not_read_is_met_by_its_policy(bench: &Bench) {
         let (place, _) = &peers[number];
         place.counters().dropped.get()
     };
-    while dropped(0) < 3 || dropped(1) < 3 || bench.engine.subscribers("news") == 4 {
+    while dropped(0) < 3
+        || dropped(1) < 3
+        || bench.engine.subscribers(TopicSpace::default(), "news") == 4
+    {
         bench.engine.publish("news", Kind::Binary, &message, None);
         published += 1;
         assert_eq!(quick[0].frame(bench).payload.len(), 10_000);
@@ -215,5 +243,5 @@ fn a_subscriber_that_does_not_read_is_met_by_its_policy(bench: &Bench) {
     }
     bench.until_closed(1);
     assert_eq!(bench.host().reasons()[0].code, Some(1008));
-    assert_eq!(bench.engine.subscribers("news"), 3);
+    assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 3);
 }

@@ -3,10 +3,8 @@
 The public names, and nothing else; each is documented where it lives.
 """
 
-from importlib.metadata import version as _version
-
 from vespiary import sync
-from vespiary._core import Connection, Timer
+from vespiary._core import Connection, Timer, __version__
 from vespiary.backoff import Backoff
 from vespiary.client import connect
 from vespiary.client_options import ClientOptions
@@ -93,9 +91,8 @@ __all__ = [
     "WebSocket",
     "WriteQueueFull",
     "connect",
+    "__version__",
     "run",
     "serve",
     "sync",
 ]
-
-__version__ = _version("vespiary")

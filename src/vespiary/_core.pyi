@@ -26,6 +26,7 @@ __all__ = [
     "LoadRun",
     "Site",
     "Timer",
+    "__version__",
     "close_as_told",
     "cue_stop",
     "origin_fault",
@@ -35,6 +36,8 @@ __all__ = [
     "upgrade_request_fault",
     "variable",
 ]
+
+__version__: str
 
 _M_co = TypeVar("_M_co", covariant=True, default=Any)
 

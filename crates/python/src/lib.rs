@@ -58,6 +58,7 @@ use pyo3::prelude::*;
 /// The native half of Vespiary.
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<core::Core>()?;
     module.add_class::<site::Site>()?;
     module.add_class::<listener::Listener>()?;

@@ -6,29 +6,30 @@ from typing import Any
 
 import click
 
+from vespiary._core import __version__
 from vespiary.errors import ConfigurationError, VespiaryError
 
 __all__ = ["main"]
 
-_VERBS = {
+_COMMANDS = {
     "load": "Load a server, and verify every echo.",
     "locks": "Run a program, and report lock orders that could deadlock.",
     "serve": "Serve a handler on one or more URLs.",
     "trace": "Trace a specification's requirements to code and tests.",
 }
-"""A command is the click command of its own name in `vespiary.cli.<verb>`; beside it, its help."""
+"""A command is the click command of its own name in `vespiary.cli.<command>`; beside it, its help."""
 
 
-class _Verbs(click.Group):
-    """Finds commands by name, suggests near ones, and tells errors in a sentence."""
+class _Commands(click.Group):
+    """Finds commands by name, suggests near ones, and reports errors in a sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return sorted(_VERBS)
+        return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        if cmd_name not in _VERBS:
+        if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"vespiary.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
@@ -38,16 +39,16 @@ class _Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         verb = args[0]
-        if verb not in _VERBS and not verb.startswith("-"):
-            near = difflib.get_close_matches(verb, _VERBS, n=1, cutoff=0.5)
-            advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_VERBS)}"
+        if verb not in _COMMANDS and not verb.startswith("-"):
+            near = difflib.get_close_matches(verb, _COMMANDS, n=1, cutoff=0.5)
+            advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_COMMANDS)}"
             ctx.fail(f"no command {verb!r}: {advice}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Verbs"):
-            formatter.write_dl(sorted(_VERBS.items()))
+            formatter.write_dl(sorted(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -59,10 +60,10 @@ class _Verbs(click.Group):
 
 
 @click.command(
-    cls=_Verbs,
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="vespiary VERB --help tells more of each.",
 )
-@click.version_option(None, "-V", "--version", package_name="vespiary", prog_name="vespiary")
+@click.version_option(__version__, "-V", "--version", prog_name="vespiary")
 def main() -> None:
     """Serve plug-in network servers, and check that they work."""

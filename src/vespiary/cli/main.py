@@ -38,11 +38,11 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        verb = args[0]
-        if verb not in _COMMANDS and not verb.startswith("-"):
-            near = difflib.get_close_matches(verb, _COMMANDS, n=1, cutoff=0.5)
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, _COMMANDS, n=1, cutoff=0.5)
             advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_COMMANDS)}"
-            ctx.fail(f"no command {verb!r}: {advice}")
+            ctx.fail(f"no command {name!r}: {advice}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

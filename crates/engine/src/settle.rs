@@ -251,8 +251,7 @@ impl<H: Host> Engine<H> {
         if requires!("rfc6455/7.1.1/1" => connection.life.get().has_peer_ended()) {
             return true;
         }
-        let unread = || connection.carrier.unread(&**self.port.borrow()).bytes;
-        !connection.client && connection.have_both_closed() && unread() == 0
+        !connection.client && connection.have_both_closed() && connection.unread().bytes == 0
     }
 
     /// The connection is over: tell the host, and give back what it holds.

@@ -8,14 +8,20 @@
 //! **Nothing is judged before what the kernel holds was read.** When a deadline for something that
 //! the peer owes is due and the socket holds bytes, the judgement is put off until some of them
 //! were received. It is put off no further: a peer that always has bytes on their way does not
-//! escape. The process's own delays do not count either; see [`crate::clock`].
+//! escape. How long that takes depends on this end alone, for example on when a receive buffer is
+//! free, so there is no bound on it; the socket is looked at again each millisecond. The process's
+//! own delays do not count either; see [`crate::clock`].
 //!
 //! **While this end does not read** (its host has paused, or the peer does not take what it is
 //! sent), the socket is looked at each second. Its end or its reset is noticed there. When it holds
 //! bytes, the second does not count, since it is this end that makes the peer wait; when it holds
-//! none, the peer is silent, and the second counts. Pings are sent as always, and their answers are
-//! not read: what shows that the peer lives is that its kernel acknowledges them. No message is
-//! read ahead of its time for that, and no bytes need a place to wait.
+//! none, the peer is silent, and the second counts. Pings are sent each interval whether or not
+//! bytes wait, and their answers are not read: what shows that the peer lives is that its kernel
+//! acknowledges them. No message is read ahead of its time for that, and no bytes need a place to
+//! wait. An end that stands behind unread bytes is not acted upon before they are read: the peer
+//! may have ended its half only, and the bytes are messages. When the peer is gone altogether, its
+//! kernel answers the next ping, or the kernel's own probe on a connection without pings, with a
+//! reset.
 //!
 //! **Progress is what the peer's kernel has acknowledged.** A reader that is slow but goes on meets
 //! the write deadline, and so it meets that of a ping while the bytes before the ping are on their
@@ -37,7 +43,7 @@ use crate::limit::Limit;
 use crate::options::{Framing, Options};
 use std::rc::Rc;
 use std::time::Duration;
-use vespiary_port::Delivery;
+use vespiary_port::{Delivery, Unread};
 use vespiary_trace::requires;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::Opcode;
@@ -130,7 +136,10 @@ fn consider_open<H: Host>(
     let data_heard = connection.moments.data_heard.get().max(message_began);
     consider(data_heard, deadlines.data, Which::Data);
     if websocket {
-        let latest = heard.max(connection.moments.pinged.get());
+        let pinged = connection.moments.pinged.get();
+        let is_held = connection.moments.held_since.get() != 0;
+        // What is heard of a peer that is not read is no sign of it.
+        let latest = if is_held { pinged } else { heard.max(pinged) };
         consider(latest, deadlines.ping_interval, Which::Ping);
         let unanswered = connection.moments.ping_unanswered.get();
         if unanswered != 0 {
@@ -152,19 +161,21 @@ impl<H: Host> Connection<H> {
             .set(if is_held { self.engine.now_ms() } else { 0 });
         self.enter(if is_held { Event::Pause } else { Event::Resume });
         if is_held {
+            let pinged = self.moments.pinged.get().max(self.moments.heard.get());
+            self.moments.pinged.set(pinged);
             self.engine.arm(self);
         }
     }
 
     /// The time since this end was last seen not to read counts for the peer, or, when it is
-    /// `excused`, for none of the deadlines of what the peer owes us.
+    /// `excused`, for none of the deadlines of what the peer must send. A ping's answer is not
+    /// among them: the peer's kernel gives it.
     fn account_for_held(&self, excused: bool) {
         let now = self.engine.now_ms();
         let since = self.moments.held_since.replace(now);
         let moments = [
             &self.moments.heard,
             &self.moments.data_heard,
-            &self.moments.ping_unanswered,
             &self.moments.message_began,
         ];
         for moment in moments {
@@ -177,6 +188,11 @@ impl<H: Host> Connection<H> {
     /// Whether the close frames of both ends have passed.
     pub(crate) fn have_both_closed(&self) -> bool {
         self.close_frames.get() == CloseFrames::Both
+    }
+
+    /// What the socket holds that nothing has received.
+    pub fn unread(&self) -> Unread {
+        self.carrier.unread(&**self.engine.port.borrow())
     }
 
     /// How far what was sent has come.
@@ -199,6 +215,9 @@ impl<H: Host> Engine<H> {
         let Some((due, _)) = earliest(connection, &options) else {
             return;
         };
+        // What is overdue, because its judgement was put off, is looked at again in a while: a turn
+        // that cannot change it must not be followed by another at once.
+        let due = due.max(self.now_ms() + 1);
         if connection.moments.timer.get().is_some() && connection.moments.timer_due.get() <= due {
             return;
         }
@@ -264,8 +283,7 @@ impl<H: Host> Engine<H> {
         let mut postponed = self.postponed.borrow_mut();
         let before = postponed.remove(&token);
         let is_over = before.is_some_and(|before| before != received);
-        let unread = || connection.carrier.unread(&**self.port.borrow()).bytes;
-        if !is_read || is_over || unread() == 0 {
+        if !is_read || is_over || connection.unread().bytes == 0 {
             return false;
         }
         postponed.insert(token, received);
@@ -309,7 +327,7 @@ impl<H: Host> Engine<H> {
 
     /// Look at a socket that is not read: whether it has ended, and whether it holds bytes.
     fn look(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let unread = connection.carrier.unread(&**self.port.borrow());
+        let unread = connection.unread();
         let has_bytes = unread.bytes > 0 || connection.has_held_input();
         connection.account_for_held(has_bytes);
         if let Some(errno) = unread.broken {
@@ -325,7 +343,13 @@ impl<H: Host> Engine<H> {
     fn ping(&self, connection: &Rc<Connection<H>>) {
         let now = self.now_ms();
         connection.moments.pinged.set(now);
-        if connection.moments.ping_unanswered.get() == 0 {
+        if connection.moments.ping_unanswered.get() != 0 {
+            if connection.queued_bytes() > 0 {
+                // That one still waits to be sent, or bytes behind it: another asks for nothing
+                // more, and pings to a peer that reads nothing would pile up.
+                return;
+            }
+        } else {
             connection.moments.ping_unanswered.set(now);
             let delivery = connection.delivery();
             connection
@@ -350,7 +374,7 @@ impl<H: Host> Engine<H> {
             connection.moments.ping_unanswered.set(self.now_ms());
             connection.moments.ping_mark.set(acknowledged);
         } else {
-            self.unread(connection, Limit::PingTimeoutSeconds, options);
+            self.end_unread(connection, Limit::PingTimeoutSeconds, options);
         }
     }
 
@@ -364,7 +388,7 @@ impl<H: Host> Engine<H> {
         if acknowledged.saturating_sub(mark) >= PROGRESS_BYTES_MIN {
             connection.moments.write_began.set(self.now_ms());
         } else {
-            self.unread(connection, Limit::WriteSeconds, options);
+            self.end_unread(connection, Limit::WriteSeconds, options);
         }
     }
 
@@ -400,7 +424,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// End a connection whose peer does not read or is gone.
-    fn unread(&self, connection: &Rc<Connection<H>>, limit: Limit, options: &Options) {
+    fn end_unread(&self, connection: &Rc<Connection<H>>, limit: Limit, options: &Options) {
         self.missed(connection, limit);
         let what = reached(limit, options);
         let text = format!("the peer did not answer or read: {what}");

@@ -2,11 +2,12 @@
 //! back.
 
 mod check;
+mod plan;
 
 use crate::kit::{Ending, Peer, websocket};
 use crate::site::{Chance, below, disguised, permille, pick};
 use std::collections::VecDeque;
-use vespiary_engine::wire::framing::length::{self, Format};
+use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{Framing, Kind, Options};
 
@@ -28,6 +29,9 @@ pub enum Manners {
     Cut,
     /// Says nothing.
     Silent,
+    /// Is gone at some time, as when its machine loses power: nothing of it comes any more, neither
+    /// FIN nor RST, and nothing is acknowledged.
+    Vanishing,
 }
 
 /// A peer.
@@ -41,6 +45,8 @@ pub struct Actor {
     framing: Framing,
     is_filtered: bool,
     peer: Option<Peer>,
+    /// The same once it has vanished.
+    vanished: Option<Peer>,
     /// What came and was not read.
     input: Vec<u8>,
     /// What is still to be sent: frames, lines, packets. The first may have gone in part.
@@ -63,28 +69,15 @@ pub struct Actor {
     ending: Option<Ending>,
 }
 
-/// A payload that names its speaker and its place, so that it differs from all others.
-fn payload(chance: &Chance, number: usize, place: usize, most: u64) -> Vec<u8> {
-    let mut payload = format!("{number}:{place}:").into_bytes();
-    let size = pick(chance, &[0, 20, 200, most]).min(most - 20);
-    let filler = b'a' + below(chance, 26) as u8;
-    payload.resize(payload.len() + below(chance, size + 1) as usize, filler);
-    payload
-}
-
-fn random_bytes(chance: &Chance) -> Vec<u8> {
-    let length = 1 + below(chance, 300) as usize;
-    (0..length).map(|_| below(chance, 256) as u8).collect()
-}
-
 impl Actor {
     /// A peer that has connected.
     pub fn new(number: usize, site: usize, peer: Peer, options: &Options, chance: &Chance) -> Self {
-        use Manners::{Cut, Finishing, Good, Lying, Resetting, Silent};
+        use Manners::{Cut, Finishing, Good, Lying, Resetting, Silent, Vanishing};
         let manners = pick(
             chance,
             &[
                 Good, Good, Good, Good, Finishing, Finishing, Lying, Resetting, Cut, Silent,
+                Vanishing, Vanishing,
             ],
         );
         let address = peer.address().expect("a simulated peer").to_string();
@@ -95,6 +88,7 @@ impl Actor {
             framing: options.framing.clone(),
             is_filtered: options.filtered,
             peer: Some(peer),
+            vanished: None,
             input: Vec::new(),
             units: VecDeque::new(),
             gone: 0,
@@ -114,92 +108,16 @@ impl Actor {
         actor
     }
 
-    fn plan(&mut self, number: usize, options: &Options, chance: &Chance) {
-        match self.framing {
-            Framing::WebSocket => self.units.push_back(websocket::request("/", "").into()),
-            Framing::Http => self.plan_requests(chance),
-            _ => {}
-        }
-        let count = if self.framing == Framing::Http {
-            0
-        } else {
-            below(chance, 30) as usize
-        };
-        for place in 0..count {
-            let message = payload(chance, number, place, options.limits.message_bytes_max);
-            let kind = match self.framing {
-                Framing::WebSocket => pick(chance, &[Kind::Text, Kind::Binary]),
-                _ => Kind::Binary,
-            };
-            self.put(kind, &message, chance);
-            self.said.push((kind, message));
-        }
-        if self.manners == Manners::Lying {
-            let place = below(chance, self.units.len() as u64 + 1) as usize;
-            self.units.insert(place, random_bytes(chance));
-        }
-        if self.manners == Manners::Cut && !self.units.is_empty() {
-            let last = below(chance, self.units.len() as u64) as usize;
-            self.units.truncate(last + 1);
-            let unit = self.units.back_mut().expect("one is kept");
-            let kept = below(chance, unit.len() as u64) as usize;
-            unit.truncate(kept);
-        }
-    }
-
-    /// A few requests, sent ahead; the last one may ask for the end.
-    fn plan_requests(&mut self, chance: &Chance) {
-        self.asked = 1 + below(chance, 4) as usize;
-        for left in (0..self.asked).rev() {
-            let end = if left == 0 && permille(chance, 500) {
-                "Connection: close\r\n"
-            } else {
-                ""
-            };
-            let request = format!("GET /{left} HTTP/1.1\r\nHost: test\r\n{end}\r\n");
-            self.units.push_back(request.into_bytes());
-        }
-    }
-
-    fn put(&mut self, kind: Kind, message: &[u8], chance: &Chance) {
-        match &self.framing {
-            Framing::WebSocket => self.put_frames(kind, message, chance),
-            Framing::Line { .. } => {
-                let end = pick(chance, &[&b"\n"[..], b"\r\n"]);
-                self.units.push_back([message, end].concat());
-            }
-            Framing::Length(format) => {
-                let mut unit = Vec::new();
-                length::append(&mut unit, format, message).expect("it fits");
-                self.units.push_back(unit);
-            }
-            Framing::Raw | Framing::Http => self.units.push_back(message.to_vec()),
-        }
-    }
-
-    /// A message in up to five fragments, with control frames between them.
-    fn put_frames(&mut self, kind: Kind, message: &[u8], chance: &Chance) {
-        let mut opcode = Opcode::from(kind);
-        let mut rest = message;
-        for _ in 0..below(chance, 5) {
-            let (piece, after) = rest.split_at(below(chance, rest.len() as u64 + 1) as usize);
-            self.units
-                .push_back(websocket::masked(false, opcode, piece));
-            if permille(chance, 200) {
-                let control = pick(chance, &[Opcode::Ping, Opcode::Pong]);
-                self.units
-                    .push_back(websocket::masked(true, control, b"between"));
-            }
-            (opcode, rest) = (Opcode::Continuation, after);
-        }
-        self.units.push_back(websocket::masked(true, opcode, rest));
-    }
-
     /// Do something, or nothing. Once the world is `healed` it does all it can.
     pub fn act(&mut self, chance: &Chance, healed: bool) {
         let Some(mut peer) = self.peer.take() else {
             return;
         };
+        if self.manners == Manners::Vanishing && (healed || permille(chance, 30)) {
+            peer.stall(true);
+            self.vanished = Some(peer);
+            return;
+        }
         if healed && self.is_stalled || permille(chance, 50) {
             self.is_stalled = !self.is_stalled && !healed;
             peer.stall(self.is_stalled);
@@ -461,6 +379,11 @@ impl Actor {
     /// Whether it is still there.
     pub fn is_here(&self) -> bool {
         self.peer.is_some()
+    }
+
+    /// Whether it has vanished.
+    pub fn has_vanished(&self) -> bool {
+        self.vanished.is_some()
     }
 
     /// Whether its request was refused.

@@ -5,7 +5,7 @@ use crate::site::Site;
 use std::collections::BTreeMap;
 use vespiary_engine::port::Token;
 use vespiary_engine::port::sim::Faults;
-use vespiary_engine::{Framing, State};
+use vespiary_engine::{Framing, Options, State};
 
 /// What of a delay of the process may count for deadlines, in milliseconds.
 const HELD_UP_COUNTED: u64 = 250;
@@ -46,10 +46,50 @@ impl Since {
     }
 }
 
+/// Judgement waits for what the socket holds, until some of it was received. That takes as long as
+/// this end takes, where two buffers may serve twenty peers.
+#[derive(Clone, Copy, Default)]
+struct Postponed {
+    received: u64,
+    /// How much of the time counts for nothing.
+    until: u64,
+}
+
+impl Postponed {
+    /// A deadline that counts from `began`, and has passed or not, with what was received by now.
+    fn observe(&mut self, is_past: bool, holds_bytes: bool, received: u64, now: u64) -> u64 {
+        if !is_past {
+            *self = Self { received, until: 0 };
+        } else if holds_bytes && self.received == received {
+            self.until = now;
+        }
+        self.until
+    }
+}
+
+/// What was seen of one connection.
+struct Seen {
+    heard: Since,
+    written: Since,
+    phase: Postponed,
+    silence: Postponed,
+}
+
+impl Seen {
+    fn new(now: u64) -> Self {
+        Self {
+            heard: Since::new(now),
+            written: Since::new(now),
+            phase: Postponed::default(),
+            silence: Postponed::default(),
+        }
+    }
+}
+
 /// What was seen of the connections so far.
 #[derive(Default)]
 pub struct Bounds {
-    seen: BTreeMap<Token, (Since, Since)>,
+    seen: BTreeMap<Token, Seen>,
     /// The most bytes that were queued on one connection, and held by one.
     pub most: (usize, usize),
 }
@@ -102,9 +142,7 @@ impl Bounds {
         assert!(held <= most, "{held} bytes of buffers");
         self.most = (self.most.0.max(queued), self.most.1.max(held));
         // Reading goes on when the cancel's completion has come, and that may be late twice.
-        // Judgement waits for what the socket holds, which may need a receive that finds no buffer
-        // and one more.
-        let delay = 6 * u64::from(faults.delay_microseconds_max) / 1_000;
+        let delay = 2 * u64::from(faults.delay_microseconds_max) / 1_000;
         // What the process is held up for counts only in part, and may count more than once.
         let held_up = u64::from(faults.stop_microseconds_max) / 1_000;
         let delay = delay + 4 * held_up.min(HELD_UP_COUNTED);
@@ -119,34 +157,55 @@ impl Bounds {
             length.is_some_and(|length| took > length + LATE_MILLISECONDS + delay)
         };
         let state = connection.state();
-        match state {
-            State::Connecting | State::Securing | State::Handshaking | State::BetweenRequests => {
-                // A request under way, or the pause between two.
-                let longest = match (deadlines.handshake, deadlines.keep_alive) {
-                    (Some(handshake), Some(pause)) if options.framing == Framing::Http => {
-                        Some(handshake.max(pause))
-                    }
-                    (_, None) if options.framing == Framing::Http => None,
-                    (handshake, _) => handshake,
-                };
-                assert!(!is_over(longest, phase), "{phase} ms in {state:?}");
-            }
-            State::Closing => assert!(!is_over(deadlines.close, phase), "{phase} ms in {state:?}"),
-            State::Open | State::Closed => {}
-        }
-        let [bytes_in, ..] = connection.traffic();
-        let taken = connection.delivery().acknowledged.unwrap_or(0);
-        let since = (Since::new(now), Since::new(now));
-        let (heard, written) = self.seen.entry(connection.token()).or_insert(since);
+        let [received, ..] = connection.traffic();
+        let holds_bytes = connection.unread().bytes > 0;
+        let seen = self.seen.entry(connection.token());
+        let seen = seen.or_insert_with(|| Seen::new(now));
+        let longest = longest(state, &options);
+        let is_past = longest.is_some_and(|length| phase > length);
+        let until = seen.phase.observe(is_past, holds_bytes, received, now);
+        let late = late_by(phase, longest, until, now);
+        assert!(!is_over(Some(0), late), "{phase} ms in {state:?}");
         let is_held_back = connection.is_paused(u8::MAX) || connection.is_above_high();
         let is_open = state == State::Open;
-        let silent = heard.observe(bytes_in, now, is_held_back || !is_open);
+        let silent = seen.heard.observe(received, now, is_held_back || !is_open);
         let silent = silent.saturating_sub(delay);
-        assert!(!is_over(deadlines.idle, silent), "silent for {silent} ms");
-        let stuck = written.observe(taken, now, connection.queued_bytes() == 0 || !is_open);
+        let is_past = deadlines.idle.is_some_and(|length| silent > length);
+        let until = seen.silence.observe(is_past, holds_bytes, received, now);
+        let late = late_by(silent, deadlines.idle, until, now);
+        assert!(!is_over(Some(0), late), "silent for {silent} ms");
+        let taken = connection.delivery().acknowledged.unwrap_or(0);
+        let is_written = connection.queued_bytes() == 0 || !is_open;
+        let stuck = seen.written.observe(taken, now, is_written);
         // The deadline counts from one moment; what waits after it is asked for by the next.
         let twice = deadlines.write.map(|length| 2 * length);
         let stuck = stuck.saturating_sub(delay);
         assert!(!is_over(twice, stuck), "nothing was taken for {stuck} ms");
     }
+}
+
+/// How long a connection may be in a state.
+fn longest(state: State, options: &Options) -> Option<u64> {
+    let deadlines = &options.deadlines;
+    match state {
+        State::Connecting | State::Securing | State::Handshaking | State::BetweenRequests => {
+            // A request under way, or the pause between two.
+            match (deadlines.handshake, deadlines.keep_alive) {
+                (Some(handshake), Some(pause)) if options.framing == Framing::Http => {
+                    Some(handshake.max(pause))
+                }
+                (_, None) if options.framing == Framing::Http => None,
+                (handshake, _) => handshake,
+            }
+        }
+        State::Closing => deadlines.close,
+        State::Open | State::Closed => None,
+    }
+}
+
+/// How late a deadline is that has taken so long, except for the time until which nobody could
+/// judge it.
+fn late_by(took: u64, length: Option<u64>, until: u64, now: u64) -> u64 {
+    let late = length.map_or(0, |length| took.saturating_sub(length));
+    late.min(now.saturating_sub(until))
 }

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
+use vespiary_engine::Framing;
 use vespiary_engine::port::sim::{Faults, Random};
 
 /// Turns in which a healed world must come to rest.
@@ -113,6 +114,10 @@ impl Run {
             }
             self.turn(false);
         }
+        if permille(&self.chance, 100) {
+            self.say(|| "the engine is shut down in the middle".to_owned());
+            return self.end(false);
+        }
         self.say(|| "the world heals".to_owned());
         self.heal();
         for connection in self.bench.engine.all_connections() {
@@ -131,7 +136,9 @@ impl Run {
             });
         }
         self.check_talk();
-        self.end()
+        self.check_vanished();
+        let goes_first = permille(&self.chance, 500);
+        self.end(goes_first)
     }
 
     /// Somebody connects.
@@ -169,7 +176,11 @@ impl Run {
     /// What an operator may do.
     fn operate(&self) {
         let site = &self.sites[below(&self.chance, self.sites.len() as u64) as usize];
-        match below(&self.chance, 4) {
+        match below(&self.chance, 5) {
+            // What is lost with it, its peers have no claim to.
+            0 if site.conduct == Conduct::Moody && permille(&self.chance, 100) => {
+                site.drain(&self.bench, &self.chance);
+            }
             0 => site.place.listener.suspend(),
             1 => site.place.listener.unsuspend(),
             2 if self.faults.stop_permille > 0 => {
@@ -208,6 +219,38 @@ impl Run {
             }
         }
         panic!("a healed world does not come to rest");
+    }
+
+    /// A peer that has vanished is noticed where pings or deadlines look for it, whether or not its
+    /// connection is read.
+    fn check_vanished(&mut self) {
+        if !self.actors.iter().any(Actor::has_vanished) {
+            return;
+        }
+        let sites = self.sites.iter();
+        let deadlines = sites.map(|site| &site.options.deadlines);
+        let longest = deadlines.filter_map(|it| Some(it.ping_interval? + it.ping_timeout?));
+        // A connection that is not read is looked at each second.
+        let wait = longest.max().unwrap_or(0) + 2_000;
+        let end = self.bench.engine.now_ms() + wait;
+        while self.bench.engine.now_ms() < end {
+            self.bench.turn_for(Duration::from_millis(100));
+        }
+        for connection in self.bench.engine.all_connections() {
+            let options = connection.endpoint().options();
+            let deadlines = &options.deadlines;
+            let is_pinged = options.framing == Framing::WebSocket
+                && deadlines.ping_interval.is_some()
+                && deadlines.ping_timeout.is_some();
+            let Some(address) = connection.peer_address() else {
+                continue;
+            };
+            let address = address.to_string();
+            let mut actors = self.actors.iter();
+            let has_vanished = actors.any(|it| it.has_vanished() && it.address == address);
+            let is_noticed = !has_vanished || !is_pinged || !connection.is_open();
+            assert!(is_noticed, "{address} has vanished, and is not noticed");
+        }
     }
 
     /// What was said came back, unless something excuses it.
@@ -278,8 +321,8 @@ impl Run {
     }
 
     /// Everybody leaves, or the engine is shut down at once; nothing may be left.
-    fn end(mut self) -> u64 {
-        if permille(&self.chance, 500) {
+    fn end(mut self, goes_first: bool) -> u64 {
+        if goes_first {
             for actor in &mut self.actors {
                 actor.leave();
             }

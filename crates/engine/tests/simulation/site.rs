@@ -161,6 +161,22 @@ pub fn disguising(script: Script) -> Script {
 }
 
 impl Site {
+    /// Stop serving, as a server does that is stopped: no connection comes, and each is closed, or
+    /// is reset in the middle of what its handler does.
+    pub fn drain(&self, bench: &Bench, chance: &Chance) {
+        self.place.listener.suspend();
+        for connection in bench.engine.all_connections() {
+            if !Rc::ptr_eq(connection.endpoint(), self.place.endpoint()) {
+                continue;
+            }
+            connection.close(Code::GOING_AWAY, "");
+            if permille(chance, 300) {
+                let late = connection.clone();
+                later(connection.engine(), below(chance, 50), move || late.abort());
+            }
+        }
+    }
+
     /// A random endpoint.
     pub fn new(bench: &Bench, chance: &Chance) -> Self {
         let conduct = pick(
@@ -189,6 +205,11 @@ impl Site {
         }
     }
 }
+
+/// The reason for not reading of a handler that is busy.
+const NAPPING: u8 = 4;
+/// The same of one that was cancelled while it was busy, and never says that it is done.
+const CANCELLED: u8 = 8;
 
 /// Do something with `connection` later, from a timer's callback.
 fn later(engine: &Rc<Engine<host::TestHost>>, milliseconds: u64, act: impl FnOnce() + 'static) {
@@ -226,7 +247,6 @@ fn kept(script: Script, ledger: &Ledger) -> Script {
 
 /// Pause, and resume after a while.
 fn nap(connection: &Conn, chance: &Chance) {
-    const NAPPING: u8 = 4;
     if connection.is_paused(NAPPING) {
         return;
     }
@@ -251,6 +271,10 @@ fn answer(connection: &Conn, chance: &Chance, refuses: bool) -> Answer {
     } else {
         host::accept()
     };
+    if refuses && permille(chance, 30) {
+        // Who would answer was cancelled.
+        return Answer::Later;
+    }
     if permille(chance, 200) {
         let connection = connection.clone();
         later(&connection.engine().clone(), below(chance, 20), move || {
@@ -361,6 +385,7 @@ fn act(connection: &Conn, chance: &Chance) {
                 act(&connection, &chance);
             });
         }
+        23 => connection.pause(CANCELLED),
         _ => {
             for _ in 0..below(chance, 5) {
                 let _ = connection.send(kind, &payload);

@@ -24,12 +24,12 @@ on_every_driver_and_with_faults!(
 );
 
 #[test]
-fn a_connection_weighs_no_more_than_it_did() {
+fn a_connection_weighs_no_more_than_it_may() {
     // Ten thousand idle ones may cost 800 bytes each in a process with a handler, buffers and
     // Python's objects included.
     let weight = size_of::<Connection<TestHost>>();
     println!("a connection weighs {weight} bytes");
-    assert!(weight <= 456, "{weight} bytes");
+    assert!(weight <= 472, "{weight} bytes");
 }
 
 fn timers_fire_in_order_and_not_early(bench: &Bench) {

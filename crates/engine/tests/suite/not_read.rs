@@ -3,7 +3,7 @@
 use crate::kit::{Bench, Conn, Peer, Script, defaults, websocket};
 use vespiary_engine::port::Errno;
 use vespiary_engine::port::sim::Faults;
-use vespiary_engine::{Cause, Framing, Limit, Manner, Options};
+use vespiary_engine::{Cause, Framing, Kind, Limit, Manner, Options};
 
 on_every_driver!(
     the_end_of_a_peer_that_is_not_read_is_noticed,
@@ -99,5 +99,71 @@ fn a_dead_peer_that_is_not_read_is_noticed_by_its_pings() {
         let took = bench.engine.now_ms() - start;
         assert!((199..=205).contains(&took), "{took} ms");
         assert_eq!(bench.host().limits_reached(Limit::PingTimeoutSeconds), 1);
+    });
+}
+
+/// Bytes of the peer's that wait to be read change nothing about that.
+#[test]
+fn a_dead_peer_whose_bytes_are_not_read_is_noticed_by_its_pings() {
+    crate::kit::Driver::Simulated(1, Faults::none()).run(|bench| {
+        let mut options = pinging();
+        options.deadlines.ping_interval = Some(5_000);
+        options.deadlines.ping_timeout = Some(5_000);
+        let (mut peer, connection) = unread(bench, options);
+        peer.send(bench, &websocket::text("the last"));
+        peer.stall(true);
+        drop(connection);
+        let start = bench.engine.now_ms();
+        bench.until_closed(1);
+        let took = bench.engine.now_ms() - start;
+        assert!((9_990..=10_010).contains(&took), "{took} ms");
+        assert_eq!(bench.host().limits_reached(Limit::PingTimeoutSeconds), 1);
+    });
+}
+
+/// A judgement that is put off until bytes were received must not keep the engine from waiting.
+#[test]
+fn a_judgement_that_waits_for_a_buffer_does_not_spin() {
+    let faults = Faults {
+        delay_permille: 1000,
+        delay_microseconds_max: 500_000,
+        ..Faults::none()
+    };
+    crate::kit::Driver::Simulated(3, faults).run(|bench| {
+        let mut options = defaults(Framing::WebSocket);
+        options.deadlines.handshake = Some(10);
+        let place = bench.listen(options, Script::sink());
+        let mut peer = bench.connect(&place);
+        peer.write(b"GET");
+        let start = bench.engine.now_ms();
+        let mut turns = 0;
+        bench.until("the refusal", || {
+            turns += 1;
+            place.counters().refused.borrow().values().sum::<u64>() > 0
+        });
+        let took = bench.engine.now_ms() - start;
+        assert!(turns <= 2 * took + 100, "{turns} turns in {took} ms");
+    });
+}
+
+/// Found by seed 307 of the simulation.
+#[test]
+fn pings_to_a_peer_that_reads_nothing_do_not_pile_up() {
+    crate::kit::Driver::Simulated(1, Faults::none()).run(|bench| {
+        let mut options = defaults(Framing::WebSocket);
+        options.deadlines.ping_interval = Some(10);
+        options.deadlines.write = None;
+        let place = bench.listen(options, Script::sink());
+        let peer = websocket::open(bench, &place);
+        let connection = bench.latest();
+        peer.stall(true);
+        connection
+            .send(Kind::Binary, &[0; 100_000])
+            .expect("room for it");
+        bench.turn();
+        let queued = connection.queued_bytes();
+        bench.pass(10_000);
+        let grown = connection.queued_bytes() - queued;
+        assert!(grown <= 10, "{grown} bytes of pings");
     });
 }

@@ -17,7 +17,7 @@ _COMMANDS = {
     "serve": "Serve a handler on one or more URLs.",
     "trace": "Trace a specification's requirements to code and tests.",
 }
-"""A command is the click command of its own name in `vespiary.cli.<command>`; beside it, its help."""
+"""Each command, found in the module of its name in `vespiary.cli`, with its help."""
 
 
 class _Commands(click.Group):
@@ -47,7 +47,7 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
-        with formatter.section("Verbs"):
+        with formatter.section("Commands"):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -227,7 +227,8 @@ class Pop3(vespiary.Handler):
         if lines is not None:
             # RFC 1939 section 3: a line that begins with a dot gets another, one dot ends it all.
             stuffed = [b"." + line if line.startswith(b".") else line for line in lines]
-            connection.send(b"\r\n".join([*stuffed, b"."]))
+            for line in [*stuffed, b"."]:
+                connection.send(line)
         if command is Session.quit:
             connection.close()
 

@@ -211,3 +211,21 @@ async def test_a_message_for_many_arrives_once_and_in_order_at_each() -> None:
         for client in clients:
             assert [await client.receive() for _ in range(5)] == ["0", "1", "2", "3", "4"]
             client.close()
+
+
+async def test_nothing_is_published_that_a_subscriber_cannot_get() -> None:
+    server = vespiary.Server(signals=False)
+    handler = Subscribers()
+    server.add(handler, WS)
+    server.add(handler, TCP, framing="line")
+    async with (
+        server,
+        vespiary.connect(server.urls[0]) as websocket,
+        vespiary.connect(server.urls[1], framing="line") as lines,
+    ):
+        await until(lambda: server.subscribers("news") == 2)
+        with pytest.raises(vespiary.SendRefused, match="line break"):
+            server.publish("news", "two\nlines")
+        assert server.publish("news", "one line") == 2
+        assert await websocket.receive() == "one line"
+        assert await lines.receive() == b"one line"

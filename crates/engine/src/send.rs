@@ -113,8 +113,7 @@ impl<H: Host> Connection<H> {
             drop(options);
             return self.send(kind, kept.bytes());
         }
-        let form = WireForm::new(&options.framing, Label::whole(kind), length, || None)
-            .map_err(|_| SendError::TooLong)?;
+        let form = WireForm::new(&options.framing, Label::whole(kind), kept.bytes(), || None)?;
         if !self.make_room(&options, form.size(length), true)? {
             return Ok(());
         }
@@ -269,8 +268,7 @@ impl<H: Host> Connection<H> {
         payload: &[u8],
         droppable: bool,
     ) -> Result<(), SendError> {
-        let form = WireForm::new(&options.framing, label, payload.len(), || self.mask())
-            .map_err(|_| SendError::TooLong)?;
+        let form = WireForm::new(&options.framing, label, payload, || self.mask())?;
         let size = form.size(payload.len());
         if !self.make_room(options, size, droppable)? {
             return Ok(());

@@ -9,6 +9,8 @@ pub enum SendError {
     Closed,
     /// More than `write_bytes_max` would wait.
     QueueFull,
+    /// The framing is lines, and the message has a line break.
+    LineBreak,
     /// The length does not fit the prefix.
     TooLong,
     /// A message in parts is under way, or a part was sent where the framing has none.

@@ -4,7 +4,7 @@
 //! endpoint's connections subscribe in the space that its host has given it.
 
 use crate::connection::Connection;
-use crate::endpoint::add;
+use crate::endpoint::{Endpoint, add};
 use crate::engine::Engine;
 use crate::host::{Host, Kind};
 use crate::limit::Limit;
@@ -121,11 +121,29 @@ struct Encoded {
 }
 
 fn encode(framing: &Framing, kind: Kind, payload: &[u8]) -> Result<Arc<[u8]>, SendError> {
-    let form = WireForm::new(framing, Label::whole(kind), payload.len(), || None)
-        .map_err(|_| SendError::TooLong)?;
+    let form = WireForm::new(framing, Label::whole(kind), payload, || None)?;
     let mut bytes = Vec::with_capacity(form.size(payload.len()));
     form.append(&mut bytes, payload);
     Ok(bytes.into())
+}
+
+/// Check that the framing of every subscriber can carry a message.
+fn check_framings<H: Host>(
+    subscribers: &[Rc<Connection<H>>],
+    kind: Kind,
+    payload: &[u8],
+) -> Result<(), SendError> {
+    let mut checked: Vec<*const Endpoint<H>> = Vec::new();
+    for connection in subscribers {
+        let endpoint = connection.endpoint();
+        let this = Rc::as_ptr(endpoint);
+        if checked.last() != Some(&this) && !checked.contains(&this) {
+            let options = endpoint.options.borrow();
+            WireForm::new(&options.framing, Label::whole(kind), payload, || None)?;
+            checked.push(this);
+        }
+    }
+    Ok(())
 }
 
 impl<H: Host> Connection<H> {
@@ -191,14 +209,15 @@ impl<H: Host> Engine<H> {
 
     /// Send a message to everybody subscribed to `topic` in the default space, except `but`; how
     /// many took it. Who is over its write limit is met by its endpoint's policy, and nobody waits
-    /// for anybody else.
+    /// for anybody else. An error where the framing of a subscriber cannot carry the message; then
+    /// nobody gets it.
     pub fn publish(
         self: &Rc<Self>,
         topic: &str,
         kind: Kind,
         payload: &[u8],
         but: Option<Token>,
-    ) -> usize {
+    ) -> Result<usize, SendError> {
         self.publish_choosing(TopicSpace::default(), topic, kind, payload, None, but)
     }
 
@@ -215,11 +234,12 @@ impl<H: Host> Engine<H> {
         payload: &[u8],
         compress: Option<bool>,
         but: Option<Token>,
-    ) -> usize {
+    ) -> Result<usize, SendError> {
         let subscribers: Vec<_> = match self.topics.borrow().subscribers(space, topic) {
             Some(subscribers) => subscribers.values().cloned().collect(),
-            None => return 0,
+            None => return Ok(0),
         };
+        check_framings(&subscribers, kind, payload)?;
         let is_sent_at_once = subscribers.len() >= SENT_WHILE_WALKING;
         let mut encoded: Vec<Encoded> = Vec::new();
         let mut taken = 0;
@@ -245,7 +265,7 @@ impl<H: Host> Engine<H> {
                 Err(_) => add(&connection.endpoint().counters.dropped, 1),
             }
         }
-        taken
+        Ok(taken)
     }
 
     /// The form of a message for this connection, made when nobody before it had the same.

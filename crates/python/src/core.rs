@@ -393,7 +393,8 @@ impl Core {
             crate::send::with_payload(message.bind(py), |kind: Kind, payload| {
                 let topics = TopicSpace(topics);
                 engine.publish_choosing(topics, &topic, kind, payload, compress, but)
-            })
+            })?
+            .map_err(|error| crate::send::publish_error(py, error))
         })
     }
 

@@ -12,6 +12,29 @@ use std::ffi::CStr;
 use std::rc::Rc;
 use vespiary_engine::{Cause, CloseReason, Kind, SendError};
 
+const TOO_LONG: &str = "the message is too long for the framing's length prefix";
+const LINE_BREAK: &str = "the message has a line break, which would end it too early: with \
+    framing='line' or 'crlf' a message is one line, without its end; send each line by itself, or \
+    use framing='length'";
+
+#[cold]
+fn refused(py: Python<'_>, text: &str) -> PyErr {
+    imports::error(imports::send_refused_class(py), |class| {
+        Ok(PyErr::from_value(class.call1((text,))?))
+    })
+}
+
+/// Why nothing was published: the framing of a subscriber cannot carry the message.
+#[cold]
+pub(crate) fn publish_error(py: Python<'_>, error: SendError) -> PyErr {
+    let text = if error == SendError::LineBreak {
+        LINE_BREAK
+    } else {
+        TOO_LONG
+    };
+    refused(py, &format!("a subscriber cannot get it: {text}"))
+}
+
 impl Connection {
     #[inline]
     pub(crate) fn send_object(
@@ -77,11 +100,7 @@ impl Connection {
         error: SendError,
         message: Option<&Bound<'_, PyAny>>,
     ) -> PyErr {
-        let refused = |text: &str| {
-            imports::error(imports::send_refused_class(py), |class| {
-                Ok(PyErr::from_value(class.call1((text,))?))
-            })
-        };
+        let refused = |text: &str| refused(py, text);
         match error {
             SendError::Closed => match connection.reason() {
                 Some(reason) => imports::closed_error(py, &reason, &peer_text(connection)),
@@ -100,9 +119,8 @@ impl Connection {
                 Ok(PyErr::from_value(class.call1(arguments)?))
             }),
             SendError::NotOpen => refused("the connection is not open yet: send from on_open on"),
-            SendError::TooLong => {
-                refused("the message is too long for the framing's length prefix")
-            }
+            SendError::TooLong => refused(TOO_LONG),
+            SendError::LineBreak => refused(LINE_BREAK),
             SendError::OutOfMemory => {
                 pyo3::exceptions::PyMemoryError::new_err("there is no memory for the message")
             }
@@ -199,7 +217,8 @@ Raises:
     ConnectionClosed: the connection is closing or has ended.
     WriteQueueFull: write_bytes_max would be passed, under the policy wait.
     ThreadCallsFull: the loop takes no calls of other threads (raised in those only).
-    SendRefused: a message in parts is under way, or the length does not fit the framing.";
+    SendRefused: a message in parts is under way, or the framing cannot carry it: it is too long for
+        the length prefix, or has a line break where messages are lines.";
 
 /// A method definition that the interpreter reads for as long as it lives.
 pub(crate) struct SendMethod(std::cell::UnsafeCell<ffi::PyMethodDef>);

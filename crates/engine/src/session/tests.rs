@@ -213,7 +213,7 @@ fn a_message_is_read_back_from_its_wire_form_in_every_framing() {
         let mut wire = Vec::new();
         for message in [&b"one"[..], b"", b"three"] {
             let label = Label::whole(Kind::Binary);
-            let form = WireForm::new(&framing, label, message.len(), || None).expect("it fits");
+            let form = WireForm::new(&framing, label, message, || None).expect("it fits");
             let before = wire.len();
             form.append(&mut wire, message);
             assert_eq!(wire.len() - before, form.size(message.len()));

@@ -5,8 +5,9 @@
 //! owner keeps it, encoded once for many subscribers, or as a part of a message.
 
 use crate::options::Framing;
+use crate::send_error::SendError;
 use vespiary_trace::requires;
-use vespiary_wire::framing::length::{self, TooLong};
+use vespiary_wire::framing::{length, line};
 use vespiary_wire::websocket::frame::{self, Kind, Opcode};
 
 /// What a message, or a part of one, says about itself. Only WebSocket writes it down.
@@ -31,7 +32,7 @@ impl Label {
     }
 }
 
-/// What surrounds a payload of a certain length.
+/// What surrounds a certain payload.
 pub(crate) struct WireForm {
     head: [u8; frame::HEAD_BYTES_MAX],
     head_length: usize,
@@ -40,21 +41,21 @@ pub(crate) struct WireForm {
 }
 
 impl WireForm {
-    /// The form of a payload of `length` bytes. A client gives a fresh `mask` for each frame.
+    /// The form of a payload. A client gives a fresh `mask` for each frame.
     #[inline]
     pub(crate) fn new(
         framing: &Framing,
         label: Label,
-        length: usize,
+        payload: &[u8],
         mask: impl FnOnce() -> Option<[u8; 4]>,
-    ) -> Result<Self, TooLong> {
+    ) -> Result<Self, SendError> {
         let mut form = Self {
             head: [0; frame::HEAD_BYTES_MAX],
             head_length: 0,
             tail: &[],
             mask: None,
         };
-        let length = length as u64;
+        let length = payload.len() as u64;
         match framing {
             Framing::WebSocket => {
                 requires!("rfc6455/6.1/4");
@@ -69,10 +70,16 @@ impl WireForm {
                     frame::write_head(head, fin, compressed, opcode, length, form.mask);
             }
             Framing::Raw | Framing::Http => {}
-            Framing::Line { ending } => form.tail = ending,
+            Framing::Line { ending } => {
+                if !line::is_line(payload, ending) {
+                    return Err(SendError::LineBreak);
+                }
+                form.tail = ending;
+            }
             Framing::Length(format) => {
                 let mut prefix = [0; 8];
-                form.head_length = length::write_head(&mut prefix, format, length)?;
+                form.head_length = length::write_head(&mut prefix, format, length)
+                    .map_err(|_| SendError::TooLong)?;
                 form.head[..8].copy_from_slice(&prefix);
             }
         }

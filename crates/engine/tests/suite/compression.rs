@@ -365,7 +365,10 @@ fn a_published_message_is_compressed_once_for_all_who_share_its_shape(bench: &Be
     let mut sizes = Vec::new();
     for round in 0..3 {
         let message = records(2000);
-        assert_eq!(bench.engine.publish("news", Kind::Text, &message, None), 7);
+        assert_eq!(
+            bench.engine.publish("news", Kind::Text, &message, None),
+            Ok(7)
+        );
         for (index, client) in clients.iter_mut().enumerate() {
             let (got, frames) = client.take(bench);
             assert_eq!((got, frames[0].first), (message.clone(), 0xC1));

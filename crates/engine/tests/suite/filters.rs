@@ -110,7 +110,7 @@ fn what_a_filter_swallows_waits_for_nobody(bench: &Bench) {
             let message: std::sync::Arc<[u8]> = vec![b'x'; 5_000].into();
             connection.subscribe("news").expect("it is open");
             for _ in 0..300 {
-                connection
+                let _ = connection
                     .engine()
                     .publish("news", Kind::Binary, &message, None);
             }

@@ -174,7 +174,7 @@ fn nothing_goes_between_the_parts_of_a_message_but_control_frames(bench: &Bench)
         );
         assert_eq!(
             connection.engine().publish("news", Kind::Text, b"no", None),
-            0
+            Ok(0)
         );
         connection.ping(b"yes").expect("room");
         connection
@@ -184,7 +184,7 @@ fn nothing_goes_between_the_parts_of_a_message_but_control_frames(bench: &Bench)
             connection
                 .engine()
                 .publish("news", Kind::Text, b"now", None),
-            1
+            Ok(1)
         );
     });
     let place = bench.listen(defaults(Framing::WebSocket), script);

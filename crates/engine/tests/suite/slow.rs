@@ -245,7 +245,7 @@ fn the_bound_counts_what_small_messages_take_in_memory(bench: &Bench) {
         connection.subscribe("small").expect("open");
         for number in 0..MOST {
             if publishes && number % 2 == 0 {
-                bench.engine.publish("small", Kind::Binary, b"x", None);
+                let _ = bench.engine.publish("small", Kind::Binary, b"x", None);
             } else {
                 let _ = connection.send(Kind::Binary, b"x");
             }

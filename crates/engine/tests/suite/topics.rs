@@ -12,6 +12,7 @@ on_every_driver_and_with_faults!(
     each_framing_gets_the_message_in_its_own_form,
     clients_mask_each_frame_with_a_key_of_its_own,
     a_topic_of_another_space_is_another_topic,
+    a_message_that_a_subscriber_cannot_get_is_refused_and_nobody_gets_it,
     a_small_and_a_large_message_arrive_in_the_order_published,
 );
 
@@ -24,7 +25,7 @@ on_every_driver!(
 fn chat() -> Script {
     subscribed().on_message(|connection, kind, payload| {
         let engine = connection.engine();
-        engine.publish("news", kind, payload, Some(connection.token()));
+        let _ = engine.publish("news", kind, payload, Some(connection.token()));
     })
 }
 
@@ -44,12 +45,15 @@ fn websockets(bench: &Bench, count: usize, script: Script) -> (Place, Vec<Peer>)
 fn what_is_published_reaches_everybody_who_subscribed(bench: &Bench) {
     let (place, mut peers) = websockets(bench, 20, subscribed());
     assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 20);
-    assert_eq!(bench.engine.publish("news", Kind::Text, b"hello", None), 20);
+    assert_eq!(
+        bench.engine.publish("news", Kind::Text, b"hello", None),
+        Ok(20)
+    );
     assert_eq!(
         bench
             .engine
             .publish("nobody listens", Kind::Text, b"hello", None),
-        0
+        Ok(0)
     );
     for peer in &mut peers {
         let frame = peer.frame(bench);
@@ -83,13 +87,19 @@ fn who_unsubscribed_or_left_gets_nothing(bench: &Bench) {
     peers.remove(1).reset();
     bench.until_closed(1);
     assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 1);
-    assert_eq!(bench.engine.publish("news", Kind::Binary, b"x", None), 1);
+    assert_eq!(
+        bench.engine.publish("news", Kind::Binary, b"x", None),
+        Ok(1)
+    );
     assert_eq!(peers[1].frame(bench).payload, b"x");
     assert!(peers[0].is_quiet());
     peers.remove(1).reset();
     bench.until_closed(2);
     assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 0);
-    assert_eq!(bench.engine.publish("news", Kind::Binary, b"x", None), 0);
+    assert_eq!(
+        bench.engine.publish("news", Kind::Binary, b"x", None),
+        Ok(0)
+    );
 }
 
 fn a_topic_of_another_space_is_another_topic(bench: &Bench) {
@@ -98,13 +108,13 @@ fn a_topic_of_another_space_is_another_topic(bench: &Bench) {
     place.endpoint().topics.set(Some(space));
     let connection = bench.engine.all_connections().remove(0);
     assert_eq!(connection.subscribe("news"), Ok(true));
-    assert_eq!(bench.engine.publish("news", Kind::Text, b"no", None), 0);
+    assert_eq!(bench.engine.publish("news", Kind::Text, b"no", None), Ok(0));
     let publish = |space| {
         let engine = &bench.engine;
         engine.publish_choosing(space, "news", Kind::Text, b"yes", None, None)
     };
-    assert_eq!(publish(bench.engine.topic_space()), 0);
-    assert_eq!(publish(space), 1);
+    assert_eq!(publish(bench.engine.topic_space()), Ok(0));
+    assert_eq!(publish(space), Ok(1));
     assert_eq!(peers[0].frame(bench).payload, b"yes");
     assert_eq!(bench.engine.subscribers(space, "news"), 1);
     assert!(connection.unsubscribe("news"));
@@ -112,6 +122,24 @@ fn a_topic_of_another_space_is_another_topic(bench: &Bench) {
     place.endpoint().topics.set(None);
     assert_eq!(connection.subscribe("news"), Err(SendError::NoTopics));
     assert!(!connection.unsubscribe("news"));
+}
+
+fn a_message_that_a_subscriber_cannot_get_is_refused_and_nobody_gets_it(bench: &Bench) {
+    let format = Format::new(1, true, false).expect("a format");
+    let (_place, mut websocket) = websockets(bench, 1, subscribed());
+    let lines = bench.listen(defaults(Framing::Line { ending: b"\n" }), subscribed());
+    let line = bench.connect_open(&lines);
+    let publish = |message: &[u8]| bench.engine.publish("news", Kind::Binary, message, None);
+    for message in [&b"a\nb"[..], b"a\n", b"a\r\n", b"a\r"] {
+        assert_eq!(publish(message), Err(SendError::LineBreak));
+    }
+    line.reset();
+    bench.until_closed(1);
+    let short = bench.listen(defaults(Framing::Length(format)), subscribed());
+    let _short = bench.connect_open(&short);
+    assert_eq!(publish(&[0; 256]), Err(SendError::TooLong));
+    assert_eq!(publish(b"a\nb"), Ok(2));
+    assert_eq!(websocket[0].frame(bench).payload, b"a\nb");
 }
 
 fn each_framing_gets_the_message_in_its_own_form(bench: &Bench) {
@@ -129,7 +157,7 @@ fn each_framing_gets_the_message_in_its_own_form(bench: &Bench) {
     let (_place, mut websocket) = websockets(bench, 1, subscribed());
     assert_eq!(
         bench.engine.publish("news", Kind::Binary, b"hello", None),
-        4
+        Ok(4)
     );
     for (mut peer, expected) in peers {
         assert_eq!(peer.take(bench, expected.len()), expected);
@@ -156,7 +184,7 @@ fn clients_mask_each_frame_with_a_key_of_its_own(bench: &Bench) {
     for _ in 0..3 {
         assert_eq!(
             bench.engine.publish("news", Kind::Binary, b"hello", None),
-            1
+            Ok(1)
         );
     }
     // An unmasked frame would have failed the connection.
@@ -168,7 +196,7 @@ fn a_small_and_a_large_message_arrive_in_the_order_published(bench: &Bench) {
     let (_place, mut peers) = websockets(bench, 3, subscribed());
     let sizes = [10, 5000, 20, 100_000, 30, 40, 3000, 50];
     for size in sizes {
-        bench
+        let _ = bench
             .engine
             .publish("news", Kind::Binary, &vec![size as u8; size], None);
         for connection in bench.engine.all_connections() {
@@ -191,7 +219,7 @@ fn a_large_message_is_encoded_once_for_all(bench: &Bench) {
     }
     let message = vec![7; 60_000];
     for _ in 0..100 {
-        bench.engine.publish("news", Kind::Binary, &message, None);
+        let _ = bench.engine.publish("news", Kind::Binary, &message, None);
         bench.turn();
     }
     let all = bench.engine.all_connections();
@@ -236,7 +264,7 @@ fn a_subscriber_that_does_not_read_is_met_by_its_policy(bench: &Bench) {
         || dropped(1) < 3
         || bench.engine.subscribers(TopicSpace::default(), "news") == 4
     {
-        bench.engine.publish("news", Kind::Binary, &message, None);
+        let _ = bench.engine.publish("news", Kind::Binary, &message, None);
         published += 1;
         assert_eq!(quick[0].frame(bench).payload.len(), 10_000);
         assert!(published < 10_000, "nobody is slow");

@@ -42,6 +42,14 @@ fn extend(line: &mut Vec<u8>, bytes: &[u8]) -> Result<(), LineError> {
     Ok(())
 }
 
+/// Whether a message can go as one line with this terminator: nothing in it ends a line, and it
+/// arrives as it is.
+#[inline]
+pub fn is_line(message: &[u8], ending: &[u8]) -> bool {
+    let loses_its_end = message.last() == Some(&b'\r') && ending.first() != Some(&b'\r');
+    !loses_its_end && memchr::memchr(b'\n', message).is_none()
+}
+
 /// Cuts a stream into lines. One for each connection.
 #[derive(Default, Debug)]
 pub struct LineDecoder {
@@ -132,6 +140,27 @@ impl LineDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_a_line_when_it_arrives_as_it_was() {
+        for (message, lf, crlf) in [
+            (&b""[..], true, true),
+            (b"line", true, true),
+            (b"a\rb", true, true),
+            (b"line\r", false, true),
+            (b"line\n", false, false),
+            (b"line\r\n", false, false),
+            (b"a\nb", false, false),
+        ] {
+            for (ending, expected) in [(&b"\n"[..], lf), (b"\r\n", crlf)] {
+                assert_eq!(is_line(message, ending), expected, "{message:?} {ending:?}");
+                let sent = [message, ending].concat();
+                let line = LineDecoder::new().next(&mut &sent[..], 10);
+                let arrives = line == Ok(Some(Cow::Borrowed(message)));
+                assert_eq!(arrives, expected, "{message:?} {ending:?}");
+            }
+        }
+    }
 
     #[test]
     fn an_idle_decoder_owns_no_memory() {

@@ -118,7 +118,7 @@ pub(crate) fn encode_alone(
         compressed: is_smaller,
         ..Label::whole(kind)
     };
-    let form = WireForm::new(&Framing::WebSocket, label, body.len(), || None);
+    let form = WireForm::new(&Framing::WebSocket, label, body, || None);
     let form = form.expect("a frame takes any length");
     let mut bytes = Vec::with_capacity(form.size(body.len()));
     form.append(&mut bytes, body);

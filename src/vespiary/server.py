@@ -332,10 +332,11 @@ class Server:
 
         The frame is encoded once, and compressed once for all who agreed on the same parameters
         without context takeover; `compress` is as for `Connection.send`. A subscriber that does not
-        read is met by its endpoint's policy for slow consumers, and delays nobody else.
+        read is treated as its endpoint's policy for slow consumers says, and delays nobody else.
 
         Raises:
             SendRefused: the framing of a subscriber cannot carry the message; nobody gets it.
+            MemoryError: there is no memory for the message; some subscribers may have got it.
         """
         life = self._running("publish")
         return life.core.publish(life.topics, topic, message, exclude, compress)

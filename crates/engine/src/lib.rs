@@ -47,6 +47,6 @@ pub use payload::Payload;
 pub use send_error::SendError;
 pub use session::http::{Answer, ClientHandshake, Opening, Tunnel};
 pub use session::websocket::compression::CompressionTraffic;
-pub use topics::TopicSpace;
+pub use topics::{Publish, TopicSpace};
 pub use vespiary_port as port;
 pub use vespiary_wire as wire;

@@ -2,6 +2,14 @@
 
 use crate::close::{CloseReason, out_of_memory};
 
+/// An empty buffer with room for `size` bytes, if there is memory for it.
+#[inline]
+pub(crate) fn with_capacity(size: usize) -> Option<Vec<u8>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(size).ok()?;
+    Some(buffer)
+}
+
 /// Append `bytes` to `buffer`.
 #[inline]
 pub(crate) fn extend(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<(), CloseReason> {

@@ -5,9 +5,9 @@
 //! is. An idle connection holds no buffer: the tail goes to the port with the send and comes back
 //! to the pool with its completion.
 
+use crate::memory::with_capacity;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use vespiary_port::{CHUNKS_A_SEND_MAX, Chunk, KeptBytes, Outgoing};
 
 /// Sizes of pooled buffers: an ordinary reply; a batch of them; a bulk message of 64 KiB with its
@@ -60,12 +60,6 @@ impl Pool {
             }
         }
     }
-}
-
-fn with_capacity(size: usize) -> Option<Vec<u8>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(size).ok()?;
-    Some(buffer)
 }
 
 /// What a piece takes beside its bytes: its place in the queue, which may be half empty, and what
@@ -217,7 +211,7 @@ impl Outbound {
     }
 
     /// Append bytes that other connections send too.
-    pub(crate) fn append_shared(&mut self, bytes: Arc<[u8]>) {
+    pub(crate) fn append_shared(&mut self, bytes: Rc<Vec<u8>>) {
         self.retire_tail();
         self.waiting += bytes.len();
         self.push(Chunk::Shared(bytes), true);

@@ -11,7 +11,6 @@ use crate::send_error::SendError;
 use crate::session::websocket::compression::{Deflate, worst};
 use crate::session::wire_form::{Label, WireForm};
 use std::rc::Rc;
-use std::sync::Arc;
 use vespiary_port::KeptBytes;
 use vespiary_trace::requires;
 use vespiary_wire::websocket::close::Code;
@@ -19,23 +18,11 @@ use vespiary_wire::websocket::frame::{self, CONTROL_BYTES_MAX, Opcode};
 
 impl<H: Host> Connection<H> {
     /// Queue a message; it leaves with everything else that this round sends.
+    ///
+    /// Where the peer agreed on compression, `compress` says whether the message is compressed, and
+    /// `None` leaves that to the endpoint's options. Elsewhere no message is.
     #[inline]
-    pub fn send(self: &Rc<Self>, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
-        if self.may_not_send() {
-            return Err(self.send_refusal());
-        }
-        if self.negotiated.deflate.get().is_some() {
-            return self.send_choosing(kind, payload, None);
-        }
-        let options = self.endpoint().options.borrow();
-        self.queue(&options, Label::whole(kind), payload, true)?;
-        self.count_sent(1);
-        Ok(())
-    }
-
-    /// Queue a message, compressed or not as `compress` says. `None` leaves that to the endpoint's
-    /// options, and where the peer did not agree no message is compressed.
-    pub fn send_choosing(
+    pub fn send(
         self: &Rc<Self>,
         kind: Kind,
         payload: &[u8],
@@ -44,13 +31,12 @@ impl<H: Host> Connection<H> {
         if self.may_not_send() {
             return Err(self.send_refusal());
         }
-        let options = self.endpoint().options();
         if let Some(deflate) = self.negotiated.deflate.get()
             && !deflate.lets_be(payload.len(), compress)
         {
-            let insists = compress.is_some();
-            return self.send_deflated(&options, deflate, kind, payload, insists);
+            return self.send_deflated(deflate, kind, payload, compress.is_some());
         }
+        let options = self.endpoint().options.borrow();
         self.queue(&options, Label::whole(kind), payload, true)?;
         self.count_sent(1);
         Ok(())
@@ -58,12 +44,12 @@ impl<H: Host> Connection<H> {
 
     fn send_deflated(
         self: &Rc<Self>,
-        options: &Options,
         deflate: &Deflate,
         kind: Kind,
         payload: &[u8],
         insists: bool,
     ) -> Result<(), SendError> {
+        let options = &*self.endpoint().options();
         let takeover = deflate.outgoing.context_takeover;
         // What is compressed with a context has to go out.
         if takeover && !self.make_room(options, worst(payload.len()), true)? {
@@ -111,7 +97,7 @@ impl<H: Host> Connection<H> {
             || matches!(options.framing, Framing::Line { .. });
         if is_copied || self.may_not_send() {
             drop(options);
-            return self.send(kind, kept.bytes());
+            return self.send(kind, kept.bytes(), None);
         }
         let form = WireForm::new(&options.framing, Label::whole(kind), kept.bytes(), || None)?;
         if !self.make_room(&options, form.size(length), true)? {
@@ -235,7 +221,7 @@ impl<H: Host> Connection<H> {
     }
 
     /// Queue a message that `shared` already holds in its form on the wire.
-    pub(crate) fn send_encoded(self: &Rc<Self>, shared: &Arc<[u8]>) -> Result<(), SendError> {
+    pub(crate) fn send_encoded(self: &Rc<Self>, shared: &Rc<Vec<u8>>) -> Result<(), SendError> {
         const COPIED_AT_MOST: usize = 2048;
         if self.may_not_send() {
             return Err(self.send_refusal());

@@ -111,20 +111,24 @@ impl<H: Host> Topics<H> {
     }
 }
 
+/// Where a message is published, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Publish {
+    /// The space of the topic.
+    pub space: TopicSpace,
+    /// Whether it is compressed, as for [`Connection::send`].
+    pub compress: Option<bool>,
+    /// Who does not get it.
+    pub but: Option<Token>,
+}
+
 /// A message in its form on the wire, as everybody of a framing and a shape gets it.
 struct Encoded {
     framing: Framing,
     sharing: Sharing,
-    bytes: Arc<[u8]>,
+    bytes: Rc<Vec<u8>>,
     /// What its payload takes, where it is compressed.
     compressed: usize,
-}
-
-fn encode(framing: &Framing, kind: Kind, payload: &[u8]) -> Result<Arc<[u8]>, SendError> {
-    let form = WireForm::new(framing, Label::whole(kind), payload, || None)?;
-    let mut bytes = Vec::with_capacity(form.size(payload.len()));
-    form.append(&mut bytes, payload);
-    Ok(bytes.into())
 }
 
 /// Check that the framing of every subscriber can carry a message.
@@ -207,34 +211,27 @@ impl<H: Host> Engine<H> {
         topics.subscribers(space, topic).map_or(0, BTreeMap::len)
     }
 
-    /// Send a message to everybody subscribed to `topic` in the default space, except `but`; how
-    /// many took it. Who is over its write limit is met by its endpoint's policy, and nobody waits
-    /// for anybody else. An error where the framing of a subscriber cannot carry the message; then
-    /// nobody gets it.
+    /// Send a message to everybody subscribed to `topic`; how many took it.
+    ///
+    /// A subscriber over its write limit is treated as its endpoint's policy says, and nobody waits
+    /// for anybody else. The message is encoded once for each framing among the subscribers, and
+    /// compressed once for each shape. Where a connection takes its context over, a compressed
+    /// message is its own.
+    ///
+    /// An error where the framing of a subscriber cannot carry the message, and then nobody gets it;
+    /// or where there is no memory for it, and then some subscribers may have got it.
     pub fn publish(
         self: &Rc<Self>,
         topic: &str,
         kind: Kind,
         payload: &[u8],
-        but: Option<Token>,
+        options: Publish,
     ) -> Result<usize, SendError> {
-        self.publish_choosing(TopicSpace::default(), topic, kind, payload, None, but)
-    }
-
-    /// The same in any space, and with a choice of compression, as for
-    /// [`Connection::send_choosing`].
-    ///
-    /// The message is encoded once for each framing among the subscribers, and compressed once for
-    /// each shape. Where a connection takes its context over, a compressed message is its own.
-    pub fn publish_choosing(
-        self: &Rc<Self>,
-        space: TopicSpace,
-        topic: &str,
-        kind: Kind,
-        payload: &[u8],
-        compress: Option<bool>,
-        but: Option<Token>,
-    ) -> Result<usize, SendError> {
+        let Publish {
+            space,
+            compress,
+            but,
+        } = options;
         let subscribers: Vec<_> = match self.topics.borrow().subscribers(space, topic) {
             Some(subscribers) => subscribers.values().cloned().collect(),
             None => return Ok(0),
@@ -250,7 +247,7 @@ impl<H: Host> Engine<H> {
             let sharing = connection.sharing(payload.len(), compress);
             // A client's frames are masked, each with a key of its own.
             let sent = if connection.client || sharing == Sharing::Alone {
-                connection.send_choosing(kind, payload, compress)
+                connection.send(kind, payload, compress)
             } else {
                 self.encoded(&mut encoded, &connection, sharing, kind, payload)
                     .and_then(|it| connection.send_shared(it, payload.len()))
@@ -262,6 +259,7 @@ impl<H: Host> Engine<H> {
                         self.depart_at_once(&connection);
                     }
                 }
+                Err(SendError::OutOfMemory) => return Err(SendError::OutOfMemory),
                 Err(_) => add(&connection.endpoint().counters.dropped, 1),
             }
         }
@@ -284,17 +282,19 @@ impl<H: Host> Engine<H> {
         }
         let (bytes, compressed) = match sharing {
             Sharing::Compressed(shape, insists) => {
-                let mut compressor = self.compression.borrow_mut().take_compressor(shape);
-                let encoded = encode_alone(&mut compressor, kind, payload, insists);
-                self.compression.borrow_mut().put_compressor(compressor);
-                (encoded.0.into(), encoded.1)
+                let mut pool = self.compression.borrow_mut();
+                encode_alone(&mut pool, shape, kind, payload, insists)
+                    .ok_or(SendError::OutOfMemory)?
             }
-            _ => (encode(framing, kind, payload)?, 0),
+            _ => {
+                let form = WireForm::new(framing, Label::whole(kind), payload, || None)?;
+                (form.encode(payload).ok_or(SendError::OutOfMemory)?, 0)
+            }
         };
         encoded.push(Encoded {
             framing: framing.clone(),
             sharing,
-            bytes,
+            bytes: Rc::new(bytes),
             compressed,
         });
         Ok(&encoded[encoded.len() - 1])

@@ -7,7 +7,7 @@
 //!
 //! Bytes to send go in an [`Outgoing`], which the driver owns while the kernel may read them.
 //! Nothing in it moves or is freed before the send's completion gives it back (rule 1 of the port):
-//! a `Vec`'s and an `Arc`'s bytes stay where they are when the handle moves.
+//! a `Vec`'s bytes stay where they are when the handle moves.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -15,7 +15,6 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// Bytes that somebody else owns, kept alive until they are sent.
 ///
@@ -34,7 +33,7 @@ pub enum Chunk {
     /// Bytes of this send alone; the vector comes back for use again.
     Owned(Vec<u8>),
     /// Bytes that several sends share: a message encoded once for many connections.
-    Shared(Arc<[u8]>),
+    Shared(Rc<Vec<u8>>),
     /// Bytes of the sender's own, large enough that keeping them is cheaper than copying them.
     Kept(Rc<dyn KeptBytes>),
 }
@@ -383,7 +382,7 @@ mod tests {
         let chunks = vec![
             Chunk::Owned(vec![]),
             Chunk::Owned(b"ab".to_vec()),
-            Chunk::Shared(Arc::from(&b"cde"[..])),
+            Chunk::Shared(Rc::new(b"cde".to_vec())),
             Chunk::Owned(vec![]),
             Chunk::Owned(b"f".to_vec()),
         ];

@@ -24,7 +24,9 @@ use std::time::{Duration, Instant};
 use vespiary_engine::port::driver::{self, Preference};
 use vespiary_engine::port::sim::Hold;
 use vespiary_engine::port::{Interest, Port};
-use vespiary_engine::{ClientHandshake, Endpoint, Engine, Kind, Opening, TopicSpace, Tunnel};
+use vespiary_engine::{
+    ClientHandshake, Endpoint, Engine, Kind, Opening, Publish, TopicSpace, Tunnel,
+};
 
 pub(crate) type Conn = vespiary_engine::Connection<PyHost>;
 
@@ -389,12 +391,16 @@ impl Core {
                 Some(connection) => connection.get().living()?.map(|living| living.token()),
                 None => None,
             };
+            let options = Publish {
+                space: TopicSpace(topics),
+                compress,
+                but,
+            };
             let engine = core.engine()?;
-            crate::send::with_payload(message.bind(py), |kind: Kind, payload| {
-                let topics = TopicSpace(topics);
-                engine.publish_choosing(topics, &topic, kind, payload, compress, but)
-            })?
-            .map_err(|error| crate::send::publish_error(py, error))
+            let taken = crate::send::with_payload(message.bind(py), |kind: Kind, payload| {
+                engine.publish(&topic, kind, payload, options)
+            })?;
+            taken.map_err(|error| crate::send::publish_error(py, error))
         })
     }
 

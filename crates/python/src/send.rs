@@ -5,7 +5,7 @@ use crate::core::Conn;
 use crate::imports;
 use crate::payload::KeptMessage;
 use crate::thread_calls::ThreadCall;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::CStr;
@@ -24,13 +24,20 @@ fn refused(py: Python<'_>, text: &str) -> PyErr {
     })
 }
 
-/// Why nothing was published: the framing of a subscriber cannot carry the message.
+/// The error for a message that does not fit into memory.
+#[cold]
+fn no_memory() -> PyErr {
+    PyMemoryError::new_err("there is no memory for the message")
+}
+
+/// Why a message was not published: the framing of a subscriber cannot carry it, or there is no
+/// memory for it.
 #[cold]
 pub(crate) fn publish_error(py: Python<'_>, error: SendError) -> PyErr {
-    let text = if error == SendError::LineBreak {
-        LINE_BREAK
-    } else {
-        TOO_LONG
+    let text = match error {
+        SendError::OutOfMemory => return no_memory(),
+        SendError::LineBreak => LINE_BREAK,
+        _ => TOO_LONG,
     };
     refused(py, &format!("a subscriber cannot get it: {text}"))
 }
@@ -59,11 +66,10 @@ impl Connection {
             return Err(self.closed_error(py));
         };
         let sent = match KeptMessage::of(message) {
-            _ if compress.is_some() => with_payload(message, |kind, payload| {
-                connection.send_choosing(kind, payload, compress)
+            Some(kept) if compress.is_none() => connection.send_kept(Kind::Binary, kept),
+            _ => with_payload(message, |kind, payload| {
+                connection.send(kind, payload, compress)
             })?,
-            Some(kept) => connection.send_kept(Kind::Binary, kept),
-            None => with_payload(message, |kind, payload| connection.send(kind, payload))?,
         };
         sent.map_err(|error| self.send_error(py, connection, error, Some(message)))
     }
@@ -121,9 +127,7 @@ impl Connection {
             SendError::NotOpen => refused("the connection is not open yet: send from on_open on"),
             SendError::TooLong => refused(TOO_LONG),
             SendError::LineBreak => refused(LINE_BREAK),
-            SendError::OutOfMemory => {
-                pyo3::exceptions::PyMemoryError::new_err("there is no memory for the message")
-            }
+            SendError::OutOfMemory => no_memory(),
             SendError::NoTopics => refused(
                 "topics belong to a server: only its connections subscribe, and a client's cannot",
             ),

@@ -119,6 +119,26 @@ class Flood(vespiary.Handler):
             connection.send(number.to_bytes(4) + bytes((64 << 10) - 4))
 
 
+class Publish(vespiary.Handler):
+    """Publishes, for a message with a number, a message of as many bytes to all its connections."""
+
+    def on_start(self, server: vespiary.Server) -> None:
+        """Keep the server."""
+        self._server = server
+
+    def on_open(self, connection: Connection) -> None:
+        """Subscribe it."""
+        connection.subscribe("news")
+
+    def on_message(self, connection: Connection, message: bytes | str) -> None:
+        """Publish, or answer that there is no memory for it."""
+        news = bytes(int(message))
+        try:
+            self._server.publish("news", news)
+        except MemoryError:
+            connection.send("no memory")
+
+
 class Block(vespiary.Handler):
     """Blocks its thread with each message."""
 
@@ -148,6 +168,7 @@ HANDLERS: dict[str, Any] = {
     "flood": Flood(),
     "block": Block(),
     "page": Page(),
+    "publish": Publish(),
 }
 
 

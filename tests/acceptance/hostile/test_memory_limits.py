@@ -99,7 +99,7 @@ def test_a_message_that_inflates_to_more_than_memory_ends_its_connection_alone(
 
 
 def test_an_answer_that_memory_cannot_hold_ends_its_connection_alone(serve: Serve) -> None:
-    """The message itself fits, its copies in the write queue of a peer that does not read do not."""
+    """The message fits; its copies in the write queue of a peer that does not read do not."""
     server = serve(headroom=HEADROOM, echo=ECHO)
     size = 20 * MEBIBYTE
     with server.connect("echo") as peer, contextlib.suppress(OSError):
@@ -109,3 +109,20 @@ def test_an_answer_that_memory_cannot_hold_ends_its_connection_alone(serve: Serv
             peer.socket.sendall(bytes(size))
     server.wait_for("echo", lambda told: told["connections_broken"] == 1)
     is_served(server, "echo", QUESTION, ANSWER)
+
+
+SHARED, OWN = {}, {"server_context_takeover": True}
+
+
+@pytest.mark.parametrize("compression", [None, SHARED, OWN], ids=["plain", "shared", "own"])
+def test_publishing_what_memory_cannot_hold_raises_a_memory_error(
+    serve: Serve, compression: dict[str, bool] | None
+) -> None:
+    """Whether it is encoded once for all subscribers, compressed once for all, or for each."""
+    endpoint = {"url": "ws://127.0.0.1:0", "handler": "publish", "limits": LIMITS}
+    server = serve(headroom=HEADROOM, echo=endpoint | {"compression": compression})
+    with server.connect("echo") as peer:
+        peer.upgrade(offer=None if compression is None else OFFER)
+        peer.send(frame(TEXT, str(64 * MEBIBYTE).encode()))
+        assert peer.read_frame() == (TEXT, b"no memory")
+    is_served(server, "echo", frame(TEXT, b"5"), frame(BINARY, bytes(5), mask=False))

@@ -24,13 +24,13 @@ impl Host for Echo {
 
     fn binary(&self, connection: &Rc<Connection<Self>>, payload: Vec<u8>) {
         // A full queue closes the connection: the load client counts what is lost.
-        if connection.send(Kind::Binary, &payload).is_err() {
+        if connection.send(Kind::Binary, &payload, None).is_err() {
             connection.abort();
         }
     }
 
     fn text(&self, connection: &Rc<Connection<Self>>, text: &str) {
-        if connection.send(Kind::Text, text.as_bytes()).is_err() {
+        if connection.send(Kind::Text, text.as_bytes(), None).is_err() {
             connection.abort();
         }
     }

@@ -4,6 +4,7 @@
 //! Every message that leaves gets its form here: copied into a write queue, referred to where its
 //! owner keeps it, encoded once for many subscribers, or as a part of a message.
 
+use crate::memory::with_capacity;
 use crate::options::Framing;
 use crate::send_error::SendError;
 use vespiary_trace::requires;
@@ -96,6 +97,13 @@ impl WireForm {
     #[inline]
     pub(crate) fn size(&self, length: usize) -> usize {
         self.head_length + length + self.tail.len()
+    }
+
+    /// The whole in a buffer of its own, if there is memory for it.
+    pub(crate) fn encode(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        let mut bytes = with_capacity(self.size(payload.len()))?;
+        self.append(&mut bytes, payload);
+        Some(bytes)
     }
 
     /// Append the whole to `out`.

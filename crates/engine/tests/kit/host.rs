@@ -83,7 +83,7 @@ impl Script {
         Self::sink()
             .on_message(|connection, kind, payload| {
                 // What a full queue does not take is the test's to notice.
-                let _ = connection.send(kind, payload);
+                let _ = connection.send(kind, payload, None);
             })
             .on_part(|connection, kind, payload, last| {
                 let _ = connection.send_part(kind, payload, last, None);

@@ -50,7 +50,7 @@ impl Client {
             .forgetful()
             .on_opened(move |connection| {
                 for message in &opened.borrow().said {
-                    connection.send(Kind::Binary, message).expect("room");
+                    connection.send(Kind::Binary, message, None).expect("room");
                 }
             })
             .on_message(move |connection, _, payload| {

@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
-use vespiary_engine::Framing;
 use vespiary_engine::port::sim::{Faults, Random};
+use vespiary_engine::{Framing, Publish};
 
 /// Turns in which a healed world must come to rest.
 const HEALING_TURNS_MAX: usize = 20_000;
@@ -193,7 +193,7 @@ impl Run {
                 "news",
                 vespiary_engine::Kind::Text,
                 b"flash",
-                None,
+                Publish::default(),
             )),
         }
     }

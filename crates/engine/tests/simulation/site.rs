@@ -11,7 +11,8 @@ use vespiary_engine::port::sim::Random;
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{
-    AfterEnd, Answer, CloseReason, Compression, Engine, Framing, Kind, Options, SlowConsumer,
+    AfterEnd, Answer, CloseReason, Compression, Engine, Framing, Kind, Options, Publish,
+    SlowConsumer,
 };
 
 /// Chance that all of a world share.
@@ -292,7 +293,7 @@ fn echo(chance: &Chance) -> Script {
         .on_request(move |connection, _| answer(connection, &requests, false))
         .on_message(move |connection, kind, payload| {
             connection
-                .send(kind, payload)
+                .send(kind, payload, None)
                 .expect("an echo site has room for every echo");
             if permille(&messages, 20) {
                 nap(connection, &messages);
@@ -321,7 +322,16 @@ fn publish() -> Script {
             }
             connection
                 .engine()
-                .publish("news", kind, payload, Some(connection.token()));
+                .publish(
+                    "news",
+                    kind,
+                    payload,
+                    Publish {
+                        but: Some(connection.token()),
+                        ..Publish::default()
+                    },
+                )
+                .expect("memory");
         })
 }
 
@@ -373,7 +383,11 @@ fn act(connection: &Conn, chance: &Chance) {
         7..11 => drop(connection.subscribe("moods")),
         11 if permille(chance, 200) => drop(connection.send_end()),
         11 => drop(connection.unsubscribe("moods")),
-        12..16 => drop(connection.engine().publish("moods", kind, &payload, None)),
+        12..16 => drop(
+            connection
+                .engine()
+                .publish("moods", kind, &payload, Publish::default()),
+        ),
         16..20 => {
             let last = permille(chance, 400);
             let _ = connection.send_part(kind, &payload, last, None);
@@ -388,7 +402,7 @@ fn act(connection: &Conn, chance: &Chance) {
         23 => connection.pause(CANCELLED),
         _ => {
             for _ in 0..below(chance, 5) {
-                let _ = connection.send(kind, &payload);
+                let _ = connection.send(kind, &payload, None);
             }
         }
     }

@@ -88,7 +88,7 @@ fn a_client_and_a_server_of_this_engine_understand_each_other(bench: &Bench) {
         for number in 0..50usize {
             let payload = number.to_string().repeat(number * 7);
             connection
-                .send(Kind::Text, payload.as_bytes())
+                .send(Kind::Text, payload.as_bytes(), None)
                 .expect("room");
         }
     });
@@ -151,7 +151,7 @@ fn playing(bench: &Bench, answers: Vec<String>) -> Place {
                 .next()
                 .expect("an answer")
                 .replace("ACCEPT", &accept);
-            let sent = connection.send(Kind::Binary, answer.as_bytes());
+            let sent = connection.send(Kind::Binary, answer.as_bytes(), None);
             sent.expect("room");
             head.clear();
         }
@@ -254,7 +254,7 @@ fn a_proxy_that_refuses_is_reported_apart_from_the_server(bench: &Bench) {
 fn a_client_of_a_stream_opens_when_it_is_connected(bench: &Bench) {
     let place = bench.listen(lines(), Script::echo().forgetful());
     let script = Script::sink().on_opened(|connection| {
-        connection.send(Kind::Binary, b"hello").expect("room");
+        connection.send(Kind::Binary, b"hello", None).expect("room");
     });
     let endpoint = script.endpoint(lines());
     drop(
@@ -317,7 +317,7 @@ fn an_answer_that_is_not_one_is_refused(bench: &Bench) {
         // A stream endpoint plays a server that answers wrongly.
         let script = Script::sink().on_message(move |connection, _, _| {
             connection
-                .send(Kind::Binary, answer.as_bytes())
+                .send(Kind::Binary, answer.as_bytes(), None)
                 .expect("room");
             connection.close(Code::NORMAL, "");
         });

@@ -174,7 +174,7 @@ fn messages_that_arrive_after_our_close_are_not_delivered(bench: &Bench) {
 fn what_was_sent_before_close_arrives_before_the_end(bench: &Bench) {
     let script = Script::sink().on_message(|connection, kind, payload| {
         for _ in 0..100 {
-            connection.send(kind, payload).expect("room");
+            connection.send(kind, payload, None).expect("room");
         }
         connection.close(Code::NORMAL, "");
     });
@@ -225,7 +225,9 @@ fn a_kept_half_open_stream_can_still_be_written_to(bench: &Bench) {
         bench.host().count(|told| matches!(told, Told::Ended(_))) == 1
     });
     let connection = bench.latest();
-    connection.send(Kind::Binary, b"answer").expect("room");
+    connection
+        .send(Kind::Binary, b"answer", None)
+        .expect("room");
     assert_eq!(peer.take(bench, 7), b"answer\n");
     assert!(peer.is_quiet());
     connection.close(Code::NORMAL, "");
@@ -252,7 +254,7 @@ fn a_stream_that_ends_within_a_message_is_broken(bench: &Bench) {
 
 fn an_abort_drops_what_waits_and_resets(bench: &Bench) {
     let script = Script::sink().on_message(|connection, kind, payload| {
-        connection.send(kind, payload).expect("room");
+        connection.send(kind, payload, None).expect("room");
         connection.abort();
     });
     let place = bench.listen(lines(), script);
@@ -287,7 +289,7 @@ fn scripts(act: fn(&Conn)) -> Vec<(&'static str, Script)> {
         crate::kit::host::accept()
     });
     let message = Script::echo().on_message(move |connection, kind, payload| {
-        let _ = connection.send(kind, payload);
+        let _ = connection.send(kind, payload, None);
         act(connection);
     });
     let ended = Script::echo().on_ended(move |connection| {
@@ -297,7 +299,9 @@ fn scripts(act: fn(&Conn)) -> Vec<(&'static str, Script)> {
     let drained = Script::sink()
         .on_drained(act)
         .on_message(|connection, kind, _| {
-            connection.send(kind, &vec![b'x'; 100_000]).expect("room");
+            connection
+                .send(kind, &vec![b'x'; 100_000], None)
+                .expect("room");
         });
     let part = Script::echo().on_part(move |connection, _, _, _| act(connection));
     vec![
@@ -419,7 +423,10 @@ fn what_is_asked_of_a_closed_connection_is_refused(bench: &Bench) {
     let connection = bench.latest();
     connection.close(Code::NORMAL, "");
     assert_eq!(connection.state(), State::Closing);
-    assert_eq!(connection.send(Kind::Text, b"x"), Err(SendError::Closed));
+    assert_eq!(
+        connection.send(Kind::Text, b"x", None),
+        Err(SendError::Closed)
+    );
     assert_eq!(
         connection.send_part(Kind::Text, b"x", true, None),
         Err(SendError::Closed)

@@ -21,7 +21,7 @@ fn lines() -> Options {
 fn farewell(count: usize) -> Script {
     Script::sink().on_message(move |connection, kind, _| {
         for _ in 0..count {
-            connection.send(kind, &[b'x'; 999]).expect("room");
+            connection.send(kind, &[b'x'; 999], None).expect("room");
         }
         connection.close(Code::NORMAL, "");
     })
@@ -79,7 +79,9 @@ fn a_flood_of_pings_behind_our_close_frame_queues_little_and_is_understood(bench
     let mut options = defaults(Framing::WebSocket);
     options.limits.write_bytes_max = 1 << 20;
     let script = Script::sink().on_message(|connection, kind, _| {
-        connection.send(kind, &vec![b'x'; 100_000]).expect("room");
+        connection
+            .send(kind, &vec![b'x'; 100_000], None)
+            .expect("room");
         connection.close(Code::GOING_AWAY, "");
     });
     let place = bench.listen(options, script);

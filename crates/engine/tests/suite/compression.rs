@@ -4,7 +4,7 @@ use crate::kit::packed::{COMPRESSION, Packed, compressing, cut, records, without
 use crate::kit::{Bench, Script, Told, pattern, websocket};
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{ClientHandshake, Compression, Kind, SlowConsumer};
+use vespiary_engine::{ClientHandshake, Compression, Kind, Publish, SlowConsumer};
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
@@ -167,7 +167,9 @@ fn what_an_engine_sends_its_client_inflates_under_every_agreement(bench: &Bench)
             let place = bench.listen(compressing(server), Script::echo().forgetful());
             let script = Script::sink().on_opened(|connection| {
                 for length in [0, 10, 3000, 3000, 900] {
-                    connection.send(Kind::Text, &records(length)).expect("room");
+                    connection
+                        .send(Kind::Text, &records(length), None)
+                        .expect("room");
                 }
             });
             let endpoint = script.endpoint(compressing(client));
@@ -244,9 +246,7 @@ fn the_choice_and_the_threshold_decide_what_is_compressed(bench: &Bench) {
     compression.threshold_bytes = 100;
     let script = Script::sink().on_message(|connection, kind, message| {
         let choice = [None, Some(true), Some(false)][usize::from(message[0] - b'0')];
-        connection
-            .send_choosing(kind, message, choice)
-            .expect("room");
+        connection.send(kind, message, choice).expect("room");
     });
     let place = bench.listen(compressing(compression), script);
     let mut client = Packed::open(bench, &place, "");
@@ -366,7 +366,9 @@ fn a_published_message_is_compressed_once_for_all_who_share_its_shape(bench: &Be
     for round in 0..3 {
         let message = records(2000);
         assert_eq!(
-            bench.engine.publish("news", Kind::Text, &message, None),
+            bench
+                .engine
+                .publish("news", Kind::Text, &message, Publish::default()),
             Ok(7)
         );
         for (index, client) in clients.iter_mut().enumerate() {
@@ -425,7 +427,7 @@ fn messages_that_are_dropped_leave_no_hole_in_the_context(bench: &Bench) {
         let script = Script::sink().on_message(|connection, kind, _| {
             for number in 0..60 {
                 let message = [records(1000 + number * 40), vec![b'!'; number]].concat();
-                let _ = connection.send(kind, &message);
+                let _ = connection.send(kind, &message, None);
             }
         });
         let place = bench.listen(options, script);
@@ -462,7 +464,9 @@ fn a_client_compresses_within_the_window_that_the_server_answered(bench: &Bench)
     let message = records(700);
     let script = Script::sink().on_opened(|connection| {
         for _ in 0..3 {
-            connection.send(Kind::Text, &records(700)).expect("room");
+            connection
+                .send(Kind::Text, &records(700), None)
+                .expect("room");
         }
     });
     let endpoint = script.endpoint(compressing(COMPRESSION));

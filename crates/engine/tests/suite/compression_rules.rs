@@ -38,7 +38,7 @@ fn a_client_that_asks_for_long_answers_to_compress_waits_behind_its_neighbour() 
 fn long_answers_are_taken_in_turns(bench: &Bench, in_parts: bool) {
     let script = Script::sink().on_message(move |connection, kind, request| {
         if request == b"short" {
-            connection.send(kind, b"here").expect("room");
+            connection.send(kind, b"here", None).expect("room");
         } else if in_parts {
             let halves = LONG_ANSWER.split_at(LONG_ANSWER.len() / 2);
             connection
@@ -48,7 +48,7 @@ fn long_answers_are_taken_in_turns(bench: &Bench, in_parts: bool) {
                 .send_part(kind, halves.1, true, None)
                 .expect("room");
         } else {
-            connection.send(kind, &LONG_ANSWER).expect("room");
+            connection.send(kind, &LONG_ANSWER, None).expect("room");
         }
     });
     let place = bench.listen(compressing(COMPRESSION), script);
@@ -293,7 +293,7 @@ fn a_client_refuses_an_answer_that_it_did_not_ask_for(bench: &Bench) {
                  Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Extensions: {answer}\r\n\r\n"
             );
             connection
-                .send(Kind::Binary, head.as_bytes())
+                .send(Kind::Binary, head.as_bytes(), None)
                 .expect("room");
         });
         let place = bench.listen(defaults(Framing::Raw), script.forgetful());

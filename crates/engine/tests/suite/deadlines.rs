@@ -218,7 +218,9 @@ fn a_silent_connection_is_closed(bench: &Bench) {
 fn pump() -> Script {
     fn fill(connection: &crate::kit::Conn) {
         while !connection.is_above_high() && connection.is_open() {
-            connection.send(Kind::Binary, &[b'x'; 4095]).expect("room");
+            connection
+                .send(Kind::Binary, &[b'x'; 4095], None)
+                .expect("room");
         }
     }
     Script::sink().on_opened(fill).on_drained(fill)
@@ -273,7 +275,11 @@ fn a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline(bench: &B
     let mut peer = bench.connect_open(&place);
     peer.stall(true);
     let connection = bench.latest();
-    let send = || connection.send(Kind::Binary, &[b'x'; 9_999]).expect("room");
+    let send = || {
+        connection
+            .send(Kind::Binary, &[b'x'; 9_999], None)
+            .expect("room")
+    };
     // The kernel's buffers are full when nothing leaves any more; then a second lot waits behind.
     for _ in 0..2 {
         let mut quiet = 0;
@@ -416,7 +422,7 @@ fn a_peer_is_not_blamed_for_the_time_in_which_what_it_sent_is_not_read(bench: &B
     options.deadlines.idle = Some(LENGTH);
     options.deadlines.message = Some(LENGTH);
     let script = Script::echo().on_message(|connection, kind, payload| {
-        connection.send(kind, payload).expect("room");
+        connection.send(kind, payload, None).expect("room");
         connection.pause(1);
     });
     let place = bench.listen(options, script);
@@ -469,7 +475,7 @@ fn a_full_queue_now_and_then_does_not_extend_the_deadline_of_a_silent_peer(bench
     let connection = bench.latest();
     let (took, reason) = time_until_closed(bench, || {
         if !connection.is_above_high() {
-            let _ = connection.send(Kind::Binary, b"more than a byte");
+            let _ = connection.send(Kind::Binary, b"more than a byte", None);
         }
         peer.look();
         // In the simulation turns take next to no time.

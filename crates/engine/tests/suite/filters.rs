@@ -5,7 +5,7 @@ use crate::kit::{Bench, Ending, Peer, Place, Script, pattern, websocket};
 use std::cell::Cell;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{Framing, Kind, Manner, Side};
+use vespiary_engine::{Framing, Kind, Manner, Publish, Side};
 
 on_every_driver_and_with_faults!(
     every_framing_works_above_a_filter,
@@ -112,7 +112,8 @@ fn what_a_filter_swallows_waits_for_nobody(bench: &Bench) {
             for _ in 0..300 {
                 let _ = connection
                     .engine()
-                    .publish("news", Kind::Binary, &message, None);
+                    .publish("news", Kind::Binary, &message, Publish::default())
+                    .expect("memory");
             }
             connection.close(Code::NORMAL, "");
         })

@@ -12,9 +12,9 @@ on_every_driver_and_with_faults!(
 fn an_end_of_sending_follows_the_last_bytes_and_receiving_goes_on(bench: &Bench) {
     for length in [5, 100_000] {
         let script = Script::sink().on_message(|connection, kind, payload| {
-            if connection.send(kind, payload).is_ok() {
+            if connection.send(kind, payload, None).is_ok() {
                 connection.send_end().expect("a stream");
-                assert_eq!(connection.send(kind, payload), Err(SendError::Ended));
+                assert_eq!(connection.send(kind, payload, None), Err(SendError::Ended));
                 assert_eq!(connection.send_end(), Ok(()), "again is not a mistake");
             }
         });

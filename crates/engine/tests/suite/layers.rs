@@ -165,7 +165,9 @@ fn greet(bench: &Bench, peer: &mut Peer) {
 
 fn a_session_begins_when_its_layers_are_ready(bench: &Bench) {
     let script = recorded(Script::echo()).on_opened(|connection| {
-        connection.send(Kind::Binary, b"welcome").expect("room");
+        connection
+            .send(Kind::Binary, b"welcome", None)
+            .expect("room");
     });
     let place = bench.listen(lines(), script);
     let mut peer = bench.connect(&place);
@@ -230,7 +232,7 @@ fn every_framing_works_above_layers(bench: &Bench) {
 
 fn a_layer_ends_in_its_own_way_before_the_socket_does(bench: &Bench) {
     let script = recorded(Script::sink()).on_message(|connection, kind, _| {
-        connection.send(kind, b"goodbye").expect("room");
+        connection.send(kind, b"goodbye", None).expect("room");
         connection.close(Code::NORMAL, "");
     });
     let place = bench.listen(lines(), script);
@@ -268,10 +270,10 @@ fn a_stream_that_is_cut_beneath_a_layer_is_broken(bench: &Bench) {
 fn a_layer_is_pushed_while_the_connection_lives(bench: &Bench) {
     let script = Script::echo().on_message(|connection, kind, message| {
         if message == b"STARTTLS" {
-            connection.send(kind, b"OK").expect("room");
+            connection.send(kind, b"OK", None).expect("room");
             connection.push_layer(Records::boxed(KEY));
         } else {
-            connection.send(kind, message).expect("room");
+            connection.send(kind, message, None).expect("room");
         }
     });
     let place = bench.listen(lines(), script);

@@ -145,7 +145,7 @@ fn make_everything(bench: &Bench) -> Vec<Peer> {
     let websockets = bench.listen(defaults(Framing::WebSocket), Script::echo());
     let slow = Script::sink().on_opened(|connection| {
         connection.subscribe("news").expect("it is open");
-        while connection.send(Kind::Binary, &[7; 10_000]).is_ok() {}
+        while connection.send(Kind::Binary, &[7; 10_000], None).is_ok() {}
     });
     let mut options = defaults(Framing::Line { ending: b"\n" });
     options.limits.write_bytes_max = 1 << 20;

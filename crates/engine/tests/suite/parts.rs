@@ -4,7 +4,7 @@ use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Place, Script, Told, pattern, websocket};
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{Framing, Kind, SendError};
+use vespiary_engine::{Framing, Kind, Publish, SendError};
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
@@ -144,7 +144,7 @@ fn a_message_is_sent_in_parts(bench: &Bench) {
                 .send_part(Kind::Text, part, last, None)
                 .expect("room");
         }
-        connection.send(Kind::Text, b"another").expect("room");
+        connection.send(Kind::Text, b"another", None).expect("room");
     });
     let place = bench.listen(defaults(Framing::WebSocket), script);
     let mut peer = websocket::open(bench, &place);
@@ -169,11 +169,13 @@ fn nothing_goes_between_the_parts_of_a_message_but_control_frames(bench: &Bench)
             .send_part(Kind::Binary, b"begun", false, None)
             .expect("room");
         assert_eq!(
-            connection.send(Kind::Text, b"no"),
+            connection.send(Kind::Text, b"no", None),
             Err(SendError::OutOfTurn)
         );
         assert_eq!(
-            connection.engine().publish("news", Kind::Text, b"no", None),
+            connection
+                .engine()
+                .publish("news", Kind::Text, b"no", Publish::default()),
             Ok(0)
         );
         connection.ping(b"yes").expect("room");
@@ -183,7 +185,7 @@ fn nothing_goes_between_the_parts_of_a_message_but_control_frames(bench: &Bench)
         assert_eq!(
             connection
                 .engine()
-                .publish("news", Kind::Text, b"now", None),
+                .publish("news", Kind::Text, b"now", Publish::default()),
             Ok(1)
         );
     });

@@ -43,7 +43,7 @@ impl Server {
                     let key = header(&request, "Sec-WebSocket-Key");
                     let response = answer(&accept_value(&key));
                     *receiving.request.borrow_mut() = request;
-                    let sent = connection.send(Kind::Binary, response.as_bytes());
+                    let sent = connection.send(Kind::Binary, response.as_bytes(), None);
                     sent.expect("room");
                 }
             });
@@ -71,7 +71,7 @@ impl Server {
     fn send(&self, bytes: &[u8]) {
         let connection = self.connection.borrow();
         let connection = connection.as_ref().expect("it was opened");
-        connection.send(Kind::Binary, bytes).expect("room");
+        connection.send(Kind::Binary, bytes, None).expect("room");
     }
 
     /// The next frame of the client's, as it was on the wire and parsed.
@@ -129,7 +129,7 @@ fn a_client_sends_nothing_but_its_request_before_the_answer() {
         let (server, place) = Server::listen(bench, |_| String::new());
         let connection = connect(bench, &place, websockets(|_| ()), Script::sink());
         bench.until("the request", || !server.request.borrow().is_empty());
-        let refused = connection.send(Kind::Text, b"early");
+        let refused = connection.send(Kind::Text, b"early", None);
         assert_eq!(refused, Err(SendError::NotOpen));
         bench.settle();
         assert!(server.input.borrow().is_empty());
@@ -168,7 +168,7 @@ fn each_frame_of_a_client_is_masked_with_a_key_of_its_own() {
     simulated(|bench| {
         let (server, place) = Server::accepting(bench);
         let connection = open(bench, &place, Script::sink());
-        connection.send(Kind::Text, b"one").expect("room");
+        connection.send(Kind::Text, b"one", None).expect("room");
         connection
             .send_part(Kind::Text, b"two", false, None)
             .expect("room");
@@ -347,7 +347,9 @@ fn an_extension_that_was_only_offered_is_not_used() {
         bench.until("the handshake", || connection.is_open());
         let request = server.request.borrow().clone();
         assert!(!header(&request, "Sec-WebSocket-Extensions").is_empty());
-        connection.send(Kind::Text, &[b'x'; 5000]).expect("room");
+        connection
+            .send(Kind::Text, &[b'x'; 5000], None)
+            .expect("room");
         let (_, frame) = server.frame(bench);
         assert_eq!((frame.first, frame.payload.len()), (0x81, 5000));
         connection.abort();
@@ -384,7 +386,9 @@ fn the_keys_of_a_client_are_the_bytes_of_its_source_in_their_order() {
         let key = header(&server.request.borrow(), "Sec-WebSocket-Key");
         assert_eq!(key, encode_key(nonce));
         for _ in 0..100 {
-            connection.send(Kind::Text, b"the same").expect("room");
+            connection
+                .send(Kind::Text, b"the same", None)
+                .expect("room");
             let (bytes, _) = server.frame(bench);
             assert_eq!(bytes[2..6], drawn(4));
         }

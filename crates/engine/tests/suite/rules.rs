@@ -206,7 +206,9 @@ fn a_client_that_only_pumps_data_does_not_starve_another(bench: &Bench) {
 /// Sends more each time it has drained.
 fn fill(connection: &Conn) {
     while connection.is_open() && !connection.is_above_high() {
-        connection.send(Kind::Binary, &[b'x'; 4095]).expect("room");
+        connection
+            .send(Kind::Binary, &[b'x'; 4095], None)
+            .expect("room");
     }
 }
 
@@ -298,7 +300,7 @@ fn what_a_batch_sends_leaves_in_one_send(bench: &Bench) {
     }
     let script = Script::sink().on_message(|connection, kind, payload| {
         for _ in 0..100 {
-            connection.send(kind, payload).expect("room");
+            connection.send(kind, payload, None).expect("room");
         }
     });
     let place = bench.listen(lines(), script);
@@ -320,7 +322,7 @@ fn a_callback_sees_its_requests_take_effect_only_after_it(bench: &Bench) {
     let script = Script::sink()
         .on_message(move |connection, kind, payload| {
             let before = connection.engine().port_counters();
-            connection.send(kind, payload).expect("room");
+            connection.send(kind, payload, None).expect("room");
             connection.close(vespiary_engine::wire::websocket::close::Code::NORMAL, "");
             let after = connection.engine().port_counters();
             assert_eq!(before, after, "the port heard nothing yet");
@@ -344,7 +346,9 @@ fn a_buffer_lives_until_the_last_completion_of_an_aborted_connection(bench: &Ben
         peer.write(b"half a li");
         let connection = bench.latest();
         while !connection.is_above_high() {
-            connection.send(Kind::Binary, &[b'x'; 8000]).expect("room");
+            connection
+                .send(Kind::Binary, &[b'x'; 8000], None)
+                .expect("room");
             bench.engine.settle();
         }
         connection.abort();

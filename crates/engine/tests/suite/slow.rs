@@ -5,7 +5,7 @@ use crate::kit::{Bench, Conn, Ending, Peer, Place, Script, Told, websocket};
 use std::cell::Cell;
 use std::rc::Rc;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{Framing, Kind, Limit, Limits, Options, SendError, SlowConsumer};
+use vespiary_engine::{Framing, Kind, Limit, Limits, Options, Publish, SendError, SlowConsumer};
 
 on_every_driver!(
     a_peer_that_does_not_read_is_not_read_from,
@@ -59,7 +59,7 @@ fn numbered(number: usize) -> Vec<u8> {
 /// Let `connection` send numbered lines until what `send` says is over; the last number.
 fn pump(bench: &Bench, connection: &Conn, over: impl Fn(Result<(), SendError>) -> bool) -> usize {
     for number in 0.. {
-        if over(connection.send(Kind::Binary, &numbered(number))) {
+        if over(connection.send(Kind::Binary, &numbered(number), None)) {
             return number;
         }
         assert!(connection.queued_bytes() <= MOST);
@@ -140,7 +140,7 @@ fn the_sender_is_reported_when_the_queue_is_full_under_wait(bench: &Bench) {
     assert!(connection.is_above_high());
     assert_eq!(place.counters().limits.borrow()[&Limit::WriteBytes], 1);
     assert_eq!(
-        connection.send(Kind::Binary, &numbered(0)),
+        connection.send(Kind::Binary, &numbered(0), None),
         Err(SendError::QueueFull)
     );
     assert_eq!(
@@ -153,7 +153,7 @@ fn the_sender_is_reported_when_the_queue_is_full_under_wait(bench: &Bench) {
         1
     );
     connection
-        .send(Kind::Binary, &numbered(full))
+        .send(Kind::Binary, &numbered(full), None)
         .expect("room");
     assert_eq!(numbers_until(bench, &mut peer, full), [full]);
 }
@@ -165,7 +165,7 @@ fn the_oldest_messages_make_room_under_drop_oldest(bench: &Bench) {
     let dropped = connection.dropped();
     let last = numbered(1_000_000);
     connection
-        .send(Kind::Binary, &last)
+        .send(Kind::Binary, &last, None)
         .expect("the oldest makes room");
     let numbers = numbers_until(bench, &mut peer, 1_000_000);
     assert!(numbers.is_sorted_by(|a, b| a < b), "in order, each once");
@@ -186,13 +186,15 @@ fn new_messages_are_dropped_under_drop_newest(bench: &Bench) {
     let (mut peer, connection) = stalled(bench, &place);
     let first_dropped = pump(bench, &connection, |_| connection.dropped() == 1);
     for _ in 0..10 {
-        assert_eq!(connection.send(Kind::Binary, &numbered(0)), Ok(()));
+        assert_eq!(connection.send(Kind::Binary, &numbered(0), None), Ok(()));
     }
     assert_eq!(place.counters().dropped.get(), 11);
     let numbers = numbers_until(bench, &mut peer, first_dropped - 1);
     assert_eq!(numbers, (0..first_dropped).collect::<Vec<_>>());
     bench.until("the queue to drain", || connection.queued_bytes() == 0);
-    connection.send(Kind::Binary, &numbered(7)).expect("room");
+    connection
+        .send(Kind::Binary, &numbered(7), None)
+        .expect("room");
     assert_eq!(numbers_until(bench, &mut peer, 7), [7]);
 }
 
@@ -219,7 +221,7 @@ fn the_queue_never_exceeds_its_bound(bench: &Bench) {
         let (_peer, connection) = stalled(bench, &place);
         let sizes = [60_000, 250_000].into_iter();
         for size in sizes.chain((0..200).map(|number| number * 1999 % 260_000)) {
-            let _ = connection.send(Kind::Binary, &vec![0; size]);
+            let _ = connection.send(Kind::Binary, &vec![0; size], None);
             assert!(connection.queued_bytes() <= MOST, "{policy:?} at {size}");
             if size % 5 == 0 {
                 bench.turn();
@@ -245,9 +247,12 @@ fn the_bound_counts_what_small_messages_take_in_memory(bench: &Bench) {
         connection.subscribe("small").expect("open");
         for number in 0..MOST {
             if publishes && number % 2 == 0 {
-                let _ = bench.engine.publish("small", Kind::Binary, b"x", None);
+                bench
+                    .engine
+                    .publish("small", Kind::Binary, b"x", Publish::default())
+                    .expect("memory");
             } else {
-                let _ = connection.send(Kind::Binary, b"x");
+                let _ = connection.send(Kind::Binary, b"x", None);
             }
             if number % 5000 == 0 {
                 bench.turn();

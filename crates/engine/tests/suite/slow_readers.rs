@@ -19,7 +19,7 @@ fn sent(bench: &Bench, mut options: Options) -> (Peer, Conn) {
     peer.stall(true);
     let connection = bench.latest();
     connection
-        .send(Kind::Binary, &vec![0; 40 << 20])
+        .send(Kind::Binary, &vec![0; 40 << 20], None)
         .expect("room");
     (peer, connection)
 }

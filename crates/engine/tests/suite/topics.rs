@@ -3,7 +3,9 @@
 use crate::kit::defaults;
 use crate::kit::{Bench, Conn, Peer, Place, Script, websocket};
 use vespiary_engine::wire::framing::length::Format;
-use vespiary_engine::{ClientHandshake, Framing, Kind, SendError, SlowConsumer, TopicSpace};
+use vespiary_engine::{
+    ClientHandshake, Framing, Kind, Publish, SendError, SlowConsumer, TopicSpace,
+};
 
 on_every_driver_and_with_faults!(
     what_is_published_reaches_everybody_who_subscribed,
@@ -25,7 +27,17 @@ on_every_driver!(
 fn chat() -> Script {
     subscribed().on_message(|connection, kind, payload| {
         let engine = connection.engine();
-        let _ = engine.publish("news", kind, payload, Some(connection.token()));
+        engine
+            .publish(
+                "news",
+                kind,
+                payload,
+                Publish {
+                    but: Some(connection.token()),
+                    ..Publish::default()
+                },
+            )
+            .expect("memory");
     })
 }
 
@@ -46,13 +58,15 @@ fn what_is_published_reaches_everybody_who_subscribed(bench: &Bench) {
     let (place, mut peers) = websockets(bench, 20, subscribed());
     assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 20);
     assert_eq!(
-        bench.engine.publish("news", Kind::Text, b"hello", None),
+        bench
+            .engine
+            .publish("news", Kind::Text, b"hello", Publish::default()),
         Ok(20)
     );
     assert_eq!(
         bench
             .engine
-            .publish("nobody listens", Kind::Text, b"hello", None),
+            .publish("nobody listens", Kind::Text, b"hello", Publish::default()),
         Ok(0)
     );
     for peer in &mut peers {
@@ -88,7 +102,9 @@ fn who_unsubscribed_or_left_gets_nothing(bench: &Bench) {
     bench.until_closed(1);
     assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 1);
     assert_eq!(
-        bench.engine.publish("news", Kind::Binary, b"x", None),
+        bench
+            .engine
+            .publish("news", Kind::Binary, b"x", Publish::default()),
         Ok(1)
     );
     assert_eq!(peers[1].frame(bench).payload, b"x");
@@ -97,7 +113,9 @@ fn who_unsubscribed_or_left_gets_nothing(bench: &Bench) {
     bench.until_closed(2);
     assert_eq!(bench.engine.subscribers(TopicSpace::default(), "news"), 0);
     assert_eq!(
-        bench.engine.publish("news", Kind::Binary, b"x", None),
+        bench
+            .engine
+            .publish("news", Kind::Binary, b"x", Publish::default()),
         Ok(0)
     );
 }
@@ -108,10 +126,23 @@ fn a_topic_of_another_space_is_another_topic(bench: &Bench) {
     place.endpoint().topics.set(Some(space));
     let connection = bench.engine.all_connections().remove(0);
     assert_eq!(connection.subscribe("news"), Ok(true));
-    assert_eq!(bench.engine.publish("news", Kind::Text, b"no", None), Ok(0));
+    assert_eq!(
+        bench
+            .engine
+            .publish("news", Kind::Text, b"no", Publish::default()),
+        Ok(0)
+    );
     let publish = |space| {
         let engine = &bench.engine;
-        engine.publish_choosing(space, "news", Kind::Text, b"yes", None, None)
+        engine.publish(
+            "news",
+            Kind::Text,
+            b"yes",
+            Publish {
+                space,
+                ..Publish::default()
+            },
+        )
     };
     assert_eq!(publish(bench.engine.topic_space()), Ok(0));
     assert_eq!(publish(space), Ok(1));
@@ -129,7 +160,11 @@ fn a_message_that_a_subscriber_cannot_get_is_refused_and_nobody_gets_it(bench: &
     let (_place, mut websocket) = websockets(bench, 1, subscribed());
     let lines = bench.listen(defaults(Framing::Line { ending: b"\n" }), subscribed());
     let line = bench.connect_open(&lines);
-    let publish = |message: &[u8]| bench.engine.publish("news", Kind::Binary, message, None);
+    let publish = |message: &[u8]| {
+        bench
+            .engine
+            .publish("news", Kind::Binary, message, Publish::default())
+    };
     for message in [&b"a\nb"[..], b"a\n", b"a\r\n", b"a\r"] {
         assert_eq!(publish(message), Err(SendError::LineBreak));
     }
@@ -156,7 +191,9 @@ fn each_framing_gets_the_message_in_its_own_form(bench: &Bench) {
     }
     let (_place, mut websocket) = websockets(bench, 1, subscribed());
     assert_eq!(
-        bench.engine.publish("news", Kind::Binary, b"hello", None),
+        bench
+            .engine
+            .publish("news", Kind::Binary, b"hello", Publish::default()),
         Ok(4)
     );
     for (mut peer, expected) in peers {
@@ -183,7 +220,9 @@ fn clients_mask_each_frame_with_a_key_of_its_own(bench: &Bench) {
     });
     for _ in 0..3 {
         assert_eq!(
-            bench.engine.publish("news", Kind::Binary, b"hello", None),
+            bench
+                .engine
+                .publish("news", Kind::Binary, b"hello", Publish::default()),
             Ok(1)
         );
     }
@@ -196,11 +235,19 @@ fn a_small_and_a_large_message_arrive_in_the_order_published(bench: &Bench) {
     let (_place, mut peers) = websockets(bench, 3, subscribed());
     let sizes = [10, 5000, 20, 100_000, 30, 40, 3000, 50];
     for size in sizes {
-        let _ = bench
+        bench
             .engine
-            .publish("news", Kind::Binary, &vec![size as u8; size], None);
+            .publish(
+                "news",
+                Kind::Binary,
+                &vec![size as u8; size],
+                Publish::default(),
+            )
+            .expect("memory");
         for connection in bench.engine.all_connections() {
-            connection.send(Kind::Binary, b"between").expect("room");
+            connection
+                .send(Kind::Binary, b"between", None)
+                .expect("room");
         }
     }
     for peer in &mut peers {
@@ -219,7 +266,10 @@ fn a_large_message_is_encoded_once_for_all(bench: &Bench) {
     }
     let message = vec![7; 60_000];
     for _ in 0..100 {
-        let _ = bench.engine.publish("news", Kind::Binary, &message, None);
+        bench
+            .engine
+            .publish("news", Kind::Binary, &message, Publish::default())
+            .expect("memory");
         bench.turn();
     }
     let all = bench.engine.all_connections();
@@ -264,7 +314,10 @@ fn a_subscriber_that_does_not_read_is_met_by_its_policy(bench: &Bench) {
         || dropped(1) < 3
         || bench.engine.subscribers(TopicSpace::default(), "news") == 4
     {
-        let _ = bench.engine.publish("news", Kind::Binary, &message, None);
+        bench
+            .engine
+            .publish("news", Kind::Binary, &message, Publish::default())
+            .expect("memory");
         published += 1;
         assert_eq!(quick[0].frame(bench).payload.len(), 10_000);
         assert!(published < 10_000, "nobody is slow");

@@ -137,7 +137,9 @@ fn a_client_of_version_8_mends_text_that_is_not_utf8(bench: &Bench) {
     let place = bench.listen(
         options(Version::Hybi09, false),
         server.on_opened(|connection| {
-            connection.send(Kind::Text, b"\xffwhole").expect("room");
+            connection
+                .send(Kind::Text, b"\xffwhole", None)
+                .expect("room");
             connection
                 .send_part(Kind::Text, b"cut \xe2\x82", false, None)
                 .expect("room");
@@ -174,7 +176,7 @@ fn a_client_of_version_8_mends_the_parts_of_a_text(bench: &Bench) {
             connection
                 .send_part(Kind::Text, b"\xacb\xe2", true, None)
                 .expect("room");
-            connection.send(Kind::Text, b"\xff").expect("room");
+            connection.send(Kind::Text, b"\xff", None).expect("room");
         }),
     );
     let parts = Options {
@@ -247,7 +249,7 @@ fn client_and_server_of_this_engine_compress_both_streams(bench: &Bench) {
     let payload = vec![b'a'; 50_000];
     let sent = payload.clone();
     let client = Script::sink().on_opened(move |connection| {
-        connection.send(Kind::Binary, &sent).expect("room");
+        connection.send(Kind::Binary, &sent, None).expect("room");
     });
     let connection = connect(bench, &place, client, options(Version::Hybi09, true));
     bench.until("the message and its echo", || {
@@ -279,7 +281,9 @@ fn client_and_server_of_this_engine_compress_both_streams(bench: &Bench) {
 fn frames_that_follow_a_compressing_servers_answer_at_once_are_read(bench: &Bench) {
     let server = Script::sink().on_opened(|connection| {
         for word in ["one", "two", "three"] {
-            connection.send(Kind::Text, word.as_bytes()).expect("room");
+            connection
+                .send(Kind::Text, word.as_bytes(), None)
+                .expect("room");
         }
     });
     let place = bench.listen(options(Version::Hybi09, true), server);

@@ -232,13 +232,3 @@ pub fn write_head(out: &mut [u8; 8], format: &Format, length: u64) -> Result<usi
     }
     Ok(width)
 }
-
-/// Appends a message and its prefix.
-pub fn append(out: &mut Vec<u8>, format: &Format, payload: &[u8]) -> Result<(), TooLong> {
-    let mut head = [0; 8];
-    let width = write_head(&mut head, format, payload.len() as u64)?;
-    out.reserve(width + payload.len());
-    out.extend_from_slice(&head[..width]);
-    out.extend_from_slice(payload);
-    Ok(())
-}

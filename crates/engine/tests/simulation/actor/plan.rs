@@ -78,9 +78,10 @@ impl Actor {
                 self.units.push_back([message, end].concat());
             }
             Framing::Length(format) => {
-                let mut unit = Vec::new();
-                length::append(&mut unit, format, message).expect("it fits");
-                self.units.push_back(unit);
+                let mut head = [0; 8];
+                let width = length::write_head(&mut head, format, message.len() as u64);
+                let head = &head[..width.expect("it fits")];
+                self.units.push_back([head, message].concat());
             }
             Framing::Raw | Framing::Http => self.units.push_back(message.to_vec()),
         }

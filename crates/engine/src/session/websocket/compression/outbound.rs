@@ -6,12 +6,12 @@
 //! turn, and anyone who asks for long answers waits behind its neighbours. What is compressed once
 //! for many subscribers is charged to none of them.
 
-use super::{Deflate, FRAME_BYTES};
+use super::{Deflate, FRAME_BYTES, Pool};
 use crate::options::Framing;
 use crate::session::sink::Sink;
 use crate::session::wire_form::{Label, WireForm};
 use vespiary_trace::requires;
-use vespiary_wire::websocket::deflate::{Compressor, Shape};
+use vespiary_wire::websocket::deflate::Shape;
 use vespiary_wire::websocket::frame::Kind;
 
 /// The most that a message of so many bytes takes on the wire: five bytes for each block that is
@@ -102,25 +102,35 @@ pub(crate) enum Sharing {
     Alone,
 }
 
-/// The frame of a message that was compressed by itself; as it is, where that is no longer and
-/// nobody insists.
+/// The frame of a message that is compressed by itself, and how many bytes its payload takes
+/// compressed. It goes as it is, and that number is 0, where compression makes it no shorter and
+/// nobody insists. `None` where there is no memory for it.
 pub(crate) fn encode_alone(
-    compressor: &mut Compressor,
+    pool: &mut Pool,
+    shape: Shape,
     kind: Kind,
     payload: &[u8],
     insists: bool,
-) -> (Vec<u8>, usize) {
-    let mut deflated = Vec::new();
+) -> Option<(Vec<u8>, usize)> {
+    let mut deflated = pool.take_buffer();
+    deflated.try_reserve(worst(payload.len())).ok()?;
+    let mut compressor = pool.take_compressor(shape);
     compressor.compress(payload, true, &mut deflated);
-    let is_smaller = insists || deflated.len() < payload.len();
-    let body = if is_smaller { &deflated[..] } else { payload };
+    pool.put_compressor(compressor);
+    let is_compressed = insists || deflated.len() < payload.len();
+    let body = if is_compressed {
+        &deflated[..]
+    } else {
+        payload
+    };
     let label = Label {
-        compressed: is_smaller,
+        compressed: is_compressed,
         ..Label::whole(kind)
     };
     let form = WireForm::new(&Framing::WebSocket, label, body, || None);
     let form = form.expect("a frame takes any length");
-    let mut bytes = Vec::with_capacity(form.size(body.len()));
-    form.append(&mut bytes, body);
-    (bytes, if is_smaller { deflated.len() } else { 0 })
+    let bytes = form.encode(body)?;
+    let compressed = if is_compressed { deflated.len() } else { 0 };
+    pool.put_buffer(deflated);
+    Some((bytes, compressed))
 }

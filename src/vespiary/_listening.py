@@ -6,7 +6,10 @@ request is known belongs to the address, so its endpoints have to agree on it. A
 joins an address that was asked for with port 0 too, unless its route is taken there: then it gets a
 port of its own.
 
-A host name is listened on at every address that it has. IPv6 sockets are for IPv6 alone.
+A host name is listened on at every address that it has. IPv6 sockets are for IPv6 alone
+(IPV6_V6ONLY, ipv6(7)), as those of asyncio, uvicorn and nginx are: `[::]` and `0.0.0.0` can then
+be two endpoints on one port, and no IPv4 peer appears with an IPv6 address. A socket that the
+program made keeps the option that it has.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ class ListeningAddress:
         self.listeners: list[Listener] = []
         self._keys = {_key(first)}
         self._socket_file: tuple[str, int, int] | None = None
+        self._takes_ipv4 = False
         if first.route is not None:
             self.router.add(first.route, first)
 
@@ -173,6 +177,7 @@ class ListeningAddress:
             found = os.lstat(first.endpoint.path)
             self._socket_file = (first.endpoint.path, found.st_dev, found.st_ino)
         if given is not None:
+            self._takes_ipv4 = _takes_ipv4(given)
             return [core.listen(given.detach(), first.native)]
         if first.endpoint.is_unix:
             return [core.listen(first.endpoint.path, first.native, backlog)]
@@ -204,8 +209,12 @@ class ListeningAddress:
             if host != endpoint.host
         ]
         text = f" on {' and '.join(details)}" if details else ""
-        if endpoint.host == "::":
-            text += " (IPv6 only; IPv4 needs an endpoint on 0.0.0.0)"
+        if any(isinstance(item, tuple) and item[0] == "::" for item in bound):
+            text += (
+                " (IPv6 and IPv4)"
+                if self._takes_ipv4
+                else " (IPv6 only; IPv4 needs an endpoint on 0.0.0.0)"
+            )
         return text
 
     def close(self) -> None:
@@ -312,6 +321,13 @@ def _given_socket(site: Site, backlog: int) -> socket.socket | None:
     if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         given.listen(backlog)
     return given
+
+
+def _takes_ipv4(given: socket.socket) -> bool:
+    """Return whether a socket that is bound to `[::]` takes IPv4 connections too."""
+    return given.family == socket.AF_INET6 and not given.getsockopt(
+        socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
+    )
 
 
 def _socket_with_mode(path: str, mode: int, backlog: int) -> socket.socket:

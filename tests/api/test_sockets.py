@@ -146,6 +146,34 @@ async def test_every_ipv6_address_says_that_it_takes_ipv6_only(
         assert "IPv6 only" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("is_for_ipv6_alone", "note"), [(1, "IPv6 only; IPv4 needs"), (0, "IPv6 and IPv4")]
+)
+async def test_a_socket_for_every_ipv6_address_is_logged_as_it_is(
+    caplog: pytest.LogCaptureFixture, is_for_ipv6_alone: int, note: str
+) -> None:
+    caplog.set_level("INFO", "vespiary")
+    given = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    given.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, is_for_ipv6_alone)
+    given.bind(("::", 0))
+    port = given.getsockname()[1]
+    async with serving(Echo, f"ws://[::]:{port}", sock=given):
+        assert note in caplog.text
+        assert await says_hello(f"ws://[::1]:{port}")
+        if not is_for_ipv6_alone:
+            assert await says_hello(f"ws://127.0.0.1:{port}")
+
+
+async def test_ipv4_and_ipv6_are_two_endpoints_on_one_port() -> None:
+    server = vespiary.Server(signals=False)
+    server.add(Echo, "ws://[::]:0")
+    async with server:
+        port = server.urls[0].split(":")[-1].rstrip("/")
+        server.add(Echo, f"ws://0.0.0.0:{port}")
+        assert await says_hello(f"ws://[::1]:{port}")
+        assert await says_hello(f"ws://127.0.0.1:{port}")
+
+
 async def test_a_name_that_cannot_be_resolved_is_reported_with_the_url() -> None:
     with pytest.raises(OSError, match=r"cannot listen on ws://nowhere\.invalid:80/"):
         async with serving(Echo, "ws://nowhere.invalid:80"):

@@ -125,11 +125,17 @@ async def _addresses(
             return await resolve(host, port, asked.source)
     except TimeoutError:
         raise TimeoutError(
-            f"cannot connect to {endpoint}: {host} was not resolved in time"
+            f"cannot connect to {_where(endpoint, proxy)}: {host} was not resolved in time"
         ) from None
     except socket.gaierror as error:
-        text = f"cannot connect to {endpoint}: {host} was not resolved: {error.strerror}"
+        where = _where(endpoint, proxy)
+        text = f"cannot connect to {where}: {host} was not resolved: {error.strerror}"
         raise socket.gaierror(error.errno, text) from None
+
+
+def _where(endpoint: Endpoint, proxy: Proxy | None) -> str:
+    """Return what an error names: the URL, and the proxy where there is one."""
+    return str(endpoint) if proxy is None else f"{endpoint} through the proxy {proxy}"
 
 
 class _Opening:
@@ -166,15 +172,22 @@ class _Opening:
         left = self._clock.left()
         if left is not None:
             native["handshake_seconds"] = left
-        return self._core.connect(
-            address,
-            str(endpoint),
-            hooks,
-            native,
-            handshake=asked.handshake(self.target),
-            tunnel=tunnel,
-            source=(asked.source, 0) if asked.source is not None else None,
-        )
+        try:
+            return self._core.connect(
+                address,
+                str(endpoint),
+                hooks,
+                native,
+                handshake=asked.handshake(self.target),
+                tunnel=tunnel,
+                source=(asked.source, 0) if asked.source is not None else None,
+            )
+        except OSError as error:
+            where = _where(endpoint, proxy)
+            if asked.source is not None:
+                where += f" from {asked.source}"
+            text = f"cannot connect to {where}: {error.strerror}"
+            raise type(error)(error.errno, text) from None
 
 
 class _Attempt:
@@ -223,9 +236,7 @@ class _Attempt:
     ) -> Exception:
         """The exception for a connection that could not be opened."""
         address = self.endpoint.authority
-        where = str(self.endpoint)
-        if self.proxy is not None:
-            where += f" through the proxy {self.proxy}"
+        where = _where(self.endpoint, self.proxy)
         if reason.error is not None:
             text = f"cannot connect to {where}: {reason.error.strerror}"
             return type(reason.error)(reason.error.errno, text)

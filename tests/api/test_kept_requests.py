@@ -1,6 +1,8 @@
 """`connection.request`: the request that opened a connection."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -117,3 +119,54 @@ async def test_a_kept_connection_has_its_latest_request() -> None:
         await reader.read()
         writer.close()
     assert paths == ["/1", "/2"]
+
+
+async def test_a_request_and_its_connection_go_away_without_the_collector() -> None:
+    gone: list[weakref.ref[object]] = []
+    held: list[Any] = []
+
+    class Reads(Recorder):
+        def on_request(self, request: vespiary.Request) -> None:
+            held.append(request)
+
+        def on_open(self, connection: vespiary.Connection) -> None:
+            gone.append(weakref.ref(connection))
+            assert connection.request is held[-1]
+
+        def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+            assert connection.request is held[-1]
+            super().on_close(connection, reason)
+
+    recorder = Reads()
+    async with serving(recorder) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            async with vespiary.connect(server.urls[0]):
+                pass
+            await until(lambda: recorder.reasons)
+            await asyncio.sleep(0)
+            assert held[0].connection is gone[0]()
+            assert held[0].connection.request == held[0]
+            assert held[0].peer[0] == "127.0.0.1"
+            held.clear()
+            assert gone[0]() is None
+        finally:
+            gc.enable()
+
+
+async def test_path_parameters_are_there_when_first_read_after_the_end() -> None:
+    class Keeps(Recorder):
+        keep_request = True
+
+    recorder = Keeps()
+    async with serving(recorder, "ws://127.0.0.1:0/rooms/{room}") as server:
+        url = server.urls[0].replace("{room}", "bees")
+        async with vespiary.connect(url):
+            pass
+        await until(lambda: recorder.reasons)
+        await asyncio.sleep(0)
+        for _ in range(2):
+            request = recorder.connections[0].request
+            assert request is not None
+            assert dict(request.path_parameters) == {"room": "bees"}

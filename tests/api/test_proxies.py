@@ -128,8 +128,10 @@ async def test_the_environments_proxy_is_used_unless_that_is_turned_off(
         monkeypatch.delenv("NO_PROXY", raising=False)
         with pytest.raises(vespiary.ProxyRefused):
             await vespiary.connect("ws://server.example/")
-        with pytest.raises(OSError, match="not resolved"):
+        with pytest.raises(OSError, match=r"to ws://server\.invalid:80/: .* not resolved"):
             await vespiary.connect("ws://server.invalid/", proxy=None)
+        with pytest.raises(OSError, match=r"to ws://a\.example:80/ through the proxy .* resolved"):
+            await vespiary.connect("ws://a.example/", proxy="http://proxy.invalid:80")
         # Servers on this machine are reached directly.
         async with serving(Echo) as server, vespiary.connect(server.urls[0]):
             pass

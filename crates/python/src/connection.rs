@@ -95,6 +95,10 @@ impl Connection {
         let Some(connection) = local.connection.take() else {
             return;
         };
+        let host = &connection.engine().host;
+        if let Err(error) = local.request.let_go_of_object(host.py()) {
+            host.note(host.py(), None, error);
+        }
         let reason = connection.reason();
         let reason = reason.unwrap_or_else(|| CloseReason::new(Cause::Aborted, ""));
         self.ended.set(Box::new(Ended {

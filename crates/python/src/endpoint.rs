@@ -78,6 +78,11 @@ impl PyEndpoint {
         })
     }
 
+    /// The pattern of the paths that it serves, where that has parameters.
+    pub(crate) fn pattern(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.path_pattern.as_ref().map(|it| it.clone_ref(py))
+    }
+
     /// Whether messages wait in an inbox to be received.
     pub(crate) fn has_inbox(&self) -> bool {
         self.spawn.is_some() || self.receives

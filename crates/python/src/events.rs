@@ -46,7 +46,9 @@ impl Host for PyHost {
             if let Ok(object) = self.object(connection)
                 && let Ok(local) = object.get().local()
             {
-                local.request.keep(&request);
+                local
+                    .request
+                    .keep(&request, endpoint.host.pattern(self.py()));
             }
             return Answer::Accept {
                 protocol: None,

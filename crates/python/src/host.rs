@@ -351,7 +351,7 @@ impl PyHost {
         let py = self.py();
         let object = self.object(connection)?;
         let kept = &object.get().local()?.request;
-        kept.keep(request);
+        kept.keep(request, connection.asked_endpoint().host.pattern(py));
         let asked = kept.get(object.bind(py))?;
         let response = {
             let attachment = connection.user.borrow();

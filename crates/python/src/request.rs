@@ -3,6 +3,9 @@
 //! Most connections need only a part of their request, and that early. So its head is kept as one
 //! piece of text, and becomes a `vespiary.request.Request` when it is asked for. An endpoint whose
 //! handler does not ask (`Hooks.keeps_request`) lets go of it once `on_open` has returned.
+//!
+//! The object refers to its connection. So at the connection's end it becomes a head again, and no
+//! circle is left for the collector.
 
 use crate::connection::Connection;
 use crate::imports;
@@ -17,14 +20,22 @@ use vespiary_engine::wire::http;
 
 /// What is kept of a request.
 enum Kept {
-    /// The head's parts, each behind a line feed, which none of them contains.
-    Head(Box<str>),
-    Object(Py<PyAny>),
+    Head(Head),
+    /// What it was made into, and the pattern of the path that it matched.
+    Object(Py<PyAny>, Option<Py<PyAny>>),
     /// A client has no request, and keeps the header lines of the server's response, packed as
     /// those of a head are.
     Response(Box<str>),
     /// It was let go, as nobody had asked for it.
     Dropped,
+}
+
+/// The head of a request.
+struct Head {
+    /// Its parts, each behind a line feed, which none of them contains.
+    packed: Box<str>,
+    /// The pattern of the path that it matched, a `vespiary.routing.PathPattern`.
+    pattern: Option<Py<PyAny>>,
 }
 
 /// A connection's request, as far as it is kept: a pointer, which is null on streams.
@@ -35,9 +46,10 @@ pub(crate) struct KeptRequest(Cell<Option<Arc<Kept>>>);
 static DROPPED: LazyLock<Arc<Kept>> = LazyLock::new(|| Arc::new(Kept::Dropped));
 
 impl KeptRequest {
-    /// Keep a request's head.
-    pub(crate) fn keep(&self, request: &http::Request) {
-        self.set(Kept::Head(pack(request)));
+    /// Keep a request's head, and the pattern of the path that it matched.
+    pub(crate) fn keep(&self, request: &http::Request, pattern: Option<Py<PyAny>>) {
+        let packed = pack(request);
+        self.set(Kept::Head(Head { packed, pattern }));
     }
 
     /// Keep the header lines of the response to a client's request.
@@ -74,15 +86,39 @@ impl KeptRequest {
     pub(crate) fn settle(&self, request: &http::Request, is_kept: bool) {
         let is_unshared = |kept: Option<&Kept>| match kept {
             // SAFETY: attached, and the object is alive.
-            Some(Kept::Object(object)) => unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 },
+            Some(Kept::Object(object, _)) => unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 },
             _ => false,
         };
         if self.look(is_unshared) {
-            self.set(if is_kept {
-                Kept::Head(pack(request))
+            if is_kept {
+                let pattern = self.take_pattern();
+                self.keep(request, pattern);
             } else {
-                Kept::Dropped
-            });
+                self.set(Kept::Dropped);
+            }
+        }
+    }
+
+    /// The connection has ended: an object becomes a head again.
+    pub(crate) fn let_go_of_object(&self, py: Python<'_>) -> PyResult<()> {
+        let object = self.look(|kept| match kept {
+            Some(Kept::Object(object, _)) => Some(object.clone_ref(py)),
+            _ => None,
+        });
+        let Some(object) = object else {
+            return Ok(());
+        };
+        let pattern = self.take_pattern();
+        let packed = pack_object(object.bind(py))?;
+        self.set(Kept::Head(Head { packed, pattern }));
+        Ok(())
+    }
+
+    /// The pattern of an object that is let go; nothing else is kept then.
+    fn take_pattern(&self) -> Option<Py<PyAny>> {
+        match self.0.take().and_then(Arc::into_inner) {
+            Some(Kept::Object(_, pattern)) => pattern,
+            _ => None,
         }
     }
 
@@ -107,24 +143,34 @@ impl KeptRequest {
         let py = connection.py();
         let head = self.look(|kept| match kept {
             None | Some(Kept::Response(_)) => Ok(Err(py.None())),
-            Some(Kept::Object(object)) => Ok(Err(object.clone_ref(py))),
-            Some(Kept::Head(head)) => Ok(Ok(head.clone())),
+            Some(Kept::Object(object, _)) => Ok(Err(object.clone_ref(py))),
+            Some(Kept::Head(head)) => Ok(Ok(Head {
+                packed: head.packed.clone(),
+                pattern: head.pattern.as_ref().map(|it| it.clone_ref(py)),
+            })),
             Some(Kept::Dropped) => Err(PyRuntimeError::new_err(
                 "the request was not kept: read connection.request in on_open, or set \
                  keep_request = True on the Handler's class",
             )),
         })?;
-        let object = match head {
-            Ok(head) => unpack(connection, &head)?,
+        let head = match head {
+            Ok(head) => head,
             Err(object) => return Ok(object),
         };
-        self.set(Kept::Object(object.clone_ref(py)));
+        let object = unpack(connection, &head)?;
+        if connection.get().ended().is_none() {
+            self.set(Kept::Object(object.clone_ref(py), head.pattern));
+        }
         Ok(object)
     }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.look(|kept| match kept {
-            Some(Kept::Object(object)) => visit.call(object),
+            Some(Kept::Object(object, pattern)) => {
+                visit.call(pattern)?;
+                visit.call(object)
+            }
+            Some(Kept::Head(head)) => visit.call(&head.pattern),
             _ => Ok(()),
         })
     }
@@ -151,6 +197,26 @@ fn pack(request: &http::Request) -> Box<str> {
     packed.into_boxed_str()
 }
 
+/// The same from the object that a head was made into.
+fn pack_object(object: &Bound<'_, PyAny>) -> PyResult<Box<str>> {
+    let mut packed = String::with_capacity(256);
+    let mut add = |part: &str| {
+        packed.push_str(part);
+        packed.push('\n');
+    };
+    add(&object.getattr("method")?.extract::<String>()?);
+    add(&object.getattr("target")?.extract::<String>()?);
+    add(&object.getattr("minor_version")?.str()?.to_string());
+    let authority = object.getattr("authority")?.extract::<Option<String>>()?;
+    add(&authority.unwrap_or_default());
+    let lines = object.getattr("headers")?.getattr("lines")?;
+    for (name, value) in lines.extract::<Vec<(String, String)>>()? {
+        add(&name);
+        add(&value);
+    }
+    Ok(packed.into_boxed_str())
+}
+
 fn unpack_headers<'py, 'a>(
     py: Python<'py>,
     mut parts: impl Iterator<Item = &'a str>,
@@ -162,21 +228,16 @@ fn unpack_headers<'py, 'a>(
     Ok(headers)
 }
 
-fn unpack(connection: &Bound<'_, Connection>, packed: &str) -> PyResult<Py<PyAny>> {
+fn unpack(connection: &Bound<'_, Connection>, kept: &Head) -> PyResult<Py<PyAny>> {
     let py = connection.py();
-    let mut parts = packed.split_terminator('\n');
+    let mut parts = kept.packed.split_terminator('\n');
     let mut next = || parts.next().unwrap_or_default();
     let (method, target) = (next(), next());
     let minor_version = next().parse::<u8>().unwrap_or(1);
     let authority = Some(next()).filter(|authority| !authority.is_empty());
     let head = (method, target, minor_version, authority);
     let headers = unpack_headers(py, parts)?;
-    let living = connection.get().living()?;
-    let endpoint = living.map(|living| living.asked_endpoint());
-    let pattern = endpoint
-        .as_ref()
-        .and_then(|it| it.host.path_pattern.as_ref());
     imports::request_from_native(py)?
-        .call1((connection, head, headers, pattern))
+        .call1((connection, head, headers, &kept.pattern))
         .map(Bound::unbind)
 }

@@ -1,11 +1,15 @@
+import dataclasses
 import importlib.metadata
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from vespiary.cli.main import main
+from vespiary.limits import Deadlines, Limits
 
 
 def run(*arguments: str) -> Result:
@@ -49,6 +53,62 @@ def test_version_is_that_of_the_installed_package() -> None:
     )
 
 
+def _options(command: click.Command, name: str = "vespiary") -> Iterator[tuple[str, click.Option]]:
+    """Every option of a command and of those below it."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            yield f"{name} {parameter.opts[0]}", parameter
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            assert found is not None
+            yield from _options(found, f"{name} {child}")
+
+
+OPTIONS = dict(_options(main))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_has_help(name: str) -> None:
+    assert OPTIONS[name].help
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name.startswith("vespiary serve ")])
+def test_every_option_of_serve_that_takes_a_value_names_its_default(name: str) -> None:
+    option = OPTIONS[name]
+    by_name = name.endswith((" --limit", " --deadline"))
+    assert option.is_flag or by_name or option.show_default or "default: " in (option.help or "")
+
+
+def test_help_of_serve_lists_every_limit_and_deadline_with_its_default() -> None:
+    text = run("serve", "--help").output
+    for owner in (Limits, Deadlines):
+        for item in dataclasses.fields(owner):
+            assert f" {item.name}=" in text
+    assert "vespiary serve echo:Echo ws://127.0.0.1:9001\n" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (["serve", "--framng", "raw"], "--framing"),
+        (["load", "--conections", "1"], "--connections"),
+        (["locks", "--repaet", "2"], "--repeat"),
+        (["trace", "snpshot"], "snapshot"),
+        (["trace", "scan", "--strct"], "--strict"),
+        (["--verson"], "--version"),
+    ],
+)
+def test_a_misspelt_option_or_command_is_refused_with_the_nearest(
+    arguments: list[str], near: str
+) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert "Did you mean" in done.output
+    assert near in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -58,6 +118,13 @@ def test_version_is_that_of_the_installed_package() -> None:
         (["x:y", "tcp://h:1", "--limit", "message_bytes_max"], "--limit takes NAME=VALUE"),
         (["x:y", "tcp://h:1", "--deadline", "idle_seconds=soon"], "a time such as 10, 250ms"),
         (["x:y", "tcp://h:1", "--framing", "frames"], "'frames' is not one of"),
+        (["x:y", "unix:///a", "--mode", "rw"], "an octal number, such as 660"),
+        (["x:y", "tcp://h:1", "--drain-seconds", "soon"], "a time such as 10, 250ms"),
+        (
+            ["x:y", "tcp://h:1", "--drain-seconds", "1", "--deadline", "drain_seconds=1"],
+            "say the same",
+        ),
+        (["x:y", "tcp://h:1", "--fd", "-1"], "Invalid value for '--fd'"),
         (["x", "tcp://h:1"], "write MODULE:OBJECT"),
         (["no_such_module_here:y", "tcp://h:1"], "there is no module 'no_such_module_here'"),
         (["json:dumps", "tcp://h:1"], "json:dumps is a plain function: it should be"),

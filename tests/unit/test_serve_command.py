@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,13 +35,14 @@ SECONDS = 20.0
 class Command:
     """A `vespiary serve` under way, in a folder of its own."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, inherited: Sequence[int] = ()) -> None:
         self.folder = folder
         self._log = (folder / "log.txt").open("w")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "vespiary", "serve", *arguments],
             cwd=folder,
             stderr=self._log,
+            pass_fds=inherited,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )
 
@@ -237,3 +238,32 @@ def test_threads_are_for_plain_methods(started: list[Command], tmp_path: Path) -
     command = start(started, tmp_path, "echoes:echo", *URL, "--executor", "threads")
     assert command.process.wait(SECONDS) != 0
     assert "plain methods" in command.log()
+
+
+def test_an_inherited_socket_is_served_and_survives_a_reload(
+    started: list[Command], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        number = listener.fileno()
+        command = Command(
+            tmp_path,
+            *("echoes:Echo", f"tcp://127.0.0.1:{port}", "--framing", "line", "--reload"),
+            *("--fd", str(number)),
+            inherited=[number],
+        )
+        started.append(command)
+        assert command.ask(b"hello") == b"hello!"
+        write(tmp_path, " again")
+        command.wait_for(r"restarting(?s:.*)Serving tcp")
+        assert command.ask(b"hello") == b"hello again"
+        assert command.stop() == 0
+
+
+def test_a_socket_file_gets_its_mode(started: list[Command], tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    options = ("--mode", "640", "--drain-seconds", "250ms", "--backlog", "16", "--reuse-port")
+    command = start(started, tmp_path, "echoes:Echo", f"unix://{path}", *options)
+    command.wait_for("Serving unix")
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert command.stop() == 0

@@ -137,8 +137,13 @@ class Reloader:
         command: Callable[[Sequence[str]], Sequence[str]],
         urls: Sequence[str],
         files: Iterable[Path] = (),
+        inherited: Iterable[int] = (),
     ) -> None:
-        """Prepare; `files` are watched even if the child never gets as far as telling its own."""
+        """Prepare; `files` are watched even if the child never gets as far as reporting its own.
+
+        Each child gets the descriptors `inherited`.
+        """
+        self._inherited = list(inherited)
         self._command = command
         self._urls = list(urls)
         self._watch = Watch()
@@ -178,7 +183,7 @@ class Reloader:
             # A group of its own: Ctrl-C reaches this parent only, which passes on one signal.
             self._child = subprocess.Popen(
                 self._command(self._urls),
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *self._inherited],
                 env={**os.environ, REPORT_VARIABLE: str(theirs.fileno())},
                 process_group=0,
             )

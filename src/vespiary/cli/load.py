@@ -27,17 +27,28 @@ class _Unable(click.ClickException):
 @click.command()
 @click.argument("url")
 @click.option(
-    "--connections", type=click.IntRange(1), default=1, show_default=True, help="How many."
+    "--connections",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many connections.",
 )
 @click.option(
-    "--messages", type=click.IntRange(0), help=f"On each connection ({_MESSAGES} by default)."
+    "--messages",
+    type=click.IntRange(0),
+    help=f"Messages on each connection.  [default: {_MESSAGES}]",
 )
-@click.option("--duration", type=SPAN, help="Send for this long, instead of or besides.")
+@click.option(
+    "--duration",
+    type=SPAN,
+    help="Send for this long: a time such as 5s, in place of --messages or as a further bound."
+    "  [default: until all messages are echoed]",
+)
 @click.option("--size", type=SIZE, default=32, show_default=True, help="Bytes of each message.")
 @click.option(
     "--pipeline",
     type=click.IntRange(0),
-    help="Messages in flight on each connection; 0 lets sending run free (1 by default).",
+    help="Messages in flight on each connection; 0 sends without waiting for echoes.  [default: 1]",
 )
 @click.option(
     "--send-after-receive",
@@ -47,7 +58,8 @@ class _Unable(click.ClickException):
 @click.option(
     "--rate",
     type=float,
-    help="Messages per second over all connections; latency counts from when each was due.",
+    help="Messages per second over all connections, above 0; latency counts from when each was due."
+    "  [default: as fast as echoes come]",
 )
 @click.option(
     "--framing",
@@ -60,35 +72,47 @@ class _Unable(click.ClickException):
     is_flag=True,
     help="Cut, merge and delay what is sent; on ws:// also split messages, with pings between.",
 )
-@click.option("--fragment-delay", type=SPAN, help="The longest delay of a piece (2ms).")
-@click.option("--fragment-frames", type=click.IntRange(1), help="The most frames of a message (4).")
+@click.option(
+    "--fragment-delay", type=SPAN, help="The longest delay of a piece, such as 2ms.  [default: 2ms]"
+)
+@click.option(
+    "--fragment-frames", type=click.IntRange(1), help="The most frames of a message.  [default: 4]"
+)
 @click.option("--text/--binary", help="Send UTF-8, as text messages on ws://, or any bytes.")
 @click.option(
     "--sources",
     type=click.IntRange(1),
-    help="Loopback addresses to connect from (one for each 10,000 connections).",
+    help="Loopback addresses to connect from.  [default: one for each 10,000 connections]",
 )
 @click.option(
     "--driver",
     type=click.Choice(["uring", "epoll"]),
-    help="Force the driver; io_uring, where the kernel allows it, by default.",
+    help="Force the driver.  [default: uring where the kernel allows it, else epoll]",
 )
 @click.option(
     "--spin",
     type=SPAN,
     default=0,
-    help="Look for echoes this long before sleeping: sharper latencies of few connections.",
+    help="Look for echoes this long before sleeping, such as 50ms: sharper latencies of few"
+    " connections.  [default: 0]",
 )
-@click.option("--seed", type=click.IntRange(0), help="Send what the run with this seed sent.")
 @click.option(
-    "--hold", type=SPAN, default=0, help="Keep the idle connections open after the last echo."
+    "--seed",
+    type=click.IntRange(0),
+    help="Send what the run with this seed sent.  [default: random]",
+)
+@click.option(
+    "--hold",
+    type=SPAN,
+    default=0,
+    help="Keep the idle connections open for this long after the last echo, such as 60s.  [default: 0]",
 )
 @click.option(
     "--timeout",
     type=SPAN,
     default=10,
     show_default=True,
-    help="For a connection with its handshake, and for an echo.",
+    help="Time for a connection with its handshake, and for an echo, such as 10s.",
 )
 @click.option(
     "--connect-concurrency",

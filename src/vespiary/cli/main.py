@@ -62,7 +62,7 @@ class _Commands(click.Group):
 @click.command(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="vespiary VERB --help tells more of each.",
+    epilog="vespiary COMMAND --help describes each.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="vespiary")
 def main() -> None:

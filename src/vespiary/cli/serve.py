@@ -1,5 +1,6 @@
 """`vespiary serve MODULE:OBJECT URL...`: serve a handler, and reload it while it is written."""
 
+import dataclasses
 import inspect
 import logging
 import sys
@@ -24,70 +25,129 @@ __all__ = ["serve"]
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-@click.command()
+def _fields(owner: type[Limits | Deadlines]) -> str:
+    """Return every field of a settings class with its default, a line each, for `--help`."""
+    lines = [
+        f"  {item.name}={'none' if item.default is None else f'{item.default:g}'}"
+        if owner is Deadlines
+        else f"  {item.name}={'none' if item.default is None else item.default}"
+        for item in dataclasses.fields(owner)
+    ]
+    return "\n".join(lines)
+
+
+_EPILOG = f"""\b
+Limits, with their defaults (whole numbers of at least 1):
+{_fields(Limits)}
+
+\b
+Deadlines, with their defaults in seconds (above 0 and below ten years):
+{_fields(Deadlines)}
+"""
+
+
+@click.command(epilog=_EPILOG)
 @click.argument("handler", metavar="MODULE:OBJECT")
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.option(
     "--framing",
     type=click.Choice(["raw", "line", "crlf", "length"]),
-    help="How a tcp:// or unix:// stream becomes messages (raw by default).",
+    help="How a tcp:// or unix:// stream becomes messages.  [default: raw]",
 )
 @click.option(
     "--limit",
     "limits",
     metavar="NAME=VALUE",
     multiple=True,
-    help="A field of Limits, such as message_bytes_max=64KiB; 'none' lifts it.  [repeatable]",
+    help="Set one of the limits below, such as message_bytes_max=64KiB; 'none' lifts it."
+    "  [repeatable]",
 )
 @click.option(
     "--deadline",
     "deadlines",
     metavar="NAME=VALUE",
     multiple=True,
-    help="A field of Deadlines, such as idle_seconds=2min; 'none' lifts it.  [repeatable]",
+    help="Set one of the deadlines below, such as idle_seconds=2min; 'none' lifts it."
+    "  [repeatable]",
+)
+@click.option(
+    "--drain-seconds",
+    metavar="TIME",
+    help="How long SIGTERM and SIGINT wait for connections to finish: a time such as 30, 250ms or"
+    " 2min, or 'none' for no limit. The same as --deadline drain_seconds=TIME.  [default: 10]",
 )
 @click.option(
     "--slow-consumer",
     type=click.Choice(["wait", "drop-oldest", "drop-newest", "disconnect"]),
-    help="What happens to messages for a peer that does not read (wait by default).",
+    help="What happens to messages for a peer that does not read.  [default: wait]",
 )
 @click.option(
     "--origin",
     "origins",
     metavar="PATTERN",
     multiple=True,
-    help="Whose pages may connect to ws://, such as 'https://*.example.com'; all by default."
-    "  [repeatable]",
+    help="Whose pages may connect to ws://, such as 'https://*.example.com'.  [repeatable;"
+    " default: all]",
 )
 @click.option(
     "--subprotocol",
     "subprotocols",
     metavar="NAME",
     multiple=True,
-    help="A subprotocol that is spoken on ws://, the best first.  [repeatable]",
+    help="A subprotocol that is spoken on ws://, the best first.  [repeatable; default: none]",
+)
+@click.option(
+    "--host",
+    metavar="NAME",
+    help="Serve only requests for this host, such as example.com or '*.example.com', on ws:// and"
+    " http://; others get 404.  [default: every host]",
 )
 @click.option(
     "--filter",
     "filters",
     metavar="MODULE:OBJECT",
     multiple=True,
-    help="A Filter between the socket and the framing, made for each connection.  [repeatable]",
+    help="A Filter between the socket and the framing, made for each connection.  [repeatable;"
+    " default: none]",
 )
 @click.option(
     "--executor",
     type=click.Choice(["threads"]),
-    help="Run the handler's plain methods on a pool of threads.",
+    help="Run the handler's plain methods on a pool of threads.  [default: on the loop's thread]",
+)
+@click.option(
+    "--fd",
+    type=click.IntRange(0),
+    metavar="NUMBER",
+    help="Listen on this inherited socket, in place of one that is made for the URL: 3 is the first"
+    " that systemd passes (sd_listen_fds(3)).  [default: none]",
+)
+@click.option(
+    "--mode",
+    metavar="OCTAL",
+    help="The permissions of a Unix socket's file, 0 to 777.  [default: what the umask gives]",
+)
+@click.option(
+    "--backlog",
+    type=click.IntRange(1, 65535),
+    help="Connections that may wait in the kernel to be accepted; net.core.somaxconn bounds it too."
+    "  [default: 4096]",
+)
+@click.option(
+    "--reuse-port",
+    is_flag=True,
+    help="Share the port with other processes that do so too (SO_REUSEPORT).",
 )
 @click.option(
     "--spin-microseconds",
     type=click.IntRange(0, 1_000_000),
     metavar="NUMBER",
-    help="Poll for so long before sleeping when nothing is ready (0 by default).",
+    help="Poll for so long before sleeping when nothing is ready, in microseconds.  [default: 0]",
 )
 @click.option(
     "--driver",
     type=click.Choice(["uring", "epoll"]),
-    help="Force the driver; io_uring, where the kernel allows it, by default.",
+    help="Force the driver.  [default: uring where the kernel allows it, else epoll]",
 )
 @click.option("--reload", is_flag=True, help="Restart when a loaded source file changes.")
 @click.option(
@@ -95,7 +155,7 @@ _LEVELS = ("debug", "info", "warning", "error")
     type=click.Choice(_LEVELS),
     default="info",
     show_default=True,
-    help="What is reported on standard error.",
+    help="The least severe messages that are logged to standard error.",
 )
 def serve(
     handler: str,
@@ -103,17 +163,23 @@ def serve(
     framing: str | None,
     limits: tuple[str, ...],
     deadlines: tuple[str, ...],
+    drain_seconds: str | None,
     slow_consumer: str | None,
     origins: tuple[str, ...],
     subprotocols: tuple[str, ...],
+    host: str | None,
     filters: tuple[str, ...],
     executor: str | None,
+    fd: int | None,
+    mode: str | None,
+    backlog: int | None,
+    reuse_port: bool,
     spin_microseconds: int | None,
     driver: str | None,
     reload: bool,
     log_level: str,
 ) -> None:
-    r"""Serve a handler on one or more URLs: tcp://, unix://, ws:// and http://.
+    """Serve a handler on one or more URLs: tcp://, unix://, ws:// and http://.
 
     MODULE:OBJECT names a Handler, a subclass of it, or an async function that takes a connection;
     MODULE may be a file's path. The current folder is on the path.
@@ -121,13 +187,18 @@ def serve(
     \b
     vespiary serve echo:Echo ws://127.0.0.1:9001
     vespiary serve echo.py:echo tcp://127.0.0.1:5050 --framing line --reload
-    """
+    """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     options: dict[str, Any] = {
         "framing": framing,
         "limits": Limits.from_texts(_pairs("--limit", limits)),
-        "deadlines": Deadlines.from_texts(_pairs("--deadline", deadlines)),
+        "deadlines": Deadlines.from_texts(_deadlines(deadlines, drain_seconds)),
         "slow_consumer": slow_consumer,
+        "host": host,
         "executor": executor,
+        "fd": fd,
+        "mode": _mode(mode),
+        "backlog": backlog,
+        "reuse_port": reuse_port or None,
         "spin_microseconds": spin_microseconds,
         "driver": driver,
     }
@@ -136,7 +207,7 @@ def serve(
     for url in urls:
         Endpoint.parse(url)
     if reload:
-        sys.exit(_reload(handler, urls))
+        sys.exit(_reload(handler, urls, [] if fd is None else [fd]))
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -207,6 +278,31 @@ def _described(found: object) -> str:
     return f"an object of type {type(found).__name__}"
 
 
+def _deadlines(deadlines: Sequence[str], drain_seconds: str | None) -> dict[str, str]:
+    pairs = _pairs("--deadline", deadlines)
+    if drain_seconds is not None:
+        if "drain_seconds" in pairs:
+            raise LimitsError(
+                "--drain-seconds and --deadline drain_seconds= say the same: give one of them",
+                subject="drain_seconds",
+            )
+        pairs["drain_seconds"] = drain_seconds
+    return pairs
+
+
+def _mode(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(text, 8)
+    except ValueError:
+        raise ConfigurationError(
+            f"--mode takes permissions as an octal number, such as 660; got {text!r}",
+            subject="mode",
+            value=text,
+        ) from None
+
+
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     pairs = {}
     for text in texts:
@@ -217,7 +313,7 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _reload(handler: str, urls: Sequence[str]) -> int:
+def _reload(handler: str, urls: Sequence[str], inherited: Sequence[int]) -> int:
     """Run this same command without --reload as a child, again after each change."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
 
@@ -228,4 +324,4 @@ def _reload(handler: str, urls: Sequence[str]) -> int:
 
     name = handler.rpartition(":")[0]
     file = Path(name) if name.endswith(".py") else Path(*name.split(".")).with_suffix(".py")
-    return Reloader(command, urls, [file.absolute()]).run()
+    return Reloader(command, urls, [file.absolute()], inherited).run()

@@ -29,6 +29,7 @@ __all__ = [
     "__version__",
     "close_as_told",
     "cue_stop",
+    "keep_heap",
     "origin_fault",
     "push",
     "symbolize",

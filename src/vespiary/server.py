@@ -9,16 +9,17 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack
+from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 
 from vespiary._listening import ListeningAddress
+from vespiary._server_hooks import call_hook, stop_handlers
 from vespiary._shutdown import Shutdown
 from vespiary._signals import Signals
 from vespiary._site import Site
 from vespiary._suggestions import check_names
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
-from vespiary.handler import AnyHandler, Handler
+from vespiary.handler import AnyHandler
 from vespiary.loop import Loop, run, running_core
 from vespiary.server_options import ServerOptions
 from vespiary.statistics import PortStatistics, ServerStatistics
@@ -152,7 +153,7 @@ class Server:
     def _start_handler(self, life: _Life, address: ListeningAddress, site: Site) -> None:
         """Call `on_start` for an endpoint of a running server, and accept then."""
         is_known = any(other.handler is site.handler for other in self._sites)
-        result = None if is_known else _call(site, "on_start", self)
+        result = None if is_known else call_hook(site, "on_start", self)
 
         def serve() -> None:
             if address.sites[0] is site:
@@ -215,7 +216,7 @@ class Server:
             for site in self._sites:
                 if any(other.handler is site.handler for other in started):
                     continue
-                result = _call(site, "on_start", self)
+                result = call_hook(site, "on_start", self)
                 if inspect.isawaitable(result):
                     await result
                 started.append(site)
@@ -223,7 +224,7 @@ class Server:
                 if not address.listeners:
                     address.open(core, life.topics)
         except BaseException:
-            await self._stop_handlers(started[::-1])
+            await stop_handlers(started[::-1], self)
             await self._close_addresses()
             self._life = None
             raise
@@ -269,24 +270,8 @@ class Server:
             task.cancel()
         requires("rfc6455/7.4.1/h7")
         await Shutdown(self._sites, drain_seconds, life.force).run()
-        await self._stop_handlers(self._sites, life.force)
+        await stop_handlers(self._sites, self, life.force)
         await self._close_addresses()
-
-    async def _stop_handlers(
-        self, sites: Sequence[Site], force: asyncio.Event | None = None
-    ) -> None:
-        """Call and await every handler's `on_stop`, until everything shall end at once."""
-        done: list[object] = []
-        for site in sites:
-            if any(site.handler is handler for handler in done):
-                continue
-            done.append(site.handler)
-            try:
-                result = _call(site, "on_stop", self)
-                if inspect.isawaitable(result):
-                    await _unless(force, result)
-            except Exception:
-                logger.exception("on_stop failed on %s", site.url)
 
     def stop_soon(self) -> None:
         """Begin to stop, from any thread; a second call ends everything at once."""
@@ -440,27 +425,6 @@ class Server:
                 await self.wait_stopped()
 
         run(main(), driver=driver, spin_microseconds=spin_microseconds)
-
-
-def _call(site: Site, name: str, server: Server) -> Any:
-    """Call a handler's hook of the server's own life."""
-    return getattr(site.handler, name)(server) if isinstance(site.handler, Handler) else None
-
-
-async def _unless(force: asyncio.Event | None, awaited: Any) -> None:
-    """Await something until everything shall end at once."""
-    task = asyncio.ensure_future(awaited)
-    if force is None:
-        await task
-        return
-    forced = asyncio.ensure_future(force.wait())
-    await asyncio.wait({task, forced}, return_when=asyncio.FIRST_COMPLETED)
-    forced.cancel()
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=1.0)
-    if task.done() and not task.cancelled():
-        task.result()
 
 
 _SERVE_OPTIONS = ("driver", "spin_microseconds", "on_serving", "signals")

@@ -25,9 +25,9 @@ class WebSocket:
     Sequences may be given in any form; they are kept as tuples.
 
     Attributes:
-        messages: Which kinds of messages are accepted: `"any"`, `"text"` or `"binary"`. A message of
-            the other kind closes the connection with 1003 (RFC 6455 section 7.4.1). What this end
-            sends is not restricted.
+        messages: Which kinds of messages are accepted: `"any"`, `"text"` or `"binary"`. A message
+            of the other kind closes the connection with 1003 (RFC 6455 section 7.4.1). What this
+            end sends is not restricted.
         versions: The versions of the protocol that are spoken, the best first: 13 (RFC 6455), and
             8 for old clients (2011 and 2012, draft HyBi-09), which is laxer. A server answers
             each client by the rules of the version that it names; one that speaks none of them is

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 import websockets.asyncio.client
 
 import vespiary
 from vespiary import CloseCode
+from vespiary.handler import AnyHandler
 
 from .kit import TCP, WS, Echo, serving, until
 
@@ -37,6 +38,9 @@ class Gate:
         self.begun.set()
         await self.free.wait()
         self.done.append(what)
+
+
+Make = Callable[[Gate], AnyHandler]
 
 
 def in_on_close(gate: Gate) -> vespiary.Handler:
@@ -68,7 +72,7 @@ def in_on_shutdown(gate: Gate) -> vespiary.Handler:
     return Says()
 
 
-def in_finally(gate: Gate):  # type: ignore[no-untyped-def]
+def in_finally(gate: Gate) -> Callable[[vespiary.Connection], Awaitable[None]]:
     async def handle(connection: vespiary.Connection) -> None:
         try:
             async for _ in connection:
@@ -80,7 +84,7 @@ def in_finally(gate: Gate):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("make", [in_on_close, in_on_message, in_on_shutdown, in_finally])
-async def test_work_under_way_gets_its_time(make) -> None:  # type: ignore[no-untyped-def]
+async def test_work_under_way_gets_its_time(make: Make) -> None:
     gate = Gate()
     server = vespiary.Server()
     server.add(make(gate), WS)
@@ -102,7 +106,7 @@ async def test_work_under_way_gets_its_time(make) -> None:  # type: ignore[no-un
 
 
 @pytest.mark.parametrize("make", [in_on_close, in_on_message, in_on_shutdown, in_finally])
-async def test_work_that_takes_longer_than_the_drain_is_cancelled_and_awaited(make) -> None:  # type: ignore[no-untyped-def]
+async def test_work_that_takes_longer_than_the_drain_is_cancelled_and_awaited(make: Make) -> None:
     gate = Gate()
     server = vespiary.Server()
     server.add(make(gate), WS)

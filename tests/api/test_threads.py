@@ -1,8 +1,7 @@
-"""Other threads: sending from them, and handlers that run on them."""
+"""Other threads: sending from them, closing, and asking."""
 
 import asyncio
 import os
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,17 @@ import pytest
 import vespiary
 from vespiary.loop import running_core
 
-from .kit import TCP, Echo, Recorder, echo, serving, until
+from .kit import Echo, Recorder, serving, until
+
+
+def block(seconds: float) -> None:
+    """Keep this thread busy, as a slow handler does."""
+    time.sleep(seconds)
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 async def test_any_thread_may_send_and_each_threads_order_is_kept() -> None:
@@ -184,140 +193,6 @@ async def test_a_thread_that_is_ahead_of_the_loop_waits_for_it() -> None:
     assert most < 64 << 20
 
 
-def block(seconds: float) -> None:
-    """Keep this thread busy, as a slow handler does."""
-    time.sleep(seconds)
-
-
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-class Blocking(vespiary.Handler):
-    """Sleeps in its thread, and remembers where it ran."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.calls: list[tuple[object, str]] = []
-        self.threads: set[str] = set()
-        self.running = 0
-        self.together = 0
-
-    def note(self, connection: vespiary.Connection, what: str) -> None:
-        with self.lock:
-            self.calls.append((connection, what))
-            self.threads.add(threading.current_thread().name)
-
-    def on_open(self, connection: vespiary.Connection) -> None:
-        self.note(connection, "open")
-
-    def on_message(self, connection: vespiary.Connection, message: str) -> None:
-        with self.lock:
-            self.running += 1
-            self.together = max(self.together, self.running)
-        time.sleep(0.01)
-        self.note(connection, message)
-        connection.send(message)
-        with self.lock:
-            self.running -= 1
-
-    def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
-        self.note(connection, "close")
-
-
-async def test_handlers_on_threads_keep_each_connections_order_and_run_together() -> None:
-    handler = Blocking()
-    async with serving(handler, executor="threads") as server:
-        clients = [await vespiary.connect(server.urls[0]) for _ in range(4)]
-        for number in range(10):
-            for client in clients:
-                client.send(str(number))
-        for client in clients:
-            for number in range(10):
-                assert await client.receive() == str(number)
-            client.close()
-        await until(lambda: len(handler.calls) == 48)
-    expected = ["open", *map(str, range(10)), "close"]
-    for connection in {id(it): it for it, _ in handler.calls}.values():
-        assert [what for it, what in handler.calls if it is connection] == expected
-    assert handler.together > 1
-    assert threading.current_thread().name not in handler.threads
-
-
-async def test_a_blocking_handler_on_threads_does_not_hold_up_the_loop() -> None:
-    released = threading.Event()
-
-    class Stuck(vespiary.Handler):
-        def on_message(self, connection: vespiary.Connection, message: str) -> None:
-            released.wait(10)
-            connection.send(message)
-
-    server = vespiary.Server()
-    server.add(Stuck, "ws://127.0.0.1:0", executor="threads")
-    server.add(Echo, "ws://127.0.0.1:0")
-    async with server:
-        stuck = await vespiary.connect(server.urls[0])
-        stuck.send("later")
-        async with vespiary.connect(server.urls[1]) as lively:
-            lively.send("now")
-            assert await lively.receive() == "now"
-        released.set()
-        assert await stuck.receive() == "later"
-        stuck.close()
-
-
-async def test_messages_that_wait_for_a_thread_are_bounded() -> None:
-    released = threading.Event()
-
-    class Stuck(vespiary.Handler):
-        def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
-            released.wait(10)
-
-    limits = vespiary.Limits(inbox_messages_max=4)
-    async with (
-        serving(Stuck, executor="threads", limits=limits) as server,
-        vespiary.connect(server.urls[0]) as client,
-    ):
-        sent = 0
-        try:
-            async with asyncio.timeout(0.4):
-                while sent < 2000:
-                    client.send(bytes(32 << 10))
-                    sent += 1
-                    await client.drain()
-        except TimeoutError:
-            pass
-        assert sent < 2000
-        assert server.statistics().total.messages_received <= 32
-        released.set()
-        await until(lambda: server.statistics().total.messages_received == sent)
-
-
-async def test_an_exception_on_a_thread_closes_its_connection(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    class Bad(vespiary.Handler):
-        def on_message(self, connection: vespiary.Connection, message: str) -> None:
-            raise ZeroDivisionError
-
-    async with serving(Bad, executor="threads") as server:
-        client = await vespiary.connect(server.urls[0])
-        client.send("x")
-        assert (await client.wait_closed()).code == 1011
-        await until(lambda: server.statistics().total.handler_errors == 1)
-    assert [record.exc_info is not None for record in caplog.records if record.levelno >= 40] == [
-        True
-    ]
-
-
-async def test_async_handlers_are_not_for_threads() -> None:
-    with pytest.raises(vespiary.ConfigurationError, match="to_thread"):
-        vespiary.Server().add(echo, TCP, executor="threads")
-    with pytest.raises(vespiary.ConfigurationError, match="executor"):
-        vespiary.Server().add(Echo, TCP, executor="processes")  # type: ignore[arg-type]
-
-
 def test_two_loops_in_two_threads_do_not_meet(driver: str) -> None:
     async def main(name: str) -> list[str]:
         async with serving(Echo) as server, vespiary.connect(server.urls[0]) as client:
@@ -414,88 +289,3 @@ async def test_a_send_of_a_thread_out_of_turn_is_logged(caplog: pytest.LogCaptur
         await until(lambda: "was not taken" in caplog.text)
         connection.send_part("two", last=True)
         assert await client.receive() == "one two"
-
-
-def path_of(connection: vespiary.Connection) -> str:
-    request = connection.request
-    assert request is not None
-    return request.path
-
-
-class Everything(vespiary.Handler):
-    """Does on its threads what a handler does on the loop."""
-
-    keep_request = True
-
-    def __init__(self) -> None:
-        self.seen: dict[str, object] = {}
-        self.thread = threading.get_ident()
-
-    def on_request(self, request: vespiary.Request) -> vespiary.Response | None:
-        assert threading.get_ident() != self.thread
-        return None if request.path == "/in" else request.respond(403)
-
-    def on_open(self, connection: vespiary.Connection) -> None:
-        self.seen["path"] = path_of(connection)
-        self.seen["peer"] = connection.peer
-        self.seen["subscribed"] = connection.subscribe("all")
-        connection.ping(b"hello")
-        connection.set_timer(0.001, self.timer_due)
-        connection.send("open")
-
-    def timer_due(self, connection: vespiary.Connection) -> None:
-        assert threading.get_ident() != self.thread
-        connection.send("timer")
-
-    def on_message(self, connection: vespiary.Connection, message: str) -> None:
-        self.seen["statistics"] = connection.statistics().messages_received
-        connection.unsubscribe("all")
-        connection.send_part(message, last=True)
-
-    def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
-        self.seen["reason"] = connection.close_reason
-        self.seen["peer at the end"] = connection.peer
-
-
-async def test_a_handler_on_threads_may_do_everything() -> None:
-    handler = Everything()
-    async with serving(handler, executor="threads") as server:
-        url = server.urls[0].rstrip("/")
-        with pytest.raises(vespiary.HandshakeRefused):
-            await vespiary.connect(f"{url}/out")
-        async with vespiary.connect(f"{url}/in") as client:
-            assert {await client.receive(), await client.receive()} == {"open", "timer"}
-            client.send("x")
-            assert await client.receive() == "x"
-        await until(lambda: "peer at the end" in handler.seen)
-    assert handler.seen["path"] == "/in"
-    assert handler.seen["peer"] is not None
-    assert handler.seen["peer"] == handler.seen["peer at the end"]
-    assert handler.seen["statistics"] == 1
-    assert isinstance(handler.seen["reason"], vespiary.CloseReason)
-
-
-async def test_a_request_that_blocks_its_thread_holds_up_nobody() -> None:
-    released = threading.Event()
-
-    class Slow(vespiary.Handler):
-        def on_request(self, request: vespiary.Request) -> vespiary.Response:
-            if request.path == "/slow":
-                released.wait(10)
-            return request.respond(200, request.path)
-
-    async with serving(Slow, "http://127.0.0.1:0", executor="threads") as server:
-        slow = asyncio.ensure_future(http_get(server, "/slow"))
-        assert b"/quick" in await http_get(server, "/quick")
-        assert not slow.done()
-        released.set()
-        assert b"/slow" in await slow
-
-
-async def http_get(server: vespiary.Server, path: str) -> bytes:
-    port = int(server.urls[0].split(":")[2].split("/")[0])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-    answer = await reader.read()
-    writer.close()
-    return answer

@@ -9,7 +9,7 @@ CIRCLE_FILES_MAX = 6
 """The engine, its connections, listeners, endpoints, topics and its host know each other."""
 
 PURE = ("session", "layers")
-"""What turns bytes into messages and back. It reports to a trait, and needs no port to be tested."""
+"""What turns bytes into messages and back. It reports to a trait; its tests need no port."""
 
 _IMPORT = re.compile(r"^\s*(?:pub(?:\(crate\))? )?use ((?:crate|super)::[^;]+);", re.MULTILINE)
 _NOT_CODE = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"', re.DOTALL)

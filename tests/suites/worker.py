@@ -79,7 +79,7 @@ class Recording(unittest.TestResult):
         super().addSkip(test, reason)
         self._write(test, "skipped", reason)
 
-    def addExpectedFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802 - Of unittest.
+    def addExpectedFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
         self._write(test, "passed", "")
 
     def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802 - Of unittest.

@@ -1,51 +1,24 @@
-"""The synchronous client: what it does alone, on threads, against deadlines, and at the end."""
+"""The synchronous client: what it does alone, on threads, and against deadlines."""
 
-import contextlib
-import gc
-import os
 import queue
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import vespiary
-from vespiary import _background, sync
+from vespiary import sync
 
 from .conftest import Serving
-
-
-class Echo(vespiary.Handler):
-    def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
-        connection.send(message)
-
-
-class Silent(vespiary.Handler):
-    """Reads, and says nothing."""
-
-    def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
-        pass
+from .kit import Echo, Silent, on_a_thread
 
 
 async def count(connection: vespiary.Connection) -> None:
     for number in range(200):
         connection.send(str(number))
         await connection.drain()
-
-
-@contextlib.contextmanager
-def on_a_thread(function: object) -> Iterator[threading.Thread]:
-    thread = threading.Thread(target=function)  # type: ignore[arg-type]
-    thread.start()
-    yield thread
-    thread.join(10)
-    assert not thread.is_alive()
 
 
 def test_a_script_talks_without_a_loop(serving: Serving) -> None:
@@ -319,135 +292,6 @@ def test_a_connect_may_be_repeated_until_its_timeout() -> None:
     with pytest.raises(TimeoutError):
         sync.connect("tcp://127.0.0.1:1", reconnect=backoff, timeout=0.1)
     assert 0.09 < time.monotonic() - began < 2
-
-
-def test_an_interrupt_leaves_the_connection_sound(serving: Serving) -> None:
-    main = threading.main_thread().ident
-    assert main is not None
-    with sync.connect(serving(Echo).url) as connection:
-
-        def interrupt() -> None:
-            time.sleep(0.1)
-            signal.pthread_kill(main, signal.SIGINT)
-
-        with on_a_thread(interrupt), pytest.raises(KeyboardInterrupt):
-            connection.receive(10)
-        connection.send("still here")
-        assert connection.receive(10) == "still here"
-
-
-def test_an_interrupted_connect_leaves_nothing_behind() -> None:
-    main = threading.main_thread().ident
-    assert main is not None
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
-
-        def interrupt() -> None:
-            accepted.append(listener.accept()[0])
-            signal.pthread_kill(main, signal.SIGINT)
-
-        accepted: list[socket.socket] = []
-        with on_a_thread(interrupt), pytest.raises(KeyboardInterrupt):
-            sync.connect(f"ws://127.0.0.1:{listener.getsockname()[1]}")
-        with accepted[0] as peer:
-            peer.settimeout(10)
-            with contextlib.suppress(ConnectionResetError):
-                while peer.recv(1000):
-                    pass
-
-
-def test_a_connection_that_is_dropped_warns_and_closes(serving: Serving) -> None:
-    running = serving(Silent)
-    connection = sync.connect(running.url)
-    with pytest.warns(ResourceWarning, match="never closed"):
-        del connection
-    gc.collect()
-    deadline = time.monotonic() + 10
-    while _background.background().open and time.monotonic() < deadline:
-        time.sleep(0.002)
-    assert not _background.background().open
-
-
-def test_a_child_of_a_fork_has_a_loop_of_its_own(serving: Serving, driver: str) -> None:
-    program = """
-import os, sys, warnings
-warnings.simplefilter("ignore", DeprecationWarning)
-import vespiary
-url = sys.argv[1]
-with vespiary.sync.connect(url) as connection:
-    connection.send("parent")
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            try:
-                connection.send("child")
-            except RuntimeError as error:
-                assert "before a fork" in str(error), error
-                with vespiary.sync.connect(url) as own:
-                    own.send("own")
-                    assert own.receive(10) == "own"
-                code = 0
-        finally:
-            os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
-    assert connection.receive(10) == "parent"
-    connection.send("after")
-    assert connection.receive(10) == "after"
-print("sound")
-"""
-    assert run_program(program, serving(Echo).url, driver) == "sound\n"
-
-
-def test_the_interpreters_exit_closes_what_is_open(serving: Serving, driver: str) -> None:
-    reasons: list[vespiary.CloseReason] = []
-
-    class Noting(Silent):
-        def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
-            reasons.append(reason)
-
-    program = """
-import sys, threading
-import vespiary
-kept = [vespiary.sync.connect(sys.argv[1]) for _ in range(3)]
-threading.Thread(target=lambda: list(kept[0]), daemon=True).start()
-print("done")
-"""
-    running = serving(Noting)
-    began = time.monotonic()
-    assert run_program(program, running.url, driver) == "done\n"
-    assert time.monotonic() - began < 10
-    running.stop()
-    assert [(reason.side, reason.code) for reason in reasons] == [("remote", 1001)] * 3
-
-
-def test_an_exit_does_not_wait_long_for_a_peer_that_is_gone(driver: str) -> None:
-    program = """
-import sys
-import vespiary
-kept = vespiary.sync.connect(sys.argv[1])
-kept.send("x")
-print("done")
-"""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        began = time.monotonic()
-        assert run_program(program, url, driver) == "done\n"
-        assert time.monotonic() - began < 10
-
-
-def run_program(program: str, url: str, driver: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, url],
-        env={**os.environ, "VESPIARY_PORT": driver},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.stderr == ""
-    assert done.returncode == 0
-    return done.stdout
 
 
 def test_small_messages_keep_their_order_among_large_ones_and_parts(serving: Serving) -> None:

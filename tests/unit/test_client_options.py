@@ -97,7 +97,8 @@ def test_a_tunnel_leads_to_host_and_port() -> None:
 
 def test_header_fields_are_a_mapping_or_pairs() -> None:
     assert header_lines({"ab": "y"}) == (("ab", "y"),)
-    assert header_lines([("a", "b"), ["a", "c"]]) == (("a", "b"), ("a", "c"))  # type: ignore[list-item]
+    fields: Any = [("a", "b"), ["a", "c"]]
+    assert header_lines(fields) == (("a", "b"), ("a", "c"))
     assert header_lines(()) == ()
 
 

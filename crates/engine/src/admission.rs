@@ -6,24 +6,13 @@
 
 use crate::carrier::{Socket, ip_address};
 use crate::close::{Cause, CloseReason};
-use crate::connection::Connection;
+use crate::connection::{Admission, Connection};
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::inbound::Inbound;
 use std::rc::Rc;
 use vespiary_port::{Address, Descriptor};
-
-/// What a connection counts for in its endpoint's limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// Nothing: it is only being refused.
-    Refused,
-    /// A connection, and a handshake under way.
-    Handshaking,
-    /// A connection.
-    Settled,
-}
 
 /// A proxy has said whom it connects for: that is the peer from now on.
 pub(crate) fn peer_learnt<H: Host>(connection: &Rc<Connection<H>>, address: Address) {

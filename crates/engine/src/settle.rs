@@ -4,9 +4,8 @@
 //! of it. Settling may call the host (bytes that waited, `drained`, `ended`, `closed`), whose
 //! wishes mark connections as unsettled again; those are left for the next round.
 
-use crate::admission::Admission;
 use crate::close::{Cause, CloseReason, Manner, NotOpened, Side};
-use crate::connection::{Connection, Event, State};
+use crate::connection::{Admission, Connection, Event, State};
 use crate::endpoint::add;
 use crate::engine::Engine;
 use crate::host::{AfterEnd, Host};

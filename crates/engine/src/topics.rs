@@ -218,8 +218,8 @@ impl<H: Host> Engine<H> {
     /// compressed once for each shape. Where a connection takes its context over, a compressed
     /// message is its own.
     ///
-    /// An error where the framing of a subscriber cannot carry the message, and then nobody gets it;
-    /// or where there is no memory for it, and then some subscribers may have got it.
+    /// An error where the framing of a subscriber cannot carry the message: nobody gets it. Also
+    /// where there is no memory for it: some subscribers may have got it.
     pub fn publish(
         self: &Rc<Self>,
         topic: &str,

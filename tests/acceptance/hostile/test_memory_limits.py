@@ -111,7 +111,8 @@ def test_an_answer_that_memory_cannot_hold_ends_its_connection_alone(serve: Serv
     is_served(server, "echo", QUESTION, ANSWER)
 
 
-SHARED, OWN = {}, {"server_context_takeover": True}
+SHARED: dict[str, bool] = {}
+OWN = {"server_context_takeover": True}
 
 
 @pytest.mark.parametrize("compression", [None, SHARED, OWN], ids=["plain", "shared", "own"])

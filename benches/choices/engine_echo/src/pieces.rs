@@ -167,7 +167,7 @@ impl Port for Pieces {
         self.inner.turn(timeout)
     }
 
-    /// A piece that went is reported as a short send of the whole, which the engine then goes on with.
+    /// A piece that went is reported as a short send of the whole, which the engine continues.
     fn next(&mut self) -> Option<Completion> {
         let Completion { token, outcome } = self.inner.next()?;
         let outcome = match outcome {

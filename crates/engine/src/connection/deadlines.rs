@@ -138,7 +138,7 @@ fn consider_open<H: Host>(
     if websocket {
         let pinged = connection.moments.pinged.get();
         let is_held = connection.moments.held_since.get() != 0;
-        // What is heard of a peer that is not read is no sign of it.
+        // What is heard of a peer that is not read says nothing about it.
         let latest = if is_held { pinged } else { heard.max(pinged) };
         consider(latest, deadlines.ping_interval, Which::Ping);
         let unanswered = connection.moments.ping_unanswered.get();

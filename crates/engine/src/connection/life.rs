@@ -247,9 +247,10 @@ mod tests {
 
     fn page() -> String {
         let mut page = String::from(
-            "# The life of a connection\n\nWritten from the table in \
-             `crates/engine/src/connection/life.rs` by its test; do not edit it here. After a change of \
-             the table:\n\n```sh\nVESPIARY_WRITE_DOCS=1 cargo test -p vespiary-engine life\n```\n",
+            "# The life of a connection\n\n\
+             Written from the table in `crates/engine/src/connection/life.rs` by its test; do not \
+             edit it here. After a change of the table:\n\n\
+             ```sh\nVESPIARY_WRITE_DOCS=1 cargo test -p vespiary-engine life\n```\n",
         );
         let parts = [
             ("The connection", arrows(|life| format!("{:?}", life.state))),

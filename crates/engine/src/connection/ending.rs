@@ -1,0 +1,144 @@
+//! How a connection begins to end: closed, aborted or failed, and for which reason.
+
+use super::{CloseFrames, Connection, Event, State};
+use crate::close::{Cause, CloseReason, Manner, Side};
+use crate::host::Host;
+use crate::options::Framing;
+use std::rc::Rc;
+use vespiary_trace::requires;
+use vespiary_wire::websocket::close::{self, Code};
+use vespiary_wire::websocket::frame::Opcode;
+
+impl<H: Host> Connection<H> {
+    /// End cleanly: what waits is written, the peer is notified, and its end is awaited for
+    /// `close` at the most.
+    pub fn close(self: &Rc<Self>, code: Code, text: &str) {
+        match self.state() {
+            State::Closing | State::Closed => return,
+            State::Connecting | State::Securing => return self.abort(),
+            State::BetweenRequests => {
+                return self.end_between_requests(Side::Local);
+            }
+            State::Handshaking => {
+                self.end_with(CloseReason::new(Cause::Closed, text));
+                return self.abort_now();
+            }
+            State::Open => {}
+        }
+        let mut reason = CloseReason::new(Cause::Closed, text);
+        if self.endpoint().options.borrow().framing == Framing::WebSocket {
+            reason = reason.with_code(code);
+        }
+        self.end_with(reason);
+        self.begin_closing(Some((code, text)));
+    }
+
+    /// End at once: what waits is dropped, and the peer sees a reset.
+    pub fn abort(self: &Rc<Self>) {
+        self.end_with(CloseReason::new(Cause::Aborted, "aborted by this end"));
+        self.abort_now();
+    }
+
+    /// End because of a fault of ours or the peer's; the reason says which.
+    pub(crate) fn fail(self: &Rc<Self>, reason: CloseReason) {
+        if self.state() >= State::Closing {
+            return;
+        }
+        let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
+        let code = Code(reason.code.unwrap_or(Code::INTERNAL_ERROR.0));
+        let text = reason.text.clone();
+        self.end_with(reason);
+        let is_established = websocket && self.state() == State::Open;
+        if requires!("rfc6455/7.1.7/3", "rfc6455/10.7/3" => is_established) {
+            self.begin_closing(Some((code, &text)));
+            // RFC 6455 7.1.7: the peer's close frame is not awaited.
+            requires!("rfc6455/7.1.7/5");
+            self.close_frames.set(CloseFrames::NotAwaited);
+        } else {
+            self.abort_now();
+        }
+    }
+
+    /// The host's handler failed: 1011 on WebSocket, a close elsewhere.
+    pub fn fail_in_handler(self: &Rc<Self>) {
+        let reason = CloseReason::new(Cause::HandlerFailed, "the handler failed");
+        match self.state() {
+            State::Open if self.endpoint().options.borrow().framing != Framing::WebSocket => {
+                self.end_with(reason);
+                self.begin_closing(None);
+            }
+            _ => {
+                requires!("rfc6455/7.4.1/h6");
+                self.fail(reason.with_code(Code::INTERNAL_ERROR));
+            }
+        }
+    }
+
+    /// Keep the first reason that is given. A code of ours is kept as it is sent to the peer.
+    pub(crate) fn end_with(&self, mut reason: CloseReason) {
+        let mut kept = self.reason.borrow_mut();
+        if let Some(kept) = kept.as_deref_mut() {
+            if self.is_unacknowledged(kept, &reason) {
+                kept.close_failed(reason);
+            }
+            return;
+        }
+        if reason.side == Side::Local
+            && let Some(code) = reason.code
+        {
+            let sent = (self.profile().codes.sent_for)(Code(code));
+            reason.code = Some(sent.map_or(code, |sent| sent.0));
+        }
+        *kept = Some(Box::new(reason));
+    }
+
+    /// Whether this end's close, which was `kept` as the reason, came to nothing because of
+    /// another: the peer did not answer it.
+    fn is_unacknowledged(&self, kept: &CloseReason, other: &CloseReason) -> bool {
+        let is_ours = kept.cause == Cause::Closed && other.manner == Manner::Broken;
+        let frames = self.close_frames.get();
+        let is_lost = match other.cause {
+            Cause::Kernel(_) => !frames.is_received(),
+            _ => frames == CloseFrames::Sent,
+        };
+        self.opened.get() && is_ours && is_lost
+    }
+
+    pub(crate) fn abort_now(self: &Rc<Self>) {
+        if self.state() == State::Closed {
+            return;
+        }
+        self.enter(Event::Break);
+        self.carrier.reset();
+        self.unsettle();
+    }
+
+    /// Enter `Closing`, with a close frame where the framing has one.
+    pub(crate) fn begin_closing(self: &Rc<Self>, close_frame: Option<(Code, &str)>) {
+        requires!("rfc6455/7.1.3/h1");
+        self.enter(Event::Close);
+        self.moments.phase_began.set(self.engine.now_ms());
+        if let Some((code, text)) = close_frame
+            && self.endpoint().options.borrow().framing == Framing::WebSocket
+            && !self.close_frames.get().is_sent()
+        {
+            let is_answer = self.close_frames.get().is_received();
+            self.close_frames.set(self.close_frames.get().after_sent());
+            let payload = if is_answer {
+                close::echo(self.profile(), code)
+            } else {
+                close::encode(self.profile(), code, text)
+            };
+            requires!(
+                "rfc6455/7.1.2/1",
+                "rfc6455/5.5.1/1",
+                "rfc6455/5.5.1/3",
+                "rfc6455/7.3/1",
+                "rfc6455/7.4/1"
+            );
+            self.send_control(Opcode::Close, payload.as_slice());
+        }
+        self.unsettle();
+        self.engine.arm(self);
+    }
+}

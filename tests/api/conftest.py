@@ -46,7 +46,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def loop_factory(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes a loop that is not Vespiary's."""
+    """What makes a loop of this kind."""
+    if kind == "vespiary":
+        return Loop
     if kind == "uvloop":
         import uvloop
 

@@ -19,13 +19,14 @@ import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import vespiary
 from vespiary.loop import Loop, running_core
 
-from .conftest import loop_factory
+from .conftest import SECONDS, loop_factory
 from .kit import Echo, Recorder, echo, serving, until
 
 KINDS = ["asyncio", "uvloop"]
@@ -128,6 +129,46 @@ def test_servers_and_connections_that_are_left_open_end_with_the_loop(factory: F
     before = descriptors()
     run()
     assert descriptors() == before
+
+
+class KeepsItsServer(Echo):
+    def on_start(self, server: vespiary.Server) -> None:
+        self.server = server
+
+
+@pytest.mark.parametrize("form", ["Handler", "coroutine", "two endpoints", "threads"])
+@pytest.mark.parametrize("kind", ["vespiary", *KINDS], indirect=True)
+def test_a_server_that_is_left_open_goes_with_its_loop(factory: Factory, form: str) -> None:
+    gone: list[weakref.ref[object]] = []
+    kept: list[vespiary.Connection] = []
+
+    async def leave() -> None:
+        server = vespiary.Server()
+
+        async def keeps(connection: vespiary.Connection) -> None:
+            assert server.urls
+            async for message in connection:
+                connection.send(message)
+
+        handler = keeps if form == "coroutine" else KeepsItsServer()
+        executor: Literal["threads"] | None = "threads" if form == "threads" else None
+        server.add(handler, "ws://127.0.0.1:0/one", executor=executor)
+        if form == "two endpoints":
+            server.add(KeepsItsServer(), "ws://127.0.0.1:0/two")
+        await server.start()
+        connection = await vespiary.connect(server.urls[0])
+        connection.send("x")
+        await connection.receive()
+        kept.append(connection)
+        gone.extend([weakref.ref(server), weakref.ref(handler)])
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(leave())
+    del runner
+    deadline = time.monotonic() + SECONDS
+    while gc.collect() or (any(it() for it in gone) and time.monotonic() < deadline):
+        time.sleep(0.01)  # The calls of on_close may still run on their threads.
+    assert [it() for it in gone] == [None, None]
 
 
 def test_a_loop_that_is_closed_without_shutting_down_generators_ends_its_guest(

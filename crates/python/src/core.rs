@@ -447,7 +447,7 @@ impl Core {
     }
 
     /// End everything at once: connections are reset, listeners closed, the port given back.
-    fn close(&self) -> PyResult<()> {
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
         if self.shared.is_forked() {
             // The parent's: nothing of it is touched here.
             return Ok(());
@@ -457,11 +457,9 @@ impl Core {
             return Ok(());
         };
         let ended = engine.shut_down(1000);
-        engine.host.let_go();
-        for listener in engine.host.listeners.take() {
-            listener.get().let_go();
-        }
+        let released = engine.host.let_go(py);
         self.shared.close();
+        released?;
         match ended {
             // The ring of another thread, which has ended it or will: nothing to wait for.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),

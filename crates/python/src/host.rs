@@ -20,14 +20,14 @@ use crate::process;
 use crate::report::{self};
 use crate::response;
 use crate::send::with_payload;
-use crate::site::Site;
+use crate::site::{self, Site};
 use crate::timer::Timers;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyString};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use vespiary_engine::wire::http::{self, Headers as _};
 use vespiary_engine::{Answer, Endpoint, Host};
@@ -46,6 +46,8 @@ pub(crate) struct PyHost {
     pub(crate) timers: Timers,
     /// Those that hold the engine, to be let go at its end.
     pub(crate) listeners: RefCell<Vec<Py<Listener>>>,
+    /// Those that hold handlers, to be let go at the engine's end.
+    sites: RefCell<Vec<Weak<site::Local>>>,
 }
 
 impl PyHost {
@@ -55,6 +57,12 @@ impl PyHost {
 
     pub(crate) fn handle(&self) -> &Arc<LoopHandle> {
         self.handle.get().expect("the core sets it at its start")
+    }
+
+    pub(crate) fn add_site(&self, site: Weak<site::Local>) {
+        let mut sites = self.sites.borrow_mut();
+        sites.retain(|it| it.strong_count() > 0);
+        sites.push(site);
     }
 
     pub(crate) fn take_ready(&self) -> Vec<(i32, u8)> {
@@ -79,11 +87,18 @@ impl PyHost {
         self.in_turn.replace(on)
     }
 
-    /// Hold nothing any more that may hold the loop.
-    pub(crate) fn let_go(&self) {
+    /// Hold nothing any more that may hold the loop or a handler.
+    pub(crate) fn let_go(&self, py: Python<'_>) -> PyResult<()> {
         self.timers.clear();
         let schedule = self.schedule.take();
         drop(schedule);
+        for listener in self.listeners.take() {
+            listener.get().let_go();
+        }
+        for site in self.sites.take().iter().filter_map(Weak::upgrade) {
+            site.let_go(py)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn has_wakes(&self) -> bool {

@@ -8,8 +8,10 @@ use crate::core::Conn;
 use crate::host::PyHost;
 use crate::loop_handle::forked_error;
 use crate::thread_calls::{on_loop, wrong_thread};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::{Rc, Weak};
@@ -20,31 +22,64 @@ use vespiary_engine::{Endpoint, Engine, State};
 /// An endpoint of a server. Only the thread that made it may use it; it may be dropped on any.
 #[pyclass(frozen, module = "vespiary._core")]
 pub(crate) struct Site {
-    local: Confined<Local>,
+    local: Confined<Rc<Local>>,
 }
 
-struct Local {
-    endpoint: Rc<Endpoint<PyHost>>,
+/// The part of a site that belongs to the loop's thread.
+pub(crate) struct Local {
+    endpoint: RefCell<Rest>,
     engine: Weak<Engine<PyHost>>,
 }
 
-// SAFETY: never independent.
-unsafe impl Confine for Local {}
+/// What there is of an endpoint.
+enum Rest {
+    Living(Rc<Endpoint<PyHost>>),
+    /// Its counters: the loop is closed.
+    Ended(Py<PyDict>),
+}
 
-impl Site {
-    pub(crate) fn new(endpoint: Rc<Endpoint<PyHost>>, engine: &Rc<Engine<PyHost>>) -> Self {
-        let handle = engine.host.handle().clone();
-        let engine = Rc::downgrade(engine);
-        Self {
-            local: Confined::new(handle, Local { endpoint, engine }),
+// SAFETY: never independent.
+unsafe impl Confine for Rc<Local> {}
+
+impl Local {
+    fn living(&self) -> Option<Rc<Endpoint<PyHost>>> {
+        match &*self.endpoint.borrow() {
+            Rest::Living(endpoint) => Some(endpoint.clone()),
+            Rest::Ended(_) => None,
         }
     }
 
-    pub(crate) fn endpoint(&self) -> PyResult<Rc<Endpoint<PyHost>>> {
-        Ok(self.local()?.endpoint.clone())
+    /// The loop is closed: keep what was counted, and not the handler, which may hold the server
+    /// and so the site.
+    pub(crate) fn let_go(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(endpoint) = self.living() {
+            let counters = counters(py, &endpoint)?.unbind();
+            let before = self.endpoint.replace(Rest::Ended(counters));
+            drop(before);
+        }
+        Ok(())
+    }
+}
+
+impl Site {
+    pub(crate) fn new(endpoint: Rc<Endpoint<PyHost>>, engine: &Rc<Engine<PyHost>>) -> Self {
+        let local = Rc::new(Local {
+            endpoint: RefCell::new(Rest::Living(endpoint)),
+            engine: Rc::downgrade(engine),
+        });
+        engine.host.add_site(Rc::downgrade(&local));
+        Self {
+            local: Confined::new(engine.host.handle().clone(), local),
+        }
     }
 
-    fn local(&self) -> PyResult<&Local> {
+    /// Raises `RuntimeError` once the loop is closed.
+    pub(crate) fn endpoint(&self) -> PyResult<Rc<Endpoint<PyHost>>> {
+        let living = self.local()?.living();
+        living.ok_or_else(|| PyRuntimeError::new_err("the loop is closed"))
+    }
+
+    fn local(&self) -> PyResult<&Rc<Local>> {
         let handle = self.local.handle();
         self.local.get().ok_or_else(|| {
             if handle.is_forked() {
@@ -61,11 +96,11 @@ impl Site {
             return Ok(Vec::new());
         }
         let local = self.local()?;
-        let Some(engine) = local.engine.upgrade() else {
+        let (Some(engine), Some(endpoint)) = (local.engine.upgrade(), local.living()) else {
             return Ok(Vec::new());
         };
         let mut connections = engine.all_connections();
-        connections.retain(|it| Rc::ptr_eq(it.endpoint(), &local.endpoint));
+        connections.retain(|it| Rc::ptr_eq(it.endpoint(), &endpoint));
         connections.retain(|it| it.state() != State::Closed);
         Ok(connections)
     }
@@ -75,7 +110,7 @@ impl Site {
 impl Site {
     /// Name the endpoint anew, now that its port is known.
     fn set_url(&self, url: String) -> PyResult<()> {
-        *self.local()?.endpoint.host.url.borrow_mut() = url.into();
+        *self.endpoint()?.host.url.borrow_mut() = url.into();
         Ok(())
     }
 
@@ -83,13 +118,15 @@ impl Site {
     /// with this one, for each request; None is answered 404.
     fn set_route(&self, route: &Bound<'_, PyAny>) -> PyResult<()> {
         let route = Callback::new(route)?;
-        *self.local()?.endpoint.host.route.borrow_mut() = Some(route);
+        *self.endpoint()?.host.route.borrow_mut() = Some(route);
         Ok(())
     }
 
     /// The server is stopping: connections say so from now on.
     fn begin_shutdown(&self) -> PyResult<()> {
-        self.local()?.endpoint.host.is_shutting_down.set(true);
+        if let Some(endpoint) = self.local()?.living() {
+            endpoint.host.is_shutting_down.set(true);
+        }
         Ok(())
     }
 
@@ -127,57 +164,61 @@ impl Site {
     /// The endpoint's counters, as the fields of EndpointStatistics.
     fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
         let object = slf.clone().unbind();
-        on_loop(slf.py(), slf.get().local.handle(), move |py| {
-            object.get().counters(py).map(Bound::unbind)
+        on_loop(slf.py(), slf.get().local.handle(), move |py| match &*object
+            .get()
+            .local()?
+            .endpoint
+            .borrow()
+        {
+            Rest::Living(endpoint) => counters(py, endpoint).map(Bound::unbind),
+            Rest::Ended(counters) => counters.bind(py).copy().map(Bound::unbind),
         })
     }
 }
 
-impl Site {
-    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let endpoint = &self.local()?.endpoint;
-        let counters = &endpoint.counters;
-        let statistics = PyDict::new(py);
-        statistics.set_item("url", &**endpoint.host.url.borrow())?;
-        statistics.set_item("connections_accepted", counters.accepted.get())?;
-        let open = counters.opened.get() - counters.closed.get();
-        statistics.set_item("connections_open", open)?;
-        statistics.set_item("connections_closed", counters.closed.get())?;
-        statistics.set_item("connections_broken", counters.broken.get())?;
-        statistics.set_item("handshakes_pending", endpoint.handshaking())?;
-        statistics.set_item(
-            "connections_refused",
-            named(py, &counters.refused.borrow())?,
-        )?;
-        let answered = counters.answered.borrow();
-        let answered = answered
-            .iter()
-            .map(|(status, count)| (status.to_string(), *count));
-        statistics.set_item("requests_answered", answered.collect::<BTreeMap<_, _>>())?;
-        statistics.set_item("messages_received", counters.messages_in.get())?;
-        statistics.set_item("messages_sent", counters.messages_out.get())?;
-        statistics.set_item("bytes_received", counters.bytes_in.get())?;
-        statistics.set_item("bytes_sent", counters.bytes_out.get())?;
-        statistics.set_item("messages_dropped", counters.dropped.get())?;
-        statistics.set_item("protocol_errors", counters.protocol_errors.get())?;
-        statistics.set_item("write_pauses", counters.write_pauses.get())?;
-        statistics.set_item("budget_exhausted", counters.budget_exhausted.get())?;
-        statistics.set_item(
-            "handler_errors",
-            endpoint.host.handler_errors.load(Ordering::Relaxed),
-        )?;
-        let compression = (
-            counters.compression.get(),
-            counters.compression_memory.get(),
-        );
-        statistics.set_item(
-            "compression",
-            crate::imports::compression_statistics(py, compression)?,
-        )?;
-        statistics.set_item("limits_reached", named(py, &counters.limits.borrow())?)?;
-        statistics.set_item("accept_errors", counters.accept_errors.borrow().clone())?;
-        Ok(statistics)
-    }
+/// What an endpoint has counted.
+fn counters<'py>(py: Python<'py>, endpoint: &Endpoint<PyHost>) -> PyResult<Bound<'py, PyDict>> {
+    let counters = &endpoint.counters;
+    let statistics = PyDict::new(py);
+    statistics.set_item("url", &**endpoint.host.url.borrow())?;
+    statistics.set_item("connections_accepted", counters.accepted.get())?;
+    let open = counters.opened.get() - counters.closed.get();
+    statistics.set_item("connections_open", open)?;
+    statistics.set_item("connections_closed", counters.closed.get())?;
+    statistics.set_item("connections_broken", counters.broken.get())?;
+    statistics.set_item("handshakes_pending", endpoint.handshaking())?;
+    statistics.set_item(
+        "connections_refused",
+        named(py, &counters.refused.borrow())?,
+    )?;
+    let answered = counters.answered.borrow();
+    let answered = answered
+        .iter()
+        .map(|(status, count)| (status.to_string(), *count));
+    statistics.set_item("requests_answered", answered.collect::<BTreeMap<_, _>>())?;
+    statistics.set_item("messages_received", counters.messages_in.get())?;
+    statistics.set_item("messages_sent", counters.messages_out.get())?;
+    statistics.set_item("bytes_received", counters.bytes_in.get())?;
+    statistics.set_item("bytes_sent", counters.bytes_out.get())?;
+    statistics.set_item("messages_dropped", counters.dropped.get())?;
+    statistics.set_item("protocol_errors", counters.protocol_errors.get())?;
+    statistics.set_item("write_pauses", counters.write_pauses.get())?;
+    statistics.set_item("budget_exhausted", counters.budget_exhausted.get())?;
+    statistics.set_item(
+        "handler_errors",
+        endpoint.host.handler_errors.load(Ordering::Relaxed),
+    )?;
+    let compression = (
+        counters.compression.get(),
+        counters.compression_memory.get(),
+    );
+    statistics.set_item(
+        "compression",
+        crate::imports::compression_statistics(py, compression)?,
+    )?;
+    statistics.set_item("limits_reached", named(py, &counters.limits.borrow())?)?;
+    statistics.set_item("accept_errors", counters.accept_errors.borrow().clone())?;
+    Ok(statistics)
 }
 
 /// Counts by the names of what they count.

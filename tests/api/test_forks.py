@@ -1,5 +1,6 @@
 """A forked child leaves its parent's engine alone, whatever it does then."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -31,6 +32,39 @@ async def main():
                 print("child", os.waitstatus_to_exitcode(status), flush=True)
 
 vespiary.run(main(), driver={driver!r})
+print("parent ends", flush=True)
+"""
+
+TASKS = """
+import asyncio, os, sys
+import vespiary
+
+async def fork():
+    if os.fork() == 0:
+        sys.exit(7)
+    _, status = await asyncio.to_thread(os.wait)
+    print("child", os.waitstatus_to_exitcode(status), flush=True)
+
+async def handler(connection):
+    async for message in connection:
+        await asyncio.sleep(0)
+        if message == "fork":
+            await fork()
+        connection.send("parent")
+    print("closed", connection.close_reason.code, flush=True)
+
+async def main():
+    server = vespiary.Server()
+    server.add(handler, "ws://127.0.0.1:0")
+    async with server, vespiary.connect(server.urls[0]) as client:
+        async with vespiary.connect(server.urls[0]) as waiting:
+            for connection in (waiting, client):
+                for message in ("first", "fork"):
+                    connection.send(message)
+                    assert await connection.receive() == "parent"
+
+with asyncio.Runner(loop_factory={factory}) as runner:
+    runner.run(main())
 print("parent ends", flush=True)
 """
 
@@ -73,3 +107,20 @@ def test_the_parents_connections_survive_a_child_that(child: str, driver: str) -
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
     assert lines == [f"child {status}"] * 3 + ["closed 1000", "parent ends"], ran.stderr
+
+
+@pytest.mark.parametrize("factory", ["vespiary.loop.new_event_loop", "uvloop.new_event_loop"])
+def test_a_child_that_exits_in_a_task_ends_with_its_status(factory: str, driver: str) -> None:
+    # Not in asyncio's own loop: a child that closes that takes its parent's wake-ups.
+    program = f"import {factory.partition('.')[0]}\n" + TASKS.format(factory=factory)
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env={**os.environ, "VESPIARY_PORT": driver},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert lines == ["child 7"] * 2 + ["closed 1000"] * 2 + ["parent ends"], ran.stderr

@@ -236,11 +236,16 @@ unsafe extern "C" fn get_loop(
 ) -> *mut ffi::PyObject {
     // SAFETY: called by the interpreter with an object of ours, attached.
     let (py, _, connection) = unsafe { parts(object) };
+    give(py, event_loop_of(&connection).map(Bound::into_ptr))
+}
+
+fn event_loop_of<'py>(connection: &Bound<'py, Connection>) -> PyResult<Bound<'py, PyAny>> {
+    let py = connection.py();
     let found = match connection.get().handle().event_loop(py) {
-        Some(found) => Ok(found),
-        None => running_loop(py),
+        Some(found) => found,
+        None => running_loop(py)?,
     };
-    give(py, found.map(Py::into_ptr))
+    Ok(found.into_bound(py))
 }
 
 unsafe extern "C" fn add_done_callback(
@@ -304,10 +309,13 @@ unsafe extern "C" fn cancel(
 ) -> *mut ffi::PyObject {
     // SAFETY: called by the interpreter with an object of ours, attached.
     let (py, _, connection) = unsafe { parts(object) };
-    let cancelled = connection
-        .get()
-        .inbox()
-        .and_then(|inbox| inbox.cancel(&connection));
+    let cancelled = match connection.get().inbox_in_child() {
+        Some(inbox) => event_loop_of(&connection).and_then(|it| inbox.cancel_in_child(&it)),
+        None => connection
+            .get()
+            .inbox()
+            .and_then(|inbox| inbox.cancel(&connection)),
+    };
     give(py, cancelled.map(truth))
 }
 
@@ -317,7 +325,11 @@ unsafe extern "C" fn result(
 ) -> *mut ffi::PyObject {
     // SAFETY: called by the interpreter with an object of ours, attached.
     let (py, _, connection) = unsafe { parts(object) };
-    let outcome = connection.get().inbox().and_then(|inbox| {
+    let inbox = match connection.get().inbox_in_child() {
+        Some(inbox) => Ok(inbox),
+        None => connection.get().inbox(),
+    };
+    let outcome = inbox.and_then(|inbox| {
         if inbox.take_cancelled() {
             let class = py.import("asyncio")?.getattr("CancelledError")?;
             return Err(PyErr::from_value(class.call0()?));

@@ -143,6 +143,17 @@ impl Connection {
             })
     }
 
+    /// The same in a forked child, where asyncio may still end the parent's tasks.
+    pub(crate) fn inbox_in_child(&self) -> Option<&Inbox> {
+        if !self.handle().is_forked() {
+            return None;
+        }
+        // SAFETY: the parent's threads are not in this process, and those of the child come here
+        // attached, one at a time.
+        let local = unsafe { self.local.get_anywhere() };
+        local.inbox.get().map(|inbox| &**inbox)
+    }
+
     /// Run something on the loop's thread, while the calling thread waits.
     pub(crate) fn ask<T: Send + 'static>(
         slf: &Bound<'_, Self>,

@@ -20,6 +20,7 @@ use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::IntoPyDict;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -205,6 +206,18 @@ impl Inbox {
             return Ok(false);
         }
         crate::host::wake_later(object.get(), object.clone().unbind())?;
+        Ok(true)
+    }
+
+    /// The same in a forked child, where no engine wakes the task, so `event_loop` does.
+    pub(crate) fn cancel_in_child(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Some(waiter) = self.waiter.take() else {
+            return Ok(false);
+        };
+        self.cancelled.set(true);
+        let options = [("context", waiter.context)].into_py_dict(event_loop.py())?;
+        let arguments = (waiter.callback, waiter.wait);
+        event_loop.call_method("call_soon", arguments, Some(&options))?;
         Ok(true)
     }
 

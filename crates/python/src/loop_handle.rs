@@ -199,13 +199,14 @@ impl LoopHandle {
         Ok(())
     }
 
-    /// The asyncio loop that the engine serves.
+    /// The asyncio loop that the engine serves; in a forked child too, which has a copy of it.
     #[inline]
     pub(crate) fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        if !self.is_here() {
+        if !self.is_here() && !self.is_forked() {
             return None;
         }
-        // SAFETY: on the loop's thread, and no reference outlives this statement.
+        // SAFETY: on the loop's thread, or in a child, where nobody changes it; no reference
+        // outlives this statement.
         let event_loop = unsafe { &*self.event_loop.get() }.as_ref()?;
         let event_loop = event_loop.bind(py).upgrade()?;
         Some(event_loop.unbind())

@@ -104,6 +104,10 @@ fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
 
 /// The handler's task has ended: close the connection, and report an error.
 pub(crate) fn done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyResult<()> {
+    if connection.handle().is_forked() {
+        // The connection is the parent's.
+        return Ok(());
+    }
     let inbox = connection.inbox()?;
     drop(inbox.task.take());
     let living = connection.living()?;

@@ -46,6 +46,9 @@ class Guest:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._descriptor = -1
+        self.is_in_child = False
+        """The engine is the parent's. So is the reader: a child may share the loop's epoll instance
+        with its parent."""
         self._at_shutdown = _close_at_shutdown(weakref.ref(self))
         with contextlib.suppress(StopIteration):
             # Its first step is what tells the loop of it.
@@ -68,7 +71,7 @@ class Guest:
 
     def close(self) -> None:
         """End the engine: connections are reset, listeners closed."""
-        if self.is_closed:
+        if self.is_closed or self.is_in_child:
             return
         loop, descriptor = self._loop(), self._descriptor
         self._descriptor = -1
@@ -95,7 +98,7 @@ class Guest:
 
     def _turn(self) -> None:
         self._is_scheduled = False
-        if self.is_closed:
+        if self.is_closed or self.is_in_child:
             return
         rest: float | None = 0.0
         try:
@@ -143,6 +146,16 @@ async def _close_at_shutdown(reference: weakref.ref[Guest]) -> AsyncGenerator[No
 _guests: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Guest]] = (
     weakref.WeakKeyDictionary()
 )
+
+
+def _after_fork() -> None:
+    for reference in _guests.values():
+        guest = reference()
+        if guest is not None:
+            guest.is_in_child = True
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def running_core() -> Core:

@@ -34,7 +34,7 @@ class Signals:
         self._loop = asyncio.get_running_loop()
         for number in _NUMBERS:
             before = signal.getsignal(number)
-            if getattr(before, "__name__", "") in ("_sighandler_noop", "__sigh_noop"):
+            if _belongs_to(self._loop, before):
                 continue
             try:
                 self._loop.add_signal_handler(number, received, number)
@@ -52,3 +52,9 @@ class Signals:
                 signal.signal(number, before)
         self._before.clear()
         self._loop = None
+
+
+def _belongs_to(loop: asyncio.AbstractEventLoop, handler: _Handler) -> bool:
+    """Whether the loop handles the signal: asyncio's installs a function, uvloop a method."""
+    is_asyncios = getattr(handler, "__name__", "") == "_sighandler_noop"
+    return is_asyncios or getattr(handler, "__self__", None) is loop

@@ -3,7 +3,7 @@
 The room is part of the path, and each room is a topic. The cookie holds the user's name and an
 HMAC of it, so the server keeps no sessions.
 
-Run:   .venv/bin/python examples/rooms_chat.py [URL...]     (default ws://127.0.0.1:9001)
+Run:   .venv/bin/python examples/rooms_chat.py [ADDRESS]     (default 127.0.0.1:9001)
        CHAT_SECRET in the environment signs the cookies; default: a new one at each start
 Talk:  curl -i -u ann:honey http://127.0.0.1:9001/login
        and, with the cookie that it sets, connect to ws://127.0.0.1:9001/rooms/garden
@@ -31,20 +31,24 @@ def user_of(request: vespiary.Request) -> str | None:
     """Who has logged in, by the cookie."""
     cookie = request.cookies.get("session", "")
     name = cookie.partition(".")[0]
-    return name if hmac.compare_digest(cookie, sign(name)) else None
+    return name if hmac.compare_digest(cookie.encode(), sign(name).encode()) else None
 
 
-def log_in(request: vespiary.Request) -> vespiary.Response:
-    """Check a name and a password (RFC 7617), and set the cookie."""
-    try:
-        encoded = request.headers.get("authorization", "").removeprefix("Basic ")
-        name, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except ValueError:
-        name, password = "", ""
-    if not hmac.compare_digest(USERS.get(name, "").encode() or b"-", password.encode()):
-        return request.respond(401, headers={"WWW-Authenticate": 'Basic realm="chat"'})
-    cookie = f"session={sign(name)}; HttpOnly; SameSite=Strict; Path=/"
-    return request.respond(200, f"welcome, {name}\n", {"Set-Cookie": cookie})
+class Login(vespiary.Handler):
+    """Checks a name and a password (RFC 7617), and sets the cookie."""
+
+    def on_request(self, request: vespiary.Request) -> vespiary.Response:
+        """GET /login."""
+        try:
+            encoded = request.headers.get("authorization", "").removeprefix("Basic ")
+            name, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except ValueError:
+            name, password = "", ""
+        known = USERS.get(name, "")
+        if not known or not hmac.compare_digest(known.encode(), password.encode()):
+            return request.respond(401, headers={"WWW-Authenticate": 'Basic realm="chat"'})
+        cookie = f"session={sign(name)}; HttpOnly; SameSite=Strict; Path=/"
+        return request.respond(200, f"welcome, {name}\n", {"Set-Cookie": cookie})
 
 
 class Chat(vespiary.Handler[str]):
@@ -55,23 +59,19 @@ class Chat(vespiary.Handler[str]):
         self.server = server
 
     def on_request(self, request: vespiary.Request) -> vespiary.Response:
-        """GET /login for the cookie; with it, /rooms/ROOM opens a WebSocket."""
-        if request.path == "/login":
-            return log_in(request)
-        if not request.path.startswith("/rooms/"):
-            return request.respond(404)
+        """Only users come in."""
         return request.accept() if user_of(request) else request.respond(403, "log in first\n")
 
     def on_open(self, connection: vespiary.Connection[str]) -> None:
         """Enter the room of the path."""
         assert connection.request is not None
-        name, room = user_of(connection.request), connection.request.path
+        name, room = user_of(connection.request), connection.request.path_parameters["room"]
         connection.data = name, room
         connection.subscribe(room)
         self.server.publish(room, json.dumps({"joined": name}))
 
     def on_message(self, connection: vespiary.Connection[str], message: str) -> None:
-        """Tell the room."""
+        """Publish it to the room."""
         name, room = connection.data
         self.server.publish(room, json.dumps({"from": name, "text": message}))
 
@@ -82,5 +82,10 @@ class Chat(vespiary.Handler[str]):
 
 
 if __name__ == "__main__":
-    urls = sys.argv[1:] or ["ws://127.0.0.1:9001"]
-    vespiary.serve(Chat(), *urls, websocket=vespiary.WebSocket(messages="text"))
+    address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9001"
+    server = vespiary.Server()
+    server.add(Login(), f"http://{address}/login")
+    server.add(
+        Chat(), f"ws://{address}/rooms/{{room}}", websocket=vespiary.WebSocket(messages="text")
+    )
+    server.run()

@@ -32,7 +32,7 @@ def receive(client: ClientConnection) -> Any:
 
 
 def test_a_room_hears_its_own_users_only(start: Start) -> None:
-    example = start("rooms_chat.py", "ws://127.0.0.1:0")
+    example = start("rooms_chat.py", "127.0.0.1:0", serving=2)
     ann, bob = cookie(example, "ann", "honey"), cookie(example, "bob", "nectar")
     with enter(example, "garden", ann) as one, enter(example, "attic", bob) as other:
         assert receive(one) == {"joined": "ann"}
@@ -48,11 +48,10 @@ def test_a_room_hears_its_own_users_only(start: Start) -> None:
 
 
 def test_without_the_cookie_nobody_enters(start: Start) -> None:
-    example = start("rooms_chat.py", "ws://127.0.0.1:0")
-    with pytest.raises(httpx.HTTPStatusError, match="401"):
-        cookie(example, "ann", "nectar")
-    with pytest.raises(httpx.HTTPStatusError, match="401"):
-        cookie(example, "nobody", "")
+    example = start("rooms_chat.py", "127.0.0.1:0", serving=2)
+    for name, password in (("ann", "nectar"), ("nobody", ""), ("nobody", "-"), ("", "")):
+        with pytest.raises(httpx.HTTPStatusError, match="401"):
+            cookie(example, name, password)
     good = cookie(example, "ann", "honey")
     for wrong in ("", "session=ann", good.replace("ann", "bob"), good[:-1]):
         with pytest.raises(InvalidStatus) as refused:

@@ -15,7 +15,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import signal
 import sys
 from urllib.parse import quote
 
@@ -94,8 +93,6 @@ async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, Loop)
         logging.info("%s", loop.driver_choice)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, server.stop_soon)
         async with server:
             # With port 0 its address is known only now.
             queries.directory_url = server.urls[1]

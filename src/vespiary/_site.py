@@ -119,6 +119,8 @@ class Site:
             core: The loop's.
             topics: The space of the server's topics.
         """
+        if self.threads is not None:
+            self.threads.open()
         hooks = self.hooks
         if logging.getLogger("vespiary").isEnabledFor(logging.DEBUG):
             hooks = self._logged(hooks.copy())
@@ -163,6 +165,8 @@ class Site:
         if self.native is not None:
             self.ended = self.statistics()
             self.native = None
+            if self.threads is not None:
+                self.threads.close()
 
     def statistics(self) -> EndpointStatistics:
         """Return what has happened since the start."""

@@ -63,9 +63,6 @@ class ThreadedHooks:
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
         self._queues: dict[Connection, _Queue] = {}
-        self._pool = ThreadPoolExecutor(
-            max_workers=min(32, (os.cpu_count() or 1) + 4), thread_name_prefix="vespiary"
-        )
         for event in _EVENTS:
             method = getattr(hooks, event)
             if method is not None or event == "close":
@@ -80,6 +77,13 @@ class ThreadedHooks:
         """Whether any call waits or runs."""
         with self._lock:
             return any(queue.is_running for queue in self._queues.values())
+
+    def open(self) -> None:
+        """Make the threads, for one run of the server."""
+        self._queues.clear()
+        self._pool = ThreadPoolExecutor(
+            max_workers=min(32, (os.cpu_count() or 1) + 4), thread_name_prefix="vespiary"
+        )
 
     def close(self) -> None:
         """Take no further calls; those under way go on."""

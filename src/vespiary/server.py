@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 
+from vespiary._life import Life
 from vespiary._listening import ListeningAddress
 from vespiary._server_hooks import call_hook, stop_handlers
 from vespiary._shutdown import Shutdown
@@ -28,30 +27,13 @@ from vespiary.trace import requires
 if TYPE_CHECKING:
     import signal
 
-    from vespiary._core import Connection, Core, Timer
+    from vespiary._core import Connection, Timer
 
 __all__ = ["Server", "ServerOptions", "serve"]
 
 P = ParamSpec("P")
 
 logger = logging.getLogger("vespiary")
-
-
-@dataclass(slots=True)
-class _Life:
-    """What a running server knows of its run."""
-
-    core: Core
-    loop: asyncio.AbstractEventLoop
-    thread: int
-    topics: int
-    started: float
-    starting: bool = True
-    stopping: bool = False
-    force: asyncio.Event = field(default_factory=asyncio.Event)
-    stopped: asyncio.Event = field(default_factory=asyncio.Event)
-    starting_tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    stopper: asyncio.Task[None] | None = None
 
 
 class Server:
@@ -85,7 +67,7 @@ class Server:
     def __init__(self, *, signals: bool = True) -> None:
         self._sites: list[Site] = []
         self._addresses: list[ListeningAddress] = []
-        self._life: _Life | None = None
+        self._life: Life | None = None
         self._ended_port: PortStatistics | None = None
         self._wants_signals = signals
         self._signals = Signals()
@@ -121,7 +103,7 @@ class Server:
             self._place(site)
             self._sites.append(site)
             return site.endpoint
-        self._check_thread(life, "add")
+        life.check_thread("add")
         if life.stopping:
             raise RuntimeError("the server is stopping: nothing can be added")
         address = self._place(site)
@@ -143,14 +125,14 @@ class Server:
         self._addresses.append(ListeningAddress(site))
         return self._addresses[-1]
 
-    def _open(self, address: ListeningAddress, site: Site, life: _Life) -> None:
+    def _open(self, address: ListeningAddress, site: Site, life: Life) -> None:
         if address.sites == [site]:
             address.open(life.core, life.topics)
         else:
             site.open(life.core, life.topics)
             address.connect(site)
 
-    def _start_handler(self, life: _Life, address: ListeningAddress, site: Site) -> None:
+    def _start_handler(self, life: Life, address: ListeningAddress, site: Site) -> None:
         """Call `on_start` for an endpoint of a running server, and accept then."""
         is_known = any(other.handler is site.handler for other in self._sites)
         result = None if is_known else call_hook(site, "on_start", self)
@@ -204,9 +186,10 @@ class Server:
             Exception: what `on_start` raised.
         """
         if self._life is not None:
+            self._life.check_thread("start")
             raise RuntimeError("the server runs already")
         core, loop = running_core(), asyncio.get_running_loop()
-        life = _Life(core, loop, threading.get_ident(), core.topic_space(), loop.time())
+        life = Life(core, loop, core.topic_space())
         self._life = life
         started: list[Site] = []
         try:
@@ -252,7 +235,7 @@ class Server:
         life = self._life
         if life is None:
             return
-        self._check_thread(life, "stop")
+        life.check_thread("stop")
         if life.stopping:
             await life.stopped.wait()
             return
@@ -260,10 +243,11 @@ class Server:
         try:
             await self._stop(life, drain_seconds)
         finally:
+            self._ended_port = PortStatistics(**life.core.port_statistics())
             self._life = None
             life.stopped.set()
 
-    async def _stop(self, life: _Life, drain_seconds: float | None) -> None:
+    async def _stop(self, life: Life, drain_seconds: float | None) -> None:
         for address in self._addresses:
             address.close()
         for task in life.starting_tasks:
@@ -278,7 +262,7 @@ class Server:
         life = self._life
         if life is None:
             return
-        if threading.get_ident() != life.thread:
+        if not life.is_here:
             life.loop.call_soon_threadsafe(self.stop_soon)
         elif life.stopping:
             life.force.set()
@@ -286,8 +270,13 @@ class Server:
             life.stopper = life.loop.create_task(self.stop())
 
     async def wait_stopped(self) -> None:
-        """Wait until the server has stopped."""
+        """Wait until the server has stopped.
+
+        Raises:
+            RuntimeError: the server runs in another thread.
+        """
         if self._life is not None:
+            self._life.check_thread("wait_stopped")
             await self._life.stopped.wait()
 
     def call_soon_threadsafe(
@@ -336,11 +325,12 @@ class Server:
         return self._running("set_timer").core.set_timer(seconds, callback)
 
     def statistics(self) -> ServerStatistics:
-        """Return what has happened since the start."""
-        life = self._life
-        core = life.core if life is not None else running_core()
+        """Return what has happened since the start, or in the latest run."""
+        life, port = self._life, self._ended_port
+        if life is not None:
+            port = PortStatistics(**life.core.port_statistics())
         return ServerStatistics(
-            port=PortStatistics(**core.port_statistics()),
+            port=port or PortStatistics(),
             endpoints=tuple(site.statistics() for site in self._sites),
             running_seconds=life.loop.time() - life.started if life is not None else 0.0,
         )
@@ -367,17 +357,10 @@ class Server:
         logger.info("Received %s%s", number.name, " again" if is_again else "")
         self.stop_soon()
 
-    def _running(self, name: str) -> _Life:
+    def _running(self, name: str) -> Life:
         if self._life is None:
             raise RuntimeError(f"the server does not run: {name}() needs `async with server` first")
         return self._life
-
-    def _check_thread(self, life: _Life, name: str) -> None:
-        if threading.get_ident() != life.thread:
-            raise RuntimeError(
-                f"{name}() belongs to the thread of the server's loop: from other threads use"
-                f" server.call_soon_threadsafe(server.{name}, ...), or stop_soon() to stop"
-            )
 
     async def _close_addresses(self) -> None:
         """Give every address back."""
@@ -388,9 +371,6 @@ class Server:
             await asyncio.sleep(0)
         for address in self._addresses:
             address.release()
-        for site in self._sites:
-            if site.threads is not None:
-                site.threads.close()
 
     def run(
         self,

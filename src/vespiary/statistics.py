@@ -152,14 +152,14 @@ class PortStatistics:
     """One completion port.
 
     Attributes:
-        driver: `uring` or `epoll`.
+        driver: `uring` or `epoll`; empty before the first start.
         turns: Batches of completions waited for.
         system_calls: System calls for operations and waiting.
         completions: Completions handed out.
         buffers_exhausted: Receives that ended because no buffer was free; they go on by themselves.
     """
 
-    driver: str
+    driver: str = ""
     turns: int = 0
     system_calls: int = 0
     completions: int = 0

@@ -46,7 +46,8 @@ pub(crate) fn receive_within(
     seconds: Py<PyAny>,
 ) -> PyResult<Py<PyAny>> {
     let py = connection.py();
-    let receiving = connection.get().inbox()?.receive(connection, false)?;
+    let receiving = connection.get().inbox_for("receive()")?;
+    let receiving = receiving.receive(connection, false)?;
     imports::receive_within(py)?
         .call1((receiving, seconds))
         .map(Bound::unbind)

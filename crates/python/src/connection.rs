@@ -68,11 +68,17 @@ impl Connection {
     /// What only the loop's thread touches; an error elsewhere.
     #[inline]
     pub(crate) fn local(&self) -> PyResult<&Local> {
+        self.local_for("this")
+    }
+
+    /// The same with the method that the error names.
+    #[inline]
+    fn local_for(&self, method: &str) -> PyResult<&Local> {
         self.local.get().ok_or_else(|| {
             if self.handle().is_forked() {
                 forked_error()
             } else {
-                wrong_thread("this")
+                wrong_thread(method)
             }
         })
     }
@@ -129,9 +135,24 @@ impl Connection {
         self.ended().is_none() && !self.is_closed_elsewhere()
     }
 
+    /// Check that an awaitable is asked for on the loop's thread; `what` is the method.
+    #[inline]
+    pub(crate) fn check_thread(&self, what: &str) -> PyResult<()> {
+        if self.local.get().is_none() && !self.handle().is_forked() {
+            return Err(wrong_thread(what));
+        }
+        Ok(())
+    }
+
     /// The coroutine form's half, where the endpoint has that form.
     pub(crate) fn inbox(&self) -> PyResult<&Inbox> {
-        self.local()?
+        self.inbox_for("this")
+    }
+
+    /// The same for a method of Python's, which an error names.
+    #[inline]
+    pub(crate) fn inbox_for(&self, method: &str) -> PyResult<&Inbox> {
+        self.local_for(method)?
             .inbox
             .get()
             .map(|inbox| &**inbox)

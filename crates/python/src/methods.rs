@@ -168,12 +168,12 @@ impl Connection {
 
     /// Wait until no more than write_low_bytes wait to be sent; returns at once when there is room.
     fn drain(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        waiting::drain(slf)
+        waiting::drain(slf, "drain()")
     }
 
     /// What `await connection.send(...)` waits for: the same as drain().
     fn __await__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let drained = waiting::drain(slf)?;
+        let drained = waiting::drain(slf, "await connection.send()")?;
         drained.call_method0(slf.py(), pyo3::intern!(slf.py(), "__await__"))
     }
 
@@ -187,7 +187,7 @@ impl Connection {
     #[pyo3(signature = (timeout = None))]
     fn receive(slf: &Bound<'_, Self>, timeout: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
         match timeout {
-            None => slf.get().inbox()?.receive(slf, false),
+            None => slf.get().inbox_for("receive()")?.receive(slf, false),
             Some(timeout) => awaitables::receive_within(slf, timeout),
         }
     }
@@ -197,7 +197,7 @@ impl Connection {
     }
 
     fn __anext__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        slf.get().inbox()?.receive(slf, true)
+        slf.get().inbox_for("async for")?.receive(slf, true)
     }
 
     /// Wait until the connection has ended; returns the CloseReason.

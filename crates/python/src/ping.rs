@@ -39,7 +39,7 @@ pub(crate) struct Ping {
 impl Ping {
     fn __await__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         if !self.handle.is_here() {
-            return Err(wrong_thread("waiting"));
+            return Err(wrong_thread("await connection.ping()"));
         }
         let future = waiting::running_loop(py)?.call_method0(py, "create_future")?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

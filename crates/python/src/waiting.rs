@@ -6,7 +6,6 @@ use crate::connection::Connection;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::options::InboxLimits;
-use crate::thread_calls::wrong_thread;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -42,13 +41,11 @@ impl Done {
 }
 
 /// What `drain()` gives: done already where there is room.
-pub(crate) fn drain(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
+pub(crate) fn drain(object: &Bound<'_, Connection>, method: &str) -> PyResult<Py<PyAny>> {
     static DONE: PyOnceLock<Py<Done>> = PyOnceLock::new();
     let py = object.py();
     let this = object.get();
-    if this.local.get().is_none() && !this.handle().is_forked() {
-        return Err(wrong_thread("waiting"));
-    }
+    this.check_thread(method)?;
     let Some(connection) = this.living()? else {
         return Err(this.closed_error(py));
     };
@@ -70,9 +67,7 @@ pub(crate) fn drain(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
 pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
     let py = object.py();
     let this = object.get();
-    if this.local.get().is_none() && !this.handle().is_forked() {
-        return Err(wrong_thread("waiting"));
-    }
+    this.check_thread("wait_closed()")?;
     let future = running_loop(py)?.call_method0(py, "create_future")?;
     if let Some(ended) = this.ended() {
         future.call_method1(

@@ -105,7 +105,8 @@ class _Unable(click.ClickException):
     "--hold",
     type=SPAN,
     default=0,
-    help="Keep the idle connections open for this long after the last echo, such as 60s.  [default: 0]",
+    help="Keep the idle connections open for this long after the last echo, such as 60s."
+    "  [default: 0]",
 )
 @click.option(
     "--timeout",

@@ -1,0 +1,64 @@
+"""What a server knows of one run, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vespiary._core import Core
+
+__all__ = ["Life"]
+
+
+@dataclass(slots=True)
+class Life:
+    """One run of a server.
+
+    Attributes:
+        core: The engine of the loop.
+        loop: The loop.
+        topics: The space of the server's topics.
+        thread: The thread that runs the loop.
+        started: The loop's time at the start.
+        starting: Whether `on_start` has not returned everywhere.
+        stopping: Whether `stop` has begun.
+        force: Set when everything shall end at once.
+        stopped: Set when everything has ended.
+        starting_tasks: What awaits the `on_start` of endpoints that were added later.
+        stopper: The task that stops the server, where a signal or another thread asked for it.
+    """
+
+    core: Core
+    loop: asyncio.AbstractEventLoop
+    topics: int
+    thread: int = field(default_factory=threading.get_ident)
+    started: float = 0.0
+    starting: bool = True
+    stopping: bool = False
+    force: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    starting_tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    stopper: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.started = self.loop.time()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the calling thread runs the loop."""
+        return threading.get_ident() == self.thread
+
+    def check_thread(self, name: str) -> None:
+        """Check that a method was called on the loop's thread.
+
+        Raises:
+            RuntimeError: it was not; the text says what to use there.
+        """
+        if not self.is_here:
+            raise RuntimeError(
+                f"{name}() belongs to the thread of the server's loop: from another thread use"
+                " server.call_soon_threadsafe(), or server.stop_soon() to stop"
+            )

@@ -1,0 +1,137 @@
+"""Every public method, called from another thread, works there or says what to use."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import vespiary
+
+from .kit import WS, Echo, Recorder, echo, serving, until
+
+LOOP = r"server\.call_soon_threadsafe\(\)"
+
+Call = Callable[[Any], object]
+
+SERVER: dict[str, tuple[Call, str | None]] = {
+    "add": (lambda it: it.add(Echo, WS), "add\\(\\)"),
+    "call_soon_threadsafe": (lambda it: it.call_soon_threadsafe(print, end=""), None),
+    "publish": (lambda it: it.publish("topic", "message"), None),
+    "run": (lambda it: it.run(), "start\\(\\)"),
+    "set_timer": (lambda it: it.set_timer(60, print).cancel(), None),
+    "start": (lambda it: asyncio.run(it.start()), "start\\(\\)"),
+    "statistics": (lambda it: it.statistics(), None),
+    "stop": (lambda it: asyncio.run(it.stop()), "stop\\(\\)"),
+    "stop_soon": (lambda it: it.stop_soon(), None),
+    "subscribers": (lambda it: it.subscribers("topic"), None),
+    "urls": (lambda it: it.urls, None),
+    "wait_stopped": (lambda it: asyncio.run(it.wait_stopped()), "wait_stopped\\(\\)"),
+}
+"""The call, and the method that its error names; None: it works in every thread."""
+
+CONNECTION: dict[str, tuple[Call, str | None]] = {
+    "abort": (lambda it: it.abort(), None),
+    "close": (lambda it: it.close(), None),
+    "close_reason": (lambda it: it.close_reason, None),
+    "data": (lambda it: it.data, None),
+    "drain": (lambda it: it.drain(), "drain\\(\\)"),
+    "extensions": (lambda it: it.extensions, None),
+    "is_open": (lambda it: it.is_open, None),
+    "is_shutting_down": (lambda it: it.is_shutting_down, None),
+    "local_address": (lambda it: it.local_address, None),
+    "pause_reading": (lambda it: it.pause_reading(), None),
+    "peer": (lambda it: it.peer, None),
+    "ping": (lambda it: it.ping(), None),
+    "queued_bytes": (lambda it: it.queued_bytes, None),
+    "receive": (lambda it: it.receive(), "receive\\(\\)"),
+    "request": (lambda it: it.request, None),
+    "response_headers": (lambda it: it.response_headers, None),
+    "resume_reading": (lambda it: it.resume_reading(), None),
+    "send": (lambda it: it.send("message"), None),
+    "send_end": (lambda it: _refused(it.send_end), None),
+    "send_part": (lambda it: it.send_part("message", last=True), None),
+    "set_timer": (lambda it: it.set_timer(60, print).cancel(), None),
+    "statistics": (lambda it: it.statistics(), None),
+    "subprotocol": (lambda it: it.subprotocol, None),
+    "subscribe": (lambda it: it.subscribe("topic"), None),
+    "unsubscribe": (lambda it: it.unsubscribe("topic"), None),
+    "version": (lambda it: it.version, None),
+    "wait_closed": (lambda it: it.wait_closed(), "wait_closed\\(\\)"),
+}
+
+AWAITED: dict[str, tuple[Call, str]] = {
+    "receive within": (lambda it: it.receive(timeout=1), "receive\\(\\)"),
+    "anext": (lambda it: it.__anext__(), "async for"),
+    "await send": (lambda it: it.send("a").__await__(), "await connection.send\\(\\)"),
+    "await ping": (lambda it: it.ping().__await__(), "await connection.ping\\(\\)"),
+    "await close": (lambda it: it.close().__await__(), "wait_closed\\(\\)"),
+}
+
+
+def _refused(send_end: Callable[[], None]) -> None:
+    """A WebSocket has no end of one direction."""
+    with pytest.raises(vespiary.SendRefused):
+        send_end()
+
+
+def public(owner: type) -> set[str]:
+    return {name for name in dir(owner) if not name.startswith("_")}
+
+
+def test_every_public_method_is_called_here() -> None:
+    assert public(vespiary.Server) == set(SERVER)
+    assert public(vespiary.Connection) == set(CONNECTION)
+
+
+@pytest.mark.parametrize("name", SERVER)
+async def test_a_method_of_the_server_works_in_another_thread_or_says_what_does(name: str) -> None:
+    call, named = SERVER[name]
+    async with serving(Echo) as server:
+        if named is None:
+            await asyncio.to_thread(call, server)
+        else:
+            with pytest.raises(RuntimeError, match=f"{named} belongs to .* use {LOOP}"):
+                await asyncio.to_thread(call, server)
+
+
+@pytest.mark.parametrize("name", [*CONNECTION, *AWAITED])
+async def test_a_method_of_a_connection_works_in_another_thread_or_says_what_does(
+    name: str,
+) -> None:
+    call, named = (CONNECTION | AWAITED)[name]
+    connections: list[vespiary.Connection] = []
+
+    async def handler(connection: vespiary.Connection) -> None:
+        connections.append(connection)
+        await echo(connection)
+
+    async with serving(handler) as server, vespiary.connect(server.urls[0]):
+        await until(lambda: connections)
+        if named is None:
+            await asyncio.to_thread(call, connections[0])
+        else:
+            with pytest.raises(RuntimeError, match=f"{named} belongs to .* use {LOOP}"):
+                await asyncio.to_thread(call, connections[0])
+
+
+async def test_what_a_stopped_server_cannot_do_is_named() -> None:
+    server = vespiary.Server()
+    server.add(Echo, WS)
+    for name in ("publish", "subscribers", "set_timer", "call_soon_threadsafe"):
+        with pytest.raises(RuntimeError, match=rf"does not run: {name}\(\)"):
+            SERVER[name][0](server)
+    async with server:
+        pass
+    statistics = await asyncio.to_thread(server.statistics)
+    assert statistics.port.turns > 0
+
+
+async def test_a_server_whose_handler_runs_on_threads_starts_again() -> None:
+    handler = Recorder()
+    server = vespiary.Server(signals=False)
+    server.add(handler, WS, executor="threads")
+    for number in range(1, 4):
+        async with server, vespiary.connect(server.urls[0]) as client:
+            client.send("hello")
+            await until(lambda number=number: handler.names.count("message") == number)

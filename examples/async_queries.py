@@ -21,7 +21,6 @@ from urllib.parse import quote
 import httpx
 
 import vespiary
-from vespiary.loop import Loop
 
 SPECIES = {
     "hornet": {"name": "Vespa crabro", "millimetres": 35},
@@ -90,9 +89,6 @@ async def main() -> None:
         server = vespiary.Server()
         server.add(queries, urls[0])
         server.add(Directory, urls[1])
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, Loop)
-        logging.info("%s", loop.driver_choice)
         async with server:
             # With port 0 its address is known only now.
             queries.directory_url = server.urls[1]

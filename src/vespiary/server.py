@@ -19,7 +19,7 @@ from vespiary._suggestions import check_names
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.handler import AnyHandler
-from vespiary.loop import Loop, run, running_core
+from vespiary.loop import run, running_core
 from vespiary.server_options import ServerOptions
 from vespiary.statistics import PortStatistics, ServerStatistics
 from vespiary.trace import requires
@@ -396,9 +396,7 @@ class Server:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
         async def main() -> None:
-            loop = asyncio.get_running_loop()
-            assert isinstance(loop, Loop)
-            logger.info("%s", loop.driver_choice)
+            logger.info("%s", running_core().choice)
             async with self:
                 if on_serving is not None:
                     on_serving(self.urls)

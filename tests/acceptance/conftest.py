@@ -1,7 +1,8 @@
 """Examples as processes of their own: started, watched, and stopped as an operator would.
 
 Each runs under the lock detector, and has taken its locks in orders that cannot deadlock when it
-ends well.
+ends well. With VESPIARY_TEST_LOOP=asyncio or =uvloop each runs in that loop, of which Vespiary is a
+guest.
 """
 
 import os
@@ -32,6 +33,13 @@ SECONDS = 20.0
 SERVING = re.compile(r"Serving (\S+)$", re.M)
 
 
+def loop_runner() -> list[str]:
+    """What stands before a program to run it in the loop that was asked for."""
+    kind = os.environ.get("VESPIARY_TEST_LOOP", "vespiary")
+    runner = Path(__file__).with_name("in_another_loop.py")
+    return [] if kind == "vespiary" else [str(runner), kind]
+
+
 class Example:
     """An example that runs; `urls` are its addresses, in the order in which it was given them."""
 
@@ -41,7 +49,7 @@ class Example:
         self._records = Path(tempfile.mkdtemp(prefix="vespiary-example-", dir=room()))
         watched = locks_environment(self._records, None)
         environment = {**watched, **settings, "VESPIARY_PORT": driver, "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-W", "error", str(EXAMPLES / name), *urls]
+        command = [sys.executable, "-W", "error", *loop_runner(), str(EXAMPLES / name), *urls]
         self._process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )

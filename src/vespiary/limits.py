@@ -161,6 +161,11 @@ class Deadlines(_Settings):
             pings go on each interval meanwhile. 20: a phone that changes its network comes back
             within it. While this end does not read, or bytes before the ping are on their way, the
             acknowledgement of the peer's kernel is enough.
+        tcp_keepalive_seconds: Silence on a TCP connection after which the kernel probes the peer's
+            (SO_KEEPALIVE), up to three times, a third of this apart; a peer that does not answer
+            is gone (`ETIMEDOUT`), whether or not this end reads. 60: a dead peer of a connection
+            without pings is noticed within two minutes, for one packet per minute of silence. The
+            kernel counts in whole seconds.
     """
 
     handshake_seconds: float | None = 10.0
@@ -174,6 +179,7 @@ class Deadlines(_Settings):
     close_seconds: float | None = 5.0
     ping_interval_seconds: float | None = 20.0
     ping_timeout_seconds: float | None = 20.0
+    tcp_keepalive_seconds: float | None = 60.0
 
     def __post_init__(self) -> None:
         """Check every field."""

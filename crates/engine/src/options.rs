@@ -129,6 +129,9 @@ pub struct Deadlines {
     pub ping_interval: Option<u64>,
     /// From the first unanswered ping to any byte of the peer's (WebSocket).
     pub ping_timeout: Option<u64>,
+    /// Silence on TCP after which the kernel asks the peer's kernel whether it is still there; see
+    /// [`vespiary_port::Port::keep_alive`].
+    pub tcp_keepalive: Option<u64>,
 }
 
 /// How messages are compressed (permessage-deflate, RFC 7692).
@@ -287,6 +290,7 @@ impl Options {
                 message: None,
                 idle: None,
                 data: None,
+                tcp_keepalive: None,
                 write: None,
                 close: None,
                 ping_interval: None,

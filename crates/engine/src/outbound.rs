@@ -80,6 +80,11 @@ impl Piece {
             Chunk::Shared(_) | Chunk::Kept(_) => PIECE_BYTES,
         }
     }
+
+    /// What it takes with its bytes.
+    fn weight(&self) -> usize {
+        self.chunk.len() + self.overhead()
+    }
 }
 
 /// Pieces before the tail.
@@ -88,6 +93,41 @@ struct Pieces {
     queue: VecDeque<Piece>,
     /// What they take beside their bytes, all together.
     overhead: usize,
+    /// What those that may be dropped take.
+    droppable: usize,
+    /// How many at the front may not be dropped, at least.
+    passed: usize,
+}
+
+impl Pieces {
+    fn add(&mut self, piece: Piece) {
+        self.overhead += piece.overhead();
+        if piece.droppable {
+            self.droppable += piece.weight();
+        } else if self.passed == self.queue.len() {
+            self.passed += 1;
+        }
+        self.queue.push_back(piece);
+    }
+
+    fn removed(&mut self, piece: &Piece) {
+        self.overhead -= piece.overhead();
+        if piece.droppable {
+            self.droppable -= piece.weight();
+        }
+    }
+
+    /// The oldest that may be dropped.
+    fn drop_oldest(&mut self) -> Option<Piece> {
+        while !self.queue.get(self.passed)?.droppable {
+            self.passed += 1;
+            #[cfg(test)]
+            tests::STEPS.set(tests::STEPS.get() + 1);
+        }
+        let piece = self.queue.remove(self.passed)?;
+        self.removed(&piece);
+        Some(piece)
+    }
 }
 
 /// The write queue of a connection. `waiting` counts bytes that are not in flight.
@@ -134,9 +174,7 @@ impl Outbound {
 
     fn push(&mut self, chunk: Chunk, droppable: bool) {
         let full = self.full.get_or_insert_default();
-        let piece = Piece { chunk, droppable };
-        full.overhead += piece.overhead();
-        full.queue.push_back(piece);
+        full.add(Piece { chunk, droppable });
     }
 
     /// Bytes of memory that are held for what waits or is in flight: never less than
@@ -220,31 +258,17 @@ impl Outbound {
     /// Drop the oldest droppable messages until `size` more bytes fit within `bytes_max`; how many
     /// were dropped, and whether there is room now.
     pub(crate) fn drop_oldest(&mut self, size: usize, bytes_max: usize) -> (u64, bool) {
-        let mut excess = (self.held() + size).saturating_sub(bytes_max);
-        for piece in self.pieces().filter(|piece| piece.droppable) {
-            if excess == 0 {
-                break;
-            }
-            excess = excess.saturating_sub(piece.chunk.len() + piece.overhead());
-        }
-        if excess > 0 {
+        let excess = (self.held() + size).saturating_sub(bytes_max);
+        if excess > self.full.as_ref().map_or(0, |full| full.droppable) {
             // It would not fit with all of them gone, so none is dropped for nothing.
             return (0, false);
         }
         let mut dropped = 0;
-        let mut index = 0;
         while self.held() + size > bytes_max
-            && let Some(full) = &mut self.full
+            && let Some(piece) = self.full.as_mut().and_then(|full| full.drop_oldest())
         {
-            if full.queue[index].droppable {
-                let piece = full.queue.remove(index);
-                let piece = piece.expect("the index is within the queue");
-                full.overhead -= piece.overhead();
-                self.waiting -= piece.chunk.len();
-                dropped += 1;
-            } else {
-                index += 1;
-            }
+            self.waiting -= piece.chunk.len();
+            dropped += 1;
         }
         self.full.take_if(|full| full.queue.is_empty());
         (dropped, true)
@@ -272,10 +296,14 @@ impl Outbound {
         let full = self.full.get_or_insert_default();
         let count = full.queue.len().min(CHUNKS_A_SEND_MAX);
         let mut many = Vec::with_capacity(count);
-        for piece in full.queue.drain(..count) {
-            full.overhead -= piece.overhead();
+        for _ in 0..count {
+            let Some(piece) = full.queue.pop_front() else {
+                break;
+            };
+            full.removed(&piece);
             many.push(piece.chunk);
         }
+        full.passed = full.passed.saturating_sub(count);
         self.flying = many.iter().map(Chunk::len).sum();
         self.full.take_if(|full| full.queue.is_empty());
         Outgoing::many(many)
@@ -290,6 +318,7 @@ impl Outbound {
             let full = self.full.get_or_insert_default();
             let piece = Piece { chunk, droppable };
             full.overhead += piece.overhead();
+            full.passed += 1;
             full.queue.push_front(piece);
         }
     }
@@ -317,5 +346,63 @@ impl Outbound {
             }
         }
         self.waiting = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Pieces that were passed over in search of one to drop.
+        pub(super) static STEPS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn dropping_the_oldest_passes_over_each_piece_once() {
+        const PIECES: usize = 10_000;
+        let mut outbound = Outbound::default();
+        let mut pool = Pool::default();
+        for number in 0..PIECES {
+            // One that must stay, and one that may be dropped.
+            assert!(outbound.append(1, &mut pool, |out| out.push(0)));
+            assert!(outbound.append_droppable(8, |out| out.extend((number as u64).to_be_bytes())));
+        }
+        let most = outbound.held();
+        for _ in 0..PIECES {
+            let (dropped, has_room) = outbound.drop_oldest(8, most - 1);
+            assert!(has_room && dropped <= 1, "{dropped} were dropped");
+            assert!(outbound.append_droppable(8, |out| out.extend([9; 8])));
+        }
+        assert!(STEPS.get() <= 2 * PIECES, "{} steps", STEPS.get());
+    }
+
+    #[test]
+    fn what_cannot_make_room_is_not_looked_at() {
+        let mut outbound = Outbound::default();
+        let mut pool = Pool::default();
+        assert!(outbound.append_droppable(8, |out| out.extend([0; 8])));
+        assert!(outbound.append(100, &mut pool, |out| out.extend([0; 100])));
+        STEPS.set(0);
+        assert_eq!(outbound.drop_oldest(1 << 20, 200), (0, false));
+        assert_eq!(STEPS.get(), 0);
+        assert_eq!(outbound.waiting(), 108, "nothing is dropped for nothing");
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_what_must_stay_stays() {
+        let mut outbound = Outbound::default();
+        let mut pool = Pool::default();
+        for number in 0..4_u8 {
+            assert!(outbound.append(1, &mut pool, |out| out.push(b'a' + number)));
+            assert!(outbound.append_droppable(1, |out| out.push(number)));
+        }
+        let most = outbound.held();
+        assert_eq!(outbound.drop_oldest(1, most), (1, true));
+        let outgoing = outbound.depart().expect("bytes");
+        let sent: Vec<u8> = outgoing.pieces().flatten().copied().collect();
+        assert_eq!(sent, [b'a', b'b', 1, b'c', 2, b'd', 3]);
+        pool.put_all(outgoing);
     }
 }

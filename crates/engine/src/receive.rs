@@ -12,7 +12,6 @@ use crate::endpoint::add;
 use crate::host::Host;
 use crate::inbound::Inbound;
 use crate::layering;
-use crate::memory;
 use crate::session::http::client;
 use crate::session::websocket::compression;
 use crate::session::{Session, Stage};
@@ -107,7 +106,7 @@ pub(crate) fn count<H: Host>(connection: &Connection<H>, length: usize) {
 }
 
 fn hold<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbound<H::Payload>, bytes: &[u8]) {
-    if let Err(reason) = memory::extend(inbound.held.get_or_insert_default(), bytes) {
+    if let Err(reason) = inbound.held.get_or_insert_default().extend(bytes) {
         failed(connection, inbound, reason);
     }
     connection.unsettle();
@@ -135,15 +134,17 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
         // It goes before what is held, and may block the connection again.
         feed(connection, &mut inbound, &[]);
     }
-    if inbound.held.is_none() || connection.is_blocked() {
+    if connection.is_blocked() {
         return;
     }
-    let mut held = inbound.take_held();
-    let piece = held.len().min(HELD_TAKEN_MAX);
-    let taken = feed(connection, &mut inbound, &held[..piece]);
-    held.drain(..taken);
-    if !held.is_empty() {
-        inbound.held = Some(Box::new(held));
+    let Some(mut held) = inbound.held.take() else {
+        return;
+    };
+    let piece = held.rest().len().min(HELD_TAKEN_MAX);
+    let taken = feed(connection, &mut inbound, &held.rest()[..piece]);
+    held.take(taken);
+    if !held.rest().is_empty() {
+        inbound.held = Some(held);
         if taken == piece {
             connection.engine.set_resting(connection);
         }

@@ -237,7 +237,7 @@ impl<H: Host> Engine<H> {
             connection.enter(Event::SendFin);
             connection.carrier.finish(&mut **self.port.borrow_mut());
         }
-        if connection.is_fin_sent() && self.may_finish(connection) {
+        if connection.is_fin_sent() && Self::may_finish(connection) {
             self.finish(connection);
         }
     }
@@ -246,7 +246,7 @@ impl<H: Host> Engine<H> {
     /// frame to a server, which then closes first (RFC 6455 7.1.1). The kernel does the rest.
     /// Closing a socket that holds bytes would reset it and destroy our close frame, so those are
     /// read first.
-    fn may_finish(&self, connection: &Rc<Connection<H>>) -> bool {
+    fn may_finish(connection: &Rc<Connection<H>>) -> bool {
         if requires!("rfc6455/7.1.1/1" => connection.life.get().has_peer_ended()) {
             return true;
         }
@@ -339,6 +339,12 @@ impl<H: Host> Engine<H> {
                 return Err(error);
             }
             self.run();
+        }
+        if self.connections.borrow().len() == 0 {
+            // There is no next turn for those that are on a list; they hold the engine.
+            self.unsettled.take();
+            self.resting.take();
+            self.answers.take();
         }
         Ok(())
     }

@@ -204,6 +204,14 @@ pub trait Port {
     /// [`Port::close`].
     fn adopt(&mut self, listener: Descriptor) -> io::Result<()>;
 
+    /// Let the kernel probe the peer's kernel after so much silence (`SO_KEEPALIVE`, tcp(7)): once, and
+    /// twice more after a third of it each. An end without an answer breaks the connection with
+    /// `ETIMEDOUT`; a peer that does not know the connection any more breaks it with a reset.
+    ///
+    /// Sockets that are accepted inherit it from the listening one. No effect on Unix sockets, and
+    /// in the simulation, where the network knows nothing of it.
+    fn keep_alive(&mut self, socket: Descriptor, silence: Duration);
+
     /// Shut the socket's sending side down (FIN after what was sent).
     fn shutdown(&mut self, socket: Descriptor);
 
@@ -220,7 +228,9 @@ pub trait Port {
     /// How far what was sent has come.
     fn delivery(&self, socket: Descriptor) -> Delivery;
 
-    /// What the kernel holds of a socket that nothing has received.
+    /// What the kernel holds of a socket that nothing has received. While completions wait for
+    /// which the driver's queue had no room, some of them may be bytes of this socket: then it
+    /// reports at least one byte.
     fn unread(&self, socket: Descriptor) -> Unread;
 
     /// Submit what was asked for since the last turn, wait until something has completed, a wake-up

@@ -7,6 +7,7 @@ use std::io;
 use std::mem;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::address::{Address, KernelAddress};
 use crate::{Delivery, Descriptor, Errno, Unread, fork};
@@ -233,6 +234,30 @@ fn count_of(socket: Descriptor, request: libc::Ioctl) -> usize {
     // SAFETY: both requests write one i32, to one of ours.
     unsafe { libc::ioctl(socket, request, &raw mut count) };
     usize::try_from(count).unwrap_or(0)
+}
+
+/// See [`crate::Port::keep_alive`]. A socket that is no TCP socket any more needs none.
+pub(crate) fn keep_alive(socket: Descriptor, silence: Duration) {
+    const PROBES: i32 = 3;
+    const SECONDS_MAX: u64 = 32_767;
+    if is_unix(socket) {
+        return;
+    }
+    let seconds = silence.as_secs_f64().ceil() as u64;
+    let seconds = seconds.clamp(1, SECONDS_MAX) as i32;
+    let options = [
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds),
+        (
+            libc::IPPROTO_TCP,
+            libc::TCP_KEEPINTVL,
+            (seconds / PROBES).max(1),
+        ),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, PROBES),
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+    ];
+    for (level, name, value) in options {
+        let _ = set_option(socket, level, name, value);
+    }
 }
 
 /// See [`crate::Port::shutdown`].

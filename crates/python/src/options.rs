@@ -198,6 +198,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, InboxLimit
     deadlines.message = milliseconds(options, "message_seconds")?;
     deadlines.idle = milliseconds(options, "idle_seconds")?;
     deadlines.data = milliseconds(options, "data_seconds")?;
+    deadlines.tcp_keepalive = milliseconds(options, "tcp_keepalive_seconds")?;
     deadlines.write = milliseconds(options, "write_seconds")?;
     deadlines.close = milliseconds(options, "close_seconds")?;
     deadlines.ping_interval = milliseconds(options, "ping_interval_seconds")?;

@@ -114,6 +114,10 @@ macro_rules! delegate {
             self.inner.rest()
         }
 
+        fn keep_alive(&mut self, socket: Descriptor, silence: std::time::Duration) {
+            self.inner.keep_alive(socket, silence);
+        }
+
         fn shutdown(&mut self, socket: Descriptor) {
             self.inner.shutdown(socket);
         }

@@ -19,7 +19,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
 pub use turns::FRAMES_BUDGET;
 pub(crate) use turns::broken_by_kernel;
 use vespiary_port::timer::{Key, Wheel};
@@ -171,6 +172,7 @@ impl<H: Host> Engine<H> {
             .port
             .borrow_mut()
             .listen(address, backlog, reuse_port)?;
+        self.keep_alive(socket, &endpoint);
         Ok(Listener::start(self, socket, endpoint))
     }
 
@@ -181,7 +183,17 @@ impl<H: Host> Engine<H> {
         endpoint: Rc<Endpoint<H>>,
     ) -> io::Result<Rc<Listener<H>>> {
         self.port.borrow_mut().adopt(socket)?;
+        self.keep_alive(socket, &endpoint);
         Ok(Listener::start(self, socket, endpoint))
+    }
+
+    /// Let the kernel see to it that dead peers of this socket, or of those accepted on it, are
+    /// noticed.
+    fn keep_alive(&self, socket: Descriptor, endpoint: &Endpoint<H>) {
+        if let Some(silence) = endpoint.options.borrow().deadlines.tcp_keepalive {
+            let silence = Duration::from_millis(silence);
+            self.port.borrow_mut().keep_alive(socket, silence);
+        }
     }
 
     /// Connect to `address`; the host is called with `opened` or `refused`.
@@ -193,6 +205,7 @@ impl<H: Host> Engine<H> {
         opening: impl Into<Opening>,
     ) -> io::Result<Rc<Connection<H>>> {
         let socket = self.port.borrow_mut().open(address, source)?;
+        self.keep_alive(socket, &endpoint);
         add(&endpoint.counters.accepted, 1);
         let inbound = Inbound::for_client(opening.into());
         let connection = self.add_connection(socket, endpoint, true, inbound);

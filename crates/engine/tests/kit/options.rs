@@ -29,6 +29,7 @@ pub fn defaults(framing: Framing) -> Options {
             message: None,
             idle: None,
             data: None,
+            tcp_keepalive: None,
             write: Some(60_000),
             close: Some(5_000),
             ping_interval: Some(20_000),

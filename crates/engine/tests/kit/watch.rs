@@ -176,6 +176,10 @@ impl Port for Watched {
         Ok(())
     }
 
+    fn keep_alive(&mut self, socket: Descriptor, silence: Duration) {
+        self.port.keep_alive(socket, silence);
+    }
+
     fn shutdown(&mut self, socket: Descriptor) {
         self.port.shutdown(socket);
     }

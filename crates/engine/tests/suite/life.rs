@@ -6,6 +6,7 @@ use crate::kit::{Bench, Peer, Script, TestHost, Told, websocket};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use vespiary_engine::port::sim::Faults;
 use vespiary_engine::port::{Address, Interest};
 use vespiary_engine::{ClientHandshake, Connection, Framing, Kind};
 
@@ -30,6 +31,28 @@ fn a_connection_weighs_no_more_than_it_may() {
     let weight = size_of::<Connection<TestHost>>();
     println!("a connection weighs {weight} bytes");
     assert!(weight <= 472, "{weight} bytes");
+}
+
+/// Found by seed 11579 of the simulation: what rests until the next turn kept the engine alive when
+/// there was no next turn.
+#[test]
+fn an_engine_that_is_shut_down_while_bytes_arrive_is_freed() {
+    let faults = Faults {
+        buffer_bytes: 64,
+        late_cancel_permille: 1_000,
+        delay_permille: 500,
+        delay_microseconds_max: 2_000,
+        ..Faults::none()
+    };
+    for seed in 0..100 {
+        crate::kit::Driver::Simulated(seed, faults.clone()).run(|bench| {
+            let place = bench.listen(defaults(Framing::Raw), Script::sink());
+            let mut peer = bench.connect_open(&place);
+            peer.write(&[0; 4_000]);
+            // The end of the bench sees whether anything holds the engine.
+            bench.engine.shut_down(10_000).expect("a turn");
+        });
+    }
 }
 
 fn timers_fire_in_order_and_not_early(bench: &Bench) {

@@ -158,7 +158,7 @@ fn pings_to_a_peer_that_reads_nothing_do_not_pile_up() {
         let connection = bench.latest();
         peer.stall(true);
         connection
-            .send(Kind::Binary, &[0; 100_000], None)
+            .send(Kind::Binary, &vec![0; 100_000], None)
             .expect("room for it");
         bench.turn();
         let queued = connection.queued_bytes();

@@ -182,6 +182,10 @@ impl Port for Epoll {
         Ok(())
     }
 
+    fn keep_alive(&mut self, socket: Descriptor, silence: Duration) {
+        socket::keep_alive(socket, silence);
+    }
+
     fn shutdown(&mut self, socket: Descriptor) {
         self.counters.system_calls += 1;
         socket::shutdown(socket);

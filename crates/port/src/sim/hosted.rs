@@ -219,6 +219,10 @@ impl Port for Hosted {
         self.sim.adopt(listener)
     }
 
+    fn keep_alive(&mut self, socket: Descriptor, silence: Duration) {
+        self.sim.keep_alive(socket, silence);
+    }
+
     fn shutdown(&mut self, socket: Descriptor) {
         self.sim.shutdown(socket);
     }

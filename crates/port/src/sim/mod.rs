@@ -305,6 +305,8 @@ impl Port for Sim {
         Err(refused(libc::EOPNOTSUPP))
     }
 
+    fn keep_alive(&mut self, _socket: Descriptor, _silence: Duration) {}
+
     fn shutdown(&mut self, socket: Descriptor) {
         let mut state = self.state.borrow_mut();
         state.socket(socket).shut = true;

@@ -179,6 +179,7 @@ impl Active {
             result = self.enter(least, timeout);
         }
         self.gathered = self.ring.completions();
+        self.has_overflow = self.ring.has_overflow();
         self.taken = 0;
         if was_resting {
             self.waker.reset();

@@ -163,6 +163,8 @@ struct Active {
     /// ended.
     taken: usize,
     gathered: usize,
+    /// The kernel holds completions of this batch for which the queue had no room.
+    has_overflow: bool,
     /// The kernel's wake-up was taken after the turn that it should have ended: the next must not
     /// wait.
     woken_late: bool,
@@ -208,6 +210,7 @@ impl Active {
             queued: VecDeque::with_capacity(64),
             taken: 0,
             gathered: 0,
+            has_overflow: false,
             woken_late: false,
             files: SocketFiles::default(),
             waker,

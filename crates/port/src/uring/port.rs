@@ -151,6 +151,10 @@ impl Port for Uring {
         socket::adopt(listener)
     }
 
+    fn keep_alive(&mut self, socket: Descriptor, silence: Duration) {
+        socket::keep_alive(socket, silence);
+    }
+
     fn shutdown(&mut self, socket: Descriptor) {
         self.active().shutdown(socket);
     }
@@ -172,7 +176,12 @@ impl Port for Uring {
     }
 
     fn unread(&self, socket: Descriptor) -> Unread {
-        socket::unread(socket)
+        let unread = socket::unread(socket);
+        let has_overflow = self.active.as_ref().is_some_and(|it| it.has_overflow);
+        Unread {
+            bytes: unread.bytes.max(usize::from(has_overflow)),
+            ..unread
+        }
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {

@@ -295,6 +295,12 @@ impl Ring {
         fence(Ordering::SeqCst);
     }
 
+    /// Whether the kernel holds completions for which the queue had no room. The next enter brings
+    /// them.
+    pub(super) fn has_overflow(&mut self) -> bool {
+        self.queues.submission().cq_overflow()
+    }
+
     /// How many completions wait.
     pub(super) fn completions(&mut self) -> usize {
         self.queues.completion().len()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vespiary._core import Core
@@ -29,6 +31,7 @@ class Life:
         stopped: Set when everything has ended.
         starting_tasks: What awaits the `on_start` of endpoints that were added later.
         stopper: The task that stops the server, where a signal or another thread asked for it.
+        waiting: The program's tasks that wait for the end.
     """
 
     core: Core
@@ -42,6 +45,7 @@ class Life:
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     starting_tasks: set[asyncio.Task[None]] = field(default_factory=set)
     stopper: asyncio.Task[None] | None = None
+    waiting: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.started = self.loop.time()
@@ -62,3 +66,17 @@ class Life:
                 f"{name}() belongs to the thread of the server's loop: from another thread use"
                 " server.call_soon_threadsafe(), or server.stop_soon() to stop"
             )
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        """Note that the current task waits for the end; one that is cancelled waits no more."""
+        task = asyncio.current_task()
+        if task is None or task is self.stopper:
+            yield
+            return
+        self.waiting.add(task)
+        try:
+            yield
+        except BaseException:
+            self.waiting.discard(task)
+            raise

@@ -13,7 +13,7 @@ from vespiary._life import Life
 from vespiary._listening import ListeningAddress
 from vespiary._server_hooks import call_hook, stop_handlers
 from vespiary._shutdown import Shutdown
-from vespiary._signals import Signals
+from vespiary._signals import Signals, join_signals
 from vespiary._site import Site
 from vespiary._suggestions import check_names
 from vespiary.endpoint import Endpoint
@@ -25,8 +25,6 @@ from vespiary.statistics import PortStatistics, ServerStatistics
 from vespiary.trace import requires
 
 if TYPE_CHECKING:
-    import signal
-
     from vespiary._core import Connection, Timer
 
 __all__ = ["Server", "ServerOptions", "serve"]
@@ -54,7 +52,10 @@ class Server:
     or, for a program that does nothing else, `server.run()`.
 
     While it runs, SIGTERM and SIGINT stop it gracefully (see `stop`), and a second signal ends it
-    at once. Handlers that the program has set for these signals before are put back afterwards.
+    at once; a signal stops all servers of a loop. Once they have stopped, the handlers of before
+    are back. If nothing waits for a server's end then (`wait_stopped`, `stop`, or the end of the
+    `async with`), the signal is raised again: `asyncio.run` cancels its main task and raises
+    KeyboardInterrupt, and SIGTERM ends the process.
 
     Resource handling: `stop` (which leaving the `async with` awaits) closes every listener and
     connection, and ends every task; nothing of the server outlives it.
@@ -70,7 +71,7 @@ class Server:
         self._life: Life | None = None
         self._ended_port: PortStatistics | None = None
         self._wants_signals = signals
-        self._signals = Signals()
+        self._signals: Signals | None = None
 
     def add(
         self,
@@ -236,16 +237,20 @@ class Server:
         if life is None:
             return
         life.check_thread("stop")
-        if life.stopping:
-            await life.stopped.wait()
-            return
-        life.stopping = True
-        try:
-            await self._stop(life, drain_seconds)
-        finally:
-            self._ended_port = PortStatistics(**life.core.port_statistics())
-            self._life = None
-            life.stopped.set()
+        with life.wait():
+            if life.stopping:
+                await life.stopped.wait()
+                return
+            life.stopping = True
+            try:
+                await self._stop(life, drain_seconds)
+            finally:
+                self._ended_port = PortStatistics(**life.core.port_statistics())
+                self._life = None
+                if self._signals is not None:
+                    self._signals.leave(self, is_awaited=bool(life.waiting))
+                    self._signals = None
+                life.stopped.set()
 
     async def _stop(self, life: Life, drain_seconds: float | None) -> None:
         for address in self._addresses:
@@ -275,9 +280,11 @@ class Server:
         Raises:
             RuntimeError: the server runs in another thread.
         """
-        if self._life is not None:
-            self._life.check_thread("wait_stopped")
-            await self._life.stopped.wait()
+        life = self._life
+        if life is not None:
+            life.check_thread("wait_stopped")
+            with life.wait():
+                await life.stopped.wait()
 
     def call_soon_threadsafe(
         self, callback: Callable[P, object], *args: P.args, **kwargs: P.kwargs
@@ -338,7 +345,7 @@ class Server:
     async def __aenter__(self) -> Self:
         await self.start()
         if self._wants_signals:
-            self._signals.install(self._signalled)
+            self._signals = join_signals(self)
         return self
 
     async def __aexit__(
@@ -347,15 +354,7 @@ class Server:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            await self.stop()
-        finally:
-            self._signals.restore()
-
-    def _signalled(self, number: signal.Signals) -> None:
-        is_again = self._life is not None and self._life.stopping
-        logger.info("Received %s%s", number.name, " again" if is_again else "")
-        self.stop_soon()
+        await self.stop()
 
     def _running(self, name: str) -> Life:
         if self._life is None:

@@ -109,18 +109,22 @@ def test_the_parents_connections_survive_a_child_that(child: str, driver: str) -
     assert lines == [f"child {status}"] * 3 + ["closed 1000", "parent ends"], ran.stderr
 
 
-@pytest.mark.parametrize("factory", ["vespiary.loop.new_event_loop", "uvloop.new_event_loop"])
-def test_a_child_that_exits_in_a_task_ends_with_its_status(factory: str, driver: str) -> None:
-    # Not in asyncio's own loop: a child that closes that takes its parent's wake-ups.
-    program = f"import {factory.partition('.')[0]}\n" + TASKS.format(factory=factory)
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program],
-        env={**os.environ, "VESPIARY_PORT": driver},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    lines = ran.stdout.splitlines()
-    assert lines == ["child 7"] * 2 + ["closed 1000"] * 2 + ["parent ends"], ran.stderr
+# From CPython 3.14 on no task ends in a child: the loop is not the running one there any more, and
+# SystemExit is replaced by a RuntimeError about that, on every loop.
+if sys.version_info < (3, 14):
+
+    @pytest.mark.parametrize("factory", ["vespiary.loop.new_event_loop", "uvloop.new_event_loop"])
+    def test_a_child_that_exits_in_a_task_ends_with_its_status(factory: str, driver: str) -> None:
+        # Not in asyncio's own loop: a child that closes that takes its parent's wake-ups.
+        program = f"import {factory.partition('.')[0]}\n" + TASKS.format(factory=factory)
+        ran = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program],
+            env={**os.environ, "VESPIARY_PORT": driver},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        lines = ran.stdout.splitlines()
+        assert lines == ["child 7"] * 2 + ["closed 1000"] * 2 + ["parent ends"], ran.stderr

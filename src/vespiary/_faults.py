@@ -8,6 +8,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from vespiary._seconds import is_seconds
 from vespiary.errors import ConfigurationError
 
 __all__ = ["FaultNames", "Faults", "faults_of"]
@@ -59,7 +60,7 @@ class Faults:
                 raise _wrong(name, value, "a chance between 0 and 1")
         for name in ("late_seconds_max", "stall_seconds_max"):
             value = getattr(self, name)
-            if type(value) not in (int, float) or not 0 <= value <= _SECONDS_MAX:
+            if not is_seconds(value) or value > _SECONDS_MAX:
                 raise _wrong(name, value, f"a number of seconds from 0 to {_SECONDS_MAX}")
         for name in ("window_bytes", "read_bytes_max"):
             value = getattr(self, name)

@@ -16,8 +16,8 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from vespiary._seconds import is_seconds, wanted_seconds
 from vespiary._suggestions import checks_names
 from vespiary.errors import ConfigurationError, ConnectionClosed, HandshakeRefused, LocalError
 from vespiary.request import Headers
@@ -97,11 +97,13 @@ class Backoff:
     def __post_init__(self) -> None:
         """Check every field."""
         for name in ("first_seconds", "seconds_max", "reset_seconds", "retry_after_seconds_max"):
-            _check(name, getattr(self, name), "a number of seconds, 0 or more", least=0)
-        _check("factor", self.factor, "a number of at least 1", least=1)
-        if self.budget_seconds is not None:
-            wanted = "a number of seconds, 0 or more, or None for no bound"
-            _check("budget_seconds", self.budget_seconds, wanted, least=0)
+            if not is_seconds(getattr(self, name)):
+                raise _wrong(name, getattr(self, name), wanted_seconds())
+        if self.budget_seconds is not None and not is_seconds(self.budget_seconds):
+            raise _wrong("budget_seconds", self.budget_seconds, wanted_seconds("None for no limit"))
+        # Neither infinity nor NaN passes the comparison.
+        if type(self.factor) not in (int, float) or not 1 <= self.factor <= 1e9:
+            raise _wrong("factor", self.factor, "a number of at least 1")
         if self.attempts_max is not None and (
             type(self.attempts_max) is not int or self.attempts_max < 1
         ):
@@ -114,12 +116,6 @@ class Backoff:
             return min(self.seconds_max, self.first_seconds * self.factor**waits)
         except OverflowError:
             return self.seconds_max
-
-
-def _check(name: str, value: Any, wanted: str, least: float) -> None:
-    # Neither infinity nor a number that is none passes the comparison.
-    if type(value) not in (int, float) or not least <= value <= 1e9:
-        raise _wrong(name, value, wanted)
 
 
 def _wrong(name: str, value: object, wanted: str) -> ConfigurationError:

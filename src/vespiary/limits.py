@@ -7,8 +7,9 @@ copy. Each reached limit is a refusal with a reason, a counter and an event, nev
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, Self, get_args
 
+from vespiary._seconds import is_seconds, wanted_seconds
 from vespiary._suggestions import check_names, checks_names
 from vespiary.errors import LimitsError
 
@@ -25,7 +26,6 @@ connection (close code 1008 on a WebSocket, a reset elsewhere).
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SECONDS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}
 _COUNT_MAX = (1 << 63) - 1
-_SECONDS_MAX = 10 * 366 * 86_400.0
 
 
 class _Settings:
@@ -202,17 +202,8 @@ def _check_count(name: str, value: object, *, optional: bool) -> None:
 
 
 def _check_seconds(name: str, value: object) -> None:
-    if value is None:
-        return
-    # Neither infinity nor a number that is none passes the comparison.
-    if type(value) in (int, float) and 0 < cast("float", value) <= _SECONDS_MAX:
-        return
-    raise _wrong(
-        "Deadlines",
-        name,
-        value,
-        "a number of seconds above 0 and below ten years, or None for never",
-    )
+    if value is not None and not is_seconds(value, zero=False):
+        raise _wrong("Deadlines", name, value, wanted_seconds("None for never", zero=False))
 
 
 def _wrong(owner: str, name: str, value: object, wanted: str) -> LimitsError:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from vespiary._background import Background, background
 from vespiary._core import Hooks
+from vespiary._seconds import check_seconds
 from vespiary.client import connecting
 from vespiary.client_options import ClientOptions, check_options
 from vespiary.errors import CloseReason, ConnectionClosed, WriteQueueFull
@@ -69,8 +70,8 @@ def connect(
 
     Args:
         url: As for `vespiary.connect`.
-        timeout: How long to wait at most, in seconds, with `reconnect=` over all attempts. Left
-            out, `handshake_seconds` bounds each attempt.
+        timeout: How long to wait at most, in seconds, with `reconnect=` over all attempts.
+            Default: `handshake_seconds` bounds each attempt.
         parts: Receive parts of messages as they arrive (`Part`), whatever the messages' size.
         options: See `vespiary.ClientOptions`. Filters run on the loop's thread.
 
@@ -78,6 +79,7 @@ def connect(
         The same as of `vespiary.connect`, and TimeoutError after `timeout`.
     """
     check_options(options)
+    check_seconds("timeout", timeout)
     mailbox = _Mailbox(options.get("limits") or Limits())
     made = connecting(url, mailbox.hooks(options, parts=parts), options, reads_when_crowded=True)
     shared = mailbox.shared = background()
@@ -184,7 +186,7 @@ class _Mailbox:
                 lambda: self._waiting or self.reason is not None or self.has_finished, timeout
             )
             if not came:
-                raise TimeoutError(f"no message came within {timeout:g} seconds")
+                raise TimeoutError(f"no message was received within {timeout:g} s")
             if not self._waiting:
                 raise ConnectionClosed.from_reason(self.reason or _FINISHED)
             message = self._waiting.popleft()
@@ -199,7 +201,7 @@ class _Mailbox:
         with self.changed:
             self.changed.wait_for(lambda: self.reason is not None, timeout)
             if self.reason is None:
-                raise TimeoutError(f"the connection has not ended within {timeout:g} seconds")
+                raise TimeoutError(f"the connection has not ended within {timeout:g} s")
             return self.reason
 
 
@@ -246,6 +248,7 @@ class Connection:
             WriteQueueFull: the message alone is over `write_bytes_max`.
             TimeoutError: the peer does not read fast enough.
         """
+        check_seconds("timeout", timeout)
         # What passes here is not refused on the loop's thread, where no caller would see it.
         if (
             self._is_websocket
@@ -265,6 +268,7 @@ class Connection:
         Raises:
             As for `send`; SendRefused where the framing has no parts.
         """
+        check_seconds("timeout", timeout)
 
         def act() -> None:
             self._native.send_part(data, last=last)
@@ -278,6 +282,7 @@ class Connection:
         Raises:
             SendRefused: a WebSocket ends in both directions at once.
         """
+        check_seconds("timeout", timeout)
         self._shared.call(self._native.send_end, timeout)
 
     def ping(self, payload: bytes = b"", *, timeout: float | None = None) -> float:
@@ -291,6 +296,7 @@ class Connection:
             ConnectionClosed: the connection ended without a pong.
             TimeoutError: none came in time.
         """
+        check_seconds("timeout", timeout)
 
         async def latency() -> float:
             return await self._native.ping(payload)
@@ -304,6 +310,7 @@ class Connection:
             ConnectionClosed: the connection has ended, and every message before that was received.
             TimeoutError: none came in time.
         """
+        check_seconds("timeout", timeout)
         self._shared.check()
         return self._mailbox.take(timeout)
 
@@ -334,6 +341,7 @@ class Connection:
             ValueError: no such code may be sent, or the reason is too long (RFC 6455 section 5.5).
             TimeoutError: the connection is still closing.
         """
+        check_seconds("timeout", timeout)
         self._shared.check()
         self._native.close(code, reason)
         return self._mailbox.wait_closed(timeout)
@@ -345,6 +353,7 @@ class Connection:
 
     def wait_closed(self, timeout: float | None = None) -> CloseReason:
         """Wait until the connection has ended; returns why."""
+        check_seconds("timeout", timeout)
         self._shared.check()
         return self._mailbox.wait_closed(timeout)
 

@@ -41,7 +41,7 @@ Limits, with their defaults (whole numbers of at least 1):
 {_fields(Limits)}
 
 \b
-Deadlines, with their defaults in seconds (above 0 and below ten years):
+Deadlines, with their defaults in seconds (above 0 and at most ten years):
 {_fields(Deadlines)}
 """
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vespiary._core import Core
+    from vespiary._shutdown import Shutdown
 
 __all__ = ["Life"]
 
@@ -26,11 +27,14 @@ class Life:
         thread: The thread that runs the loop.
         started: The loop's time at the start.
         starting: Whether `on_start` has not returned everywhere.
-        stopping: Whether `stop` has begun.
+        stopping: Whether a stop has been asked for, or the start has failed.
         force: Set when everything shall end at once.
         stopped: Set when everything has ended.
         starting_tasks: What awaits the `on_start` of endpoints that were added later.
-        stopper: The task that stops the server, where a signal or another thread asked for it.
+        start_limit: What ends an `on_start` that is awaited, when the server stops meanwhile.
+        stopper: The task that stops the server. It is nobody else's, so that the end does not
+            depend on who waits for it.
+        shutdown: How its connections end, once they do.
         waiting: The program's tasks that wait for the end.
     """
 
@@ -44,11 +48,21 @@ class Life:
     force: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     starting_tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    start_limit: asyncio.Timeout | None = None
     stopper: asyncio.Task[None] | None = None
+    shutdown: Shutdown | None = None
     waiting: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.started = self.loop.time()
+
+    def limit_start(self, seconds: float | None) -> None:
+        """Let the `on_start` that is awaited go on for so long at most."""
+        limit = self.start_limit
+        if limit is None or limit.expired() or seconds is None:
+            return
+        due = self.loop.time() + seconds
+        limit.reschedule(min(due, limit.when() or due))
 
     @property
     def is_here(self) -> bool:
@@ -71,7 +85,7 @@ class Life:
     def wait(self) -> Iterator[None]:
         """Note that the current task waits for the end; one that is cancelled waits no more."""
         task = asyncio.current_task()
-        if task is None or task is self.stopper:
+        if task is None:
             yield
             return
         self.waiting.add(task)

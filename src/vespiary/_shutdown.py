@@ -61,7 +61,7 @@ class _Draining:
         if state == "cue":
             try:
                 self.site.hooks.shutdown(connection)  # type: ignore[misc]
-            except Exception as error:
+            except BaseException as error:
                 connection._fail(error)
         return state
 
@@ -100,22 +100,43 @@ class Shutdown:
         seconds = site.deadlines.drain_seconds if drain_seconds is None else drain_seconds
         return None if seconds is None else self._began + seconds
 
+    def shorten(self, drain_seconds: float) -> None:
+        """Let the drain end in so many seconds, where it would take longer."""
+        deadline = self._loop.time() + drain_seconds
+        for one in self._draining:
+            one.deadline = deadline if one.deadline is None else min(deadline, one.deadline)
+
     async def run(self) -> None:
-        """Return when no connection and no task is left."""
+        """Return when no connection and no task is left.
+
+        A cancellation ends everything at once: the loop itself ends then.
+        """
+        self._begin()
+        while True:
+            try:
+                await self._finish()
+            except asyncio.CancelledError:
+                self._force.set()
+            else:
+                break
+        logger.info("Stopped after %.1f s", self._loop.time() - self._began)
+
+    def _begin(self) -> None:
         self._log_start()
         for one in self._draining:
             assert one.site.native is not None
             one.site.native.begin_shutdown()
             one.site.native.close_handshakes()
             one.cue(one.site.native.connections_of_handler())
+
+    async def _finish(self) -> None:
         while True:
             began = self._loop.time()
             left = [one for one in self._draining if self._advance(one, began)]
             if not left:
-                break
+                return
             spent = self._loop.time() - began
             await asyncio.sleep(max(_POLL_SECONDS, spent / _BUSY_SHARE))
-        logger.info("Stopped after %.1f s", self._loop.time() - self._began)
 
     def _log_start(self) -> None:
         count = sum(one.count for one in self._draining)

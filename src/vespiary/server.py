@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 
 from vespiary._life import Life
 from vespiary._listening import ListeningAddress
-from vespiary._server_hooks import call_hook, stop_handlers
+from vespiary._seconds import check_seconds
+from vespiary._server_hooks import call_hook, is_within_hook, stop_handlers, within_hook
 from vespiary._shutdown import Shutdown
 from vespiary._signals import Signals, join_signals
 from vespiary._site import Site
@@ -149,8 +150,11 @@ class Server:
 
         async def begin() -> None:
             try:
-                await result
-            except Exception:
+                with within_hook(self):
+                    await result
+            except BaseException:
+                if life.stopping:
+                    raise
                 logger.exception("on_start failed, endpoint removed: %s", site.url)
                 self._remove(address, site)
                 self._sites.remove(site)
@@ -179,7 +183,9 @@ class Server:
         """Listen on every endpoint, await every `on_start`, and then accept.
 
         When anything fails, nothing stays: what listens is closed, and `on_stop` is called for the
-        handlers that have started.
+        handlers that have started. A server that is stopped meanwhile, in `on_start` for example,
+        does not come up: an `on_start` under way has `drain_seconds` to end, and then everything is
+        undone in the same way, and `start` returns.
 
         Raises:
             OSError: an endpoint cannot be listened on.
@@ -194,28 +200,52 @@ class Server:
         self._life = life
         started: list[Site] = []
         try:
-            for address in self._addresses:
-                address.open(core, life.topics)
-            # An on_start may add endpoints.
-            for site in self._sites:
-                if any(other.handler is site.handler for other in started):
-                    continue
-                result = call_hook(site, "on_start", self)
-                if inspect.isawaitable(result):
-                    await result
+            await self._start(life, started)
+        finally:
+            if life.starting:
+                life.stopping = True
+                life.stopper = loop.create_task(self._stop_handlers(life, started[::-1]))
+                await asyncio.shield(life.stopper)
+
+    async def _start(self, life: Life, started: list[Site]) -> None:
+        for address in self._addresses:
+            address.open(life.core, life.topics)
+        # An on_start may add endpoints.
+        for site in self._sites:
+            if any(other.handler is site.handler for other in started):
+                continue
+            if await self._call_on_start(life, site):
                 started.append(site)
-            for address in self._addresses:
-                if not address.listeners:
-                    address.open(core, life.topics)
-        except BaseException:
-            await stop_handlers(started[::-1], self)
-            await self._close_addresses()
-            self._life = None
-            raise
+            if life.stopping:
+                return
+        for address in self._addresses:
+            if not address.listeners:
+                address.open(life.core, life.topics)
         life.starting = False
         for address in self._addresses:
             address.resume()
             address.log()
+
+    async def _call_on_start(self, life: Life, site: Site) -> bool:
+        """Whether it has returned; False where the stop of the server has cancelled it."""
+        with within_hook(self):
+            result = call_hook(site, "on_start", self)
+            if not inspect.isawaitable(result):
+                return True
+            limit = asyncio.timeout(None)
+            try:
+                async with limit:
+                    life.start_limit = limit
+                    if life.stopping:
+                        life.limit_start(site.deadlines.drain_seconds)
+                    await result
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                logger.warning("on_start was cancelled, as the server stops: %s", site.url)
+            finally:
+                life.start_limit = None
+            return not limit.expired()
 
     async def stop(self, drain_seconds: float | None = None) -> None:
         """Stop gracefully: accept nobody, let connections finish, close them, end every task.
@@ -227,40 +257,67 @@ class Server:
         and its tasks are cancelled; what has not ended `close_seconds` later is reset. `on_stop`
         is called at the end. Every step is logged with its counts.
 
+        The stop goes on when the task that awaits it is cancelled, and further calls wait for the
+        same end. In `on_start` and `on_stop` it returns at once, as the end comes after them.
+
         Args:
-            drain_seconds: How long the drain may take; default: each endpoint's `drain_seconds`.
+            drain_seconds: How long the drain may take; default: each endpoint's `drain_seconds`. A
+                further call may shorten it.
 
         Raises:
+            ConfigurationError: `drain_seconds` is not a number of seconds.
             RuntimeError: the server runs in another thread.
         """
+        drain_seconds = check_seconds("drain_seconds", drain_seconds)
         life = self._life
         if life is None:
             return
         life.check_thread("stop")
-        with life.wait():
-            if life.stopping:
+        self._begin_stop(life, drain_seconds)
+        if not is_within_hook(self):
+            with life.wait():
                 await life.stopped.wait()
-                return
-            life.stopping = True
-            try:
-                await self._stop(life, drain_seconds)
-            finally:
-                self._ended_port = PortStatistics(**life.core.port_statistics())
-                self._life = None
-                if self._signals is not None:
-                    self._signals.leave(self, is_awaited=bool(life.waiting))
-                    self._signals = None
-                life.stopped.set()
+
+    def _begin_stop(self, life: Life, drain_seconds: float | None) -> None:
+        if life.starting:
+            if not life.stopping and drain_seconds is None:
+                known = [site.deadlines.drain_seconds for site in self._sites]
+                drain_seconds = min((one for one in known if one is not None), default=None)
+            life.limit_start(drain_seconds)
+        elif life.stopper is None:
+            life.stopper = life.loop.create_task(self._stop(life, drain_seconds))
+        elif life.shutdown is not None and drain_seconds is not None:
+            life.shutdown.shorten(drain_seconds)
+        life.stopping = True
 
     async def _stop(self, life: Life, drain_seconds: float | None) -> None:
-        for address in self._addresses:
-            address.close()
-        for task in life.starting_tasks:
-            task.cancel()
-        requires("rfc6455/7.4.1/h7")
-        await Shutdown(self._sites, drain_seconds, life.force).run()
-        await stop_handlers(self._sites, self, life.force)
-        await self._close_addresses()
+        try:
+            for address in self._addresses:
+                address.close()
+            for task in life.starting_tasks:
+                task.cancel()
+            requires("rfc6455/7.4.1/h7")
+            life.shutdown = Shutdown(self._sites, drain_seconds, life.force)
+            await life.shutdown.run()
+        finally:
+            await self._stop_handlers(life, self._sites)
+
+    async def _stop_handlers(self, life: Life, sites: Sequence[Site]) -> None:
+        """Call `on_stop`, and give every address back; whatever happens, the run has ended."""
+        try:
+            fatal = await stop_handlers(sites, self, life.force)
+            await self._close_addresses()
+            if fatal is not None:
+                raise fatal
+        finally:
+            for address in self._addresses:
+                address.release()
+            self._life = None
+            life.stopped.set()
+            if self._signals is not None:
+                self._signals.leave(self, is_awaited=bool(life.waiting))
+                self._signals = None
+            self._ended_port = PortStatistics(**life.core.port_statistics())
 
     def stop_soon(self) -> None:
         """Begin to stop, from any thread; a second call ends everything at once."""
@@ -271,8 +328,9 @@ class Server:
             life.loop.call_soon_threadsafe(self.stop_soon)
         elif life.stopping:
             life.force.set()
+            life.limit_start(0)
         else:
-            life.stopper = life.loop.create_task(self.stop())
+            self._begin_stop(life, None)
 
     async def wait_stopped(self) -> None:
         """Wait until the server has stopped.
@@ -344,7 +402,7 @@ class Server:
 
     async def __aenter__(self) -> Self:
         await self.start()
-        if self._wants_signals:
+        if self._wants_signals and self._life is not None:
             self._signals = join_signals(self)
         return self
 
@@ -362,14 +420,11 @@ class Server:
         return self._life
 
     async def _close_addresses(self) -> None:
-        """Give every address back."""
         for address in self._addresses:
             address.close()
         # A socket takes a turn to close.
         while not all(address.is_closed for address in self._addresses):  # noqa: ASYNC110
             await asyncio.sleep(0)
-        for address in self._addresses:
-            address.release()
 
     def run(
         self,
@@ -397,7 +452,7 @@ class Server:
         async def main() -> None:
             logger.info("%s", running_core().choice)
             async with self:
-                if on_serving is not None:
+                if on_serving is not None and self._life is not None:
                     on_serving(self.urls)
                 await self.wait_stopped()
 

@@ -1,0 +1,329 @@
+"""A stop comes to its end, however it is asked for, and whatever handlers raise meanwhile."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+
+import vespiary
+
+from .kit import TCP, WS, Echo, Recorder, serving
+
+
+class Lingers(Echo):
+    """Lets its connections go on for as long as the drain lets them."""
+
+    def __init__(self) -> None:
+        self.stops = 0
+
+    def on_shutdown(self, connection: vespiary.Connection) -> None: ...
+
+    def on_stop(self, server: vespiary.Server) -> None:
+        self.stops += 1
+
+
+async def check_ended(server: vespiary.Server, client: vespiary.Connection) -> None:
+    """Nothing of the server is left, and it can be started again."""
+    await server.wait_stopped()
+    assert (await client.wait_closed()).side == "remote"
+    assert server.statistics().total.connections_open == 0
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    with pytest.raises(ConnectionRefusedError):
+        await vespiary.connect(server.urls[0])
+    async with server, vespiary.connect(server.urls[0]) as again:
+        again.send("hello")
+        assert await again.receive() == "hello"
+
+
+async def begin(handler: vespiary.Handler) -> tuple[vespiary.Server, vespiary.Connection]:
+    server = vespiary.Server(signals=False)
+    server.add(handler, WS)
+    await server.start()
+    return server, await vespiary.connect(server.urls[0])
+
+
+async def test_a_stop_goes_on_when_the_task_that_awaits_it_is_cancelled() -> None:
+    handler = Lingers()
+    server, client = await begin(handler)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(server.stop(0.2), 0.05)
+    client.send("still there?")
+    assert await client.receive() == "still there?"
+    await server.wait_stopped()
+    assert handler.stops == 1
+    await check_ended(server, client)
+
+
+async def test_a_further_stop_may_shorten_the_drain() -> None:
+    handler = Lingers()
+    server, client = await begin(handler)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(server.stop(3600), 0.05)
+    await server.stop(0)
+    assert handler.stops == 1
+    await check_ended(server, client)
+
+
+async def test_a_further_stop_does_not_lengthen_the_drain() -> None:
+    server, client = await begin(Lingers())
+    first = asyncio.ensure_future(server.stop(0.05))
+    await asyncio.sleep(0)
+    await server.stop(3600)
+    await first
+    await check_ended(server, client)
+
+
+async def test_everything_ends_at_once_when_every_task_is_cancelled() -> None:
+    handler = Lingers()
+    server, client = await begin(handler)
+    server.stop_soon()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    ours = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in ours:
+        task.cancel()
+    await asyncio.wait(ours)
+    assert handler.stops == 1
+    await check_ended(server, client)
+
+
+def test_a_run_that_ends_during_a_stop_leaves_nothing() -> None:
+    handler = Lingers()
+
+    async def main() -> vespiary.Server:
+        server, _ = await begin(handler)
+        server.stop_soon()
+        await asyncio.sleep(0.01)
+        return server
+
+    server = asyncio.run(main())
+    assert handler.stops == 1
+    assert server.statistics().total.connections_open == 0
+
+
+class Raises(BaseException):
+    """Not an Exception."""
+
+
+errors = pytest.mark.parametrize("error", [asyncio.CancelledError, Raises, GeneratorExit, OSError])
+
+
+@errors
+async def test_an_on_shutdown_that_raises_concerns_its_own_connection_alone(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    called: list[vespiary.Connection] = []
+
+    class Fails(Lingers):
+        def on_shutdown(self, connection: vespiary.Connection) -> None:
+            called.append(connection)
+            if len(called) == 1:
+                raise error
+            connection.close(1001)
+
+    server, client = await begin(Fails())
+    others = [await vespiary.connect(server.urls[0]) for _ in range(2)]
+    await server.stop(3600)
+    codes = [(await one.wait_closed()).code for one in (client, *others)]
+    assert sorted(codes, key=str) == [1001, 1001, 1011]
+    assert error.__name__ in caplog.text
+    assert len(called) == 3
+
+
+@errors
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_on_stop_that_raises_is_logged_and_the_stop_goes_on(
+    is_async: bool, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Fails(Echo):
+        def on_stop(self, server: vespiary.Server) -> object:  # type: ignore[override]
+            async def fail() -> None:
+                raise error
+
+            if is_async:
+                return fail()
+            raise error
+
+    server, client = await begin(Fails())
+    recorder = Recorder()
+    server.add(recorder, TCP)
+    await server.stop()
+    assert recorder.names == ["start", "stop"]
+    assert "on_stop failed on ws://" in caplog.text
+    await check_ended(server, client)
+
+
+def test_a_plain_on_stop_that_exits_the_program_does_so_when_everything_has_ended() -> None:
+    recorder = Recorder()
+    servers: list[vespiary.Server] = []
+
+    class Exits(Echo):
+        def on_stop(self, server: vespiary.Server) -> None:
+            raise SystemExit(5)
+
+    async def main() -> None:
+        server = vespiary.Server(signals=False)
+        servers.append(server)
+        server.add(Exits, TCP)
+        server.add(recorder, TCP)
+        async with server:
+            pass
+
+    with pytest.raises(SystemExit) as raised:
+        vespiary.run(main())
+    assert raised.value.code == 5
+    assert recorder.names == ["start", "stop"]
+    with pytest.raises(RuntimeError, match="the server does not run"):
+        servers[0].publish("topic", "x")
+
+
+async def stop_soon(server: vespiary.Server) -> None:
+    server.stop_soon()
+
+
+async def stop_in_a_task(server: vespiary.Server) -> None:
+    await asyncio.wait_for(server.stop(), 60)
+
+
+stops = pytest.mark.parametrize(
+    "stop", [stop_soon, vespiary.Server.stop, stop_in_a_task], ids=lambda stop: stop.__name__
+)
+
+
+@stops
+async def test_a_server_that_is_stopped_in_its_on_start_does_not_come_up(
+    stop: Callable[..., object],
+) -> None:
+    calls: list[str] = []
+
+    class Stops(Echo):
+        async def on_start(self, server: vespiary.Server) -> None:
+            await stop(server)  # type: ignore[misc]
+            await asyncio.sleep(0.01)
+            calls.append("started")
+
+        def on_stop(self, server: vespiary.Server) -> None:
+            calls.append("stopped")
+
+    class Never(Echo):
+        def on_start(self, server: vespiary.Server) -> None:
+            calls.append("never")
+
+    server = vespiary.Server()
+    server.add(Stops, WS)
+    server.add(Never, TCP)
+    async with server:
+        assert calls == ["started", "stopped"]
+        await server.wait_stopped()
+        for url in server.urls:
+            with pytest.raises(ConnectionRefusedError):
+                await vespiary.connect(url)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_plain_on_start_may_stop_the_server() -> None:
+    class Stops(Recorder):
+        def on_start(self, server: vespiary.Server) -> None:
+            super().on_start(server)
+            server.stop_soon()
+
+    handler = Stops()
+    server = vespiary.Server()
+    server.add(handler, WS)
+    await server.start()
+    assert handler.names == ["start", "stop"]
+    await server.wait_stopped()
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+async def test_an_on_start_under_way_is_cancelled_after_the_drain_or_when_asked_again(
+    is_forced: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    class Waits(Recorder):
+        async def on_start(self, server: vespiary.Server) -> None:  # type: ignore[override]
+            begun.set()
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                ended.set()
+
+    before, waits = Recorder(), Waits()
+    server = vespiary.Server()
+    server.add(before, TCP)
+    server.add(waits, WS)
+    starting = asyncio.ensure_future(server.start())
+    await begun.wait()
+    if is_forced:
+        server.stop_soon()
+        server.stop_soon()
+        await server.wait_stopped()
+    else:
+        await server.stop(0.01)
+    assert ended.is_set()
+    await starting
+    assert (before.names, waits.names) == (["start", "stop"], [])
+    assert "on_start was cancelled" in caplog.text
+
+
+async def test_a_start_that_is_cancelled_is_undone() -> None:
+    begun = asyncio.Event()
+
+    class Waits(Echo):
+        async def on_start(self, server: vespiary.Server) -> None:
+            begun.set()
+            await asyncio.sleep(3600)
+
+    before = Recorder()
+    server = vespiary.Server()
+    server.add(before, TCP)
+    server.add(Waits, WS)
+    starting = asyncio.ensure_future(server.start())
+    await begun.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert before.names == ["start", "stop"]
+    for url in server.urls:
+        with pytest.raises(ConnectionRefusedError):
+            await vespiary.connect(url)
+
+
+@stops
+async def test_an_on_stop_may_stop_the_server(stop: Callable[..., object]) -> None:
+    calls: list[str] = []
+
+    class Stops(Echo):
+        async def on_stop(self, server: vespiary.Server) -> None:
+            await stop(server)  # type: ignore[misc]
+            calls.append("stopped")
+
+    async with serving(Stops) as server:
+        pass
+    await server.wait_stopped()
+    assert calls == ["stopped"]
+
+
+async def test_a_task_made_in_on_start_waits_for_the_end_when_it_stops_the_server_later() -> None:
+    class Watches(Lingers):
+        def on_start(self, server: vespiary.Server) -> None:
+            self.free = asyncio.Event()
+            self.task = asyncio.ensure_future(self.watch(server))
+
+        async def watch(self, server: vespiary.Server) -> int:
+            await self.free.wait()
+            await server.stop(0.01)
+            return self.stops
+
+    handler = Watches()
+    server, _ = await begin(handler)
+    handler.free.set()
+    assert await handler.task == 1
+    await server.wait_stopped()
+
+
+@pytest.fixture(autouse=True)
+def _log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vespiary")

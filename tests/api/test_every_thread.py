@@ -127,6 +127,10 @@ async def test_what_a_stopped_server_cannot_do_is_named() -> None:
     assert statistics.port.turns > 0
 
 
+def _has_received(handler: Recorder, messages: int) -> Callable[[], bool]:
+    return lambda: handler.names.count("message") == messages
+
+
 async def test_a_server_whose_handler_runs_on_threads_starts_again() -> None:
     handler = Recorder()
     server = vespiary.Server(signals=False)
@@ -134,4 +138,4 @@ async def test_a_server_whose_handler_runs_on_threads_starts_again() -> None:
     for number in range(1, 4):
         async with server, vespiary.connect(server.urls[0]) as client:
             client.send("hello")
-            await until(lambda number=number: handler.names.count("message") == number)
+            await until(_has_received(handler, number))

@@ -34,7 +34,8 @@ type Subscribers<H> = BTreeMap<Token, Rc<Connection<H>>>;
 pub(crate) struct Topics<H: Host> {
     /// Without a space or a topic that nobody is subscribed to.
     spaces: HashMap<TopicSpace, HashMap<Arc<str>, Subscribers<H>>>,
-    topics: HashMap<Token, HashSet<Arc<str>>>,
+    /// The topics of each connection that has any.
+    names: HashMap<Token, HashSet<Arc<str>>>,
     latest: TopicSpace,
 }
 
@@ -42,7 +43,7 @@ impl<H: Host> Default for Topics<H> {
     fn default() -> Self {
         Self {
             spaces: HashMap::new(),
-            topics: HashMap::new(),
+            names: HashMap::new(),
             latest: TopicSpace::default(),
         }
     }
@@ -50,11 +51,11 @@ impl<H: Host> Default for Topics<H> {
 
 impl<H: Host> Topics<H> {
     fn count(&self, token: Token) -> usize {
-        self.topics.get(&token).map_or(0, HashSet::len)
+        self.names.get(&token).map_or(0, HashSet::len)
     }
 
     fn has(&self, token: Token, topic: &str) -> bool {
-        let topics = self.topics.get(&token);
+        let topics = self.names.get(&token);
         topics.is_some_and(|topics| topics.contains(topic))
     }
 
@@ -70,19 +71,19 @@ impl<H: Host> Topics<H> {
         };
         let subscribers = space.entry(name.clone()).or_default();
         subscribers.insert(connection.token, connection.clone());
-        let topics = self.topics.entry(connection.token).or_default();
+        let topics = self.names.entry(connection.token).or_default();
         topics.insert(name);
     }
 
     fn unsubscribe(&mut self, space: TopicSpace, token: Token, topic: &str) -> bool {
-        let Some(topics) = self.topics.get_mut(&token) else {
+        let Some(topics) = self.names.get_mut(&token) else {
             return false;
         };
         if !topics.remove(topic) {
             return false;
         }
         if topics.is_empty() {
-            self.topics.remove(&token);
+            self.names.remove(&token);
         }
         self.leave(space, token, topic);
         true
@@ -105,7 +106,7 @@ impl<H: Host> Topics<H> {
 
     /// Forget a connection that is gone.
     pub(crate) fn forget(&mut self, space: TopicSpace, token: Token) {
-        for topic in self.topics.remove(&token).unwrap_or_default() {
+        for topic in self.names.remove(&token).unwrap_or_default() {
             self.leave(space, token, &topic);
         }
     }

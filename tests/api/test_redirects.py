@@ -1,6 +1,7 @@
 """Redirects of a handshake: which are followed, what goes along, and what is reported."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -156,11 +157,13 @@ async def test_a_failure_behind_a_redirect_tells_the_way_there() -> None:
 
 
 async def test_one_deadline_holds_for_all_steps() -> None:
+    steps = itertools.count()
+
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")
             await asyncio.sleep(0.15)
-            writer.write(b"HTTP/1.1 302 Found\r\nLocation: /%d\r\n\r\n" % id(writer))
+            writer.write(b"HTTP/1.1 302 Found\r\nLocation: /%d\r\n\r\n" % next(steps))
             await writer.drain()
         finally:
             writer.close()

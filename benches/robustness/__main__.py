@@ -66,7 +66,7 @@ def _table(
         "# A server in trouble",
         "",
         f"{time.strftime('%Y-%m-%d')}; {described['processor']}, {described['cores']} cores, Linux"
-        f" {described['kernel']}. Repeat it with `{' '.join(['python -m benches.robustness'])}`;"
+        f" {described['kernel']}. Repeat it with `python -m benches.robustness`;"
         " `--before` takes the interpreter of another version.",
     ]
     for case, rows in found.items():

@@ -114,9 +114,9 @@ class Server:
     def sockets(self) -> int:
         """How many of its descriptors are sockets."""
         count = 0
-        for name in os.listdir(f"/proc/{self.id}/fd"):
+        for descriptor in Path(f"/proc/{self.id}/fd").iterdir():
             try:
-                count += os.readlink(f"/proc/{self.id}/fd/{name}").startswith("socket:")
+                count += str(descriptor.readlink()).startswith("socket:")
             except FileNotFoundError:
                 continue
         return count

@@ -93,20 +93,25 @@ CHILDREN = {
 }
 
 
-@pytest.mark.parametrize("child", CHILDREN)
-def test_the_parents_connections_survive_a_child_that(child: str, driver: str) -> None:
-    code, status = CHILDREN[child]
-    program = textwrap.dedent(PROGRAM).format(child=code, driver=driver)
+def lines_of(program: str, **settings: str) -> list[str]:
+    """Run a program to its end; what it has printed."""
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    lines = ran.stdout.splitlines()
-    assert lines == [f"child {status}"] * 3 + ["closed 1000", "parent ends"], ran.stderr
+    return ran.stdout.splitlines()
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_the_parents_connections_survive_a_child_that(child: str, driver: str) -> None:
+    code, status = CHILDREN[child]
+    program = textwrap.dedent(PROGRAM).format(child=code, driver=driver)
+    assert lines_of(program) == [f"child {status}"] * 3 + ["closed 1000", "parent ends"]
 
 
 # From CPython 3.14 on no task ends in a child: the loop is not the running one there any more, and
@@ -117,14 +122,5 @@ if sys.version_info < (3, 14):
     def test_a_child_that_exits_in_a_task_ends_with_its_status(factory: str, driver: str) -> None:
         # Not in asyncio's own loop: a child that closes that takes its parent's wake-ups.
         program = f"import {factory.partition('.')[0]}\n" + TASKS.format(factory=factory)
-        ran = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", program],
-            env={**os.environ, "VESPIARY_PORT": driver},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        lines = ran.stdout.splitlines()
-        assert lines == ["child 7"] * 2 + ["closed 1000"] * 2 + ["parent ends"], ran.stderr
+        lines = lines_of(program, VESPIARY_PORT=driver)
+        assert lines == ["child 7"] * 2 + ["closed 1000"] * 2 + ["parent ends"]

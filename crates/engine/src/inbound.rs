@@ -7,8 +7,8 @@ use crate::payload::Payload;
 use crate::session::http::{Head, Opening};
 use crate::session::{Session, Stage};
 
-/// Bytes that wait. They are taken from the front in pieces of any size, at a cost that is linear in
-/// the bytes: the rest moves only when at least as much was taken before it.
+/// Bytes that wait. They are taken from the front in pieces of any size, at a cost that is linear
+/// in the bytes: the rest moves only when at least as much was taken before it.
 #[derive(Default)]
 pub(crate) struct Held {
     bytes: Vec<u8>,

@@ -204,8 +204,8 @@ pub trait Port {
     /// [`Port::close`].
     fn adopt(&mut self, listener: Descriptor) -> io::Result<()>;
 
-    /// Let the kernel probe the peer's kernel after so much silence (`SO_KEEPALIVE`, tcp(7)): once, and
-    /// twice more after a third of it each. An end without an answer breaks the connection with
+    /// Let the kernel probe the peer's kernel after so much silence (`SO_KEEPALIVE`, tcp(7)): once,
+    /// and twice more after a third of it each. An end without an answer breaks the connection with
     /// `ETIMEDOUT`; a peer that does not know the connection any more breaks it with a reset.
     ///
     /// Sockets that are accepted inherit it from the listening one. No effect on Unix sockets, and

@@ -46,6 +46,28 @@ impl Instance {
         check(result).map(drop)
     }
 
+    /// Watch a descriptor, which is watched already if `is_known`. It may have been closed, and its
+    /// number given to another, behind our back.
+    pub(crate) fn watch(
+        &self,
+        descriptor: Descriptor,
+        mask: u8,
+        data: u64,
+        is_known: bool,
+    ) -> io::Result<()> {
+        let (first, second) = if is_known {
+            (libc::EPOLL_CTL_MOD, libc::EPOLL_CTL_ADD)
+        } else {
+            (libc::EPOLL_CTL_ADD, libc::EPOLL_CTL_MOD)
+        };
+        match self.control(first, descriptor, mask, data) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EEXIST)) => {
+                self.control(second, descriptor, mask, data)
+            }
+            result => result,
+        }
+    }
+
     /// Watch the waker's descriptor: each write to it is one event (EPOLLET, epoll(7)).
     pub(crate) fn watch_waker(&self, descriptor: Descriptor, data: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {

@@ -94,19 +94,8 @@ impl Watches {
         }
         self.count = self.count.wrapping_add(1) & (u32::MAX >> 1);
         let data = carried(descriptor, self.count);
-        // The descriptor may have been closed, and its number given to another, behind our back.
-        let (first, second) = if self.watched.contains_key(&descriptor) {
-            (libc::EPOLL_CTL_MOD, libc::EPOLL_CTL_ADD)
-        } else {
-            (libc::EPOLL_CTL_ADD, libc::EPOLL_CTL_MOD)
-        };
-        let mut result = self.instance.control(first, descriptor, mask, data);
-        if let Err(error) = &result
-            && matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EEXIST))
-        {
-            result = self.instance.control(second, descriptor, mask, data);
-        }
-        if let Err(error) = result {
+        let is_known = self.watched.contains_key(&descriptor);
+        if let Err(error) = self.instance.watch(descriptor, mask, data, is_known) {
             self.watched.remove(&descriptor);
             return Err(error);
         }

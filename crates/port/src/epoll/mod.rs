@@ -121,19 +121,7 @@ impl Epoll {
         slot.mask = mask;
         slot.state |= REGISTERED;
         self.counters.system_calls += 1;
-        let (first, second) = if was_known {
-            (libc::EPOLL_CTL_MOD, libc::EPOLL_CTL_ADD)
-        } else {
-            (libc::EPOLL_CTL_ADD, libc::EPOLL_CTL_MOD)
-        };
-        let mut result = self.instance.control(first, descriptor, mask, data);
-        // A foreign descriptor may have been closed, and its number given to another, behind our
-        // back.
-        if let Err(error) = &result
-            && matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EEXIST))
-        {
-            result = self.instance.control(second, descriptor, mask, data);
-        }
+        let result = self.instance.watch(descriptor, mask, data, was_known);
         result.map_err(|error| {
             self.table.slot(descriptor).state &= !REGISTERED;
             socket::errno_of(&error)

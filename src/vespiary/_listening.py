@@ -2,9 +2,8 @@
 
 Endpoints that begin with an HTTP request share an address when they name the same host and port (or
 the same Unix socket), and are distinguished by path and host (see `routing`). What acts before the
-request is known belongs to the address, so its endpoints have to agree on it. An endpoint on port 0
-joins an address that was asked for with port 0 too, unless its route is taken there: then it gets a
-port of its own.
+request is known belongs to the address, so its endpoints have to agree on it. Of the endpoints on
+port 0 those that name a path or a host share one port; the others get a port each.
 
 A host name is listened on at every address that it has. IPv6 sockets are for IPv6 alone
 (IPV6_V6ONLY, ipv6(7)), as those of asyncio, uvicorn and nginx are: `[::]` and `0.0.0.0` can then
@@ -76,8 +75,11 @@ class ListeningAddress:
             return False
         first_route = self.sites[0].route
         is_taken = site.route is None or first_route is None or self.router.has(site.route)
-        if is_taken and not site.endpoint.is_unix and site.endpoint.port == 0:
-            return False
+        if not site.endpoint.is_unix and site.endpoint.port == 0:
+            # Only endpoints that name a path or a host were meant to share what the kernel chooses.
+            routes = (first_route, site.route)
+            if is_taken or any(route is None or route.serves_everything for route in routes):
+                return False
         if site.route is None or first_route is None:
             raise ConfigurationError(
                 f"cannot listen on {site.url} and on {self.sites[0].url}, endpoints of one server"

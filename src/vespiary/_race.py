@@ -99,6 +99,15 @@ class Race(Generic[C]):
         self._begin_next()
         try:
             return await self.outcome
+        except asyncio.CancelledError:
+            # It may have come through already, while this task waited for its turn to run.
+            if (
+                self.outcome.done()
+                and not self.outcome.cancelled()
+                and not self.outcome.exception()
+            ):
+                self.outcome.result().abort()
+            raise
         finally:
             self._stop_timer()
             for attempt in self._abandon():

@@ -93,7 +93,10 @@ def next_target(
     if len(steps) >= redirects_max:
         most = "none are followed" if redirects_max == 0 else f"at most {redirects_max} are"
         raise refuse(f"{most}: redirects_max is {redirects_max}")
-    url = _websocket_url(urljoin(str(target.endpoint), location))
+    try:
+        url = _websocket_url(urljoin(str(target.endpoint), location))
+    except ValueError as error:
+        raise refuse(f"its place is not a URL: {error}") from None
     if url is None:
         raise refuse("it leads away from WebSocket")
     if target.endpoint.is_secure and not url.startswith("wss:"):

@@ -6,7 +6,6 @@ counts, a fault for a test. One is made for each connection, so its state is its
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -42,17 +41,13 @@ def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:
     """
     if not factories:
         return False
-    chains: weakref.WeakKeyDictionary[Connection, list[Filter]] = weakref.WeakKeyDictionary()
 
-    def chain(connection: Connection) -> list[Filter]:
-        filters = chains.get(connection)
-        if filters is None:
-            filters = chains[connection] = [make() for make in factories]
-        return filters
+    def make_chain() -> list[Filter]:
+        return [make() for make in factories]
 
     def received(connection: Connection, data: bytes) -> bytes | None:
         passed: bytes | None = data
-        for one in chain(connection):
+        for one in connection._filters(make_chain):
             if not passed:
                 return None
             passed = one.received(connection, passed)
@@ -60,7 +55,7 @@ def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:
 
     def sending(connection: Connection, data: bytes) -> bytes | None:
         passed: bytes | None = data
-        for one in reversed(chain(connection)):
+        for one in reversed(connection._filters(make_chain)):
             if not passed:
                 return None
             passed = one.sending(connection, passed)

@@ -1,6 +1,7 @@
 """Clients: what may go wrong with a connect, and its options."""
 
 import asyncio
+import contextlib
 import socket
 from pathlib import Path
 
@@ -223,3 +224,22 @@ async def test_a_websocket_client_connects_through_a_unix_socket(tmp_path: Path)
         await vespiary.connect(f"ws+unix://{tmp_path}/chat.sock:/rooms")
     with pytest.raises(vespiary.ConfigurationError, match="not reached through a proxy"):
         vespiary.connect(f"ws+unix://{tmp_path}/chat.sock:/", proxy="http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "ws"])
+async def test_a_connect_that_is_cancelled_at_any_step_leaves_no_connection(scheme: str) -> None:
+    server = vespiary.Server()
+    server.add(vespiary.Handler(), f"{scheme}://127.0.0.1:0")
+    async with server:
+        for steps in range(25):
+            opening = asyncio.ensure_future(_connected(server.urls[0]))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                (await opening).abort()
+        await until(lambda: not server.statistics().total.connections_open)
+
+
+async def _connected(url: str) -> vespiary.Connection:
+    return await vespiary.connect(url)

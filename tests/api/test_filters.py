@@ -1,12 +1,16 @@
 """Filters: bytes changed, swallowed and added beneath the framing, in both directions."""
 
 import asyncio
+import gc
 import logging
+import weakref
 
 import pytest
 
 import vespiary
 from vespiary.limits import Limits
+
+from .kit import until
 
 
 class Echo(vespiary.Handler):
@@ -136,3 +140,24 @@ def test_a_filter_that_raises_resets_its_connection_and_no_other(
     with caplog.at_level(logging.ERROR, logger="vespiary"):
         run(main())
     assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+async def test_a_filter_that_keeps_its_connection_ends_with_it() -> None:
+    class Keeping(vespiary.Filter):
+        def received(self, connection: vespiary.Connection, data: bytes) -> bytes:
+            self.connection = connection
+            made.add(self)
+            return data
+
+    made: weakref.WeakSet[Keeping] = weakref.WeakSet()
+    server = vespiary.Server()
+    server.add(Echo(), "tcp://127.0.0.1:0", filters=[Keeping])
+    async with server:
+        for _ in range(5):
+            async with vespiary.connect(server.urls[0]) as connection:
+                connection.send(b"x")
+                assert await connection.receive() == b"x"
+        await until(lambda: not server.statistics().total.connections_open)
+        del connection
+        gc.collect()
+        assert not made

@@ -80,6 +80,7 @@ async def test_a_circle_is_reported_before_it_closes() -> None:
 @pytest.mark.parametrize(
     ("location", "why"),
     [
+        ("http://[::1/", "not a URL"),
         ("tcp://127.0.0.1:1", "away from WebSocket"),
         ("unix:///run/x.sock", "away from WebSocket"),
         ("mailto:somebody", "away from WebSocket"),

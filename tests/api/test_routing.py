@@ -1,6 +1,7 @@
 """Several endpoints on one address: chosen by path, host and scheme."""
 
 import asyncio
+import socket
 
 import httpx
 import pytest
@@ -35,6 +36,12 @@ class Page(vespiary.Handler):
 async def greeting(url: str, **options: object) -> str:
     async with vespiary.connect(url, **options) as client:  # type: ignore[arg-type]
         return str(await client.receive())
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def base(server: vespiary.Server) -> str:
@@ -74,8 +81,9 @@ async def test_a_coroutine_sees_the_parameters_of_its_path() -> None:
 
 async def test_websockets_and_pages_share_a_port_and_a_path() -> None:
     server = vespiary.Server()
-    server.add(Named("ws"), "ws://127.0.0.1:0")
-    server.add(Page("page"), "http://127.0.0.1:0")
+    port = free_port()
+    server.add(Named("ws"), f"ws://127.0.0.1:{port}")
+    server.add(Page("page"), f"http://127.0.0.1:{port}")
     async with server:
         assert await greeting(f"ws://{base(server)}/any") == "ws {}"
         async with httpx.AsyncClient() as client:
@@ -108,13 +116,23 @@ async def test_one_connection_may_ask_several_endpoints() -> None:
 
 async def test_endpoints_are_chosen_by_host() -> None:
     server = vespiary.Server()
-    server.add(Page("any"), "http://127.0.0.1:0")
-    server.add(Page("below"), "http://127.0.0.1:0", host="*.example.com")
-    server.add(Page("one"), "http://127.0.0.1:0", host="a.example.com")
+    port = free_port()
+    server.add(Page("any"), f"http://127.0.0.1:{port}")
+    server.add(Page("below"), f"http://127.0.0.1:{port}", host="*.example.com")
+    server.add(Page("one"), f"http://127.0.0.1:{port}", host="a.example.com")
     async with server, httpx.AsyncClient() as client:
         for host, name in [("a.example.com:80", "one"), ("b.Example.com", "below"), ("x", "any")]:
             got = await client.get(f"http://{base(server)}/", headers={"Host": host})
             assert got.text == f"{name} {{}}\n"
+
+
+async def test_endpoints_without_a_path_on_port_0_get_ports_of_their_own() -> None:
+    server = vespiary.Server()
+    server.add(Named("ws"), "ws://127.0.0.1:0")
+    patient = vespiary.Deadlines(handshake_seconds=None)
+    server.add(Page("page"), "http://127.0.0.1:0", deadlines=patient)
+    async with server:
+        assert len({url.split(":")[2] for url in server.urls}) == 2
 
 
 async def test_each_endpoint_has_its_own_options_limits_and_statistics() -> None:

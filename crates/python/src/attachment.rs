@@ -36,6 +36,8 @@ pub(crate) struct Rare {
     pub(crate) timers: HashSet<u64>,
     /// The task that will answer the request.
     pub(crate) answering: Option<Py<PyAny>>,
+    /// Its filters, which may refer to it.
+    pub(crate) filters: Option<Py<PyAny>>,
 }
 
 impl Attachment {

@@ -346,6 +346,22 @@ impl Connection {
         Ok(context.clone_ref(py))
     }
 
+    /// Its filters, made by `make` at the first call; internal. They end with the connection, so
+    /// that a filter may refer to it.
+    fn _filters(&self, make: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let py = make.py();
+        let Some(connection) = self.living()? else {
+            return Err(self.closed_error(py));
+        };
+        let kept = connection.rare(|rare| rare.filters.as_ref().map(|it| it.clone_ref(py)));
+        if let Some(filters) = kept.flatten() {
+            return Ok(filters);
+        }
+        let filters = make.call0()?.unbind();
+        connection.rare(|rare| rare.filters = Some(filters.clone_ref(py)));
+        Ok(filters)
+    }
+
     /// Give the response to a request that was put off; internal. One that cannot be sent is the
     /// handler's error, and the client gets 500.
     fn _answer(&self, answer: &Bound<'_, PyAny>) -> PyResult<()> {

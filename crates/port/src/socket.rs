@@ -236,7 +236,7 @@ fn count_of(socket: Descriptor, request: libc::Ioctl) -> usize {
     usize::try_from(count).unwrap_or(0)
 }
 
-/// See [`crate::Port::keep_alive`]. A socket that is no TCP socket any more needs none.
+/// See [`crate::Port::keep_alive`]. A socket that has lost its connection needs none.
 pub(crate) fn keep_alive(socket: Descriptor, silence: Duration) {
     const PROBES: i32 = 3;
     const SECONDS_MAX: u64 = 32_767;

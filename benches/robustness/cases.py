@@ -123,18 +123,23 @@ def shutdown(version: Version, driver: str) -> Figures:
         server.signal(signal.SIGTERM)
         began = time.monotonic()
         codes: Counter[str] = Counter()
-        everybody = busy + running + idle
+        everybody = busy + running + idle + requests
+        asking, answered = set(requests), 0
         # Peers answer the close frame, and leave the end of the connection to the server.
         while time.monotonic() < began + 12 and not all(peer.ended for peer in everybody):
             for peer in select_readable(everybody, 0.1):
                 peer.look()
+                if peer in asking:
+                    if b"\r\n\r\n" not in peer.buffer:
+                        continue
+                    asking.remove(peer)
+                    answered += " 101 " in peer.head()
                 for kind, payload in peer.frames():
                     if kind == CLOSE:
                         codes[str(int.from_bytes(payload[:2], "big"))] += 1
                         peer.send_some(frame(CLOSE, payload[:2]))
         took = server.wait(15)
         took = None if took is None else time.monotonic() - began
-        answered = sum(" 101 " in peer.head(1) for peer in requests)
         figures = server.report("ended", 1)["figures"]
         for name in ("on_message", "on_close", "finally", "on_request"):
             begun, done = figures.get(f"{name} begun", 0), figures.get(f"{name} completed", 0)

@@ -4,6 +4,7 @@ use crate::kit::{Bench, Conn, Peer, Script, defaults, websocket};
 use vespiary_engine::port::Errno;
 use vespiary_engine::port::sim::Faults;
 use vespiary_engine::{Cause, Framing, Kind, Limit, Manner, Options};
+use vespiary_trace::claims;
 
 on_every_driver!(
     the_end_of_a_peer_that_is_not_read_is_noticed,
@@ -44,6 +45,9 @@ fn the_end_of_a_peer_that_is_not_read_is_noticed(bench: &Bench) {
 }
 
 fn the_reset_of_a_peer_that_is_not_read_is_noticed(bench: &Bench) {
+    if bench.is_simulated() {
+        claims!("rfc6455/7.2.1/2");
+    }
     let (peer, connection) = unread(bench, defaults(Framing::WebSocket));
     peer.reset();
     drop(connection);

@@ -190,7 +190,8 @@ class Shutdown:
         answering = set(one.answering)
         for connection in one.site.native.connections_of_handler():
             if connection in answering:
-                late = Response(503, (("Connection", "close"),), b"the server is stopping\n")
+                headers = (("Retry-After", "1"), ("Connection", "close"))
+                late = Response(503, headers, b"the server is stopping\n")
                 connection._answer(native_response(late))
             else:
                 connection.close(CloseCode.GOING_AWAY, _TEXT)

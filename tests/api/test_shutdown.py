@@ -291,3 +291,61 @@ async def test_blocking_calls_on_threads_get_their_time() -> None:
         await until(lambda: server.statistics().total.connections_open)
         await server.stop()
     assert done == ["saved"]
+
+
+async def test_answers_of_handshakes_under_way_reach_their_clients() -> None:
+    """An answer is written when the round is settled: a cue in that very round does not drop it."""
+
+    class Slow(Echo):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            begun.append(request)
+            await free.wait()
+            return request.respond(int(request.path[1:]), "answer\n")
+
+    upgrade = (
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    cases = [(status, lines) for status in (200, 401, 503) for lines in (b"", upgrade)]
+
+    async def ask(url: str, status: int, lines: bytes) -> bytes:
+        host, port = url.removeprefix("ws://").rstrip("/").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /%d HTTP/1.1\r\nHost: x\r\n%s\r\n" % (status, lines))
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    for delay in (0.0, 0.001, 0.01, 0.02):
+        begun: list[vespiary.Request] = []
+        free = asyncio.Event()
+        async with serving(Slow) as server, asyncio.TaskGroup() as group:
+            asking = [group.create_task(ask(server.urls[0], *case)) for case in cases]
+            await until(lambda: len(begun) == len(cases))  # noqa: B023 - Awaited at once.
+            # Timers that are due together run in one round.
+            asyncio.get_running_loop().call_later(delay, free.set)
+            await server.stop()
+        for (status, _), task in zip(cases, asking, strict=True):
+            answer = task.result()
+            assert answer.startswith(b"HTTP/1.1 %d " % status)
+            assert answer.endswith(b"answer\n")
+            assert b"Connection: close" in answer
+
+
+async def test_a_handshake_that_outlasts_the_drain_is_answered_503() -> None:
+    gate = Gate()
+
+    class Slow(Echo):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            await gate.work("accepted")
+            return request.accept()
+
+    async with serving(Slow) as server:
+        connecting = asyncio.ensure_future(vespiary.connect(server.urls[0])._connect())
+        await gate.begun.wait()
+        await server.stop(drain_seconds=0.05)
+        with pytest.raises(vespiary.HandshakeRefused) as caught:
+            await connecting
+    assert caught.value.status == 503
+    assert ("Retry-After", "1") in caught.value.headers
+    assert not gate.done

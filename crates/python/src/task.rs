@@ -34,8 +34,12 @@ fn cue_stop(connection: &Connection, code: u16, reason: &str) -> PyResult<&'stat
     Ok("closing")
 }
 
-/// Whether a task of the host's is about to answer its request.
+/// Whether a task of the host's is about to answer its request, or has just done so: an answer is
+/// written when the round is settled.
 fn is_answering(connection: &Rc<Conn>) -> PyResult<bool> {
+    if connection.has_answer() {
+        return Ok(true);
+    }
     let user = connection.user.borrow();
     let Some(user) = user.as_ref() else {
         return Ok(false);

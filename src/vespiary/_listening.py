@@ -223,6 +223,9 @@ class ListeningAddress:
         """Stop listening; connections stay."""
         for listener in self.listeners:
             listener.close()
+        self._remove_socket_file()
+
+    def _remove_socket_file(self) -> None:
         if self._socket_file is not None:
             path, device, inode = self._socket_file
             self._socket_file = None
@@ -232,6 +235,13 @@ class ListeningAddress:
     def is_closed(self) -> bool:
         """Whether the sockets are closed, so that others may listen there."""
         return all(listener.is_closed for listener in self.listeners)
+
+    def forget(self) -> None:
+        """Let go of everything native, in whatever thread, after the loop has been closed."""
+        self._remove_socket_file()
+        self.listeners = []
+        for site in self.sites:
+            site.forget()
 
     def release(self) -> None:
         """Let go of everything native."""

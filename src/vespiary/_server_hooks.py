@@ -18,9 +18,10 @@ from vespiary._site import Site
 from vespiary.handler import Handler
 
 if TYPE_CHECKING:
+    from vespiary._life import Life
     from vespiary.server import Server
 
-__all__ = ["call_hook", "is_within_hook", "stop_handlers", "within_hook"]
+__all__ = ["call_hook", "is_within_hook", "start_handler", "stop_handlers", "within_hook"]
 
 logger = logging.getLogger("vespiary")
 
@@ -64,6 +65,28 @@ def is_within_hook(server: Server) -> bool:
 def call_hook(site: Site, name: str, server: Server) -> Any:
     """Call a handler's hook of the server's own life."""
     return getattr(site.handler, name)(server) if isinstance(site.handler, Handler) else None
+
+
+async def start_handler(life: Life, site: Site, server: Server) -> bool:
+    """Call and await a handler's `on_start`; False where the server's stop has cancelled it."""
+    with within_hook(server):
+        result = call_hook(site, "on_start", server)
+        if not isawaitable(result):
+            return True
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                life.start_limit = limit
+                if life.stopping:
+                    life.limit_start(site.deadlines.drain_seconds)
+                await result
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            logger.warning("on_start was cancelled, as the server stops: %s", site.url)
+        finally:
+            life.start_limit = None
+        return not limit.expired()
 
 
 async def stop_handlers(

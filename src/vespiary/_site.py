@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno as errnos
 import logging
 from dataclasses import dataclass, field
@@ -167,6 +168,12 @@ class Site:
             self.native = None
             if self.threads is not None:
                 self.threads.close()
+
+    def forget(self) -> None:
+        """The same after the loop has been closed: what was counted may be gone with it."""
+        with contextlib.suppress(RuntimeError):
+            self.ended = self.statistics()
+        self.native = None
 
     def statistics(self) -> EndpointStatistics:
         """Return what has happened since the start."""

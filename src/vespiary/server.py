@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 from collections.abc import Callable, Sequence
@@ -12,7 +13,13 @@ from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 from vespiary._life import Life
 from vespiary._listening import ListeningAddress
 from vespiary._seconds import check_seconds
-from vespiary._server_hooks import call_hook, is_within_hook, stop_handlers, within_hook
+from vespiary._server_hooks import (
+    call_hook,
+    is_within_hook,
+    start_handler,
+    stop_handlers,
+    within_hook,
+)
 from vespiary._shutdown import Shutdown
 from vespiary._signals import Signals, join_signals
 from vespiary._site import Site
@@ -192,7 +199,7 @@ class Server:
             RuntimeError: the server runs already, or the loop is not Vespiary's.
             Exception: what `on_start` raised.
         """
-        if self._life is not None:
+        if self._life is not None and not self._has_ended_with_loop(self._life):
             self._life.check_thread("start")
             raise RuntimeError("the server runs already")
         core, loop = running_core(), asyncio.get_running_loop()
@@ -214,7 +221,7 @@ class Server:
         for site in self._sites:
             if any(other.handler is site.handler for other in started):
                 continue
-            if await self._call_on_start(life, site):
+            if await start_handler(life, site, self):
                 started.append(site)
             if life.stopping:
                 return
@@ -225,27 +232,6 @@ class Server:
         for address in self._addresses:
             address.resume()
             address.log()
-
-    async def _call_on_start(self, life: Life, site: Site) -> bool:
-        """Whether it has returned; False where the stop of the server has cancelled it."""
-        with within_hook(self):
-            result = call_hook(site, "on_start", self)
-            if not inspect.isawaitable(result):
-                return True
-            limit = asyncio.timeout(None)
-            try:
-                async with limit:
-                    life.start_limit = limit
-                    if life.stopping:
-                        life.limit_start(site.deadlines.drain_seconds)
-                    await result
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                logger.warning("on_start was cancelled, as the server stops: %s", site.url)
-            finally:
-                life.start_limit = None
-            return not limit.expired()
 
     async def stop(self, drain_seconds: float | None = None) -> None:
         """Stop gracefully: accept nobody, let connections finish, close them, end every task.
@@ -270,7 +256,7 @@ class Server:
         """
         drain_seconds = check_seconds("drain_seconds", drain_seconds)
         life = self._life
-        if life is None:
+        if life is None or self._has_ended_with_loop(life):
             return
         life.check_thread("stop")
         self._begin_stop(life, drain_seconds)
@@ -320,12 +306,17 @@ class Server:
             self._ended_port = PortStatistics(**life.core.port_statistics())
 
     def stop_soon(self) -> None:
-        """Begin to stop, from any thread; a second call ends everything at once."""
+        """Begin to stop, from any thread; a second call ends everything at once.
+
+        A server whose loop was closed has ended with it: then there is nothing to stop.
+        """
         life = self._life
-        if life is None:
+        if life is None or self._has_ended_with_loop(life):
             return
         if not life.is_here:
-            life.loop.call_soon_threadsafe(self.stop_soon)
+            # The loop may be closed by now.
+            with contextlib.suppress(RuntimeError):
+                life.loop.call_soon_threadsafe(self.stop_soon)
         elif life.stopping:
             life.force.set()
             life.limit_start(0)
@@ -339,7 +330,7 @@ class Server:
             RuntimeError: the server runs in another thread.
         """
         life = self._life
-        if life is not None:
+        if life is not None and not self._has_ended_with_loop(life):
             life.check_thread("wait_stopped")
             with life.wait():
                 await life.stopped.wait()
@@ -413,6 +404,15 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+
+    def _has_ended_with_loop(self, life: Life) -> bool:
+        """Whether the loop was closed without a stop; nothing runs then, and that is recorded."""
+        if not life.loop.is_closed():
+            return False
+        for address in self._addresses:
+            address.forget()
+        self._life = None
+        return True
 
     def _running(self, name: str) -> Life:
         if self._life is None:

@@ -456,6 +456,7 @@ impl Core {
         let Some(engine) = self.local()?.engine.take() else {
             return Ok(());
         };
+        engine.host.is_closing.set(true);
         let ended = engine.shut_down(1000);
         let released = engine.host.let_go(py);
         self.shared.close();

@@ -22,7 +22,7 @@ use crate::response;
 use crate::send::with_payload;
 use crate::site::{self, Site};
 use crate::timer::Timers;
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyString};
@@ -40,6 +40,8 @@ pub(crate) struct PyHost {
     /// Schedules a turn, for a guest of another loop.
     pub(crate) schedule: RefCell<Option<Py<PyAny>>>,
     pub(crate) in_turn: Cell<bool>,
+    /// Whether the engine is being closed, and with it, or before it, the loop.
+    pub(crate) is_closing: Cell<bool>,
     pub(crate) ready: RefCell<Vec<(i32, u8)>>,
     /// What must end the loop once the batch is done.
     fatal: RefCell<Option<PyErr>>,
@@ -328,9 +330,15 @@ impl PyHost {
         if self.handle().is_forked() {
             process::end_child(py, outcome.err());
         }
-        if let Err(error) = outcome {
-            let living = object.get().living().ok().flatten();
-            self.note(py, living.as_ref(), error);
+        match outcome {
+            // The task has taken its step, and the closed loop takes no callbacks of its end.
+            Err(error)
+                if self.is_closing.get() && error.is_instance_of::<PyRuntimeError>(py) => {}
+            Err(error) => {
+                let living = object.get().living().ok().flatten();
+                self.note(py, living.as_ref(), error);
+            }
+            Ok(()) => {}
         }
     }
 

@@ -119,10 +119,12 @@ class Guest:
                 if self._timer is not None:
                     self._timer.cancel()
                 self._due = due
-                self._timer = loop.call_at(due, self._timed, context=self._context)
+                timed = functools.partial(_timed, weakref.ref(self))
+                self._timer = loop.call_at(due, timed, context=self._context)
         self._watch(loop)
 
-    def _timed(self) -> None:
+    def timed(self) -> None:
+        """Take the turn that a deadline asks for."""
         self._timer = None
         self._turn()
 
@@ -131,6 +133,12 @@ def _schedule(reference: weakref.ref[Guest]) -> None:
     guest = reference()
     if guest is not None:
         guest.schedule()
+
+
+def _timed(reference: weakref.ref[Guest]) -> None:
+    guest = reference()
+    if guest is not None:
+        guest.timed()
 
 
 async def _close_at_shutdown(reference: weakref.ref[Guest]) -> AsyncGenerator[None]:

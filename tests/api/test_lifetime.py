@@ -4,6 +4,8 @@ import asyncio
 import functools
 import gc
 import os
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
@@ -202,3 +204,45 @@ async def test_timers_of_a_connection_that_ended_hold_nothing() -> None:
         await asyncio.sleep(0.01)
         gc.collect()
         assert gone() is None
+
+
+BUSY_AT_EXIT = """
+import socket, sys, threading, time, vespiary
+
+class Busy(vespiary.Handler):
+    def on_message(self, connection, message):
+        entered.set()
+        while True:
+            sum(range(100))
+
+class Slow:
+    def __del__(self):
+        time.sleep(0.5)
+
+kept = Slow()
+entered, serving, urls = threading.Event(), threading.Event(), []
+
+def note(found):
+    urls.extend(found)
+    serving.set()
+
+threading.Thread(
+    target=vespiary.serve,
+    args=(Busy(), "tcp://127.0.0.1:0"),
+    kwargs={"signals": False, "on_serving": note},
+    daemon=True,
+).start()
+serving.wait()
+client = socket.create_connection(("127.0.0.1", int(urls[0].rsplit(":", 1)[1])))
+client.send(b"x")
+entered.wait()
+sys.exit(7)
+"""
+
+
+def test_a_program_ends_while_a_handler_computes_on_a_daemon_thread() -> None:
+    """CPython up to 3.13 unwinds such a thread's stack, through the frames of native code."""
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY_AT_EXIT], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 7, done.stderr

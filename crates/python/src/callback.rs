@@ -1,5 +1,6 @@
 //! Calling a handler's method: one vectorcall, without the bound method in between.
 
+use crate::process;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ptr;
@@ -57,12 +58,8 @@ impl Callback {
         // SAFETY: the arguments are valid by contract; the slot before them is ours for the callee
         // to use.
         unsafe {
-            let result = ffi::PyObject_Vectorcall(
-                self.function.as_ptr(),
-                stack.as_ptr().add(1),
-                flags,
-                ptr::null_mut(),
-            );
+            let arguments = stack.as_ptr().add(1);
+            let result = process::vectorcall(self.function.as_ptr(), arguments, flags);
             Bound::from_owned_ptr_or_err(py, result)
         }
     }

@@ -16,6 +16,7 @@ use crate::connection::{Connection, PAUSED_BY_INBOX};
 use crate::core::Conn;
 use crate::imports;
 use crate::options::InboxLimits;
+use crate::process;
 use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -108,7 +109,12 @@ impl Inbox {
                 return Err(PyErr::fetch(py));
             }
             let wait = waiter.wait.as_ptr();
-            let result = ffi::PyObject_CallOneArg(waiter.callback.as_ptr(), wait);
+            let arguments = [std::ptr::null_mut(), wait];
+            let result = process::vectorcall(
+                waiter.callback.as_ptr(),
+                arguments.as_ptr().add(1),
+                1 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+            );
             let outcome = Bound::from_owned_ptr_or_err(py, result).map(drop);
             if ffi::PyContext_Exit(context) != 0 {
                 return Err(PyErr::fetch(py));

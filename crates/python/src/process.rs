@@ -7,7 +7,9 @@
 //! At the interpreter's exit CPython (up to 3.13) ends every thread that asks for the GIL, with
 //! `pthread_exit`, which unwinds the thread's stack; a Rust frame on it aborts the whole process.
 //! So native code that has released the GIL does not ask for it once the exit has begun: such a
-//! thread waits for the process to end, as CPython 3.14 has its own threads do.
+//! thread waits for the process to end, as CPython 3.14 has its own threads do. A handler that runs
+//! at that moment asks for it in the interpreter's own code, where nothing of ours can prevent it;
+//! its thread is caught where the unwinding reaches the call of the handler, and waits there.
 
 use crate::imports;
 use pyo3::ffi;
@@ -58,6 +60,45 @@ pub(crate) fn detached<T>(_py: Python<'_>, wait: impl FnOnce() -> T) -> T {
     // SAFETY: the state of this thread, from above.
     unsafe { ffi::PyEval_RestoreThread(state) };
     ATTACHING.fetch_sub(1, Ordering::SeqCst);
+    result
+}
+
+unsafe extern "C-unwind" {
+    // As in `ffi`, but known to unwind.
+    fn PyObject_Vectorcall(
+        callable: *mut ffi::PyObject,
+        arguments: *const *mut ffi::PyObject,
+        flags: usize,
+        names: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
+}
+
+/// Dropped only when the interpreter's exit unwinds this thread's stack.
+struct WaitForEnd;
+
+impl Drop for WaitForEnd {
+    fn drop(&mut self) {
+        // A panic of ours is another matter.
+        while !std::thread::panicking() {
+            std::thread::park();
+        }
+    }
+}
+
+/// Call a function of a program's, by the vectorcall protocol (PEP 590).
+///
+/// # Safety
+/// As for `PyObject_Vectorcall`: attached, with valid objects.
+#[inline]
+pub(crate) unsafe fn vectorcall(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    flags: usize,
+) -> *mut ffi::PyObject {
+    let unwound = WaitForEnd;
+    // SAFETY: by contract.
+    let result = unsafe { PyObject_Vectorcall(callable, arguments, flags, std::ptr::null_mut()) };
+    std::mem::forget(unwound);
     result
 }
 

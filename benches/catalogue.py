@@ -48,7 +48,7 @@ def _ours(form: str, transport: Transport, driver: str) -> Server:
         transport=transport,
         kind="ours",
         command=("{python}", str(OURS / f"{form}.py"), transport, "{port}"),
-        environment={"VESPIARY_PORT": driver, "PYTHONPATH": str(HERE.parent / "src")},
+        environment={"VESPIARY_DRIVER": driver, "PYTHONPATH": str(HERE.parent / "src")},
         probe=("{python}", "-c", "import vespiary; vespiary.serve"),
     )
 

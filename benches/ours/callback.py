@@ -1,6 +1,6 @@
 """Our echo as a `Handler`: `callback.py tcp|ws PORT`.
 
-VESPIARY_PORT chooses the driver, BENCH_SPIN_MICROSECONDS how long it polls before it sleeps.
+VESPIARY_DRIVER chooses the driver, BENCH_SPIN_MICROSECONDS how long it polls before it sleeps.
 """
 
 import os

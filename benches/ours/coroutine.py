@@ -1,6 +1,6 @@
 """Our echo as one async function: `coroutine.py tcp|ws PORT`.
 
-VESPIARY_PORT chooses the driver.
+VESPIARY_DRIVER chooses the driver.
 """
 
 import sys

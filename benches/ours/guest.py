@@ -1,6 +1,6 @@
 """Our echo in a loop that is not ours: `guest.py callback|coroutine tcp|ws PORT asyncio|uvloop`.
 
-VESPIARY_PORT chooses the driver.
+VESPIARY_DRIVER chooses the driver.
 """
 
 import asyncio

@@ -31,7 +31,7 @@ class Server:
     """A server that runs one case. What it prints is kept."""
 
     def __init__(self, version: Version, case: str, driver: str) -> None:
-        environment = dict(os.environ, VESPIARY_PORT=driver)
+        environment = dict(os.environ, VESPIARY_DRIVER=driver)
         command = [version.python, str(SERVER), case]
         # Not in this source tree: the interpreter's own version is wanted.
         self._process = subprocess.Popen(

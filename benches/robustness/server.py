@@ -1,7 +1,7 @@
 """The servers under test: `server.py CASE`, run by the interpreter of the version that is measured.
 
 It prints its ports as JSON, a word when the measured work begins, and its own figures when it ends.
-VESPIARY_PORT chooses the driver. Only what both versions of the API have is used.
+VESPIARY_DRIVER chooses the driver. Only what both versions of the API have is used.
 """
 
 import asyncio

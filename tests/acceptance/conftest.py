@@ -48,7 +48,7 @@ class Example:
     ) -> None:
         self._records = Path(tempfile.mkdtemp(prefix="vespiary-example-", dir=room()))
         watched = locks_environment(self._records, None)
-        environment = {**watched, **settings, "VESPIARY_PORT": driver, "PYTHONUNBUFFERED": "1"}
+        environment = {**watched, **settings, "VESPIARY_DRIVER": driver, "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-W", "error", *loop_runner(), str(EXAMPLES / name), *urls]
         self._process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -60,7 +60,7 @@ def loop_factory(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
 def run_as_guest(coroutine: Coroutine[Any, Any, None], kind: str, driver: str) -> None:
     """Run a coroutine in a loop of this kind, with Vespiary's engine on this driver."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VESPIARY_PORT", driver)
+        patch.setenv("VESPIARY_DRIVER", driver)
         with asyncio.Runner(loop_factory=loop_factory(kind)) as runner:
             runner.run(coroutine)
 

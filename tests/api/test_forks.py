@@ -122,5 +122,5 @@ if sys.version_info < (3, 14):
     def test_a_child_that_exits_in_a_task_ends_with_its_status(factory: str, driver: str) -> None:
         # Not in asyncio's own loop: a child that closes that takes its parent's wake-ups.
         program = f"import {factory.partition('.')[0]}\n" + TASKS.format(factory=factory)
-        lines = lines_of(program, VESPIARY_PORT=driver)
+        lines = lines_of(program, VESPIARY_DRIVER=driver)
         assert lines == ["child 7"] * 2 + ["closed 1000"] * 2 + ["parent ends"]

@@ -44,7 +44,7 @@ def factory(
     kind: str, driver: str, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], asyncio.AbstractEventLoop]:
     """Makes a loop in which Vespiary is a guest, on each driver."""
-    monkeypatch.setenv("VESPIARY_PORT", driver)
+    monkeypatch.setenv("VESPIARY_DRIVER", driver)
     return loop_factory(kind)
 
 

@@ -163,7 +163,7 @@ def test_many_loops_leave_no_descriptor_behind(driver: str) -> None:
 def test_new_event_loop_is_a_factory_for_asyncio(
     driver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VESPIARY_PORT", driver)
+    monkeypatch.setenv("VESPIARY_DRIVER", driver)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         running = runner.get_loop()
         assert isinstance(running, Loop)

@@ -23,7 +23,9 @@ class Server:
     """The server of the scenarios, as a process."""
 
     def __init__(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if name != "VESPIARY_PORT"}
+        environment = {
+            name: value for name, value in os.environ.items() if name != "VESPIARY_DRIVER"
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tests.browser.server"],
             cwd=CHECKOUT,

@@ -20,7 +20,7 @@ def suite() -> Suite:
 @pytest.fixture
 def environment() -> dict[str, str]:
     """For our own processes: the driver gets them as arguments, not taken from here."""
-    return {name: value for name, value in os.environ.items() if name != "VESPIARY_PORT"}
+    return {name: value for name, value in os.environ.items() if name != "VESPIARY_DRIVER"}
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def run_modules(
 
 def _run(command: list[str], directory: str, path: str) -> str:
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-    environment.pop("VESPIARY_PORT", None)
+    environment.pop("VESPIARY_DRIVER", None)
     try:
         done = subprocess.run(
             command,

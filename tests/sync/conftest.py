@@ -55,7 +55,7 @@ def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         Loop(driver=name).close()
     except vespiary.DriverUnavailable as error:
         pytest.skip(str(error))
-    monkeypatch.setenv("VESPIARY_PORT", name)
+    monkeypatch.setenv("VESPIARY_DRIVER", name)
     monkeypatch.setattr(_background, "_shared", None)
     yield name
     if _background._shared is not None:

@@ -137,7 +137,7 @@ print("done")
 def run_program(program: str, url: str, driver: str) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program, url],
-        env={**os.environ, "VESPIARY_PORT": driver},
+        env={**os.environ, "VESPIARY_DRIVER": driver},
         capture_output=True,
         text=True,
         timeout=30,

@@ -262,7 +262,7 @@ def test_seed_and_faults_on_a_real_driver_are_an_error() -> None:
 def test_the_environment_cannot_make_a_server_a_simulation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("VESPIARY_PORT", "sim")
+    monkeypatch.setenv("VESPIARY_DRIVER", "sim")
     with pytest.raises(vespiary.ConfigurationError, match="serves no real clients"):
         Loop()
 

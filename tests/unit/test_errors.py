@@ -141,4 +141,4 @@ def test_a_receive_conflict_says_what_to_do() -> None:
 def test_an_unavailable_driver_names_itself_and_the_way_out() -> None:
     told = str(DriverUnavailable("uring", "EPERM"))
     assert "'uring' does not work here: EPERM" in told
-    assert "VESPIARY_PORT" in told
+    assert "VESPIARY_DRIVER" in told

@@ -25,6 +25,7 @@ import weakref
 from collections.abc import AsyncGenerator
 
 from vespiary._core import Core
+from vespiary.loop._driver import driver_of_environment
 from vespiary.loop._loop import Loop
 
 __all__ = ["running_core"]
@@ -39,7 +40,7 @@ class Guest:
     """An engine in a loop that is not ours."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.core = Core(os.environ.get("VESPIARY_PORT") or None, is_guest=True)
+        self.core = Core(driver_of_environment(), is_guest=True)
         self._loop = weakref.ref(loop)
         self._context = contextvars.Context()
         self._is_scheduled = False
@@ -171,7 +172,7 @@ def running_core() -> Core:
 
     Raises:
         RuntimeError: no loop runs in this thread.
-        DriverUnavailable: the driver that `VESPIARY_PORT` asks for does not work here.
+        DriverUnavailable: the driver that `VESPIARY_DRIVER` asks for does not work here.
         NotImplementedError: the loop cannot watch descriptors.
     """
     loop = asyncio.get_running_loop()

@@ -7,7 +7,6 @@ something to do.
 """
 
 import asyncio
-import os
 import random
 from collections.abc import Coroutine
 from selectors import BaseSelector
@@ -19,6 +18,7 @@ from vespiary._core import Core, keep_heap
 from vespiary._faults import FaultNames, Faults, faults_of
 from vespiary._simulated import Simulated
 from vespiary.errors import ConfigurationError
+from vespiary.loop._driver import driver_of_environment
 from vespiary.loop._selector import PortSelector
 
 __all__ = ["Loop", "new_event_loop", "run"]
@@ -35,7 +35,7 @@ class Loop(asyncio.SelectorEventLoop):
     Args:
         selector: Another selector, as asyncio's `SelectorEventLoop` takes it. Vespiary's
             connections then run in the loop as they do in any that is not Vespiary's own.
-        driver: `uring` or `epoll`; default: `VESPIARY_PORT` of the environment, and without it the
+        driver: `uring` or `epoll`; default: `VESPIARY_DRIVER` of the environment, and without it the
             best driver that works here. `sim` is for tests: sockets and time are simulated.
         spin_microseconds: How long to poll before sleeping when nothing is ready. Cuts a lone
             connection's latency, and costs a core's idle time: 0, the default, never polls.
@@ -44,7 +44,8 @@ class Loop(asyncio.SelectorEventLoop):
 
     Raises:
         DriverUnavailable: the driver that was asked for does not work here.
-        ConfigurationError: `seed` or `faults` on a driver that is not simulated.
+        ConfigurationError: `seed` or `faults` on a driver that is not simulated, or a
+            `VESPIARY_DRIVER` that is neither `uring` nor `epoll`.
     """
 
     def __new__(
@@ -78,12 +79,7 @@ class Loop(asyncio.SelectorEventLoop):
         # What asyncio's __del__ looks at, should the driver not be available.
         self._closed = True
         if driver is None:
-            driver = os.environ.get("VESPIARY_PORT") or None
-            if driver == "sim":
-                raise ConfigurationError(
-                    "VESPIARY_PORT must be uring or epoll: the simulation serves no real clients",
-                    subject="driver",
-                )
+            driver = driver_of_environment()
         self._core: Core | None = None
         if selector is None:
             selector = self._open(driver, spin_microseconds, seed, faults)

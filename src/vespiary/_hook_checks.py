@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from vespiary._other_names import OTHER_HOOKS
 from vespiary._suggestions import advice
 from vespiary.errors import ConfigurationError
 from vespiary.handler import Handler
@@ -63,11 +64,17 @@ def check_handler(handler: Handler[Any]) -> None:
         if name not in HOOKS:
             raise ConfigurationError(
                 f"{owner}.{name} is not a hook and would never be called:"
-                f" {advice(name, HOOKS)} (a method of your own needs a name that does not begin"
+                f" {advice(name, HOOKS, OTHER_HOOKS)} (a method of your own needs a name that does not begin"
                 " with on_)",
                 subject=name,
             )
         _check_hook(owner, name, getattr(handler, name))
+    if {"on_part", "on_message"} <= set(_looks_like_a_hook(handler)):
+        raise ConfigurationError(
+            f"{owner} has both on_part and on_message, and each message goes to one of them: remove"
+            " one (where a base class has it: on_message = vespiary.Handler.on_message)",
+            subject="on_part",
+        )
 
 
 def check_function(handler: Any) -> None:

@@ -24,7 +24,11 @@ def native_options(
     filtered: bool = False,
     reads_when_crowded: bool = False,
 ) -> dict[str, object]:
-    """The engine's options for an endpoint."""
+    """Return the engine's options for an endpoint.
+
+    Raises:
+        ConfigurationError: an option is not valid, or does not fit the endpoint.
+    """
     if slow_consumer not in get_args(SlowConsumer):
         raise ConfigurationError(
             f"slow_consumer is one of {', '.join(get_args(SlowConsumer))}; got {slow_consumer!r}",
@@ -38,6 +42,14 @@ def native_options(
             value=websocket,
         )
     options = framing_options(endpoint, framing)
+    if parts and options["framing"] in ("line", "crlf"):
+        raise ConfigurationError(
+            f"{endpoint}: parts of messages never come with framing={framing!r}, whose lines come"
+            " whole: receive whole messages (on_message in place of on_part), or choose another"
+            " framing",
+            subject="on_part",
+            value=framing,
+        )
     options.update(dataclasses.asdict(websocket or WebSocket()))
     options.update(dataclasses.asdict(limits))
     options.update(dataclasses.asdict(deadlines))

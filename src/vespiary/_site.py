@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vespiary import _logging
 from vespiary._hooks import as_handler, handler_hooks
+from vespiary._option_checks import check_options
 from vespiary._options import native_options
-from vespiary._suggestions import check_names
 from vespiary._threads import ThreadedHooks
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
@@ -71,7 +71,7 @@ class Site:
         Raises:
             ConfigurationError: the handler, the URL or an option is not valid.
         """
-        check_names(options, ServerOptions.__annotations__, "an endpoint")
+        check_options(options, ServerOptions.__annotations__, "an endpoint")
         made = as_handler(handler)
         endpoint = Endpoint.parse(url)
         _check_socket_options(endpoint, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from vespiary.errors import ConfigurationError
@@ -14,9 +14,20 @@ __all__ = ["advice", "check_names", "checks_names"]
 T = TypeVar("T")
 
 
-def advice(wrong: str, known: Iterable[str]) -> str:
-    """Return the nearest known name as a question, or else all of them."""
+_NO_OTHERS: Mapping[str, str] = {}
+
+
+def advice(wrong: str, known: Iterable[str], others: Mapping[str, str] = _NO_OTHERS) -> str:
+    """Return what to write: the nearest known name as a question, or else all of them.
+
+    Args:
+        wrong: The name that is not known.
+        known: Those that are.
+        others: What to write for names that mean something known by another name.
+    """
     known = list(known)
+    if wrong in others:
+        return others[wrong]
     near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
     if near:
         return f"did you mean {near[0]!r}?"
@@ -28,8 +39,9 @@ def check_names(
     known: Iterable[str],
     owner: str,
     error: type[ConfigurationError] = ConfigurationError,
+    others: Mapping[str, str] = _NO_OTHERS,
 ) -> None:
-    """Check the names of options.
+    """Check the names of options; `others` as for `advice`.
 
     Raises:
         ConfigurationError: one is not known; the nearest known name is suggested.
@@ -37,7 +49,7 @@ def check_names(
     known = list(known)
     for name in given:
         if name not in known:
-            text = f"{owner} has no {name!r}: {advice(name, known)}"
+            text = f"{owner} has no {name!r}: {advice(name, known, others)}"
             raise error(text, subject=name)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from vespiary import _option_checks
 from vespiary._header_lines import HeaderFields
-from vespiary._suggestions import check_names
 from vespiary.backoff import Backoff
-from vespiary.errors import ConfigurationError
 from vespiary.framing import Framing
 from vespiary.limits import Deadlines, Limits, SlowConsumer
 from vespiary.websocket import WebSocket
@@ -72,41 +71,11 @@ class ClientOptions(TypedDict, total=False):
     handshakes_per_address_max: int | None
 
 
-_CLASSES: Mapping[str, tuple[type, ...]] = {
-    "limits": (Limits,),
-    "deadlines": (Deadlines,),
-    "websocket": (WebSocket,),
-    "reconnect": (Backoff,),
-    "source": (str,),
-}
-_COUNTS = {"redirects_max": 0, "handshakes_per_address_max": 1}
-
-
 def check_options(options: Mapping[str, Any]) -> None:
     """Check names and types of a client's options; `Endpoint`, `Framing` and others check more.
 
     Raises:
-        ConfigurationError: a name is not known (the nearest one is suggested), or a value is of the
+        ConfigurationError: a name is not known (what to write is suggested), or a value is of the
             wrong type.
     """
-    check_names(options, ClientOptions.__annotations__, "a client")
-    for name, value in options.items():
-        if name in _CLASSES and value is not None and not isinstance(value, _CLASSES[name]):
-            wanted = " or ".join(one.__name__ for one in _CLASSES[name])
-            raise _wrong(name, value, f"a {wanted} or None")
-        if name == "half_close" and type(value) is not bool:
-            raise _wrong(name, value, "True or False")
-        if name in _COUNTS and not (value is None and name == "handshakes_per_address_max"):
-            least = _COUNTS[name]
-            if type(value) is not int or value < least:
-                raise _wrong(name, value, f"a whole number of at least {least}")
-        if name == "subprotocols" and isinstance(value, str | bytes):
-            raise _wrong(name, value, "a list of names, such as a list of one")
-        if name == "filters" and (
-            not isinstance(value, Sequence) or not all(callable(one) for one in value)
-        ):
-            raise _wrong(name, value, "a list of Filter classes or functions that make a Filter")
-
-
-def _wrong(name: str, value: object, wanted: str) -> ConfigurationError:
-    return ConfigurationError(f"{name}= takes {wanted}; got {value!r}", subject=name, value=value)
+    _option_checks.check_options(options, ClientOptions.__annotations__, "a client")

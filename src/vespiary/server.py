@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 
 from vespiary._life import Life
 from vespiary._listening import ListeningAddress
+from vespiary._other_names import other_options
 from vespiary._seconds import check_seconds
 from vespiary._server_hooks import (
     call_hook,
@@ -202,6 +203,8 @@ class Server:
         if self._life is not None and not self._has_ended_with_loop(self._life):
             self._life.check_thread("start")
             raise RuntimeError("the server runs already")
+        if not self._sites:
+            logger.warning("The server has no endpoints yet, and serves nothing: see Server.add")
         core, loop = running_core(), asyncio.get_running_loop()
         life = Life(core, loop, core.topic_space())
         self._life = life
@@ -443,9 +446,14 @@ class Server:
             on_serving: Called with the endpoints' URLs once all of them listen.
 
         Raises:
+            ConfigurationError: there are no endpoints.
             OSError: an endpoint cannot be listened on.
             Exception: what `on_start` raised.
         """
+        if not self._sites:
+            raise ConfigurationError(
+                'a server needs an endpoint to run: server.add(handler, "ws://127.0.0.1:9001")'
+            )
         if not logging.getLogger().handlers and not logger.handlers:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
@@ -491,7 +499,8 @@ def serve(
     if not urls:
         raise ConfigurationError("serve needs at least one URL, such as ws://127.0.0.1:9001")
     # serve's own options are in the signature; what is left belongs to each endpoint.
-    check_names(options, [*ServerOptions.__annotations__, *_SERVE_OPTIONS], "serve")
+    known = {**ServerOptions.__annotations__, **dict.fromkeys(_SERVE_OPTIONS)}
+    check_names(options, known, "serve", others=other_options(known))
     server = Server(signals=signals)
     for url in urls:
         server.add(handler, url, **options)

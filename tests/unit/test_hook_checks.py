@@ -181,3 +181,49 @@ def test_a_misspelt_option_is_an_error_with_the_nearest_name(
 ) -> None:
     with pytest.raises(ConfigurationError, match=f"has no '{name}': did you mean '{meant}'"):
         make(**{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("on_connect", "it is on_open"),
+        ("on_disconnect", "it is on_close"),
+        ("on_error", "on_close"),
+        ("on_text", "it is on_message"),
+        ("on_data", "it is on_message"),
+        ("on_pong", "connection.ping()"),
+        ("on_upgrade", "it is on_request"),
+    ],
+)
+def test_hooks_of_other_libraries_are_answered_with_what_to_write(name: str, written: str) -> None:
+    assert written in refused(with_method(name, plain))
+
+
+def test_on_part_beside_on_message_is_an_error() -> None:
+    class Base(vespiary.Handler):
+        def on_message(self, connection: vespiary.Connection, message: object) -> None: ...
+
+    class Both(Base):
+        def on_part(
+            self, connection: vespiary.Connection, part: bytes, last: bool, text: bool
+        ) -> None: ...
+
+    assert "both on_part and on_message" in refused(Both)
+    as_handler(with_method("on_message", vespiary.Handler.on_message, Both))
+
+
+@pytest.mark.parametrize("framing", ["line", "crlf"])
+def test_parts_of_lines_are_an_error_on_servers_and_clients(framing: Any) -> None:
+    class Parts(vespiary.Handler):
+        def on_part(
+            self, connection: vespiary.Connection, part: bytes, last: bool, text: bool
+        ) -> None: ...
+
+    url = "tcp://127.0.0.1:9"
+    for use in (
+        lambda: vespiary.Server().add(Parts, url, framing=framing),
+        lambda: vespiary.connect(url, Parts(), framing=framing),
+        lambda: vespiary.sync.connect(url, parts=True, framing=framing),
+    ):
+        with pytest.raises(ConfigurationError, match="parts of messages never come"):
+            use()

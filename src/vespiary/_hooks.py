@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vespiary._core import Hooks, close_as_told, push
 from vespiary._hook_checks import check_function, check_handler, is_async
-from vespiary.errors import ConfigurationError, ConnectionClosed
+from vespiary.errors import ConfigurationError
 from vespiary.handler import AsyncHandler, Handler
-from vespiary.request import Request, Response, native_response
+from vespiary.request import NativeResponse, Request, Response, native_response
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
@@ -162,9 +162,6 @@ def _make_async(hooks: Hooks, task_name: str) -> None:
             async for received in connection:
                 if message is not None:
                     await _settled(message(connection, received))
-        except ConnectionClosed as error:
-            if connection.is_open:
-                connection._fail(error)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:
@@ -246,12 +243,22 @@ def _last_one(connection: Connection, answer: Response | None) -> Response | Non
     return replace(answer, headers=(*answer.headers, ("Connection", "close")))
 
 
+_FAILED = native_response(
+    Response(
+        500,
+        (("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")),
+        b"the server failed to answer\n",
+    )
+)
+"""What the client gets when the handler has failed to respond; the connection ends with it."""
+
+
 async def _respond_later(connection: Connection, awaitable: Any) -> None:
-    response: object = native_response(Response(500, (), b"the server failed to answer\n"))
+    response: object = _FAILED
     try:
         awaited = await awaitable
         # A method that was run by a thread has put it in that form already.
-        is_ready = isinstance(awaited, tuple)
+        is_ready = isinstance(awaited, NativeResponse)
         response = awaited if is_ready else native_response(_last_one(connection, awaited))
     except BaseException as error:
         if _is_cancelled(error):

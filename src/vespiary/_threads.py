@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from vespiary._hook_checks import is_async
 from vespiary._simulated import hold_time
-from vespiary.errors import ConfigurationError, ConnectionClosed
+from vespiary.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from vespiary._core import Connection, Hooks
@@ -158,9 +158,6 @@ class ThreadedHooks:
                 queue.bytes -= _bytes(arguments)
             try:
                 queue.context.run(method, *arguments)
-            except ConnectionClosed as error:
-                if connection.is_open:
-                    connection._fail(error)
             except BaseException as error:
                 # Also what would end this thread, and leave the connection without one:
                 # SystemExit and KeyboardInterrupt stop the server, everything else fails the

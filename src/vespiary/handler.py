@@ -36,8 +36,8 @@ class Handler(Generic[M]):
     the loop's thread, one at a time, never inside one another. `on_request`, `on_open`,
     `on_message`, `on_shutdown` and `on_close` may also be async, in which case each connection has
     a task that runs them in order; `on_start` and `on_stop` may be async too. An exception closes
-    the connection (1011 on WebSocket), is logged once with its traceback, and affects no other
-    connection.
+    the connection (1011 on WebSocket, status 500 for a request), is logged once with its traceback,
+    and affects no other connection; a ConnectionClosed of a connection that has ended is none.
 
     Adding a handler to a server checks its methods: a public name that begins with `on_` and is not
     a hook, a hook that is not callable, one that is async where only a plain one is called, and one
@@ -67,7 +67,7 @@ class Handler(Generic[M]):
         """Handle a message: `str` for WebSocket text, `bytes` for everything else."""
 
     def on_part(self, connection: Connection[M], part: bytes, last: bool, text: bool) -> None:
-        """Handle a part of a message; defining this replaces `on_message` and bounds no message.
+        """Handle a part of a message; defined in place of `on_message`, it bounds no message.
 
         Parts are passed on as they arrive, whatever the message's size. `text` is whether the
         message is text (checked as UTF-8 over all its parts, which may end within a character).

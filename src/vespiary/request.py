@@ -94,12 +94,31 @@ class QueryParameters(_Lines):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The response to a request; made by `Request.accept`, `respond` and `redirect`."""
+    """The response to a request; made by `Request.accept`, `respond` and `redirect`.
+
+    Raises:
+        TypeError: status or body is of the wrong type.
+        ValueError: the status is not one that a response has.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     subprotocol: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check it here, so that the traceback of an error has the line that made it."""
+        if isinstance(self.status, bool) or not isinstance(self.status, int):
+            raise TypeError(f"the status of a response is a number; got {self.status!r}")
+        if self.status != 101 and not 200 <= self.status <= 599:
+            raise ValueError(
+                f"a response has a status from 200 to 599 (RFC 9110 section 15); got {self.status}"
+            )
+        if not isinstance(self.body, bytes):
+            raise TypeError(
+                f"the body of a response is bytes or str; got {_shown(self.body)}"
+                " (for JSON: json.dumps(...))"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +235,19 @@ class Request:
     def respond(self, status: int, body: bytes | str = b"", headers: HeaderFields = ()) -> Response:
         """Answer with a status and a body; text is sent as plain text in UTF-8 by default.
 
-        The connection is kept for the next request where HTTP allows it: a `Connection: close`
-        among the headers ends it.
+        It never opens the WebSocket: `accept` does. The connection is kept for the next request
+        where HTTP allows it: a `Connection: close` among the headers ends it.
+
+        Raises:
+            TypeError: status or body is of the wrong type.
+            ValueError: the status is not from 200 to 599.
+            ConfigurationError: the headers are neither a mapping nor pairs of `str`.
         """
+        if status == 101:
+            raise ValueError(
+                "respond(101) would open the WebSocket: use request.accept(), or a status from 200"
+                " to 599 to refuse it"
+            )
         lines = header_lines(headers)
         if isinstance(body, str):
             body = body.encode()
@@ -233,7 +262,12 @@ class Request:
             location: A URL or a part of one. What a URL may not hold, such as spaces, letters
                 outside ASCII and control characters, is percent-encoded; a percent sign stays.
             status: 301, 302, 303, 307 or 308.
+
+        Raises:
+            ValueError: another status.
         """
+        if status not in (301, 302, 303, 307, 308):
+            raise ValueError(f"a redirect has status 301, 302, 303, 307 or 308; got {status!r}")
         encoded = quote(location, safe=_LOCATION_CHARACTERS)
         return self.respond(status, headers=[("Location", encoded)])
 
@@ -259,6 +293,18 @@ def _unquoted(value: str) -> str:
     return value
 
 
+def _shown(value: object) -> str:
+    """Return a value for an error's text, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+class NativeResponse(tuple[object, ...]):
+    """A response in the engine's form, which no handler can return by accident."""
+
+    __slots__ = ()
+
+
 request_from_native = Request.from_native
 
 
@@ -272,8 +318,9 @@ def native_response(answer: Response | None) -> object:
         return None
     if not isinstance(answer, Response):
         raise TypeError(
-            f"on_request returns None, request.accept(...) or request.respond(...); got {answer!r}"
+            "on_request returns None, request.accept(...) or request.respond(...); got"
+            f" {_shown(answer)}"
         )
     if answer.status == 101:
-        return ("accept", answer.subprotocol, list(answer.headers))
-    return ("respond", answer.status, list(answer.headers), answer.body)
+        return NativeResponse(("accept", answer.subprotocol, list(answer.headers)))
+    return NativeResponse(("respond", answer.status, list(answer.headers), answer.body))

@@ -77,3 +77,91 @@ async def test_what_is_not_a_response_is_an_error_too(
     async with serving(Wrong, "http://127.0.0.1:0") as server:
         assert (await get(server)).startswith(b"HTTP/1.1 500 ")
     assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
+
+
+@pytest.mark.parametrize("form", ["plain", "async", "threads"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:0", "ws://127.0.0.1:0"])
+async def test_the_500_of_a_failed_handler_is_plain_text_and_closes_the_connection(
+    form: str, url: str
+) -> None:
+    class Plain(vespiary.Handler):
+        def on_request(self, request: vespiary.Request) -> None:
+            raise RuntimeError("failed")
+
+    class Async(vespiary.Handler):
+        async def on_request(self, request: vespiary.Request) -> None:
+            await asyncio.sleep(0)
+            raise RuntimeError("failed")
+
+    options: dict[str, Any] = {"executor": "threads"} if form == "threads" else {}
+    async with serving(Async if form == "async" else Plain, url, **options) as server:
+        port = int(server.urls[0].split(":")[2].split("/")[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in answer
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(9999,), (101, "x"), (True,), ("200",), (200, {"a": 1}), (200, 5), (200, b"", 7)],
+)
+@pytest.mark.parametrize("form", ["plain", "async", "threads"])
+async def test_a_wrong_response_has_the_line_that_made_it_in_its_traceback(
+    form: str, arguments: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Plain(vespiary.Handler):
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            return request.respond(*arguments)
+
+    class Async(vespiary.Handler):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            await asyncio.sleep(0)
+            return request.respond(*arguments)
+
+    options: dict[str, Any] = {"executor": "threads"} if form == "threads" else {}
+    async with serving(Async if form == "async" else Plain, **options) as server:
+        with pytest.raises(vespiary.HandshakeRefused) as refused:
+            await vespiary.connect(server.urls[0])
+    assert refused.value.status == 500
+    (error,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert error.exc_info is not None
+    traceback = error.exc_info[2]
+    frames = []
+    while traceback is not None:
+        frames.append(traceback.tb_frame.f_code.co_name)
+        traceback = traceback.tb_next
+    assert "on_request" in frames
+
+
+@pytest.mark.parametrize("answer", [(401, "no"), ("respond", 200, [], b""), ("accept", None, [])])
+async def test_a_tuple_is_not_a_response_of_an_async_method_either(
+    answer: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Wrong(vespiary.Handler):
+        async def on_request(self, request: vespiary.Request) -> Any:
+            return answer
+
+    async with serving(Wrong, "http://127.0.0.1:0") as server:
+        assert (await get(server)).startswith(b"HTTP/1.1 500 ")
+    assert "on_request returns None, request.accept(...)" in caplog.text
+
+
+@pytest.mark.parametrize("status", [200, 300, 304, 404, "301"])
+async def test_a_redirect_has_the_status_of_one(status: Any) -> None:
+    errors: list[str] = []
+
+    class Wrong(vespiary.Handler):
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            try:
+                return request.redirect("/there", status)
+            except ValueError as error:
+                errors.append(str(error))
+                return request.respond(200)
+
+    async with serving(Wrong, "http://127.0.0.1:0") as server:
+        await get(server)
+    assert "a redirect has status 301" in errors[0]

@@ -12,7 +12,7 @@
 //! when the inbox is empty.
 
 use crate::awaitables;
-use crate::connection::{Connection, PAUSED_BY_INBOX};
+use crate::connection::{Connection, PAUSED_BY_INBOX, peer_text};
 use crate::core::Conn;
 use crate::imports;
 use crate::options::InboxLimits;
@@ -84,6 +84,11 @@ impl Inbox {
     pub(crate) fn finish(&self) -> bool {
         self.finished.set(true);
         self.mark()
+    }
+
+    /// Whether no message will come any more.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.get()
     }
 
     pub(crate) fn end(&self) -> bool {
@@ -312,16 +317,13 @@ fn is_broken(connection: &Connection) -> bool {
 }
 
 fn closed(py: Python<'_>, connection: &Connection) -> PyErr {
-    if let Ok(Some(living)) = connection.living()
-        && let Some(reason) = living.reason()
-    {
-        return imports::closed_error(py, &reason, "");
-    }
-    if let Ok(Some(_)) = connection.living() {
-        let reason = CloseReason::new(Cause::PeerClosed, "the peer has finished sending");
-        return imports::closed_error(py, &reason, "");
-    }
-    connection.closed_error(py)
+    let Ok(Some(living)) = connection.living() else {
+        return connection.closed_error(py);
+    };
+    let reason = living.reason().unwrap_or_else(|| {
+        CloseReason::new(Cause::PeerClosed, "the peer has finished sending")
+    });
+    imports::closed_error(py, &reason, &peer_text(&living))
 }
 
 /// The bytes that a message keeps, its object's head aside.

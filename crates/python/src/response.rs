@@ -43,11 +43,16 @@ fn status(status: &Bound<'_, PyAny>) -> PyResult<u16> {
     }
 }
 
-/// What the client gets when the handler has failed to respond.
+/// What the client gets when the handler has failed to respond; the connection ends with it, as it
+/// is not known what state the handler is in.
 pub(crate) fn failed() -> Answer {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Answer::Respond {
         status: 500,
-        headers: Vec::new(),
+        headers: vec![
+            header("Content-Type", "text/plain; charset=utf-8"),
+            header("Connection", "close"),
+        ],
         body: b"the server failed to answer\n".to_vec(),
     }
 }

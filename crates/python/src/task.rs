@@ -4,6 +4,7 @@
 use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
 use crate::core::Conn;
 use crate::imports;
+use crate::inbox::Inbox;
 use crate::report;
 use pyo3::exceptions::{PyException, asyncio::CancelledError};
 use pyo3::prelude::*;
@@ -152,11 +153,14 @@ fn failure<'py>(task: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>>
     }
 }
 
-/// A handler that lets the end of its own connection pass through is not a failure.
-fn is_own_end(connection: &Connection, error: &Bound<'_, PyAny>) -> bool {
+/// A handler that lets the end of its own connection pass through is not a failure: the peer may
+/// disconnect at any time. The end may have been given to the handler while it is not yet handed
+/// over to everybody else.
+pub(crate) fn is_own_end(connection: &Connection, error: &Bound<'_, PyAny>) -> bool {
     let py = error.py();
+    let is_given = || connection.inbox().is_ok_and(Inbox::is_finished);
     let has_ended = match connection.living() {
-        Ok(Some(living)) => !living.is_open(),
+        Ok(Some(living)) => !living.is_open() || living.reason().is_some() || is_given(),
         _ => true,
     };
     let is_closed_error = || error.is_instance(imports::connection_closed_class(py)?);

@@ -9,6 +9,7 @@ use crate::host::PyHost;
 use crate::loop_handle::{LoopHandle, WAIT_SECONDS_MAX, forked_error};
 use crate::process::detached;
 use crate::report;
+use crate::task;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -135,6 +136,9 @@ impl Connection {
     ) -> PyResult<()> {
         let living = self.living()?;
         if let Some(error) = error {
+            if task::is_own_end(self, error) {
+                return Ok(());
+            }
             match &living {
                 Some(living) => living.engine().host.note_error(py, living, error),
                 None => report::handler_failed_late(py, self, error),

@@ -1,0 +1,106 @@
+"""A peer that disconnects is not the fault of the handler that lets it pass through."""
+
+import asyncio
+import logging
+import socket
+import struct
+from typing import Any
+
+import pytest
+
+import vespiary
+
+from .kit import serving, until
+
+
+async def iterating(connection: vespiary.Connection) -> None:
+    async for message in connection:
+        connection.send(message)
+
+
+async def receiving(connection: vespiary.Connection) -> None:
+    while True:
+        connection.send(await connection.receive())
+
+
+async def slow(connection: vespiary.Connection) -> None:
+    async for message in connection:
+        await asyncio.sleep(0.01)
+        connection.send(message)
+
+
+class Methods(vespiary.Handler):
+    async def on_message(self, connection: vespiary.Connection, message: Any) -> None:
+        connection.send(message)
+
+
+class Receiving(vespiary.Handler):
+    async def on_open(self, connection: vespiary.Connection) -> None:
+        await receiving(connection)
+
+
+@pytest.mark.parametrize("handler", [iterating, receiving, slow, Methods, Receiving])
+@pytest.mark.parametrize("how", ["half-close", "close", "reset"])
+@pytest.mark.parametrize("sent", [b"a\nb\nlast", b"a\nb\n"], ids=["within", "between"])
+@pytest.mark.parametrize("framing", ["line", "length"])
+async def test_a_disconnect_is_no_error_of_a_coroutine_handler(
+    handler: Any, how: str, sent: bytes, framing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    if framing == "length":
+        sent = b"\0\0\0\1a\0\0\0\1b" + (b"\0\0\0\4la" if sent.endswith(b"last") else b"")
+    async with serving(handler, "tcp://127.0.0.1:0", framing=framing) as server:
+        port = int(server.urls[0].rpartition(":")[2])
+        _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        await until(lambda: server.statistics().total.messages_received == 2)
+        if how == "half-close":
+            writer.write_eof()
+        elif how == "close":
+            writer.close()
+        else:
+            raw = writer.transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        await until(lambda: server.statistics().total.connections_closed == 1)
+        assert server.statistics().total.handler_errors == 0
+        writer.close()
+    assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+async def test_an_unterminated_last_line_is_no_message_and_the_connection_is_broken() -> None:
+    ends: list[Any] = []
+
+    async def gather(connection: vespiary.Connection) -> None:
+        try:
+            async for message in connection:
+                ends.append(message)  # noqa: PERF401 - What came before an error counts.
+        except vespiary.RemoteError as error:
+            ends.append(str(error))
+            raise
+
+    async with serving(gather, "tcp://127.0.0.1:0", framing="line") as server:
+        port = int(server.urls[0].rpartition(":")[2])
+        _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        local = writer.transport.get_extra_info("sockname")
+        writer.write(b"a\nlast")
+        writer.write_eof()
+        await until(lambda: len(ends) == 2)
+        assert ends[0] == b"a"
+        assert f"{local[0]}:{local[1]} was broken by the peer" in ends[1]
+        assert "within a message" in ends[1]
+        writer.close()
+
+
+async def test_the_end_of_another_connection_is_still_an_error_of_the_handler() -> None:
+    async def leave(connection: vespiary.Connection) -> None:
+        connection.close()
+
+    async def relay(connection: vespiary.Connection) -> None:
+        async with vespiary.connect(other.urls[0]) as further:
+            await further.receive()
+
+    async with serving(leave) as other, serving(relay) as server:
+        async with vespiary.connect(server.urls[0]) as client:
+            reason = await client.wait_closed()
+            assert reason.code == 1011
+        assert server.statistics().total.handler_errors == 1

@@ -24,12 +24,16 @@ from typing import Any, Protocol, TypeVar
 
 from vespiary.loop import Loop, running_core
 
-__all__ = ["Background", "background"]
+__all__ = ["Background", "NotInTime", "background"]
 
 T = TypeVar("T")
 
 EXIT_SECONDS = 1.0
 """How long the interpreter's exit waits for peers to answer the close."""
+
+
+class NotInTime(TimeoutError):
+    """The caller's own `timeout` is over."""
 
 
 class Closable(Protocol):
@@ -84,7 +88,7 @@ class Background:
         is given to `too_late`.
 
         Raises:
-            TimeoutError: it took longer than `timeout` seconds.
+            NotInTime: it took longer than `timeout` seconds.
             RuntimeError: the thread is the loop's own, or the process was forked.
         """
         try:
@@ -94,7 +98,7 @@ class Background:
             raise
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
-            return future.result(timeout)
+            return _result(future, timeout)
         except BaseException:
             if not future.cancel() and too_late is not None:
                 _give_up(future, too_late)
@@ -122,7 +126,7 @@ class Background:
         self._checked()
         self._core.call_soon_threadsafe(do)
         try:
-            return future.result(timeout)
+            return _result(future, timeout)
         except BaseException:
             future.cancel()
             raise
@@ -170,6 +174,16 @@ class Background:
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(loop.stop)
         self._thread.join(EXIT_SECONDS)
+
+
+def _result(future: Future[T], timeout: float | None) -> T:
+    """Wait for a result; a timeout says how long it was."""
+    try:
+        return future.result(timeout)
+    except TimeoutError as error:
+        if timeout is None or error.args or future.done():
+            raise
+        raise NotInTime(f"not done within {timeout:g} s") from None
 
 
 def _give_up(future: Future[T], too_late: Callable[[T], object]) -> None:

@@ -25,8 +25,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from vespiary._background import Background, background
+from vespiary._asked import without_credentials
+from vespiary._background import Background, NotInTime, background
 from vespiary._core import Hooks
+from vespiary._logging import address_text
 from vespiary._seconds import check_seconds
 from vespiary.client import connecting
 from vespiary.client_options import ClientOptions, check_options
@@ -89,7 +91,12 @@ def connect(
         mailbox.open(native)
         return native
 
-    native = shared.run(open_it(), timeout, lambda native: native.abort())
+    try:
+        native = shared.run(open_it(), timeout, lambda native: native.abort())
+    except NotInTime:
+        where = without_credentials(url)[0]
+        text = f"cannot connect to {where}: it was not open within {timeout:g} s"
+        raise TimeoutError(text) from None
     return Connection(shared, mailbox, native)
 
 
@@ -104,6 +111,7 @@ class _Mailbox:
         self.unwatched_bytes = 0
         self.is_within_message = False
         self.native: NativeConnection | None = None
+        self.address = ""
         self.reason: CloseReason | None = None
         self.has_finished = False
         self.limits = limits
@@ -125,6 +133,7 @@ class _Mailbox:
     def open(self, native: NativeConnection) -> None:
         """The connection is open; on the loop's thread, as are the next four."""
         self.native = native
+        self.address = address_text(native.peer)
         if self.reason is None:
             self.shared.open.add(self)
 
@@ -188,7 +197,7 @@ class _Mailbox:
             if not came:
                 raise TimeoutError(f"no message was received within {timeout:g} s")
             if not self._waiting:
-                raise ConnectionClosed.from_reason(self.reason or _FINISHED)
+                raise ConnectionClosed.from_reason(self.reason or _FINISHED, self.address)
             message = self._waiting.popleft()
             self._bytes -= _length(message)
             if self._is_held and not self._waiting and self.native is not None:

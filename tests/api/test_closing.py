@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import websockets.asyncio.client
@@ -275,3 +276,17 @@ async def test_pings_are_answered_by_other_implementations(payload: bytes) -> No
         await (await client.ping(b"from them"))
         with pytest.raises(ValueError, match="125"):
             recorder.connections[0].ping(b"x" * 126)
+
+
+@pytest.mark.parametrize("code", [99999, -1, 0, 999, 1005, 1006, 1015, 2999, 5000, 1 << 70])
+async def test_a_code_that_may_not_be_sent_is_a_value_error_that_says_which_may(code: int) -> None:
+    async with serving(Echo) as server, vespiary.connect(server.urls[0]) as client:
+        with pytest.raises(ValueError, match=rf"{code} is not a close code .* except 1004 to 1006"):
+            client.close(code)
+
+
+@pytest.mark.parametrize("code", ["bye", None, 1000.0])
+async def test_a_code_that_is_not_a_number_is_a_type_error_that_shows_the_order(code: Any) -> None:
+    async with serving(Echo) as server, vespiary.connect(server.urls[0]) as client:
+        with pytest.raises(TypeError, match=r'close\(1000, "bye"\)'):
+            client.close(code)

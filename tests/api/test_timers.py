@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
 import vespiary
 
-from .kit import Recorder, serving, until
+from .kit import Echo, Recorder, serving, until
 
 
 async def test_timers_fire_once_in_the_order_of_their_times() -> None:
@@ -128,3 +129,12 @@ async def test_many_timers_are_cheap_and_all_fire() -> None:
         await until(lambda: fired == count)
         await asyncio.sleep(0.2)
     assert fired == count
+
+
+@pytest.mark.parametrize("callback", [5, None, "later"])
+async def test_a_timer_without_a_function_to_call_is_an_error(callback: Any) -> None:
+    async with serving(Echo) as server, vespiary.connect(server.urls[0]) as client:
+        with pytest.raises(TypeError, match="a timer calls a function"):
+            server.set_timer(1, callback)
+        with pytest.raises(TypeError, match="a timer calls a function"):
+            client.set_timer(1, callback)

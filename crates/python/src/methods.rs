@@ -10,15 +10,33 @@ use crate::send::with_payload;
 use crate::thread_calls::ThreadCall;
 use crate::timer::{Target, Timer};
 use crate::{awaitables, context, report, response, statistics, task, waiting};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyInt, PyTuple, PyType};
 use std::rc::Rc;
 use std::sync::PoisonError;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::profile::Version;
 use vespiary_engine::{SendError, State};
+
+/// A close code that an endpoint may send.
+fn close_code(given: &Bound<'_, PyAny>) -> PyResult<u16> {
+    if !given.is_instance_of::<PyInt>() {
+        return Err(PyTypeError::new_err(format!(
+            "a close code is a number, and the reason a text, as in close(1000, \"bye\"); got {}",
+            given.repr()?
+        )));
+    }
+    match given.extract::<u16>() {
+        Ok(code) if Code(code).is_valid_on_the_wire() => Ok(code),
+        _ => Err(PyValueError::new_err(format!(
+            "{} is not a close code that may be sent: use 1000 to 1014 except 1004 to 1006, or \
+             3000 to 4999 (RFC 6455 7.4)",
+            given.str()?
+        ))),
+    }
+}
 
 #[pymethods]
 impl Connection {
@@ -87,13 +105,11 @@ impl Connection {
     /// End the connection cleanly; what waits is written first. Does nothing when it is ending
     /// already. Await what it returns for the reason of the end.
     #[pyo3(signature = (code = 1000, reason = ""))]
-    fn close(slf: &Bound<'_, Self>, code: u16, reason: &str) -> PyResult<Closing> {
-        if !Code(code).is_valid_on_the_wire() {
-            return Err(PyValueError::new_err(format!(
-                "{code} is not a close code that may be sent: use 1000 to 1014 but 1004 to 1006, \
-                 or 3000 to 4999 (RFC 6455 7.4)"
-            )));
-        }
+    fn close(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = close_code)] code: u16,
+        reason: &str,
+    ) -> PyResult<Closing> {
         if reason.len() > 123 {
             return Err(PyValueError::new_err(
                 "a close reason has at most 123 bytes in UTF-8 (RFC 6455 5.5)",

@@ -267,3 +267,46 @@ def test_a_socket_file_gets_its_mode(started: list[Command], tmp_path: Path) -> 
     command.wait_for("Serving unix")
     assert path.stat().st_mode & 0o777 == 0o640
     assert command.stop() == 0
+
+
+def test_help_has_its_examples_on_lines_of_their_own() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "vespiary", "serve", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    lines = [line.strip() for line in printed.splitlines()]
+    assert "vespiary serve echo:Echo ws://127.0.0.1:9001" in lines
+    assert "\\b" not in printed
+    assert "\b" not in printed
+
+
+def test_options_of_a_kind_of_endpoint_apply_to_the_urls_of_that_kind(
+    started: list[Command], tmp_path: Path
+) -> None:
+    options = (*URL, "--origin", "https://a.example")
+    command = start(started, tmp_path, "echoes:echo", "ws://127.0.0.1:0", *options)
+    command.wait_for("Serving ws://")
+    assert command.ask(b"hello") == b"hello"
+    assert command.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "url"),
+    [
+        (("--framing", "line"), "ws://127.0.0.1:0"),
+        (("--origin", "https://a.example"), "tcp://127.0.0.1:0"),
+        (("--subprotocol", "chat"), "unix:///tmp/x.sock"),
+        (("--host", "a.example"), "tcp://127.0.0.1:0"),
+        (("--mode", "660"), "tcp://127.0.0.1:0"),
+    ],
+)
+def test_an_option_that_none_of_the_urls_takes_is_an_error_with_the_options_own_name(
+    started: list[Command], tmp_path: Path, option: tuple[str, str], url: str
+) -> None:
+    command = start(started, tmp_path, "echoes:echo", url, *option)
+    assert command.process.wait(SECONDS) == 2
+    assert option[0] in command.log()
+    assert "none of the URLs is one" in command.log()

@@ -189,23 +189,18 @@ def serve(
     vespiary serve echo.py:echo tcp://127.0.0.1:5050 --framing line --reload
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     options: dict[str, Any] = {
-        "framing": framing,
         "limits": Limits.from_texts(_pairs("--limit", limits)),
         "deadlines": Deadlines.from_texts(_deadlines(deadlines, drain_seconds)),
         "slow_consumer": slow_consumer,
-        "host": host,
         "executor": executor,
         "fd": fd,
-        "mode": _mode(mode),
         "backlog": backlog,
         "reuse_port": reuse_port or None,
-        "spin_microseconds": spin_microseconds,
-        "driver": driver,
     }
+    special: dict[str, Any] = {"framing": framing, "host": host, "mode": _mode(mode)}
     if origins or subprotocols:
-        options["websocket"] = WebSocket(origins=origins or None, subprotocols=subprotocols)
-    for url in urls:
-        Endpoint.parse(url)
+        special["websocket"] = WebSocket(origins=origins or None, subprotocols=subprotocols)
+    endpoints = _with_options(urls, special)
     if reload:
         sys.exit(_reload(handler, urls, [] if fd is None else [fd]))
     logging.basicConfig(
@@ -218,11 +213,53 @@ def serve(
     finally:
         if report is not None:
             report.files()
-    given = {name: value for name, value in options.items() if value is not None}
+    server = vespiary.Server()
+    for url, own in endpoints:
+        given = {name: value for name, value in (options | own).items() if value is not None}
+        server.add(target, url, **given)
     try:
-        vespiary.serve(target, *urls, on_serving=report.serving if report else None, **given)
+        server.run(
+            driver=driver,
+            spin_microseconds=spin_microseconds or 0,
+            on_serving=report.serving if report else None,
+        )
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from error
+
+
+_SPECIAL = {
+    "framing": ("--framing is", "streams (tcp:// and unix://)"),
+    "host": ("--host is", "ws:// and http://"),
+    "mode": ("--mode is", "Unix sockets"),
+    "websocket": ("--origin and --subprotocol are", "ws://"),
+}
+"""The options that are for endpoints of one kind, and that kind."""
+
+
+def _with_options(urls: Sequence[str], given: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return each URL with those of these options that are for endpoints of its kind.
+
+    Raises:
+        ConfigurationError: a URL is not valid, or an option is for none of them.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    found = []
+    for url in urls:
+        endpoint = Endpoint.parse(url)
+        takes = {
+            "framing": not endpoint.has_http,
+            "host": endpoint.has_http,
+            "mode": endpoint.is_unix,
+            "websocket": endpoint.is_websocket,
+        }
+        found.append((url, {name: value for name, value in given.items() if takes[name]}))
+    for name in given:
+        if not any(name in own for _, own in found):
+            option, kind = _SPECIAL[name]
+            raise ConfigurationError(
+                f"{option} for {kind}, and none of the URLs is one", subject=name
+            )
+    return found
 
 
 def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler:

@@ -29,6 +29,7 @@ from vespiary.errors import (
     RemoteClosed,
     RemoteError,
     SendRefused,
+    ThreadCallsFull,
     VespiaryError,
     WriteQueueFull,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "Server",
     "ServerOptions",
     "ServerStatistics",
+    "ThreadCallsFull",
     "Timer",
     "VespiaryError",
     "WebSocket",

@@ -48,7 +48,11 @@ def limit_reached(url: str, name: str, value: int) -> None:
     if _is_due(url, name):
         shown = f"{value / 1000:g}" if name.endswith("_seconds") else str(value)
         logger.warning(
-            "Limit reached: %s (%s) on %s; its statistics say how often", name, shown, url
+            "Limit reached: %s (%s) on %s; logged at most every %d s",
+            name,
+            shown,
+            url,
+            _QUIET_SECONDS,
         )
 
 

@@ -60,7 +60,10 @@ class CloseReason:
 
     Attributes:
         side: `local` when this end ended it, `remote` when the peer or the network did.
-        kind: `closed` cleanly; `broken` by an error, a limit, a deadline or a broken rule.
+        kind: `closed` cleanly; `broken` by an error, a limit, a deadline or a broken rule. A
+            WebSocket that the peer closes is closed cleanly with 1000, 1001 or no code, and broken
+            with any other code, one of an application's (3000 to 4999) included; the end that sends
+            the code has closed cleanly in each case.
         code: The WebSocket close code (RFC 6455 section 7.4), where there is one.
         text: What happened, in a sentence; for a peer's close frame, the peer's own words.
         error: What the kernel reported, where it did.
@@ -140,11 +143,11 @@ class ConnectionClosed(VespiaryError):
 
 
 class LocalClosed(ConnectionClosed):
-    """This end closed the connection cleanly."""
+    """This end closed the connection cleanly: with `close()`, whatever the code."""
 
 
 class RemoteClosed(ConnectionClosed):
-    """The peer closed the connection cleanly."""
+    """The peer closed the connection cleanly: on a WebSocket with 1000, 1001 or no code."""
 
 
 class ConnectionBroken(ConnectionClosed):
@@ -152,11 +155,15 @@ class ConnectionBroken(ConnectionClosed):
 
 
 class LocalError(ConnectionBroken):
-    """This end broke the connection off: a limit, a deadline, or a rule that the peer broke."""
+    """This end ended the connection: a limit, a deadline, a protocol error, or a failed handler."""
 
 
 class RemoteError(ConnectionBroken):
-    """The peer or the network broke the connection off."""
+    """The peer or the network ended the connection, and not cleanly.
+
+    On a WebSocket that is also a close frame with any code but 1000, 1001 or none: 1011, 1013, or
+    an application's own (3000 to 4999). `code` has it.
+    """
 
 
 _CLOSED_CLASSES: Mapping[tuple[str, str], type[ConnectionClosed]] = {

@@ -80,9 +80,8 @@ class Limits(_Settings):
             moved elsewhere follows.
         topics_per_connection_max: Topics that a connection is subscribed to. 1,000: more than a
             client follows at a time, and 200 KB of memory for it at most where peers choose.
-        topic_bytes_max: Bytes of a topic's name in UTF-8. 256: a path, or a name with an
-        identifier. write_high_bytes: While more bytes than this wait to be sent to a peer, nothing
-        is read from
+        topic_bytes_max: Bytes of a topic's name in UTF-8. 256: a path, or a name and a number.
+        write_high_bytes: While more bytes than this wait to be sent to a peer, nothing is read from
             it. 64 KiB: what a connection on a good network takes in one go.
         write_low_bytes: When no more than this wait, reading goes on, and `on_drain` is called.
             16 KiB, so that the two do not alternate with each message.

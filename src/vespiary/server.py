@@ -44,7 +44,7 @@ logger = logging.getLogger("vespiary")
 
 
 class Server:
-    """A server with any number of endpoints. Runs in a loop of Vespiary's (see `vespiary.run`).
+    """A server with any number of endpoints. Runs in any asyncio loop.
 
     ::
 
@@ -58,7 +58,8 @@ class Server:
 
         vespiary.run(main())
 
-    or, for a program that does nothing else, `server.run()`.
+    or, for a program that does nothing else, `server.run()`. Both use Vespiary's own loop; with
+    `asyncio.run`, or in uvloop, the server is the guest of that loop.
 
     While it runs, SIGTERM and SIGINT stop it gracefully (see `stop`), and a second signal ends it
     at once; a signal stops all servers of a loop. Once they have stopped, the handlers of before
@@ -197,7 +198,7 @@ class Server:
 
         Raises:
             OSError: an endpoint cannot be listened on.
-            RuntimeError: the server runs already, or the loop is not Vespiary's.
+            RuntimeError: the server runs already, or no loop runs in this thread.
             Exception: what `on_start` raised.
         """
         if self._life is not None and not self._has_ended_with_loop(self._life):

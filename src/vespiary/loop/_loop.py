@@ -35,8 +35,8 @@ class Loop(asyncio.SelectorEventLoop):
     Args:
         selector: Another selector, as asyncio's `SelectorEventLoop` takes it. Vespiary's
             connections then run in the loop as they do in any that is not Vespiary's own.
-        driver: `uring` or `epoll`; default: `VESPIARY_DRIVER` of the environment, and without it the
-            best driver that works here. `sim` is for tests: sockets and time are simulated.
+        driver: `uring` or `epoll`; default: `VESPIARY_DRIVER` of the environment, and without it
+            the best driver that works here. `sim` is for tests: sockets and time are simulated.
         spin_microseconds: How long to poll before sleeping when nothing is ready. Cuts a lone
             connection's latency, and costs a core's idle time: 0, the default, never polls.
         seed: With `sim`: everything that happens by chance follows from it. Default: any number.

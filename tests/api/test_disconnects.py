@@ -43,7 +43,7 @@ class Receiving(vespiary.Handler):
 @pytest.mark.parametrize("how", ["half-close", "close", "reset"])
 @pytest.mark.parametrize("sent", [b"a\nb\nlast", b"a\nb\n"], ids=["within", "between"])
 @pytest.mark.parametrize("framing", ["line", "length"])
-async def test_a_disconnect_is_no_error_of_a_coroutine_handler(
+async def test_a_disconnect_is_not_an_error_of_a_coroutine_handler(
     handler: Any, how: str, sent: bytes, framing: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     if framing == "length":
@@ -67,7 +67,7 @@ async def test_a_disconnect_is_no_error_of_a_coroutine_handler(
     assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
-async def test_an_unterminated_last_line_is_no_message_and_the_connection_is_broken() -> None:
+async def test_an_unterminated_last_line_is_not_a_message_and_the_connection_is_broken() -> None:
     ends: list[Any] = []
 
     async def gather(connection: vespiary.Connection) -> None:

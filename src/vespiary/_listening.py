@@ -331,7 +331,13 @@ def _given_socket(site: Site, backlog: int) -> socket.socket | None:
             subject="sock" if descriptor is None else "fd",
         )
     if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        given.listen(backlog)
+        try:
+            given.listen(backlog)
+        except OSError:
+            # The descriptor stays the caller's.
+            if descriptor is not None:
+                given.detach()
+            raise
     return given
 
 

@@ -181,8 +181,17 @@ class HostPattern:
         """Return whether a request for this host and port (its `Host`) is served."""
         if not self.text:
             return True
-        host = re.sub(r":\d*$", "", (authority or "").lower()).removesuffix(".")
-        return host.endswith(self.text[1:]) if self.text.startswith("*.") else host == self.text
+        host = _normal_host(authority or "")
+        if not self.text.startswith("*."):
+            return host == self.text
+        below = host.removesuffix(self.text[1:])
+        return below != host and _HOST.fullmatch(below) is not None
+
+
+def _normal_host(authority: str) -> str:
+    """Return the host of `Host` in its normal form (RFC 3986 sections 3.2.2 and 6.2.2)."""
+    host = re.sub(r":\d*$", "", authority.lower()).removesuffix(".")
+    return unquote(host).lower() if "%" in host else host
 
 
 @dataclass(frozen=True, slots=True)

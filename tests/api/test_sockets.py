@@ -121,6 +121,16 @@ async def test_what_is_not_a_socket_of_the_kind_is_not_adopted() -> None:
         unix.close()
 
 
+async def test_a_descriptor_that_cannot_listen_stays_the_caller_s() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with pytest.raises(OSError, match="Invalid argument"):
+            async with serving(Echo, "unix:///tmp/x.sock", fd=ours.fileno()):
+                pass
+        ours.send(b"x")
+        assert theirs.recv(1) == b"x"
+
+
 async def test_localhost_is_listened_on_at_all_its_addresses(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

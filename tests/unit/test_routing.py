@@ -158,3 +158,19 @@ def test_routes_that_match_the_same_requests_conflict(
     one: Route, other: Route, conflict: bool
 ) -> None:
     assert router(one).has(other) is conflict
+
+
+@pytest.mark.parametrize(
+    ("host", "authority", "matches"),
+    [
+        ("admin.example.com", "%61dmin.example.com", True),
+        ("admin.example.com", "ADMIN.example.com.:80", True),
+        ("*.example.com", "a.b.example.com", True),
+        ("*.example.com", "example.com", False),
+        ("*.example.com", ".example.com", False),
+        ("*.example.com", "..example.com", False),
+        ("*.example.com", "a..example.com", False),
+    ],
+)
+def test_a_host_is_compared_in_its_normal_form(host: str, authority: str, matches: bool) -> None:
+    assert HostPattern.parse(host).matches(authority) is matches

@@ -10,6 +10,7 @@ use crate::core::Conn;
 use crate::endpoint::PyEndpoint;
 use crate::imports;
 use crate::ping::Pings;
+use crate::waiting;
 use pyo3::prelude::*;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
@@ -123,7 +124,8 @@ pub(crate) fn resolve_closers(
 ) -> PyResult<()> {
     for future in closers {
         if !future.call_method0(py, "done")?.is_truthy(py)? {
-            future.call_method1(py, "set_result", (imports::close_reason(py, reason)?,))?;
+            let reason = imports::close_reason(py, reason)?;
+            waiting::settle(py, &future, "set_result", reason.unbind())?;
         }
     }
     Ok(())

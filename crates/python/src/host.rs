@@ -332,8 +332,7 @@ impl PyHost {
         }
         match outcome {
             // The task has taken its step, and the closed loop takes no callbacks of its end.
-            Err(error)
-                if self.is_closing.get() && error.is_instance_of::<PyRuntimeError>(py) => {}
+            Err(error) if self.is_closing.get() && error.is_instance_of::<PyRuntimeError>(py) => {}
             Err(error) => {
                 let living = object.get().living().ok().flatten();
                 self.note(py, living.as_ref(), error);

@@ -9,6 +9,7 @@ use crate::loop_handle::LoopHandle;
 use crate::thread_calls::wrong_thread;
 use crate::waiting;
 use pyo3::prelude::*;
+use pyo3::types::PyFloat;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,13 +70,16 @@ impl Ping {
                 continue;
             }
             match &*state {
-                State::Answered(latency) => future.call_method1(py, "set_result", (*latency,))?,
+                State::Answered(latency) => {
+                    let latency = PyFloat::new(py, *latency).into_any().unbind();
+                    waiting::settle(py, &future, "set_result", latency)?;
+                }
                 State::Ended(reason) => {
                     let error = imports::closed_error(py, reason, "").into_value(py);
-                    future.call_method1(py, "set_exception", (error,))?
+                    waiting::settle(py, &future, "set_exception", error.into_any())?;
                 }
                 State::Waiting(_) => unreachable!("a ping is settled with an outcome"),
-            };
+            }
         }
         Ok(())
     }

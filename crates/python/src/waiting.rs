@@ -99,6 +99,23 @@ pub(crate) fn drained(py: Python<'_>, attachment: &Attachment) -> PyResult<()> {
     Ok(())
 }
 
+/// Set the outcome of a future. A loop that was closed takes no callbacks of it, and nobody waits.
+pub(crate) fn settle(
+    py: Python<'_>,
+    future: &Py<PyAny>,
+    method: &str,
+    outcome: Py<PyAny>,
+) -> PyResult<()> {
+    let Err(error) = future.call_method1(py, method, (outcome,)) else {
+        return Ok(());
+    };
+    let event_loop = future.call_method0(py, "get_loop")?;
+    if event_loop.call_method0(py, "is_closed")?.is_truthy(py)? {
+        return Ok(());
+    }
+    Err(error)
+}
+
 /// The connection has ended: anyone who waits on it hears of it.
 pub(crate) fn resolve_at_end(
     py: Python<'_>,
@@ -109,7 +126,7 @@ pub(crate) fn resolve_at_end(
         for future in inbox.take_drains() {
             if !future.call_method0(py, "done")?.is_truthy(py)? {
                 let error = imports::closed_error(py, reason, "").into_value(py);
-                future.call_method1(py, "set_exception", (error,))?;
+                settle(py, &future, "set_exception", error.into_any())?;
             }
         }
     }

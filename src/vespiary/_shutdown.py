@@ -5,8 +5,10 @@
    on until they end by themselves. A coroutine gets the messages already received and then the end
    of its iteration. Others are closed at once (1001 on WebSocket) behind what is queued. Work under
    way (an async `on_request`, `on_message` or `on_close`, a coroutine's `finally`) goes on.
-3. After `drain_seconds` what is left is closed with 1001, and its tasks are cancelled; after
-   `close_seconds` more it is reset. Tasks that swallow their cancellation are cancelled again.
+3. What is left is closed with 1001 before `drain_seconds` are over, and its tasks are cancelled;
+   after `drain_seconds` it is reset. The last quarter of the time, and at most `close_seconds`, is
+   for close frames; they get a second where a quarter is less. Tasks that swallow their
+   cancellation are cancelled again.
 
 A second signal skips to the end: everything is reset, and every task is cancelled. Nothing of this
 waits on a single connection, so one that is stuck delays no other.
@@ -35,6 +37,8 @@ _TEXT = "the server is going away"
 _POLL_SECONDS = 0.01
 _BUSY_SHARE = 0.1
 """At most this share of the time goes into looking at connections."""
+_CLOSE_SECONDS = 1.0
+"""What close frames get at least."""
 _CANCEL_SECONDS = 1.0
 _CANCELS_MAX = 5
 
@@ -42,15 +46,28 @@ _CANCELS_MAX = 5
 class _Draining:
     """An endpoint whose connections are ending."""
 
-    def __init__(self, site: Site, deadline: float | None) -> None:
+    def __init__(self, site: Site, began: float, seconds: float | None) -> None:
         self.site = site
-        self.deadline = deadline
+        self.deadline: float | None = None
+        self.close_seconds = 0.0
+        if seconds is not None:
+            self.limit(began, seconds)
         self.reset_at: float | None = None
         self.is_cut = False
         self.is_reset = False
         self.cancelled_at: float | None = None
         self.cancels = 0
         self.answering: list[Connection] = []
+
+    def limit(self, began: float, seconds: float) -> None:
+        """Let it end within so many seconds, unless it ends earlier anyway."""
+        most = self.site.deadlines.close_seconds
+        close_seconds = seconds / 4 if most is None else min(seconds / 4, most)
+        deadline = began + seconds - close_seconds
+        if self.deadline is None or deadline < self.deadline:
+            self.deadline = deadline
+            least = _CLOSE_SECONDS if most is None else min(_CLOSE_SECONDS, most)
+            self.close_seconds = max(close_seconds, least)
 
     def cue(self, connections: Sequence[Connection]) -> None:
         """Let each connection end in its handler's way."""
@@ -71,6 +88,10 @@ class _Draining:
         return self.site.native.connection_count if self.site.native is not None else 0
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 class Shutdown:
     """Ends the connections and tasks of a server's endpoints.
 
@@ -88,7 +109,11 @@ class Shutdown:
         self._force = force
         self._is_forced = False
         self._draining = [
-            _Draining(site, self._deadline(site, drain_seconds))
+            _Draining(
+                site,
+                self._began,
+                site.deadlines.drain_seconds if drain_seconds is None else drain_seconds,
+            )
             for site in sites
             if site.native is not None
         ]
@@ -96,15 +121,10 @@ class Shutdown:
             (one.deadline for one in self._draining if one.deadline is not None), default=None
         )
 
-    def _deadline(self, site: Site, drain_seconds: float | None) -> float | None:
-        seconds = site.deadlines.drain_seconds if drain_seconds is None else drain_seconds
-        return None if seconds is None else self._began + seconds
-
     def shorten(self, drain_seconds: float) -> None:
         """Let the drain end in so many seconds, where it would take longer."""
-        deadline = self._loop.time() + drain_seconds
         for one in self._draining:
-            one.deadline = deadline if one.deadline is None else min(deadline, one.deadline)
+            one.limit(self._loop.time(), drain_seconds)
 
     async def run(self) -> None:
         """Return when no connection and no task is left.
@@ -145,7 +165,10 @@ class Shutdown:
         if self._first_deadline is not None:
             limit = f"for up to {self._first_deadline - self._began:g} s"
         logger.info(
-            "Stopping: waiting %s for %d connections and %d tasks to finish", limit, count, tasks
+            "Stopping: waiting %s for %s and %s to finish",
+            limit,
+            _counted(count, "connection"),
+            _counted(tasks, "task"),
         )
 
     def _advance(self, one: _Draining, now: float) -> bool:
@@ -177,14 +200,13 @@ class Shutdown:
     def _cut(self, one: _Draining, now: float) -> None:
         """End what the drain has left, with close frames."""
         one.is_cut = True
-        close_seconds = one.site.deadlines.close_seconds
-        one.reset_at = None if close_seconds is None else now + close_seconds
+        one.reset_at = now + one.close_seconds
         assert one.site.native is not None
         tasks = one.site.tasks()
         logger.warning(
-            "drain_seconds is over: closing %d connections, cancelling %d tasks on %s",
-            one.count,
-            len(tasks),
+            "The time to finish is over: closing %s, cancelling %s on %s",
+            _counted(one.count, "connection"),
+            _counted(len(tasks), "task"),
             one.site.url,
         )
         answering = set(one.answering)
@@ -202,7 +224,7 @@ class Shutdown:
         one.is_cut = one.is_reset = True
         one.reset_at = now
         if one.count:
-            logger.warning("Resetting %d connections on %s", one.count, one.site.url)
+            logger.warning("Resetting %s on %s", _counted(one.count, "connection"), one.site.url)
             assert one.site.native is not None
             one.site.native.abort_connections()
         self._cancel(one, one.site.tasks(), now)

@@ -151,8 +151,9 @@ class Deadlines(_Settings):
         write_seconds: While bytes wait to be sent, without progress: a peer that is slow and still
             takes some is not ended. 60: a peer that has read nothing for a minute is gone or means
             harm.
-        drain_seconds: How long a graceful stop waits for connections to finish. 10: what service
-            managers and container platforms commonly leave before they kill.
+        drain_seconds: How long a graceful stop may take, until the last connection is reset. The
+            last quarter of it, at most `close_seconds`, is for close frames. 8: container platforms
+            commonly kill after 10, and `on_stop` comes after it.
         close_seconds: From our close frame to the peer's. 5: a living peer needs one round trip.
         ping_interval_seconds: Silence after which a WebSocket peer is sent a ping. 20: under the 30
             to 60 seconds after which middle-boxes forget a connection.
@@ -174,7 +175,7 @@ class Deadlines(_Settings):
     idle_seconds: float | None = None
     data_seconds: float | None = None
     write_seconds: float | None = 60.0
-    drain_seconds: float | None = 10.0
+    drain_seconds: float | None = 8.0
     close_seconds: float | None = 5.0
     ping_interval_seconds: float | None = 20.0
     ping_timeout_seconds: float | None = 20.0

@@ -242,7 +242,7 @@ async def test_a_client_that_never_answers_the_close_frame_is_reset_after_close_
         client.transport.pause_reading()
         await server.stop(drain_seconds=0.05)
         client.transport.abort()
-    assert "closing 1 connections, cancelling 0 tasks" in caplog.text
+    assert "closing 1 connection, cancelling 0 tasks" in caplog.text
     assert "Stopped after" in caplog.text
 
 
@@ -252,7 +252,7 @@ async def test_every_step_is_logged_with_its_counts(caplog: pytest.LogCaptureFix
         await server.stop()
         for client in clients:
             await client.wait_closed()
-    assert "Stopping: waiting for up to 10 s for 3 connections and 0 tasks" in caplog.text
+    assert "Stopping: waiting for up to 6 s for 3 connections and 0 tasks" in caplog.text
     assert "Stopped after" in caplog.text
 
 
@@ -349,3 +349,20 @@ async def test_a_handshake_that_outlasts_the_drain_is_answered_503() -> None:
     assert caught.value.status == 503
     assert ("Retry-After", "1") in caught.value.headers
     assert not gate.done
+
+
+async def test_the_whole_stop_takes_no_longer_than_drain_seconds() -> None:
+    """A client that answers nothing is reset when they are over, and not `close_seconds` later."""
+
+    class Waits(vespiary.Handler):
+        def on_shutdown(self, connection: vespiary.Connection) -> None: ...
+
+    deadlines = vespiary.Deadlines(close_seconds=60, drain_seconds=4)
+    async with serving(Waits, deadlines=deadlines) as server:
+        client = await websockets.asyncio.client.connect(server.urls[0])
+        client.transport.pause_reading()
+        began = asyncio.get_running_loop().time()
+        await server.stop()
+        taken = asyncio.get_running_loop().time() - began
+        client.transport.abort()
+    assert 3.9 < taken < 16

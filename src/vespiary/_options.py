@@ -50,6 +50,13 @@ def native_options(
             subject="on_part",
             value=framing,
         )
+    if slow_consumer.startswith("drop") and options["framing"] == "raw":
+        raise ConfigurationError(
+            f"slow_consumer={slow_consumer!r} drops whole messages, and a byte stream has none: use"
+            " 'wait' or 'disconnect', or give the stream a framing=",
+            subject="slow_consumer",
+            value=slow_consumer,
+        )
     options.update(dataclasses.asdict(websocket or WebSocket()))
     options.update(dataclasses.asdict(limits))
     options.update(dataclasses.asdict(deadlines))

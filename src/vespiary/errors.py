@@ -290,9 +290,14 @@ class WriteQueueFull(SendRefused):
                 " send_part(), awaiting drain() between them"
             )
         else:
+            more = f"{message_bytes} more" if message_bytes else "more"
+            beside = ""
+            if queued_bytes + message_bytes < write_bytes_max:
+                beside = ", counted with the memory that the pieces of the queue take,"
             text = (
-                f"{queued_bytes} bytes wait for a peer that does not read them, and write_bytes_max"
-                f" is {write_bytes_max}: await connection.drain() between sends, or raise the limit"
+                f"{queued_bytes} bytes wait for a peer that does not read them, and {more}{beside}"
+                f" would pass write_bytes_max ({write_bytes_max}): await connection.drain()"
+                " between sends, or raise the limit"
             )
         super().__init__(text, address)
         # What pickle and copy make the exception anew from.

@@ -265,7 +265,7 @@ class Connection:
             and self._mailbox.allows(len(message))
         ):
             self._shared.check()
-            self._native.send(message)
+            self._native._send_soon(message)
         else:
             self._send(lambda: self._native.send(message), timeout)
 

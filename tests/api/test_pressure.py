@@ -261,3 +261,50 @@ async def test_pings_go_on_until_the_timeout_of_the_first_that_is_unanswered() -
         assert server.statistics().total.limits_reached == {"ping_timeout_seconds": 1}
         assert recorder.limits == [("ping_timeout_seconds", 300)]
         client.abort()
+
+
+@pytest.mark.parametrize("size", [1_000, 10_000, 20_000, 100_000])
+async def test_the_write_queue_is_full_when_its_limit_is_nearly_reached(size: int) -> None:
+    source = Source()
+    most = 1_000_000
+    async with (
+        serving(source, limits=vespiary.Limits(write_bytes_max=most)) as server,
+        vespiary.connect(server.urls[0]) as client,
+    ):
+        await until(lambda: source.connections)
+        connection = source.connections[0]
+        client.pause_reading()
+        refused: vespiary.WriteQueueFull | None = None
+        while refused is None:
+            try:
+                connection.send(bytes(size))
+            except vespiary.WriteQueueFull as error:
+                refused = error
+            # Each message leaves in a batch of its own, or stays.
+            await asyncio.sleep(0)
+        assert refused.queued_bytes + size > 0.85 * most
+        assert f"{refused.queued_bytes} bytes wait" in str(refused)
+        assert f"{size} more" in str(refused)
+
+
+async def test_a_byte_stream_never_leaves_out_a_piece_that_was_published() -> None:
+    source = Source()
+    limits = vespiary.Limits(write_bytes_max=300_000, write_high_bytes=100_000)
+    async with (
+        serving(source, TCP, limits=limits) as server,
+        vespiary.connect(server.urls[0]) as client,
+    ):
+        await until(lambda: source.connections)
+        source.connections[0].subscribe("pieces")
+        client.pause_reading()
+        while source.connections[0].is_open:
+            server.publish("pieces", PIECE)
+            await asyncio.sleep(0)
+        await until(lambda: source.reasons)
+        assert source.reasons[0].kind == "broken"
+
+
+@pytest.mark.parametrize("policy", ["drop-oldest", "drop-newest"])
+async def test_a_byte_stream_has_no_messages_to_drop(policy: str) -> None:
+    with pytest.raises(vespiary.ConfigurationError, match="framing"):
+        vespiary.Server().add(Echo, TCP, slow_consumer=policy)  # type: ignore[arg-type]

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import vespiary
 from vespiary.loop import running_core
 
-from .kit import Echo, Recorder, serving, until
+from .kit import TCP, Echo, Recorder, serving, until
 
 
 def block(seconds: float) -> None:
@@ -178,19 +179,23 @@ async def test_a_thread_that_is_ahead_of_the_loop_waits_for_it() -> None:
         most = 0
 
         def flood() -> None:
-            for _ in range(2000):
+            for _ in range(800):
                 connection.send(bytes(64 << 10))
+            connection.close()
 
+        async def read() -> int:
+            return sum([len(message) async for message in client])
+
+        reading = asyncio.ensure_future(read())
         flooding = asyncio.ensure_future(asyncio.to_thread(flood))
         while not flooding.done():
             # The loop's thread is busy for a while, as with a slow handler.
-            block(0.005)
+            block(0.001)
             most = max(most, resident_bytes() - before)
             await asyncio.sleep(0)
-        client.abort()
-        await asyncio.wait([flooding])
-    # 128 MB were sent; 16 MiB wait for the loop, and as much for the peer.
-    assert most < 64 << 20
+        assert await reading == 800 * (64 << 10)
+    # 52 MB were sent; a part of 16 MiB waits for the loop, and another for the peer.
+    assert most < 32 << 20
 
 
 def test_two_loops_in_two_threads_do_not_meet(driver: str) -> None:
@@ -210,9 +215,50 @@ def test_two_loops_in_two_threads_do_not_meet(driver: str) -> None:
             assert heard == [f"{name} {number}" for number in range(200)]
 
 
-async def test_what_a_thread_sends_to_a_full_queue_is_reported_and_counted(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("framing", ["raw", "length"])
+@pytest.mark.parametrize("is_in_parts", [False, True])
+@pytest.mark.parametrize("size", [1_000, 50_000])
+async def test_a_thread_waits_for_room_and_loses_nothing(
+    framing: Literal["raw", "length"], is_in_parts: bool, size: int
 ) -> None:
+    recorder = Recorder()
+    limits = vespiary.Limits(write_bytes_max=300_000, write_high_bytes=100_000)
+    count = 20_000_000 // size
+    if is_in_parts and framing == "length":
+        return  # It has no parts.
+    async with (
+        serving(recorder, TCP, framing=framing, limits=limits) as server,
+        vespiary.connect(server.urls[0], framing=framing) as client,
+    ):
+        client.pause_reading()
+        await until(lambda: recorder.connections)
+        connection = recorder.connections[0]
+        sent = 0
+
+        def flood() -> None:
+            nonlocal sent
+            for number in range(count):
+                piece = number.to_bytes(4, "big") * (size // 4)
+                if is_in_parts:
+                    connection.send_part(piece)
+                else:
+                    connection.send(piece)
+                sent += 1
+            connection.close()
+
+        flooding = asyncio.ensure_future(asyncio.to_thread(flood))
+        await until(lambda: connection.queued_bytes > 100_000)
+        # Some credit is used before the thread waits.
+        assert connection.queued_bytes <= 2 * 300_000
+        assert not flooding.done()
+        client.resume_reading()
+        received = b"".join([message async for message in client])
+        await flooding
+        assert received == b"".join(n.to_bytes(4, "big") * (size // 4) for n in range(count))
+        assert server.statistics().total.messages_dropped == 0
+
+
+async def test_a_thread_that_waits_for_room_gets_the_end_of_the_connection() -> None:
     recorder = Recorder()
     limits = vespiary.Limits(write_bytes_max=300_000, write_high_bytes=100_000)
     async with (
@@ -224,37 +270,63 @@ async def test_what_a_thread_sends_to_a_full_queue_is_reported_and_counted(
         connection = recorder.connections[0]
 
         def flood() -> None:
-            for _ in range(200):
-                connection.send(bytes(50_000))
+            while True:
+                connection.send(bytes(10_000))
 
-        await asyncio.to_thread(flood)
-        await until(lambda: connection.statistics().messages_dropped)
-        await asyncio.sleep(0.05)
-        total = server.statistics().total
-        taken = connection.statistics().messages_sent
-        assert total.messages_dropped == 200 - taken
-        assert total.limits_reached == {"write_bytes_max": 200 - taken}
-        assert connection.is_open
-        client.resume_reading()
-        for _ in range(taken):
-            await client.receive()
-    assert "write_bytes_max (300000)" in caplog.text
+        flooding = asyncio.ensure_future(asyncio.to_thread(flood))
+        await until(lambda: connection.queued_bytes > 100_000)
+        client.abort()
+        with pytest.raises(vespiary.ConnectionClosed):
+            await flooding
 
 
-async def test_a_handler_hears_of_what_a_thread_could_not_send() -> None:
-    events: list[tuple[str, int]] = []
+async def test_a_handler_on_threads_waits_for_room() -> None:
+    class Download(vespiary.Handler):
+        def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
+            for number in range(2000):
+                connection.send(number.to_bytes(4, "big") * 4096)
+            connection.close()
 
-    class Listening(Recorder):
-        def on_limit(self, name: str, value: int) -> None:
-            events.append((name, value))
+    limits = vespiary.Limits(write_bytes_max=300_000, write_high_bytes=100_000)
+    async with (
+        serving(Download, TCP, executor="threads", limits=limits) as server,
+        vespiary.connect(server.urls[0]) as client,
+    ):
+        client.send("go")
+        received = b"".join([piece async for piece in client])
+        assert received == b"".join(n.to_bytes(4, "big") * 4096 for n in range(2000))
 
-    handler = Listening()
+
+async def test_a_message_that_never_fits_is_refused_to_the_thread() -> None:
+    recorder = Recorder()
     limits = vespiary.Limits(write_bytes_max=1000, write_high_bytes=1000, write_low_bytes=1000)
-    async with serving(handler, limits=limits) as server, vespiary.connect(server.urls[0]):
+    async with serving(recorder, limits=limits) as server, vespiary.connect(server.urls[0]):
+        await until(lambda: recorder.connections)
+        with pytest.raises(vespiary.WriteQueueFull, match="more than may ever wait"):
+            await asyncio.to_thread(recorder.connections[0].send, bytes(2000))
+
+
+async def test_what_was_dropped_is_still_counted_when_the_connection_has_ended() -> None:
+    counts: list[int] = []
+
+    class Counting(Recorder):
+        def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+            counts.append(connection.statistics().messages_dropped)
+
+    handler = Counting()
+    limits = vespiary.Limits(write_bytes_max=300_000, write_high_bytes=100_000)
+    async with (
+        serving(handler, executor="threads", slow_consumer="drop-newest", limits=limits) as server,
+        vespiary.connect(server.urls[0]) as client,
+    ):
+        client.pause_reading()
         await until(lambda: handler.connections)
-        await asyncio.to_thread(handler.connections[0].send, bytes(2000))
-        await until(lambda: events)
-        assert events == [("write_bytes_max", 1000)]
+        connection = handler.connections[0]
+        while not connection.statistics().messages_dropped:
+            connection.send(bytes(50_000))
+        client.abort()
+        await until(lambda: counts)
+        assert counts == [server.statistics().total.messages_dropped]
 
 
 async def test_a_policy_for_slow_consumers_holds_for_threads_too() -> None:
@@ -265,7 +337,8 @@ async def test_a_policy_for_slow_consumers_holds_for_threads_too() -> None:
         vespiary.connect(server.urls[0]),
     ):
         await until(lambda: recorder.connections)
-        await asyncio.to_thread(recorder.connections[0].send, bytes(2000))
+        with pytest.raises(vespiary.ConnectionClosed, match="does not read"):
+            await asyncio.to_thread(recorder.connections[0].send, bytes(2000))
         await until(lambda: recorder.reasons)
         assert "does not read" in recorder.reasons[0].text
         assert server.statistics().total.messages_dropped == 0
@@ -279,13 +352,18 @@ async def test_what_is_not_a_message_is_reported_to_the_thread_that_sends_it() -
             await asyncio.to_thread(recorder.connections[0].send, 5)  # type: ignore[arg-type]
 
 
-async def test_a_send_of_a_thread_out_of_turn_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_send_of_a_thread_out_of_turn_is_refused_or_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     recorder = Recorder()
     async with serving(recorder) as server, vespiary.connect(server.urls[0]) as client:
         await until(lambda: recorder.connections)
         connection = recorder.connections[0]
         connection.send_part("one ")
-        await asyncio.to_thread(connection.send, "in between")
+        # The first message of a thread waits for the answer.
+        with pytest.raises(vespiary.SendRefused, match="in parts"):
+            await asyncio.to_thread(connection.send, "in between")
+        await asyncio.to_thread(connection.send, "in between again")
         await until(lambda: "was not taken" in caplog.text)
         connection.send_part("two", last=True)
         assert await client.receive() == "one two"

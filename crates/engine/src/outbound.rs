@@ -66,6 +66,12 @@ impl Pool {
 /// the allocator adds to a small buffer.
 const PIECE_BYTES: usize = 2 * size_of::<Piece>() + 32;
 
+/// From how many waiting bytes on a piece does not keep a buffer that is much too large for it: it
+/// would count as full, and half of write_bytes_max could be unused.
+const CONGESTED_BYTES: usize = 64 << 10;
+/// The part of a piece's bytes that its buffer may be larger by: an eighth.
+const UNUSED_SHARE: usize = 8;
+
 struct Piece {
     chunk: Chunk,
     /// A whole message by itself, which a slow-consumer policy may drop.
@@ -206,8 +212,12 @@ impl Outbound {
     #[cold]
     fn retire_tail(&mut self) {
         if !self.tail.is_empty() {
-            let chunk = Chunk::Owned(std::mem::take(&mut self.tail));
-            self.push(chunk, false);
+            let mut tail = std::mem::take(&mut self.tail);
+            let unused = tail.capacity() - tail.len();
+            if self.waiting >= CONGESTED_BYTES && unused > tail.len() / UNUSED_SHARE {
+                tail.shrink_to_fit();
+            }
+            self.push(Chunk::Owned(tail), false);
         }
     }
 

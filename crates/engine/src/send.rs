@@ -4,7 +4,7 @@
 use crate::close::{Cause, CloseReason, out_of_memory};
 use crate::connection::{Connection, State};
 use crate::endpoint::add;
-use crate::host::{Event, Host, Kind};
+use crate::host::{Host, Kind};
 use crate::limit::Limit;
 use crate::options::{Framing, Options, SlowConsumer};
 use crate::send_error::SendError;
@@ -260,7 +260,7 @@ impl<H: Host> Connection<H> {
             return Ok(());
         }
         let mut outbound = self.outbound.borrow_mut();
-        let may_go = droppable && self.above_high.get();
+        let may_go = droppable && self.above_high.get() && options.framing != Framing::Raw;
         let write = |buffer: &mut Vec<u8>| form.append(buffer, payload);
         let is_appended = if may_go && options.slow_consumer == SlowConsumer::DropOldest {
             outbound.append_droppable(size, write)
@@ -316,20 +316,22 @@ impl<H: Host> Connection<H> {
         if self.outbound.borrow().held().saturating_add(size) <= most {
             return Ok(true);
         }
+        // A byte stream has no messages: without one of its pieces the rest would be wrong.
+        let droppable = droppable && options.framing != Framing::Raw;
         self.endpoint().count_limit(Limit::WriteBytes);
         match options.slow_consumer {
             SlowConsumer::DropNewest if droppable => {
                 self.count_dropped(1);
                 Ok(false)
             }
-            SlowConsumer::Wait | SlowConsumer::DropNewest => Err(SendError::QueueFull),
+            SlowConsumer::Wait | SlowConsumer::DropNewest => self.full_queue(),
             SlowConsumer::DropOldest => {
                 let (dropped, room) = self.outbound.borrow_mut().drop_oldest(size, most);
                 self.count_dropped(dropped + u64::from(!room && droppable));
                 if room || droppable {
                     Ok(room)
                 } else {
-                    Err(SendError::QueueFull)
+                    self.full_queue()
                 }
             }
             SlowConsumer::Disconnect => {
@@ -344,17 +346,34 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// A host could not hand a full queue on to the sender: count the message as dropped, and
-    /// report the limit.
-    pub fn message_lost(self: &Rc<Self>) {
-        self.count_dropped(1);
-        let limit = Limit::WriteBytes;
-        let value = self.endpoint().options.borrow().value_of(limit);
-        let event = Event::Limit { limit, value };
-        self.engine.host.event(self.endpoint(), event);
+    /// What a full queue says where nothing may be dropped.
+    fn full_queue(&self) -> Result<bool, SendError> {
+        if self.engine.is_promised.get() {
+            return Ok(true);
+        }
+        Err(SendError::QueueFull)
     }
 
-    fn count_dropped(&self, messages: u64) {
+    /// Send what the host has accepted already, and cannot refuse any more: where the policy is to
+    /// wait, a full queue takes it too. The host bounds how much that may be.
+    pub fn promised<T>(&self, send: impl FnOnce() -> T) -> T {
+        self.engine.is_promised.set(true);
+        let sent = send();
+        self.engine.is_promised.set(false);
+        sent
+    }
+
+    /// A piece of a byte stream could not be sent: end the connection, since what follows the gap
+    /// would be taken for its continuation.
+    pub(crate) fn end_broken_stream(self: &Rc<Self>) {
+        let text = "the write queue is full (write_bytes_max), and a byte stream cannot leave out \
+                    a piece";
+        let cause = Cause::Limit(Limit::WriteBytes);
+        self.end_with(CloseReason::new(cause, text));
+        self.abort_now();
+    }
+
+    pub(crate) fn count_dropped(&self, messages: u64) {
         add(&self.endpoint().counters.dropped, messages);
         self.traffic
             .dropped

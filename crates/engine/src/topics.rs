@@ -4,7 +4,7 @@
 //! endpoint's connections subscribe in the space that its host has given it.
 
 use crate::connection::Connection;
-use crate::endpoint::{Endpoint, add};
+use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::host::{Host, Kind};
 use crate::limit::Limit;
@@ -261,7 +261,7 @@ impl<H: Host> Engine<H> {
                     }
                 }
                 Err(SendError::OutOfMemory) => return Err(SendError::OutOfMemory),
-                Err(_) => add(&connection.endpoint().counters.dropped, 1),
+                Err(error) => connection.publication_lost(error),
             }
         }
         Ok(taken)
@@ -306,6 +306,14 @@ impl<H: Host> Connection<H> {
     fn sharing(&self, length: usize, compress: Option<bool>) -> Sharing {
         let deflate = self.negotiated.deflate.get();
         deflate.map_or(Sharing::Plain, |it| it.shared_shape(length, compress))
+    }
+
+    /// A publication did not get to this subscriber.
+    fn publication_lost(self: &Rc<Self>, error: SendError) {
+        self.count_dropped(1);
+        if error == SendError::QueueFull && self.endpoint().options().framing == Framing::Raw {
+            self.end_broken_stream();
+        }
     }
 
     fn send_shared(self: &Rc<Self>, encoded: &Encoded, length: usize) -> Result<(), SendError> {

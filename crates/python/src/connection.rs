@@ -61,6 +61,11 @@ impl Connection {
         }
     }
 
+    /// Its name among the connections that other threads send on.
+    pub(crate) fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     pub(crate) fn handle(&self) -> &Arc<LoopHandle> {
         self.local.handle()
     }
@@ -107,11 +112,13 @@ impl Connection {
         }
         let reason = connection.reason();
         let reason = reason.unwrap_or_else(|| CloseReason::new(Cause::Aborted, ""));
+        self.handle().senders().forget(self.key());
         self.ended.set(Box::new(Ended {
             url: connection.endpoint().host.url.borrow().clone(),
             handler_errors: connection.endpoint().host.handler_errors.clone(),
             reason,
             traffic: connection.traffic(),
+            dropped: connection.dropped(),
             compression: connection.compression_statistics(),
             peer: connection.peer_address(),
             local_address: connection.local_address(),

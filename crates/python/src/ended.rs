@@ -12,6 +12,7 @@ pub(crate) struct Ended {
     pub(crate) handler_errors: Arc<AtomicU64>,
     pub(crate) reason: CloseReason,
     pub(crate) traffic: [u64; 4],
+    pub(crate) dropped: u64,
     pub(crate) compression: (CompressionTraffic, u64),
     pub(crate) peer: Option<Address>,
     pub(crate) local_address: Option<Address>,

@@ -190,9 +190,13 @@ impl Host for PyHost {
             self.call_alone(connection, hook);
         }
         let attachment = connection.user.borrow();
-        if let Some(attachment) = attachment.as_ref()
-            && let Err(error) = waiting::drained(self.py(), attachment)
-        {
+        let Some(attachment) = attachment.as_ref() else {
+            return;
+        };
+        self.handle()
+            .senders()
+            .drained(attachment.object.get().key());
+        if let Err(error) = waiting::drained(self.py(), attachment) {
             self.note(self.py(), Some(connection), error);
         }
     }

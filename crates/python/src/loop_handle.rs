@@ -10,6 +10,7 @@
 use crate::confined::Droppable;
 use crate::imports;
 use crate::process::{detached, this_thread};
+use crate::senders::Senders;
 use crate::thread_calls::ThreadCall;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -58,6 +59,7 @@ pub(crate) struct LoopHandle {
     forks: usize,
     queue: Mutex<Queue>,
     has_room: Condvar,
+    senders: Senders,
     /// The asyncio loop that the engine serves, from its first `select` to its end: weakly, since
     /// it holds the engine. Only the loop's thread touches it.
     event_loop: UnsafeCell<Option<Py<PyWeakrefReference>>>,
@@ -78,8 +80,14 @@ impl LoopHandle {
                 ..Queue::default()
             }),
             has_room: Condvar::new(),
+            senders: Senders::default(),
             event_loop: UnsafeCell::new(None),
         })
+    }
+
+    /// The connections that other threads send on.
+    pub(crate) fn senders(&self) -> &Senders {
+        &self.senders
     }
 
     /// Whether this is the loop's thread.
@@ -157,6 +165,7 @@ impl LoopHandle {
             self.has_room.notify_all();
         }
         queue.bytes = 0;
+        self.senders.next_batch();
         let calls = std::mem::take(&mut queue.calls);
         let returned = std::mem::take(&mut queue.returned);
         // What is dropped may run code of its own: not under the lock.
@@ -189,6 +198,7 @@ impl LoopHandle {
         self.has_room.notify_all();
         drop(queue);
         drop(rest);
+        self.senders.close();
         self.set_event_loop(None);
     }
 

@@ -9,7 +9,7 @@ use crate::ping::{self, Closing, Ping};
 use crate::send::with_payload;
 use crate::thread_calls::ThreadCall;
 use crate::timer::{Target, Timer};
-use crate::{awaitables, context, report, response, statistics, task, waiting};
+use crate::{awaitables, context, from_thread, report, response, statistics, task, waiting};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -49,13 +49,28 @@ impl Connection {
         last: bool,
         compress: Option<bool>,
     ) -> PyResult<()> {
-        Self::ask_living(slf, move |py, this, connection| {
-            let data = data.bind(py);
-            with_payload(data, |kind, payload| {
+        let act = move |py: Python<'_>, data: &Py<PyAny>, connection: &Rc<Conn>| {
+            with_payload(data.bind(py), |kind, payload| {
                 connection.send_part(kind, payload, last, compress)
-            })?
-            .map_err(|error| this.send_error(py, connection, error, Some(data)))
+            })
+        };
+        if slf.get().local.get().is_none() {
+            return from_thread::send(slf, None, compress, data, act);
+        }
+        Self::ask_living(slf, move |py, this, connection| {
+            act(py, &data, connection)?
+                .map_err(|error| this.send_error(py, connection, error, Some(data.bind(py))))
         })
+    }
+
+    /// Queue a message for the loop without waiting for room: the write queue takes it whatever
+    /// waits, so the caller bounds that; internal.
+    fn _send_soon(slf: &Bound<'_, Self>, message: Py<PyAny>) -> PyResult<()> {
+        if !slf.get().may_send_elsewhere() {
+            return Err(slf.get().closed_elsewhere_error(slf.py()));
+        }
+        let call = ThreadCall::Send(slf.clone().unbind(), message, None);
+        slf.get().handle().add(slf.py(), call)
     }
 
     /// Send nothing more on a stream: what waits is written, and then the peer sees the end, while

@@ -2,15 +2,15 @@
 
 use crate::connection::{Connection, Local, peer_text};
 use crate::core::Conn;
+use crate::from_thread;
 use crate::imports;
 use crate::payload::KeptMessage;
-use crate::thread_calls::ThreadCall;
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::rc::Rc;
-use vespiary_engine::{Cause, CloseReason, Kind, SendError};
+use vespiary_engine::{Kind, SendError};
 
 const TOO_LONG: &str = "the message is too long for the framing's length prefix";
 const LINE_BREAK: &str = "the message has a line break, which would end it too early: with \
@@ -74,24 +74,23 @@ impl Connection {
         sent.map_err(|error| self.send_error(py, connection, error, Some(message)))
     }
 
-    /// Send what another thread gave. Nobody waits for the outcome there, so what is not taken is
-    /// reported here: to the limit's hook where the queue is full, to the log otherwise. That a
-    /// connection has ended needs no telling.
+    /// Send what another thread was promised to send. What cannot be sent is logged. That a
+    /// connection has ended needs no report.
     pub(crate) fn send_for_another(
         &self,
         py: Python<'_>,
         message: &Bound<'_, PyAny>,
         compress: Option<bool>,
     ) -> PyResult<()> {
-        let Err(error) = self.send_object(py, message, compress) else {
-            return Ok(());
-        };
         let Some(connection) = self.living()? else {
             return Ok(());
         };
-        if error.is_instance(py, imports::write_queue_full_class(py)?) {
-            connection.message_lost();
-        } else if !error.is_instance(py, imports::connection_closed_class(py)?) {
+        let sent = connection.promised(|| self.send_object(py, message, compress));
+        self.note_sender(&connection);
+        let Err(error) = sent else {
+            return Ok(());
+        };
+        if !error.is_instance(py, imports::connection_closed_class(py)?) {
             let url = connection.endpoint().host.url.borrow();
             imports::send_failed(py)?.call1((&**url, peer_text(&connection), error.value(py)))?;
         }
@@ -212,7 +211,7 @@ Queue a message; it leaves with everything else that the current batch sends.
 
 Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte stream
 both are bytes, text as UTF-8. Never blocks on the loop's thread: await the result, or drain(), to
-wait for room. May be called from any thread; one that is ahead of the loop waits for it.
+wait for room. May be called from any thread; another than the loop's waits for room by itself.
 
 Where the peer agreed on compression, compress=True or False decides for this message, whatever its
 length; None leaves that to the endpoint's Compression. Elsewhere it changes nothing.
@@ -282,32 +281,26 @@ fn send_from(
     this.send_here(local, message.py(), message, compress)
 }
 
-/// Queue a message for the loop of another thread.
+/// Send from another thread than the loop's: see [`crate::senders`].
 #[cold]
 fn send_elsewhere(
     connection: &Bound<'_, Connection>,
     message: &Bound<'_, PyAny>,
     compress: Option<bool>,
 ) -> PyResult<()> {
-    let this = connection.get();
     // What cannot be a message is reported to who sends it.
-    with_payload(message, |_, _| ())?;
-    if !this.may_send_elsewhere() {
-        return Err(match this.ended() {
-            Some(_) => this.closed_error(message.py()),
-            None => imports::closed_error(
-                message.py(),
-                &CloseReason::new(Cause::Closed, "closed by another call"),
-                "",
-            ),
-        });
-    }
-    let call = ThreadCall::Send(
-        connection.clone().unbind(),
-        message.clone().unbind(),
+    let size = with_payload(message, |_, bytes| bytes.len())?;
+    let kept = message.clone().unbind();
+    from_thread::send(
+        connection,
+        Some(size),
         compress,
-    );
-    this.handle().add(message.py(), call)
+        kept,
+        move |py, message, it| {
+            let message = message.bind(py);
+            with_payload(message, |kind, payload| it.send(kind, payload, compress))
+        },
+    )
 }
 
 /// The message, and `compress` where it is named.

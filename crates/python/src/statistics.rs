@@ -18,9 +18,11 @@ pub(crate) fn of_connection(
         (None, Some(ended)) => (ended.traffic, ended.compression),
         (None, None) => Default::default(),
     };
-    let (queued, open_seconds, dropped) = living.map_or((0, 0.0, 0), |it| {
-        (it.queued_bytes(), it.open_seconds(), it.dropped())
-    });
+    let (queued, open_seconds, dropped) = match (living, ended) {
+        (Some(it), _) => (it.queued_bytes(), it.open_seconds(), it.dropped()),
+        (None, Some(ended)) => (0, 0.0, ended.dropped),
+        (None, None) => (0, 0.0, 0),
+    };
     let keywords = PyDict::new(py);
     let compression = imports::compression_statistics(py, compression)?;
     keywords.set_item("compression", compression)?;

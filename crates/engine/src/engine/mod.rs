@@ -58,6 +58,8 @@ pub struct Engine<H: Host> {
     pub(crate) topics: RefCell<Topics<H>>,
     pub(crate) compression: RefCell<compression::Pool>,
     pub(crate) refusals: Cell<u32>,
+    /// Whether a full write queue takes what is sent now: see [`Connection::promised`].
+    pub(crate) is_promised: Cell<bool>,
     random: RefCell<Random>,
     /// Where the date of HTTP answers comes from.
     pub(crate) wall_clock: Cell<fn() -> SystemTime>,
@@ -95,6 +97,7 @@ impl<H: Host> Engine<H> {
             topics: RefCell::default(),
             compression: RefCell::default(),
             refusals: Cell::new(0),
+            is_promised: Cell::new(false),
             random: RefCell::new(random),
             wall_clock: Cell::new(SystemTime::now),
             current: Cell::new(NOBODY),

@@ -5,6 +5,7 @@ The public names, and nothing else; each is documented where it lives.
 
 from vespiary import sync
 from vespiary._core import Connection, Timer, __version__
+from vespiary._serve import serve
 from vespiary.backoff import Backoff
 from vespiary.client import connect
 from vespiary.client_options import ClientOptions
@@ -39,7 +40,7 @@ from vespiary.handler import Handler
 from vespiary.limits import Deadlines, Limits
 from vespiary.loop import run
 from vespiary.request import Request, Response
-from vespiary.server import Server, ServerOptions, serve
+from vespiary.server import Server, ServerOptions
 from vespiary.statistics import (
     CompressionStatistics,
     ConnectionStatistics,

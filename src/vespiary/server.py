@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 
 from vespiary._life import Life
 from vespiary._listening import ListeningAddress
-from vespiary._other_names import other_options
 from vespiary._seconds import check_seconds
 from vespiary._server_hooks import (
     call_hook,
@@ -24,7 +23,6 @@ from vespiary._server_hooks import (
 from vespiary._shutdown import Shutdown
 from vespiary._signals import Signals, join_signals
 from vespiary._site import Site
-from vespiary._suggestions import check_names
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.handler import AnyHandler
@@ -36,11 +34,14 @@ from vespiary.trace import requires
 if TYPE_CHECKING:
     from vespiary._core import Connection, Timer
 
-__all__ = ["Server", "ServerOptions", "serve"]
+__all__ = ["Server", "ServerOptions"]
 
 P = ParamSpec("P")
 
 logger = logging.getLogger("vespiary")
+
+_CANCEL_SECONDS = 1.0
+"""How long an `on_start` that is cancelled may take to end."""
 
 
 class Server:
@@ -289,6 +290,8 @@ class Server:
             requires("rfc6455/7.4.1/h7")
             life.shutdown = Shutdown(self._sites, drain_seconds, life.force)
             await life.shutdown.run()
+            if life.starting_tasks:
+                await asyncio.wait(life.starting_tasks, timeout=_CANCEL_SECONDS)
         finally:
             await self._stop_handlers(life, self._sites)
 
@@ -466,43 +469,3 @@ class Server:
                 await self.wait_stopped()
 
         run(main(), driver=driver, spin_microseconds=spin_microseconds)
-
-
-_SERVE_OPTIONS = ("driver", "spin_microseconds", "on_serving", "signals")
-
-
-def serve(
-    handler: AnyHandler,
-    *urls: str,
-    driver: str | None = None,
-    spin_microseconds: int = 0,
-    on_serving: Callable[[Sequence[str]], object] | None = None,
-    signals: bool = True,
-    **options: Unpack[ServerOptions],
-) -> None:
-    """Serve a handler on one or more URLs until SIGTERM or SIGINT.
-
-    The first signal stops gracefully (see `Server.stop`); a second one ends at once.
-
-    Args:
-        handler: A `Handler`, a subclass of it, or an async function that takes a connection.
-        urls: The endpoints.
-        driver: `uring` or `epoll`; default: the best that works here.
-        spin_microseconds: See `vespiary.loop.Loop`.
-        on_serving: Called with the endpoints' URLs once all of them listen.
-        signals: See `Server`.
-        options: The same for every endpoint: see `vespiary.ServerOptions`.
-
-    Raises:
-        ConfigurationError: the handler, a URL or an option is not valid.
-        OSError: an endpoint cannot be listened on.
-    """
-    if not urls:
-        raise ConfigurationError("serve needs at least one URL, such as ws://127.0.0.1:9001")
-    # serve's own options are in the signature; what is left belongs to each endpoint.
-    known = {**ServerOptions.__annotations__, **dict.fromkeys(_SERVE_OPTIONS)}
-    check_names(options, known, "serve", others=other_options(known))
-    server = Server(signals=signals)
-    for url in urls:
-        server.add(handler, url, **options)
-    server.run(driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving)

@@ -291,6 +291,25 @@ async def test_a_start_that_is_cancelled_is_undone() -> None:
             await vespiary.connect(url)
 
 
+async def test_the_on_start_of_an_endpoint_added_later_is_cancelled_and_awaited() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    class Waits(Echo):
+        async def on_start(self, server: vespiary.Server) -> None:
+            try:
+                begun.set()
+                await asyncio.sleep(3600)
+            finally:
+                await asyncio.sleep(0.01)
+                ended.set()
+
+    async with serving(Echo) as server:
+        server.add(Waits, TCP)
+        await begun.wait()
+    assert ended.is_set()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 @stops
 async def test_an_on_stop_may_stop_the_server(stop: Callable[..., object]) -> None:
     calls: list[str] = []

@@ -1,0 +1,54 @@
+"""A server in one call, for a program that does nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Unpack
+
+from vespiary._other_names import other_options
+from vespiary._suggestions import check_names
+from vespiary.errors import ConfigurationError
+from vespiary.handler import AnyHandler
+from vespiary.server import Server
+from vespiary.server_options import ServerOptions
+
+__all__ = ["serve"]
+
+_SERVE_OPTIONS = ("driver", "spin_microseconds", "on_serving", "signals")
+
+
+def serve(
+    handler: AnyHandler,
+    *urls: str,
+    driver: str | None = None,
+    spin_microseconds: int = 0,
+    on_serving: Callable[[Sequence[str]], object] | None = None,
+    signals: bool = True,
+    **options: Unpack[ServerOptions],
+) -> None:
+    """Serve a handler on one or more URLs until SIGTERM or SIGINT.
+
+    The first signal stops gracefully (see `Server.stop`); a second one ends at once.
+
+    Args:
+        handler: A `Handler`, a subclass of it, or an async function that takes a connection.
+        urls: The endpoints.
+        driver: `uring` or `epoll`; default: the best that works here.
+        spin_microseconds: See `vespiary.loop.Loop`.
+        on_serving: Called with the endpoints' URLs once all of them listen.
+        signals: See `Server`.
+        options: The same for every endpoint: see `vespiary.ServerOptions`.
+
+    Raises:
+        ConfigurationError: the handler, a URL or an option is not valid.
+        OSError: an endpoint cannot be listened on.
+    """
+    if not urls:
+        raise ConfigurationError("serve needs at least one URL, such as ws://127.0.0.1:9001")
+    # serve's own options are in the signature; what is left belongs to each endpoint.
+    known = {**ServerOptions.__annotations__, **dict.fromkeys(_SERVE_OPTIONS)}
+    check_names(options, known, "serve", others=other_options(known))
+    server = Server(signals=signals)
+    for url in urls:
+        server.add(handler, url, **options)
+    server.run(driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving)

@@ -64,4 +64,5 @@ async def test_a_client_whose_server_is_gone_notices_it_without_reading() -> Non
 
 def test_the_default_is_named_with_the_other_deadlines() -> None:
     assert vespiary.Deadlines().tcp_keepalive_seconds == 60
-    assert vespiary.Deadlines.from_texts({"tcp_keepalive_seconds": "none"})
+    without = vespiary.Deadlines.from_texts({"tcp_keepalive_seconds": "none"})
+    assert without.tcp_keepalive_seconds is None

@@ -157,7 +157,7 @@ async def test_a_filter_that_keeps_its_connection_ends_with_it() -> None:
             async with vespiary.connect(server.urls[0]) as connection:
                 connection.send(b"x")
                 assert await connection.receive() == b"x"
+            del connection
         await until(lambda: not server.statistics().total.connections_open)
-        del connection
         gc.collect()
         assert not made

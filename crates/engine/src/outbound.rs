@@ -67,7 +67,7 @@ impl Pool {
 const PIECE_BYTES: usize = 2 * size_of::<Piece>() + 32;
 
 /// From how many waiting bytes on a piece does not keep a buffer that is much too large for it: it
-/// would count as full, and half of write_bytes_max could be unused.
+/// would count as full, and half of `write_bytes_max` could be unused.
 const CONGESTED_BYTES: usize = 64 << 10;
 /// The part of a piece's bytes that its buffer may be larger by: an eighth.
 const UNUSED_SHARE: usize = 8;

@@ -281,16 +281,12 @@ impl<H: Host> Engine<H> {
         if let Some(index) = encoded.iter().position(known) {
             return Ok(&encoded[index]);
         }
-        let (bytes, compressed) = match sharing {
-            Sharing::Compressed(shape, insists) => {
-                let mut pool = self.compression.borrow_mut();
-                encode_alone(&mut pool, shape, kind, payload, insists)
-                    .ok_or(SendError::OutOfMemory)?
-            }
-            _ => {
-                let form = WireForm::new(framing, Label::whole(kind), payload, || None)?;
-                (form.encode(payload).ok_or(SendError::OutOfMemory)?, 0)
-            }
+        let (bytes, compressed) = if let Sharing::Compressed(shape, insists) = sharing {
+            let mut pool = self.compression.borrow_mut();
+            encode_alone(&mut pool, shape, kind, payload, insists).ok_or(SendError::OutOfMemory)?
+        } else {
+            let form = WireForm::new(framing, Label::whole(kind), payload, || None)?;
+            (form.encode(payload).ok_or(SendError::OutOfMemory)?, 0)
         };
         encoded.push(Encoded {
             framing: framing.clone(),

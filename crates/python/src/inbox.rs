@@ -320,9 +320,9 @@ fn closed(py: Python<'_>, connection: &Connection) -> PyErr {
     let Ok(Some(living)) = connection.living() else {
         return connection.closed_error(py);
     };
-    let reason = living.reason().unwrap_or_else(|| {
-        CloseReason::new(Cause::PeerClosed, "the peer has finished sending")
-    });
+    let reason = living
+        .reason()
+        .unwrap_or_else(|| CloseReason::new(Cause::PeerClosed, "the peer has finished sending"));
     imports::closed_error(py, &reason, &peer_text(&living))
 }
 

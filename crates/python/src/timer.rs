@@ -73,7 +73,10 @@ impl Timer {
         let (Target::Server(callback, _) | Target::Connection(_, callback)) = &target;
         let py = engine.host.py();
         if !callback.bind(py).is_callable() {
-            let text = format!("a timer calls a function; got {}", callback.bind(py).repr()?);
+            let text = format!(
+                "a timer calls a function; got {}",
+                callback.bind(py).repr()?
+            );
             return Err(PyTypeError::new_err(text));
         }
         if !(0.0..=1e9).contains(&seconds) {

@@ -278,7 +278,7 @@ fn a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline(bench: &B
     let send = || {
         connection
             .send(Kind::Binary, &[b'x'; 9_999], None)
-            .expect("room")
+            .expect("room");
     };
     // The kernel's buffers are full when nothing leaves any more; then a second lot waits behind.
     for _ in 0..2 {

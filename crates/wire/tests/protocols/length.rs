@@ -63,9 +63,9 @@ fn any_format() -> impl Strategy<Value = Format> {
 }
 
 /// A message behind its prefix.
-fn append(out: &mut Vec<u8>, format: &Format, payload: &[u8]) -> Result<(), TooLong> {
+fn append(out: &mut Vec<u8>, format: Format, payload: &[u8]) -> Result<(), TooLong> {
     let mut head = [0; 8];
-    let width = length::write_head(&mut head, format, payload.len() as u64)?;
+    let width = length::write_head(&mut head, &format, payload.len() as u64)?;
     out.extend_from_slice(&head[..width]);
     out.extend_from_slice(payload);
     Ok(())
@@ -85,7 +85,7 @@ fn the_same_message_in_each_format() {
     ] {
         let format = Format::new(width, big_endian, includes_itself).unwrap();
         let mut out = Vec::new();
-        append(&mut out, &format, b"abc").unwrap();
+        append(&mut out, format, b"abc").unwrap();
         assert_eq!(out, [prefix, b"abc"].concat());
         assert_eq!(decode(&[&out], format, 3), (vec![b"abc".to_vec()], Ok(0)));
     }
@@ -163,13 +163,13 @@ fn a_payload_that_the_width_cannot_announce_is_not_written() {
         includes_itself: true,
     };
     let mut out = vec![7];
-    assert_eq!(append(&mut out, &narrow, &[0; 254]), Ok(()));
+    assert_eq!(append(&mut out, narrow, &[0; 254]), Ok(()));
     assert_eq!((out.len(), out[1]), (256, 255));
     let error = TooLong {
         payload_bytes: 255,
         payload_bytes_max: 254,
     };
-    assert_eq!(append(&mut out, &narrow, &[0; 255]), Err(error));
+    assert_eq!(append(&mut out, narrow, &[0; 255]), Err(error));
     assert_eq!(out.len(), 256);
     let widest = Format {
         width: 8,
@@ -188,7 +188,7 @@ proptest! {
     ) {
         let mut bytes = Vec::new();
         for message in &messages {
-            append(&mut bytes, &format, message).unwrap();
+            append(&mut bytes, format, message).unwrap();
         }
         let decoded = decode(&cut(&bytes, &places), format, 100);
         prop_assert_eq!(&decoded, &(messages, Ok(0)));

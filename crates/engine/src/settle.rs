@@ -247,10 +247,8 @@ impl<H: Host> Engine<H> {
     /// Closing a socket that holds bytes would reset it and destroy our close frame, so those are
     /// read first.
     fn may_finish(connection: &Rc<Connection<H>>) -> bool {
-        if requires!("rfc6455/7.1.1/1" => connection.life.get().has_peer_ended()) {
-            return true;
-        }
-        !connection.client && connection.have_both_closed() && connection.unread().bytes == 0
+        connection.is_over()
+            || !connection.client && connection.have_both_closed() && connection.unread().bytes == 0
     }
 
     /// The connection is over: tell the host, and give back what it holds.

@@ -10,6 +10,8 @@
 //! comes. Bytes that arrive meanwhile are read and dropped, because closing a socket that holds
 //! bytes would reset it and destroy what the peer has not read yet.
 
+use vespiary_trace::requires;
+
 /// Where a connection stands in its life. In the order in which states follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -164,7 +166,7 @@ impl Life {
     pub(crate) fn is_over(self) -> bool {
         self.state == State::Closing
             && self.sending == Sending::Ended
-            && self.receiving == Receiving::Ended
+            && requires!("rfc6455/7.1.1/1" => self.receiving == Receiving::Ended)
     }
 
     /// Whether the peer has ended its side, and nothing before its end waits.

@@ -234,6 +234,38 @@ fn a_client_waits_for_the_server_to_close_the_tcp_connection() {
     });
 }
 
+/// The end is not left to the close deadline.
+#[test]
+fn a_client_whose_server_has_ended_writes_what_waits_and_then_ends() {
+    claims!("rfc6455/7.1.1/1");
+    simulated(|bench| {
+        let (server, place) = Server::accepting(bench);
+        let options = websockets(|deadlines| deadlines.close = None);
+        let connection = connect(bench, &place, options, Script::sink());
+        bench.until("the handshake", || connection.is_open());
+        let far = server.connection.borrow_mut().take().expect("it is open");
+        far.pause(1);
+        connection
+            .send(Kind::Binary, &[0; 200_000], None)
+            .expect("room");
+        connection.close(Code::NORMAL, "");
+        let close = websocket::unmasked(true, Opcode::Close, b"\x03\xe8");
+        far.send(Kind::Binary, &close, None).expect("room");
+        far.send_end().expect("it is open");
+        bench.pass(50);
+        assert_eq!(connection.state(), State::Closing);
+        assert!(connection.queued_bytes() > 0, "the server reads nothing");
+        far.resume(1);
+        drop(far);
+        bench.pass(100);
+        assert_eq!(connection.state(), State::Closed);
+        let reason = connection.reason().expect("it ended");
+        assert_eq!((reason.manner, reason.code), (Manner::Closed, Some(1000)));
+        let sent = 200_000 + 14 + 8; // A message, and a close frame.
+        assert_eq!(server.input.borrow().len(), sent);
+    });
+}
+
 #[test]
 fn a_client_whose_server_does_not_close_closes_after_the_close_deadline() {
     claims!("rfc6455/5.5.1/10", "rfc6455/7.1.1/4");

@@ -61,7 +61,7 @@ fn a_peers_close_is_answered_with_its_code_and_the_server_ends_the_connection(be
         );
     }
     let mut options = websockets();
-    // The server's end is due at once, not when the peer is given up.
+    // The server's end is due at once, without a deadline that asks for it.
     options.deadlines.close = None;
     let place = bench.listen(options, Script::echo());
     let mut peer = websocket::open(bench, &place);

@@ -246,7 +246,7 @@ fn a_client_whose_server_has_ended_writes_what_waits_and_then_ends() {
         let far = server.connection.borrow_mut().take().expect("it is open");
         far.pause(1);
         connection
-            .send(Kind::Binary, &[0; 200_000], None)
+            .send(Kind::Binary, &vec![0; 200_000], None)
             .expect("room");
         connection.close(Code::NORMAL, "");
         let close = websocket::unmasked(true, Opcode::Close, b"\x03\xe8");

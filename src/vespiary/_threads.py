@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,13 +24,15 @@ from typing import TYPE_CHECKING, Any
 
 from vespiary._hook_checks import is_async
 from vespiary._simulated import hold_time
-from vespiary.errors import ConfigurationError
+from vespiary.errors import ConfigurationError, ThreadCallsFull
 
 if TYPE_CHECKING:
     from vespiary._core import Connection, Hooks
     from vespiary.request import Request
 
 __all__ = ["ThreadedHooks"]
+
+logger = logging.getLogger("vespiary")
 
 _EVENTS = ("open", "message", "part", "drain", "end", "close", "shutdown")
 
@@ -62,7 +66,8 @@ class ThreadedHooks:
         self._messages_max = messages_max
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._queues: dict[Connection, _Queue] = {}
+        # A connection that never opens has no `close` event, and goes with its object.
+        self._queues: weakref.WeakKeyDictionary[Connection, _Queue] = weakref.WeakKeyDictionary()
         for event in _EVENTS:
             method = getattr(hooks, event)
             if method is not None or event == "close":
@@ -138,7 +143,7 @@ class ThreadedHooks:
             is_full = len(queue.calls) >= self._messages_max or queue.bytes >= self._bytes_max
             if is_full and not queue.is_paused:
                 queue.is_paused = True
-                connection.pause_reading()
+                connection._hold_reading(True)
             if queue.is_running:
                 return
             queue.is_running = True
@@ -162,17 +167,35 @@ class ThreadedHooks:
                 # Also what would end this thread, and leave the connection without one:
                 # SystemExit and KeyboardInterrupt stop the server, everything else fails the
                 # connection.
-                connection._fail(error)
+                _fail(connection, error)
         if queue.is_paused:
             # Not from here, and not under the lock: the loop's thread may wait for it.
-            connection._call_soon(self._resume, connection, queue)
+            _insist(connection._call_soon, self._resume, connection, queue)
 
     def _resume(self, connection: Connection, queue: _Queue) -> None:
         """Read on, unless the queue has filled up again; on the loop's thread."""
         with self._lock:
             if queue.is_paused and not queue.calls:
                 queue.is_paused = False
-                connection.resume_reading()
+                connection._hold_reading(False)
+
+
+def _fail(connection: Connection, error: BaseException) -> None:
+    """Fail a connection for an exception of its handler; nothing here may end the thread's work."""
+    try:
+        _insist(connection._fail, error)
+    except Exception:
+        logger.error("Handler failed, and its loop has ended", exc_info=error)
+
+
+def _insist(call: Callable[..., object], *arguments: object) -> None:
+    """Make a call that the loop's thread carries out, however long that is busy."""
+    while True:
+        try:
+            call(*arguments)
+        except ThreadCallsFull:
+            continue
+        return
 
 
 def _bytes(arguments: tuple[Any, ...]) -> int:

@@ -1,8 +1,10 @@
 """Handlers that run on threads: `executor="threads"`."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -209,6 +211,51 @@ async def test_a_request_that_blocks_its_thread_holds_up_nobody() -> None:
         assert not slow.done()
         released.set()
         assert b"/slow" in await slow
+
+
+async def test_a_request_that_opens_no_connection_leaves_nothing_behind() -> None:
+    asked: weakref.WeakSet[vespiary.Connection] = weakref.WeakSet()
+
+    class Page(vespiary.Handler):
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            asked.add(request.connection)
+            return request.respond(200, "hello")
+
+    async with serving(Page, "http://127.0.0.1:0", executor="threads") as server:
+        for _ in range(5):
+            assert b"hello" in await http_get(server, "/")
+
+        def is_gone() -> bool:
+            gc.collect()
+            return not asked
+
+        await until(is_gone)
+
+
+async def test_what_a_handler_pauses_stays_paused_whatever_waits_for_its_threads() -> None:
+    class Pausing(vespiary.Handler):
+        def __init__(self) -> None:
+            self.messages: list[bytes] = []
+
+        def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
+            self.messages.append(message)
+            if message == b"pause":
+                connection.pause_reading()
+
+    handler = Pausing()
+    limits = vespiary.Limits(inbox_messages_max=2)
+    options = {"executor": "threads", "framing": "line", "limits": limits}
+    async with (
+        serving(handler, TCP, **options) as server,
+        vespiary.connect(server.urls[0], framing="line") as connection,
+    ):
+        for message in (b"1", b"2", b"3", b"pause"):
+            connection.send(message)
+        await until(lambda: b"pause" in handler.messages)
+        connection.send(b"late")
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        assert b"late" not in handler.messages
 
 
 async def http_get(server: vespiary.Server, path: str) -> bytes:

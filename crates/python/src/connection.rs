@@ -23,6 +23,7 @@ use vespiary_engine::{Cause, CloseReason};
 pub(crate) const PAUSED_BY_USER: u8 = 1;
 pub(crate) const PAUSED_BY_INBOX: u8 = 2;
 pub(crate) const PAUSED_BY_END: u8 = 4;
+pub(crate) const PAUSED_BY_POOL: u8 = 8;
 
 /// What only the loop's thread touches.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use crate::addresses::address_object;
 use crate::attachment::HasRare as _;
-use crate::connection::{Connection, peer_text};
+use crate::connection::{Connection, PAUSED_BY_POOL, peer_text};
 use crate::core::Conn;
 use crate::imports;
 use crate::ping::{self, Closing, Ping};
@@ -375,6 +375,18 @@ impl Connection {
         let attachment = attachment.ok_or_else(|| self.closed_error(py))?;
         let context = attachment.context(py, &connection.endpoint().host)?;
         Ok(context.clone_ref(py))
+    }
+
+    /// Hold the peer back while too much waits for the threads of the handler; internal.
+    fn _hold_reading(&self, is_held: bool) -> PyResult<()> {
+        if let Some(connection) = self.living()? {
+            if is_held {
+                connection.pause(PAUSED_BY_POOL);
+            } else {
+                connection.resume(PAUSED_BY_POOL);
+            }
+        }
+        Ok(())
     }
 
     /// Its filters, made by `make` at the first call; internal. They end with the connection, so

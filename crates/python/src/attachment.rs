@@ -116,6 +116,18 @@ impl HasRare for Conn {
     }
 }
 
+/// A connection's filters, made by `make` at the first call.
+pub(crate) fn filters(connection: &Conn, make: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    let py = make.py();
+    let kept = connection.rare(|rare| rare.filters.as_ref().map(|it| it.clone_ref(py)));
+    if let Some(filters) = kept.flatten() {
+        return Ok(filters);
+    }
+    let filters = make.call0()?.unbind();
+    connection.rare(|rare| rare.filters = Some(filters.clone_ref(py)));
+    Ok(filters)
+}
+
 /// Resolve the futures of wait_closed().
 pub(crate) fn resolve_closers(
     py: Python<'_>,

@@ -1,7 +1,7 @@
 //! The methods and properties of `vespiary.Connection`, as Python sees them.
 
 use crate::addresses::address_object;
-use crate::attachment::HasRare as _;
+use crate::attachment::{self, HasRare as _};
 use crate::connection::{Connection, PAUSED_BY_POOL, peer_text};
 use crate::core::Conn;
 use crate::imports;
@@ -379,12 +379,10 @@ impl Connection {
 
     /// Hold the peer back while too much waits for the threads of the handler; internal.
     fn _hold_reading(&self, is_held: bool) -> PyResult<()> {
-        if let Some(connection) = self.living()? {
-            if is_held {
-                connection.pause(PAUSED_BY_POOL);
-            } else {
-                connection.resume(PAUSED_BY_POOL);
-            }
+        match self.living()? {
+            Some(connection) if is_held => connection.pause(PAUSED_BY_POOL),
+            Some(connection) => connection.resume(PAUSED_BY_POOL),
+            None => {}
         }
         Ok(())
     }
@@ -392,17 +390,10 @@ impl Connection {
     /// Its filters, made by `make` at the first call; internal. They end with the connection, so
     /// that a filter may refer to it.
     fn _filters(&self, make: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        let py = make.py();
-        let Some(connection) = self.living()? else {
-            return Err(self.closed_error(py));
-        };
-        let kept = connection.rare(|rare| rare.filters.as_ref().map(|it| it.clone_ref(py)));
-        if let Some(filters) = kept.flatten() {
-            return Ok(filters);
+        match self.living()? {
+            Some(connection) => attachment::filters(&connection, make),
+            None => Err(self.closed_error(make.py())),
         }
-        let filters = make.call0()?.unbind();
-        connection.rare(|rare| rare.filters = Some(filters.clone_ref(py)));
-        Ok(filters)
     }
 
     /// Give the response to a request that was put off; internal. One that cannot be sent is the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ class Life:
         loop: The loop.
         topics: The space of the server's topics.
         thread: The thread that runs the loop.
+        process: The process that started the server; a child that it forks has none.
         started: The loop's time at the start.
         starting: Whether `on_start` has not returned everywhere.
         stopping: Whether a stop has been asked for, or the start has failed.
@@ -42,6 +44,7 @@ class Life:
     loop: asyncio.AbstractEventLoop
     topics: int
     thread: int = field(default_factory=threading.get_ident)
+    process: int = field(default_factory=os.getpid)
     started: float = 0.0
     starting: bool = True
     stopping: bool = False

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
@@ -261,7 +262,7 @@ class Server:
         """
         drain_seconds = check_seconds("drain_seconds", drain_seconds)
         life = self._life
-        if life is None or self._has_ended_with_loop(life):
+        if life is None or self._has_ended_with_loop(life) or life.process != os.getpid():
             return
         life.check_thread("stop")
         self._begin_stop(life, drain_seconds)

@@ -72,7 +72,7 @@ def test_a_timeout_leaves_the_connection_as_it_was(serving: Serving) -> None:
 
     with sync.connect(serving(late).url) as connection:
         began = time.monotonic()
-        with pytest.raises(TimeoutError, match=r"0\.05 seconds"):
+        with pytest.raises(TimeoutError, match=r"0\.05 s"):
             connection.receive(timeout=0.05)
         assert 0.04 < time.monotonic() - began < 1
         with pytest.raises(TimeoutError):
@@ -138,8 +138,14 @@ def test_many_threads_share_a_connection(serving: Serving) -> None:
         assert {int(one.result(10)) for one in received} == set(range(300))
 
 
+def loop_threads() -> int:
+    """Count the threads of loops of the synchronous client."""
+    return [thread.name for thread in threading.enumerate()].count("vespiary-sync")
+
+
 def test_many_connections_share_one_thread(serving: Serving) -> None:
     url = serving(Echo).url
+    before = loop_threads()
 
     def talk(number: int) -> str:
         with sync.connect(url) as connection:
@@ -148,8 +154,8 @@ def test_many_connections_share_one_thread(serving: Serving) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(talk, range(100))) == [str(number) for number in range(100)]
-    names = [thread.name for thread in threading.enumerate()]
-    assert names.count("vespiary-sync") == 1
+    # A test before this one may have left its loop's thread behind.
+    assert loop_threads() == max(before, 1)
 
 
 def test_closing_ends_a_receive_of_another_thread(serving: Serving) -> None:

@@ -61,6 +61,12 @@ class Fail(Echo):
             raise RuntimeError("as asked, in on_close")
 
 
+class FailInStream(Fail):
+    """The same for an endpoint to which no request comes."""
+
+    on_request = vespiary.Handler.on_request
+
+
 async def fail_later(connection: Connection) -> None:
     """The same as a coroutine, after it has awaited something."""
     async for message in connection:
@@ -159,6 +165,7 @@ class Page(vespiary.Handler):
 HANDLERS: dict[str, Any] = {
     "echo": Echo(),
     "fail": Fail(),
+    "fail_in_stream": FailInStream(),
     "fail_later": fail_later,
     "echo_later": echo_later,
     "echo_slowly": echo_slowly,

@@ -133,4 +133,4 @@ def test_a_limit_that_is_reached_a_thousand_times_is_logged_once(serve: Serve) -
             assert peer.close_code() == 1009
     told = server.wait_idle("echo")
     assert told["limits_reached"] == {"message_bytes_max": 200}
-    assert server.log().count("has reached message_bytes_max") == 1
+    assert server.log().count("Limit reached: message_bytes_max") == 1

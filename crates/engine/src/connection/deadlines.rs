@@ -383,6 +383,12 @@ impl<H: Host> Engine<H> {
         let acknowledged = connection.acknowledged(connection.delivery()) + 1;
         let mark = connection.moments.write_mark.replace(acknowledged);
         if mark == 0 {
+            // The second look comes half a deadline later, however late this one is: what the peer
+            // has taken until now does not show again.
+            let half = options.deadlines.write.unwrap_or(0) / 2;
+            let began = connection.moments.write_began.get();
+            let latest = self.now_ms().saturating_sub(half);
+            connection.moments.write_began.set(began.max(latest));
             return;
         }
         if acknowledged.saturating_sub(mark) >= PROGRESS_BYTES_MIN {

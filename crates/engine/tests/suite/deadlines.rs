@@ -4,7 +4,7 @@ use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Peer, Script, websocket};
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{Answer, Cause, CloseReason, Framing, Kind, Limit, NotOpened, Options, Side};
+use vespiary_engine::{Answer, Cause, CloseReason, Framing, Kind, Limit, NotOpened, Options};
 
 on_every_driver!(
     a_client_that_trickles_its_request_is_answered_408,
@@ -15,9 +15,6 @@ on_every_driver!(
     a_message_handed_over_in_parts_misses_its_deadline_too,
     messages_that_come_whole_meet_the_deadline_for_ever,
     a_silent_connection_is_closed,
-    a_reader_that_takes_a_little_at_a_time_misses_the_write_deadline,
-    a_reader_that_keeps_up_meets_the_write_deadline,
-    a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline,
     a_silent_websocket_is_pinged_and_abandoned,
     a_websocket_that_answers_pings_stays,
     a_websocket_that_answers_pings_and_sends_no_message_misses_the_deadline_of_data,
@@ -38,7 +35,7 @@ fn lines() -> Options {
 
 /// How long it takes until a connection is closed, and why it is; `act` is done each millisecond or
 /// so.
-fn time_until_closed(bench: &Bench, mut act: impl FnMut()) -> (u64, CloseReason) {
+pub fn time_until_closed(bench: &Bench, mut act: impl FnMut()) -> (u64, CloseReason) {
     let start = bench.engine.now_ms();
     let before = bench.host().reasons().len();
     bench.until("the end of a connection", || {
@@ -212,101 +209,6 @@ fn a_silent_connection_is_closed(bench: &Bench) {
     is_in_time(bench, bench.engine.now_ms() - start);
     assert_eq!(ending, Ending::Finished);
     assert_eq!(bench.host().limits_reached(Limit::IdleSeconds), 1);
-}
-
-/// Sends lines for as long as there is room, and again when there is.
-fn pump() -> Script {
-    fn fill(connection: &crate::kit::Conn) {
-        while !connection.is_above_high() && connection.is_open() {
-            connection
-                .send(Kind::Binary, &[b'x'; 4095], None)
-                .expect("room");
-        }
-    }
-    Script::sink().on_opened(fill).on_drained(fill)
-}
-
-fn a_reader_that_takes_a_little_at_a_time_misses_the_write_deadline(bench: &Bench) {
-    let mut options = lines();
-    options.deadlines.write = Some(LENGTH);
-    options.limits.write_high_bytes = 1 << 20;
-    let place = bench.listen(options, pump());
-    let mut peer = bench.connect(&place);
-    peer.stall(true);
-    bench.until("the queue to stand", || {
-        bench.engine.connection_count() == 1
-    });
-    let (took, reason) = time_until_closed(bench, || {
-        peer.sip(1);
-        // In the simulation turns take next to no time.
-        bench.pass(u64::from(bench.is_simulated()));
-    });
-    // It counts from the moment when the kernel's buffers were full.
-    let latest = if bench.is_simulated() {
-        2 * LENGTH
-    } else {
-        2 * LENGTH + 800
-    };
-    assert!((LENGTH - 2..=latest).contains(&took), "{took} ms");
-    assert!(reason.text.contains("write_seconds"), "{reason}");
-    assert_eq!(reason.side, Side::Local);
-    assert_eq!(bench.host().limits_reached(Limit::WriteSeconds), 1);
-}
-
-fn a_reader_that_keeps_up_meets_the_write_deadline(bench: &Bench) {
-    let mut options = lines();
-    options.deadlines.write = Some(LENGTH);
-    let place = bench.listen(options, pump());
-    let mut peer = bench.connect_open(&place);
-    let start = bench.engine.now_ms();
-    peer.stall(true);
-    while bench.engine.now_ms() < start + 5 * LENGTH {
-        peer.sip(50_000);
-        peer.input.clear();
-        bench.pass(1);
-    }
-    assert_eq!(bench.host().reasons(), []);
-}
-
-fn a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline(bench: &Bench) {
-    let mut options = lines();
-    options.deadlines.write = Some(LENGTH);
-    let place = bench.listen(options, Script::sink());
-    let mut peer = bench.connect_open(&place);
-    peer.stall(true);
-    let connection = bench.latest();
-    let send = || {
-        connection
-            .send(Kind::Binary, &[b'x'; 9_999], None)
-            .expect("room");
-    };
-    // The kernel's buffers are full when nothing leaves any more; then a second lot waits behind.
-    for _ in 0..2 {
-        let mut quiet = 0;
-        while quiet < 5 {
-            let before = connection.traffic()[1];
-            (0..20).for_each(|_| send());
-            bench.turn();
-            quiet = if connection.traffic()[1] == before {
-                quiet + 1
-            } else {
-                0
-            };
-        }
-    }
-    let start = bench.engine.now_ms();
-    let mut owed = 0;
-    while bench.engine.now_ms() < start + 5 * LENGTH {
-        peer.sip(256 << 10);
-        owed += std::mem::take(&mut peer.input).len();
-        while owed > 10_000 {
-            owed -= 10_000;
-            send();
-        }
-        bench.pass(1);
-        assert!(connection.is_open(), "{:?}", connection.reason());
-        assert!(connection.queued_bytes() > 0, "it is not behind");
-    }
 }
 
 fn pinging() -> Options {

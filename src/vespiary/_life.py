@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vespiary._core import Core
+    from vespiary._server_hooks import Hook
     from vespiary._shutdown import Shutdown
+    from vespiary._site import Site
 
 __all__ = ["Life"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Life:
     """One run of a server.
 
@@ -25,6 +28,8 @@ class Life:
         core: The engine of the loop.
         loop: The loop.
         topics: The space of the server's topics.
+        context: The server's own copy of the context in which it was started. `on_start` and
+            `on_stop` run in it, and connections get copies of it.
         thread: The thread that runs the loop.
         process: The process that started the server; a child that it forks has none.
         started: The loop's time at the start.
@@ -33,6 +38,7 @@ class Life:
         force: Set when everything shall end at once.
         stopped: Set when everything has ended.
         starting_tasks: What awaits the `on_start` of endpoints that were added later.
+        hooks: The async `on_start` and `on_stop` that run.
         start_limit: What ends an `on_start` that is awaited, when the server stops meanwhile.
         stopper: The task that stops the server. It is nobody else's, so that the end does not
             depend on who waits for it.
@@ -43,6 +49,7 @@ class Life:
     core: Core
     loop: asyncio.AbstractEventLoop
     topics: int
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
     thread: int = field(default_factory=threading.get_ident)
     process: int = field(default_factory=os.getpid)
     started: float = 0.0
@@ -51,6 +58,7 @@ class Life:
     force: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     starting_tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    hooks: set[Hook] = field(default_factory=set)
     start_limit: asyncio.Timeout | None = None
     stopper: asyncio.Task[None] | None = None
     shutdown: Shutdown | None = None
@@ -82,6 +90,26 @@ class Life:
             raise RuntimeError(
                 f"{name}() belongs to the thread of the server's loop: from another thread use"
                 " server.call_soon_threadsafe(), or server.stop_soon() to stop"
+            )
+
+    def check_waits_for_others(self, name: str, sites: Iterable[Site]) -> None:
+        """Check that the current task is none that the end of the server waits for.
+
+        Raises:
+            RuntimeError: it is; the text says what to do instead.
+        """
+        task = asyncio.current_task()
+        if task is None:
+            return
+        if task in self.hooks:
+            raise RuntimeError(
+                f"{name}() in on_start or on_stop waits for itself, as the server's end comes after"
+                " them: leave it out, or await it in a task that the hook does not wait for"
+            )
+        if any(site.has_task(task) for site in sites):
+            raise RuntimeError(
+                f"{name}() in a handler waits for itself, as the server ends after its handlers:"
+                " await it in the program that runs the server"
             )
 
     @contextmanager

@@ -30,6 +30,7 @@ from vespiary.routing import Router
 if TYPE_CHECKING:
     from vespiary._core import Core, Listener
     from vespiary._core import Site as NativeSite
+    from vespiary._life import Life
 
 __all__ = ["ListeningAddress"]
 
@@ -132,7 +133,7 @@ class ListeningAddress:
         self.sites.remove(site)
         self.router.remove(site)
 
-    def open(self, core: Core, topics: int) -> None:
+    def open(self, life: Life) -> None:
         """Bind and listen; nothing is accepted before `resume`.
 
         Raises:
@@ -140,9 +141,9 @@ class ListeningAddress:
         """
         first = self.sites[0]
         for site in self.sites:
-            site.open(core, topics)
+            site.open(life)
         try:
-            self.listeners = self._listen(core)
+            self.listeners = self._listen(life.core)
         except OSError as error:
             raise _explained(error, first) from None
         for site in self.sites:

@@ -1,18 +1,22 @@
 """The hooks of a server's own life: `on_start` and `on_stop`, once for each handler.
 
-A hook that awaits `server.stop()` would wait for itself, as the stop ends after it. So `stop` asks
-`is_within_hook`, which a context variable answers for tasks that the hook has made too.
+They run in the server's context, of which every connection gets a copy: handlers see the context
+variables that `on_start` has set, and the caller of `start` does not.
+
+The end of a server comes after its hooks and after its handlers. So one of them that awaits
+`server.stop()` would wait for itself, and `stop` asks `is_within`. A context variable answers, for
+tasks that the hook or the handler has made too, since that may wait for them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Iterator, Sequence
-from contextvars import ContextVar
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, ContextVar, Token
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from vespiary._site import Site
 from vespiary.handler import Handler
@@ -21,81 +25,148 @@ if TYPE_CHECKING:
     from vespiary._life import Life
     from vespiary.server import Server
 
-__all__ = ["call_hook", "is_within_hook", "start_handler", "stop_handlers", "within_hook"]
+__all__ = [
+    "Hook",
+    "begin_hook",
+    "is_within",
+    "mark_handlers",
+    "settled",
+    "start_handler",
+    "stop_handlers",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 logger = logging.getLogger("vespiary")
 
 _CANCEL_SECONDS = 1.0
 
+Hook = asyncio.Task[BaseException | None]
+"""An async hook that runs. Its result is the KeyboardInterrupt or SystemExit that it has raised,
+which would end the loop at once if the task raised it."""
 
-class _Running:
-    """A hook that runs, and the one within which its server was started or stopped."""
 
-    def __init__(self, server: Server, outer: _Running | None) -> None:
-        self.server: Server | None = server
+class _Mark:
+    """What a run of a server has called: a hook until that ends, or any of its handlers."""
+
+    __slots__ = ("is_over", "life", "outer")
+
+    def __init__(self, life: Life, outer: _Mark | None) -> None:
+        self.life = weakref.ref(life)
         self.outer = outer
+        self.is_over = False
 
 
-_running: ContextVar[_Running | None] = ContextVar("vespiary_server_hook", default=None)
+_mark: ContextVar[_Mark | None] = ContextVar("vespiary_server", default=None)
+_probe: ContextVar[object] = ContextVar("vespiary_probe")
 
 
-@contextlib.contextmanager
-def within_hook(server: Server) -> Iterator[None]:
-    """Mark the time in which a hook of the server is called and awaited."""
-    running = _Running(server, _running.get())
-    token = _running.set(running)
-    try:
-        yield
-    finally:
-        # Tasks that the hook has made keep its context, and may stop the server later.
-        running.server = None
-        _running.reset(token)
-
-
-def is_within_hook(server: Server) -> bool:
-    """Whether the caller is in a server's `on_start` or `on_stop`, which has not ended."""
-    running = _running.get()
-    while running is not None:
-        if running.server is server:
-            return True
-        running = running.outer
+def is_within(life: Life) -> bool:
+    """Whether a run's handlers, or a hook that has not ended, have called what runs now."""
+    mark = _mark.get()
+    while mark is not None:
+        if mark.life() is life:
+            return not mark.is_over
+        mark = mark.outer
     return False
 
 
-def call_hook(site: Site, name: str, server: Server) -> Any:
-    """Call a handler's hook of the server's own life."""
-    return getattr(site.handler, name)(server) if isinstance(site.handler, Handler) else None
+def mark_handlers(life: Life) -> None:
+    """Mark everything that connections call from now on."""
+    _in_context(life.context, lambda: _mark.set(_Mark(life, _mark.get())))
+
+
+def _in_context(context: Context, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in a context, which may be the current one: that cannot be entered again."""
+    token = _probe.set(object())
+    try:
+        is_current = context.get(_probe) is _probe.get()
+    finally:
+        _probe.reset(token)
+    if is_current:
+        return function(*args, **kwargs)
+    return context.run(function, *args, **kwargs)
+
+
+def begin_hook(life: Life, site: Site, name: str, server: Server) -> Hook | None:
+    """Call a handler's hook in the server's context; an async one goes on in the returned task."""
+    if not isinstance(site.handler, Handler):
+        return None
+    method = getattr(site.handler, name)
+
+    def call() -> tuple[object, _Mark, Token[_Mark | None]]:
+        mark = _Mark(life, _mark.get())
+        token = _mark.set(mark)
+        try:
+            result = method(server)
+        except BaseException:
+            _end(mark, token)
+            raise
+        if not isawaitable(result):
+            _end(mark, token)
+        return result, mark, token
+
+    result, mark, token = _in_context(life.context, call)
+    if not isawaitable(result):
+        return None
+    task = life.loop.create_task(_run(result, mark, token), context=life.context)
+    life.hooks.add(task)
+    task.add_done_callback(life.hooks.discard)
+    return task
+
+
+async def _run(
+    awaited: Awaitable[object], mark: _Mark, token: Token[_Mark | None]
+) -> BaseException | None:
+    try:
+        await awaited
+    except (KeyboardInterrupt, SystemExit) as error:
+        return error
+    finally:
+        _end(mark, token)
+    return None
+
+
+def _end(mark: _Mark, token: Token[_Mark | None]) -> None:
+    # Tasks that the hook has made keep its context, and may stop the server later.
+    mark.is_over = True
+    _mark.reset(token)
+
+
+async def settled(hook: Hook) -> None:
+    """Wait for a hook, and raise what it raised; a cancellation cancels it."""
+    fatal = await hook
+    if fatal is not None:
+        raise fatal
 
 
 async def start_handler(life: Life, site: Site, server: Server) -> bool:
     """Call and await a handler's `on_start`; False where the server's stop has cancelled it."""
-    with within_hook(server):
-        result = call_hook(site, "on_start", server)
-        if not isawaitable(result):
-            return True
-        limit = asyncio.timeout(None)
-        try:
-            async with limit:
-                life.start_limit = limit
-                if life.stopping:
-                    life.limit_start(site.deadlines.drain_seconds)
-                await result
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            logger.warning("on_start was cancelled, as the server stops: %s", site.url)
-        finally:
-            life.start_limit = None
-        return not limit.expired()
+    hook = begin_hook(life, site, "on_start", server)
+    if hook is None:
+        return True
+    limit = asyncio.timeout(None)
+    try:
+        async with limit:
+            life.start_limit = limit
+            if life.stopping:
+                life.limit_start(site.deadlines.drain_seconds)
+            await settled(hook)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        logger.warning("on_start was cancelled, as the server stops: %s", site.url)
+    finally:
+        life.start_limit = None
+    return not limit.expired()
 
 
-async def stop_handlers(
-    sites: Sequence[Site], server: Server, force: asyncio.Event
-) -> BaseException | None:
+async def stop_handlers(life: Life, sites: Sequence[Site], server: Server) -> BaseException | None:
     """Call and await every handler's `on_stop`, until `force` ends everything at once.
 
     Whatever one of them raises, the others are called. Returns the KeyboardInterrupt or SystemExit
-    that a plain one has raised, for when everything has ended.
+    that one has raised, for when everything has ended.
     """
     fatal: BaseException | None = None
     done: list[object] = []
@@ -104,10 +175,9 @@ async def stop_handlers(
             continue
         done.append(site.handler)
         try:
-            with within_hook(server):
-                result = call_hook(site, "on_stop", server)
-                if isawaitable(result):
-                    await _unless(force, result)
+            hook = begin_hook(life, site, "on_stop", server)
+            if hook is not None:
+                await _unless(life.force, hook)
         except BaseException as error:
             logger.exception("on_stop failed on %s", site.url)
             if isinstance(error, KeyboardInterrupt | SystemExit):
@@ -115,18 +185,19 @@ async def stop_handlers(
     return fatal
 
 
-async def _unless(force: asyncio.Event, awaited: Awaitable[object]) -> None:
-    """Await something until everything is to end at once, which a cancellation asks for too."""
-    task = asyncio.ensure_future(awaited)
+async def _unless(force: asyncio.Event, hook: Hook) -> None:
+    """Await a hook until everything is to end at once, which a cancellation asks for too."""
     forced = asyncio.ensure_future(force.wait())
     try:
-        await asyncio.wait({task, forced}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({hook, forced}, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
         force.set()
     forced.cancel()
-    is_ended = task.done()
+    is_ended = hook.done()
     if not is_ended:
-        task.cancel()
-        await asyncio.wait({task}, timeout=_CANCEL_SECONDS)
-    if task.done() and (is_ended or not task.cancelled()):
-        task.result()
+        hook.cancel()
+        await asyncio.wait({hook}, timeout=_CANCEL_SECONDS)
+    if hook.done() and (is_ended or not hook.cancelled()):
+        fatal = hook.result()
+        if fatal is not None:
+            raise fatal

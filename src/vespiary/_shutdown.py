@@ -77,7 +77,9 @@ class _Draining:
         state = cue_stop(connection, CloseCode.GOING_AWAY, _TEXT)
         if state == "cue":
             try:
-                self.site.hooks.shutdown(connection)  # type: ignore[misc]
+                shutdown = self.site.hooks.shutdown
+                assert shutdown is not None
+                connection._context.run(shutdown, connection)
             except BaseException as error:
                 connection._fail(error)
         return state

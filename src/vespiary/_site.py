@@ -24,8 +24,9 @@ from vespiary.server_options import ServerOptions
 from vespiary.statistics import EndpointStatistics
 
 if TYPE_CHECKING:
-    from vespiary._core import Connection, Core, Hooks
+    from vespiary._core import Connection, Hooks
     from vespiary._core import Site as NativeSite
+    from vespiary._life import Life
     from vespiary.errors import CloseReason
     from vespiary.request import Request
 
@@ -113,19 +114,16 @@ class Site:
         url = str(self.endpoint)
         return url if self.route is None else url.replace("%7B", "{").replace("%7D", "}")
 
-    def open(self, core: Core, topics: int) -> NativeSite:
-        """Make its native half; whether connections are logged is decided here.
-
-        Args:
-            core: The loop's.
-            topics: The space of the server's topics.
-        """
+    def open(self, life: Life) -> NativeSite:
+        """Make its native half for a run of its server; this decides if connections are logged."""
         if self.threads is not None:
             self.threads.open()
         hooks = self.hooks
         if logging.getLogger("vespiary").isEnabledFor(logging.DEBUG):
             hooks = self._logged(hooks.copy())
-        self.native = core.site(self.url, hooks, self.native_options, topics)
+        self.native = life.core.site(
+            self.url, hooks, self.native_options, life.topics, life.context
+        )
         return self.native
 
     def _logged(self, hooks: Hooks) -> Hooks:
@@ -159,7 +157,11 @@ class Site:
 
     def tasks(self) -> set[asyncio.Task[Any]]:
         """Return the tasks of its handler that run, those of ended connections too."""
-        return {task for task in asyncio.all_tasks() if task.get_name() is self.task_name}
+        return {task for task in asyncio.all_tasks() if self.has_task(task)}
+
+    def has_task(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a task is one of its handler's."""
+        return task.get_name() is self.task_name
 
     def release(self) -> None:
         """Keep what the native half has counted, and nothing else of it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -15,11 +14,12 @@ from vespiary._life import Life
 from vespiary._listening import ListeningAddress
 from vespiary._seconds import check_seconds
 from vespiary._server_hooks import (
-    call_hook,
-    is_within_hook,
+    begin_hook,
+    is_within,
+    mark_handlers,
+    settled,
     start_handler,
     stop_handlers,
-    within_hook,
 )
 from vespiary._shutdown import Shutdown
 from vespiary._signals import Signals, join_signals
@@ -140,29 +140,28 @@ class Server:
 
     def _open(self, address: ListeningAddress, site: Site, life: Life) -> None:
         if address.sites == [site]:
-            address.open(life.core, life.topics)
+            address.open(life)
         else:
-            site.open(life.core, life.topics)
+            site.open(life)
             address.connect(site)
 
     def _start_handler(self, life: Life, address: ListeningAddress, site: Site) -> None:
         """Call `on_start` for an endpoint of a running server, and accept then."""
         is_known = any(other.handler is site.handler for other in self._sites)
-        result = None if is_known else call_hook(site, "on_start", self)
+        hook = None if is_known else begin_hook(life, site, "on_start", self)
 
         def serve() -> None:
             if address.sites[0] is site:
                 address.resume()
             logger.info("Serving %s", site.url)
 
-        if not inspect.isawaitable(result):
+        if hook is None:
             serve()
             return
 
         async def begin() -> None:
             try:
-                with within_hook(self):
-                    await result
+                await settled(hook)
             except BaseException:
                 if life.stopping:
                     raise
@@ -170,7 +169,8 @@ class Server:
                 self._remove(address, site)
                 self._sites.remove(site)
             else:
-                serve()
+                if not life.stopping:
+                    serve()
 
         task = life.loop.create_task(begin())
         life.starting_tasks.add(task)
@@ -222,7 +222,7 @@ class Server:
 
     async def _start(self, life: Life, started: list[Site]) -> None:
         for address in self._addresses:
-            address.open(life.core, life.topics)
+            address.open(life)
         # An on_start may add endpoints.
         for site in self._sites:
             if any(other.handler is site.handler for other in started):
@@ -233,7 +233,8 @@ class Server:
                 return
         for address in self._addresses:
             if not address.listeners:
-                address.open(life.core, life.topics)
+                address.open(life)
+        mark_handlers(life)
         life.starting = False
         for address in self._addresses:
             address.resume()
@@ -250,7 +251,9 @@ class Server:
         is called at the end. Every step is logged with its counts.
 
         The stop goes on when the task that awaits it is cancelled, and further calls wait for the
-        same end. In `on_start` and `on_stop` it returns at once, as the end comes after them.
+        same end. In the server's own handlers, in `on_start` and in `on_stop` it begins the stop
+        and returns at once, as the end comes after them; so it does in tasks that they make. What
+        is to happen after the last connection belongs into `on_stop`.
 
         Args:
             drain_seconds: How long the drain may take; default: each endpoint's `drain_seconds`. A
@@ -266,7 +269,7 @@ class Server:
             return
         life.check_thread("stop")
         self._begin_stop(life, drain_seconds)
-        if not is_within_hook(self):
+        if not is_within(life):
             with life.wait():
                 await life.stopped.wait()
 
@@ -286,8 +289,8 @@ class Server:
         try:
             for address in self._addresses:
                 address.close()
-            for task in life.starting_tasks:
-                task.cancel()
+            for hook in life.hooks:
+                hook.cancel()
             requires("rfc6455/7.4.1/h7")
             life.shutdown = Shutdown(self._sites, drain_seconds, life.force)
             await life.shutdown.run()
@@ -299,7 +302,7 @@ class Server:
     async def _stop_handlers(self, life: Life, sites: Sequence[Site]) -> None:
         """Call `on_stop`, and give every address back; whatever happens, the run has ended."""
         try:
-            fatal = await stop_handlers(sites, self, life.force)
+            fatal = await stop_handlers(life, sites, self)
             await self._close_addresses()
             if fatal is not None:
                 raise fatal
@@ -335,11 +338,13 @@ class Server:
         """Wait until the server has stopped.
 
         Raises:
-            RuntimeError: the server runs in another thread.
+            RuntimeError: the server runs in another thread, or waits for the caller: a handler of
+                its own, `on_start` or `on_stop`.
         """
         life = self._life
         if life is not None and not self._has_ended_with_loop(life):
             life.check_thread("wait_stopped")
+            life.check_waits_for_others("wait_stopped", self._sites)
             with life.wait():
                 await life.stopped.wait()
 

@@ -173,3 +173,76 @@ async def test_on_limit_does_not_leak_what_it_sets() -> None:
                 client.send("x" * 100)
                 await client.wait_closed()
     assert seen == ["started", "started"]
+
+
+class Starts(vespiary.Handler):
+    """Sets the variable when the server starts, and says what it sees of it later."""
+
+    def __init__(self) -> None:
+        self.at_stop = ""
+        self.at_shutdown: list[str] = []
+
+    def on_start(self, server: vespiary.Server) -> Any:
+        NAME.set("from on_start")
+
+    def on_message(self, connection: vespiary.Connection, message: str) -> None:
+        connection.send(NAME.get())
+        NAME.set(message)
+
+    def on_shutdown(self, connection: vespiary.Connection) -> None:
+        self.at_shutdown.append(NAME.get())
+        connection.close()
+
+    def on_stop(self, server: vespiary.Server) -> Any:
+        self.at_stop = NAME.get()
+
+
+class StartsAsync(Starts):
+    async def on_start(self, server: vespiary.Server) -> None:
+        await asyncio.sleep(0)
+        NAME.set("from on_start")
+
+    async def on_stop(self, server: vespiary.Server) -> None:
+        await asyncio.sleep(0)
+        self.at_stop = NAME.get()
+
+
+@pytest.mark.parametrize("form", [Starts, StartsAsync])
+@pytest.mark.parametrize("options", [{}, {"executor": "threads"}], ids=["loop", "threads"])
+async def test_handlers_see_what_on_start_sets_and_its_caller_does_not(
+    form: type[Starts], options: dict[str, Any]
+) -> None:
+    handler, added = form(), form()
+    NAME.set("caller")
+    async with serving(handler, **options) as server:
+        server.add(added, WS, **options)
+        assert NAME.get() == "caller"
+        for url in server.urls:
+            client = await vespiary.connect(url)
+            client.send("the client's own")
+            assert await client.receive() == "from on_start"
+    assert (handler.at_stop, added.at_stop) == ("from on_start", "from on_start")
+    assert handler.at_shutdown == added.at_shutdown == ["the client's own"]
+    assert NAME.get() == "caller"
+
+
+async def test_an_on_start_may_add_endpoints_whose_on_start_sees_what_it_set() -> None:
+    """Before the start and while the server runs: the context is entered already then."""
+    seen: list[str] = []
+
+    class Sees(vespiary.Handler):
+        def on_start(self, server: vespiary.Server) -> None:
+            seen.append(NAME.get())
+
+    class Adds(vespiary.Handler):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def on_start(self, server: vespiary.Server) -> None:
+            NAME.set(self.name)
+            server.add(Sees(), WS)
+
+    async with serving(Adds("first")) as server:
+        server.add(Adds("second"), WS)
+        await until(lambda: len(seen) == 2)
+    assert seen == ["first", "second"]

@@ -299,16 +299,17 @@ impl Core {
     }
 
     /// Make an endpoint, for which listeners may accept. Its connections subscribe in the space
-    /// `topics`.
+    /// `topics`, and get copies of `context`.
     fn site(
         &self,
         url: String,
         hooks: &Bound<'_, Hooks>,
         options: &Bound<'_, PyDict>,
         topics: u64,
+        context: Py<PyAny>,
     ) -> PyResult<Site> {
         let (options, inbox) = options::read(options)?;
-        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox)?);
+        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox, context)?);
         endpoint.topics.set(Some(TopicSpace(topics)));
         Ok(Site::new(endpoint, &self.engine()?))
     }
@@ -357,7 +358,8 @@ impl Core {
     ) -> PyResult<Py<Connection>> {
         let engine = self.engine()?;
         let (options, inbox) = options::read(options)?;
-        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox)?);
+        let context = context::copy_current(hooks.py())?;
+        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox, context)?);
         endpoint.topics.set(None);
         let handshake = handshake.map(|(host, target, protocols, headers)| ClientHandshake {
             host,

@@ -1,7 +1,6 @@
 //! What the native side keeps for an endpoint: its handler's methods, ready to be called.
 
 use crate::callback::Callback;
-use crate::context;
 use crate::hooks::Hooks;
 use crate::options::InboxLimits;
 use pyo3::prelude::*;
@@ -36,12 +35,18 @@ pub(crate) struct PyEndpoint {
     pub(crate) path_pattern: Option<Py<PyAny>>,
     /// Which endpoint of the address serves a request; None where this one serves all.
     pub(crate) route: RefCell<Option<Callback>>,
-    /// The context in which the server was started, or the connect called.
+    /// The server's context, or a copy of the one in which connect was called: each connection gets
+    /// a copy of it.
     pub(crate) context: Py<PyAny>,
 }
 
 impl PyEndpoint {
-    pub(crate) fn new(url: String, hooks: &Bound<'_, Hooks>, inbox: InboxLimits) -> PyResult<Self> {
+    pub(crate) fn new(
+        url: String,
+        hooks: &Bound<'_, Hooks>,
+        inbox: InboxLimits,
+        context: Py<PyAny>,
+    ) -> PyResult<Self> {
         let py = hooks.py();
         let hooks = hooks.borrow();
         let callback = |hook: &Option<Py<PyAny>>| -> PyResult<Option<Callback>> {
@@ -74,7 +79,7 @@ impl PyEndpoint {
             is_shutting_down: Cell::new(false),
             path_pattern: hooks.path_pattern.as_ref().map(|it| it.clone_ref(py)),
             route: RefCell::new(None),
-            context: context::copy_current(py)?,
+            context,
         })
     }
 

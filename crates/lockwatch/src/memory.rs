@@ -8,6 +8,7 @@
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::readable::Stack;
 use crate::real;
 use crate::region::{self, Lock};
 use crate::{locks, stacks, threads};
@@ -16,7 +17,7 @@ const PAGE_BITS: u32 = 12;
 const FILTER: usize = 1 << 16;
 /// Larger blocks are compared with every lock instead of looked through word by word.
 const BLOCK_BYTES_MAX: u64 = 1 << 14;
-/// How far above the stack pointer an address still counts as the thread's own stack.
+/// How far above the stack pointer a frame is looked for, on whatever stack this thread is.
 const STACK_BYTES: u64 = 8 << 20;
 
 /// A bit for each page, by its hash: whether a lock was seen there.
@@ -53,14 +54,10 @@ pub(crate) fn is_same(lock: &Lock) -> bool {
 #[cold]
 fn is_same_frame(lock: &Lock, frame: u64) -> bool {
     let here = 0_u8;
-    let stack = &raw const here as u64;
-    if !(stack..stack + STACK_BYTES).contains(&frame) {
-        // Another thread's stack, which may be gone: nothing can be looked at.
-        return true;
-    }
-    // SAFETY: the word lies in this thread's stack, above the stack pointer.
-    let value = unsafe { (frame as *const u64).read_volatile() };
-    value == lock.frame_return.load(Ordering::Relaxed)
+    // On another stack, which may be gone, nothing can be looked at.
+    Stack::at(&raw const here as u64)
+        .read(frame)
+        .is_none_or(|value| value == lock.frame_return.load(Ordering::Relaxed))
 }
 
 fn has_lock(address: u64, bytes: u64) -> bool {

@@ -2,17 +2,19 @@
 //!
 //! Told in the region because a process that has ended has no `/proc/PID/maps` any more.
 
-use std::ffi::{CStr, c_int, c_void};
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::objects::{self, Object};
 use crate::region::{Lost, MODULES_MAX, Module, Region};
 
 /// Makes sure that the objects behind these addresses are known.
 pub(crate) fn know(region: &Region, addresses: &[u64]) {
-    if addresses.iter().any(|address| !is_known(region, *address)) {
-        let data: *const Region = region;
-        // SAFETY: `visit` takes the region that is given here.
-        unsafe { libc::dl_iterate_phdr(Some(visit), data.cast_mut().cast()) };
+    for address in addresses {
+        if !is_known(region, *address)
+            && let Some(object) = objects::find(*address)
+        {
+            add(region, &object);
+        }
     }
 }
 
@@ -28,43 +30,13 @@ fn is_known(region: &Region, address: u64) -> bool {
     })
 }
 
-unsafe extern "C" fn visit(
-    info: *mut libc::dl_phdr_info,
-    _size: usize,
-    data: *mut c_void,
-) -> c_int {
-    // SAFETY: `know` gave the region, the loader gives a whole structure.
-    let (region, info) = unsafe { (&*data.cast::<Region>(), &*info) };
-    // SAFETY: the loader's array of this object's segments.
-    let segments =
-        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-    let mut loaded = segments
-        .iter()
-        .filter(|segment| segment.p_type == libc::PT_LOAD)
-        .map(|segment| {
-            let start = info.dlpi_addr + segment.p_vaddr;
-            (start, start + segment.p_memsz)
-        });
-    let Some((start, mut end)) = loaded.next() else {
-        return 0;
-    };
-    for (_, behind) in loaded {
-        end = end.max(behind);
-    }
-    if !is_known(region, start) {
-        add(region, start, end, info);
-    }
-    0
-}
-
-fn add(region: &Region, start: u64, end: u64, info: &libc::dl_phdr_info) {
+fn add(region: &Region, object: &Object) {
     let counter = &region.header.modules;
     let Some(number) = region.claim(counter, MODULES_MAX, Lost::Modules) else {
         return;
     };
     let module = &region.modules[number];
-    // SAFETY: the loader's names end with a zero; the program's own is empty.
-    let name = unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes();
+    let name = object.name();
     if name.is_empty() {
         program_path(&module.path);
     } else {
@@ -72,9 +44,9 @@ fn add(region: &Region, start: u64, end: u64, info: &libc::dl_phdr_info) {
             slot.store(*byte, Ordering::Relaxed);
         }
     }
-    module.bias.store(info.dlpi_addr, Ordering::Relaxed);
-    module.start.store(start, Ordering::Relaxed);
-    module.end.store(end, Ordering::Release);
+    module.bias.store(object.bias, Ordering::Relaxed);
+    module.start.store(object.start, Ordering::Relaxed);
+    module.end.store(object.end, Ordering::Release);
 }
 
 fn program_path(path: &[AtomicU8]) {

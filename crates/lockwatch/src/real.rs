@@ -102,6 +102,18 @@ impl Real {
         self.address() as usize
     }
 
+    /// The function, if the C library has it; looked up before.
+    ///
+    /// # Safety
+    ///
+    /// `F` is its type.
+    #[inline]
+    pub(crate) unsafe fn present<F: Copy>(&self) -> Option<F> {
+        let found = self.found.load(Ordering::Relaxed);
+        // SAFETY: as for `get`.
+        (!found.is_null()).then(|| unsafe { transmute_copy(&found) })
+    }
+
     /// The function as what it is.
     ///
     /// # Safety
@@ -192,3 +204,5 @@ pub(crate) static EXECLP: Real = Real::new(c"execlp");
 pub(crate) static EXECLE: Real = Real::new(c"execle");
 pub(crate) static SPAWN: Real = Real::new(c"posix_spawn");
 pub(crate) static SPAWNP: Real = Real::new(c"posix_spawnp");
+/// Since glibc 2.35.
+pub(crate) static FIND_OBJECT: Real = Real::new(c"_dl_find_object");

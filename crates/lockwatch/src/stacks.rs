@@ -1,16 +1,15 @@
-//! Stacks: captured by the unwinder, each kept once.
+//! Stacks: captured by the unwinder ([`unwind`]), each kept once.
 //!
 //! A stack is a word that tells its length, then the return addresses from the inside out. What the
 //! addresses mean is found outside, from the process's map of files. A frame of Python code is a
 //! word with the highest bit set (`python::stack`).
 
-use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::python::Frames;
 use crate::recorded::wipe;
 use crate::region::{Lost, Region, WORDS_MAX};
-use crate::{held, locks, modules, python, threads};
+use crate::{held, locks, modules, python, threads, unwind};
 
 const DEPTH_MAX: usize = 48;
 const KNOWN: usize = 1 << 15;
@@ -21,45 +20,11 @@ const KNOWN_STEPS: usize = 8;
 /// A hash in the upper half, the stack's place in the lower: stacks that are kept already.
 static KNOWN_STACKS: [AtomicU64; KNOWN] = [const { AtomicU64::new(0) }; KNOWN];
 
-#[link(name = "gcc_s")]
-unsafe extern "C" {
-    fn _Unwind_Backtrace(
-        visit: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
-        data: *mut c_void,
-    ) -> c_int;
-    fn _Unwind_GetIP(context: *mut c_void) -> usize;
-    fn _Unwind_GetCFA(context: *mut c_void) -> usize;
-}
-
 struct Capture {
     addresses: [u64; DEPTH_MAX],
     /// Where on the stack the frame before each ends.
     ends: [u64; DEPTH_MAX],
     count: usize,
-    /// Frames of ours come first; the stack begins at the caller's.
-    from: u64,
-    begun: bool,
-}
-
-extern "C" fn visit(context: *mut c_void, data: *mut c_void) -> c_int {
-    const NO_REASON: c_int = 0;
-    const END_OF_STACK: c_int = 5;
-    // SAFETY: the unwinder hands back the pointer that was given to it.
-    let capture = unsafe { &mut *data.cast::<Capture>() };
-    // SAFETY: the context is the unwinder's, and live.
-    let address = unsafe { _Unwind_GetIP(context) } as u64;
-    capture.begun |= address == capture.from;
-    if capture.begun {
-        capture.addresses[capture.count] = address;
-        // SAFETY: as above.
-        capture.ends[capture.count] = unsafe { _Unwind_GetCFA(context) } as u64;
-        capture.count += 1;
-    }
-    if capture.count == DEPTH_MAX {
-        END_OF_STACK
-    } else {
-        NO_REASON
-    }
 }
 
 /// Keeps the stack of the caller of ours that returns to `site`; gives its place plus one, 0 when
@@ -75,11 +40,18 @@ pub(crate) fn capture(region: &Region, site: u64) -> u32 {
         addresses: [0; DEPTH_MAX],
         ends: [0; DEPTH_MAX],
         count: 0,
-        from: site,
-        begun: site == 0,
     };
-    // SAFETY: `visit` takes the very structure that is given here, which lives through the call.
-    unsafe { _Unwind_Backtrace(visit, (&raw mut capture).cast()) };
+    // Frames of ours come first; the stack begins at the caller's.
+    let mut has_begun = site == 0;
+    unwind::walk(|frame| {
+        has_begun |= frame.address == site;
+        if has_begun {
+            capture.addresses[capture.count] = frame.address;
+            capture.ends[capture.count] = frame.stack_pointer;
+            capture.count += 1;
+        }
+        capture.count < DEPTH_MAX
+    });
     if capture.count == 0 && site != 0 {
         // The unwinder did not get there: the place itself is still worth telling.
         capture.addresses[0] = site;
@@ -133,38 +105,20 @@ fn is_mixed() -> bool {
     })
 }
 
-struct Search {
-    address: u64,
-    found: Option<u64>,
-}
-
-extern "C" fn visit_frame(context: *mut c_void, data: *mut c_void) -> c_int {
-    // SAFETY: the unwinder hands back the pointer that was given to it.
-    let search = unsafe { &mut *data.cast::<Search>() };
-    // SAFETY: the context is the unwinder's, and live.
-    let frame = unsafe { _Unwind_GetCFA(context) } as u64;
-    if frame > search.address {
-        search.found = Some(frame);
-        return 5;
-    }
-    0
-}
-
 /// The call of this thread in whose frame an address lies: where the return address above the
 /// frame is kept, and that address.
 pub(crate) fn frame_of(address: u64) -> Option<(u64, u64)> {
-    let mut search = Search {
-        address,
-        found: None,
-    };
-    // SAFETY: `visit_frame` takes the very structure that is given here.
-    unsafe { _Unwind_Backtrace(visit_frame, (&raw mut search).cast()) };
     if !cfg!(target_arch = "x86_64") {
         return None;
     }
-    // The unwinder comes to a caller with the address at which its callee's frame ends; there, on
-    // this processor, the return address is the frame's last word.
-    let place = search.found? - 8;
+    let mut end = None;
+    unwind::walk(|frame| {
+        end = Some(frame.stack_pointer).filter(|end| *end > address);
+        end.is_none()
+    });
+    // A caller's stack pointer is where its callee's frame ends; there, on this processor, the
+    // return address is the frame's last word.
+    let place = end? - 8;
     // SAFETY: the word lies in a live frame of this thread's stack.
     Some((place, unsafe { (place as *const u64).read_volatile() }))
 }

@@ -20,6 +20,7 @@ extern "C" fn on_load() {
         libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(on_fork));
         libc::atexit(on_exit);
     }
+    real::FIND_OBJECT.prepare();
     notes::open();
     execs::open();
     threads::open();

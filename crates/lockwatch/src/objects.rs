@@ -1,0 +1,141 @@
+//! Which loaded object an address belongs to, without waiting for the dynamic loader.
+//!
+//! A thread that is inside this library may hold any lock of the program's. The loader holds a lock
+//! of its own while it runs the constructors of a library, and these may want that lock of the
+//! program's: to ask the loader then (dladdr(3), dlsym(3)) could make a deadlock that the program
+//! does not have. `_dl_find_object` (glibc 2.35) takes no lock. Older C libraries have
+//! `dl_iterate_phdr` alone, whose lock the loader holds only while it changes its list.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use crate::real;
+
+/// A loaded object.
+#[derive(Clone, Copy)]
+pub(crate) struct Object {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// What is added to the file's own addresses.
+    pub(crate) bias: u64,
+    /// Its table of frames (`.eh_frame_hdr`), 0 where it has none.
+    pub(crate) frames: u64,
+    name: *const c_char,
+}
+
+impl Object {
+    /// Its path as the loader has it; empty for the program itself.
+    pub(crate) fn name(&self) -> &[u8] {
+        if self.name.is_null() {
+            return b"";
+        }
+        // SAFETY: the loader's names end with a zero, and stay while the object is loaded: its code
+        // is running, or was asked for by who knows that.
+        unsafe { CStr::from_ptr(self.name) }.to_bytes()
+    }
+}
+
+/// `struct dl_find_object` of `<dlfcn.h>`; on some processors longer by a word.
+#[repr(C)]
+struct Found {
+    flags: u64,
+    start: u64,
+    end: u64,
+    map: *const LinkMap,
+    frames: u64,
+    reserved: [u64; 9],
+}
+
+/// The part of `struct link_map` (`<link.h>`) that everybody may read.
+#[repr(C)]
+struct LinkMap {
+    bias: u64,
+    name: *const c_char,
+}
+
+type FindObject = unsafe extern "C" fn(*const c_void, *mut Found) -> c_int;
+
+/// The object that an address lies in.
+pub(crate) fn find(address: u64) -> Option<Object> {
+    // SAFETY: the type of `_dl_find_object`.
+    let Some(look_up) = (unsafe { real::FIND_OBJECT.present::<FindObject>() }) else {
+        return iterate(address);
+    };
+    let mut found = Found {
+        flags: 0,
+        start: 0,
+        end: 0,
+        map: std::ptr::null(),
+        frames: 0,
+        reserved: [0; 9],
+    };
+    // SAFETY: any address may be asked for; the structure is ours, and at least as large as the C
+    // library's. An object that is found has a map.
+    unsafe {
+        if look_up(address as *const c_void, &raw mut found) != 0 {
+            return None;
+        }
+        Some(Object {
+            start: found.start,
+            end: found.end,
+            bias: (*found.map).bias,
+            frames: found.frames,
+            name: (*found.map).name,
+        })
+    }
+}
+
+struct Search {
+    address: u64,
+    found: Option<Object>,
+}
+
+#[cold]
+fn iterate(address: u64) -> Option<Object> {
+    let mut search = Search {
+        address,
+        found: None,
+    };
+    // SAFETY: `visit` takes the very structure that is given here.
+    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    search.found
+}
+
+unsafe extern "C" fn visit(
+    info: *mut libc::dl_phdr_info,
+    _size: usize,
+    data: *mut c_void,
+) -> c_int {
+    // SAFETY: `iterate` gave the search, the loader gives a whole structure and its segments.
+    let (search, info, segments) = unsafe {
+        let count = usize::from((*info).dlpi_phnum);
+        let segments = std::slice::from_raw_parts((*info).dlpi_phdr, count);
+        (&mut *data.cast::<Search>(), &*info, segments)
+    };
+    let spans = segments
+        .iter()
+        .filter(|segment| segment.p_type == libc::PT_LOAD)
+        .map(|segment| {
+            let start = info.dlpi_addr + segment.p_vaddr;
+            (start, start + segment.p_memsz)
+        });
+    let start = spans.clone().map(|(start, _)| start).min();
+    let end = spans.map(|(_, end)| end).max();
+    let (Some(start), Some(end)) = (start, end) else {
+        return 0;
+    };
+    if !(start..end).contains(&search.address) {
+        return 0;
+    }
+    let frames = segments
+        .iter()
+        .find(|segment| segment.p_type == libc::PT_GNU_EH_FRAME)
+        .map_or(0, |segment| info.dlpi_addr + segment.p_vaddr);
+    search.found = Some(Object {
+        start,
+        end,
+        bias: info.dlpi_addr,
+        frames,
+        name: info.dlpi_name,
+    });
+    1
+}

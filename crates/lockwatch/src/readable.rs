@@ -1,0 +1,80 @@
+//! The part of a stack that may be read: from the stack pointer up, as far as there is memory.
+//!
+//! Which stack a thread is on is known to the program alone: its own, a signal's, a coroutine's. No
+//! list of them is needed to stay within the one in use. It begins at the stack pointer, and before
+//! any other memory comes a page that may not be read, or else the base of the coroutine, at which
+//! the unwinder ends (`unwind`). So each page is tried, in order, before it is read.
+
+use std::ffi::c_long;
+
+const PAGE: u64 = 4096;
+/// A frame is not larger than this.
+const REACH: u64 = 8 << 20;
+
+/// The words from a stack pointer up.
+pub(crate) struct Stack {
+    low: u64,
+    /// The first page that was not tried yet.
+    end: u64,
+    is_over: bool,
+}
+
+impl Stack {
+    /// The stack that a stack pointer is on.
+    pub(crate) fn at(pointer: u64) -> Self {
+        Self {
+            low: pointer,
+            end: pointer / PAGE * PAGE,
+            is_over: false,
+        }
+    }
+
+    /// A word of it; none where it is not a part of this stack.
+    pub(crate) fn read(&mut self, address: u64) -> Option<u64> {
+        let behind = address.checked_add(8)?;
+        if address < self.low || !self.reaches(behind) {
+            return None;
+        }
+        // SAFETY: the pages of the word were tried, and belong to the stack that this thread is on.
+        Some(unsafe { (address as *const u64).read_unaligned() })
+    }
+
+    /// Whether the stack goes on until an address.
+    fn reaches(&mut self, behind: u64) -> bool {
+        if behind > self.end + REACH {
+            return false;
+        }
+        while self.end < behind && !self.is_over {
+            if is_readable(self.end) {
+                self.end += PAGE;
+            } else {
+                self.is_over = true;
+            }
+        }
+        self.end >= behind
+    }
+}
+
+/// Whether a word can be read. The kernel reads a set of signals there, and then refuses what it
+/// was asked to do with them: a question without an effect
+/// (sigprocmask(2)).
+pub(crate) fn is_readable(address: u64) -> bool {
+    const NO_WAY: c_long = 99;
+    const SET_BYTES: usize = 8;
+    // SAFETY: this thread's own `errno`; the call changes nothing, since there is no such way.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        let none = std::ptr::null::<u64>();
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            NO_WAY,
+            address as *const u64,
+            none,
+            SET_BYTES,
+        );
+        let is_readable = *errno != libc::EFAULT;
+        *errno = before;
+        is_readable
+    }
+}

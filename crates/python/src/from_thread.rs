@@ -2,7 +2,8 @@
 //!
 //! A message within the connection's credit (see `senders`) is queued for the loop at once. Any
 //! other is sent while the thread waits for the outcome; where the write queue is full under the
-//! policy `wait`, it waits for room and tries again, until the connection ends.
+//! policy `wait`, it waits for room and tries again, until the connection ends. A thread that runs a
+//! loop itself does not wait for room (see `thread_waits`).
 
 use crate::connection::Connection;
 use crate::core::Conn;
@@ -10,6 +11,7 @@ use crate::imports;
 use crate::process::detached;
 use crate::senders::Admission;
 use crate::thread_calls::ThreadCall;
+use crate::thread_waits::OwnLoops;
 use pyo3::prelude::*;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,6 +39,7 @@ pub(crate) fn send(
     let py = connection.py();
     let this = connection.get();
     let act = Arc::new((act, message));
+    let waits = !OwnLoops::new().is_running(py);
     loop {
         if !this.may_send_elsewhere() {
             return Err(this.closed_elsewhere_error(py));
@@ -49,12 +52,12 @@ pub(crate) fn send(
                 let call = ThreadCall::Send(object, act.1.clone_ref(py), compress);
                 return this.handle().add(py, call);
             }
-            Admission::Crowded => wait_for_room(py, this)?,
-            Admission::Ask => {}
+            Admission::Crowded if waits => wait_for_room(py, this)?,
+            Admission::Crowded | Admission::Ask => {}
         }
         let act = act.clone();
         if Connection::ask(connection, move |py, slf| {
-            try_to_send(py, slf.get(), &act.1, |py, message, it| {
+            try_to_send(py, slf.get(), &act.1, waits, |py, message, it| {
                 (act.0)(py, message, it)
             })
         })? {
@@ -76,11 +79,13 @@ fn wait_for_room(py: Python<'_>, this: &Connection) -> PyResult<()> {
     Ok(())
 }
 
-/// Send on the loop's thread; false where there is no room now, and will be.
+/// Send on the loop's thread; false where there is no room now, and will be, and the other thread
+/// `waits` for that.
 fn try_to_send(
     py: Python<'_>,
     this: &Connection,
     message: &Py<PyAny>,
+    waits: bool,
     act: impl Fn(Python<'_>, &Py<PyAny>, &Rc<Conn>) -> PyResult<Result<(), SendError>>,
 ) -> PyResult<bool> {
     let Some(connection) = this.living()? else {
@@ -91,7 +96,8 @@ fn try_to_send(
     match sent {
         Ok(()) => Ok(true),
         Err(SendError::QueueFull)
-            if connection.queued_bytes() > 0
+            if waits
+                && connection.queued_bytes() > 0
                 && connection.endpoint().options().slow_consumer == SlowConsumer::Wait =>
         {
             Ok(false)

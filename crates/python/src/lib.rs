@@ -50,6 +50,7 @@ mod statistics;
 mod symbols;
 mod task;
 mod thread_calls;
+mod thread_waits;
 mod timer;
 mod turns;
 mod waiting;

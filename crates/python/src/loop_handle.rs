@@ -12,6 +12,7 @@ use crate::imports;
 use crate::process::{detached, this_thread};
 use crate::senders::Senders;
 use crate::thread_calls::ThreadCall;
+use crate::thread_waits::{self, Bell, OwnLoops};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
@@ -26,6 +27,8 @@ const THREAD_CALLS_MAX: usize = 4096;
 /// Bytes of messages that may wait with them: as many as one connection may have waiting by
 /// default (`write_bytes_max`).
 const THREAD_CALL_BYTES_MAX: usize = 16 << 20;
+/// How long a thread with a loop of its own waits for room before it looks after that loop.
+const SLICE: Duration = Duration::from_millis(5);
 /// How long a call waits for room, or for its result: longer than any pause that is not a fault.
 pub(crate) const WAIT_SECONDS_MAX: u64 = 10;
 
@@ -37,6 +40,8 @@ struct Queue {
     returned: Vec<Box<dyn Droppable>>,
     /// None once the loop is closed: it has a descriptor.
     waker: Option<Arc<dyn Wake>>,
+    /// The loop's thread waits for another loop, and answers calls meanwhile.
+    bell: Option<Arc<Bell>>,
     is_closed: bool,
 }
 
@@ -44,6 +49,12 @@ impl Queue {
     fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake();
+        }
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.ring();
         }
     }
 
@@ -72,7 +83,7 @@ unsafe impl Send for LoopHandle {}
 
 impl LoopHandle {
     pub(crate) fn new(waker: Arc<dyn Wake>) -> Arc<Self> {
-        Arc::new(Self {
+        let handle = Arc::new(Self {
             thread: AtomicUsize::new(this_thread()),
             forks: fork::count(),
             queue: Mutex::new(Queue {
@@ -82,7 +93,9 @@ impl LoopHandle {
             has_room: Condvar::new(),
             senders: Senders::default(),
             event_loop: UnsafeCell::new(None),
-        })
+        });
+        thread_waits::adopt(&handle);
+        handle
     }
 
     /// The connections that other threads send on.
@@ -97,9 +110,10 @@ impl LoopHandle {
     }
 
     /// The current thread runs the loop from now on.
-    pub(crate) fn enter_thread(&self) {
+    pub(crate) fn enter_thread(self: &Arc<Self>) {
         if self.forks == fork::count() {
             self.thread.store(this_thread(), Ordering::Relaxed);
+            thread_waits::adopt(self);
         }
     }
 
@@ -131,17 +145,21 @@ impl LoopHandle {
                 if is_first {
                     queue.wake();
                 }
+                queue.ring();
                 return Ok(());
             }
             let waiting = (queue.calls.len(), queue.bytes);
             drop(queue);
+            let own = OwnLoops::new();
+            own.answer(py);
             if self.is_here() || Instant::now() >= deadline {
                 return Err(imports::error(
                     imports::thread_calls_full_class(py),
                     |class| Ok(PyErr::from_value(class.call1(waiting)?)),
                 ));
             }
-            self.wait_for_room(py, deadline);
+            let slice = Instant::now() + SLICE;
+            self.wait_for_room(py, if own.is_empty() { deadline } else { slice });
         }
     }
 
@@ -172,6 +190,40 @@ impl LoopHandle {
         drop(queue);
         drop(returned);
         calls
+    }
+
+    /// The calls that wait, in their order, but for callables: what may be done in the middle of
+    /// anything that the loop's thread does.
+    pub(crate) fn take_answerable(&self) -> Vec<ThreadCall> {
+        let mut queue = self.queue();
+        if queue.calls.is_empty() {
+            return Vec::new();
+        }
+        if queue.is_full() {
+            self.has_room.notify_all();
+        }
+        let calls = std::mem::take(&mut queue.calls);
+        let (callables, calls) = calls.into_iter().partition(ThreadCall::is_callable);
+        queue.calls = callables;
+        queue.bytes = 0;
+        self.senders.next_batch();
+        calls
+    }
+
+    /// Have the loop report what a call raised.
+    pub(crate) fn report_later(&self, error: PyErr) {
+        let mut queue = self.queue();
+        queue.calls.push(ThreadCall::Raise(error));
+        queue.wake();
+    }
+
+    /// Ring this bell for each call, or none any more; the one that was rung before.
+    pub(crate) fn set_bell(&self, bell: Option<Arc<Bell>>) -> Option<Arc<Bell>> {
+        std::mem::replace(&mut self.queue().bell, bell)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue().is_closed
     }
 
     /// Drop a value on the loop's thread. Where the loop has ended, or belongs to the parent

@@ -211,7 +211,8 @@ Queue a message; it leaves with everything else that the current batch sends.
 
 Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte stream
 both are bytes, text as UTF-8. Never blocks on the loop's thread: await the result, or drain(), to
-wait for room. May be called from any thread; another than the loop's waits for room by itself.
+wait for room. May be called from any thread; another than the loop's waits for room by itself,
+unless it runs a loop of its own.
 
 Where the peer agreed on compression, compress=True or False decides for this message, whatever its
 length; None leaves that to the endpoint's Compression. Elsewhere it changes nothing.

@@ -1,20 +1,19 @@
 //! Calls from other threads: what waits in the loop's queue, and how it is run.
 //!
 //! `send`, `close` and the like return at once. What has a result is run by the loop while the
-//! calling thread waits for it.
+//! calling thread waits for it (see `thread_waits`).
 
 use crate::connection::{Connection, PAUSED_BY_USER};
 use crate::context::Entered;
-use crate::host::PyHost;
 use crate::loop_handle::{LoopHandle, WAIT_SECONDS_MAX, forked_error};
-use crate::process::detached;
 use crate::report;
 use crate::task;
+use crate::thread_waits::Wait;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use vespiary_engine::wire::websocket::close::Code;
 
@@ -29,6 +28,8 @@ pub(crate) enum ThreadCall {
     Fail(Py<Connection>, Py<PyAny>),
     /// A callable, its arguments, and the context to call it in.
     Callable(Py<PyAny>, Py<PyAny>, Py<PyAny>),
+    /// An earlier call raised this.
+    Raise(PyErr),
     /// Something whose result another thread waits for.
     Run(Box<dyn FnOnce(Python<'_>) + Send>),
 }
@@ -42,28 +43,31 @@ impl ThreadCall {
         }
     }
 
+    /// Whether it is a function of the program's.
+    pub(crate) fn is_callable(&self) -> bool {
+        matches!(self, Self::Callable(..))
+    }
+
     /// Do it.
-    pub(crate) fn run(self, py: Python<'_>, host: &PyHost) {
-        let outcome = match &self {
+    pub(crate) fn run(self, py: Python<'_>) -> PyResult<()> {
+        match self {
             Self::Send(connection, message, compress) => {
                 let message = message.bind(py);
-                connection.get().send_for_another(py, message, *compress)
+                connection.get().send_for_another(py, message, compress)
             }
-            Self::Close(connection, code, reason) => connection.get().close_now(*code, reason),
+            Self::Close(connection, code, reason) => connection.get().close_now(code, &reason),
             Self::Abort(connection) => connection.get().abort_now(),
             Self::Pause(connection) => connection.get().set_reading(false),
             Self::Resume(connection) => connection.get().set_reading(true),
             Self::Fail(connection, error) => connection.get().fail_now(py, Some(error.bind(py))),
             Self::Callable(callable, arguments, context) => {
-                call_in_context(py, callable, arguments, context)
+                call_in_context(py, &callable, &arguments, &context)
             }
-            Self::Run(_) => Ok(()),
-        };
-        if let Self::Run(run) = self {
-            run(py);
-        }
-        if let Err(error) = outcome {
-            host.note(py, None, error);
+            Self::Raise(error) => Err(error),
+            Self::Run(run) => {
+                run(py);
+                Ok(())
+            }
         }
     }
 }
@@ -95,13 +99,10 @@ pub(crate) fn on_loop<T: Send + 'static>(
     if handle.is_forked() {
         return Err(forked_error());
     }
-    let (reply, result) = sync_channel(1);
-    let run = move |py: Python<'_>| {
-        let _ = reply.send(act(py));
-    };
+    let (wait, reply) = Wait::new();
+    let run = move |py: Python<'_>| reply.send(act(py));
     handle.add(py, ThreadCall::Run(Box::new(run)))?;
-    let wait = Duration::from_secs(WAIT_SECONDS_MAX);
-    match detached(py, || result.recv_timeout(wait)) {
+    match wait.within(py, Duration::from_secs(WAIT_SECONDS_MAX)) {
         Ok(result) => result,
         Err(RecvTimeoutError::Disconnected) => Err(PyRuntimeError::new_err("the loop is closed")),
         Err(RecvTimeoutError::Timeout) => Err(PyRuntimeError::new_err(format!(

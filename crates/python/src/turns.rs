@@ -27,7 +27,9 @@ const GUEST_TURNS: usize = 2;
 impl Core {
     fn run_thread_calls(&self, py: Python<'_>, engine: &Rc<Engine<PyHost>>) {
         for call in self.shared.take() {
-            call.run(py, &engine.host);
+            if let Err(error) = call.run(py) {
+                engine.host.note(py, None, error);
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-"""How a child ends that a handler has forked.
+"""Which process this is, and how a child ends that a handler has forked.
 
 The engine belongs to the parent, so the child cannot go on in it: it ends when the handler returns
 or raises, as a child of multiprocessing does. What the parent's tasks would do at their end is not
@@ -10,7 +10,22 @@ import sys
 import traceback
 from typing import NoReturn
 
-__all__ = ["end_child"]
+__all__ = ["end_child", "process"]
+
+_process = os.getpid()
+
+
+def process() -> int:
+    """The process id, kept: `os.getpid` is a system call."""
+    return _process
+
+
+def _after_fork() -> None:
+    global _process
+    _process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def end_child(error: BaseException | None) -> NoReturn:

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,20 @@ class Life:
             return
         due = self.loop.time() + seconds
         limit.reschedule(min(due, limit.when() or due))
+
+    def begin_stopper(self, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run what stops the server in a task, once more where that is cancelled too early.
+
+        A task that is cancelled before its first step takes none. The end of a loop cancels all.
+        """
+
+        def ended(stopper: asyncio.Task[None]) -> None:
+            if not self.stopped.is_set() and not self.loop.is_closed():
+                self.force.set()
+                self.begin_stopper(stop)
+
+        self.stopper = self.loop.create_task(stop())
+        self.stopper.add_done_callback(ended)
 
     @property
     def is_here(self) -> bool:

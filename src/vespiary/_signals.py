@@ -1,31 +1,49 @@
 """SIGINT and SIGTERM while servers run.
 
-A loop has one set of signal handlers, so all servers of a loop share them: a signal stops each of
-them. The handlers are ours from the first server's `async with` until the last of these servers has
-stopped; then those of before are back, asyncio.Runner's for SIGINT among them.
+A process has one set of signal handlers, so all servers of a loop share them: a signal stops each
+of them. The handlers are ours from the first server's `async with` until the last of these servers
+has stopped; then those of before are back, asyncio.Runner's for SIGINT among them.
 
 A signal asks the program to end, not only its servers. So once the servers have stopped, the signal
 is raised again for the handler of before: `asyncio.run` cancels its main task and raises
 KeyboardInterrupt, and SIGTERM ends the process. A program that waits for the end of one of them
 (`wait_stopped`, `stop`, leaving the `async with`) goes on by itself, and nothing is raised there.
+
+A handler that never yields keeps the loop from doing any of that. So a handler of the interpreter
+takes the signal, as it runs between any two instructions of the main thread, and from the second
+signal on a thread watches the loop: while the loop takes no callbacks, it has the exception raised
+in whatever the main thread executes, and at last ends the process (see `_Watch`).
 """
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import logging
+import os
 import signal
+import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
+
+from vespiary._fork import process
 
 __all__ = ["Signals", "join_signals"]
 
 logger = logging.getLogger("vespiary")
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+_BLOCKED_SECONDS = 1.0
+"""How long the loop may take for a callback after the second signal, before it counts as blocked:
+longer than any pause that is not a fault."""
+_INTERRUPTS_MAX = 3
+"""How many exceptions may be swallowed before the process is ended."""
+_LOOK_SECONDS = 0.1
 
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 
@@ -37,6 +55,27 @@ class Stoppable(Protocol):
         """Begin to stop; a second call ends everything at once."""
 
 
+class _Installed:
+    """What the interpreter calls for a signal. It holds neither servers nor loop."""
+
+    def __init__(self, signals: Signals, before: _Handler) -> None:
+        self._signals = weakref.ref(signals)
+        self.before = before
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        signals = self._signals()
+        if signals is None or not signals.receive(signal.Signals(number)):
+            # The loop was closed while servers ran, or is the parent's.
+            self.restore(number)
+            signal.raise_signal(number)
+
+    def restore(self, number: int) -> None:
+        """Put the handler of before back, where the program has not set another one since."""
+        now: object = signal.getsignal(number)
+        if now is self and self.before is not None:
+            signal.signal(number, self.before)
+
+
 class Signals:
     """The handlers of a loop for SIGINT and SIGTERM, from the first `join` to the last `leave`.
 
@@ -44,12 +83,15 @@ class Signals:
     program ends its servers itself.
     """
 
-    def __init__(self) -> None:
-        self._before: dict[signal.Signals, _Handler] = {}
-        self._ours: dict[signal.Signals, _Handler] = {}
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._process = process()
+        self._installed: dict[signal.Signals, _Installed] = {}
         self._servers: list[Stoppable] = []
+        self._count = 0
         self._received: signal.Signals | None = None
         self._is_awaited = False
+        self._watch: _Watch | None = None
 
     def join(self, server: Stoppable) -> None:
         """Let signals stop a server."""
@@ -74,29 +116,41 @@ class Signals:
         loop = asyncio.get_running_loop()
         for number in _NUMBERS:
             before = signal.getsignal(number)
-            if _belongs_to(loop, before):
-                continue
-            try:
-                loop.add_signal_handler(number, self._signalled, number)
-            except NotImplementedError:
-                return
-            self._before[number] = before
-            self._ours[number] = signal.getsignal(number)
+            if not _belongs_to(loop, before):
+                self._installed[number] = _Installed(self, before)
+                signal.signal(number, self._installed[number])
 
     def _restore(self) -> None:
-        """Put the handlers of before back, where the program has not set others since."""
-        loop = asyncio.get_running_loop()
-        for number, before in self._before.items():
-            now = signal.getsignal(number)
-            loop.remove_signal_handler(number)
-            if now != self._ours[number]:
-                before = now
-            if before is not None:
-                signal.signal(number, before)
-        self._before.clear()
-        self._ours.clear()
+        for number, installed in self._installed.items():
+            installed.restore(number)
+        self._installed.clear()
+        if self._watch is not None:
+            self._watch.end()
+        self._watch, self._count = None, 0
+
+    def receive(self, number: signal.Signals) -> bool:
+        """Take a signal, on the main thread, between any two instructions of the program.
+
+        Returns False where the loop was closed, or belongs to the parent process.
+
+        Raises:
+            KeyboardInterrupt: for SIGINT, if the loop is blocked.
+            SystemExit: the same for SIGTERM.
+        """
+        loop = self._loop()
+        if loop is None or loop.is_closed() or self._process != process():
+            return False
+        if self._watch is not None:
+            self._watch.interrupt(number)
+        loop.call_soon_threadsafe(self._signalled, number)
+        self._count += 1
+        if self._count > 1 and self._watch is None:
+            self._watch = _Watch(loop, number)
+        return True
 
     def _signalled(self, number: signal.Signals) -> None:
+        if not self._servers:
+            return
         again = " again" if self._received is not None else ""
         count = len(self._servers)
         servers = f", stopping {count} servers" if count > 1 else ""
@@ -115,6 +169,77 @@ class Signals:
         asyncio.get_running_loop().call_soon(_raise, number)
 
 
+class _Watch:
+    """Ends a program whose loop is blocked, from the second signal until its servers have stopped.
+
+    A thread asks the loop for a callback. Where none comes within a second, a handler (or another
+    callback of the program) does not yield: the signal is sent again to the main thread, and the
+    interpreter's handler raises there. Code that catches that too is interrupted some more times;
+    then the process is ended, without any cleanup.
+
+    It cannot help where the main thread executes native code that holds the GIL for ever.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, number: signal.Signals) -> None:
+        self._loop = weakref.ref(loop)
+        self._number = number
+        self._main = threading.get_ident()
+        self._ended = threading.Event()
+        self._must_raise = False
+        # threading's own start takes a lock that the interrupted code may hold.
+        _thread.start_new_thread(self._run, ())
+
+    def end(self) -> None:
+        """Watch no more."""
+        self._ended.set()
+
+    def interrupt(self, number: signal.Signals) -> None:
+        """Raise, if the signal was sent for that."""
+        if self._must_raise:
+            self._must_raise = False
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            raise SystemExit(128 + number)
+
+    def _run(self) -> None:
+        interrupts = 0
+        while not self._ended.wait(_LOOK_SECONDS):
+            if self._answers():
+                interrupts = 0
+            elif not self._ended.is_set():
+                if interrupts == _INTERRUPTS_MAX:
+                    self._end_process()
+                interrupts += 1
+                stack = self._stack()
+                self._must_raise = True
+                signal.pthread_kill(self._main, self._number)
+                logger.error("Ending the program: a handler does not yield\n%s", stack)
+
+    def _answers(self) -> bool:
+        """Whether the loop takes a callback in time; one that was closed takes none any more."""
+        answered = threading.Event()
+        loop = self._loop()
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(answered.set)
+        except RuntimeError:
+            loop = None
+        if loop is None:
+            self.end()
+            return True
+        return answered.wait(_BLOCKED_SECONDS)
+
+    def _stack(self) -> str:
+        frame = sys._current_frames().get(self._main)
+        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+    def _end_process(self) -> None:
+        # Not by the log, whose lock the blocked code may hold.
+        text = "vespiary: a handler neither yields nor ends when interrupted: ending the process\n"
+        os.write(2, text.encode())
+        os._exit(128 + self._number)
+
+
 def _belongs_to(loop: asyncio.AbstractEventLoop, handler: _Handler) -> bool:
     """Whether the loop handles the signal: asyncio's installs a function, uvloop a method."""
     is_asyncios = getattr(handler, "__name__", "") == "_sighandler_noop"
@@ -128,7 +253,7 @@ def _raise(number: signal.Signals) -> None:
 _of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Signals]] = (
     weakref.WeakKeyDictionary()
 )
-"""Weak on both sides: the servers hold their loop's, and so does the loop while it is installed."""
+"""Weak on both sides: the servers hold their loop's."""
 
 
 def join_signals(server: Stoppable) -> Signals | None:
@@ -142,7 +267,7 @@ def join_signals(server: Stoppable) -> Signals | None:
     known = _of_loops.get(loop)
     signals = known() if known is not None else None
     if signals is None:
-        signals = Signals()
+        signals = Signals(loop)
         _of_loops[loop] = weakref.ref(signals)
     signals.join(server)
     return signals

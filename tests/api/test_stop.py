@@ -74,16 +74,18 @@ async def test_a_further_stop_does_not_lengthen_the_drain() -> None:
     await check_ended(server, client)
 
 
-async def test_everything_ends_at_once_when_every_task_is_cancelled() -> None:
+@pytest.mark.parametrize("turns", [0, 3])
+async def test_everything_ends_at_once_when_every_task_is_cancelled(turns: int) -> None:
     handler = Lingers()
     server, client = await begin(handler)
     server.stop_soon()
-    for _ in range(3):
+    for _ in range(turns):
         await asyncio.sleep(0)
     ours = asyncio.all_tasks() - {asyncio.current_task()}
     for task in ours:
         task.cancel()
     await asyncio.wait(ours)
+    await server.wait_stopped()
     assert handler.stops == 1
     await check_ended(server, client)
 

@@ -1,0 +1,140 @@
+"""The second signal ends a program whose handlers do not yield."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from .test_signals import RUNNERS, Program, driver
+
+__all__ = ["driver"]
+
+BLOCKED = """
+import os, signal, threading, time
+
+def block():
+    print("blocked", flush=True)
+    {block}
+
+class Blocks(vespiary.Handler):
+    {hook}: block()
+
+async def main():
+    server = vespiary.Server()
+    server.add(Blocks(), "ws://127.0.0.1:0")
+    async with server:
+        print("up", flush=True)
+        client = await vespiary.connect(server.urls[0])
+        client.send("x")
+        if {is_at_end}:
+            os.kill(os.getpid(), signal.SIGTERM)
+        await server.wait_stopped()
+"""
+BLOCKS = {
+    "computes": "while True: pass",
+    "sleeps": "time.sleep(3600)",
+    "waits for a lock": "threading.Lock().__enter__(); threading.Event().wait()",
+    "catches an exception": (
+        "\n    try: time.sleep(3600)\n    except BaseException: time.sleep(3600)"
+    ),
+}
+METHODS = {
+    "plain": "def on_message(self, connection, message)",
+    "async": "async def on_message(self, connection, message)",
+    "request": "def on_request(self, request)",
+    "shutdown": "def on_shutdown(self, connection)",
+    "stop": "async def on_stop(self, server)",
+}
+
+
+def program_of(hook: str, block: str) -> str:
+    return BLOCKED.format(
+        hook=METHODS[hook],
+        block=BLOCKS.get(block, block),
+        is_at_end=hook in ("shutdown", "stop"),
+    )
+
+
+@pytest.fixture
+def program(request: pytest.FixtureRequest) -> Iterator[Program]:
+    """A program whose handler has blocked the loop."""
+    hook, block, runner = request.param
+    code = program_of(hook, block)
+    with Program(code, runner) as program:
+        program.wait_for("blocked")
+        yield program
+
+
+def twice(program: Program, number: signal.Signals) -> tuple[int, str]:
+    """Its status and its log after two signals, which are sent once more where they became one."""
+    process = program.process
+    for seconds in (0.2, 10, 10):
+        process.send_signal(number)
+        try:
+            _, log = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            continue
+        return process.returncode, log
+    raise AssertionError("it runs on")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "program",
+    [
+        *((hook, "computes", RUNNERS[1]) for hook in METHODS),
+        *(("plain", block, RUNNERS[1]) for block in BLOCKS if block != "computes"),
+        *((hook, "sleeps", runner) for runner in RUNNERS for hook in ("plain", "async")),
+    ],
+    indirect=True,
+    ids=lambda value: " ".join(value[:2]),
+)
+def test_it_ends_though_a_handler_does_not_yield(program: Program, number: signal.Signals) -> None:
+    status, log = twice(program, number)
+    assert "a handler does not yield" in log
+    assert "in block\n" in log
+    assert status == (-signal.SIGINT if number == signal.SIGINT else 128 + number)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        (
+            "plain",
+            "\n    while True:\n        try: time.sleep(0.1)\n        except BaseException: pass",
+            RUNNERS[1],
+        )
+    ],
+    indirect=True,
+)
+def test_it_ends_though_a_handler_swallows_what_interrupts_it(program: Program) -> None:
+    status, log = twice(program, signal.SIGINT)
+    assert "neither yields nor ends when interrupted" in log
+    assert status == 128 + signal.SIGINT
+
+
+FORKS = """
+import os
+async def main():
+    async with make() as server:
+        print("up", flush=True)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            # CPython drops signals that come before this.
+            os.write(writing, b"x")
+            while True: time.sleep(0.01)
+        os.read(reading, 1)
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+        print("child", os.waitstatus_to_exitcode(status), flush=True)
+        await asyncio.sleep(0.05)
+        print(len(server.urls), server.publish("topic", "x"), flush=True)
+"""
+
+
+def test_a_signal_to_a_forked_child_does_not_stop_the_parents_server() -> None:
+    with Program("import signal, time" + FORKS, RUNNERS[0]) as program:
+        output, _ = program.process.communicate(timeout=60)
+    assert output == f"child {-signal.SIGTERM}\n1 0\nstopped\n"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from vespiary._fork import process
 
 if TYPE_CHECKING:
     from vespiary._core import Core
@@ -31,7 +32,7 @@ class Life:
         context: The server's own copy of the context in which it was started. `on_start` and
             `on_stop` run in it, and connections get copies of it.
         thread: The thread that runs the loop.
-        process: The process that started the server; a child that it forks has none.
+        process: The process that started the server.
         started: The loop's time at the start.
         starting: Whether `on_start` has not returned everywhere.
         stopping: Whether a stop has been asked for, or the start has failed.
@@ -51,7 +52,7 @@ class Life:
     topics: int
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     thread: int = field(default_factory=threading.get_ident)
-    process: int = field(default_factory=os.getpid)
+    process: int = field(default_factory=process)
     started: float = 0.0
     starting: bool = True
     stopping: bool = False
@@ -94,12 +95,30 @@ class Life:
         """Whether the calling thread runs the loop."""
         return threading.get_ident() == self.thread
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is a forked child of the process in which the server runs."""
+        return self.process != process()
+
+    def check_process(self, name: str) -> None:
+        """Check that a method was called in the process that started the server.
+
+        Raises:
+            RuntimeError: it was called in a forked child.
+        """
+        if self.is_inherited:
+            raise RuntimeError(
+                f"{name}() in a forked child: the server belongs to the parent process, and only"
+                " that reaches it; make another Server for the child"
+            )
+
     def check_thread(self, name: str) -> None:
         """Check that a method was called on the loop's thread.
 
         Raises:
-            RuntimeError: it was not; the text says what to use there.
+            RuntimeError: it was not, or in a forked child; the text says what to use there.
         """
+        self.check_process(name)
         if not self.is_here:
             raise RuntimeError(
                 f"{name}() belongs to the thread of the server's loop: from another thread use"

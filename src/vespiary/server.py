@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
@@ -253,7 +252,8 @@ class Server:
         The stop goes on when the task that awaits it is cancelled, and further calls wait for the
         same end. In the server's own handlers, in `on_start` and in `on_stop` it begins the stop
         and returns at once, as the end comes after them; so it does in tasks that they make. What
-        is to happen after the last connection belongs into `on_stop`.
+        is to happen after the last connection belongs in `on_stop`. In a forked child it does
+        nothing: the server is the parent's.
 
         Args:
             drain_seconds: How long the drain may take; default: each endpoint's `drain_seconds`. A
@@ -265,7 +265,7 @@ class Server:
         """
         drain_seconds = check_seconds("drain_seconds", drain_seconds)
         life = self._life
-        if life is None or self._has_ended_with_loop(life) or life.process != os.getpid():
+        if life is None or self._has_ended_with_loop(life) or life.is_inherited:
             return
         life.check_thread("stop")
         self._begin_stop(life, drain_seconds)
@@ -322,7 +322,7 @@ class Server:
         A server whose loop was closed has ended with it: then there is nothing to stop.
         """
         life = self._life
-        if life is None or self._has_ended_with_loop(life):
+        if life is None or self._has_ended_with_loop(life) or life.is_inherited:
             return
         if not life.is_here:
             # The loop may be closed by now.
@@ -354,7 +354,7 @@ class Server:
         """Call a function on the loop's thread, soon: what other threads use to reach the server.
 
         Raises:
-            RuntimeError: the server does not run.
+            RuntimeError: the server does not run, or runs in the parent process.
         """
         self._running("call_soon_threadsafe").loop.call_soon_threadsafe(
             lambda: callback(*args, **kwargs)
@@ -430,6 +430,7 @@ class Server:
     def _running(self, name: str) -> Life:
         if self._life is None:
             raise RuntimeError(f"the server does not run: {name}() needs `async with server` first")
+        self._life.check_process(name)
         return self._life
 
     async def _close_addresses(self) -> None:

@@ -68,6 +68,78 @@ with asyncio.Runner(loop_factory={factory}) as runner:
 print("parent ends", flush=True)
 """
 
+EVERYTHING = """
+import asyncio, os, sys
+import vespiary
+from vespiary import sync
+
+ARGUMENTS = {{
+    "send": ("x",), "send_part": ("x",), "subscribe": ("topic",), "unsubscribe": ("topic",),
+    "set_timer": (0, print), "call_soon_threadsafe": (print, "called"), "receive": (60,),
+    "publish": ("topic", "from the child"), "subscribers": ("topic",),
+    "add": (vespiary.Handler(), "tcp://127.0.0.1:0"),
+}}
+opened = []
+
+class Echo(vespiary.Handler):
+    def on_open(self, connection):
+        opened.append(connection)
+        connection.subscribe("topic")
+
+    def on_message(self, connection, message):
+        connection.send(message)
+
+def first_step(awaitable):
+    try:
+        awaitable.__await__().send(None)
+    except StopIteration:
+        return "returns at once"
+    return "waits"
+
+def use(owner, name, *arguments):
+    try:
+        value = getattr(owner, name)
+        if callable(value):
+            value = value(*arguments or ARGUMENTS.get(name, ()))
+        return first_step(value) if hasattr(value, "__await__") else "returns at once"
+    except Exception as error:
+        return f"{{type(error).__name__}}: {{error}}"
+
+async def use_everything(**owners):
+    for kind, owner in owners.items():
+        for name in sorted(dir(owner), key=lambda name: (name in ("abort", "close"), name)):
+            if not name.startswith("_") and (kind, name) != ("server", "run"):
+                print(kind, name, use(owner, name), flush=True)
+    print("server __aenter__", use(owners["server"], "__aenter__"), flush=True)
+    print("server __aexit__", use(owners["server"], "__aexit__", None, None, None), flush=True)
+    print("blocking __exit__", use(owners["blocking"], "__exit__", None, None, None), flush=True)
+
+async def main():
+    server = vespiary.Server(signals=False)
+    server.add(Echo, "ws://127.0.0.1:0")
+    async with server, vespiary.connect(server.urls[0]) as client:
+        blocking = await asyncio.to_thread(sync.connect, server.urls[0])
+        timer = server.set_timer(3600, print)
+        child = os.fork()
+        if child == 0:
+            asyncio._set_running_loop(None)
+            using = use_everything(
+                connection=opened[0], client=client, blocking=blocking, timer=timer, server=server
+            )
+            vespiary.run(using)
+            os._exit(0)
+        await asyncio.to_thread(os.waitpid, child, 0)
+        client.send("parent")
+        assert await client.receive() == "parent"
+        await asyncio.to_thread(blocking.send, "parent")
+        assert await asyncio.to_thread(blocking.receive, 60) == "parent"
+        assert server.subscribers("topic") == len(opened) == 2
+        await asyncio.to_thread(blocking.close)
+    print("parent ends", flush=True)
+
+vespiary.run(main(), driver={driver!r})
+"""
+
 CHILDREN = {
     "sys.exit": ("sys.exit(7)", 7),
     "os._exit": ("os._exit(7)", 7),
@@ -93,6 +165,10 @@ CHILDREN = {
 }
 
 
+ATTRIBUTES = ("peer", "local_address", "subprotocol", "response_headers")
+"""What a blocking connection keeps from its handshake."""
+
+
 def lines_of(program: str, **settings: str) -> list[str]:
     """Run a program to its end; what it has printed."""
     ran = subprocess.run(
@@ -112,6 +188,31 @@ def test_the_parents_connections_survive_a_child_that(child: str, driver: str) -
     code, status = CHILDREN[child]
     program = textwrap.dedent(PROGRAM).format(child=code, driver=driver)
     assert lines_of(program) == [f"child {status}"] * 3 + ["closed 1000", "parent ends"]
+
+
+QUIET = {
+    "connection": {"abort", "close", "data", "is_open"},
+    "client": {"abort", "close", "data", "is_open"},
+    "blocking": {"is_open", "close_reason", "__exit__", *ATTRIBUTES},
+    "server": {"stop", "stop_soon", "urls", "__aexit__"},
+    "timer": set(),
+}
+"""What does nothing in a child, or what it says is known there; everything else is an error."""
+
+
+def test_whatever_a_child_does_with_what_it_inherits_the_parent_does_not_notice(
+    driver: str,
+) -> None:
+    *lines, last = lines_of(EVERYTHING.format(driver=driver))
+    assert last == "parent ends"
+    assert len(lines) > 60
+    for line in lines:
+        kind, name, outcome = line.split(" ", 2)
+        if name in QUIET[kind]:
+            assert outcome == "returns at once" or "process" in outcome, line
+        else:
+            assert outcome.startswith("RuntimeError: "), line
+            assert "parent" in outcome or "forked child" in outcome, line
 
 
 # From CPython 3.14 on no task ends in a child: the loop is not the running one there any more, and

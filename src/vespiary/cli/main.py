@@ -15,6 +15,7 @@ _COMMANDS = {
     "load": "Load a server, and verify every echo.",
     "locks": "Run a program, and report lock orders that could deadlock.",
     "serve": "Serve a handler on one or more URLs.",
+    "timewait": "Show TIME_WAIT by process, and when local ports run out.",
     "trace": "Trace a specification's requirements to code and tests.",
 }
 """Each command, found in the module of its name in `vespiary.cli`, with its help."""

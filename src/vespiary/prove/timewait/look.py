@@ -1,0 +1,170 @@
+"""One look at a network namespace: a dump, who owns what, the kernel's settings and counters."""
+
+import gc
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+from vespiary.prove.timewait.closers import UNKNOWN, Closers, Owner, listeners
+from vespiary.prove.timewait.diag import Sockets, dump, open_diag
+from vespiary.prove.timewait.kernel import Kernel, read_kernel
+from vespiary.prove.timewait.namespaces import Namespace, entered
+from vespiary.prove.timewait.processes import Holders
+from vespiary.prove.timewait.states import LISTEN, TIME_WAIT
+from vespiary.prove.timewait.tally import Cell, Service, cells, served_ports
+from vespiary.prove.timewait.tracepoint import Close
+
+__all__ = ["Costs", "Look", "Watch"]
+
+
+@dataclass
+class Costs:
+    """Where the time of a look went, in seconds."""
+
+    dump: float = 0.0
+    owners: float = 0.0
+    count: float = 0.0
+    kernel: float = 0.0
+    events: float = 0.0
+    report: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """The sum."""
+        return self.dump + self.owners + self.count + self.kernel + self.events + self.report
+
+    def add(self, other: "Costs") -> None:
+        """Add those of another look."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+@dataclass
+class Look:
+    """What one look found.
+
+    Attributes:
+        namespace: Where.
+        cells: The sockets, counted.
+        owners: What a cell's owner means.
+        kernel: Settings and counters, read right after the dump.
+        sockets: The dump itself.
+        numbers: The owner of each socket.
+        lanes: What each local port is.
+        costs: Where the time went.
+    """
+
+    namespace: Namespace
+    cells: list[Cell]
+    owners: Sequence[Owner]
+    kernel: Kernel
+    sockets: Sockets = field(default_factory=Sockets)
+    numbers: Sequence[int] = ()
+    lanes: bytes = b""
+    costs: Costs = field(default_factory=Costs)
+
+
+class Watch:
+    """Looks at one network namespace again and again; close it at the end.
+
+    Raises:
+        OSError: The namespace cannot be entered, or the kernel has no sock_diag.
+    """
+
+    def __init__(self, namespace: Namespace) -> None:
+        self.namespace = namespace
+        self._closers = Closers()
+        self._served: set[int] = set()
+        with entered(namespace):
+            self._diag = open_diag()
+
+    def close(self) -> None:
+        """Close the socket that the dumps come through."""
+        self._diag.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def look(self, holders: Holders, closes: Sequence[Close] = ()) -> Look:
+        """Look once.
+
+        Args:
+            holders: Finds who holds a socket.
+            closes: What the tracepoint reported since the last look, of any namespace.
+
+        Raises:
+            DumpError: The kernel's answer makes no sense.
+            OSError: The namespace has gone.
+        """
+        costs = Costs()
+        with _no_collection():
+            with _timed(costs, "dump"):
+                sockets = dump(self._diag)
+            with _timed(costs, "kernel"), entered(self.namespace):
+                kernel = read_kernel()
+            with _timed(costs, "owners"):
+                here = (None, self.namespace.inode)
+                self._closers.note(
+                    (close.key, close.process) for close in closes if close.namespace in here
+                )
+                held = holders.find({inode for inode in sockets.inodes if inode})
+                known = self._closers.know(sockets, held)
+            with _timed(costs, "count"):
+                lanes = kernel.port_range.lanes(self._served_in(sockets))
+                counted = list(cells(sockets, lanes, known.numbers))
+                owners = list(known.owners)
+                _name_servers(counted, owners, sockets, known.numbers)
+        return Look(self.namespace, counted, owners, kernel, sockets, known.numbers, lanes, costs)
+
+    def _served_in(self, sockets: Sockets) -> set[int]:
+        """The ports that are listened on, or were, as long as a socket in TIME_WAIT is left."""
+        listening = served_ports(sockets, LISTEN)
+        gone = self._served - listening
+        if gone:
+            gone &= served_ports(sockets, TIME_WAIT)
+        self._served = listening | gone
+        return self._served
+
+
+def _name_servers(
+    counted: list[Cell], owners: list[Owner], sockets: Sockets, numbers: Sequence[int]
+) -> None:
+    """Give what has no owner, on a port that a process listens on, to that process."""
+    listening = listeners(sockets, numbers, owners)
+    given: dict[int, int] = {}
+    for index, cell in enumerate(counted):
+        if cell.owner != UNKNOWN or not isinstance(cell.group, Service):
+            continue
+        port = cell.group.port
+        if port not in listening:
+            continue
+        if port not in given:
+            given[port] = len(owners)
+            owners.append(Owner(listening[port], "listener"))
+        counted[index] = cell._replace(owner=given[port])
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the collector of reference cycles from walking through a hundred thousand new tuples."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _timed(costs: Costs, name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        setattr(costs, name, getattr(costs, name) + time.perf_counter() - began)

@@ -1,0 +1,92 @@
+"""Which local ports the kernel gives to outgoing connections, and in which order.
+
+`connect` without `bind` takes a port of `ip_local_port_range` that is free **for this source,
+destination and destination port**. It first tries only the ports with the parity of the lowest
+one, and `bind` to port 0 first tries the others (`__inet_hash_connect` and `inet_csk_get_port`), so
+that each half serves one way of connecting. When a half is full, each call searches all of it
+before it goes to the other one: the latency cliff. Ports of `ip_local_reserved_ports` are left out.
+"""
+
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Final
+
+__all__ = ["BIND", "CONNECT", "ELSEWHERE", "SERVED", "PortRange", "parse_ports", "port_range"]
+
+ELSEWHERE, CONNECT, BIND, SERVED = range(4)
+"""What a local port is: a reserved one; in the half that `connect` takes first; in the other half;
+a port on which somebody listens, or that lies outside of the range."""
+
+_PORTS: Final = 1 << 16
+
+
+def parse_ports(text: str) -> frozenset[int]:
+    """Read a list such as `8080,9000-9099`, as `ip_local_reserved_ports` has it."""
+    ports: set[int] = set()
+    for part in text.strip().split(","):
+        if part:
+            first, _, last = part.partition("-")
+            ports.update(range(int(first), int(last or first) + 1))
+    return frozenset(ports)
+
+
+@dataclass(frozen=True)
+class PortRange:
+    """The ports that the kernel chooses from.
+
+    Attributes:
+        low: The lowest port.
+        high: The highest one.
+        reserved: Those that it leaves out, inside of the range and outside.
+    """
+
+    low: int = 32768
+    high: int = 60999
+    reserved: frozenset[int] = frozenset()
+    connect_ports: int = field(init=False)
+    """How many are in the half that `connect` takes first."""
+    bind_ports: int = field(init=False)
+    """How many are in the other half."""
+
+    def __post_init__(self) -> None:
+        first = sum(port not in self.reserved for port in range(self.low, self.high + 1, 2))
+        second = sum(port not in self.reserved for port in range(self.low + 1, self.high + 1, 2))
+        object.__setattr__(self, "connect_ports", first)
+        object.__setattr__(self, "bind_ports", second)
+
+    @property
+    def ports(self) -> int:
+        """How many there are."""
+        return self.connect_ports + self.bind_ports
+
+    def lanes(self, served: Iterable[int]) -> bytes:
+        """What each port is, at the index that the port has when its two bytes are read natively.
+
+        A port outside of the range was chosen by a program, and belongs to a service whether or not
+        anybody listens on it just now.
+        """
+        lanes = bytearray(self._lanes)
+        for port in served:
+            lanes[socket.htons(port)] = SERVED
+        return bytes(lanes)
+
+    @cached_property
+    def _lanes(self) -> bytes:
+        lanes = bytearray([SERVED]) * _PORTS
+        for port in range(self.low, self.high + 1):
+            half = BIND if (port - self.low) & 1 else CONNECT
+            lanes[socket.htons(port)] = ELSEWHERE if port in self.reserved else half
+        return bytes(lanes)
+
+
+@lru_cache(maxsize=64)
+def port_range(limits: str, reserved: str) -> PortRange:
+    """Read the range from the texts of `ip_local_port_range` and `ip_local_reserved_ports`.
+
+    Raises:
+        ValueError: The texts are not of that form.
+    """
+    low, high = (int(word) for word in limits.split())
+    return PortRange(low, high, parse_ports(reserved))

@@ -63,15 +63,22 @@ pub(crate) fn detached<T>(_py: Python<'_>, wait: impl FnOnce() -> T) -> T {
     result
 }
 
-unsafe extern "C-unwind" {
-    // As in `ffi`, but known to unwind.
-    fn PyObject_Vectorcall(
-        callable: *mut ffi::PyObject,
-        arguments: *const *mut ffi::PyObject,
-        flags: usize,
-        names: *mut ffi::PyObject,
-    ) -> *mut ffi::PyObject;
-}
+type Vectorcall = unsafe extern "C-unwind" fn(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    flags: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
+
+/// `PyObject_Vectorcall`, which may unwind. `ffi` declares that it does not, and where both
+/// declarations are linked into one program the optimiser believes that of all calls by name: so it
+/// is called by its address.
+struct MayUnwind(Vectorcall);
+
+// SAFETY: `ffi` declares the same function, with the same arguments.
+static VECTORCALL: MayUnwind = MayUnwind(unsafe {
+    std::mem::transmute::<*const (), Vectorcall>(ffi::PyObject_Vectorcall as *const ())
+});
 
 /// Dropped only when the interpreter's exit unwinds this thread's stack.
 struct WaitForEnd;
@@ -96,8 +103,11 @@ pub(crate) unsafe fn vectorcall(
     flags: usize,
 ) -> *mut ffi::PyObject {
     let unwound = WaitForEnd;
-    // SAFETY: by contract.
-    let result = unsafe { PyObject_Vectorcall(callable, arguments, flags, std::ptr::null_mut()) };
+    // SAFETY: by contract; a volatile read hides from the optimiser which function it is.
+    let result = unsafe {
+        let call = std::ptr::addr_of!(VECTORCALL.0).read_volatile();
+        call(callable, arguments, flags, std::ptr::null_mut())
+    };
     std::mem::forget(unwound);
     result
 }

@@ -43,6 +43,19 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def _signal_handlers_stay() -> Generator[None]:
+    """A test that leaves a signal's handler behind makes others fail, far from the cause."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    after = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if after[number] != handler:
+            signal.signal(number, handler)
+    assert after == before, "the test left a signal's handler behind"
+
+
 @pytest.fixture(scope="session")
 def uring_refusal() -> str | None:
     """Why io_uring cannot be had on this machine; None when it can."""

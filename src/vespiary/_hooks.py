@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from vespiary._core import Hooks, close_as_told, push
+from vespiary._first_step import Begins
 from vespiary._hook_checks import check_function, check_handler, is_async
 from vespiary.errors import ConfigurationError
 from vespiary.handler import AsyncHandler, Handler
@@ -174,7 +175,7 @@ def _make_async(hooks: Hooks, task_name: str) -> None:
                 reason = await asyncio.shield(connection.wait_closed())
                 await _settled(closed(connection, reason))
 
-    hooks.spawn = _spawner(handle, task_name)
+    hooks.spawn = _spawner(lambda connection: Begins(handle(connection)), task_name)
 
 
 def _with_cue(message: Callable[..., Any] | None, shutdown: Callable[..., Any]) -> Any:

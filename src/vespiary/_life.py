@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vespiary._first_step import Begins
 from vespiary._fork import process
 
 if TYPE_CHECKING:
@@ -76,19 +77,9 @@ class Life:
         due = self.loop.time() + seconds
         limit.reschedule(min(due, limit.when() or due))
 
-    def begin_stopper(self, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run what stops the server in a task, once more where that is cancelled too early.
-
-        A task that is cancelled before its first step takes none. The end of a loop cancels all.
-        """
-
-        def ended(stopper: asyncio.Task[None]) -> None:
-            if not self.stopped.is_set() and not self.loop.is_closed():
-                self.force.set()
-                self.begin_stopper(stop)
-
-        self.stopper = self.loop.create_task(stop())
-        self.stopper.add_done_callback(ended)
+    def begin_stopper(self, stop: Coroutine[Any, Any, None]) -> None:
+        """Run what stops the server in a task, which the end of the loop may cancel too early."""
+        self.stopper = self.loop.create_task(Begins(stop))
 
     @property
     def is_here(self) -> bool:

@@ -72,8 +72,11 @@ class _Installed:
     def restore(self, number: int) -> None:
         """Put the handler of before back, where the program has not set another one since."""
         now: object = signal.getsignal(number)
-        if now is self and self.before is not None:
-            signal.signal(number, self.before)
+        if now is not self or self.before is None:
+            return
+        if _is_asyncio_runners(self.before) and not _runner_runs():
+            self.before = signal.default_int_handler
+        signal.signal(number, self.before)
 
 
 class Signals:
@@ -244,6 +247,26 @@ def _belongs_to(loop: asyncio.AbstractEventLoop, handler: _Handler) -> bool:
     """Whether the loop handles the signal: asyncio's installs a function, uvloop a method."""
     is_asyncios = getattr(handler, "__name__", "") == "_sighandler_noop"
     return is_asyncios or getattr(handler, "__self__", None) is loop
+
+
+def _is_asyncio_runners(handler: _Handler) -> bool:
+    """Whether it is asyncio.Runner's for SIGINT, which cancels the main task."""
+    bound = getattr(handler, "func", None)
+    return isinstance(getattr(bound, "__self__", None), asyncio.Runner)
+
+
+def _runner_runs() -> bool:
+    """Whether this is called in asyncio.Runner.run, which takes its own handler away at its end.
+
+    When an exception ends the run, servers stop later, while the Runner closes: nobody would take a
+    handler away that came back then.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code is asyncio.Runner.run.__code__:
+            return True
+    return False
 
 
 def _raise(number: signal.Signals) -> None:

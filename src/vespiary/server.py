@@ -216,7 +216,7 @@ class Server:
         finally:
             if life.starting:
                 life.stopping = True
-                life.begin_stopper(lambda: self._stop_handlers(life, started[::-1]))
+                life.begin_stopper(self._stop_handlers(life, started[::-1]))
                 await life.stopped.wait()
 
     async def _start(self, life: Life, started: list[Site]) -> None:
@@ -280,7 +280,7 @@ class Server:
                 drain_seconds = min((one for one in known if one is not None), default=None)
             life.limit_start(drain_seconds)
         elif life.stopper is None:
-            life.begin_stopper(lambda: self._stop(life, drain_seconds))
+            life.begin_stopper(self._stop(life, drain_seconds))
         elif life.shutdown is not None and drain_seconds is not None:
             life.shutdown.shorten(drain_seconds)
         life.stopping = True

@@ -299,6 +299,7 @@ def test_signals_are_the_loops_affair(factory: Factory) -> None:
         async with serving(Echo()):
             os.kill(os.getpid(), signal.SIGUSR1)
             await arrived.wait()
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
 
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main())

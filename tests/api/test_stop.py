@@ -8,7 +8,7 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, serving
+from .kit import TCP, WS, Echo, Recorder, serving, until
 
 
 class Lingers(Echo):
@@ -74,7 +74,7 @@ async def test_a_further_stop_does_not_lengthen_the_drain() -> None:
     await check_ended(server, client)
 
 
-@pytest.mark.parametrize("turns", [0, 3])
+@pytest.mark.parametrize("turns", [0, 1, 3])
 async def test_everything_ends_at_once_when_every_task_is_cancelled(turns: int) -> None:
     handler = Lingers()
     server, client = await begin(handler)
@@ -88,6 +88,27 @@ async def test_everything_ends_at_once_when_every_task_is_cancelled(turns: int) 
     await server.wait_stopped()
     assert handler.stops == 1
     await check_ended(server, client)
+
+
+async def test_an_async_on_close_is_called_when_its_task_is_cancelled_before_it_begins() -> None:
+    ended: list[vespiary.CloseReason] = []
+
+    class Careful(vespiary.Handler):
+        async def on_message(self, connection: vespiary.Connection, message: object) -> None: ...
+
+        async def on_close(
+            self, connection: vespiary.Connection, reason: vespiary.CloseReason
+        ) -> None:
+            ended.append(reason)
+
+    async with serving(Careful()) as server:
+        known = asyncio.all_tasks()
+        client = asyncio.ensure_future(vespiary.connect(server.urls[0]))
+        while not (new := asyncio.all_tasks() - known - {client}):  # noqa: ASYNC110 # Each turn.
+            await asyncio.sleep(0)
+        assert [task.cancel() for task in new] == [True]
+        await (await client).wait_closed()
+        await until(lambda: ended)
 
 
 def test_a_run_that_ends_during_a_stop_leaves_nothing() -> None:

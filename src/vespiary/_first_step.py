@@ -1,0 +1,51 @@
+"""Coroutines whose first step runs although their task is cancelled before it.
+
+asyncio raises a cancellation at the point where a coroutine waits. One that has not begun waits
+nowhere, and ends without having run at all, its `try` and `finally` included. What must undo or
+report something begins anyway, and is cancelled where it waits for the first time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator
+from typing import Any, TypeVar, cast
+
+__all__ = ["Begins"]
+
+_T = TypeVar("_T")
+
+
+class Begins(Coroutine[Any, Any, _T]):
+    """Runs a coroutine, and begins it before a cancellation reaches it.
+
+    Args:
+        coroutine: The coroutine, which has not begun.
+    """
+
+    __slots__ = ("_coroutine", "_has_begun")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, _T]) -> None:
+        self._coroutine = coroutine
+        self._has_begun = False
+
+    def send(self, value: Any) -> Any:
+        """Run until it waits; StopIteration at its end (PEP 342)."""
+        self._has_begun = True
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise an exception where it waits; where it has not begun, where it waits first."""
+        if not self._has_begun:
+            self.send(None)
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        """End it."""
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        return self._coroutine.__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        # asyncio describes a task by its coroutine's name, code and frame.
+        return cast("Any", getattr(self._coroutine, name))

@@ -6,6 +6,7 @@ Each function of `SCENES` runs alone in a namespace that nothing else uses, and 
 import fcntl
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -77,9 +78,9 @@ def monitor(*, owners: str = "polling", sockets: bool = False) -> Iterator[Monit
         yield watching
 
 
-def settled() -> None:
-    """Wait until the kernel has done what the last closes made it do."""
-    passing = {NUMBERS["fin_wait1"], NUMBERS["closing"], NUMBERS["last_ack"]}
+def settled(*more: str) -> None:
+    """Wait until the kernel has done what the last closes made it do: no socket is under way."""
+    passing = {NUMBERS[name] for name in ("fin_wait1", "closing", "last_ack", *more)}
     with open_diag() as diag:
         while passing.intersection(dump(diag).states):
             time.sleep(0.01)
@@ -175,8 +176,57 @@ def leak() -> dict[str, Any]:
         return {"report": watching.report(), "pid": os.getpid()}
 
 
+def _closing_child(address: tuple[str, int], count: int) -> tuple[int, list[int]]:
+    """Fork a process that makes connections and closes them; its number and their local ports."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        ports = []
+        for _ in range(count):
+            with socket.socket() as client:
+                client.connect(address)
+                ports.append(client.getsockname()[1])
+        os.write(writing, json.dumps(ports).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        ports = json.load(pipe)
+    os.waitpid(pid, 0)
+    return pid, ports
+
+
+def _accepting_child(server: socket.socket) -> int:
+    """Fork a process that closes each connection after its client did."""
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            accepted = server.accept()[0]
+            accepted.recv(1)
+            accepted.close()
+    return pid
+
+
+def traced() -> dict[str, Any]:
+    """Closes by processes that have ended before anybody looks."""
+    server = listener(ADDRESS, 9)
+    accepting = _accepting_child(server)
+    shell = f"for _ in 1 2 3 4 5; do exec 3<>/dev/tcp/{ADDRESS}/9; exec 3>&-; done"
+    try:
+        with monitor(owners="tracepoint", sockets=True) as watching:
+            closed = [_closing_child((ADDRESS, 9), 40) for _ in range(15)]
+            subprocess.run(["bash", "-c", shell], check=True)
+            settled("fin_wait2", "close_wait")
+            report = watching.report()
+            # Also when one of these is gone and the other one is still there.
+            later = watching.report()
+    finally:
+        os.kill(accepting, signal.SIGKILL)
+        os.waitpid(accepting, 0)
+    return {"report": report, "later": later, "closed": closed}
+
+
 SCENES: dict[str, Callable[[], dict[str, Any]]] = {
-    scene.__name__: scene for scene in (totals, fullness, reuse, polled, served, leak)
+    scene.__name__: scene for scene in (totals, fullness, reuse, polled, served, leak, traced)
 }
 
 

@@ -31,7 +31,7 @@ def test_help_lists_the_commands_without_importing_them() -> None:
     assert done.stdout.rstrip().endswith("['vespiary.cli.main']")
 
 
-@pytest.mark.parametrize("verb", ["serve", "load", "timewait", "trace"])
+@pytest.mark.parametrize("verb", ["serve", "load", "memory", "timewait", "trace"])
 def test_every_command_has_help(verb: str) -> None:
     done = run(verb, "--help")
     assert done.exit_code == 0, done.output

@@ -12,6 +12,7 @@ import click
 
 from vespiary.cli._locks_attach import attach
 from vespiary.cli._quantities import SIZE, SPAN
+from vespiary.cli._written import check_writable
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks import exits
 from vespiary.prove.locks import known as known_findings
@@ -113,7 +114,7 @@ def locks(
     _choose(command)
     suppressions = read_suppressions(suppress) if suppress is not None else []
     before = read_baseline(baseline) if baseline is not None else set()
-    _check_writable(json_file, html_file, junit_file, sarif_file, write_baseline)
+    check_writable(json_file, html_file, junit_file, sarif_file, write_baseline)
     watch = partial(
         run,
         command,
@@ -180,21 +181,6 @@ def _choose(command: tuple[str, ...]) -> None:
         )
     if command[0] == "attach":
         attach.main(list(command[1:]), "vespiary locks attach")
-
-
-def _check_writable(*paths: Path | None) -> None:
-    """Find out before the run, which may take an hour, whether its reports can be written."""
-    for path in filter(None, paths):
-        try:
-            is_new = not path.exists()
-            with path.open("a"):
-                pass
-            if is_new:
-                path.unlink()
-        except OSError as error:
-            raise ConfigurationError(
-                f"{path} cannot be written: {error.strerror}; nothing was run", subject=str(path)
-            ) from None
 
 
 def _seed(perturb: bool, seed: int | None) -> int | None:

@@ -1,0 +1,157 @@
+"""`vespiary memory -- COMMAND`: a limit for the memory of any program, its record, and leaks."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from vespiary.cli._quantities import SIZE, SPAN
+from vespiary.cli._written import check_writable
+from vespiary.errors import ConfigurationError
+from vespiary.prove.memory import exits, expectations
+from vespiary.prove.memory.drawing import draw
+from vespiary.prove.memory.expectations import Expectation, Peak, SlopeMax
+from vespiary.prove.memory.formats import as_json, as_junit
+from vespiary.prove.memory.limiters import METHODS
+from vespiary.prove.memory.outcome import Outcome, conclude
+from vespiary.prove.memory.report import as_text
+from vespiary.prove.memory.run import Measured, run
+
+__all__ = ["memory"]
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(
+    context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
+    epilog=f"\b\nExit codes:\n{exits.table()}",
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--limit",
+    type=SIZE,
+    help="The most that the command and all that it starts may use together, such as 200M."
+    "  [default: no limit, only a record]",
+)
+@click.option("--peak", help="The expected peak, such as '180 MiB +-10 %' or '< 200 MiB'.")
+@click.option(
+    "--slope",
+    help="The most that memory may grow by after warm-up: 0, '2 KiB per second', or"
+    " '1 KiB per 1000 messages' where the program reports its work.",
+)
+@click.option("--expect", "expect_file", type=_FILE, help="A file of expectations, by name.")
+@click.option("--learn", is_flag=True, help="Write this run's peak and slope to that file.")
+@click.option("--name", help="What the file and the reports call this run.  [default: COMMAND]")
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    help="Who holds the limit.  [default: the first of these that is possible]",
+)
+@click.option(
+    "--linger",
+    type=SPAN,
+    default=2.0,
+    show_default=True,
+    help="How long processes that outlive the command may run on, before they are ended.",
+)
+@click.option("--json", "json_file", type=_FILE, help="Write the record here as JSON.")
+@click.option("--junit", "junit_file", type=_FILE, help="Write the outcome here as JUnit XML.")
+def memory(
+    command: tuple[str, ...],
+    limit: int | None,
+    peak: str | None,
+    slope: str | None,
+    expect_file: Path | None,
+    learn: bool,
+    name: str | None,
+    method: str | None,
+    linger: float,
+    json_file: Path | None,
+    junit_file: Path | None,
+) -> None:
+    """Run COMMAND under a limit of memory, record what it uses, and say whether it grows.
+
+    The limit counts all processes that come from COMMAND. Pages of files that the kernel can take
+    back count for nothing. Sizes may be written 200M or 1.5GiB.
+
+    \b
+    vespiary memory --limit 200M -- python server.py
+    vespiary memory --slope 0 --json memory.json -- ./server --port 8080
+    vespiary memory --expect memory.toml --learn -- python -m pytest
+    """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
+    if not command:
+        raise click.UsageError(
+            "say which program to run: vespiary memory --limit 200M -- COMMAND [ARGUMENTS]"
+        )
+    if learn and expect_file is None:
+        raise click.UsageError("--learn goes with --expect FILE, which it writes")
+    expected = _expected(peak, slope, expect_file, learn, name, command)
+    check_writable(json_file, junit_file)
+    measured = _run(command, limit, method, linger)
+    outcome = conclude(measured, name, expected)
+    click.echo(as_text(outcome), err=True)
+    draw(outcome, sys.stderr)
+    if json_file is not None:
+        json_file.write_text(json.dumps(as_json(outcome)) + "\n")
+    if junit_file is not None:
+        junit_file.write_text(as_junit(outcome))
+    if learn and expect_file is not None:
+        _learn(expect_file, outcome)
+    sys.exit(outcome.exit_code)
+
+
+def _expected(
+    peak: str | None,
+    slope: str | None,
+    file: Path | None,
+    learn: bool,
+    name: str | None,
+    command: tuple[str, ...],
+) -> Expectation:
+    """What is expected: the options, and for what they leave open the file."""
+    try:
+        given = Expectation(
+            Peak.parse(peak) if peak is not None else None,
+            SlopeMax.parse(slope) if slope is not None else None,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if file is None or learn:
+        return given
+    known = expectations.read(file)
+    wanted = expectations.name_of(name, command)
+    if wanted not in known:
+        raise ConfigurationError(
+            f"{file} expects nothing of {wanted!r}: --learn adds it, or --name names one of those"
+            f" that are there ({', '.join(map(repr, known)) or 'none'})",
+            subject=wanted,
+        )
+    found = known[wanted]
+    return Expectation(given.peak or found.peak, given.slope or found.slope)
+
+
+def _run(
+    command: tuple[str, ...], limit: int | None, method: str | None, linger: float
+) -> Measured:
+    try:
+        return run(command, limit, method=method, linger_seconds=linger)
+    except ConfigurationError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        # The command cannot be run: reported as a shell does.
+        click.echo(f"vespiary memory: {error}", err=True)
+        is_missing = isinstance(error.__cause__, FileNotFoundError)
+        sys.exit(exits.NOT_FOUND if is_missing else exits.NOT_EXECUTABLE)
+
+
+def _learn(file: Path, outcome: Outcome) -> None:
+    """Write what was measured, unless the run itself went wrong."""
+    if outcome.measured.exceeded is not None or outcome.measured.status:
+        click.echo(f"vespiary memory: {file} was not written: the run failed", err=True)
+        return
+    lines = expectations.learn(file, outcome.name, outcome.measured.record.peak, outcome.trend)
+    click.echo(f"vespiary memory: wrote {file}: {', '.join(lines)}", err=True)
+    if len(lines) == 1:
+        text = f"no slope was learned, as it is unclear: {outcome.trend.reason}"
+        click.echo(f"vespiary memory: {text}", err=True)

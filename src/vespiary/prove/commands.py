@@ -1,0 +1,28 @@
+"""Why a command cannot be run."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+__all__ = ["why_not"]
+
+
+def why_not(command: str, error: OSError) -> str:
+    """Why a command cannot be run, and what to do."""
+    text = f"cannot run {command!r}: {error.strerror}"
+    path = shutil.which(command) or command
+    if isinstance(error, FileNotFoundError):
+        if Path(path).exists():
+            return f"{text}: the interpreter or dynamic linker that it asks for is not there"
+        if "/" not in command and Path(command).exists():
+            return f"{text} on PATH; ./{command} is in this folder"
+        return text
+    if isinstance(error, PermissionError):
+        if Path(path).is_dir():
+            return f"{text}: it is a folder"
+        return f"{text}: chmod +x makes it executable, if it is a program"
+    if error.errno == errno.ENOEXEC:
+        return f"{text}: not a program; a script begins with #! and its interpreter"
+    return text

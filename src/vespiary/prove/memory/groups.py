@@ -1,0 +1,360 @@
+"""Control groups as limits: the kernel counts every page, and never gives more than the limit.
+
+Both versions let the kernel's own OOM killer act at the limit, and end the rest at once. Version 2
+does that itself (`memory.oom.group`). Version 1 kills one process and leaves the others; there the
+kernel notifies us (an eventfd on `memory.oom_control`), and the keeper ends the rest, through
+`cgroup.kill` of the unified hierarchy where that is mounted too. To turn version 1's killer off and
+kill by ourselves would keep the processes as they were for a look at them, but then system calls
+fail with ENOMEM and EFAULT instead, and the program ends for a reason that is not its own.
+
+Version 2's rule that only leaves have processes means that a group is made beside our own or
+further up, wherever the memory controller is passed on to children and we may write. Where we may
+not, systemd moves the program for us into a scope, which is such a group (systemd-run(1)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import select
+import subprocess
+import time
+from pathlib import Path
+
+from vespiary.prove.memory.hierarchies import Hierarchy, memory_version_1, version_2
+from vespiary.prove.memory.kept import Place
+from vespiary.prove.memory.processes import Memory, exact_all
+from vespiary.prove.memory.reading import LOOK_SECONDS, NotPossible, Reading
+
+__all__ = ["Scope", "Version1", "Version2"]
+
+_numbers = itertools.count(1)
+_SCOPE_SECONDS = 10.0
+_CHARGED_AT_ONCE = 1 << 20
+"""Charging in batches, the kernel may stop below the limit by less than this."""
+
+
+def _new_name() -> str:
+    return f"vespiary-memory-{os.getpid()}-{next(_numbers)}"
+
+
+def _make(parent: Path) -> Path:
+    folder = parent / _new_name()
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise NotPossible(f"no group can be made in {parent} ({error.strerror})") from error
+    return folder
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """A file of lines with a name and a number; empty when it is gone."""
+    try:
+        return {
+            name: int(number)
+            for name, number in (line.split() for line in path.read_text().splitlines())
+        }
+    except OSError:
+        return {}
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _pids(path: Path) -> set[int]:
+    try:
+        return set(map(int, path.read_text().split()))
+    except OSError:
+        return set()
+
+
+def _pressure(path: Path) -> dict[str, float]:
+    """Shares of the last 10 seconds that processes waited for memory (PSI), in percent."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = [line.split() for line in path.read_text().splitlines()]
+        return {words[0]: float(words[1].partition("=")[2]) for words in lines}
+    return {}
+
+
+class Version2:
+    """A group of the unified hierarchy."""
+
+    method = "cgroup-v2"
+
+    def __init__(self, limit: int | None, hierarchy: Hierarchy | None = None) -> None:
+        """Make the group.
+
+        Raises:
+            NotPossible: it cannot be made here.
+        """
+        hierarchy = hierarchy or version_2()
+        if hierarchy is None:
+            raise NotPossible("cgroup v2 is not mounted")
+        self._limit = limit
+        self._folder = _make(self._parent(hierarchy))
+        self.place = Place(
+            enter=[self._folder / "cgroup.procs"],
+            kill=[self._folder / "cgroup.kill"],
+            remove=[self._folder],
+        )
+        try:
+            self._set(limit)
+            self._open()
+        except OSError as error:
+            self._folder.rmdir()
+            raise NotPossible(f"the group's limit cannot be set ({error.strerror})") from error
+
+    @staticmethod
+    def _parent(hierarchy: Hierarchy) -> Path:
+        """The nearest group whose children have the memory controller and that we may write to."""
+        why = f"no memory controller in {hierarchy.top}"
+        for folder in (hierarchy.own, *hierarchy.own.parents):
+            if not folder.is_relative_to(hierarchy.top):
+                break
+            try:
+                passed_on = (folder / "cgroup.subtree_control").read_text().split()
+            except OSError:
+                continue
+            if "memory" not in passed_on:
+                continue
+            if os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK):
+                return folder
+            why = f"{folder} belongs to another user"
+        raise NotPossible(why)
+
+    def _set(self, limit: int | None) -> None:
+        (self._folder / "memory.oom.group").write_text("1")
+        if limit is not None:
+            (self._folder / "memory.max").write_text(str(limit))
+            with contextlib.suppress(FileNotFoundError):  # A kernel without swap.
+                (self._folder / "memory.swap.max").write_text("0")
+
+    def _open(self) -> None:
+        self._events = os.open(self._folder / "memory.events", os.O_RDONLY | os.O_CLOEXEC)
+        self._has_peak = (self._folder / "memory.peak").exists()
+
+    def begun(self, pid: int, keeper: int) -> None:
+        """Nothing to do: the program has joined by itself."""
+
+    def pause(self) -> float:
+        """How long to wait until the next look."""
+        return LOOK_SECONDS
+
+    def watched(self) -> tuple[int, int] | None:
+        """The descriptor of the kernel's events, and what to poll it for."""
+        return self._events, select.POLLPRI
+
+    def is_over(self) -> bool:
+        """Whether the kernel has killed at the limit."""
+        try:
+            text = os.pread(self._events, 4096, 0).decode()
+        except OSError:
+            return False
+        counts = dict(line.split() for line in text.splitlines())
+        # A kill for another group's limit counts as `oom_kill` here, but not as `oom`.
+        return int(counts.get("oom_kill", 0)) > 0 and int(counts.get("oom", 0)) > 0
+
+    def look(self) -> Reading:
+        """The memory of the group."""
+        fields = _fields(self._folder / "memory.stat")
+        shared = fields.get("shmem", 0)
+        parts = ("slab", "kernel_stack", "pagetables", "percpu", "vmalloc")
+        kernel = fields.get("kernel", sum(fields.get(name, 0) for name in parts))
+        swapped = _number(self._folder / "memory.swap.current")
+        memory = Memory(
+            fields.get("anon", 0) + swapped, shared, max(0, fields.get("file", 0) - shared)
+        )
+        mark = _number(self._folder / "memory.peak") if self._has_peak else None
+        return Reading(memory, kernel + fields.get("sock", 0), mark)
+
+    def processes(self) -> dict[int, Memory]:
+        """The memory of each process of the group."""
+        return exact_all(_pids(self._folder / "cgroup.procs"))
+
+    def known(self) -> dict[int, Memory]:
+        """Nothing: the kernel has killed already."""
+        return {}
+
+    def details(self) -> dict[str, object]:
+        """The kernel's own statistics: `memory.stat` and the pressure."""
+        return {
+            "memory_stat": _fields(self._folder / "memory.stat"),
+            "pressure_percent": _pressure(self._folder / "memory.pressure"),
+        }
+
+    def close(self) -> None:
+        """Let go of the group, which the keeper removes."""
+        os.close(self._events)
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+
+
+class Scope(Version2):
+    """A group that systemd makes for us: a scope of the user's manager."""
+
+    method = "systemd"
+
+    def __init__(self, limit: int | None) -> None:
+        """Ask systemd whether it would.
+
+        Raises:
+            NotPossible: it would not.
+        """
+        hierarchy = version_2()
+        if hierarchy is None:
+            raise NotPossible("cgroup v2 is not mounted")
+        self._top = hierarchy.top
+        self._limit = limit
+        self._unit = f"{_new_name()}.scope"
+        whose = [] if os.geteuid() == 0 else ["--user"]
+        words = ["systemd-run", *whose, "--scope", "--quiet", "--collect"]
+        if limit is not None:
+            words += ["-p", f"MemoryMax={limit}", "-p", "MemorySwapMax=0"]
+        try:
+            done = subprocess.run(
+                [*words, "-p", "MemoryAccounting=yes", "--", "cat", "/proc/self/cgroup"],
+                capture_output=True,
+                text=True,
+                timeout=_SCOPE_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise NotPossible(f"systemd-run cannot be used ({error})") from error
+        if done.returncode != 0:
+            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise NotPossible(f"systemd-run: {said[-1]}")
+        self.place = Place(prefix=[*words, f"--unit={self._unit}", "--"])
+
+    def begun(self, pid: int, keeper: int) -> None:
+        """Find the scope that the program is in."""
+        deadline = time.monotonic() + _SCOPE_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+            except OSError:
+                break
+            path = next((line[3:] for line in lines if line.startswith("0::")), "")
+            if path.endswith(self._unit):
+                self._folder = self._top / path.lstrip("/")
+                break
+            time.sleep(0.002)
+        else:
+            raise NotPossible("systemd made no scope")
+        if not hasattr(self, "_folder"):
+            raise NotPossible("the program ended before it was in its scope")
+        with contextlib.suppress(OSError):
+            (self._folder / "memory.oom.group").write_text("1")
+        self._open()
+
+
+class Version1:
+    """A group of version 1's memory controller, with one of version 2 where that is mounted."""
+
+    method = "cgroup-v1"
+
+    def __init__(
+        self,
+        limit: int | None,
+        hierarchy: Hierarchy | None = None,
+        unified: Hierarchy | None = None,
+    ) -> None:
+        """Make the group.
+
+        Raises:
+            NotPossible: it cannot be made here.
+        """
+        hierarchy = hierarchy or memory_version_1()
+        if hierarchy is None:
+            raise NotPossible("cgroup v1 has no memory controller")
+        unified = unified or version_2()
+        self._limit = limit
+        self._folder = _make(hierarchy.own)
+        self._beside: Path | None = None
+        with contextlib.suppress(NotPossible):
+            self._beside = _make(unified.own) if unified is not None else None
+        folders = [folder for folder in (self._folder, self._beside) if folder is not None]
+        self.place = Place(
+            enter=[folder / "cgroup.procs" for folder in folders],
+            kill=[folder / "cgroup.kill" for folder in folders[1:]],
+            remove=folders,
+        )
+        try:
+            if limit is not None:
+                (self._folder / "memory.limit_in_bytes").write_text(str(limit))
+                with contextlib.suppress(FileNotFoundError):  # A kernel without swap accounting.
+                    (self._folder / "memory.memsw.limit_in_bytes").write_text(str(limit))
+            self._notified = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._control = os.open(self._folder / "memory.oom_control", os.O_RDONLY)
+            (self._folder / "cgroup.event_control").write_text(f"{self._notified} {self._control}")
+        except OSError as error:
+            for folder in folders:
+                folder.rmdir()
+            raise NotPossible(f"the group's limit cannot be set ({error.strerror})") from error
+
+    def begun(self, pid: int, keeper: int) -> None:
+        """Nothing to do: the program has joined by itself."""
+
+    def pause(self) -> float:
+        """How long to wait until the next look."""
+        return LOOK_SECONDS
+
+    def watched(self) -> tuple[int, int] | None:
+        """The descriptor of the kernel's notifications, and what to poll it for."""
+        return self._notified, select.POLLIN
+
+    def is_over(self) -> bool:
+        """Whether the limit was reached with nothing that the kernel could take back."""
+        try:
+            os.eventfd_read(self._notified)
+        except BlockingIOError:
+            # A notification says it first; the counter covers one that was missed.
+            killed = _fields(self._folder / "memory.oom_control").get("oom_kill", 0)
+            return killed > 0 and self._is_own()
+        return self._is_own()
+
+    def _is_own(self) -> bool:
+        """Whether it was this group's own limit, not that of one around it, or the machine's."""
+        mark = _number(self._folder / "memory.max_usage_in_bytes")
+        return self._limit is not None and mark + _CHARGED_AT_ONCE >= self._limit
+
+    def look(self) -> Reading:
+        """The memory of the group."""
+        fields = _fields(self._folder / "memory.stat")
+        shared = fields.get("total_shmem", 0)
+        memory = Memory(
+            fields.get("total_rss", 0) + fields.get("total_swap", 0),
+            shared,
+            max(0, fields.get("total_cache", 0) - shared),
+        )
+        kernel = _number(self._folder / "memory.kmem.usage_in_bytes")
+        return Reading(memory, kernel, _number(self._folder / "memory.max_usage_in_bytes"))
+
+    def processes(self) -> dict[int, Memory]:
+        """The memory of each process of the group."""
+        return exact_all(_pids(self._folder / "cgroup.procs"))
+
+    def known(self) -> dict[int, Memory]:
+        """Nothing: the kernel has killed already."""
+        return {}
+
+    def details(self) -> dict[str, object]:
+        """The kernel's own statistics: `memory.stat`, and the pressure where it can be had."""
+        pressure = {} if self._beside is None else _pressure(self._beside / "memory.pressure")
+        fields = _fields(self._folder / "memory.stat")
+        return {
+            "memory_stat": {name: value for name, value in fields.items() if "total_" in name},
+            "pressure_percent": pressure,
+        }
+
+    def close(self) -> None:
+        """Let go of the group, which the keeper removes."""
+        os.close(self._notified)
+        os.close(self._control)
+        for folder in self.place.remove:
+            with contextlib.suppress(OSError):
+                folder.rmdir()

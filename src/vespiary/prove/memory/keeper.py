@@ -1,0 +1,172 @@
+"""The process between the tool and the program. A script by itself: `python -I -S keeper.py PLAN`.
+
+What makes "end all of it" certain:
+
+* Processes whose parent has ended are adopted by the nearest ancestor that is a subreaper
+  (prctl(2), PR_SET_CHILD_SUBREAPER). The keeper is one. So everything that the program starts stays
+  below the keeper, also what leaves the session or forks twice, and the keeper has no children left
+  (ECHILD, waitpid(2)) exactly when all of it is gone.
+* The tool holds the other end of a pipe. When the tool ends in whatever way, SIGKILL included, the
+  pipe ends too, and the keeper ends the program and removes the control groups.
+* It is a process of its own, not a thread: it goes on when the tool is stopped or busy, and the
+  tool need not change itself (a subreaper that is a library would adopt its host's processes).
+
+It imports only what it needs, since each run waits for it, and nothing of Vespiary's: it runs where
+only Python is.
+
+PLAN is JSON: `command`, `control` and `result` (descriptors), `mask` (signals that the program has
+blocked), `enter` (files of control groups, into which a process writes 0 to join), `kill`
+(files into which 1 is written to end a group), `remove` (folders). From `control` come bytes: `k`
+ends the program, the end of the pipe ends the keeper too. Into `result` go lines of JSON:
+`{"pid": ...}` or `{"errno": ...}`, `{"status": ...}`, and `{"gone": true}` when nothing is left.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import time
+
+_SET_CHILD_SUBREAPER = 36
+_REMOVE_SECONDS = 5.0
+_RESENT_SECONDS = 0.001
+
+
+def main() -> None:
+    """Do what the plan says."""
+    plan = json.loads(sys.argv[1])
+    Keeper(plan).keep()
+
+
+class Keeper:
+    """One program and all that comes from it."""
+
+    def __init__(self, plan: dict) -> None:  # type: ignore[type-arg]
+        self._plan = plan
+        self._control: int = plan["control"]
+        self._result: int = plan["result"]
+        self._pid = 0
+        self._is_gone = False
+
+    def keep(self) -> None:
+        """Start the program, and stay until the tool has ended."""
+        ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        try:
+            self._pid = self._start()
+        except OSError as error:
+            self._say(errno=error.errno)
+            self._is_gone = True
+        else:
+            self._say(pid=self._pid)
+        while True:
+            ready, _, _ = select.select([self._control, woken], [], [])
+            if woken in ready:
+                os.read(woken, 4096)
+                self._reap()
+            if self._control in ready:
+                is_over = not os.read(self._control, 64)
+                self._end()
+                if is_over:
+                    break
+        self._remove()
+
+    def _start(self) -> int:
+        """Start the program inside the control groups; OSError says why it cannot be."""
+        failed, fail = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            self._become(fail)
+        os.close(fail)
+        problem = os.read(failed, 64)
+        os.close(failed)
+        if problem:
+            os.waitpid(pid, 0)
+            raise OSError(int(problem), os.strerror(int(problem)))
+        return pid
+
+    def _become(self, fail: int) -> None:
+        """Turn into the program; never returns."""
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            for path in self._plan["enter"]:
+                with open(path, "w") as file:  # noqa: PTH123 - pathlib would take time to import.
+                    file.write("0")
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._plan["mask"])
+            os.execvp(self._plan["command"][0], self._plan["command"])
+        except OSError as error:
+            os.write(fail, str(error.errno).encode())
+        finally:
+            os._exit(127)
+
+    def _reap(self) -> None:
+        """Take the status of everything that has ended."""
+        while not self._is_gone:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self._is_gone = True
+                self._say(gone=True)
+                return
+            if pid == 0:
+                return
+            if pid == self._pid:
+                self._say(status=os.waitstatus_to_exitcode(status))
+
+    def _end(self) -> None:
+        """Kill everything, and again, until nothing is left: killed parents may have forked."""
+        for path in self._plan["kill"]:
+            with contextlib.suppress(OSError), open(path, "w") as file:  # noqa: PTH123
+                file.write("1")
+        self._reap()
+        while not self._is_gone:
+            for pid in _below(os.getpid()):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            self._reap()
+            if not self._is_gone:
+                time.sleep(_RESENT_SECONDS)
+                self._reap()
+
+    def _remove(self) -> None:
+        """Remove the control groups; the kernel needs a moment after the last process."""
+        deadline = time.monotonic() + _REMOVE_SECONDS
+        for folder in self._plan["remove"]:
+            while time.monotonic() < deadline:
+                try:
+                    os.rmdir(folder)  # noqa: PTH106
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.005)
+
+    def _say(self, **facts: object) -> None:
+        with contextlib.suppress(OSError):  # The tool may have ended.
+            os.write(self._result, json.dumps(facts).encode() + b"\n")
+
+
+def _below(root: int) -> list[int]:
+    """All processes below one."""
+    found: list[int] = []
+    work = [root]
+    while work:
+        pid = work.pop()
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+                with open(f"/proc/{pid}/task/{task}/children") as file:  # noqa: PTH123
+                    children = [int(word) for word in file.read().split()]
+                found += children
+                work += children
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""Run a program under a limit of memory, and record what it uses."""
+
+from __future__ import annotations
+
+import os
+import select
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vespiary.errors import ConfigurationError
+from vespiary.prove.memory.kept import Kept
+from vespiary.prove.memory.limiters import choose
+from vespiary.prove.memory.reading import Limiter, NotPossible
+from vespiary.prove.memory.record import ProcessRecord, Record
+from vespiary.prove.memory.work import VARIABLE, WorkReports
+from vespiary.prove.signals import BlockedSignals
+
+__all__ = ["Exceeded", "Measured", "run"]
+
+_PROCESSES_SECONDS = 0.25
+_PROCESSES_SHARE = 0.1
+_PROCESSES_COST_MAX = 0.05
+_NEAR = 0.8
+"""From this share of the limit on, processes are looked at more often."""
+
+_BIGGEST = 5
+_GONE_SECONDS = 10.0
+
+
+@dataclass
+class Exceeded:
+    """The limit was exceeded, and the program ended.
+
+    Attributes:
+        seconds: When, since the start.
+        ending_seconds: How long it took until the last process was gone.
+        biggest: The processes that used most when they were looked at last before.
+        looked_seconds: When that was.
+    """
+
+    seconds: float
+    ending_seconds: float
+    biggest: list[ProcessRecord]
+    looked_seconds: float
+
+
+@dataclass
+class Measured:
+    """How a run ended.
+
+    Attributes:
+        command: What was run.
+        status: The program's own exit code; negative for a signal, as `subprocess` has it.
+        limit: Bytes; None for none.
+        method: Who held the limit.
+        refusals: Why no better one, by name.
+        record: Memory over time.
+        exceeded: Whether and how the limit was exceeded.
+        left_behind: Processes that outlived the command, and were ended.
+        asked_to_end: Whether a signal came that asks programs to end.
+        seconds: From the start until the command ended.
+        is_work_reported: Whether the program reported units of work.
+        work_malformed: Reports that are not numbers.
+        details: What else the kernel says.
+    """
+
+    command: Sequence[str]
+    status: int
+    limit: int | None
+    method: str
+    refusals: dict[str, str]
+    record: Record
+    exceeded: Exceeded | None = None
+    left_behind: list[ProcessRecord] = field(default_factory=list)
+    asked_to_end: bool = False
+    seconds: float = 0.0
+    is_work_reported: bool = False
+    work_malformed: int = 0
+    details: dict[str, object] = field(default_factory=dict)
+
+
+def run(
+    command: Sequence[str],
+    limit: int | None = None,
+    *,
+    method: str | None = None,
+    linger_seconds: float = 2.0,
+    variables: Mapping[str, str] | None = None,
+    on_look: Callable[[Record, Limiter], None] = lambda record, limiter: None,
+) -> Measured:
+    """Run a command to its end, or until it exceeds the limit.
+
+    Args:
+        command: The words.
+        limit: The most bytes that the command and all that it starts may use together; by default
+            the memory is only recorded.
+        method: Who holds the limit: `cgroup-v2`, `cgroup-v1`, `systemd` or `sampling`; by default
+            the first of these that is possible.
+        linger_seconds: How long processes that outlive the command may run on; then they are ended.
+        variables: Its environment; this process's by default.
+        on_look: Called after each look at the processes, several times per second.
+
+    In the main thread, signals that ask programs to end go on to the command meanwhile; a second
+    one ends everything at once.
+
+    Raises:
+        ConfigurationError: the command cannot be started, or the method is not possible.
+    """
+    with tempfile.TemporaryDirectory(prefix="vespiary-memory-") as folder:
+        if os.geteuid() == 0:
+            Path(folder).chmod(0o711)  # The program may become another user, and report its work.
+        work = WorkReports(Path(folder) / "work")
+        environment = {**(os.environ if variables is None else variables)}
+        environment[VARIABLE] = str(work.path)
+        chosen = choose(limit, method)
+        is_main = threading.current_thread() is threading.main_thread()
+        signals = BlockedSignals() if is_main else None
+        try:
+            watch = _Watch(command, limit, chosen.limiter, work, signals, environment)
+            try:
+                watch.until_over(linger_seconds, on_look)
+            finally:
+                watch.close()
+        finally:
+            chosen.limiter.close()
+            work.close()
+            if signals is not None:
+                signals.restore()
+    measured = watch.measured
+    measured.refusals = chosen.refusals
+    return measured
+
+
+class _Watch:
+    """One run."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        limit: int | None,
+        limiter: Limiter,
+        work: WorkReports,
+        signals: BlockedSignals | None,
+        variables: Mapping[str, str],
+    ) -> None:
+        self._limiter = limiter
+        self._work = work
+        self._signals = signals
+        self._record = Record()
+        self._limit = limit
+        self._next_processes = 0.0
+        self._ended: float | None = None
+        self._kept = Kept(
+            command, variables, limiter.place, signals.before if signals is not None else None
+        )
+        self._began = time.monotonic()
+        self.measured = Measured(command, 0, limit, limiter.method, {}, self._record)
+        try:
+            limiter.begun(self._kept.pid, self._kept.keeper)
+        except NotPossible as error:
+            self._kept.close()
+            raise ConfigurationError(f"{limiter.method}: {error}", subject="method") from error
+        self._poll = select.poll()
+        self._poll.register(self._kept, select.POLLIN)
+        self._poll.register(work, select.POLLIN)
+        watched = limiter.watched()
+        if watched is not None:
+            self._poll.register(*watched)
+
+    def _now(self) -> float:
+        return time.monotonic() - self._began
+
+    def until_over(self, linger_seconds: float, on_look: Callable[[Record, Limiter], None]) -> None:
+        """Watch until nothing is left."""
+        while not self._is_over(linger_seconds, on_look):
+            pass
+
+    def _is_over(self, linger_seconds: float, on_look: Callable[[Record, Limiter], None]) -> bool:
+        """Wait for what happens next, and see to it; whether that was the end."""
+        for descriptor, _ in self._poll.poll(self._limiter.pause() * 1000):
+            if descriptor == self._kept.fileno():
+                self._kept.hear()
+            elif descriptor == self._work.fileno():
+                self._work.read()
+        if self._kept.status is not None and self._ended is None:
+            self._ended = self._now()
+        if self._limiter.is_over():
+            self._exceed()
+        elif self._pass_on_signals():
+            self._end_all()
+        elif self._kept.is_gone:
+            # The kernel's mark and reports of work have what happened in the last moments.
+            self._work.read()
+            self._record.add(self._now(), self._limiter.look(), self._work.units)
+        elif self._ended is not None and self._now() - self._ended >= linger_seconds:
+            self._leave_nothing()
+        else:
+            self._look(on_look)
+            return False
+        return True
+
+    def _pass_on_signals(self) -> bool:
+        """Pass on what came; whether to end everything at once."""
+        if self._signals is None:
+            return False
+        number = self._signals.wait(0)
+        if number is not None and self._kept.status is None:
+            os.kill(self._kept.pid, number)
+        return self._signals.ending > 1
+
+    def _look(self, on_look: Callable[[Record, Limiter], None]) -> None:
+        now = self._now()
+        reading = self._limiter.look()
+        self._record.add(now, reading, self._work.units)
+        if now < self._next_processes:
+            return
+        began = time.perf_counter()
+        self._record.add_processes(now, self._limiter.processes())
+        cost = time.perf_counter() - began
+        is_near = self._limit is not None and reading.memory.used > _NEAR * self._limit
+        # A short run is looked at more often, so that something is known of it.
+        between = 0.0 if is_near else min(_PROCESSES_SECONDS, _PROCESSES_SHARE * now)
+        self._next_processes = now + max(between, cost / _PROCESSES_COST_MAX)
+        on_look(self._record, self._limiter)
+
+    def _exceed(self) -> None:
+        """End a program that used more than it may."""
+        at = self._now()
+        known = self._limiter.known()
+        if known:
+            self._record.add_processes(at, known)
+        reading = self._limiter.look()
+        self._end_all()
+        gone = self._now()
+        most = reading.memory.used if reading.mark is None else reading.mark
+        self._record.add(at, reading, self._work.units)
+        self._record.reach(most, at)
+        self.measured.exceeded = Exceeded(
+            at, gone - at, self._record.biggest(_BIGGEST), self._record.seconds
+        )
+
+    def _leave_nothing(self) -> None:
+        found = self._limiter.processes()
+        self._record.add_processes(self._now(), found)
+        self.measured.left_behind = self._record.biggest(len(found))
+        self._end_all()
+
+    def _end_all(self) -> None:
+        """Kill everything, and wait until it is gone."""
+        self._kept.end()
+        deadline = time.monotonic() + _GONE_SECONDS
+        while not self._kept.is_gone and time.monotonic() < deadline:
+            for descriptor, _ in self._poll.poll(20):
+                if descriptor == self._kept.fileno():
+                    self._kept.hear()
+
+    def close(self) -> None:
+        """End what is left, and put down how it ended."""
+        self.measured.details = self._limiter.details()
+        self._kept.close()
+        self.measured.status = self._kept.status if self._kept.status is not None else -9
+        self.measured.seconds = self._ended or self._now()
+        self.measured.is_work_reported = self._work.is_reported
+        self.measured.work_malformed = self._work.malformed
+        if self._signals is not None:
+            self.measured.asked_to_end = self._signals.ending > 0

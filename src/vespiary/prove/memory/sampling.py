@@ -1,0 +1,130 @@
+"""A limit without control groups: look at the processes often, and end them when they use too much.
+
+What a program allocates between two looks goes beyond the limit, so the time between them is what
+the program would need to reach the limit at a speed that is the most that page faults allow. A look
+is cheap as long as it counts common pages fully (`unshared`): that sum is never too small. Only
+when it is above the limit, the shares are asked for, which take longer; so that processes which
+share memory are not ended for it, and one process alone is looked at in a tenth of a millisecond.
+
+Not seen are files in memory (tmpfs) that nobody has mapped, and the kernel's own memory.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from vespiary.prove.memory.kept import Place
+from vespiary.prove.memory.processes import Memory, Tree, exact_all, together, unshared
+from vespiary.prove.memory.reading import LOOK_SECONDS, Reading
+
+__all__ = ["Sampling"]
+
+_FASTEST = 2e9
+"""Bytes per second that a program may allocate: twice what one core was seen to do."""
+
+_LEAST_SECONDS = 0.001
+_COST_MAX = 0.2
+"""The share of a core that the looks may take while the limit is near."""
+
+_OLD_SECONDS = 0.05
+"""How long shares are believed, with what was allocated since, while the sum is above the limit."""
+
+_RECORD_COST_MAX = 0.05
+"""The same of those that only record."""
+
+
+class Sampling:
+    """Looks at all processes below the keeper."""
+
+    method = "sampling"
+
+    def __init__(self, limit: int | None) -> None:
+        self.place = Place()
+        self._limit = limit
+        self._pause = LOOK_SECONDS
+        self._shares = _Shares({}, 0, 0.0, 0.0)
+
+    def begun(self, pid: int, keeper: int) -> None:
+        """Look at what is below the keeper from now on."""
+        self._tree = Tree(keeper)
+
+    def watched(self) -> tuple[int, int] | None:
+        """Nothing wakes us but time."""
+        return None
+
+    def pause(self) -> float:
+        """How long to wait: less the nearer the limit is."""
+        return self._pause
+
+    def is_over(self) -> bool:
+        """Whether the processes use more than the limit."""
+        if self._limit is None:
+            return False
+        began = time.perf_counter()
+        pids = self._tree.look()
+        summed = _summed(pids)
+        used = summed
+        if summed > self._limit:
+            used = self._shares.used + max(0, summed - self._shares.summed)
+            # Writing to pages in common makes shares grow while the sum stays.
+            is_old = began - self._shares.seconds > max(_OLD_SECONDS, 5 * self._shares.cost)
+            if used > self._limit or is_old:
+                self._look_at_shares(pids)
+                used = self._shares.used
+        cost = time.perf_counter() - began
+        least = max(_LEAST_SECONDS, min(LOOK_SECONDS, cost / _COST_MAX))
+        self._pause = max(least, min(LOOK_SECONDS, (self._limit - used) / _FASTEST))
+        return used > self._limit
+
+    def _look_at_shares(self, pids: set[int]) -> None:
+        summed = _summed(pids)
+        began = time.perf_counter()
+        memories = exact_all(pids)
+        ended = time.perf_counter()
+        self._shares = _Shares(memories, summed, began, ended - began)
+
+    def look(self) -> Reading:
+        """The memory now; of several processes only as often as it costs little."""
+        pids = self._tree.look()
+        if len(pids) == 1:
+            return Reading(unshared(next(iter(pids))) or Memory(), 0, None)
+        age = time.perf_counter() - self._shares.seconds
+        if age * _RECORD_COST_MAX > self._shares.cost:
+            self._look_at_shares(pids)
+        return Reading(together(self._shares.memories.values()), 0, None)
+
+    def processes(self) -> dict[int, Memory]:
+        """The memory of each process, as it was at the last look at shares if that is young."""
+        pids = self._tree.look()
+        if self._shares.memories.keys() != pids or len(pids) == 1:
+            self._look_at_shares(pids)
+        return self._shares.memories
+
+    def known(self) -> dict[int, Memory]:
+        """What the last look at shares saw."""
+        return self._shares.memories
+
+    def details(self) -> dict[str, object]:
+        """Nothing more is known."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class _Shares(NamedTuple):
+    """The last look at shares: of each process, the sum without sharing, when, how long it took."""
+
+    memories: dict[int, Memory]
+    summed: int
+    seconds: float
+    cost: float
+
+    @property
+    def used(self) -> int:
+        return sum(memory.used for memory in self.memories.values())
+
+
+def _summed(pids: set[int]) -> int:
+    return sum(memory.used for memory in map(unshared, pids) if memory is not None)

@@ -1,0 +1,226 @@
+"""Whether memory grows: "grows", "flat" or "unclear", with the slope and its interval.
+
+What makes this hard is that programs which do not leak grow too: until they are warm, between two
+runs of a garbage collector, while a heap fragments. What was chosen:
+
+1. **Warm-up** is cut off by the rule MSER (White, "An effective truncation heuristic for bias
+   reduction in simulation output", Simulation 69, 1997): where the rest has the least standard
+   error; half of the run at most. The last twentieth of a run, in which a program frees what it
+   has, is left out too.
+2. **Blocks.** What is left is cut into blocks of equal length, and each is represented by its
+   lowest samples. What comes and goes (garbage, buffers under way) does not lie in
+   there; what leaks does. It is done with several numbers of blocks, because a block must be longer
+   than a garbage collector's period, which is not known.
+3. **Slope and interval** are those of Theil and Sen: the median of the slopes between all pairs of
+   blocks, with the order statistics that Kendall's tau allows (Sen, JASA 63, 1968). Outliers hardly
+   move them.
+4. **"grows"** takes more than an interval above zero, for every number of blocks: growth that
+   matters beside the level, that stands out of what the blocks vary by, and that is not about to
+   end. **"flat"** takes an interval so narrow that not much growth can hide in it. Everything else
+   is **"unclear"**, with the reason.
+
+A series of random steps would deceive the interval, which takes blocks as independent; that is
+what the comparison with their variation is for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from statistics import median
+from typing import Literal
+
+__all__ = ["CONFIDENCE", "Slope", "Trend", "Verdict", "judge"]
+
+Verdict = Literal["grows", "flat", "unclear"]
+
+CONFIDENCE = 0.99
+_DEVIATIONS = 2.5758
+"""Of the normal distribution, for that confidence."""
+
+_SAMPLES_MIN = 40
+_SECONDS_MIN = 1.0
+_BLOCKS = (20, 14, 10, 7)
+_WARM_UP_BLOCKS = 60
+_LOWEST = 0.02
+_COOL_DOWN = 0.05
+"""The share of the samples that is left out at the end, where a program frees what it has."""
+
+_UNITS_MIN = 100
+"""Growth per unit of work is not told below this many."""
+
+_MATTERS_BYTES, _MATTERS_SHARE = 128 << 10, 0.002
+"""Growth over the window below this is not called growth: single pages touched late."""
+
+_HIDDEN_BYTES, _HIDDEN_SHARE = 1 << 20, 0.02
+"""Growth over the window that may hide in what is called flat."""
+
+_VARIATION = 4.0
+"""How many times the blocks' variation the growth must be."""
+
+_SLOWER = 0.7
+"""Growth whose later half has less than this share of the earlier half's slope may end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """A slope with its interval at the confidence `CONFIDENCE`."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def times(self, factor: float) -> Slope:
+        """In another unit."""
+        return Slope(self.estimate * factor, self.low * factor, self.high * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """What is known of growth.
+
+    Attributes:
+        verdict: `grows`, `flat` or `unclear`.
+        reason: Why, in a sentence.
+        per_second: Bytes per second; None if there are too few samples.
+        per_unit: Bytes per unit of work, if units were reported.
+        warm_up_seconds: What was cut off at the start.
+    """
+
+    verdict: Verdict
+    reason: str
+    per_second: Slope | None = None
+    per_unit: Slope | None = None
+    warm_up_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    seconds: float
+    units: float
+    level: float
+
+
+def judge(
+    seconds: Sequence[float], levels: Sequence[float], units: Sequence[int] | None = None
+) -> Trend:
+    """Judge a series of memory levels.
+
+    Args:
+        seconds: When each sample was taken, rising.
+        levels: Bytes.
+        units: Units of work done until then, if they are reported.
+    """
+    count = len(seconds)
+    if count < _SAMPLES_MIN or seconds[-1] - seconds[0] < _SECONDS_MIN:
+        span = seconds[-1] - seconds[0] if count else 0.0
+        needed = f"{_SAMPLES_MIN} over {_SECONDS_MIN:g} s or more"
+        return Trend("unclear", f"{count} samples over {span:.1f} s are too few ({needed})")
+    units = units if units is not None else [0] * count
+    end = count - math.ceil(count * _COOL_DOWN)
+    cut = _warm_up(levels[:end])
+    seconds, levels, units = seconds[cut:end], levels[cut:end], units[cut:end]
+    scales = [_blocks(seconds, units, levels, number) for number in _BLOCKS]
+    slopes = [theil_sen([(b.seconds, b.level) for b in blocks]) for blocks in scales]
+    verdict, reason, chosen = _verdict(scales, slopes)
+    done = units[-1] - units[0]
+    per_unit = None
+    if done >= _UNITS_MIN and _rises([block.units for block in scales[chosen]]):
+        per_unit = theil_sen([(b.units, b.level) for b in scales[chosen]])
+    return Trend(verdict, reason, slopes[chosen], per_unit, seconds[0])
+
+
+def theil_sen(points: Sequence[tuple[float, float]]) -> Slope:
+    """The median of the slopes between points, and Sen's interval for it."""
+    count = len(points)
+    slopes = sorted((b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2))
+    spread = _DEVIATIONS * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    below = max(0, math.floor((len(slopes) - spread) / 2))
+    return Slope(median(slopes), slopes[below], slopes[len(slopes) - 1 - below])
+
+
+def _rises(numbers: Sequence[float]) -> bool:
+    return all(a < b for a, b in pairwise(numbers))
+
+
+def _blocks(
+    seconds: Sequence[float], units: Sequence[float], levels: Sequence[float], number: int
+) -> list[_Block]:
+    edges = [len(seconds) * each // number for each in range(number + 1)]
+    blocks = []
+    for start, end in pairwise(edges):
+        level = _lowest(levels[start:end])
+        low = [each for each in range(start, end) if levels[each] <= level]
+        blocks.append(
+            _Block(
+                sum(seconds[each] for each in low) / len(low),
+                sum(units[each] for each in low) / len(low),
+                level,
+            )
+        )
+    return blocks
+
+
+def _lowest(levels: Sequence[float]) -> float:
+    return sorted(levels)[int(len(levels) * _LOWEST)]
+
+
+def _warm_up(levels: Sequence[float]) -> int:
+    """How many samples belong to the warm-up."""
+    number = min(_WARM_UP_BLOCKS, len(levels) // 4)
+    edges = [len(levels) * each // number for each in range(number + 1)]
+    lows = [_lowest(levels[start:end]) for start, end in pairwise(edges)]
+    best, best_error = 0, math.inf
+    total = squares = 0.0
+    base = lows[-1]  # Differences keep their digits.
+    for start in range(number - 1, -1, -1):
+        value = lows[start] - base
+        total += value
+        squares += value * value
+        count = number - start
+        if start > number // 2:
+            continue
+        error = max(0.0, squares - total * total / count) / count**2
+        if error <= best_error:
+            best, best_error = start, error
+    return edges[best]
+
+
+def _verdict(
+    scales: Sequence[Sequence[_Block]], slopes: Sequence[Slope]
+) -> tuple[Verdict, str, int]:
+    """The verdict, its reason, and which number of blocks it rests on."""
+    finest = scales[0]
+    span = finest[-1].seconds - finest[0].seconds
+    level = max(1.0, median(block.level for block in finest))
+    gain = slopes[0].estimate * span
+    rises = all(slope.low > 0 for slope in slopes)
+    if rises and gain >= max(_MATTERS_BYTES, _MATTERS_SHARE * level):
+        if gain < _VARIATION * _variation(finest, slopes[0].estimate):
+            return "unclear", "what it grows by does not stand out of what it varies by", 0
+        if _slows_down(finest):
+            return "unclear", "it grows more and more slowly: a longer run would tell", 0
+        return "grows", "it grows steadily", 0
+    hidden = max(_HIDDEN_BYTES, _HIDDEN_SHARE * level)
+    for number, slope in enumerate(slopes):
+        if slope.high * span <= hidden:
+            return "flat", "no growth that matters can hide in what it varies by", number
+    return "unclear", "it varies by too much: a longer run would tell", len(slopes) - 1
+
+
+def _variation(blocks: Sequence[_Block], slope: float) -> float:
+    """The median distance of the blocks from the line."""
+    rest = [block.level - slope * block.seconds for block in blocks]
+    middle = median(rest)
+    return median(abs(each - middle) for each in rest)
+
+
+def _slows_down(blocks: Sequence[_Block]) -> bool:
+    """Whether the later half grows clearly less than the earlier one."""
+    points = [(block.seconds, block.level) for block in blocks]
+    half = len(points) // 2
+    earlier, later = theil_sen(points[:half]), theil_sen(points[half:])
+    is_less = later.estimate < _SLOWER * earlier.estimate
+    return is_less and (later.low <= 0 or later.high < earlier.estimate)

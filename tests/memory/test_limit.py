@@ -1,0 +1,199 @@
+"""The limit: what it ends, what it leaves alone, and that nothing stays behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.memory.conftest import PROGRAMS, Recorded, command, eventually, lives, possible_methods
+from vespiary.prove.memory.hierarchies import memory_version_1, version_2
+
+MIB = 1 << 20
+PYTHON = sys.executable
+TREE = PROGRAMS / "tree.py"
+
+SHARED_BY_FORKS = """
+import os, time
+block = bytearray(60 << 20)
+block[::4096] = b"x" * (len(block) // 4096)
+children = []
+for _ in range(20):
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(0.4)
+        os._exit(0)
+    children.append(pid)
+for pid in children:
+    os.waitpid(pid, 0)
+"""
+
+PAGE_CACHE = """
+import sys
+data = b"x" * (1 << 20)
+with open(sys.argv[1], "wb") as file:
+    for _ in range(150):
+        file.write(data)
+with open(sys.argv[1], "rb") as file:
+    while file.read(1 << 20):
+        pass
+"""
+
+MAPPED_FILE = """
+import mmap, sys, time
+with open(sys.argv[1], "wb") as file:
+    for _ in range(150):
+        file.write(b"x" * (1 << 20))
+with open(sys.argv[1], "rb") as file:
+    mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    total = sum(mapped[at] for at in range(0, len(mapped), 4096))
+    time.sleep(0.3)
+"""
+
+EACH_COPIES = """
+import os, time
+block = bytearray(30 << 20)
+block[::4096] = b"x" * (len(block) // 4096)
+for _ in range(4):
+    if os.fork() == 0:
+        for at in range(0, len(block), 4096):
+            block[at] = 1
+        time.sleep(1000)
+time.sleep(1000)
+"""
+
+
+def pids_in(folder: Path) -> list[int]:
+    return [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+
+
+def groups() -> list[Path]:
+    """The control groups of runs that are there now."""
+    hierarchies = [found for found in (memory_version_1(), version_2()) if found is not None]
+    return [path for each in hierarchies for path in each.own.glob("vespiary-memory-*")]
+
+
+def test_all_processes_are_ended_when_together_they_exceed_the_limit(
+    method: str, recorded: Callable[..., Recorded], tmp_path: Path
+) -> None:
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    done = recorded("--limit", "120M", "--method", method, "--", PYTHON, TREE, folder, 70 * MIB)
+    assert done.code == 120, done.stderr
+    assert done.stderr.startswith("vespiary memory: LIMIT EXCEEDED: more than 120.0 MiB after")
+    pids = pids_in(folder)
+    assert len(pids) == 3
+    assert not [pid for pid in pids if lives(pid)]
+    assert done.report["outcome"] == "limit"
+    assert done.report["method"] == method
+    assert done.report["peak_bytes"] >= 119 * MIB
+    if method != "sampling":
+        assert done.report["peak_bytes"] <= 120 * MIB
+    assert set(pids) <= {process["pid"] for process in done.report["processes"]}
+    biggest = done.report["exceeded"]["biggest"]
+    assert biggest[0]["private_bytes"] >= biggest[1]["private_bytes"]
+    assert "tree.py" in biggest[0]["command"]
+
+
+def test_memory_that_forked_children_have_in_common_counts_once(
+    method: str, recorded: Callable[..., Recorded]
+) -> None:
+    done = recorded("--limit", "110M", "--method", method, "--", PYTHON, "-c", SHARED_BY_FORKS)
+    assert done.code == 0, done.stderr
+    assert 60 * MIB < done.report["peak_bytes"] < 110 * MIB
+
+
+@pytest.mark.parametrize("script", [PAGE_CACHE, MAPPED_FILE])
+def test_pages_of_files_count_for_no_limit(
+    method: str, recorded: Callable[..., Recorded], tmp_path: Path, script: str
+) -> None:
+    words = ["--limit", "60M", "--method", method, "--", PYTHON, "-c", script, tmp_path / "file"]
+    done = recorded(*words)
+    assert done.code == 0, done.stderr
+    assert done.report["peak_bytes"] < 40 * MIB
+
+
+def test_pages_that_children_copy_by_writing_count_for_each(
+    method: str, recorded: Callable[..., Recorded]
+) -> None:
+    done = recorded("--limit", "100M", "--method", method, "--", PYTHON, "-c", EACH_COPIES)
+    assert done.code == 120, done.stderr
+
+
+def test_what_outlives_the_command_is_ended_and_named(
+    method: str, recorded: Callable[..., Recorded], tmp_path: Path
+) -> None:
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    done = recorded("--linger", "50ms", "--method", method, "--", PYTHON, TREE, folder, 0)
+    assert done.code == 0, done.stderr
+    assert not [pid for pid in pids_in(folder) if lives(pid)]
+    assert {each["pid"] for each in done.report["left_behind"]} == set(pids_in(folder))
+    assert "outlived the command, and were ended" in done.stderr
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """Run the tree, wait until it is there, and give the tool's process."""
+    folder.mkdir()
+    words = command(*options, "--linger", "1h", "--", PYTHON, TREE, folder, "0")
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    eventually(lambda: (folder / "ready").exists())
+    return process
+
+
+def test_nothing_is_left_when_the_tool_itself_is_killed(method: str, tmp_path: Path) -> None:
+    folder = tmp_path / "pids"
+    process = start(folder, "--limit", "500M", "--method", method)
+    groups_before = groups()
+    assert (method == "cgroup-v1") == any(f"-{process.pid}-" in str(each) for each in groups())
+    process.kill()
+    process.communicate()
+    eventually(lambda: not any(lives(pid) for pid in pids_in(folder)))
+    ours = [each for each in groups_before if f"-{process.pid}-" in each.name]
+    eventually(lambda: not any(each.exists() for each in ours))
+
+
+def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "pids"
+    process = start(folder)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=45)
+    assert not [pid for pid in pids_in(folder) if lives(pid)]
+
+
+def test_a_signal_goes_on_to_the_program() -> None:
+    script = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(1000)\n"
+    )
+    words = command("--", PYTHON, "-c", script)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tool:
+        assert tool.stdout is not None
+        tool.stdout.readline()
+        tool.send_signal(signal.SIGTERM)
+        tool.communicate(timeout=45)
+    assert tool.returncode == 3
+
+
+def test_a_kept_limit_is_seen_by_nobody(method: str, recorded: Callable[..., Recorded]) -> None:
+    script = "import os, time; block = b'x' * (50 << 20); print(os.getpgid(0)); time.sleep(0.2)"
+    done = recorded("--limit", "200M", "--method", method, "--", PYTHON, "-c", script)
+    assert done.code == 0, done.stderr
+    group = int(done.stdout)
+    assert group == os.getpgid(0)
+    assert 50 * MIB < done.report["peak_bytes"] < 80 * MIB
+
+
+def test_a_short_peak_between_two_looks_is_seen_by_the_kernel(
+    recorded: Callable[..., Recorded],
+) -> None:
+    script = "block = b'x' * (100 << 20); del block"
+    for method in {*possible_methods()} - {"sampling"}:
+        done = recorded("--method", method, "--", PYTHON, "-c", script)
+        assert done.report["peak_bytes"] > 95 * MIB

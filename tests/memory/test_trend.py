@@ -1,0 +1,177 @@
+"""The verdict on made-up series: what grows, what is flat, and what is unclear."""
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+
+from vespiary.prove.memory.trend import Trend, judge
+
+MIB = 1 << 20
+SECONDS = 60.0
+COUNT = 1500
+
+Level = Callable[[float], float]
+Make = Callable[[random.Random], Level]
+
+
+def noisy(level: Level, spread: float, chance: random.Random) -> Level:
+    return lambda at: level(at) + chance.gauss(0, spread)
+
+
+def judged(make: Make, seed: int, seconds: float = SECONDS) -> Trend:
+    level = make(random.Random(seed))
+    times = [seconds * number / COUNT for number in range(COUNT)]
+    return judge(times, [level(at) for at in times])
+
+
+def constant(chance: random.Random) -> Level:
+    return lambda at: 50 * MIB
+
+
+def noise(chance: random.Random) -> Level:
+    return noisy(lambda at: 50 * MIB, 0.5 * MIB, chance)
+
+
+def cache_that_levels_off(chance: random.Random) -> Level:
+    full = chance.uniform(3, 25)
+    return noisy(lambda at: (30 + 80 * min(1, at / full)) * MIB, 0.1 * MIB, chance)
+
+
+def slow_start(chance: random.Random) -> Level:
+    tau = chance.uniform(1, 4)
+    return noisy(lambda at: (30 + 80 * (1 - math.exp(-at / tau))) * MIB, 0.1 * MIB, chance)
+
+
+def fragmented_heap(chance: random.Random) -> Level:
+    state = 60.0
+
+    def level(at: float) -> float:
+        nonlocal state
+        state += chance.gauss(0, 0.05) - 0.02 * (state - 60)
+        return state * MIB
+
+    return level
+
+
+def garbage_collector(chance: random.Random) -> Level:
+    period, height = chance.uniform(0.5, 3), chance.uniform(1, 30)
+    return noisy(lambda at: (50 + height * (at / period % 1)) * MIB, 0.2 * MIB, chance)
+
+
+def pages_touched_late(chance: random.Random) -> Level:
+    return lambda at: 20 * MIB + 4096 * int(at / 6)
+
+
+def shrinking(chance: random.Random) -> Level:
+    return noisy(lambda at: (90 - at) * MIB, 0.1 * MIB, chance)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "make",
+    [
+        constant,
+        noise,
+        cache_that_levels_off,
+        slow_start,
+        fragmented_heap,
+        garbage_collector,
+        pages_touched_late,
+        shrinking,
+    ],
+)
+def test_what_does_not_leak_is_flat(make: Make, seed: int) -> None:
+    trend = judged(make, seed)
+    assert trend.verdict == "flat", trend
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 1, 10])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_plain_leak_grows_with_its_slope_within_the_interval(seed: int, rate: float) -> None:
+    trend = judged(lambda chance: lambda at: (50 + rate * at) * MIB + chance.random(), seed)
+    assert trend.verdict == "grows", trend
+    assert trend.per_second is not None
+    assert trend.per_second.low <= rate * MIB * 1.01
+    assert trend.per_second.high >= rate * MIB * 0.99
+    assert trend.per_second.estimate == pytest.approx(rate * MIB, rel=0.05)
+
+
+def leak_under_noise(chance: random.Random) -> Level:
+    return noisy(lambda at: (50 + 0.1 * at) * MIB, 0.2 * MIB, chance)
+
+
+def leak_under_garbage(chance: random.Random) -> Level:
+    return noisy(lambda at: (50 + 0.3 * at + 10 * (at / 1.7 % 1)) * MIB, 0.1 * MIB, chance)
+
+
+def leak_in_steps(chance: random.Random) -> Level:
+    return lambda at: (50 + int(at / 3)) * MIB
+
+
+def leak_behind_a_cache(chance: random.Random) -> Level:
+    return noisy(lambda at: (30 + 80 * min(1, at / 12) + 0.3 * at) * MIB, 0.1 * MIB, chance)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "make", [leak_under_noise, leak_under_garbage, leak_in_steps, leak_behind_a_cache]
+)
+def test_a_leak_is_seen_behind_what_comes_and_goes(make: Make, seed: int) -> None:
+    trend = judged(make, seed)
+    assert trend.verdict == "grows", trend
+
+
+def still_filling(chance: random.Random) -> Level:
+    tau = chance.uniform(15, 40)
+    return noisy(lambda at: (30 + 80 * (1 - math.exp(-at / tau))) * MIB, 0.1 * MIB, chance)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_growth_that_slows_down_is_unclear(seed: int) -> None:
+    trend = judged(still_filling, seed)
+    assert (trend.verdict, trend.reason) == (
+        "unclear",
+        "it grows more and more slowly: a longer run would tell",
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_random_walk_is_not_called_a_leak(seed: int) -> None:
+    def walk(chance: random.Random) -> Level:
+        state = 60.0
+
+        def level(at: float) -> float:
+            nonlocal state
+            state += chance.gauss(0, 0.05)
+            return state * MIB
+
+        return level
+
+    assert judged(walk, seed).verdict != "grows"
+
+
+def test_few_samples_or_a_short_time_are_unclear_with_the_reason() -> None:
+    trend = judge([0.0, 1.0], [1.0, 2.0])
+    assert trend.verdict == "unclear"
+    assert trend.reason == "2 samples over 1.0 s are too few (40 over 1 s or more)"
+    assert judge([], []).verdict == "unclear"
+    short = [number / 1000 for number in range(500)]
+    assert judge(short, short).verdict == "unclear"
+
+
+def test_what_is_freed_at_the_end_does_not_count() -> None:
+    times = [number * 0.04 for number in range(1500)]
+    levels = [(50 + at) * MIB if at < 58 else 10.0 for at in times]
+    assert judge(times, levels).verdict == "grows"
+
+
+def test_growth_per_unit_of_work_does_not_depend_on_when_the_work_is_done() -> None:
+    times = [number * 0.04 for number in range(1500)]
+    units = [int(at * at * 100) for at in times]
+    trend = judge(times, [50.0 * MIB + 100 * done for done in units], units)
+    assert trend.per_unit is not None
+    assert trend.per_unit.estimate == pytest.approx(100, rel=0.03)
+    idle = judge(times, [50.0 * MIB] * 1500, [0] * 1500)
+    assert idle.per_unit is None

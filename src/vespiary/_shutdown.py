@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vespiary._core import cue_stop
+from vespiary._counted import counted
 from vespiary._site import Site
 from vespiary.close_code import CloseCode
 from vespiary.request import Response, native_response
@@ -90,8 +91,10 @@ class _Draining:
         return self.site.native.connection_count if self.site.native is not None else 0
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _counts(connections: int, tasks: int) -> str:
+    """What there is of the two, in words; nothing where there is neither."""
+    pairs = ((connections, "connection"), (tasks, "task"))
+    return " and ".join(counted(count, noun) for count, noun in pairs if count)
 
 
 class Shutdown:
@@ -166,12 +169,11 @@ class Shutdown:
         limit = "without a limit"
         if self._first_deadline is not None:
             limit = f"for up to {self._first_deadline - self._began:g} s"
-        logger.info(
-            "Stopping: waiting %s for %s and %s to finish",
-            limit,
-            _counted(count, "connection"),
-            _counted(tasks, "task"),
-        )
+        left = _counts(count, tasks)
+        if left:
+            logger.info("Stopping: waiting %s for %s to finish", limit, left)
+        else:
+            logger.info("Stopping")
 
     def _advance(self, one: _Draining, now: float) -> bool:
         """Do what is due for an endpoint; whether anything of it is left."""
@@ -205,12 +207,8 @@ class Shutdown:
         one.reset_at = now + one.close_seconds
         assert one.site.native is not None
         tasks = one.site.tasks()
-        logger.warning(
-            "The time to finish is over: closing %s, cancelling %s on %s",
-            _counted(one.count, "connection"),
-            _counted(len(tasks), "task"),
-            one.site.url,
-        )
+        left = _counts(one.count, len(tasks)) or "calls on threads"
+        logger.warning("The time to finish is over: ending %s on %s", left, one.site.url)
         answering = set(one.answering)
         for connection in one.site.native.connections_of_handler():
             if connection in answering:
@@ -226,7 +224,7 @@ class Shutdown:
         one.is_cut = one.is_reset = True
         one.reset_at = now
         if one.count:
-            logger.warning("Resetting %s on %s", _counted(one.count, "connection"), one.site.url)
+            logger.warning("Resetting %s on %s", counted(one.count, "connection"), one.site.url)
             assert one.site.native is not None
             one.site.native.abort_connections()
         self._cancel(one, one.site.tasks(), now)
@@ -242,8 +240,9 @@ class Shutdown:
         if one.cancels > _CANCELS_MAX:
             names = ", ".join(sorted({repr(task.get_coro()) for task in tasks}))
             logger.error(
-                "%d tasks ignore their cancellation and are left: %s on %s",
-                len(tasks),
+                "Left after %d cancellations, which were ignored: %s: %s on %s",
+                _CANCELS_MAX,
+                counted(len(tasks), "task"),
                 names,
                 one.site.url,
             )

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vespiary._counted import counted
 from vespiary._seconds import is_seconds, wanted_seconds
 from vespiary._suggestions import checks_names
 from vespiary.errors import ConfigurationError, ConnectionClosed, HandshakeRefused, LocalError
@@ -179,7 +180,8 @@ class Attempts:
             raise error
         if backoff.attempts_max is not None and self._failures >= backoff.attempts_max:
             error.add_note(
-                f"stopped after {self._failures} attempts: attempts_max is {backoff.attempts_max}"
+                f"stopped after {counted(self._failures, 'attempt')}: attempts_max is"
+                f" {backoff.attempts_max}"
             )
             raise error
         seconds = self._wait()
@@ -190,7 +192,8 @@ class Attempts:
             seconds = max(seconds, asked + backoff.first_seconds * self._chance())
         budget = backoff.budget_seconds
         if budget is not None and now + seconds - self._trouble > budget:
-            error.add_note(f"stopped after {self._failures} attempts: budget_seconds is {budget:g}")
+            attempts = counted(self._failures, "attempt")
+            error.add_note(f"stopped after {attempts}: budget_seconds is {budget:g}")
             raise error
         return seconds
 

@@ -208,7 +208,7 @@ async def test_what_does_not_end_within_the_drain_is_cut(
     assert cancelled.is_set()
     reason = await client.wait_closed()
     assert (reason.kind, reason.code) == ("closed", 1001)
-    assert "closing 1 connection, cancelling 1 task on" in caplog.text
+    assert "ending 1 connection and 1 task on" in caplog.text
 
 
 async def test_a_stop_ends_handshakes_too() -> None:

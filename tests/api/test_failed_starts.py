@@ -1,7 +1,6 @@
 """A start that fails half-way leaves nothing, and may be repeated."""
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -128,7 +127,7 @@ FAULTS = [
 def descriptors() -> list[str]:
     """Where the process's descriptors lead."""
     return sorted(
-        os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()
+        str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()
     )
 
 

@@ -242,7 +242,7 @@ async def test_a_client_that_never_answers_the_close_frame_is_reset_after_close_
         client.transport.pause_reading()
         await server.stop(drain_seconds=0.05)
         client.transport.abort()
-    assert "closing 1 connection, cancelling 0 tasks" in caplog.text
+    assert "ending 1 connection on ws://" in caplog.text
     assert "Stopped after" in caplog.text
 
 
@@ -252,7 +252,7 @@ async def test_every_step_is_logged_with_its_counts(caplog: pytest.LogCaptureFix
         await server.stop()
         for client in clients:
             await client.wait_closed()
-    assert "Stopping: waiting for up to 6 s for 3 connections and 0 tasks" in caplog.text
+    assert "Stopping: waiting for up to 6 s for 3 connections to finish" in caplog.text
     assert "Stopped after" in caplog.text
 
 

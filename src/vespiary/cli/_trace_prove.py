@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from vespiary._counted import counted
 from vespiary.cli._quantities import SPAN
 from vespiary.prove.trace.proving.prove import SECONDS_MIN, prove
 from vespiary.prove.trace.proving.record import KILLED, Record
@@ -102,9 +103,10 @@ def prove_command(
         shown = [proof.site in statements for proof in record.proofs if proof.verdict == KILLED]
         true = sum(claim.verdict == KILLED for claim in record.claims)
         click.echo(
-            f"{len(record.marks)} marks, {len(record.tests)} tests: of {len(record.proofs)}"
-            f" requirements at their marks {shown.count(False)} are proven and {shown.count(True)}"
-            f" reached, of {len(record.claims)} claims {true} are true ({seconds:.0f} s)"
+            f"{counted(len(record.marks), 'mark')}, {counted(len(record.tests), 'test')}:"
+            f" of {counted(len(record.proofs), 'requirement')} at their marks"
+            f" {shown.count(False)} are proven and {shown.count(True)} reached,"
+            f" of {counted(len(record.claims), 'claim')} {true} are true ({seconds:.0f} s)"
         )
     _finish(settings, record, evidence, as_json)
 

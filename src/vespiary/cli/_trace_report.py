@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vespiary._counted import counted
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.marks import Problem
 from vespiary.prove.trace.page import as_page
@@ -43,8 +44,9 @@ def scan_command(config: Path, *, strict: bool) -> None:
     marks = sum(len(found) for found in project.marks.values())
     claims = sum(len(found) for found in project.claims.values())
     click.echo(
-        f"{len(project.requirements)} requirements; {project.files} sources with {marks} marks"
-        f" of {len(project.marks)} and {claims} claims of {len(project.claims)}"
+        f"{counted(len(project.requirements), 'requirement')}; {counted(project.files, 'source')}"
+        f" with {counted(marks, 'mark')} of {len(project.marks)} and {counted(claims, 'claim')} of"
+        f" {len(project.claims)}"
     )
     _tell(project.problems)
     if project.errors or (strict and project.problems):
@@ -106,7 +108,10 @@ def gate(config: Path, evidence: str | None) -> None:
     _tell([*made_report.errors, *made_report.offenders])
     count = len(made_report.offenders)
     if count or made_report.errors:
-        click.echo(f"{count} requirements do not pass their gate; {len(made_report.errors)} errors")
+        failing = counted(
+            count, "requirement does not pass its gate", "requirements do not pass their gate"
+        )
+        click.echo(f"{failing}; {counted(len(made_report.errors), 'error')}")
         raise click.exceptions.Exit(1)
     click.echo("every requirement passes its gate")
 

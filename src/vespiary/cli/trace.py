@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from vespiary._counted import counted
 from vespiary.cli._trace_prove import collect_command, prove_command
 from vespiary.cli._trace_report import gate, report, scan_command, snapshot, why
 from vespiary.errors import ConfigurationError
@@ -123,7 +124,7 @@ def _print(
     """Print sentences, candidates or both, for anyone who writes the catalogue's words."""
     if show:
         for sentence in read(text, name, patterns):
-            items = f" (introduces {sentence.items} items)" if sentence.items else ""
+            items = f" (introduces {counted(sentence.items, 'item')})" if sentence.items else ""
             click.echo(f"{sentence.id}  {', '.join(sentence.keywords)}{items}\n  {sentence.text}")
     if show_candidates:
         for candidate in candidates(text, patterns):
@@ -137,7 +138,7 @@ def _tell(done: Extraction, path: Path) -> None:
     """Say the outcome of the revision."""
     revision = done.revision
     click.echo(
-        f"{path}: {len(done.sentences)} requirements: {len(revision.kept)} kept,"
+        f"{path}: {counted(len(done.sentences), 'requirement')}: {len(revision.kept)} kept,"
         f" {len(revision.new)} new, {len(revision.changed)} changed,"
         f" {len(revision.moved)} moved, {len(revision.vanished)} vanished"
         + (f"; {done.left_out} stand in the base and are left out" if done.left_out else "")

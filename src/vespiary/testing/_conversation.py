@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vespiary._core import Connection
+from vespiary._counted import counted
 from vespiary._faults import Faults
 from vespiary.client import ClientOptions, connect
 from vespiary.errors import ConnectionClosed
@@ -85,7 +86,7 @@ class Ending:
         """What should have ended."""
         after = f"{ENDING_SECONDS:g} virtual seconds after the peers had closed"
         if self.connections:
-            yield f"{self.connections} connections are open {after}"
+            yield f"{counted(self.connections, 'connection is', 'connections are')} open {after}"
         if self.going_on:
             yield f"tasks go on {after}: {', '.join(self.going_on)}"
         if self.tasks:

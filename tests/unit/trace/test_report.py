@@ -287,7 +287,7 @@ def test_a_gate_names_each_offender_and_what_to_do(
     done = folder.run("gate")
     assert done.exit_code == 1
     assert f"nest.toml:1: nest/1/1 MUST (Knock <twice>.) {words}" in done.output
-    assert "1 requirements do not pass" in done.output
+    assert "1 requirement does not pass" in done.output
 
 
 def test_an_unmapped_requirement_does_not_pass_and_what_has_no_role_is_everybodys(

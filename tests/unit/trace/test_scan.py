@@ -221,7 +221,7 @@ def test_marks_and_claims_that_fit_together_are_counted(folder: Folder) -> None:
     folder.write("a.rs", MARK + CLAIM)
     done = folder.scan("--strict")
     assert done.exit_code == 0
-    assert done.output == "3 requirements; 1 sources with 1 marks of 1 and 1 claims of 1\n"
+    assert done.output == "3 requirements; 1 source with 1 mark of 1 and 1 claim of 1\n"
 
 
 @pytest.mark.parametrize(

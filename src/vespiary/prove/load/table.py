@@ -1,5 +1,6 @@
 """A report as text for people."""
 
+from vespiary._counted import counted
 from vespiary.prove.load.plan import Plan
 from vespiary.prove.load.report import Latency, Problem, Report
 
@@ -12,22 +13,31 @@ _COLUMNS = ("minimum", "mean", "p50", "p90", "p99", "p99_9", "maximum")
 _HEADS = ("minimum", "mean", "50 %", "90 %", "99 %", "99.9 %", "maximum")
 
 _FAULTS = {
-    "refused": "connections were refused",
-    "reset": "connections were reset by the server",
-    "closed": "connections were closed by the server before the end",
-    "altered": "messages came back altered",
-    "lost": "messages never came back",
-    "unsent": "messages were not sent, because their connection was lost",
-    "extra_bytes": "bytes came that answer nothing",
-    "violations": "connections broke the WebSocket protocol",
+    "refused": ("connection was refused", "connections were refused"),
+    "reset": ("connection was reset by the server", "connections were reset by the server"),
+    "closed": (
+        "connection was closed by the server before the end",
+        "connections were closed by the server before the end",
+    ),
+    "altered": ("message came back altered", "messages came back altered"),
+    "lost": ("message never came back", "messages never came back"),
+    "unsent": (
+        "message was not sent, because its connection was lost",
+        "messages were not sent, because their connection was lost",
+    ),
+    "extra_bytes": ("byte came that answers nothing", "bytes came that answer nothing"),
+    "violations": (
+        "connection broke the WebSocket protocol",
+        "connections broke the WebSocket protocol",
+    ),
 }
 
 
 def as_text(plan: Plan, report: Report) -> str:
     """The report: throughput, a table of latencies, the verdict, and the first problems."""
-    opened = f"{report.connected:,} of {report.connections:,} connections"
+    opened = f"{report.connected:,} of {counted(report.connections, 'connection')}"
     head = f"{plan.url}: {opened} in {report.connect_seconds:.3f} s, {report.driver}"
-    lines = [f"{head}, messages of {report.size:,} bytes", ""]
+    lines = [f"{head}, messages of {counted(report.size, 'byte')}", ""]
     if report.sent:
         lines += [*_throughput(report), ""]
     lines += [*_latencies(report), ""]
@@ -40,7 +50,7 @@ def _throughput(report: Report) -> list[str]:
     busy = report.client_cpu_seconds / report.seconds if report.seconds else 0.0
     lines = [
         f"throughput   {per_second:,.0f} messages/s, {_bytes(per_second * report.size)}/s each way",
-        f"time         {report.seconds:.3f} s for {report.received:,} messages",
+        f"time         {report.seconds:.3f} s for {counted(report.received, 'message')}",
         f"client       {report.client_cpu_seconds:.3f} s of processor time ({busy:.0%})",
     ]
     if busy > _BUSY and report.seconds > 0.1:
@@ -78,12 +88,12 @@ def _time(seconds: float) -> str:
 def _verdict(report: Report) -> list[str]:
     stopped = [] if report.complete else ["The run was stopped before its end."]
     if report.clean:
-        return [*stopped, f"All {report.received:,} messages came back as they were sent."]
+        return [*stopped, _all_came_back(report.received)]
     lines = list(stopped)
-    for name, words in _FAULTS.items():
+    for name, (one, several) in _FAULTS.items():
         count: int = getattr(report, name)
         if count:
-            lines.append(f"FAILED: {count:,} {words}.")
+            lines.append(f"FAILED: {counted(count, one, several)}.")
     lines += ["", "The first problems:"]
     for problem in report.problems:
         lines += _problem(problem)
@@ -91,6 +101,12 @@ def _verdict(report: Report) -> list[str]:
         lines.append(f"  and {report.problems_omitted:,} more")
     lines.append(f"--seed {report.seed} sends the same again.")
     return lines
+
+
+def _all_came_back(count: int) -> str:
+    if count == 1:
+        return "The message came back as it was sent."
+    return f"All {count:,} messages came back as they were sent."
 
 
 def _problem(problem: Problem) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from vespiary._counted import counted
 from vespiary.prove.locks import sources
 from vespiary.prove.locks.statistics import Group, Place, Statistics
 
@@ -25,11 +26,14 @@ def figures(of: Statistics) -> list[str]:
     """The lines about one process."""
     lines = [
         "",
-        f"  process {of.process}: {of.acquisitions:,} acquisitions kept in {duration(of.span_ns)}",
+        f"  process {of.process}: {counted(of.acquisitions, 'acquisition')} kept in"
+        f" {duration(of.span_ns)}",
         *_table(of.locks[:_LOCKS_MAX]),
     ]
     if len(of.locks) > _LOCKS_MAX:
-        lines.append(f"    ... {len(of.locks) - _LOCKS_MAX} more locks (--json or --html has all)")
+        lines.append(
+            f"    ... {counted(len(of.locks) - _LOCKS_MAX, 'more lock')} (--json or --html has all)"
+        )
     if of.lost:
         lines.append(f"    {of.lost:,} later ones found no room: --full-max allows more")
     for convoy in [each for each in of.locks if each.is_convoy][:_CONVOYS_MAX]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from vespiary._counted import counted
 from vespiary.prove.locks import exits
 from vespiary.prove.locks.findings import Finding, analyse, deadlock
 from vespiary.prove.locks.gaps import find, sentences
@@ -152,7 +153,7 @@ class _Locks:
         record = self._own()
         if record is not None:
             terminalreporter.write_line(
-                f"vespiary locks: {record.lock_count} locks, {record.operations:,} taken"
+                f"vespiary locks: {counted(record.lock_count, 'lock')}, {record.operations:,} taken"
             )
         for gap in self._gaps:
             terminalreporter.write_line(f"  not covered: {gap}")

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from vespiary._counted import counted
 from vespiary.prove.locks import drawing, sources, statistics
 from vespiary.prove.locks.figures import figures
 from vespiary.prove.locks.findings import NOTHING, Finding, Step
@@ -58,12 +59,13 @@ def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str]
         for finding in told
     ]
     information = len(outcome.findings) - len(told)
-    what = f"{len(told)} finding{'s' * (len(told) != 1)}"
+    what = f"{counted(len(told), 'finding')}"
     if information:
         what += f", {information} for information (--verbose shows them)"
     lines.append(
-        f"vespiary locks: {what}; {coverage.processes} processes, {coverage.locks} locks,"
-        f" {coverage.operations:,} taken, {coverage.orders} orders"
+        f"vespiary locks: {what}; {counted(coverage.processes, 'process', 'processes')},"
+        f" {counted(coverage.locks, 'lock')}, {coverage.operations:,} taken,"
+        f" {counted(coverage.orders, 'order')}"
     )
     lines.extend(f"  not covered: {note}" for note in coverage.notes)
     if coverage.lockless:
@@ -76,7 +78,8 @@ def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str]
         lines += figures(each)
     if len(busiest) > _PROCESSES_MAX:
         rest = len(busiest) - _PROCESSES_MAX
-        lines += ["", f"  ... {rest} more processes with fewer (--json or --html has all)"]
+        more = counted(rest, "more process", "more processes")
+        lines += ["", f"  ... {more} with fewer (--json or --html has all)"]
     return "\n".join(lines)
 
 

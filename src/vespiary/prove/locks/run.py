@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vespiary._counted import counted
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks import log
 from vespiary.prove.locks.binaries import inspect
@@ -68,7 +69,8 @@ class Coverage:
         ]
         if self.entangled:
             notes.append(
-                f"{self.entangled} locks are taken in more orders than were looked through:"
+                f"{counted(self.entangled, 'lock is', 'locks are')} taken in more orders than were"
+                " looked through:"
                 " there may be circles among them that are not told"
             )
         notes += [

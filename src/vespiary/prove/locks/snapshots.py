@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vespiary._counted import counted
 from vespiary.prove.locks.attach import Snapshot, Waiting
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.report import finding_text
@@ -23,8 +24,8 @@ def as_text(seen: Snapshot) -> str:
     others = len(seen.waiting) - len(known)
     where = ", runs under the detector" if seen.is_recorded else ""
     lines = [
-        f"process {seen.pid} ({Path(seen.program).name}{where}): {seen.threads}"
-        f" thread{'s' * (seen.threads != 1)}, {len(known)} waiting for a known owner,"
+        f"process {seen.pid} ({Path(seen.program).name}{where}): "
+        f"{counted(seen.threads, 'thread')}, {len(known)} waiting for a known owner,"
         f" {others} for something without one; looked at in {seen.seconds * 1000:.1f} ms"
     ]
     ordered = [*known, *(each for each in seen.waiting if not each.owners)]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from vespiary._counted import counted
 from vespiary.prove.timewait.budgets import Use, is_reused
 from vespiary.prove.timewait.kernel import TIME_WAIT_SECONDS, Kernel
 from vespiary.prove.timewait.report import Advice, States
@@ -116,8 +117,9 @@ def _buckets(it: Measured) -> str | None:
     waiting = it.states["time_wait"]
     if it.overflow:
         return (
-            f"{it.overflow:,} connections skipped TIME_WAIT while this was watching, because the"
-            " limit was reached (TCPTimeWaitOverflow): late packets can reach a new connection."
+            f"{counted(it.overflow, 'connection')} skipped TIME_WAIT while this was watching,"
+            " because the limit was reached (TCPTimeWaitOverflow): late packets can reach a new"
+            " connection."
             f" Raise it above {limit:,}; each costs about 250 bytes"
         )
     if limit and waiting >= limit * _BUCKETS_FULL:
@@ -130,8 +132,9 @@ def _buckets(it: Measured) -> str | None:
 
 def _fin_timeout(it: Measured) -> str | None:
     if it.states["fin_wait2"] >= _MANY:
+        waiting = counted(it.states["fin_wait2"], "connection waits", "connections wait")
         return (
-            f"{it.states['fin_wait2']:,} connections wait for the peer to close too. A lower value"
+            f"{waiting} for the peer to close too. A lower value"
             " ends those that no process holds any more sooner. It does not shorten TIME_WAIT"
         )
     if it.is_tight:

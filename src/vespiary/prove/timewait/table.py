@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vespiary._counted import counted
 from vespiary.prove.timewait.report import (
     BudgetReport,
     Forecast,
@@ -94,7 +95,8 @@ def _coverage(report: Report) -> str:
     if known["before_start"]:
         text += f"; {known['before_start']:,} are from before"
     if known["unreadable_processes"]:
-        text += f"; {known['unreadable_processes']:,} processes could not be read (root can)"
+        unreadable = counted(known["unreadable_processes"], "process", "processes")
+        text += f"; {unreadable} could not be read (root can)"
     return text
 
 

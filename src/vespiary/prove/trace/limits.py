@@ -1,5 +1,6 @@
 """What the tracer cannot see: listed in each report, counted in none of its numbers."""
 
+from vespiary._counted import counted
 from vespiary.prove.trace.evidence import Evidence
 from vespiary.prove.trace.scan import Project
 from vespiary.prove.trace.settings import Settings
@@ -37,7 +38,7 @@ def limits(
     })  # fmt: skip
     if evidence is not None and not_run:
         told.append(
-            f"{_many(len(not_run), 'test')} that claim something did not run: {_few(not_run)}"
+            f"{counted(len(not_run), 'test')} that claim something did not run: {_few(not_run)}"
         )
     for catalogue in project.catalogues:
         if catalogue.sections:
@@ -51,12 +52,12 @@ def limits(
             )
         if catalogue.vanished:
             told.append(
-                f"{catalogue.name} has lost {_many(len(catalogue.vanished), 'requirement')} since"
+                f"{catalogue.name} has lost {counted(len(catalogue.vanished), 'requirement')} since"
                 f" it was first read: {_few(list(catalogue.vanished))}"
             )
     excluded = sum(standing.status == "excluded" for standing in standings)
     if excluded:
-        told.append(f"{_many(excluded, 'requirement')} excluded, each with its reason below.")
+        told.append(f"{counted(excluded, 'requirement')} excluded, each with its reason below.")
     suspect = [standing.requirement.id for standing in standings if standing.requirement.suspect]
     if suspect:
         told.append(f"The words of these have changed since they were described: {_few(suspect)}")
@@ -66,10 +67,6 @@ def limits(
     if not settings.gates:
         told.append("No gate is set: nothing fails for a low status.")
     return [*told, *_ALWAYS]
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _few(names: list[str]) -> str:

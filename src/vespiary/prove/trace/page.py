@@ -8,6 +8,7 @@ from collections import Counter
 from html import escape
 from urllib.parse import quote
 
+from vespiary._counted import counted
 from vespiary.prove.trace.catalogue import ROLES
 from vespiary.prove.trace.normative import LEVELS
 from vespiary.prove.trace.page_parts import SCRIPT, STYLE
@@ -111,7 +112,9 @@ def _requirement(report: Report, standing: Standing, code_base: str) -> str:
             _line("Erratum", f"{erratum.number}, {erratum.status}: {_text(erratum.note)}")
             for erratum in report.project.errata(requirement.id)
         ),
-        _line("List", f"it introduces {requirement.items} items") if requirement.items else "",
+        _line("List", f"it introduces {counted(requirement.items, 'item')}")
+        if requirement.items
+        else "",
         _line("Suspect", "its sentence has changed since") if requirement.suspect else "",
         _line("Same as", _text(requirement.same_as)) if requirement.same_as else "",
         _line("Code", _code(standing, code_base)) if standing.code else "",

@@ -19,6 +19,7 @@ may be the one that a user meets.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vespiary._counted import counted
 from vespiary.prove.trace.catalogue import Requirement
 from vespiary.prove.trace.evidence import Evidence, Test
 from vespiary.prove.trace.marks import Mark, Problem
@@ -211,7 +212,8 @@ def _stale(project: Project, evidence: Evidence) -> list[Problem]:
     differing = sorted(site for site in {*marked, *seen} if marked.get(site) != seen.get(site))
     if not differing:
         return []
-    words = f"the evidence is of other sources, here and in {len(differing) - 1} more places:"
+    more = f" and in {counted(len(differing) - 1, 'more place')}" if len(differing) > 1 else ""
+    words = f"the evidence is of other sources, here{more}:"
     return [Problem(differing[0], f"{words} run vespiary trace prove again")]
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from vespiary._counted import counted
 from vespiary.prove.locks.figures import duration
 from vespiary.prove.locks.page.parts import fold, number, span, stack, table
 from vespiary.prove.locks.statistics import Group, Place, Statistics
@@ -36,7 +37,8 @@ def processes(found: Sequence[Statistics]) -> str:
     ]
     if rows:
         others = table(("process", "taken", "locks", "for"), rows)
-        parts.append(fold(f"{len(rows)} more processes, all of which the JSON report has", others))
+        more = counted(len(rows), "more process", "more processes")
+        parts.append(fold(f"{more}, which the JSON report has", others))
     return "".join(parts)
 
 
@@ -45,8 +47,8 @@ def _process(found: Statistics) -> str:
     identity = f"locks-{found.process}-{found.begin_ns}"
     parts = [
         f"<h3>Process {found.process}</h3>",
-        f'<p class="soft">{found.acquisitions:,} acquisitions of {len(found.locks):,} locks in'
-        f" {duration(found.span_ns)}.",
+        f'<p class="soft">{counted(found.acquisitions, "acquisition")} of'
+        f" {counted(len(found.locks), 'lock')} in {duration(found.span_ns)}.",
     ]
     if found.lost:
         parts.append(f" {found.lost:,} later ones found no room; <code>--full-max</code> allows.")
@@ -63,7 +65,7 @@ def _process(found: Statistics) -> str:
     if found.classes:
         inner = '<p class="soft">Locks that were made at one place, taken together.</p>'
         inner += _groups(found.classes, f"{identity}-classes")
-        title = f"By where they were made: {len(found.classes):,} classes"
+        title = f"By where they were made: {counted(len(found.classes), 'class', 'classes')}"
         parts.append(fold(title, inner))
     return f'<div class="panel">{"".join(parts)}</div>'
 

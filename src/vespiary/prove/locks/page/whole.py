@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from vespiary._counted import counted
 from vespiary.prove.locks import drawing
 from vespiary.prove.locks.findings import NOTHING, Finding, LockStory, Step
 from vespiary.prove.locks.known import Known
@@ -69,7 +70,7 @@ def _summary(told: Sequence[Finding]) -> str:
     parts = []
     for kind in dict.fromkeys(kinds):
         count = kinds.count(kind)
-        parts.append(f"{count} {kind if count == 1 else _PLURALS.get(kind, kind + 's')}")
+        parts.append(counted(count, kind, _PLURALS.get(kind, "")))
     return ", ".join(parts)
 
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vespiary._counted import counted
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Seen
 from vespiary.prove.trace.proving.record import (
     KILLED,
@@ -95,7 +96,7 @@ class _Prover:
                 if not found_here:
                     verdict = UNREACHED if name in claimed else UNCLAIMED
                     proofs.append(Proof(mark.site, name, verdict))
-        self._runner.say(f"disabling {len({item.seen for item in candidates})} marks")
+        self._runner.say(f"disabling {counted(len({item.seen for item in candidates}), 'mark')}")
         found: list[tuple[_Candidate, str]] = []
 
         def work(bench: Bench, candidate: _Candidate) -> None:
@@ -192,7 +193,7 @@ class _Prover:
             else:
                 tests = tuple(sorted(group, key=lambda ran: ran.seconds))
                 open_claims.append(_Claimed(claimant, name, tests, tuple(acted)))
-        self._runner.say(f"trying {len(open_claims)} more claims")
+        self._runner.say(f"trying {counted(len(open_claims), 'more claim')}")
 
         def work(bench: Bench, claimed: _Claimed) -> None:
             claim = self._claim(bench, claimed)

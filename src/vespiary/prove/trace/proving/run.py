@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from vespiary._counted import counted
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Run, Seen
 from vespiary.prove.trace.proving.cargo import RustTest, binaries, claiming_tests, workspace
 from vespiary.prove.trace.proving.record import Mark, Record, Test
@@ -189,7 +190,7 @@ def collect(runner: Runner, only: str = "") -> Collected:
         runner.say("collecting the Python tests")
         claims = runner.benches[0].session().claims
         tests += [PythonTest(name, ids) for name, ids in claims.items() if not only or only in ids]
-    runner.say(f"running {len(tests)} tests that claim something")
+    runner.say(f"running {counted(len(tests), 'test that claims', 'tests that claim')} something")
     lock = threading.Lock()
 
     claimants = {test.claimant for test in tests}

@@ -30,26 +30,6 @@ unsafe extern "C" {
     static environ: Words;
 }
 
-/// Looks all of them up: later it may be a child of `fork` that executes, in which the dynamic
-/// loader's lock may be held for ever.
-pub(crate) fn open() {
-    for each in [
-        &real::EXECVE,
-        &real::EXECV,
-        &real::EXECVP,
-        &real::EXECVPE,
-        &real::FEXECVE,
-        &real::EXECVEAT,
-        &real::EXECL,
-        &real::EXECLP,
-        &real::EXECLE,
-        &real::SPAWN,
-        &real::SPAWNP,
-    ] {
-        each.prepare();
-    }
-}
-
 /// The environment that a program gets which is given none.
 fn own() -> Words {
     // SAFETY: the C library's pointer, read as the functions themselves read it.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::readable::Stack;
 use crate::real;
 use crate::region::{self, Lock};
-use crate::{locks, stacks, threads};
+use crate::{loader, locks, stacks, threads};
 
 const PAGE_BITS: u32 = 12;
 const FILTER: usize = 1 << 16;
@@ -121,6 +121,7 @@ unsafe extern "C" fn free(block: *mut c_void) {
     if block.is_null() {
         return;
     }
+    loader::freed();
     leave(block);
     // SAFETY: what the caller gave is passed on. While the function is being looked up, a block is
     // lost instead.

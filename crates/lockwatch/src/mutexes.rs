@@ -23,7 +23,7 @@ export!(pthread_cond_wait => wait, 2);
 export!(pthread_cond_timedwait => timedwait, 3);
 export!(pthread_cond_clockwait => clockwait, 4);
 
-struct Mutex(*mut pthread_mutex_t);
+pub(crate) struct Mutex(pub(crate) *mut pthread_mutex_t);
 
 impl Ways for Mutex {
     #[inline]

@@ -1,37 +1,48 @@
 //! The functions that ours stand before.
+//!
+//! All of them are looked up when this library is loaded: later a thread may hold any lock of the
+//! program's, and must not wait for the dynamic loader (`objects` says why). A function that
+//! another library's constructor calls before that is looked up then; there is one thread.
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::transmute_copy;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, timespec};
 
+use crate::symbols;
+
 thread_local! {
     static LOOKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A function of the C library, looked up when it is first needed.
+/// How a function is looked up.
+#[derive(Clone, Copy)]
+enum How {
+    /// The next one of this name behind ours.
+    Next,
+    /// The same, of a version: condition waits have an old one, which takes another structure.
+    Version(&'static CStr),
+    /// By ourselves: what the loader itself is asked by.
+    Alone,
+}
+
+/// A function of the C library.
 pub(crate) struct Real {
     name: &'static CStr,
-    /// Condition waits have an old version, which takes another structure.
-    version: Option<&'static CStr>,
+    how: How,
     found: AtomicPtr<c_void>,
 }
 
-impl Real {
-    const fn new(name: &'static CStr) -> Self {
-        Self {
-            name,
-            version: None,
-            found: AtomicPtr::new(std::ptr::null_mut()),
-        }
-    }
+type LookUp = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
+type LookUpVersion = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) -> *mut c_void;
 
-    const fn versioned(name: &'static CStr, version: &'static CStr) -> Self {
+impl Real {
+    const fn new(name: &'static CStr, how: How) -> Self {
         Self {
             name,
-            version: Some(version),
+            how,
             found: AtomicPtr::new(std::ptr::null_mut()),
         }
     }
@@ -67,34 +78,39 @@ impl Real {
         Some(unsafe { transmute_copy(&address) })
     }
 
-    #[cold]
-    fn look_up(&self) -> *mut c_void {
-        // SAFETY: the names end with a zero; looking up has no other conditions.
-        let mut found = unsafe {
-            match self.version {
-                Some(version) => {
-                    libc::dlvsym(libc::RTLD_NEXT, self.name.as_ptr(), version.as_ptr())
-                }
-                None => std::ptr::null_mut(),
-            }
+    /// Looks the function up, if there is one.
+    fn prepare(&self) -> *mut c_void {
+        let found = match self.how {
+            How::Alone => find(self.name),
+            How::Next => self.next(),
+            How::Version(version) => self.next_of(version),
         };
-        if found.is_null() {
-            // SAFETY: as above.
-            found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
-        }
-        if found.is_null() {
-            // The program called a function that the C library does not have.
-            std::process::abort();
-        }
         self.found.store(found, Ordering::Relaxed);
         found
     }
 
-    /// Looks the function up, if the C library has it.
-    pub(crate) fn prepare(&self) {
-        // SAFETY: the name ends with a zero.
-        let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
-        self.found.store(found, Ordering::Relaxed);
+    fn next(&self) -> *mut c_void {
+        // SAFETY: the function's type; the name ends with a zero.
+        unsafe { DLSYM.get::<LookUp>()(libc::RTLD_NEXT, self.name.as_ptr()) }
+    }
+
+    fn next_of(&self, version: &CStr) -> *mut c_void {
+        // SAFETY: the same.
+        let found = unsafe {
+            let look_up = DLVSYM.get::<LookUpVersion>();
+            look_up(libc::RTLD_NEXT, self.name.as_ptr(), version.as_ptr())
+        };
+        if found.is_null() { self.next() } else { found }
+    }
+
+    #[cold]
+    fn look_up(&self) -> *mut c_void {
+        let found = self.prepare();
+        if found.is_null() {
+            // The program called a function that the C library does not have.
+            std::process::abort();
+        }
+        found
     }
 
     /// The function's address, to jump to.
@@ -147,62 +163,89 @@ pub(crate) type ClockWait = unsafe extern "C" fn(
     *const timespec,
 ) -> c_int;
 
-const CONDITIONS: &CStr = c"GLIBC_2.3.2";
+fn find(name: &CStr) -> *mut c_void {
+    symbols::find(name).map_or(std::ptr::null_mut(), |symbol| symbol.address)
+}
 
-pub(crate) static MUTEX_INIT: Real = Real::new(c"pthread_mutex_init");
-pub(crate) static MUTEX_DESTROY: Real = Real::new(c"pthread_mutex_destroy");
-pub(crate) static MUTEX_LOCK: Real = Real::new(c"pthread_mutex_lock");
-pub(crate) static MUTEX_TRYLOCK: Real = Real::new(c"pthread_mutex_trylock");
-pub(crate) static MUTEX_TIMEDLOCK: Real = Real::new(c"pthread_mutex_timedlock");
-pub(crate) static MUTEX_CLOCKLOCK: Real = Real::new(c"pthread_mutex_clocklock");
-pub(crate) static MUTEX_UNLOCK: Real = Real::new(c"pthread_mutex_unlock");
-pub(crate) static READ_LOCK: Real = Real::new(c"pthread_rwlock_rdlock");
-pub(crate) static READ_TRYLOCK: Real = Real::new(c"pthread_rwlock_tryrdlock");
-pub(crate) static READ_TIMEDLOCK: Real = Real::new(c"pthread_rwlock_timedrdlock");
-pub(crate) static READ_CLOCKLOCK: Real = Real::new(c"pthread_rwlock_clockrdlock");
-pub(crate) static WRITE_LOCK: Real = Real::new(c"pthread_rwlock_wrlock");
-pub(crate) static WRITE_TRYLOCK: Real = Real::new(c"pthread_rwlock_trywrlock");
-pub(crate) static WRITE_TIMEDLOCK: Real = Real::new(c"pthread_rwlock_timedwrlock");
-pub(crate) static WRITE_CLOCKLOCK: Real = Real::new(c"pthread_rwlock_clockwrlock");
-pub(crate) static READ_WRITE_INIT: Real = Real::new(c"pthread_rwlock_init");
-pub(crate) static READ_WRITE_DESTROY: Real = Real::new(c"pthread_rwlock_destroy");
-pub(crate) static READ_WRITE_UNLOCK: Real = Real::new(c"pthread_rwlock_unlock");
-pub(crate) static SPIN_INIT: Real = Real::new(c"pthread_spin_init");
-pub(crate) static SPIN_DESTROY: Real = Real::new(c"pthread_spin_destroy");
-pub(crate) static SPIN_LOCK: Real = Real::new(c"pthread_spin_lock");
-pub(crate) static SPIN_TRYLOCK: Real = Real::new(c"pthread_spin_trylock");
-pub(crate) static SPIN_UNLOCK: Real = Real::new(c"pthread_spin_unlock");
-pub(crate) static CONDITION_WAIT: Real = Real::versioned(c"pthread_cond_wait", CONDITIONS);
-pub(crate) static CONDITION_TIMEDWAIT: Real =
-    Real::versioned(c"pthread_cond_timedwait", CONDITIONS);
-pub(crate) static CONDITION_CLOCKWAIT: Real = Real::new(c"pthread_cond_clockwait");
-pub(crate) static CREATE: Real = Real::new(c"pthread_create");
-pub(crate) static JOIN: Real = Real::new(c"pthread_join");
-pub(crate) static SEMAPHORE_INIT: Real = Real::new(c"sem_init");
-pub(crate) static SEMAPHORE_DESTROY: Real = Real::new(c"sem_destroy");
-pub(crate) static SEMAPHORE_OPEN: Real = Real::new(c"sem_open");
-pub(crate) static SEMAPHORE_CLOSE: Real = Real::new(c"sem_close");
-pub(crate) static SEMAPHORE_WAIT: Real = Real::new(c"sem_wait");
-pub(crate) static SEMAPHORE_TRYWAIT: Real = Real::new(c"sem_trywait");
-pub(crate) static SEMAPHORE_TIMEDWAIT: Real = Real::new(c"sem_timedwait");
-pub(crate) static SEMAPHORE_CLOCKWAIT: Real = Real::new(c"sem_clockwait");
-pub(crate) static SEMAPHORE_POST: Real = Real::new(c"sem_post");
-pub(crate) static FORK: Real = Real::new(c"fork");
-pub(crate) static WAITPID: Real = Real::new(c"waitpid");
-pub(crate) static WAIT4: Real = Real::new(c"wait4");
-pub(crate) static WAITID: Real = Real::new(c"waitid");
-pub(crate) static FREE: Real = Real::new(c"free");
-pub(crate) static REALLOC: Real = Real::new(c"realloc");
-pub(crate) static EXECVE: Real = Real::new(c"execve");
-pub(crate) static EXECV: Real = Real::new(c"execv");
-pub(crate) static EXECVP: Real = Real::new(c"execvp");
-pub(crate) static EXECVPE: Real = Real::new(c"execvpe");
-pub(crate) static FEXECVE: Real = Real::new(c"fexecve");
-pub(crate) static EXECVEAT: Real = Real::new(c"execveat");
-pub(crate) static EXECL: Real = Real::new(c"execl");
-pub(crate) static EXECLP: Real = Real::new(c"execlp");
-pub(crate) static EXECLE: Real = Real::new(c"execle");
-pub(crate) static SPAWN: Real = Real::new(c"posix_spawn");
-pub(crate) static SPAWNP: Real = Real::new(c"posix_spawnp");
-/// Since glibc 2.35.
-pub(crate) static FIND_OBJECT: Real = Real::new(c"_dl_find_object");
+/// Looks all of them up.
+pub(crate) fn open() {
+    for each in ALL {
+        each.prepare();
+    }
+}
+
+const CONDITIONS: How = How::Version(c"GLIBC_2.3.2");
+
+macro_rules! functions {
+    ($($name:ident = $symbol:literal, $how:expr;)*) => {
+        $(pub(crate) static $name: Real = Real::new($symbol, $how);)*
+        const ALL: &[&Real] = &[$(&$name),*];
+    };
+}
+
+functions! {
+    DLSYM = c"dlsym", How::Alone;
+    DLVSYM = c"dlvsym", How::Alone;
+    // Since glibc 2.35.
+    FIND_OBJECT = c"_dl_find_object", How::Alone;
+    DLOPEN = c"dlopen", How::Next;
+    DLMOPEN = c"dlmopen", How::Next;
+    DLCLOSE = c"dlclose", How::Next;
+    DLERROR = c"dlerror", How::Next;
+    DLADDR = c"dladdr", How::Next;
+    DLADDR1 = c"dladdr1", How::Next;
+    MUTEX_INIT = c"pthread_mutex_init", How::Next;
+    MUTEX_DESTROY = c"pthread_mutex_destroy", How::Next;
+    MUTEX_LOCK = c"pthread_mutex_lock", How::Next;
+    MUTEX_TRYLOCK = c"pthread_mutex_trylock", How::Next;
+    MUTEX_TIMEDLOCK = c"pthread_mutex_timedlock", How::Next;
+    MUTEX_CLOCKLOCK = c"pthread_mutex_clocklock", How::Next;
+    MUTEX_UNLOCK = c"pthread_mutex_unlock", How::Next;
+    READ_LOCK = c"pthread_rwlock_rdlock", How::Next;
+    READ_TRYLOCK = c"pthread_rwlock_tryrdlock", How::Next;
+    READ_TIMEDLOCK = c"pthread_rwlock_timedrdlock", How::Next;
+    READ_CLOCKLOCK = c"pthread_rwlock_clockrdlock", How::Next;
+    WRITE_LOCK = c"pthread_rwlock_wrlock", How::Next;
+    WRITE_TRYLOCK = c"pthread_rwlock_trywrlock", How::Next;
+    WRITE_TIMEDLOCK = c"pthread_rwlock_timedwrlock", How::Next;
+    WRITE_CLOCKLOCK = c"pthread_rwlock_clockwrlock", How::Next;
+    READ_WRITE_INIT = c"pthread_rwlock_init", How::Next;
+    READ_WRITE_DESTROY = c"pthread_rwlock_destroy", How::Next;
+    READ_WRITE_UNLOCK = c"pthread_rwlock_unlock", How::Next;
+    SPIN_INIT = c"pthread_spin_init", How::Next;
+    SPIN_DESTROY = c"pthread_spin_destroy", How::Next;
+    SPIN_LOCK = c"pthread_spin_lock", How::Next;
+    SPIN_TRYLOCK = c"pthread_spin_trylock", How::Next;
+    SPIN_UNLOCK = c"pthread_spin_unlock", How::Next;
+    CONDITION_WAIT = c"pthread_cond_wait", CONDITIONS;
+    CONDITION_TIMEDWAIT = c"pthread_cond_timedwait", CONDITIONS;
+    CONDITION_CLOCKWAIT = c"pthread_cond_clockwait", How::Next;
+    CREATE = c"pthread_create", How::Next;
+    JOIN = c"pthread_join", How::Next;
+    SEMAPHORE_INIT = c"sem_init", How::Next;
+    SEMAPHORE_DESTROY = c"sem_destroy", How::Next;
+    SEMAPHORE_OPEN = c"sem_open", How::Next;
+    SEMAPHORE_CLOSE = c"sem_close", How::Next;
+    SEMAPHORE_WAIT = c"sem_wait", How::Next;
+    SEMAPHORE_TRYWAIT = c"sem_trywait", How::Next;
+    SEMAPHORE_TIMEDWAIT = c"sem_timedwait", How::Next;
+    SEMAPHORE_CLOCKWAIT = c"sem_clockwait", How::Next;
+    SEMAPHORE_POST = c"sem_post", How::Next;
+    FORK = c"fork", How::Next;
+    WAITPID = c"waitpid", How::Next;
+    WAIT4 = c"wait4", How::Next;
+    WAITID = c"waitid", How::Next;
+    FREE = c"free", How::Next;
+    REALLOC = c"realloc", How::Next;
+    EXECVE = c"execve", How::Next;
+    EXECV = c"execv", How::Next;
+    EXECVP = c"execvp", How::Next;
+    EXECVPE = c"execvpe", How::Next;
+    FEXECVE = c"fexecve", How::Next;
+    EXECVEAT = c"execveat", How::Next;
+    EXECL = c"execl", How::Next;
+    EXECLP = c"execlp", How::Next;
+    EXECLE = c"execle", How::Next;
+    SPAWN = c"posix_spawn", How::Next;
+    SPAWNP = c"posix_spawnp", How::Next;
+}

@@ -161,6 +161,8 @@ pub(crate) enum Kind {
     PythonLock = 4,
     PythonRecursive = 5,
     Gil = 6,
+    /// The dynamic loader's.
+    Loader = 7,
     /// `asyncio.Lock`, which a task holds.
     TaskLock = 8,
     Semaphore = 10,

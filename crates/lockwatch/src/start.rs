@@ -8,7 +8,7 @@ use libc::{pthread_attr_t, pthread_t};
 use crate::real;
 use crate::region::{self, Region, Thread};
 use crate::threads::{self, Inside};
-use crate::{edges, events, execs, forks, locks, log, notes, perturb, python, stacks, texts};
+use crate::{edges, events, forks, loader, locks, log, notes, perturb, python, stacks, texts};
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -20,9 +20,9 @@ extern "C" fn on_load() {
         libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(on_fork));
         libc::atexit(on_exit);
     }
-    real::FIND_OBJECT.prepare();
+    real::open();
+    loader::open();
     notes::open();
-    execs::open();
     threads::open();
     perturb::begin();
     region::allow();

@@ -7,6 +7,8 @@
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
 use std::mem::transmute_copy;
 
+use crate::symbols;
+
 /// Any object.
 pub(crate) type Object = *mut c_void;
 
@@ -79,9 +81,7 @@ interface! {
 }
 
 pub(super) fn symbol(name: &CStr) -> Option<*mut c_void> {
-    // SAFETY: the name ends with a zero.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    (!found.is_null()).then_some(found)
+    symbols::find(name).map(|symbol| symbol.address)
 }
 
 /// # Safety

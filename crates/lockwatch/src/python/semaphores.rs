@@ -5,12 +5,12 @@
 //! those of `_thread.lock` are. What is known as the lock is the semaphore, which several objects
 //! and several processes may have.
 
-use std::ffi::{CStr, c_int, c_void};
-use std::mem::zeroed;
+use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::interface::{Interface, Object};
 use super::{SEMAPHORE, STATE, header_bytes, python, swap_methods};
+use crate::objects;
 
 /// Where the interpreter's code lies, and the module's: their own semaphores are known by their
 /// methods, and calls from there go straight through.
@@ -108,15 +108,10 @@ pub(crate) fn makes_semaphores(site: u64) -> bool {
 }
 
 fn is_module(site: u64) -> bool {
-    // SAFETY: the structure is ours; the name that is found ends with a zero.
-    unsafe {
-        let mut found: libc::Dl_info = zeroed();
-        if libc::dladdr(site as *const c_void, &raw mut found) == 0 || found.dli_fname.is_null() {
-            return false;
-        }
-        let name = CStr::from_ptr(found.dli_fname).to_bytes();
-        name.windows(18).any(|part| part == b"/_multiprocessing.")
-    }
+    objects::find(site).is_some_and(|object| {
+        let mut parts = object.name().windows(18);
+        parts.any(|part| part == b"/_multiprocessing.")
+    })
 }
 
 fn install(python: &Interface) -> bool {

@@ -181,6 +181,8 @@ def _interpreters(found: Iterable[Note]) -> Iterator[Gap]:
             yield Gap("python", why, names.get(note.pid, "CPython"))
         elif note.kind == "U" and note.text in _SCHEDULERS:
             yield Gap("python", _SCHEDULERS[note.text], names.get(note.pid, "CPython"))
+        elif note.kind == "U" and note.text == "loader":
+            yield Gap("code", "the dynamic loader's lock, which was not found", "the C library")
         elif note.kind == "U" and note.text == "interpreters":
             why = "of several interpreters, locks that end are noticed in the first alone"
             yield Gap("python", why, names.get(note.pid, "CPython"))

@@ -3,10 +3,13 @@
 The numbers are the library's (`crates/lockwatch/src/region.rs`).
 """
 
-__all__ = ["EVENTS", "GIL", "KINDS", "LOST", "RECURSIVE", "REPEATS", "TASK_LOCK"]
+__all__ = ["EVENTS", "GIL", "KINDS", "LOADER", "LOST", "RECURSIVE", "REPEATS", "TASK_LOCK"]
 
 GIL = "GIL"
 """The kind of lock that the interpreter's own is."""
+
+LOADER = "loader's lock"
+"""That of the dynamic loader, which loads, unloads and looks up with it."""
 
 RECURSIVE = "Python RLock"
 """That of `threading.RLock`, which its thread never waits for."""
@@ -21,6 +24,7 @@ KINDS = {
     4: "Python lock",
     5: RECURSIVE,
     6: GIL,
+    7: LOADER,
     8: TASK_LOCK,
     10: "semaphore",
     11: "multiprocessing semaphore",

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from vespiary import _core
 from vespiary.prove.locks import sources
+from vespiary.prove.locks.kinds import GIL, LOADER
 from vespiary.prove.locks.places import Frame
-from vespiary.prove.locks.record import GIL, Lock, Thread
+from vespiary.prove.locks.record import Lock, Thread
 from vespiary.prove.locks.together import NUMBER, Together
 
 __all__ = ["Names"]
@@ -52,6 +53,8 @@ class Names:
         lock = self._together.lock(number)
         if lock.kind == GIL:
             return "the GIL"
+        if lock.kind == LOADER:
+            return "the dynamic loader's lock"
         name = self._assigned(lock) if lock.made else None
         name = name or self._variable(lock)
         where = f" at {lock.address:#x}" if name is None else f" {name}"

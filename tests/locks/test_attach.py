@@ -141,6 +141,20 @@ def test_a_lock_whose_owner_has_ended_is_a_deadlock(built: Callable[..., Path]) 
     assert "whose owner, thread" in as_text(seen)
 
 
+@pytest.mark.parametrize("options", [(), ("-static",)], ids=["dynamic", "static"])
+def test_the_c_librarys_own_locks_have_no_owner_and_make_no_deadlock(
+    options: tuple[str, ...], built: Callable[..., Path]
+) -> None:
+    def come(seen: Snapshot) -> bool:
+        return any(each.kind == "lock of the C library" for each in seen.waiting)
+
+    with running(come, built("inner_locks", *options)) as pid:
+        for _ in range(50):
+            seen = snapshot(pid)
+            assert not seen.findings, as_text(seen)
+            assert not any(each.owners or each.gone for each in seen.waiting), as_text(seen)
+
+
 @pytest.mark.parametrize(
     ("words", "kinds"),
     [(("join",), {"mutex", "end of a thread"}), ((), {"mutex between processes"})],

@@ -32,6 +32,8 @@ __all__ = ["Snapshot", "Waiting", "snapshot"]
 
 _PROCESSES_MAX = 32
 _AGAIN_SECONDS = 0.02
+_INNER_WAIT = "lll_lock_wait_private"
+"""Where threads wait for the locks of the C library itself: of streams, of the allocator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,11 @@ def snapshot(pid: int, *, is_watched: bool = True) -> Snapshot:
         circle = _verified(look, _circle(look.waits))
         seconds = time.perf_counter() - began
         waiting = _with_stacks(look)
+        if any(not waiting[tid].owners for tid in circle):
+            circle = []
+        if any(each.gone is not None for each in waiting.values()):
+            time.sleep(_AGAIN_SECONDS)
+            waiting = {tid: _still_gone(look, each) for tid, each in waiting.items()}
         record = _record(target) if is_watched else None
         findings: list[Finding] = []
         if record is not None:
@@ -220,6 +227,23 @@ def _verified(look: _Look, circle: list[int]) -> list[int]:
     return circle
 
 
+def _still_gone(look: _Look, waiting: Waiting) -> Waiting:
+    """The wait, without an owner that has ended if a second look does not find the same."""
+    if waiting.gone is not None:
+        try:
+            now = task(waiting.process, waiting.tid)
+        except OSError:
+            return replace(waiting, gone=None)
+        again = wait_of(look.targets[waiting.process], now, look.members[waiting.process])
+        is_same = again is not None and (again.address, again.gone) == (
+            waiting.address,
+            waiting.gone,
+        )
+        if not is_same or now.switches != waiting.switches:
+            return replace(waiting, gone=None)
+    return waiting
+
+
 def _with_stacks(look: _Look) -> dict[int, Waiting]:
     modules = {pid: loaded_code(target) for pid, target in look.targets.items()}
     found = {}
@@ -234,7 +258,12 @@ def _waiting(target: Target, wait: Wait, stack: tuple[Frame, ...]) -> Waiting:
     kind = wait.kind
     if kind == "futex" and not target.is_musl:
         kind = _kind(stack)
-    is_mutex = any("mutex" in frame.function or "lll_lock" in frame.function for frame in stack[:4])
+    owners, gone = wait.owners, wait.gone
+    if any(_INNER_WAIT in frame.function for frame in stack[:4]):
+        # Its owner is nowhere, or is the address of the C library's own data of a thread.
+        kind, owners, gone = "lock of the C library", (), None
+    if not any("pthread_mutex" in frame.function for frame in stack[:4]):
+        gone = None
     each: Task = wait.task
     return Waiting(
         each.tid,
@@ -242,8 +271,8 @@ def _waiting(target: Target, wait: Wait, stack: tuple[Frame, ...]) -> Waiting:
         target.pid,
         kind,
         wait.address,
-        wait.owners,
-        wait.gone if is_mutex else None,
+        owners,
+        gone,
         wait.is_limited,
         each.switches,
         stack,

@@ -21,6 +21,8 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from vespiary.prove.locks.target import Target, Task, process_of
 
@@ -125,7 +127,16 @@ def _mutex(
     if kind & _SHARED:
         return _elsewhere(task, address, name, owner)
     # What names a thread that is not there is a mutex only if its stack says so, too.
-    return Wait(task, address, name, gone=owner)
+    return Wait(task, address, name, gone=owner) if owner <= _threads_max() else None
+
+
+@cache
+def _threads_max() -> int:
+    """The largest number that a thread can have (proc(5))."""
+    try:
+        return int(Path("/proc/sys/kernel/pid_max").read_text())
+    except (OSError, ValueError):
+        return 1 << 22
 
 
 def _elsewhere(task: Task, address: int, name: str, owner: int) -> Wait:

@@ -138,10 +138,16 @@ fn places(file: &File, address: u64) -> Vec<Place> {
             found.push((name.into_owned(), file, line));
         }
     }
-    if found.is_empty()
-        && let Some(name) = file.symbol(address)
-    {
-        found.push((demangled(name), None, None));
+    if let Some(name) = file.symbol(address) {
+        match found.last_mut() {
+            None => found.push((demangled(name), None, None)),
+            // Of a lambda and of what is local to a function the debugging information has the bare
+            // name; the symbol of the function that the address is in has what is around it too.
+            Some((bare, ..)) if name.starts_with("_Z") && !bare.contains("::") => {
+                *bare = demangled(name);
+            }
+            Some(_) => {}
+        }
     }
     found
 }

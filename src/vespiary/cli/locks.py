@@ -42,7 +42,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--sarif", "sarif_file", type=_FILE, help="Write the findings here as SARIF 2.1.0.")
 @click.option("--annotations", is_flag=True, help="Print a line a finding for a forge's build log.")
 @click.option("--suppress", type=_FILE, help="A file of findings that may be, with reasons.")
-@click.option("--baseline", type=_FILE, help="Only what is not in this file counts.")
+@click.option(
+    "--baseline",
+    type=_FILE,
+    help="Only what is not in this file, or is there for fewer sets of locks, counts.",
+)
 @click.option("--write-baseline", type=_FILE, help="Write what was found to such a file.")
 @click.option(
     "--stall",
@@ -113,7 +117,7 @@ def locks(
     """
     _choose(command)
     suppressions = read_suppressions(suppress) if suppress is not None else []
-    before = read_baseline(baseline) if baseline is not None else set()
+    before = read_baseline(baseline) if baseline is not None else {}
     check_writable(json_file, html_file, junit_file, sarif_file, write_baseline)
     watch = partial(
         run,

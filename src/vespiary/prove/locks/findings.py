@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal, get_args
 
 from vespiary.prove.locks.classes import ClassCircle, class_circles
@@ -16,6 +16,7 @@ from vespiary.prove.locks.log import beside
 from vespiary.prove.locks.names import Names
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.record import Edge, Event, Held, Thread
+from vespiary.prove.locks.signatures import lock_part, signature, stack_part
 from vespiary.prove.locks.together import Together
 
 __all__ = [
@@ -123,6 +124,7 @@ class Finding:
         locks: Those that take part.
         steps: The threads' parts, in the circle's order.
         by_class: Whether it is an inversion between classes of locks, not between the locks.
+        sets: How many different sets of locks it was found with, all under one signature.
         signature: The same for the same finding in every run.
     """
 
@@ -133,25 +135,24 @@ class Finding:
     locks: list[LockStory] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     by_class: bool = False
+    sets: int = 1
 
     @property
     def is_told(self) -> bool:
         """Whether it is more than information."""
         return self.kind != "information"
 
-    @property
+    @cached_property
     def signature(self) -> str:
-        """Sixteen hexadecimal digits made of the functions that take part, wherever they lie."""
-        parts = sorted(
-            "|".join((_names(step.held_since), _names(step.wanted_at))) for step in self.steps
+        """Sixteen hexadecimal digits: see `signatures`."""
+        steps = sorted(
+            f"{stack_part(step.held_since)}|{stack_part(step.wanted_at)}" for step in self.steps
         )
-        if not any(part.strip("|") for part in parts):
-            parts = sorted(_names(lock.made) for lock in self.locks)
+        locks = {lock_part(lock.name, lock.made if lock.is_made else []) for lock in self.locks}
         if self.by_class:
-            # Which locks of a class are met changes from run to run.
-            parts = sorted({_names(lock.made) for lock in self.locks})
-        text = "\n".join([self.kind, self.title, *parts])
-        return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
+            # Which locks of a class are met, and by whom, changes from run to run.
+            steps, locks = [], {lock_part("", lock.made) for lock in self.locks}
+        return signature([self.kind, self.title, *steps, *sorted(locks)])
 
     def as_json(self) -> dict[str, Any]:
         """The finding as an object of a report."""
@@ -162,6 +163,7 @@ class Finding:
             "advice": self.advice,
             "process": self.process,
             "by_class": self.by_class,
+            "sets": self.sets,
             "locks": [
                 {"name": lock.name, "kind": lock.kind, "made": _frames(lock.made)}
                 for lock in self.locks
@@ -178,10 +180,6 @@ class Finding:
                 for step in self.steps
             ],
         }
-
-
-def _names(frames: list[Frame]) -> str:
-    return ",".join(frame.name for frame in frames[:3])
 
 
 def _frames(frames: list[Frame]) -> list[dict[str, Any]]:
@@ -360,17 +358,22 @@ def analyse(
         for event in together.events()
         if event.what in _SENTENCES and not is_signal(teller.subject(event))
     ]
-    return ordered(found)
+    sets: dict[str, set[frozenset[tuple[int, str]]]] = defaultdict(set)
+    for finding in found:
+        sets[finding.signature].add(_locks(finding))
+    return ordered(replace(each, sets=len(sets[each.signature])) for each in found)
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """The worst first, each signature once: the first that has it.
+    """The worst first, each signature once: the first that has it, with the most sets of locks.
 
     That the orders of a deadlock can deadlock is reported by the deadlock itself.
     """
     once: dict[str, Finding] = {}
     for finding in findings:
-        once.setdefault(finding.signature, finding)
+        first = once.setdefault(finding.signature, finding)
+        if first.sets < finding.sets:
+            once[finding.signature] = replace(first, sets=finding.sets)
     happened = [_locks(finding) for finding in once.values() if finding.kind == "deadlock"]
     left = [
         finding

@@ -2,7 +2,8 @@
 
 A suppression names what may be, with a reason; one that meets nothing is reported, so that the file
 does not outlive what it is for. A baseline holds the signatures of what was there when the tool was
-taken up: only what is new fails a build.
+taken up, each with the number of different sets of locks that it was found with: what is new, or is
+found with more sets, fails a build.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import fnmatch
 import json
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -130,30 +131,32 @@ def _suppression(entry: dict[str, Any], place: str) -> Suppression:
     )
 
 
-def read_baseline(path: Path) -> set[str]:
-    """The signatures of a baseline.
+def read_baseline(path: Path) -> dict[str, int]:
+    """The signatures of a baseline, each with the number of sets of locks that it had.
 
     Raises:
         ConfigurationError: it cannot be read, or is none.
     """
     try:
         signatures = json.loads(path.read_text())["signatures"]
-        return {str(signature) for signature in signatures}
+        return {str(signature): int(sets) for signature, sets in signatures.items()}
     except OSError as error:
         raise ConfigurationError(
             f"{path}: cannot be read: {error.strerror}; --write-baseline makes one",
             subject=str(path),
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            f"{path}: no baseline: an object with a list `signatures`", subject=str(path)
+            f"{path}: not a baseline: an object with `signatures`, an object of a number of sets of"
+            " locks for each; --write-baseline makes one",
+            subject=str(path),
         ) from error
 
 
 def write_baseline(path: Path, findings: Iterable[Finding]) -> None:
     """Write the signatures of findings, one per line."""
-    signatures = sorted({finding.signature for finding in findings if finding.is_told})
-    path.write_text(json.dumps({"signatures": signatures}, indent=1) + "\n")
+    told = {finding.signature: finding.sets for finding in findings if finding.is_told}
+    path.write_text(json.dumps({"signatures": dict(sorted(told.items()))}, indent=1) + "\n")
 
 
 @dataclass
@@ -174,7 +177,10 @@ class Known:
 
     @classmethod
     def sort(
-        cls, findings: Iterable[Finding], suppressions: list[Suppression], baseline: set[str]
+        cls,
+        findings: Iterable[Finding],
+        suppressions: list[Suppression],
+        baseline: Mapping[str, int],
     ) -> Known:
         """Sort findings."""
         known = cls([], [], [], [])
@@ -184,7 +190,7 @@ class Known:
             if cover is not None:
                 used.add(cover.place)
                 known.suppressed.append((finding, cover))
-            elif finding.signature in baseline:
+            elif finding.sets <= baseline.get(finding.signature, 0):
                 known.baseline.append(finding)
             else:
                 known.new.append(finding)

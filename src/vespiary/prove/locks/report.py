@@ -100,6 +100,8 @@ def finding_text(finding: Finding, paint: Paint = PLAIN) -> str:
         lines += stack_lines(lock.made, _MADE_MAX, paint)
     for step in finding.steps:
         lines += ["", *_step(step, paint)]
+    if finding.sets > 1:
+        lines += ["", f"  found with {finding.sets} different sets of locks; this is the first"]
     advice = textwrap.fill(
         f"What to change: {finding.advice}.",
         paint.columns,
@@ -132,17 +134,34 @@ def _step(step: Step, paint: Paint) -> list[str]:
 
 
 def stack_lines(frames: Sequence[Frame], most: int, paint: Paint = PLAIN) -> list[str]:
-    """A stack, a line per frame, with the line of source where it can be read."""
-    lines = []
+    """A stack, a line per frame, with the line of source where it can be read.
+
+    Frames of the C++ library are folded, so that the program's own are among those shown.
+    """
     frames = sources.own(frames)
-    for frame in frames[:most]:
+    if frames and all(map(_is_folded, frames)):
+        return ["      (within the C++ library; --full keeps the whole stack)"]
+    lines: list[str] = []
+    shown = left = 0
+    for frame in frames:
+        if _is_folded(frame):
+            continue
+        if shown == most:
+            left += 1
+            continue
+        shown += 1
         lines.append(f"      {_near(frame)}")
         source = sources.line(frame)
         if source:
             lines.append("        " + paint.faint(_fit(source, paint.columns - 8)))
-    if len(frames) > most:
-        lines.append(paint.faint(f"      ... {len(frames) - most} more"))
+    if left:
+        lines.append(paint.faint(f"      ... {left} more"))
     return lines or ["      (no stack was kept)"]
+
+
+def _is_folded(frame: Frame) -> bool:
+    """Whether a frame is the C++ library's, which a program calls without writing so."""
+    return bool(frame.module) and sources.is_cpp_library(frame)
 
 
 def _near(frame: Frame) -> str:

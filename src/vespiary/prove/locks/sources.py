@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vespiary.prove.locks.places import Frame
 
-__all__ = ["around", "first_own", "is_generic", "line", "own"]
+__all__ = ["around", "first_own", "is_cpp_library", "is_generic", "is_library", "line", "own"]
 
 _BYTES_MAX = 4 << 20
 _BENEATH = {
@@ -34,6 +34,8 @@ _LIBRARY_MODULE = re.compile(
     r"^(?:lib(?:c|pthread|stdc\+\+|c\+\+|gcc_s|glib-2\.0|uv|apr-1|python3[.\d]*)\.so|ld-linux"
     r"|python3)"
 )
+_LIBRARY_HEADER = re.compile(r"^/usr/(?:local/)?(?:include|lib)/")
+_LIBRARY_FUNCTION = re.compile(r"^(?:std::|__gthread_|__gnu_cxx::|boost::)")
 _VERB = "(?:init|new|make|create|alloc)"
 _MAKER = re.compile(rf"(?:mutex|lock)\w*{_VERB}|{_VERB}\w*(?:mutex|lock)", re.IGNORECASE)
 
@@ -80,13 +82,25 @@ def _is_bare(frame: Frame) -> bool:
     return frame.function.startswith("+0x") and frame.module.startswith("libc.so")
 
 
+def is_library(frame: Frame) -> bool:
+    """Whether a frame is of the languages' own libraries, a template's of C++ included."""
+    file = frame.file or ""
+    if not frame.module:
+        return _LIBRARY_FILE.search(file) is not None
+    return _LIBRARY_MODULE.match(frame.module) is not None or is_cpp_library(frame)
+
+
+def is_cpp_library(frame: Frame) -> bool:
+    """Whether a native frame is of a template or an inline function of C++'s libraries."""
+    return (
+        _LIBRARY_HEADER.match(frame.file or "") is not None
+        or _LIBRARY_FUNCTION.match(frame.function) is not None
+    )
+
+
 def is_generic(frame: Frame) -> bool:
     """Whether a frame is a library's, or of a function whose name says that it makes locks."""
-    if frame.module:
-        is_library = _LIBRARY_MODULE.match(frame.module) is not None
-    else:
-        is_library = _LIBRARY_FILE.search(frame.file or "") is not None
-    return is_library or _MAKER.search(frame.function.rpartition("::")[2]) is not None
+    return is_library(frame) or _MAKER.search(frame.function.rpartition("::")[2]) is not None
 
 
 def first_own(frames: Sequence[Frame]) -> Frame | None:

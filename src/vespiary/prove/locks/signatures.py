@@ -1,0 +1,55 @@
+"""What makes two findings the same: in every run, and though other code has moved.
+
+A signature is made of the program's own functions that take part, with their files, and of the
+locks: what the program calls them, and where they were made. Frames of the languages' libraries
+would make all findings of C++ the same, and so would names that say nothing: of a lambda, or of a
+module's outermost code, the line of source is taken as well. Line numbers are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vespiary.prove.locks import sources
+from vespiary.prove.locks.places import Frame
+
+__all__ = ["lock_part", "signature", "stack_part"]
+
+_FRAMES_MAX = 3
+_FILE_PARTS = 2
+_NAMELESS = re.compile(r"<lambda>|<module>|\{lambda|^operator\(\)$")
+_PLACE_OF_RUN = re.compile(r" L\d+| at 0x[0-9a-f]+|\+\d+$")
+"""In the name of a lock: its number, its address, its place in an array."""
+
+
+def stack_part(frames: Sequence[Frame]) -> str:
+    """The innermost functions of a stack that are the program's own."""
+    own = [frame for frame in sources.own(frames) if not sources.is_library(frame)]
+    return ",".join(map(_function, own[:_FRAMES_MAX]))
+
+
+def lock_part(name: str, made: Sequence[Frame]) -> str:
+    """A lock: what it is called, and where it was made, if it was seen to be."""
+    return f"{_PLACE_OF_RUN.sub('', name)}@{stack_part(made)}"
+
+
+def _file(path: str) -> str:
+    """A file from the folder that the program was started in, or else with its folder's name."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return "/".join(Path(path).parts[-_FILE_PARTS:])
+
+
+def _function(frame: Frame) -> str:
+    file = _file(frame.file or "")
+    text = f"{frame.module}:{file}:{frame.function}"
+    return f"{text}:{sources.line(frame)}" if _NAMELESS.search(frame.function) else text
+
+
+def signature(parts: Iterable[str]) -> str:
+    """Sixteen hexadecimal digits."""
+    return hashlib.sha256("\n".join(parts).encode(errors="replace")).hexdigest()[:16]

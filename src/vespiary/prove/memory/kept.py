@@ -65,6 +65,7 @@ class Kept:
         variables: Mapping[str, str],
         place: Place,
         mask: Iterable[int] | None = None,
+        output: int | None = None,
     ) -> None:
         """Start it, searched for on PATH.
 
@@ -73,6 +74,7 @@ class Kept:
             variables: The environment.
             place: Where it runs.
             mask: The signals that it has blocked; this thread's by default.
+            output: The descriptor of its standard output and error; this process's by default.
 
         Raises:
             ConfigurationError: it cannot be started.
@@ -99,6 +101,9 @@ class Kept:
                 sys.executable,
                 [sys.executable, "-I", "-S", str(_KEEPER), json.dumps(plan)],
                 variables,
+                file_actions=[]
+                if output is None
+                else [(os.POSIX_SPAWN_DUP2, output, number) for number in (1, 2)],
                 setsigmask=(blocked | _NOT_FOR_THE_KEEPER) - {signal.SIGCHLD},
             )
         except OSError:

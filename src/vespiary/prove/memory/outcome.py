@@ -57,9 +57,25 @@ class Outcome:
         return codes.get(self.result, status if status >= 0 else 128 - status)
 
 
-def conclude(measured: Measured, name: str | None, expected: Expectation | None) -> Outcome:
-    """Judge a run; its name is the command by default."""
+def conclude(
+    measured: Measured,
+    name: str | None,
+    expected: Expectation | None,
+    within: tuple[float, float] | None = None,
+) -> Outcome:
+    """Judge a run.
+
+    Args:
+        measured: The run.
+        name: What it is called; the command by default.
+        expected: What is expected of it.
+        within: Two times on the monotonic clock, between which growth is judged; by default the
+            whole run.
+    """
     samples = measured.record.samples
+    if within is not None:
+        first, last = (at - measured.began for at in within)
+        samples = [sample for sample in samples if first <= sample.seconds <= last]
     trend = judge(
         [sample.seconds for sample in samples],
         [sample.memory.used for sample in samples],

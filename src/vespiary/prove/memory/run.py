@@ -62,6 +62,7 @@ class Measured:
         exceeded: Whether and how the limit was exceeded.
         left_behind: Processes that outlived the command, and were ended.
         asked_to_end: Whether a signal came that asks programs to end.
+        began: When it was started, on the monotonic clock.
         seconds: From the start until the command ended.
         is_work_reported: Whether the program reported units of work.
         work_malformed: Reports that are not numbers.
@@ -77,6 +78,7 @@ class Measured:
     exceeded: Exceeded | None = None
     left_behind: list[ProcessRecord] = field(default_factory=list)
     asked_to_end: bool = False
+    began: float = 0.0
     seconds: float = 0.0
     is_work_reported: bool = False
     work_malformed: int = 0
@@ -90,6 +92,7 @@ def run(
     method: str | None = None,
     linger_seconds: float = 2.0,
     variables: Mapping[str, str] | None = None,
+    output: int | None = None,
     on_look: Callable[[Record, Limiter], None] = lambda record, limiter: None,
 ) -> Measured:
     """Run a command to its end, or until it exceeds the limit.
@@ -102,6 +105,7 @@ def run(
             the first of these that is possible.
         linger_seconds: How long processes that outlive the command may run on; then they are ended.
         variables: Its environment; this process's by default.
+        output: The descriptor of its standard output and error; this process's by default.
         on_look: Called after each look at the processes, several times per second.
 
     In the main thread, signals that ask programs to end go on to the command meanwhile; a second
@@ -120,7 +124,7 @@ def run(
         is_main = threading.current_thread() is threading.main_thread()
         signals = BlockedSignals() if is_main else None
         try:
-            watch = _Watch(command, limit, chosen.limiter, work, signals, environment)
+            watch = _Watch(command, limit, chosen.limiter, work, signals, environment, output)
             try:
                 watch.until_over(linger_seconds, on_look)
             finally:
@@ -146,6 +150,7 @@ class _Watch:
         work: WorkReports,
         signals: BlockedSignals | None,
         variables: Mapping[str, str],
+        output: int | None,
     ) -> None:
         self._limiter = limiter
         self._work = work
@@ -155,10 +160,15 @@ class _Watch:
         self._next_processes = 0.0
         self._ended: float | None = None
         self._kept = Kept(
-            command, variables, limiter.place, signals.before if signals is not None else None
+            command,
+            variables,
+            limiter.place,
+            signals.before if signals is not None else None,
+            output,
         )
         self._began = time.monotonic()
         self.measured = Measured(command, 0, limit, limiter.method, {}, self._record)
+        self.measured.began = self._began
         try:
             limiter.begun(self._kept.pid, self._kept.keeper)
         except NotPossible as error:

@@ -1,0 +1,115 @@
+"""`@pytest.mark.memory`, on test files made for it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PLUGIN = "vespiary.prove.memory.plugin"
+
+MARKED = """
+import os, time
+import pytest
+
+PARENT = os.environ["THE_PARENT"]
+
+@pytest.fixture(scope="session")
+def block():
+    return b"x" * (20 << 20)
+
+@pytest.mark.memory(limit="300M", slope="0")
+def test_passes(block, pytestconfig):
+    assert str(os.getppid()) != PARENT
+    assert "VESPIARY_MEMORY_PYTEST" not in os.environ
+    print("it ran")
+
+@pytest.mark.memory(limit="120M")
+@pytest.mark.parametrize("count", [200])
+def test_exceeds(count):
+    kept = b"x" * (count << 20)
+    time.sleep(100)
+
+@pytest.mark.memory(slope="0", method="sampling")
+def test_leaks():
+    kept = []
+    for _ in range(300):
+        kept.append(b"x" * 100_000)
+        time.sleep(0.005)
+
+@pytest.mark.memory(limit="300M")
+def test_fails_by_itself():
+    assert 1 + 1 == 3
+
+@pytest.mark.memory(limit="300M")
+def test_crashes():
+    os._exit(3)
+"""
+
+WRONG = """
+import pytest
+
+@pytest.mark.memory(limt="300M")
+def test_names_no_argument(): ...
+
+@pytest.mark.memory("300M")
+def test_has_no_name(): ...
+
+@pytest.mark.memory(limit="much")
+def test_has_no_size(): ...
+
+@pytest.mark.memory(method="cgroup-v3")
+def test_has_no_method(): ...
+"""
+
+
+def run(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "test_it.py").write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
+    command = [sys.executable, "-m", "pytest", "-rA", "-p", PLUGIN, *options, "test_it.py"]
+    # Without the plugins that this environment has, a child starts in half the time.
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}
+    environment["THE_PARENT"] = "the process that starts pytest is not the one of the test"
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+
+
+def test_a_marked_test_runs_in_a_child_and_fails_for_the_right_reason(tmp_path: Path) -> None:
+    report = tmp_path / "junit.xml"
+    done = run(tmp_path, MARKED, f"--junitxml={report}", "-k", "test")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "PASSED test_it.py::test_passes" in lines
+    assert "it ran" in lines
+    failed = {
+        line.split("::")[1].partition(" - ")[0]: line.partition(" - ")[2]
+        for line in lines
+        if line.startswith("FAILED ")
+    }
+    assert failed.keys() == {
+        "test_exceeds[200]",
+        "test_leaks",
+        "test_fails_by_itself",
+        "test_crashes",
+    }
+    assert failed["test_exceeds[200]"].startswith("vespiary memory: LIMIT EXCEEDED")
+    assert failed["test_leaks"].startswith("vespiary memory: MORE THAN EXPECTED: slope")
+    assert failed["test_fails_by_itself"].startswith("assert (1 + 1) == 3")
+    assert failed["test_crashes"].startswith("vespiary memory: the program failed with exit code 3")
+    assert report.read_text().count("<testcase ") == 5
+
+
+def test_a_mistake_in_the_mark_fails_the_test_with_a_suggestion(tmp_path: Path) -> None:
+    done = run(tmp_path, WRONG)
+    assert done.returncode == 1
+    assert "there is no 'limt': did you mean 'limit'?" in done.stdout
+    assert "name its arguments: limit='300M'" in done.stdout
+    assert "'much' is not a size such as 1000, 64KiB or 2MiB" in done.stdout
+    assert "'cgroup-v3' is not a method: did you mean 'cgroup-v" in done.stdout
+    assert "4 failed" in done.stdout

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -246,3 +247,30 @@ def test_a_program_ends_while_a_handler_computes_on_a_daemon_thread() -> None:
         [sys.executable, "-c", BUSY_AT_EXIT], capture_output=True, text=True, check=False
     )
     assert done.returncode == 7, done.stderr
+
+
+def test_a_sub_interpreter_is_refused_and_disturbs_nobody() -> None:
+    interpreters: Any = importlib.import_module(
+        "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
+    )
+    other = interpreters.create()
+    program = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+try:
+    import vespiary
+except ImportError as error:
+    assert "sub-interpreter" in str(error), error
+else:
+    raise AssertionError("it was imported")
+"""
+    failure = interpreters.run_string(other, program)
+    interpreters.destroy(other)
+    assert failure is None, failure
+
+    async def main() -> None:
+        async with serving(Echo()) as server, vespiary.connect(server.urls[0]) as connection:
+            connection.send("after it has ended")
+            assert await connection.receive(timeout=20) == "after it has ended"
+
+    vespiary.run(main())

@@ -284,3 +284,8 @@ def test_in_a_running_loop_the_advice_is_to_decorate_the_test() -> None:
             run(inner())
 
     run(main())
+
+
+def test_the_end_of_virtual_time_is_an_error() -> None:
+    with pytest.raises(OSError, match="clock ends 584 years after its start"):
+        run(asyncio.sleep(1e12), timeout=None)

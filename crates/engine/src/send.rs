@@ -13,7 +13,6 @@ use crate::session::wire_form::{Label, WireForm};
 use std::rc::Rc;
 use vespiary_port::KeptBytes;
 use vespiary_trace::requires;
-use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::{self, CONTROL_BYTES_MAX, Opcode};
 
 impl<H: Host> Connection<H> {
@@ -339,7 +338,7 @@ impl<H: Host> Connection<H> {
                     "the peer does not read: more than {most} bytes (write_bytes_max) wait for it"
                 );
                 let cause = Cause::Limit(Limit::WriteBytes);
-                self.end_with(CloseReason::new(cause, text).with_code(Code::POLICY));
+                self.end_with(CloseReason::new(cause, text));
                 self.abort_now();
                 Err(SendError::Closed)
             }

@@ -12,6 +12,7 @@
 //! its thread is caught where the unwinding reaches the call of the handler, and waits there.
 
 use crate::imports;
+use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::cell::Cell;
@@ -48,19 +49,30 @@ extern "C" fn forked() {
 /// Run `wait` without the GIL. It must not touch any Python object.
 pub(crate) fn detached<T>(_py: Python<'_>, wait: impl FnOnce() -> T) -> T {
     // SAFETY: attached, as the token says; the thread state is given back below.
-    let state = unsafe { ffi::PyEval_SaveThread() };
+    let state = Detached(unsafe { ffi::PyEval_SaveThread() });
     let result = wait();
-    ATTACHING.fetch_add(1, Ordering::SeqCst);
-    if IS_EXITING.load(Ordering::SeqCst) {
-        ATTACHING.fetch_sub(1, Ordering::SeqCst);
-        loop {
-            std::thread::park();
-        }
-    }
-    // SAFETY: the state of this thread, from above.
-    unsafe { ffi::PyEval_RestoreThread(state) };
-    ATTACHING.fetch_sub(1, Ordering::SeqCst);
+    drop(state);
     result
+}
+
+/// A thread's state while it does not have the GIL, which it asks for at the end: a panic too
+/// becomes an exception, and that takes having it.
+struct Detached(*mut ffi::PyThreadState);
+
+impl Drop for Detached {
+    #[inline]
+    fn drop(&mut self) {
+        ATTACHING.fetch_add(1, Ordering::SeqCst);
+        if IS_EXITING.load(Ordering::SeqCst) {
+            ATTACHING.fetch_sub(1, Ordering::SeqCst);
+            loop {
+                std::thread::park();
+            }
+        }
+        // SAFETY: the state of this thread, from `PyEval_SaveThread`.
+        unsafe { ffi::PyEval_RestoreThread(self.0) };
+        ATTACHING.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 type Vectorcall = unsafe extern "C-unwind" fn(
@@ -138,7 +150,17 @@ fn interpreter_exits(py: Python<'_>) {
 }
 
 /// Have forks and the interpreter's exit noticed.
+///
+/// # Errors
+/// `ImportError` in a sub-interpreter: engines, threads and the exit are those of a process.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // SAFETY: attached; the current interpreter is alive.
+    if unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) } != 0 {
+        return Err(PyImportError::new_err(
+            "vespiary cannot be imported in a sub-interpreter: import it in the main interpreter \
+             or in a process of its own (multiprocessing, subprocess)",
+        ));
+    }
     // SAFETY: the handler only touches atomics and a thread-local of a plain number.
     unsafe { libc::pthread_atfork(None, None, Some(forked)) };
     let exits = wrap_pyfunction!(interpreter_exits, module)?;

@@ -385,11 +385,13 @@ impl Port for Sim {
         let mut deadline = None;
         {
             let mut state = self.state.borrow_mut();
-            state.now += TURN;
+            state.now = state.now.checked_add(TURN).ok_or_else(|| {
+                io::Error::other("the simulation's clock ends 584 years after its start")
+            })?;
             let stop = state.take_stop();
             if stop > 0 {
                 // A process that goes on after SIGSTOP finds its wait interrupted, without events.
-                state.now += stop;
+                state.now = state.now.saturating_add(stop);
                 self.now = state.now;
                 return Ok(());
             }

@@ -274,7 +274,7 @@ impl State {
         };
         if self.random.chance(chance) {
             let most = u64::from(self.faults.stall_microseconds_max) * MICROSECOND;
-            let until = self.now + self.random.below(most);
+            let until = self.now.saturating_add(self.random.below(most));
             let now = self.now;
             let side = self.network.side(end);
             if owner == Owner::Peer && !side.is_stalled(now) {

@@ -37,12 +37,14 @@ impl World {
 
     /// Let time pass while the caller of the port is busy.
     pub fn pass(&self, duration: Duration) {
-        self.state.borrow_mut().now += nanoseconds(duration);
+        let mut state = self.state.borrow_mut();
+        state.now = state.now.saturating_add(nanoseconds(duration));
     }
 
     /// Stop the process in its next turn for so long.
     pub fn stop(&self, duration: Duration) {
-        self.state.borrow_mut().stop += nanoseconds(duration);
+        let mut state = self.state.borrow_mut();
+        state.stop = state.stop.saturating_add(nanoseconds(duration));
     }
 
     /// Change what goes wrong from now on. Buffers and their size stay as they were.

@@ -59,6 +59,11 @@ impl Attachment {
         }
     }
 
+    /// That context, if there is one yet.
+    pub(crate) fn made_context(&self) -> Option<&Py<PyAny>> {
+        self.context.get()
+    }
+
     #[cold]
     fn make_context(&self, py: Python<'_>, endpoint: &PyEndpoint) -> PyResult<&Py<PyAny>> {
         let context = context::copy(py, &endpoint.context)?;

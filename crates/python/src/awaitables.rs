@@ -7,8 +7,8 @@
 //! Modules/_asynciomodule.c, `task_step`), and nothing else; it is never handed to anybody but a
 //! task. They are two, because asyncio takes whatever has that flag for a whole future.
 //!
-//! Neither takes part in garbage collection: the only circles through them, with the connection
-//! that keeps one of each, are broken at the connection's end.
+//! The connection keeps one of each, in a circle that its end breaks. The kept `Receive` is given
+//! out again when nobody else has it, so that an `await` allocates nothing.
 
 use crate::connection::Connection;
 use crate::imports;
@@ -33,6 +33,15 @@ struct Receive {
 /// An awaitable for one message, or one for every step of an iteration.
 pub(crate) fn make(connection: &Bound<'_, Connection>, iterating: bool) -> PyResult<Py<PyAny>> {
     make_one(connection, receive_class(connection.py())?, iterating)
+}
+
+/// Whether nobody but the connection has an awaitable, and it is of this form.
+pub(crate) fn is_free(receiving: &Py<PyAny>, iterating: bool) -> bool {
+    let object = receiving.as_ptr();
+    // SAFETY: a `Receive`, which [`make`] has made; attached.
+    unsafe {
+        ffi::Py_REFCNT(object) == 1 && (*object.cast::<Receive>()).flag == c_char::from(iterating)
+    }
 }
 
 /// What the connection's task suspends on.
@@ -114,10 +123,34 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     // type.
     unsafe {
         let class = ffi::Py_TYPE(object);
-        ffi::Py_DECREF((*object.cast::<Receive>()).connection);
-        ffi::PyObject_Free(object.cast());
+        ffi::PyObject_GC_UnTrack(object.cast());
+        ffi::Py_XDECREF((*object.cast::<Receive>()).connection);
+        ffi::PyObject_GC_Del(object.cast());
         ffi::Py_DECREF(class.cast());
     }
+}
+
+/// There is nothing to clear: every circle goes through the connection, which clears its part.
+unsafe extern "C" fn traverse(
+    object: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    argument: *mut c_void,
+) -> c_int {
+    // SAFETY: called by the collector with an object of ours, whose connection is null until it is
+    // set.
+    unsafe {
+        let class = ffi::Py_TYPE(object).cast();
+        let connection = (*object.cast::<Receive>()).connection;
+        for held in [class, connection] {
+            if !held.is_null() {
+                let result = visit(held, argument);
+                if result != 0 {
+                    return result;
+                }
+            }
+        }
+    }
+    0
 }
 
 unsafe extern "C" fn itself(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
@@ -475,14 +508,19 @@ fn make_class(
     name: &'static CStr,
     own: &[ffi::PyType_Slot],
 ) -> PyResult<Py<PyType>> {
-    let mut slots = vec![slot(ffi::Py_tp_dealloc, dealloc as *mut c_void)];
+    let mut slots = vec![
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
+    ];
     slots.extend_from_slice(own);
     slots.push(slot(0, ptr::null_mut()));
     let mut spec = ffi::PyType_Spec {
         name: name.as_ptr(),
         basicsize: size_of::<Receive>() as c_int,
         itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as c_uint,
+        flags: (ffi::Py_TPFLAGS_DEFAULT
+            | ffi::Py_TPFLAGS_HAVE_GC
+            | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as c_uint,
         slots: slots.as_mut_ptr(),
     };
     // SAFETY: the specification describes `Receive`; the tables behind it live as long as the

@@ -7,8 +7,8 @@ use std::ptr;
 
 /// A callable, taken apart when it is a bound method.
 pub(crate) struct Callback {
-    function: Py<PyAny>,
-    bound: Option<Py<PyAny>>,
+    pub(crate) function: Py<PyAny>,
+    pub(crate) bound: Option<Py<PyAny>>,
 }
 
 impl Callback {

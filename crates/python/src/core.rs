@@ -2,6 +2,7 @@
 //! whose guest it is (`turns`).
 
 use crate::addresses::address_of;
+use crate::collecting::visit_engine;
 use crate::confined::{Confine, Confined};
 use crate::endpoint::PyEndpoint;
 use crate::hooks::Hooks;
@@ -15,6 +16,7 @@ use crate::timer::{Target, Timer};
 use crate::turns::seconds;
 use crate::{connection::Connection, context, options, random, simulation};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::cell::RefCell;
@@ -262,12 +264,13 @@ impl Core {
     }
 
     /// Use the loop in this thread: it runs in no other.
-    #[pyo3(name = "enter_thread")]
-    fn enter(&self) -> PyResult<()> {
+    /// One with servers or connections stays in its thread, unless it `is_closing`.
+    #[pyo3(name = "enter_thread", signature = (is_closing = false))]
+    fn enter(&self, is_closing: bool) -> PyResult<()> {
         if self.shared.is_forked() {
             return Ok(());
         }
-        self.enter_thread(false)
+        self.enter_thread(is_closing)
     }
 
     /// Become the guest of a loop that is not ours: `schedule` is called, outside a turn, when one
@@ -446,6 +449,21 @@ impl Core {
     /// What the driver did since its start, as the fields of PortStatistics.
     fn port_statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
         Self::ask(slf, |py, core| core.counters(py))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if self.shared.is_forked() {
+            return Ok(());
+        }
+        // SAFETY: see `collecting`.
+        let local = unsafe { self.local.get_anywhere() };
+        let Ok(engine) = local.engine.try_borrow() else {
+            return Ok(());
+        };
+        match engine.as_ref() {
+            Some(engine) => visit_engine(engine, &visit),
+            None => Ok(()),
+        }
     }
 
     /// End everything at once: connections are reset, listeners closed, the port given back.

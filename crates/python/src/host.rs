@@ -24,6 +24,7 @@ use crate::site::{self, Site};
 use crate::timer::Timers;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyString};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -101,6 +102,33 @@ impl PyHost {
             site.let_go(py)?;
         }
         Ok(())
+    }
+
+    /// Show the collector what is held, sites and connections aside.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Ok(wakes) = self.wakes.try_borrow() {
+            for connection in &*wakes {
+                visit.call(connection)?;
+            }
+        }
+        if let Ok(schedule) = self.schedule.try_borrow() {
+            visit.call(&*schedule)?;
+        }
+        if let Ok(listeners) = self.listeners.try_borrow() {
+            for listener in &*listeners {
+                visit.call(listener)?;
+            }
+        }
+        self.timers.traverse(visit)
+    }
+
+    /// The endpoints of all sites that there are.
+    pub(crate) fn site_endpoints(&self) -> Vec<Rc<Endpoint<Self>>> {
+        let Ok(sites) = self.sites.try_borrow() else {
+            return Vec::new();
+        };
+        let sites = sites.iter().filter_map(Weak::upgrade);
+        sites.filter_map(|site| site.living()).collect()
     }
 
     pub(crate) fn has_wakes(&self) -> bool {

@@ -39,7 +39,7 @@ struct Waiter {
 pub(crate) struct Inbox {
     messages: RefCell<VecDeque<Py<PyAny>>>,
     waiter: RefCell<Option<Waiter>>,
-    iterating: RefCell<Option<Py<PyAny>>>,
+    receiving: RefCell<Option<Py<PyAny>>>,
     wait: RefCell<Option<Py<PyAny>>>,
     pub(crate) task: RefCell<Option<Py<PyAny>>>,
     ended: Cell<bool>,
@@ -135,18 +135,21 @@ impl Inbox {
         iterating: bool,
     ) -> PyResult<Py<PyAny>> {
         let py = object.py();
-        // One is kept for iterating, in a circle that the connection's end breaks.
-        if !iterating || self.ended.get() {
-            return awaitables::make(object, iterating);
+        // One is kept, in a circle that the connection's end breaks.
+        let mut kept = self.receiving.borrow_mut();
+        if let Some(kept) = kept.as_ref()
+            && awaitables::is_free(kept, iterating)
+        {
+            return Ok(kept.clone_ref(py));
         }
-        let mut kept = self.iterating.borrow_mut();
-        if kept.is_none() {
-            *kept = Some(awaitables::make(object, true)?);
+        let made = awaitables::make(object, iterating)?;
+        if !self.ended.get() {
+            *kept = Some(made.clone_ref(py));
         }
-        Ok(kept.as_ref().expect("it was just made").clone_ref(py))
+        Ok(made)
     }
 
-    /// What the task suspends on; kept, like the awaitable for iterating.
+    /// What the task suspends on; kept, like the awaitable.
     pub(crate) fn wait_object(&self, object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
         let py = object.py();
         if self.ended.get() {
@@ -263,7 +266,7 @@ impl Inbox {
         if let Ok(task) = self.task.try_borrow() {
             visit.call(&*task)?;
         }
-        for kept in [&self.iterating, &self.wait] {
+        for kept in [&self.receiving, &self.wait] {
             if let Ok(kept) = kept.try_borrow() {
                 visit.call(&*kept)?;
             }
@@ -280,21 +283,27 @@ impl Inbox {
                 visit.call(message)?;
             }
         }
+        if let Ok(drains) = self.drains.try_borrow() {
+            for future in drains.iter().flat_map(|it| it.iter()) {
+                visit.call(future)?;
+            }
+        }
         Ok(())
     }
 
     pub(crate) fn clear(&self) {
         drop(self.task.take());
-        drop(self.iterating.take());
+        drop(self.receiving.take());
         drop(self.wait.take());
         drop(self.waiter.take());
         drop(self.messages.take());
+        drop(self.drains.take());
         self.bytes.set(0);
     }
 
     /// The connection is gone: break the circle through the awaitable that is kept.
     pub(crate) fn let_go(&self) {
-        drop(self.iterating.take());
+        drop(self.receiving.take());
         drop(self.wait.take());
     }
 

@@ -16,6 +16,7 @@ mod addresses;
 mod attachment;
 mod awaitables;
 mod callback;
+mod collecting;
 mod confined;
 mod connection;
 mod context;

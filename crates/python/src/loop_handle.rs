@@ -226,16 +226,13 @@ impl LoopHandle {
         self.queue().is_closed
     }
 
-    /// Drop a value on the loop's thread. Where the loop has ended, or belongs to the parent
-    /// process, it is never dropped.
+    /// Drop a value on the loop's thread. Where the loop is closed, it is dropped when nothing else
+    /// belongs to that any more; where it belongs to the parent process, never.
     pub(crate) fn give_back(&self, value: Box<dyn Droppable>) {
         if self.is_forked() {
             return std::mem::forget(value);
         }
         let mut queue = self.queue();
-        if queue.is_closed {
-            return std::mem::forget(value);
-        }
         queue.returned.push(value);
         queue.wake();
     }

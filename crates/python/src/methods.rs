@@ -137,7 +137,7 @@ impl Connection {
             let object = slf.clone().unbind();
             Self::end(slf, ThreadCall::Close(object, code, reason.to_owned()))?;
         }
-        Ok(Closing(slf.clone().unbind()))
+        Ok(Closing::new(slf.clone().unbind()))
     }
 
     /// End the connection at once; what waits is dropped and the peer sees a reset.
@@ -476,11 +476,12 @@ impl Connection {
         if let Ok(data) = self.data.try_lock() {
             visit.call(&*data)?;
         }
-        if let Some(local) = self.local.get() {
-            local.request.traverse(&visit)?;
-            if let Some(inbox) = local.inbox.get() {
-                inbox.traverse(&visit)?;
-            }
+        // SAFETY: the collector may run in any thread, and is attached as everybody is who touches
+        // this (without a GIL, it stops the others); what is borrowed is left out.
+        let local = unsafe { self.local.get_anywhere() };
+        local.request.traverse(&visit)?;
+        if let Some(inbox) = local.inbox.get() {
+            inbox.traverse(&visit)?;
         }
         Ok(())
     }
@@ -490,11 +491,11 @@ impl Connection {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(local) = self.local.get() {
-            local.request.clear();
-            if let Some(inbox) = local.inbox.get() {
-                inbox.clear();
-            }
+        // SAFETY: only garbage is cleared, which no other thread has.
+        let local = unsafe { self.local.get_anywhere() };
+        local.request.clear();
+        if let Some(inbox) = local.inbox.get() {
+            inbox.clear();
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::imports;
 use crate::loop_handle::LoopHandle;
 use crate::thread_calls::wrong_thread;
 use crate::waiting;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 use std::collections::VecDeque;
@@ -56,6 +57,28 @@ impl Ping {
         }
         drop(state);
         future.call_method0(py, "__await__")
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Ok(state) = self.state.try_lock()
+            && let State::Waiting(futures) = &*state
+        {
+            for future in futures {
+                visit.call(future)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let futures = match &mut *state {
+            State::Waiting(futures) => std::mem::take(futures),
+            State::Answered(_) | State::Ended(_) => return,
+        };
+        // What they hold may run code of its own when it goes: not under the lock.
+        drop(state);
+        drop(futures);
     }
 }
 
@@ -111,6 +134,10 @@ impl Pings {
         Ok(ping)
     }
 
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Py<Ping>> {
+        self.0.iter().map(|(_, ping)| ping)
+    }
+
     /// Take those that a pong answers: the latest with its payload, and all before it, whose pongs
     /// the peer may leave out (RFC 6455 section 5.5.3).
     pub(crate) fn take_answered(&mut self, payload: &[u8]) -> Vec<Py<Ping>> {
@@ -155,11 +182,22 @@ fn now(py: Python<'_>) -> PyResult<f64> {
 
 /// A close that was asked for: await it for the reason of the end.
 #[pyclass(frozen, module = "vespiary._core")]
-pub(crate) struct Closing(pub(crate) Py<Connection>);
+pub(crate) struct Closing(Py<Connection>);
+
+impl Closing {
+    pub(crate) fn new(connection: Py<Connection>) -> Self {
+        Self(connection)
+    }
+}
 
 #[pymethods]
 impl Closing {
     fn __await__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         waiting::wait_closed(self.0.bind(py))?.call_method0(py, "__await__")
+    }
+
+    /// There is nothing to clear: the circle ends at the connection, which clears its part.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
     }
 }

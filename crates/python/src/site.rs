@@ -42,7 +42,7 @@ enum Rest {
 unsafe impl Confine for Rc<Local> {}
 
 impl Local {
-    fn living(&self) -> Option<Rc<Endpoint<PyHost>>> {
+    pub(crate) fn living(&self) -> Option<Rc<Endpoint<PyHost>>> {
         match &*self.endpoint.borrow() {
             Rest::Living(endpoint) => Some(endpoint.clone()),
             Rest::Ended(_) => None,

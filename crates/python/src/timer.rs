@@ -6,6 +6,7 @@ use crate::connection::Connection;
 use crate::host::PyHost;
 use crate::thread_calls::on_loop;
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -33,6 +34,25 @@ impl Timers {
             .borrow_mut()
             .remove(&id)
             .map(|(target, _)| target)
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Ok(pending) = self.pending.try_borrow() else {
+            return Ok(());
+        };
+        for (target, _) in pending.values() {
+            match target {
+                Target::Server(callback, context) => {
+                    visit.call(callback)?;
+                    visit.call(context)?;
+                }
+                Target::Connection(object, callback) => {
+                    visit.call(object)?;
+                    visit.call(callback)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Drop a timer before it is due; whether there was one.

@@ -107,6 +107,16 @@ class Loop(asyncio.SelectorEventLoop):
         selector.attach(self)
         return selector
 
+    def close(self) -> None:
+        """Close the loop, and what is still open in it; in any thread, as long as it runs in none.
+
+        Raises:
+            RuntimeError: the loop runs.
+        """
+        if self._core is not None and not self.is_closed() and not self.is_running():
+            self._core.enter_thread(is_closing=True)
+        super().close()
+
     @property
     def own_core(self) -> Core | None:
         """The port that the loop waits on; None for a loop on another selector."""

@@ -152,6 +152,12 @@ impl<H: Host> Engine<H> {
         self.connections.borrow().iter().cloned().collect()
     }
 
+    /// Every connection, unless one is being added or removed at this moment.
+    pub fn connections_at_rest(&self) -> Option<Vec<Rc<Connection<H>>>> {
+        let connections = self.connections.try_borrow().ok()?;
+        Some(connections.iter().cloned().collect())
+    }
+
     pub(crate) fn mask_key(&self) -> [u8; 4] {
         let mut key = [0; 4];
         requires!("rfc6455/5.3/2", "rfc6455/5.3/3", "rfc6455/10.3/1");

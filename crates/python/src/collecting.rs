@@ -1,0 +1,124 @@
+//! What the garbage collector sees of a loop that was dropped and not closed.
+//!
+//! The engine holds objects of Python's: handlers, connections with their tasks and contexts,
+//! timers. These refer to the loop, and the loop holds the engine. So the collector is shown what
+//! the engine holds, as if the `Core` held it; then such a loop is found to be garbage, and asyncio
+//! closes it, with a `ResourceWarning`, before anything is cleared.
+//!
+//! It may run in any thread, and in the middle of anything. A loop that is in a turn is in use, and
+//! shows nothing. Outside of turns whoever touches the engine is attached to the interpreter, as
+//! the collector is (without a GIL it stops all other threads that are); and what is borrowed at
+//! that moment is left out, which only makes the loop look as if it were in use.
+
+use crate::attachment::Attachment;
+use crate::callback::Callback;
+use crate::endpoint::PyEndpoint;
+use crate::host::PyHost;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use std::collections::HashSet;
+use std::rc::Rc;
+use vespiary_engine::{Endpoint, Engine};
+
+/// Show what the engine holds.
+pub(crate) fn visit_engine(
+    engine: &Engine<PyHost>,
+    visit: &PyVisit<'_>,
+) -> Result<(), PyTraverseError> {
+    if engine.host.is_in_turn() {
+        return Ok(());
+    }
+    let Some(connections) = engine.connections_at_rest() else {
+        return Ok(());
+    };
+    engine.host.traverse(visit)?;
+    let mut endpoints = Endpoints::default();
+    for endpoint in engine.host.site_endpoints() {
+        endpoints.visit(&endpoint, visit)?;
+    }
+    for connection in connections {
+        endpoints.visit(connection.endpoint(), visit)?;
+        if let Ok(attachment) = connection.user.try_borrow()
+            && let Some(attachment) = attachment.as_ref()
+        {
+            attachment.traverse(visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// Those that were visited: connections share them.
+#[derive(Default)]
+struct Endpoints(HashSet<*const Endpoint<PyHost>>);
+
+impl Endpoints {
+    fn visit(
+        &mut self,
+        endpoint: &Rc<Endpoint<PyHost>>,
+        visit: &PyVisit<'_>,
+    ) -> Result<(), PyTraverseError> {
+        if self.0.insert(Rc::as_ptr(endpoint)) {
+            endpoint.host.traverse(visit)?;
+        }
+        Ok(())
+    }
+}
+
+impl PyEndpoint {
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let hooks = [
+            &self.open,
+            &self.message,
+            &self.part,
+            &self.drain,
+            &self.close,
+            &self.end,
+            &self.request,
+            &self.limit,
+            &self.shutdown,
+            &self.timer,
+            &self.spawn,
+            &self.connected,
+            &self.outcome,
+            &self.filter_received,
+            &self.filter_sent,
+        ];
+        for hook in hooks.into_iter().flatten() {
+            hook.traverse(visit)?;
+        }
+        if let Ok(route) = self.route.try_borrow()
+            && let Some(route) = route.as_ref()
+        {
+            route.traverse(visit)?;
+        }
+        visit.call(&self.path_pattern)?;
+        visit.call(&self.context)
+    }
+}
+
+impl Callback {
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.function)?;
+        visit.call(&self.bound)
+    }
+}
+
+impl Attachment {
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.object)?;
+        visit.call(self.made_context())?;
+        let Ok(rare) = self.rare.try_borrow() else {
+            return Ok(());
+        };
+        let Some(rare) = rare.as_ref() else {
+            return Ok(());
+        };
+        for future in &rare.closers {
+            visit.call(future)?;
+        }
+        for ping in rare.pings.objects() {
+            visit.call(ping)?;
+        }
+        visit.call(&rare.answering)?;
+        visit.call(&rare.filters)
+    }
+}

@@ -157,20 +157,22 @@ def _make_async(hooks: Hooks, task_name: str) -> None:
         hooks.shutdown = lambda connection: push(connection, _CUE)
 
     async def handle(connection: Connection) -> None:
+        task = asyncio.current_task()
         try:
             if opened is not None:
                 await _settled(opened(connection))
             async for received in connection:
                 if message is not None:
                     await _settled(message(connection, received))
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        except (KeyboardInterrupt, SystemExit):
+            connection._fail()
             raise
         except BaseException as error:
-            if _is_cancelled(error):
+            if _is_ended(error, task):
                 raise
             connection._fail(error)
         finally:
-            if closed is not None:
+            if closed is not None and _is_current(task):
                 close_as_told(connection)
                 reason = await asyncio.shield(connection.wait_closed())
                 await _settled(closed(connection, reason))
@@ -189,12 +191,25 @@ def _with_cue(message: Callable[..., Any] | None, shutdown: Callable[..., Any]) 
     return receive
 
 
-def _is_cancelled(error: BaseException) -> bool:
-    """Whether somebody has cancelled the current task, and this is how it hears of it.
+def _is_current(task: asyncio.Task[Any] | None) -> bool:
+    """Whether a task takes this step.
 
-    A CancelledError may also come out of something that the handler awaited, which is a failure.
+    It does not where its coroutine is closed, by the collector or when its loop is gone: a
+    GeneratorExit is raised in it, and it can await nothing more.
     """
-    task = asyncio.current_task()
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:
+        return False
+
+
+def _is_ended(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
+    """Whether somebody has cancelled a task or closes its coroutine, which hears of it by `error`.
+
+    Both exceptions may also come out of what the handler did or awaited, which is a failure.
+    """
+    if isinstance(error, GeneratorExit):
+        return not _is_current(task)
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
@@ -256,13 +271,14 @@ _FAILED = native_response(
 
 async def _respond_later(connection: Connection, awaitable: Any) -> None:
     response: object = _FAILED
+    task = asyncio.current_task()
     try:
         awaited = await awaitable
         # A method that was run by a thread has put it in that form already.
         is_ready = isinstance(awaited, NativeResponse)
         response = awaited if is_ready else native_response(_last_one(connection, awaited))
     except BaseException as error:
-        if _is_cancelled(error):
+        if _is_ended(error, task):
             raise
         connection._report(error)
     connection._answer(response)

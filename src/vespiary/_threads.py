@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from vespiary._hook_checks import is_async
 from vespiary._simulated import hold_time
-from vespiary.errors import ConfigurationError, ThreadCallsFull
+from vespiary.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from vespiary._core import Connection, Hooks
@@ -170,7 +170,7 @@ class ThreadedHooks:
                 _fail(connection, error)
         if queue.is_paused:
             # Not from here, and not under the lock: the loop's thread may wait for it.
-            _insist(connection._call_soon, self._resume, connection, queue)
+            connection._call_soon(self._resume, connection, queue)
 
     def _resume(self, connection: Connection, queue: _Queue) -> None:
         """Read on, unless the queue has filled up again; on the loop's thread."""
@@ -183,19 +183,9 @@ class ThreadedHooks:
 def _fail(connection: Connection, error: BaseException) -> None:
     """Fail a connection for an exception of its handler; nothing here may end the thread's work."""
     try:
-        _insist(connection._fail, error)
+        connection._fail(error)
     except Exception:
         logger.error("Handler failed, and its loop has ended", exc_info=error)
-
-
-def _insist(call: Callable[..., object], *arguments: object) -> None:
-    """Make a call that the loop's thread carries out, however long that is busy."""
-    while True:
-        try:
-            call(*arguments)
-        except ThreadCallsFull:
-            continue
-        return
 
 
 def _bytes(arguments: tuple[Any, ...]) -> int:

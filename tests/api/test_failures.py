@@ -123,6 +123,56 @@ async def test_the_same_in_async_methods(
     assert isinstance(record.exc_info[1], expected)
 
 
+def noting(place: str, kind: type[BaseException]) -> tuple[vespiary.Handler, list[int | None]]:
+    """A handler that fails at a place, and the codes that its `on_close` is called with."""
+    codes: list[int | None] = []
+
+    class Noting(type(failing(place, kind, is_async=True))):  # type: ignore[misc]
+        async def on_close(
+            self, connection: vespiary.Connection, reason: vespiary.CloseReason
+        ) -> None:
+            codes.append(reason.code)
+
+    return Noting(), codes
+
+
+@pytest.mark.parametrize("place", ["on_open", "on_message", "on_shutdown"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_async_method_that_fails_beside_on_close_closes_with_1011(
+    kind: type[BaseException], place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler, codes = noting(place, kind)
+    server = vespiary.Server()
+    server.add(handler, "ws://127.0.0.1:0")
+    async with server:
+        client = await vespiary.connect(server.urls[0])
+        if place != "on_open":
+            client.send("x")
+        await client.receive() if place == "on_shutdown" else await client.wait_closed()
+    assert (await client.wait_closed()).code == 1011
+    assert codes == [1011]
+    assert len(failures(caplog)) == 1
+    assert server.statistics().total.handler_errors == 1
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_what_ends_a_program_fails_the_connection_of_an_async_method_too(
+    kind: type[BaseException], driver: str
+) -> None:
+    handler, codes = noting("on_message", kind)
+
+    async def main() -> None:
+        server = vespiary.Server()
+        server.add(handler, "ws://127.0.0.1:0")
+        async with server:
+            await provoke(server)
+            await asyncio.sleep(10)
+
+    with pytest.raises(kind):
+        vespiary.run(main(), driver=driver)
+    assert codes == [1011]
+
+
 @pytest.mark.parametrize("fail", [cancelled_elsewhere, lambda: exec("raise GeneratorExit")])
 async def test_a_coroutine_that_raises_what_asyncio_uses_itself_has_failed(
     fail: Callable[[], object], caplog: pytest.LogCaptureFixture

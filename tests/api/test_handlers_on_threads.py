@@ -265,3 +265,40 @@ async def http_get(server: vespiary.Server, path: str) -> bytes:
     answer = await reader.read()
     writer.close()
     return answer
+
+
+@pytest.mark.parametrize("driver", ["uring"], indirect=True)
+async def test_a_thread_that_fails_while_the_loop_is_blocked_is_free_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The queue of calls is full by then, and stays so for as long as the loop is blocked."""
+    errors: list[BaseException] = []
+    failed = threading.Event()
+
+    class Flood(vespiary.Handler):
+        def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
+            try:
+                while True:
+                    connection.send(b"x" * 10)
+            except vespiary.ThreadCallsFull as error:
+                errors.append(error)
+                failed.set()
+                raise
+
+    async with serving(Flood, TCP, framing="line", executor="threads") as server:
+        client = await vespiary.connect(server.urls[0], framing="line")
+        client.send("go")
+        # The first send asks the loop, and the others need no answer.
+        await client.receive()
+        # Longer than the thread waits for room.
+        assert failed.wait(15)
+        threads = server._sites[0].threads
+        assert threads is not None
+        began = time.monotonic()
+        while threads.is_busy and time.monotonic() < began + 5:
+            time.sleep(0.001)  # noqa: ASYNC251 - The loop is still blocked.
+        assert not threads.is_busy
+        client.abort()
+        await until(lambda: server.statistics().total.connections_open == 0)
+    assert len(errors) == 1
+    assert len([it for it in caplog.records if it.levelname == "ERROR"]) == 1

@@ -10,24 +10,23 @@
 //! The connection keeps one of each, in a circle that its end breaks. The kept `Receive` is given
 //! out again when nobody else has it, so that an `await` allocates nothing.
 
+use crate::awaitable_classes::{receive_class, wait_class};
 use crate::connection::Connection;
 use crate::imports;
 use crate::waiting::running_loop;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::mem::offset_of;
+use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
 /// Both types: `flag` is whether a Receive iterates, and whether a Wait blocks.
 #[repr(C)]
-struct Receive {
+pub(crate) struct Receive {
     base: ffi::PyObject,
     connection: *mut ffi::PyObject,
-    flag: c_char,
+    pub(crate) flag: c_char,
 }
 
 /// An awaitable for one message, or one for every step of an iteration.
@@ -118,7 +117,7 @@ fn truth(value: bool) -> *mut ffi::PyObject {
     unsafe { ffi::PyBool_FromLong(value.into()) }
 }
 
-unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
+pub(crate) unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     // SAFETY: called once by the interpreter; an instance of a heap type holds a reference to its
     // type.
     unsafe {
@@ -131,7 +130,7 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
 }
 
 /// There is nothing to clear: every circle goes through the connection, which clears its part.
-unsafe extern "C" fn traverse(
+pub(crate) unsafe extern "C" fn traverse(
     object: *mut ffi::PyObject,
     visit: ffi::visitproc,
     argument: *mut c_void,
@@ -153,7 +152,7 @@ unsafe extern "C" fn traverse(
     0
 }
 
-unsafe extern "C" fn itself(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+pub(crate) unsafe extern "C" fn itself(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: a valid object.
     unsafe { ffi::Py_INCREF(object) };
     object
@@ -183,7 +182,7 @@ unsafe fn step(object: *mut ffi::PyObject) -> PyResult<Step> {
     }
 }
 
-unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+pub(crate) unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: called by the interpreter with an object of ours, attached.
     unsafe {
         match step(object) {
@@ -198,7 +197,7 @@ unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     }
 }
 
-unsafe extern "C" fn send(
+pub(crate) unsafe extern "C" fn send(
     object: *mut ffi::PyObject,
     _value: *mut ffi::PyObject,
     result: *mut *mut ffi::PyObject,
@@ -224,7 +223,7 @@ unsafe extern "C" fn send(
     }
 }
 
-unsafe extern "C" fn send_method(
+pub(crate) unsafe extern "C" fn send_method(
     object: *mut ffi::PyObject,
     _value: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
@@ -233,7 +232,7 @@ unsafe extern "C" fn send_method(
 }
 
 /// Part of a coroutine's protocol: the exception is raised where the task awaits.
-unsafe extern "C" fn throw(
+pub(crate) unsafe extern "C" fn throw(
     object: *mut ffi::PyObject,
     arguments: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
@@ -257,14 +256,14 @@ unsafe extern "C" fn throw(
     give(py, Err(raised().unwrap_or_else(|error| error)))
 }
 
-unsafe extern "C" fn close(
+pub(crate) unsafe extern "C" fn close(
     _object: *mut ffi::PyObject,
     _none: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     none()
 }
 
-unsafe extern "C" fn get_loop(
+pub(crate) unsafe extern "C" fn get_loop(
     object: *mut ffi::PyObject,
     _none: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
@@ -282,7 +281,7 @@ fn event_loop_of<'py>(connection: &Bound<'py, Connection>) -> PyResult<Bound<'py
     Ok(found.into_bound(py))
 }
 
-unsafe extern "C" fn add_done_callback(
+pub(crate) unsafe extern "C" fn add_done_callback(
     object: *mut ffi::PyObject,
     arguments: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
@@ -319,7 +318,7 @@ unsafe extern "C" fn add_done_callback(
     }
 }
 
-unsafe extern "C" fn remove_done_callback(
+pub(crate) unsafe extern "C" fn remove_done_callback(
     object: *mut ffi::PyObject,
     _callback: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
@@ -336,7 +335,7 @@ unsafe extern "C" fn remove_done_callback(
     )
 }
 
-unsafe extern "C" fn cancel(
+pub(crate) unsafe extern "C" fn cancel(
     object: *mut ffi::PyObject,
     _arguments: *mut ffi::PyObject,
     _keywords: *mut ffi::PyObject,
@@ -353,7 +352,7 @@ unsafe extern "C" fn cancel(
     give(py, cancelled.map(truth))
 }
 
-unsafe extern "C" fn result(
+pub(crate) unsafe extern "C" fn result(
     object: *mut ffi::PyObject,
     _none: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
@@ -371,163 +370,4 @@ unsafe extern "C" fn result(
         Ok(none())
     });
     give(py, outcome)
-}
-
-/// A table that the interpreter reads for as long as it lives.
-struct Table<T>(T);
-
-// SAFETY: never written after its making.
-unsafe impl<T> Sync for Table<T> {}
-
-const fn method(
-    name: &'static CStr,
-    function: ffi::PyMethodDefPointer,
-    flags: c_int,
-) -> ffi::PyMethodDef {
-    ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: function,
-        ml_flags: flags,
-        ml_doc: ptr::null(),
-    }
-}
-
-/// With these a Receive is a `collections.abc.Coroutine`, so that `asyncio.create_task` takes it.
-static COROUTINE_METHODS: Table<[ffi::PyMethodDef; 4]> = Table([
-    method(
-        c"send",
-        ffi::PyMethodDefPointer {
-            PyCFunction: send_method,
-        },
-        ffi::METH_O,
-    ),
-    method(
-        c"throw",
-        ffi::PyMethodDefPointer { PyCFunction: throw },
-        ffi::METH_VARARGS,
-    ),
-    method(
-        c"close",
-        ffi::PyMethodDefPointer { PyCFunction: close },
-        ffi::METH_NOARGS,
-    ),
-    ffi::PyMethodDef::zeroed(),
-]);
-
-static METHODS: Table<[ffi::PyMethodDef; 6]> = Table([
-    method(
-        c"get_loop",
-        ffi::PyMethodDefPointer {
-            PyCFunction: get_loop,
-        },
-        ffi::METH_NOARGS,
-    ),
-    method(
-        c"add_done_callback",
-        ffi::PyMethodDefPointer {
-            PyCFunctionFastWithKeywords: add_done_callback,
-        },
-        ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
-    ),
-    method(
-        c"remove_done_callback",
-        ffi::PyMethodDefPointer {
-            PyCFunction: remove_done_callback,
-        },
-        ffi::METH_O,
-    ),
-    method(
-        c"cancel",
-        ffi::PyMethodDefPointer {
-            PyCFunctionWithKeywords: cancel,
-        },
-        ffi::METH_VARARGS | ffi::METH_KEYWORDS,
-    ),
-    method(
-        c"result",
-        ffi::PyMethodDefPointer {
-            PyCFunction: result,
-        },
-        ffi::METH_NOARGS,
-    ),
-    ffi::PyMethodDef::zeroed(),
-]);
-
-static MEMBERS: Table<[ffi::PyMemberDef; 2]> = Table([
-    ffi::PyMemberDef {
-        name: c"_asyncio_future_blocking".as_ptr(),
-        type_code: ffi::Py_T_BOOL,
-        offset: offset_of!(Receive, flag) as ffi::Py_ssize_t,
-        flags: 0,
-        doc: ptr::null(),
-    },
-    ffi::PyMemberDef {
-        name: ptr::null(),
-        type_code: 0,
-        offset: 0,
-        flags: 0,
-        doc: ptr::null(),
-    },
-]);
-
-fn receive_class(py: Python<'_>) -> PyResult<&Py<PyType>> {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    CLASS.get_or_try_init(py, || {
-        let own = [
-            slot(ffi::Py_tp_iter, itself as *mut c_void),
-            slot(ffi::Py_tp_iternext, next as *mut c_void),
-            slot(ffi::Py_am_await, itself as *mut c_void),
-            slot(ffi::Py_am_send, send as *mut c_void),
-            slot(
-                ffi::Py_tp_methods,
-                COROUTINE_METHODS.0.as_ptr().cast_mut().cast(),
-            ),
-        ];
-        make_class(py, c"vespiary._core.Receive", &own)
-    })
-}
-
-fn wait_class(py: Python<'_>) -> PyResult<&Py<PyType>> {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    CLASS.get_or_try_init(py, || {
-        let own = [
-            slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast_mut().cast()),
-            slot(ffi::Py_tp_members, MEMBERS.0.as_ptr().cast_mut().cast()),
-        ];
-        make_class(py, c"vespiary._core.Wait", &own)
-    })
-}
-
-fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
-    ffi::PyType_Slot { slot, pfunc }
-}
-
-/// A type whose instances are of [`Receive`]'s shape.
-fn make_class(
-    py: Python<'_>,
-    name: &'static CStr,
-    own: &[ffi::PyType_Slot],
-) -> PyResult<Py<PyType>> {
-    let mut slots = vec![
-        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
-    ];
-    slots.extend_from_slice(own);
-    slots.push(slot(0, ptr::null_mut()));
-    let mut spec = ffi::PyType_Spec {
-        name: name.as_ptr(),
-        basicsize: size_of::<Receive>() as c_int,
-        itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT
-            | ffi::Py_TPFLAGS_HAVE_GC
-            | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as c_uint,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: the specification describes `Receive`; the tables behind it live as long as the
-    // process.
-    unsafe {
-        let class = ffi::PyType_FromSpec(&raw mut spec);
-        let class = Bound::from_owned_ptr_or_err(py, class)?;
-        Ok(class.cast_into_unchecked::<PyType>().unbind())
-    }
 }

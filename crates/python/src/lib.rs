@@ -14,6 +14,7 @@
 
 mod addresses;
 mod attachment;
+mod awaitable_classes;
 mod awaitables;
 mod callback;
 mod collecting;

@@ -52,7 +52,14 @@ impl Queue {
         }
     }
 
-    fn ring(&self) {
+    /// Add a call, and see that somebody runs it.
+    fn push(&mut self, call: ThreadCall, bytes: usize) {
+        let is_first = self.calls.is_empty();
+        self.calls.push(call);
+        self.bytes += bytes;
+        if is_first {
+            self.wake();
+        }
         if let Some(bell) = &self.bell {
             bell.ring();
         }
@@ -139,13 +146,7 @@ impl LoopHandle {
                 return Err(PyRuntimeError::new_err("the loop is closed"));
             }
             if !queue.is_full() {
-                let is_first = queue.calls.is_empty();
-                queue.calls.push(call);
-                queue.bytes += bytes;
-                if is_first {
-                    queue.wake();
-                }
-                queue.ring();
+                queue.push(call, bytes);
                 return Ok(());
             }
             let waiting = (queue.calls.len(), queue.bytes);
@@ -161,6 +162,22 @@ impl LoopHandle {
             let slice = Instant::now() + SLICE;
             self.wait_for_room(py, if own.is_empty() { deadline } else { slice });
         }
+    }
+
+    /// Queue a call although the queue may be full: one of those of which each connection has one at
+    /// a time, and which must not be lost.
+    ///
+    /// Raises: `RuntimeError` when the loop is closed, or belongs to the parent process.
+    pub(crate) fn add_beyond(&self, call: ThreadCall) -> PyResult<()> {
+        if self.is_forked() {
+            return Err(forked_error());
+        }
+        let mut queue = self.queue();
+        if queue.is_closed {
+            return Err(PyRuntimeError::new_err("the loop is closed"));
+        }
+        queue.push(call, 0);
+        Ok(())
     }
 
     fn wait_for_room(&self, py: Python<'_>, deadline: Instant) {
@@ -212,9 +229,7 @@ impl LoopHandle {
 
     /// Have the loop report what a call raised.
     pub(crate) fn report_later(&self, error: PyErr) {
-        let mut queue = self.queue();
-        queue.calls.push(ThreadCall::Raise(error));
-        queue.wake();
+        self.queue().push(ThreadCall::Raise(error), 0);
     }
 
     /// Ring this bell for each call, or none any more; the one that was rung before.

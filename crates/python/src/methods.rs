@@ -351,7 +351,7 @@ impl Connection {
         })
     }
 
-    /// Call something on the loop's thread, from any thread; internal.
+    /// Call something on the loop's thread, one at a time for each connection; internal.
     #[pyo3(signature = (callback, *arguments))]
     fn _call_soon(
         &self,
@@ -361,7 +361,7 @@ impl Connection {
         let py = callback.py();
         let context = context::copy_current(py)?;
         let call = ThreadCall::Callable(callback.unbind(), arguments.into_any().unbind(), context);
-        self.handle().add(py, call)
+        self.handle().add_beyond(call)
     }
 
     /// The context that its handler runs in; internal.
@@ -421,7 +421,7 @@ impl Connection {
         match error {
             Some(error) if this.local.get().is_none() => {
                 let call = ThreadCall::Fail(slf.clone().unbind(), error.clone().unbind());
-                this.handle().add(slf.py(), call)
+                this.handle().add_beyond(call)
             }
             error => this.fail_now(slf.py(), error),
         }
@@ -476,8 +476,7 @@ impl Connection {
         if let Ok(data) = self.data.try_lock() {
             visit.call(&*data)?;
         }
-        // SAFETY: the collector may run in any thread, and is attached as everybody is who touches
-        // this (without a GIL, it stops the others); what is borrowed is left out.
+        // SAFETY: see `collecting`; what is borrowed is left out.
         let local = unsafe { self.local.get_anywhere() };
         local.request.traverse(&visit)?;
         if let Some(inbox) = local.inbox.get() {

@@ -2,8 +2,11 @@
 
 One loop serves all synchronous connections, whichever threads use them: a thread and a completion
 port for each would cost more than the connections do, and the loop spends its time waiting anyway.
-The thread is a daemon: a program that ends does not wait for it. At the interpreter's exit every
-connection that is still open is closed with 1001, and a second is left for the peers to answer.
+The thread is a daemon: a program that ends does not wait for it. When the main thread ends, the
+connections that it has opened are closed with 1001: they have no user any more but threads that
+wait for messages, and a thread that is not a daemon would keep the process alive for ever. The
+connections of other threads go on for as long as these. At the interpreter's exit every connection
+that is still open is closed with 1001, and a second is left for the peers to answer.
 
 A fork copies the memory and not the thread. The child forgets the loop of its parent (and keeps the
 object, so that nothing of it is closed twice), and starts one of its own when it connects; the
@@ -20,6 +23,9 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+
+# Loaded before connections are, as what is registered last is called first at the exit.
+from concurrent.futures import thread as thread
 from typing import Any, Protocol, TypeVar
 
 from vespiary.loop import Loop, running_core
@@ -38,6 +44,9 @@ class NotInTime(TimeoutError):
 
 class Closable(Protocol):
     """What the exit asks of a connection."""
+
+    @property
+    def is_of_main_thread(self) -> bool: ...
 
     def close_for_exit(self) -> None: ...
 
@@ -161,6 +170,12 @@ class Background:
         if threading.current_thread() is self._thread:
             raise RuntimeError("the loop of the synchronous client cannot wait for itself")
 
+    def end_main_thread(self) -> None:
+        """Close what the main thread has opened, as it ends."""
+        if not self.is_inherited:
+            for one in [one for one in list(self.open) if one.is_of_main_thread]:
+                one.close_for_exit()
+
     def stop(self) -> None:
         """Close what is open, and end the thread; at the interpreter's exit."""
         loop = self._loop
@@ -204,8 +219,33 @@ def background() -> Background:
     global _shared
     with _lock:
         if _shared is None:
+            _watch_main_thread()
             _shared = Background()
         return _shared
+
+
+_is_watching = False
+
+
+def _watch_main_thread() -> None:
+    """Have connections closed at the end of the main thread: before other threads are awaited.
+
+    atexit comes behind that. What concurrent.futures uses there is private, and the same in 3.11 to
+    3.14; without it, connections are closed at the interpreter's exit. The last one that was
+    registered is called first: before concurrent.futures, which waits for the threads of pools.
+    """
+    global _is_watching
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None and not _is_watching:
+        _is_watching = True
+        # It raises where the main thread has ended already.
+        with contextlib.suppress(RuntimeError):
+            register(_at_end_of_main_thread)
+
+
+def _at_end_of_main_thread() -> None:
+    if _shared is not None:
+        _shared.end_main_thread()
 
 
 @atexit.register

@@ -118,6 +118,7 @@ class _Mailbox:
         self._waiting: deque[Any] = deque()
         self._bytes = 0
         self._is_held = False
+        self.is_of_main_thread = threading.current_thread() is threading.main_thread()
 
     def hooks(self, options: ClientOptions, *, parts: bool) -> Hooks:
         """What the connection calls, on the loop's thread."""

@@ -60,6 +60,9 @@ def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     yield name
     if _background._shared is not None:
         _background._shared.stop()
+        # At an exit, stop waits for a second only.
+        _background._shared._thread.join(10)
+        assert _background._shared.is_stopped
 
 
 @pytest.fixture

@@ -119,6 +119,56 @@ print("done")
     assert [(reason.side, reason.code) for reason in reasons] == [("remote", 1001)] * 3
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        "threading.Thread(target=listen).start()",
+        "threading.Thread(target=listen, daemon=True).start()",
+        "concurrent.futures.ThreadPoolExecutor().submit(listen)",
+    ],
+)
+def test_a_thread_that_waits_for_messages_ends_with_the_main_thread_that_connected(
+    serving: Serving, driver: str, start: str
+) -> None:
+    program = f"""
+import sys, threading
+import vespiary
+connection = vespiary.sync.connect(sys.argv[1])
+import concurrent.futures
+def listen():
+    print(list(connection), connection.close_reason.code, flush=True)
+connection.send("x")
+{start}
+connection.ping()
+print("done")
+"""
+    lines = run_program(program, serving(Echo).url, driver).splitlines()
+    assert "done" in lines
+    if "daemon" not in start:
+        assert "['x'] 1001" in lines
+
+
+def test_a_thread_with_a_connection_of_its_own_outlives_the_main_thread(
+    serving: Serving, driver: str
+) -> None:
+    program = """
+import sys, threading
+import vespiary
+def listen():
+    with vespiary.sync.connect(sys.argv[1]) as connection:
+        connected.set()
+        threading.main_thread().join()
+        for number in range(3):
+            connection.send(str(number))
+            print(connection.receive(10), flush=True)
+connected = threading.Event()
+threading.Thread(target=listen).start()
+connected.wait()
+print("done", flush=True)
+"""
+    assert run_program(program, serving(Echo).url, driver).split() == ["done", "0", "1", "2"]
+
+
 def test_an_exit_does_not_wait_long_for_a_peer_that_is_gone(driver: str) -> None:
     program = """
 import sys

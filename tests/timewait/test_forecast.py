@@ -40,13 +40,14 @@ class World:
 
     def cells(self) -> list[Cell]:
         """What a dump shows: one half of the range first, and then the other."""
-        slots = Counter[tuple[int, int]]()
+        slots: dict[int, Counter[int]] = {CONNECT: Counter(), BIND: Counter()}
         for index, end in enumerate(self._ends):
             lane = CONNECT if index < HALF else BIND
-            slots[lane, int((end - self.now) * SLOTS_PER_SECOND)] += 1
+            slots[lane][int((end - self.now) * SLOTS_PER_SECOND)] += 1
         return [
-            Cell(2, 6, 3, lane, self._budget, 0, slot, count)
-            for (lane, slot), count in slots.items()
+            Cell(2, 6, 3, lane, self._budget, 0, its.total(), its)
+            for lane, its in slots.items()
+            if its
         ]
 
     def cliff_seconds(self) -> float | None:
@@ -126,7 +127,7 @@ def test_exhaustion_comes_after_the_cliff() -> None:
 
 
 def test_sockets_that_are_never_closed_fill_the_ports_too() -> None:
-    live = Cell(2, 1, 0, CONNECT, FAR, 0, -1, 4116)
+    live = Cell(2, 1, 0, CONNECT, FAR, 0, 4116, {})
     (use,) = uses([live], 10)
     assert use.cliff_seconds(Kernel(DEFAULTS), 100.0) == pytest.approx(100, rel=0.01)
     assert use.cliff_seconds(Kernel(DEFAULTS), 1.0) is None

@@ -1,11 +1,13 @@
 """`vespiary timewait`: sockets in TIME_WAIT, their owners, and when local ports will run out."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -13,6 +15,7 @@ from rich.live import Live
 
 from vespiary.cli._quantities import SPAN
 from vespiary.errors import ConfigurationError
+from vespiary.prove.locks.program import Program
 from vespiary.prove.timewait import exits
 from vespiary.prove.timewait.alarm import Condition
 from vespiary.prove.timewait.monitor import Monitor, WatchError
@@ -22,13 +25,18 @@ from vespiary.prove.timewait.namespaces import (
     namespace_of,
     own_namespace,
 )
-from vespiary.prove.timewait.report import Report
-from vespiary.prove.timewait.run import Outcome, Plan, Sink, watch
+from vespiary.prove.timewait.openmetrics import exported
+from vespiary.prove.timewait.plot import Picture, check_picture
+from vespiary.prove.timewait.recording import Recorder, read_recording
+from vespiary.prove.timewait.report import Alarm, Report
+from vespiary.prove.timewait.run import Outcome, Plan, Sink, note_alarms, watch
 from vespiary.prove.timewait.table import as_line, as_table
 
 __all__ = ["timewait"]
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
 _INTERVAL_MIN = 0.05
+_COLUMNS = 160
 
 
 class _Unable(click.ClickException):
@@ -36,9 +44,10 @@ class _Unable(click.ClickException):
 
 
 @click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
     epilog=f"\b\nExit codes:\n{exits.table()}",
 )
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--once", is_flag=True, help="Look once, print the table, and end.")
 @click.option(
     "--json",
@@ -47,7 +56,7 @@ class _Unable(click.ClickException):
     flag_value="-",
     metavar="[FILE]",
     help="Write the last report as JSON to FILE, or to standard output in place of the table."
-    " Without --duration this looks once.",
+    " Looks once, unless something else says for how long.",
 )
 @click.option(
     "--interval",
@@ -73,6 +82,18 @@ class _Unable(click.ClickException):
     " 'exhaustion < 5min', 'buckets < 60s', 'used > 50%', 'overflow > 0'. Repeatable.",
 )
 @click.option("--keep-going", is_flag=True, help="Go on after an alarm; the code is the same.")
+@click.option("--record", type=_FILE, help="Append each report to this file, as a line of JSON.")
+@click.option("--replay", type=_FILE, help="Read the reports of such a file, and nothing else.")
+@click.option(
+    "--plot",
+    type=_FILE,
+    help="At the end, draw what was seen or replayed into this .png, .svg or .pdf (matplotlib).",
+)
+@click.option(
+    "--openmetrics",
+    metavar="[HOST:]PORT",
+    help="Serve the last report to Prometheus; on 127.0.0.1 by default (prometheus-client).",
+)
 @click.option(
     "--namespace",
     "names",
@@ -81,120 +102,232 @@ class _Unable(click.ClickException):
     help="Watch this network namespace, by its name in /run/netns or a process in it. Repeatable."
     "  [default: the one of this command]",
 )
-@click.option("--all-namespaces", is_flag=True, help="Watch every network namespace.")
+@click.option("--all-namespaces", "everything", is_flag=True, help="Watch every network namespace.")
 @click.option("--sockets", is_flag=True, help="With --json: list each socket, too.")
 @click.option(
     "--top",
     type=click.IntRange(1),
     default=8,
     show_default=True,
-    help="Rows of each table; JSON has up to 1,000.",
+    help="Rows of each table.",
 )
-def timewait(
-    once: bool,
-    json_path: str | None,
-    interval: float,
-    duration: float | None,
-    owners: str,
-    alarms: tuple[str, ...],
-    keep_going: bool,
-    names: tuple[str, ...],
-    all_namespaces: bool,
-    sockets: bool,
-    top: int,
-) -> None:
+def timewait(**options: Any) -> None:
     """Show TCP sockets by state and process, and when local ports will run out.
 
     TIME_WAIT lasts for 60 seconds on the end that closes first, and keeps a local port from being
     used again for the same destination. Shown are who closed, since when and until when, how many
     ports are left for each destination, and in how many seconds connecting will get slow (half of
-    the ports) and fail (all of them). Nothing is changed.
+    the ports) and fail (all of them). Nothing is changed. With a COMMAND, it is run and watched
+    until its end.
 
     \b
     vespiary timewait
     vespiary timewait --once --json
     vespiary timewait --alarm 'cliff < 60s' --alarm 'time_wait > 20000'
+    vespiary timewait --record log.jsonl --plot log.png --duration 5min
+    vespiary timewait --alarm 'time_wait > 1000' -- ./run-tests
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
-    if interval < _INTERVAL_MIN:
-        raise click.UsageError(f"--interval is {_INTERVAL_MIN * 1000:.0f}ms at least")
-    if sockets and json_path is None:
-        raise click.UsageError("--sockets goes with --json")
-    if once and duration is not None:
-        raise click.UsageError("--once and --duration exclude each other")
-    if keep_going and not alarms:
-        raise click.UsageError("--keep-going goes with --alarm")
-    is_single = once or (json_path is not None and duration is None)
-    plan = Plan(interval, 0.0 if is_single else duration, keep_going)
-    output = _Output(json_path, is_single, top)
-    conditions = [Condition.parse(alarm) for alarm in alarms]
+    asked = _Asked(**options)
+    asked.check()
     try:
-        with (
-            Monitor(
-                _namespaces(names, everything=all_namespaces),
-                owners=owners,
-                alarms=conditions,
-                sockets=sockets,
-            ) as monitor,
-            output.shown() as sinks,
-        ):
-            outcome = watch(monitor, plan, sinks, is_over=lambda: False)
-        output.finish(outcome)
+        if asked.replay is not None:
+            outcome, status = _replay(asked, asked.replay), 0
+        else:
+            outcome, status = _watch(asked)
+        _finish(asked, outcome)
     except WatchError as error:
         raise _Unable(str(error)) from error
     except KeyboardInterrupt:
         sys.exit(0)
-    sys.exit(exits.ALARM if outcome.alarmed else 0)
-
-
-def _namespaces(names: Sequence[str], *, everything: bool) -> Callable[[], Sequence[Namespace]]:
-    """What returns the namespaces to watch."""
-    if everything:
-        if names:
-            raise click.UsageError("--namespace and --all-namespaces exclude each other")
-        return all_namespaces
-    chosen = [namespace_of(name) for name in names] or [own_namespace()]
-    return lambda: chosen
+    except BrokenPipeError:
+        # Anyone who closes our output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(exits.ALARM if outcome.alarms else status)
 
 
 @dataclass(frozen=True)
-class _Output:
-    """Where reports go: a live table, lines, or JSON."""
+class _Asked:
+    """What the options ask for."""
 
+    command: tuple[str, ...]
+    once: bool
     json_path: str | None
-    is_single: bool
+    interval: float
+    duration: float | None
+    owners: str
+    alarms: tuple[str, ...]
+    keep_going: bool
+    record: Path | None
+    replay: Path | None
+    plot: Path | None
+    openmetrics: str | None
+    names: tuple[str, ...]
+    everything: bool
+    sockets: bool
     top: int
 
-    @contextmanager
-    def shown(self) -> Iterator[Sequence[Sink]]:
-        """What takes each report while the command runs."""
-        if self.is_single or self.json_path == "-":
-            yield ()
-        elif not sys.stdout.isatty():
-            yield (lambda report: click.echo(as_line(report)),)
-        else:
-            with Live(console=Console(), screen=True, auto_refresh=False) as live:
-                yield (lambda report: live.update(as_table(report, self.top), refresh=True),)
+    @property
+    def is_single(self) -> bool:
+        """Whether one look is all."""
+        lasting = (self.duration, self.record, self.plot, self.openmetrics)
+        is_bare = not self.command and all(it is None for it in lasting)
+        return self.once or (self.json_path is not None and is_bare)
 
-    def finish(self, outcome: Outcome) -> None:
-        """Write what is left at the end."""
-        if self.json_path is not None:
-            self._write(json.dumps(outcome.report, indent=2))
-        if self.json_path != "-" and (self.is_single or sys.stdout.isatty()):
-            self._print(outcome.report)
-        for alarm in outcome.report["alarms"]:
-            click.echo(f"vespiary timewait: alarm {alarm['alarm']}: {alarm['text']}", err=True)
+    @property
+    def plan(self) -> Plan:
+        """How long to look, and how often."""
+        duration = 0.0 if self.is_single else self.duration
+        # A program that is watched is not ended by an alarm.
+        return Plan(self.interval, duration, self.keep_going or bool(self.command))
 
-    def _print(self, report: Report) -> None:
-        width = None if sys.stdout.isatty() else 160
-        Console(width=width, highlight=False).print(as_table(report, self.top))
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is printed before the end."""
+        return self.is_single or self.json_path == "-" or bool(self.command)
 
-    def _write(self, text: str) -> None:
-        if self.json_path == "-":
-            click.echo(text)
-            return
+    def check(self) -> None:
+        """Find contradictions."""
+        watching = {
+            "a COMMAND": self.command,
+            "--once": self.once,
+            "--duration": self.duration,
+            "--record": self.record,
+            "--openmetrics": self.openmetrics,
+            "--namespace": self.names,
+            "--all-namespaces": self.everything,
+            "--sockets": self.sockets,
+        }
+        wrong = {
+            f"--interval is {_INTERVAL_MIN * 1000:.0f}ms at least": self.interval < _INTERVAL_MIN,
+            "--sockets goes with --json": self.sockets and self.json_path is None,
+            "--keep-going goes with --alarm": self.keep_going and not self.alarms,
+            "--namespace and --all-namespaces exclude each other": self.names and self.everything,
+            "--once and --duration exclude each other": self.once and self.duration is not None,
+            "--once and a COMMAND exclude each other": self.once and self.command,
+        }
+        if self.replay is not None:
+            wrong |= {
+                f"--replay looks at nothing: {name} does not go with it": bool(value)
+                for name, value in watching.items()
+            }
+        for text, is_wrong in wrong.items():
+            if is_wrong:
+                raise click.UsageError(text)
+        if self.plot is not None:
+            check_picture(self.plot)
+
+
+def _watch(asked: _Asked) -> tuple[Outcome, int]:
+    """Look at the kernel's sockets; returns the program's exit code, too."""
+    with ExitStack() as stack:
+        monitor = Monitor(
+            _namespaces(asked),
+            owners=asked.owners,
+            alarms=[Condition.parse(alarm) for alarm in asked.alarms],
+            sockets=asked.sockets,
+        )
+        stack.enter_context(monitor)
+        sinks: list[Sink] = [stack.enter_context(_shown(asked))]
+        picture = Picture()
+        if asked.plot is not None:
+            sinks.append(picture)
+        if asked.record is not None:
+            sinks.append(stack.enter_context(Recorder(asked.record)))
+        if asked.openmetrics is not None:
+            sinks.append(stack.enter_context(exported(asked.openmetrics)))
+        program = _started(asked.command) if asked.command else None
         try:
-            Path(self.json_path or "").write_text(text + "\n")
-        except OSError as error:
-            raise ConfigurationError(
-                f"{self.json_path} cannot be written: {error.strerror}", subject="--json"
-            ) from None
+            outcome = watch(monitor, asked.plan, sinks, program)
+        finally:
+            if program is not None:
+                program.close()
+    if asked.plot is not None:
+        picture.draw(asked.plot)
+    status = (program.status or 0) if program is not None else 0
+    return outcome, status if status >= 0 else 128 - status
+
+
+def _started(command: Sequence[str]) -> Program:
+    try:
+        return Program(command, os.environ)
+    except ConfigurationError as error:
+        click.echo(f"vespiary timewait: {error}", err=True)
+        is_missing = isinstance(error.__cause__, FileNotFoundError)
+        sys.exit(exits.NOT_FOUND if is_missing else exits.NOT_EXECUTABLE)
+
+
+def _replay(asked: _Asked, path: Path) -> Outcome:
+    """Go through a recording."""
+    conditions = [Condition.parse(alarm) for alarm in asked.alarms]
+    picture = Picture()
+    last = None
+    alarms: dict[str, Alarm] = {}
+    for report in read_recording(path):
+        report["alarms"] = [
+            reached for it in conditions if (reached := it.reached(report)) is not None
+        ]
+        note_alarms(alarms, report)
+        picture(report)
+        last = report
+        if alarms and not asked.keep_going:
+            break
+    if last is None:
+        raise ConfigurationError(f"{path} has no report", subject="--replay", value=str(path))
+    if asked.plot is not None:
+        picture.draw(asked.plot)
+    return Outcome(last, list(alarms.values()))
+
+
+def _namespaces(asked: _Asked) -> Callable[[], Sequence[Namespace]]:
+    """What returns the namespaces to watch."""
+    if asked.everything:
+        return all_namespaces
+    chosen = [namespace_of(name) for name in asked.names] or [own_namespace()]
+    return lambda: chosen
+
+
+@contextmanager
+def _shown(asked: _Asked) -> Iterator[Sink]:
+    """What shows each report while the command runs."""
+    if asked.is_quiet:
+        yield lambda _: None
+    elif not sys.stdout.isatty():
+        yield lambda report: click.echo(as_line(report))
+    else:
+        with Live(console=Console(), screen=True, auto_refresh=False) as live:
+            yield lambda report: live.update(as_table(report, asked.top), refresh=True)
+
+
+def _finish(asked: _Asked, outcome: Outcome) -> None:
+    """Print and write what is left for the end."""
+    report = outcome.report
+    if asked.json_path is not None:
+        _write(asked.json_path, json.dumps(report, indent=2))
+    if asked.command:
+        _print(report, asked.top, to_stderr=True)
+    elif asked.json_path != "-" and (
+        asked.is_single or asked.replay is not None or sys.stdout.isatty()
+    ):
+        _print(report, asked.top, to_stderr=False)
+    for alarm in outcome.alarms:
+        click.echo(f"vespiary timewait: alarm {alarm['alarm']}: {alarm['text']}", err=True)
+
+
+def _print(report: Report, top: int, *, to_stderr: bool) -> None:
+    stream = sys.stderr if to_stderr else sys.stdout
+    width = None if stream.isatty() else _COLUMNS
+    console = Console(file=stream, width=width, highlight=False)
+    console.print(as_table(report, top))
+
+
+def _write(path: str, text: str) -> None:
+    if path == "-":
+        click.echo(text)
+        return
+    try:
+        Path(path).write_text(text + "\n")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror}", subject="--json", value=path
+        ) from None

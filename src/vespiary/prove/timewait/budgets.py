@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from vespiary.prove.timewait.forecast import SLOTS_PER_SECOND, rate_of, seconds_until
 from vespiary.prove.timewait.kernel import TIME_WAIT_SECONDS, Kernel
 from vespiary.prove.timewait.ports import BIND, CONNECT
-from vespiary.prove.timewait.tally import NOT_WAITING, Budget, Cell
+from vespiary.prove.timewait.tally import OTHERS, Budget, Cell
 
 __all__ = ["Growth", "Half", "Use", "is_reused", "uses"]
 
@@ -110,7 +110,9 @@ def uses(cells: Iterable[Cell], most: int) -> list[Use]:
     """What is used of each budget, the fullest first, and of those no more than `most`."""
     of: dict[Budget, list[Cell]] = defaultdict(list)
     for cell in cells:
-        if cell.lane in (CONNECT, BIND) and isinstance(cell.group, Budget):
+        if cell.lane not in (CONNECT, BIND) or not isinstance(cell.group, Budget):
+            continue
+        if cell.group.source != OTHERS:
             of[cell.group].append(cell)
     used = {budget: sum(cell.sockets for cell in its) for budget, its in of.items()}
     fullest = sorted(used, key=lambda budget: (-used[budget], budget))
@@ -121,10 +123,10 @@ def _use(budget: Budget, cells: Iterable[Cell]) -> Use:
     use = Use(budget)
     for cell in cells:
         half = use.halves[cell.lane]
-        if cell.slot == NOT_WAITING:
-            half.live += cell.sockets
+        if cell.slots:
+            half.slots.update(cell.slots)
         else:
-            half.slots[cell.slot] += cell.sockets
+            half.live += cell.sockets
         use.owners[cell.owner] += cell.sockets
     return use
 

@@ -10,7 +10,7 @@ from vespiary._core import __version__
 from vespiary.prove.timewait.advice import Measured, advise
 from vespiary.prove.timewait.budgets import Growth, Use, is_reused, uses
 from vespiary.prove.timewait.closers import KnownBy
-from vespiary.prove.timewait.forecast import SLOTS_PER_SECOND, rate_of, seconds_until
+from vespiary.prove.timewait.forecast import rate_of, seconds_until
 from vespiary.prove.timewait.kernel import TIME_WAIT_SECONDS
 from vespiary.prove.timewait.look import Costs, Look
 from vespiary.prove.timewait.ports import BIND, CONNECT, SERVED
@@ -40,8 +40,8 @@ from vespiary.prove.timewait.views import (
 
 __all__ = ["Moment", "build"]
 
-_ROWS_MAX = 1000
-"""Of each list; how many were left out is reported in `omitted`."""
+_PORTS_MAX = 500
+"""Of local ports that are served."""
 
 _BUDGETS_MAX = 100
 """Of each namespace: the fullest ones."""
@@ -95,16 +95,12 @@ def build(looks: Sequence[Look], moment: Moment) -> Report:
     now, alive, parts = time.time(), Alive(), _Parts()
     watched = time.monotonic() - moment.began
     for look in looks:
-        _add(parts, look, moment, now, alive)
+        _add(parts, look, moment, alive)
     for rows in (parts.owners, parts.ports, parts.remotes):
         rows.sort(key=lambda row: -row["sockets"])
     parts.budgets.sort(key=lambda row: -row["used"])
     parts.forecasts.sort(key=lambda row: row["seconds"])
-    lists: dict[str, Sequence[object]] = {
-        "owners": parts.owners,
-        "local_ports": parts.ports,
-        "remotes": parts.remotes,
-    }
+    groups = sum(look.omitted for look in looks)
     return {
         "schema": SCHEMA,
         "vespiary": __version__,
@@ -119,19 +115,17 @@ def build(looks: Sequence[Look], moment: Moment) -> Report:
             "by_peer": parts.closed["by_peer"],
         },
         "overflow": parts.overflow,
-        "owners": parts.owners[:_ROWS_MAX],
-        "local_ports": parts.ports[:_ROWS_MAX],
-        "remotes": parts.remotes[:_ROWS_MAX],
+        "owners": parts.owners,
+        "local_ports": parts.ports[:_PORTS_MAX],
+        "remotes": parts.remotes,
         "budgets": parts.budgets,
         "forecasts": parts.forecasts,
-        "attribution": _attribution(looks, moment, watched),
+        "attribution": _attribution(looks, moment),
         "namespaces": parts.namespaces,
         "advice": parts.advice,
         "alarms": [],
         "cost_milliseconds": _cost(looks, moment),
-        "omitted": {
-            name: len(rows) - _ROWS_MAX for name, rows in lists.items() if len(rows) > _ROWS_MAX
-        },
+        "omitted_groups": groups,
     }
 
 
@@ -143,17 +137,17 @@ def _sum(counts: Iterable[States]) -> States:
     return total
 
 
-def _add(parts: _Parts, look: Look, moment: Moment, now: float, alive: Alive) -> None:
+def _add(parts: _Parts, look: Look, moment: Moment, alive: Alive) -> None:
     """Add what one namespace has."""
     namespace = _namespace(look)
     parts.namespaces.append(namespace)
-    parts.owners += of_owners(look, now, alive)
-    parts.ports += of_ports(look, now)
-    parts.remotes += of_remotes(look, now)
+    parts.owners += of_owners(look, alive)
+    parts.ports += of_ports(look)
+    parts.remotes += of_remotes(look)
     parts.closed += closed_by(look.cells)
     used = uses(look.cells, _BUDGETS_MAX)
     growth = moment.growth.note(
-        time.monotonic(), {(look.namespace.inode, use.budget): use.live for use in used}
+        look.moment, {(look.namespace.inode, use.budget): use.live for use in used}
     )
     least = look.kernel.port_range.ports * _FORECASTS_FROM
     for use in used:
@@ -183,7 +177,7 @@ def _namespace(look: Look) -> NamespaceReport:
     orphaned = 0
     for cell in look.cells:
         families[cell.family != _AF_INET][cell.state] += cell.sockets
-        if cell.slot >= 0 and cell.state != TIME_WAIT:
+        if cell.slots and cell.state != TIME_WAIT:
             orphaned += cell.sockets
     return {
         "name": look.namespace.name,
@@ -271,8 +265,7 @@ def _bucket_forecast(look: Look) -> Iterable[Forecast]:
     limit = look.kernel.number("tcp_max_tw_buckets", 0)
     slots: Counter[int] = Counter()
     for cell in look.cells:
-        if cell.slot >= 0:
-            slots[cell.slot] += cell.sockets
+        slots.update(cell.slots)
     if not limit or slots.total() < limit * _FORECASTS_FROM:
         return
     seconds = seconds_until(
@@ -296,20 +289,14 @@ def _bucket_forecast(look: Look) -> Iterable[Forecast]:
         }
 
 
-def _attribution(looks: Sequence[Look], moment: Moment, watched: float) -> Attribution:
+def _attribution(looks: Sequence[Look], moment: Moment) -> Attribution:
     """Of how many sockets in TIME_WAIT the closer is known, of those that came while watched."""
     known: Counter[KnownBy] = Counter()
-    before = 0
-    # One that had been there for less than half a second may be counted as newer.
-    oldest = (TIME_WAIT_SECONDS - watched) * SLOTS_PER_SECOND
     for look in looks:
         for cell in look.cells:
-            if cell.state != TIME_WAIT:
-                continue
-            by = look.owners[cell.owner].known_by
-            known[by] += cell.sockets
-            if by in ("unknown", "listener") and cell.slot < oldest:
-                before += cell.sockets
+            if cell.state == TIME_WAIT:
+                known[look.owners[cell.owner].known_by] += cell.sockets
+    before = sum(look.before for look in looks)
     total = known.total()
     watched_ones = total - before
     exact = known["tracepoint"] + known["polling"]
@@ -337,5 +324,6 @@ def _cost(looks: Sequence[Look], moment: Moment) -> Cost:
         "events": round(total.events * 1000, 2),
         "report": round(total.report * 1000, 2),
         "total": round(total.total * 1000, 2),
+        "processor": 0.0,
         "processor_share": round(moment.processor_share, 4),
     }

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__all__ = ["ALARM", "UNABLE", "table"]
+__all__ = ["ALARM", "NOT_EXECUTABLE", "NOT_FOUND", "UNABLE", "table"]
 
 ALARM: Final = 110
 """An alarm was reached."""
@@ -10,13 +10,19 @@ ALARM: Final = 110
 UNABLE: Final = 2
 """The options make no sense, or the kernel does not allow what was asked for."""
 
+NOT_EXECUTABLE, NOT_FOUND = 126, 127
+"""The command cannot be run, as shells say it."""
+
 _TABLE = (
     (0, "no alarm was reached; also after Ctrl-C"),
     (UNABLE, "the options make no sense, or this system does not allow what they ask for"),
     (ALARM, "an alarm was reached"),
+    (NOT_EXECUTABLE, "COMMAND was found and cannot be executed"),
+    (NOT_FOUND, "COMMAND was not found"),
+    ("else", "COMMAND's own; 128 + N when signal N ended it"),
 )
 
 
 def table() -> str:
     """The table, for people."""
-    return "\n".join(f"  {code:<4} {meaning}" for code, meaning in _TABLE)
+    return "\n".join(f"  {code:<5}{meaning}" for code, meaning in _TABLE)

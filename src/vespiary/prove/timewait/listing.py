@@ -14,9 +14,9 @@ from vespiary.prove.timewait.tally import address
 __all__ = ["listed"]
 
 
-def listed(look: Look, now: float) -> Iterator[SocketReport]:
+def listed(look: Look) -> Iterator[SocketReport]:
     """Each socket, in the kernel's order."""
-    sockets = look.sockets
+    sockets, now = look.sockets, look.clock
     for index, state in enumerate(sockets.states):
         family, remote = sockets.families[index], sockets.remotes[index]
         process, known_by = look.owners[look.numbers[index]]

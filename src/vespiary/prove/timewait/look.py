@@ -2,18 +2,18 @@
 
 import gc
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
 from vespiary.prove.timewait.closers import UNKNOWN, Closers, Owner, listeners
 from vespiary.prove.timewait.diag import Sockets, dump, open_diag
-from vespiary.prove.timewait.kernel import Kernel, read_kernel
+from vespiary.prove.timewait.kernel import TIME_WAIT_SECONDS, Kernel, read_kernel
 from vespiary.prove.timewait.namespaces import Namespace, entered
 from vespiary.prove.timewait.processes import Holders
 from vespiary.prove.timewait.states import LISTEN, TIME_WAIT
-from vespiary.prove.timewait.tally import Cell, Service, cells, served_ports
+from vespiary.prove.timewait.tally import Cell, Service, fold_owners, served_ports, tally
 from vespiary.prove.timewait.tracepoint import Close
 
 __all__ = ["Costs", "Look", "Watch"]
@@ -53,7 +53,13 @@ class Look:
         sockets: The dump itself.
         numbers: The owner of each socket.
         lanes: What each local port is.
+        omitted: How many remotes and budgets are not kept apart, because they have few sockets.
+        folded: Of how many processes with few sockets an owner is made.
+        before: How many sockets in TIME_WAIT nobody is known to have closed, and were there before
+            watching began.
         costs: Where the time went.
+        clock: When the dump was made, in seconds since 1970.
+        moment: The same by `time.monotonic`.
     """
 
     namespace: Namespace
@@ -63,7 +69,12 @@ class Look:
     sockets: Sockets = field(default_factory=Sockets)
     numbers: Sequence[int] = ()
     lanes: bytes = b""
+    omitted: int = 0
+    folded: Mapping[int, int] = field(default_factory=dict)
+    before: int = 0
     costs: Costs = field(default_factory=Costs)
+    clock: float = field(default_factory=time.time)
+    moment: float = field(default_factory=time.monotonic)
 
 
 class Watch:
@@ -90,18 +101,19 @@ class Watch:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def look(self, holders: Holders, closes: Sequence[Close] = ()) -> Look:
+    def look(self, holders: Holders, closes: Sequence[Close] = (), began: float = 0.0) -> Look:
         """Look once.
 
         Args:
             holders: Finds who holds a socket.
+            began: When watching began (`time.monotonic`).
             closes: What the tracepoint reported since the last look, of any namespace.
 
         Raises:
             DumpError: The kernel's answer makes no sense.
             OSError: The namespace has gone.
         """
-        costs = Costs()
+        costs, clock, moment = Costs(), time.time(), time.monotonic()
         with _no_collection():
             with _timed(costs, "dump"):
                 sockets = dump(self._diag)
@@ -116,10 +128,26 @@ class Watch:
                 known = self._closers.know(sockets, held)
             with _timed(costs, "count"):
                 lanes = kernel.port_range.lanes(self._served_in(sockets))
-                counted = list(cells(sockets, lanes, known.numbers))
                 owners = list(known.owners)
-                _name_servers(counted, owners, sockets, known.numbers)
-        return Look(self.namespace, counted, owners, kernel, sockets, known.numbers, lanes, costs)
+                before = _from_before(sockets, known.numbers, moment - began)
+                numbers, folded = fold_owners(known.numbers, owners)
+                counted = tally(sockets, lanes, numbers)
+                _name_servers(counted.cells, owners, sockets, known.numbers)
+        return Look(
+            self.namespace,
+            counted.cells,
+            owners,
+            kernel,
+            sockets,
+            known.numbers,
+            lanes,
+            counted.omitted,
+            folded,
+            before,
+            costs,
+            clock,
+            moment,
+        )
 
     def _served_in(self, sockets: Sockets) -> set[int]:
         """The ports that are listened on, or were, as long as a socket in TIME_WAIT is left."""
@@ -129,6 +157,17 @@ class Watch:
             gone &= served_ports(sockets, TIME_WAIT)
         self._served = listening | gone
         return self._served
+
+
+def _from_before(sockets: Sockets, numbers: Sequence[int], watched_seconds: float) -> int:
+    """How many sockets without an owner went into TIME_WAIT before watching began."""
+    limit = (TIME_WAIT_SECONDS - watched_seconds) * 1000
+    rows = zip(sockets.states, sockets.milliseconds, numbers, strict=True)
+    return sum(
+        1
+        for state, left, number in rows
+        if number == UNKNOWN and state == TIME_WAIT and left < limit
+    )
 
 
 def _name_servers(

@@ -110,6 +110,7 @@ class Monitor:
         """
         moment = self._moment
         moment.costs = Costs()
+        used = time.thread_time()
         looks = list(self._looks())
         if not looks:
             raise WatchError("there is no network namespace left to watch")
@@ -119,13 +120,14 @@ class Monitor:
         moment.processor_share = (_processor_seconds() - self._processor_began) / max(elapsed, 0.1)
         report = build(looks, moment)
         if self._with_sockets:
-            report["sockets"] = [row for look in looks for row in listed(look, report["time"])]
+            report["sockets"] = [row for look in looks for row in listed(look)]
         report["alarms"] = [
             reached for alarm in self._alarms if (reached := alarm.reached(report)) is not None
         ]
         cost = report["cost_milliseconds"]
         cost["report"] = round((time.perf_counter() - began) * 1000, 2)
         cost["total"] = round(cost["total"] + cost["report"], 2)
+        cost["processor"] = round((time.thread_time() - used) * 1000, 2)
         return report
 
     def _looks(self) -> Iterator[Look]:
@@ -139,7 +141,7 @@ class Monitor:
                     self._watches[inode] = Watch(namespace)
                 if index == 0:
                     closes = self._taken()
-                yield self._watches[inode].look(self._holders, closes)
+                yield self._watches[inode].look(self._holders, closes, self._moment.began)
             except (OSError, DumpError) as error:
                 watch = self._watches.pop(inode, None)
                 if watch is not None:

@@ -150,7 +150,10 @@ class Attribution(TypedDict):
 
 
 class Cost(TypedDict):
-    """What one look cost, in milliseconds, and the share of one processor since the start."""
+    """What one look cost, in milliseconds, and the share of one processor since the start.
+
+    All are elapsed times but `processor`, which is what this used of a processor.
+    """
 
     dump: float
     owners: float
@@ -159,6 +162,7 @@ class Cost(TypedDict):
     events: float
     report: float
     total: float
+    processor: float
     processor_share: float
 
 
@@ -217,7 +221,7 @@ class _Always(TypedDict):
     advice: list[Advice]
     alarms: list[Alarm]
     cost_milliseconds: Cost
-    omitted: dict[str, int]
+    omitted_groups: int
 
 
 class Report(_Always, total=False):

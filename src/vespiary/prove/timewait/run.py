@@ -1,16 +1,20 @@
-"""Look at an interval until something ends it: the first alarm, a time, or the caller."""
+"""Look at an interval until something ends it: the first alarm, a time, a program's end, Ctrl-C."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vespiary.prove.locks.program import Program
 from vespiary.prove.timewait.monitor import Monitor
-from vespiary.prove.timewait.report import Report
+from vespiary.prove.timewait.report import Alarm, Report
 
-__all__ = ["Outcome", "Plan", "Sink", "watch"]
+__all__ = ["Outcome", "Plan", "Sink", "note_alarms", "watch"]
 
 Sink = Callable[[Report], None]
 """Is called with each report."""
+
+_STEP_SECONDS = 0.2
+"""While a program runs, the tracepoint's buffers are emptied this often."""
 
 
 @dataclass(frozen=True)
@@ -34,50 +38,67 @@ class Outcome:
 
     Attributes:
         report: The last one.
-        alarmed: Whether any report had an alarm.
+        alarms: Those that were reached, as they were when they first were.
     """
 
     report: Report
-    alarmed: bool
+    alarms: list[Alarm]
 
 
 def watch(
-    monitor: Monitor, plan: Plan, sinks: Sequence[Sink], *, is_over: Callable[[], bool]
+    monitor: Monitor, plan: Plan, sinks: Sequence[Sink], program: Program | None = None
 ) -> Outcome:
-    """Look until the time is over, an alarm is reached, `is_over`, or Ctrl-C.
+    """Look until the time is over, an alarm is reached, a program has ended, or Ctrl-C.
+
+    Args:
+        monitor: What looks.
+        plan: How often, and how long.
+        sinks: Are called with each report.
+        program: One that runs meanwhile; the last look comes after its end.
 
     Raises:
         WatchError: The sockets cannot be read.
     """
     began = time.monotonic()
-    looks, alarmed = 0, False
+    looks = 0
+    reached: dict[str, Alarm] = {}
     report = None
     try:
         while True:
-            last = is_over() or _is_past(plan, began)
+            last = _is_over(plan, began, program)
             report = monitor.report()
             looks += 1
             for sink in sinks:
                 sink(report)
-            alarmed = alarmed or bool(report["alarms"])
-            if last or (alarmed and not plan.keep_going):
+            note_alarms(reached, report)
+            if last or (reached and not plan.keep_going):
                 break
-            _wait(monitor, began + looks * plan.interval_seconds, is_over)
+            _wait(monitor, began + looks * plan.interval_seconds, program)
     except KeyboardInterrupt:
         if report is None:
             raise
-    return Outcome(report, alarmed)
+    return Outcome(report, list(reached.values()))
 
 
-_POLL_SECONDS = 0.1
+def note_alarms(reached: dict[str, Alarm], report: Report) -> None:
+    """Add the alarms of a report that no earlier one had."""
+    for alarm in report["alarms"]:
+        reached.setdefault(alarm["alarm"], alarm)
 
 
-def _wait(monitor: Monitor, until: float, is_over: Callable[[], bool]) -> None:
-    """Wait for the next look; what `is_over` says is noticed within a tenth of a second."""
-    while (left := until - time.monotonic()) > 0 and not is_over():
-        monitor.wait(min(left, _POLL_SECONDS))
-
-
-def _is_past(plan: Plan, began: float) -> bool:
+def _is_over(plan: Plan, began: float, program: Program | None) -> bool:
+    if program is not None and program.status is not None:
+        return True
     duration = plan.duration_seconds
     return duration is not None and time.monotonic() - began >= duration
+
+
+def _wait(monitor: Monitor, until: float, program: Program | None) -> None:
+    """Wait for the next look, or for the program's end."""
+    while (left := until - time.monotonic()) > 0:
+        if program is None:
+            monitor.wait(left)
+        elif program.wait(min(left, _STEP_SECONDS)) is None:
+            monitor.wait(0)
+        else:
+            return

@@ -1,6 +1,5 @@
 """The counted sockets of a look, by owner, by local port and by remote."""
 
-import os
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from vespiary.prove.timewait.states import (
     TIME_WAIT,
     present,
 )
-from vespiary.prove.timewait.tally import Cell, Service
+from vespiary.prove.timewait.tally import OTHERS, Cell, Service
 
 __all__ = ["Alive", "closed_by", "of_owners", "of_ports", "of_remotes", "waiting"]
 
@@ -30,7 +29,7 @@ class Group:
 
     states: Counter[int] = field(default_factory=Counter)
     known_by: Counter[KnownBy] = field(default_factory=Counter)
-    processes: set[int] = field(default_factory=set)
+    processes: dict[int, int] = field(default_factory=dict)
     first: int | None = None
     last: int = 0
 
@@ -38,8 +37,9 @@ class Group:
         """Add the sockets of a cell."""
         self.states[cell.state] += cell.sockets
         if cell.state == TIME_WAIT:
-            self.first = cell.slot if self.first is None else min(self.first, cell.slot)
-            self.last = max(self.last, cell.slot)
+            first = min(cell.slots)
+            self.first = first if self.first is None else min(self.first, first)
+            self.last = max(self.last, *cell.slots)
 
     @property
     def sockets(self) -> int:
@@ -68,8 +68,7 @@ class Alive:
         """Whether it is, under the same name."""
         answer = self._answers.get(process)
         if answer is None:
-            there = os.path.exists(f"/proc/{process.pid}")  # noqa: PTH110 - Once per process.
-            answer = there and name_of(process.pid) in (process.name, None)
+            answer = process.pid != 0 and name_of(process.pid) == process.name
             self._answers[process] = answer
         return answer
 
@@ -92,7 +91,7 @@ def owner_of(owner: Owner, alive: Alive) -> tuple[str, int | None] | None:
     return process.name, process.pid if alive(process) else None
 
 
-def of_owners(look: Look, now: float, alive: Alive) -> list[OwnerReport]:
+def of_owners(look: Look, alive: Alive) -> list[OwnerReport]:
     """By process, the one with the most sockets first; what is not known is one, without a name."""
     groups: dict[tuple[str, int | None] | None, Group] = {}
     keys = {}
@@ -104,24 +103,24 @@ def of_owners(look: Look, now: float, alive: Alive) -> list[OwnerReport]:
         owner = look.owners[cell.owner]
         group.known_by[owner.known_by] += cell.sockets
         if owner.process is not None:
-            group.processes.add(owner.process.pid)
+            group.processes.setdefault(cell.owner, look.folded.get(cell.owner, 1))
     rows: list[OwnerReport] = [
         {
             "namespace": look.namespace.name,
             "process": key[0] if key else None,
             "pid": key[1] if key else None,
-            "processes": len(group.processes),
+            "processes": sum(group.processes.values()),
             "sockets": group.sockets,
             "states": present(group.states),
             "known_by": dict(group.known_by),
-            "time_wait": group.time_wait(now),
+            "time_wait": group.time_wait(look.clock),
         }
         for key, group in groups.items()
     ]
     return sorted(rows, key=lambda row: -row["sockets"])
 
 
-def of_ports(look: Look, now: float) -> list[PortReport]:
+def of_ports(look: Look) -> list[PortReport]:
     """By local port that is served; all ports of clients are one, 0."""
     groups = _grouped(
         (cell.group.port if isinstance(cell.group, Service) else 0, cell) for cell in look.cells
@@ -132,18 +131,18 @@ def of_ports(look: Look, now: float) -> list[PortReport]:
             "port": port if isinstance(port, int) else 0,
             "sockets": group.sockets,
             "states": present(group.states),
-            "time_wait": group.time_wait(now),
+            "time_wait": group.time_wait(look.clock),
         }
         for port, group in groups.items()
     ]
     return sorted(rows, key=lambda row: -row["sockets"])
 
 
-def of_remotes(look: Look, now: float) -> list[RemoteReport]:
+def of_remotes(look: Look) -> list[RemoteReport]:
     """By remote address, and by port where the remote is the one that serves."""
     groups: dict[tuple[str, int], Group] = {}
     for cell in look.cells:
-        if cell.state == LISTEN:
+        if cell.state == LISTEN or OTHERS in cell.group:
             continue
         name = cell.group
         key = (name.remote, 0) if isinstance(name, Service) else (name.destination, name.port)
@@ -158,7 +157,7 @@ def of_remotes(look: Look, now: float) -> list[RemoteReport]:
             "port": port,
             "sockets": group.sockets,
             "states": present(group.states),
-            "time_wait": group.time_wait(now),
+            "time_wait": group.time_wait(look.clock),
         }
         for (address, port), group in groups.items()
     ]

@@ -34,5 +34,7 @@ def header_lines(fields: HeaderFields, option: str = "headers") -> tuple[tuple[s
 
 def _wrong(option: str, value: object, wanted: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{option} takes {wanted}; got {value!r}", subject=option, value=value
+        f"{option} takes {wanted}; got {value!r}",
+        subject=option.rpartition(".")[2],
+        value=value,
     )

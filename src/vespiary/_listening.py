@@ -22,6 +22,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vespiary._race import impossible_name
 from vespiary._site import Site
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
@@ -293,9 +294,12 @@ def _key(site: Site) -> Hashable:
 
 def _resolve(endpoint: Endpoint) -> list[str]:
     """Every address of the endpoint's host."""
-    found = socket.getaddrinfo(
-        endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    try:
+        found = socket.getaddrinfo(
+            endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except UnicodeError:
+        raise impossible_name() from None
     hosts = []
     for _, _, _, _, address in found:
         host = str(address[0]).partition("%")[0]

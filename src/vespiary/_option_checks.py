@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vespiary._other_names import other_options
@@ -11,9 +12,9 @@ from vespiary._suggestions import check_names
 from vespiary.backoff import Backoff
 from vespiary.errors import ConfigurationError
 from vespiary.limits import Deadlines, Limits
-from vespiary.websocket import WebSocket
+from vespiary.websocket import WebSocket, subprotocols_fault
 
-__all__ = ["check_options", "wrong_option"]
+__all__ = ["check_options", "check_values", "checked_subprotocols", "wrong_option"]
 
 _CLASSES: Mapping[str, type] = {
     "limits": Limits,
@@ -26,12 +27,20 @@ _CLASSES: Mapping[str, type] = {
 }
 """Options that are an object of a class, or None."""
 
-_COUNTS = {"redirects_max": 0, "handshakes_per_address_max": 1, "backlog": 1, "fd": 0}
+_COUNTS = {
+    "redirects_max": 0,
+    "handshakes_per_address_max": 1,
+    "backlog": 1,
+    "fd": 0,
+    "spin_microseconds": 0,
+}
 """Options that are a whole number, and the least that they may be."""
 
 _COUNT_MAX = (1 << 31) - 1
 _OPTIONAL_COUNTS = ("handshakes_per_address_max", "fd")
-_SWITCHES = ("half_close", "reuse_port")
+_NAMES = "a list of names, such as a list of one"
+_SWITCHES = ("half_close", "reuse_port", "signals", "parts")
+_DRIVERS = ("uring", "epoll", "sim")
 
 
 def check_options(options: Mapping[str, Any], known: Mapping[str, object], owner: str) -> None:
@@ -47,7 +56,16 @@ def check_options(options: Mapping[str, Any], known: Mapping[str, object], owner
             wrong type or out of range.
     """
     check_names(options, known, owner, others=other_options(known))
-    for name, value in options.items():
+    check_values(**options)
+
+
+def check_values(**values: object) -> None:
+    """Check what can be said of the value of each option by itself.
+
+    Raises:
+        ConfigurationError: a value is of the wrong type or out of range.
+    """
+    for name, value in values.items():
         wanted = _wanted(name, value)
         if wanted is not None:
             raise wrong_option(name, value, wanted)
@@ -72,11 +90,48 @@ def _wanted(name: str, value: object) -> str | None:
         least = _COUNTS[name]
         if type(value) is not int or not least <= value <= _COUNT_MAX:
             return f"a whole number of at least {least}"
-    if name == "subprotocols" and isinstance(value, str | bytes):
-        return "a list of names, such as a list of one"
+    if name == "subprotocols" and (
+        isinstance(value, str | bytes) or not isinstance(value, Iterable)
+    ):
+        return _NAMES
+    if name == "source" and isinstance(value, str) and not _is_address(value):
+        return "an IP address of this machine, such as '192.0.2.1', or None"
+    if name == "driver" and value is not None and not _is_driver(value):
+        return "'uring', 'epoll', None, or in tests 'sim'"
+    if name == "on_serving" and value is not None and not callable(value):
+        return "a function that takes the URLs, or None"
     if name == "filters" and not _is_filters(value):
         return "a list of Filter classes or functions that make a Filter"
     return None
+
+
+def checked_subprotocols(given: Iterable[str]) -> tuple[str, ...]:
+    """Return the subprotocols that a client offers.
+
+    Raises:
+        ConfigurationError: they are not texts, not tokens, or not each named once.
+    """
+    names = tuple(given)
+    if not all(isinstance(name, str) for name in names):
+        raise wrong_option("subprotocols", names, _NAMES)
+    fault = subprotocols_fault(names)
+    if fault is not None:
+        raise wrong_option("subprotocols", names, f"{_NAMES}: {fault}")
+    return names
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is an IP address, with the number of a scope at most (RFC 4007 section 11)."""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    scope = getattr(found, "scope_id", None)
+    return scope is None or (scope.isascii() and scope.isdigit())
+
+
+def _is_driver(value: object) -> bool:
+    return isinstance(value, str) and value in _DRIVERS
 
 
 def _is_filters(value: object) -> bool:

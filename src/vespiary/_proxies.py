@@ -65,7 +65,7 @@ class Proxy:
             host, port = parts.hostname, parts.port or 80
         except ValueError:
             raise _wrong(source, bare, why) from None
-        if not host or re.search(r"[\x00-\x20\x7f]", url):
+        if not host or re.search(r"[\x00-\x20\x7f\ud800-\udfff]", url):
             raise _wrong(source, bare, why)
         if parts.path not in ("", "/") or parts.query or parts.fragment:
             raise _wrong(source, bare, "a proxy's URL has no path")

@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Address", "Race", "interleaved", "resolve"]
+__all__ = ["Address", "Race", "impossible_name", "interleaved", "resolve"]
 
 Address = str | tuple[str, int]
 """A Unix socket's path, or an IP address and a port."""
@@ -43,8 +43,16 @@ async def resolve(host: str, port: int, source: str | None = None) -> list[Addre
     if source is not None:
         family = socket.AF_INET6 if ":" in source else socket.AF_INET
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise impossible_name() from None
     return interleaved([(info[0], _address(info[4])) for info in found])
+
+
+def impossible_name() -> socket.gaierror:
+    """The error for a name that DNS cannot have: with a label of over 63 bytes, for example."""
+    return socket.gaierror(socket.EAI_NONAME, "no host can have this name (RFC 1035 section 2.3.4)")
 
 
 def _address(address: tuple[Any, ...]) -> Address:

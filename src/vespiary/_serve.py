@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Unpack
 
+from vespiary._option_checks import check_values
 from vespiary._other_names import other_options
 from vespiary._suggestions import check_names
 from vespiary.errors import ConfigurationError
@@ -48,6 +49,9 @@ def serve(
     # serve's own options are in the signature; what is left belongs to each endpoint.
     known = {**ServerOptions.__annotations__, **dict.fromkeys(_SERVE_OPTIONS)}
     check_names(options, known, "serve", others=other_options(known))
+    check_values(
+        driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving, signals=signals
+    )
     server = Server(signals=signals)
     for url in urls:
         server.add(handler, url, **options)

@@ -13,6 +13,7 @@ from vespiary._core import Hooks
 from vespiary._header_lines import header_lines
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._opening import open_connection
+from vespiary._option_checks import checked_subprotocols
 from vespiary._options import native_options
 from vespiary._redirects import Target
 from vespiary.backoff import Attempts, Backoff
@@ -194,6 +195,7 @@ def connecting(
     asked_websocket = websocket or WebSocket()
     headers = header_lines(asked_websocket.headers) + header_lines(options.get("headers", ()))
     target = target_of(url, headers)
+    subprotocols = checked_subprotocols(options.get("subprotocols", ()))
     hooks = Hooks() if handled is None else handled.copy()
     deadlines = options.get("deadlines") or Deadlines()
     native = native_options(
@@ -214,7 +216,7 @@ def connecting(
         hooks=hooks,
         native=native,
         versions=tuple(asked_websocket.versions),
-        subprotocols=tuple(options.get("subprotocols", ())) or tuple(asked_websocket.subprotocols),
+        subprotocols=subprotocols or tuple(asked_websocket.subprotocols),
         source=options.get("source"),
         proxy=options.get("proxy", True),
         redirects_max=options.get("redirects_max", 0),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 
 from vespiary._life import Life
 from vespiary._listening import ListeningAddress
+from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
 from vespiary._server_hooks import (
     begin_hook,
@@ -77,6 +78,7 @@ class Server:
     """
 
     def __init__(self, *, signals: bool = True) -> None:
+        check_values(signals=signals)
         self._sites: list[Site] = []
         self._addresses: list[ListeningAddress] = []
         self._life: Life | None = None
@@ -457,10 +459,11 @@ class Server:
             on_serving: Called with the endpoints' URLs once all of them listen.
 
         Raises:
-            ConfigurationError: there are no endpoints.
+            ConfigurationError: there are no endpoints, or an argument is not valid.
             OSError: an endpoint cannot be listened on.
             Exception: what `on_start` raised.
         """
+        check_values(driver=driver, spin_microseconds=spin_microseconds, on_serving=on_serving)
         if not self._sites:
             raise ConfigurationError(
                 'a server needs an endpoint to run: server.add(handler, "ws://127.0.0.1:9001")'

@@ -29,6 +29,7 @@ from vespiary._asked import without_credentials
 from vespiary._background import Background, NotInTime, background
 from vespiary._core import Hooks
 from vespiary._logging import address_text
+from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
 from vespiary.client import connecting
 from vespiary.client_options import ClientOptions, check_options
@@ -81,6 +82,7 @@ def connect(
         The same as of `vespiary.connect`, and TimeoutError after `timeout`.
     """
     check_options(options)
+    check_values(parts=parts)
     check_seconds("timeout", timeout)
     mailbox = _Mailbox(options.get("limits") or Limits())
     made = connecting(url, mailbox.hooks(options, parts=parts), options, reads_when_crowded=True)

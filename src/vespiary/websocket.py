@@ -1,7 +1,7 @@
 """What is WebSocket's own about an endpoint: versions, origins, subprotocols, headers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ from vespiary._suggestions import checks_names
 from vespiary.compression import Compression
 from vespiary.errors import ConfigurationError
 
-__all__ = ["WebSocket"]
+__all__ = ["WebSocket", "subprotocols_fault"]
 
 _VERSIONS = (13, 8)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -68,10 +68,9 @@ class WebSocket:
         """Check every field."""
         if self.messages not in ("any", "text", "binary"):
             raise _wrong("messages", self.messages, 'it is "any", "text" or "binary"')
-        self._keep("versions", tuple(self.versions))
         self._check_versions()
         if self.origins is not None:
-            self._keep("origins", self._texts("origins", self.origins))
+            self._keep("origins", _texts("origins", self.origins))
             for pattern in self.origins:
                 fault = origin_fault(pattern)
                 if fault is not None:
@@ -82,8 +81,10 @@ class WebSocket:
                 raise _wrong(name, value, "it is True or False")
         if self.deflate_stream and 8 not in self.versions:
             raise _wrong("deflate_stream", True, "it belongs to version 8, which is not spoken")
-        self._keep("subprotocols", self._texts("subprotocols", self.subprotocols))
-        self._check_subprotocols()
+        self._keep("subprotocols", _texts("subprotocols", self.subprotocols))
+        fault = subprotocols_fault(self.subprotocols)
+        if fault is not None:
+            raise _wrong("subprotocols", self.subprotocols, fault)
         lines = header_lines(self.headers, "WebSocket.headers")
         self._keep("headers", lines)
         for name, value in lines:
@@ -96,28 +97,32 @@ class WebSocket:
     def _keep(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
-    def _texts(self, name: str, values: Sequence[str]) -> tuple[str, ...]:
-        # A text is a sequence of texts: one that stands alone is a mistake.
-        if isinstance(values, str) or not all(isinstance(value, str) for value in values):
-            raise _wrong(name, values, "it is a sequence of texts, such as a list of one")
-        return tuple(values)
-
     def _check_versions(self) -> None:
         known = ", ".join(str(version) for version in _VERSIONS)
-        if not self.versions or len(set(self.versions)) != len(self.versions):
-            raise _wrong("versions", self.versions, f"it names each version once, out of: {known}")
-        for version in self.versions:
-            if version not in _VERSIONS:
+        given: object = self.versions
+        versions = tuple(given) if isinstance(given, Iterable) else ()
+        for version in versions:
+            if type(version) is not int or version not in _VERSIONS:
                 raise _wrong("versions", version, f"the versions spoken are: {known}")
+        if not versions or len(set(versions)) != len(versions):
+            raise _wrong("versions", given, f"it names each version once, out of: {known}")
+        self._keep("versions", versions)
 
-    def _check_subprotocols(self) -> None:
-        for name in self.subprotocols:
-            if not _TOKEN.fullmatch(name):
-                raise _wrong(
-                    "subprotocols", name, f"{name!r} is not a token (RFC 6455 section 4.1)"
-                )
-        if len(set(self.subprotocols)) != len(self.subprotocols):
-            raise _wrong("subprotocols", self.subprotocols, "each is named once")
+
+def subprotocols_fault(names: Sequence[str]) -> str | None:
+    """What is wrong with the names of subprotocols (RFC 6455 section 4.1), if anything is."""
+    for name in names:
+        if not _TOKEN.fullmatch(name):
+            return f"{name!r} is not a token (RFC 6455 section 4.1)"
+    return "each is named once" if len(set(names)) != len(names) else None
+
+
+def _texts(name: str, given: object) -> tuple[str, ...]:
+    # A text is a sequence of texts: one that stands alone is a mistake.
+    values = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (None,)
+    if not all(isinstance(value, str) for value in values):
+        raise _wrong(name, given, "it is a sequence of texts, such as a list of one")
+    return values
 
 
 def _wrong(name: str, value: object, text: str) -> ConfigurationError:

@@ -184,7 +184,10 @@ async def test_ipv4_and_ipv6_are_two_endpoints_on_one_port() -> None:
         assert await says_hello(f"ws://127.0.0.1:{port}")
 
 
-async def test_a_name_that_cannot_be_resolved_is_reported_with_the_url() -> None:
-    with pytest.raises(OSError, match=r"cannot listen on ws://nowhere\.invalid:80/"):
-        async with serving(Echo, "ws://nowhere.invalid:80"):
+@pytest.mark.parametrize("name", ["nowhere.invalid", f"{'x' * 64}.invalid"])
+async def test_a_name_that_cannot_be_resolved_is_reported_with_the_url(name: str) -> None:
+    with pytest.raises(OSError, match=rf"cannot listen on ws://{name}:80/"):
+        async with serving(Echo, f"ws://{name}:80"):
             pass
+    with pytest.raises(OSError, match=rf"cannot connect to ws://{name}:80/"):
+        await vespiary.connect(f"ws://{name}:80")

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar, cast
 from vespiary import _logging as _logging
 from vespiary._core import Core, keep_heap
 from vespiary._faults import FaultNames, Faults, faults_of
+from vespiary._option_checks import check_values
 from vespiary._simulated import Simulated
 from vespiary.errors import ConfigurationError
 from vespiary.loop._driver import driver_of_environment
@@ -44,8 +45,8 @@ class Loop(asyncio.SelectorEventLoop):
 
     Raises:
         DriverUnavailable: the driver that was asked for does not work here.
-        ConfigurationError: `seed` or `faults` on a driver that is not simulated, or a
-            `VESPIARY_DRIVER` that is neither `uring` nor `epoll`.
+        ConfigurationError: an argument is not valid, `seed` or `faults` on a driver that is not
+            simulated, or a `VESPIARY_DRIVER` that is neither `uring` nor `epoll`.
     """
 
     def __new__(
@@ -78,6 +79,7 @@ class Loop(asyncio.SelectorEventLoop):
     ) -> None:
         # What asyncio's __del__ looks at, should the driver not be available.
         self._closed = True
+        check_values(driver=driver, spin_microseconds=spin_microseconds)
         if driver is None:
             driver = driver_of_environment()
         self._core: Core | None = None

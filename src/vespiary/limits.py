@@ -87,8 +87,9 @@ class Limits(_Settings):
             16 KiB, so that the two do not alternate with each message.
         write_bytes_max: The most bytes that may wait; then the policy for slow consumers decides.
             16 MiB: bounds what one stalled peer costs, and holds a few large messages.
-        inbox_messages_max: Messages that wait for a coroutine's next receive; then reading pauses.
-            64: a coroutine that awaits a database does not stall its peer.
+        inbox_messages_max: Messages that wait for a coroutine's next receive; then reading pauses,
+            and with it the answers to pings. 64: a coroutine that awaits a database does not stall
+            its peer.
         inbox_bytes_max: Bytes of the messages that wait for it; at this many reading pauses too.
             1 MiB: one message of the largest size, or 64 of 16 KiB.
     """

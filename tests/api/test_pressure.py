@@ -308,3 +308,34 @@ async def test_a_byte_stream_never_leaves_out_a_piece_that_was_published() -> No
 async def test_a_byte_stream_has_no_messages_to_drop(policy: str) -> None:
     with pytest.raises(vespiary.ConfigurationError, match="framing"):
         vespiary.Server().add(Echo, TCP, slow_consumer=policy)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_a_ping_behind_unread_messages_is_answered_once_they_are_received(side: str) -> None:
+    opened: list[vespiary.Connection] = []
+    received: list[object] = []
+    free = asyncio.Event()
+
+    async def reads_later(connection: vespiary.Connection) -> None:
+        opened.append(connection)
+        await free.wait()
+        async for message in connection:
+            received.append(message)
+
+    limits = vespiary.Limits(inbox_messages_max=2)
+    async with serving(reads_later, limits=limits) as server:
+        async with vespiary.connect(server.urls[0], limits=limits) as client:
+            await until(lambda: opened)
+            sender = opened[0] if side == "client" else client
+            for number in range(10):
+                sender.send(PIECE)
+                sender.send(str(number))
+            ping = asyncio.ensure_future(sender.ping())
+            statistics = client.statistics if side == "client" else opened[0].statistics
+            await until(lambda: statistics().messages_received >= 2)
+            assert not ping.done()
+            free.set()
+            if side == "client":
+                received += [await client.receive() for _ in range(20)]
+            assert await ping >= 0
+            await until(lambda: len(received) == 20)

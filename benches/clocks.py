@@ -64,7 +64,7 @@ class MemorySampler:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._ending.set()
         self._thread.join()
 
@@ -97,7 +97,7 @@ class Sampler:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._ending.set()
         self._thread.join()
         self._take()

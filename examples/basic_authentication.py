@@ -9,7 +9,6 @@ Talk:  open http://127.0.0.1:9001/ as ann, with the password `nest`
        .venv/bin/python -m websockets ws://ann:nest@127.0.0.1:9001/
 """
 
-import base64
 import hashlib
 import hmac
 import sys
@@ -41,14 +40,9 @@ def user_of(request: vespiary.Request) -> str | None:
     An unknown name takes as long as a wrong password, and a nearly right one as long as any other,
     so that the time of the answer tells nothing.
     """
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
+    if request.basic_credentials is None:
         return None
-    try:
-        decoded = base64.b64decode(credentials.strip(), validate=True).decode()
-    except ValueError:
-        return None
-    name, _, password = decoded.partition(":")
+    name, password = request.basic_credentials
     right = hmac.compare_digest(digest(password), DIGESTS.get(name, digest("")))
     return name if right and name in DIGESTS else None
 

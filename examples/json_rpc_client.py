@@ -68,7 +68,7 @@ class Client:
         self.task = asyncio.create_task(self.run())
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self.task.cancel()
         await asyncio.wait([self.task])
 

@@ -1,11 +1,11 @@
-"""Basic authentication, RFC 7617: what a user name and a password become."""
+"""Basic authentication, RFC 7617: a user name and a password, as a header field has them."""
 
 from __future__ import annotations
 
 import base64
 import re
 
-__all__ = ["basic_authorization"]
+__all__ = ["basic_authorization", "basic_credentials"]
 
 
 def basic_authorization(user: str, password: str) -> str | None:
@@ -16,3 +16,20 @@ def basic_authorization(user: str, password: str) -> str | None:
     if ":" in user or re.search(r"[\x00-\x1f\x7f]", user + password):
         return None
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def basic_credentials(authorization: str) -> tuple[str, str] | None:
+    """The user name and the password of an `Authorization` field, in UTF-8 (section 2).
+
+    None where it has another scheme, or is malformed.
+    """
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = (
+            base64.b64decode(encoded.strip(" "), validate=True).decode().partition(":")
+        )
+    except ValueError:
+        return None
+    return (user, password) if colon else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Generator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from vespiary._asked import Asked, target_of
@@ -59,12 +58,7 @@ class Connecting:
         self._connection = await self
         return self._connection
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         if self._connection is not None:
             await _end(self._connection)
 

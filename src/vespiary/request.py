@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, quote, unquote
 
+from vespiary._credentials import basic_credentials
 from vespiary._header_lines import HeaderFields, header_lines
 
 if TYPE_CHECKING:
@@ -193,6 +194,16 @@ class Request:
             lines = self.headers.get_all("cookie")
             object.__setattr__(self, "_cookies", MappingProxyType(_cookies(lines)))
         return cast("Mapping[str, str]", self._cookies)
+
+    @property
+    def basic_credentials(self) -> tuple[str, str] | None:
+        """The user name and the password of basic authentication (RFC 7617), unchecked.
+
+        None where the request has none, or malformed ones: answer it 401, with a
+        `WWW-Authenticate` field. Compare passwords with `hmac.compare_digest`.
+        """
+        fields = self.headers.get_all("authorization")
+        return basic_credentials(fields[0]) if len(fields) == 1 else None
 
     @property
     def peer(self) -> tuple[str, int] | str | None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 
 from vespiary._life import Life
@@ -412,12 +411,7 @@ class Server:
             self._signals = join_signals(self)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.stop()
 
     def _has_ended_with_loop(self, life: Life) -> bool:

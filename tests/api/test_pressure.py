@@ -323,19 +323,21 @@ async def test_a_ping_behind_unread_messages_is_answered_once_they_are_received(
             received.append(message)
 
     limits = vespiary.Limits(inbox_messages_max=2)
-    async with serving(reads_later, limits=limits) as server:
-        async with vespiary.connect(server.urls[0], limits=limits) as client:
-            await until(lambda: opened)
-            sender = opened[0] if side == "client" else client
-            for number in range(10):
-                sender.send(PIECE)
-                sender.send(str(number))
-            ping = asyncio.ensure_future(sender.ping())
-            statistics = client.statistics if side == "client" else opened[0].statistics
-            await until(lambda: statistics().messages_received >= 2)
-            assert not ping.done()
-            free.set()
-            if side == "client":
-                received += [await client.receive() for _ in range(20)]
-            assert await ping >= 0
-            await until(lambda: len(received) == 20)
+    async with (
+        serving(reads_later, limits=limits) as server,
+        vespiary.connect(server.urls[0], limits=limits) as client,
+    ):
+        await until(lambda: opened)
+        sender = opened[0] if side == "client" else client
+        for number in range(10):
+            sender.send(PIECE)
+            sender.send(str(number))
+        ping = asyncio.ensure_future(sender.ping())
+        statistics = client.statistics if side == "client" else opened[0].statistics
+        await until(lambda: statistics().messages_received >= 2)
+        assert not ping.done()
+        free.set()
+        if side == "client":
+            received += [await client.receive() for _ in range(20)]
+        assert await ping >= 0
+        await until(lambda: len(received) == 20)

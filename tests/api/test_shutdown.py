@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 import websockets.asyncio.client
@@ -24,6 +25,12 @@ def other_tasks() -> set[asyncio.Task[object]]:
 def _log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with caplog.at_level(logging.INFO, "vespiary"):
         yield
+
+
+class Waits(vespiary.Handler):
+    """Lets its connections go on while the server stops."""
+
+    def on_shutdown(self, connection: vespiary.Connection) -> None: ...
 
 
 class Gate:
@@ -191,8 +198,11 @@ async def test_an_async_on_request_under_way_answers() -> None:
         writer.close()
 
 
-async def test_an_upgrade_accepted_during_the_shutdown_is_closed_with_1001() -> None:
-    gate = Gate()
+@asynccontextmanager
+async def accepting_later(
+    gate: Gate,
+) -> AsyncIterator[tuple[vespiary.Server, asyncio.Future[vespiary.Connection]]]:
+    """A server whose handshakes wait for a gate, and a client that has begun one."""
 
     class Slow(Echo):
         async def on_request(self, request: vespiary.Request) -> vespiary.Response:
@@ -202,6 +212,12 @@ async def test_an_upgrade_accepted_during_the_shutdown_is_closed_with_1001() -> 
     async with serving(Slow) as server:
         connecting = asyncio.ensure_future(vespiary.connect(server.urls[0])._connect())
         await gate.begun.wait()
+        yield server, connecting
+
+
+async def test_an_upgrade_accepted_during_the_shutdown_is_closed_with_1001() -> None:
+    gate = Gate()
+    async with accepting_later(gate) as (server, connecting):
         stopping = asyncio.ensure_future(server.stop())
         await asyncio.sleep(0.05)
         gate.free.set()
@@ -233,9 +249,6 @@ async def test_a_task_that_swallows_its_cancellation_is_cancelled_again() -> Non
 async def test_a_client_that_never_answers_the_close_frame_is_reset_after_close_seconds(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Waits(vespiary.Handler):
-        def on_shutdown(self, connection: vespiary.Connection) -> None: ...
-
     deadlines = vespiary.Deadlines(close_seconds=0.2)
     async with serving(Waits, deadlines=deadlines) as server:
         client = await websockets.asyncio.client.connect(server.urls[0])
@@ -334,15 +347,7 @@ async def test_answers_of_handshakes_under_way_reach_their_clients() -> None:
 
 async def test_a_handshake_that_outlasts_the_drain_is_answered_503() -> None:
     gate = Gate()
-
-    class Slow(Echo):
-        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
-            await gate.work("accepted")
-            return request.accept()
-
-    async with serving(Slow) as server:
-        connecting = asyncio.ensure_future(vespiary.connect(server.urls[0])._connect())
-        await gate.begun.wait()
+    async with accepting_later(gate) as (server, connecting):
         await server.stop(drain_seconds=0.05)
         with pytest.raises(vespiary.HandshakeRefused) as caught:
             await connecting
@@ -353,9 +358,6 @@ async def test_a_handshake_that_outlasts_the_drain_is_answered_503() -> None:
 
 async def test_the_whole_stop_takes_no_longer_than_drain_seconds() -> None:
     """A client that answers nothing is reset when they are over, and not `close_seconds` later."""
-
-    class Waits(vespiary.Handler):
-        def on_shutdown(self, connection: vespiary.Connection) -> None: ...
 
     deadlines = vespiary.Deadlines(close_seconds=60, drain_seconds=4)
     async with serving(Waits, deadlines=deadlines) as server:

@@ -88,7 +88,7 @@ class Program:
         self.wait_for("up")
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.process.kill()
         self.process.communicate()
 

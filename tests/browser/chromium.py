@@ -76,7 +76,7 @@ class Chromium:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *ending: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
     def _wait_for_url(self, file: Path, log: Path) -> str:
@@ -134,7 +134,7 @@ class Page:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *ending: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._browser.ask("Target.closeTarget", targetId=self._target)
 
     def run(self, expression: str) -> Any:

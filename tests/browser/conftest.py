@@ -40,7 +40,7 @@ class Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *ending: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()

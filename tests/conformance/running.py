@@ -89,7 +89,7 @@ class _Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *ending: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._tell("ended")
 
     def look(self, over: int) -> None:

@@ -25,7 +25,7 @@ ALLOWED = {
     ("prove/locks/gaps.py", "processes"): "said of more than one",
     ("prove/trace/extract.py", "places"): "said of more than one",
     ("prove/trace/page.py", "tests"): "said of more than one",
-    ("prove/trace/proving/record.py", "claims"): "a verb",
+    ("prove/trace/proving/record.py", "claims"): "not a count",
 }
 
 

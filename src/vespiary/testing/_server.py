@@ -8,7 +8,6 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, Unpack
 
 from vespiary.client import ClientOptions, Connecting, connect
@@ -140,12 +139,7 @@ class ServerThread(TestServer):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
     def _run(self) -> None:

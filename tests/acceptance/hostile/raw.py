@@ -12,7 +12,6 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from tests.acceptance.hostile.peer import CLOSE, SECONDS, Peer, frame
@@ -43,12 +42,7 @@ class RawServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._listening.close()
         if self.process.poll() is None:
             self.process.kill()

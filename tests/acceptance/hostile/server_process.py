@@ -66,7 +66,7 @@ class Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *ending: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._control.socket.close()
         self.kill()
 

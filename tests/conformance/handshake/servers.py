@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Self
 
 __all__ = ["FEATURES", "PEERS", "Running"]
@@ -42,12 +41,7 @@ class Running:
         self.address = ("127.0.0.1", int(port))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         try:
             self._process.communicate(timeout=10)
         finally:

@@ -20,7 +20,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 from vespiary._counted import counted
@@ -114,12 +113,7 @@ class Runner:
         """Nothing is to be done."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """End every process and remove the shared files."""
         for bench in self.benches:
             bench.close()

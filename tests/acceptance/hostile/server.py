@@ -64,7 +64,7 @@ class Fail(Echo):
 class FailInStream(Fail):
     """The same for an endpoint to which no request comes."""
 
-    on_request = vespiary.Handler.on_request
+    on_request = vespiary.Handler.on_request  # type: ignore[assignment]
 
 
 async def fail_later(connection: Connection) -> None:

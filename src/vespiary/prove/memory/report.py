@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
+from vespiary._counted import counted
 from vespiary.prove.memory.outcome import Outcome
 from vespiary.prove.memory.record import ProcessRecord
 from vespiary.prove.memory.trend import CONFIDENCE, Slope, Trend
@@ -48,7 +49,8 @@ def as_text(outcome: Outcome) -> str:
         lines.append("  outlived the command, and were ended (--linger):")
         lines += _processes(measured.left_behind)
     if record.processes_omitted:
-        lines.append(f"  {record.processes_omitted:,} processes more were not recorded one by one")
+        omitted = counted(record.processes_omitted, "more process was", "more processes were")
+        lines.append(f"  {omitted} not recorded one by one")
     if measured.work_malformed:
         lines.append(f"  {measured.work_malformed:,} reports of work are not numbers")
     lines += outcome.allocations

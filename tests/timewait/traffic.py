@@ -183,7 +183,8 @@ def _closing_child(address: tuple[str, int], count: int) -> tuple[int, list[int]
     if pid == 0:
         ports = []
         for _ in range(count):
-            with socket.socket() as client:
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            with socket.socket(family) as client:
                 client.connect(address)
                 ports.append(client.getsockname()[1])
         os.write(writing, json.dumps(ports).encode())
@@ -213,7 +214,8 @@ def traced() -> dict[str, Any]:
     shell = f"for _ in 1 2 3 4 5; do exec 3<>/dev/tcp/{ADDRESS}/9; exec 3>&-; done"
     try:
         with monitor(owners="tracepoint", sockets=True) as watching:
-            closed = [_closing_child((ADDRESS, 9), 40) for _ in range(15)]
+            hosts = [ADDRESS] * 14 + [f"::ffff:{ADDRESS}"]
+            closed = [_closing_child((host, 9), 40) for host in hosts]
             subprocess.run(["bash", "-c", shell], check=True)
             settled("fin_wait2", "close_wait")
             report = watching.report()

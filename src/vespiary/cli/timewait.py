@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
+from vespiary._counted import counted
 from vespiary.cli._quantities import SPAN
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.program import Program
@@ -22,6 +23,7 @@ from vespiary.prove.timewait.monitor import Monitor, WatchError
 from vespiary.prove.timewait.namespaces import (
     Namespace,
     all_namespaces,
+    hidden_processes,
     namespace_of,
     own_namespace,
 )
@@ -282,6 +284,11 @@ def _replay(asked: _Asked, path: Path) -> Outcome:
 def _namespaces(asked: _Asked) -> Callable[[], Sequence[Namespace]]:
     """What returns the namespaces to watch."""
     if asked.everything:
+        hidden = hidden_processes()
+        if hidden:
+            text = f"the network namespaces of {counted(hidden, 'process', 'processes')}"
+            advice = "" if os.geteuid() == 0 else " (root can)"
+            click.echo(f"vespiary timewait: {text} cannot be read{advice}", err=True)
         return all_namespaces
     chosen = [namespace_of(name) for name in asked.names] or [own_namespace()]
     return lambda: chosen

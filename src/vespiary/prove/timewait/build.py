@@ -73,6 +73,7 @@ class Moment:
     processor_share: float = 0.0
     unreadable: int = 0
     lost: int = 0
+    unreachable: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -122,6 +123,7 @@ def build(looks: Sequence[Look], moment: Moment) -> Report:
         "forecasts": parts.forecasts,
         "attribution": _attribution(looks, moment),
         "namespaces": parts.namespaces,
+        "unreachable": moment.unreachable,
         "advice": parts.advice,
         "alarms": [],
         "cost_milliseconds": _cost(looks, moment),

@@ -110,6 +110,7 @@ class Monitor:
         """
         moment = self._moment
         moment.costs = Costs()
+        moment.unreachable = []
         used = time.thread_time()
         looks = list(self._looks())
         if not looks:
@@ -146,6 +147,7 @@ class Monitor:
                 watch = self._watches.pop(inode, None)
                 if watch is not None:
                     watch.close()
+                self._moment.unreachable.append(f"{namespace.name}: {error}")
                 if len(namespaces) == 1:
                     raise WatchError(
                         f"the sockets of {namespace.name} cannot be read: {error}"

@@ -15,11 +15,22 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.timewait.libc import setns
 from vespiary.prove.timewait.processes import name_of, pids
 
-__all__ = ["Namespace", "all_namespaces", "entered", "namespace_of", "own_namespace"]
+__all__ = [
+    "OWN",
+    "Namespace",
+    "all_namespaces",
+    "entered",
+    "hidden_processes",
+    "namespace_of",
+    "own_namespace",
+]
+
+OWN = "own"
+"""The name of the calling thread's, if it has none in `/run/netns`."""
 
 _NAMED = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
-_OWN = Path("/proc/thread-self/ns/net")
+_OWN_PATH = Path("/proc/thread-self/ns/net")
 
 
 @dataclass(frozen=True)
@@ -39,11 +50,11 @@ class Namespace:
 
 def own_namespace() -> Namespace:
     """The one of the calling thread."""
-    inode = _OWN.stat().st_ino
+    inode = _OWN_PATH.stat().st_ino
     for namespace in _named():
         if namespace.inode == inode:
-            return Namespace(namespace.name, inode, _OWN)
-    return Namespace("own", inode, _OWN)
+            return Namespace(namespace.name, inode, _OWN_PATH)
+    return Namespace(OWN, inode, _OWN_PATH)
 
 
 def _named() -> Iterator[Namespace]:
@@ -59,7 +70,10 @@ def _named() -> Iterator[Namespace]:
 
 
 def all_namespaces() -> list[Namespace]:
-    """Every one that a process is in or that has a name, the calling thread's first."""
+    """Every one that a process is in or that has a name, the calling thread's first.
+
+    Those of processes that may not be read (of other users, without root) are missing.
+    """
     own = own_namespace()
     found = {own.inode: own}
     for namespace in _named():
@@ -73,6 +87,21 @@ def all_namespaces() -> list[Namespace]:
         if inode not in found:
             found[inode] = Namespace(f"{name_of(pid) or '?'} ({pid})", inode, path)
     return list(found.values())
+
+
+def hidden_processes() -> int:
+    """Of how many processes the network namespace may not be read."""
+    return sum(1 for pid in pids() if _is_hidden(Path(f"/proc/{pid}/ns/net")))
+
+
+def _is_hidden(path: Path) -> bool:
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def namespace_of(name: str) -> Namespace:
@@ -111,7 +140,7 @@ def entered(namespace: Namespace) -> Iterator[None]:
     Raises:
         OSError: It has gone, or the caller may not enter it.
     """
-    own = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    own = os.open(_OWN_PATH, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if os.fstat(own).st_ino == namespace.inode:
             yield

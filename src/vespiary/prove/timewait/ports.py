@@ -8,8 +8,9 @@ before it goes to the other one: the latency cliff. Ports of `ip_local_reserved_
 """
 
 import socket
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
 
@@ -45,16 +46,16 @@ class PortRange:
     low: int = 32768
     high: int = 60999
     reserved: frozenset[int] = frozenset()
-    connect_ports: int = field(init=False)
-    """How many are in the half that `connect` takes first."""
-    bind_ports: int = field(init=False)
-    """How many are in the other half."""
 
-    def __post_init__(self) -> None:
-        first = sum(port not in self.reserved for port in range(self.low, self.high + 1, 2))
-        second = sum(port not in self.reserved for port in range(self.low + 1, self.high + 1, 2))
-        object.__setattr__(self, "connect_ports", first)
-        object.__setattr__(self, "bind_ports", second)
+    @cached_property
+    def connect_ports(self) -> int:
+        """How many are in the half that `connect` takes first."""
+        return self._by_port.count(CONNECT)
+
+    @cached_property
+    def bind_ports(self) -> int:
+        """How many are in the other half."""
+        return self._by_port.count(BIND)
 
     @property
     def ports(self) -> int:
@@ -73,12 +74,22 @@ class PortRange:
         return bytes(lanes)
 
     @cached_property
-    def _lanes(self) -> bytes:
+    def _by_port(self) -> bytes:
+        """What each port is, at the index of its number."""
         lanes = bytearray([SERVED]) * _PORTS
-        for port in range(self.low, self.high + 1):
-            half = BIND if (port - self.low) & 1 else CONNECT
-            lanes[socket.htons(port)] = ELSEWHERE if port in self.reserved else half
+        size = self.high - self.low + 1
+        lanes[self.low : self.high + 1] = (bytes([CONNECT, BIND]) * size)[:size]
+        for port in self.reserved:
+            if self.low <= port <= self.high:
+                lanes[port] = ELSEWHERE
         return bytes(lanes)
+
+    @cached_property
+    def _lanes(self) -> bytes:
+        """The same at the index of the port's two bytes, read natively."""
+        if sys.byteorder == "big":
+            return self._by_port
+        return b"".join(self._by_port[low_byte::256] for low_byte in range(256))
 
 
 @lru_cache(maxsize=64)

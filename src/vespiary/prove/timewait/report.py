@@ -218,6 +218,7 @@ class _Always(TypedDict):
     forecasts: list[Forecast]
     attribution: Attribution
     namespaces: list[NamespaceReport]
+    unreachable: list[str]
     advice: list[Advice]
     alarms: list[Alarm]
     cost_milliseconds: Cost

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vespiary._counted import counted
+from vespiary.prove.timewait.namespaces import OWN
 from vespiary.prove.timewait.report import (
     BudgetReport,
     Forecast,
@@ -58,9 +59,7 @@ def as_table(report: Report, rows: int) -> RenderableType:
 def _head(report: Report) -> Iterable[Text]:
     cost, known = report["cost_milliseconds"], report["attribution"]
     names = [it["name"] for it in report["namespaces"]]
-    where = (
-        f"{len(names)} network namespaces" if len(names) > 1 else f"network namespace {names[0]}"
-    )
+    where = f"{len(names)} network namespaces" if len(names) > 1 else _alone(names[0])
     yield Text.assemble(
         (time.strftime("%H:%M:%S", time.localtime(report["time"])), "bold"),
         f"  {where}; one look cost {cost['total']:.0f} ms (dump {cost['dump']:.0f},"
@@ -76,8 +75,14 @@ def _head(report: Report) -> Iterable[Text]:
         f" the peer {closed['by_peer']:,}"
     )
     yield Text(_coverage(report))
+    for text in report["unreachable"]:
+        yield Text(f"Not watched: network namespace {text}", "yellow")
     if known["lost_events"]:
         yield Text(f"{known['lost_events']:,} events of the tracepoint were lost", "yellow")
+
+
+def _alone(name: str) -> str:
+    return "this network namespace" if name == OWN else f"network namespace {name}"
 
 
 def _coverage(report: Report) -> str:
@@ -96,7 +101,7 @@ def _coverage(report: Report) -> str:
         text += f"; {known['before_start']:,} are from before"
     if known["unreadable_processes"]:
         unreadable = counted(known["unreadable_processes"], "process", "processes")
-        text += f"; {unreadable} could not be read (root can)"
+        text += f"; {unreadable} could not be read"
     return text
 
 

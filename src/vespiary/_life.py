@@ -45,6 +45,7 @@ class Life:
         stopper: The task that stops the server. It is nobody else's, so that the end does not
             depend on who waits for it.
         shutdown: How its connections end, once they do.
+        shortened: The shortest drain that a further stop has asked for before that.
         waiting: The program's tasks that wait for the end.
     """
 
@@ -64,6 +65,7 @@ class Life:
     start_limit: asyncio.Timeout | None = None
     stopper: asyncio.Task[None] | None = None
     shutdown: Shutdown | None = None
+    shortened: float | None = None
     waiting: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -80,6 +82,13 @@ class Life:
     def begin_stopper(self, stop: Coroutine[Any, Any, None]) -> None:
         """Run what stops the server in a task, which the end of the loop may cancel too early."""
         self.stopper = self.loop.create_task(Begins(stop))
+
+    def shorten(self, drain_seconds: float) -> None:
+        """Let the drain that has been asked for end in so many seconds at most."""
+        if self.shutdown is not None:
+            self.shutdown.shorten(drain_seconds)
+        elif self.shortened is None or drain_seconds < self.shortened:
+            self.shortened = drain_seconds
 
     @property
     def is_here(self) -> bool:

@@ -18,6 +18,8 @@ from contextvars import Context, ContextVar, Token
 from inspect import isawaitable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from vespiary._first_step import Begins
+from vespiary._shutdown import leave
 from vespiary._site import Site
 from vespiary.handler import Handler
 
@@ -110,7 +112,7 @@ def begin_hook(life: Life, site: Site, name: str, server: Server) -> Hook | None
     result, mark, token = _in_context(life.context, call)
     if not isawaitable(result):
         return None
-    task = life.loop.create_task(_run(result, mark, token), context=life.context)
+    task = life.loop.create_task(Begins(_run(result, mark, token)), context=life.context)
     life.hooks.add(task)
     task.add_done_callback(life.hooks.discard)
     return task
@@ -197,6 +199,7 @@ async def _unless(force: asyncio.Event, hook: Hook) -> None:
     if not is_ended:
         hook.cancel()
         await asyncio.wait({hook}, timeout=_CANCEL_SECONDS)
+        leave({hook})
     if hook.done() and (is_ended or not hook.cancelled()):
         fatal = hook.result()
         if fatal is not None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vespiary._core import cue_stop
@@ -30,7 +30,7 @@ from vespiary.request import Response, native_response
 if TYPE_CHECKING:
     from vespiary._core import Connection
 
-__all__ = ["Shutdown"]
+__all__ = ["Shutdown", "leave"]
 
 logger = logging.getLogger("vespiary")
 
@@ -95,6 +95,17 @@ def _counts(connections: int, tasks: int) -> str:
     """What there is of the two, in words; nothing where there is neither."""
     pairs = ((connections, "connection"), (tasks, "task"))
     return " and ".join(counted(count, noun) for count, noun in pairs if count)
+
+
+def leave(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Wait no more for tasks that ignore their cancellation, where they have not ended.
+
+    `asyncio.Runner` would wait for them without a limit, as it cancels every task that asyncio
+    knows when it ends.
+    """
+    for task in tasks:
+        if not task.done():
+            asyncio._unregister_task(task)
 
 
 class Shutdown:
@@ -246,6 +257,7 @@ class Shutdown:
                 names,
                 one.site.url,
             )
+            leave(tasks)
             return False
         self._cancel(one, tasks, now)
         return True

@@ -19,10 +19,11 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from vespiary._hook_checks import is_async
+from vespiary._pool import Pool
 from vespiary._simulated import hold_time
 from vespiary.errors import ConfigurationError
 
@@ -86,13 +87,11 @@ class ThreadedHooks:
     def open(self) -> None:
         """Make the threads, for one run of the server."""
         self._queues.clear()
-        self._pool = ThreadPoolExecutor(
-            max_workers=min(32, (os.cpu_count() or 1) + 4), thread_name_prefix="vespiary"
-        )
+        self._pool = Pool(min(32, (os.cpu_count() or 1) + 4))
 
     def close(self) -> None:
         """Take no further calls; those under way go on."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
 
     def _event(self, event: str, method: Callable[..., Any] | None) -> Callable[..., None]:
         def enter(connection: Connection, *details: Any) -> None:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 
+from vespiary._first_step import Begins
 from vespiary._life import Life
 from vespiary._listening import ListeningAddress
 from vespiary._option_checks import check_values
@@ -172,7 +173,7 @@ class Server:
                 if not life.stopping:
                     serve()
 
-        task = life.loop.create_task(begin())
+        task = life.loop.create_task(Begins(begin()))
         life.starting_tasks.add(task)
         task.add_done_callback(life.starting_tasks.discard)
 
@@ -282,8 +283,8 @@ class Server:
             life.limit_start(drain_seconds)
         elif life.stopper is None:
             life.begin_stopper(self._stop(life, drain_seconds))
-        elif life.shutdown is not None and drain_seconds is not None:
-            life.shutdown.shorten(drain_seconds)
+        elif drain_seconds is not None:
+            life.shorten(drain_seconds)
         life.stopping = True
 
     async def _stop(self, life: Life, drain_seconds: float | None) -> None:
@@ -294,6 +295,8 @@ class Server:
                 hook.cancel()
             requires("rfc6455/7.4.1/h7")
             life.shutdown = Shutdown(self._sites, drain_seconds, life.force)
+            if life.shortened is not None:
+                life.shutdown.shorten(life.shortened)
             await life.shutdown.run()
             if life.starting_tasks:
                 await asyncio.wait(life.starting_tasks, timeout=_CANCEL_SECONDS)

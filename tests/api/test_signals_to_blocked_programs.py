@@ -114,6 +114,68 @@ def test_it_ends_though_a_handler_swallows_what_interrupts_it(program: Program) 
     assert status == 128 + signal.SIGINT
 
 
+IGNORES = """
+async def ignores(connection):
+    print("blocked", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+
+async def main():
+    server = vespiary.Server()
+    server.add(ignores, "ws://127.0.0.1:0")
+    async with server:
+        print("up", flush=True)
+        client = await vespiary.connect(server.urls[0])
+        await server.wait_stopped()
+"""
+IGNORES_AT_STOP = """
+class Ignores(vespiary.Handler):
+    async def on_stop(self, server):
+        print("blocked", flush=True)
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass
+
+async def main():
+    server = vespiary.Server()
+    server.add(Ignores(), "ws://127.0.0.1:0")
+    async with server:
+        print("up", flush=True)
+"""
+ON_A_THREAD = """
+import time
+
+class Blocks(vespiary.Handler):
+    def on_message(self, connection, message):
+        print("blocked", flush=True)
+        time.sleep(3600)
+
+async def main():
+    server = vespiary.Server()
+    server.add(Blocks(), "ws://127.0.0.1:0", executor="threads")
+    async with server:
+        print("up", flush=True)
+        client = await vespiary.connect(server.urls[0])
+        client.send("x")
+        await server.wait_stopped()
+"""
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("code", [IGNORES, IGNORES_AT_STOP, ON_A_THREAD])
+def test_it_ends_though_work_is_left(code: str, runner: str) -> None:
+    with Program(code, runner) as program:
+        program.wait_for("blocked")
+        status, log = twice(program, signal.SIGINT)
+    assert status == 0
+    assert "Received SIGINT again" in log
+
+
 FORKS = """
 import os
 async def main():

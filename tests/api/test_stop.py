@@ -47,12 +47,14 @@ async def test_a_stop_goes_on_when_the_task_that_awaits_it_is_cancelled() -> Non
     handler = Lingers()
     server, client = await begin(handler)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(server.stop(0.2), 0.05)
+        await asyncio.wait_for(server.stop(3600), 0.05)
     client.send("still there?")
     assert await client.receive() == "still there?"
+    await client.close()
     await server.wait_stopped()
     assert handler.stops == 1
-    await check_ended(server, client)
+    with pytest.raises(ConnectionRefusedError):
+        await vespiary.connect(server.urls[0])
 
 
 async def test_a_further_stop_may_shorten_the_drain() -> None:
@@ -62,6 +64,15 @@ async def test_a_further_stop_may_shorten_the_drain() -> None:
         await asyncio.wait_for(server.stop(3600), 0.05)
     await server.stop(0)
     assert handler.stops == 1
+    await check_ended(server, client)
+
+
+@pytest.mark.parametrize("first", [None, 3600])
+async def test_a_further_stop_in_the_same_turn_may_shorten_the_drain(first: float | None) -> None:
+    server, client = await begin(Lingers())
+    began = asyncio.get_running_loop().time()
+    await asyncio.gather(server.stop(first), server.stop(0), server.stop(3600))
+    assert asyncio.get_running_loop().time() - began < 5
     await check_ended(server, client)
 
 

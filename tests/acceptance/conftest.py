@@ -22,7 +22,7 @@ import pytest
 
 from vespiary import DriverUnavailable
 from vespiary.loop import Loop
-from vespiary.prove.locks.findings import analyse
+from vespiary.prove.locks.analysis import analyse
 from vespiary.prove.locks.record import records, room
 from vespiary.prove.locks.report import finding_text
 from vespiary.prove.locks.run import environment as locks_environment

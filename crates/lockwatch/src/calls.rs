@@ -3,11 +3,11 @@
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 
+use crate::layout::{Kind, Lock, Thread, What};
 use crate::log::Request;
 use crate::python::gil;
-use crate::region::{Kind, Lock, Thread, What};
 use crate::threads::Inside;
-use crate::{clock, edges, events, forks, held, locks, log, perturb, stacks, threads};
+use crate::{clock, clocks, edges, events, forks, held, locks, log, perturb, stacks, threads};
 
 /// A wait that is longer than this leaves its stack.
 pub(crate) const LONG_NANOSECONDS: u64 = 50_000_000;
@@ -122,13 +122,20 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
 fn take_signal(inside: Inside, lock: u32, wanted: Wanted, ways: &impl Ways) -> c_int {
     let operations = &inside.thread.operations;
     operations.store(operations.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    let result = ways.at_once();
-    if result != libc::EBUSY {
-        return result;
+    let mut result = ways.at_once();
+    if result == libc::EBUSY {
+        tell_held(&inside, lock, wanted.site);
+        drop(inside);
+        result = wait(lock, SIGNAL, wanted.site, ways);
+    } else {
+        drop(inside);
     }
-    tell_held(&inside, lock, wanted.site);
-    drop(inside);
-    wait(lock, SIGNAL, wanted.site, ways)
+    if result == 0
+        && let Some(Inside { region, thread }) = threads::enter().as_ref()
+    {
+        clocks::receive(region, thread, wanted.address);
+    }
+    result
 }
 
 #[inline]
@@ -243,8 +250,13 @@ pub(crate) fn try_take(wanted: Wanted, call: impl FnOnce() -> c_int) -> c_int {
     if (is_taken(result) || log::is_on())
         && let Some(inside) = threads::enter()
         && let Some(lock) = locks::find(inside.region, wanted.address, wanted.kind, wanted.site)
-        && !locks::is_signal(inside.region, lock)
     {
+        if locks::is_signal(inside.region, lock) {
+            if is_taken(result) {
+                clocks::receive(inside.region, inside.thread, wanted.address);
+            }
+            return result;
+        }
         taken(&inside, lock, wanted, result, &request);
         if !is_taken(result) {
             log::failed(inside.region, inside.thread, lock, &request);

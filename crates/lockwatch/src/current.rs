@@ -7,7 +7,7 @@
 //! few instructions here. Elsewhere than on x86-64 the ordinary way is taken, which costs less
 //! there.
 
-use crate::region::Thread;
+use crate::layout::Thread;
 
 #[cfg(target_arch = "x86_64")]
 mod at_hand {

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::layout::{EDGES_MAX, GATES_MAX, HAS_ORDER, Held, Lost, Thread};
 use crate::python::gil;
 use crate::recorded::{Recorded, mix, wipe};
-use crate::region::{EDGES_MAX, GATES_MAX, HAS_ORDER, Held, Lost, Region, Thread};
-use crate::{clock, held, locks, log, stacks, threads};
+use crate::region::Region;
+use crate::{births, clock, clocks, held, locks, log, stacks, threads};
 
 const COUNTS: usize = EDGES_MAX * 2;
 /// The same two locks in the same order are recorded this often: by several threads, with several
@@ -98,8 +99,8 @@ fn is_new_lately<'a>(
     if !is_new {
         return false;
     }
-    let signature = mix(signature, u64::from(threads::number(region, thread))) | 1;
-    let met = &MET[(signature >> (64 - MET_SLOTS.trailing_zeros())) as usize];
+    let signature = of_thread(region, thread, signature);
+    let met = met(signature);
     let is_new = met.load(Ordering::Relaxed) != signature;
     met.store(signature, Ordering::Relaxed);
     is_new
@@ -115,6 +116,7 @@ fn record_all<'a>(
     site: u64,
 ) {
     let mut stack = None;
+    let is_private = births::is_private(region, thread, to);
     // Who waits for a Python lock has given the GIL away: it neither waits with it nor is alone.
     let is_python = locks::is_python(region, to);
     let is_given_away = |lock: u32| is_python && gil::is_gil(lock);
@@ -137,7 +139,14 @@ fn record_all<'a>(
             }
         }
         gates[..gate_count].sort_unstable();
-        let modes = entry.mode.load(Ordering::Relaxed) | u32::from(is_shared) << 1;
+        let is_private = is_private || births::is_private(region, thread, from);
+        let modes = entry.mode.load(Ordering::Relaxed)
+            | u32::from(is_shared) << 1
+            | u32::from(is_private) << 2;
+        if is_private {
+            // The same order is worth recording again once others may know the lock.
+            forget_lately(region, thread);
+        }
         if !is_new(region, thread, (from, to, modes), &gates[..gate_count]) {
             continue;
         }
@@ -162,6 +171,7 @@ fn record_all<'a>(
             .store(log::stack_of(entry), Ordering::Relaxed);
         edge.to_site.store(site, Ordering::Relaxed);
         edge.time.store(clock::now(), Ordering::Relaxed);
+        clocks::stamp(region, thread, edge);
         for (slot, gate) in edge.gates.iter().zip(&gates[..gate_count]) {
             locks::keep(region, *gate);
             slot.store(*gate, Ordering::Relaxed);
@@ -170,6 +180,25 @@ fn record_all<'a>(
         edge.ready.store(1, Ordering::Release);
         thread.marks.fetch_or(HAS_ORDER, Ordering::Relaxed);
     }
+}
+
+/// What the thread has wanted last counts as new the next time.
+#[cold]
+fn forget_lately(region: &Region, thread: &Thread) {
+    for recent in &thread.recent {
+        let signature = recent.swap(0, Ordering::Relaxed);
+        if signature != 0 {
+            met(of_thread(region, thread, signature)).store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+fn of_thread(region: &Region, thread: &Thread, signature: u64) -> u64 {
+    mix(signature, u64::from(threads::number(region, thread))) | 1
+}
+
+fn met(hash: u64) -> &'static AtomicU64 {
+    &MET[(hash >> (64 - MET_SLOTS.trailing_zeros())) as usize]
 }
 
 /// Whether an order has not been recorded yet, and is wanted still. From now on it is recorded.
@@ -184,6 +213,10 @@ fn is_new(region: &Region, thread: &Thread, order: (u32, u32, u32), gates: &[u32
     let mut key = mix(of_thread, u64::from(thread.segment.load(Ordering::Relaxed)));
     for gate in gates {
         key = mix(key, u64::from(*gate));
+    }
+    if count(&THREAD_COUNTS, of_thread).load(Ordering::Relaxed) >= A_THREAD_MAX {
+        region.lose(Lost::Repeats);
+        return false;
     }
     match RECORDED.put(key) {
         Some(true) => {

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::layout::{EVENTS_MAX, Lost, Thread, What};
 use crate::recorded::{Recorded, mix};
-use crate::region::{EVENTS_MAX, Lost, Region, Thread, What};
+use crate::region::Region;
 use crate::{locks, stacks, threads};
 
 static RECORDED: Recorded<{ EVENTS_MAX * 4 }> = Recorded::new();

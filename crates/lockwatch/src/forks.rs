@@ -13,10 +13,11 @@
 use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::layout::{Kind, Thread};
 use crate::log::Request;
-use crate::region::{self, Kind, Region, Thread};
+use crate::region::{self, Region};
 use crate::start::moment;
-use crate::{held, locks, modules, shared, stacks, threads};
+use crate::{births, held, locks, modules, shared, stacks, threads};
 
 const LEFT_MAX: usize = 256;
 
@@ -196,6 +197,7 @@ pub(crate) unsafe extern "C" fn in_parent() {
     end_packing();
     if let Some((region, thread)) = threads::present() {
         thread.segment.store(moment(region), Ordering::Relaxed);
+        births::publish(thread);
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::layout::{HELD_MAX, Held, Lost, Thread};
 use crate::log::Request;
-use crate::region::{HELD_MAX, Held, Lost, Region, Thread};
-use crate::{locks, log, threads};
+use crate::region::Region;
+use crate::{births, clocks, locks, log, threads};
 
 /// The thread's entries, holes included.
 #[inline]
@@ -33,6 +34,9 @@ pub(crate) fn push(
 ) {
     let operations = thread.operations.load(Ordering::Relaxed);
     thread.operations.store(operations + 1, Ordering::Relaxed);
+    if locks::hands_over(region, lock) {
+        clocks::receive(region, thread, address);
+    }
     if let Some((held, is_again)) = hold(region, thread, lock, address, is_shared, site)
         && log::is_on()
     {
@@ -76,6 +80,7 @@ pub(crate) fn hold<'a>(
     held.mode.store(u32::from(is_shared), Ordering::Relaxed);
     held.site.store(site, Ordering::Relaxed);
     held.task.store(0, Ordering::Relaxed);
+    held.has_notified.store(0, Ordering::Relaxed);
     held.depth.store(1, Ordering::Relaxed);
     thread.held_count.store(count as u32 + 1, Ordering::Release);
     Some((held, false))
@@ -98,8 +103,31 @@ pub(crate) fn pop(region: &Region, thread: &Thread, address: u64, all: bool) -> 
         lock.owner.store(0, Ordering::Relaxed);
     }
     log::let_go(held);
+    births::publish(thread);
+    if held.has_notified.load(Ordering::Relaxed) != 0 {
+        hand_over(region, thread, held.lock.load(Ordering::Relaxed), address);
+    }
     remove(thread, position);
     depth
+}
+
+/// The thread has notified who waits for a condition: who takes the lock after it knows.
+#[cold]
+pub(crate) fn hand_over(region: &Region, thread: &Thread, lock: u32, address: u64) {
+    locks::lock(region, lock)
+        .is_made
+        .fetch_or(locks::HANDS_OVER, Ordering::Relaxed);
+    clocks::hand_over(region, thread, address);
+}
+
+/// The thread notifies, and holds a lock meanwhile.
+pub(crate) fn notify_with(held: &Held) {
+    held.has_notified.store(1, Ordering::Relaxed);
+}
+
+/// The thread notifies, with one of the locks that it holds.
+pub(crate) fn notify(thread: &Thread) {
+    entries(thread).iter().for_each(notify_with);
 }
 
 /// Another thread lets go of a lock that is held: the entry becomes a gap.
@@ -151,6 +179,8 @@ fn copy(from: &Held, to: &Held) {
         .store(from.depth.load(Ordering::Relaxed), Ordering::Relaxed);
     to.task
         .store(from.task.load(Ordering::Relaxed), Ordering::Relaxed);
+    to.has_notified
+        .store(from.has_notified.load(Ordering::Relaxed), Ordering::Relaxed);
     to.log
         .store(from.log.load(Ordering::Relaxed), Ordering::Relaxed);
 }

@@ -26,14 +26,18 @@
 //! Not seen: what a program does without the dynamic linker (static programs, Go), locks made of
 //! atomics and futexes (Rust's std, parking lots), and operations before this library is ready.
 
+mod births;
 mod calls;
 mod clock;
+mod clocks;
 mod current;
 mod edges;
 mod events;
 mod execs;
 mod forks;
+mod handovers;
 mod held;
+mod layout;
 mod loader;
 mod locks;
 mod log;

@@ -21,9 +21,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use libc::pthread_mutex_t;
 
 use crate::calls::{self, Wanted, export};
+use crate::layout::Kind;
 use crate::mutexes::Mutex;
 use crate::real::{self, OnMutex};
-use crate::region::{self, Kind};
+use crate::region::{self};
 use crate::{clock, notes, python, symbols};
 
 /// Where the lock lies; 0 where it was not found.

@@ -8,8 +8,9 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use crate::region::{Kind, LOCKS_MAX, Lock, Lost, Region};
-use crate::{held, memory, python, shared, stacks};
+use crate::layout::{Kind, LOCKS_MAX, Lock, Lost};
+use crate::region::Region;
+use crate::{births, clocks, held, memory, python, shared, stacks};
 
 const SLOTS: usize = LOCKS_MAX * 2;
 
@@ -23,6 +24,9 @@ const UNCOVERED: u32 = 3;
 
 const ALIVE: u32 = 1;
 const ENDED: u32 = 2;
+
+/// A bit of [`Lock::is_made`].
+pub(crate) const HANDS_OVER: u32 = 2;
 
 static TABLE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 
@@ -128,6 +132,7 @@ fn enter(
     lock.address.store(address, Ordering::Relaxed);
     lock.kind.store(kind as u32, Ordering::Relaxed);
     lock.first_site.store(site, Ordering::Relaxed);
+    births::note(region, number as u32, false);
     let flavour = if kind == Kind::PythonLock {
         python::flavour(region)
     } else {
@@ -180,6 +185,8 @@ pub(crate) fn begin(region: &Region, address: u64, kind: Kind, site: u64) {
     end(region, address);
     if let Some(number) = find(region, address, kind, site) {
         lock(region, number).is_made.store(1, Ordering::Relaxed);
+        births::note(region, number, true);
+        clocks::begin(region, address);
         shared::made(region, lock(region, number));
     }
 }
@@ -235,6 +242,12 @@ pub(crate) fn is_signal(region: &Region, number: u32) -> bool {
         lock(region, number).flavour.load(Ordering::Relaxed),
         0 | OWNED
     )
+}
+
+/// Whether a condition was notified with it: who takes it receives what was handed over.
+#[inline]
+pub(crate) fn hands_over(region: &Region, number: u32) -> bool {
+    lock(region, number).is_made.load(Ordering::Relaxed) & HANDS_OVER != 0
 }
 
 /// Who takes a lock releases it too.

@@ -21,7 +21,8 @@ use std::mem::size_of;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use crate::region::{Held, Region, Thread};
+use crate::layout::{Held, Thread};
+use crate::region::Region;
 use crate::{clock, locks, stacks, threads};
 
 /// `vlocklg` and the layout's version.

@@ -8,9 +8,10 @@
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::layout::Lock;
 use crate::readable::Stack;
 use crate::real;
-use crate::region::{self, Lock};
+use crate::region::{self};
 use crate::{loader, locks, stacks, threads};
 
 const PAGE_BITS: u32 = 12;

@@ -4,8 +4,9 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::layout::{Lost, MODULES_MAX, Module};
 use crate::objects::{self, Object};
-use crate::region::{Lost, MODULES_MAX, Module, Region};
+use crate::region::Region;
 
 /// Makes sure that the objects behind these addresses are known.
 pub(crate) fn know(region: &Region, addresses: &[u64]) {

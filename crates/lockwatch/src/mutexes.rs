@@ -5,12 +5,13 @@ use std::ffi::c_int;
 use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, pthread_mutexattr_t, timespec};
 
 use crate::calls::{self, Wanted, Ways, export};
+use crate::layout::Kind;
 use crate::log::Request;
 use crate::python::gil;
-use crate::real::{self, ClockMutex, ClockWait, OnMutex, TimedMutex, TimedWait, Wait};
-use crate::region::Kind;
+use crate::real::{self, ClockMutex, ClockWait, OnCondition, OnMutex, TimedMutex, TimedWait, Wait};
+use crate::region::{self};
 use crate::threads::{self, Inside};
-use crate::{edges, held, locks, log};
+use crate::{clocks, edges, held, locks, log};
 
 export!(pthread_mutex_init => init, 2);
 export!(pthread_mutex_destroy => destroy, 1);
@@ -22,6 +23,8 @@ export!(pthread_mutex_unlock => unlock, 1);
 export!(pthread_cond_wait => wait, 2);
 export!(pthread_cond_timedwait => timedwait, 3);
 export!(pthread_cond_clockwait => clockwait, 4);
+export!(pthread_cond_signal => signal, 1);
+export!(pthread_cond_broadcast => broadcast, 1);
 
 pub(crate) struct Mutex(pub(crate) *mut pthread_mutex_t);
 
@@ -134,9 +137,50 @@ unsafe extern "C" fn unlock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
     unsafe { real::MUTEX_UNLOCK.get::<OnMutex>()(mutex) }
 }
 
+/// The thread notifies who waits for a condition, and hands over what it knows: to who waits, and
+/// to who takes the condition's mutex later and finds what it would have waited for.
+fn notify(condition: u64) {
+    if gil::is_near(condition) || !region::present().is_some_and(clocks::are_used) {
+        return;
+    }
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let Inside { region, thread } = &inside;
+    clocks::hand_over(region, thread, condition);
+    match clocks::mutex_of(condition) {
+        None => held::notify(thread),
+        Some(mutex) => match held::find(thread, mutex) {
+            Some(position) => held::notify_with(&thread.held[position]),
+            None => {
+                if let Some(lock) = locks::known(region, mutex) {
+                    held::hand_over(region, thread, lock, mutex);
+                }
+            }
+        },
+    }
+}
+
+unsafe extern "C" fn signal(condition: *mut pthread_cond_t, _site: u64) -> c_int {
+    notify(condition as u64);
+    // SAFETY: what the caller gave is passed on.
+    unsafe { real::CONDITION_SIGNAL.get::<OnCondition>()(condition) }
+}
+
+unsafe extern "C" fn broadcast(condition: *mut pthread_cond_t, _site: u64) -> c_int {
+    notify(condition as u64);
+    // SAFETY: the same.
+    unsafe { real::CONDITION_BROADCAST.get::<OnCondition>()(condition) }
+}
+
 /// The mutex is given away while a condition is waited for, and taken again before the call
 /// returns: whatever else the thread holds stands before it once more.
-fn around(mutex: *mut pthread_mutex_t, site: u64, call: impl FnOnce() -> c_int) -> c_int {
+fn around(
+    condition: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    site: u64,
+    call: impl FnOnce() -> c_int,
+) -> c_int {
     let address = mutex as u64;
     if gil::is_inner(address) && gil::wait(address, site) {
         return call();
@@ -145,6 +189,7 @@ fn around(mutex: *mut pthread_mutex_t, site: u64, call: impl FnOnce() -> c_int) 
     let mut request = Request::outside(site, log::AFTER_WAIT);
     if let Some(inside) = threads::enter() {
         let Inside { region, thread } = &inside;
+        clocks::wait(region, condition as u64, address);
         depth = held::pop(region, thread, address, true);
         if let (1.., Some(lock)) = (depth, locks::known(region, address)) {
             calls::tell_held(&inside, lock, site);
@@ -159,6 +204,9 @@ fn around(mutex: *mut pthread_mutex_t, site: u64, call: impl FnOnce() -> c_int) 
     {
         let Inside { region, thread } = &inside;
         request.begins_now();
+        if result == 0 {
+            clocks::receive(region, thread, condition as u64);
+        }
         for _ in 0..depth {
             held::push(region, thread, lock, address, false, site, &request);
         }
@@ -171,7 +219,7 @@ unsafe extern "C" fn wait(
     mutex: *mut pthread_mutex_t,
     site: u64,
 ) -> c_int {
-    around(mutex, site, || {
+    around(condition, mutex, site, || {
         // SAFETY: what the caller gave is passed on.
         unsafe { real::CONDITION_WAIT.get::<Wait>()(condition, mutex) }
     })
@@ -183,7 +231,7 @@ unsafe extern "C" fn timedwait(
     moment: *const timespec,
     site: u64,
 ) -> c_int {
-    around(mutex, site, || {
+    around(condition, mutex, site, || {
         // SAFETY: what the caller gave is passed on.
         unsafe { real::CONDITION_TIMEDWAIT.get::<TimedWait>()(condition, mutex, moment) }
     })
@@ -196,7 +244,7 @@ unsafe extern "C" fn clockwait(
     moment: *const timespec,
     site: u64,
 ) -> c_int {
-    around(mutex, site, || {
+    around(condition, mutex, site, || {
         // SAFETY: what the caller gave is passed on.
         unsafe { real::CONDITION_CLOCKWAIT.get::<ClockWait>()(condition, mutex, clock, moment) }
     })

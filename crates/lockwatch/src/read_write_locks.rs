@@ -5,8 +5,8 @@ use std::ffi::c_int;
 use libc::{clockid_t, pthread_rwlock_t, pthread_rwlockattr_t, timespec};
 
 use crate::calls::{self, Wanted, Ways, export};
+use crate::layout::Kind;
 use crate::real::{self, ClockReadWrite, OnReadWrite, Real, TimedReadWrite};
-use crate::region::Kind;
 use crate::threads;
 
 export!(pthread_rwlock_init => init, 2);

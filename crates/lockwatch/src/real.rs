@@ -153,6 +153,7 @@ pub(crate) type TimedReadWrite =
 pub(crate) type ClockReadWrite =
     unsafe extern "C" fn(*mut pthread_rwlock_t, clockid_t, *const timespec) -> c_int;
 pub(crate) type OnSpin = unsafe extern "C" fn(*mut c_int) -> c_int;
+pub(crate) type OnCondition = unsafe extern "C" fn(*mut pthread_cond_t) -> c_int;
 pub(crate) type Wait = unsafe extern "C" fn(*mut pthread_cond_t, *mut pthread_mutex_t) -> c_int;
 pub(crate) type TimedWait =
     unsafe extern "C" fn(*mut pthread_cond_t, *mut pthread_mutex_t, *const timespec) -> c_int;
@@ -220,6 +221,12 @@ functions! {
     CONDITION_WAIT = c"pthread_cond_wait", CONDITIONS;
     CONDITION_TIMEDWAIT = c"pthread_cond_timedwait", CONDITIONS;
     CONDITION_CLOCKWAIT = c"pthread_cond_clockwait", How::Next;
+    CONDITION_SIGNAL = c"pthread_cond_signal", CONDITIONS;
+    CONDITION_BROADCAST = c"pthread_cond_broadcast", CONDITIONS;
+    BARRIER_WAIT = c"pthread_barrier_wait", How::Next;
+    // Of the C++ library, which may be loaded later or not at all.
+    FUTURE_WAIT = c"_ZNSt28__atomic_futex_unsigned_base19_M_futex_wait_untilEPjjbNSt6chrono8durationIlSt5ratioILl1ELl1EEEENS2_IlS3_ILl1ELl1000000000EEEE", How::Alone;
+    FUTURE_NOTIFY = c"_ZNSt28__atomic_futex_unsigned_base19_M_futex_notify_allEPj", How::Alone;
     CREATE = c"pthread_create", How::Next;
     JOIN = c"pthread_join", How::Next;
     SEMAPHORE_INIT = c"sem_init", How::Next;

@@ -14,10 +14,10 @@ use std::ffi::{c_char, c_int, c_uint};
 use libc::{clockid_t, sem_t, timespec};
 
 use crate::calls::{self, Wanted, Ways, export};
+use crate::layout::Kind;
 use crate::real;
-use crate::region::Kind;
 use crate::threads::{self, Inside};
-use crate::{held, locks, memory, python};
+use crate::{clocks, held, locks, memory, python};
 
 export!(sem_init => init, 3);
 export!(sem_destroy => destroy, 1);
@@ -228,8 +228,10 @@ fn posted(address: u64, site: u64) {
     let Inside { region, thread } = &inside;
     if held::pop(region, thread, address, false) == 0
         && let Some(lock) = locks::find(region, address, Kind::Semaphore, site)
-        && !locks::is_signal(region, lock)
     {
-        locks::become_signal(region, lock);
+        if !locks::is_signal(region, lock) {
+            locks::become_signal(region, lock);
+        }
+        clocks::hand_over(region, thread, address);
     }
 }

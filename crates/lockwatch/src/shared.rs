@@ -12,7 +12,8 @@
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 
-use crate::region::{Kind, Lock, Lost, Region, SHARED_MAX};
+use crate::layout::{Kind, Lock, Lost, SHARED_MAX};
+use crate::region::Region;
 use crate::{clock, locks};
 
 /// `PTHREAD_MUTEX_PSHARED_BIT` and `PTHREAD_MUTEX_ROBUST_NORMAL_NP` in a mutex's kind

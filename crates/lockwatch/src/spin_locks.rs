@@ -6,8 +6,8 @@ use libc::timespec;
 
 use crate::calls::{self, Wanted, Ways, export};
 use crate::clock;
+use crate::layout::Kind;
 use crate::real::{self, OnSpin};
-use crate::region::Kind;
 use crate::threads;
 
 export!(pthread_spin_init => spin_init, 2);

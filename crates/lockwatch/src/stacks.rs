@@ -6,9 +6,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::layout::{Lost, WORDS_MAX};
 use crate::python::Frames;
 use crate::recorded::wipe;
-use crate::region::{Lost, Region, WORDS_MAX};
+use crate::region::Region;
 use crate::{held, locks, modules, python, threads, unwind};
 
 const DEPTH_MAX: usize = 48;

@@ -5,10 +5,13 @@ use std::sync::atomic::Ordering;
 
 use libc::{pthread_attr_t, pthread_t};
 
+use crate::layout::Thread;
 use crate::real;
-use crate::region::{self, Region, Thread};
+use crate::region::{self, Region};
 use crate::threads::{self, Inside};
-use crate::{edges, events, forks, loader, locks, log, notes, perturb, python, stacks, texts};
+use crate::{
+    births, clocks, edges, events, forks, loader, locks, log, notes, perturb, python, stacks, texts,
+};
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -32,6 +35,7 @@ extern "C" fn on_load() {
 pub(crate) fn begin() {
     notes::with_folder(|folder| {
         locks::open();
+        births::open();
         region::open(folder);
     });
     if let Some(region) = region::present() {
@@ -60,6 +64,7 @@ unsafe extern "C" fn on_fork() {
     threads::forget();
     stacks::forget();
     edges::forget();
+    clocks::forget();
     events::forget();
     texts::forget();
     log::forget();
@@ -125,6 +130,7 @@ fn expect(inside: &Inside) -> Option<u32> {
     let parent = threads::keep(region, thread) + 1;
     child.parent.store(parent, Ordering::Relaxed);
     child.born.store(moment(region), Ordering::Relaxed);
+    clocks::inherit(region, thread, child);
     thread.segment.store(moment(region), Ordering::Relaxed);
     Some(number)
 }
@@ -183,5 +189,6 @@ pub(crate) fn join_thread(inside: &Inside, ended: &Thread) {
     ended.joined.store(moment(region), Ordering::Relaxed);
     let me = threads::keep(region, thread) + 1;
     ended.joiner.store(me, Ordering::Release);
+    clocks::learn(region, ended, thread);
     thread.segment.store(moment(region), Ordering::Relaxed);
 }

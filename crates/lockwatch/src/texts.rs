@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::layout::{Lost, TEXT_MAX};
 use crate::recorded::wipe;
-use crate::region::{Lost, Region, TEXT_MAX};
+use crate::region::Region;
 
 const SLOTS: usize = 1 << 14;
 

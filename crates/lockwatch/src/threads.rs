@@ -10,10 +10,11 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use crate::layout::{Kind, Lock, Lost, TASK, THREADS_MAX, Thread, What};
 use crate::python::gil;
 use crate::recorded::wipe;
-use crate::region::{Kind, Lock, Lost, Region, TASK, THREADS_MAX, Thread, What, region};
-use crate::{current, events, locks, memory, shared};
+use crate::region::{Region, region};
+use crate::{clocks, current, events, locks, memory, shared};
 
 pub(crate) const ALIVE: u32 = 1;
 pub(crate) const ENDED: u32 = 2;
@@ -158,9 +159,16 @@ pub(crate) fn register(region: &'static Region) -> Option<&'static Thread> {
 pub(crate) fn claim(region: &Region) -> Option<u32> {
     if let Some(number) = claim_free() {
         let thread = &region.threads[number as usize];
-        for field in [&thread.parent, &thread.born, &thread.joiner, &thread.joined] {
+        for field in [
+            &thread.parent,
+            &thread.born,
+            &thread.joiner,
+            &thread.joined,
+            &thread.clock_index,
+        ] {
             field.store(0, Ordering::Relaxed);
         }
+        clocks::clear(&thread.clock);
         return Some(number);
     }
     let number = region.claim(&region.header.threads, THREADS_MAX, Lost::Threads)?;

@@ -9,8 +9,8 @@ use super::acts::{leave_stack, show_wait, taken, taken_as, want, want_as};
 use super::interface::{Interface, Object};
 use super::ways::{Arguments, FastKeywords, Keywords};
 use super::{Act, Hook, Taken, python};
+use crate::layout::Kind;
 use crate::log::Request;
-use crate::region::Kind;
 use crate::{calls, locks, perturb, threads};
 
 /// The arguments `(False,)`, to try, and those that wait for a while: as a tuple each.

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use super::tasks::mixed;
 use super::{Taken, gil, names, python, semaphores, stack};
 use crate::calls::Outer;
+use crate::layout::{Kind, What};
 use crate::log::Request;
-use crate::region::{Kind, What};
 use crate::threads::{self, Inside};
-use crate::{calls, edges, events, held, locks, log, stacks, start};
+use crate::{calls, clocks, edges, events, held, locks, log, stacks, start};
 
 /// The thread wants a lock while it holds others.
 #[inline]
@@ -54,21 +54,38 @@ pub(super) fn taken(lock: Taken, request: &Request) {
 #[inline]
 pub(super) fn taken_as(inside: &Inside, number: u32, lock: Taken, request: &Request) {
     let Inside { region, thread } = inside;
-    if !locks::is_signal(region, number) {
-        names::look(python(), region, thread);
-        let site = stack::here(region);
-        held::push(region, thread, number, lock.address, false, site, request);
-        if mixed::is_of_task() {
-            mixed::taken(inside, lock.address);
+    if locks::is_signal(region, number) {
+        clocks::receive(region, thread, lock.address);
+        if locks::tells_life(region, number) {
+            take_life(inside, number);
         }
-    } else if locks::tells_life(region, number) {
-        take_life(inside, number);
+        return;
+    }
+    names::look(python(), region, thread);
+    let site = stack::here(region);
+    held::push(region, thread, number, lock.address, false, site, request);
+    if mixed::is_of_task() {
+        mixed::taken(inside, lock.address);
+    }
+}
+
+/// The thread asks whether it holds a lock, or tries to take one that it does: `Condition.notify`
+/// does so with its lock.
+#[inline]
+pub(super) fn asked(lock: Taken) {
+    if let Some(inside) = threads::enter()
+        && clocks::are_used(inside.region)
+        && let Some(position) = held::find(inside.thread, lock.address)
+        && stack::notifies(inside.region)
+    {
+        held::notify_with(&inside.thread.held[position]);
     }
 }
 
 /// The thread tried to take a lock, and did not get it.
 #[inline]
 pub(super) fn failed(lock: Taken, request: &Request) {
+    asked(lock);
     if log::is_on() {
         failed_full(lock, request);
     }
@@ -111,7 +128,11 @@ pub(super) fn let_go(lock: Taken, all: bool) -> bool {
         return false;
     };
     let Inside { region, thread } = &inside;
-    held::pop(region, thread, lock.address, all) > 0
+    let was_held = held::pop(region, thread, lock.address, all) > 0;
+    if !was_held {
+        clocks::hand_over(region, thread, lock.address);
+    }
+    was_held
 }
 
 /// A lock was released by another thread than took it: a signal from now on.

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::interface::Object;
-use crate::region::Kind;
+use crate::layout::Kind;
 use crate::{locks, threads};
 
 type Allocate = unsafe extern "C" fn(Object, isize) -> Object;

@@ -2,13 +2,13 @@
 //! of its locks were found, `queue.SimpleQueue`, and interpreters beside the first.
 
 use std::ffi::{CStr, c_char};
-use std::ptr;
-use std::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicUsize, Ordering};
 
 use super::interface::{Interface, Object, function};
 use super::{Definition, HOOKS, LOCK, RECURSIVE, header_bytes};
-use crate::clock;
 use crate::notes::{self, Kind};
+use crate::threads::{self, Inside};
+use crate::{clock, clocks};
 
 /// Bits: `SimpleQueue` is watched for; its use was noted; several interpreters were
 /// noted; an interpreter that cannot be watched was.
@@ -25,10 +25,10 @@ const SCHEDULERS: [&CStr; 4] = [c"trio", c"anyio", c"gevent", c"eventlet"];
 /// How many modules there were at the last look.
 static MODULES: AtomicIsize = AtomicIsize::new(0);
 
-/// The two methods that may wait, and their functions.
-const METHODS: [&CStr; 2] = [c"get", c"put"];
-static DEFINITIONS: [AtomicPtr<Definition>; 2] = [const { AtomicPtr::new(ptr::null_mut()) }; 2];
-static REAL: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+/// The methods by which something goes through a queue, and their functions. The first two take.
+const METHODS: [&CStr; 4] = [c"get", c"get_nowait", c"put", c"put_nowait"];
+const TAKING: usize = 2;
+static REAL: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
 
 /// Notes the interpreter's version, and whether both types' ways of taking and letting go were
 /// found.
@@ -122,12 +122,8 @@ fn look_for_queue(python: &Interface) {
                 let at = descriptor.cast::<*mut Definition>().add(header / 8 + 3);
                 let definition = at.read();
                 REAL[number].store((*definition).function, Ordering::Release);
-                DEFINITIONS[number].store(definition, Ordering::Release);
-                (*definition).function = if number == 0 {
-                    used::<0> as *const () as usize
-                } else {
-                    used::<1> as *const () as usize
-                };
+                let ours = [used::<0>, used::<1>, used::<2>, used::<3>][number] as Any;
+                (*definition).function = ours as usize;
             }
             (python.release)(descriptor);
         }
@@ -137,7 +133,8 @@ fn look_for_queue(python: &Interface) {
 
 type Any = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize) -> Object;
 
-/// In a method's place until its first call; passes on as many words as any way of calling has.
+/// In a method's place; passes on as many words as any way of calling has. Who puts something into
+/// a queue hands over to who gets it.
 unsafe extern "C" fn used<const M: usize>(
     one: usize,
     two: usize,
@@ -149,12 +146,22 @@ unsafe extern "C" fn used<const M: usize>(
     if STATE.fetch_or(USED, Ordering::Relaxed) & USED == 0 {
         notes::note(Kind::Used, clock::now(), "-", b"SimpleQueue");
     }
-    let real = REAL[M].load(Ordering::Acquire);
-    // SAFETY: definitions are static; the method gets its own function back, which is then called
-    // with what the interpreter gave.
-    unsafe {
-        (*DEFINITIONS[M].load(Ordering::Acquire)).function = real;
-        let real: Any = std::mem::transmute(real);
-        real(one, two, three, four, five, six)
+    let queue = one as u64;
+    if M >= TAKING
+        && let Some(Inside { region, thread }) = threads::enter().as_ref()
+    {
+        clocks::hand_over(region, thread, queue);
     }
+    // SAFETY: the method's own function, with what the interpreter gave.
+    let result = unsafe {
+        let real: Any = std::mem::transmute(REAL[M].load(Ordering::Acquire));
+        real(one, two, three, four, five, six)
+    };
+    if M < TAKING
+        && !result.is_null()
+        && let Some(Inside { region, thread }) = threads::enter().as_ref()
+    {
+        clocks::receive(region, thread, queue);
+    }
+    result
 }

@@ -33,6 +33,8 @@ const IS_COROUTINE: u32 = 2;
 const ENTERS: u32 = 4;
 /// Of the standard library's `threading`, whose caller is of more interest.
 const INNER: u32 = 8;
+/// Wakes who waits for a condition.
+const NOTIFIES: u32 = 16;
 /// Where a flavour of locks begins.
 const FLAVOUR_SHIFT: u32 = 8;
 
@@ -59,6 +61,10 @@ impl Place {
 
     pub(super) fn is_inner(self) -> bool {
         self.traits & INNER != 0
+    }
+
+    pub(super) fn notifies(self) -> bool {
+        self.traits & NOTIFIES != 0
     }
 
     /// What a lock is for that is first taken here.
@@ -188,6 +194,7 @@ unsafe fn read(
                 locks::LIFE << FLAVOUR_SHIFT
             }
             b"_ContextManagerMixin.__aenter__" => ENTERS,
+            b"Condition.notify" => NOTIFIES,
             _ => 0,
         };
         if file == tasks::FILE.to_bytes() {

@@ -30,8 +30,9 @@ use libc::pthread_mutex_t;
 
 use super::interface::Interface;
 use crate::calls::{self, Outer};
+use crate::layout::{Kind, Lock, Thread};
 use crate::real::{self, OnMutex};
-use crate::region::{Kind, Lock, Region, Thread};
+use crate::region::Region;
 use crate::threads::{self, Inside};
 use crate::{clock, edges, held, locks, stacks};
 
@@ -66,6 +67,13 @@ thread_local! {
 pub(crate) fn is_inner(mutex: u64) -> bool {
     let first = FIRST.load(Ordering::Relaxed);
     mutex.wrapping_sub(first) <= SPAN.load(Ordering::Relaxed)
+}
+
+/// Whether an address is one of the structure that the GIL's mutexes lie in: of their conditions.
+pub(crate) fn is_near(address: u64) -> bool {
+    const NEAR: u64 = 128;
+    let first = FIRST.load(Ordering::Relaxed).wrapping_sub(NEAR);
+    is_known() && address.wrapping_sub(first) <= SPAN.load(Ordering::Relaxed) + 2 * NEAR
 }
 
 /// Whether there is one.

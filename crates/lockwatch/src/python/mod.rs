@@ -28,11 +28,12 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
+use crate::layout::Kind;
 use crate::log::{self, Request};
-use crate::region::{Kind, Region};
+use crate::region::Region;
 use crate::{held, locks, threads};
 use acquire::{acquire, waits_for_ever};
-use acts::{failed, let_go, let_go_by_another, renew, taken, want};
+use acts::{asked, failed, let_go, let_go_by_another, renew, taken, want};
 use interface::{Interface, Object};
 use ways::{Arguments, FAST, KEYWORDS, NOARGS, ONE, VARARGS, trampoline};
 
@@ -59,6 +60,8 @@ enum Act {
     Restore,
     /// In a new child: the lock is free again, no matter who held it.
     Renew,
+    /// Asks whether this thread holds it.
+    Ask,
 }
 
 /// A method that was swapped.
@@ -108,8 +111,9 @@ const METHODS: [(&CStr, Act); METHOD_COUNT] = [
     (c"_release_save", Act::ReleaseAll),
     (c"_acquire_restore", Act::Restore),
     (c"_at_fork_reinit", Act::Renew),
+    (c"_is_owned", Act::Ask),
 ];
-const METHOD_COUNT: usize = 9;
+const METHOD_COUNT: usize = 10;
 
 /// The types, in the order of [`HOOKS`].
 const LOCK: usize = 0;
@@ -345,6 +349,10 @@ fn around(hook: &Hook, lock: Object, arguments: &Arguments, call: impl Fn() -> O
                 taken(lock, &request);
             }
             result
+        }
+        Act::Ask => {
+            asked(lock);
+            call()
         }
         Act::Renew => {
             let result = call();

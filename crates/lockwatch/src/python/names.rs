@@ -7,7 +7,8 @@
 use std::sync::atomic::Ordering;
 
 use super::interface::Interface;
-use crate::region::{Region, Thread};
+use crate::layout::Thread;
+use crate::region::Region;
 use crate::texts;
 
 /// Operations of a thread at which its name is looked for.

@@ -194,6 +194,35 @@ pub(super) fn here(region: &Region) -> u64 {
     found
 }
 
+/// Whether the thread is within `Condition.notify`.
+///
+/// The thread is attached: it runs a method of a lock.
+pub(super) fn notifies(region: &Region) -> bool {
+    let Some(layout) = layout::get() else {
+        return false;
+    };
+    let python = python();
+    // SAFETY: the state is this thread's, and its frames stay as they are meanwhile.
+    unsafe {
+        let mut frame = layout.innermost((python.current)());
+        for _ in 0..INNER_MAX {
+            let read = if frame == 0 { None } else { layout.read(frame) };
+            let Some(read) = read.filter(|read| layout.is_code(python, read.code)) else {
+                return false;
+            };
+            let place = codes::place(python, layout, region, &read, true);
+            if place.notifies() {
+                return true;
+            }
+            if !place.is_inner() {
+                return false;
+            }
+            frame = layout.previous(frame);
+        }
+    }
+    false
+}
+
 /// What a lock is for that this thread meets now for the first time, by the function that takes it.
 pub(super) fn flavour(python: &Interface, region: &Region) -> u32 {
     let Some(layout) = layout::get() else {

@@ -98,6 +98,7 @@ pub(super) fn trampoline(number: usize, position: usize, flags: c_int) -> Option
                 $function::<$type, 6>,
                 $function::<$type, 7>,
                 $function::<$type, 8>,
+                $function::<$type, 9>,
             ]
         };
     }

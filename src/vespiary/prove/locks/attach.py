@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.locks.analysis import deadlock
 from vespiary.prove.locks.binaries import inspect
-from vespiary.prove.locks.findings import Finding, LockStory, Step, deadlock
+from vespiary.prove.locks.findings import Finding, LockStory, Step
 from vespiary.prove.locks.futexes import Wait, wait_of
 from vespiary.prove.locks.live import View, Watch
 from vespiary.prove.locks.outside import loaded_code, native_stack, py_spy, python_stacks

@@ -7,7 +7,8 @@ out, where
 * two of its orders are the same thread's: a thread does not wait for itself;
 * two of its orders were made under a common third lock (a gate): one thread at a time passes it;
 * one of its orders was over before the other could begin: the thread that made the later one was
-  not created yet, or the earlier one's had been joined (order by creation and joining);
+  not created yet, or the earlier one's had been joined (order by creation and joining), or had
+  handed over to it, by a condition, a semaphore, a barrier, a queue, an event or a future;
 * where two orders meet, the lock is held shared and wanted shared: readers do not wait for readers.
 
 A lock that was only tried is never waited for; the library records no order into it. Sources: the
@@ -276,7 +277,7 @@ class _Search:
         Walks from the late order's thread to those that created it: what their creators had done
         before, or had joined before, was over.
         """
-        if self._is_over(early, late):
+        if self._is_over(early, late) or (early.thread != late.thread and late.knows(early)):
             return True
         number: int | None = late.thread
         until = late.segment

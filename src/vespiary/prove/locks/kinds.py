@@ -1,9 +1,19 @@
 """What the numbers in a record stand for: kinds of locks, events, and what found no room.
 
-The numbers are the library's (`crates/lockwatch/src/region.rs`).
+The numbers are the library's (`crates/lockwatch/src/layout.rs`).
 """
 
-__all__ = ["EVENTS", "GIL", "KINDS", "LOADER", "LOST", "RECURSIVE", "REPEATS", "TASK_LOCK"]
+__all__ = [
+    "EVENTS",
+    "GIL",
+    "KINDS",
+    "LOADER",
+    "LOST",
+    "MAY_BE_SIGNALS",
+    "RECURSIVE",
+    "REPEATS",
+    "TASK_LOCK",
+]
 
 GIL = "GIL"
 """The kind of lock that the interpreter's own is."""
@@ -29,6 +39,9 @@ KINDS = {
     10: "semaphore",
     11: "multiprocessing semaphore",
 }
+MAY_BE_SIGNALS = {KINDS[4], KINDS[10], KINDS[11]}
+"""Those that another thread may be meant to release."""
+
 EVENTS = {
     1: "relock",
     2: "foreign-unlock",

@@ -22,7 +22,8 @@ import pytest
 
 from vespiary._counted import counted
 from vespiary.prove.locks import exits
-from vespiary.prove.locks.findings import Finding, analyse, deadlock
+from vespiary.prove.locks.analysis import analyse, deadlock
+from vespiary.prove.locks.findings import Finding
 from vespiary.prove.locks.gaps import find, sentences
 from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.record import Record, records, room

@@ -1,6 +1,6 @@
 """What the preloaded library has written about one process.
 
-The file's layout is the library's (`crates/lockwatch/src/region.rs`): a header that says where
+The file's layout is the library's (`crates/lockwatch/src/layout.rs`): a header that says where
 nine arrays lie and how large their items are, then the arrays. It may be read while the process
 runs, and after it has ended in whatever way.
 """
@@ -11,10 +11,10 @@ import mmap
 import os
 import struct
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from vespiary.prove.locks.between import Child, Fork, Shared
+from vespiary.prove.locks.facts import Edge, Event, Held, Lock, Module, Thread
 from vespiary.prove.locks.kinds import EVENTS, GIL, KINDS, LOST, REPEATS
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
     "room",
 ]
 
-_MAGIC = b"vlocks\x00\x01"
+_MAGIC = b"vlocks\x00\x02"
 _HEADER = struct.Struct("<8sIIQ")
 _PLACE = struct.Struct("<QII")
 _ARRAYS = 9
@@ -45,14 +45,13 @@ _TASK = struct.Struct("<4I64s")
 _TITLE = struct.Struct("<I")
 _STACK_WORDS_MAX = 96
 _LOCK = struct.Struct("<QIIIIQIIQQII")
-_EDGE = struct.Struct("<8IQQ10IIIQ")
+_EDGE = struct.Struct("<8IQQ10IIIQ256s")
 _EVENT = struct.Struct("<6IQ")
 _MODULE = struct.Struct("<QQQ512s")
 _SHARED = struct.Struct("<QQQQIIII")
 _CHILD = struct.Struct("<IIIIIIQQ")
 
 _OWNED = 4
-_MAY_BE_SIGNALS = {KINDS[4], KINDS[10], KINDS[11]}
 _WAITING_OFFSET = 36
 _WAITS_SHARED, _WAITS_FOR_SIGNAL = 1, 2
 _LEFT_BEHIND = 3
@@ -61,145 +60,6 @@ _LIMITED = 4
 
 class RecordError(Exception):
     """A file is not a record of locks, or of another version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A lock that a thread holds: its number, how, and the address of the call that took it.
-
-    `task` is the number of the task that took it as its thread, `entry` that of the log.
-    """
-
-    lock: int
-    shared: bool
-    site: int
-    task: int | None = None
-    entry: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Thread:
-    """A thread, or a task of asyncio: of that the kernel's number is its thread's.
-
-    Attributes:
-        number: Its place in the record; the first operation's thread is 0.
-        tid: The kernel's number (gettid(2)).
-        alive: Whether it has not ended.
-        parent: The number of the thread that made it; None when that was not seen.
-        born: The moment of its creation; moments of a process are in one order.
-        joiner: Who has joined it, None if nobody.
-        joined: And when.
-        waiting: The lock it waits for, None if for none.
-        waiting_shared: Whether it would share it.
-        waiting_signal: Whether the lock was a signal, which anybody may give, when the wait began.
-        waiting_stack: The stack that it left, None when the wait is short yet.
-        waiting_since: Since when, in nanoseconds of CLOCK_MONOTONIC.
-        operations: Locks it has taken.
-        contended: How often it had to wait.
-        name: As Python has it, or else the kernel.
-        held: What it holds.
-        carrier: The number of the thread that a task runs on; None for what is a thread itself.
-        coroutine: The name of a task's coroutine.
-        limited: Whether a time limit ends the wait of a task.
-        left_behind: Whether it is a thread of the parent that held locks when this process was
-            forked, and is not in it; `parent` is then its number there.
-    """
-
-    number: int
-    tid: int
-    alive: bool
-    parent: int | None
-    born: int
-    joiner: int | None
-    joined: int
-    waiting: int | None
-    waiting_shared: bool
-    waiting_stack: int | None
-    waiting_since: int
-    operations: int
-    contended: int
-    name: str
-    held: tuple[Held, ...]
-    carrier: int | None = None
-    coroutine: str = ""
-    waiting_signal: bool = False
-    left_behind: bool = False
-    limited: bool = False
-
-    @property
-    def noun(self) -> str:
-        """What it is."""
-        return "thread" if self.carrier is None else "task"
-
-
-@dataclass(frozen=True, slots=True)
-class Lock:
-    """A lock, from its first operation to its end. A signal is released by anyone who likes to.
-
-    `stack` is where it was `made`, or else where it was first seen. It is `owned` when a `with`
-    statement has taken it: who takes it releases it too.
-    """
-
-    number: int
-    address: int
-    kind: str
-    alive: bool
-    owner: int | None
-    stack: int | None
-    first_site: int
-    signal: bool
-    made: bool = False
-    owned: bool = False
-    shared: Shared | None = None
-
-    @property
-    def may_be_signal(self) -> bool:
-        """Whether another thread may be meant to release it, though none has so far."""
-        return self.kind in _MAY_BE_SIGNALS and not self.owned
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """An order: `thread` took `to` while it held `first`, and the `gates` besides.
-
-    `stack` is where it took `to`; `first_stack`, in the full mode, where it had taken `first`.
-    `time` is when it was first seen, in nanoseconds of CLOCK_MONOTONIC.
-    """
-
-    thread: int
-    segment: int
-    first: int
-    to: int
-    first_shared: bool
-    to_shared: bool
-    stack: int | None
-    first_site: int
-    to_site: int
-    gates: frozenset[int]
-    first_stack: int | None = None
-    time: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that is reported for what it is."""
-
-    what: str
-    thread: int
-    lock: int
-    other: int | None
-    stack: int | None
-    site: int
-
-
-@dataclass(frozen=True, slots=True)
-class Module:
-    """A loaded object: what is added to the file's addresses, and where it lies."""
-
-    bias: int
-    start: int
-    end: int
-    path: str
 
 
 def _plus_one(value: int) -> int | None:
@@ -349,7 +209,7 @@ class Record:
             _plus_one(stack),
             site,
             flavour not in (0, _OWNED),
-            made != 0,
+            bool(made & 1),
             flavour == _OWNED,
             self._shared(shared - 1) if shared else None,
         )
@@ -422,6 +282,9 @@ class Record:
                     gates,
                     _plus_one(fields[20]),
                     fields[22],
+                    bool(modes & 4),
+                    _plus_one(fields[21]),
+                    fields[23],
                 )
 
     def events(self) -> Iterator[Event]:

@@ -16,9 +16,10 @@ from pathlib import Path
 from vespiary._counted import counted
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks import log
+from vespiary.prove.locks.analysis import analyse, deadlock, stall
 from vespiary.prove.locks.binaries import inspect
 from vespiary.prove.locks.cores import Core, leave
-from vespiary.prove.locks.findings import Finding, analyse, deadlock, ordered, stall
+from vespiary.prove.locks.findings import Finding, ordered
 from vespiary.prove.locks.gaps import Gap, find, lockless, program_of, sentences
 from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.program import Program

@@ -18,13 +18,13 @@ from functools import cached_property
 from pathlib import Path
 
 from vespiary.prove.locks.between import Child
+from vespiary.prove.locks.facts import RECORD_BITS
 from vespiary.prove.locks.places import Places
 from vespiary.prove.locks.record import Edge, Event, Lock, Record, Thread, records
 
 __all__ = ["NUMBER", "Together", "families", "lives"]
 
-_BITS = 32
-NUMBER = (1 << _BITS) - 1
+NUMBER = (1 << RECORD_BITS) - 1
 """The part of a number that is the record's own."""
 
 _SEMAPHORES = {"semaphore", "multiprocessing semaphore"}
@@ -52,7 +52,7 @@ class Together:
         for place, record in enumerate(self.records):
             for shared in record.shared():
                 if record.lock(shared.lock).shared == shared:
-                    number = place << _BITS | shared.lock
+                    number = place << RECORD_BITS | shared.lock
                     met[shared.key].append((shared.entered, shared.made, number))
         for entries in met.values():
             group: list[int] = []
@@ -65,11 +65,11 @@ class Together:
 
     def record(self, number: int) -> Record:
         """The record that a thread or a lock is in."""
-        return self.records[number >> _BITS]
+        return self.records[number >> RECORD_BITS]
 
     def places(self, number: int) -> Places:
         """The frames of the record that a thread or a lock is in."""
-        return self._places[number >> _BITS]
+        return self._places[number >> RECORD_BITS]
 
     def lock(self, number: int) -> Lock:
         """A lock; a shared one as the first record has it, and a signal if it is one anywhere."""
@@ -125,7 +125,7 @@ class Together:
         return Together([parent]) if parent is not None else None
 
     def _lock_number(self, place: int, number: int) -> int:
-        own = place << _BITS | number
+        own = place << RECORD_BITS | number
         return self._first.get(own, own)
 
     def threads(self) -> list[Thread]:
@@ -136,7 +136,7 @@ class Together:
 
     def _threads_of(self, place: int) -> Iterator[Thread]:
         record = self.records[place]
-        base = place << _BITS
+        base = place << RECORD_BITS
         maker, born = self._makers[place]
         waiter, waited = self._waiter(place)
         for thread in record.threads():
@@ -178,19 +178,19 @@ class Together:
         if fork is not None:
             for other, record in enumerate(self.records):
                 if record.started == fork.parent_started:
-                    return other << _BITS | fork.thread, fork.moment
+                    return other << RECORD_BITS | fork.thread, fork.moment
         found = self._children[place]
         if found is None:
             return None, 0
         other, child = found
-        return other << _BITS | child.maker, child.born
+        return other << RECORD_BITS | child.maker, child.born
 
     def _waiter(self, place: int) -> tuple[int | None, int]:
         found = self._children[place]
         if found is None or found[1].waiter is None:
             return None, 0
         other, child = found
-        return other << _BITS | found[1].waiter, child.waited
+        return other << RECORD_BITS | found[1].waiter, child.waited
 
     def _child(self, place: int) -> tuple[int, Child] | None:
         """The entry of a process in its parent's record."""
@@ -214,7 +214,7 @@ class Together:
             yield from self.records[0].edges()
             return
         for place, record in enumerate(self.records):
-            base = place << _BITS
+            base = place << RECORD_BITS
             for edge in record.edges():
                 yield replace(
                     edge,
@@ -231,7 +231,7 @@ class Together:
         by a message. So the end of a process counts as known to those that its parent descends
         from as soon as its parent has waited for it.
         """
-        place, other = early.thread >> _BITS, late.thread >> _BITS
+        place, other = early.thread >> RECORD_BITS, late.thread >> RECORD_BITS
         if place == other:
             return False
         found = self._children[place]
@@ -242,7 +242,7 @@ class Together:
             maker, _ = self._makers[ancestor]
             if maker is None:
                 return False
-            ancestor = maker >> _BITS
+            ancestor = maker >> RECORD_BITS
             if ancestor == other:
                 return True
         return False
@@ -250,7 +250,7 @@ class Together:
     def events(self) -> Iterator[Event]:
         """All that was written down for itself."""
         for place, record in enumerate(self.records):
-            base = place << _BITS
+            base = place << RECORD_BITS
             for event in record.events():
                 other = None if event.other is None else base | event.other
                 yield replace(

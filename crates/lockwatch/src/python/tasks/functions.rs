@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 
 use super::interface::Interface;
 use super::{life, python, steps, table};
+use crate::layout::{HAS_ORDER, Kind, Thread};
 use crate::log::Request;
 use crate::python::interface::Object;
 use crate::python::stack;
-use crate::region::{HAS_ORDER, Kind, Thread};
 use crate::threads::{self, Inside};
 use crate::{calls, edges, held, locks, stacks, texts};
 

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::interface::{AWAIT, Interface, Slot, slot};
 use super::table::Known;
 use super::{life, python, steps, table};
+use crate::layout::Thread;
 use crate::python::interface::Object;
-use crate::region::{Region, Thread};
+use crate::region::Region;
 use crate::threads::{self, Inside};
 
 /// `woken` of `watch.py`.

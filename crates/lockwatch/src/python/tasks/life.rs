@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::interface::{Interface, Slot, slot};
 use super::table::{self, Known};
 use super::{FILE, joins, python, steps};
+use crate::layout::{HAS_ORDER, LIMITED, TASK, Thread, What};
 use crate::log::Request;
 use crate::python::interface::Object;
-use crate::region::{HAS_ORDER, LIMITED, Region, TASK, Thread, What};
+use crate::region::Region;
 use crate::threads::{self, Inside};
 use crate::{events, held, locks};
 

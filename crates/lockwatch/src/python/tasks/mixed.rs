@@ -8,7 +8,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{functions, life, steps, table};
-use crate::region::HAS_ORDER;
+use crate::layout::HAS_ORDER;
 use crate::threads::{self, Inside};
 use crate::{edges, held};
 

@@ -1,0 +1,206 @@
+//! What a thread knows of the others: orders that were over before it came to its own.
+//!
+//! Two orders cannot meet if one was over before the other began, and not by chance: the thread
+//! that made the later one had waited for a notice of the earlier one's. That is what conditions,
+//! semaphores, barriers, queues, events, futures and the like are for: one thread **hands over**,
+//! another one receives. (Unlocking a mutex hands nothing over: who locks it next is chance, and
+//! the other way round next time.)
+//!
+//! Each thread has a vector clock (Fidge 1988, Mattern 1989). A thread that records its first order
+//! gets an index, and counts at that index in how many epochs it has recorded some; an epoch ends
+//! when it hands over. What is handed over by is an object with a clock of its own, at an address.
+//! An order keeps the clock of its thread: it comes after another one if its clock knows that one's
+//! epoch. There are [`CLOCK_MAX`] indices; the orders of more threads are after nothing.
+//!
+//! As long as no thread has recorded an order there is nothing to know, and nothing is done.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::births;
+use crate::layout::{CLOCK_MAX, Edge, HAS_ORDER, HAS_TOLD, TASK, Thread};
+use crate::recorded::wipe;
+use crate::region::Region;
+use crate::start::moment;
+
+const OBJECTS: usize = 1 << 12;
+/// Places in which an object may be.
+const WAYS: usize = 4;
+
+type Clock = [AtomicU32; CLOCK_MAX];
+
+/// Something by which threads hand over.
+struct Object {
+    /// Its address; 0 where there is none.
+    address: AtomicU64,
+    /// For a condition the mutex with which it was last waited for.
+    mutex: AtomicU64,
+    clock: Clock,
+}
+
+/// The objects by their address; where all places are taken one is forgotten, and what it knew.
+static TABLE: [Object; OBJECTS] = [const {
+    Object {
+        address: AtomicU64::new(0),
+        mutex: AtomicU64::new(0),
+        clock: [const { AtomicU32::new(0) }; CLOCK_MAX],
+    }
+}; OBJECTS];
+
+fn ways(address: u64) -> &'static [Object] {
+    let hash = address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let first = hash as usize % (OBJECTS / WAYS) * WAYS;
+    &TABLE[first..first + WAYS]
+}
+
+fn known(address: u64) -> Option<&'static Object> {
+    ways(address)
+        .iter()
+        .find(|object| object.address.load(Ordering::Acquire) == address)
+}
+
+fn find(address: u64) -> &'static Object {
+    if let Some(object) = known(address) {
+        return object;
+    }
+    let ways = ways(address);
+    let free = ways.iter().find(|object| {
+        let free = &object.address;
+        free.compare_exchange(0, address, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    });
+    free.unwrap_or_else(|| {
+        let object = &ways[(address >> 4) as usize % WAYS];
+        clear(&object.clock);
+        object.mutex.store(0, Ordering::Relaxed);
+        object.address.store(address, Ordering::Release);
+        object
+    })
+}
+
+pub(crate) fn clear(clock: &Clock) {
+    for each in clock {
+        each.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Whatever `from` knows `to` knows too.
+fn join(from: &Clock, to: &Clock) {
+    for (from, to) in from.iter().zip(to) {
+        let epoch = from.load(Ordering::Relaxed);
+        if epoch > to.load(Ordering::Relaxed) {
+            to.store(epoch, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether there is anything to know.
+#[inline]
+pub(crate) fn are_used(region: &Region) -> bool {
+    region.header.clocks.load(Ordering::Relaxed) != 0
+}
+
+/// The thread hands over what it knows, by the object at an address.
+#[inline]
+pub(crate) fn hand_over(region: &Region, thread: &Thread, address: u64) {
+    births::publish(thread);
+    if are_used(region) {
+        join(&thread.clock, &find(address).clock);
+        end_epoch(region, thread);
+    }
+}
+
+/// The thread receives what was handed over by the object at an address.
+#[inline]
+pub(crate) fn receive(region: &Region, thread: &Thread, address: u64) {
+    if are_used(region)
+        && let Some(object) = known(address)
+    {
+        join(&object.clock, &thread.clock);
+    }
+}
+
+/// What is at an address is another object from now on.
+pub(crate) fn begin(region: &Region, address: u64) {
+    if are_used(region)
+        && let Some(object) = known(address)
+    {
+        clear(&object.clock);
+        object.mutex.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A condition is waited for with a mutex.
+pub(crate) fn wait(region: &Region, condition: u64, mutex: u64) {
+    if are_used(region) {
+        find(condition).mutex.store(mutex, Ordering::Relaxed);
+    }
+}
+
+/// The mutex with which a condition was last waited for.
+pub(crate) fn mutex_of(condition: u64) -> Option<u64> {
+    known(condition)
+        .map(|object| object.mutex.load(Ordering::Relaxed))
+        .filter(|mutex| *mutex != 0)
+}
+
+/// A thread begins that another one has made: it knows all that this one does.
+pub(crate) fn inherit(region: &Region, parent: &Thread, child: &Thread) {
+    births::publish(parent);
+    if are_used(region) {
+        join(&parent.clock, &child.clock);
+        end_epoch(region, parent);
+    }
+}
+
+/// A thread has waited for the end of another one.
+pub(crate) fn learn(region: &Region, ended: &Thread, joiner: &Thread) {
+    if are_used(region) {
+        join(&ended.clock, &joiner.clock);
+    }
+}
+
+/// What the thread does from here on was not handed over.
+fn end_epoch(region: &Region, thread: &Thread) {
+    let marks = thread.marks.load(Ordering::Relaxed);
+    if marks & HAS_ORDER != 0 {
+        thread.segment.store(moment(region), Ordering::Relaxed);
+    }
+    let marks = marks & !HAS_ORDER | HAS_TOLD;
+    thread.marks.store(marks, Ordering::Relaxed);
+}
+
+/// The thread records an order.
+pub(crate) fn stamp(region: &Region, thread: &Thread, edge: &Edge) {
+    let marks = thread.marks.load(Ordering::Relaxed);
+    if marks & TASK != 0 {
+        // Its thread goes on with others: what that knows says nothing about the task.
+        edge.clock_index.store(0, Ordering::Relaxed);
+        return;
+    }
+    let mut index = thread.clock_index.load(Ordering::Relaxed) as usize;
+    if index == 0 {
+        let taken = region.header.clocks.fetch_add(1, Ordering::Relaxed) as usize;
+        if taken < CLOCK_MAX {
+            index = taken + 1;
+            thread.clock_index.store(index as u32, Ordering::Relaxed);
+            thread.clock[taken].store(1, Ordering::Relaxed);
+        } else {
+            region
+                .header
+                .clocks
+                .store(CLOCK_MAX as u32, Ordering::Relaxed);
+        }
+    } else if marks & HAS_TOLD != 0 {
+        let epoch = &thread.clock[index - 1];
+        epoch.store(epoch.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+    thread.marks.store(marks & !HAS_TOLD, Ordering::Relaxed);
+    edge.clock_index.store(index as u32, Ordering::Relaxed);
+    join(&thread.clock, &edge.clock);
+}
+
+/// In a new child nothing was handed over yet.
+pub(crate) fn forget() {
+    // SAFETY: a static of atomics that are zeroed at first.
+    unsafe { wipe(&raw const TABLE) };
+}

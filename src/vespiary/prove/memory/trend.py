@@ -40,6 +40,10 @@ CONFIDENCE = 0.99
 _DEVIATIONS = 2.5758
 """Of the normal distribution, for that confidence."""
 
+_LOOSE_DEVIATIONS = 1.6449
+"""The same for 0.95 on one side: for "flat", that there is no more growth than may be hidden; and
+for "grows" at the larger blocks, which are few."""
+
 _SAMPLES_MIN = 40
 _SECONDS_MIN = 1.0
 _BLOCKS = (20, 14, 10, 7)
@@ -54,11 +58,14 @@ _UNITS_MIN = 100
 _MATTERS_BYTES, _MATTERS_SHARE = 128 << 10, 0.002
 """Growth over the window below this is not called growth: single pages touched late."""
 
-_HIDDEN_BYTES, _HIDDEN_SHARE = 1 << 20, 0.02
+_HIDDEN_BYTES, _HIDDEN_SHARE = 1 << 20, 0.05
 """Growth over the window that may hide in what is called flat."""
 
-_VARIATION = 4.0
+_VARIATION = 6.0
 """How many times the blocks' variation the growth must be."""
+
+_STEADY = 0.35
+"""The share of the slope that each half of the time must have at least."""
 
 _SLOWER = 0.7
 """Growth whose later half has less than this share of the earlier half's slope may end."""
@@ -132,11 +139,11 @@ def judge(
     return Trend(verdict, reason, slopes[chosen], per_unit, seconds[0])
 
 
-def theil_sen(points: Sequence[tuple[float, float]]) -> Slope:
+def theil_sen(points: Sequence[tuple[float, float]], deviations: float = _DEVIATIONS) -> Slope:
     """The median of the slopes between points, and Sen's interval for it."""
     count = len(points)
     slopes = sorted((b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2))
-    spread = _DEVIATIONS * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    spread = deviations * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
     below = max(0, math.floor((len(slopes) - spread) / 2))
     return Slope(median(slopes), slopes[below], slopes[len(slopes) - 1 - below])
 
@@ -196,18 +203,29 @@ def _verdict(
     span = finest[-1].seconds - finest[0].seconds
     level = max(1.0, median(block.level for block in finest))
     gain = slopes[0].estimate * span
-    rises = all(slope.low > 0 for slope in slopes)
-    if rises and gain >= max(_MATTERS_BYTES, _MATTERS_SHARE * level):
-        if gain < _VARIATION * _variation(finest, slopes[0].estimate):
-            return "unclear", "what it grows by does not stand out of what it varies by", 0
-        if _slows_down(finest):
-            return "unclear", "it grows more and more slowly: a longer run would tell", 0
-        return "grows", "it grows steadily", 0
+    loose = [
+        theil_sen([(b.seconds, b.level) for b in blocks], _LOOSE_DEVIATIONS) for blocks in scales
+    ]
+    doubt = "it varies by too much"
+    if slopes[0].low > 0 and all(slope.low > 0 for slope in loose):
+        doubt = _doubt(finest, slopes[0].estimate)
+        if not doubt and gain >= max(_MATTERS_BYTES, _MATTERS_SHARE * level):
+            return "grows", "it grows steadily", 0
     hidden = max(_HIDDEN_BYTES, _HIDDEN_SHARE * level)
-    for number, slope in enumerate(slopes):
+    for number, slope in enumerate(loose):
         if slope.high * span <= hidden:
             return "flat", "no growth that matters can hide in what it varies by", number
-    return "unclear", "it varies by too much: a longer run would tell", len(slopes) - 1
+    return "unclear", f"{doubt}: a longer run would tell", len(slopes) - 1
+
+
+def _doubt(blocks: Sequence[_Block], slope: float) -> str:
+    """Why growth may not go on; empty if it does."""
+    if _slows_down(blocks):
+        return "it grows more and more slowly"
+    span = blocks[-1].seconds - blocks[0].seconds
+    if slope * span < _VARIATION * _variation(blocks, slope):
+        return "what it grows by does not stand out of what it varies by"
+    return "" if _is_steady(blocks, slope) else "it grows in a part of the time only"
 
 
 def _variation(blocks: Sequence[_Block], slope: float) -> float:
@@ -215,6 +233,15 @@ def _variation(blocks: Sequence[_Block], slope: float) -> float:
     rest = [block.level - slope * block.seconds for block in blocks]
     middle = median(rest)
     return median(abs(each - middle) for each in rest)
+
+
+def _is_steady(blocks: Sequence[_Block], slope: float) -> bool:
+    """Whether both halves grow, as a leak does, and steps at random do not."""
+    points = [(block.seconds, block.level) for block in blocks]
+    half = len(points) // 2
+    return all(
+        theil_sen(part).estimate >= _STEADY * slope for part in (points[:half], points[half:])
+    )
 
 
 def _slows_down(blocks: Sequence[_Block]) -> bool:

@@ -1,0 +1,1 @@
+"""What `vespiary memory` keeps of its promises, beside other ways to limit memory."""

@@ -1,0 +1,107 @@
+"""`python -m benches.memory`: limits beside other tools, and verdicts on programs that leak or not.
+
+The tables go into docs/internals/memory-figures.md with --write.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benches import machine
+from benches.memory import leaks, limits
+from benches.memory.tools import available
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "internals" / "memory-figures.md"
+HEAD = """\
+# Memory limits and leaks: figures
+
+Written by `python -m benches.memory --write`{options}; {date}, {machine}.
+"""
+LIMITS = """
+## Limits
+
+A limit of 200 MiB; {runs} runs each, interleaved. Right is a program that exceeds the limit and is ended with all its
+processes, or one that does not and is left alone. *Beyond* is what the processes really touched beyond the limit, by their own
+count: median, and most. *Dead* is the time from the last page that any of them touched until the last was gone.
+
+{table}
+
+Not possible on this machine: {missing}.
+"""
+LEAKS = """
+## Leaks
+
+{seconds:g} s each, all side by side; leaks at {rate:,} messages per second; {runs} runs each. *From* is the time from
+which on the right verdict stands, whenever the run ends: the slowest run.
+
+{table}
+"""
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benches.memory", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="of each case (5)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each leak (60)")
+    parser.add_argument("--only", choices=("limits", "leaks"), help="one part")
+    parser.add_argument("--write", action="store_true", help="write the page of the documents")
+    return parser.parse_args()
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _limits(runs: int) -> tuple[str, bool]:
+    tools, missing = available()
+    pairs = [(case, tool) for case in limits.CASES for tool in tools]
+    results: dict[tuple[str, str], list[limits.Result]] = {}
+    for number in range(runs):
+        for case, tool in random.sample(pairs, len(pairs)):
+            result = limits.measure(tool, case)
+            results.setdefault((case.name, tool.name), []).append(result)
+            print(f"{number + 1}: {case.name}, {tool.name}: {result}", file=sys.stderr, flush=True)
+    rows = [limits.row(tool, case, results[case.name, tool.name]) for case, tool in pairs]
+    ours = [key for key in results if key[1].startswith("vespiary")]
+    is_right = all(result.is_right for key in ours for result in results[key])
+    head = ("program", "held by", "right", "beyond", "dead", "left")
+    text = "; ".join(f"{name} ({why})" for name, why in missing.items()) or "nothing"
+    return LIMITS.format(runs=runs, table=_table(head, rows), missing=text), is_right
+
+
+def _leaks(runs: int, seconds: float) -> tuple[str, bool]:
+    results = leaks.measure(seconds, runs)
+    head = ("program", "right is", "said", "from", "slope of the last run")
+    table = _table(head, [leaks.row(each) for each in results])
+    is_right = all(result.seconds is not None for each in results for result in each)
+    return LEAKS.format(seconds=seconds, rate=leaks.RATE, runs=runs, table=table), is_right
+
+
+def main() -> int:
+    """Measure; the exit status is 1 if ours was wrong anywhere."""
+    given = _arguments()
+    told = machine.describe()
+    memory = int(str(told["memory_bytes"])) >> 30
+    where = f"{told['processor']}, {told['cores']} cores, {memory} GiB, Linux {told['kernel']}"
+    options = f" --runs {given.runs}" if given.runs != 5 else ""
+    text = HEAD.format(options=options, date=time.strftime("%Y-%m-%d"), machine=where)
+    verdicts = []
+    if given.only != "leaks":
+        part, is_right = _limits(given.runs)
+        text += part
+        verdicts.append(is_right)
+    if given.only != "limits":
+        part, is_right = _leaks(given.runs, given.seconds)
+        text += part
+        verdicts.append(is_right)
+    print(text)
+    if given.write:
+        PAGE.write_text(text)
+    return 0 if all(verdicts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""A plot of memory over time as SVG: kinds of memory as layers, processes as lines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from vespiary.prove.quantities import size_text
+
+__all__ = ["Line", "plot"]
+
+_WIDTH, _HEIGHT = 1000, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 10, 10, 26
+_TICKS = 5
+
+
+@dataclass(frozen=True)
+class Line:
+    """One of a plot's series.
+
+    Attributes:
+        name: For the legend.
+        kind: Its class in the style.
+        seconds: When each value was measured.
+        values: Bytes.
+    """
+
+    name: str
+    kind: str
+    seconds: Sequence[float]
+    values: Sequence[float]
+
+
+def plot(lines: Sequence[Line], limit: int | None, *, stacked: bool) -> str:
+    """The plot with its legend; markup.
+
+    Args:
+        lines: The series; all with the same times if they are stacked.
+        limit: Drawn as a line of its own if it is not far above everything.
+        stacked: Whether each lies on top of the one before.
+    """
+    tops = _stack(lines) if stacked else [list(line.values) for line in lines]
+    highest = max((max(top, default=0.0) for top in tops), default=0.0)
+    is_near = limit is not None and limit < 3 * highest
+    top = _round_up(max(highest, limit if is_near and limit else 0.0, 1.0))
+    end = max((line.seconds[-1] for line in lines if line.seconds), default=1.0) or 1.0
+    shapes = [_ticks(top, end)]
+    for line, values in reversed(list(zip(lines, tops, strict=True))):
+        points = [
+            (_LEFT + at / end * _inner_width(), _y(value, top))
+            for at, value in zip(line.seconds, values, strict=True)
+        ]
+        shapes.append(_shape(line, points, stacked=stacked))
+    if is_near and limit is not None:
+        height = _y(limit, top)
+        shapes.append(
+            f'<line class="limit" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{height:.1f}"'
+            f' y2="{height:.1f}"/><text class="limit" x="{_WIDTH - _RIGHT}" y="{height - 4:.1f}"'
+            f' text-anchor="end">limit {size_text(limit)}</text>'
+        )
+    legend = "".join(
+        f'<span><i class="{line.kind}"></i>{escape(line.name)}</span>' for line in lines
+    )
+    facts = {
+        "end": end,
+        "left": _LEFT,
+        "width": _inner_width(),
+        "lines": [
+            {
+                "name": line.name,
+                "seconds": [round(at, 3) for at in line.seconds],
+                "values": list(map(int, line.values)),
+            }
+            for line in lines
+        ],
+    }
+    return (
+        f'<figure data-plot="{escape(json.dumps(facts))}">'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(shapes)}'
+        f'<line class="cursor" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}" x1="-9" x2="-9"/></svg>'
+        f'<figcaption>{legend}<output></output></figcaption></figure>'
+    )
+
+
+def _inner_width() -> int:
+    return _WIDTH - _LEFT - _RIGHT
+
+
+def _y(value: float, top: float) -> float:
+    return _HEIGHT - _BOTTOM - value / top * (_HEIGHT - _TOP - _BOTTOM)
+
+
+def _stack(lines: Sequence[Line]) -> list[list[float]]:
+    tops: list[list[float]] = []
+    below = [0.0] * len(lines[0].values) if lines else []
+    for line in lines:
+        below = [a + b for a, b in zip(below, line.values, strict=True)]
+        tops.append(below)
+    return tops
+
+
+def _shape(line: Line, points: Sequence[tuple[float, float]], *, stacked: bool) -> str:
+    if not points:
+        return ""
+    path = "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    title = f"<title>{escape(line.name)}</title>"
+    if not stacked:
+        return f'<path class="line {line.kind}" d="M{path}">{title}</path>'
+    ground = _HEIGHT - _BOTTOM
+    closed = f"M{points[0][0]:.1f},{ground}L{path}L{points[-1][0]:.1f},{ground}Z"
+    return f'<path class="area {line.kind}" d="{closed}">{title}</path>'
+
+
+def _round_up(value: float) -> float:
+    """A little more than a value, so that the ticks have round sizes."""
+    unit = 1024.0 ** max(0, math.floor(math.log(value, 1024)))
+    step = 10 ** math.floor(math.log10(value / unit / _TICKS)) * unit
+    for factor in (1, 2, 2.5, 5, 10):
+        if factor * step * _TICKS >= value:
+            return factor * step * _TICKS
+    return value
+
+
+def _ticks(top: float, end: float) -> str:
+    parts = []
+    for number in range(_TICKS + 1):
+        height = _y(top * number / _TICKS, top)
+        parts.append(
+            f'<line class="tick" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{height:.1f}"'
+            f' y2="{height:.1f}"/><text x="{_LEFT - 6}" y="{height + 4:.1f}" text-anchor="end">'
+            f"{size_text(top * number / _TICKS)}</text>"
+        )
+        across = _LEFT + _inner_width() * number / _TICKS
+        anchor = "end" if number == _TICKS else "middle"
+        parts.append(
+            f'<text x="{across:.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}">'
+            f"{end * number / _TICKS:.1f} s</text>"
+        )
+    return "".join(parts)

@@ -1,0 +1,93 @@
+"""The whole page: the verdict, memory over time, the processes, what was expected."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from vespiary.prove.memory.outcome import Outcome
+from vespiary.prove.memory.page.plot import Line, plot
+from vespiary.prove.memory.record import ProcessRecord
+from vespiary.prove.memory.report import as_text
+from vespiary.prove.quantities import size_text
+
+__all__ = ["as_html"]
+
+_FOLDER = Path(__file__).parent
+_LINES_MAX = 8
+
+
+def as_html(outcome: Outcome) -> str:
+    """The page."""
+    measured = outcome.measured
+    style = (_FOLDER / "report.css").read_text()
+    script = (_FOLDER / "report.js").read_text()
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
+        " base-uri 'none'; form-action 'none'"
+    )
+    verdict, *rest = as_text(outcome).splitlines()
+    verdict = verdict.removeprefix("vespiary memory: ")
+    kind = {"passed": "good", "not-judged": "open"}.get(outcome.result, "bad")
+    body = [
+        f"<header><h1>Memory of <code>{escape(shlex.join(measured.command))}</code></h1></header>",
+        f'<p class="verdict {kind}">{escape(verdict[:1].upper() + verdict[1:])}</p>',
+        f"<pre>{escape(chr(10).join(rest))}</pre>",
+        "<h2>All processes together</h2>",
+        _together(outcome),
+        "<h2>Processes</h2>",
+        _processes(measured.record.processes),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Memory: {escape(verdict)}</title>\n<style>{style}</style>\n</head>\n"
+        f"<body>\n{chr(10).join(body)}\n<script>{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _together(outcome: Outcome) -> str:
+    samples = outcome.measured.record.samples
+    seconds = [sample.seconds for sample in samples]
+    lines = [
+        Line("private", "private", seconds, [sample.memory.private for sample in samples]),
+        Line("shared", "shared", seconds, [sample.memory.shared for sample in samples]),
+        Line("kernel", "kernel", seconds, [sample.kernel for sample in samples]),
+        Line("cache (not limited)", "cache", seconds, [sample.memory.cache for sample in samples]),
+    ]
+    return plot(lines, outcome.measured.limit, stacked=True)
+
+
+def _processes(processes: Sequence[ProcessRecord]) -> str:
+    ordered = sorted(processes, key=lambda each: each.peak.used, reverse=True)
+    lines = [
+        Line(
+            f"{each.name} {each.pid}",
+            f"number{number}",
+            [at for at, _ in each.samples.items],
+            [memory.used for _, memory in each.samples.items],
+        )
+        for number, each in enumerate(ordered[:_LINES_MAX])
+    ]
+    rows = "".join(
+        f"<tr><td>{each.pid}</td><td>{size_text(each.peak.used)}</td>"
+        f"<td>{size_text(each.peak.private)}</td><td>{size_text(each.peak.shared)}</td>"
+        f"<td>{each.began:.1f} to {each.ended:.1f} s</td>"
+        f"<td><code>{escape(each.command)}</code></td></tr>"
+        for each in ordered
+    )
+    names = ("process", "peak", "private", "shared", "seen", "command")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return (
+        f"{plot(lines, None, stacked=False)}<table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )

@@ -23,9 +23,10 @@ Written by `python -m benches.memory --write`{options}; {date}, {machine}.
 LIMITS = """
 ## Limits
 
-A limit of 200 MiB; {runs} runs each, interleaved. Right is a program that exceeds the limit and is ended with all its
-processes, or one that does not and is left alone. *Beyond* is what the processes really touched beyond the limit, by their own
-count: median, and most. *Dead* is the time from the last page that any of them touched until the last was gone.
+A limit of 200 MiB; runs of each: {runs}, interleaved. Right is a program that exceeds the limit and
+is ended with all its processes, or one that does not and is left alone. *Beyond* is what the
+processes really touched beyond the limit, by their own count: median, and most. *Dead* is the time
+from the last page that any of them touched until the last was gone.
 
 {table}
 
@@ -34,8 +35,8 @@ Not possible on this machine: {missing}.
 LEAKS = """
 ## Leaks
 
-{seconds:g} s each, all side by side; leaks at {rate:,} messages per second; {runs} runs each. *From* is the time from
-which on the right verdict stands, whenever the run ends: the slowest run.
+{seconds:g} s each, all side by side; leaks at {rate:,} messages per second; runs of each: {runs}.
+*From* is the time from which on the right verdict stands, whenever the run ends: the slowest run.
 
 {table}
 """

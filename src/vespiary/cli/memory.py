@@ -15,8 +15,11 @@ from vespiary.prove.memory.expectations import Expectation, Peak, SlopeMax
 from vespiary.prove.memory.formats import as_json, as_junit
 from vespiary.prove.memory.limiters import METHODS
 from vespiary.prove.memory.outcome import Outcome, conclude
+from vespiary.prove.memory.page import as_html
+from vespiary.prove.memory.picture import draw_picture
 from vespiary.prove.memory.report import as_text
 from vespiary.prove.memory.run import Measured, run
+from vespiary.prove.pictures import check_picture
 
 __all__ = ["memory"]
 
@@ -56,6 +59,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="How long processes that outlive the command may run on, before they are ended.",
 )
 @click.option("--json", "json_file", type=_FILE, help="Write the record here as JSON.")
+@click.option("--html", "html_file", type=_FILE, help="Write a page for a browser here.")
+@click.option(
+    "--plot",
+    type=_FILE,
+    help="Draw the memory over time into this .png, .svg or .pdf (matplotlib).",
+)
 @click.option("--junit", "junit_file", type=_FILE, help="Write the outcome here as JUnit XML.")
 def memory(
     command: tuple[str, ...],
@@ -68,6 +77,8 @@ def memory(
     method: str | None,
     linger: float,
     json_file: Path | None,
+    html_file: Path | None,
+    plot: Path | None,
     junit_file: Path | None,
 ) -> None:
     """Run COMMAND under a limit of memory, record what it uses, and say whether it grows.
@@ -87,18 +98,35 @@ def memory(
     if learn and expect_file is None:
         raise click.UsageError("--learn goes with --expect FILE, which it writes")
     expected = _expected(peak, slope, expect_file, learn, name, command)
-    check_writable(json_file, junit_file)
+    check_writable(json_file, html_file, plot, junit_file)
+    if plot is not None:
+        check_picture(plot)
     measured = _run(command, limit, method, linger)
     outcome = conclude(measured, name, expected)
+    _write(outcome, json_file, html_file, plot, junit_file)
     click.echo(as_text(outcome), err=True)
     draw(outcome, sys.stderr)
-    if json_file is not None:
-        json_file.write_text(json.dumps(as_json(outcome)) + "\n")
-    if junit_file is not None:
-        junit_file.write_text(as_junit(outcome))
     if learn and expect_file is not None:
         _learn(expect_file, outcome)
     sys.exit(outcome.exit_code)
+
+
+def _write(
+    outcome: Outcome,
+    json_file: Path | None,
+    html_file: Path | None,
+    plot: Path | None,
+    junit_file: Path | None,
+) -> None:
+    """Write the reports that were asked for."""
+    if json_file is not None:
+        json_file.write_text(json.dumps(as_json(outcome)) + "\n")
+    if html_file is not None:
+        html_file.write_text(as_html(outcome), encoding="utf-8")
+    if plot is not None:
+        draw_picture(outcome, plot)
+    if junit_file is not None:
+        junit_file.write_text(as_junit(outcome))
 
 
 def _expected(

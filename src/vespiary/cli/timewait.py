@@ -17,6 +17,7 @@ from vespiary._counted import counted
 from vespiary.cli._quantities import SPAN
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.program import Program
+from vespiary.prove.pictures import check_picture
 from vespiary.prove.timewait import exits
 from vespiary.prove.timewait.alarm import Condition
 from vespiary.prove.timewait.monitor import Monitor, WatchError
@@ -28,7 +29,7 @@ from vespiary.prove.timewait.namespaces import (
     own_namespace,
 )
 from vespiary.prove.timewait.openmetrics import exported
-from vespiary.prove.timewait.plot import Picture, check_picture
+from vespiary.prove.timewait.plot import Picture
 from vespiary.prove.timewait.recording import Recorder, read_recording
 from vespiary.prove.timewait.report import Alarm, Report
 from vespiary.prove.timewait.run import Outcome, Plan, Sink, note_alarms, watch

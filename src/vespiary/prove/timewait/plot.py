@@ -5,12 +5,11 @@ Matplotlib draws it, which is an extra (`pip install vespiary[plots]`).
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.timewait.report import BudgetReport, Report
@@ -18,33 +17,12 @@ from vespiary.prove.timewait.report import BudgetReport, Report
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Picture", "check_picture"]
+__all__ = ["Picture"]
 
-_SUFFIXES: Final = (".png", ".svg", ".pdf")
 _LINES_MAX = 5
 _NEAR = 2
 _INCHES = (10.0, 11.0)
 _STATES = ("time_wait", "established", "close_wait", "fin_wait2", "syn_sent")
-
-
-def check_picture(path: Path) -> None:
-    """Find out before a run of hours whether its picture can be drawn.
-
-    Raises:
-        ConfigurationError: The format is unknown, or matplotlib is missing.
-    """
-    if path.suffix.lower() not in _SUFFIXES:
-        raise ConfigurationError(
-            f"{path} has no suffix of a picture: use {', '.join(_SUFFIXES)}",
-            subject="--plot",
-            value=str(path),
-        )
-    try:
-        importlib.import_module("matplotlib.figure")
-    except ImportError:
-        raise ConfigurationError(
-            "--plot needs matplotlib: pip install 'vespiary[plots]'", subject="--plot"
-        ) from None
 
 
 class Picture:

@@ -81,7 +81,7 @@ def plot(lines: Sequence[Line], limit: int | None, *, stacked: bool) -> str:
         f'<figure data-plot="{escape(json.dumps(facts))}">'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(shapes)}'
         f'<line class="cursor" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}" x1="-9" x2="-9"/></svg>'
-        f'<figcaption>{legend}<output></output></figcaption></figure>'
+        f"<figcaption>{legend}<output></output></figcaption></figure>"
     )
 
 
@@ -117,7 +117,7 @@ def _shape(line: Line, points: Sequence[tuple[float, float]], *, stacked: bool) 
 def _round_up(value: float) -> float:
     """A little more than a value, so that the ticks have round sizes."""
     unit = 1024.0 ** max(0, math.floor(math.log(value, 1024)))
-    step = 10 ** math.floor(math.log10(value / unit / _TICKS)) * unit
+    step = unit * 10.0 ** math.floor(math.log10(value / unit / _TICKS))
     for factor in (1, 2, 2.5, 5, 10):
         if factor * step * _TICKS >= value:
             return factor * step * _TICKS

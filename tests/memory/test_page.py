@@ -53,7 +53,16 @@ def test_a_run_without_samples_has_a_page_too() -> None:
 
 def test_the_command_writes_the_page_and_the_picture(tmp_path: Path) -> None:
     page, picture = tmp_path / "page.html", tmp_path / "picture.png"
-    words: list[str | Path] = ["--html", page, "--plot", picture, "--", sys.executable, "-c", "print(1)"]
+    words: list[str | Path] = [
+        "--html",
+        page,
+        "--plot",
+        picture,
+        "--",
+        sys.executable,
+        "-c",
+        "print(1)",
+    ]
     done = memory(*words)
     assert done.returncode == 0, done.stderr
     assert "Passed</p>" in page.read_text()

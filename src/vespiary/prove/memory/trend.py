@@ -5,22 +5,22 @@ runs of a garbage collector, while a heap fragments. What was chosen:
 
 1. **Warm-up** is cut off by the rule MSER (White, "An effective truncation heuristic for bias
    reduction in simulation output", Simulation 69, 1997): where the rest has the least standard
-   error; half of the run at most. The last twentieth of a run, in which a program frees what it
-   has, is left out too.
+   error, nearly; half of the run at most. The last twentieth of a run, in which a program frees
+   what it has, is left out too.
 2. **Blocks.** What is left is cut into blocks of equal length, and each is represented by its
-   lowest samples. What comes and goes (garbage, buffers under way) does not lie in
-   there; what leaks does. It is done with several numbers of blocks, because a block must be longer
-   than a garbage collector's period, which is not known.
+   lowest samples. What comes and goes (garbage, buffers under way) does not lie in there; what
+   leaks does. It is done with several numbers of blocks, because a block must be longer than a
+   garbage collector's period, which is not known.
 3. **Slope and interval** are those of Theil and Sen: the median of the slopes between all pairs of
    blocks, with the order statistics that Kendall's tau allows (Sen, JASA 63, 1968). Outliers hardly
    move them.
 4. **"grows"** takes more than an interval above zero, for every number of blocks: growth that
-   matters beside the level, that stands out of what the blocks vary by, and that is not about to
-   end. **"flat"** takes an interval so narrow that not much growth can hide in it. Everything else
-   is **"unclear"**, with the reason.
+   matters beside the level, that stands out of what the blocks vary by, in both halves of the time,
+   and that is not about to end. **"flat"** takes an interval so narrow that not much growth can
+   hide in it. Everything else is **"unclear"**, with the reason.
 
-A series of random steps would deceive the interval, which takes blocks as independent; that is
-what the comparison with their variation is for.
+A series of random steps deceives the interval, which takes blocks as independent; most are seen
+through by comparing growth with the blocks' variation, and the halves with each other.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ _SAMPLES_MIN = 40
 _SECONDS_MIN = 1.0
 _BLOCKS = (20, 14, 10, 7)
 _WARM_UP_BLOCKS = 60
+_NEARLY_LEAST = 1.5
+"""The earliest cut whose error (squared) is at most this many times the least is taken."""
+
 _LOWEST = 0.02
 _COOL_DOWN = 0.05
 """The share of the samples that is left out at the end, where a program frees what it has."""
@@ -58,13 +61,15 @@ _UNITS_MIN = 100
 _MATTERS_BYTES, _MATTERS_SHARE = 128 << 10, 0.002
 """Growth over the window below this is not called growth: single pages touched late."""
 
-_HIDDEN_BYTES, _HIDDEN_SHARE = 1 << 20, 0.05
-"""Growth over the window that may hide in what is called flat."""
+_HIDDEN_BYTES, _HIDDEN_SHARE, _HIDDEN_SECONDS = 1 << 20, 0.1, 30.0
+_HIDDEN_BYTES_MIN = 256 << 10
+"""Growth that may hide in what is called flat: so much, or that share of the level, in so many
+seconds or more, and less in less; but that much always."""
 
-_VARIATION = 6.0
+_VARIATION = 8.0
 """How many times the blocks' variation the growth must be."""
 
-_STEADY = 0.35
+_STEADY = 0.5
 """The share of the slope that each half of the time must have at least."""
 
 _SLOWER = 0.7
@@ -179,7 +184,7 @@ def _warm_up(levels: Sequence[float]) -> int:
     number = min(_WARM_UP_BLOCKS, len(levels) // 4)
     edges = [len(levels) * each // number for each in range(number + 1)]
     lows = [_lowest(levels[start:end]) for start, end in pairwise(edges)]
-    best, best_error = 0, math.inf
+    errors: dict[int, float] = {}
     total = squares = 0.0
     base = lows[-1]  # Differences keep their digits.
     for start in range(number - 1, -1, -1):
@@ -187,12 +192,10 @@ def _warm_up(levels: Sequence[float]) -> int:
         total += value
         squares += value * value
         count = number - start
-        if start > number // 2:
-            continue
-        error = max(0.0, squares - total * total / count) / count**2
-        if error <= best_error:
-            best, best_error = start, error
-    return edges[best]
+        if start <= number // 2:
+            errors[start] = max(0.0, squares - total * total / count) / count**2
+    good_enough = min(errors.values()) * _NEARLY_LEAST
+    return edges[min(start for start, error in errors.items() if error <= good_enough)]
 
 
 def _verdict(
@@ -211,7 +214,8 @@ def _verdict(
         doubt = _doubt(finest, slopes[0].estimate)
         if not doubt and gain >= max(_MATTERS_BYTES, _MATTERS_SHARE * level):
             return "grows", "it grows steadily", 0
-    hidden = max(_HIDDEN_BYTES, _HIDDEN_SHARE * level)
+    hidden = max(_HIDDEN_BYTES, _HIDDEN_SHARE * level) * min(1.0, span / _HIDDEN_SECONDS)
+    hidden = max(_HIDDEN_BYTES_MIN, hidden)
     for number, slope in enumerate(loose):
         if slope.high * span <= hidden:
             return "flat", "no growth that matters can hide in what it varies by", number

@@ -249,7 +249,7 @@ def start_response(connection: Connection, awaitable: Any) -> asyncio.Task[None]
     waiting = _respond_later(connection, awaitable)
     name = getattr(awaitable, "task_name", None)
     loop = asyncio.get_running_loop()
-    return loop.create_task(waiting, name=name, context=connection._context)
+    return loop.create_task(Begins(waiting), name=name, context=connection._context)
 
 
 def _last_one(connection: Connection, answer: Response | None) -> Response | None:

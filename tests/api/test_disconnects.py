@@ -1,6 +1,7 @@
 """A peer that disconnects is not the fault of the handler that lets it pass through."""
 
 import asyncio
+import gc
 import logging
 import socket
 import struct
@@ -104,3 +105,41 @@ async def test_the_end_of_another_connection_is_still_an_error_of_the_handler() 
             reason = await client.wait_closed()
             assert reason.code == 1011
         assert server.statistics().total.handler_errors == 1
+
+
+@pytest.mark.parametrize("ends", ["half closes", "closes", "resets"])
+async def test_an_async_on_request_begins_and_is_cancelled_where_its_client_has_gone(
+    ends: str,
+) -> None:
+    """Also where the end came together with the request, before the first step of the task."""
+    calls: list[str] = []
+
+    class Slow(vespiary.Handler):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            calls.append("begun")
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                calls.append("ended")
+            return request.accept()
+
+    asked = (
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    async with serving(Slow) as server:
+        host, port = server.urls[0].removeprefix("ws://").rstrip("/").split(":")
+        for _ in range(5):
+            peer = socket.create_connection((host, int(port)))
+            peer.send(asked)
+            if ends == "half closes":
+                peer.shutdown(socket.SHUT_WR)
+            elif ends == "resets":
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await until(lambda: server.statistics().total.connections_accepted)
+            if ends != "half closes":
+                peer.close()
+            await until(lambda: server.statistics().total.connections_open == 0)
+            peer.close()
+        gc.collect()
+    assert calls.count("begun") == calls.count("ended")

@@ -165,6 +165,51 @@ CHILDREN = {
 }
 
 
+LOOP = """
+import asyncio, os, warnings
+import vespiary
+
+class Echo(vespiary.Handler):
+    def on_message(self, connection, message):
+        connection.send(message)
+
+async def talk():
+    await asyncio.to_thread(print, end="")
+    async with vespiary.connect(server.urls[0]) as client:
+        client.send("hello")
+        return await client.receive()
+
+async def run_on():
+    # A child's first turns must not take what the kernel has for its parent.
+    os.write(writing, b"x")
+    await asyncio.sleep(0.5)
+
+loop = vespiary.loop.Loop(driver={driver!r})
+server = vespiary.Server(signals=False)
+server.add(Echo, "ws://127.0.0.1:0")
+loop.run_until_complete(server.start())
+reading, writing = os.pipe()
+watched, other_end = os.pipe()
+loop.add_reader(watched, lambda: print("watched", os.read(watched, 1), flush=True))
+child = os.fork()
+if child == 0:
+    warnings.simplefilter("ignore")
+    loop.run_until_complete(run_on())
+    loop.remove_reader(watched)
+    loop.call_soon_threadsafe(print, "called")
+    server.stop_soon()
+    loop.close()
+    os._exit(7)
+os.read(reading, 1)
+while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+    assert loop.run_until_complete(asyncio.wait_for(talk(), 30)) == "hello"
+os.write(other_end, b"x")
+assert loop.run_until_complete(asyncio.wait_for(talk(), 30)) == "hello"
+loop.run_until_complete(server.stop())
+loop.close()
+print("child", os.waitstatus_to_exitcode(ended[1]), flush=True)
+"""
+
 ATTRIBUTES = ("peer", "local_address", "subprotocol", "response_headers")
 """What a blocking connection keeps from its handshake."""
 
@@ -213,6 +258,10 @@ def test_whatever_a_child_does_with_what_it_inherits_the_parent_does_not_notice(
         else:
             assert outcome.startswith("RuntimeError: "), line
             assert "parent" in outcome or "forked child" in outcome, line
+
+
+def test_a_child_that_runs_and_closes_the_loop_takes_nothing_from_its_parent(driver: str) -> None:
+    assert lines_of(LOOP.format(driver=driver)) == ["watched b'x'", "child 7"]
 
 
 # From CPython 3.14 on no task ends in a child: the loop is not the running one there any more, and

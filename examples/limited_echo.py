@@ -40,9 +40,9 @@ class LimitedEcho(vespiary.Handler):
         """There is room for one more."""
         self.count -= 1
 
-    def on_limit(self, name: str, value: int) -> None:
+    def on_limit(self, name: str, value: float) -> None:
         """Called each time that somebody is refused."""
-        logging.getLogger("echo").warning("refused a connection: %s is %d", name, value)
+        logging.getLogger("echo").warning("refused a connection: %s is %g", name, value)
 
 
 if __name__ == "__main__":

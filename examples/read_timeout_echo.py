@@ -34,7 +34,7 @@ class PatientEcho(vespiary.Handler):
             seconds = connection.statistics().open_seconds
             logging.getLogger("echo").info("after %.1f seconds: %s", seconds, reason)
 
-    def on_limit(self, name: str, value: int) -> None:
+    def on_limit(self, name: str, value: float) -> None:
         """Without this method the library logs it."""
 
 

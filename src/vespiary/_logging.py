@@ -43,14 +43,13 @@ def callback_failed(what: str, error: BaseException) -> None:
     logger.error("A %s of the server failed", what, exc_info=error)
 
 
-def limit_reached(url: str, name: str, value: int) -> None:
-    """A limit or deadline of an endpoint was reached."""
+def limit_reached(url: str, name: str, value: float) -> None:
+    """A limit or deadline of an endpoint was reached; its value is in the unit of its name."""
     if _is_due(url, name):
-        shown = f"{value / 1000:g}" if name.endswith("_seconds") else str(value)
         logger.warning(
             "Limit reached: %s (%s) on %s; logged at most every %d s",
             name,
-            shown,
+            f"{value:.15g}",
             url,
             _QUIET_SECONDS,
         )

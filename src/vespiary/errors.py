@@ -64,7 +64,7 @@ class CloseReason:
             WebSocket that the peer closes is closed cleanly with 1000, 1001 or no code, and broken
             with any other code, one of an application's (3000 to 4999) included; the end that sends
             the code has closed cleanly in each case.
-        code: The WebSocket close code (RFC 6455 section 7.4), where there is one.
+        code: The WebSocket close code (RFC 6455 section 7.4), where there is one; None on streams.
         text: What happened, in a sentence; for a peer's close frame, the peer's own words.
         error: What the kernel reported, where it did.
         status: The HTTP status of a refused handshake, where there is one.

@@ -92,8 +92,14 @@ class Handler(Generic[M]):
     def on_close(self, connection: Connection[M], reason: CloseReason) -> Awaitable[None] | None:
         """The connection has ended. Called once per `on_open`."""
 
-    def on_limit(self, name: str, value: int) -> None:
-        """A limit or deadline of the endpoint was reached; without this method it is logged."""
+    def on_limit(self, name: str, value: float) -> None:
+        """A limit or deadline of the endpoint was reached; without this method it is logged.
+
+        `name` is its field of `Limits` or `Deadlines`, and `value` what that is set to, in the
+        field's unit: bytes, a count, or seconds. Called between two other methods, once for all
+        connections that have reached the limit since, and for `write_bytes_max` once until the
+        queue of the connection has fallen to `write_low_bytes`.
+        """
 
     def on_stop(self, server: Server) -> Awaitable[None] | None:
         """Clean up: the server is stopping, and the last connection has ended."""

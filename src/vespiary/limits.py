@@ -20,7 +20,7 @@ SlowConsumer = Literal["wait", "drop-oldest", "drop-newest", "disconnect"]
 
 `wait` (the default) refuses it with `WriteQueueFull`, so that the sender waits with `drain()`, and
 nothing is lost; `drop-oldest` makes room for it; `drop-newest` drops it; `disconnect` ends the
-connection (close code 1008 on a WebSocket, a reset elsewhere).
+connection with a reset, as a close frame would wait behind what is not read.
 """
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -150,12 +150,16 @@ class Deadlines(_Settings):
             way counts from its first byte. None: many protocols are silent for hours. For feeds
             that send all the time, where silence means that something behind the server has failed.
         write_seconds: While bytes wait to be sent, without progress: a peer that is slow and still
-            takes some is not ended. 60: a peer that has read nothing for a minute is gone or means
+            takes some is not ended, also while the connection closes. Progress is 512 bytes in the
+            second half of this time. 60: a peer that has read nothing for a minute is gone or means
             harm.
         drain_seconds: How long a graceful stop may take, until the last connection is reset. The
             last quarter of it, at most `close_seconds`, is for close frames. 8: container platforms
             commonly kill after 10, and `on_stop` comes after it.
-        close_seconds: From our close frame to the peer's. 5: a living peer needs one round trip.
+        close_seconds: From our close frame, or our FIN, to the peer's. It counts from the moment
+            at which the peer's kernel has acknowledged all that was sent before; until then
+            `write_seconds` counts, or this where that is None or the peer's close frame has come.
+            5: a living peer needs one round trip.
         ping_interval_seconds: Silence after which a WebSocket peer is sent a ping. 20: under the 30
             to 60 seconds after which middle-boxes forget a connection.
         ping_timeout_seconds: From the first ping that nothing has answered to the peer's next byte;

@@ -374,7 +374,8 @@ class Server:
     ) -> int:
         """Send a message to each of its connections that is subscribed to a topic.
 
-        Returns how many took it. A topic belongs to one server: connections of another server
+        Returns how many took it: a subscriber whose policy for slow consumers dropped it, or whose
+        queue is full, is not counted. A topic belongs to one server: connections of another server
         never get what is published here, even where both run in one loop.
 
         The frame is encoded once, and compressed once for all who agreed on the same parameters

@@ -94,8 +94,10 @@ class EndpointStatistics:
         connections_closed: Connections that were open and have ended.
         connections_broken: Those among the closed that did not end cleanly.
         handshakes_pending: Connections in their opening handshake, now.
-        connections_refused: Connections that never opened, by the name of the reason; one that was
-            kept for several HTTP requests counts once, with its latest status.
+        connections_refused: Connections that never opened, by the name of the reason: a limit, the
+            status of the latest answer (`status_404`), or what ended the connection before there
+            was one (`peer`, `local`, `errno_104`). One that was kept for several HTTP requests
+            counts once.
         requests_answered: HTTP requests answered without an upgrade, refusals included, by status.
         messages_received: Whole messages handed to handlers.
         messages_sent: Messages taken for sending.
@@ -110,7 +112,9 @@ class EndpointStatistics:
             the queue.
         handler_errors: Exceptions that handlers raised.
         compression: What compression did.
-        limits_reached: How often a limit or deadline was reached, by the name of its field.
+        limits_reached: How often a limit or deadline was reached, by the name of its field. A full
+            write queue counts once until it has fallen to `write_low_bytes`; what was dropped
+            meanwhile is in `messages_dropped`.
         accept_errors: Failures of accept(2), by the name of the errno.
     """
 

@@ -197,6 +197,53 @@ async def test_a_peer_that_answers_no_close_is_cut_after_close_seconds() -> None
         writer.transport.abort()
 
 
+async def test_close_reason_is_none_until_the_connection_has_ended() -> None:
+    seen: list[vespiary.CloseReason | None] = []
+
+    class Looking(Recorder):
+        def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+            seen.append(connection.close_reason)
+            super().on_close(connection, reason)
+
+    recorder = Looking()
+    deadlines = vespiary.Deadlines(close_seconds=0.2)
+    async with serving(recorder, TCP, deadlines=deadlines) as server:
+        _, writer = await asyncio.open_connection(*server_address(server))
+        await until(lambda: recorder.connections)
+        connection = recorder.connections[0]
+        before = connection.close_reason
+        connection.close()
+        assert (before, connection.close_reason) == (None, None)
+        await until(lambda: connection.close_reason or seen)
+        assert recorder.reasons == seen == [connection.close_reason]
+        writer.transport.abort()
+
+
+async def test_a_slow_reader_gets_all_that_a_coroutine_has_sent_before_it_returned() -> None:
+    length = 12 << 20
+
+    async def reply(connection: vespiary.Connection) -> None:
+        await connection.receive()
+        connection.send(b"x" * length)
+
+    deadlines = vespiary.Deadlines(close_seconds=0.05, drain_seconds=60)
+    async with serving(reply, TCP, deadlines=deadlines) as server:
+        reader, writer = await asyncio.open_connection(*server_address(server), limit=1 << 16)
+        writer.write(b"go")
+        got = 0
+        stopping = None
+        while piece := await reader.read(1 << 16):
+            got += len(piece)
+            await asyncio.sleep(0.001)
+            if stopping is None and got > length // 4:
+                # The stop of the server leaves it the time, too.
+                stopping = asyncio.ensure_future(server.stop())
+        assert got == length
+        writer.close()
+        assert stopping is not None
+        await stopping
+
+
 async def test_wait_closed_can_be_awaited_by_many_and_afterwards() -> None:
     async with serving(echo) as server:
         client = await vespiary.connect(server.urls[0])

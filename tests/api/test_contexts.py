@@ -161,7 +161,7 @@ async def test_on_limit_does_not_leak_what_it_sets() -> None:
     seen: list[str] = []
 
     class Limited(vespiary.Handler):
-        def on_limit(self, name: str, value: int) -> None:
+        def on_limit(self, name: str, value: float) -> None:
             seen.append(NAME.get())
             NAME.set("leaked")
 

@@ -49,7 +49,7 @@ async def test_a_full_queue_refuses_and_loses_nothing(url: str) -> None:
         assert full.value.queued_bytes == connection.queued_bytes <= 1 << 20
         assert full.value.write_bytes_max == 1 << 20
         assert "drain" in str(full.value)
-        assert server.statistics().total.limits_reached == {"write_bytes_max": 2}
+        assert server.statistics().total.limits_reached == {"write_bytes_max": 1}
         client.resume_reading()
         received = 0
         while received < taken * len(PIECE):
@@ -186,7 +186,7 @@ async def test_the_policy_disconnect_ends_the_connection() -> None:
         await until(lambda: source.reasons)
         assert source.reasons[0].side == "local"
         assert source.reasons[0].kind == "broken"
-        assert source.reasons[0].code == 1008
+        assert source.reasons[0].code is None, "no close frame is sent"
         assert server.statistics().total.connections_broken == 1
         client.abort()
 
@@ -241,9 +241,9 @@ class Told(Recorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.limits: list[tuple[str, int]] = []
+        self.limits: list[tuple[str, float]] = []
 
-    def on_limit(self, name: str, value: int) -> None:
+    def on_limit(self, name: str, value: float) -> None:
         self.limits.append((name, value))
 
 
@@ -259,7 +259,7 @@ async def test_pings_go_on_until_the_timeout_of_the_first_that_is_unanswered() -
         assert "ping_timeout_seconds is 0.3" in recorder.reasons[0].text
         assert recorder.reasons[0].code == 1006
         assert server.statistics().total.limits_reached == {"ping_timeout_seconds": 1}
-        assert recorder.limits == [("ping_timeout_seconds", 300)]
+        assert recorder.limits == [("ping_timeout_seconds", 0.3)]
         client.abort()
 
 

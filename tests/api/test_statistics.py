@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import socket
+import struct
 
 import pytest
 
@@ -91,10 +93,10 @@ async def test_statistics_are_frozen_and_outlive_the_server() -> None:
 
 
 async def test_limits_that_are_reached_are_counted_and_told() -> None:
-    told: list[tuple[str, int]] = []
+    told: list[tuple[str, float]] = []
 
     class Telling(Echo):
-        def on_limit(self, name: str, value: int) -> None:
+        def on_limit(self, name: str, value: float) -> None:
             told.append((name, value))
 
     limits = vespiary.Limits(connections_max=1, message_bytes_max=100)
@@ -115,7 +117,7 @@ async def test_an_exception_in_on_limit_is_logged_and_changes_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Failing(Echo):
-        def on_limit(self, name: str, value: int) -> None:
+        def on_limit(self, name: str, value: float) -> None:
             raise ZeroDivisionError
 
     limits = vespiary.Limits(message_bytes_max=100)
@@ -127,6 +129,26 @@ async def test_an_exception_in_on_limit_is_logged_and_changes_nothing(
             other.send("x")
             assert await other.receive() == "x"
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_refusal_is_counted_by_its_status_whatever_the_client_does_then() -> None:
+    async with serving(Echo, WS + "/here") as server:
+        nowhere = server.urls[0].replace("/here", "/nowhere")
+        for _ in range(5):
+            with pytest.raises(vespiary.HandshakeRefused):
+                await vespiary.connect(nowhere)
+        host, port = server.urls[0].removeprefix("ws://").partition("/")[0].split(":")
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.close()
+        total = server.statistics
+        await until(lambda: sum(total().total.connections_refused.values()) == 7)
+        assert total().total.connections_refused == {"status_404": 7}
+        assert total().total.requests_answered == {"404": 7}
 
 
 async def test_broken_rules_are_counted() -> None:

@@ -125,11 +125,16 @@ impl<H: Host> Endpoint<H> {
     /// Count a limit that was reached, and report it to the host.
     pub(crate) fn limit_reached(self: &Rc<Self>, host: &H, limit: Limit) {
         self.count_limit(limit);
+        self.report_limit(host, limit);
+    }
+
+    /// Report a limit that was reached, and counted, to the host.
+    pub(crate) fn report_limit(self: &Rc<Self>, host: &H, limit: Limit) {
         let value = self.options.borrow().value_of(limit);
         host.event(self, Event::Limit { limit, value });
     }
 
-    /// Count a limit that was reached, without a report: the sender gets an error.
+    /// Count a limit that was reached.
     pub(crate) fn count_limit(&self, limit: Limit) {
         *self.counters.limits.borrow_mut().entry(limit).or_default() += 1;
     }

@@ -48,7 +48,7 @@ pub enum SlowConsumer {
     DropOldest,
     /// The new message is dropped.
     DropNewest,
-    /// The connection is closed: 1008 on WebSocket, a reset elsewhere.
+    /// The connection is reset.
     Disconnect,
 }
 

@@ -103,6 +103,11 @@ impl<H: Host> Connection<H> {
         refused_so_far(self)
     }
 
+    /// The status of the latest answer to a request; 0 before there was one.
+    pub(crate) fn latest_status(&self) -> u16 {
+        latest_status(&self.inbound.borrow().session)
+    }
+
     pub(crate) fn refuse_crowd(self: &Rc<Self>, limit: Limit) {
         refuse_crowd(self, limit);
     }

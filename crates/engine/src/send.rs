@@ -2,7 +2,7 @@
 //! says otherwise.
 
 use crate::close::{Cause, CloseReason, out_of_memory};
-use crate::connection::{Connection, State};
+use crate::connection::{Connection, Fullness, State};
 use crate::endpoint::add;
 use crate::host::{Host, Kind};
 use crate::limit::Limit;
@@ -16,7 +16,8 @@ use vespiary_trace::requires;
 use vespiary_wire::websocket::frame::{self, CONTROL_BYTES_MAX, Opcode};
 
 impl<H: Host> Connection<H> {
-    /// Queue a message; it leaves with everything else that this round sends.
+    /// Queue a message; it leaves with everything else that this round sends. False where the queue
+    /// is full and its policy drops the message.
     ///
     /// Where the peer agreed on compression, `compress` says whether the message is compressed, and
     /// `None` leaves that to the endpoint's options. Elsewhere no message is.
@@ -26,7 +27,7 @@ impl<H: Host> Connection<H> {
         kind: Kind,
         payload: &[u8],
         compress: Option<bool>,
-    ) -> Result<(), SendError> {
+    ) -> Result<bool, SendError> {
         if self.may_not_send() {
             return Err(self.send_refusal());
         }
@@ -36,9 +37,9 @@ impl<H: Host> Connection<H> {
             return self.send_deflated(deflate, kind, payload, compress.is_some());
         }
         let options = self.endpoint().options.borrow();
-        self.queue(&options, Label::whole(kind), payload, true)?;
-        self.count_sent(1);
-        Ok(())
+        let is_taken = self.queue(&options, Label::whole(kind), payload, true)?;
+        self.count_sent(is_taken.into());
+        Ok(is_taken)
     }
 
     fn send_deflated(
@@ -47,13 +48,12 @@ impl<H: Host> Connection<H> {
         kind: Kind,
         payload: &[u8],
         insists: bool,
-    ) -> Result<(), SendError> {
+    ) -> Result<bool, SendError> {
         let options = &*self.endpoint().options();
         let takeover = deflate.outgoing.context_takeover;
         // What is compressed with a context has to go out.
         if takeover && !self.make_room(options, worst(payload.len()), true)? {
-            self.count_sent(1);
-            return Ok(());
+            return Ok(false);
         }
         let mut deflated = self.engine.compression.borrow_mut().take_buffer();
         if !deflate.compress(self, payload, true, &mut deflated) {
@@ -70,7 +70,7 @@ impl<H: Host> Connection<H> {
             ..Label::whole(kind)
         };
         let queued = self.queue(options, label, body, !takeover);
-        if queued.is_ok() {
+        if queued == Ok(true) {
             self.count_sent(1);
             if is_compressed {
                 deflate.count_sent(self, payload.len(), deflated.len(), true);
@@ -87,7 +87,7 @@ impl<H: Host> Connection<H> {
         self: &Rc<Self>,
         kind: Kind,
         kept: Rc<dyn KeptBytes>,
-    ) -> Result<(), SendError> {
+    ) -> Result<bool, SendError> {
         let options = self.endpoint().options.borrow();
         let length = kept.bytes().len();
         let is_copied = requires!("rfc6455/10.3/h1" => self.client)
@@ -100,7 +100,7 @@ impl<H: Host> Connection<H> {
         }
         let form = WireForm::new(&options.framing, Label::whole(kind), kept.bytes(), || None)?;
         if !self.make_room(&options, form.size(length), true)? {
-            return Ok(());
+            return Ok(false);
         }
         let mut outbound = self.outbound.borrow_mut();
         if !form.head().is_empty() {
@@ -115,7 +115,7 @@ impl<H: Host> Connection<H> {
         outbound.append_kept(kept);
         self.queued(&options, outbound.queued());
         self.count_sent(1);
-        Ok(())
+        Ok(true)
     }
 
     /// Whether a message cannot begin now: the connection is not open, or is within another.
@@ -220,7 +220,7 @@ impl<H: Host> Connection<H> {
     }
 
     /// Queue a message that `shared` already holds in its form on the wire.
-    pub(crate) fn send_encoded(self: &Rc<Self>, shared: &Rc<Vec<u8>>) -> Result<(), SendError> {
+    pub(crate) fn send_encoded(self: &Rc<Self>, shared: &Rc<Vec<u8>>) -> Result<bool, SendError> {
         const COPIED_AT_MOST: usize = 2048;
         if self.may_not_send() {
             return Err(self.send_refusal());
@@ -228,10 +228,10 @@ impl<H: Host> Connection<H> {
         let options = self.endpoint().options.borrow();
         let size = shared.len();
         if !self.make_room(&options, size, true)? {
-            return Ok(());
+            return Ok(false);
         }
         let mut outbound = self.outbound.borrow_mut();
-        if size <= COPIED_AT_MOST && !self.above_high.get() {
+        if size <= COPIED_AT_MOST && !self.is_above_high() {
             let pool = &mut self.engine.pool.borrow_mut();
             if !outbound.append(size, pool, |buffer| buffer.extend_from_slice(shared)) {
                 return Err(SendError::OutOfMemory);
@@ -241,10 +241,11 @@ impl<H: Host> Connection<H> {
         }
         self.queued(&options, outbound.queued());
         self.count_sent(1);
-        Ok(())
+        Ok(true)
     }
 
-    /// Queue a message, or a part of one, in the form that the framing gives it.
+    /// Queue a message, or a part of one, in the form that the framing gives it. False where it is
+    /// dropped.
     #[inline]
     fn queue(
         self: &Rc<Self>,
@@ -252,14 +253,14 @@ impl<H: Host> Connection<H> {
         label: Label,
         payload: &[u8],
         droppable: bool,
-    ) -> Result<(), SendError> {
+    ) -> Result<bool, SendError> {
         let form = WireForm::new(&options.framing, label, payload, || self.mask())?;
         let size = form.size(payload.len());
         if !self.make_room(options, size, droppable)? {
-            return Ok(());
+            return Ok(false);
         }
         let mut outbound = self.outbound.borrow_mut();
-        let may_go = droppable && self.above_high.get() && options.framing != Framing::Raw;
+        let may_go = droppable && self.is_above_high() && options.framing != Framing::Raw;
         let write = |buffer: &mut Vec<u8>| form.append(buffer, payload);
         let is_appended = if may_go && options.slow_consumer == SlowConsumer::DropOldest {
             outbound.append_droppable(size, write)
@@ -270,14 +271,14 @@ impl<H: Host> Connection<H> {
             return Err(SendError::OutOfMemory);
         }
         self.queued(options, outbound.queued());
-        Ok(())
+        Ok(true)
     }
 
     /// Book-keeping after bytes were queued.
     #[inline]
     pub(crate) fn queued(self: &Rc<Self>, options: &Options, queued: usize) {
-        if queued > options.limits.write_high_bytes && !self.above_high.get() {
-            self.above_high.set(true);
+        if queued > options.limits.write_high_bytes && !self.is_above_high() {
+            self.fullness.set(Fullness::High);
             add(&self.endpoint().counters.write_pauses, 1);
         }
         if !self.unsettled.get() {
@@ -298,7 +299,7 @@ impl<H: Host> Connection<H> {
         let sure = limits
             .write_bytes_max
             .saturating_sub(limits.write_high_bytes);
-        if !self.above_high.get() && size <= sure {
+        if !self.is_above_high() && size <= sure {
             return Ok(true);
         }
         self.make_room_when_full(options, size, droppable)
@@ -317,7 +318,7 @@ impl<H: Host> Connection<H> {
         }
         // A byte stream has no messages: without one of its pieces the rest would be wrong.
         let droppable = droppable && options.framing != Framing::Raw;
-        self.endpoint().count_limit(Limit::WriteBytes);
+        self.write_queue_is_full();
         match options.slow_consumer {
             SlowConsumer::DropNewest if droppable => {
                 self.count_dropped(1);
@@ -343,6 +344,18 @@ impl<H: Host> Connection<H> {
                 Err(SendError::Closed)
             }
         }
+    }
+
+    /// Report the limit once, and again after the queue has drained: a peer that does not read
+    /// would otherwise cause a report per message. A message that is too large for a queue with
+    /// room is reported by itself.
+    fn write_queue_is_full(self: &Rc<Self>) {
+        match self.fullness.get() {
+            Fullness::Full => return,
+            Fullness::High => self.fullness.set(Fullness::Full),
+            Fullness::Low => {}
+        }
+        self.engine.report_soon(self.endpoint(), Limit::WriteBytes);
     }
 
     /// What a full queue says where nothing may be dropped.
@@ -395,7 +408,7 @@ impl<H: Host> Connection<H> {
             compressed: false,
             fin: true,
         };
-        self.queue(&options, label, payload, true)
+        self.queue(&options, label, payload, true).map(drop)
     }
 
     /// Queue a control frame, whatever state the connection is in.

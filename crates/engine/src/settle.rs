@@ -5,7 +5,7 @@
 //! wishes mark connections as unsettled again; those are left for the next round.
 
 use crate::close::{Cause, CloseReason, Manner, NotOpened, Side};
-use crate::connection::{Admission, Connection, Event, State};
+use crate::connection::{Admission, Connection, Event, Fullness, State};
 use crate::endpoint::add;
 use crate::engine::Engine;
 use crate::host::{AfterEnd, Host};
@@ -78,7 +78,7 @@ impl<H: Host> Engine<H> {
         if connection.is_over() {
             return self.finish(connection);
         }
-        if connection.above_high.get() {
+        if connection.is_above_high() {
             self.settle_high_water(connection);
         }
         match connection.state() {
@@ -219,7 +219,7 @@ impl<H: Host> Engine<H> {
         if connection.queued_bytes() > low {
             return;
         }
-        connection.above_high.set(false);
+        connection.fullness.set(Fullness::Low);
         connection.unsettle();
         if connection.opened.get() && connection.state() == State::Open {
             self.host.drained(connection);
@@ -267,6 +267,7 @@ impl<H: Host> Engine<H> {
             .outbound
             .borrow_mut()
             .clear(&mut self.pool.borrow_mut());
+        let answered = connection.latest_status();
         connection.inbound.borrow_mut().clear();
         connection.layers.set(None);
         if let Some(deflate) = connection.negotiated.deflate.get() {
@@ -276,12 +277,13 @@ impl<H: Host> Engine<H> {
             self.topics.borrow_mut().forget(space, connection.token);
         }
         self.postponed.borrow_mut().remove(&connection.token);
-        self.tell_closed(connection);
+        self.tell_closed(connection, answered);
         connection.user.take();
         self.release_when_quiet(connection);
     }
 
-    fn tell_closed(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+    /// `answered` is the status of the latest answer on a connection that was kept, or 0.
+    fn tell_closed(self: &Rc<Self>, connection: &Rc<Connection<H>>, answered: u16) {
         let reason = connection.reason.borrow().as_deref().cloned();
         let reason = reason.expect("finish gives a reason");
         if connection.opened.get() {
@@ -293,9 +295,12 @@ impl<H: Host> Engine<H> {
             self.host.closed(connection, &reason);
         } else {
             if connection.admission.get() != Admission::Refused {
-                connection
-                    .asked_endpoint()
-                    .count_refusal(NotOpened::of(&reason));
+                // Whatever the peer did after its answer, a reset for example, is not the reason.
+                let cause = match reason.status {
+                    None if answered != 0 => NotOpened::Status(answered),
+                    _ => NotOpened::of(&reason),
+                };
+                connection.asked_endpoint().count_refusal(cause);
             }
             if connection.client {
                 self.host.refused(connection, &reason);

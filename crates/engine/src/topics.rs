@@ -174,7 +174,7 @@ impl<H: Host> Connection<H> {
         let options = self.endpoint().options();
         let limits = &options.limits;
         if topic.len() > limits.topic_bytes_max {
-            self.endpoint().count_limit(Limit::TopicBytes);
+            self.engine.report_soon(self.endpoint(), Limit::TopicBytes);
             return Err(SendError::TopicTooLong);
         }
         let count = self.engine.topics.borrow().count(self.token);
@@ -182,7 +182,8 @@ impl<H: Host> Connection<H> {
             .topics_per_connection_max
             .is_some_and(|most| count >= most as usize)
         {
-            self.endpoint().count_limit(Limit::TopicsPerConnection);
+            self.engine
+                .report_soon(self.endpoint(), Limit::TopicsPerConnection);
             return Err(SendError::TooManyTopics);
         }
         Ok(())
@@ -254,12 +255,14 @@ impl<H: Host> Engine<H> {
                     .and_then(|it| connection.send_shared(it, payload.len()))
             };
             match sent {
-                Ok(()) => {
+                Ok(true) => {
                     taken += 1;
                     if is_sent_at_once {
                         self.depart_at_once(&connection);
                     }
                 }
+                // Dropped by the subscriber's policy, and counted there.
+                Ok(false) => {}
                 Err(SendError::OutOfMemory) => return Err(SendError::OutOfMemory),
                 Err(error) => connection.publication_lost(error),
             }
@@ -312,13 +315,14 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    fn send_shared(self: &Rc<Self>, encoded: &Encoded, length: usize) -> Result<(), SendError> {
-        self.send_encoded(&encoded.bytes)?;
-        if encoded.compressed > 0
+    fn send_shared(self: &Rc<Self>, encoded: &Encoded, length: usize) -> Result<bool, SendError> {
+        let is_taken = self.send_encoded(&encoded.bytes)?;
+        if is_taken
+            && encoded.compressed > 0
             && let Some(deflate) = self.negotiated.deflate.get()
         {
             deflate.count_sent(self, length, encoded.compressed, true);
         }
-        Ok(())
+        Ok(is_taken)
     }
 }

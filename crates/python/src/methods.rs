@@ -335,7 +335,7 @@ impl Connection {
     fn close_reason(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let reason = Self::look(
             slf,
-            |it| it.reason(),
+            |it| it.reason().filter(|_| it.state() == State::Closed),
             |ended| ended.map(|ended| ended.reason.clone()),
         )?;
         reason

@@ -6,10 +6,11 @@ use crate::core::Conn;
 use crate::endpoint::PyEndpoint;
 use crate::imports;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyFloat, PyInt, PyString};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use vespiary_engine::{CloseReason, Event};
+use std::time::Duration;
+use vespiary_engine::{CloseReason, Event, Limit};
 
 /// Log an exception of a connection's handler, and count it.
 pub(crate) fn handler_failed(py: Python<'_>, connection: &Rc<Conn>, error: &Bound<'_, PyAny>) {
@@ -71,14 +72,25 @@ pub(crate) fn log_response_fault(
     imports::response_failed(py)?.call1(facts).map(drop)
 }
 
+/// A limit's value in the unit of its name: seconds where it is a deadline.
+fn in_unit(py: Python<'_>, limit: Limit, value: u64) -> Bound<'_, PyAny> {
+    if limit.is_deadline() {
+        let seconds = Duration::from_millis(value).as_secs_f64();
+        PyFloat::new(py, seconds).into_any()
+    } else {
+        PyInt::new(py, value).into_any()
+    }
+}
+
 /// Report a limit that was reached, or a failure to accept: to the hook, or to the log.
 pub(crate) fn report_event(py: Python<'_>, host: &PyEndpoint, event: Event) -> PyResult<()> {
     let reported = match event {
-        Event::Limit { limit, value } => match &host.limit {
-            None => imports::limit_reached(py)?.call1((&**host.url.borrow(), limit.name(), value)),
-            Some(hook) => {
+        Event::Limit { limit, value } => match (&host.limit, in_unit(py, limit, value)) {
+            (None, value) => {
+                imports::limit_reached(py)?.call1((&**host.url.borrow(), limit.name(), value))
+            }
+            (Some(hook), value) => {
                 let name = PyString::new(py, limit.name());
-                let value = value.into_pyobject(py).expect("a number converts");
                 let context = context::copy(py, &host.context)?;
                 let _entered = Entered::enter(py, &context)?;
                 // SAFETY: both are alive.

@@ -71,7 +71,8 @@ impl Connection {
                 connection.send(kind, payload, compress)
             })?,
         };
-        sent.map_err(|error| self.send_error(py, connection, error, Some(message)))
+        sent.map(drop)
+            .map_err(|error| self.send_error(py, connection, error, Some(message)))
     }
 
     /// Send what another thread was promised to send. What cannot be sent is logged. That a
@@ -299,7 +300,9 @@ fn send_elsewhere(
         kept,
         move |py, message, it| {
             let message = message.bind(py);
-            with_payload(message, |kind, payload| it.send(kind, payload, compress))
+            with_payload(message, |kind, payload| {
+                it.send(kind, payload, compress).map(drop)
+            })
         },
     )
 }

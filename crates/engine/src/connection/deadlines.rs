@@ -34,7 +34,10 @@
 //! peer answers them all: it shows what a pong would.
 //!
 //! Deadlines are absolute: bytes that trickle in extend neither the handshake's nor a message's.
+//!
+//! Those of a connection that closes are in [`super::closing`].
 
+use super::closing;
 use crate::close::{Cause, CloseReason, Side};
 use crate::connection::{CloseFrames, Connection, Event, State};
 use crate::engine::{Due, Engine, broken_by_kernel};
@@ -48,17 +51,14 @@ use vespiary_trace::requires;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::Opcode;
 
-/// How often a socket that is not read is looked at.
-const LOOK_MILLISECONDS: u64 = 1_000;
+/// How often a socket is looked at: one that is not read, and one whose peer has not acknowledged
+/// the last bytes before a close.
+pub(super) const LOOK_MILLISECONDS: u64 = 1_000;
 /// What a reader must take in half a write deadline: less than any segment, more than the single
 /// bytes of a peer that only wants to stay.
 const PROGRESS_BYTES_MIN: u64 = 512;
-/// How long a client waits for the server's FIN once both close frames have passed. The server
-/// closes first (RFC 6455 7.1.1), and its FIN is a round trip away.
-const FIN_MILLISECONDS_MAX: u64 = 1_000;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+pub(super) enum Which {
     Handshake,
     KeepAlive,
     FirstByte,
@@ -66,6 +66,7 @@ enum Which {
     Idle,
     Data,
     Write,
+    Acknowledged,
     Close,
     Ping,
     Pong,
@@ -75,7 +76,10 @@ enum Which {
 impl Which {
     /// Whether it is for bytes that the peer owes.
     fn is_for_input(self) -> bool {
-        !matches!(self, Self::Write | Self::Ping | Self::Look)
+        !matches!(
+            self,
+            Self::Write | Self::Acknowledged | Self::Ping | Self::Look
+        )
     }
 }
 
@@ -97,23 +101,24 @@ fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u
             consider(began, deadlines.handshake, Which::Handshake);
         }
         State::Open => consider_open(connection, options, &mut consider),
-        State::Closing => {
-            let length = deadlines.close;
-            let most = connection
-                .have_both_closed()
-                .then_some(FIN_MILLISECONDS_MAX);
-            let shorter = length.map(|length| most.map_or(length, |most| most.min(length)));
-            consider(began, shorter, Which::Close);
-        }
+        State::Closing => closing::consider(connection, options, &mut consider),
         State::Closed => return None,
     }
     if connection.moments.write_began.get() != 0 {
         let is_first_look = connection.moments.write_mark.get() == 0;
-        let length = deadlines.write;
+        let (length, _) = write_deadline(connection, options);
         let length = length.map(|length| if is_first_look { length / 2 } else { length });
         consider(connection.moments.write_began.get(), length, Which::Write);
     }
     found
+}
+
+/// Within which time a peer must go on reading, and the limit that says so.
+fn write_deadline<H: Host>(connection: &Connection<H>, options: &Options) -> (Option<u64>, Limit) {
+    if connection.state() == State::Closing {
+        return closing::write_deadline(connection, options);
+    }
+    (options.deadlines.write, Limit::WriteSeconds)
 }
 
 fn consider_open<H: Host>(
@@ -201,7 +206,7 @@ impl<H: Host> Connection<H> {
     }
 
     /// Bytes that the peer has taken, as far as can be seen.
-    fn acknowledged(&self, delivery: Delivery) -> u64 {
+    pub(super) fn acknowledged(&self, delivery: Delivery) -> u64 {
         delivery
             .acknowledged
             .unwrap_or_else(|| self.traffic.bytes_out.get())
@@ -236,9 +241,11 @@ impl<H: Host> Engine<H> {
         let now = self.now_ms();
         connection.moments.write_began.set(now);
         connection.moments.write_mark.set(0);
-        let Some(length) = connection.endpoint().options.borrow().deadlines.write else {
+        let options = connection.endpoint().options.borrow();
+        let (Some(length), _) = write_deadline(connection, &options) else {
             return;
         };
+        drop(options);
         if connection.moments.timer.get().is_none()
             || connection.moments.timer_due.get() > now + length / 2
         {
@@ -307,10 +314,8 @@ impl<H: Host> Engine<H> {
                 connection.handshake_too_late();
             }
             // The peer still reads an HTTP answer, which is the write deadline's business.
-            Which::KeepAlive | Which::Close
-                if connection.queued_bytes() > 0
-                    && !connection.opened.get()
-                    && options.deadlines.write.is_some() =>
+            Which::KeepAlive
+                if connection.queued_bytes() > 0 && options.deadlines.write.is_some() =>
             {
                 connection.moments.phase_began.set(now);
             }
@@ -321,7 +326,8 @@ impl<H: Host> Engine<H> {
             Which::Message => self.expire(connection, Limit::MessageSeconds, options),
             Which::Idle => self.expire(connection, Limit::IdleSeconds, options),
             Which::Data => self.expire(connection, Limit::DataSeconds, options),
-            Which::Close => self.close_unanswered(connection, options),
+            Which::Acknowledged => drop(self.look_for_acknowledgement(connection)),
+            Which::Close => closing::end_unanswered(connection, options),
         }
     }
 
@@ -379,13 +385,18 @@ impl<H: Host> Engine<H> {
     }
 
     fn judge_write(&self, connection: &Rc<Connection<H>>, options: &Options) {
+        let is_written = connection.state() == State::Closing && connection.queued_bytes() == 0;
+        if is_written && self.look_for_acknowledgement(connection) {
+            return;
+        }
+        let (length, limit) = write_deadline(connection, options);
         // 0 is not a mark.
         let acknowledged = connection.acknowledged(connection.delivery()) + 1;
         let mark = connection.moments.write_mark.replace(acknowledged);
         if mark == 0 {
             // The second look comes half a deadline later, however late this one is: what the peer
             // has taken until now does not show again.
-            let half = options.deadlines.write.unwrap_or(0) / 2;
+            let half = length.unwrap_or(0) / 2;
             let began = connection.moments.write_began.get();
             let latest = self.now_ms().saturating_sub(half);
             connection.moments.write_began.set(began.max(latest));
@@ -393,56 +404,49 @@ impl<H: Host> Engine<H> {
         }
         if acknowledged.saturating_sub(mark) >= PROGRESS_BYTES_MIN {
             connection.moments.write_began.set(self.now_ms());
+        } else if is_written {
+            closing::end_behind_kernel(connection, limit, unread(limit, options));
         } else {
-            self.end_unread(connection, Limit::WriteSeconds, options);
+            self.end_unread(connection, limit, options);
         }
     }
 
-    /// The peer has not ended its side in time.
-    fn close_unanswered(&self, connection: &Rc<Connection<H>>, options: &Options) {
-        if !connection.have_both_closed() {
-            self.missed(connection, Limit::CloseSeconds);
-            let what = reached(Limit::CloseSeconds, options);
-            let text = format!("the peer did not answer the close: {what}");
-            connection.end_with(CloseReason::new(Cause::Limit(Limit::CloseSeconds), text));
-        }
-        // What the kernel has taken is not destroyed with a reset: a slow peer may still read it.
-        if connection.queued_bytes() > 0 {
-            connection.carrier.reset();
-        }
-        requires!("rfc6455/7.1.1/4", "rfc6455/5.5.1/10");
-        connection.enter(Event::Break);
-        connection.unsettle();
-    }
-
-    fn missed(&self, connection: &Rc<Connection<H>>, limit: Limit) {
+    pub(super) fn missed(&self, connection: &Rc<Connection<H>>, limit: Limit) {
         connection.endpoint().limit_reached(&self.host, limit);
     }
 
-    /// End a connection whose peer still reads: it gets a close frame.
+    /// End a connection whose peer still reads: it gets a close frame, or a reset where the framing
+    /// has none, since a FIN would look like an end that was meant.
     fn expire(&self, connection: &Rc<Connection<H>>, limit: Limit, options: &Options) {
         self.missed(connection, limit);
         let text = format!("the peer was too slow: {}", reached(limit, options));
         let reason = CloseReason::new(Cause::Limit(limit), text).with_code(Code::POLICY);
         requires!("rfc6455/7.4.1/h4");
         connection.end_with(reason);
-        connection.begin_closing(Some((Code::POLICY, limit.name())));
+        if options.framing == Framing::WebSocket {
+            connection.begin_closing(Some((Code::POLICY, limit.name())));
+        } else {
+            connection.abort_now();
+        }
     }
 
     /// End a connection whose peer does not read or is gone.
     fn end_unread(&self, connection: &Rc<Connection<H>>, limit: Limit, options: &Options) {
         self.missed(connection, limit);
-        let what = reached(limit, options);
-        let text = format!("the peer did not answer or read: {what}");
-        let reason = CloseReason::new(Cause::Limit(limit), text).with_code(Code::ABNORMAL);
-        connection.end_with(reason);
+        connection.end_with(unread(limit, options));
         requires!("rfc6455/7.1.1/2", "rfc6455/7.1.7/4");
         connection.abort_now();
     }
 }
 
+fn unread(limit: Limit, options: &Options) -> CloseReason {
+    let what = reached(limit, options);
+    let text = format!("the peer did not answer or read: {what}");
+    CloseReason::new(Cause::Limit(limit), text).with_code(Code::ABNORMAL)
+}
+
 /// A limit and its value, in seconds where it is a deadline.
-fn reached(limit: Limit, options: &Options) -> String {
+pub(super) fn reached(limit: Limit, options: &Options) -> String {
     let value = options.value_of(limit);
     if limit.is_deadline() {
         let seconds = Duration::from_millis(value).as_secs_f64();

@@ -25,11 +25,7 @@ impl<H: Host> Connection<H> {
             }
             State::Open => {}
         }
-        let mut reason = CloseReason::new(Cause::Closed, text);
-        if self.endpoint().options.borrow().framing == Framing::WebSocket {
-            reason = reason.with_code(code);
-        }
-        self.end_with(reason);
+        self.end_with(CloseReason::new(Cause::Closed, text).with_code(code));
         self.begin_closing(Some((code, text)));
     }
 
@@ -74,8 +70,12 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Keep the first reason that is given. A code of ours is kept as it is sent to the peer.
+    /// Keep the first reason that is given. A code of ours is kept as it is sent to the peer; a
+    /// framing without close codes has none.
     pub(crate) fn end_with(&self, mut reason: CloseReason) {
+        if self.endpoint().options.borrow().framing != Framing::WebSocket {
+            reason.code = None;
+        }
         let mut kept = self.reason.borrow_mut();
         if let Some(kept) = kept.as_deref_mut() {
             if self.is_unacknowledged(kept, &reason) {
@@ -117,7 +117,11 @@ impl<H: Host> Connection<H> {
     pub(crate) fn begin_closing(self: &Rc<Self>, close_frame: Option<(Code, &str)>) {
         requires!("rfc6455/7.1.3/h1");
         self.enter(Event::Close);
-        self.moments.phase_began.set(self.engine.now_ms());
+        let now = self.engine.now_ms();
+        self.moments.phase_began.set(now);
+        // What waits, or is the kernel's, is still on its way, and has its deadline from now on.
+        self.moments.write_began.set(now);
+        self.moments.write_mark.set(0);
         if let Some((code, text)) = close_frame
             && self.endpoint().options.borrow().framing == Framing::WebSocket
             && !self.close_frames.get().is_sent()

@@ -10,8 +10,10 @@
 mod admission;
 mod budget;
 mod close_frames;
+mod closing;
 mod deadlines;
 mod ending;
+mod fullness;
 mod life;
 mod moments;
 mod traffic;
@@ -30,6 +32,7 @@ use crate::session::websocket::{Negotiated, compression::CompressionTraffic};
 pub(crate) use admission::Admission;
 use budget::Budget;
 pub(crate) use close_frames::CloseFrames;
+pub(crate) use fullness::Fullness;
 pub(crate) use life::Event;
 pub use life::State;
 use life::{Life, Receiving, Sending};
@@ -71,7 +74,7 @@ pub struct Connection<H: Host> {
     pub(crate) layered: Cell<bool>,
     /// It stands on the engine's list of connections to be settled.
     pub(crate) unsettled: Cell<bool>,
-    pub(crate) above_high: Cell<bool>,
+    pub(crate) fullness: Cell<Fullness>,
     /// The host's `opened` was called.
     pub(crate) opened: Cell<bool>,
     /// A message in parts is under way, or nothing more is sent at all.
@@ -129,7 +132,7 @@ impl<H: Host> Connection<H> {
             client,
             layered: Cell::new(false),
             unsettled: Cell::new(false),
-            above_high: Cell::new(false),
+            fullness: Cell::new(Fullness::Low),
             opened: Cell::new(false),
             sending_parts: Cell::new(false),
             layers: Cell::new(None),
@@ -219,7 +222,7 @@ impl<H: Host> Connection<H> {
     /// Whether more waits than `write_high_bytes`, and has not yet fallen to `write_low_bytes`.
     #[inline]
     pub fn is_above_high(&self) -> bool {
-        self.above_high.get()
+        self.fullness.get() != Fullness::Low
     }
 
     /// Bytes in, bytes out, messages in, messages out.
@@ -353,7 +356,7 @@ impl<H: Host> Connection<H> {
     #[inline]
     pub(crate) fn is_held_back(&self) -> bool {
         self.paused.get() != 0
-            || self.above_high.get() && !self.endpoint().options.borrow().reads_when_crowded
+            || self.is_above_high() && !self.endpoint().options.borrow().reads_when_crowded
     }
 
     /// Give the answer to a request that was answered with [`Answer::Later`]. Like everything that

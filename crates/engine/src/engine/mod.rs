@@ -9,6 +9,7 @@ use crate::connection::Connection;
 use crate::endpoint::{Endpoint, add};
 use crate::host::Host;
 use crate::inbound::Inbound;
+use crate::limit::Limit;
 use crate::listener::Listener;
 use crate::outbound::Pool;
 use crate::session::http::{Answer, Opening};
@@ -52,6 +53,8 @@ pub struct Engine<H: Host> {
     pub(crate) resting: RefCell<Vec<Rc<Connection<H>>>>,
     /// Answers to requests, to be given when the round is settled.
     pub(crate) answers: RefCell<Vec<(Rc<Connection<H>>, Answer)>>,
+    /// Limits that were reached within a callback, to be reported when it is over.
+    pub(crate) reached: RefCell<Vec<(Rc<Endpoint<H>>, Limit)>>,
     pub(crate) pool: RefCell<Pool>,
     pub(crate) wheel: RefCell<Wheel<Due>>,
     pub(crate) scratch: RefCell<Vec<u8>>,
@@ -91,6 +94,7 @@ impl<H: Host> Engine<H> {
             unsettled: RefCell::default(),
             resting: RefCell::default(),
             answers: RefCell::default(),
+            reached: RefCell::default(),
             pool: RefCell::default(),
             wheel: RefCell::new(Wheel::new(now)),
             scratch: RefCell::default(),
@@ -251,6 +255,27 @@ impl<H: Host> Engine<H> {
         drop(unsettled);
         if is_first {
             self.host.turn_wanted();
+        }
+    }
+
+    /// Count a limit that was reached, perhaps within a callback, and report it to the host once no
+    /// callback runs: once, however often an endpoint reaches it until then.
+    pub(crate) fn report_soon(&self, endpoint: &Rc<Endpoint<H>>, limit: Limit) {
+        endpoint.count_limit(limit);
+        let mut reached = self.reached.borrow_mut();
+        let is_known =
+            |(it, known): &(Rc<Endpoint<H>>, Limit)| Rc::ptr_eq(it, endpoint) && *known == limit;
+        if !reached.iter().any(is_known) {
+            reached.push((endpoint.clone(), limit));
+            drop(reached);
+            self.host.turn_wanted();
+        }
+    }
+
+    /// Report what [`Engine::report_soon`] has put aside.
+    pub(crate) fn report_limits(&self) {
+        for (endpoint, limit) in self.reached.take() {
+            endpoint.report_limit(&self.host, limit);
         }
     }
 

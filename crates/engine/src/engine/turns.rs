@@ -38,6 +38,7 @@ impl<H: Host> Engine<H> {
         self.unfinished.get()
             || !self.unsettled.borrow().is_empty()
             || !self.resting.borrow().is_empty()
+            || !self.reached.borrow().is_empty()
     }
 
     /// Leave the engine to another loop, which takes the next turn when the descriptor is readable
@@ -98,6 +99,7 @@ impl<H: Host> Engine<H> {
                 handled += self.run_timers(now);
             }
             self.host.round_over();
+            self.report_limits();
             let settled = self.settle();
             rounds += 1;
             if handled == before && !settled {
@@ -239,15 +241,18 @@ impl<H: Host> Engine<H> {
                         connection.token,
                         outgoing,
                     );
-                    if connection.above_high.get() {
+                    if connection.is_above_high() {
                         connection.unsettle();
                     }
                     return;
                 }
                 self.pool.borrow_mut().put_all(outgoing);
-                if outbound.queued() == 0 {
+                if outbound.queued() == 0 && connection.state() == State::Closing {
+                    drop(outbound);
+                    connection.all_is_written();
+                } else if outbound.queued() == 0 {
                     connection.moments.write_began.set(0);
-                    let is_awaited = connection.above_high.get() || connection.is_sending_last();
+                    let is_awaited = connection.is_above_high() || connection.is_sending_last();
                     if connection.state() == State::Open && !is_awaited {
                         return;
                     }
@@ -257,8 +262,7 @@ impl<H: Host> Engine<H> {
                 let unsent = outgoing.remaining();
                 connection.outbound.borrow_mut().left(unsent);
                 self.pool.borrow_mut().put_all(outgoing);
-                connection.end_with(broken_by_kernel("sending", errno));
-                connection.enter(Event::Break);
+                broken(connection, "sending", errno);
             }
         }
         connection.unsettle();
@@ -300,11 +304,19 @@ fn receive_ended<H: Host>(connection: &Rc<Connection<H>>, ending: Option<Errno>)
         Some(Errno::CANCELLED | Errno::NO_BUFFER) => {}
         Some(errno) => {
             requires!("rfc6455/7.2.1/2");
-            connection.end_with(broken_by_kernel("receiving", errno));
-            connection.enter(Event::Break);
+            broken(connection, "receiving", errno);
         }
     }
     connection.unsettle();
+}
+
+/// The kernel has broken the connection. A server's refusal that has come is still the reason.
+fn broken<H: Host>(connection: &Rc<Connection<H>>, doing: &str, errno: Errno) {
+    if let Some(reason) = connection.refused_so_far() {
+        connection.end_with(reason);
+    }
+    connection.end_with(broken_by_kernel(doing, errno));
+    connection.enter(Event::Break);
 }
 
 fn connected<H: Host>(connection: &Rc<Connection<H>>, result: Result<(), Errno>) {

@@ -161,7 +161,8 @@ impl Bounds {
         let holds_bytes = connection.unread().bytes > 0;
         let seen = self.seen.entry(connection.token());
         let seen = seen.or_insert_with(|| Seen::new(now));
-        let longest = longest(state, &options);
+        let is_written = connection.queued_bytes() == 0;
+        let longest = longest(state, &options).filter(|_| state != State::Closing || is_written);
         let is_past = longest.is_some_and(|length| phase > length);
         let until = seen.phase.observe(is_past, holds_bytes, received, now);
         let late = late_by(phase, longest, until, now);
@@ -175,10 +176,13 @@ impl Bounds {
         let late = late_by(silent, deadlines.idle, until, now);
         assert!(!is_over(Some(0), late), "silent for {silent} ms");
         let taken = connection.delivery().acknowledged.unwrap_or(0);
-        let is_written = connection.queued_bytes() == 0 || !is_open;
-        let stuck = seen.written.observe(taken, now, is_written);
+        // A close waits for a reader that goes on, without a write deadline too.
+        let is_closing = state == State::Closing;
+        let deadline = deadlines.write.or(deadlines.close.filter(|_| is_closing));
+        let is_exempt = is_written || deadline.is_none() || !is_open && !is_closing;
+        let stuck = seen.written.observe(taken, now, is_exempt);
         // The deadline counts from one moment; what waits after it is asked for by the next.
-        let twice = deadlines.write.map(|length| 2 * length);
+        let twice = deadline.map(|length| 2 * length);
         let stuck = stuck.saturating_sub(delay);
         assert!(!is_over(twice, stuck), "nothing was taken for {stuck} ms");
     }
@@ -198,6 +202,7 @@ fn longest(state: State, options: &Options) -> Option<u64> {
                 (handshake, _) => handshake,
             }
         }
+        // Once everything is written.
         State::Closing => deadlines.close,
         State::Open | State::Closed => None,
     }

@@ -7,8 +7,7 @@ use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{Framing, Limit, Manner, Options, Side, State};
 
 on_every_driver!(
-    what_the_kernel_has_taken_survives_the_close_deadline,
-    bytes_lost_by_the_close_deadline_are_reported,
+    what_the_kernel_has_taken_survives_the_deadlines,
     bytes_lost_by_the_write_deadline_while_closing_are_reported,
     a_flood_of_pings_behind_our_close_frame_queues_little_and_is_understood,
 );
@@ -27,9 +26,10 @@ fn farewell(count: usize) -> Script {
     })
 }
 
-fn what_the_kernel_has_taken_survives_the_close_deadline(bench: &Bench) {
+fn what_the_kernel_has_taken_survives_the_deadlines(bench: &Bench) {
     let mut options = lines();
     options.deadlines.close = Some(30);
+    options.deadlines.write = Some(30);
     let place = bench.listen(options, farewell(40));
     let mut peer = bench.connect_open(&place);
     peer.stall(true);
@@ -37,17 +37,9 @@ fn what_the_kernel_has_taken_survives_the_close_deadline(bench: &Bench) {
     bench.until_closed(1);
     let reason = &bench.host().reasons()[0];
     assert_eq!((reason.side, reason.manner), (Side::Local, Manner::Closed));
-    assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 1);
     peer.stall(false);
     let (bytes, ending) = peer.take_rest(bench);
     assert_eq!((bytes.len(), ending), (40_000, Ending::Finished));
-}
-
-fn bytes_lost_by_the_close_deadline_are_reported(bench: &Bench) {
-    let mut options = lines();
-    options.deadlines.close = Some(30);
-    loses_bytes(bench, options);
-    assert_eq!(bench.host().limits_reached(Limit::CloseSeconds), 1);
 }
 
 fn bytes_lost_by_the_write_deadline_while_closing_are_reported(bench: &Bench) {

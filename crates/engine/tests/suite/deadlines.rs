@@ -10,7 +10,7 @@ on_every_driver!(
     a_client_that_trickles_its_request_is_answered_408,
     a_client_that_says_nothing_is_answered_408,
     a_host_that_does_not_answer_in_time_is_answered_for,
-    a_stream_without_a_first_byte_is_closed,
+    a_stream_without_a_first_byte_is_reset,
     a_message_that_trickles_in_misses_its_deadline,
     a_message_handed_over_in_parts_misses_its_deadline_too,
     messages_that_come_whole_meet_the_deadline_for_ever,
@@ -118,7 +118,7 @@ fn a_host_that_does_not_answer_in_time_is_answered_for(bench: &Bench) {
     assert_eq!(place.counters().opened.get(), 0);
 }
 
-fn a_stream_without_a_first_byte_is_closed(bench: &Bench) {
+fn a_stream_without_a_first_byte_is_reset(bench: &Bench) {
     let mut options = lines();
     options.deadlines.first_byte = Some(LENGTH);
     let place = bench.listen(options, Script::echo());
@@ -127,9 +127,8 @@ fn a_stream_without_a_first_byte_is_closed(bench: &Bench) {
     talker.take(bench, 6);
     let mut silent = bench.connect_open(&place);
     let start = bench.engine.now_ms();
-    assert_eq!(silent.take_rest(bench), (vec![], Ending::Finished));
+    assert_eq!(silent.take_rest(bench), (vec![], Ending::Reset));
     is_in_time(bench, bench.engine.now_ms() - start);
-    silent.finish();
     bench.pass(2 * LENGTH);
     assert!(talker.is_quiet(), "who has spoken stays");
     assert_eq!(bench.host().limits_reached(Limit::FirstByteSeconds), 1);
@@ -163,7 +162,17 @@ fn a_message_that_trickles_in_misses_its_deadline(bench: &Bench) {
                 (close.code(), close.reason()),
                 (Some(1008), "message_seconds")
             );
+            peer.send(bench, &websocket::close(1008, ""));
+            continue;
         }
+        // A FIN would look like an end that was meant.
+        assert_eq!(peer.take_rest(bench).1, Ending::Reset);
+        let reasons = bench.host().reasons();
+        let reason = reasons.last().expect("an end");
+        assert_eq!(
+            (reason.cause, reason.code),
+            (Cause::Limit(Limit::MessageSeconds), None)
+        );
     }
     assert_eq!(bench.host().limits_reached(Limit::MessageSeconds), 3);
 }
@@ -207,8 +216,9 @@ fn a_silent_connection_is_closed(bench: &Bench) {
     let start = bench.engine.now_ms();
     let (_, ending) = peer.take_rest(bench);
     is_in_time(bench, bench.engine.now_ms() - start);
-    assert_eq!(ending, Ending::Finished);
+    assert_eq!(ending, Ending::Reset);
     assert_eq!(bench.host().limits_reached(Limit::IdleSeconds), 1);
+    assert_eq!(bench.host().reasons()[0].code, None);
 }
 
 fn pinging() -> Options {

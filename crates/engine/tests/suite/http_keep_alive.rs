@@ -19,6 +19,7 @@ on_every_driver_and_with_faults!(
     the_answer_to_a_refused_upgrade_is_the_last,
     the_last_request_that_the_limit_allows_is_reported_so,
     a_peer_that_ends_between_two_requests_ends_cleanly,
+    a_peer_that_resets_after_its_answer_counts_with_the_answers_status,
     a_peer_that_reads_no_answers_is_held_back,
 );
 on_every_driver!(
@@ -311,6 +312,21 @@ fn a_peer_that_ends_between_two_requests_ends_cleanly(bench: &Bench) {
     assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
     bench.until("the end", || bench.engine.connection_count() == 0);
     assert_eq!(refused(&place), [("status_200".to_owned(), 1)]);
+}
+
+fn a_peer_that_resets_after_its_answer_counts_with_the_answers_status(bench: &Bench) {
+    let place = bench.listen(plain(), telling(&[]));
+    // Between two requests, and within one.
+    for begun in [&b""[..], b"GET /b HT"] {
+        let mut peer = bench.connect(&place);
+        peer.send(bench, GET);
+        assert_eq!(answer(bench, &mut peer).1, "/a");
+        peer.send(bench, begun);
+        bench.settle();
+        peer.reset();
+        bench.until("the end", || bench.engine.connection_count() == 0);
+    }
+    assert_eq!(refused(&place), [("status_200".to_owned(), 2)]);
 }
 
 fn a_peer_that_reads_no_answers_is_held_back(bench: &Bench) {

@@ -57,7 +57,7 @@ fn numbered(number: usize) -> Vec<u8> {
 }
 
 /// Let `connection` send numbered lines until what `send` says is over; the last number.
-fn pump(bench: &Bench, connection: &Conn, over: impl Fn(Result<(), SendError>) -> bool) -> usize {
+fn pump(bench: &Bench, connection: &Conn, over: impl Fn(Result<bool, SendError>) -> bool) -> usize {
     for number in 0.. {
         if over(connection.send(Kind::Binary, &numbered(number), None)) {
             return number;
@@ -186,7 +186,7 @@ fn new_messages_are_dropped_under_drop_newest(bench: &Bench) {
     let (mut peer, connection) = stalled(bench, &place);
     let first_dropped = pump(bench, &connection, |_| connection.dropped() == 1);
     for _ in 0..10 {
-        assert_eq!(connection.send(Kind::Binary, &numbered(0), None), Ok(()));
+        assert_eq!(connection.send(Kind::Binary, &numbered(0), None), Ok(false));
     }
     assert_eq!(place.counters().dropped.get(), 11);
     let numbers = numbers_until(bench, &mut peer, first_dropped - 1);
@@ -205,7 +205,7 @@ fn a_peer_that_does_not_read_is_reset_under_disconnect(bench: &Bench) {
     drop(connection);
     bench.until_closed(1);
     let reason = &bench.host().reasons()[0];
-    assert_eq!(reason.code, None);
+    assert_eq!(reason.code, None, "a stream has no close codes");
     assert!(reason.text.contains("write_bytes_max"), "{reason}");
     peer.stall(false);
     assert_eq!(peer.take_rest(bench).1, Ending::Reset);

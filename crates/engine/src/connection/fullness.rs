@@ -1,0 +1,12 @@
+//! How full a write queue is.
+
+/// Each step is left for [`Fullness::Low`] alone, when the queue has fallen to `write_low_bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fullness {
+    /// There is room.
+    Low,
+    /// It has been above `write_high_bytes`.
+    High,
+    /// It has been at `write_bytes_max`, and that was reported.
+    Full,
+}

@@ -1,4 +1,4 @@
-"""Flat: cycles that the garbage collector takes back every few seconds, a sawtooth."""
+"""Flat: cycles of small objects that the garbage collector takes back every few seconds."""
 
 import gc
 import sys
@@ -8,8 +8,8 @@ gc.disable()
 seconds = float(sys.argv[1])
 began = last = time.monotonic()
 while (now := time.monotonic()) - began < seconds:
-    for _ in range(20):
-        cycle: list[object] = [bytes(2000)]
+    for number in range(100):
+        cycle: list[object] = [str(number), float(number), {"number": number}]
         cycle.append(cycle)
     if now - last > 2.3:
         gc.collect()

@@ -10,6 +10,7 @@ from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.cli._written import check_writable
 from vespiary.errors import ConfigurationError
 from vespiary.prove.memory import exits, expectations
+from vespiary.prove.memory.allocations import Allocations
 from vespiary.prove.memory.drawing import draw
 from vespiary.prove.memory.expectations import Expectation, Peak, SlopeMax
 from vespiary.prove.memory.formats import as_json, as_junit
@@ -58,6 +59,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="How long processes that outlive the command may run on, before they are ended.",
 )
+@click.option(
+    "--allocations",
+    is_flag=True,
+    help="Report where Python processes allocated their memory (memray; slows them down).",
+)
 @click.option("--json", "json_file", type=_FILE, help="Write the record here as JSON.")
 @click.option("--html", "html_file", type=_FILE, help="Write a page for a browser here.")
 @click.option(
@@ -76,6 +82,7 @@ def memory(
     name: str | None,
     method: str | None,
     linger: float,
+    allocations: bool,
     json_file: Path | None,
     html_file: Path | None,
     plot: Path | None,
@@ -101,8 +108,11 @@ def memory(
     check_writable(json_file, html_file, plot, junit_file)
     if plot is not None:
         check_picture(plot)
-    measured = _run(command, limit, method, linger)
+    places = Allocations() if allocations else None
+    measured = _run(command, limit, method, linger, places)
     outcome = conclude(measured, name, expected)
+    if places is not None:
+        outcome.allocations = places.lines()
     _write(outcome, json_file, html_file, plot, junit_file)
     click.echo(as_text(outcome), err=True)
     draw(outcome, sys.stderr)
@@ -160,10 +170,15 @@ def _expected(
 
 
 def _run(
-    command: tuple[str, ...], limit: int | None, method: str | None, linger: float
+    command: tuple[str, ...],
+    limit: int | None,
+    method: str | None,
+    linger: float,
+    places: Allocations | None,
 ) -> Measured:
+    look = (lambda record, limiter: None) if places is None else places.look
     try:
-        return run(command, limit, method=method, linger_seconds=linger)
+        return run(command, limit, method=method, linger_seconds=linger, on_look=look)
     except ConfigurationError as error:
         if not isinstance(error.__cause__, OSError):
             raise

@@ -137,11 +137,16 @@ def judge(
     scales = [_blocks(seconds, units, levels, number) for number in _BLOCKS]
     slopes = [theil_sen([(b.seconds, b.level) for b in blocks]) for blocks in scales]
     verdict, reason, chosen = _verdict(scales, slopes)
-    done = units[-1] - units[0]
-    per_unit = None
-    if done >= _UNITS_MIN and _rises([block.units for block in scales[chosen]]):
-        per_unit = theil_sen([(b.units, b.level) for b in scales[chosen]])
+    per_unit = _per_unit(scales[chosen:]) if units[-1] - units[0] >= _UNITS_MIN else None
     return Trend(verdict, reason, slopes[chosen], per_unit, seconds[0])
+
+
+def _per_unit(scales: Sequence[Sequence[_Block]]) -> Slope | None:
+    """The slope by work, with the most blocks in each of which some was reported."""
+    for blocks in scales:
+        if all(a.units < b.units for a, b in pairwise(blocks)):
+            return theil_sen([(block.units, block.level) for block in blocks])
+    return None
 
 
 def theil_sen(points: Sequence[tuple[float, float]], deviations: float = _DEVIATIONS) -> Slope:
@@ -151,10 +156,6 @@ def theil_sen(points: Sequence[tuple[float, float]], deviations: float = _DEVIAT
     spread = deviations * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
     below = max(0, math.floor((len(slopes) - spread) / 2))
     return Slope(median(slopes), slopes[below], slopes[len(slopes) - 1 - below])
-
-
-def _rises(numbers: Sequence[float]) -> bool:
-    return all(a < b for a, b in pairwise(numbers))
 
 
 def _blocks(

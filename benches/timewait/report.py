@@ -16,8 +16,8 @@ def markdown(found: Mapping[str, dict[str, Any]], machine: Mapping[str, object])
         f"{time.strftime('%Y-%m-%d')}; {machine['processor']}, {machine['cores']} cores, {memory} "
         f"GiB, Linux {machine['kernel']}, {machine['distribution']}. Each in a network namespace "
         "of its own. Times are elapsed times unless they are of a processor. The looks at 50,000 "
-        "sockets, and what is beside them, run with a raised priority (nice -15) as root, because "
-        "other programs on the machine disturb them.",
+        "sockets, and what is beside them, run before other programs (SCHED_RR) as root, because "
+        "these would be measured too.",
         "",
     ]
     failed = {name: it for name, it in found.items() if "failed" in it}

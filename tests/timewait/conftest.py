@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from vespiary.prove.timewait.tracepoint import Tracepoint, Unavailable
+from vespiary.prove.timewait.events import Unavailable
+from vespiary.prove.timewait.tracepoint import Tracepoint
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SECONDS = 50

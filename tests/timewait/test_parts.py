@@ -12,13 +12,14 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.timewait.alarm import Condition
 from vespiary.prove.timewait.closers import UNKNOWN, Closers
 from vespiary.prove.timewait.diag import Row, Sockets
+from vespiary.prove.timewait.events import Events, Layout, Unavailable
 from vespiary.prove.timewait.kernel import Kernel, parse_pairs, parse_sockstat
+from vespiary.prove.timewait.names import Names
 from vespiary.prove.timewait.ports import BIND, CONNECT, ELSEWHERE, SERVED, PortRange, parse_ports
 from vespiary.prove.timewait.processes import Process
 from vespiary.prove.timewait.report import Report
 from vespiary.prove.timewait.ring import Record, Ring, records
 from vespiary.prove.timewait.states import counts_by_name
-from vespiary.prove.timewait.tracepoint import Layout, Unavailable
 
 CLIENT, OTHER = Process(10, "client"), Process(11, "other")
 FORMAT = """\
@@ -159,6 +160,63 @@ def test_a_tracepoint_of_another_form_is_not_used() -> None:
 @given(st.binary(max_size=100))
 def test_a_sample_of_any_bytes_breaks_nothing(raw: bytes) -> None:
     Layout.parse(FORMAT).close(raw)
+
+
+NAMES = Names()
+
+
+def packed(kind: int, body: bytes) -> bytes:
+    return struct.pack("=IHH", kind, 0, 8 + len(body)) + body
+
+
+def sample(pid: int, time: int) -> bytes:
+    raw = bytearray(72)
+    struct.pack_into("=HHH", raw, 24, 40000 + time, 443, 2)
+    return packed(9, struct.pack("=IIQI", pid, pid, time, 72) + bytes(raw))
+
+
+def trailer(pid: int, time: int) -> bytes:
+    return struct.pack("=IIQ", pid, pid, time)
+
+
+def test_a_close_has_the_name_that_its_process_had_then() -> None:
+    """The rings of two processors: a fork, an execution, an end, and closes between them."""
+    child, parent = 4_194_999, 4_194_998
+    fork = packed(7, struct.pack("=IIIIQ", child, parent, child, parent, 2) + trailer(parent, 2))
+    named = packed(3, struct.pack("=II", parent, parent) + b"server\0\0" + trailer(parent, 1))
+    executed = packed(3, struct.pack("=II", child, child) + b"curl\0\0\0\0" + trailer(child, 4))
+    ended = packed(4, struct.pack("=IIIIQ", child, parent, child, parent, 6) + trailer(child, 6))
+    lost = packed(2, struct.pack("=QQ", 1, 5) + trailer(0, 7))
+    events = Events(Layout.parse(FORMAT), Names())
+    first = sample(child, 3) + executed + sample(child, 5) + sample(child, 7)
+    found = list(events.closes([first, named + fork + ended + lost]))
+    assert [close.process for close in found] == [
+        Process(child, "server"),
+        Process(child, "curl"),
+        Process(child, "curl"),
+    ]
+    assert events.lost == 5
+    # Another process may have the number later.
+    (later,) = events.closes([sample(child, 9)])
+    assert later.process.name == "?"
+
+
+@given(st.lists(st.binary(max_size=200), max_size=3))
+def test_rings_of_any_bytes_break_nothing(taken: list[bytes]) -> None:
+    list(Events(Layout.parse(FORMAT), NAMES).closes(taken))
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.binary(max_size=90)), max_size=6))
+def test_records_of_any_content_break_nothing(written: list[tuple[int, bytes]]) -> None:
+    data = b"".join(packed(kind, body) for kind, body in written)
+    list(Events(Layout.parse(FORMAT), NAMES).closes([data]))
+
+
+@given(st.text(max_size=200))
+def test_a_kernel_file_of_any_text_is_read_as_far_as_it_makes_sense(text: str) -> None:
+    parse_pairs(text)
+    parse_sockstat(text, "TCP:")
+    parse_sockstat("TCP: " + text, "TCP:")
 
 
 @given(

@@ -52,6 +52,11 @@ class Measured:
         return max(half.used for half in self.fullest.halves.values()) >= limit
 
     @property
+    def is_blocked(self) -> bool:
+        """Whether ports in TIME_WAIT cannot be taken again there."""
+        return self.fullest is not None and not is_reused(self.fullest.budget, self.kernel)
+
+    @property
     def where(self) -> str:
         """The destination of the fullest budget."""
         if self.fullest is None:
@@ -63,7 +68,7 @@ class Measured:
 
 def _range(it: Measured) -> str | None:
     ports = it.kernel.port_range
-    if not it.is_tight:
+    if not it.is_tight or not it.is_blocked:
         return None
     limit = ports.connect_ports / TIME_WAIT_SECONDS
     text = (

@@ -4,6 +4,7 @@ They are read in the namespace of the calling thread: `/proc/thread-self/net` an
 follow the thread, `/proc/net` only the process.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -107,10 +108,15 @@ def parse_pairs(text: str) -> dict[str, dict[str, int]]:
     groups: dict[str, dict[str, int]] = {}
     lines = text.splitlines()
     for names, values in zip(lines[::2], lines[1::2], strict=False):
-        group, *columns = names.split()
-        numbers = (int(word) for word in values.split()[1:])
-        groups[group.rstrip(":")] = dict(zip(columns, numbers, strict=False))
+        group, *columns = names.split() or [""]
+        groups[group.rstrip(":")] = _numbers(columns, values.split()[1:])
     return groups
+
+
+def _numbers(names: Sequence[str], values: Sequence[str]) -> dict[str, int]:
+    """The values that are numbers, by their names."""
+    pairs = zip(names, values, strict=False)
+    return {name: int(value) for name, value in pairs if value.removeprefix("-").isdecimal()}
 
 
 def parse_sockstat(text: str, prefix: str) -> dict[str, int]:
@@ -118,5 +124,5 @@ def parse_sockstat(text: str, prefix: str) -> dict[str, int]:
     for line in text.splitlines():
         words = line.split()
         if words[:1] == [prefix]:
-            return dict(zip(words[1::2], (int(word) for word in words[2::2]), strict=False))
+            return _numbers(words[1::2], words[2::2])
     return {}

@@ -9,12 +9,12 @@ from typing import Self
 
 from vespiary.prove.timewait.closers import UNKNOWN, Closers, Owner, listeners
 from vespiary.prove.timewait.diag import Sockets, dump, open_diag
+from vespiary.prove.timewait.events import Close
 from vespiary.prove.timewait.kernel import TIME_WAIT_SECONDS, Kernel, read_kernel
 from vespiary.prove.timewait.namespaces import Namespace, entered
 from vespiary.prove.timewait.processes import Holders
 from vespiary.prove.timewait.states import LISTEN, TIME_WAIT
 from vespiary.prove.timewait.tally import Cell, Service, fold_owners, served_ports, tally
-from vespiary.prove.timewait.tracepoint import Close
 
 __all__ = ["Costs", "Look", "Watch"]
 

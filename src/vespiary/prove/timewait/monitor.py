@@ -10,12 +10,13 @@ from vespiary.errors import VespiaryError
 from vespiary.prove.timewait.alarm import Condition
 from vespiary.prove.timewait.build import Moment, build
 from vespiary.prove.timewait.diag import DumpError
+from vespiary.prove.timewait.events import Close, Unavailable
 from vespiary.prove.timewait.listing import listed
 from vespiary.prove.timewait.look import Costs, Look, Watch
 from vespiary.prove.timewait.namespaces import Namespace
 from vespiary.prove.timewait.processes import Holders
 from vespiary.prove.timewait.report import Report
-from vespiary.prove.timewait.tracepoint import Close, Tracepoint, Unavailable
+from vespiary.prove.timewait.tracepoint import Tracepoint
 
 __all__ = ["Monitor", "WatchError"]
 

@@ -17,23 +17,19 @@ it is not known of a process that has ended.
 import fcntl
 import mmap
 import os
-import re
 import select
 import struct
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final
 
-from vespiary.prove.timewait.closers import Key
+from vespiary.prove.timewait.events import Close, Events, Layout, Unavailable
 from vespiary.prove.timewait.libc import perf_event_open
 from vespiary.prove.timewait.names import Names
-from vespiary.prove.timewait.processes import Process
-from vespiary.prove.timewait.ring import COMM, EXIT, FORK, LOST, SAMPLE, Record, Ring, records
+from vespiary.prove.timewait.ring import Ring
 from vespiary.prove.timewait.states import ESTABLISHED, FIN_WAIT1
 
-__all__ = ["Close", "Layout", "Tracepoint", "Unavailable"]
+__all__ = ["Tracepoint"]
 
 _FOLDERS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 _EVENT = "events/sock/inet_sock_set_state"
@@ -46,8 +42,10 @@ _MOUNT = (
 )
 _MOUNT_SECONDS = 10
 
-_RING_BYTES: Final = 1 << 20
-"""For each processor: about 8,000 closes; it is emptied when half full, and at each look."""
+_RINGS_BYTES: Final = 16 << 20
+_RING_BYTES_MIN, _RING_BYTES_MAX = 256 << 10, 4 << 20
+"""Of all rings, and of the one of a processor. A close takes 104 bytes, so that 4 MiB hold 40,000.
+A ring is emptied when it is half full, and at each look."""
 
 _TYPE_TRACEPOINT = 2
 _SAMPLE_TID, _SAMPLE_TIME, _SAMPLE_RAW = 1 << 1, 1 << 2, 1 << 10
@@ -55,74 +53,6 @@ _FLAG_DISABLED, _FLAG_COMM, _FLAG_TASK = 1 << 0, 1 << 9, 1 << 13
 _FLAG_WATERMARK, _FLAG_SAMPLE_ID_ALL = 1 << 14, 1 << 18
 _IOC_ENABLE = 0x2400
 _IOC_SET_FILTER = 0x40082406
-_AF_INET, _AF_INET6 = 2, 10
-
-_SAMPLE = struct.Struct("=IIQI")
-"""Process, thread, time, bytes of the raw part behind it."""
-_PIDS = struct.Struct("=II")
-_FORK = struct.Struct("=IIII")
-_TIME = struct.Struct("=Q")
-_LOST = struct.Struct("=QQ")
-
-
-class Unavailable(Exception):
-    """The tracepoint cannot be read here; the text says why."""
-
-
-class Close(NamedTuple):
-    """A connection that a process closed before its peer did."""
-
-    family: int
-    key: Key
-    process: Process
-    namespace: int | None
-    """The inode of the network namespace; None if it is not known."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the fields lie in the raw part of a sample, and the tracepoint's number."""
-
-    identifier: int
-    offsets: dict[str, int]
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read the `format` file of the tracepoint.
-
-        Raises:
-            Unavailable: It lacks what is needed.
-        """
-        number = re.search(r"^ID: (\d+)$", text, re.M)
-        fields = re.findall(r"field:[^;]*?(\w+)(?:\[\d+\])?;\s*offset:(\d+);", text)
-        offsets = {name: int(offset) for name, offset in fields}
-        needed = {"sport", "dport", "family", "saddr", "daddr", "saddr_v6", "daddr_v6"}
-        if number is None or needed - offsets.keys():
-            raise Unavailable("the kernel's tracepoint sock:inet_sock_set_state has another form")
-        return cls(int(number[1]), offsets)
-
-    def close(self, raw: bytes) -> tuple[int, Key] | None:
-        """The family and the key of the socket in a sample; None if it is cut off or not TCP/IP."""
-        at = self.offsets
-        if len(raw) < max(at["saddr_v6"], at["daddr_v6"]) + 16:
-            return None
-        family, sport, dport = (
-            int.from_bytes(raw[at[name] : at[name] + 2], "little" if _LITTLE else "big")
-            for name in ("family", "sport", "dport")
-        )
-        if family == _AF_INET:
-            source = raw[at["saddr"] : at["saddr"] + 4] + bytes(12)
-            destination = raw[at["daddr"] : at["daddr"] + 4] + bytes(12)
-        elif family == _AF_INET6:
-            source = raw[at["saddr_v6"] : at["saddr_v6"] + 16]
-            destination = raw[at["daddr_v6"] : at["daddr_v6"] + 16]
-        else:
-            return None
-        port = int.from_bytes(sport.to_bytes(2), "little" if _LITTLE else "big")
-        return family, (port, dport.to_bytes(2) + source + destination)
-
-
-_LITTLE = struct.pack("=H", 1) == b"\x01\x00"
 
 
 def _format_text() -> str:
@@ -143,7 +73,7 @@ def _format_text() -> str:
     return done.stdout
 
 
-def _attributes(identifier: int) -> bytes:
+def _attributes(identifier: int, size: int) -> bytes:
     """`struct perf_event_attr`, in its first size."""
     flags = _FLAG_DISABLED | _FLAG_COMM | _FLAG_TASK | _FLAG_WATERMARK | _FLAG_SAMPLE_ID_ALL
     sampled = _SAMPLE_TID | _SAMPLE_TIME | _SAMPLE_RAW
@@ -156,10 +86,16 @@ def _attributes(identifier: int) -> bytes:
         sampled,
         0,
         flags,
-        _RING_BYTES // 2,
+        size // 2,
         0,
         0,
     )
+
+
+def _ring_bytes(processors: int) -> int:
+    """The size of the ring of each processor, a power of two."""
+    share = 1 << ((_RINGS_BYTES // processors).bit_length() - 1)
+    return min(max(share, _RING_BYTES_MIN), _RING_BYTES_MAX)
 
 
 def _processors() -> list[int]:
@@ -178,27 +114,32 @@ class Tracepoint:
     """
 
     def __init__(self) -> None:
-        self.lost = 0
-        """Records that found no room in a ring."""
-        self._layout = Layout.parse(_format_text())
-        self._names = Names()
+        layout = Layout.parse(_format_text())
+        self._events = Events(layout, Names())
         self._mappings: list[tuple[int, mmap.mmap]] = []
         self._taken: list[bytes] = []
         self._poll = select.poll()
         try:
-            for processor in _processors():
-                self._open(processor)
+            processors = _processors()
+            size = _ring_bytes(len(processors))
+            for processor in processors:
+                self._open(processor, layout.identifier, size)
         except OSError as error:
             self.close()
             raise Unavailable(
                 f"the kernel does not allow to read its tracepoints: {error.strerror}"
             ) from None
-        self._rings = [Ring(mapping, _RING_BYTES) for _, mapping in self._mappings]
+        self._rings = [Ring(mapping, size) for _, mapping in self._mappings]
 
-    def _open(self, processor: int) -> None:
-        descriptor = perf_event_open(_attributes(self._layout.identifier), processor)
+    @property
+    def lost(self) -> int:
+        """Records that found no room in a ring."""
+        return self._events.lost
+
+    def _open(self, processor: int, identifier: int, size: int) -> None:
+        descriptor = perf_event_open(_attributes(identifier, size), processor)
         try:
-            mapping = mmap.mmap(descriptor, mmap.PAGESIZE + _RING_BYTES)
+            mapping = mmap.mmap(descriptor, mmap.PAGESIZE + size)
         except OSError:
             os.close(descriptor)
             raise
@@ -224,43 +165,6 @@ class Tracepoint:
     def take(self) -> list[Close]:
         """The closes since the last call, in their order."""
         self._taken += [data for ring in self._rings if (data := ring.take())]
-        found = [record for data in self._taken for record in records(data)]
+        closes = list(self._events.closes(self._taken))
         self._taken = []
-        # Each ring is in order, but they are of different processors.
-        found.sort(key=_time_of)
-        return list(self._closes(found))
-
-    def _closes(self, found: list[Record]) -> Iterator[Close]:
-        self._names.begin()
-        for kind, body in ((record.kind, record.body) for record in found):
-            if kind == SAMPLE and len(body) >= _SAMPLE.size:
-                pid, _, _, size = _SAMPLE.unpack_from(body)
-                socket = self._layout.close(body[_SAMPLE.size : _SAMPLE.size + size])
-                if socket is not None:
-                    name, namespace = self._names.of(pid)
-                    yield Close(*socket, Process(pid, name), namespace)
-            elif kind == COMM and len(body) > _PIDS.size:
-                pid, thread = _PIDS.unpack_from(body)
-                if pid == thread:
-                    name = body[_PIDS.size :].partition(b"\0")[0].decode(errors="replace")
-                    self._names.executed(pid, name)
-            elif kind == FORK and len(body) >= _FORK.size:
-                pid, parent, _, _ = _FORK.unpack_from(body)
-                if pid != parent:
-                    self._names.forked(pid, parent)
-            elif kind == EXIT and len(body) >= _FORK.size:
-                pid, _, thread, _ = _FORK.unpack_from(body)
-                if pid == thread:
-                    self._names.ended(pid)
-            elif kind == LOST and len(body) >= _LOST.size:
-                self.lost += _LOST.unpack_from(body)[1]
-
-
-def _time_of(record: Record) -> int:
-    """When a record was written: behind the thread's number in a sample, at the end of others."""
-    body = record.body
-    offset = _PIDS.size if record.kind == SAMPLE else len(body) - _TIME.size
-    if offset < 0 or len(body) < offset + _TIME.size:
-        return 0
-    time: int = _TIME.unpack_from(body, offset)[0]
-    return time
+        return closes

@@ -147,6 +147,18 @@ def test_a_server_that_closes_is_known_by_its_port(scene: Scene) -> None:
     assert [row["port"] for row in after["local_ports"]] == [9]
 
 
+def test_connections_that_skip_time_wait_are_counted_and_explained(scene: Scene) -> None:
+    before, after = scene("overflow")["reports"]
+    assert (before["overflow"], after["overflow"]) == (0, 10)
+    assert after["states"]["time_wait"] == 30
+    assert (len(before["alarms"]), len(after["alarms"])) == (0, 1)
+    advice = {it["setting"]: it["advice"] for it in after["advice"] if it["advice"]}
+    assert "10 connections skipped TIME_WAIT, 10 of them" in advice["TCPTimeWaitOverflow"]
+    assert "30 of 30 are used" in advice["net.ipv4.tcp_max_tw_buckets"]
+    assert [it["kind"] for it in after["forecasts"]] == ["buckets"]
+    assert after["forecasts"][0]["seconds"] == 0
+
+
 def test_a_process_that_does_not_close_is_named(scene: Scene) -> None:
     found = scene("leak")
     report = found["report"]

@@ -162,6 +162,19 @@ def served() -> dict[str, Any]:
     return {"before": before, "after": after, "pid": os.getpid()}
 
 
+def overflow() -> dict[str, Any]:
+    """More connections than may be in TIME_WAIT."""
+    settings(tcp_max_tw_buckets="30")
+    server = listener("127.0.0.1", 9)
+    condition = Condition.parse("overflow > 0")
+    with Monitor(lambda: [own_namespace()], owners="polling", alarms=[condition]) as watching:
+        ended(server, 20)
+        reports = [watching.report()]
+        ended(server, 20)
+        reports.append(watching.report())
+    return {"reports": reports}
+
+
 def leak() -> dict[str, Any]:
     """Connections that the peer closed and this process did not."""
     server = listener(ADDRESS, 9)
@@ -228,7 +241,8 @@ def traced() -> dict[str, Any]:
 
 
 SCENES: dict[str, Callable[[], dict[str, Any]]] = {
-    scene.__name__: scene for scene in (totals, fullness, reuse, polled, served, leak, traced)
+    scene.__name__: scene
+    for scene in (totals, fullness, reuse, polled, served, leak, overflow, traced)
 }
 
 

@@ -15,6 +15,7 @@ from rich.live import Live
 
 from vespiary._counted import counted
 from vespiary.cli._quantities import SPAN
+from vespiary.cli._written import check_writable
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.program import Program
 from vespiary.prove.pictures import check_picture
@@ -219,6 +220,8 @@ class _Asked:
                 raise click.UsageError(text)
         if self.plot is not None:
             check_picture(self.plot)
+        json_file = None if self.json_path in (None, "-") else Path(self.json_path or "")
+        check_writable(json_file, self.plot)
 
 
 def _watch(asked: _Asked) -> tuple[Outcome, int]:

@@ -1,6 +1,6 @@
-"""What the kernel's settings mean, and what to do about each, given what was measured.
+"""What the kernel's settings and counters mean, and what to do, given what was measured.
 
-Nothing is changed. A setting that does not bear on what was measured gets no advice.
+Nothing is changed. What does not bear on what was measured gets no advice.
 """
 
 from collections.abc import Callable
@@ -120,13 +120,6 @@ def _timestamps(it: Measured) -> str | None:
 def _buckets(it: Measured) -> str | None:
     limit = it.kernel.number("tcp_max_tw_buckets", 0)
     waiting = it.states["time_wait"]
-    if it.overflow:
-        return (
-            f"{counted(it.overflow, 'connection')} skipped TIME_WAIT while this was watching,"
-            " because the limit was reached (TCPTimeWaitOverflow): late packets can reach a new"
-            " connection."
-            f" Raise it above {limit:,}; each costs about 250 bytes"
-        )
     if limit and waiting >= limit * _BUCKETS_FULL:
         return (
             f"{waiting:,} of {limit:,} are used. At the limit connections skip TIME_WAIT; raise it,"
@@ -170,6 +163,42 @@ _SETTINGS: dict[str, tuple[str, Callable[[Measured], str | None]]] = {
 }
 
 
+def _overflow(it: Measured) -> str | None:
+    total = it.kernel.counters.get("TCPTimeWaitOverflow", 0)
+    if not total:
+        return None
+    limit = it.kernel.number("tcp_max_tw_buckets", 0)
+    lately = f", {it.overflow:,} of them while this was watching" if it.overflow else ""
+    return (
+        f"{counted(total, 'connection')} skipped TIME_WAIT{lately}, because tcp_max_tw_buckets was"
+        " reached: late packets of these can reach a new connection."
+        f" Raise it above {limit:,}; each costs about 250 bytes"
+    )
+
+
+def _recycled(it: Measured) -> str | None:
+    total = it.kernel.counters.get("TWRecycled", 0)
+    if not it.is_tight or it.is_blocked:
+        return None
+    if total:
+        return f"reuse works: {total:,} ports were taken again while they were in TIME_WAIT"
+    return "no port was taken again yet: does the other end use timestamps?"
+
+
+_COUNTERS: dict[str, tuple[str, Callable[[Measured], str | None]]] = {
+    "TW": ("sockets that went into TIME_WAIT", lambda _: None),
+    "TWRecycled": ("ports in TIME_WAIT that new connections took", _recycled),
+    "TWKilled": ("sockets that left TIME_WAIT early", lambda _: None),
+    "TCPTimeWaitOverflow": (
+        "connections that skipped TIME_WAIT, because there were too many",
+        _overflow,
+    ),
+    "PAWSActive": ("answers to connects that had old timestamps, and were dropped", lambda _: None),
+    "PAWSTimewait": ("segments with old timestamps to sockets in TIME_WAIT", lambda _: None),
+}
+"""Those of the kernel's counters that bear on TIME_WAIT, since the namespace was made."""
+
+
 def _of_programs(it: Measured) -> list[tuple[str, str, str]]:
     """What no setting helps with: (what, meaning, advice)."""
     found = []
@@ -196,7 +225,7 @@ def _of_programs(it: Measured) -> list[tuple[str, str, str]]:
 
 
 def advise(namespace: str, it: Measured) -> list[Advice]:
-    """Every setting there is, with advice where it bears on what was measured."""
+    """Every setting and counter there is, with advice where it bears on what was measured."""
     rows: list[Advice] = [
         {
             "namespace": namespace,
@@ -207,6 +236,17 @@ def advise(namespace: str, it: Measured) -> list[Advice]:
         }
         for name, (meaning, rule) in _SETTINGS.items()
         if name in it.kernel.settings
+    ]
+    rows += [
+        {
+            "namespace": namespace,
+            "setting": name,
+            "value": str(it.kernel.counters[name]),
+            "meaning": meaning,
+            "advice": rule(it),
+        }
+        for name, (meaning, rule) in _COUNTERS.items()
+        if name in it.kernel.counters
     ]
     rows += [
         {

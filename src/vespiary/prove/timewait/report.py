@@ -167,7 +167,7 @@ class Cost(TypedDict):
 
 
 class Advice(TypedDict):
-    """A setting, and what to do about it; no advice if it does not bear on what was measured."""
+    """A setting or a counter; no advice if it does not bear on what was measured."""
 
     namespace: str
     setting: str

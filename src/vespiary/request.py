@@ -167,7 +167,11 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path of the target, percent-decoded."""
+        """The path of the target, percent-decoded; it may have segments `.` and `..`.
+
+        Bytes that are not UTF-8 are U+FFFD, and a `%` that encodes nothing stays. A request with a
+        zero byte in its path is answered 400 before any handler sees it.
+        """
         return unquote(self.target.partition("?")[0])
 
     @property

@@ -8,11 +8,13 @@ slashes. Everything else is literal. The rules:
   same path however it is written. Letter case counts.
 * A path and the same path with a slash behind it are different paths.
 * A path that has a segment `.` or `..`, encoded or not, matches no pattern; clients resolve these
-  before they ask (RFC 3986 section 6.2.2.3). Bytes that are not UTF-8 match no pattern either.
+  before they ask (RFC 3986 section 6.2.2.3). Neither does one that is not UTF-8, or has a `%`
+  without two hexadecimal digits behind it. One with a zero byte (`%00`) is answered 400 before.
 * The most specific pattern wins, segment by segment: a literal before a parameter before `:path`.
   The order in which endpoints were added does not matter.
 * An endpoint without a path (or with `/` alone) serves every path that no other endpoint serves.
 * `host=` is tried in the same manner: `example.com` before `*.example.com` before no host.
+  Letter case, a final dot, the port and how an IPv6 address is written do not matter.
 * A request for a WebSocket goes to a `ws://` endpoint, any other one to an `http://` endpoint, and
   to the other kind where its own kind has nothing for it.
 
@@ -21,6 +23,7 @@ Two endpoints whose patterns match the same paths, for the same host and scheme,
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -30,14 +33,16 @@ from urllib.parse import unquote
 
 from vespiary.errors import ConfigurationError, EndpointError
 
-__all__ = ["HostPattern", "PathPattern", "Route", "Router"]
+__all__ = ["HostPattern", "PathPattern", "Route", "Router", "normal_host"]
 
 T = TypeVar("T")
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _PARAMETER = re.compile(r"\{([^{}:]*)(:[^{}]*)?\}")
 _LABEL = r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
-_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\]")
+_NAME = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
+_IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+)\]")
+_MALFORMED = re.compile("%(?![0-9A-Fa-f]{2})")
 
 _LITERAL, _SEGMENT, _REST = range(3)
 
@@ -111,13 +116,16 @@ class PathPattern:
 
 def _segments(path: str) -> list[str] | None:
     """The decoded segments of a request's path; None when the path matches no pattern."""
-    if not path.startswith("/"):
+    if not path.startswith("/") or _MALFORMED.search(path):
         return None
     try:
         segments = [unquote(part, errors="strict") for part in path[1:].split("/")]
     except UnicodeDecodeError:
         return None
-    # An encoded slash may hide one: %2e%2e%2f is dangerous in a file's name.
+    # Both are dangerous in a file's name: a zero byte ends it in C, and an encoded slash may hide a
+    # dot segment.
+    if any("\0" in segment for segment in segments):
+        return None
     if any(part in (".", "..") for segment in segments for part in segment.split("/")):
         return None
     return segments
@@ -128,10 +136,7 @@ def _part(segment: str, url: str) -> tuple[int, str]:
     if match is None:
         if "{" in segment or "}" in segment:
             raise _wrong(url, f"{segment} has to be a whole segment such as {{name}}")
-        try:
-            return (_LITERAL, unquote(segment, errors="strict"))
-        except UnicodeDecodeError:
-            raise _wrong(url, f"{segment} is not UTF-8, and never matches") from None
+        return (_LITERAL, _literal(segment, url))
     name, converter = match[1], match[2]
     if not name.isidentifier():
         raise _wrong(url, f"a parameter's name is an identifier, and {name!r} is not one")
@@ -140,6 +145,19 @@ def _part(segment: str, url: str) -> tuple[int, str]:
     if converter == ":path":
         return (_REST, name)
     raise _wrong(url, f"a parameter is written {{{name}}} or {{{name}:path}}; got {segment}")
+
+
+def _literal(segment: str, url: str) -> str:
+    """The decoded form of a segment of a pattern."""
+    if _MALFORMED.search(segment):
+        raise _wrong(url, f"{segment} has a % without two hexadecimal digits, and never matches")
+    try:
+        decoded = unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        raise _wrong(url, f"{segment} is not UTF-8, and never matches") from None
+    if "\0" in decoded:
+        raise _wrong(url, f"{segment} has a zero byte, and never matches")
+    return decoded
 
 
 def _wrong(url: str, what: str) -> EndpointError:
@@ -161,14 +179,15 @@ class HostPattern:
         """
         if host is None:
             return cls()
-        if not isinstance(host, str) or not _HOST.fullmatch(host.lower()):
+        normal = _normal_name(host) if isinstance(host, str) else ""
+        if not _IPV6.fullmatch(normal) and not _NAME.fullmatch(normal):
             raise ConfigurationError(
-                "host= is a name without a port, such as example.com or *.example.com;"
+                "host= is a name without a port, such as example.com, *.example.com or [::1];"
                 f" got {host!r}",
                 subject="host",
                 value=host,
             )
-        return cls(host.lower())
+        return cls(normal)
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -177,21 +196,34 @@ class HostPattern:
             return (2, 0)
         return (1, -len(self.text)) if self.text.startswith("*.") else (0, 0)
 
-    def matches(self, authority: str | None) -> bool:
-        """Return whether a request for this host and port (its `Host`) is served."""
+    def matches(self, host: str) -> bool:
+        """Return whether a request for this host, in its normal form, is served."""
         if not self.text:
             return True
-        host = _normal_host(authority or "")
         if not self.text.startswith("*."):
             return host == self.text
         below = host.removesuffix(self.text[1:])
-        return below != host and _HOST.fullmatch(below) is not None
+        return below != host and _NAME.fullmatch(below) is not None
 
 
-def _normal_host(authority: str) -> str:
-    """Return the host of `Host` in its normal form (RFC 3986 sections 3.2.2 and 6.2.2)."""
-    host = re.sub(r":\d*$", "", authority.lower()).removesuffix(".")
-    return unquote(host).lower() if "%" in host else host
+def normal_host(authority: str | None) -> str:
+    """Return the host of a request's `Host` in its normal form, without the port.
+
+    See RFC 3986 sections 3.2.2 and 6.2.2. What is not a host is empty.
+    """
+    host = re.sub(r":\d*$", "", authority or "")
+    return _normal_name(unquote(host) if "%" in host else host)
+
+
+def _normal_name(host: str) -> str:
+    """Return a host in lower case, without a final dot, or as an IPv6 address in brackets."""
+    literal = _IPV6.fullmatch(host)
+    if literal is None:
+        return host.lower().removesuffix(".")
+    try:
+        return f"[{ipaddress.IPv6Address(literal[1]).compressed}]"
+    except ValueError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,16 +280,15 @@ class Router(Generic[T]):
             is_upgrade: Whether it asks for a WebSocket.
         """
         segments = _segments(target.partition("?")[0])
+        host = normal_host(authority)
         first, second = ("ws", "http") if is_upgrade else ("http", "ws")
         for scheme in (first, second):
-            for route, found in self._matching(scheme, authority):
+            for route, found in self._matching(scheme, host):
                 if route.path.match_segments(segments) is not None:
                     return found
         return None
 
-    def _matching(self, scheme: str, authority: str | None) -> Iterable[tuple[Route, T]]:
+    def _matching(self, scheme: str, host: str) -> Iterable[tuple[Route, T]]:
         return (
-            item
-            for item in self._routes
-            if item[0].scheme == scheme and item[0].host.matches(authority)
+            item for item in self._routes if item[0].scheme == scheme and item[0].host.matches(host)
         )

@@ -201,3 +201,39 @@ def test_conflicts_are_errors_where_the_endpoint_is_added() -> None:
         server.add(Echo, "ws://127.0.0.1:9001/b", limits=limits)
     with pytest.raises(vespiary.ConfigurationError, match="host= is for ws://"):
         server.add(Echo, TCP, host="example.com")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/rooms/a%2Fb", 200),
+        ("/rooms/%00", 400),
+        ("/%00", 400),
+        ("/rooms/a?x=%00", 200),
+        ("/rooms/%ff", 404),
+        ("/rooms/%", 404),
+        ("/rooms//", 404),
+        ("/rooms/../rooms/a", 404),
+        ("/rooms/" + "a" * 20_000, 414),
+    ],
+)
+async def test_a_path_that_is_dangerous_or_malformed_reaches_no_pattern(
+    path: str, status: int
+) -> None:
+    server = vespiary.Server()
+    port = free_port()
+    server.add(Page("room"), f"http://127.0.0.1:{port}/rooms/{{room}}")
+    server.add(Page("other"), f"http://127.0.0.1:{port}/other")
+    async with server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert (await reader.readline()).split()[1] == str(status).encode()
+        writer.close()
+
+
+async def test_an_endpoint_that_serves_every_path_never_sees_a_zero_byte() -> None:
+    async with serving(Page("any"), "http://127.0.0.1:0") as server, httpx.AsyncClient() as client:
+        got = await client.get(f"http://{base(server)}/a%00b")
+        assert got.status_code == 400
+        got = await client.get(f"http://{base(server)}/a%2500b")
+        assert got.status_code == 200

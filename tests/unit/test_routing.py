@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vespiary.errors import ConfigurationError, EndpointError
-from vespiary.routing import HostPattern, PathPattern, Route, Router
+from vespiary.routing import HostPattern, PathPattern, Route, Router, normal_host
 
 
 def pattern(path: str) -> PathPattern:
@@ -33,6 +33,12 @@ def router(*routes: Route) -> Router[Route]:
         ("/rooms/{room}", "/rooms/a%20b%2Fc", {"room": "a b/c"}),
         ("/rooms/{room}/{user}", "/rooms/bees/ada", {"room": "bees", "user": "ada"}),
         ("/rooms/{room}/", "/rooms/bees/", {"room": "bees"}),
+        ("/rooms/{room}", "/rooms/%2525", {"room": "%25"}),
+        ("/rooms/{room}", "/rooms/%E2%82%AC", {"room": "\u20ac"}),
+        ("/rooms/{room}", "/rooms/" + "x" * 100_000, {"room": "x" * 100_000}),
+        ("/files/{rest:path}", "/files/a//b", {"rest": "a//b"}),
+        ("/files/{rest:path}", "/files//", {"rest": "/"}),
+        ("/files/{rest:path}", "/files/...", {"rest": "..."}),
         ("/files/{rest:path}", "/files/a/b", {"rest": "a/b"}),
         ("/files/{rest:path}", "/files/", {"rest": ""}),
         ("/", "/anything/at/all", {}),
@@ -60,6 +66,18 @@ def test_a_path_matches_a_pattern_and_gives_its_parameters(
         ("/rooms/{room}", "/rooms/%2e%2e"),
         ("/rooms/{room}", "/rooms/..%2Fpasswords"),
         ("/rooms/{room}", "/rooms/%ff"),
+        ("/rooms/{room}", "/rooms/%c0%af"),
+        ("/rooms/{room}", "/rooms/%ed%a0%80"),
+        ("/rooms/{room}", "/rooms/a%00b"),
+        ("/files/{rest:path}", "/files/a/%00"),
+        ("/rooms/{room}", "/rooms/%"),
+        ("/rooms/{room}", "/rooms/%4"),
+        ("/rooms/{room}", "/rooms/%zz"),
+        ("/rooms/{room}", "/%zz/bees"),
+        ("/rooms/{room}", "//rooms/bees"),
+        ("/rooms/{room}", "/./rooms/bees"),
+        ("/rooms/{room}", "rooms/bees"),
+        ("/rooms/{room}", ""),
         ("/files/{rest:path}", "/files"),
         ("/files/{rest:path}", "/files/a/../b"),
         ("/files/{rest:path}", "/files/./b"),
@@ -74,6 +92,7 @@ def test_a_path_does_not_match_a_pattern(path: str, asked: str) -> None:
 def test_a_parameter_never_holds_a_dot_segment(asked: str) -> None:
     found = pattern("/f/{rest:path}").match(f"/f/{asked}")
     assert found is None or not {".", ".."} & set(found["rest"].split("/"))
+    assert found is None or "\0" not in found["rest"]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +107,8 @@ def test_a_parameter_never_holds_a_dot_segment(asked: str) -> None:
         ("/{a b}", "identifier"),
         ("/{number:int}", ":path"),
         ("/%ff", "not UTF-8"),
+        ("/%00", "zero byte"),
+        ("/100%", "hexadecimal"),
     ],
 )
 def test_a_pattern_that_cannot_match_is_an_error(path: str, words: str) -> None:
@@ -95,7 +116,25 @@ def test_a_pattern_that_cannot_match_is_an_error(path: str, words: str) -> None:
         pattern(path)
 
 
-@pytest.mark.parametrize("host", ["example.com:80", "", "*", "a*.example.com", "http://x", 5])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.com:80",
+        "",
+        "*",
+        "a*.example.com",
+        "http://x",
+        5,
+        ".",
+        "example.com..",
+        "::1",
+        "[::1]:80",
+        "[::1",
+        "[1:2]",
+        "[fe80::1%eth0]",
+        "[v1.x]",
+    ],
+)
 def test_what_is_not_a_host_name_is_an_error(host: str) -> None:
     with pytest.raises(ConfigurationError, match="host="):
         HostPattern.parse(host)
@@ -170,7 +209,21 @@ def test_routes_that_match_the_same_requests_conflict(
         ("*.example.com", ".example.com", False),
         ("*.example.com", "..example.com", False),
         ("*.example.com", "a..example.com", False),
+        ("EXAMPLE.com.", "example.COM:8080", True),
+        ("example.com", "example.com..", False),
+        ("example.com", "example.com:port", False),
+        ("[0:0:0:0:0:0:0:1]", "[::1]", True),
+        ("[::1]", "[0000:0000::0001]:8080", True),
+        ("[::1]", "[%3A%3A1]", True),
+        ("[2001:DB8::A]", "[2001:db8:0:0::a]", True),
+        ("[::ffff:192.0.2.1]", "[::ffff:c000:201]", True),
+        ("[::1]", "[::2]", False),
+        ("[::1]", "[::1", False),
+        ("[::1]", "::1", False),
+        ("[::1]", "[::1]x", False),
+        ("[fe80::1]", "[fe80::1%25eth0]", False),
+        ("*.example.com", "[::1]", False),
     ],
 )
 def test_a_host_is_compared_in_its_normal_form(host: str, authority: str, matches: bool) -> None:
-    assert HostPattern.parse(host).matches(authority) is matches
+    assert HostPattern.parse(host).matches(normal_host(authority)) is matches

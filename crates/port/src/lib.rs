@@ -23,6 +23,7 @@ pub mod driver;
 pub mod epoll;
 mod epoll_instance;
 pub mod fork;
+mod forward;
 mod sends;
 pub mod sim;
 mod socket;

@@ -7,64 +7,57 @@ use pyo3::types::{PyDict, PyType};
 use vespiary_engine::{CloseReason, CompressionTraffic, Manner, Side};
 
 macro_rules! imported {
-    ($(#[$doc:meta])* $function:ident, $module:literal, $name:literal) => {
-        $(#[$doc])*
-        pub(crate) fn $function(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    ($($module:literal: { $($function:ident = $name:literal,)* })*) => {
+        $($(pub(crate) fn $function(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
             static CELL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
             let object = CELL.get_or_try_init(py, || {
                 py.import($module)?.getattr($name).map(Bound::unbind)
             })?;
             Ok(object.bind(py))
-        }
+        })*)*
     };
 }
 
-imported!(close_reason_class, "vespiary.errors", "CloseReason");
-imported!(
-    connection_closed_class,
-    "vespiary.errors",
-    "ConnectionClosed"
-);
-imported!(headers_class, "vespiary.request", "Headers");
-imported!(send_refused_class, "vespiary.errors", "SendRefused");
-imported!(write_queue_full_class, "vespiary.errors", "WriteQueueFull");
-imported!(receive_conflict_class, "vespiary.errors", "ReceiveConflict");
-imported!(
-    connection_statistics_class,
-    "vespiary.statistics",
-    "ConnectionStatistics"
-);
-imported!(
-    compression_statistics_class,
-    "vespiary.statistics",
-    "CompressionStatistics"
-);
-imported!(
-    driver_unavailable_class,
-    "vespiary.errors",
-    "DriverUnavailable"
-);
-imported!(handler_failed, "vespiary._logging", "handler_failed");
-imported!(limit_reached, "vespiary._logging", "limit_reached");
-imported!(send_failed, "vespiary._logging", "send_failed");
-imported!(accept_failed, "vespiary._logging", "accept_failed");
-imported!(rule_broken, "vespiary._logging", "rule_broken");
-imported!(response_failed, "vespiary._logging", "response_failed");
-imported!(callback_failed, "vespiary._logging", "callback_failed");
-imported!(
-    request_from_native,
-    "vespiary.request",
-    "request_from_native"
-);
-imported!(receive_within, "vespiary._receiving", "receive_within");
-imported!(generic_alias, "types", "GenericAlias");
-imported!(end_child, "vespiary._fork", "end_child");
-imported!(start_response, "vespiary._hooks", "start_response");
-imported!(
-    thread_calls_full_class,
-    "vespiary.errors",
-    "ThreadCallsFull"
-);
+imported! {
+    "vespiary.errors": {
+        close_reason_class = "CloseReason",
+        connection_closed_class = "ConnectionClosed",
+        send_refused_class = "SendRefused",
+        write_queue_full_class = "WriteQueueFull",
+        receive_conflict_class = "ReceiveConflict",
+        driver_unavailable_class = "DriverUnavailable",
+        thread_calls_full_class = "ThreadCallsFull",
+    }
+    "vespiary.request": {
+        headers_class = "Headers",
+        request_from_native = "request_from_native",
+    }
+    "vespiary.statistics": {
+        connection_statistics_class = "ConnectionStatistics",
+        compression_statistics_class = "CompressionStatistics",
+    }
+    "vespiary._logging": {
+        handler_failed = "handler_failed",
+        limit_reached = "limit_reached",
+        send_failed = "send_failed",
+        accept_failed = "accept_failed",
+        rule_broken = "rule_broken",
+        response_failed = "response_failed",
+        callback_failed = "callback_failed",
+    }
+    "vespiary._receiving": {
+        receive_within = "receive_within",
+    }
+    "types": {
+        generic_alias = "GenericAlias",
+    }
+    "vespiary._fork": {
+        end_child = "end_child",
+    }
+    "vespiary._hooks": {
+        start_response = "start_response",
+    }
+}
 
 /// `CloseReason` of the reason.
 pub(crate) fn close_reason<'py>(

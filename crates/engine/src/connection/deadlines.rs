@@ -57,6 +57,16 @@ pub(super) const LOOK_MILLISECONDS: u64 = 1_000;
 /// What a reader must take in half a write deadline: less than any segment, more than the single
 /// bytes of a peer that only wants to stay.
 const PROGRESS_BYTES_MIN: u64 = 512;
+
+/// A judgement that waits until what the socket holds was read.
+#[derive(Clone, Copy)]
+pub(crate) struct Postponed {
+    /// What was received by then.
+    received: u64,
+    /// The moment at which it was put off first.
+    since: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
     Handshake,
@@ -265,7 +275,7 @@ impl<H: Host> Engine<H> {
         for _ in 0..8 {
             match earliest(connection, &options) {
                 Some((due, which)) if due <= now => {
-                    if which.is_for_input() && self.must_read_first(connection) {
+                    if which.is_for_input() && self.must_read_first(connection, due) {
                         break;
                     }
                     self.act(connection, which, &options);
@@ -279,8 +289,9 @@ impl<H: Host> Engine<H> {
         self.arm(connection);
     }
 
-    /// Whether the socket holds bytes that must be read before the peer is judged.
-    fn must_read_first(&self, connection: &Rc<Connection<H>>) -> bool {
+    /// Whether the socket holds bytes that must be read before the peer is judged by the deadline
+    /// that was `due`.
+    fn must_read_first(&self, connection: &Rc<Connection<H>>, due: u64) -> bool {
         let is_read = !connection.is_held_back()
             && !connection.life.get().has_peer_ended()
             && !connection.is_end_pending()
@@ -288,12 +299,16 @@ impl<H: Host> Engine<H> {
         let token = connection.token;
         let received = connection.traffic.bytes_in.get();
         let mut postponed = self.postponed.borrow_mut();
-        let before = postponed.remove(&token);
-        let is_over = before.is_some_and(|before| before != received);
+        // One of an earlier deadline, which the bytes have moved, says nothing about this one.
+        let before = postponed
+            .remove(&token)
+            .filter(|before| due <= before.since);
+        let is_over = before.is_some_and(|before| before.received != received);
         if !is_read || is_over || connection.unread().bytes == 0 {
             return false;
         }
-        postponed.insert(token, received);
+        let since = before.map_or_else(|| self.now_ms(), |before| before.since);
+        postponed.insert(token, Postponed { received, since });
         true
     }
 

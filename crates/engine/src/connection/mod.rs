@@ -32,6 +32,7 @@ use crate::session::websocket::{Negotiated, compression::CompressionTraffic};
 pub(crate) use admission::Admission;
 use budget::Budget;
 pub(crate) use close_frames::CloseFrames;
+pub(crate) use deadlines::Postponed;
 pub(crate) use fullness::Fullness;
 pub(crate) use life::Event;
 pub use life::State;

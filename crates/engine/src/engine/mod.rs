@@ -5,7 +5,7 @@
 mod turns;
 
 use crate::clock::Clock;
-use crate::connection::Connection;
+use crate::connection::{Connection, Postponed};
 use crate::endpoint::{Endpoint, add};
 use crate::host::Host;
 use crate::inbound::Inbound;
@@ -73,7 +73,7 @@ pub struct Engine<H: Host> {
     batch: Cell<u32>,
     pub(crate) clock: Clock,
     /// What connections had received when the judgement of a deadline was put off.
-    pub(crate) postponed: RefCell<HashMap<Token, u64>>,
+    pub(crate) postponed: RefCell<HashMap<Token, Postponed>>,
     unfinished: Cell<bool>,
     inline_budget: u8,
 }

@@ -25,6 +25,8 @@ const SIMULATED_TURNS_MAX: u64 = 200_000;
 pub enum Driver {
     /// One of the kernel's.
     Kernel(Preference),
+    /// io_uring with queues far smaller than the load.
+    SmallRing,
     /// The simulation, with its seed and faults.
     Simulated(u64, Faults),
 }
@@ -150,6 +152,15 @@ impl Bench {
         let (port, world): (Box<dyn Port>, _) = match driver {
             Driver::Kernel(preference) => {
                 let opened = driver::open(Some(*preference), &driver::Options::default());
+                (opened.map_err(|error| error.to_string())?.0, None)
+            }
+            Driver::SmallRing => {
+                let options = driver::Options {
+                    submission_entries: 4,
+                    completion_entries: 8,
+                    ..driver::Options::default()
+                };
+                let opened = driver::open(Some(Preference::Uring), &options);
                 (opened.map_err(|error| error.to_string())?.0, None)
             }
             Driver::Simulated(seed, faults) => {

@@ -7,11 +7,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
 use vespiary_engine::port::{
-    Address, Completion, Counters, Delivery, Descriptor, Interest, Outcome, Outgoing, Port, Token,
-    Unread, Wake,
+    Address, Completion, Descriptor, Outcome, Outgoing, Port, Token, forward_to_port,
 };
 
 /// The kind of an operation.
@@ -96,21 +93,13 @@ impl Watched {
 }
 
 impl Port for Watched {
-    fn name(&self) -> &'static str {
-        self.port.name()
-    }
-
-    fn now(&self) -> u64 {
-        self.port.now()
-    }
+    forward_to_port!(port:
+        name now cancel_accept cancel_send cancel_connect poll unpoll keep_alive shutdown local_address peer_address delivery unread turn descriptor rest waker counters
+    );
 
     fn accept(&mut self, listener: Descriptor, token: Token) {
         self.begin(Operation::Accept, token);
         self.port.accept(listener, token);
-    }
-
-    fn cancel_accept(&mut self, token: Token) {
-        self.port.cancel_accept(token);
     }
 
     fn receive(&mut self, socket: Descriptor, token: Token) {
@@ -132,25 +121,9 @@ impl Port for Watched {
         self.port.send(socket, token, outgoing);
     }
 
-    fn cancel_send(&mut self, token: Token) {
-        self.port.cancel_send(token);
-    }
-
     fn connect(&mut self, socket: Descriptor, token: Token, address: &Address) {
         self.begin(Operation::Connect, token);
         self.port.connect(socket, token, address);
-    }
-
-    fn cancel_connect(&mut self, token: Token) {
-        self.port.cancel_connect(token);
-    }
-
-    fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) -> io::Result<()> {
-        self.port.poll(descriptor, token, interest)
-    }
-
-    fn unpoll(&mut self, descriptor: Descriptor, token: Token) {
-        self.port.unpoll(descriptor, token);
     }
 
     fn open(&mut self, address: &Address, source: Option<&Address>) -> io::Result<Descriptor> {
@@ -176,48 +149,12 @@ impl Port for Watched {
         Ok(())
     }
 
-    fn keep_alive(&mut self, socket: Descriptor, silence: Duration) {
-        self.port.keep_alive(socket, silence);
-    }
-
-    fn shutdown(&mut self, socket: Descriptor) {
-        self.port.shutdown(socket);
-    }
-
     fn close(&mut self, socket: Descriptor, reset: bool) {
         assert!(
             self.book.borrow_mut().open.remove(&socket),
             "{socket} is closed twice"
         );
         self.port.close(socket, reset);
-    }
-
-    fn local_address(&self, socket: Descriptor) -> io::Result<Address> {
-        self.port.local_address(socket)
-    }
-
-    fn peer_address(&self, socket: Descriptor) -> io::Result<Address> {
-        self.port.peer_address(socket)
-    }
-
-    fn delivery(&self, socket: Descriptor) -> Delivery {
-        self.port.delivery(socket)
-    }
-
-    fn unread(&self, socket: Descriptor) -> Unread {
-        self.port.unread(socket)
-    }
-
-    fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.port.turn(timeout)
-    }
-
-    fn descriptor(&self) -> io::Result<Descriptor> {
-        self.port.descriptor()
-    }
-
-    fn rest(&mut self) -> Option<Duration> {
-        self.port.rest()
     }
 
     fn next(&mut self) -> Option<Completion> {
@@ -237,13 +174,5 @@ impl Port for Watched {
             Outcome::Received(_) | Outcome::Ready(_) => {}
         }
         Some(completion)
-    }
-
-    fn waker(&self) -> Arc<dyn Wake> {
-        self.port.waker()
-    }
-
-    fn counters(&self) -> Counters {
-        self.port.counters()
     }
 }

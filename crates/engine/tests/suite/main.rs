@@ -26,6 +26,7 @@ mod layers;
 mod life;
 mod limits;
 mod not_read;
+mod overflow;
 mod parts;
 mod reached;
 mod requirements;

@@ -21,10 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::{Faults, Sim};
 use crate::wake::Waker;
-use crate::{
-    Address, Completion, Counters, Delivery, Descriptor, Interest, Outcome, Outgoing, Port, Token,
-    Unread, Wake,
-};
+use crate::{Completion, Descriptor, Interest, Outcome, Port, Token, Wake};
 
 /// How many threads work for the program; while there are any, time does not jump.
 #[derive(Clone, Default)]
@@ -148,45 +145,9 @@ fn wait(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<(
 }
 
 impl Port for Hosted {
-    fn name(&self) -> &'static str {
-        self.sim.name()
-    }
-
-    fn now(&self) -> u64 {
-        self.sim.now()
-    }
-
-    fn accept(&mut self, listener: Descriptor, token: Token) {
-        self.sim.accept(listener, token);
-    }
-
-    fn cancel_accept(&mut self, token: Token) {
-        self.sim.cancel_accept(token);
-    }
-
-    fn receive(&mut self, socket: Descriptor, token: Token) {
-        self.sim.receive(socket, token);
-    }
-
-    fn cancel_receive(&mut self, token: Token) {
-        self.sim.cancel_receive(token);
-    }
-
-    fn send(&mut self, socket: Descriptor, token: Token, outgoing: Outgoing) {
-        self.sim.send(socket, token, outgoing);
-    }
-
-    fn cancel_send(&mut self, token: Token) {
-        self.sim.cancel_send(token);
-    }
-
-    fn connect(&mut self, socket: Descriptor, token: Token, address: &Address) {
-        self.sim.connect(socket, token, address);
-    }
-
-    fn cancel_connect(&mut self, token: Token) {
-        self.sim.cancel_connect(token);
-    }
+    crate::forward_to_port!(sim:
+        name now accept cancel_accept receive cancel_receive send cancel_send connect cancel_connect open listen adopt keep_alive shutdown close local_address peer_address delivery unread descriptor rest counters
+    );
 
     fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) -> io::Result<()> {
         if interest == Interest::default() {
@@ -202,51 +163,6 @@ impl Port for Hosted {
         self.ready.retain(|(watched, _, _)| *watched != descriptor);
     }
 
-    fn open(&mut self, address: &Address, source: Option<&Address>) -> io::Result<Descriptor> {
-        self.sim.open(address, source)
-    }
-
-    fn listen(
-        &mut self,
-        address: &Address,
-        backlog: u32,
-        reuse_port: bool,
-    ) -> io::Result<Descriptor> {
-        self.sim.listen(address, backlog, reuse_port)
-    }
-
-    fn adopt(&mut self, listener: Descriptor) -> io::Result<()> {
-        self.sim.adopt(listener)
-    }
-
-    fn keep_alive(&mut self, socket: Descriptor, silence: Duration) {
-        self.sim.keep_alive(socket, silence);
-    }
-
-    fn shutdown(&mut self, socket: Descriptor) {
-        self.sim.shutdown(socket);
-    }
-
-    fn close(&mut self, socket: Descriptor, reset: bool) {
-        self.sim.close(socket, reset);
-    }
-
-    fn local_address(&self, socket: Descriptor) -> io::Result<Address> {
-        self.sim.local_address(socket)
-    }
-
-    fn peer_address(&self, socket: Descriptor) -> io::Result<Address> {
-        self.sim.peer_address(socket)
-    }
-
-    fn delivery(&self, socket: Descriptor) -> Delivery {
-        self.sim.delivery(socket)
-    }
-
-    fn unread(&self, socket: Descriptor) -> Unread {
-        self.sim.unread(socket)
-    }
-
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.sim.turn(Some(Duration::ZERO))?;
         let is_ready = self.look(Some(Duration::ZERO))?;
@@ -258,14 +174,6 @@ impl Port for Hosted {
             return self.wait_really(next);
         }
         self.sim.turn(timeout)
-    }
-
-    fn descriptor(&self) -> io::Result<Descriptor> {
-        self.sim.descriptor()
-    }
-
-    fn rest(&mut self) -> Option<Duration> {
-        self.sim.rest()
     }
 
     fn next(&mut self) -> Option<Completion> {
@@ -281,9 +189,5 @@ impl Port for Hosted {
 
     fn waker(&self) -> Arc<dyn Wake> {
         Arc::clone(&self.waker) as Arc<dyn Wake>
-    }
-
-    fn counters(&self) -> Counters {
-        self.sim.counters()
     }
 }

@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from tests.timewait.conftest import CHECKOUT, SECONDS, Isolated
 from vespiary.cli.main import main
+from vespiary.prove.timewait import Monitor, namespaces
 
 ENDED = "from tests.timewait import traffic as t; t.bring_up(); t.ended(t.listener('127.0.0.1'), 9)"
 
@@ -71,21 +73,48 @@ def test_an_alarm_ends_the_run_unless_it_is_to_keep_going(isolated: Isolated) ->
     assert len(whole.stdout.splitlines()) >= 2
 
 
-def test_a_namespace_is_watched_from_outside(isolated: Isolated) -> None:
+@pytest.fixture
+def held(isolated: Isolated) -> Iterator[subprocess.Popen[str]]:
+    """A process in a namespace in which 9 sockets are in TIME_WAIT; a line ends it."""
     if os.geteuid() != 0:
         pytest.skip("no network namespace can be made here that this user may enter")
     script = f"{ENDED}; print('ready', flush=True); input()"
     command = isolated([sys.executable, "-c", script])
     with subprocess.Popen(
         command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as held:
-        assert held.stdout is not None
-        assert held.stdin is not None
-        assert held.stdout.readline() == "ready\n"
-        one = json.loads(run("--json", "--namespace", str(held.pid), "--owners", "polling").stdout)
-        every = json.loads(run("--json", "--all-namespaces", "--owners", "polling").stdout)
-        held.stdin.write("\n")
-        held.stdin.flush()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        if process.poll() is None:
+            process.communicate("\n")
+
+
+def test_a_namespace_has_the_name_that_it_has_in_run(
+    held: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blue").symlink_to(f"/proc/{held.pid}/ns/net")
+    monkeypatch.setattr(namespaces, "_NAMED", tmp_path)
+    report = json.loads(run("--json", "--namespace", "blue", "--owners", "polling").stdout)
+    assert report["states"]["time_wait"] == 9
+    assert report["namespaces"][0]["name"] == "blue"
+    assert "did you mean" not in run("--namespace", "bleu").output
+    assert "(blue)" in run("--namespace", "bleu").output
+
+
+def test_a_namespace_that_goes_away_is_not_watched_any_more(held: subprocess.Popen[str]) -> None:
+    with Monitor(namespaces.all_namespaces, owners="polling") as watching:
+        before = {it["inode"]: it for it in watching.report()["namespaces"]}
+        inode = Path(f"/proc/{held.pid}/ns/net").stat().st_ino
+        assert before[inode]["states"]["time_wait"] == 9
+        held.communicate("\n")
+        after = {it["inode"] for it in watching.report()["namespaces"]}
+    assert inode not in after
+
+
+def test_a_namespace_is_watched_from_outside(held: subprocess.Popen[str]) -> None:
+    one = json.loads(run("--json", "--namespace", str(held.pid), "--owners", "polling").stdout)
+    every = json.loads(run("--json", "--all-namespaces", "--owners", "polling").stdout)
     assert one["states"]["time_wait"] == 9
     (there,) = one["namespaces"]
     assert there["sockstat"]["tw"] == 9

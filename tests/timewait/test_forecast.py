@@ -31,9 +31,8 @@ class World:
     def run(self, seconds: float, per_second: float) -> None:
         """Let time pass."""
         count = round(seconds * per_second)
-        self._ends.extend(
-            self.now + seconds * index / count + TIME_WAIT_SECONDS for index in range(count)
-        )
+        began = self.now + TIME_WAIT_SECONDS
+        self._ends.extend(began + seconds * index / count for index in range(count))
         self.now += seconds
         while self._ends and self._ends[0] <= self.now:
             self._ends.popleft()
@@ -93,10 +92,22 @@ def test_a_rate_that_never_fills_the_half_gets_no_forecast(rate: int) -> None:
 
 def test_a_burst_that_is_over_gets_no_forecast() -> None:
     world = World()
-    world.run(10, 1300)
-    world.run(25, 10)
-    assert world.used > HALF * 0.9
+    world.run(2, 1500)
+    assert world.cliff_seconds() is not None
+    world.run(2.5, 0)
     assert world.cliff_seconds() is None
+    world.run(30, 10)
+    assert world.cliff_seconds() is None
+
+
+def test_bursts_that_come_again_are_averaged() -> None:
+    world = World()
+    for _ in range(8):
+        world.run(1, 1200)
+        world.run(3, 0)
+    seconds = world.cliff_seconds()
+    assert seconds is not None
+    assert world.now + seconds == pytest.approx(HALF / 300, abs=5)
 
 
 def test_a_half_that_is_full_is_at_the_cliff_now() -> None:

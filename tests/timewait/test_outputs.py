@@ -1,11 +1,16 @@
 """Recordings, pictures, metrics and commands that are watched."""
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -236,3 +241,41 @@ def test_ctrl_c_ends_a_run_with_0_and_the_reader_of_its_lines_may_leave() -> Non
                 running.stdout.close()
             assert running.wait(SECONDS) == 0
             assert running.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "words"),
+    [
+        ("matplotlib.figure", ["--plot", "picture.png"], "pip install 'vespiary[plots]'"),
+        ("prometheus_client", ["--openmetrics", "9187"], "pip install 'vespiary[metrics]'"),
+    ],
+)
+def test_an_extra_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, module: str, arguments: list[str], words: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    done = run(*arguments, "--owners", "polling")
+    assert done.exit_code == 2
+    assert words in done.output
+
+
+def test_a_terminal_has_a_table_that_is_renewed_and_then_stays() -> None:
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    words = [sys.executable, "-m", "vespiary", "timewait", "--interval", "50ms"]
+    environment = os.environ | {"TERM": "xterm"}
+    with subprocess.Popen(
+        [*words, "--owners", "polling"], stdin=terminal, stdout=terminal, env=environment
+    ) as running:
+        os.close(terminal)
+        shown = b""
+        while shown.count(b"By process") < 3:
+            shown += os.read(controller, 65536)
+        running.send_signal(signal.SIGINT)
+        rest = b""
+        with contextlib.suppress(OSError):  # EIO: the other end is closed.
+            while data := os.read(controller, 65536):
+                rest += data
+        assert running.wait(SECONDS) == 0
+    os.close(controller)
+    assert rest.rpartition(b"\x1b[?1049l")[2].count(b"By process") == 1

@@ -55,9 +55,10 @@ class Use:
         """When what is in TIME_WAIT ends, in both halves."""
         return self.halves[CONNECT].slots + self.halves[BIND].slots
 
-    def rate(self, watched_seconds: float | None = None) -> float:
+    @property
+    def rate(self) -> float:
         """How many connections per second went into TIME_WAIT lately."""
-        return rate_of(self.slots, TIME_WAIT_SECONDS, watched_seconds)
+        return rate_of(self.slots, TIME_WAIT_SECONDS)
 
     def cliff_seconds(self, kernel: Kernel, growth: float) -> float | None:
         """The seconds until one half is full, so that `connect` or `bind` must search all of it."""

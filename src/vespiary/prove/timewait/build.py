@@ -221,7 +221,7 @@ def _budget(look: Look, use: Use, growth: float, alive: Alive, *, forecast: bool
         "time_wait": use.used - use.live,
         "connect_half": {"ports": ports.connect_ports, "used": use.halves[CONNECT].used},
         "bind_half": {"ports": ports.bind_ports, "used": use.halves[BIND].used},
-        "closed_per_second": round(use.rate(), 1),
+        "closed_per_second": round(use.rate, 1),
         "growth_per_second": round(growth, 1),
         "reuse": is_reused(use.budget, kernel),
         "cliff_seconds": _rounded(use.cliff_seconds(kernel, growth) if forecast else None),

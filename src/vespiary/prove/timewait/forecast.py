@@ -7,13 +7,14 @@ there will be `rate * hold` in the end: below the limit no forecast is made, how
 grows at first. This is what a line through the last totals gets wrong.
 
 The rate is that of the shortest time that has enough connections to be sure of it: 400 give it to
-10 % (two standard deviations of a Poisson process).
+10 % (two standard deviations of a Poisson process). If none came in the last two seconds, a burst
+is over, and the rate is that of the longest time, over which bursts that come again are averaged.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["HORIZON_SECONDS", "SLOTS_PER_SECOND", "Slots", "ending_by", "rate_of", "seconds_until"]
+__all__ = ["HORIZON_SECONDS", "SLOTS_PER_SECOND", "Slots", "rate_of", "seconds_until"]
 
 SLOTS_PER_SECOND: Final = 2
 
@@ -27,27 +28,27 @@ _ENOUGH = 400
 _WINDOWS_SECONDS = (2, 5, 10, 20)
 
 
-def rate_of(slots: Slots, time_wait_seconds: float, watched_seconds: float | None = None) -> float:
+def rate_of(slots: Slots, time_wait_seconds: float) -> float:
     """How many sockets per second went into TIME_WAIT lately.
 
     Args:
         slots: When those that are there will end.
         time_wait_seconds: How long TIME_WAIT lasts.
-        watched_seconds: For how long anything can have come, where that is known.
     """
-    rate = 0.0
-    for window in _WINDOWS_SECONDS:
-        oldest = (time_wait_seconds - window) * SLOTS_PER_SECOND
-        count = sum(number for slot, number in slots.items() if slot >= oldest)
-        rate = count / min(window, max(watched_seconds or window, 1.0))
-        if count >= _ENOUGH:
-            break
-    return rate
-
-
-def ending_by(slots: Slots, seconds: float) -> int:
-    """How many of those that are there will have ended after so many seconds."""
-    return sum(number for slot, number in slots.items() if slot < seconds * SLOTS_PER_SECOND)
+    counts = {
+        window: sum(
+            number
+            for slot, number in slots.items()
+            if slot >= (time_wait_seconds - window) * SLOTS_PER_SECOND
+        )
+        for window in _WINDOWS_SECONDS
+    }
+    shortest, longest = _WINDOWS_SECONDS[0], _WINDOWS_SECONDS[-1]
+    if counts[shortest]:
+        for window, count in counts.items():
+            if count >= _ENOUGH:
+                return count / window
+    return counts[longest] / longest
 
 
 def seconds_until(

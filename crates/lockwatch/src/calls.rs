@@ -174,6 +174,22 @@ fn wait(lock: u32, mode: u32, site: u64, ways: &impl Ways) -> c_int {
     result
 }
 
+/// Calls what waits for something that another thread has, visibly.
+#[cold]
+pub(crate) fn while_waiting<T>(lock: u32, mode: u32, site: u64, call: impl FnOnce() -> T) -> T {
+    let outer = threads::enter().map(|Inside { region, thread }| {
+        let outer = begin_wait(thread, lock, mode);
+        let stack = stacks::capture(region, site);
+        thread.waiting_stack.store(stack, Ordering::Release);
+        outer
+    });
+    let result = call();
+    if let (Some(outer), Some(inside)) = (outer, threads::enter()) {
+        end_wait(inside.thread, &outer);
+    }
+    result
+}
+
 /// The thread is about to wait for a sign of another one: what it holds meanwhile is worth telling.
 #[cold]
 pub(crate) fn tell_held(inside: &Inside, lock: u32, site: u64) {

@@ -101,6 +101,9 @@ pub(crate) fn pop(region: &Region, thread: &Thread, address: u64, all: bool) -> 
     if held.mode.load(Ordering::Relaxed) == 0 {
         let lock = locks::lock(region, held.lock.load(Ordering::Relaxed));
         lock.owner.store(0, Ordering::Relaxed);
+        if lock.is_made.load(Ordering::Relaxed) & locks::IS_RELEASED == 0 {
+            lock.is_made.fetch_or(locks::IS_RELEASED, Ordering::Relaxed);
+        }
     }
     log::let_go(held);
     births::publish(thread);

@@ -127,7 +127,8 @@ pub(crate) struct Thread {
     pub(crate) title_tries: AtomicU32,
     /// How often it has released a lock, or handed over.
     pub(crate) releases: AtomicU32,
-    unused: u32,
+    /// The mutex that a wait on a condition will take again, plus one.
+    pub(crate) retaking: AtomicU32,
     /// The epochs of other threads that were over before what it does now.
     pub(crate) clock: [AtomicU32; CLOCK_MAX],
 }
@@ -176,9 +177,15 @@ pub(crate) enum Kind {
     Loader = 7,
     /// `asyncio.Lock`, which a task holds.
     TaskLock = 8,
+    /// The end of a thread, which that thread holds as long as it lives.
+    End = 9,
     Semaphore = 10,
     /// What multiprocessing makes its locks of.
     PythonSemaphore = 11,
+    /// What is done once: held by the thread that does it (`pthread_once`, a static's guard).
+    Once = 12,
+    /// What a future will be set to, which the thread holds that works it out.
+    Future = 13,
 }
 
 /// A lock, from its first operation to its end.
@@ -202,7 +209,7 @@ pub(crate) struct Lock {
     pub(crate) frame: AtomicU64,
     pub(crate) frame_return: AtomicU64,
     /// Bit 0: `stack` is where it was made; else where it was first seen. Bit 1: it is a
-    /// condition's, and hands over.
+    /// condition's, and hands over. Bit 2: it was released by who had taken it.
     pub(crate) is_made: AtomicU32,
     /// Its place among the shared locks, plus one.
     pub(crate) shared: AtomicU32,

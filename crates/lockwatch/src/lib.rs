@@ -46,6 +46,7 @@ mod modules;
 mod mutexes;
 mod notes;
 mod objects;
+mod once;
 mod perturb;
 mod processes;
 mod python;

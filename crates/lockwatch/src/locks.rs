@@ -25,7 +25,8 @@ const UNCOVERED: u32 = 3;
 const ALIVE: u32 = 1;
 const ENDED: u32 = 2;
 
-/// A bit of [`Lock::is_made`].
+/// Bits of [`Lock::is_made`].
+pub(crate) const IS_RELEASED: u32 = 4;
 pub(crate) const HANDS_OVER: u32 = 2;
 
 static TABLE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());

@@ -1,6 +1,7 @@
 //! Mutexes, and the waits on conditions that give them away for a while.
 
 use std::ffi::c_int;
+use std::sync::atomic::Ordering;
 
 use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, pthread_mutexattr_t, timespec};
 
@@ -194,9 +195,15 @@ fn around(
         if let (1.., Some(lock)) = (depth, locks::known(region, address)) {
             calls::tell_held(&inside, lock, site);
             edges::record(region, thread, lock, false, site);
+            thread.retaking.store(lock + 1, Ordering::Release);
         }
     }
     let result = call();
+    if depth > 0
+        && let Some((_, thread)) = threads::present()
+    {
+        thread.retaking.store(0, Ordering::Release);
+    }
     if depth > 0
         && !gil::is_inner(address)
         && let Some(inside) = threads::enter()

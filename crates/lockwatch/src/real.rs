@@ -223,8 +223,13 @@ functions! {
     CONDITION_CLOCKWAIT = c"pthread_cond_clockwait", How::Next;
     CONDITION_SIGNAL = c"pthread_cond_signal", CONDITIONS;
     CONDITION_BROADCAST = c"pthread_cond_broadcast", CONDITIONS;
-    BARRIER_WAIT = c"pthread_barrier_wait", How::Next;
+    ONCE = c"pthread_once", How::Next;
+    CLOCK_JOIN = c"pthread_clockjoin_np", How::Next;
     // Of the C++ library, which may be loaded later or not at all.
+    GUARD_ACQUIRE = c"__cxa_guard_acquire", How::Alone;
+    GUARD_RELEASE = c"__cxa_guard_release", How::Alone;
+    GUARD_ABORT = c"__cxa_guard_abort", How::Alone;
+    BARRIER_WAIT = c"pthread_barrier_wait", How::Next;
     FUTURE_WAIT = c"_ZNSt28__atomic_futex_unsigned_base19_M_futex_wait_untilEPjjbNSt6chrono8durationIlSt5ratioILl1ELl1EEEENS2_IlS3_ILl1ELl1000000000EEEE", How::Alone;
     FUTURE_NOTIFY = c"_ZNSt28__atomic_futex_unsigned_base19_M_futex_notify_allEPj", How::Alone;
     CREATE = c"pthread_create", How::Next;

@@ -3,14 +3,16 @@
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::Ordering;
 
-use libc::{pthread_attr_t, pthread_t};
+use libc::{clockid_t, pthread_attr_t, pthread_t, timespec};
 
-use crate::layout::Thread;
+use crate::calls::{self, export};
+use crate::layout::{Kind, Thread};
 use crate::real;
 use crate::region::{self, Region};
 use crate::threads::{self, Inside};
 use crate::{
-    births, clocks, edges, events, forks, loader, locks, log, notes, perturb, python, stacks, texts,
+    births, clock, clocks, edges, events, forks, loader, locks, log, notes, perturb, python,
+    stacks, texts,
 };
 
 #[used]
@@ -150,17 +152,71 @@ extern "C" fn run(start: *mut c_void) -> *mut c_void {
 }
 
 type Join = unsafe extern "C" fn(pthread_t, *mut *mut c_void) -> c_int;
+type ClockJoin =
+    unsafe extern "C" fn(pthread_t, *mut *mut c_void, clockid_t, *const timespec) -> c_int;
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_join(handle: pthread_t, value: *mut *mut c_void) -> c_int {
+export!(pthread_join => join, 2);
+
+unsafe extern "C" fn join(handle: pthread_t, value: *mut *mut c_void, site: u64) -> c_int {
     // SAFETY: what the caller gave is passed on.
-    let result = unsafe { real::JOIN.get::<Join>()(handle, value) };
+    let mut result = unsafe { join_at_once(handle, value) };
+    if result == libc::ETIMEDOUT {
+        // SAFETY: the same.
+        let wait = || unsafe { real::JOIN.get::<Join>()(handle, value) };
+        result = while_it_lives(handle, site, wait);
+    }
     if result == 0
         && let Some(inside) = threads::enter()
     {
         joined(&inside, handle);
     }
     result
+}
+
+/// Joins a thread if that takes no longer than a short wait does; else `ETIMEDOUT`.
+unsafe fn join_at_once(handle: pthread_t, value: *mut *mut c_void) -> c_int {
+    // SAFETY: the type of `pthread_clockjoin_np` (glibc 2.31).
+    let clock_join = unsafe { real::CLOCK_JOIN.present::<ClockJoin>() };
+    match clock_join {
+        None => libc::ETIMEDOUT,
+        Some(join) => {
+            let moment = clock::after(calls::LONG_NANOSECONDS);
+            // SAFETY: what the caller gave, and a moment that lives through the call.
+            unsafe { join(handle, value, libc::CLOCK_MONOTONIC, &raw const moment) }
+        }
+    }
+}
+
+/// Waits, visibly, for the end of a thread.
+pub(crate) fn while_it_lives<T>(handle: u64, site: u64, wait: impl FnOnce() -> T) -> T {
+    let Some((lock, address)) = end_of(handle, site) else {
+        return wait();
+    };
+    let result = calls::while_waiting(lock, 0, site, wait);
+    if let Some(inside) = threads::enter() {
+        locks::end(inside.region, address);
+    }
+    result
+}
+
+/// The end of a living thread as something that this thread holds.
+fn end_of(handle: u64, site: u64) -> Option<(u32, u64)> {
+    region::present()?;
+    let Inside { region, .. } = threads::enter()?;
+    let count = region.header.threads.load(Ordering::Relaxed) as usize;
+    let thread = region.threads[..count.min(region.threads.len())]
+        .iter()
+        .find(|thread| {
+            thread.handle.load(Ordering::Relaxed) == handle
+                && thread.state.load(Ordering::Relaxed) == threads::ALIVE
+        })?;
+    let address = std::ptr::from_ref(thread) as u64;
+    let lock = locks::find(region, address, Kind::End, site)?;
+    let owner = threads::number(region, thread) + 1;
+    locks::lock(region, lock)
+        .owner
+        .store(owner, Ordering::Relaxed);
+    Some((lock, address))
 }
 
 /// From here on the caller's orders are later than all of the joined thread's.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::tasks::mixed;
-use super::{Taken, gil, names, python, semaphores, stack};
+use super::{Taken, futures, gil, names, python, semaphores, stack};
 use crate::calls::Outer;
 use crate::layout::{Kind, What};
 use crate::log::Request;
@@ -62,8 +62,14 @@ pub(super) fn taken_as(inside: &Inside, number: u32, lock: Taken, request: &Requ
         return;
     }
     names::look(python(), region, thread);
-    let site = stack::here(region);
+    let place = stack::here(region);
+    let site = place.word;
     held::push(region, thread, number, lock.address, false, site, request);
+    if place.runs_future() {
+        futures::run(inside, lock.address, site);
+    } else if place.sets_future() {
+        futures::set(region, lock.address);
+    }
     if mixed::is_of_task() {
         mixed::taken(inside, lock.address);
     }
@@ -178,7 +184,10 @@ pub(super) fn show_wait(wanted: Taken) -> Option<Outer> {
         calls::tell_held(&inside, number, 0);
         calls::SIGNAL
     } else {
-        return None;
+        // Of a signal it may be known who will give it.
+        let known = locks::tells_life(region, number).then_some(number);
+        let awaited = known.or_else(|| futures::awaited(region))?;
+        return Some(calls::begin_wait(thread, awaited, 0));
     };
     // It may have been taken so that others release it, and only then is a signal.
     let again = mode == 0 && holds && wanted.kind != Kind::PythonRecursive;
@@ -189,6 +198,19 @@ pub(super) fn show_wait(wanted: Taken) -> Option<Outer> {
         mixed::wait(&inside);
     }
     Some(calls::begin_wait(thread, number, mode))
+}
+
+/// Calls what takes a lock again that another thread may have by now.
+pub(super) fn while_anothers<T>(lock: Taken, call: impl FnOnce() -> T) -> T {
+    let busy = threads::enter().and_then(|Inside { region, .. }| {
+        let number = locks::known(region, lock.address)?;
+        let owner = locks::lock(region, number).owner.load(Ordering::Relaxed);
+        (owner != 0).then_some(number)
+    });
+    match busy {
+        Some(number) => calls::while_waiting(number, 0, 0, call),
+        None => call(),
+    }
 }
 
 /// The wait has become long: the thread leaves its stack, while it has the GIL.

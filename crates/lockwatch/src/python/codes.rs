@@ -35,6 +35,9 @@ const ENTERS: u32 = 4;
 const INNER: u32 = 8;
 /// Wakes who waits for a condition.
 const NOTIFIES: u32 = 16;
+/// Begins to work out what a future will be set to, and sets it.
+const RUNS: u32 = 32;
+const SETS: u32 = 64;
 /// Where a flavour of locks begins.
 const FLAVOUR_SHIFT: u32 = 8;
 
@@ -63,6 +66,14 @@ impl Place {
         self.traits & INNER != 0
     }
 
+    pub(super) fn runs_future(self) -> bool {
+        self.traits & RUNS != 0
+    }
+
+    pub(super) fn sets_future(self) -> bool {
+        self.traits & SETS != 0
+    }
+
     pub(super) fn notifies(self) -> bool {
         self.traits & NOTIFIES != 0
     }
@@ -71,6 +82,11 @@ impl Place {
     pub(super) fn flavour(self) -> u32 {
         self.traits >> FLAVOUR_SHIFT
     }
+}
+
+impl Place {
+    /// Where nothing is known.
+    pub(super) const UNKNOWN: Self = Self { word: 0, traits: 0 };
 }
 
 /// A place that is kept.
@@ -195,6 +211,8 @@ unsafe fn read(
             }
             b"_ContextManagerMixin.__aenter__" => ENTERS,
             b"Condition.notify" => NOTIFIES,
+            b"Future.set_running_or_notify_cancel" => RUNS,
+            b"Future.set_result" | b"Future.set_exception" => SETS,
             _ => 0,
         };
         if file == tasks::FILE.to_bytes() {

@@ -14,7 +14,9 @@ mod acts;
 mod birth;
 mod blind;
 mod codes;
+mod futures;
 pub(crate) mod gil;
+mod handles;
 mod interface;
 mod layout;
 mod lines;
@@ -33,7 +35,7 @@ use crate::log::{self, Request};
 use crate::region::Region;
 use crate::{held, locks, threads};
 use acquire::{acquire, waits_for_ever};
-use acts::{asked, failed, let_go, let_go_by_another, renew, taken, want};
+use acts::{asked, failed, let_go, let_go_by_another, renew, taken, want, while_anothers};
 use interface::{Interface, Object};
 use ways::{Arguments, FAST, KEYWORDS, NOARGS, ONE, VARARGS, trampoline};
 
@@ -234,6 +236,7 @@ fn install(python: &Interface) {
             free.write(ours as usize);
             birth::watch(class, number, header);
         }
+        handles::watch(python, module, header);
         (python.release)(module);
         tasks::prepare(header);
         codes::prepare(python, header);
@@ -316,6 +319,9 @@ unsafe extern "C" fn free_lock<const T: usize>(lock: Object) {
         let address = lock as u64;
         held::pop(region, thread, address, true);
         locks::end(region, address);
+        if T == RECURSIVE {
+            futures::set(region, address);
+        }
     }
     // SAFETY: the type's own function, with what the interpreter gave.
     unsafe {
@@ -343,8 +349,9 @@ fn around(hook: &Hook, lock: Object, arguments: &Arguments, call: impl Fn() -> O
         }
         Act::Restore => {
             want(lock);
+            futures::give_away(0);
             let request = Request::outside(0, log::AFTER_WAIT);
-            let result = call();
+            let result = while_anothers(lock, call);
             if !result.is_null() {
                 taken(lock, &request);
             }
@@ -361,6 +368,9 @@ fn around(hook: &Hook, lock: Object, arguments: &Arguments, call: impl Fn() -> O
         }
         Act::Release | Act::ReleaseAll => {
             let before = let_go(lock, hook.act == Act::ReleaseAll);
+            if hook.act == Act::ReleaseAll {
+                futures::give_away(lock.address);
+            }
             let result = call();
             match (before, result.is_null()) {
                 // It was not released: the thread holds it still.

@@ -165,26 +165,48 @@ unsafe fn walk(
     frames
 }
 
-/// Where this thread is now, as a frame's word, for little; 0 where it cannot be known.
+/// A frame, or the next one where it only marks a call of C into Python; and what it says.
+///
+/// # Safety
+///
+/// The frames are this thread's, and stay as they are meanwhile.
+#[inline]
+unsafe fn own_frame(
+    python: &Interface,
+    layout: &Layout,
+    mut frame: usize,
+) -> Option<(usize, layout::Frame)> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if frame != 0 && layout.frame.entry_is_own && layout.is_entry(frame) {
+            frame = layout.previous(frame);
+        }
+        let read = if frame == 0 { None } else { layout.read(frame) };
+        let read = read.filter(|read| layout.is_code(python, read.code))?;
+        Some((frame, read))
+    }
+}
+
+/// Where this thread is now, for little.
 ///
 /// The thread is attached: it runs a method of a lock.
 #[inline]
-pub(super) fn here(region: &Region) -> u64 {
+pub(super) fn here(region: &Region) -> Place {
     let Some(layout) = layout::get() else {
-        return 0;
+        return Place::UNKNOWN;
     };
     let python = python();
-    let mut found = 0;
+    let mut found = Place::UNKNOWN;
     // SAFETY: the state is this thread's, and its frames stay as they are meanwhile.
     unsafe {
         let mut frame = layout.innermost((python.current)());
         for _ in 0..INNER_MAX {
-            let read = if frame == 0 { None } else { layout.read(frame) };
-            let Some(read) = read.filter(|read| layout.is_code(python, read.code)) else {
+            let Some((at, read)) = own_frame(python, layout, frame) else {
                 break;
             };
+            frame = at;
             let place = codes::place(python, layout, region, &read, true);
-            found = place.word;
+            found = place;
             if !place.is_inner() && !place.is_ours() && !place.enters() {
                 break;
             }
@@ -206,10 +228,10 @@ pub(super) fn notifies(region: &Region) -> bool {
     unsafe {
         let mut frame = layout.innermost((python.current)());
         for _ in 0..INNER_MAX {
-            let read = if frame == 0 { None } else { layout.read(frame) };
-            let Some(read) = read.filter(|read| layout.is_code(python, read.code)) else {
+            let Some((at, read)) = own_frame(python, layout, frame) else {
                 return false;
             };
+            frame = at;
             let place = codes::place(python, layout, region, &read, true);
             if place.notifies() {
                 return true;

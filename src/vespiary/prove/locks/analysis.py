@@ -18,7 +18,7 @@ from vespiary.prove.locks.findings import (
     ordered,
 )
 from vespiary.prove.locks.graph import Circle, circles
-from vespiary.prove.locks.kinds import GIL, MAY_BE_SIGNALS
+from vespiary.prove.locks.kinds import END, FUTURE, GIL, MAY_BE_SIGNALS
 from vespiary.prove.locks.live import Deadlock
 from vespiary.prove.locks.log import beside
 from vespiary.prove.locks.names import Names
@@ -319,6 +319,8 @@ def deadlock(together: Together, found: Deadlock) -> Finding:
         advice = "choose one order for these locks and keep it everywhere"
         if any(lock.kind == GIL for lock in locks):
             advice = _GIL_ADVICE
+        elif any(lock.kind in (END, FUTURE) or "the end of" in lock.name for lock in locks):
+            advice = "release the lock before you wait for a thread or a result that needs it"
     process = together.record(threads[0].number).pid
     return Finding("deadlock", title, advice, process, locks, steps)
 

@@ -51,6 +51,7 @@ class Thread:
         carrier: The number of the thread that a task runs on; None for what is a thread itself.
         coroutine: The name of a task's coroutine.
         limited: Whether a time limit ends the wait of a task.
+        retaking: The mutex that it takes again when its wait on a condition is over.
         left_behind: Whether it is a thread of the parent that held locks when this process was
             forked, and is not in it; `parent` is then its number there.
     """
@@ -75,6 +76,7 @@ class Thread:
     waiting_signal: bool = False
     left_behind: bool = False
     limited: bool = False
+    retaking: int | None = None
 
     @property
     def noun(self) -> str:
@@ -87,7 +89,8 @@ class Lock:
     """A lock, from its first operation to its end. A signal is released by anyone who likes to.
 
     `stack` is where it was `made`, or else where it was first seen. It is `owned` when a `with`
-    statement has taken it: who takes it releases it too.
+    statement has taken it: who takes it releases it too. A `life` is owned by its thread, while
+    that lives. It was `released` if who had taken it has done so before.
     """
 
     number: int
@@ -101,6 +104,8 @@ class Lock:
     made: bool = False
     owned: bool = False
     shared: Shared | None = None
+    life: bool = False
+    released: bool = False
 
     @property
     def may_be_signal(self) -> bool:

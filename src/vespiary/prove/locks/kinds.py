@@ -4,7 +4,9 @@ The numbers are the library's (`crates/lockwatch/src/layout.rs`).
 """
 
 __all__ = [
+    "END",
     "EVENTS",
+    "FUTURE",
     "GIL",
     "KINDS",
     "LOADER",
@@ -21,6 +23,12 @@ GIL = "GIL"
 LOADER = "loader's lock"
 """That of the dynamic loader, which loads, unloads and looks up with it."""
 
+END = "end of a thread"
+"""What a thread is waited for by who joins it; it holds that itself."""
+
+FUTURE = "future"
+"""What a thread works out for others that wait for it."""
+
 RECURSIVE = "Python RLock"
 """That of `threading.RLock`, which its thread never waits for."""
 
@@ -36,8 +44,11 @@ KINDS = {
     6: GIL,
     7: LOADER,
     8: TASK_LOCK,
+    9: END,
     10: "semaphore",
     11: "multiprocessing semaphore",
+    12: "once",
+    13: FUTURE,
 }
 MAY_BE_SIGNALS = {KINDS[4], KINDS[10], KINDS[11]}
 """Those that another thread may be meant to release."""

@@ -7,15 +7,17 @@ several threads are not read at one moment.
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vespiary.prove.locks.record import Record, Thread, records
+from vespiary.prove.locks.target import is_blocked_at
 from vespiary.prove.locks.together import Together, families, lives
 
 __all__ = ["Deadlock", "View", "Watch"]
 
 _TASKS_PATIENCE_SECONDS = 0.5
+_RELOCK_PATIENCE_SECONDS = 5
 _MANY = 128
 
 
@@ -182,6 +184,7 @@ class View:
             if thread.number in done:
                 continue
             done.add(thread.number)
+            thread = self._retaken(thread)
             path.append(thread)
             work += [(carrier, depth + 1) for carrier in self._stuck_carrier(thread)]
             for holder in [] if thread.waiting is None else self.holders(thread.waiting):
@@ -193,6 +196,18 @@ class View:
                     # A lock of a task that has ended may yet be released by another.
                     yield Deadlock((thread,), holder.number)
 
+    def _retaken(self, thread: Thread) -> Thread:
+        """The thread, which waits for a mutex if its wait on a condition has come to that."""
+        if thread.retaking is None or thread.waiting is not None:
+            return thread
+        record = self.together.record(thread.number)
+        address = self.together.lock(thread.retaking).address
+        if not is_blocked_at(record.pid, thread.tid, address):
+            return thread
+        waits = replace(thread, waiting=thread.retaking)
+        self._threads[thread.number] = waits
+        return waits
+
     def _stuck_carrier(self, task: Thread) -> list[Thread]:
         """The thread that a task runs on, if that waits for a lock: no task of it goes on."""
         carrier = None if task.carrier is None else self._threads.get(task.carrier)
@@ -201,7 +216,12 @@ class View:
     def _may_be_released(self, waiting: Thread) -> bool:
         """Whether another thread may be meant to release what one waits for, and still can."""
         assert waiting.waiting is not None
-        return self.together.lock(waiting.waiting).may_be_signal and any(
+        lock = self.together.lock(waiting.waiting)
+        waited = time.monotonic_ns() - waiting.waiting_since
+        if lock.released and waited > _RELOCK_PATIENCE_SECONDS * 1e9:
+            # Used as a lock before, and nobody has come to release it for others.
+            return False
+        return lock.may_be_signal and any(
             other.alive and other.waiting is None and other.carrier is None
             for other in self._threads.values()
             if other.number != waiting.number and self.together.is_there(other)
@@ -209,7 +229,8 @@ class View:
 
     def holders(self, number: int) -> list[Thread]:
         """Who holds a lock: its owner, or all who share it."""
-        if self.together.lock(number).signal:
+        lock = self.together.lock(number)
+        if lock.signal and not lock.life:
             return []
         owners = [
             self._threads[owner] for owner in self.together.owners(number) if owner in self._threads

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vespiary import _core
 from vespiary.prove.locks import sources
-from vespiary.prove.locks.kinds import GIL, LOADER
+from vespiary.prove.locks.kinds import FUTURE, GIL, LOADER
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.record import Lock, Thread
 from vespiary.prove.locks.together import NUMBER, Together
@@ -55,6 +55,10 @@ class Names:
             return "the GIL"
         if lock.kind == LOADER:
             return "the dynamic loader's lock"
+        if lock.kind == FUTURE and lock.owner is not None:
+            return f"the future that {self.thread(lock.owner)} works out"
+        if lock.life and lock.owner is not None:
+            return f"the end of {self.thread(lock.owner)}"
         name = self._assigned(lock) if lock.made else None
         name = name or self._variable(lock)
         where = f" at {lock.address:#x}" if name is None else f" {name}"

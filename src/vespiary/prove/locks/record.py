@@ -42,7 +42,7 @@ _THREAD = struct.Struct("<IIQ8IQQQ16sII")
 _HELD = struct.Struct("<QQ6I")
 _RECENT_BYTES = 64 * 8
 _TASK = struct.Struct("<4I64s")
-_TITLE = struct.Struct("<I")
+_TITLE = struct.Struct("<4I")
 _STACK_WORDS_MAX = 96
 _LOCK = struct.Struct("<QIIIIQIIQQII")
 _EDGE = struct.Struct("<8IQQ10IIIQ256s")
@@ -52,6 +52,8 @@ _SHARED = struct.Struct("<QQQQIIII")
 _CHILD = struct.Struct("<IIIIIIQQ")
 
 _OWNED = 4
+_LIFE = 2
+_END = 9
 _WAITING_OFFSET = 36
 _WAITS_SHARED, _WAITS_FOR_SIGNAL = 1, 2
 _LEFT_BEHIND = 3
@@ -169,7 +171,7 @@ class Record:
                 held.append(Held(lock, bool(shared), site, _plus_one(task), _plus_one(entry)))
         at += _THREAD.size + 64 * _HELD.size + _RECENT_BYTES
         marks, carrier, coroutine, _, task_name = _TASK.unpack_from(self._map, at)
-        (title,) = _TITLE.unpack_from(self._map, at + _TASK.size)
+        title, _, _, retaking = _TITLE.unpack_from(self._map, at + _TASK.size)
         if carrier:
             name = task_name
         return Thread(
@@ -193,6 +195,7 @@ class Record:
             mode == _WAITS_FOR_SIGNAL,
             state == _LEFT_BEHIND,
             bool(marks & _LIMITED),
+            _plus_one(retaking),
         )
 
     def lock(self, number: int) -> Lock:
@@ -212,6 +215,8 @@ class Record:
             bool(made & 1),
             flavour == _OWNED,
             self._shared(shared - 1) if shared else None,
+            flavour == _LIFE or kind == _END,
+            bool(made & 4),
         )
 
     def _shared(self, number: int) -> Shared:

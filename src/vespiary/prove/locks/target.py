@@ -184,6 +184,14 @@ def task(pid: int, tid: int) -> Task:
     return Task(tid, inner, fields.get("Name", "").strip(), switches, call)
 
 
+def is_blocked_at(pid: int, tid: int, address: int) -> bool:
+    """Whether a thread is in a system call about the word at an address."""
+    try:
+        return address in task(pid, tid).call[1:2]
+    except OSError:
+        return False
+
+
 def process_of(tid: int) -> int | None:
     """The process that a thread belongs to; None if there is no such thread."""
     try:

@@ -148,13 +148,14 @@ class Together:
                 )
                 for each in thread.held
             )
-            waiting = thread.waiting
+            waiting, retaking = thread.waiting, thread.retaking
             known = replace(
                 thread,
                 number=base | thread.number,
                 parent=None if thread.parent is None else base | thread.parent,
                 joiner=None if thread.joiner is None else base | thread.joiner,
                 waiting=None if waiting is None else self._lock_number(place, waiting),
+                retaking=None if retaking is None else self._lock_number(place, retaking),
                 held=held,
                 carrier=None if thread.carrier is None else base | thread.carrier,
             )

@@ -156,7 +156,7 @@ fn take(lock: Object) -> Option<()> {
         tell_name(&inside, object, task);
     }
     let request = Request::begin(region, 0, 0);
-    let site = stack::here(region);
+    let site = stack::here(region).word;
     held::push(region, task, number, address, false, site, &request);
     Some(())
 }

@@ -156,7 +156,7 @@ impl<H: Host> Connection<H> {
     /// it already did.
     pub fn subscribe(self: &Rc<Self>, topic: &str) -> Result<bool, SendError> {
         if !self.is_open() {
-            return Err(SendError::Closed);
+            return Err(self.send_refusal());
         }
         let Some(space) = self.endpoint().topics.get() else {
             return Err(SendError::NoTopics);

@@ -129,7 +129,7 @@ impl Connection {
     pub(crate) fn closed_error(&self, py: Python<'_>) -> PyErr {
         match self.ended() {
             Some(ended) => imports::closed_error(py, &ended.reason, &ended.peer_text()),
-            None => PyRuntimeError::new_err("the connection has ended"),
+            None => imports::closed_error(py, &CloseReason::new(Cause::Aborted, ""), ""),
         }
     }
 

@@ -110,6 +110,7 @@ impl Connection {
         match error {
             SendError::Closed => match connection.reason() {
                 Some(reason) => imports::closed_error(py, &reason, &peer_text(connection)),
+                // Aborted by this end, whose reason is not settled yet.
                 None => self.closed_error(py),
             },
             SendError::QueueFull => imports::error(imports::write_queue_full_class(py), |class| {

@@ -11,8 +11,8 @@ use pyo3::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use vespiary_engine::Engine;
 use vespiary_engine::port::timer::Key;
+use vespiary_engine::{Engine, SendError, State};
 
 /// Whom a timer calls.
 pub(crate) enum Target {
@@ -102,6 +102,15 @@ impl Timer {
         if !(0.0..=1e9).contains(&seconds) {
             let text = format!("a timer is set to 0 to 1e9 seconds; got {seconds}");
             return Err(PyValueError::new_err(text));
+        }
+        if let Target::Connection(object, _) = &target
+            && let Some(connection) = object.get().living()?
+            && connection.state() == State::Closed
+        {
+            // In on_close: it would never be called.
+            return Err(object
+                .get()
+                .send_error(py, &connection, SendError::Closed, None));
         }
         let timers = &engine.host.timers;
         let id = timers.next.get();

@@ -60,6 +60,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="How long processes that outlive the command may run on, before they are ended.",
 )
 @click.option(
+    "--work",
+    type=_FILE,
+    help="Make the pipe for reports of work here, for programs that COMMAND does not start:"
+    " with VESPIARY_MEMORY_WORK=FILE `vespiary load` reports its messages.",
+)
+@click.option(
     "--allocations",
     is_flag=True,
     help="Report where Python processes allocated their memory (memray; slows them down).",
@@ -82,6 +88,7 @@ def memory(
     name: str | None,
     method: str | None,
     linger: float,
+    work: Path | None,
     allocations: bool,
     json_file: Path | None,
     html_file: Path | None,
@@ -109,7 +116,7 @@ def memory(
     if plot is not None:
         check_picture(plot)
     places = Allocations() if allocations else None
-    measured = _run(command, limit, method, linger, places)
+    measured = _run(command, limit, method, linger, work, places)
     outcome = conclude(measured, name, expected)
     if places is not None:
         outcome.allocations = places.lines()
@@ -174,11 +181,14 @@ def _run(
     limit: int | None,
     method: str | None,
     linger: float,
+    work: Path | None,
     places: Allocations | None,
 ) -> Measured:
     look = (lambda record, limiter: None) if places is None else places.look
     try:
-        return run(command, limit, method=method, linger_seconds=linger, on_look=look)
+        return run(
+            command, limit, method=method, linger_seconds=linger, work_path=work, on_look=look
+        )
     except ConfigurationError as error:
         if not isinstance(error.__cause__, OSError):
             raise

@@ -8,6 +8,7 @@ from vespiary._core import LoadRun
 from vespiary.errors import ConfigurationError
 from vespiary.prove.load.plan import Plan
 from vespiary.prove.load.report import Progress, Report
+from vespiary.prove.memory.work import report_work
 
 __all__ = ["LoadRefused", "run", "run_native"]
 
@@ -43,9 +44,12 @@ def run_native(plan: Plan, watch: Callable[[Progress], None] | None = None) -> d
         native = LoadRun(**options)
     except (ValueError, OverflowError) as error:
         raise LoadRefused(str(error)) from error
+    reported = 0
     while True:
         try:
             progress = Progress.from_native(native.step(_LOOK_SECONDS))
+            report_work(progress.received - reported)
+            reported = progress.received
             if watch is not None:
                 watch(progress)
             if progress.over:

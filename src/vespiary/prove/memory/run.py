@@ -92,6 +92,7 @@ def run(
     *,
     method: str | None = None,
     linger_seconds: float = 2.0,
+    work_path: Path | None = None,
     variables: Mapping[str, str] | None = None,
     output: int | None = None,
     on_look: Callable[[Record, Limiter], None] = lambda record, limiter: None,
@@ -105,6 +106,8 @@ def run(
         method: Who holds the limit: `cgroup-v2`, `cgroup-v1`, `systemd` or `sampling`; by default
             the first of these that is possible.
         linger_seconds: How long processes that outlive the command may run on; then they are ended.
+        work_path: Where the pipe for reports of work is made, for processes that the command does
+            not start; a temporary folder by default.
         variables: Its environment; this process's by default.
         output: The descriptor of its standard output and error; this process's by default.
         on_look: Called after each look at the processes, several times per second.
@@ -118,7 +121,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="vespiary-memory-") as folder:
         if os.geteuid() == 0:
             Path(folder).chmod(0o711)  # The program may become another user, and report its work.
-        work = WorkReports(Path(folder) / "work")
+        work = WorkReports(work_path or Path(folder) / "work")
         environment = {**(os.environ if variables is None else variables)}
         environment[VARIABLE] = str(work.path)
         chosen = choose(limit, method)

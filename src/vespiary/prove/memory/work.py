@@ -7,10 +7,13 @@ lines, in any language: `echo 100 >> "$VESPIARY_MEMORY_WORK"`.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import time
 from pathlib import Path
+
+from vespiary.errors import ConfigurationError
 
 __all__ = ["VARIABLE", "WorkReports", "report_work"]
 
@@ -29,13 +32,22 @@ class WorkReports:
     """
 
     def __init__(self, path: Path) -> None:
-        """Make the pipe at `path`, writable by everybody if root runs this."""
+        """Make the pipe at `path`, writable by everybody if root runs this.
+
+        Raises:
+            ConfigurationError: it cannot be made.
+        """
         self.path = path
         self.units = 0
         self.is_reported = False
         self.malformed = 0
         self._rest = b""
-        os.mkfifo(path, 0o600)
+        try:
+            os.mkfifo(path, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"a pipe cannot be made at {path}: {error.strerror}", subject=str(path)
+            ) from None
         if os.geteuid() == 0:
             path.chmod(0o622)
         # Opened for both, so that it never ends when a writer closes it.
@@ -76,7 +88,9 @@ class _Reporter:
         self._units = 0
         self._next = 0.0
         self._path = os.environ.get(VARIABLE)
-        os.register_at_fork(after_in_child=self._forget)
+        if self._path is not None:
+            os.register_at_fork(after_in_child=self._forget)
+            atexit.register(self._send)
 
     def _forget(self) -> None:
         """What is not reported yet is the parent's."""
@@ -87,9 +101,14 @@ class _Reporter:
             return
         self._units += units
         now = time.monotonic()
-        if now < self._next or not self._units:
+        if now < self._next:
             return
         self._next = now + _BETWEEN_SECONDS
+        self._send()
+
+    def _send(self) -> None:
+        if self._path is None or not self._units:
+            return
         # No reader, or a full pipe: the units stay for the next time.
         with contextlib.suppress(OSError):
             descriptor = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -106,7 +125,8 @@ _reporter = _Reporter()
 def report_work(units: int = 1) -> None:
     """Report units of work to `vespiary memory`; does nothing when the program runs without it.
 
-    Written ten times per second at most; the units in between are added up. Not for several threads
+    Written ten times per second at most, and at the end of the process; the units in between are
+    added up. Not for several threads
     at once.
     """
     _reporter.add(units)

@@ -151,13 +151,17 @@ class Version2:
 
     def is_over(self) -> bool:
         """Whether the kernel has killed at the limit."""
-        try:
-            text = os.pread(self._events, 4096, 0).decode()
-        except OSError:
-            return False
-        counts = dict(line.split() for line in text.splitlines())
+        counts = self._counts(self._events)
         # A kill for another group's limit counts as `oom_kill` here, but not as `oom`.
-        return int(counts.get("oom_kill", 0)) > 0 and int(counts.get("oom", 0)) > 0
+        return counts.get("oom_kill", 0) > 0 and counts.get("oom", 0) > 0
+
+    @staticmethod
+    def _counts(events: int) -> dict[str, int]:
+        try:
+            text = os.pread(events, 4096, 0).decode()
+        except OSError:
+            return {}
+        return {name: int(count) for name, count in map(str.split, text.splitlines())}
 
     def look(self) -> Reading:
         """The memory of the group."""
@@ -183,6 +187,7 @@ class Version2:
     def details(self) -> dict[str, object]:
         """The kernel's own statistics: `memory.stat` and the pressure."""
         return {
+            "kills": self._counts(self._events).get("oom_kill", 0),
             "memory_stat": _fields(self._folder / "memory.stat"),
             "pressure_percent": _pressure(self._folder / "memory.pressure"),
         }
@@ -250,6 +255,29 @@ class Scope(Version2):
         with contextlib.suppress(OSError):
             (self._folder / "memory.oom.group").write_text("1")
         self._open()
+        above = self._folder.parent / "memory.events"
+        self._above = os.open(above, os.O_RDONLY | os.O_CLOEXEC)
+        self._kills_above = self._counts(self._above).get("oom_kill", 0)
+
+    def is_over(self) -> bool:
+        """Whether the kernel has killed at the limit.
+
+        systemd removes a scope at once when its last process has been killed. Then the group above
+        knows, which counts the kills below it too.
+        """
+        kills_above = self._counts(self._above).get("oom_kill", 0)
+        if self._counts(self._events):
+            if super().is_over():
+                return True
+            self._kills_above = kills_above
+            return False
+        return kills_above > self._kills_above
+
+    def close(self) -> None:
+        """Let go of the scope, which systemd removes."""
+        if hasattr(self, "_above"):
+            os.close(self._above)
+            os.close(self._events)
 
 
 class Version1:
@@ -347,6 +375,7 @@ class Version1:
         pressure = {} if self._beside is None else _pressure(self._beside / "memory.pressure")
         fields = _fields(self._folder / "memory.stat")
         return {
+            "kills": _fields(self._folder / "memory.oom_control").get("oom_kill", 0),
             "memory_stat": {name: value for name, value in fields.items() if "total_" in name},
             "pressure_percent": pressure,
         }

@@ -46,7 +46,7 @@ def together(memories: Iterable[Memory]) -> Memory:
 def unshared(pid: int) -> Memory | None:
     """A process's memory with common pages counted fully; None when it has ended."""
     fields = _kilobytes(f"/proc/{pid}/status", (b"Rss", b"VmSwap"))
-    if fields is None:
+    if not fields:  # It has ended, or has no memory any more.
         return None
     private = fields.get(b"RssAnon", 0) + fields.get(b"VmSwap", 0)
     return Memory(private, fields.get(b"RssShmem", 0), fields.get(b"RssFile", 0))
@@ -61,7 +61,7 @@ def exact(pid: int) -> Memory | None:
         fields = _kilobytes(f"/proc/{pid}/smaps_rollup", (b"Pss_", b"SwapPss"))
     except PermissionError:
         return unshared(pid)
-    if fields is None:
+    if not fields:  # It has ended, or has no memory any more.
         return None
     private = fields.get(b"Pss_Anon", 0) + fields.get(b"SwapPss", 0)
     return Memory(private, fields.get(b"Pss_Shmem", 0), fields.get(b"Pss_File", 0))

@@ -137,7 +137,9 @@ class Record:
             self.peak, self.peak_seconds = used, seconds
 
     def add_processes(self, seconds: float, memories: dict[int, Memory]) -> None:
-        """Take in what each process uses."""
+        """Take in what each process uses; who was there last stays known when all are gone."""
+        if not memories:
+            return
         self.seconds = seconds
         for pid in self._alive.keys() - memories.keys():
             del self._alive[pid]

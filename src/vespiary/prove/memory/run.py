@@ -265,7 +265,7 @@ class _Watch:
         reading = self._limiter.look()
         self._end_all()
         gone = self._now()
-        most = reading.memory.used if reading.mark is None else reading.mark
+        most = reading.memory.used if reading.mark is None else max(reading.mark, self._limit or 0)
         self._record.add(at, reading, self._work.units)
         self._record.reach(most, at)
         self.measured.exceeded = Exceeded(

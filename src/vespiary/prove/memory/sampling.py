@@ -25,7 +25,10 @@ _FASTEST = 2e9
 
 _LEAST_SECONDS = 0.001
 _COST_MAX = 0.2
-"""The share of a core that the looks may take while the limit is near."""
+"""The share of a core that looks may take near the limit while nothing grows."""
+
+_GROWTH_BYTES = 256 << 10
+"""What is called growth between two looks."""
 
 _OLD_SECONDS = 0.05
 """How long shares are believed, with what was allocated since, while the sum is above the limit."""
@@ -43,6 +46,7 @@ class Sampling:
         self.place = Place()
         self._limit = limit
         self._pause = LOOK_SECONDS
+        self._used = 0
         self._shares = _Shares({}, 0, 0.0, 0.0)
 
     def begun(self, pid: int, keeper: int) -> None:
@@ -73,7 +77,10 @@ class Sampling:
                 self._look_at_shares(pids)
                 used = self._shares.used
         cost = time.perf_counter() - began
-        least = max(_LEAST_SECONDS, min(LOOK_SECONDS, cost / _COST_MAX))
+        least = _LEAST_SECONDS
+        if used <= self._used + _GROWTH_BYTES:  # Else there is no time to lose.
+            least = max(least, min(LOOK_SECONDS, cost / _COST_MAX))
+        self._used = used
         self._pause = max(least, min(LOOK_SECONDS, (self._limit - used) / _FASTEST))
         return used > self._limit
 
@@ -90,7 +97,9 @@ class Sampling:
         if len(pids) == 1:
             return Reading(unshared(next(iter(pids))) or Memory(), 0, None)
         age = time.perf_counter() - self._shares.seconds
-        if age * _RECORD_COST_MAX > self._shares.cost:
+        # Near the limit there is no time for what is only recorded.
+        is_near = self._pause < LOOK_SECONDS and bool(self._shares.memories)
+        if age * _RECORD_COST_MAX > self._shares.cost and not is_near:
             self._look_at_shares(pids)
         return Reading(together(self._shares.memories.values()), 0, None)
 

@@ -61,7 +61,7 @@ _UNITS_MIN = 100
 _MATTERS_BYTES, _MATTERS_SHARE = 128 << 10, 0.002
 """Growth over the window below this is not called growth: single pages touched late."""
 
-_HIDDEN_BYTES, _HIDDEN_SHARE, _HIDDEN_SECONDS = 1 << 20, 0.1, 30.0
+_HIDDEN_BYTES, _HIDDEN_SHARE, _HIDDEN_SECONDS = 2 << 20, 0.1, 30.0
 _HIDDEN_BYTES_MIN = 256 << 10
 """Growth that may hide in what is called flat: so much, or that share of the level, in so many
 seconds or more, and less in less; but that much always."""

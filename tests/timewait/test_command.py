@@ -150,3 +150,35 @@ def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     done = run("--json", str(tmp_path / "no" / "report.json"), "--owners", "polling")
     assert done.exit_code == 2
     assert "cannot be written" in done.output
+
+
+VISITOR = """\
+import pathlib, subprocess
+from vespiary.prove.timewait import Monitor, all_namespaces, own_namespace
+
+there = subprocess.Popen(
+    ["unshare", "--net", "sh", "-c", "echo ready; read line"],
+    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+)
+assert there.stdout.readline() == b"ready\\n"
+inode = pathlib.Path(f"/proc/{there.pid}/ns/net").stat().st_ino
+before = own_namespace().inode
+with Monitor(all_namespaces, owners="polling") as watching:
+    for _ in range(2):
+        report = watching.report()
+        assert inode in [it["inode"] for it in report["namespaces"]], report["unreachable"]
+        assert own_namespace().inode == before
+there.communicate(b"\\n")
+"""
+
+
+def test_who_may_not_enter_the_own_namespace_stays_in_it(isolated: Isolated) -> None:
+    """In a user namespace, where the first network namespace is somebody else's."""
+    del isolated  # It skips where no namespace can be made.
+    command = ["unshare", "--map-root-user", sys.executable, "-c", VISITOR]
+    done = subprocess.run(
+        command, cwd=CHECKOUT, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    if "unshare failed" in done.stderr:
+        pytest.skip("no network namespace can be made here by another user")
+    assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from vespiary.prove.timewait.closers import UNKNOWN, Closers, Owner, listeners
 from vespiary.prove.timewait.diag import Sockets, dump, open_diag
 from vespiary.prove.timewait.events import Close
 from vespiary.prove.timewait.kernel import TIME_WAIT_SECONDS, Kernel, read_kernel
-from vespiary.prove.timewait.namespaces import Namespace, entered
+from vespiary.prove.timewait.namespaces import Namespace, inside
 from vespiary.prove.timewait.processes import Holders
 from vespiary.prove.timewait.states import LISTEN, TIME_WAIT
 from vespiary.prove.timewait.tally import Cell, Service, fold_owners, served_ports, tally
@@ -88,8 +88,7 @@ class Watch:
         self.namespace = namespace
         self._closers = Closers()
         self._served: set[int] = set()
-        with entered(namespace):
-            self._diag = open_diag()
+        self._diag = inside(namespace, open_diag)
 
     def close(self) -> None:
         """Close the socket that the dumps come through."""
@@ -117,8 +116,8 @@ class Watch:
         with _no_collection():
             with _timed(costs, "dump"):
                 sockets = dump(self._diag)
-            with _timed(costs, "kernel"), entered(self.namespace):
-                kernel = read_kernel()
+            with _timed(costs, "kernel"):
+                kernel = inside(self.namespace, read_kernel)
             with _timed(costs, "owners"):
                 here = (None, self.namespace.inode)
                 self._closers.note(

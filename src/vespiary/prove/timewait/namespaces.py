@@ -3,13 +3,18 @@
 Each process is in one; one without a process is held by a file, which `ip netns add` makes in
 `/run/netns`. A socket stays in the namespace in which it was made, so one visit is enough for the
 dumps; settings and counters are read in a visit per look.
+
+Entering takes rights in the user namespace that owns the network namespace. Inside a container one
+may have them for another namespace and not for one's own, and then could not come back. So a visit
+is made by a thread that ends with it: a network namespace belongs to a thread.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.timewait.libc import setns
@@ -19,11 +24,13 @@ __all__ = [
     "OWN",
     "Namespace",
     "all_namespaces",
-    "entered",
     "hidden_processes",
+    "inside",
     "namespace_of",
     "own_namespace",
 ]
+
+T = TypeVar("T")
 
 OWN = "own"
 """The name of the calling thread's, if it has none in `/run/netns`."""
@@ -133,28 +140,24 @@ def namespace_of(name: str) -> Namespace:
     )
 
 
-@contextmanager
-def entered(namespace: Namespace) -> Iterator[None]:
-    """Be in a namespace for the time of the block; nothing happens if the thread is in it.
+def inside(namespace: Namespace, work: Callable[[], T]) -> T:
+    """Do some work in a namespace: in the calling thread if it is there, else in a visiting one.
 
     Raises:
         OSError: It has gone, or the caller may not enter it.
     """
-    own = os.open(_OWN_PATH, os.O_RDONLY | os.O_CLOEXEC)
+    if _OWN_PATH.stat().st_ino == namespace.inode:
+        return work()
+    with ThreadPoolExecutor(1) as visitor:
+        return visitor.submit(_visit, namespace, work).result()
+
+
+def _visit(namespace: Namespace, work: Callable[[], T]) -> T:
+    there = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if os.fstat(own).st_ino == namespace.inode:
-            yield
-            return
-        there = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if os.fstat(there).st_ino != namespace.inode:
-                raise FileNotFoundError(f"the network namespace of {namespace.name} has gone")
-            setns(there, _CLONE_NEWNET)
-        finally:
-            os.close(there)
-        try:
-            yield
-        finally:
-            setns(own, _CLONE_NEWNET)
+        if os.fstat(there).st_ino != namespace.inode:
+            raise FileNotFoundError(f"the network namespace of {namespace.name} has gone")
+        setns(there, _CLONE_NEWNET)
     finally:
-        os.close(own)
+        os.close(there)
+    return work()

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Picture"]
 
 _LINES_MAX = 5
-_NEAR = 2
+_NEAR, _ROOM = 2, 1.1
+"""A limit is drawn up to so many times what was reached, and has room for its name above it."""
+
 _INCHES = (10.0, 11.0)
 _STATES = ("time_wait", "established", "close_wait", "fin_wait2", "syn_sent")
 
@@ -86,6 +88,7 @@ class Picture:
         for label, limit in sorted(self._limits):
             if limit <= top * _NEAR:
                 axes.axhline(limit, color="grey", linestyle=":", linewidth=1)
+                axes.set_ylim(top=max(axes.get_ylim()[1], limit * _ROOM))
                 axes.annotate(
                     label,
                     (0.995, limit),
@@ -130,4 +133,4 @@ def _finish(axes: Axes) -> None:
     axes.grid(visible=True, alpha=0.3)
     handles: Sequence[object] = axes.get_legend_handles_labels()[0]
     if handles:
-        axes.legend(loc="upper left", fontsize=8, framealpha=0.6)
+        axes.legend(loc="best", fontsize=8, framealpha=0.6)

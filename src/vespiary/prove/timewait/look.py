@@ -87,6 +87,7 @@ class Watch:
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
         self._closers = Closers()
+        self._holders = Holders()
         self._served: set[int] = set()
         self._diag = inside(namespace, open_diag)
 
@@ -100,13 +101,17 @@ class Watch:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def look(self, holders: Holders, closes: Sequence[Close] = (), began: float = 0.0) -> Look:
+    @property
+    def unreadable(self) -> int:
+        """Of how many processes the descriptors could not be read."""
+        return self._holders.unreadable
+
+    def look(self, closes: Sequence[Close] = (), began: float = 0.0) -> Look:
         """Look once.
 
         Args:
-            holders: Finds who holds a socket.
-            began: When watching began (`time.monotonic`).
             closes: What the tracepoint reported since the last look, of any namespace.
+            began: When watching began (`time.monotonic`).
 
         Raises:
             DumpError: The kernel's answer makes no sense.
@@ -123,7 +128,7 @@ class Watch:
                 self._closers.note(
                     (close.key, close.process) for close in closes if close.namespace in here
                 )
-                held = holders.find({inode for inode in sockets.inodes if inode})
+                held = self._holders.find({inode for inode in sockets.inodes if inode})
                 known = self._closers.know(sockets, held)
             with _timed(costs, "count"):
                 lanes = kernel.port_range.lanes(self._served_in(sockets))

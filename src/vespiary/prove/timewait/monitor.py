@@ -14,7 +14,6 @@ from vespiary.prove.timewait.events import Close, Unavailable
 from vespiary.prove.timewait.listing import listed
 from vespiary.prove.timewait.look import Costs, Look, Watch
 from vespiary.prove.timewait.namespaces import Namespace
-from vespiary.prove.timewait.processes import Holders
 from vespiary.prove.timewait.report import Report
 from vespiary.prove.timewait.tracepoint import Tracepoint
 
@@ -74,7 +73,6 @@ class Monitor:
         self._alarms = alarms
         self._with_sockets = sockets
         self._watches: dict[int, Watch] = {}
-        self._holders = Holders()
         self._closes = _Closes.opened(owners)
         method = "tracepoint" if self._closes.tracepoint else "polling"
         self._moment = Moment(method, self._closes.reason)
@@ -116,7 +114,7 @@ class Monitor:
         looks = list(self._looks())
         if not looks:
             raise WatchError("there is no network namespace left to watch")
-        moment.unreadable = self._holders.unreadable
+        moment.unreadable = max(watch.unreadable for watch in self._watches.values())
         began = time.perf_counter()
         elapsed = time.monotonic() - moment.began
         moment.processor_share = (_processor_seconds() - self._processor_began) / max(elapsed, 0.1)
@@ -143,7 +141,7 @@ class Monitor:
                     self._watches[inode] = Watch(namespace)
                 if index == 0:
                     closes = self._taken()
-                yield self._watches[inode].look(self._holders, closes, self._moment.began)
+                yield self._watches[inode].look(closes, self._moment.began)
             except (OSError, DumpError) as error:
                 watch = self._watches.pop(inode, None)
                 if watch is not None:

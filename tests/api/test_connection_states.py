@@ -65,7 +65,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 
 
 class Asked(vespiary.Handler):
-    """Makes one call in one state, and keeps what came of it."""
+    """Makes one call in one state, and keeps its outcome."""
 
     keep_request = True
 

@@ -37,7 +37,12 @@ macro_rules! forward_to_port {
         }
     };
     (@send $field:ident) => {
-        fn send(&mut self, socket: $crate::Descriptor, token: $crate::Token, outgoing: $crate::Outgoing) {
+        fn send(
+            &mut self,
+            socket: $crate::Descriptor,
+            token: $crate::Token,
+            outgoing: $crate::Outgoing,
+        ) {
             self.$field.send(socket, token, outgoing);
         }
     };
@@ -47,7 +52,12 @@ macro_rules! forward_to_port {
         }
     };
     (@connect $field:ident) => {
-        fn connect(&mut self, socket: $crate::Descriptor, token: $crate::Token, address: &$crate::Address) {
+        fn connect(
+            &mut self,
+            socket: $crate::Descriptor,
+            token: $crate::Token,
+            address: &$crate::Address,
+        ) {
             self.$field.connect(socket, token, address);
         }
     };
@@ -57,12 +67,21 @@ macro_rules! forward_to_port {
         }
     };
     (@open $field:ident) => {
-        fn open(&mut self, address: &$crate::Address, source: Option<&$crate::Address>) -> ::std::io::Result<$crate::Descriptor> {
+        fn open(
+            &mut self,
+            address: &$crate::Address,
+            source: Option<&$crate::Address>,
+        ) -> ::std::io::Result<$crate::Descriptor> {
             self.$field.open(address, source)
         }
     };
     (@listen $field:ident) => {
-        fn listen(&mut self, address: &$crate::Address, backlog: u32, reuse_port: bool) -> ::std::io::Result<$crate::Descriptor> {
+        fn listen(
+            &mut self,
+            address: &$crate::Address,
+            backlog: u32,
+            reuse_port: bool,
+        ) -> ::std::io::Result<$crate::Descriptor> {
             self.$field.listen(address, backlog, reuse_port)
         }
     };
@@ -122,7 +141,12 @@ macro_rules! forward_to_port {
         }
     };
     (@poll $field:ident) => {
-        fn poll(&mut self, descriptor: $crate::Descriptor, token: $crate::Token, interest: $crate::Interest) -> ::std::io::Result<()> {
+        fn poll(
+            &mut self,
+            descriptor: $crate::Descriptor,
+            token: $crate::Token,
+            interest: $crate::Interest,
+        ) -> ::std::io::Result<()> {
             self.$field.poll(descriptor, token, interest)
         }
     };

@@ -2,8 +2,8 @@
 //!
 //! A message within the connection's credit (see `senders`) is queued for the loop at once. Any
 //! other is sent while the thread waits for the outcome; where the write queue is full under the
-//! policy `wait`, it waits for room and tries again, until the connection ends. A thread that runs a
-//! loop itself does not wait for room (see `thread_waits`).
+//! policy `wait`, it waits for room and tries again, until the connection ends. A thread that runs
+//! a loop itself does not wait for room (see `thread_waits`).
 
 use crate::connection::Connection;
 use crate::core::Conn;

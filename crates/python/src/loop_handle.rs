@@ -164,8 +164,8 @@ impl LoopHandle {
         }
     }
 
-    /// Queue a call although the queue may be full: one of those of which each connection has one at
-    /// a time, and which must not be lost.
+    /// Queue a call although the queue may be full: one of those of which each connection has one
+    /// at a time, and which must not be lost.
     ///
     /// Raises: `RuntimeError` when the loop is closed, or belongs to the parent process.
     pub(crate) fn add_beyond(&self, call: ThreadCall) -> PyResult<()> {

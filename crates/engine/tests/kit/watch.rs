@@ -94,7 +94,9 @@ impl Watched {
 
 impl Port for Watched {
     forward_to_port!(port:
-        name now cancel_accept cancel_send cancel_connect poll unpoll keep_alive shutdown local_address peer_address delivery unread turn descriptor rest waker counters
+        name now cancel_accept cancel_send cancel_connect poll unpoll keep_alive
+        shutdown local_address peer_address delivery unread turn descriptor rest waker
+        counters
     );
 
     fn accept(&mut self, listener: Descriptor, token: Token) {

@@ -235,7 +235,7 @@ impl Run {
         let end = self.bench.engine.now_ms() + wait;
         while self.bench.engine.now_ms() < end {
             self.bench.turn_for(Duration::from_millis(100));
-            // A queue that was empty in between is no queue that stands.
+            // A queue that was empty in between does not stand still.
             self.bounds.check(&self.bench, &self.sites, &self.faults);
         }
         for connection in self.bench.engine.all_connections() {

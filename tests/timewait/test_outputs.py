@@ -226,21 +226,25 @@ def test_a_signal_that_ends_the_command_is_its_exit_code() -> None:
     assert done.returncode == 128 + signal.SIGTERM
 
 
-def test_ctrl_c_ends_a_run_with_0_and_the_reader_of_its_lines_may_leave() -> None:
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "closed pipe"])
+def test_a_run_ends_with_0_when_it_is_asked_to(how: str, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
     words = [sys.executable, "-m", "vespiary", "timewait", "--interval", "50ms"]
-    for interrupt in (True, False):
-        with subprocess.Popen(
-            [*words, "--owners", "polling"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as running:
-            assert running.stdout is not None
-            assert running.stderr is not None
-            assert b"time_wait" in running.stdout.readline()
-            if interrupt:
-                os.kill(running.pid, signal.SIGINT)
-            else:
-                running.stdout.close()
-            assert running.wait(SECONDS) == 0
-            assert running.stderr.read() == b""
+    with subprocess.Popen(
+        [*words, "--owners", "polling", "--duration", "1h", "--json", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert b"time_wait" in running.stdout.readline()
+        if how == "closed pipe":
+            running.stdout.close()
+        else:
+            running.send_signal(getattr(signal, how))
+        assert running.wait(SECONDS) == 0
+        assert running.stderr.read() == b""
+    assert json.loads(path.read_text())["schema"] == 1
 
 
 @pytest.mark.parametrize(

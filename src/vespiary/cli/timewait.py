@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -137,15 +138,15 @@ def timewait(**options: Any) -> None:
         if asked.replay is not None:
             outcome, status = _replay(asked, asked.replay), 0
         else:
-            outcome, status = _watch(asked)
+            with _interrupted_by_sigterm():
+                outcome, status = _watch(asked)
         _finish(asked, outcome)
     except WatchError as error:
         raise _Unable(str(error)) from error
     except KeyboardInterrupt:
         sys.exit(0)
     except BrokenPipeError:
-        # Anyone who closes our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(0)
     sys.exit(exits.ALARM if outcome.alarms else status)
 
@@ -254,6 +255,16 @@ def _watch(asked: _Asked) -> tuple[Outcome, int]:
     return outcome, status if status >= 0 else 128 - status
 
 
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does: the report is written, the terminal restored."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _started(command: Sequence[str]) -> Program:
     try:
         return Program(command, os.environ)
@@ -298,13 +309,26 @@ def _namespaces(asked: _Asked) -> Callable[[], Sequence[Namespace]]:
     return lambda: chosen
 
 
+def _print_line(report: Report) -> None:
+    try:
+        click.echo(as_line(report))
+    except BrokenPipeError:
+        # Anyone who closes our output has seen enough; files are still to be written.
+        _discard_output()
+        raise KeyboardInterrupt from None
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextmanager
 def _shown(asked: _Asked) -> Iterator[Sink]:
     """What shows each report while the command runs."""
     if asked.is_quiet:
         yield lambda _: None
     elif not sys.stdout.isatty():
-        yield lambda report: click.echo(as_line(report))
+        yield _print_line
     else:
         with Live(console=Console(), screen=True, auto_refresh=False) as live:
             yield lambda report: live.update(as_table(report, asked.top), refresh=True)

@@ -14,7 +14,7 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """The command cannot be run, as shells say it."""
 
 _TABLE = (
-    (0, "no alarm was reached; also after Ctrl-C"),
+    (0, "no alarm was reached; also after Ctrl-C or SIGTERM"),
     (UNABLE, "the options make no sense, or this system does not allow what they ask for"),
     (ALARM, "an alarm was reached"),
     (NOT_EXECUTABLE, "COMMAND was found and cannot be executed"),

@@ -46,7 +46,7 @@ def as_table(report: Report, rows: int) -> RenderableType:
     budgets = [it for it in report["budgets"] if it["used"] > 1][:rows]
     if budgets:
         parts += [_budgets(budgets, several), ""]
-    parts += [_ends(report, rows), ""]
+    parts += [_ends(report, rows, several), ""]
     parts += [_forecast_line(forecast, several) for forecast in report["forecasts"][:rows]]
     parts += [Text(f"ALARM {it['alarm']}: {it['text']}", "bold red") for it in report["alarms"]]
     advice = [it for it in report["advice"] if it["advice"]]
@@ -128,6 +128,10 @@ def _add(table: Table, *cells: str, style: str = "") -> None:
     table.add_row(*map(Text, cells), style=style)
 
 
+def _space(namespace: str, several: bool) -> list[str]:
+    return [namespace] if several else []
+
+
 def _owners(rows: Sequence[OwnerReport], several: bool) -> Table:
     heads = ("process", "pid", *_SHOWN, "other", "since", "until", "known by")
     table = _table("By process", heads, 1, several)
@@ -137,7 +141,7 @@ def _owners(rows: Sequence[OwnerReport], several: bool) -> Table:
         ended = f"({row['processes']} ended)" if row["processes"] else ""
         _add(
             table,
-            *([row["namespace"]] if several else []),
+            *_space(row["namespace"], several),
             row["process"] or "not known",
             str(row["pid"]) if row["pid"] is not None else ended,
             *(f"{count:,}" for count in shown),
@@ -167,7 +171,7 @@ def _budgets(rows: Sequence[BudgetReport], several: bool) -> Table:
         style = "red" if share >= _FULL else "yellow" if share >= _HALF_FULL else ""
         _add(
             table,
-            *([row["namespace"]] if several else []),
+            *_space(row["namespace"], several),
             row["source"],
             _where(row),
             row["process"] or "not known",
@@ -187,19 +191,21 @@ def _where(row: BudgetReport) -> str:
     return f"[{host}]:{row['port']}" if ":" in host else f"{host}:{row['port']}"
 
 
-def _ends(report: Report, rows: int) -> Table:
+def _ends(report: Report, rows: int, several: bool) -> Table:
     """Local ports and remotes side by side."""
     both = Table(box=None, pad_edge=False, show_header=False)
     both.add_column()
     both.add_column()
-    ports = _table("By local port", ("port", *_SHOWN), 1, several=False)
+    ports = _table("By local port", ("port", *_SHOWN), 1, several)
     for row in report["local_ports"][:rows]:
         counts = (f"{row['states'].get(name, 0):,}" for name in _SHOWN)
-        _add(ports, str(row["port"]) if row["port"] else "of clients", *counts)
-    remotes = _table("By remote", ("address", "port", *_SHOWN), 2, several=False)
+        port = str(row["port"]) if row["port"] else "of clients"
+        _add(ports, *_space(row["namespace"], several), port, *counts)
+    remotes = _table("By remote", ("address", "port", *_SHOWN), 2, several)
     for remote in report["remotes"][:rows]:
         counts = (f"{remote['states'].get(name, 0):,}" for name in _SHOWN)
-        _add(remotes, remote["address"], str(remote["port"] or "any"), *counts)
+        port = str(remote["port"] or "any")
+        _add(remotes, *_space(remote["namespace"], several), remote["address"], port, *counts)
     both.add_row(ports, remotes)
     return both
 

@@ -8,18 +8,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner, Result
 
-from tests.memory.conftest import PROGRAMS, Recorded, memory
-from vespiary.cli.main import main
+from tests.memory.conftest import PROGRAMS, Recorded, at_once, memory
 
 PYTHON = sys.executable
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "memory.md"
-
-
-def at_once(*words: str) -> Result:
-    """Run the command in this process: for what ends before a program is started."""
-    return CliRunner().invoke(main, ["memory", *words], prog_name="vespiary")
 
 
 def test_the_programs_own_exit_code_is_kept() -> None:
@@ -39,12 +32,12 @@ def test_a_signal_that_ends_the_program_is_reported_as_a_shell_does(
 
 
 def test_a_command_that_cannot_be_run_ends_as_a_shell_would_end(tmp_path: Path) -> None:
-    done = memory("--", "/no/such/program")
-    assert done.returncode == 127
+    done = at_once("--", "/no/such/program")
+    assert done.exit_code == 127
     assert "cannot run '/no/such/program': No such file" in done.stderr
     (tmp_path / "text").write_text("no program\n")
-    done = memory("--", tmp_path / "text")
-    assert done.returncode == 126
+    done = at_once("--", tmp_path / "text")
+    assert done.exit_code == 126
     assert "chmod +x" in done.stderr
 
 
@@ -92,11 +85,11 @@ def test_more_than_the_expected_peak_has_its_own_exit_code(
 def test_a_leak_per_unit_of_work_is_measured_and_fails_the_expected_slope(
     recorded: Callable[..., Recorded],
 ) -> None:
-    words = ["--slope", "0", "--", PYTHON, PROGRAMS / "steady.py", "4", "20000", "200"]
+    words = ["--slope", "0", "--", PYTHON, PROGRAMS / "steady.py", "3", "20000", "200"]
     done = recorded(*words)
     assert done.code == 121, done.stderr
     assert done.report["trend"] == "grows"
-    assert done.report["units"] > 70_000
+    assert done.report["units"] > 50_000
     assert 170 < done.report["slope_bytes_per_unit"] < 260
     low, high = done.report["slope_bytes_per_unit_interval"]
     assert low <= done.report["slope_bytes_per_unit"] <= high
@@ -104,7 +97,7 @@ def test_a_leak_per_unit_of_work_is_measured_and_fails_the_expected_slope(
 
 
 def test_the_repaired_program_passes(recorded: Callable[..., Recorded]) -> None:
-    words = ["--slope", "0", "--", PYTHON, PROGRAMS / "steady.py", "3", "20000", "0"]
+    words = ["--slope", "0", "--", PYTHON, PROGRAMS / "steady.py", "2", "20000", "0"]
     done = recorded(*words)
     assert done.code == 0, done.stderr
     assert done.report["trend"] == "flat"
@@ -131,8 +124,8 @@ def test_what_was_learned_is_met_by_the_next_run(tmp_path: Path) -> None:
     file = tmp_path / "memory.toml"
     file.write_text('["another"]\npeak = "< 1 GiB"\n')
     words: list[str | Path] = ["--expect", file, "--name", "sleeper", "--", "/bin/sleep", "1.3"]
-    done = memory("--learn", *words)
-    assert done.returncode == 0, done.stderr
+    done = at_once("--learn", *words)
+    assert done.exit_code == 0, done.stderr
     assert file.read_text().splitlines()[2:] == [
         '["another"]',
         'peak = "< 1 GiB"',
@@ -141,33 +134,33 @@ def test_what_was_learned_is_met_by_the_next_run(tmp_path: Path) -> None:
         re.search(r"^peak = .* \+-10 %\"$", file.read_text(), re.M)[0],  # type: ignore[index]
         'slope = "0"',
     ]
-    done = memory("--expect", file, "--name", "slepper", "--", "/bin/true")
-    assert done.returncode == 2
+    done = at_once("--expect", file, "--name", "slepper", "--", "/bin/true")
+    assert done.exit_code == 2
     assert "expects nothing of 'slepper'" in done.stderr
     assert "'sleeper'" in done.stderr
 
 
 def test_a_failed_run_teaches_nothing(tmp_path: Path) -> None:
     file = tmp_path / "memory.toml"
-    done = memory("--learn", "--expect", file, "--", "/bin/false")
-    assert done.returncode == 1
+    done = at_once("--learn", "--expect", file, "--", "/bin/false")
+    assert done.exit_code == 1
     assert "was not written: the run failed" in done.stderr
     assert not file.exists()
 
 
 def test_junit_has_the_outcome(tmp_path: Path) -> None:
     file = tmp_path / "junit.xml"
-    memory("--junit", file, "--name", "one", "--peak", "< 1", "--", "/bin/true")
+    at_once("--junit", file, "--name", "one", "--peak", "< 1", "--", "/bin/true")
     suite = ElementTree.parse(file).getroot()
     assert (suite.get("failures"), suite.get("errors")) == ("1", "0")
     (case,) = suite
     assert case.get("name") == "one"
     (failure,) = case
     assert failure.get("type") == "expectation"
-    memory("--junit", file, "--slope", "0", "--", "/bin/true")
+    at_once("--junit", file, "--slope", "0", "--", "/bin/true")
     suite = ElementTree.parse(file).getroot()
     assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
-    memory("--junit", file, "--", "/bin/true")
+    at_once("--junit", file, "--", "/bin/true")
     suite = ElementTree.parse(file).getroot()
     assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
 
@@ -183,5 +176,5 @@ def test_the_document_describes_every_field_of_the_json(
 
 
 def test_the_memory_over_time_is_drawn() -> None:
-    done = memory("--", "/bin/sleep", "0.3")
+    done = at_once("--", "/bin/sleep", "0.3")
     assert re.search(r"^ +0 +0\.\d s$", done.stderr, re.M)

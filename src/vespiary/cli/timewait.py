@@ -34,7 +34,7 @@ from vespiary.prove.timewait.openmetrics import exported
 from vespiary.prove.timewait.plot import Picture
 from vespiary.prove.timewait.recording import Recorder, read_recording
 from vespiary.prove.timewait.report import Alarm, Report
-from vespiary.prove.timewait.run import Outcome, Plan, Sink, note_alarms, watch
+from vespiary.prove.timewait.run import Outcome, Plan, Sink, note_alarms, outcome_of, watch
 from vespiary.prove.timewait.table import as_line, as_table
 
 __all__ = ["timewait"]
@@ -293,7 +293,7 @@ def _replay(asked: _Asked, path: Path) -> Outcome:
         raise ConfigurationError(f"{path} has no report", subject="--replay", value=str(path))
     if asked.plot is not None:
         picture.draw(asked.plot)
-    return Outcome(last, list(alarms.values()))
+    return outcome_of(last, alarms)
 
 
 def _namespaces(asked: _Asked) -> Callable[[], Sequence[Namespace]]:

@@ -8,7 +8,7 @@ from vespiary.prove.locks.program import Program
 from vespiary.prove.timewait.monitor import Monitor
 from vespiary.prove.timewait.report import Alarm, Report
 
-__all__ = ["Outcome", "Plan", "Sink", "note_alarms", "watch"]
+__all__ = ["Outcome", "Plan", "Sink", "note_alarms", "outcome_of", "watch"]
 
 Sink = Callable[[Report], None]
 """Is called with each report."""
@@ -37,7 +37,7 @@ class Outcome:
     """The end of a run.
 
     Attributes:
-        report: The last one.
+        report: The last one; its alarms are all that were reached during the run.
         alarms: Those that were reached, as they were when they first were.
     """
 
@@ -77,7 +77,13 @@ def watch(
     except KeyboardInterrupt:
         if report is None:
             raise
-    return Outcome(report, list(reached.values()))
+    return outcome_of(report, reached)
+
+
+def outcome_of(report: Report, reached: dict[str, Alarm]) -> Outcome:
+    """The outcome, with the alarms of the whole run in its report."""
+    report["alarms"] = list(reached.values())
+    return Outcome(report, report["alarms"])
 
 
 def note_alarms(reached: dict[str, Alarm], report: Report) -> None:

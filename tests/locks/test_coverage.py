@@ -170,3 +170,16 @@ def test_files_say_what_they_are(tmp_path: Path) -> None:
     path.write_bytes(b"\x7fELF\x02\x01")
     assert inspect(str(path)).machine == ""
     assert inspect(str(tmp_path / "missing")).machine == ""
+
+
+def test_semaphores_of_threading_are_reported_where_a_program_uses_them(
+    watched: Callable[..., Result],
+) -> None:
+    uses = "import threading; s = threading.BoundedSemaphore(1)\nwith s: pass"
+    executor = "from concurrent.futures import *; ThreadPoolExecutor(1).submit(int).result()"
+    for script, is_told in ((uses, True), (executor, False)):
+        result = watched(sys.executable, "-c", script)
+        assert result.status == 0, result.output
+        assert ("BoundedSemaphore" in result.output) == is_told, result.output
+        # Where something was not covered, the summary does not say that there is nothing.
+        assert "0 findings in what was covered" in result.output

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::layout::{EDGES_MAX, GATES_MAX, HAS_ORDER, Held, Lost, Thread};
+use crate::layout::{EDGES_MAX, GATES_MAX, HAS_ORDER, HELD_MAX, Held, Lost, Thread};
 use crate::python::gil;
 use crate::recorded::{Recorded, mix, wipe};
 use crate::region::Region;
@@ -34,6 +34,10 @@ const MET_SLOTS: usize = 1 << 16;
 #[inline]
 pub(crate) fn record(region: &Region, thread: &Thread, to: u32, is_shared: bool, site: u64) {
     let entries = held::entries(thread);
+    if entries.len() >= HELD_MAX {
+        // What it takes now will not be remembered as held; one more order tells nothing.
+        return;
+    }
     if !entries.is_empty() && is_new_lately(region, thread, entries.iter(), to, is_shared) {
         let entries = entries.iter().map(|entry| (entry, true));
         record_all(region, thread, &entries, (to, is_shared), site);

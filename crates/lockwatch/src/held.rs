@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::layout::{HELD_MAX, Held, Lost, Thread};
+use crate::layout::{Held, Lost, Thread};
 use crate::log::Request;
 use crate::region::Region;
 use crate::{births, clocks, locks, log, threads};
@@ -67,7 +67,7 @@ pub(crate) fn hold<'a>(
         return Some((held, true));
     }
     let mut count = thread.held_count.load(Ordering::Relaxed) as usize;
-    if count > 0 && thread.held[count - 1].depth.load(Ordering::Relaxed) == 0 || count == HELD_MAX {
+    if count > 0 && thread.held[count - 1].depth.load(Ordering::Relaxed) == 0 {
         close_gaps(thread, 0);
         count = thread.held_count.load(Ordering::Relaxed) as usize;
     }

@@ -186,6 +186,8 @@ pub(crate) enum Kind {
     Once = 12,
     /// What a future will be set to, which the thread holds that works it out.
     Future = 13,
+    /// Of a stream of C's (`flockfile`).
+    Stream = 14,
 }
 
 /// A lock, from its first operation to its end.

@@ -27,6 +27,7 @@
 //! atomics and futexes (Rust's std, parking lots), and operations before this library is ready.
 
 mod births;
+mod c11;
 mod calls;
 mod clock;
 mod clocks;
@@ -60,6 +61,7 @@ mod shared;
 mod spin_locks;
 mod stacks;
 mod start;
+mod streams;
 mod symbols;
 mod texts;
 mod threads;

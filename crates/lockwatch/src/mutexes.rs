@@ -85,7 +85,7 @@ unsafe extern "C" fn init(
     result
 }
 
-unsafe extern "C" fn destroy(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
+pub(crate) unsafe extern "C" fn destroy(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
     if !gil::is_made_anew(mutex as u64) {
         calls::destroy(mutex as u64, site);
     }
@@ -93,7 +93,7 @@ unsafe extern "C" fn destroy(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
     unsafe { real::MUTEX_DESTROY.get::<OnMutex>()(mutex) }
 }
 
-unsafe extern "C" fn lock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
+pub(crate) unsafe extern "C" fn lock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
     if gil::is_inner(mutex as u64)
         && let Some(result) = gil::lock(mutex, site)
     {
@@ -102,11 +102,11 @@ unsafe extern "C" fn lock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
     calls::take(wanted(mutex, site), &Mutex(mutex))
 }
 
-unsafe extern "C" fn trylock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
+pub(crate) unsafe extern "C" fn trylock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
     calls::try_take(wanted(mutex, site), || Mutex(mutex).at_once())
 }
 
-unsafe extern "C" fn timedlock(
+pub(crate) unsafe extern "C" fn timedlock(
     mutex: *mut pthread_mutex_t,
     moment: *const timespec,
     site: u64,
@@ -129,7 +129,7 @@ unsafe extern "C" fn clocklock(
     })
 }
 
-unsafe extern "C" fn unlock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
+pub(crate) unsafe extern "C" fn unlock(mutex: *mut pthread_mutex_t, site: u64) -> c_int {
     let mutex_address = mutex as u64;
     if !(gil::is_inner(mutex_address) && gil::unlock(mutex_address, site)) {
         calls::release(mutex_address, site);
@@ -162,13 +162,13 @@ fn notify(condition: u64) {
     }
 }
 
-unsafe extern "C" fn signal(condition: *mut pthread_cond_t, _site: u64) -> c_int {
+pub(crate) unsafe extern "C" fn signal(condition: *mut pthread_cond_t, _site: u64) -> c_int {
     notify(condition as u64);
     // SAFETY: what the caller gave is passed on.
     unsafe { real::CONDITION_SIGNAL.get::<OnCondition>()(condition) }
 }
 
-unsafe extern "C" fn broadcast(condition: *mut pthread_cond_t, _site: u64) -> c_int {
+pub(crate) unsafe extern "C" fn broadcast(condition: *mut pthread_cond_t, _site: u64) -> c_int {
     notify(condition as u64);
     // SAFETY: the same.
     unsafe { real::CONDITION_BROADCAST.get::<OnCondition>()(condition) }
@@ -221,7 +221,7 @@ fn around(
     result
 }
 
-unsafe extern "C" fn wait(
+pub(crate) unsafe extern "C" fn wait(
     condition: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
     site: u64,
@@ -232,7 +232,7 @@ unsafe extern "C" fn wait(
     })
 }
 
-unsafe extern "C" fn timedwait(
+pub(crate) unsafe extern "C" fn timedwait(
     condition: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
     moment: *const timespec,

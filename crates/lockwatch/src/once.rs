@@ -18,7 +18,7 @@ export!(__cxa_guard_acquire => begin, 1);
 export!(__cxa_guard_release => end, 1);
 export!(__cxa_guard_abort => abort, 1);
 
-type Routine = unsafe extern "C-unwind" fn();
+pub(crate) type Routine = unsafe extern "C-unwind" fn();
 type Once = unsafe extern "C-unwind" fn(*mut c_int, Routine) -> c_int;
 type Begin = unsafe extern "C-unwind" fn(*mut u64) -> c_int;
 type End = unsafe extern "C" fn(*mut u64);
@@ -94,7 +94,11 @@ unsafe extern "C-unwind" fn routine() {
     }
 }
 
-unsafe extern "C-unwind" fn once(control: *mut c_int, real: Routine, site: u64) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn once(
+    control: *mut c_int,
+    real: Routine,
+    site: u64,
+) -> c_int {
     let address = control as u64;
     // SAFETY: the caller's word, which other threads change only to say that it is done.
     let is_done = unsafe { control.read_volatile() } == DONE;

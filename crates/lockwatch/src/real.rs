@@ -224,6 +224,11 @@ functions! {
     CONDITION_SIGNAL = c"pthread_cond_signal", CONDITIONS;
     CONDITION_BROADCAST = c"pthread_cond_broadcast", CONDITIONS;
     ONCE = c"pthread_once", How::Next;
+    LOCK_FILE = c"flockfile", How::Next;
+    TRYLOCK_FILE = c"ftrylockfile", How::Next;
+    UNLOCK_FILE = c"funlockfile", How::Next;
+    MTX_INIT = c"mtx_init", How::Next;
+    THRD_CREATE = c"thrd_create", How::Next;
     CLOCK_JOIN = c"pthread_clockjoin_np", How::Next;
     // Of the C++ library, which may be loaded later or not at all.
     GUARD_ACQUIRE = c"__cxa_guard_acquire", How::Alone;

@@ -52,7 +52,7 @@ pub(crate) fn region() -> Option<&'static Region> {
 #[cold]
 fn first() -> Option<&'static Region> {
     if MAY_OPEN.swap(false, Ordering::AcqRel) {
-        crate::start::begin();
+        crate::start::make_region();
     }
     // SAFETY: as above.
     unsafe { REGION.load(Ordering::Acquire).as_ref() }

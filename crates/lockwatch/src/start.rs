@@ -34,7 +34,7 @@ extern "C" fn on_load() {
 }
 
 /// Make this process's region.
-pub(crate) fn begin() {
+pub(crate) fn make_region() {
     notes::with_folder(|folder| {
         locks::open();
         births::open();
@@ -86,9 +86,9 @@ extern "C" fn on_exit() {
 type Body = extern "C" fn(*mut c_void) -> *mut c_void;
 
 /// What a new thread shall do, and its place.
-struct Start {
-    body: Body,
-    argument: *mut c_void,
+pub(crate) struct Start<B> {
+    pub(crate) body: B,
+    pub(crate) argument: *mut c_void,
     number: u32,
 }
 
@@ -103,24 +103,37 @@ unsafe extern "C" fn pthread_create(
     argument: *mut c_void,
 ) -> c_int {
     python::look();
-    // SAFETY: what the caller gave is passed on; the boxed start is taken by `run` or, when there
-    // is no thread, here.
+    // SAFETY: what the caller gave is passed on.
     unsafe {
-        let create = real::CREATE.get::<Create>();
-        let Some(number) = threads::enter().and_then(|inside| expect(&inside)) else {
-            return create(handle, attributes, body, argument);
-        };
-        let start = Box::into_raw(Box::new(Start {
-            body,
-            argument,
-            number,
-        }));
-        let result = create(handle, attributes, run, start.cast());
-        if result != 0 {
-            drop(Box::from_raw(start));
-        }
-        result
+        let real = real::CREATE.get::<Create>();
+        let made = create(body, argument, |start| real(handle, attributes, run, start));
+        made.unwrap_or_else(|| real(handle, attributes, body, argument))
     }
+}
+
+/// Makes a thread that begins in this library; none is made where nothing is watched.
+///
+/// # Safety
+///
+/// What `make` makes calls [`begin`] once, with what `make` is given, unless `make` says by its
+/// result that it has failed.
+pub(crate) unsafe fn create<B>(
+    body: B,
+    argument: *mut c_void,
+    make: impl FnOnce(*mut c_void) -> c_int,
+) -> Option<c_int> {
+    let number = threads::enter().and_then(|inside| expect(&inside))?;
+    let start = Box::into_raw(Box::new(Start {
+        body,
+        argument,
+        number,
+    }));
+    let result = make(start.cast());
+    if result != 0 {
+        // SAFETY: there is no thread that could take it.
+        drop(unsafe { Box::from_raw(start) });
+    }
+    Some(result)
 }
 
 /// A place for a thread that the caller is about to make. From here on the caller's orders are
@@ -142,13 +155,23 @@ pub(crate) fn moment(region: &Region) -> u32 {
 }
 
 extern "C" fn run(start: *mut c_void) -> *mut c_void {
-    // SAFETY: it is the box that `pthread_create` let go.
-    let start = unsafe { Box::from_raw(start.cast::<Start>()) };
+    // SAFETY: what `pthread_create` gave.
+    let Start { body, argument, .. } = unsafe { begin::<Body>(start) };
+    body(argument)
+}
+
+/// A thread has begun: gives what it shall do.
+///
+/// # Safety
+///
+/// `start` is what `create` has given, for this body, and is not used again.
+pub(crate) unsafe fn begin<B>(start: *mut c_void) -> Start<B> {
+    // SAFETY: the caller's promise.
+    let start = unsafe { Box::from_raw(start.cast::<Start<B>>()) };
     if let Some(region) = region::region() {
         threads::adopt(region, start.number);
     }
-    let Start { body, argument, .. } = *start;
-    body(argument)
+    *start
 }
 
 type Join = unsafe extern "C" fn(pthread_t, *mut *mut c_void) -> c_int;
@@ -157,7 +180,11 @@ type ClockJoin =
 
 export!(pthread_join => join, 2);
 
-unsafe extern "C" fn join(handle: pthread_t, value: *mut *mut c_void, site: u64) -> c_int {
+pub(crate) unsafe extern "C" fn join(
+    handle: pthread_t,
+    value: *mut *mut c_void,
+    site: u64,
+) -> c_int {
     // SAFETY: what the caller gave is passed on.
     let mut result = unsafe { join_at_once(handle, value) };
     if result == libc::ETIMEDOUT {

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 TAKE = """
@@ -18,16 +19,18 @@ def invert(name: str) -> None:
     exec(TAKE.format(name=name), scope)
     take = scope[name]
     one, other = threading.Lock(), threading.Lock()
-    is_done, may_end = threading.Event(), threading.Event()
+    is_done, may_end = [False], threading.Event()
 
     def body() -> None:
         take(one, other)
-        is_done.set()
+        # Nothing that hands over: an event would separate the orders.
+        is_done[0] = True
         may_end.wait()
 
     thread = threading.Thread(target=body)
     thread.start()
-    is_done.wait()
+    while not is_done[0]:
+        time.sleep(0.001)
     take(other, one)
     may_end.set()
     thread.join()

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::tasks::mixed;
-use super::{Taken, futures, gil, names, python, semaphores, stack};
+use super::{Taken, blind, futures, gil, names, python, semaphores, stack};
 use crate::calls::Outer;
 use crate::layout::{Kind, What};
 use crate::log::Request;
@@ -69,6 +69,8 @@ pub(super) fn taken_as(inside: &Inside, number: u32, lock: Taken, request: &Requ
         futures::run(inside, lock.address, site);
     } else if place.sets_future() {
         futures::set(region, lock.address);
+    } else if place.takes_semaphore() {
+        blind::note_semaphore();
     }
     if mixed::is_of_task() {
         mixed::taken(inside, lock.address);

@@ -17,7 +17,8 @@ const QUEUE: u32 = 1;
 const USED: u32 = 2;
 const SEVERAL: u32 = 4;
 const UNFIT: u32 = 8;
-const FIRST_SCHEDULER: u32 = 16;
+const SEMAPHORE: u32 = 16;
+const FIRST_SCHEDULER: u32 = 32;
 
 /// Modules that schedule by themselves, with locks of Python code.
 const SCHEDULERS: [&CStr; 4] = [c"trio", c"anyio", c"gevent", c"eventlet"];
@@ -74,6 +75,16 @@ pub(super) fn look(python: &Interface) {
         && unsafe { !(python.next_interpreter)((python.newest_interpreter)()).is_null() };
     if several && STATE.fetch_or(SEVERAL, Ordering::Relaxed) & SEVERAL == 0 {
         notes::note(Kind::Used, clock::now(), "-", b"interpreters");
+    }
+}
+
+/// A semaphore of `threading` is taken; once is enough.
+#[inline]
+pub(super) fn note_semaphore() {
+    if STATE.load(Ordering::Relaxed) & SEMAPHORE == 0
+        && STATE.fetch_or(SEMAPHORE, Ordering::Relaxed) & SEMAPHORE == 0
+    {
+        notes::note(Kind::Used, clock::now(), "-", b"Semaphore");
     }
 }
 

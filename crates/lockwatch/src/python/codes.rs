@@ -39,7 +39,10 @@ const NOTIFIES: u32 = 16;
 const RUNS: u32 = 32;
 const SETS: u32 = 64;
 /// Where a flavour of locks begins.
-const FLAVOUR_SHIFT: u32 = 8;
+const FLAVOUR_SHIFT: u32 = 16;
+/// Of `threading.Semaphore`, and of the executor, which uses one as a signal.
+const SEMAPHORE: u32 = 128;
+const EXECUTOR: u32 = 256;
 
 /// A place in Python code: an instruction of a code object.
 #[derive(Clone, Copy)]
@@ -64,6 +67,17 @@ impl Place {
 
     pub(super) fn is_inner(self) -> bool {
         self.traits & INNER != 0
+    }
+
+    /// Whether a semaphore of `threading` is taken, by something else than an executor.
+    pub(super) fn takes_semaphore(self) -> bool {
+        self.traits & (SEMAPHORE | EXECUTOR) == SEMAPHORE
+    }
+
+    /// The same place, called from within another one of the standard library's.
+    pub(super) fn within(self, inner: Self) -> Self {
+        let traits = self.traits | inner.traits & SEMAPHORE;
+        Self { traits, ..self }
     }
 
     pub(super) fn runs_future(self) -> bool {
@@ -211,12 +225,16 @@ unsafe fn read(
             }
             b"_ContextManagerMixin.__aenter__" => ENTERS,
             b"Condition.notify" => NOTIFIES,
+            b"Semaphore.acquire" => SEMAPHORE,
             b"Future.set_running_or_notify_cancel" => RUNS,
             b"Future.set_result" | b"Future.set_exception" => SETS,
             _ => 0,
         };
         if file == tasks::FILE.to_bytes() {
             traits |= OURS;
+        }
+        if file.ends_with(b"/concurrent/futures/thread.py") {
+            traits |= EXECUTOR;
         }
         if file.ends_with(b"/threading.py") {
             traits |= INNER;

@@ -1,9 +1,9 @@
 //! Futures (`concurrent.futures.Future`): who waits for one waits for the thread that works it out.
 //!
-//! A future's state has a condition over an `RLock`. The thread that begins to work it out takes that
-//! lock in `set_running_or_notify_cancel`, and in `set_result` when it is done; who waits for it
-//! gives the lock away and waits for a signal. What the thread holds in between is known here as a
-//! lock of its own, a byte behind the `RLock`.
+//! A future's state has a condition over an `RLock`. The thread that begins to work it out takes
+//! that lock in `set_running_or_notify_cancel`, and in `set_result` when it is done; who waits for
+//! it gives the lock away and waits for a signal. What the thread holds in between is known here as
+//! a lock of its own, a byte behind the `RLock`.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;

@@ -206,7 +206,7 @@ pub(super) fn here(region: &Region) -> Place {
             };
             frame = at;
             let place = codes::place(python, layout, region, &read, true);
-            found = place;
+            found = place.within(found);
             if !place.is_inner() && !place.is_ours() && !place.enters() {
                 break;
             }

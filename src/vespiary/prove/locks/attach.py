@@ -22,6 +22,7 @@ from vespiary.prove.locks.analysis import deadlock
 from vespiary.prove.locks.binaries import inspect
 from vespiary.prove.locks.findings import Finding, LockStory, Step
 from vespiary.prove.locks.futexes import Wait, wait_of
+from vespiary.prove.locks.kinds import END
 from vespiary.prove.locks.live import View, Watch
 from vespiary.prove.locks.outside import loaded_code, native_stack, py_spy, python_stacks
 from vespiary.prove.locks.places import Frame, Places
@@ -334,7 +335,7 @@ def _recorded(record: Record, waiting: Mapping[int, Waiting], pid: int) -> dict[
             thread.tid,
             f"task {thread.name}" if is_task else thread.name,
             pid,
-            lock.kind,
+            END if lock.life else lock.kind,
             lock.address,
             tuple(holder.tid for holder in view.holders(thread.waiting)),
             None,

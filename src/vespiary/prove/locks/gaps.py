@@ -181,6 +181,9 @@ def _interpreters(found: Iterable[Note]) -> Iterator[Gap]:
             yield Gap("python", why, names.get(note.pid, "CPython"))
         elif note.kind == "U" and note.text in _SCHEDULERS:
             yield Gap("python", _SCHEDULERS[note.text], names.get(note.pid, "CPython"))
+        elif note.kind == "U" and note.text == "Semaphore":
+            why = "the orders of threading.Semaphore and BoundedSemaphore, which have no owner"
+            yield Gap("python", why, names.get(note.pid, "CPython"))
         elif note.kind == "U" and note.text == "loader":
             yield Gap("code", "the dynamic loader's lock, which was not found", "the C library")
         elif note.kind == "U" and note.text == "interpreters":

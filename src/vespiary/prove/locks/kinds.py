@@ -49,6 +49,7 @@ KINDS = {
     11: "multiprocessing semaphore",
     12: "once",
     13: FUTURE,
+    14: "lock of a stream",
 }
 MAY_BE_SIGNALS = {KINDS[4], KINDS[10], KINDS[11]}
 """Those that another thread may be meant to release."""

@@ -62,6 +62,8 @@ def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str]
     what = f"{counted(len(told), 'finding')}"
     if information:
         what += f", {information} for information (--verbose shows them)"
+    if not told and coverage.notes:
+        what += " in what was covered"
     lines.append(
         f"vespiary locks: {what}; {counted(coverage.processes, 'process', 'processes')},"
         f" {counted(coverage.locks, 'lock')}, {coverage.operations:,} taken,"

@@ -69,6 +69,9 @@ seconds or more, and less in less; but that much always."""
 _VARIATION = 8.0
 """How many times the blocks' variation the growth must be."""
 
+_VARIATION_OF_LITTLE = 20.0
+"""The same for growth that is little: a heap that fragments creeps up, and a leak goes straight."""
+
 _STEADY = 0.5
 """The share of the slope that each half of the time must have at least."""
 
@@ -210,25 +213,29 @@ def _verdict(
     loose = [
         theil_sen([(b.seconds, b.level) for b in blocks], _LOOSE_DEVIATIONS) for blocks in scales
     ]
-    doubt = "it varies by too much"
-    if slopes[0].low > 0 and all(slope.low > 0 for slope in loose):
-        doubt = _doubt(finest, slopes[0].estimate)
-        if not doubt and gain >= max(_MATTERS_BYTES, _MATTERS_SHARE * level):
-            return "grows", "it grows steadily", 0
     hidden = max(_HIDDEN_BYTES, _HIDDEN_SHARE * level) * min(1.0, span / _HIDDEN_SECONDS)
     hidden = max(_HIDDEN_BYTES_MIN, hidden)
+    doubt = "it varies by too much"
+    if slopes[0].low > 0 and all(slope.low > 0 for slope in loose):
+        factor = _VARIATION if gain > hidden else _VARIATION_OF_LITTLE
+        doubt = _doubt(finest, slopes[0].estimate, factor)
+        if not doubt and gain >= max(_MATTERS_BYTES, _MATTERS_SHARE * level):
+            return "grows", "it grows steadily", 0
     for number, slope in enumerate(loose):
         if slope.high * span <= hidden:
             return "flat", "no growth that matters can hide in what it varies by", number
     return "unclear", f"{doubt}: a longer run would tell", len(slopes) - 1
 
 
-def _doubt(blocks: Sequence[_Block], slope: float) -> str:
-    """Why growth may not go on; empty if it does."""
+def _doubt(blocks: Sequence[_Block], slope: float, factor: float) -> str:
+    """Why growth may not go on; empty if it does.
+
+    It must be so many times (`factor`) what the blocks vary by.
+    """
     if _slows_down(blocks):
         return "it grows more and more slowly"
     span = blocks[-1].seconds - blocks[0].seconds
-    if slope * span < _VARIATION * _variation(blocks, slope):
+    if slope * span < factor * _variation(blocks, slope):
         return "what it grows by does not stand out of what it varies by"
     return "" if _is_steady(blocks, slope) else "it grows in a part of the time only"
 

@@ -1,5 +1,7 @@
 """What the engine logs: handlers' exceptions, limits, failures of accept(2), connections.
 
+Requests and connections that are refused are logged with the reason, and with what can be done.
+
 Every line says first what happened, and then where: `on ENDPOINT, peer ADDRESS`. A limit that is
 reached a thousand times per second is logged once in ten; its counter has them all.
 """
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vespiary")
 
 _QUIET_SECONDS = 10.0
+_TEXT_MAX = 300
+"""Characters of a text that a peer may have chosen."""
 _told: dict[tuple[str, str], float] = {}
 
 
@@ -91,6 +95,24 @@ def rule_broken(url: str, peer: str, text: str) -> None:
     """A peer broke a rule of the protocol, and its connection was failed (RFC 6455 7.1.7)."""
     if _is_due(url, text):
         logger.warning("Protocol error: %s on %s", escaped(text), _place(url, peer))
+
+
+def denied(url: str, peer: str, status: int | None, text: str, advice: str, is_ours: bool) -> None:
+    """A connection, or the request that would have opened it, was refused.
+
+    One per status and endpoint is INFO within ten seconds; the others, and those that the peer
+    ended, are DEBUG, so that no flood fills the log.
+    """
+    is_told = is_ours and _is_due(url, f"denied {status}")
+    level = logging.INFO if is_told else logging.DEBUG
+    if not logger.isEnabledFor(level):
+        return
+    if not is_ours:
+        what = "Connection ended before it was open"
+    else:
+        what = "Connection refused" if status is None else f"Request refused with {status}"
+    story = escaped(text[:_TEXT_MAX]) + (f" ({advice})" if advice else "")
+    logger.log(level, "%s: %s; on %s", what, story, _place(url, peer))
 
 
 def response_failed(url: str, peer: str, text: str) -> None:

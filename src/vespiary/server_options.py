@@ -36,7 +36,8 @@ class ServerOptions(TypedDict, total=False):
         mode: The permissions of a Unix socket's file, such as 0o660; default: what the umask gives.
         backlog: Connections that may wait in the kernel to be accepted; the kernel's own bound is
             net.core.somaxconn. Default: 4096.
-        reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)).
+        reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)), each of which
+            gets its part of the connections.
     """
 
     framing: Framing | None

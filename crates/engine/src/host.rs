@@ -13,6 +13,7 @@ use crate::limit::Limit;
 use crate::payload::Payload;
 use crate::session::http::Answer;
 use std::rc::Rc;
+use vespiary_port::Address;
 use vespiary_wire::http;
 pub use vespiary_wire::websocket::frame::Kind;
 
@@ -23,6 +24,19 @@ pub enum AfterEnd {
     Close,
     /// The host closes it when it has finished.
     Keep,
+}
+
+/// Why somebody was not let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Denial<'a> {
+    /// The HTTP status of the answer, where there was one.
+    pub status: Option<u16>,
+    /// What was wrong, as a sentence without its full stop; perhaps in the peer's words.
+    pub text: &'a str,
+    /// What whoever runs the server may do about it; may be empty.
+    pub advice: &'a str,
+    /// Whether this end refused; otherwise the peer or the network ended it before it was open.
+    pub is_ours: bool,
 }
 
 /// A bound that was reached, or a fault that was survived; the endpoint's counters have it too.
@@ -106,6 +120,10 @@ pub trait Host: Sized + 'static {
     fn closed(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason);
     /// A connection that was asked for with `connect` could not be opened.
     fn refused(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason);
+    /// A server's endpoint has refused a connection, or the request that would have opened it.
+    fn denied(&self, endpoint: &Rc<Endpoint<Self>>, peer: Option<Address>, denial: Denial<'_>) {
+        let _ = (endpoint, peer, denial);
+    }
     /// The peer broke a rule of the protocol; the connection is being failed. What was broken.
     fn rule_broken(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason) {
         let _ = (connection, reason);

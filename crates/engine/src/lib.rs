@@ -36,7 +36,7 @@ pub use close::{Cause, CloseReason, Manner, NotOpened, Side};
 pub use connection::{Connection, State};
 pub use endpoint::{Counters, Endpoint};
 pub use engine::{Engine, FRAMES_BUDGET, INLINE_BUDGET, Random};
-pub use host::{AfterEnd, Event, Host, Kind};
+pub use host::{AfterEnd, Denial, Event, Host, Kind};
 pub use layers::{Flow, Layer, Progress, Received};
 pub use limit::Limit;
 pub use listener::Listener;

@@ -9,7 +9,7 @@ use crate::carrier::ip_address;
 use crate::close::NotOpened;
 use crate::endpoint::{Endpoint, add};
 use crate::engine::{Due, Engine};
-use crate::host::{Event, Host};
+use crate::host::{Denial, Event, Host};
 use crate::inbound::Inbound;
 use crate::limit::Limit;
 use std::cell::Cell;
@@ -168,7 +168,7 @@ impl<H: Host> Listener<H> {
             Ok(is_counted) => is_counted,
             Err(limit) => {
                 self.endpoint.limit_reached(&self.engine.host, limit);
-                return self.refuse(socket, limit);
+                return self.refuse(socket, limit, peer);
             }
         };
         let inbound = Inbound::for_server(&self.endpoint.options.borrow().framing);
@@ -182,15 +182,25 @@ impl<H: Host> Listener<H> {
         connection.unsettle();
     }
 
-    fn refuse(&self, socket: Descriptor, limit: Limit) {
+    fn refuse(&self, socket: Descriptor, limit: Limit, peer: Option<Address>) {
         let http = self.endpoint.options.borrow().framing.begins_with_http();
         self.endpoint.count_refusal(NotOpened::Limit(limit));
         let engine = &self.engine;
         if !http || engine.refusals.get() >= REFUSALS_MAX {
+            let denial = Denial {
+                status: None,
+                text: &format!("this end has reached {limit}"),
+                advice: "",
+                is_ours: true,
+            };
+            engine.host.denied(&self.endpoint, peer, denial);
             return engine.port.borrow_mut().close(socket, true);
         }
         engine.refusals.set(engine.refusals.get() + 1);
         let connection = engine.add_refused(socket, self.endpoint.clone());
+        if let Some(peer) = peer {
+            connection.carrier.set_peer(peer);
+        }
         connection.refuse_crowd(limit);
     }
 }

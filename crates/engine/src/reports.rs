@@ -3,7 +3,7 @@
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, Event, State};
 use crate::endpoint::add;
-use crate::host::{Host, Kind};
+use crate::host::{Denial, Host, Kind};
 use crate::layers::DeflateStream;
 use crate::limit::Limit;
 use crate::options::Options;
@@ -204,6 +204,18 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
 
     fn fault(&self, text: &str) {
         self.engine.host.fault(self, text);
+    }
+
+    fn denied(&self, status: u16, text: &str, advice: &str) {
+        let denial = Denial {
+            status: Some(status),
+            text,
+            advice,
+            is_ours: true,
+        };
+        let endpoint = self.asked_endpoint();
+        let peer = self.peer_address();
+        self.engine.host.denied(&endpoint, peer, denial);
     }
 
     fn count_answer(&self, status: u16) {

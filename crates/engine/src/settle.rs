@@ -8,7 +8,7 @@ use crate::close::{Cause, CloseReason, Manner, NotOpened, Side};
 use crate::connection::{Admission, Connection, Event, Fullness, State};
 use crate::endpoint::add;
 use crate::engine::Engine;
-use crate::host::{AfterEnd, Host};
+use crate::host::{AfterEnd, Denial, Host};
 use crate::options::Framing;
 use std::io;
 use std::rc::Rc;
@@ -301,11 +301,34 @@ impl<H: Host> Engine<H> {
                     _ => NotOpened::of(&reason),
                 };
                 connection.asked_endpoint().count_refusal(cause);
+                if !connection.client && !matches!(cause, NotOpened::Status(_)) {
+                    self.report_denial(connection, &reason);
+                }
             }
             if connection.client {
                 self.host.refused(connection, &reason);
             }
         }
+    }
+
+    /// Report a connection that ended before it was open, and before any answer.
+    fn report_denial(&self, connection: &Connection<H>, reason: &CloseReason) {
+        // A stop, or an error of the handler's, which is reported already.
+        if matches!(
+            reason.cause,
+            Cause::Closed | Cause::Aborted | Cause::HandlerFailed
+        ) {
+            return;
+        }
+        let denial = Denial {
+            status: None,
+            text: &reason.text,
+            advice: "",
+            is_ours: reason.side == Side::Local,
+        };
+        let endpoint = connection.asked_endpoint();
+        self.host
+            .denied(&endpoint, connection.peer_address(), denial);
     }
 
     fn release_when_quiet(&self, connection: &Rc<Connection<H>>) {

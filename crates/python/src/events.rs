@@ -11,7 +11,7 @@ use crate::inbox::Inbox;
 use crate::payload::BytesPayload;
 use crate::ping;
 use crate::process;
-use crate::report::{log_response_fault, log_rule_broken, report_event};
+use crate::report::{log_denial, log_response_fault, log_rule_broken, report_event};
 use crate::response;
 use crate::timer::Target;
 use crate::waiting;
@@ -19,9 +19,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 use std::rc::Rc;
-use vespiary_engine::port::Interest;
+use vespiary_engine::port::{Address, Interest};
 use vespiary_engine::wire::http;
-use vespiary_engine::{AfterEnd, Answer, Cause, CloseReason, Endpoint, Event, Host, Kind};
+use vespiary_engine::{AfterEnd, Answer, Cause, CloseReason, Denial, Endpoint, Event, Host, Kind};
 
 impl Host for PyHost {
     type Payload = BytesPayload;
@@ -268,6 +268,12 @@ impl Host for PyHost {
         });
         if let Err(error) = called {
             self.note(py, Some(connection), error);
+        }
+    }
+
+    fn denied(&self, endpoint: &Rc<Endpoint<Self>>, peer: Option<Address>, denial: Denial<'_>) {
+        if let Err(error) = log_denial(self.py(), &endpoint.host, peer, denial) {
+            self.note(self.py(), None, error);
         }
     }
 

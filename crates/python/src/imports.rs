@@ -41,6 +41,7 @@ imported! {
         limit_reached = "limit_reached",
         send_failed = "send_failed",
         accept_failed = "accept_failed",
+        denied = "denied",
         rule_broken = "rule_broken",
         response_failed = "response_failed",
         callback_failed = "callback_failed",
@@ -58,7 +59,6 @@ imported! {
         start_response = "start_response",
     }
 }
-
 /// `CloseReason` of the reason.
 pub(crate) fn close_reason<'py>(
     py: Python<'py>,

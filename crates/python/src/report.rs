@@ -10,7 +10,8 @@ use pyo3::types::{PyFloat, PyInt, PyString};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use vespiary_engine::{CloseReason, Event, Limit};
+use vespiary_engine::port::Address;
+use vespiary_engine::{CloseReason, Denial, Event, Limit};
 
 /// Log an exception of a connection's handler, and count it.
 pub(crate) fn handler_failed(py: Python<'_>, connection: &Rc<Conn>, error: &Bound<'_, PyAny>) {
@@ -47,6 +48,24 @@ pub(crate) fn callback_failed(py: Python<'_>, what: &str, error: &Bound<'_, PyAn
     if let Err(error) = logged {
         error.write_unraisable(py, None);
     }
+}
+
+/// Log that a connection or a request was refused.
+pub(crate) fn log_denial(
+    py: Python<'_>,
+    host: &PyEndpoint,
+    peer: Option<Address>,
+    denial: Denial<'_>,
+) -> PyResult<()> {
+    let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+    let Denial {
+        status,
+        text,
+        advice,
+        is_ours,
+    } = denial;
+    let facts = (&**host.url.borrow(), peer, status, text, advice, is_ours);
+    imports::denied(py)?.call1(facts).map(drop)
 }
 
 /// Log that a peer broke a rule of the protocol (RFC 6455 7.1.7).

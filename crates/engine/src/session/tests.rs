@@ -157,6 +157,7 @@ impl HttpSink for Recorder {
     fn fault(&self, text: &str) {
         panic!("{text}");
     }
+    fn denied(&self, _: u16, _: &str, _: &str) {}
     fn count_answer(&self, _: u16) {}
     fn request_over(&self) {}
     fn accepted(&self, _: Vec<(String, String)>) {}

@@ -101,11 +101,14 @@ impl Epoll {
         }
     }
 
-    /// Take the connections that wait, at most [`ACCEPTS_A_TURN_MAX`].
+    /// Take the connections that wait, at most [`ACCEPTS_A_TURN_MAX`]; one on a socket that other
+    /// processes may share, whose turn it is then.
     pub(super) fn accept_now(&mut self, listener: Descriptor, token: Token) {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         let none = std::ptr::null_mut();
-        for _ in 0..ACCEPTS_A_TURN_MAX {
+        let is_shared = self.shared.contains(&listener);
+        let most = if is_shared { 1 } else { ACCEPTS_A_TURN_MAX };
+        for _ in 0..most {
             self.counters.system_calls += 1;
             // SAFETY: null pointers say that the peer's address is not wanted.
             let socket = unsafe { libc::accept4(listener, none, none.cast(), flags) };

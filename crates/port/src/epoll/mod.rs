@@ -69,6 +69,8 @@ pub struct Epoll {
     queued_left: usize,
     pool: Rc<Pool>,
     files: SocketFiles,
+    /// Listening sockets that were made elsewhere.
+    shared: Vec<Descriptor>,
     waker: Arc<Waker>,
     spin: Spin,
     stale_in_turn: bool,
@@ -98,6 +100,7 @@ impl Epoll {
             queued_left: QUEUED_A_TURN_MAX,
             pool: Pool::new(options.epoll_buffers, options.epoll_buffer_bytes)?,
             files: SocketFiles::default(),
+            shared: Vec::new(),
             waker,
             spin: Spin::new(options.spin_microseconds),
             stale_in_turn: false,

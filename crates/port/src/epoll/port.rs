@@ -178,6 +178,7 @@ impl Port for Epoll {
 
     fn adopt(&mut self, listener: Descriptor) -> io::Result<()> {
         socket::adopt(listener)?;
+        self.shared.push(listener);
         self.table.renew(listener);
         Ok(())
     }
@@ -197,6 +198,9 @@ impl Port for Epoll {
             !busy,
             "descriptor {socket} closed with an operation outstanding"
         );
+        if !self.shared.is_empty() {
+            self.shared.retain(|shared| *shared != socket);
+        }
         self.table.renew(socket);
         self.files.forget(socket);
         self.counters.system_calls += 1;

@@ -15,13 +15,14 @@ use crate::socket::{self, monotonic};
 use crate::{Address, Completion, Counters, Descriptor, Outcome, Outgoing, Token};
 
 impl Active {
-    pub(super) fn accept(&mut self, listener: Descriptor, token: Token) {
+    pub(super) fn accept(&mut self, listener: Descriptor, token: Token, is_shared: bool) {
         self.files.hold(listener);
-        self.arm_accept(listener, token);
+        self.arm_accept(listener, token, is_shared);
         self.accepts.push(Accept {
             token,
             listener,
             is_unix: socket::is_unix(listener),
+            is_shared,
             cancelled: false,
         });
     }

@@ -118,7 +118,7 @@ impl Active {
                     self.accepts.swap_remove(position);
                     self.queue(token, Outcome::AcceptEnded(errno));
                 }
-                None => self.arm_accept(accept.listener, token),
+                None => self.arm_accept(accept.listener, token, accept.is_shared),
             }
         }
         let outcome = Outcome::Accepted(result.ok()?);

@@ -13,6 +13,10 @@
 //!   buffer from one ring of provided buffers at the moment bytes arrive, so an idle connection
 //!   holds none; and it polls first (`POLL_FIRST`), since usually nothing has arrived when
 //!   receiving begins.
+//! * On a listening socket that was made elsewhere, which other processes may share, accept is not
+//!   multishot. The kernel wakes one waiter per connection, the first of its list, and a multishot
+//!   accept stays at the front: one process would take every connection. A single accept goes to
+//!   the end of the list when it is submitted anew.
 //! * A multishot receive does not tell every reset: the driver looks for them (`sweep`).
 //! * On a Unix socket receive is not multishot: since Linux 6.17 the kernel would take a Unix
 //!   socket that is empty for one that gets a wake-up when there is more, and never look at an end
@@ -85,6 +89,8 @@ struct Accept {
     token: Token,
     listener: Descriptor,
     is_unix: bool,
+    /// Other processes may accept on it too.
+    is_shared: bool,
     cancelled: bool,
 }
 
@@ -103,6 +109,8 @@ pub struct Uring {
     /// Turns and system calls without a ring.
     counters: Counters,
     active: Option<Box<Active>>,
+    /// Listening sockets that were made elsewhere.
+    shared: Vec<Descriptor>,
     /// Accepts for which no ring could be opened.
     failed: VecDeque<Completion>,
 }
@@ -127,6 +135,7 @@ impl Uring {
             now: monotonic(),
             counters: Counters::default(),
             active: None,
+            shared: Vec::new(),
             failed: VecDeque::new(),
         })
     }

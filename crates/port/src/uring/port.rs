@@ -81,8 +81,9 @@ impl Port for Uring {
 
     fn accept(&mut self, listener: Descriptor, token: Token) {
         // The listener may have been opened by somebody else.
+        let is_shared = self.shared.contains(&listener);
         match self.activate() {
-            Ok(active) => active.accept(listener, token),
+            Ok(active) => active.accept(listener, token, is_shared),
             Err(error) => self.failed.push_back(Completion {
                 token,
                 outcome: Outcome::AcceptEnded(socket::errno_of(&error)),
@@ -148,7 +149,9 @@ impl Port for Uring {
 
     fn adopt(&mut self, listener: Descriptor) -> io::Result<()> {
         self.activate()?;
-        socket::adopt(listener)
+        socket::adopt(listener)?;
+        self.shared.push(listener);
+        Ok(())
     }
 
     fn keep_alive(&mut self, socket: Descriptor, silence: Duration) {
@@ -160,6 +163,9 @@ impl Port for Uring {
     }
 
     fn close(&mut self, socket: Descriptor, reset: bool) {
+        if !self.shared.is_empty() {
+            self.shared.retain(|shared| *shared != socket);
+        }
         self.active().close(socket, reset);
     }
 

@@ -38,11 +38,18 @@ impl Active {
         unsafe { self.ring.push(poll.build().user_data(WAKE)) };
     }
 
-    pub(super) fn arm_accept(&mut self, listener: Descriptor, token: Token) {
+    pub(super) fn arm_accept(&mut self, listener: Descriptor, token: Token, is_shared: bool) {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        let accept = opcode::AcceptMulti::new(Fd(listener)).flags(flags);
-        let accept = accept.build().user_data(user_data(ACCEPT, token));
-        // SAFETY: points to nothing; a multishot accept tells no addresses.
+        let accept = if is_shared {
+            let none = std::ptr::null_mut();
+            let accept = opcode::Accept::new(Fd(listener), none, none.cast());
+            accept.flags(flags).build()
+        } else {
+            let accept = opcode::AcceptMulti::new(Fd(listener));
+            accept.flags(flags).build()
+        };
+        let accept = accept.user_data(user_data(ACCEPT, token));
+        // SAFETY: points to nothing; the peer's address is not asked for.
         unsafe { self.ring.push(accept) };
     }
 

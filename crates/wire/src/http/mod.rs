@@ -49,6 +49,9 @@ pub struct Refusal {
     pub text: String,
     /// The limit that was reached; `None` where the rule is HTTP's own.
     pub limit: Option<crate::Limit>,
+    /// What whoever runs the server may do about it. Not for the client; empty where there is
+    /// nothing to add.
+    pub advice: &'static str,
 }
 
 impl Refusal {
@@ -59,7 +62,14 @@ impl Refusal {
             headers: vec![("Connection".to_owned(), "close".to_owned())],
             text: text.into(),
             limit: None,
+            advice: "",
         }
+    }
+
+    /// Adds what whoever runs the server may do about it.
+    #[must_use]
+    pub fn with_advice(self, advice: &'static str) -> Self {
+        Self { advice, ..self }
     }
 
     /// Adds a header line; a `Connection` line replaces the one that is there.

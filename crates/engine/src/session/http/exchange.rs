@@ -92,8 +92,13 @@ pub(super) fn respond<S: HttpSink>(
     }
 }
 
-/// Answer with a refusal of our own, and close.
+/// Answer with a refusal of our own, report it, and close.
 pub(crate) fn refuse<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, refusal: &Refusal) {
+    sink.denied(refusal.status, &refusal.text, refusal.advice);
+    give_refusal(session, sink, refusal);
+}
+
+fn give_refusal<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, refusal: &Refusal) {
     let is_head = exchange(session).is_head;
     let mut response = Vec::with_capacity(256);
     refusal
@@ -111,7 +116,7 @@ pub(crate) fn refuse<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, r
 pub(super) fn fault<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, text: &str) {
     sink.fault(text);
     let refusal = Refusal::new(500, "the server's answer could not be sent");
-    refuse(session, sink, &refusal);
+    give_refusal(session, sink, &refusal);
 }
 
 /// The status of the latest answer.

@@ -13,6 +13,9 @@ use vespiary_wire::websocket::deflate_stream;
 use vespiary_wire::websocket::handshake::{self as wire, Acceptance, Agreed, Upgrade};
 use vespiary_wire::websocket::profile::Version;
 
+/// How a TLS record with a `ClientHello` begins (RFC 8446 section 5.1).
+const TLS_HANDSHAKE: &[u8] = &[22, 3];
+
 /// Read on in a request's head.
 pub(super) fn read<S: HttpSink>(
     session: &mut Session<S::Payload>,
@@ -44,8 +47,14 @@ pub(super) fn read<S: HttpSink>(
             head.buffer = Vec::new();
             on_request(session, sink, request);
         }
-        Err(refusal) => {
+        Err(mut refusal) => {
             let begun = if buffered == 0 { *rest } else { &head.buffer };
+            if begun.starts_with(TLS_HANDSHAKE) {
+                let text = "a TLS handshake came to an endpoint without TLS";
+                refusal = Refusal::new(400, text).with_advice(
+                    "the client must use ws:// or http://, or a proxy with TLS in front of this endpoint",
+                );
+            }
             head.exchange.is_head = begun.trim_ascii_start().starts_with(b"HEAD ");
             *rest = &[];
             if let Some(limit) = refusal.limit {
@@ -91,6 +100,8 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
     let answer = if is_served {
         sink.request(request)
     } else {
+        let text = format!("nothing is served at {}", request.target);
+        sink.denied(404, &text, "");
         nothing_served()
     };
     give(session, sink, answer);
@@ -120,7 +131,8 @@ fn check_upgrade(request: &Request, options: &WebSocketOptions) -> Result<Upgrad
         Some(origin) => format!("pages of {origin} may not connect here (RFC 6455 10.2)"),
         None => "a request without Origin may not connect here (RFC 6455 10.2)".to_owned(),
     };
-    Err(Refusal::new(403, text))
+    Err(Refusal::new(403, text)
+        .with_advice("see origins and origin_required of vespiary.WebSocket to allow it"))
 }
 
 /// Answer as the host says.
@@ -145,7 +157,12 @@ pub(crate) fn give<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, ans
             status,
             headers,
             body,
-        } => exchange::respond(session, sink, status, headers, &body),
+        } => {
+            if head.upgrade.is_some() {
+                sink.denied(status, "on_request refused the handshake", "");
+            }
+            exchange::respond(session, sink, status, headers, &body);
+        }
     }
 }
 

@@ -57,6 +57,7 @@ pub fn refuse_plain(head: &Request) -> Refusal {
     Refusal::new(426, text)
         .with_header("Connection", "Upgrade, close")
         .with_header("Upgrade", "websocket")
+        .with_advice("a proxy in front must pass the headers Upgrade and Connection on")
 }
 
 /// Checks a request against section 4.2.1.

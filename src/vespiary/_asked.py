@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from vespiary._core import Hooks, upgrade_request_fault
 from vespiary._credentials import basic_authorization
 from vespiary._proxies import Proxy, environment_proxy
-from vespiary._redirects import Target, client_endpoint
+from vespiary._redirects import Target, client_endpoint, given_twice
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError, EndpointError
 
@@ -44,7 +44,7 @@ def without_credentials(url: str) -> tuple[str, str | None]:
 
 
 def target_of(url: str, headers: Iterable[tuple[str, str]]) -> Target:
-    """Where to connect to first.
+    """Where to connect to, with header fields.
 
     Raises:
         ConfigurationError: the URL cannot be connected to, or there are credentials twice.
@@ -54,10 +54,7 @@ def target_of(url: str, headers: Iterable[tuple[str, str]]) -> Target:
     lines = tuple(headers)
     if authorization is not None:
         if any(name.lower() == "authorization" for name, _ in lines):
-            raise ConfigurationError(
-                f"{bare!r}: both the URL and the header fields have credentials: give them once",
-                subject="headers",
-            )
+            raise given_twice(bare)
         lines = (*lines, ("Authorization", authorization))
     return Target(endpoint, lines)
 

@@ -7,7 +7,7 @@ messages are `Any`.
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextvars import Context
 from typing import Any, Generic, Literal, Self, final
 
@@ -42,14 +42,27 @@ __all__ = [
 __version__: str
 
 _M_co = TypeVar("_M_co", covariant=True, default=Any)
+_T_co = TypeVar("_T_co", covariant=True)
+
+class _Outcome(Coroutine[Any, Any, _T_co]):
+    """A coroutine that may also be ignored, which a type checker complains of with others."""
+
+    def __await__(self) -> Generator[Any, Any, _T_co]: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, *error: Any) -> Any: ...
+    def close(self) -> None: ...
 
 @final
 class Connection(Generic[_M_co]):
     """A connection, as its handler sees it.
 
     Its methods may be called from any thread. In another than its loop's, those that return a value
-    wait until the loop has answered, and those that return an awaitable raise RuntimeError: use
+    wait until the loop has answered, and those that are awaited raise RuntimeError: use
     `server.call_soon_threadsafe` for them.
+
+    What `receive`, `ping`, `drain`, `close` and `wait_closed` return is a coroutine, for
+    `asyncio.create_task` and `gather` too. `send` is a plain call that has queued the message when
+    it returns; what it returns may be awaited, and is not a coroutine.
     """
 
     data: Any
@@ -112,7 +125,7 @@ class Connection(Generic[_M_co]):
     def send_end(self) -> None:
         """Send nothing more on a stream; receiving goes on."""
 
-    def ping(self, payload: bytes = ...) -> Awaitable[float]:
+    def ping(self, payload: bytes = b"") -> _Outcome[float]:
         """Send a WebSocket ping of at most 125 bytes; await it for the latency in seconds.
 
         An empty payload becomes one that no other ping has. It may also be ignored.
@@ -121,7 +134,7 @@ class Connection(Generic[_M_co]):
             SendRefused: too many pings have no pong yet.
         """
 
-    def close(self, code: int = 1000, reason: str = "") -> Awaitable[CloseReason]:
+    def close(self, code: int = 1000, reason: str = "") -> _Outcome[CloseReason]:
         """End the connection cleanly; what waits is written first.
 
         Await what it returns for the reason of the end, or ignore it.
@@ -145,13 +158,13 @@ class Connection(Generic[_M_co]):
     def set_timer(self, seconds: float, callback: Callable[[Self], object]) -> Timer:
         """Call callback(connection) in `seconds`, unless the connection ends before."""
 
-    def drain(self) -> Awaitable[None]:
+    def drain(self) -> Coroutine[Any, Any, None]:
         """Wait until no more than write_low_bytes wait to be sent."""
 
-    def receive(self, timeout: float | None = None) -> Awaitable[_M_co]:
+    def receive(self, timeout: float | None = None) -> Coroutine[Any, Any, _M_co]:
         """Wait for the next message."""
 
-    def wait_closed(self) -> asyncio.Future[CloseReason]:
+    def wait_closed(self) -> Coroutine[Any, Any, CloseReason]:
         """Wait until the connection has ended."""
 
     def statistics(self) -> ConnectionStatistics:
@@ -167,6 +180,7 @@ class Connection(Generic[_M_co]):
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Awaitable[_M_co]: ...
     def _answer(self, answer: object) -> None: ...
+    def _keep(self) -> None: ...
     def _hold_reading(self, is_held: bool) -> None: ...
     def _filters(self, make: Callable[[], list[Filter]]) -> list[Filter]: ...
     def _fail(self, error: BaseException | None = None) -> None: ...

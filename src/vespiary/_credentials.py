@@ -1,11 +1,28 @@
-"""Basic authentication, RFC 7617: a user name and a password, as a header field has them."""
+"""User names and passwords: basic authentication (RFC 7617), and URLs in errors without them."""
 
 from __future__ import annotations
 
 import base64
 import re
 
-__all__ = ["basic_authorization", "basic_credentials"]
+__all__ = ["bare_url", "basic_authorization", "basic_credentials"]
+
+_USER_INFO = re.compile(
+    r"""
+    ^(?!\s*(?:[a-z]+\+)?unix:///)     # The path of a Unix socket may hold any character.
+    (\s*(?:[a-z][a-z0-9+.-]*:/+)?)
+    (?:
+        [^/?#]*@                       # RFC 3986 section 3.2.1,
+        | [^/?#@:\[]+ : [^/?#@]* [^/?#@0-9] [^@]* @  # or a password with a slash in it.
+    )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def bare_url(url: str) -> str:
+    """A URL as an error quotes it: without user name and password, whatever is wrong with it."""
+    return _USER_INFO.sub(r"\1", url)
 
 
 def basic_authorization(user: str, password: str) -> str | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from vespiary.errors import ConfigurationError
 
-__all__ = ["HeaderFields", "header_lines"]
+__all__ = ["HeaderFields", "HeaderMaker", "header_lines", "made_lines"]
 
 HeaderFields = Mapping[str, str] | Iterable[tuple[str, str]]
 """Header fields: a mapping from names to values, or pairs where a name may come more than once."""
+
+HeaderMaker = Callable[[], HeaderFields | Awaitable[HeaderFields]]
+"""A function, plain or async, that makes the fields of one handshake."""
 
 
 def header_lines(fields: HeaderFields, option: str = "headers") -> tuple[tuple[str, str], ...]:
@@ -30,6 +34,19 @@ def header_lines(fields: HeaderFields, option: str = "headers") -> tuple[tuple[s
             raise _wrong(option, line, "pairs (name, value) of str")
         lines.append((line[0], line[1]))
     return tuple(lines)
+
+
+async def made_lines(maker: HeaderMaker) -> tuple[tuple[str, str], ...]:
+    """What a function makes, as pairs.
+
+    Raises:
+        ConfigurationError: as for `header_lines`.
+        Exception: what the function raises.
+    """
+    made = maker()
+    if inspect.isawaitable(made):
+        made = await made
+    return header_lines(made)
 
 
 def _wrong(option: str, value: object, wanted: str) -> ConfigurationError:

@@ -12,12 +12,13 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from vespiary._callbacks import is_async
 from vespiary._other_names import OTHER_HOOKS
 from vespiary._suggestions import advice
 from vespiary.errors import ConfigurationError
 from vespiary.handler import Handler
 
-__all__ = ["HOOKS", "check_function", "check_handler", "is_async"]
+__all__ = ["HOOKS", "check_function", "check_handler"]
 
 HOOKS: dict[str, tuple[str, ...]] = {
     "on_start": ("server",),
@@ -36,15 +37,6 @@ HOOKS: dict[str, tuple[str, ...]] = {
 
 _PLAIN = ("on_part", "on_drain", "on_end", "on_limit")
 """The hooks that are called and never awaited."""
-
-
-def is_async(function: object) -> bool:
-    """Return whether calling an object gives a coroutine."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(type(function), "__call__", None)  # noqa: B004 - The question is what kind it is.
-    )
 
 
 def check_handler(handler: Handler[Any]) -> None:

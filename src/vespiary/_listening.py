@@ -27,6 +27,7 @@ from vespiary._site import Site
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.routing import Router
+from vespiary.server_options import BACKLOG
 
 if TYPE_CHECKING:
     from vespiary._core import Core, Listener
@@ -172,7 +173,7 @@ class ListeningAddress:
     def _listen(self, core: Core) -> list[Listener]:
         first = self.sites[0]
         assert first.native is not None
-        backlog = first.options.get("backlog", 4096)
+        backlog = first.options.get("backlog", BACKLOG)
         reuse_port = first.options.get("reuse_port", False)
         given = _given_socket(first, backlog)
         mode = first.options.get("mode")

@@ -34,7 +34,7 @@ def _is_due(url: str, what: str) -> bool:
 
 
 def _place(url: str, peer: str) -> str:
-    return f"{url or 'an endpoint'}, peer {peer or 'without an address'}"
+    return escaped(f"{url or 'an endpoint'}, peer {peer or 'without an address'}")
 
 
 def handler_failed(url: str, peer: str, error: BaseException) -> None:
@@ -117,7 +117,7 @@ def denied(url: str, peer: str, status: int | None, text: str, advice: str, is_o
 
 def response_failed(url: str, peer: str, text: str) -> None:
     """What on_request returned cannot be sent; the client gets 500."""
-    logger.error("Response cannot be sent: %s on %s", text, _place(url, peer))
+    logger.error("Response cannot be sent: %s on %s", escaped(text), _place(url, peer))
 
 
 def address_text(address: tuple[str, int] | str | None) -> str:
@@ -136,7 +136,7 @@ def connection_opened(url: str, connection: "Connection") -> None:
 def connection_closed(url: str, connection: "Connection", reason: "CloseReason") -> None:
     """A connection has ended."""
     place = _place(url, address_text(connection.peer))
-    logger.debug("Connection %s on %s", escaped(str(reason)), place)
+    logger.debug("Connection %s on %s", reason, place)
 
 
 def request_came(url: str, request: "Request") -> None:

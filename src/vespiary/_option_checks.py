@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from vespiary._callbacks import is_async
 from vespiary._other_names import other_options
 from vespiary._suggestions import check_names
 from vespiary.backoff import Backoff
@@ -98,10 +99,10 @@ def _wanted(name: str, value: object) -> str | None:
         return "an IP address of this machine, such as '192.0.2.1', or None"
     if name == "driver" and value is not None and not _is_driver(value):
         return "'uring', 'epoll', None, or in tests 'sim'"
-    if name == "on_serving" and value is not None and not callable(value):
-        return "a function that takes the URLs, or None"
+    if name == "on_serving" and value is not None and (not callable(value) or is_async(value)):
+        return "a plain function that takes the URLs, or None"
     if name == "filters" and not _is_filters(value):
-        return "a list of Filter classes or functions that make a Filter"
+        return "a list of Filter classes or plain functions that make a Filter"
     return None
 
 
@@ -137,4 +138,4 @@ def _is_driver(value: object) -> bool:
 def _is_filters(value: object) -> bool:
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         return False
-    return all(callable(one) for one in value)
+    return all(callable(one) and not is_async(one) for one in value)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from vespiary._credentials import basic_authorization
+from vespiary._credentials import bare_url, basic_authorization
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 
@@ -50,7 +50,7 @@ class Proxy:
         """
         if not isinstance(url, str):
             raise _wrong(source, url, "it is not a URL such as http://proxy.example:3128")
-        bare = re.sub(r"^([a-z0-9+.-]+://)?[^/?#]*@", r"\1", url, flags=re.IGNORECASE)
+        bare = bare_url(url)
         scheme = url.partition("://")[0].lower() if "://" in url else "http"
         if scheme.startswith("socks"):
             why = "SOCKS proxies are not supported: name an HTTP proxy, or proxy=None for none"

@@ -12,8 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin
 
+from vespiary._credentials import bare_url
 from vespiary.endpoint import Endpoint
-from vespiary.errors import EndpointError, HandshakeRefused, Redirect, RedirectRefused
+from vespiary.errors import (
+    ConfigurationError,
+    EndpointError,
+    HandshakeRefused,
+    Redirect,
+    RedirectRefused,
+)
 from vespiary.request import Headers
 
 __all__ = ["REDIRECTS", "Target", "client_endpoint", "next_target"]
@@ -37,10 +44,29 @@ class Target:
     endpoint: Endpoint
     headers: tuple[tuple[str, str], ...] = ()
 
+    def with_headers(self, lines: tuple[tuple[str, str], ...]) -> Target:
+        """The same with further fields.
+
+        Raises:
+            ConfigurationError: the URL and the fields both have credentials.
+        """
+        names = {name.lower() for name, _ in self.headers}
+        if "authorization" in names and any(line[0].lower() == "authorization" for line in lines):
+            raise given_twice(str(self.endpoint))
+        return replace(self, headers=self.headers + lines)
+
     @property
     def origin(self) -> tuple[str, str, int]:
         """Who may see its credentials (RFC 6454 section 4)."""
         return self.endpoint.scheme, self.endpoint.host, self.endpoint.port
+
+
+def given_twice(url: str) -> ConfigurationError:
+    """The error for credentials in the URL and in the header fields."""
+    return ConfigurationError(
+        f"{url!r}: both the URL and the header fields have credentials: give them once",
+        subject="headers",
+    )
 
 
 def client_endpoint(url: str) -> Endpoint:
@@ -60,7 +86,8 @@ def client_endpoint(url: str) -> Endpoint:
     elif scheme in ("http", "https"):
         why = "connect speaks tcp://, unix:// and ws://; for HTTP use an HTTP client"
     if why:
-        raise EndpointError(f"{url!r}: {why}", subject=url, value=url)
+        bare = bare_url(url)
+        raise EndpointError(f"{bare!r}: {why}", subject=bare, value=bare)
     endpoint = Endpoint.parse(url)
     if not endpoint.path and endpoint.port == 0:
         raise EndpointError(f"{url!r}: no server listens on port 0", subject=url, value=url)

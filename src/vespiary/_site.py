@@ -20,7 +20,7 @@ from vespiary.filters import add_filters
 from vespiary.handler import AnyHandler, AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits
 from vespiary.routing import HostPattern, PathPattern, Route
-from vespiary.server_options import ServerOptions
+from vespiary.server_options import SLOW_CONSUMER, ServerOptions
 from vespiary.statistics import EndpointStatistics
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Site:
             options.get("framing"),
             limits,
             deadlines,
-            options.get("slow_consumer", "wait"),
+            options.get("slow_consumer", SLOW_CONSUMER),
             websocket=options.get("websocket"),
             parts=hooks.part is not None,
             filtered=add_filters(hooks, options.get("filters", ())),

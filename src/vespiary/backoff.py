@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vespiary._callbacks import check_callback
 from vespiary._counted import counted
 from vespiary._seconds import is_seconds, wanted_seconds
 from vespiary._suggestions import checks_names
@@ -97,6 +98,12 @@ class Backoff:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        try:
+            check_callback("is_final", self.is_final)
+        except TypeError as error:
+            raise ConfigurationError(
+                f"Backoff.{error}", subject="is_final", value=self.is_final
+            ) from None
         for name in ("first_seconds", "seconds_max", "reset_seconds", "retry_after_seconds_max"):
             if not is_seconds(getattr(self, name)):
                 raise _wrong(name, getattr(self, name), wanted_seconds())

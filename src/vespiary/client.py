@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from vespiary._asked import Asked, target_of
 from vespiary._core import Hooks
-from vespiary._header_lines import header_lines
+from vespiary._header_lines import HeaderMaker, header_lines, made_lines
 from vespiary._hooks import as_handler, handler_hooks
+from vespiary._logging import escaped
 from vespiary._opening import open_connection
 from vespiary._option_checks import checked_subprotocols
 from vespiary._options import native_options
@@ -20,6 +21,7 @@ from vespiary.client_options import HANDSHAKES_PER_ADDRESS_MAX, ClientOptions, c
 from vespiary.filters import add_filters
 from vespiary.handler import AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits
+from vespiary.server_options import SLOW_CONSUMER
 from vespiary.trace import requires
 from vespiary.websocket import WebSocket
 
@@ -41,9 +43,15 @@ class Connecting:
     """
 
     def __init__(
-        self, target: Target, asked: Asked, backoff: Backoff | None, has_handler: bool
+        self,
+        target: Target,
+        asked: Asked,
+        backoff: Backoff | None,
+        has_handler: bool,
+        headers: HeaderMaker | None = None,
     ) -> None:
         self._target = target
+        self._headers = headers
         self._asked = asked
         self._backoff = backoff
         self._has_handler = has_handler
@@ -75,6 +83,9 @@ class Connecting:
         """
         while True:
             connection = await self._connect_again()
+            # The collector may find this generator together with the connection; asyncio ends the
+            # generator later, and that closes the connection.
+            connection._keep()
             try:
                 yield connection
                 if self._has_handler:
@@ -104,20 +115,27 @@ class Connecting:
 
     async def _connect(self) -> Connection:
         if self._backoff is None:
-            return await open_connection(self._target, self._asked)
+            return await self._attempt()
         return await self._connect_again()
+
+    async def _attempt(self) -> Connection:
+        target = self._target
+        if self._headers is not None:
+            target = target.with_headers(await made_lines(self._headers))
+            self._asked.check(target)
+        return await open_connection(target, self._asked)
 
     async def _connect_again(self) -> Connection:
         """A connection, in as many attempts as it takes."""
         failures = 0
         while True:
             try:
-                connection = await open_connection(self._target, self._asked)
+                connection = await self._attempt()
             except Exception as error:
                 seconds = self._attempts.failed(error)
                 failures += 1
                 said = getattr(error, "strerror", None) or error
-                why = f"attempt {failures} failed: {said}"
+                why = f"attempt {failures} failed: {escaped(str(said))}"
             else:
                 self._attempts.opened()
                 if failures:
@@ -187,8 +205,10 @@ def connecting(
     check_options(options)
     websocket = options.get("websocket")
     asked_websocket = websocket or WebSocket()
-    headers = header_lines(asked_websocket.headers) + header_lines(options.get("headers", ()))
-    target = target_of(url, headers)
+    headers = options.get("headers", ())
+    maker = headers if callable(headers) else None
+    lines = () if callable(headers) else header_lines(headers)
+    target = target_of(url, header_lines(asked_websocket.headers) + lines)
     subprotocols = checked_subprotocols(options.get("subprotocols", ()))
     hooks = Hooks() if handled is None else handled.copy()
     deadlines = options.get("deadlines") or Deadlines()
@@ -197,7 +217,7 @@ def connecting(
         options.get("framing"),
         options.get("limits") or Limits(),
         deadlines,
-        options.get("slow_consumer", "wait"),
+        options.get("slow_consumer", SLOW_CONSUMER),
         websocket=websocket,
         parts=hooks.part is not None,
         filtered=add_filters(hooks, options.get("filters", ())),
@@ -220,4 +240,4 @@ def connecting(
         ),
     )
     asked.check(target)
-    return Connecting(target, asked, options.get("reconnect"), handled is not None)
+    return Connecting(target, asked, options.get("reconnect"), handled is not None, maker)

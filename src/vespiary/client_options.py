@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from vespiary import _option_checks
-from vespiary._header_lines import HeaderFields
+from vespiary._header_lines import HeaderFields, HeaderMaker
 from vespiary.backoff import Backoff
 from vespiary.framing import Framing
 from vespiary.limits import Deadlines, Limits, SlowConsumer
@@ -36,7 +36,9 @@ class ClientOptions(TypedDict, total=False):
         subprotocols: WebSocket subprotocols to offer, the best first; default: `websocket`'s. A
             server that chooses another one is refused (RFC 6455 section 4.1).
         headers: Further header fields of the WebSocket handshake, behind `websocket`'s: a mapping,
-            or pairs.
+            or pairs; or a function, plain or async, that returns them and is called for each
+            attempt, as for a token that expires. What it raises counts as the attempt's failure;
+            `handshake_seconds` does not bound it.
         filters: Filters between the socket and the framing: see `vespiary.Filter`.
         source: The local IP address to connect from.
         proxy: The URL of an HTTP proxy (`http://user:password@host:port`), which is asked for a
@@ -44,7 +46,8 @@ class ClientOptions(TypedDict, total=False):
             variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, unless the server
             is on this machine.
         half_close: Without a handler: when the peer of a stream has finished sending, stay open
-            for sending until `close()`. Default: the connection closes then.
+            for sending until `close()`. Default: the connection closes then. It is about the peer's
+            end alone: after this end's own `send_end()` receiving goes on either way.
         redirects_max: How many redirects (301, 302, 303, 307, 308) of the WebSocket handshake are
             followed. 0, as in browsers: following one means to trust whatever server it names.
         reconnect: How failed attempts are repeated, and how a connection is followed by the next in
@@ -61,7 +64,7 @@ class ClientOptions(TypedDict, total=False):
     slow_consumer: SlowConsumer
     websocket: WebSocket | None
     subprotocols: Iterable[str]
-    headers: HeaderFields
+    headers: HeaderFields | HeaderMaker
     filters: Sequence[FilterFactory]
     source: str | None
     proxy: str | Literal[True] | None
@@ -71,11 +74,16 @@ class ClientOptions(TypedDict, total=False):
     handshakes_per_address_max: int | None
 
 
-def check_options(options: Mapping[str, Any]) -> None:
+def check_options(options: Mapping[str, Any], *arguments: str) -> None:
     """Check names and types of a client's options; `Endpoint`, `Framing` and others check more.
+
+    Args:
+        options: What was given.
+        arguments: Names that what is called takes besides, for suggestions.
 
     Raises:
         ConfigurationError: a name is not known (what to write is suggested), or a value is of the
             wrong type.
     """
-    _option_checks.check_options(options, ClientOptions.__annotations__, "a client")
+    known = {**ClientOptions.__annotations__, **dict.fromkeys(arguments)}
+    _option_checks.check_options(options, known, "a client")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
+from vespiary._credentials import bare_url
 from vespiary.errors import EndpointError
 from vespiary.trace import requires
 
@@ -65,10 +66,10 @@ class Endpoint:
         Raises:
             EndpointError: says what is wrong with the URL and how one looks.
         """
-        if not isinstance(url, str):
-            raise EndpointError(
-                f"an endpoint is a URL such as {_EXAMPLES['ws']}; got {url!r}", value=url
-            )
+        given: object = url
+        if not isinstance(given, str):
+            got = "bytes: decode them" if isinstance(given, bytes) else repr(given)
+            raise EndpointError(f"an endpoint is a URL such as {_EXAMPLES['ws']}; got {got}")
         scheme = _scheme(url)
         is_broken = re.search(r"[\x00-\x20\x7f]", url) is not None
         if requires("rfc6455/4.1/3", "rfc6455/4.1/4", is_broken):
@@ -138,9 +139,9 @@ class Endpoint:
 
 
 def _wrong(url: str, what: str, scheme: str = "ws") -> EndpointError:
-    example = _EXAMPLES[scheme]
+    example, bare = _EXAMPLES[scheme], bare_url(url)
     return EndpointError(
-        f"{url!r} is not an endpoint: {what}; one looks like {example}", subject=url, value=url
+        f"{bare!r} is not an endpoint: {what}; one looks like {example}", subject=bare, value=bare
     )
 
 
@@ -155,8 +156,9 @@ def _scheme(url: str) -> Scheme:
     if name in _LATER:
         plain = _LATER[name]
         advice = f"; serve {plain}:// behind a proxy that ends TLS" if plain else ""
+        bare = bare_url(url)
         raise EndpointError(
-            f"{url!r}: {name}:// is not available yet{advice}", subject=url, value=url
+            f"{bare!r}: {name}:// is not available yet{advice}", subject=bare, value=bare
         )
     if not name:
         raise _wrong(url, f"it names no scheme ({', '.join(_EXAMPLES)})")
@@ -228,7 +230,7 @@ def _target(path: str, query: str) -> str:
 
 def _parse_error(url: str, error: ValueError) -> str:
     """What was wrong, where Python's own parser found it."""
-    authority = url.split("/")[2]
+    authority = bare_url(url).split("/")[2]
     if authority.count(":") > 1 and not ("[" in authority and "]" in authority):
         return "an IPv6 address stands in brackets, as in [::1]"
     if "[" in authority and "ort" not in str(error):

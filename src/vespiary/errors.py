@@ -22,13 +22,17 @@
           +-- ThreadCallsFull                           the loop runs no calls of other threads
           +-- DriverUnavailable                         the driver that was forced cannot be had
 
-Every exception carries its facts as attributes; its text says what happened and what to do. What
+Every exception carries its facts as attributes; its text says what happened and what to do. The
+text is one line that may be logged and shown: what a peer has sent is in it with its control
+characters as escapes, and in the attributes as it came. What
 the operating system refuses (an address in use, a refused connect) stays an `OSError`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from vespiary._logging import escaped
 
 __all__ = [
     "CloseReason",
@@ -61,9 +65,9 @@ class CloseReason:
     Attributes:
         side: `local` when this end ended it, `remote` when the peer or the network did.
         kind: `closed` cleanly; `broken` by an error, a limit, a deadline or a broken rule. A
-            WebSocket that the peer closes is closed cleanly with 1000, 1001 or no code, and broken
-            with any other code, one of an application's (3000 to 4999) included; the end that sends
-            the code has closed cleanly in each case.
+            WebSocket that the peer closes is closed cleanly with 1000, 1001, 1012 or no code, and
+            broken with any other code, one of an application's (3000 to 4999) included; the end
+            that sends the code has closed cleanly in each case.
         code: The WebSocket close code (RFC 6455 section 7.4), where there is one; None on streams.
         text: What happened, in a sentence; for a peer's close frame, the peer's own words.
         error: What the kernel reported, where it did.
@@ -85,7 +89,7 @@ class CloseReason:
         if self.status is not None:
             words.append(f"with HTTP status {self.status}")
         story = self.text or (str(self.error) if self.error else "")
-        return " ".join(words) + (f": {story}" if story else "")
+        return " ".join(words) + (f": {escaped(story)}" if story else "")
 
 
 class VespiaryError(Exception):
@@ -128,7 +132,7 @@ class ConnectionClosed(VespiaryError):
         self.address = address
 
     def __str__(self) -> str:
-        peer = f" to {self.address}" if self.address else ""
+        peer = f" to {escaped(self.address)}" if self.address else ""
         return f"the connection{peer} was {self.reason}"
 
     @property
@@ -147,7 +151,7 @@ class LocalClosed(ConnectionClosed):
 
 
 class RemoteClosed(ConnectionClosed):
-    """The peer closed the connection cleanly: on a WebSocket with 1000, 1001 or no code."""
+    """The peer closed the connection cleanly: on a WebSocket with 1000, 1001, 1012 or no code."""
 
 
 class ConnectionBroken(ConnectionClosed):
@@ -161,8 +165,8 @@ class LocalError(ConnectionBroken):
 class RemoteError(ConnectionBroken):
     """The peer or the network ended the connection, and not cleanly.
 
-    On a WebSocket that is also a close frame with any code but 1000, 1001 or none: 1011, 1013, or
-    an application's own (3000 to 4999). `code` has it.
+    On a WebSocket that is also a close frame with any code but 1000, 1001, 1012 or none: 1011,
+    1013, or an application's own (3000 to 4999). `code` has it.
     """
 
 
@@ -189,7 +193,8 @@ class Redirect:
     location: str
 
     def __str__(self) -> str:
-        return f"{self.url} redirected to {self.location!r} with HTTP status {self.status}"
+        place = escaped(self.url)
+        return f"{place} redirected to {self.location!r} with HTTP status {self.status}"
 
 
 class HandshakeRefused(VespiaryError):
@@ -225,7 +230,8 @@ class HandshakeRefused(VespiaryError):
         server = self.address or "the server"
         told = f": {self.reason}" if self.reason else ""
         steps = "".join(f"; {step}" for step in self.redirects)
-        return f"{server} refused the handshake with HTTP status {self.status}{told}{steps}"
+        text = f"{server} refused the handshake with HTTP status {self.status}{told}{steps}"
+        return escaped(text)
 
 
 class RedirectRefused(HandshakeRefused):
@@ -250,7 +256,7 @@ class ProxyRefused(HandshakeRefused):
     """
 
     def __str__(self) -> str:
-        return f"no tunnel through {self.address or 'the proxy'}: {self.reason}"
+        return escaped(f"no tunnel through {self.address or 'the proxy'}: {self.reason}")
 
 
 class SendRefused(VespiaryError):
@@ -266,7 +272,7 @@ class SendRefused(VespiaryError):
         self.address = address
 
     def __str__(self) -> str:
-        return f"{self.text} (peer {self.address})" if self.address else self.text
+        return escaped(f"{self.text} (peer {self.address})" if self.address else self.text)
 
 
 class WriteQueueFull(SendRefused):
@@ -315,7 +321,7 @@ class ReceiveConflict(VespiaryError):
         self.address = address
 
     def __str__(self) -> str:
-        peer = f" from {self.address}" if self.address else ""
+        peer = f" from {escaped(self.address)}" if self.address else ""
         return (
             f"another task already waits for messages{peer}: let one task receive,"
             " and hand the messages on with an asyncio.Queue"

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 
+from vespiary._callbacks import check_callback
 from vespiary._first_step import Begins
 from vespiary._life import Life
 from vespiary._listening import ListeningAddress
@@ -358,8 +359,10 @@ class Server:
         """Call a function on the loop's thread, soon: what other threads use to reach the server.
 
         Raises:
+            TypeError: it is not a function, or an async one, which would never run.
             RuntimeError: the server does not run, or runs in the parent process.
         """
+        check_callback("call_soon_threadsafe", callback)
         self._running("call_soon_threadsafe").loop.call_soon_threadsafe(
             lambda: callback(*args, **kwargs)
         )
@@ -395,7 +398,11 @@ class Server:
         return life.core.subscribers(life.topics, topic)
 
     def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Call `callback` in so many seconds; timers are cheap, a million of them too."""
+        """Call `callback` in so many seconds; timers are cheap, a million of them too.
+
+        Raises:
+            TypeError: `callback` is not a function, or an async one, which would never run.
+        """
         return self._running("set_timer").core.set_timer(seconds, callback)
 
     def statistics(self) -> ServerStatistics:

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from vespiary.limits import Deadlines, Limits, SlowConsumer
     from vespiary.websocket import WebSocket
 
-__all__ = ["ServerOptions"]
+__all__ = ["BACKLOG", "FRAMING", "SLOW_CONSUMER", "ServerOptions"]
+
+BACKLOG = 4096
+FRAMING: Framing = "raw"
+SLOW_CONSUMER: SlowConsumer = "wait"
 
 
 class ServerOptions(TypedDict, total=False):

@@ -81,7 +81,7 @@ def connect(
     Raises:
         The same as of `vespiary.connect`, and TimeoutError after `timeout`.
     """
-    check_options(options)
+    check_options(options, "timeout", "parts")
     check_values(parts=parts)
     check_seconds("timeout", timeout)
     mailbox = _Mailbox(options.get("limits") or Limits())

@@ -14,7 +14,7 @@ import vespiary
 from .kit import TCP, WS, Echo, Recorder, echo, gathered, serving, until
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1014, 3000, 4999])
+@pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1012, 1014, 3000, 4999])
 async def test_close_codes_and_words_reach_the_other_end(code: int) -> None:
     recorder = Recorder()
     async with serving(recorder) as server:
@@ -26,7 +26,7 @@ async def test_close_codes_and_words_reach_the_other_end(code: int) -> None:
         remote = recorder.reasons[0]
         assert (remote.side, remote.kind, remote.code, remote.text) == (
             "remote",
-            "closed" if code in (1000, 1001) else "broken",
+            "closed" if code in (1000, 1001, 1012) else "broken",
             code,
             "für immer",
         )
@@ -169,13 +169,13 @@ async def test_a_handler_may_close_in_every_callback() -> None:
         assert len(handler.reasons) == 1
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1008, 1011, 1013, 3000, 4000])
-async def test_iteration_ends_silently_on_1000_and_1001_alone(code: int) -> None:
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1008, 1011, 1012, 1013, 3000, 4000])
+async def test_iteration_ends_silently_where_the_peer_says_that_it_is_done(code: int) -> None:
     async def goodbye(connection: vespiary.Connection) -> None:
         connection.send("last")
         connection.close(code)
 
-    is_clean = code in (1000, 1001)
+    is_clean = code in (1000, 1001, 1012)
     async with serving(goodbye) as server, vespiary.connect(server.urls[0]) as client:
         heard, error = await gathered(client)
         assert heard == ["last"]

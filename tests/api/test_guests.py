@@ -116,13 +116,16 @@ def test_servers_and_connections_that_are_left_open_end_with_the_loop(factory: F
         server = vespiary.Server()
         server.add(handler, "ws://127.0.0.1:0")
         await server.start()
-        await vespiary.connect(server.urls[0])
+        left.append(await vespiary.connect(server.urls[0]))
         await until(lambda: handler.names)
+
+    left: list[vespiary.Connection] = []
 
     def run() -> None:
         handler = Closings()
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(leave(handler))
+        left.clear()
         assert handler.names == ["open", "close"]
 
     run()  # What the loop itself keeps for good is there from now on.

@@ -449,11 +449,12 @@ def test_spinning_serves_and_still_sleeps_in_the_end(driver: str) -> None:
 def test_closing_the_loop_ends_connections_that_are_left(driver: str) -> None:
     """Anyone who forgets to close gets a reset, and nothing hangs."""
     peers: list[socket.socket] = []
+    left: list[vespiary.Connection] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
 
         async def main() -> None:
-            await vespiary.connect(url)
+            left.append(await vespiary.connect(url))
             peers.append((await asyncio.to_thread(listener.accept))[0])
 
         vespiary.run(main(), driver=driver)

@@ -1,6 +1,8 @@
 """on_request: accept, refuse, choose a subprotocol, answer later, serve a page."""
 
 import asyncio
+import gc
+import socket
 from collections.abc import Callable
 
 import httpx
@@ -280,9 +282,8 @@ async def test_who_waits_for_the_end_of_a_refused_connection_hears_of_it() -> No
 
     class Refusing(vespiary.Handler):
         def on_request(self, request: vespiary.Request) -> vespiary.Response:
-            request.connection.wait_closed().add_done_callback(
-                lambda future: reasons.append(future.result())
-            )
+            waiting = asyncio.create_task(request.connection.wait_closed())
+            waiting.add_done_callback(lambda task: reasons.append(task.result()))
             return request.respond(403)
 
     async with serving(Refusing) as server:
@@ -290,3 +291,40 @@ async def test_who_waits_for_the_end_of_a_refused_connection_hears_of_it() -> No
             await vespiary.connect(server.urls[0])
         await until(lambda: reasons)
         assert reasons[0].status == 403
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+async def test_an_async_on_request_whose_client_has_ended_begins_all_the_same(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    began: list[str] = []
+    ended: list[str] = []
+
+    class Slow(vespiary.Handler):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            began.append(request.target)
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                ended.append(request.target)
+            return request.accept()
+
+    head = (
+        b"GET /%d HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    async with serving(Slow) as server:
+        address = ("127.0.0.1", int(server.urls[0].rsplit(":", 1)[1].strip("/")))
+        sockets = []
+        for number in range(20):
+            peer = socket.create_connection(address)
+            peer.sendall(head % number)
+            peer.shutdown(socket.SHUT_WR)
+            sockets.append(peer)
+        await until(lambda: server.statistics().total.connections_accepted == 20)
+        await until(lambda: server.statistics().total.connections_open == 0)
+        await until(lambda: len(ended) == len(began))
+        for peer in sockets:
+            peer.close()
+    gc.collect()
+    assert not [one for one in recwarn if "never awaited" in str(one.message)]

@@ -125,13 +125,13 @@ async def test_an_async_on_close_is_called_when_its_task_is_cancelled_before_it_
 def test_a_run_that_ends_during_a_stop_leaves_nothing() -> None:
     handler = Lingers()
 
-    async def main() -> vespiary.Server:
-        server, _ = await begin(handler)
+    async def main() -> tuple[vespiary.Server, vespiary.Connection]:
+        server, client = await begin(handler)
         server.stop_soon()
         await asyncio.sleep(0.01)
-        return server
+        return server, client
 
-    server = asyncio.run(main())
+    server, _client = asyncio.run(main())
     assert handler.stops == 1
     assert server.statistics().total.connections_open == 0
 
@@ -380,3 +380,21 @@ async def test_a_task_made_in_on_start_waits_for_the_end_when_it_stops_the_serve
 @pytest.fixture(autouse=True)
 def _log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vespiary")
+
+
+async def test_a_second_stop_shortens_the_drain_also_before_that_has_begun() -> None:
+    started = asyncio.Event()
+
+    async def stays(connection: vespiary.Connection) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    deadlines = vespiary.Deadlines(close_seconds=0.01)
+    for first, second in ((3600, 0), (None, 0), (0, 3600), (3600, 0.01)):
+        async with serving(stays, deadlines=deadlines) as server:
+            started.clear()
+            client = await vespiary.connect(server.urls[0])
+            await started.wait()
+            # In one iteration of the loop, so that the second call comes before the stop's task.
+            await asyncio.gather(server.stop(first), server.stop(second))
+            assert (await client.wait_closed()).code in (1001, None)

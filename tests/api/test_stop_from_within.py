@@ -249,6 +249,7 @@ async def test_every_hook_of_a_connection_runs_in_its_context_also_on_shutdown()
             self.task.add_done_callback(lambda _: connection.close())
 
     async with serving(Stops) as server:
-        await vespiary.connect(server.urls[0])
+        client = await vespiary.connect(server.urls[0])
         await server.stop(3600)
+        await client.wait_closed()
     assert done == ["returned"]

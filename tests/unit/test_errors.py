@@ -142,3 +142,29 @@ def test_an_unavailable_driver_names_itself_and_the_way_out() -> None:
     told = str(DriverUnavailable("uring", "EPERM"))
     assert "'uring' does not work here: EPERM" in told
     assert "VESPIARY_DRIVER" in told
+
+
+HOSTILE = "\x1b[2K\n2026-01-01 ERROR forged\r\u2028\x85\u202e\x00\x7f\x9b"
+
+
+def test_a_peers_words_are_one_printable_line_in_every_text_and_raw_in_the_attributes() -> None:
+    reason = CloseReason("remote", "broken", 1011, HOSTILE)
+    step = errors.Redirect(HOSTILE, 302, HOSTILE)
+    fields = ((HOSTILE, HOSTILE),)
+    ended = ConnectionClosed.from_reason(reason, HOSTILE)
+    values: list[object] = [
+        reason,
+        step,
+        ended,
+        *(cls(reason, HOSTILE) for cls in (LocalClosed, LocalError, RemoteClosed, RemoteError)),
+        HandshakeRefused(503, HOSTILE, HOSTILE, fields, HOSTILE.encode(), (step,)),
+        errors.RedirectRefused(302, HOSTILE, HOSTILE, fields, b"", (step,)),
+        errors.ProxyRefused(502, HOSTILE, HOSTILE),
+        SendRefused(HOSTILE, HOSTILE),
+        WriteQueueFull(1, 2, HOSTILE),
+        ReceiveConflict(HOSTILE),
+    ]
+    for value in values:
+        assert str(value).isprintable(), value
+        assert "forged" in str(value)
+    assert ended.reason.text == ended.address == HOSTILE

@@ -208,6 +208,18 @@ pub(crate) fn out_of_memory() -> CloseReason {
     CloseReason::new(Cause::OutOfMemory, text).with_code(Code::TOO_BIG)
 }
 
+/// A peer's text in one line: what is not printable is written as an escape.
+fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\'' | '"' | '\\' => line.push(character),
+            other => line.extend(other.escape_debug()),
+        }
+    }
+    line
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = match self.side {
@@ -223,7 +235,7 @@ impl fmt::Display for CloseReason {
             write!(formatter, " with {code}")?;
         }
         if !self.text.is_empty() {
-            write!(formatter, ": {}", self.text)?;
+            write!(formatter, ": {}", printable(&self.text))?;
         }
         Ok(())
     }

@@ -71,6 +71,17 @@ impl Limit {
         self as u8 >= Self::HandshakeSeconds as u8
     }
 
+    /// The text of the close frame for a peer that missed the deadline.
+    pub const fn close_text(self) -> &'static str {
+        match self {
+            Self::FirstByteSeconds => "nothing came in time (first_byte_seconds)",
+            Self::MessageSeconds => "a message took too long to come (message_seconds)",
+            Self::IdleSeconds => "nothing came for too long (idle_seconds)",
+            Self::DataSeconds => "no message came for too long (data_seconds)",
+            _ => self.name(),
+        }
+    }
+
     /// Its value: a count, bytes, or milliseconds. 0 where there is no limit.
     pub fn value(self, limits: &Limits, deadlines: &Deadlines) -> u64 {
         let count = |value: Option<u32>| value.map_or(0, u64::from);

@@ -9,8 +9,10 @@ use crate::context;
 use crate::core::Conn;
 use crate::endpoint::PyEndpoint;
 use crate::imports;
+use crate::inbox::Inbox;
 use crate::ping::Pings;
 use crate::waiting;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
@@ -19,6 +21,7 @@ use vespiary_engine::CloseReason;
 
 /// What the host keeps for a connection.
 pub(crate) struct Attachment {
+    /// The connection's object. Its reference is not counted while it is lent (see `dropped`).
     pub(crate) object: Py<Connection>,
     /// The `contextvars.Context` of its handler, from the first call on.
     context: OnceCell<Py<PyAny>>,
@@ -50,6 +53,41 @@ impl Attachment {
         }
     }
 
+    fn inbox(&self) -> Option<&Inbox> {
+        // SAFETY: an attachment belongs to the loop's thread, and is dropped where that is.
+        let local = unsafe { self.object.get().local.get_anywhere() };
+        local.inbox.get().map(|inbox| &**inbox)
+    }
+
+    /// Whether the reference to the object is not counted.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.inbox().is_some_and(|inbox| inbox.is_lent.get())
+    }
+
+    /// Count the reference to the object no more: its finalizer takes it back.
+    pub(crate) fn lend(&self) {
+        if self
+            .inbox()
+            .is_some_and(|inbox| !inbox.is_lent.replace(true))
+        {
+            // SAFETY: attached, on the loop's thread. The object stays valid until the finalizer
+            // has counted this reference again.
+            unsafe { ffi::Py_DECREF(self.object.as_ptr()) };
+        }
+    }
+
+    /// Count it again; whether it was lent.
+    pub(crate) fn take_back(&self) -> bool {
+        let was_lent = self
+            .inbox()
+            .is_some_and(|inbox| inbox.is_lent.replace(false));
+        if was_lent {
+            // SAFETY: as above.
+            unsafe { ffi::Py_INCREF(self.object.as_ptr()) };
+        }
+        was_lent
+    }
+
     /// The context that its handler runs in.
     #[inline]
     pub(crate) fn context(&self, py: Python<'_>, endpoint: &PyEndpoint) -> PyResult<&Py<PyAny>> {
@@ -73,6 +111,7 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
+        self.take_back();
         let living = self.object.get().living().ok().flatten();
         self.object.get().detach();
         if let Ok(Some(inbox)) = self.object.get().local().map(|local| local.inbox.get()) {

@@ -12,12 +12,14 @@
 
 use crate::awaitable_classes::{receive_class, wait_class};
 use crate::connection::Connection;
+use crate::dropped;
 use crate::imports;
+use crate::steps;
 use crate::waiting::running_loop;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyTuple, PyType};
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
@@ -241,19 +243,10 @@ pub(crate) unsafe extern "C" fn throw(
         let (py, ..) = parts(object);
         (py, Bound::from_borrowed_ptr(py, arguments))
     };
-    let raised = || -> PyResult<PyErr> {
-        let first = arguments.get_item(0)?;
-        let value = arguments.get_item(1).ok().filter(|value| !value.is_none());
-        Ok(PyErr::from_value(match value {
-            Some(value) if first.is_instance_of::<PyType>() && !value.is_instance(&first)? => {
-                first.call1((value,))?
-            }
-            Some(value) => value,
-            None if first.is_instance_of::<PyType>() => first.call0()?,
-            None => first,
-        }))
-    };
-    give(py, Err(raised().unwrap_or_else(|error| error)))
+    match arguments.cast::<PyTuple>() {
+        Ok(arguments) => give(py, Err(steps::thrown(arguments))),
+        Err(error) => give(py, Err(error.into())),
+    }
 }
 
 pub(crate) unsafe extern "C" fn close(
@@ -328,6 +321,7 @@ pub(crate) unsafe extern "C" fn remove_done_callback(
         .get()
         .inbox()
         .map(crate::inbox::Inbox::stop_waiting);
+    dropped::lend(&connection);
     // SAFETY: attached.
     give(
         py,

@@ -104,7 +104,9 @@ impl Callback {
 
 impl Attachment {
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.object)?;
+        if !self.is_lent() {
+            visit.call(&self.object)?;
+        }
         visit.call(self.made_context())?;
         let Ok(rare) = self.rare.try_borrow() else {
             return Ok(());

@@ -2,6 +2,7 @@
 //! whose guest it is (`turns`).
 
 use crate::addresses::address_of;
+use crate::arguments;
 use crate::collecting::visit_engine;
 use crate::confined::{Confine, Confined};
 use crate::endpoint::PyEndpoint;
@@ -386,7 +387,7 @@ impl Core {
     fn publish(
         slf: &Bound<'_, Self>,
         topics: u64,
-        topic: String,
+        #[pyo3(from_py_with = arguments::topic)] topic: String,
         message: Py<PyAny>,
         but: Option<Py<Connection>>,
         compress: Option<bool>,
@@ -410,14 +411,22 @@ impl Core {
     }
 
     /// How many connections are subscribed to a topic of a space.
-    fn subscribers(slf: &Bound<'_, Self>, topics: u64, topic: String) -> PyResult<usize> {
+    fn subscribers(
+        slf: &Bound<'_, Self>,
+        topics: u64,
+        #[pyo3(from_py_with = arguments::topic)] topic: String,
+    ) -> PyResult<usize> {
         Self::ask(slf, move |_, core| {
             Ok(core.engine()?.subscribers(TopicSpace(topics), &topic))
         })
     }
 
     /// Call `callback` without arguments in `seconds`.
-    fn set_timer(slf: &Bound<'_, Self>, seconds: f64, callback: Py<PyAny>) -> PyResult<Timer> {
+    fn set_timer(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = arguments::seconds)] seconds: f64,
+        #[pyo3(from_py_with = arguments::callback)] callback: Py<PyAny>,
+    ) -> PyResult<Timer> {
         let context = context::copy_current(slf.py())?;
         Self::ask(slf, move |_, core| {
             Timer::set(&core.engine()?, seconds, Target::Server(callback, context))

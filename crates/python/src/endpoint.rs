@@ -92,4 +92,9 @@ impl PyEndpoint {
     pub(crate) fn has_inbox(&self) -> bool {
         self.spawn.is_some() || self.receives
     }
+
+    /// Whether the program receives them, and no handler of ours: a client's.
+    pub(crate) fn is_received_by_program(&self) -> bool {
+        self.spawn.is_none() && self.receives
+    }
 }

@@ -4,6 +4,7 @@ use crate::attachment::{Attachment, HasRare as _};
 use crate::callback::Callback;
 use crate::context::Entered;
 use crate::core::Conn;
+use crate::dropped;
 use crate::endpoint::PyEndpoint;
 use crate::host::PyHost;
 use crate::imports;
@@ -103,6 +104,9 @@ impl Host for PyHost {
                 unsafe { hook.call(self.py(), &[object.as_ptr(), none, none, none, none]) };
             if let Err(error) = called {
                 self.failed(connection, error);
+            }
+            if endpoint.is_received_by_program() {
+                dropped::begin(object.bind(self.py()));
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::callback::Callback;
 use crate::connection::Connection;
 use crate::context::Entered;
 use crate::core::Conn;
+use crate::dropped;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
@@ -367,6 +368,7 @@ impl PyHost {
             }
             Ok(()) => {}
         }
+        dropped::lend(object.bind(py));
     }
 
     pub(crate) fn add_wake(&self, object: &Py<Connection>) {

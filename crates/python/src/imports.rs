@@ -52,6 +52,9 @@ imported! {
     "types": {
         generic_alias = "GenericAlias",
     }
+    "vespiary._callbacks": {
+        check_callback = "check_callback",
+    }
     "vespiary._fork": {
         end_child = "end_child",
     }

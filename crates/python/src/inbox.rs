@@ -14,6 +14,7 @@
 use crate::awaitables;
 use crate::connection::{Connection, PAUSED_BY_INBOX, peer_text};
 use crate::core::Conn;
+use crate::dropped;
 use crate::imports;
 use crate::options::InboxLimits;
 use crate::process;
@@ -45,6 +46,10 @@ pub(crate) struct Inbox {
     ended: Cell<bool>,
     /// The peer has finished sending; the handler may still send.
     finished: Cell<bool>,
+    /// The connection is a client's that the program alone uses (see `dropped`).
+    pub(crate) is_lendable: Cell<bool>,
+    /// The engine's reference to the connection's object is not counted.
+    pub(crate) is_lent: Cell<bool>,
     cancelled: Cell<bool>,
     /// What to close with when the task returns.
     pub(crate) close_with: RefCell<Option<Box<(u16, String)>>>,
@@ -203,6 +208,9 @@ impl Inbox {
             context,
             wait,
         });
+        if self.is_lent.get() {
+            dropped::take_back(object);
+        }
         if !self.messages.borrow().is_empty() || self.finished.get() {
             crate::host::wake_later(object.get(), object.clone().unbind())?;
         }
@@ -305,6 +313,12 @@ impl Inbox {
     pub(crate) fn let_go(&self) {
         drop(self.receiving.take());
         drop(self.wait.take());
+    }
+
+    /// Whether a task waits for a message, or for room in the write queue.
+    #[inline]
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiter.borrow().is_some() || self.drains.borrow().is_some()
     }
 
     pub(crate) fn take_drains(&self) -> Vec<Py<PyAny>> {

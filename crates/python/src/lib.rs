@@ -13,6 +13,7 @@
 #![allow(clippy::box_collection)]
 
 mod addresses;
+mod arguments;
 mod attachment;
 mod awaitable_classes;
 mod awaitables;
@@ -22,6 +23,7 @@ mod confined;
 mod connection;
 mod context;
 mod core;
+mod dropped;
 mod ended;
 mod endpoint;
 mod engine_run;
@@ -49,6 +51,7 @@ mod senders;
 mod simulation;
 mod site;
 mod statistics;
+mod steps;
 mod symbols;
 mod task;
 mod thread_calls;
@@ -77,6 +80,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     options::register(module)?;
     task::register(module)?;
     let class = module.py().get_type::<connection::Connection>();
+    dropped::register(&class)?;
     // SAFETY: attached; the definition lives as long as the process.
     let send = unsafe {
         let descriptor = ffi::PyDescr_NewMethod(class.as_type_ptr(), send::SEND.get());

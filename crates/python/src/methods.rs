@@ -1,42 +1,25 @@
 //! The methods and properties of `vespiary.Connection`, as Python sees them.
 
 use crate::addresses::address_object;
+use crate::arguments;
 use crate::attachment::{self, HasRare as _};
 use crate::connection::{Connection, PAUSED_BY_POOL, peer_text};
 use crate::core::Conn;
 use crate::imports;
-use crate::ping::{self, Closing, Ping};
+use crate::ping::{self, Ping};
 use crate::send::with_payload;
 use crate::thread_calls::ThreadCall;
 use crate::timer::{Target, Timer};
-use crate::{awaitables, context, from_thread, report, response, statistics, task, waiting};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use crate::waiting::{self, Waiting, What};
+use crate::{awaitables, context, dropped, from_thread, report, response, statistics, task};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyTuple, PyType};
+use pyo3::types::{PyTuple, PyType};
 use std::rc::Rc;
 use std::sync::PoisonError;
-use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::profile::Version;
 use vespiary_engine::{SendError, State};
-
-/// A close code that an endpoint may send.
-fn close_code(given: &Bound<'_, PyAny>) -> PyResult<u16> {
-    if !given.is_instance_of::<PyInt>() {
-        return Err(PyTypeError::new_err(format!(
-            "a close code is a number, and the reason a text, as in close(1000, \"bye\"); got {}",
-            given.repr()?
-        )));
-    }
-    match given.extract::<u16>() {
-        Ok(code) if Code(code).is_valid_on_the_wire() => Ok(code),
-        _ => Err(PyValueError::new_err(format!(
-            "{} is not a close code that may be sent: use 1000 to 1014 except 1004 to 1006, or \
-             3000 to 4999 (RFC 6455 7.4)",
-            given.str()?
-        ))),
-    }
-}
 
 #[pymethods]
 impl Connection {
@@ -92,13 +75,14 @@ impl Connection {
 
     /// Send a WebSocket ping of at most 125 bytes; await what it returns for the latency in
     /// seconds. An empty payload becomes one that no other ping has.
-    #[pyo3(signature = (payload = b"".as_slice()))]
-    fn ping(slf: &Bound<'_, Self>, payload: &[u8]) -> PyResult<Py<Ping>> {
-        let payload = if payload.is_empty() {
-            ping::payload().to_vec()
-        } else {
-            payload.to_vec()
-        };
+    #[pyo3(
+        signature = (payload = ping::payload().to_vec()),
+        text_signature = "($self, payload=b'')"
+    )]
+    fn ping(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = arguments::ping_payload)] payload: Vec<u8>,
+    ) -> PyResult<Py<Ping>> {
         Self::ask_living(slf, move |py, this, connection| {
             if connection.rare(|rare| rare.pings.is_full()) == Some(true) {
                 return Err(imports::error(imports::send_refused_class(py), |class| {
@@ -119,25 +103,23 @@ impl Connection {
 
     /// End the connection cleanly; what waits is written first. Does nothing when it is ending
     /// already. Await what it returns for the reason of the end.
-    #[pyo3(signature = (code = 1000, reason = ""))]
+    #[pyo3(
+        signature = (code = 1000, reason = String::new()),
+        text_signature = "($self, code=1000, reason='')"
+    )]
     fn close(
         slf: &Bound<'_, Self>,
-        #[pyo3(from_py_with = close_code)] code: u16,
-        reason: &str,
-    ) -> PyResult<Closing> {
-        if reason.len() > 123 {
-            return Err(PyValueError::new_err(
-                "a close reason has at most 123 bytes in UTF-8 (RFC 6455 5.5)",
-            ));
-        }
+        #[pyo3(from_py_with = arguments::close_code)] code: u16,
+        #[pyo3(from_py_with = arguments::close_reason)] reason: String,
+    ) -> PyResult<Waiting> {
         let this = slf.get();
         if this.local.get().is_some() {
-            this.close_now(code, reason)?;
+            this.close_now(code, &reason)?;
         } else {
             let object = slf.clone().unbind();
-            Self::end(slf, ThreadCall::Close(object, code, reason.to_owned()))?;
+            Self::end(slf, ThreadCall::Close(object, code, reason))?;
         }
-        Ok(Closing::new(slf.clone().unbind()))
+        Ok(Waiting::new(slf, What::End))
     }
 
     /// End the connection at once; what waits is dropped and the peer sees a reset.
@@ -174,7 +156,10 @@ impl Connection {
     ///     ConnectionClosed: the connection is closing or has ended.
     ///     SendRefused: it has topics_per_connection_max topics already, or it is a client's, for
     ///         which nobody publishes.
-    fn subscribe(slf: &Bound<'_, Self>, topic: String) -> PyResult<bool> {
+    fn subscribe(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = arguments::topic)] topic: String,
+    ) -> PyResult<bool> {
         Self::ask_living(slf, move |py, this, connection| {
             connection
                 .subscribe(&topic)
@@ -183,13 +168,20 @@ impl Connection {
     }
 
     /// No longer receive what is published to a topic; False when it did not.
-    fn unsubscribe(slf: &Bound<'_, Self>, topic: String) -> PyResult<bool> {
+    fn unsubscribe(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = arguments::topic)] topic: String,
+    ) -> PyResult<bool> {
         Self::look(slf, move |it| it.unsubscribe(&topic), |_| false)
     }
 
     /// Call callback(connection) in `seconds`, unless the connection ends before; returns the
     /// Timer.
-    fn set_timer(slf: &Bound<'_, Self>, seconds: f64, callback: Py<PyAny>) -> PyResult<Timer> {
+    fn set_timer(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = arguments::seconds)] seconds: f64,
+        #[pyo3(from_py_with = arguments::callback)] callback: Py<PyAny>,
+    ) -> PyResult<Timer> {
         let object = slf.clone().unbind();
         Self::ask_living(slf, move |_, _, connection| {
             let target = Target::Connection(object, callback);
@@ -199,13 +191,12 @@ impl Connection {
 
     /// Wait until no more than write_low_bytes wait to be sent; returns at once when there is room.
     fn drain(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        waiting::drain(slf, "drain()")
+        waiting::drain_later(slf)
     }
 
     /// What `await connection.send(...)` waits for: the same as drain().
     fn __await__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let drained = waiting::drain(slf, "await connection.send()")?;
-        drained.call_method0(slf.py(), pyo3::intern!(slf.py(), "__await__"))
+        waiting::drain(slf, "await connection.send()")
     }
 
     /// Wait for the next message (handlers that are async functions, and clients), at most
@@ -232,8 +223,9 @@ impl Connection {
     }
 
     /// Wait until the connection has ended; returns the CloseReason.
-    fn wait_closed(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        waiting::wait_closed(slf)
+    fn wait_closed(slf: &Bound<'_, Self>) -> PyResult<Waiting> {
+        slf.get().check_thread("wait_closed()")?;
+        Ok(Waiting::new(slf, What::End))
     }
 
     /// Whatever the handler keeps for this connection; None at first.
@@ -362,6 +354,11 @@ impl Connection {
         let context = context::copy_current(py)?;
         let call = ThreadCall::Callable(callback.unbind(), arguments.into_any().unbind(), context);
         self.handle().add_beyond(call)
+    }
+
+    /// Be kept although the program drops it, as something else closes it; internal.
+    fn _keep(slf: &Bound<'_, Self>) {
+        dropped::keep(slf);
     }
 
     /// The context that its handler runs in; internal.

@@ -1,16 +1,16 @@
-//! What `ping()` and `close()` return: something to await, or to ignore.
+//! What `ping()` returns: something to await, or to ignore.
 //!
 //! asyncio logs a future that failed and was never awaited. So futures are made only when somebody
 //! awaits, and a result that comes before is kept.
 
-use crate::connection::Connection;
 use crate::imports;
 use crate::loop_handle::LoopHandle;
+use crate::steps::Steps;
 use crate::thread_calls::wrong_thread;
 use crate::waiting;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyFloat;
+use pyo3::types::{PyFloat, PyTuple};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +35,7 @@ pub(crate) struct Ping {
     handle: Arc<LoopHandle>,
     sent: f64,
     state: Mutex<State>,
+    steps: Steps,
 }
 
 #[pymethods]
@@ -67,18 +68,32 @@ impl Ping {
                 visit.call(future)?;
             }
         }
-        Ok(())
+        self.steps.traverse(&visit)
     }
 
     fn __clear__(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let futures = match &mut *state {
             State::Waiting(futures) => std::mem::take(futures),
-            State::Answered(_) | State::Ended(_) => return,
+            State::Answered(_) | State::Ended(_) => Vec::new(),
         };
         // What they hold may run code of its own when it goes: not under the lock.
         drop(state);
         drop(futures);
+        self.steps.clear();
+    }
+
+    fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.steps.send(value, |py| self.__await__(py))
+    }
+
+    #[pyo3(signature = (*error))]
+    fn throw(&self, error: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+        self.steps.throw(error)
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.steps.close(py)
     }
 }
 
@@ -128,6 +143,7 @@ impl Pings {
             handle: handle.clone(),
             sent: now(py)?,
             state: Mutex::new(State::Waiting(Vec::new())),
+            steps: Steps::default(),
         };
         let ping = Py::new(py, ping)?;
         self.0.push_back((payload.into(), ping.clone_ref(py)));
@@ -178,26 +194,4 @@ fn now(py: Python<'_>) -> PyResult<f64> {
     waiting::running_loop(py)?
         .call_method0(py, "time")?
         .extract(py)
-}
-
-/// A close that was asked for: await it for the reason of the end.
-#[pyclass(frozen, module = "vespiary._core")]
-pub(crate) struct Closing(Py<Connection>);
-
-impl Closing {
-    pub(crate) fn new(connection: Py<Connection>) -> Self {
-        Self(connection)
-    }
-}
-
-#[pymethods]
-impl Closing {
-    fn __await__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        waiting::wait_closed(self.0.bind(py))?.call_method0(py, "__await__")
-    }
-
-    /// There is nothing to clear: the circle ends at the connection, which clears its part.
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.0)
-    }
 }

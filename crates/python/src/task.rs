@@ -6,7 +6,7 @@ use crate::core::Conn;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::report;
-use pyo3::exceptions::{PyException, asyncio::CancelledError};
+use pyo3::exceptions::{PyBaseExceptionGroup, PyException, asyncio::CancelledError};
 use pyo3::prelude::*;
 use std::rc::Rc;
 use vespiary_engine::State;
@@ -163,6 +163,19 @@ pub(crate) fn is_own_end(connection: &Connection, error: &Bound<'_, PyAny>) -> b
         Ok(Some(living)) => !living.is_open() || living.reason().is_some() || is_given(),
         _ => true,
     };
-    let is_closed_error = || error.is_instance(imports::connection_closed_class(py)?);
-    has_ended && error.is_instance_of::<PyException>() && is_closed_error().unwrap_or(false)
+    has_ended && error.is_instance_of::<PyException>() && is_end(py, error).unwrap_or(false)
+}
+
+/// Whether an exception is a `ConnectionClosed`, or a group of nothing else, as `asyncio.TaskGroup`
+/// raises it.
+fn is_end(py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if !error.is_instance_of::<PyBaseExceptionGroup>() {
+        return error.is_instance(imports::connection_closed_class(py)?);
+    }
+    for inner in error.getattr("exceptions")?.try_iter()? {
+        if !is_end(py, &inner?)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

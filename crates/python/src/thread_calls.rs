@@ -5,6 +5,7 @@
 
 use crate::connection::{Connection, PAUSED_BY_USER};
 use crate::context::Entered;
+use crate::dropped;
 use crate::loop_handle::{LoopHandle, WAIT_SECONDS_MAX, forked_error};
 use crate::report;
 use crate::task;
@@ -24,6 +25,8 @@ pub(crate) enum ThreadCall {
     Abort(Py<Connection>),
     Pause(Py<Connection>),
     Resume(Py<Connection>),
+    /// The program has dropped it without closing it.
+    Dropped(Py<Connection>),
     /// The handler raised this.
     Fail(Py<Connection>, Py<PyAny>),
     /// A callable, its arguments, and the context to call it in.
@@ -59,6 +62,10 @@ impl ThreadCall {
             Self::Abort(connection) => connection.get().abort_now(),
             Self::Pause(connection) => connection.get().set_reading(false),
             Self::Resume(connection) => connection.get().set_reading(true),
+            Self::Dropped(connection) => {
+                dropped::dropped(connection.bind(py));
+                Ok(())
+            }
             Self::Fail(connection, error) => connection.get().fail_now(py, Some(error.bind(py))),
             Self::Callable(callable, arguments, context) => {
                 call_in_context(py, &callable, &arguments, &context)

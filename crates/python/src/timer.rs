@@ -5,7 +5,7 @@ use crate::confined::{Confine, Confined};
 use crate::connection::Connection;
 use crate::host::PyHost;
 use crate::thread_calls::on_loop;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -90,15 +90,6 @@ unsafe impl Confine for EngineOf {}
 
 impl Timer {
     pub(crate) fn set(engine: &Rc<Engine<PyHost>>, seconds: f64, target: Target) -> PyResult<Self> {
-        let (Target::Server(callback, _) | Target::Connection(_, callback)) = &target;
-        let py = engine.host.py();
-        if !callback.bind(py).is_callable() {
-            let text = format!(
-                "a timer calls a function; got {}",
-                callback.bind(py).repr()?
-            );
-            return Err(PyTypeError::new_err(text));
-        }
         if !(0.0..=1e9).contains(&seconds) {
             let text = format!("a timer is set to 0 to 1e9 seconds; got {seconds}");
             return Err(PyValueError::new_err(text));
@@ -108,6 +99,7 @@ impl Timer {
             && connection.state() == State::Closed
         {
             // In on_close: it would never be called.
+            let py = engine.host.py();
             return Err(object
                 .get()
                 .send_error(py, &connection, SendError::Closed, None));

@@ -3,12 +3,16 @@
 
 use crate::attachment::{Attachment, HasRare as _, resolve_closers};
 use crate::connection::Connection;
+use crate::dropped;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::options::InboxLimits;
-use pyo3::exceptions::PyRuntimeError;
+use crate::steps::{self, Steps};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
 use vespiary_engine::CloseReason;
 
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -21,7 +25,7 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Py<PyAny>> {
     get.call0(py)
 }
 
-/// An awaitable that is done already.
+/// A coroutine that is done already.
 #[pyclass(frozen, module = "vespiary._core")]
 pub(crate) struct Done;
 
@@ -38,11 +42,100 @@ impl Done {
     fn __next__(&self) -> Option<()> {
         None
     }
+
+    fn send(&self, _value: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(PyStopIteration::new_err(()))
+    }
+
+    #[pyo3(signature = (*error))]
+    fn throw(&self, error: &Bound<'_, PyTuple>) -> PyResult<()> {
+        Err(steps::thrown(error))
+    }
+
+    fn close(&self) {}
 }
 
-/// What `drain()` gives: done already where there is room.
-pub(crate) fn drain(object: &Bound<'_, Connection>, method: &str) -> PyResult<Py<PyAny>> {
+fn done(py: Python<'_>) -> PyResult<Py<PyAny>> {
     static DONE: PyOnceLock<Py<Done>> = PyOnceLock::new();
+    let done = DONE.get_or_try_init(py, || Py::new(py, Done))?;
+    Ok(done.clone_ref(py).into_any())
+}
+
+/// What a coroutine waits for.
+#[derive(Clone, Copy)]
+pub(crate) enum What {
+    /// Room in the write queue.
+    Room,
+    /// The connection's end.
+    End,
+}
+
+/// What `drain()`, `wait_closed()` and `close()` return: a coroutine that may be awaited more than
+/// once, or ignored. asyncio logs a future that failed and was never awaited, so the future is made
+/// when somebody awaits.
+#[pyclass(frozen, module = "vespiary._core")]
+pub(crate) struct Waiting {
+    connection: Py<Connection>,
+    what: What,
+    steps: Steps,
+}
+
+impl Waiting {
+    pub(crate) fn new(connection: &Bound<'_, Connection>, what: What) -> Self {
+        Self {
+            connection: connection.clone().unbind(),
+            what,
+            steps: Steps::default(),
+        }
+    }
+}
+
+#[pymethods]
+impl Waiting {
+    fn __await__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let connection = self.connection.bind(py);
+        match self.what {
+            What::Room => drain(connection, "await connection.drain()"),
+            What::End => wait_closed(connection),
+        }
+    }
+
+    fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.steps.send(value, |py| self.__await__(py))
+    }
+
+    #[pyo3(signature = (*error))]
+    fn throw(&self, error: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+        self.steps.throw(error)
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.steps.close(py)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.connection)?;
+        self.steps.traverse(&visit)
+    }
+
+    fn __clear__(&self) {
+        self.steps.clear();
+    }
+}
+
+/// What `drain()` returns: done already where there is room.
+pub(crate) fn drain_later(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
+    let (py, this) = (object.py(), object.get());
+    this.check_thread("drain()")?;
+    match this.living()? {
+        None => Err(this.closed_error(py)),
+        Some(connection) if !connection.is_above_high() => done(py),
+        Some(_) => Ok(Py::new(py, Waiting::new(object, What::Room))?.into_any()),
+    }
+}
+
+/// What a task that drains iterates over: nothing where there is room.
+pub(crate) fn drain(object: &Bound<'_, Connection>, method: &str) -> PyResult<Py<PyAny>> {
     let py = object.py();
     let this = object.get();
     this.check_thread(method)?;
@@ -50,8 +143,7 @@ pub(crate) fn drain(object: &Bound<'_, Connection>, method: &str) -> PyResult<Py
         return Err(this.closed_error(py));
     };
     if !connection.is_above_high() {
-        let done = DONE.get_or_try_init(py, || Py::new(py, Done))?;
-        return Ok(done.clone_ref(py).into_any());
+        return done(py);
     }
     let future = running_loop(py)?.call_method0(py, "create_future")?;
     let inbox = this
@@ -61,13 +153,17 @@ pub(crate) fn drain(object: &Bound<'_, Connection>, method: &str) -> PyResult<Py
     let mut drains = inbox.drains.borrow_mut();
     drains.get_or_insert_default().push(future.clone_ref(py));
     drop(drains);
-    Ok(future)
+    if inbox.is_lent.get() {
+        dropped::take_back(object);
+    }
+    future.call_method0(py, "__await__")
 }
 
-pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
+/// What a task that waits for the end iterates over.
+fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
     let py = object.py();
     let this = object.get();
-    this.check_thread("wait_closed()")?;
+    this.check_thread("await connection.wait_closed()")?;
     let future = running_loop(py)?.call_method0(py, "create_future")?;
     if let Some(ended) = this.ended() {
         future.call_method1(
@@ -75,7 +171,7 @@ pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>>
             "set_result",
             (imports::close_reason(py, &ended.reason)?,),
         )?;
-        return Ok(future);
+        return future.call_method0(py, "__await__");
     }
     let Some(connection) = this.living()? else {
         return Err(this.closed_error(py));
@@ -83,7 +179,7 @@ pub(crate) fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>>
     connection
         .rare(|rare| rare.closers.push(future.clone_ref(py)))
         .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
-    Ok(future)
+    future.call_method0(py, "__await__")
 }
 
 /// Resolve the futures of drain().
@@ -96,6 +192,7 @@ pub(crate) fn drained(py: Python<'_>, attachment: &Attachment) -> PyResult<()> {
             future.call_method1(py, "set_result", (py.None(),))?;
         }
     }
+    dropped::lend(attachment.object.bind(py));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from vespiary._credentials import bare_url
 from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.prove.load.plan import Plan
 from vespiary.prove.load.progress import shown
@@ -166,6 +167,10 @@ def load(json_path: str | None, **options: Any) -> None:
 
 def _plan(options: dict[str, Any]) -> Plan:
     """The plan of the command's options; contradictions are usage errors."""
+    if bare_url(options["url"]) != options["url"]:
+        raise click.UsageError(
+            "a load is sent without credentials: leave the user name and the password out of URL"
+        )
     pipeline, after_receive = options.pop("pipeline"), options.pop("send_after_receive")
     if after_receive and pipeline not in (None, 1):
         raise click.UsageError("--send-after-receive is a pipeline of 1: leave --pipeline out")

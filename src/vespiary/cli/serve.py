@@ -18,6 +18,7 @@ from vespiary.errors import ConfigurationError, LimitsError
 from vespiary.filters import Filter, FilterFactory
 from vespiary.handler import AsyncHandler
 from vespiary.limits import Deadlines, Limits
+from vespiary.server_options import BACKLOG, FRAMING, SLOW_CONSUMER
 from vespiary.websocket import WebSocket
 
 __all__ = ["serve"]
@@ -52,7 +53,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
 @click.option(
     "--framing",
     type=click.Choice(["raw", "line", "crlf", "length"]),
-    help="How a tcp:// or unix:// stream becomes messages.  [default: raw]",
+    help=f"How a tcp:// or unix:// stream becomes messages.  [default: {FRAMING}]",
 )
 @click.option(
     "--limit",
@@ -74,12 +75,13 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     "--drain-seconds",
     metavar="TIME",
     help="How long SIGTERM and SIGINT wait for connections to finish: a time such as 30, 250ms or"
-    " 2min, or 'none' for no limit. The same as --deadline drain_seconds=TIME.  [default: 10]",
+    " 2min, or 'none' for no limit. The same as --deadline drain_seconds=TIME."
+    f"  [default: {Deadlines().drain_seconds:g}]",
 )
 @click.option(
     "--slow-consumer",
     type=click.Choice(["wait", "drop-oldest", "drop-newest", "disconnect"]),
-    help="What happens to messages for a peer that does not read.  [default: wait]",
+    help=f"What happens to messages for a peer that does not read.  [default: {SLOW_CONSUMER}]",
 )
 @click.option(
     "--origin",
@@ -131,7 +133,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     "--backlog",
     type=click.IntRange(1, 65535),
     help="Connections that may wait in the kernel to be accepted; net.core.somaxconn bounds it too."
-    "  [default: 4096]",
+    f"  [default: {BACKLOG}]",
 )
 @click.option(
     "--reuse-port",

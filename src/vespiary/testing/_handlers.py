@@ -176,11 +176,11 @@ class _Check:
             connection.abort()
             await connection.wait_closed()
 
-    async def stopped(self, url: str) -> None:
+    async def stopped(self, url: str) -> list[Connection[Any]]:
         """Connections that are open when the server stops."""
-        for count in (0, 1, len(self.messages)):
-            await self._begun(url, count)
+        connections = [await self._begun(url, count) for count in (0, 1, len(self.messages))]
         await asyncio.sleep(0.01)
+        return connections
 
     async def _begun(self, url: str, count: int) -> Connection[Any]:
         """A connection on which some messages were sent."""

@@ -439,7 +439,7 @@ impl<H: Host> Engine<H> {
         requires!("rfc6455/7.4.1/h4");
         connection.end_with(reason);
         if options.framing == Framing::WebSocket {
-            connection.begin_closing(Some((Code::POLICY, limit.name())));
+            connection.begin_closing(Some((Code::POLICY, limit.close_text())));
         } else {
             connection.abort_now();
         }

@@ -250,7 +250,8 @@ fn a_websocket_that_answers_pings_and_sends_no_message_misses_the_deadline_of_da
     loop {
         let frame = peer.frame(bench);
         if frame.first != 0x89 {
-            assert_eq!((frame.code(), frame.reason()), (Some(1008), "data_seconds"));
+            let told = "no message came for too long (data_seconds)";
+            assert_eq!((frame.code(), frame.reason()), (Some(1008), told));
             break;
         }
         pings += 1;

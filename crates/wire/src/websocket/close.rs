@@ -49,9 +49,13 @@ impl Code {
     pub const TLS_HANDSHAKE: Self = Self(1015);
 
     /// Whether a peer that sends this code ends the connection cleanly: it has nothing more to say
-    /// (1000, or no code at all), or it goes away (1001). Every other code reports a failure.
+    /// (1000, or no code at all), it goes away (1001), or it restarts (1012). Every other code
+    /// reports a failure.
     pub fn is_clean(self) -> bool {
-        matches!(self, Self::NORMAL | Self::GOING_AWAY | Self::NO_STATUS)
+        matches!(
+            self,
+            Self::NORMAL | Self::GOING_AWAY | Self::SERVICE_RESTART | Self::NO_STATUS
+        )
     }
 
     /// Whether a close frame may carry this code (sections 7.4.1 and 7.4.2, and IANA's registry):

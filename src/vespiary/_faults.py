@@ -125,7 +125,8 @@ def faults_of(given: Faults | FaultNames | None) -> Faults:
     if isinstance(given, Faults):
         return given
     named = {"lossless": Faults.lossless, "harsh": Faults.harsh}
-    found = named.get(given)
+    name: object = given
+    found = named.get(name) if isinstance(name, str) else None
     if found is None:
         near = difflib.get_close_matches(str(given), named, n=1, cutoff=0.5)
         advice = f"; did you mean {near[0]!r}?" if near else ""

@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from vespiary._callbacks import is_async
 from vespiary._core import Hooks, close_as_told, push
 from vespiary._first_step import Begins
-from vespiary._hook_checks import check_function, check_handler, is_async
+from vespiary._hook_checks import check_function, check_handler
 from vespiary.errors import ConfigurationError
 from vespiary.handler import AsyncHandler, Handler
 from vespiary.request import NativeResponse, Request, Response, native_response
@@ -103,7 +104,7 @@ def handler_hooks(handler: Handler | AsyncHandler, task_name: str = "a handler")
     if request is not None:
         hooks.request = _requester(request, task_name)
     if any(is_async(hook) for hook in (hooks.open, hooks.message, hooks.shutdown, hooks.close)):
-        _make_async(hooks, task_name)
+        _make_async(hooks, task_name, type(handler).__qualname__)
     return hooks
 
 
@@ -142,8 +143,8 @@ def _spawner(
     return spawn
 
 
-def _make_async(hooks: Hooks, task_name: str) -> None:
-    """Let a connection's task run the methods in order."""
+def _make_async(hooks: Hooks, task_name: str, owner: str) -> None:
+    """Let a connection's task run the methods of a class in order."""
     if hooks.part is not None:
         raise ConfigurationError(
             "on_part is called as parts arrive and cannot stand beside async methods:"
@@ -177,6 +178,7 @@ def _make_async(hooks: Hooks, task_name: str) -> None:
                 reason = await asyncio.shield(connection.wait_closed())
                 await _settled(closed(connection, reason))
 
+    handle.__qualname__ = owner
     hooks.spawn = _spawner(lambda connection: Begins(handle(connection)), task_name)
 
 
@@ -247,6 +249,8 @@ def _requester(method: Callable[..., Any], task_name: str) -> Callable[..., Any]
 def start_response(connection: Connection, awaitable: Any) -> asyncio.Task[None]:
     """Await a response in a task; the connection keeps the task, and cancels it at its end."""
     waiting = _respond_later(connection, awaitable)
+    asked = getattr(awaitable, "awaitable", awaitable)
+    cast("Any", waiting).__qualname__ = getattr(asked, "__qualname__", "on_request")
     name = getattr(awaitable, "task_name", None)
     loop = asyncio.get_running_loop()
     return loop.create_task(Begins(waiting), name=name, context=connection._context)

@@ -3,8 +3,9 @@
 1. The listeners are closed, so that new clients are refused.
 2. Each connection gets its cue. A handler with `on_shutdown` is called, and its connections may go
    on until they end by themselves. A coroutine gets the messages already received and then the end
-   of its iteration. Others are closed at once (1001 on WebSocket) behind what is queued. Work under
-   way (an async `on_request`, `on_message` or `on_close`, a coroutine's `finally`) goes on.
+   of its iteration. Others are closed at once (1001 on WebSocket) behind what is queued; where
+   calls of the handler are under way on threads, after these. Work under way (an async
+   `on_request`, `on_message` or `on_close`, a coroutine's `finally`) goes on.
 3. What is left is closed with 1001 before `drain_seconds` are over, and its tasks are cancelled;
    after `drain_seconds` it is reset. The last quarter of the time, and at most `close_seconds`, is
    for close frames; they get a second where a quarter is less. Tasks that swallow their
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from vespiary._core import cue_stop
 from vespiary._counted import counted
 from vespiary._site import Site
+from vespiary._task_names import described
 from vespiary.close_code import CloseCode
 from vespiary.request import Response, native_response
 
@@ -50,6 +52,7 @@ class _Draining:
     def __init__(self, site: Site, began: float, seconds: float | None) -> None:
         self.site = site
         self.deadline: float | None = None
+        self.drain_seconds = seconds
         self.close_seconds = 0.0
         if seconds is not None:
             self.limit(began, seconds)
@@ -59,6 +62,7 @@ class _Draining:
         self.cancelled_at: float | None = None
         self.cancels = 0
         self.answering: list[Connection] = []
+        self.working: list[Connection] = []
 
     def limit(self, began: float, seconds: float) -> None:
         """Let it end within so many seconds, unless it ends earlier anyway."""
@@ -66,15 +70,19 @@ class _Draining:
         close_seconds = seconds / 4 if most is None else min(seconds / 4, most)
         deadline = began + seconds - close_seconds
         if self.deadline is None or deadline < self.deadline:
-            self.deadline = deadline
+            self.deadline, self.drain_seconds = deadline, seconds
             least = _CLOSE_SECONDS if most is None else min(_CLOSE_SECONDS, most)
             self.close_seconds = max(close_seconds, least)
 
     def cue(self, connections: Sequence[Connection]) -> None:
         """Let each connection end in its handler's way."""
-        self.answering = [one for one in connections if self._cue(one) == "answering"]
+        states = [(self._cue(one), one) for one in connections]
+        self.answering = [one for state, one in states if state == "answering"]
+        self.working = [one for state, one in states if state == "working"]
 
     def _cue(self, connection: Connection) -> str:
+        if self._is_working(connection):
+            return "working"
         state = cue_stop(connection, CloseCode.GOING_AWAY, _TEXT)
         if state == "cue":
             try:
@@ -84,6 +92,16 @@ class _Draining:
             except BaseException as error:
                 connection._fail(error)
         return state
+
+    def _is_working(self, connection: Connection) -> bool:
+        """Whether calls on threads are under way that the close has to wait for.
+
+        An `on_shutdown` is such a call itself, and comes behind the others.
+        """
+        threads = self.site.threads
+        if threads is None or threads.hooks.shutdown is not None or not connection.is_open:
+            return False
+        return threads.is_finishing(connection)
 
     @property
     def count(self) -> int:
@@ -133,9 +151,6 @@ class Shutdown:
             for site in sites
             if site.native is not None
         ]
-        self._first_deadline = min(
-            (one.deadline for one in self._draining if one.deadline is not None), default=None
-        )
 
     def shorten(self, drain_seconds: float) -> None:
         """Let the drain end in so many seconds, where it would take longer."""
@@ -177,9 +192,8 @@ class Shutdown:
     def _log_start(self) -> None:
         count = sum(one.count for one in self._draining)
         tasks = sum(len(one.site.tasks()) for one in self._draining)
-        limit = "without a limit"
-        if self._first_deadline is not None:
-            limit = f"for up to {self._first_deadline - self._began:g} s"
+        seconds = [one.drain_seconds for one in self._draining if one.drain_seconds is not None]
+        limit = f"for up to {min(seconds):g} s" if seconds else "without a limit"
         left = _counts(count, tasks)
         if left:
             logger.info("Stopping: waiting %s for %s to finish", limit, left)
@@ -193,8 +207,8 @@ class Shutdown:
                 self._is_forced = True
                 logger.warning("Ending at once, as asked again")
             self._reset(one, now)
-        if one.answering:
-            one.cue(one.answering)
+        if one.answering or one.working:
+            one.cue(one.answering + one.working)
         count = one.count
         tasks = one.site.tasks() if count == 0 or one.is_cut else set()
         is_busy = one.site.threads is not None and one.site.threads.is_busy
@@ -206,7 +220,8 @@ class Shutdown:
         elif not one.is_reset and one.reset_at is not None and now >= one.reset_at:
             self._reset(one, now)
         elif count == 0 and not tasks and now >= (one.reset_at or now):
-            logger.error("Calls of the handler still run on threads on %s", one.site.url)
+            assert one.site.threads is not None
+            one.site.threads.abandon(one.site.url)
             return False
         elif tasks and now >= (one.cancelled_at or now) + _CANCEL_SECONDS:
             return self._cancel_again(one, tasks, now) or count > 0
@@ -249,13 +264,12 @@ class Shutdown:
         """Cancel tasks that swallowed it; whether there is hope that they end."""
         one.cancels += 1
         if one.cancels > _CANCELS_MAX:
-            names = ", ".join(sorted({repr(task.get_coro()) for task in tasks}))
             logger.error(
-                "Left after %d cancellations, which were ignored: %s: %s on %s",
+                "Left running after %d cancellations, which were swallowed: %s on %s: %s",
                 _CANCELS_MAX,
                 counted(len(tasks), "task"),
-                names,
                 one.site.url,
+                described(tasks),
             )
             leave(tasks)
             return False

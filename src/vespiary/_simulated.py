@@ -13,7 +13,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from vespiary._core import Core
@@ -51,6 +51,18 @@ class Simulated(asyncio.BaseEventLoop):
         self.core.hold_time(True)
         future.add_done_callback(release)
 
+    async def subprocess_exec(self, *_arguments: Any, **_options: Any) -> NoReturn:
+        """Refuse a child process, which runs in real time.
+
+        Raises:
+            RuntimeError: always.
+        """
+        raise _no_subprocess()
+
+    async def subprocess_shell(self, *_arguments: Any, **_options: Any) -> NoReturn:
+        """Refuse a shell, as `subprocess_exec` does."""
+        raise _no_subprocess()
+
     async def shutdown_default_executor(self, *arguments: Any, **options: Any) -> None:
         """Wait for the threads of the default executor."""
         self.core.hold_time(True)
@@ -80,6 +92,14 @@ class Simulated(asyncio.BaseEventLoop):
             flags |= socket.AI_NUMERICHOST
             name = "::1" if family == socket.AF_INET6 else "127.0.0.1"
         return list(socket.getaddrinfo(name, port, family, type, proto, flags))
+
+
+def _no_subprocess() -> RuntimeError:
+    return RuntimeError(
+        "a subprocess runs in real time, and the simulation's clock would not wait for it: await"
+        " asyncio.to_thread(subprocess.run, ...), for which it does, or test with"
+        " vespiary.testing.serve"
+    )
 
 
 def hold_time(future: Future[Any]) -> None:

@@ -12,6 +12,7 @@ loop's thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import os
@@ -22,10 +23,11 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from vespiary._hook_checks import is_async
+from vespiary._callbacks import is_async
+from vespiary._counted import counted
 from vespiary._pool import Pool
 from vespiary._simulated import hold_time
-from vespiary.errors import ConfigurationError
+from vespiary.errors import ConfigurationError, ConnectionClosed
 
 if TYPE_CHECKING:
     from vespiary._core import Connection, Hooks
@@ -43,7 +45,15 @@ _Call = tuple[Callable[..., Any], tuple[Any, ...]]
 class _Queue:
     """The calls of one connection that wait."""
 
-    __slots__ = ("bytes", "calls", "context", "is_paused", "is_running")
+    __slots__ = (
+        "bytes",
+        "calls",
+        "context",
+        "has_finished",
+        "is_finishing",
+        "is_paused",
+        "is_running",
+    )
 
     def __init__(self, context: contextvars.Context) -> None:
         self.calls: deque[_Call] = deque()
@@ -51,6 +61,8 @@ class _Queue:
         self.context = context
         self.is_running = False
         self.is_paused = False
+        self.is_finishing = False
+        self.has_finished = False
 
 
 class ThreadedHooks:
@@ -83,6 +95,34 @@ class ThreadedHooks:
         """Whether any call waits or runs."""
         with self._lock:
             return any(queue.is_running for queue in self._queues.values())
+
+    def is_finishing(self, connection: Connection) -> bool:
+        """Whether calls of a connection are under way, or what they sent; on the loop's thread.
+
+        No further messages are taken, as its server stops.
+        """
+        with self._lock:
+            queue = self._queues.get(connection)
+            if queue is None or queue.is_finishing:
+                return queue is not None and not queue.has_finished
+            queue.is_finishing = queue.is_paused = True
+            is_running = queue.is_running
+        connection._hold_reading(True)
+        if not is_running:
+            # What the last call sent may be on its way to this thread.
+            connection._call_soon(self._resume, connection, queue)
+        return True
+
+    def abandon(self, url: str) -> None:
+        """Report the calls that the stop does not wait for; what they raise later is quiet."""
+        with self._lock:
+            count = sum(queue.is_running for queue in self._queues.values())
+        logger.warning(
+            "Left running on threads after the stop: %s of the handler, whose answers are lost,"
+            " on %s",
+            counted(count, "call"),
+            url,
+        )
 
     def open(self) -> None:
         """Make the threads, for one run of the server."""
@@ -169,12 +209,16 @@ class ThreadedHooks:
                 _fail(connection, error)
         if queue.is_paused:
             # Not from here, and not under the lock: the loop's thread may wait for it.
-            connection._call_soon(self._resume, connection, queue)
+            # The loop may have ended.
+            with contextlib.suppress(RuntimeError):
+                connection._call_soon(self._resume, connection, queue)
 
     def _resume(self, connection: Connection, queue: _Queue) -> None:
         """Read on, unless the queue has filled up again; on the loop's thread."""
         with self._lock:
-            if queue.is_paused and not queue.calls:
+            if queue.is_finishing:
+                queue.has_finished = not queue.is_running
+            elif queue.is_paused and not queue.calls:
                 queue.is_paused = False
                 connection._hold_reading(False)
 
@@ -184,7 +228,16 @@ def _fail(connection: Connection, error: BaseException) -> None:
     try:
         connection._fail(error)
     except Exception:
+        if _is_end(error):
+            return
         logger.error("Handler failed, and its loop has ended", exc_info=error)
+
+
+def _is_end(error: BaseException) -> bool:
+    """Whether it says that the connection has ended, and nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_end(one) for one in error.exceptions)
+    return isinstance(error, ConnectionClosed)
 
 
 def _bytes(arguments: tuple[Any, ...]) -> int:

@@ -26,6 +26,19 @@ connection with a reset, as a close frame would wait behind what is not read.
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SECONDS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}
 _COUNT_MAX = (1 << 63) - 1
+_SMALL_COUNT_MAX = (1 << 32) - 1
+_SMALL_COUNTS = frozenset(
+    {
+        "connections_max",
+        "connections_per_address_max",
+        "accepts_per_second_max",
+        "handshakes_pending_max",
+        "fragments_max",
+        "requests_per_connection_max",
+        "topics_per_connection_max",
+    }
+)
+"""Limits that the engine counts in 32 bits; the others are of bytes, and a few of objects."""
 
 
 class _Settings:
@@ -200,9 +213,12 @@ def _fields(cls: type[Any]) -> dict[str, bool]:
 def _check_count(name: str, value: object, *, optional: bool) -> None:
     if value is None and optional:
         return
-    if type(value) is int and 1 <= value <= _COUNT_MAX:
+    most = _SMALL_COUNT_MAX if name in _SMALL_COUNTS else _COUNT_MAX
+    if type(value) is int and 1 <= value <= most:
         return
     wanted = "a whole number of at least 1"
+    if type(value) is int and value > most:
+        wanted = f"a whole number from 1 to {most}"
     raise _wrong("Limits", name, value, f"{wanted}, or None for no limit" if optional else wanted)
 
 

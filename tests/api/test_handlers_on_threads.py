@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import threading
 import time
 import weakref
@@ -302,3 +303,71 @@ async def test_a_thread_that_fails_while_the_loop_is_blocked_is_free_at_once(
         await until(lambda: server.statistics().total.connections_open == 0)
     assert len(errors) == 1
     assert len([it for it in caplog.records if it.levelname == "ERROR"]) == 1
+
+
+class Finishing(vespiary.Handler):
+    """Answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.going = threading.Event()
+        self.working = threading.Semaphore(0)
+
+    def on_message(self, connection: vespiary.Connection, message: str) -> None:
+        self.working.release()
+        self.going.wait(60)
+        connection.send(f"finished {message}")
+
+
+class Polite(Finishing):
+    def on_shutdown(self, connection: vespiary.Connection) -> None:
+        connection.send("goodbye")
+        connection.close(1012)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "code"),
+    [(Finishing, [], 1001), (Polite, ["goodbye"], 1012)],
+)
+async def test_a_stop_waits_for_calls_under_way_and_their_answers_arrive(
+    kind: type[Finishing], words: list[str], code: int
+) -> None:
+    handler = kind()
+    async with serving(handler, executor="threads") as server:
+        busy = [await vespiary.connect(server.urls[0]) for _ in range(3)]
+        idle = await vespiary.connect(server.urls[0])
+        for client in busy:
+            client.send("1")
+            client.send("2")
+        for _ in busy:
+            await asyncio.to_thread(handler.working.acquire)
+        stopping = asyncio.create_task(server.stop())
+        if kind is Finishing:
+            assert (await idle.wait_closed()).code == code
+        assert all(client.is_open for client in busy)
+        handler.going.set()
+        for client in busy:
+            assert [message async for message in client] == ["finished 1", "finished 2", *words]
+            assert client.close_reason is not None
+            assert client.close_reason.code == code
+        await stopping
+
+
+async def test_calls_that_outlast_the_stop_are_one_warning_and_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handler = Finishing()
+    async with serving(handler, executor="threads") as server:
+        clients = [await vespiary.connect(server.urls[0]) for _ in range(2)]
+        for client in clients:
+            client.send("1")
+            await asyncio.to_thread(handler.working.acquire)
+        await server.stop(drain_seconds=0)
+        handler.going.set()
+        for client in clients:
+            await client.wait_closed()
+    await until(lambda: not [one for one in threading.enumerate() if one.name[:9] == "vespiary_"])
+    records = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.levelname for record in records] == ["WARNING", "WARNING"]
+    assert "The time to finish is over" in records[0].getMessage()
+    assert "Left running on threads after the stop: 2 calls of the handler" in caplog.text
+    assert "Traceback" not in caplog.text

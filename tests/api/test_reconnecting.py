@@ -1,6 +1,10 @@
 """Reconnection: what is tried again, what is not, and how it ends. Waits are virtual."""
 
 import asyncio
+import base64
+import contextlib
+import hashlib
+import logging
 import socket
 from collections.abc import Callable
 
@@ -319,3 +323,108 @@ async def test_streams_are_reconnected_too() -> None:
             if len(heard) == 3:
                 break
     assert heard == [b"line"] * 3
+
+
+HOSTILE = "\x1b[2K\n2026-01-01 ERROR forged\r\u2028".encode()
+
+
+@pytest.mark.parametrize("what", ["body", "reason phrase", "close reason"])
+async def test_no_server_writes_lines_or_escapes_into_the_log(
+    what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reply(head: bytes) -> bytes:
+        if what == "body":
+            length = str(len(HOSTILE)).encode()
+            fields = b"Content-Type: text/plain\r\nContent-Length: " + length
+            return b"HTTP/1.1 503 no\r\n" + fields + b"\r\n\r\n" + HOSTILE
+        if what == "reason phrase":
+            return b"HTTP/1.1 503 a\x9b31m\x85forged\r\nContent-Length: 0\r\n\r\n"
+        before = head.lower().partition(b"sec-websocket-key: ")[0]
+        key = head[len(before) :].split(b"\r\n")[0].split(b": ")[1]
+        accept = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
+        payload = (4001).to_bytes(2, "big") + HOSTILE
+        return (
+            (
+                b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Accept: " + base64.b64encode(accept.digest()) + b"\r\n\r\n"
+            )
+            + bytes([0x88, len(payload)])
+            + payload
+        )
+
+    def answer(listener: socket.socket) -> None:
+        for _ in range(2):
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(reply(peer.recv(65536)))
+
+    waits = Waits()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answering = asyncio.create_task(asyncio.to_thread(answer, listener))
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+        with caplog.at_level(logging.INFO, "vespiary"):
+            task = asyncio.create_task(virtual(vespiary.connect(url), waits).stay())
+            await until(lambda: len(waits.seconds) >= 2)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await answering
+    lines = [record.getMessage() for record in caplog.records]
+    assert any("forged" in line for line in lines)
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_function_gives_each_attempt_its_own_header_fields(is_async: bool) -> None:
+    seen: list[str | None] = []
+    made: list[str] = []
+
+    class Counts(vespiary.Handler):
+        def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            seen.append(request.headers.get("authorization"))
+            if len(seen) == 2:
+                return request.respond(503)
+            return request.accept(headers=[("X-Kept", request.headers.get("x-fixed", ""))])
+
+        def on_open(self, connection: vespiary.Connection) -> None:
+            connection.close(1012)
+
+    def token() -> dict[str, str]:
+        made.append(f"Bearer {len(made)}")
+        return {"Authorization": made[-1]}
+
+    async def token_later() -> dict[str, str]:
+        await asyncio.sleep(0)
+        return token()
+
+    websocket = vespiary.WebSocket(headers=[("X-Fixed", "yes")])
+    async with serving(Counts) as server:
+        connecting = vespiary.connect(
+            server.urls[0], headers=token_later if is_async else token, websocket=websocket
+        )
+        count = 0
+        async for connection in virtual(connecting, Waits()):
+            assert connection.response_headers["x-kept"] == "yes"
+            # 1012 ends an iteration as 1001 does.
+            assert [message async for message in connection] == []
+            count += 1
+            if count == 3:
+                break
+    assert seen == made == ["Bearer 0", "Bearer 1", "Bearer 2", "Bearer 3"]
+
+
+async def test_a_function_that_fails_or_gives_what_cannot_be_sent_fails_the_attempt() -> None:
+    async def broken() -> dict[str, str]:
+        raise LookupError("no token")
+
+    with pytest.raises(LookupError, match="no token"):
+        await vespiary.connect("ws://127.0.0.1:1", headers=broken)
+    with pytest.raises(vespiary.ConfigurationError, match="pairs"):
+        await vespiary.connect("ws://127.0.0.1:1", headers=lambda: [5])  # type: ignore[list-item]
+    with pytest.raises(vespiary.ConfigurationError, match="X-A"):
+        await vespiary.connect("ws://127.0.0.1:1", headers=lambda: {"X-A": "a\nb"})
+    with pytest.raises(vespiary.ConfigurationError, match="give them once") as raised:
+        await vespiary.connect(
+            "ws://user:secret@127.0.0.1:1", headers=lambda: {"Authorization": "Bearer x"}
+        )
+    assert "secret" not in str(raised.value)

@@ -265,7 +265,7 @@ async def test_every_step_is_logged_with_its_counts(caplog: pytest.LogCaptureFix
         await server.stop()
         for client in clients:
             await client.wait_closed()
-    assert "Stopping: waiting for up to 6 s for 3 connections to finish" in caplog.text
+    assert "Stopping: waiting for up to 8 s for 3 connections to finish" in caplog.text
     assert "Stopped after" in caplog.text
 
 
@@ -284,8 +284,9 @@ async def test_on_stop_comes_after_the_last_connection_and_is_awaited() -> None:
             calls.append("stop")
 
     async with serving(Tidy) as server:
-        await vespiary.connect(server.urls[0])
+        client = await vespiary.connect(server.urls[0])
         await until(lambda: server.statistics().total.connections_open)
+        assert client.is_open
     assert calls == ["close", "stop"]
 
 
@@ -300,9 +301,10 @@ async def test_blocking_calls_on_threads_get_their_time() -> None:
             done.append("saved")
 
     async with serving(Blocks, executor="threads") as server:
-        await vespiary.connect(server.urls[0])
+        client = await vespiary.connect(server.urls[0])
         await until(lambda: server.statistics().total.connections_open)
         await server.stop()
+        await client.wait_closed()
     assert done == ["saved"]
 
 
@@ -368,3 +370,43 @@ async def test_the_whole_stop_takes_no_longer_than_drain_seconds() -> None:
         taken = asyncio.get_running_loop().time() - began
         client.transport.abort()
     assert 3.9 < taken < 16
+
+
+async def test_tasks_that_swallow_their_cancellation_are_left_and_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vespiary._shutdown._CANCEL_SECONDS", 0.01)
+    going = asyncio.Event()
+
+    async def swallow() -> None:
+        while not going.is_set():
+            try:
+                await going.wait()
+            except asyncio.CancelledError:
+                continue
+
+    class Stubborn(vespiary.Handler):
+        async def on_message(self, connection: vespiary.Connection, message: str) -> None:
+            await swallow()
+
+    async def stubborn(connection: vespiary.Connection) -> None:
+        await swallow()
+
+    server = vespiary.Server()
+    server.add(Stubborn, WS)
+    server.add(stubborn, WS)
+    async with server:
+        clients = [await vespiary.connect(url) for url in server.urls]
+        peers = [vespiary._logging.address_text(client.local_address) for client in clients]
+        clients[0].send("begin")
+        await clients[0].ping()
+        await server.stop(drain_seconds=0)
+        for client in clients:
+            await client.wait_closed()
+    left = [line.getMessage() for line in caplog.records if "Left running" in line.getMessage()]
+    assert all("cancellations, which were swallowed: 1 task on ws://" in line for line in left)
+    assert any(line.endswith(f"Stubborn (peer {peers[0]})") for line in left)
+    assert any(line.endswith(f".stubborn (peer {peers[1]})") for line in left)
+    assert "0x" not in "".join(left)
+    going.set()
+    await until(lambda: not other_tasks())

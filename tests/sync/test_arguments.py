@@ -42,3 +42,10 @@ def test_the_methods_check_their_timeout_and_the_end_names_the_peer() -> None:
             connection.receive(timeout=20)
         assert caught.value.address == f"127.0.0.1:{port}"
         connection.close()
+
+
+@pytest.mark.parametrize(("written", "meant"), [("timeot", "timeout"), ("part", "parts")])
+def test_a_misspelt_argument_of_connect_suggests_its_own_too(written: str, meant: str) -> None:
+    options: dict[str, Any] = {written: 1}
+    with pytest.raises(vespiary.ConfigurationError, match=f"did you mean '{meant}'"):
+        vespiary.sync.connect("ws://127.0.0.1:1", **options)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -160,3 +161,49 @@ def test_handlers_on_threads_are_waited_for() -> None:
         for _ in range(5):
             connection.send("hello")
             assert connection.receive(timeout=20) == "hello"
+
+
+def test_a_client_in_its_own_block_again_is_refused_and_goes_on() -> None:
+    client = TestClient(Echo())
+    with client:
+        with pytest.raises(RuntimeError, match="in its block already"), client:
+            pass
+        with client.connect() as connection:
+            connection.send("hello")
+            assert connection.receive() == "hello"
+    with client:
+        pass
+
+
+@pytest.mark.parametrize("framing", ["line", "crlf", "length"])
+def test_connect_takes_the_framing_of_the_endpoint(framing: Any) -> None:
+    class Lines(vespiary.Handler[bytes]):
+        def on_message(self, connection: vespiary.Connection[bytes], message: bytes) -> None:
+            connection.send(message)
+
+    async def main() -> None:
+        async with vespiary.testing.serve(Lines, "tcp", framing=framing) as server:
+            async with server.connect() as connection:
+                connection.send("one")
+                connection.send("two")
+                assert [await connection.receive(), await connection.receive()] == [b"one", b"two"]
+            async with server.connect(framing="raw") as raw:
+                raw.send(b"\n")
+
+    with TestClient(Lines, "tcp://127.0.0.1:7", framing=framing) as client:
+        with client.connect() as connection:
+            connection.send("one")
+            connection.send("two")
+            assert [connection.receive(), connection.receive()] == [b"one", b"two"]
+        with client.connect(framing="raw") as raw:
+            raw.send(b"\n")
+    vespiary.run(main())
+
+
+def test_connect_takes_the_framing_of_the_endpoint_that_it_is_given() -> None:
+    server = vespiary.Server()
+    server.add(Echo, "ws://127.0.0.1:80")
+    server.add(Echo, "tcp://127.0.0.1:7", framing="line")
+    with TestClient(server) as client, client.connect(url="tcp://127.0.0.1:7") as connection:
+        connection.send("hello")
+        assert connection.receive() == b"hello"

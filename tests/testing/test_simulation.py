@@ -5,6 +5,8 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -289,3 +291,20 @@ def test_in_a_running_loop_the_advice_is_to_decorate_the_test() -> None:
 def test_the_end_of_virtual_time_is_an_error() -> None:
     with pytest.raises(OSError, match="clock ends 584 years after its start"):
         run(asyncio.sleep(1e12), timeout=None)
+
+
+@pytest.mark.parametrize("faults", [{}, [], 5, True, "mild"])
+def test_the_error_for_faults_of_a_wrong_type_says_what_there_is(faults: Any) -> None:
+    async def nothing() -> None: ...
+
+    with pytest.raises(vespiary.ConfigurationError, match="faults must be 'lossless', 'harsh'"):
+        vespiary.testing.run(nothing(), faults=faults)
+
+
+def test_a_subprocess_is_refused_with_what_to_do_instead() -> None:
+    async def child(start: Callable[..., Any]) -> None:
+        await start("true")
+
+    for start in (asyncio.create_subprocess_exec, asyncio.create_subprocess_shell):
+        with pytest.raises(RuntimeError, match="to_thread"):
+            vespiary.testing.run(child(start))

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+import vespiary
+import vespiary.testing
 from vespiary.errors import ConfigurationError, LimitsError
 from vespiary.limits import Deadlines, Limits
 
@@ -128,3 +130,35 @@ def test_an_unknown_deadline_without_a_near_name_is_refused_with_all_names() -> 
 def test_a_limits_error_is_a_configuration_error_and_a_value_error() -> None:
     assert issubclass(LimitsError, ConfigurationError)
     assert issubclass(LimitsError, ValueError)
+
+
+@pytest.mark.parametrize("name", [item.name for item in dataclasses.fields(Limits)])
+@pytest.mark.parametrize("value", [1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1])
+def test_a_count_that_is_accepted_is_one_that_a_server_starts_with(name: str, value: int) -> None:
+    others = ("write_low_bytes", "write_high_bytes", "write_bytes_max")
+    larger = others[others.index(name) :] if name in others else (name,)
+    fields: dict[str, Any] = dict.fromkeys(larger, value)
+    if value >= 1 << 32 and (name == "fragments_max" or "_bytes" not in name):
+        in_32_bits = name not in ("headers_max", "inbox_messages_max")
+        if in_32_bits:
+            with pytest.raises(
+                LimitsError, match=rf"Limits.{name} must be .* from 1 to 4294967295"
+            ):
+                Limits(**fields)
+            return
+    limits = Limits(**fields)
+
+    async def main() -> None:
+        server = vespiary.Server(signals=False)
+        server.add(vespiary.Handler, "ws://127.0.0.1:0", limits=limits)
+        async with server, vespiary.connect(server.urls[0], limits=limits) as connection:
+            await connection.ping()
+
+    vespiary.testing.run(main())
+
+
+@pytest.mark.parametrize("name", [item.name for item in dataclasses.fields(Limits)])
+def test_the_error_for_a_count_beyond_64_bits_says_the_range(name: str) -> None:
+    fields: dict[str, Any] = {name: 1 << 63}
+    with pytest.raises(LimitsError, match=rf"Limits.{name} must be a whole number from 1 to"):
+        Limits(**fields)

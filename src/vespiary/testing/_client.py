@@ -25,7 +25,7 @@ from vespiary.limits import Deadlines
 from vespiary.request import Headers
 from vespiary.server import Server
 from vespiary.server_options import ServerOptions
-from vespiary.testing._server import address_of
+from vespiary.testing._server import address_of, take_framing
 from vespiary.testing._simulation import new_loop, seed_note
 
 __all__ = ["TestClient", "TestConnection", "TestResponse"]
@@ -116,13 +116,15 @@ class TestClient:
             path: Path and query, where the handler is served at `ws`.
             url: Another endpoint of the server. Default: its first.
             timeout: Virtual seconds until TimeoutError.
-            options: Those of `vespiary.connect`.
+            options: Those of `vespiary.connect`. Default for a stream's framing: the endpoint's.
 
         Raises:
             HandshakeRefused: the handler refused the request.
             OSError: the connection was refused.
         """
-        target = address_of(url or self.server.urls[0], path)
+        base = url or self.server.urls[0]
+        target = address_of(base, path)
+        take_framing(self.server, base, options)
 
         async def open_it() -> Connection[Any]:
             return await connect(target, **options)
@@ -177,6 +179,11 @@ class TestClient:
             raise RuntimeError(
                 "TestClient is for plain tests, and a loop runs here: use vespiary.testing.serve"
                 " in an async test"
+            )
+        if self._runner is not None:
+            raise RuntimeError(
+                "this TestClient is in its block already: make another TestClient for a simulation"
+                " within it"
             )
         loop = new_loop(self._seed, self._faults)
         self._seed = loop.seed

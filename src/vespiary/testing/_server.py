@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar, Unpack
 
+from vespiary._callbacks import check_callback
 from vespiary.client import ClientOptions, Connecting, connect
 from vespiary.endpoint import Endpoint
 from vespiary.handler import AnyHandler
@@ -50,7 +51,11 @@ class TestServer:
         return address_of(self.url, path, scheme)
 
     def connect(self, path: str = "", **options: Unpack[ClientOptions]) -> Connecting:
-        """Connect to it, as `vespiary.connect` does; to a path of it."""
+        """Connect to it, as `vespiary.connect` does; to a path of it.
+
+        The framing of a stream is the endpoint's by default.
+        """
+        take_framing(self.server, self.url, options)
         return connect(self.url_of(path), **options)
 
 
@@ -128,7 +133,12 @@ class ServerThread(TestServer):
         return self.call(self.server.statistics)
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in the server's thread; its result."""
+        """Call a function in the server's thread; its result.
+
+        Raises:
+            TypeError: it is not a function, or an async one.
+        """
+        check_callback("call", function)
         assert self._loop is not None
 
         async def here() -> T:
@@ -190,6 +200,15 @@ def serve_in_thread(
         stack.close()
         raise
     return thread
+
+
+def take_framing(server: Server | None, url: str, options: ClientOptions) -> None:
+    """Give a client the framing of the endpoint that it connects to, unless it has its own."""
+    if server is None or "framing" in options:
+        return
+    for site in server._sites:
+        if site.url == url and not site.endpoint.has_http:
+            options["framing"] = site.options.get("framing")
 
 
 def address_of(url: str, path: str, scheme: str | None = None) -> str:

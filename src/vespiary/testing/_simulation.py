@@ -59,7 +59,11 @@ def run(
         async with asyncio.timeout(timeout):
             return await main
 
-    loop = new_loop(seed, faults)
+    try:
+        loop = new_loop(seed, faults)
+    except BaseException:
+        main.close()
+        raise
     try:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(bounded())

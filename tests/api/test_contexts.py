@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import ctypes
+import threading
 from typing import Any
 
 import pytest
@@ -246,3 +248,114 @@ async def test_an_on_start_may_add_endpoints_whose_on_start_sees_what_it_set() -
         server.add(Adds("second"), WS)
         await until(lambda: len(seen) == 2)
     assert seen == ["first", "second"]
+
+
+@pytest.mark.parametrize("options", [{}, {"executor": "threads"}], ids=["plain", "threads"])
+async def test_calls_in_a_row_run_in_the_context_of_their_connection_alone(
+    options: dict[str, Any],
+) -> None:
+    """Many connections in one batch, with failures, inner contexts, timers and tasks between."""
+    scheduled: list[str] = []
+    wrong: list[tuple[str, str, str]] = []
+
+    def check(where: str, connection: vespiary.Connection) -> None:
+        if NAME.get() != connection.data:
+            wrong.append((where, NAME.get(), connection.data))
+
+    class Checks(vespiary.Handler):
+        def on_open(self, connection: vespiary.Connection) -> None:
+            NAME.set("")
+            connection.data = ""
+
+        def on_message(self, connection: vespiary.Connection, message: str) -> None:
+            check("message", connection)
+            connection.data += message
+            NAME.set(connection.data)
+            contextvars.copy_context().run(NAME.set, "inner")
+            loop.call_soon_threadsafe(lambda: scheduled.append(NAME.get()))
+            connection.set_timer(0, lambda it: check("timer", it))
+            if message == "fail":
+                raise ValueError(message)
+            connection.send(NAME.get())
+
+        def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+            check("close", connection)
+
+    async def watch() -> None:
+        while True:
+            if NAME.get() != "outside":
+                wrong.append(("task", NAME.get(), "outside"))
+            await asyncio.sleep(0)
+
+    NAME.set("outside")
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(watch())
+    async with serving(Checks, **options) as server:
+        clients = [await vespiary.connect(server.urls[0]) for _ in range(5)]
+        for number, client in enumerate(clients):
+            for _ in range(16):
+                client.send(str(number))
+            if number == 2:
+                client.send("fail")
+        for number, client in enumerate(clients):
+            for count in range(1, 17):
+                assert await client.receive() == str(number) * count
+        await until(lambda: len(scheduled) == 81)
+        for client in clients:
+            client.close()
+        await until(lambda: server.statistics().total.connections_open == 0)
+        assert server.statistics().total.handler_errors == 1
+    task.cancel()
+    assert not wrong
+    assert all(len(set(name.removesuffix("fail"))) == 1 for name in scheduled)
+    assert NAME.get() == "outside"
+
+
+def test_a_handler_that_leaves_another_context_entered_fails_its_own_connection_alone(
+    driver: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    enter = ctypes.pythonapi.PyContext_Enter
+    enter.argtypes = [ctypes.py_object]
+    seen: list[tuple[str, str]] = []
+
+    class Leaves(vespiary.Handler):
+        def on_message(self, connection: vespiary.Connection, message: str) -> None:
+            NAME.set(message)
+            if message == "leave":
+                stray = contextvars.copy_context()
+                stray.run(NAME.set, "stray")
+                enter(stray)
+            connection.send(message)
+
+        def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+            seen.append((NAME.get(), reason.text))
+
+    async def exchange() -> None:
+        async with serving(Leaves) as server:
+            other = await vespiary.connect(server.urls[0])
+            other.send("other")
+            assert await other.receive() == "other"
+            async with vespiary.connect(server.urls[0]) as client:
+                client.send("leave")
+                reason = await client.wait_closed()
+                assert reason.code == vespiary.CloseCode.INTERNAL_ERROR
+            other.send("once more")
+            assert await other.receive() == "once more"
+            other.close()
+            await until(lambda: len(seen) == 2)
+
+    # The context stays entered in the thread, so the thread has to end.
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            vespiary.run(asyncio.wait_for(exchange(), 20), driver=driver)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert not errors
+    assert seen == [("leave", "the handler failed"), ("once more", "")]
+    assert "different context object" in caplog.text

@@ -25,6 +25,7 @@ mod payload;
 mod receive;
 mod reports;
 mod requests;
+mod room;
 mod send;
 mod send_error;
 mod session;

@@ -209,16 +209,21 @@ impl Outbound {
         true
     }
 
-    #[cold]
+    #[inline]
     fn retire_tail(&mut self) {
         if !self.tail.is_empty() {
-            let mut tail = std::mem::take(&mut self.tail);
-            let unused = tail.capacity() - tail.len();
-            if self.waiting >= CONGESTED_BYTES && unused > tail.len() / UNUSED_SHARE {
-                tail.shrink_to_fit();
-            }
-            self.push(Chunk::Owned(tail), false);
+            self.retire_full_tail();
         }
+    }
+
+    #[cold]
+    fn retire_full_tail(&mut self) {
+        let mut tail = std::mem::take(&mut self.tail);
+        let unused = tail.capacity() - tail.len();
+        if self.waiting >= CONGESTED_BYTES && unused > tail.len() / UNUSED_SHARE {
+            tail.shrink_to_fit();
+        }
+        self.push(Chunk::Owned(tail), false);
     }
 
     #[must_use]

@@ -1,11 +1,9 @@
-//! Sending: a message becomes bytes in the write queue, unless the queue is full and its policy
-//! says otherwise.
+//! Sending: a message becomes bytes in the write queue, if there is room ([`crate::room`]).
 
-use crate::close::{Cause, CloseReason, out_of_memory};
-use crate::connection::{Connection, Fullness, State};
+use crate::close::out_of_memory;
+use crate::connection::{Connection, State};
 use crate::endpoint::add;
 use crate::host::{Host, Kind};
-use crate::limit::Limit;
 use crate::options::{Framing, Options, SlowConsumer};
 use crate::send_error::SendError;
 use crate::session::websocket::compression::{Deflate, worst};
@@ -36,9 +34,11 @@ impl<H: Host> Connection<H> {
         {
             return self.send_deflated(deflate, kind, payload, compress.is_some());
         }
-        let options = self.endpoint().options.borrow();
+        let endpoint = self.endpoint();
+        let options = endpoint.options.borrow();
         let is_taken = self.queue(&options, Label::whole(kind), payload, true)?;
-        self.count_sent(is_taken.into());
+        add(&endpoint.counters.messages_out, is_taken.into());
+        add(&self.traffic.messages_out, is_taken.into());
         Ok(is_taken)
     }
 
@@ -254,142 +254,63 @@ impl<H: Host> Connection<H> {
         payload: &[u8],
         droppable: bool,
     ) -> Result<bool, SendError> {
-        let form = WireForm::new(&options.framing, label, payload, || self.mask())?;
+        if options.framing == Framing::Raw {
+            return self.queue_piece(options, payload);
+        }
+        let mut form = WireForm::empty();
+        form.fit(&options.framing, label, payload, || self.mask())?;
         let size = form.size(payload.len());
         if !self.make_room(options, size, droppable)? {
             return Ok(false);
         }
+        let may_go = droppable && self.is_above_high();
+        if may_go && options.slow_consumer == SlowConsumer::DropOldest {
+            return self.queue_droppable(options, &form, payload);
+        }
+        self.queue_bytes(options, size, |buffer| form.append(buffer, payload))
+    }
+
+    #[cold]
+    fn queue_droppable(
+        self: &Rc<Self>,
+        options: &Options,
+        form: &WireForm,
+        payload: &[u8],
+    ) -> Result<bool, SendError> {
         let mut outbound = self.outbound.borrow_mut();
-        let may_go = droppable && self.is_above_high() && options.framing != Framing::Raw;
-        let write = |buffer: &mut Vec<u8>| form.append(buffer, payload);
-        let is_appended = if may_go && options.slow_consumer == SlowConsumer::DropOldest {
-            outbound.append_droppable(size, write)
-        } else {
-            outbound.append(size, &mut self.engine.pool.borrow_mut(), write)
-        };
-        if !is_appended {
+        let size = form.size(payload.len());
+        if !outbound.append_droppable(size, |buffer| form.append(buffer, payload)) {
             return Err(SendError::OutOfMemory);
         }
         self.queued(options, outbound.queued());
         Ok(true)
     }
 
-    /// Book-keeping after bytes were queued.
+    /// Queue a piece of a byte stream: it has no form, and is never dropped.
     #[inline]
-    pub(crate) fn queued(self: &Rc<Self>, options: &Options, queued: usize) {
-        if queued > options.limits.write_high_bytes && !self.is_above_high() {
-            self.fullness.set(Fullness::High);
-            add(&self.endpoint().counters.write_pauses, 1);
+    fn queue_piece(self: &Rc<Self>, options: &Options, piece: &[u8]) -> Result<bool, SendError> {
+        if !self.make_room(options, piece.len(), false)? {
+            return Ok(false);
         }
-        if !self.unsettled.get() {
-            self.unsettle();
-        }
+        self.queue_bytes(options, piece.len(), |buffer| {
+            buffer.extend_from_slice(piece);
+        })
     }
 
-    /// Whether `size` more bytes may be queued; `Ok(false)` when the policy drops the new message.
+    /// Queue `size` bytes, for which there is room, and that `write` appends.
     #[inline]
-    pub(crate) fn make_room(
+    fn queue_bytes(
         self: &Rc<Self>,
         options: &Options,
         size: usize,
-        droppable: bool,
+        write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<bool, SendError> {
-        let limits = &options.limits;
-        // Below the high mark no more than that waits, and the queue need not be looked at.
-        let sure = limits
-            .write_bytes_max
-            .saturating_sub(limits.write_high_bytes);
-        if !self.is_above_high() && size <= sure {
-            return Ok(true);
+        let mut outbound = self.outbound.borrow_mut();
+        if !outbound.append(size, &mut self.engine.pool.borrow_mut(), write) {
+            return Err(SendError::OutOfMemory);
         }
-        self.make_room_when_full(options, size, droppable)
-    }
-
-    #[cold]
-    fn make_room_when_full(
-        self: &Rc<Self>,
-        options: &Options,
-        size: usize,
-        droppable: bool,
-    ) -> Result<bool, SendError> {
-        let most = options.limits.write_bytes_max;
-        if self.outbound.borrow().held().saturating_add(size) <= most {
-            return Ok(true);
-        }
-        // A byte stream has no messages: without one of its pieces the rest would be wrong.
-        let droppable = droppable && options.framing != Framing::Raw;
-        self.write_queue_is_full();
-        match options.slow_consumer {
-            SlowConsumer::DropNewest if droppable => {
-                self.count_dropped(1);
-                Ok(false)
-            }
-            SlowConsumer::Wait | SlowConsumer::DropNewest => self.full_queue(),
-            SlowConsumer::DropOldest => {
-                let (dropped, room) = self.outbound.borrow_mut().drop_oldest(size, most);
-                self.count_dropped(dropped + u64::from(!room && droppable));
-                if room || droppable {
-                    Ok(room)
-                } else {
-                    self.full_queue()
-                }
-            }
-            SlowConsumer::Disconnect => {
-                let text = format!(
-                    "the peer does not read: more than {most} bytes (write_bytes_max) wait for it"
-                );
-                let cause = Cause::Limit(Limit::WriteBytes);
-                self.end_with(CloseReason::new(cause, text));
-                self.abort_now();
-                Err(SendError::Closed)
-            }
-        }
-    }
-
-    /// Report the limit once, and again after the queue has drained: a peer that does not read
-    /// would otherwise cause a report per message. A message that is too large for a queue with
-    /// room is reported by itself.
-    fn write_queue_is_full(self: &Rc<Self>) {
-        match self.fullness.get() {
-            Fullness::Full => return,
-            Fullness::High => self.fullness.set(Fullness::Full),
-            Fullness::Low => {}
-        }
-        self.engine.report_soon(self.endpoint(), Limit::WriteBytes);
-    }
-
-    /// What a full queue says where nothing may be dropped.
-    fn full_queue(&self) -> Result<bool, SendError> {
-        if self.engine.is_promised.get() {
-            return Ok(true);
-        }
-        Err(SendError::QueueFull)
-    }
-
-    /// Send what the host has accepted already, and cannot refuse any more: where the policy is to
-    /// wait, a full queue takes it too. The host bounds how much that may be.
-    pub fn promised<T>(&self, send: impl FnOnce() -> T) -> T {
-        self.engine.is_promised.set(true);
-        let sent = send();
-        self.engine.is_promised.set(false);
-        sent
-    }
-
-    /// A piece of a byte stream could not be sent: end the connection, since what follows the gap
-    /// would be taken for its continuation.
-    pub(crate) fn end_broken_stream(self: &Rc<Self>) {
-        let text = "the write queue is full (write_bytes_max), and a byte stream cannot leave out \
-                    a piece";
-        let cause = Cause::Limit(Limit::WriteBytes);
-        self.end_with(CloseReason::new(cause, text));
-        self.abort_now();
-    }
-
-    pub(crate) fn count_dropped(&self, messages: u64) {
-        add(&self.endpoint().counters.dropped, messages);
-        self.traffic
-            .dropped
-            .set(self.traffic.dropped.get().saturating_add(messages as u32));
+        self.queued(options, outbound.queued());
+        Ok(true)
     }
 
     /// Queue a ping (WebSocket).

@@ -284,8 +284,7 @@ impl<H: Host> Engine<H> {
 
     /// `answered` is the status of the latest answer on a connection that was kept, or 0.
     fn tell_closed(self: &Rc<Self>, connection: &Rc<Connection<H>>, answered: u16) {
-        let reason = connection.reason.borrow().as_deref().cloned();
-        let reason = reason.expect("finish gives a reason");
+        let reason = connection.reason().expect("finish gives a reason");
         if connection.opened.get() {
             add(&connection.endpoint().counters.closed, 1);
             add(
@@ -407,11 +406,13 @@ fn may_send_fin<H: Host>(connection: &Rc<Connection<H>>) -> bool {
 /// has sent a close frame does not want it any more.
 fn tell_of_loss<H: Host>(connection: &Rc<Connection<H>>) {
     let lost = connection.queued_bytes();
-    if lost > 0
-        && !connection.close_frames.get().is_received()
-        && let Some(reason) = connection.reason.borrow_mut().as_deref_mut()
-        && reason.manner == Manner::Closed
-    {
+    if lost == 0 || connection.close_frames.get().is_received() {
+        return;
+    }
+    let Some(mut reason) = connection.reason.take() else {
+        return;
+    };
+    if reason.manner == Manner::Closed {
         reason.cause = Cause::BytesLost;
         reason.manner = Manner::Broken;
         let separator = if reason.text.is_empty() { "" } else { "; " };
@@ -420,4 +421,5 @@ fn tell_of_loss<H: Host>(connection: &Rc<Connection<H>>) {
             reason.text
         );
     }
+    connection.reason.set(Some(reason));
 }

@@ -33,6 +33,16 @@ impl<'a> Entered<'a> {
         }
         Ok(Self(context))
     }
+
+    /// Leave it. False, with Python's error set, where the callee has left another context entered:
+    /// this one then stays entered as well.
+    #[inline]
+    pub(crate) fn leave(self) -> bool {
+        // SAFETY: attached, and entered by us; it is not left a second time.
+        let failed = unsafe { ffi::PyContext_Exit(self.0.as_ptr()) } != 0;
+        std::mem::forget(self);
+        !failed
+    }
 }
 
 impl Drop for Entered<'_> {

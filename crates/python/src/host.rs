@@ -10,7 +10,7 @@
 use crate::attachment::{Attachment, HasRare as _};
 use crate::callback::Callback;
 use crate::connection::Connection;
-use crate::context::Entered;
+use crate::context::{self, Entered};
 use crate::core::Conn;
 use crate::dropped;
 use crate::imports;
@@ -194,7 +194,11 @@ impl PyHost {
     ///
     /// # Safety
     /// The pointers must be valid objects for the time of the call.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a message is one call, and no result is passed through memory"
+    )]
     pub(crate) unsafe fn call(
         &self,
         connection: &Rc<Conn>,
@@ -204,18 +208,24 @@ impl PyHost {
     ) -> PyResult<Bound<'_, PyAny>> {
         let py = self.py();
         let context = attachment.context(py, &connection.endpoint().host)?;
-        let entered = Entered::enter(py, context)?;
+        let Ok(entered) = Entered::enter(py, context) else {
+            // SAFETY: by contract.
+            return unsafe { call_in_copy(py, context, hook, arguments) };
+        };
         // SAFETY: by contract.
         let result = unsafe { hook.call(py, arguments) };
-        drop(entered);
         if self.handle().is_forked() {
             process::end_child(py, result.err());
+        }
+        if !entered.leave() {
+            return Err(left_another(py, result));
         }
         result
     }
 
     /// Call a hook with the connection and one more object.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as for `call`")]
     pub(crate) fn call_with(
         &self,
         connection: &Rc<Conn>,
@@ -422,6 +432,31 @@ impl PyHost {
         }
         Ok(read)
     }
+}
+
+/// The error of a hook that has left another context entered: its own first.
+#[cold]
+fn left_another(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyErr {
+    let error = PyErr::fetch(py);
+    result.err().unwrap_or(error)
+}
+
+/// Call a hook in a copy of its connection's context, which an earlier call has left entered:
+/// nobody can enter it any more.
+///
+/// # Safety
+/// The pointers must be valid objects for the time of the call.
+#[cold]
+unsafe fn call_in_copy<'py>(
+    py: Python<'py>,
+    context: &Py<PyAny>,
+    hook: &Callback,
+    arguments: &[*mut ffi::PyObject],
+) -> PyResult<Bound<'py, PyAny>> {
+    let copy = context::copy(py, context)?;
+    let _entered = Entered::enter(py, &copy)?;
+    // SAFETY: by contract.
+    unsafe { hook.call(py, arguments) }
 }
 
 /// Whether an exception stops the server, gracefully.

@@ -1,5 +1,6 @@
 //! What moves a connection's bytes: today a socket of the port.
 
+mod addresses;
 mod socket;
 
 pub(crate) use socket::Socket;

@@ -4,8 +4,8 @@
 //! last completion of both has come. The addresses are stored when they become known, so that they
 //! can be named after the peer is gone.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::net::{SocketAddr, SocketAddrV4};
+use super::addresses::Addresses;
+use std::cell::Cell;
 use vespiary_port::{Address, Delivery, Descriptor, Outgoing, Port, Token, Unread};
 
 /// The receive on a socket.
@@ -35,39 +35,13 @@ enum Ending {
     Reset,
 }
 
-/// An address as it is stored: the usual ones take no memory of their own.
-#[derive(Clone)]
-enum Stored {
-    V4(SocketAddrV4),
-    Other(Box<Address>),
-}
-
-impl From<Address> for Stored {
-    fn from(address: Address) -> Self {
-        match address {
-            Address::Inet(SocketAddr::V4(address)) => Self::V4(address),
-            address => Self::Other(Box::new(address)),
-        }
-    }
-}
-
-impl From<Stored> for Address {
-    fn from(stored: Stored) -> Self {
-        match stored {
-            Stored::V4(address) => Self::Inet(SocketAddr::V4(address)),
-            Stored::Other(address) => *address,
-        }
-    }
-}
-
 /// See the module's documentation.
 pub(crate) struct Socket {
     descriptor: Descriptor,
     receive: Cell<Receive>,
     send: Cell<Send>,
     ending: Cell<Ending>,
-    peer: RefCell<Option<Stored>>,
-    local: OnceCell<Stored>,
+    addresses: Addresses,
 }
 
 impl Socket {
@@ -77,8 +51,7 @@ impl Socket {
             receive: Cell::new(Receive::None),
             send: Cell::new(Send::None),
             ending: Cell::new(Ending::Finish),
-            peer: RefCell::default(),
-            local: OnceCell::new(),
+            addresses: Addresses::default(),
         }
     }
 
@@ -168,23 +141,23 @@ impl Socket {
 
     /// Store the other end's address.
     pub(crate) fn set_peer(&self, address: Address) {
-        *self.peer.borrow_mut() = Some(address.into());
+        self.addresses.set_peer(address);
     }
 
     /// Store this end's address, now that the socket is connected.
     pub(crate) fn store_local(&self, port: &dyn Port) {
         if let Ok(address) = port.local_address(self.descriptor) {
-            let _ = self.local.set(address.into());
+            self.addresses.set_local(address);
         }
     }
 
     /// The address of the other end, once it is known.
     pub(crate) fn peer(&self) -> Option<Address> {
-        self.peer.borrow().clone().map(Address::from)
+        self.addresses.peer()
     }
 
     /// The address of this end, once it is connected.
     pub(crate) fn local(&self) -> Option<Address> {
-        self.local.get().cloned().map(Address::from)
+        self.addresses.local()
     }
 }

@@ -76,12 +76,11 @@ impl<H: Host> Connection<H> {
         if self.endpoint().options.borrow().framing != Framing::WebSocket {
             reason.code = None;
         }
-        let mut kept = self.reason.borrow_mut();
-        if let Some(kept) = kept.as_deref_mut() {
-            if self.is_unacknowledged(kept, &reason) {
+        if let Some(mut kept) = self.reason.take() {
+            if self.is_unacknowledged(&kept, &reason) {
                 kept.close_failed(reason);
             }
-            return;
+            return self.reason.set(Some(kept));
         }
         if reason.side == Side::Local
             && let Some(code) = reason.code
@@ -89,7 +88,7 @@ impl<H: Host> Connection<H> {
             let sent = (self.profile().codes.sent_for)(Code(code));
             reason.code = Some(sent.map_or(code, |sent| sent.0));
         }
-        *kept = Some(Box::new(reason));
+        self.reason.set(Some(Box::new(reason)));
     }
 
     /// Whether this end's close, which was `kept` as the reason, came to nothing because of

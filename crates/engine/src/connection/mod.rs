@@ -84,7 +84,7 @@ pub struct Connection<H: Host> {
     pub(crate) layers: Cell<Option<Box<Stack>>>,
     pub(crate) inbound: RefCell<Inbound<H::Payload>>,
     pub(crate) outbound: RefCell<Outbound>,
-    pub(crate) reason: RefCell<Option<Box<CloseReason>>>,
+    pub(crate) reason: Cell<Option<Box<CloseReason>>>,
     /// What the opening handshake agreed on.
     pub(crate) negotiated: Negotiated,
 }
@@ -139,7 +139,7 @@ impl<H: Host> Connection<H> {
             layers: Cell::new(None),
             inbound: RefCell::new(inbound),
             outbound: RefCell::default(),
-            reason: RefCell::default(),
+            reason: Cell::default(),
             negotiated: Negotiated::default(),
         })
     }
@@ -299,7 +299,10 @@ impl<H: Host> Connection<H> {
 
     /// Why it ended, once that is known.
     pub fn reason(&self) -> Option<CloseReason> {
-        self.reason.borrow().as_deref().cloned()
+        let kept = self.reason.take();
+        let reason = kept.as_deref().cloned();
+        self.reason.set(kept);
+        reason
     }
 
     /// Stop reading for a reason of the host's (a bit of its choice) until [`Connection::resume`]
@@ -342,7 +345,8 @@ impl<H: Host> Connection<H> {
     /// Put it on the list of connections to be settled at the round's end.
     #[inline]
     pub(crate) fn unsettle(self: &Rc<Self>) {
-        if !self.unsettled.replace(true) {
+        if !self.unsettled.get() {
+            self.unsettled.set(true);
             self.engine.add_unsettled(self);
         }
     }

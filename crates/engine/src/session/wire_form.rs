@@ -43,48 +43,66 @@ pub(crate) struct WireForm {
 
 impl WireForm {
     /// The form of a payload. A client gives a fresh `mask` for each frame.
-    #[inline]
     pub(crate) fn new(
         framing: &Framing,
         label: Label,
         payload: &[u8],
         mask: impl FnOnce() -> Option<[u8; 4]>,
     ) -> Result<Self, SendError> {
-        let mut form = Self {
+        let mut form = Self::empty();
+        form.fit(framing, label, payload, mask)?;
+        Ok(form)
+    }
+
+    /// Nothing surrounds the payload.
+    #[inline]
+    pub(crate) fn empty() -> Self {
+        Self {
             head: [0; frame::HEAD_BYTES_MAX],
             head_length: 0,
             tail: &[],
             mask: None,
-        };
+        }
+    }
+
+    /// Become the form of a payload, where it stands: each message has one, and a result is copied.
+    #[inline]
+    pub(crate) fn fit(
+        &mut self,
+        framing: &Framing,
+        label: Label,
+        payload: &[u8],
+        mask: impl FnOnce() -> Option<[u8; 4]>,
+    ) -> Result<(), SendError> {
         let length = payload.len() as u64;
         match framing {
             Framing::WebSocket => {
                 requires!("rfc6455/6.1/4");
-                form.mask = mask();
+                self.mask = mask();
                 let Label {
                     opcode,
                     compressed,
                     fin,
                 } = label;
-                let head = &mut form.head;
-                form.head_length =
-                    frame::write_head(head, fin, compressed, opcode, length, form.mask);
+                let head = &mut self.head;
+                self.head_length =
+                    frame::write_head(head, fin, compressed, opcode, length, self.mask);
             }
             Framing::Raw | Framing::Http => {}
             Framing::Line { ending } => {
                 if !line::is_line(payload, ending) {
                     return Err(SendError::LineBreak);
                 }
-                form.tail = ending;
+                self.tail = ending;
             }
             Framing::Length(format) => {
                 let mut prefix = [0; 8];
-                form.head_length = length::write_head(&mut prefix, format, length)
+                self.head_length = length::write_head(&mut prefix, format, length)
                     .map_err(|_| SendError::TooLong)?;
-                form.head[..8].copy_from_slice(&prefix);
+                self.head[..8].copy_from_slice(&prefix);
             }
         }
-        Ok(form)
+        Ok(())
     }
 
     /// The bytes before the payload.
@@ -109,7 +127,13 @@ impl WireForm {
     /// Append the whole to `out`.
     #[inline]
     pub(crate) fn append(&self, out: &mut Vec<u8>, payload: &[u8]) {
-        out.extend_from_slice(self.head());
+        // Nearly all heads have one of these lengths, and a copy of a known length is not a call.
+        match *self.head() {
+            [] => {}
+            [a, b] => out.extend_from_slice(&[a, b]),
+            [a, b, c, d] => out.extend_from_slice(&[a, b, c, d]),
+            ref head => out.extend_from_slice(head),
+        }
         frame::append_payload(out, payload, self.mask);
         if !self.tail.is_empty() {
             out.extend_from_slice(self.tail);

@@ -154,10 +154,13 @@ pub fn append(
 /// Appends a payload to `out`, masked on its way where there is a `mask`.
 #[inline]
 pub fn append_payload(out: &mut Vec<u8>, payload: &[u8], mask: Option<[u8; 4]>) {
-    let Some(key) = mask else {
-        out.extend_from_slice(payload);
-        return;
-    };
+    match mask {
+        None => out.extend_from_slice(payload),
+        Some(key) => append_masked(out, payload, key),
+    }
+}
+
+fn append_masked(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
     for piece in payload.chunks(MASK_PIECE) {
         let start = out.len();
         out.extend_from_slice(piece);

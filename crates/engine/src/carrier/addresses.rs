@@ -1,0 +1,140 @@
+//! The addresses of both ends of a socket, stored so that they can be named after the peer is gone.
+//!
+//! There are as many of them as there are connections, so those of IPv4, which are nearly all, take
+//! sixteen bytes together; others have memory of their own.
+
+use std::cell::Cell;
+use std::net::{SocketAddr, SocketAddrV4};
+use vespiary_port::Address;
+
+/// Both addresses, as far as they are known.
+#[derive(Clone, Default)]
+struct Both {
+    peer: Option<Address>,
+    local: Option<Address>,
+}
+
+enum Stored {
+    V4 {
+        peer: Option<SocketAddrV4>,
+        local: Option<SocketAddrV4>,
+    },
+    Other(Box<Both>),
+}
+
+impl Default for Stored {
+    fn default() -> Self {
+        Self::V4 {
+            peer: None,
+            local: None,
+        }
+    }
+}
+
+impl From<Both> for Stored {
+    fn from(both: Both) -> Self {
+        let is_other = |address: &Option<Address>| {
+            !matches!(address, None | Some(Address::Inet(SocketAddr::V4(_))))
+        };
+        let v4 = |address| match address {
+            Some(Address::Inet(SocketAddr::V4(address))) => Some(address),
+            _ => None,
+        };
+        if is_other(&both.peer) || is_other(&both.local) {
+            return Self::Other(Box::new(both));
+        }
+        Self::V4 {
+            peer: v4(both.peer),
+            local: v4(both.local),
+        }
+    }
+}
+
+impl From<&Stored> for Both {
+    fn from(stored: &Stored) -> Self {
+        let address = |v4: &Option<SocketAddrV4>| v4.map(SocketAddr::V4).map(Address::Inet);
+        match stored {
+            Stored::V4 { peer, local } => Self {
+                peer: address(peer),
+                local: address(local),
+            },
+            Stored::Other(both) => Self::clone(both),
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(super) struct Addresses(Cell<Stored>);
+
+impl Addresses {
+    fn both(&self) -> Both {
+        let stored = self.0.take();
+        let both = Both::from(&stored);
+        self.0.set(stored);
+        both
+    }
+
+    pub(super) fn peer(&self) -> Option<Address> {
+        self.both().peer
+    }
+
+    pub(super) fn local(&self) -> Option<Address> {
+        self.both().local
+    }
+
+    pub(super) fn set_peer(&self, address: Address) {
+        let peer = Some(address);
+        let both = Both {
+            peer,
+            ..self.both()
+        };
+        self.0.set(both.into());
+    }
+
+    pub(super) fn set_local(&self, address: Address) {
+        let local = Some(address);
+        let both = Both {
+            local,
+            ..self.both()
+        };
+        self.0.set(both.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::Inet(text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn addresses_come_out_as_they_were_stored() {
+        let kinds = [
+            address("127.0.0.1:80"),
+            address("[fe80::1%3]:443"),
+            Address::Unix("/run/a.sock".into()),
+            Address::Abstract(b"name".to_vec()),
+        ];
+        for peer in &kinds {
+            for local in &kinds {
+                let addresses = Addresses::default();
+                assert_eq!((addresses.peer(), addresses.local()), (None, None));
+                addresses.set_local(kinds[0].clone());
+                addresses.set_peer(peer.clone());
+                addresses.set_local(local.clone());
+                for _ in 0..2 {
+                    assert_eq!(addresses.peer().as_ref(), Some(peer));
+                    assert_eq!(addresses.local().as_ref(), Some(local));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn those_of_ipv4_take_sixteen_bytes() {
+        assert_eq!(size_of::<Addresses>(), 16);
+    }
+}

@@ -273,7 +273,15 @@ impl<H: Host> Engine<H> {
     }
 
     /// Report what [`Engine::report_soon`] has put aside.
+    #[inline]
     pub(crate) fn report_limits(&self) {
+        if !self.reached.borrow().is_empty() {
+            self.report_reached();
+        }
+    }
+
+    #[cold]
+    fn report_reached(&self) {
         for (endpoint, limit) in self.reached.take() {
             endpoint.report_limit(&self.host, limit);
         }

@@ -33,7 +33,7 @@ pub struct Denial<'a> {
     pub status: Option<u16>,
     /// What was wrong, as a sentence without its full stop; perhaps in the peer's words.
     pub text: &'a str,
-    /// What whoever runs the server may do about it; may be empty.
+    /// What anyone who runs the server may do about it; may be empty.
     pub advice: &'a str,
     /// Whether this end refused; otherwise the peer or the network ended it before it was open.
     pub is_ours: bool,

@@ -5,8 +5,8 @@
 //! this phase. Where there is none, or the peer has sent its own close frame, the length of the
 //! close deadline takes its place, so that a peer that has stopped reading holds no closing
 //! connection. The phase ends when the peer's kernel has acknowledged the last byte. No event says
-//! so. While `write_began` is set, the socket is looked at each second, or each quarter of the close
-//! deadline, if that is shorter; but a peer that answers within that time costs no look at all.
+//! so. While `write_began` is set, the socket is looked at each second, or each quarter of the
+//! close deadline, if that is shorter; but a peer that answers within that time costs no look.
 //!
 //! **Then the peer owes its end**: its close frame, and its FIN. The close deadline counts from the
 //! latest moment at which bytes were known to be on their way.

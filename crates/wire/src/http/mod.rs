@@ -49,7 +49,7 @@ pub struct Refusal {
     pub text: String,
     /// The limit that was reached; `None` where the rule is HTTP's own.
     pub limit: Option<crate::Limit>,
-    /// What whoever runs the server may do about it. Not for the client; empty where there is
+    /// What anyone who runs the server may do about it. Not for the client; empty where there is
     /// nothing to add.
     pub advice: &'static str,
 }
@@ -66,7 +66,7 @@ impl Refusal {
         }
     }
 
-    /// Adds what whoever runs the server may do about it.
+    /// Adds what anyone who runs the server may do about it.
     #[must_use]
     pub fn with_advice(self, advice: &'static str) -> Self {
         Self { advice, ..self }

@@ -52,7 +52,7 @@ pub(super) fn read<S: HttpSink>(
             if begun.starts_with(TLS_HANDSHAKE) {
                 let text = "a TLS handshake came to an endpoint without TLS";
                 refusal = Refusal::new(400, text).with_advice(
-                    "the client must use ws:// or http://, or a proxy with TLS in front of this endpoint",
+                    "the client must use ws:// or http://, or a proxy in front that speaks TLS",
                 );
             }
             head.exchange.is_head = begun.trim_ascii_start().starts_with(b"HEAD ");

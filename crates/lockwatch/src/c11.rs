@@ -1,9 +1,9 @@
 //! The threads and mutexes of C11 (`<threads.h>`).
 //!
 //! glibc makes them of its POSIX ones: an `mtx_t` is a mutex, a `cnd_t` a condition, a `once_flag`
-//! what `pthread_once` takes, and a `thrd_t` a `pthread_t`. It calls those within the library,
-//! where nobody can stand before. So ours call what stands before the POSIX functions, and give their
-//! results as C11 has them.
+//! what `pthread_once` takes, and a `thrd_t` a `pthread_t`. It calls those within the library, and
+//! nobody can stand before them there. So ours call what stands before the POSIX functions, and
+//! give their results as C11 has them.
 
 use std::ffi::{c_int, c_void};
 

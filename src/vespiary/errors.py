@@ -32,6 +32,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vespiary._credentials import bare_url
 from vespiary._logging import escaped
 
 __all__ = [
@@ -194,7 +195,8 @@ class Redirect:
 
     def __str__(self) -> str:
         place = escaped(self.url)
-        return f"{place} redirected to {self.location!r} with HTTP status {self.status}"
+        location = bare_url(self.location)
+        return f"{place} redirected to {location!r} with HTTP status {self.status}"
 
 
 class HandshakeRefused(VespiaryError):

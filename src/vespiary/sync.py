@@ -409,8 +409,10 @@ class Connection:
         if mailbox is None or mailbox.reason is not None or self._shared.is_inherited:
             return
         if not self._shared.is_stopped:
+            # First, as a filter may make an exception of the warning; the loop may end meanwhile.
+            with contextlib.suppress(RuntimeError):
+                self._native.close()
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
-            self._native.close()
 
     def _send(self, act: Callable[[], object], timeout: float | None) -> None:
         began = time.monotonic()

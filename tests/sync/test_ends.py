@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -64,6 +65,23 @@ def test_a_connection_that_is_dropped_warns_and_closes(serving: Serving) -> None
     while _background.background().open and time.monotonic() < deadline:
         time.sleep(0.002)
     assert not _background.background().open
+
+
+def test_a_dropped_connection_is_closed_where_its_warning_is_an_error_too(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda it: unraisable.append(it.exc_type))
+    connection = sync.connect(serving(Silent).url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del connection
+        gc.collect()
+    deadline = time.monotonic() + 10
+    while _background.background().open and time.monotonic() < deadline:
+        time.sleep(0.002)
+    assert not _background.background().open
+    assert unraisable == [ResourceWarning]
 
 
 def test_a_child_of_a_fork_has_a_loop_of_its_own(serving: Serving, driver: str) -> None:

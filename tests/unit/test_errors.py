@@ -168,3 +168,9 @@ def test_a_peers_words_are_one_printable_line_in_every_text_and_raw_in_the_attri
         assert str(value).isprintable(), value
         assert "forged" in str(value)
     assert ended.reason.text == ended.address == HOSTILE
+
+
+def test_the_text_of_a_redirect_has_no_password_that_the_server_put_into_it() -> None:
+    step = errors.Redirect("ws://h/", 302, "ws://user:s3cr3t@h/")
+    assert str(step) == "ws://h/ redirected to 'ws://h/' with HTTP status 302"
+    assert "s3cr3t" in step.location

@@ -199,3 +199,17 @@ async def test_a_loop_over_connections_that_an_exception_ends_closes_without_a_w
             gc.collect()
         await until(lambda: connections_open(server) == 0)
     assert dropped(caught) == 0
+
+
+async def test_a_wait_for_the_end_keeps_the_connection(
+    caught: list[warnings.WarningMessage],
+) -> None:
+    async def goodbye(connection: vespiary.Connection) -> None:
+        await going.wait()
+
+    going = asyncio.Event()
+    async with serving(goodbye) as server:
+        asyncio.get_running_loop().call_later(0.05, going.set)
+        reason = await (await vespiary.connect(server.urls[0])).wait_closed()
+        assert (reason.side, reason.code) == ("remote", 1000)
+    assert dropped(caught) == 0

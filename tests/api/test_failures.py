@@ -233,7 +233,9 @@ def test_only_what_ends_a_program_stops_the_server_and_that_gracefully(
         server = vespiary.Server()
         server.add(failing(place, kind), "ws://127.0.0.1:0", executor=executor)
         server.add(Other, "ws://127.0.0.1:0")
-        async with server, vespiary.connect(server.urls[1]):
+        async with server:
+            client = await vespiary.connect(server.urls[1])
+            assert client.is_open
             await provoke(server)
             await asyncio.sleep(10)
 

@@ -179,6 +179,8 @@ fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
     connection
         .rare(|rare| rare.closers.push(future.clone_ref(py)))
         .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
+    // Somebody waits for the end, perhaps with nothing but this future.
+    dropped::keep(object);
     future.call_method0(py, "__await__")
 }
 

@@ -12,6 +12,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from vespiary._printable import escaped
+
 if TYPE_CHECKING:
     from vespiary._core import Connection
     from vespiary.errors import CloseReason
@@ -74,14 +76,6 @@ def accept_failed(url: str, errno: int, pause_milliseconds: int) -> None:
         url,
         pause_milliseconds,
         advice,
-    )
-
-
-def escaped(text: str) -> str:
-    """A peer's text for one line of a log: control characters are written as escapes."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from vespiary._core import Connection
-from vespiary._logging import address_text, escaped
+from vespiary._logging import address_text
+from vespiary._printable import escaped
 
 __all__ = ["described"]
 

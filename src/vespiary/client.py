@@ -11,10 +11,10 @@ from vespiary._asked import Asked, target_of
 from vespiary._core import Hooks
 from vespiary._header_lines import HeaderMaker, header_lines, made_lines
 from vespiary._hooks import as_handler, handler_hooks
-from vespiary._logging import escaped
 from vespiary._opening import open_connection
 from vespiary._option_checks import checked_subprotocols
 from vespiary._options import native_options
+from vespiary._printable import escaped
 from vespiary._redirects import Target
 from vespiary.backoff import Attempts, Backoff
 from vespiary.client_options import HANDSHAKES_PER_ADDRESS_MAX, ClientOptions, check_options

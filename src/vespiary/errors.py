@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vespiary._credentials import bare_url
-from vespiary._logging import escaped
+from vespiary._printable import escaped
 
 __all__ = [
     "CloseReason",

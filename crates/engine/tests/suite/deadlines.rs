@@ -160,7 +160,10 @@ fn a_message_that_trickles_in_misses_its_deadline(bench: &Bench) {
             let close = peer.frame(bench);
             assert_eq!(
                 (close.code(), close.reason()),
-                (Some(1008), "message_seconds")
+                (
+                    Some(1008),
+                    "a message took too long to come (message_seconds)"
+                )
             );
             peer.send(bench, &websocket::close(1008, ""));
             continue;

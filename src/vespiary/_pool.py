@@ -7,13 +7,18 @@ time, and one that never returns must not keep the process; so the threads are d
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from vespiary._counted import counted
+
 __all__ = ["Pool"]
+
+logger = logging.getLogger("vespiary")
 
 _Work = tuple[Future[None], Callable[..., None], tuple[Any, ...]]
 
@@ -28,21 +33,48 @@ class Pool:
     def __init__(self, threads_max: int) -> None:
         self._threads_max = threads_max
         self._threads = 0
+        self._unserved = 0
+        self._is_short = False
         self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
 
     def submit(self, function: Callable[..., None], *arguments: Any) -> Future[None]:
         """Have a function called by the next thread that is free; from one thread only.
 
-        It must not raise.
+        It must not raise. Where the system gives no further thread, the call waits for one of those
+        that there are.
+
+        Raises:
+            RuntimeError: there is not a single thread, and none can be started.
         """
         future: Future[None] = Future()
         self._waiting.put((future, function, arguments))
-        if not self._idle.acquire(blocking=False) and self._threads < self._threads_max:
-            self._threads += 1
-            name = f"vespiary_{self._threads - 1}"
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._unserved += 1
+        while self._unserved and self._idle.acquire(blocking=False):
+            self._unserved -= 1
+        try:
+            while self._unserved and self._threads < self._threads_max:
+                self._start_thread()
+        except RuntimeError as error:
+            if not self._threads:
+                self._waiting.get()
+                self._unserved -= 1
+                raise
+            if not self._is_short:
+                self._is_short = True
+                logger.warning(
+                    "No further thread for calls of handlers, which wait for %s: %s",
+                    counted(self._threads, "thread"),
+                    error,
+                )
         return future
+
+    def _start_thread(self) -> None:
+        name = f"vespiary_{self._threads}"
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._threads += 1
+        self._unserved -= 1
+        self._is_short = False
 
     def close(self) -> None:
         """Drop the calls that wait, and end the threads; calls under way go on."""

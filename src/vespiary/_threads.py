@@ -186,7 +186,18 @@ class ThreadedHooks:
             if queue.is_running:
                 return
             queue.is_running = True
-        hold_time(self._pool.submit(self._work, connection, queue))
+        try:
+            hold_time(self._pool.submit(self._work, connection, queue))
+        except RuntimeError:
+            self._drop(queue)
+            raise
+
+    def _drop(self, queue: _Queue) -> None:
+        """Drop calls that no thread can be had for, so that later ones ask for one again."""
+        with self._lock:
+            queue.calls.clear()
+            queue.bytes = 0
+            queue.is_running = False
 
     def _forget(self, connection: Connection) -> None:
         with self._lock:

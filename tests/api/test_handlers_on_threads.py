@@ -371,3 +371,28 @@ async def test_calls_that_outlast_the_stop_are_one_warning_and_no_error(
     assert "The time to finish is over" in records[0].getMessage()
     assert "Left running on threads after the stop: 2 calls of the handler" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+async def test_a_lack_of_threads_fails_its_own_calls_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("vespiary_"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async with serving(Echo, TCP, executor="threads", framing="line") as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            # As many as there may be threads.
+            for _ in range(32):
+                client = await vespiary.connect(server.urls[0], framing="line")
+                client.send("x")
+                with pytest.raises(vespiary.ConnectionClosed):
+                    await client.receive()
+        assert "can't start new thread" in caplog.text
+        client = await vespiary.connect(server.urls[0], framing="line")
+        client.send("x")
+        assert await client.receive() == b"x"

@@ -216,10 +216,15 @@ def normal_host(authority: str | None) -> str:
 
 
 def _normal_name(host: str) -> str:
-    """Return a host in lower case, without a final dot, or as an IPv6 address in brackets."""
+    """Return a host in lower case, without a final dot, or as an IPv6 address in brackets.
+
+    What begins with a bracket and is not such an address is empty.
+    """
+    if not host.startswith("["):
+        return host.lower().removesuffix(".")
     literal = _IPV6.fullmatch(host)
     if literal is None:
-        return host.lower().removesuffix(".")
+        return ""
     try:
         return f"[{ipaddress.IPv6Address(literal[1]).compressed}]"
     except ValueError:

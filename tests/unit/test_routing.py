@@ -133,6 +133,11 @@ def test_a_pattern_that_cannot_match_is_an_error(path: str, words: str) -> None:
         "[1:2]",
         "[fe80::1%eth0]",
         "[v1.x]",
+        "[::1].",
+        "[0:0:0:0:0:0:0:1].",
+        "[1:2].",
+        "[....].",
+        "*.[::1]",
     ],
 )
 def test_what_is_not_a_host_name_is_an_error(host: str) -> None:

@@ -7,6 +7,7 @@ report something begins anyway, and is cancelled where it waits for the first ti
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar, cast
 
@@ -36,7 +37,12 @@ class Begins(Coroutine[Any, Any, _T]):
     def throw(self, *error: Any) -> Any:
         """Raise an exception where it waits; where it has not begun, where it waits first."""
         if not self._has_begun:
-            self.send(None)
+            awaited = self.send(None)
+            if _is_cancellation(error[0]) and asyncio.isfuture(awaited):
+                # As Task.cancel does: what it waits for is cancelled, and raises where it waits.
+                if awaited.cancel(*getattr(error[0], "args", ())[:1]):
+                    return awaited
+                awaited._asyncio_future_blocking = False
         return self._coroutine.throw(*error)
 
     def close(self) -> None:
@@ -49,3 +55,8 @@ class Begins(Coroutine[Any, Any, _T]):
     def __getattr__(self, name: str) -> Any:
         # asyncio describes a task by its coroutine's name, code and frame.
         return cast("Any", getattr(self._coroutine, name))
+
+
+def _is_cancellation(error: object) -> bool:
+    is_class = isinstance(error, type) and issubclass(error, asyncio.CancelledError)
+    return is_class or isinstance(error, asyncio.CancelledError)

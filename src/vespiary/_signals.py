@@ -65,8 +65,17 @@ class _Installed:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         signals = self._signals()
         if signals is None or not signals.receive(signal.Signals(number)):
-            # The loop was closed while servers ran, or is the parent's.
+            # The servers have stopped, and a handler that the program has set since calls this one;
+            # or the loop was closed while servers ran, or is the parent's.
             self.restore(number)
+            self._call_before(number, frame)
+
+    def _call_before(self, number: int, frame: FrameType | None) -> None:
+        # Raising the signal again would call the program's handler again, and that this one.
+        if callable(self.before):
+            self.before(number, frame)
+        elif self.before == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
     def restore(self, number: int) -> None:
@@ -83,7 +92,8 @@ class Signals:
     """The handlers of a loop for SIGINT and SIGTERM, from the first `join` to the last `leave`.
 
     A handler that the program has given to the loop itself (`add_signal_handler`) stays: that
-    program ends its servers itself.
+    program ends its servers itself. A signal that is ignored stays ignored, as with asyncio.Runner:
+    a shell lets its background commands ignore Ctrl-C, which is for the command in front.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -119,7 +129,7 @@ class Signals:
         loop = asyncio.get_running_loop()
         for number in _NUMBERS:
             before = signal.getsignal(number)
-            if not _belongs_to(loop, before):
+            if before != signal.SIG_IGN and not _belongs_to(loop, before):
                 self._installed[number] = _Installed(self, before)
                 signal.signal(number, self._installed[number])
 
@@ -134,14 +144,14 @@ class Signals:
     def receive(self, number: signal.Signals) -> bool:
         """Take a signal, on the main thread, between any two instructions of the program.
 
-        Returns False where the loop was closed, or belongs to the parent process.
+        Returns False where no server is left, or the loop was closed or is the parent's.
 
         Raises:
             KeyboardInterrupt: for SIGINT, if the loop is blocked.
             SystemExit: the same for SIGTERM.
         """
         loop = self._loop()
-        if loop is None or loop.is_closed() or self._process != process():
+        if not self._servers or loop is None or loop.is_closed() or self._process != process():
             return False
         if self._watch is not None:
             self._watch.interrupt(number)

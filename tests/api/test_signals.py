@@ -196,3 +196,54 @@ async def test_handlers_stay_until_the_last_server_has_stopped() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         await second.wait_stopped()
         assert signal.getsignal(signal.SIGTERM) == before
+
+
+CHAINS = """
+import os, signal
+del Echo.on_stop
+def chain():
+    before, calls = signal.getsignal({number}), []
+    def call(number, frame):
+        calls.append(number)
+        if len(calls) > 20:
+            os._exit(3)
+        if callable(before):
+            before(number, frame)
+    signal.signal({number}, call)
+
+async def main():
+    async with make() as server:
+        chain()
+        if {is_early}:
+            await server.stop()
+        await forever(server)
+"""
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_handler_of_the_program_may_call_the_one_that_it_replaced(
+    number: signal.Signals, is_early: bool, runner: str
+) -> None:
+    code = CHAINS.format(number=int(number), is_early=is_early)
+    with Program(code, runner) as program:
+        program.process.send_signal(number)
+        _, log = program.process.communicate(timeout=60)
+    assert program.process.returncode == -number, log
+
+
+IGNORED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + IN_BLOCK
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_signal_that_is_ignored_stays_ignored(runner: str) -> None:
+    with Program(IGNORED, runner) as program:
+        program.process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.process.wait(0.2)
+        program.process.send_signal(signal.SIGTERM)
+        output, log = program.process.communicate(timeout=60)
+    assert output == "stopped\n"
+    assert "SIGINT" not in log
+    assert program.process.returncode == -signal.SIGTERM

@@ -19,11 +19,14 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import contextlib
+import itertools
 import logging
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Callable
@@ -44,6 +47,10 @@ longer than any pause that is not a fault."""
 _INTERRUPTS_MAX = 3
 """How many exceptions may be swallowed before the process is ended."""
 _LOOK_SECONDS = 0.1
+_REPORT_SECONDS = 1.0
+"""How long the blocked code may keep the log from being written."""
+_LOOPS = frozenset({"asyncio", "uvloop", "vespiary"})
+"""The packages whose frames call the program's."""
 
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 
@@ -186,7 +193,8 @@ class _Watch:
     """Ends a program whose loop is blocked, from the second signal until its servers have stopped.
 
     A thread asks the loop for a callback. Where none comes within a second, a handler (or another
-    callback of the program) does not yield: the signal is sent again to the main thread, and the
+    callback of the program) does not yield. Many short callbacks in a row are not that: each one
+    has a second. The signal is sent again to the main thread, and the
     interpreter's handler raises there. Code that catches that too is interrupted some more times;
     then the process is ended, without any cleanup.
 
@@ -223,10 +231,9 @@ class _Watch:
                 if interrupts == _INTERRUPTS_MAX:
                     self._end_process()
                 interrupts += 1
-                stack = self._stack()
+                _try_to(self._report)
                 self._must_raise = True
                 signal.pthread_kill(self._main, self._number)
-                logger.error("Ending the program: a handler does not yield\n%s", stack)
 
     def _answers(self) -> bool:
         """Whether the loop takes a callback in time; one that was closed takes none any more."""
@@ -240,17 +247,66 @@ class _Watch:
         if loop is None:
             self.end()
             return True
-        return answered.wait(_BLOCKED_SECONDS)
+        seen = _frames(self._main)
+        blocked_at = time.monotonic() + _BLOCKED_SECONDS
+        while not answered.wait(_LOOK_SECONDS):
+            now = _frames(self._main)
+            if _calls_another(seen, now):
+                blocked_at = time.monotonic() + _BLOCKED_SECONDS
+            elif time.monotonic() >= blocked_at:
+                return False
+            seen = now
+        return True
 
-    def _stack(self) -> str:
+    def _report(self) -> None:
         frame = sys._current_frames().get(self._main)
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        logger.error("Ending the program: a handler does not yield\n%s", stack)
 
     def _end_process(self) -> None:
         # Not by the log, whose lock the blocked code may hold.
         text = "vespiary: a handler neither yields nor ends when interrupted: ending the process\n"
-        os.write(2, text.encode())
+        _try_to(lambda: os.write(2, text.encode()))
         os._exit(128 + self._number)
+
+
+def _try_to(report: Callable[[], object]) -> None:
+    """Report something, unless the blocked code holds the log's lock or nobody reads the output."""
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            report()
+        finally:
+            done.set()
+
+    # Without a thread for it, nothing is reported.
+    with contextlib.suppress(RuntimeError):
+        _thread.start_new_thread(run, ())
+        done.wait(_REPORT_SECONDS)
+
+
+def _frames(thread: int) -> list[FrameType]:
+    """What a thread executes, the outermost frame first."""
+    frames = []
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames[::-1]
+
+
+def _calls_another(before: list[FrameType], now: list[FrameType]) -> bool:
+    """Whether the loop has called something else in between: the last frame in common is its own.
+
+    Where a function of the program calls others, that function is the last one in common.
+    """
+    pairs = zip(before, now, strict=False)
+    common = list(itertools.takewhile(lambda pair: pair[0] is pair[1], pairs))
+    if not common or len(common) == len(before) == len(now):
+        return False
+    package = str(common[-1][0].f_globals.get("__name__", "")).partition(".")[0]
+    return package in _LOOPS
 
 
 def _belongs_to(loop: asyncio.AbstractEventLoop, handler: _Handler) -> bool:

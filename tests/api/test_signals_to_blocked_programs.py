@@ -1,7 +1,11 @@
 """The second signal ends a program whose handlers do not yield."""
 
+import fcntl
 import signal
+import struct
 import subprocess
+import termios
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -200,3 +204,75 @@ def test_a_signal_to_a_forked_child_does_not_stop_the_parents_server() -> None:
     with Program("import signal, time" + FORKS, RUNNERS[0]) as program:
         output, _ = program.process.communicate(timeout=60)
     assert output == f"child {-signal.SIGTERM}\n1 0\nstopped\n"
+
+
+FILLS = """
+class Fills(vespiary.Handler):
+    def on_message(self, connection, message):
+        while True:
+            try: logging.info("x" * 1000)
+            except {caught}: pass
+
+async def main():
+    server = vespiary.Server()
+    server.add(Fills(), "ws://127.0.0.1:0")
+    async with server:
+        print("up", flush=True)
+        client = await vespiary.connect(server.urls[0])
+        client.send("x")
+        await server.wait_stopped()
+"""
+
+
+@pytest.mark.parametrize("caught", ["ValueError", "KeyboardInterrupt"])
+def test_it_ends_though_nobody_reads_its_log(caught: str) -> None:
+    with Program(FILLS.format(caught=caught), RUNNERS[1]) as program:
+        stderr = program.process.stderr
+        assert stderr is not None
+        waiting = 0
+        while waiting < 60_000:
+            time.sleep(0.01)
+            (waiting,) = struct.unpack("i", fcntl.ioctl(stderr, termios.FIONREAD, bytes(4)))
+        for _ in range(100):
+            program.process.send_signal(signal.SIGINT)
+            try:
+                program.process.wait(0.5)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        assert program.process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+
+
+MANY_SHORT = """
+import os, signal, time
+
+class Closes(vespiary.Handler):
+    closed = 0
+    def on_message(self, connection, message): pass
+    def on_shutdown(self, connection): pass
+    def on_close(self, connection, reason):
+        time.sleep(0.02)
+        self.closed += 1
+    def on_stop(self, server): print("closed", self.closed, flush=True)
+
+async def main():
+    server = vespiary.Server()
+    server.add(Closes(), "ws://127.0.0.1:0")
+    async with server:
+        clients = [await vespiary.connect(server.urls[0]) for _ in range(150)]
+        print("up", flush=True)
+        await server.wait_stopped()
+"""
+
+
+@pytest.mark.parametrize("runner", RUNNERS[:2])
+def test_many_short_callbacks_are_not_a_handler_that_does_not_yield(runner: str) -> None:
+    with Program(MANY_SHORT, runner) as program:
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.stderr is not None
+        while "Stopping" not in program.process.stderr.readline():
+            pass
+        program.process.send_signal(signal.SIGTERM)
+        output, log = program.process.communicate(timeout=60)
+    assert output == "closed 150\n", log
+    assert program.process.returncode == 0

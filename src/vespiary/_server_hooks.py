@@ -11,12 +11,13 @@ tasks that the hook or the handler has made too, since that may wait for them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from contextvars import Context, ContextVar, Token
 from inspect import isawaitable
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from vespiary._first_step import Begins
 from vespiary._shutdown import leave
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Hook",
     "begin_hook",
+    "end_hooks",
     "is_within",
     "mark_handlers",
     "settled",
@@ -112,7 +114,8 @@ def begin_hook(life: Life, site: Site, name: str, server: Server) -> Hook | None
     result, mark, token = _in_context(life.context, call)
     if not isawaitable(result):
         return None
-    task = life.loop.create_task(Begins(_run(result, mark, token)), context=life.context)
+    coroutine = Begins(_run(result, mark, token))
+    task = life.loop.create_task(coroutine, name=f"{name} on {site.url}", context=life.context)
     life.hooks.add(task)
     task.add_done_callback(life.hooks.discard)
     return task
@@ -154,14 +157,36 @@ async def start_handler(life: Life, site: Site, server: Server) -> bool:
             life.start_limit = limit
             if life.stopping:
                 life.limit_start(site.deadlines.drain_seconds)
-            await settled(hook)
+            # A cancellation ends this wait, whatever the hook does about its own.
+            await asyncio.wait({hook})
     except TimeoutError:
-        if not limit.expired():
-            raise
         logger.warning("on_start was cancelled, as the server stops: %s", site.url)
     finally:
         life.start_limit = None
+        if not hook.done():
+            hook.cancel()
+            await end_hooks({hook})
+    if not limit.expired():
+        await settled(hook)
+    elif hook.done() and not hook.cancelled():
+        with contextlib.suppress(TimeoutError):
+            await settled(hook)
     return not limit.expired()
+
+
+async def end_hooks(hooks: Set[Hook], waiting: Set[asyncio.Task[None]] = frozenset()) -> None:
+    """Wait a second for cancelled hooks, and for what waits for them; leave the others running."""
+    hooks = set(hooks)
+    tasks: set[asyncio.Task[Any]] = {*hooks, *waiting}
+    if not tasks:
+        return
+    try:
+        await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+    finally:
+        names = sorted(hook.get_name() for hook in hooks if not hook.done())
+        if names:
+            logger.error("Left running, as it swallowed its cancellation: %s", ", ".join(names))
+        leave(tasks)
 
 
 async def stop_handlers(life: Life, sites: Sequence[Site], server: Server) -> BaseException | None:
@@ -198,8 +223,7 @@ async def _unless(force: asyncio.Event, hook: Hook) -> None:
     is_ended = hook.done()
     if not is_ended:
         hook.cancel()
-        await asyncio.wait({hook}, timeout=_CANCEL_SECONDS)
-        leave({hook})
+        await end_hooks({hook})
     if hook.done() and (is_ended or not hook.cancelled()):
         fatal = hook.result()
         if fatal is not None:

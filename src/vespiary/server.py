@@ -16,6 +16,7 @@ from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
 from vespiary._server_hooks import (
     begin_hook,
+    end_hooks,
     is_within,
     mark_handlers,
     settled,
@@ -41,9 +42,6 @@ __all__ = ["Server", "ServerOptions"]
 P = ParamSpec("P")
 
 logger = logging.getLogger("vespiary")
-
-_CANCEL_SECONDS = 1.0
-"""How long an `on_start` that is cancelled may take to end."""
 
 
 class Server:
@@ -299,8 +297,7 @@ class Server:
             if life.shortened is not None:
                 life.shutdown.shorten(life.shortened)
             await life.shutdown.run()
-            if life.starting_tasks:
-                await asyncio.wait(life.starting_tasks, timeout=_CANCEL_SECONDS)
+            await end_hooks(life.hooks, life.starting_tasks)
         finally:
             await self._stop_handlers(life, self._sites)
 

@@ -1,6 +1,7 @@
 """A stop comes to its end, however it is asked for, and whatever handlers raise meanwhile."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -398,3 +399,53 @@ async def test_a_second_stop_shortens_the_drain_also_before_that_has_begun() -> 
             # In one iteration of the loop, so that the second call comes before the stop's task.
             await asyncio.gather(server.stop(first), server.stop(second))
             assert (await client.wait_closed()).code in (1001, None)
+
+
+class SwallowsAtStart(Echo):
+    """Goes on until `is_over`, whatever is done to it."""
+
+    def __init__(self) -> None:
+        self.begun, self.is_over = asyncio.Event(), asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def on_start(self, server: vespiary.Server) -> None:
+        self.begun.set()
+        while not self.is_over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.is_over.wait()
+        self.ended.set()
+
+
+async def _end(handler: SwallowsAtStart) -> None:
+    handler.is_over.set()
+    await handler.ended.wait()
+
+
+async def test_an_on_start_that_swallows_its_cancellation_is_left_running(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handler = SwallowsAtStart()
+    server = vespiary.Server()
+    server.add(handler, WS)
+    starting = asyncio.ensure_future(server.start())
+    await handler.begun.wait()
+    async with asyncio.timeout(30):
+        await server.stop(0.01)
+        await starting
+    assert "swallowed its cancellation: on_start on ws://" in caplog.text
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await _end(handler)
+
+
+async def test_an_on_start_of_an_endpoint_added_later_that_swallows_it_is_left_running(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handler = SwallowsAtStart()
+    async with serving(Echo) as server:
+        server.add(handler, TCP)
+        await handler.begun.wait()
+        async with asyncio.timeout(30):
+            await server.stop(0.01)
+    assert "swallowed its cancellation: on_start on tcp://" in caplog.text
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await _end(handler)

@@ -136,7 +136,9 @@ async def _run(
 def _end(mark: _Mark, token: Token[_Mark | None]) -> None:
     # Tasks that the hook has made keep its context, and may stop the server later.
     mark.is_over = True
-    _mark.reset(token)
+    # A hook that was left running may be collected, which ends it in another context.
+    with contextlib.suppress(ValueError):
+        _mark.reset(token)
 
 
 async def settled(hook: Hook) -> None:

@@ -119,11 +119,12 @@ def leave(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Wait no more for tasks that ignore their cancellation, where they have not ended.
 
     `asyncio.Runner` would wait for them without a limit, as it cancels every task that asyncio
-    knows when it ends.
+    knows when it ends. They have been reported: nothing more is logged when they are collected.
     """
     for task in tasks:
         if not task.done():
             asyncio._unregister_task(task)
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
 class Shutdown:

@@ -288,7 +288,7 @@ def _try_to(report: Callable[[], object]) -> None:
 
 def _frames(thread: int) -> list[FrameType]:
     """What a thread executes, the outermost frame first."""
-    frames = []
+    frames: list[FrameType] = []
     frame = sys._current_frames().get(thread)
     while frame is not None:
         frames.append(frame)

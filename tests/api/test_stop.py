@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -449,3 +451,43 @@ async def test_an_on_start_of_an_endpoint_added_later_that_swallows_it_is_left_r
     assert "swallowed its cancellation: on_start on tcp://" in caplog.text
     assert asyncio.all_tasks() == {asyncio.current_task()}
     await _end(handler)
+
+
+LEFT = """
+import asyncio, gc, vespiary
+
+class {name}(vespiary.Handler):
+    async def {hook}(self, server):
+        while True:
+            try:
+                await asyncio.Future()
+            except asyncio.CancelledError:
+                pass
+
+async def main():
+    server = vespiary.Server()
+    server.add(vespiary.Handler(), "ws://127.0.0.1:0")
+    await server.start()
+    server.add({name}(), "ws://127.0.0.1:0")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    server.stop_soon()
+    server.stop_soon()
+    await server.wait_stopped()
+
+asyncio.run(main())
+gc.collect()
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("hook", ["on_start", "on_stop"])
+def test_what_is_left_running_is_reported_once(hook: str) -> None:
+    code = LEFT.format(name="Swallows", hook=hook)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "ended\n", done.stderr
+    assert f"swallowed its cancellation: {hook} on ws://" in done.stderr
+    assert "Task was destroyed" not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -24,6 +24,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from vespiary._callbacks import is_async
+from vespiary._core import close_as_told
 from vespiary._counted import counted
 from vespiary._pool import Pool
 from vespiary._simulated import hold_time
@@ -85,6 +86,8 @@ class ThreadedHooks:
             method = getattr(hooks, event)
             if method is not None or event == "close":
                 setattr(self.hooks, event, self._event(event, method))
+        if hooks.end is None:
+            self.hooks.end = self._event("end", _close_after_calls)
         self.hooks.timer = self._timer
         request = hooks.request
         if request is not None and not is_async(getattr(request, "__wrapped__", request)):
@@ -232,6 +235,11 @@ class ThreadedHooks:
             elif queue.is_paused and not queue.calls:
                 queue.is_paused = False
                 connection._hold_reading(False)
+
+
+def _close_after_calls(connection: Connection) -> None:
+    """Close a connection whose peer has finished, behind what earlier calls have sent."""
+    connection._call_soon(close_as_told, connection)
 
 
 def _fail(connection: Connection, error: BaseException) -> None:

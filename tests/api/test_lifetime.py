@@ -275,3 +275,66 @@ else:
             assert await connection.receive(timeout=20) == "after it has ended"
 
     vespiary.run(main())
+
+
+CALLS_AT_EXIT = """
+import asyncio, socket, sys, threading, time, vespiary
+
+what = sys.argv[1]
+entered = threading.Event()
+
+def work(attempt):
+    entered.set()
+    while True:
+        try:
+            attempt()
+        except vespiary.ConnectionClosed:
+            pass
+
+class Ended(vespiary.Handler):
+    def on_close(self, connection, reason):
+        attempt = {
+            "send": lambda: connection.send(b"x"),
+            "send_part": lambda: connection.send_part(b"x"),
+            "close_reason": lambda: connection.close_reason,
+        }.get(what)
+        if attempt is not None:
+            threading.Thread(target=work, args=(attempt,), daemon=True).start()
+
+class Slow:
+    def __del__(self):
+        time.sleep(0.5)
+
+kept = Slow()
+
+def again():
+    entered.set()
+    until = time.monotonic() + 0.2
+    while time.monotonic() < until:
+        sum(range(20))
+    server.set_timer(0, again)
+
+async def main():
+    global server
+    server = vespiary.Server(signals=False)
+    server.add(Ended(), "tcp://127.0.0.1:0")
+    await server.start()
+    if what == "timer":
+        server.set_timer(0, again)
+    else:
+        socket.create_connection(("127.0.0.1", int(server.urls[0].rsplit(":", 1)[1]))).close()
+    await server.wait_stopped()
+
+threading.Thread(target=vespiary.run, args=(main(),), daemon=True).start()
+entered.wait()
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("what", ["send", "send_part", "close_reason", "timer"])
+def test_a_program_ends_while_native_code_calls_python_code_on_a_daemon_thread(what: str) -> None:
+    """What makes an exception or a reason, and a timer of a server, may meet the exit as well."""
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS_AT_EXIT, what], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 7, done.stderr

@@ -1,5 +1,6 @@
 //! Arguments of public methods: what each must be, in the words of its error.
 
+use crate::calls::Invoke as _;
 use crate::imports;
 use crate::ping;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -85,7 +86,7 @@ pub(crate) fn callback(given: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         .and_then(|code| code.getattr(pyo3::intern!(py, "co_flags")).ok())
         .and_then(|flags| flags.extract::<u32>().ok());
     if flags.is_none_or(|flags| flags & COROUTINE != 0) {
-        imports::check_callback(py)?.call1(("set_timer", given))?;
+        imports::check_callback(py)?.invoke(("set_timer", given))?;
     }
     Ok(given.clone().unbind())
 }

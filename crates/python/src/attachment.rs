@@ -4,6 +4,7 @@
 //! A connection may end before it was opened, with futures, timers and a request's task waiting for
 //! it; so they are let go when the attachment is dropped, whatever the end was.
 
+use crate::calls::{Invoke as _, InvokeOwned as _};
 use crate::connection::Connection;
 use crate::context;
 use crate::core::Conn;
@@ -134,7 +135,7 @@ impl Rare {
         }
         let mut outcome = Ok(());
         if let Some(task) = self.answering {
-            outcome = task.call_method0(py, "cancel").map(drop);
+            outcome = task.invoke_method(py, "cancel", ()).map(drop);
         }
         if let Some(reason) = connection.reason() {
             outcome = outcome.and(resolve_closers(py, self.closers, &reason));
@@ -167,7 +168,7 @@ pub(crate) fn filters(connection: &Conn, make: &Bound<'_, PyAny>) -> PyResult<Py
     if let Some(filters) = kept.flatten() {
         return Ok(filters);
     }
-    let filters = make.call0()?.unbind();
+    let filters = make.invoke(())?.unbind();
     connection.rare(|rare| rare.filters = Some(filters.clone_ref(py)));
     Ok(filters)
 }
@@ -179,7 +180,7 @@ pub(crate) fn resolve_closers(
     reason: &CloseReason,
 ) -> PyResult<()> {
     for future in closers {
-        if !future.call_method0(py, "done")?.is_truthy(py)? {
+        if !future.invoke_method(py, "done", ())?.is_truthy(py)? {
             let reason = imports::close_reason(py, reason)?;
             waiting::settle(py, &future, "set_result", reason.unbind())?;
         }

@@ -11,6 +11,7 @@
 //! out again when nobody else has it, so that an `await` allocates nothing.
 
 use crate::awaitable_classes::{receive_class, wait_class};
+use crate::calls::Invoke as _;
 use crate::connection::Connection;
 use crate::dropped;
 use crate::imports;
@@ -59,7 +60,7 @@ pub(crate) fn receive_within(
     let receiving = connection.get().inbox_for("receive()")?;
     let receiving = receiving.receive(connection, false)?;
     imports::receive_within(py)?
-        .call1((receiving, seconds))
+        .invoke((receiving, seconds))
         .map(Bound::unbind)
 }
 
@@ -359,7 +360,7 @@ pub(crate) unsafe extern "C" fn result(
     let outcome = inbox.and_then(|inbox| {
         if inbox.take_cancelled() {
             let class = py.import("asyncio")?.getattr("CancelledError")?;
-            return Err(PyErr::from_value(class.call0()?));
+            return Err(PyErr::from_value(class.invoke(())?));
         }
         Ok(none())
     });

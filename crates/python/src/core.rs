@@ -3,6 +3,7 @@
 
 use crate::addresses::address_of;
 use crate::arguments;
+use crate::calls::Invoke as _;
 use crate::collecting::visit_engine;
 use crate::confined::{Confine, Confined};
 use crate::endpoint::PyEndpoint;
@@ -207,7 +208,7 @@ impl Core {
         let (port, choice) = driver::open(preference(driver)?, &chosen).map_err(|error| {
             imports::error(imports::driver_unavailable_class(py), |class| {
                 let arguments = (driver.unwrap_or("any"), error.to_string());
-                Ok(PyErr::from_value(class.call1(arguments)?))
+                Ok(PyErr::from_value(class.invoke(arguments)?))
             })
         })?;
         Ok(Self::on(port, choice, random::source(), None))

@@ -2,6 +2,7 @@
 
 use crate::attachment::{Attachment, HasRare as _};
 use crate::callback::Callback;
+use crate::calls::InvokeOwned as _;
 use crate::context::Entered;
 use crate::core::Conn;
 use crate::dropped;
@@ -210,7 +211,8 @@ impl Host for PyHost {
         if endpoint.has_inbox() {
             self.with_inbox(connection, Inbox::finish);
             // A task that still runs may have more to say; it closes when it returns.
-            return if endpoint.spawn.is_some() || endpoint.half_close {
+            let may_answer = endpoint.spawn.is_some() && !self.is_end_awaited(connection);
+            return if may_answer || endpoint.half_close {
                 AfterEnd::Keep
             } else {
                 AfterEnd::Close
@@ -316,7 +318,7 @@ impl Host for PyHost {
         let py = self.py();
         let schedule = self.schedule.borrow().as_ref().map(|it| it.clone_ref(py));
         if let Some(schedule) = schedule
-            && let Err(error) = schedule.call0(py)
+            && let Err(error) = schedule.invoke(py, ())
         {
             error.write_unraisable(py, None);
         }
@@ -332,7 +334,8 @@ impl Host for PyHost {
         match self.timers.take(id) {
             None => {}
             Some(Target::Server(callback, context)) => {
-                let called = Entered::enter(py, &context).and_then(|_entered| callback.call0(py));
+                let called =
+                    Entered::enter(py, &context).and_then(|_entered| callback.invoke(py, ()));
                 if self.handle().is_forked() {
                     process::end_child(py, called.err());
                 }

@@ -9,6 +9,7 @@
 
 use crate::attachment::{Attachment, HasRare as _};
 use crate::callback::Callback;
+use crate::calls::Invoke as _;
 use crate::connection::Connection;
 use crate::context::{self, Entered};
 use crate::core::Conn;
@@ -23,6 +24,7 @@ use crate::response;
 use crate::send::with_payload;
 use crate::site::{self, Site};
 use crate::timer::Timers;
+use crate::waiting;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -188,6 +190,21 @@ impl PyHost {
         error: &Bound<'_, PyAny>,
     ) {
         self.note(py, Some(connection), PyErr::from_value(error.clone()));
+    }
+
+    /// Whether the handler's task only waits for the connection's end.
+    pub(crate) fn is_end_awaited(&self, connection: &Rc<Conn>) -> bool {
+        let attachment = connection.user.borrow();
+        let Some(attachment) = attachment.as_ref() else {
+            return false;
+        };
+        match waiting::is_end_awaited(self.py(), attachment) {
+            Ok(is_awaited) => is_awaited,
+            Err(error) => {
+                self.note(self.py(), Some(connection), error);
+                false
+            }
+        }
     }
 
     /// Call a hook in the connection's context.
@@ -427,7 +444,7 @@ impl PyHost {
         let read = response::read(&response)?;
         if matches!(read, Answer::Later) {
             // Outside the connection's context, which the task enters by itself.
-            let task = imports::start_response(py)?.call1((object, response))?;
+            let task = imports::start_response(py)?.invoke((object, response))?;
             connection.rare(|rare| rare.answering = Some(task.unbind()));
         }
         Ok(read)

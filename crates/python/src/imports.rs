@@ -1,5 +1,6 @@
 //! Python classes and functions that the native side raises and makes, imported once.
 
+use crate::calls::Invoke as _;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -83,7 +84,7 @@ pub(crate) fn close_reason<'py>(
         let error = os_error(&std::io::Error::from_raw_os_error(errno.0));
         keywords.set_item("error", error.into_value(py))?;
     }
-    close_reason_class(py)?.call((side, kind), Some(&keywords))
+    close_reason_class(py)?.invoke_with((side, kind), &keywords)
 }
 
 /// `CompressionStatistics` of what was counted and is held.
@@ -99,7 +100,7 @@ pub(crate) fn compression_statistics(
     keywords.set_item("compressed_bytes_sent", traffic.compressed_out)?;
     keywords.set_item("original_bytes_sent", traffic.plain_out)?;
     keywords.set_item("memory_bytes", memory)?;
-    compression_statistics_class(py)?.call((), Some(&keywords))
+    compression_statistics_class(py)?.invoke_with((), &keywords)
 }
 
 /// `OSError(errno, strerror)`, so that Python finds both, and the subclass that belongs to the
@@ -122,7 +123,7 @@ pub(crate) fn closed_error(py: Python<'_>, reason: &CloseReason, address: &str) 
         let reason = close_reason(py, reason)?;
         let class = connection_closed_class(py)?;
         Ok(PyErr::from_value(
-            class.call_method1("from_reason", (reason, address))?,
+            class.invoke_method("from_reason", (reason, address))?,
         ))
     };
     make().unwrap_or_else(|error| error)

@@ -12,6 +12,7 @@
 //! when the inbox is empty.
 
 use crate::awaitables;
+use crate::calls::Invoke as _;
 use crate::connection::{Connection, PAUSED_BY_INBOX, peer_text};
 use crate::core::Conn;
 use crate::dropped;
@@ -46,6 +47,8 @@ pub(crate) struct Inbox {
     ended: Cell<bool>,
     /// The peer has finished sending; the handler may still send.
     finished: Cell<bool>,
+    /// The handler waits for the connection's end, and has received nothing since.
+    pub(crate) waits_for_end: Cell<bool>,
     /// The connection is a client's that the program alone uses (see `dropped`).
     pub(crate) is_lendable: Cell<bool>,
     /// The engine's reference to the connection's object is not counted.
@@ -89,6 +92,16 @@ impl Inbox {
     pub(crate) fn finish(&self) -> bool {
         self.finished.set(true);
         self.mark()
+    }
+
+    /// Whether nothing has ever been received.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.receiving.borrow().is_none()
+    }
+
+    /// Whether no message waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.borrow().is_empty()
     }
 
     /// Whether no message will come any more.
@@ -140,6 +153,7 @@ impl Inbox {
         iterating: bool,
     ) -> PyResult<Py<PyAny>> {
         let py = object.py();
+        self.waits_for_end.set(false);
         // One is kept, in a circle that the connection's end breaks.
         let mut kept = self.receiving.borrow_mut();
         if let Some(kept) = kept.as_ref()
@@ -189,7 +203,7 @@ impl Inbox {
         if self.waiter.borrow().is_some() {
             return Err(imports::error(
                 imports::receive_conflict_class(py),
-                |class| Ok(PyErr::from_value(class.call0()?)),
+                |class| Ok(PyErr::from_value(class.invoke(())?)),
             ));
         }
         Ok(None)
@@ -239,7 +253,9 @@ impl Inbox {
         self.cancelled.set(true);
         let options = [("context", waiter.context)].into_py_dict(event_loop.py())?;
         let arguments = (waiter.callback, waiter.wait);
-        event_loop.call_method("call_soon", arguments, Some(&options))?;
+        event_loop
+            .getattr("call_soon")?
+            .invoke_with(arguments, &options)?;
         Ok(true)
     }
 

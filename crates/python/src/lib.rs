@@ -18,6 +18,7 @@ mod attachment;
 mod awaitable_classes;
 mod awaitables;
 mod callback;
+mod calls;
 mod collecting;
 mod confined;
 mod connection;

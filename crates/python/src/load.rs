@@ -1,5 +1,6 @@
 //! `LoadRun`: the load client of `vespiary-load`, on a thread of its own, for the command line.
 
+use crate::calls::Invoke as _;
 use std::time::Duration;
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -111,7 +112,7 @@ impl LoadRun {
         let report = py.detach(|| self.run.finish()).map_err(raise)?;
         let report =
             report.ok_or_else(|| PyRuntimeError::new_err("the report was given already"))?;
-        py.import("json")?.call_method1("loads", (report.json(),))
+        py.import("json")?.invoke_method("loads", (report.json(),))
     }
 }
 

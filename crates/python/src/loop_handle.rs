@@ -7,6 +7,7 @@
 //! is by `drain()`; a loop that makes no room for `WAIT_SECONDS_MAX` is blocked or waits for that
 //! very thread, and the call is refused.
 
+use crate::calls::Invoke as _;
 use crate::confined::Droppable;
 use crate::imports;
 use crate::process::{detached, this_thread};
@@ -156,7 +157,7 @@ impl LoopHandle {
             if self.is_here() || Instant::now() >= deadline {
                 return Err(imports::error(
                     imports::thread_calls_full_class(py),
-                    |class| Ok(PyErr::from_value(class.call1(waiting)?)),
+                    |class| Ok(PyErr::from_value(class.invoke(waiting)?)),
                 ));
             }
             let slice = Instant::now() + SLICE;

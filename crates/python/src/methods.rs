@@ -3,6 +3,7 @@
 use crate::addresses::address_object;
 use crate::arguments;
 use crate::attachment::{self, HasRare as _};
+use crate::calls::Invoke as _;
 use crate::connection::{Connection, PAUSED_BY_POOL, peer_text};
 use crate::core::Conn;
 use crate::imports;
@@ -66,7 +67,7 @@ impl Connection {
             connection.send_end().map_err(|error| match error {
                 SendError::OutOfTurn => imports::error(imports::send_refused_class(py), |class| {
                     let text = "a WebSocket ends in both directions at once: close() it";
-                    Ok(PyErr::from_value(class.call1((text,))?))
+                    Ok(PyErr::from_value(class.invoke((text,))?))
                 }),
                 error => this.send_error(py, connection, error, None),
             })
@@ -86,7 +87,7 @@ impl Connection {
         Self::ask_living(slf, move |py, this, connection| {
             if connection.rare(|rare| rare.pings.is_full()) == Some(true) {
                 return Err(imports::error(imports::send_refused_class(py), |class| {
-                    Ok(PyErr::from_value(class.call1((ping::TOO_MANY,))?))
+                    Ok(PyErr::from_value(class.invoke((ping::TOO_MANY,))?))
                 }));
             }
             connection.ping(&payload).map_err(|error| match error {
@@ -445,7 +446,7 @@ impl Connection {
         messages: &Bound<'_, PyAny>,
     ) -> PyResult<Py<PyAny>> {
         imports::generic_alias(class.py())?
-            .call1((class, messages))
+            .invoke((class, messages))
             .map(Bound::unbind)
     }
 

@@ -3,6 +3,7 @@
 //! asyncio logs a future that failed and was never awaited. So futures are made only when somebody
 //! awaits, and a result that comes before is kept.
 
+use crate::calls::InvokeOwned as _;
 use crate::imports;
 use crate::loop_handle::LoopHandle;
 use crate::steps::Steps;
@@ -44,20 +45,20 @@ impl Ping {
         if !self.handle.is_here() {
             return Err(wrong_thread("await connection.ping()"));
         }
-        let future = waiting::running_loop(py)?.call_method0(py, "create_future")?;
+        let future = waiting::running_loop(py)?.invoke_method(py, "create_future", ())?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *state {
             State::Waiting(futures) => futures.push(future.clone_ref(py)),
             State::Answered(latency) => {
-                future.call_method1(py, "set_result", (*latency,))?;
+                future.invoke_method(py, "set_result", (*latency,))?;
             }
             State::Ended(reason) => {
                 let error = imports::closed_error(py, reason, "");
-                future.call_method1(py, "set_exception", (error.into_value(py),))?;
+                future.invoke_method(py, "set_exception", (error.into_value(py),))?;
             }
         }
         drop(state);
-        future.call_method0(py, "__await__")
+        future.invoke_method(py, "__await__", ())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -104,7 +105,7 @@ impl Ping {
             return Ok(());
         };
         for future in futures {
-            if future.call_method0(py, "done")?.is_truthy(py)? {
+            if future.invoke_method(py, "done", ())?.is_truthy(py)? {
                 continue;
             }
             match &*state {
@@ -192,6 +193,6 @@ pub(crate) fn payload() -> [u8; 8] {
 /// The loop's clock, which may be a virtual one.
 fn now(py: Python<'_>) -> PyResult<f64> {
     waiting::running_loop(py)?
-        .call_method0(py, "time")?
+        .invoke_method(py, "time", ())?
         .extract(py)
 }

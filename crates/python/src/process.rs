@@ -8,9 +8,11 @@
 //! `pthread_exit`, which unwinds the thread's stack; a Rust frame on it aborts the whole process.
 //! So native code that has released the GIL does not ask for it once the exit has begun: such a
 //! thread waits for the process to end, as CPython 3.14 has its own threads do. A handler that runs
-//! at that moment asks for it in the interpreter's own code, where nothing of ours can prevent it;
-//! its thread is caught where the unwinding reaches the call of the handler, and waits there.
+//! at that moment asks for it in the interpreter's own code, where nothing of ours can prevent it,
+//! and so may any Python code that we call. Its thread is caught where the unwinding reaches that
+//! call, and waits there; `calls` sends every call of a Python object through it.
 
+use crate::calls::Invoke as _;
 use crate::imports;
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
@@ -82,15 +84,34 @@ type Vectorcall = unsafe extern "C-unwind" fn(
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject;
 
-/// `PyObject_Vectorcall`, which may unwind. `ffi` declares that it does not, and where both
-/// declarations are linked into one program the optimiser believes that of all calls by name: so it
-/// is called by its address.
+/// A function that may unwind. `ffi` declares that it does not, and where both declarations are
+/// linked into one program the optimiser believes that of all calls by name: so it is called by its
+/// address.
 struct MayUnwind(Vectorcall);
 
-// SAFETY: `ffi` declares the same function, with the same arguments.
-static VECTORCALL: MayUnwind = MayUnwind(unsafe {
-    std::mem::transmute::<*const (), Vectorcall>(ffi::PyObject_Vectorcall as *const ())
-});
+macro_rules! may_unwind {
+    ($function:ident) => {
+        // SAFETY: `ffi` declares the same function, with the same arguments.
+        MayUnwind(unsafe {
+            std::mem::transmute::<*const (), Vectorcall>(ffi::$function as *const ())
+        })
+    };
+}
+
+static VECTORCALL: MayUnwind = may_unwind!(PyObject_Vectorcall);
+static VECTORCALL_DICT: MayUnwind = may_unwind!(PyObject_VectorcallDict);
+static VECTORCALL_METHOD: MayUnwind = may_unwind!(PyObject_VectorcallMethod);
+
+/// What is called.
+#[derive(Clone, Copy)]
+pub(crate) enum Way {
+    /// An object.
+    Object,
+    /// An object, with a dict of keyword arguments.
+    Dict,
+    /// The method of that name of the first argument.
+    Method,
+}
 
 /// Dropped only when the interpreter's exit unwinds this thread's stack.
 struct WaitForEnd;
@@ -114,11 +135,40 @@ pub(crate) unsafe fn vectorcall(
     arguments: *const *mut ffi::PyObject,
     flags: usize,
 ) -> *mut ffi::PyObject {
+    // SAFETY: by contract.
+    unsafe {
+        call(
+            Way::Object,
+            callable,
+            arguments,
+            flags,
+            std::ptr::null_mut(),
+        )
+    }
+}
+
+/// Call what `way` says, by the vectorcall protocol; every call of Python code is made here.
+///
+/// # Safety
+/// As for `PyObject_Vectorcall`, `PyObject_VectorcallDict` and `PyObject_VectorcallMethod`.
+#[inline]
+pub(crate) unsafe fn call(
+    way: Way,
+    called: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    flags: usize,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    let function = match way {
+        Way::Object => &VECTORCALL,
+        Way::Dict => &VECTORCALL_DICT,
+        Way::Method => &VECTORCALL_METHOD,
+    };
     let unwound = WaitForEnd;
     // SAFETY: by contract; a volatile read hides from the optimiser which function it is.
     let result = unsafe {
-        let call = std::ptr::addr_of!(VECTORCALL.0).read_volatile();
-        call(callable, arguments, flags, std::ptr::null_mut())
+        let function = std::ptr::addr_of!(function.0).read_volatile();
+        function(called, arguments, flags, keywords)
     };
     std::mem::forget(unwound);
     result
@@ -129,7 +179,7 @@ pub(crate) unsafe fn vectorcall(
 #[cold]
 pub(crate) fn end_child(py: Python<'_>, error: Option<PyErr>) -> ! {
     let error = error.map(|error| error.into_value(py));
-    let ended = imports::end_child(py).and_then(|end| end.call1((error,)));
+    let ended = imports::end_child(py).and_then(|end| end.invoke((error,)));
     if let Err(error) = ended {
         error.print(py);
     }
@@ -165,5 +215,5 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     unsafe { libc::pthread_atfork(None, None, Some(forked)) };
     let exits = wrap_pyfunction!(interpreter_exits, module)?;
     let atexit = module.py().import("atexit")?;
-    atexit.call_method1("register", (exits,)).map(drop)
+    atexit.invoke_method("register", (exits,)).map(drop)
 }

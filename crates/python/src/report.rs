@@ -1,5 +1,6 @@
 //! What is logged: the native side's facts, given to `vespiary._logging`.
 
+use crate::calls::Invoke as _;
 use crate::connection::{Connection, peer_text};
 use crate::context::{self, Entered};
 use crate::core::Conn;
@@ -36,7 +37,7 @@ pub(crate) fn handler_failed_late(
 }
 
 fn log_handler_error(py: Python<'_>, url: &str, peer: &str, error: &Bound<'_, PyAny>) {
-    let logged = imports::handler_failed(py).and_then(|log| log.call1((url, peer, error)));
+    let logged = imports::handler_failed(py).and_then(|log| log.invoke((url, peer, error)));
     if let Err(error) = logged {
         error.write_unraisable(py, None);
     }
@@ -44,7 +45,7 @@ fn log_handler_error(py: Python<'_>, url: &str, peer: &str, error: &Bound<'_, Py
 
 /// Log an exception of a callback that belongs to no connection: of a timer, say.
 pub(crate) fn callback_failed(py: Python<'_>, what: &str, error: &Bound<'_, PyAny>) {
-    let logged = imports::callback_failed(py).and_then(|log| log.call1((what, error)));
+    let logged = imports::callback_failed(py).and_then(|log| log.invoke((what, error)));
     if let Err(error) = logged {
         error.write_unraisable(py, None);
     }
@@ -65,7 +66,7 @@ pub(crate) fn log_denial(
         is_ours,
     } = denial;
     let facts = (&**host.url.borrow(), peer, status, text, advice, is_ours);
-    imports::denied(py)?.call1(facts).map(drop)
+    imports::denied(py)?.invoke(facts).map(drop)
 }
 
 /// Log that a peer broke a rule of the protocol (RFC 6455 7.1.7).
@@ -76,7 +77,7 @@ pub(crate) fn log_rule_broken(
 ) -> PyResult<()> {
     let url = &connection.endpoint().host.url;
     let facts = (&**url.borrow(), peer_text(connection), &*reason.text);
-    imports::rule_broken(py)?.call1(facts).map(drop)
+    imports::rule_broken(py)?.invoke(facts).map(drop)
 }
 
 /// Count and log a response of the handler's that cannot be sent.
@@ -88,7 +89,7 @@ pub(crate) fn log_response_fault(
     let host = &connection.endpoint().host;
     host.handler_errors.fetch_add(1, Ordering::Relaxed);
     let facts = (&**host.url.borrow(), peer_text(connection), text);
-    imports::response_failed(py)?.call1(facts).map(drop)
+    imports::response_failed(py)?.invoke(facts).map(drop)
 }
 
 /// A limit's value in the unit of its name: seconds where it is a deadline.
@@ -106,7 +107,7 @@ pub(crate) fn report_event(py: Python<'_>, host: &PyEndpoint, event: Event) -> P
     let reported = match event {
         Event::Limit { limit, value } => match (&host.limit, in_unit(py, limit, value)) {
             (None, value) => {
-                imports::limit_reached(py)?.call1((&**host.url.borrow(), limit.name(), value))
+                imports::limit_reached(py)?.invoke((&**host.url.borrow(), limit.name(), value))
             }
             (Some(hook), value) => {
                 let name = PyString::new(py, limit.name());
@@ -119,7 +120,7 @@ pub(crate) fn report_event(py: Python<'_>, host: &PyEndpoint, event: Event) -> P
         Event::AcceptFailed {
             errno,
             pause_milliseconds,
-        } => imports::accept_failed(py)?.call1((&**host.url.borrow(), errno, pause_milliseconds)),
+        } => imports::accept_failed(py)?.invoke((&**host.url.borrow(), errno, pause_milliseconds)),
     };
     reported.map(drop)
 }

@@ -7,6 +7,7 @@
 //! The object refers to its connection. So at the connection's end it becomes a head again, and no
 //! circle is left for the collector.
 
+use crate::calls::Invoke as _;
 use crate::connection::Connection;
 use crate::imports;
 use pyo3::exceptions::PyRuntimeError;
@@ -70,7 +71,7 @@ impl KeptRequest {
         });
         let lines = unpack_headers(py, packed.split_terminator('\n'))?;
         imports::headers_class(py)?
-            .call1((lines,))
+            .invoke((lines,))
             .map(Bound::unbind)
     }
 
@@ -238,6 +239,6 @@ fn unpack(connection: &Bound<'_, Connection>, kept: &Head) -> PyResult<Py<PyAny>
     let head = (method, target, minor_version, authority);
     let headers = unpack_headers(py, parts)?;
     imports::request_from_native(py)?
-        .call1((connection, head, headers, &kept.pattern))
+        .invoke((connection, head, headers, &kept.pattern))
         .map(Bound::unbind)
 }

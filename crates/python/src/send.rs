@@ -1,5 +1,6 @@
 //! `Connection.send`: the hottest call from Python, and what a message may be.
 
+use crate::calls::Invoke as _;
 use crate::connection::{Connection, Local, peer_text};
 use crate::core::Conn;
 use crate::from_thread;
@@ -20,7 +21,7 @@ const LINE_BREAK: &str = "the message has a line break, which would end it too e
 #[cold]
 fn refused(py: Python<'_>, text: &str) -> PyErr {
     imports::error(imports::send_refused_class(py), |class| {
-        Ok(PyErr::from_value(class.call1((text,))?))
+        Ok(PyErr::from_value(class.invoke((text,))?))
     })
 }
 
@@ -93,7 +94,7 @@ impl Connection {
         };
         if !error.is_instance(py, imports::connection_closed_class(py)?) {
             let url = connection.endpoint().host.url.borrow();
-            imports::send_failed(py)?.call1((&**url, peer_text(&connection), error.value(py)))?;
+            imports::send_failed(py)?.invoke((&**url, peer_text(&connection), error.value(py)))?;
         }
         Ok(())
     }
@@ -123,7 +124,7 @@ impl Connection {
                     peer_text(connection),
                     bytes,
                 );
-                Ok(PyErr::from_value(class.call1(arguments)?))
+                Ok(PyErr::from_value(class.invoke(arguments)?))
             }),
             SendError::NotOpen => refused("the connection is not open yet: send from on_open on"),
             SendError::TooLong => refused(TOO_LONG),

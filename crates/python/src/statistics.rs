@@ -1,5 +1,6 @@
 //! A connection's counters, as the fields of `ConnectionStatistics`.
 
+use crate::calls::Invoke as _;
 use crate::core::Conn;
 use crate::ended::Ended;
 use crate::imports;
@@ -34,6 +35,6 @@ pub(crate) fn of_connection(
     keywords.set_item("queued_bytes", queued)?;
     keywords.set_item("open_seconds", open_seconds)?;
     Ok(imports::connection_statistics_class(py)?
-        .call((), Some(&keywords))?
+        .invoke_with((), &keywords)?
         .unbind())
 }

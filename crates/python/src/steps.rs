@@ -3,6 +3,7 @@
 //! `asyncio.create_task` takes coroutines only, and runs one by these methods. They pass each step
 //! on to the iterator of a future, which is made at the first.
 
+use crate::calls::{Invoke as _, InvokeOwned as _};
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -34,13 +35,13 @@ impl Steps {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
             iterator
         };
-        iterator.call_method1(py, pyo3::intern!(py, "send"), (value,))
+        iterator.invoke_method(py, pyo3::intern!(py, "send"), (value,))
     }
 
     /// Raise an exception where the task waits.
     pub(crate) fn throw(&self, error: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
         match self.iterator(error.py()) {
-            Some(iterator) => iterator.call_method1(error.py(), "throw", error.clone()),
+            Some(iterator) => iterator.invoke_method(error.py(), "throw", error.clone()),
             None => Err(thrown(error)),
         }
     }
@@ -62,7 +63,7 @@ impl Steps {
     /// Take no further step.
     pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
         match self.iterator(py) {
-            Some(iterator) => iterator.call_method0(py, "close").map(drop),
+            Some(iterator) => iterator.invoke_method(py, "close", ()).map(drop),
             None => Ok(()),
         }
     }
@@ -77,10 +78,10 @@ pub(crate) fn thrown(arguments: &Bound<'_, PyTuple>) -> PyErr {
         let value = arguments.get_item(1).ok().filter(|value| !value.is_none());
         Ok(PyErr::from_value(match value {
             Some(value) if first.is_instance_of::<PyType>() && !value.is_instance(&first)? => {
-                first.call1((value,))?
+                first.invoke((value,))?
             }
             Some(value) => value,
-            None if first.is_instance_of::<PyType>() => first.call0()?,
+            None if first.is_instance_of::<PyType>() => first.invoke(())?,
             None => first,
         }))
     };

@@ -1,6 +1,7 @@
 //! The task of a connection whose handler is a coroutine: how it is asked to finish, and what its
 //! end means for the connection.
 
+use crate::calls::{Invoke as _, InvokeOwned as _};
 use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
 use crate::core::Conn;
 use crate::imports;
@@ -50,7 +51,7 @@ fn is_answering(connection: &Rc<Conn>) -> PyResult<bool> {
         return Ok(false);
     };
     let py = connection.engine().host.py();
-    let is_done = task.call_method0(py, "done")?;
+    let is_done = task.invoke_method(py, "done", ())?;
     Ok(!is_done.is_truthy(py)?)
 }
 
@@ -68,15 +69,24 @@ fn push(connection: &Bound<'_, Connection>, message: Py<PyAny>) -> PyResult<bool
     Ok(true)
 }
 
-/// Close a connection in the way that its server's stop asked for, else normally.
+/// Close a connection in the way that its server's stop asked for, else because the peer has
+/// finished, else normally.
 #[pyfunction]
 fn close_as_told(connection: &Connection) -> PyResult<()> {
     if let Some(living) = connection.living()? {
-        let told = connection.inbox()?.close_with.borrow().clone();
-        let (code, reason) = told.map_or((1000, String::new()), |it| *it);
-        living.close(Code(code), &reason);
+        let inbox = connection.local()?.inbox.get();
+        let told = inbox.and_then(|inbox| inbox.close_with.borrow().clone());
+        close_with(&living, told);
     }
     Ok(())
+}
+
+fn close_with(connection: &Rc<Conn>, told: Option<Box<(u16, String)>>) {
+    if told.is_none() && connection.close_after_peer() {
+        return;
+    }
+    let (code, reason) = told.map_or((1000, String::new()), |it| *it);
+    connection.close(Code(code), &reason);
 }
 
 /// Add the functions of tasks to the module.
@@ -127,9 +137,7 @@ pub(crate) fn done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyResult
     if error.is_some() {
         living.fail_in_handler();
     } else {
-        let close_with = inbox.close_with.take();
-        let (code, reason) = close_with.map_or((1000, String::new()), |it| *it);
-        living.close(Code(code), &reason);
+        close_with(&living, inbox.close_with.take());
     }
     Ok(())
 }
@@ -138,14 +146,14 @@ pub(crate) fn done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyResult
 /// that raised CancelledError without that has: it awaited something that was cancelled.
 fn failure<'py>(task: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = task.py();
-    if !task.call_method0("cancelled")?.is_truthy()? {
-        let error = task.call_method0("exception")?;
+    if !task.invoke_method("cancelled", ())?.is_truthy()? {
+        let error = task.invoke_method("exception", ())?;
         return Ok(Some(error).filter(|error| !error.is_none()));
     }
-    if task.call_method0("cancelling")?.is_truthy()? {
+    if task.invoke_method("cancelling", ())?.is_truthy()? {
         return Ok(None);
     }
-    match task.call_method0("result") {
+    match task.invoke_method("result", ()) {
         Err(error) if error.is_instance_of::<CancelledError>(py) => {
             Ok(Some(error.into_value(py).into_bound(py).into_any()))
         }

@@ -3,6 +3,7 @@
 //! `send`, `close` and the like return at once. What has a result is run by the loop while the
 //! calling thread waits for it (see `thread_waits`).
 
+use crate::calls::Invoke as _;
 use crate::connection::{Connection, PAUSED_BY_USER};
 use crate::context::Entered;
 use crate::dropped;
@@ -87,7 +88,7 @@ fn call_in_context(
 ) -> PyResult<()> {
     let _entered = Entered::enter(py, context)?;
     let arguments = arguments.bind(py).cast::<PyTuple>()?;
-    callable.bind(py).call1(arguments).map(drop)
+    callable.bind(py).invoke(arguments).map(drop)
 }
 
 /// Run something on the loop's thread: at once there, and from another thread by the loop, while

@@ -2,7 +2,9 @@
 //! (`wait_closed`).
 
 use crate::attachment::{Attachment, HasRare as _, resolve_closers};
+use crate::calls::{Invoke as _, InvokeOwned as _};
 use crate::connection::Connection;
+use crate::core::Conn;
 use crate::dropped;
 use crate::imports;
 use crate::inbox::Inbox;
@@ -13,6 +15,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
+use std::rc::Rc;
 use vespiary_engine::CloseReason;
 
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -22,7 +25,7 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Py<PyAny>> {
             .getattr("get_running_loop")
             .map(Bound::unbind)
     })?;
-    get.call0(py)
+    get.invoke(py, ())
 }
 
 /// A coroutine that is done already.
@@ -145,7 +148,7 @@ pub(crate) fn drain(object: &Bound<'_, Connection>, method: &str) -> PyResult<Py
     if !connection.is_above_high() {
         return done(py);
     }
-    let future = running_loop(py)?.call_method0(py, "create_future")?;
+    let future = running_loop(py)?.invoke_method(py, "create_future", ())?;
     let inbox = this
         .local()?
         .inbox
@@ -156,7 +159,7 @@ pub(crate) fn drain(object: &Bound<'_, Connection>, method: &str) -> PyResult<Py
     if inbox.is_lent.get() {
         dropped::take_back(object);
     }
-    future.call_method0(py, "__await__")
+    future.invoke_method(py, "__await__", ())
 }
 
 /// What a task that waits for the end iterates over.
@@ -164,14 +167,14 @@ fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
     let py = object.py();
     let this = object.get();
     this.check_thread("await connection.wait_closed()")?;
-    let future = running_loop(py)?.call_method0(py, "create_future")?;
+    let future = running_loop(py)?.invoke_method(py, "create_future", ())?;
     if let Some(ended) = this.ended() {
-        future.call_method1(
+        future.invoke_method(
             py,
             "set_result",
             (imports::close_reason(py, &ended.reason)?,),
         )?;
-        return future.call_method0(py, "__await__");
+        return future.invoke_method(py, "__await__", ());
     }
     let Some(connection) = this.living()? else {
         return Err(this.closed_error(py));
@@ -179,9 +182,44 @@ fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
     connection
         .rare(|rare| rare.closers.push(future.clone_ref(py)))
         .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
+    if connection.endpoint().host.spawn.is_some() {
+        note_wait_for_end(py, this, &connection)?;
+    }
     // Somebody waits for the end, perhaps with nothing but this future.
     dropped::keep(object);
-    future.call_method0(py, "__await__")
+    future.invoke_method(py, "__await__", ())
+}
+
+/// A handler that waits for the end, and receives nothing meanwhile, has no answer left to send:
+/// the peer's having finished is then the end.
+fn note_wait_for_end(py: Python<'_>, this: &Connection, connection: &Rc<Conn>) -> PyResult<()> {
+    let inbox = this.inbox()?;
+    let current = py.import("asyncio")?.invoke_method("current_task", ())?;
+    let is_own = (inbox.task.borrow().as_ref()).is_some_and(|task| current.is(task));
+    if is_own || inbox.is_untouched() {
+        inbox.waits_for_end.set(true);
+        if inbox.is_empty() {
+            connection.close_after_peer();
+        }
+    }
+    Ok(())
+}
+
+/// Whether the handler waits for the end, and no message waits for the handler.
+pub(crate) fn is_end_awaited(py: Python<'_>, attachment: &Attachment) -> PyResult<bool> {
+    let Some(inbox) = attachment.object.get().local()?.inbox.get() else {
+        return Ok(false);
+    };
+    if !inbox.waits_for_end.get() || !inbox.is_empty() {
+        return Ok(false);
+    }
+    let rare = attachment.rare.borrow();
+    for future in rare.iter().flat_map(|rare| &rare.closers) {
+        if !future.invoke_method(py, "done", ())?.is_truthy(py)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Resolve the futures of drain().
@@ -190,8 +228,8 @@ pub(crate) fn drained(py: Python<'_>, attachment: &Attachment) -> PyResult<()> {
         return Ok(());
     };
     for future in inbox.take_drains() {
-        if !future.call_method0(py, "done")?.is_truthy(py)? {
-            future.call_method1(py, "set_result", (py.None(),))?;
+        if !future.invoke_method(py, "done", ())?.is_truthy(py)? {
+            future.invoke_method(py, "set_result", (py.None(),))?;
         }
     }
     dropped::lend(attachment.object.bind(py));
@@ -205,11 +243,14 @@ pub(crate) fn settle(
     method: &str,
     outcome: Py<PyAny>,
 ) -> PyResult<()> {
-    let Err(error) = future.call_method1(py, method, (outcome,)) else {
+    let Err(error) = future.invoke_method(py, method, (outcome,)) else {
         return Ok(());
     };
-    let event_loop = future.call_method0(py, "get_loop")?;
-    if event_loop.call_method0(py, "is_closed")?.is_truthy(py)? {
+    let event_loop = future.invoke_method(py, "get_loop", ())?;
+    if event_loop
+        .invoke_method(py, "is_closed", ())?
+        .is_truthy(py)?
+    {
         return Ok(());
     }
     Err(error)
@@ -223,7 +264,7 @@ pub(crate) fn resolve_at_end(
 ) -> PyResult<()> {
     if let Some(inbox) = attachment.object.get().local()?.inbox.get() {
         for future in inbox.take_drains() {
-            if !future.call_method0(py, "done")?.is_truthy(py)? {
+            if !future.invoke_method(py, "done", ())?.is_truthy(py)? {
                 let error = imports::closed_error(py, reason, "").into_value(py);
                 settle(py, &future, "set_exception", error.into_any())?;
             }

@@ -29,6 +29,18 @@ impl<H: Host> Connection<H> {
         self.begin_closing(Some((code, text)));
     }
 
+    /// End cleanly because the peer has finished sending; false when it has not.
+    pub fn close_after_peer(self: &Rc<Self>) -> bool {
+        if !self.life.get().has_peer_ended() {
+            return false;
+        }
+        if self.state() == State::Open {
+            self.end_with(CloseReason::new(Cause::PeerClosed, ""));
+            self.begin_closing(None);
+        }
+        true
+    }
+
     /// End at once: what waits is dropped, and the peer sees a reset.
     pub fn abort(self: &Rc<Self>) {
         self.end_with(CloseReason::new(Cause::Aborted, "aborted by this end"));

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from vespiary._callbacks import is_async
+from vespiary._callbacks import may_be_async
 from vespiary._core import Hooks, close_as_told, push
 from vespiary._first_step import Begins
 from vespiary._hook_checks import check_function, check_handler
@@ -52,7 +52,7 @@ def as_handler(handler: object) -> Handler | AsyncHandler:
     if isinstance(handler, Handler):
         check_handler(handler)
         return handler
-    if is_async(handler) and not inspect.isclass(handler):
+    if may_be_async(handler) and not inspect.isclass(handler):
         check_function(handler)
         return cast("AsyncHandler", handler)
     advice = ""
@@ -103,7 +103,7 @@ def handler_hooks(handler: Handler | AsyncHandler, task_name: str = "a handler")
     request = _defined(handler, "on_request")
     if request is not None:
         hooks.request = _requester(request, task_name)
-    if any(is_async(hook) for hook in (hooks.open, hooks.message, hooks.shutdown, hooks.close)):
+    if any(may_be_async(hook) for hook in (hooks.open, hooks.message, hooks.shutdown, hooks.close)):
         _make_async(hooks, task_name, type(handler).__qualname__)
     return hooks
 

@@ -130,15 +130,13 @@ class Site:
         """The same hooks, which log each connection and each request."""
         opened, closed, request = hooks.open, hooks.close, hooks.request
 
-        def log_open(connection: Connection) -> None:
+        def log_open(connection: Connection) -> object:
             _logging.connection_opened(self.url, connection)
-            if opened is not None:
-                opened(connection)
+            return opened(connection) if opened is not None else None
 
-        def log_close(connection: Connection, reason: CloseReason) -> None:
+        def log_close(connection: Connection, reason: CloseReason) -> object:
             _logging.connection_closed(self.url, connection, reason)
-            if closed is not None:
-                closed(connection, reason)
+            return closed(connection, reason) if closed is not None else None
 
         def log_request(connection: Connection, asked: Request) -> object:
             _logging.request_came(self.url, asked)

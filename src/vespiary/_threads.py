@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from vespiary._callbacks import is_async
+from vespiary._callbacks import may_be_async, refuse_coroutine
 from vespiary._core import close_as_told
 from vespiary._counted import counted
 from vespiary._pool import Pool
@@ -90,7 +90,7 @@ class ThreadedHooks:
             self.hooks.end = self._event("end", _close_after_calls)
         self.hooks.timer = self._timer
         request = hooks.request
-        if request is not None and not is_async(getattr(request, "__wrapped__", request)):
+        if request is not None and not may_be_async(getattr(request, "__wrapped__", request)):
             self.hooks.request = self._request(request)
 
     @property
@@ -215,7 +215,7 @@ class ThreadedHooks:
                 method, arguments = queue.calls.popleft()
                 queue.bytes -= _bytes(arguments)
             try:
-                queue.context.run(method, *arguments)
+                refuse_coroutine(method, queue.context.run(method, *arguments))
             except BaseException as error:
                 # Also what would end this thread, and leave the connection without one:
                 # SystemExit and KeyboardInterrupt stop the server, everything else fails the

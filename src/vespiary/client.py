@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Unpack
 
 from vespiary._asked import Asked, target_of
+from vespiary._core import Connection as NativeConnection
 from vespiary._core import Hooks
 from vespiary._header_lines import HeaderMaker, header_lines, made_lines
 from vespiary._hooks import as_handler, handler_hooks
@@ -61,6 +62,14 @@ class Connecting:
 
     def __await__(self) -> Generator[Any, None, Connection]:
         return self._connect().__await__()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if not name.startswith("_") and hasattr(NativeConnection, name):
+                text += ": it is not connected yet; await it first, or use it in 'async with'"
+            raise AttributeError(text, name=name, obj=self)
 
     async def __aenter__(self) -> Connection:
         self._connection = await self

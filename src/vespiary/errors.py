@@ -325,7 +325,8 @@ class ReceiveConflict(VespiaryError):
     def __str__(self) -> str:
         peer = f" from {escaped(self.address)}" if self.address else ""
         return (
-            f"another task already waits for messages{peer}: let one task receive,"
+            f"another task already waits for messages{peer} (a cancelled one has to be awaited"
+            " first): let one task receive,"
             " and hand the messages on with an asyncio.Queue"
         )
 

@@ -57,7 +57,8 @@ class Handler(Generic[M]):
     def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
         """Answer an HTTP request or an upgrade request: accept, refuse, choose a subprotocol.
 
-        None accepts an upgrade and answers anything else with 426.
+        None accepts an upgrade. A request that asks for none is then answered 426 on `ws://`, and
+        404 on `http://`.
         """
 
     def on_open(self, connection: Connection[M]) -> Awaitable[None] | None:

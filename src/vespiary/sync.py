@@ -14,6 +14,7 @@ received; a peer that is not listened to is held back.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import enum
 import threading
@@ -35,6 +36,7 @@ from vespiary.client import connecting
 from vespiary.client_options import ClientOptions, check_options
 from vespiary.errors import CloseReason, ConnectionClosed, WriteQueueFull
 from vespiary.limits import Limits
+from vespiary.loop import Loop
 from vespiary.statistics import ConnectionStatistics
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ def connect(
         options: See `vespiary.ClientOptions`. Filters run on the loop's thread.
 
     Raises:
-        The same as of `vespiary.connect`, and TimeoutError after `timeout`.
+        The same as of `vespiary.connect`; TimeoutError after `timeout`; RuntimeError where
+        `vespiary.run` runs in this thread, whose loop would be blocked.
     """
     check_options(options, "timeout", "parts")
     check_values(parts=parts)
@@ -87,6 +90,8 @@ def connect(
     mailbox = _Mailbox(options.get("limits") or Limits())
     made = connecting(url, mailbox.hooks(options, parts=parts), options, reads_when_crowded=True)
     shared = mailbox.shared = background()
+    shared.check()
+    _check_no_loop_runs()
 
     async def open_it() -> NativeConnection:
         native = await made
@@ -100,6 +105,16 @@ def connect(
         text = f"cannot connect to {where}: it was not open within {timeout:g} s"
         raise TimeoutError(text) from None
     return Connection(shared, mailbox, native)
+
+
+def _check_no_loop_runs() -> None:
+    """Check that no loop of Vespiary's runs in this thread: it serves nothing while this waits."""
+    if isinstance(asyncio._get_running_loop(), Loop):
+        raise RuntimeError(
+            "vespiary.sync.connect would block the loop that runs in this thread, with its servers"
+            " and connections: await vespiary.connect(...) instead, or call it in another thread"
+            " (asyncio.to_thread)"
+        )
 
 
 class _Mailbox:

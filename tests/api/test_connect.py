@@ -243,3 +243,11 @@ async def test_a_connect_that_is_cancelled_at_any_step_leaves_no_connection(sche
 
 async def _connected(url: str) -> vespiary.Connection:
     return await vespiary.connect(url)
+
+
+@pytest.mark.parametrize("name", ["send", "receive", "close", "peer", "wait_closed"])
+def test_what_only_a_connection_has_says_to_await_it_first(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"'{name}'.*await it first"):
+        getattr(vespiary.connect("ws://127.0.0.1:1"), name)
+    with pytest.raises(AttributeError, match=r"no attribute 'sent'$"):
+        getattr(vespiary.connect("ws://127.0.0.1:1"), "sent")  # noqa: B009 - mypy knows.

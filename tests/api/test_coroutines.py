@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -173,6 +174,45 @@ async def test_a_cancelled_receiver_makes_room_for_another() -> None:
             await task
         client.send("x")
         assert await client.receive() == "x"
+
+
+@pytest.mark.parametrize("arguments", [(), ("why",), (None,)])
+@pytest.mark.parametrize("form", ["receive", "timeout", "iteration", "handler"])
+async def test_a_cancelled_receiver_gets_the_message_of_its_cancellation(
+    form: str, arguments: tuple[object, ...]
+) -> None:
+    seen = []
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def receive(connection: vespiary.Connection) -> None:
+        try:
+            if form == "timeout":
+                await connection.receive(timeout=60)
+            elif form == "iteration":
+                await anext(connection)
+            else:
+                await connection.receive()
+        except asyncio.CancelledError as error:
+            seen.append(error.args)
+            raise
+
+    async def handler(connection: vespiary.Connection) -> None:
+        tasks.append(asyncio.ensure_future(receive(connection)))
+        with contextlib.suppress(asyncio.CancelledError):
+            await tasks[0]
+
+    async with serving(handler) as server, vespiary.connect(server.urls[0]) as client:
+        if form != "handler":
+            tasks.append(asyncio.ensure_future(receive(client)))
+        await until(lambda: tasks)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel(*arguments)
+        await asyncio.wait(tasks)
+    # Each receiver, whichever there is; a Future of asyncio's own has the same.
+    expected = () if arguments in ((), (None,)) else arguments
+    assert seen == [expected] * len(tasks)
 
 
 async def test_receivers_can_be_gathered_and_waited_for() -> None:

@@ -298,6 +298,14 @@ def test_keyboard_interrupt_ends_run(driver: str) -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("debug", [True, False])
+def test_run_takes_debug_as_asyncio_does(debug: bool, driver: str) -> None:
+    async def main() -> bool:
+        return asyncio.get_running_loop().get_debug()
+
+    assert vespiary.run(main(), debug=debug, driver=driver) is debug
+
+
 def test_run_cancels_what_is_left_and_closes_generators(driver: str) -> None:
     ends: list[str] = []
 

@@ -49,3 +49,11 @@ def test_a_misspelt_argument_of_connect_suggests_its_own_too(written: str, meant
     options: dict[str, Any] = {written: 1}
     with pytest.raises(vespiary.ConfigurationError, match=f"did you mean '{meant}'"):
         vespiary.sync.connect("ws://127.0.0.1:1", **options)
+
+
+def test_connect_refuses_to_block_a_loop_of_its_own_thread() -> None:
+    async def main() -> None:
+        sync.connect("ws://127.0.0.1:1")
+
+    with pytest.raises(RuntimeError, match=r"await vespiary\.connect"):
+        vespiary.run(main())

@@ -332,19 +332,46 @@ pub(crate) unsafe extern "C" fn remove_done_callback(
 
 pub(crate) unsafe extern "C" fn cancel(
     object: *mut ffi::PyObject,
-    _arguments: *mut ffi::PyObject,
-    _keywords: *mut ffi::PyObject,
+    arguments: *mut ffi::PyObject,
+    keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: called by the interpreter with an object of ours, attached.
     let (py, _, connection) = unsafe { parts(object) };
-    let cancelled = match connection.get().inbox_in_child() {
-        Some(inbox) => event_loop_of(&connection).and_then(|it| inbox.cancel_in_child(&it)),
-        None => connection
-            .get()
-            .inbox()
-            .and_then(|inbox| inbox.cancel(&connection)),
-    };
+    // SAFETY: as the calling convention has it.
+    let message = unsafe { cancel_message(py, arguments, keywords) };
+    let cancelled = message.and_then(|message| match connection.get().inbox_in_child() {
+        Some(inbox) => inbox.cancel_in_child(&event_loop_of(&connection)?, message),
+        None => connection.get().inbox()?.cancel(&connection, message),
+    });
     give(py, cancelled.map(truth))
+}
+
+/// The argument `msg` of `cancel`, by position or by name; None where there is none. The
+/// CancelledError carries it, as some libraries know their own cancellations by it.
+///
+/// # Safety
+/// The arguments are those of a call under `METH_VARARGS | METH_KEYWORDS`.
+unsafe fn cancel_message(
+    py: Python<'_>,
+    arguments: *mut ffi::PyObject,
+    keywords: *mut ffi::PyObject,
+) -> PyResult<Py<PyAny>> {
+    // SAFETY: a tuple, and null or a dict, by contract.
+    let (arguments, keywords) = unsafe {
+        (
+            Bound::from_borrowed_ptr_or_opt(py, arguments),
+            Bound::from_borrowed_ptr_or_opt(py, keywords),
+        )
+    };
+    if let Some(arguments) = arguments
+        && arguments.len()? > 0
+    {
+        return Ok(arguments.get_item(0)?.unbind());
+    }
+    match keywords {
+        Some(keywords) => Ok(keywords.invoke_method("get", ("msg",))?.unbind()),
+        None => Ok(py.None()),
+    }
 }
 
 pub(crate) unsafe extern "C" fn result(
@@ -358,9 +385,14 @@ pub(crate) unsafe extern "C" fn result(
         None => connection.get().inbox(),
     };
     let outcome = inbox.and_then(|inbox| {
-        if inbox.take_cancelled() {
+        if let Some(message) = inbox.take_cancelled() {
             let class = py.import("asyncio")?.getattr("CancelledError")?;
-            return Err(PyErr::from_value(class.invoke(())?));
+            let error = if message.is_none(py) {
+                class.invoke(())?
+            } else {
+                class.invoke((message,))?
+            };
+            return Err(PyErr::from_value(error));
         }
         Ok(none())
     });

@@ -1,5 +1,7 @@
 //! Calling a handler's method: one vectorcall, without the bound method in between.
 
+use crate::calls::Invoke as _;
+use crate::imports;
 use crate::process;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -62,5 +64,23 @@ impl Callback {
             let result = process::vectorcall(self.function.as_ptr(), arguments, flags);
             Bound::from_owned_ptr_or_err(py, result)
         }
+    }
+
+    /// Take what a call has returned, which nobody awaits: a coroutine would never run.
+    #[inline]
+    pub(crate) fn check_result(&self, result: &Bound<'_, PyAny>) -> PyResult<()> {
+        // SAFETY: the result is alive, and is asked for its type only.
+        if result.is_none() || unsafe { ffi::PyCoro_CheckExact(result.as_ptr()) } == 0 {
+            return Ok(());
+        }
+        self.refuse_coroutine(result)
+    }
+
+    #[cold]
+    fn refuse_coroutine(&self, result: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = result.py();
+        imports::refuse_coroutine(py)?
+            .invoke((&self.function, result))
+            .map(drop)
     }
 }

@@ -150,7 +150,7 @@ impl Host for PyHost {
             text.as_ptr(),
         ];
         // SAFETY: all are alive.
-        if let Err(error) = unsafe { self.call(connection, attachment, hook, &arguments) } {
+        if let Err(error) = unsafe { self.call_only(connection, attachment, hook, &arguments) } {
             self.failed(connection, error);
         }
     }
@@ -239,7 +239,7 @@ impl Host for PyHost {
             let called = imports::close_reason(py, reason).and_then(|reason| {
                 let arguments = [attachment.object.as_ptr(), reason.as_ptr()];
                 // SAFETY: both are alive.
-                unsafe { self.call(connection, attachment, hook, &arguments) }
+                unsafe { self.call_only(connection, attachment, hook, &arguments) }
             });
             if let Err(error) = called {
                 self.note(py, Some(connection), error);

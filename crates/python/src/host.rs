@@ -240,6 +240,24 @@ impl PyHost {
         result
     }
 
+    /// The same for a hook whose result is not used, and so must not be a coroutine.
+    ///
+    /// # Safety
+    /// As for `call`.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as for `call`")]
+    pub(crate) unsafe fn call_only(
+        &self,
+        connection: &Rc<Conn>,
+        attachment: &Attachment,
+        hook: &Callback,
+        arguments: &[*mut ffi::PyObject],
+    ) -> PyResult<()> {
+        // SAFETY: by contract.
+        let result = unsafe { self.call(connection, attachment, hook, arguments) }?;
+        hook.check_result(&result)
+    }
+
     /// Call a hook with the connection and one more object.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as for `call`")]
@@ -255,7 +273,7 @@ impl PyHost {
         };
         let arguments = [attachment.object.as_ptr(), what];
         // SAFETY: the attachment keeps the connection's object alive, the caller keeps `what`.
-        if let Err(error) = unsafe { self.call(connection, attachment, hook, &arguments) } {
+        if let Err(error) = unsafe { self.call_only(connection, attachment, hook, &arguments) } {
             self.failed(connection, error);
         }
     }
@@ -268,7 +286,7 @@ impl PyHost {
         };
         let arguments = [attachment.object.as_ptr()];
         // SAFETY: the attachment keeps the connection's object alive.
-        if let Err(error) = unsafe { self.call(connection, attachment, hook, &arguments) } {
+        if let Err(error) = unsafe { self.call_only(connection, attachment, hook, &arguments) } {
             self.failed(connection, error);
         }
     }

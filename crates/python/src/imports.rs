@@ -55,6 +55,7 @@ imported! {
     }
     "vespiary._callbacks": {
         check_callback = "check_callback",
+        refuse_coroutine = "refuse_coroutine",
     }
     "vespiary._fork": {
         end_child = "end_child",

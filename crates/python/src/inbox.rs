@@ -53,9 +53,10 @@ pub(crate) struct Inbox {
     pub(crate) is_lendable: Cell<bool>,
     /// The engine's reference to the connection's object is not counted.
     pub(crate) is_lent: Cell<bool>,
-    cancelled: Cell<bool>,
+    /// The wait was cancelled: the message of the cancellation, or None.
+    cancelled: Cell<Option<Py<PyAny>>>,
     /// What to close with when the task returns.
-    pub(crate) close_with: RefCell<Option<Box<(u16, String)>>>,
+    pub(crate) close_with: Cell<Option<Box<(u16, String)>>>,
     pub(crate) marked: Cell<bool>,
     bytes: Cell<usize>,
     limits: InboxLimits,
@@ -236,9 +237,18 @@ impl Inbox {
         self.waiter.take().is_some()
     }
 
-    /// The waiting task is cancelled: it is woken, and asks for the outcome.
-    pub(crate) fn cancel(&self, object: &Bound<'_, Connection>) -> PyResult<bool> {
-        if self.waiter.borrow().is_none() || self.cancelled.replace(true) {
+    /// The waiting task is cancelled: it is woken, and asks for the outcome. The message is that of
+    /// `task.cancel(message)`, or None.
+    pub(crate) fn cancel(
+        &self,
+        object: &Bound<'_, Connection>,
+        message: Py<PyAny>,
+    ) -> PyResult<bool> {
+        if self.waiter.borrow().is_none() {
+            return Ok(false);
+        }
+        if let Some(first) = self.cancelled.replace(Some(message)) {
+            drop(self.cancelled.replace(Some(first)));
             return Ok(false);
         }
         crate::host::wake_later(object.get(), object.clone().unbind())?;
@@ -246,11 +256,15 @@ impl Inbox {
     }
 
     /// The same in a forked child, where no engine wakes the task, so `event_loop` does.
-    pub(crate) fn cancel_in_child(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    pub(crate) fn cancel_in_child(
+        &self,
+        event_loop: &Bound<'_, PyAny>,
+        message: Py<PyAny>,
+    ) -> PyResult<bool> {
         let Some(waiter) = self.waiter.take() else {
             return Ok(false);
         };
-        self.cancelled.set(true);
+        drop(self.cancelled.replace(Some(message)));
         let options = [("context", waiter.context)].into_py_dict(event_loop.py())?;
         let arguments = (waiter.callback, waiter.wait);
         event_loop
@@ -259,10 +273,10 @@ impl Inbox {
         Ok(true)
     }
 
-    /// Whether the wait was cancelled; asked once.
+    /// The message of the wait's cancellation, if it was cancelled; asked once.
     #[inline]
-    pub(crate) fn take_cancelled(&self) -> bool {
-        self.cancelled.replace(false)
+    pub(crate) fn take_cancelled(&self) -> Option<Py<PyAny>> {
+        self.cancelled.take()
     }
 
     /// Take a message that waits.

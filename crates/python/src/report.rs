@@ -114,7 +114,9 @@ pub(crate) fn report_event(py: Python<'_>, host: &PyEndpoint, event: Event) -> P
                 let context = context::copy(py, &host.context)?;
                 let _entered = Entered::enter(py, &context)?;
                 // SAFETY: both are alive.
-                unsafe { hook.call(py, &[name.as_ptr(), value.as_ptr()]) }
+                let result = unsafe { hook.call(py, &[name.as_ptr(), value.as_ptr()]) }?;
+                hook.check_result(&result)?;
+                Ok(result)
             }
         },
         Event::AcceptFailed {

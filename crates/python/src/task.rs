@@ -74,8 +74,11 @@ fn push(connection: &Bound<'_, Connection>, message: Py<PyAny>) -> PyResult<bool
 #[pyfunction]
 fn close_as_told(connection: &Connection) -> PyResult<()> {
     if let Some(living) = connection.living()? {
-        let inbox = connection.local()?.inbox.get();
-        let told = inbox.and_then(|inbox| inbox.close_with.borrow().clone());
+        let told = connection.local()?.inbox.get().and_then(|inbox| {
+            let told = inbox.close_with.take();
+            inbox.close_with.set(told.clone());
+            told
+        });
         close_with(&living, told);
     }
     Ok(())
@@ -109,7 +112,9 @@ fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
     if inbox.task.borrow().is_none() {
         return false;
     }
-    *inbox.close_with.borrow_mut() = Some(Box::new((code, reason.to_owned())));
+    inbox
+        .close_with
+        .set(Some(Box::new((code, reason.to_owned()))));
     connection.pause(PAUSED_BY_INBOX | PAUSED_BY_END);
     if inbox.finish() {
         connection.engine().host.add_wake(object);

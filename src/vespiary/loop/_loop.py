@@ -151,12 +151,22 @@ def new_event_loop() -> Loop:
 
 
 def run(
-    main: Coroutine[Any, Any, T], *, driver: str | None = None, spin_microseconds: int = 0
+    main: Coroutine[Any, Any, T],
+    *,
+    debug: bool | None = None,
+    driver: str | None = None,
+    spin_microseconds: int = 0,
 ) -> T:
     """Run a coroutine in a new loop on the port, as `asyncio.run` does in its own.
 
     It is taken for the program itself, so glibc is set to keep up to 16 MiB of freed memory, which
     saves page faults with large messages; unless the environment has set its variables.
+
+    Args:
+        main: The coroutine.
+        debug: Whether asyncio's debug mode is on; default: as PYTHONASYNCIODEBUG says.
+        driver: The driver of the port; default: the best that works here.
+        spin_microseconds: How long to poll for completions before sleeping.
 
     Raises:
         RuntimeError: a loop runs in this thread already.
@@ -173,5 +183,5 @@ def run(
             raise
 
     keep_heap()
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(debug=debug, loop_factory=factory) as runner:
         return runner.run(main)

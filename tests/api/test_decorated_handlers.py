@@ -109,7 +109,11 @@ async def test_a_coroutine_that_nobody_awaits_is_an_error(
     if name == "on_part":
         handler.on_message = vespiary.Handler.on_message  # type: ignore[method-assign]
     if name == "on_drain":
-        handler.on_open = lambda self, connection: connection.send(bytes(1_000_000))  # type: ignore[method-assign]
+
+        def on_open(self: object, connection: vespiary.Connection) -> None:
+            connection.send(bytes(1_000_000))
+
+        handler.on_open = on_open  # type: ignore[method-assign, assignment]
     url = TCP if name == "on_end" else WS
     async with serving(handler, url, executor=executor) as server:
         options: Any = {"framing": "line"} if url == TCP else {}

@@ -113,7 +113,7 @@ async def test_a_coroutine_that_nobody_awaits_is_an_error(
         def on_open(self: object, connection: vespiary.Connection) -> None:
             connection.send(bytes(1_000_000))
 
-        handler.on_open = on_open  # type: ignore[method-assign, assignment]
+        handler.on_open = on_open  # type: ignore[method-assign]
     url = TCP if name == "on_end" else WS
     async with serving(handler, url, executor=executor) as server:
         options: Any = {"framing": "line"} if url == TCP else {}

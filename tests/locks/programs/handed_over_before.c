@@ -1,19 +1,23 @@
 /* expect: inversion
- * What is handed over says nothing: each order is made behind it, beside the other one. */
+ * What is handed over says nothing: each order is made behind it, beside the other one.
+ * The flag keeps them from meeting, and is no hand-over: nothing that is watched orders them. */
 #include <semaphore.h>
 
 #include "common.h"
 
 static sem_t semaphore;
+static atomic_int is_done;
 
 static void *posts_first(void *unused) {
     sem_post(&semaphore);
     both(&a, &b);
+    atomic_store(&is_done, 1);
     return unused;
 }
 
 static void *waits_first(void *unused) {
     sem_wait(&semaphore);
+    while (!atomic_load(&is_done)) usleep(200);
     both(&b, &a);
     return unused;
 }

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from vespiary.errors import ConfigurationError
 
-__all__ = ["HeaderFields", "HeaderMaker", "header_lines", "made_lines"]
+__all__ = ["HeaderFields", "HeaderMaker", "check_maker", "header_lines", "made_lines"]
 
 HeaderFields = Mapping[str, str] | Iterable[tuple[str, str]]
 """Header fields: a mapping from names to values, or pairs where a name may come more than once."""
@@ -34,6 +34,22 @@ def header_lines(fields: HeaderFields, option: str = "headers") -> tuple[tuple[s
             raise _wrong(option, line, "pairs (name, value) of str")
         lines.append((line[0], line[1]))
     return tuple(lines)
+
+
+def check_maker(maker: HeaderMaker) -> None:
+    """Check that a function that makes fields can be called, as far as its signature tells.
+
+    Raises:
+        ConfigurationError: it needs arguments.
+    """
+    try:
+        signature = inspect.signature(maker)
+    except (TypeError, ValueError):
+        return  # Some of those written in C have none.
+    try:
+        signature.bind()
+    except TypeError:
+        raise _wrong("headers", maker, "a function without arguments") from None
 
 
 async def made_lines(maker: HeaderMaker) -> tuple[tuple[str, str], ...]:

@@ -117,7 +117,9 @@ def checked_subprotocols(given: Iterable[str]) -> tuple[str, ...]:
         raise wrong_option("subprotocols", names, _NAMES)
     fault = subprotocols_fault(names)
     if fault is not None:
-        raise wrong_option("subprotocols", names, f"{_NAMES}: {fault}")
+        raise ConfigurationError(
+            f"subprotocols= cannot be {names!r}: {fault}", subject="subprotocols", value=names
+        )
     return names
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from vespiary._asked import Asked, target_of
 from vespiary._core import Connection as NativeConnection
 from vespiary._core import Hooks
-from vespiary._header_lines import HeaderMaker, header_lines, made_lines
+from vespiary._header_lines import HeaderMaker, check_maker, header_lines, made_lines
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._opening import open_connection
 from vespiary._option_checks import checked_subprotocols
@@ -216,6 +216,8 @@ def connecting(
     asked_websocket = websocket or WebSocket()
     headers = options.get("headers", ())
     maker = headers if callable(headers) else None
+    if maker is not None:
+        check_maker(maker)
     lines = () if callable(headers) else header_lines(headers)
     target = target_of(url, header_lines(asked_websocket.headers) + lines)
     subprotocols = checked_subprotocols(options.get("subprotocols", ()))

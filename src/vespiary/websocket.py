@@ -111,10 +111,12 @@ class WebSocket:
 
 def subprotocols_fault(names: Sequence[str]) -> str | None:
     """What is wrong with the names of subprotocols (RFC 6455 section 4.1), if anything is."""
-    for name in names:
+    for index, name in enumerate(names):
         if not _TOKEN.fullmatch(name):
             return f"{name!r} is not a token (RFC 6455 section 4.1)"
-    return "each is named once" if len(set(names)) != len(names) else None
+        if name in names[:index]:
+            return f"{name!r} is named twice; name each once"
+    return None
 
 
 def _texts(name: str, given: object) -> tuple[str, ...]:

@@ -126,8 +126,7 @@ async def test_a_clients_handler_without_on_message_still_hears_of_the_end() -> 
             connection.send("x")
 
     handler = Ends()
-    async with serving(flood) as server:
-        await vespiary.connect(server.urls[0], handler)
+    async with serving(flood) as server, vespiary.connect(server.urls[0], handler):
         await until(lambda: handler.reasons)
 
 

@@ -219,10 +219,12 @@ async def test_handlers_see_what_on_start_sets_and_its_caller_does_not(
     async with serving(handler, **options) as server:
         server.add(added, WS, **options)
         assert NAME.get() == "caller"
-        for url in server.urls:
-            client = await vespiary.connect(url)
+        clients = [await vespiary.connect(url) for url in server.urls]
+        for client in clients:
             client.send("the client's own")
             assert await client.receive() == "from on_start"
+    for client in clients:
+        await client.wait_closed()
     assert (handler.at_stop, added.at_stop) == ("from on_start", "from on_start")
     assert handler.at_shutdown == added.at_shutdown == ["the client's own"]
     assert NAME.get() == "caller"

@@ -421,6 +421,8 @@ async def test_a_function_that_fails_or_gives_what_cannot_be_sent_fails_the_atte
         await vespiary.connect("ws://127.0.0.1:1", headers=broken)
     with pytest.raises(vespiary.ConfigurationError, match="pairs"):
         await vespiary.connect("ws://127.0.0.1:1", headers=lambda: [5])  # type: ignore[list-item]
+    with pytest.raises(vespiary.ConfigurationError, match="a function without arguments"):
+        vespiary.connect("ws://127.0.0.1:1", headers=len)  # type: ignore[arg-type]
     with pytest.raises(vespiary.ConfigurationError, match="X-A"):
         await vespiary.connect("ws://127.0.0.1:1", headers=lambda: {"X-A": "a\nb"})
     with pytest.raises(vespiary.ConfigurationError, match="give them once") as raised:

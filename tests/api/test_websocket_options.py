@@ -23,10 +23,10 @@ async def status_for(origin: str | None, options: vespiary.WebSocket) -> int:
     """The status that a page of this origin gets."""
     async with serving(Echo, websocket=options) as server:
         try:
-            await vespiary.connect(server.urls[0], headers=from_page(origin))
+            async with vespiary.connect(server.urls[0], headers=from_page(origin)):
+                return 101
         except vespiary.HandshakeRefused as refused:
             return refused.status
-        return 101
 
 
 @pytest.mark.parametrize(

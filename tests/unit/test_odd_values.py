@@ -97,6 +97,8 @@ def test_what_is_taken_from_a_client_is_understood_when_it_connects(name: str) -
             await vespiary.connect("ws://127.0.0.1:1", deadlines=deadlines, **options)
 
     for value in ODD:
+        if name == "headers" and value is socket.socket:
+            continue  # It would be called, and nobody would close what it makes.
         check(name, value, lambda: asyncio.run(attempt({name: value})))  # noqa: B023
 
 

@@ -137,11 +137,21 @@ class Signals:
         for number in _NUMBERS:
             before = signal.getsignal(number)
             if before != signal.SIG_IGN and not _belongs_to(loop, before):
+                # The loop has a signal wake it. Without that, one that comes just before the wait
+                # for completions would be seen after it only.
+                with contextlib.suppress(NotImplementedError):
+                    loop.add_signal_handler(number, _wake)
                 self._installed[number] = _Installed(self, before)
                 signal.signal(number, self._installed[number])
 
     def _restore(self) -> None:
+        loop = self._loop()
         for number, installed in self._installed.items():
+            is_ours: object = signal.getsignal(number)
+            if is_ours is installed and loop is not None and not loop.is_closed():
+                with contextlib.suppress(NotImplementedError):
+                    loop.remove_signal_handler(number)
+                signal.signal(number, installed)
             installed.restore(number)
         self._installed.clear()
         if self._watch is not None:
@@ -313,6 +323,10 @@ def _belongs_to(loop: asyncio.AbstractEventLoop, handler: _Handler) -> bool:
     """Whether the loop handles the signal: asyncio's installs a function, uvloop a method."""
     is_asyncios = getattr(handler, "__name__", "") == "_sighandler_noop"
     return is_asyncios or getattr(handler, "__self__", None) is loop
+
+
+def _wake() -> None:
+    """What the loop itself does for a signal: having been woken, nothing."""
 
 
 def _is_asyncio_runners(handler: _Handler) -> bool:

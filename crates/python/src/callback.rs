@@ -1,6 +1,7 @@
 //! Calling a handler's method: one vectorcall, without the bound method in between.
 
 use crate::calls::Invoke as _;
+use crate::context::{self, Entered};
 use crate::imports;
 use crate::process;
 use pyo3::ffi;
@@ -83,4 +84,29 @@ impl Callback {
             .invoke((&self.function, result))
             .map(drop)
     }
+}
+
+/// The error of a hook that has left another context entered: its own first.
+#[cold]
+pub(crate) fn left_another(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyErr {
+    let error = PyErr::fetch(py);
+    result.err().unwrap_or(error)
+}
+
+/// Call a hook in a copy of its connection's context, which an earlier call has left entered:
+/// nobody can enter it any more.
+///
+/// # Safety
+/// The pointers must be valid objects for the time of the call.
+#[cold]
+pub(crate) unsafe fn call_in_copy<'py>(
+    py: Python<'py>,
+    context: &Py<PyAny>,
+    hook: &Callback,
+    arguments: &[*mut ffi::PyObject],
+) -> PyResult<Bound<'py, PyAny>> {
+    let copy = context::copy(py, context)?;
+    let _entered = Entered::enter(py, &copy)?;
+    // SAFETY: by contract.
+    unsafe { hook.call(py, arguments) }
 }

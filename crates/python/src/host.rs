@@ -8,10 +8,10 @@
 //! done.
 
 use crate::attachment::{Attachment, HasRare as _};
-use crate::callback::Callback;
+use crate::callback::{Callback, call_in_copy, left_another};
 use crate::calls::Invoke as _;
 use crate::connection::Connection;
-use crate::context::{self, Entered};
+use crate::context::Entered;
 use crate::core::Conn;
 use crate::dropped;
 use crate::imports;
@@ -467,31 +467,6 @@ impl PyHost {
         }
         Ok(read)
     }
-}
-
-/// The error of a hook that has left another context entered: its own first.
-#[cold]
-fn left_another(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyErr {
-    let error = PyErr::fetch(py);
-    result.err().unwrap_or(error)
-}
-
-/// Call a hook in a copy of its connection's context, which an earlier call has left entered:
-/// nobody can enter it any more.
-///
-/// # Safety
-/// The pointers must be valid objects for the time of the call.
-#[cold]
-unsafe fn call_in_copy<'py>(
-    py: Python<'py>,
-    context: &Py<PyAny>,
-    hook: &Callback,
-    arguments: &[*mut ffi::PyObject],
-) -> PyResult<Bound<'py, PyAny>> {
-    let copy = context::copy(py, context)?;
-    let _entered = Entered::enter(py, &copy)?;
-    // SAFETY: by contract.
-    unsafe { hook.call(py, arguments) }
 }
 
 /// Whether an exception stops the server, gracefully.

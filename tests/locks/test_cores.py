@@ -107,6 +107,9 @@ def test_a_signal_is_sent_that_the_program_does_not_take_for_itself(
 
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(cores, "_PATTERN", tmp_path / "pattern")
+    (tmp_path / "pattern").write_text(f"{tmp_path}/core")
+    (tmp_path / "core").write_text("of another process")
     began = time.monotonic()
     core = cores.leave(sleeper, tmp_path)
     assert sent == [signal.SIGQUIT]

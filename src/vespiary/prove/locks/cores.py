@@ -113,7 +113,7 @@ def _by_kernel(pid: int) -> Core:
         if why_not:
             return Core(pid, None, why_not)
     files = None if is_piped else _file_pattern(pid, pattern, number)
-    before = set(_matches(files)) if files is not None else set()
+    before = _matches(files) if files is not None else {}
     os.kill(pid, number)
     deadline = time.monotonic() + _SECONDS
     while lives(pid) and time.monotonic() < deadline:
@@ -122,10 +122,11 @@ def _by_kernel(pid: int) -> Core:
         handler = pattern[1:].split()[0] if pattern[1:].split() else "nobody"
         hint = "; `coredumpctl` lists it" if "systemd-coredump" in handler else ""
         return Core(pid, None, f"the kernel gave it to {handler} ({_PATTERN}){hint}")
-    written = [path for path in _matches(files) if path not in before] or list(_matches(files))
+    # One of before that has not changed is another process's.
+    written = {path: when for path, when in _matches(files).items() if before.get(path) != when}
     if not written:
         return Core(pid, None, f"the kernel wrote none that fits {files}")
-    newest = max(written, key=lambda path: path.stat().st_mtime)
+    newest = max(written, key=lambda path: written[path])
     return Core(pid, newest, f"by the kernel, at {number.name}; gdb PROGRAM CORE shows it")
 
 
@@ -174,10 +175,7 @@ def _file_pattern(pid: int, pattern: str, number: signal.Signals) -> Path:
     return (process / "cwd").readlink() / name
 
 
-def _matches(pattern: Path) -> list[Path]:
-    parent = pattern.parent
-    return (
-        list(parent.glob(pattern.name))
-        if "*" in pattern.name
-        else [path for path in (pattern,) if path.exists()]
-    )
+def _matches(pattern: Path) -> dict[Path, int]:
+    """The files that fit, and when each was written last, in nanoseconds."""
+    found = pattern.parent.glob(pattern.name) if "*" in pattern.name else [pattern]
+    return {path: path.stat().st_mtime_ns for path in found if path.exists()}

@@ -18,12 +18,18 @@ static struct timespec in_milliseconds(int milliseconds) {
     return moment;
 }
 
-/* The convoy: each holds it a millisecond, so that the others queue. */
+static atomic_int come;
+
+/* The convoy: each holds it a millisecond, so that the others queue. They begin together, and pause
+ * between, so that one does not take all its turns before another had one. */
 static void *queues(void *unused) {
+    atomic_fetch_add(&come, 1);
+    while (atomic_load(&come) < THREADS) usleep(100);
     for (int i = 0; i < TIMES; i++) {
         pthread_mutex_lock(&a);
         usleep(1000);
         pthread_mutex_unlock(&a);
+        usleep(100);
     }
     return unused;
 }

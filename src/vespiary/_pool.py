@@ -71,7 +71,9 @@ class Pool:
 
     def _start_thread(self) -> None:
         name = f"vespiary_{self._threads}"
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        # A thread that held the pool would keep it, and itself, where nobody closes it.
+        work = (self._waiting, self._idle)
+        threading.Thread(target=_run, args=work, name=name, daemon=True).start()
         self._threads += 1
         self._unserved -= 1
         self._is_short = False
@@ -85,17 +87,23 @@ class Pool:
         for _ in range(self._threads):
             self._waiting.put(None)
 
-    def _run(self) -> None:
-        while True:
-            work = self._waiting.get()
-            if work is None:
-                return
-            future, function, arguments = work
-            if future.set_running_or_notify_cancel():
-                try:
-                    function(*arguments)
-                finally:
-                    future.set_result(None)
-            # Nothing of a connection is kept while the thread waits.
-            del work, future, function, arguments
-            self._idle.release()
+    def __del__(self) -> None:
+        """End the threads of a server that went with its loop, without a stop."""
+        for _ in range(self._threads):
+            self._waiting.put(None)
+
+
+def _run(waiting: queue.SimpleQueue[_Work | None], idle: threading.Semaphore) -> None:
+    while True:
+        work = waiting.get()
+        if work is None:
+            return
+        future, function, arguments = work
+        if future.set_running_or_notify_cancel():
+            try:
+                function(*arguments)
+            finally:
+                future.set_result(None)
+        # Nothing of a connection is kept while the thread waits.
+        del work, future, function, arguments
+        idle.release()

@@ -165,13 +165,20 @@ def test_a_server_that_is_left_open_goes_with_its_loop(factory: Factory, form: s
         kept.append(connection)
         gone.extend([weakref.ref(server), weakref.ref(handler)])
 
+    before = set(threading.enumerate())
+
+    def threads() -> list[str]:
+        names = [thread.name for thread in set(threading.enumerate()) - before]
+        return [name for name in names if name.startswith("vespiary_")]
+
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(leave())
     del runner
     deadline = time.monotonic() + SECONDS
-    while gc.collect() or (any(it() for it in gone) and time.monotonic() < deadline):
+    while gc.collect() or ((any(it() for it in gone) or threads()) and time.monotonic() < deadline):
         time.sleep(0.01)  # The calls of on_close may still run on their threads.
     assert [it() for it in gone] == [None, None]
+    assert not threads()
 
 
 def test_a_loop_that_is_closed_without_shutting_down_generators_ends_its_guest(

@@ -366,7 +366,7 @@ async def test_calls_that_outlast_the_stop_are_one_warning_and_no_error(
         handler.going.set()
         for client in clients:
             await client.wait_closed()
-    # A server that another test has left to the end of its loop keeps its own.
+    # Those of a server that another test has left may end later.
     made = [one for one in set(threading.enumerate()) - before if one.name[:9] == "vespiary_"]
     await until(lambda: not [one for one in made if one.is_alive()])
     records = [record for record in caplog.records if record.levelno >= logging.WARNING]

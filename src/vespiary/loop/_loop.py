@@ -7,7 +7,11 @@ something to do.
 """
 
 import asyncio
+import contextlib
 import random
+import signal
+import socket
+import threading
 from collections.abc import Coroutine
 from selectors import BaseSelector
 from typing import Any, Self, TypeVar, cast
@@ -108,6 +112,25 @@ class Loop(asyncio.SelectorEventLoop):
         selector = PortSelector(self._core)
         selector.attach(self)
         return selector
+
+    def run_forever(self) -> None:
+        """Run until `stop` is called. In the main thread a signal wakes the loop meanwhile.
+
+        The interpreter calls a signal's handler between two of its instructions, so one that came
+        just before the wait for completions, or to another thread, would be seen after it only.
+        """
+        wakes: socket.socket | None = getattr(self, "_csock", None)
+        if wakes is None or threading.current_thread() is not threading.main_thread():
+            super().run_forever()
+            return
+        before = signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+        try:
+            super().run_forever()
+        finally:
+            signal.set_wakeup_fd(-1)
+            # It may have been closed meanwhile.
+            with contextlib.suppress(OSError, ValueError):
+                signal.set_wakeup_fd(before)
 
     def close(self) -> None:
         """Close the loop, and what is still open in it; in any thread, as long as it runs in none.

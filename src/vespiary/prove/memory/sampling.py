@@ -75,6 +75,10 @@ class Sampling:
             is_old = began - self._shares.seconds > max(_OLD_SECONDS, 5 * self._shares.cost)
             if used > self._limit or is_old:
                 self._look_at_shares(pids)
+                # A process that forks meanwhile counts whole, and once more in its children.
+                now = self._tree.look()
+                if self._shares.used > self._limit and now != self._shares.memories.keys():
+                    self._look_at_shares(now)
                 used = self._shares.used
         cost = time.perf_counter() - began
         least = _LEAST_SECONDS

@@ -25,6 +25,7 @@ mod epoll_instance;
 pub mod fork;
 mod forward;
 mod sends;
+mod shared_listeners;
 pub mod sim;
 mod socket;
 mod spin;

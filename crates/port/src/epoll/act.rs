@@ -101,12 +101,12 @@ impl Epoll {
         }
     }
 
-    /// Take the connections that wait, at most [`ACCEPTS_A_TURN_MAX`]; one on a socket that other
-    /// processes may share, whose turn it is then.
+    /// Take the connections that wait, at most [`ACCEPTS_A_TURN_MAX`]; on a socket that other
+    /// processes may share only one, so that they get some too.
     pub(super) fn accept_now(&mut self, listener: Descriptor, token: Token) {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         let none = std::ptr::null_mut();
-        let is_shared = self.shared.contains(&listener);
+        let is_shared = self.shared.contains(listener);
         let most = if is_shared { 1 } else { ACCEPTS_A_TURN_MAX };
         for _ in 0..most {
             self.counters.system_calls += 1;

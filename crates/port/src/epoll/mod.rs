@@ -33,6 +33,7 @@ use crate::buffers::Pool;
 use crate::driver::Options;
 use crate::epoll_instance::Instance;
 use crate::sends::Sends;
+use crate::shared_listeners::SharedListeners;
 use crate::socket::{self, SocketFiles, monotonic};
 use crate::spin::Spin;
 use crate::wake::Waker;
@@ -69,8 +70,7 @@ pub struct Epoll {
     queued_left: usize,
     pool: Rc<Pool>,
     files: SocketFiles,
-    /// Listening sockets that were made elsewhere.
-    shared: Vec<Descriptor>,
+    shared: SharedListeners,
     waker: Arc<Waker>,
     spin: Spin,
     stale_in_turn: bool,
@@ -100,7 +100,7 @@ impl Epoll {
             queued_left: QUEUED_A_TURN_MAX,
             pool: Pool::new(options.epoll_buffers, options.epoll_buffer_bytes)?,
             files: SocketFiles::default(),
-            shared: Vec::new(),
+            shared: SharedListeners::default(),
             waker,
             spin: Spin::new(options.spin_microseconds),
             stale_in_turn: false,

@@ -177,8 +177,7 @@ impl Port for Epoll {
     }
 
     fn adopt(&mut self, listener: Descriptor) -> io::Result<()> {
-        socket::adopt(listener)?;
-        self.shared.push(listener);
+        self.shared.adopt(listener)?;
         self.table.renew(listener);
         Ok(())
     }
@@ -198,9 +197,7 @@ impl Port for Epoll {
             !busy,
             "descriptor {socket} closed with an operation outstanding"
         );
-        if !self.shared.is_empty() {
-            self.shared.retain(|shared| *shared != socket);
-        }
+        self.shared.forget(socket);
         self.table.renew(socket);
         self.files.forget(socket);
         self.counters.system_calls += 1;

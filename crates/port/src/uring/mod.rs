@@ -61,6 +61,7 @@ use crate::address::KernelAddress;
 use crate::buffers::Pool;
 use crate::driver::Options;
 use crate::sends::Sends;
+use crate::shared_listeners::SharedListeners;
 use crate::socket::{self, SocketFiles, monotonic};
 use crate::spin::Spin;
 use crate::wake::Waker;
@@ -109,8 +110,7 @@ pub struct Uring {
     /// Turns and system calls without a ring.
     counters: Counters,
     active: Option<Box<Active>>,
-    /// Listening sockets that were made elsewhere.
-    shared: Vec<Descriptor>,
+    shared: SharedListeners,
     /// Accepts for which no ring could be opened.
     failed: VecDeque<Completion>,
 }
@@ -135,7 +135,7 @@ impl Uring {
             now: monotonic(),
             counters: Counters::default(),
             active: None,
-            shared: Vec::new(),
+            shared: SharedListeners::default(),
             failed: VecDeque::new(),
         })
     }

@@ -81,7 +81,7 @@ impl Port for Uring {
 
     fn accept(&mut self, listener: Descriptor, token: Token) {
         // The listener may have been opened by somebody else.
-        let is_shared = self.shared.contains(&listener);
+        let is_shared = self.shared.contains(listener);
         match self.activate() {
             Ok(active) => active.accept(listener, token, is_shared),
             Err(error) => self.failed.push_back(Completion {
@@ -149,9 +149,7 @@ impl Port for Uring {
 
     fn adopt(&mut self, listener: Descriptor) -> io::Result<()> {
         self.activate()?;
-        socket::adopt(listener)?;
-        self.shared.push(listener);
-        Ok(())
+        self.shared.adopt(listener)
     }
 
     fn keep_alive(&mut self, socket: Descriptor, silence: Duration) {
@@ -163,9 +161,7 @@ impl Port for Uring {
     }
 
     fn close(&mut self, socket: Descriptor, reset: bool) {
-        if !self.shared.is_empty() {
-            self.shared.retain(|shared| *shared != socket);
-        }
+        self.shared.forget(socket);
         self.active().close(socket, reset);
     }
 

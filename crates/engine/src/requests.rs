@@ -39,11 +39,8 @@ pub(crate) fn answered<H: Host>(connection: &Rc<Connection<H>>, answer: Answer) 
 pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
     let text = "the handshake took too long";
     if connection.client || connection.state() < State::Handshaking {
-        if let Some(reason) = refused_so_far(connection) {
-            connection.end_with(reason);
-        }
         let cause = Cause::Limit(Limit::HandshakeSeconds);
-        connection.end_with(CloseReason::new(cause, text));
+        connection.end_unless_refused(CloseReason::new(cause, text));
         return connection.abort_now();
     }
     refuse_late(
@@ -51,11 +48,6 @@ pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
         connection,
         text,
     );
-}
-
-/// The server's refusal of a client, where its body has not come to its end and will not.
-pub(crate) fn refused_so_far<H: Host>(connection: &Rc<Connection<H>>) -> Option<CloseReason> {
-    client::refused_so_far(&connection.inbound.borrow().session)
 }
 
 /// Answer 503 to a connection that is over a limit, and close it.
@@ -99,8 +91,14 @@ impl<H: Host> Connection<H> {
         too_late(self);
     }
 
-    pub(crate) fn refused_so_far(self: &Rc<Self>) -> Option<CloseReason> {
-        refused_so_far(self)
+    /// End with `reason`, unless a server has refused this client: the refusal is the reason then,
+    /// although its body is incomplete.
+    pub(crate) fn end_unless_refused(&self, reason: CloseReason) {
+        let refusal = client::refused_so_far(&self.inbound.borrow().session);
+        if let Some(refusal) = refusal {
+            self.end_with(refusal);
+        }
+        self.end_with(reason);
     }
 
     /// The status of the latest answer to a request; 0 before there was one.

@@ -170,11 +170,8 @@ impl<H: Host> Engine<H> {
                 return connection.end_between_requests(Side::Remote);
             }
             State::Connecting | State::Securing | State::Handshaking => {
-                if let Some(reason) = connection.refused_so_far() {
-                    connection.end_with(reason);
-                }
                 let text = "the peer closed the connection during the handshake";
-                connection.end_with(CloseReason::new(Cause::PeerVanished, text));
+                connection.end_unless_refused(CloseReason::new(Cause::PeerVanished, text));
                 connection.enter(Event::Break);
             }
             State::Open => self.peer_ended_while_open(connection),

@@ -377,10 +377,8 @@ impl<H: Host> Connection<H> {
     }
 
     /// Whether an answer has been given that takes effect when the round is settled.
-    pub fn has_answer(&self) -> bool {
+    pub fn has_answer(self: &Rc<Self>) -> bool {
         let answers = self.engine.answers.borrow();
-        answers
-            .iter()
-            .any(|(it, _)| std::ptr::eq(Rc::as_ptr(it), self))
+        answers.iter().any(|(it, _)| Rc::ptr_eq(it, self))
     }
 }

@@ -153,10 +153,11 @@ impl<H: Host> Engine<H> {
 
     /// All connections now.
     pub fn all_connections(&self) -> Vec<Rc<Connection<H>>> {
-        self.connections.borrow().iter().cloned().collect()
+        self.connections_at_rest()
+            .expect("no connection is being added or removed")
     }
 
-    /// Every connection, unless one is being added or removed at this moment.
+    /// All connections, unless one is being added or removed at this moment.
     pub fn connections_at_rest(&self) -> Option<Vec<Rc<Connection<H>>>> {
         let connections = self.connections.try_borrow().ok()?;
         Some(connections.iter().cloned().collect())

@@ -310,12 +310,9 @@ fn receive_ended<H: Host>(connection: &Rc<Connection<H>>, ending: Option<Errno>)
     connection.unsettle();
 }
 
-/// The kernel has broken the connection. A server's refusal that has come is still the reason.
+/// The kernel has broken the connection.
 fn broken<H: Host>(connection: &Rc<Connection<H>>, doing: &str, errno: Errno) {
-    if let Some(reason) = connection.refused_so_far() {
-        connection.end_with(reason);
-    }
-    connection.end_with(broken_by_kernel(doing, errno));
+    connection.end_unless_refused(broken_by_kernel(doing, errno));
     connection.enter(Event::Break);
 }
 

@@ -6,7 +6,7 @@ With VESPIARY_TEST_LOOP=asyncio or =uvloop they run in that loop, of which Vespi
 import asyncio
 import inspect
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -26,6 +26,14 @@ def driver(request: pytest.FixtureRequest) -> str:
     except vespiary.DriverUnavailable as error:
         pytest.skip(str(error))
     return name
+
+
+@pytest.fixture
+def loop(driver: str) -> Iterator[Loop]:
+    """One of Vespiary's loops, which does not run."""
+    made = Loop(driver=driver)
+    yield made
+    made.close()
 
 
 @pytest.hookimpl(tryfirst=True)

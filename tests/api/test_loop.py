@@ -8,12 +8,10 @@ import contextlib
 import gc
 import os
 import selectors
-import signal
 import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +21,6 @@ import vespiary
 from vespiary.loop import Loop, new_event_loop
 
 from .kit import Echo, echo, serving
-
-
-@pytest.fixture
-def loop(driver: str) -> Iterator[Loop]:
-    made = Loop(driver=driver)
-    yield made
-    made.close()
 
 
 def test_callbacks_run_in_the_order_in_which_they_were_asked_for(loop: Loop) -> None:
@@ -250,60 +241,6 @@ def test_the_selector_keeps_the_contract_of_selectors(loop: Loop) -> None:
         selector.modify(ours, selectors.EVENT_READ)
     ours.close()
     theirs.close()
-
-
-def test_signals_are_handled_in_the_loop(loop: Loop) -> None:
-    calls: list[int] = []
-
-    def handle(number: int) -> None:
-        calls.append(number)
-        loop.stop()
-
-    loop.add_signal_handler(signal.SIGUSR1, handle, signal.SIGUSR1)
-    loop.call_later(0.01, os.kill, os.getpid(), signal.SIGUSR1)
-    loop.run_forever()
-    assert calls == [signal.SIGUSR1]
-    assert loop.remove_signal_handler(signal.SIGUSR1)
-
-
-def test_a_plain_signal_handler_runs_while_the_loop_sleeps(loop: Loop) -> None:
-    class Seen(Exception):
-        """Raised by the handler."""
-
-    def handle(number: int, frame: object) -> None:
-        raise Seen
-
-    before = signal.signal(signal.SIGUSR2, handle)
-    try:
-        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR2))
-        timer.start()
-        began = time.monotonic()
-        loop.call_later(10, loop.stop)
-        with pytest.raises(Seen):
-            loop.run_forever()
-        assert time.monotonic() - began < 5
-        timer.join()
-    finally:
-        signal.signal(signal.SIGUSR2, before)
-
-
-def test_keyboard_interrupt_ends_run(driver: str) -> None:
-    async def main() -> None:
-        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
-        await asyncio.sleep(10)
-
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        vespiary.run(main(), driver=driver)
-    assert time.monotonic() - began < 5
-
-
-@pytest.mark.parametrize("debug", [True, False])
-def test_run_takes_debug_as_asyncio_does(debug: bool, driver: str) -> None:
-    async def main() -> bool:
-        return asyncio.get_running_loop().get_debug()
-
-    assert vespiary.run(main(), debug=debug, driver=driver) is debug
 
 
 def test_run_cancels_what_is_left_and_closes_generators(driver: str) -> None:

@@ -7,20 +7,12 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
 from vespiary.loop import Loop
-
-
-@pytest.fixture
-def loop(driver: str) -> Iterator[Loop]:
-    made = Loop(driver=driver)
-    yield made
-    made.close()
 
 
 def run_for(loop: Loop, seconds: float) -> int:

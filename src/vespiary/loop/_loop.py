@@ -53,6 +53,10 @@ class Loop(asyncio.SelectorEventLoop):
             simulated, or a `VESPIARY_DRIVER` that is neither `uring` nor `epoll`.
     """
 
+    # asyncio's, which its types leave out.
+    _csock: socket.socket
+    _signal_handlers: dict[int, object]
+
     def __new__(
         cls,
         selector: BaseSelector | None = None,
@@ -119,18 +123,28 @@ class Loop(asyncio.SelectorEventLoop):
         The interpreter calls a signal's handler between two of its instructions, so one that came
         just before the wait for completions, or to another thread, would be seen after it only.
         """
-        wakes: socket.socket | None = getattr(self, "_csock", None)
-        if wakes is None or threading.current_thread() is not threading.main_thread():
-            super().run_forever()
-            return
-        before = signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+        before = self._let_signals_wake()
         try:
             super().run_forever()
         finally:
-            signal.set_wakeup_fd(-1)
-            # It may have been closed meanwhile.
-            with contextlib.suppress(OSError, ValueError):
-                signal.set_wakeup_fd(before)
+            if before is not None and not self._signal_handlers:
+                signal.set_wakeup_fd(-1)
+                # It may have been closed meanwhile.
+                with contextlib.suppress(OSError, ValueError):
+                    signal.set_wakeup_fd(before)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Remove the handler of a signal; asyncio lets no signal wake the loop after the last."""
+        is_removed = super().remove_signal_handler(sig)
+        if self.is_running():
+            self._let_signals_wake()
+        return is_removed
+
+    def _let_signals_wake(self) -> int | None:
+        """Let signals wake this loop; what they woke before. None where they wake none."""
+        if self.is_closed() or threading.current_thread() is not threading.main_thread():
+            return None
+        return signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
 
     def close(self) -> None:
         """Close the loop, and what is still open in it; in any thread, as long as it runs in none.

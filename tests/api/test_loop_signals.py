@@ -1,0 +1,99 @@
+"""Signals while Vespiary's loop runs, as with any loop of asyncio."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+import vespiary
+from vespiary.loop import Loop
+
+
+def test_signals_are_handled_in_the_loop(loop: Loop) -> None:
+    calls: list[int] = []
+
+    def handle(number: int) -> None:
+        calls.append(number)
+        loop.stop()
+
+    loop.add_signal_handler(signal.SIGUSR1, handle, signal.SIGUSR1)
+    loop.call_later(0.01, os.kill, os.getpid(), signal.SIGUSR1)
+    loop.run_forever()
+    assert calls == [signal.SIGUSR1]
+    assert loop.remove_signal_handler(signal.SIGUSR1)
+
+
+def test_a_plain_signal_handler_runs_while_the_loop_sleeps(loop: Loop) -> None:
+    class Seen(Exception):
+        """Raised by the handler."""
+
+    def handle(number: int, frame: object) -> None:
+        raise Seen
+
+    before = signal.signal(signal.SIGUSR2, handle)
+    try:
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR2))
+        timer.start()
+        began = time.monotonic()
+        loop.call_later(10, loop.stop)
+        with pytest.raises(Seen):
+            loop.run_forever()
+        assert time.monotonic() - began < 5
+        timer.join()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
+def test_keyboard_interrupt_ends_run(driver: str) -> None:
+    async def main() -> None:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        await asyncio.sleep(10)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        vespiary.run(main(), driver=driver)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_run_takes_debug_as_asyncio_does(debug: bool, driver: str) -> None:
+    async def main() -> bool:
+        return asyncio.get_running_loop().get_debug()
+
+    assert vespiary.run(main(), debug=debug, driver=driver) is debug
+
+
+def test_a_signal_between_two_runs_reaches_its_handler(driver: str) -> None:
+    loop = Loop(driver=driver)
+    arrived = asyncio.Event()
+
+    async def add() -> None:
+        loop.add_signal_handler(signal.SIGUSR1, arrived.set)
+
+    try:
+        loop.run_until_complete(add())
+        os.kill(os.getpid(), signal.SIGUSR1)
+        loop.run_until_complete(asyncio.wait_for(arrived.wait(), 20))
+    finally:
+        loop.remove_signal_handler(signal.SIGUSR1)
+        loop.close()
+
+
+def test_signals_wake_the_loop_after_its_last_signal_handler_is_gone(driver: str) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, list)
+        loop.remove_signal_handler(signal.SIGUSR1)
+        wakes = signal.set_wakeup_fd(-1)
+        assert wakes != -1
+        signal.set_wakeup_fd(wakes)
+
+    before = signal.set_wakeup_fd(-1)
+    try:
+        vespiary.run(main(), driver=driver)
+        assert signal.set_wakeup_fd(-1) == -1
+    finally:
+        signal.set_wakeup_fd(before)

@@ -9,30 +9,24 @@ is raised again for the handler of before: `asyncio.run` cancels its main task a
 KeyboardInterrupt, and SIGTERM ends the process. A program that waits for the end of one of them
 (`wait_stopped`, `stop`, leaving the `async with`) goes on by itself, and nothing is raised there.
 
-A handler that never yields keeps the loop from doing any of that. So a handler of the interpreter
-takes the signal, as it runs between any two instructions of the main thread, and from the second
-signal on a thread watches the loop: while the loop takes no callbacks, it has the exception raised
-in whatever the main thread executes, and at last ends the process (see `_Watch`).
+The interpreter's own handler takes the signal, between any two instructions of the main thread, and
+not the loop's: a handler that never yields would keep that from running (see `_blocked_loop`).
 """
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import contextlib
-import itertools
 import logging
-import os
 import signal
 import sys
 import threading
-import time
-import traceback
 import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
+from vespiary._blocked_loop import Watch
 from vespiary._fork import process
 
 __all__ = ["Signals", "join_signals"]
@@ -40,17 +34,6 @@ __all__ = ["Signals", "join_signals"]
 logger = logging.getLogger("vespiary")
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
-
-_BLOCKED_SECONDS = 1.0
-"""How long the loop may take for a callback after the second signal, before it counts as blocked:
-longer than any pause that is not a fault."""
-_INTERRUPTS_MAX = 3
-"""How many exceptions may be swallowed before the process is ended."""
-_LOOK_SECONDS = 0.1
-_REPORT_SECONDS = 1.0
-"""How long the blocked code may keep the log from being written."""
-_LOOPS = frozenset({"asyncio", "uvloop", "vespiary"})
-"""The packages whose frames call the program's."""
 
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 
@@ -111,7 +94,7 @@ class Signals:
         self._count = 0
         self._received: signal.Signals | None = None
         self._is_awaited = False
-        self._watch: _Watch | None = None
+        self._watch: Watch | None = None
 
     def join(self, server: Stoppable) -> None:
         """Let signals stop a server."""
@@ -175,7 +158,7 @@ class Signals:
         loop.call_soon_threadsafe(self._signalled, number)
         self._count += 1
         if self._count > 1 and self._watch is None:
-            self._watch = _Watch(loop, number)
+            self._watch = Watch(loop, number)
         return True
 
     def _signalled(self, number: signal.Signals) -> None:
@@ -197,126 +180,6 @@ class Signals:
         logger.info("Nothing waits for the server's end: raising %s again", number.name)
         # Not here: what a handler raises belongs to the program, and not to the task that stops.
         asyncio.get_running_loop().call_soon(_raise, number)
-
-
-class _Watch:
-    """Ends a program whose loop is blocked, from the second signal until its servers have stopped.
-
-    A thread asks the loop for a callback. Where none comes within a second, a handler (or another
-    callback of the program) does not yield. Many short callbacks in a row are not that: each one
-    has a second. The signal is sent again to the main thread, and the
-    interpreter's handler raises there. Code that catches that too is interrupted some more times;
-    then the process is ended, without any cleanup.
-
-    It cannot help where the main thread executes native code that holds the GIL for ever.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, number: signal.Signals) -> None:
-        self._loop = weakref.ref(loop)
-        self._number = number
-        self._main = threading.get_ident()
-        self._ended = threading.Event()
-        self._must_raise = False
-        # threading's own start takes a lock that the interrupted code may hold.
-        _thread.start_new_thread(self._run, ())
-
-    def end(self) -> None:
-        """Watch no more."""
-        self._ended.set()
-
-    def interrupt(self, number: signal.Signals) -> None:
-        """Raise, if the signal was sent for that."""
-        if self._must_raise:
-            self._must_raise = False
-            if number == signal.SIGINT:
-                raise KeyboardInterrupt
-            raise SystemExit(128 + number)
-
-    def _run(self) -> None:
-        interrupts = 0
-        while not self._ended.wait(_LOOK_SECONDS):
-            if self._answers():
-                interrupts = 0
-            elif not self._ended.is_set():
-                if interrupts == _INTERRUPTS_MAX:
-                    self._end_process()
-                interrupts += 1
-                _try_to(self._report)
-                self._must_raise = True
-                signal.pthread_kill(self._main, self._number)
-
-    def _answers(self) -> bool:
-        """Whether the loop takes a callback in time; one that was closed takes none any more."""
-        answered = threading.Event()
-        loop = self._loop()
-        try:
-            if loop is not None:
-                loop.call_soon_threadsafe(answered.set)
-        except RuntimeError:
-            loop = None
-        if loop is None:
-            self.end()
-            return True
-        seen = _frames(self._main)
-        blocked_at = time.monotonic() + _BLOCKED_SECONDS
-        while not answered.wait(_LOOK_SECONDS):
-            now = _frames(self._main)
-            if _calls_another(seen, now):
-                blocked_at = time.monotonic() + _BLOCKED_SECONDS
-            elif time.monotonic() >= blocked_at:
-                return False
-            seen = now
-        return True
-
-    def _report(self) -> None:
-        frame = sys._current_frames().get(self._main)
-        stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
-        logger.error("Ending the program: a handler does not yield\n%s", stack)
-
-    def _end_process(self) -> None:
-        # Not by the log, whose lock the blocked code may hold.
-        text = "vespiary: a handler neither yields nor ends when interrupted: ending the process\n"
-        _try_to(lambda: os.write(2, text.encode()))
-        os._exit(128 + self._number)
-
-
-def _try_to(report: Callable[[], object]) -> None:
-    """Report something, unless the blocked code holds the log's lock or nobody reads the output."""
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            report()
-        finally:
-            done.set()
-
-    # Without a thread for it, nothing is reported.
-    with contextlib.suppress(RuntimeError):
-        _thread.start_new_thread(run, ())
-        done.wait(_REPORT_SECONDS)
-
-
-def _frames(thread: int) -> list[FrameType]:
-    """What a thread executes, the outermost frame first."""
-    frames: list[FrameType] = []
-    frame = sys._current_frames().get(thread)
-    while frame is not None:
-        frames.append(frame)
-        frame = frame.f_back
-    return frames[::-1]
-
-
-def _calls_another(before: list[FrameType], now: list[FrameType]) -> bool:
-    """Whether the loop has called something else in between: the last frame in common is its own.
-
-    Where a function of the program calls others, that function is the last one in common.
-    """
-    pairs = zip(before, now, strict=False)
-    common = list(itertools.takewhile(lambda pair: pair[0] is pair[1], pairs))
-    if not common or len(common) == len(before) == len(now):
-        return False
-    package = str(common[-1][0].f_globals.get("__name__", "")).partition(".")[0]
-    return package in _LOOPS
 
 
 def _belongs_to(loop: asyncio.AbstractEventLoop, handler: _Handler) -> bool:

@@ -12,8 +12,9 @@ import click
 
 from vespiary.cli._locks_attach import attach
 from vespiary.cli._quantities import SIZE, SPAN
+from vespiary.cli._starting import like_a_shell
 from vespiary.cli._written import check_writable
-from vespiary.errors import ConfigurationError
+from vespiary.prove.exits import of_status
 from vespiary.prove.locks import exits
 from vespiary.prove.locks import known as known_findings
 from vespiary.prove.locks.findings import Finding, ordered, worst
@@ -214,17 +215,10 @@ def _run(watch: Callable[..., Outcome], live: _Live, repeat: int, seed: int | No
     for number in range(repeat):
         if repeat > 1:
             click.echo(f"vespiary locks: run {number + 1} of {repeat}", err=True)
-        try:
+        with like_a_shell("locks"):
             outcome = watch(on_live=live, perturb=None if seed is None else seed + number)
-        except ConfigurationError as error:
-            if not isinstance(error.__cause__, OSError):
-                raise
-            # The command cannot be run: reported as a shell does.
-            click.echo(f"vespiary locks: {error}", err=True)
-            is_missing = isinstance(error.__cause__, FileNotFoundError)
-            sys.exit(exits.NOT_FOUND if is_missing else exits.NOT_EXECUTABLE)
         outcomes.append(outcome)
-        if outcomes[-1].deadlocked or outcomes[-1].asked_to_end:
+        if outcome.deadlocked or outcome.asked_to_end:
             break
     return merge(outcomes)
 
@@ -260,4 +254,4 @@ def _status(outcome: Outcome) -> int:
             err=True,
         )
         return exits.NOTHING_COVERED
-    return outcome.status if outcome.status >= 0 else 128 - outcome.status
+    return of_status(outcome.status)

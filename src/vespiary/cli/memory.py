@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vespiary.cli._quantities import SIZE, SPAN
+from vespiary.cli._starting import like_a_shell
 from vespiary.cli._written import check_writable
 from vespiary.errors import ConfigurationError
 from vespiary.prove.memory import exits, expectations
@@ -185,17 +186,10 @@ def _run(
     places: Allocations | None,
 ) -> Measured:
     look = (lambda record, limiter: None) if places is None else places.look
-    try:
+    with like_a_shell("memory"):
         return run(
             command, limit, method=method, linger_seconds=linger, work_path=work, on_look=look
         )
-    except ConfigurationError as error:
-        if not isinstance(error.__cause__, OSError):
-            raise
-        # The command cannot be run: reported as a shell does.
-        click.echo(f"vespiary memory: {error}", err=True)
-        is_missing = isinstance(error.__cause__, FileNotFoundError)
-        sys.exit(exits.NOT_FOUND if is_missing else exits.NOT_EXECUTABLE)
 
 
 def _learn(file: Path, outcome: Outcome) -> None:

@@ -16,10 +16,12 @@ from rich.live import Live
 
 from vespiary._counted import counted
 from vespiary.cli._quantities import SPAN
+from vespiary.cli._starting import like_a_shell
 from vespiary.cli._written import check_writable
 from vespiary.errors import ConfigurationError
-from vespiary.prove.locks.program import Program
+from vespiary.prove.exits import of_status
 from vespiary.prove.pictures import check_picture
+from vespiary.prove.program import Program
 from vespiary.prove.timewait import exits
 from vespiary.prove.timewait.alarm import Condition
 from vespiary.prove.timewait.monitor import Monitor, WatchError
@@ -243,7 +245,8 @@ def _watch(asked: _Asked) -> tuple[Outcome, int]:
             sinks.append(stack.enter_context(Recorder(asked.record)))
         if asked.openmetrics is not None:
             sinks.append(stack.enter_context(exported(asked.openmetrics)))
-        program = _started(asked.command) if asked.command else None
+        with like_a_shell("timewait"):
+            program = Program(asked.command, os.environ) if asked.command else None
         try:
             outcome = watch(monitor, asked.plan, sinks, program)
         finally:
@@ -252,7 +255,7 @@ def _watch(asked: _Asked) -> tuple[Outcome, int]:
     if asked.plot is not None:
         picture.draw(asked.plot)
     status = (program.status or 0) if program is not None else 0
-    return outcome, status if status >= 0 else 128 - status
+    return outcome, of_status(status)
 
 
 @contextmanager
@@ -263,15 +266,6 @@ def _interrupted_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _started(command: Sequence[str]) -> Program:
-    try:
-        return Program(command, os.environ)
-    except ConfigurationError as error:
-        click.echo(f"vespiary timewait: {error}", err=True)
-        is_missing = isinstance(error.__cause__, FileNotFoundError)
-        sys.exit(exits.NOT_FOUND if is_missing else exits.NOT_EXECUTABLE)
 
 
 def _replay(asked: _Asked, path: Path) -> Outcome:

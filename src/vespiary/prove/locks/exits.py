@@ -3,15 +3,9 @@
 They lie below those that shells use for a command that cannot be run, and for signals.
 """
 
-__all__ = [
-    "CODES",
-    "DEADLOCK",
-    "NOTHING_COVERED",
-    "NOT_EXECUTABLE",
-    "NOT_FOUND",
-    "STALL",
-    "table",
-]
+from vespiary.prove.exits import NOT_EXECUTABLE, NOT_FOUND, as_table
+
+__all__ = ["CODES", "DEADLOCK", "NOTHING_COVERED", "STALL", "table"]
 
 CODES = {"inversion": 120, "deadlock": 121, "misuse": 122, "stall": 123}
 """Those of findings; the worst one's counts."""
@@ -22,23 +16,19 @@ STALL = CODES["stall"]
 NOTHING_COVERED = 124
 """No lock operation was seen, so that nothing can be said."""
 
-NOT_EXECUTABLE, NOT_FOUND = 126, 127
-"""The command cannot be run, as shells tell it."""
-
 _TABLE = (
     ("the program's own", "nothing was found; 128 + N when signal N ended it"),
-    ("2", "the options or a file they name are wrong; nothing was run"),
-    (str(CODES["inversion"]), "an inversion: lock orders that could deadlock"),
-    (str(DEADLOCK), "a deadlock, after which the program was ended"),
-    (str(CODES["misuse"]), "misuse of a lock"),
-    (str(STALL), "a stall: a thread waited longer than --stall"),
-    (str(NOTHING_COVERED), "nothing was covered: no lock operation was seen"),
-    (str(NOT_EXECUTABLE), "the command was found and cannot be executed"),
-    (str(NOT_FOUND), "the command was not found"),
+    (2, "the options or a file they name are wrong; nothing was run"),
+    (CODES["inversion"], "an inversion: lock orders that could deadlock"),
+    (DEADLOCK, "a deadlock, after which the program was ended"),
+    (CODES["misuse"], "misuse of a lock"),
+    (STALL, "a stall: a thread waited longer than --stall"),
+    (NOTHING_COVERED, "nothing was covered: no lock operation was seen"),
+    (NOT_EXECUTABLE, "the command was found and cannot be executed"),
+    (NOT_FOUND, "the command was not found"),
 )
 
 
 def table() -> str:
     """The table, for people."""
-    width = max(len(code) for code, _ in _TABLE)
-    return "\n".join(f"  {code:<{width}}  {meaning}" for code, meaning in _TABLE)
+    return as_table(_TABLE)

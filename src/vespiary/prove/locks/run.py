@@ -22,11 +22,11 @@ from vespiary.prove.locks.cores import Core, leave
 from vespiary.prove.locks.findings import Finding, ordered
 from vespiary.prove.locks.gaps import Gap, find, lockless, program_of, sentences
 from vespiary.prove.locks.live import Watch
-from vespiary.prove.locks.program import Program
 from vespiary.prove.locks.record import REPEATS, room
 from vespiary.prove.locks.statistics import Statistics, statistics
 from vespiary.prove.locks.together import Together, families, lives
 from vespiary.prove.locks.tree import Tree
+from vespiary.prove.program import Program
 
 __all__ = ["Coverage", "Outcome", "environment", "merge", "run"]
 

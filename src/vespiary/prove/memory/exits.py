@@ -3,7 +3,9 @@
 They lie below those that shells use for a command that cannot be run, and for signals.
 """
 
-__all__ = ["EXPECTATION", "LIMIT", "NOT_EXECUTABLE", "NOT_FOUND", "NOT_JUDGED", "table"]
+from vespiary.prove.exits import NOT_EXECUTABLE, NOT_FOUND, as_table
+
+__all__ = ["EXPECTATION", "LIMIT", "NOT_JUDGED", "table"]
 
 LIMIT = 120
 """The limit was exceeded, and the program ended."""
@@ -14,21 +16,17 @@ EXPECTATION = 121
 NOT_JUDGED = 122
 """The program ended well, and too little is known to compare it with what is expected."""
 
-NOT_EXECUTABLE, NOT_FOUND = 126, 127
-"""The command cannot be run, as shells tell it."""
-
 _TABLE = (
     ("the program's own", "the limit was kept, expectations are met; 128 + N for signal N"),
-    ("2", "the options or a file they name are wrong; nothing was run"),
-    (str(LIMIT), "the limit was exceeded, after which the program was ended"),
-    (str(EXPECTATION), "the program ended well, with a higher peak or slope than expected"),
-    (str(NOT_JUDGED), "it ended well, and too early to compare its slope with the expected one"),
-    (str(NOT_EXECUTABLE), "the command was found and cannot be executed"),
-    (str(NOT_FOUND), "the command was not found"),
+    (2, "the options or a file they name are wrong; nothing was run"),
+    (LIMIT, "the limit was exceeded, after which the program was ended"),
+    (EXPECTATION, "the program ended well, with a higher peak or slope than expected"),
+    (NOT_JUDGED, "it ended well, and too early to compare its slope with the expected one"),
+    (NOT_EXECUTABLE, "the command was found and cannot be executed"),
+    (NOT_FOUND, "the command was not found"),
 )
 
 
 def table() -> str:
     """The table, for people."""
-    width = max(len(code) for code, _ in _TABLE)
-    return "\n".join(f"  {code:<{width}}  {meaning}" for code, meaning in _TABLE)
+    return as_table(_TABLE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vespiary.prove.exits import of_status
 from vespiary.prove.memory import exits
 from vespiary.prove.memory.expectations import Comparison, Expectation, compare, name_of
 from vespiary.prove.memory.run import Measured
@@ -53,8 +54,7 @@ class Outcome:
             "expectation": exits.EXPECTATION,
             "not-judged": exits.NOT_JUDGED,
         }
-        status = self.measured.status
-        return codes.get(self.result, status if status >= 0 else 128 - status)
+        return codes.get(self.result, of_status(self.measured.status))
 
 
 def conclude(

@@ -2,16 +2,15 @@
 
 from typing import Final
 
-__all__ = ["ALARM", "NOT_EXECUTABLE", "NOT_FOUND", "UNABLE", "table"]
+from vespiary.prove.exits import NOT_EXECUTABLE, NOT_FOUND, as_table
+
+__all__ = ["ALARM", "UNABLE", "table"]
 
 ALARM: Final = 110
 """An alarm was reached."""
 
 UNABLE: Final = 2
 """The options make no sense, or the kernel does not allow what was asked for."""
-
-NOT_EXECUTABLE, NOT_FOUND = 126, 127
-"""The command cannot be run, as shells say it."""
 
 _TABLE = (
     (0, "no alarm was reached; also after Ctrl-C or SIGTERM"),
@@ -25,4 +24,4 @@ _TABLE = (
 
 def table() -> str:
     """The table, for people."""
-    return "\n".join(f"  {code:<5}{meaning}" for code, meaning in _TABLE)
+    return as_table(_TABLE)

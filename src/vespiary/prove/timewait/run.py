@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vespiary.prove.locks.program import Program
+from vespiary.prove.program import Program
 from vespiary.prove.timewait.monitor import Monitor
 from vespiary.prove.timewait.report import Alarm, Report
 

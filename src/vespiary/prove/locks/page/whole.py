@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from vespiary._counted import counted
+from vespiary.prove.document import as_document
 from vespiary.prove.locks import drawing
 from vespiary.prove.locks.findings import NOTHING, Finding, LockStory, Step
 from vespiary.prove.locks.known import Known
@@ -19,7 +18,6 @@ from vespiary.prove.locks.run import Coverage, Outcome
 
 __all__ = ["as_html"]
 
-_FOLDER = Path(__file__).parent
 _PLURALS = {"misuse": "cases of misuse", "information": "for information"}
 
 
@@ -44,23 +42,7 @@ def as_html(outcome: Outcome, known: Known, command: Sequence[str]) -> str:
     if outcome.statistics:
         body.append("<h2>Every acquisition</h2>")
         body.append(processes(outcome.statistics))
-    style = (_FOLDER / "report.css").read_text()
-    script = (_FOLDER / "report.js").read_text()
-    policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
-        " base-uri 'none'; form-action 'none'"
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Locks: {escape(_summary(told))}</title>\n<style>{style}</style>\n</head>\n"
-        f"<body>\n{chr(10).join(body)}\n<script>{script}</script>\n</body>\n</html>\n"
-    )
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return as_document(f"Locks: {_summary(told)}", body, Path(__file__).parent)
 
 
 def _summary(told: Sequence[Finding]) -> str:

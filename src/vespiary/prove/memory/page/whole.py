@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from vespiary.prove.document import as_document
 from vespiary.prove.memory.outcome import Outcome
 from vespiary.prove.memory.page.plot import Line, plot
 from vespiary.prove.memory.record import ProcessRecord
@@ -17,19 +16,12 @@ from vespiary.prove.quantities import size_text
 
 __all__ = ["as_html"]
 
-_FOLDER = Path(__file__).parent
 _LINES_MAX = 8
 
 
 def as_html(outcome: Outcome) -> str:
     """The page."""
     measured = outcome.measured
-    style = (_FOLDER / "report.css").read_text()
-    script = (_FOLDER / "report.js").read_text()
-    policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
-        " base-uri 'none'; form-action 'none'"
-    )
     verdict, *rest = as_text(outcome).splitlines()
     verdict = verdict.removeprefix("vespiary memory: ")
     kind = {"passed": "good", "not-judged": "open"}.get(outcome.result, "bad")
@@ -42,17 +34,7 @@ def as_html(outcome: Outcome) -> str:
         "<h2>Processes</h2>",
         _processes(measured.record.processes),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Memory: {escape(verdict)}</title>\n<style>{style}</style>\n</head>\n"
-        f"<body>\n{chr(10).join(body)}\n<script>{script}</script>\n</body>\n</html>\n"
-    )
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return as_document(f"Memory: {verdict}", body, Path(__file__).parent)
 
 
 def _together(outcome: Outcome) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vespiary.errors import ConfigurationError
 
-__all__ = ["check_picture"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["check_picture", "save_picture"]
 
 _SUFFIXES: Final = (".png", ".svg", ".pdf")
+_DOTS_PER_INCH: Final = 120
 
 
 def check_picture(path: Path) -> None:
@@ -30,4 +34,18 @@ def check_picture(path: Path) -> None:
     except ImportError:
         raise ConfigurationError(
             "--plot needs matplotlib: pip install 'vespiary[plots]'", subject="--plot"
+        ) from None
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write what was drawn, in the format that the file's suffix names.
+
+    Raises:
+        ConfigurationError: The file cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=_DOTS_PER_INCH)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror}", subject="--plot", value=str(path)
         ) from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vespiary.errors import ConfigurationError
 from vespiary.prove.memory.outcome import Outcome
+from vespiary.prove.pictures import save_picture
 from vespiary.prove.quantities import size_text
 
 __all__ = ["draw_picture"]
@@ -51,9 +51,4 @@ def draw_picture(outcome: Outcome, path: Path) -> None:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: size_text(value)))
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="upper left", fontsize=8)
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be written: {error.strerror}", subject="--plot", value=str(path)
-        ) from None
+    save_picture(figure, path)

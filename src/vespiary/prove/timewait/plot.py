@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.pictures import save_picture
 from vespiary.prove.timewait.report import BudgetReport, Report
 
 if TYPE_CHECKING:
@@ -75,12 +76,7 @@ class Picture:
         self._draw_limits(ports)
         self._draw_rows(cliff, self._cliff, "Forecast: seconds until connecting gets slow")
         cliff.xaxis.set_major_formatter(FuncFormatter(_time_of_day))
-        try:
-            figure.savefig(path, dpi=120)
-        except OSError as error:
-            raise ConfigurationError(
-                f"{path} cannot be written: {error.strerror}", subject="--plot", value=str(path)
-            ) from None
+        save_picture(figure, path)
 
     def _draw_limits(self, axes: Axes) -> None:
         """The limits that are near to what is drawn."""

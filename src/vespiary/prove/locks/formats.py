@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from vespiary.prove.junit import written
 from vespiary.prove.locks.findings import Finding
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.report import finding_text
@@ -62,13 +62,7 @@ def as_junit(findings: Sequence[Finding], command: Sequence[str], coverage: Cove
     if coverage.notes:
         notes = ElementTree.SubElement(suite, "system-out")
         notes.text = "\n".join(f"not covered: {note}" for note in coverage.notes)
-    ElementTree.indent(suite)
-    # A thread may have any name, and XML takes no control characters.
-    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "?", _text_of(suite)) + "\n"
-
-
-def _text_of(suite: ElementTree.Element) -> str:
-    return ElementTree.tostring(suite, encoding="unicode")
+    return written(suite)
 
 
 def as_sarif(findings: Sequence[Finding], coverage: Coverage) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from xml.etree import ElementTree
 
+from vespiary.prove.junit import written
 from vespiary.prove.memory.outcome import Outcome
 from vespiary.prove.memory.processes import Memory
 from vespiary.prove.memory.record import ProcessRecord
@@ -131,7 +131,4 @@ def as_junit(outcome: Outcome) -> str:
         ElementTree.SubElement(case, kind, message=first, type=result).text = text
     else:
         ElementTree.SubElement(case, "system-out").text = text
-    ElementTree.indent(suite)
-    # A process may have any name, and XML takes no control characters.
-    written = ElementTree.tostring(suite, encoding="unicode")
-    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "?", written) + "\n"
+    return written(suite)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import signal
 
-__all__ = ["BlockedSignals"]
+__all__ = ["PASSED_ON", "BlockedSignals"]
 
 _ENDING = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
-_PASSED_ON = {*_ENDING, signal.SIGUSR1, signal.SIGUSR2}
-_AWAITED = {*_PASSED_ON, signal.SIGCHLD}
+PASSED_ON = {*_ENDING, signal.SIGUSR1, signal.SIGUSR2}
+"""What the terminal, or somebody, may send to the whole process group."""
+
+_AWAITED = {*PASSED_ON, signal.SIGCHLD}
 _FROM_KERNEL = 0x80
 """`SI_KERNEL`: the terminal's signals among others."""
 
@@ -42,7 +44,7 @@ class BlockedSignals:
         came = signal.sigtimedwait(_AWAITED, seconds)
         # When another signal interrupts the wait at its very end, Python gives a structure in which
         # nothing was written.
-        if came is None or came.si_signo not in _PASSED_ON:
+        if came is None or came.si_signo not in PASSED_ON:
             return None
         self.ending += came.si_signo in _ENDING
         return came.si_signo if came.si_code != _FROM_KERNEL else None

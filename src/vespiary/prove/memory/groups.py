@@ -81,7 +81,28 @@ def _pressure(path: Path) -> dict[str, float]:
     return {}
 
 
-class Version2:
+class _Group:
+    """What the groups of both versions have in common; a subclass sets `_folder`."""
+
+    _folder: Path
+
+    def begun(self, pid: int, keeper: int) -> None:
+        """Nothing to do: the program has joined by itself."""
+
+    def pause(self) -> float:
+        """How long to wait until the next look."""
+        return LOOK_SECONDS
+
+    def processes(self) -> dict[int, Memory]:
+        """The memory of each process of the group."""
+        return exact_all(_pids(self._folder / "cgroup.procs"))
+
+    def known(self) -> dict[int, Memory]:
+        """Nothing: the kernel has killed already."""
+        return {}
+
+
+class Version2(_Group):
     """A group of the unified hierarchy."""
 
     method = "cgroup-v2"
@@ -138,13 +159,6 @@ class Version2:
         self._events = os.open(self._folder / "memory.events", os.O_RDONLY | os.O_CLOEXEC)
         self._has_peak = (self._folder / "memory.peak").exists()
 
-    def begun(self, pid: int, keeper: int) -> None:
-        """Nothing to do: the program has joined by itself."""
-
-    def pause(self) -> float:
-        """How long to wait until the next look."""
-        return LOOK_SECONDS
-
     def watched(self) -> tuple[int, int] | None:
         """The descriptor of the kernel's events, and what to poll it for."""
         return self._events, select.POLLPRI
@@ -175,14 +189,6 @@ class Version2:
         )
         mark = _number(self._folder / "memory.peak") if self._has_peak else None
         return Reading(memory, kernel + fields.get("sock", 0), mark)
-
-    def processes(self) -> dict[int, Memory]:
-        """The memory of each process of the group."""
-        return exact_all(_pids(self._folder / "cgroup.procs"))
-
-    def known(self) -> dict[int, Memory]:
-        """Nothing: the kernel has killed already."""
-        return {}
 
     def details(self) -> dict[str, object]:
         """The kernel's own statistics: `memory.stat` and the pressure."""
@@ -280,7 +286,7 @@ class Scope(Version2):
             os.close(self._events)
 
 
-class Version1:
+class Version1(_Group):
     """A group of version 1's memory controller, with one of version 2 where that is mounted."""
 
     method = "cgroup-v1"
@@ -324,13 +330,6 @@ class Version1:
                 folder.rmdir()
             raise NotPossible(f"the group's limit cannot be set ({error.strerror})") from error
 
-    def begun(self, pid: int, keeper: int) -> None:
-        """Nothing to do: the program has joined by itself."""
-
-    def pause(self) -> float:
-        """How long to wait until the next look."""
-        return LOOK_SECONDS
-
     def watched(self) -> tuple[int, int] | None:
         """The descriptor of the kernel's notifications, and what to poll it for."""
         return self._notified, select.POLLIN
@@ -361,14 +360,6 @@ class Version1:
         )
         kernel = _number(self._folder / "memory.kmem.usage_in_bytes")
         return Reading(memory, kernel, _number(self._folder / "memory.max_usage_in_bytes"))
-
-    def processes(self) -> dict[int, Memory]:
-        """The memory of each process of the group."""
-        return exact_all(_pids(self._folder / "cgroup.procs"))
-
-    def known(self) -> dict[int, Memory]:
-        """Nothing: the kernel has killed already."""
-        return {}
 
     def details(self) -> dict[str, object]:
         """The kernel's own statistics: `memory.stat`, and the pressure where it can be had."""

@@ -12,19 +12,11 @@ from pathlib import Path
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.commands import why_not
+from vespiary.prove.signals import PASSED_ON
 
 __all__ = ["Kept", "Place"]
 
 _KEEPER = Path(__file__).with_name("keeper.py")
-_NOT_FOR_THE_KEEPER = {
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-}
-"""What the terminal, or somebody, may send to the whole process group."""
 
 
 class Place:
@@ -104,7 +96,8 @@ class Kept:
                 file_actions=[]
                 if output is None
                 else [(os.POSIX_SPAWN_DUP2, output, number) for number in (1, 2)],
-                setsigmask=(blocked | _NOT_FOR_THE_KEEPER) - {signal.SIGCHLD},
+                # What is meant for the program does not end its keeper.
+                setsigmask=(blocked | PASSED_ON) - {signal.SIGCHLD},
             )
         except OSError:
             os.close(self._control)

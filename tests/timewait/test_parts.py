@@ -15,7 +15,7 @@ from vespiary.prove.timewait.diag import Row, Sockets
 from vespiary.prove.timewait.events import Events, Layout, Unavailable
 from vespiary.prove.timewait.kernel import Kernel, parse_pairs, parse_sockstat
 from vespiary.prove.timewait.names import Names
-from vespiary.prove.timewait.ports import BIND, CONNECT, ELSEWHERE, SERVED, PortRange, parse_ports
+from vespiary.prove.timewait.ports import BIND, CONNECT, ELSEWHERE, SERVED, PortRange, parse_numbers
 from vespiary.prove.timewait.processes import Process
 from vespiary.prove.timewait.report import Report
 from vespiary.prove.timewait.ring import Record, Ring, records
@@ -61,8 +61,8 @@ def test_the_halves_of_a_range_leave_reserved_ports_out() -> None:
 
 
 def test_a_list_of_ports_may_have_ranges_or_be_empty() -> None:
-    assert parse_ports("8080,9000-9002\n") == {8080, 9000, 9001, 9002}
-    assert parse_ports("\n") == frozenset()
+    assert parse_numbers("8080,9000-9002\n") == {8080, 9000, 9001, 9002}
+    assert parse_numbers("\n") == frozenset()
 
 
 def test_counters_are_read_by_their_names_whatever_their_order() -> None:

@@ -23,7 +23,7 @@ from vespiary.prove.exits import of_status
 from vespiary.prove.pictures import check_picture
 from vespiary.prove.program import Program
 from vespiary.prove.timewait import exits
-from vespiary.prove.timewait.alarm import Condition
+from vespiary.prove.timewait.alarm import Condition, reached
 from vespiary.prove.timewait.monitor import Monitor, WatchError
 from vespiary.prove.timewait.namespaces import (
     Namespace,
@@ -275,9 +275,7 @@ def _replay(asked: _Asked, path: Path) -> Outcome:
     last = None
     alarms: dict[str, Alarm] = {}
     for report in read_recording(path):
-        report["alarms"] = [
-            reached for it in conditions if (reached := it.reached(report)) is not None
-        ]
+        report["alarms"] = reached(conditions, report)
         note_alarms(alarms, report)
         picture(report)
         last = report

@@ -11,6 +11,7 @@ from vespiary._counted import counted
 from vespiary.prove.timewait.budgets import Use, is_reused
 from vespiary.prove.timewait.kernel import TIME_WAIT_SECONDS, Kernel
 from vespiary.prove.timewait.report import Advice, States
+from vespiary.prove.timewait.tally import host_port
 
 __all__ = ["Measured", "advise"]
 
@@ -62,8 +63,7 @@ class Measured:
         if self.fullest is None:
             return ""
         budget = self.fullest.budget
-        host = f"[{budget.destination}]" if ":" in budget.destination else budget.destination
-        return f"{host}:{budget.port}"
+        return host_port(budget.destination, budget.port)
 
 
 def _range(it: Measured) -> str | None:

@@ -1,18 +1,18 @@
 """Alarms: `time_wait > 20000`, `cliff < 60s`, `used > 50%`."""
 
-import difflib
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
+from vespiary._suggestions import advice
 from vespiary.errors import ConfigurationError
 from vespiary.prove.timewait.report import Alarm as Reached
 from vespiary.prove.timewait.report import Report
 from vespiary.prove.timewait.states import NUMBERS
 
-__all__ = ["Condition"]
+__all__ = ["Condition", "reached"]
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
@@ -57,9 +57,7 @@ class Condition:
         name, compare, number, unit = match.groups(default="")
         names = (*NUMBERS, "used", "overflow", *_SECONDS)
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-            raise _mistake(text, advice)
+            raise _mistake(text, advice(name, names))
         try:
             value = float(number.replace(",", "").replace("_", ""))
         except ValueError:
@@ -95,7 +93,13 @@ class Condition:
         return float(report["states"][self.name])
 
 
-def _mistake(text: str, advice: str) -> ConfigurationError:
+def reached(conditions: Iterable[Condition], report: Report) -> list[Reached]:
+    """The alarms of the conditions that a report meets."""
+    found = (condition.reached(report) for condition in conditions)
+    return [alarm for alarm in found if alarm is not None]
+
+
+def _mistake(text: str, what: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the alarm {text!r} cannot be understood: {advice}", subject="--alarm", value=text
+        f"the alarm {text!r} cannot be understood: {what}", subject="--alarm", value=text
     )

@@ -29,6 +29,7 @@ from vespiary.prove.timewait.report import (
     States,
 )
 from vespiary.prove.timewait.states import NUMBERS, TIME_WAIT, counts_by_name
+from vespiary.prove.timewait.tally import host_port
 from vespiary.prove.timewait.views import (
     Alive,
     closed_by,
@@ -238,12 +239,10 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 def _forecasts(budget: BudgetReport) -> Iterable[Forecast]:
-    host = budget["destination"]
-    where = f"[{host}]:{budget['port']}" if ":" in host else f"{host}:{budget['port']}"
+    where = host_port(budget["destination"], budget["port"])
     cliff, end = budget["cliff_seconds"], budget["exhaustion_seconds"]
     if cliff is not None:
-        text = f"connecting to {where} gets slow"
-        yield _forecast(budget, "cliff", cliff, text)
+        yield _forecast(budget, "cliff", cliff, f"connecting to {where} gets slow")
     if end is not None:
         yield _forecast(budget, "exhaustion", end, f"no port is left for {where}")
 

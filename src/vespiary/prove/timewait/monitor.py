@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from vespiary.errors import VespiaryError
-from vespiary.prove.timewait.alarm import Condition
+from vespiary.prove.timewait.alarm import Condition, reached
 from vespiary.prove.timewait.build import Moment, build
 from vespiary.prove.timewait.diag import DumpError
 from vespiary.prove.timewait.events import Close, Unavailable
@@ -121,9 +121,7 @@ class Monitor:
         report = build(looks, moment)
         if self._with_sockets:
             report["sockets"] = [row for look in looks for row in listed(look)]
-        report["alarms"] = [
-            reached for alarm in self._alarms if (reached := alarm.reached(report)) is not None
-        ]
+        report["alarms"] = reached(self._alarms, report)
         cost = report["cost_milliseconds"]
         cost["report"] = round((time.perf_counter() - began) * 1000, 2)
         cost["total"] = round(cost["total"] + cost["report"], 2)

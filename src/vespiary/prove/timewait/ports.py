@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
 
-__all__ = ["BIND", "CONNECT", "ELSEWHERE", "SERVED", "PortRange", "parse_ports", "port_range"]
+__all__ = ["BIND", "CONNECT", "ELSEWHERE", "SERVED", "PortRange", "parse_numbers", "port_range"]
 
 ELSEWHERE, CONNECT, BIND, SERVED = range(4)
 """What a local port is: a reserved one; in the half that `connect` takes first; in the other half;
@@ -23,14 +23,14 @@ a port on which somebody listens, or that lies outside of the range."""
 _PORTS: Final = 1 << 16
 
 
-def parse_ports(text: str) -> frozenset[int]:
-    """Read a list such as `8080,9000-9099`, as `ip_local_reserved_ports` has it."""
-    ports: set[int] = set()
+def parse_numbers(text: str) -> frozenset[int]:
+    """Read a list such as `8080,9000-9099`: the kernel's form for ports and for processors."""
+    numbers: set[int] = set()
     for part in text.strip().split(","):
         if part:
             first, _, last = part.partition("-")
-            ports.update(range(int(first), int(last or first) + 1))
-    return frozenset(ports)
+            numbers.update(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)
 
 
 @dataclass(frozen=True)
@@ -100,4 +100,4 @@ def port_range(limits: str, reserved: str) -> PortRange:
         ValueError: The texts are not of that form.
     """
     low, high = (int(word) for word in limits.split())
-    return PortRange(low, high, parse_ports(reserved))
+    return PortRange(low, high, parse_numbers(reserved))

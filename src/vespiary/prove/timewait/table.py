@@ -17,6 +17,7 @@ from vespiary.prove.timewait.report import (
     States,
     Waiting,
 )
+from vespiary.prove.timewait.tally import host_port
 
 __all__ = ["as_line", "as_table", "seconds_text"]
 
@@ -64,7 +65,7 @@ def _head(report: Report) -> Iterable[Text]:
         (time.strftime("%H:%M:%S", time.localtime(report["time"])), "bold"),
         f"  {where}; one look cost {cost['total']:.0f} ms (dump {cost['dump']:.0f},"
         f" owners {cost['owners']:.0f}, counting {cost['count']:.0f}),"
-        f" {report['cost_milliseconds']['processor_share']:.1%} of one processor",
+        f" {cost['processor_share']:.1%} of one processor",
     )
     yield Text("  ".join(_named(report["states"])), "bold")
     both = f"IPv4 {report['ipv4']['time_wait']:,}, IPv6 {report['ipv6']['time_wait']:,}"
@@ -187,8 +188,7 @@ def _budgets(rows: Sequence[BudgetReport], several: bool) -> Table:
 
 
 def _where(row: BudgetReport) -> str:
-    host = row["destination"]
-    return f"[{host}]:{row['port']}" if ":" in host else f"{host}:{row['port']}"
+    return host_port(row["destination"], row["port"])
 
 
 def _ends(report: Report, rows: int, several: bool) -> Table:

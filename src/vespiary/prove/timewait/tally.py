@@ -31,6 +31,7 @@ __all__ = [
     "Tally",
     "address",
     "fold_owners",
+    "host_port",
     "served_ports",
     "tally",
 ]
@@ -190,3 +191,8 @@ def address(family: int, raw: bytes) -> str:
     if raw.startswith(_MAPPED):
         return socket.inet_ntop(socket.AF_INET, raw[12:])
     return socket.inet_ntop(socket.AF_INET6, raw)
+
+
+def host_port(host: str, port: int) -> str:
+    """An address with its port, as in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -26,6 +26,7 @@ from typing import Final
 from vespiary.prove.timewait.events import Close, Events, Layout, Unavailable
 from vespiary.prove.timewait.libc import perf_event_open
 from vespiary.prove.timewait.names import Names
+from vespiary.prove.timewait.ports import parse_numbers
 from vespiary.prove.timewait.ring import Ring
 from vespiary.prove.timewait.states import ESTABLISHED, FIN_WAIT1
 
@@ -41,6 +42,8 @@ _MOUNT = (
     f"mount -t tracefs tracefs {_FOLDERS[0]} && cat {_FOLDERS[0]}/{_EVENT}/format",
 )
 _MOUNT_SECONDS = 10
+
+_ONLINE = Path("/sys/devices/system/cpu/online")
 
 _RINGS_BYTES: Final = 16 << 20
 _RING_BYTES_MIN, _RING_BYTES_MAX = 256 << 10, 4 << 20
@@ -98,14 +101,6 @@ def _ring_bytes(processors: int) -> int:
     return min(max(share, _RING_BYTES_MIN), _RING_BYTES_MAX)
 
 
-def _processors() -> list[int]:
-    found: list[int] = []
-    for part in Path("/sys/devices/system/cpu/online").read_text().strip().split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
-
-
 class Tracepoint:
     """Reads closes from the moment on at which it is made; close it at the end.
 
@@ -120,7 +115,7 @@ class Tracepoint:
         self._taken: list[bytes] = []
         self._poll = select.poll()
         try:
-            processors = _processors()
+            processors = sorted(parse_numbers(_ONLINE.read_text()))
             size = _ring_bytes(len(processors))
             for processor in processors:
                 self._open(processor, layout.identifier, size)
@@ -160,11 +155,14 @@ class Tracepoint:
     def wait(self, seconds: float) -> None:
         """Wait, at most this long, until a ring is half full, and empty all of them."""
         self._poll.poll(max(seconds, 0) * 1000)
-        self._taken += [data for ring in self._rings if (data := ring.take())]
+        self._empty()
 
     def take(self) -> list[Close]:
         """The closes since the last call, in their order."""
-        self._taken += [data for ring in self._rings if (data := ring.take())]
+        self._empty()
         closes = list(self._events.closes(self._taken))
         self._taken = []
         return closes
+
+    def _empty(self) -> None:
+        self._taken += [data for ring in self._rings if (data := ring.take())]

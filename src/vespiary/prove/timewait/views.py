@@ -1,8 +1,9 @@
 """The counted sockets of a look, by owner, by local port and by remote."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from vespiary.prove.timewait.closers import KnownBy, Owner
 from vespiary.prove.timewait.forecast import SLOTS_PER_SECOND
@@ -18,9 +19,11 @@ from vespiary.prove.timewait.states import (
     TIME_WAIT,
     present,
 )
-from vespiary.prove.timewait.tally import OTHERS, Cell, Service
+from vespiary.prove.timewait.tally import OTHERS, Budget, Cell, Service
 
-__all__ = ["Alive", "closed_by", "of_owners", "of_ports", "of_remotes", "waiting"]
+__all__ = ["Alive", "closed_by", "of_owners", "of_ports", "of_remotes", "owner_of", "waiting"]
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass
@@ -73,13 +76,10 @@ class Alive:
         return answer
 
 
-def _grouped(pairs: Iterable[tuple[Hashable, Cell]]) -> dict[Hashable, Group]:
-    groups: dict[Hashable, Group] = {}
+def _grouped(pairs: Iterable[tuple[Key, Cell]]) -> dict[Key, Group]:
+    groups: dict[Key, Group] = defaultdict(Group)
     for key, cell in pairs:
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = Group()
-        group.add(cell)
+        groups[key].add(cell)
     return groups
 
 
@@ -92,19 +92,19 @@ def owner_of(owner: Owner, alive: Alive) -> tuple[str, int | None] | None:
 
 
 def of_owners(look: Look, alive: Alive) -> list[OwnerReport]:
-    """By process, the one with the most sockets first; what is not known is one, without a name."""
-    groups: dict[tuple[str, int | None] | None, Group] = {}
+    """By process; what is not known is one, without a name."""
+    groups: dict[tuple[str, int | None] | None, Group] = defaultdict(Group)
     keys = {}
     for cell in look.cells:
         if cell.owner not in keys:
             keys[cell.owner] = owner_of(look.owners[cell.owner], alive)
-        group = groups.setdefault(keys[cell.owner], Group())
+        group = groups[keys[cell.owner]]
         group.add(cell)
         owner = look.owners[cell.owner]
         group.known_by[owner.known_by] += cell.sockets
         if owner.process is not None:
             group.processes.setdefault(cell.owner, look.folded.get(cell.owner, 1))
-    rows: list[OwnerReport] = [
+    return [
         {
             "namespace": look.namespace.name,
             "process": key[0] if key else None,
@@ -117,7 +117,6 @@ def of_owners(look: Look, alive: Alive) -> list[OwnerReport]:
         }
         for key, group in groups.items()
     ]
-    return sorted(rows, key=lambda row: -row["sockets"])
 
 
 def of_ports(look: Look) -> list[PortReport]:
@@ -125,32 +124,26 @@ def of_ports(look: Look) -> list[PortReport]:
     groups = _grouped(
         (cell.group.port if isinstance(cell.group, Service) else 0, cell) for cell in look.cells
     )
-    rows: list[PortReport] = [
+    return [
         {
             "namespace": look.namespace.name,
-            "port": port if isinstance(port, int) else 0,
+            "port": port,
             "sockets": group.sockets,
             "states": present(group.states),
             "time_wait": group.time_wait(look.clock),
         }
         for port, group in groups.items()
     ]
-    return sorted(rows, key=lambda row: -row["sockets"])
 
 
 def of_remotes(look: Look) -> list[RemoteReport]:
     """By remote address, and by port where the remote is the one that serves."""
-    groups: dict[tuple[str, int], Group] = {}
-    for cell in look.cells:
-        if cell.state == LISTEN or OTHERS in cell.group:
-            continue
-        name = cell.group
-        key = (name.remote, 0) if isinstance(name, Service) else (name.destination, name.port)
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = Group()
-        group.add(cell)
-    rows: list[RemoteReport] = [
+    groups = _grouped(
+        (_remote_of(cell.group), cell)
+        for cell in look.cells
+        if cell.state != LISTEN and OTHERS not in cell.group
+    )
+    return [
         {
             "namespace": look.namespace.name,
             "address": address,
@@ -161,7 +154,10 @@ def of_remotes(look: Look) -> list[RemoteReport]:
         }
         for (address, port), group in groups.items()
     ]
-    return sorted(rows, key=lambda row: -row["sockets"])
+
+
+def _remote_of(group: Budget | Service) -> tuple[str, int]:
+    return (group.remote, 0) if isinstance(group, Service) else (group.destination, group.port)
 
 
 def closed_by(cells: Iterable[Cell]) -> Counter[str]:

@@ -59,13 +59,16 @@ def test_help_has_the_exit_codes_and_a_missing_command_is_asked_for() -> None:
         (["--learn"], "--learn goes with --expect FILE"),
         (["--expect", "/no/file.toml"], "/no/file.toml cannot be read: No such file"),
         (["--json", "/no/folder/file"], "/no/folder/file cannot be written: No such file"),
+        (["--learn", "--expect", "/no/folder/file"], "/no/folder/file cannot be written: No such"),
     ],
 )
-def test_what_makes_no_sense_is_an_error_before_the_run(options: list[str], words: str) -> None:
-    done = at_once(*options, "--", "/bin/echo", "it ran")
+def test_what_makes_no_sense_is_an_error_before_the_run(
+    options: list[str], words: str, tmp_path: Path
+) -> None:
+    done = at_once(*options, "--", "/bin/touch", tmp_path / "it-ran")
     assert done.exit_code == 2
     assert words in " ".join(done.output.split())
-    assert "it ran" not in done.stdout
+    assert not (tmp_path / "it-ran").exists()
 
 
 def test_more_than_the_expected_peak_has_its_own_exit_code(
@@ -117,7 +120,7 @@ def test_work_is_reported_by_any_language(recorded: Callable[..., Recorded]) -> 
     script = 'for each in 100 100 100 x; do echo $each >> "$VESPIARY_MEMORY_WORK"; done'
     done = recorded("--", "/bin/sh", "-c", script)
     assert done.report["units"] == 300
-    assert "1 reports of work are not numbers" in done.stderr
+    assert "1 report of work is not a number" in done.stderr
 
 
 def test_what_was_learned_is_met_by_the_next_run(tmp_path: Path) -> None:
@@ -138,6 +141,15 @@ def test_what_was_learned_is_met_by_the_next_run(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "expects nothing of 'slepper'" in done.stderr
     assert "'sleeper'" in done.stderr
+
+
+def test_a_mistake_in_the_file_to_learn_into_is_an_error_before_the_run(tmp_path: Path) -> None:
+    file = tmp_path / "memory.toml"
+    file.write_text('["another"]\npeek = "< 1 GiB"\n')
+    done = at_once("--learn", "--expect", file, "--", "/bin/touch", tmp_path / "it-ran")
+    assert done.exit_code == 2
+    assert "did you mean 'peak'?" in done.stderr
+    assert not (tmp_path / "it-ran").exists()
 
 
 def test_a_failed_run_teaches_nothing(tmp_path: Path) -> None:

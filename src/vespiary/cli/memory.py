@@ -113,7 +113,7 @@ def memory(
     if learn and expect_file is None:
         raise click.UsageError("--learn goes with --expect FILE, which it writes")
     expected = _expected(peak, slope, expect_file, learn, name, command)
-    check_writable(json_file, html_file, plot, junit_file)
+    check_writable(json_file, html_file, plot, junit_file, expect_file if learn else None)
     if plot is not None:
         check_picture(plot)
     places = Allocations() if allocations else None
@@ -163,7 +163,11 @@ def _expected(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    if file is None or learn:
+    if file is None:
+        return given
+    if learn:
+        if file.exists():
+            expectations.read(file)  # A mistake in it is reported now, not after the run.
         return given
     known = expectations.read(file)
     wanted = expectations.name_of(name, command)

@@ -52,7 +52,12 @@ def as_text(outcome: Outcome) -> str:
         omitted = counted(record.processes_omitted, "more process was", "more processes were")
         lines.append(f"  {omitted} not recorded one by one")
     if measured.work_malformed:
-        lines.append(f"  {measured.work_malformed:,} reports of work are not numbers")
+        malformed = counted(
+            measured.work_malformed,
+            "report of work is not a number",
+            "reports of work are not numbers",
+        )
+        lines.append(f"  {malformed}")
     lines += outcome.allocations
     return "\n".join(lines)
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from vespiary.prove.memory.record import Sample
+from vespiary.prove.memory.outcome import trend_of
 from vespiary.prove.memory.run import Measured, run
-from vespiary.prove.memory.trend import Trend, judge
+from vespiary.prove.memory.trend import Trend
 from vespiary.prove.quantities import size_text
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -74,16 +74,8 @@ def measure(seconds: float, repeats: int) -> list[list[Result]]:
 def _one(case: Case) -> Result:
     command = [sys.executable, str(PROGRAMS / case.words[0]), *case.words[1:]]
     measured = run(command)
-    trend = _trend(measured, measured.record.samples)
+    trend = trend_of(measured, measured.record.samples)
     return Result(case, trend, _since(case, measured) if trend.verdict == case.verdict else None)
-
-
-def _trend(measured: Measured, samples: list[Sample]) -> Trend:
-    return judge(
-        [sample.seconds for sample in samples],
-        [sample.memory.used for sample in samples],
-        [sample.work for sample in samples] if measured.is_work_reported else None,
-    )
 
 
 def _since(case: Case, measured: Measured) -> float:
@@ -91,7 +83,7 @@ def _since(case: Case, measured: Measured) -> float:
     samples = measured.record.samples
     since = samples[-1].seconds
     for end in range(len(samples), 40, -max(1, len(samples) // 100)):
-        if _trend(measured, samples[:end]).verdict != case.verdict:
+        if trend_of(measured, samples[:end]).verdict != case.verdict:
             break
         since = samples[end - 1].seconds
     return since

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from vespiary.prove.exits import of_status
 from vespiary.prove.memory import exits
 from vespiary.prove.memory.expectations import Comparison, Expectation, compare, name_of
+from vespiary.prove.memory.record import Sample
 from vespiary.prove.memory.run import Measured
 from vespiary.prove.memory.trend import Trend, judge
 
-__all__ = ["Outcome", "OutcomeName", "conclude"]
+__all__ = ["Outcome", "OutcomeName", "conclude", "trend_of"]
 
 OutcomeName = Literal["passed", "limit", "failed", "signal", "expectation", "not-judged"]
 
@@ -76,12 +78,17 @@ def conclude(
     if within is not None:
         first, last = (at - measured.began for at in within)
         samples = [sample for sample in samples if first <= sample.seconds <= last]
-    trend = judge(
-        [sample.seconds for sample in samples],
-        [sample.memory.used for sample in samples],
-        [sample.work for sample in samples] if measured.is_work_reported else None,
-    )
+    trend = trend_of(measured, samples)
     outcome = Outcome(name_of(name, measured.command), measured, trend)
     if expected is not None:
         outcome.comparisons = compare(expected, measured.record.peak, trend)
     return outcome
+
+
+def trend_of(measured: Measured, samples: Sequence[Sample]) -> Trend:
+    """Judge whether memory grows in these samples of a run."""
+    return judge(
+        [sample.seconds for sample in samples],
+        [sample.memory.used for sample in samples],
+        [sample.work for sample in samples] if measured.is_work_reported else None,
+    )

@@ -1,6 +1,6 @@
 """`python -m benches.system_calls`: what a message costs outside a server's own code.
 
-For a server and a scenario it tells, per message: the system calls by name (strace), the CPU time
+For a server and a scenario it prints, per message: the system calls by name (strace), the CPU time
 in the program and in the kernel (procfs), and where in the kernel and the program that time goes
 (perf, by sampling). In S3, one message at a time, nearly all of it is the kernel's.
 

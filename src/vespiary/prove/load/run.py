@@ -1,4 +1,4 @@
-"""Run a plan, and let somebody watch."""
+"""Run a plan, and report its progress."""
 
 from collections.abc import Callable
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""What holders of a limit have in common."""
+"""What all means of holding a limit have in common."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Reading(NamedTuple):
 
 
 class Limiter(Protocol):
-    """Somebody who holds a limit over a program with all its processes.
+    """Holds a limit over a program with all its processes.
 
     Attributes:
         method: Its name.

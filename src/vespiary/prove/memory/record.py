@@ -154,8 +154,8 @@ class Record:
         if len(self.processes) >= _PROCESSES_MAX:
             self.processes_omitted += 1
             return None
-        told = describe(pid)
-        name, command = (told.name, told.command) if told is not None else ("?", "?")
+        known = describe(pid)
+        name, command = (known.name, known.command) if known is not None else ("?", "?")
         record = ProcessRecord(pid, name, command, seconds, seconds)
         self.processes.append(record)
         return record
@@ -164,9 +164,9 @@ class Record:
     def _extend(record: ProcessRecord, seconds: float, memory: Memory) -> None:
         if not record.samples.items or record.ended - record.began < _RENAMED_SECONDS:
             # A child has its parent's name until it executes its own program.
-            told = describe(record.pid)
-            if told is not None:
-                record.name, record.command = told.name, told.command
+            known = describe(record.pid)
+            if known is not None:
+                record.name, record.command = known.name, known.command
         record.ended = seconds
         record.last = memory
         record.peak = max(record.peak, memory, key=lambda each: each.used)

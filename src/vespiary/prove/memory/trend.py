@@ -56,7 +56,7 @@ _COOL_DOWN = 0.05
 """The share of the samples that is left out at the end, where a program frees what it has."""
 
 _UNITS_MIN = 100
-"""Growth per unit of work is not told below this many."""
+"""Growth per unit of work is not reported below this many."""
 
 _MATTERS_BYTES, _MATTERS_SHARE = 128 << 10, 0.002
 """Growth over the window below this is not called growth: single pages touched late."""

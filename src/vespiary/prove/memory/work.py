@@ -125,8 +125,7 @@ _reporter = _Reporter()
 def report_work(units: int = 1) -> None:
     """Report units of work to `vespiary memory`; does nothing when the program runs without it.
 
-    Written ten times per second at most, and at the end of the process; the units in between are
-    added up. Not for several threads
-    at once.
+    Units are added up, and written ten times per second at most and at the end of the process. Only
+    one thread may call this at a time.
     """
     _reporter.add(units)

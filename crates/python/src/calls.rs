@@ -8,17 +8,23 @@ use pyo3::BoundObject as _;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
+use std::borrow::Borrow;
 use std::ptr;
 
 /// Arguments that are called without an allocation, with the free slot and the object before them.
 const FEW: usize = 8;
 
 /// Call an object that is attached to the interpreter.
-pub(crate) trait Invoke<'py> {
+pub(crate) trait Invoke<'py>: Borrow<Bound<'py, PyAny>> {
     /// Call it with positional arguments.
     fn invoke<A>(&self, arguments: A) -> PyResult<Bound<'py, PyAny>>
     where
-        A: IntoPyObject<'py, Target = PyTuple>;
+        A: IntoPyObject<'py, Target = PyTuple>,
+    {
+        let called: &Bound<'py, PyAny> = self.borrow();
+        let arguments = tuple(called.py(), arguments)?;
+        call(Way::Object, called, None, &arguments, ptr::null_mut())
+    }
 
     /// Call it with positional and keyword arguments.
     fn invoke_with<A>(
@@ -27,54 +33,45 @@ pub(crate) trait Invoke<'py> {
         keywords: &Bound<'py, PyDict>,
     ) -> PyResult<Bound<'py, PyAny>>
     where
-        A: IntoPyObject<'py, Target = PyTuple>;
+        A: IntoPyObject<'py, Target = PyTuple>,
+    {
+        let called: &Bound<'py, PyAny> = self.borrow();
+        let arguments = tuple(called.py(), arguments)?;
+        call(Way::Dict, called, None, &arguments, keywords.as_ptr())
+    }
 
     /// Call its method of that name.
     fn invoke_method<N, A>(&self, name: N, arguments: A) -> PyResult<Bound<'py, PyAny>>
     where
         N: IntoPyObject<'py, Target = PyString>,
-        A: IntoPyObject<'py, Target = PyTuple>;
-}
-
-impl<'py> Invoke<'py> for Bound<'py, PyAny> {
-    fn invoke<A>(&self, arguments: A) -> PyResult<Bound<'py, PyAny>>
-    where
         A: IntoPyObject<'py, Target = PyTuple>,
     {
-        let arguments = tuple(self.py(), arguments)?;
-        call(Way::Object, self, None, &arguments, ptr::null_mut())
-    }
-
-    fn invoke_with<A>(
-        &self,
-        arguments: A,
-        keywords: &Bound<'py, PyDict>,
-    ) -> PyResult<Bound<'py, PyAny>>
-    where
-        A: IntoPyObject<'py, Target = PyTuple>,
-    {
-        let arguments = tuple(self.py(), arguments)?;
-        call(Way::Dict, self, None, &arguments, keywords.as_ptr())
-    }
-
-    fn invoke_method<N, A>(&self, name: N, arguments: A) -> PyResult<Bound<'py, PyAny>>
-    where
-        N: IntoPyObject<'py, Target = PyString>,
-        A: IntoPyObject<'py, Target = PyTuple>,
-    {
-        let name = name.into_pyobject(self.py()).map_err(Into::into)?;
+        let object: &Bound<'py, PyAny> = self.borrow();
+        let name = name.into_pyobject(object.py()).map_err(Into::into)?;
         let name = name.into_any().into_bound();
-        let arguments = tuple(self.py(), arguments)?;
-        call(Way::Method, &name, Some(self), &arguments, ptr::null_mut())
+        let arguments = tuple(object.py(), arguments)?;
+        call(
+            Way::Method,
+            &name,
+            Some(object),
+            &arguments,
+            ptr::null_mut(),
+        )
     }
 }
+
+impl<'py> Invoke<'py> for Bound<'py, PyAny> {}
 
 /// Call an object by a reference of its own.
-pub(crate) trait InvokeOwned {
+pub(crate) trait InvokeOwned: Borrow<Py<PyAny>> {
     /// Call it with positional arguments.
     fn invoke<'py, A>(&self, py: Python<'py>, arguments: A) -> PyResult<Py<PyAny>>
     where
-        A: IntoPyObject<'py, Target = PyTuple>;
+        A: IntoPyObject<'py, Target = PyTuple>,
+    {
+        let called: &Py<PyAny> = self.borrow();
+        called.bind(py).invoke(arguments).map(Bound::unbind)
+    }
 
     /// Call its method of that name.
     fn invoke_method<'py, N, A>(
@@ -85,31 +82,15 @@ pub(crate) trait InvokeOwned {
     ) -> PyResult<Py<PyAny>>
     where
         N: IntoPyObject<'py, Target = PyString>,
-        A: IntoPyObject<'py, Target = PyTuple>;
-}
-
-impl InvokeOwned for Py<PyAny> {
-    fn invoke<'py, A>(&self, py: Python<'py>, arguments: A) -> PyResult<Py<PyAny>>
-    where
         A: IntoPyObject<'py, Target = PyTuple>,
     {
-        self.bind(py).invoke(arguments).map(Bound::unbind)
-    }
-
-    fn invoke_method<'py, N, A>(
-        &self,
-        py: Python<'py>,
-        name: N,
-        arguments: A,
-    ) -> PyResult<Py<PyAny>>
-    where
-        N: IntoPyObject<'py, Target = PyString>,
-        A: IntoPyObject<'py, Target = PyTuple>,
-    {
-        let called = self.bind(py).invoke_method(name, arguments);
-        called.map(Bound::unbind)
+        let object: &Py<PyAny> = self.borrow();
+        let result = object.bind(py).invoke_method(name, arguments);
+        result.map(Bound::unbind)
     }
 }
+
+impl InvokeOwned for Py<PyAny> {}
 
 fn tuple<'py, A>(py: Python<'py>, arguments: A) -> PyResult<Bound<'py, PyTuple>>
 where

@@ -180,10 +180,12 @@ pub(crate) fn resolve_closers(
     reason: &CloseReason,
 ) -> PyResult<()> {
     for future in closers {
-        if !future.invoke_method(py, "done", ())?.is_truthy(py)? {
-            let reason = imports::close_reason(py, reason)?;
-            waiting::settle(py, &future, "set_result", reason.unbind())?;
-        }
+        waiting::settle(
+            py,
+            &future,
+            "set_result",
+            imports::close_reason(py, reason)?,
+        )?;
     }
     Ok(())
 }

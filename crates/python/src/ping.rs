@@ -11,7 +11,7 @@ use crate::thread_calls::wrong_thread;
 use crate::waiting;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyFloat, PyTuple};
+use pyo3::types::PyTuple;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,17 +105,11 @@ impl Ping {
             return Ok(());
         };
         for future in futures {
-            if future.invoke_method(py, "done", ())?.is_truthy(py)? {
-                continue;
-            }
             match &*state {
-                State::Answered(latency) => {
-                    let latency = PyFloat::new(py, *latency).into_any().unbind();
-                    waiting::settle(py, &future, "set_result", latency)?;
-                }
+                State::Answered(latency) => waiting::settle(py, &future, "set_result", *latency)?,
                 State::Ended(reason) => {
                     let error = imports::closed_error(py, reason, "").into_value(py);
-                    waiting::settle(py, &future, "set_exception", error.into_any())?;
+                    waiting::settle(py, &future, "set_exception", error)?;
                 }
                 State::Waiting(_) => unreachable!("a ping is settled with an outcome"),
             }

@@ -1,12 +1,13 @@
 //! The task of a connection whose handler is a coroutine: how it is asked to finish, and what its
 //! end means for the connection.
 
-use crate::calls::{Invoke as _, InvokeOwned as _};
+use crate::calls::Invoke as _;
 use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
 use crate::core::Conn;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::report;
+use crate::waiting;
 use pyo3::exceptions::{PyBaseExceptionGroup, PyException, asyncio::CancelledError};
 use pyo3::prelude::*;
 use std::rc::Rc;
@@ -51,8 +52,7 @@ fn is_answering(connection: &Rc<Conn>) -> PyResult<bool> {
         return Ok(false);
     };
     let py = connection.engine().host.py();
-    let is_done = task.invoke_method(py, "done", ())?;
-    Ok(!is_done.is_truthy(py)?)
+    Ok(!waiting::is_done(py, task)?)
 }
 
 /// Put an object into the inbox of a connection whose handler is a coroutine, behind the messages

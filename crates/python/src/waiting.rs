@@ -215,7 +215,7 @@ pub(crate) fn is_end_awaited(py: Python<'_>, attachment: &Attachment) -> PyResul
     }
     let rare = attachment.rare.borrow();
     for future in rare.iter().flat_map(|rare| &rare.closers) {
-        if !future.invoke_method(py, "done", ())?.is_truthy(py)? {
+        if !is_done(py, future)? {
             return Ok(true);
         }
     }
@@ -228,21 +228,28 @@ pub(crate) fn drained(py: Python<'_>, attachment: &Attachment) -> PyResult<()> {
         return Ok(());
     };
     for future in inbox.take_drains() {
-        if !future.invoke_method(py, "done", ())?.is_truthy(py)? {
-            future.invoke_method(py, "set_result", (py.None(),))?;
-        }
+        settle(py, &future, "set_result", py.None())?;
     }
     dropped::lend(attachment.object.bind(py));
     Ok(())
 }
 
-/// Set the outcome of a future. A loop that was closed takes no callbacks of it, and nobody waits.
-pub(crate) fn settle(
-    py: Python<'_>,
+/// Whether a future has its outcome, or was cancelled.
+pub(crate) fn is_done(py: Python<'_>, future: &Py<PyAny>) -> PyResult<bool> {
+    future.invoke_method(py, "done", ())?.is_truthy(py)
+}
+
+/// Set the outcome of a future that is not done. A loop that was closed takes no callbacks of it,
+/// and nobody waits.
+pub(crate) fn settle<'py>(
+    py: Python<'py>,
     future: &Py<PyAny>,
     method: &str,
-    outcome: Py<PyAny>,
+    outcome: impl IntoPyObject<'py>,
 ) -> PyResult<()> {
+    if is_done(py, future)? {
+        return Ok(());
+    }
     let Err(error) = future.invoke_method(py, method, (outcome,)) else {
         return Ok(());
     };
@@ -264,10 +271,8 @@ pub(crate) fn resolve_at_end(
 ) -> PyResult<()> {
     if let Some(inbox) = attachment.object.get().local()?.inbox.get() {
         for future in inbox.take_drains() {
-            if !future.invoke_method(py, "done", ())?.is_truthy(py)? {
-                let error = imports::closed_error(py, reason, "").into_value(py);
-                settle(py, &future, "set_exception", error.into_any())?;
-            }
+            let error = imports::closed_error(py, reason, "").into_value(py);
+            settle(py, &future, "set_exception", error)?;
         }
     }
     let closers = match attachment.rare.borrow_mut().as_mut() {

@@ -136,16 +136,10 @@ impl LoopHandle {
     /// Raises: `RuntimeError` when the loop is closed, or belongs to the parent process;
     /// `ThreadCallsFull` when it makes no room.
     pub(crate) fn add(&self, py: Python<'_>, call: ThreadCall) -> PyResult<()> {
-        if self.is_forked() {
-            return Err(forked_error());
-        }
         let bytes = call.bytes(py);
         let deadline = Instant::now() + Duration::from_secs(WAIT_SECONDS_MAX);
         loop {
-            let mut queue = self.queue();
-            if queue.is_closed {
-                return Err(PyRuntimeError::new_err("the loop is closed"));
-            }
+            let mut queue = self.open_queue()?;
             if !queue.is_full() {
                 queue.push(call, bytes);
                 return Ok(());
@@ -165,19 +159,12 @@ impl LoopHandle {
         }
     }
 
-    /// Queue a call although the queue may be full: one of those of which each connection has one
-    /// at a time, and which must not be lost.
+    /// Queue a call that must not be lost, even when the queue is full. Each connection has at most
+    /// one of its kind at a time.
     ///
     /// Raises: `RuntimeError` when the loop is closed, or belongs to the parent process.
     pub(crate) fn add_beyond(&self, call: ThreadCall) -> PyResult<()> {
-        if self.is_forked() {
-            return Err(forked_error());
-        }
-        let mut queue = self.queue();
-        if queue.is_closed {
-            return Err(PyRuntimeError::new_err("the loop is closed"));
-        }
-        queue.push(call, 0);
+        self.open_queue()?.push(call, 0);
         Ok(())
     }
 
@@ -197,12 +184,7 @@ impl LoopHandle {
         if queue.calls.is_empty() && queue.returned.is_empty() {
             return Vec::new();
         }
-        if queue.is_full() {
-            self.has_room.notify_all();
-        }
-        queue.bytes = 0;
-        self.senders.next_batch();
-        let calls = std::mem::take(&mut queue.calls);
+        let calls = self.take_calls(&mut queue);
         let returned = std::mem::take(&mut queue.returned);
         // What is dropped may run code of its own: not under the lock.
         drop(queue);
@@ -217,15 +199,20 @@ impl LoopHandle {
         if queue.calls.is_empty() {
             return Vec::new();
         }
+        let calls = self.take_calls(&mut queue).into_iter();
+        let (callables, calls) = calls.partition(ThreadCall::is_callable);
+        queue.calls = callables;
+        calls
+    }
+
+    /// Empty the queue of calls: there is room, and threads have their whole credit again.
+    fn take_calls(&self, queue: &mut Queue) -> Vec<ThreadCall> {
         if queue.is_full() {
             self.has_room.notify_all();
         }
-        let calls = std::mem::take(&mut queue.calls);
-        let (callables, calls) = calls.into_iter().partition(ThreadCall::is_callable);
-        queue.calls = callables;
         queue.bytes = 0;
         self.senders.next_batch();
-        calls
+        std::mem::take(&mut queue.calls)
     }
 
     /// Have the loop report what a call raised.
@@ -233,7 +220,7 @@ impl LoopHandle {
         self.queue().push(ThreadCall::Raise(error), 0);
     }
 
-    /// Ring this bell for each call, or none any more; the one that was rung before.
+    /// Set the bell that each call rings, or none; returns the one before it.
     pub(crate) fn set_bell(&self, bell: Option<Arc<Bell>>) -> Option<Arc<Bell>> {
         std::mem::replace(&mut self.queue().bell, bell)
     }
@@ -242,8 +229,8 @@ impl LoopHandle {
         self.queue().is_closed
     }
 
-    /// Drop a value on the loop's thread. Where the loop is closed, it is dropped when nothing else
-    /// belongs to that any more; where it belongs to the parent process, never.
+    /// Drop a value on the loop's thread. Where the loop is closed, it is dropped with this handle;
+    /// where the loop belongs to the parent process, never.
     pub(crate) fn give_back(&self, value: Box<dyn Droppable>) {
         if self.is_forked() {
             return std::mem::forget(value);
@@ -293,6 +280,18 @@ impl LoopHandle {
             let old = unsafe { std::mem::replace(&mut *self.event_loop.get(), event_loop) };
             drop(old);
         }
+    }
+
+    /// The queue, where it takes calls.
+    fn open_queue(&self) -> PyResult<MutexGuard<'_, Queue>> {
+        if self.is_forked() {
+            return Err(forked_error());
+        }
+        let queue = self.queue();
+        if queue.is_closed {
+            return Err(PyRuntimeError::new_err("the loop is closed"));
+        }
+        Ok(queue)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

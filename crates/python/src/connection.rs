@@ -62,7 +62,7 @@ impl Connection {
         }
     }
 
-    /// Its name among the connections that other threads send on.
+    /// Its key in `Senders`.
     pub(crate) fn key(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }

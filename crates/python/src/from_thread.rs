@@ -52,14 +52,12 @@ pub(crate) fn send(
                 let call = ThreadCall::Send(object, act.1.clone_ref(py), compress);
                 return this.handle().add(py, call);
             }
-            Admission::Crowded if waits => wait_for_room(py, this)?,
-            Admission::Crowded | Admission::Ask => {}
+            Admission::Wait if waits => wait_for_room(py, this)?,
+            Admission::Wait | Admission::Ask => {}
         }
         let act = act.clone();
         if Connection::ask(connection, move |py, slf| {
-            try_to_send(py, slf.get(), &act.1, waits, |py, message, it| {
-                (act.0)(py, message, it)
-            })
+            try_to_send(py, slf.get(), &act.1, waits, &act.0)
         })? {
             return Ok(());
         }
@@ -72,7 +70,7 @@ pub(crate) fn send(
 fn wait_for_room(py: Python<'_>, this: &Connection) -> PyResult<()> {
     let senders = this.handle().senders();
     let deadline = Instant::now() + PATIENCE;
-    while senders.is_crowded(this.key()) && Instant::now() < deadline {
+    while senders.is_above_high(this.key()) && Instant::now() < deadline {
         detached(py, || senders.wait(this.key(), SLICE));
         py.check_signals()?;
     }

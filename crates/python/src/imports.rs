@@ -64,6 +64,7 @@ imported! {
         start_response = "start_response",
     }
 }
+
 /// `CloseReason` of the reason.
 pub(crate) fn close_reason<'py>(
     py: Python<'py>,

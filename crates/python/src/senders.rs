@@ -21,7 +21,7 @@ struct Sender {
     ahead: usize,
     /// The batch of calls that `ahead` belongs to.
     batch: usize,
-    is_crowded: bool,
+    is_above_high: bool,
 }
 
 /// What a thread may do with a message.
@@ -32,7 +32,7 @@ pub(crate) enum Admission {
     /// Ask the loop, and wait for the answer.
     Ask,
     /// Too much waits for the peer: wait for room first.
-    Crowded,
+    Wait,
 }
 
 /// The connections of a loop on which other threads send, by their key.
@@ -53,8 +53,8 @@ impl Senders {
         let Some(sender) = known.get_mut(&key) else {
             return Admission::Ask;
         };
-        if sender.is_crowded {
-            return Admission::Crowded;
+        if sender.is_above_high {
+            return Admission::Wait;
         }
         let batch = self.batch.load(Ordering::Relaxed);
         if sender.batch != batch {
@@ -71,20 +71,20 @@ impl Senders {
     /// Wait, at most for `slice`, until a connection has room.
     pub(crate) fn wait(&self, key: usize, slice: Duration) {
         let known = self.known();
-        if known.get(&key).is_some_and(|sender| sender.is_crowded) {
+        if known.get(&key).is_some_and(|sender| sender.is_above_high) {
             drop(self.changed.wait_timeout(known, slice));
         }
     }
 
     /// Whether too much waits for the peer.
-    pub(crate) fn is_crowded(&self, key: usize) -> bool {
+    pub(crate) fn is_above_high(&self, key: usize) -> bool {
         self.known()
             .get(&key)
-            .is_some_and(|sender| sender.is_crowded)
+            .is_some_and(|sender| sender.is_above_high)
     }
 
     /// A thread has sent on a connection; on the loop's thread.
-    pub(crate) fn sent(&self, key: usize, write_bytes_max: usize, is_crowded: bool) {
+    pub(crate) fn sent(&self, key: usize, write_bytes_max: usize, is_above_high: bool) {
         let mut known = self.known();
         let credit = (write_bytes_max / 8).min(CREDIT_MAX);
         let batch = self.batch.load(Ordering::Relaxed);
@@ -92,9 +92,9 @@ impl Senders {
             credit,
             ahead: 0,
             batch,
-            is_crowded,
+            is_above_high,
         });
-        sender.is_crowded = is_crowded;
+        sender.is_above_high = is_above_high;
         self.count.store(known.len(), Ordering::Relaxed);
     }
 
@@ -104,7 +104,7 @@ impl Senders {
             return;
         }
         if let Some(sender) = self.known().get_mut(&key) {
-            sender.is_crowded = false;
+            sender.is_above_high = false;
             self.changed.notify_all();
         }
     }

@@ -20,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 thread_local! {
-    /// The loops that this thread runs, or has run, as far as no other thread took them over.
+    /// The loops that this thread runs or has run, without those that another thread took over.
     static OWN: RefCell<Vec<Weak<LoopHandle>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -88,7 +88,7 @@ impl OwnLoops {
     }
 }
 
-/// The place for an answer, of which the asking thread hears also when it is dropped.
+/// The place for an answer. The thread that asked wakes up also when it is dropped without one.
 pub(crate) struct Reply<T> {
     sender: Option<SyncSender<T>>,
     bell: Option<Arc<Bell>>,

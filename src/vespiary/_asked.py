@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from vespiary._core import Hooks, upgrade_request_fault
 from vespiary._credentials import basic_authorization
 from vespiary._proxies import Proxy, environment_proxy
-from vespiary._redirects import Target, client_endpoint, given_twice
+from vespiary._redirects import Target, client_endpoint
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError, EndpointError
 
@@ -51,12 +51,10 @@ def target_of(url: str, headers: Iterable[tuple[str, str]]) -> Target:
     """
     bare, authorization = without_credentials(url)
     endpoint = client_endpoint(bare)
-    lines = tuple(headers)
+    target = Target(endpoint, tuple(headers))
     if authorization is not None:
-        if any(name.lower() == "authorization" for name, _ in lines):
-            raise given_twice(bare)
-        lines = (*lines, ("Authorization", authorization))
-    return Target(endpoint, lines)
+        target = target.with_headers((("Authorization", authorization),))
+    return target
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,21 +52,17 @@ class Target:
         """
         names = {name.lower() for name, _ in self.headers}
         if "authorization" in names and any(line[0].lower() == "authorization" for line in lines):
-            raise given_twice(str(self.endpoint))
+            raise ConfigurationError(
+                f"{str(self.endpoint)!r}: both the URL and the header fields have credentials:"
+                " give them once",
+                subject="headers",
+            )
         return replace(self, headers=self.headers + lines)
 
     @property
     def origin(self) -> tuple[str, str, int]:
         """Who may see its credentials (RFC 6454 section 4)."""
         return self.endpoint.scheme, self.endpoint.host, self.endpoint.port
-
-
-def given_twice(url: str) -> ConfigurationError:
-    """The error for credentials in the URL and in the header fields."""
-    return ConfigurationError(
-        f"{url!r}: both the URL and the header fields have credentials: give them once",
-        subject="headers",
-    )
 
 
 def client_endpoint(url: str) -> Endpoint:

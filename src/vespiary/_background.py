@@ -173,8 +173,9 @@ class Background:
     def end_main_thread(self) -> None:
         """Close what the main thread has opened, as it ends."""
         if not self.is_inherited:
-            for one in [one for one in list(self.open) if one.is_of_main_thread]:
-                one.close_for_exit()
+            for one in list(self.open):
+                if one.is_of_main_thread:
+                    one.close_for_exit()
 
     def stop(self) -> None:
         """Close what is open, and end the thread; at the interpreter's exit."""

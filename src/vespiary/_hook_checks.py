@@ -52,7 +52,8 @@ def check_handler(handler: Handler[Any]) -> None:
             " methods, or write an async function in place of the class",
             subject="__call__",
         )
-    for name in _looks_like_a_hook(handler):
+    names = list(_looks_like_a_hook(handler))
+    for name in names:
         if name not in HOOKS:
             raise ConfigurationError(
                 f"{owner}.{name} is not a hook and would never be called:"
@@ -61,7 +62,7 @@ def check_handler(handler: Handler[Any]) -> None:
                 subject=name,
             )
         _check_hook(owner, name, getattr(handler, name))
-    if {"on_part", "on_message"} <= set(_looks_like_a_hook(handler)):
+    if {"on_part", "on_message"} <= set(names):
         raise ConfigurationError(
             f"{owner} has both on_part and on_message, and each message goes to one of them: remove"
             " one (where a base class has it: on_message = vespiary.Handler.on_message)",

@@ -126,10 +126,10 @@ class Life:
             )
 
     def check_waits_for_others(self, name: str, sites: Iterable[Site]) -> None:
-        """Check that the current task is none that the end of the server waits for.
+        """Check that the end of the server does not wait for the current task.
 
         Raises:
-            RuntimeError: it is; the text says what to do instead.
+            RuntimeError: it does; the text says what to do instead.
         """
         task = asyncio.current_task()
         if task is None:

@@ -97,8 +97,7 @@ def denied(url: str, peer: str, status: int | None, text: str, advice: str, is_o
     One per status and endpoint is INFO within ten seconds; the others, and those that the peer
     ended, are DEBUG, so that no flood fills the log.
     """
-    is_told = is_ours and _is_due(url, f"denied {status}")
-    level = logging.INFO if is_told else logging.DEBUG
+    level = logging.INFO if is_ours and _is_due(url, f"denied {status}") else logging.DEBUG
     if not logger.isEnabledFor(level):
         return
     if not is_ours:

@@ -109,6 +109,5 @@ def other_options(owner_options: Mapping[str, object]) -> dict[str, str]:
     if "subprotocols" in owner_options:
         found["protocols"] = "write subprotocols="
         found["origin"] = 'write headers={"Origin": ...}'
-    found["compression"] = f"write {_OPTIONS['compression']}"
     found.update(_SENTENCES)
     return {name: text for name, text in found.items() if name not in owner_options}

@@ -227,6 +227,4 @@ async def _unless(force: asyncio.Event, hook: Hook) -> None:
         hook.cancel()
         await end_hooks({hook})
     if hook.done() and (is_ended or not hook.cancelled()):
-        fatal = hook.result()
-        if fatal is not None:
-            raise fatal
+        await settled(hook)

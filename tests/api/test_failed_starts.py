@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,17 +39,14 @@ def second_address_in_use(server: vespiary.Server, folder: Path) -> Iterator[Non
 
 
 @contextmanager
-def no_folder(server: vespiary.Server, folder: Path) -> Iterator[None]:
-    server.add(Echo, f"unix://{folder}/none/x.sock")
+def no_folder(server: vespiary.Server, folder: Path, **options: Any) -> Iterator[None]:
+    server.add(Echo, f"unix://{folder}/none/x.sock", **options)
     yield
     (folder / "none").mkdir()
 
 
-@contextmanager
-def no_folder_with_mode(server: vespiary.Server, folder: Path) -> Iterator[None]:
-    server.add(Echo, f"unix://{folder}/none/x.sock", mode=0o600)
-    yield
-    (folder / "none").mkdir()
+def no_folder_with_mode(server: vespiary.Server, folder: Path) -> AbstractContextManager[None]:
+    return no_folder(server, folder, mode=0o600)
 
 
 @contextmanager
@@ -97,19 +95,18 @@ def added_port_in_use(server: vespiary.Server, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def plain_on_start(server: vespiary.Server, folder: Path) -> Iterator[None]:
-    handler = Fails()
+def failing(server: vespiary.Server, handler: Fails) -> Iterator[None]:
     server.add(handler, WS)
     yield
     handler.error = None
 
 
-@contextmanager
-def async_on_start(server: vespiary.Server, folder: Path) -> Iterator[None]:
-    handler = FailsAsync()
-    server.add(handler, WS)
-    yield
-    handler.error = None
+def plain_on_start(server: vespiary.Server, folder: Path) -> AbstractContextManager[None]:
+    return failing(server, Fails())
+
+
+def async_on_start(server: vespiary.Server, folder: Path) -> AbstractContextManager[None]:
+    return failing(server, FailsAsync())
 
 
 FAULTS = [

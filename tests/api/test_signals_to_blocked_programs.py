@@ -118,14 +118,20 @@ def test_it_ends_though_a_handler_swallows_what_interrupts_it(program: Program) 
     assert status == 128 + signal.SIGINT
 
 
-IGNORES = """
-async def ignores(connection):
+SWALLOWS = """
+async def swallow():
     print("blocked", flush=True)
     while True:
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
             pass
+"""
+IGNORES = (
+    SWALLOWS
+    + """
+async def ignores(connection):
+    await swallow()
 
 async def main():
     server = vespiary.Server()
@@ -135,15 +141,13 @@ async def main():
         client = await vespiary.connect(server.urls[0])
         await server.wait_stopped()
 """
-IGNORES_AT_STOP = """
+)
+IGNORES_AT_STOP = (
+    SWALLOWS
+    + """
 class Ignores(vespiary.Handler):
     async def on_stop(self, server):
-        print("blocked", flush=True)
-        while True:
-            try:
-                await asyncio.sleep(3600)
-            except asyncio.CancelledError:
-                pass
+        await swallow()
 
 async def main():
     server = vespiary.Server()
@@ -151,6 +155,7 @@ async def main():
     async with server:
         print("up", flush=True)
 """
+)
 ON_A_THREAD = """
 import time
 

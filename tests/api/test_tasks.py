@@ -1,6 +1,7 @@
 """What a connection's methods return, in asyncio's functions for coroutines and tasks."""
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -145,11 +146,6 @@ async def test_functions_that_would_never_run_are_refused_at_once() -> None:
 
     class Object:
         async def __call__(self, *_: object) -> None: ...
-
-    def never(*_: object) -> Any:
-        yield
-
-    import functools
 
     server = vespiary.Server()
     server.add(Echo, WS)

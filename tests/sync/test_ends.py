@@ -55,16 +55,21 @@ def test_an_interrupted_connect_leaves_nothing_behind() -> None:
                     pass
 
 
+def check_all_close() -> None:
+    """Wait until no connection of the synchronous client is open."""
+    deadline = time.monotonic() + 10
+    while _background.background().open and time.monotonic() < deadline:
+        time.sleep(0.002)
+    assert not _background.background().open
+
+
 def test_a_connection_that_is_dropped_warns_and_closes(serving: Serving) -> None:
     running = serving(Silent)
     connection = sync.connect(running.url)
     with pytest.warns(ResourceWarning, match="never closed"):
         del connection
     gc.collect()
-    deadline = time.monotonic() + 10
-    while _background.background().open and time.monotonic() < deadline:
-        time.sleep(0.002)
-    assert not _background.background().open
+    check_all_close()
 
 
 def test_a_dropped_connection_is_closed_where_its_warning_is_an_error_too(
@@ -77,10 +82,7 @@ def test_a_dropped_connection_is_closed_where_its_warning_is_an_error_too(
         warnings.simplefilter("error")
         del connection
         gc.collect()
-    deadline = time.monotonic() + 10
-    while _background.background().open and time.monotonic() < deadline:
-        time.sleep(0.002)
-    assert not _background.background().open
+    check_all_close()
     assert unraisable == [ResourceWarning]
 
 

@@ -95,7 +95,7 @@ def test_a_hook_with_the_wrong_number_of_parameters_is_an_error(name: str, count
 def test_a_hook_may_take_any_parameters_be_static_or_partial(name: str) -> None:
     def loose(*details: object) -> None: ...
 
-    partial = staticmethod(functools.partial(loose))  # a bare one will get self, some day
+    partial = staticmethod(functools.partial(loose))  # A later Python binds a bare one.
     for method in (loose, staticmethod(loose), partial, plain):
         as_handler(with_method(name, method))
 

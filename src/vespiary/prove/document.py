@@ -22,8 +22,9 @@ def as_document(title: str, body: Iterable[str], folder: Path) -> str:
         body: The parts of the body, as markup.
         folder: Where `report.css`, which is added to the common style, and `report.js` are.
     """
-    style = _BASE.read_text() + (folder / "report.css").read_text()
-    script = (folder / "report.js").read_text()
+    own = (folder / "report.css").read_text(encoding="utf-8")
+    style = _BASE.read_text(encoding="utf-8") + own
+    script = (folder / "report.js").read_text(encoding="utf-8")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
         " base-uri 'none'; form-action 'none'"

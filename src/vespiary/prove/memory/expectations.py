@@ -176,12 +176,12 @@ def read(path: Path) -> dict[str, Expectation]:
         ConfigurationError: it cannot be read, or something in it is wrong.
     """
     try:
-        tables = tomllib.loads(path.read_text())
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}; --learn writes it", subject=str(path)
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}", subject=str(path)) from error
     return {name: _expectation(path, name, table) for name, table in tables.items()}
 
@@ -222,7 +222,7 @@ def learn(path: Path, name: str, peak: int, trend: Trend) -> list[str]:
     text = "# What is expected of the memory of programs: `vespiary memory --learn` writes it.\n"
     for each in sorted(tables):
         text += f"\n[{json.dumps(each, ensure_ascii=False)}]\n" + "\n".join(tables[each]) + "\n"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return lines
 
 

@@ -1,14 +1,18 @@
-"""Find out before a run, which may take an hour, whether its reports can be written."""
+"""Files as options, and whether they can be written."""
 
 from pathlib import Path
 
+import click
+
 from vespiary.errors import ConfigurationError
 
-__all__ = ["check_writable"]
+__all__ = ["FILE", "check_writable"]
+
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 def check_writable(*paths: Path | None) -> None:
-    """Check each file that is named.
+    """Find out before a run, which may take an hour, whether its reports can be written.
 
     Raises:
         ConfigurationError: one cannot be written.

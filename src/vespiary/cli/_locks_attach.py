@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from vespiary.cli._files import FILE
 from vespiary.cli._quantities import SPAN
 from vespiary.prove.locks import exits, snapshots, watchdog
 from vespiary.prove.locks.attach import snapshot
@@ -29,12 +30,7 @@ __all__ = ["attach"]
     default=30.0,
     help="With --watch: tell a wait for a lock that is longer than this (30s).",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write what was seen here as JSON.",
-)
+@click.option("--json", "json_file", type=FILE, help="Write what was seen here as JSON.")
 def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) -> None:
     """Show who waits for whom in a running process, static programs included.
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
+from vespiary.cli._files import FILE, check_writable
 from vespiary.cli._locks_attach import attach
 from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.cli._starting import like_a_shell
-from vespiary.cli._written import check_writable
 from vespiary.prove.exits import of_status
 from vespiary.prove.locks import exits
 from vespiary.prove.locks import known as known_findings
@@ -27,28 +27,26 @@ from vespiary.prove.locks.run import Outcome, merge, run
 
 __all__ = ["locks"]
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
 
 @click.command(
     context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
     epilog=f"\b\nExit codes:\n{exits.table()}",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--json", "json_file", type=_FILE, help="Write the report here as JSON.")
+@click.option("--json", "json_file", type=FILE, help="Write the report here as JSON.")
 @click.option(
-    "--html", "html_file", type=_FILE, help="Write the report here as one page for a browser."
+    "--html", "html_file", type=FILE, help="Write the report here as one page for a browser."
 )
-@click.option("--junit", "junit_file", type=_FILE, help="Write the findings here as JUnit XML.")
-@click.option("--sarif", "sarif_file", type=_FILE, help="Write the findings here as SARIF 2.1.0.")
+@click.option("--junit", "junit_file", type=FILE, help="Write the findings here as JUnit XML.")
+@click.option("--sarif", "sarif_file", type=FILE, help="Write the findings here as SARIF 2.1.0.")
 @click.option("--annotations", is_flag=True, help="Print a line a finding for a forge's build log.")
-@click.option("--suppress", type=_FILE, help="A file of findings that may be, with reasons.")
+@click.option("--suppress", type=FILE, help="A file of findings that may be, with reasons.")
 @click.option(
     "--baseline",
-    type=_FILE,
+    type=FILE,
     help="Only what is not in this file, or is there for fewer sets of locks, counts.",
 )
-@click.option("--write-baseline", type=_FILE, help="Write what was found to such a file.")
+@click.option("--write-baseline", type=FILE, help="Write what was found to such a file.")
 @click.option(
     "--stall",
     type=SPAN,
@@ -171,7 +169,8 @@ def _write_reports(
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(outcome), indent=2) + "\n")
     if junit_file is not None:
-        junit_file.write_text(as_junit(told, command, outcome.coverage))
+        junit_text = as_junit(told, command, outcome.coverage)
+        junit_file.write_text(junit_text, encoding="utf-8")
     if sarif_file is not None:
         sarif = as_sarif(outcome.findings, outcome.coverage)
         sarif_file.write_text(json.dumps(sarif, indent=2) + "\n")

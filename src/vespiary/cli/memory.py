@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from vespiary.cli._files import FILE, check_writable
 from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.cli._starting import like_a_shell
-from vespiary.cli._written import check_writable
 from vespiary.errors import ConfigurationError
 from vespiary.prove.memory import exits, expectations
 from vespiary.prove.memory.allocations import Allocations
@@ -24,8 +24,6 @@ from vespiary.prove.memory.run import Measured, run
 from vespiary.prove.pictures import check_picture
 
 __all__ = ["memory"]
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(
@@ -45,7 +43,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="The most that memory may grow by after warm-up: 0, '2 KiB per second', or"
     " '1 KiB per 1000 messages' where the program reports its work.",
 )
-@click.option("--expect", "expect_file", type=_FILE, help="A file of expectations, by name.")
+@click.option("--expect", "expect_file", type=FILE, help="A file of expectations, by name.")
 @click.option("--learn", is_flag=True, help="Write this run's peak and slope to that file.")
 @click.option("--name", help="What the file and the reports call this run.  [default: COMMAND]")
 @click.option(
@@ -62,7 +60,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option(
     "--work",
-    type=_FILE,
+    type=FILE,
     help="Make the pipe for reports of work here, for programs that COMMAND does not start:"
     " with VESPIARY_MEMORY_WORK=FILE `vespiary load` reports its messages.",
 )
@@ -71,14 +69,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     is_flag=True,
     help="Report where Python processes allocated their memory (memray; slows them down).",
 )
-@click.option("--json", "json_file", type=_FILE, help="Write the record here as JSON.")
-@click.option("--html", "html_file", type=_FILE, help="Write a page for a browser here.")
+@click.option("--json", "json_file", type=FILE, help="Write the record here as JSON.")
+@click.option("--html", "html_file", type=FILE, help="Write a page for a browser here.")
 @click.option(
     "--plot",
-    type=_FILE,
+    type=FILE,
     help="Draw the memory over time into this .png, .svg or .pdf (matplotlib).",
 )
-@click.option("--junit", "junit_file", type=_FILE, help="Write the outcome here as JUnit XML.")
+@click.option("--junit", "junit_file", type=FILE, help="Write the outcome here as JUnit XML.")
 def memory(
     command: tuple[str, ...],
     limit: int | None,
@@ -144,7 +142,7 @@ def _write(
     if plot is not None:
         draw_picture(outcome, plot)
     if junit_file is not None:
-        junit_file.write_text(as_junit(outcome))
+        junit_file.write_text(as_junit(outcome), encoding="utf-8")
 
 
 def _expected(

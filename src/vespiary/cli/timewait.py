@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.live import Live
 
 from vespiary._counted import counted
+from vespiary.cli._files import FILE, check_writable
 from vespiary.cli._quantities import SPAN
 from vespiary.cli._starting import like_a_shell
-from vespiary.cli._written import check_writable
 from vespiary.errors import ConfigurationError
 from vespiary.prove.exits import of_status
 from vespiary.prove.pictures import check_picture
@@ -41,7 +41,6 @@ from vespiary.prove.timewait.table import as_line, as_table
 
 __all__ = ["timewait"]
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
 _INTERVAL_MIN = 0.05
 _COLUMNS = 160
 
@@ -89,11 +88,11 @@ class _Unable(click.ClickException):
     " 'exhaustion < 5min', 'buckets < 60s', 'used > 50%', 'overflow > 0'. Repeatable.",
 )
 @click.option("--keep-going", is_flag=True, help="Go on after an alarm; the code is the same.")
-@click.option("--record", type=_FILE, help="Append each report to this file, as a line of JSON.")
-@click.option("--replay", type=_FILE, help="Read the reports of such a file, and nothing else.")
+@click.option("--record", type=FILE, help="Append each report to this file, as a line of JSON.")
+@click.option("--replay", type=FILE, help="Read the reports of such a file, and nothing else.")
 @click.option(
     "--plot",
-    type=_FILE,
+    type=FILE,
     help="At the end, draw what was seen or replayed into this .png, .svg or .pdf (matplotlib).",
 )
 @click.option(

@@ -26,14 +26,14 @@ pub enum AfterEnd {
     Keep,
 }
 
-/// Why somebody was not let in.
+/// Why a connection, or the request that would have opened it, was refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Denial<'a> {
     /// The HTTP status of the answer, where there was one.
     pub status: Option<u16>,
-    /// What was wrong, as a sentence without its full stop; perhaps in the peer's words.
+    /// What was wrong, as a sentence without its full stop. It may quote the peer.
     pub text: &'a str,
-    /// What anyone who runs the server may do about it; may be empty.
+    /// What the server's operator can do about it; may be empty.
     pub advice: &'a str,
     /// Whether this end refused; otherwise the peer or the network ended it before it was open.
     pub is_ours: bool,

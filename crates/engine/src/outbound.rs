@@ -66,10 +66,10 @@ impl Pool {
 /// the allocator adds to a small buffer.
 const PIECE_BYTES: usize = 2 * size_of::<Piece>() + 32;
 
-/// From how many waiting bytes on a piece does not keep a buffer that is much too large for it: it
-/// would count as full, and half of `write_bytes_max` could be unused.
+/// With this many bytes waiting, a piece does not keep a buffer that is much too large for it: the
+/// whole buffer counts, so half of `write_bytes_max` could be unused.
 const CONGESTED_BYTES: usize = 64 << 10;
-/// The part of a piece's bytes that its buffer may be larger by: an eighth.
+/// A buffer may be larger than its piece by one part in this many.
 const UNUSED_SHARE: usize = 8;
 
 struct Piece {
@@ -212,12 +212,12 @@ impl Outbound {
     #[inline]
     fn retire_tail(&mut self) {
         if !self.tail.is_empty() {
-            self.retire_full_tail();
+            self.push_tail();
         }
     }
 
     #[cold]
-    fn retire_full_tail(&mut self) {
+    fn push_tail(&mut self) {
         let mut tail = std::mem::take(&mut self.tail);
         let unused = tail.capacity() - tail.len();
         if self.waiting >= CONGESTED_BYTES && unused > tail.len() / UNUSED_SHARE {

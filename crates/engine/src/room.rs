@@ -1,5 +1,5 @@
-//! Room in the write queue: how much may wait, and what happens to a message for which there is
-//! none: the endpoint's policy for slow consumers.
+//! Room in the write queue: how much may wait, and what the endpoint's policy for slow consumers
+//! does with a message for which there is no room.
 
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, Fullness};
@@ -100,7 +100,7 @@ impl<H: Host> Connection<H> {
         self.engine.report_soon(self.endpoint(), Limit::WriteBytes);
     }
 
-    /// What a full queue says where nothing may be dropped.
+    /// The result of sending to a full queue where nothing may be dropped.
     fn full_queue(&self) -> Result<bool, SendError> {
         if self.engine.is_promised.get() {
             return Ok(true);
@@ -108,8 +108,8 @@ impl<H: Host> Connection<H> {
         Err(SendError::QueueFull)
     }
 
-    /// Send what the host has accepted already, and cannot refuse any more: where the policy is to
-    /// wait, a full queue takes it too. The host bounds how much that may be.
+    /// Send what the host has already accepted and can no longer refuse: where nothing may be
+    /// dropped, a full queue takes it too. The host limits how much that is.
     pub fn promised<T>(&self, send: impl FnOnce() -> T) -> T {
         self.engine.is_promised.set(true);
         let sent = send();
@@ -117,8 +117,8 @@ impl<H: Host> Connection<H> {
         sent
     }
 
-    /// A piece of a byte stream could not be sent: end the connection, since what follows the gap
-    /// would be taken for its continuation.
+    /// A piece of a byte stream could not be sent: end the connection, since the peer would take
+    /// what follows for the missing piece.
     pub(crate) fn end_broken_stream(self: &Rc<Self>) {
         let text = "the write queue is full (write_bytes_max), and a byte stream cannot leave out \
                     a piece";

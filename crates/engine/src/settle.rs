@@ -291,7 +291,7 @@ impl<H: Host> Engine<H> {
             self.host.closed(connection, &reason);
         } else {
             if connection.admission.get() != Admission::Refused {
-                // Whatever the peer did after its answer, a reset for example, is not the reason.
+                // Once there was an answer, its status counts, even if the peer has reset since.
                 let cause = match reason.status {
                     None if answered != 0 => NotOpened::Status(answered),
                     _ => NotOpened::of(&reason),
@@ -309,7 +309,7 @@ impl<H: Host> Engine<H> {
 
     /// Report a connection that ended before it was open, and before any answer.
     fn report_denial(&self, connection: &Connection<H>, reason: &CloseReason) {
-        // A stop, or an error of the handler's, which is reported already.
+        // This end stopped, or its handler failed, which has been reported.
         if matches!(
             reason.cause,
             Cause::Closed | Cause::Aborted | Cause::HandlerFailed

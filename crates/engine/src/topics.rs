@@ -307,7 +307,7 @@ impl<H: Host> Connection<H> {
         deflate.map_or(Sharing::Plain, |it| it.shared_shape(length, compress))
     }
 
-    /// A publication did not get to this subscriber.
+    /// A publication could not be sent to this subscriber.
     fn publication_lost(self: &Rc<Self>, error: SendError) {
         self.count_dropped(1);
         if error == SendError::QueueFull && self.endpoint().options().framing == Framing::Raw {

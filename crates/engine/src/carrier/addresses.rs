@@ -1,7 +1,7 @@
 //! The addresses of both ends of a socket, stored so that they can be named after the peer is gone.
 //!
-//! There are as many of them as there are connections, so those of IPv4, which are nearly all, take
-//! sixteen bytes together; others have memory of their own.
+//! Each connection has a pair of them, so two IPv4 addresses, by far the usual case, are stored in
+//! sixteen bytes in place; others are on the heap.
 
 use std::cell::Cell;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn those_of_ipv4_take_sixteen_bytes() {
+    fn two_ipv4_addresses_take_sixteen_bytes() {
         assert_eq!(size_of::<Addresses>(), 16);
     }
 }

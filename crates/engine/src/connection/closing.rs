@@ -1,15 +1,16 @@
 //! The deadlines of a connection that closes, which ends in two phases.
 //!
 //! **First everything goes out**: what was queued before the close, then our close frame or our
-//! FIN. A reader may take as long as it likes, as long as it goes on: the write deadline governs
-//! this phase. Where there is none, or the peer has sent its own close frame, the length of the
-//! close deadline takes its place, so that a peer that has stopped reading holds no closing
-//! connection. The phase ends when the peer's kernel has acknowledged the last byte. No event says
-//! so. While `write_began` is set, the socket is looked at each second, or each quarter of the
-//! close deadline, if that is shorter; but a peer that answers within that time costs no look.
+//! FIN. A slow reader may take as long as it likes, provided that it goes on reading: the write
+//! deadline governs this phase. Where there is no write deadline, the close deadline takes its
+//! place, so that a peer that has stopped reading does not hold a closing connection. The same is
+//! true of a peer that has sent its own close frame, if the close deadline is shorter. The phase
+//! ends when the peer's kernel has acknowledged the last byte. No event reports that, so while
+//! `write_began` is set the socket is checked every second, or every quarter of the close deadline
+//! if that is shorter. A peer that answers within that time costs no check.
 //!
 //! **Then the peer owes its end**: its close frame, and its FIN. The close deadline counts from the
-//! latest moment at which bytes were known to be on their way.
+//! latest moment at which bytes were known to be in flight.
 //!
 //! What the kernel has taken is never destroyed with a reset at either deadline. The kernel goes on
 //! sending it after the descriptor is closed.
@@ -51,9 +52,9 @@ pub(super) fn consider<H: Host>(
     }
 }
 
-/// Within which time the peer must go on reading what was queued before the close, and the limit
-/// that says so. A peer that has sent its own close frame wants nothing more: that it reads on is a
-/// matter of the close, and so it is where there is no write deadline.
+/// The time within which the peer must read more of what was queued before the close, and the limit
+/// that sets it. The close deadline applies where there is no write deadline, or where it is the
+/// shorter one and the peer has sent its own close frame, since that peer expects nothing more.
 pub(super) fn write_deadline<H: Host>(
     connection: &Connection<H>,
     options: &Options,
@@ -69,8 +70,8 @@ pub(super) fn write_deadline<H: Host>(
     }
 }
 
-/// Break a connection whose bytes are all the kernel's, without a reset: a slow peer may still read
-/// them. A peer that has answered the close has missed nothing.
+/// Break a connection whose bytes have all been given to the kernel, without a reset: a slow peer
+/// may still read them. For a peer that has answered the close no limit is reported.
 pub(super) fn end_behind_kernel<H: Host>(
     connection: &Rc<Connection<H>>,
     limit: Limit,
@@ -98,8 +99,8 @@ pub(super) fn end_unanswered<H: Host>(connection: &Rc<Connection<H>>, options: &
 }
 
 impl<H: Host> Connection<H> {
-    /// The last byte of a connection that closes went to the kernel, and has yet to be
-    /// acknowledged.
+    /// The kernel has taken the last byte of a connection that closes; the peer's kernel has not
+    /// acknowledged it yet.
     pub(crate) fn all_is_written(&self) {
         self.moments.phase_began.set(self.engine.now_ms());
         self.engine.arm(self);

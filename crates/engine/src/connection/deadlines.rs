@@ -51,19 +51,19 @@ use vespiary_trace::requires;
 use vespiary_wire::websocket::close::Code;
 use vespiary_wire::websocket::frame::Opcode;
 
-/// How often a socket is looked at: one that is not read, and one whose peer has not acknowledged
-/// the last bytes before a close.
+/// How often a socket is checked that is not read, or whose peer has not acknowledged the last
+/// bytes before a close.
 pub(super) const LOOK_MILLISECONDS: u64 = 1_000;
 /// What a reader must take in half a write deadline: less than any segment, more than the single
 /// bytes of a peer that only wants to stay.
 const PROGRESS_BYTES_MIN: u64 = 512;
 
-/// A judgement that waits until what the socket holds was read.
+/// A deadline that is not judged before the bytes that the socket holds have been read.
 #[derive(Clone, Copy)]
 pub(crate) struct Postponed {
-    /// What was received by then.
+    /// How many bytes had been received when it was last postponed.
     received: u64,
-    /// The moment at which it was put off first.
+    /// When it was first postponed, in milliseconds.
     since: u64,
 }
 
@@ -123,7 +123,7 @@ fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u
     found
 }
 
-/// Within which time a peer must go on reading, and the limit that says so.
+/// The time within which a peer must read more, and the limit that sets it.
 fn write_deadline<H: Host>(connection: &Connection<H>, options: &Options) -> (Option<u64>, Limit) {
     if connection.state() == State::Closing {
         return closing::write_deadline(connection, options);
@@ -299,7 +299,7 @@ impl<H: Host> Engine<H> {
         let token = connection.token;
         let received = connection.traffic.bytes_in.get();
         let mut postponed = self.postponed.borrow_mut();
-        // One of an earlier deadline, which the bytes have moved, says nothing about this one.
+        // What was postponed for an earlier deadline says nothing about this one.
         let before = postponed
             .remove(&token)
             .filter(|before| due <= before.since);
@@ -409,8 +409,8 @@ impl<H: Host> Engine<H> {
         let acknowledged = connection.acknowledged(connection.delivery()) + 1;
         let mark = connection.moments.write_mark.replace(acknowledged);
         if mark == 0 {
-            // The second look comes half a deadline later, however late this one is: what the peer
-            // has taken until now does not show again.
+            // The second look comes half a deadline later, however late this one is: it does not
+            // see what the peer has taken until now.
             let half = length.unwrap_or(0) / 2;
             let began = connection.moments.write_began.get();
             let latest = self.now_ms().saturating_sub(half);
@@ -431,7 +431,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// End a connection whose peer still reads: it gets a close frame, or a reset where the framing
-    /// has none, since a FIN would look like an end that was meant.
+    /// has none, since a FIN would look like a regular end.
     fn expire(&self, connection: &Rc<Connection<H>>, limit: Limit, options: &Options) {
         self.missed(connection, limit);
         let text = format!("the peer was too slow: {}", reached(limit, options));

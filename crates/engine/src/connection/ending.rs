@@ -130,7 +130,7 @@ impl<H: Host> Connection<H> {
         self.enter(Event::Close);
         let now = self.engine.now_ms();
         self.moments.phase_began.set(now);
-        // What waits, or is the kernel's, is still on its way, and has its deadline from now on.
+        // The deadline of the bytes that are queued or in flight counts from now on.
         self.moments.write_began.set(now);
         self.moments.write_mark.set(0);
         if let Some((code, text)) = close_frame

@@ -1,6 +1,7 @@
 //! How full a write queue is.
 
-/// Each step is left for [`Fullness::Low`] alone, when the queue has fallen to `write_low_bytes`.
+/// From each of the others it returns to [`Fullness::Low`], once the queue has fallen to
+/// `write_low_bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fullness {
     /// There is room.

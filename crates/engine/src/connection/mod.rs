@@ -376,7 +376,7 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Whether an answer has been given that takes effect when the round is settled.
+    /// Whether an answer was given that is sent when the round is settled.
     pub fn has_answer(self: &Rc<Self>) -> bool {
         let answers = self.engine.answers.borrow();
         answers.iter().any(|(it, _)| Rc::ptr_eq(it, self))

@@ -72,7 +72,7 @@ pub struct Engine<H: Host> {
     due: RefCell<VecDeque<Due>>,
     batch: Cell<u32>,
     pub(crate) clock: Clock,
-    /// What connections had received when the judgement of a deadline was put off.
+    /// Connections with a deadline whose judgement is postponed.
     pub(crate) postponed: RefCell<HashMap<Token, Postponed>>,
     unfinished: Cell<bool>,
     inline_budget: u8,
@@ -259,8 +259,8 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Count a limit that was reached, perhaps within a callback, and report it to the host once no
-    /// callback runs: once, however often an endpoint reaches it until then.
+    /// Count a limit that was reached, perhaps within a callback, and report it to the host when no
+    /// callback runs. There is one report, however often the endpoint reaches the limit until then.
     pub(crate) fn report_soon(&self, endpoint: &Rc<Endpoint<H>>, limit: Limit) {
         endpoint.count_limit(limit);
         let mut reached = self.reached.borrow_mut();
@@ -273,7 +273,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Report what [`Engine::report_soon`] has put aside.
+    /// Report the limits that [`Engine::report_soon`] has stored.
     #[inline]
     pub(crate) fn report_limits(&self) {
         if !self.reached.borrow().is_empty() {

@@ -4,9 +4,9 @@
 //! and reports what it finds to a [`Sink`](sink::Sink); the other direction is [`wire_form`], which
 //! gives a message its form on the wire. Neither knows sockets, timers or write queues.
 //!
-//! The form is not a method of the session. A handler replies while `feed` has its session, and a
-//! message is encoded once for many subscribers, which have a session each; what it depends on is
-//! the endpoint's framing and not what was received.
+//! The form is not a method of the session. A handler replies while `feed` borrows the session, and
+//! a message is encoded once for many subscribers, each of which has its own session; the form
+//! depends on the endpoint's framing and not on what was received.
 //!
 //! Bytes are parsed where they lie. A message's payload is written once, into what the host hands
 //! to its handler, and unmasked on the way.

@@ -98,7 +98,7 @@ pub(crate) trait HttpSink: Sink {
     fn awaits_answer(&self) -> bool;
     /// The host's answer cannot be sent.
     fn fault(&self, text: &str);
-    /// The request is refused, with this status: what was wrong, and what may be done about it.
+    /// The request is refused, with this status: what was wrong, and what the operator can do.
     fn denied(&self, status: u16, text: &str, advice: &str);
     /// Count an answer with this status.
     fn count_answer(&self, status: u16);

@@ -65,7 +65,8 @@ impl WireForm {
         }
     }
 
-    /// Become the form of a payload, where it stands: each message has one, and a result is copied.
+    /// Become the form of a payload, in place: each message has a form, and returning it would copy
+    /// it.
     #[inline]
     pub(crate) fn fit(
         &mut self,

@@ -26,8 +26,8 @@ on_every_driver_and_with_faults!(
 
 #[test]
 fn a_connection_weighs_no_more_than_it_may() {
-    // What is here is there ten thousand times: what a connection rarely has is boxed, and the two
-    // addresses and the reason of its end take as little as they can.
+    // Ten thousand idle connections have ten thousand of these: what a connection rarely has is
+    // boxed, and its addresses and the reason of its end are stored in few bytes.
     let weight = size_of::<Connection<TestHost>>();
     println!("a connection weighs {weight} bytes");
     assert!(weight <= 440, "{weight} bytes");

@@ -49,8 +49,7 @@ pub struct Refusal {
     pub text: String,
     /// The limit that was reached; `None` where the rule is HTTP's own.
     pub limit: Option<crate::Limit>,
-    /// What anyone who runs the server may do about it. Not for the client; empty where there is
-    /// nothing to add.
+    /// What the server's operator can do about it; may be empty. It is not sent to the client.
     pub advice: &'static str,
 }
 
@@ -66,7 +65,7 @@ impl Refusal {
         }
     }
 
-    /// Adds what anyone who runs the server may do about it.
+    /// Adds what the server's operator can do about it.
     #[must_use]
     pub fn with_advice(self, advice: &'static str) -> Self {
         Self { advice, ..self }

@@ -195,7 +195,7 @@ fn check_target(request: &Request) -> Result<(), Refusal> {
         let text = "the request target has none of the forms it may have (RFC 9112 3.2)";
         return Err(Refusal::new(400, text));
     }
-    // Names end there in C: what a host checks and what it opens would be two things.
+    // In C a name ends at a zero byte: a host would check one name and open another.
     let path = target.split('?').next().unwrap_or_default();
     if path.contains("%00") {
         return Err(Refusal::new(400, "the path has a zero byte (%00)"));

@@ -30,15 +30,15 @@ fn token(socket: Descriptor) -> Token {
     Token(socket as u64 | 1 << 40)
 }
 
-/// Peers that are connected and received from, and one of which nothing comes.
-struct Crowd {
+/// Connections on which receives are armed, and an idle one.
+struct Connections {
     rig: Rig,
     listener: Descriptor,
     peers: BTreeMap<Token, (rig::Client, Descriptor)>,
     idle: (rig::Client, Descriptor),
 }
 
-impl Crowd {
+impl Connections {
     fn new() -> Self {
         let mut rig = small_ring();
         let (listener, address) = rig.listen();
@@ -99,64 +99,64 @@ impl Crowd {
 
 #[test]
 fn bytes_beyond_the_completion_queue_come_later_and_in_order() {
-    let mut crowd = Crowd::new();
-    assert!(!crowd.has_overflow());
-    let mut heard: BTreeMap<Token, Vec<u8>> = BTreeMap::new();
+    let mut connections = Connections::new();
+    assert!(!connections.has_overflow());
+    let mut received: BTreeMap<Token, Vec<u8>> = BTreeMap::new();
     let mut overflows = 0;
     for round in [&b"first "[..], b"second"] {
-        crowd.write_all(round);
-        let wanted = heard.values().map(Vec::len).sum::<usize>() + PEERS * round.len();
-        while heard.values().map(Vec::len).sum::<usize>() < wanted {
-            let completions = crowd.rig.step();
-            overflows += usize::from(crowd.has_overflow());
+        connections.write_all(round);
+        let wanted = received.values().map(Vec::len).sum::<usize>() + PEERS * round.len();
+        while received.values().map(Vec::len).sum::<usize>() < wanted {
+            let completions = connections.rig.step();
+            overflows += usize::from(connections.has_overflow());
             for completion in completions {
                 match completion.outcome {
                     Outcome::Received(lease) => {
-                        heard
+                        received
                             .entry(completion.token)
                             .or_default()
                             .extend(&lease[..]);
                     }
-                    outcome => crowd.receive_again(completion.token, &outcome),
+                    outcome => connections.receive_again(completion.token, &outcome),
                 }
             }
         }
     }
     assert!(overflows > 0, "the queue held everything");
-    assert_eq!(heard.len(), PEERS);
-    assert!(heard.values().all(|bytes| bytes == b"first second"));
-    crowd.rig.expect_nothing();
-    assert!(!crowd.has_overflow());
-    crowd.end();
+    assert_eq!(received.len(), PEERS);
+    assert!(received.values().all(|bytes| bytes == b"first second"));
+    connections.rig.expect_nothing();
+    assert!(!connections.has_overflow());
+    connections.end();
 }
 
 #[test]
 fn sends_and_receives_beyond_the_completion_queue_are_each_answered_once() {
-    let mut crowd = Crowd::new();
-    crowd.write_all(b"ping");
-    for (token, (_, socket)) in &crowd.peers {
+    let mut connections = Connections::new();
+    connections.write_all(b"ping");
+    for (token, (_, socket)) in &connections.peers {
         let outgoing = Outgoing::one(b"pong".to_vec());
-        crowd.rig.port.send(*socket, *token, outgoing);
+        connections.rig.port.send(*socket, *token, outgoing);
     }
     let mut answers: BTreeMap<Token, (usize, usize)> = BTreeMap::new();
     let mut overflows = 0;
     while answers.values().filter(|it| **it == (1, 4)).count() < PEERS {
-        let completions = crowd.rig.step();
-        overflows += usize::from(crowd.has_overflow());
+        let completions = connections.rig.step();
+        overflows += usize::from(connections.has_overflow());
         for completion in completions {
             let answer = answers.entry(completion.token).or_default();
             match completion.outcome {
                 Outcome::Sent(Ok(4), _) => answer.0 += 1,
                 Outcome::Received(lease) => answer.1 += lease.len(),
-                outcome => crowd.receive_again(completion.token, &outcome),
+                outcome => connections.receive_again(completion.token, &outcome),
             }
         }
     }
     assert!(overflows > 0, "the queue held everything");
-    crowd.rig.expect_nothing();
-    for (client, _) in crowd.peers.values_mut() {
+    connections.rig.expect_nothing();
+    for (client, _) in connections.peers.values_mut() {
         let mut read = Vec::new();
         assert_eq!((client.read(&mut read), &read[..]), (None, &b"pong"[..]));
     }
-    crowd.end();
+    connections.end();
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use vespiary_engine::port::driver::{self, Preference};
 use vespiary_engine::port::sim::{Faults, Random, Sim, World};
 use vespiary_engine::port::{Address, Port};
-use vespiary_engine::{Counters, Endpoint, Engine, Listener, Options};
+use vespiary_engine::{CloseReason, Counters, Endpoint, Engine, Listener, Options};
 
 /// What the mask keys and nonces of a bench's clients are drawn from.
 pub const RANDOM_SEED: u64 = 7;
@@ -146,13 +146,17 @@ pub fn any_address() -> Address {
     Address::Inet(([127, 0, 0, 1], 0).into())
 }
 
+fn kernel_port(preference: Preference, options: &driver::Options) -> Result<Box<dyn Port>, String> {
+    let opened = driver::open(Some(preference), options);
+    Ok(opened.map_err(|error| error.to_string())?.0)
+}
+
 impl Bench {
     /// An engine on `driver`, or why there is none.
     pub fn new(driver: &Driver) -> Result<Self, String> {
         let (port, world): (Box<dyn Port>, _) = match driver {
             Driver::Kernel(preference) => {
-                let opened = driver::open(Some(*preference), &driver::Options::default());
-                (opened.map_err(|error| error.to_string())?.0, None)
+                (kernel_port(*preference, &driver::Options::default())?, None)
             }
             Driver::SmallRing => {
                 let options = driver::Options {
@@ -160,8 +164,7 @@ impl Bench {
                     completion_entries: 8,
                     ..driver::Options::default()
                 };
-                let opened = driver::open(Some(Preference::Uring), &options);
-                (opened.map_err(|error| error.to_string())?.0, None)
+                (kernel_port(Preference::Uring, &options)?, None)
             }
             Driver::Simulated(seed, faults) => {
                 let sim = Sim::new(*seed, faults.clone());
@@ -273,6 +276,21 @@ impl Bench {
                 self.last_told()
             );
         }
+    }
+
+    /// How long it takes until a connection is closed, in milliseconds, and why it is; `act` is
+    /// called before each turn.
+    pub fn time_until_closed(&self, mut act: impl FnMut()) -> (u64, CloseReason) {
+        let start = self.engine.now_ms();
+        let before = self.host().reasons().len();
+        self.until("the end of a connection", || {
+            act();
+            self.host().reasons().len() > before
+        });
+        (
+            self.engine.now_ms() - start,
+            self.host().reasons().pop().expect("a reason"),
+        )
     }
 
     /// Turn until nothing happens for a while.

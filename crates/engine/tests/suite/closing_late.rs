@@ -17,7 +17,7 @@ fn lines() -> Options {
 }
 
 /// Sends `count` lines of 1000 bytes at the first message, and closes.
-fn farewell(count: usize) -> Script {
+fn send_and_close(count: usize) -> Script {
     Script::sink().on_message(move |connection, kind, _| {
         for _ in 0..count {
             connection.send(kind, &[b'x'; 999], None).expect("room");
@@ -30,7 +30,7 @@ fn what_the_kernel_has_taken_survives_the_deadlines(bench: &Bench) {
     let mut options = lines();
     options.deadlines.close = Some(30);
     options.deadlines.write = Some(30);
-    let place = bench.listen(options, farewell(40));
+    let place = bench.listen(options, send_and_close(40));
     let mut peer = bench.connect_open(&place);
     peer.stall(true);
     peer.send(bench, b"hello\n");
@@ -45,14 +45,9 @@ fn what_the_kernel_has_taken_survives_the_deadlines(bench: &Bench) {
 fn bytes_lost_by_the_write_deadline_while_closing_are_reported(bench: &Bench) {
     let mut options = lines();
     options.deadlines.write = Some(30);
-    loses_bytes(bench, options);
-    assert_eq!(bench.host().limits_reached(Limit::WriteSeconds), 1);
-}
-
-/// More is sent before a close than the peer ever reads.
-fn loses_bytes(bench: &Bench, mut options: Options) {
     options.limits.write_bytes_max = 64 << 20;
-    let place = bench.listen(options, farewell(30_000));
+    // More is sent before the close than the peer ever reads.
+    let place = bench.listen(options, send_and_close(30_000));
     let mut peer = bench.connect_open(&place);
     peer.stall(true);
     peer.send(bench, b"hello\n");
@@ -65,6 +60,7 @@ fn loses_bytes(bench: &Bench, mut options: Options) {
     );
     peer.stall(false);
     assert_eq!(peer.take_rest(bench).1, Ending::Reset);
+    assert_eq!(bench.host().limits_reached(Limit::WriteSeconds), 1);
 }
 
 fn a_flood_of_pings_behind_our_close_frame_queues_little_and_is_understood(bench: &Bench) {

@@ -1,7 +1,7 @@
 //! Closes behind bytes that a slow peer still reads: what is queued goes out for as long as the
 //! peer goes on, and the close deadline begins after that.
 
-use crate::kit::{Bench, Conn, Ending, Peer, Script, defaults, websocket};
+use crate::kit::{Bench, Ending, Peer, Script, defaults, websocket};
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{Cause, Framing, Limit, Manner, Options, Side};
@@ -79,7 +79,6 @@ fn reads_a_stream_slowly(bench: &Bench, options: Options) {
     assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
     peer.finish();
     ends_cleanly(bench);
-    drop(place);
 }
 
 /// Where the peer's kernel takes no more than the peer does, which has therefore been in time.
@@ -115,8 +114,8 @@ fn a_websocket_reader_that_goes_on_gets_all_and_the_close_frame(bench: &Bench) {
     ends_cleanly(bench);
 }
 
-/// A connection that closes behind more than its peer reads.
-fn closing(bench: &Bench, options: Options) -> (Peer, Conn) {
+/// The peer of a connection that closes behind more than the kernel takes; it reads nothing.
+fn unread_close(bench: &Bench, options: Options) -> Peer {
     let place = bench.listen(options, reply());
     let mut peer = bench.connect_open(&place);
     peer.stall(true);
@@ -124,7 +123,7 @@ fn closing(bench: &Bench, options: Options) -> (Peer, Conn) {
     peer.send(bench, b"go\n");
     bench.until("the close", || !connection.is_open());
     assert!(connection.queued_bytes() > 0, "the kernel holds it all");
-    (peer, connection)
+    peer
 }
 
 fn is_ended_by(bench: &Bench, limit: Limit, length: u64, mut meanwhile: impl FnMut()) {
@@ -141,8 +140,7 @@ fn is_ended_by(bench: &Bench, limit: Limit, length: u64, mut meanwhile: impl FnM
 }
 
 fn a_reader_of_single_bytes_does_not_hold_a_closing_connection(bench: &Bench) {
-    let (mut peer, connection) = closing(bench, lines());
-    drop(connection);
+    let mut peer = unread_close(bench, lines());
     is_ended_by(bench, Limit::WriteSeconds, WRITE, || {
         peer.sip(1);
         // In the simulation turns take next to no time.
@@ -151,8 +149,7 @@ fn a_reader_of_single_bytes_does_not_hold_a_closing_connection(bench: &Bench) {
 }
 
 fn a_peer_that_reads_nothing_holds_a_closing_connection_for_the_write_deadline(bench: &Bench) {
-    let (mut peer, connection) = closing(bench, lines());
-    drop(connection);
+    let mut peer = unread_close(bench, lines());
     is_ended_by(bench, Limit::WriteSeconds, WRITE, || {});
     peer.stall(false);
     assert_eq!(peer.take_rest(bench).1, Ending::Reset);
@@ -163,10 +160,8 @@ fn a_peer_that_reads_nothing_holds_it_for_the_close_deadline_where_there_is_no_o
 ) {
     let mut options = lines();
     options.deadlines.write = None;
-    let (peer, connection) = closing(bench, options);
-    drop(connection);
+    let _peer = unread_close(bench, options);
     is_ended_by(bench, Limit::CloseSeconds, CLOSE, || {});
-    drop(peer);
 }
 
 fn the_close_deadline_counts_from_the_last_byte_that_was_acknowledged(bench: &Bench) {

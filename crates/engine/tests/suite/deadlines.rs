@@ -4,7 +4,7 @@ use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Peer, Script, websocket};
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{Answer, Cause, CloseReason, Framing, Kind, Limit, NotOpened, Options};
+use vespiary_engine::{Answer, Cause, Framing, Kind, Limit, NotOpened, Options};
 
 on_every_driver!(
     a_client_that_trickles_its_request_is_answered_408,
@@ -31,21 +31,6 @@ const LENGTH: u64 = 60;
 
 fn lines() -> Options {
     defaults(Framing::Line { ending: b"\n" })
-}
-
-/// How long it takes until a connection is closed, and why it is; `act` is done each millisecond or
-/// so.
-pub fn time_until_closed(bench: &Bench, mut act: impl FnMut()) -> (u64, CloseReason) {
-    let start = bench.engine.now_ms();
-    let before = bench.host().reasons().len();
-    bench.until("the end of a connection", || {
-        act();
-        bench.host().reasons().len() > before
-    });
-    (
-        bench.engine.now_ms() - start,
-        bench.host().reasons().pop().expect("a reason"),
-    )
 }
 
 /// A deadline is met within a tick in the simulation; machines that are busy may take longer.
@@ -237,7 +222,7 @@ fn a_silent_websocket_is_pinged_and_abandoned(bench: &Bench) {
     let start = bench.engine.now_ms();
     assert_eq!(peer.frame(bench).first, 0x89);
     is_in_time(bench, bench.engine.now_ms() - start);
-    let (took, reason) = time_until_closed(bench, || ());
+    let (took, reason) = bench.time_until_closed(|| ());
     is_in_time(bench, took);
     assert_eq!(reason.code, Some(1006));
     assert_eq!(bench.host().limits_reached(Limit::PingTimeoutSeconds), 1);
@@ -253,8 +238,8 @@ fn a_websocket_that_answers_pings_and_sends_no_message_misses_the_deadline_of_da
     loop {
         let frame = peer.frame(bench);
         if frame.first != 0x89 {
-            let told = "no message came for too long (data_seconds)";
-            assert_eq!((frame.code(), frame.reason()), (Some(1008), told));
+            let reason = "no message came for too long (data_seconds)";
+            assert_eq!((frame.code(), frame.reason()), (Some(1008), reason));
             break;
         }
         pings += 1;
@@ -307,7 +292,7 @@ fn a_silent_websocket_is_pinged_each_interval_until_the_timeout_of_the_first_pin
         let took = bench.engine.now_ms() - start;
         is_in_time(bench, took.saturating_sub((number - 1) * LENGTH));
     }
-    let (_, reason) = time_until_closed(bench, || ());
+    let (_, reason) = bench.time_until_closed(|| ());
     let took = bench.engine.now_ms() - start;
     is_in_time(bench, took.saturating_sub(5 * LENGTH / 2));
     assert_eq!(reason.code, Some(1006));
@@ -375,7 +360,7 @@ fn a_pause_does_not_hide_a_silent_peer_for_ever(bench: &Bench) {
     assert!(connection.is_open(), "its kernel acknowledges the pings");
     connection.resume(1);
     drop(connection);
-    let (took, reason) = time_until_closed(bench, || ());
+    let (took, reason) = bench.time_until_closed(|| ());
     assert!((1..=2 * LENGTH + 500).contains(&took), "{took} ms");
     assert_eq!(reason.code, Some(1006));
 }
@@ -389,7 +374,7 @@ fn a_full_queue_now_and_then_does_not_extend_the_deadline_of_a_silent_peer(bench
     let place = bench.listen(options, Script::sink());
     let mut peer = bench.connect_open(&place);
     let connection = bench.latest();
-    let (took, reason) = time_until_closed(bench, || {
+    let (took, reason) = bench.time_until_closed(|| {
         if !connection.is_above_high() {
             let _ = connection.send(Kind::Binary, b"more than a byte", None);
         }
@@ -409,7 +394,7 @@ fn a_peer_that_is_not_read_and_sends_nothing_is_idle(bench: &Bench) {
     let place = bench.listen(options, Script::sink());
     let _peer = bench.connect_open(&place);
     bench.latest().pause(1);
-    let (took, reason) = time_until_closed(bench, || ());
+    let (took, reason) = bench.time_until_closed(|| ());
     is_in_time(bench, took);
     assert_eq!(reason.cause, Cause::Limit(Limit::IdleSeconds));
 }

@@ -1,6 +1,5 @@
 //! Readers that are slow and go on: progress is what they have acknowledged.
 
-use crate::deadlines::time_until_closed;
 use crate::kit::{Bench, Conn, Peer, Script, defaults, websocket};
 use std::time::Duration;
 use vespiary_engine::{Framing, Kind, Limit, Options, Side};
@@ -100,7 +99,7 @@ fn a_reader_that_takes_a_little_at_a_time_misses_the_write_deadline(bench: &Benc
     bench.until("the queue to stand", || {
         bench.engine.connection_count() == 1
     });
-    let (took, reason) = time_until_closed(bench, || {
+    let (took, reason) = bench.time_until_closed(|| {
         peer.sip(1);
         // In the simulation turns take next to no time.
         bench.pass(u64::from(bench.is_simulated()));

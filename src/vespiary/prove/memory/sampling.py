@@ -27,14 +27,14 @@ _LEAST_SECONDS = 0.001
 _COST_MAX = 0.2
 """The share of a core that looks may take near the limit while nothing grows."""
 
+_RECORD_COST_MAX = 0.05
+"""The same of looks that only record."""
+
 _GROWTH_BYTES = 256 << 10
 """What is called growth between two looks."""
 
 _OLD_SECONDS = 0.05
 """How long shares are believed, with what was allocated since, while the sum is above the limit."""
-
-_RECORD_COST_MAX = 0.05
-"""The same of those that only record."""
 
 
 class Sampling:

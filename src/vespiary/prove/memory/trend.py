@@ -138,7 +138,7 @@ def judge(
     cut = _warm_up(levels[:end])
     seconds, levels, units = seconds[cut:end], levels[cut:end], units[cut:end]
     scales = [_blocks(seconds, units, levels, number) for number in _BLOCKS]
-    slopes = [theil_sen([(b.seconds, b.level) for b in blocks]) for blocks in scales]
+    slopes = [theil_sen(_points(blocks)) for blocks in scales]
     verdict, reason, chosen = _verdict(scales, slopes)
     per_unit = _per_unit(scales[chosen:]) if units[-1] - units[0] >= _UNITS_MIN else None
     return Trend(verdict, reason, slopes[chosen], per_unit, seconds[0])
@@ -179,6 +179,10 @@ def _blocks(
     return blocks
 
 
+def _points(blocks: Sequence[_Block]) -> list[tuple[float, float]]:
+    return [(block.seconds, block.level) for block in blocks]
+
+
 def _lowest(levels: Sequence[float]) -> float:
     return sorted(levels)[int(len(levels) * _LOWEST)]
 
@@ -210,9 +214,7 @@ def _verdict(
     span = finest[-1].seconds - finest[0].seconds
     level = max(1.0, median(block.level for block in finest))
     gain = slopes[0].estimate * span
-    loose = [
-        theil_sen([(b.seconds, b.level) for b in blocks], _LOOSE_DEVIATIONS) for blocks in scales
-    ]
+    loose = [theil_sen(_points(blocks), _LOOSE_DEVIATIONS) for blocks in scales]
     hidden = max(_HIDDEN_BYTES, _HIDDEN_SHARE * level) * min(1.0, span / _HIDDEN_SECONDS)
     hidden = max(_HIDDEN_BYTES_MIN, hidden)
     doubt = "it varies by too much"
@@ -232,12 +234,16 @@ def _doubt(blocks: Sequence[_Block], slope: float, factor: float) -> str:
 
     It must be so many times (`factor`) what the blocks vary by.
     """
-    if _slows_down(blocks):
+    points, half = _points(blocks), len(blocks) // 2
+    earlier, later = theil_sen(points[:half]), theil_sen(points[half:])
+    if _slows_down(earlier, later):
         return "it grows more and more slowly"
     span = blocks[-1].seconds - blocks[0].seconds
     if slope * span < factor * _variation(blocks, slope):
         return "what it grows by does not stand out of what it varies by"
-    return "" if _is_steady(blocks, slope) else "it grows in a part of the time only"
+    # Both halves of a leak grow, and those of steps at random do not.
+    is_steady = min(earlier.estimate, later.estimate) >= _STEADY * slope
+    return "" if is_steady else "it grows in a part of the time only"
 
 
 def _variation(blocks: Sequence[_Block], slope: float) -> float:
@@ -247,19 +253,7 @@ def _variation(blocks: Sequence[_Block], slope: float) -> float:
     return median(abs(each - middle) for each in rest)
 
 
-def _is_steady(blocks: Sequence[_Block], slope: float) -> bool:
-    """Whether both halves grow, as a leak does, and steps at random do not."""
-    points = [(block.seconds, block.level) for block in blocks]
-    half = len(points) // 2
-    return all(
-        theil_sen(part).estimate >= _STEADY * slope for part in (points[:half], points[half:])
-    )
-
-
-def _slows_down(blocks: Sequence[_Block]) -> bool:
+def _slows_down(earlier: Slope, later: Slope) -> bool:
     """Whether the later half grows clearly less than the earlier one."""
-    points = [(block.seconds, block.level) for block in blocks]
-    half = len(points) // 2
-    earlier, later = theil_sen(points[:half]), theil_sen(points[half:])
     is_less = later.estimate < _SLOWER * earlier.estimate
     return is_less and (later.low <= 0 or later.high < earlier.estimate)

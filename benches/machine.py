@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from benches.catalogue import HERE
@@ -64,6 +65,12 @@ def describe() -> dict[str, object]:
         "kernel": platform.release(),
         "distribution": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
     }
+
+
+def in_words(facts: Mapping[str, object]) -> str:
+    """What `describe` found as a phrase for a report; without the distribution."""
+    memory = int(str(facts["memory_bytes"])) >> 30
+    return f"{facts['processor']}, {facts['cores']} cores, {memory} GiB, Linux {facts['kernel']}"
 
 
 def versions(toolbox: Toolbox) -> dict[str, str]:

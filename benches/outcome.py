@@ -80,14 +80,12 @@ class Outcome:
         found: Mapping[str, str],
         picture: str,
     ) -> list[str]:
-        memory = int(str(told["memory_bytes"])) >> 30
         bases = ", ".join(base for base in self.bases.values())
         return [
             f"# {self.title}",
             "",
-            f"{time.strftime('%Y-%m-%d')}; {told['processor']}, {told['cores']} cores, {memory} "
-            f"GiB, Linux {told['kernel']}, {told['distribution']}; server on core 0, load on core "
-            f"1; {self.plan.repeats} interleaved repeats of {self.plan.seconds:g} s, every echo "
+            f"{time.strftime('%Y-%m-%d')}; {machine.in_words(told)}, {told['distribution']}; "
+            f"server on core 0, load on core 1; {self.plan.repeats} interleaved repeats of {self.plan.seconds:g} s, every echo "
             f"verified. Medians; ratios are to {bases}, paired by repeat, with their quartiles. In "
             f"{summary.disturbed} of {summary.count} measurements other processes took more than "
             f"{FOREIGN_SHARE_MAX:.0%} of the server's core.",

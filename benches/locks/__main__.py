@@ -36,13 +36,12 @@ def _arguments() -> argparse.Namespace:
 
 def _heading(rounds: int, seconds: float) -> list[str]:
     told = machine.describe()
-    memory = int(str(told["memory_bytes"])) >> 30
     with_versions = ", ".join(f"{name} {number}" for name, number in versions.found().items())
     return [
         "# What watching locks costs",
         "",
-        f"{time.strftime('%Y-%m-%d')}; {told['processor']}, {told['cores']} cores, {memory} GiB, "
-        f"Linux {told['kernel']}, {told['distribution']}; {rounds} interleaved rounds (the peers "
+        f"{time.strftime('%Y-%m-%d')}; {machine.in_words(told)}, "
+        f"{told['distribution']}; {rounds} interleaved rounds (the peers "
         f"at most {pairs.PEER_ROUNDS_MAX}), loads of {seconds:g} s with the server and what "
         "watches it on core 0 and the client on core 1. Medians; what is added and lost is taken "
         "within a round, with the least and the most. Locks that nobody else wants are measured in "

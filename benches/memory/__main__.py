@@ -89,9 +89,7 @@ def _leaks(runs: int, seconds: float) -> tuple[str, bool]:
 def main() -> int:
     """Measure; the exit status is 1 if ours was wrong anywhere."""
     given = _arguments()
-    told = machine.describe()
-    memory = int(str(told["memory_bytes"])) >> 30
-    where = f"{told['processor']}, {told['cores']} cores, {memory} GiB, Linux {told['kernel']}"
+    where = machine.in_words(machine.describe())
     options = f" --runs {given.runs}" if given.runs != 5 else ""
     text = HEAD.format(options=options, date=time.strftime("%Y-%m-%d"), machine=where)
     verdicts = []

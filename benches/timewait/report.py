@@ -4,20 +4,20 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from benches import machine
+
 __all__ = ["markdown"]
 
 
-def markdown(found: Mapping[str, dict[str, Any]], machine: Mapping[str, object]) -> str:
+def markdown(found: Mapping[str, dict[str, Any]], facts: Mapping[str, object]) -> str:
     """The tables."""
-    memory = int(str(machine["memory_bytes"])) >> 30
     lines = [
         "# What `vespiary timewait` costs, and whether what it says is true",
         "",
-        f"{time.strftime('%Y-%m-%d')}; {machine['processor']}, {machine['cores']} cores, {memory} "
-        f"GiB, Linux {machine['kernel']}, {machine['distribution']}. Each in a network namespace "
-        "of its own. Times are elapsed times unless they are of a processor. The looks at 50,000 "
-        "sockets, and what is beside them, run before other programs (SCHED_RR) as root, because "
-        "these would be measured too.",
+        f"{time.strftime('%Y-%m-%d')}; {machine.in_words(facts)}, {facts['distribution']}. Each in "
+        "a network namespace of its own. Times are elapsed times unless they are of a processor. "
+        "The looks at 50,000 sockets, and what is beside them, run before other programs "
+        "(SCHED_RR) as root, because these would be measured too.",
         "",
     ]
     failed = {name: it for name, it in found.items() if "failed" in it}

@@ -85,8 +85,9 @@ class Outcome:
             f"# {self.title}",
             "",
             f"{time.strftime('%Y-%m-%d')}; {machine.in_words(told)}, {told['distribution']}; "
-            f"server on core 0, load on core 1; {self.plan.repeats} interleaved repeats of {self.plan.seconds:g} s, every echo "
-            f"verified. Medians; ratios are to {bases}, paired by repeat, with their quartiles. In "
+            f"server on core 0, load on core 1; {self.plan.repeats} interleaved repeats of "
+            f"{self.plan.seconds:g} s, every echo verified. Medians; ratios are to {bases}, paired "
+            "by repeat, with their quartiles. In "
             f"{summary.disturbed} of {summary.count} measurements other processes took more than "
             f"{FOREIGN_SHARE_MAX:.0%} of the server's core.",
             "",

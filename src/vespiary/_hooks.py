@@ -263,14 +263,8 @@ def _last_one(connection: Connection, answer: Response | None) -> Response | Non
     return replace(answer, headers=(*answer.headers, ("Connection", "close")))
 
 
-_FAILED = native_response(
-    Response(
-        500,
-        (("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")),
-        b"the server failed to answer\n",
-    )
-)
-"""What the client gets when the handler has failed to respond; the connection ends with it."""
+_FAILED = NativeResponse(("failed",))
+"""The handler has failed to respond: the client gets 500, and the connection ends with it."""
 
 
 async def _respond_later(connection: Connection, awaitable: Any) -> None:

@@ -6,7 +6,7 @@ use pyo3::types::PyTuple;
 use vespiary_engine::Answer;
 
 /// A response as Python's side writes it: `None` or `("accept", protocol, headers)`,
-/// `("respond", status, headers, body)`, or an awaitable that gives one.
+/// `("respond", status, headers, body)`, `("failed",)`, or an awaitable that gives one.
 pub(crate) fn read(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
     if answer.is_none() {
         return Ok(Answer::Accept {
@@ -27,6 +27,7 @@ pub(crate) fn read(answer: &Bound<'_, PyAny>) -> PyResult<Answer> {
             headers: parts.get_item(2)?.extract()?,
             body: parts.get_item(3)?.extract::<Vec<u8>>()?,
         }),
+        "failed" => Ok(failed()),
         other => Err(PyTypeError::new_err(format!(
             "no answer is called {other:?}"
         ))),

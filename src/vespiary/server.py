@@ -203,8 +203,9 @@ class Server:
             RuntimeError: the server runs already, or no loop runs in this thread.
             Exception: what `on_start` raised.
         """
-        if self._life is not None and not self._has_ended_with_loop(self._life):
-            self._life.check_thread("start")
+        running = self._current()
+        if running is not None:
+            running.check_thread("start")
             raise RuntimeError("the server runs already")
         if not self._sites:
             logger.warning("The server has no endpoints yet, and serves nothing: see Server.add")
@@ -265,8 +266,8 @@ class Server:
             RuntimeError: the server runs in another thread.
         """
         drain_seconds = check_seconds("drain_seconds", drain_seconds)
-        life = self._life
-        if life is None or self._has_ended_with_loop(life) or life.is_inherited:
+        life = self._current()
+        if life is None or life.is_inherited:
             return
         life.check_thread("stop")
         self._begin_stop(life, drain_seconds)
@@ -323,8 +324,8 @@ class Server:
 
         A server whose loop was closed has ended with it: then there is nothing to stop.
         """
-        life = self._life
-        if life is None or self._has_ended_with_loop(life) or life.is_inherited:
+        life = self._current()
+        if life is None or life.is_inherited:
             return
         if not life.is_here:
             # The loop may be closed by now.
@@ -343,8 +344,8 @@ class Server:
             RuntimeError: the server runs in another thread, or waits for the caller: a handler of
                 its own, `on_start` or `on_stop`.
         """
-        life = self._life
-        if life is not None and not self._has_ended_with_loop(life):
+        life = self._current()
+        if life is not None:
             life.check_thread("wait_stopped")
             life.check_waits_for_others("wait_stopped", self._sites)
             with life.wait():
@@ -422,14 +423,13 @@ class Server:
     async def __aexit__(self, *exception: object) -> None:
         await self.stop()
 
-    def _has_ended_with_loop(self, life: Life) -> bool:
-        """Whether the loop was closed without a stop; nothing runs then, and that is recorded."""
-        if not life.loop.is_closed():
-            return False
-        for address in self._addresses:
-            address.forget()
-        self._life = None
-        return True
+    def _current(self) -> Life | None:
+        """Return the run; None where there is none, or where its loop was closed without a stop."""
+        if self._life is not None and self._life.loop.is_closed():
+            for address in self._addresses:
+                address.forget()
+            self._life = None
+        return self._life
 
     def _running(self, name: str) -> Life:
         if self._life is None:

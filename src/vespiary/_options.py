@@ -44,8 +44,8 @@ def native_options(
     options = framing_options(endpoint, framing)
     if parts and options["framing"] in ("line", "crlf"):
         raise ConfigurationError(
-            f"{endpoint}: parts of messages never come with framing={framing!r}, whose lines come"
-            " whole: receive whole messages (on_message in place of on_part), or choose another"
+            f"{endpoint}: framing={framing!r} delivers whole lines, and no parts of"
+            " messages: receive whole messages (on_message in place of on_part), or choose another"
             " framing",
             subject="on_part",
             value=framing,

@@ -368,5 +368,5 @@ class DriverUnavailable(VespiaryError):
     def __str__(self) -> str:
         return (
             f"the driver {self.driver!r} does not work here: {self.why};"
-            " leave the driver open (neither driver= nor VESPIARY_DRIVER) to take one that does"
+            " set neither driver= nor VESPIARY_DRIVER to use a driver that does"
         )

@@ -56,7 +56,7 @@ def test_help_has_the_exit_codes_and_a_missing_command_is_asked_for() -> None:
         (["--limit", "much"], "'much' is not a size such as 1000, 64KiB or 2MiB"),
         (["--peak", "high"], "'high' is not a peak such as '180 MiB +-10 %'"),
         (["--slope", "flat"], "'flat' is not a slope such as '0'"),
-        (["--learn"], "--learn goes with --expect FILE"),
+        (["--learn"], "--learn needs --expect FILE"),
         (["--expect", "/no/file.toml"], "/no/file.toml cannot be read: No such file"),
         (["--json", "/no/folder/file"], "/no/folder/file cannot be written: No such file"),
         (["--learn", "--expect", "/no/folder/file"], "/no/folder/file cannot be written: No such"),
@@ -82,7 +82,7 @@ def test_more_than_the_expected_peak_has_its_own_exit_code(
     done = recorded("--peak", "500 MiB +-10 %", "--", PYTHON, "-c", script)
     assert done.code == 0
     assert [each["result"] for each in done.report["expectations"]] == ["below"]
-    assert "less than expected: --learn writes" in done.stderr
+    assert "less than expected: --learn updates" in done.stderr
 
 
 def test_a_leak_per_unit_of_work_is_measured_and_fails_the_expected_slope(
@@ -139,7 +139,7 @@ def test_what_was_learned_is_met_by_the_next_run(tmp_path: Path) -> None:
     ]
     done = at_once("--expect", file, "--name", "slepper", "--", "/bin/true")
     assert done.exit_code == 2
-    assert "expects nothing of 'slepper'" in done.stderr
+    assert "has no entry 'slepper'" in done.stderr
     assert "'sleeper'" in done.stderr
 
 

@@ -69,4 +69,4 @@ def test_the_command_writes_the_page_and_the_picture(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
     done = memory("--plot", tmp_path / "picture.txt", "--", "/bin/true")
     assert done.returncode == 2
-    assert "has no suffix of a picture: use .png" in " ".join(done.stderr.split())
+    assert "does not name a picture: end it in .png" in " ".join(done.stderr.split())

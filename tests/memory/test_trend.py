@@ -133,7 +133,7 @@ def test_growth_that_slows_down_is_unclear(seed: int) -> None:
     trend = judged(still_filling, seed)
     assert (trend.verdict, trend.reason) == (
         "unclear",
-        "it grows more and more slowly: a longer run would tell",
+        "it grows more and more slowly: a longer run may decide",
     )
 
 

@@ -131,9 +131,9 @@ def test_a_namespace_is_watched_from_outside(held: subprocess.Popen[str]) -> Non
     ("arguments", "words"),
     [
         (["--interval", "1ms"], "--interval is 50ms at least"),
-        (["--sockets"], "--sockets goes with --json"),
+        (["--sockets"], "--sockets needs --json"),
         (["--once", "--duration", "1s"], "exclude each other"),
-        (["--keep-going"], "--keep-going goes with --alarm"),
+        (["--keep-going"], "--keep-going needs --alarm"),
         (["--alarm", "time_wiat > 1"], "did you mean 'time_wait'?"),
         (["--namespace", "no-such"], "there is no network namespace 'no-such'"),
         (["--namespace", "4194999"], "process 4194999 cannot be read"),

@@ -117,8 +117,8 @@ def test_a_recording_is_drawn(recording: Path, suffix: str, head: bytes) -> None
     [
         (["--replay", "/dev/null"], "/dev/null has no report"),
         (["--replay", "/no/such"], "cannot be read"),
-        (["--replay", "/dev/null", "--record", "x"], "--record does not go with it"),
-        (["--plot", "picture.txt"], "use .png, .svg, .pdf"),
+        (["--replay", "/dev/null", "--record", "x"], "--record cannot be used with it"),
+        (["--plot", "picture.txt"], "end it in .png, .svg, .pdf"),
         (["--record", "/no/such/file"], "cannot be written"),
         (["--openmetrics", "eighty"], "is not a port such as 9187"),
         (["--once", "--", "true"], "exclude each other"),

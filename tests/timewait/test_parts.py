@@ -271,9 +271,9 @@ def test_an_alarm_is_understood(text: str, parts: tuple[str, str, float]) -> Non
         ("xyzzy > 5", "there are established"),
         ("time_wait", "write one such as"),
         ("time_wait = 5", "write one such as"),
-        ("time_wait > 5s", "a time goes with cliff"),
-        ("time_wait > 5%", "a percentage goes with 'used'"),
-        ("used > 5", "a percentage goes with 'used'"),
+        ("time_wait > 5s", "a time can be given only for cliff"),
+        ("time_wait > 5%", "a percentage can be given only for 'used'"),
+        ("used > 5", "a percentage can be given only for 'used'"),
         ("cliff < .", "'.' is not a number"),
     ],
 )

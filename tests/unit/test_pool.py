@@ -42,7 +42,8 @@ def test_a_call_waits_for_the_threads_that_there_are(
     for future in (first, *waiting):
         future.result(60)
     assert (
-        caplog.text.count("No further thread for calls of handlers, which wait for 1 thread") == 1
+        caplog.text.count("Cannot start a thread for calls of handlers, which wait for 1 thread")
+        == 1
     )
     # Three calls at once meet here, so each has a thread of its own.
     meeting = threading.Barrier(3)

@@ -178,7 +178,7 @@ def _plan(options: dict[str, Any]) -> Plan:
         options["messages"] = _MESSAGES
     for name in ("fragment_delay", "fragment_frames"):
         if options[name] is not None and not options["fragment"]:
-            raise click.UsageError(f"--{name.replace('_', '-')} goes with --fragment")
+            raise click.UsageError(f"--{name.replace('_', '-')} needs --fragment")
     timeout = options.pop("timeout")
     return Plan(
         **options,

@@ -34,7 +34,7 @@ __all__ = ["memory"]
 @click.option(
     "--limit",
     type=SIZE,
-    help="The most that the command and all that it starts may use together, such as 200M."
+    help="The most that COMMAND and all processes that it starts may use together, such as 200M."
     "  [default: no limit, only a record]",
 )
 @click.option("--peak", help="The expected peak, such as '180 MiB +-10 %' or '< 200 MiB'.")
@@ -49,7 +49,7 @@ __all__ = ["memory"]
 @click.option(
     "--method",
     type=click.Choice(METHODS),
-    help="Who holds the limit.  [default: the first of these that is possible]",
+    help="How the limit is enforced.  [default: the first of these that is possible]",
 )
 @click.option(
     "--linger",
@@ -61,7 +61,7 @@ __all__ = ["memory"]
 @click.option(
     "--work",
     type=FILE,
-    help="Make the pipe for reports of work here, for programs that COMMAND does not start:"
+    help="Create the pipe for reports of work here, for programs that COMMAND does not start:"
     " with VESPIARY_MEMORY_WORK=FILE `vespiary load` reports its messages.",
 )
 @click.option(
@@ -96,8 +96,8 @@ def memory(
 ) -> None:
     """Run COMMAND under a limit of memory, record what it uses, and say whether it grows.
 
-    The limit counts all processes that come from COMMAND. Pages of files that the kernel can take
-    back count for nothing. Sizes may be written 200M or 1.5GiB.
+    The limit counts COMMAND and all its descendants. Pages of files that the kernel can take back
+    do not count. Sizes may be written 200M or 1.5GiB.
 
     \b
     vespiary memory --limit 200M -- python server.py
@@ -109,7 +109,7 @@ def memory(
             "say which program to run: vespiary memory --limit 200M -- COMMAND [ARGUMENTS]"
         )
     if learn and expect_file is None:
-        raise click.UsageError("--learn goes with --expect FILE, which it writes")
+        raise click.UsageError("--learn needs --expect FILE, which it writes")
     expected = _expected(peak, slope, expect_file, learn, name, command)
     check_writable(json_file, html_file, plot, junit_file, expect_file if learn else None)
     if plot is not None:
@@ -171,8 +171,8 @@ def _expected(
     wanted = expectations.name_of(name, command)
     if wanted not in known:
         raise ConfigurationError(
-            f"{file} expects nothing of {wanted!r}: --learn adds it, or --name names one of those"
-            f" that are there ({', '.join(map(repr, known)) or 'none'})",
+            f"{file} has no entry {wanted!r}: add it with --learn, or choose one of its entries"
+            f" with --name ({', '.join(map(repr, known)) or 'none'})",
             subject=wanted,
         )
     found = known[wanted]

@@ -62,7 +62,7 @@ class _Unable(click.ClickException):
     flag_value="-",
     metavar="[FILE]",
     help="Write the last report as JSON to FILE, or to standard output in place of the table."
-    " Looks once, unless something else says for how long.",
+    " Looks once, unless another option or COMMAND asks for a longer run.",
 )
 @click.option(
     "--interval",
@@ -121,10 +121,10 @@ def timewait(**options: Any) -> None:
     """Show TCP sockets by state and process, and when local ports will run out.
 
     TIME_WAIT lasts for 60 seconds on the end that closes first, and keeps a local port from being
-    used again for the same destination. Shown are who closed, since when and until when, how many
-    ports are left for each destination, and in how many seconds connecting will get slow (half of
-    the ports) and fail (all of them). Nothing is changed. With a COMMAND, it is run and watched
-    until its end.
+    used again for the same destination. The report shows which process closed each connection,
+    since when and until when it is in TIME_WAIT, how many ports are left for each destination, and
+    in how many seconds connecting will get slow (half of the ports are used) and fail (all of
+    them). The command changes nothing. If COMMAND is given, it is run and watched until it ends.
 
     \b
     vespiary timewait
@@ -206,15 +206,15 @@ class _Asked:
         }
         wrong = {
             f"--interval is {_INTERVAL_MIN * 1000:.0f}ms at least": self.interval < _INTERVAL_MIN,
-            "--sockets goes with --json": self.sockets and self.json_path is None,
-            "--keep-going goes with --alarm": self.keep_going and not self.alarms,
+            "--sockets needs --json": self.sockets and self.json_path is None,
+            "--keep-going needs --alarm": self.keep_going and not self.alarms,
             "--namespace and --all-namespaces exclude each other": self.names and self.everything,
             "--once and --duration exclude each other": self.once and self.duration is not None,
             "--once and a COMMAND exclude each other": self.once and self.command,
         }
         if self.replay is not None:
             wrong |= {
-                f"--replay looks at nothing: {name} does not go with it": bool(value)
+                f"--replay reads a recording: {name} cannot be used with it": bool(value)
                 for name, value in watching.items()
             }
         for text, is_wrong in wrong.items():

@@ -25,7 +25,7 @@ def check_picture(path: Path) -> None:
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise ConfigurationError(
-            f"{path} has no suffix of a picture: use {', '.join(_SUFFIXES)}",
+            f"{path} does not name a picture: end it in {', '.join(_SUFFIXES)}",
             subject="--plot",
             value=str(path),
         )

@@ -89,7 +89,7 @@ class Allocations:
             except subprocess.TimeoutExpired:
                 attaching.kill()
                 said, _ = attaching.communicate()
-            lines.append(f"  allocated by {process.pid} {process.command[:60]}, at its highest:")
+            lines.append(f"  allocated by {process.pid} {process.command[:60]}, at its peak:")
             found = self._places(process.pid)
             lines += found or [f"    not known: {_reason(said)}"]
         self._folder.cleanup()

@@ -11,17 +11,17 @@ LIMIT = 120
 """The limit was exceeded, and the program ended."""
 
 EXPECTATION = 121
-"""The program ended well, and used more or grew more than expected."""
+"""The program ended with 0, and used more or grew more than expected."""
 
 NOT_JUDGED = 122
-"""The program ended well, and too little is known to compare it with what is expected."""
+"""The program ended with 0, and too little is known to compare it with what is expected."""
 
 _TABLE = (
     ("the program's own", "the limit was kept, expectations are met; 128 + N for signal N"),
     (2, "the options or a file they name are wrong; nothing was run"),
     (LIMIT, "the limit was exceeded, after which the program was ended"),
-    (EXPECTATION, "the program ended well, with a higher peak or slope than expected"),
-    (NOT_JUDGED, "it ended well, and too early to compare its slope with the expected one"),
+    (EXPECTATION, "the program ended with 0, and its peak or slope is higher than expected"),
+    (NOT_JUDGED, "the program ended with 0, and its slope is not known well enough to judge"),
     (NOT_EXECUTABLE, "the command was found and cannot be executed"),
     (NOT_FOUND, "the command was not found"),
 )

@@ -161,7 +161,7 @@ def _compare_slope(expected: SlopeMax, trend: Trend) -> Comparison:
         return Comparison("slope", "above", text)
     if slope.high <= expected.bytes_max:
         return Comparison("slope", "met", text)
-    return Comparison("slope", "not judged", f"{text}: the interval has both sides of it")
+    return Comparison("slope", "not judged", f"{text}: the interval contains the expected slope")
 
 
 def name_of(name: str | None, command: Sequence[str]) -> str:
@@ -190,7 +190,7 @@ def _expectation(path: Path, name: str, table: Any) -> Expectation:
     place = f"{path}: [{json.dumps(name, ensure_ascii=False)}]"
     if not isinstance(table, dict):
         raise ConfigurationError(
-            f"{path}: {name!r} stands outside of a table: write [{json.dumps(name)}] and below it"
+            f"{path}: {name!r} is outside of a table: write [{json.dumps(name)}] and below it"
             ' peak = "180 MiB +-10 %"',
             subject=name,
         )

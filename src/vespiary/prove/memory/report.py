@@ -40,7 +40,7 @@ def as_text(outcome: Outcome) -> str:
     for each in outcome.comparisons:
         lines.append(f"  {each.what:<8} {each.result}: {each.text}")
         if each.result == "below":
-            lines.append("           less than expected: --learn writes what is there now")
+            lines.append("           less than expected: --learn updates the file")
     if measured.exceeded is not None:
         ago = max(0.0, measured.exceeded.seconds - measured.exceeded.looked_seconds)
         lines.append(f"  the biggest processes, {ago * 1000:.0f} ms before:")

@@ -217,7 +217,7 @@ def _verdict(
     loose = [theil_sen(_points(blocks), _LOOSE_DEVIATIONS) for blocks in scales]
     hidden = max(_HIDDEN_BYTES, _HIDDEN_SHARE * level) * min(1.0, span / _HIDDEN_SECONDS)
     hidden = max(_HIDDEN_BYTES_MIN, hidden)
-    doubt = "it varies by too much"
+    doubt = "it varies too much"
     if slopes[0].low > 0 and all(slope.low > 0 for slope in loose):
         factor = _VARIATION if gain > hidden else _VARIATION_OF_LITTLE
         doubt = _doubt(finest, slopes[0].estimate, factor)
@@ -225,8 +225,8 @@ def _verdict(
             return "grows", "it grows steadily", 0
     for number, slope in enumerate(loose):
         if slope.high * span <= hidden:
-            return "flat", "no growth that matters can hide in what it varies by", number
-    return "unclear", f"{doubt}: a longer run would tell", len(slopes) - 1
+            return "flat", "its variation is too small to hide growth that matters", number
+    return "unclear", f"{doubt}: a longer run may decide", len(slopes) - 1
 
 
 def _doubt(blocks: Sequence[_Block], slope: float, factor: float) -> str:
@@ -240,10 +240,10 @@ def _doubt(blocks: Sequence[_Block], slope: float, factor: float) -> str:
         return "it grows more and more slowly"
     span = blocks[-1].seconds - blocks[0].seconds
     if slope * span < factor * _variation(blocks, slope):
-        return "what it grows by does not stand out of what it varies by"
+        return "its growth is small compared with its variation"
     # Both halves of a leak grow, and those of steps at random do not.
     is_steady = min(earlier.estimate, later.estimate) >= _STEADY * slope
-    return "" if is_steady else "it grows in a part of the time only"
+    return "" if is_steady else "it grows only part of the time"
 
 
 def _variation(blocks: Sequence[_Block], slope: float) -> float:

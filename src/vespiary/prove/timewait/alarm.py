@@ -63,9 +63,9 @@ class Condition:
         except ValueError:
             raise _mistake(text, f"{number!r} is not a number") from None
         if (unit == "%") != (name == "used"):
-            raise _mistake(text, "a percentage goes with 'used', and with nothing else")
+            raise _mistake(text, "a percentage can be given only for 'used'")
         if unit not in ("", "%") and name not in _SECONDS:
-            raise _mistake(text, f"a time goes with {', '.join(_SECONDS)}")
+            raise _mistake(text, f"a time can be given only for {', '.join(_SECONDS)}")
         return cls(
             text.strip(), name, compare, value / 100 if unit == "%" else value * _UNITS[unit]
         )

@@ -37,7 +37,7 @@ def header_lines(fields: HeaderFields, option: str = "headers") -> tuple[tuple[s
 
 
 def check_maker(maker: HeaderMaker) -> None:
-    """Check that a function that makes fields can be called, as far as its signature tells.
+    """Check that a function that makes fields can be called, as far as its signature says.
 
     Raises:
         ConfigurationError: it needs arguments.

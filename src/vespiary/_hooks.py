@@ -206,7 +206,7 @@ def _is_current(task: asyncio.Task[Any] | None) -> bool:
 
 
 def _is_ended(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
-    """Whether somebody has cancelled a task or closes its coroutine, which hears of it by `error`.
+    """Whether an error is the cancellation of a task, or the close of its coroutine.
 
     Both exceptions may also come out of what the handler did or awaited, which is a failure.
     """

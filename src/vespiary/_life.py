@@ -137,7 +137,7 @@ class Life:
         if task in self.hooks:
             raise RuntimeError(
                 f"{name}() in on_start or on_stop waits for itself, as the server's end comes after"
-                " them: leave it out, or await it in a task that the hook does not wait for"
+                " them: remove it, or await it in a task that the hook does not wait for"
             )
         if any(site.has_task(task) for site in sites):
             raise RuntimeError(

@@ -91,7 +91,7 @@ def other_options(owner_options: Mapping[str, object]) -> dict[str, str]:
     """Return what to write for options that other libraries have, and for fields of our own.
 
     Args:
-        owner_options: The options that there are; a name among them is left out.
+        owner_options: The options that there are; a name among them is omitted.
     """
     found = {
         name: f"it is a field: {option}={cls.__name__}({name}=...)"

@@ -88,7 +88,7 @@ class Pool:
             self._waiting.put(None)
 
     def __del__(self) -> None:
-        """End the threads of a server that went with its loop, without a stop."""
+        """End the threads of a pool that was not closed: its server was collected with its loop."""
         for _ in range(self._threads):
             self._waiting.put(None)
 

@@ -1,4 +1,4 @@
-//! Arguments of public methods: what each must be, in the words of its error.
+//! Arguments of public methods, each checked with an error that says what it must be.
 
 use crate::calls::Invoke as _;
 use crate::imports;

@@ -8,7 +8,7 @@
 //! It may run in any thread, and in the middle of anything. A loop that is in a turn is in use, and
 //! shows nothing. Outside of turns all code that touches the engine is attached to the interpreter,
 //! as the collector is (without a GIL it stops all other threads that are); and what is borrowed at
-//! that moment is left out, which only makes the loop look as if it were in use.
+//! that moment is skipped, which only makes the loop look as if it were in use.
 
 use crate::attachment::Attachment;
 use crate::callback::Callback;

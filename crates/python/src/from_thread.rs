@@ -77,8 +77,7 @@ fn wait_for_room(py: Python<'_>, this: &Connection) -> PyResult<()> {
     Ok(())
 }
 
-/// Send on the loop's thread; false where there is no room now, and will be, and the other thread
-/// `waits` for that.
+/// Send on the loop's thread. False: there is no room yet, and the other thread `waits` for it.
 fn try_to_send(
     py: Python<'_>,
     this: &Connection,

@@ -474,7 +474,7 @@ impl Connection {
         if let Ok(data) = self.data.try_lock() {
             visit.call(&*data)?;
         }
-        // SAFETY: see `collecting`; what is borrowed is left out.
+        // SAFETY: see `collecting`; what is borrowed is skipped.
         let local = unsafe { self.local.get_anywhere() };
         local.request.traverse(&visit)?;
         if let Some(inbox) = local.inbox.get() {

@@ -23,11 +23,12 @@ Written by `python -m benches.memory --write`{options}; {date}, {machine}.
 LIMITS = """
 ## Limits
 
-A limit of 200 MiB; runs of each: {runs}, interleaved. Right is a program that exceeds the limit and
-is ended with all its processes, or one that does not and is left alone. *Beyond* is what the
-processes really touched beyond the limit, by their own count: median, and most. *Dead* is the time
-from the last page that any of them touched until the last was gone; on a busy machine it is longer
-for every tool, so that only a comparison within the table says something.
+A limit of 200 MiB; runs of each: {runs}, interleaved. *Right* counts the runs in which a program
+that exceeds the limit was ended with all its processes, or a program within the limit was left
+alone. *Beyond* is the memory beyond the limit that the processes touched, by their own count: the
+median, and in brackets the most. *Dead* is the time from the last page that any of them touched
+until the last process was gone; on a busy machine it is longer for every tool, so compare it only
+within this table.
 
 {table}
 
@@ -41,7 +42,7 @@ LEAKS = """
 ## Leaks
 
 {seconds:g} s each, all side by side; leaks at {rate:,} messages per second; runs of each: {runs}.
-*From* is the time from which on the right verdict stands, whenever the run ends: the slowest run.
+*From* is the time after which the verdict is right whenever the run ends, in the slowest run.
 
 {table}
 """

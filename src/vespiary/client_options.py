@@ -37,8 +37,8 @@ class ClientOptions(TypedDict, total=False):
             server that chooses another one is refused (RFC 6455 section 4.1).
         headers: Further header fields of the WebSocket handshake, behind `websocket`'s: a mapping,
             or pairs; or a function, plain or async, that returns them and is called for each
-            attempt, as for a token that expires. What it raises counts as the attempt's failure;
-            `handshake_seconds` does not bound it.
+            attempt, for example for a token that expires. If it raises, the attempt has failed;
+            `handshake_seconds` does not limit its time.
         filters: Filters between the socket and the framing: see `vespiary.Filter`.
         source: The local IP address to connect from.
         proxy: The URL of an HTTP proxy (`http://user:password@host:port`), which is asked for a
@@ -46,8 +46,8 @@ class ClientOptions(TypedDict, total=False):
             variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, unless the server
             is on this machine.
         half_close: Without a handler: when the peer of a stream has finished sending, stay open
-            for sending until `close()`. Default: the connection closes then. It is about the peer's
-            end alone: after this end's own `send_end()` receiving goes on either way.
+            for sending until `close()`. Default: the connection closes then. It concerns
+            the peer's end only: after `send_end()` at this end receiving continues in both cases.
         redirects_max: How many redirects (301, 302, 303, 307, 308) of the WebSocket handshake are
             followed. 0, as in browsers: following one means to trust whatever server it names.
         reconnect: How failed attempts are repeated, and how a connection is followed by the next in

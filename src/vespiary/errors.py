@@ -23,9 +23,9 @@
           +-- DriverUnavailable                         the driver that was forced cannot be had
 
 Every exception carries its facts as attributes; its text says what happened and what to do. The
-text is one line that may be logged and shown: what a peer has sent is in it with its control
-characters as escapes, and in the attributes as it came. What
-the operating system refuses (an address in use, a refused connect) stays an `OSError`.
+text is one line that may be logged and shown: control characters in what a peer sent are escaped.
+The attributes have it unchanged. What the operating system refuses (an address in use, a refused
+connect) stays an `OSError`.
 """
 
 from collections.abc import Mapping
@@ -148,7 +148,7 @@ class ConnectionClosed(VespiaryError):
 
 
 class LocalClosed(ConnectionClosed):
-    """This end closed the connection cleanly: with `close()`, whatever the code."""
+    """This end closed the connection cleanly, with `close()` and any code."""
 
 
 class RemoteClosed(ConnectionClosed):
@@ -164,9 +164,9 @@ class LocalError(ConnectionBroken):
 
 
 class RemoteError(ConnectionBroken):
-    """The peer or the network ended the connection, and not cleanly.
+    """The peer or the network broke the connection.
 
-    On a WebSocket that is also a close frame with any code but 1000, 1001, 1012 or none: 1011,
+    On a WebSocket this includes a close frame with a code other than 1000, 1001 and 1012: 1011,
     1013, or an application's own (3000 to 4999). `code` has it.
     """
 
@@ -301,10 +301,10 @@ class WriteQueueFull(SendRefused):
             more = f"{message_bytes} more" if message_bytes else "more"
             beside = ""
             if queued_bytes + message_bytes < write_bytes_max:
-                beside = ", counted with the memory that the pieces of the queue take,"
+                beside = ", including the memory that the queue needs for its pieces,"
             text = (
                 f"{queued_bytes} bytes wait for a peer that does not read them, and {more}{beside}"
-                f" would pass write_bytes_max ({write_bytes_max}): await connection.drain()"
+                f" would exceed write_bytes_max ({write_bytes_max}): await connection.drain()"
                 " between sends, or raise the limit"
             )
         super().__init__(text, address)

@@ -57,8 +57,8 @@ class Handler(Generic[M]):
     def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
         """Answer an HTTP request or an upgrade request: accept, refuse, choose a subprotocol.
 
-        None accepts an upgrade. A request that asks for none is then answered 426 on `ws://`, and
-        404 on `http://`.
+        None accepts an upgrade. A request without an upgrade is answered 426 on `ws://`, and 404 on
+        `http://`.
         """
 
     def on_open(self, connection: Connection[M]) -> Awaitable[None] | None:
@@ -68,9 +68,9 @@ class Handler(Generic[M]):
         """Handle a message: `str` for WebSocket text, `bytes` for everything else."""
 
     def on_part(self, connection: Connection[M], part: bytes, last: bool, text: bool) -> None:
-        """Handle a part of a message; defined in place of `on_message`, it bounds no message.
+        """Handle a part of a message; defined in place of `on_message`.
 
-        Parts are passed on as they arrive, whatever the message's size. `text` is whether the
+        Parts are passed on as they arrive. The message's size is not limited. `text` is whether the
         message is text (checked as UTF-8 over all its parts, which may end within a character).
         """
 
@@ -84,7 +84,7 @@ class Handler(Generic[M]):
         """
 
     def on_shutdown(self, connection: Connection[M]) -> Awaitable[None] | None:
-        """The server is stopping: finish, say goodbye, and close within `drain_seconds`.
+        """The server is stopping: finish, send a last message, and close within `drain_seconds`.
 
         Without this method the connection is closed at once (1001 on WebSocket), after what is
         queued.
@@ -96,8 +96,8 @@ class Handler(Generic[M]):
     def on_limit(self, name: str, value: float) -> None:
         """A limit or deadline of the endpoint was reached; without this method it is logged.
 
-        `name` is its field of `Limits` or `Deadlines`, and `value` what that is set to, in the
-        field's unit: bytes, a count, or seconds. Called between two other methods, once for all
+        `name` is the field of `Limits` or `Deadlines`, and `value` is its setting, in the field's
+        unit: bytes, a count, or seconds. Called between two other methods, once for all
         connections that have reached the limit since, and for `write_bytes_max` once until the
         queue of the connection has fallen to `write_low_bytes`.
         """

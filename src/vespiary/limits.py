@@ -171,8 +171,8 @@ class Deadlines(_Settings):
             commonly kill after 10, and `on_stop` comes after it.
         close_seconds: From our close frame, or our FIN, to the peer's. It counts from the moment
             at which the peer's kernel has acknowledged all that was sent before; until then
-            `write_seconds` counts, or this where that is None or the peer's close frame has come.
-            5: a living peer needs one round trip.
+            `write_seconds` applies, or `close_seconds` if that is None or the peer's close frame
+            has come. 5: a living peer needs one round trip.
         ping_interval_seconds: Silence after which a WebSocket peer is sent a ping. 20: under the 30
             to 60 seconds after which middle-boxes forget a connection.
         ping_timeout_seconds: From the first ping that nothing has answered to the peer's next byte;

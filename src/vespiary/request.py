@@ -169,7 +169,7 @@ class Request:
     def path(self) -> str:
         """The path of the target, percent-decoded; it may have segments `.` and `..`.
 
-        Bytes that are not UTF-8 are U+FFFD, and a `%` that encodes nothing stays. A request with a
+        Bytes that are not UTF-8 become U+FFFD, and an invalid `%` is kept. A request with a
         zero byte in its path is answered 400 before any handler sees it.
         """
         return unquote(self.target.partition("?")[0])

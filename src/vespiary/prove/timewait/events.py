@@ -59,7 +59,7 @@ class Layout:
         offsets = {name: int(offset) for name, offset in fields}
         needed = {"sport", "dport", "family", "saddr", "daddr", "saddr_v6", "daddr_v6"}
         if number is None or needed - offsets.keys():
-            raise Unavailable("the kernel's tracepoint sock:inet_sock_set_state has another form")
+            raise Unavailable("the tracepoint sock:inet_sock_set_state has an unknown format")
         return cls(int(number[1]), offsets)
 
     def close(self, raw: bytes) -> tuple[int, Key] | None:

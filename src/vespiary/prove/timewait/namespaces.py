@@ -156,7 +156,7 @@ def _visit(namespace: Namespace, work: Callable[[], T]) -> T:
     there = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if os.fstat(there).st_ino != namespace.inode:
-            raise FileNotFoundError(f"the network namespace of {namespace.name} has gone")
+            raise FileNotFoundError(f"the network namespace of {namespace.name} no longer exists")
         setns(there, _CLONE_NEWNET)
     finally:
         os.close(there)

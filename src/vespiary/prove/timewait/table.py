@@ -92,14 +92,14 @@ def _coverage(report: Report) -> str:
     if known["method"] == "polling":
         text += f" ({known['reason']})"
     if known["coverage"] is not None:
-        text += f": known of {known['coverage']:.1%} of TIME_WAIT since the start"
+        text += f": known for {known['coverage']:.1%} of TIME_WAIT since the start"
     by = ", ".join(
         f"{count:,} by {how}" for how, count in known["known_by"].items() if how != "unknown"
     )
     if by:
         text += f"; {by}"
     if known["before_start"]:
-        text += f"; {known['before_start']:,} are from before"
+        text += f"; {known['before_start']:,} are from before the start"
     if known["unreadable_processes"]:
         unreadable = counted(known["unreadable_processes"], "process", "processes")
         text += f"; {unreadable} could not be read"

@@ -122,7 +122,7 @@ class Tracepoint:
         except OSError as error:
             self.close()
             raise Unavailable(
-                f"the kernel does not allow to read its tracepoints: {error.strerror}"
+                f"the kernel does not allow reading its tracepoints: {error.strerror}"
             ) from None
         self._rings = [Ring(mapping, size) for _, mapping in self._mappings]
 

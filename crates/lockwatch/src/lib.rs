@@ -39,6 +39,7 @@ mod forks;
 mod handovers;
 mod held;
 mod layout;
+mod loaded;
 mod loader;
 mod locks;
 mod log;

@@ -11,11 +11,11 @@
 //! `KIND PID NANOSECONDS FLAGS TEXT` and a zero. It is written with system calls alone: the process
 //! may be a child of `vfork`, which shares its parent's memory.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::CStr;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-use crate::clock;
+use crate::{clock, loaded};
 
 /// Names the folder for this process's file; inherited by its children.
 const FOLDER: &CStr = c"VESPIARY_LOCKS";
@@ -177,23 +177,13 @@ pub(crate) fn modules() {
         bytes: [0; PATHS_BYTES],
         length: 0,
     };
-    // SAFETY: `visit` takes what is given here.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut paths).cast()) };
-    paths.tell();
-}
-
-unsafe extern "C" fn visit(
-    info: *mut libc::dl_phdr_info,
-    _size: usize,
-    data: *mut c_void,
-) -> c_int {
-    // SAFETY: `modules` gave the paths; the loader gives a whole structure with a name.
-    unsafe {
-        let name: *const c_char = (*info).dlpi_name;
-        let name = CStr::from_ptr(name).to_bytes();
+    loaded::find(|info| {
+        // SAFETY: the loader's names end with a zero.
+        let name = unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes();
         if name.starts_with(b"/") {
-            (*data.cast::<Paths>()).add(name);
+            paths.add(name);
         }
-    }
-    0
+        None::<()>
+    });
+    paths.tell();
 }

@@ -8,7 +8,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use crate::real;
+use crate::{loaded, real};
 
 /// A loaded object.
 #[derive(Clone, Copy)]
@@ -31,6 +31,11 @@ impl Object {
         // SAFETY: the loader's names end with a zero, and stay while the object is loaded: its code
         // is running, or was asked for by who knows that.
         unsafe { CStr::from_ptr(self.name) }.to_bytes()
+    }
+
+    /// Whether its path has this part.
+    pub(crate) fn is_named(&self, part: &[u8]) -> bool {
+        self.name().windows(part.len()).any(|found| found == part)
     }
 }
 
@@ -84,58 +89,21 @@ pub(crate) fn find(address: u64) -> Option<Object> {
     }
 }
 
-struct Search {
-    address: u64,
-    found: Option<Object>,
-}
-
 #[cold]
 fn iterate(address: u64) -> Option<Object> {
-    let mut search = Search {
-        address,
-        found: None,
-    };
-    // SAFETY: `visit` takes the very structure that is given here.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
-    search.found
-}
-
-unsafe extern "C" fn visit(
-    info: *mut libc::dl_phdr_info,
-    _size: usize,
-    data: *mut c_void,
-) -> c_int {
-    // SAFETY: `iterate` gave the search, the loader gives a whole structure and its segments.
-    let (search, info, segments) = unsafe {
-        let count = usize::from((*info).dlpi_phnum);
-        let segments = std::slice::from_raw_parts((*info).dlpi_phdr, count);
-        (&mut *data.cast::<Search>(), &*info, segments)
-    };
-    let spans = segments
-        .iter()
-        .filter(|segment| segment.p_type == libc::PT_LOAD)
-        .map(|segment| {
-            let start = info.dlpi_addr + segment.p_vaddr;
-            (start, start + segment.p_memsz)
-        });
-    let start = spans.clone().map(|(start, _)| start).min();
-    let end = spans.map(|(_, end)| end).max();
-    let (Some(start), Some(end)) = (start, end) else {
-        return 0;
-    };
-    if !(start..end).contains(&search.address) {
-        return 0;
-    }
-    let frames = segments
-        .iter()
-        .find(|segment| segment.p_type == libc::PT_GNU_EH_FRAME)
-        .map_or(0, |segment| info.dlpi_addr + segment.p_vaddr);
-    search.found = Some(Object {
-        start,
-        end,
-        bias: info.dlpi_addr,
-        frames,
-        name: info.dlpi_name,
-    });
-    1
+    loaded::find(|info| {
+        let start = loaded::spans(info).map(|(start, _)| start).min()?;
+        let end = loaded::spans(info).map(|(_, end)| end).max()?;
+        let frames = loaded::segments(info)
+            .iter()
+            .find(|segment| segment.p_type == libc::PT_GNU_EH_FRAME)
+            .map_or(0, |segment| info.dlpi_addr + segment.p_vaddr);
+        (start..end).contains(&address).then_some(Object {
+            start,
+            end,
+            bias: info.dlpi_addr,
+            frames,
+            name: info.dlpi_name,
+        })
+    })
 }

@@ -5,9 +5,11 @@
 //! the start is looked up here: in each object's table of symbols, by the hash that the linker has
 //! left (`DT_GNU_HASH`), in the order in which the objects were loaded.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_void};
 
 use libc::{Elf64_Sym, dl_phdr_info};
+
+use crate::loaded;
 
 const STRINGS: u64 = 5;
 const SYMBOLS: u64 = 6;
@@ -30,58 +32,23 @@ struct Entry {
     value: u64,
 }
 
-struct Search<'a> {
-    name: &'a [u8],
-    hash: u32,
-    found: Option<Symbol>,
-}
-
 /// The first object's that has a symbol of this name, this library aside.
 pub(crate) fn find(name: &CStr) -> Option<Symbol> {
     let name = name.to_bytes_with_nul();
-    let mut search = Search {
-        name,
-        hash: hash(&name[..name.len() - 1]),
-        found: None,
-    };
-    // SAFETY: `visit` takes the very structure that is given here.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
-    search.found
+    let hash = hash(&name[..name.len() - 1]);
+    loaded::find(|info| {
+        if loaded::span_of(info, find as *const () as u64).is_some() {
+            return None;
+        }
+        // SAFETY: the object is loaded while it is looked at; the name ends with a zero.
+        unsafe { Dynamic::of(info)?.find(name, hash) }
+    })
 }
 
 fn hash(name: &[u8]) -> u32 {
     name.iter().fold(5381, |hash: u32, byte| {
         hash.wrapping_mul(33).wrapping_add(u32::from(*byte))
     })
-}
-
-unsafe extern "C" fn visit(info: *mut dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
-    // SAFETY: `find` gave the search, the loader a whole structure of an object that is loaded.
-    unsafe {
-        let search = &mut *data.cast::<Search>();
-        if !is_ours(&*info)
-            && let Some(dynamic) = Dynamic::of(&*info)
-        {
-            search.found = dynamic.find(search.name, search.hash);
-        }
-        c_int::from(search.found.is_some())
-    }
-}
-
-fn segments(info: &dl_phdr_info) -> &[libc::Elf64_Phdr] {
-    // SAFETY: the loader's array of this object's segments.
-    unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
-}
-
-fn has(info: &dl_phdr_info, address: u64) -> bool {
-    segments(info).iter().any(|segment| {
-        let start = info.dlpi_addr + segment.p_vaddr;
-        segment.p_type == libc::PT_LOAD && (start..start + segment.p_memsz).contains(&address)
-    })
-}
-
-fn is_ours(info: &dl_phdr_info) -> bool {
-    has(info, find as *const () as u64)
 }
 
 /// The tables of an object.
@@ -93,7 +60,7 @@ struct Dynamic {
 }
 
 fn entries(info: &dl_phdr_info) -> impl Iterator<Item = &Entry> {
-    let segment = segments(info)
+    let segment = loaded::segments(info)
         .iter()
         .find(|segment| segment.p_type == libc::PT_DYNAMIC);
     let mut at = segment.map_or(std::ptr::null(), |segment| {
@@ -188,33 +155,12 @@ impl Dynamic {
     }
 }
 
-struct Question {
-    address: u64,
-    has_run_path: bool,
-}
-
 /// Whether the object that an address lies in has a path of its own for what it loads
 /// (`DT_RUNPATH`).
 pub(crate) fn has_run_path(address: u64) -> bool {
-    let mut question = Question {
-        address,
-        has_run_path: false,
-    };
-    // SAFETY: `visit_for_path` takes the very structure that is given here.
-    unsafe { libc::dl_iterate_phdr(Some(visit_for_path), (&raw mut question).cast()) };
-    question.has_run_path
-}
-
-unsafe extern "C" fn visit_for_path(
-    info: *mut dl_phdr_info,
-    _size: usize,
-    data: *mut c_void,
-) -> c_int {
-    // SAFETY: as in `visit`.
-    let (question, info) = unsafe { (&mut *data.cast::<Question>(), &*info) };
-    if !has(info, question.address) {
-        return 0;
-    }
-    question.has_run_path = entries(info).any(|entry| RUN_PATHS.contains(&entry.tag));
-    1
+    let found = loaded::find(|info| {
+        loaded::span_of(info, address)?;
+        Some(entries(info).any(|entry| RUN_PATHS.contains(&entry.tag)))
+    });
+    found == Some(true)
 }

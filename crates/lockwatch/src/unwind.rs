@@ -171,7 +171,9 @@ impl Walker {
     fn step(&mut self, rules: &mut UnwindContext<usize, Rules>) -> Option<()> {
         let at = self.registers[RETURN] - u64::from(!self.is_exact);
         let object = self.object_at(at)?;
-        if is_greenlet(&object) {
+        if object.is_named(b"/_greenlet.") {
+            // Greenlets share their thread's stack: above the first frame of one lies what others
+            // left.
             return None;
         }
         let description = Description::of(&object)?;
@@ -334,12 +336,6 @@ impl Values {
             _ => return None,
         })
     }
-}
-
-/// Greenlets share their thread's stack: above the first frame of one lies what others left.
-fn is_greenlet(object: &Object) -> bool {
-    let name = object.name();
-    name.windows(11).any(|part| part == b"/_greenlet.")
 }
 
 /// An object's descriptions of frames.

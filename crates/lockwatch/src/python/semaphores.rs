@@ -5,12 +5,12 @@
 //! those of `_thread.lock` are. What is known as the lock is the semaphore, which several objects
 //! and several processes may have.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::interface::{Interface, Object};
 use super::{SEMAPHORE, STATE, header_bytes, python, swap_methods};
-use crate::objects;
+use crate::{loaded, objects};
 
 /// Where the interpreter's code lies, and the module's: their own semaphores are known by their
 /// methods, and calls from there go straight through.
@@ -56,32 +56,10 @@ pub(super) fn know_interpreter(python: &Interface) {
 
 /// Notes the executable part of the loaded object that an address lies in.
 fn know(range: &Range, address: u64) {
-    let mut search = (address, range);
-    // SAFETY: `visit` takes the very pair that is given here.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
-}
-
-unsafe extern "C" fn visit(
-    info: *mut libc::dl_phdr_info,
-    _size: usize,
-    data: *mut c_void,
-) -> c_int {
-    // SAFETY: `know` gave the pair, the loader a whole structure and its segments.
-    let (address, range, segments, base) = unsafe {
-        let (address, range) = *data.cast::<(u64, &Range)>();
-        let count = usize::from((*info).dlpi_phnum);
-        let segments = std::slice::from_raw_parts((*info).dlpi_phdr, count);
-        (address, range, segments, (*info).dlpi_addr)
-    };
-    for segment in segments {
-        let start = base + segment.p_vaddr;
-        if segment.p_type == libc::PT_LOAD && (start..start + segment.p_memsz).contains(&address) {
-            range.start.store(start, Ordering::Relaxed);
-            range.length.store(segment.p_memsz, Ordering::Release);
-            return 1;
-        }
+    if let Some((start, end)) = loaded::find(|info| loaded::span_of(info, address)) {
+        range.start.store(start, Ordering::Relaxed);
+        range.length.store(end - start, Ordering::Release);
     }
-    0
 }
 
 /// Whether the call that returns to `site` makes a semaphore for a `SemLock`; the first such call
@@ -108,10 +86,7 @@ pub(crate) fn makes_semaphores(site: u64) -> bool {
 }
 
 fn is_module(site: u64) -> bool {
-    objects::find(site).is_some_and(|object| {
-        let mut parts = object.name().windows(18);
-        parts.any(|part| part == b"/_multiprocessing.")
-    })
+    objects::find(site).is_some_and(|object| object.is_named(b"/_multiprocessing."))
 }
 
 fn install(python: &Interface) -> bool {

@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char};
 use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicUsize, Ordering};
 
 use super::interface::{Interface, Object, function};
-use super::{Definition, HOOKS, LOCK, RECURSIVE, header_bytes};
+use super::{HOOKS, LOCK, RECURSIVE, definition, header_bytes};
 use crate::notes::{self, Kind};
 use crate::threads::{self, Inside};
 use crate::{clock, clocks};
@@ -103,11 +103,11 @@ fn look_for_schedulers(python: &Interface) {
     }
 }
 
-/// Stands before the methods of `SimpleQueue` until one of them is called. The module is not
+/// Stands before the methods of `SimpleQueue`. The module is not
 /// imported here: it may be there or not.
 fn look_for_queue(python: &Interface) {
     // SAFETY: the thread holds the GIL; the module is borrowed from the table of modules; new
-    // references are released; a descriptor and its definition are read as in `swap_methods`.
+    // references are released.
     unsafe {
         let module = (python.dict_item)((python.modules)(), c"_queue".as_ptr());
         if module.is_null() {
@@ -123,20 +123,11 @@ fn look_for_queue(python: &Interface) {
         }
         let header = header_bytes(python);
         for (number, name) in METHODS.into_iter().enumerate() {
-            let descriptor = (python.attribute)(class, name.as_ptr());
-            if descriptor.is_null() {
-                (python.clear_error)();
-                continue;
-            }
-            let its_type = descriptor.cast::<Object>().add(header / 8 - 1).read();
-            if its_type == python.method_descriptor {
-                let at = descriptor.cast::<*mut Definition>().add(header / 8 + 3);
-                let definition = at.read();
+            if let Some(definition) = definition(python, class, name, header) {
                 REAL[number].store((*definition).function, Ordering::Release);
                 let ours = [used::<0>, used::<1>, used::<2>, used::<3>][number] as Any;
                 (*definition).function = ours as usize;
             }
-            (python.release)(descriptor);
         }
         (python.release)(class);
     }

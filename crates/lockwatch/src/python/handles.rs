@@ -5,7 +5,7 @@ use std::mem::transmute;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::interface::{Interface, Object};
-use super::{Definition, VARARGS, python};
+use super::{VARARGS, definition, python};
 use crate::start;
 
 type Join = unsafe extern "C" fn(Object, Object) -> Object;
@@ -18,24 +18,15 @@ static REAL: AtomicUsize = AtomicUsize::new(0);
 ///
 /// The thread holds the GIL; `module` is `_thread`; objects have heads of `header` bytes.
 pub(super) unsafe fn watch(python: &Interface, module: Object, header: usize) {
-    // SAFETY: the caller's promise; the class and the descriptor are kept for good, and read as in
-    // `swap_methods`.
+    // SAFETY: the caller's promise; the class is kept for good.
     unsafe {
         let class = (python.attribute)(module, c"_ThreadHandle".as_ptr());
         if class.is_null() {
             return (python.clear_error)();
         }
-        let descriptor = (python.attribute)(class, c"join".as_ptr());
-        if descriptor.is_null() {
-            return (python.clear_error)();
-        }
-        let its_type = descriptor.cast::<Object>().add(header / 8 - 1).read();
-        if its_type != python.method_descriptor {
-            return;
-        }
-        let at = descriptor.cast::<*mut Definition>().add(header / 8 + 3);
-        let definition = at.read();
-        if (*definition).flags & VARARGS != 0 {
+        if let Some(definition) = definition(python, class, c"join", header)
+            && (*definition).flags & VARARGS != 0
+        {
             REAL.store((*definition).function, Ordering::Release);
             (*definition).function = join as *const () as usize;
         }

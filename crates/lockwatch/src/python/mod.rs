@@ -267,30 +267,46 @@ unsafe fn header_bytes(python: &Interface) -> usize {
     if is_free { 32 } else { 16 }
 }
 
-unsafe fn swap_methods(python: &Interface, class: Object, number: usize, header: usize) {
-    let mut definitions = [ptr::null_mut::<Definition>(); METHOD_COUNT];
-    for (position, (name, _)) in METHODS.iter().enumerate() {
-        // SAFETY: a type's attribute is asked for; a method comes back as its descriptor.
-        unsafe {
-            let descriptor = (python.attribute)(class, name.as_ptr());
-            if descriptor.is_null() {
-                (python.clear_error)();
-                continue;
-            }
-            // The type is the last word of the head.
-            let its_type = descriptor.cast::<Object>().add(header / 8 - 1).read();
-            if its_type == python.method_descriptor {
-                let at = descriptor.cast::<*mut Definition>().add(header / 8 + 3);
-                definitions[position] = at.read();
-            }
+/// The definition of a method that is written in C; none where a type does not have it.
+///
+/// # Safety
+///
+/// The thread holds the GIL; objects have heads of `header` bytes.
+unsafe fn definition(
+    python: &Interface,
+    class: Object,
+    name: &CStr,
+    header: usize,
+) -> Option<*mut Definition> {
+    // SAFETY: a type's attribute is asked for; a method comes back as its descriptor, of which the
+    // type is the last word of the head. The definition behind it stays without the descriptor.
+    unsafe {
+        let descriptor = (python.attribute)(class, name.as_ptr());
+        if descriptor.is_null() {
+            (python.clear_error)();
+            return None;
         }
+        let its_type = descriptor.cast::<Object>().add(header / 8 - 1).read();
+        let found = (its_type == python.method_descriptor).then(|| {
+            let at = descriptor.cast::<*mut Definition>().add(header / 8 + 3);
+            at.read()
+        });
+        (python.release)(descriptor);
+        found
     }
+}
+
+unsafe fn swap_methods(python: &Interface, class: Object, number: usize, header: usize) {
+    // SAFETY: the caller's promise.
+    let definitions = METHODS.map(|(name, _)| unsafe { definition(python, class, name, header) });
     let hooks = &HOOKS[number];
-    let acquire = definitions[0];
+    let Some(acquire) = definitions[0] else {
+        return;
+    };
     for (position, definition) in definitions.into_iter().enumerate() {
-        if definition.is_null() || acquire.is_null() {
+        let Some(definition) = definition else {
             continue;
-        }
+        };
         // SAFETY: definitions are static arrays of the interpreter, which writes them never.
         unsafe {
             let flags = (*definition).flags & (VARARGS | KEYWORDS | NOARGS | ONE | FAST);

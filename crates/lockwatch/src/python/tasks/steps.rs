@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::interface::{SEND, Slot, slot};
 use super::{COMPLETE, NOT_MET, STATE, WATCHED, current, life, python};
 use crate::python::interface::Object;
-use crate::python::{Definition, FAST};
+use crate::python::{FAST, definition};
 use crate::threads;
 
 type Throw = unsafe extern "C" fn(Object, *const Object, isize) -> Object;
@@ -64,23 +64,11 @@ pub(super) fn forget() {
 ///
 /// The same.
 unsafe fn swap_throw(class: Object, header: usize) {
-    let python = python();
-    // SAFETY: a method of a type comes back as its descriptor, of which the type is the last word
-    // of the head; the definition behind it is written by nobody else. The reference is kept.
+    // SAFETY: the caller's promise; the definition is written by nobody else.
     unsafe {
-        let descriptor = (python.attribute)(class, c"throw".as_ptr());
-        if descriptor.is_null() {
-            return (python.clear_error)();
-        }
-        let its_type = descriptor.cast::<Object>().add(header / 8 - 1).read();
-        if its_type != crate::python::python().method_descriptor {
-            return;
-        }
-        let definition = descriptor
-            .cast::<*mut Definition>()
-            .add(header / 8 + 3)
-            .read();
-        if (*definition).flags == FAST {
+        if let Some(definition) = definition(crate::python::python(), class, c"throw", header)
+            && (*definition).flags == FAST
+        {
             THROW.store((*definition).function, Ordering::Release);
             (*definition).function = throw as *const () as usize;
         }

@@ -24,14 +24,13 @@ use crate::calls::{self, Wanted, export};
 use crate::layout::Kind;
 use crate::mutexes::Mutex;
 use crate::real::{self, OnMutex};
-use crate::region::{self};
-use crate::{clock, notes, python, symbols};
+use crate::{clock, notes, python, region, symbols};
 
 /// Where the lock lies; 0 where it was not found.
 static LOCK: AtomicU64 = AtomicU64::new(0);
 static IS_SEARCHED: AtomicBool = AtomicBool::new(false);
 /// The lock was not found, and that is noted.
-static IS_TOLD: AtomicBool = AtomicBool::new(false);
+static IS_NOTED: AtomicBool = AtomicBool::new(false);
 const NOWHERE: &CStr = c"/proc/self/no such library";
 /// `_rtld_global` is smaller than this in every version so far.
 const GLOBAL_BYTES_MAX: usize = 1 << 14;
@@ -91,7 +90,7 @@ fn search() {
 fn wanted(site: u64) -> Option<(Wanted, Mutex)> {
     region::present()?;
     let address = LOCK.load(Ordering::Relaxed);
-    if address == 0 && !IS_TOLD.swap(true, Ordering::Relaxed) {
+    if address == 0 && !IS_NOTED.swap(true, Ordering::Relaxed) {
         notes::note(notes::Kind::Used, clock::now(), "-", b"loader");
     }
     let wanted = Wanted {
@@ -166,12 +165,17 @@ unsafe extern "C" fn way_of_open(name: *const c_char, _how: c_int, site: u64) ->
     open_held as *const () as usize
 }
 
-/// Exports a function of up to four arguments: waits for the lock, and goes on in the real one.
-macro_rules! export_way {
-    ($name:ident => $way:ident) => {
+/// Exports a function of up to four arguments: waits until the lock is free, and goes on in the
+/// real one.
+macro_rules! export_passing {
+    ($name:ident => $real:ident) => {
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name() {
+            unsafe extern "C" fn way(_: usize, _: usize, site: u64) -> usize {
+                pass(site);
+                real::$real.place()
+            }
             #[cfg(target_arch = "x86_64")]
             core::arch::naked_asm!(
                 "push rdi", "push rsi", "push rdx", "push rcx", "sub rsp, 8",
@@ -180,7 +184,7 @@ macro_rules! export_way {
                 "mov r11, rax",
                 "add rsp, 8", "pop rcx", "pop rdx", "pop rsi", "pop rdi",
                 "jmp r11",
-                way = sym $way
+                way = sym way
             );
             #[cfg(target_arch = "aarch64")]
             core::arch::naked_asm!(
@@ -192,7 +196,7 @@ macro_rules! export_way {
                 "ldp x0, x1, [sp, #16]", "ldp x2, x3, [sp, #32]",
                 "ldp x29, x30, [sp], #48",
                 "br x16",
-                way = sym $way
+                way = sym way
             );
         }
     };
@@ -228,33 +232,8 @@ unsafe extern "C" fn dlopen() {
     );
 }
 
-export_way!(dlmopen => way_of_namespace);
-export_way!(dlsym => way_of_symbol);
-export_way!(dlvsym => way_of_version);
-export_way!(dladdr => way_of_address);
-export_way!(dladdr1 => way_of_address_too);
-
-unsafe extern "C" fn way_of_namespace(_: usize, _: usize, site: u64) -> usize {
-    pass(site);
-    real::DLMOPEN.place()
-}
-
-unsafe extern "C" fn way_of_symbol(_: usize, _: usize, site: u64) -> usize {
-    pass(site);
-    real::DLSYM.place()
-}
-
-unsafe extern "C" fn way_of_version(_: usize, _: usize, site: u64) -> usize {
-    pass(site);
-    real::DLVSYM.place()
-}
-
-unsafe extern "C" fn way_of_address(_: usize, _: usize, site: u64) -> usize {
-    pass(site);
-    real::DLADDR.place()
-}
-
-unsafe extern "C" fn way_of_address_too(_: usize, _: usize, site: u64) -> usize {
-    pass(site);
-    real::DLADDR1.place()
-}
+export_passing!(dlmopen => DLMOPEN);
+export_passing!(dlsym => DLSYM);
+export_passing!(dlvsym => DLVSYM);
+export_passing!(dladdr => DLADDR);
+export_passing!(dladdr1 => DLADDR1);

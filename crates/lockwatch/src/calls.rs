@@ -176,9 +176,9 @@ fn wait(lock: u32, mode: u32, site: u64, ways: &impl Ways) -> c_int {
 
 /// Calls what waits for something that another thread has, visibly.
 #[cold]
-pub(crate) fn while_waiting<T>(lock: u32, mode: u32, site: u64, call: impl FnOnce() -> T) -> T {
+pub(crate) fn while_waiting<T>(lock: u32, site: u64, call: impl FnOnce() -> T) -> T {
     let outer = threads::enter().map(|Inside { region, thread }| {
-        let outer = begin_wait(thread, lock, mode);
+        let outer = begin_wait(thread, lock, 0);
         let stack = stacks::capture(region, site);
         thread.waiting_stack.store(stack, Ordering::Release);
         outer

@@ -17,7 +17,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::births;
-use crate::layout::{CLOCK_MAX, Edge, HAS_ORDER, HAS_TOLD, TASK, Thread};
+use crate::layout::{CLOCK_MAX, Edge, HAS_HANDED_OVER, HAS_ORDER, TASK, Thread};
 use crate::recorded::wipe;
 use crate::region::Region;
 use crate::start::moment;
@@ -165,7 +165,7 @@ fn end_epoch(region: &Region, thread: &Thread) {
     if marks & HAS_ORDER != 0 {
         thread.segment.store(moment(region), Ordering::Relaxed);
     }
-    let marks = marks & !HAS_ORDER | HAS_TOLD;
+    let marks = marks & !HAS_ORDER | HAS_HANDED_OVER;
     thread.marks.store(marks, Ordering::Relaxed);
 }
 
@@ -190,11 +190,13 @@ pub(crate) fn stamp(region: &Region, thread: &Thread, edge: &Edge) {
                 .clocks
                 .store(CLOCK_MAX as u32, Ordering::Relaxed);
         }
-    } else if marks & HAS_TOLD != 0 {
+    } else if marks & HAS_HANDED_OVER != 0 {
         let epoch = &thread.clock[index - 1];
         epoch.store(epoch.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
-    thread.marks.store(marks & !HAS_TOLD, Ordering::Relaxed);
+    thread
+        .marks
+        .store(marks & !HAS_HANDED_OVER, Ordering::Relaxed);
     edge.clock_index.store(index as u32, Ordering::Relaxed);
     join(&thread.clock, &edge.clock);
 }

@@ -19,7 +19,8 @@ type Wait = unsafe extern "C" fn(*mut pthread_barrier_t) -> c_int;
 type WaitForFuture = unsafe extern "C" fn(usize, *mut c_uint, c_uint, bool, i64, i64) -> bool;
 type Notify = unsafe extern "C" fn(*mut c_uint);
 
-fn with(act: impl FnOnce(&Inside)) {
+/// Acts inside this library if there is anything to know (`clocks`).
+pub(crate) fn with(act: impl FnOnce(&Inside)) {
     if region::present().is_some_and(clocks::are_used)
         && let Some(inside) = threads::enter()
     {
@@ -31,7 +32,7 @@ fn hand_over(address: u64) {
     with(|Inside { region, thread }| clocks::hand_over(region, thread, address));
 }
 
-fn receive(address: u64) {
+pub(crate) fn receive(address: u64) {
     with(|Inside { region, thread }| clocks::receive(region, thread, address));
 }
 

@@ -112,7 +112,7 @@ pub(crate) struct Thread {
     pub(crate) held: [Held; HELD_MAX],
     /// Hashes of the orders recorded lately.
     pub(crate) recent: [AtomicU64; 64],
-    /// Bits: [`TASK`], [`HAS_ORDER`], [`LIMITED`].
+    /// Bits: [`TASK`], [`HAS_ORDER`], [`LIMITED`], [`HAS_HANDED_OVER`].
     pub(crate) marks: AtomicU32,
     /// The thread that a task runs on, plus one; 0 for what is a thread itself.
     pub(crate) carrier: AtomicU32,
@@ -137,11 +137,10 @@ pub(crate) struct Thread {
 pub(crate) const TASK: u32 = 1;
 /// In a thread's marks: it has recorded an order since its segment began.
 pub(crate) const HAS_ORDER: u32 = 2;
-
-/// In a thread's marks: it has handed over since it recorded its last order.
-pub(crate) const HAS_TOLD: u32 = 8;
 /// In a thread's marks: a time limit ends its wait.
 pub(crate) const LIMITED: u32 = 4;
+/// In a thread's marks: it has handed over since it recorded its last order.
+pub(crate) const HAS_HANDED_OVER: u32 = 8;
 
 /// A lock that a thread holds.
 #[repr(C)]
@@ -211,7 +210,7 @@ pub(crate) struct Lock {
     pub(crate) frame: AtomicU64,
     pub(crate) frame_return: AtomicU64,
     /// Bit 0: `stack` is where it was made; else where it was first seen. Bit 1: it is a
-    /// condition's, and hands over. Bit 2: it was released by who had taken it.
+    /// condition's, and hands over. Bit 2: the thread that had taken it has released it.
     pub(crate) is_made: AtomicU32,
     /// Its place among the shared locks, plus one.
     pub(crate) shared: AtomicU32,

@@ -26,8 +26,9 @@ const ALIVE: u32 = 1;
 const ENDED: u32 = 2;
 
 /// Bits of [`Lock::is_made`].
-pub(crate) const IS_RELEASED: u32 = 4;
+const IS_MADE: u32 = 1;
 pub(crate) const HANDS_OVER: u32 = 2;
+pub(crate) const IS_RELEASED: u32 = 4;
 
 static TABLE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 
@@ -185,7 +186,9 @@ pub(crate) fn inherit(region: &Region, address: u64, kind: u32, site: u64) -> Op
 pub(crate) fn begin(region: &Region, address: u64, kind: Kind, site: u64) {
     end(region, address);
     if let Some(number) = find(region, address, kind, site) {
-        lock(region, number).is_made.store(1, Ordering::Relaxed);
+        lock(region, number)
+            .is_made
+            .store(IS_MADE, Ordering::Relaxed);
         births::note(region, number, true);
         clocks::begin(region, address);
         shared::made(region, lock(region, number));

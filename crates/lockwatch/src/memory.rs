@@ -11,8 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::layout::Lock;
 use crate::readable::Stack;
 use crate::real;
-use crate::region::{self};
-use crate::{loader, locks, stacks, threads};
+use crate::{loader, locks, region, stacks, threads};
 
 const PAGE_BITS: u32 = 12;
 const FILTER: usize = 1 << 16;

@@ -10,9 +10,8 @@ use crate::layout::Kind;
 use crate::log::Request;
 use crate::python::gil;
 use crate::real::{self, ClockMutex, ClockWait, OnCondition, OnMutex, TimedMutex, TimedWait, Wait};
-use crate::region::{self};
 use crate::threads::{self, Inside};
-use crate::{clocks, edges, held, locks, log};
+use crate::{clocks, edges, handovers, held, locks, log};
 
 export!(pthread_mutex_init => init, 2);
 export!(pthread_mutex_destroy => destroy, 1);
@@ -141,25 +140,20 @@ pub(crate) unsafe extern "C" fn unlock(mutex: *mut pthread_mutex_t, site: u64) -
 /// The thread notifies who waits for a condition, and hands over what it knows: to who waits, and
 /// to who takes the condition's mutex later and finds what it would have waited for.
 fn notify(condition: u64) {
-    if gil::is_near(condition) || !region::present().is_some_and(clocks::are_used) {
+    if gil::is_near(condition) {
         return;
     }
-    let Some(inside) = threads::enter() else {
-        return;
-    };
-    let Inside { region, thread } = &inside;
-    clocks::hand_over(region, thread, condition);
-    match clocks::mutex_of(condition) {
-        None => held::notify(thread),
-        Some(mutex) => match held::find(thread, mutex) {
-            Some(position) => held::notify_with(&thread.held[position]),
-            None => {
-                if let Some(lock) = locks::known(region, mutex) {
-                    held::hand_over(region, thread, lock, mutex);
-                }
-            }
-        },
-    }
+    handovers::with(|Inside { region, thread }| {
+        clocks::hand_over(region, thread, condition);
+        let Some(mutex) = clocks::mutex_of(condition) else {
+            return held::notify(thread);
+        };
+        if let Some(position) = held::find(thread, mutex) {
+            held::notify_with(&thread.held[position]);
+        } else if let Some(lock) = locks::known(region, mutex) {
+            held::hand_over(region, thread, lock, mutex);
+        }
+    });
 }
 
 pub(crate) unsafe extern "C" fn signal(condition: *mut pthread_cond_t, _site: u64) -> c_int {

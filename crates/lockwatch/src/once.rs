@@ -9,6 +9,7 @@ use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 
 use crate::calls::{self, export};
+use crate::handovers::receive;
 use crate::layout::Kind;
 use crate::threads::{self, Inside};
 use crate::{clocks, edges, held, locks, real, region};
@@ -33,8 +34,7 @@ thread_local! {
 
 /// The thread may have to wait for what another one does: gives its number if one does it now.
 fn want(address: u64, site: u64) -> Option<u32> {
-    region::present()?;
-    let Inside { region, thread } = &threads::enter()?;
+    let Inside { region, thread } = &threads::enter_present()?;
     let lock = locks::find(region, address, Kind::Once, site)?;
     if held::find(thread, address).is_none() {
         edges::record(region, thread, lock, false, site);
@@ -45,14 +45,13 @@ fn want(address: u64, site: u64) -> Option<u32> {
 
 fn wait_for<T>(busy: Option<u32>, site: u64, call: impl FnOnce() -> T) -> T {
     match busy {
-        Some(lock) => calls::while_waiting(lock, 0, site, call),
+        Some(lock) => calls::while_waiting(lock, site, call),
         None => call(),
     }
 }
 
 fn take(address: u64, site: u64) {
-    if region::present().is_some()
-        && let Some(Inside { region, thread }) = threads::enter().as_ref()
+    if let Some(Inside { region, thread }) = threads::enter_present().as_ref()
         && let Some(lock) = locks::find(region, address, Kind::Once, site)
     {
         held::hold(region, thread, lock, address, false, site);
@@ -60,19 +59,9 @@ fn take(address: u64, site: u64) {
 }
 
 fn let_go(address: u64) {
-    if region::present().is_some()
-        && let Some(Inside { region, thread }) = threads::enter().as_ref()
-    {
+    if let Some(Inside { region, thread }) = threads::enter_present().as_ref() {
         clocks::hand_over(region, thread, address);
         held::pop(region, thread, address, true);
-    }
-}
-
-fn receive(address: u64) {
-    if region::present().is_some_and(clocks::are_used)
-        && let Some(Inside { region, thread }) = threads::enter().as_ref()
-    {
-        clocks::receive(region, thread, address);
     }
 }
 

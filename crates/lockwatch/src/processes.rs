@@ -14,10 +14,9 @@ use crate::calls::export;
 use crate::execs::quietly;
 use crate::forks;
 use crate::layout::{CHILDREN_MAX, Lost};
-use crate::region::{self};
 use crate::start::moment;
 use crate::threads::{self, Inside};
-use crate::{clock, real};
+use crate::{clock, real, region};
 
 type Fork = unsafe extern "C" fn() -> pid_t;
 type WaitPid = unsafe extern "C" fn(pid_t, *mut c_int, c_int) -> pid_t;

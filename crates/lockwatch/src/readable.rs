@@ -56,8 +56,7 @@ impl Stack {
 }
 
 /// Whether a word can be read. The kernel reads a set of signals there, and then refuses what it
-/// was asked to do with them: a question without an effect
-/// (sigprocmask(2)).
+/// was asked to do with them: a question without an effect (sigprocmask(2)).
 pub(crate) fn is_readable(address: u64) -> bool {
     const NO_WAY: c_long = 99;
     const SET_BYTES: usize = 8;

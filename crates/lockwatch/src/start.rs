@@ -220,7 +220,7 @@ pub(crate) fn while_it_lives<T>(handle: u64, site: u64, wait: impl FnOnce() -> T
     let Some((lock, address)) = end_of(handle, site) else {
         return wait();
     };
-    let result = calls::while_waiting(lock, 0, site, wait);
+    let result = calls::while_waiting(lock, site, wait);
     if let Some(inside) = threads::enter() {
         locks::end(inside.region, address);
     }
@@ -229,8 +229,7 @@ pub(crate) fn while_it_lives<T>(handle: u64, site: u64, wait: impl FnOnce() -> T
 
 /// The end of a living thread as something that this thread holds.
 fn end_of(handle: u64, site: u64) -> Option<(u32, u64)> {
-    region::present()?;
-    let Inside { region, .. } = threads::enter()?;
+    let Inside { region, .. } = threads::enter_present()?;
     let count = region.header.threads.load(Ordering::Relaxed) as usize;
     let thread = region.threads[..count.min(region.threads.len())]
         .iter()

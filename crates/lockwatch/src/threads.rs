@@ -67,6 +67,13 @@ pub(crate) fn enter() -> Option<Inside> {
     Some(Inside { region, thread })
 }
 
+/// The same, for what does not matter to a process that has no region so far.
+#[inline]
+pub(crate) fn enter_present() -> Option<Inside> {
+    crate::region::present()?;
+    enter()
+}
+
 /// A place that stands for none: anyone who has it is inside already.
 struct Nowhere(UnsafeCell<MaybeUninit<Thread>>);
 

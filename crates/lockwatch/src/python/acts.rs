@@ -210,7 +210,7 @@ pub(super) fn while_anothers<T>(lock: Taken, call: impl FnOnce() -> T) -> T {
         (owner != 0).then_some(number)
     });
     match busy {
-        Some(number) => calls::while_waiting(number, 0, 0, call),
+        Some(number) => calls::while_waiting(number, 0, call),
         None => call(),
     }
 }

@@ -38,11 +38,11 @@ const NOTIFIES: u32 = 16;
 /// Begins to work out what a future will be set to, and sets it.
 const RUNS: u32 = 32;
 const SETS: u32 = 64;
-/// Where a flavour of locks begins.
-const FLAVOUR_SHIFT: u32 = 16;
 /// Of `threading.Semaphore`, and of the executor, which uses one as a signal.
 const SEMAPHORE: u32 = 128;
 const EXECUTOR: u32 = 256;
+/// Where a flavour of locks begins.
+const FLAVOUR_SHIFT: u32 = 16;
 
 /// A place in Python code: an instruction of a code object.
 #[derive(Clone, Copy)]
@@ -53,6 +53,9 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Where nothing is known.
+    pub(super) const UNKNOWN: Self = Self { word: 0, traits: 0 };
+
     pub(super) fn is_ours(self) -> bool {
         self.traits & OURS != 0
     }
@@ -96,11 +99,6 @@ impl Place {
     pub(super) fn flavour(self) -> u32 {
         self.traits >> FLAVOUR_SHIFT
     }
-}
-
-impl Place {
-    /// Where nothing is known.
-    pub(super) const UNKNOWN: Self = Self { word: 0, traits: 0 };
 }
 
 /// A place that is kept.

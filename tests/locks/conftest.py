@@ -49,6 +49,16 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return build
 
 
+def compile_cpp(source: Path, folder: Path, *options: str) -> Path:
+    """Compile a program of C++ into a folder."""
+    compiler = shutil.which("c++")
+    assert compiler, "c++ is missing, which comes with the C compiler that builds this project"
+    program = folder / source.stem
+    words = [compiler, *options, "-g", "-pthread", str(source), "-o", str(program)]
+    subprocess.run(words, check=True)
+    return program
+
+
 @pytest.fixture
 def watched(tmp_path: Path) -> Callable[..., Result]:
     """Runs a command under `vespiary locks`."""

@@ -1,25 +1,18 @@
 """Futures of the C++ library hand over what happened before."""
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.locks.conftest import Result
+from tests.locks.conftest import Result, compile_cpp
 
 SOURCE = Path(__file__).parent / "futures" / "futures.cc"
 
 
 @pytest.fixture(scope="session")
 def futures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("c++")
-    assert compiler, "c++ is missing, which comes with the C compiler that builds this project"
-    program = tmp_path_factory.mktemp("futures") / "futures"
-    words = [compiler, "-std=c++17", "-O1", "-g", "-pthread", str(SOURCE), "-o", str(program)]
-    subprocess.run(words, check=True)
-    return program
+    return compile_cpp(SOURCE, tmp_path_factory.mktemp("futures"), "-std=c++17", "-O1")
 
 
 @pytest.mark.parametrize(("what", "status"), [("async", 0), ("promise", 0), ("before", 120)])

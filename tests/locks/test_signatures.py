@@ -1,14 +1,12 @@
 """Different inversions have different signatures, and a baseline knows how many there were."""
 
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.locks.conftest import Result
+from tests.locks.conftest import Result, compile_cpp
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.signatures import lock_part, stack_part
 
@@ -20,12 +18,7 @@ HELPERS = SOURCES / "helpers.py"
 def test_inversions_in_lambdas_and_in_methods_of_one_name_are_different(
     optimised: str, tmp_path: Path, watched: Callable[..., Result]
 ) -> None:
-    compiler = shutil.which("c++")
-    assert compiler, "c++ is missing, which comes with the C compiler that builds this project"
-    program = tmp_path / "lambdas"
-    words = [compiler, optimised, "-g", "-pthread", str(SOURCES / "lambdas.cc"), "-o", str(program)]
-    subprocess.run(words, check=True)
-    result = watched(program)
+    result = watched(compile_cpp(SOURCES / "lambdas.cc", tmp_path, optimised))
     found = result.findings("inversion")
     assert len({finding["signature"] for finding in found}) == len(found) == 4, result.output
     # The library's own frames do not drown the program's.

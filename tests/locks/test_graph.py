@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from vespiary.prove.locks.facts import Edge, Thread
 from vespiary.prove.locks.graph import circles
-from vespiary.prove.locks.record import Edge, Thread
 
 
 def thread(number: int, parent: int | None = None, born: int = 0) -> Thread:

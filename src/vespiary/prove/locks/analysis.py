@@ -14,11 +14,11 @@ from vespiary.prove.locks.findings import (
     Kind,
     LockStory,
     Step,
-    counted,
     ordered,
+    with_sets,
 )
 from vespiary.prove.locks.graph import Circle, circles
-from vespiary.prove.locks.kinds import END, FUTURE, GIL, MAY_BE_SIGNALS
+from vespiary.prove.locks.kinds import FUTURE, GIL, MAY_BE_SIGNALS
 from vespiary.prove.locks.live import Deadlock
 from vespiary.prove.locks.log import beside
 from vespiary.prove.locks.names import Names
@@ -240,7 +240,7 @@ def analyse(
         for event in together.events()
         if event.what in _SENTENCES and not is_signal(teller.subject(event))
     ]
-    return ordered(counted(found))
+    return ordered(with_sets(found))
 
 
 def _circle(together: Together, teller: _Teller, circle: Circle) -> Finding:
@@ -319,7 +319,7 @@ def deadlock(together: Together, found: Deadlock) -> Finding:
         advice = "choose one order for these locks and keep it everywhere"
         if any(lock.kind == GIL for lock in locks):
             advice = _GIL_ADVICE
-        elif any(lock.kind in (END, FUTURE) or "the end of" in lock.name for lock in locks):
+        elif any(lock.life or lock.kind == FUTURE for lock in map(together.lock, wanted)):
             advice = "release the lock before you wait for a thread or a result that needs it"
     process = together.record(threads[0].number).pid
     return Finding("deadlock", title, advice, process, locks, steps)

@@ -231,19 +231,19 @@ def _verified(look: _Look, circle: list[int]) -> list[int]:
 
 def _still_gone(look: _Look, waiting: Waiting) -> Waiting:
     """The wait, without an owner that has ended if a second look does not find the same."""
-    if waiting.gone is not None:
-        try:
-            now = task(waiting.process, waiting.tid)
-        except OSError:
-            return replace(waiting, gone=None)
-        again = wait_of(look.targets[waiting.process], now, look.members[waiting.process])
-        is_same = again is not None and (again.address, again.gone) == (
-            waiting.address,
-            waiting.gone,
-        )
-        if not is_same or now.switches != waiting.switches:
-            return replace(waiting, gone=None)
-    return waiting
+    if waiting.gone is None:
+        return waiting
+    try:
+        now = task(waiting.process, waiting.tid)
+    except OSError:
+        return replace(waiting, gone=None)
+    again = wait_of(look.targets[waiting.process], now, look.members[waiting.process])
+    is_same = (
+        again is not None
+        and (again.address, again.gone) == (waiting.address, waiting.gone)
+        and now.switches == waiting.switches
+    )
+    return waiting if is_same else replace(waiting, gone=None)
 
 
 def _with_stacks(look: _Look) -> dict[int, Waiting]:

@@ -27,9 +27,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from vespiary.prove.locks.facts import Edge, Thread
 from vespiary.prove.locks.graph import Circle, circles
 from vespiary.prove.locks.places import Frame
-from vespiary.prove.locks.record import Edge, Thread
 from vespiary.prove.locks.sources import is_generic
 from vespiary.prove.locks.together import NUMBER, Together
 

@@ -122,7 +122,7 @@ def _by_kernel(pid: int) -> Core:
         handler = pattern[1:].split()[0] if pattern[1:].split() else "nobody"
         hint = "; `coredumpctl` lists it" if "systemd-coredump" in handler else ""
         return Core(pid, None, f"the kernel gave it to {handler} ({_PATTERN}){hint}")
-    # One of before that has not changed is another process's.
+    # A file that was there before and has not changed is another process's.
     written = {path: when for path, when in _matches(files).items() if before.get(path) != when}
     if not written:
         return Core(pid, None, f"the kernel wrote none that fits {files}")

@@ -1,4 +1,4 @@
-"""What a record tells: threads, locks, orders, events, loaded objects."""
+"""What a record contains: threads, locks, orders, events, loaded objects."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.signatures import lock_part, signature, stack_part
 
-__all__ = ["NOTHING", "Finding", "Kind", "LockStory", "Step", "counted", "ordered", "worst"]
+__all__ = ["NOTHING", "Finding", "Kind", "LockStory", "Step", "ordered", "with_sets", "worst"]
 
 Kind = Literal["deadlock", "inversion", "misuse", "stall", "information"]
 """What a finding is, the worst first."""
@@ -131,7 +131,7 @@ def _frames(frames: list[Frame]) -> list[dict[str, Any]]:
     return [frame.as_json() for frame in frames]
 
 
-def counted(findings: Sequence[Finding]) -> Iterator[Finding]:
+def with_sets(findings: Sequence[Finding]) -> Iterator[Finding]:
     """The findings of a process, each with the number of sets of locks of its signature."""
     sets: dict[str, set[frozenset[tuple[int, str]]]] = defaultdict(set)
     for finding in findings:

@@ -19,8 +19,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from vespiary.prove.locks.facts import Edge, Thread
 from vespiary.prove.locks.kinds import RECURSIVE, TASK_LOCK
-from vespiary.prove.locks.record import Edge, Thread
 
 __all__ = ["Circle", "circles"]
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vespiary.prove.locks.record import Record, Thread, records
+from vespiary.prove.locks.facts import Thread
+from vespiary.prove.locks.record import Record, records
 from vespiary.prove.locks.target import is_blocked_at
 from vespiary.prove.locks.together import Together, families, lives
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from vespiary import _core
 from vespiary.prove.locks import sources
+from vespiary.prove.locks.facts import Lock, Thread
 from vespiary.prove.locks.kinds import FUTURE, GIL, LOADER
 from vespiary.prove.locks.places import Frame
-from vespiary.prove.locks.record import Lock, Thread
 from vespiary.prove.locks.together import NUMBER, Together
 
 __all__ = ["Names"]

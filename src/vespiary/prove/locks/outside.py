@@ -17,8 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vespiary.prove.locks.facts import Module
 from vespiary.prove.locks.places import Frame, resolve
-from vespiary.prove.locks.record import Module
 from vespiary.prove.locks.target import Target
 
 __all__ = ["loaded_code", "native_stack", "py_spy", "python_stacks"]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vespiary import _core
-from vespiary.prove.locks.record import Module, Record
+from vespiary.prove.locks.facts import Module
+from vespiary.prove.locks.record import Record
 
 __all__ = ["Frame", "Places", "resolve"]
 

@@ -15,21 +15,9 @@ from pathlib import Path
 
 from vespiary.prove.locks.between import Child, Fork, Shared
 from vespiary.prove.locks.facts import Edge, Event, Held, Lock, Module, Thread
-from vespiary.prove.locks.kinds import EVENTS, GIL, KINDS, LOST, REPEATS
+from vespiary.prove.locks.kinds import EVENTS, KINDS, LOST
 
-__all__ = [
-    "GIL",
-    "REPEATS",
-    "Edge",
-    "Event",
-    "Lock",
-    "Module",
-    "Record",
-    "RecordError",
-    "Thread",
-    "records",
-    "room",
-]
+__all__ = ["Record", "RecordError", "records", "room"]
 
 _MAGIC = b"vlocks\x00\x02"
 _HEADER = struct.Struct("<8sIIQ")
@@ -51,9 +39,9 @@ _MODULE = struct.Struct("<QQQ512s")
 _SHARED = struct.Struct("<QQQQIIII")
 _CHILD = struct.Struct("<IIIIIIQQ")
 
-_OWNED = 4
-_LIFE = 2
+_LIFE, _OWNED = 2, 4
 _END = 9
+_IS_MADE, _IS_RELEASED = 1, 4
 _WAITING_OFFSET = 36
 _WAITS_SHARED, _WAITS_FOR_SIGNAL = 1, 2
 _LEFT_BEHIND = 3
@@ -212,11 +200,11 @@ class Record:
             _plus_one(stack),
             site,
             flavour not in (0, _OWNED),
-            bool(made & 1),
+            bool(made & _IS_MADE),
             flavour == _OWNED,
             self._shared(shared - 1) if shared else None,
             flavour == _LIFE or kind == _END,
-            bool(made & 4),
+            bool(made & _IS_RELEASED),
         )
 
     def _shared(self, number: int) -> Shared:

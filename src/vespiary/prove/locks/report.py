@@ -12,9 +12,9 @@ from vespiary._counted import counted
 from vespiary.prove.locks import drawing, sources, statistics
 from vespiary.prove.locks.figures import figures
 from vespiary.prove.locks.findings import NOTHING, Finding, Step
+from vespiary.prove.locks.kinds import GIL
 from vespiary.prove.locks.paint import PLAIN, Paint
 from vespiary.prove.locks.places import Frame
-from vespiary.prove.locks.record import GIL
 from vespiary.prove.locks.run import Outcome
 
 __all__ = ["as_json", "as_text", "finding_text", "stack_lines"]
@@ -59,7 +59,7 @@ def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str]
         for finding in told
     ]
     information = len(outcome.findings) - len(told)
-    what = f"{counted(len(told), 'finding')}"
+    what = counted(len(told), "finding")
     if information:
         what += f", {information} for information (--verbose shows them)"
     if not told and coverage.notes:
@@ -141,23 +141,17 @@ def stack_lines(frames: Sequence[Frame], most: int, paint: Paint = PLAIN) -> lis
     Frames of the C++ library are folded, so that the program's own are among those shown.
     """
     frames = sources.own(frames)
-    if frames and all(map(_is_folded, frames)):
+    own = [frame for frame in frames if not _is_folded(frame)]
+    if frames and not own:
         return ["      (within the C++ library; --full keeps the whole stack)"]
     lines: list[str] = []
-    shown = left = 0
-    for frame in frames:
-        if _is_folded(frame):
-            continue
-        if shown == most:
-            left += 1
-            continue
-        shown += 1
+    for frame in own[:most]:
         lines.append(f"      {_near(frame)}")
         source = sources.line(frame)
         if source:
             lines.append("        " + paint.faint(_fit(source, paint.columns - 8)))
-    if left:
-        lines.append(paint.faint(f"      ... {left} more"))
+    if len(own) > most:
+        lines.append(paint.faint(f"      ... {len(own) - most} more"))
     return lines or ["      (no stack was kept)"]
 
 

@@ -21,8 +21,9 @@ from vespiary.prove.locks.binaries import inspect
 from vespiary.prove.locks.cores import Core, leave
 from vespiary.prove.locks.findings import Finding, ordered
 from vespiary.prove.locks.gaps import Gap, find, lockless, program_of, sentences
+from vespiary.prove.locks.kinds import REPEATS
 from vespiary.prove.locks.live import Watch
-from vespiary.prove.locks.record import REPEATS, room
+from vespiary.prove.locks.record import room
 from vespiary.prove.locks.statistics import Statistics, statistics
 from vespiary.prove.locks.together import Together, families, lives
 from vespiary.prove.locks.tree import Tree

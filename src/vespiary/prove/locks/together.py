@@ -18,9 +18,9 @@ from functools import cached_property
 from pathlib import Path
 
 from vespiary.prove.locks.between import Child
-from vespiary.prove.locks.facts import RECORD_BITS
+from vespiary.prove.locks.facts import RECORD_BITS, Edge, Event, Lock, Thread
 from vespiary.prove.locks.places import Places
-from vespiary.prove.locks.record import Edge, Event, Lock, Record, Thread, records
+from vespiary.prove.locks.record import Record, records
 
 __all__ = ["NUMBER", "Together", "families", "lives"]
 

@@ -24,7 +24,7 @@ enum How {
     Next,
     /// The same, of a version: condition waits have an old one, which takes another structure.
     Version(&'static CStr),
-    /// By ourselves: what the loader itself is asked by.
+    /// Without the loader (`symbols`): the functions that ask it, and those of the C++ library.
     Alone,
 }
 

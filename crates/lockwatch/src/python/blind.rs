@@ -10,8 +10,8 @@ use crate::notes::{self, Kind};
 use crate::threads::{self, Inside};
 use crate::{clock, clocks};
 
-/// Bits: `SimpleQueue` is watched for; its use was noted; several interpreters were
-/// noted; an interpreter that cannot be watched was.
+/// Bits: `SimpleQueue` is watched for; noted were its use, several interpreters, an interpreter
+/// that cannot be watched, a semaphore of `threading`, and each of [`SCHEDULERS`].
 static STATE: AtomicU32 = AtomicU32::new(0);
 const QUEUE: u32 = 1;
 const USED: u32 = 2;

@@ -69,7 +69,7 @@ class Finding:
         locks: Those that take part.
         steps: The threads' parts, in the circle's order.
         by_class: Whether it is an inversion between classes of locks, not between the locks.
-        sets: How many different sets of locks it was found with, all under one signature.
+        sets: The number of different sets of locks that it was found with, under one signature.
         signature: The same for the same finding in every run.
     """
 

@@ -21,10 +21,10 @@ GIL = "GIL"
 """The kind of lock that the interpreter's own is."""
 
 LOADER = "loader's lock"
-"""That of the dynamic loader, which loads, unloads and looks up with it."""
+"""The dynamic loader's own, which it holds while it loads, unloads and looks up."""
 
 END = "end of a thread"
-"""What a thread is waited for by who joins it; it holds that itself."""
+"""What a thread that joins another one waits for; the other one holds it until it ends."""
 
 FUTURE = "future"
 """What a thread works out for others that wait for it."""

@@ -135,7 +135,7 @@ def read_baseline(path: Path) -> dict[str, int]:
     """The signatures of a baseline, each with the number of sets of locks that it had.
 
     Raises:
-        ConfigurationError: it cannot be read, or is none.
+        ConfigurationError: it cannot be read, or is not a baseline.
     """
     try:
         signatures = json.loads(path.read_text())["signatures"]

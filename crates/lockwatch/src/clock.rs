@@ -8,7 +8,12 @@ pub(crate) fn now() -> u64 {
     };
     // SAFETY: the structure is ours and lives through the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    nanoseconds(&time)
+}
+
+/// A moment of a clock in nanoseconds.
+pub(crate) fn nanoseconds(moment: &libc::timespec) -> u64 {
+    moment.tv_sec as u64 * 1_000_000_000 + moment.tv_nsec as u64
 }
 
 /// The moment `nanoseconds` from now, of `CLOCK_MONOTONIC`.

@@ -105,9 +105,7 @@ fn end_packing() {
 }
 
 fn alive(region: &Region) -> impl Iterator<Item = (u32, &Thread)> {
-    let count = region.header.threads.load(Ordering::Relaxed) as usize;
-    let all = region.threads[..count.min(region.threads.len())].iter();
-    (0_u32..).zip(all).filter(|(_, thread)| {
+    (0_u32..).zip(region.threads_seen()).filter(|(_, thread)| {
         matches!(
             thread.state.load(Ordering::Relaxed),
             threads::ALIVE | threads::LEFT_BEHIND

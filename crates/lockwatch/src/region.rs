@@ -70,6 +70,12 @@ pub(crate) fn allow() {
 }
 
 impl Region {
+    /// The threads that there have been so far.
+    pub(crate) fn threads_seen(&self) -> &[Thread] {
+        let count = self.header.threads.load(Ordering::Relaxed) as usize;
+        &self.threads[..count.min(THREADS_MAX)]
+    }
+
     pub(crate) fn lose(&self, what: Lost) {
         self.header.lost[what as usize].fetch_add(1, Ordering::Relaxed);
     }

@@ -26,7 +26,7 @@ impl Ways for Spin {
     }
 
     fn until(&self, moment: &timespec) -> c_int {
-        let end = moment.tv_sec as u64 * 1_000_000_000 + moment.tv_nsec as u64;
+        let end = clock::nanoseconds(moment);
         loop {
             for _ in 0..1_000 {
                 if self.at_once() == 0 {

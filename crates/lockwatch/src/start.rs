@@ -230,13 +230,10 @@ pub(crate) fn while_it_lives<T>(handle: u64, site: u64, wait: impl FnOnce() -> T
 /// The end of a living thread as something that this thread holds.
 fn end_of(handle: u64, site: u64) -> Option<(u32, u64)> {
     let Inside { region, .. } = threads::enter_present()?;
-    let count = region.header.threads.load(Ordering::Relaxed) as usize;
-    let thread = region.threads[..count.min(region.threads.len())]
-        .iter()
-        .find(|thread| {
-            thread.handle.load(Ordering::Relaxed) == handle
-                && thread.state.load(Ordering::Relaxed) == threads::ALIVE
-        })?;
+    let thread = region.threads_seen().iter().find(|thread| {
+        thread.handle.load(Ordering::Relaxed) == handle
+            && thread.state.load(Ordering::Relaxed) == threads::ALIVE
+    })?;
     let address = std::ptr::from_ref(thread) as u64;
     let lock = locks::find(region, address, Kind::End, site)?;
     let owner = threads::number(region, thread) + 1;
@@ -249,8 +246,8 @@ fn end_of(handle: u64, site: u64) -> Option<(u32, u64)> {
 /// From here on the caller's orders are later than all of the joined thread's.
 fn joined(inside: &Inside, handle: pthread_t) {
     let Inside { region, .. } = inside;
-    let count = region.header.threads.load(Ordering::Relaxed) as usize;
-    let ended = region.threads[..count.min(region.threads.len())]
+    let ended = region
+        .threads_seen()
         .iter()
         .filter(|other| {
             other.handle.load(Ordering::Relaxed) == handle

@@ -30,7 +30,7 @@ impl Ways for Stream {
     }
 
     fn until(&self, moment: &timespec) -> c_int {
-        let end = moment.tv_sec as u64 * 1_000_000_000 + moment.tv_nsec as u64;
+        let end = clock::nanoseconds(moment);
         while self.at_once() != 0 {
             if clock::now() >= end {
                 return libc::ETIMEDOUT;

@@ -133,13 +133,10 @@ pub(crate) fn here() -> Option<(&'static Region, &'static Thread)> {
 
 /// Whether no other thread lives.
 pub(crate) fn is_alone(region: &Region) -> bool {
-    let count = region.header.threads.load(Ordering::Relaxed) as usize;
-    let living = region.threads[..count.min(THREADS_MAX)]
-        .iter()
-        .filter(|thread| {
-            thread.state.load(Ordering::Relaxed) == ALIVE
-                && thread.marks.load(Ordering::Relaxed) & TASK == 0
-        });
+    let living = region.threads_seen().iter().filter(|thread| {
+        thread.state.load(Ordering::Relaxed) == ALIVE
+            && thread.marks.load(Ordering::Relaxed) & TASK == 0
+    });
     living.take(2).count() < 2
 }
 
@@ -295,8 +292,7 @@ fn tell_held(region: &Region, thread: &Thread, is_told: impl Fn(&Lock) -> bool) 
 
 /// The process ends: what it holds of locks that others share stays held.
 pub(crate) fn tell_shared(region: &Region) {
-    let count = region.header.threads.load(Ordering::Relaxed) as usize;
-    for thread in &region.threads[..count.min(THREADS_MAX)] {
+    for thread in region.threads_seen() {
         if thread.state.load(Ordering::Relaxed) == ALIVE {
             tell_held(region, thread, |lock| {
                 // Semaphores may be for others to post.

@@ -5,9 +5,10 @@
 //! is published by some store that nobody sees; but mostly with a lock held, or by a hand-over. So
 //! a lock counts as its maker's own until that thread has released any lock, or handed over.
 
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::layout::{LOCKS_MAX, Thread};
+use crate::mapped::Mapped;
 use crate::region::Region;
 use crate::{locks, threads};
 
@@ -17,31 +18,16 @@ struct Birth {
     releases: AtomicU32,
 }
 
-static TABLE: AtomicPtr<Birth> = AtomicPtr::new(std::ptr::null_mut());
+// SAFETY: it is made of atomics.
+static TABLE: Mapped<Birth, LOCKS_MAX> = unsafe { Mapped::new() };
 
 /// Makes an empty table, at the start and in each child.
 pub(crate) fn open() {
-    let bytes = LOCKS_MAX * size_of::<Birth>();
-    let access = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a fresh anonymous mapping, or the old one that only this process sees.
-    unsafe {
-        let old = TABLE.swap(std::ptr::null_mut(), Ordering::AcqRel);
-        if !old.is_null() {
-            libc::munmap(old.cast(), bytes);
-        }
-        let base = libc::mmap(std::ptr::null_mut(), bytes, access, flags, -1, 0);
-        if base != libc::MAP_FAILED {
-            TABLE.store(base.cast(), Ordering::Release);
-        }
-    }
+    TABLE.open();
 }
 
 fn birth(lock: u32) -> Option<&'static Birth> {
-    let base = TABLE.load(Ordering::Acquire);
-    // SAFETY: the mapping has one for each lock, and is only replaced in a child before it is used
-    // there.
-    (!base.is_null()).then(|| unsafe { &*base.add(lock as usize) })
+    TABLE.items()?.get(lock as usize)
 }
 
 /// A lock is first seen: made by this thread, or by nobody who is known.

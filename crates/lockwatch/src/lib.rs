@@ -43,6 +43,7 @@ mod loaded;
 mod loader;
 mod locks;
 mod log;
+mod mapped;
 mod memory;
 mod modules;
 mod mutexes;

@@ -5,10 +5,10 @@
 //! that was recorded names it, and the table then points to its successor; else the successor takes
 //! the entry, so that a program may make locks for as long as it likes.
 
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::layout::{Kind, LOCKS_MAX, Lock, Lost};
+use crate::mapped::Mapped;
 use crate::region::Region;
 use crate::{births, clocks, held, memory, python, shared, stacks};
 
@@ -30,32 +30,12 @@ const IS_MADE: u32 = 1;
 pub(crate) const HANDS_OVER: u32 = 2;
 pub(crate) const IS_RELEASED: u32 = 4;
 
-static TABLE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+// SAFETY: they are atomics.
+static TABLE: Mapped<AtomicU32, SLOTS> = unsafe { Mapped::new() };
 
 /// Makes an empty table, at the start and in each child.
 pub(crate) fn open() {
-    let bytes = SLOTS * size_of::<AtomicU32>();
-    let access = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a fresh anonymous mapping, or the old one that only this process sees.
-    unsafe {
-        let old = TABLE.swap(ptr::null_mut(), Ordering::AcqRel);
-        if !old.is_null() {
-            libc::munmap(old.cast(), bytes);
-        }
-        let base = libc::mmap(ptr::null_mut(), bytes, access, flags, -1, 0);
-        if base != libc::MAP_FAILED {
-            TABLE.store(base.cast(), Ordering::Release);
-        }
-    }
-}
-
-#[inline]
-fn table() -> Option<&'static [AtomicU32]> {
-    let base = TABLE.load(Ordering::Acquire);
-    // SAFETY: the mapping has this many zeroed numbers, and is only replaced in a child before it
-    // is used there.
-    (!base.is_null()).then(|| unsafe { std::slice::from_raw_parts(base, SLOTS) })
+    TABLE.open();
 }
 
 /// Locks that lie side by side, as in an array, have their slots side by side: they are taken by
@@ -72,7 +52,7 @@ fn first_slot(address: u64) -> usize {
 /// The number of the lock at an address; a lock not seen before is entered.
 #[inline]
 pub(crate) fn find(region: &Region, address: u64, kind: Kind, site: u64) -> Option<u32> {
-    let slots = table()?;
+    let slots = TABLE.items()?;
     let mut slot = first_slot(address);
     for _ in 0..SLOTS {
         let entry = slots[slot].load(Ordering::Acquire);
@@ -96,7 +76,7 @@ pub(crate) fn find(region: &Region, address: u64, kind: Kind, site: u64) -> Opti
 
 /// The number of the living lock at an address, if it has been seen.
 pub(crate) fn known(region: &Region, address: u64) -> Option<u32> {
-    let slots = table()?;
+    let slots = TABLE.items()?;
     let mut slot = first_slot(address);
     for _ in 0..SLOTS {
         let entry = slots[slot].load(Ordering::Acquire);
@@ -167,7 +147,7 @@ pub(crate) fn inherit(region: &Region, address: u64, kind: u32, site: u64) -> Op
     if let Some(number) = known(region, address) {
         return Some(number);
     }
-    let slots = table()?;
+    let slots = TABLE.items()?;
     let mut slot = first_slot(address);
     while slots[slot].load(Ordering::Relaxed) != 0 {
         slot = (slot + 1) % SLOTS;

@@ -4,8 +4,9 @@
 //! no lock: buckets of a few ways, found by a hash, each entry emptied when its task is collected.
 //! A task whose bucket is full is not followed.
 
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::mapped::Mapped;
 
 const BUCKETS: usize = 1 << 14;
 const WAYS: usize = 8;
@@ -35,34 +36,18 @@ pub(super) struct Known {
 
 type Bucket = [Known; WAYS];
 
-const BYTES: usize = BUCKETS * size_of::<Bucket>();
-
-static TABLE: AtomicPtr<Bucket> = AtomicPtr::new(ptr::null_mut());
+// SAFETY: they are made of atomics.
+static TABLE: Mapped<Bucket, BUCKETS> = unsafe { Mapped::new() };
 
 /// Makes an empty table, at the start and in each child.
 pub(super) fn open() {
-    let access = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a fresh anonymous mapping, or the old one that only this process sees.
-    unsafe {
-        let old = TABLE.swap(ptr::null_mut(), Ordering::AcqRel);
-        if !old.is_null() {
-            libc::munmap(old.cast(), BYTES);
-        }
-        let base = libc::mmap(ptr::null_mut(), BYTES, access, flags, -1, 0);
-        if base != libc::MAP_FAILED {
-            TABLE.store(base.cast(), Ordering::Release);
-        }
-    }
+    TABLE.open();
 }
 
 #[inline]
 fn bucket(address: u64) -> Option<&'static Bucket> {
-    let base = TABLE.load(Ordering::Acquire);
     let hash = address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - BUCKETS.trailing_zeros());
-    // SAFETY: the mapping has this many zeroed buckets, and is only replaced in a child before it
-    // is used there.
-    (!base.is_null()).then(|| unsafe { &*base.add(hash as usize) })
+    TABLE.items()?.get(hash as usize)
 }
 
 /// The entry of a task.

@@ -244,18 +244,18 @@ class Server:
     async def stop(self, drain_seconds: float | None = None) -> None:
         """Stop gracefully: accept nobody, let connections finish, close them, end every task.
 
-        Each connection gets its cue: `on_shutdown` where the handler has it, and then it may end by
+        Each connection is notified: `on_shutdown` where the handler has it, and then it may end by
         itself; an async function gets the messages already received and then the end of its
         iteration; the others are closed once what is queued is written, with 1001 on WebSocket.
-        Work under way goes on for as long. What has not ended after the drain is closed with 1001
-        and its tasks are cancelled; what has not ended `close_seconds` later is reset. `on_stop`
-        is called at the end. Every step is logged with its counts.
+        Work under way goes on. Shortly before `drain_seconds` are over, what is left is closed with
+        1001 and its tasks are cancelled; after `drain_seconds` it is reset. `on_stop` is called at
+        the end. Every step is logged with its counts.
 
         The stop goes on when the task that awaits it is cancelled, and further calls wait for the
         same end. In the server's own handlers, in `on_start` and in `on_stop` it begins the stop
-        and returns at once, as the end comes after them; so it does in tasks that they make. What
-        is to happen after the last connection belongs in `on_stop`. In a forked child it does
-        nothing: the server is the parent's.
+        and returns at once, because the server ends after them; the same holds in tasks that they
+        make. What should happen after the last connection belongs in `on_stop`. In a forked child
+        it does nothing: the server belongs to the parent.
 
         Args:
             drain_seconds: How long the drain may take; default: each endpoint's `drain_seconds`. A
@@ -396,7 +396,7 @@ class Server:
         return life.core.subscribers(life.topics, topic)
 
     def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Call `callback` in so many seconds; timers are cheap, a million of them too.
+        """Call `callback` after this many seconds; timers are cheap, even a million of them.
 
         Raises:
             TypeError: `callback` is not a function, or an async one, which would never run.

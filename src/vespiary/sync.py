@@ -81,8 +81,8 @@ def connect(
         options: See `vespiary.ClientOptions`. Filters run on the loop's thread.
 
     Raises:
-        The same as of `vespiary.connect`; TimeoutError after `timeout`; RuntimeError where
-        `vespiary.run` runs in this thread, whose loop would be blocked.
+        The same as `vespiary.connect`; TimeoutError after `timeout`; RuntimeError if
+        `vespiary.run` runs in this thread, because its loop would be blocked.
     """
     check_options(options, "timeout", "parts")
     check_values(parts=parts)

@@ -401,13 +401,14 @@ impl<H: Host> Engine<H> {
 
     fn judge_write(&self, connection: &Rc<Connection<H>>, options: &Options) {
         let is_written = connection.state() == State::Closing && connection.queued_bytes() == 0;
+        let mark = connection.moments.write_mark.get();
         if is_written && self.look_for_acknowledgement(connection) {
             return;
         }
         let (length, limit) = write_deadline(connection, options);
         // 0 is not a mark.
         let acknowledged = connection.acknowledged(connection.delivery()) + 1;
-        let mark = connection.moments.write_mark.replace(acknowledged);
+        connection.moments.write_mark.set(acknowledged);
         if mark == 0 {
             // The second look comes half a deadline later, however late this one is: it does not
             // see what the peer has taken until now.

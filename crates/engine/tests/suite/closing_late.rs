@@ -9,6 +9,7 @@ use vespiary_engine::{Framing, Limit, Manner, Options, Side, State};
 on_every_driver!(
     what_the_kernel_has_taken_survives_the_deadlines,
     bytes_lost_by_the_write_deadline_while_closing_are_reported,
+    a_peer_that_has_yet_to_read_what_the_kernel_has_taken_has_the_whole_write_deadline,
     a_flood_of_pings_behind_our_close_frame_queues_little_and_is_understood,
 );
 
@@ -97,4 +98,26 @@ fn a_flood_of_pings_behind_our_close_frame_queues_little_and_is_understood(bench
     assert_eq!(reason.code, Some(1001), "{reason}");
     assert_eq!((reason.side, reason.manner), (Side::Local, Manner::Closed));
     assert_eq!(place.counters().protocol_errors.get(), 0);
+}
+
+fn a_peer_that_has_yet_to_read_what_the_kernel_has_taken_has_the_whole_write_deadline(
+    bench: &Bench,
+) {
+    const WRITE: u64 = 400;
+    let mut options = lines();
+    // The first look at what is acknowledged is that of the write deadline.
+    options.deadlines.close = None;
+    options.deadlines.write = Some(WRITE);
+    let place = bench.listen(options, send_and_close(40));
+    let mut peer = bench.connect_open(&place);
+    let connection = bench.latest();
+    peer.stall(true);
+    peer.send(bench, b"hello\n");
+    bench.until("the close", || !connection.is_open());
+    bench.pass(3 * WRITE / 4);
+    assert_eq!(connection.state(), State::Closing);
+    peer.stall(false);
+    let (bytes, ending) = peer.take_rest(bench);
+    assert_eq!((bytes.len(), ending), (40_000, Ending::Finished));
+    assert_eq!(bench.host().limits_reached(Limit::WriteSeconds), 0);
 }

@@ -27,21 +27,27 @@ class Echo(vespiary.Handler):
     def on_message(self, connection, message):
         connection.send(message)
 """
+# The second thread waits by polling a list: an event between the two orders would separate them.
 INVERSION = """\
 import threading
+import time
 
 one, other = threading.Lock(), threading.Lock()
+taken = []
 
 def take(first, second):
     with first, second:
         pass
 
-done, end = threading.Event(), threading.Event()
-thread = threading.Thread(target=lambda: (take(one, other), done.set(), end.wait()))
+def late():
+    while not taken:
+        time.sleep(0.001)
+    take(other, one)
+
+thread = threading.Thread(target=late)
 thread.start()
-done.wait()
-take(other, one)
-end.set()
+take(one, other)
+taken.append(True)
 thread.join()
 """
 INVERSION_STATUS = 120

@@ -226,5 +226,5 @@ def test_parts_of_lines_are_an_error_on_servers_and_clients(framing: Any) -> Non
         lambda: vespiary.connect(url, Parts(), framing=framing),
         lambda: vespiary.sync.connect(url, parts=True, framing=framing),
     ):
-        with pytest.raises(ConfigurationError, match="parts of messages never come"):
+        with pytest.raises(ConfigurationError, match="delivers whole lines, and no parts of messages"):
             use()

@@ -206,17 +206,6 @@ def test_a_wrong_suppression_is_reported_with_its_place(
         read_suppressions(path)
 
 
-def test_a_long_wait_is_reported_as_a_stall_and_the_program_goes_on(
-    compiled: Callable[..., Path],
-) -> None:
-    program = compiled("stall")
-    done = locks("--stall", "500ms", "--", program)
-    assert done.returncode == 123, done.stderr
-    assert "STALL" in done.stderr
-    assert "wants" in done.stderr
-    assert locks("--", program).returncode == 0
-
-
 def test_delays_from_a_seed_bring_out_what_full_speed_hides(
     compiled: Callable[..., Path],
 ) -> None:

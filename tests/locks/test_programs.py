@@ -12,7 +12,15 @@ from tests.locks.conftest import PROGRAMS, Result
 CODES = {"nothing": 0, "information": 0, "inversion": 120, "deadlock": 121, "misuse": 122}
 UNCOVERED = 124
 
-WITH_OPTIONS = {"stall.c", "hidden.c", "every_way.c", "native.c"}
+WITH_OPTIONS = {
+    "stall.c",
+    "stall_for_good.c",
+    "stall_input.c",
+    "python_stall_for_good.py",
+    "hidden.c",
+    "every_way.c",
+    "native.c",
+}
 """Those that a test of its own runs, with the option that they are for; and a library."""
 
 programs = sorted(

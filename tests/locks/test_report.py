@@ -104,7 +104,7 @@ def test_an_element_of_an_array_is_named_by_its_place_in_it_and_told_once(
     assert {lock["name"] for lock in found["locks"]} == {"mutex L0 ring", "mutex L1 ring+40"}
     assert "mutex L0 ring, made at" in result.output
     assert result.output.count("2 threads wait for each other") == 2
-    assert result.output.count("2 threads wait for each other (told above)") == 1
+    assert result.output.count("2 threads wait for each other (reported above)") == 1
     assert "__libc_start_main" not in result.output
 
 

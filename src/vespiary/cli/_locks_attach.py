@@ -13,6 +13,7 @@ from vespiary.prove.locks import exits, snapshots, watchdog
 from vespiary.prove.locks.attach import snapshot
 from vespiary.prove.locks.findings import Finding
 from vespiary.prove.locks.report import finding_text
+from vespiary.prove.locks.stalls import STALL_SECONDS
 
 __all__ = ["attach"]
 
@@ -20,15 +21,17 @@ __all__ = ["attach"]
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 no deadlock (with --watch: the process has ended), 121 a deadlock,"
-    " 123 with --watch: a stall was reported, 2 the process cannot be looked at.",
+    " 123 with --watch: a stall was reported that only another thread can end, 2 the process cannot"
+    " be looked at.",
 )
 @click.argument("pid", type=click.IntRange(1))
 @click.option("--watch", type=SPAN, help="Look again after each such time, until a deadlock.")
 @click.option(
     "--stall",
     type=SPAN,
-    default=30.0,
-    help="With --watch: tell a wait for a lock that is longer than this (30s).",
+    default=STALL_SECONDS,
+    help="With --watch: report a wait for a lock after this long in which the lock's holder did not"
+    f" run either ({STALL_SECONDS:g}s).",
 )
 @click.option("--json", "json_file", type=FILE, help="Write what was seen here as JSON.")
 def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) -> None:
@@ -53,7 +56,7 @@ def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) 
         found = watchdog.watch(pid, watch, stall, tell)
     except KeyboardInterrupt:
         click.echo(f"vespiary locks: process {pid}: no deadlock so far", err=True)
-        sys.exit(exits.STALL if stalls else 0)
+        sys.exit(_status(stalls))
     report: dict[str, Any] = {"pid": pid, "findings": []} if found is None else {}
     if found is not None:
         report = snapshots.as_json(found)
@@ -64,7 +67,11 @@ def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) 
     _write(json_file, report)
     if found is not None:
         sys.exit(exits.DEADLOCK)
-    sys.exit(exits.STALL if stalls else 0)
+    sys.exit(_status(stalls))
+
+
+def _status(stalls: list[Finding]) -> int:
+    return exits.STALL if any(finding.fails for finding in stalls) else 0
 
 
 def _write(path: Path | None, report: dict[str, Any]) -> None:

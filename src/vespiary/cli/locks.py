@@ -24,6 +24,7 @@ from vespiary.prove.locks.page import as_html
 from vespiary.prove.locks.paint import Paint
 from vespiary.prove.locks.report import as_json, as_text, finding_text
 from vespiary.prove.locks.run import Outcome, merge, run
+from vespiary.prove.locks.stalls import STALL_SECONDS
 
 __all__ = ["locks"]
 
@@ -50,8 +51,9 @@ __all__ = ["locks"]
 @click.option(
     "--stall",
     type=SPAN,
-    default=30.0,
-    help="Tell a wait for a lock that is longer than this (30s); the program goes on.",
+    default=STALL_SECONDS,
+    help="Report a wait for a lock after this long in which the lock's holder did not run either"
+    f" ({STALL_SECONDS:g}s); the program goes on.",
 )
 @click.option(
     "--linger",

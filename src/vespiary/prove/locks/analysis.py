@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, partial
 
+from vespiary.prove.locks.activity import Activity
 from vespiary.prove.locks.classes import ClassCircle, class_circles
 from vespiary.prove.locks.facts import Edge, Event, Held, Thread
 from vespiary.prove.locks.findings import (
@@ -18,21 +19,22 @@ from vespiary.prove.locks.findings import (
     with_sets,
 )
 from vespiary.prove.locks.graph import Circle, circles
+from vespiary.prove.locks.interruptions import explained
 from vespiary.prove.locks.kinds import FUTURE, GIL, MAY_BE_SIGNALS
 from vespiary.prove.locks.live import Deadlock
 from vespiary.prove.locks.log import beside
 from vespiary.prove.locks.names import Names
+from vespiary.prove.locks.outside import doing
 from vespiary.prove.locks.places import Frame
+from vespiary.prove.locks.stalls import Stall
 from vespiary.prove.locks.together import Together
 
-__all__ = ["analyse", "deadlock", "stall"]
+__all__ = ["analyse", "deadlock", "stall", "stall_finding"]
 
 _GIL_ADVICE = (
     "give the GIL away (Py_BEGIN_ALLOW_THREADS; with ctypes, CDLL instead of PyDLL) before a native"
     " lock is taken, or let go of the native lock before Python is called"
 )
-
-_WAITS_MAX = 8
 
 _SENTENCES: dict[str, tuple[Kind, str, str]] = {
     "relock": (
@@ -165,25 +167,30 @@ class _Teller:
             ),
         ]
 
-    def waits_behind(self, first: Thread) -> list[Step]:
-        """Who holds what a thread waits for, and waits itself, and so on."""
-        steps: list[Step] = []
-        thread = first
-        for _ in range(_WAITS_MAX):
-            lock = thread.waiting
-            holders = (
-                other
-                for other in self.threads.values()
-                if other.waiting is not None
-                and other.number != first.number
-                and any(held.lock == lock for held in other.held)
-            )
-            holder = next(holders, None)
-            if lock is None or holder is None:
-                break
-            steps.append(self.waiting(holder, lock))
-            thread = holder
-        return steps
+    def holding(self, thread: Thread, lock: int | None, does: str, frames: list[Frame]) -> Step:
+        """What a thread does with a lock in its hands that others wait for.
+
+        Args:
+            thread: It.
+            lock: The lock.
+            does: What it does, as the kernel says.
+            frames: And where, as it is seen from outside.
+        """
+        assert lock is not None
+        places = self._together.places(thread.number)
+        who, held = self._holding(thread, lock)
+        if thread.waiting is not None:
+            does = f"waits for {self.lock_name(thread.waiting)}"
+            frames = places.stack(thread.waiting_stack) or frames
+        return Step(
+            self.thread(who),
+            self.lock_name(lock),
+            places.frames(held.site) if held else [],
+            NOTHING,
+            frames,
+            held_stack=self._held_stack(thread.number, held),
+            does=does,
+        )
 
     def subject(self, event: Event) -> int:
         """The lock that an event is about: held while a sign is waited for, or misused."""
@@ -203,7 +210,7 @@ class _Teller:
         name = self.lock_name(event.lock)
         step = Step(self.thread(event.thread), name, [], name, where)
         process = self._together.record(event.thread).pid
-        return Finding(kind, title, advice, process, locks, [step])
+        return Finding(kind, title, advice, process, locks, [step], event=event.what)
 
 
 def analyse(
@@ -240,7 +247,7 @@ def analyse(
         for event in together.events()
         if event.what in _SENTENCES and not is_signal(teller.subject(event))
     ]
-    return ordered(with_sets(found))
+    return ordered(with_sets([explained(finding) for finding in found]))
 
 
 def _circle(together: Together, teller: _Teller, circle: Circle) -> Finding:
@@ -322,7 +329,7 @@ def deadlock(together: Together, found: Deadlock) -> Finding:
         elif any(lock.life or lock.kind == FUTURE for lock in map(together.lock, wanted)):
             advice = "release the lock before you wait for a thread or a result that needs it"
     process = together.record(threads[0].number).pid
-    return Finding("deadlock", title, advice, process, locks, steps)
+    return explained(Finding("deadlock", title, advice, process, locks, steps))
 
 
 def _gone(together: Together, teller: _Teller, owner: int) -> tuple[str, str]:
@@ -347,13 +354,42 @@ def _gone(together: Together, teller: _Teller, owner: int) -> tuple[str, str]:
     )
 
 
-def stall(together: Together, thread: Thread, seconds: float) -> Finding:
-    """A wait that lasts longer than expected."""
-    teller = _Teller(together)
-    assert thread.waiting is not None
-    title = f"a {thread.noun} has waited for a lock for {seconds:.0f} s"
-    advice = "hold the lock for less time, or find out what its holder waits for"
-    locks = [teller.story(thread.waiting)]
-    steps = [teller.waiting(thread, None), *teller.waits_behind(thread)]
-    process = together.record(thread.number).pid
-    return Finding("stall", title, advice, process, locks, steps)
+_STALLS = {
+    "sleep": "do not sleep with the lock held",
+    "input": "do not wait for others than the program's threads with the lock held, or set a time"
+    " limit for that",
+    "children": "do not wait for a process with the lock held",
+    "threads": "release the lock before the holder waits for another thread, or find out why that"
+    " one does not wake it",
+}
+
+
+def stall(found: Stall) -> Finding:
+    """A wait that lasts, with what the holder does; it fails a build if that cannot end alone."""
+    teller = _Teller(found.together)
+    first, holder = found.waiting[0], found.holder
+    behind: list[int | None] = [None, *(thread.waiting for thread in found.waiting)]
+    steps = [
+        teller.waiting(thread, held_for)
+        for thread, held_for in zip(found.waiting, behind, strict=False)
+    ]
+    steps[0] = replace(steps[0], holds=NOTHING)
+    process = found.together.record(holder.number).pid
+    does, frames = doing(process, holder.tid)
+    steps.append(teller.holding(holder, behind[-1], does.text, list(frames)))
+    locks = [teller.story(thread.waiting) for thread in found.waiting if thread.waiting is not None]
+    pid = found.together.record(first.number).pid
+    whole = stall_finding(found.seconds, pid, locks, steps, does)
+    return whole if holder.carrier is None else replace(whole, may_pass=True)
+
+
+def stall_finding(
+    seconds: float, pid: int, locks: list[LockStory], steps: list[Step], does: Activity
+) -> Finding:
+    """A wait that has lasted for some seconds, because of what the last step's thread does."""
+    title = (
+        f"a thread has waited for a lock for {seconds:g} s or longer, in which the lock's holder"
+        " did not run"
+    )
+    advice = _STALLS.get(does.kind, "hold the lock for less time")
+    return Finding("stall", title, advice, pid, locks, steps, may_pass=not does.is_endless)

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Binary", "inspect"]
+__all__ = ["Binary", "code_at", "inspect"]
 
 _MACHINES = {62: "x86_64", 183: "aarch64", 3: "i686", 40: "arm", 243: "riscv64"}
-_PT_INTERP = 3
+_PT_LOAD, _PT_INTERP = 1, 3
 _SCRIPT_DEPTH = 4
 
 
@@ -125,6 +125,29 @@ def _sections(data: mmap.mmap, order: str, is_64: bool) -> dict[str, tuple[int, 
         text = data[names + name : names + name + 64].partition(b"\0")[0]
         found[text.decode(errors="replace")] = (offset, length)
     return found
+
+
+def code_at(path: str, address: int, length: int) -> bytes:
+    """What a 64-bit file has at an address, before it is loaded; empty where it has nothing."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(64)
+            if head[:6] != b"\x7fELF\x02\x01":
+                return b""
+            (table,) = struct.unpack_from("<Q", head, 32)
+            size, count = struct.unpack_from("<HH", head, 54)
+            file.seek(table)
+            entries = file.read(size * count)
+            for number in range(count):
+                kind, _, offset, start, _, held = struct.unpack_from(
+                    "<IIQQQQ", entries, number * size
+                )
+                if kind == _PT_LOAD and start <= address < start + held:
+                    file.seek(offset + address - start)
+                    return file.read(length)
+    except (OSError, struct.error):
+        pass
+    return b""
 
 
 def _is_privileged(path: str) -> bool:

@@ -22,7 +22,7 @@ _TABLE = (
     (CODES["inversion"], "an inversion: lock orders that could deadlock"),
     (DEADLOCK, "a deadlock, after which the program was ended"),
     (CODES["misuse"], "misuse of a lock"),
-    (STALL, "a stall: a thread waited longer than --stall"),
+    (STALL, "a stall: a thread waits for a lock whose holder only another thread could wake"),
     (NOTHING_COVERED, "nothing was covered: no lock operation was seen"),
     (NOT_EXECUTABLE, "the command was found and cannot be executed"),
     (NOT_FOUND, "the command was not found"),

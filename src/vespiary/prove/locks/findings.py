@@ -35,7 +35,8 @@ class Step:
     """One thread's part: what it holds, since where, and what it wants, where.
 
     `held_since` is the place alone; the whole stack, where the full mode has kept it, comes apart,
-    so that a signature is the same in both modes.
+    so that a signature is the same in both modes. A thread that wants no lock has what it `does`
+    instead, and where.
     """
 
     thread: str
@@ -45,6 +46,7 @@ class Step:
     wanted_at: list[Frame]
     shared: bool = False
     held_stack: list[Frame] = field(default_factory=list)
+    does: str = ""
 
     @property
     def is_event(self) -> bool:
@@ -70,6 +72,8 @@ class Finding:
         steps: The threads' parts, in the circle's order.
         by_class: Whether it is an inversion between classes of locks, not between the locks.
         sets: The number of different sets of locks that it was found with, under one signature.
+        event: What one thread did to one lock, if it is that: `relock` and the like.
+        may_pass: Whether it is reported and yet fails no build: a stall that ended, or may end.
         signature: The same for the same finding in every run.
     """
 
@@ -81,17 +85,25 @@ class Finding:
     steps: list[Step] = field(default_factory=list)
     by_class: bool = False
     sets: int = 1
+    event: str = ""
+    may_pass: bool = False
 
     @property
     def is_told(self) -> bool:
         """Whether it is more than information."""
         return self.kind != "information"
 
+    @property
+    def fails(self) -> bool:
+        """Whether it fails a build."""
+        return self.is_told and not self.may_pass
+
     @cached_property
     def signature(self) -> str:
         """Sixteen hexadecimal digits: see `signatures`."""
         steps = sorted(
-            f"{stack_part(step.held_since)}|{stack_part(step.wanted_at)}" for step in self.steps
+            f"{stack_part(step.held_since)}|{'' if step.does else stack_part(step.wanted_at)}"
+            for step in self.steps
         )
         locks = {lock_part(lock.name, lock.made if lock.is_made else []) for lock in self.locks}
         if self.by_class:
@@ -109,6 +121,7 @@ class Finding:
             "process": self.process,
             "by_class": self.by_class,
             "sets": self.sets,
+            "fails": self.fails,
             "locks": [
                 {"name": lock.name, "kind": lock.kind, "made": _frames(lock.made)}
                 for lock in self.locks
@@ -121,6 +134,7 @@ class Finding:
                     "held_since": _frames(step.taken_at),
                     "wants": step.wants,
                     "wanted_at": _frames(step.wanted_at),
+                    "does": step.does,
                 }
                 for step in self.steps
             ],
@@ -143,18 +157,23 @@ def with_sets(findings: Sequence[Finding]) -> Iterator[Finding]:
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """The worst first, each signature once: the first that has it, with the most sets of locks.
 
-    That the orders of a deadlock can deadlock is reported by the deadlock itself.
+    That the orders of a deadlock can deadlock is reported by the deadlock itself, and so is that a
+    thread takes a lock again for which it then waits.
     """
     once: dict[str, Finding] = {}
     for finding in findings:
         first = once.setdefault(finding.signature, finding)
-        if first.sets < finding.sets:
-            once[finding.signature] = replace(first, sets=finding.sets)
+        once[finding.signature] = replace(
+            first,
+            sets=max(first.sets, finding.sets),
+            may_pass=first.may_pass and finding.may_pass,
+        )
     happened = [_locks(finding) for finding in once.values() if finding.kind == "deadlock"]
     left = [
         finding
         for finding in once.values()
-        if finding.kind != "inversion" or not any(_locks(finding) <= locks for locks in happened)
+        if not (finding.kind == "inversion" or finding.event == "relock")
+        or not any(_locks(finding) <= locks for locks in happened)
     ]
     return sorted(left, key=lambda finding: get_args(Kind).index(finding.kind))
 
@@ -165,5 +184,5 @@ def _locks(finding: Finding) -> frozenset[tuple[int, str]]:
 
 def worst(findings: Iterable[Finding]) -> Kind | None:
     """The kind that decides the exit code."""
-    told = [finding.kind for finding in findings if finding.is_told]
+    told = [finding.kind for finding in findings if finding.fails]
     return min(told, key=get_args(Kind).index, default=None)

@@ -45,7 +45,7 @@ def as_junit(findings: Sequence[Finding], command: Sequence[str], coverage: Cove
         "testsuite",
         name="vespiary locks",
         tests=str(max(1, len(findings))),
-        failures=str(len(findings)),
+        failures=str(sum(finding.fails for finding in findings)),
         errors=str(int(not findings and not is_covered)),
     )
     name = " ".join(command)
@@ -57,6 +57,9 @@ def as_junit(findings: Sequence[Finding], command: Sequence[str], coverage: Cove
         case = ElementTree.SubElement(
             suite, "testcase", classname=f"locks.{finding.kind}", name=finding.signature
         )
+        if not finding.fails:
+            ElementTree.SubElement(case, "system-out").text = finding_text(finding)
+            continue
         failure = ElementTree.SubElement(case, "failure", message=finding.title, type=finding.kind)
         failure.text = finding_text(finding)
     if coverage.notes:
@@ -101,7 +104,7 @@ def as_sarif(findings: Sequence[Finding], coverage: Coverage) -> dict[str, Any]:
 def _result(finding: Finding) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": finding.kind,
-        "level": "error" if finding.is_told else "note",
+        "level": "error" if finding.fails else "warning" if finding.is_told else "note",
         "message": {"text": f"{finding.title}. What to change: {finding.advice}."},
         "partialFingerprints": {"vespiaryLocks/v1": finding.signature},
     }
@@ -143,7 +146,7 @@ def as_annotations(findings: Sequence[Finding], coverage: Coverage) -> str:
     """
     lines = []
     for finding in findings:
-        level = "error" if finding.is_told else "notice"
+        level = "error" if finding.fails else "warning" if finding.is_told else "notice"
         place = _place(finding)
         where = f" file={place.file},line={place.line}" if place is not None else ""
         text = _escaped(f"{finding.title}. {finding.advice}")

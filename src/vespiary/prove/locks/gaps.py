@@ -18,6 +18,7 @@ from typing import Literal
 
 from vespiary.prove.locks.binaries import inspect
 from vespiary.prove.locks.notes import Execution, Note, loaded, notes, unanswered
+from vespiary.prove.locks.places import OURS
 from vespiary.prove.locks.tree import Tree
 
 __all__ = ["Gap", "find", "lockless", "program_of", "sentences"]
@@ -39,8 +40,6 @@ _OWN_LOCKS = {
     "libgo.so": "Go's locks",
 }
 """Libraries that make their locks of atomics and futexes, by the beginning of the file's name."""
-
-_OURS = "_lockwatch.so"
 
 _SCHEDULERS = {
     "trio": "the locks of trio's tasks",
@@ -148,7 +147,7 @@ def _files(
 def _own_locks(file: str) -> Iterator[str]:
     """Locks in a loaded file that are not pthreads'."""
     name = Path(file).name
-    if name == _OURS:
+    if name == OURS:
         return
     for library, locks in _OWN_LOCKS.items():
         if name.startswith(library):

@@ -41,6 +41,7 @@ class Watch:
 
     Attributes:
         records: Them; those that come into the folder are added.
+        views: What was seen at the last look, of processes in which a thread waits.
     """
 
     def __init__(self, records: Iterable[Record] = (), folder: Path | None = None) -> None:
@@ -48,9 +49,8 @@ class Watch:
         self.records = list(records)
         self._folder = folder
         self._many = _MANY
-        self._views: list[View] = []
+        self.views: list[View] = []
         self._suspected: set[frozenset[tuple[int, int, int]]] = set()
-        self._told: set[tuple[int, int, int]] = set()
 
     def refresh(self) -> None:
         """Take in the records of new processes."""
@@ -95,32 +95,15 @@ class Watch:
             for record in waiting
             if not any(record in group.records for group in together)
         ]
-        self._views = [View(each) for each in (*together, *alone)]
+        self.views = [View(each) for each in (*together, *alone)]
         before, self._suspected = self._suspected, set()
-        for view in self._views:
+        for view in self.views:
             for each in view.deadlocks():
                 identity = view.identity(each.threads)
                 self._suspected.add(identity)
                 if identity in before and _is_settled(each):
                     return view.together, each
         return None
-
-    def stalled(self, seconds: float) -> list[tuple[Together, Thread]]:
-        """Threads that had waited for longer at the last look, each reported once per wait.
-
-        To wait for a signal is what idle threads do; only with a lock held is it told.
-        """
-        now = time.monotonic_ns()
-        found = []
-        for view in self._views:
-            for thread in view.waiting():
-                (wait,) = view.identity([thread])
-                is_long = now - thread.waiting_since > seconds * 1e9
-                is_idle = thread.waiting_signal and not thread.held
-                if is_long and not is_idle and wait not in self._told:
-                    self._told.add(wait)
-                    found.append((view.together, thread))
-        return found
 
 
 def _is_settled(found: Deadlock) -> bool:

@@ -7,16 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 from vespiary import _core
-from vespiary.prove.locks import sources
+from vespiary.prove.locks.assignments import assigned
 from vespiary.prove.locks.facts import Lock, Thread
 from vespiary.prove.locks.kinds import FUTURE, GIL, LOADER
 from vespiary.prove.locks.places import Frame
 from vespiary.prove.locks.together import NUMBER, Together
 
 __all__ = ["Names"]
-
-_ASSIGNED = re.compile(r"([A-Za-z_][\w.]*) *(?::[^=]*)?=[^=]")
-"""A line of Python that assigns something to one name or attribute."""
 
 _MAKERS = ("threading.py", "queue.py", "synchronize.py", "context.py", "queues.py")
 """Files of `threading`, `queue` and `multiprocessing`."""
@@ -70,8 +67,7 @@ class Names:
         if key not in self._assignments:
             frames = self._together.places(lock.number).stack(lock.stack)
             maker = next((frame for frame in frames if not _makes_locks(frame)), None)
-            found = _ASSIGNED.match(sources.line(maker)) if maker is not None else None
-            name = found[1] if found is not None else None
+            name = assigned(maker) if maker is not None else None
             owner = maker.function.rpartition(".")[0] if maker is not None else ""
             if name is not None and owner:
                 # In a method of Account `self.lock` is an Account's lock.

@@ -17,11 +17,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vespiary.errors import ConfigurationError
+from vespiary.prove.locks.activity import Activity, activity
 from vespiary.prove.locks.facts import Module
-from vespiary.prove.locks.places import Frame, resolve
-from vespiary.prove.locks.target import Target
+from vespiary.prove.locks.places import OURS, Frame, resolve
+from vespiary.prove.locks.target import Target, opened, task
 
-__all__ = ["loaded_code", "native_stack", "py_spy", "python_stacks"]
+__all__ = ["doing", "loaded_code", "native_stack", "py_spy", "python_stacks"]
 
 _SCAN_BYTES = 2048
 _FRAMES_MAX = 12
@@ -77,7 +79,9 @@ def native_stack(
         is_code = any(module.start <= word < module.end for module in modules)
         if is_code and _follows_a_call(target, word):
             frames += _frames(modules, word)
-    return tuple(frames)
+    # A watched thread begins in the library that watches.
+    ours = next((at for at, frame in enumerate(frames) if at and frame.module == OURS), None)
+    return tuple(frames[:ours])
 
 
 def _follows_a_call(target: Target, address: int) -> bool:
@@ -97,6 +101,21 @@ def _frames(modules: Sequence[Module], address: int) -> list[Frame]:
         if module.start <= address < module.end:
             return resolve(module, address)
     return []
+
+
+def doing(pid: int, tid: int) -> tuple[Activity, tuple[Frame, ...]]:
+    """What a thread does now, and where: in Python code if that is known, else its native stack."""
+    try:
+        with opened(pid) as target:
+            now = task(pid, tid)
+            found = activity(pid, now)
+            program = py_spy() if target.is_python else None
+            frames = python_stacks(program, pid).get(tid, ()) if program else ()
+            if not frames and now.call:
+                frames = native_stack(target, loaded_code(target), now.call)
+            return found, frames
+    except (OSError, ConfigurationError):
+        return Activity("cannot be looked at", "call", True), ()
 
 
 def py_spy() -> str | None:

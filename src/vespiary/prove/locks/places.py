@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from vespiary import _core
+from vespiary.prove.locks.binaries import code_at
 from vespiary.prove.locks.facts import Module
 from vespiary.prove.locks.record import Record
 
-__all__ = ["Frame", "Places", "resolve"]
+__all__ = ["OURS", "SIGNAL_FRAME", "Frame", "Places", "resolve"]
 
-_OURS = "_lockwatch.so"
+OURS = "_lockwatch.so"
+"""The library that watches."""
+
+SIGNAL_FRAME = "<signal handler called>"
+"""Stands for the kernel, which calls a handler between two functions."""
+
+_SIGNAL_RETURN = bytes.fromhex("48c7c00f0000000f05")
 
 _INNER = re.compile(r"(lib)?python\d|libffi\.|_ctypes\.")
 """The objects of an interpreter, and of ctypes' calls: between Python code they tell nothing."""
@@ -81,7 +88,7 @@ class Places:
         is_over = False
         for word in words:
             met = self.frames(word)
-            if any(frame.module == _OURS for frame in met):
+            if any(frame.module == OURS for frame in met):
                 is_over = bool(frames)
             elif word >> 63 or not is_over:
                 frames += [frame for frame in met if not has_python or not frame.is_inner]
@@ -113,11 +120,19 @@ class Places:
 def resolve(module: Module, address: int) -> list[Frame]:
     """The frames of a return address in a loaded object."""
     name = Path(module.path).name
+    if _is_signal_return(module.path, address - module.bias):
+        return [Frame(SIGNAL_FRAME, name)]
     # The call is the instruction before the one that it returns to.
     resolved = _resolve(module.path, address - 1 - module.bias)
     if not resolved:
         return [Frame(f"+{address - module.bias:#x}", name)]
     return [Frame(function, name, file, line) for function, file, line in resolved]
+
+
+@cache
+def _is_signal_return(path: str, address: int) -> bool:
+    """Whether a handler of a signal returns there: `mov $15, %rax; syscall`, on x86-64."""
+    return code_at(path, address, len(_SIGNAL_RETURN)) == _SIGNAL_RETURN
 
 
 @cache

@@ -53,7 +53,7 @@ def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str]
     coverage = outcome.coverage
     told = [finding for finding in outcome.findings if finding.is_told]
     lines = [
-        f"{_title(finding, paint)} (told above)"
+        f"{_title(finding, paint)} (reported above)"
         if finding.signature in told_before
         else finding_text(finding, paint)
         for finding in told
@@ -127,12 +127,26 @@ def _step(step: Step, paint: Paint) -> list[str]:
         return lines + stack_lines(step.wanted_at, _FRAMES_MAX, paint)
     lines = [f"  {paint.thread(step.thread)} holds {paint.lock(step.holds)}"]
     if step.taken_at:
-        lines += ["    taken at", *stack_lines(step.taken_at, _FRAMES_MAX, paint)]
+        lines += ["    taken at", *_taken(step, paint)]
+    if step.does:
+        lines += [f"    and {step.does}{', at' if step.wanted_at else ''}"]
+        return lines + (stack_lines(step.wanted_at, _FRAMES_MAX, paint) if step.wanted_at else [])
     if step.wants == NOTHING:
         return lines
     how = " shared" if step.shared else ""
     lines += [f"    and wants {paint.lock(step.wants)}{how} at"]
     return lines + stack_lines(step.wanted_at, _FRAMES_MAX, paint)
+
+
+def _taken(step: Step, paint: Paint) -> list[str]:
+    """Where a lock was taken: where only the library's part is known, what it was called in."""
+    if any(not sources.is_folded(frame) for frame in step.taken_at):
+        return stack_lines(step.taken_at, _FRAMES_MAX, paint)
+    own = next((frame for frame in step.wanted_at if not sources.is_folded(frame)), None)
+    if own is None:
+        return stack_lines(step.taken_at, _FRAMES_MAX, paint)
+    where = f" ({_short(own.file)})" if own.file else ""
+    return [f"      {own.function}{where}, or what it has called before"]
 
 
 def stack_lines(frames: Sequence[Frame], most: int, paint: Paint = PLAIN) -> list[str]:
@@ -141,7 +155,7 @@ def stack_lines(frames: Sequence[Frame], most: int, paint: Paint = PLAIN) -> lis
     Frames of the C++ library are folded, so that the program's own are among those shown.
     """
     frames = sources.own(frames)
-    own = [frame for frame in frames if not _is_folded(frame)]
+    own = [frame for frame in frames if not sources.is_folded(frame)]
     if frames and not own:
         return ["      (within the C++ library; --full keeps the whole stack)"]
     lines: list[str] = []
@@ -155,19 +169,17 @@ def stack_lines(frames: Sequence[Frame], most: int, paint: Paint = PLAIN) -> lis
     return lines or ["      (no stack was kept)"]
 
 
-def _is_folded(frame: Frame) -> bool:
-    """Whether a frame is the C++ library's, which a program calls without writing so."""
-    return bool(frame.module) and sources.is_cpp_library(frame)
-
-
 def _near(frame: Frame) -> str:
     """A frame with its file as seen from here, if that is shorter."""
     if frame.file is None:
         return str(frame)
-    file = frame.file
+    return f"{frame.function} ({_short(frame.file)}:{frame.line})"
+
+
+def _short(file: str) -> str:
     with contextlib.suppress(ValueError):
-        file = str(Path(file).relative_to(Path.cwd()))
-    return f"{frame.function} ({file}:{frame.line})"
+        return str(Path(file).relative_to(Path.cwd()))
+    return file
 
 
 def _fit(source: str, columns: int) -> str:

@@ -9,8 +9,8 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vespiary._counted import counted
@@ -23,7 +23,8 @@ from vespiary.prove.locks.findings import Finding, ordered
 from vespiary.prove.locks.gaps import Gap, find, lockless, program_of, sentences
 from vespiary.prove.locks.kinds import REPEATS
 from vespiary.prove.locks.live import Watch
-from vespiary.prove.locks.record import room
+from vespiary.prove.locks.record import Record, room
+from vespiary.prove.locks.stalls import STALL_SECONDS, Stall, Stalls
 from vespiary.prove.locks.statistics import Statistics, statistics
 from vespiary.prove.locks.together import Together, families, lives
 from vespiary.prove.locks.tree import Tree
@@ -136,7 +137,7 @@ def run(
     command: Sequence[str],
     *,
     on_live: Callable[[Finding], None] = lambda finding: None,
-    stall_seconds: float = 30.0,
+    stall_seconds: float = STALL_SECONDS,
     linger_seconds: float = 2.0,
     perturb: int | None = None,
     full_bytes_max: int | None = None,
@@ -148,7 +149,8 @@ def run(
         command: The words.
         on_live: Called with a deadlock as soon as it is seen, after which the command is ended, and
             with each stall, after which it goes on.
-        stall_seconds: How long a thread may wait for a lock before that is reported.
+        stall_seconds: How long a thread may wait for a lock whose holder does not run either before
+            that is reported.
         linger_seconds: How long processes that outlive the command are watched.
         perturb: Yield now and then at lock operations, at moments that this seed decides.
         full_bytes_max: Keep every acquisition, in so many bytes at most; None for the fast mode.
@@ -241,9 +243,11 @@ class _Watcher:
     ) -> None:
         self.folder = folder
         self.tree = tree
-        self._stall_seconds = stall_seconds
         self._on_live = on_live
+        self._stalls = Stalls(stall_seconds)
+        self._stalled: list[tuple[Stall, Finding]] = []
         self.stalls: list[Finding] = []
+        """Those that are over, or whose processes have ended."""
         self.stuck: list[int] = []
         """The processes of a deadlock."""
         self.watch = Watch(folder=folder)
@@ -260,15 +264,17 @@ class _Watcher:
             pids = (together.record(thread.number).pid for thread in circle.threads)
             self.stuck = list(dict.fromkeys(pids))
             return deadlock(together, circle)
-        for together, thread in self.watch.stalled(self._stall_seconds):
-            self.stalls.append(stall(together, thread, self._stall_seconds))
-            self._on_live(self.stalls[-1])
+        for each in self._stalls.new(self.watch.views):
+            finding = stall(each)
+            self._stalled.append((each, finding))
+            self._on_live(finding)
         self._retire()
         return None
 
     def take_rest(self, *, was_stuck: bool) -> None:
         """Look through all that is left when the program has ended."""
         self.watch.refresh()
+        self._settle(self.watch.records)
         while self._retire():
             self.watch.refresh()
         for family in families(self.watch.records):
@@ -277,8 +283,20 @@ class _Watcher:
         if unread > 0:
             self.coverage.lost["records of processes"] += unread
 
+    def _settle(self, records: Collection[Record]) -> None:
+        """Take the stalls in records; one that has ended fails no build."""
+        others = []
+        for each, finding in self._stalled:
+            if any(record in records for record in each.together.records):
+                may_pass = finding.may_pass or not each.lasts
+                self.stalls.append(replace(finding, may_pass=may_pass))
+            else:
+                others.append((each, finding))
+        self._stalled = others
+
     def _retire(self) -> bool:
         gone = self.watch.retired()
+        self._settle(gone)
         for record in gone:
             self.take(Together([record]))
             log.remove(record)

@@ -9,7 +9,17 @@ from pathlib import Path
 
 from vespiary.prove.locks.places import Frame
 
-__all__ = ["around", "first_own", "is_cpp_library", "is_generic", "is_library", "line", "own"]
+__all__ = [
+    "around",
+    "first_own",
+    "is_cpp_library",
+    "is_folded",
+    "is_generic",
+    "is_library",
+    "line",
+    "own",
+    "text",
+]
 
 _BYTES_MAX = 4 << 20
 _BENEATH = {
@@ -35,7 +45,9 @@ _LIBRARY_MODULE = re.compile(
     r"|python3)"
 )
 _LIBRARY_HEADER = re.compile(r"^/usr/(?:local/)?(?:include|lib)/")
-_LIBRARY_FUNCTION = re.compile(r"^(?:std::|__gthread_|__gnu_cxx::|boost::)")
+_LIBRARY_FUNCTION = re.compile(r"[*&]*(?:std::|__gthread_|__gnu_cxx::|boost::|__cxxabiv1::)")
+_CPP_MODULE = re.compile(r"^lib(?:stdc\+\+|c\+\+|c\+\+abi|boost_\w+)\.so")
+_TEMPLATE = re.compile(r"<[^<>]*>")
 _VERB = "(?:init|new|make|create|alloc)"
 _MAKER = re.compile(rf"(?:mutex|lock)\w*{_VERB}|{_VERB}\w*(?:mutex|lock)", re.IGNORECASE)
 
@@ -55,6 +67,11 @@ def line(frame: Frame) -> str:
     """The line itself, without its indentation; empty where it cannot be read."""
     found = around(frame, 0)
     return found[0][1].strip() if found else ""
+
+
+def text(frame: Frame) -> str:
+    """The whole file; empty where it cannot be read."""
+    return "\n".join(_lines(frame.file)) if frame.file is not None else ""
 
 
 def around(frame: Frame, context: int) -> list[tuple[int, str]]:
@@ -94,8 +111,22 @@ def is_cpp_library(frame: Frame) -> bool:
     """Whether a native frame is of a template or an inline function of C++'s libraries."""
     return (
         _LIBRARY_HEADER.match(frame.file or "") is not None
-        or _LIBRARY_FUNCTION.match(frame.function) is not None
+        or _CPP_MODULE.match(frame.module) is not None
+        or _LIBRARY_FUNCTION.match(_unparameterized(frame.function)) is not None
     )
+
+
+def is_folded(frame: Frame) -> bool:
+    """Whether a frame is the C++ library's, which a program calls without writing so."""
+    return bool(frame.module) and is_cpp_library(frame)
+
+
+def _unparameterized(function: str) -> str:
+    """A demangled name without parameters, those of its templates too, and what it returns."""
+    before = ""
+    while before != function:
+        before, function = function, _TEMPLATE.sub("", function)
+    return function.partition("(")[0].rpartition(" ")[2]
 
 
 def is_generic(frame: Frame) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.binaries import inspect
 
-__all__ = ["Target", "Task", "opened", "process_of", "tasks"]
+__all__ = ["Target", "Task", "opened", "process_of", "tasks", "thread_name"]
 
 _PTRACE_SCOPE = Path("/proc/sys/kernel/yama/ptrace_scope")
 
@@ -201,6 +201,15 @@ def process_of(tid: int) -> int | None:
     except OSError:
         pass
     return None
+
+
+def thread_name(pid: int, tid: int) -> str:
+    """A thread in words, with its name where it is there."""
+    try:
+        name = Path(f"/proc/{pid}/task/{tid}/comm").read_text().strip()
+    except OSError:
+        return f"thread {tid}"
+    return f"thread {name} ({tid})"
 
 
 def _status(pid: int, tid: int) -> str:

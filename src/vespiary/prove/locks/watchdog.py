@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.locks.activity import runs
+from vespiary.prove.locks.analysis import stall_finding
 from vespiary.prove.locks.attach import Snapshot, Waiting, snapshot
-from vespiary.prove.locks.findings import Finding, LockStory, Step
+from vespiary.prove.locks.findings import NOTHING, Finding, LockStory, Step
+from vespiary.prove.locks.kinds import END, FUTURE
+from vespiary.prove.locks.outside import doing
+from vespiary.prove.locks.stalls import Quiet
+from vespiary.prove.locks.target import process_of, thread_name
 
 __all__ = ["watch"]
 
@@ -25,7 +31,8 @@ def watch(
     Args:
         pid: The process.
         seconds: How long to wait between two looks.
-        stall_seconds: How long a thread may wait for a lock before that is reported.
+        stall_seconds: How long a thread may wait for a lock whose holder does not run either before
+            that is reported.
         on_stall: Called with such a wait, once.
 
     Returns:
@@ -68,45 +75,59 @@ def _has_ended(process: int, seconds: float) -> bool:
 
 
 class _Stalls:
-    """Waits that last, each reported once."""
+    """Waits that last while neither the thread that waits nor the holder runs."""
 
     def __init__(self, pid: int, seconds: float) -> None:
         self._pid = pid
         self._seconds = seconds
-        self._since: dict[tuple[int, int, int], float] = {}
-        self._told: set[tuple[int, int, int]] = set()
+        self._quiet = Quiet(seconds)
+        self._reported: set[int] = set()
 
     def new(self, seen: Snapshot) -> Iterator[Finding]:
-        """Those that have become too long by now."""
-        now = time.monotonic()
-        # A thread in the same wait has not run since.
-        waits = {
-            (each.tid, each.address, each.switches): each
+        """Those that have become too long by now: the longest chain for each thread at its end."""
+        waiting = {each.tid: each for each in seen.waiting}
+        chains = [
+            _chain(each, waiting)
             for each in seen.waiting
-            if each.owners and each.kind != "end of a thread"
-        }
-        self._since = {wait: self._since.get(wait, now) for wait in waits}
-        self._told &= set(waits)
-        for wait, each in waits.items():
-            if now - self._since[wait] >= self._seconds and wait not in self._told:
-                self._told.add(wait)
-                yield self._finding(each)
+            if each.owners and each.kind != END and each.kind != FUTURE
+        ]
+        self._quiet.keep({chain[0].tid for chain, _ in chains})
+        longest: dict[int, list[Waiting]] = {}
+        for chain, holder in chains:
+            mark = [(each.tid, each.address, runs(each.process, each.tid)) for each in chain]
+            process = process_of(holder) or self._pid
+            if self._quiet.lasts(chain[0].tid, (mark, runs(process, holder))):
+                longest[holder] = max(longest.get(holder, []), chain, key=len)
+        for holder, chain in longest.items():
+            if holder not in self._reported:
+                yield self._finding(chain, holder)
+        self._reported = set(longest)
 
-    def _finding(self, each: Waiting) -> Finding:
-        owners = ", ".join(map(str, each.owners))
-        return Finding(
-            "stall",
-            f"a thread has waited for a lock for {self._seconds:g} s or longer",
-            f"hold it for less time, or find out what its holder (thread {owners}) waits for",
-            self._pid,
-            [LockStory(each.lock, each.kind, [])],
-            [
-                Step(
-                    each.thread,
-                    "nothing that is known",
-                    [],
-                    each.lock,
-                    list(each.python or each.stack),
-                )
-            ],
-        )
+    def _finding(self, chain: list[Waiting], holder: int) -> Finding:
+        process = process_of(holder) or self._pid
+        does, frames = doing(process, holder)
+        steps = [
+            Step(
+                each.thread,
+                chain[position - 1].lock if position else NOTHING,
+                [],
+                each.lock,
+                list(each.python or each.stack),
+            )
+            for position, each in enumerate(chain)
+        ]
+        name = thread_name(process, holder)
+        steps.append(Step(name, chain[-1].lock, [], NOTHING, list(frames), does=does.text))
+        locks = [LockStory(each.lock, each.kind, []) for each in chain]
+        return stall_finding(self._seconds, self._pid, locks, steps, does)
+
+
+def _chain(first: Waiting, waiting: Mapping[int, Waiting]) -> tuple[list[Waiting], int]:
+    """A thread that waits, those that hold it up and wait themselves, and who holds those up."""
+    chain = [first]
+    while len(chain) < len(waiting):
+        behind = waiting.get(chain[-1].owners[0])
+        if behind is None or not behind.owners or behind in chain:
+            break
+        chain.append(behind)
+    return chain, chain[-1].owners[0]

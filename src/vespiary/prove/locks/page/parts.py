@@ -32,9 +32,10 @@ def stack(frames: Sequence[Frame], shown: int = _SHOWN, *, is_brief: bool = Fals
     """
     if not frames:
         return '<p class="soft">No stack was kept here; <code>--full</code> keeps all.</p>'
-    own = sources.own(frames)
-    parts = [_frame(frame) for frame in own[:shown]]
-    rest = [*own[shown:], *frames[len(own) :]][:_MOST]
+    own = [frame for frame in sources.own(frames) if not sources.is_folded(frame)]
+    first = own[:shown]
+    parts = [_frame(frame) for frame in first]
+    rest = [frame for frame in frames if not any(frame is each for each in first)][:_MOST]
     if rest:
         inner = "".join(_frame(frame, not is_brief) for frame in rest)
         parts.append(fold(f"{len(rest)} more frame{'s' * (len(rest) != 1)}", inner))

@@ -88,10 +88,8 @@ def _step(step: Step) -> str:
         what = f"{span('thread', step.thread)} wants {span('lock', step.wants)} at"
         return f'<div class="step"><p>{what}</p>{stack(step.wanted_at)}</div>'
     how = " (to share it)" if step.shared else ""
-    wanted = (
-        f'<div><p class="side-title">and wants {span("lock", step.wants)}{how} at</p>'
-        f"{stack(step.wanted_at)}</div>"
-    )
+    wants = escape(step.does) if step.does else f"wants {span('lock', step.wants)}{how}"
+    wanted = f'<div><p class="side-title">and {wants}, at</p>{stack(step.wanted_at)}</div>'
     held = (
         f'<div><p class="side-title">holds {span("lock", step.holds)}, taken at</p>'
         f"{stack(step.taken_at)}</div>"

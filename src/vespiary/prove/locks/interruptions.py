@@ -1,0 +1,106 @@
+"""What ran in between: a signal handler, a finalizer or a callback, in a thread that holds a lock.
+
+Such code runs in whatever the thread does at that moment, and so with the locks in hand that the
+interrupted code has taken. Its own text does not show that, nor does the interrupted one's.
+
+The kernel marks a native handler's frame. Python's frames say nothing: a function is called by the
+interpreter itself if the line of the frame beneath does not call it, and what for is seen from the
+name (`__del__`), or from where the function's module registers it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from vespiary.prove.locks import sources
+from vespiary.prove.locks.findings import Finding, Step
+from vespiary.prove.locks.places import SIGNAL_FRAME, Frame
+
+__all__ = ["Interruption", "explained", "interruption"]
+
+_REGISTERS = {
+    "signal handler": r"\b(?:signal|add_signal_handler|sigaction)\(",
+    "finalizer": r"\b(?:ref|proxy|finalize|WeakMethod|WeakRef)\(",
+}
+"""Calls that have a function called at any moment later."""
+
+_WHAT_TO_DO = {
+    "signal handler": "let a handler only set a flag or write to a pipe"
+    " (signal.set_wakeup_fd, signalfd(2)), or block the signal while the lock is held",
+    "finalizer": "take no lock in a finalizer: it runs wherever the last reference is dropped or"
+    " garbage is collected; put the work on a queue (queue.SimpleQueue is made for that)",
+    "callback": "release the lock before functions of others are called",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """Code that ran in between.
+
+    Attributes:
+        kind: `signal handler`, `finalizer` or `callback`.
+        frame: The outermost frame of it.
+    """
+
+    kind: str
+    frame: Frame
+
+
+def interruption(stack: Sequence[Frame]) -> Interruption | None:
+    """The code at the inner end of a stack that a signal or a finalization has started."""
+    for inner, outer in pairwise(stack):
+        if outer.function == SIGNAL_FRAME:
+            return Interruption("signal handler", inner)
+        if inner.module or outer.module:
+            continue
+        kind = _kind(inner)
+        if kind is not None and not _calls(outer, inner):
+            return Interruption(kind, inner)
+    return None
+
+
+def _kind(frame: Frame) -> str | None:
+    """What a function of Python is registered for."""
+    name = frame.function.rpartition(".")[2]
+    if name == "__del__":
+        return "finalizer"
+    text = sources.text(frame)
+    for kind, call in _REGISTERS.items():
+        if re.search(rf"{call}[^()]*(?:\([^()]*\)[^()]*)*\b{re.escape(name)}\b", text):
+            return kind
+    return None
+
+
+def _calls(outer: Frame, inner: Frame) -> bool:
+    """Whether a line says that it calls a function."""
+    name = inner.function.rpartition(".")[2]
+    return re.search(rf"\b{re.escape(name)}\(", sources.line(outer)) is not None
+
+
+def _callback(step: Step) -> Interruption | None:
+    """The code that a library calls for the one who holds the lock."""
+    holders = {frame.function for frame in step.held_since}
+    stack = step.wanted_at
+    for at, (inner, outer) in enumerate(pairwise(stack)):
+        is_called = sources.is_library(outer) and not sources.is_library(inner)
+        if is_called and holders & {frame.function for frame in stack[at + 2 :]}:
+            return Interruption("callback", inner)
+    return None
+
+
+def explained(finding: Finding) -> Finding:
+    """The finding, with advice about the code that ran in between if there was any."""
+    for step in finding.steps:
+        found = interruption(step.wanted_at)
+        if found is None and len(finding.steps) == 1:
+            found = _callback(step)
+        if found is not None:
+            text = (
+                f"a {found.kind} ({found.frame.function}) ran in between, while {step.thread} held"
+                f" the lock: {_WHAT_TO_DO[found.kind]}"
+            )
+            return replace(finding, advice=text)
+    return finding

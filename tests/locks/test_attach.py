@@ -77,6 +77,8 @@ def test_the_circle_of_a_running_process_is_found_in_milliseconds(
             (wait.tid,) for wait in seen.circle[1:]
         ]
         assert seen.seconds < 0.05
+        assert [lock.name for lock in seen.findings[0].locks] == [each.lock for each in seen.circle]
+        assert sum(each.lock in ("mutex ring", "mutex ring+40") for each in seen.circle) == 2
         for wait in seen.circle:
             assert "take_next" in [frame.function for frame in wait.stack]
 
@@ -138,6 +140,7 @@ def test_a_lock_whose_owner_has_ended_is_a_deadlock(built: Callable[..., Path]) 
         assert attach(pid).returncode == 121
     (finding,) = seen.findings
     assert finding.title == "a thread waits for a lock whose owner has ended"
+    assert [lock.name for lock in finding.locks] == ["mutex orphan"]
     assert "whose owner, thread" in as_text(seen)
 
 
@@ -192,6 +195,7 @@ def test_of_a_process_under_the_detector_its_record_tells_who_holds_python_locks
     assert all(each.owners[0] in waiting for each in waiting.values())
     (finding,) = seen.findings
     assert finding.title == "3 threads wait for each other"
+    assert {lock.name for lock in finding.locks} < {each.lock for each in seen.waiting}
     functions = [frame.function for frame in finding.steps[0].wanted_at]
     assert functions[:2] == ["take_next", "waits"]
     assert not unprepared.findings

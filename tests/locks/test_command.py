@@ -227,3 +227,12 @@ def test_more_processes_than_there_are_descriptors_are_all_looked_at(
     coverage = json.loads(report.read_text())["coverage"]
     assert coverage["processes"] == 400
     assert coverage["lost"] == {}
+
+
+def test_what_only_some_runs_need_is_not_imported_at_the_start() -> None:
+    script = "import sys, vespiary.cli.locks; print(*sys.modules)"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.removeprefix("vespiary.prove.locks.") for name in done.stdout.split()}
+    assert "run" in loaded
+    assert not loaded & {"analysis", "attach", "cores", "figures", "formats", "page", "statistics"}

@@ -226,5 +226,7 @@ def test_parts_of_lines_are_an_error_on_servers_and_clients(framing: Any) -> Non
         lambda: vespiary.connect(url, Parts(), framing=framing),
         lambda: vespiary.sync.connect(url, parts=True, framing=framing),
     ):
-        with pytest.raises(ConfigurationError, match="delivers whole lines, and no parts of messages"):
+        with pytest.raises(
+            ConfigurationError, match="delivers whole lines, and no parts of messages"
+        ):
             use()

@@ -1,4 +1,8 @@
-"""`vespiary locks -- COMMAND`: lock orders that could deadlock, and deadlocks, of any program."""
+"""`vespiary locks -- COMMAND`: lock orders that could deadlock, and deadlocks, of any program.
+
+What only some runs need (`attach`, the formats of reports, the page) is imported when it is used:
+a short command under the detector should not take much longer than alone.
+"""
 
 import json
 import random
@@ -11,16 +15,13 @@ from pathlib import Path
 import click
 
 from vespiary.cli._files import FILE, check_writable
-from vespiary.cli._locks_attach import attach
 from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.cli._starting import like_a_shell
 from vespiary.prove.exits import of_status
 from vespiary.prove.locks import exits
 from vespiary.prove.locks import known as known_findings
 from vespiary.prove.locks.findings import Finding, ordered, worst
-from vespiary.prove.locks.formats import as_annotations, as_junit, as_sarif
 from vespiary.prove.locks.known import Known, read_baseline, read_suppressions
-from vespiary.prove.locks.page import as_html
 from vespiary.prove.locks.paint import Paint
 from vespiary.prove.locks.report import as_json, as_text, finding_text
 from vespiary.prove.locks.run import Outcome, merge, run
@@ -139,10 +140,15 @@ def locks(
     outcome = replace(outcome, findings=known.new)
     told = [finding for finding in known.new if finding.is_told]
     if html_file is not None:
+        from vespiary.prove.locks.page import as_html
+
         html_file.write_text(as_html(outcome, known, command), encoding="utf-8")
     _write_reports(outcome, command, json_file, junit_file, sarif_file)
-    if annotations and (lines := as_annotations(told, outcome.coverage)):
-        click.echo(lines)
+    if annotations:
+        from vespiary.prove.locks.formats import as_annotations
+
+        lines = as_annotations(told, outcome.coverage)
+        click.echo(lines, nl=bool(lines))
     if verbose:
         for finding in known.new:
             if not finding.is_told:
@@ -171,9 +177,13 @@ def _write_reports(
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(outcome), indent=2) + "\n")
     if junit_file is not None:
+        from vespiary.prove.locks.formats import as_junit
+
         junit_text = as_junit(told, command, outcome.coverage)
         junit_file.write_text(junit_text, encoding="utf-8")
     if sarif_file is not None:
+        from vespiary.prove.locks.formats import as_sarif
+
         sarif = as_sarif(outcome.findings, outcome.coverage)
         sarif_file.write_text(json.dumps(sarif, indent=2) + "\n")
 
@@ -186,6 +196,8 @@ def _choose(command: tuple[str, ...]) -> None:
             " or, for one that runs already: vespiary locks attach PID"
         )
     if command[0] == "attach":
+        from vespiary.cli._locks_attach import attach
+
         attach.main(list(command[1:]), "vespiary locks attach")
 
 

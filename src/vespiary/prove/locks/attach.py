@@ -20,11 +20,18 @@ from pathlib import Path
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.analysis import deadlock
 from vespiary.prove.locks.binaries import inspect
-from vespiary.prove.locks.findings import Finding, LockStory, Step
+from vespiary.prove.locks.findings import NOTHING, Finding, LockStory, Step
 from vespiary.prove.locks.futexes import Wait, wait_of
 from vespiary.prove.locks.kinds import END
 from vespiary.prove.locks.live import View, Watch
-from vespiary.prove.locks.outside import loaded_code, native_stack, py_spy, python_stacks
+from vespiary.prove.locks.names import Names
+from vespiary.prove.locks.outside import (
+    loaded_code,
+    native_stack,
+    py_spy,
+    python_stacks,
+    variable,
+)
 from vespiary.prove.locks.places import Frame, Places
 from vespiary.prove.locks.record import Record, RecordError
 from vespiary.prove.locks.target import Target, Task, opened, process_of, task, tasks
@@ -56,6 +63,7 @@ class Waiting:
             is the same.
         stack: Where it waits, innermost first.
         python: The same in Python code.
+        lock_name: What the lock is called, as a run calls it; empty where its address is all.
     """
 
     tid: int
@@ -69,11 +77,12 @@ class Waiting:
     switches: int
     stack: tuple[Frame, ...] = ()
     python: tuple[Frame, ...] = ()
+    lock_name: str = ""
 
     @property
     def lock(self) -> str:
         """What it waits for, in words."""
-        return f"{self.kind} at {self.address:#x}"
+        return self.lock_name or f"{self.kind} at {self.address:#x}"
 
     @property
     def thread(self) -> str:
@@ -267,6 +276,7 @@ def _waiting(target: Target, wait: Wait, stack: tuple[Frame, ...]) -> Waiting:
     if not any("pthread_mutex" in frame.function for frame in stack[:4]):
         gone = None
     each: Task = wait.task
+    called = variable(target, wait.address)
     return Waiting(
         each.tid,
         each.name,
@@ -278,6 +288,7 @@ def _waiting(target: Target, wait: Wait, stack: tuple[Frame, ...]) -> Waiting:
         wait.is_limited,
         each.switches,
         stack,
+        lock_name=f"{kind} {called}" if called else "",
     )
 
 
@@ -322,6 +333,7 @@ def _recorded(record: Record, waiting: Mapping[int, Waiting], pid: int) -> dict[
     """The waits that the record knows, with owners and stacks."""
     view = View(Together([record]))
     places = Places(record)
+    names = Names(view.together)
     found = {}
     for thread in record.threads():
         if thread.waiting is None or not thread.alive:
@@ -342,6 +354,7 @@ def _recorded(record: Record, waiting: Mapping[int, Waiting], pid: int) -> dict[
             False,
             before.switches if before else 0,
             frames or (before.stack if before else ()),
+            lock_name=names.lock(thread.waiting),
         )
     return found
 
@@ -363,24 +376,29 @@ def _findings(pid: int, circle: Sequence[Waiting], waiting: Iterable[Waiting]) -
             title = "a thread waits for a lock that it holds itself"
             advice = "release it first, or make it recursive"
         return [_finding(pid, title, advice, circle)]
+    # One finding for each lock, however many threads wait for it.
+    orphans: dict[tuple[int, int | None], list[Waiting]] = {}
+    for each in waiting:
+        if each.gone is not None:
+            orphans.setdefault((each.address, each.gone), []).append(each)
     return [
         _finding(
             pid,
             "a thread waits for a lock whose owner has ended",
             "release it on every path on which a thread can end",
-            [each],
+            those,
         )
-        for each in waiting
-        if each.gone is not None
+        for those in orphans.values()
     ]
 
 
 def _finding(pid: int, title: str, advice: str, circle: Sequence[Waiting]) -> Finding:
-    locks = [LockStory(each.lock, each.kind, []) for each in circle]
+    names = dict.fromkeys((each.lock, each.kind) for each in circle)
+    locks = [LockStory(name, kind, []) for name, kind in names]
     steps = [
         Step(
             each.thread,
-            "nothing that is known" if each.gone is not None else circle[position - 1].lock,
+            NOTHING if each.gone is not None else circle[position - 1].lock,
             [],
             each.lock,
             list(each.python or each.stack),

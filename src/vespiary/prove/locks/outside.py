@@ -17,13 +17,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vespiary import _core
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.activity import Activity, activity
 from vespiary.prove.locks.facts import Module
 from vespiary.prove.locks.places import OURS, Frame, resolve
 from vespiary.prove.locks.target import Target, opened, task
 
-__all__ = ["doing", "loaded_code", "native_stack", "py_spy", "python_stacks"]
+__all__ = ["doing", "loaded_code", "native_stack", "py_spy", "python_stacks", "variable"]
 
 _SCAN_BYTES = 2048
 _FRAMES_MAX = 12
@@ -48,6 +49,39 @@ def loaded_code(target: Target) -> list[Module]:
             bias = first[path[0]] if _is_relocated(path[0]) else 0
             found.append(Module(bias, int(start, 16), int(end, 16), path[0]))
     return found
+
+
+def variable(target: Target, address: int) -> str:
+    """The variable of a program or library that an address lies in; empty where it is in none."""
+    try:
+        lines = Path(f"/proc/{target.pid}/maps").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    first, last, end = 0, "", 0
+    for line in lines:
+        span, _, offset, _, _, *path = line.split(None, 5)
+        low, high = (int(each, 16) for each in span.split("-"))
+        file = path[0] if path else ""
+        if file.startswith("/") and (file != last or low < first):
+            first, last = low - int(offset, 16), file
+        elif file or low != end:
+            # What has no name and follows a file's memory is that file's: its data without a value.
+            last = file if file == last else ""
+        end = high
+        if low <= address < high:
+            return _variable(last, address - (first if _is_relocated(last) else 0)) if last else ""
+    return ""
+
+
+def _variable(path: str, address: int) -> str:
+    try:
+        found = _core.variable(path, address)
+    except OSError:
+        return ""
+    if found is None:
+        return ""
+    name, offset = found
+    return f"{name}+{offset}" if offset else name
 
 
 def _is_relocated(path: str) -> bool:

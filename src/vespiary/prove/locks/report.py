@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vespiary._counted import counted
-from vespiary.prove.locks import drawing, sources, statistics
-from vespiary.prove.locks.figures import figures
+from vespiary.prove.locks import drawing, sources
 from vespiary.prove.locks.findings import NOTHING, Finding, Step
 from vespiary.prove.locks.kinds import GIL
 from vespiary.prove.locks.paint import PLAIN, Paint
@@ -43,7 +42,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
             ],
             "lockless": coverage.lockless,
         },
-        "statistics": [statistics.as_json(each) for each in outcome.statistics],
+        "statistics": _statistics(outcome),
         "cores": [core.as_json() for core in outcome.cores],
     }
 
@@ -74,6 +73,25 @@ def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str]
         programs = (f"{name} ({count})" for name, count in sorted(coverage.lockless.items()))
         lines.append(f"  watched, and took no lock: {', '.join(programs)}")
     lines.extend(f"  {core}" for core in outcome.cores)
+    lines += _figures(outcome)
+    return "\n".join(lines)
+
+
+def _statistics(outcome: Outcome) -> list[dict[str, Any]]:
+    if not outcome.statistics:
+        return []
+    from vespiary.prove.locks import statistics
+
+    return [statistics.as_json(each) for each in outcome.statistics]
+
+
+def _figures(outcome: Outcome) -> list[str]:
+    """Of the full mode, for the processes that took the most locks."""
+    if not outcome.statistics:
+        return []
+    from vespiary.prove.locks.figures import figures
+
+    lines: list[str] = []
     kept = [each for each in outcome.statistics if each.acquisitions]
     busiest = sorted(kept, key=lambda each: -each.acquisitions)
     for each in busiest[:_PROCESSES_MAX]:
@@ -82,7 +100,7 @@ def as_text(outcome: Outcome, paint: Paint = PLAIN, told_before: Collection[str]
         rest = len(busiest) - _PROCESSES_MAX
         more = counted(rest, "more process", "more processes")
         lines += ["", f"  ... {more} with fewer (--json or --html has all)"]
-    return "\n".join(lines)
+    return lines
 
 
 def finding_text(finding: Finding, paint: Paint = PLAIN) -> str:

@@ -1,4 +1,8 @@
-"""Runs a program with the library preloaded, and watches its records while it runs."""
+"""Runs a program with the library preloaded, and watches its records while it runs.
+
+What says what there is to find is imported when there is anything: most processes take no lock, or
+take them in one order.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +16,25 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vespiary._counted import counted
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks import log
-from vespiary.prove.locks.analysis import analyse, deadlock, stall
 from vespiary.prove.locks.binaries import inspect
-from vespiary.prove.locks.cores import Core, leave
 from vespiary.prove.locks.findings import Finding, ordered
 from vespiary.prove.locks.gaps import Gap, find, lockless, program_of, sentences
 from vespiary.prove.locks.kinds import REPEATS
 from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.record import Record, room
 from vespiary.prove.locks.stalls import STALL_SECONDS, Stall, Stalls
-from vespiary.prove.locks.statistics import Statistics, statistics
 from vespiary.prove.locks.together import Together, families, lives
 from vespiary.prove.locks.tree import Tree
 from vespiary.prove.program import Program
+
+if TYPE_CHECKING:
+    from vespiary.prove.locks.cores import Core
+    from vespiary.prove.locks.statistics import Statistics
 
 __all__ = ["Coverage", "Outcome", "environment", "merge", "run"]
 
@@ -173,6 +179,8 @@ def run(
                 on_live(stuck)
                 watcher.tree.look(at_once=True)
                 if core_folder is not None:
+                    from vespiary.prove.locks.cores import leave
+
                     cores = [leave(pid, core_folder) for pid in watcher.stuck]
                 _end(program, watcher)
         finally:
@@ -260,11 +268,15 @@ class _Watcher:
         self.tree.look()
         found = self.watch.look()
         if found is not None:
+            from vespiary.prove.locks.analysis import deadlock
+
             together, circle = found
             pids = (together.record(thread.number).pid for thread in circle.threads)
             self.stuck = list(dict.fromkeys(pids))
             return deadlock(together, circle)
         for each in self._stalls.new(self.watch.views):
+            from vespiary.prove.locks.analysis import stall
+
             finding = stall(each)
             self._stalled.append((each, finding))
             self._on_live(finding)
@@ -305,9 +317,12 @@ class _Watcher:
 
     def take(self, family: Together, *, was_stuck: bool = False) -> None:
         """Look through what processes did: what there is to find, and how much there was."""
-        entangled: list[frozenset[int]] = []
-        self.findings += analyse(family, entangled.append, with_classes=True)
-        self.coverage.entangled += sum(map(len, entangled))
+        if any(record.size != (0, 0) for record in family.records):
+            from vespiary.prove.locks.analysis import analyse
+
+            entangled: list[frozenset[int]] = []
+            self.findings += analyse(family, entangled.append, with_classes=True)
+            self.coverage.entangled += sum(map(len, entangled))
         for record in family.records:
             orders = sum(1 for _ in record.edges())
             lost = Counter(record.lost)
@@ -316,6 +331,8 @@ class _Watcher:
                 self.took.add(record.pid)
             kept = log.beside(record)
             if kept is not None:
+                from vespiary.prove.locks.statistics import statistics
+
                 until = time.monotonic_ns() if was_stuck else 0
                 of_process = statistics(record, kept, until)
                 if of_process.acquisitions or of_process.lost:
@@ -329,12 +346,13 @@ class _Watcher:
 
     def survivors(self) -> list[str]:
         """Processes of the run that live, whether they have a record yet or not."""
-        mark = f"VESPIARY_LOCKS={self.folder}".encode()
+        mark = f"\0VESPIARY_LOCKS={self.folder}\0".encode()
         pids = set(self.living())
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):
-                if mark in path.read_bytes().split(b"\0"):
-                    pids.add(int(path.parent.name))
+        for path in Path("/proc").iterdir():
+            if path.name.isdigit():
+                with contextlib.suppress(OSError), (path / "environ").open("rb", 0) as file:
+                    if mark in b"\0" + file.read():
+                        pids.add(int(path.name))
         return [f"process {pid} ({_name(pid)})" for pid in sorted(pids) if lives(pid)]
 
 

@@ -399,12 +399,22 @@ def _remove_socket_file(path: str, device: int, inode: int) -> None:
         pass
 
 
+_PRIVILEGED_PORT = (
+    "ports below 1024 need a privilege: choose another port, put a proxy in front, grant"
+    " CAP_NET_BIND_SERVICE (with systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE), or lower the"
+    " bound with sysctl net.ipv4.ip_unprivileged_port_start"
+)
+
+
 def _explained(error: OSError, site: Site) -> OSError:
     """The same error, with the URL and what to do about it."""
     path = site.endpoint.path
     advice = {
         errnos.EADDRINUSE: "another process listens there; stop it, or choose another port",
-        errnos.EACCES: "ports below 1024, and folders of others, need a privilege",
+        errnos.EACCES: f"this user may not create a file in {Path(path).parent}: choose another"
+        " folder, or change the folder's owner or permissions"
+        if path
+        else _PRIVILEGED_PORT,
         errnos.EADDRNOTAVAIL: "no interface of this machine has that address",
         errnos.ENOENT: f"the folder {Path(path).parent} does not exist" if path else None,
     }.get(error.errno or 0)

@@ -83,6 +83,28 @@ def test_every_option_of_serve_that_takes_a_value_names_its_default(name: str) -
     assert option.is_flag or by_name or option.show_default or "default: " in (option.help or "")
 
 
+def _commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield words
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            assert found is not None
+            yield from _commands(found, (*words, child))
+
+
+@pytest.mark.parametrize("words", list(_commands(main)), ids=" ".join)
+def test_help_of_every_command_keeps_its_lines_and_no_marks_of_the_library(
+    words: tuple[str, ...],
+) -> None:
+    done = run(*words, "--help")
+    assert done.exit_code == 0
+    assert "\\b" not in done.output
+    assert "\b" not in done.output
+    for line in done.output.splitlines():
+        assert line.count("vespiary " + " ".join(words)) <= 1, "examples that run together"
+
+
 def test_help_of_serve_lists_every_limit_and_deadline_with_its_default() -> None:
     text = run("serve", "--help").output
     for owner in (Limits, Deadlines):

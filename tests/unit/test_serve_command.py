@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import websockets.sync.client
 
 ECHO = """\
 import vespiary
@@ -110,6 +111,31 @@ def test_a_class_or_an_async_function_is_served(
 ) -> None:
     command = start(started, tmp_path, reference, *URL)
     assert command.ask(b"hello") == answer
+    assert command.stop() == 0
+
+
+def test_a_module_in_another_folder_is_found_with_path(
+    started: list[Command], tmp_path: Path
+) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    (tmp_path / "echoes.py").unlink()
+    write(app, "?")
+    command = start(started, tmp_path, "echoes:Echo", *URL, "--path", "app")
+    assert command.ask(b"hello") == b"hello?"
+    assert command.stop() == 0
+
+
+def test_messages_are_compressed_where_compress_is_given(
+    started: list[Command], tmp_path: Path
+) -> None:
+    command = start(started, tmp_path, "echoes:echo", "ws://127.0.0.1:0", "--compress")
+    url = command.wait_for(r"Serving (ws://\S+)")[1]
+    with websockets.sync.client.connect(url) as client:
+        (extension,) = client.protocol.extensions
+        assert extension.name == "permessage-deflate"
+        client.send("hello " * 1000)
+        assert client.recv(SECONDS) == "hello " * 1000
     assert command.stop() == 0
 
 

@@ -40,6 +40,8 @@ IN_WORDS = {
     "--origin": "all",
     "--host": "every host",
     "--executor": "on the loop's thread",
+    "--compress": "no compression",
+    "--path": "the current folder",
     "--mode": "what the umask gives",
     "--driver": "uring where the kernel allows it, else epoll",
 }

@@ -20,14 +20,14 @@ def load_object(reference: str, folder: Path | None = None) -> Any:
 
     Args:
         reference: The module and the object in it.
-        folder: Put first on `sys.path`, and what a path is relative to; the current folder when it
-            is left out.
+        folder: Put first on `sys.path`, and what a path is relative to; default: the current
+            folder.
 
     Raises:
         ConfigurationError: no such module or attribute (near misses are suggested), or the module
             raised an exception while it was imported (its traceback is in the text).
     """
-    folder = folder or Path.cwd()
+    folder = (folder or Path()).absolute()
     name, colon, attribute = reference.rpartition(":")
     if not colon or not name or not attribute:
         raise ConfigurationError(

@@ -13,6 +13,7 @@ import click
 import vespiary
 from vespiary.cli._loading import load_object
 from vespiary.cli._reload import ChildReport, Reloader
+from vespiary.compression import Compression
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError, LimitsError
 from vespiary.filters import Filter, FilterFactory
@@ -92,6 +93,12 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     " default: all]",
 )
 @click.option(
+    "--compress",
+    is_flag=True,
+    help="Compress messages on ws:// for clients that can (permessage-deflate), with the defaults"
+    " of vespiary.Compression.  [default: no compression]",
+)
+@click.option(
     "--subprotocol",
     "subprotocols",
     metavar="NAME",
@@ -151,6 +158,13 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     type=click.Choice(["uring", "epoll"]),
     help="Force the driver.  [default: uring where the kernel allows it, else epoll]",
 )
+@click.option(
+    "--path",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Look for MODULE in this folder.  [default: the current folder]",
+)
 @click.option("--reload", is_flag=True, help="Restart when a loaded source file changes.")
 @click.option(
     "--log-level",
@@ -168,6 +182,7 @@ def serve(
     drain_seconds: str | None,
     slow_consumer: str | None,
     origins: tuple[str, ...],
+    compress: bool,
     subprotocols: tuple[str, ...],
     host: str | None,
     filters: tuple[str, ...],
@@ -178,13 +193,14 @@ def serve(
     reuse_port: bool,
     spin_microseconds: int | None,
     driver: str | None,
+    folder: Path | None,
     reload: bool,
     log_level: str,
 ) -> None:
     """Serve a handler on one or more URLs: tcp://, unix://, ws:// and http://.
 
     MODULE:OBJECT names a Handler, a subclass of it, or an async function that takes a connection;
-    MODULE may be a file's path. The current folder is on the path.
+    MODULE may be a file's path.
 
     \b
     vespiary serve echo:Echo ws://127.0.0.1:9001
@@ -200,18 +216,17 @@ def serve(
         "reuse_port": reuse_port or None,
     }
     special: dict[str, Any] = {"framing": framing, "host": host, "mode": _mode(mode)}
-    if origins or subprotocols:
-        special["websocket"] = WebSocket(origins=origins or None, subprotocols=subprotocols)
+    special["websocket"] = _websocket(origins, subprotocols, compress)
     endpoints = _with_options(urls, special)
     if reload:
-        sys.exit(_reload(handler, urls, [] if fd is None else [fd]))
+        sys.exit(_reload(handler, folder or Path(), urls, [] if fd is None else [fd]))
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     report = ChildReport.from_environment()
     try:
-        target = as_handler(load_object(handler), handler)
-        options["filters"] = [as_filter(load_object(name), name) for name in filters]
+        target = as_handler(load_object(handler, folder), handler)
+        options["filters"] = [as_filter(load_object(name, folder), name) for name in filters]
     finally:
         if report is not None:
             report.files()
@@ -233,7 +248,7 @@ _SPECIAL = {
     "framing": ("--framing is", "streams (tcp:// and unix://)"),
     "host": ("--host is", "ws:// and http://"),
     "mode": ("--mode is", "Unix sockets"),
-    "websocket": ("--origin and --subprotocol are", "ws://"),
+    "websocket": ("--origin, --subprotocol and --compress are", "ws://"),
 }
 """The options that are for endpoints of one kind, and that kind."""
 
@@ -262,6 +277,18 @@ def _with_options(urls: Sequence[str], given: dict[str, Any]) -> list[tuple[str,
                 f"{option} for {kind}, and none of the URLs is one", subject=name
             )
     return found
+
+
+def _websocket(
+    origins: tuple[str, ...], subprotocols: tuple[str, ...], compress: bool
+) -> WebSocket | None:
+    if not (origins or subprotocols or compress):
+        return None
+    return WebSocket(
+        origins=origins or None,
+        subprotocols=subprotocols,
+        compression=Compression() if compress else None,
+    )
 
 
 def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler:
@@ -352,7 +379,7 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _reload(handler: str, urls: Sequence[str], inherited: Sequence[int]) -> int:
+def _reload(handler: str, folder: Path, urls: Sequence[str], inherited: Sequence[int]) -> int:
     """Run this same command without --reload as a child, again after each change."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
 
@@ -363,4 +390,4 @@ def _reload(handler: str, urls: Sequence[str], inherited: Sequence[int]) -> int:
 
     name = handler.rpartition(":")[0]
     file = Path(name) if name.endswith(".py") else Path(*name.split(".")).with_suffix(".py")
-    return Reloader(command, urls, [file.absolute()], inherited).run()
+    return Reloader(command, urls, [(folder / file).absolute()], inherited).run()

@@ -1,4 +1,4 @@
-"""Installs the peers under `.cache`, builds what is compiled, and says what could not be had.
+"""Installs the peers under `.cache`, builds what is compiled, and says what could not be installed.
 
 Nothing outside the checkout is touched. Python peers are pinned by `requirements.txt`, Node's and
 Bun by `peers/package-lock.json`; the C++ peers are compiled here against Debian's Boost headers.

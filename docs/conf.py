@@ -1,35 +1,46 @@
 """How the documents are built: `make docs`."""
 
+import sys
 import tomllib
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
-_checkout = Path(__file__).resolve().parents[1]
+_folder = Path(__file__).resolve().parent
+_checkout = _folder.parent
 _workspace = tomllib.loads((_checkout / "Cargo.toml").read_text())
+sys.path.insert(0, str(_folder / "_extensions"))
 
 project = "Vespiary"
 author = copyright = "The Vespiary authors"
 version = release = _workspace["workspace"]["package"]["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    "native_types",
+    "references",
+]
+exclude_patterns = ["_build", "_extensions"]
 html_theme = "furo"
 html_title = f"Vespiary {version}"
+html_static_path = ["_static"]
+html_css_files = ["vespiary.css"]
 
-nitpicky = False
+nitpicky = True
+nitpick_ignore_regex = [(r"py:(class|obj)", r"(\w+\.)*(M|_M_co|P|T)")]  # Type variables.
+# The names of Python's library that the reference links to: the build needs no network.
+intersphinx_mapping = {"python": ("https://docs.python.org/3/", "python-names.inv")}
+
+default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = True
 napoleon_use_ivar = True
-napoleon_custom_sections = [
-    ("Errors", "Raises"),
-    "Limits",
-    "Cancellation",
-    ("Resource handling", "Resource handling"),
-]
+napoleon_custom_sections = [("Resource handling", "Resource handling"), "Cancellation"]
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 suppress_warnings = ["ref.python"]
@@ -40,6 +51,8 @@ _TEXTS = {
     "](ARCHITECTURE.md)": "](architecture.md)",
     "](CONTRIBUTING.md)": "](contributing.md)",
     "](CHANGELOG.md)": "](changelog.md)",
+    "](SECURITY.md)": "](security.md)",
+    "](docs/": "](../",
 }
 
 

@@ -58,7 +58,7 @@ def _signal_handlers_stay() -> Generator[None]:
 
 @pytest.fixture(scope="session")
 def uring_refusal() -> str | None:
-    """Why io_uring cannot be had on this machine; None when it can."""
+    """Why io_uring is not available on this machine; None when it can."""
     code = "import vespiary.loop; vespiary.loop.Loop(driver='uring').close()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode and "DriverUnavailable" not in done.stderr:

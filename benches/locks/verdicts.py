@@ -3,7 +3,7 @@
 Each program of tests/locks/programs tells in its first line what is to be found. Vespiary runs each
 ten times, in the default mode, and has to be right each time; a wrong verdict is an exit code of 1.
 The peers run the C programs a few times, to see what they say and how steadily. The table becomes
-docs/internals/lock-verdicts.md, the single counts go into the results.
+docs/explanation/lock-verdicts.md, the single counts go into the results.
 """
 
 import argparse

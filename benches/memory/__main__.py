@@ -1,6 +1,6 @@
 """`python -m benches.memory`: limits beside other tools, and verdicts on programs that leak or not.
 
-The tables go into docs/internals/memory-figures.md with --write.
+The tables go into docs/explanation/memory-figures.md with --write.
 """
 
 import argparse

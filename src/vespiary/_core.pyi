@@ -56,24 +56,33 @@ class _Outcome(Coroutine[Any, Any, _T_co]):
 class Connection(Generic[_M_co]):
     """A connection, as its handler sees it.
 
-    Its methods may be called from any thread. In another than its loop's, those that return a value
-    wait until the loop has answered, and those that are awaited raise RuntimeError: use
+    Its methods may be called from any thread. In another than its loop's, those that return a
+    value wait until the loop has answered, and those that are awaited raise RuntimeError: use
     `server.call_soon_threadsafe` for them.
 
     What `receive`, `ping`, `drain`, `close` and `wait_closed` return is a coroutine, for
-    `asyncio.create_task` and `gather` too. `send` is a plain call that has queued the message when
-    it returns; what it returns may be awaited, and is not a coroutine.
+    `asyncio.create_task` and `gather` too. `send` is a plain call that has queued the message
+    when it returns; what it returns may be awaited, and is not a coroutine.
+
+    A handler that is an async function iterates over it: `async for message in connection`. The
+    iteration ends when the peer closes cleanly, and raises `ConnectionBroken` otherwise.
     """
 
     data: Any
     """Whatever the handler keeps for this connection; None at first."""
     @property
     def peer(self) -> tuple[str, int] | str | None:
-        """The peer's address: (host, port), a path for a Unix socket, None once it has ended."""
+        """The address of the peer, still there after the end; None where it has none.
+
+        A pair of host and port, or the path of a Unix socket.
+        """
 
     @property
     def local_address(self) -> tuple[str, int] | str | None:
-        """The address at this end: (host, port), a path, None once it has ended."""
+        """The address at this end, still there after the end; None where it has none.
+
+        A pair of host and port, or the path of a Unix socket.
+        """
 
     @property
     def is_open(self) -> bool:
@@ -89,7 +98,7 @@ class Connection(Generic[_M_co]):
 
     @property
     def version(self) -> Literal[13, 8] | None:
-        """The version of WebSocket that is spoken: 13, or 8 with an old peer; None elsewhere."""
+        """The version of WebSocket in use, 13 or 8 (an old peer); None elsewhere."""
 
     @property
     def extensions(self) -> list[str]:
@@ -97,7 +106,10 @@ class Connection(Generic[_M_co]):
 
     @property
     def response_headers(self) -> Headers:
-        """The fields of the server's answer to this client's handshake; none for others."""
+        """The header fields of the server's answer to this client's handshake.
+
+        Empty at a server, and on streams.
+        """
 
     @property
     def close_reason(self) -> CloseReason | None:
@@ -105,70 +117,146 @@ class Connection(Generic[_M_co]):
 
     @property
     def is_shutting_down(self) -> bool:
-        """Whether the server is stopping: finish what is under way, and close."""
+        """Whether the server is stopping, so that work under way should be finished."""
 
     @property
     def request(self) -> Request | None:
-        """The request that opened the connection; None on streams and at clients."""
+        """The request that opened the connection; None on streams and at clients.
+
+        After `on_open` it is kept only where the handler uses it: see `Handler.keep_request`.
+        """
 
     def send(self, message: str | Buffer, /, *, compress: bool | None = None) -> Awaitable[None]:
         """Queue a message; it leaves with everything else that the current batch sends.
 
-        What it returns may be awaited, as `drain()` may.
+        Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte
+        stream both are bytes, text as UTF-8. Never blocks on the loop's thread: await the result,
+        or `drain()`, to wait for room. May be called from any thread; another than the loop's waits
+        for room by itself, unless it runs a loop of its own.
+
+        Args:
+            message: The whole message.
+            compress: True or False decides for this message, whatever its length, where the peer
+                agreed on compression; None leaves it to the endpoint's `Compression`.
+
+        Raises:
+            ConnectionClosed: the connection is closing or has ended.
+            WriteQueueFull: `write_bytes_max` would be exceeded, under the policy `wait`.
+            ThreadCallsFull: the loop takes no calls of other threads (raised in those only).
+            SendRefused: a message in parts is under way, or the framing cannot carry it: it is too
+                long for the length prefix, or has a line break where messages are lines.
+            TypeError: the message is neither text nor bytes.
         """
 
     def send_part(
         self, data: str | Buffer, *, last: bool = False, compress: bool | None = None
     ) -> None:
-        """Queue a part of a message that is sent as its bytes become known."""
+        """Queue a part of a message that is sent as its bytes become known.
 
-    def send_end(self) -> None:
-        """Send nothing more on a stream; receiving goes on."""
-
-    def ping(self, payload: bytes = b"") -> _Outcome[float]:
-        """Send a WebSocket ping of at most 125 bytes; await it for the latency in seconds.
-
-        An empty payload becomes one that no other ping has. It may also be ignored.
+        Args:
+            data: The next bytes of the message; text is sent as UTF-8.
+            last: Whether the message ends with this part.
+            compress: As for `send`; the first part decides for all of them.
 
         Raises:
+            ConnectionClosed: the connection is closing or has ended.
+            WriteQueueFull: `write_bytes_max` would be exceeded, under the policy `wait`.
+            SendRefused: the framing has no parts to send, as with lines and length prefixes.
+        """
+
+    def send_end(self) -> None:
+        """Send nothing more on a stream; receiving goes on.
+
+        What waits is written first, and then the peer sees the end of the stream. Once both ends
+        have finished, the connection closes.
+
+        Raises:
+            ConnectionClosed: the connection is closing or has ended.
+            SendRefused: a WebSocket ends in both directions at once: use `close()`.
+        """
+
+    def ping(self, payload: bytes = b"") -> _Outcome[float]:
+        """Send a WebSocket ping; await it for the latency in seconds, or ignore what it returns.
+
+        Args:
+            payload: At most 125 bytes. An empty payload becomes one that no other ping has.
+
+        Raises:
+            ConnectionClosed: the connection is closing or has ended, or ends before the pong.
             SendRefused: too many pings have no pong yet.
+            ValueError: the payload is too long, or the connection is not a WebSocket.
         """
 
     def close(self, code: int = 1000, reason: str = "") -> _Outcome[CloseReason]:
-        """End the connection cleanly; what waits is written first.
+        """Begin to close the connection cleanly; what is queued is written first.
 
-        Await what it returns for the reason of the end, or ignore it.
+        Await what it returns for the reason of the end, or ignore it. A second call does nothing
+        more.
+
+        Args:
+            code: The WebSocket close code (RFC 6455 section 7.4); streams have none.
+            reason: A text for the peer, of at most 123 bytes in UTF-8.
+
+        Raises:
+            ValueError: no such code may be sent, or the reason is too long (RFC 6455 section 5.5).
         """
 
     def abort(self) -> None:
         """End the connection at once; what waits is dropped and the peer sees a reset."""
 
     def pause_reading(self) -> None:
-        """Read nothing more from the peer until resume_reading(); TCP holds it back."""
+        """Read nothing more from the peer until `resume_reading()`; TCP holds it back."""
 
     def resume_reading(self) -> None:
-        """Read on after pause_reading()."""
+        """Read on after `pause_reading()`."""
 
     def subscribe(self, topic: str) -> bool:
-        """Receive what the server publishes to a topic; False when it already did."""
+        """Receive what the server publishes to a topic from now on.
+
+        Returns whether it is new: False when the connection was subscribed already.
+
+        Raises:
+            ConnectionClosed: the connection is closing or has ended.
+            SendRefused: it has `topics_per_connection_max` topics already, or it is a client's, for
+                which nobody publishes; or the topic is longer than `topic_bytes_max`.
+        """
 
     def unsubscribe(self, topic: str) -> bool:
-        """No longer receive what is published to a topic; False when it did not."""
+        """No longer receive what is published to a topic; False when it was not subscribed."""
 
     def set_timer(self, seconds: float, callback: Callable[[Self], object]) -> Timer:
-        """Call callback(connection) in `seconds`, unless the connection ends before."""
+        """Call `callback(connection)` in `seconds`, unless the connection ends before.
+
+        Raises:
+            ConnectionClosed: the connection has ended.
+            TypeError: `callback` is not a function, or an async one, which would never run.
+            ValueError: `seconds` is not from 0 to 1e9.
+        """
 
     def drain(self) -> Coroutine[Any, Any, None]:
-        """Wait until no more than write_low_bytes wait to be sent."""
+        """Wait until no more than `write_low_bytes` wait to be sent; with room, return at once.
+
+        Raises:
+            ConnectionClosed: the connection has ended.
+        """
 
     def receive(self, timeout: float | None = None) -> Coroutine[Any, Any, _M_co]:
-        """Wait for the next message."""
+        """Wait for the next message: in a handler that is an async function, and in clients.
+
+        Args:
+            timeout: How long to wait at most, in seconds; None waits for as long as it takes.
+
+        Raises:
+            ConnectionClosed: the connection has ended, and every message before that was received.
+            ReceiveConflict: another task waits already.
+            TimeoutError: no message came in time; a later one is not lost.
+        """
 
     def wait_closed(self) -> Coroutine[Any, Any, CloseReason]:
-        """Wait until the connection has ended."""
+        """Wait until the connection has ended; the result says why it did."""
 
     def statistics(self) -> ConnectionStatistics:
-        """What has happened on this connection so far."""
+        """Return what has happened on this connection so far."""
 
     def __await__(self) -> Generator[Any]: ...
     @property

@@ -196,7 +196,7 @@ class ThreadedHooks:
             raise
 
     def _drop(self, queue: _Queue) -> None:
-        """Drop calls that no thread can be had for, so that later ones ask for one again."""
+        """Drop calls for which no thread can be started, so that later ones ask for one again."""
         with self._lock:
             queue.calls.clear()
             queue.bytes = 0

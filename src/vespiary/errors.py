@@ -20,7 +20,7 @@
           |    +-- WriteQueueFull
           +-- ReceiveConflict                           two receivers on one connection
           +-- ThreadCallsFull                           the loop runs no calls of other threads
-          +-- DriverUnavailable                         the driver that was forced cannot be had
+          +-- DriverUnavailable                         the driver that was forced is not available
 
 Every exception carries its facts as attributes; its text says what happened and what to do. The
 text is one line that may be logged and shown: control characters in what a peer sent are escaped.

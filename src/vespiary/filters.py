@@ -31,7 +31,7 @@ class Filter:
 
 
 FilterFactory = Callable[[], Filter]
-"""Makes a filter for a connection: most simply the class."""
+"""A function that makes the filter of a connection, such as the class itself."""
 
 
 def add_filters(hooks: Hooks, factories: Sequence[FilterFactory]) -> bool:

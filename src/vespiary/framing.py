@@ -41,8 +41,12 @@ class LengthPrefix:
 
 
 Framing = Literal["raw", "line", "crlf", "length"] | LengthPrefix
-"""`raw`: each piece of the stream as it arrives. `line`: lines, sent with LF; `crlf`: sent with
-CR LF (both understand either). `length`: `LengthPrefix()`, four bytes in network order."""
+"""How a stream becomes messages.
+
+With `raw` each piece of the stream is a message, as it arrives. With `line` and `crlf` a message is
+a line, sent with LF or with CR LF (both understand either). `length` is `LengthPrefix()`, a length
+of four bytes in network order before each message.
+"""
 
 _NAMES = ("raw", "line", "crlf", "length")
 

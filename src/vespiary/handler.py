@@ -107,4 +107,4 @@ class Handler(Generic[M]):
 
 
 AnyHandler = Handler[Any] | type[Handler[Any]] | AsyncHandler
-"""What can be served: a `Handler`, a subclass of it, or an async function."""
+"""What can be served, which is a `Handler`, a subclass of it, or an async function."""

@@ -222,7 +222,7 @@ class Request:
 
     @property
     def version(self) -> int | None:
-        """The version of WebSocket that the client asks for and this end speaks: 13, 8 or None."""
+        """The WebSocket version, 13 or 8, that the client asks for and this end speaks, or None."""
         return self.connection.version
 
     @property

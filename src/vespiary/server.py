@@ -63,10 +63,10 @@ class Server:
     `asyncio.run`, or in uvloop, the server is the guest of that loop.
 
     While it runs, SIGTERM and SIGINT stop it gracefully (see `stop`), and a second signal ends it
-    at once; a signal stops all servers of a loop. Once they have stopped, the handlers of before
-    are back. If nothing waits for a server's end then (`wait_stopped`, `stop`, or the end of the
-    `async with`), the signal is raised again: `asyncio.run` cancels its main task and raises
-    KeyboardInterrupt, and SIGTERM ends the process.
+    at once; a signal stops all servers of a loop. Once they have stopped, the previous signal
+    handlers are restored. If nothing waits for a server's end then (`wait_stopped`, `stop`, or the
+    end of the `async with`), the signal is raised again: `asyncio.run` cancels its main task and
+    raises KeyboardInterrupt, and SIGTERM ends the process.
 
     Resource handling: `stop` (which leaving the `async with` awaits) closes every listener and
     connection, and ends every task; nothing of the server outlives it.
@@ -77,6 +77,7 @@ class Server:
     """
 
     def __init__(self, *, signals: bool = True) -> None:
+        """Make a server without endpoints: `add` them, and then `run` it or enter it."""
         check_values(signals=signals)
         self._sites: list[Site] = []
         self._addresses: list[ListeningAddress] = []
@@ -187,7 +188,7 @@ class Server:
 
     @property
     def urls(self) -> list[str]:
-        """The endpoints' URLs, with the ports that they really have."""
+        """The endpoints' URLs; after the start, with the port that the kernel chose for 0."""
         return [site.url for site in self._sites]
 
     async def start(self) -> None:
@@ -373,17 +374,25 @@ class Server:
         exclude: Connection | None = None,
         compress: bool | None = None,
     ) -> int:
-        """Send a message to each of its connections that is subscribed to a topic.
-
-        Returns how many took it: a subscriber whose policy for slow consumers dropped it, or whose
-        queue is full, is not counted. A topic belongs to one server: connections of another server
-        never get what is published here, even where both run in one loop.
+        """Send a message to each of the server's connections that is subscribed to a topic.
 
         The frame is encoded once, and compressed once for all who agreed on the same parameters
-        without context takeover; `compress` is as for `Connection.send`. A subscriber that does not
-        read is treated as its endpoint's policy for slow consumers says, and delays nobody else.
+        without context takeover. A subscriber that does not read is treated as its endpoint's
+        policy for slow consumers says, and delays nobody else. A topic belongs to one server:
+        connections of another server never get what is published here, even in the same loop.
+
+        Args:
+            topic: Its name.
+            message: Text or bytes, as for `Connection.send`.
+            exclude: A connection that does not get it, such as the sender's own.
+            compress: As for `Connection.send`.
+
+        Returns:
+            How many subscribers took it. A subscriber whose policy for slow consumers dropped it,
+            or whose queue is full, is not counted.
 
         Raises:
+            RuntimeError: the server does not run.
             SendRefused: the framing of a subscriber cannot carry the message; nobody gets it.
             MemoryError: there is no memory for the message; some subscribers may have got it.
         """
@@ -391,7 +400,11 @@ class Server:
         return life.core.publish(life.topics, topic, message, exclude, compress)
 
     def subscribers(self, topic: str) -> int:
-        """How many of the server's connections are subscribed to a topic."""
+        """Return how many of the server's connections are subscribed to a topic.
+
+        Raises:
+            RuntimeError: the server does not run.
+        """
         life = self._running("subscribers")
         return life.core.subscribers(life.topics, topic)
 
@@ -399,6 +412,8 @@ class Server:
         """Call `callback` after this many seconds; timers are cheap, even a million of them.
 
         Raises:
+            RuntimeError: the server does not run.
+            ValueError: `seconds` is not from 0 to 1e9.
             TypeError: `callback` is not a function, or an async one, which would never run.
         """
         return self._running("set_timer").core.set_timer(seconds, callback)
@@ -415,12 +430,14 @@ class Server:
         )
 
     async def __aenter__(self) -> Self:
+        """Start the server, and let signals stop it: see `start`."""
         await self.start()
         if self._wants_signals and self._life is not None:
             self._signals = join_signals(self)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        """Stop the server gracefully: see `stop`."""
         await self.stop()
 
     def _current(self) -> Life | None:

@@ -81,8 +81,9 @@ def connect(
         options: See `vespiary.ClientOptions`. Filters run on the loop's thread.
 
     Raises:
-        The same as `vespiary.connect`; TimeoutError after `timeout`; RuntimeError if
-        `vespiary.run` runs in this thread, because its loop would be blocked.
+        TimeoutError: the connection is not open after `timeout` seconds.
+        RuntimeError: `vespiary.run` runs in this thread; its loop would be blocked.
+        Exception: what `vespiary.connect` raises.
     """
     check_options(options, "timeout", "parts")
     check_values(parts=parts)
@@ -293,7 +294,11 @@ class Connection:
         """Send a part of a message whose bytes become known as they are sent.
 
         Raises:
-            As for `send`; SendRefused where the framing has no parts.
+            ConnectionClosed: the connection is closing or has ended.
+            WriteQueueFull: the part alone is over `write_bytes_max`.
+            TimeoutError: the peer does not read fast enough.
+            SendRefused: the framing has no parts to send, as with lines and length
+                prefixes.
         """
         check_seconds("timeout", timeout)
 

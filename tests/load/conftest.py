@@ -65,7 +65,7 @@ def load() -> Load:
 
 @pytest.fixture(scope="session")
 def io_uring_refusal() -> str | None:
-    """Why io_uring cannot be had on this machine; None when it can."""
+    """Why io_uring is not available on this machine; None when it can."""
     options = ["tcp://127.0.0.1:1", "--messages", "0", "--driver", "uring", "--json", "-"]
     done = subprocess.run(command(*options), capture_output=True, text=True, timeout=50)
     return done.stderr if done.returncode == 2 else None

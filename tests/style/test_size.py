@@ -10,7 +10,10 @@ MODULE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 LINE_COLUMNS_MAX = 100
 
-LONG_MODULES: dict[str, str] = {}
+LONG_MODULES: dict[str, str] = {
+    "crates/python/src/methods.rs": "Each method of Connection with its docstring: PyO3 wants one"
+    " block.",
+}
 """Path: why this module may have more than MODULE_LINES_MAX lines."""
 
 LONG_FUNCTIONS: dict[str, str] = {}

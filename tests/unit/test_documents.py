@@ -3,10 +3,14 @@
 The comment above a Python example says how it is tested::
 
     <!-- serves: "hello" -> "hello"; b"x" -> b"x" -->     a server, what it is sent, what it answers
+    <!-- serves /a?b: "hello" -> "hello" -->              the same, at this path of its first URL
     <!-- runs -->                                         a program that ends by itself
-    <!-- tests -->                                        tests that pytest runs, and that pass
     <!-- runs against: echo -->                           the same; an echo server is at its URLs
+    <!-- tests -->                                        tests that pytest runs, and that pass
     <!-- locks: inversion -->                             its verdict: see test_documents_locks.py
+    <!-- of another library -->                           Python, for comparison; it is not run
+    <!-- chat.py: serves: ... -->                         any of these, and the program has a name
+    <!-- test_chat.py: tests of tutorial/chat.md -->      tests of the programs with names there
 
 Ports in examples are replaced by free ones. The clients are not ours, so that nothing is tested by
 itself.
@@ -41,6 +45,7 @@ DOCUMENTS = [
 BLOCK = re.compile(
     r"(?:^<!-- (?P<proof>[^\n]*) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S
 )
+PROOF = re.compile(r"(?:(?P<name>\w+\.py): )?(?P<how>.*)", re.S)
 URL = re.compile(r"(?:tcp|ws|http)://127\.0\.0\.1:\d+|unix:///[\w./-]+")
 SECONDS = 20.0
 ECHO = """\
@@ -56,11 +61,12 @@ vespiary.serve(Echo(), {url!r}, framing={framing!r})
 
 @dataclass(frozen=True)
 class Example:
-    """A block of a document: where it stands, how it is tested, and its text."""
+    """A block of a document: where it stands, how it is tested, its name, and its text."""
 
     place: str
     kind: str
     proof: str
+    name: str
     text: str
 
 
@@ -72,15 +78,19 @@ def examples(kind: str) -> list[Example]:
             line = document.count("\n", 0, block.start("text"))
             place = f"{path.relative_to(CHECKOUT)}:{line}"
             if block["kind"] == kind:
-                found.append(Example(place, kind, block["proof"] or "", block["text"]))
+                proof = PROOF.fullmatch(block["proof"] or "")
+                assert proof
+                name = proof["name"] or "example.py"
+                found.append(Example(place, kind, proof["how"], name, block["text"]))
     return found
 
 
 PYTHON = examples("python")
-SERVERS = [example for example in PYTHON if example.proof.startswith("serves: ")]
+SERVERS = [example for example in PYTHON if example.proof.startswith("serves")]
 WITH_LOCKS = [example for example in PYTHON if example.proof.startswith("locks: ")]
 PROGRAMS = [example for example in PYTHON if example.proof.startswith("runs")]
-TESTS = [example for example in PYTHON if example.proof == "tests"]
+TESTS = [example for example in PYTHON if example.proof.startswith("tests")]
+OTHERS = [example for example in PYTHON if example.proof == "of another library"]
 COMMANDS = [
     (example.place, line.strip())
     for example in examples("sh")
@@ -96,13 +106,19 @@ def free_port() -> int:
 
 def with_free_addresses(text: str, folder: Path) -> str:
     """The text with every port and socket path replaced by one that is free."""
-    for number, url in enumerate(dict.fromkeys(URL.findall(text))):
+    ports: dict[str, str] = {}
+
+    def free(match: re.Match[str]) -> str:
+        url = match[0]
         if url.startswith("unix:"):
-            free = f"unix://{folder}/{number}.sock"
-        else:
-            free = re.sub(r":\d+$", f":{free_port()}", url)
-        text = text.replace(url, free)
-    return text
+            ports.setdefault(url, f"unix://{folder}/{len(ports)}.sock")
+            return ports[url]
+        front, _, port = url.rpartition(":")
+        if port not in ports:
+            ports[port] = str(free_port())
+        return f"{front}:{ports[port]}"
+
+    return URL.sub(free, text)
 
 
 @contextlib.contextmanager
@@ -162,7 +178,7 @@ def exchange(url: str, client: socket.socket, pairs: list[tuple[object, object]]
 
 def pairs_of(proof: str) -> list[tuple[object, object]]:
     pairs = []
-    for pair in proof.removeprefix("serves: ").split("; "):
+    for pair in proof.partition(": ")[2].split("; "):
         sent, _, answer = pair.partition(" -> ")
         pairs.append((ast.literal_eval(sent), ast.literal_eval(answer)))
     return pairs
@@ -176,15 +192,17 @@ def test_there_are_examples_of_every_sort() -> None:
 
 @pytest.mark.parametrize("example", PYTHON, ids=lambda example: example.place)
 def test_every_python_example_says_how_it_is_tested(example: Example) -> None:
-    assert example in [*SERVERS, *PROGRAMS, *TESTS, *WITH_LOCKS]
+    assert example in [*SERVERS, *PROGRAMS, *TESTS, *WITH_LOCKS, *OTHERS]
+    ast.parse(example.text)
 
 
 @pytest.mark.parametrize("example", SERVERS, ids=lambda example: example.place)
 def test_a_server_in_the_documents_answers_as_they_say(example: Example, tmp_path: Path) -> None:
     program = with_free_addresses(example.text, tmp_path)
     url = URL.findall(program)[0]
+    path = example.proof.partition(":")[0].removeprefix("serves").strip()
     with running(program, tmp_path) as process:
-        exchange(url, connected(url, process), pairs_of(example.proof))
+        exchange(url + path, connected(url, process), pairs_of(example.proof))
 
 
 @pytest.mark.parametrize("example", PROGRAMS, ids=lambda example: example.place)
@@ -203,8 +221,16 @@ def test_a_program_in_the_documents_runs_to_its_end(example: Example, tmp_path: 
 
 @pytest.mark.parametrize("example", TESTS, ids=lambda example: example.place)
 def test_tests_in_the_documents_pass(example: Example, tmp_path: Path) -> None:
+    document = example.proof.partition(" of ")[2]
+    for other in PYTHON:
+        is_there = document and other.place.startswith(f"docs/{document}:")
+        if is_there and not other.name.startswith("test_"):
+            (tmp_path / other.name).write_text(other.text)
     (tmp_path / "test_example.py").write_text(example.text)
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:asyncio -p no:cacheprovider\n")
+    settings = "addopts = -p no:asyncio -p no:cacheprovider\n"
+    if "pytest.mark.asyncio" in example.text:
+        settings = "asyncio_default_fixture_loop_scope = function\naddopts = -p no:cacheprovider\n"
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{settings}")
     command = [sys.executable, "-m", "pytest", "-W", "error", "-q", str(tmp_path)]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=2 * SECONDS

@@ -71,7 +71,7 @@ impl Default for Options {
     }
 }
 
-/// Why io_uring cannot be had, for the operator.
+/// Why io_uring is not available, for the operator.
 fn refusal(error: &io::Error) -> String {
     let reason = match error.raw_os_error() {
         Some(libc::ENOSYS) => "this kernel has none, or a seccomp filter hides it",
@@ -89,7 +89,7 @@ fn refusal(error: &io::Error) -> String {
 /// Open a port, and say in one sentence which driver it has and why.
 ///
 /// Without a preference io_uring is tried first and epoll taken when it is refused, whatever the
-/// reason. A driver that was asked for and cannot be had is an error.
+/// reason. A driver that was asked for and is not available is an error.
 pub fn open(
     preference: Option<Preference>,
     options: &Options,
@@ -103,14 +103,14 @@ pub fn open(
         (Ok(port), None) => Ok((Box::new(port), "Using io_uring.".to_owned())),
         (Err(error), Some(_)) => {
             let text = format!(
-                "io_uring was asked for and cannot be had: {}",
+                "io_uring was asked for and is not available: {}",
                 refusal(&error)
             );
             Err(io::Error::new(error.kind(), text))
         }
         (Err(error), None) => {
             let sentence = format!(
-                "Using epoll, since io_uring cannot be had: {}.",
+                "Using epoll, because io_uring is not available: {}.",
                 refusal(&error)
             );
             Ok((Box::new(Epoll::new(options)?), sentence))

@@ -115,7 +115,7 @@ fn expect_refusal(reason: &str) {
     let (port, sentence) = driver::open(None, &Options::default()).expect("a port");
     assert_eq!(port.name(), "epoll");
     assert!(
-        sentence.starts_with("Using epoll, since") && sentence.contains(reason),
+        sentence.starts_with("Using epoll, because") && sentence.contains(reason),
         "{sentence}"
     );
     let asked = driver::open(Some(Preference::Uring), &Options::default());

@@ -42,6 +42,17 @@ unsafe impl Confine for Local {
 }
 
 /// A connection, as its handler sees it.
+///
+/// Its methods may be called from any thread. In another than its loop's, those that return a
+/// value wait until the loop has answered, and those that are awaited raise RuntimeError: use
+/// `server.call_soon_threadsafe` for them.
+///
+/// What `receive`, `ping`, `drain`, `close` and `wait_closed` return is a coroutine, for
+/// `asyncio.create_task` and `gather` too. `send` is a plain call that has queued the message
+/// when it returns; what it returns may be awaited, and is not a coroutine.
+///
+/// A handler that is an async function iterates over it: `async for message in connection`. The
+/// iteration ends when the peer closes cleanly, and raises `ConnectionBroken` otherwise.
 #[pyclass(frozen, weakref, module = "vespiary._core")]
 pub(crate) struct Connection {
     pub(crate) local: Confined<Local>,

@@ -24,8 +24,17 @@ use vespiary_engine::{SendError, State};
 
 #[pymethods]
 impl Connection {
-    /// Queue a part of a message that is sent as its bytes become known; finish with last=True.
-    /// The first part's `compress` is for all of them.
+    /// Queue a part of a message that is sent as its bytes become known.
+    ///
+    /// Args:
+    ///     data: The next bytes of the message; text is sent as UTF-8.
+    ///     last: Whether the message ends with this part.
+    ///     compress: As for `send`; the first part decides for all of them.
+    ///
+    /// Raises:
+    ///     ConnectionClosed: the connection is closing or has ended.
+    ///     WriteQueueFull: `write_bytes_max` would be exceeded, under the policy `wait`.
+    ///     SendRefused: the framing has no parts to send, as with lines and length prefixes.
     #[pyo3(signature = (data, *, last = false, compress = None))]
     fn send_part(
         slf: &Bound<'_, Self>,
@@ -57,11 +66,14 @@ impl Connection {
         slf.get().handle().add(slf.py(), call)
     }
 
-    /// Send nothing more on a stream: what waits is written, and then the peer sees the end, while
-    /// receiving goes on.
+    /// Send nothing more on a stream; receiving goes on.
     ///
-    /// Once both ends have finished, the connection closes. A WebSocket has no such end: there it
-    /// is SendRefused.
+    /// What waits is written first, and then the peer sees the end of the stream. Once both ends
+    /// have finished, the connection closes.
+    ///
+    /// Raises:
+    ///     ConnectionClosed: the connection is closing or has ended.
+    ///     SendRefused: a WebSocket ends in both directions at once: use `close()`.
     fn send_end(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::ask_living(slf, |py, this, connection| {
             connection.send_end().map_err(|error| match error {
@@ -74,8 +86,15 @@ impl Connection {
         })
     }
 
-    /// Send a WebSocket ping of at most 125 bytes; await what it returns for the latency in
-    /// seconds. An empty payload becomes one that no other ping has.
+    /// Send a WebSocket ping; await it for the latency in seconds, or ignore what it returns.
+    ///
+    /// Args:
+    ///     payload: At most 125 bytes. An empty payload becomes one that no other ping has.
+    ///
+    /// Raises:
+    ///     ConnectionClosed: the connection is closing or has ended, or ends before the pong.
+    ///     SendRefused: too many pings have no pong yet.
+    ///     ValueError: the payload is too long, or the connection is not a WebSocket.
     #[pyo3(
         signature = (payload = ping::payload().to_vec()),
         text_signature = "($self, payload=b'')"
@@ -102,8 +121,17 @@ impl Connection {
         })
     }
 
-    /// End the connection cleanly; what waits is written first. Does nothing when it is ending
-    /// already. Await what it returns for the reason of the end.
+    /// Begin to close the connection cleanly; what is queued is written first.
+    ///
+    /// Await what it returns for the reason of the end, or ignore it. A second call does nothing
+    /// more.
+    ///
+    /// Args:
+    ///     code: The WebSocket close code (RFC 6455 section 7.4); streams have none.
+    ///     reason: A text for the peer, of at most 123 bytes in UTF-8.
+    ///
+    /// Raises:
+    ///     ValueError: no such code may be sent, or the reason is too long (RFC 6455 section 5.5).
     #[pyo3(
         signature = (code = 1000, reason = String::new()),
         text_signature = "($self, code=1000, reason='')"
@@ -131,7 +159,7 @@ impl Connection {
         Self::end(slf, ThreadCall::Abort(slf.clone().unbind()))
     }
 
-    /// Read nothing more from the peer until resume_reading(); TCP holds it back.
+    /// Read nothing more from the peer until `resume_reading()`; TCP holds it back.
     fn pause_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         if this.local.get().is_some() {
@@ -141,7 +169,7 @@ impl Connection {
         this.handle().add(slf.py(), call)
     }
 
-    /// Read on after pause_reading().
+    /// Read on after `pause_reading()`.
     fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         if this.local.get().is_some() {
@@ -151,12 +179,14 @@ impl Connection {
         this.handle().add(slf.py(), call)
     }
 
-    /// Receive what the server publishes to a topic from now on; False when it already did.
+    /// Receive what the server publishes to a topic from now on.
+    ///
+    /// Returns whether it is new: False when the connection was subscribed already.
     ///
     /// Raises:
     ///     ConnectionClosed: the connection is closing or has ended.
-    ///     SendRefused: it has topics_per_connection_max topics already, or it is a client's, for
-    ///         which nobody publishes.
+    ///     SendRefused: it has `topics_per_connection_max` topics already, or it is a client's, for
+    ///         which nobody publishes; or the topic is longer than `topic_bytes_max`.
     fn subscribe(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::topic)] topic: String,
@@ -168,7 +198,7 @@ impl Connection {
         })
     }
 
-    /// No longer receive what is published to a topic; False when it did not.
+    /// No longer receive what is published to a topic; False when it was not subscribed.
     fn unsubscribe(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::topic)] topic: String,
@@ -176,8 +206,12 @@ impl Connection {
         Self::look(slf, move |it| it.unsubscribe(&topic), |_| false)
     }
 
-    /// Call callback(connection) in `seconds`, unless the connection ends before; returns the
-    /// Timer.
+    /// Call `callback(connection)` in `seconds`, unless the connection ends before.
+    ///
+    /// Raises:
+    ///     ConnectionClosed: the connection has ended.
+    ///     TypeError: `callback` is not a function, or an async one, which would never run.
+    ///     ValueError: `seconds` is not from 0 to 1e9.
     fn set_timer(
         slf: &Bound<'_, Self>,
         #[pyo3(from_py_with = arguments::seconds)] seconds: f64,
@@ -190,7 +224,10 @@ impl Connection {
         })
     }
 
-    /// Wait until no more than write_low_bytes wait to be sent; returns at once when there is room.
+    /// Wait until no more than `write_low_bytes` wait to be sent; with room, return at once.
+    ///
+    /// Raises:
+    ///     ConnectionClosed: the connection has ended.
     fn drain(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         waiting::drain_later(slf)
     }
@@ -200,11 +237,13 @@ impl Connection {
         waiting::drain(slf, "await connection.send()")
     }
 
-    /// Wait for the next message (handlers that are async functions, and clients), at most
-    /// `timeout` seconds.
+    /// Wait for the next message: in a handler that is an async function, and in clients.
+    ///
+    /// Args:
+    ///     timeout: How long to wait at most, in seconds; None waits for as long as it takes.
     ///
     /// Raises:
-    ///     ConnectionClosed: the connection has ended and every message before that was received.
+    ///     ConnectionClosed: the connection has ended, and every message before that was received.
     ///     ReceiveConflict: another task waits already.
     ///     TimeoutError: no message came in time; a later one is not lost.
     #[pyo3(signature = (timeout = None))]
@@ -223,7 +262,7 @@ impl Connection {
         slf.get().inbox_for("async for")?.receive(slf, true)
     }
 
-    /// Wait until the connection has ended; returns the CloseReason.
+    /// Wait until the connection has ended; the result says why it did.
     fn wait_closed(slf: &Bound<'_, Self>) -> PyResult<Waiting> {
         slf.get().check_thread("wait_closed()")?;
         Ok(Waiting::new(slf, What::End))
@@ -246,8 +285,9 @@ impl Connection {
         drop(old);
     }
 
-    /// The header fields of the server's answer to this client's WebSocket handshake; none for
-    /// others.
+    /// The header fields of the server's answer to this client's handshake.
+    ///
+    /// Empty at a server, and on streams.
     #[getter]
     fn response_headers(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         Self::ask(slf, |py, slf| {
@@ -255,20 +295,26 @@ impl Connection {
         })
     }
 
-    /// The request that opened the connection; None on streams.
+    /// The request that opened the connection; None on streams and at clients.
+    ///
+    /// After `on_open` it is kept only where the handler uses it: see `Handler.keep_request`.
     #[getter]
     fn request(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         Self::ask(slf, |_, slf| slf.get().local()?.request.get(slf))
     }
 
-    /// The peer's address: (host, port), a path for a Unix socket, None when it has none.
+    /// The address of the peer, still there after the end; None where it has none.
+    ///
+    /// A pair of host and port, or the path of a Unix socket.
     #[getter]
     fn peer(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let address = Self::look(slf, |it| it.peer_address(), |ended| ended?.peer.clone())?;
         address_object(slf.py(), address.as_ref())
     }
 
-    /// The address at this end: (host, port), or a path.
+    /// The address at this end, still there after the end; None where it has none.
+    ///
+    /// A pair of host and port, or the path of a Unix socket.
     #[getter]
     fn local_address(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let address = Self::look(
@@ -288,7 +334,7 @@ impl Connection {
         Self::look(slf, |it| it.is_open(), |_| false)
     }
 
-    /// Whether the server is stopping: finish what is under way, and close.
+    /// Whether the server is stopping, so that work under way should be finished.
     #[getter]
     fn is_shutting_down(slf: &Bound<'_, Self>) -> PyResult<bool> {
         Self::look(
@@ -310,7 +356,7 @@ impl Connection {
         Self::look(slf, |it| it.protocol().map(Into::into), |_| None)
     }
 
-    /// The version of WebSocket that is spoken, 13 or 8; None elsewhere.
+    /// The version of WebSocket in use, 13 or 8 (an old peer); None elsewhere.
     #[getter]
     fn version(slf: &Bound<'_, Self>) -> PyResult<Option<u8>> {
         Self::look(slf, |it| it.version().map(Version::number), |_| None)
@@ -323,7 +369,7 @@ impl Connection {
         Self::look(slf, agreed, |_| Vec::new())
     }
 
-    /// Why the connection ended: a CloseReason, or None while it has not.
+    /// Why the connection ended; None while it has not.
     #[getter]
     fn close_reason(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let reason = Self::look(
@@ -336,7 +382,7 @@ impl Connection {
             .transpose()
     }
 
-    /// What has happened on this connection so far.
+    /// Return what has happened on this connection so far.
     fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         Self::ask(slf, |py, slf| {
             let connection = slf.get().living()?;

@@ -212,20 +212,23 @@ const SEND_DOC: &CStr = c"send($self, message, /, *, compress=None)
 
 Queue a message; it leaves with everything else that the current batch sends.
 
-Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte stream
-both are bytes, text as UTF-8. Never blocks on the loop's thread: await the result, or drain(), to
-wait for room. May be called from any thread; another than the loop's waits for room by itself,
-unless it runs a loop of its own.
+Text (str) goes out as a text message, anything with a buffer as a binary one; on a byte
+stream both are bytes, text as UTF-8. Never blocks on the loop's thread: await the result,
+or `drain()`, to wait for room. May be called from any thread; another than the loop's waits
+for room by itself, unless it runs a loop of its own.
 
-Where the peer agreed on compression, compress=True or False decides for this message, whatever its
-length; None leaves that to the endpoint's Compression. Elsewhere it changes nothing.
+Args:
+    message: The whole message.
+    compress: True or False decides for this message, whatever its length, where the peer
+        agreed on compression; None leaves it to the endpoint's `Compression`.
 
 Raises:
     ConnectionClosed: the connection is closing or has ended.
-    WriteQueueFull: write_bytes_max would be passed, under the policy wait.
+    WriteQueueFull: `write_bytes_max` would be exceeded, under the policy `wait`.
     ThreadCallsFull: the loop takes no calls of other threads (raised in those only).
-    SendRefused: a message in parts is under way, or the framing cannot carry it: it is too long for
-        the length prefix, or has a line break where messages are lines.";
+    SendRefused: a message in parts is under way, or the framing cannot carry it: it is too
+        long for the length prefix, or has a line break where messages are lines.
+    TypeError: the message is neither text nor bytes.";
 
 /// A method definition that the interpreter reads for as long as it lives.
 pub(crate) struct SendMethod(std::cell::UnsafeCell<ffi::PyMethodDef>);

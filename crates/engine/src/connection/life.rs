@@ -2,7 +2,7 @@
 //!
 //! A connection is in one [`State`], and each of its halves has a state of its own: what this end
 //! sends, and what it receives. [`Life::after`] is the table; nothing else changes any of the
-//! three. The page `docs/internals/connection-life.md` is written from it.
+//! three. The page `docs/explanation/connection-life.md` is written from it.
 //!
 //! A connection is *over* when it is closing and both halves have ended: nothing is sent or
 //! delivered any more, and the end of the round closes it. A break leads there from anywhere at
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn the_page_of_the_documents_shows_the_table() {
         let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/internals/connection-life.md");
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/explanation/connection-life.md");
         if std::env::var_os("VESPIARY_WRITE_DOCS").is_some() {
             std::fs::write(&path, page()).expect("the page is written");
         }

@@ -253,7 +253,7 @@ unsafe fn read(
     }
 }
 
-/// A text's letters; none where they cannot be had without the GIL.
+/// A text's letters; none where they cannot be read without the GIL.
 ///
 /// # Safety
 ///

@@ -362,7 +362,7 @@ class Version1(_Group):
         return Reading(memory, kernel, _number(self._folder / "memory.max_usage_in_bytes"))
 
     def details(self) -> dict[str, object]:
-        """The kernel's own statistics: `memory.stat`, and the pressure where it can be had."""
+        """The kernel's own statistics: `memory.stat`, and the pressure where it is available."""
         pressure = {} if self._beside is None else _pressure(self._beside / "memory.pressure")
         fields = _fields(self._folder / "memory.stat")
         return {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::tasks::mixed;
-use super::{Taken, blind, futures, gil, names, python, semaphores, stack};
+use super::{Taken, blind, futures, gil, imports, names, python, semaphores, stack};
 use crate::calls::Outer;
 use crate::layout::{Kind, What};
 use crate::log::Request;
@@ -69,6 +69,8 @@ pub(super) fn taken_as(inside: &Inside, number: u32, lock: Taken, request: &Requ
         futures::run(inside, lock.address, site);
     } else if place.sets_future() {
         futures::set(region, lock.address);
+    } else if place.imports() {
+        imports::guarded(inside, lock.address, place);
     } else if place.takes_semaphore() {
         blind::note_semaphore();
     }
@@ -174,6 +176,9 @@ pub(super) fn renew(lock: Taken) {
 pub(super) fn show_wait(wanted: Taken) -> Option<Outer> {
     let inside = threads::enter()?;
     let Inside { region, thread } = &inside;
+    if let Some(import) = imports::awaited(region) {
+        return Some(calls::begin_wait(thread, import, 0));
+    }
     let number = locks::known(region, wanted.address)?;
     let holds = held::find(thread, wanted.address).is_some();
     if holds && wanted.kind == Kind::PythonSemaphore && !semaphores::is_lock(wanted.object) {

@@ -41,6 +41,9 @@ const SETS: u32 = 64;
 /// Of `threading.Semaphore`, and of the executor, which uses one as a signal.
 const SEMAPHORE: u32 = 128;
 const EXECUTOR: u32 = 256;
+/// Of the import lock of a module: takes it, and lets go of it.
+const IMPORTS: u32 = 512;
+const IMPORTED: u32 = 1024;
 /// Where a flavour of locks begins.
 const FLAVOUR_SHIFT: u32 = 16;
 
@@ -81,6 +84,15 @@ impl Place {
     pub(super) fn within(self, inner: Self) -> Self {
         let traits = self.traits | inner.traits & SEMAPHORE;
         Self { traits, ..self }
+    }
+
+    pub(super) fn begins_import(self) -> bool {
+        self.traits & IMPORTS != 0
+    }
+
+    /// Whether the import lock of a module is taken or let go of.
+    pub(super) fn imports(self) -> bool {
+        self.traits & (IMPORTS | IMPORTED) != 0
     }
 
     pub(super) fn runs_future(self) -> bool {
@@ -225,6 +237,8 @@ unsafe fn read(
             b"Condition.notify" => NOTIFIES,
             b"Semaphore.acquire" => SEMAPHORE,
             b"Future.set_running_or_notify_cancel" => RUNS,
+            b"_ModuleLock.acquire" => IMPORTS,
+            b"_ModuleLock.release" => IMPORTED,
             b"Future.set_result" | b"Future.set_exception" => SETS,
             _ => 0,
         };

@@ -17,6 +17,7 @@ mod codes;
 mod futures;
 pub(crate) mod gil;
 mod handles;
+mod imports;
 mod interface;
 mod layout;
 mod lines;

@@ -20,7 +20,7 @@ from vespiary.prove.locks.findings import (
 )
 from vespiary.prove.locks.graph import Circle, circles
 from vespiary.prove.locks.interruptions import explained
-from vespiary.prove.locks.kinds import FUTURE, GIL, MAY_BE_SIGNALS
+from vespiary.prove.locks.kinds import FUTURE, GIL, IMPORT, MAY_BE_SIGNALS
 from vespiary.prove.locks.live import Deadlock
 from vespiary.prove.locks.log import beside
 from vespiary.prove.locks.names import Names
@@ -105,7 +105,7 @@ class _Teller:
         who, held = self._holding(thread, held_for)
         return Step(
             self.thread(who),
-            self.lock_name(held.lock) if held else "nothing that the others want",
+            NOTHING if held_for is None else self.lock_name(held_for),
             places.frames(held.site) if held else [],
             self.lock_name(thread.waiting),
             places.stack(thread.waiting_stack),
@@ -326,6 +326,8 @@ def deadlock(together: Together, found: Deadlock) -> Finding:
         advice = "choose one order for these locks and keep it everywhere"
         if any(lock.kind == GIL for lock in locks):
             advice = _GIL_ADVICE
+        elif any(lock.kind == IMPORT for lock in locks):
+            advice = "import the module before the lock is taken, as at the start of the program"
         elif any(lock.life or lock.kind == FUTURE for lock in map(together.lock, wanted)):
             advice = "release the lock before you wait for a thread or a result that needs it"
     process = together.record(threads[0].number).pid

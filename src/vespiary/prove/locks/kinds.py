@@ -8,6 +8,7 @@ __all__ = [
     "EVENTS",
     "FUTURE",
     "GIL",
+    "IMPORT",
     "KINDS",
     "LOADER",
     "LOST",
@@ -28,6 +29,9 @@ END = "end of a thread"
 
 FUTURE = "future"
 """What a thread works out for others that wait for it."""
+
+IMPORT = "import lock"
+"""That of a Python module, which the thread holds that imports it."""
 
 RECURSIVE = "Python RLock"
 """That of `threading.RLock`, which its thread never waits for."""
@@ -50,6 +54,7 @@ KINDS = {
     12: "once",
     13: FUTURE,
     14: "lock of a stream",
+    15: IMPORT,
 }
 MAY_BE_SIGNALS = {KINDS[4], KINDS[10], KINDS[11]}
 """Those that another thread may be meant to release."""

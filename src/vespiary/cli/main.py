@@ -15,6 +15,7 @@ _COMMANDS = {
     "load": "Load a server, and verify every echo.",
     "locks": "Run a program, and report lock orders that could deadlock.",
     "memory": "Run a program under a limit of memory, and report whether it grows.",
+    "prove": "Run servers with real clients under every tool, and report.",
     "serve": "Serve a handler on one or more URLs.",
     "timewait": "Show TIME_WAIT by process, and when local ports run out.",
     "trace": "Trace a specification's requirements to code and tests.",

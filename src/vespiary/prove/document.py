@@ -14,17 +14,17 @@ _BASE = Path(__file__).with_name("document.css")
 """What the pages of all tools have in common: colours, text, the verdict."""
 
 
-def as_document(title: str, body: Iterable[str], folder: Path) -> str:
+def as_document(title: str, body: Iterable[str], *folders: Path) -> str:
     """The document.
 
     Args:
         title: As text.
         body: The parts of the body, as markup.
-        folder: Where `report.css`, which is added to the common style, and `report.js` are.
+        folders: Where a `report.css`, which is added to the common style, and a `report.js` are.
     """
-    own = (folder / "report.css").read_text(encoding="utf-8")
-    style = _BASE.read_text(encoding="utf-8") + own
-    script = (folder / "report.js").read_text(encoding="utf-8")
+    styles = [_BASE, *(folder / "report.css" for folder in folders)]
+    style = "".join(path.read_text(encoding="utf-8") for path in styles)
+    script = "".join((folder / "report.js").read_text(encoding="utf-8") for folder in folders)
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
         " base-uri 'none'; form-action 'none'"

@@ -16,7 +16,8 @@ only Python is.
 
 PLAN is JSON: `command`, `control` and `result` (descriptors), `mask` (signals that the program has
 blocked), `enter` (files of control groups, into which a process writes 0 to join), `kill`
-(files into which 1 is written to end a group), `remove` (folders). From `control` come bytes: `k`
+(files into which 1 is written to end a group), `remove` (folders of groups), `delete` (folders that
+are deleted with all files in them, in the end). From `control` come bytes: `k`
 ends the program, the end of the pipe ends the keeper too. Into `result` go lines of JSON:
 `{"pid": ...}` or `{"errno": ...}`, `{"status": ...}`, and `{"gone": true}` when nothing is left.
 """
@@ -148,7 +149,8 @@ class Keeper:
     def _remove(self) -> None:
         """Remove the control groups; the kernel needs a moment after the last process."""
         deadline = time.monotonic() + _REMOVE_SECONDS
-        for folder in self._plan["remove"]:
+        groups = [group for folder in self._plan["remove"] for group in _groups_below(folder)]
+        for folder in groups:
             while time.monotonic() < deadline:
                 try:
                     os.rmdir(folder)  # noqa: PTH106
@@ -157,6 +159,8 @@ class Keeper:
                     break
                 except OSError:
                     time.sleep(0.005)
+        for folder in self._plan["delete"]:
+            _delete(folder)
 
     def _say(self, **facts: object) -> None:
         with contextlib.suppress(OSError):  # The tool may have ended.
@@ -173,6 +177,23 @@ def _hasten(pid: int) -> None:
     process = os.pidfd_open(pid)
     _libc.syscall(_PROCESS_MRELEASE, process, 0)
     os.close(process)
+
+
+def _groups_below(folder: str) -> list[str]:
+    """A group with those below it, which a keeper that was killed has left; the lowest first."""
+    return [path for path, _, _ in os.walk(folder, topdown=False)]
+
+
+def _delete(folder: str) -> None:
+    """Delete a folder with all that is in it; what cannot be deleted stays."""
+    for path, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            full = os.path.join(path, name)  # noqa: PTH118
+            is_folder = name in folders and not os.path.islink(full)  # noqa: PTH114
+            with contextlib.suppress(OSError):
+                (os.rmdir if is_folder else os.unlink)(full)
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)  # noqa: PTH106
 
 
 def _below(root: int) -> list[int]:

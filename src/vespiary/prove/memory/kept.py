@@ -27,6 +27,7 @@ class Place:
         kill: Files into which 1 is written to end all that is in a group.
         remove: Folders that are removed in the end, in this order.
         prefix: Words before the command, of a program that puts it into its place.
+        delete: Folders that are deleted in the end, with all files in them.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class Place:
         kill: Sequence[Path] = (),
         remove: Sequence[Path] = (),
         prefix: Sequence[str] = (),
+        delete: Sequence[Path] = (),
     ) -> None:
         self.enter = enter
         self.kill = kill
         self.remove = remove
         self.prefix = prefix
+        self.delete = delete
 
 
 class Kept:
@@ -85,6 +88,7 @@ class Kept:
             "enter": [str(path) for path in place.enter],
             "kill": [str(path) for path in place.kill],
             "remove": [str(path) for path in place.remove],
+            "delete": [str(path) for path in place.delete],
         }
         try:
             for number in (control, result):

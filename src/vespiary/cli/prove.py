@@ -1,0 +1,217 @@
+"""`vespiary prove SUITE`: run servers with real clients, under every tool, and report."""
+
+import os
+import random
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vespiary._counted import counted
+from vespiary.cli._files import FILE, check_writable
+from vespiary.cli._quantities import SIZE
+from vespiary.prove.acceptance import exits
+from vespiary.prove.acceptance.formats import as_json, as_junit
+from vespiary.prove.acceptance.history import History
+from vespiary.prove.acceptance.matrix import Cell, chosen
+from vespiary.prove.acceptance.outcome import ERROR, FAILED, Result
+from vespiary.prove.acceptance.page import as_html
+from vespiary.prove.acceptance.plan import plan_of
+from vespiary.prove.acceptance.progress import Shown, shown
+from vespiary.prove.acceptance.reading import read_suite
+from vespiary.prove.acceptance.run import Run
+from vespiary.prove.acceptance.schedule import Resources, run_plans
+from vespiary.prove.acceptance.suite import Suite
+
+__all__ = ["prove"]
+
+_SEED_MAX = 1 << 32
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"\b\nExit codes:\n{exits.table()}",
+)
+@click.argument("suite", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("cases", nargs=-1)
+@click.option("--tool", "tools", multiple=True, help="Run under this tool only. Repeatable.")
+@click.option("--list", "is_list", is_flag=True, help="Print what would be run, and run nothing.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default="one per processor",
+    help="How many cases run at once.",
+)
+@click.option(
+    "--memory",
+    type=SIZE,
+    help="How much memory the cases that run at once may use together, by their limits."
+    "  [default: three quarters of the machine's]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    help="Run with the random choices of the run that printed this seed.  [default: random]",
+)
+@click.option("--repeat", type=click.IntRange(1), help="Run everything this often.  [default: 1]")
+@click.option(
+    "--until-fail",
+    is_flag=True,
+    help="Run everything again, with new seeds, until something fails; at most --repeat times.",
+)
+@click.option(
+    "--shared-network",
+    is_flag=True,
+    help="Use the machine's network instead of one for each case.",
+)
+@click.option("--json", "json_file", type=FILE, help="Write the results here as JSON.")
+@click.option("--junit", "junit_file", type=FILE, help="Write the results here as JUnit XML.")
+@click.option("--html", "html_file", type=FILE, help="Write a page for a browser here.")
+@click.option(
+    "--history",
+    type=FILE,
+    help="Keep the results in this SQLite file; reports then mark flaky cases and show trends.",
+)
+@click.option(
+    "--artifacts",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the files of each case here: outputs, and the reports of tools.",
+)
+def prove(suite: Path, **options: Any) -> None:
+    """Run the cases of SUITE: start each server, use it, check it, stop it, under each tool.
+
+    CASES are names of cases, or of single cells as --list prints them; * stands for anything.
+
+    \b
+    vespiary prove examples/suite.toml
+    vespiary prove suite.toml echo 'chat*' --tool locks
+    vespiary prove suite.toml echo/memory/uring --seed 1234 --until-fail
+    vespiary prove suite.toml --html report.html --junit report.xml --history results.sqlite
+    """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
+    asked = _Asked(suite, **options)
+    read = read_suite(suite)
+    cells = chosen(read, asked.cases, asked.tools)
+    if asked.is_list:
+        for cell in cells:
+            click.echo(cell.id)
+        return
+    check_writable(asked.json_file, asked.junit_file, asked.html_file)
+    with History(asked.history) as history, _interrupted_by_sigterm():
+        run = _run(asked, read, cells)
+        history.add(run)
+        _write(asked, run, history)
+    click.echo(run.summary, err=True)
+    sys.exit(_status(run))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the options ask for."""
+
+    suite: Path
+    cases: tuple[str, ...]
+    tools: tuple[str, ...]
+    is_list: bool
+    jobs: int
+    memory: int | None
+    seed: int | None
+    repeat: int | None
+    until_fail: bool
+    shared_network: bool
+    json_file: Path | None
+    junit_file: Path | None
+    html_file: Path | None
+    history: Path | None
+    artifacts: Path | None
+
+    @property
+    def resources(self) -> Resources:
+        """What the cases may use."""
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return Resources(self.jobs, self.memory or machine * 3 // 4)
+
+    def rounds(self) -> Iterator[int]:
+        """The seeds of the rounds."""
+        first = self.seed
+        if first is None:
+            first = random.SystemRandom().randrange(_SEED_MAX)
+        number = 0
+        while self.repeat is None or number < self.repeat:
+            yield first + number
+            number += 1
+            if self.repeat is None and not self.until_fail:
+                return
+
+
+def _run(asked: _Asked, suite: Suite, cells: Sequence[Cell]) -> Run:
+    """Run everything; Ctrl-C ends it, and what there is so far is reported."""
+    name = suite.name or asked.suite.stem
+    run = Run(name, asked.suite)
+    try:
+        for seed in asked.rounds():
+            run.seed = seed
+            text = f"{name}: {counted(len(cells), 'cell')}, seed {seed}"
+            click.echo(f"vespiary prove: {text}", err=True)
+            with shown(len(cells), sys.stderr) as progress:
+                _round(asked, suite, cells, run, progress)
+            if asked.until_fail and run.failed:
+                break
+    except KeyboardInterrupt:
+        run.is_interrupted = True
+    run.finish()
+    return run
+
+
+def _round(asked: _Asked, suite: Suite, cells: Sequence[Cell], run: Run, progress: Shown) -> None:
+    folder = asked.suite.parent
+    plans = [
+        plan_of(suite, folder, cell, run.seed, is_isolated=not asked.shared_network)
+        for cell in cells
+    ]
+    notes: set[str] = set()
+    with closing(run_plans(plans, asked.resources, asked.artifacts)) as events:
+        for event in events:
+            if not isinstance(event, Result):
+                progress.started(event)
+                continue
+            for note in set(event.notes) - notes:
+                progress.note(f"note: the cases run {note}")
+                notes.add(note)
+            run.add(event)
+            progress.ended(event)
+
+
+def _write(asked: _Asked, run: Run, history: History) -> None:
+    """Write the reports that were asked for."""
+    if asked.json_file is not None:
+        asked.json_file.write_text(as_json(run, history), encoding="utf-8")
+    if asked.junit_file is not None:
+        asked.junit_file.write_text(as_junit(run), encoding="utf-8")
+    if asked.html_file is not None:
+        page = as_html(run, history, asked.html_file.parent, asked.artifacts)
+        asked.html_file.write_text(page, encoding="utf-8")
+
+
+def _status(run: Run) -> int:
+    outcomes = {result.outcome for result in run.results}
+    if run.is_interrupted:
+        return exits.INTERRUPTED
+    if FAILED in outcomes:
+        return exits.FAILED
+    return exits.ERROR if ERROR in outcomes else 0
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,77 @@
+"""Progress while a suite runs: a bar on a terminal, and a line per cell."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vespiary.prove.acceptance.outcome import PASSED, Result
+from vespiary.prove.acceptance.plan import Plan
+
+__all__ = ["Shown", "shown"]
+
+_STYLES = {"passed": "green", "failed": "bold red", "error": "bold yellow"}
+_DETAIL_LINES = 30
+_COLUMNS = 110
+
+
+class Shown:
+    """Shows what happens."""
+
+    def __init__(self, console: Console, bar: Progress, total: int) -> None:
+        self._console = console
+        self._bar = bar
+        self._task = bar.add_task("", total=total)
+        self._running: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, highlight=False, markup=False)
+
+    def started(self, plan: Plan) -> None:
+        """A cell has started."""
+        self._running.append(plan.cell.id)
+        self._show()
+
+    def ended(self, result: Result) -> None:
+        """A cell has ended."""
+        self._running.remove(result.id)
+        style = _STYLES[result.outcome]
+        line = f"[{style}]{result.outcome:<6}[/] {escape(result.id)}  {result.seconds:.1f} s"
+        self._console.print(line, highlight=False)
+        if result.outcome != PASSED:
+            self._findings(result)
+        self._bar.advance(self._task)
+        self._show()
+
+    def _findings(self, result: Result) -> None:
+        for finding in result.findings:
+            self.note(f"       {finding.kind}: {finding.text}")
+            lines = finding.detail.splitlines()
+            shown_lines = lines[:_DETAIL_LINES]
+            if shown_lines:
+                self.note(textwrap.indent("\n".join(shown_lines), "         | "))
+
+    def _show(self) -> None:
+        self._bar.update(self._task, description=", ".join(self._running[:3])[:60])
+
+
+@contextmanager
+def shown(total: int, stream: TextIO) -> Iterator[Shown]:
+    """Show the progress of so many cells."""
+    is_terminal = stream.isatty()
+    console = Console(file=stream, width=None if is_terminal else _COLUMNS, soft_wrap=True)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not is_terminal) as bar:
+        yield Shown(console, bar, total)

@@ -1,0 +1,154 @@
+"""One cell that runs on this machine: its process, its limits, and its result."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from vespiary.prove.acceptance.outcome import Result
+from vespiary.prove.acceptance.plan import Plan
+from vespiary.prove.acceptance.work.case import PLAN, RESULT
+from vespiary.prove.memory.kept import Kept, Place
+from vespiary.prove.memory.limiters import choose
+
+__all__ = ["Running"]
+
+_GRACE_SECONDS = 30.0
+"""Beyond its own time limit, for the process of a case to stop everything and report it."""
+
+_LOOK_SECONDS = 0.1
+_SAMPLES_MAX = 600
+_LOG_CHARACTERS_MAX = 60_000
+
+
+class Running:
+    """A cell that runs.
+
+    Attributes:
+        plan: What is done.
+        result: Its result; None while it runs.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        """Start its process, with a keeper that ends everything when this process ends."""
+        self.plan = plan
+        self.result: Result | None = None
+        self._root = Path(tempfile.mkdtemp(prefix="vespiary-prove-"))
+        plan.write(self._root / PLAN)
+        chosen = choose(plan.memory)
+        self._limiter = chosen.limiter
+        place = self._limiter.place
+        self._began = time.monotonic()
+        self._next_look = 0.0
+        self._samples: list[tuple[float, int]] = []
+        self._peak = 0
+        self._problem: tuple[str, str] | None = None
+        log = os.open(self._root / "case.log", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            self._kept = Kept(
+                [sys.executable, "-m", "vespiary.prove.acceptance.work.case", str(self._root)],
+                {**os.environ, "PYTHONPATH": _search_path()},
+                Place(place.enter, place.kill, place.remove, place.prefix, [self._root]),
+                output=log,
+            )
+        finally:
+            os.close(log)
+        self._limiter.begun(self._kept.pid, self._kept.keeper)
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when there is something to `hear`."""
+        return self._kept.fileno()
+
+    def hear(self) -> None:
+        """Take in what the keeper says."""
+        self._kept.hear()
+
+    def look(self) -> bool:
+        """See how it is; whether it has ended, and `result` is there."""
+        seconds = time.monotonic() - self._began
+        if self._kept.is_gone or self._kept.status is not None:
+            self.result = self._conclude(seconds)
+            return True
+        if seconds >= self._next_look:
+            self._sample(seconds)
+        if self._problem is None and self._limiter.is_over():
+            text = f"all programs of the case used more than {self.plan.memory >> 20} MiB together"
+            self._problem = ("memory-limit", text)
+            self._kept.end()
+        if self._problem is None and seconds > self.plan.timeout + _GRACE_SECONDS:
+            text = f"the case did not end within {self.plan.timeout:g} s, and was killed"
+            self._problem = ("timeout", text)
+            self._kept.end()
+        return False
+
+    def _sample(self, seconds: float) -> None:
+        used = self._limiter.look().memory.used
+        self._peak = max(self._peak, used)
+        self._samples.append((round(seconds, 2), used))
+        if len(self._samples) > _SAMPLES_MAX:
+            self._samples = self._samples[::2]
+        self._next_look = seconds + max(_LOOK_SECONDS, 2 * seconds / _SAMPLES_MAX)
+
+    def _conclude(self, seconds: float) -> Result:
+        try:
+            result = Result.from_json(json.loads((self._root / RESULT).read_text()))
+        except (OSError, ValueError):
+            cell = self.plan.cell
+            result = Result(cell.id, cell.case, cell.tool, cell.driver, cell.python, cell.workers)
+            result.seed, result.seconds = self.plan.seed, seconds
+            if self._problem is None:
+                log = (self._root / "case.log").read_text(errors="replace")
+                result.add("not-run", "the process of the case left no result", log)
+        if self._problem is not None:
+            result.add(*self._problem)
+        result.memory, result.peak_bytes = self._samples, self._peak
+        artifacts = self._root / "artifacts"
+        if artifacts.is_dir():
+            _read_memory(result, artifacts / "server-memory.json")
+            result.logs, result.artifacts = _logs(artifacts)
+        return result
+
+    @property
+    def artifacts(self) -> Path:
+        """Where the files of the case are until `close`."""
+        return self._root / "artifacts"
+
+    def close(self) -> None:
+        """End what is left, and remove everything of the run."""
+        self._kept.close()
+        self._limiter.close()
+
+
+def _read_memory(result: Result, path: Path) -> None:
+    """Take the server's own memory, where `vespiary memory` has recorded it."""
+    with contextlib.suppress(OSError, ValueError):
+        samples = json.loads(path.read_text())["samples"]
+        step = 1 + len(samples) // _SAMPLES_MAX
+        result.memory = [
+            (round(each["seconds"], 2), each["private_bytes"] + each["shared_bytes"])
+            for each in samples[::step]
+        ]
+        result.memory_of = "the server"
+
+
+def _search_path() -> str:
+    """Where the process of a case finds the modules that this one has."""
+    return os.pathsep.join(path for path in sys.path if path)
+
+
+def _logs(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """The outputs of the programs, and the names of all files."""
+    logs = {}
+    for path in sorted(folder.glob("*.log")):
+        with contextlib.suppress(OSError):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            omitted = len(text) - _LOG_CHARACTERS_MAX
+            note = f"({omitted:,} characters before this are omitted)\n" if omitted > 0 else ""
+            logs[path.stem] = note + text[-_LOG_CHARACTERS_MAX:]
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    return logs, sorted(names)

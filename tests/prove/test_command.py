@@ -1,0 +1,222 @@
+"""The command itself: what it runs, what it leaves, what it writes, how it ends."""
+
+import json
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.prove.conftest import PROVE, prove
+from vespiary.prove.acceptance import suite as suite_module
+from vespiary.prove.acceptance.outcome import KINDS, Result
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SECONDS = 30.0
+
+LONG = """
+[cases.long]
+server.command = ["{python}", "server.py", "{port}", "child"]
+server.ready.port = "{port}"
+clients = [{ command = ["sh", "-c", "touch MARK; sleep 600"], within = "10min" }]
+timeout = "10min"
+[cases.other]
+clients = [{ command = "sleep 600", within = "10min" }]
+"""
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.01)
+
+
+def folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("vespiary-prove-*"))
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The commands of all processes whose working folder is this one or that name it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            where = (path / "cwd").readlink()
+        except OSError:
+            continue
+        if where == folder or str(folder) in command:
+            found.append(command)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_the_command_is_ended(number: int, suite: Path) -> None:
+    mark = suite.parent / "mark"
+    suite.write_text(LONG.replace("MARK", str(mark)))
+    before = folders()
+    report = suite.parent / "report.json"
+    command = [*PROVE, str(suite), "--jobs", "2", "--json", str(report)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    wait_until(mark.exists)
+    made = folders() - before
+    assert len(made) >= 2
+    process.send_signal(number)
+    process.communicate(timeout=SECONDS)
+    expected = -number if number == signal.SIGKILL else 130
+    assert process.returncode == expected
+    wait_until(lambda: not processes_of(suite.parent))
+    wait_until(lambda: not made & folders())
+    groups = Path("/sys/fs/cgroup").rglob(f"vespiary-memory-{process.pid}-*")
+    wait_until(lambda: not list(groups))
+    if number != signal.SIGKILL:
+        assert json.loads(report.read_text())["interrupted"] is True
+
+
+def test_each_case_has_a_network_of_its_own_where_that_is_allowed(suite: Path) -> None:
+    suite.write_text("""
+[cases.own]
+clients = [{ command = ["readlink", "/proc/self/ns/net"] }]
+[cases.other]
+clients = [{ command = ["readlink", "/proc/self/ns/net"] }]
+""")
+    run = prove(suite)
+    here = str(Path("/proc/self/ns/net").readlink())
+    names = [run.cell(f"{name}/plain")["logs"]["client-1"].strip() for name in ("own", "other")]
+    notes = run.cell("own/plain")["notes"]
+    if notes:
+        assert names == [here, here]
+        assert "without a network of its own" in run.output
+    else:
+        assert here not in names
+    shared = prove(suite, "own", "--shared-network")
+    assert shared.cell("own/plain")["logs"]["client-1"].strip() == here
+
+
+def test_seeds_names_and_drivers_reach_the_programs(suite: Path) -> None:
+    suite.write_text("""
+[matrix]
+drivers = ["epoll"]
+workers = [3]
+[cases.names]
+environment = { SEED = "{seed}" }
+clients = [{ command = ["sh", "-c", "echo $SEED {workers} {tool} $VESPIARY_DRIVER {{tool}}"] }]
+""")
+    first = prove(suite, "--seed", "5")
+    again = prove(suite, "--seed", "5", "names/*")
+    other = prove(suite, "--seed", "6")
+    outputs = [run.cell("names/plain/epoll/3")["logs"]["client-1"] for run in (first, again, other)]
+    assert outputs[0] == outputs[1] != outputs[2]
+    seed = first.cell("names/plain/epoll/3")["seed"]
+    assert outputs[0] == f"{seed} 3 plain epoll {{tool}}\n"
+
+
+def test_until_fail_repeats_with_new_seeds_and_keeps_the_failure(suite: Path) -> None:
+    count = suite.parent / "count"
+    suite.write_text(f"""
+[cases.third]
+clients = [{{ command = ["sh", "-c", "echo >> {count}; test $(wc -l < {count}) -lt 3"] }}]
+""")
+    run = prove(suite, "--until-fail", "--seed", "10")
+    assert run.code == 1
+    assert run.report["seed"] == 12
+    assert run.kinds("third/plain") == {"client-exit"}
+    count.unlink()
+    assert prove(suite, "--until-fail", "--repeat", "2").code == 0
+
+
+def test_history_marks_cells_as_flaky_whose_outcome_changed_twice(suite: Path) -> None:
+    flag = suite.parent / "flag"
+    suite.write_text(f'[cases.odd]\nclients = [{{ command = ["test", "-e", "{flag}"] }}]\n')
+    history = ["--history", str(suite.parent / "history.sqlite")]
+    page = suite.parent / "page.html"
+    flaky = []
+    for is_there in (False, True, False):
+        flag.touch() if is_there else flag.unlink(missing_ok=True)
+        run = prove(suite, *history, "--html", str(page))
+        flaky.append(run.cell("odd/plain")["flaky"])
+    assert flaky == [False, False, True]
+    assert 'class="flaky">flaky<' in page.read_text()
+    assert "Last 3 runs" in page.read_text()
+
+
+def test_reports_say_what_failed_and_keep_the_files(suite: Path) -> None:
+    suite.write_text("""
+[cases.good]
+clients = [{ command = ["sh", "-c", "echo fine; echo more > {artifacts}/own.txt"] }]
+[cases.bad]
+clients = [{ command = ["sh", "-c", "echo '<script>'; exit 7"] }]
+""")
+    folder = suite.parent
+    junit, page = folder / "junit.xml", folder / "page.html"
+    run = prove(
+        suite,
+        *("--junit", str(junit), "--html", str(page), "--artifacts", str(folder / "files")),
+    )
+    assert run.report["totals"] == {"passed": 1, "failed": 1, "error": 0}
+    root = ElementTree.parse(junit).getroot()
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("2", "1", "0")
+    failure = root.find("testcase[@name='bad/plain']/failure")
+    assert failure is not None
+    assert failure.get("message") == "client-1 ended with 7 instead of 0"
+    text = page.read_text()
+    assert "1 failed of 2 cells" in text
+    assert 'href="#bad%2Fplain"' in text
+    assert "&lt;script&gt;" in text
+    assert 'href="files/good/plain/own.txt"' in text
+    assert (folder / "files/good/plain/own.txt").read_text() == "more\n"
+    assert (folder / "files/good/plain/client-1.log").read_text() == "fine\n"
+
+
+def test_the_list_has_every_cell_and_runs_nothing(suite: Path) -> None:
+    suite.write_text(
+        '[matrix]\ntools = ["plain", "locks"]\n[cases.a]\nclients = [{ load = "x" }]\n'
+    )
+    done = subprocess.run([*PROVE, str(suite), "--list"], capture_output=True, text=True)
+    assert done.stdout == "a/plain\na/locks\n"
+
+
+def test_cases_run_side_by_side_only_as_far_as_memory_allows(suite: Path) -> None:
+    text = "".join(
+        f'[cases.c{number}]\nmemory = "100M"\nclients = [{{ command = ["sh", "-c", '
+        f'"date +%s.%N; sleep 0.5; date +%s.%N"] }}]\n'
+        for number in range(3)
+    )
+    suite.write_text(text)
+    run = prove(suite, "--jobs", "3", "--memory", "150M")
+    spans = sorted(
+        tuple(map(float, cell["logs"]["client-1"].split())) for cell in run.report["cells"]
+    )
+    assert all(first[1] <= second[0] for first, second in pairwise(spans))
+
+
+def test_mistakes_in_options_and_files_end_with_2(suite: Path) -> None:
+    suite.write_text('[cases.a]\nclients = [{ comand = "true" }]\n')
+    run = prove(suite)
+    assert run.code == 2
+    assert f"{suite}:2: cases.a.clients[0].comand: unknown key: did you mean 'command'?" in (
+        run.output
+    )
+    suite.write_text('[cases.a]\nclients = [{ command = "true" }]\n')
+    assert prove(suite, "b").code == 2
+    assert prove(suite, "--html", "/nowhere/page.html").code == 2
+
+
+def test_the_reference_has_every_key_every_field_and_every_kind() -> None:
+    text = (CHECKOUT / "docs/reference/prove.md").read_text()
+    kinds = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", text[text.index("### Kinds") :], re.M))
+    assert kinds == KINDS
+    for name in ("Case", "Checks", "Client", "Counter", "File", "Matrix", "Ready", "Stop", "Tool"):
+        for field in fields(getattr(suite_module, name)):
+            assert re.search(rf"`(\w+\.)*{field.name}(\.\w+)?`", text), f"{name}.{field.name}"
+    for field in fields(Result):
+        assert f"`{field.name}`" in text, field.name

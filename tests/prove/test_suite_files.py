@@ -1,0 +1,272 @@
+"""Suite files: what is wrong with one is reported with file, line, key, and what was expected."""
+
+from pathlib import Path
+
+import pytest
+
+from vespiary.prove.acceptance.matrix import cells_of, chosen
+from vespiary.prove.acceptance.positions import lines_of_keys
+from vespiary.prove.acceptance.reading import SuiteError, read_suite
+
+GOOD = """\
+name = "good"
+[matrix]
+tools = ["plain", "locks"]
+drivers = ["uring", "epoll"]
+exclude = [{ tool = "locks", driver = "epoll" }]
+
+[cases.echo]
+about = "echoes"
+timeout = "30s"
+memory = "300M"
+
+[cases.echo.server]
+command = ["{python}", "server.py", "{port}"]
+ready = { port = "{port}", within = 5 }
+stop = { signal = "SIGINT", exit = "SIGINT" }
+
+[[cases.echo.clients]]
+load = "tcp://127.0.0.1:{port} --messages 10"
+within = "10s"
+
+[cases.echo.checks]
+descriptors_growth_max = 3
+counters = [
+    { url = "http://127.0.0.1:{port.admin}/", json = "total", expect = ">= 1" },
+]
+"""
+
+BROKEN = {
+    "a misspelt key of the file": ("name =", "nmae =", 1, "nmae", "did you mean 'name'?"),
+    "a misspelt axis": ("drivers =", "driver =", 4, "matrix.driver", "did you mean 'drivers'?"),
+    "a misspelt key of a case": ("timeout =", "tmeout =", 9, "cases.echo.tmeout", "'timeout'"),
+    "a misspelt key of a server": (
+        "command =",
+        "comand =",
+        13,
+        "cases.echo.server.comand",
+        "did you mean 'command'?",
+    ),
+    "a misspelt key of an inline table": (
+        "within = 5",
+        "witin = 5",
+        14,
+        "cases.echo.server.ready.witin",
+        "did you mean 'within'?",
+    ),
+    "a misspelt key in an array over several lines": (
+        'json = "total"',
+        'jsn = "total"',
+        24,
+        "cases.echo.checks.counters[0].jsn",
+        "did you mean 'json'?",
+    ),
+    "a time that is none": (
+        'timeout = "30s"',
+        'timeout = "soon"',
+        9,
+        "cases.echo.timeout",
+        "expected a time above zero, such as 5, '500ms' or '2min'; there is 'soon'",
+    ),
+    "a time of zero": ("within = 5", "within = 0", 14, "ready.within", "a time above zero"),
+    "a size that is none": ('"300M"', '"300 apples"', 10, "cases.echo.memory", "expected a size"),
+    "a signal that is none": ('"SIGINT", exit', '"INT", exit', 15, "stop.signal", "'SIGTERM'"),
+    "an exit code that is none": ('exit = "SIGINT"', "exit = 256", 15, "stop.exit", "0 to 255"),
+    "a command that is a number": (
+        '["{python}", "server.py", "{port}"]',
+        "7",
+        13,
+        "cases.echo.server.command",
+        "expected a command: a list of words",
+    ),
+    "a comparison that is none": (
+        '">= 1"',
+        '"many"',
+        24,
+        "counters[0].expect",
+        "expected a comparison with a number, such as '>= 100'",
+    ),
+    "a text in place of a number": (
+        "growth_max = 3",
+        'growth_max = "3"',
+        22,
+        "cases.echo.checks.descriptors_growth_max",
+        "expected a whole number; there is '3'",
+    ),
+    "a text in place of a list": (
+        'drivers = ["uring", "epoll"]',
+        'drivers = "uring"',
+        4,
+        "matrix.drivers",
+        "expected a list; there is 'uring'",
+    ),
+    "an unknown tool": (
+        '"plain", "locks"]',
+        '"plain", "loks"]',
+        3,
+        "matrix.tools[1]",
+        "did you mean 'locks'?",
+    ),
+    "an unknown driver": ('"epoll"]', '"epol"]', 4, "matrix.drivers[1]", "did you mean 'epoll'?"),
+    "an unknown name in braces": (
+        '"server.py", "{port}"',
+        '"server.py", "{prot}"',
+        13,
+        "cases.echo.server.command[2]",
+        "unknown name {prot}: did you mean 'port'?",
+    ),
+    "a name of an axis that has no values": (
+        '"server.py", "{port}"',
+        '"server.py", "{workers}"',
+        13,
+        "cases.echo.server.command[2]",
+        "{workers} needs matrix.workers",
+    ),
+    "an exclusion that excludes nothing": (
+        'tool = "locks", driver',
+        'tool = "memory", driver',
+        5,
+        "matrix.exclude[0]",
+        "excludes nothing",
+    ),
+    "an exclusion by an axis that is none": (
+        'tool = "locks", driver',
+        'tols = "locks", driver',
+        5,
+        "matrix.exclude[0].tols",
+        "did you mean 'tool'?",
+    ),
+    "a server without readiness": (
+        'ready = { port = "{port}", within = 5 }',
+        "",
+        12,
+        "cases.echo.server.ready",
+        "expected how to know that it is ready: port, output, http or notify",
+    ),
+    "a client with two commands": (
+        'within = "10s"',
+        'command = "true"',
+        17,
+        "cases.echo.clients[0]",
+        "expected one of command, load: there are command and load",
+    ),
+    "a case with nothing to run": (
+        GOOD[GOOD.index("[cases.echo.server]") :],
+        "",
+        7,
+        "cases.echo",
+        "expected a server, or clients, or both",
+    ),
+    "no server command": (
+        'command = ["{python}", "server.py", "{port}"]\n',
+        "",
+        12,
+        "cases.echo.server.command",
+        "is missing",
+    ),
+    "a suite without cases": (
+        GOOD[GOOD.index("[cases.echo]") :],
+        "",
+        1,
+        "cases",
+        "is missing",
+    ),
+    "an expression that is none": (
+        "descriptors_growth_max = 3",
+        'output = ["("]',
+        22,
+        "cases.echo.checks.output[0]",
+        "expected a regular expression",
+    ),
+    "something that is not TOML": ('name = "good"', 'name = "good', 1, "is not TOML", ""),
+}
+"""What is wrong: what to replace by what; the line, the key, and what the message says."""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "suite.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file_is_read(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, GOOD))
+    case = suite.cases["echo"]
+    assert case.server is not None
+    assert case.server.command == ("{python}", "server.py", "{port}")
+    assert float(case.server.ready.within) == 5.0
+    assert case.server.stop.exit == 130
+    assert case.clients[0].load == ("tcp://127.0.0.1:{port}", "--messages", "10")
+    assert case.memory == 300 << 20
+    ids = [cell.id for cell in cells_of(suite, "echo")]
+    assert ids == ["echo/plain/uring", "echo/plain/epoll", "echo/locks/uring"]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_wrong_with_a_file_has_a_line_a_key_and_what_was_expected(
+    name: str, tmp_path: Path
+) -> None:
+    old, new, line, key, text = BROKEN[name]
+    broken = GOOD.replace(old, new, 1)
+    assert broken != GOOD
+    path = write(tmp_path, broken)
+    with pytest.raises(SuiteError) as raised:
+        read_suite(path)
+    first = raised.value.lines[0]
+    assert first.startswith(f"{path}:{line}: "), first
+    assert key in first
+    assert text in first
+
+
+def test_all_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
+    broken = GOOD.replace("name =", "nmae =").replace('"30s"', '"soon"').replace('"300M"', "true")
+    with pytest.raises(SuiteError) as raised:
+        read_suite(write(tmp_path, broken))
+    assert [line.split(":")[1] for line in raised.value.lines] == ["1", "9", "10"]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"none\.toml: cannot be read"):
+        read_suite(tmp_path / "none.toml")
+
+
+def test_names_of_cases_that_do_not_exist_get_a_suggestion(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, GOOD))
+    with pytest.raises(ValueError, match="did you mean 'echo'"):
+        chosen(suite, ["ecco"], [])
+    with pytest.raises(ValueError, match="no tool 'memory'"):
+        chosen(suite, [], ["memory"])
+    assert [cell.id for cell in chosen(suite, ["ec*"], ["locks"])] == ["echo/locks/uring"]
+    assert [cell.id for cell in chosen(suite, ["echo/plain/epoll"], [])] == ["echo/plain/epoll"]
+
+
+def test_the_seed_of_a_cell_depends_on_nothing_but_the_run_and_the_cell(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, GOOD))
+    every = {cell.id: cell.seed(7) for cell in chosen(suite, [], [])}
+    (one,) = chosen(suite, ["echo/plain/epoll"], [])
+    assert one.seed(7) == every[one.id]
+    assert one.seed(8) != one.seed(7)
+    assert len(set(every.values())) == len(every)
+
+
+def test_lines_are_found_in_every_form_that_toml_has() -> None:
+    text = (
+        "# comment [not.a.table]\n"
+        "a.b = '''one # two\n"
+        "three'''\n"
+        '"quoted key" = { x = [1,\n'
+        "   # between\n"
+        '   { y = "]" }, ], z = 2024-01-01T00:00:00 }\n'
+        "[[t.u]]\n"
+        "p = 1\n"
+        "[[t.u]]\n"
+        "[t.u.v]\n"
+        "q = true # end\n"
+    )
+    lines = lines_of_keys(text)
+    assert lines["a", "b"] == 2
+    assert lines["quoted key", "x", 1, "y"] == 6
+    assert lines["quoted key", "z"] == 6
+    assert lines["t", "u", 0, "p"] == 8
+    assert lines["t", "u", 1] == 9
+    assert lines["t", "u", 1, "v", "q"] == 11

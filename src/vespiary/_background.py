@@ -140,6 +140,11 @@ class Background:
             future.cancel()
             raise
 
+    def call_soon(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function on the loop's thread, without waiting for it."""
+        self._checked()
+        self._core.call_soon_threadsafe(lambda: function(*arguments))
+
     def _checked(self) -> Loop:
         self.check()
         loop = self._loop

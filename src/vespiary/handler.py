@@ -35,9 +35,10 @@ class Handler(Generic[M]):
     One object serves all connections; what belongs to one goes in `connection.data`. Methods run on
     the loop's thread, one at a time, never inside one another. `on_request`, `on_open`,
     `on_message`, `on_shutdown` and `on_close` may also be async, in which case each connection has
-    a task that runs them in order; `on_start` and `on_stop` may be async too. An exception closes
-    the connection (1011 on WebSocket, status 500 for a request), is logged once with its traceback,
-    and affects no other connection; a ConnectionClosed of a connection that has ended is none.
+    a task that runs them in order; `on_start` and `on_stop` may be async too. An exception ends the
+    connection (1011 on WebSocket, status 500 for a request, a reset on a stream, so that the peer
+    does not take half an answer for a complete one), is logged once with its traceback, and affects
+    no other connection; a ConnectionClosed of a connection that has ended is none.
 
     Adding a handler to a server checks its methods: a public name that begins with `on_` and is not
     a hook, a hook that is not callable, one that is async where only a plain one is called, and one

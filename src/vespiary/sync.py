@@ -136,6 +136,7 @@ class _Mailbox:
         self._waiting: deque[Any] = deque()
         self._bytes = 0
         self._is_held = False
+        self._may_end_with_peer = True
         self.is_of_main_thread = threading.current_thread() is threading.main_thread()
 
     def hooks(self, options: ClientOptions, *, parts: bool) -> Hooks:
@@ -147,6 +148,7 @@ class _Mailbox:
             hooks.message = self._put
         if options.get("half_close"):
             hooks.end = self._end
+            self._may_end_with_peer = False
         return hooks
 
     def open(self, native: NativeConnection) -> None:
@@ -210,6 +212,9 @@ class _Mailbox:
     def take(self, timeout: float | None) -> Any:
         """The next message; the end, as an exception, behind the last one."""
         with self.changed:
+            if self._may_end_with_peer:
+                self._may_end_with_peer = False
+                self._end_with_peer(False)
             came = self.changed.wait_for(
                 lambda: self._waiting or self.reason is not None or self.has_finished, timeout
             )
@@ -224,9 +229,16 @@ class _Mailbox:
                 self.native.resume_reading()
             return message
 
+    def _end_with_peer(self, on: bool) -> None:
+        """Let the peer's FIN be the end, whatever messages nobody receives stand before it."""
+        if self.native is not None and self.reason is None:
+            self.shared.call_soon(self.native._end_with_peer, on)
+
     def wait_closed(self, timeout: float | None) -> CloseReason:
         """Why the connection ended, once it has."""
         with self.changed:
+            if self._may_end_with_peer:
+                self._end_with_peer(True)
             self.changed.wait_for(lambda: self.reason is not None, timeout)
             if self.reason is None:
                 raise TimeoutError(f"the connection has not ended within {timeout:g} s")

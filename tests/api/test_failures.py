@@ -9,7 +9,7 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, Echo, until
+from .kit import TCP, Echo, serving, until
 
 
 class Own(BaseException):
@@ -243,3 +243,47 @@ def test_only_what_ends_a_program_stops_the_server_and_that_gracefully(
         vespiary.run(main(), driver=driver)
     assert stopped == ["stopped"]
     assert farewells == [1001]
+
+
+class FailsAfterHalf(vespiary.Handler):
+    def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+        connection.send("half an ans")
+        raise LookupError
+
+
+class FailsAsync(vespiary.Handler):
+    async def on_message(  # type: ignore[override]
+        self, connection: vespiary.Connection, message: bytes | str
+    ) -> None:
+        connection.send("half an ans")
+        await asyncio.sleep(0)
+        raise LookupError
+
+
+async def fails(connection: vespiary.Connection) -> None:
+    async for _ in connection:
+        connection.send("half an ans")
+        await asyncio.sleep(0)
+        raise LookupError
+
+
+@pytest.mark.parametrize("framing", ["raw", "line", "length"])
+@pytest.mark.parametrize(
+    ("handler", "options"),
+    [
+        (FailsAfterHalf, {}),
+        (FailsAfterHalf, {"executor": "threads"}),
+        (FailsAsync, {}),
+        (fails, {}),
+    ],
+)
+async def test_a_stream_whose_handler_failed_is_reset(
+    handler: Any, options: dict[str, Any], framing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(handler, TCP, framing=framing, **options) as server:
+        async with vespiary.connect(server.urls[0], framing=framing) as client:
+            client.send("a")
+            reason = await client.wait_closed()
+        assert (reason.side, reason.kind) == ("remote", "broken")
+        assert server.statistics().total.connections_broken == 1
+    assert "LookupError" in caplog.text

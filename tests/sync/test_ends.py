@@ -216,3 +216,34 @@ def run_program(program: str, url: str, driver: str) -> str:
     assert done.stderr == ""
     assert done.returncode == 0
     return done.stdout
+
+
+def test_a_fin_behind_messages_that_nobody_receives_is_noticed(serving: Serving) -> None:
+    async def floods(connection: vespiary.Connection) -> None:
+        for _ in range(5_000):
+            connection.send(b"a line")
+            await connection.drain()
+        connection.send_end()
+        await connection.wait_closed()
+
+    running = serving(floods, "tcp://127.0.0.1:0", framing="line")
+    limits = vespiary.Limits(inbox_messages_max=1)
+    with sync.connect(running.url, framing="line", limits=limits) as connection:
+        reason = connection.wait_closed(30)
+    assert (reason.side, reason.kind) == ("remote", "broken")
+
+
+def test_messages_before_a_fin_are_received_after_a_wait_for_the_end_that_timed_out(
+    serving: Serving,
+) -> None:
+    async def floods(connection: vespiary.Connection) -> None:
+        for _ in range(5_000):
+            connection.send(b"a line")
+            await connection.drain()
+
+    running = serving(floods, "tcp://127.0.0.1:0", framing="line")
+    limits = vespiary.Limits(inbox_messages_max=1)
+    with sync.connect(running.url, framing="line", limits=limits) as connection:
+        with pytest.raises(TimeoutError):
+            connection.wait_closed(0.001)
+        assert len(list(connection)) == 5_000

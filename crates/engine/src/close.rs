@@ -172,6 +172,15 @@ impl CloseReason {
         };
     }
 
+    /// Add how many bytes were not sent, if any.
+    pub(crate) fn note_lost(&mut self, bytes: usize) {
+        if bytes > 0 {
+            let separator = if self.text.is_empty() { "" } else { "; " };
+            let lost = format!("{separator}{bytes} bytes sent to the peer were lost");
+            self.text.push_str(&lost);
+        }
+    }
+
     /// The same with a close code.
     #[must_use]
     pub fn with_code(mut self, code: Code) -> Self {

@@ -116,6 +116,12 @@ pub trait Host: Sized + 'static {
     fn drained(&self, connection: &Rc<Connection<Self>>);
     /// The peer of a stream has finished sending.
     fn ended(&self, connection: &Rc<Connection<Self>>) -> AfterEnd;
+    /// Whether the host waits for nothing but the end of a stream that it does not read, so that
+    /// the peer's FIN ends it although messages stand before it.
+    fn awaits_only_end(&self, connection: &Rc<Connection<Self>>) -> bool {
+        let _ = connection;
+        false
+    }
     /// An opened connection is gone. Called once for each `opened`.
     fn closed(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason);
     /// A connection that was asked for with `connect` could not be opened.

@@ -201,6 +201,6 @@ impl<H: Host> Listener<H> {
         if let Some(peer) = peer {
             connection.carrier.set_peer(peer);
         }
-        connection.refuse_crowd(limit);
+        connection.refuse_over_limit(limit);
     }
 }

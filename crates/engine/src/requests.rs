@@ -51,7 +51,7 @@ pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
 }
 
 /// Answer 503 to a connection that is over a limit, and close it.
-pub(crate) fn refuse_crowd<H: Host>(connection: &Rc<Connection<H>>, limit: Limit) {
+pub(crate) fn refuse_over_limit<H: Host>(connection: &Rc<Connection<H>>, limit: Limit) {
     connection.enter(Event::Handshake);
     let text = format!("the server has reached {limit}; try again later");
     let refusal = Refusal::new(503, text).with_header("Retry-After", "1");
@@ -106,8 +106,8 @@ impl<H: Host> Connection<H> {
         latest_status(&self.inbound.borrow().session)
     }
 
-    pub(crate) fn refuse_crowd(self: &Rc<Self>, limit: Limit) {
-        refuse_crowd(self, limit);
+    pub(crate) fn refuse_over_limit(self: &Rc<Self>, limit: Limit) {
+        refuse_over_limit(self, limit);
     }
 
     pub(crate) fn end_between_requests(self: &Rc<Self>, side: Side) {

@@ -131,7 +131,7 @@ impl<H: Host> Engine<H> {
 
     fn settle_reading(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         connection.take_held_input();
-        let is_held = connection.is_held_back();
+        let is_held = connection.is_not_read();
         if is_held != (connection.moments.held_since.get() != 0) {
             connection.note_held(is_held);
         }
@@ -252,7 +252,7 @@ impl<H: Host> Engine<H> {
     fn finish(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         connection.enter(Event::Finish);
         connection.end_with(CloseReason::new(Cause::PeerClosed, ""));
-        tell_of_loss(connection);
+        note_loss(connection);
         if let Some(key) = connection.moments.timer.take() {
             self.wheel.borrow_mut().cancel(key);
         }
@@ -274,13 +274,13 @@ impl<H: Host> Engine<H> {
             self.topics.borrow_mut().forget(space, connection.token);
         }
         self.postponed.borrow_mut().remove(&connection.token);
-        self.tell_closed(connection, answered);
+        self.report_end(connection, answered);
         connection.user.take();
         self.release_when_quiet(connection);
     }
 
     /// `answered` is the status of the latest answer on a connection that was kept, or 0.
-    fn tell_closed(self: &Rc<Self>, connection: &Rc<Connection<H>>, answered: u16) {
+    fn report_end(self: &Rc<Self>, connection: &Rc<Connection<H>>, answered: u16) {
         let reason = connection.reason().expect("finish gives a reason");
         if connection.opened.get() {
             add(&connection.endpoint().counters.closed, 1);
@@ -401,7 +401,7 @@ fn may_send_fin<H: Host>(connection: &Rc<Connection<H>>) -> bool {
 
 /// An end that began cleanly is broken when what was sent did not go before it. A peer that
 /// has sent a close frame does not want it any more.
-fn tell_of_loss<H: Host>(connection: &Rc<Connection<H>>) {
+fn note_loss<H: Host>(connection: &Rc<Connection<H>>) {
     let lost = connection.queued_bytes();
     if lost == 0 || connection.close_frames.get().is_received() {
         return;
@@ -412,11 +412,7 @@ fn tell_of_loss<H: Host>(connection: &Rc<Connection<H>>) {
     if reason.manner == Manner::Closed {
         reason.cause = Cause::BytesLost;
         reason.manner = Manner::Broken;
-        let separator = if reason.text.is_empty() { "" } else { "; " };
-        reason.text = format!(
-            "{}{separator}{lost} bytes sent to the peer were lost",
-            reason.text
-        );
+        reason.note_lost(lost);
     }
     connection.reason.set(Some(reason));
 }

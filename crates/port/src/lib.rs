@@ -96,6 +96,9 @@ pub struct Unread {
     pub bytes: usize,
     /// Whether the peer has finished sending.
     pub is_ended: bool,
+    /// Whether the connection is gone in both directions, although this end has not finished
+    /// sending: the peer has reset it, or has closed its Unix socket.
+    pub is_gone: bool,
     /// The error that broke the connection, which is taken from the socket.
     pub broken: Option<Errno>,
 }

@@ -221,6 +221,7 @@ pub(crate) fn unread(socket: Descriptor) -> Unread {
     Unread {
         bytes: count_of(socket, libc::FIONREAD),
         is_ended: poll.revents & (libc::POLLRDHUP | libc::POLLHUP) != 0,
+        is_gone: poll.revents & libc::POLLHUP != 0,
         broken: is_broken
             .then(|| take_error(socket))
             .filter(|errno| *errno != 0)

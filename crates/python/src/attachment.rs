@@ -41,6 +41,8 @@ pub(crate) struct Rare {
     pub(crate) timers: HashSet<u64>,
     /// The task that will answer the request.
     pub(crate) answering: Option<Py<PyAny>>,
+    /// A thread waits for its end, and nothing has ever been received.
+    pub(crate) ends_with_peer: bool,
     /// Its filters, which may refer to it.
     pub(crate) filters: Option<Py<PyAny>>,
 }

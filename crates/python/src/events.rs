@@ -211,7 +211,7 @@ impl Host for PyHost {
         if endpoint.has_inbox() {
             self.with_inbox(connection, Inbox::finish);
             // A task that still runs may have more to say; it closes when it returns.
-            let may_answer = endpoint.spawn.is_some() && !self.is_end_awaited(connection);
+            let may_answer = endpoint.spawn.is_some() && !self.is_end_awaited(connection, false);
             return if may_answer || endpoint.half_close {
                 AfterEnd::Keep
             } else {
@@ -223,6 +223,10 @@ impl Host for PyHost {
         };
         self.call_alone(connection, hook);
         AfterEnd::Keep
+    }
+
+    fn awaits_only_end(&self, connection: &Rc<Conn>) -> bool {
+        self.is_end_awaited(connection, true)
     }
 
     fn closed(&self, connection: &Rc<Conn>, reason: &CloseReason) {

@@ -192,13 +192,13 @@ impl PyHost {
         self.note(py, Some(connection), PyErr::from_value(error.clone()));
     }
 
-    /// Whether the handler's task only waits for the connection's end.
-    pub(crate) fn is_end_awaited(&self, connection: &Rc<Conn>) -> bool {
+    /// Whether the program only waits for the connection's end.
+    pub(crate) fn is_end_awaited(&self, connection: &Rc<Conn>, has_waited: bool) -> bool {
         let attachment = connection.user.borrow();
         let Some(attachment) = attachment.as_ref() else {
             return false;
         };
-        match waiting::is_end_awaited(self.py(), attachment) {
+        match waiting::is_end_awaited(self.py(), attachment, has_waited) {
             Ok(is_awaited) => is_awaited,
             Err(error) => {
                 self.note(self.py(), Some(connection), error);

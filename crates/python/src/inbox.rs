@@ -49,6 +49,8 @@ pub(crate) struct Inbox {
     finished: Cell<bool>,
     /// The handler waits for the connection's end, and has received nothing since.
     pub(crate) waits_for_end: Cell<bool>,
+    /// It does so in the task of its own, which receives nothing meanwhile.
+    pub(crate) waits_by_itself: Cell<bool>,
     /// The connection is a client's that the program alone uses (see `dropped`).
     pub(crate) is_lendable: Cell<bool>,
     /// The engine's reference to the connection's object is not counted.

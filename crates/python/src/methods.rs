@@ -408,6 +408,15 @@ impl Connection {
         dropped::keep(slf);
     }
 
+    /// Whether the peer's FIN is the end although it stands behind messages, which nobody receives;
+    /// internal, on the loop's thread.
+    fn _end_with_peer(&self, on: bool) -> PyResult<()> {
+        if let Some(connection) = self.living()? {
+            connection.rare(|rare| rare.ends_with_peer = on);
+        }
+        Ok(())
+    }
+
     /// The context that its handler runs in; internal.
     #[getter]
     fn _context(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {

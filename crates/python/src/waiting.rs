@@ -182,39 +182,57 @@ fn wait_closed(object: &Bound<'_, Connection>) -> PyResult<Py<PyAny>> {
     connection
         .rare(|rare| rare.closers.push(future.clone_ref(py)))
         .ok_or_else(|| PyRuntimeError::new_err("the connection has no owner"))?;
-    if connection.endpoint().host.spawn.is_some() {
-        note_wait_for_end(py, this, &connection)?;
-    }
+    note_wait_for_end(py, this, &connection)?;
     // Somebody waits for the end, perhaps with nothing but this future.
     dropped::keep(object);
     future.invoke_method(py, "__await__", ())
 }
 
 /// A handler that waits for the end, and receives nothing meanwhile, has no answer left to send:
-/// the peer's having finished is then the end.
+/// the peer's having finished is then the end. Where it is another task that waits, and nothing was
+/// ever received, messages that wait may still get an answer: see [`is_end_awaited`].
 fn note_wait_for_end(py: Python<'_>, this: &Connection, connection: &Rc<Conn>) -> PyResult<()> {
-    let inbox = this.inbox()?;
+    let host = &connection.endpoint().host;
+    let Some(inbox) = this.local()?.inbox.get() else {
+        return Ok(());
+    };
+    if host.half_close {
+        return Ok(());
+    }
     let current = py.import("asyncio")?.invoke_method("current_task", ())?;
     let is_own = (inbox.task.borrow().as_ref()).is_some_and(|task| current.is(task));
     if is_own || inbox.is_untouched() {
         inbox.waits_for_end.set(true);
-        if inbox.is_empty() {
+        inbox.waits_by_itself.set(is_own);
+        if host.spawn.is_some() && (is_own || inbox.is_empty()) {
             connection.close_after_peer();
         }
     }
     Ok(())
 }
 
-/// Whether the handler waits for the end, and no message waits for the handler.
-pub(crate) fn is_end_awaited(py: Python<'_>, attachment: &Attachment) -> PyResult<bool> {
+/// Whether the program waits for the connection's end, and receives nothing. `has_waited`: it has
+/// been like that for a while, so that the messages that wait are not about to be received.
+pub(crate) fn is_end_awaited(
+    py: Python<'_>,
+    attachment: &Attachment,
+    has_waited: bool,
+) -> PyResult<bool> {
+    let rare = attachment.rare.borrow();
+    let Some(rare) = rare.as_ref() else {
+        return Ok(false);
+    };
+    if rare.ends_with_peer {
+        return Ok(has_waited);
+    }
     let Some(inbox) = attachment.object.get().local()?.inbox.get() else {
         return Ok(false);
     };
-    if !inbox.waits_for_end.get() || !inbox.is_empty() {
+    let may_be_received = !has_waited && !inbox.waits_by_itself.get() && !inbox.is_empty();
+    if !inbox.waits_for_end.get() || may_be_received {
         return Ok(false);
     }
-    let rare = attachment.rare.borrow();
-    for future in rare.iter().flat_map(|rare| &rare.closers) {
+    for future in &rare.closers {
         if !is_done(py, future)? {
             return Ok(true);
         }

@@ -18,10 +18,13 @@
 //! none, the peer is silent, and the second counts. Pings are sent each interval whether or not
 //! bytes wait, and their answers are not read: what shows that the peer lives is that its kernel
 //! acknowledges them. No message is read ahead of its time for that, and no bytes need a place to
-//! wait. An end that stands behind unread bytes is not acted upon before they are read: the peer
-//! may have ended its half only, and the bytes are messages. When the peer is gone altogether, its
-//! kernel answers the next ping, or the kernel's own probe on a connection without pings, with a
-//! reset.
+//! wait. An end that stands behind unread bytes is not acted upon before they are read, unless the
+//! host only waits for the end: the peer may have ended its half only, and the bytes are messages.
+//! When the peer is gone altogether, its kernel answers the next ping, or the kernel's own probe on
+//! a connection without pings, with a reset.
+//!
+//! A stream whose peer has finished sending, while this end has more to say, is looked at in the
+//! same way: no receive is outstanding that would report a reset.
 //!
 //! **Progress is what the peer's kernel has acknowledged.** A reader that is slow but goes on meets
 //! the write deadline, and so it meets that of a ping while the bytes before the ping are on their
@@ -356,8 +359,18 @@ impl<H: Host> Engine<H> {
             connection.end_with(broken_by_kernel("receiving", errno));
             connection.enter(Event::Break);
             connection.unsettle();
-        } else if unread.is_ended && !has_bytes && !connection.life.get().has_peer_ended() {
+        } else if connection.life.get().has_peer_ended() {
+            if unread.is_gone {
+                connection.end_with(CloseReason::new(Cause::PeerClosed, ""));
+                connection.enter(Event::Break);
+                connection.unsettle();
+            } else if self.host.awaits_only_end(connection) {
+                connection.close_after_peer();
+            }
+        } else if unread.is_ended && !has_bytes {
             self.peer_ended(connection);
+        } else if unread.is_ended && self.host.awaits_only_end(connection) {
+            connection.close_unread();
         }
     }
 
@@ -421,7 +434,9 @@ impl<H: Host> Engine<H> {
         if acknowledged.saturating_sub(mark) >= PROGRESS_BYTES_MIN {
             connection.moments.write_began.set(self.now_ms());
         } else if is_written {
-            closing::end_behind_kernel(connection, limit, unread(limit, options));
+            let reason = unread(limit, options);
+            connection.end_undelivered(reason.clone());
+            closing::end_behind_kernel(connection, limit, reason);
         } else {
             self.end_unread(connection, limit, options);
         }
@@ -449,7 +464,7 @@ impl<H: Host> Engine<H> {
     /// End a connection whose peer does not read or is gone.
     fn end_unread(&self, connection: &Rc<Connection<H>>, limit: Limit, options: &Options) {
         self.missed(connection, limit);
-        connection.end_with(unread(limit, options));
+        connection.end_undelivered(unread(limit, options));
         requires!("rfc6455/7.1.1/2", "rfc6455/7.1.7/4");
         connection.abort_now();
     }

@@ -41,6 +41,19 @@ impl<H: Host> Connection<H> {
         true
     }
 
+    /// End because the peer has finished sending, although what it has sent last was not read, as
+    /// nobody reads it.
+    pub(crate) fn close_unread(self: &Rc<Self>) {
+        let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
+        if self.state() == State::Open && !websocket {
+            let text = "it has finished sending, and its last bytes were not read";
+            let mut reason = CloseReason::new(Cause::PeerClosed, text);
+            reason.manner = Manner::Broken;
+            self.end_with(reason);
+            self.begin_closing(None);
+        }
+    }
+
     /// End at once: what waits is dropped, and the peer sees a reset.
     pub fn abort(self: &Rc<Self>) {
         self.end_with(CloseReason::new(Cause::Aborted, "aborted by this end"));
@@ -67,19 +80,12 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// The host's handler failed: 1011 on WebSocket, a close elsewhere.
+    /// The host's handler failed: 1011 on WebSocket. Elsewhere a reset, since the peer would take a
+    /// FIN for the end of a complete answer; what is queued is dropped.
     pub fn fail_in_handler(self: &Rc<Self>) {
         let reason = CloseReason::new(Cause::HandlerFailed, "the handler failed");
-        match self.state() {
-            State::Open if self.endpoint().options.borrow().framing != Framing::WebSocket => {
-                self.end_with(reason);
-                self.begin_closing(None);
-            }
-            _ => {
-                requires!("rfc6455/7.4.1/h6");
-                self.fail(reason.with_code(Code::INTERNAL_ERROR));
-            }
-        }
+        requires!("rfc6455/7.4.1/h6");
+        self.fail(reason.with_code(Code::INTERNAL_ERROR));
     }
 
     /// Keep the first reason that is given. A code of ours is kept as it is sent to the peer; a
@@ -101,6 +107,25 @@ impl<H: Host> Connection<H> {
             reason.code = Some(sent.map_or(code, |sent| sent.0));
         }
         self.reason.set(Some(Box::new(reason)));
+    }
+
+    /// The peer has not taken what was sent before a deadline: a close that was clean so far is
+    /// not. A peer that has sent a close frame does not want it any more.
+    pub(super) fn end_undelivered(&self, reason: CloseReason) {
+        if !self.opened.get() || self.close_frames.get().is_received() {
+            return self.end_with(reason);
+        }
+        match self.reason.take() {
+            Some(mut kept) if kept.manner == Manner::Closed => {
+                kept.close_failed(reason);
+                kept.note_lost(self.queued_bytes());
+                self.reason.set(Some(kept));
+            }
+            kept => {
+                self.reason.set(kept);
+                self.end_with(reason);
+            }
+        }
     }
 
     /// Whether this end's close, which was `kept` as the reason, came to nothing because of

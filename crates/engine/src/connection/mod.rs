@@ -364,6 +364,13 @@ impl<H: Host> Connection<H> {
             || self.is_above_high() && !self.endpoint().options.borrow().reads_when_crowded
     }
 
+    /// Whether nothing is received on it that would notice its reset: the peer is held back, or has
+    /// finished sending.
+    #[inline]
+    pub(crate) fn is_not_read(&self) -> bool {
+        self.is_held_back() || self.is_open() && self.life.get().has_peer_ended()
+    }
+
     /// Give the answer to a request that was answered with [`Answer::Later`]. Like everything that
     /// a host asks for, it takes effect when the round is settled. The first answer stands.
     pub fn answer(self: &Rc<Self>, answer: Answer) {

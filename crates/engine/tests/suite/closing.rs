@@ -409,8 +409,7 @@ fn a_failing_handler_closes_with_1011(bench: &Bench) {
     let place = bench.listen(lines(), script());
     let mut peer = bench.connect(&place);
     peer.send(bench, b"hello\n");
-    assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
-    peer.finish();
+    assert_eq!(peer.take_rest(bench), (vec![], Ending::Reset));
     bench.until_closed(2);
     for reason in bench.host().reasons() {
         assert_eq!((reason.side, reason.manner), (Side::Local, Manner::Broken));

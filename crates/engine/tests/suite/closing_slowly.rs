@@ -1,7 +1,8 @@
 //! Closes behind bytes that a slow peer still reads: what is queued goes out for as long as the
 //! peer goes on, and the close deadline begins after that.
 
-use crate::kit::{Bench, Ending, Peer, Script, defaults, websocket};
+use crate::kit::{Bench, Driver, Ending, Peer, Script, defaults, websocket};
+use vespiary_engine::port::sim::Faults;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{Cause, Framing, Limit, Manner, Options, Side};
@@ -136,7 +137,8 @@ fn is_ended_by(bench: &Bench, limit: Limit, length: u64, mut meanwhile: impl FnM
     assert!((length / 2..2 * length + 800).contains(&took), "{took} ms");
     assert_eq!(bench.host().limits_reached(limit), 1);
     let reason = &bench.host().reasons()[0];
-    assert_eq!(reason.cause, Cause::BytesLost, "{reason}");
+    assert_eq!(reason.cause, Cause::Limit(limit), "{reason}");
+    assert_eq!(reason.manner, Manner::Broken, "{reason}");
 }
 
 fn a_reader_of_single_bytes_does_not_hold_a_closing_connection(bench: &Bench) {
@@ -186,4 +188,26 @@ fn the_close_deadline_counts_from_the_last_byte_that_was_acknowledged(bench: &Be
     peer.take_rest(bench);
     peer.finish();
     ends_cleanly(bench);
+}
+
+/// The kernel has taken all that was queued, and the peer acknowledges nothing of it.
+#[test]
+fn a_close_whose_last_bytes_are_not_acknowledged_in_time_is_not_clean() {
+    Driver::Simulated(1, Faults::none()).run(|bench| {
+        for framing in [Framing::Raw, Framing::Line { ending: b"\n" }] {
+            let script = Script::sink().on_message(|connection, kind, _| {
+                connection.send(kind, b"an answer", None).expect("room");
+                connection.close(Code::NORMAL, "");
+            });
+            let place = bench.listen(options(framing), script);
+            let mut peer = bench.connect_open(&place);
+            peer.send(bench, b"go\n");
+            peer.stall(true);
+            bench.until("the end", || bench.host().open() == 0);
+            let reason = bench.host().reasons().pop().expect("a reason");
+            assert_eq!(reason.cause, Cause::Limit(Limit::WriteSeconds), "{reason}");
+            assert_eq!(reason.manner, Manner::Broken, "{reason}");
+            assert_eq!(place.counters().broken.get(), 1);
+        }
+    });
 }

@@ -1,9 +1,9 @@
 //! This end does not read: the peer's end is noticed all the same, and so is its death.
 
-use crate::kit::{Bench, Conn, Peer, Script, defaults, websocket};
+use crate::kit::{Bench, Conn, Peer, Script, Told, defaults, websocket};
 use vespiary_engine::port::Errno;
 use vespiary_engine::port::sim::Faults;
-use vespiary_engine::{Cause, Framing, Kind, Limit, Manner, Options};
+use vespiary_engine::{AfterEnd, Cause, Framing, Kind, Limit, Manner, Options};
 use vespiary_trace::claims;
 
 on_every_driver!(
@@ -12,7 +12,45 @@ on_every_driver!(
     the_end_of_a_stream_that_is_not_read_is_noticed,
     messages_before_the_end_of_a_peer_that_is_not_read_are_delivered,
     a_peer_that_lives_and_is_not_read_stays,
+    the_reset_of_a_peer_that_has_finished_is_noticed,
+    a_peer_that_has_finished_and_lives_stays,
 );
+
+/// A stream whose peer has finished sending, and whose host has more to say.
+fn half_closed(bench: &Bench) -> (Peer, Conn) {
+    let script = Script::sink().on_ended(|_| AfterEnd::Keep);
+    let place = bench.listen(defaults(Framing::Raw), script);
+    let mut peer = bench.connect_open(&place);
+    let connection = bench.latest();
+    peer.finish();
+    bench.until("the end", || {
+        bench.host().count(|told| matches!(told, Told::Ended(_))) == 1
+    });
+    (peer, connection)
+}
+
+fn the_reset_of_a_peer_that_has_finished_is_noticed(bench: &Bench) {
+    let (peer, connection) = half_closed(bench);
+    drop(connection);
+    peer.reset();
+    bench.until_closed(1);
+    let reason = &bench.host().reasons()[0];
+    assert_eq!(reason.manner, Manner::Broken, "{reason}");
+    bench.until("its descriptor", || bench.engine.connection_count() == 0);
+}
+
+fn a_peer_that_has_finished_and_lives_stays(bench: &Bench) {
+    let (mut peer, connection) = half_closed(bench);
+    let turns = bench.engine.port_counters().turns;
+    bench.pass(2_500);
+    let turns = bench.engine.port_counters().turns - turns;
+    assert!(turns < 5_000, "{turns} turns");
+    assert!(connection.is_open(), "{:?}", connection.reason());
+    connection
+        .send(Kind::Binary, b"an answer", None)
+        .expect("room");
+    assert_eq!(peer.take(bench, 9), b"an answer");
+}
 
 fn pinging() -> Options {
     let mut options = defaults(Framing::WebSocket);

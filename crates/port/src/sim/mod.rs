@@ -376,6 +376,7 @@ impl Port for Sim {
         Unread {
             bytes: side.unread.len(),
             is_ended: side.finished,
+            is_gone: side.reset,
             broken: side.reset.then_some(Errno(libc::ECONNRESET)),
         }
     }

@@ -124,4 +124,4 @@ class Asked:
             return
         fault = upgrade_request_fault(*handshake)
         if fault is not None:
-            raise ConfigurationError(f"{target.endpoint}: {fault}", subject="headers")
+            raise ConfigurationError(f"headers: {fault}", subject="headers")

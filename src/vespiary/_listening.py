@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vespiary._core import Site as NativeSite
     from vespiary._life import Life
 
-__all__ = ["ListeningAddress"]
+__all__ = ["ListeningAddress", "place"]
 
 logger = logging.getLogger("vespiary")
 
@@ -125,8 +125,12 @@ class ListeningAddress:
         self.sites.append(site)
         self.router.add(site.route, site)
 
-    def connect(self, site: Site) -> None:
-        """Let an endpoint that was added while this listens serve."""
+    def open_for(self, site: Site, life: Life) -> None:
+        """Let an endpoint that is added to a running server serve."""
+        if self.sites == [site]:
+            self.open(life)
+            return
+        site.open(life)
         self._set_port(site)
         self._choose()
 
@@ -253,6 +257,16 @@ class ListeningAddress:
         self.listeners = []
         for site in self.sites:
             site.release()
+
+
+def place(addresses: list[ListeningAddress], site: Site) -> ListeningAddress:
+    """The address that serves an endpoint, which is added to it; a new one where none does."""
+    for address in addresses:
+        if address.takes(site):
+            address.add(site)
+            return address
+    addresses.append(ListeningAddress(site))
+    return addresses[-1]
 
 
 def _listen_on_all(

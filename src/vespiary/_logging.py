@@ -7,6 +7,7 @@ reached a thousand times per second is logged once in ten; its counter has them 
 """
 
 import errno as errnos
+import inspect
 import logging
 import os
 import time
@@ -108,9 +109,11 @@ def denied(url: str, peer: str, status: int | None, text: str, advice: str, is_o
     logger.log(level, "%s: %s; on %s", what, story, _place(url, peer))
 
 
-def response_failed(url: str, peer: str, text: str) -> None:
+def response_failed(url: str, peer: str, text: str, hook: object) -> None:
     """What on_request returned cannot be sent; the client gets 500."""
-    logger.error("Response cannot be sent: %s on %s", escaped(text), _place(url, peer))
+    name = getattr(inspect.unwrap(hook), "__qualname__", "") if callable(hook) else ""
+    by = f" by {name}" if name else ""
+    logger.error("Response%s cannot be sent: %s; on %s", by, escaped(text), _place(url, peer))
 
 
 def address_text(address: tuple[str, int] | str | None) -> str:

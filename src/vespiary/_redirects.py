@@ -53,8 +53,8 @@ class Target:
         names = {name.lower() for name, _ in self.headers}
         if "authorization" in names and any(line[0].lower() == "authorization" for line in lines):
             raise ConfigurationError(
-                f"{str(self.endpoint)!r}: both the URL and the header fields have credentials:"
-                " give them once",
+                "headers: both an Authorization field and the URL have credentials for"
+                f" {self.endpoint}: give them once",
                 subject="headers",
             )
         return replace(self, headers=self.headers + lines)

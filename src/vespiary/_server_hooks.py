@@ -32,6 +32,8 @@ __all__ = [
     "Hook",
     "begin_hook",
     "end_hooks",
+    "end_loop",
+    "is_of_run",
     "is_within",
     "mark_handlers",
     "settled",
@@ -74,6 +76,14 @@ def is_within(life: Life) -> bool:
             return not mark.is_over
         mark = mark.outer
     return False
+
+
+def is_of_run(life: Life) -> bool:
+    """Whether a run's hooks or handlers, or tasks of theirs, have called what runs now."""
+    mark = _mark.get()
+    while mark is not None and mark.life() is not life:
+        mark = mark.outer
+    return mark is not None
 
 
 def mark_handlers(life: Life) -> None:
@@ -207,11 +217,24 @@ async def stop_handlers(life: Life, sites: Sequence[Site], server: Server) -> Ba
             hook = begin_hook(life, site, "on_stop", server)
             if hook is not None:
                 await _unless(life.force, hook)
-        except BaseException as error:
+        except (KeyboardInterrupt, SystemExit) as error:
+            fatal = fatal or error
+        except BaseException:
             logger.exception("on_stop failed on %s", site.url)
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                fatal = fatal or error
     return fatal
+
+
+def end_loop(loop: asyncio.AbstractEventLoop, fatal: BaseException) -> None:
+    """Let the loop end with a KeyboardInterrupt or SystemExit.
+
+    A task of ours that raised it would end the loop too, and asyncio would log that nobody has
+    retrieved the task's exception.
+    """
+
+    def end() -> None:
+        raise fatal
+
+    loop.call_soon(end)
 
 
 async def _unless(force: asyncio.Event, hook: Hook) -> None:

@@ -144,6 +144,7 @@ class Site:
 
         hooks.open, hooks.close = log_open, log_close
         if request is not None:
+            log_request.__wrapped__ = request  # type: ignore[attr-defined] # For its name.
             hooks.request = log_request
         return hooks
 

@@ -170,6 +170,7 @@ class ThreadedHooks:
             self._add(connection, [(respond, ())])
             return asyncio.wrap_future(future)
 
+        enter.__wrapped__ = method  # type: ignore[attr-defined] # As functools.wraps has it.
         return enter
 
     def _add(self, connection: Connection, calls: list[_Call]) -> None:

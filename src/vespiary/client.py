@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -40,8 +41,11 @@ class Connecting:
 
     `await` it for one connection; use it in `async with` for one that is closed at the block's end;
     in `async for` for the next one whenever one has ended; or `await` its `stay()` to leave all of
-    that to a handler.
+    that to a handler. One that is dropped without any of these gives a RuntimeWarning, as a
+    coroutine does.
     """
+
+    _is_used = True
 
     def __init__(
         self,
@@ -59,9 +63,21 @@ class Connecting:
         self._attempts = Attempts(backoff or Backoff(), clock=_loop_time)
         self._sleep = asyncio.sleep
         self._connection: Connection | None = None
+        self._is_used = False
 
     def __await__(self) -> Generator[Any, None, Connection]:
+        self._is_used = True
         return self._connect().__await__()
+
+    def __del__(self) -> None:
+        if not self._is_used:
+            warnings.warn(
+                f"vespiary.connect({str(self._target.endpoint)!r}) was never awaited, so it"
+                " connected to nothing: await it, or use it in 'async with' or 'async for'",
+                RuntimeWarning,
+                stacklevel=2,
+                source=self,
+            )
 
     if not TYPE_CHECKING:
 
@@ -90,6 +106,7 @@ class Connecting:
             Exception: the failure of an attempt, when it is final or there have been enough: see
                 `Backoff`.
         """
+        self._is_used = True
         while True:
             connection = await self._connect_again()
             # The collector may find this generator together with the connection; asyncio ends the
@@ -123,6 +140,7 @@ class Connecting:
         raise AssertionError("the loop ends by its return")
 
     async def _connect(self) -> Connection:
+        self._is_used = True
         if self._backoff is None:
             return await self._attempt()
         return await self._connect_again()

@@ -58,8 +58,8 @@ class Handler(Generic[M]):
     def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
         """Answer an HTTP request or an upgrade request: accept, refuse, choose a subprotocol.
 
-        None accepts an upgrade. A request without an upgrade is answered 426 on `ws://`, and 404 on
-        `http://`.
+        None accepts an upgrade; a request without one is answered 426 on `ws://`. On `http://` each
+        request needs a response: None is logged as an error, and answered 500.
         """
 
     def on_open(self, connection: Connection[M]) -> Awaitable[None] | None:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 from vespiary._callbacks import check_callback
 from vespiary._first_step import Begins
 from vespiary._life import Life
-from vespiary._listening import ListeningAddress
+from vespiary._listening import ListeningAddress, place
 from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
 from vespiary._server_hooks import (
     begin_hook,
     end_hooks,
+    end_loop,
+    is_of_run,
     is_within,
     mark_handlers,
     settled,
@@ -81,6 +83,7 @@ class Server:
         check_values(signals=signals)
         self._sites: list[Site] = []
         self._addresses: list[ListeningAddress] = []
+        self._added_by_run: list[Site] = []
         self._life: Life | None = None
         self._ended_port: PortStatistics | None = None
         self._wants_signals = signals
@@ -97,7 +100,8 @@ class Server:
         Endpoints with the same host and port share them, if they are `ws://` and `http://`; the
         paths of their URLs, and `host=`, decide which of them serves a request (see
         `vespiary.routing`). On a running server an async `on_start` is awaited in a task; until it
-        has returned nothing is accepted, and if it fails the endpoint is removed.
+        has returned nothing is accepted, and if it fails the endpoint is removed. What `on_start`
+        or a handler of the server adds belongs to that run: a further start does without it.
 
         Args:
             handler: A `Handler`, a subclass of it, or an async function that takes a connection.
@@ -113,16 +117,20 @@ class Server:
         """
         site = Site.make(handler, url, options)
         life = self._life
+        if life is None:
+            self._forget_added()
+        elif is_of_run(life):
+            self._added_by_run.append(site)
         if life is None or life.starting:
-            self._place(site)
+            place(self._addresses, site)
             self._sites.append(site)
             return site.endpoint
         life.check_thread("add")
         if life.stopping:
             raise RuntimeError("the server is stopping: nothing can be added")
-        address = self._place(site)
+        address = place(self._addresses, site)
         try:
-            self._open(address, site, life)
+            address.open_for(site, life)
             self._start_handler(life, address, site)
         except BaseException:
             self._remove(address, site)
@@ -130,21 +138,15 @@ class Server:
         self._sites.append(site)
         return site.endpoint
 
-    def _place(self, site: Site) -> ListeningAddress:
-        """The address that serves an endpoint, which is added to it."""
-        for address in self._addresses:
-            if address.takes(site):
-                address.add(site)
-                return address
-        self._addresses.append(ListeningAddress(site))
-        return self._addresses[-1]
-
-    def _open(self, address: ListeningAddress, site: Site, life: Life) -> None:
-        if address.sites == [site]:
-            address.open(life)
-        else:
-            site.open(life)
-            address.connect(site)
+    def _forget_added(self) -> None:
+        """Remove the endpoints that the latest run's own hooks and handlers have added."""
+        for site in self._added_by_run:
+            for address in self._addresses:
+                if site in address.sites:
+                    self._remove(address, site)
+                    self._sites.remove(site)
+                    break
+        self._added_by_run.clear()
 
     def _start_handler(self, life: Life, address: ListeningAddress, site: Site) -> None:
         """Call `on_start` for an endpoint of a running server, and accept then."""
@@ -163,12 +165,17 @@ class Server:
         async def begin() -> None:
             try:
                 await settled(hook)
-            except BaseException:
-                if life.stopping:
+            except BaseException as error:
+                is_fatal = isinstance(error, KeyboardInterrupt | SystemExit)
+                if is_fatal:
+                    end_loop(life.loop, error)
+                elif life.stopping:
                     raise
-                logger.exception("on_start failed, endpoint removed: %s", site.url)
-                self._remove(address, site)
-                self._sites.remove(site)
+                else:
+                    logger.exception("on_start failed, endpoint removed: %s", site.url)
+                if not life.stopping:
+                    self._remove(address, site)
+                    self._sites.remove(site)
             else:
                 if not life.stopping:
                     serve()
@@ -208,6 +215,7 @@ class Server:
         if running is not None:
             running.check_thread("start")
             raise RuntimeError("the server runs already")
+        self._forget_added()
         if not self._sites:
             logger.warning("The server has no endpoints yet, and serves nothing: see Server.add")
         core, loop = running_core(), asyncio.get_running_loop()
@@ -236,6 +244,9 @@ class Server:
         for address in self._addresses:
             if not address.listeners:
                 address.open(life)
+            for site in address.sites:
+                if site.native is None:
+                    address.open_for(site, life)
         mark_handlers(life)
         life.starting = False
         for address in self._addresses:
@@ -309,7 +320,7 @@ class Server:
             fatal = await stop_handlers(life, sites, self)
             await self._close_addresses()
             if fatal is not None:
-                raise fatal
+                end_loop(life.loop, fatal)
         finally:
             for address in self._addresses:
                 address.release()

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from vespiary._asked import without_credentials
 from vespiary._background import Background, NotInTime, background
-from vespiary._core import Hooks
+from vespiary._core import Hooks, end_with_peer
 from vespiary._logging import address_text
 from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
@@ -232,7 +232,7 @@ class _Mailbox:
     def _end_with_peer(self, on: bool) -> None:
         """Let the peer's FIN be the end, whatever messages nobody receives stand before it."""
         if self.native is not None and self.reason is None:
-            self.shared.call_soon(self.native._end_with_peer, on)
+            self.shared.call_soon(end_with_peer, self.native, on)
 
     def wait_closed(self, timeout: float | None) -> CloseReason:
         """Why the connection ended, once it has."""

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -189,6 +190,40 @@ async def test_a_request_that_cannot_be_is_reported_before_anybody_is_asked(
 async def test_credentials_stand_in_one_place_only() -> None:
     with pytest.raises(vespiary.ConfigurationError, match="both"):
         vespiary.connect("ws://a:b@h/", headers=[("authorization", "Bearer x")])
+    maker = vespiary.connect("ws://a:b@h/", headers=lambda: [("authorization", "Bearer x")])
+    with pytest.raises(vespiary.ConfigurationError, match=r"^headers: both"):
+        await maker
+
+
+@pytest.mark.parametrize("fields", [{"a b": "c"}, {"a": "b\r\nc: d"}, {"Host": "h"}])
+async def test_a_header_field_that_cannot_be_sent_is_not_reported_as_a_fault_of_the_url(
+    fields: dict[str, str],
+) -> None:
+    for headers in (fields, lambda: fields):
+        with pytest.raises(vespiary.ConfigurationError, match=r"^headers: the header") as caught:
+            await vespiary.connect("ws://127.0.0.1:1", headers=headers)
+        assert caught.value.subject == "headers"
+
+
+def leave_connecting(url: str) -> None:
+    vespiary.connect(url)
+
+
+def leave_in_a_plain_with(url: str) -> None:
+    connecting: Any = vespiary.connect(url)
+    with pytest.raises((TypeError, AttributeError)), connecting:
+        pass
+
+
+def leave_for_a_method(url: str) -> None:
+    with pytest.raises(AttributeError, match="await it first"):
+        vespiary.connect(url).send("hello")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("leave", [leave_connecting, leave_in_a_plain_with, leave_for_a_method])
+def test_a_connect_that_nobody_awaits_warns(leave: Callable[[str], None]) -> None:
+    with pytest.warns(RuntimeWarning, match=r"ws://127.0.0.1:1/.* was never awaited"):
+        leave("ws://user:secret@127.0.0.1:1")
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,12 @@ async def _connected(url: str) -> vespiary.Connection:
 
 @pytest.mark.parametrize("name", ["send", "receive", "close", "peer", "wait_closed"])
 def test_what_only_a_connection_has_says_to_await_it_first(name: str) -> None:
-    with pytest.raises(AttributeError, match=f"'{name}'.*await it first"):
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        check_refusal(name, f"'{name}'.*await it first")
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        check_refusal("sent", r"no attribute 'sent'$")
+
+
+def check_refusal(name: str, words: str) -> None:
+    with pytest.raises(AttributeError, match=words):
         getattr(vespiary.connect("ws://127.0.0.1:1"), name)
-    with pytest.raises(AttributeError, match=r"no attribute 'sent'$"):
-        getattr(vespiary.connect("ws://127.0.0.1:1"), "sent")  # noqa: B009 - mypy knows.

@@ -252,9 +252,7 @@ class FailsAfterHalf(vespiary.Handler):
 
 
 class FailsAsync(vespiary.Handler):
-    async def on_message(  # type: ignore[override]
-        self, connection: vespiary.Connection, message: bytes | str
-    ) -> None:
+    async def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
         connection.send("half an ans")
         await asyncio.sleep(0)
         raise LookupError

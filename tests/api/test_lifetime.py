@@ -338,3 +338,86 @@ def test_a_program_ends_while_native_code_calls_python_code_on_a_daemon_thread(w
         [sys.executable, "-c", CALLS_AT_EXIT, what], capture_output=True, text=True, check=False
     )
     assert done.returncode == 7, done.stderr
+
+
+FINALIZERS_AT_EXIT = """
+import asyncio, contextvars, logging, socket, sys, threading, time, vespiary
+
+logging.disable()
+what = sys.argv[1]
+entered = threading.Event()
+var = contextvars.ContextVar("var")
+
+def busy(_):
+    entered.set()
+    while True:
+        sum(range(100))
+
+class Busy:
+    __del__ = __repr__ = busy
+
+class Number(int):
+    __str__ = busy
+
+class Slow:
+    def __del__(self):
+        time.sleep(0.5)
+
+kept = Slow()
+
+class Handler(vespiary.Handler):
+    def on_open(self, connection):
+        held = Busy()
+        if what == "data":
+            connection.data = held
+        elif what == "new data":
+            connection.data = held
+            del held
+            connection.data = None
+        elif what == "timer":
+            connection.set_timer(0.001, lambda _, held=held: None)
+        elif what == "cancelled timer":
+            timer = connection.set_timer(100, lambda _, held=held: None)
+            del held
+            timer.cancel()
+        elif what == "context":
+            var.set(held)
+        elif what == "result":
+            return held
+        elif what == "error":
+            raise LookupError
+        elif what == "repr":
+            connection.close(held)
+        elif what == "str":
+            connection.close(Number(1005))
+
+async def main():
+    server = vespiary.Server(signals=False)
+    server.add(Handler(), "tcp://127.0.0.1:0")
+    await server.start()
+    peer = socket.create_connection(("127.0.0.1", int(server.urls[0].rsplit(":", 1)[1])))
+    while not server.statistics().total.connections_opened:
+        await asyncio.sleep(0.001)
+    peer.close()
+    await server.wait_stopped()
+
+threading.Thread(target=vespiary.run, args=(main(),), daemon=True).start()
+entered.wait()
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["data", "new data", "timer", "cancelled timer", "context", "result", "error", "repr", "str"],
+)
+def test_a_program_ends_while_native_code_runs_a_finalizer_on_a_daemon_thread(what: str) -> None:
+    """So does Python code that answers what native code asks of an object."""
+    done = subprocess.run(
+        [sys.executable, "-c", FINALIZERS_AT_EXIT, what],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 7, done.stderr

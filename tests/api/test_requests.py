@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -328,3 +329,35 @@ async def test_an_async_on_request_whose_client_has_ended_begins_all_the_same(
             peer.close()
     gc.collect()
     assert not [one for one in recwarn if "never awaited" in str(one.message)]
+
+
+class AnswersNothing(vespiary.Handler):
+    def on_request(self, request: vespiary.Request) -> None:
+        pass
+
+
+class AnswersNothingLater(vespiary.Handler):
+    async def on_request(self, request: vespiary.Request) -> None:
+        await asyncio.sleep(0)
+
+
+class Accepts(vespiary.Handler):
+    def on_request(self, request: vespiary.Request) -> vespiary.Response:
+        return request.accept()
+
+
+@pytest.mark.parametrize("options", [{}, {"executor": "threads"}])
+@pytest.mark.parametrize("handler", [AnswersNothing, AnswersNothingLater, Accepts])
+async def test_a_request_of_http_that_is_not_answered_is_a_fault_that_names_the_handler(
+    handler: type[vespiary.Handler], options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(handler, "http://127.0.0.1:0", **options) as server:
+        _, _, port = server.urls[0].rstrip("/").rpartition(":")
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"500"
+        await reader.read()
+        writer.close()
+        assert server.statistics().total.handler_errors == 1
+    assert f"{handler.__name__}.on_request" in caplog.text
+    assert "return request.respond(" in caplog.text

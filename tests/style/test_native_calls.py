@@ -13,9 +13,12 @@ _UNGUARDED = re.compile(
     # Its `call` takes keyword arguments; `Callback::call` and `visit.call` take none.
     r"|\.call\([^;]*?,\s*(?:Some\(|None\))"
     # CPython's functions.
-    r"|ffi::PyObject_(?:Call(?!Finalizer)|Vectorcall)\w*\s*\("
+    r"|ffi::PyObject_(?:Call(?!Finalizer)|Vectorcall|Repr|Str|GetAttr)\w*\s*\("
+    # What a class may answer with Python code.
+    r"|\.(?:repr|str)\(\)|\b(?:object|error|given|callable)\s*\.getattr(?:_opt)?\("
 )
-"""A call that no guard catches: it is written `.invoke(...)` or `.invoke_method(...)`."""
+"""A call that no guard catches: it is written `.invoke(...)`, `.invoke_method(...)`,
+`.attribute(...)`, `.shown()` or `.text()`."""
 
 _COMMENT = re.compile(r"//[^\n]*")
 
@@ -35,6 +38,8 @@ def unguarded(code: str) -> list[str]:
         "class.call(arguments, None)",
         "unsafe { ffi::PyObject_CallNoArgs(hook.as_ptr()) }",
         "ffi::PyObject_Vectorcall(callable, arguments, 1, null)",
+        "given.repr()",
+        'error.getattr("exceptions")?',
     ],
 )
 def test_an_unguarded_call_is_found(call: str) -> None:

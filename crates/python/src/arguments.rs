@@ -1,6 +1,6 @@
 //! Arguments of public methods, each checked with an error that says what it must be.
 
-use crate::calls::Invoke as _;
+use crate::calls::{Ask as _, Invoke as _};
 use crate::imports;
 use crate::ping;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -12,7 +12,7 @@ use vespiary_engine::wire::websocket::close::Code;
 const COROUTINE: u32 = 0x80;
 
 fn wrong(given: &Bound<'_, PyAny>, wanted: &str) -> PyErr {
-    match given.repr() {
+    match given.shown() {
         Ok(shown) => PyTypeError::new_err(format!("{wanted}; got {shown}")),
         Err(error) => error,
     }
@@ -29,7 +29,7 @@ pub(crate) fn close_code(given: &Bound<'_, PyAny>) -> PyResult<u16> {
         _ => Err(PyValueError::new_err(format!(
             "{} is not a close code that may be sent: use 1000 to 1014 except 1004 to 1006, or \
              3000 to 4999 (RFC 6455 7.4)",
-            given.str()?
+            given.text()?
         ))),
     }
 }
@@ -82,8 +82,9 @@ pub(crate) fn ping_payload(given: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 pub(crate) fn callback(given: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     let py = given.py();
     let flags = given
-        .getattr_opt(pyo3::intern!(py, "__code__"))?
-        .and_then(|code| code.getattr(pyo3::intern!(py, "co_flags")).ok())
+        .attribute(pyo3::intern!(py, "__code__"))
+        .ok()
+        .and_then(|code| code.attribute(pyo3::intern!(py, "co_flags")).ok())
         .and_then(|flags| flags.extract::<u32>().ok());
     if flags.is_none_or(|flags| flags & COROUTINE != 0) {
         imports::check_callback(py)?.invoke(("set_timer", given))?;

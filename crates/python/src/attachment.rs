@@ -11,6 +11,7 @@ use crate::core::Conn;
 use crate::endpoint::PyEndpoint;
 use crate::imports;
 use crate::inbox::Inbox;
+use crate::owned::Owned;
 use crate::ping::Pings;
 use crate::waiting;
 use pyo3::ffi;
@@ -25,7 +26,7 @@ pub(crate) struct Attachment {
     /// The connection's object. Its reference is not counted while it is lent (see `dropped`).
     pub(crate) object: Py<Connection>,
     /// The `contextvars.Context` of its handler, from the first call on.
-    context: OnceCell<Py<PyAny>>,
+    context: OnceCell<Owned>,
     /// What most connections never have.
     pub(crate) rare: RefCell<Option<Box<Rare>>>,
 }
@@ -102,13 +103,13 @@ impl Attachment {
 
     /// That context, if there is one yet.
     pub(crate) fn made_context(&self) -> Option<&Py<PyAny>> {
-        self.context.get()
+        self.context.get().map(|context| &**context)
     }
 
     #[cold]
     fn make_context(&self, py: Python<'_>, endpoint: &PyEndpoint) -> PyResult<&Py<PyAny>> {
         let context = context::copy(py, &endpoint.context)?;
-        Ok(self.context.get_or_init(|| context))
+        Ok(self.context.get_or_init(|| Owned::new(context)))
     }
 }
 

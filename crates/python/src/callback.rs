@@ -1,8 +1,9 @@
 //! Calling a handler's method: one vectorcall, without the bound method in between.
 
-use crate::calls::Invoke as _;
+use crate::calls::{Ask as _, Invoke as _};
 use crate::context::{self, Entered};
 use crate::imports;
+use crate::owned::Owned;
 use crate::process;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -10,8 +11,8 @@ use std::ptr;
 
 /// A callable, taken apart when it is a bound method.
 pub(crate) struct Callback {
-    pub(crate) function: Py<PyAny>,
-    pub(crate) bound: Option<Py<PyAny>>,
+    pub(crate) function: Owned,
+    pub(crate) bound: Option<Owned>,
 }
 
 impl Callback {
@@ -19,18 +20,18 @@ impl Callback {
         let method = callable.py().import("types")?.getattr("MethodType")?;
         if !callable.get_type().is(&method) {
             return Ok(Self {
-                function: callable.clone().unbind(),
+                function: Owned::new(callable.clone().unbind()),
                 bound: None,
             });
         }
         Ok(Self {
-            function: callable.getattr("__func__")?.unbind(),
-            bound: Some(callable.getattr("__self__")?.unbind()),
+            function: Owned::new(callable.attribute("__func__")?.unbind()),
+            bound: Some(Owned::new(callable.attribute("__self__")?.unbind())),
         })
     }
 
     /// A callable as it is.
-    pub(crate) fn of(callable: Py<PyAny>) -> Self {
+    pub(crate) fn owned(callable: Owned) -> Self {
         Self {
             function: callable,
             bound: None,
@@ -81,7 +82,7 @@ impl Callback {
     fn refuse_coroutine(&self, result: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = result.py();
         imports::refuse_coroutine(py)?
-            .invoke((&self.function, result))
+            .invoke((&*self.function, result))
             .map(drop)
     }
 }

@@ -3,7 +3,7 @@
 //! What is called may be Python code, in which the interpreter's exit can end the thread: so every
 //! call goes through `process`, and none through PyO3's own `call` methods.
 
-use crate::process::{self, Way};
+use crate::process::{self, Asked, Way};
 use pyo3::BoundObject as _;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -61,6 +61,37 @@ pub(crate) trait Invoke<'py>: Borrow<Bound<'py, PyAny>> {
 }
 
 impl<'py> Invoke<'py> for Bound<'py, PyAny> {}
+
+/// Ask an object for what its class may answer with Python code.
+pub(crate) trait Ask<'py>: Borrow<Bound<'py, PyAny>> {
+    /// Its attribute of that name.
+    fn attribute<N>(&self, name: N) -> PyResult<Bound<'py, PyAny>>
+    where
+        N: IntoPyObject<'py, Target = PyString>,
+    {
+        let object: &Bound<'py, PyAny> = self.borrow();
+        let name = name.into_pyobject(object.py()).map_err(Into::into)?;
+        let name = name.into_any().into_bound();
+        ask(object, Asked::Attribute(name.as_ptr()))
+    }
+
+    /// What `repr` gives.
+    fn shown(&self) -> PyResult<String> {
+        ask(self.borrow(), Asked::Repr)?.extract()
+    }
+
+    /// What `str` gives.
+    fn text(&self) -> PyResult<String> {
+        ask(self.borrow(), Asked::Text)?.extract()
+    }
+}
+
+impl<'py> Ask<'py> for Bound<'py, PyAny> {}
+
+fn ask<'py>(object: &Bound<'py, PyAny>, asked: Asked) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: attached; the object and what is asked for are alive.
+    unsafe { Bound::from_owned_ptr_or_err(object.py(), process::ask(object.as_ptr(), asked)) }
+}
 
 /// Call an object by a reference of its own.
 pub(crate) trait InvokeOwned: Borrow<Py<PyAny>> {

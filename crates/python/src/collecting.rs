@@ -97,8 +97,10 @@ impl PyEndpoint {
 
 impl Callback {
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.function)?;
-        visit.call(&self.bound)
+        self.function.visit(visit)?;
+        self.bound
+            .as_ref()
+            .map_or(Ok(()), |bound| bound.visit(visit))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::ended::{Ended, EndedCell};
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::loop_handle::{LoopHandle, forked_error};
+use crate::owned::Owned;
 use crate::request::KeptRequest;
 use crate::thread_calls::{ThreadCall, on_loop, wrong_thread};
 use pyo3::exceptions::PyRuntimeError;
@@ -57,7 +58,7 @@ unsafe impl Confine for Local {
 pub(crate) struct Connection {
     pub(crate) local: Confined<Local>,
     ended: EndedCell,
-    pub(crate) data: Mutex<Option<Py<PyAny>>>,
+    pub(crate) data: Mutex<Option<Owned>>,
 }
 
 impl Connection {

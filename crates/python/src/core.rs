@@ -430,7 +430,7 @@ impl Core {
     ) -> PyResult<Timer> {
         let context = context::copy_current(slf.py())?;
         Self::ask(slf, move |_, core| {
-            Timer::set(&core.engine()?, seconds, Target::Server(callback, context))
+            Timer::set(&core.engine()?, seconds, Target::server(callback, context))
         })
     }
 

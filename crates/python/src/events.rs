@@ -354,7 +354,7 @@ impl Host for PyHost {
                 connection.rare(|rare| rare.timers.remove(&id));
                 match &connection.endpoint().host.timer {
                     Some(hook) => self.call_with(&connection, hook, callback.as_ptr()),
-                    None => self.call_alone(&connection, &Callback::of(callback)),
+                    None => self.call_alone(&connection, &Callback::owned(callback)),
                 }
             }
         }

@@ -18,6 +18,7 @@ use crate::imports;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
 use crate::loop_handle::LoopHandle;
+use crate::owned::{release, release_result};
 use crate::process;
 use crate::report::{self};
 use crate::response;
@@ -180,6 +181,8 @@ impl PyHost {
             Some(connection) => report::handler_failed(py, connection, &error),
             None => report::callback_failed(py, "callback", &error),
         }
+        // Its traceback may hold the last references to what the handler used.
+        release(error.unbind());
     }
 
     /// The same for an exception that Python has caught already.
@@ -255,7 +258,9 @@ impl PyHost {
     ) -> PyResult<()> {
         // SAFETY: by contract.
         let result = unsafe { self.call(connection, attachment, hook, arguments) }?;
-        hook.check_result(&result)
+        let checked = hook.check_result(&result);
+        release_result(result);
+        checked
     }
 
     /// Call a hook with the connection and one more object.

@@ -12,7 +12,7 @@
 //! when the inbox is empty.
 
 use crate::awaitables;
-use crate::calls::Invoke as _;
+use crate::calls::{Ask as _, Invoke as _};
 use crate::connection::{Connection, PAUSED_BY_INBOX, peer_text};
 use crate::core::Conn;
 use crate::dropped;
@@ -270,7 +270,7 @@ impl Inbox {
         let options = [("context", waiter.context)].into_py_dict(event_loop.py())?;
         let arguments = (waiter.callback, waiter.wait);
         event_loop
-            .getattr("call_soon")?
+            .attribute("call_soon")?
             .invoke_with(arguments, &options)?;
         Ok(true)
     }

@@ -40,6 +40,7 @@ mod load;
 mod loop_handle;
 mod methods;
 mod options;
+mod owned;
 mod payload;
 mod ping;
 mod process;

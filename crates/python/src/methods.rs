@@ -7,6 +7,7 @@ use crate::calls::Invoke as _;
 use crate::connection::{Connection, PAUSED_BY_POOL, peer_text};
 use crate::core::Conn;
 use crate::imports;
+use crate::owned::Owned;
 use crate::ping::{self, Ping};
 use crate::send::with_payload;
 use crate::thread_calls::ThreadCall;
@@ -219,7 +220,7 @@ impl Connection {
     ) -> PyResult<Timer> {
         let object = slf.clone().unbind();
         Self::ask_living(slf, move |_, _, connection| {
-            let target = Target::Connection(object, callback);
+            let target = Target::connection(object, callback);
             Timer::set(connection.engine(), seconds, target)
         })
     }
@@ -279,7 +280,7 @@ impl Connection {
     fn set_data(&self, value: Option<Py<PyAny>>) {
         let old = {
             let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *data, value)
+            std::mem::replace(&mut *data, value.map(Owned::new))
         };
         // The old value may run code of its own when it goes: not under the lock.
         drop(old);
@@ -408,15 +409,6 @@ impl Connection {
         dropped::keep(slf);
     }
 
-    /// Whether the peer's FIN is the end although it stands behind messages, which nobody receives;
-    /// internal, on the loop's thread.
-    fn _end_with_peer(&self, on: bool) -> PyResult<()> {
-        if let Some(connection) = self.living()? {
-            connection.rare(|rare| rare.ends_with_peer = on);
-        }
-        Ok(())
-    }
-
     /// The context that its handler runs in; internal.
     #[getter]
     fn _context(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -527,7 +519,7 @@ impl Connection {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Ok(data) = self.data.try_lock() {
-            visit.call(&*data)?;
+            data.as_ref().map_or(Ok(()), |data| data.visit(&visit))?;
         }
         // SAFETY: see `collecting`; what is borrowed is skipped.
         let local = unsafe { self.local.get_anywhere() };

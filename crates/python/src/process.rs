@@ -174,6 +174,68 @@ pub(crate) unsafe fn call(
     result
 }
 
+type OfObject = unsafe extern "C-unwind" fn(*mut ffi::PyObject) -> *mut ffi::PyObject;
+type OfName =
+    unsafe extern "C-unwind" fn(*mut ffi::PyObject, *mut ffi::PyObject) -> *mut ffi::PyObject;
+type Release = unsafe extern "C-unwind" fn(*mut ffi::PyObject);
+
+/// Other functions that may unwind, as for `MayUnwind`.
+struct Others {
+    repr: OfObject,
+    text: OfObject,
+    attribute: OfName,
+    release: Release,
+}
+
+// SAFETY: `ffi` declares the same functions, with the same arguments.
+static OTHERS: Others = unsafe {
+    Others {
+        repr: std::mem::transmute::<*const (), OfObject>(ffi::PyObject_Repr as *const ()),
+        text: std::mem::transmute::<*const (), OfObject>(ffi::PyObject_Str as *const ()),
+        attribute: std::mem::transmute::<*const (), OfName>(ffi::PyObject_GetAttr as *const ()),
+        release: std::mem::transmute::<*const (), Release>(ffi::Py_DecRef as *const ()),
+    }
+};
+
+/// What of an object's is asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Asked {
+    Repr,
+    Text,
+    /// The attribute of this name.
+    Attribute(*mut ffi::PyObject),
+}
+
+/// Ask an object, whose class may answer with Python code.
+///
+/// # Safety
+/// Attached, with valid objects.
+pub(crate) unsafe fn ask(object: *mut ffi::PyObject, asked: Asked) -> *mut ffi::PyObject {
+    let unwound = WaitForEnd;
+    // SAFETY: by contract; for the volatile reads see `call`.
+    let result = unsafe {
+        let others = std::ptr::addr_of!(OTHERS).read_volatile();
+        match asked {
+            Asked::Repr => (others.repr)(object),
+            Asked::Text => (others.text)(object),
+            Asked::Attribute(name) => (others.attribute)(object, name),
+        }
+    };
+    std::mem::forget(unwound);
+    result
+}
+
+/// Drop a reference, which may run a finalizer.
+///
+/// # Safety
+/// Attached, with a valid object and a reference that is the caller's.
+pub(crate) unsafe fn decref(object: *mut ffi::PyObject) {
+    let unwound = WaitForEnd;
+    // SAFETY: by contract.
+    unsafe { (std::ptr::addr_of!(OTHERS).read_volatile().release)(object) };
+    std::mem::forget(unwound);
+}
+
 /// A callback comes back in a forked child: the engine is the parent's and does not run on here, so
 /// the child ends.
 #[cold]

@@ -86,9 +86,11 @@ pub(crate) fn log_response_fault(
     connection: &Rc<Conn>,
     text: &str,
 ) -> PyResult<()> {
-    let host = &connection.endpoint().host;
+    let endpoint = connection.asked_endpoint();
+    let host = &endpoint.host;
     host.handler_errors.fetch_add(1, Ordering::Relaxed);
-    let facts = (&**host.url.borrow(), peer_text(connection), text);
+    let hook = host.request.as_ref().map(|hook| &*hook.function);
+    let facts = (&**host.url.borrow(), peer_text(connection), text, hook);
     imports::response_failed(py)?.invoke(facts).map(drop)
 }
 

@@ -7,7 +7,7 @@
 //! The object refers to its connection. So at the connection's end it becomes a head again, and no
 //! circle is left for the collector.
 
-use crate::calls::Invoke as _;
+use crate::calls::{Ask as _, Invoke as _};
 use crate::connection::Connection;
 use crate::imports;
 use pyo3::exceptions::PyRuntimeError;
@@ -205,12 +205,12 @@ fn pack_object(object: &Bound<'_, PyAny>) -> PyResult<Box<str>> {
         packed.push_str(part);
         packed.push('\n');
     };
-    add(&object.getattr("method")?.extract::<String>()?);
-    add(&object.getattr("target")?.extract::<String>()?);
-    add(&object.getattr("minor_version")?.str()?.to_string());
-    let authority = object.getattr("authority")?.extract::<Option<String>>()?;
+    add(&object.attribute("method")?.extract::<String>()?);
+    add(&object.attribute("target")?.extract::<String>()?);
+    add(&object.attribute("minor_version")?.text()?);
+    let authority = object.attribute("authority")?.extract::<Option<String>>()?;
     add(&authority.unwrap_or_default());
-    let lines = object.getattr("headers")?.getattr("lines")?;
+    let lines = object.attribute("headers")?.attribute("lines")?;
     for (name, value) in lines.extract::<Vec<(String, String)>>()? {
         add(&name);
         add(&value);

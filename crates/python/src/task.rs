@@ -1,14 +1,17 @@
 //! The task of a connection whose handler is a coroutine: how it is asked to finish, and what its
 //! end means for the connection.
 
-use crate::calls::Invoke as _;
+use crate::attachment::HasRare as _;
+use crate::calls::{Ask as _, Invoke as _};
 use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
 use crate::core::Conn;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::report;
 use crate::waiting;
-use pyo3::exceptions::{PyBaseExceptionGroup, PyException, asyncio::CancelledError};
+use pyo3::exceptions::{
+    PyBaseExceptionGroup, PyException, PyKeyboardInterrupt, PySystemExit, asyncio::CancelledError,
+};
 use pyo3::prelude::*;
 use std::rc::Rc;
 use vespiary_engine::State;
@@ -84,6 +87,15 @@ fn close_as_told(connection: &Connection) -> PyResult<()> {
     Ok(())
 }
 
+/// Whether the peer's FIN ends a stream although it stands behind messages, which nobody receives.
+#[pyfunction]
+fn end_with_peer(connection: &Connection, on: bool) -> PyResult<()> {
+    if let Some(living) = connection.living()? {
+        living.rare(|rare| rare.ends_with_peer = on);
+    }
+    Ok(())
+}
+
 fn close_with(connection: &Rc<Conn>, told: Option<Box<(u16, String)>>) {
     if told.is_none() && connection.close_after_peer() {
         return;
@@ -96,7 +108,8 @@ fn close_with(connection: &Rc<Conn>, told: Option<Box<(u16, String)>>) {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(cue_stop, module)?)?;
     module.add_function(wrap_pyfunction!(push, module)?)?;
-    module.add_function(wrap_pyfunction!(close_as_told, module)?)
+    module.add_function(wrap_pyfunction!(close_as_told, module)?)?;
+    module.add_function(wrap_pyfunction!(end_with_peer, module)?)
 }
 
 /// Give a coroutine the end once it has taken what waits; false where there is none that runs.
@@ -132,7 +145,8 @@ pub(crate) fn done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyResult
     drop(inbox.task.take());
     let living = connection.living()?;
     let error = failure(task)?.filter(|error| !is_own_end(connection, error));
-    if let Some(error) = &error {
+    // KeyboardInterrupt and SystemExit end the loop, and are reported by the interpreter.
+    if let Some(error) = error.as_ref().filter(|error| !ends_loop(error)) {
         match &living {
             Some(living) => report::handler_failed(task.py(), living, error),
             None => report::handler_failed_late(task.py(), connection, error),
@@ -145,6 +159,11 @@ pub(crate) fn done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyResult
         close_with(&living, inbox.close_with.take());
     }
     Ok(())
+}
+
+/// Whether an exception ends the loop when a task raises it.
+fn ends_loop(error: &Bound<'_, PyAny>) -> bool {
+    error.is_instance_of::<PyKeyboardInterrupt>() || error.is_instance_of::<PySystemExit>()
 }
 
 /// The exception of a task that has ended. A task that somebody cancelled has not failed; one
@@ -185,7 +204,7 @@ fn is_end(py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<bool> {
     if !error.is_instance_of::<PyBaseExceptionGroup>() {
         return error.is_instance(imports::connection_closed_class(py)?);
     }
-    for inner in error.getattr("exceptions")?.try_iter()? {
+    for inner in error.attribute("exceptions")?.try_iter()? {
         if !is_end(py, &inner?)? {
             return Ok(false);
         }

@@ -4,6 +4,7 @@ use crate::attachment::HasRare as _;
 use crate::confined::{Confine, Confined};
 use crate::connection::Connection;
 use crate::host::PyHost;
+use crate::owned::Owned;
 use crate::thread_calls::on_loop;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -17,8 +18,18 @@ use vespiary_engine::{Engine, SendError, State};
 /// Whom a timer calls.
 pub(crate) enum Target {
     /// A callback without arguments, and the context to call it in.
-    Server(Py<PyAny>, Py<PyAny>),
-    Connection(Py<Connection>, Py<PyAny>),
+    Server(Owned, Owned),
+    Connection(Py<Connection>, Owned),
+}
+
+impl Target {
+    pub(crate) fn server(callback: Py<PyAny>, context: Py<PyAny>) -> Self {
+        Self::Server(Owned::new(callback), Owned::new(context))
+    }
+
+    pub(crate) fn connection(object: Py<Connection>, callback: Py<PyAny>) -> Self {
+        Self::Connection(object, Owned::new(callback))
+    }
 }
 
 /// Timers that have not fired.
@@ -43,12 +54,12 @@ impl Timers {
         for (target, _) in pending.values() {
             match target {
                 Target::Server(callback, context) => {
-                    visit.call(callback)?;
-                    visit.call(context)?;
+                    callback.visit(visit)?;
+                    context.visit(visit)?;
                 }
                 Target::Connection(object, callback) => {
                     visit.call(object)?;
-                    visit.call(callback)?;
+                    callback.visit(visit)?;
                 }
             }
         }

@@ -107,6 +107,10 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
     give(session, sink, answer);
 }
 
+/// The host accepts a request that cannot become a WebSocket.
+const NO_RESPONSE: &str = "on_request returned None or request.accept(), and an http:// request \
+    needs a response: return request.respond(status, body), with status 404 where there is nothing";
+
 fn nothing_served() -> Answer {
     Answer::Respond {
         status: 404,
@@ -147,9 +151,10 @@ pub(crate) fn give<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, ans
         Answer::Later => {}
         Answer::Accept { protocol, headers } => {
             let Some(upgrade) = head.upgrade.take() else {
-                let nothing = || Refusal::new(404, "nothing is served here (RFC 9110 15.5.5)");
-                let refusal = head.unserved.take().unwrap_or_else(nothing);
-                return exchange::refuse(session, sink, &refusal);
+                return match head.unserved.take() {
+                    Some(refusal) => exchange::refuse(session, sink, &refusal),
+                    None => exchange::fault(session, sink, NO_RESPONSE),
+                };
             };
             accept(session, sink, &upgrade, protocol, &headers);
         }

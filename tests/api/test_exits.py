@@ -1,0 +1,53 @@
+"""Hooks that exit the program: it ends, and nothing else is reported."""
+
+import asyncio
+import gc
+
+import pytest
+
+import vespiary
+
+from .kit import WS, Echo
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(
+    "place", ["on_start", "added", "on_open", "on_message", "timer", "on_stop"]
+)
+def test_an_exit_of_the_program_leaves_no_message_of_asyncio(
+    place: str, is_async: bool, driver: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def exits(*_: object) -> None:
+        raise SystemExit(5)
+
+    async def exits_later(*_: object) -> None:
+        await asyncio.sleep(0)
+        raise SystemExit(5)
+
+    class Sets(Echo):
+        def on_open(self, connection: vespiary.Connection) -> None:
+            connection.set_timer(0.001, exits)
+
+    def handler(where: str) -> type[Echo]:
+        return type("Exits", (Echo,), {where: exits_later if is_async else exits})
+
+    async def main() -> None:
+        server = vespiary.Server(signals=False)
+        if place == "added":
+            server.add(Echo, WS)
+        else:
+            server.add(Sets if place == "timer" else handler(place), WS)
+        async with server:
+            if place == "added":
+                server.add(handler("on_start"), WS)
+            async with vespiary.connect(server.urls[0]) as client:
+                client.send("hello")
+                if place != "on_stop":
+                    await asyncio.sleep(60)
+
+    with pytest.raises(SystemExit) as raised:
+        vespiary.run(main(), driver=driver)
+    assert raised.value.code == 5
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+    assert "failed" not in caplog.text

@@ -26,15 +26,18 @@ extensions = [
 exclude_patterns = ["_build", "_extensions"]
 html_theme = "furo"
 html_title = f"Vespiary {version}"
-html_static_path = ["_static"]
-html_css_files = ["vespiary.css"]
+html_theme_options = {"top_of_page_buttons": []}
+html_show_sourcelink = False
+html_copy_source = False
+pygments_dark_style = "github-dark"
+maximum_signature_line_length = 80
 
 nitpicky = True
 nitpick_ignore_regex = [(r"py:(class|obj)", r"(\w+\.)*(M|_M_co|P|T)")]  # Type variables.
 # The names of Python's library that the reference links to: the build needs no network.
 intersphinx_mapping = {"python": ("https://docs.python.org/3/", "python-names.inv")}
 
-default_role = "literal"
+default_role = "quoted"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

@@ -41,6 +41,7 @@ def _stub(folder: Path) -> types.ModuleType:
     source = Path(vespiary.__file__).with_name("_core.pyi").read_text().replace("_M_co", "M")
     tree = _Awaited().visit(ast.parse("from __future__ import annotations\n" + source))
     name = "vespiary_core_types"
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.py").write_text(ast.unparse(ast.fix_missing_locations(tree)))
     sys.path.insert(0, str(folder))
     return importlib.import_module(name)

@@ -1,8 +1,9 @@
-"""Let signatures link by the names that they use, and leave out constructors that nobody calls.
+"""Let signatures and docstrings link by the names that they use.
 
 A signature may have a type by the name under which its module knows it (`Headers`,
-`vespiary._core.Connection`). The reference has each public type once, so the last part of the name
-finds it.
+`vespiary._core.Connection`), and a docstring has `Server.stop` in backquotes. The reference has
+each public name once, so the last parts of the name find it. Constructors that nobody calls are
+left out.
 """
 
 from typing import Any
@@ -10,20 +11,22 @@ from typing import Any
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.domains.python import PyObject
 from sphinx.environment import BuildEnvironment
+from sphinx.roles import XRefRole
 
 _MADE_FOR_YOU = {
     "vespiary.Connection",
     "vespiary.Request",
+    "vespiary.Response",
+    "vespiary.client.Connecting",
+    "vespiary.request.Headers",
+    "vespiary.request.QueryParameters",
     "vespiary.statistics.CompressionStatistics",
     "vespiary.statistics.ConnectionStatistics",
     "vespiary.statistics.EndpointStatistics",
     "vespiary.statistics.PortStatistics",
     "vespiary.statistics.ServerStatistics",
-    "vespiary.Response",
-    "vespiary.client.Connecting",
-    "vespiary.request.Headers",
-    "vespiary.request.QueryParameters",
     "vespiary.sync.Connection",
     "vespiary.testing.ServerThread",
     "vespiary.testing.TestConnection",
@@ -31,27 +34,56 @@ _MADE_FOR_YOU = {
 }
 """Classes whose objects a program gets and never makes: their constructors are not public."""
 
+_OF_PYTHON = {
+    name: f"{module}.{name}"
+    for module, names in {
+        "collections.abc": "AsyncIterator Awaitable Buffer Callable Coroutine Iterable Mapping"
+        " Sequence",
+        "typing": "Any Literal Unpack",
+    }.items()
+    for name in names.split()
+}
+"""Names of Python's library, which signatures have without their modules, or from others."""
 
-_OF_PYTHON = {"Buffer": "collections.abc.Buffer"}
-"""Names of Python's library that are imported from elsewhere, as its older versions lack them."""
+
+class _Quoted(XRefRole):
+    """A name in backquotes: a link where the reference has it, and plain code elsewhere."""
+
+    def process_link(
+        self, env: BuildEnvironment, refnode: Any, has_explicit_title: bool, title: str, target: str
+    ) -> tuple[str, str]:
+        refnode["refdomain"], refnode["reftype"], refnode["quoted"] = "py", "obj", True
+        return title, target.removesuffix("()")
 
 
-def _by_last_part(
+def _found(names: list[str], target: str) -> str | None:
+    """The one name that ends so; of several, the one at the top of the package."""
+    names = [name for name in names if name == target or name.endswith(f".{target}")]
+    top = f"vespiary.{target}"
+    if len(names) == 1 or top in names:
+        return top if top in names else names[0]
+    return None
+
+
+def _resolve(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.Element | None:
     if node.get("refdomain") != "py":
         return None
-    last = node["reftarget"].rpartition(".")[2]
-    if last in _OF_PYTHON:
-        node["reftarget"] = _OF_PYTHON[last]
-        return None
+    target = node["reftarget"]
+    quoted = node.get("quoted")
+    if not quoted:
+        target = target.rpartition(".")[2]
+        if target in _OF_PYTHON:
+            node["reftarget"] = _OF_PYTHON[target]
+            return None
     python = env.domains.python_domain
-    found = sorted(name for name in python.objects if name.rpartition(".")[2] == last)
-    top = f"vespiary.{last}"
-    if not found or (len(found) > 1 and top not in found):
-        return None
-    target = top if top in found else found[0]
-    return python.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, content)
+    found = None
+    if not quoted or "." in target or target[:1].isupper():
+        found = _found(sorted(python.objects), target)
+    if found is None:
+        return content if quoted else None
+    return python.resolve_xref(env, node["refdoc"], app.builder, "obj", found, node, content)
 
 
 def _without_constructor(
@@ -62,7 +94,11 @@ def _without_constructor(
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connect both."""
-    app.connect("missing-reference", _by_last_part, priority=400)
+    """Connect them, and call attributes attributes: Sphinx says variables."""
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"
+    app.add_role("quoted", _Quoted())
+    app.connect("missing-reference", _resolve, priority=400)
     app.connect("autodoc-process-signature", _without_constructor)
     return {"parallel_read_safe": True}

@@ -144,7 +144,7 @@ class Limits(_Settings):
 class Deadlines(_Settings):
     """How long things may take, in seconds; `None` means as long as they like.
 
-    Each is absolute: a peer that trickles a byte a second does not extend it.
+    Each is absolute: a peer that sends one byte per second does not extend it.
 
     Attributes:
         handshake_seconds: From the connection's start to the end of the opening handshake, and from

@@ -127,7 +127,7 @@ class Client:
         self.compressed = 0
 
     async def open(self) -> None:
-        """Shake hands."""
+        """Connect, and complete the handshake."""
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
         offer = "permessage-deflate"
         if not self.takeover:

@@ -70,7 +70,7 @@ class Pace:
         subject: Its name.
         detector: Bare or watched.
         round: In which round.
-        throughput: Requests a second.
+        throughput: Requests per second.
         cpu_us: CPU microseconds of the server for each request.
         load_busy: Share of its core that the load client used.
         locks: Locks taken for each request; 0 when bare.

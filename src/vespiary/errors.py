@@ -262,7 +262,7 @@ class ProxyRefused(HandshakeRefused):
 
 
 class SendRefused(VespiaryError):
-    """A message was not taken for sending; the connection lives on.
+    """A message was not taken for sending; the connection stays open.
 
     Attributes:
         address: The peer; empty when it is not known.

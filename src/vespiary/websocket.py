@@ -29,7 +29,7 @@ class WebSocket:
             of the other kind closes the connection with 1003 (RFC 6455 section 7.4.1). What this
             end sends is not restricted.
         versions: The versions of the protocol that are spoken, the best first: 13 (RFC 6455), and
-            8 for old clients (2011 and 2012, draft HyBi-09), which is laxer. A server answers
+            8 for old clients (2011 and 2012, draft HyBi-09), which is less strict. A server answers
             each client by the rules of the version that it names; one that speaks none of them is
             answered 426 with all of them. A client asks for the first, and then for the next that
             a server names which refuses it.

@@ -113,7 +113,7 @@ async def test_a_client_may_have_a_handler() -> None:
             await client.receive()
 
 
-async def test_a_clients_handler_without_on_message_still_hears_of_the_end() -> None:
+async def test_a_clients_handler_without_on_message_is_still_notified_of_the_end() -> None:
     class Ends(vespiary.Handler):
         def __init__(self) -> None:
             self.reasons: list[vespiary.CloseReason] = []

@@ -1,4 +1,4 @@
-"""A forked child leaves its parent's engine alone, whatever it does then."""
+"""A forked child leaves its parent's engine alone, in everything that it does."""
 
 import os
 import subprocess

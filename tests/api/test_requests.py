@@ -278,7 +278,7 @@ async def test_an_awaited_answer_is_cancelled_when_its_connection_ends(who: str)
         assert closed == []
 
 
-async def test_who_waits_for_the_end_of_a_refused_connection_hears_of_it() -> None:
+async def test_who_waits_for_the_end_of_a_refused_connection_is_notified() -> None:
     reasons: list[vespiary.CloseReason] = []
 
     class Refusing(vespiary.Handler):

@@ -41,6 +41,19 @@ PHRASES = {
     r"peers? of 20\d\d": "old clients",
     r"there is (?:a|no) way to": "you can",
     r"proved": "tested, proven",
+    r"(?:can|could|to)(?:not| not)? be had|can have it": "is (not) available",
+    r"(?:bytes?|packets?|frames?|messages?|lines?) a (?:second|minute|turn|message|frame|line)": (
+        "per second"
+    ),
+    r"(?:un)?lawful": "valid, invalid",
+    r"lax(?:er)?": "less strict",
+    r"lives? on": "stays open, is kept",
+    r"of (?:its|their) own accord": "by itself",
+    r"bears? longer": "allow longer",
+    r"hears? of": "sees, is notified",
+    r"to blame": "that causes it",
+    r"behind it nothing": "the rest is not",
+    r"whatever (?:it|they|he) (?:does|do)": "in any case, in everything that it does",
 }
 """A phrase, and what to write in its place."""
 
@@ -52,8 +65,15 @@ EXCEPTIONS = {
 }
 """Path: why a file may have such phrases."""
 
-FOLDERS = ("src/", "crates/", "docs/", "examples/", "tests/", "tools/", "fuzz/src/")
-FILES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "Makefile")
+FOLDERS = ("src/", "crates/", "docs/", "examples/", "tests/", "tools/", "fuzz/src/", "benches/")
+FILES = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "Makefile",
+)
 SUFFIXES = (".py", ".pyi", ".rs", ".md", ".sh", ".html", ".toml", "Makefile")
 
 _RUST = re.compile(

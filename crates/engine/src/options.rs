@@ -256,8 +256,9 @@ pub struct Options {
     pub parts: bool,
     /// Whether the host's filters stand between the socket and the framing.
     pub filtered: bool,
-    /// Whether reading goes on while the write queue is above its mark: for a client that sends of
-    /// its own accord. Were both ends to stop reading until the other one reads, neither would.
+    /// Whether reading goes on while the write queue is above its mark: for a client that sends
+    /// without having received anything. If both ends stopped reading until the other one reads,
+    /// neither would read again.
     pub reads_when_crowded: bool,
 }
 

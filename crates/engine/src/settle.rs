@@ -1,8 +1,8 @@
 //! What is settled at a round's end: one send each, reading on or off, closing, and the end itself.
 //!
-//! Whatever a callback or a completion changed about a connection, it is here that the port hears
-//! of it. Settling may call the host (bytes that waited, `drained`, `ended`, `closed`), whose
-//! wishes mark connections as unsettled again; those are left for the next round.
+//! Whatever a callback or a completion changed about a connection, it is here that the port is
+//! asked for it. Settling may call the host (bytes that waited, `drained`, `ended`, `closed`),
+//! whose wishes mark connections as unsettled again; those are left for the next round.
 
 use crate::close::{Cause, CloseReason, Manner, NotOpened, Side};
 use crate::connection::{Admission, Connection, Event, Fullness, State};

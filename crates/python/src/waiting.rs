@@ -281,7 +281,7 @@ pub(crate) fn settle<'py>(
     Err(error)
 }
 
-/// The connection has ended: anyone who waits on it hears of it.
+/// The connection has ended: anyone who waits for it goes on.
 pub(crate) fn resolve_at_end(
     py: Python<'_>,
     attachment: &Attachment,

@@ -314,7 +314,8 @@ impl<H: Host> Engine<H> {
         self.connections.borrow().len() + self.listeners.borrow().len() > 0
     }
 
-    /// The connection whose callback or settling was the latest: after a panic, the one to blame.
+    /// The connection whose callback or settling was the latest: after a panic, the one that caused
+    /// it.
     pub fn current_connection(&self) -> Option<Rc<Connection<H>>> {
         self.connections.borrow().get(self.current.get()).cloned()
     }

@@ -1,8 +1,8 @@
 //! The host's filters: they may change, swallow or add bytes in both directions.
 //!
 //! What leaves is filtered when it departs, gathered into one piece, so that a filter sees each
-//! batch once. A filter that fails resets its connection: behind it nothing is known of the stream
-//! any more.
+//! batch once. A filter that fails resets its connection, because the rest of the stream cannot be
+//! interpreted any more.
 
 use super::{Flow, Layer, Progress, Received};
 use crate::close::{Cause, CloseReason};

@@ -16,7 +16,7 @@
 //!   epoll altogether.
 //! * **A stale event** is one for a descriptor's earlier life, gathered before the close. It is
 //!   known by the generation that epoll carries for us. A descriptor that a forked child still
-//!   holds lives on in epoll after our close and cannot be removed any more (epoll(7), question 6):
+//!   holds stays in epoll after our close and cannot be removed any more (epoll(7), question 6):
 //!   when stale events keep coming, the driver makes a new epoll instance.
 
 mod act;

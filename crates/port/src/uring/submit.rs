@@ -1,4 +1,4 @@
-//! Submissions that the driver makes of its own accord, or again.
+//! Submissions that the driver makes by itself, or again.
 
 use io_uring::types::Fd;
 use io_uring::{opcode, squeue};

@@ -8,7 +8,7 @@
 //! So the driver looks by itself, with `poll(2)` and no events asked for, which tells errors and
 //! hang-ups only. It looks at a slice of the sockets at a time, and only after something has been
 //! received: a driver that is idle sleeps. What it finds it nudges: it cancels the receive, and
-//! the owner, who gets `ENOBUFS` as when a buffer was missing, receives again and hears of the
+//! the owner, who gets `ENOBUFS` as when a buffer was missing, receives again and gets the
 //! reset.
 
 use std::time::Duration;

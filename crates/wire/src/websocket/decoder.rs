@@ -430,7 +430,7 @@ impl Decoder {
     }
 }
 
-/// The message at the front of `input`, if it is one lawful frame of less than 64 KiB, within the
+/// The message at the front of `input`, if it is one valid frame of less than 64 KiB, within the
 /// limits and all there; and the input behind it.
 #[inline]
 fn whole_message<'a>(input: &'a [u8], role: Role, limits: &Limits) -> Option<(Data<'a>, &'a [u8])> {

@@ -45,11 +45,11 @@ fn section_7_4_the_codes_that_may_be_sent_are_these_and_no_others() {
         "rfc6455/7.4.2/h3"
     );
     for code in 0..=u16::MAX {
-        let lawful = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
-        assert_eq!(Code(code).is_valid_on_the_wire(), lawful, "{code}");
+        let valid = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+        assert_eq!(Code(code).is_valid_on_the_wire(), valid, "{code}");
         let payload = code.to_be_bytes();
         let parsed = parse(&payload).map_err(|error| error.code);
-        let expected = if lawful {
+        let expected = if valid {
             Ok((Code(code), String::new()))
         } else {
             Err(Code::PROTOCOL_ERROR)

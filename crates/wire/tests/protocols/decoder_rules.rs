@@ -212,7 +212,7 @@ fn section_5_2_a_length_with_its_highest_bit_set_is_refused() {
 }
 
 #[test]
-fn section_5_2_a_frame_of_nearly_2_to_the_63_bytes_is_lawful_where_no_limit_is_set() {
+fn section_5_2_a_frame_of_nearly_2_to_the_63_bytes_is_valid_where_no_limit_is_set() {
     let head = [
         0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 1,
     ];

@@ -1,4 +1,4 @@
-//! What the tests of frames share: bytes of any frame, lawful or not, and decoding to contents.
+//! What the tests of frames share: bytes of any frame, valid or not, and decoding to contents.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -262,7 +262,7 @@ fn a_masked_frame_of_a_server_is_refused_in_13_and_unmasked_in_8() {
 }
 
 #[test]
-fn lawful_frames_are_the_same_in_both_versions() {
+fn valid_frames_are_the_same_in_both_versions() {
     let mut bytes = masked(0x81, "ünï".as_bytes());
     bytes.extend(masked(0x02, &[0; 200]));
     bytes.extend(masked(0x8A, b"pong"));

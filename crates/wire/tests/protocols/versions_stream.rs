@@ -36,7 +36,7 @@ proptest! {
         let mut reader = Reader::default();
         let mut inflated = Vec::new();
         for piece in stream.chunks(piece) {
-            inflated.extend(inflate(&mut reader, piece, room).expect("a lawful stream"));
+            inflated.extend(inflate(&mut reader, piece, room).expect("a valid stream"));
         }
         prop_assert_eq!(inflated, batches.concat());
     }

@@ -2,7 +2,7 @@
 //! next.
 //!
 //! A server ([`request`]) reads a request, asks the host, and answers 101 or what the host says;
-//! anything malformed is answered with its status before the host hears of it. A client
+//! anything malformed is answered with its status before the host sees it. A client
 //! ([`client`]) sends its request and checks the response.
 
 pub(crate) mod client;

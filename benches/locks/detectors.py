@@ -22,6 +22,7 @@ from benches.provision import CACHE
 
 FOLDER = CACHE / "locks"
 COMPILER = shutil.which("gcc") or "cc"
+CPP_COMPILER = shutil.which("g++") or "c++"
 
 
 class DetectorError(Exception):
@@ -61,8 +62,10 @@ class Detector:
             DetectorError: the compiler refuses it.
         """
         FOLDER.mkdir(parents=True, exist_ok=True)
-        target = FOLDER / f"{source.stem}-{'tsan' if self.options else 'plain'}"
-        words = [COMPILER, "-g", "-pthread", *options, *self.options, str(source), "-o"]
+        kind = "tsan" if self.options else "plain"
+        target = FOLDER / f"{source.parent.name}-{source.stem}-{kind}"
+        compiler = [COMPILER] if source.suffix == ".c" else [CPP_COMPILER, "-std=c++17"]
+        words = [*compiler, "-g", "-pthread", *options, *self.options, str(source), "-o"]
         done = subprocess.run([*words, str(target)], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise DetectorError(f"{source.name}: {done.stderr.strip()}")

@@ -60,6 +60,7 @@ class Program:
         expected: The verdict in its first line.
         options: Those of `vespiary locks` that it is for.
         about: What it shows.
+        arguments: What it is run with.
         said: For each detector, how often it said what.
     """
 
@@ -67,6 +68,7 @@ class Program:
     expected: str
     options: tuple[str, ...]
     about: str
+    arguments: tuple[str, ...] = ()
     said: dict[str, Counter[str]] = field(default_factory=dict)
 
     @property
@@ -96,11 +98,11 @@ def programs() -> list[Program]:
         told = re.match(r"(?:/\*|#) expect: (\w+)(?: with (--.*))?", text)
         if told is not None:
             options = (told[2] or "").rstrip("*/ ").split()
-            found.append(Program(path, told[1], tuple(options), _about(text)))
+            found.append(Program(path, told[1], tuple(options), about(text)))
     return found
 
 
-def _about(text: str) -> str:
+def about(text: str) -> str:
     """What the comment at the head of a program says beside."""
     head = re.match(r'.*?\n(?:""")?(.*?)(?:\*/|""")', text, re.DOTALL)
     lines = head[1].splitlines() if head is not None else []
@@ -124,7 +126,7 @@ def _ours(program: Program, command: Sequence[str]) -> str:
     return f"{', '.join(sorted(told)) or 'nothing'}, code {status}"
 
 
-def _is_ours_right(program: Program, said: str) -> bool:
+def is_ours_right(program: Program, said: str) -> bool:
     # What is only for information may be reported about a program in which nothing is wrong, too.
     return said == program.expected or (program.expected, said) == ("nothing", "information")
 
@@ -135,20 +137,22 @@ def _theirs(program: Program, detector: Detector, command: Sequence[str]) -> str
     return ", ".join([*kinds, *(["hang"] if status is None else [])]) or "nothing"
 
 
-def _judge(program: Program, pythons: Sequence[str], times: int, peer_times: int) -> None:
-    """Run a program under all detectors."""
+def judge(program: Program, pythons: Sequence[str], times: int, peer_times: int) -> None:
+    """Run a program under all detectors; what was said before stays."""
     if program.path.suffix == ".py":
         for python in pythons:
             name = f"{VESPIARY.name}, {versions.python(python)}"
-            command = [python, str(program.path)]
-            program.said[name] = Counter(_ours(program, command) for _ in range(times))
+            command = [python, str(program.path), *program.arguments]
+            said = program.said.setdefault(name, Counter())
+            said.update(_ours(program, command) for _ in range(times))
         return
-    command = [str(VESPIARY.build(program.path, "-O1"))]
-    program.said[VESPIARY.name] = Counter(_ours(program, command) for _ in range(times))
-    for detector in PEERS:
+    command = [str(VESPIARY.build(program.path, "-O1")), *program.arguments]
+    said = program.said.setdefault(VESPIARY.name, Counter())
+    said.update(_ours(program, command) for _ in range(times))
+    for detector in PEERS if peer_times else ():
         if missing(detector):
             continue
-        command = [str(detector.build(program.path, "-O1"))]
+        command = [str(detector.build(program.path, "-O1")), *program.arguments]
         said = program.said[detector.name] = Counter[str]()
         while said.total() < peer_times:
             said[_theirs(program, detector, command)] += 1
@@ -157,14 +161,14 @@ def _judge(program: Program, pythons: Sequence[str], times: int, peer_times: int
     sys.stderr.write(f"{program.path.name}: {dict(program.said)}\n")
 
 
-def _cell(program: Program, name: str) -> str:
+def cell(program: Program, name: str) -> str:
     said = program.said.get(name)
     if said is None:
         return ""
     cells = []
     for what, count in said.most_common():
         if name.startswith(VESPIARY.name):
-            right = _is_ours_right(program, what)
+            right = is_ours_right(program, what)
             text = what
         else:
             right = program.is_right(what) or not program.counts
@@ -174,13 +178,13 @@ def _cell(program: Program, name: str) -> str:
     return "; ".join(cells)
 
 
-def _score(found: Sequence[Program], name: str) -> str:
+def score(found: Sequence[Program], name: str) -> str:
     counted = [program for program in found if program.counts and name in program.said]
     right = sum(all(map(program.is_right, program.said[name])) for program in counted)
     return f"{right} of {len(counted)}"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
 
@@ -201,21 +205,21 @@ def _page(found: Sequence[Program], times: int, peer_times: int) -> str:
     names = [VESPIARY.name, *peers]
     rows = [
         [program.path.stem, program.about, program.expected]
-        + [_cell(program, name) for name in names]
+        + [cell(program, name) for name in names]
         for program in native
     ]
-    ours = sum(all(_is_ours_right(it, what) for what in it.said[VESPIARY.name]) for it in native)
-    scores = [f"{ours} of {len(native)}", *(_score(native, name) for name in peers)]
+    ours = sum(all(is_ours_right(it, what) for what in it.said[VESPIARY.name]) for it in native)
+    scores = [f"{ours} of {len(native)}", *(score(native, name) for name in peers)]
     rows.append(["right", "", "", *scores])
-    lines += _table(["program", "what it does", "expected", *names], rows)
+    lines += table(["program", "what it does", "expected", *names], rows)
     lines += ["## Python", "", "The peers do not see Python's locks.", ""]
     names = list(dict.fromkeys(name for program in python for name in program.said))
     rows = [
         [program.path.stem, program.about, program.expected]
-        + [_cell(program, name) for name in names]
+        + [cell(program, name) for name in names]
         for program in python
     ]
-    lines += _table(["program", "what it does", "expected", *names], rows)
+    lines += table(["program", "what it does", "expected", *names], rows)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -239,11 +243,11 @@ def main() -> int:
     # What the programs of Python's and native locks load.
     os.environ["NATIVE"] = str(BARE.build(PROGRAMS / "native.c", "-shared", "-fPIC"))
 
-    def judge(program: Program) -> None:
-        _judge(program, pythons, given.times, given.peer_times)
+    def judge_one(program: Program) -> None:
+        judge(program, pythons, given.times, given.peer_times)
 
     with ThreadPoolExecutor(given.jobs) as pool:
-        list(pool.map(judge, found))
+        list(pool.map(judge_one, found))
     if not given.only:
         PAGE.write_text(_page(found, given.times, given.peer_times))
         document = {
@@ -259,7 +263,7 @@ def main() -> int:
         for name, said in program.said.items():
             if name.startswith(VESPIARY.name):
                 for what, count in said.items():
-                    if not _is_ours_right(program, what):
+                    if not is_ours_right(program, what):
                         wrong += count
                         text = f"{program.path.name}: {name}: {what}, not {program.expected}"
                         sys.stderr.write(f"{text} ({count} of {said.total()} times)\n")

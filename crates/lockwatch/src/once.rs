@@ -12,7 +12,7 @@ use crate::calls::{self, export};
 use crate::handovers::receive;
 use crate::layout::Kind;
 use crate::threads::{self, Inside};
-use crate::{clocks, edges, held, locks, real, region};
+use crate::{clocks, edges, held, locks, real};
 
 export!(pthread_once => once, 2);
 export!(__cxa_guard_acquire => begin, 1);
@@ -34,7 +34,8 @@ thread_local! {
 
 /// The thread may have to wait for what another one does: gives its number if one does it now.
 fn want(address: u64, site: u64) -> Option<u32> {
-    let Inside { region, thread } = &threads::enter_present()?;
+    // Though it may be the first operation: the thread may come to wait for itself.
+    let Inside { region, thread } = &threads::enter()?;
     let lock = locks::find(region, address, Kind::Once, site)?;
     if held::find(thread, address).is_none() {
         edges::record(region, thread, lock, false, site);
@@ -51,7 +52,7 @@ fn wait_for<T>(busy: Option<u32>, site: u64, call: impl FnOnce() -> T) -> T {
 }
 
 fn take(address: u64, site: u64) {
-    if let Some(Inside { region, thread }) = threads::enter_present().as_ref()
+    if let Some(Inside { region, thread }) = threads::enter().as_ref()
         && let Some(lock) = locks::find(region, address, Kind::Once, site)
     {
         held::hold(region, thread, lock, address, false, site);
@@ -91,7 +92,7 @@ pub(crate) unsafe extern "C-unwind" fn once(
     let address = control as u64;
     // SAFETY: the caller's word, which other threads change only to say that it is done.
     let is_done = unsafe { control.read_volatile() } == DONE;
-    if is_done || region::present().is_none() {
+    if is_done {
         receive(address);
         // SAFETY: what the caller gave is passed on.
         return unsafe { real::ONCE.get::<Once>()(control, real) };

@@ -1,0 +1,215 @@
+"""`python -m benches.locks.bugs`: verdicts on programs with the structure of reported bugs.
+
+Each program of tests/locks/bugs names in its first lines where the bug was reported, and what is to
+be found in each of its forms. Vespiary runs each form five times, and five times more beside two
+programs that compute without end; it has to be right each time. The peers run those of C and C++.
+The table becomes docs/internals/lock-bug-reports.md, the single counts go into the results.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benches import machine
+from benches.catalogue import HERE
+from benches.locks import versions
+from benches.locks.detectors import BARE, PEERS, VESPIARY
+from benches.locks.verdicts import (
+    HANGS_MAX,
+    PROGRAMS,
+    READING,
+    Program,
+    about,
+    cell,
+    is_ours_right,
+    judge,
+    score,
+    table,
+)
+from benches.outcome import RESULTS
+
+BUGS = PROGRAMS.parent / "bugs"
+PAGE = HERE.parent / "docs" / "internals" / "lock-bug-reports.md"
+SHARED = {"forms.py"}
+BUSY = 2
+BUSY_SECONDS_MAX = 4 * 3600
+
+INTRODUCTION = """\
+# Verdicts on reported bugs
+
+Each line is a program of `tests/locks/bugs` in one form. It has the structure of a bug that was
+reported in public, which its name links to, in code of its own. The forms: **order**, in which the
+threads do one after the other what can deadlock; **hang**, in which they do it at once, so that the
+program stands still; **repaired**, as the bug was or could be mended. A program without a mistake
+has one form. Written by `python -m benches.locks.bugs`, which runs all of them again; do not edit
+by hand.
+"""
+
+
+def programs() -> dict[Path, list[tuple[str, Program]]]:
+    """The forms of each program, as programs with an argument."""
+    found: dict[Path, list[tuple[str, Program]]] = defaultdict(list)
+    for path in sorted(BUGS.iterdir()):
+        if path.suffix not in (".c", ".cc", ".py") or path.name in SHARED:
+            continue
+        text = path.read_text()
+        line = next(line for line in text.splitlines() if re.match(r"[ #*]+(order|hang): ", line))
+        for form, verdict, options in re.findall(r"(\w+): (\w+)(?: with (--[^,]*))?", line):
+            said = _about(text)
+            found[path].append((form, Program(path, verdict, _words(options), said, (form,))))
+    return found
+
+
+def _words(options: str) -> tuple[str, ...]:
+    return tuple(options.split())
+
+
+def _about(text: str) -> str:
+    """What the head says below the source and the forms."""
+    head = re.sub(r"^[/ #*]+(?:source|order|hang): .*\n", "", text, flags=re.MULTILINE)
+    return about("\n" + head)
+
+
+def source(path: Path) -> str:
+    """Where the bug was reported."""
+    found = re.search(r"source: (https://\S+)", path.read_text())
+    assert found is not None, path
+    return found[1]
+
+
+@contextlib.contextmanager
+def _busy(count: int) -> Iterator[None]:
+    """Programs that compute as long as this lasts."""
+    script = f"import time\nend = time.monotonic() + {BUSY_SECONDS_MAX}\n"
+    script += "while time.monotonic() < end: pass"
+    running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def _judge_all(
+    found: dict[Path, list[tuple[str, Program]]], times: int, peer_times: int, jobs: int
+) -> None:
+    def all_forms(path: Path) -> None:
+        for form, program in found[path]:
+            judge(program, [sys.executable], times, peer_times)
+            sys.stderr.write(f"{path.name} {form}: {dict(program.said)}\n")
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(all_forms, found))
+
+
+def _page(found: dict[Path, list[tuple[str, Program]]], times: int, peer_times: int) -> str:
+    forms = [program for of_path in found.values() for _, program in of_path]
+    native = [program for program in forms if program.path.suffix != ".py"]
+    lines = [INTRODUCTION, READING]
+    told = ", ".join(f"{name} {version}" for name, version in versions.found().items())
+    lines += [
+        f"{time.strftime('%Y-%m-%d')}; {told}. {len(found)} programs in {len(forms)} forms."
+        f" Vespiary ran each form {2 * times} times, half of them beside {BUSY} busy loops,"
+        f" the peers {peer_times} times ({HANGS_MAX} times where it hung).",
+        "",
+        "## C and C++",
+        "",
+    ]
+    names = [VESPIARY.name, *(detector.name for detector in PEERS)]
+    lines += table(
+        ["program", "form", "what it does", "expected", *names], _rows(found, names, True)
+    )
+    ours = sum(all(is_ours_right(it, what) for what in it.said[VESPIARY.name]) for it in native)
+    lines += [
+        f"Right: Vespiary {ours} of {len(native)}, "
+        + ", ".join(f"{detector.name} {score(native, detector.name)}" for detector in PEERS)
+        + ".",
+        "",
+        "## Python",
+        "",
+        "The peers do not see Python's locks.",
+        "",
+    ]
+    names = sorted({name for it in forms if it.path.suffix == ".py" for name in it.said})
+    lines += table(
+        ["program", "form", "what it does", "expected", *names], _rows(found, names, False)
+    )
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _rows(
+    found: dict[Path, list[tuple[str, Program]]], names: Sequence[str], is_native: bool
+) -> list[list[str]]:
+    return [
+        [
+            f"[{path.stem}]({source(path)})" if is_first else "",
+            form,
+            program.about if is_first else "",
+            program.expected,
+            *(cell(program, name) for name in names),
+        ]
+        for path, of_path in found.items()
+        if (path.suffix != ".py") == is_native
+        for is_first, (form, program) in zip((True, False, False), of_path, strict=False)
+    ]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benches.locks.bugs", description=__doc__)
+    parser.add_argument("--times", type=int, default=5, help="runs of Vespiary, twice (5)")
+    parser.add_argument("--peer-times", type=int, default=3, help="runs of each peer (3)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at the same time")
+    parser.add_argument("--only", default="", help="programs whose name holds this text")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run all programs; 1 when Vespiary was wrong about one."""
+    given = _arguments()
+    found = {path: forms for path, forms in programs().items() if given.only in path.name}
+    # What the programs of Python's and native locks load, and where they find its module.
+    os.environ["NATIVE"] = str(BARE.build(PROGRAMS / "native.c", "-shared", "-fPIC"))
+    os.environ["PYTHONPATH"] = str(PROGRAMS)
+    _judge_all(found, given.times, given.peer_times, given.jobs)
+    with _busy(BUSY):
+        _judge_all(found, given.times, 0, given.jobs)
+    forms = [(form, program) for of_path in found.values() for form, program in of_path]
+    if not given.only:
+        PAGE.write_text(_page(found, given.times, given.peer_times))
+        document = {
+            "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "machine": machine.describe(),
+            "versions": versions.found(),
+            "programs": {
+                f"{it.path.name} {form}": {"expected": it.expected, "said": it.said}
+                for form, it in forms
+            },
+        }
+        path = RESULTS / f"{time.strftime('%Y-%m-%d')}-locks-bugs.json"
+        path.write_text(json.dumps(document, indent=1) + "\n")
+    runs = wrong = 0
+    for form, program in forms:
+        for name, said in program.said.items():
+            if name.startswith(VESPIARY.name):
+                runs += said.total()
+                for what, count in said.items():
+                    if not is_ours_right(program, what):
+                        wrong += count
+                        text = f"{program.path.name} {form}: {what}, not {program.expected}"
+                        sys.stderr.write(f"{text} ({count} of {said.total()} times)\n")
+    print(f"{len(found)} programs, {len(forms)} forms, {runs} runs of Vespiary, {wrong} wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

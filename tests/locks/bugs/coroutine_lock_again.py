@@ -1,0 +1,23 @@
+# source: https://github.com/python/asyncio/issues/439
+# hang: deadlock, repaired: nothing
+"""A coroutine awaits another one that wants the same asyncio.Lock."""
+
+import asyncio
+
+from forms import repaired
+
+
+async def child(mutex: asyncio.Lock) -> None:
+    async with mutex:
+        pass
+
+
+async def parent() -> None:
+    mutex = asyncio.Lock()
+    async with mutex:
+        if not repaired:
+            await child(mutex)
+    await child(mutex)
+
+
+asyncio.run(parent())

@@ -1,0 +1,18 @@
+# source: https://github.com/tox-dev/filelock/issues/675
+# order: nothing
+"""Two tasks use one lock by turns: the second waits, the loop goes on, and no deadlock is near."""
+
+import asyncio
+
+
+async def worker(lock: asyncio.Lock, seconds: float) -> None:
+    async with lock:
+        await asyncio.sleep(seconds)
+
+
+async def main() -> None:
+    lock = asyncio.Lock()
+    await asyncio.gather(*(worker(lock, 0.7) for _ in range(2)))
+
+
+asyncio.run(main())

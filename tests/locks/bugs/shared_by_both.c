@@ -1,0 +1,17 @@
+/* source: https://github.com/google/sanitizers/issues/1862
+ * order: nothing
+ * Two read-write locks: one thread shares both, the other shares the second and wants the first for
+ * itself. Nobody ever wants the second for itself. */
+#include "bugs.h"
+static pthread_rwlock_t first = PTHREAD_RWLOCK_INITIALIZER, second = PTHREAD_RWLOCK_INITIALIZER;
+THREAD(shares) {
+    pthread_rwlock_rdlock(&first); pthread_rwlock_rdlock(&second);
+    pthread_rwlock_unlock(&second); pthread_rwlock_unlock(&first);
+    return unused;
+}
+THREAD(writes) {
+    pthread_rwlock_rdlock(&second); pthread_rwlock_wrlock(&first);
+    pthread_rwlock_unlock(&first); pthread_rwlock_unlock(&second);
+    return unused;
+}
+PROGRAM(shares, writes)

@@ -84,8 +84,8 @@ def driver(request: pytest.FixtureRequest, io_uring_refusal: str | None) -> str:
 def interrupted_load() -> Load:
     """Run `vespiary load`, and interrupt it as soon as it says that it is sending."""
 
-    def run(*arguments: object) -> Outcome:
-        texts = [*(str(argument) for argument in arguments), "--json", "-"]
+    def run(*arguments: object, json: bool = True) -> Outcome:
+        texts = [str(argument) for argument in arguments] + (["--json", "-"] if json else [])
         with subprocess.Popen(
             command(*texts), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import pty
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,7 +138,131 @@ def test_a_report_that_cannot_be_written_is_an_error(
         serve(echo), "--messages", 1, "--json", tmp_path / "none" / "report.json", json=False
     )
     assert done.status == 2
-    assert "could not be written" in done.errors
+    assert "cannot be written" in done.errors
+
+
+def test_a_closed_pipe_at_standard_output_is_not_a_fault(serve: Serve) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-m", "vespiary", "load", serve(echo), "--messages", "5"],
+            stdout=nobody, stderr=nobody, timeout=50,
+        )  # fmt: skip
+    assert done.returncode == 0
+
+
+def test_a_run_without_messages_claims_nothing_about_messages(serve: Serve, load: Load) -> None:
+    done = load(serve(echo), "--messages", 0, "--connections", 3, json=False)
+    assert done.status == 0
+    assert "3 connections were opened and closed; no message was sent." in done.output
+    assert "came back" not in done.output
+
+
+def test_no_table_of_latencies_is_printed_without_latencies(refusing_url: str, load: Load) -> None:
+    done = load(refusing_url, json=False)
+    assert done.status == 1
+    assert "latency" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rate", 200], "limited by   the rate of 200 messages/s"),
+        ([], "limited by   waiting for echoes, with 1 message in flight"),
+    ],
+)
+def test_the_report_says_what_limited_the_run(
+    serve: Serve, load: Load, options: list[object], words: str
+) -> None:
+    def slowly(connection: socket.socket) -> None:
+        while received := connection.recv(65536):
+            threading.Event().wait(0.005)
+            connection.sendall(received)
+
+    assert words in load(serve(slowly), "--messages", 60, *options, json=False).output
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("p99", "is not NAME SIGN VALUE"),
+        ("p99 < 5", "a time needs its unit, one of ms, s, us, ns or min: did you mean 5ms?"),
+        ("p99 < 5x", "'x' is not a unit of time"),
+        ("p999 < 5ms", "'p999' is not measured"),
+        ("eror == 0", "did you mean 'errors'?"),
+        ("latency < 5ms", "use p50, p99.9 and other percentiles"),
+        ("errors = 0", "'=' is not a comparison; did you mean '=='?"),
+        ("errors == none", "'none' is not a number"),
+        ("errors == 5ms", "errors takes a number such as 10000, and not the unit 'ms'"),
+        ("rate > 10k/s", "rate takes a number such as 10000, and not the unit 'k/s'"),
+    ],
+)
+def test_an_expectation_that_is_none_says_what_is_wrong(load: Load, text: str, words: str) -> None:
+    done = load("tcp://127.0.0.1:1", "--expect", text, json=False)
+    assert done.status == 2
+    assert words in done.errors
+
+
+def test_expectations_that_are_met_are_listed(serve: Serve, load: Load) -> None:
+    expected = ["p99 < 30s", "p99.9<=30s", "errors == 0", "rate > 1/s", "received == 20"]
+    options = [part for text in expected for part in ("--expect", text)]
+    url = serve(echo)
+    done = load(url, "--messages", 20, *options, json=False)
+    assert done.status == 0
+    assert "expected errors == 0: met, 0" in done.output
+    told = load(url, "--messages", 20, *options).report["expectations"]
+    assert [each["text"] for each in told] == expected
+    assert all(each["met"] for each in told)
+
+
+def test_an_expectation_that_is_not_met_has_an_exit_status_of_its_own(
+    serve: Serve, load: Load
+) -> None:
+    options = ["--expect", "mean > 1min", "--expect", "connect.p50 < 30s", "--messages", 5]
+    done = load(serve(echo), *options, json=False)
+    assert done.status == 3
+    assert "FAILED: expected mean > 1min, but it was" in done.output
+    assert "expected connect.p50 < 30s: met" in done.output
+
+
+def test_a_latency_that_was_not_measured_meets_no_expectation(serve: Serve, load: Load) -> None:
+    assert load(serve(echo), "--messages", 0, "--expect", "p99 < 30s").status == 3
+
+
+def test_the_json_object_has_the_plan_a_histogram_and_a_series(serve: Serve, load: Load) -> None:
+    report = load(serve(echo), "--messages", 200, "--rate", 400, "--connections", 2).report
+    assert report["version"] == 1
+    assert report["plan"]["rate"] == 400
+    assert report["plan"]["messages"] == 200
+    assert sum(count for _, count in report["latency_histogram"]) == 400
+    quickest, slowest = report["latency_histogram"][0][0], report["latency_histogram"][-1][0]
+    latency = report["latency_seconds"]
+    assert quickest / 1e9 == pytest.approx(latency["minimum"], rel=0.01)
+    assert slowest / 1e9 == pytest.approx(latency["maximum"], rel=0.01)
+    series = report["series"]
+    assert sum(point["received"] for point in series) == 400
+    assert len(series) >= 9
+    for one, following in itertools.pairwise(series):
+        end = one["start_seconds"] + one["seconds"]
+        assert following["start_seconds"] == pytest.approx(end)
+
+
+def test_the_page_shows_the_verdict_and_loads_nothing(
+    serve: Serve, load: Load, tmp_path: Path
+) -> None:
+    path = tmp_path / "load.html"
+    done = load(
+        serve(echo), "--messages", 200, "--rate", 400, "--expect", "p50 > 30s",
+        "--html", path, json=False,
+    )  # fmt: skip
+    assert done.status == 3
+    page = path.read_text()
+    assert "Not as expected: p50 &gt; 30s" in page
+    assert page.count("<figure") == 2
+    assert "<h2>Latency by percentile</h2>" in page
+    assert "src=" not in page
+    assert "href=" not in page
 
 
 def test_one_seed_sends_the_same_bytes_again(serve: Serve, load: Load) -> None:

@@ -165,7 +165,7 @@ def test_a_dropped_byte_is_reported_apart_from_altered_ones(serve: Serve, load: 
     assert done.status == 1
     assert done.report["altered"] == 1
     assert done.report["received"] == 200
-    assert done.problem["text"] == "1 bytes are missing here"
+    assert done.problem["text"] == "1 byte is missing"
     assert (done.problem["message"], done.problem["offset"]) == (10, 5)
 
 
@@ -173,7 +173,7 @@ def test_an_added_byte_is_reported_apart_from_altered_ones(serve: Serve, load: L
     done = load(serve(echo_after(add_byte(325))), "--messages", 200, "--pipeline", 32)
     assert done.status == 1
     assert done.report["altered"] >= 1
-    assert done.problem["text"] == "1 bytes were added here"
+    assert done.problem["text"] == "1 byte was added"
 
 
 def test_a_byte_dropped_from_a_lone_message_loses_that_message(serve: Serve, load: Load) -> None:
@@ -185,11 +185,11 @@ def test_a_byte_dropped_from_a_lone_message_loses_that_message(serve: Serve, loa
 
 
 def test_bytes_that_answer_nothing_are_extra(serve: Serve, load: Load) -> None:
-    def twice(connection: socket.socket) -> None:
+    def talkative(connection: socket.socket) -> None:
         while received := connection.recv(65536):
-            connection.sendall(received * 2)
+            connection.sendall(received + b"0123456789")
 
-    done = load(serve(twice), "--messages", 1, "--size", 10)
+    done = load(serve(talkative), "--messages", 1, "--size", 10)
     assert done.status == 1
     assert done.report["extra_bytes"] == 10
     assert done.problem["fault"] == "extra"
@@ -325,6 +325,44 @@ def test_a_duration_ends_the_sending_and_waits_for_what_is_in_flight(
     report = done.report
     assert report["sent"] == report["received"] > 0
     assert 0.25 < report["seconds"] < 5
+
+
+def test_a_reset_at_the_close_is_reported(serve: Serve, load: Load) -> None:
+    def slam(connection: socket.socket) -> None:
+        echo(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    done = load(serve(slam), "--messages", 10)
+    assert done.status == 1
+    assert (done.report["reset"], done.report["received"]) == (1, 10)
+    assert done.problem["text"].startswith("while closing: ")
+
+
+def mute(connection: socket.socket) -> None:
+    while connection.recv(65536):
+        pass
+
+
+def test_an_interrupt_ends_a_run_on_a_mute_server_at_once(
+    serve: Serve, interrupted_load: Load
+) -> None:
+    began = time.monotonic()
+    done = interrupted_load(serve(mute), "--connections", 3, "--timeout", "40s")
+    assert time.monotonic() - began < 20
+    assert done.status == 130
+    report = done.report
+    assert (report["sent"], report["received"], report["abandoned"]) == (3, 0, 3)
+    assert report["lost"] == 0
+
+
+def test_an_interrupt_says_how_many_messages_came_back(
+    serve: Serve, interrupted_load: Load
+) -> None:
+    done = interrupted_load(serve(mute), "--connections", 3, json=False)
+    assert done.status == 130
+    assert "The run was stopped before its end; 3 messages were still in flight." in done.output
+    assert "0 of 3 messages came back, as they were sent." in done.output
 
 
 def test_an_interrupt_ends_the_run_with_a_report(serve: Serve, interrupted_load: Load) -> None:

@@ -96,6 +96,10 @@ pub struct Connection {
     pub is_finished: bool,
     /// To be closed with a reset.
     pub is_reset: bool,
+    /// It was open.
+    pub was_opened: bool,
+    /// The server has sent its close frame.
+    pub is_answered: bool,
 }
 
 impl Connection {
@@ -123,6 +127,8 @@ impl Connection {
             is_receiving: false,
             is_finished: false,
             is_reset: false,
+            was_opened: false,
+            is_answered: false,
         }
     }
 
@@ -155,6 +161,14 @@ impl Connection {
                 self.close_when_idle(shared);
             }
         }
+    }
+
+    /// Whether it is on its way to be opened.
+    pub fn is_opening(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Waiting | Stage::Connecting | Stage::Shaking
+        )
     }
 
     /// Take a completion of one of its operations.
@@ -245,6 +259,7 @@ impl Connection {
             .saturating_record(now - self.progress);
         self.progress = now;
         self.stage = Stage::Open;
+        self.was_opened = true;
         shared.opening -= 1;
         shared.unfinished += 1;
         self.check_finished(shared);
@@ -253,11 +268,21 @@ impl Connection {
     /// Whether all that was to be sent has been sent and has come back; tell the run once.
     pub fn check_finished(&mut self, shared: &mut Shared) {
         let all_sent = shared.is_stopping || shared.plan.messages == Some(self.sent);
-        let is_back = self.expectation.messages() == self.sent;
+        let is_back = self.outstanding() == 0;
         if self.stage == Stage::Open && !self.is_finished && all_sent && is_back {
             self.is_finished = true;
             shared.unfinished -= 1;
         }
+    }
+
+    /// Messages that were sent and have not come back.
+    pub fn outstanding(&self) -> u64 {
+        self.in_flight() + self.expectation.missing().len() as u64
+    }
+
+    /// The same, without those that later ones have overtaken.
+    pub fn in_flight(&self) -> u64 {
+        self.sent - self.expectation.messages()
     }
 
     /// Put it on the list of those to look at after the batch.
@@ -316,7 +341,14 @@ impl Connection {
                     "the server closed the connection".into()
                 });
             }
-            (_, None) => self.leave(shared, false),
+            (_, None) => {
+                if self.decoder.is_some() && !self.is_answered {
+                    self.blame_unclosed(shared, || {
+                        "the server ended the connection without answering the close frame".into()
+                    });
+                }
+                self.leave(shared, false);
+            }
         }
     }
 
@@ -324,8 +356,15 @@ impl Connection {
         match self.stage {
             Stage::Shaking => self.refuse(shared, || describe(errno)),
             Stage::Open => self.lose(shared, Fault::Reset, || describe(errno)),
-            // What happens after the last echo and our own end is not a loss.
-            Stage::Closing => self.leave(shared, false),
+            Stage::Closing => {
+                // A server may reset what it has closed cleanly (RFC 9293 section 3.10.7.4).
+                if !self.is_answered {
+                    shared.record.counts.reset += 1;
+                    let text = format!("while closing: {}", describe(errno));
+                    self.note(shared, Fault::Reset, text);
+                }
+                self.leave(shared, false);
+            }
             _ => {}
         }
     }

@@ -14,24 +14,22 @@ impl Connection {
         shared.opening -= 1;
         shared.record.counts.refused += 1;
         let connection = self.number;
-        shared.record.problem(|| Problem {
-            fault: Fault::Refused,
-            connection,
-            message: None,
-            offset: None,
-            expected: Vec::new(),
-            got: Vec::new(),
-            text: text(),
-        });
+        shared
+            .record
+            .problem(|| Problem::new(Fault::Refused, connection, None, text()));
         self.leave(shared, true);
     }
 
     /// The open connection is of no more use: what is in flight is lost.
     pub fn lose(&mut self, shared: &mut Shared, fault: Fault, text: impl FnOnce() -> String) {
+        let in_flight = self.in_flight();
+        let offset = self.expectation.offset(&shared.shape);
+        self.count_unanswered(shared);
         let counts = &mut shared.record.counts;
-        let in_flight = self.sent - self.expectation.messages();
-        counts.lost += in_flight;
-        if let (Some(messages), false) = (shared.plan.messages, shared.is_stopping) {
+        // With a rate, what was due is counted when sending is over.
+        if let (Some(messages), false, None) =
+            (shared.plan.messages, shared.is_stopping, &shared.pace)
+        {
             counts.unsent += messages - self.sent;
         }
         match fault {
@@ -40,21 +38,67 @@ impl Connection {
             Fault::Violation => counts.violations += 1,
             _ => {}
         }
-        let (connection, expectation) = (self.number, &self.expectation);
+        let (connection, number) = (self.number, self.expectation.messages());
         shared.record.problem(|| Problem {
-            fault,
-            connection,
-            message: (in_flight > 0).then(|| expectation.messages()),
-            offset: (in_flight > 0).then(|| expectation.offset()),
-            expected: Vec::new(),
-            got: Vec::new(),
-            text: text(),
+            offset: (in_flight > 0).then_some(offset),
+            ..Problem::new(fault, connection, (in_flight > 0).then_some(number), text())
         });
         if !self.is_finished {
             self.is_finished = true;
             shared.unfinished -= 1;
         }
         self.leave(shared, true);
+    }
+
+    /// What is in flight is lost: it counts, with the time that it has waited.
+    fn count_unanswered(&mut self, shared: &mut Shared) {
+        let now = shared.clock.now();
+        let record = &mut shared.record;
+        self.stamps.drain(|left, count| {
+            record.counts.lost += u64::from(count);
+            record.latency(now.saturating_sub(left), u64::from(count));
+        });
+        let connection = self.number;
+        self.expectation
+            .give_up(|_| true, |missing| record.lost(connection, missing, now));
+    }
+
+    /// Missing messages whose time is over are lost.
+    fn expire_missing(&mut self, shared: &mut Shared, now: Nanoseconds) {
+        let (record, connection) = (&mut shared.record, self.number);
+        let timeout = nanoseconds(shared.plan.reply_timeout);
+        let mut some = false;
+        self.expectation.give_up(
+            |missing| now.saturating_sub(missing.left) > timeout,
+            |missing| {
+                some = true;
+                record.lost(connection, missing, now);
+            },
+        );
+        if some {
+            self.check_finished(shared);
+        }
+    }
+
+    /// The server's end did not end cleanly after ours.
+    pub fn blame_unclosed(&mut self, shared: &mut Shared, text: impl FnOnce() -> String) {
+        if !shared.is_interrupted {
+            shared.record.counts.unclosed += 1;
+            self.note(shared, Fault::Unclosed, text());
+        }
+    }
+
+    /// The run was stopped: do not wait for a server that has been silent for longer than this.
+    pub fn expire_stopped(&mut self, shared: &mut Shared, now: Nanoseconds, longest: Nanoseconds) {
+        let since = match self.stage {
+            Stage::Open => self.stamps.oldest().unwrap_or(0).max(self.progress),
+            Stage::Closing => self.progress,
+            _ => return,
+        };
+        let is_waiting = self.stage == Stage::Closing || self.outstanding() > 0;
+        if is_waiting && now.saturating_sub(since) > longest {
+            self.abandon(shared);
+        }
     }
 
     /// Look whether a deadline has passed.
@@ -76,6 +120,7 @@ impl Connection {
                 });
             }
             Stage::Open => {
+                self.expire_missing(shared, now);
                 let Some(oldest) = self.stamps.oldest() else {
                     return;
                 };
@@ -87,7 +132,18 @@ impl Connection {
                 }
             }
             Stage::Closing if waited > nanoseconds(shared.plan.close_timeout) => {
-                shared.record.counts.unclosed += 1;
+                let (is_answered, is_websocket) = (self.is_answered, self.decoder.is_some());
+                self.blame_unclosed(shared, || {
+                    let what = match (is_answered, is_websocket) {
+                        (true, _) => "answered the close frame, but did not end the connection",
+                        (false, true) => "did not answer the close frame",
+                        (false, false) => "did not end the connection",
+                    };
+                    format!(
+                        "the server {what} within {:.1} s after our end",
+                        seconds(waited)
+                    )
+                });
                 self.leave(shared, false);
             }
             _ => {}
@@ -101,10 +157,9 @@ impl Connection {
     /// to come back is abandoned without blame: somebody stopped the run.
     pub fn finish(&mut self, shared: &mut Shared) {
         match self.stage {
-            Stage::Open if self.expectation.messages() == self.sent => {
+            Stage::Open if self.outstanding() == 0 => {
                 self.stage = Stage::Closing;
                 self.progress = shared.clock.now();
-                self.stamps.clear();
                 if self.decoder.is_some() {
                     websocket::append_close(&mut self.pending, Code::NORMAL, &mut self.random);
                     self.mark_dirty(shared);
@@ -130,6 +185,7 @@ impl Connection {
             Stage::Open if !self.is_finished => shared.unfinished -= 1,
             _ => {}
         }
+        shared.record.counts.abandoned += self.outstanding();
         self.is_finished = true;
         self.leave(shared, true);
         self.close_when_idle(shared);
@@ -140,7 +196,13 @@ impl Connection {
         let token = self.token();
         self.stage = Stage::Leaving;
         self.is_reset = reset;
-        self.stamps.clear();
+        self.stamps.drain(|_, _| {});
+        let held = self.expectation.take_held() as u64;
+        if held > 0 && self.in_flight() == 0 {
+            shared.record.counts.extra_bytes += held;
+            let text = format!("at its end came {held} bytes that answer nothing");
+            self.note(shared, Fault::Extra, text);
+        }
         self.pending = Vec::new();
         self.pending_start = 0;
         self.handshake = None;

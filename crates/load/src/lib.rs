@@ -33,6 +33,8 @@ mod descriptors;
 mod ending;
 mod error;
 mod json;
+mod ledger;
+mod matching;
 mod pace;
 mod payload;
 mod plan;
@@ -40,6 +42,8 @@ mod random;
 mod record;
 mod report;
 mod run;
+mod schedule;
+mod series;
 mod shape;
 mod shared;
 mod stamps;
@@ -55,6 +59,7 @@ pub use plan::{
     PROBLEMS_MAX, Plan, SIZE_MAX,
 };
 pub use record::{Counts, Fault, Problem};
-pub use report::{Latency, Report, named as named_counts};
+pub use report::{Latency, Paced, Report, named as named_counts};
 pub use run::{Phase, Progress, Run};
+pub use series::Point;
 pub use target::{Target, Upgrade};

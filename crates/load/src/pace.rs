@@ -42,17 +42,31 @@ impl Pace {
     /// Release what is due at `now`: how many more messages every connection gets, and the range of
     /// connections (which may pass the last and go round) that get one more.
     pub fn release(&mut self, now: Nanoseconds) -> (u64, std::ops::Range<u64>) {
-        let passed = now.saturating_sub(self.start);
-        #[allow(clippy::cast_precision_loss)]
-        let due = (passed as f64 / self.interval) as u64 + 1;
-        let fresh = due.saturating_sub(self.released);
+        let fresh = self.due_by(now).saturating_sub(self.released);
         let connections = u64::from(self.connections);
         let first = self.released % connections;
         self.released += fresh;
         (fresh / connections, first..first + fresh % connections)
     }
 
-    fn time(&self, number: u64) -> Nanoseconds {
+    /// How many messages of all connections are due at `time`.
+    pub fn due_by(&self, time: Nanoseconds) -> u64 {
+        let Some(passed) = time.checked_sub(self.start) else {
+            return 0;
+        };
+        #[allow(clippy::cast_precision_loss)]
+        let due = (passed as f64 / self.interval) as u64;
+        due.saturating_add(1)
+    }
+
+    /// How many messages of `connection` are due when `due` are of all.
+    pub fn share(&self, connection: u32, due: u64) -> u64 {
+        let connections = u64::from(self.connections);
+        (due + connections - 1 - u64::from(connection)) / connections
+    }
+
+    /// When message `number` of the run is due.
+    pub fn time(&self, number: u64) -> Nanoseconds {
         #[allow(clippy::cast_precision_loss)]
         let offset = number as f64 * self.interval;
         self.start.saturating_add(offset as u64)
@@ -72,6 +86,16 @@ mod tests {
         assert_eq!(pace.release(6_100_000), (0, 1..2));
         assert_eq!(pace.release(10_000_000), (1, 2..3));
         assert_eq!(pace.release(11_000_000), (0, 0..1));
+    }
+
+    #[test]
+    fn what_is_due_is_shared_among_the_connections() {
+        let pace = Pace::new(1000.0, 3, 5_000_000);
+        assert_eq!(pace.due_by(4_000_000), 0);
+        assert_eq!(pace.due_by(5_000_000), 1);
+        assert_eq!(pace.due_by(8_900_000), 4);
+        let shares: Vec<u64> = (0..3).map(|connection| pace.share(connection, 4)).collect();
+        assert_eq!(shares, [2, 1, 1]);
     }
 
     #[test]

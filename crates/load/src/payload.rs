@@ -55,6 +55,13 @@ impl Cursor {
         Self(start as u32)
     }
 
+    /// The connection's message that lies `count` after this one, or before it.
+    pub fn moved(self, count: i64) -> Self {
+        let starts = i64::from(STARTS);
+        let steps = count % starts * i64::from(MESSAGE_STEP);
+        Self((i64::from(self.0) + steps).rem_euclid(starts) as u32)
+    }
+
     /// On to the connection's next message.
     pub fn advance(&mut self) {
         let next = self.0 + MESSAGE_STEP;
@@ -193,6 +200,16 @@ mod tests {
             .map(|c| pattern.payload(Cursor::first(c)).to_vec())
             .collect();
         assert_eq!(firsts.len(), STARTS as usize);
+    }
+
+    #[test]
+    fn a_cursor_moves_as_far_as_it_advances() {
+        let first = Cursor::first(3);
+        let mut tenth = first;
+        (0..10).for_each(|_| tenth.advance());
+        assert_eq!(first.moved(10), tenth);
+        assert_eq!(tenth.moved(-10), first);
+        assert_eq!(first.moved(1_i64 << 40).moved(-(1_i64 << 40)), first);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use hdrhistogram::Histogram;
 
-use crate::clock::Nanoseconds;
+use crate::clock::{Nanoseconds, seconds};
 use crate::plan::PROBLEMS_MAX;
-use crate::verify::Difference;
+use crate::series::Series;
+use crate::stamps::Stamps;
+use crate::verify::{Difference, Missing};
 
 /// An hour: what took longer is counted as that long.
 const LATENCY_MAX: Nanoseconds = 3_600_000_000_000;
@@ -22,7 +24,8 @@ pub struct Counts {
     pub reset: u64,
     /// Open connections that the server closed before the run was over. (Zero.)
     pub closed: u64,
-    /// Connections whose server's end stayed open for the close timeout after ours.
+    /// Connections whose server's end stayed open for the close timeout after ours, or whose close
+    /// frame was not answered. (Zero.)
     pub unclosed: u64,
     /// Messages sent.
     pub sent: u64,
@@ -32,8 +35,15 @@ pub struct Counts {
     pub altered: u64,
     /// Messages sent that never came back whole. (Zero.)
     pub lost: u64,
-    /// Messages planned and not sent, because their connection was lost. (Zero.)
+    /// Messages that came back after later ones. (Zero.)
+    pub reordered: u64,
+    /// Messages that came back more than once. (Zero.)
+    pub duplicated: u64,
+    /// Messages planned, or with a rate due, and not sent: their connection was lost, or too many
+    /// were in flight. (Zero.)
     pub unsent: u64,
+    /// Messages in flight when the run was stopped.
+    pub abandoned: u64,
     /// Bytes that came back and answer nothing. (Zero.)
     pub extra_bytes: u64,
     /// Connections on which the server broke RFC 6455. (Zero.)
@@ -49,14 +59,22 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Faults of messages, each once.
+    pub fn message_faults(&self) -> u64 {
+        self.altered + self.lost + self.reordered + self.duplicated + self.unsent
+    }
+
     /// Whether every connection was opened and every message came back as it was sent.
     pub fn is_clean(&self) -> bool {
         let faults = [
             self.refused,
             self.reset,
             self.closed,
+            self.unclosed,
             self.altered,
             self.lost,
+            self.reordered,
+            self.duplicated,
             self.unsent,
             self.extra_bytes,
             self.violations,
@@ -74,10 +92,16 @@ pub enum Fault {
     Reset,
     /// The server closed a connection early.
     Closed,
+    /// The server's end did not end cleanly after ours.
+    Unclosed,
     /// A message came back altered.
     Altered,
     /// An echo did not come in time.
     Lost,
+    /// A message came after a later one.
+    Reordered,
+    /// A message came more than once.
+    Duplicated,
     /// Bytes came that answer nothing.
     Extra,
     /// The server broke the protocol.
@@ -91,8 +115,11 @@ impl Fault {
             Self::Refused => "refused",
             Self::Reset => "reset",
             Self::Closed => "closed",
+            Self::Unclosed => "unclosed",
             Self::Altered => "altered",
             Self::Lost => "lost",
+            Self::Reordered => "reordered",
+            Self::Duplicated => "duplicated",
             Self::Extra => "extra",
             Self::Violation => "violation",
         }
@@ -118,6 +145,21 @@ pub struct Problem {
     pub text: String,
 }
 
+impl Problem {
+    /// A problem that is not about bytes.
+    pub fn new(fault: Fault, connection: u32, message: Option<u64>, text: String) -> Self {
+        Self {
+            fault,
+            connection,
+            message,
+            offset: None,
+            expected: Vec::new(),
+            got: Vec::new(),
+            text,
+        }
+    }
+}
+
 /// All that the run has found out so far.
 #[derive(Debug)]
 pub struct Record {
@@ -125,8 +167,14 @@ pub struct Record {
     pub counts: Counts,
     /// Nanoseconds from the beginning of a connect to the open connection.
     pub connects: Histogram<u64>,
-    /// Nanoseconds from a message's sending, or from when it was due, to its whole echo.
+    /// Nanoseconds from a message's sending, or from when it was due, to its whole echo. Messages
+    /// without an echo count with the time that they waited for it. Of the interval under way; see
+    /// [`crate::series`].
     pub replies: Histogram<u64>,
+    /// The same of the intervals before.
+    pub earlier_replies: Histogram<u64>,
+    /// The intervals.
+    pub series: Series,
     /// The first problems, at most [`PROBLEMS_MAX`].
     pub problems: Vec<Problem>,
     /// How many problems more there were.
@@ -140,9 +188,48 @@ impl Record {
             counts: Counts::default(),
             connects: histogram(),
             replies: histogram(),
+            earlier_replies: histogram(),
+            series: Series::default(),
             problems: Vec::new(),
             problems_omitted: 0,
         }
+    }
+
+    /// The series' interval under way ends now.
+    pub fn end_interval(&mut self, now: Nanoseconds) {
+        self.series.end_interval(now, &self.counts, &self.replies);
+        let added = self.earlier_replies.add(&self.replies);
+        added.expect("both have the same bounds");
+        self.replies.reset();
+    }
+
+    /// Note that the `count` oldest messages in flight, of which `stamps` knows, came back.
+    #[inline]
+    pub fn back(&mut self, stamps: &mut Stamps, count: u32, now: Nanoseconds) {
+        self.counts.received += u64::from(count);
+        let replies = &mut self.replies;
+        stamps.pop(count, |left, count| {
+            replies.saturating_record_n(now.saturating_sub(left), u64::from(count));
+        });
+    }
+
+    /// Note that `count` messages took this long, or waited this long and did not come.
+    pub fn latency(&mut self, latency: Nanoseconds, count: u64) {
+        self.replies.saturating_record_n(latency, count);
+    }
+
+    /// Note that a message did not come back while later ones did.
+    pub fn lost(&mut self, connection: u32, missing: &Missing, now: Nanoseconds) {
+        let waited = now.saturating_sub(missing.left);
+        self.counts.lost += 1;
+        self.latency(waited, 1);
+        self.problem(|| {
+            let text = format!(
+                "no echo for {:.1} s, while later ones came",
+                seconds(waited)
+            );
+            Problem::new(Fault::Lost, connection, Some(missing.number), text)
+        });
     }
 
     /// Note a problem; its text is made only if it is kept.
@@ -182,14 +269,17 @@ mod tests {
             connected: 3,
             sent: 9,
             received: 9,
-            unclosed: 1,
+            abandoned: 1,
             ..Counts::default()
         };
         assert!(clean.is_clean());
-        let faults: [fn(&mut Counts); 8] = [
+        let faults: [fn(&mut Counts); 11] = [
             |counts| counts.refused = 1,
             |counts| counts.reset = 1,
             |counts| counts.closed = 1,
+            |counts| counts.unclosed = 1,
+            |counts| counts.reordered = 1,
+            |counts| counts.duplicated = 1,
             |counts| counts.altered = 1,
             |counts| counts.lost = 1,
             |counts| counts.unsent = 1,

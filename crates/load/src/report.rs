@@ -6,6 +6,8 @@ use crate::clock::seconds;
 use crate::json::{Object, array};
 use crate::record::{Counts, Problem};
 use crate::run::Times;
+use crate::schedule::Schedule;
+use crate::series::{self, Point};
 use crate::shared::Shared;
 
 /// How long something took, in seconds, over all its cases. All zero when there was none.
@@ -30,7 +32,8 @@ pub struct Latency {
 }
 
 impl Latency {
-    fn of(histogram: &Histogram<u64>) -> Self {
+    /// Of all cases in `histogram`, whose unit is a nanosecond.
+    pub fn of(histogram: &Histogram<u64>) -> Self {
         if histogram.is_empty() {
             return Self::default();
         }
@@ -47,7 +50,8 @@ impl Latency {
         }
     }
 
-    fn json(&self) -> String {
+    /// As JSON.
+    pub fn json(&self) -> String {
         let mut object = Object::new();
         object
             .count("count", self.count)
@@ -62,6 +66,17 @@ impl Latency {
     }
 }
 
+/// What a rate demanded, and what of it was kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Paced {
+    /// Messages that were due.
+    pub due: u64,
+    /// Messages per second that had left when the time was over.
+    pub reached: f64,
+    /// Everything that was due had left.
+    pub is_reached: bool,
+}
+
 /// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -69,6 +84,8 @@ pub struct Report {
     pub connections: u32,
     /// Bytes of a payload.
     pub size: usize,
+    /// What a rate demanded, if there was one.
+    pub paced: Option<Paced>,
     /// What happened.
     pub counts: Counts,
     /// Seconds from the run's beginning until every connection was open or refused.
@@ -85,6 +102,11 @@ pub struct Report {
     pub connect_latency: Latency,
     /// From a message's sending, or with a rate from when it was due, to its whole echo.
     pub latency: Latency,
+    /// The same as a histogram: nanoseconds, and how many messages took that long, rounded up to
+    /// three digits.
+    pub histogram: Vec<(u64, u64)>,
+    /// How the run went over time.
+    pub series: Vec<Point>,
     /// The first problems.
     pub problems: Vec<Problem>,
     /// How many problems more there were.
@@ -98,19 +120,33 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(shared: &Shared, times: &Times, is_complete: bool) -> Self {
+    pub(crate) fn new(shared: &mut Shared, times: &Times, is_complete: bool) -> Self {
+        let end = if times.sent > 0 {
+            times.sent
+        } else {
+            shared.clock.now()
+        };
+        if times.sending > 0 {
+            shared.record.end_interval(end);
+        }
         let record = &shared.record;
         let at = |time| seconds(shared.clock.start_monotonic().saturating_add(time));
         Self {
             connections: shared.plan.connections,
             size: shared.plan.size,
+            paced: shared
+                .schedule
+                .as_ref()
+                .map(|schedule| paced(schedule, shared.plan.rate)),
             counts: record.counts,
             connect_seconds: seconds(times.connected),
             seconds: seconds(times.sent.saturating_sub(times.sending)),
             monotonic: (at(times.sending), at(times.sent)),
             client_cpu_seconds: seconds(times.cpu),
             connect_latency: Latency::of(&record.connects),
-            latency: Latency::of(&record.replies),
+            latency: Latency::of(&record.earlier_replies),
+            histogram: buckets(&record.earlier_replies),
+            series: record.series.points().to_vec(),
             problems: record.problems.clone(),
             problems_omitted: record.problems_omitted,
             seed: shared.seed,
@@ -119,9 +155,13 @@ impl Report {
         }
     }
 
-    /// Whether every connection was opened and every message came back as it was sent, in time.
+    /// Whether every connection was opened and closed, every message came back as it was sent and
+    /// in time, and the rate was kept, if there was one.
     pub fn is_clean(&self) -> bool {
-        self.counts.is_clean()
+        let is_paced = self
+            .paced
+            .is_none_or(|paced| paced.is_reached || !self.is_complete);
+        self.counts.is_clean() && is_paced
     }
 
     /// Messages echoed a second.
@@ -146,7 +186,9 @@ impl Report {
         for (name, count) in named(&self.counts) {
             object.count(name, count);
         }
+        let paced = self.paced.map_or_else(|| "null".to_owned(), Paced::json);
         object
+            .raw("paced", &paced)
             .number("connect_seconds", self.connect_seconds)
             .number("seconds", self.seconds)
             .number("monotonic_start_seconds", self.monotonic.0)
@@ -155,6 +197,8 @@ impl Report {
             .number("client_cpu_seconds", self.client_cpu_seconds)
             .raw("connect_latency_seconds", &self.connect_latency.json())
             .raw("latency_seconds", &self.latency.json())
+            .raw("latency_histogram", &histogram_json(&self.histogram))
+            .raw("series", &series::json(&self.series))
             .raw("problems", &array(&problems))
             .count("problems_omitted", self.problems_omitted)
             .count("seed", self.seed)
@@ -163,8 +207,47 @@ impl Report {
     }
 }
 
+fn buckets(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+    histogram
+        .iter_recorded()
+        .map(|bucket| {
+            (
+                bucket.value_iterated_to(),
+                bucket.count_since_last_iteration(),
+            )
+        })
+        .collect()
+}
+
+fn histogram_json(buckets: &[(u64, u64)]) -> String {
+    let pairs: Vec<String> = buckets
+        .iter()
+        .map(|(nanoseconds, count)| format!("[{nanoseconds},{count}]"))
+        .collect();
+    array(&pairs)
+}
+
+impl Paced {
+    fn json(self) -> String {
+        let mut object = Object::new();
+        object
+            .count("due", self.due)
+            .number("reached_per_second", self.reached)
+            .flag("reached", self.is_reached);
+        object.finish()
+    }
+}
+
+fn paced(schedule: &Schedule, rate: Option<f64>) -> Paced {
+    Paced {
+        due: schedule.due,
+        reached: rate.unwrap_or(0.0) * schedule.share(),
+        is_reached: schedule.is_reached(),
+    }
+}
+
 /// The counts under the names that JSON and progress give them.
-pub fn named(counts: &Counts) -> [(&'static str, u64); 16] {
+pub fn named(counts: &Counts) -> [(&'static str, u64); 19] {
     [
         ("connected", counts.connected),
         ("refused", counts.refused),
@@ -175,7 +258,10 @@ pub fn named(counts: &Counts) -> [(&'static str, u64); 16] {
         ("received", counts.received),
         ("altered", counts.altered),
         ("lost", counts.lost),
+        ("reordered", counts.reordered),
+        ("duplicated", counts.duplicated),
         ("unsent", counts.unsent),
+        ("abandoned", counts.abandoned),
         ("extra_bytes", counts.extra_bytes),
         ("violations", counts.violations),
         ("bytes_sent", counts.bytes_sent),

@@ -27,6 +27,7 @@ use crate::plan::{Driver, Plan};
 use crate::random;
 use crate::record::Counts;
 use crate::report::Report;
+use crate::schedule::{Schedule, count_unsent};
 use crate::shared::Shared;
 
 /// What the run is doing.
@@ -80,14 +81,20 @@ pub struct Run {
     next_sweep: Nanoseconds,
     sweep_interval: Nanoseconds,
     times: Times,
-    is_interrupted: bool,
 }
+
+/// Once the run was stopped, a server that has been silent for this long is not waited for.
+const STOPPED_WAIT: Nanoseconds = 200_000_000;
+/// How often this is looked for.
+const STOPPED_SWEEP: Nanoseconds = 20_000_000;
 
 /// When the phases began, and the processor time of sending.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Times {
     pub(crate) connected: Nanoseconds,
     pub(crate) sending: Nanoseconds,
+    /// When no more messages were to leave.
+    stopped: Nanoseconds,
     pub(crate) sent: Nanoseconds,
     pub(crate) cpu_start: Nanoseconds,
     pub(crate) cpu: Nanoseconds,
@@ -123,7 +130,6 @@ impl Run {
             next_sweep: sweep_interval,
             sweep_interval,
             times: Times::default(),
-            is_interrupted: false,
         }
     }
 
@@ -177,19 +183,20 @@ impl Run {
         }
     }
 
-    /// Send nothing more, wait for what is in flight, and close. Said again: close at once.
+    /// Send nothing more, wait for what is in flight unless the server is silent, and close. Said
+    /// again: close at once.
     pub fn stop(&mut self) {
-        if self.is_interrupted {
-            for connection in &mut self.connections {
+        let is_repeated = std::mem::replace(&mut self.shared.is_interrupted, true);
+        let is_closing = self.phase == Phase::Closing;
+        for connection in &mut self.connections {
+            if is_repeated || is_closing || connection.is_opening() {
                 connection.abandon(&mut self.shared);
             }
-            return;
         }
-        self.is_interrupted = true;
         self.stop_sending();
-        if self.phase == Phase::Holding {
-            self.times.hold_end = 0;
-        }
+        self.times.hold_end = 0;
+        self.sweep_interval = STOPPED_SWEEP;
+        self.next_sweep = 0;
     }
 
     /// `CLOCK_MONOTONIC` when the run began, in nanoseconds: what the times of its report count
@@ -199,15 +206,15 @@ impl Run {
     }
 
     /// The result so far; complete when the phase is [`Phase::Done`].
-    pub fn finish(self) -> Report {
-        let is_complete = self.phase == Phase::Done && !self.is_interrupted;
-        Report::new(&self.shared, &self.times, is_complete)
+    pub fn finish(mut self) -> Report {
+        let is_complete = self.phase == Phase::Done && !self.shared.is_interrupted;
+        Report::new(&mut self.shared, &self.times, is_complete)
     }
 
     fn pass_phases(&mut self) {
         if self.phase == Phase::Connecting {
             self.open_more();
-            let all = self.next == self.connections.len() || self.is_interrupted;
+            let all = self.next == self.connections.len() || self.shared.is_interrupted;
             if all && self.shared.opening == 0 {
                 self.begin_sending();
             }
@@ -216,7 +223,8 @@ impl Run {
             self.times.sent = self.shared.clock.now();
             self.times.cpu = thread_cpu() - self.times.cpu_start;
             self.stop_sending();
-            let hold = if self.is_interrupted {
+            self.count_unsent();
+            let hold = if self.shared.is_interrupted {
                 Duration::ZERO
             } else {
                 self.shared.plan.hold
@@ -240,7 +248,7 @@ impl Run {
     fn open_more(&mut self) {
         while self.shared.opening < self.shared.plan.connect_concurrency
             && self.next < self.connections.len()
-            && !self.is_interrupted
+            && !self.shared.is_interrupted
         {
             self.connections[self.next].begin(&mut self.shared);
             self.next += 1;
@@ -253,12 +261,15 @@ impl Run {
         self.times.connected = now;
         self.times.sending = now;
         self.times.cpu_start = thread_cpu();
+        self.shared.record.series.begin(now);
         if self.shared.is_stopping {
             return;
         }
         self.shared.is_sending = true;
         if let Some(rate) = self.shared.plan.rate {
-            self.shared.pace = Some(Pace::new(rate, self.shared.plan.connections, now));
+            let pace = Pace::new(rate, self.shared.plan.connections, now);
+            self.shared.schedule = Some(Schedule::new(&self.shared.plan, &pace, now));
+            self.shared.pace = Some(pace);
             self.release(now);
         } else {
             for connection in &mut self.connections {
@@ -269,10 +280,47 @@ impl Run {
     }
 
     fn stop_sending(&mut self) {
+        if !self.shared.is_stopping {
+            self.times.stopped = self.shared.clock.now();
+        }
         self.shared.is_sending = false;
         self.shared.is_stopping = true;
         for connection in &mut self.connections {
             connection.check_finished(&mut self.shared);
+        }
+    }
+
+    /// Sending is over: count what was due and has not left. Nothing was missed by a run that was
+    /// stopped.
+    fn count_unsent(&mut self) {
+        self.look_at_the_schedule(Nanoseconds::MAX);
+        let shared = &mut self.shared;
+        let (Some(pace), Some(schedule), false) =
+            (&shared.pace, &shared.schedule, shared.is_interrupted)
+        else {
+            return;
+        };
+        let opened = self.connections.iter().filter(|it| it.was_opened);
+        for connection in opened {
+            let (plan, stopped) = (&shared.plan, self.times.stopped);
+            count_unsent(
+                connection,
+                plan,
+                pace,
+                schedule,
+                stopped,
+                &mut shared.record,
+            );
+        }
+    }
+
+    /// Note what had left when the rate's time was over.
+    fn look_at_the_schedule(&mut self, now: Nanoseconds) {
+        if let Some(schedule) = &mut self.shared.schedule
+            && schedule.on_time.is_none()
+            && now >= schedule.deadline()
+        {
+            schedule.on_time = Some(self.shared.record.counts.sent);
         }
     }
 
@@ -284,20 +332,35 @@ impl Run {
         if let Some(Reverse((time, _))) = self.shared.timers.peek() {
             next = next.min(*time);
         }
-        if let (Some(pace), true) = (&self.shared.pace, self.shared.is_sending) {
-            next = next.min(pace.next());
+        if let (Some(pace), Some(schedule), true) = (
+            &self.shared.pace,
+            &self.shared.schedule,
+            self.shared.is_sending,
+        ) {
+            let due = pace.next();
+            next = next.min(if due <= schedule.last {
+                due
+            } else {
+                schedule.deadline()
+            });
         }
         if let Some(end) = self.sending_end() {
             next = next.min(end);
         }
-        if self.phase == Phase::Holding {
-            next = next.min(self.times.hold_end);
+        match self.phase {
+            Phase::Sending => next = next.min(self.shared.record.series.next()),
+            Phase::Holding => next = next.min(self.times.hold_end),
+            _ => {}
         }
         next.max(now)
     }
 
-    /// When the duration is over, while it is not.
+    /// When the duration is over, while it is not; with a rate, when its grace is over as well.
     fn sending_end(&self) -> Option<Nanoseconds> {
+        if let Some(schedule) = &self.shared.schedule {
+            let ends = self.shared.is_sending && self.shared.plan.duration.is_some();
+            return ends.then(|| schedule.deadline());
+        }
         let duration = self
             .shared
             .plan
@@ -320,6 +383,10 @@ impl Run {
                 _ => connection.mark_dirty(&mut self.shared),
             }
         }
+        self.look_at_the_schedule(now);
+        if self.phase == Phase::Sending && now >= self.shared.record.series.next() {
+            self.shared.record.end_interval(now);
+        }
         if self.sending_end().is_some_and(|end| now >= end) {
             self.stop_sending();
         }
@@ -328,9 +395,16 @@ impl Run {
         }
         if now >= self.next_sweep {
             self.next_sweep = now + self.sweep_interval;
-            for connection in &mut self.connections {
-                connection.expire(&mut self.shared, now);
+            self.sweep(now);
+        }
+    }
+
+    fn sweep(&mut self, now: Nanoseconds) {
+        for connection in &mut self.connections {
+            if self.shared.is_interrupted {
+                connection.expire_stopped(&mut self.shared, now, STOPPED_WAIT);
             }
+            connection.expire(&mut self.shared, now);
         }
     }
 
@@ -338,7 +412,9 @@ impl Run {
         let Some(pace) = &mut self.shared.pace else {
             return;
         };
-        let (all, some) = pace.release(now);
+        // Nothing becomes due after the end; what is still due may leave.
+        let last = self.shared.schedule.map_or(now, |schedule| schedule.last);
+        let (all, some) = pace.release(now.min(last));
         if all > 0 {
             for connection in &mut self.connections {
                 connection.released += all;

@@ -1,7 +1,7 @@
 //! What one message looks like on the wire. All messages of a run have one size, so what stands
 //! before and after a payload never changes and is made once.
 
-use vespiary_wire::framing::length::{self, Format};
+use vespiary_wire::framing::length::{self, Format, LengthDecoder};
 
 use crate::payload::{Cursor, Pattern};
 use crate::plan::{Framing, Plan};
@@ -13,6 +13,7 @@ pub struct Shape {
     pattern: Pattern,
     before: Vec<u8>,
     after: Vec<u8>,
+    framing: Framing,
 }
 
 impl Shape {
@@ -31,12 +32,54 @@ impl Shape {
             pattern: Pattern::new(plan.alphabet(), plan.size, seed),
             before,
             after,
+            framing: plan.framing,
         }
     }
 
-    /// The payloads.
-    pub fn pattern(&self) -> &Pattern {
-        &self.pattern
+    /// The payload of the message at `cursor`.
+    pub fn payload(&self, cursor: Cursor) -> &[u8] {
+        self.pattern.payload(cursor)
+    }
+
+    /// Bytes before each payload.
+    pub fn head_bytes(&self) -> usize {
+        self.before.len()
+    }
+
+    /// The message at `cursor` as it goes over the wire.
+    pub fn frame(&self, cursor: Cursor) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(self.frame_bytes());
+        self.append(cursor, &mut frame);
+        frame
+    }
+
+    /// Where the first message of `bytes` ends, as far as framing says; a length above `most` is
+    /// not believed. `None` if that has not come yet.
+    pub fn frame_end(&self, bytes: &[u8], most: usize) -> Option<usize> {
+        match self.framing {
+            Framing::Line | Framing::CrLf => {
+                let place = bytes.iter().position(|byte| *byte == b'\n');
+                place.map(|place| place + 1)
+            }
+            Framing::Length(format) => {
+                let mut input = bytes;
+                match LengthDecoder::new().next(&mut input, &format, most as u64) {
+                    Ok(Some(chunk)) => {
+                        let rest = usize::try_from(chunk.remaining).unwrap_or(usize::MAX);
+                        let end = bytes.len() - input.len() + rest;
+                        (end <= bytes.len()).then_some(end)
+                    }
+                    Ok(None) => None,
+                    Err(_) => self.whole(bytes),
+                }
+            }
+            Framing::Raw | Framing::WebSocket => self.whole(bytes),
+        }
+    }
+
+    fn whole(&self, bytes: &[u8]) -> Option<usize> {
+        let frame = self.frame_bytes();
+        (bytes.len() >= frame).then_some(frame)
     }
 
     /// Bytes of a message on the wire.

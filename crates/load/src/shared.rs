@@ -14,6 +14,7 @@ use crate::cutter::Cutter;
 use crate::pace::Pace;
 use crate::plan::Plan;
 use crate::record::Record;
+use crate::schedule::Schedule;
 use crate::shape::Shape;
 
 /// Send buffers kept for use again.
@@ -48,10 +49,14 @@ pub struct Shared {
     pub cutter: Option<Cutter>,
     /// Who releases messages, where there is a rate and sending has begun.
     pub pace: Option<Pace>,
+    /// What the rate demands, from then on.
+    pub schedule: Option<Schedule>,
     /// Messages may leave.
     pub is_sending: bool,
     /// No more messages shall leave: the time is over, or somebody said stop.
     pub is_stopping: bool,
+    /// Somebody said stop.
+    pub is_interrupted: bool,
     /// Connections being opened.
     pub opening: u32,
     /// Open connections that still have messages to send or to get back.
@@ -91,8 +96,10 @@ impl Shared {
             record: Record::new(),
             cutter,
             pace: None,
+            schedule: None,
             is_sending: false,
             is_stopping: false,
+            is_interrupted: false,
             opening: 0,
             unfinished: 0,
             alive: 0,

@@ -42,9 +42,12 @@ impl Stamps {
         self.runs.front().map(|(time, _)| *time)
     }
 
-    /// Forget all, and give the memory back.
-    pub fn clear(&mut self) {
-        self.runs = VecDeque::new();
+    /// Forget all, and give the memory back; tell `each` run of them when it left and how many they
+    /// are.
+    pub fn drain(&mut self, mut each: impl FnMut(Nanoseconds, u32)) {
+        for (time, count) in std::mem::take(&mut self.runs) {
+            each(time, count);
+        }
     }
 }
 
@@ -65,6 +68,10 @@ mod tests {
         assert_eq!(stamps.oldest(), Some(20));
         stamps.pop(9, |time, count| popped.push((time, count)));
         assert_eq!(popped[2..], [(20, 1)]);
+        assert_eq!(stamps.oldest(), None);
+        stamps.push(30, 7);
+        stamps.drain(|time, count| popped.push((time, count)));
+        assert_eq!(popped[3..], [(30, 7)]);
         assert_eq!(stamps.oldest(), None);
     }
 }

@@ -7,15 +7,16 @@ use std::cmp::Reverse;
 
 use vespiary_port::Outgoing;
 use vespiary_wire::websocket::ProtocolError;
-use vespiary_wire::websocket::close;
+use vespiary_wire::websocket::close::{self, Code};
 use vespiary_wire::websocket::decoder::{Control, Data, Event, Role};
 use vespiary_wire::websocket::frame::{Kind, Opcode};
 use vespiary_wire::websocket::profile::Version;
 
 use crate::connection::{Connection, Stage};
+use crate::ledger::Ledger;
 use crate::record::{Fault, Problem};
 use crate::shared::Shared;
-use crate::verify::Tally;
+use crate::verify::Books as _;
 use crate::websocket;
 
 /// A send takes no further message once it holds this many bytes.
@@ -24,6 +25,27 @@ const SEND_BYTES: usize = 256 << 10;
 const PENDING_BYTES_MAX: usize = 64 << 10;
 /// What has been sent of the bytes that wait is thrown away in portions of this size.
 const COMPACT_BYTES: usize = 64 << 10;
+
+/// A connection's expectation, the ledger for what it finds, and the form of messages: parts of
+/// both that are borrowed side by side.
+macro_rules! books {
+    ($connection:ident, $shared:ident) => {{
+        let Shared {
+            record,
+            shape,
+            clock,
+            ..
+        } = &mut *$shared;
+        let ledger = Ledger {
+            record,
+            stamps: &mut $connection.stamps,
+            clock,
+            connection: $connection.number,
+            has_entries: false,
+        };
+        (&mut $connection.expectation, ledger, &*shape)
+    }};
+}
 
 impl Connection {
     /// Write what there is room for.
@@ -106,7 +128,7 @@ impl Connection {
 
     fn write_message(&mut self, shared: &mut Shared, output: &mut Vec<u8>) {
         if self.decoder.is_some() {
-            let payload = shared.shape.pattern().payload(self.cursor);
+            let payload = shared.shape.payload(self.cursor);
             let kind = if shared.plan.text {
                 Kind::Text
             } else {
@@ -126,8 +148,7 @@ impl Connection {
         if !shared.is_sending || self.stage != Stage::Open {
             return 0;
         }
-        let in_flight = self.sent - self.expectation.messages();
-        let mut room = shared.in_flight_max - in_flight;
+        let mut room = shared.in_flight_max - self.in_flight();
         if let Some(messages) = shared.plan.messages {
             room = room.min(messages - self.sent);
         }
@@ -143,60 +164,61 @@ impl Connection {
         if self.decoder.is_some() {
             return self.take_frames(shared, bytes);
         }
-        let (number, sent) = (self.number, self.sent);
-        let Shared { record, shape, .. } = shared;
-        let mut found = |difference| record.difference(number, difference);
-        let tally = self.expectation.stream(shape, bytes, sent, &mut found);
-        self.account(shared, tally);
+        let (expectation, mut ledger, shape) = books!(self, shared);
+        let completed = expectation.stream(shape, bytes, self.sent, &mut ledger);
+        let has_entries = ledger.has_entries;
+        self.account(shared, completed, has_entries);
     }
 
     /// Take bytes of a WebSocket's frames.
     pub fn take_frames(&mut self, shared: &mut Shared, bytes: &[u8]) {
         let mut input = bytes;
-        let mut tally = Tally::default();
+        let mut completed = 0;
         let limits = shared.frame_limits;
         while let Some(decoder) = &mut self.decoder {
             match decoder.next(&mut input, &limits) {
-                Ok(Some(Event::Data(data))) => self.take_data(shared, &data, &mut tally),
+                Ok(Some(Event::Data(data))) => self.take_data(shared, &data, &mut completed),
                 Ok(Some(Event::Control(control))) => {
-                    if !self.take_control(shared, &control, &mut tally) {
+                    if !self.take_control(shared, &control, &mut completed) {
                         return;
                     }
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.account(shared, tally);
+                    self.account(shared, completed, false);
                     return self.violated(shared, error);
                 }
             }
         }
-        self.account(shared, tally);
+        self.account(shared, completed, false);
     }
 
-    fn take_data(&mut self, shared: &mut Shared, data: &Data<'_>, tally: &mut Tally) {
-        if self.expectation.messages() == self.sent {
-            // Two bytes stand for the head, so that an empty message counts too.
-            tally.extra_bytes += data.payload.len() as u64 + 2;
-            return;
-        }
+    fn take_data(&mut self, shared: &mut Shared, data: &Data<'_>, completed: &mut u32) {
         let kind_kept = (data.kind == Kind::Text) == shared.plan.text;
-        let Shared { record, shape, .. } = shared;
-        let is_whole = data.message_start && data.message_end;
-        if is_whole && kind_kept && self.expectation.whole(shape, data.payload) {
-            tally.completed += 1;
+        let (expectation, mut ledger, shape) = books!(self, shared);
+        let is_whole = data.message_start && data.message_end && kind_kept;
+        let is_outstanding = expectation.messages() != self.sent;
+        if is_whole && is_outstanding && expectation.whole(shape, data.payload) {
+            *completed += 1;
             return;
         }
-        let number = self.number;
-        let mut found = |difference| record.difference(number, difference);
-        self.expectation.piece(shape, data.payload, &mut found);
-        if data.message_end {
-            tally.completed += 1;
-            tally.altered += u32::from(!self.expectation.end(shape, kind_kept, &mut found));
+        expectation.piece(shape, data.payload, self.sent);
+        if !data.message_end {
+            return;
         }
+        ledger.back(std::mem::take(completed));
+        expectation.end(shape, self.sent, kind_kept, &mut ledger);
+        let has_entries = ledger.has_entries;
+        self.account(shared, 0, has_entries);
     }
 
     /// Take a control frame; whether to go on.
-    fn take_control(&mut self, shared: &mut Shared, control: &Control, tally: &mut Tally) -> bool {
+    fn take_control(
+        &mut self,
+        shared: &mut Shared,
+        control: &Control,
+        completed: &mut u32,
+    ) -> bool {
         match control.opcode {
             Opcode::Ping => {
                 if self.stage == Stage::Open && self.pending.len() < PENDING_BYTES_MAX {
@@ -211,17 +233,11 @@ impl Connection {
                 }
             }
             Opcode::Close => {
-                self.account(shared, std::mem::take(tally));
+                self.account(shared, std::mem::take(completed), false);
                 let profile = Version::Rfc6455.profile();
                 match close::parse(profile, Role::Client, control.payload()) {
                     Err(error) => self.violated(shared, error),
-                    Ok((code, reason)) if self.stage == Stage::Open => {
-                        let text =
-                            format!("the server closed the WebSocket with {code} {reason:?}");
-                        self.lose(shared, Fault::Closed, || text);
-                    }
-                    // The answer to our own: the end of the stream is to follow.
-                    Ok(_) => {}
+                    Ok((code, reason)) => self.closed_by_server(shared, code, &reason),
                 }
                 return self.stage == Stage::Closing;
             }
@@ -243,42 +259,40 @@ impl Connection {
         }
     }
 
-    /// Enter what came into the books.
-    fn account(&mut self, shared: &mut Shared, tally: Tally) {
-        if tally.extra_bytes > 0 {
-            let first = shared.record.counts.extra_bytes == 0;
-            shared.record.counts.extra_bytes += tally.extra_bytes;
-            if first {
-                let text = format!("{} bytes came that answer nothing", tally.extra_bytes);
-                self.note(shared, Fault::Extra, text);
-            }
+    /// Take a close frame: the answer to ours, or the server's own.
+    fn closed_by_server(&mut self, shared: &mut Shared, code: Code, reason: &str) {
+        let text = || format!("the server closed the WebSocket with {code} {reason:?}");
+        if self.stage == Stage::Open {
+            return self.lose(shared, Fault::Closed, text);
         }
-        if tally.completed == 0 {
+        self.is_answered = true;
+        if !matches!(code, Code::NORMAL | Code::NO_STATUS) {
+            shared.record.counts.closed += 1;
+            self.note(
+                shared,
+                Fault::Closed,
+                format!("{} behind the last echo", text()),
+            );
+        }
+    }
+
+    /// Enter `completed` messages that came back intact, and go on with what that makes room for.
+    fn account(&mut self, shared: &mut Shared, completed: u32, has_entries: bool) {
+        if completed == 0 && !has_entries {
             return;
         }
         let now = shared.clock.now();
         self.progress = now;
-        let record = &mut shared.record;
-        record.counts.received += u64::from(tally.completed);
-        record.counts.altered += u64::from(tally.altered);
-        let replies = &mut record.replies;
-        self.stamps.pop(tally.completed, |left, count| {
-            replies.saturating_record_n(now.saturating_sub(left), u64::from(count));
-        });
+        shared.record.back(&mut self.stamps, completed, now);
         self.check_finished(shared);
         self.mark_dirty(shared);
     }
 
-    fn note(&self, shared: &mut Shared, fault: Fault, text: String) {
-        let (connection, message) = (self.number, self.expectation.messages());
-        shared.record.problem(|| Problem {
-            fault,
-            connection,
-            message: Some(message),
-            offset: None,
-            expected: Vec::new(),
-            got: Vec::new(),
-            text,
-        });
+    /// Note a problem of the connection as a whole, behind its last echo.
+    pub fn note(&self, shared: &mut Shared, fault: Fault, text: String) {
+        let number = self.number;
+        shared
+            .record
+            .problem(|| Problem::new(fault, number, None, text));
     }
 }

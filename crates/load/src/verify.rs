@@ -2,22 +2,23 @@
 //!
 //! Raw, line and length-prefixed echoes are one stream each: the bytes that come back must be the
 //! bytes that went, frames included, so nothing is parsed and a message is checked by comparing
-//! slices. After a difference the stream may be out of step. The check then looks for what came
-//! among what was still to come (bytes are missing) and the other way round (bytes were added); if
-//! it finds either it goes on in step, so one dropped byte counts as one altered message and not as
-//! thousands. Otherwise it goes on in place, which is right for bytes changed.
+//! slices. WebSocket echoes are compared message by message, since a server may frame them as it
+//! likes.
 //!
-//! WebSocket echoes are compared message by message, since a server may frame them as it likes.
+//! After a difference the bytes are held from the start of their message on, and
+//! [`crate::matching`] finds out by content what they are: a later message (so those before it are
+//! missing), one that was missing, one that came before, an altered one, or none of these. Then
+//! comparing goes on in place.
 
+use crate::clock::Nanoseconds;
+use crate::matching::{Known, Verdict};
 use crate::payload::Cursor;
 use crate::shape::Shape;
 
-/// Bytes that must agree for a stream to count as in step again.
-const SYNC_BYTES: usize = 12;
-/// How far ahead to look for the step, in bytes.
-const SYNC_WINDOW_BYTES: usize = 8 << 10;
 /// Bytes of an excerpt.
 pub const EXCERPT_BYTES: usize = 24;
+/// Missing messages that are waited for on one connection, at most; older ones are lost.
+const MISSING_MAX: usize = 4096;
 
 /// The first byte at which a message differs from what was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,15 +35,33 @@ pub struct Difference {
     pub note: String,
 }
 
-/// What a piece of the stream brought.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Messages whose last byte came.
-    pub completed: u32,
-    /// Of these, messages that differ from what was sent.
-    pub altered: u32,
-    /// Bytes that answer nothing sent.
-    pub extra_bytes: u64,
+/// A message that has not come back while a later one has.
+#[derive(Clone, Copy, Debug)]
+pub struct Missing {
+    /// Its number on its connection.
+    pub number: u64,
+    /// Its content.
+    pub cursor: Cursor,
+    /// When it left, or was due.
+    pub left: Nanoseconds,
+}
+
+/// Where everything but an intact message in its order is entered, in the order in which it came.
+pub trait Books {
+    /// The `count` oldest messages in flight came back.
+    fn back(&mut self, count: u32);
+    /// The oldest message in flight came back, altered.
+    fn altered(&mut self, difference: Difference);
+    /// The oldest message in flight did not come while a later one did; when it left.
+    fn skipped(&mut self) -> Nanoseconds;
+    /// A message that had been skipped came, after `before`.
+    fn late(&mut self, missing: &Missing, before: u64);
+    /// A message that had been skipped is not waited for any longer.
+    fn lost(&mut self, missing: &Missing);
+    /// A message came that had come before.
+    fn again(&mut self, number: u64);
+    /// Bytes came that answer nothing; they follow message `before`.
+    fn extra(&mut self, bytes: u64, before: u64);
 }
 
 /// How far one connection's echo has come.
@@ -51,7 +70,15 @@ pub struct Expectation {
     message: u64,
     cursor: Cursor,
     offset: usize,
-    damaged: bool,
+    doubt: Option<Box<Doubt>>,
+}
+
+/// What is known of an echo that has differed.
+#[derive(Clone, Debug, Default)]
+struct Doubt {
+    /// What has come of a message that is not known yet, from its start on.
+    held: Vec<u8>,
+    missing: Vec<Missing>,
 }
 
 impl Expectation {
@@ -61,230 +88,285 @@ impl Expectation {
             message: 0,
             cursor: Cursor::first(connection),
             offset: 0,
-            damaged: false,
+            doubt: None,
         }
     }
 
-    /// Messages that have come back.
+    /// Messages that have come back, or that later ones have overtaken.
     pub fn messages(&self) -> u64 {
         self.message
     }
 
-    /// Bytes of the message under way that have come back.
-    pub fn offset(&self) -> usize {
-        self.offset
-    }
-
-    /// Compare a piece of a stream; `sent` is how many messages have been sent so far. `found` is
-    /// called with the first difference of each message.
-    pub fn stream(
-        &mut self,
-        shape: &Shape,
-        mut bytes: &[u8],
-        sent: u64,
-        found: &mut dyn FnMut(Difference),
-    ) -> Tally {
-        let mut tally = Tally::default();
-        while !bytes.is_empty() {
-            if self.message == sent {
-                tally.extra_bytes = bytes.len() as u64;
-                break;
+    /// Bytes of the message under way that have come back as they were sent.
+    pub fn offset(&self, shape: &Shape) -> usize {
+        match &self.doubt {
+            Some(doubt) if !doubt.held.is_empty() => {
+                agreement(&shape.frame(self.cursor), &doubt.held)
             }
-            let part = shape.part(self.cursor, self.offset);
-            let length = part.len().min(bytes.len());
-            if part[..length] == bytes[..length] {
-                bytes = &bytes[length..];
-                self.step(shape, length, &mut tally);
-                continue;
-            }
-            bytes = self.differ(shape, bytes, sent, &mut tally, found);
+            _ => self.offset,
         }
-        tally
     }
 
-    /// Report a difference in `bytes`, and give back what is to be compared next.
-    fn differ<'b>(
-        &mut self,
-        shape: &Shape,
-        bytes: &'b [u8],
-        sent: u64,
-        tally: &mut Tally,
-        found: &mut dyn FnMut(Difference),
-    ) -> &'b [u8] {
-        let part = shape.part(self.cursor, self.offset);
-        let length = part.len().min(bytes.len());
-        let agree = agreement(part, bytes);
-        self.step(shape, agree, tally);
-        let got = &bytes[agree..];
-        let ahead = self.ahead(shape, sent);
-        let missing = resume(&ahead, got);
-        let added = if missing.is_none() {
-            resume(got, &ahead)
-        } else {
-            None
-        };
-        if !self.damaged {
-            self.damaged = true;
-            let note = match (missing, added) {
-                (Some(count), _) => format!("{count} bytes are missing here"),
-                (_, Some(count)) => format!("{count} bytes were added here"),
-                _ => String::new(),
-            };
-            found(Difference {
-                message: self.message,
-                offset: self.offset,
-                expected: excerpt(&ahead),
-                got: excerpt(got),
-                note,
+    /// Messages that later ones have overtaken.
+    pub fn missing(&self) -> &[Missing] {
+        self.doubt.as_ref().map_or(&[], |doubt| &doubt.missing)
+    }
+
+    /// Forget the missing messages for which `is_over` says so; `each` gets them.
+    pub fn give_up(&mut self, is_over: impl Fn(&Missing) -> bool, mut each: impl FnMut(&Missing)) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.missing.retain(|missing| {
+                let is_over = is_over(missing);
+                if is_over {
+                    each(missing);
+                }
+                !is_over
             });
         }
-        match (missing, added) {
-            (Some(count), _) => {
-                self.skip(shape, count, tally);
-                got
+    }
+
+    /// Forget the bytes that are held, and say how many they are.
+    pub fn take_held(&mut self) -> usize {
+        let held = self.doubt.as_mut().map(|doubt| &mut doubt.held);
+        held.map_or(0, |held| std::mem::take(held).len())
+    }
+
+    /// Compare a piece of a stream; `sent` is how many messages have been sent so far. Gives the
+    /// number of messages that have come back intact since the last entry in `books`.
+    pub fn stream(&mut self, shape: &Shape, bytes: &[u8], sent: u64, books: &mut dyn Books) -> u32 {
+        let mut completed = 0;
+        let mut held = self
+            .doubt
+            .as_mut()
+            .map_or_else(Vec::new, |doubt| std::mem::take(&mut doubt.held));
+        if held.is_empty() {
+            let rest = self.agree(shape, bytes, sent, &mut completed);
+            if rest.is_empty() {
+                return completed;
             }
-            (_, Some(count)) => &got[count..],
-            _ => {
-                self.step(shape, length - agree, tally);
-                &bytes[length..]
+            held = shape.frame(self.cursor)[..self.offset].to_vec();
+            held.extend_from_slice(rest);
+        } else {
+            held.extend_from_slice(bytes);
+        }
+        self.settle(shape, &held, sent, &mut completed, books);
+        completed
+    }
+
+    /// Compare as long as bytes are those that were sent; what follows them.
+    fn agree<'b>(
+        &mut self,
+        shape: &Shape,
+        mut bytes: &'b [u8],
+        sent: u64,
+        completed: &mut u32,
+    ) -> &'b [u8] {
+        while !bytes.is_empty() && self.message != sent {
+            let part = shape.part(self.cursor, self.offset);
+            let length = part.len().min(bytes.len());
+            if part[..length] != bytes[..length] {
+                break;
             }
+            bytes = &bytes[length..];
+            self.offset += length;
+            if self.offset == shape.frame_bytes() {
+                *completed += 1;
+                self.next();
+            }
+        }
+        bytes
+    }
+
+    /// Find out what `held` is, which begins where a message should, and hold what cannot be known
+    /// yet.
+    fn settle(
+        &mut self,
+        shape: &Shape,
+        held: &[u8],
+        sent: u64,
+        completed: &mut u32,
+        books: &mut dyn Books,
+    ) {
+        let mut start = 0;
+        self.offset = 0;
+        while start < held.len() {
+            let rest = self.agree(shape, &held[start..], sent, completed);
+            start = held.len() - rest.len() - self.offset;
+            if rest.is_empty() {
+                return;
+            }
+            self.offset = 0;
+            let known = self.known(shape, sent);
+            let Some((verdict, length)) = known.judge(&held[start..]) else {
+                self.doubt.get_or_insert_default().held = held[start..].to_vec();
+                return;
+            };
+            books.back(std::mem::take(completed));
+            self.enter(shape, verdict, &held[start..start + length], books);
+            start += length;
         }
     }
 
-    /// Pass over `count` bytes of the expected stream; every message they touch is damaged.
-    fn skip(&mut self, shape: &Shape, mut count: usize, tally: &mut Tally) {
-        while count > 0 {
-            self.damaged = true;
-            let length = count.min(shape.frame_bytes() - self.offset);
-            self.step(shape, length, tally);
-            count -= length;
+    fn known<'a>(&'a self, shape: &'a Shape, sent: u64) -> Known<'a> {
+        Known {
+            shape,
+            next: self.message,
+            cursor: self.cursor,
+            sent,
+            missing: self.missing(),
         }
     }
 
-    fn step(&mut self, shape: &Shape, length: usize, tally: &mut Tally) {
-        self.offset += length;
-        if self.offset == shape.frame_bytes() {
-            tally.completed += 1;
-            tally.altered += u32::from(self.damaged);
-            self.next();
+    /// Enter what `bytes` turned out to be.
+    fn enter(&mut self, shape: &Shape, verdict: Verdict, bytes: &[u8], books: &mut dyn Books) {
+        match verdict {
+            Verdict::Ahead { skipped } => {
+                for _ in 0..skipped {
+                    self.skip(books);
+                }
+                books.back(1);
+                self.next();
+            }
+            Verdict::Late { index } => {
+                let missing = self.doubt.get_or_insert_default().missing.remove(index);
+                books.late(&missing, self.message.saturating_sub(1));
+            }
+            Verdict::Again { number } => books.again(number),
+            Verdict::Altered => {
+                let expected = shape.frame(self.cursor);
+                books.altered(difference(self.message, &expected, bytes));
+                self.next();
+            }
+            Verdict::Extra => books.extra(bytes.len() as u64, self.message.saturating_sub(1)),
         }
+    }
+
+    /// The message that should have come is missing.
+    fn skip(&mut self, books: &mut dyn Books) {
+        let missing = Missing {
+            number: self.message,
+            cursor: self.cursor,
+            left: books.skipped(),
+        };
+        let list = &mut self.doubt.get_or_insert_default().missing;
+        if list.len() == MISSING_MAX {
+            books.lost(&list.remove(0));
+        }
+        list.push(missing);
+        self.next();
     }
 
     fn next(&mut self) {
         self.message += 1;
         self.cursor.advance();
         self.offset = 0;
-        self.damaged = false;
-    }
-
-    /// What is still to come, as far as it has been sent and as far as it helps.
-    fn ahead(&self, shape: &Shape, sent: u64) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let (mut message, mut cursor, mut offset) = (self.message, self.cursor, self.offset);
-        while message < sent && bytes.len() < SYNC_WINDOW_BYTES {
-            let part = shape.part(cursor, offset);
-            bytes.extend_from_slice(part);
-            offset += part.len();
-            if offset == shape.frame_bytes() {
-                message += 1;
-                cursor.advance();
-                offset = 0;
-            }
-        }
-        bytes.truncate(SYNC_WINDOW_BYTES);
-        bytes
     }
 
     /// A WebSocket message came in one piece: if it is what was sent, take it and say so. Otherwise
     /// nothing happens.
     pub fn whole(&mut self, shape: &Shape, payload: &[u8]) -> bool {
-        let is_right =
-            self.offset == 0 && !self.damaged && shape.pattern().payload(self.cursor) == payload;
+        let is_right = self.offset == 0 && shape.payload(self.cursor) == payload;
         if is_right {
             self.next();
         }
         is_right
     }
 
-    /// Compare a piece of a WebSocket message's payload.
-    pub fn piece(&mut self, shape: &Shape, bytes: &[u8], found: &mut dyn FnMut(Difference)) {
-        let whole = shape.pattern().payload(self.cursor);
-        let expected = whole.get(self.offset..).unwrap_or_default();
-        if expected.get(..bytes.len()) != Some(bytes) && !self.damaged {
-            let agree = agreement(expected, bytes);
-            self.offset += agree;
-            let note = if agree == expected.len() {
-                "more came than was sent"
-            } else {
-                ""
-            };
-            self.damage(&expected[agree..], &bytes[agree..], note, found);
-            self.offset += bytes.len() - agree;
+    /// Take a piece of a WebSocket message's payload.
+    pub fn piece(&mut self, shape: &Shape, bytes: &[u8], sent: u64) {
+        let expected = shape.payload(self.cursor);
+        if let Some(doubt) = &mut self.doubt
+            && !doubt.held.is_empty()
+        {
+            doubt.held.extend_from_slice(bytes);
             return;
         }
-        self.offset += bytes.len();
+        let end = self.offset + bytes.len();
+        if self.message != sent && expected.get(self.offset..end) == Some(bytes) {
+            self.offset = end;
+            return;
+        }
+        let held = &mut self.doubt.get_or_insert_default().held;
+        held.extend_from_slice(&expected[..self.offset]);
+        held.extend_from_slice(bytes);
+        self.offset = 0;
     }
 
-    /// The WebSocket message under way has ended. Whether it is what was sent.
-    pub fn end(
-        &mut self,
-        shape: &Shape,
-        kind_kept: bool,
-        found: &mut dyn FnMut(Difference),
-    ) -> bool {
-        let whole = shape.pattern().payload(self.cursor);
-        if !self.damaged && self.offset < whole.len() {
-            let rest = &whole[self.offset..];
-            self.damage(rest, &[], "the message ended early", found);
+    /// The WebSocket message under way has ended. `kind_kept`: it is text as what was sent, or
+    /// binary as that.
+    pub fn end(&mut self, shape: &Shape, sent: u64, kind_kept: bool, books: &mut dyn Books) {
+        let expected = shape.payload(self.cursor);
+        let mut held = self
+            .doubt
+            .as_mut()
+            .map_or_else(Vec::new, |doubt| std::mem::take(&mut doubt.held));
+        if held.is_empty() {
+            if self.message != sent && self.offset == expected.len() && kind_kept {
+                books.back(1);
+                return self.next();
+            }
+            held = expected[..self.offset].to_vec();
         }
-        if !self.damaged && !kind_kept {
-            self.damage(
-                &[],
-                &[],
-                "text came back as binary, or the other way round",
-                found,
-            );
+        self.offset = 0;
+        match self.known(shape, sent).judge_message(&held, kind_kept) {
+            Verdict::Altered => {
+                books.altered(message_difference(self.message, expected, &held));
+                self.next();
+            }
+            // Two bytes stand for the head, so that an empty message counts too.
+            Verdict::Extra => {
+                books.extra(held.len() as u64 + 2, self.message.saturating_sub(1));
+            }
+            verdict => self.enter(shape, verdict, &held, books),
         }
-        let intact = !self.damaged;
-        self.next();
-        intact
     }
+}
 
-    fn damage(
-        &mut self,
-        expected: &[u8],
-        got: &[u8],
-        note: &str,
-        found: &mut dyn FnMut(Difference),
-    ) {
-        self.damaged = true;
-        found(Difference {
-            message: self.message,
-            offset: self.offset,
-            expected: excerpt(expected),
-            got: excerpt(got),
-            note: note.to_owned(),
-        });
+/// What was wrong with a message of a stream.
+fn difference(message: u64, expected: &[u8], got: &[u8]) -> Difference {
+    let note = match got.len() as i64 - expected.len() as i64 {
+        0 => String::new(),
+        1 => "1 byte was added".to_owned(),
+        -1 => "1 byte is missing".to_owned(),
+        added if added > 0 => format!("{added} bytes were added"),
+        missing => format!("{} bytes are missing", -missing),
+    };
+    described(message, expected, got, note)
+}
+
+/// What was wrong with a WebSocket message.
+fn message_difference(message: u64, expected: &[u8], got: &[u8]) -> Difference {
+    let agree = agreement(expected, got);
+    let note = if expected == got {
+        "text came back as binary, or the other way round"
+    } else if agree == expected.len() {
+        "more came than was sent"
+    } else if agree == got.len() {
+        "the message ended early"
+    } else {
+        ""
+    };
+    described(message, expected, got, note.to_owned())
+}
+
+fn described(message: u64, expected: &[u8], got: &[u8], note: String) -> Difference {
+    let offset = agreement(expected, got);
+    Difference {
+        message,
+        offset,
+        expected: excerpt(&expected[offset..]),
+        got: excerpt(&got[offset..]),
+        note,
     }
 }
 
 /// How many bytes at the start are the same.
 fn agreement(left: &[u8], right: &[u8]) -> usize {
-    left.iter()
-        .zip(right)
-        .take_while(|(left, right)| left == right)
-        .count()
-}
-
-/// How many bytes of `stream` to pass over until it goes on as `wanted` begins; `None` when it
-/// never does, or when too little of either is there to tell.
-fn resume(stream: &[u8], wanted: &[u8]) -> Option<usize> {
-    let start = wanted.get(..SYNC_BYTES)?;
-    let window = &stream[..stream.len().min(SYNC_WINDOW_BYTES)];
-    window
-        .windows(SYNC_BYTES)
-        .position(|bytes| bytes == start)
-        .filter(|count| *count > 0)
+    let mut pairs = left.iter().zip(right);
+    let length = left.len().min(right.len());
+    pairs
+        .position(|(left, right)| left != right)
+        .unwrap_or(length)
 }
 
 fn excerpt(bytes: &[u8]) -> Vec<u8> {

@@ -1,14 +1,21 @@
 """`vespiary load URL`: load a server, and verify every echo."""
 
 import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vespiary._credentials import bare_url
+from vespiary.cli._files import FILE, check_writable
 from vespiary.cli._quantities import SIZE, SPAN
+from vespiary.prove.load import exits
+from vespiary.prove.load.expectations import Expectation, parse_expectation
+from vespiary.prove.load.formats import as_json
+from vespiary.prove.load.page import as_html
 from vespiary.prove.load.plan import Plan
 from vespiary.prove.load.progress import shown
 from vespiary.prove.load.report import Report
@@ -18,14 +25,13 @@ from vespiary.prove.load.table import as_text
 __all__ = ["load"]
 
 _MESSAGES = 1000
-_INTERRUPTED = 130
 
 
 class _Unable(click.ClickException):
     exit_code = 2
 
 
-@click.command()
+@click.command(epilog=f"\b\nExit codes:\n{exits.table()}")
 @click.argument("url")
 @click.option(
     "--connections",
@@ -117,6 +123,13 @@ class _Unable(click.ClickException):
     help="Time for a connection with its handshake, and for an echo, such as 10s.",
 )
 @click.option(
+    "--close-timeout",
+    type=SPAN,
+    default=2,
+    show_default=True,
+    help="Time for the server to close its end after ours, such as 2s.",
+)
+@click.option(
     "--connect-concurrency",
     type=click.IntRange(1),
     default=100,
@@ -124,12 +137,23 @@ class _Unable(click.ClickException):
     help="Connections being opened at a time.",
 )
 @click.option(
+    "--expect",
+    "expected",
+    metavar="TEXT",
+    multiple=True,
+    help="What the run has to show, such as 'p99 < 5ms', 'rate > 10000' or 'errors == 0'; can be"
+    " repeated.",
+)
+@click.option(
     "--json",
     "json_path",
     metavar="FILE|-",
     help="Write the report as JSON; to standard output, instead of the table, with -.",
 )
-def load(json_path: str | None, **options: Any) -> None:
+@click.option("--html", "html_path", type=FILE, help="Write the report as a page for a browser.")
+def load(
+    json_path: str | None, html_path: Path | None, expected: tuple[str, ...], **options: Any
+) -> None:
     """Load the server at URL, verify every echo byte for byte, and measure.
 
     URL is tcp://HOST:PORT, unix:///PATH or ws://HOST:PORT/TARGET. All connections are opened, then
@@ -140,29 +164,24 @@ def load(json_path: str | None, **options: Any) -> None:
     vespiary load ws://127.0.0.1:9001/ --connections 100 --messages 1000
     vespiary load tcp://127.0.0.1:5050 --framing line --fragment --duration 30s
     vespiary load ws://127.0.0.1:9001/ --connections 10000 --messages 0 --hold 60s
-
-    \b
-    Exit status:
-      0    every connection was opened, every message came back as it was sent
-      1    something was refused, lost, altered or added
-      2    the options make no sense, or this system cannot run the plan
-      130  stopped with Ctrl-C, and nothing was wrong until then
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     plan = _plan(options)
+    expectations = [parse_expectation(text) for text in expected]
+    json_file = Path(json_path) if json_path not in (None, "-") else None
+    check_writable(json_file, html_path)
     try:
         with shown(plan) as watch:
             told = run_native(plan, watch)
     except OSError as error:
         raise _Unable(error.strerror or str(error)) from error
     report = Report.from_native(told)
-    text = json.dumps({"url": plan.url, **told}, indent=2)
-    if json_path == "-":
-        click.echo(text)
-    else:
-        click.echo(as_text(plan, report))
-        if json_path:
-            _write(json_path, text)
-    sys.exit(_status(report))
+    text = json.dumps(as_json(plan, told, report, expectations), indent=2)
+    if json_file is not None:
+        _write(json_file, text + "\n")
+    if html_path is not None:
+        _write(html_path, as_html(plan, report, expectations))
+    _print(text if json_path == "-" else as_text(plan, report, expectations))
+    sys.exit(_status(report, expectations))
 
 
 def _plan(options: dict[str, Any]) -> Plan:
@@ -188,14 +207,26 @@ def _plan(options: dict[str, Any]) -> Plan:
     )
 
 
-def _write(path: str, text: str) -> None:
+def _print(text: str) -> None:
+    """Print the report; that nobody reads it to its end says nothing about the server."""
     try:
-        Path(path).write_text(text + "\n")
+        click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise _Unable(f"the report could not be written to {path}: {error.strerror}") from error
 
 
-def _status(report: Report) -> int:
+def _status(report: Report, expectations: Sequence[Expectation]) -> int:
     if not report.clean:
-        return 1
-    return 0 if report.complete else _INTERRUPTED
+        return exits.FAULT
+    if not report.complete:
+        return exits.INTERRUPTED
+    return 0 if all(each.is_met(report) for each in expectations) else exits.EXPECTATION

@@ -20,11 +20,11 @@ def as_document(title: str, body: Iterable[str], *folders: Path) -> str:
     Args:
         title: As text.
         body: The parts of the body, as markup.
-        folders: Where a `report.css`, which is added to the common style, and a `report.js` are.
+        folders: Where `report.css`, which is added to the common style, and `report.js` are; each
+            may have one of them only.
     """
-    styles = [_BASE, *(folder / "report.css" for folder in folders)]
-    style = "".join(path.read_text(encoding="utf-8") for path in styles)
-    script = "".join((folder / "report.js").read_text(encoding="utf-8") for folder in folders)
+    style = _BASE.read_text(encoding="utf-8") + _joined(folders, "report.css")
+    script = _joined(folders, "report.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
         " base-uri 'none'; form-action 'none'"
@@ -36,6 +36,11 @@ def as_document(title: str, body: Iterable[str], *folders: Path) -> str:
         f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n"
         f"<body>\n{chr(10).join(body)}\n<script>{script}</script>\n</body>\n</html>\n"
     )
+
+
+def _joined(folders: Iterable[Path], name: str) -> str:
+    paths = [folder / name for folder in folders]
+    return "".join(path.read_text(encoding="utf-8") for path in paths if path.exists())
 
 
 def _hash(text: str) -> str:

@@ -10,7 +10,7 @@ The work is done natively, on a thread of its own, so that the client is not wha
 """
 
 from vespiary.prove.load.plan import Plan
-from vespiary.prove.load.report import Latency, Problem, Progress, Report
+from vespiary.prove.load.report import Latency, Paced, Problem, Progress, Report
 from vespiary.prove.load.run import run
 
-__all__ = ["Latency", "Plan", "Problem", "Progress", "Report", "run"]
+__all__ = ["Latency", "Paced", "Plan", "Problem", "Progress", "Report", "run"]

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -57,7 +57,9 @@ class _Lines:
         self._phase = progress.phase
         self._next = now + _LINE_SECONDS
         line = f"vespiary load: {progress.seconds:6.1f} s  {progress.phase:<10}  {_told(progress)}"
-        print(line, file=self._stream, flush=True)
+        # Nobody may be reading any more; the run goes on.
+        with suppress(BrokenPipeError):
+            print(line, file=self._stream, flush=True)
 
 
 class _Bar:
@@ -100,7 +102,7 @@ def _told(progress: Progress) -> str:
     else:
         rate = progress.received / progress.sending_seconds if progress.sending_seconds else 0.0
         words = [f"{progress.sent:,} sent, {progress.received:,} back ({rate:,.0f}/s)"]
-    for name in ("refused", "reset", "closed", "altered", "lost"):
+    for name in ("refused", "reset", "closed", "altered", "lost", "reordered", "duplicated"):
         count: int = getattr(progress, name)
         if count:
             words.append(f"{count:,} {name}")

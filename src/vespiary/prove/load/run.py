@@ -23,8 +23,8 @@ def run(plan: Plan, watch: Callable[[Progress], None] | None = None) -> Report:
     """Do what `plan` says, and return the report.
 
     `watch` is called with the progress about ten times per second, and once more at the end. The
-    first KeyboardInterrupt stops sending and waits for what is in flight, the second closes at
-    once; the report then is not `complete`.
+    first KeyboardInterrupt stops sending and waits for what is in flight, unless the server has
+    been silent for 0.2 s; the second closes at once. The report then is not `complete`.
 
     Resource handling: the process's soft limit of descriptors, and as root the hard one, is raised
     to what the plan needs, and stays raised.

@@ -1,6 +1,9 @@
 """A report as text for people."""
 
+from collections.abc import Sequence
+
 from vespiary._counted import counted
+from vespiary.prove.load.expectations import Expectation
 from vespiary.prove.load.plan import Plan
 from vespiary.prove.load.report import Latency, Problem, Report
 
@@ -19,11 +22,17 @@ _FAULTS = {
         "connection was closed by the server before the end",
         "connections were closed by the server before the end",
     ),
+    "unclosed": (
+        "connection was not closed cleanly by the server",
+        "connections were not closed cleanly by the server",
+    ),
     "altered": ("message came back altered", "messages came back altered"),
     "lost": ("message never came back", "messages never came back"),
+    "reordered": ("message came back after a later one", "messages came back after later ones"),
+    "duplicated": ("message came back twice", "messages came back twice"),
     "unsent": (
-        "message was not sent, because its connection was lost",
-        "messages were not sent, because their connection was lost",
+        "message was due and not sent",
+        "messages were due and not sent",
     ),
     "extra_bytes": ("byte came that answers nothing", "bytes came that answer nothing"),
     "violations": (
@@ -33,29 +42,45 @@ _FAULTS = {
 }
 
 
-def as_text(plan: Plan, report: Report) -> str:
+def as_text(plan: Plan, report: Report, expectations: Sequence[Expectation] = ()) -> str:
     """The report: throughput, a table of latencies, the verdict, and the first problems."""
     opened = f"{report.connected:,} of {counted(report.connections, 'connection')}"
     head = f"{plan.url}: {opened} in {report.connect_seconds:.3f} s, {report.driver}"
     lines = [f"{head}, messages of {counted(report.size, 'byte')}", ""]
     if report.sent:
-        lines += [*_throughput(report), ""]
-    lines += [*_latencies(report), ""]
-    lines += _verdict(report)
+        lines += [*_throughput(report), _limited(plan, report), ""]
+    if latencies := _latencies(report):
+        lines += [*latencies, ""]
+    lines += _verdict(plan, report)
+    if expectations:
+        lines += ["", *(_expectation(each, report) for each in expectations)]
     return "\n".join(lines)
 
 
 def _throughput(report: Report) -> list[str]:
     per_second = report.messages_per_second
     busy = report.client_cpu_seconds / report.seconds if report.seconds else 0.0
-    lines = [
+    return [
         f"throughput   {per_second:,.0f} messages/s, {_bytes(per_second * report.size)}/s each way",
         f"time         {report.seconds:.3f} s for {counted(report.received, 'message')}",
         f"client       {report.client_cpu_seconds:.3f} s of processor time ({busy:.0%})",
     ]
-    if busy > _BUSY and report.seconds > 0.1:
-        lines.append("             The client was busy all the time: the server may do better.")
-    return lines
+
+
+def _limited(plan: Plan, report: Report) -> str:
+    """What the throughput was limited by."""
+    busy = report.client_cpu_seconds / report.seconds if report.seconds else 0.0
+    if report.paced is not None and report.paced.reached:
+        limit = f"the rate of {plan.rate:,.0f} messages/s"
+    elif busy > _BUSY and report.seconds > 0.1:
+        limit = "this client, which was busy all the time: the server may do better"
+    elif plan.pipeline:
+        limit = f"waiting for echoes, with {counted(plan.pipeline, 'message')} in flight"
+        if report.connected != 1:
+            limit += " on each connection"
+    else:
+        limit = "the server, or the network"
+    return f"limited by   {limit}"
 
 
 def _bytes(count: float) -> str:
@@ -68,9 +93,10 @@ def _bytes(count: float) -> str:
 
 def _latencies(report: Report) -> list[str]:
     rows = [("connect", report.connect_latency_seconds), ("message", report.latency_seconds)]
-    table = ["latency    " + "".join(f"{head:>11}" for head in _HEADS)]
-    table += [f"  {name:<9}{_row(latency)}" for name, latency in rows if latency.count]
-    return table
+    cases = [f"  {name:<9}{_row(latency)}" for name, latency in rows if latency.count]
+    if not cases:
+        return []
+    return ["latency    " + "".join(f"{head:>11}" for head in _HEADS), *cases]
 
 
 def _row(latency: Latency) -> str:
@@ -85,16 +111,19 @@ def _time(seconds: float) -> str:
     return f"{seconds:.3f} s"
 
 
-def _verdict(report: Report) -> list[str]:
-    stopped = [] if report.complete else ["The run was stopped before its end."]
+def _verdict(plan: Plan, report: Report) -> list[str]:
+    lines = _stopped(report)
     if report.clean:
-        return [*stopped, _all_came_back(report.received)]
-    lines = list(stopped)
+        return [*lines, _all_came_back(report)]
+    if report.paced is not None and not report.paced.reached and report.complete:
+        reached = f"{report.paced.reached_per_second:,.0f} of {plan.rate:,.0f} messages/s"
+        lines.append(f"FAILED: the rate was not reached: {reached}.")
     for name, (one, several) in _FAULTS.items():
         count: int = getattr(report, name)
         if count:
             lines.append(f"FAILED: {counted(count, one, several)}.")
-    lines += ["", "The first problems:"]
+    if report.problems:
+        lines += ["", "The first problems:"]
     for problem in report.problems:
         lines += _problem(problem)
     if report.problems_omitted:
@@ -103,10 +132,35 @@ def _verdict(report: Report) -> list[str]:
     return lines
 
 
-def _all_came_back(count: int) -> str:
-    if count == 1:
+def _expectation(expectation: Expectation, report: Report) -> str:
+    measured = expectation.measured(report)
+    text = _time(measured) if expectation.is_time else f"{measured:,.0f}"
+    if expectation.is_met(report):
+        return f"expected {expectation.text}: met, {text}"
+    return f"FAILED: expected {expectation.text}, but it was {text}."
+
+
+def _stopped(report: Report) -> list[str]:
+    if report.complete:
+        return []
+    if not report.abandoned:
+        return ["The run was stopped before its end."]
+    left = counted(report.abandoned, "message was", "messages were")
+    return [f"The run was stopped before its end; {left} still in flight."]
+
+
+def _all_came_back(report: Report) -> str:
+    if not report.sent:
+        if not report.connected:
+            return "No connection was opened."
+        opened = counted(report.connected, "connection was", "connections were")
+        return f"{opened} opened and closed; no message was sent."
+    if report.received < report.sent:
+        back = f"{report.received:,} of {counted(report.sent, 'message')}"
+        return f"{back} came back, as they were sent."
+    if report.sent == 1:
         return "The message came back as it was sent."
-    return f"All {count:,} messages came back as they were sent."
+    return f"All {report.sent:,} messages came back as they were sent."
 
 
 def _problem(problem: Problem) -> list[str]:

@@ -13,7 +13,7 @@ from vespiary.prove.acceptance.history import Earlier, History
 from vespiary.prove.acceptance.outcome import ERROR, FAILED, KINDS, PASSED, Result
 from vespiary.prove.acceptance.run import Run
 from vespiary.prove.document import as_document
-from vespiary.prove.memory.page.plot import Line, plot
+from vespiary.prove.plots import FOLDER, Line, plot
 from vespiary.prove.quantities import size_text
 
 __all__ = ["as_html"]
@@ -40,9 +40,7 @@ def as_html(run: Run, history: History, folder: Path, artifacts: Path | None) ->
         "<h2>Cells</h2>",
         *(_cell(result, history, base) for result in run.results),
     ]
-    own = Path(__file__).parent
-    memory_page = own.parents[1] / "memory" / "page"  # Of the plots.
-    return as_document(f"{run.suite}: {_words(run)}", body, memory_page, own)
+    return as_document(f"{run.suite}: {_words(run)}", body, FOLDER, Path(__file__).parent)
 
 
 def _facts(run: Run) -> str:
@@ -156,8 +154,8 @@ def _memory(result: Result) -> str:
     if len(result.memory) < 2:
         return ""
     seconds = [at for at, _ in result.memory]
-    line = Line(result.memory_of, "private", seconds, [used for _, used in result.memory])
-    return f"<h3>Memory</h3>{plot([line], None, stacked=True)}"
+    line = Line(result.memory_of, "number0", seconds, [used for _, used in result.memory])
+    return f"<h3>Memory</h3>{plot([line], stacked=True)}"
 
 
 def _earlier(earlier: Sequence[Earlier]) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from vespiary.prove.document import as_document
 from vespiary.prove.memory.outcome import Outcome
-from vespiary.prove.memory.page.plot import Line, plot
 from vespiary.prove.memory.record import ProcessRecord
 from vespiary.prove.memory.report import as_text
+from vespiary.prove.plots import FOLDER, Line, plot
 from vespiary.prove.quantities import size_text
 
 __all__ = ["as_html"]
@@ -34,7 +34,7 @@ def as_html(outcome: Outcome) -> str:
         "<h2>Processes</h2>",
         _processes(measured.record.processes),
     ]
-    return as_document(f"Memory: {verdict}", body, Path(__file__).parent)
+    return as_document(f"Memory: {verdict}", body, FOLDER, Path(__file__).parent)
 
 
 def _together(outcome: Outcome) -> str:
@@ -69,7 +69,4 @@ def _processes(processes: Sequence[ProcessRecord]) -> str:
     )
     names = ("process", "peak", "private", "shared", "seen", "command")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    return (
-        f"{plot(lines, None, stacked=False)}<table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
-    )
+    return f"{plot(lines)}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

@@ -9,6 +9,18 @@ const size = (bytes) => {
   return `${bytes.toFixed(2)} GiB`;
 };
 
+const span = (seconds) => {
+  if (seconds >= 1) return `${seconds.toFixed(3)} s`;
+  if (seconds >= 1e-3) return `${(seconds * 1e3).toFixed(2)} ms`;
+  return `${(seconds * 1e6).toFixed(1)} us`;
+};
+
+const texts = {
+  "bytes": size,
+  "seconds": span,
+  "per second": (count) => `${Math.round(count).toLocaleString("en")}/s`,
+};
+
 const last = (times, at) => {
   let low = 0, high = times.length;
   while (low < high) {
@@ -34,7 +46,7 @@ for (const figure of document.querySelectorAll("figure[data-plot]")) {
     for (const line of facts.lines) {
       const place = last(line.seconds, at);
       const ended = at > line.seconds[line.seconds.length - 1] + facts.end / 50;
-      if (place >= 0 && !ended) words.push(`${line.name} ${size(line.values[place])}`);
+      if (place >= 0 && !ended) words.push(`${line.name} ${texts[facts.unit](line.values[place])}`);
     }
     output.textContent = words.join("; ");
   });

@@ -1,16 +1,17 @@
-"""A plot of memory over time as SVG: kinds of memory as layers, processes as lines."""
+"""A plot of values over time as SVG, as layers or as lines."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Final
 
 from vespiary.prove.quantities import size_text
 
-__all__ = ["Line", "plot"]
+__all__ = ["BYTES", "PER_SECOND", "SECONDS", "Line", "Unit", "plot"]
 
 _WIDTH, _HEIGHT = 1000, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 10, 10, 26
@@ -25,7 +26,7 @@ class Line:
         name: For the legend.
         kind: Its class in the style.
         seconds: When each value was measured.
-        values: Bytes.
+        values: In the plot's unit.
     """
 
     name: str
@@ -34,20 +35,52 @@ class Line:
     values: Sequence[float]
 
 
-def plot(lines: Sequence[Line], limit: int | None, *, stacked: bool) -> str:
+@dataclass(frozen=True)
+class Unit:
+    """What values are, and how they are written.
+
+    Attributes:
+        name: As the script knows it.
+        text: A value for people.
+        base: Ticks are round multiples of its powers.
+        least: The plot reaches to this, at least.
+    """
+
+    name: str
+    text: Callable[[float], str]
+    base: float
+    least: float
+
+
+def _seconds_text(seconds: float) -> str:
+    for factor, unit in ((1.0, "s"), (1e3, "ms")):
+        if seconds * factor >= 1 or not seconds:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+BYTES: Final = Unit("bytes", size_text, 1024.0, 1.0)
+SECONDS: Final = Unit("seconds", _seconds_text, 10.0, 1e-6)
+PER_SECOND: Final = Unit("per second", lambda value: f"{value:,.0f}/s", 10.0, 1.0)
+
+
+def plot(
+    lines: Sequence[Line], limit: float | None = None, *, unit: Unit = BYTES, stacked: bool = False
+) -> str:
     """The plot with its legend; markup.
 
     Args:
         lines: The series; all with the same times if they are stacked.
         limit: Drawn as a line of its own if it is not far above everything.
+        unit: That of the values and of the limit.
         stacked: Whether each lies on top of the one before.
     """
     tops = _stack(lines) if stacked else [list(line.values) for line in lines]
     highest = max((max(top, default=0.0) for top in tops), default=0.0)
     is_near = limit is not None and limit < 3 * highest
-    top = _round_up(max(highest, limit if is_near and limit else 0.0, 1.0))
+    top = _round_up(max(highest, limit if is_near and limit else 0.0, unit.least), unit.base)
     end = max((line.seconds[-1] for line in lines if line.seconds), default=1.0) or 1.0
-    shapes = [_ticks(top, end)]
+    shapes = [_ticks(top, end, unit)]
     for line, values in reversed(list(zip(lines, tops, strict=True))):
         points = [
             (_LEFT + at / end * _inner_width(), _y(value, top))
@@ -59,7 +92,7 @@ def plot(lines: Sequence[Line], limit: int | None, *, stacked: bool) -> str:
         shapes.append(
             f'<line class="limit" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{height:.1f}"'
             f' y2="{height:.1f}"/><text class="limit" x="{_WIDTH - _RIGHT}" y="{height - 4:.1f}"'
-            f' text-anchor="end">limit {size_text(limit)}</text>'
+            f' text-anchor="end">limit {unit.text(limit)}</text>'
         )
     legend = "".join(
         f'<span><i class="{line.kind}"></i>{escape(line.name)}</span>' for line in lines
@@ -68,11 +101,12 @@ def plot(lines: Sequence[Line], limit: int | None, *, stacked: bool) -> str:
         "end": end,
         "left": _LEFT,
         "width": _inner_width(),
+        "unit": unit.name,
         "lines": [
             {
                 "name": line.name,
                 "seconds": [round(at, 3) for at in line.seconds],
-                "values": list(map(int, line.values)),
+                "values": [float(f"{value:.6g}") for value in line.values],
             }
             for line in lines
         ],
@@ -114,9 +148,9 @@ def _shape(line: Line, points: Sequence[tuple[float, float]], *, stacked: bool) 
     return f'<path class="area {line.kind}" d="{closed}">{title}</path>'
 
 
-def _round_up(value: float) -> float:
+def _round_up(value: float, base: float) -> float:
     """A little more than a value, so that the ticks have round sizes."""
-    unit = 1024.0 ** max(0, math.floor(math.log(value, 1024)))
+    unit = base ** math.floor(math.log(value, base))
     step = unit * 10.0 ** math.floor(math.log10(value / unit / _TICKS))
     for factor in (1, 2, 2.5, 5, 10):
         if factor * step * _TICKS >= value:
@@ -124,14 +158,14 @@ def _round_up(value: float) -> float:
     return value
 
 
-def _ticks(top: float, end: float) -> str:
+def _ticks(top: float, end: float, unit: Unit) -> str:
     parts = []
     for number in range(_TICKS + 1):
         height = _y(top * number / _TICKS, top)
         parts.append(
             f'<line class="tick" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{height:.1f}"'
             f' y2="{height:.1f}"/><text x="{_LEFT - 6}" y="{height + 4:.1f}" text-anchor="end">'
-            f"{size_text(top * number / _TICKS)}</text>"
+            f"{unit.text(top * number / _TICKS)}</text>"
         )
         across = _LEFT + _inner_width() * number / _TICKS
         anchor = "end" if number == _TICKS else "middle"

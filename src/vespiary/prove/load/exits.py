@@ -1,0 +1,31 @@
+"""The exit codes, in one table."""
+
+from typing import Final
+
+from vespiary.prove.exits import as_table
+
+__all__ = ["EXPECTATION", "FAULT", "INTERRUPTED", "table"]
+
+FAULT: Final = 1
+"""Something was refused, lost, altered..., or the rate was not reached."""
+
+EXPECTATION: Final = 3
+"""There was no fault, and something that was expected was not met."""
+
+INTERRUPTED: Final = 130
+"""Stopped with Ctrl-C, and without a fault until then."""
+
+_TABLE = (
+    (0, "connections were opened and closed, messages came back as they were sent, the rate"),
+    ("", "was kept, and every expectation was met"),
+    (FAULT, "something was refused, lost, altered, reordered or added, a connection was not"),
+    ("", "closed cleanly, or the rate was not reached"),
+    (2, "the options make no sense, or this system cannot run the plan"),
+    (EXPECTATION, "there was no fault, but something that --expect names was not met"),
+    (INTERRUPTED, "stopped with Ctrl-C, and nothing was wrong until then"),
+)
+
+
+def table() -> str:
+    """The table, for people."""
+    return as_table(_TABLE)

@@ -1,0 +1,133 @@
+"""What a load run is expected to show: `p99 < 5ms`, `rate > 10000`, `errors == 0`."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from vespiary.errors import ConfigurationError
+from vespiary.prove.load.report import FAULT_COUNTS, Latency, Report
+
+__all__ = ["Expectation", "parse_expectation"]
+
+_COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_TIMES: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+_COUNTS: Final = (*FAULT_COUNTS, "connected", "sent", "received")
+_LATENCIES: Final = ("minimum", "mean", "maximum")
+_CONNECTS: Final = tuple(f"connect.{name}" for name in (*_LATENCIES, "p50", "p90", "p99", "p99.9"))
+_NAMES: Final = ("p50", "p99", *_LATENCIES, *_CONNECTS, "rate", "errors", *_COUNTS)
+_PERCENTILE: Final = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
+_TEXT: Final = re.compile(
+    r"\s*(?P<name>[\w.]+)\s*(?P<sign>[<>=!]+)\s*(?P<value>[^\s]+?)\s*(?P<unit>[a-z/%]*)\s*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A comparison with something that was measured.
+
+    Attributes:
+        text: As it was written.
+        name: What is compared: a percentile of the latency, a rate, a count.
+        sign: How.
+        value: With what, in seconds, messages per second, or as a count.
+    """
+
+    text: str
+    name: str
+    sign: str
+    value: float
+
+    def measured(self, report: Report) -> float:
+        """What the run has shown."""
+        if match := _PERCENTILE.fullmatch(self.name):
+            return report.percentile(float(match[1]))
+        if self.name in _LATENCIES:
+            return float(getattr(report.latency, self.name))
+        if self.name in _CONNECTS:
+            return _of(report.connect_latency_seconds, self.name.removeprefix("connect."))
+        if self.name == "rate":
+            return report.messages_per_second
+        if self.name == "errors":
+            return report.errors
+        return float(getattr(report, self.name))
+
+    def is_met(self, report: Report) -> bool:
+        """Whether the run has shown that. A latency that was never measured meets nothing."""
+        if self.is_time and not self._cases(report):
+            return False
+        return _COMPARISONS[self.sign](self.measured(report), self.value)
+
+    @property
+    def is_time(self) -> bool:
+        """Whether a time is compared."""
+        return _is_time(self.name)
+
+    def _cases(self, report: Report) -> int:
+        is_connect = self.name in _CONNECTS
+        return (report.connect_latency_seconds if is_connect else report.latency).count
+
+
+def _of(latency: Latency, name: str) -> float:
+    return float(getattr(latency, name.replace(".", "_")))
+
+
+def _is_time(name: str) -> bool:
+    return name in _LATENCIES or name in _CONNECTS or bool(_PERCENTILE.fullmatch(name))
+
+
+def parse_expectation(text: str) -> Expectation:
+    """An expectation from a text such as `p99 < 5ms`.
+
+    Raises:
+        ConfigurationError: It is not one; the text says what is wrong and what would be right.
+    """
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise _wrong(text, "is not NAME SIGN VALUE, such as 'p99 < 5ms' or 'errors == 0'")
+    name, sign = match["name"], match["sign"]
+    if not (name in _NAMES or _PERCENTILE.fullmatch(name)):
+        raise _wrong(text, f"{name!r} is not measured; {_near(name)}")
+    if sign not in _COMPARISONS:
+        near = "==" if sign == "=" else difflib.get_close_matches(sign, _COMPARISONS, 1, 0)[0]
+        raise _wrong(text, f"{sign!r} is not a comparison; did you mean {near!r}?")
+    return Expectation(text.strip(), name, sign, _value(text, name, match["value"], match["unit"]))
+
+
+def _value(text: str, name: str, value: str, unit: str) -> float:
+    try:
+        number = float(value.replace("_", ""))
+    except ValueError:
+        raise _wrong(text, f"{value + unit!r} is not a number") from None
+    if _is_time(name):
+        if unit not in _TIMES:
+            units = "ms, s, us, ns or min"
+            what = f"{unit!r} is not a unit of time" if unit else "a time needs its unit"
+            raise _wrong(text, f"{what}, one of {units}: did you mean {value}ms?")
+        return number * _TIMES[unit]
+    if unit not in ("", "/s") or (unit and name != "rate"):
+        raise _wrong(text, f"{name} takes a number such as 10000, and not the unit {unit!r}")
+    return number
+
+
+def _near(name: str) -> str:
+    near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    some = "p50, p99.9 and other percentiles, mean, maximum, rate, errors, or a count such as lost"
+    return f"use {some}"
+
+
+def _wrong(text: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"--expect {text!r}: {why}", subject="--expect", value=text)

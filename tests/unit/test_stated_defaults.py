@@ -63,6 +63,8 @@ def stated_defaults(command: str) -> Iterator[tuple[str, str]]:
         stated = re.search(r"\[(?:repeatable; )?default: ([^\]]*)\]", parameter.help)
         if stated:
             yield max(parameter.opts, key=len), stated[1]
+        elif parameter.show_default is True:
+            yield max(parameter.opts, key=len), shown(parameter.default)
 
 
 def test_serve_states_the_defaults_of_the_code() -> None:

@@ -139,8 +139,11 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
 @click.option(
     "--backlog",
     type=click.IntRange(1, 65535),
-    help="Connections that may wait in the kernel to be accepted; net.core.somaxconn bounds it too."
-    f"  [default: {BACKLOG}]",
+    metavar="NUMBER",
+    default=BACKLOG,
+    show_default=True,
+    help="Connections that may wait in the kernel to be accepted; net.core.somaxconn bounds it"
+    " too.",
 )
 @click.option(
     "--reuse-port",
@@ -151,7 +154,9 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     "--spin-microseconds",
     type=click.IntRange(0, 1_000_000),
     metavar="NUMBER",
-    help="Poll for so long before sleeping when nothing is ready, in microseconds.  [default: 0]",
+    default=0,
+    show_default=True,
+    help="Poll for so long before sleeping when nothing is ready, in microseconds.",
 )
 @click.option(
     "--driver",
@@ -189,9 +194,9 @@ def serve(
     executor: str | None,
     fd: int | None,
     mode: str | None,
-    backlog: int | None,
+    backlog: int,
     reuse_port: bool,
-    spin_microseconds: int | None,
+    spin_microseconds: int,
     driver: str | None,
     folder: Path | None,
     reload: bool,
@@ -237,7 +242,7 @@ def serve(
     try:
         server.run(
             driver=driver,
-            spin_microseconds=spin_microseconds or 0,
+            spin_microseconds=spin_microseconds,
             on_serving=report.serving if report else None,
         )
     except OSError as error:

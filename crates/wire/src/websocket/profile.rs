@@ -8,8 +8,8 @@
 //! Version 13 is RFC 6455. Version 8 is what the drafts 08 to 12 of the working group put into
 //! `Sec-WebSocket-Version`; the rules here are those of draft-ietf-hybi-thewebsocketprotocol-09,
 //! which browsers and devices of 2011 and 2012 speak. It is less strict than the standard:
-//! most of what the standard tells a receiver to refuse, the draft leaves open or wants ignored. A server
-//! therefore speaks it only where it is asked to.
+//! most of what the standard tells a receiver to refuse, the draft leaves open or wants ignored. A
+//! server therefore speaks it only where it is asked to.
 //!
 //! | switch | RFC 6455 | HyBi-09 |
 //! |---|---|---|

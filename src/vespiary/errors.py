@@ -32,6 +32,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vespiary._counted import counted
 from vespiary._credentials import bare_url
 from vespiary._printable import escaped
 
@@ -95,6 +96,9 @@ class CloseReason:
 
 class VespiaryError(Exception):
     """Anything that Vespiary raises."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class ConfigurationError(VespiaryError, ValueError):
@@ -265,6 +269,7 @@ class SendRefused(VespiaryError):
     """A message was not taken for sending; the connection stays open.
 
     Attributes:
+        text: Why, and what to do.
         address: The peer; empty when it is not known.
     """
 
@@ -293,9 +298,9 @@ class WriteQueueFull(SendRefused):
     ) -> None:
         if message_bytes >= write_bytes_max:
             text = (
-                f"a message of {message_bytes} bytes is more than may ever wait (write_bytes_max is"
-                f" {write_bytes_max}): raise the limit, or send the message in parts with"
-                " send_part(), awaiting drain() between them"
+                f"a message of {counted(message_bytes, 'byte')} is more than may ever wait"
+                f" (write_bytes_max is {write_bytes_max}): raise the limit, or send it in parts"
+                " with send_part(), awaiting drain() between them"
             )
         else:
             more = f"{message_bytes} more" if message_bytes else "more"
@@ -303,7 +308,8 @@ class WriteQueueFull(SendRefused):
             if queued_bytes + message_bytes < write_bytes_max:
                 beside = ", including the memory that the queue needs for its pieces,"
             text = (
-                f"{queued_bytes} bytes wait for a peer that does not read them, and {more}{beside}"
+                f"the write queue has {counted(queued_bytes, 'byte')} that the peer does not read,"
+                f" and {more}{beside}"
                 f" would exceed write_bytes_max ({write_bytes_max}): await connection.drain()"
                 " between sends, or raise the limit"
             )
@@ -316,7 +322,11 @@ class WriteQueueFull(SendRefused):
 
 
 class ReceiveConflict(VespiaryError):
-    """Two tasks wait for the messages of one connection; only one may, or each would get some."""
+    """Two tasks wait for the messages of one connection; only one may, or each would get some.
+
+    Attributes:
+        address: The peer; empty when it is not known.
+    """
 
     def __init__(self, address: str = "") -> None:
         super().__init__(address)
@@ -346,8 +356,9 @@ class ThreadCallsFull(VespiaryError):
 
     def __str__(self) -> str:
         return (
-            f"{self.waiting_calls} calls of other threads, with {self.waiting_bytes} bytes of"
-            " messages, wait for the loop, which has not run any of them for 10 s: something"
+            f"{counted(self.waiting_calls, 'call')} of other threads, with"
+            f" {counted(self.waiting_bytes, 'byte')} of messages, cannot be run by the loop, which"
+            " has not run any for 10 s: something"
             " blocks it, such as a handler that waits for this thread"
         )
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import enum
 import threading
 import time
@@ -34,7 +35,7 @@ from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
 from vespiary.client import connecting
 from vespiary.client_options import ClientOptions, check_options
-from vespiary.errors import CloseReason, ConnectionClosed, WriteQueueFull
+from vespiary.errors import CloseReason, ConnectionClosed, SendRefused, WriteQueueFull
 from vespiary.limits import Limits
 from vespiary.loop import Loop
 from vespiary.statistics import ConnectionStatistics
@@ -276,6 +277,8 @@ class Connection:
         self.peer, self.local_address = native.peer, native.local_address
         self.subprotocol, self.response_headers = native.subprotocol, native.response_headers
         self._is_websocket = native.version is not None
+        self._part_thread: int | None = None
+        self._part_context = contextvars.Context()
 
     def send(self, message: str | Buffer, *, timeout: float | None = None) -> None:
         """Send a message; waits while more than `write_high_bytes` wait for the peer.
@@ -310,12 +313,18 @@ class Connection:
             WriteQueueFull: the part alone is over `write_bytes_max`.
             TimeoutError: the peer does not read fast enough.
             SendRefused: the framing has no parts to send, as with lines and length
-                prefixes.
+                prefixes; or another thread is sending a message in parts.
         """
         check_seconds("timeout", timeout)
 
+        thread = threading.get_ident()
+
         def act() -> None:
-            self._native.send_part(data, last=last)
+            if self._part_thread not in (None, thread):
+                raise SendRefused(_NOT_THE_SENDER, self._mailbox.address)
+            # The native side knows the sender by its context.
+            self._part_context.run(self._native.send_part, data, last=last)
+            self._part_thread = None if last or not self._is_websocket else thread
             self._mailbox.is_within_message = not last
 
         self._send(act, timeout)
@@ -471,6 +480,13 @@ class Connection:
         # That the connection has ended is for the next call to tell: the message was queued.
         with contextlib.suppress(ConnectionClosed):
             await self._native.drain()
+
+
+_NOT_THE_SENDER = (
+    "another thread is sending a message in parts on this connection, and this part would become a"
+    " part of it: send all parts of a message in one thread, and hold a threading.Lock meanwhile"
+    " where several send such messages"
+)
 
 
 class _Full(enum.Enum):

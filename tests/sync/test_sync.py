@@ -375,3 +375,24 @@ def test_after_close_send_raises(serving: Serving) -> None:
     connection.close()
     with pytest.raises(vespiary.LocalClosed):
         connection.send("x")
+
+
+def test_parts_of_two_threads_do_not_mix(serving: Serving) -> None:
+    with sync.connect(serving(Echo).url) as connection:
+        connection.send_part("a")
+        refused: list[BaseException] = []
+
+        def send() -> None:
+            try:
+                connection.send_part("b", last=True)
+            except vespiary.SendRefused as error:
+                refused.append(error)
+
+        with on_a_thread(send):
+            pass
+        assert "one thread" in str(refused[0])
+        connection.send_part("c", last=True)
+        assert connection.receive(10) == "ac"
+        with on_a_thread(send):
+            pass
+        assert connection.receive(10) == "b"

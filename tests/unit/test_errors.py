@@ -94,16 +94,50 @@ def test_a_closed_connection_names_the_peer_and_the_story() -> None:
     assert raised.code == 1000
 
 
+BROKEN = CloseReason("remote", "broken", 1006, "cut\r\nhere")
+ANSWER = (403, "no\nentry", "127.0.0.1:5", (("Server", "x"),), b"body")
+STEP = errors.Redirect("ws://a/", 302, "ws://b/\r\n")
 EXAMPLES = [
     VespiaryError("x"),
-    errors.ConfigurationError("x"),
+    errors.ConfigurationError("x is not a port", subject="port", value="x"),
+    errors.EndpointError("x"),
+    errors.LimitsError("x"),
+    ConnectionClosed(BROKEN, "127.0.0.1:5"),
+    LocalClosed(CloseReason("local", "closed")),
     RemoteClosed(CloseReason("remote", "closed", 1000), "127.0.0.1:5"),
-    HandshakeRefused(403, "no", "127.0.0.1:5", (("Server", "x"),)),
+    ConnectionBroken(BROKEN),
+    LocalError(CloseReason("local", "broken", text="idle_seconds is 5")),
+    RemoteError(BROKEN, "127.0.0.1:5"),
+    HandshakeRefused(*ANSWER),
+    errors.RedirectRefused.of(HandshakeRefused(*ANSWER), "it leads in a circle", (STEP,)),
+    errors.ProxyRefused(*ANSWER),
     SendRefused("no", "127.0.0.1:5"),
-    WriteQueueFull(10, 5, "127.0.0.1:5"),
+    WriteQueueFull(1, 5, "127.0.0.1:5", 1),
+    WriteQueueFull(10, 5, message_bytes=7),
     ReceiveConflict("127.0.0.1:5"),
+    errors.ThreadCallsFull(1, 1),
     DriverUnavailable("uring", "EPERM"),
 ]
+
+
+def test_there_is_an_example_of_every_exception() -> None:
+    assert {type(error) for error in EXAMPLES} == set(exception_classes().values())
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_the_text_of_an_exception_is_a_sentence_and_its_repr_shows_it(error: VespiaryError) -> None:
+    text = str(error)
+    assert text.isprintable()
+    assert not re.search(r"\b1 \w+s\b|\(\(|<.* object|CloseReason|None", text), text
+    assert not text.endswith((".", ":", " "))
+    assert repr(error) == f"{type(error).__name__}({text!r})"
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_the_attributes_of_an_exception_are_documented(error: VespiaryError) -> None:
+    texts = " ".join(cls.__doc__ or "" for cls in type(error).__mro__)
+    for name in vars(error):
+        assert re.search(rf"\b{name}\b", texts.partition("Attributes:")[2]), name
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)

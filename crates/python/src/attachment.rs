@@ -12,6 +12,7 @@ use crate::endpoint::PyEndpoint;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::owned::Owned;
+use crate::parts;
 use crate::ping::Pings;
 use crate::waiting;
 use pyo3::ffi;
@@ -42,6 +43,8 @@ pub(crate) struct Rare {
     pub(crate) timers: HashSet<u64>,
     /// The task that will answer the request.
     pub(crate) answering: Option<Py<PyAny>>,
+    /// Who sends a message in parts.
+    pub(crate) part_sender: Option<Box<parts::Sender>>,
     /// A thread waits for its end, and nothing has ever been received.
     pub(crate) ends_with_peer: bool,
     /// Its filters, which may refer to it.

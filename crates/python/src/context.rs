@@ -6,6 +6,8 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use std::ffi::CStr;
+use std::ptr;
 
 /// A copy of the current context.
 pub(crate) fn copy_current(py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -54,6 +56,60 @@ impl Drop for Entered<'_> {
             if ffi::PyContext_Exit(self.0.as_ptr()) != 0 {
                 ffi::PyErr_Clear();
             }
+        }
+    }
+}
+
+/// A new context variable.
+pub(crate) fn variable(py: Python<'_>, name: &CStr) -> PyResult<Py<PyAny>> {
+    // SAFETY: attached; the name is copied.
+    let made = unsafe {
+        Bound::from_owned_ptr_or_err(py, ffi::PyContextVar_New(name.as_ptr(), ptr::null_mut()))
+    };
+    made.map(Bound::unbind)
+}
+
+/// A variable's value in the current context.
+pub(crate) fn current_value<'py>(
+    py: Python<'py>,
+    variable: &Py<PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let mut value = ptr::null_mut();
+    // SAFETY: attached; the object is a context variable.
+    unsafe {
+        if ffi::PyContextVar_Get(variable.as_ptr(), ptr::null_mut(), &raw mut value) < 0 {
+            return Err(PyErr::fetch(py));
+        }
+        Ok(Bound::from_owned_ptr_or_opt(py, value))
+    }
+}
+
+/// A variable's value in a context that is not entered.
+pub(crate) fn value<'py>(
+    py: Python<'py>,
+    context: &Py<PyAny>,
+    variable: &Py<PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let _entered = Entered::enter(py, context)?;
+    current_value(py, variable)
+}
+
+/// Set a variable in the current context; returns the token that resets it.
+pub(crate) fn set(py: Python<'_>, variable: &Py<PyAny>, value: &Py<PyAny>) -> PyResult<Py<PyAny>> {
+    // SAFETY: attached; the object is a context variable.
+    let token = unsafe {
+        let token = ffi::PyContextVar_Set(variable.as_ptr(), value.as_ptr());
+        Bound::from_owned_ptr_or_err(py, token)
+    };
+    token.map(Bound::unbind)
+}
+
+/// Reset a variable, unless it was set in another context.
+pub(crate) fn reset(_py: Python<'_>, variable: &Py<PyAny>, token: &Py<PyAny>) {
+    // SAFETY: attached; the objects are a context variable and a token of its own.
+    unsafe {
+        if ffi::PyContextVar_Reset(variable.as_ptr(), token.as_ptr()) < 0 {
+            ffi::PyErr_Clear();
         }
     }
 }

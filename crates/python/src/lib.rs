@@ -41,6 +41,7 @@ mod loop_handle;
 mod methods;
 mod options;
 mod owned;
+mod parts;
 mod payload;
 mod ping;
 mod process;

@@ -9,11 +9,10 @@ use crate::core::Conn;
 use crate::imports;
 use crate::owned::Owned;
 use crate::ping::{self, Ping};
-use crate::send::with_payload;
 use crate::thread_calls::ThreadCall;
 use crate::timer::{Target, Timer};
 use crate::waiting::{self, Waiting, What};
-use crate::{awaitables, context, dropped, from_thread, report, response, statistics, task};
+use crate::{awaitables, context, dropped, parts, report, response, statistics, task};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -43,18 +42,7 @@ impl Connection {
         last: bool,
         compress: Option<bool>,
     ) -> PyResult<()> {
-        let act = move |py: Python<'_>, data: &Py<PyAny>, connection: &Rc<Conn>| {
-            with_payload(data.bind(py), |kind, payload| {
-                connection.send_part(kind, payload, last, compress)
-            })
-        };
-        if slf.get().local.get().is_none() {
-            return from_thread::send(slf, None, compress, data, act);
-        }
-        Self::ask_living(slf, move |py, this, connection| {
-            act(py, &data, connection)?
-                .map_err(|error| this.send_error(py, connection, error, Some(data.bind(py))))
-        })
+        parts::send(slf, data, last, compress)
     }
 
     /// Queue a message for the loop without waiting for room: the write queue takes it whatever

@@ -1,0 +1,167 @@
+//! Messages in parts (`send_part`), each of which has one sender.
+//!
+//! A part has nothing on it that says to which message it belongs, so parts of two senders would
+//! become one message. The sender is known by a context variable of the connection: with the first
+//! part it gets a value for this message, in the context of who sends it. Whoever has that value
+//! sends the other parts: the same task or callback, and tasks and threads that it has started
+//! since (`asyncio.wait_for`, `asyncio.to_thread`). With the last part the variable is reset.
+
+use crate::attachment::HasRare as _;
+use crate::calls::Invoke as _;
+use crate::connection::Connection;
+use crate::context;
+use crate::core::Conn;
+use crate::from_thread;
+use crate::imports;
+use crate::send::with_payload;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vespiary_engine::Framing;
+
+const NOT_THE_SENDER: &str = "another task or callback is sending a message in parts on this \
+    connection, and this part would become a part of it: send all parts of a message in one task, \
+    and hold an asyncio.Lock meanwhile (or a threading.Lock) where several send such messages";
+
+/// Who sends a message in parts.
+pub(crate) struct Sender {
+    variable: Py<PyAny>,
+    /// The variable's value for the message that is under way.
+    message: Option<Py<PyAny>>,
+    token: Token,
+}
+
+/// What resets the variable, in the context in which it was set.
+type Token = Arc<Mutex<Option<Py<PyAny>>>>;
+
+/// What is left to be done in the sender's context.
+enum Step {
+    Begin(Py<PyAny>, Py<PyAny>, Token),
+    End(Py<PyAny>, Token),
+}
+
+/// What `Connection.send_part` does.
+pub(crate) fn send(
+    slf: &Bound<'_, Connection>,
+    data: Py<PyAny>,
+    last: bool,
+    compress: Option<bool>,
+) -> PyResult<()> {
+    let py = slf.py();
+    let is_here = slf.get().local.get().is_some();
+    let senders = if is_here {
+        None
+    } else {
+        Some(context::copy_current(py)?)
+    };
+    let step: Arc<Mutex<Option<Step>>> = Arc::default();
+    let slot = step.clone();
+    let act = move |py: Python<'_>, data: &Py<PyAny>, connection: &Rc<Conn>| {
+        check(py, connection, senders.as_ref())?;
+        let sent = with_payload(data.bind(py), |kind, payload| {
+            connection.send_part(kind, payload, last, compress)
+        })?;
+        if sent == Ok(()) {
+            *lock(&slot) = note(py, connection, last)?;
+        }
+        Ok(sent)
+    };
+    if is_here {
+        Connection::ask_living(slf, move |py, this, connection| {
+            act(py, &data, connection)?
+                .map_err(|error| this.send_error(py, connection, error, Some(data.bind(py))))
+        })?;
+    } else {
+        from_thread::send(slf, None, compress, data, act)?;
+    }
+    let step = lock(&step).take();
+    step.map_or(Ok(()), |step| step.take(py))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Check that a message that is under way is the sender's.
+fn check(py: Python<'_>, connection: &Rc<Conn>, senders: Option<&Py<PyAny>>) -> PyResult<()> {
+    let known = connection.rare(|rare| {
+        let sender = rare.part_sender.as_ref()?;
+        let message = sender.message.as_ref()?.clone_ref(py);
+        Some((sender.variable.clone_ref(py), message))
+    });
+    let Some((variable, message)) = known.flatten() else {
+        return Ok(());
+    };
+    let value = match senders {
+        // A copy of the sender's, which is on another thread.
+        Some(context) => context::value(py, context, &variable)?,
+        None => context::current_value(py, &variable)?,
+    };
+    if value.is_some_and(|value| value.is(&message)) {
+        return Ok(());
+    }
+    Err(imports::error(imports::send_refused_class(py), |class| {
+        Ok(PyErr::from_value(class.invoke((NOT_THE_SENDER,))?))
+    }))
+}
+
+/// A part was sent.
+fn note(py: Python<'_>, connection: &Rc<Conn>, last: bool) -> PyResult<Option<Step>> {
+    if connection.endpoint().options().framing != Framing::WebSocket {
+        return Ok(None);
+    }
+    let step = connection.rare(|rare| match (&mut rare.part_sender, last) {
+        (Some(sender), true) => {
+            let is_under_way = sender.message.take().is_some();
+            let variable = sender.variable.clone_ref(py);
+            Ok(is_under_way.then(|| Step::End(variable, sender.token.clone())))
+        }
+        (None, true) => Ok(None),
+        (Some(sender), false) if sender.message.is_some() => Ok(None),
+        (kept, false) => {
+            let sender = match kept.take() {
+                Some(sender) => kept.insert(sender),
+                None => kept.insert(Sender::new(py)?),
+            };
+            Ok(Some(sender.begin(py)))
+        }
+    });
+    step.unwrap_or(Ok(None))
+}
+
+impl Sender {
+    fn new(py: Python<'_>) -> PyResult<Box<Self>> {
+        Ok(Box::new(Self {
+            variable: context::variable(py, c"vespiary_message_in_parts")?,
+            message: None,
+            token: Token::default(),
+        }))
+    }
+
+    /// Another message begins.
+    fn begin(&mut self, py: Python<'_>) -> Step {
+        let message = PyList::empty(py).into_any().unbind();
+        self.message = Some(message.clone_ref(py));
+        self.token = Token::default();
+        Step::Begin(self.variable.clone_ref(py), message, self.token.clone())
+    }
+}
+
+impl Step {
+    fn take(self, py: Python<'_>) -> PyResult<()> {
+        match self {
+            Self::Begin(variable, message, token) => {
+                *lock(&token) = Some(context::set(py, &variable, &message)?);
+            }
+            Self::End(variable, token) => {
+                if let Some(token) = lock(&token).take() {
+                    // In another context than that of the first part it cannot be reset, and its
+                    // value, an empty list, stays there.
+                    context::reset(py, &variable, &token);
+                }
+            }
+        }
+        Ok(())
+    }
+}

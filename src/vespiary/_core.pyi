@@ -253,7 +253,11 @@ class Connection(Generic[_M_co]):
         """
 
     def wait_closed(self) -> Coroutine[Any, Any, CloseReason]:
-        """Wait until the connection has ended; the result says why it did."""
+        """Wait until the connection has ended; the result says why it did.
+
+        Raises:
+            RuntimeError: it is called in another thread than the loop's.
+        """
 
     def statistics(self) -> ConnectionStatistics:
         """Return what has happened on this connection so far."""

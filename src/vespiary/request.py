@@ -244,6 +244,9 @@ class Request:
 
         By default `WebSocket.subprotocols` of the endpoint chooses the subprotocol; an empty text
         chooses none.
+
+        Raises:
+            ConfigurationError: the headers are neither a mapping nor pairs of `str`.
         """
         return Response(101, header_lines(headers), b"", subprotocol)
 

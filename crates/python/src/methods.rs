@@ -252,6 +252,9 @@ impl Connection {
     }
 
     /// Wait until the connection has ended; the result says why it did.
+    ///
+    /// Raises:
+    ///     RuntimeError: it is called in another thread than the loop's.
     fn wait_closed(slf: &Bound<'_, Self>) -> PyResult<Waiting> {
         slf.get().check_thread("wait_closed()")?;
         Ok(Waiting::new(slf, What::End))

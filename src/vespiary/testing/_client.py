@@ -150,6 +150,10 @@ class TestClient:
             body: The body, sent with its Content-Length.
             url: Another endpoint of the server. Default: its first.
             timeout: Virtual seconds until TimeoutError.
+
+        Raises:
+            OSError: the connection was refused.
+            TimeoutError: there was no response in time.
         """
         endpoint = Endpoint.parse(url or self.server.urls[0])
         lines = [("Host", endpoint.host_header), ("Connection", "close"), *headers]
@@ -164,7 +168,13 @@ class TestClient:
         self.run(asyncio.sleep(seconds), timeout=seconds + TIMEOUT_SECONDS)
 
     def run(self, coroutine: Coroutine[Any, Any, T], *, timeout: float = TIMEOUT_SECONDS) -> T:
-        """Run a coroutine in the simulated loop; its result."""
+        """Run a coroutine in the simulated loop, and return its result.
+
+        Raises:
+            TimeoutError: it takes longer than `timeout` virtual seconds.
+            RuntimeError: the client is not in its `with` block.
+            Exception: what the coroutine raises.
+        """
         try:
             if self._runner is None:
                 raise RuntimeError(
@@ -224,11 +234,20 @@ class TestConnection(Generic[M]):
         self.native = native
 
     def send(self, message: str | bytes) -> None:
-        """Send a message, and let the handler's side go on until it is on its way."""
+        """Send a message, and let the handler's side run until it has been sent.
+
+        Raises:
+            ConnectionClosed: the connection has ended.
+        """
         self._do(lambda: self.native.send(message))
 
     def send_end(self) -> None:
-        """Send nothing more on a stream; receiving goes on."""
+        """Send nothing more on a stream; receiving goes on.
+
+        Raises:
+            ConnectionClosed: the connection has ended.
+            SendRefused: a WebSocket ends in both directions at once.
+        """
         self._do(self.native.send_end)
 
     def receive(self, timeout: float = TIMEOUT_SECONDS) -> M:
@@ -263,7 +282,11 @@ class TestConnection(Generic[M]):
             yield message
 
     def close(self, code: int = 1000, reason: str = "") -> CloseReason:
-        """Close, and wait for the end; returns why it ended."""
+        """Close the connection, wait for its end, and return the reason.
+
+        Raises:
+            TimeoutError: it has not ended in time.
+        """
         self._do(lambda: self.native.close(code, reason))
         return self.wait_closed()
 

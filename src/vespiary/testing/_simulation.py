@@ -90,6 +90,9 @@ def simulated(
         seed: Only this one, to repeat a failure. So does `VESPIARY_SEED` in the environment.
         faults: As for `run`.
         timeout: As for `run`.
+
+    Raises:
+        ConfigurationError: `seeds` is less than 1.
     """
     if seeds < 1:
         raise ConfigurationError(f"seeds must be at least 1; got {seeds}", subject="seeds")

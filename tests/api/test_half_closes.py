@@ -213,7 +213,7 @@ async def test_a_peer_of_a_unix_socket_that_has_closed_ends_a_plain_handlers_con
     assert made.reasons[0].side == "remote"
 
 
-async def test_a_client_that_only_waits_for_the_end_hears_of_it_behind_unread_messages() -> None:
+async def test_a_client_that_only_waits_for_the_end_is_notified_behind_unread_messages() -> None:
     async def floods(connection: vespiary.Connection) -> None:
         for _ in range(5_000):
             connection.send(b"a line")

@@ -212,8 +212,8 @@ pub(crate) struct Lock {
     pub(crate) frame: AtomicU64,
     pub(crate) frame_return: AtomicU64,
     /// Bit 0: `stack` is where it was made; else where it was first seen. Bit 1: it is a
-    /// condition's, and hands over. Bit 2: the thread that had taken it has released it. From bit 16
-    /// on: how often its thread has an import lock besides once.
+    /// condition's, and hands over. Bit 2: the thread that had taken it has released it. From bit
+    /// 16 on: how often its thread has an import lock besides once.
     pub(crate) is_made: AtomicU32,
     /// Its place among the shared locks, plus one.
     pub(crate) shared: AtomicU32,

@@ -36,7 +36,7 @@ def _job(body: Callable[[], None], number: int) -> None:
 
 
 def run(*bodies: Callable[[], None]) -> None:
-    """Run functions in threads that live at the same time; the turn is no lock."""
+    """Run functions in threads that live at the same time; the turn is not a lock."""
     global _parties
     _parties = len(bodies)
     run_at_once(*(partial(_job, body, number) for number, body in enumerate(bodies)))

@@ -2,9 +2,9 @@
 //! imports the module.
 //!
 //! It is made of Python code: a lock that guards its state, taken in `acquire` and in `release`,
-//! and a second one that is waited for. By the function that takes the first it is known here who has
-//! the whole, as a lock of its own, a byte behind the first. Orders of it are not recorded: modules
-//! import each other in circles, which the interpreter notices and resolves.
+//! and a second one that is waited for. By the function that takes the first it is known here who
+//! has the whole, as a lock of its own, a byte behind the first. Orders of it are not recorded:
+//! modules import each other in circles, which the interpreter notices and resolves.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;

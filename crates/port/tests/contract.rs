@@ -319,12 +319,16 @@ fn a_turn_without_work_waits_for_its_timeout(driver: &Driver) {
 
 fn a_turn_of_no_time_does_not_wait(driver: &Driver) {
     let mut rig = Rig::new(driver);
-    let start = Instant::now();
-    for _ in 0..100 {
+    let mut turn = || {
+        let start = Instant::now();
         rig.port.turn(Some(Duration::ZERO)).expect("a turn");
         assert!(rig.port.next().is_none());
-    }
-    assert!(start.elapsed() < Duration::from_millis(500));
+        start.elapsed()
+    };
+    let mut times: Vec<_> = (0..100).map(|_| turn()).collect();
+    times.sort();
+    // The median: a busy machine interrupts some of them.
+    assert!(times[50] < Duration::from_millis(5), "{times:?}");
     assert_eq!(rig.port.counters().turns, 100);
 }
 

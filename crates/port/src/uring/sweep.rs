@@ -35,6 +35,8 @@ pub(super) struct Sweep {
     due: Option<u64>,
     /// Bytes have arrived since the present sweep began: it is not the last.
     is_wanted: bool,
+    /// What the kernel is asked about one slice; kept, so that looking allocates nothing.
+    polls: Vec<libc::pollfd>,
 }
 
 impl Sweep {
@@ -43,6 +45,7 @@ impl Sweep {
         let index = index(socket);
         if index >= self.tokens.len() {
             self.tokens.resize(index + 1, NOBODY);
+            self.polls.reserve_exact(SLICE);
         }
         self.tokens[index] = token.0;
     }
@@ -103,23 +106,23 @@ impl Sweep {
     }
 
     fn broken(&mut self, slice: std::ops::Range<usize>) -> Vec<Token> {
-        let mut polls: Vec<libc::pollfd> = slice
-            .filter(|index| self.tokens[*index] != NOBODY)
-            .map(|index| libc::pollfd {
-                fd: index as Descriptor,
-                events: 0,
-                revents: 0,
-            })
-            .collect();
+        let Self { tokens, polls, .. } = self;
+        let watched = slice.filter(|index| tokens[*index] != NOBODY);
+        polls.clear();
+        polls.extend(watched.map(|index| libc::pollfd {
+            fd: index as Descriptor,
+            events: 0,
+            revents: 0,
+        }));
         // SAFETY: the pointer is to so many structures, and the call does not wait.
         let found = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 0) };
         if found <= 0 {
             return Vec::new();
         }
-        polls.retain(|poll| poll.revents != 0);
         polls
             .iter()
-            .map(|poll| Token(std::mem::replace(&mut self.tokens[index(poll.fd)], NOBODY)))
+            .filter(|poll| poll.revents != 0)
+            .map(|poll| Token(std::mem::replace(&mut tokens[index(poll.fd)], NOBODY)))
             .collect()
     }
 }

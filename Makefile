@@ -2,6 +2,7 @@
 # touches nothing outside the checkout (pip's and cargo's download caches aside) except system-deps.
 #
 #   make PYTHON=/path/to/python3.12 test     builds and tests with that Python
+#   make PROFILE=dev run                     builds in seconds, for code that runs more slowly
 #   make DEMO=examples/echo_async.py run     starts another example
 #   make MESSAGES=20 conformance             sends that many messages in each compression case
 
@@ -13,8 +14,10 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 PYTHON ?= $(shell tools/find_python.sh default)
 VENV ?= .venv
 DEMO ?= examples/websocket_chat
-PROFILE ?= release
 MESSAGES ?= 1000
+# Cargo's profile: of what is shipped and measured, and of what is built to be tested soon.
+shipped := $(or $(PROFILE),release)
+quick := $(or $(PROFILE),dev)
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TERM_COLOR ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -28,23 +31,32 @@ rust_sources := $(shell find crates -name '*.rs' -o -name '*.toml') Cargo.toml \
 	$(wildcard Cargo.lock) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench wheel docs suites fuzz trace system-deps conformance \
-	constraints build build-for-tests clean need FORCE
+.PHONY: help run test test-all test-everything check bench wheel docs suites fuzz trace \
+	system-deps conformance constraints build build-for-tests clean need FORCE
 
 help: ## Print this list
 	@echo "Vespiary: make TARGET, one of"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
 
 run: build ## Build, start the demo and print its addresses (DEMO=examples/...)
 	@echo "==> Starting $(DEMO) (Ctrl-C stops it)"
 	@exec $(python) $(DEMO)
 
-build-for-tests: $(stamps)/group-test build
+build-for-tests: $(stamps)/group-test $(stamps)/core-$(quick)
 
-test: build-for-tests ## Build, and run the whole test suite
-	@$(python) tools/run_tests.py
+test: build-for-tests ## Build, and run the tests for every change (under 8 minutes)
+	@$(python) tools/run_tests.py test
 
-check: $(stamps)/group-check build ## Formats, lints, types, imports, stubs, documents, style
+test-all: ## Run the rest of the tests (about 20 minutes)
+test-all: $(stamps)/group-test $(stamps)/core-$(shipped)
+	@$(python) tools/run_tests.py test-all
+
+test-everything: test test-all ## Both, and then all seeds, cases, loops and Pythons (hours)
+	@$(MAKE) build-for-tests
+	@$(python) tools/run_tests.py test-everything
+
+check: ## Formats, lints, types, imports, stubs, documents, style
+check: $(stamps)/group-check $(stamps)/core
 	@$(python) tools/run_checks.py
 
 bench: build ## Measure against the peers, into benches/results
@@ -54,10 +66,10 @@ bench: build ## Measure against the peers, into benches/results
 wheel: ## Build the wheel into dist/, and try it in an empty environment
 wheel: $(stamps)/group-build src/vespiary/_lockwatch.so
 	@echo "==> Building the wheel (the first build takes one to two minutes)"
-	@$(VENV)/bin/maturin build --profile $(PROFILE) --locked --out dist --interpreter $(python)
+	@$(VENV)/bin/maturin build --profile $(shipped) --locked --out dist --interpreter $(python)
 	@$(python) tools/try_wheel.py
 
-docs: $(stamps)/group-docs build ## Build the documents into docs/_build/html
+docs: $(stamps)/group-docs $(stamps)/core ## Build the documents into docs/_build/html
 	@echo "==> Building the documents"
 	@$(python) -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
 	@echo "==> docs/_build/html/index.html"
@@ -73,13 +85,14 @@ suites: build-for-tests ## Run CPython's and uvloop's own tests on our loop, bes
 fuzz: ## Fuzz each target of fuzz/ for SECONDS (20 by default)
 	@$(PYTHON) tools/run_fuzz.py $(or $(SECONDS),20)
 
-trace: build-for-tests ## Prove every marked requirement: its tests must fail without it
+trace: ## Prove every marked requirement: its tests must fail without it
+trace: $(stamps)/group-test $(stamps)/core
 	@$(python) tools/run_trace.py
 
 system-deps: ## Install the Debian packages that the build and some tests want (as root)
 	@tools/system_deps.sh
 
-build: $(stamps)/core ## Make .venv and build the Rust core into it
+build: $(stamps)/core-$(shipped) ## Make .venv and build the Rust core into it
 
 constraints: ## Renew tools/constraints.txt from the newest releases
 	@tools/renew_constraints.sh "$(PYTHON)"
@@ -99,11 +112,15 @@ $(stamps)/group-%: pyproject.toml tools/constraints.txt $(stamps)/python
 	@touch $@
 
 # The extension lies in src/vespiary with the Python version in its name, so that environments of
-# several Pythons share one checkout.
+# several Pythons share one checkout. The stamp core-PROFILE says which profile is there.
 $(stamps)/core: $(rust_sources) $(stamps)/group-build src/vespiary/_lockwatch.so
-	@echo "==> Building the Rust core for $$($(python) -V) (the first build takes one to two minutes)"
-	@PIP_QUIET=1 PIP_CONSTRAINT=tools/constraints.txt $(VENV)/bin/maturin develop --profile $(PROFILE)
-	@touch $@
+	@$(MAKE) $(stamps)/core-$(quick)
+
+$(stamps)/core-%: $(rust_sources) $(stamps)/group-build src/vespiary/_lockwatch.so
+	@echo "==> Building the Rust core for $$($(python) -V), profile $* (the first time, some minutes)"
+	@PIP_QUIET=1 PIP_CONSTRAINT=tools/constraints.txt $(VENV)/bin/maturin develop --profile $*
+	@rm -f $(stamps)/core-*
+	@touch $@ $(stamps)/core
 
 # What `vespiary locks` preloads knows of no Python, so one serves all.
 src/vespiary/_lockwatch.so: $(shell find crates/lockwatch/src -type f) \

@@ -5,6 +5,8 @@ A check that did not run must not look like one that passed. With VESPIARY_FORBI
 `ALLOWED_SKIPS` with its reason.
 """
 
+import faulthandler
+import gc
 import os
 import signal
 import subprocess
@@ -14,6 +16,7 @@ from collections.abc import Generator
 import pytest
 from _pytest._code.code import TerminalRepr
 from _pytest._io import TerminalWriter
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 ALLOWED_SKIPS: dict[str, str] = {
     # Autobahn|Testsuite runs on CPython 2.7 only, and Debian has no package of that any more.
@@ -36,11 +39,38 @@ ALLOWED_SKIPS: dict[str, str] = {
 }
 """The beginning of a test's identifier, and of the only reason for which it may skip."""
 
+HANG_SECONDS = 30.0
+"""How much longer than its timeout a test may take: for its fixtures, and for the report."""
+
 
 def pytest_configure() -> None:
     """Undo what a background shell does to its children: Ctrl-C would be ignored by ours too."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collections of the tests what was loaded before them."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End a process that its test's timeout does not: it hangs where no signal's handler runs.
+
+    With other processes beside it (pytest-xdist) that fails the one test, and another one goes on.
+    """
+    marker = item.get_closest_marker("timeout")
+    seconds = float(marker.args[0] if marker else item.config.getini("timeout") or 0)
+    if not seconds:
+        return (yield)
+    descriptor = item.config.stash[fault_handler_stderr_fd_key]
+    faulthandler.dump_traceback_later(seconds + HANG_SECONDS, exit=True, file=descriptor)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,15 @@
-"""The whole test suite: the Rust crates, Python's under every supported CPython, the trace.
+"""Run the tests of one of the commands `make test`, `make test-all` and `make test-everything`.
 
-The interpreter that runs this file runs everything; the others build the core for themselves and
-run the tests of Python's modules and of the interface. The summary names what was skipped and why.
-With VESPIARY_FORBID_SKIPS=1 a skipped or ignored test fails the run.
+    run_tests.py test             the Rust crates, and the quick part of Python's tests (suite.py)
+    run_tests.py test-all         the rest: servers, tools, other CPythons, the trace, the wheel
+    run_tests.py test-everything  what takes hours: many seeds, all cases, all of every CPython
+
+Each names at its end what it left out, and what was skipped and why. With VESPIARY_FORBID_SKIPS=1 a
+skipped or ignored test fails the run.
 """
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -16,48 +18,89 @@ from xml.etree import ElementTree
 
 from run_trace import run_trace
 from steps import CHECKOUT, Steps
+from suite import (
+    NEED_CHECK,
+    OTHER_PYTHONS,
+    QUICK,
+    REST,
+    part_of_api,
+    processes,
+    pytest_command,
+    version,
+)
 
 REPORTS = CHECKOUT / ".cache" / "test"
-PROBES = [
-    "cargo",
-    "test",
-    "--quiet",
-    "--locked",
-    "--package",
-    "vespiary-trace",
-    "--features",
-    "probes",
-]
+CARGO = ["cargo", "test", "--locked"]
+NOTHING_COLLECTED = 5
+SEEDS = "0..20000"
+MESSAGES = "1000"
+EXAMPLES = "5000"
+LEFT_TO_ALL = f"""\
+Left to `make test-all`: the tests marked slow, tests/{", tests/".join(one.name for one in REST)};
+the other CPythons; the trace of the requirements; the wheel."""
+LEFT_TO_EVERYTHING = """\
+Left to `make test-everything`: most seeds of the simulations, the whole of tests/api on the other
+CPythons and in other loops, all messages of Autobahn's compression cases, CPython's and uvloop's
+own tests, fuzzing."""
 
 
 def main() -> int:
-    """Run everything; the exit status is 1 if anything failed."""
-    shutil.rmtree(REPORTS, ignore_errors=True)
-    REPORTS.mkdir(parents=True)
-    forbid_skips = os.environ.get("VESPIARY_FORBID_SKIPS") == "1"
-    steps = Steps("test")
-    run_rust(steps, forbid_skips)
-    steps.run("Rust tests of the probes, which a normal build has not", PROBES)
-    run_pytest(steps, Path(sys.executable), version(), ["tests", "--ignore=tests/style"])
-    run_trace(steps)
-    run_other_pythons(steps)
-    tell_unsupported_pythons(steps)
-    steps.run("The wheel installs into an empty environment and serves", ["make", "wheel"])
+    """Run what was asked for; the exit status is 1 if anything failed."""
+    commands = {"test": run_quick, "test-all": run_rest, "test-everything": run_everything}
+    if len(sys.argv) != 2 or sys.argv[1] not in commands:
+        print(f"usage: run_tests.py {'|'.join(commands)}", file=sys.stderr)
+        return 2
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    steps = Steps(sys.argv[1])
+    commands[sys.argv[1]](steps)
     return steps.finish()
 
 
-def version() -> str:
-    """The version of the interpreter that runs this file, as `3.11`."""
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
+def run_quick(steps: Steps) -> None:
+    """What a person who changes something wants to know."""
+    run_rust(steps)
+    run_folders(steps, QUICK, "not slow")
+    steps.left = LEFT_TO_ALL
 
 
-def run_rust(steps: Steps, forbid_skips: bool) -> None:
+def run_rest(steps: Steps) -> None:
+    """Everything else, except for what takes hours."""
+    probes = [*CARGO, "--quiet", "--package", "vespiary-trace", "--features", "probes"]
+    steps.run("Rust tests of the probes, which a normal build has not", probes)
+    run_folders(steps, QUICK, "slow")
+    for folder in REST:
+        run_folders(steps, (folder.name,), "", at_once=folder.at_once)
+    run_trace(steps)
+    run_other_pythons(steps, whole=False)
+    steps.run("The wheel installs into an empty environment and serves", ["make", "wheel"])
+    steps.left = LEFT_TO_EVERYTHING
+
+
+def run_everything(steps: Steps) -> None:
+    """What takes hours."""
+    simulation = [*CARGO, "--package", "vespiary-engine", "--test", "simulation"]
+    steps.run(f"Simulation, seeds {SEEDS}", simulation, {"VESPIARY_SEEDS": SEEDS})
+    for loop in ("asyncio", "uvloop"):
+        run_folders(steps, ("api",), "", environment={"VESPIARY_TEST_LOOP": loop})
+    run_other_pythons(steps, whole=True)
+    hostile = pytest_command(
+        Path(sys.executable),
+        REPORTS / "streams.xml",
+        ["tests/acceptance/hostile/test_streams.py"],
+        1,
+    )
+    steps.run("Streams of frames", hostile, {"VESPIARY_FUZZ_EXAMPLES": EXAMPLES})
+    for command in ("conformance", "suites", "fuzz"):
+        steps.run(f"make {command}", ["make", f"MESSAGES={MESSAGES}", command])
+
+
+def run_rust(steps: Steps) -> None:
     """Run the crates' tests, passing their output on and counting those that were ignored."""
     name = "Rust tests (cargo test)"
     print(f"\n==> {name}", flush=True)
     began = time.monotonic()
     # The Python crate is a binding: Python's tests are its tests.
-    command = ["cargo", "test", "--workspace", "--exclude", "vespiary-python", "--locked"]
+    command = [*CARGO, "--workspace", "--exclude", "vespiary-python", "--no-fail-fast"]
     ignored = []
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -67,17 +110,53 @@ def run_rust(steps: Steps, forbid_skips: bool) -> None:
             print(line, end="", flush=True)
             if re.match(r"test .* \.\.\. ignored", line):
                 ignored.append(line.strip())
+    forbid_skips = os.environ.get("VESPIARY_FORBID_SKIPS") == "1"
     passed = process.returncode == 0 and not (forbid_skips and ignored)
     steps.record(name, passed, time.monotonic() - began, ignored)
 
 
-def run_pytest(steps: Steps, python: Path, label: str, arguments: list[str]) -> None:
+def run_folders(
+    steps: Steps,
+    folders: tuple[str, ...],
+    marked: str,
+    *,
+    at_once: bool = True,
+    environment: dict[str, str] | None = None,
+) -> None:
+    """Run folders of tests, restricted by a mark's expression, first those that may run at once."""
+    paths = [f"tests/{folder}" for folder in folders]
+    if "style" in folders:
+        paths += [f"--ignore={path}" for path in NEED_CHECK]
+    label = "-".join(filter(None, [version(), *folders, marked.replace(" ", "-")]))
+    python = Path(sys.executable)
+    if not at_once:
+        run_pytest(steps, python, label, [*paths, *(["-m", marked] if marked else [])], 1)
+        return
+    for count, kind in ((processes(), "not serial"), (1, "serial")):
+        expression = f"{marked} and {kind}" if marked else kind
+        selection = [*paths, "-m", expression]
+        run_pytest(steps, python, f"{label}-{count}", selection, count, environment)
+
+
+def run_pytest(
+    steps: Steps,
+    python: Path,
+    label: str,
+    selection: list[str],
+    count: int,
+    environment: dict[str, str] | None = None,
+) -> None:
     """Run pytest, and note each skipped test with its reason."""
     report = REPORTS / f"cpython-{label}.xml"
+    report.unlink(missing_ok=True)
+    manner = f"{count} at once" if count > 1 else "one by one"
     steps.run(
-        f"Python tests, CPython {label} ({' '.join(arguments)})",
-        [python, "-m", "pytest", "-q", f"--junitxml={report}", *arguments],
+        f"Python tests, CPython {label.split('-')[0]}, {manner}: {' '.join(selection)}",
+        pytest_command(python, report, selection, count),
+        environment,
         notes=lambda: skips(report),
+        # No test of the folder has this mark.
+        accepted=(0, NOTHING_COLLECTED) if "-m" in selection else (0,),
     )
 
 
@@ -92,11 +171,13 @@ def skips(report: Path) -> list[str]:
     ]
 
 
-def run_other_pythons(steps: Steps) -> None:
-    """Build and test under each other supported CPython that is present; name the missing."""
-    for other in find_python("versions").split():
-        if other == version():
-            continue
+def run_other_pythons(steps: Steps, *, whole: bool) -> None:
+    """Build and test under each other supported CPython that is present; name the missing.
+
+    Each runs all of tests/api, or one part of its files.
+    """
+    others = [other for other in find_python("versions").split() if other != version()]
+    for number, other in enumerate(others):
         python = find_python(other)
         if not python:
             steps.record(f"CPython {other}: not found on this machine, not tested", True, 0.0)
@@ -107,12 +188,15 @@ def run_other_pythons(steps: Steps) -> None:
             f"Build for CPython {other}",
             ["make", f"VENV={venv.name}", f"PYTHON={python}", "PROFILE=dev", "build-for-tests"],
         )
-        if built:
-            run_pytest(steps, venv / "bin" / "python", other, ["tests/unit", "tests/api"])
-
-
-def tell_unsupported_pythons(steps: Steps) -> None:
-    """Name the CPythons whose programs are watched, on which Vespiary itself does not run."""
+        if not built:
+            continue
+        interpreter = venv / "bin" / "python"
+        api = ["tests/api"] if whole else part_of_api(number)
+        selection = [*(f"tests/{folder}" for folder in OTHER_PYTHONS), *api]
+        run_pytest(
+            steps, interpreter, f"{other}-many", [*selection, "-m", "not serial"], processes()
+        )
+        run_pytest(steps, interpreter, f"{other}-one", [*selection, "-m", "serial"], 1)
     if not os.environ.get("VESPIARY_LOCKS_PYTHONS"):
         name = "Locks of CPython 3.14 and of a free-threaded one: VESPIARY_LOCKS_PYTHONS names none"
         steps.record(f"{name}, not tested", True, 0.0)

@@ -27,6 +27,8 @@ class Steps:
 
     title: str
     outcomes: list[Outcome] = field(default_factory=list)
+    left: str = ""
+    """What these steps leave to others, printed at the end."""
 
     def run(
         self,
@@ -34,8 +36,17 @@ class Steps:
         command: Sequence[str | Path],
         environment: Mapping[str, str] | None = None,
         notes: Callable[[], Sequence[str]] = tuple,
+        accepted: Sequence[int] = (0,),
     ) -> bool:
-        """Run a command; its output goes through. `notes` is asked afterwards what to add."""
+        """Run a command; its output goes through.
+
+        Args:
+            name: What the summary calls it.
+            command: The command's words.
+            environment: What is added to the environment.
+            notes: Called afterwards; what it returns goes into the summary.
+            accepted: The exit statuses with which the step has passed.
+        """
         print(f"\n==> {name}", flush=True)
         began = time.monotonic()
         status = subprocess.run(
@@ -44,7 +55,7 @@ class Steps:
             env={**os.environ, **(environment or {})},
             check=False,
         ).returncode
-        return self.record(name, status == 0, time.monotonic() - began, notes())
+        return self.record(name, status in accepted, time.monotonic() - began, notes())
 
     def record(self, name: str, passed: bool, seconds: float, notes: Sequence[str] = ()) -> bool:
         """Add an outcome that was found by other means."""
@@ -59,6 +70,8 @@ class Steps:
             print(f"  {word} {outcome.seconds:7.1f} s  {outcome.name}")
             for note in outcome.notes:
                 print(f"                     {note}")
+        if self.left:
+            print(self.left)
         failed = [outcome.name for outcome in self.outcomes if not outcome.passed]
         if failed:
             print(f"{self.title} failed: {', '.join(failed)}.", file=sys.stderr)

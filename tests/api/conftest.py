@@ -14,7 +14,7 @@ import pytest
 import vespiary
 from vespiary.loop import Loop
 
-SECONDS = 20.0
+SECONDS = 50.0
 
 
 @pytest.fixture(params=["uring", "epoll"], autouse=True)

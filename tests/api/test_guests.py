@@ -82,6 +82,7 @@ async def exchange(handler: object = None) -> None:
             assert await connection.receive() == f"{number}"
 
 
+@pytest.mark.slow
 def test_the_other_tests_pass_in_this_loop(kind: str, driver: str) -> None:
     here = Path(__file__).parent
     environment = {**os.environ, "VESPIARY_TEST_LOOP": kind}

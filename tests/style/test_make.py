@@ -85,7 +85,18 @@ def test_a_version_that_does_not_exist_is_not_found() -> None:
 def test_help_lists_every_target_for_people() -> None:
     makefile = (CHECKOUT / "Makefile").read_text()
     helped = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
-    wanted = {"run", "test", "check", "bench", "wheel", "docs", "system-deps", "conformance"}
+    wanted = {
+        "run",
+        "test",
+        "test-all",
+        "test-everything",
+        "check",
+        "bench",
+        "wheel",
+        "docs",
+        "system-deps",
+        "conformance",
+    }
     assert wanted <= helped
     done = subprocess.run(
         ["make", "help"], cwd=CHECKOUT, capture_output=True, text=True, check=True
@@ -96,7 +107,7 @@ def test_help_lists_every_target_for_people() -> None:
 def test_ci_forbids_skipping_and_runs_packages_checks_and_tests() -> None:
     script = (CHECKOUT / ".ci" / "run").read_text()
     assert "VESPIARY_FORBID_SKIPS=1" in script
-    assert "make --keep-going system-deps check test" in script
+    assert "make --keep-going system-deps check test test-all" in script
 
 
 def test_every_system_package_has_a_reason() -> None:

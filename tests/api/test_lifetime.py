@@ -124,6 +124,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.parametrize("handler", [Echo(), echo])
+@pytest.mark.slow
 async def test_thousands_of_connections_leave_no_memory_behind(
     handler: vespiary.Handler,
 ) -> None:

@@ -37,6 +37,9 @@ ODD: list[Any] = [
 ]
 URLS = ("ws://127.0.0.1:1", "tcp://127.0.0.1:1", "unix:///nowhere.sock")
 
+# Only the options are checked here; nothing connects.
+pytestmark = pytest.mark.filterwarnings("ignore:.* was never awaited:RuntimeWarning")
+
 
 class Echo(vespiary.Handler):
     def on_message(self, connection: vespiary.Connection, message: Any) -> None:

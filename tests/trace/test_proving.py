@@ -24,9 +24,11 @@ VERDICTS = {
     "toy/1/6": ("src/lib.rs", "unclaimed"),
     "toy/1/7": ("src/lib.rs", "killed"),
     "toy/1/8": ("src/lib.rs", "survived"),
-    "toy/1/9": ("src/lib.rs", "survived"),
+    "toy/1/9": ("src/lib.rs", "killed"),
     "toy/1/10": ("src/lib.rs", "killed"),
     "toy/1/11": ("src/lib.rs", "survived"),
+    "toy/1/12": ("src/lib.rs", "killed"),
+    "toy/1/13": ("src/lib.rs", "killed"),
     "toy/2/1": ("toy.py", "killed"),
     "toy/2/2": ("toy.py", "survived"),
     "toy/2/3": ("toy.py", "unreached"),
@@ -47,7 +49,9 @@ def command(*arguments: str, config: Path = PROJECT / "trace.toml") -> list[str]
 def environment(temporary: Path) -> dict[str, str]:
     target = os.environ.get("CARGO_TARGET_DIR", str(CHECKOUT / "target"))
     cargo = {"CARGO_TARGET_DIR": f"{target}/toy"}
-    return {**os.environ, **cargo, "TMPDIR": str(temporary), "VESPIARY_TRACE": ""}
+    # A new process of pytest should not take the time that other plugins need.
+    pytest_alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return {**os.environ, **cargo, **pytest_alone, "TMPDIR": str(temporary), "VESPIARY_TRACE": ""}
 
 
 class Proved:
@@ -162,6 +166,7 @@ def test_tests_that_claim_nothing_are_not_run(proved: Proved) -> None:
 
 def test_the_evidence_is_written_to_the_file(proved: Proved) -> None:
     written = json.loads(proved.evidence.read_text())
+    assert written.pop("version") == 2
     assert written == {name: proved.told[name] for name in written}
 
 
@@ -178,11 +183,62 @@ def test_nothing_is_left_behind(proved: Proved) -> None:
     assert proved.left == []
 
 
-def test_one_requirement_can_be_proven_alone(tmp_path: Path) -> None:
-    proved = Proved(tmp_path, "prove", "--only=toy/2/1")
-    assert proved.status == 0, proved.errors
-    assert {proof["id"] for proof in proved.told["proofs"]} == {"toy/2/1"}
-    assert len(proved.told["tests"]) == 2
+def test_two_marks_of_one_requirement_that_hide_each_other_prove_it_together(
+    proved: Proved,
+) -> None:
+    proofs = [proof for proof in proved.told["proofs"] if proof["id"] == "toy/1/9"]
+    assert [proof["together"] for proof in proofs] == [[proofs[1]["site"]], [proofs[0]["site"]]]
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("toy/1/1", "assertion"),
+        ("toy/1/4", "timeout"),
+        ("toy/1/10", "exception"),
+        ("toy/1/12", "assertion"),
+        ("toy/2/5", "assertion"),
+        ("toy/2/7", "exception"),
+    ],
+)
+def test_the_evidence_says_how_a_test_fails(proved: Proved, name: str, how: str) -> None:
+    assert proved.one("proofs", id=name)["how"] == how
+
+
+def test_a_claim_whose_feature_is_off_is_a_warning_that_names_it(proved: Proved) -> None:
+    assert proved.told["warnings"] == [
+        "tests/claims.rs:116: the claim in only_with_a_feature is in none of the tests that were"
+        " built: turn on its feature in run.cargo, or take it out"
+    ]
+
+
+def test_one_requirement_can_be_proven_alone_and_the_rest_of_the_evidence_stays(
+    tmp_path: Path, proved: Proved
+) -> None:
+    before = json.loads(proved.evidence.read_text())
+    (tmp_path / "evidence.json").write_bytes(proved.evidence.read_bytes())
+    again = Proved(tmp_path, "prove", "--only=toy/2/1")
+    assert again.status == 0, again.errors
+    assert {proof["id"] for proof in again.told["proofs"]} == {"toy/2/1"}
+    assert len(again.told["tests"]) == 2
+    after = json.loads(again.evidence.read_text())
+    for table in ("proofs", "claims", "unstable", "silent", "warnings"):
+        assert after[table] == before[table], table
+    for table in ("marks", "tests", "sources"):
+        assert len(after[table]) == len(before[table]), table
+
+
+@pytest.mark.parametrize("verb", ["prove", "collect"])
+def test_an_unknown_requirement_is_refused_and_the_evidence_stays(
+    tmp_path: Path, verb: str
+) -> None:
+    (tmp_path / "evidence.json").write_text("kept")
+    refused = Proved(tmp_path, verb, "--only=toy/2/11")
+    assert refused.status == 2
+    assert "--only toy/2/11: no mark and no test has this identifier: did you mean toy/2/1?" in (
+        refused.errors
+    )
+    assert refused.evidence.read_text() == "kept"
 
 
 def test_collecting_proves_nothing_and_passes(tmp_path: Path) -> None:
@@ -192,6 +248,106 @@ def test_collecting_proves_nothing_and_passes(tmp_path: Path) -> None:
     assert collected.one("tests", id="test_toy.py::test_what_is_long_is_capped")["acted"] == [
         "toy.py:15"
     ]
+
+
+def test_a_build_of_each_set_of_features_is_traced(tmp_path: Path) -> None:
+    text = (PROJECT / "trace.toml").read_text().replace('["*.py"]', "[]")
+    options = '["--locked", "--offline", "--features=trace'
+    text = text.replace(options + '"]', f'[{options}"], {options},more"]]')
+    config = PROJECT / "matrix.toml"
+    config.write_text(text.replace('pytest = ["test_toy.py"]', ""))
+    try:
+        proved = Proved(tmp_path, "prove", "--only=toy/1/1", config=config)
+    finally:
+        config.unlink()
+    ids = {test["id"] for test in proved.told["tests"]}
+    more = " (--locked --offline --features=trace,more)"
+    assert f"toy::claims::only_with_a_feature{more}" in ids
+    assert f"toy::claims::what_is_not_masked_is_refused{more}" in ids
+    assert proved.told["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("nextest", "nextest is not needed: give the arguments of cargo test"),
+        ("--doc", "doc tests cannot be traced: move the claims into tests"),
+        ("--target=thumbv7em-none-eabi", "tests of another target cannot run here"),
+    ],
+)
+def test_what_cannot_be_traced_is_refused_by_its_name(
+    tmp_path: Path, argument: str, words: str
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "lib.rs").write_text("")
+    (tmp_path / "Cargo.toml").write_text('[package]\nname = "x"\nversion = "1.0.0"\n')
+    config = tmp_path / "trace.toml"
+    config.write_text(f'[sources]\nrust = ["src/*.rs"]\n[run]\ncargo = ["{argument}"]\n')
+    refused = Proved(tmp_path, "collect", config=config)
+    assert refused.status == 2
+    assert words in refused.errors
+
+
+STRICT = """
+[pytest]
+addopts = -n 2 --strict-markers --strict-config
+filterwarnings = error
+asyncio_default_fixture_loop_scope = function
+"""
+
+NAMED_CLAIMS = {
+    "claiming.py": 'import pytest\nreq = pytest.mark.requirement\nboth = req("toy/5/2")\n',
+    "code_under_test.py": (
+        "from vespiary.trace import requires\n\n"
+        "def refused(x):\n"
+        '    return requires("toy/5/1", not x) and requires("toy/5/2", x is not None)\n'
+    ),
+    "test_code.py": (
+        "import code_under_test as code, pytest\nfrom claiming import req, both\n"
+        "mark = pytest.mark.requirement\n\n"
+        '@req("toy/5/1")\ndef test_one():\n    assert code.refused(False)\n\n'
+        "@both\ndef test_two():\n    assert code.refused(False)\n\n"
+        'class TestMore:\n    @mark("toy/5/1")\n    @pytest.mark.asyncio\n'
+        "    async def test_three(self):\n        assert code.refused(False)\n"
+    ),
+}
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Path:
+    """A project whose pytest is strict and starts workers, with claims that have names."""
+    for name, text in NAMED_CLAIMS.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "pytest.ini").write_text(STRICT)
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["."]\n')
+    return config
+
+
+def test_a_strict_project_with_xdist_and_asyncio_is_proven(
+    strict: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plugins = "xdist.plugin,pytest_asyncio.plugin"
+    monkeypatch.setenv("PYTEST_PLUGINS", plugins)
+    proved = Proved(tmp_path, "prove", config=strict)
+    assert proved.status == 0, proved.errors + str(proved.told)
+    assert {test["id"] for test in proved.told["tests"]} == {
+        "test_code.py::test_one", "test_code.py::test_two", "test_code.py::TestMore::test_three"
+    }  # fmt: skip
+    assert {source["function"] for source in proved.told["sources"]} == {
+        "refused", "test_one", "test_two", "TestMore.test_three"
+    }  # fmt: skip
+
+
+def test_a_strict_projects_own_run_knows_the_marker(strict: Path) -> None:
+    own = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:randomly", "-q"],
+        cwd=strict.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "3 passed" in own.stdout, own.stdout
 
 
 def test_an_interrupted_run_ends_its_processes_and_leaves_nothing_disabled(tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ import click
 
 from vespiary._counted import counted
 from vespiary.cli._quantities import SPAN
+from vespiary.prove.trace.evidence import sources_of
 from vespiary.prove.trace.proving.prove import SECONDS_MIN, prove
 from vespiary.prove.trace.proving.record import KILLED, Record
 from vespiary.prove.trace.proving.run import Collected, Runner, collect
+from vespiary.prove.trace.proving.sameness import merged, moved
+from vespiary.prove.trace.scan import scan_sources
 from vespiary.prove.trace.settings import Settings, read_settings
 from vespiary.trace import TableError
 
@@ -26,7 +29,12 @@ _config = click.option(
     show_default=True,
     help="The project's settings; its folder is the project's root.",
 )
-_only = click.option("--only", metavar="ID", default="", help="This requirement alone.")
+_only = click.option(
+    "--only",
+    metavar="ID",
+    multiple=True,
+    help="This requirement alone, in evidence that stays as it is; may be repeated.",
+)
 _jobs = click.option(
     "--jobs",
     type=click.IntRange(1),
@@ -45,7 +53,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print the evidence
 @_evidence
 @_json
 def collect_command(
-    config: Path, only: str, jobs: int, evidence: str | None, *, as_json: bool
+    config: Path, only: tuple[str, ...], jobs: int, evidence: str | None, *, as_json: bool
 ) -> None:
     """Run the tests that claim something, and note which marks each of them executes.
 
@@ -57,7 +65,7 @@ def collect_command(
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     settings = read_settings(config)
     record, _ = _run(settings, jobs, only, as_json, lambda _, collected: collected.record())
-    _finish(settings, record, evidence, as_json)
+    _finish(settings, record, only, evidence, as_json)
 
 
 @click.command("prove")
@@ -74,7 +82,13 @@ def collect_command(
 )
 @_json
 def prove_command(
-    config: Path, only: str, jobs: int, evidence: str | None, patience: float, *, as_json: bool
+    config: Path,
+    only: tuple[str, ...],
+    jobs: int,
+    evidence: str | None,
+    patience: float,
+    *,
+    as_json: bool,
 ) -> None:
     """Disable each mark in turn, and show that a test which claims it fails without it.
 
@@ -99,22 +113,26 @@ def prove_command(
         settings, jobs, only, as_json, lambda runner, found: prove(runner, found, only, patience)
     )
     if not as_json:
-        statements = {mark.site for mark in record.marks if mark.form == "statement"}
-        shown = [proof.site in statements for proof in record.proofs if proof.verdict == KILLED]
-        true = sum(claim.verdict == KILLED for claim in record.claims)
-        click.echo(
-            f"{counted(len(record.marks), 'mark')}, {counted(len(record.tests), 'test')}:"
-            f" of {counted(len(record.proofs), 'requirement')} at their marks"
-            f" {shown.count(False)} are proven and {shown.count(True)} reached,"
-            f" of {counted(len(record.claims), 'claim')} {true} are true ({seconds:.0f} s)"
-        )
-    _finish(settings, record, evidence, as_json)
+        click.echo(f"{_summary(record)} ({seconds:.0f} s)")
+    _finish(settings, record, only, evidence, as_json)
+
+
+def _summary(record: Record) -> str:
+    """How many marks and claims hold, as `1 of 2 marks proven; 1 of 2 claims confirmed`."""
+    statements = {mark.site for mark in record.marks if mark.form == "statement"}
+    shown = [proof.site in statements for proof in record.proofs if proof.verdict == KILLED]
+    reached = f" and {shown.count(True)} reached" if any(shown) else ""
+    claims = sum(claim.verdict == KILLED for claim in record.claims)
+    return (
+        f"{shown.count(False)} of {counted(len(record.proofs), 'mark')} proven{reached};"
+        f" {claims} of {counted(len(record.claims), 'claim')} confirmed"
+    )
 
 
 def _run(
     settings: Settings,
     jobs: int,
-    only: str,
+    only: tuple[str, ...],
     quiet: bool,
     then: Callable[[Runner, Collected], Record],
 ) -> tuple[Record, float]:
@@ -133,13 +151,22 @@ def _run(
     return record, time.monotonic() - began
 
 
-def _finish(settings: Settings, record: Record, evidence: str | None, as_json: bool) -> None:
-    record.write(Path(evidence) if evidence else settings.root / settings.evidence)
-    problems = record.problems()
-    if as_json:
-        click.echo(json.dumps({**asdict(record), "problems": problems}, indent=1))
+def _finish(
+    settings: Settings, record: Record, only: tuple[str, ...], evidence: str | None, as_json: bool
+) -> None:
+    """Write the evidence, and say what is not as it must be; with `only` the rest stays."""
+    path = Path(evidence) if evidence else settings.root / settings.evidence
+    if only and path.exists():
+        before, _ = moved(Record.read(path), sources_of(scan_sources(settings).marks))
+        merged(before, record, only).write(path)
     else:
-        for problem in problems:
-            click.echo(problem)
+        record.write(path)
+    problems, weak = record.problems(), record.weak()
+    if as_json:
+        told = {"problems": problems, "weak": weak}
+        click.echo(json.dumps({**asdict(record), **told}, indent=1))
+    else:
+        for words in (*problems, *(f"warning: {words}" for words in (*weak, *record.warnings))):
+            click.echo(words)
     if problems:
         raise click.exceptions.Exit(1)

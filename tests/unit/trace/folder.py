@@ -2,12 +2,17 @@
 
 import copy
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
 
 from vespiary.cli.main import main
+from vespiary.prove.trace.evidence import sources_of
+from vespiary.prove.trace.proving.record import Source
+from vespiary.prove.trace.scan_python import scan_python
+from vespiary.prove.trace.scan_rust import scan_rust
 
 SETTINGS = """\
 evidence = "evidence.json"
@@ -51,27 +56,32 @@ fn test_knock() { claims!("nest/1/1"); }
 fn test_answer() { claims!("nest/1/2"); }
 """
 
-PASSED = {"kind": "rust", "outcome": "passed"}
+
+def _test(name: str, claim: str, sites: list[str]) -> dict[str, Any]:
+    return {
+        "id": name, "kind": "rust", "outcome": "passed", "seconds": 0.1, "claims": [claim],
+        "reached": sites, "acted": sites, "claimant": name.partition("[")[0],
+    }  # fmt: skip
+
+
 EVIDENCE: dict[str, Any] = {
+    "version": 2,
     "marks": [
-        {"site": "a.rs:1:20", "ids": ["nest/1/1"]},
-        {"site": "a.rs:2:20", "ids": ["nest/1/2"]},
-        {"site": "a.rs:2:60", "ids": ["nest/1/1", "nest/1/2"]},
+        {"site": "a.rs:1", "ids": ["nest/1/1"], "file": "a.rs", "line": 1},
+        {"site": "a.rs:2", "ids": ["nest/1/2"], "file": "a.rs", "line": 2},
+        {"site": "a.rs:2", "ids": ["nest/1/1", "nest/1/2"], "file": "a.rs", "line": 2},
     ],
     "tests": [
-        {"id": "nest::test_knock", "claims": ["nest/1/1"], **PASSED,
-         "reached": ["a.rs:1:20", "a.rs:2:60"], "acted": ["a.rs:1:20", "a.rs:2:60"]},
-        {"id": "nest::test_answer[on_epoll]", "claims": ["nest/1/2"], **PASSED,
-         "reached": ["a.rs:2:60"], "acted": ["a.rs:2:60"]},
-        {"id": "nest::test_answer[on_uring]", "claims": ["nest/1/2"], **PASSED,
-         "reached": ["a.rs:2:20", "a.rs:2:60"], "acted": ["a.rs:2:20", "a.rs:2:60"]},
+        _test("nest::test_knock", "nest/1/1", ["a.rs:1", "a.rs:2"]),
+        _test("nest::test_answer[on_epoll]", "nest/1/2", ["a.rs:2"]),
+        _test("nest::test_answer[on_uring]", "nest/1/2", ["a.rs:2"]),
     ],
     "proofs": [
-        {"site": "a.rs:1:20", "id": "nest/1/1", "verdict": "killed", "tests": ["nest::test_knock"]},
-        {"site": "a.rs:2:20", "id": "nest/1/2", "verdict": "killed",
+        {"site": "a.rs:1", "id": "nest/1/1", "verdict": "killed", "tests": ["nest::test_knock"]},
+        {"site": "a.rs:2", "id": "nest/1/2", "verdict": "killed",
          "tests": ["nest::test_answer[on_uring]"]},
-        {"site": "a.rs:2:60", "id": "nest/1/1", "verdict": "killed", "tests": ["nest::test_knock"]},
-        {"site": "a.rs:2:60", "id": "nest/1/2", "verdict": "killed",
+        {"site": "a.rs:2", "id": "nest/1/1", "verdict": "killed", "tests": ["nest::test_knock"]},
+        {"site": "a.rs:2", "id": "nest/1/2", "verdict": "killed",
          "tests": ["nest::test_answer[on_epoll]"]},
     ],
     "claims": [
@@ -79,6 +89,9 @@ EVIDENCE: dict[str, Any] = {
         {"claimant": "nest::test_answer", "id": "nest/1/2", "verdict": "killed", "tests": []},
     ],
     "unstable": [],
+    "silent": [],
+    "constant": [],
+    "warnings": [],
 }  # fmt: skip
 
 
@@ -88,6 +101,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.evidence = copy.deepcopy(EVIDENCE)
+        self.proven_sources: list[Source] = []
         (root / "requirements").mkdir()
         (root / "requirements" / "nest.toml").write_text(CATALOGUE)
         (root / "trace.toml").write_text(SETTINGS)
@@ -97,9 +111,25 @@ class Folder:
         )
 
     def run(self, verb: str, *arguments: str) -> Result:
-        (self.root / "evidence.json").write_text(json.dumps(self.evidence))
+        self.write_evidence()
         config = str(self.root / "trace.toml")
         return CliRunner().invoke(main, ["trace", verb, "--config", config, *arguments])
+
+    def write_evidence(self) -> None:
+        """Write the evidence, as if it were of the sources as they are now."""
+        rows = [asdict(source) for source in self.proven_sources or self._sources()]
+        evidence = {"sources": rows, **self.evidence}
+        (self.root / "evidence.json").write_text(json.dumps(evidence))
+
+    def prove_sources(self) -> None:
+        """Let the evidence be of the sources as they are now, whatever happens to them."""
+        self.proven_sources = self._sources()
+
+    def _sources(self) -> list[Source]:
+        marks = scan_rust((self.root / "a.rs").read_text(), "a.rs").marks
+        for file in self.root.glob("outside/*.py"):
+            marks += scan_python(file.read_text(), file.relative_to(self.root).as_posix()).marks
+        return sources_of(marks)
 
     def report(self) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(self.run("report", "--json", "-").output)

@@ -21,7 +21,8 @@ def test_json_has_each_requirement_with_its_code_tests_and_evidence(folder: Fold
     assert first["id"] == "nest/1/1"
     assert (first["level"], first["role"], first["why"]) == ("MUST", ["client"], "Fear")
     assert first["code"][0] == {
-        "file": "a.rs", "line": 1, "function": "knock", "verdict": "proven"
+        "file": "a.rs", "line": 1, "function": "knock", "verdict": "proven", "how": "",
+        "together": [],
     }  # fmt: skip
     assert first["tests"] == [
         {"id": "nest::test_knock", "outcome": "passed", "acted": True, "proves": True, "tests": 1}
@@ -40,8 +41,10 @@ def without_condition(folder: Folder) -> None:
     source = SOURCE.replace(' && requires!("nest/1/1", "nest/1/2" => y) }', " }")
     source += 'fn reply() { requires!("nest/1/1", "nest/1/2"); }\n'
     (folder.root / "a.rs").write_text(source)
-    text = json.dumps(folder.evidence).replace("a.rs:2:60", "a.rs:5:14")
-    folder.evidence = json.loads(text)
+    for place in (2, 3):
+        folder.proof(place)["site"] = "a.rs:5"
+    folder.test(0).update(reached=["a.rs:1", "a.rs:5"], acted=["a.rs:1", "a.rs:5"])
+    folder.test(1).update(reached=["a.rs:5"], acted=["a.rs:5"])
 
 
 def test_a_mark_without_a_condition_makes_its_requirement_reached(folder: Folder) -> None:
@@ -134,18 +137,22 @@ def test_an_unstable_test_is_an_error(folder: Folder) -> None:
     assert "nest::test_knock: it passed at first and failed later" in folder.errors()
 
 
-@pytest.mark.parametrize(
-    ("above", "line"),
-    [("// another line\n", 1), ('fn f() -> bool { requires!("nest/1/1" => x) }\n', 2)],
-)
-def test_evidence_of_other_sources_is_an_error(folder: Folder, above: str, line: int) -> None:
-    (folder.root / "a.rs").write_text(above + SOURCE)
-    assert f"a.rs:{line}: the evidence is of other sources" in folder.errors()
+def test_a_mark_that_another_requirement_hides_is_not_proven(folder: Folder) -> None:
+    folder.proof(0).update(verdict="masked", tests=[], together=["a.rs:2"])
+    assert folder.statuses()[0] == "executed"
+    code = folder.report()["requirements"][0]["code"]
+    assert (code[0]["verdict"], code[0]["together"]) == ("masked", ["a.rs:2"])
+    assert "the claiming tests fail only if a.rs:2 is disabled as well as a.rs:1" in (
+        folder.run("gate").output
+    )
 
 
-def test_absolute_sites_are_the_same_places(folder: Folder) -> None:
-    text = json.dumps(folder.evidence).replace("a.rs:", f"{folder.root.resolve()}/a.rs:")
-    folder.evidence = json.loads(text)
+def test_what_only_a_crash_proves_is_among_the_limits(folder: Folder) -> None:
+    folder.proof(0)["how"] = "crash"
+    folder.evidence["constant"] = ["a.rs:2"]
+    limits = "\n".join(folder.report()["limits"])
+    assert "a.rs:1: the only proof of nest/1/1 is a crash of nest::test_knock" in limits
+    assert "true whenever a test that claims them got there" in limits
     assert folder.statuses()[0] == "proven"
 
 
@@ -222,7 +229,7 @@ def test_without_evidence_nothing_is_above_implemented(folder: Folder) -> None:
     assert data["limits"][0].startswith("There is no evidence")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"marks": [{}]}', '{"marks": 3}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": 2, "marks": [{}]}', '{"version": 2}'])
 def test_what_is_not_an_evidence_is_refused(folder: Folder, text: str) -> None:
     path = folder.root / "other.json"
     path.write_text(text)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vespiary.cli.main import main
 from vespiary.prove.trace.marks import Found
-from vespiary.prove.trace.scan_python import scan_python
+from vespiary.prove.trace.scan_python import claim_names, scan_python
 from vespiary.prove.trace.scan_rust import scan_rust
 
 RUST = r"""
@@ -44,8 +44,8 @@ pytestmark = pytest.mark.requirement("nest/1/1")
 
 @does("nest/2/1")
 def door():
-    if requires("nest/2/2", knocked()) and trace.requires("nest/2/3", "nest/2/4", True):
-        return vespiary.trace.requires("nest/2/5", True)
+    if requires("nest/2/2", knocked()) and trace.requires("nest/2/3", "nest/2/4", x):
+        return vespiary.trace.requires("nest/2/5", y)
 
 class TestDoor:
     @pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.requirement("nest/2/6"))])
@@ -113,9 +113,11 @@ def test_python_is_read_by_the_names_under_which_marks_were_imported() -> None:
         ('fn f() {\n requires!("a/1/1" => x);\n}', "a.rs:2: the value of requires! is dropped"),
         ('fn f() {\n if requires!("a/1/1") { g(); }\n}', "a.rs:2: a mark without a condition"),
         ('fn f() -> bool {\n !requires!("a/1/1" => x)\n}', "a.rs:2: a negated mark"),
+        ('fn f() -> bool {\n requires!("a/1/1" => true)\n}', "a.rs:2: a condition that is a"),
+        ('/// ```\n/// claims!("a/1/1");\n/// ```\nfn f() {}', "a.rs:2: claims! in a doc test"),
         (
             "macro_rules! m { ($i:literal) => { requires!($i) } }",
-            "a.rs:1: requires! within a macro",
+            "a.rs:1: requires! within the macro m: no call of it here",
         ),
     ],
 )
@@ -128,10 +130,11 @@ def test_empty_and_dangling_marks_of_rust_are_reported(source: str, words: str) 
     ("source", "words"),
     [
         ("requires()", "a.py:2: requires names no identifier"),
-        ("x = requires(NAME, True)", "a.py:2: requires names no identifier"),
+        ("x = requires(NAME, y)", "a.py:2: requires names no identifier"),
         ('requires("a/1/1", x)', "a.py:2: the value of the mark is dropped"),
         ('if requires("a/1/1"): pass', "a.py:2: a mark without a condition is a statement"),
         ('x = not requires("a/1/1", y)', "a.py:2: a negated mark"),
+        ('x = requires("a/1/1", True)', "a.py:2: a condition that is a constant"),
         ("@implements\ndef f(): pass", "a.py:2: implements names no identifier"),
         ("@pytest.mark.requirement\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
         ("@pytest.mark.requirement()\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
@@ -299,3 +302,38 @@ def test_missing_settings_are_reported_with_what_to_do(folder: Folder) -> None:
     done = CliRunner().invoke(main, ["trace", "scan", "--config", "/no/trace.toml"])
     assert done.exit_code == 2
     assert "write one, or name it with --config" in done.output
+
+
+def test_a_claim_may_have_a_name_here_or_in_another_file() -> None:
+    text = (
+        "import pytest\n"
+        "req = pytest.mark.requirement\n"
+        'first = pytest.mark.requirement("a/1/1")\n'
+        '@req("a/1/2")\n'
+        "def test_it(): pass\n"
+        "@first\n"
+        "def test_first(): pass\n"
+    )
+    assert claim_names(text) == {"req": (), "first": ("a/1/1",)}
+    found = scan_python(text, "a.py")
+    assert told(found) == [
+        ("claim", ("a/1/2",), 4, "test_it"), ("claim", ("a/1/1",), 6, "test_first")
+    ]  # fmt: skip
+    other = 'from .a import req as r\n@r("a/1/3")\ndef test_other(): pass\n'
+    assert told(scan_python(other, "b.py", {"a": claim_names(text)})) == [
+        ("claim", ("a/1/3",), 2, "test_other")
+    ]
+    assert not found.problems
+
+
+def test_a_mark_within_a_macro_knows_it() -> None:
+    text = (
+        'macro_rules! guard { ($c:expr) => { requires!("a/1/1" => $c) } }\n'
+        "macro_rules! named { ($i:literal, $c:expr) => { requires!($i => $c) } }\n"
+        'fn f() -> bool { guard!(x) && named!("a/1/2", y) }\n'
+    )
+    found = scan_rust(text, "a.rs")
+    assert [(mark.ids, mark.line, mark.macro) for mark in found.marks] == [
+        (("a/1/1",), 1, "guard"), (("a/1/2",), 3, "")
+    ]  # fmt: skip
+    assert not found.problems

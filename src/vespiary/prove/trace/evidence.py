@@ -1,18 +1,19 @@
-"""What a traced run saw: the file that `vespiary trace prove` writes, read again.
+"""What a traced run saw: the file that `vespiary trace prove` writes, read for a report.
 
-Its form stands in `proving/record.py`. A site there is a file with a line; a proof is about one
-identifier at one site, a claim about one identifier and the function that claims it, however many
-tests are made of that function.
+Its form stands in `proving/record.py`. A proof is about one identifier at one site, a claim about
+one identifier and the function that claims it, however many tests are made of that function. Sites
+are those of the sources as they are now; what has changed since is said.
 """
 
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from vespiary.errors import ConfigurationError
+from vespiary.prove.trace.marks import Mark
+from vespiary.prove.trace.proving.record import KILLED, Record, Source
+from vespiary.prove.trace.proving.sameness import Changed, moved
 
-__all__ = ["Evidence", "Proof", "Test", "read_evidence"]
+__all__ = ["Evidence", "Proof", "Test", "read_evidence", "sources_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +44,19 @@ class Proof:
     Attributes:
         verdicts: `killed` if a claiming test failed then; each of several marks has its own.
         tests: Those that failed.
+        how: How they failed: an assertion, an exception, a crash, a timeout.
+        together: The sites of the marks that had to be disabled too.
     """
 
     verdicts: set[str] = field(default_factory=set)
     tests: set[str] = field(default_factory=set)
+    how: str = ""
+    together: tuple[str, ...] = ()
 
     @property
     def killed(self) -> bool:
         """Whether a claiming test failed without each of the marks."""
-        return self.verdicts == {"killed"}
+        return self.verdicts == {KILLED}
 
 
 @dataclass(slots=True)
@@ -59,18 +64,24 @@ class Evidence:
     """What a traced run saw.
 
     Attributes:
-        sites: The marks, as `file:line`, with their identifiers.
         tests: Those that claim something, by name.
         proofs: By `file:line` and identifier.
         claims: By function and identifier: `killed` if the claim holds.
         unstable: Tests that passed, and later failed unchanged.
+        changed: The marks and claims that have changed since.
+        constant: The conditions that were true whenever a claiming test reached them.
+        weak: A sentence for each mark whose only proof is a crash or a timeout.
+        warnings: A sentence for all that could not be run.
     """
 
-    sites: dict[str, set[str]] = field(default_factory=dict)
     tests: dict[str, Test] = field(default_factory=dict)
     proofs: dict[tuple[str, str], Proof] = field(default_factory=dict)
     claims: dict[tuple[str, str], str] = field(default_factory=dict)
     unstable: list[str] = field(default_factory=list)
+    changed: list[Changed] = field(default_factory=list)
+    constant: list[str] = field(default_factory=list)
+    weak: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def claimants(self, identifier: str) -> dict[str, list[Test]]:
         """The functions that claim a requirement, each with the tests made of it, by name."""
@@ -82,52 +93,49 @@ class Evidence:
         return found
 
 
-def read_evidence(path: Path, root: Path) -> Evidence:
-    """Read the file of a traced run.
+def sources_of(marks: Iterable[Mark]) -> list[Source]:
+    """The functions around marks and claims, one for each identifier."""
+    return [
+        Source(name, mark.kind, mark.file, mark.line, mark.function, mark.digest)
+        for mark in marks
+        for name in dict.fromkeys(mark.ids)
+    ]
+
+
+def read_evidence(path: Path, marks: Iterable[Mark]) -> Evidence:
+    """Read the file of a traced run, and compare it with the marks and claims of the sources.
 
     Raises:
         ConfigurationError: It is not there, or is not what a traced run writes.
     """
-    try:
-        data = json.loads(path.read_text())
-        return _taken(data, root.resolve())
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror}; vespiary trace prove writes it"
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(
-            f"{path} is not what vespiary trace prove writes ({error!r}): run that again"
-        ) from error
-
-
-def _taken(data: dict[str, Any], root: Path) -> Evidence:
-    evidence = Evidence(unstable=list(data.get("unstable", ())))
-    for mark in data["marks"]:
-        evidence.sites.setdefault(_line(mark["site"], root), set()).update(mark["ids"])
-    for test in data["tests"]:
-        evidence.tests[test["id"]] = Test(
-            id=test["id"],
-            claims=frozenset(test["claims"]),
-            reached=frozenset(_line(site, root) for site in test["reached"]),
-            acted=frozenset(_line(site, root) for site in test["acted"]),
-            outcome=test["outcome"],
-            claimant=test.get("claimant") or test["id"].partition("[")[0],
+    record, changed = moved(Record.read(path), sources_of(marks))
+    evidence = Evidence(
+        unstable=record.unstable,
+        changed=changed,
+        constant=record.constant,
+        weak=record.weak(),
+        warnings=record.warnings,
+    )
+    for test in record.tests:
+        evidence.tests[test.id] = Test(
+            id=test.id,
+            claims=frozenset(test.claims),
+            reached=frozenset(test.reached),
+            acted=frozenset(test.acted),
+            outcome=test.outcome,
+            claimant=test.claimant,
         )
-    for proof in data["proofs"]:
-        key = _line(proof["site"], root), proof["id"]
-        taken = evidence.proofs.setdefault(key, Proof())
-        taken.verdicts.add(proof["verdict"])
-        taken.tests.update(proof.get("tests", ()))
-    for claim in data.get("claims", ()):
-        evidence.claims[claim["claimant"], claim["id"]] = claim["verdict"]
+    unproven = {one.source.id for one in changed}
+    for proof in record.proofs:
+        if proof.id in unproven:
+            continue
+        taken = evidence.proofs.setdefault((proof.site, proof.id), Proof())
+        taken.verdicts.add(proof.verdict)
+        taken.tests.update(proof.tests)
+        taken.how = taken.how or proof.how
+        taken.together = taken.together or proof.together
+    for claim in record.claims:
+        if claim.id in unproven:
+            continue
+        evidence.claims[claim.claimant, claim.id] = claim.verdict
     return evidence
-
-
-def _line(site: str, root: Path) -> str:
-    """A site as `file:line`, relative to the root: columns come and go with formatting."""
-    file, *numbers = site.split(":")
-    path = Path(file)
-    if path.is_absolute() and path.is_relative_to(root):
-        file = path.relative_to(root).as_posix()
-    return f"{file}:{numbers[0]}" if numbers else file

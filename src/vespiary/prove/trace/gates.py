@@ -62,6 +62,12 @@ def _advice(standing: Standing) -> str:
         if not standing.tests:
             return f"let a test of {where} claim it"
         return f"no claiming test that passed made {where} true"
+    masked = [item for item in standing.code if item.verdict == "masked"]
+    if standing.status == "executed" and masked:
+        return (
+            f"the claiming tests fail only if {', '.join(masked[0].together)} is disabled as well"
+            f" as {masked[0].mark.place}: test what only the latter refuses"
+        )
     if standing.status == "executed":
         left = [i.mark.place for i in standing.code if i.verdict not in ("reached", "proven")]
         return f"no claiming test fails while {', '.join(left)} is disabled: let one notice"

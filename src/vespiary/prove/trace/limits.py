@@ -16,8 +16,7 @@ _ALWAYS = (
     " it.",
     "A proof says that some claiming test fails without the condition; not that the condition is"
     " right, nor that every case of the requirement is tested.",
-    "Marks are seen in Rust and Python. Those within a Rust macro's definition, and code in any"
-    " other language, are not.",
+    "Marks are seen in Rust and Python only.",
     "Code without a condition (a constant, a table, the order of two statements) can only be made"
     " to fail: its requirements are reached, not proven. A const fn can have no mark.",
     "Code without a mark may break a requirement: a MUST NOT is proven where it is marked, not"
@@ -40,6 +39,13 @@ def limits(
         told.append(
             f"{counted(len(not_run), 'test')} that claim something did not run: {_few(not_run)}"
         )
+    if evidence is not None:
+        told += [f"{words}." for words in (*evidence.weak, *evidence.warnings)]
+    if evidence is not None and evidence.constant:
+        told.append(
+            "These conditions were true whenever a test that claims them got there, so that nothing"
+            f" shows what happens otherwise: {_few(evidence.constant)}"
+        )
     for catalogue in project.catalogues:
         if catalogue.sections:
             told.append(
@@ -61,7 +67,7 @@ def limits(
     suspect = [standing.requirement.id for standing in standings if standing.requirement.suspect]
     if suspect:
         told.append(f"The words of these have changed since they were described: {_few(suspect)}")
-    unread = [mark.where for mark in project.problems if "within a macro" in mark.words]
+    unread = [mark.where for mark in project.problems if "within the macro" in mark.words]
     if unread:
         told.append(f"Marks within macros, whose identifiers cannot be seen: {_few(unread)}")
     if not settings.gates:

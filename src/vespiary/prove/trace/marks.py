@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["NEGATED", "STATEMENT", "Found", "Mark", "Problem"]
+__all__ = ["CONSTANT", "NEGATED", "STATEMENT", "Found", "Mark", "Problem"]
+
+CONSTANT = "a condition that is a constant can never be false: write the mark as a statement"
+"""What is wrong with a mark whose condition is `True`."""
 
 STATEMENT = "a mark without a condition is a statement: write it on its own line, above the code"
 """What is wrong with a mark whose value is used although it has no condition."""
@@ -23,6 +26,8 @@ class Mark:
         function: The function or class in which it stands; empty if none was found.
         language: `rust` or `python`.
         form: Of a mark: `condition`, `function`, or `statement` (code without a condition).
+        digest: Of the function's code: see `digests`.
+        macro: The macro of Rust in whose definition it stands; empty if in none.
     """
 
     kind: str
@@ -32,6 +37,8 @@ class Mark:
     function: str
     language: str
     form: str = "condition"
+    digest: str = ""
+    macro: str = ""
 
     @property
     def place(self) -> str:

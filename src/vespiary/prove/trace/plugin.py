@@ -18,17 +18,16 @@ those of the session, so that a server which a fixture starts meets the marks as
 import json
 import os
 import socket
-import time
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from vespiary.prove.trace.marker import MARKER
+from vespiary.prove.trace.proving.record import ASSERTION, EXCEPTION, TIMEOUT
 from vespiary.trace import MARK, VARIABLE, Table
 
 __all__ = ["claims"]
-
-_MARKER = "requirement(*ids): claims that it fails without what these requirements demand"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,19 +35,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("trace", "requirements' tracing")
     group.addoption("--trace-record", metavar="FILE", help="Write which test reached which mark.")
     group.addoption("--trace-serve", metavar="FD", type=int, help="Run what a socket asks for.")
+    group.addoption("--trace-only", metavar="FILE", action="append", help="Collect this file only.")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Know the marker; record or serve where that is asked for."""
-    config.addinivalue_line("markers", _MARKER)
+    config.addinivalue_line("markers", MARKER)
     record, descriptor = config.getoption("--trace-record"), config.getoption("--trace-serve")
+    if descriptor is not None:
+        _stay_alone(config)
+    elif record and getattr(config.option, "tx", None):
+        raise pytest.UsageError(
+            "--trace-record counts what one process of pytest reaches: add -n 0, so that"
+            " pytest-xdist starts no others"
+        )
     if record and not os.environ.get(VARIABLE):
         raise pytest.UsageError(f"--trace-record wants a file to count in: set {VARIABLE}")
     if record:
         table = Table(os.environ[VARIABLE])
         config.pluginmanager.register(_Recorder(table, Path(record)), "trace-recorder")
     if descriptor is not None:
+        if only := config.getoption("--trace-only"):
+            config.args = [str(config.rootpath / file) for file in only]
         config.pluginmanager.register(_Servant(socket.socket(fileno=descriptor)), "trace-servant")
+
+
+def _stay_alone(config: pytest.Config) -> None:
+    """Start no workers, whatever the project's options say: each bench is a process already."""
+    if hasattr(config.option, "numprocesses"):
+        config.option.numprocesses = 0
+        config.option.dist = "no"
+        config.option.tx = []
 
 
 def claims(item: pytest.Item) -> list[str]:
@@ -58,15 +76,39 @@ def claims(item: pytest.Item) -> list[str]:
 
 
 class _Outcomes:
-    """What happened to the test that runs: the worst of its phases."""
+    """What happened to the test that runs: its worst phase, and how it failed first."""
 
     def __init__(self) -> None:
         self.outcome = "passed"
+        self.how = ""
+
+    def begin(self) -> None:
+        """Nothing has happened to the next test yet."""
+        self.outcome, self.how = "passed", ""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Note how a phase fails: its exception is at hand here only."""
+        report = yield
+        if report.failed and not self.how:
+            self.how = _how(call.excinfo)
+        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a phase: a failure counts more than a skip, and that more than a pass."""
         ranks = ("passed", "skipped", "failed")
         self.outcome = max(self.outcome, report.outcome, key=ranks.index)
+
+
+def _how(excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:
+    """Whether a test failed by an assertion, a time limit, or another exception."""
+    if excinfo is None:  # As a strict xfail that passed.
+        return ASSERTION
+    if isinstance(excinfo.value, pytest.fail.Exception):
+        return TIMEOUT if str(excinfo.value).startswith("Timeout (>") else ASSERTION
+    return ASSERTION if isinstance(excinfo.value, AssertionError) else EXCEPTION
 
 
 class _Recorder(_Outcomes):
@@ -83,7 +125,7 @@ class _Recorder(_Outcomes):
         """Run a test between clearing and reading."""
         for slot in self._table.slots():
             slot.clear()
-        self.outcome = "passed"
+        self.begin()
         result = yield
         marks = [slot for slot in self._table.slots() if slot.kind == MARK]
         self._tests.append(
@@ -129,14 +171,16 @@ class _Servant(_Outcomes):
             listed = [{"id": name, "claims": claims(item)} for name, item in tests.items()]
             print(json.dumps(listed), file=stream, flush=True)
             for line in stream:
-                answer = self._run(tests[json.loads(line)])
+                answer = self._run(tests.get(json.loads(line)))
                 print(json.dumps(answer), file=stream, flush=True)
         return True
 
-    def _run(self, item: pytest.Item) -> dict[str, object]:
+    def _run(self, item: pytest.Item | None) -> dict[str, object]:
+        """Run a test; one that was not collected, because a mark is disabled, is skipped."""
+        if item is None:
+            return {"outcome": "skipped", "how": ""}
         if isinstance(item, pytest.Function):
             item._initrequest()  # Else it would still hold the fixtures of the run before.
-        self.outcome = "passed"
-        began = time.monotonic()
+        self.begin()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-        return {"outcome": self.outcome, "seconds": time.monotonic() - began}
+        return {"outcome": self.outcome, "how": self.how}

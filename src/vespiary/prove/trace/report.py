@@ -60,7 +60,7 @@ def made(settings: Settings, *, without_evidence: bool = False) -> Report:
     path = settings.root / settings.evidence
     evidence: Evidence | None = None
     if not without_evidence and path.exists():
-        evidence = read_evidence(path, settings.root)
+        evidence = read_evidence(path, project.sources)
     outside = read_outside(settings, project)
     found, wrong = standings(project, evidence, outside.by)
     return Report(
@@ -106,6 +106,8 @@ def _requirement(standing: Standing) -> dict[str, Any]:
                 "line": item.mark.line,
                 "function": item.mark.function,
                 "verdict": item.verdict,
+                "how": item.how,
+                "together": list(item.together),
             }
             for item in standing.code
         ],

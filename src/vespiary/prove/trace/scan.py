@@ -1,12 +1,14 @@
 """Read a project's catalogues and sources, and say what does not fit together."""
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.catalogue import Catalogue, Erratum, Requirement, load
 from vespiary.prove.trace.marks import Found, Mark, Problem
-from vespiary.prove.trace.scan_python import scan_python
+from vespiary.prove.trace.scan_python import claim_names, scan_python
 from vespiary.prove.trace.scan_rust import scan_rust
 from vespiary.prove.trace.settings import Settings
 
@@ -22,6 +24,7 @@ class Project:
         requirements: All of them, by identifier, in the order of the catalogues.
         marks: By identifier.
         claims: By identifier.
+        sources: All marks and claims, of known and unknown identifiers.
         problems: What is wrong, errors first.
         files: How many sources were read.
     """
@@ -30,6 +33,7 @@ class Project:
     requirements: dict[str, Requirement] = field(default_factory=dict)
     marks: dict[str, list[Mark]] = field(default_factory=dict)
     claims: dict[str, list[Mark]] = field(default_factory=dict)
+    sources: list[Mark] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     files: int = 0
 
@@ -60,6 +64,7 @@ def scan(settings: Settings) -> Project:
     _read_catalogues(project, settings)
     found = scan_sources(settings)
     project.files = found.files
+    project.sources = found.marks
     project.problems += found.problems
     for mark in found.marks:
         _take(project, mark)
@@ -75,10 +80,20 @@ def scan_sources(settings: Settings) -> Found:
         ConfigurationError: The patterns match no file.
     """
     found = Found()
-    for patterns, scanner in ((settings.rust, scan_rust), (settings.python, scan_python)):
-        for path in settings.files(patterns):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            found.add(scanner(text, path.relative_to(settings.root).as_posix()))
+
+    def texts(patterns: Iterable[str]) -> dict[str, str]:
+        return {
+            path.relative_to(settings.root).as_posix(): path.read_text("utf-8", errors="replace")
+            for path in settings.files(patterns)
+        }
+
+    for file, text in texts(settings.rust).items():
+        found.add(scan_rust(text, file))
+    python = texts(settings.python)
+    named = {PurePosixPath(file).stem: claim_names(text) for file, text in python.items()
+             if "mark.requirement" in text}  # fmt: skip
+    for file, text in python.items():
+        found.add(scan_python(text, file, named))
     if not found.files:
         raise ConfigurationError(
             f"{settings.root / 'trace.toml'}: sources: no file matches: give patterns of sources"

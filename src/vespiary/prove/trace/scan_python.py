@@ -1,24 +1,52 @@
 """Find `requires`, `implements` and `pytest.mark.requirement` in Python, by its syntax tree.
 
-A name counts where it came from `vespiary.trace`, under whichever name it was imported.
+A name counts where it came from `vespiary.trace`, under whichever name it was imported. A claim may
+have a name, too: after `req = pytest.mark.requirement`, `@req("a/1/1")` is one, also in files that
+import the name.
 """
 
 import ast
+from collections.abc import Mapping
 
-from vespiary.prove.trace.marks import NEGATED, STATEMENT, Found, Mark, Problem
+from vespiary.prove.trace.digests import python_digest
+from vespiary.prove.trace.marks import CONSTANT, NEGATED, STATEMENT, Found, Mark, Problem
 
-__all__ = ["scan_python"]
+__all__ = ["claim_names", "scan_python"]
 
 _MODULE = "vespiary.trace"
 _MARKS = ("requires", "implements")
 
 
-def scan_python(text: str, file: str) -> Found:
+ClaimNames = Mapping[str, tuple[str, ...]]
+"""Names that stand for a claim, each with the identifiers that it has already."""
+
+
+def claim_names(text: str) -> dict[str, tuple[str, ...]]:
+    """The names that a source gives to claims at its top level."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return {}
+    names: dict[str, tuple[str, ...]] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target, value = node.targets[0], node.value
+            call = value if isinstance(value, ast.Call) else None
+            function = call.func if call else value
+            known = names.get(_dotted(function), ())
+            is_claim = _dotted(function) in names or _dotted(function).endswith("mark.requirement")
+            if is_claim and isinstance(target, ast.Name) and target.id != "pytestmark":
+                names[target.id] = (*known, *map(_string, call.args)) if call else known
+    return names
+
+
+def scan_python(text: str, file: str, others: Mapping[str, ClaimNames] | None = None) -> Found:
     """The marks and claims of a Python source.
 
     Args:
         text: The source.
         file: What marks and problems call it.
+        others: By the last part of a module's name: the names that it gives to claims.
     """
     visitor = _Visitor(file)
     try:
@@ -29,6 +57,7 @@ def scan_python(text: str, file: str) -> Found:
         )
     else:
         visitor.names = _imported(tree)
+        visitor.claims = {**_imported_claims(tree, others or {}), **claim_names(text)}
         visitor.visit(tree)
         visitor.found.marks.sort(key=lambda mark: mark.line)
     return visitor.found
@@ -58,6 +87,21 @@ def _imported(tree: ast.AST) -> dict[str, str]:
     return names
 
 
+def _imported_claims(tree: ast.AST, others: Mapping[str, ClaimNames]) -> dict[str, tuple[str, ...]]:
+    """The names of claims that this file has from other files."""
+    names: dict[str, tuple[str, ...]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            given = others.get((node.module or "").rpartition(".")[2], {})
+            names |= {a.asname or a.name: given[a.name] for a in node.names if a.name in given}
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                stem = alias.asname or alias.name
+                given = others.get(alias.name.rpartition(".")[2], {})
+                names |= {f"{stem}.{name}": ids for name, ids in given.items()}
+    return names
+
+
 def _dotted(node: ast.expr) -> str:
     if isinstance(node, ast.Name):
         return node.id
@@ -73,18 +117,31 @@ class _Visitor(ast.NodeVisitor):
         self.file = file
         self.found = Found()
         self.names: dict[str, str] = {}
+        self.claims: dict[str, tuple[str, ...]] = {}
         self._scope: list[str] = []
+        self._around: list[ast.AST] = []
+        self._digests: dict[ast.AST, str] = {}
         self._statements: set[ast.Call] = set()
 
     def _scoped(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         self._scope.append(node.name)
+        self._around.append(node)
         for decorator in node.decorator_list:
-            if not isinstance(decorator, ast.Call) and self._kind(decorator) == "claim":
+            named = self.claims.get(_dotted(decorator), ())
+            if named:
+                self._add("claim", named, decorator)
+            elif not isinstance(decorator, ast.Call) and self._kind(decorator) == "claim":
                 self._wrong(decorator, "pytest.mark.requirement names no identifier: write one")
             if not isinstance(decorator, ast.Call) and self._kind(decorator) == "mark":
                 self._wrong(decorator, "implements names no identifier: write one")
         self.generic_visit(node)
         self._scope.pop()
+        self._around.pop()
+
+    def visit_Module(self, node: ast.Module) -> None:
+        """What stands in no function or class stands in the module."""
+        self._around.append(node)
+        self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         """A function is a scope."""
@@ -132,24 +189,51 @@ class _Visitor(ast.NodeVisitor):
         dotted = _dotted(function)
         if dotted in self.names:
             return "mark"
-        return "claim" if dotted.endswith("mark.requirement") else ""
+        if dotted in self.claims or dotted.endswith("mark.requirement"):
+            return "claim"
+        return ""
 
     def _call(self, node: ast.Call, kind: str) -> None:
         name = _dotted(node.func)
         arguments = list(node.args)
+        if self._is_naming(node):
+            return
         form = "statement" if _bare(node) else "condition"
         if self.names.get(name) == "implements":
             form = "function"
         elif form == "statement" and kind == "mark" and node not in self._statements:
             self._wrong(node, STATEMENT)
         if self.names.get(name) == "requires" and arguments and not _string(arguments[-1]):
-            arguments.pop()
+            condition = arguments.pop()
+            if isinstance(condition, ast.Constant):
+                self._wrong(node, CONSTANT)
         ids = tuple(text for argument in arguments if (text := _string(argument)))
         if not ids or len(ids) != len(arguments):
             self._wrong(node, f"{name} names no identifier: write each as a plain string")
             return
+        self._add(kind, (*self.claims.get(name, ()), *ids), node, form)
+
+    def _is_naming(self, node: ast.Call) -> bool:
+        """Whether a call gives a claim its name, and claims nothing itself."""
+        module = self._around[0]
+        assert isinstance(module, ast.Module)
+        return any(
+            isinstance(statement, ast.Assign)
+            and statement.value is node
+            and isinstance(statement.targets[0], ast.Name)
+            and statement.targets[0].id in self.claims
+            for statement in module.body
+        )
+
+    def _add(self, kind: str, ids: tuple[str, ...], node: ast.expr, form: str = "") -> None:
+        around = self._around[-1]
+        if around not in self._digests:
+            self._digests[around] = python_digest(around)
         scope = ".".join(self._scope)
-        self.found.marks.append(Mark(kind, ids, self.file, node.lineno, scope, "python", form))
+        form = form or "condition"
+        self.found.marks.append(
+            Mark(kind, ids, self.file, node.lineno, scope, "python", form, self._digests[around])
+        )
 
     def _wrong(self, node: ast.AST, words: str) -> None:
         line = getattr(node, "lineno", 1)

@@ -3,14 +3,21 @@
 First everything that is not code is blanked: comments, which nest, strings of all kinds, and
 characters, which must be distinguished from lifetimes. In what is left, brackets are sure to be
 brackets. Identifiers are then read from the untouched text at the same places.
+
+Within a macro's definition the compiler gives a mark the place of the macro's call, and a test may
+be named by a parameter. Such marks and claims know their macro; where an identifier is a parameter
+too, as in `requires!($id => ...)`, each call of the macro is a mark of the literals in it that look
+like identifiers.
 """
 
 import bisect
 import re
+from dataclasses import dataclass
 
-from vespiary.prove.trace.marks import NEGATED, STATEMENT, Found, Mark, Problem
+from vespiary.prove.trace.digests import rust_digest
+from vespiary.prove.trace.marks import CONSTANT, NEGATED, STATEMENT, Found, Mark, Problem
 
-__all__ = ["scan_rust"]
+__all__ = ["macro_arguments", "scan_rust"]
 
 _TOKEN = re.compile(
     r"""
@@ -25,7 +32,19 @@ _TOKEN = re.compile(
 _CALL = re.compile(r"(?<!\w)(?:\w+::)*(requires|claims)!\s*([(\[{])")
 _FUNCTION = re.compile(r"\bfn\s+(r#)?(\$?\w+)")
 _LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_IDENTIFIER = re.compile(r'"([A-Za-z][\w.-]*/[\w./-]+)"')
+_MACRO = re.compile(r"\bmacro_rules!\s*(\w+)\s*([(\[{])")
+_DOC_CLAIM = re.compile(r"^[ \t]*//[/!].*\bclaims!\s*[(\[{]", re.MULTILINE)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A function or a macro's definition, from its attributes to its closing bracket."""
+
+    name: str
+    begin: int
+    end: int
 
 
 def scan_rust(text: str, file: str) -> Found:
@@ -35,40 +54,104 @@ def scan_rust(text: str, file: str) -> Found:
         text: The source.
         file: What marks and problems call it.
     """
-    found = Found()
+    return _Scanner(text, file).found
+
+
+def macro_arguments(text: str, macro: str) -> set[str]:
+    """All words in the calls of a macro: one of them names a test that the macro makes."""
     code = _blanked(text)
-    starts = [0, *(match.end() for match in re.finditer("\n", text))]
-    for call in _CALL.finditer(code):
-        if code[: call.start()].rstrip().endswith("macro_rules!"):
-            continue
-        line = bisect.bisect_right(starts, call.start())
-        place = f"{file}:{line}"
+    words: set[str] = set()
+    for call in re.finditer(rf"\b{macro}!\s*[(\[{{]", code):
+        words.update(re.findall(r"\w+", code[call.end() : _closed(code, call.end() - 1)]))
+    return words
+
+
+class _Scanner:
+    """Reads a source once."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.found = Found()
+        self._text = text
+        self._file = file
+        self._code = _blanked(text)
+        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+        self._macros = [
+            _Span(match[1], match.start(), _closed(self._code, match.end() - 1) + 1)
+            for match in _MACRO.finditer(self._code)
+        ]
+        self._unnamed: dict[str, Mark] = {}
+        """By macro: a mark or claim in it, whose identifiers are the macro's parameters."""
+        for call in _CALL.finditer(self._code):
+            if not self._code[: call.start()].rstrip().endswith("macro_rules!"):
+                self._call(call)
+        for macro, mark in self._unnamed.items():
+            self._named_by_calls(macro, mark)
+        for claim in _DOC_CLAIM.finditer(text):
+            words = "claims! in a doc test is not seen: move it into a test"
+            self._warn(self._line(claim.end()), words)
+
+    def _call(self, call: re.Match[str]) -> None:
+        """A mark or claim, at the place of its name."""
+        code, text = self._code, self._text
         end = _closed(code, call.end() - 1)
-        words = text[call.end() : end]
         arrow = code.find("=>", call.end(), end)
-        ids = words if arrow < 0 else text[call.end() : arrow]
+        ids = text[call.end() : end if arrow < 0 else arrow]
         literals = tuple(_LITERAL.findall(ids))
         name = f"{call[1]}!"
         kind = "mark" if call[1] == "requires" else "claim"
         rest = re.sub(r"[\s,]", "", _LITERAL.sub("", ids))
-        if "$" in ids or rest.startswith("$"):
-            found.problems.append(
-                Problem(
-                    place, f"{name} within a macro: its identifiers cannot be seen", error=False
-                )
-            )
-            continue
-        if not literals or not all(literals) or rest:
-            found.problems.append(
-                Problem(place, f"{name} names no identifier: write one as a string")
-            )
-            continue
         form = "condition" if arrow >= 0 else "statement"
+        line = self._line(call.start())
+        macro = next((s.name for s in self._macros if s.begin < call.start() < s.end), "")
+        if "$" in rest:
+            mark = Mark(kind, (), self._file, line, "", "rust", form, "", macro)
+            self._unnamed[macro] = mark
+            return
+        if not literals or not all(literals) or rest:
+            words = f"{name} names no identifier: write one as a string"
+            self.found.problems.append(Problem(f"{self._file}:{line}", words))
+            return
         if kind == "mark" and (words := _misplaced(code, call.start(), end, form)):
-            found.problems.append(Problem(place, words))
-        function = _function(code, call.start())
-        found.marks.append(Mark(kind, literals, file, line, function, "rust", form))
-    return found
+            self.found.problems.append(Problem(f"{self._file}:{line}", words))
+        if arrow >= 0 and code[arrow + 2 : end].strip(" \n,") in ("true", "false"):
+            self.found.problems.append(Problem(f"{self._file}:{line}", CONSTANT))
+        span = _function(code, call.start())
+        function = span.name if span else ""
+        digest = rust_digest(text[span.begin : span.end] if span else text[call.start() : end])
+        self.found.marks.append(
+            Mark(kind, literals, self._file, line, function, "rust", form, digest, macro)
+        )
+
+    def _named_by_calls(self, macro: str, mark: Mark) -> None:
+        """Each call of a macro with identifiers is a mark or claim where the call stands."""
+        count = len(self.found.marks)
+        for call in re.finditer(rf"\b{macro}!\s*[(\[{{]", self._code):
+            end = _closed(self._code, call.end() - 1)
+            ids = tuple(_IDENTIFIER.findall(self._text[call.start() : end]))
+            if ids:
+                span = _function(self._code, call.start())
+                begin, stop = (span.begin, span.end) if span else (call.start(), end)
+                digest = rust_digest(self._text[begin:stop])
+                line = self._line(call.start())
+                name = span.name if span else ""
+                form = mark.form
+                # A mark of the running program has this very place; a claim has a test's name.
+                within = macro if mark.kind == "claim" else ""
+                self.found.marks.append(
+                    Mark(mark.kind, ids, self._file, line, name, "rust", form, digest, within)
+                )
+        if len(self.found.marks) == count:
+            name = "requires!" if mark.kind == "mark" else "claims!"
+            words = (
+                f"{name} within the macro {macro}: no call of it here has identifiers to be seen"
+            )
+            self._warn(mark.line, words)
+
+    def _line(self, place: int) -> int:
+        return bisect.bisect_right(self._starts, place)
+
+    def _warn(self, line: int, words: str) -> None:
+        self.found.problems.append(Problem(f"{self._file}:{line}", words, error=False))
 
 
 def _blanked(text: str) -> str:
@@ -117,10 +200,13 @@ def _misplaced(code: str, start: int, end: int, form: str) -> str:
     return NEGATED if before == "!" else ""
 
 
-def _function(code: str, place: int) -> str:
-    """The innermost function whose body contains the place."""
+def _function(code: str, place: int) -> _Span | None:
+    """The innermost function whose body contains the place, with its attributes."""
     for match in reversed(list(_FUNCTION.finditer(code, 0, place))):
         body = re.compile(r"[;{]").search(code, match.end())
-        if body and body[0] == "{" and _closed(code, body.start()) > place:
-            return match[2]
-    return ""
+        if body and body[0] == "{":
+            end = _closed(code, body.start())
+            if end > place:
+                begin = max(code.rfind(sign, 0, match.start()) for sign in ";{}") + 1
+                return _Span(match[2], begin, end + 1)
+    return None

@@ -51,7 +51,7 @@ class Settings:
         rust: Glob patterns of Rust sources, tests included.
         python: The same of Python.
         exclude: Patterns of sources to leave out.
-        cargo: Arguments of `cargo test --no-run` that make the tracing build of the Rust tests.
+        cargo: Of each tracing build of the Rust tests, the arguments of `cargo test --no-run`.
         pytest: Arguments of pytest: the files and folders whose tests may claim something.
         path: Folders to put before PYTHONPATH, as that of an extension's tracing build.
         outside_tests: Patterns of tests that confirm from outside: they drive another program.
@@ -67,7 +67,7 @@ class Settings:
     rust: tuple[str, ...] = ()
     python: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    cargo: tuple[str, ...] = ()
+    cargo: tuple[tuple[str, ...], ...] = ()
     pytest: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
     outside_tests: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ def read_settings(path: Path) -> Settings:
         rust=check.strings(sources, "rust", "sources."),
         python=check.strings(sources, "python", "sources."),
         exclude=check.strings(sources, "exclude", "sources."),
-        cargo=check.strings(run, "cargo", "run."),
+        cargo=check.builds(run, "cargo", "run."),
         pytest=check.strings(run, "pytest", "run."),
         path=check.strings(run, "path", "run."),
         outside_tests=check.strings(outside, "tests", "outside."),
@@ -160,6 +160,14 @@ class _Check:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self._fail(where + key, f"should be a list of strings, is {value!r}")
         return tuple(value)
+
+    def builds(self, table: Mapping[str, Any], key: str, where: str) -> tuple[tuple[str, ...], ...]:
+        """The arguments of one build, or a list of them for each of several builds."""
+        value = table.get(key, [])
+        if isinstance(value, list) and any(isinstance(item, list) for item in value):
+            return tuple(self.strings({key: item}, key, where) for item in value)
+        strings = self.strings(table, key, where)
+        return (strings,) if strings else ()
 
     def string(self, table: Mapping[str, Any], key: str, where: str) -> str | None:
         value = table.get(key)

@@ -19,10 +19,10 @@ may be the one that a user meets.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vespiary._counted import counted
 from vespiary.prove.trace.catalogue import Requirement
-from vespiary.prove.trace.evidence import Evidence, Test
+from vespiary.prove.trace.evidence import Evidence, Proof, Test
 from vespiary.prove.trace.marks import Mark, Problem
+from vespiary.prove.trace.proving.record import MASKED
 from vespiary.prove.trace.scan import Project
 
 __all__ = ["Code", "Standing", "Witness", "standings"]
@@ -34,12 +34,16 @@ class Code:
 
     Attributes:
         mark: Where it stands.
-        verdict: `proven`, `reached` (the same of code without a condition), `survived`,
+        verdict: `proven`, `reached` (the same of code without a condition), `masked`, `survived`,
             `not executed`, or empty without evidence.
+        how: How the test failed: an assertion, an exception, a crash, a timeout.
+        together: The places of marks that had to be disabled too.
     """
 
     mark: Mark
     verdict: str
+    how: str = ""
+    together: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ def _standing(
 ) -> Standing:
     marks = project.marks.get(requirement.id, [])
     places = {mark.place for mark in marks}
-    code = [Code(mark, _verdict(mark, requirement.id, evidence)) for mark in marks]
+    code = [_code(mark, requirement.id, evidence) for mark in marks]
     witnesses = _witnesses(project, requirement.id, places, evidence)
     status = "unmapped"
     if requirement.excluded:
@@ -130,13 +134,20 @@ def _standing(
     return Standing(requirement, status, code, witnesses, sorted(outside))
 
 
-def _verdict(mark: Mark, identifier: str, evidence: Evidence | None) -> str:
+def _code(mark: Mark, identifier: str, evidence: Evidence | None) -> Code:
+    proof = evidence.proofs.get((mark.place, identifier)) if evidence else None
+    verdict = _verdict(mark, identifier, evidence, proof)
+    return Code(mark, verdict, proof.how, proof.together) if proof else Code(mark, verdict)
+
+
+def _verdict(mark: Mark, identifier: str, evidence: Evidence | None, proof: Proof | None) -> str:
     if evidence is None:
         return ""
     place = mark.place
-    proof = evidence.proofs.get((place, identifier))
     if proof and proof.killed:
         return "reached" if mark.form == "statement" else "proven"
+    if proof and proof.verdicts == {MASKED}:
+        return MASKED
     tests = [test for found in evidence.claimants(identifier).values() for test in found]
     return "survived" if any(place in test.acted for test in tests) else "not executed"
 
@@ -182,7 +193,7 @@ def _function_of(claimant: str) -> str:
 
 def _wrong(project: Project, evidence: Evidence) -> list[Problem]:
     """Claims that the evidence contradicts, and evidence that the sources contradict."""
-    problems = _stale(project, evidence)
+    problems = _changed(project, evidence)
     for name in sorted(evidence.tests):
         outcome = evidence.tests[name].outcome
         if outcome not in ("passed", "skipped"):
@@ -201,20 +212,13 @@ def _wrong(project: Project, evidence: Evidence) -> list[Problem]:
     return problems
 
 
-def _stale(project: Project, evidence: Evidence) -> list[Problem]:
-    """Marks that only the evidence or only the sources have: lines move when files are edited."""
-    marked: dict[str, set[str]] = {}
-    for identifier, marks in project.marks.items():
-        for mark in marks:
-            marked.setdefault(mark.place, set()).add(identifier)
-    known = set(project.requirements)
-    seen = {site: ids & known for site, ids in evidence.sites.items() if ids & known}
-    differing = sorted(site for site in {*marked, *seen} if marked.get(site) != seen.get(site))
-    if not differing:
-        return []
-    more = f" and in {counted(len(differing) - 1, 'more place')}" if len(differing) > 1 else ""
-    words = f"the evidence is of other sources, here{more}:"
-    return [Problem(differing[0], f"{words} run vespiary trace prove again")]
+def _changed(project: Project, evidence: Evidence) -> list[Problem]:
+    """Marks and claims that are not what they were when they were proven."""
+    return [
+        Problem(changed.source.site, changed.words)
+        for changed in evidence.changed
+        if changed.source.id in project.requirements
+    ]
 
 
 def _contradiction(places: set[str], tests: list[Test], verdict: str) -> str:

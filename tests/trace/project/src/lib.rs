@@ -67,3 +67,30 @@ pub fn tried() -> u8 {
     requires!("toy/1/11");
     7
 }
+
+macro_rules! guard {
+    ($condition:expr) => {
+        requires!("toy/1/12" => $condition)
+    };
+}
+
+/// The mark of these two stands in a macro: the compiler knows it by the macro's calls.
+pub fn guarded(text: &str) -> bool {
+    guard!(text.len() > 2)
+}
+
+/// The other of the two.
+pub fn guarded_also(text: &str) -> bool {
+    guard!(text.is_ascii())
+}
+
+macro_rules! named {
+    ($id:literal, $condition:expr) => {
+        requires!($id => $condition)
+    };
+}
+
+/// The identifier of its mark is a parameter of a macro.
+pub fn named(text: &str) -> bool {
+    named!("toy/1/13", text.len() > 2)
+}

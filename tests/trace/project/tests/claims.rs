@@ -93,3 +93,26 @@ fn a_claim_that_is_not_come_to() {
         claims!("toy/1/1");
     }
 }
+
+macro_rules! claiming_tests {
+    ($($name:ident: $id:literal => $shown:expr;)*) => { $(
+        #[test]
+        fn $name() {
+            claims!($id);
+            assert!($shown);
+        }
+    )* };
+}
+
+claiming_tests! {
+    a_guard_of_a_macro_lets_through: "toy/1/12" => toy::guarded("abc");
+    another_guard_of_the_macro_lets_through: "toy/1/12" => toy::guarded_also("abc");
+    a_mark_named_by_a_macros_call_lets_through: "toy/1/13" => toy::named("abc");
+}
+
+#[cfg(feature = "more")]
+#[test]
+fn only_with_a_feature() {
+    claims!("toy/1/1");
+    assert!(toy::refused(false));
+}

@@ -6,6 +6,7 @@ them, and nothing stays disabled.
 """
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
@@ -14,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vespiary.prove.trace.proving.cargo import RustTest
-from vespiary.prove.trace.proving.session import Session, end
+from vespiary.prove.trace.proving.record import ASSERTION, CRASH, EXCEPTION, TIMEOUT
+from vespiary.prove.trace.proving.session import NotCollected, Session, end
 from vespiary.prove.trace.settings import Settings
 from vespiary.trace import CLAIM, MARK, VARIABLE, Slot, Table
 
 __all__ = ["Bench", "Interrupted", "PythonTest", "Run", "Seen"]
+
+_ASSERTION = re.compile(rb"^assertion .*failed", re.MULTILINE)
+"""What a failed `assert!` says, on the line below the place of the panic."""
 
 
 class Interrupted(Exception):
@@ -48,13 +53,26 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one test."""
+    """One run of one test.
+
+    Attributes:
+        outcome: `passed`, `failed`, `skipped` or `timeout`.
+        how: How it failed, if it did, as `record` has it.
+        denied: The marks whose condition was false at least once.
+    """
 
     outcome: str
     seconds: float
     claims: tuple[str, ...] = ()
     reached: tuple[Seen, ...] = ()
     acted: tuple[Seen, ...] = ()
+    how: str = ""
+    denied: tuple[Seen, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the test noticed something."""
+        return self.outcome not in {"passed", "skipped"}
 
 
 class Bench:
@@ -71,40 +89,68 @@ class Bench:
         self._session: Session | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
+        self._disabled = 0
+        self._only: tuple[str, ...] = ()
 
     def session(self) -> Session:
         """The pytest process; a new one if the last has ended."""
         if self._closed:
             raise Interrupted
         if self._session is None or not self._session.alive:
-            self.renew()
-            self._session = Session(self._settings.root, self._settings.pytest, self._environment)
+            if self._session is not None:
+                self._session.close()
+            self._session = Session(
+                self._settings.root, self._settings.pytest, self._environment, self._only
+            )
         return self._session
 
-    def renew(self) -> None:
-        """End the pytest process: the next test runs in a new one."""
+    def renew(self, *tests: PythonTest) -> None:
+        """End the pytest process: the next test runs in a new one.
+
+        Args:
+            tests: Those that are going to run there; only their files are collected.
+        """
         if self._session is not None:
             self._session.close()
         self._session = None
+        self._only = tuple(dict.fromkeys(test.id.partition("::")[0] for test in tests))
 
-    def run(self, test: RustTest | PythonTest, seconds: float) -> Run:
-        """Run a test for so many seconds at most, and say what it has reached."""
-        if isinstance(test, PythonTest):
-            session = self.session()
-            self._clear()
-            outcome, passed = session.run(test.id, seconds)
-            if self._closed:
-                raise Interrupted
-            return self._told(outcome, passed, test.claims)
-        self._clear()
+    def run(self, test: RustTest | PythonTest, seconds: float, *, afresh: bool = False) -> Run:
+        """Run a test for so many seconds at most, and say what it has reached.
+
+        Args:
+            test: The test.
+            seconds: What it has.
+            afresh: Run it in a new process; what is reached while that collects tests counts too.
+        """
         began = time.monotonic()
-        outcome = self._run_alone(test, seconds)
-        return self._told(outcome, time.monotonic() - began, None)
+        if isinstance(test, RustTest):
+            self._clear()
+            outcome, how = self._run_alone(test, seconds)
+            return self._told(outcome, how, time.monotonic() - began, None)
+        if afresh:
+            self.renew(test)
+            self._clear()
+        try:
+            session = self.session()
+        except NotCollected:
+            if not self._disabled:
+                raise
+            # Without the mark a module of tests cannot even be imported.
+            return self._told("failed", EXCEPTION, 0.0, test.claims)
+        began = time.monotonic()
+        if not afresh:
+            self._clear()
+        outcome, how = session.run(test.id, seconds)
+        if self._closed:
+            raise Interrupted
+        return self._told(outcome, how, time.monotonic() - began, test.claims)
 
     @contextmanager
     def disabled(self, marks: Iterable[Seen]) -> Iterator[None]:
         """Disable marks for as long as the block runs."""
         slots = [self._table.claim(MARK, mark.ids, mark.site) for mark in marks]
+        self._disabled += 1
         try:
             for slot in slots:
                 slot.disable()
@@ -112,6 +158,7 @@ class Bench:
         finally:
             for slot in slots:
                 slot.disable(False)
+            self._disabled -= 1
 
     def close(self) -> None:
         """End every process of it; a test that runs just now fails with `Interrupted`."""
@@ -121,8 +168,8 @@ class Bench:
         if self._session is not None:
             self._session.kill()
 
-    def _run_alone(self, test: RustTest, seconds: float) -> str:
-        """Run a Rust test in a process of its own; its outcome."""
+    def _run_alone(self, test: RustTest, seconds: float) -> tuple[str, str]:
+        """Run a Rust test in a process of its own; its outcome, and how it failed if it did."""
         if self._closed:
             raise Interrupted
         with subprocess.Popen(
@@ -138,21 +185,23 @@ class Bench:
             try:
                 told, _ = process.communicate(timeout=seconds)
             except subprocess.TimeoutExpired:
-                return "timeout"
+                return "timeout", TIMEOUT
             finally:
                 end(process)
                 self._process = None
         if self._closed:
             raise Interrupted
         if process.returncode or b"test result: ok. " not in told:
-            return "failed"
-        return "passed" if b"test result: ok. 1 passed" in told else "skipped"
+            if b"test result: FAILED. " not in told:
+                return "failed", CRASH
+            return "failed", ASSERTION if _ASSERTION.search(told) else EXCEPTION
+        return ("passed" if b"test result: ok. 1 passed" in told else "skipped"), ""
 
     def _clear(self) -> None:
         for slot in self._table.slots():
             slot.clear()
 
-    def _told(self, outcome: str, seconds: float, claims: tuple[str, ...] | None) -> Run:
+    def _told(self, outcome: str, how: str, seconds: float, claims: tuple[str, ...] | None) -> Run:
         slots = [slot for slot in self._table.slots() if slot.reached]
         marks = [slot for slot in slots if slot.kind == MARK]
         if claims is None:
@@ -164,6 +213,8 @@ class Bench:
             claims,
             tuple(_seen(slot) for slot in marks),
             tuple(_seen(slot) for slot in marks if slot.acted),
+            how,
+            tuple(_seen(slot) for slot in marks if slot.reached > slot.acted),
         )
 
 

@@ -1,14 +1,21 @@
-"""Disable one mark after the other, and see which claiming test notices."""
+"""Disable one mark after the other, and see which claiming test notices.
+
+What is found while several tests run at once is believed only where a test fails. Before a mark is
+said to have survived, its tests run again alone and in new processes; then together with each mark
+that may hide it.
+"""
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from vespiary._counted import counted
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Seen
+from vespiary.prove.trace.proving.masking import hidden, masking
 from vespiary.prove.trace.proving.record import (
     KILLED,
+    MASKED,
     SURVIVED,
     UNCLAIMED,
     UNREACHED,
@@ -18,17 +25,19 @@ from vespiary.prove.trace.proving.record import (
     Record,
 )
 from vespiary.prove.trace.proving.run import Collected, Ran, Runner
+from vespiary.prove.trace.proving.trials import Trials
 
 __all__ = ["SECONDS_MIN", "prove"]
 
 SECONDS_MIN = 5.0
 """What a test with a mark disabled has at least; else so many times what it took before."""
 
-_SECONDS_FACTOR = 10.0
-
 
 def prove(
-    runner: Runner, collected: Collected, only: str = "", seconds: float = SECONDS_MIN
+    runner: Runner,
+    collected: Collected,
+    only: Collection[str] = (),
+    seconds: float = SECONDS_MIN,
 ) -> Record:
     """Prove every mark, or those of `only`, with the tests that were collected.
 
@@ -45,6 +54,15 @@ class _Candidate:
     id: str
     seen: Seen
     tests: tuple[Ran, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Killer:
+    """The test that noticed the absence of a mark, and perhaps of others."""
+
+    test: Ran
+    how: str
+    together: tuple[Seen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +86,10 @@ def _strict(proofs: list[Proof]) -> list[Proof]:
 
 
 class _Prover:
-    def __init__(self, runner: Runner, collected: Collected, only: str, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(
+        self, runner: Runner, collected: Collected, only: Collection[str], seconds: float
+    ) -> None:
+        self._trials = Trials(seconds)
         self._runner = runner
         self._collected = collected
         self._only = only
@@ -79,37 +99,66 @@ class _Prover:
         """By claimant and identifier: the tests that have failed without a mark of it."""
         self._passed: dict[tuple[Seen, str], set[Ran]] = defaultdict(set)
         """By mark and identifier: the tests that have passed without the mark."""
-        self._unstable: set[str] = set()
+        self._survived: set[tuple[Seen, str]] = set()
+        """The marks and identifiers without which all their tests pass, in new processes too."""
 
     def run(self) -> Record:
         """Marks first, then the claims that no mark's proof has shown to tell."""
         passed = [ran for ran in self._collected.tests if ran.run.outcome == "passed"]
         claimed = {name for ran in self._collected.tests for name in ran.run.claims}
         candidates: list[_Candidate] = []
+        unreached: list[tuple[Mark, str]] = []
         proofs: list[Proof] = []
         for mark in self._record.marks:
             for name in mark.ids:
-                if self._only and name != self._only:
+                if self._only and name not in self._only:
                     continue
                 found_here = self._candidates(mark, name, passed)
                 candidates += found_here
-                if not found_here:
-                    verdict = UNREACHED if name in claimed else UNCLAIMED
-                    proofs.append(Proof(mark.site, name, verdict))
-        self._runner.say(f"disabling {counted(len({item.seen for item in candidates}), 'mark')}")
-        found: list[tuple[_Candidate, str]] = []
+                if not found_here and name in claimed:
+                    unreached.append((mark, name))
+                elif not found_here:
+                    proofs.append(Proof(mark.site, name, UNCLAIMED))
+        killers = self._killers(candidates)
+        for mark, name in unreached:
+            candidate = self._hidden(mark, name, passed)
+            masked = candidate and self._masking(candidate)
+            if candidate and masked:
+                candidates.append(candidate)
+                killers[candidate] = masked
+            else:
+                proofs.append(Proof(mark.site, name, UNREACHED))
+        self._prove_claims(passed)
+        proofs += [self._proof(candidate, killers.get(candidate)) for candidate in candidates]
+        self._record.proofs = _strict(proofs)
+        self._record.unstable = sorted(self._trials.unstable)
+        return self._record
+
+    def _killers(self, candidates: list[_Candidate]) -> dict[_Candidate, _Killer]:
+        """What notices the absence of each mark: among others, alone, or with other marks."""
+        count = len({candidate.seen for candidate in candidates})
+        self._runner.say(f"disabling {counted(count, 'mark')}")
+        killers: dict[_Candidate, _Killer] = {}
 
         def work(bench: Bench, candidate: _Candidate) -> None:
             killer = self._killer(bench, candidate)
-            with self._lock:
-                found.append((candidate, killer))
+            if killer:
+                with self._lock:
+                    killers[candidate] = killer
 
         self._runner.each(candidates, lambda item: _needs_pytest(item.tests[:1]), work)
-        self._prove_claims(passed)
-        proofs += [self._proof(candidate, killer) for candidate, killer in found]
-        self._record.proofs = _strict(proofs)
-        self._record.unstable = sorted(self._unstable)
-        return self._record
+        left = [candidate for candidate in candidates if candidate not in killers]
+        if left:
+            self._runner.say(f"trying {counted(len(left), 'mark')} again, alone")
+        for candidate in left:
+            killer = self._killer_alone(self._runner.benches[0], candidate)
+            if killer:
+                killers[candidate] = killer
+        for candidate, killer in killers.items():
+            if self._shows(candidate, killer):
+                key = killer.test.test.claimant, candidate.id
+                self._noticed[key].add(killer.test.test.id)
+        return killers
 
     def _candidates(self, mark: Mark, name: str, passed: list[Ran]) -> list[_Candidate]:
         """The mark with the tests that may prove it; several if the line has several."""
@@ -121,18 +170,47 @@ class _Prover:
                 found.append(_Candidate(mark, name, seen, tuple(tests)))
         return found
 
-    def _killer(self, bench: Bench, candidate: _Candidate) -> str:
-        """The first test that fails without the mark; empty if there is none."""
-        for ran in candidate.tests:
-            if self._fails_without(bench, ran, [candidate.seen]):
-                with self._lock:
-                    self._noticed[ran.test.claimant, candidate.id].add(ran.test.id)
-                return ran.test.id
+    def _killer(self, bench: Bench, candidate: _Candidate) -> _Killer | None:
+        """The first test that fails without the mark, or a better one soon after it."""
+        marks = [candidate.seen]
+        for place, ran in enumerate(candidate.tests):
+            if how := self._trials.fails_without(bench, ran, marks):
+                rest = candidate.tests[place + 1 :]
+                return _Killer(*(self._trials.better(bench, rest, marks, how) or (ran, how)))
             with self._lock:
                 self._passed[candidate.seen, candidate.id].add(ran)
-        return ""
+        return None
 
-    def _proof(self, candidate: _Candidate, killer: str) -> Proof:
+    def _killer_alone(self, bench: Bench, candidate: _Candidate) -> _Killer | None:
+        """The same in new processes, and then with what may hide the mark disabled, too."""
+        found = self._trials.fails_from_the_start(bench, candidate.tests, [candidate.seen])
+        if found:
+            return _Killer(*found)
+        self._survived.add((candidate.seen, candidate.id))
+        return self._masking(candidate)
+
+    def _masking(self, candidate: _Candidate) -> _Killer | None:
+        """The test that notices the absence of the mark and of others, and the others."""
+        bench = self._runner.benches[0]
+        masked = masking(self._trials, bench, candidate.tests, candidate.seen)
+        return _Killer(*masked) if masked else None
+
+    def _hidden(self, mark: Mark, name: str, passed: list[Ran]) -> _Candidate | None:
+        """A mark that would act in a claiming test if others did not act before it."""
+        tests = [ran for ran in passed if name in ran.run.claims]
+        tests.sort(key=lambda ran: ran.seconds)
+
+        def is_wanted(seen: Seen) -> bool:
+            return seen.ids == mark.ids and self._collected.take(seen) == mark.site
+
+        found = hidden(self._trials, self._runner.benches[0], tests, is_wanted)
+        return _Candidate(mark, name, found[1], (found[0],)) if found else None
+
+    def _shows(self, candidate: _Candidate, killer: _Killer) -> bool:
+        """Whether all that had to be disabled is of the requirement."""
+        return all(candidate.id in mark.ids for mark in killer.together)
+
+    def _proof(self, candidate: _Candidate, killer: _Killer | None) -> Proof:
         """The verdict on a mark; of the tests that passed, those whose functions never noticed."""
         survived = tuple(
             sorted(
@@ -142,44 +220,19 @@ class _Prover:
             )
         )
         site, name = candidate.mark.site, candidate.id
-        if killer:
-            return Proof(site, name, KILLED, (killer,), survived)
-        return Proof(site, name, SURVIVED, (), survived)
-
-    def _fails_without(self, bench: Bench, ran: Ran, marks: Sequence[Seen]) -> bool:
-        """Whether a test fails without these marks, and passes with them."""
-        seconds = max(self._seconds, _SECONDS_FACTOR * ran.seconds)
-
-        def passes() -> bool:
-            return bench.run(ran.test, seconds).outcome == "passed"
-
-        def fails_disabled() -> bool:
-            with bench.disabled(marks):
-                return bench.run(ran.test, seconds).outcome not in {"passed", "skipped"}
-
-        if not fails_disabled():
-            return False
-        if passes():
-            return True
-        # Something else has failed the test, or it breaks its own process when it fails. So once
-        # more in a process that is new, with another new one after it.
-        bench.renew()
-        if passes():
-            if not fails_disabled():
-                return False
-            bench.renew()
-            if passes():
-                return True
-        with self._lock:
-            self._unstable.add(ran.test.id)
-        return False
+        if killer is None:
+            return Proof(site, name, SURVIVED, (), survived)
+        verdict = KILLED if self._shows(candidate, killer) else MASKED
+        tests = (killer.test.test.id,) if verdict == KILLED else ()
+        together = tuple(sorted({self._collected.site(mark) for mark in killer.together}))
+        return Proof(site, name, verdict, tests, survived, killer.how, together)
 
     def _prove_claims(self, passed: list[Ran]) -> None:
         """Show that each function which claims something has a test that needs it."""
         groups: dict[tuple[str, str], list[Ran]] = defaultdict(list)
         for ran in passed:
             for name in ran.run.claims:
-                if not self._only or name == self._only:
+                if not self._only or name in self._only:
                     groups[ran.test.claimant, name].append(ran)
         open_claims: list[_Claimed] = []
         claims: list[Claim] = []
@@ -192,30 +245,47 @@ class _Prover:
                 claims.append(Claim(claimant, name, UNREACHED))
             else:
                 tests = tuple(sorted(group, key=lambda ran: ran.seconds))
-                open_claims.append(_Claimed(claimant, name, tests, tuple(acted)))
+                marks = tuple(sorted(acted, key=lambda mark: mark.site))
+                open_claims.append(_Claimed(claimant, name, tests, marks))
         self._runner.say(f"trying {counted(len(open_claims), 'more claim')}")
+        found: dict[_Claimed, str] = {}
 
         def work(bench: Bench, claimed: _Claimed) -> None:
-            claim = self._claim(bench, claimed)
+            test = self._test_of_claim(bench, claimed)
             with self._lock:
-                claims.append(claim)
+                found[claimed] = test
 
         self._runner.each(open_claims, lambda item: _needs_pytest(item.tests[:1]), work)
+        for claimed in open_claims:
+            test = found[claimed] or self._test_of_claim_alone(self._runner.benches[0], claimed)
+            if test:
+                self._noticed[claimed.claimant, claimed.id].add(test)
+                claims.append(Claim(claimed.claimant, claimed.id, KILLED, (test,)))
+            else:
+                claims.append(Claim(claimed.claimant, claimed.id, SURVIVED))
         self._record.claims = sorted(claims, key=lambda claim: (claim.claimant, claim.id))
 
-    def _claim(self, bench: Bench, claimed: _Claimed) -> Claim:
-        key = claimed.claimant, claimed.id
+    def _test_of_claim(self, bench: Bench, claimed: _Claimed) -> str:
+        """A test of the function that fails without a mark or without all; empty if none does."""
         for ran in claimed.tests:
             marks = [mark for mark in claimed.marks if mark in ran.run.acted]
             alone = [[mark] for mark in marks]
             for disabled in [*alone, self._all_marks(claimed.id)]:
                 if len(disabled) == 1 and ran in self._passed[disabled[0], claimed.id]:
                     continue
-                if self._fails_without(bench, ran, disabled):
-                    with self._lock:
-                        self._noticed[key].add(ran.test.id)
-                    return Claim(*key, KILLED, (ran.test.id,))
-        return Claim(*key, SURVIVED)
+                if self._trials.fails_without(bench, ran, disabled):
+                    return ran.test.id
+        return ""
+
+    def _test_of_claim_alone(self, bench: Bench, claimed: _Claimed) -> str:
+        """The same in new processes, but what the proof of the marks has tried already."""
+        alone = [[mark] for mark in claimed.marks if (mark, claimed.id) not in self._survived]
+        every = self._all_marks(claimed.id)
+        for disabled in [every, *alone] if len(every) > 1 else alone:
+            found = self._trials.fails_from_the_start(bench, claimed.tests, disabled)
+            if found:
+                return found[0].test.id
+        return ""
 
     def _all_marks(self, name: str) -> list[Seen]:
         """All marks of a requirement: what one of several does, another may do instead."""

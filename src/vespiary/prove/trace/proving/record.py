@@ -1,36 +1,54 @@
 """What a traced run has shown, as data: the file that `vespiary trace report` reads.
 
 ```text
-{"marks":  [{"site", "ids": [], "file", "line", "form"}],
+{"version": 2,
+ "marks":  [{"site", "ids": [], "file", "line", "form"}],
  "tests":  [{"id", "kind": "rust|pytest", "claims": [], "reached": [site], "acted": [site],
              "outcome": "passed|failed|skipped|timeout", "seconds", "claimant"}],
- "proofs": [{"site", "id", "verdict", "tests": [id], "survived": [id]}],
+ "proofs": [{"site", "id", "verdict", "tests": [id], "survived": [id], "how", "together": [site]}],
  "claims": [{"claimant", "id", "verdict", "tests": [id]}],
- "unstable": [id], "silent": [function],
- "outside": []}
+ "sources": [{"id", "kind": "mark|claim", "file", "line", "function", "digest"}],
+ "unstable": [id], "silent": [function], "constant": [site], "warnings": [sentence]}
 ```
 
 A proof is about one identifier of one mark: `killed` when a test that claims it fails while the
 mark is disabled, and passes when it is not (a disabled statement, a mark without a condition,
-fails when it is reached); `survived` when those that make the mark act all pass
-without it; `unreached` when it is claimed, and no claiming test makes the mark act; `unclaimed`
-when no test claims it. A claim is about one identifier and the function that claims it, whatever
-the number of tests made of that function (one a driver, one a parameter): `killed`, `survived` or
-`unreached` in the same sense.
+fails when it is reached); `masked` when the test fails only if marks of other requirements are
+disabled too; `survived` when those that make the mark act all pass without it; `unreached` when it
+is claimed, and no claiming test makes the mark act; `unclaimed` when no test claims it. A claim is
+about one identifier and the function that claims it, whatever the number of tests made of that
+function (one a driver, one a parameter): `killed`, `survived` or `unreached` in the same sense.
+
+The sources are the functions around marks and claims, as they were when the identifier was proven:
+evidence whose digests differ from those of the sources says nothing about them.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["KILLED", "SURVIVED", "UNCLAIMED", "UNREACHED"]
-__all__ += ["Claim", "Mark", "Proof", "Record", "Test"]
+from vespiary.errors import ConfigurationError
+
+__all__ = ["ASSERTION", "CRASH", "EXCEPTION", "TIMEOUT", "WEAK"]
+__all__ += ["KILLED", "MASKED", "SURVIVED", "UNCLAIMED", "UNREACHED"]
+__all__ += ["Claim", "Mark", "Proof", "Record", "Source", "Test"]
 
 KILLED: Final = "killed"
+MASKED: Final = "masked"
 SURVIVED: Final = "survived"
 UNREACHED: Final = "unreached"
 UNCLAIMED: Final = "unclaimed"
+
+ASSERTION: Final = "assertion"
+EXCEPTION: Final = "exception"
+CRASH: Final = "crash"
+TIMEOUT: Final = "timeout"
+WEAK: Final = (CRASH, TIMEOUT)
+"""How a test fails without saying what is wrong: anything may have done it."""
+
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +58,7 @@ class Mark:
     Attributes:
         site: As `file:line`, relative to the project.
         form: `condition`, `function` or `statement`.
+        macro: The macro of Rust in whose definition it stands; empty if in none.
     """
 
     site: str
@@ -47,6 +66,7 @@ class Mark:
     file: str
     line: int
     form: str = "condition"
+    macro: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +101,9 @@ class Proof:
     Attributes:
         tests: Those that failed without the mark.
         survived: Those that passed without it, of functions none of whose tests failed.
+        how: How the test failed: by an `assertion`, an `exception` (in Rust another panic), a
+            `crash` of its process, or a `timeout`; empty if none failed.
+        together: The sites of the marks that had to be disabled too.
     """
 
     site: str
@@ -88,6 +111,8 @@ class Proof:
     verdict: str
     tests: tuple[str, ...] = ()
     survived: tuple[str, ...] = ()
+    how: str = ""
+    together: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +125,28 @@ class Claim:
     tests: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The function around a mark or claim of an identifier, when the identifier was proven.
+
+    Attributes:
+        kind: `mark` or `claim`.
+        digest: Of the function's code, whatever its formatting and comments.
+    """
+
+    id: str
+    kind: str
+    file: str
+    line: int
+    function: str
+    digest: str
+
+    @property
+    def site(self) -> str:
+        """As `file:line`."""
+        return f"{self.file}:{self.line}"
+
+
 @dataclass(slots=True)
 class Record:
     """All that a run has shown.
@@ -107,15 +154,19 @@ class Record:
     Attributes:
         unstable: Tests that passed, and later failed unchanged.
         silent: Functions of Rust in which a claim stands, and whose tests did not come to it.
+        constant: The sites of conditions that were true whenever a claiming test reached them.
+        warnings: What could not be run, each a sentence.
     """
 
     marks: list[Mark] = field(default_factory=list)
     tests: list[Test] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
     unstable: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
-    outside: list[dict[str, Any]] = field(default_factory=list)
+    constant: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def problems(self) -> list[str]:
         """A sentence for everything that is not as it must be."""
@@ -126,16 +177,7 @@ class Record:
         ]
         words += [f"{name} passed at first and failed later, unchanged" for name in self.unstable]
         words += [f"{name} has a claim, and no test of it came there" for name in self.silent]
-        said = {
-            SURVIVED: "is claimed, and no claiming test fails without it",
-            UNREACHED: "is claimed, and no claiming test makes it act",
-            UNCLAIMED: "is claimed by no test",
-        }
-        words += [
-            f"{proof.site}: the mark of {proof.id} {said[proof.verdict]}"
-            for proof in self.proofs
-            if proof.verdict != KILLED
-        ]
+        words += [_not_proven(proof) for proof in self.proofs if proof.verdict != KILLED]
         said = {
             SURVIVED: "and passes without what is marked with it",
             UNREACHED: "and makes nothing act that is marked with it",
@@ -147,7 +189,69 @@ class Record:
         ]
         return words
 
+    def weak(self) -> list[str]:
+        """A sentence for each mark whose only proof is a crash or a timeout."""
+        return [
+            f"{proof.site}: the only proof of {proof.id} is a {proof.how} of {proof.tests[0]}:"
+            " let a test say what is wrong"
+            for proof in self.proofs
+            if proof.verdict == KILLED and proof.how in WEAK
+        ]
+
     def write(self, path: Path) -> None:
         """Write it as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        path.write_text(json.dumps({"version": _VERSION, **asdict(self)}, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "Record":
+        """Read what `write` wrote.
+
+        Raises:
+            ConfigurationError: It is not there, or is not what a traced run writes.
+        """
+        try:
+            data = json.loads(path.read_text())
+            if data["version"] != _VERSION:
+                raise ConfigurationError(
+                    f"{path} was written by another version of vespiary trace: run vespiary trace"
+                    " prove again"
+                )
+            return cls(
+                marks=_rows(Mark, data["marks"]),
+                tests=_rows(Test, data["tests"]),
+                proofs=_rows(Proof, data["proofs"]),
+                claims=_rows(Claim, data["claims"]),
+                sources=_rows(Source, data["sources"]),
+                unstable=list(data["unstable"]),
+                silent=list(data["silent"]),
+                constant=list(data["constant"]),
+                warnings=list(data["warnings"]),
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} cannot be read: {error.strerror}; vespiary trace prove writes it"
+            ) from error
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ConfigurationError(
+                f"{path} is not what vespiary trace prove writes ({error!r}): run that again"
+            ) from error
+
+
+def _not_proven(proof: Proof) -> str:
+    said = {
+        SURVIVED: "is claimed, and no claiming test fails without it",
+        MASKED: f"is claimed, and no claiming test fails without it, unless"
+        f" {', '.join(proof.together)} is disabled too: test what only this mark refuses",
+        UNREACHED: "is claimed, and no claiming test makes it act",
+        UNCLAIMED: "is claimed by no test",
+    }
+    return f"{proof.site}: the mark of {proof.id} {said[proof.verdict]}"
+
+
+def _rows(kind: type[Any], tables: Iterable[dict[str, Any]]) -> list[Any]:
+    """Rows of one kind; lists of the file are tuples."""
+    return [
+        kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in table.items()})
+        for table in tables
+    ]

@@ -4,28 +4,34 @@ First every test that claims something runs once with all marks enabled: it must
 shows which marks it executes and which of them act. Then each mark is disabled on its own, and the
 tests that claim one of its requirements and make it act run again, fast ones first, until one
 fails. A disabled condition is false; a disabled statement, which has no condition, fails when it is
-reached. A failure counts only if the same test passes again at once with the mark enabled: a test
-that fails now and then proves nothing. A test that does not end in time without the mark has
-failed, too; the same rule distinguishes that from a machine that is too slow.
+reached. `trials` says which failures count. A test that does not end in time without the mark has
+failed, too; that it passes with the mark distinguishes that from a machine that is too slow.
+
+Tests that run at once, or one after the other in one process, may get in each other's way. So one
+that does not pass, or does not reach what it claims, runs once more alone in a new process.
 
 At the end stand the claims. Each function that claims a requirement must have a test that fails
 without one of its marks, or at least without all of them. So a claim that happens to stand beside
 one that tells is found as well as a mark that nobody needs.
 """
 
+import difflib
 import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self, TypeVar
 
 from vespiary._counted import counted
+from vespiary.errors import ConfigurationError
+from vespiary.prove.trace.evidence import sources_of
+from vespiary.prove.trace.marks import Mark as SourceMark
 from vespiary.prove.trace.proving.bench import Bench, PythonTest, Run, Seen
-from vespiary.prove.trace.proving.cargo import RustTest, binaries, claiming_tests, workspace
-from vespiary.prove.trace.proving.record import Mark, Record, Test
+from vespiary.prove.trace.proving.cargo import RustTest, claiming_tests, workspace
+from vespiary.prove.trace.proving.record import Mark, Record, Source, Test
 from vespiary.prove.trace.scan import scan_sources
 from vespiary.prove.trace.settings import Settings
 
@@ -65,12 +71,46 @@ class Collected:
         seen: How the processes call a mark, by its site and identifiers: two marks with the same
             identifiers may stand in one line.
         silent: Functions of Rust in which a claim stands, and whose tests did not come to it.
+        sources: The functions around marks and claims.
+        warnings: What cannot be run, each a sentence.
+        base: What the compiler's paths are relative to.
+        root: The project's folder.
+        only: The identifiers that are asked for; all if empty.
     """
 
     marks: list[Mark] = field(default_factory=list)
     tests: list[Ran] = field(default_factory=list)
     seen: dict[tuple[str, tuple[str, ...]], set[Seen]] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    base: Path = Path()
+    root: Path = Path()
+    only: Collection[str] = ()
+
+    def take(self, seen: Seen) -> str:
+        """Tie a mark that a process has told to the mark of the sources, or add it; its site.
+
+        Within a macro's definition a mark has one place, and in the program that of each call.
+        """
+        match = _SITE.fullmatch(seen.site)
+        file, line = (match[1], match[2]) if match else (seen.site, "0")
+        path = (self.base / file).resolve()
+        root = self.root
+        place = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        site = f"{place}:{line}"
+        same = [mark for mark in self.marks if mark.ids == seen.ids]
+        known = any(mark.site == site for mark in same)
+        within = [mark.site for mark in same if mark.macro and not known]
+        for one in within or [site]:
+            self.seen.setdefault((one, seen.ids), set()).add(seen)
+        if not known and not within and _concerns(seen.ids, self.only):
+            self.marks.append(Mark(site, seen.ids, place, int(line)))
+        return (within or [site])[0]
+
+    def site(self, seen: Seen) -> str:
+        """Where the mark stands that the processes call so."""
+        return next(site for (site, _), marks in self.seen.items() if seen in marks)
 
     def record(self) -> Record:
         """The same as it is written."""
@@ -92,7 +132,17 @@ class Collected:
             )
             for ran in sorted(self.tests, key=lambda ran: ran.test.id)
         ]
-        return Record(marks=self.marks, tests=tests, silent=self.silent)
+        acted = {mark for ran in self.tests for mark in ran.run.acted}
+        denied = {mark for ran in self.tests for mark in ran.run.denied}
+        conditions = {mark.site for mark in self.marks if mark.form == "condition"}
+        return Record(
+            marks=self.marks,
+            tests=tests,
+            sources=self.sources,
+            silent=self.silent,
+            constant=sorted(conditions & set(sites(acted - denied)) - set(sites(denied))),
+            warnings=self.warnings,
+        )
 
 
 class Runner:
@@ -165,62 +215,92 @@ class Runner:
             raise errors[0]
 
 
-def collect(runner: Runner, only: str = "") -> Collected:
-    """Run every test that claims something, or that claims `only`, with all marks enabled.
+def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
+    """Run every test that claims something, or one of `only`, with all marks enabled.
 
     Raises:
-        ConfigurationError: the tracing build fails, or pytest cannot collect.
+        ConfigurationError: the tracing build fails, pytest cannot collect, or `only` has an
+            identifier that nothing marks or claims.
     """
     settings = runner.settings
-    collected = Collected(marks=_marks(settings, only))
-    base = settings.root
+    sources = scan_sources(settings).marks
+    _refuse_unknown(only, sources)
+    collected = Collected(
+        marks=_marks(sources, only),
+        sources=[one for one in sources_of(sources) if _concerns([one.id], only)],
+        base=settings.root,
+        root=settings.root,
+        only=only,
+    )
     tests: list[AnyTest] = []
     if settings.cargo:
         runner.say("building the Rust tests")
-        base = workspace(settings.root)
-        for binary in binaries(settings.root, settings.cargo):
-            tests += claiming_tests(binary, only)
+        collected.base = workspace(settings.root)
+        found = claiming_tests(settings, only)
+        tests += found.tests
+        collected.warnings += found.warnings
     if settings.pytest:
         runner.say("collecting the Python tests")
         claims = runner.benches[0].session().claims
-        tests += [PythonTest(name, ids) for name, ids in claims.items() if not only or only in ids]
+        tests += [PythonTest(name, ids) for name, ids in claims.items() if _concerns(ids, only)]
     runner.say(f"running {counted(len(tests), 'test that claims', 'tests that claim')} something")
     lock = threading.Lock()
-
-    claimants = {test.claimant for test in tests}
+    claimants = {test.claimant for test in tests if not isinstance(test, RustTest) or test.certain}
 
     def work(bench: Bench, test: AnyTest) -> None:
         run = bench.run(test, COLLECT_SECONDS)
         with lock:
             if run.claims:
                 claimants.discard(test.claimant)
-            if run.claims and (not only or only in run.claims):
+            if run.claims and _concerns(run.claims, only):
                 collected.tests.append(Ran(test, run))
-                for mark in run.reached:
-                    _take(collected, mark, base, settings.root, only)
 
     runner.each(tests, lambda test: isinstance(test, PythonTest), work)
+    _run_again(runner.benches[0], collected, only)
+    for ran in collected.tests:
+        for mark in ran.run.reached:
+            collected.take(mark)
     collected.silent = sorted(claimants)
     return collected
 
 
-def _marks(settings: Settings, only: str) -> list[Mark]:
+def _refuse_unknown(only: Collection[str], sources: Iterable[SourceMark]) -> None:
+    known = {name for mark in sources for name in mark.ids}
+    for name in only:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+            advice = f"did you mean {near[0]}?" if near else "there are no marks and no claims"
+            raise ConfigurationError(
+                f"--only {name}: no mark and no test has this identifier: {advice}"
+            )
+
+
+def _run_again(bench: Bench, collected: Collected, only: Collection[str]) -> None:
+    """Run tests alone, in new processes, that did not pass or did not reach what they claim."""
+    acting: dict[tuple[str, str], bool] = {}
+    for ran in collected.tests:
+        acted = {name for mark in ran.run.acted for name in mark.ids}
+        for name in ran.run.claims:
+            key = ran.test.claimant, name
+            acting[key] = acting.get(key, False) or name in acted
+    for place, ran in enumerate(collected.tests):
+        names = [name for name in ran.run.claims if not only or name in only]
+        idle = any(not acting[ran.test.claimant, name] for name in names)
+        if ran.run.failed or (idle and isinstance(ran.test, PythonTest)):
+            run = bench.run(ran.test, COLLECT_SECONDS, afresh=True)
+            collected.tests[place] = Ran(ran.test, run)
+            bench.renew()
+
+
+def _marks(sources: Iterable[SourceMark], only: Collection[str]) -> list[Mark]:
     marks = [
-        Mark(mark.place, mark.ids, mark.file, mark.line, mark.form)
-        for mark in scan_sources(settings).marks
-        if mark.kind == "mark" and (not only or only in mark.ids)
+        Mark(mark.place, mark.ids, mark.file, mark.line, mark.form, mark.macro)
+        for mark in sources
+        if mark.kind == "mark" and _concerns(mark.ids, only)
     ]
     return list(dict.fromkeys(marks))
 
 
-def _take(collected: Collected, seen: Seen, base: Path, root: Path, only: str) -> None:
-    """Tie a mark that a process has told to the mark of the sources, or add it."""
-    match = _SITE.fullmatch(seen.site)
-    file, line = (match[1], match[2]) if match else (seen.site, "0")
-    path = (base / file).resolve()
-    place = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-    site = f"{place}:{line}"
-    collected.seen.setdefault((site, seen.ids), set()).add(seen)
-    known = any((mark.site, mark.ids) == (site, seen.ids) for mark in collected.marks)
-    if not known and (not only or only in seen.ids):
-        collected.marks.append(Mark(site, seen.ids, place, int(line)))
+def _concerns(ids: Iterable[str], only: Collection[str]) -> bool:
+    """Whether one of the identifiers is asked for."""
+    return not only or not set(only).isdisjoint(ids)

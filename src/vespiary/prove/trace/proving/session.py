@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace.proving.record import CRASH, TIMEOUT
 
-__all__ = ["Session", "end"]
+__all__ = ["NotCollected", "Session", "end"]
 
 _COLLECT_SECONDS = 120.0
 _OPTIONS = ("-p", "vespiary.prove.trace.plugin", "-p", "no:randomly", "-p", "no:cacheprovider")
@@ -34,6 +35,10 @@ def end(process: "subprocess.Popen[Any]") -> None:
     process.wait()
 
 
+class NotCollected(ConfigurationError):
+    """pytest cannot collect the tests."""
+
+
 class Session:
     """One pytest process.
 
@@ -41,19 +46,32 @@ class Session:
         claims: The tests that claim something, and what.
 
     Raises:
-        ConfigurationError: pytest cannot collect the tests; the text tells its last words.
+        NotCollected: pytest cannot collect the tests; the text has its last words.
     """
 
     def __init__(
-        self, root: Path, arguments: tuple[str, ...], environment: Mapping[str, str]
+        self,
+        root: Path,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+        only: tuple[str, ...] = (),
     ) -> None:
+        """Start it, and collect.
+
+        Args:
+            root: Where pytest runs.
+            arguments: Its arguments.
+            environment: Its environment.
+            only: The files to collect, of those that the arguments name; all if empty.
+        """
         ours, theirs = socket.socketpair()
         self._connection = ours
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         command = [sys.executable, "-m", "pytest", *_OPTIONS, "-q"]
+        scope = [f"--trace-only={file}" for file in only]
         with theirs:
             self._process = subprocess.Popen(
-                [*command, f"--trace-serve={theirs.fileno()}", *arguments],
+                [*command, f"--trace-serve={theirs.fileno()}", *scope, *arguments],
                 cwd=root,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -67,29 +85,27 @@ class Session:
         if listed is None:
             words = self._last_words()
             self.close()
-            raise ConfigurationError(f"pytest does not collect {' '.join(arguments)}:\n{words}")
+            raise NotCollected(f"pytest does not collect {' '.join(arguments)}:\n{words}")
         self.claims: dict[str, tuple[str, ...]] = {
             item["id"]: tuple(item["claims"]) for item in listed
         }
 
-    def run(self, test: str, seconds: float) -> tuple[str, float]:
-        """Run a test; its outcome, and how long it took.
+    def run(self, test: str, seconds: float) -> tuple[str, str]:
+        """Run a test; its outcome, and how it failed if it did.
 
-        The outcome is `timeout` after that many seconds, and `failed` if the process has died of
-        the test; afterwards the session is of no use any more.
+        It is a timeout after that many seconds, and a crash if the process has died of the test;
+        afterwards the session is of no use any more.
         """
-        began = time.monotonic()
         try:
             self._connection.sendall(json.dumps(test).encode() + b"\n")
         except OSError:
-            return "failed", 0.0
+            return "failed", CRASH
         answer = self._answer(seconds)
-        passed = time.monotonic() - began
         if answer is None:
-            outcome = "timeout" if self._process.poll() is None else "failed"
+            alive = self._process.poll() is None
             self.close()
-            return outcome, passed
-        return str(answer["outcome"]), passed
+            return ("timeout", TIMEOUT) if alive else ("failed", CRASH)
+        return str(answer["outcome"]), str(answer["how"])
 
     @property
     def alive(self) -> bool:

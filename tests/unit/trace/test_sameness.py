@@ -1,0 +1,77 @@
+"""Evidence is about the sources that were proven: what has changed since is not proven."""
+
+import pytest
+
+from .folder import SOURCE, Folder
+
+UNCHANGED = {
+    "a line above it": ("fn knock", "// another line\n\nfn knock"),
+    "a comment in it": ("{ requires", "{ /* now */ requires"),
+    "other white space": ("=> x) }\nfn answer", "=>\n   x)\n}\n\nfn answer"),
+    "another test": ("fn test_knock", "fn test_other() { assert!(x); }\nfn test_knock"),
+    "another function": ("fn answer", "fn other() {}\nfn answer"),
+}
+
+
+@pytest.mark.parametrize("change", UNCHANGED)
+def test_evidence_survives_edits_that_change_nothing_of_what_was_proven(
+    folder: Folder, change: str
+) -> None:
+    folder.prove_sources()
+    (folder.root / "a.rs").write_text(SOURCE.replace(*UNCHANGED[change], 1))
+    assert folder.statuses() == ["proven", "proven", "excluded", "proven"]
+    assert not folder.errors()
+
+
+CHANGED = {
+    "the condition": ("=> x) }\nfn answer", "=> z) }\nfn answer", "a.rs:1: the mark"),
+    "the code around it": (
+        "knock() -> bool {",
+        "knock() -> bool { g();",
+        "a.rs:1: the mark of nest",
+    ),
+    "the test": (
+        'claims!("nest/1/1");',
+        'claims!("nest/1/1"); h();',
+        "a.rs:3: the claim of nest/1/1",
+    ),
+    "the test's attributes": (
+        "fn test_knock",
+        "#[ignore] fn test_knock",
+        "a.rs:3: the claim of nest",
+    ),
+    "another mark": (
+        "fn answer",
+        'fn f() { requires!("nest/1/1"); }\nfn answer',
+        "a.rs:2: the mark of",
+    ),
+    "the mark is gone": (
+        ' && requires!("nest/1/1", "nest/1/2" => y)',
+        "",
+        "a.rs:2: the mark of nest",
+    ),
+    "the test has another name": (
+        "fn test_knock",
+        "fn test_k",
+        "the claim of nest/1/1 in test_knock has",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_what_has_changed_since_is_not_proven(folder: Folder, change: str) -> None:
+    folder.prove_sources()
+    before, after, words = CHANGED[change]
+    assert before in SOURCE
+    (folder.root / "a.rs").write_text(SOURCE.replace(before, after, 1))
+    assert words in folder.errors()
+    assert "since it was proven: run vespiary trace prove --only nest/1/1" in folder.errors()
+    assert folder.statuses()[0] == "executed"
+    done = folder.run("gate")
+    assert done.exit_code == 1
+    assert words in done.output
+
+
+def test_evidence_of_another_version_is_refused(folder: Folder) -> None:
+    folder.evidence["version"] = 1
+    assert "was written by another version of vespiary trace" in folder.run("gate").output

@@ -30,6 +30,12 @@ class Desk:
         usual = ["--text", str(self.text), "--catalogue", str(self.catalogue)]
         return CliRunner().invoke(main, ["trace", "extract", name, *usual, *arguments])
 
+    def keep_text(self) -> Path:
+        """Keep the text as it is now beside the one that changes."""
+        old = self.text.with_name("old.txt")
+        old.write_text(self.text.read_text())
+        return old
+
     def requirements(self) -> dict[str, dict[str, Any]]:
         data = tomllib.loads(self.catalogue.read_text())
         return {table["id"]: table for table in data["requirement"]}
@@ -92,14 +98,91 @@ def test_a_changed_sentence_is_suspect_until_it_is_accepted(desk: Desk) -> None:
     desk.run()
     desk.change(desk.catalogue, 'says = ""', 'says = "Knock."')
     was = desk.requirements()["nest/2/1"]["hash"]
+    old = desk.keep_text()
     desk.change(desk.text, "A wasp MUST knock", "A wasp SHOULD ring")
-    assert "suspect: nest/2/1" in desk.run().output
+    output = desk.run("--old", str(old)).output
+    assert "suspect: nest/2/1" in output
+    assert "    old: A wasp MUST knock (see Section 2.1" in output
+    assert "    new: A wasp SHOULD ring (see Section 2.1" in output
     changed = desk.requirements()["nest/2/1"]
     assert (changed["suspect"], changed["was"], changed["says"]) == (True, was, "Knock.")
     assert (changed["level"], changed["keywords"]) == ("SHOULD", ["SHOULD"])
     assert "suspect" in desk.requirements()["nest/2/1"]
     desk.run("--accept")
     assert {"suspect", "was"}.isdisjoint(desk.requirements()["nest/2/1"])
+
+
+def test_changed_sentences_are_not_paired_without_the_old_text(desk: Desk) -> None:
+    desk.run()
+    before = desk.catalogue.read_text()
+    desk.change(desk.text, "A wasp MUST knock", "A wasp SHOULD ring")
+    refused = desk.run()
+    assert refused.exit_code == 2
+    assert "1 sentence of it is not in this text, as that of nest/2/1" in refused.output
+    assert "with --old FILE" in refused.output
+    assert desk.catalogue.read_text() == before
+    assert "1 new, 0 changed, 0 moved, 1 vanished" in desk.run("--unpaired").output
+
+
+def test_a_sentence_inherits_nothing_from_an_unlike_one_in_its_place(desk: Desk) -> None:
+    desk.run()
+    desk.change(desk.catalogue, 'says = ""', 'says = "Knock."')
+    old = desk.keep_text()
+    text = desk.text.read_text()
+    start, end = text.index("A wasp MUST knock"), text.index("A guard SHOULD answer")
+    desk.text.write_text(f"{text[:start]}Paper MUST be chewed.  {text[end:]}")
+    assert "1 new, 0 changed, 0 moved, 1 vanished" in desk.run("--old", str(old)).output
+    assert desk.requirements()["nest/2/1"]["says"] == ""
+    assert tomllib.loads(desk.catalogue.read_text())["vanished"][0]["says"] == "Knock."
+
+
+def test_a_changed_sentence_is_found_in_another_section(desk: Desk) -> None:
+    desk.run()
+    old = desk.keep_text()
+    desk.change(desk.text, "   A nest is OPTIONAL.\n", "   Nothing.\n")
+    desk.change(desk.text, "   1.  Look at", "   A good nest is OPTIONAL.\n\n   1.  Look at")
+    assert "suspect: nest/2.1/2: its words have changed (was nest/A/1)" in (
+        desk.run("--old", str(old)).output
+    )
+
+
+def project(desk: Desk, tmp_path: Path) -> Path:
+    """Marks and claims of two requirements, of which the first has moved to the second's number."""
+    desk.run()
+    desk.change(desk.text, "A wasp MUST knock", "A wasp MUST be seen.  A wasp MUST knock")
+    desk.run()
+    (tmp_path / "a.rs").write_text(
+        'fn f() -> bool { requires!("nest/2/1" => x) || requires!("nest/2/2", "nest/A/1" => y) }\n'
+    )
+    config = tmp_path / "trace.toml"
+    config.write_text(f'catalogues = ["{desk.catalogue.name}"]\n[sources]\nrust = ["*.rs"]\n')
+    return config
+
+
+def test_marks_and_claims_are_renamed_at_once_and_only_once(desk: Desk, tmp_path: Path) -> None:
+    config = project(desk, tmp_path)
+    source = tmp_path / "a.rs"
+    arguments = ["trace", "rename", "--config", str(config)]
+    assert CliRunner().invoke(main, [*arguments, "--check"]).exit_code == 1
+    assert "nest/2/1" in source.read_text()
+    done = CliRunner().invoke(main, arguments)
+    assert "a.rs: 2 places changed" in done.output, done.output
+    renamed = source.read_text()
+    assert 'requires!("nest/2/2" => x) || requires!("nest/2/3", "nest/A/1" => y)' in renamed
+    again = CliRunner().invoke(main, arguments)
+    assert (again.exit_code, again.output) == (0, "no requirement has moved\n")
+    assert source.read_text() == renamed
+
+
+def test_what_has_moved_is_not_accepted_while_marks_have_its_number(
+    desk: Desk, tmp_path: Path
+) -> None:
+    config = project(desk, tmp_path)
+    refused = desk.run("--accept", "--config", str(config))
+    assert refused.exit_code == 2
+    assert "2 marks or claims have a number that has moved, the first a.rs:1" in refused.output
+    CliRunner().invoke(main, ["trace", "rename", "--config", str(config)])
+    assert desk.run("--accept", "--config", str(config)).exit_code == 0
 
 
 def test_a_moved_sentence_takes_its_words_along(desk: Desk) -> None:
@@ -227,7 +310,7 @@ def test_roles_are_guessed_from_who_is_named_before_the_key_word(
 
 def sentences(hashes: list[str]) -> list[Sentence]:
     return [
-        Sentence(f"nest/1/{ordinal}", "", text, "MUST", ("MUST",))
+        Sentence(f"nest/1/{ordinal}", f"{text} MUST be so.", text, "MUST", ("MUST",))
         for ordinal, text in enumerate(hashes, 1)
     ]
 
@@ -243,7 +326,7 @@ def test_after_any_revision_the_catalogue_has_what_the_text_has(
     text = rewritten(fresh_head("nest", (), ""), compare((), sentences(old)), {})
     text = text.replace('says = ""', 'says = "x" # words')
     known = parsed(text, "nest.toml", "nest").requirements
-    revision = compare(known, sentences(new))
+    revision = compare(known, sentences(new), sentences(old))
     text = rewritten(text, revision, {})
     now = parsed(text, "nest.toml", "nest")
     assert [item.hash for item in now.requirements] == new

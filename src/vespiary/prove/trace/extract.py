@@ -8,6 +8,7 @@ import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vespiary._counted import counted
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.blocks import blocks
 from vespiary.prove.trace.catalogue import Catalogue, Requirement, load, parsed
@@ -35,6 +36,8 @@ class Request:
         base: The name of a specification whose sentences are to be left out; empty if none.
         base_text: Its text.
         accept: Take what earlier revisions marked as read.
+        old_text: The text that the catalogue was made from; empty if it is the same.
+        unpaired: Pair no changed sentences, if there is no old text.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Request:
     base: str = ""
     base_text: str = ""
     accept: bool = False
+    old_text: str = ""
+    unpaired: bool = False
 
 
 @dataclass(slots=True)
@@ -87,7 +92,10 @@ def extract(request: Request) -> Extraction:
         sentences, near = _without(sentences, read(request.base_text, request.base))
         left_out = every - len(sentences)
     known = existing.requirements if existing else ()
-    revision = compare(known, sentences)
+    old = read(request.old_text, request.name) if request.old_text else []
+    revision = compare(known, sentences, old)
+    if not request.unpaired:
+        _refuse_unpaired(request, revision)
     extraction = Extraction(sentences, revision, left_out, near)
     if existing:
         before = request.path.read_text()
@@ -97,6 +105,19 @@ def extract(request: Request) -> Extraction:
     extraction.written = rewritten(before, revision, near, by_hand, accept=request.accept)
     parsed(extraction.written, str(request.path), request.name)
     return extraction
+
+
+def _refuse_unpaired(request: Request, revision: Revision) -> None:
+    """Refuse to guess which new sentence is which old one: the catalogue has hashes only."""
+    unknown = [item for item in revision.vanished if item.hash not in revision.words]
+    if not unknown or not revision.new:
+        return
+    what = counted(len(unknown), "sentence of it is", "sentences of it are")
+    raise ConfigurationError(
+        f"{request.path}: {what} not in this text, as that of {unknown[0].id}; to find them again"
+        " by their words give the text that the catalogue was made from with --old FILE, or with"
+        " --unpaired list them as vanished"
+    )
 
 
 def _refuse_mismatch(request: Request, existing: Catalogue | None) -> None:

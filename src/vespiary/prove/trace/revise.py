@@ -1,20 +1,24 @@
 """Find a catalogue's requirements again in a text that may have changed since.
 
-Sentences are compared by their hashes, section by section, as a difference of two lists is made:
-what is equal on both sides is the same sentence, wherever it stands now. What is left of both
-sides between two equal neighbours is one sentence whose words changed, as far as there are as many
-of both; the rest is new, or has vanished, unless the same hash turns up in another section: then
-the sentence has moved there.
+What has the same hash is the same sentence, wherever it stands now. Of the rest, sentences are
+paired by their words, across all sections, the most alike first: a paraphrase, a role and a reason
+pass on only to a sentence that says nearly the same. The catalogue has no words; so the text that
+it was made from must be given, or no changed sentence is paired.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vespiary.prove.trace.catalogue import Requirement
 from vespiary.prove.trace.normative import Sentence
+from vespiary.prove.trace.sentences import words_alone
 
-__all__ = ["Revision", "compare"]
+__all__ = ["ALIKE", "Revision", "compare", "likeness"]
+
+ALIKE = 0.6
+"""From this likeness on, two sentences are two wordings of one requirement."""
 
 
 @dataclass(slots=True)
@@ -27,6 +31,7 @@ class Revision:
         changed: Pairs whose words differ: what was written of them is suspect.
         new: Sentences that the catalogue does not have.
         vanished: Requirements that the text has no longer.
+        words: By hash: the sentences of the old text.
     """
 
     kept: list[tuple[Requirement, Sentence]] = field(default_factory=list)
@@ -34,6 +39,7 @@ class Revision:
     changed: list[tuple[Requirement, Sentence]] = field(default_factory=list)
     new: list[Sentence] = field(default_factory=list)
     vanished: list[Requirement] = field(default_factory=list)
+    words: dict[str, str] = field(default_factory=dict)
 
     @property
     def pairs(self) -> list[tuple[Requirement, Sentence]]:
@@ -41,62 +47,100 @@ class Revision:
         return self.kept + self.moved + self.changed
 
 
-_Gap = tuple[list[Requirement], list[Sentence]]
-
-
-def compare(known: Sequence[Requirement], found: Sequence[Sentence]) -> Revision:
+def compare(
+    known: Sequence[Requirement], found: Sequence[Sentence], old: Iterable[Sentence] = ()
+) -> Revision:
     """Match a catalogue's requirements, but those added by hand, with a text's sentences.
 
     Args:
         known: In the order of the catalogue.
         found: In the order of the text.
+        old: The sentences of the text that the catalogue was made from.
     """
-    revision = Revision()
-    extracted = [requirement for requirement in known if not requirement.by_hand]
-    ids = [sentence.id for sentence in found] + [requirement.id for requirement in extracted]
-    sections = dict.fromkeys(_section(identifier) for identifier in ids)
-    gaps: list[_Gap] = []
-    for section in sections:
-        old = [item for item in extracted if _section(item.id) == section]
-        new = [item for item in found if _section(item.id) == section]
-        gaps += _aligned(revision, old, new)
-    _across_sections(revision, gaps)
-    for olds, news in gaps:
-        both = min(len(olds), len(news))
-        revision.changed += zip(olds[:both], news[:both], strict=True)
-        revision.vanished += olds[both:]
-        revision.new += news[both:]
+    revision = Revision(words={sentence.hash: sentence.text for sentence in old})
+    left = [requirement for requirement in known if not requirement.by_hand]
+    new = list(found)
+    # The same place first: a sentence may stand in a text more than once.
+    for is_here in (_same_place, _same_section, _anywhere):
+        left, new = _exactly(revision, left, new, is_here)
+    for requirement, sentence in _alike(left, new, revision.words):
+        revision.changed.append((requirement, sentence))
+        left.remove(requirement)
+        new.remove(sentence)
+    revision.new, revision.vanished = new, left
     return revision
 
 
-def _section(identifier: str) -> str:
-    return identifier.split("/")[1]
+def likeness(one: Sequence[str], other: Sequence[str]) -> float:
+    """How alike two sentences are, as lists of words: 0 to 1."""
+    return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
-def _aligned(revision: Revision, old: list[Requirement], new: list[Sentence]) -> list[_Gap]:
-    """Pair the equal ones of a section; give back what is left between them."""
-    matcher = difflib.SequenceMatcher(
-        None, [item.hash for item in old], [item.hash for item in new], autojunk=False
-    )
-    gaps: list[_Gap] = []
-    for tag, a, b, c, d in matcher.get_opcodes():
-        if tag != "equal":
-            gaps.append((old[a:b], new[c:d]))
+def _same_place(identifier: str) -> str:
+    return identifier
+
+
+def _same_section(identifier: str) -> str:
+    return identifier.rpartition("/")[0]
+
+
+def _anywhere(identifier: str) -> str:
+    del identifier
+    return ""
+
+
+def _exactly(
+    revision: Revision,
+    known: list[Requirement],
+    found: list[Sentence],
+    place: Callable[[str], str],
+) -> tuple[list[Requirement], list[Sentence]]:
+    """Pair what has the same hash in the same place; give back what is left."""
+    waiting: dict[tuple[str, str], list[Sentence]] = defaultdict(list)
+    for sentence in found:
+        waiting[sentence.hash, place(sentence.id)].append(sentence)
+    left: list[Requirement] = []
+    taken: set[str] = set()
+    for requirement in known:
+        there = waiting[requirement.hash, place(requirement.id)]
+        if not there:
+            left.append(requirement)
             continue
-        for requirement, sentence in zip(old[a:b], new[c:d], strict=True):
-            same = requirement.id == sentence.id
-            (revision.kept if same else revision.moved).append((requirement, sentence))
-    return gaps
+        sentence = there.pop(0)
+        taken.add(sentence.id)
+        same = requirement.id == sentence.id
+        (revision.kept if same else revision.moved).append((requirement, sentence))
+    return left, [sentence for sentence in found if sentence.id not in taken]
 
 
-def _across_sections(revision: Revision, gaps: list[_Gap]) -> None:
-    """Take out of the gaps what has the same hash elsewhere."""
-    for olds, _ in gaps:
-        for requirement in list(olds):
-            for _, news in gaps:
-                same = [sentence for sentence in news if sentence.hash == requirement.hash]
-                if same:
-                    revision.moved.append((requirement, same[0]))
-                    olds.remove(requirement)
-                    news.remove(same[0])
-                    break
+def _alike(
+    known: list[Requirement], found: list[Sentence], words: Mapping[str, str]
+) -> list[tuple[Requirement, Sentence]]:
+    """Pairs of nearly the same words, the most alike first; of equals those of one section."""
+    before = {r.id: words_alone(words[r.hash]).split() for r in known if r.hash in words}
+    after = {sentence.id: words_alone(sentence.text).split() for sentence in found}
+    counts = {name: Counter(text) for name, text in (*before.items(), *after.items())}
+    sentences = {sentence.id: sentence for sentence in found}
+    rated: list[tuple[float, bool, int, Requirement, Sentence]] = []
+    for requirement in known:
+        old = before.get(requirement.id)
+        if old is None:
+            continue
+        count = Counter(old)
+        for name, new in after.items():
+            common = sum((count & counts[name]).values())
+            if 2 * common < ALIKE * (len(old) + len(new)):
+                continue
+            rating = likeness(old, new)
+            if rating >= ALIKE:
+                here = _same_section(requirement.id) == _same_section(name)
+                rated.append((rating, here, -len(rated), requirement, sentences[name]))
+    rated.sort(key=lambda one: one[:3], reverse=True)
+    pairs: list[tuple[Requirement, Sentence]] = []
+    taken: set[str] = set()
+    for _, _, _, requirement, sentence in rated:
+        keys = {"old " + requirement.id, "new " + sentence.id}
+        if taken.isdisjoint(keys):
+            taken |= keys
+            pairs.append((requirement, sentence))
+    return pairs

@@ -1,6 +1,7 @@
 """Read a project's catalogues and sources, and say what does not fit together."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -13,6 +14,9 @@ from vespiary.prove.trace.scan_rust import scan_rust
 from vespiary.prove.trace.settings import Settings
 
 __all__ = ["Project", "scan", "scan_sources"]
+
+_RUST_WORDS = re.compile(r"\b(?:requires|claims)!")
+"""A source without these has nothing for us: most have not, and reading them takes seconds."""
 
 
 @dataclass(slots=True)
@@ -88,12 +92,16 @@ def scan_sources(settings: Settings) -> Found:
         }
 
     for file, text in texts(settings.rust).items():
-        found.add(scan_rust(text, file))
+        found.add(scan_rust(text, file) if _RUST_WORDS.search(text) else Found())
     python = texts(settings.python)
     named = {PurePosixPath(file).stem: claim_names(text) for file, text in python.items()
              if "mark.requirement" in text}  # fmt: skip
+    words = "|".join(
+        ["requires", "implements", "requirement", *(n for ns in named.values() for n in ns)]
+    )
+    has_words = re.compile(rf"\b(?:{words})\b")
     for file, text in python.items():
-        found.add(scan_python(text, file, named))
+        found.add(scan_python(text, file, named) if has_words.search(text) else Found())
     if not found.files:
         raise ConfigurationError(
             f"{settings.root / 'trace.toml'}: sources: no file matches: give patterns of sources"
@@ -134,8 +142,7 @@ def _take(project: Project, mark: Mark) -> None:
             project.problems.append(
                 Problem(
                     mark.place,
-                    f"{identifier} is now {moved[identifier]}: change it, then run"
-                    " vespiary trace extract --accept",
+                    f"{identifier} is now {moved[identifier]}: run vespiary trace rename",
                 )
             )
         if identifier in project.requirements:

@@ -1,0 +1,215 @@
+"""The commands of `vespiary trace` that read specifications: extract, rename."""
+
+from pathlib import Path
+
+import click
+
+from vespiary._counted import counted
+from vespiary.errors import ConfigurationError
+from vespiary.prove.trace.extract import Extraction, Request, extract
+from vespiary.prove.trace.normative import candidates, read
+from vespiary.prove.trace.renaming import refuse_moved_marks, renamed
+from vespiary.prove.trace.settings import read_settings
+
+__all__ = ["extract_command", "rename_command"]
+
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("trace.toml"),
+    show_default=True,
+    help="The project's settings; its folder is the project's root.",
+)
+
+
+@click.command("extract")
+@click.argument("specification", metavar="SPEC")
+@click.option(
+    "--text",
+    "text_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The RFC or Internet-Draft as published, in plain text.",
+)
+@click.option(
+    "--catalogue",
+    type=click.Path(path_type=Path),
+    help="The file to write or update (requirements/SPEC.toml by default).",
+)
+@click.option(
+    "--sections",
+    metavar="PATTERN,...",
+    help="Only these: 3.2 is that section alone, 3.2.* it and all below it.",
+)
+@click.option(
+    "--base",
+    metavar="SPEC=FILE",
+    help="Leave out the sentences that this specification has word for word.",
+)
+@click.option(
+    "--old",
+    type=click.Path(path_type=Path),
+    help="The text that the catalogue was made from: changed sentences are found by their words.",
+)
+@click.option(
+    "--unpaired", is_flag=True, help="Without --old: list changed sentences as vanished and new."
+)
+@click.option(
+    "--show", is_flag=True, help="Print each identifier with its sentence; write nothing."
+)
+@click.option(
+    "--candidates",
+    "show_candidates",
+    is_flag=True,
+    help="Print what may bind without a key word; write nothing.",
+)
+@click.option(
+    "--accept", is_flag=True, help="Take away the marks suspect, was and moved_from: all were read."
+)
+@click.option("--check", is_flag=True, help="Write nothing; fail if something would change.")
+@_config
+def extract_command(
+    specification: str,
+    text_path: Path,
+    catalogue: Path | None,
+    sections: str | None,
+    base: str | None,
+    old: Path | None,
+    config: Path,
+    *,
+    unpaired: bool,
+    show: bool,
+    show_candidates: bool,
+    accept: bool,
+    check: bool,
+) -> None:
+    """Write or update the catalogue of the specification SPEC.
+
+    Every sentence with an upper-case key word of RFC 2119 becomes a requirement, known by
+    SPEC/SECTION/ORDINAL and by the hash of its words. The words themselves are not written. What
+    people wrote in the catalogue is kept. After a revision of the text, give the one before it with
+    --old: a sentence that has changed is found again by its words, and its requirement is marked
+    suspect.
+
+    \b
+    vespiary trace extract rfc6455 --text rfc6455.txt
+    vespiary trace extract rfc6455 --text rfc6455.txt --show
+    vespiary trace extract http1 --text rfc9112.txt --old rfc7230.txt
+    vespiary trace extract hybi09 --text draft-09.txt --base rfc6455=rfc6455.txt
+
+    \b
+    Exit status:
+      0  the catalogue is up to date
+      1  --check, and it is not
+      2  the options, the text or the catalogue make no sense
+    """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
+    text = _text(text_path)
+    patterns = tuple(part.strip() for part in sections.split(",")) if sections else ()
+    if show or show_candidates:
+        _print(text, specification, patterns, show=show, show_candidates=show_candidates)
+        return
+    path = catalogue or Path("requirements") / f"{specification}.toml"
+    base_name, _, base_path = (base or "").partition("=")
+    if base and not base_path:
+        raise click.UsageError("--base takes SPEC=FILE, as rfc6455=rfc6455.txt")
+    base_text = _text(Path(base_path)) if base else ""
+    before = path.read_text() if path.exists() else ""
+    if accept:
+        refuse_moved_marks(config, path)
+    request = Request(
+        name=specification,
+        text=text,
+        path=path,
+        sections=patterns,
+        base=base_name,
+        base_text=base_text,
+        accept=accept,
+        old_text=_text(old) if old else "",
+        unpaired=unpaired,
+    )
+    done = extract(request)
+    _tell(done, path)
+    if check:
+        if done.written != before:
+            raise click.ClickException(f"{path} is not up to date: run without --check")
+    elif done.written != before:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(done.written)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _print(
+    text: str, name: str, patterns: tuple[str, ...], *, show: bool, show_candidates: bool
+) -> None:
+    """Print sentences, candidates or both, for anyone who writes the catalogue's words."""
+    if show:
+        for sentence in read(text, name, patterns):
+            items = f" (introduces {counted(sentence.items, 'item')})" if sentence.items else ""
+            click.echo(f"{sentence.id}  {', '.join(sentence.keywords)}{items}\n  {sentence.text}")
+    if show_candidates:
+        for candidate in candidates(text, patterns):
+            click.echo(
+                f"{name}/{candidate.section}/h?  {candidate.kind}  {candidate.hash}\n"
+                f"  {candidate.text}"
+            )
+
+
+def _tell(done: Extraction, path: Path) -> None:
+    """Say the outcome of the revision."""
+    revision = done.revision
+    click.echo(
+        f"{path}: {counted(len(done.sentences), 'requirement')}: {len(revision.kept)} kept,"
+        f" {len(revision.new)} new, {len(revision.changed)} changed,"
+        f" {len(revision.moved)} moved, {len(revision.vanished)} vanished"
+        + (f"; {done.left_out} stand in the base and are left out" if done.left_out else "")
+    )
+    for requirement, sentence in revision.changed:
+        click.echo(f"  suspect: {sentence.id}: its words have changed (was {requirement.id})")
+        click.echo(f"    old: {revision.words[requirement.hash]}\n    new: {sentence.text}")
+    for requirement, sentence in revision.moved:
+        click.echo(f"  moved: {requirement.id} is now {sentence.id}")
+    for requirement in revision.vanished:
+        click.echo(f"  vanished: {requirement.id}: kept below [[vanished]]")
+        if requirement.hash in revision.words:
+            click.echo(f"    old: {revision.words[requirement.hash]}")
+    if any(requirement.id != sentence.id for requirement, sentence in revision.pairs):
+        click.echo("vespiary trace rename changes the marks and claims of what has another number")
+    for identifier in done.suspect:
+        click.echo(f"  suspect: {identifier}: the place of its anchor has changed")
+    for words in done.lost:
+        click.echo(f"  lost: {words}")
+
+
+@click.command("rename")
+@_config
+@click.option("--check", is_flag=True, help="Write nothing; fail if something would change.")
+def rename_command(config: Path, *, check: bool) -> None:
+    """Give marks and claims the numbers that their requirements have after a revision.
+
+    All identifiers that a catalogue says have moved (moved_from) are changed at once, in the
+    sources, the catalogues and the confirmations; then moved_from is taken out. Run it once after
+    each revision, before a mark or claim of the new text is written.
+
+    \b
+    Exit status:
+      0  every mark and claim has the number of today
+      1  --check, and one has not
+      2  the settings or a catalogue make no sense
+    """  # noqa: D301
+    changes = renamed(read_settings(config))
+    for change in changes:
+        if change.count:
+            places = counted(change.count, "place")
+            click.echo(f"{change.path}: {places} {'would be ' if check else ''}changed")
+        if not check:
+            change.path.write_text(change.text)
+    if not changes:
+        click.echo("no requirement has moved")
+    elif check:
+        raise click.exceptions.Exit(1)

@@ -234,7 +234,7 @@ def test_marks_and_claims_that_fit_together_are_counted(folder: Folder) -> None:
          " did you mean nest/2/1?"),
         (CLAIM, "error: a.rs:1: nest/2/1 is claimed, but no condition is marked with it"),
         (MARK + CLAIM.replace("2/1", "2/9"), "error: a.rs:2: claims nest/2/9, which has vanished"),
-        (MARK.replace("2/1", "2/4"), "error: a.rs:1: nest/2/4 is now nest/2/3: run vespiary trace rename"),
+        (MARK.replace("2/1", "2/4"), "error: a.rs:1: nest/2/4 is now nest/2/3: run vespiary"),
         (MARK.replace("2/1", "2/2"), "error: a.rs:1: nest/2/2 is marked here and excluded"),
         ("fn f() { claims!(); }", "error: a.rs:1: claims! names no identifier"),
     ],

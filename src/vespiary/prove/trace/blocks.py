@@ -4,7 +4,8 @@ Nothing in such a text says what a paragraph is but its layout: a blank line end
 marker and hangs from it, a term stands on a line of its own above deeper lines, and a figure is
 whatever does not read like prose: art, rules of a grammar, tables. Three things are put together
 again: a paragraph that a page's end has cut, a word that a line's end has cut at its hyphen, and a
-sentence that goes on after a figure. The comments of a grammar are prose again, each a block.
+sentence that goes on after a figure. The comments of a grammar are prose again, each a block. So
+are the rows of a table in which a key word stands.
 """
 
 import re
@@ -21,6 +22,11 @@ _MARKER = re.compile(
 _RULE = re.compile(r"^ *<?[A-Za-z][\w-]*>?(?:\([^)]*\))? += ?/? +\S")
 _COMMENT = re.compile(r"^((?:[^\";]|\"[^\"]*\")*);(.*)$")
 _COLUMN_GAP = re.compile(r"[^\s.?!:\"')] {3,}\S")
+_PLAIN_WORD = re.compile(r"[A-Za-z][A-Za-z'-]*[,.;:]?$")
+_PROSE_PART = 0.7
+"""From this part of plain words on, lines are prose."""
+
+_IN_CAPITALS = re.compile(r"\b(?:MUST|SHALL|SHOULD|MAY|REQUIRED|RECOMMENDED|OPTIONAL)\b")
 _ENDED = re.compile(r"[.:?!][\"')\]]*$")
 
 
@@ -30,7 +36,7 @@ class Block:
 
     Attributes:
         kind: `prose`, `item` (with a marker), `term` (the head of a definition), `figure`, or
-            `comment` in the figure before it.
+            `comment` or `row` in the figure before it.
         text: In one line; of a figure its lines as they are.
         indent: The column of its marker or first character.
         body: The column of its text, right of a marker.
@@ -55,7 +61,8 @@ def blocks(lines: list[str]) -> list[Block]:
     for chunk, after_page in _chunks(lines):
         for block in _parted(chunk):
             if _goes_on(found, block, after_page):
-                _join(_last_prose(found), block.text)
+                text = f"{block.marker} {block.text}" if block.marker else block.text
+                _join(_last_prose(found), text)
             else:
                 found.append(block)
     return found
@@ -81,7 +88,8 @@ def _parted(chunk: list[str]) -> list[Block]:
     """A chunk as blocks: a figure is one, a compact list has one for each item."""
     if _is_figure(chunk):
         indent = _indent(chunk[0])
-        return [Block("figure", "\n".join(chunk), indent, indent), *_comments(chunk)]
+        figure = Block("figure", "\n".join(chunk), indent, indent)
+        return [figure, *_comments(chunk), *_rows(chunk)]
     parted: list[Block] = []
     for number, line in enumerate(chunk):
         marker = _MARKER.match(line)
@@ -103,13 +111,36 @@ def _comments(chunk: list[str]) -> list[Block]:
     """The comments of a grammar: from a semicolon on, over all lines that are comment alone."""
     found: list[Block] = []
     goes_on = False
-    for line in chunk:
+    for line in chunk if _has_comments(chunk) else []:
         comment = _COMMENT.match(line)
-        if comment and not comment[1].strip() and goes_on:
-            _join(found[-1], comment[2].strip())
-        elif comment and comment[2].strip():
-            found.append(Block("comment", comment[2].strip(), len(comment[1]), len(comment[1])))
-        goes_on = comment is not None
+        words = comment[2].strip(" ;") if comment else ""
+        if comment and words and not comment[1].strip() and goes_on:
+            _join(found[-1], words)
+        elif comment and words:
+            found.append(Block("comment", words, len(comment[1]), len(comment[1])))
+        # A bare semicolon is a blank line of the comment.
+        goes_on = bool(words)
+    return found
+
+
+def _has_comments(chunk: list[str]) -> bool:
+    """Whether a figure is a grammar, in which a semicolon begins a comment."""
+    return any(_RULE.match(line) or line.lstrip().startswith(";") for line in chunk)
+
+
+def _rows(chunk: list[str]) -> list[Block]:
+    """The rows of a table that have a key word, each with the lines that go on below it."""
+    rows: list[list[str]] = []
+    for line in [] if _has_comments(chunk) else chunk:
+        if rows and _indent(line) > _indent(rows[-1][0]) and not _COLUMN_GAP.search(line.strip()):
+            rows[-1].append(line)
+        else:
+            rows.append([line])
+    found = []
+    for row in rows:
+        text = " ".join(" ".join(row).replace("|", " ").split())
+        if _IN_CAPITALS.search(text) and _COLUMN_GAP.search(row[0].strip().strip("|")):
+            found.append(Block("row", text, _indent(row[0]), _indent(row[0])))
     return found
 
 
@@ -136,7 +167,7 @@ def _is_figure(chunk: list[str]) -> bool:
     art = sum(solid.count(character) for character in "-+|=<>^~#:;*_\\/")
     if art > 0.3 * len(solid) and art > 4:
         return True
-    if any(_RULE.match(line) for line in chunk):
+    if _is_grammar(chunk) or all(line.lstrip().startswith(";") for line in chunk):
         return True
     if _MARKER.match(chunk[0]):
         return False
@@ -144,12 +175,27 @@ def _is_figure(chunk: list[str]) -> bool:
     return gaps * 2 >= len(chunk)
 
 
+def _is_grammar(chunk: list[str]) -> bool:
+    """Whether lines are rules; a line of prose may begin with `n = 0`, too."""
+    rules = sum(1 for line in chunk if _RULE.match(line))
+    if not rules:
+        return False
+    words = " ".join(chunk).split()
+    plain = sum(1 for word in words if _PLAIN_WORD.match(word))
+    is_level = len({_indent(line) for line in chunk[1:]}) < 2
+    is_prose = is_level and len(words) > 7 and plain >= _PROSE_PART * len(words)
+    return not is_prose or rules * 2 > len(chunk) > 1
+
+
 def _goes_on(found: list[Block], block: Block, after_page: bool) -> bool:
     """Whether a block is the rest of the last prose: a page's end or a figure stood between."""
-    if not found or block.kind != "prose":
-        return False
     last = _last_prose(found)
     if last is None or block.indent != last.body:
+        return False
+    if block.kind == "item":
+        # A page begins with the `3.2` of `Section 3.2`.
+        return after_page and last is found[-1] and block.numbered and not _ended(last)
+    if block.kind != "prose":
         return False
     lower = block.text[:1].islower()
     if last is found[-1]:
@@ -162,7 +208,7 @@ def _last_prose(found: list[Block]) -> Block | None:
     for block in reversed(found):
         if block.kind in ("prose", "item"):
             return block
-        if block.kind not in ("figure", "comment"):
+        if block.kind not in ("figure", "comment", "row"):
             return None
     return None
 

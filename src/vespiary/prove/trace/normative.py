@@ -37,6 +37,7 @@ _KEYWORD = re.compile(
     r"(?<![\w-])(MUST NOT|MUST|SHALL NOT|SHALL|SHOULD NOT|SHOULD|NOT RECOMMENDED|RECOMMENDED"
     r"|REQUIRED|MAY|OPTIONAL)(?![\w-])"
 )
+_KEYWORD_ALONE = re.compile(r"(?:REQUIRED|RECOMMENDED|NOT RECOMMENDED|OPTIONAL)\.$")
 _QUOTED = re.compile(r'"[^"]{0,40}"')
 _DECLARATION = re.compile(r"^The key ?words\b", re.IGNORECASE)
 # A list follows a colon, an announcement, or a sentence that has no end yet.
@@ -124,7 +125,7 @@ def read(text: str, name: str, sections: tuple[str, ...] = ()) -> list[Sentence]
         for place, block in enumerate(parts):
             if block.kind == "figure":
                 continue
-            pieces = split(block.text)
+            pieces = _complete(parts, place)
             for piece in pieces:
                 words = keywords(piece)
                 if not words:
@@ -134,6 +135,20 @@ def read(text: str, name: str, sections: tuple[str, ...] = ()) -> list[Sentence]
                 identifier = f"{name}/{section.number}/{ordinal}"
                 found.append(Sentence(identifier, piece, digest(piece), level(words), words, items))
     return found
+
+
+def _complete(parts: list[Block], place: int) -> list[str]:
+    """The sentences of a block; a key word alone says of what, as `code: REQUIRED.` does."""
+    block = parts[place]
+    pieces = split(block.text)
+    if not any(_KEYWORD_ALONE.match(piece) for piece in pieces):
+        return pieces
+    above = (other for other in reversed(parts[:place]) if other.indent < block.indent)
+    head = next(above, None)
+    term = head.text if head and head.kind == "term" else block.marker
+    return [
+        f"{term}: {piece}" if term and _KEYWORD_ALONE.match(piece) else piece for piece in pieces
+    ]
 
 
 def _items(parts: list[Block], place: int) -> int:

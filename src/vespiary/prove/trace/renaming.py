@@ -2,7 +2,7 @@
 
 A catalogue says of each such requirement where it was (`moved_from`). All changes are made at once,
 because the new number of one requirement is often the old one of another; and once only, because
-afterwards nobody can tell which of them is meant. So `moved_from` goes with them.
+afterwards nothing says which of them is meant. So `moved_from` goes with them.
 """
 
 import re

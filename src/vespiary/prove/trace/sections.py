@@ -8,6 +8,11 @@ from vespiary.prove.trace.healing import PAGE_BREAK
 __all__ = ["Section", "cut", "number_key", "selected"]
 
 _NUMBERED = re.compile(r"^(?:Appendix )?((?:\d+|[A-Z])(?:\.\d+)*)(?:\.|\b) +(\S.*)$")
+_DOTS = re.compile(r" \.(?: ?\.)+ *\d+\.?$")
+"""What stands between a title and its page in a table of contents."""
+
+_ENDS = (".", ",", ";", ":")
+_HEADING_INDENT_MAX = 4
 _NOT_PROSE = re.compile(
     r"^(table of contents|contents|(normative |informative |non-normative )?references"
     r"|uris|index|list of figures|list of tables|(editors?'?|authors?'?)?'?s?'? ?address(es)?"
@@ -39,16 +44,17 @@ def cut(lines: list[str]) -> list[Section]:
     """The sections of a healed text in their order; what stands before the first is left out.
 
     Args:
-        lines: What `heal` gave. Only headings stand at the left margin of such a text.
+        lines: What `heal` gave. Headings stand at the left margin of such a text; but so may
+            figures, grammars and prose, and some headings are indented.
     """
     sections: list[Section] = []
     in_heading = False
-    for line in lines:
-        if line and not line[0].isspace():
-            if in_heading and sections:
-                sections[-1].title += " " + line.strip()
-            else:
-                sections.append(_opened(line))
+    margin = _has_headings(lines)
+    for place, line in enumerate(lines):
+        if in_heading and sections and line and not line[0].isspace():
+            sections[-1].title += " " + line.strip()
+        elif _is_heading(lines, place) or _is_indented_heading(lines, place, sections, margin):
+            sections.append(_opened(line.strip()))
             in_heading = True
         elif in_heading and line and line != PAGE_BREAK and sections:
             # The title goes on, indented to where it began; prose would follow a blank line.
@@ -60,6 +66,64 @@ def cut(lines: list[str]) -> list[Section]:
     for section in sections:
         section.prose = not _NOT_PROSE.match(section.title)
     return _below(sections)
+
+
+def _has_headings(lines: list[str]) -> bool:
+    """Whether numbered headings stand at the left margin."""
+    return any(_NUMBERED.match(line) and _is_heading(lines, n) for n, line in enumerate(lines))
+
+
+def _is_heading(lines: list[str], place: int) -> bool:
+    """Whether a line at the left margin is a heading, and not a figure, a grammar or prose."""
+    line = lines[place]
+    if not line or line[0].isspace() or _is_within(lines, place):
+        return False
+    if _NUMBERED.match(line):
+        return not line.endswith((".", ";", ",", "{", "}")) or _DOTS.search(line) is not None
+    solid = line.replace(" ", "")
+    art = sum(solid.count(character) for character in "+|=<>{}^~#*_\\/;")
+    below = lines[place + 1] if place + 1 < len(lines) else ""
+    goes_on = below != "" and not below[0].isspace()
+    return (
+        line[0].isupper()
+        and not line.endswith((".", ",", ";", ":"))
+        and art * 10 < len(solid)
+        and not goes_on
+    )
+
+
+def _is_within(lines: list[str], place: int) -> bool:
+    """Whether a line goes on from the one above it."""
+    above = lines[place - 1] if place else ""
+    return above not in ("", PAGE_BREAK)
+
+
+def _is_indented_heading(
+    lines: list[str], place: int, sections: list[Section], margin: bool
+) -> bool:
+    """Whether an indented line is the heading of the section that is due: `   3.1.  Title`."""
+    line = lines[place]
+    stripped = line.strip()
+    numbered = _NUMBERED.match(stripped)
+    if not numbered or line == stripped or len(line) - len(stripped) > _HEADING_INDENT_MAX:
+        return False
+    below = lines[place + 1] if place + 1 < len(lines) else ""
+    if _is_within(lines, place) or below not in ("", PAGE_BREAK) or stripped.endswith(_ENDS):
+        return False
+    number, title = numbered[1], numbered[2]
+    if not title[0].isupper() or (margin and "." not in number):
+        return False
+    return number in _due(sections[-1].number if sections else "")
+
+
+def _due(number: str) -> set[str]:
+    """The numbers that may follow a section's: its first child, and the next of each level."""
+    parts = number.split(".")
+    due = {"1", f"{number}.1", f"{number}.0"}
+    for depth in range(len(parts)):
+        if parts[depth].isdigit():
+            due.add(".".join([*parts[:depth], str(int(parts[depth]) + 1)]))
+    return due
 
 
 def _opened(line: str) -> Section:

@@ -29,7 +29,7 @@ _config = click.option(
     "text_path",
     type=click.Path(path_type=Path),
     required=True,
-    help="The RFC or Internet-Draft as published, in plain text.",
+    help="The specification: plain text as RFCs are published, their XML, Markdown or HTML.",
 )
 @click.option(
     "--catalogue",
@@ -171,7 +171,8 @@ def _tell(done: Extraction, path: Path) -> None:
     )
     for requirement, sentence in revision.changed:
         click.echo(f"  suspect: {sentence.id}: its words have changed (was {requirement.id})")
-        click.echo(f"    old: {revision.words[requirement.hash]}\n    new: {sentence.text}")
+        old = revision.words.get(requirement.hash, "not known without --old")
+        click.echo(f"    old: {old}\n    new: {sentence.text}")
     for requirement, sentence in revision.moved:
         click.echo(f"  moved: {requirement.id} is now {sentence.id}")
     for requirement in revision.vanished:

@@ -285,8 +285,6 @@ def test_excluded_files_are_not_read(folder: Folder) -> None:
          "trace.toml: gate.levels: should be of MUST, MUST NOT"),
         ('[[gate]]\nspecification = "*"\nlevels = ["MUST"]\nstatus = "done"\n',
          "trace.toml: gate.status: should be of unmapped, implemented"),
-        ('[[gate]]\nspecification = "*"\nlevels = ["MUST"]\nroles = ["x"]\nstatus = "proven"\n',
-         "trace.toml: gate.roles: should be of server"),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_named_with_file_key_and_advice(

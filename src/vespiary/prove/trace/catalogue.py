@@ -19,9 +19,10 @@ from vespiary.prove.trace.normative import LEVELS
 __all__ = ["ROLES", "Catalogue", "Erratum", "Requirement", "load", "parsed"]
 
 ROLES = ("server", "client", "endpoint", "intermediary", "user", "extension", "author")
-"""On whom a requirement falls; `endpoint` is server and client."""
+"""On whom a requirement falls; `endpoint` is server and client. A catalogue may declare others."""
 
 _ID = re.compile(r"^[a-z][a-z0-9-]*/[A-Za-z0-9.-]+/h?[1-9][0-9]*$")
+_OWN_ID = re.compile(r"^[A-Z][A-Z0-9]*(?:[-_.][A-Z0-9]+)*-\d+$")
 _STATUSES = ("verified", "reported", "held", "rejected")
 _ANCHOR_WORDS_MAX = 8
 
@@ -34,7 +35,7 @@ _ERRATUM_KEYS: dict[str, type] = {
     "number": int, "status": str, "requirement": str, "level": str, "note": str
 }  # fmt: skip
 _SPECIFICATION_KEYS: dict[str, type] = {
-    "name": str, "title": str, "url": str, "sections": list, "base": str
+    "name": str, "title": str, "url": str, "sections": list, "base": str, "roles": list
 }  # fmt: skip
 
 
@@ -43,7 +44,9 @@ class Requirement:
     """One requirement, as its catalogue has it.
 
     Attributes:
-        id: Specification, section, ordinal; an ordinal with `h` was added by hand.
+        id: Specification, section, ordinal (with `h` if it was added by hand); or the one that the
+            specification gives it.
+        specification: The name of its specification.
         hash: Of the sentence, or of what `anchor` finds; empty if nothing is to be compared.
         level: `MUST`, `MUST NOT`, `SHOULD`, `SHOULD NOT` or `MAY`; `must` of a rule without one.
         keywords: As the sentence has them.
@@ -65,6 +68,7 @@ class Requirement:
     """
 
     id: str
+    specification: str
     hash: str = ""
     level: str = "must"
     keywords: tuple[str, ...] = ()
@@ -85,19 +89,14 @@ class Requirement:
     line: int = 0
 
     @property
-    def specification(self) -> str:
-        """The first part of the identifier."""
-        return self.id.split("/")[0]
-
-    @property
     def section(self) -> str:
-        """The section's number."""
-        return self.id.split("/")[1]
+        """The section's number; empty if the identifier does not have it."""
+        return self.id.split("/")[1] if "/" in self.id else ""
 
     @property
     def by_hand(self) -> bool:
         """Whether a person added it: no key word says that it binds."""
-        return self.id.split("/")[2].startswith("h")
+        return self.id.rpartition("/")[2].startswith("h")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +128,7 @@ class Catalogue:
         url: Where it can be read.
         sections: The patterns of the sections that are traced; all if empty.
         base: The specification whose sentences are left out here.
+        roles: Those that it has besides `ROLES`.
         requirements: In the order of the file.
         errata: In the order of the file.
         vanished: Identifiers that the specification's text has no longer.
@@ -139,6 +139,7 @@ class Catalogue:
     url: str = ""
     sections: tuple[str, ...] = ()
     base: str = ""
+    roles: tuple[str, ...] = ()
     requirements: tuple[Requirement, ...] = ()
     errata: tuple[Erratum, ...] = ()
     vanished: tuple[str, ...] = ()
@@ -151,6 +152,7 @@ class _Reader:
     file: str
     lines: list[int]
     wrong: list[str] = field(default_factory=list)
+    roles: tuple[str, ...] = ()
 
     def complain(self, line: int, words: str) -> None:
         self.wrong.append(f"{self.file}:{line}: {words}")
@@ -202,6 +204,7 @@ def parsed(text: str, file: str, name: str) -> Catalogue:
     head = data.get("specification", {})
     reader.check(head, _SPECIFICATION_KEYS, 1)
     name = str(head.get("name", name))
+    reader.roles = tuple(head.get("roles", ()))
     errata = _errata(reader, data.get("erratum", []), _table_lines(text, "erratum"))
     requirements = _requirements(reader, data.get("requirement", []), name, errata)
     if reader.wrong:
@@ -212,6 +215,7 @@ def parsed(text: str, file: str, name: str) -> Catalogue:
         url=head.get("url", ""),
         sections=tuple(head.get("sections", ())),
         base=head.get("base", ""),
+        roles=reader.roles,
         requirements=tuple(requirements),
         errata=tuple(errata),
         vanished=tuple(str(table.get("id", "")) for table in data.get("vanished", [])),
@@ -246,7 +250,7 @@ def _requirements(
         if erratum and erratum.level:
             values["level"] = erratum.level
         values.setdefault("erratum", concerned.get(table["id"], 0))
-        found.append(Requirement(**values, file=reader.file, line=line))
+        found.append(Requirement(**values, specification=name, file=reader.file, line=line))
     for erratum in errata:
         if erratum.requirement and erratum.requirement not in first:
             reader.complain(1, f"erratum {erratum.number} concerns {erratum.requirement},"
@@ -258,14 +262,18 @@ def _sound(reader: _Reader, table: dict[str, Any], line: int, name: str) -> bool
     """Check the values of one requirement."""
     before = len(reader.wrong)
     identifier = table.get("id", "")
-    if not _ID.match(identifier) or not identifier.startswith(name + "/"):
-        reader.complain(line, f"id should be {name}/SECTION/ORDINAL, is {identifier!r}")
+    is_ours = _ID.match(identifier) and identifier.startswith(name + "/")
+    if not is_ours and not _OWN_ID.match(identifier):
+        reader.complain(line, f"id should be {name}/SECTION/ORDINAL, or one of the specification's"
+                        f" own as PAY-17; is {identifier!r}")  # fmt: skip
     if table.get("level", "must") not in (*LEVELS, "must"):
         reader.complain(line, f"level should be one of {', '.join(LEVELS)}, must;"
                         f" is {table['level']!r}")  # fmt: skip
     for role in table.get("role", ()):
-        if role not in ROLES:
-            reader.complain(line, f"role should be of {', '.join(ROLES)}; is {role!r}")
+        if role not in (*ROLES, *reader.roles):
+            known = ", ".join((*ROLES, *reader.roles))
+            reader.complain(line, f"role should be of {known}; is {role!r}: another is declared by"
+                            " roles = [...] below [specification]")  # fmt: skip
     if len(table.get("anchor", "").split()) > _ANCHOR_WORDS_MAX:
         reader.complain(line, f"anchor has more than {_ANCHOR_WORDS_MAX} words: the first few that"
                         " no other sentence of the section begins with are enough")  # fmt: skip

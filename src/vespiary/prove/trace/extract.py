@@ -10,12 +10,10 @@ from pathlib import Path
 
 from vespiary._counted import counted
 from vespiary.errors import ConfigurationError
-from vespiary.prove.trace.blocks import blocks
 from vespiary.prove.trace.catalogue import Catalogue, Requirement, load, parsed
-from vespiary.prove.trace.healing import heal
+from vespiary.prove.trace.documents import opened
 from vespiary.prove.trace.normative import Sentence, digest, read
 from vespiary.prove.trace.revise import Revision, compare
-from vespiary.prove.trace.sections import cut
 from vespiary.prove.trace.sentences import normalised, split, words_alone
 from vespiary.prove.trace.writing import fresh_head, rewritten
 
@@ -85,6 +83,12 @@ def extract(request: Request) -> Extraction:
     sections = request.sections or (existing.sections if existing else ())
     _refuse_mismatch(request, existing)
     sentences = read(request.text, request.name, sections)
+    if not sentences and not (existing and existing.requirements):
+        raise ConfigurationError(
+            f"no sentence of {request.name} has a key word in capitals (MUST, SHOULD, MAY, ...):"
+            " vespiary trace extract --candidates lists what may bind all the same; add what does"
+            f" to {request.path} by hand"
+        )
     left_out = 0
     near: dict[str, str] = {}
     if request.base:
@@ -102,7 +106,14 @@ def extract(request: Request) -> Extraction:
     else:
         before = fresh_head(request.name, sections, request.base)
     by_hand = _by_hand(request.text, known, extraction)
-    extraction.written = rewritten(before, revision, near, by_hand, accept=request.accept)
+    extraction.written = rewritten(
+        before,
+        revision,
+        near,
+        by_hand,
+        accept=request.accept,
+        roles=existing.roles if existing else (),
+    )
     parsed(extraction.written, str(request.path), request.name)
     return extraction
 
@@ -159,9 +170,9 @@ def _by_hand(
     """The requirements with an anchor, with the hash of what it finds now."""
     found: list[Requirement] = []
     places: dict[str, list[str]] = {}
-    for section in cut(heal(text)):
+    for section, parts in opened(text):
         pieces = places.setdefault(section.number, [])
-        for block in blocks(section.lines):
+        for block in parts:
             if block.kind == "figure":
                 pieces += [normalised(line) for line in block.text.split("\n")]
             else:

@@ -3,8 +3,9 @@
 A sentence is normative when it has a key word in capitals that is used, not mentioned: what stands
 in quotation marks is a mention, and so is the sentence in which a specification declares its key
 words. Each normative sentence is one requirement, known by where it stands: specification, section
-and ordinal in that section (`rfc6455/5.1/3`). Its hash says whether the words are still the same;
-the words themselves stay in the specification.
+and ordinal in that section (`rfc6455/5.1/3`); or by the identifier with which it begins, where the
+specification gives its requirements some (`PAY-17`). Its hash says whether the words are still the
+same; the words themselves stay in the specification.
 
 What may bind without a key word cannot be known by a program: sentences with a small must, steps of
 an algorithm, rows of a table. They are offered as candidates, to be added by hand.
@@ -14,15 +15,28 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from vespiary.prove.trace.blocks import Block, blocks
-from vespiary.prove.trace.healing import heal
-from vespiary.prove.trace.sections import cut, selected
+from vespiary.prove.trace.blocks import Block
+from vespiary.prove.trace.documents import opened
+from vespiary.prove.trace.sections import selected
 from vespiary.prove.trace.sentences import normalised, split
 
-__all__ = ["LEVELS", "Candidate", "Sentence", "candidates", "digest", "keywords", "level", "read"]
+__all__ = [
+    "LEVELS",
+    "OWN",
+    "Candidate",
+    "Sentence",
+    "candidates",
+    "digest",
+    "keywords",
+    "level",
+    "read",
+]
 
 LEVELS = ("MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY")
 """The levels of upper-case key words; a rule without one has level `must`."""
+
+OWN = re.compile(r"[(\[*_`]*([A-Z][A-Z0-9]*(?:[-_.][A-Z0-9]+)*-\d+)[)\]*_`:.]*(?=\s)")
+"""An identifier of a specification's own at the beginning of a sentence."""
 
 _SAME = {
     "SHALL": "MUST",
@@ -118,10 +132,10 @@ def read(text: str, name: str, sections: tuple[str, ...] = ()) -> list[Sentence]
     """
     found: list[Sentence] = []
     ordinals: dict[str, int] = {}
-    for section in cut(heal(text)):
+    named: set[str] = set()
+    for section, parts in opened(text):
         if not section.prose or not selected(section.number, sections):
             continue
-        parts = blocks(section.lines)
         for place, block in enumerate(parts):
             if block.kind == "figure":
                 continue
@@ -130,9 +144,14 @@ def read(text: str, name: str, sections: tuple[str, ...] = ()) -> list[Sentence]
                 words = keywords(piece)
                 if not words:
                     continue
-                ordinal = ordinals[section.number] = ordinals.get(section.number, 0) + 1
                 items = _items(parts, place) if piece is pieces[-1] else 0
-                identifier = f"{name}/{section.number}/{ordinal}"
+                own = OWN.match(piece) or OWN.match(section.title + " ")
+                if own and own[1] not in named:
+                    identifier = own[1]
+                    named.add(identifier)
+                else:
+                    ordinal = ordinals[section.number] = ordinals.get(section.number, 0) + 1
+                    identifier = f"{name}/{section.number}/{ordinal}"
                 found.append(Sentence(identifier, piece, digest(piece), level(words), words, items))
     return found
 
@@ -178,10 +197,9 @@ def candidates(text: str, sections: tuple[str, ...] = ()) -> list[Candidate]:
         sections: As for `read`.
     """
     found: list[Candidate] = []
-    for section in cut(heal(text)):
+    for section, parts in opened(text):
         if not section.prose or not selected(section.number, sections):
             continue
-        parts = blocks(section.lines)
         introduced = _introduced(parts)
         for place, block in enumerate(parts):
             found += _offered(section.number, block, introduced=place in introduced)

@@ -27,6 +27,7 @@ def as_page(report: Report, title: str = "Requirements", code_base: str = "") ->
         code_base: What links to sources begin with; relative to where the page lies if empty.
     """
     names = [catalogue.name for catalogue in report.project.catalogues]
+    own_roles = [role for catalogue in report.project.catalogues for role in catalogue.roles]
     return "\n".join([
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -36,7 +37,7 @@ def as_page(report: Report, title: str = "Requirements", code_base: str = "") ->
         '<main>',
         _summary(report),
         _contents(report),
-        _filters(names),
+        _filters(names, [*ROLES, *dict.fromkeys(own_roles)]),
         '<section aria-label="Requirements" id="requirements">',
         *(_requirement(report, standing, code_base) for standing in report.standings),
         "</section>",
@@ -79,7 +80,7 @@ def _contents(report: Report) -> str:
     )
 
 
-def _filters(names: list[str]) -> str:
+def _filters(names: list[str], roles: list[str]) -> str:
     selects = "".join(
         f'<label>{label}<select name="{key}"><option value="">all</option>'
         + "".join(f"<option>{escape(value)}</option>" for value in values)
@@ -87,7 +88,7 @@ def _filters(names: list[str]) -> str:
         for key, label, values in (
             ("specification", "Specification", names),
             ("level", "Level", [*LEVELS, "must"]),
-            ("role", "Role", list(ROLES)),
+            ("role", "Role", roles),
             ("status", "Status", list(STATUSES)),
             ("why", "Reason", ["known", "missing"]),
         )

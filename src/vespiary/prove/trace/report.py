@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from vespiary.errors import ConfigurationError
+from vespiary.prove.trace.catalogue import ROLES
 from vespiary.prove.trace.evidence import Evidence, read_evidence
 from vespiary.prove.trace.gates import offenders
 from vespiary.prove.trace.limits import limits
@@ -57,6 +59,7 @@ def made(settings: Settings, *, without_evidence: bool = False) -> Report:
         ConfigurationError: A file is wrong.
     """
     project = scan(settings)
+    _refuse_unknown_roles(project, settings)
     path = settings.root / settings.evidence
     evidence: Evidence | None = None
     if not without_evidence and path.exists():
@@ -71,6 +74,18 @@ def made(settings: Settings, *, without_evidence: bool = False) -> Report:
         limits=limits(project, settings, evidence, found),
         traced=evidence is not None,
     )
+
+
+def _refuse_unknown_roles(project: Project, settings: Settings) -> None:
+    """Refuse a gate of a role that nothing can have: it would let everything pass."""
+    known = [*ROLES, *(role for catalogue in project.catalogues for role in catalogue.roles)]
+    for gate in settings.gates:
+        for role in gate.roles:
+            if role not in known:
+                raise ConfigurationError(
+                    f"{settings.root / 'trace.toml'}: gate.roles: should be of {', '.join(known)};"
+                    f" is {role!r}"
+                )
 
 
 def as_json(report: Report) -> str:

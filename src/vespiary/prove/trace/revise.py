@@ -3,7 +3,8 @@
 What has the same hash is the same sentence, wherever it stands now. Of the rest, sentences are
 paired by their words, across all sections, the most alike first: a paraphrase, a role and a reason
 pass on only to a sentence that says nearly the same. The catalogue has no words; so the text that
-it was made from must be given, or no changed sentence is paired.
+it was made from must be given, or no changed sentence is paired. Where the specification gives its
+requirements identifiers, these say which is which.
 """
 
 import difflib
@@ -63,7 +64,11 @@ def compare(
     # The same place first: a sentence may stand in a text more than once.
     for is_here in (_same_place, _same_section, _anywhere):
         left, new = _exactly(revision, left, new, is_here)
-    for requirement, sentence in _alike(left, new, revision.words):
+    own = {sentence.id: sentence for sentence in new if "/" not in sentence.id}
+    same_name = [(item, own[item.id]) for item in left if item.id in own]
+    for requirement, sentence in [*same_name, *_alike(left, new, revision.words)]:
+        if requirement not in left or sentence not in new:
+            continue
         revision.changed.append((requirement, sentence))
         left.remove(requirement)
         new.remove(sentence)

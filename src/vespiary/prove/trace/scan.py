@@ -43,11 +43,9 @@ class Project:
 
     def errata(self, identifier: str) -> list[Erratum]:
         """What is corrected in a requirement."""
-        name = identifier.split("/")[0]
         return [
             erratum
             for catalogue in self.catalogues
-            if catalogue.name == name
             for erratum in catalogue.errata
             if erratum.requirement == identifier
         ]

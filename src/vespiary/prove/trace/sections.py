@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from vespiary.prove.trace.healing import PAGE_BREAK
 
-__all__ = ["Section", "cut", "number_key", "selected"]
+__all__ = ["Section", "cut", "is_prose", "number_key", "numbered", "selected"]
 
 _NUMBERED = re.compile(r"^(?:Appendix )?((?:\d+|[A-Z])(?:\.\d+)*)(?:\.|\b) +(\S.*)$")
 _DOTS = re.compile(r" \.(?: ?\.)+ *\d+\.?$")
@@ -64,8 +64,19 @@ def cut(lines: list[str]) -> list[Section]:
             if sections:
                 sections[-1].lines.append(line)
     for section in sections:
-        section.prose = not _NOT_PROSE.match(section.title)
+        section.prose = is_prose(section.title)
     return _below(sections)
+
+
+def is_prose(title: str) -> bool:
+    """Whether a section of this title is prose of its own, and not a list of references or so."""
+    return not _NOT_PROSE.match(title)
+
+
+def numbered(line: str) -> tuple[str, str] | None:
+    """The number and the title of a numbered heading; None if it is none."""
+    found = _NUMBERED.match(line)
+    return (found[1], found[2]) if found else None
 
 
 def _has_headings(lines: list[str]) -> bool:

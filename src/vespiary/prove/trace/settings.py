@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from vespiary.errors import ConfigurationError
-from vespiary.prove.trace.catalogue import ROLES
 from vespiary.prove.trace.normative import LEVELS
 
 __all__ = ["LADDER", "Gate", "Settings", "read_settings"]
@@ -185,7 +184,6 @@ class _Check:
         status = self.string(table, "status", "gate.") or ""
         for value, known, key in (
             *((level, (*LEVELS, "must"), "levels") for level in levels),
-            *((role, ROLES, "roles") for role in roles),
             (status, LADDER, "status"),
         ):
             if value not in known:

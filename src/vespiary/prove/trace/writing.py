@@ -25,6 +25,7 @@ _ROLE_WORDS = {
     "intermediary": r"intermediar(?:y|ies)|prox(?:y|ies)|gateways?|tunnels?",
     "endpoint": r"endpoints?|peers?|implementations?|sender|recipients?",
 }
+"""The words by which a sentence names a role; other roles are named by their own word."""
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ def rewritten(
     by_hand: Sequence[Requirement] = (),
     *,
     accept: bool = False,
+    roles: Sequence[str] = (),
 ) -> str:
     """A catalogue's text after a revision.
 
@@ -62,6 +64,7 @@ def rewritten(
         near: For new sentences, by identifier: the requirement of the base that reads nearly so.
         by_hand: Requirements added by hand whose hash is to be written.
         accept: Take away the marks `suspect`, `was` and `moved_from` of revisions before.
+        roles: Those that the catalogue declares.
     """
     pieces = _cut(text)
     by_id = {piece.id: piece for piece in pieces if piece.table == "requirement"}
@@ -82,7 +85,7 @@ def rewritten(
     for requirement in by_hand:
         suspect = {"suspect": True, "was": requirement.was} if requirement.suspect else {}
         _set(by_id[requirement.id], {"hash": requirement.hash, **suspect})
-    pieces += [_fresh(sentence, near.get(sentence.id, "")) for sentence in revision.new]
+    pieces += [_fresh(sentence, near.get(sentence.id, ""), roles) for sentence in revision.new]
     return _put_together(pieces)
 
 
@@ -106,14 +109,14 @@ def _found_again(
     return values
 
 
-def _fresh(sentence: Sentence, near: str) -> _Piece:
+def _fresh(sentence: Sentence, near: str, roles: Sequence[str]) -> _Piece:
     lines = [
         "[[requirement]]",
         f"id = {_toml(sentence.id)}",
         f"hash = {_toml(sentence.hash)}",
         f"level = {_toml(sentence.level)}",
         f"keywords = {_toml(list(sentence.keywords))}",
-        f"role = {_toml(guessed_roles(sentence.text))}",
+        f"role = {_toml(guessed_roles(sentence.text, roles))}",
     ]
     if sentence.items:
         lines.append(f"items = {sentence.items}")
@@ -122,16 +125,17 @@ def _fresh(sentence: Sentence, near: str) -> _Piece:
     return _Piece("requirement", [*lines, 'says = ""', 'why = ""', 'source = ""'], sentence.id)
 
 
-def guessed_roles(sentence: str) -> list[str]:
+def guessed_roles(sentence: str, roles: Sequence[str] = ()) -> list[str]:
     """On whom a sentence seems to fall: who is named nearest before its key words."""
     found: list[str] = []
+    named = {**_ROLE_WORDS, **{role: rf"{re.escape(role)}s?" for role in roles}}
     for word in re.finditer(r"\b(?:MUST|SHALL|SHOULD|MAY|REQUIRED|RECOMMENDED)\b", sentence):
         before = sentence[: word.start()]
         places = {
             role: max(
                 (m.start() for m in re.finditer(rf"\b(?:{words})\b", before, re.I)), default=-1
             )
-            for role, words in _ROLE_WORDS.items()
+            for role, words in named.items()
         }
         role = max(places, key=lambda name: places[name])
         if places[role] >= 0 and role not in found:

@@ -97,7 +97,7 @@ def test_a_disabled_statement_raises_and_names_its_requirement(tmp_path: Path) -
     mark.disable()
     words = run(tmp_path, tmp_path / "table").splitlines()[-1]
     assert words == (
-        f"vespiary.trace.Disabled: vespiary trace: the code that implements a/3/1 at {mark.site} is"
+        f"vespiary_trace.Disabled: vespiary trace: the code that implements a/3/1 at {mark.site} is"
         " disabled in this run"
     )
     assert mark.reached == 2

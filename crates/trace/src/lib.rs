@@ -33,6 +33,7 @@
 //! A statement shows less than a condition: that a claiming test executes the code and fails when
 //! the code fails, not that it fails when the code does something else. `vespiary trace report`
 //! says which is which. A `const fn` cannot have a mark.
+#![cfg_attr(not(feature = "probes"), no_std)]
 #![cfg_attr(not(feature = "probes"), forbid(unsafe_code))]
 
 #[cfg(not(feature = "probes"))]

@@ -21,6 +21,7 @@
 use std::ffi::c_int;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::mem::{align_of, size_of};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -1,4 +1,4 @@
-"""The commands of `vespiary trace` that read specifications: extract, rename."""
+"""The commands of `vespiary trace` for what is traced: init, extract, rename."""
 
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from vespiary.prove.trace.extract import Extraction, Request, extract
 from vespiary.prove.trace.normative import candidates, read
 from vespiary.prove.trace.renaming import refuse_moved_marks, renamed
 from vespiary.prove.trace.settings import read_settings
+from vespiary.prove.trace.starting import as_settings, looked_at
 
-__all__ = ["extract_command", "rename_command"]
+__all__ = ["extract_command", "init", "rename_command"]
 
 _config = click.option(
     "--config",
@@ -214,3 +215,30 @@ def rename_command(config: Path, *, check: bool) -> None:
         click.echo("no requirement has moved")
     elif check:
         raise click.exceptions.Exit(1)
+
+
+@click.command("init")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path(),
+    help="The project's folder (default: this one).",
+)
+def init(root: Path) -> None:
+    """Write a first trace.toml: find the project's languages, sources and tests.
+
+    \b
+    Exit status:
+      0  it is written
+      2  there is one already, or there is nothing to trace
+    """  # noqa: D301
+    path = root / "trace.toml"
+    if path.exists():
+        raise ConfigurationError(f"{path} is there already: change it, or take it away first")
+    layout = looked_at(root)
+    path.write_text(as_settings(layout))
+    languages = [
+        name for name, found in (("Rust", layout.rust), ("Python", layout.python)) if found
+    ]
+    click.echo(f"{path}: {' and '.join(languages)}; look whether it names your sources and tests")
+    click.echo("next: vespiary trace extract NAME --text FILE")

@@ -8,6 +8,7 @@ import click
 
 from vespiary._counted import counted
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace.gates import worse
 from vespiary.prove.trace.marks import Problem
 from vespiary.prove.trace.page import as_page
 from vespiary.prove.trace.report import Report, as_json, as_snapshot, as_text, made
@@ -92,8 +93,16 @@ def report(
 @click.command("gate")
 @_config
 @click.option("--evidence", help="What a traced run wrote, instead of what the settings name.")
-def gate(config: Path, evidence: str | None) -> None:
+@click.option(
+    "--no-worse-than",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="SNAPSHOT",
+    help="Fail for each requirement whose status is lower than in this snapshot, too.",
+)
+def gate(config: Path, evidence: str | None, no_worse_than: Path | None) -> None:
     """Fail if a requirement's status is below what the settings' gates demand.
+
+    With --no-worse-than a project that has far to go must keep what it has reached already.
 
     \b
     Exit status:
@@ -102,11 +111,14 @@ def gate(config: Path, evidence: str | None) -> None:
       2  the settings, a catalogue or the evidence make no sense
     """  # noqa: D301
     settings = read_settings(config)
-    if not settings.gates:
-        raise ConfigurationError(f"{config}: gate: there is none: write [[gate]] tables")
+    if not settings.gates and not no_worse_than:
+        raise ConfigurationError(
+            f"{config}: gate: there is none: write [[gate]] tables, or compare with --no-worse-than"
+        )
     made_report = _made(settings, evidence)
-    _tell([*made_report.errors, *made_report.offenders])
-    count = len(made_report.offenders)
+    fallen = worse(made_report.standings, no_worse_than.read_text()) if no_worse_than else []
+    _tell([*made_report.errors, *made_report.offenders, *fallen])
+    count = len(made_report.offenders) + len(fallen)
     if count or made_report.errors:
         failing = counted(
             count, "requirement does not pass its gate", "requirements do not pass their gate"

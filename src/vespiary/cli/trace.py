@@ -2,7 +2,7 @@
 
 import click
 
-from vespiary.cli._trace_extract import extract_command, rename_command
+from vespiary.cli._trace_extract import extract_command, init, rename_command
 from vespiary.cli._trace_prove import collect_command, prove_command
 from vespiary.cli._trace_report import gate, report, scan_command, snapshot, why
 
@@ -14,6 +14,6 @@ def trace() -> None:
     """Tie a specification's requirements to code, and to the tests that prove them."""
 
 
-for _verb in (extract_command, rename_command, scan_command, collect_command, prove_command, report,
-              gate, snapshot, why):  # fmt: skip
+for _verb in (init, extract_command, rename_command, scan_command, collect_command, prove_command,
+              report, gate, snapshot, why):  # fmt: skip
     trace.add_command(_verb)

@@ -246,8 +246,8 @@ def test_evidence_that_was_named_must_be_there(folder: Folder) -> None:
 
 def test_the_summary_counts_statuses_by_specification_and_level(folder: Folder) -> None:
     rows = [line.split() for line in folder.run("report").output.splitlines()]
-    assert rows[1] == ["nest", "MUST", "-", "-", "-", "-", "2", "-", "-", "2"]
-    assert rows[2] == ["SHOULD", "-", "-", "-", "-", "-", "-", "1", "1"]
+    assert rows[1] == ["nest", "MUST", "-", "-", "-", "-", "2", "-", "-", "-", "2"]
+    assert rows[2] == ["SHOULD", "-", "-", "-", "-", "-", "-", "1", "-", "1"]
 
 
 def test_the_snapshot_has_one_line_a_requirement_and_its_difference_fails(folder: Folder) -> None:

@@ -23,13 +23,14 @@ ROLES = ("server", "client", "endpoint", "intermediary", "user", "extension", "a
 
 _ID = re.compile(r"^[a-z][a-z0-9-]*/[A-Za-z0-9.-]+/h?[1-9][0-9]*$")
 _OWN_ID = re.compile(r"^[A-Z][A-Z0-9]*(?:[-_.][A-Z0-9]+)*-\d+$")
+_LINK = re.compile(r"^https?://\S+$")
 _STATUSES = ("verified", "reported", "held", "rejected")
 _ANCHOR_WORDS_MAX = 8
 
 _KEYS: dict[str, type] = {
     "id": str, "hash": str, "level": str, "keywords": list, "role": list, "says": str, "why": str,
     "source": str, "excluded": str, "erratum": int, "items": int, "anchor": str, "near": str,
-    "same_as": str, "suspect": bool, "was": str, "moved_from": str,
+    "same_as": str, "suspect": bool, "was": str, "moved_from": str, "todo": str,
 }  # fmt: skip
 _ERRATUM_KEYS: dict[str, type] = {
     "number": int, "status": str, "requirement": str, "level": str, "note": str
@@ -55,6 +56,7 @@ class Requirement:
         why: The use case or reason; empty when not known.
         source: Where the reason stands.
         excluded: Why it is not this project's, or cannot be checked; empty if it counts.
+        todo: The address of the issue in which it is going to be met; empty if nothing is open.
         erratum: The number of the erratum that concerns it; 0 if none.
         items: How many items has the list that it introduces.
         anchor: By hand: the first few words of the place in the specification.
@@ -77,6 +79,7 @@ class Requirement:
     why: str = ""
     source: str = ""
     excluded: str = ""
+    todo: str = ""
     erratum: int = 0
     items: int = 0
     anchor: str = ""
@@ -274,6 +277,11 @@ def _sound(reader: _Reader, table: dict[str, Any], line: int, name: str) -> bool
             known = ", ".join((*ROLES, *reader.roles))
             reader.complain(line, f"role should be of {known}; is {role!r}: another is declared by"
                             " roles = [...] below [specification]")  # fmt: skip
+    if table.get("todo") and not _LINK.match(table["todo"]):
+        reader.complain(line, f"todo should be the address of an issue, https://..., is"
+                        f" {table['todo']!r}")  # fmt: skip
+    if table.get("todo") and table.get("excluded"):
+        reader.complain(line, "it is both excluded and todo: choose one")
     if len(table.get("anchor", "").split()) > _ANCHOR_WORDS_MAX:
         reader.complain(line, f"anchor has more than {_ANCHOR_WORDS_MAX} words: the first few that"
                         " no other sentence of the section begins with are enough")  # fmt: skip

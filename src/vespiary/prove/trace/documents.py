@@ -20,7 +20,8 @@ from vespiary.prove.trace.sections import Section, cut, is_prose, numbered
 
 __all__ = ["opened"]
 
-_XML = re.compile(r"^\ufeff?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*|<!DOCTYPE rfc.*?>\s*|<\?.*?\?>\s*)*<rfc\b", re.DOTALL)  # fmt: skip  # noqa: E501
+_DOCTYPE = r"<!DOCTYPE rfc(?:[^\[>]*\[.*?\]\s*|[^\[>]*)>"
+_XML = re.compile(rf"^\ufeff?\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*|{_DOCTYPE}\s*)*<rfc\b", re.DOTALL)
 _HTML = re.compile(r"^\ufeff?\s*(?:<!--.*?-->\s*)*<(?:!DOCTYPE html|html)\b", re.DOTALL | re.I)
 _MARKDOWN = re.compile(r"^#{1,6} +\S", re.MULTILINE)
 _RFC = re.compile(

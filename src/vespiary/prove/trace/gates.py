@@ -1,18 +1,22 @@
 """Gates: the lowest status that a requirement may have, by specification, level and role."""
 
+import re
 from collections.abc import Iterable
 
+from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.marks import Problem
 from vespiary.prove.trace.settings import LADDER, Gate
 from vespiary.prove.trace.status import Standing
 
-__all__ = ["gated", "offenders"]
+__all__ = ["gated", "offenders", "worse"]
+
+_SNAPSHOT_LINE = re.compile(r"(\S+) (?:MUST NOT|SHOULD NOT|MUST|SHOULD|MAY|must) (\w+)(?::|$)")
 
 
 def offenders(standings: Iterable[Standing], gates: Iterable[Gate]) -> list[Problem]:
     """The requirements that do not pass a gate, each with what to do.
 
-    What is excluded with a reason passes.
+    What is excluded with a reason passes, and so does what has an open issue.
     """
     strictest: dict[str, tuple[Standing, int]] = {}
     every = list(standings)
@@ -25,8 +29,44 @@ def offenders(standings: Iterable[Standing], gates: Iterable[Gate]) -> list[Prob
     return [
         _problem(standing, LADDER[wanted])
         for standing, wanted in strictest.values()
-        if standing.status != "excluded" and LADDER.index(standing.status) < wanted
+        if standing.status in LADDER and LADDER.index(standing.status) < wanted
     ]
+
+
+def worse(standings: Iterable[Standing], snapshot: str) -> list[Problem]:
+    """The requirements whose status is lower than a snapshot has it.
+
+    What is excluded now, or has an open issue, is lower than anything but unmapped.
+
+    Args:
+        standings: Those of today.
+        snapshot: The text of the snapshot.
+
+    Raises:
+        ConfigurationError: A line is not one of a snapshot.
+    """
+    now = {standing.requirement.id: standing for standing in standings}
+    found = []
+    for number, line in enumerate(snapshot.splitlines(), 1):
+        words = _SNAPSHOT_LINE.match(line)
+        if words is None:
+            raise ConfigurationError(
+                f"the snapshot's line {number} is not one of a snapshot: {line}"
+            )
+        name, before = words[1], words[2]
+        standing = now.get(name)
+        if standing is None:
+            if _rank(before):
+                found.append(Problem(name, f"it was {before}, and no catalogue has it any more"))
+        elif _rank(standing.by_tests) < _rank(before):
+            place = f"{standing.requirement.file}:{standing.requirement.line}"
+            words_now = f"{name} was {before} and is {standing.by_tests}: {_advice(standing)}"
+            found.append(Problem(place, words_now))
+    return found
+
+
+def _rank(status: str) -> int:
+    return LADDER.index(status) if status in LADDER else 0
 
 
 def gated(standing: Standing, gate: Gate) -> bool:
@@ -53,6 +93,8 @@ def _problem(standing: Standing, wanted: str) -> Problem:
 
 def _advice(standing: Standing) -> str:
     identifier = standing.requirement.id
+    if standing.status not in LADDER:
+        return "prove it again, or write the snapshot anew"
     if standing.status == "unmapped":
         return (
             f'mark the condition with requires!("{identifier}" => ...), or exclude it with a reason'

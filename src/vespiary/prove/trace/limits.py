@@ -64,6 +64,9 @@ def limits(
     excluded = sum(standing.status == "excluded" for standing in standings)
     if excluded:
         told.append(f"{counted(excluded, 'requirement')} excluded, each with its reason below.")
+    todo = [standing.requirement.id for standing in standings if standing.status == "todo"]
+    if todo:
+        told.append(f"These wait for an issue, and pass every gate until then: {_few(todo)}")
     suspect = [standing.requirement.id for standing in standings if standing.requirement.suspect]
     if suspect:
         told.append(f"The words of these have changed since they were described: {_few(suspect)}")

@@ -109,6 +109,7 @@ def _requirement(report: Report, standing: Standing, code_base: str) -> str:
         _line("Why", f"{_text(requirement.why)}{_source(requirement.source)}"
               if requirement.why else "not known"),
         _line("Excluded", _text(requirement.excluded)) if requirement.excluded else "",
+        _line("To do", _link(requirement.todo)) if requirement.todo else "",
 *(
             _line("Erratum", f"{erratum.number}, {erratum.status}: {_text(erratum.note)}")
             for erratum in report.project.errata(requirement.id)
@@ -140,6 +141,10 @@ def _line(term: str, html: str) -> str:
 
 def _text(text: str) -> str:
     return escape(text)
+
+
+def _link(address: str) -> str:
+    return f'<a href="{escape(address, quote=True)}">{_text(address)}</a>'
 
 
 def _source(source: str) -> str:

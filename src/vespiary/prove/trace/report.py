@@ -18,7 +18,7 @@ from vespiary.prove.trace.status import Standing, standings
 
 __all__ = ["STATUSES", "Report", "as_json", "as_snapshot", "as_text", "made"]
 
-STATUSES = (*LADDER, "excluded")
+STATUSES = (*LADDER, "excluded", "todo")
 """All that a requirement can be."""
 
 
@@ -113,6 +113,7 @@ def _requirement(standing: Standing) -> dict[str, Any]:
         "why": requirement.why,
         "source": requirement.source,
         "excluded": requirement.excluded,
+        "todo": requirement.todo,
         "erratum": requirement.erratum or None,
         "suspect": requirement.suspect,
         "code": [

@@ -1,8 +1,8 @@
 """Find `requires`, `implements` and `pytest.mark.requirement` in Python, by its syntax tree.
 
-A name counts where it came from `vespiary.trace`, under whichever name it was imported. A claim may
-have a name, too: after `req = pytest.mark.requirement`, `@req("a/1/1")` is one, also in files that
-import the name.
+A name counts where it came from `vespiary_trace` or `vespiary.trace`, under whichever name it was
+imported. A claim may have a name, too: after `req = pytest.mark.requirement`, `@req("a/1/1")` is
+one, also in files that import the name.
 """
 
 import ast
@@ -13,7 +13,7 @@ from vespiary.prove.trace.marks import CONSTANT, NEGATED, STATEMENT, Found, Mark
 
 __all__ = ["claim_names", "scan_python"]
 
-_MODULE = "vespiary.trace"
+_MODULES = ("vespiary.trace", "vespiary_trace")
 _MARKS = ("requires", "implements")
 
 
@@ -67,7 +67,7 @@ def _imported(tree: ast.AST) -> dict[str, str]:
     """Dotted names by which the marks are called in this file: as they are written, and which."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == _MODULE:
+        if isinstance(node, ast.ImportFrom) and node.module in _MODULES:
             for alias in node.names:
                 if alias.name in _MARKS:
                     names[alias.asname or alias.name] = alias.name
@@ -78,8 +78,8 @@ def _imported(tree: ast.AST) -> dict[str, str]:
                     names |= {f"{stem}.{mark}": mark for mark in _MARKS}
         elif isinstance(node, ast.Import):
             for alias in node.names:
-                if alias.name == _MODULE:
-                    stem = alias.asname or _MODULE
+                if alias.name in _MODULES:
+                    stem = alias.asname or alias.name
                     names |= {f"{stem}.{mark}": mark for mark in _MARKS}
                 elif alias.name == "vespiary":
                     stem = f"{alias.asname or 'vespiary'}.trace"

@@ -2,6 +2,7 @@
 
 =========== ====================================================================================
 excluded    the catalogue says why it is not this project's, or cannot be checked
+todo        it is below proven, and the catalogue has the address of the issue that will change it
 unmapped    no code is marked with it
 implemented code is marked
 executed    a test that claims it passed, and made a marked condition true
@@ -127,6 +128,8 @@ def _standing(
     elif code and all(item.verdict in ("reached", "proven") for item in code):
         is_reached = any(item.verdict == "reached" for item in code)
         status = "confirmed" if outside else "reached" if is_reached else "proven"
+    elif requirement.todo:
+        status = "todo"
     elif any(witness.acted and witness.outcome == "passed" for witness in witnesses):
         status = "executed"
     elif code:

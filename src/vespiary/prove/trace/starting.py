@@ -1,0 +1,166 @@
+"""Write a first `trace.toml`: find a project's languages, its sources, and its tests."""
+
+import configparser
+import json
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vespiary.errors import ConfigurationError
+
+__all__ = ["Layout", "as_settings", "looked_at"]
+
+_SKIPPED = {"node_modules", "target", "build", "dist", "venv", "__pycache__", "site-packages"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a project has what.
+
+    Attributes:
+        rust: Patterns of Rust sources and tests.
+        python: Patterns of Python sources and tests.
+        packages: The Rust packages of the workspace.
+        tests: What pytest is to run.
+    """
+
+    rust: tuple[str, ...]
+    python: tuple[str, ...]
+    packages: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+def looked_at(root: Path) -> Layout:
+    """Look at a project's folder.
+
+    Raises:
+        ConfigurationError: There is neither Rust nor Python in it, or its Cargo.toml is not valid.
+    """
+    folders, packages = _rust(root)
+    rust = [
+        _pattern(root, folder / part, "rs")
+        for folder in folders
+        for part in ("src", "tests")
+        if any((folder / part).rglob("*.rs"))
+    ]
+    tests = _pytest_paths(root)
+    python = [_pattern(root, root / test, "py") for test in tests if (root / test).is_dir()]
+    python += [test for test in tests if (root / test).is_file()]
+    python = [*_python_sources(root, tests), *python]
+    if not rust and not python:
+        raise ConfigurationError(
+            f"{root}: there is neither a Cargo.toml with Rust sources nor a Python package: run"
+            " this at the project's root"
+        )
+    return Layout(tuple(rust), tuple(dict.fromkeys(python)), tuple(packages), tuple(tests))
+
+
+def as_settings(layout: Layout) -> str:
+    """The `trace.toml` of a project, with a gate for what must be."""
+    lines = ["# What `vespiary trace` reads and runs here.", 'catalogues = ["requirements/*.toml"]']
+    lines += ["", "[sources]"]
+    if layout.rust:
+        lines.append(f"rust = {json.dumps(layout.rust)}")
+    if layout.python:
+        lines.append(f"python = {json.dumps(layout.python)}")
+    lines += ["", "[run]"]
+    if layout.rust:
+        features = [f"{package}/trace" for package in layout.packages]
+        arguments = [f"--package={package}" for package in layout.packages]
+        lines.append("# Each package needs a feature `trace` that turns on vespiary-trace/probes.")
+        lines.append(f"cargo = {json.dumps([*arguments, '--features=' + ','.join(features)])}")
+    if layout.tests:
+        lines.append(f"pytest = {json.dumps(layout.tests)}")
+    lines += [
+        "",
+        "[[gate]]",
+        'specification = "*"',
+        'levels = ["MUST", "MUST NOT"]',
+        'status = "proven"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rust(root: Path) -> tuple[list[Path], list[str]]:
+    """The folders of a workspace's packages, and their names."""
+    manifest = root / "Cargo.toml"
+    if not manifest.exists():
+        return [], []
+    data = _toml(manifest)
+    workspace = data.get("workspace", {})
+    patterns = [str(member) for member in workspace.get("members", [])]
+    barred = {path for pattern in workspace.get("exclude", []) for path in root.glob(pattern)}
+    found = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+    folders = [root] if "package" in data else []
+    folders += [path for path in found if (path / "Cargo.toml").exists() and path not in barred]
+    names = [_toml(path / "Cargo.toml").get("package", {}).get("name", "") for path in folders]
+    return folders, [name for name in names if name]
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
+
+
+def _pytest_paths(root: Path) -> list[str]:
+    """What pytest runs: the project's `testpaths`, or the folders that have tests."""
+    configured: list[str] = []
+    if (root / "pyproject.toml").exists():
+        tool = _toml(root / "pyproject.toml").get("tool", {}).get("pytest", {})
+        configured = _words(tool.get("ini_options", tool).get("testpaths", []))
+    for name, section in (
+        ("pytest.ini", "pytest"),
+        ("tox.ini", "pytest"),
+        ("setup.cfg", "tool:pytest"),
+    ):
+        if not configured and (root / name).exists():
+            parser = configparser.ConfigParser(interpolation=None, strict=False)
+            parser.read(root / name)
+            configured = _words(parser.get(section, "testpaths", fallback=""))
+    if configured:
+        return [path for path in configured if (root / path).exists()]
+    tests = [path for name in ("test_*.py", "*_test.py") for path in _files(root, name)]
+    tops = {path.relative_to(root).parts[0] for path in tests}
+    return sorted(tops)
+
+
+def _words(value: str | list[str]) -> list[str]:
+    return value.split() if isinstance(value, str) else value
+
+
+def _python_sources(root: Path, tests: Iterable[str]) -> list[str]:
+    """Packages of `src` and of the root, and modules beside their tests."""
+    barred = set(tests)
+    places = [root / "src", root] if (root / "src").is_dir() else [root]
+    found: list[str] = []
+    for place in places:
+        for package in sorted(place.glob("*/__init__.py")):
+            folder = package.parent
+            if folder.name not in barred | _SKIPPED:
+                found.append(_pattern(root, folder, "py"))
+        modules = [
+            path.name
+            for path in place.glob("*.py")
+            if path.name not in ("setup.py", "conftest.py", "noxfile.py")
+        ]
+        if place == root and not found and any(name not in barred for name in modules):
+            found.append("*.py")
+    return found
+
+
+def _files(root: Path, name: str) -> list[Path]:
+    return [
+        path
+        for path in root.rglob(name)
+        if not any(
+            part in _SKIPPED or part.startswith(".") for part in path.relative_to(root).parts
+        )
+    ]
+
+
+def _pattern(root: Path, folder: Path, suffix: str) -> str:
+    return f"{folder.relative_to(root).as_posix()}/**/*.{suffix}".removeprefix("./")

@@ -1,0 +1,83 @@
+"""Gates of a project that has far to go: no worse than a snapshot, and issues for what is open."""
+
+import pytest
+
+from .folder import CATALOGUE, SETTINGS, Folder
+
+
+def no_worse(folder: Folder) -> tuple[int, str]:
+    done = folder.run("gate", "--no-worse-than", str(folder.root / "snapshot.txt"))
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def ungated(folder: Folder) -> Folder:
+    """A project without gates, and its snapshot."""
+    (folder.root / "trace.toml").write_text(SETTINGS[: SETTINGS.index("[[gate]]")])
+    assert folder.run("snapshot").exit_code == 0
+    return folder
+
+
+def test_what_is_as_it_was_passes(ungated: Folder) -> None:
+    assert no_worse(ungated) == (0, "every requirement passes its gate\n")
+
+
+def test_what_was_proven_and_is_not_fails(ungated: Folder) -> None:
+    ungated.proof(0).update(verdict="survived", tests=[])
+    status, output = no_worse(ungated)
+    assert status == 1
+    assert "nest/1/1 was proven and is executed: no claiming test fails while a.rs:1" in output
+    assert "2 requirements do not pass" in output  # nest/1/4 is the same as nest/1/1
+
+
+def test_what_is_better_passes(ungated: Folder) -> None:
+    path = ungated.root / "snapshot.txt"
+    path.write_text(path.read_text().replace("proven", "executed"))
+    assert no_worse(ungated)[0] == 0
+
+
+def test_what_is_excluded_now_or_gone_fails(ungated: Folder) -> None:
+    catalogue = ungated.root / "requirements" / "nest.toml"
+    catalogue.write_text(CATALOGUE.replace("items = 2", 'excluded = "No."'))
+    source = ungated.root / "a.rs"
+    source.write_text(
+        source.read_text().replace(', "nest/1/2"', "").replace("nest/1/2", "nest/1/1")
+    )
+    assert "nest/1/2 was proven and is excluded" in no_worse(ungated)[1]
+    catalogue.write_text(CATALOGUE.replace("nest/1/4", "nest/1/5"))
+    assert "nest/1/4: it was proven, and no catalogue has it any more" in no_worse(ungated)[1]
+
+
+def test_what_is_not_a_snapshot_is_refused(ungated: Folder) -> None:
+    (ungated.root / "snapshot.txt").write_text("hello\n")
+    status, output = no_worse(ungated)
+    assert status == 2
+    assert "line 1 is not one of a snapshot" in output
+
+
+def test_what_has_an_open_issue_passes_its_gate_and_is_listed(folder: Folder) -> None:
+    issue = "https://example.org/issues/17"
+    catalogue = folder.root / "requirements" / "nest.toml"
+    catalogue.write_text(CATALOGUE.replace('why = "Fear"', f'why = "Fear"\ntodo = "{issue}"'))
+    assert folder.statuses()[0] == "proven"
+    folder.proof(0).update(verdict="survived", tests=[])
+    assert folder.statuses()[0] == "todo"
+    assert folder.run("gate").exit_code == 0
+    report = folder.report()
+    assert report["requirements"][0]["todo"] == issue
+    assert any("wait for an issue" in words and "nest/1/1" in words for words in report["limits"])
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('todo = "later"', "todo should be the address of an issue, https://..., is 'later'"),
+        ('todo = "https://x.y/1"\nexcluded = "No."', "it is both excluded and todo: choose one"),
+    ],
+)
+def test_a_todo_is_an_address_and_nothing_else(folder: Folder, line: str, words: str) -> None:
+    catalogue = folder.root / "requirements" / "nest.toml"
+    catalogue.write_text(CATALOGUE.replace('why = "Fear"', line))
+    refused = folder.run("report")
+    assert refused.exit_code == 2
+    assert words in refused.output

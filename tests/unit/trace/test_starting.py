@@ -1,0 +1,93 @@
+"""`init` finds languages, sources and tests; nothing that is there is overwritten."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from vespiary.cli.main import main
+from vespiary.prove.trace.settings import read_settings
+from vespiary.prove.trace.starting import looked_at
+
+
+def make(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def init(root: Path) -> Result:
+    return CliRunner().invoke(main, ["trace", "init", "--root", str(root)])
+
+
+def test_a_python_package_with_its_tests_is_found(tmp_path: Path) -> None:
+    make(tmp_path, {"src/hive/__init__.py": "", "tests/test_hive.py": "", "setup.py": ""})
+    assert init(tmp_path).exit_code == 0
+    settings = read_settings(tmp_path / "trace.toml")
+    assert settings.python == ("src/hive/**/*.py", "tests/**/*.py")
+    assert settings.pytest == ("tests",)
+    assert not settings.rust
+    assert not settings.cargo
+    assert settings.gates[0].status == "proven"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pyproject.toml", '[tool.pytest.ini_options]\ntestpaths = ["checks"]\n'),
+        ("tox.ini", "[pytest]\ntestpaths = checks missing\n"),
+        ("setup.cfg", "[tool:pytest]\ntestpaths = checks\n"),
+    ],
+)
+def test_pytests_own_settings_say_where_the_tests_are(tmp_path: Path, name: str, text: str) -> None:
+    make(
+        tmp_path, {"hive/__init__.py": "", "checks/check_it.py": "", "test_more.py": "", name: text}
+    )
+    layout = looked_at(tmp_path)
+    assert layout.tests == ("checks",)
+    assert layout.python == ("hive/**/*.py", "checks/**/*.py")
+
+
+def test_modules_beside_their_tests_are_found(tmp_path: Path) -> None:
+    make(tmp_path, {"hive.py": "", "test_hive.py": ""})
+    assert looked_at(tmp_path).python == ("*.py", "test_hive.py")
+
+
+def test_a_rust_workspace_has_a_feature_for_each_package(tmp_path: Path) -> None:
+    package = '[package]\nname = "{}"\n'
+    make(
+        tmp_path,
+        {
+            "Cargo.toml": '[workspace]\nmembers = ["crates/*"]\nexclude = ["crates/old"]\n',
+            "crates/hive/Cargo.toml": package.format("hive"),
+            "crates/hive/src/lib.rs": "",
+            "crates/hive/tests/it.rs": "",
+            "crates/wasp/Cargo.toml": package.format("wasp"),
+            "crates/wasp/src/lib.rs": "",
+            "crates/old/Cargo.toml": package.format("old"),
+            "target/debug/build/x/src/lib.rs": "",
+        },
+    )
+    assert init(tmp_path).exit_code == 0
+    settings = read_settings(tmp_path / "trace.toml")
+    assert settings.rust == (
+        "crates/hive/src/**/*.rs", "crates/hive/tests/**/*.rs", "crates/wasp/src/**/*.rs"
+    )  # fmt: skip
+    assert settings.cargo == (
+        ("--package=hive", "--package=wasp", "--features=hive/trace,wasp/trace"),
+    )
+
+
+def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    make(tmp_path, {"hive.py": "", "trace.toml": "mine"})
+    refused = init(tmp_path)
+    assert refused.exit_code == 2
+    assert "is there already" in refused.output
+    assert (tmp_path / "trace.toml").read_text() == "mine"
+
+
+def test_a_folder_with_nothing_to_trace_is_refused(tmp_path: Path) -> None:
+    refused = init(tmp_path)
+    assert refused.exit_code == 2
+    assert "neither a Cargo.toml" in refused.output

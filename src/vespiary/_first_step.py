@@ -8,6 +8,7 @@ report something begins anyway, and is cancelled where it waits for the first ti
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar, cast
 
@@ -21,13 +22,15 @@ class Begins(Coroutine[Any, Any, _T]):
 
     Args:
         coroutine: The coroutine, which has not begun.
+        shown: The coroutine of the program's that it runs, which asyncio's debug mode names.
     """
 
-    __slots__ = ("_coroutine", "_has_begun")
+    __slots__ = ("_coroutine", "_has_begun", "shown")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, _T]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, _T], shown: object = None) -> None:
         self._coroutine = coroutine
         self._has_begun = False
+        self.shown = shown
 
     def send(self, value: Any) -> Any:
         """Run until it waits; StopIteration at its end (PEP 342)."""
@@ -54,6 +57,9 @@ class Begins(Coroutine[Any, Any, _T]):
 
     def __getattr__(self, name: str) -> Any:
         # asyncio describes a task by its coroutine's name, code and frame.
+        shown = self.shown
+        if inspect.iscoroutine(shown) and name != "cr_running":
+            return getattr(shown, name)
         return cast("Any", getattr(self._coroutine, name))
 
 

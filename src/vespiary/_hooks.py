@@ -159,12 +159,13 @@ def _make_async(hooks: Hooks, task_name: str, owner: str) -> None:
 
     async def handle(connection: Connection) -> None:
         task = asyncio.current_task()
+        settled = _settled_by(task)
         try:
             if opened is not None:
-                await _settled(opened(connection))
+                await settled(opened(connection))
             async for received in connection:
                 if message is not None:
-                    await _settled(message(connection, received))
+                    await settled(message(connection, received))
         except (KeyboardInterrupt, SystemExit):
             connection._fail()
             raise
@@ -176,7 +177,7 @@ def _make_async(hooks: Hooks, task_name: str, owner: str) -> None:
             if closed is not None and _is_current(task):
                 close_as_told(connection)
                 reason = await asyncio.shield(connection.wait_closed())
-                await _settled(closed(connection, reason))
+                await settled(closed(connection, reason))
 
     handle.__qualname__ = owner
     hooks.spawn = _spawner(lambda connection: Begins(handle(connection)), task_name)
@@ -220,6 +221,19 @@ async def _settled(result: Any) -> None:
         await result
 
 
+def _settled_by(task: asyncio.Task[Any] | None) -> Callable[[Any], Awaitable[None]]:
+    """What awaits a method's result; in asyncio's debug mode the task is shown as the method."""
+    shown = task.get_coro() if task is not None and task.get_loop().get_debug() else None
+    if not isinstance(shown, Begins):
+        return _settled
+
+    async def settle(result: Any) -> None:
+        shown.shown = result
+        await _settled(result)
+
+    return settle
+
+
 class _Later:
     """A response that is still to come, and the name of the task that will await it."""
 
@@ -253,7 +267,8 @@ def start_response(connection: Connection, awaitable: Any) -> asyncio.Task[None]
     cast("Any", waiting).__qualname__ = getattr(asked, "__qualname__", "on_request")
     name = getattr(awaitable, "task_name", None)
     loop = asyncio.get_running_loop()
-    return loop.create_task(Begins(waiting), name=name, context=connection._context)
+    begins = Begins(waiting, shown=asked)
+    return loop.create_task(begins, name=name, context=connection._context)
 
 
 def _last_one(connection: Connection, answer: Response | None) -> Response | None:

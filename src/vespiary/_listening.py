@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vespiary._core import Site as NativeSite
     from vespiary._life import Life
 
-__all__ = ["ListeningAddress", "place"]
+__all__ = ["ListeningAddress", "place", "remove"]
 
 logger = logging.getLogger("vespiary")
 
@@ -267,6 +267,21 @@ def place(addresses: list[ListeningAddress], site: Site) -> ListeningAddress:
             return address
     addresses.append(ListeningAddress(site))
     return addresses[-1]
+
+
+def remove(addresses: list[ListeningAddress], site: Site) -> bool:
+    """Serve an endpoint no more; whether an address has served it."""
+    address = next((one for one in addresses if site in one.sites), None)
+    if address is None:
+        return False
+    if address.sites == [site]:
+        address.close()
+        address.release()
+        addresses.remove(address)
+    else:
+        address.remove(site)
+        site.release()
+    return True
 
 
 def _listen_on_all(

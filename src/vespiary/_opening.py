@@ -17,6 +17,7 @@ from vespiary._asked import Asked
 from vespiary._proxies import Proxy
 from vespiary._race import Address, Race, resolve
 from vespiary._redirects import REDIRECTS, Target, next_target
+from vespiary._slow_hooks import timed
 from vespiary._turns import turn
 from vespiary._versions import next_version
 from vespiary.endpoint import Endpoint
@@ -163,6 +164,8 @@ class _Opening:
         endpoint, asked, proxy = self.target.endpoint, self.asked, self.proxy
         attempt = _Attempt(self._race, number, endpoint, proxy)
         hooks = asked.hooks.copy()
+        if self._loop.get_debug():
+            hooks = timed(hooks, self._loop)
         hooks.connected, hooks.outcome = attempt.connected, attempt.settle
         native = {**asked.native, "versions": [self.version]}
         tunnel = None

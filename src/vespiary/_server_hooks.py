@@ -20,7 +20,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from vespiary._first_step import Begins
-from vespiary._shutdown import leave
+from vespiary._shutdown import CANCEL_SECONDS, leave
 from vespiary._site import Site
 from vespiary.handler import Handler
 
@@ -45,8 +45,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("vespiary")
-
-_CANCEL_SECONDS = 1.0
 
 Hook = asyncio.Task[BaseException | None]
 """An async hook that runs. Its result is the KeyboardInterrupt or SystemExit that it has raised,
@@ -124,7 +122,7 @@ def begin_hook(life: Life, site: Site, name: str, server: Server) -> Hook | None
     result, mark, token = _in_context(life.context, call)
     if not isawaitable(result):
         return None
-    coroutine = Begins(_run(result, mark, token))
+    coroutine = Begins(_run(result, mark, token), shown=result)
     task = life.loop.create_task(coroutine, name=f"{name} on {site.url}", context=life.context)
     life.hooks.add(task)
     task.add_done_callback(life.hooks.discard)
@@ -193,7 +191,7 @@ async def end_hooks(hooks: Set[Hook], waiting: Set[asyncio.Task[None]] = frozens
     if not tasks:
         return
     try:
-        await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+        await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
     finally:
         names = sorted(hook.get_name() for hook in hooks if not hook.done())
         if names:

@@ -32,7 +32,7 @@ from vespiary.request import Response, native_response
 if TYPE_CHECKING:
     from vespiary._core import Connection
 
-__all__ = ["Shutdown", "leave"]
+__all__ = ["CANCEL_SECONDS", "Shutdown", "leave"]
 
 logger = logging.getLogger("vespiary")
 
@@ -42,7 +42,8 @@ _BUSY_SHARE = 0.1
 """At most this share of the time goes into looking at connections."""
 _CLOSE_SECONDS = 1.0
 """What close frames get at least."""
-_CANCEL_SECONDS = 1.0
+CANCEL_SECONDS = 1.0
+"""How long a task that was cancelled has to end, before it is cancelled again or left running."""
 _CANCELS_MAX = 5
 
 
@@ -224,7 +225,7 @@ class Shutdown:
             assert one.site.threads is not None
             one.site.threads.abandon(one.site.url)
             return False
-        elif tasks and now >= (one.cancelled_at or now) + _CANCEL_SECONDS:
+        elif tasks and now >= (one.cancelled_at or now) + CANCEL_SECONDS:
             return self._cancel_again(one, tasks, now) or count > 0
         return True
 

@@ -13,6 +13,7 @@ from vespiary import _logging
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._option_checks import check_options
 from vespiary._options import native_options
+from vespiary._slow_hooks import timed
 from vespiary._threads import ThreadedHooks
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
@@ -119,6 +120,8 @@ class Site:
         if self.threads is not None:
             self.threads.open()
         hooks = self.hooks
+        if life.loop.get_debug():
+            hooks = timed(hooks, life.loop)
         if logging.getLogger("vespiary").isEnabledFor(logging.DEBUG):
             hooks = self._logged(hooks.copy())
         self.native = life.core.site(

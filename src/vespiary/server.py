@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
 from vespiary._callbacks import check_callback
 from vespiary._first_step import Begins
 from vespiary._life import Life
-from vespiary._listening import ListeningAddress, place
+from vespiary._listening import ListeningAddress, place, remove
 from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
 from vespiary._server_hooks import (
@@ -28,6 +28,7 @@ from vespiary._server_hooks import (
 from vespiary._shutdown import Shutdown
 from vespiary._signals import Signals, join_signals
 from vespiary._site import Site
+from vespiary._slow_hooks import timed_callback
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.handler import AnyHandler
@@ -97,11 +98,10 @@ class Server:
     ) -> Endpoint:
         """Add an endpoint, before the start or while the server runs.
 
-        Endpoints with the same host and port share them, if they are `ws://` and `http://`; the
-        paths of their URLs, and `host=`, decide which of them serves a request (see
-        `vespiary.routing`). On a running server an async `on_start` is awaited in a task; until it
-        has returned nothing is accepted, and if it fails the endpoint is removed. What `on_start`
-        or a handler of the server adds belongs to that run: a further start does without it.
+        Endpoints with the same host and port share them, if they are `ws://` and `http://`; paths
+        and `host=` decide which of them serves a request (see `vespiary.routing`). On a running
+        server an async `on_start` is awaited in a task; until it has returned nothing is accepted,
+        and if it fails the endpoint is removed. What hooks and handlers add ends with the run.
 
         Args:
             handler: A `Handler`, a subclass of it, or an async function that takes a connection.
@@ -133,7 +133,7 @@ class Server:
             address.open_for(site, life)
             self._start_handler(life, address, site)
         except BaseException:
-            self._remove(address, site)
+            remove(self._addresses, site)
             raise
         self._sites.append(site)
         return site.endpoint
@@ -141,11 +141,8 @@ class Server:
     def _forget_added(self) -> None:
         """Remove the endpoints that the latest run's own hooks and handlers have added."""
         for site in self._added_by_run:
-            for address in self._addresses:
-                if site in address.sites:
-                    self._remove(address, site)
-                    self._sites.remove(site)
-                    break
+            if remove(self._addresses, site):
+                self._sites.remove(site)
         self._added_by_run.clear()
 
     def _start_handler(self, life: Life, address: ListeningAddress, site: Site) -> None:
@@ -174,7 +171,7 @@ class Server:
                 else:
                     logger.exception("on_start failed, endpoint removed: %s", site.url)
                 if not life.stopping:
-                    self._remove(address, site)
+                    remove(self._addresses, site)
                     self._sites.remove(site)
             else:
                 if not life.stopping:
@@ -183,15 +180,6 @@ class Server:
         task = life.loop.create_task(Begins(begin()))
         life.starting_tasks.add(task)
         task.add_done_callback(life.starting_tasks.discard)
-
-    def _remove(self, address: ListeningAddress, site: Site) -> None:
-        if address.sites == [site]:
-            address.close()
-            address.release()
-            self._addresses.remove(address)
-        else:
-            address.remove(site)
-            site.release()
 
     @property
     def urls(self) -> list[str]:
@@ -427,7 +415,8 @@ class Server:
             ValueError: `seconds` is not from 0 to 1e9.
             TypeError: `callback` is not a function, or an async one, which would never run.
         """
-        return self._running("set_timer").core.set_timer(seconds, callback)
+        life = self._running("set_timer")
+        return life.core.set_timer(seconds, timed_callback(callback, life.loop))
 
     def statistics(self) -> ServerStatistics:
         """Return what has happened since the start, or in the latest run."""

@@ -1,8 +1,6 @@
 """on_request: accept, refuse, choose a subprotocol, answer later, serve a page."""
 
 import asyncio
-import gc
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -292,43 +290,6 @@ async def test_who_waits_for_the_end_of_a_refused_connection_is_notified() -> No
             await vespiary.connect(server.urls[0])
         await until(lambda: reasons)
         assert reasons[0].status == 403
-
-
-@pytest.mark.filterwarnings("error::RuntimeWarning")
-async def test_an_async_on_request_whose_client_has_ended_begins_all_the_same(
-    recwarn: pytest.WarningsRecorder,
-) -> None:
-    began: list[str] = []
-    ended: list[str] = []
-
-    class Slow(vespiary.Handler):
-        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
-            began.append(request.target)
-            try:
-                await asyncio.sleep(3600)
-            finally:
-                ended.append(request.target)
-            return request.accept()
-
-    head = (
-        b"GET /%d HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    async with serving(Slow) as server:
-        address = ("127.0.0.1", int(server.urls[0].rsplit(":", 1)[1].strip("/")))
-        sockets = []
-        for number in range(20):
-            peer = socket.create_connection(address)
-            peer.sendall(head % number)
-            peer.shutdown(socket.SHUT_WR)
-            sockets.append(peer)
-        await until(lambda: server.statistics().total.connections_accepted == 20)
-        await until(lambda: server.statistics().total.connections_open == 0)
-        await until(lambda: len(ended) == len(began))
-        for peer in sockets:
-            peer.close()
-    gc.collect()
-    assert not [one for one in recwarn if "never awaited" in str(one.message)]
 
 
 class AnswersNothing(vespiary.Handler):

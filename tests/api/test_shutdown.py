@@ -375,7 +375,7 @@ async def test_the_whole_stop_takes_no_longer_than_drain_seconds() -> None:
 async def test_tasks_that_swallow_their_cancellation_are_left_and_named(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vespiary._shutdown._CANCEL_SECONDS", 0.01)
+    monkeypatch.setattr("vespiary._shutdown.CANCEL_SECONDS", 0.01)
     going = asyncio.Event()
 
     async def swallow() -> None:

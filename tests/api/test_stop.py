@@ -70,15 +70,6 @@ async def test_a_further_stop_may_shorten_the_drain() -> None:
     await check_ended(server, client)
 
 
-@pytest.mark.parametrize("first", [None, 3600])
-async def test_a_further_stop_in_the_same_turn_may_shorten_the_drain(first: float | None) -> None:
-    server, client = await begin(Lingers())
-    began = asyncio.get_running_loop().time()
-    await asyncio.gather(server.stop(first), server.stop(0), server.stop(3600))
-    assert asyncio.get_running_loop().time() - began < 5
-    await check_ended(server, client)
-
-
 async def test_a_further_stop_does_not_lengthen_the_drain() -> None:
     server, client = await begin(Lingers())
     first = asyncio.ensure_future(server.stop(0.05))

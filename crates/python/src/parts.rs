@@ -2,7 +2,7 @@
 //!
 //! A part has nothing on it that says to which message it belongs, so parts of two senders would
 //! become one message. The sender is known by a context variable of the connection: with the first
-//! part it gets a value for this message, in the context of who sends it. Anyone with that value
+//! part it gets a value for this message, in the context of who sends it. The holder of that value
 //! sends the other parts: the same task or callback, and tasks and threads that it has started
 //! since (`asyncio.wait_for`, `asyncio.to_thread`). With the last part the variable is reset.
 

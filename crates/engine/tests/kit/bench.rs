@@ -314,6 +314,14 @@ impl Bench {
         }
     }
 
+    /// Let so much time pass, in which the engine takes no turn.
+    pub fn skip(&self, time: Duration) {
+        match &self.world {
+            Some(world) => world.pass(time),
+            None => self.book.borrow_mut().skipped += time.as_nanos() as u64,
+        }
+    }
+
     /// Do something in so many milliseconds, in a callback of its own.
     pub fn after(&self, milliseconds: u64, later: impl FnOnce() + 'static) {
         let id = self.host().keep(Box::new(later));

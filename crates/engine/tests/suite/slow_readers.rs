@@ -169,11 +169,7 @@ fn a_reader_that_is_always_behind_but_goes_on_meets_the_write_deadline(bench: &B
 fn a_late_first_look_leaves_a_reader_half_the_write_deadline(bench: &Bench) {
     let (mut peer, connection) = behind(bench);
     bench.turn();
-    let late = Duration::from_millis(LENGTH + 10);
-    match &bench.world {
-        Some(world) => world.pass(late),
-        None => std::thread::sleep(late),
-    }
+    bench.skip(Duration::from_millis(LENGTH + 10));
     bench.turn();
     let start = bench.engine.now_ms();
     while bench.engine.now_ms() < start + 2 * LENGTH {

@@ -1,0 +1,72 @@
+"""Slow methods of handlers, in asyncio's debug mode.
+
+The engine calls plain methods many in one turn, which asyncio sees as one step of the loop, or as
+one callback of ours. So each is timed by itself, and logged as asyncio logs a slow callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vespiary._callbacks import is_async
+
+if TYPE_CHECKING:
+    from vespiary._core import Hooks
+
+__all__ = ["timed", "timed_callback"]
+
+logger = logging.getLogger("asyncio")
+
+_NAMES = ("request", "open", "message", "part", "drain", "end", "shutdown", "close", "limit")
+
+
+def timed(hooks: Hooks, loop: asyncio.AbstractEventLoop) -> Hooks:
+    """The same hooks, which log those that take longer than `loop.slow_callback_duration`."""
+    hooks = hooks.copy()
+    for name in _NAMES:
+        hook = getattr(hooks, name)
+        if hook is not None:
+            setattr(hooks, name, _timed(hook, loop))
+    if hooks.timer is None:
+        hooks.timer = lambda connection, callback: _timed(callback, loop)(connection)
+    return hooks
+
+
+def timed_callback(
+    callback: Callable[[], object], loop: asyncio.AbstractEventLoop
+) -> Callable[[], object]:
+    """The same for a callback; outside of debug mode as it is."""
+    if not loop.get_debug() or not inspect.isroutine(callback) or is_async(callback):
+        return callback
+    return _timed(callback, loop)
+
+
+def _timed(hook: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
+    @functools.wraps(hook)
+    def call(*arguments: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return hook(*arguments)
+        finally:
+            took = time.perf_counter() - began
+            if took >= loop.slow_callback_duration:
+                logger.warning("Executing %s took %.3f seconds", _described(hook), took)
+
+    return call
+
+
+def _described(hook: Callable[..., Any]) -> str:
+    """Its name and its place in the program."""
+    function = inspect.unwrap(hook)
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__qualname__", None) or repr(function)
+    code = getattr(function, "__code__", None)
+    place = f" at {code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+    return f"{name}(){place}"

@@ -60,8 +60,18 @@ def scan_command(config: Path, *, strict: bool) -> None:
 @click.option("--json", "json_path", metavar="FILE|-", help="Write the report as JSON.")
 @click.option("--evidence", help="What a traced run wrote, instead of what the settings name.")
 @click.option("--title", default="Requirements", show_default=True, help="The page's heading.")
+@click.option(
+    "--link",
+    metavar="TEMPLATE",
+    help="Address of a source's line (https://.../blob/main/{file}#L{line}); default: the file.",
+)
 def report(
-    config: Path, html_path: Path | None, json_path: str | None, evidence: str | None, title: str
+    config: Path,
+    html_path: Path | None,
+    json_path: str | None,
+    evidence: str | None,
+    title: str,
+    link: str | None,
 ) -> None:
     """Report the status of each requirement.
 
@@ -76,8 +86,11 @@ def report(
     settings = read_settings(config)
     made_report = _made(settings, evidence)
     if html_path:
+        if link is not None and ("{file}" not in link or "{line}" not in link):
+            raise click.UsageError("--link has {file} and {line} in it")
         base = os.path.relpath(settings.root.resolve(), html_path.resolve().parent)
-        page = as_page(made_report, title, "" if base == "." else base + "/")
+        near = "{file}#L{line}" if base == "." else base + "/{file}#L{line}"
+        page = as_page(made_report, title, link or near)
         _write(html_path, page)
     if json_path == "-":
         click.echo(as_json(made_report), nl=False)

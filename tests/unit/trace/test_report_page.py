@@ -2,7 +2,9 @@
 
 from html.parser import HTMLParser
 
-from .folder import CATALOGUE, Folder
+from vespiary.prove.trace.normative import digest
+
+from .folder import CATALOGUE, SETTINGS, Folder
 
 
 class Page(HTMLParser):
@@ -45,8 +47,8 @@ def test_the_page_stands_alone_and_has_everything(folder: Folder) -> None:
     assert folder.run("report", "--html", str(path), "--title", "Nests & more").exit_code == 0
     page = Page(path.read_text())
     assert not page.loads
-    assert [item["id"] for item in page.details] == [f"nest/1/{n}" for n in (1, 2, 3, 4)]
-    assert page.details[2]["data-status"] == "excluded"
+    assert [item["id"] for item in page.details] == [f"nest/1/{n}" for n in (1, 2, 4, 3)]
+    assert page.details[3]["data-status"] == "excluded"
     assert page.details[0]["data-role"] == "client"
     assert page.links[2:4] == ["https://x.y/z", "../a.rs#L1"]
     for words in (
@@ -74,3 +76,65 @@ def test_a_hostile_catalogue_cannot_write_into_the_page(folder: Folder) -> None:
     text = path.read_text()
     assert text.count("<script>") == 1
     assert not [link for link in Page(text).links if link.startswith("javascript:")]
+
+
+def test_what_is_not_proven_comes_first_with_its_reason(folder: Folder) -> None:
+    folder.proof(1)["verdict"] = "survived"
+    path = folder.root / "page.html"
+    folder.run("report", "--html", str(path))
+    page = Page(path.read_text())
+    assert [item["id"] for item in page.details] == [f"nest/1/{n}" for n in (2, 1, 4, 3)]
+    reason = "no claiming test fails while a.rs:2 is disabled: let one notice"
+    assert reason in page.words
+    assert folder.report()["requirements"][1]["reason"] == reason
+
+
+def test_links_lead_to_the_repository_the_section_and_the_test(folder: Folder) -> None:
+    catalogue = folder.root / "requirements" / "nest.toml"
+    head = '[specification]\nname = "nest"\nurl = "https://example.org/nest#top"\n'
+    catalogue.write_text(head + CATALOGUE)
+    path = folder.root / "page.html"
+    link = "https://example.org/blob/main/{file}#L{line}"
+    assert folder.run("report", "--html", str(path), "--link", link).exit_code == 0
+    links = Page(path.read_text()).links
+    assert "https://example.org/nest#section-1" in links
+    assert "https://example.org/blob/main/a.rs#L1" in links  # the mark
+    assert "https://example.org/blob/main/a.rs#L3" in links  # the claim
+    refused = folder.run("report", "--html", str(path), "--link", "https://example.org/")
+    assert refused.exit_code == 2
+    assert "--link has {file} and {line} in it" in refused.output
+
+
+def test_sentences_are_quoted_where_the_text_is_at_hand(folder: Folder) -> None:
+    sentence = "A wasp MUST knock <twice>."
+    (folder.root / "nest.txt").write_text(f"1.  Nests\n\n   {sentence}\n")
+    catalogue = folder.root / "requirements" / "nest.toml"
+    catalogue.write_text(
+        CATALOGUE.replace('id = "nest/1/1"', f'id = "nest/1/1"\nhash = "{digest(sentence)}"')
+    )
+    settings = folder.root / "trace.toml"
+    settings.write_text(f'{SETTINGS}[texts]\nnest = "nest.txt"\n')
+    path = folder.root / "page.html"
+    folder.run("report", "--html", str(path))
+    assert sentence in Page(path.read_text()).words
+    report = folder.report()
+    assert report["version"] == 1
+    first, second = report["requirements"][:2]
+    assert (first["sentence"], first["section"]) == (sentence, "1")
+    assert second["sentence"] == ""
+    settings.write_text(f'{SETTINGS}[texts]\nnets = "nest.txt"\n')
+    assert "texts.nets: no catalogue has this name" in folder.run("report").output
+
+
+def test_two_thousand_requirements_make_one_page(folder: Folder) -> None:
+    catalogue = folder.root / "requirements" / "nest.toml"
+    more = "".join(
+        f'[[requirement]]\nid = "nest/2/{number}"\nlevel = "MUST"\nsays = "Buzz {number}."\n'
+        for number in range(1, 2001)
+    )
+    catalogue.write_text(CATALOGUE + more)
+    path = folder.root / "page.html"
+    folder.run("report", "--html", str(path))
+    page = Page(path.read_text())
+    assert len(page.details) == 2004
+    assert len(path.read_bytes()) < 2_000_000

@@ -8,7 +8,7 @@ from vespiary.prove.trace.marks import Problem
 from vespiary.prove.trace.settings import LADDER, Gate
 from vespiary.prove.trace.status import Standing
 
-__all__ = ["gated", "offenders", "worse"]
+__all__ = ["gated", "offenders", "reason", "worse"]
 
 _SNAPSHOT_LINE = re.compile(r"(\S+) (?:MUST NOT|SHOULD NOT|MUST|SHOULD|MAY|must) (\w+)(?::|$)")
 
@@ -65,6 +65,12 @@ def worse(standings: Iterable[Standing], snapshot: str) -> list[Problem]:
     return found
 
 
+def reason(standing: Standing) -> str:
+    """Why a requirement is below proven, and what to do; empty if it is not below."""
+    above = ("proven", "confirmed", "excluded", "todo")
+    return "" if standing.status in above else _advice(standing)
+
+
 def _rank(status: str) -> int:
     return LADDER.index(status) if status in LADDER else 0
 
@@ -111,7 +117,9 @@ def _advice(standing: Standing) -> str:
             f" as {masked[0].mark.place}: test what only the latter refuses"
         )
     if standing.status == "executed":
-        left = [i.mark.place for i in standing.code if i.verdict not in ("reached", "proven")]
+        left = dict.fromkeys(
+            i.mark.place for i in standing.code if i.verdict not in ("reached", "proven")
+        )
         return f"no claiming test fails while {', '.join(left)} is disabled: let one notice"
     if standing.status == "reached":
         left = [i.mark.place for i in standing.code if i.verdict == "reached"]

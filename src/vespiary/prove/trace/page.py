@@ -10,22 +10,32 @@ from urllib.parse import quote
 
 from vespiary._counted import counted
 from vespiary.prove.trace.catalogue import ROLES
+from vespiary.prove.trace.gates import reason
+from vespiary.prove.trace.marks import Mark
 from vespiary.prove.trace.normative import LEVELS
 from vespiary.prove.trace.page_parts import SCRIPT, STYLE
+from vespiary.prove.trace.proving.record import WEAK
 from vespiary.prove.trace.report import STATUSES, Report
 from vespiary.prove.trace.status import Standing
 
 __all__ = ["as_page"]
 
 
-def as_page(report: Report, title: str = "Requirements", code_base: str = "") -> str:
+_FIRST = ("unmapped", "implemented", "executed", "todo", "reached", "proven", "confirmed")
+"""The order of the requirements; those that are excluded come last."""
+
+
+def as_page(report: Report, title: str = "Requirements", link: str = "{file}#L{line}") -> str:
     """The page.
 
     Args:
         report: What to show.
         title: Its heading.
-        code_base: What links to sources begin with; relative to where the page lies if empty.
+        link: The address of a line of a source, with `{file}` and `{line}` in it; relative to where
+            the page lies if it is not absolute.
     """
+    order = {status: place for place, status in enumerate(_FIRST)}
+    standings = sorted(report.standings, key=lambda one: order.get(one.status, len(order)))
     names = [catalogue.name for catalogue in report.project.catalogues]
     own_roles = [role for catalogue in report.project.catalogues for role in catalogue.roles]
     return "\n".join([
@@ -39,7 +49,7 @@ def as_page(report: Report, title: str = "Requirements", code_base: str = "") ->
         _contents(report),
         _filters(names, [*ROLES, *dict.fromkeys(own_roles)]),
         '<section aria-label="Requirements" id="requirements">',
-        *(_requirement(report, standing, code_base) for standing in report.standings),
+        *(_requirement(report, standing, link) for standing in standings),
         "</section>",
         _problems(report),
         _limits(report),
@@ -66,9 +76,10 @@ def _summary(report: Report) -> str:
                 )
     traced = "" if report.traced else "<p>No traced run: nothing is above implemented.</p>"
     return (
-        f"{traced}<table><caption>Requirements by status</caption><thead><tr>"
+        f'{traced}<div class="scroll">'
+        f"<table><caption>Requirements by status</caption><thead><tr>"
         f'<th scope="col">Specification</th><th scope="col">Level</th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -101,11 +112,14 @@ def _filters(names: list[str], roles: list[str]) -> str:
     )
 
 
-def _requirement(report: Report, standing: Standing, code_base: str) -> str:
+def _requirement(report: Report, standing: Standing, link: str) -> str:
     requirement = standing.requirement
     roles = " ".join(requirement.role)
     identifier = escape(requirement.id, quote=True)
+    sentence = report.sentences.get(requirement.id, "")
     body = [
+        _line("Sentence", f"<q>{_text(sentence)}</q>") if sentence else "",
+        _line("Section", _section(report, standing)) if requirement.section else "",
         _line("Why", f"{_text(requirement.why)}{_source(requirement.source)}"
               if requirement.why else "not known"),
         _line("Excluded", _text(requirement.excluded)) if requirement.excluded else "",
@@ -119,8 +133,8 @@ def _requirement(report: Report, standing: Standing, code_base: str) -> str:
         else "",
         _line("Suspect", "its sentence has changed since") if requirement.suspect else "",
         _line("Same as", _text(requirement.same_as)) if requirement.same_as else "",
-        _line("Code", _code(standing, code_base)) if standing.code else "",
-        _line("Tests", _tests(standing)) if standing.tests else "",
+        _line("Code", _code(standing, link)) if standing.code else "",
+        _line("Tests", _tests(report, standing, link)) if standing.tests else "",
         _line("From outside", _list(_text(by) for by in standing.outside))
         if standing.outside else "",
     ]  # fmt: skip
@@ -130,9 +144,30 @@ def _requirement(report: Report, standing: Standing, code_base: str) -> str:
         f' data-why="{"known" if requirement.why else "missing"}">'
         f"<summary><code>{identifier}</code> <b>{requirement.level}</b>"
         f' <span class="status {standing.status}">{standing.status}</span>'
-        f" <i>{escape(roles)}</i> {_text(requirement.says) or '(not described)'}</summary>"
+        f" <i>{escape(roles)}</i>"
+        f" {_text(requirement.says or sentence) or '(not described)'}{_reason(standing)}</summary>"
         f"<dl>{''.join(body)}</dl></details>"
     )
+
+
+def _reason(standing: Standing) -> str:
+    """What keeps it from being proven, on the line itself."""
+    words = reason(standing)
+    return f'<span class="reason">{_text(words)}</span>' if words else ""
+
+
+def _section(report: Report, standing: Standing) -> str:
+    """The section, as a link where the catalogue has an address."""
+    requirement = standing.requirement
+    urls = {catalogue.name: catalogue.url for catalogue in report.project.catalogues}
+    url, number = urls.get(requirement.specification, ""), requirement.section
+    if not url.startswith(("https://", "http://")):
+        return _text(number)
+    kind = (
+        "section" if number[:1].isdigit() else "appendix" if len(number.split(".")[0]) == 1 else ""
+    )
+    anchor = f"{kind}-{number}" if kind else number
+    return f'<a href="{escape(url.partition("#")[0], quote=True)}#{anchor}">{_text(number)}</a>'
 
 
 def _line(term: str, html: str) -> str:
@@ -153,20 +188,29 @@ def _source(source: str) -> str:
     return f" ({_text(source)})" if source else ""
 
 
-def _code(standing: Standing, base: str) -> str:
+def _href(link: str, mark: Mark) -> str:
+    return link.replace("{file}", quote(mark.file)).replace("{line}", str(mark.line))
+
+
+def _code(standing: Standing, link: str) -> str:
     links = []
     for item in standing.code:
-        href = f"{base}{quote(item.mark.file)}#L{item.mark.line}"
+        href = _href(link, item.mark)
         within = f" in {_text(item.mark.function)}" if item.mark.function else ""
-        verdict = f": {item.verdict}" if item.verdict else ""
+        how = f" ({item.how})" if item.how in WEAK else ""
+        verdict = f": {item.verdict}{how}" if item.verdict else ""
+        if item.together:
+            verdict += f" together with {_text(', '.join(item.together))}"
         links.append(
             f'<a href="{escape(href, quote=True)}">{_text(item.mark.place)}</a>{within}{verdict}'
         )
     return _list(links)
 
 
-def _tests(standing: Standing) -> str:
+def _tests(report: Report, standing: Standing, link: str) -> str:
     lines = []
+    claims = report.project.claims.get(standing.requirement.id, [])
+    places = {claim.function.rsplit(".", 1)[-1]: claim for claim in claims}
     for test in standing.tests:
         evidence = "it fails without the code" if test.proves else (
             "executes the code" if test.acted else "does not execute the code"
@@ -174,7 +218,11 @@ def _tests(standing: Standing) -> str:
         if test.outcome == "not run":
             evidence = "no evidence"
         many = f" ({test.tests} tests)" if test.tests > 1 else ""
-        lines.append(f"<code>{_text(test.id)}</code>{many}: {_text(test.outcome)}; {evidence}")
+        name = f"<code>{_text(test.id)}</code>"
+        claim = places.get(test.id.rsplit("::", 1)[-1])
+        if claim:
+            name = f'<a href="{escape(_href(link, claim), quote=True)}">{name}</a>'
+        lines.append(f"{name}{many}: {_text(test.outcome)}; {evidence}")
     return _list(lines)
 
 

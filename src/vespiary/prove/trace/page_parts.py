@@ -30,11 +30,20 @@ summary i { opacity: .8 }
 .reached, .proven, .confirmed { color: var(--good) }
 .executed, .implemented { color: var(--poor) }
 .unmapped { color: var(--bad) }
+.reason { display: block; margin-left: 1.2rem; font-size: .85rem; color: var(--poor) }
+.scroll { overflow-x: auto }
 dl { margin: .4rem 0 .6rem 1.2rem; display: grid; grid-template-columns: 7rem 1fr; gap: .2rem 1rem }
 dt { font-weight: bold }
 dd { margin: 0; overflow-wrap: anywhere }
 dd ul { margin: 0; padding-left: 1.1rem }
-@media (max-width: 40rem) { dl { grid-template-columns: 1fr } }
+@media (max-width: 40rem) {
+  dl { grid-template-columns: 1fr }
+  #filters { position: static; gap: .4rem }
+  #filters label { flex: 1 1 8rem }
+  input, select, button { width: 100%; min-height: 2.6rem; font-size: 1rem }
+  summary { padding: .4rem 0; overflow-wrap: anywhere }
+  nav a { display: inline-block; padding: .5rem 0 }
+}
 """
 
 SCRIPT = """

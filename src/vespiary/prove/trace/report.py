@@ -1,22 +1,25 @@
 """The report as values: what the page, the JSON file, the summary and the snapshot are made of."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.catalogue import ROLES
 from vespiary.prove.trace.evidence import Evidence, read_evidence
-from vespiary.prove.trace.gates import offenders
+from vespiary.prove.trace.gates import offenders, reason
 from vespiary.prove.trace.limits import limits
 from vespiary.prove.trace.marks import Problem
-from vespiary.prove.trace.normative import LEVELS
+from vespiary.prove.trace.normative import LEVELS, read
 from vespiary.prove.trace.outside import read_outside
 from vespiary.prove.trace.scan import Project, scan
 from vespiary.prove.trace.settings import LADDER, Settings
 from vespiary.prove.trace.status import Standing, standings
 
 __all__ = ["STATUSES", "Report", "as_json", "as_snapshot", "as_text", "made"]
+
+JSON_VERSION = 1
+"""Of the JSON: it grows when a key changes its meaning or goes, not when one is added."""
 
 STATUSES = (*LADDER, "excluded", "todo")
 """All that a requirement can be."""
@@ -32,6 +35,7 @@ class Report:
         problems: What is wrong in catalogues, sources and evidence.
         offenders: What does not pass its gate.
         limits: What cannot be seen.
+        sentences: By identifier: the specification's own words, where its text is at hand.
         traced: Whether there was evidence.
     """
 
@@ -41,6 +45,7 @@ class Report:
     offenders: list[Problem]
     limits: list[str]
     traced: bool
+    sentences: dict[str, str] = field(default_factory=dict)
 
     @property
     def errors(self) -> list[Problem]:
@@ -73,7 +78,34 @@ def made(settings: Settings, *, without_evidence: bool = False) -> Report:
         offenders=offenders(found, settings.gates),
         limits=limits(project, settings, evidence, found),
         traced=evidence is not None,
+        sentences=_sentences(project, settings),
     )
+
+
+def _sentences(project: Project, settings: Settings) -> dict[str, str]:
+    """The sentences that the settings' texts have, as far as they are still those of the catalogue.
+
+    Raises:
+        ConfigurationError: No catalogue has the name of a text.
+    """
+    found: dict[str, str] = {}
+    names = [catalogue.name for catalogue in project.catalogues]
+    for name, file in settings.texts.items():
+        if name not in names:
+            raise ConfigurationError(
+                f"{settings.root / 'trace.toml'}: texts.{name}: no catalogue has this name: there"
+                f" are {', '.join(names)}"
+            )
+        path = settings.root / file
+        if path.exists():
+            text = path.read_bytes().decode("utf-8-sig", errors="replace")
+            by_hash = {sentence.hash: sentence.text for sentence in read(text, name)}
+            found |= {
+                item.id: by_hash[item.hash]
+                for item in project.requirements.values()
+                if item.specification == name and item.hash in by_hash
+            }
+    return found
 
 
 def _refuse_unknown_roles(project: Project, settings: Settings) -> None:
@@ -91,7 +123,11 @@ def _refuse_unknown_roles(project: Project, settings: Settings) -> None:
 def as_json(report: Report) -> str:
     """The report for programs."""
     data = {
-        "requirements": [_requirement(standing) for standing in report.standings],
+        "version": JSON_VERSION,
+        "requirements": [
+            _requirement(standing, report.sentences.get(standing.requirement.id, ""))
+            for standing in report.standings
+        ],
         "problems": [
             {"where": problem.where, "words": problem.words, "error": problem.error}
             for problem in report.problems
@@ -102,10 +138,14 @@ def as_json(report: Report) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def _requirement(standing: Standing) -> dict[str, Any]:
+def _requirement(standing: Standing, sentence: str) -> dict[str, Any]:
     requirement = standing.requirement
     return {
         "id": requirement.id,
+        "specification": requirement.specification,
+        "section": requirement.section,
+        "sentence": sentence,
+        "reason": reason(standing),
         "level": requirement.level,
         "role": list(requirement.role),
         "status": standing.status,

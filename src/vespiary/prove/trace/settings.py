@@ -16,7 +16,7 @@ __all__ = ["LADDER", "Gate", "Settings", "read_settings"]
 LADDER = ("unmapped", "implemented", "executed", "reached", "proven", "confirmed")
 """The statuses of a requirement, from nothing to everything."""
 
-_KEYS = ("catalogues", "sources", "run", "outside", "snapshot", "evidence", "gate")
+_KEYS = ("catalogues", "sources", "run", "outside", "snapshot", "evidence", "texts", "gate")
 _SOURCES = ("rust", "python", "exclude")
 _RUN = ("cargo", "pytest", "path")
 _OUTSIDE = ("tests", "results", "confirmations")
@@ -58,6 +58,7 @@ class Settings:
         confirmations: The file that says which case of a foreign suite confirms what.
         snapshot: The file whose difference a reviewer reads.
         evidence: The file that a traced run writes.
+        texts: By specification: its text, whose sentences the report may quote.
         gates: All that must be passed.
     """
 
@@ -74,6 +75,7 @@ class Settings:
     confirmations: str = ""
     snapshot: str = "requirements/snapshot.txt"
     evidence: str = ".cache/trace/evidence.json"
+    texts: Mapping[str, str] = field(default_factory=dict)
     gates: tuple[Gate, ...] = field(default=())
 
     def with_evidence(self, path: str) -> "Settings":
@@ -121,6 +123,7 @@ def read_settings(path: Path) -> Settings:
         confirmations=check.string(outside, "confirmations", "outside.") or "",
         snapshot=check.string(data, "snapshot", "") or usual.snapshot,
         evidence=check.string(data, "evidence", "") or usual.evidence,
+        texts=check.names(data, "texts"),
         gates=tuple(check.gate(gate) for gate in check.tables(data, "gate")),
     )
 
@@ -159,6 +162,13 @@ class _Check:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self._fail(where + key, f"should be a list of strings, is {value!r}")
         return tuple(value)
+
+    def names(self, data: Mapping[str, Any], key: str) -> dict[str, str]:
+        """A table of strings, by names that are the user's own."""
+        value = data.get(key, {})
+        if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+            raise self._fail(key, f"should be a table of strings, [{key}], is {value!r}")
+        return value
 
     def builds(self, table: Mapping[str, Any], key: str, where: str) -> tuple[tuple[str, ...], ...]:
         """The arguments of one build, or a list of them for each of several builds."""

@@ -15,6 +15,9 @@ import pytest
 
 from .fools import CODE, FOOLS
 
+pytestmark = pytest.mark.timeout(600)
+"""The first test waits for the run, which starts about a hundred processes of pytest."""
+
 HEAD = """
 import functools, hashlib, os, signal, subprocess, sys, threading, time, warnings
 from pathlib import Path
@@ -85,7 +88,6 @@ def fooled(tmp_path_factory: pytest.TempPathFactory) -> Fooled:
     return Fooled(tmp_path_factory.mktemp("fooled"))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FOOLS)
 def test_no_test_fools_the_tracer_that(fooled: Fooled, name: str) -> None:
     fool, proofs = FOOLS[name], fooled.proofs(name)

@@ -12,6 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
+pytestmark = pytest.mark.timeout(300)
+"""The first test waits for a build, and for many processes."""
+
 PROJECT = Path(__file__).parent / "project"
 CHECKOUT = PROJECT.parents[2]
 

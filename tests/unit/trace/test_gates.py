@@ -55,6 +55,24 @@ def test_what_is_not_a_snapshot_is_refused(ungated: Folder) -> None:
     assert "line 1 is not one of a snapshot" in output
 
 
+@pytest.mark.parametrize(
+    ("sources", "mark"),
+    [
+        ('rust = ["*.rs"]', 'requires!("nest/1/5" => ...)'),
+        ('python = ["*.py"]', 'requires("nest/1/5", ...)'),
+        ('rust = ["*.rs"]\npython = ["*.py"]', '=> ...) or requires("nest/1/5", ...)'),
+    ],
+)
+def test_advice_is_in_the_projects_languages(folder: Folder, sources: str, mark: str) -> None:
+    catalogue = folder.root / "requirements" / "nest.toml"
+    catalogue.write_text('[[requirement]]\nid = "nest/1/5"\nlevel = "MUST"\n')
+    (folder.root / "a.rs").write_text("")
+    (folder.root / "a.py").write_text("")
+    gate = '[[gate]]\nspecification = "*"\nlevels = ["MUST"]\nstatus = "proven"\n'
+    (folder.root / "trace.toml").write_text(f"[sources]\n{sources}\n{gate}")
+    assert mark in folder.run("gate").output
+
+
 def test_what_has_an_open_issue_passes_its_gate_and_is_listed(folder: Folder) -> None:
     issue = "https://example.org/issues/17"
     catalogue = folder.root / "requirements" / "nest.toml"

@@ -50,7 +50,7 @@ def test_the_page_stands_alone_and_has_everything(folder: Folder) -> None:
     assert [item["id"] for item in page.details] == [f"nest/1/{n}" for n in (1, 2, 4, 3)]
     assert page.details[3]["data-status"] == "excluded"
     assert page.details[0]["data-role"] == "client"
-    assert page.links[2:4] == ["https://x.y/z", "../a.rs#L1"]
+    assert page.links[3:5] == ["https://x.y/z", "../a.rs#L1"]
     for words in (
         "Nests & more",
         "Knock <twice>.",

@@ -102,9 +102,12 @@ def _advice(standing: Standing) -> str:
     if standing.status not in LADDER:
         return "prove it again, or write the snapshot anew"
     if standing.status == "unmapped":
-        return (
-            f'mark the condition with requires!("{identifier}" => ...), or exclude it with a reason'
-        )
+        marks = {
+            "rust": f'requires!("{identifier}" => ...)',
+            "python": f'requires("{identifier}", ...)',
+        }
+        mark = " or ".join(marks[language] for language in standing.languages)
+        return f"mark the condition with {mark}, or exclude it with a reason"
     if standing.status == "implemented":
         where = ", ".join(item.mark.place for item in standing.code)
         if not standing.tests:

@@ -45,12 +45,13 @@ def as_page(report: Report, title: str = "Requirements", link: str = "{file}#L{l
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
         f"<header><h1>{escape(title)}</h1></header>",
         '<main>',
-        _summary(report),
+        _totals(report),
         _contents(report),
         _filters(names, [*ROLES, *dict.fromkeys(own_roles)]),
         '<section aria-label="Requirements" id="requirements">',
         *(_requirement(report, standing, link) for standing in standings),
         "</section>",
+        _table(report),
         _problems(report),
         _limits(report),
         f"</main><script>{SCRIPT}</script></body></html>",
@@ -58,26 +59,37 @@ def as_page(report: Report, title: str = "Requirements", link: str = "{file}#L{l
     ])  # fmt: skip
 
 
-def _summary(report: Report) -> str:
+def _totals(report: Report) -> str:
+    """How many requirements have which status, in one line."""
+    count = Counter(standing.status for standing in report.standings)
+    parts = [
+        f'<span class="status {status}">{status}</span> {count[status]:,}'
+        for status in STATUSES
+        if count[status]
+    ]
+    traced = "" if report.traced else "<p>No traced run: nothing is above implemented.</p>"
+    return f'{traced}<p class="totals">{" ".join(f"<span>{part}</span>" for part in parts)}</p>'
+
+
+def _table(report: Report) -> str:
     """A table: each specification and level, and how many have which status."""
-    counted = Counter(
+    count = Counter(
         (s.requirement.specification, s.requirement.level, s.status) for s in report.standings
     )
-    head = "".join(f'<th scope="col">{status}</th>' for status in STATUSES)
+    used = [status for status in STATUSES if any(s.status == status for s in report.standings)]
+    head = "".join(f'<th scope="col">{status}</th>' for status in used)
     rows = []
     for catalogue in report.project.catalogues:
         for level in (*LEVELS, "must"):
-            numbers = [counted[catalogue.name, level, status] for status in STATUSES]
+            numbers = [count[catalogue.name, level, status] for status in used]
             if any(numbers):
                 cells = "".join(f"<td>{number or ''}</td>" for number in numbers)
                 rows.append(
                     f'<tr><th scope="row">{escape(catalogue.name)}</th><td class="name">{level}'
                     f"</td>{cells}</tr>"
                 )
-    traced = "" if report.traced else "<p>No traced run: nothing is above implemented.</p>"
     return (
-        f'{traced}<div class="scroll">'
-        f"<table><caption>Requirements by status</caption><thead><tr>"
+        '<h2 id="levels">By specification and level</h2><div class="scroll"><table><thead><tr>'
         f'<th scope="col">Specification</th><th scope="col">Level</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
@@ -87,6 +99,7 @@ def _contents(report: Report) -> str:
     count = len(report.offenders) + len(report.problems)
     return (
         f'<nav><a href="#problems">Problems ({count})</a>'
+        ' <a href="#levels">By specification and level</a>'
         ' <a href="#limits">What this report cannot see</a></nav>'
     )
 

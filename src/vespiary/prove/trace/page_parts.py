@@ -10,7 +10,8 @@ STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem;
   padding: 0 1rem 4rem }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
-caption { text-align: left; font-weight: bold }
+td.name { white-space: nowrap }
+.totals { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem }
 th, td { border: 1px solid var(--line); padding: .2rem .6rem; text-align: right }
 th { font-weight: normal }
 thead th { font-weight: bold }

@@ -31,6 +31,7 @@ class Project:
         sources: All marks and claims, of known and unknown identifiers.
         problems: What is wrong, errors first.
         files: How many sources were read.
+        languages: Of the sources that the settings name: `rust`, `python`, or both.
     """
 
     catalogues: list[Catalogue] = field(default_factory=list)
@@ -40,6 +41,7 @@ class Project:
     sources: list[Mark] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     files: int = 0
+    languages: tuple[str, ...] = ()
 
     def errata(self, identifier: str) -> list[Erratum]:
         """What is corrected in a requirement."""
@@ -66,6 +68,8 @@ def scan(settings: Settings) -> Project:
     _read_catalogues(project, settings)
     found = scan_sources(settings)
     project.files = found.files
+    named = (("rust", settings.rust), ("python", settings.python))
+    project.languages = tuple(language for language, patterns in named if patterns)
     project.sources = found.marks
     project.problems += found.problems
     for mark in found.marks:

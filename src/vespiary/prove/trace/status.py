@@ -77,6 +77,7 @@ class Standing:
         code: Its marks.
         tests: What claims it.
         outside: What confirms it from outside.
+        languages: Of the project's sources.
     """
 
     requirement: Requirement
@@ -84,6 +85,7 @@ class Standing:
     code: list[Code] = field(default_factory=list)
     tests: list[Witness] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
+    languages: tuple[str, ...] = ()
 
     @property
     def by_tests(self) -> str:
@@ -134,7 +136,7 @@ def _standing(
         status = "executed"
     elif code:
         status = "implemented"
-    return Standing(requirement, status, code, witnesses, sorted(outside))
+    return Standing(requirement, status, code, witnesses, sorted(outside), project.languages)
 
 
 def _code(mark: Mark, identifier: str, evidence: Evidence | None) -> Code:

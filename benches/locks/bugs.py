@@ -112,14 +112,16 @@ def _judge_all(
         list(pool.map(all_forms, found))
 
 
-def _page(found: dict[Path, list[tuple[str, Program]]], times: int, peer_times: int) -> str:
+def _page(
+    found: dict[Path, list[tuple[str, Program]]], rounds: int, loaded: int, peer_times: int
+) -> str:
     forms = [program for of_path in found.values() for _, program in of_path]
     native = [program for program in forms if program.path.suffix != ".py"]
     lines = [INTRODUCTION, READING]
     told = ", ".join(f"{name} {version}" for name, version in versions.found().items())
     lines += [
         f"{time.strftime('%Y-%m-%d')}; {told}. {len(found)} programs in {len(forms)} forms."
-        f" Vespiary ran each form {2 * times} times, half of them beside {BUSY} busy loops,"
+        f" Vespiary ran each form {rounds} times, {loaded} of them beside {BUSY} busy loops,"
         f" the peers {peer_times} times ({HANGS_MAX} times where it hung).",
         "",
         "## C and C++",
@@ -164,6 +166,25 @@ def _rows(
     ]
 
 
+def _write(
+    found: dict[Path, list[tuple[str, Program]]], rounds: int, times: int, peer_times: int
+) -> None:
+    """The page and the counts."""
+    PAGE.write_text(_page(found, rounds, max(0, rounds - times), peer_times))
+    document = {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "machine": machine.describe(),
+        "versions": versions.found(),
+        "programs": {
+            f"{program.path.name} {form}": {"expected": program.expected, "said": program.said}
+            for of_path in found.values()
+            for form, program in of_path
+        },
+    }
+    path = RESULTS / f"{time.strftime('%Y-%m-%d')}-locks-bugs.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benches.locks.bugs", description=__doc__)
     parser.add_argument("--times", type=int, default=5, help="runs of Vespiary, twice (5)")
@@ -180,23 +201,14 @@ def main() -> int:
     # What the programs of Python's and native locks load, and where they find its module.
     os.environ["NATIVE"] = str(BARE.build(PROGRAMS / "native.c", "-shared", "-fPIC"))
     os.environ["PYTHONPATH"] = str(PROGRAMS)
-    _judge_all(found, given.times, given.peer_times, given.jobs)
-    with _busy(BUSY):
-        _judge_all(found, given.times, 0, given.jobs)
+    for number in range(2 * given.times):
+        is_loaded = number >= given.times
+        with _busy(BUSY if is_loaded else 0):
+            _judge_all(found, 1, 0 if number else given.peer_times, given.jobs)
+        if not given.only:
+            # After each round: the whole takes long.
+            _write(found, number + 1, given.times, given.peer_times)
     forms = [(form, program) for of_path in found.values() for form, program in of_path]
-    if not given.only:
-        PAGE.write_text(_page(found, given.times, given.peer_times))
-        document = {
-            "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "machine": machine.describe(),
-            "versions": versions.found(),
-            "programs": {
-                f"{it.path.name} {form}": {"expected": it.expected, "said": it.said}
-                for form, it in forms
-            },
-        }
-        path = RESULTS / f"{time.strftime('%Y-%m-%d')}-locks-bugs.json"
-        path.write_text(json.dumps(document, indent=1) + "\n")
     runs = wrong = 0
     for form, program in forms:
         for name, said in program.said.items():

@@ -3,7 +3,7 @@
 Each program of tests/locks/bugs names in its first lines where the bug was reported, and what is to
 be found in each of its forms. Vespiary runs each form five times, and five times more beside two
 programs that compute without end; it has to be right each time. The peers run those of C and C++.
-The table becomes docs/internals/lock-bug-reports.md, the single counts go into the results.
+The table becomes docs/explanation/lock-bug-reports.md, the single counts go into the results.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from benches.locks.verdicts import (
 from benches.outcome import RESULTS
 
 BUGS = PROGRAMS.parent / "bugs"
-PAGE = HERE.parent / "docs" / "internals" / "lock-bug-reports.md"
+PAGE = HERE.parent / "docs" / "explanation" / "lock-bug-reports.md"
 SHARED = {"forms.py"}
 BUSY = 2
 BUSY_SECONDS_MAX = 4 * 3600

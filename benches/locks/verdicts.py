@@ -26,7 +26,7 @@ from benches.locks.detectors import BARE, PEERS, VESPIARY, Detector, missing, ru
 from benches.outcome import RESULTS
 
 PROGRAMS = HERE.parent / "tests" / "locks" / "programs"
-PAGE = HERE.parent / "docs" / "internals" / "lock-verdicts.md"
+PAGE = HERE.parent / "docs" / "explanation" / "lock-verdicts.md"
 CODES = {120: "inversion", 121: "deadlock", 122: "misuse", 123: "stall", 124: "uncovered"}
 HANGS_MAX = 2
 """A program that has hung so often under a peer is not tried again: each costs seconds."""

@@ -120,10 +120,10 @@ def _advice(standing: Standing) -> str:
             f" as {masked[0].mark.place}: test what only the latter refuses"
         )
     if standing.status == "executed":
-        left = dict.fromkeys(
+        places = dict.fromkeys(
             i.mark.place for i in standing.code if i.verdict not in ("reached", "proven")
         )
-        return f"no claiming test fails while {', '.join(left)} is disabled: let one notice"
+        return f"no claiming test fails while {', '.join(places)} is disabled: let one notice"
     if standing.status == "reached":
         left = [i.mark.place for i in standing.code if i.verdict == "reached"]
         return (

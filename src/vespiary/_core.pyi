@@ -452,7 +452,7 @@ class LoadRun:
 
     def __new__(
         cls,
-        url: str,
+        targets: list[tuple[str, list[tuple[str, str]]]],
         *,
         connections: int = 1,
         messages: int | None = None,
@@ -474,6 +474,13 @@ class LoadRun:
         close_timeout: float = 2.0,
         connect_concurrency: int = 100,
         spin: float = 0.0,
+        headers: list[tuple[str, str]] = ...,
+        subprotocols: list[str] = ...,
+        compress: bool = False,
+        echo: bool = True,
+        own: list[bytes] = ...,
+        ramp_up: float = 0.0,
+        steps: list[tuple[float, float]] = ...,
     ) -> Self: ...
     def step(self, max_wait: float) -> dict[str, Any]: ...
     def stop(self) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,8 +66,8 @@ def test_each_fault_is_counted_as_what_it_is(load: Load, framing: str, fault: st
     with running(server) as url, ThreadPoolExecutor(RUNS) as pool:
 
         def once(seed: int) -> Report:
-            timeouts = {"reply_timeout": timeout, "close_timeout": close_timeout}
-            return run(Plan(url, **options, **timeouts, seed=seed, size=SIZE))
+            plan = Plan(url, **options, seed=seed, size=SIZE)
+            return run(replace(plan, reply_timeout=timeout, close_timeout=close_timeout))
 
         reports = [pool.submit(once, seed) for seed in range(RUNS - 1)]
         arguments = [f"--{name}={value}" for name, value in options.items()]

@@ -19,14 +19,17 @@ use std::io;
 use vespiary_port::{Descriptor, Errno, Outcome, Outgoing, Token};
 use vespiary_wire::websocket::decoder::Decoder;
 
+use crate::arrivals::Arrivals;
 use crate::clock::Nanoseconds;
+use crate::compression::Compression;
 use crate::payload::Cursor;
+use crate::plan::Reply;
 use crate::random::Random;
 use crate::record::Fault;
 use crate::shared::Shared;
 use crate::stamps::Stamps;
 use crate::verify::Expectation;
-use crate::websocket::{self, Handshake};
+use crate::websocket::{self, Handshake, Shaken};
 
 /// Before a Unix socket with a full backlog is tried again.
 const RETRY: Nanoseconds = 2_000_000;
@@ -82,6 +85,10 @@ pub struct Connection {
     pub random: Random,
     /// Cuts the stream into frames, once the handshake is done.
     pub decoder: Option<Box<Decoder>>,
+    /// Compresses and inflates messages, where that was agreed.
+    pub compression: Option<Box<Compression>>,
+    /// Counts what comes, where no echo is expected and there are no frames.
+    pub arrivals: Option<Box<Arrivals>>,
     /// When a message last came back, or the stage began.
     pub progress: Nanoseconds,
     /// The handshake under way.
@@ -120,6 +127,8 @@ impl Connection {
             is_sending: false,
             random: Random::new(seed, u64::from(number) + 1),
             decoder: None,
+            compression: None,
+            arrivals: None,
             progress: 0,
             handshake: None,
             socket: -1,
@@ -148,7 +157,7 @@ impl Connection {
     /// Try to connect, for the first time or again.
     pub fn connect(&mut self, shared: &mut Shared) {
         let source = shared.source(self.number);
-        let address = &shared.plan.target.address;
+        let address = &shared.target(self.number).address.clone();
         match shared.port.open(address, source.as_ref()) {
             Ok(socket) => {
                 self.socket = socket;
@@ -217,11 +226,14 @@ impl Connection {
             Err(errno) => return self.refuse(shared, || connect_failed(errno)),
         }
         self.receive(shared);
-        let Some(upgrade) = &shared.plan.target.upgrade else {
+        let Some(upgrade) = &shared.target(self.number).upgrade else {
+            if shared.plan.reply == Reply::None {
+                self.arrivals = Some(Box::new(Arrivals::new(shared.plan.framing)));
+            }
             return self.opened(shared);
         };
         let mut request = Vec::new();
-        match Handshake::begin(upgrade, &mut self.random, &mut request) {
+        match Handshake::begin(upgrade, &shared.plan, &mut self.random, &mut request) {
             Ok(handshake) => {
                 self.handshake = Some(Box::new(handshake));
                 self.stage = Stage::Shaking;
@@ -236,11 +248,12 @@ impl Connection {
         let Some(handshake) = &mut self.handshake else {
             return;
         };
-        match handshake.take(bytes, &shared.head_limits) {
+        match handshake.take(bytes, &shared.head_limits, &shared.plan) {
             Ok(None) => {}
-            Ok(Some(rest)) => {
+            Ok(Some(Shaken { rest, deflate })) => {
                 self.handshake = None;
-                self.decoder = Some(Box::new(websocket::decoder()));
+                self.decoder = Some(Box::new(websocket::decoder(deflate.is_some())));
+                self.compression = deflate.map(|it| Box::new(Compression::new(it)));
                 self.opened(shared);
                 if !rest.is_empty() {
                     self.take_frames(shared, &rest);
@@ -267,12 +280,20 @@ impl Connection {
 
     /// Whether all that was to be sent has been sent and has come back; tell the run once.
     pub fn check_finished(&mut self, shared: &mut Shared) {
-        let all_sent = shared.is_stopping || shared.plan.messages == Some(self.sent);
-        let is_back = self.outstanding() == 0;
+        let is_one_way = shared.plan.reply == Reply::None;
+        // A server that does not echo is listened to until the time is over.
+        let listens = is_one_way && shared.plan.sending_time().is_some();
+        let all_sent = shared.is_stopping || (shared.plan.messages == Some(self.sent) && !listens);
+        let is_back = self.outstanding() == 0 && !(is_one_way && self.is_writing());
         if self.stage == Stage::Open && !self.is_finished && all_sent && is_back {
             self.is_finished = true;
             shared.unfinished -= 1;
         }
+    }
+
+    /// Whether bytes wait for the kernel to take them.
+    pub fn is_writing(&self) -> bool {
+        self.is_sending || !self.pending.is_empty()
     }
 
     /// Messages that were sent and have not come back.
@@ -319,6 +340,10 @@ impl Connection {
                 }
                 if let Some(buffer) = outgoing.into_single() {
                     shared.recycle(buffer);
+                }
+                if shared.plan.reply == Reply::None && self.stage == Stage::Open {
+                    self.progress = shared.clock.now();
+                    self.check_finished(shared);
                 }
                 self.mark_dirty(shared);
             }

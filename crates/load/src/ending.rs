@@ -4,6 +4,7 @@ use vespiary_wire::websocket::close::Code;
 
 use crate::clock::{Nanoseconds, nanoseconds, seconds};
 use crate::connection::{Connection, Stage};
+use crate::plan::Reply;
 use crate::record::{Fault, Problem};
 use crate::shared::Shared;
 use crate::websocket;
@@ -95,7 +96,8 @@ impl Connection {
             Stage::Closing => self.progress,
             _ => return,
         };
-        let is_waiting = self.stage == Stage::Closing || self.outstanding() > 0;
+        let is_waiting =
+            self.stage == Stage::Closing || self.outstanding() > 0 || self.is_writing();
         if is_waiting && now.saturating_sub(since) > longest {
             self.abandon(shared);
         }
@@ -104,6 +106,7 @@ impl Connection {
     /// Look whether a deadline has passed.
     pub fn expire(&mut self, shared: &mut Shared, now: Nanoseconds) {
         let waited = now.saturating_sub(self.progress);
+        let timeout = nanoseconds(shared.plan.reply_timeout);
         match self.stage {
             Stage::Connecting | Stage::Shaking
                 if waited > nanoseconds(shared.plan.connect_timeout) =>
@@ -121,11 +124,18 @@ impl Connection {
             }
             Stage::Open => {
                 self.expire_missing(shared, now);
+                let is_one_way = shared.plan.reply == Reply::None;
+                if is_one_way && self.is_writing() && waited > timeout {
+                    shared.record.counts.lost += 1;
+                    return self.lose(shared, Fault::Lost, || {
+                        format!("the server takes nothing for {:.1} s", seconds(waited))
+                    });
+                }
                 let Some(oldest) = self.stamps.oldest() else {
                     return;
                 };
                 let waited = now.saturating_sub(oldest.max(self.progress));
-                if waited > nanoseconds(shared.plan.reply_timeout) {
+                if waited > timeout {
                     self.lose(shared, Fault::Lost, || {
                         format!("no echo for {:.1} s", seconds(waited))
                     });
@@ -227,6 +237,8 @@ impl Connection {
             self.socket = -1;
         }
         self.decoder = None;
+        self.compression = None;
+        self.arrivals = None;
         self.stage = Stage::Ended;
         shared.alive -= 1;
     }

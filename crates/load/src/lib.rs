@@ -25,8 +25,10 @@
 //! every wait.
 #![forbid(unsafe_code)]
 
+mod arrivals;
 mod background;
 mod clock;
+mod compression;
 mod connection;
 mod cutter;
 mod descriptors;
@@ -35,6 +37,7 @@ mod error;
 mod json;
 mod ledger;
 mod matching;
+mod own;
 mod pace;
 mod payload;
 mod plan;
@@ -56,7 +59,7 @@ pub use background::BackgroundRun;
 pub use error::Error;
 pub use plan::{
     CONNECTIONS_MAX, Driver, FREE_BYTES_MAX, FREE_MESSAGES_MAX, Fragment, Framing, PIPELINE_MAX,
-    PROBLEMS_MAX, Plan, SIZE_MAX,
+    PROBLEMS_MAX, Plan, Reply, SIZE_MAX,
 };
 pub use record::{Counts, Fault, Problem};
 pub use report::{Latency, Paced, Report, named as named_counts};

@@ -77,9 +77,9 @@ impl Known<'_> {
     /// What a stream's `bytes` begin with, and how many of them that is. `None`: more of them are
     /// needed to decide.
     pub fn judge(&self, bytes: &[u8]) -> Option<(Verdict, usize)> {
-        let frame = self.shape.frame_bytes();
+        let frame = self.shape.frame_bytes(self.cursor);
         match self.identify(bytes) {
-            Some(Ok(verdict)) => return Some((verdict, frame)),
+            Some(Ok(found)) => return Some(found),
             Some(Err(Incomplete)) => return None,
             None => {}
         }
@@ -107,16 +107,27 @@ impl Known<'_> {
     /// Whether an altered message, in which no known one begins, goes to `end`: unless the bytes
     /// behind its start may turn out to be the following message.
     fn is_certain(&self, bytes: &[u8], end: usize) -> bool {
-        let frame = self.shape.frame_bytes();
-        let in_flight = usize::try_from(self.sent - self.next).unwrap_or(usize::MAX);
-        let is_all = bytes.len() >= in_flight.saturating_mul(frame) && self.missing.is_empty();
-        if is_all || bytes.len() >= end + frame + 2 * self.key_bytes() {
+        let following = self.cursor.moved(1);
+        let frame = self.shape.frame_bytes(following);
+        let enough = end + frame + 2 * self.key_bytes();
+        if bytes.len() >= enough || self.is_all(bytes, enough) {
             return true;
         }
-        let following = self.cursor.moved(1);
         let begins = |place: usize| !matches!(self.fit(following, &bytes[place..]), Fit::None);
         let is_at_end = end < bytes.len() && begins(end);
         is_at_end || !(1..bytes.len()).any(|place| place != end && begins(place))
+    }
+
+    /// Whether `bytes`, of which there are fewer than `enough`, are as many as are in flight.
+    fn is_all(&self, bytes: &[u8], enough: usize) -> bool {
+        let mut rest = self.sent - self.next;
+        let (mut cursor, mut total) = (self.cursor, 0);
+        while rest > 0 && total < enough {
+            total += self.shape.frame_bytes(cursor);
+            cursor.advance();
+            rest -= 1;
+        }
+        rest == 0 && bytes.len() >= total && self.missing.is_empty()
     }
 
     /// What a WebSocket message is.
@@ -141,8 +152,8 @@ impl Known<'_> {
         }
     }
 
-    /// The message that `bytes` begin with.
-    fn identify(&self, bytes: &[u8]) -> Option<Result<Verdict, Incomplete>> {
+    /// The message that `bytes` begin with, and its length.
+    fn identify(&self, bytes: &[u8]) -> Option<Result<(Verdict, usize), Incomplete>> {
         let mut is_partial = false;
         let mut fits = |cursor| match self.fit(cursor, bytes) {
             Fit::None => false,
@@ -152,30 +163,30 @@ impl Known<'_> {
             }
             Fit::Whole => true,
         };
-        if self.shape.frame_bytes() >= self.key_bytes() {
-            if let Some(index) = self.missing.iter().position(|it| fits(it.cursor)) {
-                return Some(Ok(Verdict::Late { index }));
-            }
-            if let Some((number, _)) = self.before().find(|(_, cursor)| fits(*cursor)) {
-                return Some(Ok(Verdict::Again { number }));
-            }
+        let is_short = |cursor| self.shape.frame_bytes(cursor) < self.key_bytes();
+        let mut is = |cursor| !is_short(cursor) && fits(cursor);
+        let known = |verdict, cursor| Some(Ok((verdict, self.shape.frame_bytes(cursor))));
+        if let Some(index) = self.missing.iter().position(|it| is(it.cursor)) {
+            return known(Verdict::Late { index }, self.missing[index].cursor);
         }
-        let is_short = self.shape.frame_bytes() < self.key_bytes();
+        if let Some((number, cursor)) = self.before().find(|(_, cursor)| is(*cursor)) {
+            return known(Verdict::Again { number }, cursor);
+        }
         let found = self.ahead().find(|(skipped, cursor)| {
             let follows = || {
-                self.key(*skipped, *cursor)
-                    .is_some_and(|key| bytes.starts_with(&key))
+                let key = self.key(*skipped, *cursor);
+                key.is_some_and(|key| bytes.starts_with(&key))
             };
-            (!is_short || follows()) && fits(*cursor)
+            (!is_short(*cursor) || follows()) && fits(*cursor)
         });
-        if let Some((skipped, _)) = found {
-            return Some(Ok(Verdict::Ahead { skipped }));
+        if let Some((skipped, cursor)) = found {
+            return known(Verdict::Ahead { skipped }, cursor);
         }
         is_partial.then_some(Err(Incomplete))
     }
 
     fn fit(&self, cursor: Cursor, bytes: &[u8]) -> Fit {
-        let frame = self.shape.frame_bytes();
+        let frame = self.shape.frame_bytes(cursor);
         let mut offset = 0;
         while offset < frame && offset < bytes.len() {
             let part = self.shape.part(cursor, offset);
@@ -218,10 +229,9 @@ impl Known<'_> {
                 keys.entry(key).or_insert((skipped, cursor));
             }
         }
-        if self.shape.frame_bytes() >= length {
-            for it in self.missing {
-                let key = self.shape.frame(it.cursor)[..length].to_vec();
-                keys.insert(key, (1, it.cursor));
+        for it in self.missing {
+            if let Some(key) = self.shape.frame(it.cursor).get(..length) {
+                keys.insert(key.to_vec(), (1, it.cursor));
             }
         }
         // Payloads are windows of one block: one may begin like the rest of another.
@@ -241,7 +251,7 @@ impl Known<'_> {
         let (mut cursor, mut number) = (cursor, self.next + skipped);
         while key.len() < length && number < self.sent {
             let mut offset = 0;
-            while offset < self.shape.frame_bytes() && key.len() < length {
+            while offset < self.shape.frame_bytes(cursor) && key.len() < length {
                 let part = self.shape.part(cursor, offset);
                 key.extend_from_slice(&part[..part.len().min(length - key.len())]);
                 offset += part.len();
@@ -258,9 +268,9 @@ impl Known<'_> {
 
     /// Where the message that `bytes` begin with ends, as far as its framing says.
     fn end(&self, bytes: &[u8]) -> Option<usize> {
-        let frame = self.shape.frame_bytes();
+        let frame = self.shape.frame_bytes(self.cursor);
         let most = 2 * frame + GROWN_BYTES;
-        let end = self.shape.frame_end(bytes, most);
+        let end = self.shape.frame_end(bytes, most, frame);
         end.or_else(|| (bytes.len() > most).then_some(bytes.len()))
     }
 }

@@ -44,28 +44,43 @@ pub struct Pattern {
     unit: usize,
 }
 
-/// Where one message starts; advances from message to message without a division.
+/// Which message it is, and where it starts; advances from message to message without a division.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor(u32);
+pub struct Cursor {
+    start: u32,
+    number: u64,
+}
 
 impl Cursor {
     /// The first message of `connection`.
     pub fn first(connection: u32) -> Self {
         let start = u64::from(connection) * u64::from(CONNECTION_STEP) % u64::from(STARTS);
-        Self(start as u32)
+        Self {
+            start: start as u32,
+            number: 0,
+        }
+    }
+
+    /// Its number on its connection.
+    pub fn number(self) -> u64 {
+        self.number
     }
 
     /// The connection's message that lies `count` after this one, or before it.
     pub fn moved(self, count: i64) -> Self {
         let starts = i64::from(STARTS);
         let steps = count % starts * i64::from(MESSAGE_STEP);
-        Self((i64::from(self.0) + steps).rem_euclid(starts) as u32)
+        Self {
+            start: (i64::from(self.start) + steps).rem_euclid(starts) as u32,
+            number: self.number.wrapping_add_signed(count),
+        }
     }
 
     /// On to the connection's next message.
     pub fn advance(&mut self) {
-        let next = self.0 + MESSAGE_STEP;
-        self.0 = if next >= STARTS { next - STARTS } else { next };
+        let next = self.start + MESSAGE_STEP;
+        self.start = if next >= STARTS { next - STARTS } else { next };
+        self.number += 1;
     }
 }
 
@@ -102,7 +117,7 @@ impl Pattern {
 
     /// The payload of the message at `cursor`.
     pub fn payload(&self, cursor: Cursor) -> &[u8] {
-        let start = cursor.0 as usize * self.unit;
+        let start = cursor.start as usize * self.unit;
         &self.block[start..start + self.size]
     }
 }

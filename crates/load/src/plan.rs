@@ -5,6 +5,7 @@ use std::time::Duration;
 use vespiary_wire::framing::length::Format;
 
 use crate::error::Error;
+use crate::own;
 use crate::payload::Alphabet;
 use crate::target::Target;
 
@@ -75,6 +76,16 @@ fn strip<'a>(text: &'a str, suffix: &str) -> (&'a str, bool) {
         .map_or((text, false), |rest| (rest, true))
 }
 
+/// What the server does with messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reply {
+    /// It sends each of them back.
+    #[default]
+    Echo,
+    /// Nothing that is known: what comes is counted.
+    None,
+}
+
 /// How to disturb what is sent, to find framing errors: it leaves in pieces that respect no
 /// boundary, some of them late. On WebSocket messages also leave as several frames with pings
 /// between them.
@@ -125,8 +136,18 @@ impl Driver {
 /// What a run shall do.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Whom to connect to.
-    pub target: Target,
+    /// Whom to connect to: the connections take turns. All speak the same framing.
+    pub targets: Vec<Target>,
+    /// Further lines of the WebSocket handshake.
+    pub headers: Vec<(String, String)>,
+    /// The subprotocols that the handshake offers, the best first.
+    pub subprotocols: Vec<String>,
+    /// Offer permessage-deflate, and compress if the server agrees.
+    pub compress: bool,
+    /// What the server does with messages.
+    pub reply: Reply,
+    /// Payloads to send in turn, in place of noise of `size` bytes.
+    pub own: Vec<Vec<u8>>,
     /// How messages are distinguished.
     pub framing: Framing,
     /// How many connections.
@@ -140,6 +161,11 @@ pub struct Plan {
     /// Messages in flight on each connection; zero lets sending run free, up to
     /// [`FREE_MESSAGES_MAX`] and [`FREE_BYTES_MAX`].
     pub pipeline: u32,
+    /// Grow to the rate within this time, evenly; without a rate, let one connection after the
+    /// other begin to send.
+    pub ramp_up: Duration,
+    /// Rates, and how long each is kept, in place of `rate` and `duration`.
+    pub steps: Vec<(f64, Duration)>,
     /// Messages per second over all connections. Latency then counts from when a message was due,
     /// so a server that stalls cannot hide the messages it kept from being sent.
     pub rate: Option<f64>,
@@ -180,7 +206,14 @@ impl Plan {
             Framing::Raw
         };
         Self {
-            target,
+            targets: vec![target],
+            headers: Vec::new(),
+            subprotocols: Vec::new(),
+            compress: false,
+            reply: Reply::Echo,
+            own: Vec::new(),
+            ramp_up: Duration::ZERO,
+            steps: Vec::new(),
             framing,
             connections: 1,
             messages: Some(1),
@@ -204,65 +237,96 @@ impl Plan {
 
     /// Say what does not make sense, naming the option and what it allows.
     pub fn check(&self) -> Result<(), Error> {
-        within(
-            "connections",
-            u64::from(self.connections),
-            1,
-            u64::from(CONNECTIONS_MAX),
-        )?;
+        let within_u32 = |name, value: u32, least, most| within(name, value.into(), least, most);
+        within_u32("connections", self.connections, 1, CONNECTIONS_MAX.into())?;
         within("size", self.size as u64, self.size_min(), self.size_limit())?;
-        within(
-            "pipeline",
-            u64::from(self.pipeline),
-            0,
-            u64::from(PIPELINE_MAX),
-        )?;
-        within(
-            "connect_concurrency",
-            u64::from(self.connect_concurrency),
-            1,
-            65_536,
-        )?;
+        within_u32("pipeline", self.pipeline, 0, PIPELINE_MAX.into())?;
+        within_u32("connect_concurrency", self.connect_concurrency, 1, 65_536)?;
+        let spin = self.spin.as_micros() as u64;
+        within("spin (in microseconds)", spin, 0, 1_000_000)?;
+        self.check_targets()?;
+        self.check_end()?;
+        if !self.own.is_empty() {
+            own::check(&self.own, self.framing, self.text)?;
+        }
+        let is_frameless = self.fragment.is_some_and(|it| it.frames_max == 0);
+        refuse(is_frameless, "a message cannot leave in zero frames")?;
+        let bytes = self.in_flight_max().saturating_mul(self.size_max() + 16);
+        within("pipeline x size", bytes, 0, 256 << 20)
+    }
+
+    fn check_targets(&self) -> Result<(), Error> {
         if let Some(sources) = self.sources {
             within("sources", u64::from(sources), 1, 65_536)?;
-            if !self.target.is_loopback_v4() {
-                return Err(Error::plan(
-                    "sources spreads over 127.0.0.0/8: it needs a target there",
-                ));
-            }
+            refuse(
+                !self.is_loopback_v4(),
+                "sources spreads over 127.0.0.0/8: it needs targets there",
+            )?;
         }
-        if self.messages.is_none() && self.duration.is_none() {
-            return Err(Error::plan(
-                "neither messages nor duration is given: the run would not end",
-            ));
-        }
-        if self
-            .rate
-            .is_some_and(|rate| !(rate.is_finite() && rate > 0.0 && rate <= 1e9))
-        {
-            return Err(Error::plan(
-                "rate must lie above 0 and not above 1e9 messages per second",
-            ));
-        }
-        if self.target.upgrade.is_some() != (self.framing == Framing::WebSocket) {
-            return Err(Error::plan(
-                "WebSocket framing goes with a ws:// address, the others without",
-            ));
-        }
-        if self
-            .fragment
-            .is_some_and(|fragment| fragment.frames_max == 0)
-        {
-            return Err(Error::plan("a message cannot leave in zero frames"));
-        }
-        within(
-            "spin (in microseconds)",
-            self.spin.as_micros() as u64,
-            0,
-            1_000_000,
+        refuse(self.targets.is_empty(), "there is no target")?;
+        let mut targets = self.targets.iter();
+        let is_websocket = self.framing == Framing::WebSocket;
+        refuse(
+            targets.any(|target| target.upgrade.is_some() != is_websocket),
+            "WebSocket framing goes with ws:// addresses, the others without",
         )?;
-        let bytes = self.in_flight_max().saturating_mul(self.size as u64 + 16);
-        within("pipeline x size", bytes, 0, 256 << 20)
+        let has_handshake =
+            !self.headers.is_empty() || !self.subprotocols.is_empty() || self.compress;
+        refuse(
+            has_handshake && !is_websocket,
+            "headers, subprotocols and compression need a ws:// address",
+        )
+    }
+
+    fn check_end(&self) -> Result<(), Error> {
+        let is_endless =
+            self.messages.is_none() && self.duration.is_none() && self.steps.is_empty();
+        refuse(
+            is_endless,
+            "neither messages nor duration is given: the run would not end",
+        )?;
+        let is_rate = |rate: f64| rate.is_finite() && rate > 0.0 && rate <= 1e9;
+        let mut rates = self
+            .rate
+            .into_iter()
+            .chain(self.steps.iter().map(|it| it.0));
+        refuse(
+            rates.any(|rate| !is_rate(rate)),
+            "rate must lie above 0 and not above 1e9 messages per second",
+        )?;
+        let is_both = self.rate.is_some() || self.duration.is_some() || !self.ramp_up.is_zero();
+        refuse(
+            is_both && !self.steps.is_empty(),
+            "steps take the place of rate, duration and ramp_up",
+        )?;
+        refuse(
+            self.steps.iter().any(|(_, length)| length.is_zero()),
+            "a step must take some time",
+        )
+    }
+
+    /// Whether messages leave at a rate.
+    pub fn is_paced(&self) -> bool {
+        self.rate.is_some() || !self.steps.is_empty()
+    }
+
+    /// When sending ends, counted from the first message, if that is planned.
+    pub fn sending_time(&self) -> Option<Duration> {
+        if self.steps.is_empty() {
+            return self.duration;
+        }
+        Some(self.steps.iter().map(|(_, length)| *length).sum())
+    }
+
+    /// Whether all targets lie in 127.0.0.0/8.
+    pub fn is_loopback_v4(&self) -> bool {
+        self.targets.iter().all(Target::is_loopback_v4)
+    }
+
+    /// Bytes of the longest payload.
+    pub fn size_max(&self) -> u64 {
+        let own = self.own.iter().map(Vec::len).max();
+        own.unwrap_or(self.size) as u64
     }
 
     /// Messages in flight on a connection, at most.
@@ -270,7 +334,7 @@ impl Plan {
         if self.pipeline > 0 {
             return u64::from(self.pipeline);
         }
-        let by_bytes = (FREE_BYTES_MAX / self.size.max(1)) as u64;
+        let by_bytes = FREE_BYTES_MAX as u64 / self.size_max().max(1);
         by_bytes.clamp(1, u64::from(FREE_MESSAGES_MAX))
     }
 
@@ -293,6 +357,13 @@ impl Plan {
             _ => SIZE_MAX as u64,
         }
     }
+}
+
+fn refuse(is_wrong: bool, text: &str) -> Result<(), Error> {
+    if is_wrong {
+        return Err(Error::plan(text));
+    }
+    Ok(())
 }
 
 fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), Error> {
@@ -377,6 +448,21 @@ mod tests {
         let mut spread = plan("tcp://192.0.2.1:80");
         spread.sources = Some(4);
         assert!(refusal(&spread).contains("127.0.0.0/8"));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        let mut plain = plan("tcp://127.0.0.1:1");
+        plain.headers = vec![("X-Test".into(), "1".into())];
+        assert!(refusal(&plain).contains("need a ws:// address"));
+        let mut stepped = plan("tcp://127.0.0.1:1");
+        stepped.steps = vec![(100.0, Duration::from_secs(1))];
+        stepped.check().expect("steps alone");
+        stepped.rate = Some(1.0);
+        assert!(refusal(&stepped).contains("take the place of rate"));
+        let mut mixed = plan("tcp://127.0.0.1:1");
+        mixed.targets.extend(plan("ws://127.0.0.1:1").targets);
+        assert!(refusal(&mixed).contains("ws://"));
     }
 
     #[test]

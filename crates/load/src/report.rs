@@ -71,6 +71,8 @@ impl Latency {
 pub struct Paced {
     /// Messages that were due.
     pub due: u64,
+    /// Messages per second that were due, on average.
+    pub planned: f64,
     /// Messages per second that had left when the time was over.
     pub reached: f64,
     /// Everything that was due had left.
@@ -134,10 +136,7 @@ impl Report {
         Self {
             connections: shared.plan.connections,
             size: shared.plan.size,
-            paced: shared
-                .schedule
-                .as_ref()
-                .map(|schedule| paced(schedule, shared.plan.rate)),
+            paced: shared.schedule.as_ref().map(paced),
             counts: record.counts,
             connect_seconds: seconds(times.connected),
             seconds: seconds(times.sent.saturating_sub(times.sending)),
@@ -232,16 +231,19 @@ impl Paced {
         let mut object = Object::new();
         object
             .count("due", self.due)
+            .number("planned_per_second", self.planned)
             .number("reached_per_second", self.reached)
             .flag("reached", self.is_reached);
         object.finish()
     }
 }
 
-fn paced(schedule: &Schedule, rate: Option<f64>) -> Paced {
+fn paced(schedule: &Schedule) -> Paced {
+    let planned = schedule.per_second();
     Paced {
         due: schedule.due,
-        reached: rate.unwrap_or(0.0) * schedule.share(),
+        planned,
+        reached: planned * schedule.share(),
         is_reached: schedule.is_reached(),
     }
 }

@@ -26,7 +26,7 @@ use crate::pace::Pace;
 use crate::plan::{Driver, Plan};
 use crate::random;
 use crate::record::Counts;
-use crate::report::Report;
+use crate::report::{Latency, Report};
 use crate::schedule::{Schedule, count_unsent};
 use crate::shared::Shared;
 
@@ -69,6 +69,8 @@ pub struct Progress {
     pub sending_seconds: f64,
     /// What has happened.
     pub counts: Counts,
+    /// Of the series' last interval.
+    pub latency: Latency,
 }
 
 /// A run under way.
@@ -180,6 +182,7 @@ impl Run {
             seconds: seconds(now),
             sending_seconds: seconds(sending),
             counts: self.shared.record.counts,
+            latency: self.shared.record.series.latest(),
         }
     }
 
@@ -266,17 +269,30 @@ impl Run {
             return;
         }
         self.shared.is_sending = true;
-        if let Some(rate) = self.shared.plan.rate {
-            let pace = Pace::new(rate, self.shared.plan.connections, now);
+        if let Some(pace) = Pace::of(&self.shared.plan, now) {
             self.shared.schedule = Some(Schedule::new(&self.shared.plan, &pace, now));
             self.shared.pace = Some(pace);
             self.release(now);
         } else {
-            for connection in &mut self.connections {
-                connection.mark_dirty(&mut self.shared);
-            }
+            self.ramp_up(now);
         }
         self.flush();
+    }
+
+    /// Let all connections begin to send: at once, or one after the other.
+    fn ramp_up(&mut self, now: Nanoseconds) {
+        let whole = nanoseconds(self.shared.plan.ramp_up);
+        let count = self.connections.len() as u64;
+        for connection in &mut self.connections {
+            let number = connection.number;
+            let delay = (u128::from(whole) * u128::from(number) / u128::from(count)) as u64;
+            if delay == 0 {
+                connection.mark_dirty(&mut self.shared);
+            } else {
+                connection.is_paused = true;
+                self.shared.timers.push(Reverse((now + delay, number)));
+            }
+        }
     }
 
     fn stop_sending(&mut self) {
@@ -358,7 +374,8 @@ impl Run {
     /// When the duration is over, while it is not; with a rate, when its grace is over as well.
     fn sending_end(&self) -> Option<Nanoseconds> {
         if let Some(schedule) = &self.shared.schedule {
-            let ends = self.shared.is_sending && self.shared.plan.duration.is_some();
+            let is_timed = self.shared.plan.sending_time().is_some();
+            let ends = self.shared.is_sending && is_timed;
             return ends.then(|| schedule.deadline());
         }
         let duration = self

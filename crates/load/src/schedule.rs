@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::clock::{Nanoseconds, nanoseconds};
+use crate::clock::{Nanoseconds, nanoseconds, seconds};
 use crate::connection::Connection;
 use crate::pace::Pace;
 use crate::plan::Plan;
@@ -39,7 +39,7 @@ impl Schedule {
         let planned = plan
             .messages
             .map(|messages| messages.saturating_mul(u64::from(plan.connections)));
-        let duration = plan.duration.unwrap_or(Duration::MAX);
+        let duration = plan.sending_time().unwrap_or(Duration::MAX);
         let mut end = start.saturating_add(nanoseconds(duration));
         let mut last = end.saturating_sub(1);
         let mut due = pace.due_by(last);
@@ -75,6 +75,14 @@ impl Schedule {
     pub fn share(&self) -> f64 {
         let on_time = self.on_time.unwrap_or(0).min(self.due);
         on_time as f64 / self.due.max(1) as f64
+    }
+
+    /// Messages due per second, on average.
+    #[allow(clippy::cast_precision_loss)] // 2^53 messages take years.
+    pub fn per_second(&self) -> f64 {
+        // Of messages, the last is due when the time of the others is over.
+        let count = self.due - u64::from(self.last == Nanoseconds::MAX && self.due > 1);
+        count as f64 / seconds((self.end - self.start).max(1))
     }
 
     /// Whether everything left in time.
@@ -116,14 +124,16 @@ mod tests {
     fn plan(messages: Option<u64>, seconds: Option<u64>) -> Plan {
         let mut plan = Plan::new(Target::parse("tcp://127.0.0.1:1").expect("an address"));
         plan.connections = 2;
+        plan.rate = Some(100.0);
         plan.messages = messages;
         plan.duration = seconds.map(Duration::from_secs);
         plan
     }
 
     fn schedule(messages: Option<u64>, seconds: Option<u64>) -> Schedule {
-        let pace = Pace::new(100.0, 2, 1_000);
-        Schedule::new(&plan(messages, seconds), &pace, 1_000)
+        let plan = plan(messages, seconds);
+        let pace = Pace::of(&plan, 1_000).expect("there is a rate");
+        Schedule::new(&plan, &pace, 1_000)
     }
 
     #[test]
@@ -154,7 +164,7 @@ mod tests {
     #[test]
     fn unsent_messages_count_with_the_time_that_they_waited() {
         let plan = plan(None, Some(2));
-        let pace = Pace::new(100.0, 2, 0);
+        let pace = Pace::of(&plan, 0).expect("there is a rate");
         let schedule = Schedule::new(&plan, &pace, 0);
         let mut connection = Connection::new(1, 1);
         connection.sent = 60;

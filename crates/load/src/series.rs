@@ -71,6 +71,12 @@ impl Series {
         self.begin = now;
     }
 
+    /// The latencies of the last interval.
+    pub fn latest(&self) -> Latency {
+        let last = self.points.last();
+        last.map_or_else(Latency::default, |point| point.latency)
+    }
+
     /// The intervals so far.
     pub fn points(&self) -> &[Point] {
         &self.points

@@ -6,7 +6,7 @@ use vespiary_wire::framing::length::{self, Format, LengthDecoder};
 use crate::payload::{Cursor, Pattern};
 use crate::plan::{Framing, Plan};
 
-/// A payload's pattern and the constant bytes round it. WebSocket frames have neither: see
+/// What messages say, and the constant bytes round their payloads. WebSocket frames have none: see
 /// [`crate::websocket`].
 #[derive(Debug)]
 pub struct Shape {
@@ -14,10 +14,12 @@ pub struct Shape {
     before: Vec<u8>,
     after: Vec<u8>,
     framing: Framing,
+    /// Messages in place of the pattern's, as they go over the wire.
+    own: Vec<Vec<u8>>,
 }
 
 impl Shape {
-    /// The shape of `plan`'s messages, with payloads from `seed`.
+    /// The shape of `plan`'s messages, with payloads from `seed` or of the plan's own.
     pub fn new(plan: &Plan, seed: u64) -> Self {
         let before = match plan.framing {
             Framing::Length(format) => prefix(format, plan.size as u64),
@@ -28,7 +30,13 @@ impl Shape {
             Framing::CrLf => b"\r\n".to_vec(),
             _ => Vec::new(),
         };
+        let framed = |payload: &Vec<u8>| match plan.framing {
+            Framing::Length(format) => [prefix(format, payload.len() as u64), payload.clone()],
+            _ => [payload.clone(), after.clone()],
+        };
+        let own = plan.own.iter().map(|payload| framed(payload).concat());
         Self {
+            own: own.collect(),
             pattern: Pattern::new(plan.alphabet(), plan.size, seed),
             before,
             after,
@@ -38,7 +46,11 @@ impl Shape {
 
     /// The payload of the message at `cursor`.
     pub fn payload(&self, cursor: Cursor) -> &[u8] {
-        self.pattern.payload(cursor)
+        if self.own.is_empty() {
+            return self.pattern.payload(cursor);
+        }
+        let frame = self.own_frame(cursor);
+        &frame[self.before.len()..frame.len() - self.after.len()]
     }
 
     /// Bytes before each payload.
@@ -46,16 +58,37 @@ impl Shape {
         self.before.len()
     }
 
+    /// Bytes of the longest message on the wire.
+    pub fn frame_bytes_max(&self) -> usize {
+        let own = self.own.iter().map(Vec::len).max();
+        own.unwrap_or(self.before.len() + self.pattern.size() + self.after.len())
+    }
+
+    /// Bytes of the message at `cursor` on the wire.
+    #[inline]
+    pub fn frame_bytes(&self, cursor: Cursor) -> usize {
+        if self.own.is_empty() {
+            self.before.len() + self.pattern.size() + self.after.len()
+        } else {
+            self.own_frame(cursor).len()
+        }
+    }
+
+    fn own_frame(&self, cursor: Cursor) -> &[u8] {
+        let index = cursor.number() % self.own.len() as u64;
+        &self.own[index as usize]
+    }
+
     /// The message at `cursor` as it goes over the wire.
     pub fn frame(&self, cursor: Cursor) -> Vec<u8> {
-        let mut frame = Vec::with_capacity(self.frame_bytes());
+        let mut frame = Vec::with_capacity(self.frame_bytes(cursor));
         self.append(cursor, &mut frame);
         frame
     }
 
     /// Where the first message of `bytes` ends, as far as framing says; a length above `most` is
-    /// not believed. `None` if that has not come yet.
-    pub fn frame_end(&self, bytes: &[u8], most: usize) -> Option<usize> {
+    /// not believed, and without a framing it has `frame` bytes. `None` if that has not come yet.
+    pub fn frame_end(&self, bytes: &[u8], most: usize, frame: usize) -> Option<usize> {
         match self.framing {
             Framing::Line | Framing::CrLf => {
                 let place = bytes.iter().position(|byte| *byte == b'\n');
@@ -70,25 +103,19 @@ impl Shape {
                         (end <= bytes.len()).then_some(end)
                     }
                     Ok(None) => None,
-                    Err(_) => self.whole(bytes),
+                    Err(_) => whole(bytes, frame),
                 }
             }
-            Framing::Raw | Framing::WebSocket => self.whole(bytes),
+            Framing::Raw | Framing::WebSocket => whole(bytes, frame),
         }
-    }
-
-    fn whole(&self, bytes: &[u8]) -> Option<usize> {
-        let frame = self.frame_bytes();
-        (bytes.len() >= frame).then_some(frame)
-    }
-
-    /// Bytes of a message on the wire.
-    pub fn frame_bytes(&self) -> usize {
-        self.before.len() + self.pattern.size() + self.after.len()
     }
 
     /// Append the message at `cursor` as it goes over the wire.
     pub fn append(&self, cursor: Cursor, output: &mut Vec<u8>) {
+        if !self.own.is_empty() {
+            output.extend_from_slice(self.own_frame(cursor));
+            return;
+        }
         output.extend_from_slice(&self.before);
         output.extend_from_slice(self.pattern.payload(cursor));
         output.extend_from_slice(&self.after);
@@ -97,6 +124,9 @@ impl Shape {
     /// What the message at `cursor` holds from `offset` on, up to the end of the part that `offset`
     /// lies in: never empty while `offset` is less than [`Shape::frame_bytes`].
     pub fn part(&self, cursor: Cursor, offset: usize) -> &[u8] {
+        if !self.own.is_empty() {
+            return &self.own_frame(cursor)[offset..];
+        }
         if let Some(rest) = self.before.get(offset..)
             && !rest.is_empty()
         {
@@ -108,6 +138,10 @@ impl Shape {
             _ => &self.after[offset - self.pattern.size()..],
         }
     }
+}
+
+fn whole(bytes: &[u8], frame: usize) -> Option<usize> {
+    (bytes.len() >= frame).then_some(frame)
 }
 
 fn prefix(format: Format, size: u64) -> Vec<u8> {
@@ -137,13 +171,29 @@ mod tests {
                 let mut whole = Vec::new();
                 shape.append(cursor, &mut whole);
                 let mut joined = Vec::new();
-                while joined.len() < shape.frame_bytes() {
+                while joined.len() < shape.frame_bytes(cursor) {
                     let part = shape.part(cursor, joined.len());
                     assert!(!part.is_empty());
                     joined.extend_from_slice(part);
                 }
                 assert_eq!(joined, whole, "{framing} {size}");
             }
+        }
+    }
+
+    #[test]
+    fn messages_of_ones_own_come_in_turn_and_begin_again() {
+        for (framing, first) in [("raw", &b"a"[..]), ("line", b"a\n"), ("length:1", b"\x01a")] {
+            let mut plan = Plan::new(Target::parse("tcp://127.0.0.1:1").expect("an address"));
+            plan.framing = Framing::parse(framing).expect("known");
+            plan.own = vec![b"a".to_vec(), b"bcd".to_vec()];
+            let shape = Shape::new(&plan, 1);
+            let cursor = Cursor::first(3);
+            assert_eq!(shape.frame(cursor), first);
+            assert_eq!(shape.frame(cursor.moved(2)), first);
+            assert_eq!(shape.payload(cursor.moved(1)), b"bcd");
+            assert_eq!(shape.frame_bytes(cursor.moved(1)), first.len() + 2);
+            assert_eq!(shape.frame_bytes_max(), first.len() + 2);
         }
     }
 

@@ -12,10 +12,11 @@ use vespiary_wire::websocket::decoder::Limits;
 use crate::clock::{Clock, Nanoseconds};
 use crate::cutter::Cutter;
 use crate::pace::Pace;
-use crate::plan::Plan;
+use crate::plan::{Plan, Reply};
 use crate::record::Record;
 use crate::schedule::Schedule;
 use crate::shape::Shape;
+use crate::target::Target;
 
 /// Send buffers kept for use again.
 const BUFFERS_MAX: usize = 1024;
@@ -77,15 +78,19 @@ impl Shared {
         let shape = Shape::new(&plan, seed);
         let cutter = plan
             .fragment
-            .map(|fragment| Cutter::new(&fragment, shape.frame_bytes()));
+            .map(|fragment| Cutter::new(&fragment, shape.frame_bytes_max()));
+        // An altered message may have grown; what is far too long is not read to its end.
+        let message_bytes_max = match plan.reply {
+            Reply::Echo => plan.size_max() * 2 + 65_536,
+            Reply::None => u64::MAX >> 1,
+        };
         Self {
             port,
             seed,
             in_flight_max: plan.in_flight_max(),
-            // An altered message may have grown; what is far too long is not read to its end.
             frame_limits: Limits {
-                frame_bytes_max: plan.size as u64 * 2 + 65_536,
-                message_bytes_max: plan.size as u64 * 2 + 65_536,
+                frame_bytes_max: message_bytes_max,
+                message_bytes_max,
                 fragments_max: u32::MAX,
             },
             head_limits: http::Limits {
@@ -122,6 +127,12 @@ impl Shared {
         Some(Address::Inet(SocketAddr::new(IpAddr::V4(ip), 0)))
     }
 
+    /// Where `connection` goes.
+    pub fn target(&self, connection: u32) -> &Target {
+        let targets = &self.plan.targets;
+        &targets[connection as usize % targets.len()]
+    }
+
     /// An empty buffer.
     pub fn buffer(&mut self) -> Vec<u8> {
         self.buffers.pop().unwrap_or_default()
@@ -140,7 +151,7 @@ impl Shared {
 fn sources(plan: &Plan) -> u32 {
     match plan.sources {
         Some(sources) => sources,
-        None if plan.target.is_loopback_v4() && plan.connections > CONNECTIONS_PER_SOURCE => {
+        None if plan.is_loopback_v4() && plan.connections > CONNECTIONS_PER_SOURCE => {
             plan.connections.div_ceil(CONNECTIONS_PER_SOURCE)
         }
         None => 0,
@@ -150,7 +161,6 @@ fn sources(plan: &Plan) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Target;
 
     fn plan(connections: u32) -> Plan {
         let mut plan = Plan::new(Target::parse("tcp://127.0.0.1:1").expect("an address"));
@@ -167,7 +177,7 @@ mod tests {
         asked.sources = Some(3);
         assert_eq!(sources(&asked), 3);
         let mut elsewhere = plan(50_000);
-        elsewhere.target = Target::parse("tcp://192.0.2.1:1").expect("an address");
+        elsewhere.targets = vec![Target::parse("tcp://192.0.2.1:1").expect("an address")];
         assert_eq!(sources(&elsewhere), 0);
     }
 }

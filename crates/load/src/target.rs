@@ -14,6 +14,8 @@ pub struct Upgrade {
     pub host: String,
     /// The request target: path and query.
     pub target: String,
+    /// Lines for this target only, beside those of the plan.
+    pub headers: Vec<(String, String)>,
 }
 
 /// A server under test.
@@ -90,7 +92,11 @@ fn websocket(rest: &str) -> Result<Target, Error> {
         .to_owned();
     Ok(Target {
         address: Address::Inet(address),
-        upgrade: Some(Upgrade { host, target }),
+        upgrade: Some(Upgrade {
+            host,
+            target,
+            headers: Vec::new(),
+        }),
     })
 }
 

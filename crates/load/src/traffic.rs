@@ -14,6 +14,7 @@ use vespiary_wire::websocket::profile::Version;
 
 use crate::connection::{Connection, Stage};
 use crate::ledger::Ledger;
+use crate::plan::Reply;
 use crate::record::{Fault, Problem};
 use crate::shared::Shared;
 use crate::verify::Books as _;
@@ -114,16 +115,21 @@ impl Connection {
             self.write_message(shared, output);
             count += 1;
         }
+        self.sent += u64::from(count);
+        shared.record.counts.sent += u64::from(count);
+        if shared.plan.reply == Reply::None {
+            self.expectation.pass(count);
+            // Those that are left go when these have gone.
+            return;
+        }
         match &shared.pace {
             None => self.stamps.push(shared.clock.now(), count),
             Some(pace) => {
-                for number in self.sent..self.sent + u64::from(count) {
+                for number in self.sent - u64::from(count)..self.sent {
                     self.stamps.push(pace.due(self.number, number), 1);
                 }
             }
         }
-        self.sent += u64::from(count);
-        shared.record.counts.sent += u64::from(count);
     }
 
     fn write_message(&mut self, shared: &mut Shared, output: &mut Vec<u8>) {
@@ -135,7 +141,13 @@ impl Connection {
                 Kind::Binary
             };
             let cutter = shared.cutter.as_ref();
-            let pings = websocket::append_message(output, kind, payload, cutter, &mut self.random);
+            let random = &mut self.random;
+            let pings = match &mut self.compression {
+                None => websocket::append_message(output, kind, payload, cutter, random),
+                Some(deflate) => {
+                    websocket::append_compressed(output, kind, payload, cutter, random, deflate)
+                }
+            };
             shared.record.counts.pings_sent += pings;
         } else {
             shared.shape.append(self.cursor, output);
@@ -164,6 +176,13 @@ impl Connection {
         if self.decoder.is_some() {
             return self.take_frames(shared, bytes);
         }
+        if let Some(arrivals) = &mut self.arrivals {
+            match arrivals.take(bytes) {
+                Ok(ended) => shared.record.counts.received += ended,
+                Err(text) => self.lose(shared, Fault::Violation, || text),
+            }
+            return;
+        }
         let (expectation, mut ledger, shape) = books!(self, shared);
         let completed = expectation.stream(shape, bytes, self.sent, &mut ledger);
         let has_entries = ledger.has_entries;
@@ -177,7 +196,11 @@ impl Connection {
         let limits = shared.frame_limits;
         while let Some(decoder) = &mut self.decoder {
             match decoder.next(&mut input, &limits) {
-                Ok(Some(Event::Data(data))) => self.take_data(shared, &data, &mut completed),
+                Ok(Some(Event::Data(data))) => {
+                    if let Err(error) = self.take_data(shared, &data, &mut completed) {
+                        return self.violated(shared, error);
+                    }
+                }
                 Ok(Some(Event::Control(control))) => {
                     if !self.take_control(shared, &control, &mut completed) {
                         return;
@@ -193,23 +216,43 @@ impl Connection {
         self.account(shared, completed, false);
     }
 
-    fn take_data(&mut self, shared: &mut Shared, data: &Data<'_>, completed: &mut u32) {
+    fn take_data(
+        &mut self,
+        shared: &mut Shared,
+        data: &Data<'_>,
+        completed: &mut u32,
+    ) -> Result<(), ProtocolError> {
+        if shared.plan.reply == Reply::None {
+            shared.record.counts.received += u64::from(data.message_end);
+            return Ok(());
+        }
         let kind_kept = (data.kind == Kind::Text) == shared.plan.text;
+        let most = shared.frame_limits.message_bytes_max as usize;
         let (expectation, mut ledger, shape) = books!(self, shared);
-        let is_whole = data.message_start && data.message_end && kind_kept;
-        let is_outstanding = expectation.messages() != self.sent;
-        if is_whole && is_outstanding && expectation.whole(shape, data.payload) {
-            *completed += 1;
-            return;
+        if data.compressed {
+            let Some(compression) = &mut self.compression else {
+                return Ok(());
+            };
+            compression.keep(data.payload);
+            if data.message_end {
+                expectation.piece(shape, &compression.inflate(most)?, self.sent);
+            }
+        } else {
+            let is_whole = data.message_start && data.message_end && kind_kept;
+            let is_outstanding = expectation.messages() != self.sent;
+            if is_whole && is_outstanding && expectation.whole(shape, data.payload) {
+                *completed += 1;
+                return Ok(());
+            }
+            expectation.piece(shape, data.payload, self.sent);
         }
-        expectation.piece(shape, data.payload, self.sent);
-        if !data.message_end {
-            return;
+        if data.message_end {
+            ledger.back(std::mem::take(completed));
+            expectation.end(shape, self.sent, kind_kept, &mut ledger);
+            let has_entries = ledger.has_entries;
+            self.account(shared, 0, has_entries);
         }
-        ledger.back(std::mem::take(completed));
-        expectation.end(shape, self.sent, kind_kept, &mut ledger);
-        let has_entries = ledger.has_entries;
-        self.account(shared, 0, has_entries);
+        Ok(())
     }
 
     /// Take a control frame; whether to go on.

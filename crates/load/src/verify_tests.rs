@@ -74,7 +74,7 @@ fn changed(framing: &str, pieces: usize, change: impl FnOnce(&mut Vec<Vec<u8>>))
     let shape = shape(framing, 20);
     let whole = stream(&shape, 4, 20);
     let mut frames: Vec<Vec<u8>> = whole
-        .chunks(shape.frame_bytes())
+        .chunks(shape.frame_bytes_max())
         .map(<[u8]>::to_vec)
         .collect();
     change(&mut frames);

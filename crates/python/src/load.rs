@@ -6,7 +6,9 @@ use std::time::Duration;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use vespiary_load::{BackgroundRun, Driver, Error, Fragment, Framing, Plan, Target, named_counts};
+use vespiary_load::{
+    BackgroundRun, Driver, Error, Fragment, Framing, Plan, Reply, Target, named_counts,
+};
 
 /// Add `LoadRun` to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -26,15 +28,17 @@ pub(crate) struct LoadRun {
 impl LoadRun {
     #[new]
     #[pyo3(signature = (
-        url, *, connections=1, messages=None, duration=None, size=32, pipeline=1, rate=None,
+        targets, *, connections=1, messages=None, duration=None, size=32, pipeline=1, rate=None,
         framing=None, text=false, fragment=false, fragment_delay=None, fragment_frames=None,
         seed=None, sources=None, driver=None, hold=0.0, reply_timeout=10.0, connect_timeout=10.0,
-        close_timeout=2.0, connect_concurrency=100, spin=0.0,
+        close_timeout=2.0, connect_concurrency=100, spin=0.0, headers=Vec::new(),
+        subprotocols=Vec::new(), compress=false, echo=true, own=Vec::new(), ramp_up=0.0,
+        steps=Vec::new(),
     ))]
     #[expect(clippy::too_many_arguments)] // Keywords in Python; each is one option of the command.
     fn new(
         py: Python<'_>,
-        url: &str,
+        targets: Vec<(String, Vec<(String, String)>)>,
         connections: u32,
         messages: Option<u64>,
         duration: Option<f64>,
@@ -55,8 +59,15 @@ impl LoadRun {
         close_timeout: f64,
         connect_concurrency: u32,
         spin: f64,
+        headers: Vec<(String, String)>,
+        subprotocols: Vec<String>,
+        compress: bool,
+        echo: bool,
+        own: Vec<Vec<u8>>,
+        ramp_up: f64,
+        steps: Vec<(f64, f64)>,
     ) -> PyResult<Self> {
-        let mut plan = Plan::new(Target::parse(url).map_err(raise)?);
+        let mut plan = plan(targets)?;
         plan.connections = connections;
         plan.messages = messages;
         plan.duration = duration.map(|value| span("duration", value)).transpose()?;
@@ -83,6 +94,16 @@ impl LoadRun {
         plan.close_timeout = span("close_timeout", close_timeout)?;
         plan.connect_concurrency = connect_concurrency;
         plan.spin = span("spin", spin)?;
+        plan.headers = headers;
+        plan.subprotocols = subprotocols;
+        plan.compress = compress;
+        plan.reply = if echo { Reply::Echo } else { Reply::None };
+        plan.own = own;
+        plan.ramp_up = span("ramp_up", ramp_up)?;
+        let steps = steps.into_iter();
+        plan.steps = steps
+            .map(|(rate, seconds)| Ok((rate, span("step", seconds)?)))
+            .collect::<PyResult<_>>()?;
         let run = py.detach(|| BackgroundRun::start(plan)).map_err(raise)?;
         Ok(Self { run })
     }
@@ -96,6 +117,9 @@ impl LoadRun {
         told.set_item("over", is_over)?;
         told.set_item("seconds", progress.seconds)?;
         told.set_item("sending_seconds", progress.sending_seconds)?;
+        told.set_item("p50", progress.latency.p50)?;
+        told.set_item("p90", progress.latency.p90)?;
+        told.set_item("p99", progress.latency.p99)?;
         for (name, count) in named_counts(&progress.counts) {
             told.set_item(name, count)?;
         }
@@ -114,6 +138,25 @@ impl LoadRun {
             report.ok_or_else(|| PyRuntimeError::new_err("the report was given already"))?;
         py.import("json")?.invoke_method("loads", (report.json(),))
     }
+}
+
+/// The plan for URLs, each with header lines for itself.
+fn plan(targets: Vec<(String, Vec<(String, String)>)>) -> PyResult<Plan> {
+    let mut parsed = targets.into_iter().map(|(url, headers)| {
+        let mut target = Target::parse(&url).map_err(raise)?;
+        if let Some(upgrade) = &mut target.upgrade {
+            upgrade.headers = headers;
+        }
+        Ok(target)
+    });
+    let first = parsed
+        .next()
+        .unwrap_or_else(|| Err(PyValueError::new_err("there is no target")))?;
+    let mut plan = Plan::new(first);
+    for target in parsed {
+        plan.targets.push(target?);
+    }
+    Ok(plan)
 }
 
 /// Seconds as a span of time.

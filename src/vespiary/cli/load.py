@@ -1,9 +1,10 @@
 """`vespiary load URL`: load a server, and verify every echo."""
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,31 @@ import click
 
 from vespiary._credentials import bare_url
 from vespiary.cli._files import FILE, check_writable
-from vespiary.cli._quantities import SIZE, SPAN
+from vespiary.cli._quantities import SIZE, SPAN, STEP
 from vespiary.prove.load import exits
+from vespiary.prove.load.data import read_messages
 from vespiary.prove.load.expectations import Expectation, parse_expectation
 from vespiary.prove.load.formats import as_json
+from vespiary.prove.load.openmetrics import Exporter
 from vespiary.prove.load.page import as_html
 from vespiary.prove.load.plan import Plan
 from vespiary.prove.load.progress import shown
-from vespiary.prove.load.report import Report
+from vespiary.prove.load.report import Progress, Report
 from vespiary.prove.load.run import run_native
 from vespiary.prove.load.table import as_text
+from vespiary.prove.metrics import served
 
 __all__ = ["load"]
 
 _MESSAGES = 1000
+_NOT_YET = {
+    "wss": "TLS",
+    "tls": "TLS",
+    "https": "TLS",
+    "http": "HTTP requests",
+    "udp": "datagrams",
+}
+"""Schemes that somebody may expect, and what they stand for."""
 
 
 class _Unable(click.ClickException):
@@ -32,7 +44,7 @@ class _Unable(click.ClickException):
 
 
 @click.command(epilog=f"\b\nExit codes:\n{exits.table()}")
-@click.argument("url")
+@click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.option(
     "--connections",
     type=click.IntRange(1),
@@ -51,7 +63,27 @@ class _Unable(click.ClickException):
     help="Send for this long: a time such as 5s, in place of --messages or as a further bound."
     "  [default: until all messages are echoed]",
 )
-@click.option("--size", type=SIZE, default=32, show_default=True, help="Bytes of each message.")
+@click.option("--size", type=SIZE, help="Bytes of each message.  [default: 32]")
+@click.option(
+    "--data",
+    "data_path",
+    type=click.Path(path_type=Path),
+    help="Send these messages in turn, and not noise: the lines of a file, or the files of a"
+    " folder.",
+)
+@click.option(
+    "--script",
+    type=click.Path(),
+    help="Call async def user(connection) of this Python file with each connection, in place of"
+    " messages; --messages is then how often, once by default.",
+)
+@click.option(
+    "--expect-reply",
+    type=click.Choice(["echo", "none"]),
+    default="echo",
+    show_default=True,
+    help="What the server does with a message. With none, what comes is counted and not compared.",
+)
 @click.option(
     "--pipeline",
     type=click.IntRange(0),
@@ -67,6 +99,48 @@ class _Unable(click.ClickException):
     type=float,
     help="Messages per second over all connections, above 0; latency counts from when each was due."
     "  [default: as fast as echoes come]",
+)
+@click.option(
+    "--ramp-up",
+    type=SPAN,
+    default=0,
+    help="Grow to the rate within this time; without a rate, let one connection after the other"
+    " begin to send.  [default: 0]",
+)
+@click.option(
+    "--step",
+    "steps",
+    type=STEP,
+    multiple=True,
+    help="A rate and its time, such as 1000:10s, in place of --rate and --duration; can be"
+    " repeated.",
+)
+@click.option(
+    "--header",
+    "-H",
+    "headers",
+    metavar="'NAME: VALUE'",
+    multiple=True,
+    help="A line for the WebSocket handshake; can be repeated.",
+)
+@click.option(
+    "--cookie",
+    "cookies",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A cookie for the WebSocket handshake; can be repeated.",
+)
+@click.option(
+    "--subprotocol",
+    "subprotocols",
+    metavar="NAME",
+    multiple=True,
+    help="A WebSocket subprotocol to offer; the server has to choose one. Can be repeated.",
+)
+@click.option(
+    "--compress",
+    is_flag=True,
+    help="Compress WebSocket messages (permessage-deflate); the server has to agree.",
 )
 @click.option(
     "--framing",
@@ -150,28 +224,39 @@ class _Unable(click.ClickException):
     metavar="FILE|-",
     help="Write the report as JSON; to standard output, instead of the table, with -.",
 )
+@click.option(
+    "--openmetrics",
+    "metrics",
+    metavar="[HOST:]PORT",
+    help="Serve the progress as metrics meanwhile (vespiary[metrics]); the host is 127.0.0.1.",
+)
 @click.option("--html", "html_path", type=FILE, help="Write the report as a page for a browser.")
 def load(
-    json_path: str | None, html_path: Path | None, expected: tuple[str, ...], **options: Any
+    json_path: str | None,
+    html_path: Path | None,
+    metrics: str | None,
+    expected: tuple[str, ...],
+    **options: Any,
 ) -> None:
     """Load the server at URL, verify every echo byte for byte, and measure.
 
-    URL is tcp://HOST:PORT, unix:///PATH or ws://HOST:PORT/TARGET. All connections are opened, then
-    messages go and their echoes are compared with what was sent. Sizes may be written 64KiB, times
-    250ms or 2min. Masking keys come from the seed: do not send secrets with this client.
+    URL is tcp://HOST:PORT, unix:///PATH or ws://[USER:PASSWORD@]HOST:PORT/TARGET; connections are
+    spread over several. All connections are opened, then messages go and their echoes are compared
+    with what was sent. Sizes may be written 64KiB, times 250ms or 2min. Masking keys come from the
+    seed: do not send secrets in messages.
 
     \b
     vespiary load ws://127.0.0.1:9001/ --connections 100 --messages 1000
     vespiary load tcp://127.0.0.1:5050 --framing line --fragment --duration 30s
     vespiary load ws://127.0.0.1:9001/ --connections 10000 --messages 0 --hold 60s
+    vespiary load tcp://127.0.0.1:5050 --rate 20000 --duration 30s --expect "p99 < 5ms"
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     plan = _plan(options)
     expectations = [parse_expectation(text) for text in expected]
     json_file = Path(json_path) if json_path not in (None, "-") else None
     check_writable(json_file, html_path)
     try:
-        with shown(plan) as watch:
-            told = run_native(plan, watch)
+        told = _run(plan, metrics)
     except OSError as error:
         raise _Unable(error.strerror or str(error)) from error
     report = Report.from_native(told)
@@ -184,27 +269,90 @@ def load(
     sys.exit(_status(report, expectations))
 
 
+def _run(plan: Plan, metrics: str | None) -> dict[str, Any]:
+    with contextlib.ExitStack() as stack:
+        watches: list[Callable[[Progress], None]] = []
+        if metrics is not None:
+            exporter = Exporter()
+            stack.enter_context(served(metrics, exporter))
+            watches.append(exporter)
+        watches.append(stack.enter_context(shown(plan)))
+
+        def watch(progress: Progress) -> None:
+            for each in watches:
+                each(progress)
+
+        return run_native(plan, watch)
+
+
 def _plan(options: dict[str, Any]) -> Plan:
     """The plan of the command's options; contradictions are usage errors."""
-    if bare_url(options["url"]) != options["url"]:
-        raise click.UsageError(
-            "a load is sent without credentials: leave the user name and the password out of URL"
-        )
     pipeline, after_receive = options.pop("pipeline"), options.pop("send_after_receive")
     if after_receive and pipeline not in (None, 1):
         raise click.UsageError("--send-after-receive is a pipeline of 1: leave --pipeline out")
-    if options["messages"] is None and options["duration"] is None:
-        options["messages"] = _MESSAGES
+    if options["messages"] is None and options["duration"] is None and not options["steps"]:
+        options["messages"] = _MESSAGES if options["script"] is None else 1
+    if options["script"] is not None:
+        _check_script(options)
     for name in ("fragment_delay", "fragment_frames"):
         if options[name] is not None and not options["fragment"]:
             raise click.UsageError(f"--{name.replace('_', '-')} needs --fragment")
     timeout = options.pop("timeout")
+    url, *further_urls = map(_supported, options.pop("urls"))
+    options |= _messages(options)
+    options["headers"] = _headers(options)
     return Plan(
         **options,
+        url=url,
+        further_urls=tuple(further_urls),
         pipeline=1 if pipeline is None else pipeline,
         reply_timeout=timeout,
         connect_timeout=timeout,
     )
+
+
+def _check_script(options: dict[str, Any]) -> None:
+    """What a script does is its own affair."""
+    for name in ("rate", "steps", "data_path", "size", "fragment", "compress", "sources", "hold"):
+        if options[name]:
+            option = {"data_path": "data", "steps": "step"}.get(name, name)
+            raise click.UsageError(f"--{option} has no effect on a script: leave it out")
+
+
+def _supported(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    if rest and scheme.lower() in _NOT_YET:
+        raise click.UsageError(
+            f"{bare_url(url)!r}: {_NOT_YET[scheme.lower()]} cannot be loaded yet"
+        )
+    return url
+
+
+def _messages(options: dict[str, Any]) -> dict[str, Any]:
+    """What is sent, and whether it comes back."""
+    size, path = options.pop("size"), options.pop("data_path")
+    if size is not None and path is not None:
+        raise click.UsageError("--data has messages of their own size: leave --size out")
+    return {
+        "size": 32 if size is None else size,
+        "data": () if path is None else read_messages(path),
+        "echo": options.pop("expect_reply") == "echo",
+    }
+
+
+def _headers(options: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The handshake's further lines."""
+    headers = []
+    for line in options.pop("headers"):
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise click.UsageError(f"--header {line!r} is not 'NAME: VALUE'")
+        headers.append((name.strip(), value.strip()))
+    cookies = options.pop("cookies")
+    for cookie in cookies:
+        if "=" not in cookie:
+            raise click.UsageError(f"--cookie {cookie!r} is not NAME=VALUE")
+    return (*headers, ("Cookie", "; ".join(cookies))) if cookies else tuple(headers)
 
 
 def _print(text: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from vespiary._core import __version__
+from vespiary._credentials import bare_url
 from vespiary.prove.load.expectations import Expectation
 from vespiary.prove.load.plan import Plan
 from vespiary.prove.load.report import Report
@@ -30,8 +31,8 @@ def as_json(
     return {
         "version": VERSION,
         "vespiary": __version__,
-        "url": plan.url,
-        "plan": asdict(plan),
+        "url": bare_url(plan.url),
+        "plan": _plan(plan),
         "errors": report.errors,
         "expectations": [
             {"text": each.text, "measured": each.measured(report), "met": each.is_met(report)}
@@ -39,3 +40,13 @@ def as_json(
         ],
         **told,
     }
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    """The plan without what may be secret, and without the messages themselves."""
+    told = asdict(plan)
+    told["url"] = bare_url(plan.url)
+    told["further_urls"] = [bare_url(url) for url in plan.further_urls]
+    told["headers"] = [name for name, _ in plan.headers]
+    told["data"] = len(plan.data)
+    return told

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
+from vespiary._credentials import bare_url
 from vespiary.prove.document import as_document
 from vespiary.prove.load.expectations import Expectation
 from vespiary.prove.load.plan import Plan
@@ -33,7 +34,7 @@ def as_html(plan: Plan, report: Report, expectations: Sequence[Expectation]) -> 
     elif not report.complete:
         verdict, kind = "Stopped before its end", "open"
     body = [
-        f"<header><h1>Load of <code>{escape(plan.url)}</code></h1></header>",
+        f"<header><h1>Load of <code>{escape(bare_url(plan.url))}</code></h1></header>",
         f'<p class="verdict {kind}">{escape(verdict)}</p>',
         f"<pre>{escape(as_text(plan, report, expectations))}</pre>",
     ]

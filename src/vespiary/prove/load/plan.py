@@ -27,6 +27,15 @@ class _Options:
     close_timeout: float = 2.0
     connect_concurrency: int = 100
     spin: float = 0.0
+    further_urls: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    subprotocols: tuple[str, ...] = ()
+    compress: bool = False
+    echo: bool = True
+    data: tuple[bytes, ...] = ()
+    ramp_up: float = 0.0
+    steps: tuple[tuple[float, float], ...] = ()
+    script: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,8 @@ class Plan(_Options):
     """What a load run shall do; whether it makes sense is checked when it begins.
 
     Attributes:
-        url: `tcp://HOST:PORT`, `unix:///PATH` or `ws://HOST:PORT/TARGET`.
+        url: `tcp://HOST:PORT`, `unix:///PATH` or `ws://HOST:PORT/TARGET`. A user name and password
+            in a `ws://` URL are sent as basic authentication (RFC 7617).
         connections: How many, 1 to 1,000,000; all are opened before the first message leaves.
         messages: Messages on each connection; without it, as many as `duration` allows.
         duration: Seconds after which no further message leaves.
@@ -62,6 +72,24 @@ class Plan(_Options):
         connect_concurrency: Connections being opened at a time.
         spin: Seconds to look for echoes before sleeping: sharper latencies of few connections, for
             processor time.
+        further_urls: More targets of the same kind; connections are spread over all of them.
+        headers: Further header lines of the WebSocket handshake.
+        subprotocols: WebSocket subprotocols to offer; the server has to choose one of them.
+        compress: Compress WebSocket messages (permessage-deflate); the server has to agree.
+        echo: Messages come back. If not, messages are only sent, what comes is counted and not
+            compared, and with `duration` connections stay open until it is over.
+        data: Payloads to send in turn, on each connection from the first on, in place of noise.
+        ramp_up: Seconds in which the rate grows to `rate`; without a rate, seconds in which one
+            connection after the other begins to send.
+        steps: Pairs of a rate and its seconds, one after the other, in place of `rate` and
+            `duration`.
+        script: A Python file. Its `async def user(connection)` is called with each connection, in
+            place of messages; a call counts as a message.
     """
 
     url: str
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All targets."""
+        return (self.url, *self.further_urls)

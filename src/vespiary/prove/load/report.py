@@ -20,6 +20,7 @@ FAULT_COUNTS: Final = (
     "unsent",
     "extra_bytes",
     "violations",
+    "failed",
 )
 """The counts that a healthy server leaves at zero."""
 
@@ -44,7 +45,7 @@ class Problem:
 
     Attributes:
         fault: `refused`, `reset`, `closed`, `unclosed`, `altered`, `lost`, `reordered`,
-            `duplicated`, `extra` or `violation`.
+            `duplicated`, `extra`, `violation` or `failed`.
         connection: On which connection, counted from zero.
         message: At which of its messages, counted from zero, where that can be known.
         offset: At which byte of that message as sent, its framing included on a stream.
@@ -68,12 +69,14 @@ class Paced:
 
     Attributes:
         due: Messages that were due.
+        planned_per_second: Messages that were due per second, on average.
         reached_per_second: Messages per second that left in time.
         reached: Everything that was due left in time: 1 % of the run late at most, but 100 ms are
             always allowed and never more than a second.
     """
 
     due: int
+    planned_per_second: float
     reached_per_second: float
     reached: bool
 
@@ -99,7 +102,7 @@ class Point:
     latency_seconds: Latency
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Counts:
     connected: int
     refused: int
@@ -120,6 +123,7 @@ class _Counts:
     bytes_received: int
     pings_sent: int
     pongs_received: int
+    failed: int = 0
 
     @classmethod
     def _from_native(cls, told: Mapping[str, Any], **changed: object) -> Self:
@@ -127,7 +131,7 @@ class _Counts:
         return cls(**{**values, **changed})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(_Counts):
     """How far a run has come.
 
@@ -136,12 +140,18 @@ class Progress(_Counts):
         over: Nothing more will happen.
         seconds: Since the run began.
         sending_seconds: Since the first message.
+        p50: Half of the messages that came back in the last 0.1 s took no longer, in seconds.
+        p90: 90 % did not.
+        p99: 99 % did not.
     """
 
     phase: str
     over: bool
     seconds: float
     sending_seconds: float
+    p50: float = 0.0
+    p90: float = 0.0
+    p99: float = 0.0
 
     @classmethod
     def from_native(cls, told: Mapping[str, Any]) -> Self:
@@ -149,7 +159,7 @@ class Progress(_Counts):
         return cls._from_native(told)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report(_Counts):
     """The outcome of a run.
 
@@ -180,6 +190,7 @@ class Report(_Counts):
         bytes_received: Bytes that came.
         pings_sent: Pings sent between fragments.
         pongs_received: Pongs that came; servers owe one for the latest ping only.
+        failed: Calls of a script that raised an exception.
         paced: What a rate demanded; None without one.
         connect_seconds: From the beginning until every connection was open or refused.
         seconds: From the first message to the last echo.

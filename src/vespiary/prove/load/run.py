@@ -1,13 +1,17 @@
 """Run a plan, and report its progress."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from vespiary._core import LoadRun
+from vespiary._credentials import bare_url, basic_authorization
 from vespiary.errors import ConfigurationError
 from vespiary.prove.load.plan import Plan
 from vespiary.prove.load.report import Progress, Report
+from vespiary.prove.load.script import read_user, run_script
 from vespiary.prove.memory.work import report_work
 
 __all__ = ["LoadRefused", "run", "run_native"]
@@ -39,9 +43,10 @@ def run(plan: Plan, watch: Callable[[Progress], None] | None = None) -> Report:
 
 def run_native(plan: Plan, watch: Callable[[Progress], None] | None = None) -> dict[str, Any]:
     """The same, with the report as the JSON object that `vespiary load --json` writes."""
-    options = {field.name: getattr(plan, field.name) for field in fields(plan)}
+    if plan.script is not None:
+        return asyncio.run(run_script(read_user(plan.script), plan, watch))
     try:
-        native = LoadRun(**options)
+        native = LoadRun([_target(url) for url in plan.urls], **_options(plan))
     except (ValueError, OverflowError) as error:
         raise LoadRefused(str(error)) from error
     reported = 0
@@ -56,3 +61,32 @@ def run_native(plan: Plan, watch: Callable[[Progress], None] | None = None) -> d
                 return native.finish()
         except KeyboardInterrupt:
             native.stop()
+
+
+def _options(plan: Plan) -> dict[str, Any]:
+    """The options by the names that the native run has for them."""
+    options = {field.name: getattr(plan, field.name) for field in fields(plan)}
+    for name in ("url", "further_urls", "script"):
+        del options[name]
+    for name in ("headers", "subprotocols", "steps"):
+        options[name] = list(options[name])
+    options["own"] = list(options.pop("data"))
+    return options
+
+
+def _target(url: str) -> tuple[str, list[tuple[str, str]]]:
+    """A URL without its user name and password, and the header line for them."""
+    bare = bare_url(url)
+    if bare == url:
+        return url, []
+    try:
+        parts = urlsplit(url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    except ValueError:
+        raise LoadRefused(f"{bare!r} has a user name or password that is malformed") from None
+    authorization = basic_authorization(user, password)
+    if parts.scheme != "ws":
+        raise LoadRefused(f"{bare!r}: only a ws:// URL can have a user name and a password")
+    if authorization is None:
+        raise LoadRefused(f"{bare!r}: its user name or password cannot be sent (RFC 7617)")
+    return bare, [("Authorization", authorization)]

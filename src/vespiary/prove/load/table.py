@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vespiary._counted import counted
+from vespiary._credentials import bare_url
 from vespiary.prove.load.expectations import Expectation
 from vespiary.prove.load.plan import Plan
 from vespiary.prove.load.report import Latency, Problem, Report
@@ -35,6 +36,7 @@ _FAULTS = {
         "messages were due and not sent",
     ),
     "extra_bytes": ("byte came that answers nothing", "bytes came that answer nothing"),
+    "failed": ("call of the script failed", "calls of the script failed"),
     "violations": (
         "connection broke the WebSocket protocol",
         "connections broke the WebSocket protocol",
@@ -45,11 +47,20 @@ _FAULTS = {
 def as_text(plan: Plan, report: Report, expectations: Sequence[Expectation] = ()) -> str:
     """The report: throughput, a table of latencies, the verdict, and the first problems."""
     opened = f"{report.connected:,} of {counted(report.connections, 'connection')}"
-    head = f"{plan.url}: {opened} in {report.connect_seconds:.3f} s, {report.driver}"
-    lines = [f"{head}, messages of {counted(report.size, 'byte')}", ""]
-    if report.sent:
+    head = f"{_where(plan)}: {opened} in {report.connect_seconds:.3f} s, {report.driver}"
+    size = f"messages of {counted(report.size, 'byte')}"
+    if plan.script is not None:
+        size = plan.script
+    elif plan.data:
+        size = f"{counted(len(plan.data), 'message')} from a file"
+    lines = [f"{head}, {size}", ""]
+    if plan.script is not None:
+        lines += [f"throughput   {report.messages_per_second:,.1f}/s, calls of the script", ""]
+    elif report.sent and plan.echo:
         lines += [*_throughput(report), _limited(plan, report), ""]
-    if latencies := _latencies(report):
+    elif not plan.echo:
+        lines += [*_one_way(report), ""]
+    if latencies := _latencies(plan, report):
         lines += [*latencies, ""]
     lines += _verdict(plan, report)
     if expectations:
@@ -67,11 +78,30 @@ def _throughput(report: Report) -> list[str]:
     ]
 
 
+def _where(plan: Plan) -> str:
+    further = len(plan.further_urls)
+    return bare_url(plan.url) + (f" and {further} more" if further else "")
+
+
+def _one_way(report: Report) -> list[str]:
+    """The throughput in each direction, where no echo is expected."""
+    seconds = report.seconds or 1.0
+    rows = (
+        ("sent", report.sent, report.bytes_sent),
+        ("came", report.received, report.bytes_received),
+    )
+    return [
+        f"{name:<12} {counted(count, 'message')}, {count / seconds:,.0f}/s;"
+        f" {_bytes(size / seconds)}/s with framing"
+        for name, count, size in rows
+    ]
+
+
 def _limited(plan: Plan, report: Report) -> str:
     """What the throughput was limited by."""
     busy = report.client_cpu_seconds / report.seconds if report.seconds else 0.0
     if report.paced is not None and report.paced.reached:
-        limit = f"the rate of {plan.rate:,.0f} messages/s"
+        limit = f"the rate of {report.paced.planned_per_second:,.0f} messages/s"
     elif busy > _BUSY and report.seconds > 0.1:
         limit = "this client, which was busy all the time: the server may do better"
     elif plan.pipeline:
@@ -91,8 +121,9 @@ def _bytes(count: float) -> str:
     return f"{count:.2f} GB"
 
 
-def _latencies(report: Report) -> list[str]:
-    rows = [("connect", report.connect_latency_seconds), ("message", report.latency_seconds)]
+def _latencies(plan: Plan, report: Report) -> list[str]:
+    what = "message" if plan.script is None else "call"
+    rows = [("connect", report.connect_latency_seconds), (what, report.latency_seconds)]
     cases = [f"  {name:<9}{_row(latency)}" for name, latency in rows if latency.count]
     if not cases:
         return []
@@ -114,9 +145,9 @@ def _time(seconds: float) -> str:
 def _verdict(plan: Plan, report: Report) -> list[str]:
     lines = _stopped(report)
     if report.clean:
-        return [*lines, _all_came_back(report)]
-    if report.paced is not None and not report.paced.reached and report.complete:
-        reached = f"{report.paced.reached_per_second:,.0f} of {plan.rate:,.0f} messages/s"
+        return [*lines, _no_fault(plan, report)]
+    if (paced := report.paced) is not None and not paced.reached and report.complete:
+        reached = f"{paced.reached_per_second:,.0f} of {paced.planned_per_second:,.0f} messages/s"
         lines.append(f"FAILED: the rate was not reached: {reached}.")
     for name, (one, several) in _FAULTS.items():
         count: int = getattr(report, name)
@@ -128,7 +159,8 @@ def _verdict(plan: Plan, report: Report) -> list[str]:
         lines += _problem(problem)
     if report.problems_omitted:
         lines.append(f"  and {report.problems_omitted:,} more")
-    lines.append(f"--seed {report.seed} sends the same again.")
+    if plan.script is None:
+        lines.append(f"--seed {report.seed} sends the same again.")
     return lines
 
 
@@ -147,6 +179,15 @@ def _stopped(report: Report) -> list[str]:
         return ["The run was stopped before its end."]
     left = counted(report.abandoned, "message was", "messages were")
     return [f"The run was stopped before its end; {left} still in flight."]
+
+
+def _no_fault(plan: Plan, report: Report) -> str:
+    if plan.script is not None:
+        return f"{counted(report.received, 'call')} of the script ended without an exception."
+    if plan.echo:
+        return _all_came_back(report)
+    opened = counted(report.connected, "connection was", "connections were")
+    return f"{opened} opened and closed; what came was counted and not compared with anything."
 
 
 def _all_came_back(report: Report) -> str:

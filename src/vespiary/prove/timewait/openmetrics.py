@@ -1,19 +1,18 @@
 """The last report as metrics, for Prometheus and everything else that reads OpenMetrics.
 
-prometheus-client serves them, which is an extra (`pip install vespiary[metrics]`). Processes are
-labelled by their names and not by their numbers, so that the number of series stays bounded.
+Processes are labelled by their names and not by their numbers, so that the number of series stays
+bounded.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from vespiary.errors import ConfigurationError
+from vespiary.prove.metrics import served
 from vespiary.prove.timewait.report import BudgetReport, Report
 
 if TYPE_CHECKING:
@@ -162,39 +161,6 @@ def exported(address: str) -> Iterator[Exporter]:
     Raises:
         ConfigurationError: The address makes no sense or is taken, or prometheus-client is missing.
     """
-    host, port = _parsed(address)
-    try:
-        client = importlib.import_module("prometheus_client")
-    except ImportError:
-        raise ConfigurationError(
-            "--openmetrics needs prometheus-client: pip install 'vespiary[metrics]'",
-            subject="--openmetrics",
-        ) from None
     exporter = Exporter()
-    registry = client.CollectorRegistry()
-    registry.register(exporter)
-    try:
-        server, thread = client.start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
-        raise ConfigurationError(
-            f"metrics cannot be served at {host}:{port}: {error.strerror}",
-            subject="--openmetrics",
-            value=address,
-        ) from None
-    try:
+    with served(address, exporter):
         yield exporter
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _parsed(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigurationError(
-            f"{address!r} is not a port such as 9187, or an address such as 0.0.0.0:9187",
-            subject="--openmetrics",
-            value=address,
-        )
-    return host.strip("[]") or "127.0.0.1", int(port)

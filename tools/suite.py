@@ -60,8 +60,8 @@ def pytest_command(python: Path, report: Path, selection: Sequence[str], count: 
     """The command that runs a selection of tests, so many at once."""
     command = [str(python), "-m", "pytest", "-q", f"--junitxml={report}", *selection]
     if count > 1:
-        # One that has run out of tests takes some of another's.
-        command += [f"--numprocesses={count}", "--dist=worksteal"]
+        # What a file compiles or starts for its tests is compiled and started once.
+        command += [f"--numprocesses={count}", "--dist=loadfile"]
     return command
 
 

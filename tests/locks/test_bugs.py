@@ -1,9 +1,8 @@
 """Programs with the structure of reported bugs: a form of each; `benches.locks.bugs` runs all."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,12 @@ HANGS = ("reads_again.c", "joins_bundle_threads.c", "import_under_lock.py")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def native() -> None:
+def native() -> Iterator[None]:
     """What the programs with native locks load."""
-    os.environ["NATIVE"] = str(BARE.build(PROGRAMS / "native.c", "-shared", "-fPIC"))
-    os.environ["PYTHONPATH"] = str(PROGRAMS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NATIVE", str(BARE.build(PROGRAMS / "native.c", "-shared", "-fPIC")))
+        patch.setenv("PYTHONPATH", str(PROGRAMS))
+        yield
 
 
 def test_there_are_sixty_programs_each_with_its_source() -> None:

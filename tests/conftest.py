@@ -13,10 +13,17 @@ import subprocess
 import sys
 from collections.abc import Generator
 
+import hypothesis
 import pytest
 from _pytest._code.code import TerminalRepr
 from _pytest._io import TerminalWriter
 from _pytest.faulthandler import fault_handler_stderr_fd_key
+
+# Hypothesis takes a slow machine for a slow test.
+hypothesis.settings.register_profile(
+    "vespiary", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("vespiary")
 
 ALLOWED_SKIPS: dict[str, str] = {
     # Autobahn|Testsuite runs on CPython 2.7 only, and Debian has no package of that any more.

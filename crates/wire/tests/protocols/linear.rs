@@ -2,9 +2,10 @@
 //! size costs about thirty times as much, and not nine hundred times.
 //!
 //! Every kind of input that repeats something is read at two sizes. The cost is the processor time
-//! of the thread, the least of several runs, so that other processes do not count; a pair that looks
-//! too expensive is measured again. Quadratic work exceeds the bound in every measurement: 9,000
-//! names of subprotocols that are compared with one another cost nine hundred times what 300 cost.
+//! of the thread, the least of several runs, so that other processes do not count; a pair that
+//! looks too expensive is measured again. Quadratic work exceeds the bound in every measurement:
+//! 9,000 names of subprotocols that are compared with one another cost nine hundred times what 300
+//! cost.
 
 use std::hint::black_box;
 use std::time::Duration;

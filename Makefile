@@ -31,7 +31,7 @@ rust_sources := $(shell find crates -name '*.rs' -o -name '*.toml') Cargo.toml \
 	$(wildcard Cargo.lock) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-everything check bench wheel docs suites fuzz trace \
+.PHONY: help run test test-all test-everything prove check bench wheel docs suites fuzz trace \
 	system-deps conformance constraints build build-for-tests clean need FORCE
 
 help: ## Print this list
@@ -54,6 +54,9 @@ test-all: $(stamps)/group-test $(stamps)/core-$(shipped)
 test-everything: test test-all ## Both, and then all seeds, cases, loops and Pythons (hours)
 	@$(MAKE) build-for-tests
 	@$(python) tools/run_tests.py test-everything
+
+prove: build-for-tests ## Run the examples under every tool on both drivers (CASES='echo_* chat')
+	@$(python) -m vespiary prove examples/suite.toml $(CASES)
 
 check: ## Formats, lints, types, imports, stubs, documents, style
 check: $(stamps)/group-check $(stamps)/core

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vespiary.prove.acceptance.matrix import cells_of, chosen
+from vespiary.prove.acceptance.matrix import cells_of, chosen, with_pythons
 from vespiary.prove.acceptance.positions import lines_of_keys
 from vespiary.prove.acceptance.reading import SuiteError, read_suite
 
@@ -234,10 +234,19 @@ def test_names_of_cases_that_do_not_exist_get_a_suggestion(tmp_path: Path) -> No
     suite = read_suite(write(tmp_path, GOOD))
     with pytest.raises(ValueError, match="did you mean 'echo'"):
         chosen(suite, ["ecco"], [])
-    with pytest.raises(ValueError, match="no tool 'memory'"):
-        chosen(suite, [], ["memory"])
+    with pytest.raises(ValueError, match="no tool 'memry': did you mean 'memory'"):
+        chosen(suite, [], ["memry"])
     assert [cell.id for cell in chosen(suite, ["ec*"], ["locks"])] == ["echo/locks/uring"]
     assert [cell.id for cell in chosen(suite, ["echo/plain/epoll"], [])] == ["echo/plain/epoll"]
+
+
+def test_a_tool_and_a_python_that_are_not_in_the_matrix_can_be_asked_for(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, GOOD))
+    ids = [cell.id for cell in chosen(suite, [], ["valgrind", "locks"])]
+    assert ids == ["echo/locks/uring", "echo/valgrind/uring", "echo/valgrind/epoll"]
+    other = with_pythons(suite, ["/usr/bin/python3.12"])
+    ids = [cell.id for cell in chosen(other, [], ["locks"])]
+    assert ids == ["echo/locks/uring/usr.bin.python3.12"]
 
 
 def test_the_seed_of_a_cell_depends_on_nothing_but_the_run_and_the_cell(tmp_path: Path) -> None:

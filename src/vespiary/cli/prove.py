@@ -18,7 +18,7 @@ from vespiary.cli._quantities import SIZE
 from vespiary.prove.acceptance import exits
 from vespiary.prove.acceptance.formats import as_json, as_junit
 from vespiary.prove.acceptance.history import History
-from vespiary.prove.acceptance.matrix import Cell, chosen
+from vespiary.prove.acceptance.matrix import Cell, chosen, with_pythons
 from vespiary.prove.acceptance.outcome import ERROR, FAILED, Result
 from vespiary.prove.acceptance.page import as_html
 from vespiary.prove.acceptance.plan import plan_of
@@ -39,7 +39,18 @@ _SEED_MAX = 1 << 32
 )
 @click.argument("suite", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("cases", nargs=-1)
-@click.option("--tool", "tools", multiple=True, help="Run under this tool only. Repeatable.")
+@click.option(
+    "--tool",
+    "tools",
+    multiple=True,
+    help="Run under this tool only; it need not be in the matrix. Repeatable.",
+)
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    help="Run with this interpreter, in place of those of the matrix. Repeatable.",
+)
 @click.option("--list", "is_list", is_flag=True, help="Print what would be run, and run nothing.")
 @click.option(
     "--jobs",
@@ -96,6 +107,8 @@ def prove(suite: Path, **options: Any) -> None:
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     asked = _Asked(suite, **options)
     read = read_suite(suite)
+    if asked.pythons:
+        read = with_pythons(read, asked.pythons)
     cells = chosen(read, asked.cases, asked.tools)
     if asked.is_list:
         for cell in cells:
@@ -117,6 +130,7 @@ class _Asked:
     suite: Path
     cases: tuple[str, ...]
     tools: tuple[str, ...]
+    pythons: tuple[str, ...]
     is_list: bool
     jobs: int
     memory: int | None

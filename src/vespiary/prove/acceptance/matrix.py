@@ -5,15 +5,16 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Final
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.acceptance.suite import Case, Suite
+from vespiary.prove.acceptance.tools import BUILT_IN
 
-__all__ = ["AXES", "Cell", "cells_of", "chosen", "excludes", "values_of"]
+__all__ = ["AXES", "Cell", "cells_of", "chosen", "excludes", "values_of", "with_pythons"]
 
 AXES: Final = {
     "tool": "tools",
@@ -88,12 +89,36 @@ def _fits(values: Any, value: object) -> bool:
     return any(fnmatch.fnmatchcase(str(value), str(each)) for each in given)
 
 
-def chosen(suite: Suite, names: Sequence[str], tools: Iterable[str]) -> list[Cell]:
+def with_pythons(suite: Suite, pythons: Sequence[str]) -> Suite:
+    """The suite with other interpreters."""
+    cases = {
+        name: replace(case, matrix=replace(case.matrix, pythons=list(pythons)))
+        for name, case in suite.cases.items()
+    }
+    return replace(suite, cases=cases)
+
+
+def chosen(suite: Suite, names: Sequence[str], tools: Sequence[str]) -> list[Cell]:
     """The cells that are asked for by the names of cases or cells, `*` allowed, and by tools.
+
+    A tool that is in the matrix of no case takes the place of all tools.
 
     Raises:
         ConfigurationError: a name or a tool matches nothing.
     """
+    there = {tool for case in suite.cases.values() for tool in values_of(suite, case, "tool")}
+    known = [*BUILT_IN, *suite.tools]
+    for tool in tools:
+        if tool not in known:
+            raise ConfigurationError(_unknown("tool", tool, known), subject="--tool")
+    if others := [tool for tool in tools if tool not in there]:
+        cases = {
+            name: replace(case, matrix=replace(case.matrix, tools=[*others]))
+            for name, case in suite.cases.items()
+        }
+        added = chosen(replace(suite, cases=cases), names, [])
+        rest = [tool for tool in tools if tool in there]
+        return [*(chosen(suite, names, rest) if rest else []), *added]
     every = [cell for name in suite.cases for cell in cells_of(suite, name)]
     cells = every
     if names:
@@ -101,12 +126,11 @@ def chosen(suite: Suite, names: Sequence[str], tools: Iterable[str]) -> list[Cel
             if not any(_is_named(cell, name) for cell in every):
                 raise ConfigurationError(_unknown("case", name, [*suite.cases]), subject=name)
         cells = [cell for cell in cells if any(_is_named(cell, name) for name in names)]
-    wanted = list(tools)
-    for tool in wanted:
-        if not any(cell.tool == tool for cell in cells):
-            there = sorted({cell.tool for cell in cells})
-            raise ConfigurationError(_unknown("tool", tool, there), subject="--tool")
-    return [cell for cell in cells if not wanted or cell.tool in wanted]
+    found = [cell for cell in cells if not tools or cell.tool in tools]
+    if not found:
+        text = f"no case that was asked for runs under {' or '.join(tools)}"
+        raise ConfigurationError(text, subject="--tool")
+    return found
 
 
 def _is_named(cell: Cell, name: str) -> bool:
@@ -116,4 +140,4 @@ def _is_named(cell: Cell, name: str) -> bool:
 def _unknown(what: str, name: str, known: Sequence[str]) -> str:
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-    return f"no {what} {name!r} is there to run: {advice}"
+    return f"there is no {what} {name!r}: {advice}"

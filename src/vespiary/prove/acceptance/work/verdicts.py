@@ -97,7 +97,7 @@ def _memory(
 ) -> int | None:
     """The findings of `vespiary memory`."""
     del code
-    result = context.result
+    case, result = context.plan.case, context.result
     told = output[output.rfind("vespiary memory: ") :]
     if report["outcome"] == "limit":
         result.add("memory-limit", f"{label}: used more than {report['limit_bytes']} bytes", told)
@@ -106,14 +106,15 @@ def _memory(
         if each["result"] in ("above", "not judged"):
             result.add("memory-expectation", f"{label}: {each['text']}", told)
     is_slope_expected = any(each["what"] == "slope" for each in report["expectations"])
-    may_grow = context.plan.case.may_grow or is_slope_expected
+    # A program that does its work and ends has no steady state in which growth would be a leak.
+    may_grow = case.may_grow or case.server is None or is_slope_expected
     if report["trend"] == "grows" and not may_grow:
         per_unit = report["slope_bytes_per_unit"]
         per = f"{report['slope_bytes_per_second']:,.0f} bytes per second"
         if per_unit is not None:
             per = f"{per_unit:,.0f} bytes per unit of work, {per}"
         result.add("memory-growth", f"{label}: memory grows by {per}", told)
-    if report["left_behind"] and len(report["left_behind"]) > context.plan.case.checks.left_behind:
+    if report["left_behind"] and len(report["left_behind"]) > case.checks.left_behind:
         names = ", ".join(f"{each['pid']} ({each['name']})" for each in report["left_behind"])
         result.add("left-behind", f"{label}: outlived by {names}, which were ended")
     exit_code: int | None = report["program_exit_code"]

@@ -1,0 +1,222 @@
+"""A client for suites: it says lines to a server, and checks the answers.
+
+    talk.py [--seconds S] [--connections N] URL STEP...
+
+URL is ws://, tcp:// (lines) or http:// (then there is no connection, only `!` steps). All steps are
+done again, on new connections, until the seconds are over. A step is one of
+
+    >TEXT    send a text; %n in it is a number that grows
+    >#N      send N bytes as one message
+    <REGEX   receive: it has to match
+    ~REGEX   receive until something matches
+    <#N      receive a message of N bytes
+    !METHOD URL [BODY]   send an HTTP request; < and ~ are then about status, headers and body.
+             Its cookies are sent by everything that follows.
+    .        the server has to close the connection
+"""
+
+import argparse
+import itertools
+import re
+import socket
+import sys
+import time
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.cookiejar import CookieJar
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from vespiary.prove.memory.work import report_work
+
+SECONDS = 30.0
+numbers = itertools.count(1)
+
+
+class WebSocket:
+    """A WebSocket connection."""
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self.connection: ClientConnection = connect(
+            url, additional_headers=headers, max_size=None, proxy=None
+        )
+
+    def send(self, message: str | bytes) -> None:
+        """Send a message."""
+        self.connection.send(message)
+
+    def receive(self) -> str | bytes | None:
+        """The next message; None at the end."""
+        try:
+            return self.connection.recv(SECONDS)
+        except ConnectionClosed:
+            return None
+
+    def close(self) -> None:
+        """End the connection."""
+        self.connection.close()
+
+
+class Lines:
+    """A TCP connection with lines."""
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        del headers
+        parts = urlsplit(url)
+        assert parts.port is not None
+        self.socket = socket.create_connection((parts.hostname or "", parts.port), SECONDS)
+        self.file = self.socket.makefile("rb")
+
+    def send(self, message: str | bytes) -> None:
+        """Send a line."""
+        line = message.encode() if isinstance(message, str) else message
+        self.socket.sendall(line + b"\r\n")
+
+    def receive(self) -> str | bytes | None:
+        """The next line without its end; None at the end."""
+        try:
+            line = self.file.readline()
+        except ConnectionResetError:
+            return None
+        return line.rstrip(b"\r\n") if line else None
+
+    def close(self) -> None:
+        """End the connection."""
+        self.file.close()
+        self.socket.close()
+
+
+class Talk:
+    """All steps, once."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.cookies = CookieJar()
+        self.connection: WebSocket | Lines | None = None
+        self.answer: str | None = None
+
+    def connected(self) -> WebSocket | Lines:
+        """The connection, which is made when it is needed first."""
+        if self.connection is None:
+            cookies = "; ".join(f"{each.name}={each.value}" for each in self.cookies)
+            headers = {"Cookie": cookies} if cookies else {}
+            kind = WebSocket if self.url.startswith("ws") else Lines
+            self.connection = kind(self.url, headers)
+        return self.connection
+
+    def receive(self) -> str | bytes | None:
+        """What comes next: the answer to a request, or a message."""
+        if self.answer is not None:
+            answer, self.answer = self.answer, None
+            return answer
+        return self.connected().receive()
+
+    def do(self, step: str) -> None:
+        """Do a step."""
+        kind, words = step[0], step[1:].replace("%n", str(next(numbers)))
+        match kind:
+            case ">" if words.startswith("#"):
+                self.connected().send(b"x" * int(words[1:]))
+            case ">":
+                self.connected().send(words)
+            case "<" if words.startswith("#"):
+                message = self.receive()
+                check(step, message is not None and len(message) == int(words[1:]), message)
+            case "<":
+                message = self.receive()
+                check(step, is_match(words, message), message)
+            case "~":
+                while not is_match(words, message := self.receive()):
+                    check(step, message is not None, message)
+            case "!":
+                self.answer = self.request(*words.split(" ", 2))
+            case ".":
+                message = self.receive()
+                check(step, message is None, message)
+            case _:
+                sys.exit(f"{step!r} is not a step")
+        report_work()
+
+    def request(self, method: str, url: str, body: str = "") -> str:
+        """Send a request; its answer as text."""
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        request = urllib.request.Request(
+            parts._replace(netloc=host).geturl(), body.encode() or None, method=method
+        )
+        if parts.username is not None:
+            user = f"{parts.username}:{unquote(parts.password or '')}".encode()
+            request.add_header("Authorization", f"Basic {b64encode(user).decode()}")
+        handlers = [urllib.request.HTTPCookieProcessor(self.cookies)]
+        try:
+            with urllib.request.build_opener(*handlers).open(request, timeout=SECONDS) as answer:
+                return f"{answer.status}\n{answer.headers}{answer.read().decode()}"
+        except HTTPError as error:
+            return f"{error.code}\n{error.headers}{error.read().decode()}"
+
+    def close(self) -> None:
+        """End the connection."""
+        if self.connection is not None:
+            self.connection.close()
+
+
+def is_match(pattern: str, message: str | bytes | None) -> bool:
+    """Whether there is a message, and it matches."""
+    if message is None:
+        return False
+    text = message if isinstance(message, str) else message.decode(errors="replace")
+    return re.search(pattern, text) is not None
+
+
+def check(step: str, is_right: bool, message: object) -> None:
+    """Fail if the step is not as it should be."""
+    if not is_right:
+        raise AssertionError(f"at {step!r} came {str(message)[:300]!r}")
+
+
+def rounds(seconds: float) -> Iterator[int]:
+    """Numbers until the time is over; one at least."""
+    deadline = time.monotonic() + seconds
+    for number in itertools.count():
+        if number and time.monotonic() >= deadline:
+            return
+        yield number
+
+
+def use(url: str, steps: list[str], seconds: float) -> int:
+    """Do all steps again and again; how often."""
+    count = 0
+    for _ in rounds(seconds):
+        talk = Talk(url)
+        try:
+            for step in steps:
+                talk.do(step)
+        finally:
+            talk.close()
+        count += 1
+    return count
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--connections", type=int, default=1)
+    parser.add_argument("url")
+    parser.add_argument("steps", nargs="+")
+    asked = parser.parse_args()
+    with ThreadPoolExecutor(asked.connections) as pool:
+        running = [
+            pool.submit(use, asked.url, asked.steps, asked.seconds)
+            for _ in range(asked.connections)
+        ]
+        print(f"{sum(each.result() for each in running)} talks were as expected")
+
+
+if __name__ == "__main__":
+    main()

@@ -215,7 +215,19 @@ def test_the_reference_has_every_key_every_field_and_every_kind() -> None:
     text = (CHECKOUT / "docs/reference/prove.md").read_text()
     kinds = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", text[text.index("### Kinds") :], re.M))
     assert kinds == KINDS
-    for name in ("Case", "Checks", "Client", "Counter", "File", "Matrix", "Ready", "Stop", "Tool"):
+    for name in (
+        "Case",
+        "Checks",
+        "Client",
+        "Counter",
+        "File",
+        "Host",
+        "Matrix",
+        "Ready",
+        "Ship",
+        "Stop",
+        "Tool",
+    ):
         for field in fields(getattr(suite_module, name)):
             assert re.search(rf"`(\w+\.)*{field.name}(\.\w+)?`", text), f"{name}.{field.name}"
     for field in fields(Result):

@@ -12,9 +12,9 @@ from vespiary.prove.acceptance.reading import read_suite
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 WITHOUT_CASE: dict[str, str] = {
-    "traced_project": "no program: its tests and its requirements are what `vespiary trace` reads",
+    "traced_project": "not a program: `vespiary trace` reads its tests and requirements",
 }
-"""An example that is no case, and why."""
+"""An example that is not a case, and why."""
 
 
 def names() -> set[str]:

@@ -61,7 +61,7 @@ BROKEN = {
         "cases.echo.checks.counters[0].jsn",
         "did you mean 'json'?",
     ),
-    "a time that is none": (
+    "a time that is not valid": (
         'timeout = "30s"',
         'timeout = "soon"',
         9,
@@ -69,9 +69,21 @@ BROKEN = {
         "expected a time above zero, such as 5, '500ms' or '2min'; there is 'soon'",
     ),
     "a time of zero": ("within = 5", "within = 0", 14, "ready.within", "a time above zero"),
-    "a size that is none": ('"300M"', '"300 apples"', 10, "cases.echo.memory", "expected a size"),
-    "a signal that is none": ('"SIGINT", exit', '"INT", exit', 15, "stop.signal", "'SIGTERM'"),
-    "an exit code that is none": ('exit = "SIGINT"', "exit = 256", 15, "stop.exit", "0 to 255"),
+    "a size that is not valid": (
+        '"300M"',
+        '"300 apples"',
+        10,
+        "cases.echo.memory",
+        "expected a size",
+    ),
+    "a signal that is not valid": ('"SIGINT", exit', '"INT", exit', 15, "stop.signal", "'SIGTERM'"),
+    "an exit code that is not valid": (
+        'exit = "SIGINT"',
+        "exit = 256",
+        15,
+        "stop.exit",
+        "0 to 255",
+    ),
     "a command that is a number": (
         '["{python}", "server.py", "{port}"]',
         "7",
@@ -79,7 +91,7 @@ BROKEN = {
         "cases.echo.server.command",
         "expected a command: a list of words",
     ),
-    "a comparison that is none": (
+    "a comparison that is not valid": (
         '">= 1"',
         '"many"',
         24,
@@ -129,7 +141,7 @@ BROKEN = {
         "matrix.exclude[0]",
         "excludes nothing",
     ),
-    "an exclusion by an axis that is none": (
+    "an exclusion by an axis that is not valid": (
         'tool = "locks", driver',
         'tols = "locks", driver',
         5,
@@ -157,7 +169,7 @@ BROKEN = {
         "cases.echo",
         "expected a server, or clients, or both",
     ),
-    "no server command": (
+    "a server without a command": (
         'command = ["{python}", "server.py", "{port}"]\n',
         "",
         12,
@@ -171,7 +183,7 @@ BROKEN = {
         "cases",
         "is missing",
     ),
-    "an expression that is none": (
+    "an expression that is not valid": (
         "descriptors_growth_max = 3",
         'output = ["("]',
         22,

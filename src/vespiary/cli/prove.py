@@ -18,14 +18,17 @@ from vespiary.cli._quantities import SIZE
 from vespiary.prove.acceptance import exits
 from vespiary.prove.acceptance.formats import as_json, as_junit
 from vespiary.prove.acceptance.history import History
+from vespiary.prove.acceptance.hosts.remote import Remote
+from vespiary.prove.acceptance.hosts.shipping import cargo_of
 from vespiary.prove.acceptance.matrix import Cell, chosen, with_pythons
-from vespiary.prove.acceptance.outcome import ERROR, FAILED, Result
+from vespiary.prove.acceptance.outcome import ERROR, FAILED
 from vespiary.prove.acceptance.page import as_html
-from vespiary.prove.acceptance.plan import plan_of
+from vespiary.prove.acceptance.plan import Plan, plan_of
 from vespiary.prove.acceptance.progress import Shown, shown
 from vespiary.prove.acceptance.reading import read_suite
 from vespiary.prove.acceptance.run import Run
-from vespiary.prove.acceptance.schedule import Resources, run_plans
+from vespiary.prove.acceptance.schedule import Lost, run_plans
+from vespiary.prove.acceptance.sites import Here, Resources, Site
 from vespiary.prove.acceptance.suite import Suite
 
 __all__ = ["prove"]
@@ -76,6 +79,7 @@ _SEED_MAX = 1 << 32
     is_flag=True,
     help="Run everything again, with new seeds, until something fails; at most --repeat times.",
 )
+@click.option("--local", is_flag=True, help="Run everything here, though the suite has hosts.")
 @click.option(
     "--shared-network",
     is_flag=True,
@@ -137,6 +141,7 @@ class _Asked:
     seed: int | None
     repeat: int | None
     until_fail: bool
+    local: bool
     shared_network: bool
     json_file: Path | None
     junit_file: Path | None
@@ -182,6 +187,14 @@ def _run(asked: _Asked, suite: Suite, cells: Sequence[Cell]) -> Run:
     return run
 
 
+def _sites(asked: _Asked, suite: Suite) -> list[Site]:
+    """Where the cells run."""
+    if asked.local or not suite.hosts:
+        return [Here(asked.resources, asked.artifacts)]
+    cargo = cargo_of(suite, asked.suite.parent)
+    return [Remote(name, host, cargo, asked.artifacts) for name, host in suite.hosts.items()]
+
+
 def _round(asked: _Asked, suite: Suite, cells: Sequence[Cell], run: Run, progress: Shown) -> None:
     folder = asked.suite.parent
     plans = [
@@ -189,13 +202,17 @@ def _round(asked: _Asked, suite: Suite, cells: Sequence[Cell], run: Run, progres
         for cell in cells
     ]
     notes: set[str] = set()
-    with closing(run_plans(plans, asked.resources, asked.artifacts)) as events:
+    with closing(run_plans(plans, _sites(asked, suite))) as events:
         for event in events:
-            if not isinstance(event, Result):
+            if isinstance(event, Plan):
                 progress.started(event)
                 continue
+            if isinstance(event, Lost):
+                run.lost.append(f"{event.name} was lost: {event.why}")
+                progress.lost(event)
+                continue
             for note in set(event.notes) - notes:
-                progress.note(f"note: the cases run {note}")
+                progress.note(f"note: {note}")
                 notes.add(note)
             run.add(event)
             progress.ended(event)

@@ -27,6 +27,7 @@ def as_json(run: Run, history: History) -> str:
         "seed": run.seed,
         "began": run.began,
         "seconds": run.seconds,
+        "lost_hosts": run.lost,
         "interrupted": run.is_interrupted,
         "totals": {name: outcomes.count(name) for name in (PASSED, FAILED, ERROR)},
         "cells": [

@@ -21,6 +21,7 @@ AXES: Final = {
     "driver": "drivers",
     "python": "pythons",
     "workers": "workers",
+    "host": "hosts",
 }
 """Each axis, and its key in `matrix`."""
 
@@ -35,6 +36,7 @@ class Cell:
         driver: The value of VESPIARY_DRIVER; None for any.
         python: The interpreter; None for the one that runs the suite.
         workers: The number of workers; None if the suite does not say.
+        host: Where it has to run; None for anywhere.
     """
 
     case: str
@@ -42,6 +44,7 @@ class Cell:
     driver: str | None = None
     python: str | None = None
     workers: int | None = None
+    host: str | None = None
 
     @property
     def id(self) -> str:
@@ -51,7 +54,7 @@ class Cell:
     @property
     def column(self) -> str:
         """Its values of the axes, as a name."""
-        parts = (self.tool, self.driver, self.python, self.workers)
+        parts = (self.tool, self.driver, self.python, self.workers, self.host)
         return "/".join(
             str(part).strip("/").replace("/", ".") for part in parts if part is not None
         )

@@ -109,6 +109,7 @@ def _of_matrix(suite: Suite) -> Iterator[Problem]:
     known: dict[str, list[Any]] = {
         "tools": [*BUILT_IN, *suite.tools],
         "drivers": ["uring", "epoll"],
+        "hosts": list(suite.hosts),
     }
     is_right = True
     for path, matrix in places:

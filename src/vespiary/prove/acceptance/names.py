@@ -16,6 +16,7 @@ NAMES: Final = {
     "artifacts": "the folder of files that reports keep",
     "driver": "the driver of the matrix",
     "folder": "an empty folder of the case, removed after it",
+    "host": "the host of the matrix, or local",
     "port": "a free port; {port.NAME} is another one for each NAME",
     "python": "the Python of the matrix",
     "seed": "a number that decides what is random",

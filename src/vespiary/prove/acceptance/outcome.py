@@ -39,6 +39,7 @@ KINDS: Final = {
     "tool": "another tool found something",
     "timeout": "the whole case did not end in time",
     "not-run": "the case could not be run",
+    "host": "the hosts that could have run it were lost",
 }
 """What can be found, and what it means."""
 
@@ -78,7 +79,7 @@ class Result:
     """The result of a cell.
 
     Attributes:
-        case, tool, driver, python, workers: The cell.
+        case, tool, driver, python, workers, host: The cell.
         id: The cell by name.
         outcome: `passed`, `failed` or `error`.
         seed: What decided about everything random.
@@ -91,6 +92,7 @@ class Result:
         memory: Samples of memory: seconds and bytes.
         memory_of: Whose memory that is: of all programs together, or of the server alone.
         peak_bytes: The most that all programs used together.
+        ran_on: The host that it ran on.
     """
 
     id: str
@@ -99,6 +101,7 @@ class Result:
     driver: str | None = None
     python: str | None = None
     workers: int | None = None
+    host: str | None = None
     outcome: str = PASSED
     seed: int = 0
     seconds: float = 0.0
@@ -110,13 +113,14 @@ class Result:
     memory: list[tuple[float, int]] = field(default_factory=list)
     memory_of: str = "all programs of the case"
     peak_bytes: int = 0
+    ran_on: str = "local"
 
     def add(self, kind: str, text: str, detail: str = "") -> None:
         """Add a finding; whatever is found makes a failure."""
         assert kind in KINDS, kind
         self.findings.append(Finding(kind, text, detail))
         if self.outcome != FAILED:
-            self.outcome = ERROR if kind == "not-run" else FAILED
+            self.outcome = ERROR if kind in ("not-run", "host") else FAILED
 
     def as_json(self) -> dict[str, Any]:
         """The result as an object."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vespiary.prove.acceptance.matrix import Cell
+from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.suite import Case, Suite
 from vespiary.prove.acceptance.tools import Wrapping, wrapping
 
@@ -38,6 +39,20 @@ class Plan:
     timeout: float
     memory: int
     is_isolated: bool = True
+
+    def result(self) -> Result:
+        """A result in which nothing stands yet."""
+        cell = self.cell
+        return Result(
+            cell.id,
+            cell.case,
+            cell.tool,
+            cell.driver,
+            cell.python,
+            cell.workers,
+            cell.host,
+            seed=self.seed,
+        )
 
     def moved(self, suite_folder: str) -> Plan:
         """The same with the suite's files in another folder."""

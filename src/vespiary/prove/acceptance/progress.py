@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from vespiary._counted import counted
 from vespiary.prove.acceptance.outcome import PASSED, Result
 from vespiary.prove.acceptance.plan import Plan
+from vespiary.prove.acceptance.schedule import Lost
 
 __all__ = ["Shown", "shown"]
 
@@ -39,11 +41,20 @@ class Shown:
         self._running.append(plan.cell.id)
         self._show()
 
+    def lost(self, lost: Lost) -> None:
+        """A host was lost."""
+        cells = counted(len(lost.moved), "cell")
+        self.note(f"lost   {lost.name}: {lost.why}; {cells} that ran there will run elsewhere")
+        for plan in lost.moved:
+            self._running.remove(plan.cell.id)
+
     def ended(self, result: Result) -> None:
         """A cell has ended."""
-        self._running.remove(result.id)
+        if result.id in self._running:
+            self._running.remove(result.id)
         style = _STYLES[result.outcome]
-        line = f"[{style}]{result.outcome:<6}[/] {escape(result.id)}  {result.seconds:.1f} s"
+        where = "" if result.ran_on == "local" else f"  on {result.ran_on}"
+        line = f"[{style}]{result.outcome:<6}[/] {escape(result.id)}  {result.seconds:.1f} s{where}"
         self._console.print(line, highlight=False)
         if result.outcome != PASSED:
             self._findings(result)

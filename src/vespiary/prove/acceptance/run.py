@@ -24,6 +24,7 @@ class Run:
         seconds: How long it took.
         results: The result of each cell; of the last round where there are several.
         rounds: How often everything was run.
+        lost: Hosts that were lost, and why.
         is_interrupted: Whether it was stopped before its end.
     """
 
@@ -34,6 +35,7 @@ class Run:
     seconds: float = 0.0
     results: list[Result] = field(default_factory=list)
     rounds: int = 0
+    lost: list[str] = field(default_factory=list)
     is_interrupted: bool = False
 
     def add(self, result: Result) -> None:

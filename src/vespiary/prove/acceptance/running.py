@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import sys
 import tempfile
 import time
@@ -16,7 +17,7 @@ from vespiary.prove.acceptance.work.case import PLAN, RESULT
 from vespiary.prove.memory.kept import Kept, Place
 from vespiary.prove.memory.limiters import choose
 
-__all__ = ["Running"]
+__all__ = ["Running", "logs_of"]
 
 _GRACE_SECONDS = 30.0
 """Beyond its own time limit, for the process of a case to stop everything and report it."""
@@ -61,12 +62,13 @@ class Running:
         self._limiter.begun(self._kept.pid, self._kept.keeper)
 
     def fileno(self) -> int:
-        """The descriptor that becomes readable when there is something to `hear`."""
+        """The descriptor that becomes readable when the keeper says something."""
         return self._kept.fileno()
 
-    def hear(self) -> None:
-        """Take in what the keeper says."""
-        self._kept.hear()
+    def hear_now(self) -> None:
+        """Take in what the keeper has said."""
+        while not self._kept.is_gone and select.select([self._kept], [], [], 0)[0]:
+            self._kept.hear()
 
     def look(self) -> bool:
         """See how it is; whether it has ended, and `result` is there."""
@@ -98,9 +100,8 @@ class Running:
         try:
             result = Result.from_json(json.loads((self._root / RESULT).read_text()))
         except (OSError, ValueError):
-            cell = self.plan.cell
-            result = Result(cell.id, cell.case, cell.tool, cell.driver, cell.python, cell.workers)
-            result.seed, result.seconds = self.plan.seed, seconds
+            result = self.plan.result()
+            result.seconds = seconds
             if self._problem is None:
                 log = (self._root / "case.log").read_text(errors="replace")
                 result.add("not-run", "the process of the case left no result", log)
@@ -110,7 +111,7 @@ class Running:
         artifacts = self._root / "artifacts"
         if artifacts.is_dir():
             _read_memory(result, artifacts / "server-memory.json")
-            result.logs, result.artifacts = _logs(artifacts)
+            result.logs, result.artifacts = logs_of(artifacts)
         return result
 
     @property
@@ -141,7 +142,7 @@ def _search_path() -> str:
     return os.pathsep.join(path for path in sys.path if path)
 
 
-def _logs(folder: Path) -> tuple[dict[str, str], list[str]]:
+def logs_of(folder: Path) -> tuple[dict[str, str], list[str]]:
     """The outputs of the programs, and the names of all files."""
     logs = {}
     for path in sorted(folder.glob("*.log")):

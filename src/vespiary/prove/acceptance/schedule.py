@@ -1,116 +1,105 @@
-"""Run cells side by side, as far as processors and memory allow."""
+"""Run cells side by side, on this machine or on hosts; those of a lost host go elsewhere."""
 
 from __future__ import annotations
 
 import select
-import shutil
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.plan import Plan
-from vespiary.prove.acceptance.running import Running
+from vespiary.prove.acceptance.sites import Site
 
-__all__ = ["Resources", "run_plans"]
+__all__ = ["Lost", "run_plans"]
 
 _POLL_MILLISECONDS = 50
 
 
 @dataclass(frozen=True)
-class Resources:
-    """What the cells may use together.
+class Lost:
+    """A host that cannot be used any more.
 
     Attributes:
-        jobs: How many run at once.
-        memory: Bytes that their limits may come to together; one cell is always run.
+        name: The host.
+        why: What happened.
+        moved: The cells that ran there, and go elsewhere.
     """
 
-    jobs: int
-    memory: int
+    name: str
+    why: str
+    moved: list[Plan]
 
 
-class _Table:
-    """The cells that run now."""
+def run_plans(plans: Sequence[Plan], sites: Sequence[Site]) -> Generator[Result | Plan | Lost]:
+    """Run cells; yields each plan when it starts, each result, and each host that is lost.
 
-    def __init__(self, resources: Resources) -> None:
-        self.running: list[Running] = []
-        self._resources = resources
-
-    def has_room(self, plan: Plan) -> bool:
-        """Whether another cell may start."""
-        if not self.running:
-            return True
-        used = sum(each.plan.memory for each in self.running)
-        return (
-            len(self.running) < self._resources.jobs
-            and used + plan.memory <= self._resources.memory
-        )
-
-    def wait(self) -> None:
-        """Wait a moment, or until one has something to say."""
-        poll = select.poll()
-        for each in self.running:
-            poll.register(each.fileno(), select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(_POLL_MILLISECONDS)}
-        for each in self.running:
-            if each.fileno() in ready:
-                each.hear()
-
-    def ended(self) -> Iterator[Running]:
-        """Those that have ended, which are taken from the table."""
-        for each in list(self.running):
-            if each.look():
-                self.running.remove(each)
-                yield each
-
-    def close(self) -> None:
-        """End all of them."""
-        for each in self.running:
-            each.close()
-
-
-def run_plans(
-    plans: Sequence[Plan], resources: Resources, artifacts: Path | None = None
-) -> Generator[Result | Plan]:
-    """Run cells; yields each plan when it starts, and each result when it is there.
-
-    Args:
-        plans: The cells.
-        resources: What they may use together.
-        artifacts: Where the files of each cell are kept, in folders of their own.
-
-    When the iterator is closed, what runs is ended.
+    When the generator is closed, what runs is ended.
     """
-    waiting = deque(plans)
-    table = _Table(resources)
+    schedule = _Schedule(plans, sites)
     try:
-        while waiting or table.running:
-            while waiting and table.has_room(waiting[0]):
-                plan = waiting.popleft()
-                table.running.append(Running(plan))
-                yield plan
-            table.wait()
-            for each in table.ended():
-                try:
-                    _keep(each, artifacts)
-                finally:
-                    each.close()
-                assert each.result is not None
-                yield each.result
+        while not schedule.is_over:
+            yield from schedule.lost()
+            yield from schedule.started()
+            yield from schedule.ended()
     finally:
-        table.close()
+        for site in sites:
+            site.close()
 
 
-def _keep(running: Running, artifacts: Path | None) -> None:
-    if artifacts is not None and running.artifacts.is_dir():
-        target = artifacts / running.plan.cell.id
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(running.artifacts, target, ignore=_no_sockets)
+class _Schedule:
+    """What waits, what runs, and where."""
 
+    def __init__(self, plans: Sequence[Plan], sites: Sequence[Site]) -> None:
+        self._waiting = list(plans)
+        self._sites = list(sites)
+        self._notes: dict[str, list[str]] = {}
 
-def _no_sockets(folder: str, names: list[str]) -> list[str]:
-    """Files that cannot be copied: sockets and pipes."""
-    paths = ((name, Path(folder) / name) for name in names)
-    return [name for name, path in paths if not (path.is_file() or path.is_dir())]
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self._waiting and not any(site.running() for site in self._sites)
+
+    def lost(self) -> Generator[Lost | Result]:
+        """Hosts that were lost; without any that is left, what waits cannot be run."""
+        for site in [each for each in self._sites if each.lost]:
+            self._sites.remove(site)
+            moved = list(site.running())
+            for plan in moved:
+                note = f"begun on {site.name}, which was lost: {site.lost}"
+                self._notes.setdefault(plan.cell.id, []).append(note)
+            self._waiting[:0] = moved
+            site.close()
+            yield Lost(site.name, site.lost, moved)
+        if not self._sites:
+            for plan in self._waiting:
+                result = plan.result()
+                result.add("host", "no host is left that could run it")
+                yield self._noted(result)
+            self._waiting.clear()
+
+    def started(self) -> Generator[Plan]:
+        """Start what there is room for."""
+        for plan in list(self._waiting):
+            names = {site.name for site in self._sites}
+            wanted = plan.cell.host if plan.cell.host in names else None
+            for site in self._sites:
+                if wanted in (None, site.name) and site.has_room(plan):
+                    self._waiting.remove(plan)
+                    site.start(plan)
+                    yield plan
+                    break
+
+    def ended(self) -> Generator[Result]:
+        """Wait a moment, or until something has happened; the results that are there."""
+        poll = select.poll()
+        for site in self._sites:
+            for descriptor in site.descriptors():
+                poll.register(descriptor, select.POLLIN)
+        poll.poll(_POLL_MILLISECONDS)
+        for site in self._sites:
+            for ended in site.step():
+                yield self._noted(ended.result)
+
+    def _noted(self, result: Result) -> Result:
+        result.notes += self._notes.get(result.id, [])
+        return result

@@ -27,9 +27,11 @@ __all__ = [
     "Counter",
     "Defaults",
     "File",
+    "Host",
     "Matrix",
     "Ready",
     "Server",
+    "Ship",
     "Stop",
     "Suite",
     "Tool",
@@ -215,6 +217,7 @@ class Matrix:
         drivers: Values of VESPIARY_DRIVER, and of `{driver}`.
         pythons: Interpreters, for `{python}`; the one that runs the suite by default.
         workers: Numbers, for `{workers}`.
+        hosts: Hosts, by name; by default a case runs on any of them.
         exclude: Combinations that are left out: a name or a list of names by axis.
     """
 
@@ -223,6 +226,7 @@ class Matrix:
     drivers: list[str] | None = None
     pythons: list[str] | None = None
     workers: list[int] | None = None
+    hosts: list[str] | None = None
     exclude: list[Axes] = field(default_factory=list)
 
 
@@ -284,6 +288,40 @@ class Tool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Host:
+    """A machine that runs cases.
+
+    Attributes:
+        ssh: The arguments of `ssh` that lead to it, such as `user@host -p 2222`.
+        python: Python there, 3.11 or newer.
+        jobs: How many cases it runs at once.
+        folder: Where files are kept there.
+    """
+
+    __pydantic_config__ = _STRICT
+    ssh: str
+    python: str = "python3"
+    jobs: int = 2
+    folder: str = "~/.cache/vespiary-prove"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ship:
+    """What is sent to hosts.
+
+    Attributes:
+        folders: Folders, relative to the suite's, that keep their places relative to it.
+        wheels: Wheels that the programs import.
+        ignore: Names of files and folders that are left out.
+    """
+
+    __pydantic_config__ = _STRICT
+    folders: list[str] = field(default_factory=lambda: ["."])
+    wheels: list[str] = field(default_factory=list)
+    ignore: list[str] = field(default_factory=lambda: ["__pycache__", ".*"])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Defaults:
     """What holds for all cases that do not say otherwise.
 
@@ -308,6 +346,8 @@ class Suite:
         defaults: What holds for all cases.
         matrix: What each case is combined with.
         tools: Tools of its own, and settings of others.
+        hosts: Machines that run cases.
+        ship: What is sent to them.
         cases: By name.
     """
 
@@ -316,4 +356,6 @@ class Suite:
     defaults: Defaults = Defaults()
     matrix: Matrix = Matrix()
     tools: dict[str, Tool] = field(default_factory=dict)
+    hosts: dict[str, Host] = field(default_factory=dict)
+    ship: Ship = Ship()
     cases: dict[str, Case]

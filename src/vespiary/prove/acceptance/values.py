@@ -110,7 +110,9 @@ class Pattern(_Validated, str):
         try:
             re.compile(value, re.MULTILINE)
         except re.error as error:
-            raise ValueError(f"expected a regular expression; this is none: {error}") from None
+            raise ValueError(
+                f"expected a regular expression, and this is not valid: {error}"
+            ) from None
         return cls(value)
 
     def finds(self, text: str) -> re.Match[str] | None:

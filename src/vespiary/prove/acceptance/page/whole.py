@@ -34,6 +34,7 @@ def as_html(run: Run, history: History, folder: Path, artifacts: Path | None) ->
     body = [
         f"<header><h1>{escape(run.suite)}</h1><p>{_facts(run)}</p></header>",
         _verdict(run),
+        *(f'<p class="verdict open">{escape(text)}</p>' for text in run.lost),
         _failures(run),
         "<h2>Cases and tools</h2>",
         _grid(run, history),
@@ -117,6 +118,7 @@ def _cell(result: Result, history: History, base: str | None) -> str:
     """A cell with everything that is known of it; open if it did not pass."""
     is_open = "" if result.outcome == PASSED else " open"
     flaky = ' <span class="flaky">flaky</span>' if history.is_flaky(result.id) else ""
+    where = "" if result.ran_on == "local" else f" on {escape(result.ran_on)}"
     parts = [
         *(_finding(finding.kind, finding.text, finding.detail) for finding in result.findings),
         *(f'<p class="note">Note: {escape(note)}.</p>' for note in result.notes),
@@ -129,7 +131,7 @@ def _cell(result: Result, history: History, base: str | None) -> str:
     return (
         f'<details class="cell {result.outcome}" id="{_anchor(result)}"{is_open}>'
         f"<summary><b>{_MARKS[result.outcome]} {escape(result.id)}</b>{flaky}"
-        f" <span>{result.seconds:.1f} s, seed {result.seed}, peak"
+        f" <span>{result.seconds:.1f} s{where}, seed {result.seed}, peak"
         f" {size_text(result.peak_bytes)}</span></summary>{''.join(parts)}</details>"
     )
 

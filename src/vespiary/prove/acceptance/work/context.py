@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vespiary.prove.acceptance.names import VESPIARY, replaced
-from vespiary.prove.acceptance.outcome import Result, Step
+from vespiary.prove.acceptance.outcome import Step
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.values import Pattern
 from vespiary.prove.acceptance.work.sockets import free_port
@@ -36,13 +36,13 @@ class Context:
         self.artifacts = artifacts
         self.ports: dict[str, int] = {}
         self.started: set[int] = set()
-        self.result = Result(cell.id, cell.case, cell.tool, cell.driver, cell.python, cell.workers)
-        self.result.seed = plan.seed
+        self.result = plan.result()
         self._began = time.monotonic()
         self._names = {
             "artifacts": str(artifacts),
             "driver": cell.driver or "",
             "folder": str(folder),
+            "host": cell.host or "local",
             "python": cell.python or sys.executable,
             "seed": str(plan.seed),
             "suite": plan.suite_folder,

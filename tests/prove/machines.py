@@ -1,0 +1,121 @@
+"""Machines for tests of hosts: network namespaces, each with an OpenSSH server and a disk."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SECONDS = 30.0
+DISK = "200M"
+
+CONFIGURATION = """
+ListenAddress {address}
+Port 22
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/key.pub
+PidFile none
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+"""
+
+
+def do(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True)
+
+
+class Machine:
+    """A network namespace with sshd, behind a link of its own."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.name = f"vprove{os.getpid() % 10_000}-{number}"
+        self.link = f"vp{os.getpid() % 10_000}-{number}"
+        third = os.getpid() % 200 + number
+        self.address = f"10.213.{third}.2"
+        self.disk = folder / f"disk{number}"
+        self._folder = folder
+        self.disk.mkdir()
+        do("mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(self.disk))
+        do("ip", "netns", "add", self.name)
+        do("ip", "link", "add", self.link, "type", "veth", "peer", "eth0", "netns", self.name)
+        do("ip", "address", "add", f"10.213.{third}.1/24", "dev", self.link)
+        do("ip", "link", "set", self.link, "up")
+        inside = ["ip", "netns", "exec", self.name]
+        do(*inside, "ip", "address", "add", f"{self.address}/24", "dev", "eth0")
+        do(*inside, "ip", "link", "set", "eth0", "up")
+        do(*inside, "ip", "link", "set", "lo", "up")
+        configuration = folder / f"sshd{number}.conf"
+        text = CONFIGURATION.format(address=self.address, folder=folder)
+        configuration.write_text(text)
+        sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+        assert sshd is not None
+        with (folder / f"sshd{number}.log").open("wb") as log:
+            self._sshd = subprocess.Popen(
+                [*inside, sshd, "-D", "-e", "-f", str(configuration)], stderr=log, stdout=log
+            )
+
+    @property
+    def ssh(self) -> str:
+        """The arguments of ssh that lead here."""
+        return (
+            f"-i {self._folder}/key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+            f" -o LogLevel=ERROR root@{self.address}"
+        )
+
+    def wait(self) -> None:
+        """Wait until it lets us in."""
+        deadline = time.monotonic() + SECONDS
+        command = ["ssh", "-o", "BatchMode=yes", *self.ssh.split(), "true"]
+        while subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            assert time.monotonic() < deadline, "sshd does not let us in"
+            time.sleep(0.1)
+
+    def table(self) -> str:
+        """The host for a suite file."""
+        return f'ssh = "{self.ssh}"\npython = "{sys.executable}"\nfolder = "{self.disk}/prove"\n'
+
+    def cut(self) -> None:
+        """Pull the cable."""
+        do("ip", "link", "set", self.link, "down")
+
+    def fill(self) -> None:
+        """Fill the disk."""
+        with contextlib.suppress(OSError), (self.disk / "filling").open("wb", buffering=0) as file:
+            while file.write(b"x" * (1 << 20)):
+                pass
+
+    def remove(self) -> None:
+        """Take everything away."""
+        self._sshd.terminate()
+        self._sshd.wait(SECONDS)
+        subprocess.run(["ip", "link", "delete", self.link], capture_output=True, check=False)
+        subprocess.run(["ip", "netns", "delete", self.name], capture_output=True, check=False)
+        subprocess.run(["umount", "-l", str(self.disk)], capture_output=True, check=False)
+
+
+@contextlib.contextmanager
+def machines(folder: Path, count: int) -> Iterator[list[Machine]]:
+    """So many machines; skips where they cannot be made."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for network namespaces")
+    if not shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin"):
+        pytest.skip("needs an OpenSSH server (Debian: openssh-server)")
+    Path("/run/sshd").mkdir(exist_ok=True)
+    for name in ("key", "host_key"):
+        do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name))
+    made: list[Machine] = []
+    try:
+        for number in range(count):
+            made.append(Machine(folder, number))  # noqa: PERF401 - removed if the next one fails.
+        for machine in made:
+            machine.wait()
+        yield made
+    finally:
+        for machine in made:
+            machine.remove()

@@ -1,0 +1,119 @@
+"""Cases on other machines: real OpenSSH servers in network namespaces of their own."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.prove.conftest import PROVE, prove
+from tests.prove.machines import Machine, machines
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(400)]
+
+SECONDS = 60.0
+CASE = """
+[cases.c{number}]
+server.command = ["{{python}}", "server.py", "{{port}}"]
+server.ready.port = "{{port}}"
+[[cases.c{number}.clients]]
+command = ["sh", "-c", "echo on {{host}}; touch {folder}/c{number}; sleep {sleep}"]
+within = "10min"
+"""
+
+
+def write(suite: Path, made: list[Machine], cases: int, sleep: float) -> None:
+    text = "".join(f"[hosts.h{n}]\n{machine.table()}" for n, machine in enumerate(made))
+    for number in range(cases):
+        text += CASE.format(number=number, sleep=sleep, folder=suite.parent / "marks")
+    (suite.parent / "marks").mkdir()
+    suite.write_text(text + '[ship]\nignore = ["marks", "disk*", "*.log", "key", "host_key"]\n')
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+
+
+def processes_on(machine: Machine) -> list[str]:
+    """What runs there, apart from sshd: agents and cases name the disk, or were started by it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            where = str((path / "cwd").readlink())
+        except OSError:
+            continue
+        if str(machine.disk) in command + where:
+            found.append(command)
+    return found
+
+
+def test_cases_run_on_hosts_and_their_files_come_back(suite: Path) -> None:
+    with machines(suite.parent, 2) as made:
+        write(suite, made, 6, 0.2)
+        files = suite.parent / "files"
+        run = prove(suite, "--artifacts", str(files))
+        assert run.code == 0, run.output
+        assert {cell["ran_on"] for cell in run.report["cells"]} == {"h0", "h1"}
+        assert (files / "c3/plain/client-1.log").read_text().startswith("on ")
+        assert "serving" in run.cell("c3/plain")["logs"]["server"]
+        for machine in made:
+            wait_until(lambda machine=machine: not processes_on(machine))  # type: ignore[misc]
+            assert not list((machine.disk / "prove/runs").iterdir())
+        there = sorted(path.name for path in (made[0].disk / "prove").iterdir())
+        assert prove(suite, "c1").code == 0
+        assert sorted(path.name for path in (made[0].disk / "prove").iterdir()) == there
+
+
+def test_a_host_that_is_cut_off_and_one_whose_disk_is_full_lose_no_case(suite: Path) -> None:
+    with machines(suite.parent, 3) as made:
+        write(suite, made, 60, 0.5)
+        report = suite.parent / "report.json"
+        command = [*PROVE, str(suite), "--json", str(report)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        marks = suite.parent / "marks"
+        wait_until(lambda: len(list(marks.iterdir())) >= 12)
+        made[0].cut()
+        made[1].fill()
+        _, output = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+        assert "60 cells: 60 passed" in output
+        # ssh itself may notice first that nothing comes back.
+        assert re.search("lost   h0: (nothing was heard from it|the connection ended)", output)
+        assert "lost   h1: " in output
+        assert "disk" in output.split("lost   h1: ")[1].split("\n")[0]
+        assert "begun on h0, which was lost" in report.read_text()
+        for machine in made:
+            wait_until(lambda machine=machine: not processes_on(machine))  # type: ignore[misc]
+
+
+def test_nothing_runs_on_when_the_runner_is_killed(suite: Path) -> None:
+    with machines(suite.parent, 1) as made:
+        write(suite, made, 1, 600)
+        process = subprocess.Popen([*PROVE, str(suite)], stderr=subprocess.DEVNULL)
+        wait_until((suite.parent / "marks/c0").exists)
+        assert processes_on(made[0])
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        wait_until(lambda: not processes_on(made[0]))
+
+
+def test_without_any_host_that_answers_cells_could_not_be_run(suite: Path) -> None:
+    suite.write_text("""
+[hosts.none]
+ssh = "-p 1 127.0.0.1"
+[cases.a]
+clients = [{ command = "true" }]
+""")
+    run = prove(suite)
+    assert run.code == 3
+    assert run.kinds("a/plain") == {"host"}
+    assert "lost   none: no connection" in run.output
+    assert prove(suite, "--local").code == 0

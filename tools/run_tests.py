@@ -70,6 +70,7 @@ def run_rest(steps: Steps) -> None:
     run_folders(steps, QUICK, "slow")
     for folder in REST:
         run_folders(steps, (folder.name,), "", at_once=folder.at_once)
+    prove(steps, "The examples under every tool, on both drivers")
     run_trace(steps)
     run_other_pythons(steps, whole=False)
     steps.run("The wheel installs into an empty environment and serves", ["make", "wheel"])
@@ -92,6 +93,13 @@ def run_everything(steps: Steps) -> None:
     steps.run("Streams of frames", hostile, {"VESPIARY_FUZZ_EXAMPLES": EXAMPLES})
     for command in ("conformance", "suites", "fuzz"):
         steps.run(f"make {command}", ["make", f"MESSAGES={MESSAGES}", command])
+
+
+def prove(steps: Steps, name: str, *options: str) -> None:
+    """Run the cases of examples/suite.toml, which wait for most of their time."""
+    page = ["--html", str(REPORTS / f"examples{''.join(options)}.html")]
+    command = [sys.executable, "-m", "vespiary", "prove", "examples/suite.toml", *page, *options]
+    steps.run(name, [*command, "--jobs", str(processes())])
 
 
 def run_rust(steps: Steps) -> None:

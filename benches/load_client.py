@@ -124,7 +124,10 @@ def _parse(output: str, said: str) -> Report:
 
 
 def _fault(told: dict[str, Any]) -> str:
-    faults = ("refused", "reset", "closed", "altered", "lost", "unsent", "extra_bytes")
-    counted = ", ".join(f"{told[name]} {name}" for name in (*faults, "violations") if told[name])
+    faults = (
+        "refused", "reset", "closed", "unclosed", "altered", "lost", "reordered", "duplicated",
+        "unsent", "extra_bytes", "violations",
+    )  # fmt: skip
+    counted = ", ".join(f"{told[name]} {name}" for name in faults if told[name])
     first = told["problems"][0]["text"] if told["problems"] else ""
     return f"{counted}: {first}"

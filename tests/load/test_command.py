@@ -168,7 +168,7 @@ def test_no_table_of_latencies_is_printed_without_latencies(refusing_url: str, l
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--rate", 200], "limited by   the rate of 200 messages/s"),
+        (["--rate", 10, "--pipeline", 8], "limited by   the rate of 10 messages/s"),
         ([], "limited by   waiting for echoes, with 1 message in flight"),
     ],
 )
@@ -180,7 +180,7 @@ def test_the_report_says_what_limited_the_run(
             threading.Event().wait(0.005)
             connection.sendall(received)
 
-    assert words in load(serve(slowly), "--messages", 60, *options, json=False).output
+    assert words in load(serve(slowly), "--messages", 12, *options, json=False).output
 
 
 @pytest.mark.parametrize(

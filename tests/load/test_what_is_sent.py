@@ -282,6 +282,16 @@ def test_steps_follow_one_another(serve: Serve, load: Load) -> None:
     assert done.report["paced"]["planned_per_second"] == pytest.approx(350, rel=0.01)
 
 
+def test_the_report_has_a_line_for_each_step(serve: Serve, load: Load) -> None:
+    options = ["--step", "100:300ms", "--step", "2000:300ms"]
+    lines = load(serve(echo_bytes), *options, json=False).output.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("step"))
+    assert [line.split()[:3] for line in lines[at + 1 : at + 3]] == [
+        ["0.0", "s", "100"],
+        ["0.3", "s", "2,000"],
+    ]
+
+
 def test_without_a_rate_a_ramp_lets_connections_begin_one_by_one(serve: Serve) -> None:
     firsts: list[float] = []
 

@@ -371,12 +371,18 @@ impl Run {
         next.max(now)
     }
 
-    /// When the duration is over, while it is not; with a rate, when its grace is over as well.
+    /// When the duration is over, while it is not; with a rate and something left to send,
+    /// when its grace is over as well.
     fn sending_end(&self) -> Option<Nanoseconds> {
         if let Some(schedule) = &self.shared.schedule {
             let is_timed = self.shared.plan.sending_time().is_some();
-            let ends = self.shared.is_sending && is_timed;
-            return ends.then(|| schedule.deadline());
+            let is_all_sent = self.shared.record.counts.sent >= schedule.due;
+            let end = if is_all_sent {
+                schedule.end
+            } else {
+                schedule.deadline()
+            };
+            return (self.shared.is_sending && is_timed).then_some(end);
         }
         let duration = self
             .shared

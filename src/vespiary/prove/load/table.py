@@ -62,6 +62,8 @@ def as_text(plan: Plan, report: Report, expectations: Sequence[Expectation] = ()
         lines += [*_one_way(report), ""]
     if latencies := _latencies(plan, report):
         lines += [*latencies, ""]
+    if plan.steps:
+        lines += [*_steps(plan, report), ""]
     lines += _verdict(plan, report)
     if expectations:
         lines += ["", *(_expectation(each, report) for each in expectations)]
@@ -121,6 +123,22 @@ def _bytes(count: float) -> str:
     return f"{count:.2f} GB"
 
 
+def _steps(plan: Plan, report: Report) -> list[str]:
+    """The rates of each step; intervals of the series count for the step that they begin in."""
+    lines = ["step         messages/s       sent       back   99 % in the worst interval"]
+    end = 0.0
+    for rate, seconds in plan.steps:
+        begin, end = end, end + seconds
+        points = [it for it in report.series if begin <= it.start_seconds < end]
+        sent = sum(it.sent for it in points) / seconds
+        back = sum(it.received for it in points) / seconds
+        worst = max((it.latency_seconds.p99 for it in points), default=0.0)
+        lines.append(
+            f"  {begin:5.1f} s   {rate:12,.0f} {sent:10,.0f} {back:10,.0f}   {_time(worst)}"
+        )
+    return lines
+
+
 def _latencies(plan: Plan, report: Report) -> list[str]:
     what = "message" if plan.script is None else "call"
     rows = [("connect", report.connect_latency_seconds), (what, report.latency_seconds)]
@@ -143,7 +161,7 @@ def _time(seconds: float) -> str:
 
 
 def _verdict(plan: Plan, report: Report) -> list[str]:
-    lines = _stopped(report)
+    lines = _stopped(plan, report)
     if report.clean:
         return [*lines, _no_fault(plan, report)]
     if (paced := report.paced) is not None and not paced.reached and report.complete:
@@ -172,11 +190,14 @@ def _expectation(expectation: Expectation, report: Report) -> str:
     return f"FAILED: expected {expectation.text}, but it was {text}."
 
 
-def _stopped(report: Report) -> list[str]:
+def _stopped(plan: Plan, report: Report) -> list[str]:
     if report.complete:
         return []
     if not report.abandoned:
         return ["The run was stopped before its end."]
+    if plan.script is not None:
+        left = counted(report.abandoned, "call was", "calls were")
+        return [f"The run was stopped before its end; {left} not over."]
     left = counted(report.abandoned, "message was", "messages were")
     return [f"The run was stopped before its end; {left} still in flight."]
 

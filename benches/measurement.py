@@ -95,8 +95,8 @@ def await_ready(
         ServerError: It ended, or the time ran out.
     """
     deadline = time.monotonic() + seconds_max
-    wait = _announced if announces else _answers
-    while not wait(process, port):
+    heard = bytearray()
+    while not (_announced(process, port, heard) if announces else _answers(port)):
         if process.poll() is not None:
             raise ServerError("it ended before it was ready")
         if time.monotonic() > deadline:
@@ -104,15 +104,15 @@ def await_ready(
         time.sleep(0.01)
 
 
-def _announced(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Whether a line that has come says so; what comes before is dropped."""
+def _announced(process: subprocess.Popen[bytes], port: int, heard: bytearray) -> bool:
+    """Whether it has said so in all that was heard of it, which may come in pieces."""
     assert process.stdout is not None
-    if not select.select([process.stdout], [], [], 0.1)[0]:
-        return False
-    return f"READY {port}".encode() in os.read(process.stdout.fileno(), 65536)
+    if select.select([process.stdout], [], [], 0.1)[0]:
+        heard += os.read(process.stdout.fileno(), 65536)
+    return f"READY {port}\n".encode() in heard
 
 
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False

@@ -136,8 +136,10 @@ def _spawner(
     def spawn(connection: Connection) -> asyncio.Task[object]:
         coroutine = cast("Coroutine[Any, Any, object]", function(connection))
         loop = asyncio.get_running_loop()
-        task = loop.create_task(coroutine, name=task_name, context=connection._context)
-        task.add_done_callback(connection._task_done)
+        context = connection._context
+        task = loop.create_task(coroutine, name=task_name, context=context)
+        # Without a context it would get a copy of its own, for as long as the task lives.
+        task.add_done_callback(connection._task_done, context=context)
         return task
 
     return spawn

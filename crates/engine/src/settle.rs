@@ -112,7 +112,11 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "each message goes through one of its two calls"
+    )]
     fn depart(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         let outgoing = if connection.layered.get() {
             connection.depart_through_layers()

@@ -114,16 +114,19 @@ impl Outgoing {
     }
 
     /// Bytes that have not gone yet.
+    #[inline]
     pub fn remaining(&self) -> usize {
         self.remaining
     }
 
     /// Whether all has gone.
+    #[inline]
     pub fn is_done(&self) -> bool {
         self.remaining == 0
     }
 
     /// Take note that `count` further bytes went. Panics when that is more than remained.
+    #[inline]
     pub fn advance(&mut self, count: usize) {
         assert!(
             count <= self.remaining,
@@ -136,6 +139,7 @@ impl Outgoing {
     }
 
     /// Keep `offset` within the first chunk that has bytes left.
+    #[inline]
     fn skip_whole(&mut self) {
         if let Body::Many { chunks, first } = &mut self.body {
             while *first < chunks.len() && self.offset >= chunks[*first].len() {
@@ -279,6 +283,7 @@ impl Pool {
         self.free.borrow_mut().pop()
     }
 
+    #[inline]
     pub(crate) fn give_back(&self, index: u16) {
         self.free.borrow_mut().push(index);
     }
@@ -358,6 +363,7 @@ impl DerefMut for Lease {
 }
 
 impl Drop for Lease {
+    #[inline]
     fn drop(&mut self) {
         self.pool.give_back(self.index);
     }

@@ -28,8 +28,8 @@ pub(crate) struct Attachment {
     pub(crate) object: Py<Connection>,
     /// The `contextvars.Context` of its handler, from the first call on.
     context: OnceCell<Owned>,
-    /// What most connections never have.
-    pub(crate) rare: RefCell<Option<Box<Rare>>>,
+    /// What most connections never have: one word in those.
+    pub(crate) rare: OnceCell<Box<RefCell<Rare>>>,
 }
 
 /// What waits for a connection, and ends with it.
@@ -56,7 +56,7 @@ impl Attachment {
         Self {
             object,
             context: OnceCell::new(),
-            rare: RefCell::default(),
+            rare: OnceCell::new(),
         }
     }
 
@@ -125,7 +125,7 @@ impl Drop for Attachment {
             inbox.let_go();
         }
         if let (Some(living), Some(rare)) = (living, self.rare.take()) {
-            rare.let_go(&living);
+            rare.into_inner().let_go(&living);
         }
     }
 }
@@ -162,8 +162,8 @@ pub(crate) trait HasRare {
 impl HasRare for Conn {
     fn rare<T>(&self, act: impl FnOnce(&mut Rare) -> T) -> Option<T> {
         let attachment = self.user.borrow();
-        let mut rare = attachment.as_ref()?.rare.borrow_mut();
-        Some(act(rare.get_or_insert_default()))
+        let rare = attachment.as_ref()?.rare.get_or_init(Box::default);
+        Some(act(&mut rare.borrow_mut()))
     }
 }
 

@@ -110,10 +110,7 @@ impl Attachment {
             visit.call(&self.object)?;
         }
         visit.call(self.made_context())?;
-        let Ok(rare) = self.rare.try_borrow() else {
-            return Ok(());
-        };
-        let Some(rare) = rare.as_ref() else {
+        let Some(Ok(rare)) = self.rare.get().map(|rare| rare.try_borrow()) else {
             return Ok(());
         };
         for future in &rare.closers {

@@ -119,10 +119,7 @@ impl Connection {
         let Some(connection) = local.connection.take() else {
             return;
         };
-        let host = &connection.engine().host;
-        if let Err(error) = local.request.let_go_of_object(host.py()) {
-            host.note(host.py(), None, error);
-        }
+        local.request.let_go_of_object();
         let reason = connection.reason();
         let reason = reason.unwrap_or_else(|| CloseReason::new(Cause::Aborted, ""));
         self.handle().senders().forget(self.key());

@@ -167,10 +167,10 @@ impl Host for PyHost {
             let Some(attachment) = attachment.as_ref() else {
                 return;
             };
-            let mut rare = attachment.rare.borrow_mut();
-            rare.as_mut()
-                .map(|rare| rare.pings.take_answered(payload))
-                .unwrap_or_default()
+            let Some(rare) = attachment.rare.get() else {
+                return;
+            };
+            rare.borrow_mut().pings.take_answered(payload)
         };
         if !pings.is_empty()
             && let Err(error) = ping::answered(self.py(), pings)

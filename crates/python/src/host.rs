@@ -463,7 +463,7 @@ impl PyHost {
             unsafe { self.call(connection, attachment, hook, &arguments) }?
         };
         drop(asked);
-        kept.settle(request, connection.asked_endpoint().host.keeps_request);
+        kept.settle(connection.asked_endpoint().host.keeps_request);
         let read = response::read(&response)?;
         if matches!(read, Answer::Later) {
             // Outside the connection's context, which the task enters by itself.

@@ -50,8 +50,11 @@ fn is_answering(connection: &Rc<Conn>) -> PyResult<bool> {
     let Some(user) = user.as_ref() else {
         return Ok(false);
     };
-    let rare = user.rare.borrow();
-    let Some(task) = rare.as_ref().and_then(|rare| rare.answering.as_ref()) else {
+    let Some(rare) = user.rare.get() else {
+        return Ok(false);
+    };
+    let rare = rare.borrow();
+    let Some(task) = rare.answering.as_ref() else {
         return Ok(false);
     };
     let py = connection.engine().host.py();

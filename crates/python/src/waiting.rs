@@ -218,10 +218,10 @@ pub(crate) fn is_end_awaited(
     attachment: &Attachment,
     has_waited: bool,
 ) -> PyResult<bool> {
-    let rare = attachment.rare.borrow();
-    let Some(rare) = rare.as_ref() else {
+    let Some(rare) = attachment.rare.get() else {
         return Ok(false);
     };
+    let rare = rare.borrow();
     if rare.ends_with_peer {
         return Ok(has_waited);
     }
@@ -293,9 +293,9 @@ pub(crate) fn resolve_at_end(
             settle(py, &future, "set_exception", error)?;
         }
     }
-    let closers = match attachment.rare.borrow_mut().as_mut() {
-        Some(rare) => std::mem::take(&mut rare.closers),
-        None => return Ok(()),
+    let Some(rare) = attachment.rare.get() else {
+        return Ok(());
     };
+    let closers = std::mem::take(&mut rare.borrow_mut().closers);
     resolve_closers(py, closers, reason)
 }

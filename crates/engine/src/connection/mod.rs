@@ -268,7 +268,7 @@ impl<H: Host> Connection<H> {
 
     /// The subprotocol that the handshake chose.
     pub fn protocol(&self) -> Option<Box<str>> {
-        self.negotiated.protocol.get().cloned()
+        self.negotiated.protocol.get().map(|it| (**it).clone())
     }
 
     /// The version of WebSocket that is spoken, or was asked for; `None` elsewhere, and before a

@@ -119,6 +119,7 @@ impl<H: Host> Engine<H> {
         self.port.borrow_mut().next()
     }
 
+    #[inline]
     fn dispatch(self: &Rc<Self>, completion: Completion) {
         let Completion { token, outcome } = completion;
         match table::owner(token) {

@@ -23,8 +23,8 @@ use vespiary_wire::websocket::profile::{InvalidText, Profile, Version};
 pub(crate) struct Negotiated {
     /// The version of the protocol, once the handshake names it.
     pub(crate) version: Cell<Option<Version>>,
-    /// The subprotocol that was chosen.
-    pub(crate) protocol: OnceCell<Box<str>>,
+    /// The subprotocol that was chosen. Boxed twice: one word in connections without one.
+    pub(crate) protocol: OnceCell<Box<Box<str>>>,
     /// Present where compression was agreed on.
     pub(crate) deflate: OnceCell<Box<Deflate>>,
 }
@@ -58,7 +58,7 @@ fn replaces_text<S: Sink>(sink: &S) -> bool {
 pub(crate) fn begin<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, agreed: Agreed) {
     let negotiated = sink.negotiated();
     if let Some(protocol) = agreed.protocol {
-        let _ = negotiated.protocol.set(protocol.into_boxed_str());
+        let _ = negotiated.protocol.set(Box::new(protocol.into_boxed_str()));
     }
     let version = negotiated.version.get().unwrap_or_default();
     let mut decoder = Decoder::new(role(sink.is_client()), version);

@@ -29,7 +29,7 @@ from vespiary.prove.locks.run import environment as locks_environment
 from vespiary.prove.locks.together import Together
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-SECONDS = 20.0
+SECONDS = 60.0
 SERVING = re.compile(r"Serving (\S+)$", re.M)
 
 

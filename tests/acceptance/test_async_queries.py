@@ -20,7 +20,7 @@ def ask(url: str, *questions: str) -> list[str]:
     with connect(url) as client:
         for question in questions:
             client.send(question)
-        return [str(client.recv(timeout=20)) for _ in questions]
+        return [str(client.recv(timeout=60)) for _ in questions]
 
 
 def test_answers_come_from_http_and_from_a_thread(start: Start) -> None:

@@ -32,7 +32,7 @@ def test_who_knows_the_password_talks_under_their_name(
     headers = {"Authorization": credentials(name, password)}
     with connect(example.urls[0], additional_headers=headers) as client:
         client.send("hello")
-        assert client.recv(timeout=10) == f"{name}: hello"
+        assert client.recv(timeout=60) == f"{name}: hello"
     page = httpx.get(page_url(example), auth=(name, password), trust_env=False)
     assert page.status_code == 200
     assert "new WebSocket" in page.text

@@ -21,8 +21,8 @@ def exchange(url: str, count: int) -> None:
             client.send(f"text {number}")
             client.send(f"bytes {number}".encode())
         for number in range(count):
-            assert client.recv(timeout=10) == f"text {number}"
-            assert client.recv(timeout=10) == f"bytes {number}".encode()
+            assert client.recv(timeout=60) == f"text {number}"
+            assert client.recv(timeout=60) == f"bytes {number}".encode()
 
 
 @pytest.mark.parametrize("name", ["echo_callback.py", "echo_async.py"])
@@ -34,7 +34,7 @@ def test_both_forms_echo_text_and_bytes_to_many_clients_at_once(start: Start, na
     with connect(example.url, max_size=None) as client:
         large = bytes(range(256)) * 4000
         client.send(large)
-        assert client.recv(timeout=10) == large
+        assert client.recv(timeout=60) == large
     example.stop()
 
 
@@ -43,9 +43,9 @@ def test_a_stop_closes_open_websockets_with_1001(start: Start, name: str) -> Non
     example = start(name, "ws://127.0.0.1:0/")
     with connect(example.url) as client:
         client.send("before")
-        assert client.recv(timeout=10) == "before"
+        assert client.recv(timeout=60) == "before"
         with ThreadPoolExecutor(1) as pool:
-            ending = pool.submit(client.recv, timeout=10)
+            ending = pool.submit(client.recv, timeout=60)
             assert example.stop() < 5
             with pytest.raises(ConnectionClosed) as told:
                 ending.result()

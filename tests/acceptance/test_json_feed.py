@@ -12,7 +12,7 @@ pytestmark = pytest.mark.acceptance
 
 
 def receive(client: ClientConnection) -> Any:
-    return json.loads(client.recv(timeout=20))
+    return json.loads(client.recv(timeout=60))
 
 
 def test_every_subscriber_gets_every_tick_compressed_or_not(start: Start) -> None:

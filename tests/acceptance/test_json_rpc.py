@@ -16,7 +16,7 @@ def answers(url: str, *calls: object) -> list[Any]:
     with connect(url) as client:
         for call in calls:
             client.send(call if isinstance(call, str) else json.dumps(call))
-        return [json.loads(client.recv(timeout=20)) for _ in calls]
+        return [json.loads(client.recv(timeout=60)) for _ in calls]
 
 
 def test_calls_run_side_by_side_and_errors_have_codes(start: Start) -> None:

@@ -46,6 +46,6 @@ def test_an_inversion_in_an_examples_handler_is_found(start: Start, tmp_path: Pa
     example = start(str(inverted), "ws://127.0.0.1:0/")
     with connect(example.url) as client:
         client.send("hello")
-        assert client.recv(timeout=10) == "hello"
+        assert client.recv(timeout=60) == "hello"
     with pytest.raises(AssertionError, match="INVERSION"):
         example.stop()

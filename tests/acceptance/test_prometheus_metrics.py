@@ -25,7 +25,7 @@ def test_the_counters_are_those_of_the_traffic(start: Start) -> None:
     with connect(websocket) as client:
         for _ in range(10):
             client.send("hello")
-            assert client.recv(timeout=20) == "hello"
+            assert client.recv(timeout=60) == "hello"
         found = samples(metrics)
         assert found["vespiary_connections_open", websocket] == 1
         assert found["vespiary_messages_received_total", websocket] == 10

@@ -28,7 +28,7 @@ def enter(example: Example, room: str, cookie: str) -> ClientConnection:
 
 
 def receive(client: ClientConnection) -> Any:
-    return json.loads(client.recv(timeout=20))
+    return json.loads(client.recv(timeout=60))
 
 
 def test_a_room_hears_its_own_users_only(start: Start) -> None:

@@ -28,7 +28,7 @@ def say(client: ClientConnection, **request: str) -> None:
 
 
 def hear(client: ClientConnection) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads(client.recv(timeout=10))
+    event: dict[str, Any] = json.loads(client.recv(timeout=60))
     return event
 
 
@@ -53,7 +53,7 @@ def test_the_page_and_the_echo_are_named_and_there(start: Start) -> None:
     assert head.headers["content-length"] == response.headers["content-length"]
     with connect(example.urls[1]) as client:
         client.send("five lines")
-        assert client.recv(timeout=10) == "five lines"
+        assert client.recv(timeout=60) == "five lines"
     example.stop()
 
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 from websockets.sync.client import connect
 
 NAMES = ("chromium-headless-shell", "chromium")
-SECONDS = 20.0
+SECONDS = 60.0
 
 FLAGS = (
     "--headless",

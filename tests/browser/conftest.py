@@ -16,7 +16,7 @@ import pytest
 from tests.browser.chromium import Chromium, Page, find_chromium
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SECONDS = 10.0
+SECONDS = 50.0
 
 
 class Server:

@@ -44,7 +44,7 @@ def report(chromium: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iter
     program.write_text(PROGRAM)
     verb = [sys.executable, "-m", "vespiary", "locks", "--full", "--html", str(page), "--"]
     words = [*verb, sys.executable, str(program)]
-    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, timeout=40, check=False)
+    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, timeout=100, check=False)
     assert done.returncode == 120, done.stderr
     with chromium.open(page.as_uri()) as opened:
         yield opened

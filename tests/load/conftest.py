@@ -57,7 +57,7 @@ def load() -> Load:
         whole = command(*texts)
         if before:
             whole = [sys.executable, "-c", f"{before}\nimport os\nos.execv({whole[0]!r}, {whole})"]
-        done = subprocess.run(whole, capture_output=True, text=True, timeout=50)
+        done = subprocess.run(whole, capture_output=True, text=True, timeout=100)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
@@ -67,7 +67,7 @@ def load() -> Load:
 def io_uring_refusal() -> str | None:
     """Why io_uring is not available on this machine; None when it can."""
     options = ["tcp://127.0.0.1:1", "--messages", "0", "--driver", "uring", "--json", "-"]
-    done = subprocess.run(command(*options), capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command(*options), capture_output=True, text=True, timeout=100)
     return done.stderr if done.returncode == 2 else None
 
 
@@ -97,7 +97,7 @@ def interrupted_load() -> Load:
                 if "sending" in line:
                     break
             os.kill(process.pid, signal.SIGINT)
-            output, errors = process.communicate(timeout=30)
+            output, errors = process.communicate(timeout=60)
         return Outcome(process.returncode, output, told + errors)
 
     return run

@@ -103,7 +103,7 @@ def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(serve: Serve) -> None:
         with contextlib.suppress(OSError):
             while piece := terminal.read(65536):
                 shown += piece
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert b"sending" in shown
     assert b"sent, " in shown
@@ -147,7 +147,7 @@ def test_a_closed_pipe_at_standard_output_is_not_a_fault(serve: Serve) -> None:
     with os.fdopen(writing, "wb") as nobody:
         done = subprocess.run(
             [sys.executable, "-m", "vespiary", "load", serve(echo), "--messages", "5"],
-            stdout=nobody, stderr=nobody, timeout=50,
+            stdout=nobody, stderr=nobody, timeout=100,
         )  # fmt: skip
     assert done.returncode == 0
 

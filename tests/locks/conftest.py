@@ -64,7 +64,7 @@ def watched(tmp_path: Path) -> Callable[..., Result]:
     """Runs a command under `vespiary locks`."""
 
     def run(
-        *command: str | Path, seconds: float = 40, options: Sequence[str | Path] = ()
+        *command: str | Path, seconds: float = 100, options: Sequence[str | Path] = ()
     ) -> Result:
         report = tmp_path / "report.json"
         verb = [sys.executable, "-m", "vespiary", "locks", "--json", str(report)]

@@ -16,7 +16,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.memory.limiters import METHODS, choose
 
 PROGRAMS = Path(__file__).parent / "programs"
-PATIENCE_SECONDS = 45.0
+PATIENCE_SECONDS = 100.0
 
 
 def possible_methods() -> list[str]:

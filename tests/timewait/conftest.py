@@ -15,7 +15,7 @@ from vespiary.prove.timewait.events import Unavailable
 from vespiary.prove.timewait.tracepoint import Tracepoint
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SECONDS = 50
+SECONDS = 100
 
 Isolated = Callable[[Sequence[str]], list[str]]
 """Makes of a command one that runs in a new network namespace."""

@@ -25,7 +25,7 @@ def test_help_lists_the_commands_without_importing_them() -> None:
         "print([name for name in sys.modules if name.startswith('vespiary.cli.')])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=50
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=100
     )
     assert re.search(r"^  serve +Serve a handler on one or more URLs\.$", done.stdout, re.M)
     assert done.stdout.rstrip().endswith("['vespiary.cli.main']")

@@ -99,7 +99,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
         tool = [sys.executable, "-m", "vespiary", "locks", "--json", str(report), "--"]
         words = [*tool, *command(program, folder)]
         done = subprocess.run(
-            words, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+            words, cwd=folder, capture_output=True, text=True, timeout=100, check=False
         )
         return Result(done.returncode, done.stderr, json.loads(report.read_text()))
 

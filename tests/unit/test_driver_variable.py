@@ -51,7 +51,7 @@ def test_serve_prints_a_bad_value_without_a_traceback() -> None:
         env={**os.environ, "VESPIARY_DRIVER": "9001"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert served.returncode != 0

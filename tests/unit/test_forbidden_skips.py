@@ -38,7 +38,7 @@ def run(
         env={**os.environ, "VESPIARY_FORBID_SKIPS": forbid},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         check=False,
     )
 

@@ -37,7 +37,7 @@ def test_a_hang_fails_its_test_and_no_other(tmp_path: Path, hanging: str, words:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         check=False,
     )
     assert words in done.stdout

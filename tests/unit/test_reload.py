@@ -76,7 +76,7 @@ def test_own_source_files_have_this_test_but_neither_python_nor_installed_ones()
     assert Path(os.__file__).absolute() not in files
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "it did not come"

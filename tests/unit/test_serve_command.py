@@ -30,7 +30,7 @@ async def echo(connection):
     async for message in connection:
         connection.send(message)
 """
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Command:
@@ -300,7 +300,7 @@ def test_help_has_its_examples_on_lines_of_their_own() -> None:
         [sys.executable, "-m", "vespiary", "serve", "--help"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=True,
     ).stdout
     lines = [line.strip() for line in printed.splitlines()]

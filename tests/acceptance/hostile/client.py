@@ -15,7 +15,7 @@ from typing import Any
 
 import vespiary
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Echo(vespiary.Handler):

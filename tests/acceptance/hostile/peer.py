@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
-SECONDS = 10.0
+SECONDS = 50.0
 PIECE_SECONDS = 0.0003
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10

@@ -1,8 +1,8 @@
 //! The request that opened a connection, kept for `connection.request`.
 //!
 //! Most connections need only a part of their request, and that early. So its head is kept packed,
-//! and becomes a `vespiary.request.Request` when it is asked for. An endpoint whose handler does not
-//! ask (`Hooks.keeps_request`) lets go of it once `on_open` has returned.
+//! and becomes a `vespiary.request.Request` when it is asked for. An endpoint whose handler does
+//! not ask (`Hooks.keeps_request`) lets go of it once `on_open` has returned.
 //!
 //! The object refers to its connection. So the connection lets go of it at its end, and no circle
 //! is left for the collector.

@@ -47,6 +47,8 @@ pub enum Cause {
     ProtocolError,
     /// The peer sent a kind of message that this endpoint does not take.
     MessageRefused,
+    /// TLS failed: the handshake, a certificate, a record.
+    TlsFailed,
     /// Memory for a message could not be allocated.
     OutOfMemory,
     /// This end refused the peer's HTTP request.
@@ -80,6 +82,7 @@ impl Cause {
             Self::Limit(_) => "limit",
             Self::ProtocolError => "protocol_error",
             Self::MessageRefused => "message_refused",
+            Self::TlsFailed => "tls_failed",
             Self::OutOfMemory => "out_of_memory",
             Self::RequestRefused => "request_refused",
             Self::RequestInvalid => "request_invalid",
@@ -150,7 +153,7 @@ impl CloseReason {
 
     /// The same, ended by this side.
     #[must_use]
-    pub(crate) fn by(mut self, side: Side) -> Self {
+    pub fn by(mut self, side: Side) -> Self {
         self.side = side;
         self
     }

@@ -138,8 +138,8 @@ pub trait Host: Sized + 'static {
     fn fault(&self, connection: &Rc<Connection<Self>>, text: &str);
     /// A limit was reached, or accepting failed.
     fn event(&self, endpoint: &Rc<Endpoint<Self>>, event: Event);
-    /// The layers of a new connection, the one nearest to the socket first. A session begins when
-    /// all of them are ready.
+    /// The layers of a new connection, or of a client's when a proxy has opened the way to the
+    /// server; the one nearest to the socket first. A session begins when all of them are ready.
     fn layers(&self, connection: &Rc<Connection<Self>>) -> Vec<Box<dyn Layer>> {
         let _ = connection;
         Vec::new()

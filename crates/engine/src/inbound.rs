@@ -82,6 +82,11 @@ impl<P: Payload> Inbound<P> {
         matches!(self.session.stage, Stage::Head(_))
     }
 
+    /// Whether a proxy is to open a tunnel first.
+    pub(crate) fn awaits_tunnel(&self) -> bool {
+        matches!(&self.session.stage, Stage::Head(head) if head.awaits_tunnel())
+    }
+
     pub(crate) fn discarding() -> Self {
         Self::new(Stage::Discard)
     }

@@ -49,6 +49,26 @@ impl<H: Host> Connection<H> {
         }
     }
 
+    fn add_host_layers(self: &Rc<Self>) {
+        for layer in self.engine.host.layers(self) {
+            self.add_layer(layer);
+        }
+    }
+
+    /// A client's way through a proxy is open, and the host's layers begin. Whether they are ready.
+    pub(crate) fn enter_tunnel(self: &Rc<Self>) -> bool {
+        let layers = self.engine.host.layers(self);
+        if layers.is_empty() {
+            return true;
+        }
+        for layer in layers {
+            self.add_layer(layer);
+        }
+        self.engine.set_resting(self);
+        self.unsettle();
+        !with_stack(self, Stack::await_ready).unwrap_or(false)
+    }
+
     /// Bytes of memory that its layers hold.
     pub(crate) fn layer_bytes(&self) -> usize {
         let stack = self.layers.take();
@@ -61,8 +81,8 @@ impl<H: Host> Connection<H> {
 /// Give a new connection the layers that its host and its endpoint want; whether they are ready for
 /// the session.
 pub(crate) fn install<H: Host>(connection: &Rc<Connection<H>>) -> bool {
-    for layer in connection.engine.host.layers(connection) {
-        connection.add_layer(layer);
+    if !connection.inbound.borrow().awaits_tunnel() {
+        connection.add_host_layers();
     }
     if connection.endpoint().options.borrow().filtered {
         let weak = Rc::downgrade(connection);

@@ -254,6 +254,8 @@ pub struct Options {
     pub websocket: WebSocketOptions,
     /// Whether messages are handed over in parts as they arrive.
     pub parts: bool,
+    /// Whether the endpoint's connections are under TLS.
+    pub secure: bool,
     /// Whether the host's filters stand between the socket and the framing.
     pub filtered: bool,
     /// Whether reading goes on while the write queue is above its mark: for a client that sends
@@ -300,6 +302,7 @@ impl Options {
             slow_consumer: SlowConsumer::Wait,
             websocket: WebSocketOptions::default(),
             parts: false,
+            secure: false,
             filtered: false,
             reads_when_crowded: false,
         }

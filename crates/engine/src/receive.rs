@@ -63,7 +63,9 @@ pub(crate) fn begin<H: Host>(connection: &Rc<Connection<H>>, inbound: &mut Inbou
         inbound.session.stage = Stage::of_stream(&connection.endpoint().options.borrow().framing);
         return opened(connection);
     }
-    connection.enter(Event::Handshake);
+    if connection.state() != State::Handshaking {
+        connection.enter(Event::Handshake);
+    }
     if requires!("rfc6455/4.1/2", "rfc6455/4.1/17" => connection.client) {
         client::begin(&mut inbound.session, connection);
     }

@@ -235,6 +235,10 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
         self.engine.host.accepted(self, headers);
     }
 
+    fn enter_tunnel(&self) -> bool {
+        Connection::enter_tunnel(self)
+    }
+
     fn begin_deflate_stream(&self) {
         self.push_layer(Box::new(DeflateStream::default()));
     }

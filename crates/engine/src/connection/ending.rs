@@ -65,6 +65,9 @@ impl<H: Host> Connection<H> {
         if self.state() >= State::Closing {
             return;
         }
+        if reason.cause == Cause::TlsFailed {
+            return self.end_behind_alert(reason);
+        }
         let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
         let code = Code(reason.code.unwrap_or(Code::INTERNAL_ERROR.0));
         let text = reason.text.clone();
@@ -78,6 +81,14 @@ impl<H: Host> Connection<H> {
         } else {
             self.abort_now();
         }
+    }
+
+    /// TLS has failed: its alert, which tells the peer why, is sent, and nothing else any more.
+    fn end_behind_alert(self: &Rc<Self>, reason: CloseReason) {
+        self.end_with(reason);
+        let pool = &mut self.engine.pool.borrow_mut();
+        self.outbound.borrow_mut().clear(pool);
+        self.begin_closing(None);
     }
 
     /// The host's handler failed: 1011 on WebSocket. Elsewhere a reset, since the peer would take a

@@ -115,9 +115,10 @@ impl Life {
             (S::Handshaking, E::Answer) => self.to(S::BetweenRequests),
             (S::BetweenRequests, E::Request) => self.to(S::Handshaking),
             (S::Connecting | S::Securing | S::Handshaking, E::Open) => self.to(S::Open),
-            (S::Handshaking | S::BetweenRequests | S::Open | S::Closing, E::Close) => {
-                self.to(S::Closing)
-            }
+            (
+                S::Securing | S::Handshaking | S::BetweenRequests | S::Open | S::Closing,
+                E::Close,
+            ) => self.to(S::Closing),
             (S::Open, E::SendLast) => self.sends(Sending::Ending),
             (S::Open | S::Closing, E::SendFin) => self.sends(Sending::Ended),
             // Completions may come late; they change nothing.

@@ -105,6 +105,9 @@ pub(crate) trait HttpSink: Sink {
     /// The answer is queued, and the connection waits for its next request.
     fn request_over(&self);
 
+    /// A proxy has opened the way to the server, and the layers of that way begin. Whether they are
+    /// ready; the session begins later if not.
+    fn enter_tunnel(&self) -> bool;
     /// The server accepted the handshake with these header fields.
     fn accepted(&self, headers: Vec<(String, String)>);
     /// All bytes behind what waits to be sent are compressed, in both directions.

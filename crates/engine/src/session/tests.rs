@@ -161,6 +161,9 @@ impl HttpSink for Recorder {
     fn count_answer(&self, _: u16) {}
     fn request_over(&self) {}
     fn accepted(&self, _: Vec<(String, String)>) {}
+    fn enter_tunnel(&self) -> bool {
+        true
+    }
     fn begin_deflate_stream(&self) {}
     fn opened(&self) {
         self.report(Report::Opened);

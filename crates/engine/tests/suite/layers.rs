@@ -19,6 +19,7 @@ on_every_driver_and_with_faults!(
     a_layer_is_pushed_while_the_connection_lives,
     what_a_layer_makes_waits_while_the_connection_is_held_back,
     a_layer_that_fails_ends_its_connection,
+    what_a_failed_handshake_has_to_say_is_sent_first,
     own_bytes_for_a_peer_that_does_not_read_are_bounded,
 );
 
@@ -317,6 +318,50 @@ fn a_layer_that_fails_ends_its_connection(bench: &Bench) {
     let reason = &bench.host().reasons()[0];
     assert_eq!(reason.cause, Cause::ProtocolError, "{reason}");
     assert_eq!(reason.text, "not a record of this layer");
+}
+
+/// Fails at the first bytes, with an alert, as TLS does.
+#[derive(Default)]
+struct Refusing {
+    has_alerted: bool,
+}
+
+impl Layer for Refusing {
+    fn receive(&mut self, input: &mut [u8], flow: &mut Flow<'_>) -> Result<Received, CloseReason> {
+        if self.has_alerted {
+            return Err(CloseReason::new(Cause::TlsFailed, "refused"));
+        }
+        self.has_alerted = !input.is_empty();
+        if self.has_alerted {
+            flow.own.extend_from_slice(b"alert");
+        }
+        Ok(Received {
+            used: input.len(),
+            progress: Progress::Again,
+            work: 0,
+        })
+    }
+
+    fn send(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), CloseReason> {
+        Err(CloseReason::new(Cause::TlsFailed, "nothing is sent"))
+    }
+
+    fn is_ready(&self) -> bool {
+        false
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+    }
+}
+
+fn what_a_failed_handshake_has_to_say_is_sent_first(bench: &Bench) {
+    let script = Script::echo().layered(|_| vec![Box::<Refusing>::default()]);
+    let place = bench.listen(lines(), script);
+    let mut peer = bench.connect(&place);
+    peer.send(bench, b"hello\n");
+    assert_eq!(peer.take_rest(bench), (b"alert".to_vec(), Ending::Finished));
+    assert!(bench.host().messages().is_empty());
 }
 
 fn own_bytes_for_a_peer_that_does_not_read_are_bounded(bench: &Bench) {

@@ -49,7 +49,7 @@ impl From<Option<ClientHandshake>> for Opening {
 pub(super) struct ClientHead {
     refused: Option<Refused>,
     /// The proxy's answer is awaited.
-    tunnel: Option<Tunnel>,
+    pub(super) tunnel: Option<Tunnel>,
     handshake: Option<ClientHandshake>,
     /// How many responses of status 1xx have come.
     interim: u8,
@@ -175,7 +175,9 @@ pub(super) fn read_response<S: HttpSink>(
         head.buffer.clear();
         client.tunnel = None;
         client.reader = ResponseReader::new();
-        begin(session, sink);
+        if sink.enter_tunnel() {
+            begin(session, sink);
+        }
     }
     Ok(())
 }

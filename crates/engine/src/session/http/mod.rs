@@ -62,6 +62,11 @@ impl Head {
         size_of::<Self>() + self.buffer.capacity()
     }
 
+    /// Whether a proxy is to open a tunnel first.
+    pub(crate) fn awaits_tunnel(&self) -> bool {
+        self.client.as_ref().is_some_and(|it| it.tunnel.is_some())
+    }
+
     /// The head behind an answer.
     fn following(exchange: Exchange) -> Self {
         Self {

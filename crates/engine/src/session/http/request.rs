@@ -78,7 +78,7 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
     let is_websocket = is_served && options.framing == Framing::WebSocket;
     let is_upgrade = is_websocket && wire::is_upgrade(&request, &options.websocket.versions);
     let mut waiting = Head::following(head.exchange.next(&request, is_upgrade));
-    let checked = http::check_service(&request, false).and_then(|()| {
+    let checked = http::check_service(&request, options.secure).and_then(|()| {
         if is_upgrade {
             let upgrade = check_upgrade(&request, &options.websocket)?;
             sink.negotiated().version.set(Some(upgrade.version));

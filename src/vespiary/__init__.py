@@ -48,11 +48,13 @@ from vespiary.statistics import (
     PortStatistics,
     ServerStatistics,
 )
+from vespiary.tls import ClientTLS, ServerTLS, TLSInfo
 from vespiary.websocket import WebSocket
 
 __all__ = [
     "Backoff",
     "ClientOptions",
+    "ClientTLS",
     "CloseCode",
     "CloseReason",
     "Compression",
@@ -88,6 +90,8 @@ __all__ = [
     "Server",
     "ServerOptions",
     "ServerStatistics",
+    "ServerTLS",
+    "TLSInfo",
     "ThreadCallsFull",
     "Timer",
     "VespiaryError",

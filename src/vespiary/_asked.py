@@ -10,10 +10,13 @@ from urllib.parse import unquote
 
 from vespiary._core import Hooks, upgrade_request_fault
 from vespiary._credentials import basic_authorization
+from vespiary._option_checks import wrong_option
 from vespiary._proxies import Proxy, environment_proxy
 from vespiary._redirects import Target, client_endpoint
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError, EndpointError
+from vespiary.tls import ClientTLS, default_client_tls
+from vespiary.trace import requires
 
 __all__ = ["Asked", "target_of", "without_credentials"]
 
@@ -68,6 +71,7 @@ class Asked:
         subprotocols: Those that are offered.
         source: The local IP address to connect from.
         proxy: A proxy's URL, True for the environment's, None for none.
+        tls: The TLS for a server that has it; None for the default.
         redirects_max: How many redirects are followed.
         handshake_seconds: How long everything up to the open connection may take.
         handshakes_per_address_max: How many handshakes with one address may run at a time.
@@ -79,6 +83,7 @@ class Asked:
     subprotocols: tuple[str, ...]
     source: str | None
     proxy: str | Literal[True] | None
+    tls: ClientTLS | None
     redirects_max: int
     handshake_seconds: float | None
     handshakes_per_address_max: int | None
@@ -112,12 +117,34 @@ class Asked:
             )
         return proxy
 
+    def native_tls(self, endpoint: Endpoint) -> dict[str, object]:
+        """The engine's options for a server with TLS; none for one without.
+
+        Raises:
+            ConfigurationError: this machine has no trusted authorities, and none are named.
+        """
+        if requires("rfc6455/4.1/13", "rfc6455/4.1/15", "rfc6455/10.6/1", endpoint.is_secure):
+            tls = self.tls or default_client_tls()
+            name = tls.server_name or endpoint.host.partition("%")[0]
+            return {"tls": tls.native(is_http=endpoint.has_http), "tls_name": name}
+        return {}
+
     def check(self, target: Target) -> None:
         """See whether the request can be written.
 
         Raises:
-            ConfigurationError: a field or a subprotocol cannot be sent.
+            ConfigurationError: a field or a subprotocol cannot be sent, or TLS does not fit.
         """
+        if self.tls is not None and not isinstance(self.tls, ClientTLS):
+            raise wrong_option("tls", self.tls, "a ClientTLS or None")
+        if self.tls is not None and not target.endpoint.is_secure and self.redirects_max == 0:
+            raise ConfigurationError(
+                f"{target.endpoint} is without TLS, and tls= would have no effect: write wss:// or"
+                " tls://",
+                subject="tls",
+                value=self.tls,
+            )
+        self.native_tls(target.endpoint)
         self.proxy_to(target.endpoint)
         handshake = self.handshake(target)
         if handshake is None:

@@ -18,19 +18,24 @@ from vespiary.filters import Filter
 from vespiary.request import Headers, Request
 from vespiary.routing import PathPattern
 from vespiary.statistics import ConnectionStatistics
+from vespiary.tls import TLSInfo
 
 __all__ = [
+    "ClientTls",
     "Connection",
     "Core",
     "Hooks",
     "Listener",
     "LoadRun",
+    "ServerTls",
     "Site",
     "Timer",
     "__version__",
     "close_as_told",
     "cue_stop",
     "keep_heap",
+    "make_authority",
+    "make_certificate",
     "origin_fault",
     "push",
     "symbolize",
@@ -118,6 +123,10 @@ class Connection(Generic[_M_co]):
     @property
     def is_shutting_down(self) -> bool:
         """Whether the server is stopping, so that work under way should be finished."""
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """What TLS has agreed on, after the end of the connection too; None without TLS."""
 
     @property
     def request(self) -> Request | None:
@@ -445,6 +454,41 @@ def upgrade_header_fault(name: str, value: str) -> str | None: ...
 def upgrade_request_fault(
     host: str, target: str, subprotocols: list[str], headers: list[tuple[str, str]]
 ) -> str | None: ...
+def make_authority() -> tuple[str, str]: ...
+def make_certificate(authority_key: str, names: list[str], days: int) -> tuple[str, str]: ...
+
+@final
+class ServerTls:
+    """The TLS of a server's endpoints, checked; its settings can be replaced."""
+
+    def __new__(
+        cls,
+        pairs: list[tuple[bytes, bytes]],
+        client_ca: bytes | None,
+        clients_required: bool,
+        alpn: list[bytes],
+        tls12: bool,
+    ) -> Self: ...
+    def replace(
+        self,
+        pairs: list[tuple[bytes, bytes]],
+        client_ca: bytes | None,
+        clients_required: bool,
+        alpn: list[bytes],
+        tls12: bool,
+    ) -> None: ...
+
+@final
+class ClientTls:
+    """The TLS of clients, checked."""
+
+    def __new__(
+        cls,
+        ca: bytes | None,
+        pair: tuple[bytes, bytes] | None,
+        alpn: list[bytes],
+        tls12: bool,
+    ) -> Self: ...
 
 @final
 class LoadRun:

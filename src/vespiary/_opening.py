@@ -167,7 +167,7 @@ class _Opening:
         if self._loop.get_debug():
             hooks = timed(hooks, self._loop)
         hooks.connected, hooks.outcome = attempt.connected, attempt.settle
-        native = {**asked.native, "versions": [self.version]}
+        native = {**asked.native, **asked.native_tls(endpoint), "versions": [self.version]}
         tunnel = None
         if proxy is not None:
             requires("rfc6455/4.1/9")

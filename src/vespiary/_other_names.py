@@ -71,11 +71,10 @@ _OPTIONS = {
     "socket": "sock=",
 }
 _SENTENCES = {
-    "ssl": "TLS is not available yet: use a proxy that terminates it",
-    "ssl_context": "TLS is not available yet: use a proxy that terminates it",
-    "tls": "TLS is not available yet: use a proxy that terminates it",
-    "certfile": "TLS is not available yet: use a proxy that terminates it",
-    "keyfile": "TLS is not available yet: use a proxy that terminates it",
+    "ssl": "write tls= with a ServerTLS (of a server) or ClientTLS",
+    "ssl_context": "write tls= with a ServerTLS (of a server) or ClientTLS",
+    "certfile": "write tls=ServerTLS(certificate, key)",
+    "keyfile": "write tls=ServerTLS(certificate, key)",
     "port": "the port is part of the URL",
     "path": "the path is part of the URL",
     "url": "the URL is the second argument",

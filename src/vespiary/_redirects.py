@@ -73,14 +73,10 @@ def client_endpoint(url: str) -> Endpoint:
     """
     scheme = str(url).partition(":")[0].lower()
     why = ""
-    if scheme in ("wss", "tls"):
+    if scheme in ("http", "https"):
         why = (
-            f"{scheme}:// is not available yet, as a client here has no TLS: connect to the plain"
-            " port where the network is trusted, or to a TLS tunnel on this machine (stunnel,"
-            " socat)"
+            "connect speaks tcp://, tls://, unix://, ws:// and wss://; for HTTP use an HTTP client"
         )
-    elif scheme in ("http", "https"):
-        why = "connect speaks tcp://, unix:// and ws://; for HTTP use an HTTP client"
     if why:
         bare = bare_url(url)
         raise EndpointError(f"{bare!r}: {why}", subject=bare, value=bare)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vespiary import _logging
 from vespiary._hooks import as_handler, handler_hooks
-from vespiary._option_checks import check_options
+from vespiary._option_checks import check_options, wrong_option
 from vespiary._options import native_options
 from vespiary._slow_hooks import timed
 from vespiary._threads import ThreadedHooks
@@ -23,9 +23,11 @@ from vespiary.limits import Deadlines, Limits
 from vespiary.routing import HostPattern, PathPattern, Route
 from vespiary.server_options import SLOW_CONSUMER, ServerOptions
 from vespiary.statistics import EndpointStatistics
+from vespiary.tls import ServerTLS
+from vespiary.trace import requires
 
 if TYPE_CHECKING:
-    from vespiary._core import Connection, Hooks
+    from vespiary._core import Connection, Hooks, ServerTls
     from vespiary._core import Site as NativeSite
     from vespiary._life import Life
     from vespiary.errors import CloseReason
@@ -95,6 +97,7 @@ class Site:
             parts=hooks.part is not None,
             filtered=add_filters(hooks, options.get("filters", ())),
         )
+        native["tls"] = _native_tls(endpoint, options.get("tls"))
         threads = _threads(hooks, options.get("executor"), limits)
         return cls(
             handler=made,
@@ -190,6 +193,28 @@ class Site:
             errnos.errorcode.get(number, str(number)): count for number, count in errors.items()
         }
         return EndpointStatistics(**fields)
+
+
+def _native_tls(endpoint: Endpoint, tls: ServerTLS | None) -> ServerTls | None:
+    if tls is not None and not isinstance(tls, ServerTLS):
+        raise wrong_option("tls", tls, "a ServerTLS or None")
+    if endpoint.is_secure and tls is None:
+        raise ConfigurationError(
+            f"{endpoint} needs a certificate: tls=ServerTLS(certificate, key), or --cert and --key"
+            " of `vespiary serve`; for development `vespiary cert` makes one",
+            subject="tls",
+        )
+    if tls is not None and not endpoint.is_secure:
+        secure = {"tcp": "tls", "ws": "wss", "http": "https"}.get(endpoint.scheme)
+        advice = f": write {secure}://" if secure else ""
+        raise ConfigurationError(
+            f"{endpoint} is without TLS, and tls= would have no effect{advice}",
+            subject="tls",
+            value=tls,
+        )
+    if requires("rfc6455/4.2.2/2", endpoint.is_secure) and tls is not None:
+        return tls.native(is_http=endpoint.has_http)
+    return None
 
 
 def _route(endpoint: Endpoint, host: str | None, url: str) -> Route | None:

@@ -203,8 +203,8 @@ def connect(
             print(await connection.receive())
 
     Args:
-        url: `tcp://`, `unix:///path` or `ws://`. A user name and password in a `ws://` URL are sent
-            as basic authentication (RFC 7617).
+        url: `tcp://`, `unix:///path` or `ws://`, or with TLS `tls://` or `wss://`. A user name and
+            password in a `ws://` or `wss://` URL are sent as basic authentication (RFC 7617).
         handler: Called as a server's is, for each connection. Default: messages are received with
             `receive()` or `async for`.
         options: See `vespiary.ClientOptions`.
@@ -262,6 +262,7 @@ def connecting(
         subprotocols=subprotocols or tuple(asked_websocket.subprotocols),
         source=options.get("source"),
         proxy=options.get("proxy", True),
+        tls=options.get("tls"),
         redirects_max=options.get("redirects_max", 0),
         handshake_seconds=deadlines.handshake_seconds,
         handshakes_per_address_max=options.get(

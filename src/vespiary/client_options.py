@@ -10,6 +10,7 @@ from vespiary._header_lines import HeaderFields, HeaderMaker
 from vespiary.backoff import Backoff
 from vespiary.framing import Framing
 from vespiary.limits import Deadlines, Limits, SlowConsumer
+from vespiary.tls import ClientTLS
 from vespiary.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class ClientOptions(TypedDict, total=False):
             or pairs; or a function, plain or async, that returns them and is called for each
             attempt, for example for a token that expires. If it raises, the attempt has failed;
             `handshake_seconds` does not limit its time.
+        tls: Trusted authorities, and this client's certificate, for `wss://` and `tls://`. Default:
+            the authorities of this machine.
         filters: Filters between the socket and the framing: see `vespiary.Filter`.
         source: The local IP address to connect from.
         proxy: The URL of an HTTP proxy (`http://user:password@host:port`), which is asked for a
@@ -65,6 +68,7 @@ class ClientOptions(TypedDict, total=False):
     websocket: WebSocket | None
     subprotocols: Iterable[str]
     headers: HeaderFields | HeaderMaker
+    tls: ClientTLS | None
     filters: Sequence[FilterFactory]
     source: str | None
     proxy: str | Literal[True] | None

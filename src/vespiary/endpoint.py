@@ -15,15 +15,16 @@ from vespiary.trace import requires
 
 __all__ = ["Endpoint", "Scheme"]
 
-Scheme = Literal["tcp", "unix", "ws", "http", "ws+unix", "http+unix"]
+Scheme = Literal["tcp", "tls", "unix", "ws", "wss", "http", "https", "ws+unix", "http+unix"]
 """The schemes that can be served and connected to."""
 
-_DEFAULT_PORTS: dict[str, int | None] = {"tcp": None, "ws": 80, "http": 80}
-_LATER = {
-    "tls": "tcp",
-    "wss": "ws",
-    "https": "http",
-    "udp": None,
+_DEFAULT_PORTS: dict[str, int | None] = {
+    "tcp": None,
+    "tls": None,
+    "ws": 80,
+    "wss": 443,
+    "http": 80,
+    "https": 443,
 }
 _UNIX_PATH_BYTES_MAX = 107
 _TARGET_CHARACTERS = "/?%:@!$&'()*+,;=~-._"
@@ -32,8 +33,11 @@ _PATH_CHARACTERS = "/!$&'()*+,;=@~-._"
 """What the path of a Unix socket holds unencoded in a URL; a colon ends it."""
 _EXAMPLES = {
     "tcp": "tcp://127.0.0.1:5050",
+    "tls": "tls://127.0.0.1:5051",
     "ws": "ws://127.0.0.1:9001/",
+    "wss": "wss://chat.example.com/",
     "http": "http://127.0.0.1:8080/",
+    "https": "https://www.example.com/",
     "unix": "unix:///run/echo.sock",
     "ws+unix": "ws+unix:///run/chat.sock:/rooms",
     "http+unix": "http+unix:///run/web.sock:/",
@@ -45,12 +49,13 @@ class Endpoint:
     """One endpoint.
 
     Attributes:
-        scheme: `tcp`, `unix`, `ws`, `http`, `ws+unix` or `http+unix`.
+        scheme: `tcp`, `unix`, `ws`, `http`, `ws+unix` or `http+unix`; with TLS `tls`, `wss` or
+            `https`.
         host: A name or an address without brackets; empty for a Unix socket.
         port: 0 to 65535, where 0 lets the kernel choose when listening; 0 for a Unix socket.
         path: The path of a Unix socket; empty otherwise.
-        target: Path and query of a request, `/` at least (RFC 9112 section 3.2.1); empty for `tcp`
-            and `unix`.
+        target: Path and query of a request, `/` at least (RFC 9112 section 3.2.1); empty for `tcp`,
+            `tls` and `unix`.
     """
 
     scheme: Scheme
@@ -103,12 +108,12 @@ class Endpoint:
     @property
     def is_websocket(self) -> bool:
         """Whether it speaks WebSocket."""
-        return self.scheme in ("ws", "ws+unix")
+        return self.scheme in ("ws", "wss", "ws+unix")
 
     @property
     def is_http(self) -> bool:
         """Whether it speaks HTTP without WebSocket."""
-        return self.scheme in ("http", "http+unix")
+        return self.scheme in ("http", "https", "http+unix")
 
     @property
     def has_http(self) -> bool:
@@ -153,13 +158,9 @@ def _scheme(url: str) -> Scheme:
     name = name.lower()
     if name in _EXAMPLES:
         return cast("Scheme", name)
-    if name in _LATER:
-        plain = _LATER[name]
-        advice = f"; serve {plain}:// behind a proxy that ends TLS" if plain else ""
+    if name == "udp":
         bare = bare_url(url)
-        raise EndpointError(
-            f"{bare!r}: {name}:// is not available yet{advice}", subject=bare, value=bare
-        )
+        raise EndpointError(f"{bare!r}: udp:// is not available yet", subject=bare, value=bare)
     if not name:
         raise _wrong(url, f"it names no scheme ({', '.join(_EXAMPLES)})")
     near = difflib.get_close_matches(name, list(_EXAMPLES), n=1, cutoff=0.5)
@@ -209,9 +210,9 @@ def _internet(url: str, scheme: Scheme) -> Endpoint:
     if port is None:
         raise _wrong(url, "it names no port", scheme)
     target = _target(parts.path, parts.query)
-    if scheme == "tcp":
+    if scheme in ("tcp", "tls"):
         if target != "/":
-            raise _wrong(url, "a TCP endpoint has no path", scheme)
+            raise _wrong(url, f"a {scheme.upper()} endpoint has no path", scheme)
         target = ""
     return Endpoint(scheme, host, port, target=target)
 
@@ -225,7 +226,9 @@ def _target(path: str, query: str) -> str:
         path = "/"
     target = f"{path}?{query}" if query else path
     encoded = quote(target, safe=_TARGET_CHARACTERS)
-    return encoded if requires("rfc6455/11.1.1/2", encoded != target) else target
+    return (
+        encoded if requires("rfc6455/11.1.1/2", "rfc6455/11.1.2/2", encoded != target) else target
+    )
 
 
 def _parse_error(url: str, error: ValueError) -> str:
@@ -255,7 +258,7 @@ def _host(url: str, netloc: str, host: str, scheme: Scheme) -> str:
     if netloc.count(":") > 1:
         raise _wrong(url, "an IPv6 address stands in brackets, as in [::1]", scheme)
     try:
-        if requires("rfc6455/11.1.1/1", not host.isascii()):
+        if requires("rfc6455/11.1.1/1", "rfc6455/11.1.2/1", not host.isascii()):
             host = host.encode("idna").decode()
     except UnicodeError:
         raise _wrong(url, f"{host!r} cannot be a host's name", scheme) from None

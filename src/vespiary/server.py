@@ -106,7 +106,7 @@ class Server:
         Args:
             handler: A `Handler`, a subclass of it, or an async function that takes a connection.
             url: `tcp://`, `unix:///path`, `ws://`, `http://`, `ws+unix:///path:/target` or
-                `http+unix:///path:/target`; port 0 lets the kernel choose.
+                `http+unix:///path:/target`; with TLS `tls://`, `wss://`, `https://`. Port 0: any.
             options: See `vespiary.ServerOptions`.
 
         Raises:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vespiary.filters import FilterFactory
     from vespiary.framing import Framing
     from vespiary.limits import Deadlines, Limits, SlowConsumer
+    from vespiary.tls import ServerTLS
     from vespiary.websocket import WebSocket
 
 __all__ = ["BACKLOG", "FRAMING", "SLOW_CONSUMER", "ServerOptions"]
@@ -29,6 +30,7 @@ class ServerOptions(TypedDict, total=False):
         deadlines: Absolute deadlines of its connections.
         slow_consumer: What happens to messages for a peer that does not read; default: `wait`.
         websocket: The options of WebSocket: versions, origins, subprotocols, compression.
+        tls: Certificates and keys: for `wss://`, `https://` and `tls://`, which need it.
         filters: Filters between the socket and the framing: see `vespiary.Filter`.
         executor: `threads` runs the handler's plain methods on a pool of threads, in order per
             connection: for business logic that blocks.
@@ -49,6 +51,7 @@ class ServerOptions(TypedDict, total=False):
     deadlines: Deadlines | None
     slow_consumer: SlowConsumer
     websocket: WebSocket | None
+    tls: ServerTLS | None
     filters: Sequence[FilterFactory]
     executor: Literal["threads"] | None
     host: str | None

@@ -268,6 +268,7 @@ class Connection:
         local_address: The address at this end.
         subprotocol: The WebSocket subprotocol that the handshake chose, if any.
         response_headers: The fields of the server's answer to the handshake.
+        tls: What TLS has agreed on; None without it.
     """
 
     def __init__(self, shared: Background, mailbox: _Mailbox, native: NativeConnection) -> None:
@@ -276,6 +277,7 @@ class Connection:
         self._native = native
         self.peer, self.local_address = native.peer, native.local_address
         self.subprotocol, self.response_headers = native.subprotocol, native.response_headers
+        self.tls = native.tls
         self._is_websocket = native.version is not None
         self._part_thread: int | None = None
         self._part_context = contextvars.Context()

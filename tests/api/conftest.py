@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 import vespiary
+from vespiary import ClientTLS, ServerTLS
 from vespiary.loop import Loop
+
+from .certificates import Certificates
 
 SECONDS = 50.0
 
@@ -34,6 +37,21 @@ def loop(driver: str) -> Iterator[Loop]:
     made = Loop(driver=driver)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def tls(certificates: Certificates) -> ServerTLS:
+    return ServerTLS(*certificates.make("localhost", "127.0.0.1"))
+
+
+@pytest.fixture
+def trusting(certificates: Certificates) -> ClientTLS:
+    return ClientTLS(ca=certificates.ca)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -36,7 +36,7 @@ async def test_a_name_that_is_none_is_an_oserror() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["nonsense", "tcp://127.0.0.1", "ftp://127.0.0.1:1", "http://127.0.0.1:1", "wss://a:1"]
+    "url", ["nonsense", "tcp://127.0.0.1", "ftp://127.0.0.1:1", "http://127.0.0.1:1", "udp://a:1"]
 )
 async def test_what_cannot_be_connected_to_is_reported_at_once(url: str) -> None:
     with pytest.raises(vespiary.EndpointError):

@@ -14,7 +14,8 @@ MAY_USE: dict[str, set[str]] = {
     "lockwatch": set(),
     "engine": {"trace", "wire", "port"},
     "load": {"wire", "port"},
-    "python": {"trace", "wire", "port", "engine", "load"},
+    "tls": {"engine"},
+    "python": {"trace", "wire", "port", "engine", "load", "tls"},
 }
 """Crate: which of ours it may name. A lower layer never names a higher one."""
 

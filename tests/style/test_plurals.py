@@ -17,7 +17,6 @@ PLURALS = re.compile(
 
 ALLOWED = {
     ("_signals.py", "servers"): "said of more than one",
-    ("errors.py", "calls"): "a full queue has thousands",
     ("prove/load/table.py", "messages"): "'All', said of more than one",
     ("prove/locks/attach.py", "threads"): "a circle of more than one",
     ("prove/locks/analysis.py", "locks"): "a circle has two at least",

@@ -140,10 +140,3 @@ def test_an_option_that_is_not_valid_is_an_error_that_helps(
     with pytest.raises(vespiary.ConfigurationError) as raised:
         connect("ws://a.example", **options)
     assert words in str(raised.value)
-
-
-@pytest.mark.parametrize("url", ["wss://a.example/", "tls://a.example:1", "WSS://a.example"])
-def test_a_url_that_needs_tls_is_refused_with_a_clients_advice(url: str) -> None:
-    with pytest.raises(vespiary.EndpointError, match="a client here has no TLS") as raised:
-        vespiary.connect(url)
-    assert "serve" not in str(raised.value)

@@ -198,7 +198,7 @@ def test_a_backoff_that_cannot_be_is_reported(options: dict[str, float]) -> None
 
 
 def test_no_redirect_leads_out_of_tls() -> None:
-    secure = Endpoint("wss", "a.test", 443, target="/")  # type: ignore[arg-type]
+    secure = Endpoint("wss", "a.test", 443, target="/")
     for location in ("ws://a.test/", "http://b.test/"):
         answer = vespiary.HandshakeRefused(302, "", "", (("Location", location),))
         with pytest.raises(vespiary.RedirectRefused, match="out of TLS"):

@@ -22,6 +22,7 @@ import re
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ import click
 import pytest
 import websockets.sync.client
 
+from vespiary._core import make_authority, make_certificate
 from vespiary.cli.main import main
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -46,7 +48,8 @@ BLOCK = re.compile(
     r"(?:^<!-- (?P<proof>[^\n]*) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S
 )
 PROOF = re.compile(r"(?:(?P<name>\w+\.py): )?(?P<how>.*)", re.S)
-URL = re.compile(r"(?:tcp|ws|http)://127\.0\.0\.1:\d+|unix:///[\w./-]+")
+URL = re.compile(r"(?:tcp|ws|http|tls|wss|https)://127\.0\.0\.1:\d+|unix:///[\w./-]+")
+PEM = re.compile(r'"([\w-]+)\.pem"')
 SECONDS = 60.0
 pytestmark = pytest.mark.timeout(180)
 """Examples take a second or two; many machines are busier than this one."""
@@ -142,6 +145,22 @@ def running(program: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     assert "Traceback" not in said, said
 
 
+def make_certificates(program: str, folder: Path) -> None:
+    """Make the PEM files that a program names: `x.pem` and `x-key.pem`, signed by `ca.pem`."""
+    names = set(PEM.findall(program))
+    if not names:
+        return
+    authority, authority_key = make_authority()
+    for name in names:
+        if name.endswith("ca"):
+            (folder / f"{name}.pem").write_text(authority)
+        elif not name.endswith("-key"):
+            pair = make_certificate(authority_key, ["localhost", "127.0.0.1"], 30)
+            for file, text in zip((name, f"{name}-key"), pair, strict=True):
+                (folder / f"{file}.pem").write_text(text)
+    (folder / "ca.pem").write_text(authority)
+
+
 def connected(url: str, process: subprocess.Popen[str]) -> socket.socket:
     """A socket to the server, as soon as it listens."""
     parts = urlsplit(url)
@@ -161,10 +180,15 @@ def connected(url: str, process: subprocess.Popen[str]) -> socket.socket:
             time.sleep(0.02)
 
 
-def exchange(url: str, client: socket.socket, pairs: list[tuple[object, object]]) -> None:
+def exchange(
+    url: str, client: socket.socket, pairs: list[tuple[object, object]], folder: Path
+) -> None:
     """Send each message and compare the answer; streams carry a line per message."""
-    if url.startswith("ws:"):
-        with websockets.sync.client.connect(url, sock=client) as peer:
+    if url.startswith(("ws:", "wss:")):
+        trusting = None
+        if url.startswith("wss:"):
+            trusting = ssl.create_default_context(cafile=folder / "ca.pem")
+        with websockets.sync.client.connect(url, sock=client, ssl=trusting) as peer:
             for sent, answer in pairs:
                 assert isinstance(sent, str | bytes)
                 peer.send(sent)
@@ -203,13 +227,15 @@ def test_a_server_in_the_documents_answers_as_they_say(example: Example, tmp_pat
     program = with_free_addresses(example.text, tmp_path)
     url = URL.findall(program)[0]
     path = example.proof.partition(":")[0].removeprefix("serves").strip()
+    make_certificates(program, tmp_path)
     with running(program, tmp_path) as process:
-        exchange(url + path, connected(url, process), pairs_of(example.proof))
+        exchange(url + path, connected(url, process), pairs_of(example.proof), tmp_path)
 
 
 @pytest.mark.parametrize("example", PROGRAMS, ids=lambda example: example.place)
 def test_a_program_in_the_documents_runs_to_its_end(example: Example, tmp_path: Path) -> None:
     program = with_free_addresses(example.text, tmp_path)
+    make_certificates(program, tmp_path)
     with contextlib.ExitStack() as servers:
         if example.proof == "runs against: echo":
             for url in dict.fromkeys(URL.findall(program)):

@@ -8,7 +8,9 @@ from vespiary.endpoint import Endpoint
 from vespiary.errors import EndpointError
 
 
-@pytest.mark.requirement("rfc6455/3/1", "rfc6455/3/h1", "rfc6455/3/h2", "rfc6455/11.1.1/1")
+@pytest.mark.requirement(
+    "rfc6455/3/1", "rfc6455/3/h1", "rfc6455/3/h2", "rfc6455/11.1.1/1", "rfc6455/11.1.2/1"
+)
 @pytest.mark.parametrize(
     ("url", "endpoint"),
     [
@@ -83,12 +85,13 @@ def test_a_url_that_is_not_an_endpoint_is_refused_with_what_is_wrong(url: str, w
         Endpoint.parse(url)
 
 
-@pytest.mark.requirement("rfc6455/11.1.1/2")
+@pytest.mark.requirement("rfc6455/11.1.1/2", "rfc6455/11.1.2/2")
 @pytest.mark.parametrize(
     ("url", "target"),
     [
         ("ws://h:1/grüße", "/gr%C3%BC%C3%9Fe"),
         ("ws://h:1/a?b=✓", "/a?b=%E2%9C%93"),
+        ("wss://h/a?b=✓", "/a?b=%E2%9C%93"),
         ('ws://h:1/"<>\\^`{|}', "/%22%3C%3E%5C%5E%60%7B%7C%7D"),
         ("ws://h:1/a%20b/c;d=e:@!$&'()*+,~?f=/?", "/a%20b/c;d=e:@!$&'()*+,~?f=/?"),
     ],
@@ -97,10 +100,20 @@ def test_what_a_uri_may_not_hold_is_percent_encoded(url: str, target: str) -> No
     assert Endpoint.parse(url).target == target
 
 
-@pytest.mark.parametrize("url", ["tls://h:1", "wss://h:1", "https://h:1", "udp://h:1"])
-def test_a_scheme_that_will_come_is_refused_as_not_available_yet(url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "port"), [("tls://h:1", 1), ("wss://h", 443), ("WSS://h/a", 443), ("https://h", 443)]
+)
+def test_the_schemes_of_tls_are_secure_and_have_their_own_ports(url: str, port: int) -> None:
+    endpoint = Endpoint.parse(url)
+    assert endpoint.is_secure
+    assert endpoint.port == port
+    assert Endpoint.parse(str(endpoint)) == endpoint
+    assert not Endpoint.parse("ws://h").is_secure
+
+
+def test_udp_is_refused_as_not_available_yet() -> None:
     with pytest.raises(EndpointError, match=r"is not available yet"):
-        Endpoint.parse(url)
+        Endpoint.parse("udp://h:1")
 
 
 def test_a_refusal_shows_how_such_an_endpoint_looks() -> None:

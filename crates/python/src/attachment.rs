@@ -21,6 +21,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use vespiary_engine::CloseReason;
+use vespiary_tls::TlsHandle;
 
 /// What the host keeps for a connection.
 pub(crate) struct Attachment {
@@ -49,6 +50,8 @@ pub(crate) struct Rare {
     pub(crate) ends_with_peer: bool,
     /// Its filters, which may refer to it.
     pub(crate) filters: Option<Py<PyAny>>,
+    /// Answers what its TLS has agreed on.
+    pub(crate) tls: Option<TlsHandle>,
 }
 
 impl Attachment {
@@ -120,7 +123,11 @@ impl Drop for Attachment {
     fn drop(&mut self) {
         self.take_back();
         let living = self.object.get().living().ok().flatten();
-        self.object.get().detach();
+        let rare = self.rare.borrow();
+        let tls = rare.as_ref().and_then(|rare| rare.tls.as_ref());
+        let facts = tls.and_then(TlsHandle::facts);
+        drop(rare);
+        self.object.get().detach(facts.map(Box::new));
         if let Ok(Some(inbox)) = self.object.get().local().map(|local| local.inbox.get()) {
             inbox.let_go();
         }

@@ -19,6 +19,7 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use vespiary_engine::{Cause, CloseReason};
+use vespiary_tls::Facts;
 
 /// The reasons for which a host may pause reading.
 pub(crate) const PAUSED_BY_USER: u8 = 1;
@@ -112,7 +113,7 @@ impl Connection {
     }
 
     /// The engine's connection has ended: let go of it, and keep what is worth knowing.
-    pub(crate) fn detach(&self) {
+    pub(crate) fn detach(&self, tls: Option<Box<Facts>>) {
         let Some(local) = self.local.get() else {
             return;
         };
@@ -132,6 +133,7 @@ impl Connection {
             compression: connection.compression_statistics(),
             peer: connection.peer_address(),
             local_address: connection.local_address(),
+            tls,
         }));
     }
 

@@ -313,8 +313,8 @@ impl Core {
         topics: u64,
         context: Py<PyAny>,
     ) -> PyResult<Site> {
-        let (options, inbox) = options::read(options)?;
-        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox, context)?);
+        let (options, inbox, tls) = options::read(options)?;
+        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox, context, tls)?);
         endpoint.topics.set(Some(TopicSpace(topics)));
         Ok(Site::new(endpoint, &self.engine()?))
     }
@@ -362,9 +362,9 @@ impl Core {
         source: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<Connection>> {
         let engine = self.engine()?;
-        let (options, inbox) = options::read(options)?;
+        let (options, inbox, tls) = options::read(options)?;
         let context = context::copy_current(hooks.py())?;
-        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox, context)?);
+        let endpoint = Endpoint::new(options, PyEndpoint::new(url, hooks, inbox, context, tls)?);
         endpoint.topics.set(None);
         let handshake = handshake.map(|(host, target, protocols, headers)| ClientHandshake {
             host,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use vespiary_engine::port::Address;
 use vespiary_engine::{CloseReason, CompressionTraffic};
+use vespiary_tls::Facts;
 
 /// What is known of a connection that has ended.
 pub(crate) struct Ended {
@@ -16,6 +17,7 @@ pub(crate) struct Ended {
     pub(crate) compression: (CompressionTraffic, u64),
     pub(crate) peer: Option<Address>,
     pub(crate) local_address: Option<Address>,
+    pub(crate) tls: Option<Box<Facts>>,
 }
 
 impl Ended {

@@ -3,6 +3,7 @@
 use crate::callback::Callback;
 use crate::hooks::Hooks;
 use crate::options::InboxLimits;
+use crate::tls::EndpointTls;
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub(crate) struct PyEndpoint {
     /// The server's context, or a copy of the one in which connect was called: each connection gets
     /// a copy of it.
     pub(crate) context: Py<PyAny>,
+    pub(crate) tls: Option<EndpointTls>,
 }
 
 impl PyEndpoint {
@@ -46,6 +48,7 @@ impl PyEndpoint {
         hooks: &Bound<'_, Hooks>,
         inbox: InboxLimits,
         context: Py<PyAny>,
+        tls: Option<EndpointTls>,
     ) -> PyResult<Self> {
         let py = hooks.py();
         let hooks = hooks.borrow();
@@ -80,6 +83,7 @@ impl PyEndpoint {
             path_pattern: hooks.path_pattern.as_ref().map(|it| it.clone_ref(py)),
             route: RefCell::new(None),
             context,
+            tls,
         })
     }
 

@@ -17,13 +17,16 @@ use crate::report::{log_denial, log_response_fault, log_rule_broken, report_even
 use crate::response;
 use crate::timer::Target;
 use crate::waiting;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 use std::rc::Rc;
 use vespiary_engine::port::{Address, Interest};
 use vespiary_engine::wire::http;
-use vespiary_engine::{AfterEnd, Answer, Cause, CloseReason, Denial, Endpoint, Event, Host, Kind};
+use vespiary_engine::{
+    AfterEnd, Answer, Cause, CloseReason, Denial, Endpoint, Event, Host, Kind, Layer,
+};
 
 impl Host for PyHost {
     type Payload = BytesPayload;
@@ -302,6 +305,25 @@ impl Host for PyHost {
     fn event(&self, endpoint: &Rc<Endpoint<Self>>, event: Event) {
         if let Err(error) = report_event(self.py(), &endpoint.host, event) {
             self.note(self.py(), None, error);
+        }
+    }
+
+    fn layers(&self, connection: &Rc<Conn>) -> Vec<Box<dyn Layer>> {
+        let Some(tls) = &connection.endpoint().host.tls else {
+            return Vec::new();
+        };
+        // Made here, so that there is something to keep the handle in.
+        let layer = self.object(connection).and_then(|_| {
+            let layer = tls.layer(connection);
+            layer.map_err(|error| PyRuntimeError::new_err(error.to_string()))
+        });
+        match layer {
+            Ok(layer) => vec![layer],
+            Err(error) => {
+                self.note(self.py(), Some(connection), error);
+                connection.abort();
+                Vec::new()
+            }
         }
     }
 

@@ -33,6 +33,9 @@ imported! {
         headers_class = "Headers",
         request_from_native = "request_from_native",
     }
+    "vespiary.tls": {
+        tls_info_class = "TLSInfo",
+    }
     "vespiary.statistics": {
         connection_statistics_class = "ConnectionStatistics",
         compression_statistics_class = "CompressionStatistics",
@@ -103,6 +106,13 @@ pub(crate) fn compression_statistics(
     keywords.set_item("original_bytes_sent", traffic.plain_out)?;
     keywords.set_item("memory_bytes", memory)?;
     compression_statistics_class(py)?.invoke_with((), &keywords)
+}
+
+/// `TLSInfo` of these fields.
+pub(crate) fn tls_info(py: Python<'_>, fields: &Bound<'_, PyDict>) -> PyResult<Py<PyAny>> {
+    tls_info_class(py)?
+        .invoke_with((), fields)
+        .map(Bound::unbind)
 }
 
 /// `OSError(errno, strerror)`, so that Python finds both, and the subclass that belongs to the

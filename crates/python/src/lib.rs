@@ -60,6 +60,7 @@ mod task;
 mod thread_calls;
 mod thread_waits;
 mod timer;
+mod tls;
 mod turns;
 mod waiting;
 
@@ -82,6 +83,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     symbols::register(module)?;
     options::register(module)?;
     task::register(module)?;
+    tls::register(module)?;
     let class = module.py().get_type::<connection::Connection>();
     dropped::register(&class)?;
     // SAFETY: attached; the definition lives as long as the process.

@@ -12,7 +12,7 @@ use crate::ping::{self, Ping};
 use crate::thread_calls::ThreadCall;
 use crate::timer::{Target, Timer};
 use crate::waiting::{self, Waiting, What};
-use crate::{awaitables, context, dropped, parts, report, response, statistics, task};
+use crate::{awaitables, context, dropped, parts, report, response, statistics, task, tls};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -315,6 +315,16 @@ impl Connection {
             |ended| ended?.local_address.clone(),
         )?;
         address_object(slf.py(), address.as_ref())
+    }
+
+    /// What TLS has agreed on; None without it.
+    #[getter]
+    fn tls(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        let facts = Self::look(slf, |it| tls::facts(it), |ended| ended?.tls.clone())?;
+        let py = slf.py();
+        facts
+            .map(|facts| imports::tls_info(py, &tls::fields(py, &facts)?))
+            .transpose()
     }
 
     /// Whether messages can be sent now.

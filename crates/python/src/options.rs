@@ -1,5 +1,6 @@
 //! Options as the Python side writes them: a flat dictionary of checked values.
 
+use crate::tls::EndpointTls;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -171,8 +172,10 @@ pub(crate) struct InboxLimits {
     pub(crate) bytes_max: usize,
 }
 
-/// The engine's options, and those of inboxes.
-pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, InboxLimits)> {
+/// The engine's options, those of inboxes, and the TLS.
+pub(crate) fn read(
+    options: &Bound<'_, PyDict>,
+) -> PyResult<(Options, InboxLimits, Option<EndpointTls>)> {
     let mut read = Options::unlimited(framing(options)?);
     let limits = &mut read.limits;
     limits.connections_max = required(options, "connections_max")?;
@@ -212,5 +215,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<(Options, InboxLimit
         messages_max: required(options, "inbox_messages_max")?,
         bytes_max: required(options, "inbox_bytes_max")?,
     };
-    Ok((read, inbox))
+    let tls = EndpointTls::of(options)?;
+    read.secure = tls.is_some();
+    Ok((read, inbox, tls))
 }

@@ -12,6 +12,7 @@ from vespiary.errors import ConfigurationError, VespiaryError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "cert": "Make a certificate for development.",
     "load": "Load a server, and verify every echo.",
     "locks": "Run a program, and report lock orders that could deadlock.",
     "memory": "Run a program under a limit of memory, and report whether it grows.",

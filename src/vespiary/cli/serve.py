@@ -20,10 +20,12 @@ from vespiary.filters import Filter, FilterFactory
 from vespiary.handler import AsyncHandler
 from vespiary.limits import Deadlines, Limits
 from vespiary.server_options import BACKLOG, FRAMING, SLOW_CONSUMER
+from vespiary.tls import ServerTLS
 from vespiary.websocket import WebSocket
 
 __all__ = ["serve"]
 
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -120,6 +122,18 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     " default: none]",
 )
 @click.option(
+    "--cert",
+    "certificate",
+    metavar="FILE",
+    help="The certificate (PEM) of tls://, wss:// and https://, and behind it those that lead to"
+    " its authority; 'vespiary cert' makes one for development.  [default: none]",
+)
+@click.option(
+    "--key",
+    metavar="FILE",
+    help="The private key (PEM) of the certificate.  [default: in the file of --cert]",
+)
+@click.option(
     "--executor",
     type=click.Choice(["threads"]),
     help="Run the handler's plain methods on a pool of threads.  [default: on the loop's thread]",
@@ -191,6 +205,8 @@ def serve(
     subprotocols: tuple[str, ...],
     host: str | None,
     filters: tuple[str, ...],
+    certificate: str | None,
+    key: str | None,
     executor: str | None,
     fd: int | None,
     mode: str | None,
@@ -202,7 +218,7 @@ def serve(
     reload: bool,
     log_level: str,
 ) -> None:
-    """Serve a handler on one or more URLs: tcp://, unix://, ws:// and http://.
+    """Serve a handler on URLs: tcp://, unix://, ws://, http://; with TLS tls://, wss://, https://.
 
     MODULE:OBJECT names a Handler, a subclass of it, or an async function that takes a connection;
     MODULE may be a file's path.
@@ -220,20 +236,18 @@ def serve(
         "backlog": backlog,
         "reuse_port": reuse_port or None,
     }
-    special: dict[str, Any] = {"framing": framing, "host": host, "mode": _mode(mode)}
-    special["websocket"] = _websocket(origins, subprotocols, compress)
-    endpoints = _with_options(urls, special)
+    special = {"framing": framing, "host": host, "mode": _mode(mode), "tls": _tls(certificate, key)}
+    websocket = _websocket(origins, subprotocols, compress)
+    endpoints = _with_options(urls, special | {"websocket": websocket})
     if reload:
         sys.exit(_reload(handler, folder or Path(), urls, [] if fd is None else [fd]))
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=log_level.upper(), format=_LOG_FORMAT)
     report = ChildReport.from_environment()
     try:
         target = as_handler(load_object(handler, folder), handler)
         options["filters"] = [as_filter(load_object(name, folder), name) for name in filters]
     finally:
-        if report is not None:
+        if report:
             report.files()
     server = vespiary.Server()
     for url, own in endpoints:
@@ -253,6 +267,7 @@ _SPECIAL = {
     "framing": ("--framing is", "streams (tcp:// and unix://)"),
     "host": ("--host is", "ws:// and http://"),
     "mode": ("--mode is", "Unix sockets"),
+    "tls": ("--cert is", "tls://, wss:// and https://"),
     "websocket": ("--origin, --subprotocol and --compress are", "ws://"),
 }
 """The options that are for endpoints of one kind, and that kind."""
@@ -272,6 +287,7 @@ def _with_options(urls: Sequence[str], given: dict[str, Any]) -> list[tuple[str,
             "framing": not endpoint.has_http,
             "host": endpoint.has_http,
             "mode": endpoint.is_unix,
+            "tls": endpoint.is_secure,
             "websocket": endpoint.is_websocket,
         }
         found.append((url, {name: value for name, value in given.items() if takes[name]}))
@@ -282,6 +298,17 @@ def _with_options(urls: Sequence[str], given: dict[str, Any]) -> list[tuple[str,
                 f"{option} for {kind}, and none of the URLs is one", subject=name
             )
     return found
+
+
+def _tls(certificate: str | None, key: str | None) -> ServerTLS | None:
+    if certificate is not None:
+        try:
+            return ServerTLS(certificate, key)
+        except OSError as error:
+            raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+    if key is not None:
+        raise ConfigurationError("--key is the key of --cert, which is missing", subject="key")
+    return None
 
 
 def _websocket(

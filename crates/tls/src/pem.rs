@@ -1,0 +1,40 @@
+//! Certificates and keys from PEM (RFC 7468).
+
+use crate::error::TlsError;
+use rustls::pki_types::pem::{Error, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A certificate with those that lead to its authority, and its key, as PEM.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate, and behind it the intermediate ones.
+    pub certificates: Vec<u8>,
+    /// The private key: PKCS#8, PKCS#1 or SEC1.
+    pub key: Vec<u8>,
+}
+
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all: Result<Vec<_>, Error> = CertificateDer::pem_slice_iter(pem).collect();
+    let all = all.map_err(|error| TlsError::new(format!("it is not valid PEM: {error}")))?;
+    if all.is_empty() {
+        return Err(TlsError::new(
+            "it has no certificate in it (a block that begins with -----BEGIN CERTIFICATE-----)",
+        ));
+    }
+    Ok(all)
+}
+
+pub(crate) fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    if pem.windows(9).any(|it| it == b"ENCRYPTED") {
+        return Err(TlsError::new(
+            "the private key is encrypted with a passphrase, which is not supported: decrypt it \
+             (openssl pkey -in key.pem -out plain.pem) and protect the file by its permissions",
+        ));
+    }
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+        Error::NoItemsFound => TlsError::new(
+            "it has no private key in it (a block that begins with -----BEGIN PRIVATE KEY-----)",
+        ),
+        other => TlsError::new(format!("it is not valid PEM: {other}")),
+    })
+}

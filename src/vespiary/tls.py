@@ -1,0 +1,279 @@
+"""TLS: certificates, keys and authorities of servers and clients; what a connection agreed on.
+
+TLS 1.2 and 1.3 (RFC 5246, RFC 8446), by rustls. Files are PEM (RFC 7468). The environment variable
+`SSLKEYLOGFILE` names a file that gets the secrets of each connection, for a network debugger such
+as Wireshark.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from vespiary._core import ClientTls, ServerTls
+from vespiary.errors import ConfigurationError
+
+__all__ = ["ClientTLS", "ServerTLS", "TLSInfo", "default_client_tls"]
+
+PathLike = str | os.PathLike[str]
+MinimumVersion = Literal["1.2", "1.3"]
+ClientCertificate = Literal["required", "optional"]
+
+_MINIMUM_VERSION: MinimumVersion = "1.2"
+_HTTP = ("http/1.1",)
+_ALPN_BYTES_MAX = 255
+
+
+@dataclass(frozen=True, slots=True)
+class TLSInfo:
+    """What the TLS of a connection has agreed on: `connection.tls`.
+
+    Attributes:
+        version: `TLSv1.2` or `TLSv1.3`.
+        cipher: The cipher suite by its registered name, such as `TLS_AES_256_GCM_SHA384`.
+        group: The group of the key exchange, such as `X25519MLKEM768` (which also resists quantum
+            computers) or `X25519`; None where a TLS 1.2 session was resumed.
+        alpn: The application protocol (RFC 7301); None where none was agreed on.
+        server_name: The host name that the client asked for (RFC 6066 section 3), None if for none;
+            on a client, the name that the server's certificate is valid for.
+        peer_certificates: The peer's certificates in DER, its own first, verified; empty where the
+            peer has shown none.
+        resumed: Whether an earlier session was resumed, which saves the key exchange's signatures.
+    """
+
+    version: Literal["TLSv1.2", "TLSv1.3"]
+    cipher: str
+    group: str | None
+    alpn: str | None
+    server_name: str | None
+    peer_certificates: tuple[bytes, ...] = field(repr=False)
+    resumed: bool
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The peer's own certificate in DER; None where it has shown none."""
+        return self.peer_certificates[0] if self.peer_certificates else None
+
+
+class ServerTLS:
+    """The TLS of a server's endpoints; several may share one.
+
+    ::
+
+        tls = vespiary.ServerTLS("fullchain.pem", "key.pem")
+        vespiary.serve(Chat(), "wss://0.0.0.0:443", tls=tls)
+
+    For development, `vespiary cert` makes a certificate and an authority that has signed it.
+
+    Args:
+        certificate: A file with the certificate, and behind it those that lead to its authority.
+        key: A file with its private key, without a passphrase. Default: it is in the same file.
+        more: Further pairs of certificate and key. A client gets the one that is valid for the host
+            name it asks for, and otherwise the first.
+        client_ca: A file with authorities: clients show a certificate that one of them has signed.
+        client_certificate: With `client_ca`: whether a client without a certificate is refused
+            (`required`, the default) or admitted (`optional`).
+        alpn: The application protocols, the best first. Default: `http/1.1` for `wss://` and
+            `https://`, none for `tls://`.
+        minimum_version: `1.2` (the default) or `1.3`.
+
+    Raises:
+        ConfigurationError: a file is not what it should be, or an option is not valid.
+        OSError: a file cannot be read.
+    """
+
+    def __init__(
+        self,
+        certificate: PathLike,
+        key: PathLike | None = None,
+        *,
+        more: Iterable[tuple[PathLike, PathLike]] = (),
+        client_ca: PathLike | None = None,
+        client_certificate: ClientCertificate = "required",
+        alpn: Iterable[str] | None = None,
+        minimum_version: MinimumVersion = _MINIMUM_VERSION,
+    ) -> None:
+        if client_certificate not in ("required", "optional"):
+            raise _wrong("client_certificate", client_certificate, "'required' or 'optional'")
+        first = (_path("certificate", certificate), _key(certificate, key))
+        others = [(_path("more", one), _path("more", other)) for one, other in more]
+        self._pairs = [first, *others]
+        self._client_ca = None if client_ca is None else _path("client_ca", client_ca)
+        self._clients_required = client_certificate == "required"
+        self._alpn = None if alpn is None else _protocols(alpn)
+        self._allows_tls12 = _allows_tls12(minimum_version)
+        self._native: dict[tuple[str, ...], ServerTls] = {}
+        self.native(is_http=True)
+
+    def __repr__(self) -> str:
+        return f"ServerTLS({str(self._pairs[0][0])!r})"
+
+    def reload(self) -> None:
+        """Read the files again, for connections that begin from now on; from any thread.
+
+        Connections of before go on as they are. If a file is not valid, nothing changes.
+
+        Raises:
+            ConfigurationError: a file is not what it should be.
+            OSError: a file cannot be read.
+        """
+        settings = self._settings()
+        for alpn, native in self._native.items():
+            try:
+                native.replace(*settings, _encoded(alpn), self._allows_tls12)
+            except ValueError as error:
+                raise self._error(error) from None
+
+    def native(self, *, is_http: bool) -> ServerTls:
+        """Return what the native side uses for an endpoint with or without HTTP."""
+        alpn = self._alpn if self._alpn is not None else _HTTP if is_http else ()
+        if alpn not in self._native:
+            try:
+                self._native[alpn] = ServerTls(
+                    *self._settings(), _encoded(alpn), self._allows_tls12
+                )
+            except ValueError as error:
+                raise self._error(error) from None
+        return self._native[alpn]
+
+    def _settings(self) -> tuple[list[tuple[bytes, bytes]], bytes | None, bool]:
+        pairs = [(one.read_bytes(), other.read_bytes()) for one, other in self._pairs]
+        ca = None if self._client_ca is None else self._client_ca.read_bytes()
+        return pairs, ca, self._clients_required
+
+    def _error(self, error: ValueError) -> ConfigurationError:
+        text, name, number = error.args
+        certificate, key = self._pairs[number]
+        paths = {"certificate": certificate, "key": key, "client_ca": self._client_ca}
+        return _file_error(text, name, paths.get(name))
+
+
+class ClientTLS:
+    """The TLS of clients; connections that share one resume each other's sessions.
+
+    ::
+
+        tls = vespiary.ClientTLS(ca="authority.pem")
+        async with vespiary.connect("wss://chat.internal", tls=tls) as connection:
+            ...
+
+    Without one, clients trust the authorities of this machine. The server's certificate is always
+    verified; to use one that nobody has signed, name the certificate itself as `ca`.
+
+    Args:
+        ca: A file with the trusted authorities. Default: this machine's, or what the environment
+            variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+        certificate: A file with this client's certificate, for servers that ask for one.
+        key: A file with its private key. Default: it is in the same file.
+        server_name: The name that the server's certificate must be valid for. Default: the host of
+            the URL.
+        alpn: The application protocols, the best first. Default: `http/1.1` for `wss://`, none for
+            `tls://`.
+        minimum_version: `1.2` (the default) or `1.3`.
+
+    Raises:
+        ConfigurationError: a file is not what it should be, or an option is not valid.
+        OSError: a file cannot be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca: PathLike | None = None,
+        certificate: PathLike | None = None,
+        key: PathLike | None = None,
+        server_name: str | None = None,
+        alpn: Iterable[str] | None = None,
+        minimum_version: MinimumVersion = _MINIMUM_VERSION,
+    ) -> None:
+        if key is not None and certificate is None:
+            raise _wrong("key", key, "the key of certificate=, which is missing")
+        if server_name == "":
+            raise _wrong("server_name", server_name, "a host name or None")
+        self._ca = None if ca is None else _path("ca", ca)
+        self._pair: tuple[Path, Path] | None = None
+        if certificate is not None:
+            self._pair = (_path("certificate", certificate), _key(certificate, key))
+        self._alpn = None if alpn is None else _protocols(alpn)
+        self._allows_tls12 = _allows_tls12(minimum_version)
+        self._native: dict[tuple[str, ...], ClientTls] = {}
+        self.server_name = server_name
+        self.native(is_http=True)
+
+    def __repr__(self) -> str:
+        return "ClientTLS()" if self._ca is None else f"ClientTLS(ca={str(self._ca)!r})"
+
+    def native(self, *, is_http: bool) -> ClientTls:
+        """Return what the native side uses for a connection with or without HTTP."""
+        alpn = self._alpn if self._alpn is not None else _HTTP if is_http else ()
+        if alpn not in self._native:
+            ca = None if self._ca is None else self._ca.read_bytes()
+            pair = None
+            if self._pair is not None:
+                pair = self._pair[0].read_bytes(), self._pair[1].read_bytes()
+            try:
+                self._native[alpn] = ClientTls(ca, pair, _encoded(alpn), self._allows_tls12)
+            except ValueError as error:
+                raise self._error(error) from None
+        return self._native[alpn]
+
+    def _error(self, error: ValueError) -> ConfigurationError:
+        text, name, _ = error.args
+        certificate, key = self._pair or (None, None)
+        paths = {"certificate": certificate, "key": key, "ca": self._ca}
+        return _file_error(text, name, paths.get(name))
+
+
+@cache
+def default_client_tls() -> ClientTLS:
+    """Return what clients use that were given none.
+
+    Raises:
+        ConfigurationError: this machine has no trusted authorities.
+    """
+    return ClientTLS()
+
+
+def _wrong(name: str, value: object, wanted: str) -> ConfigurationError:
+    return ConfigurationError(f"{name}= takes {wanted}; got {value!r}", subject=name, value=value)
+
+
+def _path(name: str, given: object) -> Path:
+    if not isinstance(given, str | os.PathLike):
+        raise _wrong(name, given, "the path of a PEM file")
+    return Path(given)
+
+
+def _key(certificate: PathLike, key: PathLike | None) -> Path:
+    return _path("key", certificate if key is None else key)
+
+
+def _file_error(text: str, name: str | None, path: Path | None) -> ConfigurationError:
+    where = f"{name} {str(path)!r}: " if path is not None else ""
+    return ConfigurationError(f"{where}{text}", subject=name or "tls", value=path)
+
+
+def _protocols(given: Iterable[str]) -> tuple[str, ...]:
+    names: tuple[object, ...] = () if isinstance(given, str | bytes) else tuple(given)
+    checked = tuple(name for name in names if isinstance(name, str) and _is_protocol(name))
+    if len(checked) < len(names) or isinstance(given, str | bytes):
+        raise _wrong("alpn", given, "a list of protocol names of 1 to 255 bytes, such as ['mqtt']")
+    return checked
+
+
+def _is_protocol(name: str) -> bool:
+    return 0 < len(name.encode()) <= _ALPN_BYTES_MAX
+
+
+def _allows_tls12(minimum_version: object) -> bool:
+    if minimum_version not in ("1.2", "1.3"):
+        raise _wrong("minimum_version", minimum_version, "'1.2' or '1.3'")
+    return minimum_version == "1.2"
+
+
+def _encoded(alpn: Sequence[str]) -> list[bytes]:
+    return [name.encode() for name in alpn]

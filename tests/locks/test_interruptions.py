@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.locks.conftest import COMPILER, Result
+from vespiary.prove.locks.interruptions import interruption
+from vespiary.prove.locks.places import Frame
 
 PROGRAMS = Path(__file__).parent / "interrupted"
 
@@ -46,3 +49,14 @@ def test_a_native_handler_of_a_signal_is_named(
 def test_where_nothing_ran_in_between_none_is_named(watched: Callable[..., Result]) -> None:
     (found,) = watched(sys.executable, PROGRAMS / "plainly.py").findings("deadlock")
     assert "in between" not in found["advice"]
+
+
+def test_a_long_module_is_looked_through_in_a_moment(tmp_path: Path) -> None:
+    module = tmp_path / "long.py"
+    calls = "signal.signal(a, (b, (c, ".ljust(40) * 2_000
+    module.write_text(f"def outer():\n    pass\n{calls}\nsignal.signal(2, handler)\n")
+    stack = [Frame("handler", "", str(module), 1), Frame("outer", "", str(module), 2)]
+    began = time.process_time()
+    found = [interruption([*stack, *stack]) for _ in range(100)]
+    assert time.process_time() - began < 10
+    assert {each.kind for each in found if each is not None} == {"signal handler"}

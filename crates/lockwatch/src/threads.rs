@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::layout::{Kind, Lock, Lost, TASK, THREADS_MAX, Thread, What};
-use crate::python::gil;
+use crate::python::{self, gil};
 use crate::recorded::wipe;
 use crate::region::{Region, region};
 use crate::{clocks, current, events, locks, memory, shared};
@@ -272,7 +272,8 @@ pub(crate) fn forget() {
 }
 
 /// A thread ends, and holds locks still. A robust mutex is made for that: the next owner is
-/// informed.
+/// informed. An interpreter that ends takes its daemon threads away wherever they are, and so with
+/// the locks of its own that they hold.
 fn tell_held(region: &Region, thread: &Thread, is_told: impl Fn(&Lock) -> bool) {
     let count = thread.held_count.load(Ordering::Relaxed) as usize;
     for held in &thread.held[..count.min(thread.held.len())] {
@@ -281,6 +282,7 @@ fn tell_held(region: &Region, thread: &Thread, is_told: impl Fn(&Lock) -> bool) 
         let address = held.address.load(Ordering::Relaxed);
         if held.depth.load(Ordering::Relaxed) > 0
             && is_told(lock)
+            && !(locks::is_python(region, number) && python::is_ending())
             && memory::is_mapped(address)
             && !shared::is_robust(lock.kind.load(Ordering::Relaxed), address)
         {

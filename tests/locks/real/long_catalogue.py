@@ -83,6 +83,54 @@ def _unbound(room: Room) -> list[str]:
     return [tool("unbound"), "-d", "-c", str(room.write("unbound.conf", UNBOUND))]
 
 
+NAMED = """
+options {{
+    directory "{folder}"; pid-file none; session-keyfile none; recursion no; dnssec-validation no;
+    listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
+}};
+controls {{ }};
+zone "example" {{ type primary; file "{folder}/zone"; }};
+"""
+ZONE = """$TTL 60
+@ SOA ns.example. admin.example. 1 60 60 60 60
+@ NS ns
+@ A 192.0.2.1
+* A 192.0.2.1
+"""
+
+
+def _named(room: Room) -> list[str]:
+    room.write("zone", ZONE)
+    return [tool("named"), "-g", "-n", "4", "-c", str(room.write("named.conf", NAMED))]
+
+
+HAPROXY = """
+global
+    nbthread 4
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 10s
+    timeout server 10s
+frontend all
+    bind 127.0.0.1:{port}
+    default_backend pages
+backend pages
+    server one 127.0.0.1:{back}
+"""
+
+
+def _haproxy(room: Room) -> list[str]:
+    back = room.write("upstream.port", str(free_port())).read_text()
+    text = HAPROXY.replace("{back}", back)
+    return [tool("haproxy"), "-db", "-f", str(room.write("haproxy.cfg", text))]
+
+
+def _load_haproxy(room: Room, seconds: float) -> int:
+    with upstream(int((room.folder / "upstream.port").read_text())):
+        return loads.http(room.port, seconds, [f"/page{number}" for number in range(50)])
+
+
 def _answers(room: Room) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stream:
         stream.settimeout(0.2)
@@ -254,6 +302,23 @@ MORE = [
         _unbound,
         lambda room, seconds: loads.dns(room.port, seconds),
         _answers,
+    ),
+    Program(
+        "bind",
+        "bind9",
+        "named",
+        "4 threads answer from a zone of their own",
+        _named,
+        lambda room, seconds: loads.dns(room.port, seconds),
+        _answers,
+    ),
+    Program(
+        "haproxy",
+        "haproxy",
+        "haproxy",
+        "4 threads before a server of ours",
+        _haproxy,
+        _load_haproxy,
     ),
     Program(
         "http.server",

@@ -251,6 +251,12 @@ pub(crate) fn met_lock() {
     }
 }
 
+/// Whether there was an interpreter, and it ends or has ended.
+pub(crate) fn is_ending() -> bool {
+    // SAFETY: it may be asked at any time.
+    STATE.load(Ordering::Acquire) == 2 && unsafe { (python().is_initialized)() == 0 }
+}
+
 /// In a new child what was learnt about the parent is forgotten: its tasks, where its texts are.
 pub(crate) fn forget() {
     codes::forget();

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 from vespiary.prove.locks import sources
@@ -26,6 +27,9 @@ _REGISTERS = {
     "finalizer": r"\b(?:ref|proxy|finalize|WeakMethod|WeakRef)\(",
 }
 """Calls that have a function called at any moment later."""
+
+_ARGUMENTS_MAX = 400
+"""Characters of such a call that are looked at."""
 
 _WHAT_TO_DO = {
     "signal handler": "let a handler only set a flag or write to a pipe"
@@ -67,11 +71,29 @@ def _kind(frame: Frame) -> str | None:
     name = frame.function.rpartition(".")[2]
     if name == "__del__":
         return "finalizer"
-    text = sources.text(frame)
+    return _registered(sources.text(frame)).get(name)
+
+
+@lru_cache(maxsize=64)
+def _registered(text: str) -> dict[str, str]:
+    """Names that a module has among the arguments of such calls, and what for."""
+    found: dict[str, str] = {}
     for kind, call in _REGISTERS.items():
-        if re.search(rf"{call}[^()]*(?:\([^()]*\)[^()]*)*\b{re.escape(name)}\b", text):
-            return kind
-    return None
+        for match in re.finditer(call, text):
+            arguments = _arguments(text[match.end() : match.end() + _ARGUMENTS_MAX])
+            for name in re.findall(r"\w+", arguments):
+                found.setdefault(name, kind)
+    return found
+
+
+def _arguments(text: str) -> str:
+    """The text up to the parenthesis that ends a call."""
+    depth = 1
+    for at, letter in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if depth == 0:
+            return text[:at]
+    return text
 
 
 def _calls(outer: Frame, inner: Frame) -> bool:
@@ -92,7 +114,12 @@ def _callback(step: Step) -> Interruption | None:
 
 
 def explained(finding: Finding) -> Finding:
-    """The finding, with advice about the code that ran in between if there was any."""
+    """The finding, with advice about the code that ran in between if there was any.
+
+    What is for information only stays as it is: there may be thousands.
+    """
+    if not finding.is_told:
+        return finding
     for step in finding.steps:
         found = interruption(step.wanted_at)
         if found is None and len(finding.steps) == 1:

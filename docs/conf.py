@@ -55,6 +55,7 @@ _TEXTS = {
     "](CONTRIBUTING.md)": "](contributing.md)",
     "](CHANGELOG.md)": "](changelog.md)",
     "](SECURITY.md)": "](security.md)",
+    "](tests/README.md)": "](test-map.md)",
     "](docs/": "](../",
 }
 

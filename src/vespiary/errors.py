@@ -4,23 +4,23 @@
 
     Exception
      +-- VespiaryError
-          +-- ConfigurationError (a ValueError too)     what was asked for cannot be
-          |    +-- EndpointError                        the URL of an endpoint
-          |    +-- LimitsError                          a field of Limits or Deadlines
-          +-- ConnectionClosed                          the connection has ended: see its `reason`
-          |    +-- LocalClosed                          cleanly, by this end
-          |    +-- RemoteClosed                         cleanly, by the peer
+          +-- ConfigurationError       an option or argument is not valid; also a ValueError
+          |    +-- EndpointError       the URL of an endpoint
+          |    +-- LimitsError         a field of Limits or Deadlines
+          +-- ConnectionClosed         the connection has ended: see its `reason`
+          |    +-- LocalClosed         cleanly, by this end
+          |    +-- RemoteClosed        cleanly, by the peer
           |    +-- ConnectionBroken
-          |         +-- LocalError                      by this end: a limit, a deadline, a rule
-          |         +-- RemoteError                     by the peer or the network
-          +-- HandshakeRefused                          the server refused the handshake
-          |    +-- RedirectRefused                      it redirected, and that is not followed
-          |    +-- ProxyRefused                         a proxy did not open the way to the server
-          +-- SendRefused                               this message was not taken; others may be
+          |         +-- LocalError     by this end: a limit, a deadline, a rule
+          |         +-- RemoteError    by the peer or the network
+          +-- HandshakeRefused         the server refused the handshake
+          |    +-- RedirectRefused     it redirected, and that is not followed
+          |    +-- ProxyRefused        a proxy did not open the way to the server
+          +-- SendRefused              this message was not accepted; others may be
           |    +-- WriteQueueFull
-          +-- ReceiveConflict                           two receivers on one connection
-          +-- ThreadCallsFull                           the loop runs no calls of other threads
-          +-- DriverUnavailable                         the driver that was forced is not available
+          +-- ReceiveConflict          two receivers on one connection
+          +-- ThreadCallsFull          the loop runs no calls of other threads
+          +-- DriverUnavailable        the driver that was forced is not available
 
 Every exception carries its facts as attributes; its text says what happened and what to do. The
 text is one line that may be logged and shown: control characters in what a peer sent are escaped.
@@ -62,7 +62,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class CloseReason:
-    """Why a connection ended: who ended it, in what manner, and the story.
+    """Why a connection ended: who ended it, how, with which code and text.
 
     Attributes:
         side: `local` when this end ended it, `remote` when the peer or the network did.

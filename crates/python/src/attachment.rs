@@ -21,7 +21,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use vespiary_engine::CloseReason;
-use vespiary_tls::TlsHandle;
+use vespiary_tls::{Facts, TlsHandle};
 
 /// What the host keeps for a connection.
 pub(crate) struct Attachment {
@@ -107,6 +107,12 @@ impl Attachment {
         }
     }
 
+    /// What TLS has agreed on; nothing before the end of its handshake.
+    pub(crate) fn tls_facts(&self) -> Option<Box<Facts>> {
+        let rare = self.rare.get()?.try_borrow().ok()?;
+        rare.tls.as_ref()?.facts().map(Box::new)
+    }
+
     /// That context, if there is one yet.
     pub(crate) fn made_context(&self) -> Option<&Py<PyAny>> {
         self.context.get().map(|context| &**context)
@@ -123,11 +129,8 @@ impl Drop for Attachment {
     fn drop(&mut self) {
         self.take_back();
         let living = self.object.get().living().ok().flatten();
-        let rare = self.rare.borrow();
-        let tls = rare.as_ref().and_then(|rare| rare.tls.as_ref());
-        let facts = tls.and_then(TlsHandle::facts);
-        drop(rare);
-        self.object.get().detach(facts.map(Box::new));
+        let tls = self.tls_facts();
+        self.object.get().detach(tls);
         if let Ok(Some(inbox)) = self.object.get().local().map(|local| local.inbox.get()) {
             inbox.let_go();
         }

@@ -147,9 +147,7 @@ impl EndpointTls {
 
 /// What a connection's TLS has agreed on; nothing before the end of its handshake.
 pub(crate) fn facts(connection: &Conn) -> Option<Box<Facts>> {
-    let attachment = connection.user.borrow();
-    let rare = attachment.as_ref()?.rare.try_borrow().ok()?;
-    rare.as_ref()?.tls.as_ref()?.facts().map(Box::new)
+    connection.user.borrow().as_ref()?.tls_facts()
 }
 
 /// The same as a dictionary.

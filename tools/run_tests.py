@@ -23,6 +23,7 @@ from suite import (
     OTHER_PYTHONS,
     QUICK,
     REST,
+    has_serial,
     part_of_api,
     processes,
     pytest_command,
@@ -133,6 +134,7 @@ def run_folders(
 ) -> None:
     """Run folders of tests, restricted by a mark's expression, first those that may run at once."""
     paths = [f"tests/{folder}" for folder in folders]
+    kinds = [(processes(), "not serial"), *([(1, "serial")] if has_serial(paths) else [])]
     if "style" in folders:
         paths += [f"--ignore={path}" for path in NEED_CHECK]
     label = "-".join(filter(None, [version(), *folders, marked.replace(" ", "-")]))
@@ -140,7 +142,7 @@ def run_folders(
     if not at_once:
         run_pytest(steps, python, label, [*paths, *(["-m", marked] if marked else [])], 1)
         return
-    for count, kind in ((processes(), "not serial"), (1, "serial")):
+    for count, kind in kinds:
         expression = f"{marked} and {kind}" if marked else kind
         selection = [*paths, "-m", expression]
         run_pytest(steps, python, f"{label}-{count}", selection, count, environment)
@@ -198,13 +200,14 @@ def run_other_pythons(steps: Steps, *, whole: bool) -> None:
         )
         if not built:
             continue
-        interpreter = venv / "bin" / "python"
         api = ["tests/api"] if whole else part_of_api(number)
-        selection = [*(f"tests/{folder}" for folder in OTHER_PYTHONS), *api]
-        run_pytest(
-            steps, interpreter, f"{other}-many", [*selection, "-m", "not serial"], processes()
-        )
-        run_pytest(steps, interpreter, f"{other}-one", [*selection, "-m", "serial"], 1)
+        selection = [
+            *(f"tests/{folder}" for folder in OTHER_PYTHONS),
+            *api,
+            "-m",
+            "not slow and not serial",
+        ]
+        run_pytest(steps, venv / "bin" / "python", other, selection, processes())
     if not os.environ.get("VESPIARY_LOCKS_PYTHONS"):
         name = "Locks of CPython 3.14 and of a free-threaded one: VESPIARY_LOCKS_PYTHONS names none"
         steps.record(f"{name}, not tested", True, 0.0)

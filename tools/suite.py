@@ -65,6 +65,12 @@ def pytest_command(python: Path, report: Path, selection: Sequence[str], count: 
     return command
 
 
+def has_serial(paths: Sequence[str]) -> bool:
+    """Whether a test below these paths is marked `serial`, or at least may be."""
+    files = (file for path in paths for file in sorted((CHECKOUT / path).rglob("test_*.py")))
+    return any("mark.serial" in file.read_text() for file in files)
+
+
 def part_of_api(number: int) -> list[str]:
     """The files of tests/api that a CPython runs; `number` counts the other CPythons from 0.
 

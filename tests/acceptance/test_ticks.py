@@ -12,7 +12,12 @@ import vespiary
 
 from .conftest import Start
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.serial,
+    pytest.mark.slow,
+    pytest.mark.timeout(180),
+]
 
 SUBSCRIBERS = 1000
 SLOW = 20

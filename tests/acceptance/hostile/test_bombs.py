@@ -26,7 +26,7 @@ from tests.acceptance.hostile.raw import attack_client
 from tests.acceptance.hostile.sequences import BEFORE, INVALID
 from tests.acceptance.hostile.server_process import MEBIBYTE
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.serial]
 
 LIMIT = 64 << 10
 GROWTH_MAX = 16 * MEBIBYTE

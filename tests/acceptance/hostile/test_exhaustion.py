@@ -11,7 +11,7 @@ from tests.acceptance.hostile.conftest import Serve
 from tests.acceptance.hostile.peer import BINARY, TEXT, Peer, frame
 from tests.acceptance.hostile.server_process import MEBIBYTE, Server
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.serial]
 
 ECHO = {"url": "ws://127.0.0.1:0", "handler": "echo"}
 

@@ -13,7 +13,7 @@ from tests.acceptance.hostile.deflating import OFFER, Deflater
 from tests.acceptance.hostile.peer import BINARY, CLOSE, TEXT, Peer, frame
 from tests.acceptance.hostile.server_process import MEBIBYTE, Server
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.serial]
 
 HEADROOM = 96 * MEBIBYTE
 SIZE = 512 * MEBIBYTE

@@ -35,7 +35,8 @@ impl LoadRun {
         subprotocols=Vec::new(), compress=false, echo=true, own=Vec::new(), ramp_up=0.0,
         steps=Vec::new(),
     ))]
-    #[expect(clippy::too_many_arguments)] // Keywords in Python; each is one option of the command.
+    // Keywords in Python; each is one option of the command.
+    #[expect(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn new(
         py: Python<'_>,
         targets: Vec<(String, Vec<(String, String)>)>,

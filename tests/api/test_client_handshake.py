@@ -272,7 +272,7 @@ async def test_of_a_long_body_the_beginning_is_reported_at_once() -> None:
 
 async def test_of_a_body_that_does_not_come_the_rest_is_reported_at_the_deadline() -> None:
     answer = b"HTTP/1.1 500 Oh\r\nContent-Length: 100\r\n\r\nonly this"
-    deadlines = vespiary.Deadlines(handshake_seconds=0.2)
+    deadlines = vespiary.Deadlines(handshake_seconds=2)
     async with bare(lambda _: answer) as (_, url):
         with pytest.raises(vespiary.HandshakeRefused) as raised:
             await vespiary.connect(url, deadlines=deadlines)
@@ -384,7 +384,7 @@ async def test_a_handshake_that_hangs_does_not_make_others_fail() -> None:
 
     async with serving(Hangs) as server:
         url = server.urls[0].rstrip("/")
-        deadlines = vespiary.Deadlines(handshake_seconds=0.3)
+        deadlines = vespiary.Deadlines(handshake_seconds=2)
         hanging = vespiary.connect(
             f"{url}/hangs", deadlines=deadlines, handshakes_per_address_max=1
         )._connect()

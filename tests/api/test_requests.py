@@ -266,7 +266,7 @@ async def test_an_awaited_answer_is_cancelled_when_its_connection_ends(who: str)
                 raise
             return None
 
-    soon = vespiary.Deadlines(handshake_seconds=0.1)
+    soon = vespiary.Deadlines(handshake_seconds=1)
     late = vespiary.Deadlines()
     theirs, ours = (soon, late) if who == "server" else (late, soon)
     async with serving(Never, deadlines=theirs) as server:

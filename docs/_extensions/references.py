@@ -16,6 +16,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.roles import XRefRole
 
 _MADE_FOR_YOU = {
+    "vespiary.TLSInfo",
     "vespiary.Connection",
     "vespiary.Request",
     "vespiary.Response",

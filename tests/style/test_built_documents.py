@@ -29,6 +29,7 @@ SEARCHES = {
     "broadcast": "how-to/publish",
     "reconnect": "how-to/clients",
     "wss": "faq",
+    "tls": "how-to/tls",
     "docker": "how-to/docker",
     "systemd": "how-to/systemd",
     "nginx": "how-to/nginx",

@@ -317,7 +317,7 @@ impl Connection {
         address_object(slf.py(), address.as_ref())
     }
 
-    /// What TLS has agreed on; None without it.
+    /// What TLS has agreed on, after the end of the connection too; None without TLS.
     #[getter]
     fn tls(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let facts = Self::look(slf, |it| tls::facts(it), |ended| ended?.tls.clone())?;

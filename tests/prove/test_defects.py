@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)
 
 DEFECTS = {
     "inversion/locks": ("inversion", "2 threads take 2 locks in orders that can deadlock"),
-    "leak/memory": ("memory-growth", "bytes per unit of work"),
+    "leak/memory": ("memory-growth", "server: memory grows by"),
     "hang/plain": ("stop-timeout", "did not end within 4 s after SIGTERM"),
     "fragments/plain": ("client-exit", "client-1 ended with 1 instead of 0"),
     "descriptors/plain": ("descriptors", "40 descriptors more than before its clients"),

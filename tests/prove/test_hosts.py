@@ -15,7 +15,7 @@ from tests.prove.machines import Machine, machines
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(400)]
 
-SECONDS = 60.0
+SECONDS = 150.0
 CASE = """
 [cases.c{number}]
 server.command = ["{{python}}", "server.py", "{{port}}"]

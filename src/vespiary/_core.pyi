@@ -33,6 +33,7 @@ __all__ = [
     "__version__",
     "close_as_told",
     "cue_stop",
+    "end_with_peer",
     "keep_heap",
     "make_authority",
     "make_certificate",

@@ -241,6 +241,10 @@ impl WebSocketOptions {
 
 /// All options of an endpoint.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with each other"
+)]
 pub struct Options {
     /// How bytes become messages.
     pub framing: Framing,

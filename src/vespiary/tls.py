@@ -7,7 +7,9 @@ as Wireshark.
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -99,9 +101,10 @@ class ServerTLS:
     ) -> None:
         if client_certificate not in ("required", "optional"):
             raise _wrong("client_certificate", client_certificate, "'required' or 'optional'")
+        if client_certificate == "optional" and client_ca is None:
+            raise _wrong("client_certificate", client_certificate, "effect with client_ca= only")
         first = (_path("certificate", certificate), _key(certificate, key))
-        others = [(_path("more", one), _path("more", other)) for one, other in more]
-        self._pairs = [first, *others]
+        self._pairs = [first, *_pairs(more)]
         self._client_ca = None if client_ca is None else _path("client_ca", client_ca)
         self._clients_required = client_certificate == "required"
         self._alpn = None if alpn is None else _protocols(alpn)
@@ -132,17 +135,16 @@ class ServerTLS:
         """Return what the native side uses for an endpoint with or without HTTP."""
         alpn = self._alpn if self._alpn is not None else _HTTP if is_http else ()
         if alpn not in self._native:
+            settings = self._settings()
             try:
-                self._native[alpn] = ServerTls(
-                    *self._settings(), _encoded(alpn), self._allows_tls12
-                )
+                self._native[alpn] = ServerTls(*settings, _encoded(alpn), self._allows_tls12)
             except ValueError as error:
                 raise self._error(error) from None
         return self._native[alpn]
 
     def _settings(self) -> tuple[list[tuple[bytes, bytes]], bytes | None, bool]:
-        pairs = [(one.read_bytes(), other.read_bytes()) for one, other in self._pairs]
-        ca = None if self._client_ca is None else self._client_ca.read_bytes()
+        pairs = [(_read(one), _read(other)) for one, other in self._pairs]
+        ca = None if self._client_ca is None else _read(self._client_ca)
         return pairs, ca, self._clients_required
 
     def _error(self, error: ValueError) -> ConfigurationError:
@@ -192,8 +194,8 @@ class ClientTLS:
     ) -> None:
         if key is not None and certificate is None:
             raise _wrong("key", key, "the key of certificate=, which is missing")
-        if server_name == "":
-            raise _wrong("server_name", server_name, "a host name or None")
+        if server_name is not None and not _is_server_name(server_name):
+            raise _wrong("server_name", server_name, "a host name, an IP address or None")
         self._ca = None if ca is None else _path("ca", ca)
         self._pair: tuple[Path, Path] | None = None
         if certificate is not None:
@@ -201,7 +203,7 @@ class ClientTLS:
         self._alpn = None if alpn is None else _protocols(alpn)
         self._allows_tls12 = _allows_tls12(minimum_version)
         self._native: dict[tuple[str, ...], ClientTls] = {}
-        self.server_name = server_name
+        self.server_name = None if server_name is None else _ascii(server_name)
         self.native(is_http=True)
 
     def __repr__(self) -> str:
@@ -211,10 +213,8 @@ class ClientTLS:
         """Return what the native side uses for a connection with or without HTTP."""
         alpn = self._alpn if self._alpn is not None else _HTTP if is_http else ()
         if alpn not in self._native:
-            ca = None if self._ca is None else self._ca.read_bytes()
-            pair = None
-            if self._pair is not None:
-                pair = self._pair[0].read_bytes(), self._pair[1].read_bytes()
+            ca = None if self._ca is None else _read(self._ca)
+            pair = None if self._pair is None else (_read(self._pair[0]), _read(self._pair[1]))
             try:
                 self._native[alpn] = ClientTls(ca, pair, _encoded(alpn), self._allows_tls12)
             except ValueError as error:
@@ -243,9 +243,44 @@ def _wrong(name: str, value: object, wanted: str) -> ConfigurationError:
 
 
 def _path(name: str, given: object) -> Path:
-    if not isinstance(given, str | os.PathLike):
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given) or "\0" in str(given):
         raise _wrong(name, given, "the path of a PEM file")
     return Path(given)
+
+
+def _read(path: Path) -> bytes:
+    """Read a file, apart from what may find it wrong: its errors are others."""
+    return path.read_bytes()
+
+
+def _pairs(more: object) -> list[tuple[Path, Path]]:
+    """Check the further certificates and keys of a server."""
+    wanted = "a list of pairs of paths: certificate and key"
+    if isinstance(more, str | bytes) or not isinstance(more, Iterable):
+        raise _wrong("more", more, wanted)
+    pairs = list(more)
+    if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        raise _wrong("more", pairs, wanted)
+    return [(_path("more", one), _path("more", other)) for one, other in pairs]
+
+
+def _ascii(name: str) -> str:
+    """Return a host name in its IDNA form, if it has one."""
+    try:
+        return name.encode("idna").decode()
+    except UnicodeError:
+        return name
+
+
+def _is_server_name(given: object) -> bool:
+    """Whether it is an IP address, or can be a host's name."""
+    if not isinstance(given, str):
+        return False
+    try:
+        ipaddress.ip_address(given)
+    except ValueError:
+        return re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", _ascii(given), re.I) is not None
+    return True
 
 
 def _key(certificate: PathLike, key: PathLike | None) -> Path:
@@ -257,16 +292,17 @@ def _file_error(text: str, name: str | None, path: Path | None) -> Configuration
     return ConfigurationError(f"{where}{text}", subject=name or "tls", value=path)
 
 
-def _protocols(given: Iterable[str]) -> tuple[str, ...]:
-    names: tuple[object, ...] = () if isinstance(given, str | bytes) else tuple(given)
+def _protocols(given: object) -> tuple[str, ...]:
+    is_list = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    names: tuple[object, ...] = tuple(given) if is_list else ()  # type: ignore[arg-type]
     checked = tuple(name for name in names if isinstance(name, str) and _is_protocol(name))
-    if len(checked) < len(names) or isinstance(given, str | bytes):
+    if not is_list or len(checked) < len(names):
         raise _wrong("alpn", given, "a list of protocol names of 1 to 255 bytes, such as ['mqtt']")
     return checked
 
 
 def _is_protocol(name: str) -> bool:
-    return 0 < len(name.encode()) <= _ALPN_BYTES_MAX
+    return 0 < len(name.encode(errors="surrogatepass")) <= _ALPN_BYTES_MAX and name.isprintable()
 
 
 def _allows_tls12(minimum_version: object) -> bool:

@@ -259,6 +259,12 @@ async def test_plain_text_to_a_tls_port_is_named_as_such(
         await until(lambda: "does not speak TLS" in caplog.text)
 
 
+async def test_a_plain_client_of_a_tls_server_gets_to_know_the_scheme(tls: ServerTLS) -> None:
+    async with serving(Echo, "wss://localhost:0", tls=tls) as server:
+        with pytest.raises(vespiary.LocalError, match=r"connect with wss://"):
+            await vespiary.connect(server.urls[0].replace("wss:", "ws:"))
+
+
 async def test_a_tls_client_of_a_plain_server_says_so(trusting: ClientTLS) -> None:
     async with serving(Echo) as server:
         url = server.urls[0].replace("ws:", "wss:")
@@ -325,6 +331,44 @@ async def test_a_stream_that_is_cut_is_not_taken_for_complete(
         assert reason.kind == "broken"
         assert "cut" in reason.text
         transport.abort()
+
+
+@pytest.mark.parametrize("has_end", [True, False])
+async def test_what_comes_with_the_end_of_the_handshake_is_delivered(
+    certificates: Certificates, tls: ServerTLS, has_end: bool
+) -> None:
+    received: list[object] = []
+    closed = asyncio.Event()
+
+    class Noting(vespiary.Handler):
+        def on_message(self, _: vespiary.Connection, message: bytes) -> None:
+            received.append(message)
+
+        def on_close(self, _: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+            received.append(reason.kind)
+            closed.set()
+
+    async with serving(Noting, "tls://127.0.0.1:0", tls=tls, framing="line") as server:
+        reader, writer = await asyncio.open_connection(*address_of(server))
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = certificates.context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await reader.read(65_536))
+        client.write(b"the last line\n")
+        if has_end:
+            with pytest.raises(ssl.SSLWantReadError):
+                client.unwrap()
+        # Everything in one piece: the end of the handshake, data, and the end of the stream.
+        writer.write(outgoing.read())
+        writer.write_eof()
+        await closed.wait()
+        writer.close()
+    assert received == [b"the last line", "closed" if has_end else "broken"]
 
 
 async def test_garbage_within_a_connection_ends_it_with_an_alert(

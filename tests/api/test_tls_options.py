@@ -39,6 +39,14 @@ def test_mistakes_in_files_name_the_file(certificates: Certificates, tmp_path: P
     ("options", "text"),
     [
         ({"client_certificate": "maybe"}, "'required' or 'optional'"),
+        ({"client_certificate": "optional"}, "with client_ca= only"),
+        ({"more": 5}, "list of pairs"),
+        ({"more": [5]}, "list of pairs"),
+        ({"more": [("a.pem",)]}, "list of pairs"),
+        ({"more": [("a.pem", 5)]}, "path of a PEM file"),
+        ({"client_ca": ""}, "path of a PEM file"),
+        ({"alpn": 5}, "list of protocol names"),
+        ({"alpn": ["\ud800"]}, "list of protocol names"),
         ({"alpn": "mqtt"}, "list of protocol names"),
         ({"alpn": [""]}, "1 to 255 bytes"),
         ({"minimum_version": 1.3}, "'1.2' or '1.3'"),
@@ -50,6 +58,24 @@ def test_mistakes_in_options_say_what_is_wanted(
 ) -> None:
     with pytest.raises(vespiary.ConfigurationError, match=text):
         ServerTLS(*certificates.make("localhost"), **options)
+
+
+@pytest.mark.parametrize("name", ["", "bad name", "*.example", "a/b", 5, b"localhost"])
+def test_a_name_that_no_server_has_is_refused_at_once(name: Any) -> None:
+    with pytest.raises(vespiary.ConfigurationError, match="server_name= takes"):
+        ClientTLS(server_name=name)
+
+
+def test_a_block_without_an_end_is_named_in_words(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    certificate, key = certificates.make("localhost")
+    cut = tmp_path / "cut.pem"
+    cut.write_text(certificate.read_text()[:100])
+    with pytest.raises(vespiary.ConfigurationError, match=r"has no end \(-----END"):
+        ServerTLS(cut, key)
+    with pytest.raises(vespiary.ConfigurationError, match="path of a PEM file"):
+        ServerTLS("a\0b", key)
 
 
 def test_tls_and_the_scheme_of_a_url_belong_together(tls: ServerTLS, trusting: ClientTLS) -> None:

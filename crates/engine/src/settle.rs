@@ -166,7 +166,8 @@ impl<H: Host> Engine<H> {
             return;
         }
         if connection.layered.get() && connection.is_cut_beneath_layers() {
-            let text = "the peer's stream was cut: it ended beneath a layer that had not ended";
+            let text =
+                "the peer's stream was cut: it ended without the end of its TLS (close_notify)";
             connection.end_with(CloseReason::new(Cause::PeerVanished, text));
         }
         match connection.state() {

@@ -5,6 +5,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use std::fmt::Write as _;
 use time::{Duration, OffsetDateTime};
 
 /// A certificate and its key, as PEM.
@@ -35,11 +36,14 @@ fn failed(error: &rcgen::Error) -> TlsError {
     TlsError::new(format!("the certificate could not be made: {error}"))
 }
 
-/// The name of every authority that is made here.
-const AUTHORITY: &str = "Vespiary development authority";
-
-fn authority_params() -> Result<CertificateParams, TlsError> {
-    let mut params = params(&[], AUTHORITY, 3650)?;
+/// An authority's name, which has the start of its public key in it: a client that trusts one of
+/// them knows another by its name.
+fn authority_params(key: &KeyPair) -> Result<CertificateParams, TlsError> {
+    let mut name = String::from("Vespiary development authority ");
+    for byte in key.public_key_raw().iter().skip(1).take(4) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    let mut params = params(&[], &name, 3650)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)
@@ -48,7 +52,7 @@ fn authority_params() -> Result<CertificateParams, TlsError> {
 /// An authority that signs certificates, valid for ten years.
 pub fn authority() -> Result<Pair, TlsError> {
     let key = KeyPair::generate().map_err(|error| failed(&error))?;
-    let certificate = authority_params()?
+    let certificate = authority_params(&key)?
         .self_signed(&key)
         .map_err(|error| failed(&error))?;
     Ok(Pair {
@@ -72,7 +76,7 @@ pub fn certificate(authority_key: &str, names: &[String], days: i64) -> Result<P
     ];
     let issuer_key = KeyPair::from_pem(authority_key)
         .map_err(|error| TlsError::new(format!("the authority's key is not valid: {error}")))?;
-    let issuer = Issuer::new(authority_params()?, issuer_key);
+    let issuer = Issuer::new(authority_params(&issuer_key)?, issuer_key);
     let key = KeyPair::generate().map_err(|error| failed(&error))?;
     let signed = params
         .signed_by(&key, &issuer)

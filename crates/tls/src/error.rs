@@ -83,6 +83,7 @@ fn wrong_text(wrong: &CertificateError, is_client: bool) -> String {
         CertificateError::UnknownIssuer if is_client => {
             "its authority is not trusted; to trust one of your own, name it (ClientTLS(ca=...))"
         }
+        CertificateError::BadSignature => "its authority has not signed it",
         CertificateError::UnknownIssuer => "its authority is not among the trusted ones",
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {

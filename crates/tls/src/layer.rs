@@ -87,6 +87,9 @@ impl TlsLayer {
     fn outcome(&self, used: usize, was_handshaking: bool) -> Received {
         let progress = if self.failure.is_some() {
             Progress::Again
+        } else if was_handshaking && self.is_ready() {
+            // The peer's end may have come with the handshake's: the session begins first.
+            Progress::Ready
         } else if self.has_ended {
             Progress::Ended
         } else {

@@ -13,9 +13,20 @@ pub struct Identity {
     pub key: Vec<u8>,
 }
 
+/// What is wrong with PEM, in words.
+fn broken(error: &Error) -> TlsError {
+    TlsError::new(match error {
+        Error::MissingSectionEnd { .. } => "a block in it has no end (-----END ...)".to_owned(),
+        Error::IllegalSectionStart { .. } => {
+            "the first line of a block in it is not -----BEGIN ...-----".to_owned()
+        }
+        other => format!("it is not valid PEM: {other}"),
+    })
+}
+
 pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let all: Result<Vec<_>, Error> = CertificateDer::pem_slice_iter(pem).collect();
-    let all = all.map_err(|error| TlsError::new(format!("it is not valid PEM: {error}")))?;
+    let all = all.map_err(|error| broken(&error))?;
     if all.is_empty() {
         return Err(TlsError::new(
             "it has no certificate in it (a block that begins with -----BEGIN CERTIFICATE-----)",
@@ -35,6 +46,6 @@ pub(crate) fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
         Error::NoItemsFound => TlsError::new(
             "it has no private key in it (a block that begins with -----BEGIN PRIVATE KEY-----)",
         ),
-        other => TlsError::new(format!("it is not valid PEM: {other}")),
+        other => broken(&other),
     })
 }

@@ -204,6 +204,32 @@ fn a_close_notify_ends_one_direction_only() {
 }
 
 #[test]
+fn a_server_is_ready_before_an_end_that_came_with_the_handshakes() {
+    let mut ends = two(&client_settings(), &server_settings());
+    let hello = std::mem::take(&mut ends.client.wire);
+    ends.server.receive(&hello);
+    let answer = std::mem::take(&mut ends.server.wire);
+    ends.client.receive(&answer);
+    ends.client.send(b"last");
+    let wire = &mut ends.client.wire;
+    ends.client.layer.end(wire).expect("an end");
+    let mut input = std::mem::take(wire);
+    let (mut plain, mut own) = (Vec::new(), Vec::new());
+    let mut progress = Vec::new();
+    for _ in 0..2 {
+        let mut flow = Flow {
+            plain: &mut plain,
+            own: &mut own,
+        };
+        let received = ends.server.layer.receive(&mut input, &mut flow);
+        progress.push(received.expect("whole records").progress);
+        input.clear();
+    }
+    assert_eq!(progress, [Progress::Ready, Progress::Ended]);
+    assert_eq!(plain, b"last");
+}
+
+#[test]
 fn an_unknown_authority_is_refused_with_an_alert_that_the_server_understands() {
     let other = development::authority().expect("another authority");
     let mut client = client_settings();

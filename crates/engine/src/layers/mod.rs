@@ -36,7 +36,8 @@ pub enum Progress {
     /// It stopped early, so as not to produce too much at once. Call it again, with or without more
     /// input.
     Again,
-    /// It became ready: bytes can be sent through it from now on. Call it again.
+    /// It became ready: bytes can be sent through it from now on. Call it again. This comes before
+    /// the end, where the same input has both.
     Ready,
     /// It learnt the address of the peer behind a proxy. Call it again.
     PeerAddress(Address),

@@ -149,7 +149,9 @@ pub(super) fn read_response<S: HttpSink>(
         *rest = &[];
         return refused.check(&head.buffer);
     }
-    let Some((response, end)) = next_response(sink, client, &mut head.buffer)? else {
+    let next = next_response(sink, client, &mut head.buffer);
+    let next = next.map_err(|reason| tls_instead(&head.buffer).unwrap_or(reason));
+    let Some((response, end)) = next? else {
         *rest = &[];
         return Ok(());
     };
@@ -180,6 +182,15 @@ pub(super) fn read_response<S: HttpSink>(
         }
     }
     Ok(())
+}
+
+/// What to say of a server that answers with a TLS alert (RFC 8446 section 6) in place of HTTP.
+fn tls_instead(buffer: &[u8]) -> Option<CloseReason> {
+    let is_alert = buffer.starts_with(&[0x15, 0x03]);
+    is_alert.then(|| {
+        let text = "the server speaks TLS on this port: connect with wss://";
+        CloseReason::new(Cause::ProtocolError, text)
+    })
 }
 
 /// More interim responses than any server has a use for.

@@ -23,6 +23,7 @@ from vespiary.request import NativeResponse, Request, Response, native_response
 
 if TYPE_CHECKING:
     from vespiary._core import Connection
+    from vespiary.errors import CloseReason
 
 __all__ = ["as_handler", "handler_hooks", "start_response"]
 
@@ -178,11 +179,26 @@ def _make_async(hooks: Hooks, task_name: str, owner: str) -> None:
         finally:
             if closed is not None and _is_current(task):
                 close_as_told(connection)
-                reason = await asyncio.shield(connection.wait_closed())
-                await settled(closed(connection, reason))
+                await settled(closed(connection, await _end_of(connection)))
 
     handle.__qualname__ = owner
     hooks.spawn = _spawner(lambda connection: Begins(handle(connection)), task_name)
+
+
+async def _end_of(connection: Connection) -> CloseReason:
+    """Wait until a connection has ended.
+
+    A server that stops cancels its tasks more than once. It also resets the connections that are
+    left, so the end comes, and `on_close` with it, although the wait is cancelled.
+    """
+    waiting = asyncio.ensure_future(connection.wait_closed())
+    while True:
+        try:
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            comes = connection.is_shutting_down or connection.close_reason is not None
+            if waiting.cancelled() or not comes:
+                raise
 
 
 def _with_cue(message: Callable[..., Any] | None, shutdown: Callable[..., Any]) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import warnings
 from collections.abc import AsyncIterator, Generator
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from vespiary._asked import Asked, target_of
 from vespiary._core import Connection as NativeConnection
@@ -68,6 +68,11 @@ class Connecting:
     def __await__(self) -> Generator[Any, None, Connection]:
         self._is_used = True
         return self._connect().__await__()
+
+    def used(self) -> Self:
+        """Return it; it is awaited, or what is raised instead says why not."""
+        self._is_used = True
+        return self
 
     def __del__(self) -> None:
         if not self._is_used:

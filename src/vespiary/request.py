@@ -117,8 +117,8 @@ class Response:
             )
         if not isinstance(self.body, bytes):
             raise TypeError(
-                f"the body of a response is bytes or str; got {_shown(self.body)}"
-                " (for JSON: json.dumps(...))"
+                f"the body of a Response is bytes, and str too in request.respond(...); got"
+                f" {_shown(self.body)} (for JSON: json.dumps(...))"
             )
 
 

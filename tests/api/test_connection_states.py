@@ -41,6 +41,7 @@ CALLS: dict[str, Call] = {
     "close_reason": lambda it: it.close_reason,
     "request": lambda it: it.request,
     "response_headers": lambda it: it.response_headers,
+    "tls": lambda it: it.tls,
     "statistics": lambda it: it.statistics(),
 }
 

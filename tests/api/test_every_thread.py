@@ -47,6 +47,7 @@ CONNECTION: dict[str, tuple[Call, str | None]] = {
     "receive": (lambda it: it.receive(), "receive\\(\\)"),
     "request": (lambda it: it.request, None),
     "response_headers": (lambda it: it.response_headers, None),
+    "tls": (lambda it: it.tls, None),
     "resume_reading": (lambda it: it.resume_reading(), None),
     "send": (lambda it: it.send("message"), None),
     "send_end": (lambda it: _refused(it.send_end), None),

@@ -210,7 +210,7 @@ loop.close()
 print("child", os.waitstatus_to_exitcode(ended[1]), flush=True)
 """
 
-ATTRIBUTES = ("peer", "local_address", "subprotocol", "response_headers")
+ATTRIBUTES = ("peer", "local_address", "subprotocol", "response_headers", "tls")
 """What a blocking connection keeps from its handshake."""
 
 

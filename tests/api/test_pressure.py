@@ -283,7 +283,7 @@ async def test_the_write_queue_is_full_when_its_limit_is_nearly_reached(size: in
             # Each message leaves in a batch of its own, or stays.
             await asyncio.sleep(0)
         assert refused.queued_bytes + size > 0.85 * most
-        assert f"{refused.queued_bytes} bytes wait" in str(refused)
+        assert f"has {refused.queued_bytes:,} bytes" in str(refused)
         assert f"{size} more" in str(refused)
 
 

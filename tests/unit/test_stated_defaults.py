@@ -35,6 +35,7 @@ SERVE = {
     "--filter": "none",
     "--subprotocol": "none",
     "--fd": "none",
+    "--cert": "none",
 }
 IN_WORDS = {
     "--origin": "all",
@@ -43,6 +44,7 @@ IN_WORDS = {
     "--compress": "no compression",
     "--path": "the current folder",
     "--mode": "what the umask gives",
+    "--key": "in the file of --cert",
     "--driver": "uring where the kernel allows it, else epoll",
 }
 """Defaults that say what happens without the option."""

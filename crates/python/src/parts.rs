@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use vespiary_engine::Framing;
+use vespiary_engine::{Framing, State};
 
 const NOT_THE_SENDER: &str = "another task or callback is sending a message in parts on this \
     connection, and this part would become a part of it: send all parts of a message in one task, \
@@ -85,6 +85,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Check that a message that is under way is the sender's.
 fn check(py: Python<'_>, connection: &Rc<Conn>, senders: Option<&Py<PyAny>>) -> PyResult<()> {
+    if connection.state() != State::Open {
+        // Nobody sends anything any more, which is what the sender gets to know.
+        return Ok(());
+    }
     let known = connection.rare(|rare| {
         let sender = rare.part_sender.as_ref()?;
         let message = sender.message.as_ref()?.clone_ref(py);

@@ -7,7 +7,7 @@ from websockets.sync.client import connect
 
 from tests.acceptance.conftest import EXAMPLES, Start
 
-WITHOUT_SERVER = {"traced_project"}
+WITHOUT_SERVER = {"suite.toml", "suites", "traced_project"}
 
 INVERTED = """
 import threading

@@ -430,10 +430,17 @@ class Server:
         )
 
     async def __aenter__(self) -> Self:
-        """Start the server, and let signals stop it: see `start`."""
-        await self.start()
-        if self._wants_signals and self._life is not None:
-            self._signals = join_signals(self)
+        """Start the server, and let signals stop it, during the start too: see `start`."""
+        signals = None
+        if self._wants_signals and self._current() is None:
+            signals = self._signals = join_signals(self)
+        try:
+            await self.start()
+        except BaseException:
+            if signals is not None and self._signals is signals:
+                self._signals = None
+                signals.leave(self, is_awaited=False)
+            raise
         return self
 
     async def __aexit__(self, *exception: object) -> None:

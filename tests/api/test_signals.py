@@ -66,6 +66,22 @@ async def main():
         await first.wait_stopped()
     print("after", flush=True)
 """
+STARTS = """
+class Starting(Echo):
+    async def on_start(self, server):
+        print("up", flush=True)
+        try:
+            await asyncio.Future()
+        finally:
+            print("undone", flush=True)
+
+async def main():
+    server = vespiary.Server()
+    deadlines = vespiary.Deadlines(drain_seconds=0.1)
+    server.add(Starting(), "ws://127.0.0.1:0", deadlines=deadlines)
+    async with server:
+        await forever(server)
+"""
 TWO_SERVERS = """
 async def main():
     async with make() as first, make() as second:
@@ -130,6 +146,18 @@ def test_sigterm_ends_the_process_after_the_graceful_stop(runner: str) -> None:
     assert status == -signal.SIGTERM
     assert output == "stopped\n"
     assert "Stopped after" in log
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_on_start_undoes_the_start_and_ends_the_program(
+    runner: str, number: signal.Signals
+) -> None:
+    with Program(STARTS, runner) as program:
+        status, output, log = program.end(number)
+    assert status == -number
+    assert output.startswith("undone\n")
+    assert "as the server stops" in log
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

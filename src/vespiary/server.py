@@ -314,10 +314,13 @@ class Server:
                 address.release()
             self._life = None
             life.stopped.set()
-            if self._signals is not None:
-                self._signals.leave(self, is_awaited=bool(life.waiting))
-                self._signals = None
+            self._leave_signals(is_awaited=bool(life.waiting))
             self._ended_port = PortStatistics(**life.core.port_statistics())
+
+    def _leave_signals(self, *, is_awaited: bool) -> None:
+        if self._signals is not None:
+            self._signals.leave(self, is_awaited=is_awaited)
+            self._signals = None
 
     def stop_soon(self) -> None:
         """Begin to stop, from any thread; a second call ends everything at once.
@@ -431,15 +434,13 @@ class Server:
 
     async def __aenter__(self) -> Self:
         """Start the server, and let signals stop it, during the start too: see `start`."""
-        signals = None
         if self._wants_signals and self._current() is None:
-            signals = self._signals = join_signals(self)
+            self._signals = join_signals(self)
         try:
             await self.start()
         except BaseException:
-            if signals is not None and self._signals is signals:
-                self._signals = None
-                signals.leave(self, is_awaited=False)
+            if self._life is None:
+                self._leave_signals(is_awaited=False)
             raise
         return self
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 import vespiary
+from vespiary import ClientTLS, ServerTLS
 
 from .kit import TCP, Echo, serving
 
@@ -136,3 +137,23 @@ async def test_the_environments_proxy_is_used_unless_that_is_turned_off(
         async with serving(Echo) as server, vespiary.connect(server.urls[0]):
             pass
         assert len(proxy.heads) == 1
+
+
+async def test_a_secure_websocket_goes_through_a_proxy(tls: ServerTLS, trusting: ClientTLS) -> None:
+    async with serving(Echo, "wss://localhost:0", tls=tls) as server, proxying() as proxy:
+        async with vespiary.connect(server.urls[0], tls=trusting, proxy=proxy.url) as client:
+            assert client.tls is not None
+            client.send("hello")
+            assert await client.receive() == "hello"
+        assert proxy.heads[0].startswith("CONNECT localhost:")
+
+
+async def test_a_secure_stream_goes_through_a_proxy_and_is_open_only_when_verified(
+    tls: ServerTLS, trusting: ClientTLS
+) -> None:
+    async with serving(Echo, "tls://localhost:0", tls=tls) as server, proxying() as proxy:
+        async with vespiary.connect(server.urls[0], tls=trusting, proxy=proxy.url) as client:
+            client.send(b"hello")
+            assert await client.receive() == b"hello"
+        with pytest.raises(vespiary.LocalError, match="certificate was refused"):
+            await vespiary.connect(server.urls[0], proxy=proxy.url)

@@ -410,3 +410,26 @@ async def test_tasks_that_swallow_their_cancellation_are_left_and_named(
     assert "0x" not in "".join(left)
     going.set()
     await until(lambda: not other_tasks())
+
+
+async def test_on_close_is_called_when_a_busy_connection_of_a_dead_peer_is_reset() -> None:
+    began, closed = asyncio.Event(), []
+
+    class Busy(vespiary.Handler):
+        async def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
+            began.set()
+            await asyncio.Event().wait()
+
+        def on_close(self, connection: vespiary.Connection, reason: vespiary.CloseReason) -> None:
+            closed.append(reason.kind)
+
+    server = vespiary.Server()
+    server.add(Busy(), TCP, framing="line")
+    await server.start()
+    endpoint = vespiary.Endpoint.parse(server.urls[0])
+    _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+    writer.write(b"hello\n")
+    await began.wait()
+    await server.stop(1)
+    assert closed == ["closed"]
+    writer.close()

@@ -15,7 +15,6 @@ from vespiary import ClientTLS, ServerTLS
 
 from .certificates import Certificates
 from .kit import Echo, serving, until
-from .test_proxies import proxying
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.*deprecated:DeprecationWarning")
 
@@ -442,26 +441,6 @@ async def test_a_second_connection_resumes_the_session(tls: ServerTLS, trusting:
                 assert client.tls is not None
                 resumed.append(client.tls.resumed)
     assert resumed == [False, True, True]
-
-
-async def test_a_secure_websocket_goes_through_a_proxy(tls: ServerTLS, trusting: ClientTLS) -> None:
-    async with serving(Echo, "wss://localhost:0", tls=tls) as server, proxying() as proxy:
-        async with vespiary.connect(server.urls[0], tls=trusting, proxy=proxy.url) as client:
-            assert client.tls is not None
-            client.send("hello")
-            assert await client.receive() == "hello"
-        assert proxy.heads[0].startswith("CONNECT localhost:")
-
-
-async def test_a_secure_stream_goes_through_a_proxy_and_is_open_only_when_verified(
-    tls: ServerTLS, trusting: ClientTLS
-) -> None:
-    async with serving(Echo, "tls://localhost:0", tls=tls) as server, proxying() as proxy:
-        async with vespiary.connect(server.urls[0], tls=trusting, proxy=proxy.url) as client:
-            client.send(b"hello")
-            assert await client.receive() == b"hello"
-        with pytest.raises(vespiary.LocalError, match="certificate was refused"):
-            await vespiary.connect(server.urls[0], proxy=proxy.url)
 
 
 async def test_the_blocking_client_has_tls_too(tls: ServerTLS, trusting: ClientTLS) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import struct
 from pathlib import Path
@@ -280,9 +281,8 @@ async def test_a_silent_peer_meets_the_handshakes_deadline(
         with contextlib.suppress(ConnectionResetError):
             assert await reader.read() == b""
         writer.close()
-    silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    async with silent:
-        port = silent.sockets[0].getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
         with pytest.raises(TimeoutError):
             await vespiary.connect(f"wss://localhost:{port}", tls=trusting, deadlines=short)
 

@@ -70,7 +70,7 @@ class Connecting:
         return self._connect().__await__()
 
     def used(self) -> Self:
-        """Return it; it is awaited, or what is raised instead says why not."""
+        """Return it, marked as awaited: dropping it gives no warning any more."""
         self._is_used = True
         return self
 

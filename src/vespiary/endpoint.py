@@ -13,7 +13,7 @@ from vespiary._credentials import bare_url
 from vespiary.errors import EndpointError
 from vespiary.trace import requires
 
-__all__ = ["Endpoint", "Scheme"]
+__all__ = ["Endpoint", "Scheme", "is_host_name"]
 
 Scheme = Literal["tcp", "tls", "unix", "ws", "wss", "http", "https", "ws+unix", "http+unix"]
 """The schemes that can be served and connected to."""
@@ -267,7 +267,12 @@ def _host(url: str, netloc: str, host: str, scheme: Scheme) -> str:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
             raise _wrong(url, f"{host} is not an IPv4 address", scheme) from None
-    is_name = re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", host) and len(host) <= 253
-    if requires("rfc6455/4.1/3", "rfc6455/4.1/4", not is_name):
+    if requires("rfc6455/4.1/3", "rfc6455/4.1/4", not is_host_name(host)):
         raise _wrong(url, f"{host!r} cannot be a host's name", scheme)
     return host
+
+
+def is_host_name(text: str) -> bool:
+    """Whether a text, in ASCII and lower case, can be the name of a host."""
+    is_well_formed = re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", text) is not None
+    return is_well_formed and len(text) <= 253

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from vespiary._core import ClientTls, ServerTls
+from vespiary.endpoint import is_host_name
 from vespiary.errors import ConfigurationError
 
 __all__ = ["ClientTLS", "ServerTLS", "TLSInfo", "default_client_tls"]
@@ -143,8 +143,8 @@ class ServerTLS:
         return self._native[alpn]
 
     def _settings(self) -> tuple[list[tuple[bytes, bytes]], bytes | None, bool]:
-        pairs = [(_read(one), _read(other)) for one, other in self._pairs]
-        ca = None if self._client_ca is None else _read(self._client_ca)
+        pairs = [(one.read_bytes(), other.read_bytes()) for one, other in self._pairs]
+        ca = None if self._client_ca is None else self._client_ca.read_bytes()
         return pairs, ca, self._clients_required
 
     def _error(self, error: ValueError) -> ConfigurationError:
@@ -213,8 +213,10 @@ class ClientTLS:
         """Return what the native side uses for a connection with or without HTTP."""
         alpn = self._alpn if self._alpn is not None else _HTTP if is_http else ()
         if alpn not in self._native:
-            ca = None if self._ca is None else _read(self._ca)
-            pair = None if self._pair is None else (_read(self._pair[0]), _read(self._pair[1]))
+            ca = None if self._ca is None else self._ca.read_bytes()
+            pair = None
+            if self._pair is not None:
+                pair = self._pair[0].read_bytes(), self._pair[1].read_bytes()
             try:
                 self._native[alpn] = ClientTls(ca, pair, _encoded(alpn), self._allows_tls12)
             except ValueError as error:
@@ -248,11 +250,6 @@ def _path(name: str, given: object) -> Path:
     return Path(given)
 
 
-def _read(path: Path) -> bytes:
-    """Read a file, apart from what may find it wrong: its errors are others."""
-    return path.read_bytes()
-
-
 def _pairs(more: object) -> list[tuple[Path, Path]]:
     """Check the further certificates and keys of a server."""
     wanted = "a list of pairs of paths: certificate and key"
@@ -279,7 +276,7 @@ def _is_server_name(given: object) -> bool:
     try:
         ipaddress.ip_address(given)
     except ValueError:
-        return re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", _ascii(given), re.I) is not None
+        return is_host_name(_ascii(given).lower())
     return True
 
 

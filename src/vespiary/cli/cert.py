@@ -2,12 +2,12 @@
 
 import ipaddress
 import os
-import re
 from pathlib import Path
 
 import click
 
 from vespiary._core import make_authority, make_certificate
+from vespiary.endpoint import is_host_name
 from vespiary.errors import ConfigurationError
 
 __all__ = ["cert"]
@@ -80,7 +80,7 @@ def _is_name(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        return re.fullmatch(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", name, re.I) is not None
+        return is_host_name(name.lower().removeprefix("*.")) and not name.endswith(".")
     return True
 
 

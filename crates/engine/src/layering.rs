@@ -49,20 +49,20 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    fn add_host_layers(self: &Rc<Self>) {
-        for layer in self.engine.host.layers(self) {
+    /// Add the layers that the host wants; whether there are any.
+    fn add_host_layers(self: &Rc<Self>) -> bool {
+        let layers = self.engine.host.layers(self);
+        let has_some = !layers.is_empty();
+        for layer in layers {
             self.add_layer(layer);
         }
+        has_some
     }
 
     /// A client's way through a proxy is open, and the host's layers begin. Whether they are ready.
     pub(crate) fn enter_tunnel(self: &Rc<Self>) -> bool {
-        let layers = self.engine.host.layers(self);
-        if layers.is_empty() {
+        if !self.add_host_layers() {
             return true;
-        }
-        for layer in layers {
-            self.add_layer(layer);
         }
         self.engine.set_resting(self);
         self.unsettle();

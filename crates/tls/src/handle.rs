@@ -1,6 +1,7 @@
 //! The TLS of one connection: what the layer works on, and the rest of the program asks.
 
 use crate::facts::Facts;
+use rustls::CommonState;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use std::cell::RefCell;
@@ -18,26 +19,28 @@ impl Session {
         matches!(self, Self::Client(..))
     }
 
-    pub(crate) fn is_handshaking(&self) -> bool {
+    fn state(&self) -> &CommonState {
         match self {
-            Self::Server(session, _) => session.is_handshaking(),
-            Self::Client(session, _) => session.is_handshaking(),
+            Self::Server(session, _) => session,
+            Self::Client(session, _) => session,
         }
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.state().is_handshaking()
     }
 
     /// Whether rustls has something to send.
     pub(crate) fn wants_write(&self) -> bool {
-        match self {
-            Self::Server(session, _) => session.wants_write(),
-            Self::Client(session, _) => session.wants_write(),
-        }
+        self.state().wants_write()
     }
 
     fn facts(&self) -> Option<Facts> {
-        match self {
-            Self::Server(session, name) => Facts::of(session, name.clone()),
-            Self::Client(session, name) => Facts::of(session, Some(name.clone())),
-        }
+        let name = match self {
+            Self::Server(_, name) => name.clone(),
+            Self::Client(_, name) => Some(name.clone()),
+        };
+        Facts::of(self.state(), name)
     }
 }
 

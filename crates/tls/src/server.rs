@@ -28,9 +28,9 @@ pub enum Clients {
     /// They are not asked.
     #[default]
     Anonymous,
-    /// They are asked; who has none is admitted.
+    /// They are asked; those without one are admitted.
     Asked,
-    /// Who has none is refused.
+    /// Those without one are refused.
     Required,
 }
 

@@ -6,8 +6,7 @@ through the middleware and the router, logs, and reads and writes an SQLite data
 
 import logging
 import sys
-import threading
-import time
+from collections.abc import Callable, Iterator
 
 import django
 from django.conf import settings
@@ -15,8 +14,8 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
+from rounds import processor_time
 
-THREADS = 4
 requests = int(sys.argv[1])
 log = logging.getLogger("application")
 
@@ -47,28 +46,16 @@ settings.configure(
     },
 )
 django.setup()
-together = threading.Barrier(THREADS + 1)
 
 
-def work() -> None:
+def connect() -> Iterator[Callable[[int], None]]:
     client = Client()
-    for _ in range(2):
-        together.wait()
-        for number in range(requests):
-            answer = client.get(f"/counted/{number}/")
-            assert answer.status_code == 200
-        together.wait()
+
+    def request(number: int) -> None:
+        answer = client.get(f"/counted/{number}/")
+        assert answer.status_code == 200
+
+    yield request
 
 
-threads = [threading.Thread(target=work) for _ in range(THREADS)]
-for thread in threads:
-    thread.start()
-together.wait()
-together.wait()
-began = time.process_time_ns()
-together.wait()
-together.wait()
-used = time.process_time_ns() - began
-for thread in threads:
-    thread.join()
-print("django", used / (THREADS * requests))
+print("django", processor_time(requests, connect))

@@ -4,15 +4,13 @@ Arguments: calls per thread, of which as many come before as are measured.
 """
 
 import sys
-import threading
-import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+from rounds import THREADS, processor_time
 
-THREADS = 4
 calls = int(sys.argv[1])
-together = threading.Barrier(THREADS + 1)
 
 
 def echo(request: bytes, context: grpc.ServicerContext) -> bytes:
@@ -26,26 +24,16 @@ port = server.add_insecure_port("127.0.0.1:0")
 server.start()
 
 
-def work() -> None:
+def connect() -> Iterator[Callable[[int], None]]:
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         call = channel.unary_unary("/bench.Echo/Echo")
-        for _ in range(2):
-            together.wait()
-            for number in range(calls):
-                assert call(b"x" * 100) == b"x" * 100, number
-            together.wait()
+
+        def request(number: int) -> None:
+            assert call(b"x" * 100) == b"x" * 100, number
+
+        yield request
 
 
-threads = [threading.Thread(target=work) for _ in range(THREADS)]
-for thread in threads:
-    thread.start()
-together.wait()
-together.wait()
-began = time.process_time_ns()
-together.wait()
-together.wait()
-used = time.process_time_ns() - began
-for thread in threads:
-    thread.join()
+used = processor_time(calls, connect)
 server.stop(0).wait()
-print("grpc", used / (THREADS * calls))
+print("grpc", used)

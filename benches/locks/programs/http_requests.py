@@ -9,12 +9,12 @@ import logging
 import queue
 import sys
 import threading
-import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-THREADS = 4
+from rounds import processor_time
+
 requests = int(sys.argv[1])
-together = threading.Barrier(THREADS + 1)
 lock = threading.Lock()
 passed: queue.Queue[str] = queue.Queue()
 logging.basicConfig(filename="/dev/null", level=logging.INFO)
@@ -44,29 +44,19 @@ serving = threading.Thread(target=server.serve_forever)
 serving.start()
 
 
-def work() -> None:
+def connect() -> Iterator[Callable[[int], None]]:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
-    for _ in range(2):
-        together.wait()
-        for number in range(requests):
-            connection.request("GET", f"/{number}")
-            assert connection.getresponse().read() == b"x" * 200
-        together.wait()
+
+    def request(number: int) -> None:
+        connection.request("GET", f"/{number}")
+        assert connection.getresponse().read() == b"x" * 200
+
+    yield request
     connection.close()
 
 
-threads = [threading.Thread(target=work) for _ in range(THREADS)]
-for thread in threads:
-    thread.start()
-together.wait()
-together.wait()
-began = time.process_time_ns()
-together.wait()
-together.wait()
-used = time.process_time_ns() - began
-for thread in threads:
-    thread.join()
+used = processor_time(requests, connect)
 server.shutdown()
 serving.join()
 server.server_close()
-print("http", used / (THREADS * requests))
+print("http", used)

@@ -13,6 +13,7 @@ from vespiary import _logging
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._option_checks import check_options, wrong_option
 from vespiary._options import native_options
+from vespiary._proxy_protocol import proxy_networks
 from vespiary._slow_hooks import timed
 from vespiary._threads import ThreadedHooks
 from vespiary.endpoint import Endpoint
@@ -96,6 +97,7 @@ class Site:
             websocket=options.get("websocket"),
             parts=hooks.part is not None,
             filtered=add_filters(hooks, options.get("filters", ())),
+            proxies=proxy_networks(endpoint, options.get("proxy_protocol_from", ())),
         )
         native["tls"] = _native_tls(endpoint, options.get("tls"))
         threads = _threads(hooks, options.get("executor"), limits)

@@ -31,6 +31,10 @@ class ServerOptions(TypedDict, total=False):
         slow_consumer: What happens to messages for a peer that does not read; default: `wait`.
         websocket: The options of WebSocket: versions, origins, subprotocols, compression.
         tls: Certificates and keys: for `wss://`, `https://` and `tls://`, which need it.
+        proxy_protocol_from: The addresses and networks of proxies whose connections begin with a
+            header of the PROXY protocol (version 1 or 2), such as `["10.0.0.0/8"]`; `unix` stands
+            for every peer of a Unix socket. `connection.peer` is then the proxy's client. Default:
+            none. Connections from elsewhere are served as they are.
         filters: Filters between the socket and the framing: see `vespiary.Filter`.
         executor: `threads` runs the handler's plain methods on a pool of threads, in order per
             connection: for business logic that blocks.
@@ -52,6 +56,7 @@ class ServerOptions(TypedDict, total=False):
     slow_consumer: SlowConsumer
     websocket: WebSocket | None
     tls: ServerTLS | None
+    proxy_protocol_from: Sequence[str]
     filters: Sequence[FilterFactory]
     executor: Literal["threads"] | None
     host: str | None

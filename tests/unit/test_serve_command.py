@@ -232,6 +232,14 @@ def test_a_syntax_error_at_the_first_start_is_repaired_too(
     assert command.stop() == 0
 
 
+PEERS = """\
+import vespiary
+
+class Peer(vespiary.Handler):
+    def on_open(self, connection):
+        connection.send(connection.peer[0])
+"""
+
 FILTERS = """\
 import vespiary
 
@@ -319,6 +327,27 @@ def test_options_of_a_kind_of_endpoint_apply_to_the_urls_of_that_kind(
     assert command.stop() == 0
 
 
+def test_proxies_are_named_for_each_kind_of_endpoint(
+    started: list[Command], tmp_path: Path
+) -> None:
+    (tmp_path / "peers.py").write_text(PEERS)
+    options = ("--proxy-protocol-from", "127.0.0.1", "--proxy-protocol-from", "unix")
+    urls = ("tcp://127.0.0.1:0", f"unix://{tmp_path}/a.sock")
+    command = start(started, tmp_path, "peers:Peer", *urls, *options)
+    port = int(command.wait_for(r"Serving tcp://127.0.0.1:(\d+)")[1])
+    command.wait_for("Serving unix")
+    with (
+        socket.create_connection(("127.0.0.1", port)) as first,
+        socket.socket(socket.AF_UNIX) as second,
+    ):
+        second.connect(f"{tmp_path}/a.sock")
+        for one in (first, second):
+            one.settimeout(SECONDS)
+            one.sendall(b"PROXY TCP4 192.0.2.7 198.51.100.1 8080 443\r\n")
+            assert one.recv(100) == b"192.0.2.7"
+    assert command.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("option", "url"),
     [
@@ -327,6 +356,8 @@ def test_options_of_a_kind_of_endpoint_apply_to_the_urls_of_that_kind(
         (("--subprotocol", "chat"), "unix:///tmp/x.sock"),
         (("--host", "a.example"), "tcp://127.0.0.1:0"),
         (("--mode", "660"), "tcp://127.0.0.1:0"),
+        (("--proxy-protocol-from", "unix"), "tcp://127.0.0.1:0"),
+        (("--proxy-protocol-from", "10.0.0.0/8"), "unix:///tmp/x.sock"),
     ],
 )
 def test_an_option_that_none_of_the_urls_takes_is_an_error_with_the_options_own_name(

@@ -9,7 +9,7 @@ use crate::connection::{Connection, Event as Life, State};
 use crate::host::Host;
 use crate::inbound::Inbound;
 use crate::layers::stack::{Event, Stack};
-use crate::layers::{Filter, Filters, Layer};
+use crate::layers::{Filter, Filters, Layer, ProxyHeader};
 use crate::memory;
 use crate::receive;
 use crate::session::websocket::compression;
@@ -59,6 +59,13 @@ impl<H: Host> Connection<H> {
         has_some
     }
 
+    /// Whether a proxy has connected, which says first for whom.
+    fn awaits_proxy_header(&self) -> bool {
+        let options = self.endpoint().options.borrow();
+        let peer = self.carrier.peer();
+        !self.client && peer.is_some_and(|peer| options.proxies.include(&peer))
+    }
+
     /// A client's way through a proxy is open, and the host's layers begin. Whether they are ready.
     pub(crate) fn enter_tunnel(self: &Rc<Self>) -> bool {
         if !self.add_host_layers() {
@@ -81,6 +88,9 @@ impl<H: Host> Connection<H> {
 /// Give a new connection the layers that its host and its endpoint want; whether they are ready for
 /// the session.
 pub(crate) fn install<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    if connection.awaits_proxy_header() {
+        connection.add_layer(Box::new(ProxyHeader));
+    }
     if !connection.inbound.borrow().awaits_tunnel() {
         connection.add_host_layers();
     }
@@ -104,7 +114,9 @@ fn with_stack<H: Host, T>(
         connection.end_with(reason);
         connection.abort_now();
     }
-    if connection.state() != State::Closed {
+    if stack.is_over() {
+        connection.layered.set(false);
+    } else if connection.state() != State::Closed {
         connection.layers.set(Some(stack));
     }
     Some(result)
@@ -193,7 +205,14 @@ fn found_out<H: Host>(
     match event {
         Some(Event::Ready) => receive::begin(connection, inbound),
         Some(Event::Ended) => drop(connection.enter(Life::PeerEnd)),
-        Some(Event::PeerAddress(address)) => admission::peer_learnt(connection, address.clone()),
+        Some(Event::Removed(address, is_ready)) => {
+            if let Some(address) = address {
+                admission::peer_learnt(connection, address.clone());
+            }
+            if *is_ready {
+                receive::begin(connection, inbound);
+            }
+        }
         None => {}
     }
 }

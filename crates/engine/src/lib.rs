@@ -22,6 +22,7 @@ mod memory;
 mod options;
 mod outbound;
 mod payload;
+mod proxies;
 mod receive;
 mod reports;
 mod requests;
@@ -45,6 +46,7 @@ pub use options::{
     Compression, Deadlines, Framing, Limits, Messages, Options, SlowConsumer, WebSocketOptions,
 };
 pub use payload::Payload;
+pub use proxies::Proxies;
 pub use send_error::SendError;
 pub use session::http::{Answer, ClientHandshake, Opening, Tunnel};
 pub use session::websocket::compression::CompressionTraffic;

@@ -161,7 +161,10 @@ impl<H: Host> Listener<H> {
             (port.now(), port.peer_address(socket).ok())
         };
         let admitted = self.endpoint.admit(now).and_then(|()| {
-            let address = peer.as_ref().and_then(ip_address);
+            // A proxy says later for whom it connects.
+            let options = self.endpoint.options.borrow();
+            let direct = peer.as_ref().filter(|it| !options.proxies.include(it));
+            let address = direct.and_then(ip_address);
             address.map_or(Ok(false), |it| self.endpoint.admit_address(it))
         });
         let is_counted = match admitted {

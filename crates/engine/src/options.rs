@@ -5,6 +5,7 @@
 //! and `Deadlines`. [`Options::unlimited`] has none of them.
 
 use crate::limit::Limit;
+use crate::proxies::Proxies;
 use vespiary_trace::requires;
 use vespiary_wire::framing::length::Format;
 use vespiary_wire::http;
@@ -258,6 +259,8 @@ pub struct Options {
     pub websocket: WebSocketOptions,
     /// Whether messages are handed over in parts as they arrive.
     pub parts: bool,
+    /// Which proxies say for whom they connect, by the PROXY protocol.
+    pub proxies: Proxies,
     /// Whether the endpoint's connections are under TLS.
     pub secure: bool,
     /// Whether the host's filters stand between the socket and the framing.
@@ -306,6 +309,7 @@ impl Options {
             slow_consumer: SlowConsumer::Wait,
             websocket: WebSocketOptions::default(),
             parts: false,
+            proxies: Proxies::default(),
             secure: false,
             filtered: false,
             reads_when_crowded: false,

@@ -218,7 +218,10 @@ pub(crate) fn failed<H: Host>(
     if reason.cause == Cause::ProtocolError {
         add(&connection.endpoint().counters.protocol_errors, 1);
         requires!("rfc6455/7.1.7/2");
-        connection.engine.host.rule_broken(connection, &reason);
+        // Before a server's connection is open, this refuses it, which is reported as that.
+        if connection.opened.get() || connection.client {
+            connection.engine.host.rule_broken(connection, &reason);
+        }
     }
     if connection.state() == State::Open {
         connection.engine.host.ending(connection);

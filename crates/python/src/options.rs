@@ -4,13 +4,16 @@ use crate::tls::EndpointTls;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::net::IpAddr;
 use vespiary_engine::wire::framing::length::Format;
 use vespiary_engine::wire::websocket::deflate::{Direction, Settings};
 use vespiary_engine::wire::websocket::handshake::{
     Acceptance, Ask, OriginPattern, append_request, append_response,
 };
 use vespiary_engine::wire::websocket::profile::Version;
-use vespiary_engine::{Compression, Framing, Messages, Options, SlowConsumer, WebSocketOptions};
+use vespiary_engine::{
+    Compression, Framing, Messages, Options, Proxies, SlowConsumer, WebSocketOptions,
+};
 
 fn required<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T>
 where
@@ -165,6 +168,25 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(upgrade_request_fault, module)?)
 }
 
+/// The proxies of `proxy_protocol_from`: networks as `address/bits`, and `unix`.
+fn proxies(options: &Bound<'_, PyDict>) -> PyResult<Proxies> {
+    let mut proxies = Proxies::default();
+    for text in required::<Vec<String>>(options, "proxies")? {
+        if text == "unix" {
+            proxies.add_unix();
+            continue;
+        }
+        let network = text.split_once('/').and_then(|(address, bits)| {
+            let address: IpAddr = address.parse().ok()?;
+            Some((address, bits.parse::<u8>().ok()?))
+        });
+        let wrong = || PyValueError::new_err(format!("{text:?} is not a network"));
+        let (address, bits) = network.ok_or_else(wrong)?;
+        proxies.add(address, bits);
+    }
+    Ok(proxies)
+}
+
 /// What an inbox may hold before reading pauses.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct InboxLimits {
@@ -211,6 +233,7 @@ pub(crate) fn read(
     read.parts = required(options, "parts")?;
     read.reads_when_crowded = required(options, "reads_when_crowded")?;
     read.filtered = required(options, "filtered")?;
+    read.proxies = proxies(options)?;
     let inbox = InboxLimits {
         messages_max: required(options, "inbox_messages_max")?,
         bytes_max: required(options, "inbox_bytes_max")?,

@@ -10,6 +10,7 @@
 //! | [`websocket`] | RFC 6455: frames, close payloads, the opening handshake of both sides |
 //! | [`http`] | RFC 9112: heads of requests and responses |
 //! | [`framing`] | lines and length prefixes on a raw stream |
+//! | [`proxy`] | the PROXY protocol, versions 1 and 2
 //! | [`mask`] | the exclusive-or of RFC 6455 section 5.3 |
 //! | [`utf8`] | RFC 3629, validated as it arrives |
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod framing;
 pub mod http;
 mod limit;
 pub mod mask;
+pub mod proxy;
 pub mod utf8;
 pub mod websocket;
 

@@ -122,6 +122,14 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     " default: none]",
 )
 @click.option(
+    "--proxy-protocol-from",
+    "proxies",
+    metavar="NETWORK",
+    multiple=True,
+    help="Expect a header of the PROXY protocol on connections from this address or network, such"
+    " as 10.0.0.0/8; 'unix' stands for the peers of Unix sockets.  [repeatable; default: none]",
+)
+@click.option(
     "--cert",
     "certificate",
     metavar="FILE",
@@ -205,6 +213,7 @@ def serve(
     subprotocols: tuple[str, ...],
     host: str | None,
     filters: tuple[str, ...],
+    proxies: tuple[str, ...],
     certificate: str | None,
     key: str | None,
     executor: str | None,
@@ -238,7 +247,7 @@ def serve(
     }
     special = {"framing": framing, "host": host, "mode": _mode(mode), "tls": _tls(certificate, key)}
     websocket = _websocket(origins, subprotocols, compress)
-    endpoints = _with_options(urls, special | {"websocket": websocket})
+    endpoints = _with_options(urls, special | {"websocket": websocket}, proxies)
     if reload:
         sys.exit(_reload(handler, folder or Path(), urls, [] if fd is None else [fd]))
     logging.basicConfig(level=log_level.upper(), format=_LOG_FORMAT)
@@ -273,8 +282,10 @@ _SPECIAL = {
 """The options that are for endpoints of one kind, and that kind."""
 
 
-def _with_options(urls: Sequence[str], given: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return each URL with those of these options that are for endpoints of its kind.
+def _with_options(
+    urls: Sequence[str], given: dict[str, Any], proxies: Sequence[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return each URL with those of these options, and proxies, that are for endpoints of its kind.
 
     Raises:
         ConfigurationError: a URL is not valid, or an option is for none of them.
@@ -290,7 +301,16 @@ def _with_options(urls: Sequence[str], given: dict[str, Any]) -> list[tuple[str,
             "tls": endpoint.is_secure,
             "websocket": endpoint.is_websocket,
         }
-        found.append((url, {name: value for name, value in given.items() if takes[name]}))
+        own = {name: value for name, value in given.items() if takes[name]}
+        own["proxy_protocol_from"] = _proxies_of(endpoint, proxies)
+        found.append((url, own))
+    for one in proxies:
+        if not any(one in own["proxy_protocol_from"] for _, own in found):
+            kind = "unix://" if one == "unix" else "endpoints on an IP address"
+            raise ConfigurationError(
+                f"--proxy-protocol-from {one} is for {kind}, and none of the URLs is one",
+                subject="proxy_protocol_from",
+            )
     for name in given:
         if not any(name in own for _, own in found):
             option, kind = _SPECIAL[name]
@@ -298,6 +318,11 @@ def _with_options(urls: Sequence[str], given: dict[str, Any]) -> list[tuple[str,
                 f"{option} for {kind}, and none of the URLs is one", subject=name
             )
     return found
+
+
+def _proxies_of(endpoint: Endpoint, proxies: Sequence[str]) -> list[str]:
+    """Return the proxies that can be in front of an endpoint: `unix` is for Unix sockets alone."""
+    return [one for one in proxies if (one == "unix") == endpoint.is_unix]
 
 
 def _tls(certificate: str | None, key: str | None) -> ServerTLS | None:

@@ -12,10 +12,12 @@
 
 mod deflate_stream;
 mod filters;
+mod proxy;
 pub(crate) mod stack;
 
 pub(crate) use deflate_stream::DeflateStream;
 pub(crate) use filters::{Filter, Filters};
+pub(crate) use proxy::ProxyHeader;
 
 use crate::close::CloseReason;
 use vespiary_port::Address;
@@ -39,8 +41,9 @@ pub enum Progress {
     /// It became ready: bytes can be sent through it from now on. Call it again. This comes before
     /// the end, where the same input has both.
     Ready,
-    /// It learnt the address of the peer behind a proxy. Call it again.
-    PeerAddress(Address),
+    /// It has nothing more to do, and is removed; what it has not used is for the layer above. It
+    /// may have learnt for which peer a proxy has connected.
+    Finished(Option<Address>),
     /// The peer ended its stream as this layer wants it. Nothing more is received.
     Ended,
     /// The peer's stream was cut: the socket's end came before the layer's.

@@ -22,8 +22,9 @@ use vespiary_port::Address;
 pub(crate) enum Event {
     /// All layers are ready.
     Ready,
-    /// The address of the peer behind a proxy.
-    PeerAddress(Address),
+    /// A layer was removed, having learnt for which peer a proxy has connected, or not; and whether
+    /// all that are left are ready.
+    Removed(Option<Address>, bool),
     /// The peer has finished sending, as a layer says it.
     Ended,
 }
@@ -233,10 +234,7 @@ impl Stack {
             progress,
             work,
         } = received;
-        slot.can_go = matches!(
-            progress,
-            Progress::Again | Progress::Ready | Progress::PeerAddress(_)
-        );
+        slot.can_go = matches!(progress, Progress::Again | Progress::Ready);
         let became_ready = !was_ready && slot.layer.is_ready();
         if is_top {
             self.plain = plain;
@@ -245,7 +243,11 @@ impl Stack {
         }
         self.send_own(index, &own)?;
         let event = match progress {
-            Progress::PeerAddress(address) => Some(Event::PeerAddress(address)),
+            Progress::Finished(address) => {
+                self.remove(index, &input[used..])?;
+                let event = Event::Removed(address, self.has_become_ready());
+                return Ok((input.len(), (work, Some(event))));
+            }
             Progress::Ended | Progress::Truncated => {
                 self.slots[index].ended = true;
                 Some(Event::Ended)
@@ -253,11 +255,31 @@ impl Stack {
             Progress::MoreNeeded | Progress::Again | Progress::Ready if became_ready => {
                 let waiting = std::mem::take(&mut self.slots[index].waiting);
                 self.send_through(index, &waiting)?;
-                (self.is_ready() && std::mem::take(&mut self.awaits_ready)).then_some(Event::Ready)
+                self.has_become_ready().then_some(Event::Ready)
             }
             Progress::MoreNeeded | Progress::Again | Progress::Ready => None,
         };
         Ok((used, (work, event)))
+    }
+
+    /// Whether the session that waited for the layers can begin. True once.
+    fn has_become_ready(&mut self) -> bool {
+        self.is_ready() && std::mem::take(&mut self.awaits_ready)
+    }
+
+    /// Take a layer away. What it has not used, and what waited for it to become ready, goes on.
+    fn remove(&mut self, index: usize, unused: &[u8]) -> Result<(), CloseReason> {
+        let slot = self.slots.remove(index);
+        self.give(index, unused)?;
+        for bytes in [slot.own, slot.waiting] {
+            self.send_below(index, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Whether every layer was removed, and nothing is left between them.
+    pub(crate) fn is_over(&self) -> bool {
+        self.slots.is_empty() && self.plain.is_empty() && self.wire.is_empty()
     }
 
     fn give(&mut self, index: usize, bytes: &[u8]) -> Result<(), CloseReason> {

@@ -28,6 +28,7 @@ mod limits;
 mod not_read;
 mod overflow;
 mod parts;
+mod proxies;
 mod reached;
 mod requirements;
 mod requirements_client;

@@ -6,6 +6,7 @@ use vespiary_wire::framing::length::{Format, LengthDecoder};
 use vespiary_wire::framing::line::LineDecoder;
 use vespiary_wire::http::{self, RequestReader};
 use vespiary_wire::mask;
+use vespiary_wire::proxy;
 use vespiary_wire::utf8::{Replacer, Validator};
 use vespiary_wire::websocket::close;
 use vespiary_wire::websocket::decoder::{Decoder, Event, Limits, Role};
@@ -18,7 +19,7 @@ use vespiary_wire::websocket::profile::Version;
 pub type Check = fn(&[u8]);
 
 /// Every check, by the name of its target and of its folder of inputs.
-pub const CHECKS: [(&str, Check); 9] = [
+pub const CHECKS: [(&str, Check); 10] = [
     ("head", head),
     ("frames", frames),
     ("handshake", upgrade),
@@ -28,6 +29,7 @@ pub const CHECKS: [(&str, Check); 9] = [
     ("utf8", utf8),
     ("line", line),
     ("length", length),
+    ("proxy", proxy_header),
 ];
 
 const HEAD_LIMITS: http::Limits = http::Limits {
@@ -314,4 +316,17 @@ pub fn length(bytes: &[u8]) {
     let whole = read(usize::MAX);
     assert_eq!(read(1), whole);
     assert_eq!(read(5), whole);
+}
+
+/// A header is within its bounds, and the same when it comes in two pieces.
+pub fn proxy_header(bytes: &[u8]) {
+    let whole = proxy::parse(bytes);
+    for place in (0..bytes.len()).step_by(1 + bytes.len() / 40) {
+        let found = proxy::parse(&bytes[..place]);
+        assert!(found == Ok(None) || found == whole, "cut at {place}");
+    }
+    if let Ok(Some(header)) = whole {
+        assert!((15..=proxy::HEADER_BYTES_MAX).contains(&header.bytes));
+        assert!(header.bytes <= bytes.len());
+    }
 }

@@ -26,6 +26,7 @@ mod line;
 mod linear;
 mod mask;
 mod origin;
+mod proxy;
 mod support;
 mod tungstenite_differential;
 mod utf8;

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any, ClassVar
 
 import pytest
 
@@ -43,6 +44,32 @@ async def test_text_comes_as_str_and_binary_as_bytes() -> None:
     messages = [call[1] for call in recorder.calls if call[0] == "message"]
     assert messages == ["text ü 🐝", b"bytes", "", b"", b"array", b"view"]
     assert [type(message) for message in messages] == [str, bytes, str, bytes, bytes, bytes]
+
+
+@pytest.mark.parametrize("url", [WS, TCP])
+@pytest.mark.parametrize("size", [4, 1024, 40_000])
+async def test_each_message_is_an_object_of_its_own_while_anybody_has_it(
+    url: str, size: int
+) -> None:
+    class Counting(vespiary.Handler):
+        """Keeps each message when it first comes, as a key, and looks up those that come again."""
+
+        counts: ClassVar[dict[bytes, int]] = {}
+
+        def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
+            self.counts[message] = self.counts.get(message, 0) + 1
+            connection.send(message)
+
+    options: dict[str, Any] = {} if url == WS else {"framing": "length"}
+    messages = [bytes([number % 7]) * size for number in range(70)]
+    async with (
+        serving(Counting, url, **options) as server,
+        vespiary.connect(server.urls[0], **options) as client,
+    ):
+        for message in messages:
+            client.send(message)
+        assert [await client.receive() for _ in messages] == messages
+    assert Counting.counts == {bytes([number]) * size: 10 for number in range(7)}
 
 
 @pytest.mark.parametrize("nothing", [None, 5, ["list"], object()])

@@ -15,6 +15,7 @@ use crate::calls::Invoke as _;
 use crate::connection::Connection;
 use crate::dropped;
 use crate::imports;
+use crate::inbox::Inbox;
 use crate::steps;
 use crate::waiting::running_loop;
 use pyo3::exceptions::PyTypeError;
@@ -38,6 +39,7 @@ pub(crate) fn make(connection: &Bound<'_, Connection>, iterating: bool) -> PyRes
 }
 
 /// Whether nobody but the connection has an awaitable, and it is of this form.
+#[inline]
 pub(crate) fn is_free(receiving: &Py<PyAny>, iterating: bool) -> bool {
     let object = receiving.as_ptr();
     // SAFETY: a `Receive`, which [`make`] has made; attached.
@@ -175,8 +177,9 @@ unsafe fn step(object: *mut ffi::PyObject) -> PyResult<Step> {
     // SAFETY: by contract.
     unsafe {
         let (py, this, connection) = parts(object);
-        let inbox = connection.get().inbox()?;
-        if let Some(message) = inbox.poll(py, connection.get(), (*this).flag != 0)? {
+        let local = connection.get().local()?;
+        let inbox = local.inbox()?;
+        if let Some(message) = inbox.poll(py, connection.get(), local, (*this).flag != 0)? {
             return Ok(Step::Message(message));
         }
         let wait = inbox.wait_object(&connection)?;
@@ -266,6 +269,7 @@ pub(crate) unsafe extern "C" fn get_loop(
     give(py, event_loop_of(&connection).map(Bound::into_ptr))
 }
 
+#[inline]
 fn event_loop_of<'py>(connection: &Bound<'py, Connection>) -> PyResult<Bound<'py, PyAny>> {
     let py = connection.py();
     let found = match connection.get().handle().event_loop(py) {
@@ -318,10 +322,7 @@ pub(crate) unsafe extern "C" fn remove_done_callback(
 ) -> *mut ffi::PyObject {
     // SAFETY: called by the interpreter with an object of ours, attached.
     let (py, _, connection) = unsafe { parts(object) };
-    let removed = connection
-        .get()
-        .inbox()
-        .map(crate::inbox::Inbox::stop_waiting);
+    let removed = connection.get().inbox().map(Inbox::stop_waiting);
     dropped::lend(&connection);
     // SAFETY: attached.
     give(
@@ -374,15 +375,24 @@ unsafe fn cancel_message(
     }
 }
 
+/// The inbox in a forked child; an error in another thread than the loop's.
+#[cold]
+fn elsewhere(connection: &Connection) -> PyResult<&Inbox> {
+    match connection.inbox_in_child() {
+        Some(inbox) => Ok(inbox),
+        None => connection.inbox(),
+    }
+}
+
 pub(crate) unsafe extern "C" fn result(
     object: *mut ffi::PyObject,
     _none: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: called by the interpreter with an object of ours, attached.
     let (py, _, connection) = unsafe { parts(object) };
-    let inbox = match connection.get().inbox_in_child() {
-        Some(inbox) => Ok(inbox),
-        None => connection.get().inbox(),
+    let inbox = match connection.get().local.get() {
+        Some(local) => local.inbox(),
+        None => elsewhere(connection.get()),
     };
     let outcome = inbox.and_then(|inbox| {
         if let Some(message) = inbox.take_cancelled() {

@@ -35,6 +35,25 @@ pub(crate) struct Local {
     pub(crate) request: KeptRequest,
 }
 
+impl Local {
+    /// The coroutine form's half, where the endpoint has that form.
+    #[inline]
+    pub(crate) fn inbox(&self) -> PyResult<&Inbox> {
+        match self.inbox.get() {
+            Some(inbox) => Ok(inbox),
+            None => Err(no_inbox()),
+        }
+    }
+}
+
+#[cold]
+fn no_inbox() -> PyErr {
+    PyRuntimeError::new_err(
+        "this connection hands its messages to a Handler's on_message; only a handler that is an \
+         async function receives them",
+    )
+}
+
 // SAFETY: without the engine's connection there are only references to Python objects, and plain
 // values. The object is being dropped, so that nobody else borrows.
 unsafe impl Confine for Local {
@@ -164,6 +183,7 @@ impl Connection {
     }
 
     /// The coroutine form's half, where the endpoint has that form.
+    #[inline]
     pub(crate) fn inbox(&self) -> PyResult<&Inbox> {
         self.inbox_for("this")
     }
@@ -171,16 +191,7 @@ impl Connection {
     /// The same for a method of Python's, which an error names.
     #[inline]
     pub(crate) fn inbox_for(&self, method: &str) -> PyResult<&Inbox> {
-        self.local_for(method)?
-            .inbox
-            .get()
-            .map(|inbox| &**inbox)
-            .ok_or_else(|| {
-                PyRuntimeError::new_err(
-                    "this connection hands its messages to a Handler's on_message; \
-                     only a handler that is an async function receives them",
-                )
-            })
+        self.local_for(method)?.inbox()
     }
 
     /// The same in a forked child, where asyncio may still end the parent's tasks.

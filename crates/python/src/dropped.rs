@@ -14,6 +14,7 @@
 use crate::attachment::Attachment;
 use crate::connection::Connection;
 use crate::inbox::Inbox;
+use crate::process;
 use crate::thread_calls::ThreadCall;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -26,10 +27,9 @@ static DEALLOC: OnceLock<ffi::destructor> = OnceLock::new();
 
 /// Have Python call the finalizer of connections. Without a GIL other threads may drop an object
 /// while the engine uses it: there the engine's reference is always counted.
-pub(crate) fn register(class: &Bound<'_, PyType>) -> PyResult<()> {
-    let flags: String = class.py().import("sys")?.getattr("abiflags")?.extract()?;
-    if flags.contains('t') {
-        return Ok(());
+pub(crate) fn register(class: &Bound<'_, PyType>) {
+    if !process::has_gil() {
+        return;
     }
     let class = class.as_type_ptr();
     // SAFETY: attached; the type is ours, it has been made just now, and has no instances.
@@ -40,7 +40,6 @@ pub(crate) fn register(class: &Bound<'_, PyType>) -> PyResult<()> {
             (*class).tp_finalize = Some(finalize);
         }
     }
-    Ok(())
 }
 
 unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {

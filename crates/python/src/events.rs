@@ -337,16 +337,10 @@ impl Host for PyHost {
         self.filter(connection, hook, bytes)
     }
 
+    #[inline]
     fn turn_wanted(&self) {
-        if self.in_turn.get() {
-            return;
-        }
-        let py = self.py();
-        let schedule = self.schedule.borrow().as_ref().map(|it| it.clone_ref(py));
-        if let Some(schedule) = schedule
-            && let Err(error) = schedule.invoke(py, ())
-        {
-            error.write_unraisable(py, None);
+        if !self.in_turn.get() {
+            self.schedule_turn();
         }
     }
 

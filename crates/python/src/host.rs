@@ -13,12 +13,12 @@ use crate::calls::Invoke as _;
 use crate::connection::Connection;
 use crate::context::Entered;
 use crate::core::Conn;
-use crate::dropped;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
 use crate::loop_handle::LoopHandle;
 use crate::owned::{release, release_result};
+use crate::payload::release_delivered;
 use crate::process;
 use crate::report::{self};
 use crate::response;
@@ -26,7 +26,7 @@ use crate::send::with_payload;
 use crate::site::{self, Site};
 use crate::timer::Timers;
 use crate::waiting;
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -35,13 +35,14 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use vespiary_engine::wire::http::{self, Headers as _};
-use vespiary_engine::{Answer, Endpoint, Host};
+use vespiary_engine::{Answer, Endpoint};
 
 /// The host of an engine.
 #[derive(Default)]
 pub(crate) struct PyHost {
     handle: OnceCell<Arc<LoopHandle>>,
-    wakes: RefCell<Vec<Py<Connection>>>,
+    /// Whose tasks are woken at the round's end.
+    pub(crate) wakes: RefCell<Vec<Py<Connection>>>,
     /// Schedules a turn, for a guest of another loop.
     pub(crate) schedule: RefCell<Option<Py<PyAny>>>,
     pub(crate) in_turn: Cell<bool>,
@@ -133,10 +134,6 @@ impl PyHost {
         };
         let sites = sites.iter().filter_map(Weak::upgrade);
         sites.filter_map(|site| site.living()).collect()
-    }
-
-    pub(crate) fn has_wakes(&self) -> bool {
-        !self.wakes.borrow().is_empty()
     }
 
     pub(crate) fn take_fatal(&self) -> Option<PyErr> {
@@ -304,6 +301,7 @@ impl PyHost {
         let message = unsafe { Bound::from_owned_ptr(self.py(), message) };
         if let Some(hook) = &endpoint.message {
             self.call_with(connection, hook, message.as_ptr());
+            release_delivered(message);
         } else if endpoint.has_inbox() {
             self.with_inbox(connection, |inbox| inbox.push(connection, message.unbind()));
         }
@@ -377,55 +375,6 @@ impl PyHost {
             .ok()
     }
 
-    /// Wake a connection's task now, if it is to be woken.
-    #[cold]
-    pub(crate) fn wake_now(&self, connection: &Rc<Conn>) {
-        let py = self.py();
-        let object = match connection.user.borrow().as_ref() {
-            Some(attachment) => attachment.object.clone_ref(py),
-            None => return,
-        };
-        let Ok(inbox) = object.get().inbox() else {
-            return;
-        };
-        if inbox.marked.get() {
-            self.wakes.borrow_mut().retain(|other| !other.is(&object));
-            self.wake_one(&object);
-        }
-    }
-
-    pub(crate) fn wake_all(&self) {
-        if self.wakes.borrow().is_empty() {
-            return;
-        }
-        for connection in self.wakes.take() {
-            self.wake_one(&connection);
-        }
-    }
-
-    fn wake_one(&self, object: &Py<Connection>) {
-        let py = self.py();
-        let outcome = object.get().inbox().and_then(|inbox| inbox.wake(py));
-        if self.handle().is_forked() {
-            process::end_child(py, outcome.err());
-        }
-        match outcome {
-            // The task has taken its step, and the closed loop takes no callbacks of its end.
-            Err(error) if self.is_closing.get() && error.is_instance_of::<PyRuntimeError>(py) => {}
-            Err(error) => {
-                let living = object.get().living().ok().flatten();
-                self.note(py, living.as_ref(), error);
-            }
-            Ok(()) => {}
-        }
-        dropped::lend(object.bind(py));
-    }
-
-    pub(crate) fn add_wake(&self, object: &Py<Connection>) {
-        self.wakes.borrow_mut().push(object.clone_ref(self.py()));
-        self.turn_wanted();
-    }
-
     pub(crate) fn find_site(
         &self,
         route: &Callback,
@@ -477,15 +426,4 @@ impl PyHost {
 /// Whether an exception stops the server, gracefully.
 fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
-}
-
-/// Have a connection's task woken when the engine runs next.
-pub(crate) fn wake_later(connection: &Connection, object: Py<Connection>) -> PyResult<()> {
-    let Some(living) = connection.living()? else {
-        return Ok(());
-    };
-    let host = &living.engine().host;
-    host.wakes.borrow_mut().push(object);
-    host.turn_wanted();
-    Ok(())
 }

@@ -13,7 +13,7 @@
 
 use crate::awaitables;
 use crate::calls::{Ask as _, Invoke as _};
-use crate::connection::{Connection, PAUSED_BY_INBOX, peer_text};
+use crate::connection::{Connection, Local, PAUSED_BY_INBOX, peer_text};
 use crate::core::Conn;
 use crate::dropped;
 use crate::imports;
@@ -150,6 +150,7 @@ impl Inbox {
     }
 
     /// The awaitable for one message.
+    #[inline]
     pub(crate) fn receive(
         &self,
         object: &Bound<'_, Connection>,
@@ -191,9 +192,10 @@ impl Inbox {
         &self,
         py: Python<'_>,
         connection: &Connection,
+        local: &Local,
         iterating: bool,
     ) -> PyResult<Option<Py<PyAny>>> {
-        if let Some(message) = self.take(connection) {
+        if let Some(message) = self.take(local) {
             return Ok(Some(message));
         }
         if self.finished.get() {
@@ -229,7 +231,7 @@ impl Inbox {
             dropped::take_back(object);
         }
         if !self.messages.borrow().is_empty() || self.finished.get() {
-            crate::host::wake_later(object.get(), object.clone().unbind())?;
+            crate::wakes::wake_later(object.get(), object.clone().unbind())?;
         }
         Ok(())
     }
@@ -253,7 +255,7 @@ impl Inbox {
             drop(self.cancelled.replace(Some(first)));
             return Ok(false);
         }
-        crate::host::wake_later(object.get(), object.clone().unbind())?;
+        crate::wakes::wake_later(object.get(), object.clone().unbind())?;
         Ok(true)
     }
 
@@ -283,7 +285,7 @@ impl Inbox {
 
     /// Take a message that waits.
     #[inline]
-    fn take(&self, connection: &Connection) -> Option<Py<PyAny>> {
+    fn take(&self, local: &Local) -> Option<Py<PyAny>> {
         let mut messages = self.messages.borrow_mut();
         let message = messages.pop_front()?;
         let bytes = self.bytes.get();
@@ -293,7 +295,7 @@ impl Inbox {
                 *messages = VecDeque::new();
             }
             if self.limits.messages_max > 0
-                && let Ok(Some(connection)) = connection.living()
+                && let Some(connection) = &*local.connection.borrow()
                 && connection.is_paused(PAUSED_BY_INBOX)
             {
                 connection.resume(PAUSED_BY_INBOX);
@@ -388,7 +390,7 @@ fn payload_bytes(message: &Py<PyAny>) -> usize {
     // SAFETY: the object is ours, and is asked for what its exact type has.
     unsafe {
         if ffi::PyBytes_CheckExact(object) != 0 {
-            ffi::PyBytes_Size(object) as usize
+            ffi::Py_SIZE(object) as usize
         } else if ffi::PyUnicode_CheckExact(object) != 0 {
             ffi::PyUnicode_GET_LENGTH(object) as usize * ffi::PyUnicode_KIND(object) as usize
         } else {

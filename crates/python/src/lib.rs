@@ -63,6 +63,7 @@ mod timer;
 mod tls;
 mod turns;
 mod waiting;
+mod wakes;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -85,7 +86,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     task::register(module)?;
     tls::register(module)?;
     let class = module.py().get_type::<connection::Connection>();
-    dropped::register(&class)?;
+    dropped::register(&class);
     // SAFETY: attached; the definition lives as long as the process.
     let send = unsafe {
         let descriptor = ffi::PyDescr_NewMethod(class.as_type_ptr(), send::SEND.get());

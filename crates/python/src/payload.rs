@@ -1,10 +1,12 @@
 //! A message's bytes as the `bytes` object that the handler gets: allocated at the message's
 //! length, filled once.
 
+use crate::process;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ptr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use vespiary_engine::Payload;
 use vespiary_engine::port::KeptBytes;
 
@@ -43,6 +45,9 @@ impl Payload for BytesPayload {
     #[inline]
     fn with_length(length: usize) -> Option<Self> {
         let length = isize::try_from(length).ok()?;
+        if let Some(object) = take_spare(length) {
+            return Some(Self(object));
+        }
         // SAFETY: the engine runs attached to the interpreter; a null source leaves the content
         // open.
         let object = unsafe { ffi::PyBytes_FromStringAndSize(ptr::null(), length) };
@@ -91,6 +96,52 @@ impl Payload for BytesPayload {
         }
         Some(self)
     }
+}
+
+/// A message that its handler has let go of, to be filled again with the next of the same length:
+/// many protocols have messages of one length, and glibc takes 500 instructions to give back and to
+/// find a block of 1 KiB (benches, S5). The GIL guards it, and without a GIL there is none.
+static SPARE: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());
+
+/// The spare, if it has this length. It is the caller's then.
+#[inline]
+fn take_spare(length: isize) -> Option<*mut ffi::PyObject> {
+    let spare = SPARE.load(Ordering::Relaxed);
+    // SAFETY: attached; a bytes object that is ours alone.
+    unsafe {
+        if spare.is_null() || ffi::Py_SIZE(spare) != length {
+            return None;
+        }
+        #[expect(
+            deprecated,
+            reason = "the object keeps its hash there, which was of other bytes"
+        )]
+        let hash = &raw mut (*spare.cast::<ffi::PyBytesObject>()).ob_shash;
+        *hash = -1;
+    }
+    SPARE.store(ptr::null_mut(), Ordering::Relaxed);
+    Some(spare)
+}
+
+/// Drop a message after its delivery; it becomes the spare where nobody has kept it.
+#[inline]
+pub(crate) fn release_delivered(message: Bound<'_, PyAny>) {
+    let object = message.as_ptr();
+    // SAFETY: attached, with a valid object, which is asked for its size once it is known to be
+    // bytes.
+    let is_free = unsafe {
+        process::has_gil()
+            && ffi::Py_REFCNT(object) == 1
+            && ffi::PyBytes_CheckExact(object) != 0
+            && (ffi::Py_SIZE(object) as usize) < KEPT_FROM_BYTES
+    };
+    if !is_free {
+        return drop(message);
+    }
+    let former = SPARE.load(Ordering::Relaxed);
+    SPARE.store(message.into_ptr(), Ordering::Relaxed);
+    // SAFETY: attached; it was ours, or null.
+    unsafe { ffi::Py_XDECREF(former) };
 }
 
 /// From how many bytes on a message is kept until it is sent, instead of copied: at 64 KiB that

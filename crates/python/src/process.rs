@@ -23,6 +23,7 @@ use std::time::Duration;
 
 static NEXT_THREAD: AtomicUsize = AtomicUsize::new(1);
 static IS_EXITING: AtomicBool = AtomicBool::new(false);
+static HAS_GIL: AtomicBool = AtomicBool::new(true);
 /// Threads between the check of `IS_EXITING` and having the GIL.
 static ATTACHING: AtomicUsize = AtomicUsize::new(0);
 
@@ -42,6 +43,13 @@ fn new_number() -> usize {
     let number = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
     THREAD.set(number);
     number
+}
+
+/// Whether this interpreter has a GIL: a build without one can be run with it, and counts as
+/// without.
+#[inline]
+pub(crate) fn has_gil() -> bool {
+    HAS_GIL.load(Ordering::Relaxed)
 }
 
 extern "C" fn forked() {
@@ -273,6 +281,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
              or in a process of its own (multiprocessing, subprocess)",
         ));
     }
+    let flags: String = module.py().import("sys")?.getattr("abiflags")?.extract()?;
+    HAS_GIL.store(!flags.contains('t'), Ordering::Relaxed);
     // SAFETY: the handler only touches atomics and a thread-local of a plain number.
     unsafe { libc::pthread_atfork(None, None, Some(forked)) };
     let exits = wrap_pyfunction!(interpreter_exits, module)?;

@@ -1,55 +1,61 @@
 """A completion-port server framework: handlers on TCP, Unix sockets, WebSocket and HTTP.
 
-The public names, and nothing else; each is documented where it lives.
+The public names, and nothing else; each is documented where it lives, and its module is imported
+when the name is first used (PEP 562): a command of the command line, or a program that only
+connects, should not wait for what it does not use.
 """
 
-from vespiary import sync
-from vespiary._core import Connection, Timer, __version__
-from vespiary._serve import serve
-from vespiary.backoff import Backoff
-from vespiary.client import connect
-from vespiary.client_options import ClientOptions
-from vespiary.close_code import CloseCode
-from vespiary.compression import Compression
-from vespiary.endpoint import Endpoint
-from vespiary.errors import (
-    CloseReason,
-    ConfigurationError,
-    ConnectionBroken,
-    ConnectionClosed,
-    DriverUnavailable,
-    EndpointError,
-    HandshakeRefused,
-    LimitsError,
-    LocalClosed,
-    LocalError,
-    ProxyRefused,
-    ReceiveConflict,
-    Redirect,
-    RedirectRefused,
-    RemoteClosed,
-    RemoteError,
-    SendRefused,
-    ThreadCallsFull,
-    VespiaryError,
-    WriteQueueFull,
-)
-from vespiary.filters import Filter
-from vespiary.framing import LengthPrefix
-from vespiary.handler import Handler
-from vespiary.limits import Deadlines, Limits
-from vespiary.loop import run
-from vespiary.request import Request, Response
-from vespiary.server import Server, ServerOptions
-from vespiary.statistics import (
-    CompressionStatistics,
-    ConnectionStatistics,
-    EndpointStatistics,
-    PortStatistics,
-    ServerStatistics,
-)
-from vespiary.tls import ClientTLS, ServerTLS, TLSInfo
-from vespiary.websocket import WebSocket
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # The module `typing` takes longer to import than all that is here.
+    from vespiary import sync
+    from vespiary._core import Connection, Timer, __version__
+    from vespiary._serve import serve
+    from vespiary.backoff import Backoff
+    from vespiary.client import connect
+    from vespiary.client_options import ClientOptions
+    from vespiary.close_code import CloseCode
+    from vespiary.compression import Compression
+    from vespiary.endpoint import Endpoint
+    from vespiary.errors import (
+        CloseReason,
+        ConfigurationError,
+        ConnectionBroken,
+        ConnectionClosed,
+        DriverUnavailable,
+        EndpointError,
+        HandshakeRefused,
+        LimitsError,
+        LocalClosed,
+        LocalError,
+        ProxyRefused,
+        ReceiveConflict,
+        Redirect,
+        RedirectRefused,
+        RemoteClosed,
+        RemoteError,
+        SendRefused,
+        ThreadCallsFull,
+        VespiaryError,
+        WriteQueueFull,
+    )
+    from vespiary.filters import Filter
+    from vespiary.framing import LengthPrefix
+    from vespiary.handler import Handler
+    from vespiary.limits import Deadlines, Limits
+    from vespiary.loop import run
+    from vespiary.request import Request, Response
+    from vespiary.server import Server, ServerOptions
+    from vespiary.statistics import (
+        CompressionStatistics,
+        ConnectionStatistics,
+        EndpointStatistics,
+        PortStatistics,
+        ServerStatistics,
+    )
+    from vespiary.tls import ClientTLS, ServerTLS, TLSInfo
+    from vespiary.websocket import WebSocket
 
 __all__ = [
     "Backoff",
@@ -103,3 +109,73 @@ __all__ = [
     "serve",
     "sync",
 ]
+
+_MODULES = {
+    "_core": ("Connection", "Timer", "__version__"),
+    "_serve": ("serve",),
+    "backoff": ("Backoff",),
+    "client": ("connect",),
+    "client_options": ("ClientOptions",),
+    "close_code": ("CloseCode",),
+    "compression": ("Compression",),
+    "endpoint": ("Endpoint",),
+    "errors": (
+        "CloseReason",
+        "ConfigurationError",
+        "ConnectionBroken",
+        "ConnectionClosed",
+        "DriverUnavailable",
+        "EndpointError",
+        "HandshakeRefused",
+        "LimitsError",
+        "LocalClosed",
+        "LocalError",
+        "ProxyRefused",
+        "ReceiveConflict",
+        "Redirect",
+        "RedirectRefused",
+        "RemoteClosed",
+        "RemoteError",
+        "SendRefused",
+        "ThreadCallsFull",
+        "VespiaryError",
+        "WriteQueueFull",
+    ),
+    "filters": ("Filter",),
+    "framing": ("LengthPrefix",),
+    "handler": ("Handler",),
+    "limits": ("Deadlines", "Limits"),
+    "loop": ("run",),
+    "request": ("Request", "Response"),
+    "server": ("Server", "ServerOptions"),
+    "statistics": (
+        "CompressionStatistics",
+        "ConnectionStatistics",
+        "EndpointStatistics",
+        "PortStatistics",
+        "ServerStatistics",
+    ),
+    "tls": ("ClientTLS", "ServerTLS", "TLSInfo"),
+    "websocket": ("WebSocket",),
+    "sync": (),
+}
+"""Where the public names live; each module is an attribute of the package, too."""
+
+if not TYPE_CHECKING:  # A type checker would take any name for a public one.
+
+    def __getattr__(name):
+        """Import a module, or what a public name stands for, when it is first used."""
+        from importlib import import_module
+
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        for module, names in _MODULES.items():
+            if name in names:
+                value = getattr(import_module(f"{__name__}.{module}"), name)
+                globals()[name] = value
+                return value
+        text = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(text, name=name, obj=sys.modules[__name__])
+
+    def __dir__():
+        return sorted({*globals(), *__all__, *_MODULES})

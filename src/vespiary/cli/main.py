@@ -1,12 +1,10 @@
 """The command `vespiary`: a group of commands, each imported only when it is used."""
 
-import difflib
 import importlib
 from typing import Any
 
 import click
 
-from vespiary._core import __version__
 from vespiary.errors import ConfigurationError, VespiaryError
 
 __all__ = ["main"]
@@ -44,6 +42,8 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
+            import difflib
+
             near = difflib.get_close_matches(name, _COMMANDS, n=1, cutoff=0.5)
             advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_COMMANDS)}"
             ctx.fail(f"no command {name!r}: {advice}")
@@ -63,11 +63,29 @@ class _Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
+def _show_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    """Print the version, which the native module knows: no command waits for that one."""
+    if not asked or ctx.resilient_parsing:
+        return
+    from vespiary import __version__
+
+    click.echo(f"vespiary, version {__version__}")
+    ctx.exit()
+
+
 @click.command(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="vespiary COMMAND --help describes each.",
 )
-@click.version_option(__version__, "-V", "--version", prog_name="vespiary")
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """Serve plug-in network servers, and check that they work."""

@@ -3,7 +3,9 @@
 Django, gRPC and a threaded HTTP server in one process with their clients, and one thread that
 holds ten thousand mutexes. Each program warms up, and then measures its own CPU time of a request,
 so that neither the start nor a busy machine counts. A round runs each bare and watched, in turn;
-the ratio is taken within a round. The table becomes benches/results/DATE-locks-steady.md.
+the ratio is taken within a round. The table becomes benches/results/DATE-locks-steady.md. With
+`--instructions` the instructions of a request are counted instead, under callgrind: of the program
+alone, without the kernel's part, and the same on a busy machine.
 """
 
 import argparse
@@ -17,12 +19,15 @@ from pathlib import Path
 from benches import machine
 from benches.locks import versions
 from benches.locks.detectors import BARE, FOLDER, VESPIARY, DetectorError, run
+from benches.locks.instructions import collected
 from benches.outcome import RESULTS
 
 PROGRAMS = Path(__file__).parent / "programs"
 PACKAGES = ("Django==5.2", "grpcio==1.71.0")
 BOUND = 0.15
 RUN_SECONDS_MAX = 300.0
+THREADS = 4
+_FEW, _MANY = 10, 60
 
 
 @dataclass
@@ -95,15 +100,34 @@ def _table(subjects: list[Subject]) -> list[str]:
     return lines
 
 
+def _instructions(subject: Subject, watched: bool) -> float:
+    """The further ones of further requests, for each; a request comes before as often as after."""
+    *words, _ = subject.command
+    few, many = (collected([*words, str(each)], watched) for each in (_FEW, _MANY))
+    return (many - few) / ((_MANY - _FEW) * 2 * THREADS)
+
+
+def _count(subjects: list[Subject]) -> None:
+    """Print the instructions of a request, bare and watched."""
+    print("| program | bare, instructions | watched | dearer |\n|---|---:|---:|---:|")
+    for each in subjects:
+        bare, watched = (_instructions(each, way) for way in (False, True))
+        print(f"| {each.title} | {bare:,.0f} | {watched:,.0f} | {watched / bare - 1:+.1%} |")
+
+
 def main() -> int:
     """Measure, and write the result; 1 if a server is dearer than the bound."""
     parser = argparse.ArgumentParser(prog="python -m benches.locks.steady", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="how often (7)")
     parser.add_argument("--requests", type=int, default=1500, help="per thread (1500)")
     parser.add_argument("--only", default="", help="the program of this name")
+    parser.add_argument("--instructions", action="store_true", help="count those of a request")
     given = parser.parse_args()
     subjects = [it for it in _subjects(_python(), given.requests) if given.only in it.name]
     try:
+        if given.instructions:
+            _count([it for it in subjects if it.name != "held"])
+            return 0
         for number in range(given.rounds):
             for each in subjects:
                 # By turns, which of the two comes first.

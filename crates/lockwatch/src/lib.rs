@@ -36,6 +36,7 @@ mod edges;
 mod events;
 mod execs;
 mod forks;
+mod frame_rules;
 mod handovers;
 mod held;
 mod layout;

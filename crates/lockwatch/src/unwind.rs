@@ -17,8 +17,9 @@ use gimli::{
     UnwindSection, UnwindTableRow,
 };
 
+use crate::frame_rules;
 use crate::objects::{self, Object};
-use crate::readable::Stack;
+pub(crate) use crate::readable::Stack;
 
 const FRAMES_MAX: usize = 256;
 /// Values on the stack of an expression.
@@ -30,10 +31,12 @@ const ENCODING: Encoding = Encoding {
 };
 
 #[cfg(target_arch = "x86_64")]
-mod machine {
-    pub(super) const STACK_POINTER: usize = 7;
-    pub(super) const RETURN: usize = 16;
-    pub(super) const COUNT: usize = 17;
+pub(crate) mod machine {
+    pub(crate) const STACK_POINTER: usize = 7;
+    pub(crate) const RETURN: usize = 16;
+    pub(crate) const COUNT: usize = 17;
+    /// What a function leaves as it was, and where it returns to.
+    pub(crate) const SAVED: [usize; 7] = [3, 6, 12, 13, 14, 15, RETURN];
 
     /// The registers that a function has to leave as they are, and where it is now.
     #[inline(always)]
@@ -69,10 +72,12 @@ mod machine {
 }
 
 #[cfg(target_arch = "aarch64")]
-mod machine {
-    pub(super) const STACK_POINTER: usize = 31;
-    pub(super) const RETURN: usize = 30;
-    pub(super) const COUNT: usize = 33;
+pub(crate) mod machine {
+    pub(crate) const STACK_POINTER: usize = 31;
+    pub(crate) const RETURN: usize = 30;
+    pub(crate) const COUNT: usize = 33;
+    /// What a function leaves as it was, and where it returns to.
+    pub(crate) const SAVED: [usize; 12] = [19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, RETURN];
     const HERE: usize = 32;
 
     #[inline(always)]
@@ -111,6 +116,9 @@ mod machine {
 }
 
 use machine::{COUNT, RETURN, STACK_POINTER};
+
+/// A frame's, by DWARF's numbers.
+pub(crate) type Registers = [u64; COUNT];
 
 type Slice = EndianSlice<'static, NativeEndian>;
 
@@ -158,7 +166,7 @@ enum Saved {
 }
 
 struct Walker {
-    registers: [u64; COUNT],
+    registers: Registers,
     stack: Stack,
     /// That of the last frame: mostly the next one's too.
     object: Option<Object>,
@@ -170,6 +178,10 @@ impl Walker {
     /// Goes on to the caller; nothing where the stack ends.
     fn step(&mut self, rules: &mut UnwindContext<usize, Rules>) -> Option<()> {
         let at = self.registers[RETURN] - u64::from(!self.is_exact);
+        if let Some(rule) = frame_rules::find(at) {
+            let registers = rule.apply(&self.registers, &mut self.stack)?;
+            return self.enter(registers, false);
+        }
         let object = self.object_at(at)?;
         if object.is_named(b"/_greenlet.") {
             // Greenlets share their thread's stack: above the first frame of one lies what others
@@ -178,6 +190,9 @@ impl Walker {
         }
         let description = Description::of(&object)?;
         let (row, is_signal) = description.row(rules, at)?;
+        if !is_signal {
+            frame_rules::keep(at, row);
+        }
         let frame_end = match *row.cfa() {
             CfaRule::RegisterAndOffset { register, offset } => {
                 self.register(register)?.checked_add_signed(offset)?
@@ -202,8 +217,16 @@ impl Walker {
             }
             has_return |= number == RETURN;
         }
+        if !has_return {
+            return None;
+        }
+        self.enter(registers, is_signal)
+    }
+
+    /// Goes on in a caller, which a signal has interrupted or a call has left.
+    fn enter(&mut self, mut registers: Registers, is_signal: bool) -> Option<()> {
         registers[RETURN] = machine::address(registers[RETURN]);
-        if !has_return || registers[RETURN] < 4096 {
+        if registers[RETURN] < 4096 {
             return None;
         }
         if is_signal {

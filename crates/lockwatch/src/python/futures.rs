@@ -24,9 +24,9 @@ fn key(lock: u64) -> u64 {
 
 /// The thread begins to work out the future with this lock.
 #[cold]
-pub(super) fn run(inside: &Inside, lock: u64, site: u64) {
+pub(super) fn run(inside: &Inside, lock: u64) {
     let Inside { region, thread } = inside;
-    if let Some(number) = locks::find(region, key(lock), Kind::Future, site) {
+    if let Some(number) = locks::find(region, key(lock), Kind::Future, 0) {
         let me = threads::number(region, thread) + 1;
         locks::lock(region, number)
             .owner

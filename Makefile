@@ -32,7 +32,8 @@ rust_sources := $(shell find crates -name '*.rs' -o -name '*.toml') Cargo.toml \
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all test-everything prove check bench wheel docs suites fuzz trace \
-	system-deps conformance constraints build build-for-tests clean need FORCE
+	system-deps conformance constraints build build-for-tests lock-layout clean \
+	need FORCE
 
 help: ## Print this list
 	@echo "Vespiary: make TARGET, one of"
@@ -99,6 +100,10 @@ build: $(stamps)/core-$(shipped) ## Make .venv and build the Rust core into it
 
 constraints: ## Renew tools/constraints.txt from the newest releases
 	@tools/renew_constraints.sh "$(PYTHON)"
+
+lock-layout: ## Renew what Python knows of the locks' records, from the library's source
+	@$(VENV)/bin/python tools/lock_layout.py
+	@$(VENV)/bin/ruff format --quiet src/vespiary/prove/locks/layout.py
 
 clean: ## Remove everything that was built
 	rm -rf .venv* .cache dist target docs/_build src/vespiary/_core.*.so src/vespiary/_lockwatch.so

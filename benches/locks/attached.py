@@ -28,7 +28,7 @@ from tests.locks.real.catalogue import Program as RealProgram
 from tests.locks.real.workplace import room, until
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.attach import Snapshot, snapshot
-from vespiary.prove.locks.run import environment
+from vespiary.prove.locks.preload import environment
 from vespiary.prove.locks.snapshots import as_text
 
 LOOKS = 100

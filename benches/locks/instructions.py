@@ -14,7 +14,7 @@ from pathlib import Path
 from benches.locks import pairs, versions
 from benches.locks.detectors import BARE, VESPIARY, DetectorError, missing, run
 from benches.locks.detectors import HELGRIND as VALGRIND
-from vespiary.prove.locks.run import environment
+from vespiary.prove.locks.preload import environment
 
 FEW = 100
 MANY = 2_100
@@ -34,7 +34,8 @@ class Count:
     instructions: float
 
 
-def _collected(command: list[str], watched: bool) -> int:
+def collected(command: list[str], watched: bool) -> int:
+    """Instructions of a program in all, bare or with the library."""
     with tempfile.TemporaryDirectory() as folder:
         variables = environment(Path(folder), None) if watched else {}
         words = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command]
@@ -46,7 +47,7 @@ def _collected(command: list[str], watched: bool) -> int:
 
 
 def _count(subject: str, command: list[str], case: str, locks: int, watched: bool) -> Count:
-    few, many = (_collected([*command, str(turns), case], watched) for turns in (FEW, MANY))
+    few, many = (collected([*command, str(turns), case], watched) for turns in (FEW, MANY))
     turns = (MANY - FEW) * TURNS_OF_BLOCKS + (MANY - FEW) // 10
     detector = VESPIARY if watched else BARE
     return Count(subject, case, detector.name, (many - few) / turns / locks)

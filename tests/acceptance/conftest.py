@@ -23,9 +23,10 @@ import pytest
 from vespiary import DriverUnavailable
 from vespiary.loop import Loop
 from vespiary.prove.locks.analysis import analyse
-from vespiary.prove.locks.record import records, room
-from vespiary.prove.locks.report import finding_text
-from vespiary.prove.locks.run import environment as locks_environment
+from vespiary.prove.locks.preload import environment as locks_environment
+from vespiary.prove.locks.preload import room
+from vespiary.prove.locks.record import records
+from vespiary.prove.locks.rendering import finding_text
 from vespiary.prove.locks.together import Together
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

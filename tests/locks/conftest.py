@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))  # For `lock_layout`.
+
 PROGRAMS = Path(__file__).parent / "programs"
 COMPILER = shutil.which("cc") or "cc"
 

@@ -18,7 +18,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.attach import Snapshot, snapshot
 from vespiary.prove.locks.findings import Finding
 from vespiary.prove.locks.outside import py_spy
-from vespiary.prove.locks.run import environment
+from vespiary.prove.locks.preload import environment
 from vespiary.prove.locks.snapshots import as_text
 from vespiary.prove.locks.watchdog import watch
 

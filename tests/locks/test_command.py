@@ -12,7 +12,7 @@ import pytest
 
 from tests.locks.conftest import Result
 from vespiary.errors import ConfigurationError
-from vespiary.prove.locks.known import read_suppressions
+from vespiary.prove.locks.known_files import read_suppressions
 
 
 def locks(*words: str | Path) -> subprocess.CompletedProcess[str]:

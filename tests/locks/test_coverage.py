@@ -175,11 +175,14 @@ def test_files_say_what_they_are(tmp_path: Path) -> None:
 def test_semaphores_of_threading_are_reported_where_a_program_uses_them(
     watched: Callable[..., Result],
 ) -> None:
-    uses = "import threading; s = threading.BoundedSemaphore(1)\nwith s: pass"
+    limit = "import threading; s = threading.BoundedSemaphore(2)\nwith s: pass"
+    given = "import threading as t; s = t.Semaphore(1); s.acquire()\nx = t.Thread(target=s.release)"
+    given += "; x.start(); x.join()"
+    lock = "import threading; s = threading.BoundedSemaphore(1)\nwith s: pass"
     executor = "from concurrent.futures import *; ThreadPoolExecutor(1).submit(int).result()"
-    for script, is_told in ((uses, True), (executor, False)):
+    for script, is_told in ((limit, True), (given, True), (lock, False), (executor, False)):
         result = watched(sys.executable, "-c", script)
         assert result.status == 0, result.output
-        assert ("BoundedSemaphore" in result.output) == is_told, result.output
+        assert ("threading's semaphores" in result.output) == is_told, result.output
         # Where something was not covered, the summary does not say that there is nothing.
         assert "0 findings in what was covered" in result.output

@@ -13,9 +13,9 @@ import pytest
 from tests.locks.conftest import PROGRAMS, Result
 from vespiary.prove.locks.findings import Finding, LockStory, Step
 from vespiary.prove.locks.known import Known
+from vespiary.prove.locks.outcome import Coverage, Outcome
 from vespiary.prove.locks.page import as_html
 from vespiary.prove.locks.places import Frame
-from vespiary.prove.locks.run import Coverage, Outcome
 from vespiary.prove.locks.statistics import Group, Place, Span, Spread, Statistics, Use
 
 HOSTILE = "</script></title></style><script>alert(1)</script><img src=x onerror='alert(2)'>\"&'"

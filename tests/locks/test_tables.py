@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.locks.conftest import COMPILER
+from vespiary.prove.locks.preload import environment
 from vespiary.prove.locks.record import records
-from vespiary.prove.locks.run import environment
 
 SOURCE = Path(__file__).parent / "tables" / "same_moment.c"
 

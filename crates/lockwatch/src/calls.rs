@@ -3,7 +3,8 @@
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 
-use crate::layout::{Kind, Lock, Thread, What};
+pub(crate) use crate::layout::WAITS_FOR_SIGNAL as SIGNAL;
+use crate::layout::{Kind, Lock, Thread, WAITS_SHARED, What};
 use crate::log::Request;
 use crate::python::gil;
 use crate::threads::Inside;
@@ -11,9 +12,6 @@ use crate::{clock, clocks, edges, events, forks, held, locks, log, perturb, stac
 
 /// A wait that is longer than this leaves its stack.
 pub(crate) const LONG_NANOSECONDS: u64 = 50_000_000;
-
-/// How a thread waits for a signal, in `Thread::waiting_mode`.
-pub(crate) const SIGNAL: u32 = 2;
 
 /// Exports a function under a C name, which passes its arguments on to `$inner` and, behind them,
 /// the address that it will return to: Rust has no other way to learn that.
@@ -89,7 +87,7 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
     if locks::is_signal(region, lock) {
         return take_signal(inside, lock, wanted, ways);
     }
-    let again = held::find(thread, wanted.address).is_some();
+    let again = held::has(region, thread, lock, wanted.address);
     if !again {
         edges::record(region, thread, lock, wanted.is_shared, wanted.site);
     }
@@ -106,7 +104,12 @@ pub(crate) fn take(wanted: Wanted, ways: &impl Ways) -> c_int {
             events::record(region, thread, What::Relock, lock, 0, wanted.site, true);
         }
         drop(inside);
-        result = wait(lock, u32::from(wanted.is_shared), wanted.site, ways);
+        result = wait(
+            lock,
+            u32::from(wanted.is_shared) * WAITS_SHARED,
+            wanted.site,
+            ways,
+        );
         let Some(inside) = threads::enter() else {
             return result;
         };

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::layout::{EDGES_MAX, GATES_MAX, HAS_ORDER, HELD_MAX, Held, Lost, Thread};
+use crate::layout::{
+    EDGES_MAX, FROM_SHARED, GATES_MAX, HAS_ORDER, HELD_MAX, Held, Lost, PRIVATE, TO_SHARED, Thread,
+};
 use crate::python::gil;
 use crate::recorded::{Recorded, mix, wipe};
 use crate::region::Region;
@@ -144,9 +146,10 @@ fn record_all<'a>(
         }
         gates[..gate_count].sort_unstable();
         let is_private = is_private || births::is_private(region, thread, from);
-        let modes = entry.mode.load(Ordering::Relaxed)
-            | u32::from(is_shared) << 1
-            | u32::from(is_private) << 2;
+        let is_from_shared = entry.mode.load(Ordering::Relaxed) != 0;
+        let modes = u32::from(is_from_shared) * FROM_SHARED
+            | u32::from(is_shared) * TO_SHARED
+            | u32::from(is_private) * PRIVATE;
         if is_private {
             // The same order is worth recording again once others may know the lock.
             forget_lately(region, thread);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::layout::{Held, Lost, Thread};
+use crate::layout::{HELD_MAX, Held, IS_EXCESS, Kind, Lost, Thread};
 use crate::log::Request;
 use crate::region::Region;
 use crate::{births, clocks, locks, log, threads};
@@ -19,6 +19,19 @@ pub(crate) fn find(thread: &Thread, address: u64) -> Option<usize> {
     entries(thread).iter().rposition(|held| {
         held.address.load(Ordering::Relaxed) == address && held.depth.load(Ordering::Relaxed) > 0
     })
+}
+
+/// Whether a thread holds the lock with a number: among many held ones it is looked for only if its
+/// owner may be this thread. (Who has a read-write lock as a reader is not its owner.)
+#[inline]
+pub(crate) fn has(region: &Region, thread: &Thread, lock: u32, address: u64) -> bool {
+    let lock = locks::lock(region, lock);
+    let is_known_by_owner = lock.kind.load(Ordering::Relaxed) != Kind::ReadWrite as u32;
+    let me = threads::number(region, thread) + 1;
+    if is_known_by_owner && lock.owner.load(Ordering::Relaxed) != me {
+        return false;
+    }
+    find(thread, address).is_some()
 }
 
 /// The thread has taken a lock.
@@ -55,12 +68,13 @@ pub(crate) fn hold<'a>(
     is_shared: bool,
     site: u64,
 ) -> Option<(&'a Held, bool)> {
+    let is_again = has(region, thread, lock, address);
+    let entry = locks::lock(region, lock);
     if !is_shared {
         let owner = threads::number(region, thread) + 1;
-        let lock = locks::lock(region, lock);
-        lock.owner.store(owner, Ordering::Relaxed);
+        entry.owner.store(owner, Ordering::Relaxed);
     }
-    if let Some(position) = find(thread, address) {
+    if let (true, Some(position)) = (is_again, find(thread, address)) {
         let held = &thread.held[position];
         let depth = held.depth.load(Ordering::Relaxed);
         held.depth.store(depth + 1, Ordering::Relaxed);
@@ -73,8 +87,12 @@ pub(crate) fn hold<'a>(
     }
     let Some(held) = thread.held.get(count) else {
         region.lose(Lost::Held);
+        entry.is_made.fetch_or(IS_EXCESS, Ordering::Relaxed);
         return None;
     };
+    if entry.is_made.load(Ordering::Relaxed) & IS_EXCESS != 0 {
+        entry.is_made.fetch_and(!IS_EXCESS, Ordering::Relaxed);
+    }
     held.lock.store(lock, Ordering::Relaxed);
     held.address.store(address, Ordering::Relaxed);
     held.mode.store(u32::from(is_shared), Ordering::Relaxed);
@@ -89,6 +107,11 @@ pub(crate) fn hold<'a>(
 /// The thread lets go of a lock, wholly with `all`; gives how often it held it, 0 when it did not.
 #[inline]
 pub(crate) fn pop(region: &Region, thread: &Thread, address: u64, all: bool) -> u32 {
+    if thread.held_count.load(Ordering::Relaxed) as usize == HELD_MAX
+        && let_go_of_excess(region, thread, address)
+    {
+        return 1;
+    }
     let Some(position) = find(thread, address) else {
         return 0;
     };
@@ -112,6 +135,23 @@ pub(crate) fn pop(region: &Region, thread: &Thread, address: u64, all: bool) -> 
     }
     remove(thread, position);
     depth
+}
+
+/// The thread lets go of a lock for which there was no entry; whether it was such a lock.
+fn let_go_of_excess(region: &Region, thread: &Thread, address: u64) -> bool {
+    let Some(number) = locks::known(region, address) else {
+        return false;
+    };
+    let lock = locks::lock(region, number);
+    let me = threads::number(region, thread) + 1;
+    let is_excess = lock.is_made.load(Ordering::Relaxed) & IS_EXCESS != 0;
+    if !is_excess || lock.owner.load(Ordering::Relaxed) != me {
+        return false;
+    }
+    lock.is_made.fetch_and(!IS_EXCESS, Ordering::Relaxed);
+    lock.owner.store(0, Ordering::Relaxed);
+    births::publish(thread);
+    true
 }
 
 /// The thread has notified who waits for a condition: who takes the lock after it knows.

@@ -1,8 +1,8 @@
-//! The layout of the file that is shared with the watcher.
+//! The layout of the files that are shared with the watcher.
 //!
-//! All of it is `repr(C)` and little more than arrays. The header says their sizes and places, so
-//! that a reader needs no constants of ours. The file is sparse: what is never used costs no
-//! memory.
+//! All of it is `repr(C)` and little more than arrays. The header says their sizes and places. The
+//! file is sparse: what is never used costs no memory. Python's side of it is written from this
+//! file (`make lock-layout`), which therefore has constants, enumerations and structures only.
 
 use std::mem::size_of;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
@@ -30,6 +30,10 @@ pub(crate) const GATES_MAX: usize = 10;
 /// Threads that record orders of which it is known what came before (`clocks`).
 pub(crate) const CLOCK_MAX: usize = 64;
 
+/// Arrays in the file, in this order: threads, locks, edges, events, words, modules, text, shared
+/// locks, children.
+pub(crate) const ARRAYS: usize = 9;
+
 /// Where an array lies in the file.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -47,7 +51,7 @@ pub(crate) struct Header {
     pub(crate) parent: u32,
     /// Nanoseconds of `CLOCK_MONOTONIC` at the start.
     pub(crate) started: u64,
-    pub(crate) places: [Place; 9],
+    pub(crate) places: [Place; ARRAYS],
     pub(crate) threads: AtomicU32,
     pub(crate) locks: AtomicU32,
     pub(crate) edges: AtomicU32,
@@ -81,8 +85,7 @@ pub(crate) struct Header {
 #[repr(C)]
 pub(crate) struct Thread {
     pub(crate) tid: AtomicU32,
-    /// 1 alive; 2 ended; 3 left behind by a fork (`forks`): `parent` is then a number in
-    /// the parent's record.
+    /// [`ALIVE`], [`ENDED`] or [`LEFT_BEHIND`]: then `parent` is a number in the parent's record.
     pub(crate) state: AtomicU32,
     /// Its `pthread_t`.
     pub(crate) handle: AtomicU64,
@@ -97,7 +100,7 @@ pub(crate) struct Thread {
     pub(crate) segment: AtomicU32,
     /// The lock it waits for, plus one.
     pub(crate) waiting: AtomicU32,
-    /// 0 exclusive, 1 shared, 2 a signal.
+    /// 0 exclusive, [`WAITS_SHARED`], [`WAITS_FOR_SIGNAL`].
     pub(crate) waiting_mode: AtomicU32,
     /// The stack it left when the wait grew long, plus one.
     pub(crate) waiting_stack: AtomicU32,
@@ -132,6 +135,17 @@ pub(crate) struct Thread {
     /// The epochs of other threads that were over before what it does now.
     pub(crate) clock: [AtomicU32; CLOCK_MAX],
 }
+
+/// The state of a thread or a lock.
+pub(crate) const ALIVE: u32 = 1;
+pub(crate) const ENDED: u32 = 2;
+/// A thread of the parent's, which this process does not have (`forks`).
+pub(crate) const LEFT_BEHIND: u32 = 3;
+
+/// How a thread waits for a lock that others may share.
+pub(crate) const WAITS_SHARED: u32 = 1;
+/// How a thread waits for a signal.
+pub(crate) const WAITS_FOR_SIGNAL: u32 = 2;
 
 /// In a thread's marks: it is a task.
 pub(crate) const TASK: u32 = 1;
@@ -189,6 +203,10 @@ pub(crate) enum Kind {
     Stream = 14,
     /// Of a module, which the thread holds that imports it.
     Import = 15,
+    /// `threading.Semaphore` and `BoundedSemaphore` that begin with 1.
+    ThreadingSemaphore = 16,
+    /// The same of asyncio's, which a task holds.
+    TaskSemaphore = 17,
 }
 
 /// A lock, from its first operation to its end.
@@ -196,28 +214,46 @@ pub(crate) enum Kind {
 pub(crate) struct Lock {
     pub(crate) address: AtomicU64,
     pub(crate) kind: AtomicU32,
-    /// 1 alive, 2 ended.
+    /// [`ALIVE`] or [`ENDED`].
     pub(crate) state: AtomicU32,
     /// The thread that holds it exclusively, plus one.
     pub(crate) owner: AtomicU32,
     /// Where it was made or first seen, plus one.
     pub(crate) stack: AtomicU32,
     pub(crate) first_site: AtomicU64,
-    /// 1: a signal, which nobody owns; 2: says that a thread lives; 3: not covered; 4: a lock of a
-    /// `with` statement.
+    /// 0 where nothing is known, or [`SIGNAL`], [`LIFE`], [`UNCOVERED`], [`OWNED`].
     pub(crate) flavour: AtomicU32,
     /// 1: something that was written down names this lock, which therefore stays when it ends.
     pub(crate) is_named: AtomicU32,
     /// For a lock on its thread's stack: where the return address above its frame lies, and which.
     pub(crate) frame: AtomicU64,
     pub(crate) frame_return: AtomicU64,
-    /// Bit 0: `stack` is where it was made; else where it was first seen. Bit 1: it is a
-    /// condition's, and hands over. Bit 2: the thread that had taken it has released it. From bit
-    /// 16 on: how often its thread has an import lock besides once.
+    /// Bits: [`IS_MADE`], [`HANDS_OVER`], [`IS_RELEASED`], [`GUARDS`], [`IS_EXCESS`]. From bit 16 on:
+    /// how often its thread has an import lock besides once.
     pub(crate) is_made: AtomicU32,
     /// Its place among the shared locks, plus one.
     pub(crate) shared: AtomicU32,
 }
+
+/// What a lock is used for: a signal, which nobody owns.
+pub(crate) const SIGNAL: u32 = 1;
+/// It says that a thread lives.
+pub(crate) const LIFE: u32 = 2;
+/// A lock of an interpreter that is not covered.
+pub(crate) const UNCOVERED: u32 = 3;
+/// Taken by a `with` statement, which releases it too: a lock, and no signal so far.
+pub(crate) const OWNED: u32 = 4;
+
+/// `stack` is where the lock was made; else where it was first seen.
+pub(crate) const IS_MADE: u32 = 1;
+/// It is a condition's, and hands over.
+pub(crate) const HANDS_OVER: u32 = 2;
+/// The thread that had taken it has released it.
+pub(crate) const IS_RELEASED: u32 = 4;
+/// It guards a semaphore of `threading`.
+pub(crate) const GUARDS: u32 = 8;
+/// Its owner holds more locks than are remembered, this one among them.
+pub(crate) const IS_EXCESS: u32 = 16;
 
 /// A cache line: an operation on a lock reads and writes several fields.
 const _: () = assert!(size_of::<Lock>() == 64);
@@ -266,8 +302,7 @@ pub(crate) struct Edge {
     pub(crate) segment: AtomicU32,
     pub(crate) from: AtomicU32,
     pub(crate) to: AtomicU32,
-    /// Bit 0: `from` is held shared. Bit 1: `to` is taken shared. Bit 2: one of them was known to
-    /// this thread alone (`births`).
+    /// Bits: [`FROM_SHARED`], [`TO_SHARED`], [`PRIVATE`].
     pub(crate) modes: AtomicU32,
     pub(crate) stack: AtomicU32,
     pub(crate) gate_count: AtomicU32,
@@ -283,6 +318,12 @@ pub(crate) struct Edge {
     pub(crate) time: AtomicU64,
     pub(crate) clock: [AtomicU32; CLOCK_MAX],
 }
+
+/// In an order's modes: `from` is held shared, `to` is taken shared.
+pub(crate) const FROM_SHARED: u32 = 1;
+pub(crate) const TO_SHARED: u32 = 2;
+/// One of them was known to this thread alone (`births`).
+pub(crate) const PRIVATE: u32 = 4;
 
 /// What is reported for what it is.
 #[repr(u32)]
@@ -324,6 +365,7 @@ pub(crate) struct Module {
 }
 
 /// Which of [`Header::lost`].
+#[repr(u32)]
 #[derive(Clone, Copy)]
 pub(crate) enum Lost {
     Threads = 0,
@@ -342,3 +384,51 @@ pub(crate) enum Lost {
 }
 
 pub(crate) const LOST: usize = 11;
+
+/// `vlocklg` and the layout's version, of the full mode's log.
+pub(crate) const LOG_MAGIC: u64 = u64::from_le_bytes(*b"vlocklg\x01");
+
+/// The first page of the full mode's log.
+#[repr(C)]
+pub(crate) struct LogHead {
+    pub(crate) magic: u64,
+    pub(crate) pid: u32,
+    pub(crate) entry_bytes: u32,
+    /// Acquisitions for which there is room, and for which room was taken.
+    pub(crate) entries_max: u32,
+    pub(crate) entries: AtomicU32,
+    /// Acquisitions that found none.
+    pub(crate) lost: AtomicU64,
+    /// When the process ended by `exit`.
+    pub(crate) ended: AtomicU64,
+}
+
+/// How a lock was taken: bits of [`Acquisition::how`]. The first says that the entry is written.
+pub(crate) const READY: u32 = 1;
+/// As a reader.
+pub(crate) const SHARED: u32 = 2;
+/// Tried, or with a time limit.
+pub(crate) const TRIED: u32 = 4;
+/// Somebody else had it.
+pub(crate) const CONTENDED: u32 = 8;
+/// It was not got.
+pub(crate) const FAILED: u32 = 16;
+/// The thread had it already.
+pub(crate) const AGAIN: u32 = 32;
+/// Given back by a wait on a condition.
+pub(crate) const AFTER_WAIT: u32 = 64;
+
+/// One acquisition in the log. Moments are nanoseconds of `CLOCK_MONOTONIC`.
+#[repr(C)]
+pub(crate) struct Acquisition {
+    pub(crate) wanted: AtomicU64,
+    /// 0: it was not got.
+    pub(crate) taken: AtomicU64,
+    /// 0: it is held.
+    pub(crate) released: AtomicU64,
+    pub(crate) lock: AtomicU32,
+    pub(crate) thread: AtomicU32,
+    /// Where, plus one.
+    pub(crate) stack: AtomicU32,
+    pub(crate) how: AtomicU32,
+}

@@ -7,28 +7,13 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::layout::{Kind, LOCKS_MAX, Lock, Lost};
+use crate::layout::{ALIVE, ENDED, GUARDS, IS_MADE, Kind, LOCKS_MAX, Lock, Lost, UNCOVERED};
+pub(crate) use crate::layout::{HANDS_OVER, IS_RELEASED, LIFE, OWNED, SIGNAL};
 use crate::mapped::Mapped;
 use crate::region::Region;
 use crate::{births, clocks, held, memory, python, shared, stacks};
 
 const SLOTS: usize = LOCKS_MAX * 2;
-
-/// What a lock is used for, where that is known.
-pub(crate) const SIGNAL: u32 = 1;
-/// Taken by a `with` statement, which releases it too: a lock, and no signal so far.
-pub(crate) const OWNED: u32 = 4;
-pub(crate) const LIFE: u32 = 2;
-/// A lock of an interpreter that is not covered.
-const UNCOVERED: u32 = 3;
-
-const ALIVE: u32 = 1;
-const ENDED: u32 = 2;
-
-/// Bits of [`Lock::is_made`].
-const IS_MADE: u32 = 1;
-pub(crate) const HANDS_OVER: u32 = 2;
-pub(crate) const IS_RELEASED: u32 = 4;
 
 // SAFETY: they are atomics.
 static TABLE: Mapped<AtomicU32, SLOTS> = unsafe { Mapped::new() };
@@ -184,6 +169,20 @@ pub(crate) fn end(region: &Region, address: u64) -> Option<u32> {
     Some(number)
 }
 
+/// A lock was made where its guard was, and ends with it.
+pub(crate) fn share_origin(region: &Region, guard: u32, number: u32) {
+    let (guard, lock) = (lock(region, guard), lock(region, number));
+    let stack = guard.stack.load(Ordering::Relaxed);
+    lock.stack.store(stack, Ordering::Relaxed);
+    let is_made = guard.is_made.fetch_or(GUARDS, Ordering::Relaxed) & IS_MADE;
+    lock.is_made.store(is_made, Ordering::Relaxed);
+}
+
+/// Whether another lock ends with it.
+pub(crate) fn is_guard(region: &Region, number: u32) -> bool {
+    lock(region, number).is_made.load(Ordering::Relaxed) & GUARDS != 0
+}
+
 /// The lock with a number.
 #[inline]
 pub(crate) fn lock(region: &Region, number: u32) -> &Lock {
@@ -255,6 +254,7 @@ pub(crate) fn is_python(region: &Region, number: u32) -> bool {
         Kind::PythonLock,
         Kind::PythonRecursive,
         Kind::PythonSemaphore,
+        Kind::ThreadingSemaphore,
     ]
     .iter()
     .any(|each| *each as u32 == kind)
@@ -262,7 +262,8 @@ pub(crate) fn is_python(region: &Region, number: u32) -> bool {
 
 /// Whether it is one of asyncio's, which tasks wait for while their thread goes on.
 pub(crate) fn is_of_tasks(region: &Region, number: u32) -> bool {
-    lock(region, number).kind.load(Ordering::Relaxed) == Kind::TaskLock as u32
+    let kind = lock(region, number).kind.load(Ordering::Relaxed);
+    kind == Kind::TaskLock as u32 || kind == Kind::TaskSemaphore as u32
 }
 
 /// Whether it is held by a thread as long as that lives.

@@ -19,64 +19,22 @@ use std::ffi::CStr;
 use std::io::Write as _;
 use std::mem::size_of;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
-use crate::layout::{Held, Thread};
+pub(crate) use crate::layout::{AFTER_WAIT, CONTENDED, TRIED};
+use crate::layout::{
+    AGAIN, Acquisition as Entry, FAILED, Held, LOG_MAGIC as MAGIC, LogHead as Head, READY, SHARED,
+    Thread,
+};
 use crate::region::Region;
 use crate::{clock, locks, stacks, threads};
 
-/// `vlocklg` and the layout's version.
-const MAGIC: u64 = u64::from_le_bytes(*b"vlocklg\x01");
 const PAGE: usize = 4096;
 /// Acquisitions that a thread takes room for: forty kilobytes, whole pages.
 const ROOM: u32 = 1024;
 const ROOM_BYTES: usize = ROOM as usize * size_of::<Entry>();
 /// Where the address space is limited, less is mapped; not less than this.
 const BYTES_MIN: usize = 1 << 20;
-
-/// How a lock was taken: bits of [`Entry::how`]. The first says that the entry is written.
-const READY: u32 = 1;
-const SHARED: u32 = 2;
-/// Tried, or with a time limit.
-pub(crate) const TRIED: u32 = 4;
-/// Somebody else had it.
-pub(crate) const CONTENDED: u32 = 8;
-/// It was not got.
-const FAILED: u32 = 16;
-/// The thread had it already.
-const AGAIN: u32 = 32;
-/// Given back by a wait on a condition.
-pub(crate) const AFTER_WAIT: u32 = 64;
-
-/// The log's first page.
-#[repr(C)]
-struct Head {
-    magic: u64,
-    pid: u32,
-    entry_bytes: u32,
-    /// Acquisitions for which there is room, and for which room was taken.
-    entries_max: u32,
-    entries: AtomicU32,
-    /// Acquisitions that found none.
-    lost: AtomicU64,
-    /// When the process ended by `exit`.
-    ended: AtomicU64,
-}
-
-/// One acquisition. Moments are nanoseconds of `CLOCK_MONOTONIC`.
-#[repr(C)]
-struct Entry {
-    wanted: AtomicU64,
-    /// 0: it was not got.
-    taken: AtomicU64,
-    /// 0: it is held.
-    released: AtomicU64,
-    lock: AtomicU32,
-    thread: AtomicU32,
-    /// Where, plus one.
-    stack: AtomicU32,
-    how: AtomicU32,
-}
 
 static HEAD: AtomicPtr<Head> = AtomicPtr::new(ptr::null_mut());
 /// Bytes that the run's processes have taken so far.

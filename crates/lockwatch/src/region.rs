@@ -9,8 +9,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::layout::{
-    CHILDREN_MAX, Child, EDGES_MAX, EVENTS_MAX, Edge, Event, Header, LOCKS_MAX, Lock, Lost, MAGIC,
-    MODULES_MAX, Module, Place, SHARED_MAX, Shared, TEXT_MAX, THREADS_MAX, Thread, WORDS_MAX,
+    ARRAYS, CHILDREN_MAX, Child, EDGES_MAX, EVENTS_MAX, Edge, Event, Header, LOCKS_MAX, Lock, Lost,
+    MAGIC, MODULES_MAX, Module, Place, SHARED_MAX, Shared, TEXT_MAX, THREADS_MAX, Thread,
+    WORDS_MAX,
 };
 
 /// The mapped file.
@@ -107,7 +108,7 @@ pub(crate) fn open(folder: &[u8]) {
         (size_of::<Child>(), CHILDREN_MAX),
     ];
     let mut offset = size_of::<Header>().next_multiple_of(4096);
-    let mut places = [Place::default(); 9];
+    let mut places = [Place::default(); ARRAYS];
     for (place, (item_bytes, items_max)) in places.iter_mut().zip(sizes) {
         *place = Place {
             offset: offset as u64,

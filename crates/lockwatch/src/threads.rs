@@ -10,16 +10,12 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+pub(crate) use crate::layout::{ALIVE, ENDED, LEFT_BEHIND};
 use crate::layout::{Kind, Lock, Lost, TASK, THREADS_MAX, Thread, What};
 use crate::python::{self, gil};
 use crate::recorded::wipe;
 use crate::region::{Region, region};
 use crate::{clocks, current, events, locks, memory, shared};
-
-pub(crate) const ALIVE: u32 = 1;
-pub(crate) const ENDED: u32 = 2;
-/// A thread of the parent's, which this process does not have.
-pub(crate) const LEFT_BEHIND: u32 = 3;
 
 thread_local! {
     /// Passes of the key's destructor so far.

@@ -12,8 +12,8 @@ from vespiary.cli._quantities import SPAN
 from vespiary.prove.locks import exits, snapshots, watchdog
 from vespiary.prove.locks.attach import snapshot
 from vespiary.prove.locks.findings import Finding
-from vespiary.prove.locks.report import finding_text
-from vespiary.prove.locks.stalls import STALL_SECONDS
+from vespiary.prove.locks.rendering import finding_text
+from vespiary.prove.locks.run import STALL_SECONDS
 
 __all__ = ["attach"]
 

@@ -1,16 +1,17 @@
 """`vespiary locks -- COMMAND`: lock orders that could deadlock, and deadlocks, of any program.
 
-What only some runs need (`attach`, the formats of reports, the page) is imported when it is used:
-a short command under the detector should not take much longer than alone.
+What only some runs need (`attach`, findings, the files of known ones, the formats of reports) is
+imported when it is used: a short command under the detector should not take much longer than alone.
 """
 
-import json
-import random
+from __future__ import annotations
+
+import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,13 +20,15 @@ from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.cli._starting import like_a_shell
 from vespiary.prove.exits import of_status
 from vespiary.prove.locks import exits
-from vespiary.prove.locks import known as known_findings
-from vespiary.prove.locks.findings import Finding, ordered, worst
-from vespiary.prove.locks.known import Known, read_baseline, read_suppressions
+from vespiary.prove.locks.known import Known
+from vespiary.prove.locks.outcome import Outcome, merge
 from vespiary.prove.locks.paint import Paint
-from vespiary.prove.locks.report import as_json, as_text, finding_text
-from vespiary.prove.locks.run import Outcome, merge, run
-from vespiary.prove.locks.stalls import STALL_SECONDS
+from vespiary.prove.locks.report import as_json, as_text
+from vespiary.prove.locks.run import STALL_SECONDS, run
+
+if TYPE_CHECKING:
+    from vespiary.prove.locks.findings import Finding
+    from vespiary.prove.locks.known import Suppression
 
 __all__ = ["locks"]
 
@@ -118,8 +121,7 @@ def locks(
     (`vespiary locks attach --help`).
     """
     _choose(command)
-    suppressions = read_suppressions(suppress) if suppress is not None else []
-    before = read_baseline(baseline) if baseline is not None else {}
+    suppressions, before = _read_known(suppress, baseline)
     check_writable(json_file, html_file, junit_file, sarif_file, write_baseline)
     watch = partial(
         run,
@@ -133,11 +135,11 @@ def locks(
     outcome = _run(watch, live, repeat, _seed(perturb, seed))
     paint = Paint.of(sys.stderr)
     if classes:
-        outcome = replace(outcome, findings=_with_classes_told(outcome.findings))
+        outcome.findings = _with_classes_told(outcome.findings)
     known = Known.sort(outcome.findings, suppressions, before)
     if write_baseline is not None:
         _write_baseline(write_baseline, outcome.findings)
-    outcome = replace(outcome, findings=known.new)
+    outcome.findings = known.new
     told = [finding for finding in known.new if finding.is_told]
     if html_file is not None:
         from vespiary.prove.locks.page import as_html
@@ -152,14 +154,38 @@ def locks(
     if verbose:
         for finding in known.new:
             if not finding.is_told:
-                click.echo(finding_text(finding, paint), err=True, color=True)
+                _show(finding, paint)
     click.echo(as_text(outcome, paint, live.told), err=True, color=True)
     _tell_known(known)
     sys.exit(_status(outcome))
 
 
+def _read_known(
+    suppress: Path | None, baseline: Path | None
+) -> tuple[list[Suppression], dict[str, int]]:
+    """What is known already, by the files that are given."""
+    if suppress is None and baseline is None:
+        return [], {}
+    from vespiary.prove.locks.known_files import read_baseline, read_suppressions
+
+    return (
+        read_suppressions(suppress) if suppress is not None else [],
+        read_baseline(baseline) if baseline is not None else {},
+    )
+
+
+def _show(finding: Finding, paint: Paint) -> None:
+    from vespiary.prove.locks.rendering import finding_text
+
+    click.echo(finding_text(finding, paint), err=True, color=True)
+
+
 def _with_classes_told(findings: list[Finding]) -> list[Finding]:
     """Findings with those about classes of locks as inversions, which fail a build."""
+    from dataclasses import replace
+
+    from vespiary.prove.locks.findings import ordered
+
     return ordered(
         replace(finding, kind="inversion") if finding.by_class else finding for finding in findings
     )
@@ -175,7 +201,7 @@ def _write_reports(
     """Write what other programs read."""
     told = [finding for finding in outcome.findings if finding.is_told]
     if json_file is not None:
-        json_file.write_text(json.dumps(as_json(outcome), indent=2) + "\n")
+        _write_json(json_file, as_json(outcome))
     if junit_file is not None:
         from vespiary.prove.locks.formats import as_junit
 
@@ -184,8 +210,13 @@ def _write_reports(
     if sarif_file is not None:
         from vespiary.prove.locks.formats import as_sarif
 
-        sarif = as_sarif(outcome.findings, outcome.coverage)
-        sarif_file.write_text(json.dumps(sarif, indent=2) + "\n")
+        _write_json(sarif_file, as_sarif(outcome.findings, outcome.coverage))
+
+
+def _write_json(path: Path, report: dict[str, Any]) -> None:
+    import json
+
+    path.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def _choose(command: tuple[str, ...]) -> None:
@@ -205,7 +236,7 @@ def _seed(perturb: bool, seed: int | None) -> int | None:
     if not perturb and seed is None:
         return None
     if seed is None:
-        seed = random.SystemRandom().randrange(1 << 32)
+        seed = int.from_bytes(os.urandom(4))
     text = f"vespiary locks: perturbing from the seed {seed} (--seed {seed} repeats it)"
     click.echo(text, err=True)
     return seed
@@ -219,7 +250,7 @@ class _Live:
 
     def __call__(self, found: Finding) -> None:
         self.told.add(found.signature)
-        click.echo(finding_text(found, Paint.of(sys.stderr)), err=True, color=True)
+        _show(found, Paint.of(sys.stderr))
 
 
 def _run(watch: Callable[..., Outcome], live: _Live, repeat: int, seed: int | None) -> Outcome:
@@ -237,7 +268,9 @@ def _run(watch: Callable[..., Outcome], live: _Live, repeat: int, seed: int | No
 
 
 def _write_baseline(path: Path, findings: list[Finding]) -> None:
-    known_findings.write_baseline(path, findings)
+    from vespiary.prove.locks.known_files import write_baseline
+
+    write_baseline(path, findings)
     click.echo(f"vespiary locks: wrote {path}", err=True)
 
 
@@ -252,9 +285,12 @@ def _tell_known(known: Known) -> None:
 
 
 def _status(outcome: Outcome) -> int:
-    kind = worst(outcome.findings)
-    if kind is not None:
-        return exits.CODES[kind]
+    if outcome.findings:
+        from vespiary.prove.locks.findings import worst
+
+        kind = worst(outcome.findings)
+        if kind is not None:
+            return exits.CODES[kind]
     if outcome.coverage.operations == 0:
         click.echo(
             "vespiary locks: no lock operation was seen, so nothing can be said about this program"

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::tasks::mixed;
-use super::{Taken, blind, futures, gil, imports, names, python, semaphores, stack};
+use super::{Taken, blind, counted, futures, gil, imports, names, python, semaphores, stack};
 use crate::calls::Outer;
 use crate::layout::{Kind, What};
 use crate::log::Request;
@@ -30,7 +30,7 @@ pub(super) fn want_as(inside: &Inside, number: u32, lock: Taken) {
     let Inside { region, thread } = inside;
     let is_of_task = mixed::is_of_task();
     if (is_of_task || !gil::is_all(thread))
-        && held::find(thread, lock.address).is_none()
+        && !held::has(region, thread, number, lock.address)
         && !locks::is_signal(region, number)
     {
         edges::record(region, thread, number, false, 0);
@@ -66,12 +66,15 @@ pub(super) fn taken_as(inside: &Inside, number: u32, lock: Taken, request: &Requ
     let site = place.word;
     held::push(region, thread, number, lock.address, false, site, request);
     if place.runs_future() {
-        futures::run(inside, lock.address, site);
+        futures::run(inside, lock.address);
     } else if place.sets_future() {
         futures::set(region, lock.address);
     } else if place.imports() {
         imports::guarded(inside, lock.address, place);
-    } else if place.takes_semaphore() {
+    } else if place.takes_semaphore()
+        && lock.kind != Kind::ThreadingSemaphore
+        && !counted::is_lock(region, lock.address)
+    {
         blind::note_semaphore();
     }
     if mixed::is_of_task() {
@@ -85,6 +88,7 @@ pub(super) fn taken_as(inside: &Inside, number: u32, lock: Taken, request: &Requ
 pub(super) fn asked(lock: Taken) {
     if let Some(inside) = threads::enter()
         && clocks::are_used(inside.region)
+        && !counted::is_released()
         && let Some(position) = held::find(inside.thread, lock.address)
         && stack::notifies(inside.region)
     {
@@ -139,7 +143,7 @@ pub(super) fn let_go(lock: Taken, all: bool) -> bool {
     };
     let Inside { region, thread } = &inside;
     let was_held = held::pop(region, thread, lock.address, all) > 0;
-    if !was_held {
+    if !was_held && !counted::is_released() {
         clocks::hand_over(region, thread, lock.address);
     }
     was_held
@@ -193,7 +197,9 @@ pub(super) fn show_wait(wanted: Taken) -> Option<Outer> {
     } else {
         // Of a signal it may be known who will give it.
         let known = locks::tells_life(region, number).then_some(number);
-        let awaited = known.or_else(|| futures::awaited(region))?;
+        let awaited = known
+            .or_else(|| futures::awaited(region))
+            .or_else(|| counted::awaited(&inside))?;
         return Some(calls::begin_wait(thread, awaited, 0));
     };
     // It may have been taken so that others release it, and only then is a signal.

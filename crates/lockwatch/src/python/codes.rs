@@ -9,9 +9,9 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::Free;
+use super::embedding::FILE;
 use super::interface::{Interface, Object};
 use super::layout::{Frame, Layout};
-use super::tasks;
 use crate::locks;
 use crate::recorded::{mix, wipe};
 use crate::region::Region;
@@ -242,7 +242,7 @@ unsafe fn read(
             b"Future.set_result" | b"Future.set_exception" => SETS,
             _ => 0,
         };
-        if file == tasks::FILE.to_bytes() {
+        if file == FILE.to_bytes() {
             traits |= OURS;
         }
         if file.ends_with(b"/concurrent/futures/thread.py") {

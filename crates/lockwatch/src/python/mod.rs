@@ -14,6 +14,8 @@ mod acts;
 mod birth;
 mod blind;
 mod codes;
+mod counted;
+mod embedding;
 mod futures;
 pub(crate) mod gil;
 mod handles;
@@ -239,7 +241,9 @@ fn install(python: &Interface) {
         }
         handles::watch(python, module, header);
         (python.release)(module);
-        tasks::prepare(header);
+        if embedding::prepare() {
+            tasks::prepare(header);
+        }
         codes::prepare(python, header);
     }
 }
@@ -247,6 +251,7 @@ fn install(python: &Interface) {
 /// A Python lock is met for the first time, as it is by each import of a module.
 pub(crate) fn met_lock() {
     if STATE.load(Ordering::Relaxed) == 2 {
+        counted::look();
         tasks::look();
     }
 }
@@ -341,7 +346,11 @@ unsafe extern "C" fn free_lock<const T: usize>(lock: Object) {
     if let Some((region, thread)) = threads::present() {
         let address = lock as u64;
         held::pop(region, thread, address, true);
-        locks::end(region, address);
+        if let Some(number) = locks::end(region, address)
+            && locks::is_guard(region, number)
+        {
+            counted::end(region, address);
+        }
         if T == RECURSIVE {
             futures::set(region, address);
         }

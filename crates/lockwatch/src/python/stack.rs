@@ -15,7 +15,7 @@ pub(crate) const WORDS_MAX: usize = 40;
 const CALLS_MAX: usize = 16;
 
 /// So many frames of the standard library's `threading` are passed over for a lock's place.
-const INNER_MAX: usize = 4;
+const INNER_MAX: usize = 6;
 
 /// Whether this thread may call the interpreter.
 fn is_attached(python: &Interface) -> bool {

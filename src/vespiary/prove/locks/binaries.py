@@ -12,9 +12,9 @@ import mmap
 import os
 import stat
 import struct
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["Binary", "code_at", "inspect"]
 
@@ -23,8 +23,7 @@ _PT_LOAD, _PT_INTERP = 1, 3
 _SCRIPT_DEPTH = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(NamedTuple):
     """A program or a shared object.
 
     Attributes:
@@ -45,7 +44,7 @@ class Binary:
     is_go: bool = False
     is_rust: bool = False
     is_privileged: bool = False
-    imports: frozenset[str] = field(default_factory=frozenset)
+    imports: frozenset[str] = frozenset()
 
 
 @cache

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vespiary.prove.locks.together import lives
+from vespiary.prove.locks.survivors import lives
 
 __all__ = ["Core", "leave"]
 

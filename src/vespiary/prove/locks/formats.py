@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 from vespiary.prove.junit import written
 from vespiary.prove.locks.findings import Finding
+from vespiary.prove.locks.outcome import Coverage
 from vespiary.prove.locks.places import Frame
-from vespiary.prove.locks.report import finding_text
-from vespiary.prove.locks.run import Coverage
+from vespiary.prove.locks.rendering import finding_text
 
 __all__ = ["as_annotations", "as_junit", "as_sarif"]
 

@@ -12,13 +12,12 @@ import re
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vespiary.prove.locks.binaries import inspect
 from vespiary.prove.locks.notes import Execution, Note, loaded, notes, unanswered
-from vespiary.prove.locks.places import OURS
+from vespiary.prove.locks.preload import LIBRARY
 from vespiary.prove.locks.tree import Tree
 
 __all__ = ["Gap", "find", "lockless", "program_of", "sentences"]
@@ -50,8 +49,7 @@ _SCHEDULERS = {
 """Python modules that schedule by themselves, when they were imported."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Gap:
+class Gap(NamedTuple):
     """Something that was not covered.
 
     Attributes:
@@ -147,7 +145,7 @@ def _files(
 def _own_locks(file: str) -> Iterator[str]:
     """Locks in a loaded file that are not pthreads'."""
     name = Path(file).name
-    if name == OURS:
+    if name == LIBRARY:
         return
     for library, locks in _OWN_LOCKS.items():
         if name.startswith(library):
@@ -181,7 +179,7 @@ def _interpreters(found: Iterable[Note]) -> Iterator[Gap]:
         elif note.kind == "U" and note.text in _SCHEDULERS:
             yield Gap("python", _SCHEDULERS[note.text], names.get(note.pid, "CPython"))
         elif note.kind == "U" and note.text == "Semaphore":
-            why = "the orders of threading.Semaphore and BoundedSemaphore, which have no owner"
+            why = "threading's semaphores that began with another value than 1, or were signals"
             yield Gap("python", why, names.get(note.pid, "CPython"))
         elif note.kind == "U" and note.text == "loader":
             yield Gap("code", "the dynamic loader's lock, which was not found", "the C library")

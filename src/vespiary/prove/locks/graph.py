@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vespiary.prove.locks.facts import Edge, Thread
-from vespiary.prove.locks.kinds import RECURSIVE, TASK_LOCK
+from vespiary.prove.locks.kinds import OF_TASKS, RECURSIVE
 
 __all__ = ["Circle", "circles"]
 
@@ -256,7 +256,7 @@ class _Search:
     def _stuck(self, edge: Edge) -> set[int]:
         """Who does not go on while this order waits: with a task its thread, if that waits."""
         thread = self._threads.get(edge.thread)
-        if thread is None or thread.carrier is None or self._kind(edge.to) == TASK_LOCK:
+        if thread is None or thread.carrier is None or self._kind(edge.to) in OF_TASKS:
             return {edge.thread}
         return {edge.thread, thread.carrier}
 

@@ -1,7 +1,8 @@
-"""What the numbers in a record stand for: kinds of locks, events, and what found no room.
+"""What the numbers in a record stand for: kinds of locks, events, and what found no room."""
 
-The numbers are the library's (`crates/lockwatch/src/layout.rs`).
-"""
+from __future__ import annotations
+
+from vespiary.prove.locks.layout import Kind, Lost, What
 
 __all__ = [
     "END",
@@ -13,9 +14,9 @@ __all__ = [
     "LOADER",
     "LOST",
     "MAY_BE_SIGNALS",
+    "OF_TASKS",
     "RECURSIVE",
     "REPEATS",
-    "TASK_LOCK",
 ]
 
 GIL = "GIL"
@@ -36,49 +37,57 @@ IMPORT = "import lock"
 RECURSIVE = "Python RLock"
 """That of `threading.RLock`, which its thread never waits for."""
 
-TASK_LOCK = "asyncio Lock"
-"""That of `asyncio.Lock`, which tasks wait for while their thread goes on."""
+OF_TASKS = {"asyncio Lock", "asyncio semaphore"}
+"""Those of `asyncio.Lock` and `Semaphore`, which tasks wait for while their thread goes on."""
 
-KINDS = {
-    1: "mutex",
-    2: "read-write lock",
-    3: "spin lock",
-    4: "Python lock",
-    5: RECURSIVE,
-    6: GIL,
-    7: LOADER,
-    8: TASK_LOCK,
-    9: END,
-    10: "semaphore",
-    11: "multiprocessing semaphore",
-    12: "once",
-    13: FUTURE,
-    14: "lock of a stream",
-    15: IMPORT,
+KINDS: dict[int, str] = {
+    Kind.MUTEX: "mutex",
+    Kind.READ_WRITE: "read-write lock",
+    Kind.SPIN: "spin lock",
+    Kind.PYTHON_LOCK: "Python lock",
+    Kind.PYTHON_RECURSIVE: RECURSIVE,
+    Kind.GIL: GIL,
+    Kind.LOADER: LOADER,
+    Kind.TASK_LOCK: "asyncio Lock",
+    Kind.END: END,
+    Kind.SEMAPHORE: "semaphore",
+    Kind.PYTHON_SEMAPHORE: "multiprocessing semaphore",
+    Kind.ONCE: "once",
+    Kind.FUTURE: FUTURE,
+    Kind.STREAM: "lock of a stream",
+    Kind.IMPORT: IMPORT,
+    Kind.THREADING_SEMAPHORE: "Python semaphore",
+    Kind.TASK_SEMAPHORE: "asyncio semaphore",
 }
-MAY_BE_SIGNALS = {KINDS[4], KINDS[10], KINDS[11]}
+MAY_BE_SIGNALS = {
+    KINDS[Kind.PYTHON_LOCK],
+    KINDS[Kind.SEMAPHORE],
+    KINDS[Kind.PYTHON_SEMAPHORE],
+    KINDS[Kind.THREADING_SEMAPHORE],
+    KINDS[Kind.TASK_SEMAPHORE],
+}
 """Those that another thread may be meant to release."""
 
-EVENTS = {
-    1: "relock",
-    2: "foreign-unlock",
-    3: "destroyed-held",
-    4: "ended-holding",
-    5: "wait-holding",
+EVENTS: dict[int, str] = {
+    What.RELOCK: "relock",
+    What.FOREIGN_UNLOCK: "foreign-unlock",
+    What.DESTROYED_HELD: "destroyed-held",
+    What.ENDED_HOLDING: "ended-holding",
+    What.WAIT_HOLDING: "wait-holding",
 }
 REPEATS = "repeated orders"
 """Of two locks whose order was recorded often enough: nothing new, as good as always."""
 
-LOST = (
-    "threads",
-    "locks",
-    "orders",
-    "events",
-    "stacks",
-    "modules",
-    "names",
-    "locks held at the same time",
-    REPEATS,
-    "shared locks",
-    "child processes",
-)
+LOST = {
+    Lost.THREADS: "threads",
+    Lost.LOCKS: "locks",
+    Lost.EDGES: "orders",
+    Lost.EVENTS: "events",
+    Lost.WORDS: "stacks",
+    Lost.MODULES: "modules",
+    Lost.TEXT: "names",
+    Lost.HELD: "locks held at the same time",
+    Lost.REPEATS: REPEATS,
+    Lost.SHARED: "shared locks",
+    Lost.CHILDREN: "child processes",
+}

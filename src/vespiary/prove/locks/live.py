@@ -12,8 +12,9 @@ from pathlib import Path
 
 from vespiary.prove.locks.facts import Thread
 from vespiary.prove.locks.record import Record, records
+from vespiary.prove.locks.survivors import lives
 from vespiary.prove.locks.target import is_blocked_at
-from vespiary.prove.locks.together import Together, families, lives
+from vespiary.prove.locks.together import Together, families
 
 __all__ = ["Deadlock", "View", "Watch"]
 

@@ -1,17 +1,17 @@
 """What the preloaded library has kept in its full mode: every acquisition of one process.
 
-The file's layout is the library's (`crates/lockwatch/src/log.rs`): a page that tells its sizes,
-then one array. It lies beside the process's record, whose numbers of locks, threads and stacks it
-uses.
+A page that says how large it is, then one array. It lies beside the process's record, whose numbers
+of locks, threads and stacks it uses.
 """
 
 from __future__ import annotations
 
 import mmap
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from vespiary.prove.locks import layout
+from vespiary.prove.locks.layout import AFTER_WAIT, AGAIN, CONTENDED, FAILED, SHARED, TRIED
 from vespiary.prove.locks.record import Record
 
 __all__ = [
@@ -27,15 +27,8 @@ __all__ = [
     "keep_all",
 ]
 
-_MAGIC = b"vlocklg\x01"
-_HEAD = struct.Struct("<8sIIIIQQ")
-_ENTRY = struct.Struct("<QQQIIII")
 _PAGE = 4096
-
-READY, SHARED, TRIED, CONTENDED, FAILED, AGAIN, AFTER_WAIT = (1 << bit for bit in range(7))
-"""How a lock was taken. `READY`: the entry is written. `SHARED`: as a reader. `TRIED`: with a try,
-or a time limit. `CONTENDED`: somebody else had it. `FAILED`: it was not got. `AGAIN`: the thread
-had it already. `AFTER_WAIT`: given back by a wait on a condition."""
+_ENTRY = layout.ACQUISITION_STRUCT
 
 Acquisition = tuple[int, int, int, int, int, int, int]
 """When it was wanted, taken and let go, in nanoseconds of CLOCK_MONOTONIC (0: it was not, or not
@@ -68,16 +61,17 @@ class Log:
             if path.stat().st_size < _PAGE:
                 raise LogError(f"{path}: too short for a log of acquisitions")
             self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        magic, _pid, size, self._max, self._count, *rest = _HEAD.unpack_from(self._map)
-        self.lost, self.ended = rest
-        if magic != _MAGIC or size != _ENTRY.size:
+        head = layout.LogHead._make(layout.LOG_HEAD_STRUCT.unpack_from(self._map))
+        self._count = min(head.entries, head.entries_max)
+        self.lost, self.ended = head.lost, head.ended
+        if self._map[:8] != layout.LOG_MAGIC or head.entry_bytes != _ENTRY.size:
             self._map.close()
             raise LogError(f"{path}: not a log of acquisitions, or of another version")
 
     def __iter__(self) -> Iterator[Acquisition]:
         """All acquisitions; those of one thread in the order in which it made them."""
-        count = min(self._count, self._max)
-        with memoryview(self._map) as whole, whole[_PAGE : _PAGE + count * _ENTRY.size] as part:
+        end = _PAGE + self._count * _ENTRY.size
+        with memoryview(self._map) as whole, whole[_PAGE:end] as part:
             for entry in _ENTRY.iter_unpack(part):
                 if entry[6]:
                     yield entry

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["Execution", "Note", "loaded", "notes", "unanswered"]
 
@@ -19,8 +19,7 @@ _LOADED, _EXECUTED = "L", "X"
 _FIELDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """A note.
 
     Attributes:
@@ -40,8 +39,7 @@ class Note:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(NamedTuple):
     """A program that was executed, or seen to run, and is not watched."""
 
     pid: int

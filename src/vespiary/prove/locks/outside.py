@@ -21,7 +21,8 @@ from vespiary import _core
 from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.activity import Activity, activity
 from vespiary.prove.locks.facts import Module
-from vespiary.prove.locks.places import OURS, Frame, resolve
+from vespiary.prove.locks.places import Frame, resolve
+from vespiary.prove.locks.preload import LIBRARY
 from vespiary.prove.locks.target import Target, opened, task
 
 __all__ = ["doing", "loaded_code", "native_stack", "py_spy", "python_stacks", "variable"]
@@ -114,7 +115,7 @@ def native_stack(
         if is_code and _follows_a_call(target, word):
             frames += _frames(modules, word)
     # A watched thread begins in the library that watches.
-    ours = next((at for at, frame in enumerate(frames) if at and frame.module == OURS), None)
+    ours = next((at for at, frame in enumerate(frames) if at and frame.module == LIBRARY), None)
     return tuple(frames[:ours])
 
 

@@ -11,11 +11,11 @@ from typing import Any
 from vespiary import _core
 from vespiary.prove.locks.binaries import code_at
 from vespiary.prove.locks.facts import Module
+from vespiary.prove.locks.preload import LIBRARY
 from vespiary.prove.locks.record import Record
 
-__all__ = ["OURS", "SIGNAL_FRAME", "Frame", "Places", "resolve"]
+__all__ = ["SIGNAL_FRAME", "Frame", "Places", "resolve"]
 
-OURS = "_lockwatch.so"
 """The library that watches."""
 
 SIGNAL_FRAME = "<signal handler called>"
@@ -88,7 +88,7 @@ class Places:
         is_over = False
         for word in words:
             met = self.frames(word)
-            if any(frame.module == OURS for frame in met):
+            if any(frame.module == LIBRARY for frame in met):
                 is_over = bool(frames)
             elif word >> 63 or not is_over:
                 frames += [frame for frame in met if not has_python or not frame.is_inner]

@@ -26,10 +26,11 @@ from vespiary.prove.locks.analysis import analyse, deadlock
 from vespiary.prove.locks.findings import Finding
 from vespiary.prove.locks.gaps import find, sentences
 from vespiary.prove.locks.live import Watch
-from vespiary.prove.locks.record import Record, records, room
-from vespiary.prove.locks.report import finding_text
-from vespiary.prove.locks.run import environment
-from vespiary.prove.locks.together import Together, families, lives
+from vespiary.prove.locks.preload import environment, room
+from vespiary.prove.locks.record import Record, records
+from vespiary.prove.locks.rendering import finding_text
+from vespiary.prove.locks.survivors import lives
+from vespiary.prove.locks.together import Together, families
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter

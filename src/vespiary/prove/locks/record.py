@@ -1,51 +1,37 @@
 """What the preloaded library has written about one process.
 
-The file's layout is the library's (`crates/lockwatch/src/layout.rs`): a header that says where
-nine arrays lie and how large their items are, then the arrays. It may be read while the process
-runs, and after it has ended in whatever way.
+The file has a header that says where nine arrays lie, then the arrays (`layout`, which is written
+from the library's own definition). It may be read while the process runs, and after it has ended in
+whatever way.
 """
 
 from __future__ import annotations
 
 import mmap
-import os
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from vespiary.prove.locks import layout
 from vespiary.prove.locks.between import Child, Fork, Shared
 from vespiary.prove.locks.facts import Edge, Event, Held, Lock, Module, Thread
 from vespiary.prove.locks.kinds import EVENTS, KINDS, LOST
 
-__all__ = ["Record", "RecordError", "records", "room"]
+__all__ = ["Record", "RecordError", "records"]
 
-_MAGIC = b"vlocks\x00\x02"
-_HEADER = struct.Struct("<8sIIQ")
-_PLACE = struct.Struct("<QII")
-_ARRAYS = 9
-_COUNTS = struct.Struct("<8I")
-_LOST = struct.Struct("<11Q")
-_TAIL = struct.Struct("<6IQ")
-_THREAD = struct.Struct("<IIQ8IQQQ16sII")
-_HELD = struct.Struct("<QQ6I")
-_RECENT_BYTES = 64 * 8
-_TASK = struct.Struct("<4I64s")
-_TITLE = struct.Struct("<4I")
+_THREADS, _LOCKS, _EDGES, _EVENTS, _WORDS, _MODULES, _TEXT, _SHARED, _CHILDREN = range(
+    layout.ARRAYS
+)
+_ITEM_BYTES = {
+    _THREADS: layout.THREAD_STRUCT.size,
+    _LOCKS: layout.LOCK_STRUCT.size,
+    _EDGES: layout.EDGE_STRUCT.size,
+    _EVENTS: layout.EVENT_STRUCT.size,
+    _MODULES: layout.MODULE_STRUCT.size,
+    _SHARED: layout.SHARED_STRUCT.size,
+    _CHILDREN: layout.CHILD_STRUCT.size,
+}
 _STACK_WORDS_MAX = 96
-_LOCK = struct.Struct("<QIIIIQIIQQII")
-_EDGE = struct.Struct("<8IQQ10IIIQ256s")
-_EVENT = struct.Struct("<6IQ")
-_MODULE = struct.Struct("<QQQ512s")
-_SHARED = struct.Struct("<QQQQIIII")
-_CHILD = struct.Struct("<IIIIIIQQ")
-
-_LIFE, _OWNED = 2, 4
-_END = 9
-_IS_MADE, _IS_RELEASED = 1, 4
-_WAITING_OFFSET = 36
-_WAITS_SHARED, _WAITS_FOR_SIGNAL = 1, 2
-_LEFT_BEHIND = 3
-_LIMITED = 4
 
 
 class RecordError(Exception):
@@ -71,15 +57,26 @@ class Record:
             if path.stat().st_size < 4096:
                 raise RecordError(f"{path}: too short for a record of locks")
             self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        magic, self.pid, self.parent, self.started = _HEADER.unpack_from(self._map)
-        if magic != _MAGIC:
+        header = self._header
+        is_ours = self._map[:8] == layout.MAGIC
+        self._places = [
+            layout.Place._make(
+                layout.PLACE_STRUCT.unpack_from(
+                    self._map, layout.HEADER_PLACES_OFFSET + number * layout.PLACE_STRUCT.size
+                )
+            )
+            for number in range(layout.ARRAYS)
+        ]
+        if not is_ours or any(
+            self._places[number].item_bytes != size for number, size in _ITEM_BYTES.items()
+        ):
             self._map.close()
             raise RecordError(f"{path}: not a record of locks, or of another version")
-        offset = _HEADER.size
-        self._places = [
-            _PLACE.unpack_from(self._map, offset + number * 16) for number in range(_ARRAYS)
-        ]
-        self._counts_offset = offset + _ARRAYS * _PLACE.size
+        self.pid, self.parent, self.started = header.pid, header.parent, header.started
+
+    @property
+    def _header(self) -> layout.Header:
+        return layout.Header._make(layout.HEADER_STRUCT.unpack_from(self._map))
 
     def close(self) -> None:
         """Unmap it."""
@@ -90,16 +87,21 @@ class Record:
         self.close()
         self.path.unlink(missing_ok=True)
 
-    def _count(self, which: int, place: int) -> int:
-        counts = _COUNTS.unpack_from(self._map, self._counts_offset)
-        return int(min(counts[which], self._places[place][2]))
+    def _rows(self, array: int, count: int) -> range:
+        """Where each of so many items of an array begins."""
+        place = self._places[array]
+        end = place.offset + min(count, place.items_max) * place.item_bytes
+        return range(place.offset, end, place.item_bytes)
+
+    def _row(self, array: int, number: int) -> int:
+        place = self._places[array]
+        return place.offset + number * place.item_bytes
 
     @property
     def lost(self) -> dict[str, int]:
         """What found no room, by name; empty when everything did."""
-        offset = self._counts_offset + _COUNTS.size
-        counts = _LOST.unpack_from(self._map, offset)
-        return {name: count for name, count in zip(LOST, counts, strict=True) if count}
+        counts = struct.unpack(f"<{layout.LOST}Q", self._header.lost)
+        return {LOST[layout.Lost(what)]: count for what, count in enumerate(counts) if count}
 
     @property
     def operations(self) -> int:
@@ -108,207 +110,176 @@ class Record:
 
     def threads(self) -> list[Thread]:
         """All threads, those that have ended included."""
-        offset, size, _ = self._places[0]
-        found = []
-        for number in range(self._count(0, 0)):
-            thread = self._thread(number, offset + number * size)
-            if thread is not None:
-                found.append(thread)
-        return found
+        rows = self._rows(_THREADS, self._header.threads)
+        threads = (self._thread(number, at) for number, at in enumerate(rows))
+        return [thread for thread in threads if thread is not None]
 
     def waits(self) -> bool:
         """Whether any thread waits for a lock."""
-        offset, size, _ = self._places[0]
         return any(
-            self._map[at : at + 4] != b"\0\0\0\0"
-            for at in range(
-                offset + _WAITING_OFFSET,
-                offset + self._count(0, 0) * size,
-                size,
-            )
+            self._map[at + layout.THREAD_WAITING_OFFSET : at + layout.THREAD_WAITING_OFFSET + 4]
+            != b"\0\0\0\0"
+            for at in self._rows(_THREADS, self._header.threads)
         )
 
     def _thread(self, number: int, at: int) -> Thread | None:
-        (
-            tid,
-            state,
-            _handle,
-            parent,
-            born,
-            joiner,
-            joined,
-            _segment,
-            waiting,
-            mode,
-            stack,
-            since,
-            operations,
-            contended,
-            name,
-            held_count,
-            _inside,
-        ) = _THREAD.unpack_from(self._map, at)
-        if state == 0:
+        row = layout.Thread._make(layout.THREAD_STRUCT.unpack_from(self._map, at))
+        if row.state == 0:
             return None
-        held = []
-        for position in range(min(held_count, 64)):
-            _address, site, lock, shared, depth, entry, task, _ = _HELD.unpack_from(
-                self._map, at + _THREAD.size + position * _HELD.size
-            )
-            if depth:
-                held.append(Held(lock, bool(shared), site, _plus_one(task), _plus_one(entry)))
-        at += _THREAD.size + 64 * _HELD.size + _RECENT_BYTES
-        marks, carrier, coroutine, _, task_name = _TASK.unpack_from(self._map, at)
-        title, _, _, retaking = _TITLE.unpack_from(self._map, at + _TASK.size)
-        if carrier:
-            name = task_name
+        name = row.task_name if row.carrier else row.name
         return Thread(
             number,
-            tid,
-            state == 1,
-            _plus_one(parent),
-            born,
-            _plus_one(joiner),
-            joined,
-            _plus_one(waiting),
-            mode == _WAITS_SHARED,
-            _plus_one(stack),
-            since,
-            operations,
-            contended,
-            self.text(title - 1)[0] if title else name.partition(b"\0")[0].decode(errors="replace"),
-            tuple(held),
-            _plus_one(carrier),
-            self.text(coroutine - 1)[0] if coroutine else "",
-            mode == _WAITS_FOR_SIGNAL,
-            state == _LEFT_BEHIND,
-            bool(marks & _LIMITED),
-            _plus_one(retaking),
+            row.tid,
+            row.state == layout.ALIVE,
+            _plus_one(row.parent),
+            row.born,
+            _plus_one(row.joiner),
+            row.joined,
+            _plus_one(row.waiting),
+            row.waiting_mode == layout.WAITS_SHARED,
+            _plus_one(row.waiting_stack),
+            row.waiting_since,
+            row.operations,
+            row.contended,
+            self.text(row.title - 1)[0]
+            if row.title
+            else name.partition(b"\0")[0].decode(errors="replace"),
+            tuple(self._held(at + layout.THREAD_HELD_OFFSET, row.held_count)),
+            _plus_one(row.carrier),
+            self.text(row.coroutine - 1)[0] if row.coroutine else "",
+            row.waiting_mode == layout.WAITS_FOR_SIGNAL,
+            row.state == layout.LEFT_BEHIND,
+            bool(row.marks & layout.LIMITED),
+            _plus_one(row.retaking),
         )
+
+    def _held(self, at: int, count: int) -> Iterator[Held]:
+        size = layout.HELD_STRUCT.size
+        for position in range(min(count, layout.HELD_MAX)):
+            row = layout.Held._make(layout.HELD_STRUCT.unpack_from(self._map, at + position * size))
+            if row.depth:
+                yield Held(
+                    row.lock, bool(row.mode), row.site, _plus_one(row.task), _plus_one(row.log)
+                )
 
     def lock(self, number: int) -> Lock:
         """The lock with a number."""
-        offset, size, _ = self._places[1]
-        fields = _LOCK.unpack_from(self._map, offset + number * size)
-        address, kind, state, owner, stack, site, flavour, _, _, _, made, shared = fields
+        at = self._row(_LOCKS, number)
+        row = layout.Lock._make(layout.LOCK_STRUCT.unpack_from(self._map, at))
         return Lock(
             number,
-            address,
-            KINDS.get(kind, "lock"),
-            state == 1,
-            _plus_one(owner),
-            _plus_one(stack),
-            site,
-            flavour not in (0, _OWNED),
-            bool(made & _IS_MADE),
-            flavour == _OWNED,
-            self._shared(shared - 1) if shared else None,
-            flavour == _LIFE or kind == _END,
-            bool(made & _IS_RELEASED),
+            row.address,
+            KINDS.get(row.kind, "lock"),
+            row.state == layout.ALIVE,
+            _plus_one(row.owner),
+            _plus_one(row.stack),
+            row.first_site,
+            row.flavour not in (0, layout.OWNED),
+            bool(row.is_made & layout.IS_MADE),
+            row.flavour == layout.OWNED,
+            self._shared(self._row(_SHARED, row.shared - 1)) if row.shared else None,
+            row.flavour == layout.LIFE or row.kind == layout.Kind.END,
+            bool(row.is_made & layout.IS_RELEASED),
         )
 
-    def _shared(self, number: int) -> Shared:
-        offset, size, _ = self._places[7]
-        device, inode, where, entered, made, robust, lock, _ = _SHARED.unpack_from(
-            self._map, offset + number * size
-        )
-        return Shared((device, inode, where), lock, entered, made != 0, robust != 0)
-
-    @property
-    def _tail(self) -> tuple[int, ...]:
-        """Whether it has ended; how many shared locks and children; how it was forked."""
-        offset = self._counts_offset + _COUNTS.size + _LOST.size
-        return _TAIL.unpack_from(self._map, offset)
+    def _shared(self, at: int) -> Shared:
+        row = layout.Shared._make(layout.SHARED_STRUCT.unpack_from(self._map, at))
+        place = row.device, row.inode, row.offset
+        return Shared(place, row.lock, row.entered, row.is_made != 0, row.is_robust != 0)
 
     def shared(self) -> Iterator[Shared]:
         """The locks that other processes may have."""
-        count = min(self._tail[1], int(self._places[7][2]))
-        yield from (self._shared(number) for number in range(count))
+        yield from map(self._shared, self._rows(_SHARED, self._header.shared))
 
     @property
     def fork(self) -> Fork | None:
         """How it was forked, None if it was not, or from a process that took no lock."""
-        _, _, _, thread, stack, moment, started = self._tail
-        return Fork(started, thread, moment, _plus_one(stack)) if started else None
+        head = self._header
+        if not head.forked_from:
+            return None
+        return Fork(head.forked_from, head.forker, head.fork_moment, _plus_one(head.fork_stack))
 
     def children(self) -> list[Child]:
         """The processes that this one has made."""
-        offset, size, most = self._places[8]
-        found = []
-        for number in range(min(self._tail[2], int(most))):
-            pid, maker, born, waiter, waited, _, made, ended = _CHILD.unpack_from(
-                self._map, offset + number * size
+        rows = (
+            layout.Child._make(layout.CHILD_STRUCT.unpack_from(self._map, at))
+            for at in self._rows(_CHILDREN, self._header.children)
+        )
+        return [
+            Child(
+                row.pid,
+                row.maker,
+                row.born,
+                _plus_one(row.waiter),
+                row.waited,
+                row.made,
+                row.ended,
             )
-            if pid:
-                found.append(Child(pid, maker, born, _plus_one(waiter), waited, made, ended))
-        return found
+            for row in rows
+            if row.pid
+        ]
 
     @property
     def size(self) -> tuple[int, int]:
         """How many orders and events there are: while it stays, there is nothing new."""
-        return self._count(2, 2), self._count(3, 3)
+        head = self._header
+        return len(self._rows(_EDGES, head.edges)), len(self._rows(_EVENTS, head.events))
 
     @property
     def lock_count(self) -> int:
         """How many locks were seen."""
-        return self._count(1, 1)
+        return len(self._rows(_LOCKS, self._header.locks))
 
     def edges(self) -> Iterator[Edge]:
         """All orders."""
-        offset, size, _ = self._places[2]
-        for number in range(self._count(2, 2)):
-            fields = _EDGE.unpack_from(self._map, offset + number * size)
-            ready, thread, segment, first, to, modes, stack, gate_count, site, to_site = fields[:10]
-            if ready:
-                gates = frozenset(fields[10 : 10 + min(gate_count, 10)])
-                shared, to_shared = bool(modes & 1), bool(modes & 2)
+        for at in self._rows(_EDGES, self._header.edges):
+            row = layout.Edge._make(layout.EDGE_STRUCT.unpack_from(self._map, at))
+            if row.ready:
+                gates = struct.unpack(f"<{layout.GATES_MAX}I", row.gates)
                 yield Edge(
-                    thread,
-                    segment,
-                    first,
-                    to,
-                    shared,
-                    to_shared,
-                    _plus_one(stack),
-                    site,
-                    to_site,
-                    gates,
-                    _plus_one(fields[20]),
-                    fields[22],
-                    bool(modes & 4),
-                    _plus_one(fields[21]),
-                    fields[23],
+                    row.thread,
+                    row.segment,
+                    row.first,
+                    row.to,
+                    bool(row.modes & layout.FROM_SHARED),
+                    bool(row.modes & layout.TO_SHARED),
+                    _plus_one(row.stack),
+                    row.from_site,
+                    row.to_site,
+                    frozenset(gates[: row.gate_count]),
+                    _plus_one(row.from_stack),
+                    row.time,
+                    bool(row.modes & layout.PRIVATE),
+                    _plus_one(row.clock_index),
+                    row.clock,
                 )
 
     def events(self) -> Iterator[Event]:
         """All that was written down for itself."""
-        offset, size, _ = self._places[3]
-        for number in range(self._count(3, 3)):
-            ready, what, thread, lock, other, stack, site = _EVENT.unpack_from(
-                self._map, offset + number * size
-            )
-            if ready:
+        for at in self._rows(_EVENTS, self._header.events):
+            row = layout.Event._make(layout.EVENT_STRUCT.unpack_from(self._map, at))
+            if row.ready:
                 yield Event(
-                    EVENTS.get(what, "unknown"),
-                    thread,
-                    lock,
-                    _plus_one(other),
-                    _plus_one(stack),
-                    site,
+                    EVENTS.get(row.what, "unknown"),
+                    row.thread,
+                    row.lock,
+                    _plus_one(row.other),
+                    _plus_one(row.stack),
+                    row.site,
                 )
 
     def stack(self, place: int | None, site: int = 0) -> list[int]:
         """The return addresses of a kept stack, innermost first; without one, `site` alone."""
         if place is None:
             return [site] if site else []
-        offset, _, most = self._places[4]
+        offset, _, most = self._places[_WORDS]
         (length,) = struct.unpack_from("<Q", self._map, offset + place * 8)
         length = min(length, _STACK_WORDS_MAX, most - place - 1)
         return list(struct.unpack_from(f"<{length}Q", self._map, offset + (place + 1) * 8))
 
     def text(self, place: int) -> tuple[str, str]:
         """A function's name and its file, as the interpreter told them."""
-        offset = int(self._places[6][0]) + place
+        offset = self._places[_TEXT].offset + place
         middle = self._map.find(b"\0", offset)
         end = self._map.find(b"\0", middle + 1)
         function = self._map[offset:middle].decode(errors="replace")
@@ -316,31 +287,13 @@ class Record:
 
     def modules(self) -> list[Module]:
         """The loaded objects that stacks have met."""
-        offset, size, _ = self._places[5]
         found = []
-        for number in range(self._count(5, 5)):
-            bias, start, end, path = _MODULE.unpack_from(self._map, offset + number * size)
-            if end:
-                text = path.partition(b"\0")[0].decode(errors="surrogateescape")
-                found.append(Module(bias, start, end, text))
+        for at in self._rows(_MODULES, self._header.modules):
+            row = layout.Module._make(layout.MODULE_STRUCT.unpack_from(self._map, at))
+            if row.end:
+                text = row.path.partition(b"\0")[0].decode(errors="surrogateescape")
+                found.append(Module(row.bias, row.start, row.end, text))
         return found
-
-
-_MEMORY_FILES = Path("/dev/shm")
-_ROOM_BYTES = 2 << 30
-
-
-def room() -> Path | None:
-    """Where a run's folder goes: in memory if there is much room, else None, as temporary files do.
-
-    On a disk a process would wait for it at the first write to each page of its record.
-    """
-    try:
-        seen = os.statvfs(_MEMORY_FILES)
-    except OSError:
-        return None
-    has_room = seen.f_bavail * seen.f_frsize > _ROOM_BYTES and os.access(_MEMORY_FILES, os.W_OK)
-    return _MEMORY_FILES if has_room else None
 
 
 def records(folder: Path, known: Collection[Path] = ()) -> Iterator[Record]:

@@ -9,7 +9,7 @@ from typing import Any
 from vespiary._counted import counted
 from vespiary.prove.locks.attach import Snapshot, Waiting
 from vespiary.prove.locks.places import Frame
-from vespiary.prove.locks.report import finding_text
+from vespiary.prove.locks.rendering import finding_text
 
 __all__ = ["as_json", "as_text"]
 

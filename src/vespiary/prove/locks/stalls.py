@@ -16,19 +16,16 @@ from dataclasses import dataclass
 from vespiary.prove.locks.activity import runs
 from vespiary.prove.locks.facts import Thread
 from vespiary.prove.locks.kinds import FUTURE, GIL, KINDS
+from vespiary.prove.locks.layout import Kind
 from vespiary.prove.locks.live import View
 from vespiary.prove.locks.together import Together
 
-__all__ = ["STALL_SECONDS", "Quiet", "Stall", "Stalls"]
-
-STALL_SECONDS = 5.0
-"""How long a thread may wait for a lock, by default, while the lock's holder does not run either:
-longer than a busy machine keeps a thread that can run from running, and short for a person."""
+__all__ = ["Quiet", "Stall", "Stalls"]
 
 _LOOKS = 10
 """How often a wait is looked at before it is a stall."""
 
-_SPINS = {GIL, KINDS[3]}
+_SPINS = {GIL, KINDS[Kind.SPIN]}
 """Who waits for these wakes up again and again, or never sleeps."""
 
 _CHAIN_MAX = 8

@@ -21,8 +21,9 @@ from vespiary.prove.locks.between import Child
 from vespiary.prove.locks.facts import RECORD_BITS, Edge, Event, Lock, Thread
 from vespiary.prove.locks.places import Places
 from vespiary.prove.locks.record import Record, records
+from vespiary.prove.locks.survivors import lives
 
-__all__ = ["NUMBER", "Together", "families", "lives"]
+__all__ = ["NUMBER", "Together", "families"]
 
 NUMBER = (1 << RECORD_BITS) - 1
 """The part of a number that is the record's own."""
@@ -260,15 +261,6 @@ class Together:
                     lock=self._lock_number(place, event.lock),
                     other=other,
                 )
-
-
-def lives(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def families(records: Sequence[Record]) -> list[Together]:

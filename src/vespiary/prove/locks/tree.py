@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vespiary.prove.locks.notes import Execution, Note
+from vespiary.prove.locks.preload import LIBRARY
 
 __all__ = ["Tree"]
 
-_LIBRARY = "_lockwatch.so"
 _LOOK_SECONDS = 0.5
 _MODULES_SECONDS = 2.0
 
@@ -76,7 +76,7 @@ class Tree:
             return
         except OSError:
             return  # It has ended, or is a zombie.
-        is_watched = any(file.endswith(_LIBRARY) for file in files)
+        is_watched = any(file.endswith(LIBRARY) for file in files)
         # A child of fork has its parent's record too.
         has_record = any(Path(file).name.startswith(f"{pid}-") for file in files)
         is_confined = is_watched and not has_record and _confined(pid)

@@ -1,75 +1,33 @@
 //! What `watch.py` calls: each function takes one object, gives one, and raises nothing.
 
-use std::ffi::{CStr, c_char, c_int};
-use std::ptr;
 use std::sync::atomic::Ordering;
 
-use super::interface::Interface;
 use super::{life, python, steps, table};
 use crate::layout::{HAS_ORDER, Kind, Thread};
 use crate::log::Request;
+use crate::python::embedding::{self, Definition, define};
 use crate::python::interface::Object;
 use crate::python::stack;
+use crate::region::Region;
 use crate::threads::{self, Inside};
 use crate::{calls, edges, held, locks, stacks, texts};
 
-/// `METH_O` of `methodobject.h`.
-const ONE: c_int = 8;
-
-type Function = unsafe extern "C" fn(Object, Object) -> Object;
-
-/// `PyMethodDef`.
-#[repr(C)]
-struct Definition {
-    name: *const c_char,
-    function: Function,
-    flags: c_int,
-    doc: *const c_char,
-}
-
-// SAFETY: the texts are constants, and nobody writes a definition.
-unsafe impl Sync for Definition {}
-
-const fn define(name: &'static CStr, function: Function) -> Definition {
-    Definition {
-        name: name.as_ptr(),
-        function,
-        flags: ONE,
-        doc: ptr::null(),
-    }
-}
-
-static DEFINITIONS: [Definition; 7] = [
+pub(super) static DEFINITIONS: [Definition; 11] = [
     define(c"MADE", made),
+    define(c"MADE_SEMAPHORE", made_semaphore),
     define(c"WANT", want),
+    define(c"WANT_SEMAPHORE", want_semaphore),
     define(c"WAITED", waited),
     define(c"TAKEN", taken),
+    define(c"TAKEN_SEMAPHORE", taken_semaphore),
     define(c"RELEASED", released),
+    define(c"RELEASED_SEMAPHORE", released_semaphore),
     define(c"LIMITED", limited),
     define(c"UNLIMITED", unlimited),
 ];
 
-/// Puts the functions into a dictionary of names.
-///
-/// # Safety
-///
-/// The thread holds the GIL.
-pub(super) unsafe fn offer(python: &Interface, names: Object) {
-    for definition in &DEFINITIONS {
-        // SAFETY: the definition is static; the reference is kept.
-        unsafe {
-            let none = ptr::null_mut();
-            let function = (python.new_function)(ptr::from_ref(definition).cast(), none, none);
-            (python.set_named)(names, definition.name, function);
-        }
-    }
-}
-
 fn nothing() -> Object {
-    let python = python();
-    // SAFETY: the interpreter's own object, of which a new reference is given.
-    unsafe { (python.keep)(python.none) };
-    python.none
+    embedding::nothing(python())
 }
 
 /// The task that runs, and its place; none where no task does, or there is no place.
@@ -80,37 +38,69 @@ fn actor(inside: &Inside) -> Option<(Object, &'static Thread)> {
 
 /// A lock is made, here.
 unsafe extern "C" fn made(_: Object, lock: Object) -> Object {
+    make(lock, Kind::TaskLock);
+    nothing()
+}
+
+/// A semaphore is made that begins with 1.
+unsafe extern "C" fn made_semaphore(_: Object, semaphore: Object) -> Object {
+    make(semaphore, Kind::TaskSemaphore);
+    nothing()
+}
+
+fn make(lock: Object, kind: Kind) {
     life::begin_use();
     life::gone(lock as u64);
     if let Some(inside) = threads::enter() {
-        locks::begin(inside.region, lock as u64, Kind::TaskLock, 0);
+        locks::begin(inside.region, lock as u64, kind, 0);
     }
-    nothing()
+}
+
+/// The number of a lock that is no signal; a semaphore is one if it was seen to be made.
+fn number_of(region: &Region, lock: Object, kind: Kind) -> Option<u32> {
+    let address = lock as u64;
+    let number = match kind {
+        Kind::TaskLock => locks::find(region, address, kind, 0),
+        _ => locks::known(region, address),
+    }?;
+    (!locks::is_signal(region, number)).then_some(number)
 }
 
 /// The running task wants a lock that is somebody's: it begins to wait. Gives the task's number,
 /// for the wait's end.
 unsafe extern "C" fn want(_: Object, lock: Object) -> Object {
-    begin_wait(lock).map_or_else(nothing, |number| {
+    as_object(begin_wait(lock, Kind::TaskLock))
+}
+
+/// The same of a semaphore.
+unsafe extern "C" fn want_semaphore(_: Object, semaphore: Object) -> Object {
+    as_object(begin_wait(semaphore, Kind::TaskSemaphore))
+}
+
+fn as_object(number: Option<u32>) -> Object {
+    number.map_or_else(nothing, |number| {
         // SAFETY: called from Python, with the GIL held.
         unsafe { (python().new_integer)(i64::from(number)) }
     })
 }
 
-fn begin_wait(lock: Object) -> Option<u32> {
+fn begin_wait(lock: Object, kind: Kind) -> Option<u32> {
     life::begin_use();
     let inside = threads::enter()?;
     let (object, task) = actor(&inside)?;
     let Inside { region, .. } = &inside;
     let address = lock as u64;
-    let number = locks::find(region, address, Kind::TaskLock, 0)?;
-    if locks::is_signal(region, number) {
+    let number = number_of(region, lock, kind)?;
+    let has_it = held::find(task, address).is_some();
+    if has_it && kind == Kind::TaskSemaphore {
+        // Who waits for it twice waits for another one's release.
+        locks::become_signal(region, number);
         return None;
     }
     tell_name(&inside, object, task);
     // Of a lock that it holds itself nothing is written down: it may be an error in time, or end by
     // being cancelled; one that lasts is reported as a deadlock.
-    if held::find(task, address).is_none() {
+    if !has_it {
         edges::record_of_task(region, task, inside.thread, number, limit_of(object));
     }
     life::mark_limit(object, task);
@@ -137,27 +127,29 @@ unsafe extern "C" fn waited(_: Object, number: Object) -> Object {
 
 /// The running task has taken a lock.
 unsafe extern "C" fn taken(_: Object, lock: Object) -> Object {
-    take(lock);
+    take(lock, Kind::TaskLock);
     nothing()
 }
 
-fn take(lock: Object) -> Option<()> {
+/// The same of a semaphore.
+unsafe extern "C" fn taken_semaphore(_: Object, semaphore: Object) -> Object {
+    take(semaphore, Kind::TaskSemaphore);
+    nothing()
+}
+
+fn take(lock: Object, kind: Kind) -> Option<()> {
     life::begin_use();
     let inside = threads::enter()?;
     let (object, task) = actor(&inside)?;
     let Inside { region, .. } = &inside;
-    let address = lock as u64;
-    let number = locks::find(region, address, Kind::TaskLock, 0)?;
-    if locks::is_signal(region, number) {
-        return None;
-    }
+    let number = number_of(region, lock, kind)?;
     edges::record_of_task(region, task, inside.thread, number, limit_of(object));
     if task.marks.load(Ordering::Relaxed) & HAS_ORDER != 0 {
         tell_name(&inside, object, task);
     }
     let request = Request::begin(region, 0, 0);
     let site = stack::here(region).word;
-    held::push(region, task, number, address, false, site, &request);
+    held::push(region, task, number, lock as u64, false, site, &request);
     Some(())
 }
 
@@ -191,20 +183,31 @@ unsafe extern "C" fn unlimited(_: Object, _: Object) -> Object {
 
 /// A lock is released, by the task that runs or by a callback.
 unsafe extern "C" fn released(_: Object, lock: Object) -> Object {
-    if let Some(inside) = threads::enter() {
-        let Inside { region, .. } = &inside;
-        let address = lock as u64;
-        let known = locks::known(region, address);
-        let is_own =
-            actor(&inside).is_some_and(|(_, task)| held::pop(region, task, address, true) > 0);
-        if let Some(number) = known
-            && !is_own
-            && locks::lock(region, number).owner.load(Ordering::Relaxed) != 0
-        {
-            locks::become_signal(region, number);
-        }
-    }
+    release(lock, Kind::TaskLock);
     nothing()
+}
+
+/// The same of a semaphore.
+unsafe extern "C" fn released_semaphore(_: Object, semaphore: Object) -> Object {
+    release(semaphore, Kind::TaskSemaphore);
+    nothing()
+}
+
+fn release(lock: Object, kind: Kind) {
+    let Some(inside) = threads::enter() else {
+        return;
+    };
+    let Inside { region, .. } = &inside;
+    let address = lock as u64;
+    let known = locks::known(region, address);
+    let is_own = actor(&inside).is_some_and(|(_, task)| held::pop(region, task, address, true) > 0);
+    if let Some(number) = known
+        && !is_own
+        && (kind == Kind::TaskSemaphore
+            || locks::lock(region, number).owner.load(Ordering::Relaxed) != 0)
+    {
+        locks::become_signal(region, number);
+    }
 }
 
 /// Writes down a task's name and its coroutine's, once.

@@ -6,10 +6,11 @@
 use std::mem::transmute;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::interface::{AWAIT, Interface, Slot, slot};
+use super::slots::{AWAIT, Slot, slot};
 use super::table::Known;
 use super::{life, python, steps, table};
 use crate::layout::Thread;
+use crate::python::embedding::Interface;
 use crate::python::interface::Object;
 use crate::region::Region;
 use crate::threads::{self, Inside};

@@ -4,11 +4,12 @@ use std::ffi::{CStr, c_int};
 use std::mem::transmute;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::interface::{Interface, Slot, slot};
+use super::slots::{Slot, slot};
 use super::table::{self, Known};
-use super::{FILE, joins, python, steps};
+use super::{joins, python, steps};
 use crate::layout::{HAS_ORDER, LIMITED, TASK, Thread, What};
 use crate::log::Request;
+use crate::python::embedding::{FILE, Interface};
 use crate::python::interface::Object;
 use crate::region::Region;
 use crate::threads::{self, Inside};
@@ -76,7 +77,29 @@ pub(super) unsafe fn swap(
             deallocate as *const () as usize,
         );
         put(lock, Slot::Free, &FREE, free as *const () as usize);
+        for name in [c"Semaphore", c"BoundedSemaphore"] {
+            swap_free(python, locks, name, header);
+        }
         Some(task)
+    }
+}
+
+/// Swaps the slot of another class of the same module, if it has the lock's function.
+///
+/// # Safety
+///
+/// The same.
+unsafe fn swap_free(python: &Interface, locks: Object, name: &CStr, header: usize) {
+    // SAFETY: the caller's promise; the reference is kept.
+    unsafe {
+        let class = (python.attribute)(locks, name.as_ptr());
+        if class.is_null() {
+            return (python.clear_error)();
+        }
+        let place = slot(class, header, Slot::Free);
+        if place.read() == FREE.load(Ordering::Relaxed) {
+            place.write(free as *const () as usize);
+        }
     }
 }
 

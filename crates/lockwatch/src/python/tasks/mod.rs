@@ -23,26 +23,23 @@
 //! in C where it comes to who made whom.
 
 mod functions;
-mod interface;
 mod joins;
 mod life;
 pub(super) mod mixed;
+mod slots;
 mod steps;
 mod table;
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::CStr;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use self::interface::Interface;
+use super::embedding::{self, Interface};
 use super::interface::Object;
 use crate::threads;
 
 const SOURCE: &str = concat!(include_str!("watch.py"), "\0");
-/// The file that our own Python frames are of.
-pub(super) const FILE: &CStr = c"<vespiary locks>";
 
-static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
 static HEADER: AtomicUsize = AtomicUsize::new(16);
 
 const NOT_MET: u32 = 0;
@@ -65,8 +62,7 @@ static CURRENT_TASKS: AtomicUsize = AtomicUsize::new(0);
 static CURRENT_TASK: AtomicUsize = AtomicUsize::new(0);
 
 fn python() -> &'static Interface {
-    // SAFETY: called only from hooks that are set once the leaked box is there.
-    unsafe { &*INTERFACE.load(Ordering::Acquire) }
+    embedding::interface().expect("hooks are set only once it is there")
 }
 
 /// The interpreter is ready: from now on a task's first step is noticed.
@@ -75,12 +71,11 @@ fn python() -> &'static Interface {
 ///
 /// The thread holds the GIL; objects have heads of `header` bytes.
 pub(super) unsafe fn prepare(header: usize) {
-    let Some(python) = Interface::find() else {
+    let Some(python) = embedding::interface() else {
         return;
     };
     HEADER.store(header, Ordering::Relaxed);
     let class = python.coroutine_type;
-    INTERFACE.store(Box::into_raw(Box::new(python)), Ordering::Release);
     table::open();
     // SAFETY: the caller's promise, and the interpreter's own type.
     unsafe { steps::swap(class, header) };
@@ -88,7 +83,7 @@ pub(super) unsafe fn prepare(header: usize) {
 
 /// In a new child nothing is known of its tasks yet.
 pub(super) fn forget() {
-    if !INTERFACE.load(Ordering::Acquire).is_null() {
+    if embedding::interface().is_some() {
         table::open();
         steps::forget();
     }
@@ -119,7 +114,7 @@ fn arrive() {
 
 /// Looks whether asyncio is there, within the library, the GIL held and no error set.
 pub(super) fn look() {
-    if STATE.load(Ordering::Relaxed) != NOT_MET || INTERFACE.load(Ordering::Acquire).is_null() {
+    if STATE.load(Ordering::Relaxed) != NOT_MET || embedding::interface().is_none() {
         return;
     }
     let state = STATE.compare_exchange(NOT_MET, AT_WORK, Ordering::AcqRel, Ordering::Relaxed);
@@ -141,24 +136,17 @@ unsafe fn watch() -> u32 {
     // SAFETY: the caller holds the GIL. Borrowed references stay the interpreter's, new ones are
     // kept for good: this happens once.
     unsafe {
-        let modules = (python.modules)();
-        let locks = (python.dict_named)(modules, c"asyncio.locks".as_ptr());
-        let accelerated = (python.dict_named)(modules, c"_asyncio".as_ptr());
-        if locks.is_null() || accelerated.is_null() || is_importing(python, locks) {
+        let locks = embedding::module(python, c"asyncio.locks");
+        let accelerated = embedding::module(python, c"_asyncio");
+        let (Some(locks), Some(accelerated)) = (locks, accelerated) else {
             return NOT_MET;
-        }
+        };
         if !learn_current(python, accelerated) {
             return FAILED;
         }
-        let names = (python.new_dict)();
-        (python.set_named)(names, c"__builtins__".as_ptr(), (python.builtins)());
-        (python.set_named)(names, c"modules".as_ptr(), modules);
-        functions::offer(python, names);
-        let file_input: c_int = 257;
-        let code = (python.compile)(SOURCE.as_ptr().cast::<c_char>(), FILE.as_ptr(), file_input);
-        if code.is_null() || (python.evaluate)(code, names, names).is_null() {
+        let Some(names) = embedding::run(python, SOURCE, &functions::DEFINITIONS) else {
             return FAILED;
-        }
+        };
         for (name, place) in [
             (c"is_limited", &life::IS_LIMITED),
             (c"watch_limits", &COMPLETES),
@@ -171,28 +159,6 @@ unsafe fn watch() -> u32 {
             joins::swap(python, names, class, header);
         }
         WATCHED
-    }
-}
-
-/// Whether a module is still being executed.
-unsafe fn is_importing(python: &Interface, module: Object) -> bool {
-    // SAFETY: the caller holds the GIL; each new reference is released.
-    unsafe {
-        let mut object = module;
-        for (position, name) in [c"__spec__", c"_initializing"].into_iter().enumerate() {
-            let next = (python.attribute)(object, name.as_ptr());
-            if position > 0 {
-                (python.release)(object);
-            }
-            if next.is_null() {
-                (python.clear_error)();
-                return false;
-            }
-            object = next;
-        }
-        let is_importing = (python.is_true)(object) != 0;
-        (python.release)(object);
-        is_importing
     }
 }
 

@@ -6,7 +6,7 @@ use std::mem::transmute;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::interface::{SEND, Slot, slot};
+use super::slots::{SEND, Slot, slot};
 use super::{COMPLETE, NOT_MET, STATE, WATCHED, current, life, python};
 use crate::python::interface::Object;
 use crate::python::{FAST, definition};

@@ -1,43 +1,6 @@
-"""What the preloaded library runs in a program that uses asyncio, once, at its first task's step.
+"""What the preloaded library runs in a program that uses asyncio, once."""
 
-The library gives the names in capitals and `modules`, which is `sys.modules`. The functions of
-asyncio stay the objects that they are, so that anyone who keeps one, or a method bound before, is
-covered: only their code is swapped. It finds what it needs among its constants, since a function's
-globals are asyncio's own and are left alone.
-"""
-
-given = {name: each for name, each in globals().items() if name.isupper()}
-
-
-def swap(function, watched):
-    """Give a function another code, which calls what it did as `REALLY`; whether that fits."""
-    code = function.__code__
-    new = watched.__code__
-    shape = "co_argcount", "co_kwonlyargcount", "co_posonlyargcount", "co_varnames", "co_flags"
-    count = code.co_argcount + code.co_kwonlyargcount
-    for each in shape:
-        ours, theirs = getattr(new, each), getattr(code, each)
-        if each == "co_varnames":
-            ours, theirs = ours[:count], theirs[:count]
-        if each == "co_flags":
-            # With *arguments, with **named, a coroutine.
-            ours, theirs = ours & 0x8C, theirs & 0x8C
-        if ours != theirs or function.__closure__:
-            return False
-    kind = type(function)
-    really = kind(code, function.__globals__, function.__name__, function.__defaults__)
-    really.__kwdefaults__ = function.__kwdefaults__
-    names = {**given, "REALLY": really}
-    constants = tuple(
-        names.get(each, each) if isinstance(each, str) else each for each in new.co_consts
-    )
-    function.__code__ = new.replace(
-        co_consts=constants,
-        co_name=code.co_name,
-        co_qualname=code.co_qualname,
-        co_firstlineno=code.co_firstlineno,
-    )
-    return True
+swap = globals()["swap"]
 
 
 def watch_lock(lock_class):
@@ -77,6 +40,45 @@ def watch_lock(lock_class):
     swap(lock_class.__init__, make)
     swap(lock_class.acquire, acquire)
     swap(lock_class.release, release)
+
+
+def watch_semaphore(semaphore_class):
+    """Watch `asyncio.Semaphore` where it begins with 1: a lock, as long as it is used as one."""
+    one = semaphore_class(2)
+    if not (hasattr(one, "_value") and hasattr(one, "_waiters") and hasattr(one, "locked")):
+        return
+
+    def make(self, value=1):
+        really = "REALLY"
+        really(self, value)
+        if value == 1:
+            made = "MADE_SEMAPHORE"
+            made(self)
+
+    async def acquire(self):
+        really = "REALLY"
+        taken = "TAKEN_SEMAPHORE"
+        if self.locked():
+            want = "WANT_SEMAPHORE"
+            waited = "WAITED"
+            wait = want(self)
+            try:
+                result = await really(self)
+            finally:
+                waited(wait)
+        else:
+            result = await really(self)
+        taken(self)
+        return result
+
+    def release(self):
+        really = "REALLY"
+        released = "RELEASED_SEMAPHORE"
+        really(self)
+        released(self)
+
+    if swap(semaphore_class.acquire, acquire) and swap(semaphore_class.release, release):
+        swap(semaphore_class.__init__, make)
 
 
 def watch_limits():
@@ -132,3 +134,4 @@ def woken(task):
 
 
 watch_lock(globals()["modules"]["asyncio.locks"].Lock)
+watch_semaphore(globals()["modules"]["asyncio.locks"].Semaphore)

@@ -12,9 +12,9 @@ from vespiary.prove.document import as_document
 from vespiary.prove.locks import drawing
 from vespiary.prove.locks.findings import NOTHING, Finding, LockStory, Step
 from vespiary.prove.locks.known import Known
+from vespiary.prove.locks.outcome import Coverage, Outcome
 from vespiary.prove.locks.page.figures import processes
 from vespiary.prove.locks.page.parts import fold, span, stack, table
-from vespiary.prove.locks.run import Coverage, Outcome
 
 __all__ = ["as_html"]
 

@@ -1,0 +1,24 @@
+# expect: inversion
+"""Two tasks take asyncio's semaphores that begin with 1 in both orders, one after the other."""
+
+import asyncio
+
+
+async def main() -> None:
+    ticket, seat = asyncio.Semaphore(), asyncio.BoundedSemaphore(1)
+    is_over = asyncio.Event()
+
+    async def one() -> None:
+        async with ticket, seat:
+            await asyncio.sleep(0)
+        is_over.set()
+
+    async def other() -> None:
+        await is_over.wait()
+        async with seat, ticket:
+            await asyncio.sleep(0)
+
+    await asyncio.gather(one(), other())
+
+
+asyncio.run(main())

@@ -147,9 +147,9 @@ fn record_all<'a>(
         gates[..gate_count].sort_unstable();
         let is_private = is_private || births::is_private(region, thread, from);
         let is_from_shared = entry.mode.load(Ordering::Relaxed) != 0;
-        let modes = u32::from(is_from_shared) * FROM_SHARED
-            | u32::from(is_shared) * TO_SHARED
-            | u32::from(is_private) * PRIVATE;
+        let bit = |is_set, bit| if is_set { bit } else { 0 };
+        let modes =
+            bit(is_from_shared, FROM_SHARED) | bit(is_shared, TO_SHARED) | bit(is_private, PRIVATE);
         if is_private {
             // The same order is worth recording again once others may know the lock.
             forget_lately(region, thread);

@@ -228,8 +228,8 @@ pub(crate) struct Lock {
     /// For a lock on its thread's stack: where the return address above its frame lies, and which.
     pub(crate) frame: AtomicU64,
     pub(crate) frame_return: AtomicU64,
-    /// Bits: [`IS_MADE`], [`HANDS_OVER`], [`IS_RELEASED`], [`GUARDS`], [`IS_EXCESS`]. From bit 16 on:
-    /// how often its thread has an import lock besides once.
+    /// Bits: [`IS_MADE`], [`HANDS_OVER`], [`IS_RELEASED`], [`GUARDS`], [`IS_EXCESS`]. From bit 16
+    /// on: how often its thread has an import lock besides once.
     pub(crate) is_made: AtomicU32,
     /// Its place among the shared locks, plus one.
     pub(crate) shared: AtomicU32,

@@ -175,7 +175,7 @@ class _Watched:
                 return
 
     def outcome(self, stuck: Finding | None) -> Outcome:
-        """What came of it, once the command has ended."""
+        """The outcome, once the command has ended."""
         status = self._program.status if self._program.status is not None else -signal.SIGKILL
         outcome = Outcome(status, stuck is not None, [], Coverage(), self._program.asked_to_end)
         watcher = self._watching()

@@ -56,7 +56,7 @@ fn make(lock: Object, kind: Kind) {
     }
 }
 
-/// The number of a lock that is no signal; a semaphore is one if it was seen to be made.
+/// The number of a lock, unless it is a signal; a semaphore is one if it was seen to be made.
 fn number_of(region: &Region, lock: Object, kind: Kind) -> Option<u32> {
     let address = lock as u64;
     let number = match kind {

@@ -132,6 +132,24 @@ def test_a_specifications_own_identifiers_are_those_of_its_requirements(tmp_path
     assert {item.specification for item in requirements.values()} == {"pay"}
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "SHA-1 is deprecated, and MUST NOT be used.",
+        "UTF-8 MUST be used.",
+        "SHA-256: a hash that MUST be known.",
+        "PAY-1 and PAY-2 MUST NOT meet.",
+    ],
+)
+def test_the_name_of_a_standard_is_not_an_identifier(sentence: str) -> None:
+    assert [found.id for found in read(f"# Hashes\n\n{sentence}\n", "x")] == ["x/hashes/1"]
+
+
+def test_a_key_word_alone_is_about_what_its_heading_names() -> None:
+    text = "# Attributes\n\n### source\n\n- REQUIRED\n- MUST be an address\n"
+    assert [found.text for found in read(text, "x")] == ["source: REQUIRED", "MUST be an address"]
+
+
 def test_an_own_identifier_stays_whatever_happens_to_the_words(tmp_path: Path) -> None:
     extracted(tmp_path, OWN)
     output = extracted(tmp_path, OWN.replace("A bank MUST answer", "Letters MAY be thrown away"))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vespiary.cli.main import main
-from vespiary.prove.trace.catalogue import parsed
+from vespiary.prove.trace.catalogue import Requirement, parsed
 from vespiary.prove.trace.normative import Sentence, digest
 from vespiary.prove.trace.revise import compare
 from vespiary.prove.trace.writing import fresh_head, guessed_roles, rewritten
@@ -313,6 +313,26 @@ def sentences(hashes: list[str]) -> list[Sentence]:
         Sentence(f"nest/1/{ordinal}", f"{text} MUST be so.", text, "MUST", ("MUST",))
         for ordinal, text in enumerate(hashes, 1)
     ]
+
+
+def test_a_sentence_whose_words_have_changed_places_is_found_again() -> None:
+    was = (
+        'The Door field (Section 6.1) has a "shut" option that a wasp SHOULD send when it wishes to'
+        " shut the nest after this evening."
+    )
+    now = (
+        'A wasp SHOULD send a Door field (Section 7.6.1 of [NEST]) with the "shut" option when it'
+        " intends to shut a nest."
+    )
+    short = "A wasp SHOULD shut its nest."
+    old = [Sentence("x/6.6/1", was, "was", "SHOULD", ("SHOULD",))]
+    known = [Requirement(id="x/6.6/1", specification="x", hash="was")]
+    new = [
+        Sentence("x/9.6/1", short, "short", "SHOULD", ("SHOULD",)),
+        Sentence("x/9.6/2", now, "now", "SHOULD", ("SHOULD",)),
+    ]
+    revision = compare(known, new, old)
+    assert [sentence.id for _, sentence in revision.changed] == ["x/9.6/2"]
 
 
 HASHES = st.lists(st.sampled_from("abcdefgh"), max_size=8, unique=True)

@@ -130,7 +130,120 @@ DEFINITIONS = """
          RECOMMENDED.
 """
 
+DEFINED_IN_ITS_LINE = """
+4.2.  Nests
+
+   paper_nest:  A nest of paper.  In summer a wasp, any wasp,
+      MUST NOT leave it.
+
+   old_name:  A single word which MUST have
+      the value 0.
+
+   Description:  Wasps MUST know whose nest it is, and how old
+      the nest is that they
+\f
+Wasp                      Nests                      June 2024
+
+      leave.  A guard may ask.
+\f
+Wasp                      Nests                      June 2024
+
+   young_name:  A word that MAY follow.
+"""
+
+CAPITAL_RULES = """
+9.  Syntax
+
+   One rule a line.
+
+CELL-CHAR       = <any CHAR but cell-specials>
+                    ; A reader MUST know
+\f
+Wasp                      Syntax                     June 2024
+
+                    ; all of them
+                    ;
+                  cell / comb /
+                    ; Cells SHOULD NOT have
+                    names
+                    ; of their own.
+
+   A rule MUST end.
+
+9.1.1.  Waiting: 5 Minutes.
+
+   A wasp MUST wait.
+"""
+
+CELLS_OF_SEVERAL_LINES = """
+4.4.  Options
+
+Option            LARVA             WASP
+------            -----             ----
+Wings             MAY               MUST (in
+                  (in spring)       summer)
+                  MUST NOT          MUST NOT
+                  (in winter)       (in winter)
+Colour            MAY               MAY
+"""
+
+DASHES = """
+4.3.  Parameters
+
+   o Those that were asked for, by these rules:
+
+        -- IF the wasp knows the parameter
+           from elsewhere, it MUST send that, ELSE
+
+        -- it MUST NOT send one.
+"""
+
+ASIDE = """
+4.5.  Notes
+
+   |  *Note:* For historical reasons, a wasp MAY change the
+   |  method.
+"""
+
 LAYOUTS = {
+    "definitions in the lines of their terms": (
+        DEFINED_IN_ITS_LINE,
+        {
+            "x/4.2/1": "In summer a wasp, any wasp, MUST NOT leave it.",
+            "x/4.2/2": "old_name: A single word which MUST have the value 0.",
+            "x/4.2/3": "Description: Wasps MUST know whose nest it is, and how old the nest is that"
+            " they leave.",
+            "x/4.2/4": "young_name: A word that MAY follow.",
+        },
+    ),
+    "rules in capitals, and comments over pages": (
+        CAPITAL_RULES,
+        {
+            "x/9/1": "A reader MUST know all of them",
+            "x/9/2": "Cells SHOULD NOT have names of their own.",
+            "x/9/3": "A rule MUST end.",
+            "x/9.1.1/1": "A wasp MUST wait.",
+        },
+    ),
+    "cells of several lines": (
+        CELLS_OF_SEVERAL_LINES,
+        {
+            "x/4.4/1": "Wings MAY (in spring) MUST NOT (in winter) MUST (in summer) MUST NOT (in"
+            " winter)",
+            "x/4.4/2": "Colour MAY MAY",
+        },
+    ),
+    "items with dashes": (
+        DASHES,
+        {
+            "x/4.3/1": "IF the wasp knows the parameter from elsewhere, it MUST send that, ELSE",
+            "x/4.3/2": "it MUST NOT send one.",
+        },
+    ),
+    "asides with a bar": (
+        ASIDE,
+        {"x/4.5/1": "*Note:* For historical reasons, a wasp MAY change the method."},
+    ),
     "prose with an equation": (
         PROSE_WITH_AN_EQUATION,
         {

@@ -161,6 +161,7 @@ def test_a_sentence_goes_on_after_a_figure() -> None:
         ("One (see Sec. 2). Two!", ["One (see Sec. 2).", "Two!"]),
         ("Use e.g. Trees, i.e. Wood. So.", ["Use e.g. Trees, i.e. Wood.", "So."]),
         ("By A. Author et al. in 2024. Yes.", ["By A. Author et al. in 2024.", "Yes."]),
+        ("It is an X. So is J. Klensin.", ["It is an X.", "So is J. Klensin."]),
         ("It is 1.5 m. High.", ["It is 1.5 m.", "High."]),
         ("A (b. C. D) e. F.", ["A (b. C. D) e.", "F."]),
         ("A. |B| c. /D/ e. _F_ g.", ["A. |B| c.", "/D/ e.", "_F_ g."]),

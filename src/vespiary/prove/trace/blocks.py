@@ -13,13 +13,22 @@ from dataclasses import dataclass
 
 from vespiary.prove.trace.healing import PAGE_BREAK
 
-__all__ = ["Block", "blocks"]
+__all__ = ["RULE", "Block", "blocks"]
 
 _COLUMNS = 72
 _MARKER = re.compile(
-    r"^ *((?:[o*+•-]|\(?(?:\d{1,2}|[a-z]|[ivx]+)[.)]|\d{1,2}(?:\.\d{1,2})+\.?) +)(?=\S)"
+    r"^ *((?:--|[o*+•-]|\(?(?:\d{1,2}|[a-z]|[ivx]+)[.)]|\d{1,2}(?:\.\d{1,2})+\.?) +)(?=\S)"
 )
-_RULE = re.compile(r"^ *<?[A-Za-z][\w-]*>?(?:\([^)]*\))? += ?/? +\S")
+RULE = re.compile(r"^ *<?[A-Za-z][\w-]*>?(?:\([^)]*\))? += ?/? +\S")
+"""The beginning of a grammar's rule, as `name = "word"`."""
+
+_DEFINED = re.compile(r"^\S[^.:]*: +\S")
+"""A term with its definition in the same line."""
+
+_ASIDE = re.compile(r"^ *\| [^|]*$")
+"""A line of an aside, which has a bar at its left and nowhere else."""
+
+_CELL = re.compile(r"\S+(?: \S+)*")
 _COMMENT = re.compile(r"^((?:[^\";]|\"[^\"]*\")*);(.*)$")
 _COLUMN_GAP = re.compile(r"[^\s.?!:\"')] {3,}\S")
 _PLAIN_WORD = re.compile(r"[A-Za-z][A-Za-z'-]*[,.;:]?$")
@@ -59,7 +68,10 @@ def blocks(lines: list[str]) -> list[Block]:
     """The blocks of a section's healed lines, in their order."""
     found: list[Block] = []
     for chunk, after_page in _chunks(lines):
-        for block in _parted(chunk):
+        parted = _parted(chunk)
+        if after_page and found and _is_cut_comment(found[-1], chunk):
+            _join(found[-1], parted.pop(1).text)
+        for block in parted:
             if _goes_on(found, block, after_page):
                 text = f"{block.marker} {block.text}" if block.marker else block.text
                 _join(_last_prose(found), text)
@@ -86,6 +98,8 @@ def _chunks(lines: list[str]) -> list[tuple[list[str], bool]]:
 
 def _parted(chunk: list[str]) -> list[Block]:
     """A chunk as blocks: a figure is one, a compact list has one for each item."""
+    if all(_ASIDE.match(line) for line in chunk):
+        chunk = [line.replace("|", " ", 1) for line in chunk]
     if _is_figure(chunk):
         indent = _indent(chunk[0])
         figure = Block("figure", "\n".join(chunk), indent, indent)
@@ -104,6 +118,8 @@ def _parted(chunk: list[str]) -> list[Block]:
             parted.append(Block("term", line.strip(), indent, indent))
         else:
             _join(parted[-1], line.strip())
+            if parted[-1].kind == "prose":
+                parted[-1].body = indent
     return parted
 
 
@@ -112,6 +128,9 @@ def _comments(chunk: list[str]) -> list[Block]:
     found: list[Block] = []
     goes_on = False
     for line in chunk if _has_comments(chunk) else []:
+        if goes_on and ";" not in line and _indent(line) == found[-1].indent:
+            _join(found[-1], line.strip())  # A line of it that has lost its semicolon.
+            continue
         comment = _COMMENT.match(line)
         words = comment[2].strip(" ;") if comment else ""
         if comment and words and not comment[1].strip() and goes_on:
@@ -125,23 +144,37 @@ def _comments(chunk: list[str]) -> list[Block]:
 
 def _has_comments(chunk: list[str]) -> bool:
     """Whether a figure is a grammar, in which a semicolon begins a comment."""
-    return any(_RULE.match(line) or line.lstrip().startswith(";") for line in chunk)
+    return any(RULE.match(line) or line.lstrip().startswith(";") for line in chunk)
 
 
 def _rows(chunk: list[str]) -> list[Block]:
     """The rows of a table that have a key word, each with the lines that go on below it."""
+    if _has_comments(chunk):
+        return []
     rows: list[list[str]] = []
-    for line in [] if _has_comments(chunk) else chunk:
-        if rows and _indent(line) > _indent(rows[-1][0]) and not _COLUMN_GAP.search(line.strip()):
+    least = min(_indent(line) for line in chunk)
+    for line in chunk:
+        if rows and _indent(line) > least:
             rows[-1].append(line)
         else:
             rows.append([line])
     found = []
     for row in rows:
-        text = " ".join(" ".join(row).replace("|", " ").split())
+        text = " ".join(_across(row).replace("|", " ").split())
         if _IN_CAPITALS.search(text) and _COLUMN_GAP.search(row[0].strip().strip("|")):
             found.append(Block("row", text, _indent(row[0]), _indent(row[0])))
     return found
+
+
+def _across(row: list[str]) -> str:
+    """The words of a row, cell by cell, if each line's cells stand below those of the first."""
+    cells = {cell.start(): [cell[0]] for cell in _CELL.finditer(row[0])}
+    for line in row[1:]:
+        for cell in _CELL.finditer(line):
+            if cell.start() not in cells:
+                return " ".join(row)
+            cells[cell.start()].append(cell[0])
+    return " ".join(word for words in cells.values() for word in words)
 
 
 def _starts_item(last: Block, marker: str, indent: int) -> bool:
@@ -157,6 +190,8 @@ def _is_term(chunk: list[str], number: int) -> bool:
     if number + 1 >= len(chunk):
         return False
     line, below = chunk[number], chunk[number + 1]
+    if _IN_CAPITALS.search(line) or _DEFINED.match(line.strip()):
+        return False
     deeper = _indent(below) > _indent(line)
     return deeper and len(line) + 1 + len(below.split()[0]) <= _COLUMNS
 
@@ -167,7 +202,8 @@ def _is_figure(chunk: list[str]) -> bool:
     art = sum(solid.count(character) for character in "-+|=<>^~#:;*_\\/")
     if art > 0.3 * len(solid) and art > 4:
         return True
-    if _is_grammar(chunk) or all(line.lstrip().startswith(";") for line in chunk):
+    comments = sum(1 for line in chunk if line.lstrip().startswith(";"))
+    if _is_grammar(chunk) or comments * 2 >= len(chunk):
         return True
     if _MARKER.match(chunk[0]):
         return False
@@ -177,7 +213,7 @@ def _is_figure(chunk: list[str]) -> bool:
 
 def _is_grammar(chunk: list[str]) -> bool:
     """Whether lines are rules; a line of prose may begin with `n = 0`, too."""
-    rules = sum(1 for line in chunk if _RULE.match(line))
+    rules = sum(1 for line in chunk if RULE.match(line))
     if not rules:
         return False
     words = " ".join(chunk).split()
@@ -185,6 +221,12 @@ def _is_grammar(chunk: list[str]) -> bool:
     is_level = len({_indent(line) for line in chunk[1:]}) < 2
     is_prose = is_level and len(words) > 7 and plain >= _PROSE_PART * len(words)
     return not is_prose or rules * 2 > len(chunk) > 1
+
+
+def _is_cut_comment(last: Block, chunk: list[str]) -> bool:
+    """Whether a page has ended within a grammar's comment, which goes on in the next lines."""
+    goes_on = chunk[0].lstrip().startswith(";") and chunk[0].strip(" ;") != ""
+    return goes_on and _is_figure(chunk) and last.kind == "comment" and not _ended(last)
 
 
 def _goes_on(found: list[Block], block: Block, after_page: bool) -> bool:
@@ -199,7 +241,8 @@ def _goes_on(found: list[Block], block: Block, after_page: bool) -> bool:
         return False
     lower = block.text[:1].islower()
     if last is found[-1]:
-        return after_page and (lower or not _ended(last))
+        is_new = _ended(last) and _DEFINED.match(block.text)
+        return after_page and (lower or not _ended(last)) and not is_new
     return lower and (not _ended(last) or last.text.endswith(":"))
 
 

@@ -22,21 +22,22 @@ from vespiary.prove.trace.sentences import normalised, split
 
 __all__ = [
     "LEVELS",
-    "OWN",
     "Candidate",
     "Sentence",
     "candidates",
     "digest",
     "keywords",
     "level",
+    "own",
     "read",
 ]
 
 LEVELS = ("MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY")
 """The levels of upper-case key words; a rule without one has level `must`."""
 
-OWN = re.compile(r"[(\[*_`]*([A-Z][A-Z0-9]*(?:[-_.][A-Z0-9]+)*-\d+)[)\]*_`:.]*(?=\s)")
-"""An identifier of a specification's own at the beginning of a sentence."""
+_OWN = re.compile(r"([(\[*_`]*)([A-Z][A-Z0-9]*(?:[-_.][A-Z0-9]+)*-\d+)([)\]*_`:.]*)\s(?=(\s*\S+)?)")
+_WELL_KNOWN = re.compile(r"(?:AES|BCP|ISO|MD|P|RFC|SHA|STD|UCS|UTF|US)-")
+"""What looks like an identifier of a specification's own and is the name of something else."""
 
 _SAME = {
     "SHALL": "MUST",
@@ -51,7 +52,7 @@ _KEYWORD = re.compile(
     r"(?<![\w-])(MUST NOT|MUST|SHALL NOT|SHALL|SHOULD NOT|SHOULD|NOT RECOMMENDED|RECOMMENDED"
     r"|REQUIRED|MAY|OPTIONAL)(?![\w-])"
 )
-_KEYWORD_ALONE = re.compile(r"(?:REQUIRED|RECOMMENDED|NOT RECOMMENDED|OPTIONAL)\.$")
+_KEYWORD_ALONE = re.compile(r"(?:REQUIRED|RECOMMENDED|NOT RECOMMENDED|OPTIONAL)\.?$")
 _QUOTED = re.compile(r'"[^"]{0,40}"')
 _DECLARATION = re.compile(r"^The key ?words\b", re.IGNORECASE)
 # A list follows a colon, an announcement, or a sentence that has no end yet.
@@ -116,6 +117,19 @@ def keywords(sentence: str) -> tuple[str, ...]:
     return tuple(_KEYWORD.findall(_QUOTED.sub('""', normalised(sentence))))
 
 
+def own(sentence: str) -> str:
+    """The identifier of the specification's own with which a sentence begins; empty if none.
+
+    It is set off by a sign, as `PAY-17:`, or a new sentence follows it: `SHA-1 is deprecated` has
+    none.
+    """
+    found = _OWN.match(sentence + " ")
+    if not found or _WELL_KNOWN.match(found[2]):
+        return ""
+    begins = re.match(r"\s*(?:$|[A-Z](?:[a-z]|$))", found[4] or "")
+    return found[2] if found[1] or found[3] or begins else ""
+
+
 def level(words: tuple[str, ...]) -> str:
     """The level of the strongest key word, the first of equals."""
     plain = [_SAME.get(word, word) for word in words]
@@ -139,15 +153,15 @@ def read(text: str, name: str, sections: tuple[str, ...] = ()) -> list[Sentence]
         for place, block in enumerate(parts):
             if block.kind == "figure":
                 continue
-            pieces = _complete(parts, place)
+            pieces = _complete(parts, place, section.title)
             for piece in pieces:
                 words = keywords(piece)
                 if not words:
                     continue
                 items = _items(parts, place) if piece is pieces[-1] else 0
-                own = OWN.match(piece) or OWN.match(section.title + " ")
-                if own and own[1] not in named:
-                    identifier = own[1]
+                name_here = own(piece) or own(section.title)
+                if name_here and name_here not in named:
+                    identifier = name_here
                     named.add(identifier)
                 else:
                     ordinal = ordinals[section.number] = ordinals.get(section.number, 0) + 1
@@ -156,18 +170,17 @@ def read(text: str, name: str, sections: tuple[str, ...] = ()) -> list[Sentence]
     return found
 
 
-def _complete(parts: list[Block], place: int) -> list[str]:
-    """The sentences of a block; a key word alone says of what, as `code: REQUIRED.` does."""
+def _complete(parts: list[Block], place: int, title: str) -> list[str]:
+    """The sentences of a block; a key word alone gets what it is of, as in `code: REQUIRED.`."""
     block = parts[place]
     pieces = split(block.text)
     if not any(_KEYWORD_ALONE.match(piece) for piece in pieces):
         return pieces
     above = (other for other in reversed(parts[:place]) if other.indent < block.indent)
     head = next(above, None)
-    term = head.text if head and head.kind == "term" else block.marker
-    return [
-        f"{term}: {piece}" if term and _KEYWORD_ALONE.match(piece) else piece for piece in pieces
-    ]
+    named = block.marker if block.numbered else title
+    term = head.text if head and head.kind == "term" else named
+    return [f"{term}: {piece}" if _KEYWORD_ALONE.match(piece) else piece for piece in pieces]
 
 
 def _items(parts: list[Block], place: int) -> int:

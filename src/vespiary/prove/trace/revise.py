@@ -21,6 +21,12 @@ __all__ = ["ALIKE", "Revision", "compare", "likeness"]
 ALIKE = 0.6
 """From this likeness on, two sentences are two wordings of one requirement."""
 
+_REORDERED = 0.65
+"""From this part of common words on they are too, in whichever order the words stand."""
+
+_REORDERED_WORDS_MIN = 12
+"""Shorter sentences must have their words in the same order."""
+
 
 @dataclass(slots=True)
 class Revision:
@@ -121,7 +127,10 @@ def _exactly(
 def _alike(
     known: list[Requirement], found: list[Sentence], words: Mapping[str, str]
 ) -> list[tuple[Requirement, Sentence]]:
-    """Pairs of nearly the same words, the most alike first; of equals those of one section."""
+    """Pairs of nearly the same words, the most alike first; of equals those of one section.
+
+    What is alike in another order only (its rating is negative) comes last.
+    """
     before = {r.id: words_alone(words[r.hash]).split() for r in known if r.hash in words}
     after = {sentence.id: words_alone(sentence.text).split() for sentence in found}
     counts = {name: Counter(text) for name, text in (*before.items(), *after.items())}
@@ -137,7 +146,10 @@ def _alike(
             if 2 * common < ALIKE * (len(old) + len(new)):
                 continue
             rating = likeness(old, new)
-            if rating >= ALIKE:
+            if rating < ALIKE and min(len(old), len(new)) >= _REORDERED_WORDS_MIN:
+                share = 2 * common / (len(old) + len(new))
+                rating = share - 1 if share >= _REORDERED else 0
+            if rating >= ALIKE or rating < 0:
                 here = _same_section(requirement.id) == _same_section(name)
                 rated.append((rating, here, -len(rated), requirement, sentences[name]))
     rated.sort(key=lambda one: one[:3], reverse=True)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from vespiary.prove.trace.blocks import RULE
 from vespiary.prove.trace.healing import PAGE_BREAK
 
 __all__ = ["Section", "cut", "is_prose", "number_key", "numbered", "selected"]
@@ -13,9 +14,11 @@ _DOTS = re.compile(r" \.(?: ?\.)+ *\d+\.?$")
 
 _ENDS = (".", ",", ";", ":")
 _HEADING_INDENT_MAX = 4
+_HEADING_WORDS_MAX = 8
 _NOT_PROSE = re.compile(
     r"^(table of contents|contents|(normative |informative |non-normative )?references"
-    r"|uris|index|list of figures|list of tables|(editors?'?|authors?'?)?'?s?'? ?address(es)?"
+    r"|uris|(key ?word )?index|list of figures|list of tables"
+    r"|(editors?'?|authors?'?)?'?s?'? ?address(es)?"
     r"|acknowledge?ments?|contributors|full copyright statement|intellectual property"
     r"|abstract|copyright( and license)?( notice)?|status of this memo|authors'? addresses"
     r"|editorial comments|change log|revision history)\.?$",
@@ -89,8 +92,13 @@ def _is_heading(lines: list[str], place: int) -> bool:
     line = lines[place]
     if not line or line[0].isspace() or _is_within(lines, place):
         return False
-    if _NUMBERED.match(line):
-        return not line.endswith((".", ";", ",", "{", "}")) or _DOTS.search(line) is not None
+    if found := _NUMBERED.match(line):
+        if line.endswith("."):
+            is_short = "." in found[1] and len(found[2].split()) <= _HEADING_WORDS_MAX
+            return _DOTS.search(line) is not None or (is_short and _stands_alone(lines, place))
+        return not line.endswith((";", ",", "{", "}"))
+    if RULE.match(line):
+        return False
     solid = line.replace(" ", "")
     art = sum(solid.count(character) for character in "+|=<>{}^~#*_\\/;")
     below = lines[place + 1] if place + 1 < len(lines) else ""
@@ -109,6 +117,12 @@ def _is_within(lines: list[str], place: int) -> bool:
     return above not in ("", PAGE_BREAK)
 
 
+def _stands_alone(lines: list[str], place: int) -> bool:
+    """Whether no line follows directly."""
+    below = lines[place + 1] if place + 1 < len(lines) else ""
+    return below in ("", PAGE_BREAK)
+
+
 def _is_indented_heading(
     lines: list[str], place: int, sections: list[Section], margin: bool
 ) -> bool:
@@ -118,8 +132,7 @@ def _is_indented_heading(
     numbered = _NUMBERED.match(stripped)
     if not numbered or line == stripped or len(line) - len(stripped) > _HEADING_INDENT_MAX:
         return False
-    below = lines[place + 1] if place + 1 < len(lines) else ""
-    if _is_within(lines, place) or below not in ("", PAGE_BREAK) or stripped.endswith(_ENDS):
+    if _is_within(lines, place) or not _stands_alone(lines, place) or stripped.endswith(_ENDS):
         return False
     number, title = numbered[1], numbered[2]
     if not title[0].isupper() or (margin and "." not in number):

@@ -14,6 +14,9 @@ __all__ = ["normalised", "split", "words_alone"]
 _NEVER_ENDS = re.compile(
     r"(?:^|[\s(\"'\[])(?:(?i:e\.g|i\.e|cf|vs|viz|resp|approx|incl|dr|mr|mrs|ms|prof)|[A-Z])\.$"
 )
+_LETTER = re.compile(r"\b(?i:an?|the) [A-Z]\.$")
+"""A letter that is one, and no initial: `prefixed with an X.`"""
+
 _COUNTS = re.compile(r"(?:^|[\s(\"'\[])(?i:sect?|secs|figs?|eqs?|nos?|vol|pp?|art|chap|app)\.$")
 _END = re.compile(r"[.?!][\"')\]]*(?= )")
 _BEGIN = re.compile(r"[\"'(\[|/_%<*]*[A-Z0-9]|[|/_\[<\"]")
@@ -63,7 +66,7 @@ def _is_abbreviation(text: str, rest: str) -> bool:
     """Whether a full stop shortens a word; `Fig.` and `No.` do before a number only."""
     if _COUNTS.search(text):
         return rest[:1].isdigit() or bool(re.match(r"[A-Z]\b", rest))
-    return bool(_NEVER_ENDS.search(text))
+    return bool(_NEVER_ENDS.search(text)) and not _LETTER.search(text)
 
 
 def _shut(text: str) -> list[tuple[int, int]]:

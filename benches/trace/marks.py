@@ -1,4 +1,4 @@
-"""What a mark of Python costs outside a traced run: `python -m benches.trace_marks`.
+"""What a mark of Python costs outside a traced run: `python -m benches.trace.marks`.
 
 Three functions do the same: one without a mark, one with a mark, and one whose marks `unmarked` has
 taken out. Each number is the least of several rounds; the time of an import is that of a new

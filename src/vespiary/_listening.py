@@ -48,7 +48,18 @@ _LIMITS = (
     "requests_per_connection_max",
 )
 _DEADLINES = ("handshake_seconds", "keep_alive_seconds")
-_OPTIONS = ("tls", "filters", "proxy_protocol_from", "backlog", "reuse_port", "sock", "fd", "mode")
+_OPTIONS = (
+    "tls",
+    "filters",
+    "proxy_protocol_from",
+    "forwarded_from",
+    "forwarded_field",
+    "backlog",
+    "reuse_port",
+    "sock",
+    "fd",
+    "mode",
+)
 """What acts before the path of a request is known."""
 
 _PORT_ATTEMPTS = 10

@@ -1,7 +1,6 @@
 """Limits and deadlines as the engine takes them: one flat dictionary."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import get_args
 
 from vespiary.endpoint import Endpoint
@@ -24,7 +23,6 @@ def native_options(
     parts: bool = False,
     filtered: bool = False,
     reads_when_crowded: bool = False,
-    proxies: Sequence[str] = (),
 ) -> dict[str, object]:
     """Return the engine's options for an endpoint.
 
@@ -66,5 +64,5 @@ def native_options(
     options["parts"] = parts
     options["filtered"] = filtered
     options["reads_when_crowded"] = reads_when_crowded
-    options["proxies"] = list(proxies)
+    options["proxies"], options["forwarders"] = [], None
     return options

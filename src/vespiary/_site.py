@@ -13,7 +13,7 @@ from vespiary import _logging
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._option_checks import check_options, wrong_option
 from vespiary._options import native_options
-from vespiary._proxy_protocol import proxy_networks
+from vespiary._proxy_networks import forwarded_options, proxy_networks
 from vespiary._slow_hooks import timed
 from vespiary._threads import ThreadedHooks
 from vespiary.endpoint import Endpoint
@@ -97,8 +97,8 @@ class Site:
             websocket=options.get("websocket"),
             parts=hooks.part is not None,
             filtered=add_filters(hooks, options.get("filters", ())),
-            proxies=proxy_networks(endpoint, options.get("proxy_protocol_from", ())),
         )
+        native |= _proxies(endpoint, options)
         native["tls"] = _native_tls(endpoint, options.get("tls"))
         threads = _threads(hooks, options.get("executor"), limits)
         return cls(
@@ -195,6 +195,16 @@ class Site:
             errnos.errorcode.get(number, str(number)): count for number, count in errors.items()
         }
         return EndpointStatistics(**fields)
+
+
+def _proxies(endpoint: Endpoint, options: ServerOptions) -> dict[str, Any]:
+    """Return which proxies are trusted, as the native side takes it."""
+    name = "proxy_protocol_from"
+    trusted, field = options.get("forwarded_from", ()), options.get("forwarded_field")
+    return {
+        "proxies": proxy_networks(endpoint, name, options.get(name, ())),
+        "forwarders": forwarded_options(endpoint, trusted, field),
+    }
 
 
 def _native_tls(endpoint: Endpoint, tls: ServerTLS | None) -> ServerTls | None:

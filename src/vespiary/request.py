@@ -148,6 +148,7 @@ class Request:
     minor_version: int = 1
     authority: str | None = None
     path_parameters: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    _peer: tuple[str, int] | str | None = field(default=None, init=False, repr=False, compare=False)
     _parameters: QueryParameters | None = field(default=None, init=False, repr=False, compare=False)
     _cookies: Mapping[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -163,7 +164,10 @@ class Request:
         method, target, minor_version, authority = head
         found = pattern.match(target.partition("?")[0]) if pattern is not None else None
         lines = Headers(headers)
-        return cls(connection, method, target, lines, minor_version, authority, found or _NOTHING)
+        made = cls(connection, method, target, lines, minor_version, authority, found or _NOTHING)
+        # The next request on the connection may be of another client of a proxy.
+        object.__setattr__(made, "_peer", connection.peer)
+        return made
 
     @property
     def path(self) -> str:
@@ -211,8 +215,8 @@ class Request:
 
     @property
     def peer(self) -> tuple[str, int] | str | None:
-        """The address of the client, as `connection.peer`."""
-        return self.connection.peer
+        """The address of the client, as `connection.peer` was when the request came."""
+        return self.connection.peer if self._peer is None else self._peer
 
     @property
     def is_upgrade(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 if TYPE_CHECKING:
     import socket
 
+    from vespiary._proxy_networks import ForwardedField
     from vespiary.filters import FilterFactory
     from vespiary.framing import Framing
     from vespiary.limits import Deadlines, Limits, SlowConsumer
@@ -35,6 +36,11 @@ class ServerOptions(TypedDict, total=False):
             header of the PROXY protocol (version 1 or 2), such as `["10.0.0.0/8"]`; `unix` stands
             for every peer of a Unix socket. `connection.peer` is then the proxy's client. Default:
             none. Connections from elsewhere are served as they are.
+        forwarded_from: On `ws://` and `http://`: the addresses and networks of proxies that name
+            their client in each request. `connection.peer` and `request.peer` are then that client,
+            with port 0 where the proxy names no port. Default: none.
+        forwarded_field: In which header field: `x-forwarded-for` (the default), or `forwarded` (RFC
+            7239).
         filters: Filters between the socket and the framing: see `vespiary.Filter`.
         executor: `threads` runs the handler's plain methods on a pool of threads, in order per
             connection: for business logic that blocks.
@@ -57,6 +63,8 @@ class ServerOptions(TypedDict, total=False):
     websocket: WebSocket | None
     tls: ServerTLS | None
     proxy_protocol_from: Sequence[str]
+    forwarded_from: Sequence[str]
+    forwarded_field: ForwardedField | None
     filters: Sequence[FilterFactory]
     executor: Literal["threads"] | None
     host: str | None

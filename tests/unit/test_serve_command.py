@@ -358,6 +358,8 @@ def test_proxies_are_named_for_each_kind_of_endpoint(
         (("--mode", "660"), "tcp://127.0.0.1:0"),
         (("--proxy-protocol-from", "unix"), "tcp://127.0.0.1:0"),
         (("--proxy-protocol-from", "10.0.0.0/8"), "unix:///tmp/x.sock"),
+        (("--forwarded-from", "10.0.0.0/8"), "tcp://127.0.0.1:0"),
+        (("--forwarded-from", "unix"), "ws://127.0.0.1:0"),
     ],
 )
 def test_an_option_that_none_of_the_urls_takes_is_an_error_with_the_options_own_name(

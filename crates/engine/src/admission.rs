@@ -11,8 +11,10 @@ use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::inbound::Inbound;
+use crate::limit::Limit;
 use std::rc::Rc;
 use vespiary_port::{Address, Descriptor};
+use vespiary_wire::http::{self, Request};
 
 /// A proxy has said whom it connects for: that is the peer from now on.
 pub(crate) fn peer_learnt<H: Host>(connection: &Rc<Connection<H>>, address: Address) {
@@ -30,6 +32,34 @@ pub(crate) fn peer_learnt<H: Host>(connection: &Rc<Connection<H>>, address: Addr
             connection.abort_now();
         }
     }
+}
+
+/// Take the client that a trusted proxy names in its request for the peer, until its next request.
+/// The proxy's own address where it names none.
+pub(crate) fn client_named<H: Host>(
+    connection: &Rc<Connection<H>>,
+    request: &Request,
+) -> Result<(), Limit> {
+    let options = connection.front.options();
+    let Some((proxies, field)) = &options.forwarders else {
+        return Ok(());
+    };
+    let Some(proxy) = connection.carrier.proxy() else {
+        return Ok(());
+    };
+    if !proxies.include(&proxy) {
+        return Ok(());
+    }
+    let named = http::forwarded_client(request, *field, |ip| proxies.include_ip(ip));
+    let client = named.map_or_else(|| proxy.clone(), Address::Inet);
+    leave_address(connection);
+    connection.carrier.set_client(client.clone());
+    if named.is_some()
+        && let Some(ip) = ip_address(&client)
+    {
+        connection.counted.set(connection.front.admit_address(ip)?);
+    }
+    Ok(())
 }
 
 fn leave_address<H: Host>(connection: &Connection<H>) {

@@ -161,9 +161,9 @@ impl<H: Host> Listener<H> {
             (port.now(), port.peer_address(socket).ok())
         };
         let admitted = self.endpoint.admit(now).and_then(|()| {
-            // A proxy says later for whom it connects.
+            // A proxy says later for whom it connects, or asks.
             let options = self.endpoint.options.borrow();
-            let direct = peer.as_ref().filter(|it| !options.proxies.include(it));
+            let direct = peer.as_ref().filter(|it| !options.may_be_proxy(it));
             let address = direct.and_then(ip_address);
             address.map_or(Ok(false), |it| self.endpoint.admit_address(it))
         });

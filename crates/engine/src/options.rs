@@ -6,9 +6,10 @@
 
 use crate::limit::Limit;
 use crate::proxies::Proxies;
+use vespiary_port::Address;
 use vespiary_trace::requires;
 use vespiary_wire::framing::length::Format;
-use vespiary_wire::http;
+use vespiary_wire::http::{self, ForwardedField};
 use vespiary_wire::websocket::decoder;
 use vespiary_wire::websocket::deflate;
 use vespiary_wire::websocket::frame::Kind;
@@ -261,6 +262,8 @@ pub struct Options {
     pub parts: bool,
     /// Which proxies say for whom they connect, by the PROXY protocol.
     pub proxies: Proxies,
+    /// Which proxies say in each request for whom they ask, and in which header field.
+    pub forwarders: Option<(Proxies, ForwardedField)>,
     /// Whether the endpoint's connections are under TLS.
     pub secure: bool,
     /// Whether the host's filters stand between the socket and the framing.
@@ -310,10 +313,17 @@ impl Options {
             websocket: WebSocketOptions::default(),
             parts: false,
             proxies: Proxies::default(),
+            forwarders: None,
             secure: false,
             filtered: false,
             reads_when_crowded: false,
         }
+    }
+
+    /// Whether a connection from this address is a proxy's, for another peer.
+    pub(crate) fn may_be_proxy(&self, peer: &Address) -> bool {
+        let forwards = |(proxies, _): &(Proxies, _)| proxies.include(peer);
+        self.proxies.include(peer) || self.forwarders.as_ref().is_some_and(forwards)
     }
 
     /// The value of a limit or deadline: a count, bytes, or milliseconds.

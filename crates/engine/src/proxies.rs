@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use vespiary_port::Address;
 
-/// Addresses whose connections begin with a header of the PROXY protocol.
+/// Addresses of proxies that say for whom they connect, or ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
     networks: Vec<(IpAddr, u8)>,
@@ -25,12 +25,15 @@ impl Proxies {
     /// comes by a socket of IPv6 (RFC 4291 section 2.5.5.2).
     pub fn include(&self, peer: &Address) -> bool {
         match peer {
-            Address::Inet(peer) => {
-                let ip = peer.ip().to_canonical();
-                self.networks.iter().any(|it| contains(*it, ip))
-            }
+            Address::Inet(peer) => self.include_ip(peer.ip()),
             Address::Unix(_) | Address::Abstract(_) => self.includes_unix,
         }
+    }
+
+    /// Whether this IP address is a proxy's.
+    pub fn include_ip(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.networks.iter().any(|it| contains(*it, ip))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A connection as the sink of its session: what is delivered to the host, counted and answered.
 
+use crate::admission;
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Connection, Event, State};
 use crate::endpoint::add;
@@ -174,6 +175,10 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
             self.moments.phase_began.set(self.engine.now_ms());
             self.engine.arm(self);
         }
+    }
+
+    fn client_named(&self, request: &Request) -> Result<(), Limit> {
+        admission::client_named(self, request)
     }
 
     fn route(&self, request: &Request) -> Option<Rc<Options>> {

@@ -6,12 +6,11 @@ use crate::connection::{Connection, Event, State};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::limit::Limit;
-use crate::session::http::exchange::{close, latest_status, refuse};
+use crate::session::http::exchange::{close, latest_status, over_limit, refuse};
 use crate::session::http::request::{give, refuse_late};
 use crate::session::http::{Answer, client};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use vespiary_wire::http::Refusal;
 
 impl<H: Host> Engine<H> {
     /// Take the date of HTTP answers from this clock.
@@ -53,12 +52,10 @@ pub(crate) fn too_late<H: Host>(connection: &Rc<Connection<H>>) {
 /// Answer 503 to a connection that is over a limit, and close it.
 pub(crate) fn refuse_over_limit<H: Host>(connection: &Rc<Connection<H>>, limit: Limit) {
     connection.enter(Event::Handshake);
-    let text = format!("the server has reached {limit}; try again later");
-    let refusal = Refusal::new(503, text).with_header("Retry-After", "1");
     refuse(
         &mut connection.inbound.borrow_mut().session,
         connection,
-        &refusal,
+        &over_limit(limit),
     );
     connection.engine.arm(connection);
 }

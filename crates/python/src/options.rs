@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::net::IpAddr;
 use vespiary_engine::wire::framing::length::Format;
+use vespiary_engine::wire::http::ForwardedField;
 use vespiary_engine::wire::websocket::deflate::{Direction, Settings};
 use vespiary_engine::wire::websocket::handshake::{
     Acceptance, Ask, OriginPattern, append_request, append_response,
@@ -168,10 +169,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(upgrade_request_fault, module)?)
 }
 
-/// The proxies of `proxy_protocol_from`: networks as `address/bits`, and `unix`.
-fn proxies(options: &Bound<'_, PyDict>) -> PyResult<Proxies> {
+/// Proxies: networks as `address/bits`, and `unix`.
+fn proxies(networks: Vec<String>) -> PyResult<Proxies> {
     let mut proxies = Proxies::default();
-    for text in required::<Vec<String>>(options, "proxies")? {
+    for text in networks {
         if text == "unix" {
             proxies.add_unix();
             continue;
@@ -185,6 +186,19 @@ fn proxies(options: &Bound<'_, PyDict>) -> PyResult<Proxies> {
         proxies.add(address, bits);
     }
     Ok(proxies)
+}
+
+fn forwarders(options: &Bound<'_, PyDict>) -> PyResult<Option<(Proxies, ForwardedField)>> {
+    let given: Option<(Vec<String>, String)> = required(options, "forwarders")?;
+    given
+        .map(|(networks, field)| {
+            let field = match field.as_str() {
+                "forwarded" => ForwardedField::Forwarded,
+                _ => ForwardedField::XForwardedFor,
+            };
+            Ok((proxies(networks)?, field))
+        })
+        .transpose()
 }
 
 /// What an inbox may hold before reading pauses.
@@ -233,7 +247,8 @@ pub(crate) fn read(
     read.parts = required(options, "parts")?;
     read.reads_when_crowded = required(options, "reads_when_crowded")?;
     read.filtered = required(options, "filtered")?;
-    read.proxies = proxies(options)?;
+    read.proxies = proxies(required(options, "proxies")?)?;
+    read.forwarders = forwarders(options)?;
     let inbox = InboxLimits {
         messages_max: required(options, "inbox_messages_max")?,
         bytes_max: required(options, "inbox_bytes_max")?,

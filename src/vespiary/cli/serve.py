@@ -130,6 +130,14 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     " as 10.0.0.0/8; 'unix' stands for the peers of Unix sockets.  [repeatable; default: none]",
 )
 @click.option(
+    "--forwarded-from",
+    "forwarders",
+    metavar="NETWORK",
+    multiple=True,
+    help="Take the client's address from X-Forwarded-For in requests that come from this address or"
+    " network, on ws:// and http://; 'unix' as above.  [repeatable; default: none]",
+)
+@click.option(
     "--cert",
     "certificate",
     metavar="FILE",
@@ -214,6 +222,7 @@ def serve(
     host: str | None,
     filters: tuple[str, ...],
     proxies: tuple[str, ...],
+    forwarders: tuple[str, ...],
     certificate: str | None,
     key: str | None,
     executor: str | None,
@@ -241,13 +250,12 @@ def serve(
         "deadlines": Deadlines.from_texts(_deadlines(deadlines, drain_seconds)),
         "slow_consumer": slow_consumer,
         "executor": executor,
-        "fd": fd,
-        "backlog": backlog,
-        "reuse_port": reuse_port or None,
+        **{"fd": fd, "backlog": backlog, "reuse_port": reuse_port or None},
     }
     special = {"framing": framing, "host": host, "mode": _mode(mode), "tls": _tls(certificate, key)}
     websocket = _websocket(origins, subprotocols, compress)
-    endpoints = _with_options(urls, special | {"websocket": websocket}, proxies)
+    proxied = {"proxy_protocol_from": proxies, "forwarded_from": forwarders}
+    endpoints = _with_options(urls, special | {"websocket": websocket}, **proxied)
     if reload:
         sys.exit(_reload(handler, folder or Path(), urls, [] if fd is None else [fd]))
     logging.basicConfig(level=log_level.upper(), format=_LOG_FORMAT)
@@ -283,7 +291,7 @@ _SPECIAL = {
 
 
 def _with_options(
-    urls: Sequence[str], given: dict[str, Any], proxies: Sequence[str]
+    urls: Sequence[str], given: dict[str, Any], **proxies: Sequence[str]
 ) -> list[tuple[str, dict[str, Any]]]:
     """Return each URL with those of these options, and proxies, that are for endpoints of its kind.
 
@@ -302,27 +310,33 @@ def _with_options(
             "websocket": endpoint.is_websocket,
         }
         own = {name: value for name, value in given.items() if takes[name]}
-        own["proxy_protocol_from"] = _proxies_of(endpoint, proxies)
+        for name, networks in proxies.items():
+            own[name] = [one for one in networks if not _why_not(endpoint, name, one)]
         found.append((url, own))
-    for one in proxies:
-        if not any(one in own["proxy_protocol_from"] for _, own in found):
-            kind = "unix://" if one == "unix" else "endpoints on an IP address"
-            raise ConfigurationError(
-                f"--proxy-protocol-from {one} is for {kind}, and none of the URLs is one",
-                subject="proxy_protocol_from",
-            )
     for name in given:
         if not any(name in own for _, own in found):
             option, kind = _SPECIAL[name]
             raise ConfigurationError(
                 f"{option} for {kind}, and none of the URLs is one", subject=name
             )
+    for name, networks in proxies.items():
+        for one in networks:
+            if not any(one in own[name] for _, own in found):
+                kind = _why_not(Endpoint.parse(urls[0]), name, one)
+                raise ConfigurationError(
+                    f"--{name.replace('_', '-')} {one} is for {kind}, and none of the URLs is one",
+                    subject=name,
+                )
     return found
 
 
-def _proxies_of(endpoint: Endpoint, proxies: Sequence[str]) -> list[str]:
-    """Return the proxies that can be in front of an endpoint: `unix` is for Unix sockets alone."""
-    return [one for one in proxies if (one == "unix") == endpoint.is_unix]
+def _why_not(endpoint: Endpoint, name: str, network: str) -> str:
+    """Return for which endpoints a proxy is, if not for this one; an empty text if it is."""
+    if name == "forwarded_from" and not endpoint.has_http:
+        return "ws:// and http://"
+    if (network == "unix") != endpoint.is_unix:
+        return "Unix sockets" if network == "unix" else "endpoints on an IP address"
+    return ""
 
 
 def _tls(certificate: str | None, key: str | None) -> ServerTLS | None:

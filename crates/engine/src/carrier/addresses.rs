@@ -1,17 +1,19 @@
 //! The addresses of both ends of a socket, stored so that they can be named after the peer is gone.
 //!
 //! Each connection has a pair of them, so two IPv4 addresses, by far the usual case, are stored in
-//! sixteen bytes in place; others are on the heap.
+//! sixteen bytes in place; others are on the heap, and so is a proxy's, whose client is the peer.
 
 use std::cell::Cell;
 use std::net::{SocketAddr, SocketAddrV4};
 use vespiary_port::Address;
 
-/// Both addresses, as far as they are known.
+/// The addresses, as far as they are known.
 #[derive(Clone, Default)]
-struct Both {
+struct Known {
     peer: Option<Address>,
     local: Option<Address>,
+    /// The other end, where the peer is a client for whom that asks.
+    proxy: Option<Address>,
 }
 
 enum Stored {
@@ -19,7 +21,7 @@ enum Stored {
         peer: Option<SocketAddrV4>,
         local: Option<SocketAddrV4>,
     },
-    Other(Box<Both>),
+    Other(Box<Known>),
 }
 
 impl Default for Stored {
@@ -31,8 +33,8 @@ impl Default for Stored {
     }
 }
 
-impl From<Both> for Stored {
-    fn from(both: Both) -> Self {
+impl From<Known> for Stored {
+    fn from(known: Known) -> Self {
         let is_other = |address: &Option<Address>| {
             !matches!(address, None | Some(Address::Inet(SocketAddr::V4(_))))
         };
@@ -40,25 +42,26 @@ impl From<Both> for Stored {
             Some(Address::Inet(SocketAddr::V4(address))) => Some(address),
             _ => None,
         };
-        if is_other(&both.peer) || is_other(&both.local) {
-            return Self::Other(Box::new(both));
+        if is_other(&known.peer) || is_other(&known.local) || known.proxy.is_some() {
+            return Self::Other(Box::new(known));
         }
         Self::V4 {
-            peer: v4(both.peer),
-            local: v4(both.local),
+            peer: v4(known.peer),
+            local: v4(known.local),
         }
     }
 }
 
-impl From<&Stored> for Both {
+impl From<&Stored> for Known {
     fn from(stored: &Stored) -> Self {
         let address = |v4: &Option<SocketAddrV4>| v4.map(SocketAddr::V4).map(Address::Inet);
         match stored {
             Stored::V4 { peer, local } => Self {
                 peer: address(peer),
                 local: address(local),
+                proxy: None,
             },
-            Stored::Other(both) => Self::clone(both),
+            Stored::Other(known) => Self::clone(known),
         }
     }
 }
@@ -68,37 +71,52 @@ impl From<&Stored> for Both {
 pub(super) struct Addresses(Cell<Stored>);
 
 impl Addresses {
-    fn both(&self) -> Both {
+    fn known(&self) -> Known {
         let stored = self.0.take();
-        let both = Both::from(&stored);
+        let known = Known::from(&stored);
         self.0.set(stored);
-        both
+        known
     }
 
     pub(super) fn peer(&self) -> Option<Address> {
-        self.both().peer
+        self.known().peer
     }
 
     pub(super) fn local(&self) -> Option<Address> {
-        self.both().local
+        self.known().local
     }
 
     pub(super) fn set_peer(&self, address: Address) {
         let peer = Some(address);
-        let both = Both {
+        let known = Known {
             peer,
-            ..self.both()
+            ..self.known()
         };
-        self.0.set(both.into());
+        self.0.set(known.into());
+    }
+
+    pub(super) fn proxy(&self) -> Option<Address> {
+        let known = self.known();
+        known.proxy.or(known.peer)
+    }
+
+    pub(super) fn set_client(&self, address: Address) {
+        let known = self.known();
+        let known = Known {
+            proxy: known.proxy.or(known.peer),
+            peer: Some(address),
+            local: known.local,
+        };
+        self.0.set(known.into());
     }
 
     pub(super) fn set_local(&self, address: Address) {
         let local = Some(address);
-        let both = Both {
+        let known = Known {
             local,
-            ..self.both()
+            ..self.known()
         };
-        self.0.set(both.into());
+        self.0.set(known.into());
     }
 }
 

@@ -144,6 +144,16 @@ impl Socket {
         self.addresses.set_peer(address);
     }
 
+    /// Take somebody for whom the other end asks for the peer.
+    pub(crate) fn set_client(&self, address: Address) {
+        self.addresses.set_client(address);
+    }
+
+    /// The address of the other end, also where that is a proxy, and the peer its client.
+    pub(crate) fn proxy(&self) -> Option<Address> {
+        self.addresses.proxy()
+    }
+
     /// Store this end's address, now that the socket is connected.
     pub(crate) fn store_local(&self, port: &dyn Port) {
         if let Ok(address) = port.local_address(self.descriptor) {

@@ -86,6 +86,9 @@ pub(crate) trait HttpSink: Sink {
 
     /// The first byte of a request has come.
     fn request_begun(&self);
+    /// Take the client that a trusted proxy names in its request for the peer; the limit that
+    /// refuses it, if one does.
+    fn client_named(&self, request: &Request) -> Result<(), Limit>;
     /// Ask the host which endpoint serves a request; its options, `None` when there is none.
     fn route(&self, request: &Request) -> Option<Rc<Options>>;
     /// The options of the endpoint that serves the request under way.

@@ -134,6 +134,10 @@ impl HttpSink for Recorder {
     }
     fn count_protocol_error(&self) {}
     fn request_begun(&self) {}
+    fn client_named(&self, _: &Request) -> Result<(), Limit> {
+        Ok(())
+    }
+
     fn route(&self, _request: &Request) -> Option<Rc<Options>> {
         Some(self.options())
     }

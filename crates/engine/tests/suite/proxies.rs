@@ -1,10 +1,12 @@
-//! Connections through proxies, which say first for whom they connect (the PROXY protocol).
+//! Connections through proxies, which say first for whom they connect (the PROXY protocol), or in
+//! each request for whom they ask.
 
 use crate::kit::defaults;
-use crate::kit::{Bench, Conn, Ending, Script, websocket};
+use crate::kit::{Bench, Conn, Ending, Peer, Script, websocket};
 use vespiary_engine::port::Address;
+use vespiary_engine::wire::http::ForwardedField;
 use vespiary_engine::{
-    Cause, CloseReason, Flow, Framing, Layer, Limit, Options, Progress, Proxies, Received,
+    Answer, Cause, CloseReason, Flow, Framing, Layer, Limit, Options, Progress, Proxies, Received,
 };
 
 on_every_driver_and_with_faults!(
@@ -16,6 +18,8 @@ on_every_driver_and_with_faults!(
     a_health_check_keeps_its_own_address,
     a_peer_that_ends_within_the_header_is_let_go,
     each_client_counts_for_its_own_address,
+    each_request_names_its_own_client,
+    a_client_over_its_limit_is_refused_politely,
 );
 
 const CLIENT: &str = "192.0.2.7:8080";
@@ -204,4 +208,70 @@ fn each_client_counts_for_its_own_address(bench: &Bench) {
     let mut again = bench.connect(&place);
     again.send(bench, line(3).as_bytes());
     assert_eq!(again.take(bench, 4), b"one\n");
+}
+
+fn forwarding(most: Option<u32>) -> Options {
+    let mut options = defaults(Framing::Http);
+    let mut proxies = Proxies::default();
+    proxies.add([0, 0, 0, 0].into(), 0);
+    options.forwarders = Some((proxies, ForwardedField::XForwardedFor));
+    options.limits.connections_per_address_max = most;
+    options
+}
+
+fn answering() -> Script {
+    Script::sink().on_request(|connection, _| Answer::Respond {
+        status: 200,
+        headers: Vec::new(),
+        body: connection.peer_address().expect("known").to_string().into(),
+    })
+}
+
+fn ask(bench: &Bench, peer: &mut Peer, client: &str) -> String {
+    let field = if client.is_empty() {
+        String::new()
+    } else {
+        format!("X-Forwarded-For: {client}\r\n")
+    };
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n");
+    peer.send(bench, request.as_bytes());
+    let head = peer.head(bench);
+    let length = head.split("Content-Length: ").nth(1).expect("a length");
+    let length = length.split("\r\n").next().and_then(|it| it.parse().ok());
+    let body = peer.take(bench, length.expect("a number"));
+    String::from_utf8(body).expect("text")
+}
+
+fn each_request_names_its_own_client(bench: &Bench) {
+    let place = bench.listen(forwarding(None), answering());
+    let mut peer = bench.connect(&place);
+    let own = ask(bench, &mut peer, "");
+    assert_eq!(ask(bench, &mut peer, "2001:db8::7"), "[2001:db8::7]:0");
+    assert_eq!(
+        ask(bench, &mut peer, "[2001:db8::8]:80"),
+        "[2001:db8::8]:80"
+    );
+    // Everybody with IPv4 is a proxy here, and the first of them asked by itself.
+    assert_eq!(ask(bench, &mut peer, "192.0.2.1, 192.0.2.2"), "192.0.2.1:0");
+    assert_eq!(ask(bench, &mut peer, "unknown"), own);
+    assert_eq!(ask(bench, &mut peer, ""), own);
+}
+
+fn a_client_over_its_limit_is_refused_politely(bench: &Bench) {
+    let place = bench.listen(forwarding(Some(1)), answering());
+    let mut first = bench.connect(&place);
+    let mut second = bench.connect(&place);
+    let mut third = bench.connect(&place);
+    assert_eq!(ask(bench, &mut first, "2001:db8::1"), "[2001:db8::1]:0");
+    assert_eq!(ask(bench, &mut second, "2001:db8::2"), "[2001:db8::2]:0");
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 2001:db8::2\r\n\r\n";
+    third.send(bench, request.as_bytes());
+    let head = third.head(bench);
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    let limit = Limit::ConnectionsPerAddress;
+    assert_eq!(bench.host().limits_reached(limit), 1);
+    // A connection counts for the client of its latest request.
+    assert_eq!(ask(bench, &mut second, "2001:db8::3"), "[2001:db8::3]:0");
+    let mut fourth = bench.connect(&place);
+    assert_eq!(ask(bench, &mut fourth, "2001:db8::2"), "[2001:db8::2]:0");
 }

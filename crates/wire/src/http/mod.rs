@@ -11,6 +11,7 @@
 mod authority;
 mod connect;
 mod date;
+mod forwarded;
 mod headers;
 mod packed;
 mod request;
@@ -23,6 +24,7 @@ use std::fmt;
 
 pub use connect::{append_connect, tunnel_refusal};
 pub use date::date;
+pub use forwarded::{ForwardedField, client as forwarded_client};
 pub use headers::{Headers, is_token};
 pub use packed::Packed;
 pub use request::{Request, RequestReader, parse_request};

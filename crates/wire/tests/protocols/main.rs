@@ -9,6 +9,7 @@ mod deflate_messages;
 mod deflate_negotiation;
 mod deflate_reader;
 mod extension;
+mod forwarded;
 mod frame;
 mod handshake_client;
 mod handshake_server;

@@ -17,6 +17,7 @@ use super::super::sink::HttpSink;
 use super::super::{Session, Stage};
 use super::Head;
 use crate::close::{Cause, CloseReason};
+use crate::limit::Limit;
 use crate::options::Framing;
 use vespiary_trace::requires;
 use vespiary_wire::http::{self, Refusal, Request};
@@ -90,6 +91,12 @@ pub(super) fn respond<S: HttpSink>(
         let reason = CloseReason::new(Cause::Answered, text);
         close(session, sink, reason, status);
     }
+}
+
+/// The refusal of a request, or a connection, that is over a limit.
+pub(crate) fn over_limit(limit: Limit) -> Refusal {
+    let text = format!("the server has reached {limit}; try again later");
+    Refusal::new(503, text).with_header("Retry-After", "1")
 }
 
 /// Answer with a refusal of our own, report it, and close.

@@ -72,6 +72,7 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
     let Stage::Head(head) = &session.stage else {
         unreachable!("the caller matched")
     };
+    let admitted = sink.client_named(&request);
     let route = sink.route(&request);
     let is_served = route.is_some();
     let options = route.unwrap_or_else(|| sink.options());
@@ -92,6 +93,10 @@ fn on_request<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, request:
         Ok(())
     });
     session.stage = Stage::Waiting(Box::new(waiting));
+    if let Err(limit) = admitted {
+        sink.limit_reached(limit);
+        return exchange::refuse(session, sink, &exchange::over_limit(limit));
+    }
     if let Err(refusal) = checked {
         sink.count_protocol_error();
         requires!("rfc6455/4.2.1/1", "rfc6455/10.7/4");

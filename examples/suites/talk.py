@@ -1,9 +1,9 @@
 """A client for suites: it says lines to a server, and checks the answers.
 
-    talk.py [--seconds S] [--connections N] URL STEP...
+    talk.py [--seconds S] [--connections N] [--ca FILE [--cert FILE --key FILE]] URL STEP...
 
-URL is ws://, tcp:// (lines) or http:// (then there is no connection, only `!` steps). All steps are
-done again, on new connections, until the seconds are over. A step is one of
+URL is ws:// or wss://, tcp:// or tls:// (lines), or http:// (then there is no connection, only `!`
+steps). All steps are done again, on new connections, until the seconds are over. A step is one of
 
     >TEXT    send a text; %n in it is a number that grows
     >#N      send N bytes as one message
@@ -19,6 +19,7 @@ import argparse
 import itertools
 import re
 import socket
+import ssl
 import sys
 import time
 import urllib.request
@@ -41,9 +42,9 @@ numbers = itertools.count(1)
 class WebSocket:
     """A WebSocket connection."""
 
-    def __init__(self, url: str, headers: dict[str, str]) -> None:
+    def __init__(self, url: str, headers: dict[str, str], tls: ssl.SSLContext | None) -> None:
         self.connection: ClientConnection = connect(
-            url, additional_headers=headers, max_size=None, proxy=None
+            url, additional_headers=headers, max_size=None, proxy=None, ssl=tls
         )
 
     def send(self, message: str | bytes) -> None:
@@ -65,11 +66,14 @@ class WebSocket:
 class Lines:
     """A TCP connection with lines."""
 
-    def __init__(self, url: str, headers: dict[str, str]) -> None:
+    def __init__(self, url: str, headers: dict[str, str], tls: ssl.SSLContext | None) -> None:
         del headers
         parts = urlsplit(url)
+        host = parts.hostname or ""
         assert parts.port is not None
-        self.socket = socket.create_connection((parts.hostname or "", parts.port), SECONDS)
+        self.socket = socket.create_connection((host, parts.port), SECONDS)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=host)
         self.file = self.socket.makefile("rb")
 
     def send(self, message: str | bytes) -> None:
@@ -94,8 +98,9 @@ class Lines:
 class Talk:
     """All steps, once."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
         self.url = url
+        self.tls = tls
         self.cookies = CookieJar()
         self.connection: WebSocket | Lines | None = None
         self.answer: str | None = None
@@ -106,7 +111,7 @@ class Talk:
             cookies = "; ".join(f"{each.name}={each.value}" for each in self.cookies)
             headers = {"Cookie": cookies} if cookies else {}
             kind = WebSocket if self.url.startswith("ws") else Lines
-            self.connection = kind(self.url, headers)
+            self.connection = kind(self.url, headers, self.tls)
         return self.connection
 
     def receive(self) -> str | bytes | None:
@@ -188,11 +193,11 @@ def rounds(seconds: float) -> Iterator[int]:
         yield number
 
 
-def use(url: str, steps: list[str], seconds: float) -> int:
+def use(url: str, steps: list[str], seconds: float, tls: ssl.SSLContext | None) -> int:
     """Do all steps again and again; how often."""
     count = 0
     for _ in rounds(seconds):
-        talk = Talk(url)
+        talk = Talk(url, tls)
         try:
             for step in steps:
                 talk.do(step)
@@ -207,12 +212,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--connections", type=int, default=1)
+    for option in ("--ca", "--cert", "--key"):
+        parser.add_argument(option)
     parser.add_argument("url")
     parser.add_argument("steps", nargs="+")
     asked = parser.parse_args()
+    tls = None
+    if urlsplit(asked.url).scheme in ("wss", "tls"):
+        tls = ssl.create_default_context(cafile=asked.ca)
+        if asked.cert is not None:
+            tls.load_cert_chain(asked.cert, asked.key)
     with ThreadPoolExecutor(asked.connections) as pool:
         running = [
-            pool.submit(use, asked.url, asked.steps, asked.seconds)
+            pool.submit(use, asked.url, asked.steps, asked.seconds, tls)
             for _ in range(asked.connections)
         ]
         print(f"{sum(each.result() for each in running)} talks were as expected")

@@ -13,6 +13,7 @@ Talk:  open the page that it names, in two windows
        vespiary.connect("ws://127.0.0.1:8080"), and send {"join": "nest", "name": "Ann"}
 """
 
+import ast
 import json
 import os
 import sys
@@ -35,7 +36,21 @@ class Echo(vespiary.Handler):
         connection.send(message)
 
 
+def examples() -> list[tuple[str, str]]:
+    """The files beside this one, each with the first sentence that it says about itself."""
+    folder = Path(__file__).parents[1]
+    files = [path for path in folder.iterdir() if path.suffix == ".py"]
+    files += [path / "__main__.py" for path in folder.iterdir() if (path / "__main__.py").exists()]
+    told = []
+    for path in sorted(files):
+        first, _, _ = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")
+        name = path if path.name != "__main__.py" else path.parent
+        told.append((name.name, first))
+    return told
+
+
 PAGE = Path(__file__).with_name("page.html").read_text()
+EXAMPLES = examples()
 ROOMS = ("nest", "garden", "workshop")
 HISTORY_MAX = 50
 NAME_MAX = 24
@@ -97,7 +112,9 @@ class Chat(vespiary.Handler):
             return request.respond(405, "this page can be read\n", [("Allow", "GET, HEAD")])
         if request.path != "/":
             return request.respond(404, "there is one page, and its path is /\n")
-        facts = json.dumps({"rooms": ROOMS, "echo": urlsplit(self.echo_url).port})
+        facts = json.dumps(
+            {"rooms": ROOMS, "echo": urlsplit(self.echo_url).port, "examples": EXAMPLES}
+        )
         return request.respond(200, PAGE.replace("/* FACTS */ null", facts), PAGE_HEADERS)
 
     def refusal(self, request: vespiary.Request) -> vespiary.Response | None:

@@ -526,6 +526,10 @@ class LoadRun:
         own: list[bytes] = ...,
         ramp_up: float = 0.0,
         steps: list[tuple[float, float]] = ...,
+        method: str = "GET",
+        ca: bytes | None = None,
+        identity: tuple[bytes, bytes] | None = None,
+        insecure: bool = False,
     ) -> Self: ...
     def step(self, max_wait: float) -> dict[str, Any]: ...
     def stop(self) -> None: ...

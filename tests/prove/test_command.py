@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import fields
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -147,6 +148,35 @@ def test_history_marks_cells_as_flaky_whose_outcome_changed_twice(suite: Path) -
     assert flaky == [False, False, True]
     assert 'class="flaky">flaky<' in page.read_text()
     assert "Last 3 runs" in page.read_text()
+
+
+def test_the_page_plots_how_earlier_runs_went(suite: Path) -> None:
+    flag = suite.parent / "flag"
+    suite.write_text(f"""
+        [cases.odd]
+        clients = [{{ command = ["test", "-e", "{flag}"] }}]
+        [cases.even]
+        clients = [{{ command = "true" }}]
+    """)
+    page = suite.parent / "page.html"
+    options = ["--history", str(suite.parent / "history.sqlite"), "--html", str(page)]
+    prove(suite, *options)
+    assert '"axis": "runs"' not in unescape(page.read_text())
+    flag.touch()
+    run = prove(suite, *options)
+    figures = re.findall('data-plot="([^"]*)"', page.read_text())
+    plots = [json.loads(unescape(figure)) for figure in figures]
+    lines = [
+        {line["name"]: line for line in plot["lines"]} for plot in plots if plot["axis"] == "runs"
+    ]
+    counts, whole = lines[:2]
+    assert counts["cells"]["values"] == [2, 2]
+    assert counts["not passed"]["values"] == [1, 0]
+    assert whole["whole run"]["seconds"] == [1, 2]
+    seconds = [each["time"]["values"][-1] for each in lines if "time" in each]
+    assert seconds == pytest.approx([cell["seconds"] for cell in run.report["cells"]], rel=1e-4)
+    peaks = [each["peak memory"]["values"] for each in lines if "peak memory" in each]
+    assert len(peaks) == 2
 
 
 def test_reports_say_what_failed_and_keep_the_files(suite: Path) -> None:

@@ -2,7 +2,7 @@
 
 use vespiary_wire::framing::length::{Format, LengthDecoder};
 
-use crate::plan::Framing;
+use crate::framing::Framing;
 
 /// How far one connection's messages have come; nothing is kept of them.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Arrivals {
         match framing {
             Framing::Line | Framing::CrLf => Self::Lines,
             Framing::Length(format) => Self::Lengths(LengthDecoder::new(), format),
-            Framing::Raw | Framing::WebSocket => Self::Bytes,
+            Framing::Raw | Framing::WebSocket | Framing::Http => Self::Bytes,
         }
     }
 

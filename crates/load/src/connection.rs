@@ -1,12 +1,14 @@
-//! The life of one connection, from connect to close. Its messages are in [`crate::traffic`],
-//! the ways it ends in [`crate::ending`].
+//! The life of one connection, from connect to close. What it receives is in [`crate::reception`],
+//! its messages are in [`crate::traffic`], the ways it ends in [`crate::ending`].
 //!
 //! | stage | what it waits for | then |
 //! |---|---|---|
 //! | `Waiting` | its turn to connect, or the next attempt | `Connecting` |
-//! | `Connecting` | the kernel | `Shaking` or `Open`; refused: `Leaving` |
+//! | `Connecting` | the kernel | `Securing`, `Shaking` or `Open`; refused: `Leaving` |
+//! | `Securing` | the TLS handshake | `Shaking` or `Open`; refused: `Leaving` |
 //! | `Shaking` | the response to the WebSocket handshake | `Open`; refused: `Leaving` |
-//! | `Open` | echoes, and the end of the run | `Closing`; lost: `Leaving` |
+//! | `Open` | echoes, and the end of the run | `Closing`; lost: `Leaving`; renewed: `Renewing` |
+//! | `Renewing` | the final completions of its operations | `Connecting` |
 //! | `Closing` | the server's end after ours | `Leaving` |
 //! | `Leaving` | the final completions of its operations | `Ended` |
 //! | `Ended` | nothing: the socket is closed | |
@@ -22,12 +24,15 @@ use vespiary_wire::websocket::decoder::Decoder;
 use crate::arrivals::Arrivals;
 use crate::clock::Nanoseconds;
 use crate::compression::Compression;
+use crate::http::Answers;
 use crate::payload::Cursor;
 use crate::plan::Reply;
 use crate::random::Random;
 use crate::record::Fault;
 use crate::shared::Shared;
 use crate::stamps::Stamps;
+use crate::target::Protocol;
+use crate::tls::Tls;
 use crate::verify::Expectation;
 use crate::websocket::{self, Handshake, Shaken};
 
@@ -41,10 +46,14 @@ pub enum Stage {
     Waiting,
     /// A connect is outstanding.
     Connecting,
+    /// TLS is being agreed on.
+    Securing,
     /// The handshake's request is on its way.
     Shaking,
     /// Messages go and come.
     Open,
+    /// The server ends the connection, and there are requests left for another.
+    Renewing,
     /// We have said that we are done.
     Closing,
     /// To be closed as soon as no operation is outstanding.
@@ -87,6 +96,10 @@ pub struct Connection {
     pub decoder: Option<Box<Decoder>>,
     /// Compresses and inflates messages, where that was agreed.
     pub compression: Option<Box<Compression>>,
+    /// TLS, where it is spoken.
+    pub tls: Option<Box<Tls>>,
+    /// The responses, where HTTP is spoken.
+    pub answers: Option<Box<Answers>>,
     /// Counts what comes, where no echo is expected and there are no frames.
     pub arrivals: Option<Box<Arrivals>>,
     /// When a message last came back, or the stage began.
@@ -128,6 +141,8 @@ impl Connection {
             random: Random::new(seed, u64::from(number) + 1),
             decoder: None,
             compression: None,
+            tls: None,
+            answers: None,
             arrivals: None,
             progress: 0,
             handshake: None,
@@ -176,7 +191,7 @@ impl Connection {
     pub fn is_opening(&self) -> bool {
         matches!(
             self.stage,
-            Stage::Waiting | Stage::Connecting | Stage::Shaking
+            Stage::Waiting | Stage::Connecting | Stage::Securing | Stage::Shaking
         )
     }
 
@@ -189,11 +204,7 @@ impl Connection {
                     self.connected(shared, result);
                 }
             }
-            Outcome::Received(lease) => match self.stage {
-                Stage::Shaking => self.shake(shared, &lease),
-                Stage::Open | Stage::Closing => self.take(shared, &lease),
-                _ => {}
-            },
+            Outcome::Received(lease) => self.received(shared, &lease),
             Outcome::ReceiveEnded(reason) => {
                 self.is_receiving = false;
                 self.receive_ended(shared, reason);
@@ -206,8 +217,10 @@ impl Connection {
                 unreachable!("a client neither accepts nor polls")
             }
         }
-        if self.stage == Stage::Leaving {
-            self.close_when_idle(shared);
+        match self.stage {
+            Stage::Leaving => self.close_when_idle(shared),
+            Stage::Renewing => self.renew_when_idle(shared),
+            _ => {}
         }
     }
 
@@ -226,25 +239,50 @@ impl Connection {
             Err(errno) => return self.refuse(shared, || connect_failed(errno)),
         }
         self.receive(shared);
-        let Some(upgrade) = &shared.target(self.number).upgrade else {
-            if shared.plan.reply == Reply::None {
-                self.arrivals = Some(Box::new(Arrivals::new(shared.plan.framing)));
-            }
-            return self.opened(shared);
-        };
-        let mut request = Vec::new();
-        match Handshake::begin(upgrade, &shared.plan, &mut self.random, &mut request) {
-            Ok(handshake) => {
-                self.handshake = Some(Box::new(handshake));
-                self.stage = Stage::Shaking;
-                self.send(shared, Outgoing::one(request));
-            }
-            Err(text) => self.refuse(shared, || text),
+        let name = &shared.target(self.number).server_name;
+        match name.as_ref().zip(shared.tls.as_ref()) {
+            None => self.begin_protocol(shared),
+            Some((name, config)) => match Tls::new(config, name) {
+                Ok(tls) => {
+                    self.tls = Some(Box::new(tls));
+                    self.stage = Stage::Securing;
+                    self.mark_dirty(shared);
+                }
+                Err(text) => self.refuse(shared, || text),
+            },
         }
     }
 
-    fn shake(&mut self, shared: &mut Shared, bytes: &[u8]) {
-        shared.record.counts.bytes_received += bytes.len() as u64;
+    /// Bytes can be sent: begin with what the target speaks.
+    pub fn begin_protocol(&mut self, shared: &mut Shared) {
+        match &shared.target(self.number).protocol {
+            Protocol::Stream => {
+                if shared.plan.reply == Reply::None {
+                    self.arrivals = Some(Box::new(Arrivals::new(shared.plan.framing)));
+                }
+                self.opened(shared);
+            }
+            Protocol::Http(_) => {
+                self.answers = Some(Box::new(Answers::new(&shared.plan.method)));
+                self.opened(shared);
+            }
+            Protocol::WebSocket(resource) => {
+                let begun =
+                    Handshake::begin(resource, &shared.plan, &mut self.random, &mut self.pending);
+                match begun {
+                    Ok(handshake) => {
+                        self.handshake = Some(Box::new(handshake));
+                        self.stage = Stage::Shaking;
+                        self.mark_dirty(shared);
+                    }
+                    Err(text) => self.refuse(shared, || text),
+                }
+            }
+        }
+    }
+
+    /// Take a piece of the response to the WebSocket handshake.
+    pub fn shake(&mut self, shared: &mut Shared, bytes: &[u8]) {
         let Some(handshake) = &mut self.handshake else {
             return;
         };
@@ -272,9 +310,12 @@ impl Connection {
             .saturating_record(now - self.progress);
         self.progress = now;
         self.stage = Stage::Open;
-        self.was_opened = true;
         shared.opening -= 1;
-        shared.unfinished += 1;
+        if std::mem::replace(&mut self.was_opened, true) {
+            self.mark_dirty(shared);
+        } else {
+            shared.unfinished += 1;
+        }
         self.check_finished(shared);
     }
 
@@ -314,8 +355,21 @@ impl Connection {
         }
     }
 
-    /// Begin a send. None is outstanding.
-    pub fn send(&mut self, shared: &mut Shared, outgoing: Outgoing) {
+    /// Begin to send bytes, over TLS where it is spoken. No send is outstanding.
+    pub fn send(&mut self, shared: &mut Shared, plain: Vec<u8>) {
+        let Some(tls) = &mut self.tls else {
+            return self.submit(shared, Outgoing::one(plain));
+        };
+        let mut wire = shared.buffer();
+        let sealed = tls.seal(&plain, &mut wire);
+        shared.recycle(plain);
+        match sealed {
+            Ok(()) => self.submit(shared, Outgoing::one(wire)),
+            Err(error) => self.fail(shared, error.to_string()),
+        }
+    }
+
+    fn submit(&mut self, shared: &mut Shared, outgoing: Outgoing) {
         self.is_sending = true;
         shared.port.send(self.socket, self.token(), outgoing);
     }
@@ -336,7 +390,7 @@ impl Connection {
                 shared.record.counts.bytes_sent += count as u64;
                 outgoing.advance(count);
                 if !outgoing.is_done() && self.stage != Stage::Leaving {
-                    return self.send(shared, outgoing);
+                    return self.submit(shared, outgoing);
                 }
                 if let Some(buffer) = outgoing.into_single() {
                     shared.recycle(buffer);
@@ -344,6 +398,13 @@ impl Connection {
                 if shared.plan.reply == Reply::None && self.stage == Stage::Open {
                     self.progress = shared.clock.now();
                     self.check_finished(shared);
+                }
+                let is_ended = |tls: &Tls| tls.is_ended && !tls.wants_write();
+                if self.stage == Stage::Closing
+                    && self.decoder.is_none()
+                    && self.tls.as_deref().is_some_and(is_ended)
+                {
+                    shared.port.shutdown(self.socket);
                 }
                 self.mark_dirty(shared);
             }
@@ -353,33 +414,16 @@ impl Connection {
 
     fn receive_ended(&mut self, shared: &mut Shared, reason: Option<Errno>) {
         match (self.stage, reason) {
-            (Stage::Leaving | Stage::Ended, _) => {}
+            (Stage::Leaving | Stage::Renewing | Stage::Ended, _) => {}
             (_, Some(Errno(libc::ENOBUFS))) => self.receive(shared),
             (_, Some(errno)) => self.broken(shared, errno),
-            (Stage::Shaking, None) => {
-                self.refuse(shared, || {
-                    "the server closed the connection in the handshake".into()
-                });
-            }
-            (Stage::Open, None) => {
-                self.lose(shared, Fault::Closed, || {
-                    "the server closed the connection".into()
-                });
-            }
-            (_, None) => {
-                if self.decoder.is_some() && !self.is_answered {
-                    self.blame_unclosed(shared, || {
-                        "the server ended the connection without answering the close frame".into()
-                    });
-                }
-                self.leave(shared, false);
-            }
+            (_, None) => self.input_ended(shared),
         }
     }
 
     fn broken(&mut self, shared: &mut Shared, errno: Errno) {
         match self.stage {
-            Stage::Shaking => self.refuse(shared, || describe(errno)),
+            Stage::Securing | Stage::Shaking => self.refuse(shared, || describe(errno)),
             Stage::Open => self.lose(shared, Fault::Reset, || describe(errno)),
             Stage::Closing => {
                 // A server may reset what it has closed cleanly (RFC 9293 section 3.10.7.4).

@@ -14,6 +14,10 @@ impl Connection {
     pub fn refuse(&mut self, shared: &mut Shared, text: impl FnOnce() -> String) {
         shared.opening -= 1;
         shared.record.counts.refused += 1;
+        if self.was_opened {
+            self.count_unsent(shared);
+            self.count_finished(shared);
+        }
         let connection = self.number;
         shared
             .record
@@ -26,13 +30,8 @@ impl Connection {
         let in_flight = self.in_flight();
         let offset = self.expectation.offset(&shared.shape);
         self.count_unanswered(shared);
+        self.count_unsent(shared);
         let counts = &mut shared.record.counts;
-        // With a rate, what was due is counted when sending is over.
-        if let (Some(messages), false, None) =
-            (shared.plan.messages, shared.is_stopping, &shared.pace)
-        {
-            counts.unsent += messages - self.sent;
-        }
         match fault {
             Fault::Reset => counts.reset += 1,
             Fault::Closed => counts.closed += 1,
@@ -44,11 +43,25 @@ impl Connection {
             offset: (in_flight > 0).then_some(offset),
             ..Problem::new(fault, connection, (in_flight > 0).then_some(number), text())
         });
-        if !self.is_finished {
-            self.is_finished = true;
+        self.count_finished(shared);
+        self.leave(shared, true);
+    }
+
+    /// It will not send what it has not sent. With a rate, what was due is counted when sending is
+    /// over.
+    fn count_unsent(&self, shared: &mut Shared) {
+        if let (Some(messages), false, None) =
+            (shared.plan.messages, shared.is_stopping, &shared.pace)
+        {
+            shared.record.counts.unsent += messages - self.sent;
+        }
+    }
+
+    /// The run does not wait for it any more.
+    fn count_finished(&mut self, shared: &mut Shared) {
+        if !std::mem::replace(&mut self.is_finished, true) {
             shared.unfinished -= 1;
         }
-        self.leave(shared, true);
     }
 
     /// What is in flight is lost: it counts, with the time that it has waited.
@@ -108,7 +121,7 @@ impl Connection {
         let waited = now.saturating_sub(self.progress);
         let timeout = nanoseconds(shared.plan.reply_timeout);
         match self.stage {
-            Stage::Connecting | Stage::Shaking
+            Stage::Connecting | Stage::Securing | Stage::Shaking
                 if waited > nanoseconds(shared.plan.connect_timeout) =>
             {
                 self.refuse(shared, || {
@@ -173,6 +186,9 @@ impl Connection {
                 if self.decoder.is_some() {
                     websocket::append_close(&mut self.pending, Code::NORMAL, &mut self.random);
                     self.mark_dirty(shared);
+                } else if let Some(tls) = &mut self.tls {
+                    tls.end();
+                    self.mark_dirty(shared);
                 } else {
                     shared.port.shutdown(self.socket);
                 }
@@ -191,9 +207,11 @@ impl Connection {
                 self.stage = Stage::Ended;
                 return;
             }
-            Stage::Waiting | Stage::Connecting | Stage::Shaking => shared.opening -= 1,
-            Stage::Open if !self.is_finished => shared.unfinished -= 1,
+            _ if self.is_opening() => shared.opening -= 1,
             _ => {}
+        }
+        if self.was_opened {
+            self.count_finished(shared);
         }
         shared.record.counts.abandoned += self.outstanding();
         self.is_finished = true;
@@ -238,6 +256,8 @@ impl Connection {
         }
         self.decoder = None;
         self.compression = None;
+        self.tls = None;
+        self.answers = None;
         self.arrivals = None;
         self.stage = Stage::Ended;
         shared.alive -= 1;

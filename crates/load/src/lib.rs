@@ -34,6 +34,8 @@ mod cutter;
 mod descriptors;
 mod ending;
 mod error;
+mod framing;
+mod http;
 mod json;
 mod ledger;
 mod matching;
@@ -42,6 +44,7 @@ mod pace;
 mod payload;
 mod plan;
 mod random;
+mod reception;
 mod record;
 mod report;
 mod run;
@@ -51,18 +54,21 @@ mod shape;
 mod shared;
 mod stamps;
 mod target;
+mod tls;
 mod traffic;
 mod verify;
 mod websocket;
 
 pub use background::BackgroundRun;
 pub use error::Error;
+pub use framing::Framing;
 pub use plan::{
-    CONNECTIONS_MAX, Driver, FREE_BYTES_MAX, FREE_MESSAGES_MAX, Fragment, Framing, PIPELINE_MAX,
+    CONNECTIONS_MAX, Driver, FREE_BYTES_MAX, FREE_MESSAGES_MAX, Fragment, PIPELINE_MAX,
     PROBLEMS_MAX, Plan, Reply, SIZE_MAX,
 };
 pub use record::{Counts, Fault, Problem};
 pub use report::{Latency, Paced, Report, named as named_counts};
 pub use run::{Phase, Progress, Run};
 pub use series::Point;
-pub use target::{Target, Upgrade};
+pub use target::{Protocol, Resource, Target};
+pub use tls::TlsSettings;

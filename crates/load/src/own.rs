@@ -1,7 +1,8 @@
 //! Messages of the caller's own, in place of noise.
 
 use crate::error::Error;
-use crate::plan::{Framing, SIZE_MAX};
+use crate::framing::Framing;
+use crate::plan::SIZE_MAX;
 
 /// Messages of one's own, at most: they are kept in memory.
 pub const OWN_BYTES_MAX: usize = 256 << 20;

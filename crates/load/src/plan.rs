@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use vespiary_wire::framing::length::Format;
-
 use crate::error::Error;
+use crate::framing::Framing;
+use crate::http;
 use crate::own;
 use crate::payload::Alphabet;
-use crate::target::Target;
+use crate::target::{Protocol, Target};
+use crate::tls::TlsSettings;
 
 /// Connections of one run, at most: one byte short of what the sources of one block of loopback can
 /// carry.
@@ -23,58 +24,6 @@ pub const FREE_MESSAGES_MAX: u32 = 4_096;
 pub const FREE_BYTES_MAX: usize = 4 << 20;
 /// Problems that a report describes one by one; all are counted.
 pub const PROBLEMS_MAX: usize = 20;
-
-/// How messages are distinguished on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// Not at all: the echo is a stream of bytes; a message has come back when its last byte has.
-    Raw,
-    /// Each ends with a line feed, which payloads do not hold.
-    Line,
-    /// Each ends with a carriage return and a line feed, neither of which payloads hold.
-    CrLf,
-    /// A length before each.
-    Length(Format),
-    /// RFC 6455. Given by the target's `ws://` and by nothing else.
-    WebSocket,
-}
-
-impl Framing {
-    /// Parse `raw`, `line`, `crlf`, `websocket`, `length` (four bytes, network order),
-    /// `length:WIDTH` with a width of 1, 2, 4 or 8 bytes, then `le` for the least significant byte
-    /// first, then `+self` for a length that counts its own bytes too.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        match text {
-            "raw" => return Ok(Self::Raw),
-            "line" => return Ok(Self::Line),
-            "crlf" => return Ok(Self::CrLf),
-            "websocket" => return Ok(Self::WebSocket),
-            _ => {}
-        }
-        let format = match text.strip_prefix("length") {
-            Some("") => parse_format("4"),
-            Some(rest) => rest.strip_prefix(':').and_then(parse_format),
-            None => None,
-        };
-        format.map(Self::Length).ok_or_else(|| {
-            Error::plan(format!(
-                "framing {text:?} is unknown; use raw, line, crlf, length or \
-                 length:WIDTH[le][+self] with WIDTH 1, 2, 4 or 8"
-            ))
-        })
-    }
-}
-
-fn parse_format(text: &str) -> Option<Format> {
-    let (text, includes_itself) = strip(text, "+self");
-    let (text, little_endian) = strip(text, "le");
-    Format::new(text.parse().ok()?, !little_endian, includes_itself)
-}
-
-fn strip<'a>(text: &'a str, suffix: &str) -> (&'a str, bool) {
-    text.strip_suffix(suffix)
-        .map_or((text, false), |rest| (rest, true))
-}
 
 /// What the server does with messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,12 +87,16 @@ impl Driver {
 pub struct Plan {
     /// Whom to connect to: the connections take turns. All speak the same framing.
     pub targets: Vec<Target>,
-    /// Further lines of the WebSocket handshake.
+    /// Further lines of the WebSocket handshake, or of each request.
     pub headers: Vec<(String, String)>,
     /// The subprotocols that the handshake offers, the best first.
     pub subprotocols: Vec<String>,
     /// Offer permessage-deflate, and compress if the server agrees.
     pub compress: bool,
+    /// The method of requests. Payloads are their bodies; with a size of zero they have none.
+    pub method: String,
+    /// Whom TLS connections trust, and who they are.
+    pub tls: TlsSettings,
     /// What the server does with messages.
     pub reply: Reply,
     /// Payloads to send in turn, in place of noise of `size` bytes.
@@ -200,16 +153,14 @@ pub struct Plan {
 impl Plan {
     /// A plan of one connection and one message of 32 bytes to `target`.
     pub fn new(target: Target) -> Self {
-        let framing = if target.upgrade.is_some() {
-            Framing::WebSocket
-        } else {
-            Framing::Raw
-        };
+        let framing = framing_of(&target);
         Self {
             targets: vec![target],
             headers: Vec::new(),
             subprotocols: Vec::new(),
             compress: false,
+            method: "GET".to_owned(),
+            tls: TlsSettings::default(),
             reply: Reply::Echo,
             own: Vec::new(),
             ramp_up: Duration::ZERO,
@@ -265,17 +216,58 @@ impl Plan {
         }
         refuse(self.targets.is_empty(), "there is no target")?;
         let mut targets = self.targets.iter();
+        refuse(
+            targets.any(|target| match target.protocol {
+                Protocol::Stream => matches!(self.framing, Framing::WebSocket | Framing::Http),
+                _ => framing_of(target) != self.framing,
+            }),
+            "all addresses must be of one kind: ws:// and wss://, or http:// and https://, both \
+             without --framing, or the others",
+        )?;
+        let is_http = self.framing == Framing::Http;
         let is_websocket = self.framing == Framing::WebSocket;
         refuse(
-            targets.any(|target| target.upgrade.is_some() != is_websocket),
-            "WebSocket framing goes with ws:// addresses, the others without",
+            !self.headers.is_empty() && !is_websocket && !is_http,
+            "headers need a ws://, wss://, http:// or https:// address",
         )?;
-        let has_handshake =
-            !self.headers.is_empty() || !self.subprotocols.is_empty() || self.compress;
         refuse(
-            has_handshake && !is_websocket,
-            "headers, subprotocols and compression need a ws:// address",
+            (!self.subprotocols.is_empty() || self.compress) && !is_websocket,
+            "subprotocols and compression need a ws:// or wss:// address",
+        )?;
+        self.check_requests(is_http)?;
+        refuse(
+            self.tls != TlsSettings::default() && !self.is_secure(),
+            "ca, cert and insecure need a tls://, wss:// or https:// address",
         )
+    }
+
+    fn check_requests(&self, is_http: bool) -> Result<(), Error> {
+        refuse(
+            self.method != "GET" && !is_http,
+            "a method needs an http:// or https:// address",
+        )?;
+        for target in &self.targets {
+            self.request_head(target)?;
+        }
+        refuse(
+            self.reply == Reply::None && is_http,
+            "every request has a response: leave --expect-reply out",
+        )
+    }
+
+    /// The head of requests to `target`; empty where it does not speak HTTP.
+    pub(crate) fn request_head(&self, target: &Target) -> Result<Vec<u8>, Error> {
+        let Protocol::Http(resource) = &target.protocol else {
+            return Ok(Vec::new());
+        };
+        http::head(&self.method, resource, &self.headers).map_err(Error::Plan)
+    }
+
+    /// Whether a target speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.targets
+            .iter()
+            .any(|target| target.server_name.is_some())
     }
 
     fn check_end(&self) -> Result<(), Error> {
@@ -356,6 +348,15 @@ impl Plan {
             Framing::Length(format) => format.payload_bytes_max().min(SIZE_MAX as u64),
             _ => SIZE_MAX as u64,
         }
+    }
+}
+
+/// The framing that a target has by itself.
+fn framing_of(target: &Target) -> Framing {
+    match target.protocol {
+        Protocol::Stream => Framing::Raw,
+        Protocol::WebSocket(_) => Framing::WebSocket,
+        Protocol::Http(_) => Framing::Http,
     }
 }
 
@@ -454,7 +455,13 @@ mod tests {
     fn what_does_not_go_together_is_refused() {
         let mut plain = plan("tcp://127.0.0.1:1");
         plain.headers = vec![("X-Test".into(), "1".into())];
-        assert!(refusal(&plain).contains("need a ws:// address"));
+        assert!(refusal(&plain).contains("need a ws://"));
+        let mut trusting = plan("tcp://127.0.0.1:1");
+        trusting.tls.is_insecure = true;
+        assert!(refusal(&trusting).contains("need a tls://"));
+        let mut silent = plan("http://127.0.0.1:1/");
+        silent.reply = Reply::None;
+        assert!(refusal(&silent).contains("every request has a response"));
         let mut stepped = plan("tcp://127.0.0.1:1");
         stepped.steps = vec![(100.0, Duration::from_secs(1))];
         stepped.check().expect("steps alone");
@@ -466,18 +473,8 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_refused_with_the_known_ones() {
-        assert!(
-            Framing::parse("cobs")
-                .expect_err("unknown")
-                .to_string()
-                .contains("raw, line")
-        );
-        assert!(
-            Driver::parse("iocp")
-                .expect_err("unknown")
-                .to_string()
-                .contains("epoll")
-        );
+    fn unknown_drivers_are_refused_with_the_known_ones() {
+        let error = Driver::parse("iocp").expect_err("unknown");
+        assert!(error.to_string().contains("epoll"));
     }
 }

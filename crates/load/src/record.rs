@@ -46,8 +46,10 @@ pub struct Counts {
     pub abandoned: u64,
     /// Bytes that came back and answer nothing. (Zero.)
     pub extra_bytes: u64,
-    /// Connections on which the server broke RFC 6455. (Zero.)
+    /// Connections on which the server broke the protocol: RFC 6455, HTTP or TLS. (Zero.)
     pub violations: u64,
+    /// Requests that were answered with a status of 400 or above. (Zero.)
+    pub failed: u64,
     /// Bytes handed to the kernel, handshakes included.
     pub bytes_sent: u64,
     /// Bytes that came, handshakes included.
@@ -78,6 +80,7 @@ impl Counts {
             self.unsent,
             self.extra_bytes,
             self.violations,
+            self.failed,
         ];
         faults.iter().all(|count| *count == 0)
     }
@@ -106,6 +109,8 @@ pub enum Fault {
     Extra,
     /// The server broke the protocol.
     Violation,
+    /// A request was answered with an error.
+    Failed,
 }
 
 impl Fault {
@@ -122,6 +127,7 @@ impl Fault {
             Self::Duplicated => "duplicated",
             Self::Extra => "extra",
             Self::Violation => "violation",
+            Self::Failed => "failed",
         }
     }
 }
@@ -273,7 +279,7 @@ mod tests {
             ..Counts::default()
         };
         assert!(clean.is_clean());
-        let faults: [fn(&mut Counts); 11] = [
+        let faults: [fn(&mut Counts); 12] = [
             |counts| counts.refused = 1,
             |counts| counts.reset = 1,
             |counts| counts.closed = 1,
@@ -285,6 +291,7 @@ mod tests {
             |counts| counts.unsent = 1,
             |counts| counts.extra_bytes = 1,
             |counts| counts.violations = 1,
+            |counts| counts.failed = 1,
         ];
         for fault in faults {
             let mut counts = clean;

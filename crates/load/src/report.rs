@@ -249,7 +249,7 @@ fn paced(schedule: &Schedule) -> Paced {
 }
 
 /// The counts under the names that JSON and progress give them.
-pub fn named(counts: &Counts) -> [(&'static str, u64); 19] {
+pub fn named(counts: &Counts) -> [(&'static str, u64); 20] {
     [
         ("connected", counts.connected),
         ("refused", counts.refused),
@@ -266,6 +266,7 @@ pub fn named(counts: &Counts) -> [(&'static str, u64); 19] {
         ("abandoned", counts.abandoned),
         ("extra_bytes", counts.extra_bytes),
         ("violations", counts.violations),
+        ("failed", counts.failed),
         ("bytes_sent", counts.bytes_sent),
         ("bytes_received", counts.bytes_received),
         ("pings_sent", counts.pings_sent),

@@ -13,8 +13,10 @@
 //! exact enough for a failure.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use vespiary_port::Port;
 use vespiary_port::driver::{self, Preference};
 
@@ -29,6 +31,7 @@ use crate::record::Counts;
 use crate::report::{Latency, Report};
 use crate::schedule::{Schedule, count_unsent};
 use crate::shared::Shared;
+use crate::tls;
 
 /// What the run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,12 +112,13 @@ impl Run {
     pub fn new(plan: Plan) -> Result<Self, Error> {
         plan.check()?;
         descriptors::secure(plan.connections)?;
+        let tls = tls::configure(&plan)?;
         let port = open_port(&plan)?;
-        Ok(Self::on(port, plan))
+        Ok(Self::on(port, plan, tls))
     }
 
     /// The same on a port that is there, for a plan that was checked.
-    fn on(port: Box<dyn Port>, plan: Plan) -> Self {
+    fn on(port: Box<dyn Port>, plan: Plan, tls: Option<Arc<ClientConfig>>) -> Self {
         let seed = plan.seed.unwrap_or_else(random::seed);
         let connections = (0..plan.connections)
             .map(|number| Connection::new(number, seed))
@@ -125,7 +129,7 @@ impl Run {
             .min(plan.close_timeout);
         let sweep_interval = nanoseconds(shortest / 10).clamp(1_000_000, 250_000_000);
         Self {
-            shared: Shared::new(port, plan, seed),
+            shared: Shared::new(port, plan, seed, tls),
             connections,
             phase: Phase::Connecting,
             next: 0,

@@ -3,8 +3,9 @@
 
 use vespiary_wire::framing::length::{self, Format, LengthDecoder};
 
+use crate::framing::Framing;
 use crate::payload::{Cursor, Pattern};
-use crate::plan::{Framing, Plan};
+use crate::plan::Plan;
 
 /// What messages say, and the constant bytes round their payloads. WebSocket frames have none: see
 /// [`crate::websocket`].
@@ -106,7 +107,7 @@ impl Shape {
                     Err(_) => whole(bytes, frame),
                 }
             }
-            Framing::Raw | Framing::WebSocket => whole(bytes, frame),
+            Framing::Raw | Framing::WebSocket | Framing::Http => whole(bytes, frame),
         }
     }
 

@@ -4,7 +4,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use rustls::ClientConfig;
 use vespiary_port::{Address, Port};
 use vespiary_wire::http;
 use vespiary_wire::websocket::decoder::Limits;
@@ -34,6 +36,8 @@ pub struct Shared {
     pub plan: Plan,
     /// What decides all that is random.
     pub seed: u64,
+    /// What TLS connections share, where one of the targets speaks TLS.
+    pub tls: Option<Arc<ClientConfig>>,
     /// What messages look like.
     pub shape: Shape,
     /// Messages in flight on a connection, at most.
@@ -68,13 +72,14 @@ pub struct Shared {
     pub dirty: Vec<u32>,
     /// Connections to look at later.
     pub timers: BinaryHeap<Reverse<(Nanoseconds, u32)>>,
+    request_heads: Vec<Vec<u8>>,
     sources: u32,
     buffers: Vec<Vec<u8>>,
 }
 
 impl Shared {
     /// For a plan that was checked.
-    pub fn new(port: Box<dyn Port>, plan: Plan, seed: u64) -> Self {
+    pub fn new(port: Box<dyn Port>, plan: Plan, seed: u64, tls: Option<Arc<ClientConfig>>) -> Self {
         let shape = Shape::new(&plan, seed);
         let cutter = plan
             .fragment
@@ -87,6 +92,7 @@ impl Shared {
         Self {
             port,
             seed,
+            tls,
             in_flight_max: plan.in_flight_max(),
             frame_limits: Limits {
                 frame_bytes_max: message_bytes_max,
@@ -110,6 +116,11 @@ impl Shared {
             alive: 0,
             dirty: Vec::new(),
             timers: BinaryHeap::new(),
+            request_heads: plan
+                .targets
+                .iter()
+                .map(|target| plan.request_head(target).unwrap_or_default())
+                .collect(),
             sources: sources(&plan),
             buffers: Vec::new(),
             shape,
@@ -131,6 +142,11 @@ impl Shared {
     pub fn target(&self, connection: u32) -> &Target {
         let targets = &self.plan.targets;
         &targets[connection as usize % targets.len()]
+    }
+
+    /// What is the same in all requests of `connection`.
+    pub fn request_head(&self, connection: u32) -> &[u8] {
+        &self.request_heads[connection as usize % self.request_heads.len()]
     }
 
     /// An empty buffer.

@@ -5,7 +5,6 @@
 
 use std::cmp::Reverse;
 
-use vespiary_port::Outgoing;
 use vespiary_wire::websocket::ProtocolError;
 use vespiary_wire::websocket::close::{self, Code};
 use vespiary_wire::websocket::decoder::{Control, Data, Event, Role};
@@ -13,10 +12,12 @@ use vespiary_wire::websocket::frame::{Kind, Opcode};
 use vespiary_wire::websocket::profile::Version;
 
 use crate::connection::{Connection, Stage};
+use crate::http::{self, Answers};
 use crate::ledger::Ledger;
 use crate::plan::Reply;
 use crate::record::{Fault, Problem};
 use crate::shared::Shared;
+use crate::tls::Tls;
 use crate::verify::Books as _;
 use crate::websocket;
 
@@ -51,8 +52,19 @@ macro_rules! books {
 impl Connection {
     /// Write what there is room for.
     pub fn flush(&mut self, shared: &mut Shared) {
-        if self.is_sending || self.is_paused || !matches!(self.stage, Stage::Open | Stage::Closing)
+        if self.is_sending
+            || !matches!(
+                self.stage,
+                Stage::Securing | Stage::Shaking | Stage::Open | Stage::Closing
+            )
         {
+            return;
+        }
+        if self.tls.as_deref().is_some_and(Tls::wants_write) {
+            let nothing = shared.buffer();
+            return self.send(shared, nothing);
+        }
+        if self.is_paused {
             return;
         }
         if shared.cutter.is_some() && self.stage == Stage::Open {
@@ -71,7 +83,7 @@ impl Connection {
         if buffer.is_empty() {
             return shared.recycle(buffer);
         }
-        self.send(shared, Outgoing::one(buffer));
+        self.send(shared, buffer);
     }
 
     /// The same where sending is cut into pieces.
@@ -100,7 +112,7 @@ impl Connection {
                 .timers
                 .push(Reverse((shared.clock.now() + delay, self.number)));
         }
-        self.send(shared, Outgoing::one(buffer));
+        self.send(shared, buffer);
     }
 
     /// Append as many messages as there is room for.
@@ -149,6 +161,10 @@ impl Connection {
                 }
             };
             shared.record.counts.pings_sent += pings;
+        } else if self.answers.is_some() {
+            let body = shared.shape.payload(self.cursor);
+            let head = shared.request_head(self.number);
+            http::append_request(output, &shared.plan.method, head, body);
         } else {
             shared.shape.append(self.cursor, output);
         }
@@ -157,7 +173,8 @@ impl Connection {
 
     /// How many messages may leave now.
     fn room(&self, shared: &Shared) -> u64 {
-        if !shared.is_sending || self.stage != Stage::Open {
+        let is_closing = self.answers.as_deref().is_some_and(Answers::is_closing);
+        if !shared.is_sending || self.stage != Stage::Open || is_closing {
             return 0;
         }
         let mut room = shared.in_flight_max - self.in_flight();
@@ -172,9 +189,11 @@ impl Connection {
 
     /// Take bytes that came.
     pub fn take(&mut self, shared: &mut Shared, bytes: &[u8]) {
-        shared.record.counts.bytes_received += bytes.len() as u64;
         if self.decoder.is_some() {
             return self.take_frames(shared, bytes);
+        }
+        if self.answers.is_some() {
+            return self.take_answers(shared, bytes);
         }
         if let Some(arrivals) = &mut self.arrivals {
             match arrivals.take(bytes) {
@@ -309,6 +328,10 @@ impl Connection {
             return self.lose(shared, Fault::Closed, text);
         }
         self.is_answered = true;
+        if let Some(tls) = &mut self.tls {
+            tls.end();
+            self.mark_dirty(shared);
+        }
         if !matches!(code, Code::NORMAL | Code::NO_STATUS) {
             shared.record.counts.closed += 1;
             self.note(
@@ -320,7 +343,7 @@ impl Connection {
     }
 
     /// Enter `completed` messages that came back intact, and go on with what that makes room for.
-    fn account(&mut self, shared: &mut Shared, completed: u32, has_entries: bool) {
+    pub fn account(&mut self, shared: &mut Shared, completed: u32, has_entries: bool) {
         if completed == 0 && !has_entries {
             return;
         }

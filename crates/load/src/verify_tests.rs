@@ -1,5 +1,6 @@
 use super::*;
-use crate::plan::{Framing, Plan};
+use crate::framing::Framing;
+use crate::plan::Plan;
 use crate::target::Target;
 use proptest::prelude::*;
 

@@ -13,7 +13,7 @@ use crate::compression::{self, Compression};
 use crate::cutter::Cutter;
 use crate::plan::Plan;
 use crate::random::Random;
-use crate::target::Upgrade;
+use crate::target::Resource;
 
 /// The handshake under way: its key, and what has come of the response.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Handshake {
 impl Handshake {
     /// Append the request to `output`, with what `plan` adds to it.
     pub fn begin(
-        upgrade: &Upgrade,
+        resource: &Resource,
         plan: &Plan,
         random: &mut Random,
         output: &mut Vec<u8>,
@@ -35,11 +35,11 @@ impl Handshake {
         nonce[..8].copy_from_slice(&random.next().to_le_bytes());
         nonce[8..].copy_from_slice(&random.next().to_le_bytes());
         let key = handshake::encode_key(nonce);
-        let extra = [&upgrade.headers[..], &plan.headers[..]].concat();
+        let extra = [&resource.headers[..], &plan.headers[..]].concat();
         let offer = plan.compress.then(|| compression::offer().list());
         let ask = handshake::Ask {
-            host: &upgrade.host,
-            target: &upgrade.target,
+            host: &resource.host,
+            target: &resource.target,
             key: &key,
             protocols: &plan.subprotocols,
             extensions: offer.as_deref(),

@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use vespiary_load::{
-    BackgroundRun, Driver, Error, Fragment, Framing, Plan, Reply, Target, named_counts,
+    BackgroundRun, Driver, Error, Fragment, Framing, Plan, Reply, Target, TlsSettings, named_counts,
 };
 
 /// Add `LoadRun` to the module.
@@ -33,7 +33,7 @@ impl LoadRun {
         seed=None, sources=None, driver=None, hold=0.0, reply_timeout=10.0, connect_timeout=10.0,
         close_timeout=2.0, connect_concurrency=100, spin=0.0, headers=Vec::new(),
         subprotocols=Vec::new(), compress=false, echo=true, own=Vec::new(), ramp_up=0.0,
-        steps=Vec::new(),
+        steps=Vec::new(), method="GET", ca=None, identity=None, insecure=false,
     ))]
     // Keywords in Python; each is one option of the command.
     #[expect(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
@@ -67,6 +67,10 @@ impl LoadRun {
         own: Vec<Vec<u8>>,
         ramp_up: f64,
         steps: Vec<(f64, f64)>,
+        method: &str,
+        ca: Option<Vec<u8>>,
+        identity: Option<(Vec<u8>, Vec<u8>)>,
+        insecure: bool,
     ) -> PyResult<Self> {
         let mut plan = plan(targets)?;
         plan.connections = connections;
@@ -105,6 +109,12 @@ impl LoadRun {
         plan.steps = steps
             .map(|(rate, seconds)| Ok((rate, span("step", seconds)?)))
             .collect::<PyResult<_>>()?;
+        plan.method = method.to_owned();
+        plan.tls = TlsSettings {
+            authorities: ca,
+            identity,
+            is_insecure: insecure,
+        };
         let run = py.detach(|| BackgroundRun::start(plan)).map_err(raise)?;
         Ok(Self { run })
     }
@@ -145,9 +155,7 @@ impl LoadRun {
 fn plan(targets: Vec<(String, Vec<(String, String)>)>) -> PyResult<Plan> {
     let mut parsed = targets.into_iter().map(|(url, headers)| {
         let mut target = Target::parse(&url).map_err(raise)?;
-        if let Some(upgrade) = &mut target.upgrade {
-            upgrade.headers = headers;
-        }
+        target.add_headers(headers);
         Ok(target)
     });
     let first = parsed

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from vespiary._credentials import bare_url
 from vespiary.cli._files import FILE, check_writable
 from vespiary.cli._quantities import SIZE, SPAN, STEP
 from vespiary.prove.load import exits
@@ -29,14 +28,12 @@ from vespiary.prove.metrics import served
 __all__ = ["load"]
 
 _MESSAGES = 1000
-_NOT_YET = {
-    "wss": "TLS",
-    "tls": "TLS",
-    "https": "TLS",
-    "http": "HTTP requests",
-    "udp": "datagrams",
-}
-"""Schemes that somebody may expect, and what they stand for."""
+
+
+_NOT_FOR_SCRIPTS = (
+    *("rate", "steps", "data_path", "size", "fragment", "compress", "sources", "hold"),
+    *("method", "insecure"),
+)
 
 
 class _Unable(click.ClickException):
@@ -121,14 +118,14 @@ class _Unable(click.ClickException):
     "headers",
     metavar="'NAME: VALUE'",
     multiple=True,
-    help="A line for the WebSocket handshake; can be repeated.",
+    help="A line for the WebSocket handshake, or for each request; can be repeated.",
 )
 @click.option(
     "--cookie",
     "cookies",
     metavar="NAME=VALUE",
     multiple=True,
-    help="A cookie for the WebSocket handshake; can be repeated.",
+    help="A cookie for the WebSocket handshake, or for each request; can be repeated.",
 )
 @click.option(
     "--subprotocol",
@@ -143,9 +140,28 @@ class _Unable(click.ClickException):
     help="Compress WebSocket messages (permessage-deflate); the server has to agree.",
 )
 @click.option(
+    "--method",
+    "-X",
+    metavar="NAME",
+    help="The method of HTTP requests.  [default: POST with --size or --data, which are the bodies;"
+    " else GET]",
+)
+@click.option(
+    "--ca",
+    type=FILE,
+    help="A PEM file with the authorities that are trusted over TLS.  [default: this machine's]",
+)
+@click.option(
+    "--cert", "certificate", type=FILE, help="A PEM file with a certificate of this client."
+)
+@click.option("--key", type=FILE, help="Its private key.  [default: in the same file]")
+@click.option(
+    "--insecure", "-k", is_flag=True, help="Take every certificate that a server has over TLS."
+)
+@click.option(
     "--framing",
     metavar="FRAMING",
-    help="Of tcp:// and unix://: raw (by default), line, crlf, length, or"
+    help="Of tcp://, tls:// and unix://: raw (by default), line, crlf, length, or"
     " length:WIDTH[le][+self] with a width of 1, 2, 4 or 8 bytes.",
 )
 @click.option(
@@ -240,16 +256,19 @@ def load(
 ) -> None:
     """Load the server at URL, verify every echo byte for byte, and measure.
 
-    URL is tcp://HOST:PORT, unix:///PATH or ws://[USER:PASSWORD@]HOST:PORT/TARGET; connections are
+    URL is tcp://HOST:PORT, unix:///PATH, ws://[USER:PASSWORD@]HOST:PORT/TARGET or
+    http://[USER:PASSWORD@]HOST:PORT/TARGET, or with TLS tls://, wss:// or https://; connections are
     spread over several. All connections are opened, then messages go and their echoes are compared
-    with what was sent. Sizes may be written 64KiB, times 250ms or 2min. Masking keys come from the
-    seed: do not send secrets in messages.
+    with what was sent. Over HTTP a request is a message, and its response the echo. Sizes may be
+    written 64KiB, times 250ms or 2min. Masking keys come from the seed: do not send secrets in
+    messages.
 
     \b
     vespiary load ws://127.0.0.1:9001/ --connections 100 --messages 1000
     vespiary load tcp://127.0.0.1:5050 --framing line --fragment --duration 30s
     vespiary load ws://127.0.0.1:9001/ --connections 10000 --messages 0 --hold 60s
     vespiary load tcp://127.0.0.1:5050 --rate 20000 --duration 30s --expect "p99 < 5ms"
+    vespiary load https://127.0.0.1:8000/ --ca vespiary-ca.pem --connections 50 --duration 10s
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     plan = _plan(options)
     expectations = [parse_expectation(text) for text in expected]
@@ -298,8 +317,10 @@ def _plan(options: dict[str, Any]) -> Plan:
         if options[name] is not None and not options["fragment"]:
             raise click.UsageError(f"--{name.replace('_', '-')} needs --fragment")
     timeout = options.pop("timeout")
-    url, *further_urls = map(_supported, options.pop("urls"))
-    options |= _messages(options)
+    url, *further_urls = options.pop("urls")
+    if options["key"] is not None and options["certificate"] is None:
+        raise click.UsageError("--key is the key of --cert, which is missing")
+    options |= _messages(url, options)
     options["headers"] = _headers(options)
     return Plan(
         **options,
@@ -313,27 +334,24 @@ def _plan(options: dict[str, Any]) -> Plan:
 
 def _check_script(options: dict[str, Any]) -> None:
     """What a script does is its own affair."""
-    for name in ("rate", "steps", "data_path", "size", "fragment", "compress", "sources", "hold"):
+    for name in _NOT_FOR_SCRIPTS:
         if options[name]:
             option = {"data_path": "data", "steps": "step"}.get(name, name)
             raise click.UsageError(f"--{option} has no effect on a script: leave it out")
 
 
-def _supported(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    if rest and scheme.lower() in _NOT_YET:
-        raise click.UsageError(
-            f"{bare_url(url)!r}: {_NOT_YET[scheme.lower()]} cannot be loaded yet"
-        )
-    return url
-
-
-def _messages(options: dict[str, Any]) -> dict[str, Any]:
+def _messages(url: str, options: dict[str, Any]) -> dict[str, Any]:
     """What is sent, and whether it comes back."""
-    size, path = options.pop("size"), options.pop("data_path")
+    size, path, method = options.pop("size"), options.pop("data_path"), options.pop("method")
     if size is not None and path is not None:
         raise click.UsageError("--data has messages of their own size: leave --size out")
+    has_body = size is not None or path is not None
+    if method in ("GET", "HEAD") and has_body:
+        raise click.UsageError(f"a {method} request has no body: leave --size and --data out")
+    if method is None:
+        method = "POST" if has_body and url.startswith(("http://", "https://")) else "GET"
     return {
+        "method": method,
         "size": 32 if size is None else size,
         "data": () if path is None else read_messages(path),
         "echo": options.pop("expect_reply") == "echo",

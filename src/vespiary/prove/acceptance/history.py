@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from vespiary.errors import ConfigurationError
-from vespiary.prove.acceptance.outcome import ERROR
+from vespiary.prove.acceptance.outcome import ERROR, PASSED
 from vespiary.prove.acceptance.run import Run
 
-__all__ = ["Earlier", "History"]
+__all__ = ["Earlier", "EarlierRun", "History"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -35,6 +35,14 @@ class Earlier(NamedTuple):
     seconds: float
     peak_bytes: int
     kinds: str
+
+
+class EarlierRun(NamedTuple):
+    """A run of the suite."""
+
+    seconds: float
+    cells: int
+    not_passed: int
 
 
 class History:
@@ -100,6 +108,17 @@ class History:
             (cell, self._suite, _RUNS),
         )
         return [Earlier(*row) for row in rows][::-1]
+
+    def runs(self) -> Sequence[EarlierRun]:
+        """The last runs of the suite, the newest last; this one is among them."""
+        if self._database is None:
+            return []
+        rows = self._database.execute(
+            "SELECT runs.seconds, count(*), sum(outcome != ?) FROM runs JOIN cells ON run = number"
+            " WHERE suite = ? GROUP BY number ORDER BY number DESC LIMIT ?",
+            (PASSED, self._suite, _RUNS),
+        )
+        return [EarlierRun(*row) for row in rows][::-1]
 
     def is_flaky(self, cell: str) -> bool:
         """Whether a cell's outcome changed more than once in its last runs.

@@ -49,4 +49,6 @@ def _plan(plan: Plan) -> dict[str, Any]:
     told["further_urls"] = [bare_url(url) for url in plan.further_urls]
     told["headers"] = [name for name, _ in plan.headers]
     told["data"] = len(plan.data)
+    for name in ("ca", "certificate", "key"):
+        told[name] = None if told[name] is None else str(told[name])
     return told

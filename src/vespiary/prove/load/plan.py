@@ -1,8 +1,11 @@
 """What a load run shall do."""
 
+import os
 from dataclasses import dataclass
 
 __all__ = ["Plan"]
+
+PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,11 @@ class _Options:
     ramp_up: float = 0.0
     steps: tuple[tuple[float, float], ...] = ()
     script: str | None = None
+    method: str = "GET"
+    ca: PathLike | None = None
+    certificate: PathLike | None = None
+    key: PathLike | None = None
+    insecure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +51,13 @@ class Plan(_Options):
     """What a load run shall do; whether it makes sense is checked when it begins.
 
     Attributes:
-        url: `tcp://HOST:PORT`, `unix:///PATH` or `ws://HOST:PORT/TARGET`. A user name and password
-            in a `ws://` URL are sent as basic authentication (RFC 7617).
+        url: `tcp://HOST:PORT`, `tls://HOST:PORT`, `unix:///PATH`, `ws://HOST:PORT/TARGET`, or the
+            same with `wss`, `http` or `https`. A user name and password are sent as basic
+            authentication (RFC 7617).
         connections: How many, 1 to 1,000,000; all are opened before the first message leaves.
         messages: Messages on each connection; without it, as many as `duration` allows.
         duration: Seconds after which no further message leaves.
-        size: Bytes of a message's payload, up to 64 MiB.
+        size: Bytes of a message's payload, up to 64 MiB; of HTTP, of a request's body.
         pipeline: Messages in flight on each connection, up to 65,536. Zero lets sending run free:
             up to 4,096 messages or 4 MiB are in flight.
         rate: Messages per second over all connections. Latency then counts from when a message was
@@ -73,7 +82,7 @@ class Plan(_Options):
         spin: Seconds to look for echoes before sleeping: sharper latencies of few connections, for
             processor time.
         further_urls: More targets of the same kind; connections are spread over all of them.
-        headers: Further header lines of the WebSocket handshake.
+        headers: Further header lines of the WebSocket handshake, or of each request.
         subprotocols: WebSocket subprotocols to offer; the server has to choose one of them.
         compress: Compress WebSocket messages (permessage-deflate); the server has to agree.
         echo: Messages come back. If not, messages are only sent, what comes is counted and not
@@ -85,9 +94,20 @@ class Plan(_Options):
             `duration`.
         script: A Python file. Its `async def user(connection)` is called with each connection, in
             place of messages; a call counts as a message.
+        method: The method of HTTP requests. A request counts as a message, its response as the
+            echo; a status of 400 or above is a fault.
+        ca: A PEM file with the authorities that are trusted over TLS. Default: this machine's.
+        certificate: A PEM file with this client's certificate, for servers that ask for one.
+        key: A PEM file with its private key. Default: it is in the same file.
+        insecure: Take every certificate of a server.
     """
 
     url: str
+
+    @property
+    def is_http(self) -> bool:
+        """Whether messages are HTTP requests."""
+        return self.url.startswith(("http://", "https://"))
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -185,12 +185,13 @@ class Report(_Counts):
             too many were in flight.
         abandoned: Messages in flight when the run was stopped; no fault.
         extra_bytes: Bytes that came and answer nothing.
-        violations: Connections on which the server broke RFC 6455.
+        violations: Connections on which the server broke RFC 6455, HTTP or TLS.
         bytes_sent: Bytes sent, framing and handshakes included.
         bytes_received: Bytes that came.
         pings_sent: Pings sent between fragments.
         pongs_received: Pongs that came; servers owe one for the latest ping only.
-        failed: Calls of a script that raised an exception.
+        failed: Calls of a script that raised an exception; HTTP requests that were answered with a
+            status of 400 or above.
         paced: What a rate demanded; None without one.
         connect_seconds: From the beginning until every connection was open or refused.
         seconds: From the first message to the last echo.

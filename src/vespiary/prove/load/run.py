@@ -1,9 +1,11 @@
 """Run a plan, and report its progress."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from vespiary._core import LoadRun
@@ -17,6 +19,7 @@ from vespiary.prove.memory.work import report_work
 __all__ = ["LoadRefused", "run", "run_native"]
 
 _LOOK_SECONDS = 0.1
+_BODILESS: Final = ("GET", "HEAD")
 
 
 class LoadRefused(ConfigurationError):
@@ -66,12 +69,26 @@ def run_native(plan: Plan, watch: Callable[[Progress], None] | None = None) -> d
 def _options(plan: Plan) -> dict[str, Any]:
     """The options by the names that the native run has for them."""
     options = {field.name: getattr(plan, field.name) for field in fields(plan)}
-    for name in ("url", "further_urls", "script"):
+    for name in ("url", "further_urls", "script", "ca", "certificate", "key"):
         del options[name]
     for name in ("headers", "subprotocols", "steps"):
         options[name] = list(options[name])
     options["own"] = list(options.pop("data"))
+    if plan.is_http and not plan.data and plan.method in _BODILESS:
+        options["size"] = 0
+    options["ca"] = None if plan.ca is None else _read("ca", plan.ca)
+    if plan.certificate is not None:
+        key = plan.certificate if plan.key is None else plan.key
+        options["identity"] = _read("cert", plan.certificate), _read("key", key)
     return options
+
+
+def _read(option: str, path: str | os.PathLike[str]) -> bytes:
+    """A file of certificates or keys."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise LoadRefused(f"--{option}: {path} cannot be read: {error.strerror}") from error
 
 
 def _target(url: str) -> tuple[str, list[tuple[str, str]]]:
@@ -85,8 +102,10 @@ def _target(url: str) -> tuple[str, list[tuple[str, str]]]:
     except ValueError:
         raise LoadRefused(f"{bare!r} has a user name or password that is malformed") from None
     authorization = basic_authorization(user, password)
-    if parts.scheme != "ws":
-        raise LoadRefused(f"{bare!r}: only a ws:// URL can have a user name and a password")
+    if parts.scheme not in ("ws", "wss", "http", "https"):
+        raise LoadRefused(
+            f"{bare!r}: only ws, wss, http and https URLs can have a user name and a password"
+        )
     if authorization is None:
         raise LoadRefused(f"{bare!r}: its user name or password cannot be sent (RFC 7617)")
     return bare, [("Authorization", authorization)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import inspect
 import math
@@ -207,6 +208,12 @@ def _framing(name: str) -> Framing:
     )
 
 
+@functools.cache
+def _tls(plan: Plan) -> vespiary.ClientTLS:
+    """What all connections over TLS share."""
+    return vespiary.ClientTLS(ca=plan.ca, certificate=plan.certificate, key=plan.key)
+
+
 async def _round(number: int, user: User, plan: Plan, record: _Record) -> bool:
     """Open a connection, and call the function with it; whether it was opened."""
     url = plan.urls[number % len(plan.urls)]
@@ -214,6 +221,8 @@ async def _round(number: int, user: User, plan: Plan, record: _Record) -> bool:
         "deadlines": vespiary.Deadlines(handshake_seconds=plan.connect_timeout),
         "proxy": None,
     }
+    if url.startswith(("wss", "tls")) and plan.ca is not None:
+        options["tls"] = _tls(plan)
     if url.startswith("ws"):
         options["headers"] = plan.headers
         options["subprotocols"] = plan.subprotocols

@@ -38,8 +38,17 @@ _FAULTS = {
     "extra_bytes": ("byte came that answers nothing", "bytes came that answer nothing"),
     "failed": ("call of the script failed", "calls of the script failed"),
     "violations": (
-        "connection broke the WebSocket protocol",
-        "connections broke the WebSocket protocol",
+        "connection broke the protocol",
+        "connections broke the protocol",
+    ),
+}
+
+_FAULTS_OF_REQUESTS = {
+    "lost": ("request was not answered", "requests were not answered"),
+    "unsent": ("request was due and not sent", "requests were due and not sent"),
+    "failed": (
+        "request was answered with an error status",
+        "requests were answered with an error status",
     ),
 }
 
@@ -49,6 +58,8 @@ def as_text(plan: Plan, report: Report, expectations: Sequence[Expectation] = ()
     opened = f"{report.connected:,} of {counted(report.connections, 'connection')}"
     head = f"{_where(plan)}: {opened} in {report.connect_seconds:.3f} s, {report.driver}"
     size = f"messages of {counted(report.size, 'byte')}"
+    if plan.is_http:
+        size = f"{plan.method} requests"
     if plan.script is not None:
         size = plan.script
     elif plan.data:
@@ -57,7 +68,7 @@ def as_text(plan: Plan, report: Report, expectations: Sequence[Expectation] = ()
     if plan.script is not None:
         lines += [f"throughput   {report.messages_per_second:,.1f}/s, calls of the script", ""]
     elif report.sent and plan.echo:
-        lines += [*_throughput(report), _limited(plan, report), ""]
+        lines += [*_throughput(plan, report), _limited(plan, report), ""]
     elif not plan.echo:
         lines += [*_one_way(report), ""]
     if latencies := _latencies(plan, report):
@@ -70,14 +81,24 @@ def as_text(plan: Plan, report: Report, expectations: Sequence[Expectation] = ()
     return "\n".join(lines)
 
 
-def _throughput(report: Report) -> list[str]:
+def _throughput(plan: Plan, report: Report) -> list[str]:
     per_second = report.messages_per_second
-    busy = report.client_cpu_seconds / report.seconds if report.seconds else 0.0
+    seconds = report.seconds or 1.0
+    busy = report.client_cpu_seconds / seconds
+    each_way = f"{_bytes(per_second * report.size)}/s each way"
+    if plan.is_http:
+        out, back = report.bytes_sent / seconds, report.bytes_received / seconds
+        each_way = f"{_bytes(out)}/s of requests, {_bytes(back)}/s of responses"
     return [
-        f"throughput   {per_second:,.0f} messages/s, {_bytes(per_second * report.size)}/s each way",
-        f"time         {report.seconds:.3f} s for {counted(report.received, 'message')}",
+        f"throughput   {per_second:,.0f} {_unit(plan)}s/s, {each_way}",
+        f"time         {report.seconds:.3f} s for {counted(report.received, _unit(plan))}",
         f"client       {report.client_cpu_seconds:.3f} s of processor time ({busy:.0%})",
     ]
+
+
+def _unit(plan: Plan) -> str:
+    """What is sent."""
+    return "request" if plan.is_http else "message"
 
 
 def _where(plan: Plan) -> str:
@@ -103,11 +124,12 @@ def _limited(plan: Plan, report: Report) -> str:
     """What the throughput was limited by."""
     busy = report.client_cpu_seconds / report.seconds if report.seconds else 0.0
     if report.paced is not None and report.paced.reached:
-        limit = f"the rate of {report.paced.planned_per_second:,.0f} messages/s"
+        limit = f"the rate of {report.paced.planned_per_second:,.0f} {_unit(plan)}s/s"
     elif busy > _BUSY and report.seconds > 0.1:
         limit = "this client, which was busy all the time: the server may do better"
     elif plan.pipeline:
-        limit = f"waiting for echoes, with {counted(plan.pipeline, 'message')} in flight"
+        echoes = "responses" if plan.is_http else "echoes"
+        limit = f"waiting for {echoes}, with {counted(plan.pipeline, _unit(plan))} in flight"
         if report.connected != 1:
             limit += " on each connection"
     else:
@@ -140,7 +162,7 @@ def _steps(plan: Plan, report: Report) -> list[str]:
 
 
 def _latencies(plan: Plan, report: Report) -> list[str]:
-    what = "message" if plan.script is None else "call"
+    what = _unit(plan) if plan.script is None else "call"
     rows = [("connect", report.connect_latency_seconds), (what, report.latency_seconds)]
     cases = [f"  {name:<9}{_row(latency)}" for name, latency in rows if latency.count]
     if not cases:
@@ -165,9 +187,10 @@ def _verdict(plan: Plan, report: Report) -> list[str]:
     if report.clean:
         return [*lines, _no_fault(plan, report)]
     if (paced := report.paced) is not None and not paced.reached and report.complete:
-        reached = f"{paced.reached_per_second:,.0f} of {paced.planned_per_second:,.0f} messages/s"
-        lines.append(f"FAILED: the rate was not reached: {reached}.")
-    for name, (one, several) in _FAULTS.items():
+        rates = f"{paced.reached_per_second:,.0f} of {paced.planned_per_second:,.0f}"
+        lines.append(f"FAILED: the rate was not reached: {rates} {_unit(plan)}s/s.")
+    faults = _FAULTS | _FAULTS_OF_REQUESTS if plan.is_http else _FAULTS
+    for name, (one, several) in faults.items():
         count: int = getattr(report, name)
         if count:
             lines.append(f"FAILED: {counted(count, one, several)}.")
@@ -198,13 +221,15 @@ def _stopped(plan: Plan, report: Report) -> list[str]:
     if plan.script is not None:
         left = counted(report.abandoned, "call was", "calls were")
         return [f"The run was stopped before its end; {left} not over."]
-    left = counted(report.abandoned, "message was", "messages were")
+    left = counted(report.abandoned, f"{_unit(plan)} was", f"{_unit(plan)}s were")
     return [f"The run was stopped before its end; {left} still in flight."]
 
 
 def _no_fault(plan: Plan, report: Report) -> str:
     if plan.script is not None:
         return f"{counted(report.received, 'call')} of the script ended without an exception."
+    if plan.is_http and report.sent:
+        return f"{counted(report.received, 'request was', 'requests were')} answered."
     if plan.echo:
         return _all_came_back(report)
     opened = counted(report.connected, "connection was", "connections were")

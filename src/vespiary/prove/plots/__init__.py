@@ -3,9 +3,32 @@
 from pathlib import Path
 from typing import Final
 
-from vespiary.prove.plots.plot import BYTES, PER_SECOND, SECONDS, Line, Unit, plot
+from vespiary.prove.plots.plot import (
+    BYTES,
+    COUNT,
+    PER_SECOND,
+    RUNS,
+    SECONDS,
+    TIME,
+    Axis,
+    Line,
+    Unit,
+    plot,
+)
 
-__all__ = ["BYTES", "FOLDER", "PER_SECOND", "SECONDS", "Line", "Unit", "plot"]
+__all__ = [
+    "BYTES",
+    "COUNT",
+    "FOLDER",
+    "PER_SECOND",
+    "RUNS",
+    "SECONDS",
+    "TIME",
+    "Axis",
+    "Line",
+    "Unit",
+    "plot",
+]
 
 FOLDER: Final = Path(__file__).parent
 """Where the style and the script of plots are."""

@@ -1,4 +1,4 @@
-"""A plot of values over time as SVG, as layers or as lines."""
+"""A plot of values over time or over runs as SVG, as layers or as lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from typing import Final
 
 from vespiary.prove.quantities import size_text
 
-__all__ = ["BYTES", "PER_SECOND", "SECONDS", "Line", "Unit", "plot"]
+__all__ = [
+    "BYTES",
+    "COUNT",
+    "PER_SECOND",
+    "RUNS",
+    "SECONDS",
+    "TIME",
+    "Axis",
+    "Line",
+    "Unit",
+    "plot",
+]
 
 _WIDTH, _HEIGHT = 1000, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 10, 10, 26
@@ -25,7 +36,7 @@ class Line:
     Attributes:
         name: For the legend.
         kind: Its class in the style.
-        seconds: When each value was measured.
+        seconds: When each value was measured; or the number of its run.
         values: In the plot's unit.
     """
 
@@ -52,6 +63,28 @@ class Unit:
     least: float
 
 
+@dataclass(frozen=True)
+class Axis:
+    """What values are plotted over.
+
+    Attributes:
+        name: As the script knows it.
+        ticks: Where it is marked up to its end, and with what.
+    """
+
+    name: str
+    ticks: Callable[[float], Sequence[tuple[float, str]]]
+
+
+def _time_ticks(end: float) -> list[tuple[float, str]]:
+    places = [end * number / _TICKS for number in range(_TICKS + 1)]
+    return [(at, f"{at:.1f} s") for at in places]
+
+
+def _run_ticks(end: float) -> list[tuple[float, str]]:
+    return [(float(number), str(number)) for number in range(1, round(end) + 1)]
+
+
 def _seconds_text(seconds: float) -> str:
     for factor, unit in ((1.0, "s"), (1e3, "ms")):
         if seconds * factor >= 1 or not seconds:
@@ -61,11 +94,19 @@ def _seconds_text(seconds: float) -> str:
 
 BYTES: Final = Unit("bytes", size_text, 1024.0, 1.0)
 SECONDS: Final = Unit("seconds", _seconds_text, 10.0, 1e-6)
+TIME: Final = Axis("time", _time_ticks)
+RUNS: Final = Axis("runs", _run_ticks)
+COUNT: Final = Unit("count", lambda value: f"{value:,.0f}", 10.0, 1.0)
 PER_SECOND: Final = Unit("per second", lambda value: f"{value:,.0f}/s", 10.0, 1.0)
 
 
 def plot(
-    lines: Sequence[Line], limit: float | None = None, *, unit: Unit = BYTES, stacked: bool = False
+    lines: Sequence[Line],
+    limit: float | None = None,
+    *,
+    unit: Unit = BYTES,
+    axis: Axis = TIME,
+    stacked: bool = False,
 ) -> str:
     """The plot with its legend; markup.
 
@@ -73,6 +114,7 @@ def plot(
         lines: The series; all with the same times if they are stacked.
         limit: Drawn as a line of its own if it is not far above everything.
         unit: That of the values and of the limit.
+        axis: What the values are plotted over.
         stacked: Whether each lies on top of the one before.
     """
     tops = _stack(lines) if stacked else [list(line.values) for line in lines]
@@ -80,7 +122,7 @@ def plot(
     is_near = limit is not None and limit < 3 * highest
     top = _round_up(max(highest, limit if is_near and limit else 0.0, unit.least), unit.base)
     end = max((line.seconds[-1] for line in lines if line.seconds), default=1.0) or 1.0
-    shapes = [_ticks(top, end, unit)]
+    shapes = [_ticks(top, end, unit, axis)]
     for line, values in reversed(list(zip(lines, tops, strict=True))):
         points = [
             (_LEFT + at / end * _inner_width(), _y(value, top))
@@ -102,6 +144,7 @@ def plot(
         "left": _LEFT,
         "width": _inner_width(),
         "unit": unit.name,
+        "axis": axis.name,
         "lines": [
             {
                 "name": line.name,
@@ -158,7 +201,7 @@ def _round_up(value: float, base: float) -> float:
     return value
 
 
-def _ticks(top: float, end: float, unit: Unit) -> str:
+def _ticks(top: float, end: float, unit: Unit, axis: Axis) -> str:
     parts = []
     for number in range(_TICKS + 1):
         height = _y(top * number / _TICKS, top)
@@ -167,10 +210,10 @@ def _ticks(top: float, end: float, unit: Unit) -> str:
             f' y2="{height:.1f}"/><text x="{_LEFT - 6}" y="{height + 4:.1f}" text-anchor="end">'
             f"{unit.text(top * number / _TICKS)}</text>"
         )
-        across = _LEFT + _inner_width() * number / _TICKS
-        anchor = "end" if number == _TICKS else "middle"
+    for at, text in axis.ticks(end):
+        across = _LEFT + _inner_width() * at / end
+        anchor = "end" if at == end else "middle"
         parts.append(
-            f'<text x="{across:.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}">'
-            f"{end * number / _TICKS:.1f} s</text>"
+            f'<text x="{across:.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}">{text}</text>'
         )
     return "".join(parts)

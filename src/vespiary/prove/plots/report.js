@@ -18,6 +18,7 @@ const span = (seconds) => {
 const texts = {
   "bytes": size,
   "seconds": span,
+  "count": (count) => Math.round(count).toLocaleString("en"),
   "per second": (count) => `${Math.round(count).toLocaleString("en")}/s`,
 };
 
@@ -42,7 +43,7 @@ for (const figure of document.querySelectorAll("figure[data-plot]")) {
     if (at < 0 || at > facts.end) return;
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);
-    const words = [`${at.toFixed(2)} s`];
+    const words = [facts.axis === "runs" ? `run ${Math.floor(at)}` : `${at.toFixed(2)} s`];
     for (const line of facts.lines) {
       const place = last(line.seconds, at);
       const ended = at > line.seconds[line.seconds.length - 1] + facts.end / 50;

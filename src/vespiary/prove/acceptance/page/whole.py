@@ -13,7 +13,7 @@ from vespiary.prove.acceptance.history import Earlier, History
 from vespiary.prove.acceptance.outcome import ERROR, FAILED, KINDS, PASSED, Result
 from vespiary.prove.acceptance.run import Run
 from vespiary.prove.document import as_document
-from vespiary.prove.plots import FOLDER, Line, plot
+from vespiary.prove.plots import BYTES, COUNT, FOLDER, RUNS, SECONDS, Line, plot
 from vespiary.prove.quantities import size_text
 
 __all__ = ["as_html"]
@@ -38,6 +38,7 @@ def as_html(run: Run, history: History, folder: Path, artifacts: Path | None) ->
         _failures(run),
         "<h2>Cases and tools</h2>",
         _grid(run, history),
+        _trend(history),
         "<h2>Cells</h2>",
         *(_cell(result, history, base) for result in run.results),
     ]
@@ -161,7 +162,7 @@ def _memory(result: Result) -> str:
 
 
 def _earlier(earlier: Sequence[Earlier]) -> str:
-    """The last runs of the cell as a row of marks."""
+    """The last runs of the cell: a row of marks, and how its time and its memory have changed."""
     if len(earlier) < 2:
         return ""
     marks = "".join(
@@ -169,7 +170,31 @@ def _earlier(earlier: Sequence[Earlier]) -> str:
         f' {size_text(each.peak_bytes)} {escape(each.kinds)}">{_MARKS[each.outcome]}</span>'
         for each in earlier
     )
-    return f'<p class="earlier">Last {len(earlier)} runs, the newest last: {marks}</p>'
+    runs = [float(number) for number in range(1, len(earlier) + 1)]
+    seconds = Line("time", "number0", runs, [each.seconds for each in earlier])
+    peaks = Line("peak memory", "number2", runs, [float(each.peak_bytes) for each in earlier])
+    return (
+        f'<p class="earlier">Last {len(earlier)} runs, the newest last: {marks}</p>'
+        f"<h3>Over these runs</h3>{plot([seconds], unit=SECONDS, axis=RUNS)}"
+        f"{plot([peaks], unit=BYTES, axis=RUNS)}"
+    )
+
+
+def _trend(history: History) -> str:
+    """How the suite's runs have changed."""
+    earlier = history.runs()
+    if len(earlier) < 2:
+        return ""
+    numbers = [float(number) for number in range(1, len(earlier) + 1)]
+    seconds = Line("whole run", "number0", numbers, [each.seconds for each in earlier])
+    cells = [
+        Line("cells", "number2", numbers, [float(each.cells) for each in earlier]),
+        Line("not passed", "number5", numbers, [float(each.not_passed) for each in earlier]),
+    ]
+    return (
+        f"<h2>Last {len(earlier)} runs</h2>{plot(cells, unit=COUNT, axis=RUNS)}"
+        f"{plot([seconds], unit=SECONDS, axis=RUNS)}"
+    )
 
 
 def _log(name: str, text: str, result: Result) -> str:

@@ -1,0 +1,168 @@
+"""The examples with TLS: a renewed certificate, clients known by theirs, a reverse proxy."""
+
+import json
+import signal
+import socket
+import ssl
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Subprotocol
+
+from vespiary._core import make_authority, make_certificate
+
+from .conftest import Example, Start
+
+pytestmark = pytest.mark.acceptance
+
+
+class Folder:
+    """A folder with an authority and certificates, as `vespiary cert` makes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        authority, self._key = make_authority()
+        (path / "vespiary-ca.pem").write_text(authority)
+        (path / "clients").mkdir()
+        self.make("localhost", "localhost", "127.0.0.1")
+
+    def make(self, name: str, *names: str) -> None:
+        certificate, key = make_certificate(self._key, [*names], 30)
+        (self.path / f"{name}.pem").write_text(certificate)
+        (self.path / f"{name}-key.pem").write_text(key)
+
+    @property
+    def pair(self) -> list[str]:
+        """The server's files."""
+        return [str(self.path / "localhost.pem"), str(self.path / "localhost-key.pem")]
+
+    def context(self, client: str | None = None) -> ssl.SSLContext:
+        """What a client uses."""
+        context = ssl.create_default_context(cafile=self.path / "vespiary-ca.pem")
+        if client is not None:
+            context.load_cert_chain(self.path / f"{client}.pem", self.path / f"{client}-key.pem")
+        return context
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_the_echo_gets_a_new_certificate_while_it_runs(start: Start, folder: Folder) -> None:
+    example = start("tls_echo.py", "wss://127.0.0.1:0", *folder.pair)
+
+    def certificate() -> bytes | None:
+        with connect(example.url, ssl=folder.context()) as client:
+            client.send("hello")
+            assert client.recv(timeout=60) == "hello"
+            assert isinstance(client.socket, ssl.SSLSocket)
+            return client.socket.getpeercert(binary_form=True)
+
+    with connect(example.url, ssl=folder.context()) as kept:
+        before = certificate()
+        folder.make("localhost", "localhost", "127.0.0.1")
+        assert certificate() == before
+        example.send_signal(signal.SIGHUP)
+        example.wait_for("The certificate was read again")
+        assert certificate() != before
+        (folder.path / "localhost.pem").write_text("nothing")
+        example.send_signal(signal.SIGHUP)
+        example.wait_for("The old certificate stays in use")
+        assert certificate() != before
+        kept.send("still there")
+        assert kept.recv(timeout=60) == "still there"
+    assert "TLSv1.3 with " in example.output
+    example.kill()
+
+
+def lines_of(example: Example, context: ssl.SSLContext, *said: bytes) -> list[bytes]:
+    """Say lines, and get as many answers and the greeting; fewer where the server closes."""
+    with (
+        socket.create_connection(example.address, 60) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as client,
+        client.makefile("rb") as answers,
+    ):
+        client.sendall(b"".join(line + b"\n" for line in said))
+        got = [answers.readline() for _ in range(1 + len(said))]
+    return [line.strip() for line in got if line]
+
+
+def test_clients_are_known_by_their_certificates(start: Start, folder: Folder) -> None:
+    for name in ("ann", "bob", "eve"):
+        folder.make(name, name)
+    for name in ("ann", "bob"):
+        (folder.path / "clients" / f"{name}.pem").write_text(
+            (folder.path / f"{name}.pem").read_text()
+        )
+    example = start("client_certificates.py", "tls://127.0.0.1:0", str(folder.path))
+    for name in ("ann", "bob"):
+        greeting, answer = lines_of(example, folder.context(name), b"honey")
+        assert (greeting.decode(), answer.decode()) == (f"hello {name}", f"{name}: honey")
+    assert lines_of(example, folder.context("eve")) == [b"this certificate is not in the folder"]
+    (folder.path / "clients" / "bob.pem").unlink()
+    assert lines_of(example, folder.context("bob")) == [b"this certificate is not in the folder"]
+    with pytest.raises(ssl.SSLError, match="certificate required"):
+        lines_of(example, folder.context())
+    example.stop()
+
+
+def test_the_proxy_carries_both_ways_and_passes_ends_on(start: Start, folder: Folder) -> None:
+    chat = start("websocket_chat", "ws://127.0.0.1:0/", "ws://127.0.0.1:0/")
+    url = chat.urls[0].rstrip("/")
+    proxy = start("tls_reverse_proxy.py", "wss://127.0.0.1:0", url, *folder.pair)
+    with (
+        connect(proxy.url, ssl=folder.context()) as ann,
+        connect(proxy.url, ssl=folder.context()) as bob,
+    ):
+        for client, name in ((ann, "Ann"), (bob, "Bob")):
+            client.send(json.dumps({"join": "nest", "name": name}))
+            assert json.loads(client.recv(timeout=60))["welcome"] == "nest"
+        assert json.loads(ann.recv(timeout=60)) == {"joined": "Bob"}
+        bob.send(json.dumps({"say": "hello"}))
+        assert json.loads(ann.recv(timeout=60))["said"] == "hello"
+        bob.close()
+        assert json.loads(ann.recv(timeout=60)) == {"left": "Bob"}
+        chat.stop()
+        with pytest.raises(ConnectionClosed) as told:
+            ann.recv(timeout=60)
+        assert told.value.rcvd is not None
+        assert told.value.rcvd.code == 1001
+    with connect(proxy.url, ssl=folder.context()) as nobody:
+        with pytest.raises(ConnectionClosed) as told:
+            nobody.recv(timeout=60)
+        assert told.value.rcvd is not None
+        assert told.value.rcvd.code == 1014
+    proxy.stop()
+
+
+def test_the_server_behind_the_proxy_knows_the_client(start: Start, folder: Folder) -> None:
+    seen: list[tuple[str, str | None, str | None]] = []
+
+    def note(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        forwarded = connection.request.headers.get("X-Forwarded-For")
+        seen.append((connection.request.path, forwarded, connection.subprotocol))
+        connection.send(b"\x00bytes")
+        connection.close(3000, "enough")
+
+    with serve(note, "127.0.0.1", 0, subprotocols=[Subprotocol("v2")]) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        behind = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        proxy = start("tls_reverse_proxy.py", "wss://127.0.0.1:0", behind, *folder.pair)
+        address = f"wss://127.0.0.1:{urlsplit(proxy.url).port}/a?b=c"
+        offered = [Subprotocol("v2")]
+        with connect(address, ssl=folder.context(), subprotocols=offered) as client:
+            assert client.recv(timeout=60) == b"\x00bytes"
+            with pytest.raises(ConnectionClosed) as told:
+                client.recv(timeout=60)
+        assert told.value.rcvd is not None
+        assert told.value.rcvd.code == 3000
+        server.shutdown()
+    assert seen == [("/a?b=c", "127.0.0.1", "v2")]
+    proxy.stop()

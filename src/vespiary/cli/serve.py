@@ -250,7 +250,9 @@ def serve(
         "deadlines": Deadlines.from_texts(_deadlines(deadlines, drain_seconds)),
         "slow_consumer": slow_consumer,
         "executor": executor,
-        **{"fd": fd, "backlog": backlog, "reuse_port": reuse_port or None},
+        "fd": fd,
+        "backlog": backlog,
+        "reuse_port": reuse_port or None,
     }
     special = {"framing": framing, "host": host, "mode": _mode(mode), "tls": _tls(certificate, key)}
     websocket = _websocket(origins, subprotocols, compress)

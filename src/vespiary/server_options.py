@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 if TYPE_CHECKING:
     import socket
 
-    from vespiary._proxy_networks import ForwardedField
     from vespiary.filters import FilterFactory
     from vespiary.framing import Framing
     from vespiary.limits import Deadlines, Limits, SlowConsumer
@@ -64,7 +63,7 @@ class ServerOptions(TypedDict, total=False):
     tls: ServerTLS | None
     proxy_protocol_from: Sequence[str]
     forwarded_from: Sequence[str]
-    forwarded_field: ForwardedField | None
+    forwarded_field: Literal["x-forwarded-for", "forwarded"] | None
     filters: Sequence[FilterFactory]
     executor: Literal["threads"] | None
     host: str | None

@@ -387,6 +387,7 @@ class Hooks:
     spawn: Callable[..., Any] | None
     connected: Callable[..., Any] | None
     outcome: Callable[..., Any] | None
+    step: Callable[..., Any] | None
     filter_received: Callable[..., Any] | None
     filter_sent: Callable[..., Any] | None
     receives: bool
@@ -409,6 +410,7 @@ class Hooks:
         spawn: Callable[..., Any] | None = None,
         connected: Callable[..., Any] | None = None,
         outcome: Callable[..., Any] | None = None,
+        step: Callable[..., Any] | None = None,
         filter_received: Callable[..., Any] | None = None,
         filter_sent: Callable[..., Any] | None = None,
         receives: bool = False,
@@ -446,7 +448,7 @@ class Listener:
 
 def cue_stop(
     connection: Connection, code: int, reason: str
-) -> Literal["ended", "answering", "cue", "finishing", "closing"]: ...
+) -> Literal["ended", "answering", "cue", "finishing", "sending", "closing"]: ...
 def push(connection: Connection, message: object) -> bool: ...
 def close_as_told(connection: Connection) -> None: ...
 def end_with_peer(connection: Connection, on: bool) -> None: ...

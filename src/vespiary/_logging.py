@@ -116,6 +116,15 @@ def response_failed(url: str, peer: str, text: str, hook: object) -> None:
     logger.error("Response%s cannot be sent: %s; on %s", by, escaped(text), _place(url, peer))
 
 
+def message_cut(url: str, peer: str) -> None:
+    """A handler or a client has closed its connection within a message sent in parts."""
+    logger.error(
+        "Message left unfinished: the connection is closed with 1011, as its last part"
+        " (send_part(..., last=True)) was not sent; on %s",
+        _place(url, peer),
+    )
+
+
 def address_text(address: tuple[str, int] | str | None) -> str:
     """A peer's address for one line of a log."""
     if isinstance(address, tuple):

@@ -4,7 +4,8 @@
 2. Each connection gets its cue. A handler with `on_shutdown` is called, and its connections may go
    on until they end by themselves. A coroutine gets the messages already received and then the end
    of its iteration. Others are closed at once (1001 on WebSocket) behind what is queued; where
-   calls of the handler are under way on threads, after these. Work under way (an async
+   calls of the handler are under way on threads, after these, and where a message in parts is under
+   way, after its last part. Work under way (an async
    `on_request`, `on_message` or `on_close`, a coroutine's `finally`) goes on.
 3. What is left is closed with 1001 before `drain_seconds` are over, and its tasks are cancelled;
    after `drain_seconds` it is reset. The last quarter of the time, and at most `close_seconds`, is
@@ -79,7 +80,7 @@ class _Draining:
         """Let each connection end in its handler's way."""
         states = [(self._cue(one), one) for one in connections]
         self.answering = [one for state, one in states if state == "answering"]
-        self.working = [one for state, one in states if state == "working"]
+        self.working = [one for state, one in states if state in {"working", "sending"}]
 
     def _cue(self, connection: Connection) -> str:
         if self._is_working(connection):

@@ -1,7 +1,8 @@
-"""Slow methods of handlers, in asyncio's debug mode.
+"""Slow methods and tasks of handlers, in asyncio's debug mode.
 
-The engine calls plain methods many in one turn, which asyncio sees as one step of the loop, or as
-one callback of ours. So each is timed by itself, and logged as asyncio logs a slow callback.
+The engine calls plain methods, and wakes tasks that wait for a message, many in one turn, which
+asyncio sees as one step of the loop, or as one callback of ours. So each is timed by itself, and
+logged as asyncio logs a slow callback.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def timed(hooks: Hooks, loop: asyncio.AbstractEventLoop) -> Hooks:
         hook = getattr(hooks, name)
         if hook is not None:
             setattr(hooks, name, _timed(hook, loop))
+    hooks.step = _step_timer(loop)
     if hooks.timer is None:
         hooks.timer = lambda connection, callback: _timed(callback, loop)(connection)
     return hooks
@@ -45,6 +47,17 @@ def timed_callback(
     if not loop.get_debug() or not inspect.isroutine(callback) or is_async(callback):
         return callback
     return _timed(callback, loop)
+
+
+def _step_timer(loop: asyncio.AbstractEventLoop) -> Callable[[object, float], None]:
+    """Logs long steps of tasks that the engine wakes by itself, as asyncio logs the others."""
+
+    def step(woken: object, seconds: float) -> None:
+        if seconds >= loop.slow_callback_duration:
+            task = getattr(woken, "__self__", woken)
+            logger.warning("Executing %r took %.3f seconds", task, seconds)
+
+    return step
 
 
 def _timed(hook: Callable[..., Any], loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:

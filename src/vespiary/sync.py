@@ -170,7 +170,7 @@ class _Mailbox:
             )
             if is_full and not self._is_held:
                 self._is_held = True
-                native.pause_reading()
+                native._hold_reading(True)
             self.changed.notify()
 
     def _part(self, native: NativeConnection, data: bytes, last: bool, text: bool) -> None:
@@ -228,7 +228,8 @@ class _Mailbox:
             self._bytes -= _length(message)
             if self._is_held and not self._waiting and self.native is not None:
                 self._is_held = False
-                self.native.resume_reading()
+                with contextlib.suppress(RuntimeError):  # The loop may have ended.
+                    self.shared.call_soon(self.native._hold_reading, False)
             return message
 
     def _end_with_peer(self, on: bool) -> None:

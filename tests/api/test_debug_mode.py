@@ -59,6 +59,76 @@ async def function(connection: vespiary.Connection) -> None:
         connection.send(message)
 
 
+async def woken(connection: vespiary.Connection) -> None:
+    async for message in connection:
+        block()
+        connection.send(message)
+
+
+async def receives(connection: vespiary.Connection) -> None:
+    while True:
+        message = await connection.receive()
+        block()
+        connection.send(message)
+
+
+class Woken(vespiary.Handler):
+    async def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+        block()
+        connection.send(message)
+
+
+@pytest.mark.parametrize("handler", [woken, receives, Woken])
+async def test_a_slow_step_of_a_task_that_a_message_wakes_is_logged(
+    handler: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = SLOW / 2
+    server = vespiary.Server()
+    server.add(handler, WS)
+    async with server, vespiary.connect(server.urls[0]) as client:
+        for _ in range(2):
+            client.send("hello")
+            await client.receive()
+        name = handler.__name__
+        await until(
+            lambda: any(
+                line.startswith("Executing <Task") and f"{name}" in line and "took 0." in line
+                for line in caplog.messages
+            )
+        )
+    loop.set_debug(False)
+
+
+async def test_a_slow_step_of_a_client_that_a_message_wakes_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = SLOW / 2
+    server = vespiary.Server()
+    server.add(Echoes, WS)
+
+    async def asks_and_blocks() -> None:
+        async with vespiary.connect(server.urls[0]) as client:
+            await asyncio.sleep(0.01)
+            client.send("hello")
+            await client.receive()
+            block()
+
+    async with server:
+        await asyncio.create_task(asks_and_blocks())
+        lines = [line for line in caplog.messages if "asks_and_blocks" in line]
+        assert any(line.startswith("Executing <Task") for line in lines), lines
+    loop.set_debug(False)
+
+
+class Echoes(vespiary.Handler):
+    def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+        connection.send(message)
+
+
 @pytest.mark.parametrize(
     ("handler", "names"),
     [

@@ -226,7 +226,7 @@ async def test_a_client_that_only_waits_for_the_end_is_notified_behind_unread_me
         client = vespiary.connect(server.urls[0], framing="line", limits=limits)
         async with client as connection:
             reason = await asyncio.wait_for(connection.wait_closed(), 60)
-    assert (reason.side, reason.kind) == ("remote", "broken")
+    assert (reason.side, reason.kind) == ("remote", "closed")
 
 
 async def test_an_answer_is_not_cut_where_another_task_watches_before_the_first_message() -> None:

@@ -1,6 +1,7 @@
 """Messages in parts: each has one sender, and the parts of two do not mix."""
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable
@@ -132,3 +133,136 @@ async def test_messages_in_parts_leave_nothing_in_the_senders_context() -> None:
             client.send_part("a")
             client.send_part("b", last=True)
         assert len(contextvars.copy_context()) == before
+
+
+async def returns(connection: vespiary.Connection) -> None:
+    connection.send_part("half")
+
+
+async def closes(connection: vespiary.Connection) -> None:
+    connection.send_part("half")
+    await connection.close()
+
+
+class Closes(vespiary.Handler):
+    def on_open(self, connection: vespiary.Connection) -> None:
+        connection.send_part("half")
+        connection.close(1001, "bye")
+
+
+class ClosesOnAThread(vespiary.Handler):
+    def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+        connection.send_part("half")
+        connection.close()
+
+
+class AsyncMessages(vespiary.Handler):
+    async def on_message(self, connection: vespiary.Connection, message: bytes | str) -> None:
+        connection.send_part("half")
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("handler", "options"),
+    [
+        (returns, {}),
+        (closes, {}),
+        (Closes, {}),
+        (ClosesOnAThread, {"executor": "threads"}),
+        (AsyncMessages, {}),
+    ],
+)
+@pytest.mark.parametrize("compression", [None, vespiary.Compression()])
+async def test_a_message_that_a_handler_leaves_unfinished_is_not_a_clean_end(
+    handler: Any,
+    options: dict[str, Any],
+    compression: vespiary.Compression | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    websocket = vespiary.WebSocket(compression=compression)
+    async with serving(handler, websocket=websocket, **options) as server:
+        async with vespiary.connect(server.urls[0], websocket=websocket) as client:
+            with contextlib.suppress(vespiary.ConnectionClosed):
+                client.send("go")
+            reason = await client.wait_closed()
+        assert (reason.code, reason.text) == (1011, "a message was left unfinished")
+        assert server.statistics().total.handler_errors == 1
+    lines = [one for one in caplog.messages if "Message left unfinished" in one]
+    assert len(lines) == 1
+    assert server.urls[0] in lines[0]
+    assert "send_part(..., last=True)" in lines[0]
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+async def test_a_message_that_a_client_leaves_unfinished_is_not_a_clean_end(
+    blocks: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder()
+    async with serving(recorder) as server:
+        if blocks:
+
+            def leave() -> None:
+                with vespiary.sync.connect(server.urls[0]) as client:
+                    client.send_part("half")
+
+            await asyncio.to_thread(leave)
+        else:
+            async with vespiary.connect(server.urls[0]) as client:
+                client.send_part("half")
+        await until(lambda: recorder.reasons)
+    assert recorder.reasons[0].code == 1011
+    assert caplog.text.count("Message left unfinished") == 1
+
+
+async def test_a_code_of_the_programs_own_ends_a_message_as_it_wants(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fails(connection: vespiary.Connection) -> None:
+        connection.send_part("half")
+        connection.close(4001, "the file is gone")
+
+    async with serving(fails) as server, vespiary.connect(server.urls[0]) as client:
+        reason = await client.wait_closed()
+    assert (reason.code, reason.text) == (4001, "the file is gone")
+    assert "unfinished" not in caplog.text
+
+
+class Slowly(vespiary.Handler):
+    """Sends a message whose last part comes from a timer, once the server stops."""
+
+    def __init__(self, *, finishes: bool) -> None:
+        self.finishes = finishes
+
+    def on_open(self, connection: vespiary.Connection) -> None:
+        connection.send_part("half")
+        if self.finishes:
+            connection.set_timer(0.01, self.go_on)
+
+    def go_on(self, connection: vespiary.Connection) -> None:
+        if connection.is_shutting_down:
+            connection.send_part(", whole", last=True)
+        else:
+            connection.set_timer(0.01, self.go_on)
+
+
+async def test_a_stop_waits_for_the_last_part_of_a_message() -> None:
+    async with (
+        serving(Slowly(finishes=True)) as server,
+        vespiary.connect(server.urls[0]) as client,
+    ):
+        stopping = asyncio.create_task(server.stop())
+        assert await client.receive() == "half, whole"
+        reason = await client.wait_closed()
+        await stopping
+    assert reason.code == 1001
+
+
+async def test_a_stop_that_cuts_a_message_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        serving(Slowly(finishes=False)) as server,
+        vespiary.connect(server.urls[0]) as client,
+    ):
+        await server.stop(0.2)
+        reason = await client.wait_closed()
+    assert reason.code == 1011
+    assert caplog.text.count("Message left unfinished") == 1

@@ -66,6 +66,9 @@ pub trait Host: Sized + 'static {
     type Endpoint;
     /// What the host keeps for a connection.
     type User;
+    /// Its reasons for not reading ([`Connection::pause`]) that do not count once the peer's end
+    /// has come: those of queues, which the few bytes before the end may fill beyond their limit.
+    const YIELDING: u8 = 0;
 
     /// Which endpoint serves a request that came on a connection of an address; `None` is answered
     /// 404.
@@ -116,8 +119,8 @@ pub trait Host: Sized + 'static {
     fn drained(&self, connection: &Rc<Connection<Self>>);
     /// The peer of a stream has finished sending.
     fn ended(&self, connection: &Rc<Connection<Self>>) -> AfterEnd;
-    /// Whether the host waits for nothing but the end of a stream that it does not read, so that
-    /// the peer's FIN ends it although messages stand before it.
+    /// Whether the host waits for nothing but the end of a connection that it does not read, so
+    /// that the peer's FIN ends it although messages stand before it.
     fn awaits_only_end(&self, connection: &Rc<Connection<Self>>) -> bool {
         let _ = connection;
         false

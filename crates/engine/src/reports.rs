@@ -207,6 +207,10 @@ impl<H: Host> HttpSink for Rc<Connection<H>> {
         self.state() == State::Handshaking
     }
 
+    fn has_peer_ended(&self) -> bool {
+        self.life.get().has_peer_ended()
+    }
+
     fn fault(&self, text: &str) {
         self.engine.host.fault(self, text);
     }

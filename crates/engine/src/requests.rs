@@ -6,7 +6,7 @@ use crate::connection::{Connection, Event, State};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::limit::Limit;
-use crate::session::http::exchange::{close, latest_status, over_limit, refuse};
+use crate::session::http::exchange::{close, latest_status, may_still_answer, over_limit, refuse};
 use crate::session::http::request::{give, refuse_late};
 use crate::session::http::{Answer, client};
 use std::rc::Rc;
@@ -101,6 +101,11 @@ impl<H: Host> Connection<H> {
     /// The status of the latest answer to a request; 0 before there was one.
     pub(crate) fn latest_status(&self) -> u16 {
         latest_status(&self.inbound.borrow().session)
+    }
+
+    /// Whether the peer, which has finished sending, still gets the answer to its request.
+    pub(crate) fn may_still_answer(&self) -> bool {
+        may_still_answer(&self.inbound.borrow().session)
     }
 
     pub(crate) fn refuse_over_limit(self: &Rc<Self>, limit: Limit) {

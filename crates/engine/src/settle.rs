@@ -15,6 +15,9 @@ use std::rc::Rc;
 use std::time::Duration;
 use vespiary_trace::requires;
 
+/// How a connection ends whose peer does not wait for the end of the handshake.
+pub(crate) const LEFT_EARLY: &str = "the peer closed the connection during the handshake";
+
 /// The connections of a round that are being settled. Those that a panic leaves are put back.
 struct Round<'a, H: Host> {
     engine: &'a Engine<H>,
@@ -165,7 +168,8 @@ impl<H: Host> Engine<H> {
         if !connection.enter(Event::PeerEnded) {
             return;
         }
-        if connection.layered.get() && connection.is_cut_beneath_layers() {
+        let is_cut = connection.layered.get() && connection.is_cut_beneath_layers();
+        if is_cut {
             let text =
                 "the peer's stream was cut: it ended without the end of its TLS (close_notify)";
             connection.end_with(CloseReason::new(Cause::PeerVanished, text));
@@ -174,9 +178,10 @@ impl<H: Host> Engine<H> {
             State::BetweenRequests => {
                 return connection.end_between_requests(Side::Remote);
             }
+            // A client may finish sending behind its request: the answer ends the connection.
+            State::Handshaking if !is_cut && connection.may_still_answer() => {}
             State::Connecting | State::Securing | State::Handshaking => {
-                let text = "the peer closed the connection during the handshake";
-                connection.end_unless_refused(CloseReason::new(Cause::PeerVanished, text));
+                connection.end_unless_refused(CloseReason::new(Cause::PeerVanished, LEFT_EARLY));
                 connection.enter(Event::Break);
             }
             State::Open => self.peer_ended_while_open(connection),

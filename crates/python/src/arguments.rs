@@ -1,11 +1,12 @@
 //! Arguments of public methods, each checked with an error that says what it must be.
 
 use crate::calls::{Ask as _, Invoke as _};
+use crate::connection::Connection;
 use crate::imports;
 use crate::ping;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyString};
+use pyo3::types::{PyBool, PyInt, PyString};
 use vespiary_engine::wire::websocket::close::Code;
 
 /// The flag of an async function's code (CO_COROUTINE).
@@ -43,6 +44,39 @@ pub(crate) fn close_reason(given: &Bound<'_, PyAny>) -> PyResult<String> {
         ));
     }
     Ok(reason)
+}
+
+/// Whether a message is compressed; None leaves it to the endpoint.
+pub(crate) fn compress(given: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
+    if given.is_none() {
+        return Ok(None);
+    }
+    match given.cast::<PyBool>() {
+        Ok(choice) => Ok(Some(choice.is_true())),
+        Err(_) => Err(wrong(given, "compress is True, False or None")),
+    }
+}
+
+/// Whether a part ends its message.
+pub(crate) fn last(given: &Bound<'_, PyAny>) -> PyResult<bool> {
+    match given.cast::<PyBool>() {
+        Ok(last) => Ok(last.is_true()),
+        Err(_) => Err(wrong(
+            given,
+            "last is True for the last part of a message, else False",
+        )),
+    }
+}
+
+/// A connection that does not get what is published.
+pub(crate) fn exclude(given: &Bound<'_, PyAny>) -> PyResult<Option<Py<Connection>>> {
+    if given.is_none() {
+        return Ok(None);
+    }
+    match given.cast::<Connection>() {
+        Ok(connection) => Ok(Some(connection.clone().unbind())),
+        Err(_) => Err(wrong(given, "exclude is a Connection or None")),
+    }
 }
 
 /// The name of a topic.

@@ -11,6 +11,7 @@ use crate::imports;
 use crate::inbox::Inbox;
 use crate::loop_handle::{LoopHandle, forked_error};
 use crate::owned::Owned;
+use crate::report;
 use crate::request::KeptRequest;
 use crate::thread_calls::{ThreadCall, on_loop, wrong_thread};
 use pyo3::exceptions::PyRuntimeError;
@@ -18,6 +19,7 @@ use pyo3::prelude::*;
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{Cause, CloseReason};
 use vespiary_tls::Facts;
 
@@ -260,6 +262,15 @@ impl Connection {
         }
         this.handle().add(slf.py(), call)
     }
+}
+
+/// Close a connection. Where that leaves a message unfinished, its sender has failed, and the peer
+/// gets 1011.
+pub(crate) fn close(connection: &Rc<Conn>, code: u16, reason: &str) {
+    if connection.would_cut_message(Code(code)) {
+        report::message_cut(connection.engine().host.py(), connection);
+    }
+    connection.close(Code(code), reason);
 }
 
 pub(crate) fn peer_text(connection: &Rc<Conn>) -> String {

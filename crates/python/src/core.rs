@@ -390,8 +390,8 @@ impl Core {
         topics: u64,
         #[pyo3(from_py_with = arguments::topic)] topic: String,
         message: Py<PyAny>,
-        but: Option<Py<Connection>>,
-        compress: Option<bool>,
+        #[pyo3(from_py_with = arguments::exclude)] but: Option<Py<Connection>>,
+        #[pyo3(from_py_with = arguments::compress)] compress: Option<bool>,
     ) -> PyResult<usize> {
         Self::ask(slf, move |py, core| {
             let but = match but {

@@ -12,7 +12,7 @@
 //! otherwise where nothing else refers to it or to the connection.
 
 use crate::attachment::Attachment;
-use crate::connection::Connection;
+use crate::connection::{Connection, close};
 use crate::inbox::Inbox;
 use crate::process;
 use crate::thread_calls::ThreadCall;
@@ -21,7 +21,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 use std::sync::OnceLock;
 use vespiary_engine::State;
-use vespiary_engine::wire::websocket::close::Code;
 
 static DEALLOC: OnceLock<ffi::destructor> = OnceLock::new();
 
@@ -97,7 +96,7 @@ pub(crate) fn dropped(object: &Bound<'_, Connection>) {
     inbox.is_lendable.set(false);
     if was_lent && living.state() == State::Open {
         warn(object);
-        living.close(Code(1000), "");
+        close(&living, 1000, "");
     }
 }
 

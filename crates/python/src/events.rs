@@ -3,6 +3,7 @@
 use crate::attachment::{Attachment, HasRare as _};
 use crate::callback::Callback;
 use crate::calls::InvokeOwned as _;
+use crate::connection::{PAUSED_BY_INBOX, PAUSED_BY_POOL};
 use crate::context::Entered;
 use crate::core::Conn;
 use crate::dropped;
@@ -32,6 +33,7 @@ impl Host for PyHost {
     type Payload = BytesPayload;
     type Endpoint = PyEndpoint;
     type User = Attachment;
+    const YIELDING: u8 = PAUSED_BY_INBOX | PAUSED_BY_POOL;
 
     fn route(&self, connection: &Rc<Conn>, request: &http::Request) -> Option<Rc<Endpoint<Self>>> {
         let front = connection.endpoint();

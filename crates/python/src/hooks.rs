@@ -88,6 +88,9 @@ hooks! {
     /// Called with the outcome of a client's connect and handshake: (connection, None, None, None)
     /// or (None, reason, headers, body).
     outcome,
+    /// In asyncio's debug mode: called with the wake-up of a task that a message has woken, and the
+    /// seconds that its step took.
+    step,
     /// The filters, as two functions of a connection and bytes.
     filter_received,
     filter_sent,

@@ -333,6 +333,7 @@ impl PyHost {
     ) -> PyResult<()> {
         let endpoint = &connection.endpoint().host;
         let inbox = Inbox::new(endpoint.inbox);
+        inbox.is_timed.set(endpoint.step.is_some());
         let _ = object.get().local()?.inbox.set(inbox);
         if let Some(spawn) = &endpoint.spawn {
             // SAFETY: the object is alive.

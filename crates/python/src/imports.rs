@@ -48,6 +48,7 @@ imported! {
         denied = "denied",
         rule_broken = "rule_broken",
         response_failed = "response_failed",
+        message_cut = "message_cut",
         callback_failed = "callback_failed",
     }
     "vespiary._receiving": {

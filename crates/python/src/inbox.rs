@@ -23,10 +23,11 @@ use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::IntoPyDict;
+use pyo3::types::{IntoPyDict, PyFloat};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 use vespiary_engine::{Cause, CloseReason, Manner};
 
 /// A task that waits for a message: its wake-up, its context.
@@ -60,6 +61,8 @@ pub(crate) struct Inbox {
     /// What to close with when the task returns.
     pub(crate) close_with: Cell<Option<Box<(u16, String)>>>,
     pub(crate) marked: Cell<bool>,
+    /// The steps of its task are timed.
+    pub(crate) is_timed: Cell<bool>,
     bytes: Cell<usize>,
     limits: InboxLimits,
     /// Futures of `drain()`; boxed, as most connections never have any.
@@ -147,6 +150,25 @@ impl Inbox {
             }
             outcome
         }
+    }
+
+    /// The same, and a report of how long its step took.
+    #[cold]
+    pub(crate) fn wake_timed(&self, py: Python<'_>, connection: &Connection) -> PyResult<()> {
+        let endpoint = connection.living()?.map(|living| living.endpoint().clone());
+        let waiter = self.waiter.borrow();
+        let callback = waiter.as_ref().map(|waiter| waiter.callback.clone_ref(py));
+        drop(waiter);
+        let began = Instant::now();
+        self.wake(py)?;
+        let took = PyFloat::new(py, began.elapsed().as_secs_f64());
+        if let (Some(callback), Some(endpoint)) = (callback, endpoint)
+            && let Some(hook) = &endpoint.host.step
+        {
+            // SAFETY: both are alive.
+            unsafe { hook.call(py, &[callback.as_ptr(), took.as_ptr()]) }?;
+        }
+        Ok(())
     }
 
     /// The awaitable for one message.

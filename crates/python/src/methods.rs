@@ -34,13 +34,16 @@ impl Connection {
     /// Raises:
     ///     ConnectionClosed: the connection is closing or has ended.
     ///     WriteQueueFull: `write_bytes_max` would be exceeded, under the policy `wait`.
-    ///     SendRefused: the framing has no parts to send, as with lines and length prefixes.
+    ///     SendRefused: the framing has no parts to send, as with lines and length prefixes, or
+    ///         another task or callback is sending a message in parts.
+    ///     TypeError: the data is neither text nor bytes, or another argument is not what it must
+    ///         be.
     #[pyo3(signature = (data, *, last = false, compress = None))]
     fn send_part(
         slf: &Bound<'_, Self>,
         data: Py<PyAny>,
-        last: bool,
-        compress: Option<bool>,
+        #[pyo3(from_py_with = arguments::last)] last: bool,
+        #[pyo3(from_py_with = arguments::compress)] compress: Option<bool>,
     ) -> PyResult<()> {
         parts::send(slf, data, last, compress)
     }
@@ -137,7 +140,7 @@ impl Connection {
             let object = slf.clone().unbind();
             Self::end(slf, ThreadCall::Close(object, code, reason))?;
         }
-        Ok(Waiting::new(slf, What::End))
+        Ok(Waiting::new(slf, What::Closing))
     }
 
     /// End the connection at once; what waits is dropped and the peer sees a reset.

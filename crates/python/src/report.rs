@@ -80,6 +80,18 @@ pub(crate) fn log_rule_broken(
     imports::rule_broken(py)?.invoke(facts).map(drop)
 }
 
+/// Count and log that a connection is closed within a message that is sent in parts.
+#[cold]
+pub(crate) fn message_cut(py: Python<'_>, connection: &Rc<Conn>) {
+    let host = &connection.endpoint().host;
+    host.handler_errors.fetch_add(1, Ordering::Relaxed);
+    let facts = (&**host.url.borrow(), peer_text(connection));
+    let logged = imports::message_cut(py).and_then(|log| log.invoke(facts));
+    if let Err(error) = logged {
+        error.write_unraisable(py, None);
+    }
+}
+
 /// Count and log a response of the handler's that cannot be sent.
 pub(crate) fn log_response_fault(
     py: Python<'_>,

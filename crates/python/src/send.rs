@@ -1,5 +1,6 @@
 //! `Connection.send`: the hottest call from Python, and what a message may be.
 
+use crate::arguments;
 use crate::calls::Invoke as _;
 use crate::connection::{Connection, Local, peer_text};
 use crate::core::Conn;
@@ -139,9 +140,12 @@ impl Connection {
             ),
             SendError::TopicTooLong => refused("the topic's name is longer than topic_bytes_max"),
             SendError::Ended => refused("send_end() was called: this end sends nothing more"),
+            SendError::OutOfTurn if connection.is_within_message() => refused(
+                "a message in parts is under way: finish it with send_part(..., last=True) first",
+            ),
             SendError::OutOfTurn => refused(
-                "a message in parts is under way, or the framing has no parts: \
-                 finish with send_part(..., last=True) first",
+                "messages of this framing cannot be sent in parts: send() each as a whole; parts \
+                 are for WebSocket and for framing='raw'",
             ),
         }
     }
@@ -228,7 +232,7 @@ Raises:
     ThreadCallsFull: the loop takes no calls of other threads (raised in those only).
     SendRefused: a message in parts is under way, or the framing cannot carry it: it is too
         long for the length prefix, or has a line break where messages are lines.
-    TypeError: the message is neither text nor bytes.";
+    TypeError: the message is neither text nor bytes, or compress is not a bool.";
 
 /// A method definition that the interpreter reads for as long as it lives.
 pub(crate) struct SendMethod(std::cell::UnsafeCell<ffi::PyMethodDef>);
@@ -320,7 +324,7 @@ fn send_elsewhere(
 #[inline]
 unsafe fn read_arguments(
     py: Python<'_>,
-    arguments: *const *mut ffi::PyObject,
+    given: *const *mut ffi::PyObject,
     count: isize,
     names: *mut ffi::PyObject,
 ) -> PyResult<(Borrowed<'_, '_, PyAny>, Option<bool>)> {
@@ -329,7 +333,7 @@ unsafe fn read_arguments(
         return Err(PyTypeError::new_err(text));
     }
     // SAFETY: one positional argument is there, and it lives as long as the call.
-    let message = unsafe { Borrowed::from_ptr(py, *arguments) };
+    let message = unsafe { Borrowed::from_ptr(py, *given) };
     if names.is_null() {
         return Ok((message, None));
     }
@@ -340,7 +344,7 @@ unsafe fn read_arguments(
             let text = "send() takes no other keyword than compress";
             return Err(PyTypeError::new_err(text));
         }
-        Borrowed::from_ptr(py, *arguments.add(1)).extract::<Option<bool>>()?
+        arguments::compress(&Borrowed::from_ptr(py, *given.add(1)))?
     };
     Ok((message, compress))
 }

@@ -3,7 +3,7 @@
 
 use crate::attachment::HasRare as _;
 use crate::calls::{Ask as _, Invoke as _};
-use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX};
+use crate::connection::{Connection, PAUSED_BY_END, PAUSED_BY_INBOX, close};
 use crate::core::Conn;
 use crate::imports;
 use crate::inbox::Inbox;
@@ -24,6 +24,7 @@ use vespiary_engine::wire::websocket::close::Code;
 /// * `cue`: the handler's `on_shutdown` has to be called;
 /// * `finishing`: its coroutine gets the messages that wait and then the end of its iteration, and
 ///   the connection is closed when it returns;
+/// * `sending`: a message in parts is under way, ask again later;
 /// * `closing`: it is closed once what is queued is written.
 #[pyfunction]
 fn cue_stop(connection: &Connection, code: u16, reason: &str) -> PyResult<&'static str> {
@@ -35,6 +36,7 @@ fn cue_stop(connection: &Connection, code: u16, reason: &str) -> PyResult<&'stat
         State::Handshaking if is_answering(&living)? => return Ok("answering"),
         State::Open if living.endpoint().host.shutdown.is_some() => return Ok("cue"),
         State::Open if finish(&living, code, reason) => return Ok("finishing"),
+        State::Open if living.is_within_message() => return Ok("sending"),
         _ => living.close(Code(code), reason),
     }
     Ok("closing")
@@ -104,7 +106,7 @@ fn close_with(connection: &Rc<Conn>, told: Option<Box<(u16, String)>>) {
         return;
     }
     let (code, reason) = told.map_or((1000, String::new()), |it| *it);
-    connection.close(Code(code), &reason);
+    close(connection, code, &reason);
 }
 
 /// Add the functions of tasks to the module.

@@ -4,7 +4,7 @@
 //! calling thread waits for it (see `thread_waits`).
 
 use crate::calls::Invoke as _;
-use crate::connection::{Connection, PAUSED_BY_USER};
+use crate::connection::{self, Connection, PAUSED_BY_USER};
 use crate::context::Entered;
 use crate::dropped;
 use crate::loop_handle::{LoopHandle, WAIT_SECONDS_MAX, forked_error};
@@ -17,7 +17,6 @@ use pyo3::types::PyTuple;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
-use vespiary_engine::wire::websocket::close::Code;
 
 /// Something to be done on the loop's thread.
 pub(crate) enum ThreadCall {
@@ -133,7 +132,7 @@ pub(crate) fn wrong_thread(what: &str) -> PyErr {
 impl Connection {
     pub(crate) fn close_now(&self, code: u16, reason: &str) -> PyResult<()> {
         if let Some(connection) = self.living()? {
-            connection.close(Code(code), reason);
+            connection::close(&connection, code, reason);
         }
         Ok(())
     }

@@ -10,12 +10,13 @@ use crate::imports;
 use crate::inbox::Inbox;
 use crate::options::InboxLimits;
 use crate::steps::{self, Steps};
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use vespiary_engine::CloseReason;
 
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -71,16 +72,22 @@ pub(crate) enum What {
     Room,
     /// The connection's end.
     End,
+    /// The same, behind the `close()` that it comes from.
+    Closing,
 }
 
 /// What `drain()`, `wait_closed()` and `close()` return: a coroutine that may be awaited more than
-/// once, or ignored. asyncio logs a future that failed and was never awaited, so the future is made
-/// when somebody awaits.
+/// once. asyncio logs a future that failed and was never awaited, so the future is made when
+/// somebody awaits.
+///
+/// What `close()` returns may be ignored. The others do nothing else than wait: one that nobody
+/// awaits is a mistake, and a RuntimeWarning as with Python's own coroutines.
 #[pyclass(frozen, module = "vespiary._core")]
 pub(crate) struct Waiting {
     connection: Py<Connection>,
     what: What,
     steps: Steps,
+    is_awaited: AtomicBool,
 }
 
 impl Waiting {
@@ -89,17 +96,46 @@ impl Waiting {
             connection: connection.clone().unbind(),
             what,
             steps: Steps::default(),
+            is_awaited: AtomicBool::new(matches!(what, What::Closing)),
         }
+    }
+
+    fn note_awaited(&self) {
+        self.is_awaited.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if *self.is_awaited.get_mut() {
+            return;
+        }
+        let text = match self.what {
+            What::Room => c"connection.drain() was never awaited",
+            _ => c"connection.wait_closed() was never awaited",
+        };
+        Python::attach(|py| {
+            // What drops it may be on its way with an exception.
+            let raised = PyErr::take(py);
+            let category = py.get_type::<PyRuntimeWarning>();
+            if let Err(error) = PyErr::warn(py, &category, text, 1) {
+                error.write_unraisable(py, None);
+            }
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+        });
     }
 }
 
 #[pymethods]
 impl Waiting {
     fn __await__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.note_awaited();
         let connection = self.connection.bind(py);
         match self.what {
             What::Room => drain(connection, "await connection.drain()"),
-            What::End => wait_closed(connection),
+            What::End | What::Closing => wait_closed(connection),
         }
     }
 
@@ -109,10 +145,12 @@ impl Waiting {
 
     #[pyo3(signature = (*error))]
     fn throw(&self, error: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+        self.note_awaited();
         self.steps.throw(error)
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.note_awaited();
         self.steps.close(py)
     }
 

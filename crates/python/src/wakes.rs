@@ -63,6 +63,10 @@ impl PyHost {
     fn wake_one(&self, object: &Py<Connection>) {
         let py = self.py();
         let (outcome, is_lendable) = match object.get().inbox() {
+            Ok(inbox) if inbox.is_timed.get() => {
+                let outcome = inbox.wake_timed(py, object.get());
+                (outcome, inbox.is_lendable.get())
+            }
             Ok(inbox) => (inbox.wake(py), inbox.is_lendable.get()),
             Err(error) => (Err(error), false),
         };

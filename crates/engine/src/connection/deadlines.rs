@@ -12,19 +12,7 @@
 //! free, so there is no bound on it; the socket is looked at again each millisecond. The process's
 //! own delays do not count either; see [`crate::clock`].
 //!
-//! **While this end does not read** (its host has paused, or the peer does not take what it is
-//! sent), the socket is looked at each second. Its end or its reset is noticed there. When it holds
-//! bytes, the second does not count, since it is this end that makes the peer wait; when it holds
-//! none, the peer is silent, and the second counts. Pings are sent each interval whether or not
-//! bytes wait, and their answers are not read: what shows that the peer lives is that its kernel
-//! acknowledges them. No message is read ahead of its time for that, and no bytes need a place to
-//! wait. An end that stands behind unread bytes is not acted upon before they are read, unless the
-//! host only waits for the end: the peer may have ended its half only, and the bytes are messages.
-//! When the peer is gone altogether, its kernel answers the next ping, or the kernel's own probe on
-//! a connection without pings, with a reset.
-//!
-//! A stream whose peer has finished sending, while this end has more to say, is looked at in the
-//! same way: no receive is outstanding that would report a reset.
+//! While this end does not read, see [`super::held`].
 //!
 //! **Progress is what the peer's kernel has acknowledged.** A reader that is slow but goes on meets
 //! the write deadline, and so it meets that of a ping while the bytes before the ping are on their
@@ -41,9 +29,10 @@
 //! Those of a connection that closes are in [`super::closing`].
 
 use super::closing;
+use super::held::consider_look;
 use crate::close::{Cause, CloseReason, Side};
-use crate::connection::{CloseFrames, Connection, Event, State};
-use crate::engine::{Due, Engine, broken_by_kernel};
+use crate::connection::{CloseFrames, Connection, State};
+use crate::engine::{Due, Engine};
 use crate::host::Host;
 use crate::limit::Limit;
 use crate::options::{Framing, Options};
@@ -112,6 +101,7 @@ fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u
         State::BetweenRequests => consider(began, deadlines.keep_alive, Which::KeepAlive),
         State::Connecting | State::Securing | State::Handshaking => {
             consider(began, deadlines.handshake, Which::Handshake);
+            consider_look(connection, &mut consider);
         }
         State::Open => consider_open(connection, options, &mut consider),
         State::Closing => closing::consider(connection, options, &mut consider),
@@ -164,45 +154,10 @@ fn consider_open<H: Host>(
             consider(unanswered, deadlines.ping_timeout, Which::Pong);
         }
     }
-    let held_since = connection.moments.held_since.get();
-    if held_since != 0 {
-        consider(held_since, Some(LOOK_MILLISECONDS), Which::Look);
-    }
+    consider_look(connection, consider);
 }
 
 impl<H: Host> Connection<H> {
-    /// This end stops reading, or goes on.
-    pub(crate) fn note_held(&self, is_held: bool) {
-        self.account_for_held(true);
-        self.moments
-            .held_since
-            .set(if is_held { self.engine.now_ms() } else { 0 });
-        self.enter(if is_held { Event::Pause } else { Event::Resume });
-        if is_held {
-            let pinged = self.moments.pinged.get().max(self.moments.heard.get());
-            self.moments.pinged.set(pinged);
-            self.engine.arm(self);
-        }
-    }
-
-    /// The time since this end was last seen not to read counts for the peer, or, when it is
-    /// `excused`, for none of the deadlines of what the peer must send. A ping's answer is not
-    /// among them: the peer's kernel gives it.
-    fn account_for_held(&self, excused: bool) {
-        let now = self.engine.now_ms();
-        let since = self.moments.held_since.replace(now);
-        let moments = [
-            &self.moments.heard,
-            &self.moments.data_heard,
-            &self.moments.message_began,
-        ];
-        for moment in moments {
-            if excused && since != 0 && moment.get() != 0 {
-                moment.set((moment.get() + (now - since)).min(now));
-            }
-        }
-    }
-
     /// Whether the close frames of both ends have passed.
     pub(crate) fn have_both_closed(&self) -> bool {
         self.close_frames.get() == CloseFrames::Both
@@ -346,31 +301,6 @@ impl<H: Host> Engine<H> {
             Which::Data => self.expire(connection, Limit::DataSeconds, options),
             Which::Acknowledged => drop(self.look_for_acknowledgement(connection)),
             Which::Close => closing::end_unanswered(connection, options),
-        }
-    }
-
-    /// Look at a socket that is not read: whether it has ended, and whether it holds bytes.
-    fn look(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
-        let unread = connection.unread();
-        let has_bytes = unread.bytes > 0 || connection.has_held_input();
-        connection.account_for_held(has_bytes);
-        if let Some(errno) = unread.broken {
-            requires!("rfc6455/7.2.1/2");
-            connection.end_with(broken_by_kernel("receiving", errno));
-            connection.enter(Event::Break);
-            connection.unsettle();
-        } else if connection.life.get().has_peer_ended() {
-            if unread.is_gone {
-                connection.end_with(CloseReason::new(Cause::PeerClosed, ""));
-                connection.enter(Event::Break);
-                connection.unsettle();
-            } else if self.host.awaits_only_end(connection) {
-                connection.close_after_peer();
-            }
-        } else if unread.is_ended && !has_bytes {
-            self.peer_ended(connection);
-        } else if unread.is_ended && self.host.awaits_only_end(connection) {
-            connection.close_unread();
         }
     }
 

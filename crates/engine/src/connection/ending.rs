@@ -10,8 +10,23 @@ use vespiary_wire::websocket::close::{self, Code};
 use vespiary_wire::websocket::frame::Opcode;
 
 impl<H: Host> Connection<H> {
+    /// Whether a message that is sent in parts is under way.
+    pub fn is_within_message(&self) -> bool {
+        // Where there are no such messages, the flag says that nothing more is sent.
+        let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
+        websocket && self.state() == State::Open && self.sending_parts.get()
+    }
+
+    /// Whether closing with `code` would say that all is well, although the last part of a message
+    /// was not sent.
+    pub fn would_cut_message(&self, code: Code) -> bool {
+        code.is_clean() && self.is_within_message()
+    }
+
     /// End cleanly: what waits is written, the peer is notified, and its end is awaited for
     /// `close` at the most.
+    ///
+    /// Within a message it is not clean: the peer gets 1011 in place of a code that says so.
     pub fn close(self: &Rc<Self>, code: Code, text: &str) {
         match self.state() {
             State::Closing | State::Closed => return,
@@ -24,6 +39,11 @@ impl<H: Host> Connection<H> {
                 return self.abort_now();
             }
             State::Open => {}
+        }
+        if self.would_cut_message(code) {
+            let text = "a message was left unfinished";
+            let reason = CloseReason::new(Cause::HandlerFailed, text);
+            return self.fail(reason.with_code(Code::INTERNAL_ERROR));
         }
         self.end_with(CloseReason::new(Cause::Closed, text).with_code(code));
         self.begin_closing(Some((code, text)));
@@ -44,14 +64,21 @@ impl<H: Host> Connection<H> {
     /// End because the peer has finished sending, although what it has sent last was not read, as
     /// nobody reads it.
     pub(crate) fn close_unread(self: &Rc<Self>) {
-        let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
-        if self.state() == State::Open && !websocket {
-            let text = "it has finished sending, and its last bytes were not read";
-            let mut reason = CloseReason::new(Cause::PeerClosed, text);
-            reason.manner = Manner::Broken;
-            self.end_with(reason);
-            self.begin_closing(None);
+        if self.state() != State::Open {
+            return;
         }
+        let text = "it has finished sending, and its last bytes were not read";
+        if self.endpoint().options.borrow().framing == Framing::WebSocket {
+            let reason = CloseReason::new(Cause::PeerVanished, text);
+            requires!("rfc6455/7.2.1/2", "rfc6455/7.1.5/h3");
+            self.end_with(reason.with_code(Code::ABNORMAL));
+            self.enter(Event::Break);
+            return self.unsettle();
+        }
+        let mut reason = CloseReason::new(Cause::PeerClosed, text);
+        reason.manner = Manner::Broken;
+        self.end_with(reason);
+        self.begin_closing(None);
     }
 
     /// End at once: what waits is dropped, and the peer sees a reset.

@@ -49,6 +49,8 @@ pub(crate) enum Receiving {
     Open,
     /// This end does not read: its host has paused it, or the peer does not take what it is sent.
     Paused,
+    /// The peer's end has come to the kernel, behind bytes that were not received.
+    Last,
     /// The peer's end has come, and bytes before it wait to be handed over.
     Ending,
     /// The peer's end was handed over.
@@ -78,6 +80,8 @@ pub(crate) enum Event {
     Pause,
     /// This end reads again.
     Resume,
+    /// The peer's end was seen behind bytes that were not received.
+    PeerFinished,
     /// The peer's end came.
     PeerEnd,
     /// The peer's end was handed over.
@@ -125,6 +129,7 @@ impl Life {
             (S::Closed, _) => self,
             (_, E::Pause) => self.receives(Receiving::Paused),
             (_, E::Resume) => self.receives(Receiving::Open),
+            (_, E::PeerFinished) => self.receives(Receiving::Last),
             (_, E::PeerEnd) => self.receives(Receiving::Ending),
             (_, E::PeerEnded) => self.receives(Receiving::Ended),
             (_, E::Break) => self.to(S::Closing).ended(),
@@ -170,6 +175,12 @@ impl Life {
             && requires!("rfc6455/7.1.1/1" => self.receiving == Receiving::Ended)
     }
 
+    /// Whether the peer's end is known to have come, be it behind bytes that wait.
+    #[inline]
+    pub(crate) fn is_peer_ending(self) -> bool {
+        self.receiving as u8 >= Receiving::Last as u8
+    }
+
     /// Whether the peer has ended its side, and nothing before its end waits.
     #[inline]
     pub(crate) fn has_peer_ended(self) -> bool {
@@ -193,13 +204,14 @@ mod tests {
         State::Closed,
     ];
     const SENDING: [Sending; 3] = [Sending::Open, Sending::Ending, Sending::Ended];
-    const RECEIVING: [Receiving; 4] = [
+    const RECEIVING: [Receiving; 5] = [
         Receiving::Open,
         Receiving::Paused,
+        Receiving::Last,
         Receiving::Ending,
         Receiving::Ended,
     ];
-    const EVENTS: [Event; 14] = [
+    const EVENTS: [Event; 15] = [
         Event::Secure,
         Event::Handshake,
         Event::Answer,
@@ -210,6 +222,7 @@ mod tests {
         Event::SendFin,
         Event::Pause,
         Event::Resume,
+        Event::PeerFinished,
         Event::PeerEnd,
         Event::PeerEnded,
         Event::Break,

@@ -14,6 +14,7 @@ mod closing;
 mod deadlines;
 mod ending;
 mod fullness;
+mod held;
 mod life;
 mod moments;
 mod traffic;
@@ -360,15 +361,23 @@ impl<H: Host> Connection<H> {
     /// Whether the peer is held back: by the host, or because it does not read what it is sent.
     #[inline]
     pub(crate) fn is_held_back(&self) -> bool {
-        self.paused.get() != 0
+        self.paused.get() != 0 && self.is_pause_kept()
             || self.is_above_high() && !self.endpoint().options.borrow().reads_when_crowded
+    }
+
+    /// Whether a reason for not reading stands although no more than the last bytes can come.
+    #[cold]
+    fn is_pause_kept(&self) -> bool {
+        let is_last = self.life.get().is_peer_ending();
+        let yielding = if is_last { H::YIELDING } else { 0 };
+        self.paused.get() & !yielding != 0
     }
 
     /// Whether nothing is received on it that would notice its reset: the peer is held back, or has
     /// finished sending.
     #[inline]
     pub(crate) fn is_not_read(&self) -> bool {
-        self.is_held_back() || self.is_open() && self.life.get().has_peer_ended()
+        self.is_held_back() || self.state() <= State::Open && self.life.get().has_peer_ended()
     }
 
     /// Give the answer to a request that was answered with [`Answer::Later`]. Like everything that

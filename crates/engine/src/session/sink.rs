@@ -99,6 +99,8 @@ pub(crate) trait HttpSink: Sink {
     fn request(&self, request: Request) -> Answer;
     /// Whether an answer of the host's can still be sent.
     fn awaits_answer(&self) -> bool;
+    /// Whether the peer has finished sending: no further request will come.
+    fn has_peer_ended(&self) -> bool;
     /// The host's answer cannot be sent.
     fn fault(&self, text: &str);
     /// The request is refused, with this status: what was wrong, and what the operator can do.

@@ -158,6 +158,9 @@ impl HttpSink for Recorder {
     fn awaits_answer(&self) -> bool {
         true
     }
+    fn has_peer_ended(&self) -> bool {
+        false
+    }
     fn fault(&self, text: &str) {
         panic!("{text}");
     }

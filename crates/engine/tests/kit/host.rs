@@ -354,10 +354,14 @@ impl TestHost {
     }
 }
 
+/// A reason for not reading that does not count once the peer has finished sending.
+pub const QUEUE_IS_FULL: u8 = 16;
+
 impl Host for TestHost {
     type Payload = Vec<u8>;
     type Endpoint = Script;
     type User = Token;
+    const YIELDING: u8 = QUEUE_IS_FULL;
 
     fn request(&self, connection: &Conn, request: Request) -> Answer {
         let _inside = self.enter("request");

@@ -400,6 +400,7 @@ fn act(connection: &Conn, chance: &Chance) {
             });
         }
         23 => connection.pause(CANCELLED),
+        24 => connection.pause(host::QUEUE_IS_FULL),
         _ => {
             for _ in 0..below(chance, 5) {
                 let _ = connection.send(kind, &payload, None);

@@ -10,6 +10,7 @@ on_every_driver_and_with_faults!(
     requests_sent_ahead_are_answered_in_their_order,
     a_request_cut_at_every_byte_follows_an_answer,
     an_answer_that_comes_later_keeps_the_order,
+    a_client_that_has_finished_sending_gets_answers_that_come_later,
     a_client_that_asks_for_the_end_gets_it,
     an_answer_that_asks_for_the_end_gets_it,
     a_request_of_http_1_0_is_the_last,
@@ -27,6 +28,7 @@ on_every_driver!(
     a_slow_reader_of_a_long_answer_gets_it_whole,
     a_further_request_that_trickles_is_answered_408,
     a_host_that_closes_between_two_requests_ends_cleanly,
+    a_client_that_resets_behind_its_end_is_noticed_before_its_answer,
 );
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -166,6 +168,56 @@ fn an_answer_that_comes_later_keeps_the_order(bench: &Bench) {
         });
         assert_eq!(answer(bench, &mut peer).1, number.to_string());
     }
+}
+
+/// The requests come alone, behind others, and on a connection that was kept.
+fn a_client_that_has_finished_sending_gets_answers_that_come_later(bench: &Bench) {
+    for (framing, kept, ahead) in [
+        (Framing::Http, 0, 1),
+        (Framing::WebSocket, 0, 1),
+        (Framing::Http, 0, 3),
+        (Framing::Http, 1, 2),
+    ] {
+        let script = Script::echo().on_request(|_, _| Answer::Later);
+        let place = bench.listen(defaults(framing), script);
+        let mut peer = bench.connect(&place);
+        bench.host().clear_log();
+        for number in 0..kept + ahead {
+            if number < kept {
+                peer.send(bench, GET);
+            } else if number == kept {
+                peer.send(bench, &GET.repeat(ahead));
+                peer.finish();
+            }
+            bench.until("a request", || {
+                bench.host().count(|told| matches!(told, Told::Request(..))) > number
+            });
+            bench.settle();
+            bench.latest().answer(Answer::Respond {
+                status: 200,
+                headers: vec![],
+                body: number.to_string().into(),
+            });
+            assert_eq!(answer(bench, &mut peer).1, number.to_string());
+        }
+        assert_eq!(peer.take_rest(bench), (vec![], Ending::Finished));
+        bench.until("the end", || bench.engine.connection_count() == 0);
+    }
+}
+
+fn a_client_that_resets_behind_its_end_is_noticed_before_its_answer(bench: &Bench) {
+    let script = Script::echo().on_request(|_, _| Answer::Later);
+    let place = bench.listen(plain(), script);
+    let mut peer = bench.connect(&place);
+    peer.send(bench, GET);
+    peer.finish();
+    bench.until("the request", || {
+        bench.host().count(|told| matches!(told, Told::Request(..))) > 0
+    });
+    bench.settle();
+    assert_eq!(bench.engine.connection_count(), 1);
+    peer.reset();
+    bench.until("the end", || bench.engine.connection_count() == 0);
 }
 
 fn a_client_that_asks_for_the_end_gets_it(bench: &Bench) {

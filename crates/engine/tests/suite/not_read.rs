@@ -1,8 +1,10 @@
 //! This end does not read: the peer's end is noticed all the same, and so is its death.
 
+use crate::kit::host::QUEUE_IS_FULL;
 use crate::kit::{Bench, Conn, Peer, Script, Told, defaults, websocket};
 use vespiary_engine::port::Errno;
 use vespiary_engine::port::sim::Faults;
+use vespiary_engine::wire::websocket::frame::Opcode;
 use vespiary_engine::{AfterEnd, Cause, Framing, Kind, Limit, Manner, Options};
 use vespiary_trace::claims;
 
@@ -14,6 +16,7 @@ on_every_driver!(
     a_peer_that_lives_and_is_not_read_stays,
     the_reset_of_a_peer_that_has_finished_is_noticed,
     a_peer_that_has_finished_and_lives_stays,
+    a_full_queue_takes_the_last_messages_and_the_end_of_a_peer_that_has_finished,
 );
 
 /// A stream whose peer has finished sending, and whose host has more to say.
@@ -50,6 +53,37 @@ fn a_peer_that_has_finished_and_lives_stays(bench: &Bench) {
         .send(Kind::Binary, b"an answer", None)
         .expect("room");
     assert_eq!(peer.take(bench, 9), b"an answer");
+}
+
+/// The end stands behind messages that nobody takes: a FIN alone, or a close frame before it.
+fn a_full_queue_takes_the_last_messages_and_the_end_of_a_peer_that_has_finished(bench: &Bench) {
+    let close = websocket::masked(true, Opcode::Close, &[3, 232]);
+    let text = websocket::text("the last");
+    let cases = [
+        (Framing::WebSocket, [&text[..], &close].concat(), Some(1000)),
+        (Framing::WebSocket, text, Some(1006)),
+        (
+            Framing::Line { ending: b"\n" },
+            b"the last\n".to_vec(),
+            None,
+        ),
+    ];
+    for (number, (framing, bytes, code)) in cases.into_iter().enumerate() {
+        let script = Script::sink().on_opened(|connection| connection.pause(QUEUE_IS_FULL));
+        let place = bench.listen(defaults(framing.clone()), script);
+        let mut peer = match framing {
+            Framing::WebSocket => websocket::open(bench, &place),
+            _ => bench.connect_open(&place),
+        };
+        bench.turn();
+        peer.send(bench, &bytes);
+        bench.pass(20);
+        assert_eq!(bench.host().messages().len(), number, "the queue is full");
+        peer.finish();
+        bench.until_closed(number + 1);
+        assert_eq!(bench.host().messages()[number], b"the last");
+        assert_eq!(bench.host().reasons()[number].code, code);
+    }
 }
 
 fn pinging() -> Options {

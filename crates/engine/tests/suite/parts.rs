@@ -3,8 +3,9 @@
 use crate::kit::defaults;
 use crate::kit::{Bench, Ending, Place, Script, Told, pattern, websocket};
 use vespiary_engine::wire::framing::length::Format;
+use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::wire::websocket::frame::Opcode;
-use vespiary_engine::{Framing, Kind, Publish, SendError};
+use vespiary_engine::{Cause, Framing, Kind, Publish, SendError};
 use vespiary_trace::claims;
 
 on_every_driver_and_with_faults!(
@@ -16,7 +17,38 @@ on_every_driver_and_with_faults!(
     parts_are_refused_where_the_framing_has_none,
     a_large_message_passes_through_in_parts_without_being_held,
     the_limit_holds_over_all_parts,
+    closing_within_a_message_says_that_it_was_not_finished,
 );
+
+fn closing_within_a_message_says_that_it_was_not_finished(bench: &Bench) {
+    let cut = (Code::INTERNAL_ERROR, Cause::HandlerFailed);
+    let cases = [
+        (false, Code::NORMAL, cut),
+        (false, Code::GOING_AWAY, cut),
+        (false, Code(4000), (Code(4000), Cause::Closed)),
+        (true, Code::NORMAL, (Code::NORMAL, Cause::Closed)),
+    ];
+    for (number, (last, given, (sent, cause))) in cases.into_iter().enumerate() {
+        let place = bench.listen(defaults(Framing::WebSocket), Script::sink());
+        let mut peer = websocket::open(bench, &place);
+        let connection = bench.latest();
+        for last in [false, last] {
+            let part = connection.send_part(Kind::Text, b"a part", last, None);
+            part.expect("room for it");
+        }
+        connection.close(given, "");
+        drop(connection);
+        assert_eq!(peer.frame(bench).first, 0x01, "the first part");
+        peer.frame(bench);
+        let close = peer.frame(bench);
+        assert_eq!(close.first, 0x88, "a close frame");
+        assert_eq!(close.payload[..2], sent.0.to_be_bytes());
+        peer.write(&websocket::masked(true, Opcode::Close, &close.payload[..2]));
+        peer.finish();
+        bench.until_closed(number + 1);
+        assert_eq!(bench.host().reasons()[number].cause, cause);
+    }
+}
 
 fn in_parts(bench: &Bench, framing: Framing, script: Script) -> Place {
     let mut options = defaults(framing);

@@ -2,9 +2,10 @@
 //! closed.
 //!
 //! A connection is kept (RFC 9112 section 9.3) when the request was understood and well-formed, had
-//! no body, asked for no upgrade and not for the end, and neither the host's answer nor a limit
-//! ends it. Requests that were sent ahead are answered in their order, one after another: the next
-//! head is not looked at before the answer to the last one is queued. Between requests the
+//! no body, asked for no upgrade and not for the end, and neither the host's answer, a limit nor a
+//! client that has finished sending ends it. Requests that were sent ahead are answered in their
+//! order, one after another: the next head is not looked at before the answer to the last one is
+//! queued. Between requests the
 //! connection holds no place among the pending handshakes, and has the `keep_alive` deadline; from
 //! a request's first byte on it has the `handshake` deadline again. `message_began`, which belongs
 //! to open connections, tells the two apart here: it is the moment of the latest answer, and 0
@@ -126,6 +127,12 @@ pub(super) fn fault<S: HttpSink>(session: &mut Session<S::Payload>, sink: &S, te
     give_refusal(session, sink, &refusal);
 }
 
+/// Whether a request is under way whose answer a peer that has finished sending still reads. A
+/// WebSocket needs both directions.
+pub(crate) fn may_still_answer<P>(session: &Session<P>) -> bool {
+    matches!(&session.stage, Stage::Waiting(head) if head.upgrade.is_none())
+}
+
 /// The status of the latest answer.
 pub(crate) fn latest_status<P>(session: &Session<P>) -> u16 {
     exchange(session).status
@@ -135,7 +142,10 @@ fn may_keep<S: HttpSink>(sink: &S, exchange: Exchange, headers: &[(String, Strin
     let options = sink.options();
     let most = options.limits.requests_per_connection_max;
     let ends = requires!("rfc9112/9.6/6", "rfc9112/9.6/7" => lists(headers, "connection", "close"));
-    exchange.is_kept && most.is_none_or(|most| exchange.served.saturating_add(1) < most) && !ends
+    exchange.is_kept
+        && most.is_none_or(|most| exchange.served.saturating_add(1) < most)
+        && !ends
+        && !sink.has_peer_ended()
 }
 
 fn lists(headers: &[(String, String)], name: &str, token: &str) -> bool {

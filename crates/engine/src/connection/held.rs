@@ -1,0 +1,111 @@
+//! A connection that this end does not read, and how its end is noticed all the same.
+//!
+//! While this end does not read (its host has paused, or the peer does not take what it is
+//! sent), the socket is looked at each second. Its end or its reset is noticed there. When it holds
+//! bytes, the second does not count, since it is this end that makes the peer wait; when it holds
+//! none, the peer is silent, and the second counts. Pings are sent each interval whether or not
+//! bytes wait, and their answers are not read: what shows that the peer lives is that its kernel
+//! acknowledges them. No message is read ahead of its time for that, and no bytes need a place to
+//! wait.
+//!
+//! A FIN that stands behind unread bytes ends the waiting: the bytes are messages, they are the
+//! last, and they are no more than the kernel has taken already. So they are read, whatever the
+//! host's queues hold ([`Host::YIELDING`]), and the end behind them is handed over at once. What is
+//! not read even then, because the program has paused reading or the peer does not read either,
+//! hides the FIN until it is read, unless the host only waits for the end. When the peer is gone
+//! altogether, its kernel answers the next ping, or the kernel's own probe on a connection without
+//! pings, with a reset. A close frame behind unread bytes cannot be seen.
+//!
+//! A connection whose peer has finished sending, while this end has more to say (a stream, or an
+//! HTTP request that is not answered yet), is looked at in the same way: no receive is outstanding
+//! that would report a reset.
+
+use super::deadlines::{LOOK_MILLISECONDS, Which};
+use super::{Connection, Event};
+use crate::close::{Cause, CloseReason};
+use crate::engine::{Engine, broken_by_kernel};
+use crate::host::Host;
+use crate::settle::LEFT_EARLY;
+use std::rc::Rc;
+use vespiary_trace::requires;
+
+/// When a connection that is not read is looked at next.
+pub(super) fn consider_look<H: Host>(
+    connection: &Connection<H>,
+    consider: &mut impl FnMut(u64, Option<u64>, Which),
+) {
+    let held_since = connection.moments.held_since.get();
+    if held_since != 0 {
+        consider(held_since, Some(LOOK_MILLISECONDS), Which::Look);
+    }
+}
+
+impl<H: Host> Connection<H> {
+    /// This end stops reading, or goes on.
+    pub(crate) fn note_held(&self, is_held: bool) {
+        self.account_for_held(true);
+        self.moments
+            .held_since
+            .set(if is_held { self.engine.now_ms() } else { 0 });
+        self.enter(if is_held { Event::Pause } else { Event::Resume });
+        if is_held {
+            let pinged = self.moments.pinged.get().max(self.moments.heard.get());
+            self.moments.pinged.set(pinged);
+            self.engine.arm(self);
+        }
+    }
+
+    /// The time since this end was last seen not to read counts for the peer, or, when it is
+    /// `excused`, for none of the deadlines of what the peer must send. A ping's answer is not
+    /// among them: the peer's kernel gives it.
+    fn account_for_held(&self, excused: bool) {
+        let now = self.engine.now_ms();
+        let since = self.moments.held_since.replace(now);
+        let moments = [
+            &self.moments.heard,
+            &self.moments.data_heard,
+            &self.moments.message_began,
+        ];
+        for moment in moments {
+            if excused && since != 0 && moment.get() != 0 {
+                moment.set((moment.get() + (now - since)).min(now));
+            }
+        }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Look at a socket that is not read: whether it has ended, and whether it holds bytes.
+    pub(super) fn look(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
+        let unread = connection.unread();
+        let has_bytes = unread.bytes > 0 || connection.has_held_input();
+        connection.account_for_held(has_bytes);
+        if let Some(errno) = unread.broken {
+            requires!("rfc6455/7.2.1/2");
+            connection.end_with(broken_by_kernel("receiving", errno));
+            connection.enter(Event::Break);
+            connection.unsettle();
+        } else if connection.life.get().has_peer_ended() {
+            if unread.is_gone {
+                connection.end_with(if connection.is_open() {
+                    CloseReason::new(Cause::PeerClosed, "")
+                } else {
+                    CloseReason::new(Cause::PeerVanished, LEFT_EARLY)
+                });
+                connection.enter(Event::Break);
+                connection.unsettle();
+            } else if self.host.awaits_only_end(connection) {
+                connection.close_after_peer();
+            }
+        } else if unread.is_ended && !has_bytes {
+            self.peer_ended(connection);
+        } else if unread.is_ended {
+            if connection.enter(Event::PeerFinished) {
+                connection.unsettle();
+            }
+            if connection.is_held_back() && self.host.awaits_only_end(connection) {
+                connection.close_unread();
+            }
+        }
+    }
+}

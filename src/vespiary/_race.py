@@ -42,12 +42,21 @@ async def resolve(host: str, port: int, source: str | None = None) -> list[Addre
     family = socket.AF_UNSPEC
     if source is not None:
         family = socket.AF_INET6 if ":" in source else socket.AF_INET
-    loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        found = await _look_up(host, port, family)
     except UnicodeError:
         raise impossible_name() from None
     return interleaved([(info[0], _address(info[4])) for info in found])
+
+
+async def _look_up(host: str, port: int, family: int) -> list[Any]:
+    kind = socket.SOCK_STREAM
+    try:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=kind)
+    except RuntimeError:
+        # No thread takes it any more: the interpreter exits, or the loop has shut down its
+        # executor. Nobody else needs the loop much longer.
+        return socket.getaddrinfo(host, port, family, kind)
 
 
 def impossible_name() -> socket.gaierror:

@@ -29,7 +29,8 @@ def serve(
 ) -> None:
     """Serve a handler on one or more URLs until SIGTERM or SIGINT.
 
-    The first signal stops gracefully (see `Server.stop`); a second one ends at once.
+    The first signal stops gracefully (see `Server.stop`), and `serve` returns; a second one ends at
+    once. One that comes while `on_start` runs undoes the start, and `serve` returns all the same.
 
     Args:
         handler: A `Handler`, a subclass of it, or an async function that takes a connection.

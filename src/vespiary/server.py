@@ -89,6 +89,7 @@ class Server:
         self._ended_port: PortStatistics | None = None
         self._wants_signals = signals
         self._signals: Signals | None = None
+        self._runs_alone = False
 
     def add(
         self,
@@ -314,7 +315,7 @@ class Server:
                 address.release()
             self._life = None
             life.stopped.set()
-            self._leave_signals(is_awaited=bool(life.waiting))
+            self._leave_signals(is_awaited=self._runs_alone or bool(life.waiting))
             self._ended_port = PortStatistics(**life.core.port_statistics())
 
     def _leave_signals(self, *, is_awaited: bool) -> None:
@@ -478,7 +479,8 @@ class Server:
     ) -> None:
         """Run in a loop of its own until it is stopped, for a program that does nothing else.
 
-        Where logging is not set up, addresses and errors are logged to stderr.
+        Where logging is not set up, addresses and errors are logged to stderr. A signal that comes
+        during the start undoes it, and `run` returns as after any other stop.
 
         Args:
             driver: `uring` or `epoll`; default: the best that works here.
@@ -505,4 +507,8 @@ class Server:
                     on_serving(self.urls)
                 await self.wait_stopped()
 
-        run(main(), driver=driver, spin_microseconds=spin_microseconds)
+        self._runs_alone = True
+        try:
+            run(main(), driver=driver, spin_microseconds=spin_microseconds)
+        finally:
+            self._runs_alone = False

@@ -2,6 +2,9 @@
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -51,3 +54,40 @@ def test_an_exit_of_the_program_leaves_no_message_of_asyncio(
     gc.collect()
     assert "never retrieved" not in caplog.text
     assert "failed" not in caplog.text
+
+
+AT_EXIT = """
+import atexit, threading, vespiary
+
+class Echo(vespiary.Handler):
+    def on_message(self, connection, message): connection.send(message)
+
+server = vespiary.Server(signals=False)
+server.add(Echo(), "ws://127.0.0.1:0")
+serving = threading.Event()
+run = lambda: server.run(on_serving=lambda urls: serving.set())
+threading.Thread(target=run, daemon=True).start()
+serving.wait()
+vespiary.sync.connect(server.urls[0]).close()
+
+@atexit.register
+def last():
+    port = server.urls[0].rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost"):
+        with vespiary.sync.connect(f"ws://{host}:{port}") as connection:
+            connection.send("the last words")
+            print(connection.receive(timeout=20), flush=True)
+"""
+
+
+def test_a_blocking_client_connects_in_a_function_of_atexit(driver: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", AT_EXIT],
+        env={**os.environ, "VESPIARY_DRIVER": driver},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stdout == "the last words\n" * 2, ended.stderr
+    assert ended.returncode == 0

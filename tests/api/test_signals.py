@@ -82,6 +82,15 @@ async def main():
     async with server:
         await forever(server)
 """
+SERVES = """
+vespiary.serve(
+    Starting(),
+    "ws://127.0.0.1:0",
+    deadlines=vespiary.Deadlines(drain_seconds=0.1),
+    on_serving=lambda urls: print("serving", flush=True),
+)
+print("after", flush=True)
+"""
 TWO_SERVERS = """
 async def main():
     async with make() as first, make() as second:
@@ -158,6 +167,14 @@ def test_a_signal_during_on_start_undoes_the_start_and_ends_the_program(
     assert status == -number
     assert output.startswith("undone\n")
     assert "as the server stops" in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_returns_when_a_signal_comes_during_on_start(number: signal.Signals) -> None:
+    with Program(STARTS, SERVES) as program:
+        status, output, log = program.end(number)
+    assert (status, output) == (0, "undone\nafter\n")
+    assert "Traceback" not in log
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

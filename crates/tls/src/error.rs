@@ -1,5 +1,6 @@
 //! What can be wrong with certificates, keys and settings, and with a peer's TLS.
 
+use crate::handle::Session;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 use std::fmt;
 use vespiary_engine::{Cause, CloseReason, Side};
@@ -23,16 +24,31 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 /// Why a connection ends because of its TLS.
-pub(crate) fn reason(error: &Error, is_client: bool) -> CloseReason {
+pub(crate) fn reason(error: &Error, session: &Session) -> CloseReason {
+    let is_client = session.is_client();
     let side = match error {
         Error::AlertReceived(_) => Side::Remote,
         _ => Side::Local,
     };
-    CloseReason::new(Cause::TlsFailed, text(error, is_client)).by(side)
+    let text = match error {
+        Error::AlertReceived(AlertDescription::HandshakeFailure) if !session.is_handshaking() => {
+            let peer = peer_name(is_client);
+            format!(
+                "the {peer} ended TLS behind the handshake: it may have asked for another one, and \
+                 this end does not renegotiate (alert HandshakeFailure)"
+            )
+        }
+        error => text(error, is_client),
+    };
+    CloseReason::new(Cause::TlsFailed, text).by(side)
+}
+
+fn peer_name(is_client: bool) -> &'static str {
+    if is_client { "server" } else { "client" }
 }
 
 fn text(error: &Error, is_client: bool) -> String {
-    let peer = if is_client { "server" } else { "client" };
+    let peer = peer_name(is_client);
     match error {
         Error::AlertReceived(alert) => alert_text(*alert, peer),
         Error::InvalidCertificate(wrong) => {

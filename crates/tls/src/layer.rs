@@ -76,7 +76,7 @@ impl TlsLayer {
                     while session.wants_write() {
                         step(&mut session, &mut [], flow).1.ok();
                     }
-                    self.failure = Some(error::reason(&failure, session.is_client()));
+                    self.failure = Some(error::reason(&failure, &session));
                     self.has_failed = true;
                     return input.len();
                 }
@@ -116,7 +116,7 @@ impl TlsLayer {
             Session::Server(session, _) => write_with(session, &mut self.tail, wire, guess, work),
             Session::Client(session, _) => write_with(session, &mut self.tail, wire, guess, work),
         };
-        written.map_err(|error| error::reason(&error, session.is_client()))
+        written.map_err(|error| error::reason(&error, &session))
     }
 }
 

@@ -38,12 +38,18 @@ pub fn tunnel_refusal(response: &Response) -> Option<String> {
         return None;
     }
     let (status, reason) = (response.status, &response.reason);
-    let mut text = format!("the proxy answered CONNECT with {status} {reason}");
+    let separator = if reason.is_empty() { "" } else { " " };
+    let mut text = format!("the proxy answered CONNECT with {status}{separator}{reason}");
     if status == 407 {
         let scheme = response.header("proxy-authenticate").unwrap_or("");
         let scheme = scheme.split(' ').next().unwrap_or("");
+        let named = if scheme.is_empty() {
+            String::new()
+        } else {
+            format!(" ({scheme})")
+        };
         text = format!(
-            "{text}: it wants authentication ({scheme}); Basic takes the user name and password \
+            "{text}: it wants authentication{named}; Basic takes the user name and password \
              of the proxy's URL"
         );
     }

@@ -42,4 +42,7 @@ fn any_2xx_opens_the_tunnel_and_anything_else_says_why_not() {
     let asks = "Proxy-Authenticate: Basic realm=\"x\"\r\n";
     let text = refusal(&format!("HTTP/1.1 407 Authenticate\r\n{asks}\r\n")).unwrap();
     assert!(text.contains("authentication (Basic)"), "{text}");
+    let text = refusal("HTTP/1.1 407 \r\n\r\n").unwrap();
+    let start = "the proxy answered CONNECT with 407: it wants authentication; Basic";
+    assert!(text.starts_with(start), "{text}");
 }

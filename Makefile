@@ -31,7 +31,7 @@ rust_sources := $(shell find crates -name '*.rs' -o -name '*.toml') Cargo.toml \
 	$(wildcard Cargo.lock) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-everything prove check bench wheel docs suites fuzz trace \
+.PHONY: help run test test-all test-everything nightly prove check bench wheel docs suites fuzz trace \
 	system-deps conformance constraints build build-for-tests lock-layout clean \
 	need FORCE
 
@@ -55,6 +55,9 @@ test-all: $(stamps)/group-test $(stamps)/core-$(shipped)
 test-everything: test test-all ## Both, and then all seeds, cases, loops and Pythons (hours)
 	@$(MAKE) build-for-tests
 	@$(python) tools/run_tests.py test-everything
+
+nightly: build-for-tests ## The examples on every CPython, under valgrind, and on three hosts
+	@$(python) tools/run_tests.py nightly
 
 prove: build-for-tests ## Run the examples under every tool on both drivers (CASES='echo_* chat')
 	@$(python) -m vespiary prove examples/suite.toml $(CASES)

@@ -1,8 +1,9 @@
-"""Run the tests of one of the commands `make test`, `make test-all` and `make test-everything`.
+"""Run the tests of one of the commands `make test`, `test-all`, `test-everything` and `nightly`.
 
     run_tests.py test             the Rust crates, and the quick part of Python's tests (suite.py)
     run_tests.py test-all         the rest: servers, tools, other CPythons, the trace, the wheel
     run_tests.py test-everything  what takes hours: many seeds, all cases, all of every CPython
+    run_tests.py nightly          the examples on every CPython, under valgrind, and on three hosts
 
 Each names at its end what it left out, and what was skipped and why. With VESPIARY_FORBID_SKIPS=1 a
 skipped or ignored test fails the run.
@@ -13,6 +14,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -47,7 +49,12 @@ own tests, fuzzing."""
 
 def main() -> int:
     """Run what was asked for; the exit status is 1 if anything failed."""
-    commands = {"test": run_quick, "test-all": run_rest, "test-everything": run_everything}
+    commands = {
+        "test": run_quick,
+        "test-all": run_rest,
+        "test-everything": run_everything,
+        "nightly": run_nightly,
+    }
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         print(f"usage: run_tests.py {'|'.join(commands)}", file=sys.stderr)
         return 2
@@ -71,7 +78,7 @@ def run_rest(steps: Steps) -> None:
     run_folders(steps, QUICK, "slow")
     for folder in REST:
         run_folders(steps, (folder.name,), "", at_once=folder.at_once)
-    prove(steps, "The examples under every tool, on both drivers")
+    prove(steps, "The examples under every tool, on both drivers", "tools")
     run_trace(steps)
     run_other_pythons(steps, whole=False)
     steps.run("The wheel installs into an empty environment and serves", ["make", "wheel"])
@@ -96,9 +103,22 @@ def run_everything(steps: Steps) -> None:
         steps.run(f"make {command}", ["make", f"MESSAGES={MESSAGES}", command])
 
 
-def prove(steps: Steps, name: str, *options: str) -> None:
+def run_nightly(steps: Steps) -> None:
+    """The examples where `make test-all` does not run them; every run is kept in a history."""
+    history = ["--history", str(REPORTS / "nightly.sqlite")]
+    for other, python in build_other_pythons(steps):
+        options = ["--tool", "plain", "--python", str(python), *history]
+        prove(steps, f"The examples on CPython {other}", "python-" + other, *options)
+    valgrind = ["*/valgrind/epoll", "--tool", "valgrind", *history]
+    prove(steps, "The examples under valgrind", "valgrind", *valgrind)
+    page = ["--html", str(REPORTS / "examples-hosts.html")]
+    hosts = [sys.executable, "tools/run_hosts.py", "--tool", "plain", *history, *page]
+    steps.run("The examples on three hosts, over SSH", hosts)
+
+
+def prove(steps: Steps, name: str, label: str, *options: str) -> None:
     """Run the cases of examples/suite.toml, which wait for most of their time."""
-    page = ["--html", str(REPORTS / f"examples{''.join(options)}.html")]
+    page = ["--html", str(REPORTS / f"examples-{label}.html")]
     command = [sys.executable, "-m", "vespiary", "prove", "examples/suite.toml", *page, *options]
     steps.run(name, [*command, "--jobs", str(processes())])
 
@@ -181,13 +201,14 @@ def skips(report: Path) -> list[str]:
     ]
 
 
-def run_other_pythons(steps: Steps, *, whole: bool) -> None:
-    """Build and test under each other supported CPython that is present; name the missing.
+def build_other_pythons(steps: Steps) -> Iterator[tuple[str, Path]]:
+    """Build for each other supported CPython that is present; name the missing.
 
-    Each runs all of tests/api, or one part of its files.
+    Its version, and the interpreter of its environment.
     """
-    others = [other for other in find_python("versions").split() if other != version()]
-    for number, other in enumerate(others):
+    for other in find_python("versions").split():
+        if other == version():
+            continue
         python = find_python(other)
         if not python:
             steps.record(f"CPython {other}: not found on this machine, not tested", True, 0.0)
@@ -198,8 +219,13 @@ def run_other_pythons(steps: Steps, *, whole: bool) -> None:
             f"Build for CPython {other}",
             ["make", f"VENV={venv.name}", f"PYTHON={python}", "PROFILE=dev", "build-for-tests"],
         )
-        if not built:
-            continue
+        if built:
+            yield other, venv / "bin" / "python"
+
+
+def run_other_pythons(steps: Steps, *, whole: bool) -> None:
+    """Test under each other supported CPython: all of tests/api, or one part of its files."""
+    for number, (other, python) in enumerate(build_other_pythons(steps)):
         api = ["tests/api"] if whole else part_of_api(number)
         selection = [
             *(f"tests/{folder}" for folder in OTHER_PYTHONS),
@@ -207,7 +233,7 @@ def run_other_pythons(steps: Steps, *, whole: bool) -> None:
             "-m",
             "not slow and not serial",
         ]
-        run_pytest(steps, venv / "bin" / "python", other, selection, processes())
+        run_pytest(steps, python, other, selection, processes())
     if not os.environ.get("VESPIARY_LOCKS_PYTHONS"):
         name = "Locks of CPython 3.14 and of a free-threaded one: VESPIARY_LOCKS_PYTHONS names none"
         steps.record(f"{name}, not tested", True, 0.0)

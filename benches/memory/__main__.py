@@ -14,7 +14,7 @@ from benches import machine
 from benches.memory import leaks, limits
 from benches.memory.tools import available
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "internals" / "memory-figures.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "memory-figures.md"
 HEAD = """\
 # Memory limits and leaks: figures
 

@@ -16,6 +16,7 @@ steps). All steps are done again, on new connections, until the seconds are over
 """
 
 import argparse
+import asyncio
 import itertools
 import re
 import socket
@@ -30,8 +31,8 @@ from http.cookiejar import CookieJar
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 
 from vespiary.prove.memory.work import report_work
 
@@ -40,27 +41,38 @@ numbers = itertools.count(1)
 
 
 class WebSocket:
-    """A WebSocket connection."""
+    """A WebSocket connection.
+
+    Its event loop runs while something is sent or received only. A connection with a thread that
+    receives is no choice: before 3.13 Python's ssl is not safe if another one sends.
+    """
 
     def __init__(self, url: str, headers: dict[str, str], tls: ssl.SSLContext | None) -> None:
-        self.connection: ClientConnection = connect(
-            url, additional_headers=headers, max_size=None, proxy=None, ssl=tls
-        )
+        self.runner = asyncio.Runner()
+
+        async def opened() -> ClientConnection:
+            return await connect(
+                url, additional_headers=headers, max_size=None, proxy=None, ssl=tls,
+                ping_interval=None, open_timeout=SECONDS,
+            )  # fmt: skip
+
+        self.connection = self.runner.run(opened())
 
     def send(self, message: str | bytes) -> None:
         """Send a message."""
-        self.connection.send(message)
+        self.runner.run(self.connection.send(message))
 
     def receive(self) -> str | bytes | None:
         """The next message; None at the end."""
         try:
-            return self.connection.recv(SECONDS)
+            return self.runner.run(asyncio.wait_for(self.connection.recv(), SECONDS))
         except ConnectionClosed:
             return None
 
     def close(self) -> None:
         """End the connection."""
-        self.connection.close()
+        self.runner.run(self.connection.close())
+        self.runner.close()
 
 
 class Lines:

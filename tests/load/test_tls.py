@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from websockets.sync.server import serve as serve_websocket
+from websockets.asyncio.server import serve as serve_websocket
 
 from vespiary._core import make_authority, make_certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from websockets.sync.server import ServerConnection
+    from websockets.asyncio.server import ServerConnection
 
-    from tests.load.conftest import Load, Serve
+    from tests.load.conftest import Load, Outcome, Serve
 
     Behaviour = Callable[[ssl.SSLSocket], None]
     Secure = Callable[[Behaviour], str]
@@ -102,16 +102,19 @@ def test_an_echo_over_tls_passes(
 def test_an_echo_over_wss_passes(
     certificates: Certificates, load: Load, options: list[str]
 ) -> None:
-    def echo_messages(connection: ServerConnection) -> None:
-        for message in connection:
-            connection.send(message)
+    async def echo_messages(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
 
-    context = certificates.context()
-    with serve_websocket(echo_messages, "127.0.0.1", 0, ssl=context) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"wss://localhost:{server.socket.getsockname()[1]}/"
-        done = load(url, "--ca", certificates.ca, "--connections", 3, "--messages", 30, *options)
-        server.shutdown()
+    async def loaded() -> Outcome:
+        # The server with threads uses TLS from several, for which Python's ssl is not made.
+        context = certificates.context()
+        async with serve_websocket(echo_messages, "127.0.0.1", 0, ssl=context) as server:
+            url = f"wss://localhost:{next(iter(server.sockets)).getsockname()[1]}/"
+            words = [url, "--ca", certificates.ca, "--connections", 3, "--messages", 30, *options]
+            return await asyncio.to_thread(load, *words)
+
+    done = asyncio.run(loaded())
     assert done.status == 0, done.output + done.errors
     assert done.report["received"] == 90
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.memory.conftest import PROGRAMS, Recorded, at_once, memory
+from tests.memory.conftest import PROGRAMS, Recorded, at_once, command, memory
 
 PYTHON = sys.executable
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "memory.md"
@@ -19,6 +21,28 @@ def test_the_programs_own_exit_code_is_kept() -> None:
     done = memory("--limit", "500M", "--", PYTHON, "-c", "import sys; sys.exit(7)")
     assert done.returncode == 7
     assert done.stderr.startswith("vespiary memory: the program failed with exit code 7")
+
+
+RELOADING = """
+import signal, sys
+signal.signal(signal.SIGHUP, lambda *_: print("reloaded", flush=True))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_a_server_that_was_asked_to_reload_can_still_end_by_itself() -> None:
+    words = command("--", sys.executable, "-c", RELOADING)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(2):
+            process.send_signal(signal.SIGHUP)
+            assert process.stdout.readline() == "reloaded\n"
+        process.terminate()
+        assert process.wait(100) == 7
 
 
 def test_a_signal_that_ends_the_program_is_reported_as_a_shell_does(

@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import json
 import re
 import sys
+from html import unescape
 from pathlib import Path
 
 from tests.memory.conftest import memory
@@ -11,7 +13,7 @@ from vespiary.prove.memory.outcome import conclude
 from vespiary.prove.memory.page import as_html
 from vespiary.prove.memory.processes import Memory
 from vespiary.prove.memory.reading import Reading
-from vespiary.prove.memory.record import Record
+from vespiary.prove.memory.record import KernelSample, Record
 from vespiary.prove.memory.run import Measured
 
 EVIL = '</script><script src="http://evil/">'
@@ -45,6 +47,22 @@ def test_the_page_draws_each_kind_of_memory_and_the_limit() -> None:
     assert "limit 70.0 MiB</text>" in page
     assert page.count("80.0 MiB</text>") == 1
     assert "limit 900.0 GiB</text>" not in page_of(record, "server", limit=900 << 30)
+
+
+def test_the_page_draws_what_the_kernel_says_of_a_control_group() -> None:
+    record = Record()
+    assert "memory.stat" not in page_of(record, "server")
+    for number in range(10):
+        stat = {"anon": number << 20, "file": 1 << 20, "pgfault": 10**9}
+        record.add_kernel(KernelSample(number * 0.1, stat, {"some": 2.5, "full": 0.5}))
+    page = page_of(record, "server")
+    names = [
+        [line["name"] for line in json.loads(unescape(plot))["lines"]]
+        for plot in re.findall('data-plot="([^"]*)"', page)
+    ]
+    assert ["anon", "file"] in names
+    assert ["some waited", "full waited"] in names
+    assert "pgfault" not in page
 
 
 def test_a_run_without_samples_has_a_page_too() -> None:

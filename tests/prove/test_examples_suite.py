@@ -52,6 +52,19 @@ def test_every_suite_of_the_folder_can_be_read() -> None:
 
 
 @pytest.mark.acceptance
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_case_passes_under_valgrind(tmp_path: Path) -> None:
+    if shutil.which("valgrind") is None:
+        pytest.skip("needs valgrind")
+    folder = tmp_path / "examples"
+    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    cells = ["line_echo/valgrind/epoll", "tls_echo/valgrind/epoll"]
+    run = prove(folder / "suite.toml", "--tool", "valgrind", *cells)
+    assert run.code == 0, run.output
+
+
+@pytest.mark.acceptance
 @pytest.mark.timeout(240)
 def test_a_sample_of_the_examples_passes(tmp_path: Path) -> None:
     folder = tmp_path / "examples"

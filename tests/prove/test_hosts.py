@@ -1,10 +1,12 @@
 """Cases on other machines: real OpenSSH servers in network namespaces of their own."""
 
+import hashlib
 import os
 import re
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +72,63 @@ def test_cases_run_on_hosts_and_their_files_come_back(suite: Path) -> None:
         there = sorted(path.name for path in (made[0].disk / "prove").iterdir())
         assert prove(suite, "c1").code == 0
         assert sorted(path.name for path in (made[0].disk / "prove").iterdir()) == there
+
+
+def wheel(folder: Path, version: str) -> Path:
+    """A wheel of a module that knows its version."""
+    path = folder / "shipped-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in (
+            ("shipped/__init__.py", f"VERSION = {version!r}\n"),
+            ("shipped-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: shipped\n"),
+        ):
+            archive.writestr(zipfile.ZipInfo(name), text)  # The same bytes at any time.
+    return path
+
+
+def test_a_wheel_is_sent_once_and_again_when_its_content_has_changed(suite: Path) -> None:
+    with machines(suite.parent, 1) as made:
+        folder = made[0].disk / "prove"
+        (suite.parent / "dist").mkdir()
+        suite.write_text(f"""
+[hosts.h0]
+{made[0].table()}
+[ship]
+folders = ["."]
+wheels = ["dist/shipped-1-py3-none-any.whl"]
+ignore = ["disk*", "*.log", "key", "host_key", "dist"]
+[cases.a]
+clients = [{{ command = ["{{python}}", "-c", "import shipped; print(shipped.VERSION)"] }}]
+""")
+        names = []
+        for version in ("one", "one", "two"):
+            path = wheel(suite.parent / "dist", version)
+            names.append(hashlib.sha256(path.read_bytes()).hexdigest())
+            before = set(folder.iterdir()) if folder.exists() else set()
+            run = prove(suite)
+            assert run.code == 0, run.output
+            assert run.cell("a/plain")["logs"]["client-1"].strip() == version
+            added = {each.name for each in set(folder.iterdir()) - before}
+            is_new = names[-1] not in names[:-1]
+            assert (names[-1] in added) == is_new
+            if before:
+                # Nothing else was sent again.
+                assert added == ({names[-1]} if is_new else set())
+
+
+def test_a_wheel_that_is_not_there_is_named(suite: Path) -> None:
+    suite.write_text("""
+[hosts.none]
+ssh = "-p 1 127.0.0.1"
+[ship]
+wheels = ["dist/none.whl"]
+[cases.a]
+clients = [{ command = "true" }]
+""")
+    run = prove(suite)
+    assert run.code == 2
+    assert "ship.wheels: there is no" in run.output
+    assert "none.whl" in run.output
 
 
 def test_a_host_that_is_cut_off_and_one_whose_disk_is_full_lose_no_case(suite: Path) -> None:

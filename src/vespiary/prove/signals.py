@@ -27,7 +27,8 @@ class BlockedSignals:
 
     Attributes:
         before: The mask until then, which a child is given.
-        ending: How many signals came that ask programs to end.
+        ending: How many signals came that ask programs to end. SIGHUP is one when the terminal
+            sends it; from a person or a service manager it asks servers to read files again.
     """
 
     def __init__(self) -> None:
@@ -46,5 +47,7 @@ class BlockedSignals:
         # nothing was written.
         if came is None or came.si_signo not in PASSED_ON:
             return None
-        self.ending += came.si_signo in _ENDING
-        return came.si_signo if came.si_code != _FROM_KERNEL else None
+        is_from_terminal = came.si_code == _FROM_KERNEL
+        is_reload = came.si_signo == signal.SIGHUP and not is_from_terminal
+        self.ending += came.si_signo in _ENDING and not is_reload
+        return None if is_from_terminal else came.si_signo

@@ -56,6 +56,10 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         ],
         "processes": [_process(each) for each in record.processes],
         "processes_omitted": record.processes_omitted,
+        "kernel": [
+            {"seconds": at, "memory_stat": stat, "pressure_percent": pressure}
+            for at, stat, pressure in record.kernel
+        ],
         "details": measured.details,
         "allocations": outcome.allocations,
     }

@@ -190,13 +190,16 @@ class Version2(_Group):
         mark = _number(self._folder / "memory.peak") if self._has_peak else None
         return Reading(memory, kernel + fields.get("sock", 0), mark)
 
+    def statistics(self) -> tuple[dict[str, int], dict[str, float]]:
+        """The kernel's own: `memory.stat` and the pressure."""
+        pressure = _pressure(self._folder / "memory.pressure")
+        return _fields(self._folder / "memory.stat"), pressure
+
     def details(self) -> dict[str, object]:
-        """The kernel's own statistics: `memory.stat` and the pressure."""
-        return {
-            "kills": self._counts(self._events).get("oom_kill", 0),
-            "memory_stat": _fields(self._folder / "memory.stat"),
-            "pressure_percent": _pressure(self._folder / "memory.pressure"),
-        }
+        """How many processes the kernel has killed, and its statistics at the end."""
+        stat, pressure = self.statistics()
+        kills = self._counts(self._events).get("oom_kill", 0)
+        return {"kills": kills, "memory_stat": stat, "pressure_percent": pressure}
 
     def close(self) -> None:
         """Let go of the group, which the keeper removes."""
@@ -361,15 +364,17 @@ class Version1(_Group):
         kernel = _number(self._folder / "memory.kmem.usage_in_bytes")
         return Reading(memory, kernel, _number(self._folder / "memory.max_usage_in_bytes"))
 
-    def details(self) -> dict[str, object]:
-        """The kernel's own statistics: `memory.stat`, and the pressure where it is available."""
+    def statistics(self) -> tuple[dict[str, int], dict[str, float]]:
+        """The kernel's own: `memory.stat`, and the pressure where it is available."""
         pressure = {} if self._beside is None else _pressure(self._beside / "memory.pressure")
         fields = _fields(self._folder / "memory.stat")
-        return {
-            "kills": _fields(self._folder / "memory.oom_control").get("oom_kill", 0),
-            "memory_stat": {name: value for name, value in fields.items() if "total_" in name},
-            "pressure_percent": pressure,
-        }
+        return {name: value for name, value in fields.items() if "total_" in name}, pressure
+
+    def details(self) -> dict[str, object]:
+        """How many processes the kernel has killed, and its statistics at the end."""
+        stat, pressure = self.statistics()
+        kills = _fields(self._folder / "memory.oom_control").get("oom_kill", 0)
+        return {"kills": kills, "memory_stat": stat, "pressure_percent": pressure}
 
     def close(self) -> None:
         """Let go of the group, which the keeper removes."""

@@ -69,6 +69,9 @@ class Limiter(Protocol):
     def known(self) -> dict[int, Memory]:
         """The memory of each process, as far as it is known without another look."""
 
+    def statistics(self) -> tuple[dict[str, int], dict[str, float]]:
+        """The numbers of `memory.stat` now, and the pressure in percent; empty where unknown."""
+
     def details(self) -> dict[str, object]:
         """More that is known, as JSON."""
 

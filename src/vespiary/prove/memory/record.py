@@ -12,11 +12,12 @@ from typing import Generic, NamedTuple, TypeVar
 from vespiary.prove.memory.processes import Memory, describe
 from vespiary.prove.memory.reading import Reading
 
-__all__ = ["ProcessRecord", "Record", "Sample"]
+__all__ = ["KernelSample", "ProcessRecord", "Record", "Sample"]
 
 SAMPLES_MAX = 2000
 _PROCESS_SAMPLES_MAX = 300
 _PROCESSES_MAX = 500
+_KERNEL_SAMPLES_MAX = 300
 _RENAMED_SECONDS = 1.0
 
 Item = TypeVar("Item")
@@ -36,6 +37,21 @@ class Sample(NamedTuple):
     memory: Memory
     kernel: int
     work: int
+
+
+class KernelSample(NamedTuple):
+    """What the kernel says of a control group at one moment.
+
+    Attributes:
+        seconds: Since the start.
+        stat: The numbers of its `memory.stat`.
+        pressure: Shares of the last 10 seconds that some or all of its processes waited for memory,
+            in percent.
+    """
+
+    seconds: float
+    stat: dict[str, int]
+    pressure: dict[str, float]
 
 
 class Thinned(Generic[Item]):
@@ -106,6 +122,7 @@ class Record:
         self.processes_omitted = 0
         self.seconds = 0.0
         self._samples: Thinned[Sample] = Thinned(SAMPLES_MAX)
+        self._kernel: Thinned[KernelSample] = Thinned(_KERNEL_SAMPLES_MAX)
         self._before = Reading(Memory(), 0, 0)
         self._alive: dict[int, ProcessRecord | None] = {}
 
@@ -113,6 +130,16 @@ class Record:
     def samples(self) -> list[Sample]:
         """The memory of all processes together."""
         return self._samples.items
+
+    @property
+    def kernel(self) -> list[KernelSample]:
+        """What the kernel said of the control group; nothing without one."""
+        return self._kernel.items
+
+    def add_kernel(self, sample: KernelSample) -> None:
+        """Take in what the kernel says, if it says something."""
+        if sample.stat:
+            self._kernel.add(sample)
 
     def add(self, seconds: float, reading: Reading, work: int) -> None:
         """Take in what all processes use."""

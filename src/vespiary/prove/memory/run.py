@@ -15,7 +15,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.memory.kept import Kept
 from vespiary.prove.memory.limiters import choose
 from vespiary.prove.memory.reading import Limiter, NotPossible
-from vespiary.prove.memory.record import ProcessRecord, Record
+from vespiary.prove.memory.record import KernelSample, ProcessRecord, Record
 from vespiary.prove.memory.work import VARIABLE, WorkReports
 from vespiary.prove.signals import BlockedSignals
 
@@ -249,6 +249,7 @@ class _Watch:
             return
         began = time.perf_counter()
         self._record.add_processes(now, self._limiter.processes())
+        self._record.add_kernel(KernelSample(now, *self._limiter.statistics()))
         cost = time.perf_counter() - began
         is_near = self._limit is not None and reading.memory.used > _NEAR * self._limit
         # A short run is looked at more often, so that something is known of it.

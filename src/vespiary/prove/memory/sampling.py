@@ -118,6 +118,10 @@ class Sampling:
         """What the last look at shares saw."""
         return self._shares.memories
 
+    def statistics(self) -> tuple[dict[str, int], dict[str, float]]:
+        """None: the kernel counts for control groups only."""
+        return {}, {}
+
     def details(self) -> dict[str, object]:
         """Nothing more is known."""
         return {}

@@ -14,6 +14,7 @@ from vespiary.prove.quantities import size_text
 __all__ = [
     "BYTES",
     "COUNT",
+    "PERCENT",
     "PER_SECOND",
     "RUNS",
     "SECONDS",
@@ -97,6 +98,7 @@ SECONDS: Final = Unit("seconds", _seconds_text, 10.0, 1e-6)
 TIME: Final = Axis("time", _time_ticks)
 RUNS: Final = Axis("runs", _run_ticks)
 COUNT: Final = Unit("count", lambda value: f"{value:,.0f}", 10.0, 1.0)
+PERCENT: Final = Unit("percent", lambda value: f"{value:g} %", 10.0, 1.0)
 PER_SECOND: Final = Unit("per second", lambda value: f"{value:,.0f}/s", 10.0, 1.0)
 
 

@@ -18,6 +18,7 @@ const span = (seconds) => {
 const texts = {
   "bytes": size,
   "seconds": span,
+  "percent": (share) => `${share.toFixed(1)} %`,
   "count": (count) => Math.round(count).toLocaleString("en"),
   "per second": (count) => `${Math.round(count).toLocaleString("en")}/s`,
 };

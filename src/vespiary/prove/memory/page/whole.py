@@ -9,14 +9,23 @@ from pathlib import Path
 
 from vespiary.prove.document import as_document
 from vespiary.prove.memory.outcome import Outcome
-from vespiary.prove.memory.record import ProcessRecord
+from vespiary.prove.memory.record import KernelSample, ProcessRecord
 from vespiary.prove.memory.report import as_text
-from vespiary.prove.plots import FOLDER, Line, plot
+from vespiary.prove.plots import FOLDER, PERCENT, Line, plot
 from vespiary.prove.quantities import size_text
 
 __all__ = ["as_html"]
 
 _LINES_MAX = 8
+_BYTES_OF_STAT = frozenset(
+    (
+        *("anon", "file", "shmem", "kernel", "kernel_stack", "pagetables", "percpu", "sock"),
+        *("vmalloc", "slab", "file_mapped", "file_dirty", "file_writeback", "unevictable"),
+        *("rss", "cache", "mapped_file", "dirty", "writeback", "swap"),
+        *("inactive_anon", "active_anon", "inactive_file", "active_file"),
+    )
+)
+"""Those of `memory.stat` that are bytes and no counts, of both versions."""
 
 
 def as_html(outcome: Outcome) -> str:
@@ -31,6 +40,7 @@ def as_html(outcome: Outcome) -> str:
         f"<pre>{escape(chr(10).join(rest))}</pre>",
         "<h2>All processes together</h2>",
         _together(outcome),
+        *_kernel(outcome.measured.record.kernel),
         "<h2>Processes</h2>",
         _processes(measured.record.processes),
     ]
@@ -47,6 +57,30 @@ def _together(outcome: Outcome) -> str:
         Line("cache (not limited)", "cache", seconds, [sample.memory.cache for sample in samples]),
     ]
     return plot(lines, outcome.measured.limit, stacked=True)
+
+
+def _kernel(samples: Sequence[KernelSample]) -> list[str]:
+    """What the kernel said of the control group: the biggest of its numbers, and the pressure."""
+    if not samples:
+        return []
+    seconds = [sample.seconds for sample in samples]
+    peaks = {name: max(sample.stat.get(name, 0) for sample in samples) for name in samples[-1].stat}
+    names = [name for name in peaks if name.removeprefix("total_") in _BYTES_OF_STAT]
+    shown = sorted(names, key=lambda name: peaks[name], reverse=True)[:_LINES_MAX]
+    lines = [
+        Line(name, f"number{number}", seconds, [each.stat.get(name, 0) for each in samples])
+        for number, name in enumerate(shown)
+        if peaks[name]
+    ]
+    parts = ["<h2>The kernel's memory.stat</h2>", plot(lines)]
+    if samples[-1].pressure:
+        waits = [
+            Line(f"{name} waited", f"number{number}", seconds, shares)
+            for number, name in enumerate(samples[-1].pressure)
+            for shares in [[each.pressure.get(name, 0.0) for each in samples]]
+        ]
+        parts += ["<h2>Memory pressure, of the last 10 seconds</h2>", plot(waits, unit=PERCENT)]
+    return parts
 
 
 def _processes(processes: Sequence[ProcessRecord]) -> str:

@@ -293,6 +293,22 @@ def test_the_end_of_virtual_time_is_an_error() -> None:
         run(asyncio.sleep(1e12), timeout=None)
 
 
+def test_tasks_are_cancelled_at_the_end_of_virtual_time() -> None:
+    """A task that is left would be reported whenever the garbage collector finds it."""
+    cancelled: list[str] = []
+
+    async def main() -> None:
+        try:
+            await asyncio.sleep(1e12)
+        except asyncio.CancelledError:
+            cancelled.append("cancelled")
+            raise
+
+    with pytest.raises(OSError, match="clock ends"):
+        run(main(), timeout=None)
+    assert cancelled == ["cancelled"]
+
+
 @pytest.mark.parametrize("faults", [{}, [], 5, True, "mild"])
 def test_the_error_for_faults_of_a_wrong_type_says_what_there_is(faults: Any) -> None:
     async def nothing() -> None: ...

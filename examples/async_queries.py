@@ -77,7 +77,7 @@ class Queries:
 
 
 def digest(words: str) -> str:
-    """A computation of some milliseconds, which lets go of the interpreter's lock."""
+    """A computation of some milliseconds, which releases the interpreter's lock."""
     return hashlib.pbkdf2_hmac("sha256", words.encode(), b"salt", 50_000).hex()
 
 

@@ -154,7 +154,7 @@ class Session:
         return "goodbye", None
 
     def release(self) -> None:
-        """Let go of the mailbox, and change nothing in it."""
+        """Release the mailbox, and change nothing in it."""
         if self.mailbox is not None:
             self.mailbox.is_held = False
             self.mailbox = None

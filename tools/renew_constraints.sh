@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write tools/constraints.txt anew from the newest releases of all dependency groups.
+# Write tools/constraints.txt again from the newest releases of all dependency groups.
 #
 #   renew_constraints.sh PYTHON
 set -euo pipefail

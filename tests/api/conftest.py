@@ -4,6 +4,7 @@ With VESPIARY_TEST_LOOP=asyncio or =uvloop they run in that loop, of which Vespi
 """
 
 import asyncio
+import gc
 import inspect
 import os
 from collections.abc import Callable, Coroutine, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import vespiary
+import vespiary.testing
 from vespiary import ClientTLS, ServerTLS
 from vespiary.loop import Loop
 
@@ -39,6 +41,13 @@ def loop(driver: str) -> Iterator[Loop]:
     made.close()
 
 
+@pytest.fixture
+def whole_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What all loggers log, without complaints about what earlier tests have left."""
+    gc.collect()
+    return caplog
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
@@ -64,7 +73,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     driver = pyfuncitem.funcargs["driver"]
     assert isinstance(driver, str)
     kind = os.environ.get("VESPIARY_TEST_LOOP", "vespiary")
-    if kind == "vespiary":
+    if driver == "sim":
+        vespiary.testing.run(coroutine)
+    elif kind == "vespiary":
         vespiary.run(bounded(coroutine), driver=driver)
     else:
         run_as_guest(bounded(coroutine), kind, driver)

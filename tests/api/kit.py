@@ -1,17 +1,42 @@
 """What the tests share: a server for the time of a block, and handlers that remember."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 import vespiary
+from tests.waiting import are_gone, forever, still_waits, turns, until, wait_until
 from vespiary.handler import AsyncHandler
+
+__all__ = [
+    "TCP",
+    "WS",
+    "AnyHandler",
+    "Echo",
+    "Recorder",
+    "are_gone",
+    "echo",
+    "forever",
+    "gathered",
+    "send_until_full",
+    "serving",
+    "still_waits",
+    "turns",
+    "until",
+    "virtual_time",
+    "wait_until",
+]
 
 WS = "ws://127.0.0.1:0"
 TCP = "tcp://127.0.0.1:0"
 
 AnyHandler = vespiary.Handler | type[vespiary.Handler] | AsyncHandler
+
+virtual_time = pytest.mark.parametrize("driver", ["sim"], indirect=True)
+"""Run a test in the simulation: sleeps and deadlines take no time, and the network is simulated."""
 
 
 @asynccontextmanager
@@ -23,12 +48,6 @@ async def serving(
     server.add(handler, url, **options)
     async with server:
         yield server
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until something is so; the test's own timeout bounds it."""
-    while not condition():  # noqa: ASYNC110 - There are many things to wait for.
-        await asyncio.sleep(0.002)
 
 
 class Echo(vespiary.Handler):
@@ -72,6 +91,17 @@ class Recorder(vespiary.Handler):
     @property
     def reasons(self) -> list[vespiary.CloseReason]:
         return [call[1] for call in self.calls if call[0] == "close"]
+
+
+async def send_until_full(connection: vespiary.Connection, message: bytes, most: int = 4000) -> int:
+    """Send until `drain` waits for the peer; how many messages were sent."""
+    for number in range(1, most + 1):
+        connection.send(message)
+        draining = asyncio.ensure_future(connection.drain())
+        if await still_waits(draining):
+            draining.cancel()
+            return number
+    raise AssertionError("nothing holds the sender back")
 
 
 async def gathered(connection: vespiary.Connection) -> tuple[list[Any], Exception | None]:

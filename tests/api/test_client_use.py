@@ -9,7 +9,7 @@ import pytest
 import vespiary
 from vespiary.request import Headers
 
-from .kit import TCP, Echo, Recorder, echo, serving, until
+from .kit import TCP, Echo, Recorder, echo, serving, turns, until
 from .test_client_handshake import accepted, bare
 
 
@@ -52,7 +52,7 @@ async def test_send_to_a_peer_that_is_gone_raises(scheme: str) -> None:
         async def send_on() -> None:
             while True:
                 client.send("x")
-                await asyncio.sleep(0.001)
+                await turns(1)
 
         with pytest.raises(vespiary.RemoteError):
             await send_on()

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 import vespiary
+from tests.logs import records
 
-from .kit import TCP, Echo
+from .kit import TCP, Echo, forever, until
 
 Loops = Callable[[], asyncio.AbstractEventLoop]
 
@@ -39,12 +40,12 @@ async def in_receive_with_a_timeout(connection: vespiary.Connection) -> None:
 
 class InOnMessage(vespiary.Handler):
     async def on_message(self, connection: vespiary.Connection, message: object) -> None:
-        await asyncio.sleep(3600)
+        await forever()
 
 
 class InOnClose(vespiary.Handler):
     async def on_close(self, connection: vespiary.Connection, reason: object) -> None:
-        await asyncio.sleep(3600)
+        await forever()
 
 
 HANDLERS: list[Callable[[vespiary.Connection], Awaitable[None]] | type[vespiary.Handler]] = [
@@ -71,8 +72,7 @@ def left_open(
         host, port = server.urls[0].removeprefix("tcp://").split(":")
         client = socket.create_connection((host, int(port)))
         client.sendall(b"hello")
-        while server.statistics().total.connections_open == 0:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        await until(lambda: server.statistics().total.connections_open)
         for _ in range(20):
             await asyncio.sleep(0)
         return client
@@ -90,7 +90,7 @@ def test_the_close_of_a_loop_logs_no_error_of_the_server(
     with client, caplog.at_level(logging.INFO, "vespiary"):
         loop.close()
         server.stop_soon()
-    errors = [it for it in caplog.records if it.name == "vespiary" and it.levelno > logging.INFO]
+    errors = records(caplog, logging.WARNING)
     assert not errors
 
 

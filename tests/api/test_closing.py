@@ -11,7 +11,7 @@ import websockets.asyncio.client
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, echo, gathered, serving, until
+from .kit import TCP, WS, Echo, Recorder, echo, gathered, serving, until, virtual_time
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1012, 1014, 3000, 4999])
@@ -219,6 +219,7 @@ async def test_close_reason_is_none_until_the_connection_has_ended() -> None:
         writer.transport.abort()
 
 
+@virtual_time
 async def test_a_slow_reader_gets_all_that_a_coroutine_has_sent_before_it_returned() -> None:
     length = 12 << 20
 
@@ -226,20 +227,19 @@ async def test_a_slow_reader_gets_all_that_a_coroutine_has_sent_before_it_return
         await connection.receive()
         connection.send(b"x" * length)
 
-    deadlines = vespiary.Deadlines(close_seconds=0.05, drain_seconds=60)
+    deadlines = vespiary.Deadlines(close_seconds=1, drain_seconds=3600)
     async with serving(reply, TCP, deadlines=deadlines) as server:
-        reader, writer = await asyncio.open_connection(*server_address(server), limit=1 << 16)
-        writer.write(b"go")
+        client = await vespiary.connect(server.urls[0])
+        client.send(b"go")
         got = 0
         stopping = None
-        while piece := await reader.read(1 << 16):
+        async for piece in client:
             got += len(piece)
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.1)
             if stopping is None and got > length // 4:
                 # The stop of the server leaves it the time, too.
                 stopping = asyncio.ensure_future(server.stop())
         assert got == length
-        writer.close()
         assert stopping is not None
         await stopping
 

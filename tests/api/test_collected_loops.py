@@ -12,7 +12,7 @@ import pytest
 
 import vespiary
 
-from .kit import WS
+from .kit import WS, are_gone, forever, turns, until
 
 Waits = Callable[[vespiary.Connection], Awaitable[object]]
 
@@ -29,7 +29,7 @@ async def for_a_timer(connection: vespiary.Connection) -> None:
 
 
 async def for_a_turn_of_asyncio(_: vespiary.Connection) -> None:
-    await asyncio.sleep(3600)
+    await forever()
 
 
 async def for_room(connection: vespiary.Connection) -> None:
@@ -74,9 +74,8 @@ def left_behind(loop: asyncio.AbstractEventLoop, waits: Waits) -> Gone:
         gone["client"] = weakref.ref(client)
         client.pause_reading()
         client.send("now wait")
-        while "task" not in gone:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.005)
+        await until(lambda: "task" in gone)
+        await turns()
 
     loop.run_until_complete(main())
     return gone
@@ -146,15 +145,11 @@ async def test_circles_through_what_is_awaited_are_collected(make: str) -> None:
     server.add(handler, WS)
     async with server:
         client = await vespiary.connect(server.urls[0])
-        while not gone:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        await until(lambda: gone)
         client.abort()
         del client
-        while server.statistics().total.connections_open:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.005)
-        collect()
-        assert gone[0]() is None
+        await until(lambda: server.statistics().total.connections_open == 0)
+        await until(lambda: are_gone(gone))
 
 
 async def test_a_message_that_waits_costs_its_receiver_no_new_object() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import vespiary
+from tests.logs import records
 
 from .kit import TCP, WS, serving, until
 
@@ -132,7 +133,7 @@ async def test_a_coroutine_that_nobody_awaits_is_an_error(
         if url == WS and name != "on_close":
             assert reason.code == 1011
         await until(lambda: server.statistics().total.handler_errors == 1)
-    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    (record,) = records(caplog, logging.ERROR)
     assert record.exc_info is not None
     assert "returned the coroutine" in str(record.exc_info[1])
     assert "which nobody awaits" in str(record.exc_info[1])

@@ -14,7 +14,7 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, echo, serving, until
+from .kit import TCP, WS, Echo, Recorder, echo, forever, serving, turns, until, wait_until
 
 
 async def say_hello(url: str) -> None:
@@ -177,7 +177,7 @@ async def test_a_stop_tells_everybody_and_waits_for_the_slow() -> None:
     assert (await plain.wait_closed()).code == 1001
     with pytest.raises(ConnectionRefusedError):
         await vespiary.connect(server.urls[0])
-    await asyncio.sleep(0.05)
+    await turns()
     assert not stopping.done()
     release.set()
     assert await busy.receive() == "done after all"
@@ -192,7 +192,7 @@ async def test_what_does_not_end_within_the_drain_is_cut(
 
     async def stubborn(connection: vespiary.Connection) -> None:
         try:
-            await asyncio.sleep(3600)
+            await forever()
         except asyncio.CancelledError:
             cancelled.set()
             raise
@@ -266,21 +266,30 @@ def test_serve_ends_cleanly_upon_a_signal(driver: str, number: signal.Signals) -
     assert handler.names == ["start", "stop"]
 
 
+def refuses(host: str, port: int) -> bool:
+    """Whether nothing listens there any more."""
+    try:
+        socket.create_connection((host, port), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_a_second_signal_ends_at_once(driver: str) -> None:
     seen = threading.Event()
 
     class Stubborn(vespiary.Handler):
         async def on_open(self, connection: vespiary.Connection) -> None:
             seen.set()
-            await asyncio.sleep(3600)
+            await forever()
 
     def connect_and_signal(urls: list[str]) -> None:
         host, port = urls[0].removeprefix("tcp://").split(":")
         with socket.create_connection((host, int(port)), 5) as client:
-            seen.wait(5)
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGTERM)
-                threading.Event().wait(0.1)
+            seen.wait(30)
+            os.kill(os.getpid(), signal.SIGTERM)
+            wait_until(lambda: refuses(host, int(port)))
+            os.kill(os.getpid(), signal.SIGTERM)
             with contextlib.suppress(ConnectionResetError):
                 client.recv(1)
 

@@ -10,7 +10,7 @@ import pytest
 
 import vespiary
 
-from .kit import WS, Echo
+from .kit import WS, Echo, forever
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -18,7 +18,7 @@ from .kit import WS, Echo
     "place", ["on_start", "added", "on_open", "on_message", "timer", "on_stop"]
 )
 def test_an_exit_of_the_program_leaves_no_message_of_asyncio(
-    place: str, is_async: bool, driver: str, caplog: pytest.LogCaptureFixture
+    place: str, is_async: bool, driver: str, whole_log: pytest.LogCaptureFixture
 ) -> None:
     def exits(*_: object) -> None:
         raise SystemExit(5)
@@ -46,14 +46,14 @@ def test_an_exit_of_the_program_leaves_no_message_of_asyncio(
             async with vespiary.connect(server.urls[0]) as client:
                 client.send("hello")
                 if place != "on_stop":
-                    await asyncio.sleep(60)
+                    await forever()
 
     with pytest.raises(SystemExit) as raised:
         vespiary.run(main(), driver=driver)
     assert raised.value.code == 5
     gc.collect()
-    assert "never retrieved" not in caplog.text
-    assert "failed" not in caplog.text
+    assert "never retrieved" not in whole_log.text
+    assert "failed" not in whole_log.text
 
 
 AT_EXIT = """

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import vespiary
+from tests.logs import records
 from vespiary.loop import Loop, running_core
 
-from .kit import Echo, Recorder, serving, until
+from .kit import Echo, Recorder, serving, turns, until
 
 EXTREMES: list[Any] = [
     0,
@@ -142,7 +143,7 @@ async def test_a_core_takes_any_argument(name: str) -> None:
             called(running_core(), name, [value], {})
             called(running_core(), name, [value, value], {})
             called(running_core(), name, ["topic", value], {})
-        await asyncio.sleep(0.01)
+        await turns()
         assert await survives(server)
 
 
@@ -176,7 +177,7 @@ def test_a_handler_that_runs_the_loop_again_has_failed(
 
     # In Vespiary's own loop: others have no selector that is ours.
     vespiary.run(main(), driver=driver)
-    assert [record.exc_info is not None for record in caplog.records] == [True]
+    assert [record.exc_info is not None for record in records(caplog)] == [True]
 
 
 @pytest.mark.parametrize("name", ["spin_microseconds"])

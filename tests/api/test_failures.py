@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import vespiary
+from tests.logs import records
 
-from .kit import TCP, Echo, serving, until
+from .kit import TCP, Echo, forever, serving, until
 
 
 class Own(BaseException):
@@ -69,7 +70,7 @@ async def provoke(server: vespiary.Server) -> None:
 
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+    return records(caplog, logging.ERROR)
 
 
 PLACES = ["on_request", "on_open", "on_message", "on_close", "timer"]
@@ -166,7 +167,7 @@ def test_what_ends_a_program_fails_the_connection_of_an_async_method_too(
         server.add(handler, "ws://127.0.0.1:0")
         async with server:
             await provoke(server)
-            await asyncio.sleep(10)
+            await forever()
 
     with pytest.raises(kind):
         vespiary.run(main(), driver=driver)
@@ -237,7 +238,7 @@ def test_only_what_ends_a_program_stops_the_server_and_that_gracefully(
             client = await vespiary.connect(server.urls[1])
             assert client.is_open
             await provoke(server)
-            await asyncio.sleep(10)
+            await forever()
 
     with pytest.raises(kind):
         vespiary.run(main(), driver=driver)

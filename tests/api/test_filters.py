@@ -8,6 +8,7 @@ import weakref
 import pytest
 
 import vespiary
+from tests.logs import records
 from vespiary.limits import Limits
 
 from .kit import until
@@ -139,7 +140,7 @@ def test_a_filter_that_raises_resets_its_connection_and_no_other(
 
     with caplog.at_level(logging.ERROR, logger="vespiary"):
         run(main())
-    assert [record.exc_info is not None for record in caplog.records] == [True]
+    assert [record.exc_info is not None for record in records(caplog)] == [True]
 
 
 async def test_a_filter_that_keeps_its_connection_ends_with_it() -> None:

@@ -26,8 +26,8 @@ import pytest
 import vespiary
 from vespiary.loop import Loop, running_core
 
-from .conftest import SECONDS, loop_factory
-from .kit import Echo, Recorder, echo, serving, until
+from .conftest import loop_factory
+from .kit import Echo, Recorder, are_gone, echo, serving, until, wait_until
 
 KINDS = ["asyncio", "uvloop"]
 SAMPLE = ["test_handlers.py", "test_threads.py", "test_topics.py", "test_timers.py"]
@@ -101,7 +101,7 @@ def test_the_other_tests_pass_in_this_loop(kind: str, driver: str) -> None:
 
 def test_a_guest_ends_with_its_loop_and_leaves_nothing(factory: Factory) -> None:
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(exchange())  # What the loop itself keeps for good is there from now on.
+        runner.run(exchange())  # What the loop itself keeps permanently is there from now on.
     before = descriptors()
     for handler in (Echo(), echo):
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -129,7 +129,7 @@ def test_servers_and_connections_that_are_left_open_end_with_the_loop(factory: F
         left.clear()
         assert handler.names == ["open", "close"]
 
-    run()  # What the loop itself keeps for good is there from now on.
+    run()  # What the loop itself keeps permanently is there from now on.
     before = descriptors()
     run()
     assert descriptors() == before
@@ -175,11 +175,8 @@ def test_a_server_that_is_left_open_goes_with_its_loop(factory: Factory, form: s
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(leave())
     del runner
-    deadline = time.monotonic() + SECONDS
-    while gc.collect() or ((any(it() for it in gone) or threads()) and time.monotonic() < deadline):
-        time.sleep(0.01)  # The calls of on_close may still run on their threads.
-    assert [it() for it in gone] == [None, None]
-    assert not threads()
+    # The calls of on_close may still run on their threads.
+    wait_until(lambda: are_gone(gone) and not threads())
 
 
 def test_a_loop_that_is_closed_without_shutting_down_generators_ends_its_guest(

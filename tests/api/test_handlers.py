@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import pytest
 
 import vespiary
+from tests.logs import records
 
-from .kit import TCP, WS, Echo, Recorder, echo, serving, until
+from .kit import TCP, WS, Echo, Recorder, echo, forever, serving, turns, until
 
 
 async def test_a_handler_without_any_method_serves_and_ignores() -> None:
@@ -116,11 +117,11 @@ async def test_async_methods_run_in_order_and_may_await() -> None:
 
     class Slow(vespiary.Handler):
         async def on_open(self, connection: vespiary.Connection) -> None:
-            await asyncio.sleep(0.01)
+            await turns()
             calls.append("open")
 
         async def on_message(self, connection: vespiary.Connection, message: str) -> None:
-            await asyncio.sleep(0.002 if message == "0" else 0)
+            await turns(5 if message == "0" else 0)
             calls.append(message)
             connection.send(message)
 
@@ -196,7 +197,7 @@ class Failing(vespiary.Handler):
 
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+    return records(caplog, logging.ERROR)
 
 
 @pytest.mark.parametrize("where", ["open", "message"])
@@ -327,7 +328,7 @@ async def test_a_coroutine_that_lets_its_connections_end_through_has_not_failed(
             assert await client.receive() == "x"
         (await vespiary.connect(server.urls[0])).abort()
         await until(lambda: server.statistics().total.connections_closed == 2)
-        await asyncio.sleep(0.01)
+        await turns()
         assert server.statistics().total.handler_errors == 0
     assert failures(caplog) == []
 
@@ -341,7 +342,7 @@ async def test_keyboard_interrupt_in_a_handler_ends_the_loop(driver: str) -> Non
         async with serving(Interrupting) as server:
             client = await vespiary.connect(server.urls[0])
             client.send("x")
-            await asyncio.sleep(10)
+            await forever()
 
     def run() -> None:
         with pytest.raises(KeyboardInterrupt):

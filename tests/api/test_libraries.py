@@ -12,12 +12,12 @@ import websockets.asyncio.server
 
 import vespiary
 
-from .kit import Echo, echo, serving
+from .kit import Echo, echo, serving, turns
 
 
 async def test_an_aiohttp_server_and_client_live_in_the_loop() -> None:
     async def hello(request: aiohttp.web.Request) -> aiohttp.web.Response:
-        await asyncio.sleep(0.001)
+        await turns(1)
         return aiohttp.web.Response(text=f"hello {request.match_info['name']}")
 
     application = aiohttp.web.Application()
@@ -47,7 +47,7 @@ async def test_an_aiohttp_server_and_client_live_in_the_loop() -> None:
 async def test_httpx_asks_a_server_of_ours_in_the_same_loop() -> None:
     class Pages(vespiary.Handler):
         async def on_request(self, request: vespiary.Request) -> vespiary.Response:
-            await asyncio.sleep(0.001)
+            await turns(1)
             return request.respond(200, request.path)
 
     async with (

@@ -15,7 +15,7 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, echo, serving, until
+from .kit import TCP, WS, Echo, Recorder, are_gone, echo, serving, until
 
 
 class Payload:
@@ -47,8 +47,8 @@ async def test_a_connection_goes_away_without_the_collector(
                 await client.wait_closed()
                 del client
             await until(lambda: server.statistics().total.connections_closed == 5)
-            await asyncio.sleep(0.01)
-            assert [it() for it in gone] == [None] * 10
+            await until(lambda: all(it() is None for it in gone))
+            assert len(gone) == 10
         finally:
             gc.enable()
 
@@ -77,9 +77,8 @@ async def test_server_side_connections_go_away_without_the_collector() -> None:
                         client.send("x")
                         await client.receive()
                 await until(lambda: server.statistics().total.connections_closed == 5)
-                await asyncio.sleep(0.01)
                 assert gone
-                assert [it() for it in gone if it() is not None] == []
+                await until(lambda: all(it() is None for it in gone))
             finally:
                 gc.enable()
 
@@ -93,10 +92,7 @@ async def test_circles_through_data_are_collected() -> None:
             connection.data = [connection]
             gone = weakref.ref(connection)
             del connection
-        await until(lambda: recorder.reasons)
-        await asyncio.sleep(0.01)
-        gc.collect()
-        assert gone() is None
+        await until(lambda: are_gone([gone]))
 
 
 async def talk_to(handler: Recorder, url: str) -> None:
@@ -162,10 +158,8 @@ async def test_refused_connections_leave_nothing_behind() -> None:
             with pytest.raises(vespiary.HandshakeRefused):
                 await vespiary.connect(server.urls[0])
         await until(lambda: server.statistics().total.handshakes_pending == 0)
-        await asyncio.sleep(0.02)
-        gc.collect()
-    assert len(gone) == 5
-    assert [it() for it in gone] == [None] * 5
+        assert len(gone) == 5
+        await until(lambda: are_gone(gone))
 
 
 async def test_messages_are_freed_when_the_handler_is_done_with_them() -> None:
@@ -204,9 +198,7 @@ async def test_timers_of_a_connection_that_ended_hold_nothing() -> None:
             del payload
         await until(lambda: recorder.reasons)
         recorder.connections.clear()
-        await asyncio.sleep(0.01)
-        gc.collect()
-        assert gone() is None
+        await until(lambda: are_gone([gone]))
 
 
 BUSY_AT_EXIT = """

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import vespiary
+from tests.logs import lines
 
 from .kit import TCP, WS, Recorder, serving, until
 
@@ -167,15 +168,11 @@ async def test_a_limit_that_is_reached_is_given_to_on_limit_in_its_own_unit(case
 async def test_a_limit_that_is_reached_is_logged_in_its_own_unit_without_on_limit(
     case: Case, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def lines() -> list[str]:
-        return [
-            record.getMessage()
-            for record in caplog.records
-            if record.levelno == logging.WARNING and "Limit reached" in record.getMessage()
-        ]
+    def reports() -> list[str]:
+        return [line for line in lines(caplog, logging.WARNING) if "Limit reached" in line]
 
-    await reached(case, case.handler(), lines)
-    assert lines()[0].startswith(f"Limit reached: {case.name} ({case.value}) on ")
+    await reached(case, case.handler(), reports)
+    assert reports()[0].startswith(f"Limit reached: {case.name} ({case.value}) on ")
 
 
 async def ends_with(peer: Stream) -> str:

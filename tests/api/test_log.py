@@ -7,6 +7,7 @@ import logging
 import pytest
 
 import vespiary
+from tests.logs import lines, records
 from vespiary._logging import address_text, denied
 
 from .kit import TCP, WS, Echo, echo, serving, until
@@ -25,9 +26,9 @@ async def test_connections_are_logged_at_debug_level(
                 assert await client.receive() == b"hello"
             await until(lambda: server.statistics().total.connections_closed)
             place = f"on {server.urls[0]}, peer {peer}"
-    lines = [record.getMessage() for record in caplog.records]
-    assert f"Connection opened {place}" in lines
-    [closed] = [line for line in lines if line.startswith("Connection closed by ")]
+    found = lines(caplog)
+    assert f"Connection opened {place}" in found
+    [closed] = [line for line in found if line.startswith("Connection closed by ")]
     assert f" on {server.urls[0]}, peer " in closed
 
 
@@ -36,7 +37,7 @@ async def test_connections_are_not_logged_at_info_level(caplog: pytest.LogCaptur
         async with serving(Echo) as server, vespiary.connect(server.urls[0]) as client:
             client.send("hello")
             assert await client.receive() == "hello"
-    assert "Connection opened" not in caplog.text
+    assert not any("Connection opened" in line for line in lines(caplog))
 
 
 async def test_requests_are_logged_at_debug_level_without_control_characters(
@@ -95,7 +96,7 @@ async def test_a_refused_request_is_logged_with_the_reason_and_what_to_do(
     with caplog.at_level(logging.INFO, "vespiary"):
         async with serving(Choosy, websocket=websocket) as server:
             peer = await refused(server.urls[0], sent)
-    [line] = [line for line in map(logging.LogRecord.getMessage, caplog.records) if story in line]
+    [line] = [line for line in lines(caplog) if story in line]
     assert line.endswith(f"; on {server.urls[0]}, peer {peer}")
     assert advice in line
     assert "\0" not in line
@@ -114,7 +115,7 @@ def test_what_a_peer_has_chosen_makes_no_line_of_its_own(
     text = "pages of https://evil.example\r\n\x1b[2J\x85INFO all is well" + 1000 * "x"
     with caplog.at_level(logging.INFO, "vespiary"):
         denied(f"ws://{driver}.here/", "127.0.0.1:5", 403, text, "", True)
-    [record] = caplog.records
+    [record] = records(caplog)
     assert record.getMessage().isprintable()
     assert len(record.getMessage()) < 500
 
@@ -126,7 +127,7 @@ async def test_a_flood_of_refusals_is_logged_once_and_the_rest_at_debug_level(
         async with serving(Choosy) as server:
             for _ in range(20):
                 await refused(server.urls[0], UPGRADE % (b"private", b""))
-    found = [record for record in caplog.records if "refused with 401" in record.getMessage()]
+    found = [record for record in records(caplog) if "refused with 401" in record.getMessage()]
     assert len(found) == 20
     assert [record.levelno for record in found].count(logging.INFO) == 1
 
@@ -142,7 +143,7 @@ async def test_a_peer_that_ends_before_it_was_open_is_logged_at_debug_level(
             await writer.drain()
             writer.close()
             await until(lambda: "ended before it was open" in caplog.text)
-    [record] = [it for it in caplog.records if "ended before it was open" in it.getMessage()]
+    [record] = [it for it in records(caplog) if "ended before it was open" in it.getMessage()]
     assert record.levelno == logging.DEBUG
 
 
@@ -175,4 +176,4 @@ async def test_a_failure_of_a_handler_names_endpoint_and_peer(
         peer = address_text(client.local_address)
         await client.wait_closed()
     wanted = f"Handler failed, connection closed, on {server.urls[0]}, peer {peer}"
-    assert wanted in [record.getMessage() for record in caplog.records]
+    assert wanted in lines(caplog)

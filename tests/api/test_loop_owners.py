@@ -1,11 +1,9 @@
 """Who may run and hold a loop: threads, forked children, the garbage collector."""
 
 import asyncio
-import gc
 import os
 import socket
 import threading
-import time
 import warnings
 import weakref
 from collections.abc import Callable
@@ -15,7 +13,7 @@ import pytest
 import vespiary
 from vespiary.loop import Loop
 
-from .kit import Echo, serving, until
+from .kit import Echo, are_gone, serving, turns, until, wait_until
 
 
 def in_a_thread(function: Callable[[], object]) -> None:
@@ -48,7 +46,7 @@ def test_a_loop_is_made_in_one_thread_run_in_others_and_closed_in_a_third(driver
     reading, writing = os.pipe()
     os.write(writing, b"x")
     loop.add_reader(reading, calls.append, 1)
-    in_a_thread(lambda: loop.run_until_complete(asyncio.sleep(0.01)))
+    in_a_thread(lambda: loop.run_until_complete(turns()))
     assert calls
     loop.remove_reader(reading)
     for _ in range(3):
@@ -78,11 +76,7 @@ def test_a_loop_that_was_never_closed_is_warned_of_and_collected(driver: str) ->
         warnings.simplefilter("always")
         del loop
         # The thread that resolved an address may hold it for another moment.
-        deadline = time.monotonic() + 10
-        while gone() is not None and time.monotonic() < deadline:
-            gc.collect()
-            time.sleep(0.001)
-    assert gone() is None
+        wait_until(lambda: are_gone([gone]))
     assert any("unclosed event loop" in str(warning.message) for warning in caught)
 
 

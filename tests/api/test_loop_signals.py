@@ -9,6 +9,7 @@ import time
 import pytest
 
 import vespiary
+from tests.waiting import forever
 from vespiary.loop import Loop
 
 
@@ -50,7 +51,7 @@ def test_a_plain_signal_handler_runs_while_the_loop_sleeps(loop: Loop) -> None:
 def test_keyboard_interrupt_ends_run(driver: str) -> None:
     async def main() -> None:
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
-        await asyncio.sleep(10)
+        await forever()
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):

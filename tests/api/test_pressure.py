@@ -7,7 +7,18 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, serving, until
+from .kit import (
+    TCP,
+    WS,
+    Echo,
+    Recorder,
+    send_until_full,
+    serving,
+    still_waits,
+    turns,
+    until,
+    virtual_time,
+)
 
 PIECE = bytes(range(256)) * 256
 
@@ -66,18 +77,9 @@ async def test_drain_waits_for_room_and_then_costs_nothing() -> None:
         connection = source.connections[0]
         await connection.drain()
         client.pause_reading()
-        taken = 0
-        while True:
-            connection.send(PIECE)
-            taken += 1
-            try:
-                async with asyncio.timeout(0.2):
-                    await connection.drain()
-            except TimeoutError:
-                break
+        taken = await send_until_full(connection, PIECE)
         waiting = asyncio.ensure_future(connection.drain())
-        await asyncio.sleep(0.05)
-        assert not waiting.done()
+        assert await still_waits(waiting)
         client.resume_reading()
         await waiting
         assert connection.queued_bytes <= vespiary.Limits().write_low_bytes
@@ -128,16 +130,7 @@ async def read_forever(client: vespiary.Connection) -> None:
 async def test_an_echo_that_is_not_read_stops_reading() -> None:
     async with serving(Echo) as server, vespiary.connect(server.urls[0]) as client:
         client.pause_reading()
-        sent = 0
-        try:
-            async with asyncio.timeout(0.5):
-                while sent < 4000:
-                    client.send(PIECE)
-                    sent += 1
-                    await client.drain()
-        except TimeoutError:
-            pass
-        assert sent < 4000
+        sent = await send_until_full(client, PIECE)
         assert server.statistics().total.write_pauses >= 1
         client.resume_reading()
         for _ in range(sent):
@@ -196,35 +189,35 @@ async def test_reading_can_be_paused_and_resumed_by_the_handler() -> None:
     async with serving(recorder) as server, vespiary.connect(server.urls[0]) as client:
         await until(lambda: recorder.connections)
         recorder.connections[0].pause_reading()
-        await asyncio.sleep(0.01)
+        await turns()
         client.send("held back")
-        await asyncio.sleep(0.1)
+        await turns()
         assert "message" not in recorder.names
         recorder.connections[0].resume_reading()
         await until(lambda: "message" in recorder.names)
 
 
+@virtual_time
 async def test_a_long_pause_is_not_taken_for_the_peers_silence() -> None:
     recorder = Recorder()
-    deadlines = vespiary.Deadlines(
-        ping_interval_seconds=0.05, ping_timeout_seconds=0.05, idle_seconds=0.2
-    )
+    deadlines = vespiary.Deadlines(ping_interval_seconds=5, ping_timeout_seconds=5, idle_seconds=20)
     async with (
         serving(recorder, deadlines=deadlines) as server,
         vespiary.connect(server.urls[0]) as client,
     ):
         await until(lambda: recorder.connections)
         recorder.connections[0].pause_reading()
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(60)
         assert recorder.connections[0].is_open
         client.send("and now")
         recorder.connections[0].resume_reading()
         await until(lambda: "message" in recorder.names)
 
 
+@virtual_time
 async def test_keep_alive_finds_a_peer_that_is_gone() -> None:
     recorder = Recorder()
-    deadlines = vespiary.Deadlines(ping_interval_seconds=0.1, ping_timeout_seconds=0.1)
+    deadlines = vespiary.Deadlines(ping_interval_seconds=10, ping_timeout_seconds=10)
     async with serving(recorder, deadlines=deadlines) as server:
         async with vespiary.connect(server.urls[0]) as lively:
             client = await vespiary.connect(server.urls[0])

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 import vespiary
+from tests.logs import lines
 from vespiary.client import Connecting
 
 from .kit import TCP, Echo, Recorder, serving, until
@@ -369,9 +370,9 @@ async def test_no_server_writes_lines_or_escapes_into_the_log(
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await answering
-    lines = [record.getMessage() for record in caplog.records]
-    assert any("forged" in line for line in lines)
-    assert all(line.isprintable() for line in lines)
+    found = lines(caplog)
+    assert any("forged" in line for line in found)
+    assert all(line.isprintable() for line in found)
 
 
 @pytest.mark.parametrize("is_async", [True, False])

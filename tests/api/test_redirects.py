@@ -9,7 +9,7 @@ import pytest
 
 import vespiary
 
-from .kit import Echo, serving
+from .kit import Echo, serving, virtual_time
 
 Route = Callable[[vespiary.Request], vespiary.Response | None]
 
@@ -155,25 +155,22 @@ async def test_a_failure_behind_a_redirect_tells_the_way_there() -> None:
         assert f"{url}/a redirected to" in raised.value.__notes__[0]
 
 
+@virtual_time
 async def test_one_deadline_holds_for_all_steps() -> None:
     steps = itertools.count()
 
-    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            await asyncio.sleep(0.15)
-            writer.write(b"HTTP/1.1 302 Found\r\nLocation: /%d\r\n\r\n" % next(steps))
-            await writer.drain()
-        finally:
-            writer.close()
+    class Late(vespiary.Handler):
+        async def on_request(self, request: vespiary.Request) -> vespiary.Response:
+            await asyncio.sleep(3)
+            return request.respond(302, headers=[("Location", f"/{next(steps)}")])
 
-    async with await asyncio.start_server(late, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with serving(Late) as server:
         began = asyncio.get_running_loop().time()
-        deadlines = vespiary.Deadlines(handshake_seconds=0.5)
+        deadlines = vespiary.Deadlines(handshake_seconds=10)
         with pytest.raises(TimeoutError):
-            await vespiary.connect(f"ws://127.0.0.1:{port}", deadlines=deadlines, redirects_max=50)
-        assert 0.45 <= asyncio.get_running_loop().time() - began < 2
+            await vespiary.connect(server.urls[0], deadlines=deadlines, redirects_max=50)
+        assert 10 <= asyncio.get_running_loop().time() - began < 11
+    assert next(steps) >= 3
 
 
 @pytest.mark.parametrize("number", [-1, True, 1.5, "5"])

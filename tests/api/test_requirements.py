@@ -5,21 +5,23 @@ import asyncio
 import pytest
 
 import vespiary
+from tests.logs import lines
 
-from .kit import Echo, serving, until
+from .kit import Echo, serving, turns, until
 
 UNMASKED = b"\x81\x05hello"
 
 
 async def test_handshakes_with_one_address_follow_one_another_whatever_its_name() -> None:
-    under_way, most = 0, 0
+    under_way, most, wanted = 0, 0, 1
 
     class Slow(Echo):
         async def on_request(self, request: vespiary.Request) -> None:
             nonlocal under_way, most
             under_way += 1
             most = max(most, under_way)
-            await asyncio.sleep(0.01)
+            await turns()
+            await until(lambda: most >= wanted)
             under_way -= 1
 
     async with serving(Slow) as server:
@@ -29,6 +31,7 @@ async def test_handshakes_with_one_address_follow_one_another_whatever_its_name(
             *(vespiary.connect(name, handshakes_per_address_max=1) for name in names)
         )
         assert most == 1
+        wanted = 3
         clients += await asyncio.gather(*(vespiary.connect(url) for _ in range(3)))
         assert most == 3
         for client in clients:
@@ -59,6 +62,6 @@ async def test_a_broken_rule_is_logged_with_the_peer_and_the_section(
             assert (head[:12], close[2:4]) == (b"HTTP/1.1 101", b"\x03\xea"), close
             writer.close()
         await until(lambda: server.statistics().total.connections_open == 0)
-    told = [record.getMessage() for record in caplog.records if "RFC 6455 5.1" in record.message]
+    told = [line for line in lines(caplog) if "RFC 6455 5.1" in line]
     assert len(told) == 1, "a flood of broken rules is not a flood of lines"
     assert host in told[0]

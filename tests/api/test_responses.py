@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import vespiary
+from tests.logs import records
 
 from .kit import serving
 
@@ -61,7 +62,7 @@ async def test_a_response_that_cannot_be_sent_is_a_logged_error_and_500(
     async with asyncio.timeout(5), serving(handler, "http://127.0.0.1:0", **options) as server:
         assert (await get(server)).startswith(b"HTTP/1.1 500 ")
         assert server.statistics().total.handler_errors == 1
-    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    errors = records(caplog, logging.ERROR)
     assert len(errors) == 1
     assert server.urls[0] in errors[0].getMessage()
 
@@ -76,7 +77,7 @@ async def test_what_is_not_a_response_is_an_error_too(
 
     async with serving(Wrong, "http://127.0.0.1:0") as server:
         assert (await get(server)).startswith(b"HTTP/1.1 500 ")
-    assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
+    assert len(records(caplog, logging.ERROR)) == 1
 
 
 @pytest.mark.parametrize("form", ["plain", "async", "threads"])
@@ -127,7 +128,7 @@ async def test_a_wrong_response_has_the_line_that_made_it_in_its_traceback(
         with pytest.raises(vespiary.HandshakeRefused) as refused:
             await vespiary.connect(server.urls[0])
     assert refused.value.status == 500
-    (error,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    (error,) = records(caplog, logging.ERROR)
     assert error.exc_info is not None
     traceback = error.exc_info[2]
     frames = []

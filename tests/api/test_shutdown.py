@@ -9,10 +9,11 @@ import pytest
 import websockets.asyncio.client
 
 import vespiary
+from tests.logs import lines
 from vespiary import CloseCode
 from vespiary.handler import AnyHandler
 
-from .kit import TCP, WS, Echo, serving, until
+from .kit import TCP, WS, Echo, forever, serving, turns, until
 
 HTTP = "http://127.0.0.1:0"
 
@@ -34,7 +35,7 @@ class Waits(vespiary.Handler):
 
 
 class Gate:
-    """Work that takes until it is let go."""
+    """Work that takes until it is released."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
@@ -188,7 +189,7 @@ async def test_an_async_on_request_under_way_answers() -> None:
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await gate.begun.wait()
         stopping = asyncio.ensure_future(server.stop())
-        await asyncio.sleep(0.05)
+        await turns()
         gate.free.set()
         answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 200 ")
@@ -219,7 +220,7 @@ async def test_an_upgrade_accepted_during_the_shutdown_is_closed_with_1001() -> 
     gate = Gate()
     async with accepting_later(gate) as (server, connecting):
         stopping = asyncio.ensure_future(server.stop())
-        await asyncio.sleep(0.05)
+        await turns()
         gate.free.set()
         client = await connecting
         assert (await client.wait_closed()).code == 1001
@@ -233,7 +234,7 @@ async def test_a_task_that_swallows_its_cancellation_is_cancelled_again() -> Non
     async def stubborn(connection: vespiary.Connection) -> None:
         while len(swallowed) < 2:
             try:
-                await asyncio.sleep(3600)
+                await forever()
             except asyncio.CancelledError:
                 swallowed.append(connection)
 
@@ -276,11 +277,11 @@ async def test_on_stop_comes_after_the_last_connection_and_is_awaited() -> None:
         async def on_close(
             self, connection: vespiary.Connection, reason: vespiary.CloseReason
         ) -> None:
-            await asyncio.sleep(0.01)
+            await turns()
             calls.append("close")
 
         async def on_stop(self, server: vespiary.Server) -> None:
-            await asyncio.sleep(0.01)
+            await turns()
             calls.append("stop")
 
     async with serving(Tidy) as server:
@@ -403,7 +404,7 @@ async def test_tasks_that_swallow_their_cancellation_are_left_and_named(
         await server.stop(drain_seconds=0)
         for client in clients:
             await client.wait_closed()
-    left = [line.getMessage() for line in caplog.records if "Left running" in line.getMessage()]
+    left = [line for line in lines(caplog) if "Left running" in line]
     assert all("cancellations, which were swallowed: 1 task on ws://" in line for line in left)
     assert any(line.endswith(f"Stubborn (peer {peers[0]})") for line in left)
     assert any(line.endswith(f".stubborn (peer {peers[1]})") for line in left)

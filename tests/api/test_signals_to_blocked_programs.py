@@ -5,10 +5,12 @@ import signal
 import struct
 import subprocess
 import termios
-import time
 from collections.abc import Iterator
+from typing import IO
 
 import pytest
+
+from tests.waiting import wait_until
 
 from .test_signals import RUNNERS, Program, driver
 
@@ -229,15 +231,18 @@ async def main():
 """
 
 
+def waiting_bytes(pipe: IO[str]) -> int:
+    """How much nobody has read yet."""
+    count: int = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+    return count
+
+
 @pytest.mark.parametrize("caught", ["ValueError", "KeyboardInterrupt"])
 def test_it_ends_though_nobody_reads_its_log(caught: str) -> None:
     with Program(FILLS.format(caught=caught), RUNNERS[1]) as program:
         stderr = program.process.stderr
         assert stderr is not None
-        waiting = 0
-        while waiting < 60_000:
-            time.sleep(0.01)
-            (waiting,) = struct.unpack("i", fcntl.ioctl(stderr, termios.FIONREAD, bytes(4)))
+        wait_until(lambda: waiting_bytes(stderr) >= 60_000)
         for _ in range(100):
             program.process.send_signal(signal.SIGINT)
             try:

@@ -11,7 +11,7 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, serving, until
+from .kit import TCP, WS, Echo, Recorder, forever, serving, turns, until
 
 
 class Lingers(Echo):
@@ -122,7 +122,7 @@ def test_a_run_that_ends_during_a_stop_leaves_nothing() -> None:
     async def main() -> tuple[vespiary.Server, vespiary.Connection]:
         server, client = await begin(handler)
         server.stop_soon()
-        await asyncio.sleep(0.01)
+        await turns()
         return server, client
 
     server, _client = asyncio.run(main())
@@ -228,7 +228,7 @@ async def test_a_server_that_is_stopped_in_its_on_start_does_not_come_up(
     class Stops(Echo):
         async def on_start(self, server: vespiary.Server) -> None:
             await stop(server)  # type: ignore[misc]
-            await asyncio.sleep(0.01)
+            await turns()
             calls.append("started")
 
         def on_stop(self, server: vespiary.Server) -> None:
@@ -274,7 +274,7 @@ async def test_an_on_start_under_way_is_cancelled_after_the_drain_or_when_asked_
         async def on_start(self, server: vespiary.Server) -> None:  # type: ignore[override]
             begun.set()
             try:
-                await asyncio.sleep(3600)
+                await forever()
             finally:
                 ended.set()
 
@@ -302,7 +302,7 @@ async def test_a_start_that_is_cancelled_is_undone() -> None:
     class Waits(Echo):
         async def on_start(self, server: vespiary.Server) -> None:
             begun.set()
-            await asyncio.sleep(3600)
+            await forever()
 
     before = Recorder()
     server = vespiary.Server()
@@ -326,9 +326,9 @@ async def test_the_on_start_of_an_endpoint_added_later_is_cancelled_and_awaited(
         async def on_start(self, server: vespiary.Server) -> None:
             try:
                 begun.set()
-                await asyncio.sleep(3600)
+                await forever()
             finally:
-                await asyncio.sleep(0.01)
+                await turns()
                 ended.set()
 
     async with serving(Echo) as server:

@@ -9,7 +9,7 @@ import pytest
 import vespiary
 from vespiary.handler import AnyHandler
 
-from .kit import WS, Echo, serving
+from .kit import WS, Echo, serving, turns
 
 Stop = Callable[[vespiary.Server], Awaitable[object]]
 
@@ -42,7 +42,7 @@ class Work:
     async def run(self) -> None:
         await self.stop(self.server)
         self.done.append("returned")
-        await asyncio.sleep(0.01)
+        await turns()
         self.done.append("cleaned up")
 
 
@@ -147,7 +147,7 @@ async def test_a_handler_of_another_server_waits_for_the_end() -> None:
 
     class Inner(vespiary.Handler):
         async def on_stop(self, server: vespiary.Server) -> None:
-            await asyncio.sleep(0.01)
+            await turns()
             calls.append("inner stopped")
 
     async def outer(connection: vespiary.Connection) -> None:
@@ -226,7 +226,7 @@ async def test_a_task_that_on_start_has_made_may_wait_for_the_end() -> None:
     class Watches(Echo):
         async def on_start(self, server: vespiary.Server) -> None:
             self.task = asyncio.ensure_future(server.wait_stopped())
-            await asyncio.sleep(0.01)
+            await turns()
 
     handler = Watches()
     async with serving(handler):

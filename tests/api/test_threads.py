@@ -13,7 +13,7 @@ import pytest
 import vespiary
 from vespiary.loop import running_core
 
-from .kit import TCP, Echo, Recorder, serving, until
+from .kit import TCP, Echo, Recorder, serving, turns, until
 
 
 def block(seconds: float) -> None:
@@ -64,9 +64,9 @@ async def test_another_thread_may_pause_and_resume_reading() -> None:
     async with serving(recorder) as server, vespiary.connect(server.urls[0]) as client:
         await until(lambda: recorder.connections)
         await asyncio.to_thread(recorder.connections[0].pause_reading)
-        await asyncio.sleep(0.02)
+        await turns()
         client.send("held back")
-        await asyncio.sleep(0.05)
+        await turns()
         assert "message" not in recorder.names
         await asyncio.to_thread(recorder.connections[0].resume_reading)
         await until(lambda: "message" in recorder.names)

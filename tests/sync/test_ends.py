@@ -14,6 +14,7 @@ import warnings
 import pytest
 
 import vespiary
+from tests.waiting import wait_until
 from vespiary import _background, sync
 
 from .conftest import Serving
@@ -57,10 +58,7 @@ def test_an_interrupted_connect_leaves_nothing_behind() -> None:
 
 def check_all_close() -> None:
     """Wait until no connection of the synchronous client is open."""
-    deadline = time.monotonic() + 10
-    while _background.background().open and time.monotonic() < deadline:
-        time.sleep(0.002)
-    assert not _background.background().open
+    wait_until(lambda: not _background.background().open)
 
 
 def test_a_connection_that_is_dropped_warns_and_closes(serving: Serving) -> None:

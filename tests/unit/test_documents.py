@@ -25,7 +25,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ import click
 import pytest
 import websockets.sync.client
 
+from tests.waiting import wait_until
 from vespiary._core import make_authority, make_certificate
 from vespiary.cli.main import main
 
@@ -164,8 +164,8 @@ def make_certificates(program: str, folder: Path) -> None:
 def connected(url: str, process: subprocess.Popen[str]) -> socket.socket:
     """A socket to the server, as soon as it listens."""
     parts = urlsplit(url)
-    end = time.monotonic() + SECONDS
-    while True:
+
+    def attempt() -> socket.socket | None:
         assert process.poll() is None, process.communicate()[1]
         try:
             if parts.scheme == "unix":
@@ -176,8 +176,9 @@ def connected(url: str, process: subprocess.Popen[str]) -> socket.socket:
             assert parts.port
             return socket.create_connection(("127.0.0.1", parts.port), SECONDS)
         except (ConnectionRefusedError, FileNotFoundError):
-            assert time.monotonic() < end, f"{url} does not listen"
-            time.sleep(0.02)
+            return None
+
+    return wait_until(attempt, lambda: f"{url} does not listen")
 
 
 def exchange(

@@ -2,12 +2,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_until
 from vespiary.cli._reload import Watch, own_source_files
 
 # The parent of these tests runs this child: it tells its files and a URL, and writes down how it
@@ -76,13 +76,6 @@ def test_own_source_files_have_this_test_but_neither_python_nor_installed_ones()
     assert Path(os.__file__).absolute() not in files
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
-
-
 class Session:
     """A parent with its child, in a folder of their own."""
 
@@ -126,9 +119,9 @@ def session(tmp_path: Path) -> Iterator[Session]:
 def test_a_changed_source_restarts_the_child_at_the_url_the_first_one_got(
     session: Session,
 ) -> None:
-    wait_for(lambda: session.log() == ["started 1 tcp://127.0.0.1:0"])
+    wait_until(lambda: session.log() == ["started 1 tcp://127.0.0.1:0"])
     session.write(2)
-    wait_for(lambda: len(session.log()) == 3)
+    wait_until(lambda: len(session.log()) == 3)
     assert session.log()[1:] == ["ended", "started 2 tcp://127.0.0.1:7777"]
     assert "watched_module.py changed; restarting" in session.told()
     assert session.stop() == 0
@@ -136,16 +129,16 @@ def test_a_changed_source_restarts_the_child_at_the_url_the_first_one_got(
 
 
 def test_a_child_that_ends_by_itself_waits_for_a_change(session: Session) -> None:
-    wait_for(lambda: len(session.log()) == 1)
+    wait_until(lambda: len(session.log()) == 1)
     session.write(13)
-    wait_for(lambda: "the server ended with status 1; waiting for a change" in session.told())
+    wait_until(lambda: "the server ended with status 1; waiting for a change" in session.told())
     assert session.log()[-1] == "started 13 tcp://127.0.0.1:7777"
     session.write(3)
-    wait_for(lambda: session.log()[-1] == "started 3 tcp://127.0.0.1:7777")
+    wait_until(lambda: session.log()[-1] == "started 3 tcp://127.0.0.1:7777")
     assert session.stop() == 0
 
 
 def test_the_child_ends_when_its_parent_is_killed(session: Session) -> None:
-    wait_for(lambda: len(session.log()) == 1)
+    wait_until(lambda: len(session.log()) == 1)
     session.parent.send_signal(signal.SIGKILL)
-    wait_for(lambda: session.log()[-1] == "ended")
+    wait_until(lambda: session.log()[-1] == "ended")

@@ -1,6 +1,6 @@
 """What peers do in each case, as it is kept beside the suite.
 
-`python -m tests.conformance.handshake.peers` writes the table anew, after a peer's version was
+`python -m tests.conformance.handshake.peers` writes the table again, after a peer's version was
 raised in tools/constraints.txt or a case was added.
 """
 

@@ -12,7 +12,7 @@ from tests.conformance.handshake.suite import CASES, peer_failures
 @pytest.mark.parametrize("peer", PEERS)
 def test_a_peer_does_in_each_case_what_is_recorded(peer: str) -> None:
     kept = recorded()[peer]
-    assert kept["version"] == version(peer), "record it anew, or install what is pinned"
+    assert kept["version"] == version(peer), "record it again, or install what is pinned"
     assert kept["cases"] == len(CASES)
     assert peer_failures(peer) == kept["failures"]
 

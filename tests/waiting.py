@@ -1,0 +1,74 @@
+"""How tests wait: for conditions and for turns of a loop, never for a fixed time.
+
+What needs a clock uses the simulation's (`vespiary.testing`, `virtual_time` of `tests/api/kit.py`).
+"""
+
+import asyncio
+import gc
+import socket
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+SECONDS_MAX = 60.0
+PAUSE_SECONDS = 0.002
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so; the test's own timeout bounds it."""
+    while not condition():  # noqa: ASYNC110 - There are many things to wait for.
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+def wait_until(condition: Callable[[], T | None], explain: Callable[[], str] | None = None) -> T:
+    """Wait in this thread until something is so, and return it; a loop in it is blocked meanwhile.
+
+    Raises:
+        AssertionError: it was not so within a minute.
+    """
+    end = time.monotonic() + SECONDS_MAX
+    while not (result := condition()):
+        assert time.monotonic() < end, explain() if explain else "it did not happen"
+        time.sleep(PAUSE_SECONDS)
+    assert result is not None
+    return result
+
+
+async def forever() -> None:
+    """Wait for longer than any test may take."""
+    await asyncio.sleep(3600)
+
+
+async def turns(count: int = 10) -> None:
+    """Let the loop ask the kernel this often what has happened, and handle it.
+
+    What has been sent over loopback before is received then: so this shows that something does not
+    happen, in no time.
+    """
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        for _ in range(count):
+            received = asyncio.ensure_future(loop.sock_recv(theirs, 1))
+            await asyncio.sleep(0)
+            ours.send(b"x")
+            await received
+
+
+async def still_waits(future: asyncio.Future[Any]) -> bool:
+    """Whether something is not done after many turns of the loop."""
+    for _ in range(20):
+        await turns()
+        if future.done():
+            return False
+    return True
+
+
+def are_gone(references: Iterable["weakref.ref[Any]"]) -> bool:
+    """Whether nothing is left of these objects after a garbage collection."""
+    gc.collect()
+    return all(reference() is None for reference in references)

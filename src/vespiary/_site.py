@@ -233,18 +233,16 @@ def _route(endpoint: Endpoint, host: str | None, url: str) -> Route | None:
     if not endpoint.has_http:
         if host is not None:
             raise ConfigurationError(
-                f"{url}: host= is for ws:// and http://, whose requests name a host",
+                f"{url}: host= is for ws:// and http://, whose requests name a host: remove it",
                 subject="host",
                 value=host,
             )
         return None
-    # What parses URLs for clients has encoded the braces.
-    target = endpoint.target.replace("%7B", "{").replace("%7D", "}")
-    path, question, _ = target.partition("?")
+    path, question, _ = endpoint.target.partition("?")
     if question:
         raise ConfigurationError(
-            f"{url!r} cannot be served: its query would never match, as requests are chosen by"
-            " their path alone",
+            f"{url!r} cannot be served: requests are matched by their path alone, so its query"
+            " would never match: remove the query",
             subject=url,
             value=url,
         )
@@ -256,12 +254,15 @@ def _check_socket_options(endpoint: Endpoint, options: ServerOptions) -> None:
     given = [name for name in ("sock", "fd", "mode") if options.get(name) is not None]
     if len(given) > 1:
         raise ConfigurationError(
-            f"{endpoint}: {given[0]}= and {given[1]}= exclude each other", subject=given[0]
+            f"{endpoint}: {given[0]}= and {given[1]}= exclude each other: pass one of them",
+            subject=given[0],
         )
     mode = options.get("mode")
     if mode is not None and not endpoint.is_unix:
         raise ConfigurationError(
-            f"{endpoint}: mode= is for the files of Unix sockets", subject="mode", value=mode
+            f"{endpoint}: mode= is for the files of Unix sockets: remove it",
+            subject="mode",
+            value=mode,
         )
     if mode is not None and (type(mode) is not int or not 0 <= mode <= 0o777):
         raise ConfigurationError(

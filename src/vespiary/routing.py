@@ -61,13 +61,14 @@ class PathPattern:
 
     @classmethod
     def parse(cls, path: str, url: str) -> PathPattern:
-        """Take the path of a URL apart.
+        """Take the path of a URL apart. Braces may be encoded, as `Endpoint` encodes them.
 
         Raises:
             EndpointError: it can never match, or a parameter is not written as one.
         """
         if path in ("", "/"):
             return cls("/", ((_REST, ""),))
+        path = path.replace("%7B", "{").replace("%7D", "}")
         segments = path.removeprefix("/").split("/")
         parts = tuple(_part(segment, url) for segment in segments)
         for number, (kind, _) in enumerate(parts):
@@ -84,6 +85,16 @@ class PathPattern:
     def shape(self) -> tuple[tuple[int, str], ...]:
         """What two patterns that match the same paths have in common; the smaller wins."""
         return tuple((kind, name if kind == _LITERAL else "") for kind, name in self.parts)
+
+    @property
+    def has_parameters(self) -> bool:
+        """Whether a segment of it has a name in braces."""
+        return any(name for kind, name in self.parts if kind != _LITERAL)
+
+    @property
+    def example(self) -> str:
+        """A path that it matches: the value of each parameter is the parameter's name."""
+        return _PARAMETER.sub(r"\1", self.text)
 
     @property
     def serves_everything(self) -> bool:

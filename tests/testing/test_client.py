@@ -1,6 +1,5 @@
 """`TestClient`: handlers driven in memory from plain tests."""
 
-import threading
 import time
 from typing import Any
 
@@ -104,6 +103,15 @@ def test_paths_and_refusals_of_the_handshake_are_seen() -> None:
             assert connection.receive() == "welcome"
 
 
+def test_a_connection_to_a_url_with_parameters_needs_a_path() -> None:
+    with TestClient(Echo(), "ws://127.0.0.1:80/rooms/{room}") as client:
+        with pytest.raises(ValueError, match="pass a path, such as '/rooms/room'"):
+            client.connect()
+        with client.connect("/rooms/7") as connection:
+            connection.send("hello")
+            assert connection.receive() == "hello"
+
+
 def test_requests_are_answered_over_http() -> None:
     with TestClient(Web(), "http://127.0.0.1:80") as client:
         response = client.request("GET", "/hello?a=1", headers=[("X-Name", "bee")])
@@ -154,7 +162,7 @@ def test_in_an_async_test_the_advice_is_to_use_serve() -> None:
 def test_handlers_on_threads_are_waited_for() -> None:
     class Blocking(vespiary.Handler[str]):
         def on_message(self, connection: vespiary.Connection[str], message: str) -> None:
-            threading.Event().wait(0.05)
+            time.sleep(0.05)
             connection.send(message)
 
     with TestClient(Blocking(), executor="threads") as client, client.connect() as connection:

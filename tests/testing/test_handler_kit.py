@@ -149,6 +149,45 @@ def test_the_clients_options_reach_the_handler() -> None:
     check_handler(Named, client={"headers": [("X-Name", "bee")]}, seeds=2)
 
 
+class Rooms(vespiary.Handler[str]):
+    keep_request = True
+
+    def on_message(self, connection: Connection, message: str) -> None:
+        assert connection.request
+        connection.send(f"{connection.request.path_parameters['room']}: {message}")
+
+
+def test_a_handler_with_path_parameters_passes() -> None:
+    check_handler(Rooms, "ws://127.0.0.1:80/rooms/{room}", seeds=1)
+    check_handler(Rooms, "ws://127.0.0.1:80/rooms/{room}", path="/rooms/7?a=b", seeds=1)
+    check_handler(Rooms, "ws://127.0.0.1:80/files/{room:path}", path="/files/a/b", seeds=1)
+
+
+def test_the_path_reaches_the_handler_and_its_faults_are_found() -> None:
+    class Numbered(Rooms):
+        def on_message(self, connection: Connection, message: str) -> None:
+            assert connection.request
+            connection.send(str(int(connection.request.path_parameters["room"])))
+
+    url = "ws://127.0.0.1:80/rooms/{room}"
+    check_handler(Numbered, url, path="/rooms/7", seeds=1)
+    with pytest.raises(HandlerFault, match="invalid literal for int"):
+        check_handler(Numbered, url, path="/rooms/seven", seeds=1)
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "words"),
+    [
+        ("ws://127.0.0.1:80/rooms/{room}", "/room/7", "such as '/rooms/room'; got '/room/7'"),
+        ("ws://127.0.0.1:80/rooms/{room}", "", "got ''"),
+        ("tcp://127.0.0.1:7", "/rooms/7", "path is for ws:// and http:// URLs"),
+    ],
+)
+def test_a_path_that_the_url_does_not_serve_is_an_error(url: str, path: str, words: str) -> None:
+    with pytest.raises(vespiary.ConfigurationError, match=re.escape(words)):
+        check_handler(Rooms, url, path=path)
+
+
 def test_the_seed_of_a_fault_is_named() -> None:
     class Counter(vespiary.Handler[bytes]):
         def on_message(self, connection: Connection, message: bytes) -> None:

@@ -93,7 +93,10 @@ class TestClient:
     ) -> None:
         if isinstance(handler, Server):
             if options:
-                raise TypeError(f"a Server has its options already; got {', '.join(options)}")
+                raise TypeError(
+                    "a Server has its options already: pass them to Server.add; got"
+                    f" {', '.join(options)}"
+                )
             self.server = handler
         else:
             self.server = Server()

@@ -16,8 +16,9 @@ from vespiary._core import Connection
 from vespiary._faults import Faults
 from vespiary.client import ClientOptions, connect
 from vespiary.endpoint import Endpoint
-from vespiary.errors import ConnectionClosed, VespiaryError
+from vespiary.errors import ConfigurationError, ConnectionClosed, VespiaryError
 from vespiary.handler import AnyHandler
+from vespiary.routing import PathPattern
 from vespiary.server import Server
 from vespiary.server_options import ServerOptions
 from vespiary.testing._calls import watch_calls
@@ -33,6 +34,7 @@ from vespiary.testing._conversation import (
     shown,
     watch_log,
 )
+from vespiary.testing._server import address_of
 from vespiary.testing._simulation import run
 
 __all__ = ["HandlerFault", "check_handler"]
@@ -53,6 +55,7 @@ def check_handler(
     *,
     messages: Sequence[str | bytes] | None = None,
     client: ClientOptions | None = None,
+    path: str | None = None,
     repeatable: bool = True,
     seeds: int = 10,
     **options: Unpack[ServerOptions],
@@ -69,22 +72,27 @@ def check_handler(
        traceback.
 
     Args:
-        handler: As for `Server.add`. A class or a function is used anew for each check.
-        url: Where it is served; the scheme is what matters.
+        handler: As for `Server.add`. A class or a function makes a new handler for each check.
+        url: Where it is served: a scheme, and a path if the handler reads path parameters, such as
+            `ws://127.0.0.1:80/rooms/{room}`.
         messages: What a client sends. Default: some texts.
         client: The options of that client, of `vespiary.connect`: subprotocols, headers, framing.
+        path: Path and query that the clients request. Default: the path of `url`, where the value
+            of each parameter is its name (`/rooms/room`).
         repeatable: Whether the same messages always get the same answers. False leaves out the
             comparisons, for handlers that answer with the time, or talk to all their clients.
         seeds: How many seeds to try for each kind of fault.
         options: Those of `Server.add`.
 
     Raises:
+        ConfigurationError: `path` does not belong to `url`.
         HandlerFault: the first check that fails.
     """
     if "framing" in options:
         client = {"framing": options["framing"], **(client or {})}
     client = client or {}
-    check = _Check(handler, url, messages or _messages(url, client), client, options)
+    path = _path(url, path)
+    check = _Check(handler, url, path, messages or _messages(url, client), client, options)
     expected = check.run("one connection", check.alone)
     for seed in range(seeds):
         faults = BYTE_BY_BYTE if seed == 0 else LOSSLESS
@@ -111,6 +119,7 @@ class _Check:
 
     handler: AnyHandler
     url: str
+    path: str
     messages: Sequence[str | bytes]
     client: ClientOptions
     options: ServerOptions
@@ -131,7 +140,7 @@ class _Check:
             server = Server()
             server.add(handler, self.url, **self.options)
             async with serving(server, ending, until_ended=until_ended) as url:
-                return await talk(url)
+                return await talk(address_of(url, self.path))
 
         with watch_log() as log, watch_calls(self.handler) as (handler, calls):
             try:
@@ -193,6 +202,25 @@ class _Check:
 
 def _fault(what: str, text: str, seed: int) -> HandlerFault:
     return HandlerFault(f"{what} (seed {seed}): {text}")
+
+
+def _path(url: str, given: str | None) -> str:
+    """What the clients request; empty where there are no requests."""
+    endpoint = Endpoint.parse(url)
+    if not endpoint.has_http:
+        if given is not None:
+            raise ConfigurationError(
+                f"path is for ws:// and http:// URLs; got path={given!r} with {url}", subject="path"
+            )
+        return ""
+    pattern = PathPattern.parse(endpoint.target.partition("?")[0], url)
+    path = pattern.example if given is None else given
+    if pattern.match(path.partition("?")[0]) is None:
+        raise ConfigurationError(
+            f"path must be one that {url} serves, such as {pattern.example!r}; got {path!r}",
+            subject="path",
+        )
+    return path
 
 
 def _messages(url: str, client: ClientOptions) -> list[str | bytes]:

@@ -15,6 +15,7 @@ from vespiary.client import ClientOptions, Connecting, connect
 from vespiary.endpoint import Endpoint
 from vespiary.handler import AnyHandler
 from vespiary.loop import Loop, run
+from vespiary.routing import PathPattern
 from vespiary.server import Server
 from vespiary.server_options import ServerOptions
 from vespiary.statistics import ServerStatistics
@@ -123,7 +124,10 @@ class ServerThread(TestServer):
         self._thread.join(STOP_SECONDS)
         self._stack.close()
         if self._thread.is_alive():
-            raise TimeoutError(f"the server did not stop within {STOP_SECONDS:g} seconds")
+            raise TimeoutError(
+                f"the server did not stop within {STOP_SECONDS:g} seconds: a handler, or a task"
+                f" that it started, did not end"
+            )
         error, self._error = self._error, None
         if error is not None:
             raise error
@@ -212,12 +216,20 @@ def take_framing(server: Server | None, url: str, options: ClientOptions) -> Non
 
 
 def address_of(url: str, path: str, scheme: str | None = None) -> str:
-    """A server's URL with a path, and perhaps another scheme."""
+    """A server's URL with a path, and perhaps another scheme.
+
+    Raises:
+        ValueError: the URL has no paths, or it has parameters and no path was passed.
+    """
+    endpoint = Endpoint.parse(url)
+    if not path and endpoint.has_http:
+        pattern = PathPattern.parse(endpoint.target.partition("?")[0], url)
+        if pattern.has_parameters:
+            raise ValueError(f"{url} has path parameters: pass a path, such as {pattern.example!r}")
     if not path and scheme is None:
         return url
-    endpoint = Endpoint.parse(url)
     if not endpoint.has_http:
-        raise ValueError(f"{url} has no paths; got {path!r}")
+        raise ValueError(f"{url} has no paths: leave the path out; got {path!r}")
     return f"{scheme or endpoint.scheme}://{endpoint.authority}{path or '/'}"
 
 
@@ -229,7 +241,10 @@ def _server(
 ) -> Server:
     if isinstance(handler, Server):
         if options:
-            raise TypeError(f"a Server has its options already; got {', '.join(options)}")
+            raise TypeError(
+                "a Server has its options already: pass them to Server.add; got"
+                f" {', '.join(options)}"
+            )
         return handler
     server = Server()
     server.add(handler, _free(url, stack), **options)

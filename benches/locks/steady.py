@@ -50,7 +50,7 @@ class Subject:
 
     @property
     def ratios(self) -> list[float]:
-        """By how much a request was dearer, in each round."""
+        """How much more time a request took, in each round."""
         return [after / before - 1 for before, after in zip(self.bare, self.watched, strict=True)]
 
 
@@ -89,7 +89,7 @@ def _measure(subject: Subject, prefix: tuple[str, ...]) -> float:
 
 def _table(subjects: list[Subject]) -> list[str]:
     lines = [
-        "| program | bare, ns | watched, ns | dearer | least | most |",
+        "| program | bare, ns | watched, ns | more | least | most |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for each in subjects:
@@ -109,14 +109,14 @@ def _instructions(subject: Subject, watched: bool) -> float:
 
 def _count(subjects: list[Subject]) -> None:
     """Print the instructions of a request, bare and watched."""
-    print("| program | bare, instructions | watched | dearer |\n|---|---:|---:|---:|")
+    print("| program | bare, instructions | watched | more |\n|---|---:|---:|---:|")
     for each in subjects:
         bare, watched = (_instructions(each, way) for way in (False, True))
         print(f"| {each.title} | {bare:,.0f} | {watched:,.0f} | {watched / bare - 1:+.1%} |")
 
 
 def main() -> int:
-    """Measure, and write the result; 1 if a server is dearer than the bound."""
+    """Measure, and write the result; 1 if a server takes more time than the bound allows."""
     parser = argparse.ArgumentParser(prog="python -m benches.locks.steady", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="how often (7)")
     parser.add_argument("--requests", type=int, default=1500, help="per thread (1500)")
@@ -130,7 +130,7 @@ def main() -> int:
             return 0
         for number in range(given.rounds):
             for each in subjects:
-                # By turns, which of the two comes first.
+                # Alternately, which of the two comes first.
                 ways = [(each.bare, ()), (each.watched, VESPIARY.prefix)]
                 for figures, prefix in ways if number % 2 == 0 else reversed(ways):
                     figures.append(_measure(each, prefix))

@@ -113,7 +113,8 @@ class Asked:
         proxy = Proxy.parse(self.proxy)
         if not endpoint.host:
             raise ConfigurationError(
-                f"{endpoint}: a Unix socket is not reached through a proxy", subject="proxy"
+                f"{endpoint}: a Unix socket cannot be reached through a proxy: remove proxy=",
+                subject="proxy",
             )
         return proxy
 

@@ -170,10 +170,14 @@ class Background:
         """
         if self.is_inherited:
             raise RuntimeError(
-                "the connection was made before a fork, and belongs to the parent: connect anew"
+                "the connection was made before a fork, and belongs to the parent: connect again"
             )
         if threading.current_thread() is self._thread:
-            raise RuntimeError("the loop of the synchronous client cannot wait for itself")
+            raise RuntimeError(
+                "the synchronous client was called in the thread of its own loop, which would"
+                " wait for"
+                " itself: call it in another thread"
+            )
 
     def end_main_thread(self) -> None:
         """Close what the main thread has opened, as it ends."""

@@ -1,6 +1,6 @@
 """What goes wrong in a simulated network, and how often.
 
-Each chance is between 0 (never) and 1 (always), and is drawn anew at every occasion from the seed.
+Each chance is between 0 (never) and 1 (always), and is drawn again at every occasion from the seed.
 """
 
 import dataclasses

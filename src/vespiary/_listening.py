@@ -255,14 +255,14 @@ class ListeningAddress:
         return all(listener.is_closed for listener in self.listeners)
 
     def forget(self) -> None:
-        """Let go of everything native, in whatever thread, after the loop has been closed."""
+        """Release everything native, in whatever thread, after the loop has been closed."""
         self._remove_socket_file()
         self.listeners = []
         for site in self.sites:
             site.forget()
 
     def release(self) -> None:
-        """Let go of everything native."""
+        """Release everything native."""
         for listener in self.listeners:
             listener.release()
         self.listeners = []

@@ -37,7 +37,8 @@ def native_options(
         )
     if websocket is not None and not endpoint.is_websocket:
         raise ConfigurationError(
-            f"{endpoint} is not a WebSocket endpoint: websocket= is for ws:// alone",
+            f"{endpoint} is not a WebSocket endpoint: remove websocket=, or serve a ws:// or"
+            f" wss:// URL",
             subject="websocket",
             value=websocket,
         )

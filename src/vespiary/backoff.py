@@ -78,7 +78,7 @@ class Backoff:
             number.
         budget_seconds: How long after losing the server (or after the first failure) attempts go
             on. None: for ever.
-        reset_seconds: A connection that lasted this long was a good one, and waits begin anew
+        reset_seconds: A connection that lasted this long was a good one, and waits begin again
             behind it. 60: a server that accepts and drops is not hammered.
         retry_after_seconds_max: The longest `Retry-After` that is obeyed to the letter; a longer
             one counts as this. 3,600: a mistake in a server's configuration should not last for

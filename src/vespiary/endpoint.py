@@ -78,7 +78,7 @@ class Endpoint:
         scheme = _scheme(url)
         is_broken = re.search(r"[\x00-\x20\x7f]", url) is not None
         if requires("rfc6455/4.1/3", "rfc6455/4.1/4", is_broken):
-            raise _wrong(url, "it has a space or a control character in it", scheme)
+            raise _wrong(url, "it contains a space or a control character", scheme)
         if scheme.endswith("unix"):
             return _unix(url, scheme)
         return _internet(url, scheme)
@@ -180,11 +180,11 @@ def _unix(url: str, scheme: Scheme) -> Endpoint:
         if target and not target.startswith("/"):
             raise _wrong(url, "what follows the colon is a path, so it begins with a slash", scheme)
         if "#" in target:
-            raise _wrong(url, "it has a fragment (#...), which is never sent", scheme)
+            raise _wrong(url, "it has a fragment (#...), which is never sent: remove it", scheme)
         target = _target(*target.partition("?")[::2])
     path = os.fsdecode(unquote_to_bytes(rest))
     if "\0" in path:
-        raise _wrong(url, "its path has a zero byte in it", scheme)
+        raise _wrong(url, "its path contains a zero byte", scheme)
     if path.endswith("/"):
         raise _wrong(url, "it names a folder, not a socket", scheme)
     if len(os.fsencode(path)) > _UNIX_PATH_BYTES_MAX:
@@ -201,9 +201,9 @@ def _internet(url: str, scheme: Scheme) -> Endpoint:
     except ValueError as error:
         raise _wrong(url, _parse_error(url, error), scheme) from None
     if parts.username is not None:
-        raise _wrong(url, "it has a user name in it, which nothing here would use", scheme)
+        raise _wrong(url, "it has a user name, which is not used here: remove it", scheme)
     if requires("rfc6455/3/2", "rfc6455/3/3", "#" in url):
-        raise _wrong(url, "it has a fragment (#...), which is never sent", scheme)
+        raise _wrong(url, "it has a fragment (#...), which is never sent: remove it", scheme)
     host = _host(url, parts.netloc, parts.hostname or "", scheme)
     if requires("rfc6455/3/1", port is None):
         port = _DEFAULT_PORTS[scheme]

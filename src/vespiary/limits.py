@@ -151,8 +151,8 @@ class Deadlines(_Settings):
             the first byte of each further HTTP request to its answer. 10: a
             bad mobile network needs three; nobody types a handshake.
         keep_alive_seconds: From an HTTP answer to the first byte of the next request; then the
-            connection is closed. 75: more than the 60 after which most proxies let go, so that it
-            is they who close, and no request meets a closing connection.
+            connection is closed. 75: more than the 60 after which most proxies close, so that
+            they close first, and no request meets a closing connection.
         first_byte_seconds: From the connection's start to the peer's first byte, on endpoints
             without a handshake. None: many protocols let the server speak first.
         message_seconds: From the first byte of a message to its last. None: how long a message may

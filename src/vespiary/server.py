@@ -128,7 +128,9 @@ class Server:
             return site.endpoint
         life.check_thread("add")
         if life.stopping:
-            raise RuntimeError("the server is stopping: nothing can be added")
+            raise RuntimeError(
+                "add() on a server that is stopping: add endpoints before or while it runs"
+            )
         address = place(self._addresses, site)
         try:
             address.open_for(site, life)
@@ -203,7 +205,9 @@ class Server:
         running = self._current()
         if running is not None:
             running.check_thread("start")
-            raise RuntimeError("the server runs already")
+            raise RuntimeError(
+                "the server runs already: stop it before you start it again, or make another Server"
+            )
         self._forget_added()
         if not self._sites:
             logger.warning("The server has no endpoints yet, and serves nothing: see Server.add")

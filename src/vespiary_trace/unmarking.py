@@ -1,4 +1,4 @@
-"""Compile a function anew without its marks.
+"""Compile a function again without its marks.
 
 A mark is a call, which takes much longer than a comparison. So the function's source is read again:
 `requires("a/1/1", condition)` becomes `condition`, and a mark without a condition becomes nothing.

@@ -123,13 +123,13 @@ def test_messages_are_deleted_by_quit_and_not_otherwise(start: Start) -> None:
 
 
 def count_soon(example: Example) -> int:
-    """The number of messages, once the session before has let go."""
+    """The number of messages, once the previous session has released the mailbox."""
     end = time.monotonic() + 10
     while time.monotonic() < end:
         with suppress(poplib.error_proto), session(example) as client:
             return int(client.stat()[0])
         time.sleep(0.02)
-    raise AssertionError("the session before does not let go")
+    raise AssertionError("the previous session does not release the mailbox")
 
 
 def test_one_session_at_a_time_holds_a_mailbox(start: Start) -> None:

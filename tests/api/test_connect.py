@@ -221,7 +221,7 @@ async def test_a_websocket_client_connects_through_a_unix_socket(tmp_path: Path)
         assert asked[0].headers["host"]
     with pytest.raises(FileNotFoundError, match=r"chat\.sock"):
         await vespiary.connect(f"ws+unix://{tmp_path}/chat.sock:/rooms")
-    with pytest.raises(vespiary.ConfigurationError, match="not reached through a proxy"):
+    with pytest.raises(vespiary.ConfigurationError, match="cannot be reached through a proxy"):
         vespiary.connect(f"ws+unix://{tmp_path}/chat.sock:/", proxy="http://127.0.0.1:1")
 
 

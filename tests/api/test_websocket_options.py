@@ -181,7 +181,9 @@ def test_the_options_are_a_value() -> None:
 async def test_only_a_websocket_endpoint_takes_them() -> None:
     for url in (TCP, "unix:///tmp/nothing.sock"):
         server = vespiary.Server()
-        with pytest.raises(vespiary.ConfigurationError, match="websocket= is for ws://"):
+        with pytest.raises(
+            vespiary.ConfigurationError, match="remove websocket=, or serve a ws://"
+        ):
             server.add(echo, url, websocket=vespiary.WebSocket())
-    with pytest.raises(vespiary.ConfigurationError, match="websocket= is for ws://"):
+    with pytest.raises(vespiary.ConfigurationError, match="remove websocket=, or serve a ws://"):
         vespiary.connect("tcp://127.0.0.1:1", websocket=vespiary.WebSocket())

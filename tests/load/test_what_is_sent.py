@@ -364,7 +364,7 @@ def test_an_exception_in_a_script_is_a_fault(websocket: Start, load: Load, tmp_p
         (["tcp://me:secret@127.0.0.1:1"], "only ws, wss, http and https URLs can have a user name"),
         (["tcp://127.0.0.1:1", "--step", "10"], "is not a rate and its time"),
         (["tcp://127.0.0.1:1", "--step", "10:1s", "--rate", "5"], "take the place of rate"),
-        (["tcp://127.0.0.1:1", "--data", "pyproject.toml", "--size", "3"], "leave --size out"),
+        (["tcp://127.0.0.1:1", "--data", "pyproject.toml", "--size", "3"], "remove --size"),
         (["tcp://127.0.0.1:1", "--data", "none"], "none cannot be read: No such file"),
         (["tcp://127.0.0.1:1", "--script", "none.py"], "none.py cannot be run: FileNotFound"),
         (["tcp://127.0.0.1:1", "--script", "tests/conftest.py"], "has no 'async def user("),

@@ -245,7 +245,7 @@ def test_what_cannot_be_looked_at_is_refused_with_the_reason() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         # Waited for, but not taken notice of: it stays a zombie.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert "has ended, and process" in refusal(process.pid)
+        assert "has ended: it is a zombie" in refusal(process.pid)
     assert f"no process {process.pid}" in refusal(process.pid)
     assert "no process" in attach(process.pid).stderr
     script = "import threading, time; threading.Thread(target=time.sleep, args=(9,)).start()"
@@ -255,7 +255,7 @@ def test_what_cannot_be_looked_at_is_refused_with_the_reason() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         thread = next(int(task.name) for task in found if int(task.name) != process.pid)
-        assert f"is a thread of process {process.pid}" in refusal(thread)
+        assert f"is a thread: give its process, {process.pid}" in refusal(thread)
         process.kill()
 
 

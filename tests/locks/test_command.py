@@ -76,7 +76,7 @@ def test_a_program_for_another_c_library_is_refused(tmp_path: Path) -> None:
     program.chmod(0o755)
     done = locks("--", program)
     assert done.returncode == 2
-    assert "is linked with musl" in done.stderr
+    assert "is linked with the C library musl" in done.stderr
     assert "attach PID" in done.stderr
 
 
@@ -188,8 +188,8 @@ def test_a_stripped_programs_places_have_no_wrong_names(
         ("[suppress]\nreason = 1", r"begins with a line \[\[suppress\]\]"),
         ('[[suppress]]\nreason = "r"\nkind = "wrong"\nstack = ["x"]', "kind 'wrong' is unknown"),
         ('[[suppress]]\nreason = "r"\nsignature = "123"', "16 hexadecimal digits"),
-        ('[[suppress]]\nstack = ["x"]', ":1: say in `reason`"),
-        ('\n[[suppress]]\nreason = "r"', ":2: name what is meant"),
+        ('[[suppress]]\nstack = ["x"]', ":1: `reason` is missing"),
+        ('\n[[suppress]]\nreason = "r"', ":2: add `signature`, `stack` or `made`"),
         (
             '[[suppress]]\nreason = "r"\nstacks = ["x"]',
             ":1: stacks is unknown; did you mean stack?",

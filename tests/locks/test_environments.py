@@ -257,7 +257,7 @@ def test_a_server_that_gives_up_its_rights_is_watched_still(
 
 
 @ONLY_ROOT
-def test_a_program_of_another_user_is_watched_and_a_privileged_one_below_it_runs_as_ever(
+def test_a_program_of_another_user_is_watched_and_a_privileged_one_below_it_runs_as_usual(
     watched: Callable[..., Result], for_all: Path
 ) -> None:
     script = 'su --version && exec /usr/bin/python3 "$0" in_a_program_of_nobody'
@@ -267,7 +267,7 @@ def test_a_program_of_another_user_is_watched_and_a_privileged_one_below_it_runs
     assert "ld.so" not in result.output
 
 
-def test_a_static_child_runs_as_ever(
+def test_a_static_child_runs_as_usual(
     compiled: Callable[..., Path], watched: Callable[..., Result]
 ) -> None:
     child = compiled("one_order", "-static")

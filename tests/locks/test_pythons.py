@@ -1,4 +1,4 @@
-"""The detector in the hands of one CPython, a program in those of another.
+"""The detector in one CPython, and a program in another.
 
 Those that Vespiary supports and that are found on this machine get some programs each;
 `VESPIARY_LOCKS_PYTHONS` may name more, parted by colons, which get all of them: CPython 3.14 and

@@ -115,7 +115,7 @@ def test_a_recording_is_drawn(recording: Path, suffix: str, head: bytes) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--replay", "/dev/null"], "/dev/null has no report"),
+        (["--replay", "/dev/null"], "/dev/null has no reports: --record"),
         (["--replay", "/no/such"], "cannot be read"),
         (["--replay", "/dev/null", "--record", "x"], "--record cannot be used with it"),
         (["--plot", "picture.txt"], "end it in .png, .svg, .pdf"),

@@ -43,7 +43,7 @@ def test_what_is_not_a_name_is_refused_before_anything_is_written(
 ) -> None:
     result = cert("--folder", str(tmp_path), "--", name)
     assert result.exit_code == 2
-    assert "neither a host name nor an IP address" in result.output
+    assert "neither a host name, such as chat.test, nor an IP address" in result.output
     assert not list(tmp_path.iterdir())
 
 

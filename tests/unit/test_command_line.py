@@ -105,6 +105,38 @@ def test_help_of_every_command_keeps_its_lines_and_no_marks_of_the_library(
         assert line.count("vespiary " + " ".join(words)) <= 1, "examples that run together"
 
 
+_OTHER_FORMS = {
+    r"\bx[<>]|<=x": "at least 1, 1 to 100",
+    r"\(default|by default\)|default:(?![^\[]*\])": "[default: 8]",
+    r"[Rr]epeatable\.|(can|may) be repeated": "[repeatable], which multiple=True adds",
+    r"\]\s+\[default|\]\s+\[at ": "one pair of brackets",
+    r"\bINTEGER\b|\bFLOAT\b": "NUMBER",
+    r"\sOf --": "With --option: ...",
+    r"Exit (status|code):": "Exit codes:",
+}
+"""What another form looks like, and the one form."""
+
+
+@pytest.mark.parametrize("words", [*_commands(main), ("locks", "attach")], ids=" ".join)
+def test_help_has_one_form_for_defaults_ranges_and_repetition(words: tuple[str, ...]) -> None:
+    text = run(*words, "--help").output
+    assert "Usage: vespiary" in text
+    for pattern, form in _OTHER_FORMS.items():
+        found = re.search(pattern, text)
+        assert not found, f"{found[0]!r}: write {form}"
+
+
+@pytest.mark.parametrize("name", [name for name, it in OPTIONS.items() if not it.is_flag])
+def test_every_default_that_is_a_value_is_shown(name: str) -> None:
+    option = OPTIONS[name]
+    context = click.Context(click.Command(name))
+    record = option.get_help_record(context)
+    has_default = option.default is not None and option.default != () and not option.required
+    if has_default and repr(option.default) != "Sentinel.UNSET":
+        assert record
+        assert "default: " in record[1]
+
+
 def test_help_of_serve_lists_every_limit_and_deadline_with_its_default() -> None:
     text = run("serve", "--help").output
     for owner in (Limits, Deadlines):
@@ -147,7 +179,7 @@ def test_a_misspelt_option_or_command_is_refused_with_the_nearest(
         (["x:y", "tcp://h:1", "--drain-seconds", "soon"], "a time such as 10, 250ms"),
         (
             ["x:y", "tcp://h:1", "--drain-seconds", "1", "--deadline", "drain_seconds=1"],
-            "say the same",
+            "set the same deadline",
         ),
         (["x:y", "tcp://h:1", "--fd", "-1"], "Invalid value for '--fd'"),
         (["x", "tcp://h:1"], "write MODULE:OBJECT"),

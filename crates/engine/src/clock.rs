@@ -5,14 +5,14 @@
 //! but the process itself. Two rules keep that from counting against the peers:
 //!
 //! 1. **The process's own delay does not count.** A timer that fires more than [`LATE`] after its
-//!    time shows that nobody waited for it. The delay is taken out of this clock for good, so that
+//!    time shows that nobody waited for it. The delay is subtracted from this clock, so that
 //!    all deadlines move by as much, and the clock stands [`GRACE`] before that timer, so that a
 //!    peer which waited for this process can go on. A process that is late in the next turn too
 //!    gets no grace: deadlines are met even by one that is always late.
 //! 2. **What the kernel holds is read before anything is judged** (see `connection/deadlines.rs`).
 //!
 //! Timers stand in the wheel by the port's clock. One that was set before a delay fires too early
-//! by this clock, finds nothing due, and is set anew.
+//! by this clock, finds nothing due, and is set again.
 
 use std::cell::Cell;
 

@@ -103,7 +103,7 @@ impl<H: Host> Listener<H> {
         }
     }
 
-    /// Whether it has let go of its socket, so that the address is free again.
+    /// Whether it has released its socket, so that the address is free again.
     pub fn is_closed(&self) -> bool {
         self.engine.listeners.borrow().get(self.token).is_none()
     }

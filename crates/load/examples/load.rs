@@ -6,7 +6,7 @@
 //!
 //! With `pipeline=0` sending runs free. Prints a line about the phases to standard error, and the
 //! result to standard output. Exits with 0 when all was echoed, 1 when something was lost, altered
-//! or refused, 2 when the arguments make no sense or the run could not begin.
+//! or refused, 2 when the arguments are wrong or the run could not begin.
 
 use std::process::ExitCode;
 use std::str::FromStr;

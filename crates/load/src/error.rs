@@ -7,7 +7,7 @@ use std::io;
 /// Why a run cannot begin or go on.
 #[derive(Debug)]
 pub enum Error {
-    /// The plan makes no sense; the text names the option and what it allows.
+    /// The plan is wrong; the text names the option and what it allows.
     Plan(String),
     /// The process may not open enough descriptors; the text says how many are needed and what to
     /// do.

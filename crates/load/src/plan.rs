@@ -385,9 +385,7 @@ mod tests {
     }
 
     fn refusal(plan: &Plan) -> String {
-        plan.check()
-            .expect_err("the plan makes no sense")
-            .to_string()
+        plan.check().expect_err("the plan is wrong").to_string()
     }
 
     #[test]

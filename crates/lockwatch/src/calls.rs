@@ -1,4 +1,4 @@
-//! What is common to all kinds of locks: taking one, letting go, and telling the caller's address.
+//! What all kinds of locks have in common: taking, releasing, and finding the caller's address.
 
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
@@ -284,7 +284,7 @@ pub(crate) fn try_take(wanted: Wanted, call: impl FnOnce() -> c_int) -> c_int {
     result
 }
 
-/// Lets go of a lock. Told before it happens: afterwards it may be somebody else's, or gone.
+/// Releases a lock. Told before it happens: afterwards it may be somebody else's, or gone.
 #[inline]
 pub(crate) fn release(address: u64, site: u64) {
     let Some(inside) = threads::enter() else {
@@ -298,7 +298,7 @@ pub(crate) fn release(address: u64, site: u64) {
     }
 }
 
-/// A lock is let go by a thread that did not take it.
+/// A lock is released by a thread that did not take it.
 #[cold]
 fn release_of_another(inside: &Inside, number: u32, site: u64) {
     let Inside { region, thread } = inside;

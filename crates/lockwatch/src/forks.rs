@@ -2,7 +2,7 @@
 //!
 //! The child gets a copy of the memory, its locks included, as they are; but of the threads only
 //! the one that forked (fork(2)). A lock that another one held stays locked for ever, unless it is
-//! made anew. That does no harm as long as nobody in the child wants it; who does learns whose
+//! made again. That does no harm as long as nobody in the child wants it; who does learns whose
 //! it is. So the child's record begins with those threads, and the thread that forked still holds
 //! what it held.
 //!

@@ -104,11 +104,11 @@ pub(crate) fn hold<'a>(
     Some((held, false))
 }
 
-/// The thread lets go of a lock, wholly with `all`; gives how often it held it, 0 when it did not.
+/// The thread releases a lock, wholly with `all`; gives how often it held it, 0 when it did not.
 #[inline]
 pub(crate) fn pop(region: &Region, thread: &Thread, address: u64, all: bool) -> u32 {
     if thread.held_count.load(Ordering::Relaxed) as usize == HELD_MAX
-        && let_go_of_excess(region, thread, address)
+        && release_excess(region, thread, address)
     {
         return 1;
     }
@@ -137,8 +137,8 @@ pub(crate) fn pop(region: &Region, thread: &Thread, address: u64, all: bool) -> 
     depth
 }
 
-/// The thread lets go of a lock for which there was no entry; whether it was such a lock.
-fn let_go_of_excess(region: &Region, thread: &Thread, address: u64) -> bool {
+/// The thread releases a lock for which there was no entry; whether it was such a lock.
+fn release_excess(region: &Region, thread: &Thread, address: u64) -> bool {
     let Some(number) = locks::known(region, address) else {
         return false;
     };
@@ -173,7 +173,7 @@ pub(crate) fn notify(thread: &Thread) {
     entries(thread).iter().for_each(notify_with);
 }
 
-/// Another thread lets go of a lock that is held: the entry becomes a gap.
+/// Another thread releases a lock that is held: the entry becomes a gap.
 #[cold]
 pub(crate) fn lose(holder: &Thread, address: u64) {
     if let Some(position) = find(holder, address) {

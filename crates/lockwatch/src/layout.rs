@@ -166,7 +166,7 @@ pub(crate) struct Held {
     pub(crate) lock: AtomicU32,
     /// 0 exclusive, 1 shared.
     pub(crate) mode: AtomicU32,
-    /// How often it was taken; 0 once somebody else has let go of it.
+    /// How often it was taken; 0 once somebody else has released it.
     pub(crate) depth: AtomicU32,
     /// Its entry in the log of the full mode, plus one.
     pub(crate) log: AtomicU32,

@@ -1,7 +1,7 @@
 //! Locks by their address.
 //!
 //! An open table of numbers beside the region's array of locks, filled by compare-and-swap. A lock
-//! that is destroyed, or made anew at the same address, keeps its entry in the array if anything
+//! that is destroyed, or made again at the same address, keeps its entry in the array if anything
 //! that was recorded names it, and the table then points to its successor; else the successor takes
 //! the entry, so that a program may make locks for as long as it likes.
 
@@ -23,8 +23,8 @@ pub(crate) fn open() {
     TABLE.open();
 }
 
-/// Locks that lie side by side, as in an array, have their slots side by side: they are taken by
-/// turns, and each cache line and page of the table is then good for several.
+/// Locks that lie side by side, as in an array, have their slots side by side: they are taken one
+/// after the other, and each cache line and page of the table is then good for several.
 #[inline]
 fn first_slot(address: u64) -> usize {
     const WORDS: u64 = 64;

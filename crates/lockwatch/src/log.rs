@@ -3,8 +3,8 @@
 //! A file beside the process's record, `PID-TIME.log`: a page that says what is in it, then one
 //! array of acquisitions. A thread takes room for a thousand at a time and fills it by itself, so
 //! threads do not meet here. An acquisition is written when the lock is taken, and the moment of
-//! letting go is added later, by anyone who lets go: a process that is killed, or stuck for ever,
-//! leaves all it did.
+//! the release is added later, by anyone who releases it: a process that is killed, or stuck for
+//! ever, leaves all it did.
 //!
 //! It is on when `VESPIARY_LOCKS_FULL` names the most bytes that all processes of a run may write
 //! together. How much they have is counted in one more file of the folder, `full`, which is there
@@ -122,7 +122,7 @@ pub(crate) fn taken(
     let lock = held.lock.load(Ordering::Relaxed);
     let again = if is_again { AGAIN } else { 0 };
     let how = request.how | mode | again;
-    // Taken again it is let go at once: the hold is the first one's.
+    // Taken again it is released at once: the hold is the first one's.
     let released = if is_again { now } else { 0 };
     let entry = write(region, thread, (lock, how), request, (now, released));
     if !is_again {
@@ -137,7 +137,7 @@ pub(crate) fn failed(region: &Region, thread: &Thread, lock: u32, request: &Requ
     write(region, thread, (lock, how), request, (0, clock::now()));
 }
 
-/// The lock is let go.
+/// The lock is released.
 #[inline]
 pub(crate) fn let_go(held: &Held) {
     if is_on() {

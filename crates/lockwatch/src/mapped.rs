@@ -1,4 +1,4 @@
-//! A table in memory of its own, of items that are zero at first; made anew in each child.
+//! A table in memory of its own, of items that are zero at first; made again in each child.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};

@@ -66,7 +66,7 @@ fn let_go(address: u64) {
     }
 }
 
-/// Lets go when the routine is over, also by an exception.
+/// Releases it when the routine is over, also by an exception.
 struct Doing(u64);
 
 impl Drop for Doing {

@@ -408,7 +408,7 @@ impl Description {
 fn bytes(object: &Object, address: u64) -> Option<&'static [u8]> {
     let length = object.end.checked_sub(address)?;
     (address >= object.start).then(|| {
-        // SAFETY: a table that the loader has mapped for good: its object is running. It ends by
+        // SAFETY: a table that the loader has mapped permanently: its object is running. It ends by
         // itself; nothing behind it is read.
         unsafe { std::slice::from_raw_parts(address as *const u8, length as usize) }
     })

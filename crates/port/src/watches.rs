@@ -17,7 +17,7 @@ use crate::{Completion, Descriptor, Interest, Outcome, Token};
 /// Events gathered by one look.
 const EVENTS_MAX: usize = 256;
 /// Looks in a row that found an event for a descriptor that nobody watches, after which the
-/// instance is made anew: such a descriptor was closed while a copy of it lived elsewhere, and
+/// instance is made again: such a descriptor was closed while a copy of it lived elsewhere, and
 /// cannot be removed (epoll(7), question 6).
 const STALE_LOOKS_MAX: u32 = 8;
 /// What epoll carries for the waker's descriptor; no other descriptor has it.

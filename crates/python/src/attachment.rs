@@ -2,7 +2,7 @@
 //! with it.
 //!
 //! A connection may end before it was opened, with futures, timers and a request's task waiting for
-//! it; so they are let go when the attachment is dropped, whatever the end was.
+//! it; so they are released when the attachment is dropped, whatever the end was.
 
 use crate::calls::{Invoke as _, InvokeOwned as _};
 use crate::connection::Connection;

@@ -1,6 +1,6 @@
 //! A value that belongs to the loop's thread, inside an object that any thread may hold.
 //!
-//! Python drops an object in whichever thread lets go of it last. A confined value that is dropped
+//! Python drops an object in whichever thread releases it last. A confined value that is dropped
 //! elsewhere goes back to the loop's thread and is dropped there, unless it shares nothing with
 //! that thread any more.
 

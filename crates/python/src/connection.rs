@@ -133,7 +133,7 @@ impl Connection {
         self.ended.get()
     }
 
-    /// The engine's connection has ended: let go of it, and keep what is worth knowing.
+    /// The engine's connection has ended: release it, and keep what is worth knowing.
     pub(crate) fn detach(&self, tls: Option<Box<Facts>>) {
         let Some(local) = self.local.get() else {
             return;
@@ -141,7 +141,7 @@ impl Connection {
         let Some(connection) = local.connection.take() else {
             return;
         };
-        local.request.let_go_of_object();
+        local.request.release_object();
         let reason = connection.reason();
         let reason = reason.unwrap_or_else(|| CloseReason::new(Cause::Aborted, ""));
         self.handle().senders().forget(self.key());

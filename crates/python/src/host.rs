@@ -52,9 +52,9 @@ pub(crate) struct PyHost {
     /// What must end the loop once the batch is done.
     fatal: RefCell<Option<PyErr>>,
     pub(crate) timers: Timers,
-    /// Those that hold the engine, to be let go at its end.
+    /// Those that hold the engine, to be released at its end.
     pub(crate) listeners: RefCell<Vec<Py<Listener>>>,
-    /// Those that hold handlers, to be let go at the engine's end.
+    /// Those that hold handlers, to be released at the engine's end.
     sites: RefCell<Vec<Weak<site::Local>>>,
 }
 

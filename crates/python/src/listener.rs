@@ -114,7 +114,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Whether it has let go of its socket after `close`, which takes a turn.
+    /// Whether it has released its socket after `close`, which takes a turn.
     #[getter]
     fn is_closed(&self) -> PyResult<bool> {
         Ok(self

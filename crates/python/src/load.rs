@@ -17,7 +17,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// A load run under way. It begins when it is made, and is stopped when it is dropped.
 ///
-/// Errors: `ValueError` for a plan that makes no sense, `OSError` where the system refuses what the
+/// Errors: `ValueError` for a plan that is wrong, `OSError` where the system refuses what the
 /// run needs; both say what to do.
 #[pyclass(module = "vespiary._core", frozen)]
 pub(crate) struct LoadRun {

@@ -98,7 +98,7 @@ impl Payload for BytesPayload {
     }
 }
 
-/// A message that its handler has let go of, to be filled again with the next of the same length:
+/// A message that its handler has released, to be filled again with the next of the same length:
 /// many protocols have messages of one length, and glibc takes 500 instructions to give back and to
 /// find a block of 1 KiB (benches, S5). The GIL guards it, and without a GIL there is none.
 static SPARE: AtomicPtr<ffi::PyObject> = AtomicPtr::new(ptr::null_mut());

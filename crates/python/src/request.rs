@@ -2,9 +2,9 @@
 //!
 //! Most connections need only a part of their request, and that early. So its head is kept packed,
 //! and becomes a `vespiary.request.Request` when it is asked for. An endpoint whose handler does
-//! not ask (`Hooks.keeps_request`) lets go of it once `on_open` has returned.
+//! not ask (`Hooks.keeps_request`) releases it once `on_open` has returned.
 //!
-//! The object refers to its connection. So the connection lets go of it at its end, and no circle
+//! The object refers to its connection. So the connection releases it at its end, and no circle
 //! is left for the collector.
 
 use crate::calls::Invoke as _;
@@ -28,7 +28,7 @@ enum Kept {
     Object(Box<(Head, Py<PyAny>)>),
     /// A client has no request, and keeps the header lines of the server's response.
     Response(Box<Packed>),
-    /// It was let go, as nobody had asked for it.
+    /// It was released, as nobody had asked for it.
     Dropped,
 }
 
@@ -73,8 +73,8 @@ impl KeptRequest {
         }
     }
 
-    /// The request was answered: an object that nobody else holds is let go, and where the endpoint
-    /// does not keep requests its head as well.
+    /// The request was answered: an object that nobody else holds is released, and where the
+    /// endpoint does not keep requests its head as well.
     pub(crate) fn settle(&self, is_kept: bool) {
         let is_unshared = |kept: &Kept| match kept {
             // SAFETY: attached, and the object is alive.
@@ -85,14 +85,14 @@ impl KeptRequest {
             return;
         }
         if is_kept {
-            self.let_go_of_object();
+            self.release_object();
         } else {
             self.set(Kept::Dropped);
         }
     }
 
     /// Keep the head alone.
-    pub(crate) fn let_go_of_object(&self) {
+    pub(crate) fn release_object(&self) {
         match self.0.take() {
             Kept::Object(both) => {
                 let (head, object) = *both;

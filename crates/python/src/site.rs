@@ -108,7 +108,7 @@ impl Site {
 
 #[pymethods]
 impl Site {
-    /// Name the endpoint anew, now that its port is known.
+    /// Name the endpoint again, now that its port is known.
     fn set_url(&self, url: String) -> PyResult<()> {
         *self.endpoint()?.host.url.borrow_mut() = url.into();
         Ok(())

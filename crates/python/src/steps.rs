@@ -54,7 +54,7 @@ impl Steps {
         }
     }
 
-    /// Let go of it.
+    /// Release it.
     pub(crate) fn clear(&self) {
         let iterator = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(iterator);

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from vespiary.cli._files import FILE
+from vespiary.cli._help import Command
 from vespiary.cli._quantities import SPAN
 from vespiary.prove.locks import exits, snapshots, watchdog
 from vespiary.prove.locks.attach import snapshot
@@ -19,26 +20,37 @@ __all__ = ["attach"]
 
 
 @click.command(
+    cls=Command,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 no deadlock (with --watch: the process has ended), 121 a deadlock,"
-    " 123 with --watch: a stall was reported that only another thread can end, 2 the process cannot"
-    " be looked at.",
+    epilog="\b\nExit codes:\n"
+    "  0    no deadlock; with --watch: the process has ended without one\n"
+    "  2    the options are wrong, or the process cannot be examined\n"
+    "  121  a deadlock\n"
+    "  123  with --watch: a stall that only another thread can end",
 )
 @click.argument("pid", type=click.IntRange(1))
-@click.option("--watch", type=SPAN, help="Look again after each such time, until a deadlock.")
+@click.option(
+    "--watch",
+    type=SPAN,
+    help="Look repeatedly, with this time between two looks, until there is a deadlock."
+    "  [default: look once]",
+)
 @click.option(
     "--stall",
     type=SPAN,
     default=STALL_SECONDS,
-    help="With --watch: report a wait for a lock after this long in which the lock's holder did not"
-    f" run either ({STALL_SECONDS:g}s).",
+    help="With --watch: report a thread that has waited for a lock for this long while the lock's"
+    f" holder did not run either.  [default: {STALL_SECONDS:g}s]",
 )
-@click.option("--json", "json_file", type=FILE, help="Write what was seen here as JSON.")
+@click.option("--json", "json_file", type=FILE, help="Write the report as JSON to this file.")
 def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) -> None:
-    """Show who waits for whom in a running process, static programs included.
+    """Show which threads of a running process wait for which others.
 
-    The process is not prepared, stopped or changed. Of one that runs under `vespiary locks` its
-    record tells more: who holds Python's locks, and where each lock was made.
+    The process needs no preparation, and is neither stopped nor changed. It may be statically
+    linked. For a process that was started by `vespiary locks`, the report also has the holders of
+    Python's locks and the places where locks were made.
+
+    Write times as 250ms, 5s or 2min.
     """
     if watch is None:
         seen = snapshot(pid)

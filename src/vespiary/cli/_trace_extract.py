@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from vespiary._counted import counted
+from vespiary.cli._help import Command
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.extract import Extraction, Request, extract
 from vespiary.prove.trace.normative import candidates, read
@@ -19,11 +20,11 @@ _config = click.option(
     type=click.Path(path_type=Path),
     default=Path("trace.toml"),
     show_default=True,
-    help="The project's settings; its folder is the project's root.",
+    help="The settings file. Its folder is the project's root.",
 )
 
 
-@click.command("extract")
+@click.command("extract", cls=Command)
 @click.argument("specification", metavar="SPEC")
 @click.option(
     "--text",
@@ -35,25 +36,28 @@ _config = click.option(
 @click.option(
     "--catalogue",
     type=click.Path(path_type=Path),
-    help="The file to write or update (requirements/SPEC.toml by default).",
+    help="The file to write or update.  [default: requirements/SPEC.toml]",
 )
 @click.option(
     "--sections",
     metavar="PATTERN,...",
-    help="Only these: 3.2 is that section alone, 3.2.* it and all below it.",
+    help="Extract these sections only. 3.2 is one section; 3.2.* is 3.2 and all sections below it."
+    "  [default: all]",
 )
 @click.option(
     "--base",
     metavar="SPEC=FILE",
-    help="Leave out the sentences that this specification has word for word.",
+    help="Leave out the sentences that this other specification has word for word.",
 )
 @click.option(
     "--old",
     type=click.Path(path_type=Path),
-    help="The text that the catalogue was made from: changed sentences are found by their words.",
+    help="The text that the catalogue was made from, to find sentences that have changed.",
 )
 @click.option(
-    "--unpaired", is_flag=True, help="Without --old: list changed sentences as vanished and new."
+    "--unpaired",
+    is_flag=True,
+    help="Without --old: report a changed sentence as one that vanished and one that is new.",
 )
 @click.option(
     "--show", is_flag=True, help="Print each identifier with its sentence; write nothing."
@@ -62,10 +66,12 @@ _config = click.option(
     "--candidates",
     "show_candidates",
     is_flag=True,
-    help="Print what may bind without a key word; write nothing.",
+    help="Print sentences without a key word that may be requirements; write nothing.",
 )
 @click.option(
-    "--accept", is_flag=True, help="Take away the marks suspect, was and moved_from: all were read."
+    "--accept",
+    is_flag=True,
+    help="Remove the marks suspect, was and moved_from, after you have read all of them.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; fail if something would change.")
 @_config
@@ -86,23 +92,25 @@ def extract_command(
 ) -> None:
     """Write or update the catalogue of the specification SPEC.
 
-    Every sentence with an upper-case key word of RFC 2119 becomes a requirement, known by
-    SPEC/SECTION/ORDINAL and by the hash of its words. The words themselves are not written. What
-    people wrote in the catalogue is kept. After a revision of the text, give the one before it with
-    --old: a sentence that has changed is found again by its words, and its requirement is marked
-    suspect.
+    Every sentence with an upper-case key word of RFC 2119 becomes a requirement. Its identifier is
+    SPEC/SECTION/ORDINAL. The catalogue has the hash of the sentence and not the sentence itself.
+    What people wrote in the catalogue is kept.
+
+    After a revision of the text, pass the previous text with --old. Sentences that have changed are
+    then found by their words, and their requirements are marked as suspect.
 
     \b
-    vespiary trace extract rfc6455 --text rfc6455.txt
-    vespiary trace extract rfc6455 --text rfc6455.txt --show
-    vespiary trace extract http1 --text rfc9112.txt --old rfc7230.txt
-    vespiary trace extract hybi09 --text draft-09.txt --base rfc6455=rfc6455.txt
+    Examples:
+      vespiary trace extract rfc6455 --text rfc6455.txt
+      vespiary trace extract rfc6455 --text rfc6455.txt --show
+      vespiary trace extract http1 --text rfc9112.txt --old rfc7230.txt
+      vespiary trace extract hybi09 --text draft-09.txt --base rfc6455=rfc6455.txt
 
     \b
-    Exit status:
+    Exit codes:
       0  the catalogue is up to date
-      1  --check, and it is not
-      2  the options, the text or the catalogue make no sense
+      1  with --check: it is not up to date
+      2  the options, the text or the catalogue are wrong
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     text = _text(text_path)
     patterns = tuple(part.strip() for part in sections.split(",")) if sections else ()
@@ -188,21 +196,21 @@ def _tell(done: Extraction, path: Path) -> None:
         click.echo(f"  lost: {words}")
 
 
-@click.command("rename")
+@click.command("rename", cls=Command)
 @_config
 @click.option("--check", is_flag=True, help="Write nothing; fail if something would change.")
 def rename_command(config: Path, *, check: bool) -> None:
-    """Give marks and claims the numbers that their requirements have after a revision.
+    """Update the identifiers in marks and claims after a revision of the specification.
 
-    All identifiers that a catalogue says have moved (moved_from) are changed at once, in the
-    sources, the catalogues and the confirmations; then moved_from is taken out. Run it once after
-    each revision, before a mark or claim of the new text is written.
+    Every identifier that moved (moved_from in a catalogue) is changed in the sources, the
+    catalogues and the confirmations. Then moved_from is removed. Run this once after each revision,
+    before you write marks or claims for the new text.
 
     \b
-    Exit status:
-      0  every mark and claim has the number of today
-      1  --check, and one has not
-      2  the settings or a catalogue make no sense
+    Exit codes:
+      0  every mark and claim has its current number
+      1  with --check: a mark or a claim has an old number
+      2  the settings or a catalogue are wrong
     """  # noqa: D301
     changes = renamed(read_settings(config))
     for change in changes:
@@ -217,24 +225,24 @@ def rename_command(config: Path, *, check: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-@click.command("init")
+@click.command("init", cls=Command)
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     default=Path(),
-    help="The project's folder (default: this one).",
+    help="The project's folder.  [default: the current folder]",
 )
 def init(root: Path) -> None:
-    """Write a first trace.toml: find the project's languages, sources and tests.
+    """Find the project's languages, sources and tests, and write them to trace.toml.
 
     \b
-    Exit status:
-      0  it is written
-      2  there is one already, or there is nothing to trace
+    Exit codes:
+      0  trace.toml was written
+      2  trace.toml exists already, or there is nothing to trace
     """  # noqa: D301
     path = root / "trace.toml"
     if path.exists():
-        raise ConfigurationError(f"{path} is there already: change it, or take it away first")
+        raise ConfigurationError(f"{path} exists already: edit it, or remove it first")
     layout = looked_at(root)
     path.write_text(as_settings(layout))
     languages = [

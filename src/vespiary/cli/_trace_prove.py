@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from vespiary._counted import counted
+from vespiary.cli._help import Command
 from vespiary.cli._quantities import SPAN
 from vespiary.prove.trace.evidence import sources_of
 from vespiary.prove.trace.proving.prove import SECONDS_MIN, prove
@@ -27,26 +28,32 @@ _config = click.option(
     type=click.Path(path_type=Path),
     default=Path("trace.toml"),
     show_default=True,
-    help="The project's settings; its folder is the project's root.",
+    help="The settings file. Its folder is the project's root.",
 )
 _only = click.option(
     "--only",
     metavar="ID",
     multiple=True,
-    help="This requirement alone, in evidence that stays as it is; may be repeated.",
+    help="Examine this requirement only, and keep the rest of the evidence.  [default: all]",
 )
 _jobs = click.option(
     "--jobs",
     type=click.IntRange(1),
     default=os.cpu_count() or 1,
-    show_default="a test a processor",
-    help="Tests that run at once.",
+    show_default="one per processor",
+    help="How many tests run at the same time.",
 )
-_evidence = click.option("--evidence", help="Write here, instead of where the settings say.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print the evidence, and no sentence.")
+_evidence = click.option(
+    "--evidence",
+    metavar="FILE",
+    help="Write the evidence to this file.  [default: the file that the settings name]",
+)
+_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print the evidence as JSON, instead of the summary."
+)
 
 
-@click.command("collect")
+@click.command("collect", cls=Command)
 @_config
 @_only
 @_jobs
@@ -58,17 +65,17 @@ def collect_command(
     """Run the tests that claim something, and note which marks each of them executes.
 
     \b
-    Exit status:
+    Exit codes:
       0  every test passed
-      1  one did not
-      2  the settings make no sense, or the tracing build failed
+      1  a test failed
+      2  the settings are wrong, or the tracing build failed
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     settings = read_settings(config)
     record, _ = _run(settings, jobs, only, as_json, lambda _, collected: collected.record())
     _finish(settings, record, only, evidence, as_json)
 
 
-@click.command("prove")
+@click.command("prove", cls=Command)
 @_config
 @_only
 @_jobs
@@ -77,8 +84,8 @@ def collect_command(
     "--patience",
     type=SPAN,
     default=SECONDS_MIN,
-    show_default=True,
-    help="A test without a mark has this long, or ten times as long as with it, to end.",
+    help="How long a test may take while a mark is disabled, if ten times its usual time is less."
+    f"  [default: {SECONDS_MIN:g}s]",
 )
 @_json
 def prove_command(
@@ -92,21 +99,22 @@ def prove_command(
 ) -> None:
     """Disable each mark in turn, and show that a test which claims it fails without it.
 
-    A disabled condition is false. A mark without a condition fails when it is reached; its
-    requirements are reported as reached, not as proven.
+    A mark that is a condition counts as false while it is disabled. A mark without a condition
+    raises an error when it is reached; its requirements are reported as reached, not as proven.
 
-    Nothing is built again in between: a mark is a probe that can be turned off while the program
-    runs. The evidence is written to a file that the commands report and gate read.
-
-    \b
-    vespiary trace prove
-    vespiary trace prove --only rfc6455/5.1/4
+    The program is built once: a mark is a probe that can be disabled while the program runs. The
+    evidence is written to a file, which the commands report and gate read.
 
     \b
-    Exit status:
-      0  every mark is needed by a test that claims it, and every claim is true
-      1  a mark or a claim is not, or a test fails with nothing disabled
-      2  the settings make no sense, or the tracing build failed
+    Examples:
+      vespiary trace prove
+      vespiary trace prove --only rfc6455/5.1/4
+
+    \b
+    Exit codes:
+      0  every mark is needed by a test that claims it, and every claim is confirmed
+      1  a mark is not needed, a claim is wrong, or a test fails with nothing disabled
+      2  the settings are wrong, or the tracing build failed
     """  # noqa: D301
     settings = read_settings(config)
     record, seconds = _run(

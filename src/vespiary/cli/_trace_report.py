@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vespiary._counted import counted
+from vespiary.cli._help import Command
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.gates import worse
 from vespiary.prove.trace.marks import Problem
@@ -22,24 +23,24 @@ _config = click.option(
     type=click.Path(path_type=Path),
     default=Path("trace.toml"),
     show_default=True,
-    help="The project's settings; its folder is the project's root.",
+    help="The settings file. Its folder is the project's root.",
 )
 
 
-@click.command("scan")
+@click.command("scan", cls=Command)
 @_config
-@click.option("--strict", is_flag=True, help="Fail for warnings too.")
+@click.option("--strict", is_flag=True, help="Also fail for warnings.")
 def scan_command(config: Path, *, strict: bool) -> None:
-    """Read the catalogues and the sources, and say what does not fit together.
+    """Read the catalogues and the sources, and report contradictions.
 
     Unknown identifiers, empty marks and claims without a mark are errors; marks that no test claims
     are warnings.
 
     \b
-    Exit status:
+    Exit codes:
       0  nothing is wrong
       1  something is wrong
-      2  the settings or a catalogue make no sense
+      2  the settings or a catalogue are wrong
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     project = scan(read_settings(config))
     marks = sum(len(found) for found in project.marks.values())
@@ -54,16 +55,33 @@ def scan_command(config: Path, *, strict: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @_config
-@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write the page here.")
-@click.option("--json", "json_path", metavar="FILE|-", help="Write the report as JSON.")
-@click.option("--evidence", help="What a traced run wrote, instead of what the settings name.")
-@click.option("--title", default="Requirements", show_default=True, help="The page's heading.")
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(path_type=Path),
+    help="Write the report as a web page to this file.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE|-",
+    help="Write the report as JSON to this file. - writes it to standard output.",
+)
+@click.option(
+    "--evidence",
+    metavar="FILE",
+    help="The evidence that a traced run wrote.  [default: the file that the settings name]",
+)
+@click.option(
+    "--title", default="Requirements", show_default=True, help="The heading of the web page."
+)
 @click.option(
     "--link",
     metavar="TEMPLATE",
-    help="Address of a source's line (https://.../blob/main/{file}#L{line}); default: the file.",
+    help="The address of a line of the source, such as https://.../blob/main/{file}#L{line}."
+    "  [default: the local file]",
 )
 def report(
     config: Path,
@@ -75,19 +93,20 @@ def report(
 ) -> None:
     """Report the status of each requirement.
 
-    Lowest first: unmapped, implemented, executed, reached, proven, confirmed.
+    The statuses, from the lowest to the highest: unmapped, implemented, executed, reached, proven,
+    confirmed.
 
     \b
-    Exit status:
-      0  nothing is wrong; what gates demand is reported by the command gate
+    Exit codes:
+      0  nothing is wrong; the command gate checks what the gates demand
       1  catalogues, sources and evidence contradict one another
-      2  the settings, a catalogue or the evidence make no sense
+      2  the settings, a catalogue or the evidence are wrong
     """  # noqa: D301
     settings = read_settings(config)
     made_report = _made(settings, evidence)
     if html_path:
         if link is not None and ("{file}" not in link or "{line}" not in link):
-            raise click.UsageError("--link has {file} and {line} in it")
+            raise click.UsageError(f"--link must contain {{file}} and {{line}}; got {link!r}")
         base = os.path.relpath(settings.root.resolve(), html_path.resolve().parent)
         near = "{file}#L{line}" if base == "." else base + "/{file}#L{line}"
         page = as_page(made_report, title, link or near)
@@ -103,30 +122,34 @@ def report(
         raise click.exceptions.Exit(1)
 
 
-@click.command("gate")
+@click.command("gate", cls=Command)
 @_config
-@click.option("--evidence", help="What a traced run wrote, instead of what the settings name.")
+@click.option(
+    "--evidence",
+    metavar="FILE",
+    help="The evidence that a traced run wrote.  [default: the file that the settings name]",
+)
 @click.option(
     "--no-worse-than",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     metavar="SNAPSHOT",
-    help="Fail for each requirement whose status is lower than in this snapshot, too.",
+    help="Also fail for each requirement whose status is lower than in this snapshot.",
 )
 def gate(config: Path, evidence: str | None, no_worse_than: Path | None) -> None:
     """Fail if a requirement's status is below what the settings' gates demand.
 
-    With --no-worse-than a project that has far to go must keep what it has reached already.
+    With --no-worse-than you can check that no status falls before all gates pass.
 
     \b
-    Exit status:
-      0  every gate is passed
-      1  some requirement does not pass, or something contradicts
-      2  the settings, a catalogue or the evidence make no sense
+    Exit codes:
+      0  every requirement passes its gate
+      1  a requirement does not pass, or catalogues, sources and evidence contradict one another
+      2  the settings, a catalogue or the evidence are wrong
     """  # noqa: D301
     settings = read_settings(config)
     if not settings.gates and not no_worse_than:
         raise ConfigurationError(
-            f"{config}: gate: there is none: write [[gate]] tables, or compare with --no-worse-than"
+            f"{config} has no gates: add a [[gate]] table, or use --no-worse-than"
         )
     made_report = _made(settings, evidence)
     fallen = worse(made_report.standings, no_worse_than.read_text()) if no_worse_than else []
@@ -141,12 +164,16 @@ def gate(config: Path, evidence: str | None, no_worse_than: Path | None) -> None
     click.echo("every requirement passes its gate")
 
 
-@click.command("snapshot")
+@click.command("snapshot", cls=Command)
 @_config
-@click.option("--evidence", help="What a traced run wrote, instead of what the settings name.")
+@click.option(
+    "--evidence",
+    metavar="FILE",
+    help="The evidence that a traced run wrote.  [default: the file that the settings name]",
+)
 @click.option("--check", is_flag=True, help="Write nothing; fail if the file would change.")
 def snapshot(config: Path, evidence: str | None, *, check: bool) -> None:
-    """Write one line per requirement, with status and tests, whose difference a reviewer reads."""
+    """Write one line per requirement, with its status and tests, to compare in a review."""
     settings = read_settings(config)
     path = settings.root / settings.snapshot
     made_report = _made(settings, evidence)
@@ -159,7 +186,7 @@ def snapshot(config: Path, evidence: str | None, *, check: bool) -> None:
         _write(path, text)
         return
     if not path.exists():
-        raise click.ClickException(f"there is no {path}: vespiary trace snapshot writes it")
+        raise click.ClickException(f"{path} does not exist: vespiary trace snapshot writes it")
     before = path.read_text()
     if before == text:
         click.echo(f"{path} is up to date")
@@ -168,15 +195,17 @@ def snapshot(config: Path, evidence: str | None, *, check: bool) -> None:
         before.splitlines(), text.splitlines(), str(path), "now", lineterm="", n=0
     ):
         click.echo(line)
-    raise click.ClickException(f"{path} differs: vespiary trace snapshot writes it anew")
+    raise click.ClickException(f"{path} is not up to date: run vespiary trace snapshot")
 
 
-@click.command("why")
+@click.command("why", cls=Command)
 @click.argument("identifier", metavar="[ID]", required=False)
 @_config
-@click.option("--missing", is_flag=True, help="List the requirements without a known reason.")
+@click.option(
+    "--missing", is_flag=True, help="List the requirements whose reason is not documented."
+)
 def why(identifier: str | None, config: Path, *, missing: bool) -> None:
-    """Say what a requirement is for, where the reason stands, and where the code is."""
+    """Print what a requirement is for, where its reason is documented, and where its code is."""
     made_report = made(read_settings(config))
     if missing:
         for standing in made_report.standings:
@@ -185,7 +214,7 @@ def why(identifier: str | None, config: Path, *, missing: bool) -> None:
                 click.echo(f"{requirement.id}  {requirement.level}  {requirement.says}".rstrip())
         return
     if identifier is None:
-        raise click.UsageError("name a requirement, or give --missing")
+        raise click.UsageError("which requirement? Give its ID, or --missing")
     found = [s for s in made_report.standings if s.requirement.id == identifier]
     if not found:
         ids = list(made_report.project.requirements)

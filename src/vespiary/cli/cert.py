@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vespiary._core import make_authority, make_certificate
+from vespiary.cli._help import Command
 from vespiary.endpoint import is_host_name
 from vespiary.errors import ConfigurationError
 
@@ -16,40 +17,45 @@ _AUTHORITY = "vespiary-ca"
 _DAYS_MAX = 825
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
-    help="Where the files are, and are written to.  [default: the current folder]",
+    help="The folder of the files.  [default: the current folder]",
 )
 @click.option(
     "--days",
     type=click.IntRange(1, _DAYS_MAX),
     default=365,
     show_default=True,
-    help="How long the certificate is valid.",
+    help="Days for which the certificate is valid.",
 )
 def cert(names: tuple[str, ...], folder: Path, days: int) -> None:
     """Make a certificate for development, for host names and IP addresses.
 
-    NAME is a host name, such as chat.test or '*.chat.test', or an IP address.  [default: localhost
-    127.0.0.1 ::1]
+    NAME is a host name, such as chat.test or '*.chat.test', or an IP address. The default names are
+    localhost, 127.0.0.1 and ::1.
 
-    The first run also makes an authority, which signs this certificate and all later ones of the
-    folder. Clients that trust the authority (vespiary-ca.pem) trust them. Anyone who has its key
-    can pretend to be any server to these clients, so keep it to yourself, and use certificates of a
-    public authority for servers that others connect to.
+    The first run also makes a certificate authority (vespiary-ca.pem) in the folder. It signs this
+    certificate and all later ones. Clients that trust the authority trust these certificates.
+
+    Keep the authority's key (vespiary-ca-key.pem) secret: with it, anyone can pretend to be any
+    server to these clients. For servers that others connect to, use certificates of a public
+    authority.
 
     \b
-    vespiary cert
-    vespiary serve echo:Echo wss://127.0.0.1:9001 --cert localhost.pem --key localhost-key.pem
+    Examples:
+      vespiary cert
+      vespiary serve echo:Echo wss://127.0.0.1:9001 --cert localhost.pem --key localhost-key.pem
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     for name in names:
         if not _is_name(name):
             raise ConfigurationError(
-                f"{name!r} is neither a host name nor an IP address", subject="names", value=name
+                f"{name!r} is neither a host name, such as chat.test, nor an IP address",
+                subject="names",
+                value=name,
             )
     wanted = list(names) or ["localhost", "127.0.0.1", "::1"]
     authority, authority_key = folder / f"{_AUTHORITY}.pem", folder / f"{_AUTHORITY}-key.pem"
@@ -66,7 +72,9 @@ def cert(names: tuple[str, ...], folder: Path, days: int) -> None:
         _write(key_file, key, 0o600)
         _write(certificate_file, certificate, 0o644)
     except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+        raise click.ClickException(
+            f"{error.filename} cannot be read or written: {error.strerror}"
+        ) from error
     if is_new:
         click.echo(f"Made an authority: {authority} and {authority_key}")
     click.echo(f"Made a certificate for {', '.join(wanted)}, valid for {days} days:")

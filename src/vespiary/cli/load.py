@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from vespiary.cli._files import FILE, check_writable
+from vespiary.cli._help import Command
 from vespiary.cli._quantities import SIZE, SPAN, STEP
 from vespiary.prove.load import exits
 from vespiary.prove.load.data import read_messages
@@ -40,77 +41,79 @@ class _Unable(click.ClickException):
     exit_code = 2
 
 
-@click.command(epilog=f"\b\nExit codes:\n{exits.table()}")
+@click.command(cls=Command, epilog=f"\b\nExit codes:\n{exits.table()}")
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.option(
     "--connections",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="How many connections.",
+    help="Number of connections.",
 )
 @click.option(
     "--messages",
     type=click.IntRange(0),
-    help=f"Messages on each connection.  [default: {_MESSAGES}]",
+    help=f"Messages per connection.  [default: {_MESSAGES}]",
 )
 @click.option(
     "--duration",
     type=SPAN,
-    help="Send for this long: a time such as 5s, in place of --messages or as a further bound."
-    "  [default: until all messages are echoed]",
+    help="Send for this long, such as 5s. With --messages, sending ends with whichever is reached"
+    " first.  [default: until all messages are echoed]",
 )
-@click.option("--size", type=SIZE, help="Bytes of each message.  [default: 32]")
+@click.option("--size", type=SIZE, help="Bytes per message, such as 32 or 64KiB.  [default: 32]")
 @click.option(
     "--data",
     "data_path",
     type=click.Path(path_type=Path),
-    help="Send these messages in turn, and not noise: the lines of a file, or the files of a"
-    " folder.",
+    help="Send the lines of this file, or the files of this folder, one after the other."
+    "  [default: random bytes]",
 )
 @click.option(
     "--script",
     type=click.Path(),
-    help="Call async def user(connection) of this Python file with each connection, in place of"
-    " messages; --messages is then how often, once by default.",
+    help="Call the function `async def user(connection)` of this Python file with each connection,"
+    " instead of sending messages. --messages is then the number of calls per connection, with a"
+    " default of 1.",
 )
 @click.option(
     "--expect-reply",
     type=click.Choice(["echo", "none"]),
     default="echo",
     show_default=True,
-    help="What the server does with a message. With none, what comes is counted and not compared.",
+    help="What the server does with a message. With none, received bytes are counted and not"
+    " compared.",
 )
 @click.option(
     "--pipeline",
     type=click.IntRange(0),
-    help="Messages in flight on each connection; 0 sends without waiting for echoes.  [default: 1]",
+    help="Messages in flight per connection; 0 sends without waiting for echoes.  [default: 1]",
 )
 @click.option(
     "--send-after-receive",
     is_flag=True,
-    help="Send a message only when the echo of the one before is back: a pipeline of 1.",
+    help="Send a message only after the echo of the previous one: the same as --pipeline 1.",
 )
 @click.option(
     "--rate",
     type=float,
-    help="Messages per second over all connections, above 0; latency counts from when each was due."
-    "  [default: as fast as echoes come]",
+    help="Messages per second, over all connections together. Latency is measured from the time at"
+    " which a message was due.  [default: as fast as echoes arrive]  [above 0]",
 )
 @click.option(
     "--ramp-up",
     type=SPAN,
     default=0,
-    help="Grow to the rate within this time; without a rate, let one connection after the other"
-    " begin to send.  [default: 0]",
+    help="Increase to --rate over this time. Without --rate, connections begin to send one after"
+    " the other over this time.  [default: 0]",
 )
 @click.option(
     "--step",
     "steps",
     type=STEP,
     multiple=True,
-    help="A rate and its time, such as 1000:10s, in place of --rate and --duration; can be"
-    " repeated.",
+    help="A rate in messages per second and how long to keep it, such as 1000:10s, instead of"
+    " --rate and --duration. Steps run one after the other.",
 )
 @click.option(
     "--header",
@@ -118,68 +121,84 @@ class _Unable(click.ClickException):
     "headers",
     metavar="'NAME: VALUE'",
     multiple=True,
-    help="A line for the WebSocket handshake, or for each request; can be repeated.",
+    help="A header field for the WebSocket handshake, or for each HTTP request.",
 )
 @click.option(
     "--cookie",
     "cookies",
     metavar="NAME=VALUE",
     multiple=True,
-    help="A cookie for the WebSocket handshake, or for each request; can be repeated.",
+    help="A cookie for the WebSocket handshake, or for each HTTP request.",
 )
 @click.option(
     "--subprotocol",
     "subprotocols",
     metavar="NAME",
     multiple=True,
-    help="A WebSocket subprotocol to offer; the server has to choose one. Can be repeated.",
+    help="A WebSocket subprotocol to offer. The run fails if the server chooses none.",
 )
 @click.option(
     "--compress",
     is_flag=True,
-    help="Compress WebSocket messages (permessage-deflate); the server has to agree.",
+    help="Compress WebSocket messages (permessage-deflate). The run fails if the server does not.",
 )
 @click.option(
     "--method",
     "-X",
     metavar="NAME",
-    help="The method of HTTP requests.  [default: POST with --size or --data, which are the bodies;"
-    " else GET]",
+    help="The method of HTTP requests. The bodies are those of --size or --data."
+    "  [default: GET, or POST with a body]",
 )
 @click.option(
     "--ca",
     type=FILE,
-    help="A PEM file with the authorities that are trusted over TLS.  [default: this machine's]",
+    help="The certificate authorities to trust over TLS (PEM).  [default: this machine's]",
 )
 @click.option(
-    "--cert", "certificate", type=FILE, help="A PEM file with a certificate of this client."
+    "--cert",
+    "certificate",
+    type=FILE,
+    help="The certificate of this client (PEM).  [default: none]",
 )
-@click.option("--key", type=FILE, help="Its private key.  [default: in the same file]")
 @click.option(
-    "--insecure", "-k", is_flag=True, help="Take every certificate that a server has over TLS."
+    "--key", type=FILE, help="The private key of --cert (PEM).  [default: in the file of --cert]"
+)
+@click.option(
+    "--insecure",
+    "-k",
+    is_flag=True,
+    help="Accept every certificate of the server, without verifying it.",
 )
 @click.option(
     "--framing",
     metavar="FRAMING",
-    help="Of tcp://, tls:// and unix://: raw (by default), line, crlf, length, or"
-    " length:WIDTH[le][+self] with a width of 1, 2, 4 or 8 bytes.",
+    help="How messages are framed on tcp://, tls:// and unix://: raw, line, crlf, length, or"
+    " length:WIDTH[le][+self] with a width of 1, 2, 4 or 8 bytes.  [default: raw]",
 )
 @click.option(
     "--fragment",
     is_flag=True,
-    help="Cut, merge and delay what is sent; on ws:// also split messages, with pings between.",
+    help="Send in small pieces with random delays. On ws:// also split messages into frames, with"
+    " pings between them.",
 )
 @click.option(
-    "--fragment-delay", type=SPAN, help="The longest delay of a piece, such as 2ms.  [default: 2ms]"
+    "--fragment-delay",
+    type=SPAN,
+    help="With --fragment: the longest delay before a piece, such as 2ms.  [default: 2ms]",
 )
 @click.option(
-    "--fragment-frames", type=click.IntRange(1), help="The most frames of a message.  [default: 4]"
+    "--fragment-frames",
+    type=click.IntRange(1),
+    help="With --fragment: the most frames per message.  [default: 4]",
 )
-@click.option("--text/--binary", help="Send UTF-8, as text messages on ws://, or any bytes.")
+@click.option(
+    "--text/--binary",
+    help="Send UTF-8, in text messages on ws://; or any bytes.  [default: binary]",
+)
 @click.option(
     "--sources",
     type=click.IntRange(1),
-    help="Loopback addresses to connect from.  [default: one for each 10,000 connections]",
+    help="Number of loopback addresses to connect from.  [default: one per 10,000 connections]",
 )
 @click.option(
     "--driver",
@@ -190,63 +209,62 @@ class _Unable(click.ClickException):
     "--spin",
     type=SPAN,
     default=0,
-    help="Look for echoes this long before sleeping, such as 50ms: sharper latencies of few"
-    " connections.  [default: 0]",
+    help="Poll for echoes for this long before sleeping, such as 50ms. With few connections this"
+    " measures latencies more exactly.  [default: 0]",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
-    help="Send what the run with this seed sent.  [default: random]",
+    help="Repeat what a run with this seed sent.  [default: random]",
 )
 @click.option(
     "--hold",
     type=SPAN,
     default=0,
-    help="Keep the idle connections open for this long after the last echo, such as 60s."
-    "  [default: 0]",
+    help="Keep the connections open for this long after the last echo, such as 60s.  [default: 0]",
 )
 @click.option(
     "--timeout",
     type=SPAN,
     default=10,
-    show_default=True,
-    help="Time for a connection with its handshake, and for an echo, such as 10s.",
+    help="How long opening a connection may take, and how long an echo may take, such as 10s."
+    "  [default: 10s]",
 )
 @click.option(
     "--close-timeout",
     type=SPAN,
     default=2,
-    show_default=True,
-    help="Time for the server to close its end after ours, such as 2s.",
+    help="How long the server may take to close a connection, such as 2s.  [default: 2s]",
 )
 @click.option(
     "--connect-concurrency",
     type=click.IntRange(1),
     default=100,
     show_default=True,
-    help="Connections being opened at a time.",
+    help="How many connections are opened at the same time.",
 )
 @click.option(
     "--expect",
     "expected",
-    metavar="TEXT",
+    metavar="CONDITION",
     multiple=True,
-    help="What the run has to show, such as 'p99 < 5ms', 'rate > 10000' or 'errors == 0'; can be"
-    " repeated.",
+    help="Fail unless this condition is met: 'p99 < 5ms', 'rate > 10000', 'errors == 0'.",
 )
 @click.option(
     "--json",
     "json_path",
     metavar="FILE|-",
-    help="Write the report as JSON; to standard output, instead of the table, with -.",
+    help="Write the report as JSON to this file. - writes it to standard output, instead of the"
+    " table.",
 )
 @click.option(
     "--openmetrics",
     "metrics",
     metavar="[HOST:]PORT",
-    help="Serve the progress as metrics meanwhile (vespiary[metrics]); the host is 127.0.0.1.",
+    help="Serve metrics of the progress to Prometheus during the run; needs vespiary[metrics]. The"
+    " default host is 127.0.0.1.",
 )
-@click.option("--html", "html_path", type=FILE, help="Write the report as a page for a browser.")
+@click.option("--html", "html_path", type=FILE, help="Write the report as a web page to this file.")
 def load(
     json_path: str | None,
     html_path: Path | None,
@@ -257,18 +275,21 @@ def load(
     """Load the server at URL, verify every echo byte for byte, and measure.
 
     URL is tcp://HOST:PORT, unix:///PATH, ws://[USER:PASSWORD@]HOST:PORT/TARGET or
-    http://[USER:PASSWORD@]HOST:PORT/TARGET, or with TLS tls://, wss:// or https://; connections are
-    spread over several. All connections are opened, then messages go and their echoes are compared
-    with what was sent. Over HTTP a request is a message, and its response the echo. Sizes may be
-    written 64KiB, times 250ms or 2min. Masking keys come from the seed: do not send secrets in
-    messages.
+    http://[USER:PASSWORD@]HOST:PORT/TARGET; with TLS it is tls://, wss:// or https://. The
+    connections are distributed evenly over several URLs.
+
+    First all connections are opened. Then messages are sent, and each echo is compared with what
+    was sent. Over HTTP a request is a message, and its response is the echo. Write sizes as 32 or 64KiB, and times as 250ms, 5s or 2min.
+
+    Do not send secrets: the masking keys follow from the seed, and can be guessed.
 
     \b
-    vespiary load ws://127.0.0.1:9001/ --connections 100 --messages 1000
-    vespiary load tcp://127.0.0.1:5050 --framing line --fragment --duration 30s
-    vespiary load ws://127.0.0.1:9001/ --connections 10000 --messages 0 --hold 60s
-    vespiary load tcp://127.0.0.1:5050 --rate 20000 --duration 30s --expect "p99 < 5ms"
-    vespiary load https://127.0.0.1:8000/ --ca vespiary-ca.pem --connections 50 --duration 10s
+    Examples:
+      vespiary load ws://127.0.0.1:9001/ --connections 100 --messages 1000
+      vespiary load tcp://127.0.0.1:5050 --framing line --fragment --duration 30s
+      vespiary load ws://127.0.0.1:9001/ --connections 10000 --messages 0 --hold 60s
+      vespiary load tcp://127.0.0.1:5050 --rate 20000 --duration 30s --expect "p99 < 5ms"
+      vespiary load https://127.0.0.1:8000/ --ca vespiary-ca.pem --connections 50 --duration 10s
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     plan = _plan(options)
     expectations = [parse_expectation(text) for text in expected]
@@ -308,7 +329,9 @@ def _plan(options: dict[str, Any]) -> Plan:
     """The plan of the command's options; contradictions are usage errors."""
     pipeline, after_receive = options.pop("pipeline"), options.pop("send_after_receive")
     if after_receive and pipeline not in (None, 1):
-        raise click.UsageError("--send-after-receive is a pipeline of 1: leave --pipeline out")
+        raise click.UsageError(
+            "--send-after-receive is the same as --pipeline 1: remove one of them"
+        )
     if options["messages"] is None and options["duration"] is None and not options["steps"]:
         options["messages"] = _MESSAGES if options["script"] is None else 1
     if options["script"] is not None:
@@ -337,17 +360,17 @@ def _check_script(options: dict[str, Any]) -> None:
     for name in _NOT_FOR_SCRIPTS:
         if options[name]:
             option = {"data_path": "data", "steps": "step"}.get(name, name)
-            raise click.UsageError(f"--{option} has no effect on a script: leave it out")
+            raise click.UsageError(f"--{option} has no effect with --script: remove it")
 
 
 def _messages(url: str, options: dict[str, Any]) -> dict[str, Any]:
     """What is sent, and whether it comes back."""
     size, path, method = options.pop("size"), options.pop("data_path"), options.pop("method")
     if size is not None and path is not None:
-        raise click.UsageError("--data has messages of their own size: leave --size out")
+        raise click.UsageError("the messages of --data have their own sizes: remove --size")
     has_body = size is not None or path is not None
     if method in ("GET", "HEAD") and has_body:
-        raise click.UsageError(f"a {method} request has no body: leave --size and --data out")
+        raise click.UsageError(f"a {method} request has no body: remove --size and --data")
     if method is None:
         method = "POST" if has_body and url.startswith(("http://", "https://")) else "GET"
     return {

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vespiary.cli._files import FILE, check_writable
+from vespiary.cli._help import Command
 from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.cli._starting import like_a_shell
 from vespiary.prove.exits import of_status
@@ -34,66 +35,89 @@ __all__ = ["locks"]
 
 
 @click.command(
+    cls=Command,
     context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
     epilog=f"\b\nExit codes:\n{exits.table()}",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--json", "json_file", type=FILE, help="Write the report here as JSON.")
+@click.option("--json", "json_file", type=FILE, help="Write the report as JSON to this file.")
+@click.option("--html", "html_file", type=FILE, help="Write the report as a web page to this file.")
 @click.option(
-    "--html", "html_file", type=FILE, help="Write the report here as one page for a browser."
+    "--junit", "junit_file", type=FILE, help="Write the findings as JUnit XML to this file."
 )
-@click.option("--junit", "junit_file", type=FILE, help="Write the findings here as JUnit XML.")
-@click.option("--sarif", "sarif_file", type=FILE, help="Write the findings here as SARIF 2.1.0.")
-@click.option("--annotations", is_flag=True, help="Print a line a finding for a forge's build log.")
-@click.option("--suppress", type=FILE, help="A file of findings that may be, with reasons.")
+@click.option(
+    "--sarif", "sarif_file", type=FILE, help="Write the findings as SARIF 2.1.0 to this file."
+)
+@click.option(
+    "--annotations",
+    is_flag=True,
+    help="Print one line per finding in the form that GitHub and Forgejo show beside the code.",
+)
+@click.option("--suppress", type=FILE, help="A file of findings to ignore, each with a reason.")
 @click.option(
     "--baseline",
     type=FILE,
-    help="Only what is not in this file, or is there for fewer sets of locks, counts.",
+    help="Ignore the findings that this file lists. A finding counts again when it involves more"
+    " sets of locks than the file lists.",
 )
-@click.option("--write-baseline", type=FILE, help="Write what was found to such a file.")
+@click.option(
+    "--write-baseline", type=FILE, help="Write the findings to this file, for --baseline."
+)
 @click.option(
     "--stall",
     type=SPAN,
     default=STALL_SECONDS,
-    help="Report a wait for a lock after this long in which the lock's holder did not run either"
-    f" ({STALL_SECONDS:g}s); the program goes on.",
+    help="Report a thread that has waited for a lock for this long while the lock's holder did not"
+    f" run either. The program continues.  [default: {STALL_SECONDS:g}s]",
 )
 @click.option(
     "--linger",
     type=SPAN,
     default=2.0,
-    help="Watch processes that outlive the command, daemons, for up to this long (2s).",
+    help="How long to watch processes that continue after COMMAND has ended, such as daemons."
+    "  [default: 2s]",
 )
-@click.option("--repeat", type=click.IntRange(1), default=1, help="Run the command this often (1).")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many times to run COMMAND.",
+)
 @click.option(
     "--perturb",
     is_flag=True,
-    help="Yield now and then at lock operations, to bring out what full speed hides.",
+    help="Let threads yield at random lock operations, so that rare orders of locks occur more"
+    " often.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
-    help="Of --perturb; a random one, which is printed, by default.",
+    help="Perturb as the run that printed this seed did; implies --perturb.  [default: random]",
 )
 @click.option(
     "--classes",
     is_flag=True,
-    help="Fail for inversions between classes of locks, too: those made at one place.",
+    help="Also fail for inversions between classes of locks. A class has all locks that are made"
+    " at the same place in the code.",
 )
-@click.option("--core", is_flag=True, help="Leave a core of a deadlocked process.")
+@click.option(
+    "--core", is_flag=True, help="Write a core dump of a deadlocked process to the current folder."
+)
 @click.option(
     "--full",
     is_flag=True,
-    help="Keep every acquisition: waits, hold times, contention; microseconds each.",
+    help="Record every acquisition, to report waits, hold times and contention. Each acquisition"
+    " then takes some microseconds longer.",
 )
 @click.option(
     "--full-max",
     type=SIZE,
     default=64 << 20,
-    help="Of --full: the most that is kept, of all processes (64MiB; 40 bytes an acquisition).",
+    help="With --full: the most that is recorded, over all processes together. An acquisition"
+    " takes 40 bytes.  [default: 64MiB]",
 )
-@click.option("--verbose", is_flag=True, help="Show what is for information only, too.")
+@click.option("--verbose", is_flag=True, help="Also print findings that do not make the run fail.")
 def locks(
     command: tuple[str, ...],
     json_file: Path | None,
@@ -117,8 +141,10 @@ def locks(
 ) -> None:
     """Run COMMAND, and report lock orders that could deadlock, and deadlocks when they happen.
 
-    `vespiary locks attach PID` shows who waits for whom in a process that runs already
-    (`vespiary locks attach --help`).
+    `vespiary locks attach PID` shows which threads of a process that runs already wait for which
+    others. See the --help of attach.
+
+    Write times as 250ms, 5s or 2min, and sizes as 64MiB.
     """
     _choose(command)
     suppressions, before = _read_known(suppress, baseline)

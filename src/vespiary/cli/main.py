@@ -11,13 +11,13 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "cert": "Make a certificate for development.",
-    "load": "Load a server, and verify every echo.",
+    "load": "Send load to a server, and verify every echo.",
     "locks": "Run a program, and report lock orders that could deadlock.",
-    "memory": "Run a program under a limit of memory, and report whether it grows.",
-    "prove": "Run servers with real clients under every tool, and report.",
+    "memory": "Run a program under a memory limit, and report whether its memory grows.",
+    "prove": "Test servers with real clients, under the other tools.",
     "serve": "Serve a handler on one or more URLs.",
     "timewait": "Show TIME_WAIT by process, and when local ports run out.",
-    "trace": "Trace a specification's requirements to code and tests.",
+    "trace": "Tie the requirements of a specification to code and tests.",
 }
 """Each command, found in the module of its name in `vespiary.cli`, with its help."""
 
@@ -76,7 +76,7 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) 
 @click.command(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="vespiary COMMAND --help describes each.",
+    epilog="'vespiary COMMAND --help' describes a command and its options.",
 )
 @click.option(
     "-V",
@@ -88,4 +88,4 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) 
     help="Show the version and exit.",
 )
 def main() -> None:
-    """Serve plug-in network servers, and check that they work."""
+    """Run network servers, and test them."""

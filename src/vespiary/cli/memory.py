@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vespiary.cli._files import FILE, check_writable
+from vespiary.cli._help import Command
 from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.cli._starting import like_a_shell
 from vespiary.errors import ConfigurationError
@@ -27,6 +28,7 @@ __all__ = ["memory"]
 
 
 @click.command(
+    cls=Command,
     context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
     epilog=f"\b\nExit codes:\n{exits.table()}",
 )
@@ -34,49 +36,68 @@ __all__ = ["memory"]
 @click.option(
     "--limit",
     type=SIZE,
-    help="The most that COMMAND and all processes that it starts may use together, such as 200M."
-    "  [default: no limit, only a record]",
+    help="The most memory that COMMAND and all processes that it starts may use together, such as"
+    " 200M. When it is exceeded, they are ended.  [default: no limit]",
 )
-@click.option("--peak", help="The expected peak, such as '180 MiB +-10 %' or '< 200 MiB'.")
+@click.option(
+    "--peak",
+    metavar="EXPECTATION",
+    help="Fail unless the peak is as expected: '180 MiB +-10 %' or '< 200 MiB'.",
+)
 @click.option(
     "--slope",
-    help="The most that memory may grow by after warm-up: 0, '2 KiB per second', or"
-    " '1 KiB per 1000 messages' where the program reports its work.",
+    metavar="GROWTH",
+    help="Fail if memory grows faster than this after warm-up: 0, '2 KiB per second', or, for a"
+    " program that reports its work, '1 KiB per 1000 messages'.",
 )
-@click.option("--expect", "expect_file", type=FILE, help="A file of expectations, by name.")
-@click.option("--learn", is_flag=True, help="Write this run's peak and slope to that file.")
-@click.option("--name", help="What the file and the reports call this run.  [default: COMMAND]")
+@click.option(
+    "--expect",
+    "expect_file",
+    type=FILE,
+    help="Read the expected peak and slope of this run from this file.",
+)
+@click.option(
+    "--learn", is_flag=True, help="Write the peak and slope of this run to the file of --expect."
+)
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="The name of this run in reports and in the file of --expect.  [default: COMMAND]",
+)
 @click.option(
     "--method",
     type=click.Choice(METHODS),
-    help="How the limit is enforced.  [default: the first of these that is possible]",
+    help="How to enforce the limit.  [default: the first of these that this system allows]",
 )
 @click.option(
     "--linger",
     type=SPAN,
     default=2.0,
-    show_default=True,
-    help="How long processes that outlive the command may run on, before they are ended.",
+    help="How long processes may continue after COMMAND has ended, before they are ended too."
+    "  [default: 2s]",
 )
 @click.option(
     "--work",
     type=FILE,
-    help="Create the pipe for reports of work here, for programs that COMMAND does not start:"
-    " with VESPIARY_MEMORY_WORK=FILE `vespiary load` reports its messages.",
+    help="Create a named pipe at this path, through which programs report how much work is done."
+    " `vespiary load` reports its messages if the environment has VESPIARY_MEMORY_WORK=FILE.",
 )
 @click.option(
     "--allocations",
     is_flag=True,
-    help="Report where Python processes allocated their memory (memray; slows them down).",
+    help="Report where Python processes allocated their memory. This slows them down, and needs"
+    " memray.",
 )
-@click.option("--json", "json_file", type=FILE, help="Write the record here as JSON.")
-@click.option("--html", "html_file", type=FILE, help="Write a page for a browser here.")
+@click.option("--json", "json_file", type=FILE, help="Write the report as JSON to this file.")
+@click.option("--html", "html_file", type=FILE, help="Write the report as a web page to this file.")
 @click.option(
     "--plot",
     type=FILE,
-    help="Draw the memory over time into this .png, .svg or .pdf (matplotlib).",
+    help="Draw the memory over time to this .png, .svg or .pdf file; needs matplotlib.",
 )
-@click.option("--junit", "junit_file", type=FILE, help="Write the outcome here as JUnit XML.")
+@click.option(
+    "--junit", "junit_file", type=FILE, help="Write the result as JUnit XML to this file."
+)
 def memory(
     command: tuple[str, ...],
     limit: int | None,
@@ -94,15 +115,16 @@ def memory(
     plot: Path | None,
     junit_file: Path | None,
 ) -> None:
-    """Run COMMAND under a limit of memory, record what it uses, and say whether it grows.
+    """Run COMMAND under a memory limit, record its memory, and report whether it grows.
 
-    The limit counts COMMAND and all its descendants. Pages of files that the kernel can take back
-    do not count. Sizes may be written 200M or 1.5GiB.
+    COMMAND and all processes that it starts count together. The kernel's cache of files does not
+    count. Write sizes as 200M or 1.5GiB, and times as 250ms, 5s or 2min.
 
     \b
-    vespiary memory --limit 200M -- python server.py
-    vespiary memory --slope 0 --json memory.json -- ./server --port 8080
-    vespiary memory --expect memory.toml --learn -- python -m pytest
+    Examples:
+      vespiary memory --limit 200M -- python server.py
+      vespiary memory --slope 0 --json memory.json -- ./server --port 8080
+      vespiary memory --expect memory.toml --learn -- python -m pytest
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     if not command:
         raise click.UsageError(

@@ -14,6 +14,7 @@ import click
 
 from vespiary._counted import counted
 from vespiary.cli._files import FILE, check_writable
+from vespiary.cli._help import Command
 from vespiary.cli._quantities import SIZE
 from vespiary.prove.acceptance import exits
 from vespiary.prove.acceptance.formats import as_json, as_junit
@@ -37,6 +38,7 @@ _SEED_MAX = 1 << 32
 
 
 @click.command(
+    cls=Command,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=f"\b\nExit codes:\n{exits.table()}",
 )
@@ -46,68 +48,87 @@ _SEED_MAX = 1 << 32
     "--tool",
     "tools",
     multiple=True,
-    help="Run under this tool only; it need not be in the matrix. Repeatable.",
+    metavar="TOOL",
+    help="Run under this tool only. It need not be in the suite's matrix.  [default: the tools of"
+    " the matrix]",
 )
 @click.option(
     "--python",
     "pythons",
     multiple=True,
-    help="Run with this interpreter, in place of those of the matrix. Repeatable.",
+    metavar="PYTHON",
+    help="Run with this Python interpreter.  [default: the interpreters of the matrix]",
 )
-@click.option("--list", "is_list", is_flag=True, help="Print what would be run, and run nothing.")
+@click.option(
+    "--list",
+    "is_list",
+    is_flag=True,
+    help="Print the names of the test cells that would run, and exit.",
+)
 @click.option(
     "--jobs",
     type=click.IntRange(1),
     default=os.cpu_count() or 1,
     show_default="one per processor",
-    help="How many cases run at once.",
+    help="How many cases run at the same time.",
 )
 @click.option(
     "--memory",
     type=SIZE,
-    help="How much memory the cases that run at once may use together, by their limits."
-    "  [default: three quarters of the machine's]",
+    help="Start a case only if the memory limits of all running cases stay below this sum."
+    "  [default: three quarters of the machine's memory]",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
-    help="Run with the random choices of the run that printed this seed.  [default: random]",
+    help="Repeat the random choices of the run that printed this seed.  [default: random]",
 )
-@click.option("--repeat", type=click.IntRange(1), help="Run everything this often.  [default: 1]")
+@click.option(
+    "--repeat", type=click.IntRange(1), help="How many times to run everything.  [default: 1]"
+)
 @click.option(
     "--until-fail",
     is_flag=True,
-    help="Run everything again, with new seeds, until something fails; at most --repeat times.",
+    help="Run everything again and again, with new seeds, until a case fails. --repeat limits how"
+    " many times.",
 )
-@click.option("--local", is_flag=True, help="Run everything here, though the suite has hosts.")
+@click.option(
+    "--local", is_flag=True, help="Run everything on this machine, even if the suite names hosts."
+)
 @click.option(
     "--shared-network",
     is_flag=True,
-    help="Use the machine's network instead of one for each case.",
+    help="Use the machine's network. By default, each case has a network namespace of its own.",
 )
-@click.option("--json", "json_file", type=FILE, help="Write the results here as JSON.")
-@click.option("--junit", "junit_file", type=FILE, help="Write the results here as JUnit XML.")
-@click.option("--html", "html_file", type=FILE, help="Write a page for a browser here.")
+@click.option("--json", "json_file", type=FILE, help="Write the results as JSON to this file.")
+@click.option(
+    "--junit", "junit_file", type=FILE, help="Write the results as JUnit XML to this file."
+)
+@click.option(
+    "--html", "html_file", type=FILE, help="Write the results as a web page to this file."
+)
 @click.option(
     "--history",
     type=FILE,
-    help="Keep the results in this SQLite file; reports then mark flaky cases and show trends.",
+    help="Add the results to this SQLite file. Reports then mark flaky cases and show trends.",
 )
 @click.option(
     "--artifacts",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keep the files of each case here: outputs, and the reports of tools.",
+    help="Keep the output and the reports of each case in this folder.",
 )
 def prove(suite: Path, **options: Any) -> None:
-    """Run the cases of SUITE: start each server, use it, check it, stop it, under each tool.
+    """Run the test cases of SUITE: start each server, use it with clients, check it, stop it.
 
-    CASES are names of cases, or of single cells as --list prints them; * stands for anything.
+    Each case runs under every tool of the suite's matrix. CASES selects cases by name, or single
+    cells of the matrix as --list prints them. * matches any characters.
 
     \b
-    vespiary prove examples/suite.toml
-    vespiary prove suite.toml echo 'chat*' --tool locks
-    vespiary prove suite.toml echo/memory/uring --seed 1234 --until-fail
-    vespiary prove suite.toml --html report.html --junit report.xml --history results.sqlite
+    Examples:
+      vespiary prove examples/suite.toml
+      vespiary prove suite.toml echo 'chat*' --tool locks
+      vespiary prove suite.toml echo/memory/uring --seed 1234 --until-fail
+      vespiary prove suite.toml --html report.html --junit report.xml --history results.sqlite
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     asked = _Asked(suite, **options)
     read = read_suite(suite)

@@ -11,6 +11,7 @@ from typing import Any, cast
 import click
 
 import vespiary
+from vespiary.cli._help import Command
 from vespiary.cli._loading import load_object
 from vespiary.cli._reload import ChildReport, Reloader
 from vespiary.compression import Compression
@@ -50,7 +51,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=Command, epilog=_EPILOG)
 @click.argument("handler", metavar="MODULE:OBJECT")
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.option(
@@ -63,49 +64,48 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     "limits",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Set one of the limits below, such as message_bytes_max=64KiB; 'none' lifts it."
-    "  [repeatable]",
+    help="Set one of the limits below, such as message_bytes_max=64KiB. 'none' removes the limit.",
 )
 @click.option(
     "--deadline",
     "deadlines",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Set one of the deadlines below, such as idle_seconds=2min; 'none' lifts it."
-    "  [repeatable]",
+    help="Set one of the deadlines below, such as idle_seconds=2min. 'none' removes the deadline.",
 )
 @click.option(
     "--drain-seconds",
     metavar="TIME",
-    help="How long SIGTERM and SIGINT wait for connections to finish: a time such as 30, 250ms or"
-    " 2min, or 'none' for no limit. The same as --deadline drain_seconds=TIME."
+    help="How long a graceful shutdown (SIGTERM or SIGINT) waits for connections to finish: a time"
+    " such as 30, 250ms or 2min, or 'none' for no limit. The same as --deadline drain_seconds=TIME."
     f"  [default: {Deadlines().drain_seconds:g}]",
 )
 @click.option(
     "--slow-consumer",
     type=click.Choice(["wait", "drop-oldest", "drop-newest", "disconnect"]),
-    help=f"What happens to messages for a peer that does not read.  [default: {SLOW_CONSUMER}]",
+    help=f"What happens to messages for a client that does not read.  [default: {SLOW_CONSUMER}]",
 )
 @click.option(
     "--origin",
     "origins",
     metavar="PATTERN",
     multiple=True,
-    help="Whose pages may connect to ws://, such as 'https://*.example.com'.  [repeatable;"
-    " default: all]",
+    help="Web pages of this origin may connect to ws://, such as 'https://*.example.com'."
+    "  [repeatable; default: all]",
 )
 @click.option(
     "--compress",
     is_flag=True,
-    help="Compress messages on ws:// for clients that can (permessage-deflate), with the defaults"
-    " of vespiary.Compression.  [default: no compression]",
+    help="Compress messages on ws:// for clients that offer it (permessage-deflate), with the"
+    " defaults of vespiary.Compression.  [default: no compression]",
 )
 @click.option(
     "--subprotocol",
     "subprotocols",
     metavar="NAME",
     multiple=True,
-    help="A subprotocol that is spoken on ws://, the best first.  [repeatable; default: none]",
+    help="A WebSocket subprotocol that the handler speaks, the preferred one first.  [repeatable;"
+    " default: none]",
 )
 @click.option(
     "--host",
@@ -118,8 +118,8 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     "filters",
     metavar="MODULE:OBJECT",
     multiple=True,
-    help="A Filter between the socket and the framing, made for each connection.  [repeatable;"
-    " default: none]",
+    help="A Filter class for the bytes of each connection, between the socket and the framing."
+    "  [repeatable; default: none]",
 )
 @click.option(
     "--proxy-protocol-from",
@@ -141,13 +141,13 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     "--cert",
     "certificate",
     metavar="FILE",
-    help="The certificate (PEM) of tls://, wss:// and https://, and behind it those that lead to"
-    " its authority; 'vespiary cert' makes one for development.  [default: none]",
+    help="The certificate for tls://, wss:// and https:// (PEM), followed by the intermediate"
+    " certificates. 'vespiary cert' makes one for development.  [default: none]",
 )
 @click.option(
     "--key",
     metavar="FILE",
-    help="The private key (PEM) of the certificate.  [default: in the file of --cert]",
+    help="The private key of the certificate (PEM).  [default: in the file of --cert]",
 )
 @click.option(
     "--executor",
@@ -158,13 +158,14 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     "--fd",
     type=click.IntRange(0),
     metavar="NUMBER",
-    help="Listen on this inherited socket, in place of one that is made for the URL: 3 is the first"
-    " that systemd passes (sd_listen_fds(3)).  [default: none]",
+    help="Listen on the inherited socket with this descriptor instead of opening one. The first"
+    " that systemd passes is 3 (see sd_listen_fds(3)).  [default: none]",
 )
 @click.option(
     "--mode",
     metavar="OCTAL",
-    help="The permissions of a Unix socket's file, 0 to 777.  [default: what the umask gives]",
+    help="The permissions of the file of a Unix socket.  [default: what the umask gives]"
+    "  [0 to 777]",
 )
 @click.option(
     "--backlog",
@@ -172,13 +173,13 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     metavar="NUMBER",
     default=BACKLOG,
     show_default=True,
-    help="Connections that may wait in the kernel to be accepted; net.core.somaxconn bounds it"
-    " too.",
+    help="How many connections may wait in the kernel to be accepted. The kernel's"
+    " net.core.somaxconn limits this too.",
 )
 @click.option(
     "--reuse-port",
     is_flag=True,
-    help="Share the port with other processes that do so too (SO_REUSEPORT).",
+    help="Share the port with other processes that set this option (SO_REUSEPORT).",
 )
 @click.option(
     "--spin-microseconds",
@@ -186,7 +187,7 @@ Deadlines, with their defaults in seconds (above 0 and at most ten years):
     metavar="NUMBER",
     default=0,
     show_default=True,
-    help="Poll for so long before sleeping when nothing is ready, in microseconds.",
+    help="Microseconds to poll before sleeping when no event is ready.",
 )
 @click.option(
     "--driver",
@@ -238,12 +239,13 @@ def serve(
 ) -> None:
     """Serve a handler on URLs: tcp://, unix://, ws://, http://; with TLS tls://, wss://, https://.
 
-    MODULE:OBJECT names a Handler, a subclass of it, or an async function that takes a connection;
-    MODULE may be a file's path.
+    MODULE:OBJECT names a Handler, a subclass of Handler, or an async function that takes a
+    connection. MODULE is a module's name or a file's path.
 
     \b
-    vespiary serve echo:Echo ws://127.0.0.1:9001
-    vespiary serve echo.py:echo tcp://127.0.0.1:5050 --framing line --reload
+    Examples:
+      vespiary serve echo:Echo ws://127.0.0.1:9001
+      vespiary serve echo.py:echo tcp://127.0.0.1:5050 --framing line --reload
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     options: dict[str, Any] = {
         "limits": Limits.from_texts(_pairs("--limit", limits)),
@@ -319,7 +321,7 @@ def _with_options(
         if not any(name in own for _, own in found):
             option, kind = _SPECIAL[name]
             raise ConfigurationError(
-                f"{option} for {kind}, and none of the URLs is one", subject=name
+                f"{option} for {kind}, but no URL is one of these", subject=name
             )
     for name, networks in proxies.items():
         for one in networks:
@@ -346,9 +348,13 @@ def _tls(certificate: str | None, key: str | None) -> ServerTLS | None:
         try:
             return ServerTLS(certificate, key)
         except OSError as error:
-            raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+            raise ConfigurationError(
+                f"{error.filename} cannot be read: {error.strerror}", subject="cert"
+            ) from None
     if key is not None:
-        raise ConfigurationError("--key is the key of --cert, which is missing", subject="key")
+        raise ConfigurationError(
+            "--key needs --cert, the certificate that the key belongs to", subject="key"
+        )
     return None
 
 
@@ -422,7 +428,8 @@ def _deadlines(deadlines: Sequence[str], drain_seconds: str | None) -> dict[str,
     if drain_seconds is not None:
         if "drain_seconds" in pairs:
             raise LimitsError(
-                "--drain-seconds and --deadline drain_seconds= say the same: give one of them",
+                "--drain-seconds and --deadline drain_seconds= set the same deadline: give one"
+                " of them",
                 subject="drain_seconds",
             )
         pairs["drain_seconds"] = drain_seconds

@@ -16,6 +16,7 @@ from rich.live import Live
 
 from vespiary._counted import counted
 from vespiary.cli._files import FILE, check_writable
+from vespiary.cli._help import Command
 from vespiary.cli._quantities import SPAN
 from vespiary.cli._starting import like_a_shell
 from vespiary.errors import ConfigurationError
@@ -50,88 +51,102 @@ class _Unable(click.ClickException):
 
 
 @click.command(
+    cls=Command,
     context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
     epilog=f"\b\nExit codes:\n{exits.table()}",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--once", is_flag=True, help="Look once, print the table, and end.")
+@click.option("--once", is_flag=True, help="Print the table once, and exit.")
 @click.option(
     "--json",
     "json_path",
     is_flag=False,
     flag_value="-",
     metavar="[FILE]",
-    help="Write the last report as JSON to FILE, or to standard output in place of the table."
-    " Looks once, unless another option or COMMAND asks for a longer run.",
+    help="Write the last report as JSON to FILE, or to standard output instead of the table. Exit"
+    " after one report, unless another option or COMMAND asks for a longer run.",
 )
 @click.option(
     "--interval",
     type=SPAN,
     default=1.0,
-    help="Time between two looks, such as 500ms; 50ms at least.  [default: 1s]",
+    help="Time between two reports, such as 500ms.  [default: 1s]  [at least 50ms]",
 )
-@click.option("--duration", type=SPAN, help="End after this time.  [default: until Ctrl-C]")
+@click.option("--duration", type=SPAN, help="Exit after this time.  [default: run until Ctrl-C]")
 @click.option(
     "--owners",
     type=click.Choice(["auto", "tracepoint", "polling"]),
     default="auto",
     show_default=True,
-    help="Find who closed a connection by the kernel's tracepoint (as root), by polling"
-    " established connections, or by the first of these that is allowed.",
+    help="How to find the process that closed a connection: with the kernel's tracepoint (needs"
+    " root), by polling established connections, or with the first of these that is allowed"
+    " (auto).",
 )
 @click.option(
     "--alarm",
     "alarms",
     multiple=True,
     metavar="CONDITION",
-    help="End with code 110 when this is met: 'time_wait > 20000' (any state), 'cliff < 60s',"
-    " 'exhaustion < 5min', 'buckets < 60s', 'used > 50%', 'overflow > 0'. Repeatable.",
+    help="Exit with code 110 when this condition is met: 'time_wait > 20000' (or another state),"
+    " 'cliff < 60s', 'exhaustion < 5min', 'buckets < 60s', 'used > 50%', 'overflow > 0'.",
 )
-@click.option("--keep-going", is_flag=True, help="Go on after an alarm; the code is the same.")
-@click.option("--record", type=FILE, help="Append each report to this file, as a line of JSON.")
-@click.option("--replay", type=FILE, help="Read the reports of such a file, and nothing else.")
+@click.option(
+    "--keep-going", is_flag=True, help="Continue after an alarm. The exit code is 110 all the same."
+)
+@click.option("--record", type=FILE, help="Append each report to this file, as one line of JSON.")
+@click.option(
+    "--replay",
+    type=FILE,
+    help="Show the reports of a file that --record wrote, instead of this machine's sockets.",
+)
 @click.option(
     "--plot",
     type=FILE,
-    help="At the end, draw what was seen or replayed into this .png, .svg or .pdf (matplotlib).",
+    help="At the end, draw the reports to this .png, .svg or .pdf file; needs matplotlib.",
 )
 @click.option(
     "--openmetrics",
     metavar="[HOST:]PORT",
-    help="Serve the last report to Prometheus; on 127.0.0.1 by default (prometheus-client).",
+    help="Serve the last report to Prometheus; needs prometheus-client. The default host is"
+    " 127.0.0.1.",
 )
 @click.option(
     "--namespace",
     "names",
     multiple=True,
     metavar="NAME|PID",
-    help="Watch this network namespace, by its name in /run/netns or a process in it. Repeatable."
-    "  [default: the one of this command]",
+    help="Watch this network namespace, given by its name in /run/netns or by a process in it."
+    "  [default: the namespace of this command]",
 )
 @click.option("--all-namespaces", "everything", is_flag=True, help="Watch every network namespace.")
-@click.option("--sockets", is_flag=True, help="With --json: list each socket, too.")
+@click.option("--sockets", is_flag=True, help="With --json: also list each socket.")
 @click.option(
     "--top",
     type=click.IntRange(1),
     default=8,
     show_default=True,
-    help="Rows of each table.",
+    help="Rows per table.",
 )
 def timewait(**options: Any) -> None:
     """Show TCP sockets by state and process, and when local ports will run out.
 
-    TIME_WAIT lasts for 60 seconds on the end that closes first, and keeps a local port from being
-    used again for the same destination. The report shows which process closed each connection,
-    since when and until when it is in TIME_WAIT, how many ports are left for each destination, and
-    in how many seconds connecting will get slow (half of the ports are used) and fail (all of
-    them). The command changes nothing. If COMMAND is given, it is run and watched until it ends.
+    The end that closes a TCP connection first keeps it in TIME_WAIT for 60 seconds. During this
+    time its local port cannot be used again for the same destination.
+
+    The report shows which process closed each connection, and how long it stays in TIME_WAIT. It
+    shows how many ports are left for each destination, in how many seconds connecting becomes slow
+    (half of the ports are used), and when it fails (all are used).
+
+    The command changes nothing. If COMMAND is given, it is started, and watched until it ends.
+    Write times as 500ms, 5s or 2min.
 
     \b
-    vespiary timewait
-    vespiary timewait --once --json
-    vespiary timewait --alarm 'cliff < 60s' --alarm 'time_wait > 20000'
-    vespiary timewait --record log.jsonl --plot log.png --duration 5min
-    vespiary timewait --alarm 'time_wait > 1000' -- ./run-tests
+    Examples:
+      vespiary timewait
+      vespiary timewait --once --json
+      vespiary timewait --alarm 'cliff < 60s' --alarm 'time_wait > 20000'
+      vespiary timewait --record log.jsonl --plot log.png --duration 5min
+      vespiary timewait --alarm 'time_wait > 1000' -- ./run-tests
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     asked = _Asked(**options)
     asked.check()
@@ -281,7 +296,11 @@ def _replay(asked: _Asked, path: Path) -> Outcome:
         if alarms and not asked.keep_going:
             break
     if last is None:
-        raise ConfigurationError(f"{path} has no report", subject="--replay", value=str(path))
+        raise ConfigurationError(
+            f"{path} has no reports: --record writes such a file",
+            subject="--replay",
+            value=str(path),
+        )
     if asked.plot is not None:
         picture.draw(asked.plot)
     return outcome_of(last, alarms)

@@ -6,8 +6,8 @@ long its next deadline is due. The loop watches the one with `add_reader` and ke
 between, a send for example, schedules a turn with `call_soon`, so that all that the loop's tasks
 send in one iteration leaves together, as in Vespiary's own loop.
 
-Who holds whom decides when it ends. asyncio has no hook for the end of a loop, but a loop lets go
-of its readers when it is closed, and they alone hold the guest; the guest's end closes the engine.
+Who holds whom decides when it ends. asyncio has no hook for the end of a loop, but a loop releases
+its readers when it is closed, and they alone hold the guest; the guest's end closes the engine.
 The usual end comes before: `asyncio.run` and `asyncio.Runner` close the asynchronous generators
 that the loop has seen, and the guest has one that waits for nothing else. Everything else that
 refers to a guest does it weakly.

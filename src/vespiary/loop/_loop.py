@@ -169,7 +169,10 @@ class Loop(asyncio.SelectorEventLoop):
             RuntimeError: the loop was made with another selector.
         """
         if self._core is None:
-            raise RuntimeError("the loop was made with another selector, and waits on that")
+            raise RuntimeError(
+                "the loop was made with selector=, so it has no driver of Vespiary's: make a"
+                " Loop without selector="
+            )
         return self._core
 
     @property

@@ -30,7 +30,7 @@ def served(address: str, collector: Collector) -> Iterator[None]:
     """Serve metrics at `[HOST:]PORT` for the time of the block; the host is 127.0.0.1 by default.
 
     Raises:
-        ConfigurationError: The address makes no sense or is taken, or prometheus-client is missing.
+        ConfigurationError: The address is wrong or is taken, or prometheus-client is missing.
     """
     host, port = _parsed(address)
     try:

@@ -1,6 +1,6 @@
 # source: https://github.com/tox-dev/filelock/issues/675
 # order: nothing
-"""Two tasks use one lock by turns: the second waits, the loop goes on, and no deadlock is near."""
+"""Two tasks use one lock alternately: the second waits, the loop continues, and nothing hangs."""
 
 import asyncio
 

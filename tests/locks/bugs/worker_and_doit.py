@@ -1,6 +1,6 @@
 # source: https://github.com/gjcarneiro/pybindgen/issues/37
 # order: inversion, hang: deadlock, repaired: nothing
-"""A worker of an extension calls Python under the mutex that `doit` takes with the GIL in hand."""
+"""A worker of an extension calls Python under a mutex; `doit` takes that while it holds the GIL."""
 
 import threading
 

@@ -1,5 +1,5 @@
 /* expect: misuse
- * A thread ends with a mutex in its hands. */
+ * A thread ends while it holds a mutex. */
 #include "common.h"
 
 static void *keeps(void *unused) { pthread_mutex_lock(&a); return unused; }

@@ -1,5 +1,5 @@
 /* expect: nothing
- * A thread ends with a robust mutex in its hands: the next one is told, and mends what it guards. */
+ * A thread ends while it holds a robust mutex: the next one is told, and mends what it guards. */
 #include "shared.h"
 
 #include <errno.h>

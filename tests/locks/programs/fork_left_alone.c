@@ -1,6 +1,6 @@
 /* expect: nothing
  * Other threads hold mutexes when the process forks; the child does not want them, or makes them
- * anew, and holds itself what the thread that forked held. */
+ * again, and holds itself what the thread that forked held. */
 #include "common.h"
 
 #include <sys/wait.h>

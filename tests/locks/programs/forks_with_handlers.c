@@ -1,6 +1,6 @@
 /* expect: nothing
- * An allocator's way with fork: handlers take its locks before it, and let go of them in the parent,
- * or make them anew in the child. They were set up before any other library began, so that the
+ * An allocator's way with fork: handlers take its locks before it, and release them in the parent,
+ * or make them again in the child. They were set up before any other library began, so that the
  * child's run before those of any other; parent and child go on at the same moment. */
 #include "common.h"
 #include <sys/wait.h>

@@ -1,5 +1,5 @@
 # expect: deadlock of Python lock, mutex
-"""Threads wait for each other in a ring of Python locks and mutexes by turns."""
+"""Threads wait for each other in a ring of Python locks and mutexes alternately."""
 
 import sys
 import threading

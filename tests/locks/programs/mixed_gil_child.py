@@ -1,5 +1,5 @@
 # expect: inversion of GIL, mutex
-"""The two orders are a forked child's, whose GIL is made anew."""
+"""The two orders are a forked child's, whose GIL is made again."""
 
 import os
 

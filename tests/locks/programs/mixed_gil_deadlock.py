@@ -1,5 +1,5 @@
 # expect: deadlock of GIL, mutex
-"""One thread waits for a mutex with the GIL in hand, the other for the GIL with the mutex."""
+"""One thread waits for a mutex while it holds the GIL, the other for the GIL with the mutex."""
 
 import threading
 

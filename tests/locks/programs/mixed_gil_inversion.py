@@ -1,5 +1,5 @@
 # expect: inversion of GIL, mutex
-"""One thread takes a mutex with the GIL in hand, the other the GIL with the mutex in hand."""
+"""One thread takes a mutex while it holds the GIL, the other the GIL while it holds the mutex."""
 
 from native import callback, free, held
 from turns import run

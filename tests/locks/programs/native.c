@@ -14,14 +14,14 @@ void take_both(int first, int second) {
     release(first);
 }
 
-/* Calls back with a mutex in its hands, as libraries with callbacks do. */
+/* Calls back while it holds a mutex, as libraries with callbacks do. */
 void call_holding(int which, void (*callback)(void)) {
     take(which);
     callback();
     release(which);
 }
 
-/* Calls back twice with the mutex in its hands, with time for others in between. */
+/* Calls back twice while it holds the mutex, with time for others in between. */
 void call_slowly(int which, void (*callback)(void), void (*again)(void)) {
     take(which);
     callback();

@@ -10,7 +10,7 @@ free = ctypes.CDLL(_path)
 """Its functions, called as most libraries are: without the GIL."""
 
 held = ctypes.PyDLL(_path)
-"""The same, called with the GIL in hand."""
+"""The same, called while it holds the GIL."""
 
 _CALLBACK = ctypes.CFUNCTYPE(None)
 

@@ -1,5 +1,5 @@
 /* expect: misuse
- * A process ends with a shared mutex in its hands, though nobody waits for it. */
+ * A process ends while it holds a shared mutex, though nobody waits for it. */
 #include "shared.h"
 
 static void keeps(long unused) { (void)unused; pthread_mutex_lock(&shared->a); }

@@ -1,5 +1,5 @@
 /* expect: nothing
- * A process ends with a robust mutex in its hands; the next one mends what it guards, and goes on. */
+ * A process ends while it holds a robust mutex; the next one mends what it guards, and goes on. */
 #include "shared.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 # expect: nothing
-"""Other threads hold locks at a fork: the child makes them anew, or does not want them."""
+"""Other threads hold locks at a fork: the child makes them again, or does not want them."""
 
 import logging
 import os

@@ -1,5 +1,5 @@
 /* expect: nothing
- * A mutex is destroyed and made anew at its address: another lock. */
+ * A mutex is destroyed and made again at its address: another lock. */
 #include "common.h"
 
 static void *again(void *unused) {

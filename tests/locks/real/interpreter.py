@@ -1,4 +1,4 @@
-"""CPython's own tests of threads under the detector: they pass as ever, and raise no alarm.
+"""CPython's own tests of threads under the detector: they pass as usual, and raise no alarm.
 
 `python -m tests.locks.real.interpreter` runs all of them under every supported CPython of the
 machine that has its tests, each module bare and then watched; it takes about half an hour.

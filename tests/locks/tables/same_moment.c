@@ -1,5 +1,5 @@
 /* Many threads meet the same new mutexes at the same moment, each in an order of its own; then all
- * are made anew at their addresses. Arguments: threads, mutexes, rounds, the bytes between two. */
+ * are made again at their addresses. Arguments: threads, mutexes, rounds, the bytes between two. */
 #include <pthread.h>
 #include <stdlib.h>
 

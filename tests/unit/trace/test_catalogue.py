@@ -46,13 +46,13 @@ def test_a_catalogue_tells_requirements_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('says = "Knock."', "says = 3", "nest.toml:5: says should be of type str, is 3"),
+        ('says = "Knock."', "says = 3", "nest.toml:5: says must be of type str; got 3"),
         ("says =", "sais =", "nest.toml:5: unknown key 'sais': did you mean 'says'?"),
-        ('"nest/2/1"', '"nest/2"', "nest.toml:5: id should be nest/SECTION/ORDINAL, or one of the"),
-        ('"nest/2/1"', '"hive/2/1"', "id should be nest/SECTION/ORDINAL"),
-        ('"MUST"\n', '"OUGHT"\n', "nest.toml:5: level should be one of MUST, MUST NOT"),
-        ('["client"]', '["queen"]', "nest.toml:5: role should be of server, client"),
-        ('["client"]', "[1]", "nest.toml:5: role should be a list of strings, is [1]"),
+        ('"nest/2/1"', '"nest/2"', "nest.toml:5: id must be nest/SECTION/ORDINAL, or one of the"),
+        ('"nest/2/1"', '"hive/2/1"', "id must be nest/SECTION/ORDINAL"),
+        ('"MUST"\n', '"OUGHT"\n', "nest.toml:5: level must be one of MUST, MUST NOT"),
+        ('["client"]', '["queen"]', "nest.toml:5: role must be one of server, client"),
+        ('["client"]', "[1]", "nest.toml:5: role must be a list of strings; got [1]"),
         ('"nest/2/h1"', '"nest/2/1"', "nest.toml:15: nest/2/1 is there twice: first on line 5"),
         ('"a name"', '"a b c d e f g h i"', "nest.toml:15: anchor has more than 8 words"),
         ("[specification]", "[specifikation]", "unknown table 'specifikation'"),
@@ -89,7 +89,7 @@ def test_a_reported_erratum_is_named_and_changes_nothing() -> None:
     ("old", "new", "words"),
     [
         ('"verified"', '"perhaps"', "an erratum has a number and a status of verified"),
-        ('"MAY"', '"CAN"', "level should be one of"),
+        ('"MAY"', '"CAN"', "level must be one of"),
         ('requirement = "nest/2/1"', 'requirement = "nest/9/9"', "erratum 7 concerns nest/9/9"),
         ("note", "not", "unknown key 'not': did you mean 'note'?"),
     ],

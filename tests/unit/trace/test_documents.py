@@ -102,7 +102,7 @@ def test_the_xml_of_rfcs_is_read_with_the_numbers_of_its_text() -> None:
 
 
 def test_what_begins_like_xml_and_is_not_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="begins like an RFC in XML, and is not"):
+    with pytest.raises(ConfigurationError, match="begins like an RFC in XML, but is not"):
         read("<rfc><middle>", "x")
 
 
@@ -179,7 +179,7 @@ def test_a_gate_of_a_role_that_nothing_has_is_refused(tmp_path: Path) -> None:
     config.write_text(settings + gate.format("banks"))
     refused = CliRunner().invoke(main, ["trace", "gate", "--config", str(config)])
     assert refused.exit_code == 2
-    assert "gate.roles: should be of server" in refused.output
+    assert "gate.roles: must be one of server" in refused.output
     config.write_text(settings + gate.format("bank"))
     assert CliRunner().invoke(main, ["trace", "gate", "--config", str(config)]).exit_code == 1
 

@@ -89,7 +89,7 @@ def test_what_has_an_open_issue_passes_its_gate_and_is_listed(folder: Folder) ->
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('todo = "later"', "todo should be the address of an issue, https://..., is 'later'"),
+        ('todo = "later"', "todo must be the address of an issue, https://...; got 'later'"),
         ('todo = "https://x.y/1"\nexcluded = "No."', "it is both excluded and todo: choose one"),
     ],
 )

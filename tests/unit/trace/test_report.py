@@ -312,7 +312,7 @@ def test_gates_without_any_are_refused(folder: Folder) -> None:
     (folder.root / "trace.toml").write_text(SETTINGS[: SETTINGS.index("[[gate]]")])
     done = folder.run("gate")
     assert done.exit_code == 2
-    assert "gate: there is none" in done.output
+    assert "has no gates: add a [[gate]] table" in done.output
 
 
 def test_why_tells_a_reason_with_its_source_and_lists_the_missing(folder: Folder) -> None:

@@ -102,7 +102,7 @@ def test_links_lead_to_the_repository_the_section_and_the_test(folder: Folder) -
     assert "https://example.org/blob/main/a.rs#L3" in links  # the claim
     refused = folder.run("report", "--html", str(path), "--link", "https://example.org/")
     assert refused.exit_code == 2
-    assert "--link has {file} and {line} in it" in refused.output
+    assert "--link must contain {file} and {line}" in refused.output
 
 
 def test_sentences_are_quoted_where_the_text_is_at_hand(folder: Folder) -> None:

@@ -274,17 +274,17 @@ def test_excluded_files_are_not_read(folder: Folder) -> None:
     [
         ("[sources\n", "trace.toml: not valid TOML"),
         ("[source]\n", "trace.toml: source: there is no such key: did you mean 'sources'?"),
-        ('[sources]\nrust = "*.rs"\n', "trace.toml: sources.rust: should be a list of strings"),
-        ("sources = 3\n", "trace.toml: sources: should be a table, [sources]"),
-        ("snapshot = 3\n", "trace.toml: snapshot: should be a string, is 3"),
-        ("gate = 3\n", "trace.toml: gate: should be tables, each below [[gate]]"),
+        ('[sources]\nrust = "*.rs"\n', "trace.toml: sources.rust: must be a list of strings"),
+        ("sources = 3\n", "trace.toml: sources: must be a table, [sources]"),
+        ("snapshot = 3\n", "trace.toml: snapshot: must be a string; got 3"),
+        ("gate = 3\n", "trace.toml: gate: must be tables, each with a line [[gate]]"),
         ('[sources]\nrust = ["no/*.rs"]\n', "trace.toml: sources: no file matches"),
         ('catalogues = ["no/*.toml"]\n', "trace.toml: catalogues: no file matches no/*.toml"),
         ('[[gate]]\nspecification = "nest"\n', "trace.toml: gate.levels: is missing"),
         ('[[gate]]\nspecification = "*"\nlevels = ["OUGHT"]\nstatus = "proven"\n',
-         "trace.toml: gate.levels: should be of MUST, MUST NOT"),
+         "trace.toml: gate.levels: must be one of MUST, MUST NOT"),
         ('[[gate]]\nspecification = "*"\nlevels = ["MUST"]\nstatus = "done"\n',
-         "trace.toml: gate.status: should be of unmapped, implemented"),
+         "trace.toml: gate.status: must be one of unmapped, implemented"),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_named_with_file_key_and_advice(

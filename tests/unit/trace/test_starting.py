@@ -83,7 +83,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     make(tmp_path, {"hive.py": "", "trace.toml": "mine"})
     refused = init(tmp_path)
     assert refused.exit_code == 2
-    assert "is there already" in refused.output
+    assert "exists already: edit it" in refused.output
     assert (tmp_path / "trace.toml").read_text() == "mine"
 
 

@@ -2,7 +2,7 @@
 //!
 //! The moments that deadlines count from are plain stores on the hot path; the timer is only moved
 //! when an earlier deadline appears. When it fires, what is due is acted upon, and otherwise it is
-//! set anew. So a busy connection touches the timer wheel a few times per minute, whatever its
+//! set again. So a busy connection touches the timer wheel a few times per minute, whatever its
 //! message rate.
 //!
 //! **Nothing is judged before what the kernel holds was read.** When a deadline for something that
@@ -224,7 +224,7 @@ impl<H: Host> Engine<H> {
     /// The connection's timer fired.
     pub(crate) fn deadline_due(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         if let Some(key) = connection.moments.timer.take() {
-            // One that was set anew in this batch, after the wheel gave this one out.
+            // One that was set again in this batch, after the wheel gave this one out.
             self.wheel.borrow_mut().cancel(key);
         }
         let options = connection.endpoint().options();

@@ -105,7 +105,7 @@ fn a_compressed_message_of_no_bytes_is_an_empty_one(bench: &Bench) {
             assert_eq!(client.take(bench).0, b"something to refer to");
         }
     }
-    // Bytes that end within a block are corrupt as ever.
+    // Bytes that end within a block are corrupt as usual.
     client.peer.send(bench, &cut(Opcode::Text, b"\x04", 1));
     assert_eq!(client.peer.frame(bench).code(), Some(1007));
 }

@@ -248,7 +248,7 @@ fn a_websocket_that_answers_pings_and_sends_no_message_misses_the_deadline_of_da
             &websocket::masked(true, Opcode::Pong, &frame.payload),
         );
         if pings == 4 {
-            // A message begins the time anew.
+            // A message begins the time again.
             peer.send(bench, &websocket::masked(true, Opcode::Binary, b"data"));
         }
     }

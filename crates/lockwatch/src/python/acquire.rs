@@ -23,7 +23,7 @@ static A_WHILE: AtomicUsize = AtomicUsize::new(0);
 ///
 /// The interpreter is ready and this thread holds the GIL.
 pub(super) unsafe fn prepare(python: &Interface) {
-    // SAFETY: the caller's promise; a tuple takes over what is put in, and is kept for good.
+    // SAFETY: the caller's promise; a tuple takes over what is put in, and is kept permanently.
     unsafe {
         let arguments = (python.new_tuple)(1);
         (python.set_item)(arguments, 0, (python.new_bool)(0));

@@ -151,7 +151,7 @@ pub(super) fn let_go(lock: Taken, all: bool) -> bool {
 
 /// A lock was released by another thread than took it: a signal from now on.
 #[cold]
-pub(super) fn let_go_by_another(lock: Taken) {
+pub(super) fn released_by_another(lock: Taken) {
     let Some(inside) = threads::enter() else {
         return;
     };

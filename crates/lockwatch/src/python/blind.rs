@@ -31,7 +31,7 @@ const METHODS: [&CStr; 4] = [c"get", c"get_nowait", c"put", c"put_nowait"];
 const TAKING: usize = 2;
 static REAL: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
 
-/// Notes the interpreter's version, and whether both types' ways of taking and letting go were
+/// Notes the interpreter's version, and whether both types' ways of taking and releasing were
 /// found.
 pub(super) fn tell(python: &Interface) {
     let is_whole = [LOCK, RECURSIVE].into_iter().all(|class| {

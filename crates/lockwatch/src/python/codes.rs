@@ -41,7 +41,7 @@ const SETS: u32 = 64;
 /// Of `threading.Semaphore`, and of the executor, which uses one as a signal.
 const SEMAPHORE: u32 = 128;
 const EXECUTOR: u32 = 256;
-/// Of the import lock of a module: takes it, and lets go of it.
+/// Of the import lock of a module: takes it, and releases it.
 const IMPORTS: u32 = 512;
 const IMPORTED: u32 = 1024;
 /// Where a flavour of locks begins.
@@ -90,7 +90,7 @@ impl Place {
         self.traits & IMPORTS != 0
     }
 
-    /// Whether the import lock of a module is taken or let go of.
+    /// Whether the import lock of a module is taken or release.
     pub(super) fn imports(self) -> bool {
         self.traits & (IMPORTS | IMPORTED) != 0
     }

@@ -77,7 +77,7 @@ pub(super) unsafe fn run(
     source: &'static str,
     definitions: &'static [Definition],
 ) -> Option<Object> {
-    // SAFETY: the caller's promise; definitions are static, and the references are kept for good.
+    // SAFETY: the caller's promise; definitions are static, and the references are never dropped.
     unsafe {
         let names = (python.new_dict)();
         (python.set_named)(names, c"__builtins__".as_ptr(), (python.builtins)());

@@ -150,7 +150,7 @@ pub(super) unsafe fn learn(python: &Interface, inside: &Inside) {
     take(region, thread, 0);
 }
 
-/// The learner notes the mutexes that it locks; all other threads go on as ever.
+/// The learner notes the mutexes that it locks; all other threads go on as usual.
 #[cold]
 fn note(mutex: u64) {
     let is_learner = threads::present().is_some_and(|(region, thread)| {
@@ -276,7 +276,7 @@ fn end_wait(thread: &Thread) {
     }
 }
 
-/// A mutex is made or destroyed. Whether it is one of the GIL's, which a child makes anew.
+/// A mutex is made or destroyed. Whether it is one of the GIL's, which a child makes again.
 pub(crate) fn is_made_anew(mutex: u64) -> bool {
     if is_learning() || !is_inner(mutex) {
         return false;

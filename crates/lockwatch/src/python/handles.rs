@@ -18,7 +18,7 @@ static REAL: AtomicUsize = AtomicUsize::new(0);
 ///
 /// The thread holds the GIL; `module` is `_thread`; objects have heads of `header` bytes.
 pub(super) unsafe fn watch(python: &Interface, module: Object, header: usize) {
-    // SAFETY: the caller's promise; the class is kept for good.
+    // SAFETY: the caller's promise; the class is kept permanently.
     unsafe {
         let class = (python.attribute)(module, c"_ThreadHandle".as_ptr());
         if class.is_null() {

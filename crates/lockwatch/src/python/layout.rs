@@ -185,7 +185,7 @@ fn stack_end() -> Option<usize> {
 unsafe fn of_code(python: &Interface, header: usize, frame: FrameLayout) -> Option<Layout> {
     const LINE: i32 = 0x0123_4567;
     const WORDS: usize = 32;
-    // SAFETY: as for `find`; the few new objects are kept for good.
+    // SAFETY: as for `find`; the few new objects are kept permanently.
     unsafe {
         let code = (python.new_code)(c"a file".as_ptr(), c"a name".as_ptr(), LINE);
         // Two texts of one byte a letter, made the same way.

@@ -38,7 +38,7 @@ use crate::log::{self, Request};
 use crate::region::Region;
 use crate::{held, locks, threads};
 use acquire::{acquire, waits_for_ever};
-use acts::{asked, failed, let_go, let_go_by_another, renew, taken, want, while_anothers};
+use acts::{asked, failed, let_go, released_by_another, renew, taken, want, while_anothers};
 use interface::{Interface, Object};
 use ways::{Arguments, FAST, KEYWORDS, NOARGS, ONE, VARARGS, trampoline};
 
@@ -213,7 +213,7 @@ fn look_once() {
 
 fn install(python: &Interface) {
     // SAFETY: the interpreter is ready and this thread holds the GIL; what is called is documented
-    // to be called so, and every new reference is released or kept for good.
+    // to be called so, and every new reference is released or kept permanently.
     unsafe {
         let header = header_bytes(python);
         acquire::prepare(python);
@@ -407,7 +407,7 @@ fn around(hook: &Hook, lock: Object, arguments: &Arguments, call: impl Fn() -> O
             match (before, result.is_null()) {
                 // It was not released: the thread holds it still.
                 (true, true) => taken(lock, &Request::default()),
-                (false, false) => let_go_by_another(lock),
+                (false, false) => released_by_another(lock),
                 _ => {}
             }
             result

@@ -91,7 +91,7 @@ fn is_module(site: u64) -> bool {
 
 fn install(python: &Interface) -> bool {
     // SAFETY: anyone who makes a semaphore for a `SemLock` holds the GIL; new references are
-    // released or kept for good.
+    // released or kept permanently.
     unsafe {
         if (python.has_gil)() == 0 {
             return false;

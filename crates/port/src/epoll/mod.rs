@@ -54,7 +54,7 @@ const ACCEPTS_A_TURN_MAX: usize = 64;
 /// Queued completions handed out in one turn. A caller who sends for every completed send would
 /// otherwise never come to the end of the batch.
 const QUEUED_A_TURN_MAX: usize = 4096;
-/// Turns in a row with a stale event after which epoll is made anew.
+/// Turns in a row with a stale event after which epoll is made again.
 const STALE_TURNS_MAX: u32 = 8;
 
 /// The driver on epoll. See the module's documentation.

@@ -1,6 +1,6 @@
 //! What goes wrong in a simulation, and how often.
 
-/// Chances in a thousand, each taken anew at every occasion, and sizes.
+/// Chances in a thousand, each taken again at every occasion, and sizes.
 #[derive(Clone, Debug)]
 pub struct Faults {
     /// A receive brings less than there is.

@@ -14,7 +14,7 @@ use io_uring::{IoUring, opcode, squeue};
 use super::submit::RECV_MULTISHOT;
 
 /// As much as the engine puts aside for one connection; small against any other cost of receiving
-/// so much is it to begin anew.
+/// so much is it to begin again.
 const BYTES: u32 = 256 << 10;
 
 /// Where `optlen` stands in `struct io_uring_sqe` of `linux/io_uring.h`.

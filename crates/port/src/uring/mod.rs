@@ -16,7 +16,7 @@
 //! * On a listening socket that was made elsewhere, which other processes may share, accept is not
 //!   multishot. The kernel wakes one waiter per connection, the first of its list, and a multishot
 //!   accept stays at the front: one process would take every connection. A single accept goes to
-//!   the end of the list when it is submitted anew.
+//!   the end of the list when it is submitted again.
 //! * A multishot receive does not tell every reset: the driver looks for them (`sweep`).
 //! * On a Unix socket receive is not multishot: since Linux 6.17 the kernel would take a Unix
 //!   socket that is empty for one that gets a wake-up when there is more, and never look at an end
@@ -95,7 +95,7 @@ struct Accept {
     cancelled: bool,
 }
 
-/// A receive that is submitted anew for each completion.
+/// A receive that is submitted again for each completion.
 struct Single {
     socket: Descriptor,
     cancelled: bool,
@@ -266,8 +266,8 @@ impl Active {
 
 impl Drop for Active {
     /// Cancel everything and wait for the last completion, so that the kernel writes to nothing
-    /// that is freed. Should an operation not end in time, its memory is left to the kernel for
-    /// good.
+    /// that is freed. Should an operation not end in time, its memory is left to the kernel
+    /// permanently.
     fn drop(&mut self) {
         let start = monotonic();
         for single in self.singles.values_mut() {

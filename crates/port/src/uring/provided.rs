@@ -119,7 +119,7 @@ impl Provided {
         }
     }
 
-    /// Leave the memory to the kernel for good: it may still write there.
+    /// Leave the memory to the kernel permanently: it may still write there.
     pub(super) fn leak(&mut self) {
         std::mem::forget(Rc::clone(&self.pool));
     }

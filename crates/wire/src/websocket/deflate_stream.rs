@@ -12,7 +12,7 @@
 //! here for peers that ask for it, and off unless it was switched on.
 //!
 //! What inflates says nothing about its size. [`Reader::inflate`] fills what room it is given and
-//! stops; the frames that come out obey the limits on frames as ever.
+//! stops; the frames that come out obey the limits on frames as usual.
 
 use super::ProtocolError;
 use super::close::Code;
@@ -122,7 +122,7 @@ impl Reader {
 }
 
 /// A window of 4 KiB holds what is alike in small messages. A larger one costs each connection
-/// memory for as long as it lives, since the stream never begins anew.
+/// memory for as long as it lives, since the stream never begins again.
 const SHAPE: Shape = Shape {
     window_bits: 12,
     level: 4,

@@ -18,7 +18,7 @@ _TABLE = (
     (0, "every case passed"),
     (FAILED, "a case failed"),
     (2, "the options or the suite file are wrong; nothing was run"),
-    (ERROR, "no case failed, and one could not be run"),
+    (ERROR, "no case failed, but one could not be run"),
     (INTERRUPTED, "stopped by Ctrl-C or SIGTERM; everything was ended"),
 )
 

@@ -26,5 +26,9 @@ def read_messages(path: Path) -> tuple[bytes, ...]:
             f"{error.filename} cannot be read: {error.strerror}", subject="--data"
         ) from None
     if not messages:
-        raise ConfigurationError(f"{path} has no message", subject="--data", value=str(path))
+        raise ConfigurationError(
+            f"{path} has no messages: it must have at least one line or file",
+            subject="--data",
+            value=str(path),
+        )
     return messages

@@ -20,9 +20,9 @@ _TABLE = (
     ("", "was kept, and every expectation was met"),
     (FAULT, "something was refused, lost, altered, reordered or added, a connection was not"),
     ("", "closed cleanly, or the rate was not reached"),
-    (2, "the options make no sense, or this system cannot run the plan"),
-    (EXPECTATION, "there was no fault, but something that --expect names was not met"),
-    (INTERRUPTED, "stopped with Ctrl-C, and nothing was wrong until then"),
+    (2, "the options are wrong, or this system cannot run the load; nothing was sent"),
+    (EXPECTATION, "there was no fault, but a condition of --expect was not met"),
+    (INTERRUPTED, "stopped with Ctrl-C, without a fault until then"),
 )
 
 

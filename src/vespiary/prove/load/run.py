@@ -23,7 +23,7 @@ _BODILESS: Final = ("GET", "HEAD")
 
 
 class LoadRefused(ConfigurationError):
-    """The plan makes no sense; the text names the option and what it allows."""
+    """The plan is wrong; the text names the option and what it allows."""
 
 
 def run(plan: Plan, watch: Callable[[Progress], None] | None = None) -> Report:
@@ -37,7 +37,7 @@ def run(plan: Plan, watch: Callable[[Progress], None] | None = None) -> Report:
     to what the plan needs, and stays raised.
 
     Raises:
-        LoadRefused: the plan makes no sense.
+        LoadRefused: the plan is wrong.
         OSError: the system refuses what the run needs, such as enough descriptors; the text says
             what to do. A server that refuses connections is an error in the report only.
     """

@@ -33,7 +33,7 @@ __all__ = ["analyse", "deadlock", "stall", "stall_finding"]
 
 _GIL_ADVICE = (
     "give the GIL away (Py_BEGIN_ALLOW_THREADS; with ctypes, CDLL instead of PyDLL) before a native"
-    " lock is taken, or let go of the native lock before Python is called"
+    " lock is taken, or release the native lock before Python is called"
 )
 
 _SENTENCES: dict[str, tuple[Kind, str, str]] = {
@@ -168,7 +168,7 @@ class _Teller:
         ]
 
     def holding(self, thread: Thread, lock: int | None, does: str, frames: list[Frame]) -> Step:
-        """What a thread does with a lock in its hands that others wait for.
+        """What a thread does while it holds a lock that others wait for.
 
         Args:
             thread: It.
@@ -264,7 +264,7 @@ def _circle(together: Together, teller: _Teller, circle: Circle) -> Finding:
         return Finding("inversion", title, _GIL_ADVICE, process, locks, steps)
     advice = (
         "choose one order for these locks and keep it everywhere; or hold only one of them at a"
-        " time; or take the inner one with a try, and let go of the outer one when it fails"
+        " time; or take the inner one with a try, and release the outer one when it fails"
     )
     return Finding("inversion", title, advice, process, locks, steps)
 
@@ -341,7 +341,7 @@ def _gone(together: Together, teller: _Teller, owner: int) -> tuple[str, str]:
         return (
             "a thread waits for a lock that another thread of the parent held at the fork",
             "fork before there are threads, or start a new program (multiprocessing: spawn or"
-            " forkserver); or make the lock anew in the child (pthread_atfork,"
+            " forkserver); or make a new lock in the child (pthread_atfork,"
             " os.register_at_fork)",
         )
     if thread is not None and not together.lives(owner):

@@ -144,8 +144,9 @@ def snapshot(pid: int, *, is_watched: bool = True) -> Snapshot:
             look = _look(target, stack)
         except PermissionError as error:
             raise ConfigurationError(
-                f"process {pid}'s system calls may not be looked at: become root, or in a container"
-                " start it with --cap-add SYS_PTRACE",
+                f"the system calls of process {pid} cannot be read: run as root, or start the"
+                f" container"
+                " with --cap-add SYS_PTRACE",
                 subject="pid",
                 value=pid,
             ) from error

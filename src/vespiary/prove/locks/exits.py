@@ -17,12 +17,12 @@ NOTHING_COVERED = 124
 """No lock operation was seen, so that nothing can be said."""
 
 _TABLE = (
-    ("the program's own", "nothing was found; 128 + N when signal N ended it"),
-    (2, "the options or a file they name are wrong; nothing was run"),
+    ("the program's own", "no finding; 128 + N if signal N ended the program"),
+    (2, "the options, or a file that they name, are wrong; nothing was run"),
     (CODES["inversion"], "an inversion: lock orders that could deadlock"),
     (DEADLOCK, "a deadlock, after which the program was ended"),
     (CODES["misuse"], "misuse of a lock"),
-    (STALL, "a stall: a thread waits for a lock whose holder only another thread could wake"),
+    (STALL, "a stall: a lock's holder waits for something that only another thread can do"),
     (NOTHING_COVERED, "nothing was covered: no lock operation was seen"),
     (NOT_EXECUTABLE, "the command was found and cannot be executed"),
     (NOT_FOUND, "the command was not found"),

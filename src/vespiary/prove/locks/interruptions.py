@@ -1,7 +1,7 @@
 """What ran in between: a signal handler, a finalizer or a callback, in a thread that holds a lock.
 
-Such code runs in whatever the thread does at that moment, and so with the locks in hand that the
-interrupted code has taken. Its own text does not show that, nor does the interrupted one's.
+Such code runs at any moment, and so while the thread holds the locks that the interrupted code has
+taken. Its own text does not show that, nor does the interrupted one's.
 
 The kernel marks a native handler's frame. Python's frames say nothing: a function is called by the
 interpreter itself if the line of the frame beneath does not call it, and what for is seen from the

@@ -33,7 +33,7 @@ def read_suppressions(path: Path) -> list[Suppression]:
             f"{path}: cannot be read: {error.strerror}", subject=str(path)
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: no TOML: {error}", subject=str(path)) from None
+        raise ConfigurationError(f"{path}: is not valid TOML: {error}", subject=str(path)) from None
     entries = document.pop("suppress", [])
     if document or not isinstance(entries, list):
         what = ", ".join(sorted(document)) or "[suppress]"
@@ -63,15 +63,15 @@ def _suppression(entry: dict[str, Any], place: str) -> Suppression:
         raise wrong(f"{key} is unknown; {advice}")
     reason = entry.get("reason")
     if not isinstance(reason, str) or not reason.strip():
-        raise wrong("say in `reason` why this may be")
+        raise wrong("`reason` is missing: it says why these findings are acceptable")
     if not any(entry.get(key) for key in ("signature", "stack", "made")):
-        raise wrong("name what is meant by `signature`, `stack` or `made`")
+        raise wrong("add `signature`, `stack` or `made`, which says which findings are meant")
     kinds = get_args(Kind)
     if entry.get("kind") not in (None, *kinds):
         raise wrong(f"kind {entry['kind']!r} is unknown; there are {', '.join(kinds)}")
     signature = entry.get("signature")
     if signature is not None and not re.fullmatch("[0-9a-f]{16}", str(signature)):
-        raise wrong("a signature has 16 hexadecimal digits, as the report tells them")
+        raise wrong("a signature has 16 hexadecimal digits, as the report prints it")
     patterns = {}
     for key in ("stack", "made"):
         value = entry.get(key, [])

@@ -31,7 +31,7 @@ _PAGE = 4096
 _ENTRY = layout.ACQUISITION_STRUCT
 
 Acquisition = tuple[int, int, int, int, int, int, int]
-"""When it was wanted, taken and let go, in nanoseconds of CLOCK_MONOTONIC (0: it was not, or not
+"""When it was wanted, taken and released, in nanoseconds of CLOCK_MONOTONIC (0: it was not, or not
 yet); the lock's and the thread's number; the place of its stack plus one; how, as bits."""
 
 

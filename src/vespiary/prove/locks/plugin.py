@@ -1,6 +1,6 @@
 """The pytest plugin: `pytest --locks` fails the test that completes a circle of lock orders.
 
-pytest starts itself anew with the library preloaded, before any test is collected. After each test
+pytest starts itself again with the library preloaded, before any test is collected. After each test
 the orders that are new are looked at; a finding fails the test after which it is there. What
 processes that the tests started did is reported at the end, and fails the run. A deadlock ends the
 run at once, since no test could go on, with every thread in it told.
@@ -40,7 +40,7 @@ _RESTARTED = "VESPIARY_LOCKS_PYTEST"
 _LOOK_SECONDS = 0.2
 
 _IS_RESTARTED = os.environ.get(_RESTARTED) == str(os.getpid())
-"""Whether this is the pytest that was started anew, and no other process with its environment."""
+"""Whether this is the pytest that was started again, and no other process with its environment."""
 
 _STDERR = os.dup(2) if _IS_RESTARTED else 2
 """Standard error, before pytest captures it."""
@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
-    """Start anew with the library preloaded; once."""
+    """Start again with the library preloaded; once."""
     del args
     if not early_config.known_args_namespace.locks or _RESTARTED in os.environ:
         return
@@ -74,7 +74,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch from here on, in the process that was started anew."""
+    """Watch from here on, in the process that was started again."""
     if config.getoption("--locks") and _IS_RESTARTED:
         config.pluginmanager.register(_Locks(Path(os.environ[_FOLDER])), "vespiary-locks-session")
 

@@ -98,9 +98,8 @@ def run(
 def _refuse_musl(program: str) -> None:
     if "musl" in inspect(program).interpreter:
         raise ConfigurationError(
-            f"{program} is linked with musl, another C library than glibc, for which the library"
-            " that watches is made: it could not start with it; `vespiary locks attach PID` looks"
-            " at such a program while it runs",
+            f"{program} is linked with the C library musl, and `vespiary locks -- COMMAND` needs"
+            " glibc: use `vespiary locks attach PID` while the program runs",
             subject="command",
         )
 

@@ -3,8 +3,8 @@
 A wait is followed from holder to holder, to one that does not wait for a lock: what that one does
 is what all of them wait for. A holder that computes is slow, and no stall is reported. One that
 sleeps or waits for input goes on some time: its stall is reported, and fails no build. One that
-only another thread can wake, and that was never woken until the program's end, was blocked for
-good as far as can be seen.
+only another thread can wake, and that was never woken until the program's end, was blocked
+permanently as far as can be seen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the full mode's log comes to: how often, how long, by whom and where locks were taken.
 
 A wait counts where somebody else had the lock: the nanoseconds of an uncontended call are not
-waiting. A hold lasts from taking to letting go; what is still held at the end is held until the
+waiting. A hold lasts from taking to releasing; what is still held at the end is held until the
 process ended by exit(3), or else until the last moment that the log knows.
 """
 
@@ -105,7 +105,7 @@ class Group:
         contended: How often somebody else had them.
         failed: How often they were tried or waited for without success.
         wait: Of those that waited.
-        hold: From taking to letting go.
+        hold: From taking to releasing.
         queue_max: The most threads that waited at the same time.
         uses: By thread, the longest waiting first.
         waits_at: Where waiting took longest in all.

@@ -89,17 +89,18 @@ def _check_kind(pid: int) -> None:
     if state in "ZX":
         raise _refusal(
             pid,
-            f"process {pid} has ended, and process {parent} has not asked yet how (a zombie):"
-            " there is nothing left to look at",
+            f"process {pid} has ended: it is a zombie, for which its parent, process {parent},"
+            f" has not"
+            " waited yet",
         )
     group = next((line for line in _status(pid, pid).splitlines() if line.startswith("Tgid:")), "")
     if group and int(group.split()[1]) != pid:
-        raise _refusal(
-            pid, f"{pid} is a thread of process {group.split()[1]}: give the process's number"
-        )
+        raise _refusal(pid, f"{pid} is a thread: give its process, {group.split()[1]}")
     kernel_thread = 0x00200000  # PF_KTHREAD
     if int(status.rpartition(")")[2].split()[6]) & kernel_thread:
-        raise _refusal(pid, f"process {pid} is a thread of the kernel: it has no locks of ours")
+        raise _refusal(
+            pid, f"process {pid} is a thread of the kernel, which has no locks that can be examined"
+        )
 
 
 def _check_bits(pid: int) -> None:
@@ -108,7 +109,7 @@ def _check_bits(pid: int) -> None:
         head = file.read(5)
     if head == b"\x7fELF\x01":
         raise _refusal(
-            pid, f"process {pid} is a 32-bit program; only 64-bit programs can be looked at"
+            pid, f"process {pid} is a 32-bit program; only 64-bit programs can be examined"
         )
 
 
@@ -117,7 +118,7 @@ def _forbidden(pid: int) -> str:
     try:
         owner = Path(f"/proc/{pid}").stat().st_uid
     except OSError:
-        return f"process {pid} may not be looked at"
+        return f"you have no permission to examine process {pid}"
     if owner != os.geteuid():
         return (
             f"process {pid} belongs to user {owner}, and this is user {os.geteuid()}:"

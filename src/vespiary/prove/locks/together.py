@@ -48,7 +48,7 @@ class Together:
             self._match()
 
     def _match(self) -> None:
-        """Which locks are the same: the memory is, and nobody has made it anew in between."""
+        """Which locks are the same: the memory is, and nobody has made it again in between."""
         met: dict[tuple[int, int, int], list[tuple[int, bool, int]]] = defaultdict(list)
         for place, record in enumerate(self.records):
             for shared in record.shared():

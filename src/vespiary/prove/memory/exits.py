@@ -17,11 +17,11 @@ NOT_JUDGED = 122
 """The program ended with 0, and too little is known to compare it with what is expected."""
 
 _TABLE = (
-    ("the program's own", "the limit was kept, expectations are met; 128 + N for signal N"),
-    (2, "the options or a file they name are wrong; nothing was run"),
+    ("the program's own", "limit and expectations were met; 128 + N if signal N ended the program"),
+    (2, "the options, or a file that they name, are wrong; nothing was run"),
     (LIMIT, "the limit was exceeded, after which the program was ended"),
-    (EXPECTATION, "the program ended with 0, and its peak or slope is higher than expected"),
-    (NOT_JUDGED, "the program ended with 0, and its slope is not known well enough to judge"),
+    (EXPECTATION, "the program exited with 0, but its peak or slope is higher than expected"),
+    (NOT_JUDGED, "the program exited with 0, but its slope is too uncertain to judge"),
     (NOT_EXECUTABLE, "the command was found and cannot be executed"),
     (NOT_FOUND, "the command was not found"),
 )

@@ -202,7 +202,7 @@ class Version2(_Group):
         return {"kills": kills, "memory_stat": stat, "pressure_percent": pressure}
 
     def close(self) -> None:
-        """Let go of the group, which the keeper removes."""
+        """Release the group, which the keeper removes."""
         os.close(self._events)
         with contextlib.suppress(OSError):
             self._folder.rmdir()
@@ -283,7 +283,7 @@ class Scope(Version2):
         return kills_above > self._kills_above
 
     def close(self) -> None:
-        """Let go of the scope, which systemd removes."""
+        """Release the scope, which systemd removes."""
         if hasattr(self, "_above"):
             os.close(self._above)
             os.close(self._events)
@@ -377,7 +377,7 @@ class Version1(_Group):
         return {"kills": kills, "memory_stat": stat, "pressure_percent": pressure}
 
     def close(self) -> None:
-        """Let go of the group, which the keeper removes."""
+        """Release the group, which the keeper removes."""
         os.close(self._notified)
         os.close(self._control)
         for folder in self.place.remove:

@@ -76,4 +76,4 @@ class Limiter(Protocol):
         """More that is known, as JSON."""
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release what it holds."""

@@ -127,7 +127,7 @@ class Sampling:
         return {}
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to release."""
 
 
 class _Shares(NamedTuple):

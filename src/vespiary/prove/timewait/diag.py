@@ -100,7 +100,7 @@ def dump(diag: socket.socket) -> Sockets:
     """Ask for all TCP sockets of the namespace in which `diag` was opened.
 
     Raises:
-        DumpError: The answer makes no sense.
+        DumpError: The answer is wrong.
         OSError: The kernel refused.
     """
     request = struct.pack("=BBBB48xII", socket.AF_UNSPEC, 0, 0, 0, _STATES, 0)

@@ -10,15 +10,15 @@ ALARM: Final = 110
 """An alarm was reached."""
 
 UNABLE: Final = 2
-"""The options make no sense, or the kernel does not allow what was asked for."""
+"""The options are wrong, or the kernel does not allow what was asked for."""
 
 _TABLE = (
-    (0, "no alarm was reached; also after Ctrl-C or SIGTERM"),
-    (UNABLE, "the options make no sense, or this system does not allow what they ask for"),
+    (0, "no alarm was reached, or stopped by Ctrl-C or SIGTERM"),
+    (UNABLE, "the options are wrong, or this system does not allow what they ask for"),
     (ALARM, "an alarm was reached"),
     (NOT_EXECUTABLE, "COMMAND was found and cannot be executed"),
     (NOT_FOUND, "COMMAND was not found"),
-    ("else", "COMMAND's own; 128 + N when signal N ended it"),
+    ("else", "the code of COMMAND; 128 + N if signal N ended it"),
 )
 
 

@@ -114,7 +114,7 @@ class Watch:
             began: When watching began (`time.monotonic`).
 
         Raises:
-            DumpError: The kernel's answer makes no sense.
+            DumpError: The kernel's answer is wrong.
             OSError: The namespace has gone.
         """
         costs, clock, moment = Costs(), time.time(), time.monotonic()

@@ -52,7 +52,7 @@ class Monitor:
     """Watches namespaces; use it in a `with` statement.
 
     Args:
-        namespaces: Returns those to watch, at each look anew.
+        namespaces: Returns those to watch, at each look again.
         owners: `tracepoint`, `polling`, or `auto`: the first one if it is allowed.
         alarms: Conditions that each report is checked for.
         sockets: Whether a report lists each socket.

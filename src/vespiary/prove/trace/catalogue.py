@@ -168,9 +168,9 @@ class _Reader:
                 there = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(keys)}"
                 self.complain(line, f"unknown key {key!r}: {there}")
             elif type(value) is not keys[key]:
-                self.complain(line, f"{key} should be of type {keys[key].__name__}, is {value!r}")
+                self.complain(line, f"{key} must be of type {keys[key].__name__}; got {value!r}")
             elif isinstance(value, list) and not all(isinstance(item, str) for item in value):
-                self.complain(line, f"{key} should be a list of strings, is {value!r}")
+                self.complain(line, f"{key} must be a list of strings; got {value!r}")
         return len(self.wrong) == before
 
 
@@ -267,18 +267,18 @@ def _sound(reader: _Reader, table: dict[str, Any], line: int, name: str) -> bool
     identifier = table.get("id", "")
     is_ours = _ID.match(identifier) and identifier.startswith(name + "/")
     if not is_ours and not _OWN_ID.match(identifier):
-        reader.complain(line, f"id should be {name}/SECTION/ORDINAL, or one of the specification's"
-                        f" own as PAY-17; is {identifier!r}")  # fmt: skip
+        reader.complain(line, f"id must be {name}/SECTION/ORDINAL, or one of the specification's"
+                        f" own such as PAY-17; got {identifier!r}")  # fmt: skip
     if table.get("level", "must") not in (*LEVELS, "must"):
-        reader.complain(line, f"level should be one of {', '.join(LEVELS)}, must;"
-                        f" is {table['level']!r}")  # fmt: skip
+        reader.complain(line, f"level must be one of {', '.join(LEVELS)}, must;"
+                        f" got {table['level']!r}")  # fmt: skip
     for role in table.get("role", ()):
         if role not in (*ROLES, *reader.roles):
             known = ", ".join((*ROLES, *reader.roles))
-            reader.complain(line, f"role should be of {known}; is {role!r}: another is declared by"
-                            " roles = [...] below [specification]")  # fmt: skip
+            reader.complain(line, f"role must be one of {known}; got {role!r}: another is declared"
+                            " by roles = [...] below [specification]")  # fmt: skip
     if table.get("todo") and not _LINK.match(table["todo"]):
-        reader.complain(line, f"todo should be the address of an issue, https://..., is"
+        reader.complain(line, f"todo must be the address of an issue, https://...; got"
                         f" {table['todo']!r}")  # fmt: skip
     if table.get("todo") and table.get("excluded"):
         reader.complain(line, "it is both excluded and todo: choose one")
@@ -296,7 +296,7 @@ def _errata(reader: _Reader, tables: list[dict[str, Any]], lines: list[int]) -> 
         if "number" not in table or table.get("status") not in _STATUSES:
             reader.complain(line, f"an erratum has a number and a status of {', '.join(_STATUSES)}")
         elif table.get("level", "must") not in (*LEVELS, "must"):
-            reader.complain(line, f"level should be one of {', '.join(LEVELS)}, must")
+            reader.complain(line, f"level must be one of {', '.join(LEVELS)}, must")
         else:
             found.append(Erratum(**table))
     return found

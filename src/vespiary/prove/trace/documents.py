@@ -184,7 +184,7 @@ def _xml_as_html(text: str) -> str:
         root = ElementTree.fromstring(bare.lstrip("\ufeff").encode())
     except ElementTree.ParseError as error:
         raise ConfigurationError(
-            f"the text begins like an RFC in XML, and is not: {error}"
+            f"the text begins like an RFC in XML, but is not valid XML: {error}"
         ) from error
     pieces: list[str] = []
     middle, back = root.find("middle"), root.find("back")

@@ -100,7 +100,7 @@ def _problem(standing: Standing, wanted: str) -> Problem:
 def _advice(standing: Standing) -> str:
     identifier = standing.requirement.id
     if standing.status not in LADDER:
-        return "prove it again, or write the snapshot anew"
+        return "prove it again, or write the snapshot again"
     if standing.status == "unmapped":
         marks = {
             "rust": f'requires!("{identifier}" => ...)',

@@ -11,7 +11,7 @@ processes count too; what a session's fixture has executed before a test does no
 
 `vespiary trace prove` runs pytest with `--trace-serve FD`. Then only the tests that claim something
 are kept, and they run in the order and as often as the other end of that socket asks: a line with
-a test's identifier, answered by a line with its outcome. Every run makes all fixtures anew, also
+a test's identifier, answered by a line with its outcome. Every run makes all fixtures again, also
 those of the session, so that a server which a fixture starts meets the marks as they are now.
 """
 
@@ -51,7 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
             " pytest-xdist starts no others"
         )
     if record and not os.environ.get(VARIABLE):
-        raise pytest.UsageError(f"--trace-record wants a file to count in: set {VARIABLE}")
+        raise pytest.UsageError(
+            f"--trace-record needs a file for its counts: set {VARIABLE} to its path"
+        )
     if record:
         table = Table(os.environ[VARIABLE])
         config.pluginmanager.register(_Recorder(table, Path(record)), "trace-recorder")

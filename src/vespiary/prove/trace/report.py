@@ -115,8 +115,8 @@ def _refuse_unknown_roles(project: Project, settings: Settings) -> None:
         for role in gate.roles:
             if role not in known:
                 raise ConfigurationError(
-                    f"{settings.root / 'trace.toml'}: gate.roles: should be of {', '.join(known)};"
-                    f" is {role!r}"
+                    f"{settings.root / 'trace.toml'}: gate.roles: must be one of"
+                    f" {', '.join(known)}; got {role!r}"
                 )
 
 

@@ -147,27 +147,27 @@ class _Check:
     def table(self, data: Mapping[str, Any], key: str, known: tuple[str, ...]) -> dict[str, Any]:
         value = data.get(key, {})
         if not isinstance(value, dict):
-            raise self._fail(key, f"should be a table, [{key}]")
+            raise self._fail(key, f"must be a table, [{key}]")
         self.keys(value, known, key + ".")
         return value
 
     def tables(self, data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
         value = data.get(key, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise self._fail(key, f"should be tables, each below [[{key}]]")
+            raise self._fail(key, f"must be tables, each with a line [[{key}]]")
         return value
 
     def strings(self, table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
         value = table.get(key, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self._fail(where + key, f"should be a list of strings, is {value!r}")
+            raise self._fail(where + key, f"must be a list of strings; got {value!r}")
         return tuple(value)
 
     def names(self, data: Mapping[str, Any], key: str) -> dict[str, str]:
         """A table of strings, by names that are the user's own."""
         value = data.get(key, {})
         if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
-            raise self._fail(key, f"should be a table of strings, [{key}], is {value!r}")
+            raise self._fail(key, f"must be a table of strings, [{key}]; got {value!r}")
         return value
 
     def builds(self, table: Mapping[str, Any], key: str, where: str) -> tuple[tuple[str, ...], ...]:
@@ -181,14 +181,14 @@ class _Check:
     def string(self, table: Mapping[str, Any], key: str, where: str) -> str | None:
         value = table.get(key)
         if value is not None and not isinstance(value, str):
-            raise self._fail(where + key, f"should be a string, is {value!r}")
+            raise self._fail(where + key, f"must be a string; got {value!r}")
         return value
 
     def gate(self, table: Mapping[str, Any]) -> Gate:
         self.keys(table, _GATE, "gate.")
         for key in ("specification", "levels", "status"):
             if key not in table:
-                raise self._fail(f"gate.{key}", "is missing: each gate has one")
+                raise self._fail(f"gate.{key}", "is missing: each gate needs it")
         levels = self.strings(table, "levels", "gate.")
         roles = self.strings(table, "roles", "gate.")
         status = self.string(table, "status", "gate.") or ""
@@ -197,6 +197,6 @@ class _Check:
             (status, LADDER, "status"),
         ):
             if value not in known:
-                raise self._fail(f"gate.{key}", f"should be of {', '.join(known)}; is {value!r}")
+                raise self._fail(f"gate.{key}", f"must be one of {', '.join(known)}; got {value!r}")
         name = self.string(table, "specification", "gate.") or ""
         return Gate(name, levels, roles, status)

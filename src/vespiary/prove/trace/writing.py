@@ -1,8 +1,8 @@
 """Write catalogues, keeping what people wrote in them, comments and order of keys included.
 
-A catalogue is not parsed and printed anew. Its text is cut at the lines where tables begin; in each
-piece only the lines of the keys that belong to the tool are replaced. Pieces of new requirements go
-where the order of the text puts them.
+A catalogue is not parsed and printed again. Its text is cut at the lines where tables begin. In
+each piece only the lines of the keys that belong to the tool are replaced. Pieces of new
+requirements go where the order of the text puts them.
 """
 
 import json

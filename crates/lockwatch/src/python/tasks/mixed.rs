@@ -1,4 +1,4 @@
-//! Locks of threads in the hands of tasks.
+//! Locks of threads that tasks hold.
 //!
 //! A task that takes a lock of threads takes it as its thread: the entry among what the thread
 //! holds says which task it was, since it holds the lock for as long as that task likes, across

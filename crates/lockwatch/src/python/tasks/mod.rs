@@ -134,7 +134,7 @@ pub(super) fn look() {
 unsafe fn watch() -> u32 {
     let python = python();
     // SAFETY: the caller holds the GIL. Borrowed references stay the interpreter's, new ones are
-    // kept for good: this happens once.
+    // kept permanently: this happens once.
     unsafe {
         let locks = embedding::module(python, c"asyncio.locks");
         let accelerated = embedding::module(python, c"_asyncio");

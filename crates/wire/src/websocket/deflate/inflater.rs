@@ -61,7 +61,7 @@ impl Inflater {
     /// anyway, and its tables.
     pub const MEMORY_BYTES: usize = 41 << 10;
 
-    /// How often a call begins anew. A block of two bytes may call itself the last and be empty,
+    /// How often a call begins again. A block of two bytes may call itself the last and be empty,
     /// and each time a window of 32 KiB is copied: half a megabyte of them is half a second.
     pub const RESTARTS_MAX: usize = 16;
 

@@ -18,7 +18,7 @@
 //! longer than the agreed window, and each message begins with a fresh state that is given the
 //! history as its dictionary. That costs the copying of the history, a microsecond at 32 KiB. It
 //! makes two more things right. A message may end with a block that calls itself the last
-//! (BFINAL), after which a decompressor has to be begun anew with its window kept. And a reference
+//! (BFINAL), after which a decompressor has to be begun again with its window kept. And a reference
 //! from the beginning of a message to further back than the agreed window is refused, instead of
 //! read from memory that the peer was asked not to rely on.
 //!

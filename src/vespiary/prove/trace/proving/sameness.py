@@ -143,33 +143,33 @@ def moved(record: Record, now: Iterable[Source]) -> tuple[Record, list[Changed]]
 
 
 def merged(old: Record, new: Record, names: Iterable[str]) -> Record:
-    """An old record in which some identifiers were proven anew.
+    """An old record in which some identifiers were proven again.
 
     Args:
         old: With the sites of today.
         new: A record of these identifiers alone.
         names: The identifiers.
     """
-    anew = set(names)
+    renewed = set(names)
     rerun = {test.id for test in new.tests}
-    dropped = {test.id for test in old.tests if not anew.isdisjoint(test.claims)} | rerun
+    dropped = {test.id for test in old.tests if not renewed.isdisjoint(test.claims)} | rerun
     sites = {mark.site for mark in new.marks}
 
     return Record(
-        marks=[*(mark for mark in old.marks if anew.isdisjoint(mark.ids)), *new.marks],
+        marks=[*(mark for mark in old.marks if renewed.isdisjoint(mark.ids)), *new.marks],
         tests=sorted(
             [*(test for test in old.tests if test.id not in dropped), *new.tests],
             key=lambda test: test.id,
         ),
         proofs=sorted(
-            [*(proof for proof in old.proofs if proof.id not in anew), *new.proofs],
+            [*(proof for proof in old.proofs if proof.id not in renewed), *new.proofs],
             key=lambda proof: (proof.site, proof.id),
         ),
         claims=sorted(
-            [*(claim for claim in old.claims if claim.id not in anew), *new.claims],
+            [*(claim for claim in old.claims if claim.id not in renewed), *new.claims],
             key=lambda claim: (claim.claimant, claim.id),
         ),
-        sources=[*(source for source in old.sources if source.id not in anew), *new.sources],
+        sources=[*(source for source in old.sources if source.id not in renewed), *new.sources],
         unstable=sorted({*old.unstable} - rerun | {*new.unstable}),
         silent=sorted({*old.silent} - {test.claimant for test in new.tests} | {*new.silent}),
         constant=sorted({*old.constant} - sites | {*new.constant}),

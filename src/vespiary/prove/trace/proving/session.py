@@ -117,7 +117,7 @@ class Session:
         end(self._process)
 
     def close(self) -> None:
-        """The same, and let go of what belongs to it."""
+        """The same, and release what belongs to it."""
         self._connection.close()
         self.kill()
         self._output.close()

@@ -1,0 +1,61 @@
+"""One form for the help of all options: the text, and then `[repeatable; default: 8; 1 to 100]`."""
+
+import re
+
+import click
+
+__all__ = ["Command"]
+
+_NOTES = re.compile(r"  \[([^\]]*)\]")
+_RANGES = (
+    (re.compile(r"x>=(\S+)"), r"at least \1"),
+    (re.compile(r"x<=(\S+)"), r"at most \1"),
+    (re.compile(r"(\S+)<=x<=(\S+)"), r"\1 to \2"),
+)
+_ORDER = ("repeatable", "required", "default: ")
+_VALUES = {"INTEGER RANGE": "NUMBER", "INTEGER": "NUMBER", "FLOAT": "NUMBER"}
+
+
+class Command(click.Command):
+    """Shows defaults and ranges of its options in one form."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the section of the options."""
+        rows = []
+        for parameter in self.get_params(ctx):
+            # Arguments are described in the text.
+            is_option = isinstance(parameter, click.Option)
+            record = parameter.get_help_record(ctx) if is_option else None
+            if record is not None:
+                rows.append((_name(record[0]), _text(record[1], parameter)))
+        with formatter.section("Options"):
+            formatter.write_dl(rows)
+
+
+def _name(words: str) -> str:
+    """An option with what it takes."""
+    for value, plain in _VALUES.items():
+        words = words.replace(value, plain)
+    return words
+
+
+def _text(words: str, parameter: click.Parameter) -> str:
+    """What an option does, and its notes between one pair of brackets at the end."""
+    notes = [note for group in _NOTES.findall(words) for note in group.split("; ")]
+    if getattr(parameter, "multiple", False):
+        notes.append("repeatable")
+    plain = sorted({_note(note): None for note in notes}, key=_rank)
+    text = _NOTES.sub("", words)
+    return f"{text}  [{'; '.join(plain)}]" if plain else text
+
+
+def _note(note: str) -> str:
+    for pattern, plain in _RANGES:
+        if found := pattern.fullmatch(note):
+            return found.expand(plain)
+    # click puts a default that is not the value itself in parentheses.
+    return re.sub(r"^default: \((.*)\)$", r"default: \1", note)
+
+
+def _rank(note: str) -> int:
+    return next((rank for rank, word in enumerate(_ORDER) if note.startswith(word)), len(_ORDER))

@@ -270,10 +270,7 @@ def serve(
     finally:
         if report:
             report.files()
-    server = vespiary.Server()
-    for url, own in endpoints:
-        given = {name: value for name, value in (options | own).items() if value is not None}
-        server.add(target, url, **given)
+    server = _server_of(target, [(url, options | own) for url, own in endpoints])
     try:
         server.run(
             driver=driver,
@@ -282,6 +279,15 @@ def serve(
         )
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from error
+
+
+def _server_of(handler: Any, endpoints: list[tuple[str, dict[str, Any]]]) -> vespiary.Server:
+    """Return a server with these URLs and their options."""
+    server = vespiary.Server()
+    for url, options in endpoints:
+        given = {name: value for name, value in options.items() if value is not None}
+        server.add(handler, url, **given)
+    return server
 
 
 _SPECIAL = {
@@ -328,7 +334,7 @@ def _with_options(
             if not any(one in own[name] for _, own in found):
                 kind = _why_not(Endpoint.parse(urls[0]), name, one)
                 raise ConfigurationError(
-                    f"--{name.replace('_', '-')} {one} is for {kind}, and none of the URLs is one",
+                    f"--{name.replace('_', '-')} {one} is for {kind}, but no URL is one of these",
                     subject=name,
                 )
     return found

@@ -36,6 +36,8 @@ SERVE = {
     "--subprotocol": "none",
     "--fd": "none",
     "--cert": "none",
+    "--proxy-protocol-from": "none",
+    "--forwarded-from": "none",
 }
 IN_WORDS = {
     "--origin": "all",

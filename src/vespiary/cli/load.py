@@ -279,9 +279,10 @@ def load(
     connections are distributed evenly over several URLs.
 
     First all connections are opened. Then messages are sent, and each echo is compared with what
-    was sent. Over HTTP a request is a message, and its response is the echo. Write sizes as 32 or 64KiB, and times as 250ms, 5s or 2min.
+    was sent. Over HTTP a request is a message, and its response is the echo. Do not send secrets:
+    the masking keys follow from the seed, and can be guessed.
 
-    Do not send secrets: the masking keys follow from the seed, and can be guessed.
+    Write sizes as 32 or 64KiB, and times as 250ms, 5s or 2min.
 
     \b
     Examples:

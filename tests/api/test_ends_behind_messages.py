@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import struct
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 import vespiary
 
-from .kit import WS, serving, until
+from .kit import WS, serving, until, wait_until
 from .test_half_closes import reset
 
 COUNT = 300
@@ -143,8 +142,7 @@ class BusyThread(Busy):
     def on_message(  # type: ignore[override]
         self, connection: vespiary.Connection, message: str
     ) -> None:
-        while not self.seen.go_on.is_set():
-            time.sleep(0.001)
+        wait_until(self.seen.go_on.is_set)
         self.seen.messages.append(message)
 
 

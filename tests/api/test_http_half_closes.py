@@ -9,7 +9,7 @@ import pytest
 
 import vespiary
 
-from .kit import serving, until
+from .kit import forever, serving, turns, until
 from .test_half_closes import read_all, reset
 
 HTTP = "http://127.0.0.1:0"
@@ -22,7 +22,7 @@ class Plain(vespiary.Handler):
 
 class Async(vespiary.Handler):
     async def on_request(self, request: vespiary.Request) -> vespiary.Response:
-        await asyncio.sleep(0.02)
+        await turns()
         return request.respond(200, request.path.encode())
 
 
@@ -96,7 +96,7 @@ async def test_an_on_request_is_cancelled_when_its_client_has_gone_altogether(
         async def on_request(self, request: vespiary.Request) -> vespiary.Response:
             begun.set()
             try:
-                await asyncio.sleep(3600)
+                await forever()
             finally:
                 cancelled.set()
             return request.respond(200)
@@ -119,7 +119,7 @@ async def test_an_on_request_is_cancelled_when_its_client_has_gone_altogether(
 async def test_a_half_closed_client_whose_answer_is_late_gets_503() -> None:
     class Slow(vespiary.Handler):
         async def on_request(self, request: vespiary.Request) -> vespiary.Response:
-            await asyncio.sleep(3600)
+            await forever()
             return request.respond(200)
 
     deadlines = vespiary.Deadlines(handshake_seconds=0.2)

@@ -47,6 +47,10 @@ def test_the_page_and_the_echo_are_named_and_there(start: Start) -> None:
     assert "default-src 'none'" in response.headers["content-security-policy"]
     assert f'"echo": {urlsplit(example.urls[1]).port}' in response.text
     assert "innerHTML" not in response.text
+    facts = json.loads(response.text.partition("const facts = ")[2].partition(";\n")[0])
+    files = [file for file, shows in facts["examples"] if shows]
+    assert len(files) == len(facts["examples"]) >= 30
+    assert {"echo_callback.py", "tls_echo.py", "websocket_chat"} <= set(files)
     assert httpx.get(page_url(example) + "x", trust_env=False).status_code == 404
     assert httpx.post(page_url(example), trust_env=False).status_code == 405
     head = httpx.head(page_url(example), trust_env=False)

@@ -38,6 +38,7 @@ class Machine:
         self.link = f"vp{os.getpid() % 10_000}-{number}"
         third = os.getpid() % 200 + number
         self.address = f"10.213.{third}.2"
+        self.gateway = f"10.213.{third}.1"
         self.disk = folder / f"disk{number}"
         self._folder = folder
         self.disk.mkdir()
@@ -50,6 +51,7 @@ class Machine:
         do(*inside, "ip", "address", "add", f"{self.address}/24", "dev", "eth0")
         do(*inside, "ip", "link", "set", "eth0", "up")
         do(*inside, "ip", "link", "set", "lo", "up")
+        do(*inside, "ip", "route", "add", "default", "via", self.gateway)
         configuration = folder / f"sshd{number}.conf"
         text = CONFIGURATION.format(address=self.address, folder=folder)
         configuration.write_text(text)

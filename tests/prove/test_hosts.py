@@ -1,14 +1,19 @@
 """Cases on other machines: real OpenSSH servers in network namespaces of their own."""
 
+import contextlib
 import hashlib
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
+import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
@@ -18,6 +23,8 @@ from tests.prove.machines import Machine, machines
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(400)]
 
 SECONDS = 150.0
+LOAD = [sys.executable, "-m", "vespiary", "load"]
+PEERS: list[str] = []
 CASE = """
 [cases.c{number}]
 server.command = ["{{python}}", "server.py", "{{port}}"]
@@ -26,6 +33,24 @@ server.ready.port = "{{port}}"
 command = ["sh", "-c", "echo on {{host}}; touch {folder}/c{number}; sleep {sleep}"]
 within = "10min"
 """
+
+
+class Echo(BaseRequestHandler):
+    def handle(self) -> None:
+        PEERS.append("{}:{}".format(*self.client_address))
+        while received := self.request.recv(65536):
+            self.request.sendall(received)
+
+
+@contextlib.contextmanager
+def echoing() -> Iterator[int]:
+    """A server on all addresses of this machine; its port."""
+    PEERS.clear()
+    with ThreadingTCPServer(("0.0.0.0", 0), Echo) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 def write(suite: Path, made: list[Machine], cases: int, sleep: float) -> None:
@@ -176,3 +201,27 @@ clients = [{ command = "true" }]
     assert run.kinds("a/plain") == {"host"}
     assert "lost   none: no connection" in run.output
     assert prove(suite, "--local").code == 0
+
+
+def test_load_comes_from_all_hosts_and_is_reported_as_one(suite: Path) -> None:
+    with machines(suite.parent, 2) as made, echoing() as port:
+        (suite.parent / "hosts").mkdir()
+        hosts = suite.parent / "hosts" / "suite.toml"
+        text = "".join(f"[hosts.h{n}]\n{machine.table()}" for n, machine in enumerate(made))
+        hosts.write_text(text + '[cases.none]\nclients = [{ command = "true" }]\n')
+        url = f"tcp://{made[0].gateway}:{port}"
+        words = [url, "--connections", "5", "--messages", "20", "--json", "-"]
+        done = subprocess.run(
+            [*LOAD, *words, "--hosts", str(hosts)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        assert (report["connected"], report["received"], report["clean"]) == (5, 100, True)
+        assert report["driver"].endswith(" on h0, h1")
+        assert len({peer.partition(":")[0] for peer in PEERS}) == 2
+        made[1].cut()
+        lost = subprocess.run(
+            [*LOAD, *words, "--hosts", str(hosts)], capture_output=True, text=True, check=False
+        )
+        assert lost.returncode == 2
+        assert "host h1 was lost" in lost.stderr

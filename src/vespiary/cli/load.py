@@ -244,6 +244,13 @@ class _Unable(click.ClickException):
     help="How many connections are opened at the same time.",
 )
 @click.option(
+    "--hosts",
+    "suite",
+    type=FILE,
+    help="Load from the hosts in this suite file of 'vespiary prove' (vespiary[prove]): each opens"
+    " its share of the connections.",
+)
+@click.option(
     "--expect",
     "expected",
     metavar="CONDITION",
@@ -269,6 +276,7 @@ def load(
     json_path: str | None,
     html_path: Path | None,
     metrics: str | None,
+    suite: Path | None,
     expected: tuple[str, ...],
     **options: Any,
 ) -> None:
@@ -297,9 +305,12 @@ def load(
     json_file = Path(json_path) if json_path not in (None, "-") else None
     check_writable(json_file, html_path)
     try:
-        told = _run(plan, metrics)
+        told = _run(plan, metrics) if suite is None else _run_on_hosts(plan, metrics, suite)
     except OSError as error:
         raise _Unable(error.strerror or str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("vespiary load: stopped; what the hosts have done is not known", err=True)
+        sys.exit(exits.INTERRUPTED)
     report = Report.from_native(told)
     text = json.dumps(as_json(plan, told, report, expectations), indent=2)
     if json_file is not None:
@@ -324,6 +335,19 @@ def _run(plan: Plan, metrics: str | None) -> dict[str, Any]:
                 each(progress)
 
         return run_native(plan, watch)
+
+
+def _run_on_hosts(plan: Plan, metrics: str | None, suite: Path) -> dict[str, Any]:
+    # The tools that read suites and reach hosts take time to import.
+    from vespiary.prove.acceptance.reading import read_suite
+    from vespiary.prove.load.machines import run_on_hosts
+
+    if metrics is not None:
+        raise click.UsageError("--openmetrics shows this machine only: leave it out with --hosts")
+    hosts = read_suite(suite).hosts
+    if not hosts:
+        raise click.UsageError(f"{suite} has no [hosts.NAME]")
+    return run_on_hosts(plan, hosts, lambda text: click.echo(f"vespiary load: {text}", err=True))
 
 
 def _plan(options: dict[str, Any]) -> Plan:

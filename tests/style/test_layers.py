@@ -1,5 +1,6 @@
 """The crates' layers point one way, and only three of them may contain `unsafe`."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -62,3 +63,37 @@ def test_the_marks_have_no_dependency_and_no_unsafe_in_a_normal_build() -> None:
         '#![cfg_attr(not(feature = "probes"), forbid(unsafe_code))]'
         in (CRATES / "trace" / "src" / "lib.rs").read_text()
     )
+
+
+ABOVE_PYTHON = (
+    "c11 execs frees handovers loader mutexes once processes read_write_locks semaphores spin_locks"
+    " start streams thread_calls"
+)
+"""Modules of lockwatch that stand before the C library's functions, and its beginning."""
+
+
+def _used_by(module: str) -> set[str]:
+    """The modules of lockwatch that one of them names."""
+    folder = CRATES / "lockwatch" / "src"
+    files = [folder / f"{module}.rs", *(folder / module).rglob("*.rs")]
+    found: set[str] = set()
+    for file in filter(Path.exists, files):
+        text = re.sub(r"//.*", "", file.read_text())
+        found |= set(re.findall(r"\bcrate::(\w+)", text))
+        for listed in re.findall(r"\bcrate::\{([^}]*)\}", text):
+            found |= {each.strip().partition("::")[0] for each in listed.split(",")}
+    return found
+
+
+lockwatch = sorted(
+    path.stem
+    for path in (CRATES / "lockwatch" / "src").iterdir()
+    if path.stem not in ("lib", *ABOVE_PYTHON.split())
+)
+
+
+@pytest.mark.parametrize("module", lockwatch)
+def test_what_records_locks_names_no_interpreter_and_no_function_of_c(module: str) -> None:
+    above = set(ABOVE_PYTHON.split()) | {"python"} - {module}
+    assert len(lockwatch) > 20
+    assert _used_by(module) & above == set()

@@ -11,7 +11,7 @@ use libc::{pthread_cond_t, pthread_mutex_t, pthread_t, timespec};
 
 use crate::calls::{self, export};
 use crate::layout::Kind;
-use crate::start::{self, Start};
+use crate::thread_calls::{self, Start};
 use crate::threads;
 use crate::{mutexes, once, real};
 
@@ -129,17 +129,17 @@ unsafe extern "C" fn create(
     argument: *mut c_void,
     _site: u64,
 ) -> c_int {
-    // SAFETY: what the caller gave is passed on; see `start::create`.
+    // SAFETY: what the caller gave is passed on; see `thread_calls::create`.
     unsafe {
         let create = real::THRD_CREATE.get::<Create>();
-        let made = start::create(body, argument, |start| create(handle, run, start));
+        let made = thread_calls::create(body, argument, |start| create(handle, run, start));
         made.unwrap_or_else(|| create(handle, body, argument))
     }
 }
 
 extern "C" fn run(start: *mut c_void) -> c_int {
     // SAFETY: what `create` gave.
-    let Start { body, argument, .. } = unsafe { start::begin::<Body>(start) };
+    let Start { body, argument, .. } = unsafe { thread_calls::begin::<Body>(start) };
     // Not its last act: this frame says in a stack where the program's begin.
     std::hint::black_box(body(argument))
 }
@@ -148,7 +148,7 @@ unsafe extern "C" fn join(handle: pthread_t, value: *mut c_int, site: u64) -> c_
     let mut ended = std::ptr::null_mut();
     // SAFETY: the caller's thread; its value goes where the caller wants it, if anywhere.
     unsafe {
-        let error = start::join(handle, &raw mut ended, site);
+        let error = thread_calls::join(handle, &raw mut ended, site);
         if error == 0 && !value.is_null() {
             *value = ended as usize as c_int;
         }

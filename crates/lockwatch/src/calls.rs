@@ -3,10 +3,10 @@
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 
+use crate::interpreter;
 pub(crate) use crate::layout::WAITS_FOR_SIGNAL as SIGNAL;
 use crate::layout::{Kind, Lock, Thread, WAITS_SHARED, What};
 use crate::log::Request;
-use crate::python::gil;
 use crate::threads::Inside;
 use crate::{clock, clocks, edges, events, forks, held, locks, log, perturb, stacks, threads};
 
@@ -201,7 +201,7 @@ pub(crate) fn tell_held(inside: &Inside, lock: u32, site: u64) {
     for entry in held::entries(thread) {
         let other = entry.lock.load(Ordering::Relaxed);
         let is_held = entry.depth.load(Ordering::Relaxed) > 0;
-        if is_held && !(has_given_gil && gil::is_gil(other)) {
+        if is_held && !(has_given_gil && interpreter::is_gil(other)) {
             events::record(
                 region,
                 thread,

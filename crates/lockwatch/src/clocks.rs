@@ -20,7 +20,6 @@ use crate::births;
 use crate::layout::{CLOCK_MAX, Edge, HAS_HANDED_OVER, HAS_ORDER, TASK, Thread};
 use crate::recorded::wipe;
 use crate::region::Region;
-use crate::start::moment;
 
 const OBJECTS: usize = 1 << 12;
 /// Places in which an object may be.
@@ -163,7 +162,7 @@ pub(crate) fn learn(region: &Region, ended: &Thread, joiner: &Thread) {
 fn end_epoch(region: &Region, thread: &Thread) {
     let marks = thread.marks.load(Ordering::Relaxed);
     if marks & HAS_ORDER != 0 {
-        thread.segment.store(moment(region), Ordering::Relaxed);
+        thread.segment.store(region.moment(), Ordering::Relaxed);
     }
     let marks = marks & !HAS_ORDER | HAS_HANDED_OVER;
     thread.marks.store(marks, Ordering::Relaxed);

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::interpreter::is_gil;
 use crate::layout::{
     EDGES_MAX, FROM_SHARED, GATES_MAX, HAS_ORDER, HELD_MAX, Held, Lost, PRIVATE, TO_SHARED, Thread,
 };
-use crate::python::gil;
 use crate::recorded::{Recorded, mix, wipe};
 use crate::region::Region;
 use crate::{births, clock, clocks, held, locks, log, stacks, threads};
@@ -125,7 +125,7 @@ fn record_all<'a>(
     let is_private = births::is_private(region, thread, to);
     // Who waits for a Python lock has given the GIL away: it neither waits with it nor is alone.
     let is_python = locks::is_python(region, to);
-    let is_given_away = |lock: u32| is_python && gil::is_gil(lock);
+    let is_given_away = |lock: u32| is_python && is_gil(lock);
     for (position, (entry, is_from)) in entries.clone().enumerate() {
         let from = entry.lock.load(Ordering::Relaxed);
         let is_held = entry.depth.load(Ordering::Relaxed) > 0;
@@ -213,7 +213,7 @@ fn is_new(region: &Region, thread: &Thread, order: (u32, u32, u32), gates: &[u32
     let (from, to, modes) = order;
     let pair = mix(u64::from(from) << 32 | u64::from(to), u64::from(modes));
     let of_thread = mix(pair, u64::from(threads::number(region, thread)));
-    let has_gil = gil::is_gil(from) || gil::is_gil(to);
+    let has_gil = is_gil(from) || is_gil(to);
     if has_gil && is_enough_of_the_gil(pair, of_thread) {
         return false;
     }

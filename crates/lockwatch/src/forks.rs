@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::layout::{Kind, Thread};
 use crate::log::Request;
 use crate::region::{self, Region};
-use crate::start::moment;
 use crate::{births, held, locks, modules, shared, stacks, threads};
 
 const LEFT_MAX: usize = 256;
@@ -148,7 +147,7 @@ pub(crate) unsafe extern "C" fn prepare() {
     luggage.count = 0;
     luggage.started = region.header.started;
     luggage.forker = threads::keep(region, me);
-    luggage.moment = moment(region);
+    luggage.moment = region.moment();
     for (number, thread) in alive(region) {
         let is_own = number == luggage.forker;
         for entry in held::entries(thread) {
@@ -194,7 +193,7 @@ fn is_left(kind: u32) -> bool {
 pub(crate) unsafe extern "C" fn in_parent() {
     end_packing();
     if let Some((region, thread)) = threads::present() {
-        thread.segment.store(moment(region), Ordering::Relaxed);
+        thread.segment.store(region.moment(), Ordering::Relaxed);
         births::publish(thread);
     }
 }

@@ -11,7 +11,7 @@ use crate::layout::{ALIVE, ENDED, GUARDS, IS_MADE, Kind, LOCKS_MAX, Lock, Lost, 
 pub(crate) use crate::layout::{HANDS_OVER, IS_RELEASED, LIFE, OWNED, SIGNAL};
 use crate::mapped::Mapped;
 use crate::region::Region;
-use crate::{births, clocks, held, memory, python, shared, stacks};
+use crate::{births, clocks, held, interpreter, memory, shared, stacks};
 
 const SLOTS: usize = LOCKS_MAX * 2;
 
@@ -101,7 +101,7 @@ fn enter(
     lock.first_site.store(site, Ordering::Relaxed);
     births::note(region, number as u32, false);
     let flavour = if kind == Kind::PythonLock {
-        python::flavour(region)
+        interpreter::get().map_or(0, |interpreter| interpreter.flavour(region))
     } else {
         0
     };
@@ -118,8 +118,10 @@ fn enter(
         .compare_exchange(before, entry, Ordering::AcqRel, Ordering::Acquire)
         .is_ok()
     {
-        if is_python(region, number as u32) {
-            python::met_lock();
+        if is_python(region, number as u32)
+            && let Some(interpreter) = interpreter::get()
+        {
+            interpreter.met_lock();
         }
         return Some(number as u32);
     }

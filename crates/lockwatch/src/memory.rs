@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::layout::Lock;
 use crate::readable::Stack;
-use crate::real;
-use crate::{loader, locks, region, stacks, threads};
+use crate::{locks, region, stacks, threads};
 
 const PAGE_BITS: u32 = 12;
 const FILTER: usize = 1 << 16;
@@ -60,7 +59,8 @@ fn is_same_frame(lock: &Lock, frame: u64) -> bool {
         .is_none_or(|value| value == lock.frame_return.load(Ordering::Relaxed))
 }
 
-fn has_lock(address: u64, bytes: u64) -> bool {
+/// Whether a lock was ever seen in one of its pages.
+pub(crate) fn has_lock(address: u64, bytes: u64) -> bool {
     let last = (address + bytes.max(1) - 1) >> PAGE_BITS;
     ((address >> PAGE_BITS)..=last).any(|page| {
         let (word, mask) = bit(page);
@@ -76,12 +76,9 @@ pub(crate) fn is_mapped(address: u64) -> bool {
     unsafe { libc::mincore(page as *mut c_void, 1, &raw mut resident) == 0 }
 }
 
-type Free = unsafe extern "C" fn(*mut c_void);
-type Reallocate = unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void;
-
 /// The locks in a block end with it.
 #[inline]
-fn leave(block: *mut c_void) {
+pub(crate) fn leave(block: *mut c_void) {
     let address = block as u64;
     let (word, mask) = bit(address >> PAGE_BITS);
     let is_near = PAGES[word].load(Ordering::Relaxed) & mask != 0;
@@ -95,8 +92,9 @@ fn leave(block: *mut c_void) {
     }
 }
 
+/// The locks within some memory end.
 #[cold]
-fn end_all(address: u64, bytes: u64) {
+pub(crate) fn end_all(address: u64, bytes: u64) {
     // From within this library too: the unwinder and the interpreter free what is theirs.
     let Some(region) = region::present().filter(|_| !threads::is_aside()) else {
         return;
@@ -113,43 +111,5 @@ fn end_all(address: u64, bytes: u64) {
     }
     for at in (address..address + bytes).step_by(8) {
         locks::end(region, at);
-    }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn free(block: *mut c_void) {
-    if block.is_null() {
-        return;
-    }
-    loader::freed();
-    leave(block);
-    // SAFETY: what the caller gave is passed on. While the function is being looked up, a block is
-    // lost instead.
-    unsafe {
-        if let Some(free) = real::FREE.try_get::<Free>() {
-            free(block);
-        }
-    }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn realloc(block: *mut c_void, bytes: usize) -> *mut c_void {
-    // SAFETY: what the caller gave is passed on.
-    unsafe {
-        let Some(real) = real::REALLOC.try_get::<Reallocate>() else {
-            return std::ptr::null_mut();
-        };
-        if block.is_null() || region::present().is_none() {
-            return real(block, bytes);
-        }
-        let before = libc::malloc_usable_size(block) as u64;
-        let has_locks = has_lock(block as u64, before);
-        let new = real(block, bytes);
-        if has_locks && new != block && !new.is_null() {
-            // The old block may be somebody else's by now; that a lock ends early only makes its
-            // successor a new one.
-            end_all(block as u64, before);
-        }
-        new
     }
 }

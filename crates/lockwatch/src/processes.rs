@@ -14,7 +14,6 @@ use crate::calls::export;
 use crate::execs::quietly;
 use crate::forks;
 use crate::layout::{CHILDREN_MAX, Lost};
-use crate::start::moment;
 use crate::threads::{self, Inside};
 use crate::{clock, real, region};
 
@@ -41,10 +40,10 @@ pub(crate) extern "C" fn made(child: pid_t) {
     let maker = threads::keep(region, thread);
     let place = &region.children[number];
     place.maker.store(maker, Ordering::Relaxed);
-    place.born.store(moment(region), Ordering::Relaxed);
+    place.born.store(region.moment(), Ordering::Relaxed);
     place.made.store(clock::now(), Ordering::Relaxed);
     place.pid.store(child as u32, Ordering::Release);
-    thread.segment.store(moment(region), Ordering::Relaxed);
+    thread.segment.store(region.moment(), Ordering::Relaxed);
 }
 
 /// A child has ended, and this thread has waited for it.
@@ -64,11 +63,11 @@ fn waited(child: pid_t) {
     if let Some(place) = ended
         && place.waiter.load(Ordering::Relaxed) == 0
     {
-        place.waited.store(moment(region), Ordering::Relaxed);
+        place.waited.store(region.moment(), Ordering::Relaxed);
         place.ended.store(clock::now(), Ordering::Relaxed);
         let waiter = threads::keep(region, thread) + 1;
         place.waiter.store(waiter, Ordering::Release);
-        thread.segment.store(moment(region), Ordering::Relaxed);
+        thread.segment.store(region.moment(), Ordering::Relaxed);
     }
 }
 

@@ -6,6 +6,7 @@ use std::cell::UnsafeCell;
 use std::io::Write as _;
 use std::mem::{MaybeUninit, size_of};
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::layout::{
@@ -42,6 +43,8 @@ static REGION: AtomicPtr<Region> = AtomicPtr::new(ptr::null_mut());
 /// Whether a region may still be made: not before the library is loaded, once per process.
 static MAY_OPEN: AtomicBool = AtomicBool::new(false);
 
+static MAKE: OnceLock<fn()> = OnceLock::new();
+
 /// The region; made by the first operation on a lock, so that a process without any costs nothing.
 #[inline]
 pub(crate) fn region() -> Option<&'static Region> {
@@ -52,8 +55,10 @@ pub(crate) fn region() -> Option<&'static Region> {
 
 #[cold]
 fn first() -> Option<&'static Region> {
-    if MAY_OPEN.swap(false, Ordering::AcqRel) {
-        crate::start::make_region();
+    if MAY_OPEN.swap(false, Ordering::AcqRel)
+        && let Some(make) = MAKE.get()
+    {
+        make();
     }
     // SAFETY: as above.
     unsafe { REGION.load(Ordering::Acquire).as_ref() }
@@ -65,8 +70,9 @@ pub(crate) fn present() -> Option<&'static Region> {
     unsafe { REGION.load(Ordering::Acquire).as_ref() }
 }
 
-/// From now on the first operation makes a region.
-pub(crate) fn allow() {
+/// From now on the first operation makes a region, by the function that was given first.
+pub(crate) fn allow(make: fn()) {
+    MAKE.get_or_init(|| make);
     MAY_OPEN.store(true, Ordering::Release);
 }
 
@@ -75,6 +81,11 @@ impl Region {
     pub(crate) fn threads_seen(&self) -> &[Thread] {
         let count = self.header.threads.load(Ordering::Relaxed) as usize;
         &self.threads[..count.min(THREADS_MAX)]
+    }
+
+    /// The next moment, of creating and joining threads.
+    pub(crate) fn moment(&self) -> u32 {
+        self.header.segments.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn lose(&self, what: Lost) {

@@ -6,11 +6,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::interpreter::{self, Frames};
 use crate::layout::{Lost, WORDS_MAX};
-use crate::python::Frames;
 use crate::recorded::wipe;
 use crate::region::Region;
-use crate::{held, locks, modules, python, threads, unwind};
+use crate::{held, locks, modules, threads, unwind};
 
 const DEPTH_MAX: usize = 48;
 const KNOWN: usize = 1 << 15;
@@ -32,7 +32,7 @@ struct Capture {
 /// it could not be kept. Frames of Python code follow the native frame that runs them.
 #[cold]
 pub(crate) fn capture(region: &Region, site: u64) -> u32 {
-    let python = python::frames(region);
+    let python = interpreter::frames(region);
     if site == 0 && !is_mixed() {
         // A Python lock's operation: no native place is worth telling.
         return keep(region, python.words());
@@ -63,7 +63,7 @@ pub(crate) fn capture(region: &Region, site: u64) -> u32 {
     if python.words().is_empty() {
         return keep(region, addresses);
     }
-    let mut words = [0; DEPTH_MAX + python::WORDS_MAX];
+    let mut words = [0; DEPTH_MAX + interpreter::WORDS_MAX];
     let count = capture.mix(&python, &mut words);
     keep(region, &words[..count])
 }
@@ -101,7 +101,7 @@ fn is_mixed() -> bool {
             let lock = entry.lock.load(Ordering::Relaxed);
             entry.depth.load(Ordering::Relaxed) > 0
                 && !locks::is_python(region, lock)
-                && !python::gil::is_gil(lock)
+                && !interpreter::is_gil(lock)
         })
     })
 }

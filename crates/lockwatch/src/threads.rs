@@ -10,9 +10,9 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use crate::interpreter::{self, Interpreter};
 pub(crate) use crate::layout::{ALIVE, ENDED, LEFT_BEHIND};
 use crate::layout::{Kind, Lock, Lost, TASK, THREADS_MAX, Thread, What};
-use crate::python::{self, gil};
 use crate::recorded::wipe;
 use crate::region::{Region, region};
 use crate::{clocks, current, events, locks, memory, shared};
@@ -149,7 +149,9 @@ pub(crate) fn register(region: &'static Region) -> Option<&'static Thread> {
     if current::get().is_null() {
         let number = claim(region)?;
         adopt(region, number);
-        gil::after_fork(region, &region.threads[number as usize]);
+        if let Some(interpreter) = interpreter::get() {
+            interpreter.after_fork(region, &region.threads[number as usize]);
+        }
     }
     // SAFETY: it points into the region, which stays.
     Some(unsafe { &*current::get() })
@@ -278,7 +280,7 @@ fn tell_held(region: &Region, thread: &Thread, is_told: impl Fn(&Lock) -> bool) 
         let address = held.address.load(Ordering::Relaxed);
         if held.depth.load(Ordering::Relaxed) > 0
             && is_told(lock)
-            && !(locks::is_python(region, number) && python::is_ending())
+            && !(locks::is_python(region, number) && is_interpreter_ending())
             && memory::is_mapped(address)
             && !shared::is_robust(lock.kind.load(Ordering::Relaxed), address)
         {
@@ -319,4 +321,8 @@ extern "C" fn on_end(value: *mut c_void) {
         thread.state.store(ENDED, Ordering::Release);
         give_back(region, thread);
     }
+}
+
+fn is_interpreter_ending() -> bool {
+    interpreter::get().is_some_and(Interpreter::is_ending)
 }

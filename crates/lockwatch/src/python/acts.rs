@@ -8,7 +8,7 @@ use crate::calls::Outer;
 use crate::layout::{Kind, What};
 use crate::log::Request;
 use crate::threads::{self, Inside};
-use crate::{calls, clocks, edges, events, held, locks, log, stacks, start};
+use crate::{calls, clocks, edges, ends, events, held, locks, log, stacks};
 
 /// The thread wants a lock while it holds others.
 #[inline]
@@ -130,7 +130,7 @@ fn take_life(inside: &Inside, number: u32) {
     } else if before != me {
         let ended = &region.threads[before as usize - 1];
         if u64::from(ended.tid.load(Ordering::Relaxed)) == lock.first_site.load(Ordering::Relaxed) {
-            start::join_thread(inside, ended);
+            ends::join_thread(inside, ended);
         }
     }
 }

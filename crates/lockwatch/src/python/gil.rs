@@ -30,6 +30,7 @@ use libc::pthread_mutex_t;
 
 use super::interface::Interface;
 use crate::calls::{self, Outer};
+use crate::interpreter;
 use crate::layout::{Kind, Lock, Thread};
 use crate::real::{self, OnMutex};
 use crate::region::Region;
@@ -50,8 +51,6 @@ static NOTED: AtomicU32 = AtomicU32::new(0);
 /// The learning thread, as its number plus one.
 static LEARNER: AtomicU32 = AtomicU32::new(0);
 
-/// The GIL's number among the locks, plus one.
-static NUMBER: AtomicU32 = AtomicU32::new(0);
 /// Where the first interpreter's GIL was made; others are made there too.
 static MADE: AtomicU64 = AtomicU64::new(0);
 /// The thread that forked had the GIL: the child's only thread begins with it.
@@ -86,18 +85,12 @@ pub(crate) fn is_held(thread: &Thread) -> bool {
     held::find(thread, key()).is_some()
 }
 
-/// Whether a lock is the GIL.
-#[inline]
-pub(crate) fn is_gil(lock: u32) -> bool {
-    NUMBER.load(Ordering::Relaxed) == lock + 1
-}
-
 /// Whether a thread holds nothing else.
 #[inline]
 pub(crate) fn is_all(thread: &Thread) -> bool {
     match held::entries(thread) {
         [] => true,
-        [only] => is_gil(only.lock.load(Ordering::Relaxed)),
+        [only] => interpreter::is_gil(only.lock.load(Ordering::Relaxed)),
         _ => false,
     }
 }
@@ -170,12 +163,12 @@ fn is_learning() -> bool {
 
 /// The GIL's number; entered when it is first met in this process.
 fn number(region: &Region, site: u64) -> Option<u32> {
-    if let Some(number) = NUMBER.load(Ordering::Relaxed).checked_sub(1) {
+    if let Some(number) = interpreter::gil() {
         return Some(number);
     }
     let number = locks::find(region, key(), Kind::Gil, site)?;
     locks::keep(region, number);
-    NUMBER.store(number + 1, Ordering::Relaxed);
+    interpreter::know_gil(Some(number));
     Some(number)
 }
 
@@ -271,7 +264,7 @@ fn is_long(thread: &Thread) -> bool {
 
 fn end_wait(thread: &Thread) {
     let waiting = thread.waiting.load(Ordering::Relaxed);
-    if waiting != 0 && is_gil(waiting - 1) {
+    if waiting != 0 && interpreter::is_gil(waiting - 1) {
         calls::end_wait(thread, &WITHIN.replace(Outer::NOTHING));
     }
 }
@@ -298,7 +291,7 @@ pub(crate) fn on_fork() {
     let had = is_known
         && threads::present().is_some_and(|(_, thread)| held::find(thread, key()).is_some());
     HAD_AT_FORK.store(had, Ordering::Relaxed);
-    NUMBER.store(0, Ordering::Relaxed);
+    interpreter::know_gil(None);
     WITHIN.set(Outer::NOTHING);
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::interface::{Interface, Object};
 use super::{VARARGS, definition, python};
-use crate::start;
+use crate::ends;
 
 type Join = unsafe extern "C" fn(Object, Object) -> Object;
 
@@ -54,5 +54,5 @@ unsafe extern "C" fn join(handle: Object, given: Object) -> Object {
         (python.clear_error)();
         thread
     };
-    start::while_it_lives(thread as u64, 0, call)
+    ends::while_it_lives(thread as u64, 0, call)
 }

@@ -33,7 +33,8 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
-use crate::layout::Kind;
+use crate::interpreter::{self, Frames, Interpreter};
+use crate::layout::{Kind, Thread};
 use crate::log::{self, Request};
 use crate::region::Region;
 use crate::{held, locks, threads};
@@ -43,7 +44,6 @@ use interface::{Interface, Object};
 use ways::{Arguments, FAST, KEYWORDS, NOARGS, ONE, VARARGS, trampoline};
 
 pub(crate) use semaphores::{keeps, makes_semaphores};
-pub(crate) use stack::{Frames, WORDS_MAX};
 
 static INTERFACE: AtomicPtr<Interface> = AtomicPtr::new(ptr::null_mut());
 /// 0: not looked for; 1: being looked for or installed; 2: done with, one way or the other.
@@ -200,6 +200,7 @@ fn look_once() {
     {
         return;
     }
+    interpreter::found(&CPython);
     install(interface);
     blind::tell(interface);
     // SAFETY: the interpreter is ready, and this thread has its GIL.
@@ -248,18 +249,42 @@ fn install(python: &Interface) {
     }
 }
 
-/// A Python lock is met for the first time, as it is by each import of a module.
-pub(crate) fn met_lock() {
-    if STATE.load(Ordering::Relaxed) == 2 {
-        counted::look();
-        tasks::look();
-    }
-}
+/// The interpreter, for the parts that know of none.
+struct CPython;
 
-/// Whether there was an interpreter, and it ends or has ended.
-pub(crate) fn is_ending() -> bool {
-    // SAFETY: it may be asked at any time.
-    STATE.load(Ordering::Acquire) == 2 && unsafe { (python().is_initialized)() == 0 }
+impl Interpreter for CPython {
+    fn frames(&self, region: &Region) -> Frames {
+        if STATE.load(Ordering::Acquire) != 2 {
+            return Frames::none();
+        }
+        stack::frames(python(), region)
+    }
+
+    /// One of a condition's waiters, or the lock that reports a thread's life
+    /// (`Thread._tstate_lock`, until Python 3.12).
+    fn flavour(&self, region: &Region) -> u32 {
+        blind::look(python());
+        // SAFETY: a method of a lock runs with the interpreter ready and the thread attached.
+        unsafe { layout::find(python()) };
+        stack::flavour(python(), region)
+    }
+
+    /// As one is by each import of a module.
+    fn met_lock(&self) {
+        if STATE.load(Ordering::Relaxed) == 2 {
+            counted::look();
+            tasks::look();
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        // SAFETY: it may be asked at any time.
+        STATE.load(Ordering::Acquire) == 2 && unsafe { (python().is_initialized)() == 0 }
+    }
+
+    fn after_fork(&self, region: &Region, thread: &Thread) {
+        gil::after_fork(region, thread);
+    }
 }
 
 /// In a new child what was learnt about the parent is forgotten: its tasks, where its texts are.
@@ -413,21 +438,4 @@ fn around(hook: &Hook, lock: Object, arguments: &Arguments, call: impl Fn() -> O
             result
         }
     }
-}
-
-/// What the lock is for that is met now for the first time, by who takes it: one of a condition's
-/// waiters, or the lock that reports a thread's life (`Thread._tstate_lock`, until Python 3.12).
-pub(crate) fn flavour(region: &Region) -> u32 {
-    blind::look(python());
-    // SAFETY: a method of a lock runs with the interpreter ready and the thread attached.
-    unsafe { layout::find(python()) };
-    stack::flavour(python(), region)
-}
-
-/// The frames of Python code of this thread, innermost first, as words of a stack.
-pub(crate) fn frames(region: &Region) -> Frames {
-    if STATE.load(Ordering::Acquire) != 2 {
-        return Frames::none();
-    }
-    stack::frames(python(), region)
 }

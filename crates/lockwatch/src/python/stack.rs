@@ -4,15 +4,12 @@ use super::codes::{self, Place};
 use super::interface::Interface;
 use super::layout::{self, Layout};
 use super::{gil, python};
+use crate::interpreter::Frames;
 use crate::region::Region;
 use crate::threads;
 
 /// Frames are not followed further than this: what is read is nobody's promise.
 const FRAMES_MAX: usize = 4096;
-
-/// Frames that are reported, and calls.
-pub(crate) const WORDS_MAX: usize = 40;
-const CALLS_MAX: usize = 16;
 
 /// So many frames of the standard library's `threading` are passed over for a lock's place.
 const INNER_MAX: usize = 6;
@@ -23,51 +20,6 @@ fn is_attached(python: &Interface) -> bool {
         Some((_, thread)) if gil::is_known() => gil::is_held(thread),
         // SAFETY: it may be asked at any time.
         _ => unsafe { (python.has_gil)() != 0 },
-    }
-}
-
-/// This thread's frames as words, innermost first, and which of them belong to one call of C into
-/// Python: up to which word, and where on the native stack that call lies (0 if that is not known).
-pub(crate) struct Frames {
-    words: [u64; WORDS_MAX],
-    count: usize,
-    calls: [(usize, usize); CALLS_MAX],
-    call_count: usize,
-}
-
-impl Frames {
-    pub(crate) const fn none() -> Self {
-        Self {
-            words: [0; WORDS_MAX],
-            count: 0,
-            calls: [(0, 0); CALLS_MAX],
-            call_count: 0,
-        }
-    }
-
-    /// All words.
-    pub(crate) fn words(&self) -> &[u64] {
-        &self.words[..self.count]
-    }
-
-    /// The words of each call, and where it lies.
-    pub(crate) fn calls(&self) -> impl Iterator<Item = (&[u64], usize)> {
-        let calls = &self.calls[..self.call_count];
-        calls.iter().enumerate().map(|(number, (end, at))| {
-            let start = number.checked_sub(1).map_or(0, |before| calls[before].0);
-            (&self.words[start..*end], *at)
-        })
-    }
-
-    fn end_call(&mut self, at: usize) {
-        let begun = self
-            .call_count
-            .checked_sub(1)
-            .map_or(0, |last| self.calls[last].0);
-        if self.count > begun && self.call_count < CALLS_MAX {
-            self.calls[self.call_count] = (self.count, at);
-            self.call_count += 1;
-        }
     }
 }
 
@@ -129,7 +81,7 @@ unsafe fn walk(
     let mut frame = first;
     let mut in_task = false;
     for _ in 0..FRAMES_MAX {
-        if frame == 0 || frames.count == WORDS_MAX {
+        if frame == 0 || frames.is_full() {
             break;
         }
         // SAFETY: the caller's promise.
@@ -146,10 +98,7 @@ unsafe fn walk(
                 )
             });
             match met {
-                Met::Told(word) => {
-                    frames.words[frames.count] = word;
-                    frames.count += 1;
-                }
+                Met::Told(word) => frames.push(word),
                 Met::LeftOut => {}
                 Met::End => break,
             }

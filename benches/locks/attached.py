@@ -45,6 +45,7 @@ HEALTHY = (
     "mariadb",
     "varnish",
     "unbound",
+    "bind",
     "http.server",
     "gunicorn-threads",
     "gunicorn-prefork",

@@ -5,10 +5,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tests.locks.conftest import PROGRAMS, Result
+from vespiary.prove.locks.facts import Lock, Thread
+from vespiary.prove.locks.live import View
+from vespiary.prove.locks.together import Together
 
 
 @pytest.mark.parametrize("count", [2, 3, 8, 25])
@@ -143,3 +148,40 @@ def test_an_owner_that_has_ended_with_its_process_is_named(
     assert "process has ended" in found["title"]
     _, owner = found["stacks"]
     assert owner["held_since"][0]["function"] == "keeps"
+
+
+class _Read:
+    """What a look reads: a thread waits for a lock whose owner has ended."""
+
+    def __init__(self, lock: Lock) -> None:
+        ended = Thread(1, 11, False, None, 0, None, 0, None, False, None, 0, 1, 0, "ended", ())
+        waiting = Thread(0, 10, True, None, 0, None, 0, 0, False, None, 1, 1, 1, "waiting", ())
+        self._threads = [waiting, ended]
+        self._lock = lock
+
+    def threads(self) -> list[Thread]:
+        return self._threads
+
+    def lock(self, number: int) -> Lock:
+        return self._lock
+
+    def owners(self, number: int) -> list[int]:
+        return [1]
+
+    def is_there(self, thread: Thread) -> bool:
+        return thread.alive
+
+    def record(self, number: int) -> SimpleNamespace:
+        return SimpleNamespace(pid=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "life", "count"),
+    [("mutex", False, 1), ("end of a thread", True, 0), ("Python lock", True, 0)],
+)
+def test_who_waits_for_the_end_of_a_thread_that_has_ended_is_not_deadlocked(
+    kind: str, life: bool, count: int
+) -> None:
+    lock = Lock(0, 4096, kind, True, 1, None, 0, signal=life, life=life)
+    view = View(cast("Together", _Read(lock)))
+    assert len(view.deadlocks()) == count

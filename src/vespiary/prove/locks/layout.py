@@ -215,7 +215,7 @@ class Held(NamedTuple):
     lock: int
     # 0 exclusive, 1 shared.
     mode: int
-    # How often it was taken; 0 once another thread has released it.
+    # How often it was taken; 0 once somebody else has released it.
     depth: int
     # Its entry in the log of the full mode, plus one.
     log: int

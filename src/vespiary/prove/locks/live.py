@@ -175,11 +175,18 @@ class View:
             for holder in [] if thread.waiting is None else self.holders(thread.waiting):
                 if holder.alive and self.together.is_there(holder):
                     work.append((holder, depth + 1))
-                elif holder.left_behind or not (
-                    holder.carrier is not None or self._may_be_released(thread)
-                ):
-                    # A lock of a task that has ended may yet be released by another.
+                elif holder.left_behind or not self._goes_on_without(holder, thread):
                     yield Deadlock((thread,), holder.number)
+
+    def _goes_on_without(self, ended: Thread, waiting: Thread) -> bool:
+        """Whether a wait for a thread or task that has ended may still be over.
+
+        Who waited for that very end only has to be given a processor; and a lock of a task that has
+        ended may be released by another one.
+        """
+        assert waiting.waiting is not None
+        waits_for_end = self.together.lock(waiting.waiting).life
+        return waits_for_end or ended.carrier is not None or self._may_be_released(waiting)
 
     def _retaken(self, thread: Thread) -> Thread:
         """The thread, which waits for a mutex if its wait on a condition has come to that."""

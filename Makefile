@@ -31,9 +31,8 @@ rust_sources := $(shell find crates -name '*.rs' -o -name '*.toml') Cargo.toml \
 	$(wildcard Cargo.lock) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-everything nightly prove check bench wheel docs suites fuzz trace \
-	system-deps conformance constraints build build-for-tests lock-layout clean \
-	need FORCE
+.PHONY: help run test test-all test-everything nightly prove check bench wheel docs suites fuzz \
+	trace system-deps conformance constraints build build-for-tests lock-layout clean need FORCE
 
 help: ## Print this list
 	@echo "Vespiary: make TARGET, one of"

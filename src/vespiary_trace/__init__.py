@@ -56,8 +56,7 @@ def requires(*marked: object) -> bool:
     Raises:
         Disabled: a statement was reached while its mark is disabled in a traced run.
     """
-    condition = marked[-1]
-    return True if isinstance(condition, str) else bool(condition)
+    return bool(marked[-1])  # An identifier is true.
 
 
 def implements(*ids: str, disabled: object = None) -> "Callable[[_Function], _Function]":

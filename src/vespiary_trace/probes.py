@@ -12,6 +12,7 @@ import functools
 import inspect
 import mmap
 import os
+import re
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -40,6 +41,9 @@ _SLOT: Final = struct.Struct(f"=QQIIHH4x{_TEXT_BYTES_MAX}s")
 _TEXT: Final = struct.Struct(f"=IHH4x{_TEXT_BYTES_MAX}s")
 _USED_OFFSET: Final = 20
 _KIND_OFFSET: Final = 20
+_IDENTIFIER: Final = re.compile(
+    r"[A-Za-z][\w.-]*/[\w./-]+|[A-Z][A-Z0-9]*(?:[-_.][A-Z0-9]+)*-\d+", re.ASCII
+)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -182,8 +186,14 @@ class Table:
             return self.slots()[len(slots)]
 
 
+def _is_statement(marked: tuple[object, ...]) -> bool:
+    """Whether a mark has no condition: a condition may be a string, too, as `name and name[0]`."""
+    last = marked[-1]
+    return isinstance(last, str) and (len(marked) == 1 or bool(_IDENTIFIER.fullmatch(last)))
+
+
 def _split(marked: tuple[object, ...]) -> tuple[tuple[str, ...], bool]:
-    if not isinstance(marked[-1], str):
+    if not _is_statement(marked):
         return cast("tuple[str, ...]", marked[:-1]), bool(marked[-1])
     return cast("tuple[str, ...]", marked), True
 
@@ -208,7 +218,7 @@ class Probes:
         if slot is None:
             slot = self._marks[place] = self._slot(ids, frame.f_code, frame.f_lineno)
         slot.count(condition)
-        if slot.disabled and isinstance(marked[-1], str):
+        if slot.disabled and _is_statement(marked):
             raise Disabled(
                 f"vespiary trace: the code that implements {' '.join(ids)} at {slot.site} is"
                 " disabled in this run"

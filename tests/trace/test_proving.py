@@ -129,10 +129,13 @@ def test_a_mark_in_another_process_is_reached_and_disabled(proved: Proved) -> No
 
 def test_a_test_made_by_a_macro_is_known_by_its_own_name(proved: Proved) -> None:
     names = {test["id"] for test in proved.told["tests"] if "toy/1/7" in test["claims"]}
-    path = "toy::claims::long_texts_are_both"
-    assert names == {f"{path}::with_four", f"{path}::with_seven"}
-    claim = proved.one("claims", id="toy/1/7")
-    assert (claim["claimant"], claim["verdict"]) == (path, "killed")
+    path, other = (
+        f"toy::claims::{name}"
+        for name in ("long_texts_are_both", "a_claim_stands_in_the_arguments_of_a_macro")
+    )
+    assert names == {f"{path}::with_four", f"{path}::with_seven", other}
+    for claimant in (path, other):
+        assert proved.one("claims", id="toy/1/7", claimant=claimant)["verdict"] == "killed"
 
 
 def test_a_claim_beside_one_that_tells_must_tell_too(proved: Proved) -> None:
@@ -210,7 +213,7 @@ def test_the_evidence_says_how_a_test_fails(proved: Proved, name: str, how: str)
 
 def test_a_claim_whose_feature_is_off_is_a_warning_that_names_it(proved: Proved) -> None:
     assert proved.told["warnings"] == [
-        "tests/claims.rs:116: the claim in only_with_a_feature is in none of the tests that were"
+        "tests/claims.rs:137: the claim in only_with_a_feature is in none of the tests that were"
         " built: turn on its feature in run.cargo, or take it out"
     ]
 

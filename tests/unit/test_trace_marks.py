@@ -54,6 +54,34 @@ def test_a_mark_is_its_condition_when_nothing_is_traced(tmp_path: Path) -> None:
     assert requires("a/1/1", "a/1/2", False) is False
 
 
+STRINGS = """
+import sys
+from vespiary_trace import requires
+
+def has_rest(rest):
+    return requires("a/1/1", rest and rest[0])
+
+print(has_rest(""), has_rest("x"), requires("a/1/2", "a/1/3"))
+"""
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+def test_a_condition_may_be_a_string(tmp_path: Path, *, is_traced: bool) -> None:
+    (tmp_path / "program.py").write_text(STRINGS)
+    table = tmp_path / "table"
+    Table(table)
+    environment = {**os.environ, "VESPIARY_TRACE": str(table) if is_traced else ""}
+
+    def told() -> str:
+        command = [sys.executable, "program.py"]
+        return subprocess.check_output(command, cwd=tmp_path, env=environment, text=True).strip()
+
+    assert told() == "False True True"
+    if is_traced:
+        slots(table)["a/1/1"].disable()
+        assert told() == "False False True"
+
+
 def test_a_marked_function_is_the_function_itself_when_nothing_is_traced() -> None:
     def function() -> None: ...
 

@@ -335,3 +335,14 @@ def test_a_mark_within_a_macro_knows_it() -> None:
         (("a/1/1",), 1, "guard"), (("a/1/2",), 3, "")
     ]  # fmt: skip
     assert not found.problems
+
+
+def test_a_claim_in_the_arguments_of_a_macro_knows_it() -> None:
+    text = (
+        "mod tests {\n    made! {\n        some_test,\n        |x| {\n"
+        '            claims!("a/1/1");\n            assert!(x);\n        }\n    }\n}\n'
+    )
+    found = scan_rust(text, "a.rs")
+    assert [(mark.line, mark.function, mark.macro) for mark in found.marks] == [(5, "", "made")]
+    other = scan_rust(text.replace("assert!(x)", "assert!(y)"), "a.rs")
+    assert found.marks[0].digest != other.marks[0].digest

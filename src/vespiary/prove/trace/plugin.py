@@ -39,6 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Measure no coverage in a run of `prove`: its report alone takes longer than the tests."""
+    options = early_config.known_args_namespace
+    if options.trace_serve is not None and getattr(options, "cov_source", None):
+        options.cov_source = []
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Know the marker; record or serve where that is asked for."""
     config.addinivalue_line("markers", MARKER)

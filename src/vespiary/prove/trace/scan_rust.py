@@ -5,7 +5,8 @@ characters, which must be distinguished from lifetimes. In what is left, bracket
 brackets. Identifiers are then read from the untouched text at the same places.
 
 Within a macro's definition the compiler gives a mark the place of the macro's call, and a test may
-be named by a parameter. Such marks and claims know their macro; where an identifier is a parameter
+be named by a parameter. Such marks and claims know their macro (a claim also where it stands in the
+arguments of a macro that makes the test); where an identifier is a parameter
 too, as in `requires!($id => ...)`, each call of the macro is a mark of the literals in it that look
 like identifiers.
 """
@@ -34,6 +35,7 @@ _FUNCTION = re.compile(r"\bfn\s+(r#)?(\$?\w+)")
 _LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _IDENTIFIER = re.compile(r'"([A-Za-z][\w.-]*/[\w./-]+|[A-Z][A-Z0-9]*(?:[-_.][A-Z0-9]+)*-\d+)"')
 _MACRO = re.compile(r"\bmacro_rules!\s*(\w+)\s*([(\[{])")
+_MACRO_CALL = re.compile(r"\b(\w+)!\s*[(\[{]")
 _DOC_CLAIM = re.compile(r"^[ \t]*//[/!].*\bclaims!\s*[(\[{]", re.MULTILINE)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
@@ -117,6 +119,10 @@ class _Scanner:
             self.found.problems.append(Problem(f"{self._file}:{line}", CONSTANT))
         span = _function(code, call.start())
         function = span.name if span else ""
+        if kind == "claim" and not span and not macro:
+            # A macro makes the test of its arguments, in which the claim stands.
+            span = _around(code, call.start())
+            macro = span.name if span else ""
         digest = rust_digest(text[span.begin : span.end] if span else text[call.start() : end])
         self.found.marks.append(
             Mark(kind, literals, self._file, line, function, "rust", form, digest, macro)
@@ -198,6 +204,15 @@ def _misplaced(code: str, start: int, end: int, form: str) -> str:
     if is_statement:
         return "the value of requires! is dropped: it marks nothing; let it guard code"
     return NEGATED if before == "!" else ""
+
+
+def _around(code: str, place: int) -> _Span | None:
+    """The innermost call of a macro in whose arguments the place is."""
+    for match in reversed(list(_MACRO_CALL.finditer(code, 0, place))):
+        end = _closed(code, match.end() - 1)
+        if end > place:
+            return _Span(match[1], match.start(), end + 1)
+    return None
 
 
 def _function(code: str, place: int) -> _Span | None:

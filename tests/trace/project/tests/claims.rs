@@ -110,6 +110,27 @@ claiming_tests! {
     a_mark_named_by_a_macros_call_lets_through: "toy/1/13" => toy::named("abc");
 }
 
+macro_rules! with_four {
+    ($name:ident, |$text:ident| $body:expr) => {
+        #[test]
+        fn $name() {
+            closure("four");
+
+            fn closure($text: &str) {
+                $body
+            }
+        }
+    };
+}
+
+with_four! {
+    a_claim_stands_in_the_arguments_of_a_macro,
+    |text| {
+        claims!("toy/1/7");
+        assert!(toy::both(text));
+    }
+}
+
 #[cfg(feature = "more")]
 #[test]
 fn only_with_a_feature() {

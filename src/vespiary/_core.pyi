@@ -155,7 +155,7 @@ class Connection(Generic[_M_co]):
             ThreadCallsFull: the loop takes no calls of other threads (raised in those only).
             SendRefused: a message in parts is under way, or the framing cannot carry it: it is too
                 long for the length prefix, or has a line break where messages are lines.
-            TypeError: the message is neither text nor bytes.
+            TypeError: the message is neither text nor bytes, or compress is not a bool.
         """
 
     def send_part(
@@ -171,7 +171,10 @@ class Connection(Generic[_M_co]):
         Raises:
             ConnectionClosed: the connection is closing or has ended.
             WriteQueueFull: `write_bytes_max` would be exceeded, under the policy `wait`.
-            SendRefused: the framing has no parts to send, as with lines and length prefixes.
+            SendRefused: the framing has no parts to send, as with lines and length prefixes, or
+                another task or callback is sending a message in parts.
+            TypeError: the data is neither text nor bytes, or another argument is not what it must
+                be.
         """
 
     def send_end(self) -> None:

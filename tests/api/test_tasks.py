@@ -78,7 +78,10 @@ async def test_what_nobody_awaits_is_silent(whole_log: pytest.LogCaptureFixture)
     async with serving(Echo) as server:
         connection = await vespiary.connect(server.urls[0])
         connection.ping()
-        _, _ = connection.drain(), connection.wait_closed()
+        _ = connection.drain()
+        with pytest.warns(RuntimeWarning, match="never awaited"):
+            _ = connection.wait_closed()
+            del _
         connection.abort()
         connection.close()
         await connection.wait_closed()

@@ -43,8 +43,8 @@ numbers = itertools.count(1)
 class WebSocket:
     """A WebSocket connection.
 
-    Its event loop runs while something is sent or received only. A connection with a thread that
-    receives is no choice: before 3.13 Python's ssl is not safe if another one sends.
+    Its event loop runs only while something is sent or received. The client with a thread that
+    receives cannot be used: Python 3.11's ssl is not safe if another thread sends meanwhile.
     """
 
     def __init__(self, url: str, headers: dict[str, str], tls: ssl.SSLContext | None) -> None:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from vespiary._counted import counted
 from vespiary.errors import ConfigurationError
 from vespiary.prove.acceptance.hosts.remote import Remote
 from vespiary.prove.acceptance.hosts.shipping import cargo_of
@@ -52,7 +53,8 @@ def shares(plan: Plan, count: int) -> list[Plan]:
     """
     if plan.connections < count:
         raise ConfigurationError(
-            f"{count} hosts cannot share {plan.connections} connections", subject="connections"
+            f"{count} hosts cannot share {counted(plan.connections, 'connection')}",
+            subject="connections",
         )
     seed = random.SystemRandom().randrange(_SEED_MAX) if plan.seed is None else plan.seed
     parts = []
@@ -79,7 +81,7 @@ def run_on_hosts(
     Args:
         plan: For all hosts together.
         hosts: By name.
-        say: Is told what happens.
+        say: Called with a sentence about what happens.
 
     Raises:
         ConfigurationError: the plan cannot be divided or sent.

@@ -1,9 +1,11 @@
 """`python -m benches.instructions`: instructions a server spends on each message, by callgrind.
 
-Instructions do not depend on the machine's mood, so that a change of one in a hundred can be seen
-from a single run. Only the program's own are counted, not the kernel's. A server is run twice under
-callgrind, with few messages and with many; the difference, divided by the further messages, is
-free of the costs of starting and of opening connections.
+Instructions do not depend on what else the machine does, so that a change of one in a hundred can
+be seen from a single run. Only the program's own are counted, not the kernel's. A server runs under
+callgrind and gets two loads, one of few messages and one of many; the difference, divided by the
+further messages, is free of the costs of opening connections. Before them another load warms it up.
+callgrind_control reads the counter between the loads: a signal that ends the server would reach a
+program that waits in io_uring_enter(2) late, after work that nobody asked for.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,14 +24,15 @@ from pathlib import Path
 from benches.catalogue import Server, servers
 from benches.choices.__main__ import BASE, VARIANTS, build
 from benches.measurement import ServerError, await_ready, free_port
-from benches.provision import CACHE, Toolbox, provide, say
+from benches.provision import Toolbox, provide, say
 from benches.scenarios import BY_NAME, Scenario
 
 CONNECTIONS = 10
 MESSAGES = {"S1": (500, 4500), "S2": (500, 4500), "S4": (20, 220), "S5": (500, 4500)}
 """Messages on each connection, in the shorter and in the longer run of a scenario."""
 SECONDS_MAX = 120.0
-END_SECONDS_MAX = 20.0
+CLOSING_SECONDS = 0.5
+"""How long a server may take to close the connections of a load that is over."""
 
 
 class CountError(Exception):
@@ -58,52 +62,23 @@ def _load(
     ]
 
 
-def _total(server: Server, scenario: Scenario, toolbox: Toolbox, messages: int) -> int:
-    """Instructions of a whole run with so many messages on each connection."""
-    port = free_port()
-    profile = CACHE / "callgrind.out"
-    log = CACHE / "callgrind.log"
-    command = [
-        *("valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}"),
-        *(f"--log-file={log}", "--"),
-        *(toolbox.fill(word, port) for word in server.command),
-    ]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=toolbox.environment(server),
-        start_new_session=True,
-    )
-    try:
-        await_ready(process, port, announces=False, seconds_max=SECONDS_MAX)
-        load = _load(server, scenario, toolbox, port, messages)
-        done = subprocess.run(load, capture_output=True, text=True, timeout=SECONDS_MAX)
-        if done.returncode != 0:
-            raise CountError((done.stdout or done.stderr).strip()[-300:])
-    finally:
-        _end(process, _load(server, scenario, toolbox, port, MESSAGES[scenario.name][0]))
-    found = re.search(r"Collected : (\d+)", log.read_text())
+def _run(load: Sequence[str]) -> None:
+    done = subprocess.run(load, capture_output=True, text=True, timeout=SECONDS_MAX)
+    if done.returncode != 0:
+        raise CountError((done.stdout or done.stderr).strip()[-300:])
+
+
+def _counted(process: subprocess.Popen[bytes], profile: Path, number: int) -> int:
+    """Instructions since the last call; this is call `number`, from 1 on."""
+    dump = ["callgrind_control", "--dump", str(process.pid)]
+    done = subprocess.run(dump, capture_output=True, text=True, timeout=SECONDS_MAX)
+    path = profile.with_name(f"{profile.name}.{number}")
+    text = path.read_text() if path.exists() else ""
+    found = re.search(r"^(?:totals|summary): (\d+)", text, re.MULTILINE)
     if found is None:
-        raise CountError(f"callgrind told no total; see {log}")
+        output = (done.stdout + done.stderr).strip()
+        raise CountError(f"callgrind printed no total: {output[-300:]}")
     return int(found.group(1))
-
-
-def _end(process: subprocess.Popen[bytes], load: Sequence[str]) -> None:
-    """End it by a signal that callgrind can write its total after.
-
-    While the program waits in io_uring_enter(2) callgrind looks for signals only every 100,000
-    blocks of code, so it is kept busy until it has gone. That blurs the total by less than 1 %.
-    """
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    deadline = time.monotonic() + END_SECONDS_MAX
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(load, capture_output=True, timeout=2)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def count(server: Server, scenario: Scenario, toolbox: Toolbox) -> float:
@@ -113,10 +88,34 @@ def count(server: Server, scenario: Scenario, toolbox: Toolbox) -> float:
         CountError: It could not be counted.
         ServerError: The server did not start.
     """
+    port = free_port()
     few, many = MESSAGES[scenario.name]
-    shorter = _total(server, scenario, toolbox, few)
-    time.sleep(0.1)
-    longer = _total(server, scenario, toolbox, many)
+    with tempfile.TemporaryDirectory() as folder:
+        profile = Path(folder) / "callgrind.out"
+        command = [
+            *("valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}"),
+            *(f"--log-file={profile.with_suffix('.log')}", "--"),
+            *(toolbox.fill(word, port) for word in server.command),
+        ]
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=toolbox.environment(server),
+            start_new_session=True,
+        )
+        try:
+            await_ready(process, port, announces=False, seconds_max=SECONDS_MAX)
+            counts = []
+            for number, messages in enumerate((few, few, many), start=1):
+                _run(_load(server, scenario, toolbox, port, messages))
+                time.sleep(CLOSING_SECONDS)
+                counts.append(_counted(process, profile, number))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    _, shorter, longer = counts
     return (longer - shorter) / (CONNECTIONS * (many - few))
 
 

@@ -147,6 +147,12 @@ impl Watches {
         watch.filter(|watch| u64::from(watch.count) == data >> 32)
     }
 
+    /// Whether the latest look has found what was not taken yet.
+    #[inline]
+    pub(crate) fn has_found(&self) -> bool {
+        !self.found.is_empty()
+    }
+
     /// The next of what the latest look has found.
     pub(crate) fn next(&mut self) -> Option<Completion> {
         while let Some((data, bits)) = self.found.pop_front() {

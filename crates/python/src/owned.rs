@@ -49,7 +49,8 @@ pub(crate) fn release(object: Py<PyAny>) {
 }
 
 /// Drop what a call has returned, which is None in most cases.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "each call of a method ends here")]
 pub(crate) fn release_result(result: Bound<'_, PyAny>) {
     if !result.is_none() {
         release(result.unbind());

@@ -201,6 +201,11 @@ impl Active {
         self.sweep.shorten(None, monotonic())
     }
 
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "each completion passes, and none is copied here"
+    )]
     pub(super) fn next(&mut self) -> Option<Completion> {
         if !self.queued.is_empty() {
             return self.next_queued();

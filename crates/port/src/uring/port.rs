@@ -211,23 +211,16 @@ impl Port for Uring {
         self.active.as_mut()?.rest()
     }
 
+    #[inline]
     fn next(&mut self) -> Option<Completion> {
-        if let Some(active) = &mut self.active {
-            let completion = active.next();
-            if completion.is_some() {
-                return completion;
-            }
-            if std::mem::take(&mut active.are_watches_ready) {
-                active.counters.system_calls += 1;
-                // Should it fail, the ring reports in the next turn that they are ready still.
-                let _ = self.watches.look(Some(Duration::ZERO));
-            }
-        }
-        let completion = self.watches.next().or_else(|| self.failed.pop_front());
-        if completion.is_some() {
-            let active = self.active.as_mut();
-            let counters = active.map_or(&mut self.counters, |active| &mut active.counters);
-            counters.completions += 1;
+        let Some(active) = &mut self.active else {
+            return self.next_beside_ring();
+        };
+        let completion = active.next();
+        let is_elsewhere = completion.is_none()
+            && (active.are_watches_ready || self.watches.has_found() || !self.failed.is_empty());
+        if is_elsewhere {
+            return self.next_beside_ring();
         }
         completion
     }
@@ -240,5 +233,26 @@ impl Port for Uring {
         self.active
             .as_ref()
             .map_or(self.counters, |active| active.counters())
+    }
+}
+
+impl Uring {
+    /// A completion that does not come from the ring: a foreign descriptor's, or a failed accept's.
+    #[cold]
+    fn next_beside_ring(&mut self) -> Option<Completion> {
+        if let Some(active) = &mut self.active
+            && std::mem::take(&mut active.are_watches_ready)
+        {
+            active.counters.system_calls += 1;
+            // Should it fail, the ring reports in the next turn that they are ready still.
+            let _ = self.watches.look(Some(Duration::ZERO));
+        }
+        let completion = self.watches.next().or_else(|| self.failed.pop_front());
+        if completion.is_some() {
+            let active = self.active.as_mut();
+            let counters = active.map_or(&mut self.counters, |active| &mut active.counters);
+            counters.completions += 1;
+        }
+        completion
     }
 }

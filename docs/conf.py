@@ -25,6 +25,8 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_extensions"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_title = f"Vespiary {version}"
 html_theme_options = {"top_of_page_buttons": []}
 html_show_sourcelink = False

@@ -101,6 +101,22 @@ def test_a_requirement_opens_with_the_keyboard_and_by_its_address(page: Page) ->
     page.wait_for("document.getElementById('nest/1/2').open")
 
 
+def test_the_page_fits_a_phone_also_where_a_problem_has_long_words(
+    chromium: Chromium, tmp_path: Path
+) -> None:
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "nest.toml").write_text(CATALOGUE)
+    (tmp_path / "trace.toml").write_text('[sources]\nrust = ["*.rs"]\n')
+    unknown = f'fn {80 * "f"}() -> bool {{ requires!("nest/1/{80 * "1"}" => x) }}\n'
+    (tmp_path / f"{80 * 'a'}.rs").write_text(unknown)
+    path = tmp_path / "page.html"
+    config = ["--config", str(tmp_path / "trace.toml"), "--html", str(path)]
+    CliRunner().invoke(main, ["trace", "report", *config])
+    with chromium.open(path.as_uri()) as page:
+        page.resize(390, 844)
+        assert page.run("document.documentElement.scrollWidth") <= 390
+
+
 def test_every_field_has_a_label(page: Page) -> None:
     fields = "[...document.forms[0].elements].filter((it) => it.matches('input, select'))"
     assert page.run(f"{fields}.every((it) => it.labels.length === 1)")

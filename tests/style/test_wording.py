@@ -54,7 +54,7 @@ PHRASES = {
     r"to blame": "that causes it",
     r"behind it nothing": "the rest is not",
     r"whatever (?:it|they|he) (?:does|do)": "in any case, in everything that it does",
-    r"in (?:its|their|his|the) hands?|in hand": "while it holds",
+    r"in (?:its|their|his|your|the) hands?|in hand": "while it holds",
     r"let(?:s|ting)? go of": "releases",
     r"for good|as ever|by turns": "permanently, as usual, alternately",
     r"dearer": "takes longer, costs more",

@@ -90,7 +90,7 @@ impl Place {
         self.traits & IMPORTS != 0
     }
 
-    /// Whether the import lock of a module is taken or release.
+    /// Whether the import lock of a module is taken or released.
     pub(super) fn imports(self) -> bool {
         self.traits & (IMPORTS | IMPORTED) != 0
     }

@@ -67,7 +67,8 @@ def _totals(report: Report) -> str:
         for status in STATUSES
         if count[status]
     ]
-    traced = "" if report.traced else "<p>No traced run: nothing is above implemented.</p>"
+    text = "There was no traced run, so no status is higher than implemented."
+    traced = "" if report.traced else f"<p>{text}</p>"
     return f'{traced}<p class="totals">{" ".join(f"<span>{part}</span>" for part in parts)}</p>'
 
 

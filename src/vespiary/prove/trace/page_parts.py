@@ -8,7 +8,7 @@ STYLE = """
   :root { --good: #56d364; --poor: #e3a03c; --bad: #ff8a80 }
 }
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem;
-  padding: 0 1rem 4rem }
+  overflow-wrap: break-word; padding: 0 1rem 4rem }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
 td.name { white-space: nowrap }
 .totals { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem }

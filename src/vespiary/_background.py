@@ -23,12 +23,14 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-
-# Loaded before connections are, as what is registered last is called first at the exit.
-from concurrent.futures import thread as thread
 from typing import Any, Protocol, TypeVar
 
 from vespiary.loop import Loop, running_core
+
+# Loaded before connections are, as what is registered last is called first at the exit. In a
+# function of atexit it cannot be loaded any more.
+with contextlib.suppress(RuntimeError):
+    from concurrent.futures import thread as thread
 
 __all__ = ["Background", "NotInTime", "background"]
 

@@ -80,8 +80,7 @@ async def test_what_nobody_awaits_is_silent(whole_log: pytest.LogCaptureFixture)
         connection.ping()
         _ = connection.drain()
         with pytest.warns(RuntimeWarning, match="never awaited"):
-            _ = connection.wait_closed()
-            del _
+            connection.wait_closed()  # type: ignore[unused-coroutine]
         connection.abort()
         connection.close()
         await connection.wait_closed()

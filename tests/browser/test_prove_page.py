@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,23 @@ def test_a_click_on_a_cell_opens_it_with_its_outputs_and_its_memory(report: Page
     bad = "document.getElementById('bad%2Fplain')"
     assert report.run(f"{bad}.open") is True
     assert "<b>why</b>" in report.run(f"{bad}.querySelector('.finding pre').textContent")
+
+
+def test_the_mark_of_a_flaky_cell_can_be_read(chromium: Chromium, tmp_path: Path) -> None:
+    suite, flag, page = (tmp_path / name for name in ("suite.toml", "flag", "page.html"))
+    suite.write_text(f'[cases.odd]\nclients = [{{ command = ["test", "-e", "{flag}"] }}]\n')
+    options = ["--history", str(tmp_path / "history.sqlite"), "--html", str(page)]
+    for is_there in (False, True, False):
+        flag.touch() if is_there else flag.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "vespiary", "prove", str(suite), *options]
+        subprocess.run(command, cwd=CHECKOUT, capture_output=True, timeout=100, check=False)
+    with chromium.open(page.as_uri()) as opened:
+        mark = "getComputedStyle(document.querySelector('.cell summary .flaky'))"
+        assert opened.run(f"{mark}.color") != opened.run(f"{mark}.backgroundColor")
+        contrast = "document.querySelector('td .flaky')"
+        assert opened.run(f"{mark}.color") == opened.run(f"getComputedStyle({contrast}).color")
+        plots = "document.querySelectorAll('figure[data-plot*=\"runs\"]').length"
+        assert opened.run(plots) == 4
 
 
 def test_nothing_was_loaded(report: Page) -> None:

@@ -97,7 +97,7 @@ BYTES: Final = Unit("bytes", size_text, 1024.0, 1.0)
 SECONDS: Final = Unit("seconds", _seconds_text, 10.0, 1e-6)
 TIME: Final = Axis("time", _time_ticks)
 RUNS: Final = Axis("runs", _run_ticks)
-COUNT: Final = Unit("count", lambda value: f"{value:,.0f}", 10.0, 1.0)
+COUNT: Final = Unit("count", lambda value: f"{value:,.6g}", 10.0, 1.0)
 PERCENT: Final = Unit("percent", lambda value: f"{value:g} %", 10.0, 1.0)
 PER_SECOND: Final = Unit("per second", lambda value: f"{value:,.0f}/s", 10.0, 1.0)
 

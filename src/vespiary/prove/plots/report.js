@@ -19,7 +19,7 @@ const texts = {
   "bytes": size,
   "seconds": span,
   "percent": (share) => `${share.toFixed(1)} %`,
-  "count": (count) => Math.round(count).toLocaleString("en"),
+  "count": (count) => count.toLocaleString("en"),
   "per second": (count) => `${Math.round(count).toLocaleString("en")}/s`,
 };
 

@@ -7,6 +7,7 @@ under way, the others' are answered.
 
 Run:   .venv/bin/python examples/async_queries.py [WS_URL [HTTP_URL]]
        (default ws://127.0.0.1:9001 and http://127.0.0.1:8081)
+       QUERY_SECONDS in the environment is how long an answer may take; default: 5
 Talk:  .venv/bin/python -m websockets ws://127.0.0.1:9001
        and type  species hornet  |  digest some words
 """
@@ -15,6 +16,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
 import sys
 from urllib.parse import quote
 
@@ -22,6 +24,7 @@ import httpx
 
 import vespiary
 
+SECONDS = float(os.environ.get("QUERY_SECONDS", "5"))
 SPECIES = {
     "hornet": {"name": "Vespa crabro", "millimetres": 35},
     "paper wasp": {"name": "Polistes dominula", "millimetres": 16},
@@ -59,7 +62,7 @@ class Queries:
         """One answer. What goes wrong elsewhere is reported, and ends nothing here."""
         verb, _, rest = question.partition(" ")
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(SECONDS):
                 match verb:
                     case "species":
                         response = await self._client.get(
@@ -84,7 +87,7 @@ def digest(words: str) -> str:
 async def main() -> None:
     """Serve both, until SIGTERM or SIGINT."""
     urls = [*sys.argv[1:], *["ws://127.0.0.1:9001", "http://127.0.0.1:8081"][len(sys.argv) - 1 :]]
-    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client:
         queries = Queries(client)
         server = vespiary.Server()
         server.add(queries, urls[0])

@@ -356,7 +356,10 @@ def test_a_strict_projects_own_run_knows_the_marker(strict: Path) -> None:
     assert "3 passed" in own.stdout, own.stdout
 
 
-def test_an_interrupted_run_ends_its_processes_and_leaves_nothing_disabled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_ends_its_processes_and_leaves_nothing_disabled(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with subprocess.Popen(
         command("prove", "--only=toy/2/4", "--patience=10min", f"--evidence={tmp_path / 'e.json'}"),
         env=environment(tmp_path),
@@ -369,7 +372,7 @@ def test_an_interrupted_run_ends_its_processes_and_leaves_nothing_disabled(tmp_p
                 break
         time.sleep(0.5)
         children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.stderr.read()
     assert process.returncode != 0
     assert children

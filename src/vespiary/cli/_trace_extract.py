@@ -7,6 +7,7 @@ import click
 from vespiary._counted import counted
 from vespiary.cli._help import Command
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace import files
 from vespiary.prove.trace.extract import Extraction, Request, extract
 from vespiary.prove.trace.normative import candidates, read
 from vespiary.prove.trace.renaming import refuse_moved_marks, renamed
@@ -122,7 +123,7 @@ def extract_command(
     if base and not base_path:
         raise click.UsageError("--base takes SPEC=FILE, as rfc6455=rfc6455.txt")
     base_text = _text(Path(base_path)) if base else ""
-    before = path.read_text() if path.exists() else ""
+    before = files.read(path) if path.exists() else ""
     if accept:
         refuse_moved_marks(config, path)
     request = Request(
@@ -142,8 +143,7 @@ def extract_command(
         if done.written != before:
             raise click.ClickException(f"{path} is not up to date: run without --check")
     elif done.written != before:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(done.written)
+        files.write(path, done.written)
 
 
 def _text(path: Path) -> str:
@@ -218,7 +218,7 @@ def rename_command(config: Path, *, check: bool) -> None:
             places = counted(change.count, "place")
             click.echo(f"{change.path}: {places} {'would be ' if check else ''}changed")
         if not check:
-            change.path.write_text(change.text)
+            files.write(change.path, change.data)
     if not changes:
         click.echo("no requirement has moved")
     elif check:
@@ -244,7 +244,7 @@ def init(root: Path) -> None:
     if path.exists():
         raise ConfigurationError(f"{path} exists already: edit it, or remove it first")
     layout = looked_at(root)
-    path.write_text(as_settings(layout))
+    files.write(path, as_settings(layout))
     languages = [
         name for name, found in (("Rust", layout.rust), ("Python", layout.python)) if found
     ]

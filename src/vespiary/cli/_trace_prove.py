@@ -1,9 +1,11 @@
 """The commands of `vespiary trace` that run tests: collect, prove."""
 
+import contextlib
 import json
 import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from vespiary._counted import counted
 from vespiary.cli._help import Command
 from vespiary.cli._quantities import SPAN
 from vespiary.prove.trace.evidence import sources_of
+from vespiary.prove.trace.files import refuse_unwritable
 from vespiary.prove.trace.proving.prove import SECONDS_MIN, prove
 from vespiary.prove.trace.proving.record import KILLED, Record
 from vespiary.prove.trace.proving.run import Collected, Runner, collect
@@ -71,6 +74,7 @@ def collect_command(
       2  the settings are wrong, or the tracing build failed
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     settings = read_settings(config)
+    refuse_unwritable(_place(settings, evidence))
     record, _ = _run(settings, jobs, only, as_json, lambda _, collected: collected.record())
     _finish(settings, record, only, evidence, as_json)
 
@@ -117,6 +121,7 @@ def prove_command(
       2  the settings are wrong, or the tracing build failed
     """  # noqa: D301
     settings = read_settings(config)
+    refuse_unwritable(_place(settings, evidence))
     record, seconds = _run(
         settings, jobs, only, as_json, lambda runner, found: prove(runner, found, only, patience)
     )
@@ -152,18 +157,38 @@ def _run(
 
     began = time.monotonic()
     try:
-        with Runner(settings, jobs, say) as runner:
+        with _ending_on_signals(), Runner(settings, jobs, say) as runner:
             record = then(runner, collect(runner, only))
     except TableError as error:
         raise click.ClickException(str(error)) from error
     return record, time.monotonic() - began
 
 
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, with all processes that it has started."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, end) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _place(settings: Settings, evidence: str | None) -> Path:
+    return Path(evidence) if evidence else settings.root / settings.evidence
+
+
 def _finish(
     settings: Settings, record: Record, only: tuple[str, ...], evidence: str | None, as_json: bool
 ) -> None:
     """Write the evidence, and say what is not as it must be; with `only` the rest stays."""
-    path = Path(evidence) if evidence else settings.root / settings.evidence
+    path = _place(settings, evidence)
     if only and path.exists():
         before, _ = moved(Record.read(path), sources_of(scan_sources(settings).marks))
         merged(before, record, only).write(path)

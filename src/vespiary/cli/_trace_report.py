@@ -9,6 +9,7 @@ import click
 from vespiary._counted import counted
 from vespiary.cli._help import Command
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace import files
 from vespiary.prove.trace.gates import worse
 from vespiary.prove.trace.marks import Problem
 from vespiary.prove.trace.page import as_page
@@ -110,12 +111,12 @@ def report(
         base = os.path.relpath(settings.root.resolve(), html_path.resolve().parent)
         near = "{file}#L{line}" if base == "." else base + "/{file}#L{line}"
         page = as_page(made_report, title, link or near)
-        _write(html_path, page)
+        files.write(html_path, page)
     if json_path == "-":
         click.echo(as_json(made_report), nl=False)
     else:
         if json_path:
-            _write(Path(json_path), as_json(made_report))
+            files.write(Path(json_path), as_json(made_report))
         click.echo(as_text(made_report))
         _tell(made_report.problems)
     if made_report.errors:
@@ -152,7 +153,7 @@ def gate(config: Path, evidence: str | None, no_worse_than: Path | None) -> None
             f"{config} has no gates: add a [[gate]] table, or use --no-worse-than"
         )
     made_report = _made(settings, evidence)
-    fallen = worse(made_report.standings, no_worse_than.read_text()) if no_worse_than else []
+    fallen = worse(made_report.standings, files.read(no_worse_than)) if no_worse_than else []
     _tell([*made_report.errors, *made_report.offenders, *fallen])
     count = len(made_report.offenders) + len(fallen)
     if count or made_report.errors:
@@ -183,11 +184,11 @@ def snapshot(config: Path, evidence: str | None, *, check: bool) -> None:
         )
     text = as_snapshot(made_report)
     if not check:
-        _write(path, text)
+        files.write(path, text)
         return
     if not path.exists():
         raise click.ClickException(f"{path} does not exist: vespiary trace snapshot writes it")
-    before = path.read_text()
+    before = files.read(path)
     if before == text:
         click.echo(f"{path} is up to date")
         return
@@ -243,11 +244,3 @@ def _made(settings: Settings, evidence: str | None) -> Report:
 def _tell(problems: list[Problem]) -> None:
     for problem in problems:
         click.echo(f"{'error' if problem.error else 'warning'}: {problem}")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace import files
 from vespiary.prove.trace.normative import LEVELS
 
 __all__ = ["ROLES", "Catalogue", "Erratum", "Requirement", "load", "parsed"]
@@ -180,11 +181,7 @@ def load(path: Path) -> Catalogue:
     Raises:
         ConfigurationError: Something in it is wrong; the text has every fault with its line.
     """
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    return parsed(text, str(path), path.stem)
+    return parsed(files.read(path), str(path), path.stem)
 
 
 def parsed(text: str, file: str, name: str) -> Catalogue:

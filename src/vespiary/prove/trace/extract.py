@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vespiary._counted import counted
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace import files
 from vespiary.prove.trace.catalogue import Catalogue, Requirement, load, parsed
 from vespiary.prove.trace.documents import opened
 from vespiary.prove.trace.normative import Sentence, digest, read
@@ -102,7 +103,7 @@ def extract(request: Request) -> Extraction:
         _refuse_unpaired(request, revision)
     extraction = Extraction(sentences, revision, left_out, near)
     if existing:
-        before = request.path.read_text()
+        before = files.read(request.path)
     else:
         before = fresh_head(request.name, sections, request.base)
     by_hand = _by_hand(request.text, known, extraction)

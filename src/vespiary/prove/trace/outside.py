@@ -28,6 +28,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace import files
 from vespiary.prove.trace.marks import Mark, Problem
 from vespiary.prove.trace.scan import Project
 from vespiary.prove.trace.settings import Settings
@@ -101,7 +102,7 @@ def _read_junit(path: Path, results: _Results) -> None:
 
 def _read_cases(path: Path, results: _Results) -> None:
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(files.read(path))
         for key in ("passed", "failed"):
             for case in data[key]:
                 results.add(data["suite"], str(case), passed=key == "passed")
@@ -129,7 +130,7 @@ def _confirm(path: Path, results: _Results, project: Project, outside: Outside) 
 
 def _tables(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(files.read(path))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: confirmations cannot be read: {error}") from error
     for number, table in enumerate(data.get("confirmation", []), 1):

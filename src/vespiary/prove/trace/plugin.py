@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from vespiary.prove.trace import files
 from vespiary.prove.trace.marker import MARKER
 from vespiary.prove.trace.proving.record import ASSERTION, EXCEPTION, TIMEOUT
 from vespiary.trace import MARK, VARIABLE, Table
@@ -152,7 +153,7 @@ class _Recorder(_Outcomes):
 
     def pytest_sessionfinish(self) -> None:
         """Write what was found."""
-        self._path.write_text(json.dumps({"tests": self._tests}, indent=2) + "\n")
+        files.write(self._path, json.dumps({"tests": self._tests}, indent=2) + "\n")
 
 
 class _Servant(_Outcomes):

@@ -13,6 +13,7 @@ from pathlib import Path
 from vespiary._counted import counted
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.catalogue import load
+from vespiary.prove.trace.files import read
 from vespiary.prove.trace.scan import scan_sources
 from vespiary.prove.trace.settings import Settings, read_settings
 
@@ -31,7 +32,7 @@ class Change:
     """
 
     path: Path
-    text: str
+    data: bytes
     count: int
 
 
@@ -56,23 +57,24 @@ def renamed(settings: Settings) -> list[Change]:
     changes = [_changed(path, moved) for path in sorted(files) if path.exists()]
     changes = [change for change in changes if change.count]
     for path in catalogues:
-        before = path.read_text()
+        before = read(path)
         text = _REFERENCE.sub(lambda found: found[1] + _renamed(found[2], moved), before)
         text = _MOVED_FROM.sub("", text)
         if text != before:
-            changes.append(Change(path, text, 0))
+            changes.append(Change(path, text.encode(), 0))
     return changes
 
 
 def _changed(path: Path, moved: dict[str, str]) -> Change:
     """A file with the identifiers of today; only whole strings are identifiers."""
     ids = "|".join(re.escape(name) for name in moved)
+    # Identifiers are ASCII: whatever else is in a source, its encoding and line ends too, stays.
     text, count = re.subn(
         rf"""(["'])({ids})\1""",
         lambda found: f"{found[1]}{moved[found[2]]}{found[1]}",
-        path.read_text(),
+        path.read_bytes().decode("latin-1"),
     )
-    return Change(path, text, count)
+    return Change(path, text.encode("latin-1"), count)
 
 
 def _renamed(quoted: str, moved: dict[str, str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace import files
 from vespiary.prove.trace.catalogue import Catalogue, Erratum, Requirement, load
 from vespiary.prove.trace.marks import Found, Mark, Problem
 from vespiary.prove.trace.scan_python import claim_names, scan_python
@@ -89,7 +90,7 @@ def scan_sources(settings: Settings) -> Found:
 
     def texts(patterns: Iterable[str]) -> dict[str, str]:
         return {
-            path.relative_to(settings.root).as_posix(): path.read_text("utf-8", errors="replace")
+            path.relative_to(settings.root).as_posix(): files.source(path)
             for path in settings.files(patterns)
         }
 

@@ -96,11 +96,13 @@ def read_settings(path: Path) -> Settings:
         ConfigurationError: With the file, the key, and what to do.
     """
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}; write one, or name it with --config"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: not UTF-8: save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
     check = _Check(str(path))

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace.files import read, source
 from vespiary.prove.trace.marks import Mark
 from vespiary.prove.trace.scan_rust import macro_arguments, scan_rust
 from vespiary.prove.trace.settings import Settings
@@ -138,7 +139,7 @@ def _artifacts(told: str, build: str) -> Iterator[Binary]:
         if not message["executable"]:
             continue
         manifest = Path(message["manifest_path"])
-        package = tomllib.loads(manifest.read_text())["package"]["name"]
+        package = tomllib.loads(read(manifest))["package"]["name"]
         target = message["target"]
         yield Binary(
             name=f"{package}::{target['name']}",
@@ -189,7 +190,7 @@ class _Claims:
     def of(self, file: Path) -> list[Mark]:
         """The claims of a file, or those of `only`."""
         if file not in self._of:
-            marks = scan_rust(file.read_text(errors="replace"), str(file)).marks
+            marks = scan_rust(source(file), str(file)).marks
             self._of[file] = [
                 mark
                 for mark in marks
@@ -220,7 +221,7 @@ def _add_tests(found: Claiming, binary: Binary, files: list[Path], claims: _Clai
                 claims.tried(file, mark)
         return
     named: dict[str, bool] = {}
-    texts = [file.read_text(errors="replace") for file in files]
+    texts = [source(file) for file in files]
     parts = {part for path in paths for part in path.split("::")}
     for file in files:
         for mark in claims.of(file):

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace import files
 
 __all__ = ["ASSERTION", "CRASH", "EXCEPTION", "TIMEOUT", "WEAK"]
 __all__ += ["KILLED", "MASKED", "SURVIVED", "UNCLAIMED", "UNREACHED"]
@@ -200,8 +201,7 @@ class Record:
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"version": _VERSION, **asdict(self)}, indent=1) + "\n")
+        files.write(path, json.dumps({"version": _VERSION, **asdict(self)}, indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Record":
@@ -211,7 +211,7 @@ class Record:
             ConfigurationError: It is not there, or is not what a traced run writes.
         """
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(path.read_text("utf-8"))
             if data["version"] != _VERSION:
                 raise ConfigurationError(
                     f"{path} was written by another version of vespiary trace: run vespiary trace"
@@ -232,7 +232,7 @@ class Record:
             raise ConfigurationError(
                 f"{path} cannot be read: {error.strerror}; vespiary trace prove writes it"
             ) from error
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ConfigurationError(
                 f"{path} is not what vespiary trace prove writes ({error!r}): run that again"
             ) from error

@@ -29,7 +29,8 @@ from benches.scenarios import BY_NAME, Scenario
 
 CONNECTIONS = 10
 MESSAGES = {"S1": (500, 4500), "S2": (500, 4500), "S4": (20, 220), "S5": (500, 4500)}
-"""Messages on each connection, in the shorter and in the longer run of a scenario."""
+"""Messages on each connection, under the shorter and the longer load; fewer where there are more
+connections."""
 SECONDS_MAX = 120.0
 CLOSING_SECONDS = 0.5
 """How long a server may take to close the connections of a load that is over."""
@@ -53,11 +54,16 @@ def native(program: Path) -> list[Server]:
 
 
 def _load(
-    server: Server, scenario: Scenario, toolbox: Toolbox, port: int, messages: int
+    server: Server,
+    scenario: Scenario,
+    toolbox: Toolbox,
+    port: int,
+    connections: int,
+    messages: int,
 ) -> list[str]:
     return [
         *(str(toolbox.load), f"{server.transport}://127.0.0.1:{port}/"),
-        *(f"connections={CONNECTIONS}", f"messages={messages}", f"size={scenario.size}"),
+        *(f"connections={connections}", f"messages={messages}", f"size={scenario.size}"),
         *(f"pipeline={scenario.pipeline}", "timeout=60", "json=1"),
     ]
 
@@ -81,7 +87,9 @@ def _counted(process: subprocess.Popen[bytes], profile: Path, number: int) -> in
     return int(found.group(1))
 
 
-def count(server: Server, scenario: Scenario, toolbox: Toolbox) -> float:
+def count(
+    server: Server, scenario: Scenario, toolbox: Toolbox, connections: int = CONNECTIONS
+) -> float:
     """Instructions for each message.
 
     Raises:
@@ -89,7 +97,8 @@ def count(server: Server, scenario: Scenario, toolbox: Toolbox) -> float:
         ServerError: The server did not start.
     """
     port = free_port()
-    few, many = MESSAGES[scenario.name]
+    divisor = max(connections, CONNECTIONS)
+    few, many = (number * CONNECTIONS // divisor for number in MESSAGES[scenario.name])
     with tempfile.TemporaryDirectory() as folder:
         profile = Path(folder) / "callgrind.out"
         command = [
@@ -108,7 +117,7 @@ def count(server: Server, scenario: Scenario, toolbox: Toolbox) -> float:
             await_ready(process, port, announces=False, seconds_max=SECONDS_MAX)
             counts = []
             for number, messages in enumerate((few, few, many), start=1):
-                _run(_load(server, scenario, toolbox, port, messages))
+                _run(_load(server, scenario, toolbox, port, connections, messages))
                 time.sleep(CLOSING_SECONDS)
                 counts.append(_counted(process, profile, number))
         finally:
@@ -116,7 +125,7 @@ def count(server: Server, scenario: Scenario, toolbox: Toolbox) -> float:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     _, shorter, longer = counts
-    return (longer - shorter) / (CONNECTIONS * (many - few))
+    return (longer - shorter) / (connections * (many - few))
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -130,6 +139,7 @@ def main(words: Sequence[str] | None = None) -> int:
         help="servers whose name holds this text (default: the engine alone)",
     )
     parser.add_argument("--scenario", action="append", default=[], choices=list(MESSAGES))
+    parser.add_argument("--connections", type=int, default=CONNECTIONS, metavar="N")
     parser.add_argument("--load-client", type=Path)
     options = parser.parse_args(words)
     if shutil.which("valgrind") is None:
@@ -146,7 +156,7 @@ def main(words: Sequence[str] | None = None) -> int:
             continue
         for name in options.scenario or list(MESSAGES):
             try:
-                each = count(server, BY_NAME[name], toolbox)
+                each = count(server, BY_NAME[name], toolbox, options.connections)
             except (CountError, ServerError, subprocess.TimeoutExpired, OSError) as error:
                 failed = True
                 print(f"{name}  {server.key:36s}  FAILED: {error}", flush=True)

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.prove.conftest import PROVE, prove
+from tests.prove.conftest import PROVE, Run, prove
 from vespiary.prove.acceptance import suite as suite_module
 from vespiary.prove.acceptance.outcome import KINDS, Result
 
@@ -133,6 +133,22 @@ clients = [{{ command = ["sh", "-c", "echo >> {count}; test $(wc -l < {count}) -
     assert run.kinds("third/plain") == {"client-exit"}
     count.unlink()
     assert prove(suite, "--until-fail", "--repeat", "2").code == 0
+
+
+def test_programs_have_the_search_path_of_the_command_and_not_that_of_its_processes(
+    suite: Path,
+) -> None:
+    suite.write_text("""
+        [cases.path]
+        clients = [{ command = ["sh", "-c", "echo path=${PYTHONPATH-none}"] }]
+    """)
+    assert "path=/here:/there\n" in logs(prove(suite, PYTHONPATH="/here:/there"))
+    assert "path=none\n" in logs(prove(suite, PYTHONPATH=""))
+
+
+def logs(run: Run) -> str:
+    log: str = run.cell("path/plain")["logs"]["client-1"]
+    return log
 
 
 def test_history_marks_cells_as_flaky_whose_outcome_changed_twice(suite: Path) -> None:

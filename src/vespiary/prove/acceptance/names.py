@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-__all__ = ["NAMES", "VESPIARY", "ports_in", "replaced", "used_in"]
+__all__ = ["NAMES", "PROGRAMS_PATH", "VESPIARY", "ports_in", "replaced", "used_in"]
 
 NAMES: Final = {
     "artifacts": "the folder of files that reports keep",
@@ -28,6 +28,9 @@ NAMES: Final = {
 }
 
 VESPIARY: Final = "{vespiary}"
+
+PROGRAMS_PATH: Final = "VESPIARY_PROVE_PYTHONPATH"
+"""The variable with the PYTHONPATH of a case's programs; its own process has another."""
 _NAME: Final = re.compile(r"\{(\{?)([a-z]+(?:\.[a-z0-9_-]+)?)\}(\}?)")
 
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from vespiary.prove.acceptance.names import PROGRAMS_PATH
 from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.work.case import PLAN, RESULT
@@ -53,7 +54,7 @@ class Running:
         try:
             self._kept = Kept(
                 [sys.executable, "-m", "vespiary.prove.acceptance.work.case", str(self._root)],
-                {**os.environ, "PYTHONPATH": _search_path()},
+                _environment(),
                 Place(place.enter, place.kill, place.remove, place.prefix, [self._root]),
                 output=log,
             )
@@ -137,9 +138,11 @@ def _read_memory(result: Result, path: Path) -> None:
         result.memory_of = "the server"
 
 
-def _search_path() -> str:
-    """Where the process of a case finds the modules that this one has."""
-    return os.pathsep.join(path for path in sys.path if path)
+def _environment() -> dict[str, str]:
+    """The process of a case finds the modules that this one has; its programs, their own."""
+    mine = os.pathsep.join(path for path in sys.path if path)
+    theirs = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, "PYTHONPATH": mine, PROGRAMS_PATH: theirs}
 
 
 def logs_of(folder: Path) -> tuple[dict[str, str], list[str]]:

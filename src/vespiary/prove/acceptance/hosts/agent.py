@@ -81,7 +81,10 @@ class Agent:
         elif what == "ship":
             self._unpack(*values)
         elif what == "paths":
-            sys.path[:0] = [str(self._folder / each) for each in values[0]]
+            shipped = [str(self._folder / each) for each in values[0]]
+            sys.path[:0] = shipped
+            before = os.environ.get("PYTHONPATH")
+            os.environ["PYTHONPATH"] = os.pathsep.join([*shipped, *([before] if before else [])])
             self._channel.send(("ready", sys.version.split()[0]))
         elif what == "run":
             self._start(*values)

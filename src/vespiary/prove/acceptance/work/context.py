@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vespiary.prove.acceptance.names import VESPIARY, replaced
+from vespiary.prove.acceptance.names import PROGRAMS_PATH, VESPIARY, replaced
 from vespiary.prove.acceptance.outcome import Step
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.values import Pattern
@@ -98,7 +98,12 @@ class Context:
         given = {"PYTHONUNBUFFERED": "1", **self.plan.environment}
         for each in more:
             given.update(each or {})
-        return {**os.environ, **{name: self.text(value) for name, value in given.items()}}
+        inherited = {**os.environ}
+        # A program may run on another version of Python, with modules of its own.
+        inherited["PYTHONPATH"] = inherited.pop(PROGRAMS_PATH, "")
+        if not inherited["PYTHONPATH"]:
+            del inherited["PYTHONPATH"]
+        return {**inherited, **{name: self.text(value) for name, value in given.items()}}
 
     def folder(self, name: str) -> Path:
         """A working folder, relative to the suite's."""

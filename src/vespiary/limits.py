@@ -177,8 +177,11 @@ class Deadlines(_Settings):
             to 60 seconds after which middle-boxes forget a connection.
         ping_timeout_seconds: From the first ping that nothing has answered to the peer's next byte;
             pings go on each interval meanwhile. 20: a phone that changes its network comes back
-            within it. While this end does not read, or bytes before the ping are on their way, the
-            acknowledgement of the peer's kernel is enough.
+            within it. While this end does not read, or while the peer still takes bytes that were
+            sent before the ping, the acknowledgements of the peer's kernel are enough. A Vespiary
+            end that is busy and does not read sends a pong each half second while bytes wait, so
+            busy ends do not end each other from 1 second up. Bytes that wait for a peer that does
+            not read fall under `write_seconds`, unless its kernel acknowledges nothing at all.
         tcp_keepalive_seconds: Silence on a TCP connection after which the kernel probes the peer's
             (SO_KEEPALIVE), up to three times, a third of this apart; a peer that does not answer
             is gone (`ETIMEDOUT`), whether or not this end reads. 60: a dead peer of a connection

@@ -1,4 +1,4 @@
-"""Peers that are gone without a packet, as when their machine loses power, while nobody reads."""
+"""Peers that are gone without a packet, as when their machine loses power, and busy ones."""
 
 import asyncio
 import ctypes
@@ -9,11 +9,16 @@ import pytest
 
 import vespiary
 
-from .kit import TCP, Recorder, serving, until
+from .kit import TCP, WS, Recorder, serving, until, virtual_time
 
 SO_ATTACH_FILTER = 26
 BPF_RETURN = 0x06
 PROBES = vespiary.Deadlines(tcp_keepalive_seconds=1)
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+PINGS = vespiary.Deadlines(ping_interval_seconds=1, ping_timeout_seconds=1)
 
 
 class Unread(Recorder):
@@ -66,3 +71,57 @@ def test_the_default_is_named_with_the_other_deadlines() -> None:
     assert vespiary.Deadlines().tcp_keepalive_seconds == 60
     without = vespiary.Deadlines.from_texts({"tcp_keepalive_seconds": "none"})
     assert without.tcp_keepalive_seconds is None
+
+
+async def test_a_websocket_that_vanishes_while_bytes_wait_for_it_is_noticed_by_its_pings() -> None:
+    """The deadline for writing is a minute; the peer's kernel acknowledges nothing meanwhile."""
+    handler = Recorder()
+    async with serving(handler, WS, deadlines=PINGS) as server:
+        port = int(server.urls[0].rpartition(":")[2].rstrip("/"))
+        with socket.create_connection(("127.0.0.1", port)) as peer:
+            peer.sendall(UPGRADE)
+            await until(lambda: handler.connections)
+            vanish(peer)
+            connection = handler.connections[0]
+            while not connection.queued_bytes:
+                connection.send(b"x" * 100_000)
+                await asyncio.sleep(0)
+            reason = await asyncio.wait_for(connection.wait_closed(), 30)
+        assert "ping_timeout_seconds" in str(reason)
+
+
+@virtual_time
+@pytest.mark.parametrize(("count", "size"), [(63, 10), (64, 10), (1000, 10), (200, 10_000)])
+async def test_a_client_that_is_busy_is_not_ended_by_the_pings_of_its_server(
+    count: int, size: int
+) -> None:
+    async def feed(connection: vespiary.Connection) -> None:
+        for _ in range(count):
+            await connection.send(b"x" * size)
+        await connection.wait_closed()
+
+    async with serving(feed, WS, deadlines=PINGS) as server:
+        client = await vespiary.connect(server.urls[0])
+        await asyncio.sleep(10)
+        sizes = [len(await client.receive()) for _ in range(count)]
+        await client.close()
+    assert sizes == [size] * count
+
+
+@virtual_time
+@pytest.mark.parametrize("count", [63, 64, 1000])
+async def test_a_server_that_is_busy_is_not_ended_by_the_pings_of_its_client(count: int) -> None:
+    received = 0
+
+    async def busy(connection: vespiary.Connection) -> None:
+        nonlocal received
+        await asyncio.sleep(10)
+        async for _ in connection:
+            received += 1
+
+    async with serving(busy, WS) as server:
+        client = await vespiary.connect(server.urls[0], deadlines=PINGS)
+        for _ in range(count):
+            client.send("x")
+        await until(lambda: received == count)
+        await client.close()

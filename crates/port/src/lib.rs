@@ -87,6 +87,10 @@ pub struct Delivery {
     /// Bytes that the kernel has taken and the peer's kernel has not acknowledged. 0 on a Unix
     /// socket, where no network can lose them.
     pub outstanding: usize,
+    /// For how many milliseconds the peer's kernel has acknowledged nothing, although this one
+    /// repeats such bytes, or asks for room for them. 0 where it has answered the latest attempt:
+    /// a kernel without room answers, and one whose machine or path is gone does not.
+    pub unanswered_milliseconds: u32,
 }
 
 /// What the kernel holds for the owner of a socket.

@@ -186,26 +186,39 @@ pub(crate) fn peer_address(socket: Descriptor) -> io::Result<Address> {
 
 /// See [`crate::Port::delivery`].
 pub(crate) fn delivery(socket: Descriptor) -> Delivery {
-    let Some(acknowledged) = bytes_acknowledged(socket) else {
+    let Some(info) = tcp_info(socket) else {
         return Delivery::default();
     };
+    let outstanding = count_of(socket, libc::TIOCOUTQ);
+    let is_repeated = info[TCPI_RETRANSMITS] > 0 || info[TCPI_PROBES] > 0;
+    let acknowledged = info[TCPI_BYTES_ACKED..].first_chunk();
+    let since = info[TCPI_LAST_ACK_RECV..].first_chunk();
     Delivery {
-        acknowledged: Some(acknowledged),
-        outstanding: count_of(socket, libc::TIOCOUTQ),
+        acknowledged: acknowledged.copied().map(u64::from_ne_bytes),
+        outstanding,
+        unanswered_milliseconds: since
+            .filter(|_| is_repeated && outstanding > 0)
+            .map_or(0, |bytes| u32::from_ne_bytes(*bytes)),
     }
 }
 
-/// The field `tcpi_bytes_acked` of `TCP_INFO` (Linux 4.1 or newer); `None` where the socket is not
-/// TCP.
-fn bytes_acknowledged(socket: Descriptor) -> Option<u64> {
-    const OFFSET: usize = 120;
-    let mut info = [0_u8; OFFSET + 8];
+/// How often the oldest byte was repeated since the latest acknowledgement: one byte of `TCP_INFO`.
+const TCPI_RETRANSMITS: usize = 2;
+/// How many questions for room are unanswered: one byte.
+const TCPI_PROBES: usize = 3;
+/// The milliseconds since the latest acknowledgement, also one of no new bytes: four bytes.
+const TCPI_LAST_ACK_RECV: usize = 56;
+/// The bytes that were acknowledged (Linux 4.1 or newer): eight bytes.
+const TCPI_BYTES_ACKED: usize = 120;
+
+/// The beginning of `TCP_INFO`; `None` where the socket is not TCP.
+fn tcp_info(socket: Descriptor) -> Option<[u8; TCPI_BYTES_ACKED + 8]> {
+    let mut info = [0_u8; TCPI_BYTES_ACKED + 8];
     let mut length = info.len() as libc::socklen_t;
     let (level, place) = (libc::IPPROTO_TCP, info.as_mut_ptr().cast());
     // SAFETY: the pointers are to room of the length that is given, and to that length.
     let result = unsafe { libc::getsockopt(socket, level, libc::TCP_INFO, place, &raw mut length) };
-    let bytes = info[OFFSET..].try_into().expect("eight bytes");
-    (result == 0 && length as usize == info.len()).then(|| u64::from_ne_bytes(bytes))
+    (result == 0 && length as usize == info.len()).then_some(info)
 }
 
 /// See [`crate::Port::unread`].

@@ -59,6 +59,8 @@ fn what_a_peer_does_not_take_is_not_acknowledged(driver: &Driver) {
     let taken = delivery.acknowledged.expect("TCP") - before;
     assert!(taken < SIZE as u64, "{taken} bytes are acknowledged");
     assert!(delivery.outstanding > 0, "{delivery:?}");
+    // A kernel without room answers; only one that is gone does not.
+    assert_eq!(delivery.unanswered_milliseconds, 0, "{delivery:?}");
     rig.port.cancel_send(FIRST);
     rig.until("the send's end", |_, completion| {
         matches!(completion.outcome, Outcome::Sent(..)).then_some(())

@@ -12,8 +12,6 @@
 //! free, so there is no bound on it; the socket is looked at again each millisecond. The process's
 //! own delays do not count either; see [`crate::clock`].
 //!
-//! While this end does not read, see [`super::held`].
-//!
 //! **Progress is what the peer's kernel has acknowledged.** A reader that is slow but goes on meets
 //! the write deadline, and so it meets that of a ping while the bytes before the ping are on their
 //! way. It must take [`PROGRESS_BYTES_MIN`] bytes per deadline: a peer that takes single bytes to
@@ -22,11 +20,14 @@
 //!
 //! **A silent WebSocket peer** is pinged each interval, answered or not, which keeps the path's
 //! middle-boxes awake; the timeout counts from the first ping that is unanswered. Any byte of the
-//! peer answers them all: it shows what a pong would.
+//! peer answers them all: it shows what a pong would. While bytes wait for a peer that does not
+//! read, the write deadline governs, and the ping behind them is not judged, unless the peer's
+//! kernel has answered nothing for the timeout: it answers also when it has no room.
 //!
 //! Deadlines are absolute: bytes that trickle in extend neither the handshake's nor a message's.
 //!
-//! Those of a connection that closes are in [`super::closing`].
+//! Those of a connection that closes are in [`super::closing`], and what this end does while it
+//! does not read is in [`super::held`].
 
 use super::closing;
 use super::held::consider_look;
@@ -101,7 +102,7 @@ fn earliest<H: Host>(connection: &Connection<H>, options: &Options) -> Option<(u
         State::BetweenRequests => consider(began, deadlines.keep_alive, Which::KeepAlive),
         State::Connecting | State::Securing | State::Handshaking => {
             consider(began, deadlines.handshake, Which::Handshake);
-            consider_look(connection, &mut consider);
+            consider_look(connection, options, &mut consider);
         }
         State::Open => consider_open(connection, options, &mut consider),
         State::Closing => closing::consider(connection, options, &mut consider),
@@ -154,7 +155,7 @@ fn consider_open<H: Host>(
             consider(unanswered, deadlines.ping_timeout, Which::Pong);
         }
     }
-    consider_look(connection, consider);
+    consider_look(connection, options, consider);
 }
 
 impl<H: Host> Connection<H> {
@@ -329,8 +330,14 @@ impl<H: Host> Engine<H> {
         let delivery = connection.delivery();
         let acknowledged = connection.acknowledged(delivery);
         let has_progressed = acknowledged > connection.moments.ping_mark.get();
-        let is_judged_by_write =
-            connection.moments.write_began.get() != 0 && options.deadlines.write.is_some();
+        let is_unreachable = !has_progressed
+            && options
+                .deadlines
+                .ping_timeout
+                .is_some_and(|length| u64::from(delivery.unanswered_milliseconds) >= length);
+        let is_judged_by_write = connection.moments.write_began.get() != 0
+            && options.deadlines.write.is_some()
+            && !is_unreachable;
         if connection.moments.held_since.get() != 0 && has_progressed && delivery.outstanding == 0 {
             // The peer's kernel has the ping; its answer waits to be read, or may.
             connection.moments.ping_unanswered.set(0);

@@ -1,12 +1,12 @@
 //! A connection that this end does not read, and how its end is noticed all the same.
 //!
 //! While this end does not read (its host has paused, or the peer does not take what it is
-//! sent), the socket is looked at each second. Its end or its reset is noticed there. When it holds
-//! bytes, the second does not count, since it is this end that makes the peer wait; when it holds
-//! none, the peer is silent, and the second counts. Pings are sent each interval whether or not
-//! bytes wait, and their answers are not read: what shows that the peer lives is that its kernel
-//! acknowledges them. No message is read ahead of its time for that, and no bytes need a place to
-//! wait.
+//! sent), the socket is looked at each second, that of a WebSocket each half second. Its end or its
+//! reset is noticed there. When it holds bytes, the time does not count, since it is this end that
+//! makes the peer wait; when it holds none, the peer is silent, and the time counts. Pings are sent
+//! each interval whether or not bytes wait, and their answers are not read: what shows that the
+//! peer lives is that its kernel acknowledges them. No message is read ahead of its time for that,
+//! and no bytes need a place to wait. That this end lives is shown by its [`super::heartbeat`].
 //!
 //! A FIN that stands behind unread bytes ends the waiting: the bytes are messages, they are the
 //! last, and they are no more than the kernel has taken already. So they are read, whatever the
@@ -21,10 +21,12 @@
 //! that would report a reset.
 
 use super::deadlines::{LOOK_MILLISECONDS, Which};
+use super::heartbeat::HEARTBEAT_MILLISECONDS;
 use super::{Connection, Event};
 use crate::close::{Cause, CloseReason};
 use crate::engine::{Engine, broken_by_kernel};
 use crate::host::Host;
+use crate::options::{Framing, Options};
 use crate::settle::LEFT_EARLY;
 use std::rc::Rc;
 use vespiary_trace::requires;
@@ -32,17 +34,22 @@ use vespiary_trace::requires;
 /// When a connection that is not read is looked at next.
 pub(super) fn consider_look<H: Host>(
     connection: &Connection<H>,
+    options: &Options,
     consider: &mut impl FnMut(u64, Option<u64>, Which),
 ) {
     let held_since = connection.moments.held_since.get();
     if held_since != 0 {
-        consider(held_since, Some(LOOK_MILLISECONDS), Which::Look);
+        let length = match options.framing {
+            Framing::WebSocket => HEARTBEAT_MILLISECONDS,
+            _ => LOOK_MILLISECONDS,
+        };
+        consider(held_since, Some(length), Which::Look);
     }
 }
 
 impl<H: Host> Connection<H> {
     /// This end stops reading, or goes on.
-    pub(crate) fn note_held(&self, is_held: bool) {
+    pub(crate) fn note_held(self: &Rc<Self>, is_held: bool) {
         self.account_for_held(true);
         self.moments
             .held_since
@@ -51,6 +58,7 @@ impl<H: Host> Connection<H> {
         if is_held {
             let pinged = self.moments.pinged.get().max(self.moments.heard.get());
             self.moments.pinged.set(pinged);
+            self.note_behind();
             self.engine.arm(self);
         }
     }
@@ -80,6 +88,7 @@ impl<H: Host> Engine<H> {
         let unread = connection.unread();
         let has_bytes = unread.bytes > 0 || connection.has_held_input();
         connection.account_for_held(has_bytes);
+        connection.send_heartbeat_when_due(unread);
         if let Some(errno) = unread.broken {
             requires!("rfc6455/7.2.1/2");
             connection.end_with(broken_by_kernel("receiving", errno));

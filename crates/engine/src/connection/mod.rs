@@ -14,6 +14,7 @@ mod closing;
 mod deadlines;
 mod ending;
 mod fullness;
+mod heartbeat;
 mod held;
 mod life;
 mod moments;

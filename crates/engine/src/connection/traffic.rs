@@ -11,4 +11,7 @@ pub(crate) struct Traffic {
     pub(crate) messages_out: Cell<u64>,
     /// Messages dropped by the policy for slow consumers.
     pub(crate) dropped: Cell<u32>,
+    /// When the latest heartbeat went out, or reading first stopped; see [`super::heartbeat`]. The
+    /// low bits of the milliseconds of the engine's clock; 0 before that.
+    pub(crate) heartbeat: Cell<u32>,
 }

@@ -220,6 +220,14 @@ impl Peer {
         }
     }
 
+    /// Be gone without a word: nothing is acknowledged any more. In the simulation only.
+    pub fn vanish(&self) {
+        let Socket::Simulated(peer) = &self.socket else {
+            panic!("the cable of a kernel's socket cannot be pulled");
+        };
+        peer.0.vanish();
+    }
+
     /// Read `count` bytes at the most and no more, although stalled.
     pub fn sip(&mut self, count: usize) {
         match &self.socket {

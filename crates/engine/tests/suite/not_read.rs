@@ -17,6 +17,8 @@ on_every_driver!(
     the_reset_of_a_peer_that_has_finished_is_noticed,
     a_peer_that_has_finished_and_lives_stays,
     a_full_queue_takes_the_last_messages_and_the_end_of_a_peer_that_has_finished,
+    an_end_that_does_not_read_what_waits_sends_heartbeats,
+    an_end_that_reads_a_little_now_and_then_sends_heartbeats,
 );
 
 /// A stream whose peer has finished sending, and whose host has more to say.
@@ -161,6 +163,79 @@ fn a_peer_that_lives_and_is_not_read_stays(bench: &Bench) {
         bench.pass(50);
     }
     assert!(connection.is_open(), "{:?}", connection.reason());
+}
+
+/// Three unsolicited pongs, each in time for a peer that waits a second for the answer to its ping.
+fn hears_heartbeats(bench: &Bench, mut peer: Peer, mut step: impl FnMut()) {
+    for _ in 0..3 {
+        let start = bench.engine.now_ms();
+        while peer.input.is_empty() {
+            step();
+            bench.pass(10);
+            peer.look();
+            let took = bench.engine.now_ms() - start;
+            assert!(!bench.is_simulated() || took < 900, "{took} ms");
+        }
+        let pong = peer.frame(bench);
+        assert_eq!((pong.first, pong.payload), (0x8a, Vec::new()));
+    }
+}
+
+fn an_end_that_does_not_read_what_waits_sends_heartbeats(bench: &Bench) {
+    let (mut peer, connection) = unread(bench, defaults(Framing::WebSocket));
+    peer.send(bench, &websocket::text("it waits"));
+    hears_heartbeats(bench, peer, || ());
+    assert!(connection.is_open());
+    assert_eq!(bench.host().messages(), Vec::<&[u8]>::new());
+}
+
+/// Its host takes one message, and is busy again before its socket is next looked at.
+fn an_end_that_reads_a_little_now_and_then_sends_heartbeats(bench: &Bench) {
+    let script = Script::sink().on_message(|connection, _, _| connection.pause(1));
+    let place = bench.listen(defaults(Framing::WebSocket), script);
+    let mut peer = websocket::open(bench, &place);
+    let connection = bench.latest();
+    peer.send(bench, &websocket::text("one of many").repeat(1_000));
+    bench.until("the first", || connection.is_paused(1));
+    let mut resumed = bench.engine.now_ms();
+    hears_heartbeats(bench, peer, || {
+        if bench.engine.now_ms() - resumed >= 100 {
+            resumed = bench.engine.now_ms();
+            connection.resume(1);
+        }
+    });
+}
+
+#[test]
+fn an_end_that_has_read_everything_sends_no_heartbeats() {
+    crate::kit::Driver::Simulated(1, Faults::none()).run(|bench| {
+        let (mut peer, connection) = unread(bench, defaults(Framing::WebSocket));
+        bench.pass(5_000);
+        peer.look();
+        assert_eq!((connection.is_open(), peer.input.len()), (true, 0));
+    });
+}
+
+/// Bytes that wait do not hide it until the write deadline: the peer's kernel answers nothing.
+#[test]
+fn a_peer_that_vanishes_while_bytes_wait_for_it_is_noticed_by_its_pings() {
+    crate::kit::Driver::Simulated(1, Faults::none()).run(|bench| {
+        let place = bench.listen(pinging(), Script::sink());
+        let peer = websocket::open(bench, &place);
+        let connection = bench.latest();
+        peer.vanish();
+        let start = bench.engine.now_ms();
+        connection
+            .send(Kind::Binary, &vec![0; 1_000_000], None)
+            .expect("room for it");
+        bench.turn();
+        assert!(connection.queued_bytes() > 0, "all is sent");
+        drop(connection);
+        bench.until_closed(1);
+        let took = bench.engine.now_ms() - start;
+        assert!((199..=205).contains(&took), "{took} ms");
+        assert_eq!(bench.host().limits_reached(Limit::PingTimeoutSeconds), 1);
+    });
 }
 
 /// A peer whose machine is gone acknowledges nothing.

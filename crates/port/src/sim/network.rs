@@ -52,7 +52,12 @@ pub(super) struct Side {
     pub(super) stalled: bool,
     /// Chance stopped the peer's reading until this time.
     pub(super) stalled_until: u64,
+    /// Since when the peer's kernel answers nothing any more.
+    pub(super) gone_since: Option<u64>,
 }
+
+/// In the simulation's own unit, nanoseconds.
+const MILLISECOND: u64 = 1_000_000;
 
 impl Side {
     fn new(owner: Owner, address: Address) -> Self {
@@ -66,11 +71,12 @@ impl Side {
             reset: false,
             stalled: false,
             stalled_until: 0,
+            gone_since: None,
         }
     }
 
     pub(super) fn is_stalled(&self, now: u64) -> bool {
-        self.stalled || now < self.stalled_until
+        self.stalled || self.gone_since.is_some() || now < self.stalled_until
     }
 }
 
@@ -115,9 +121,15 @@ impl Network {
             Owner::Peer if side.is_stalled(now) => side.unread.len() - side.read_before_stall,
             _ => 0,
         };
+        let unanswered = side.gone_since.map_or(0, |since| now - since);
         Delivery {
             acknowledged: Some(side.arrived - outstanding as u64),
             outstanding,
+            unanswered_milliseconds: if outstanding > 0 {
+                u32::try_from(unanswered / MILLISECOND).unwrap_or(u32::MAX)
+            } else {
+                0
+            },
         }
     }
 

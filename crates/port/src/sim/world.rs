@@ -259,6 +259,18 @@ impl Peer {
         state.stir(self.end.other());
     }
 
+    /// Be gone without a word, as a machine is whose cable is pulled: nothing is read or
+    /// acknowledged from now on.
+    pub fn vanish(&self) {
+        let mut state = self.world.state.borrow_mut();
+        let now = state.now;
+        let side = state.network.side(self.end);
+        if !side.is_stalled(now) {
+            side.read_before_stall = side.unread.len();
+        }
+        side.gone_since = Some(now);
+    }
+
     /// Whether and how the port ended the connection, as far as this peer can know: FIN shows only
     /// when every byte before it was read.
     pub fn closed(&self) -> Option<Closed> {

@@ -1,0 +1,67 @@
+//! The heartbeat of a WebSocket end that does not read what waits.
+//!
+//! The peer's pings wait behind its unread bytes, and are not answered before these are read. That
+//! the kernel acknowledges a ping does not show that this end lives: the kernel of a process that
+//! hangs does so too, and a proxy does so for a client that is long gone. So while bytes wait, a
+//! WebSocket end sends an unsolicited pong each half second (RFC 6455 5.5.3), and our own ends
+//! accept any byte as the answer to a ping. An end that reads a little now and then, and is always
+//! behind, sends them too. Where bytes wait to be sent there are none, since the peer does not read
+//! either.
+
+use super::{Connection, State};
+use crate::host::Host;
+use crate::options::Framing;
+use std::rc::Rc;
+use vespiary_port::Unread;
+use vespiary_trace::requires;
+use vespiary_wire::websocket::frame::Opcode;
+
+/// How often a WebSocket end that does not read what waits shows that it lives: in time for a peer
+/// whose pings must be answered within a second.
+pub(super) const HEARTBEAT_MILLISECONDS: u64 = 500;
+
+impl<H: Host> Connection<H> {
+    /// Reading stops: send the heartbeat that is due if it has stopped before, shortly ago.
+    pub(super) fn note_behind(self: &Rc<Self>) {
+        let age = self.heartbeat_age();
+        if age >= 2 * HEARTBEAT_MILLISECONDS {
+            self.set_heartbeat();
+        } else if age >= HEARTBEAT_MILLISECONDS {
+            self.send_heartbeat_when_due(self.unread());
+        }
+    }
+
+    /// Send a heartbeat if the latest is long ago, and bytes wait that nothing has received. A peer
+    /// that has finished sending needs none.
+    pub(super) fn send_heartbeat_when_due(self: &Rc<Self>, unread: Unread) {
+        let is_behind = unread.bytes > 0 || self.has_held_input();
+        if !is_behind || unread.is_ended || self.heartbeat_age() < HEARTBEAT_MILLISECONDS {
+            return;
+        }
+        self.set_heartbeat();
+        let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
+        let may_send = websocket && self.state() == State::Open && self.queued_bytes() == 0;
+        if requires!("rfc6455/5.5.3/2" => may_send) {
+            self.send_control(Opcode::Pong, b"");
+        }
+    }
+
+    /// The milliseconds since the latest heartbeat, or since reading first stopped.
+    fn heartbeat_age(&self) -> u64 {
+        let latest = self.traffic.heartbeat.get();
+        if latest == 0 {
+            return u64::MAX;
+        }
+        low_bits(self.engine.now_ms()).wrapping_sub(latest).into()
+    }
+
+    fn set_heartbeat(&self) {
+        let now = low_bits(self.engine.now_ms());
+        self.traffic.heartbeat.set(now);
+    }
+}
+
+/// A moment in half the room; the difference of two is right for 49 days.
+fn low_bits(milliseconds: u64) -> u32 {
+    (milliseconds & u64::from(u32::MAX)) as u32
+}

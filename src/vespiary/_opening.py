@@ -243,8 +243,8 @@ class _Attempt:
         if reason.error is not None:
             text = f"cannot connect to {where}: {reason.error.strerror}"
             return type(reason.error)(reason.error.errno, text)
-        if cause == "proxy_refused" and reason.status is not None:
-            return ProxyRefused(reason.status, reason.text, str(self.proxy), headers, body)
+        if cause == "proxy_refused":
+            return ProxyRefused(reason.status or 0, reason.text, str(self.proxy), headers, body)
         if reason.status is not None:
             return HandshakeRefused(reason.status, reason.text, address, headers, body)
         if cause == "handshake_seconds":

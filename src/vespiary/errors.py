@@ -258,7 +258,9 @@ class RedirectRefused(HandshakeRefused):
 class ProxyRefused(HandshakeRefused):
     """The proxy did not open a tunnel to the server, which has seen nothing of this client.
 
-    `status`, `headers` and `body` are the proxy's answer, and `address` is its URL.
+    `status`, `headers` and `body` are the proxy's answer, and `address` is its URL. `status` is 0
+    where the proxy has not given a valid HTTP answer: it closed the connection, or sent something
+    else.
     """
 
     def __str__(self) -> str:

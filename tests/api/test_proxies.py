@@ -108,6 +108,15 @@ async def test_a_proxy_that_refuses_is_an_error_of_its_own(status: str, words: s
         assert "server.example" in proxy.heads[0]
 
 
+@pytest.mark.parametrize("answer", [b"garbage\r\n\r\n", b"\x15\x03\x01\0\x02\x02\x46"])
+async def test_a_proxy_that_does_not_answer_with_http_is_named(answer: bytes) -> None:
+    async with proxying(answer) as proxy:
+        with pytest.raises(vespiary.ProxyRefused, match="no tunnel through http") as raised:
+            await vespiary.connect("ws://server.example/", proxy=proxy.url)
+        assert (raised.value.status, raised.value.address) == (0, proxy.url)
+        assert "server.example" not in str(raised.value)
+
+
 async def test_a_proxy_that_is_not_there_is_named() -> None:
     with pytest.raises(ConnectionRefusedError, match=r"through the proxy http://127\.0\.0\.1:1"):
         await vespiary.connect("ws://server.example/", proxy="http://user:secret@127.0.0.1:1")

@@ -181,7 +181,13 @@ impl<H: Host> Engine<H> {
             // A client may finish sending behind its request: the answer ends the connection.
             State::Handshaking if !is_cut && connection.may_still_answer() => {}
             State::Connecting | State::Securing | State::Handshaking => {
-                connection.end_unless_refused(CloseReason::new(Cause::PeerVanished, LEFT_EARLY));
+                let reason = if connection.inbound.borrow().awaits_tunnel() {
+                    let text = "the proxy closed the connection and gave no answer";
+                    CloseReason::new(Cause::ProxyRefused, text)
+                } else {
+                    CloseReason::new(Cause::PeerVanished, LEFT_EARLY)
+                };
+                connection.end_unless_refused(reason);
                 connection.enter(Event::Break);
             }
             State::Open => self.peer_ended_while_open(connection),

@@ -24,6 +24,7 @@ on_every_driver_and_with_faults!(
     a_response_beyond_this_ends_limits_is_not_blamed_on_the_server,
     a_stream_begins_behind_its_tunnel,
     a_proxy_that_refuses_is_reported_apart_from_the_server,
+    a_proxy_that_does_not_answer_with_http_is_blamed_in_place_of_the_server,
     a_client_learns_the_subprotocol_that_was_chosen,
     a_refused_handshake_tells_the_status,
     an_answer_that_is_not_one_is_refused,
@@ -151,9 +152,12 @@ fn playing(bench: &Bench, answers: Vec<String>) -> Place {
                 .next()
                 .expect("an answer")
                 .replace("ACCEPT", &accept);
+            head.clear();
+            if answer.is_empty() {
+                return connection.close(Code(1000), "");
+            }
             let sent = connection.send(Kind::Binary, answer.as_bytes(), None);
             sent.expect("room");
-            head.clear();
         }
     });
     bench.listen(defaults(Framing::Raw), script)
@@ -248,6 +252,36 @@ fn a_proxy_that_refuses_is_reported_apart_from_the_server(bench: &Bench) {
             (Some(403), is_proxy)
         );
         assert_eq!(reason.body, b"nope");
+    }
+}
+
+/// What is not an answer, and an end in place of one.
+fn a_proxy_that_does_not_answer_with_http_is_blamed_in_place_of_the_server(bench: &Bench) {
+    let established = "HTTP/1.1 200 Connection established\r\n\r\n";
+    let tls = "\x15\x03\x01\0\x02\x02\x46";
+    let endless = format!("HTTP/1.1 200 OK\r\nX: {}\r\n", "x".repeat(100_000));
+    for (round, answer) in ["garbage\r\n\r\n", "", tls, &endless, established]
+        .into_iter()
+        .enumerate()
+    {
+        let mut answers = vec![answer.to_owned()];
+        if answer == established {
+            answers.push("garbage\r\n\r\n".to_owned());
+        }
+        let place = playing(bench, answers);
+        let opening = Opening {
+            tunnel: Some(tunnel()),
+            handshake: Some(handshake(&[])),
+        };
+        let endpoint = Script::sink().endpoint(websockets());
+        let connected = bench
+            .engine
+            .connect(&place.address, None, endpoint, opening);
+        drop(connected.expect("a socket"));
+        bench.until("the refusal", || refusals(bench).len() == round + 1);
+        let reason = &refusals(bench)[round];
+        let is_proxy = reason.cause == Cause::ProxyRefused;
+        assert_eq!((reason.status, is_proxy), (None, answer != established));
     }
 }
 

@@ -150,12 +150,20 @@ pub(super) fn read_response<S: HttpSink>(
         return refused.check(&head.buffer);
     }
     let next = next_response(sink, client, &mut head.buffer);
-    let next = next.map_err(|reason| tls_instead(&head.buffer).unwrap_or(reason));
+    let is_proxy = client.tunnel.is_some();
+    let next = next.map_err(|reason| {
+        let reason = tls_instead(&head.buffer, is_proxy).unwrap_or(reason);
+        if is_proxy {
+            tunnel::no_answer(reason)
+        } else {
+            reason
+        }
+    });
     let Some((response, end)) = next? else {
         *rest = &[];
         return Ok(());
     };
-    let checked = if client.tunnel.is_some() {
+    let checked = if is_proxy {
         tunnel::refusal(&response).map_or(Ok(None), Err)
     } else {
         check_response(sink, client, &response).map(Some)
@@ -184,13 +192,16 @@ pub(super) fn read_response<S: HttpSink>(
     Ok(())
 }
 
-/// What to say of a server that answers with a TLS alert (RFC 8446 section 6) in place of HTTP.
-fn tls_instead(buffer: &[u8]) -> Option<CloseReason> {
+/// What to say of a server or a proxy that answers with a TLS alert (RFC 8446 section 6) in place
+/// of HTTP.
+fn tls_instead(buffer: &[u8], is_proxy: bool) -> Option<CloseReason> {
+    let text = if is_proxy {
+        "the proxy speaks TLS on this port, which is not supported: use its port for plain HTTP"
+    } else {
+        "the server speaks TLS on this port: connect with wss://"
+    };
     let is_alert = buffer.starts_with(&[0x15, 0x03]);
-    is_alert.then(|| {
-        let text = "the server speaks TLS on this port: connect with wss://";
-        CloseReason::new(Cause::ProtocolError, text)
-    })
+    is_alert.then(|| CloseReason::new(Cause::ProtocolError, text))
 }
 
 /// More interim responses than any server has a use for.

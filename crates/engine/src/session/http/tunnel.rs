@@ -27,3 +27,11 @@ pub(super) fn refusal(response: &http::Response) -> Option<CloseReason> {
     let reason = CloseReason::new(Cause::ProxyRefused, text);
     Some(reason.with_status(Some(response.status)))
 }
+
+/// What the proxy sent is not an answer that this end takes: the server has seen nothing of it.
+pub(super) fn no_answer(reason: CloseReason) -> CloseReason {
+    CloseReason {
+        cause: Cause::ProxyRefused,
+        ..reason
+    }
+}

@@ -142,6 +142,15 @@ class Background:
             future.cancel()
             raise
 
+    def start(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Run a coroutine on the loop, without waiting for it."""
+        try:
+            loop = self._checked()
+        except RuntimeError:
+            coroutine.close()
+            raise
+        asyncio.run_coroutine_threadsafe(coroutine, loop)
+
     def call_soon(self, function: Callable[..., object], *arguments: object) -> None:
         """Call a function on the loop's thread, without waiting for it."""
         self._checked()

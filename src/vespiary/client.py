@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import warnings
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from vespiary._asked import Asked, target_of
@@ -54,8 +55,10 @@ class Connecting:
         backoff: Backoff | None,
         has_handler: bool,
         headers: HeaderMaker | None = None,
+        close_seconds: float | None = None,
     ) -> None:
         self._target = target
+        self._close_seconds = close_seconds
         self._headers = headers
         self._asked = asked
         self._backoff = backoff
@@ -96,16 +99,30 @@ class Connecting:
         self._connection = await self
         return self._connection
 
-    async def __aexit__(self, *exception: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: object, traceback: object
+    ) -> None:
         if self._connection is not None:
-            await _end(self._connection)
+            await self._end(self._connection, is_in_time=kind is not None)
 
-    async def __aiter__(self) -> AsyncIterator[Connection]:
+    async def _end(self, connection: Connection, *, is_in_time: bool) -> None:
+        """Close cleanly, and wait for the end: as long as the peer reads, or `close_seconds`."""
+        connection.close()
+        if not is_in_time:
+            try:
+                await connection.wait_closed()
+            except asyncio.CancelledError:
+                await ended_in_time(connection, self._close_seconds)
+                raise
+        await ended_in_time(connection, self._close_seconds)
+
+    async def __aiter__(self) -> AsyncGenerator[Connection]:
         """Each connection in turn; the next one is made when the loop asks for it.
 
         Without a handler the loop's body has the connection to itself, and it is closed at the
         body's end. With one, the loop waits behind its body for the connection's end, and is over
-        once this end has closed one cleanly.
+        once this end has closed one cleanly. A loop that is left by `break`, an exception or a
+        cancellation does not wait: the connection is closed behind it, within `close_seconds`.
 
         Raises:
             Exception: the failure of an attempt, when it is final or there have been enough: see
@@ -123,8 +140,10 @@ class Connecting:
                     reason = await connection.wait_closed()
                     if _is_own(reason):
                         return
-            finally:
-                await _end(connection)
+            except BaseException:
+                await self._end(connection, is_in_time=True)
+                raise
+            await self._end(connection, is_in_time=False)
             requires("rfc6455/7.2.3/1")
             await self._wait(
                 self._attempts.ended(), f"the connection was {connection.close_reason}"
@@ -133,15 +152,16 @@ class Connecting:
     async def stay(self) -> CloseReason:
         """Stay connected for the handler, until this end closes a connection cleanly.
 
-        Cancellation: closes the connection.
+        Cancellation: closes the connection, within `close_seconds`. A second one aborts it.
 
         Raises:
             Exception: as for iterating.
         """
-        async for connection in self:
-            reason = await connection.wait_closed()
-            if _is_own(reason):
-                return reason
+        async with contextlib.aclosing(aiter(self)) as connections:
+            async for connection in connections:
+                reason = await connection.wait_closed()
+                if _is_own(reason):
+                    return reason
         raise AssertionError("the loop ends by its return")
 
     async def _connect(self) -> Connection:
@@ -190,10 +210,25 @@ def _is_own(reason: CloseReason) -> bool:
     return reason.side == "local" and reason.kind == "closed"
 
 
-async def _end(connection: Connection) -> None:
-    """Close cleanly, and wait for the end."""
-    connection.close()
-    await connection.wait_closed()
+_LATER_SECONDS = 0.1
+"""How much longer than `close_seconds` leaving waits: the connection's own deadline comes first
+where the peer has taken everything, and that ends it without a reset."""
+
+
+async def ended_in_time(connection: Connection, seconds: float | None) -> None:
+    """Wait for so many seconds for the end of a connection that closes, and abort it then.
+
+    Cancellation: aborts it at once.
+    """
+    try:
+        async with asyncio.timeout(None if seconds is None else seconds + _LATER_SECONDS):
+            await connection.wait_closed()
+    except TimeoutError:
+        connection.abort()
+        await connection.wait_closed()
+    except BaseException:
+        connection.abort()
+        raise
 
 
 def connect(
@@ -206,6 +241,10 @@ def connect(
         async with vespiary.connect("ws://127.0.0.1:9001") as connection:
             connection.send("hello")
             print(await connection.receive())
+
+    The end of the block waits until what was sent is delivered, for as long as the peer reads. A
+    block that is left by an exception or a cancellation waits for `close_seconds` at most, and then
+    the connection is aborted; a further cancellation aborts it at once.
 
     Args:
         url: `tcp://`, `unix:///path` or `ws://`, or with TLS `tls://` or `wss://`. A user name and
@@ -275,4 +314,6 @@ def connecting(
         ),
     )
     asked.check(target)
-    return Connecting(target, asked, options.get("reconnect"), handled is not None, maker)
+    has_handler = handled is not None
+    backoff = options.get("reconnect")
+    return Connecting(target, asked, backoff, has_handler, maker, deadlines.close_seconds)

@@ -24,7 +24,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from vespiary._asked import without_credentials
@@ -33,10 +32,10 @@ from vespiary._core import Hooks, end_with_peer
 from vespiary._logging import address_text
 from vespiary._option_checks import check_values
 from vespiary._seconds import check_seconds
-from vespiary.client import connecting
+from vespiary.client import connecting, ended_in_time
 from vespiary.client_options import ClientOptions, check_options
 from vespiary.errors import CloseReason, ConnectionClosed, SendRefused, WriteQueueFull
-from vespiary.limits import Limits
+from vespiary.limits import Deadlines, Limits
 from vespiary.loop import Loop
 from vespiary.statistics import ConnectionStatistics
 
@@ -89,7 +88,8 @@ def connect(
     check_options(options, "timeout", "parts")
     check_values(parts=parts)
     check_seconds("timeout", timeout)
-    mailbox = _Mailbox(options.get("limits") or Limits())
+    deadlines = options.get("deadlines") or Deadlines()
+    mailbox = _Mailbox(options.get("limits") or Limits(), deadlines.close_seconds)
     hooks = mailbox.hooks(options, parts=parts)
     made = connecting(url, hooks, options, reads_when_crowded=True).used()
     shared = mailbox.shared = background()
@@ -125,7 +125,8 @@ class _Mailbox:
 
     shared: Background
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, close_seconds: float | None) -> None:
+        self.close_seconds = close_seconds
         self.changed = threading.Condition()
         self.sending = threading.Lock()
         self.unwatched_bytes = 0
@@ -431,19 +432,16 @@ class Connection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         if self._shared.is_inherited:
             return
-        if kind is None or issubclass(kind, Exception):
+        if kind is None:
             self.close()
-        else:
-            # Anyone who was interrupted does not want to wait.
-            self._native.close()
+            return
+        self._native.close()
+        ended = ended_in_time(self._native, self._mailbox.close_seconds)
+        # Anyone who was interrupted does not want to wait.
+        (self._shared.run if issubclass(kind, Exception) else self._shared.start)(ended)
 
     def __repr__(self) -> str:
         reason = self._mailbox.reason

@@ -245,3 +245,21 @@ def test_messages_before_a_fin_are_received_after_a_wait_for_the_end_that_timed_
         with pytest.raises(TimeoutError):
             connection.wait_closed(0.001)
         assert len(list(connection)) == 5_000
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_an_exception_in_the_block_leaves_a_peer_that_reads_nothing_in_time(
+    error: type[BaseException],
+) -> None:
+    """Without its bound the connection would wait for `write_seconds`, a minute."""
+    deadlines = vespiary.Deadlines(close_seconds=0.05)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"tcp://127.0.0.1:{deaf.getsockname()[1]}"
+        connection = sync.connect(url, deadlines=deadlines)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                connection.send(b"x" * 1_000_000, timeout=0.05)
+        with pytest.raises(error), connection:
+            raise error
+        reason = connection.wait_closed(timeout=30)
+        assert "lost" in str(reason)

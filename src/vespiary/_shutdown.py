@@ -10,10 +10,12 @@
 3. What is left is closed with 1001 before `drain_seconds` are over, and its tasks are cancelled;
    after `drain_seconds` it is reset. The last quarter of the time, and at most `close_seconds`, is
    for close frames; they get a second where a quarter is less. Tasks that swallow their
-   cancellation are cancelled again.
+   cancellation are cancelled again, five times in all, and left running at the end of that time.
+   What a reset has begun (`on_close`) gets a second of its own.
 
-A second signal skips to the end: everything is reset, and every task is cancelled. Nothing of this
-waits on a single connection, so one that is stuck delays no other.
+A second signal skips to the end: everything is reset, every task is cancelled, and what has not
+ended a second later is left running. Nothing of this waits on a single connection, so one that is
+stuck delays no other.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ _CLOSE_SECONDS = 1.0
 CANCEL_SECONDS = 1.0
 """How long a task that was cancelled has to end, before it is cancelled again or left running."""
 _CANCELS_MAX = 5
+"""How often one task is cancelled."""
 
 
 class _Draining:
@@ -61,8 +64,11 @@ class _Draining:
         self.reset_at: float | None = None
         self.is_cut = False
         self.is_reset = False
-        self.cancelled_at: float | None = None
-        self.cancels = 0
+        self.cancel_at = 0.0
+        self.cancel_seconds = 0.0
+        self.leave_at = 0.0
+        self.cancels: dict[asyncio.Task[Any], int] = {}
+        self.left: set[asyncio.Task[Any]] = set()
         self.answering: list[Connection] = []
         self.working: list[Connection] = []
 
@@ -104,6 +110,38 @@ class _Draining:
         if threads is None or threads.hooks.shutdown is not None or not connection.is_open:
             return False
         return threads.is_finishing(connection)
+
+    def leave_within(self, now: float, seconds: float) -> None:
+        """Let tasks end within so many seconds, and leave those running that do not.
+
+        They are cancelled again after a second, or after half of the time, and then in equal
+        steps.
+        """
+        first = min(CANCEL_SECONDS, seconds / 2)
+        self.cancel_at = now + first
+        self.cancel_seconds = (seconds - first) / (_CANCELS_MAX - 1)
+        self.leave_at = now + seconds
+
+    def cancel(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        """Cancel tasks, but none too often."""
+        for task in tasks:
+            count = self.cancels.get(task, 0)
+            if count < _CANCELS_MAX:
+                self.cancels[task] = count + 1
+                task.cancel()
+
+    def leave(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        """Leave tasks running, and log them."""
+        tasks = set(tasks)
+        logger.error(
+            "Left running after %s, which were swallowed: %s on %s: %s",
+            counted(max(self.cancels.get(task, 0) for task in tasks), "cancellation"),
+            counted(len(tasks), "task"),
+            self.site.url,
+            described(tasks),
+        )
+        leave(tasks)
+        self.left |= tasks
 
     @property
     def count(self) -> int:
@@ -213,7 +251,7 @@ class Shutdown:
         if one.answering or one.working:
             one.cue(one.answering + one.working)
         count = one.count
-        tasks = one.site.tasks() if count == 0 or one.is_cut else set()
+        tasks = one.site.tasks() - one.left if count == 0 or one.is_cut else set()
         is_busy = one.site.threads is not None and one.site.threads.is_busy
         if count == 0 and not tasks and not is_busy:
             return False
@@ -222,12 +260,15 @@ class Shutdown:
                 self._cut(one, now)
         elif not one.is_reset and one.reset_at is not None and now >= one.reset_at:
             self._reset(one, now)
+        elif tasks and now >= one.leave_at:
+            one.leave(tasks)
+        elif tasks and now >= one.cancel_at:
+            one.cancel_at += one.cancel_seconds
+            one.cancel(tasks)
         elif count == 0 and not tasks and now >= (one.reset_at or now):
             assert one.site.threads is not None
             one.site.threads.abandon(one.site.url)
             return False
-        elif tasks and now >= (one.cancelled_at or now) + CANCEL_SECONDS:
-            return self._cancel_again(one, tasks, now) or count > 0
         return True
 
     def _cut(self, one: _Draining, now: float) -> None:
@@ -246,7 +287,8 @@ class Shutdown:
                 connection._answer(native_response(late))
             else:
                 connection.close(CloseCode.GOING_AWAY, _TEXT)
-        self._cancel(one, tasks, now)
+        one.leave_within(now, one.close_seconds)
+        one.cancel(tasks)
 
     def _reset(self, one: _Draining, now: float) -> None:
         """Reset what did not end after its close frame."""
@@ -256,25 +298,7 @@ class Shutdown:
             logger.warning("Resetting %s on %s", counted(one.count, "connection"), one.site.url)
             assert one.site.native is not None
             one.site.native.abort_connections()
-        self._cancel(one, one.site.tasks(), now)
-
-    def _cancel(self, one: _Draining, tasks: set[asyncio.Task[Any]], now: float) -> None:
-        one.cancelled_at = now
-        for task in tasks:
-            task.cancel()
-
-    def _cancel_again(self, one: _Draining, tasks: set[asyncio.Task[Any]], now: float) -> bool:
-        """Cancel tasks that swallowed it; whether there is hope that they end."""
-        one.cancels += 1
-        if one.cancels > _CANCELS_MAX:
-            logger.error(
-                "Left running after %d cancellations, which were swallowed: %s on %s: %s",
-                _CANCELS_MAX,
-                counted(len(tasks), "task"),
-                one.site.url,
-                described(tasks),
-            )
-            leave(tasks)
-            return False
-        self._cancel(one, tasks, now)
-        return True
+            one.leave_within(now, CANCEL_SECONDS)
+        if self._is_forced:
+            one.leave_within(now, CANCEL_SECONDS)
+            one.cancel(one.site.tasks())

@@ -13,7 +13,7 @@ from vespiary.cli._reload import Watch, own_source_files
 # The parent of these tests runs this child: it tells its files and a URL, and writes down how it
 # was started and how it was ended.
 CHILD = """\
-import pathlib, signal, sys, threading
+import os, pathlib, signal, subprocess, sys, threading
 from vespiary.cli._reload import ChildReport
 import watched_module
 log = pathlib.Path("log.txt").open("a", buffering=1)
@@ -24,14 +24,28 @@ report = ChildReport.from_environment()
 report.serving([url.replace(":0", ":7777") for url in sys.argv[1:]])
 if watched_module.VALUE == 13:
     sys.exit("bad luck")
+if watched_module.VALUE in (17, 19):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    worker = subprocess.Popen(["sleep", "600"])
+    if watched_module.VALUE == 19:
+        asked = []
+        def on_signal(*_):
+            asked.append(1)
+            if len(asked) == 2:
+                os._exit(143)
+        signal.signal(signal.SIGTERM, on_signal)
+    print("worker", worker.pid, file=log)
 while not done.wait(0.05):
     pass
 print("ended", file=log)
 """
 PARENT = """\
 import sys
-from vespiary.cli._reload import Reloader
-sys.exit(Reloader(lambda urls: [sys.executable, "child.py", *urls], ["tcp://127.0.0.1:0"]).run())
+from vespiary.cli import _reload
+if sys.argv[1:]:
+    _reload._GRACE_SECONDS = _reload._KILL_SECONDS = float(sys.argv[1])
+command = lambda urls: [sys.executable, "child.py", *urls]
+sys.exit(_reload.Reloader(command, ["tcp://127.0.0.1:0"]).run())
 """
 
 
@@ -79,7 +93,7 @@ def test_own_source_files_have_this_test_but_neither_python_nor_installed_ones()
 class Session:
     """A parent with its child, in a folder of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
         (folder / "child.py").write_text(CHILD)
         (folder / "parent.py").write_text(PARENT)
@@ -87,7 +101,7 @@ class Session:
         self.write(1)
         self.errors = (folder / "errors.txt").open("w")
         self.parent = subprocess.Popen(
-            [sys.executable, "parent.py"], cwd=folder, stderr=self.errors
+            [sys.executable, "parent.py", *arguments], cwd=folder, stderr=self.errors
         )
 
     def write(self, value: int) -> None:
@@ -142,3 +156,34 @@ def test_the_child_ends_when_its_parent_is_killed(session: Session) -> None:
     wait_until(lambda: len(session.log()) == 1)
     session.parent.send_signal(signal.SIGKILL)
     wait_until(lambda: session.log()[-1] == "ended")
+
+
+def is_running(process: int) -> bool:
+    """Whether it is there, and not only because nobody has asked for its status."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
+
+
+STUCK, ENDS_WITHOUT_CLEANUP = 17, 19
+
+
+@pytest.mark.parametrize("value", [STUCK, ENDS_WITHOUT_CLEANUP])
+def test_the_processes_of_a_child_that_does_not_stop_end_with_it(
+    tmp_path: Path, value: int
+) -> None:
+    session = Session(tmp_path, "0.2")
+    try:
+        wait_until(lambda: len(session.log()) == 1)
+        session.write(value)
+        wait_until(lambda: "worker" in session.log()[-1])
+        worker = int(session.log()[-1].split()[1])
+        assert is_running(worker)
+        session.write(2)
+        wait_until(lambda: "started 2" in session.log()[-1])
+        wait_until(lambda: not is_running(worker))
+        assert session.stop() == 0
+    finally:
+        session.close()

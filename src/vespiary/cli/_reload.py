@@ -194,14 +194,18 @@ class Reloader:
         child = self._child
         if child is None:
             return 0
+        is_forced = False
         for patience, number in ((_GRACE_SECONDS, signal.SIGTERM), (_KILL_SECONDS, signal.SIGTERM)):
             if child.poll() is None:
                 child.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(patience)
                 break
-        else:
-            child.kill()
+            is_forced = True
+        if is_forced:
+            # The processes that it has started, such as the workers of a pool, would outlive it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         self._close_socket()
         self._child = None

@@ -14,6 +14,8 @@ __all__ = ["advice", "check_names", "checks_names"]
 T = TypeVar("T")
 
 
+_LIKENESS_MIN = 0.6
+"""How alike a name must be to be suggested, from 0 to 1: a bad suggestion is worse than a list."""
 _NO_OTHERS: Mapping[str, str] = {}
 
 
@@ -23,15 +25,21 @@ def advice(wrong: str, known: Iterable[str], others: Mapping[str, str] = _NO_OTH
     Args:
         wrong: The name that is not known.
         known: Those that are.
-        others: What to write for names that mean something known by another name.
+        others: What to write for names that mean something known by another name, or somewhere
+            else; the nearest name may be one of them.
     """
     known = list(known)
     if wrong in others:
         return others[wrong]
-    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"there are {', '.join(known)}"
+    near = difflib.get_close_matches(wrong, {*known, *others}, n=1, cutoff=_LIKENESS_MIN)
+    if not near:
+        return f"there are {', '.join(known)}"
+    question = f"did you mean {near[0]!r}?"
+    return question if near[0] in known else f"{question} {_sentence(others[near[0]])}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def check_names(

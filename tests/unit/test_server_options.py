@@ -91,6 +91,12 @@ SERVER, CLIENT = ServerOptions.__annotations__, ClientOptions.__annotations__
         (CLIENT, "max_size", "Limits(message_bytes_max="),
         (CLIENT, "open_timeout", "Deadlines(handshake_seconds="),
         (CLIENT, "limitz", "did you mean 'limits'"),
+        (SERVER, "limitz", "did you mean 'limits'?"),
+        (SERVER, "drain_second", "did you mean 'drain_seconds'? It is a field: deadlines="),
+        (CLIENT, "message_byte_max", "did you mean 'message_bytes_max'? It is a field: limits="),
+        (SERVER, "reloads", "did you mean 'reload'? That is an option of the command"),
+        (SERVER, "workerz", "did you mean 'workers'? Start several processes"),
+        (SERVER, "sea", "this has no 'sea': there are "),
     ],
 )
 def test_names_of_other_libraries_are_answered_with_what_to_write(

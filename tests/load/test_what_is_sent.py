@@ -369,7 +369,10 @@ def test_an_exception_in_a_script_is_a_fault(websocket: Start, load: Load, tmp_p
         (["tcp://127.0.0.1:1", "--script", "none.py"], "none.py cannot be run: FileNotFound"),
         (["tcp://127.0.0.1:1", "--script", "tests/conftest.py"], "has no 'async def user("),
         (["tcp://127.0.0.1:1", "--script", "pyproject.toml"], "is not a Python file"),
-        (["tcp://127.0.0.1:1", "--script", "tests/conftest.py", "--rate", "1"], "on a script"),
+        (
+            ["tcp://127.0.0.1:1", "--script", "tests/conftest.py", "--rate", "1"],
+            "with --script: remove it",
+        ),
     ],
 )
 def test_what_cannot_be_sent_is_refused(load: Load, arguments: list[str], words: str) -> None:

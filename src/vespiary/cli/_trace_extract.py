@@ -1,5 +1,6 @@
 """The commands of `vespiary trace` for what is traced: init, extract, rename."""
 
+import codecs
 from pathlib import Path
 
 import click
@@ -147,10 +148,16 @@ def extract_command(
 
 
 def _text(path: Path) -> str:
+    """A specification's text, in whichever encoding it says it has."""
     try:
-        return path.read_bytes().decode("utf-8-sig", errors="replace")
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")
+    if "\0" in text:
+        raise ConfigurationError(f"{path} is not a text: give it as text, Markdown, HTML or XML")
+    return text
 
 
 def _print(

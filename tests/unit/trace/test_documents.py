@@ -190,3 +190,29 @@ def test_a_text_without_key_words_is_refused_with_advice(tmp_path: Path, text: s
     assert "no sentence of pay has a key word in capitals" in output
     assert "--candidates" in output
     assert not (tmp_path / "pay.toml").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_text_is_read_in_the_encoding_that_it_says_it_has(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "text.md").write_text(OWN, encoding)
+    arguments = ["--text", str(tmp_path / "text.md"), "--catalogue", str(tmp_path / "pay.toml")]
+    CliRunner().invoke(main, ["trace", "extract", "pay", *arguments])
+    assert len(load(tmp_path / "pay.toml").requirements) == 4
+
+
+def test_what_is_not_a_text_is_refused(tmp_path: Path) -> None:
+    assert "is not a text" in extracted(tmp_path, "# A\0\n\nA MUST b.\n")
+
+
+@pytest.mark.parametrize("name", ["../../etc", "bad name", "RFC6455", ""])
+def test_a_name_that_no_identifier_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "text.md").write_text(OWN)
+    arguments = ["trace", "extract", name, "--text", str(tmp_path / "text.md")]
+    refused = CliRunner().invoke(main, arguments)
+    assert refused.exit_code == 2
+    assert "cannot begin an identifier" in refused.output
+
+
+def test_a_paragraph_of_many_sentences_is_read_in_a_moment() -> None:
+    found = read("# A\n\n" + "A wasp MUST go. " * 20_000, "x")
+    assert (len(found), found[-1].id) == (20_000, "x/a/20000")

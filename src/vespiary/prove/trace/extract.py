@@ -5,6 +5,7 @@ The text is read, never copied: what goes into the catalogue are identifiers, ha
 
 import dataclasses
 import difflib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from vespiary.prove.trace.writing import fresh_head, rewritten
 __all__ = ["Extraction", "Request", "extract"]
 
 _NEAR = 0.8
+_NAME = re.compile(r"[a-z][a-z0-9-]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,11 @@ def extract(request: Request) -> Extraction:
         ConfigurationError: The catalogue is wrong, or is another specification's, or the base that
             it names was not given.
     """
+    if not _NAME.match(request.name):
+        raise ConfigurationError(
+            f"{request.name!r} cannot begin an identifier: name the specification in small letters,"
+            " digits and hyphens, as rfc6455"
+        )
     existing = load(request.path) if request.path.exists() else None
     sections = request.sections or (existing.sections if existing else ())
     _refuse_mismatch(request, existing)

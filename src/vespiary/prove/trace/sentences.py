@@ -18,6 +18,9 @@ _LETTER = re.compile(r"\b(?i:an?|the) [A-Z]\.$")
 """A letter that is one, and no initial: `prefixed with an X.`"""
 
 _COUNTS = re.compile(r"(?:^|[\s(\"'\[])(?i:sect?|secs|figs?|eqs?|nos?|vol|pp?|art|chap|app)\.$")
+_NEXT_MAX = 60
+"""So many characters tell whether a sentence begins."""
+
 _END = re.compile(r"[.?!][\"')\]]*(?= )")
 _BEGIN = re.compile(r"[\"'(\[|/_%<*]*[A-Z0-9]|[|/_\[<\"]")
 
@@ -51,7 +54,7 @@ def split(paragraph: str) -> list[str]:
     for end in _END.finditer(text):
         if end.start() < began:
             continue
-        rest = text[end.end() :].lstrip()
+        rest = text[end.end() + 1 : end.end() + _NEXT_MAX]
         if not _BEGIN.match(rest) or _is_abbreviation(text[began : end.start() + 1], rest):
             continue
         if _inside(text, shut, began, end.end()):
@@ -86,5 +89,5 @@ def _shut(text: str) -> list[tuple[int, int]]:
 
 def _inside(text: str, shut: list[tuple[int, int]], began: int, end: int) -> bool:
     """Whether a pair that opened within the sentence, not at its beginning, is still open."""
-    first = began + len(text[began:]) - len(text[began:].lstrip(" "))
+    first = began + (text[began] == " ")
     return any(first < opening < end <= closing for opening, closing in shut)

@@ -45,7 +45,7 @@ def revised(old: list[Sentence], new: list[Sentence]) -> Revision:
 
 
 def judged(revision: Revision) -> tuple[list[str], list[str]]:
-    """The pairs that are wrong, and those that were missed, each a line for the eye."""
+    """The pairs that are doubtful, and those that were missed, each a line for the eye."""
     wrong = []
     for requirement, sentence in revision.changed:
         was = revision.words[requirement.hash]
@@ -82,12 +82,12 @@ def main() -> None:
     pairs, changed = len(revision.pairs), len(revision.changed)
     print(
         f"{asked.old.stem} -> {asked.new.stem}: {pairs} pairs, {changed} of them with other words;"
-        f" {len(wrong)} wrong ({len(wrong) / max(1, pairs):.1%} of all,"
+        f" {len(wrong)} doubtful ({len(wrong) / max(1, pairs):.1%} of all,"
         f" {len(wrong) / max(1, changed):.1%} of those); {len(missed)} missed;"
         f" {len(revision.new)} new, {len(revision.vanished)} vanished"
     )
     if asked.show:
-        print("\n".join(["wrong:", *wrong, "missed:", *missed]))
+        print("\n".join(["doubtful:", *wrong, "missed:", *missed]))
 
 
 if __name__ == "__main__":

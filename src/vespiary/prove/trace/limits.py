@@ -73,6 +73,12 @@ def limits(
     unread = [mark.where for mark in project.problems if "within the macro" in mark.words]
     if unread:
         told.append(f"Marks within macros, whose identifiers cannot be seen: {_few(unread)}")
+    unquoted = [item.name for item in project.catalogues if item.name not in settings.texts]
+    if unquoted:
+        told.append(
+            "The sentences of these are not quoted, because [texts] in trace.toml names no text of"
+            f" them: {_few(unquoted)}"
+        )
     if not settings.gates:
         told.append("No gate is set: nothing fails for a low status.")
     return [*told, *_ALWAYS]

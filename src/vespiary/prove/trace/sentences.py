@@ -19,7 +19,7 @@ _LETTER = re.compile(r"\b(?i:an?|the) [A-Z]\.$")
 
 _COUNTS = re.compile(r"(?:^|[\s(\"'\[])(?i:sect?|secs|figs?|eqs?|nos?|vol|pp?|art|chap|app)\.$")
 _NEXT_MAX = 60
-"""So many characters tell whether a sentence begins."""
+"""So many characters show whether a sentence begins."""
 
 _END = re.compile(r"[.?!][\"')\]]*(?= )")
 _BEGIN = re.compile(r"[\"'(\[|/_%<*]*[A-Z0-9]|[|/_\[<\"]")

@@ -90,6 +90,20 @@ async def test_a_websocket_that_vanishes_while_bytes_wait_for_it_is_noticed_by_i
         assert "ping_timeout_seconds" in str(reason)
 
 
+async def test_a_websocket_without_room_is_not_taken_for_one_that_vanished() -> None:
+    """Its kernel answers what is sent again, and acknowledges nothing for longer than the timeout."""
+    handler, unread = Recorder(), Unread()
+    async with serving(handler, WS, deadlines=PINGS) as server:
+        client = await vespiary.connect(server.urls[0], unread)
+        await until(lambda: handler.connections)
+        connection = handler.connections[0]
+        connection.send(b"x" * 15_000_000)
+        end = asyncio.get_running_loop().time() + 4
+        await until(lambda: asyncio.get_running_loop().time() > end or not connection.is_open)
+        assert connection.is_open, connection.close_reason
+        client.abort()
+
+
 @virtual_time
 @pytest.mark.parametrize(("count", "size"), [(63, 10), (64, 10), (1000, 10), (200, 10_000)])
 async def test_a_client_that_is_busy_is_not_ended_by_the_pings_of_its_server(

@@ -190,22 +190,49 @@ pub(crate) fn delivery(socket: Descriptor) -> Delivery {
         return Delivery::default();
     };
     let outstanding = count_of(socket, libc::TIOCOUTQ);
-    let is_repeated = info[TCPI_RETRANSMITS] > 0 || info[TCPI_PROBES] > 0;
     let acknowledged = info[TCPI_BYTES_ACKED..].first_chunk();
-    let since = info[TCPI_LAST_ACK_RECV..].first_chunk();
     Delivery {
         acknowledged: acknowledged.copied().map(u64::from_ne_bytes),
         outstanding,
-        unanswered_milliseconds: since
-            .filter(|_| is_repeated && outstanding > 0)
-            .map_or(0, |bytes| u32::from_ne_bytes(*bytes)),
+        unanswered_milliseconds: if outstanding > 0 {
+            unanswered_milliseconds(&info)
+        } else {
+            0
+        },
     }
 }
 
-/// How often the oldest byte was repeated since the latest acknowledgement: one byte of `TCP_INFO`.
+/// See [`Delivery::unanswered_milliseconds`]. A kernel without room for bytes that it is sent again
+/// answers, and acknowledges none: what counts is whether it has answered since the latest was
+/// sent, where that is longer ago than a round trip.
+fn unanswered_milliseconds(info: &[u8]) -> u32 {
+    let number = |offset: usize| {
+        let bytes = info[offset..].first_chunk().copied();
+        bytes.map_or(0, u32::from_ne_bytes)
+    };
+    let (answered, sent) = (number(TCPI_LAST_ACK_RECV), number(TCPI_LAST_DATA_SENT));
+    let round_trip = number(TCPI_RTT) / 1_000;
+    let is_answered = answered <= sent || sent <= ROUND_TRIPS * round_trip;
+    let is_repeated = info[TCPI_RETRANSMITS] >= REPEATS_MIN && !is_answered;
+    if is_repeated || info[TCPI_PROBES] >= REPEATS_MIN {
+        answered
+    } else {
+        0
+    }
+}
+
+/// One attempt without an answer may be on its way.
+const REPEATS_MIN: u8 = 2;
+/// What an answer may take at the most, in smoothed round trips.
+const ROUND_TRIPS: u32 = 2;
+/// How often the oldest byte was repeated since any was acknowledged: one byte of `TCP_INFO`.
 const TCPI_RETRANSMITS: usize = 2;
 /// How many questions for room are unanswered: one byte.
 const TCPI_PROBES: usize = 3;
+/// The milliseconds since bytes were last sent, for the first time or again: four bytes.
+const TCPI_LAST_DATA_SENT: usize = 44;
+/// The smoothed round trip in microseconds: four bytes.
+const TCPI_RTT: usize = 68;
 /// The milliseconds since the latest acknowledgement, also one of no new bytes: four bytes.
 const TCPI_LAST_ACK_RECV: usize = 56;
 /// The bytes that were acknowledged (Linux 4.1 or newer): eight bytes.

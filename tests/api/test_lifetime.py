@@ -252,7 +252,7 @@ def test_a_sub_interpreter_is_refused_and_disturbs_nobody() -> None:
 import sys
 sys.path[:0] = {sys.path!r}
 try:
-    import vespiary
+    from vespiary import Server
 except ImportError as error:
     assert "subinterpreter" in str(error).replace("-", ""), error
 else:

@@ -91,7 +91,7 @@ async def test_a_websocket_that_vanishes_while_bytes_wait_for_it_is_noticed_by_i
 
 
 async def test_a_websocket_without_room_is_not_taken_for_one_that_vanished() -> None:
-    """Its kernel answers what is sent again, and acknowledges nothing for longer than the timeout."""
+    """Its kernel answers what is sent again, and acknowledges nothing until after the timeout."""
     handler, unread = Recorder(), Unread()
     async with serving(handler, WS, deadlines=PINGS) as server:
         client = await vespiary.connect(server.urls[0], unread)

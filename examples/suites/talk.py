@@ -230,7 +230,8 @@ def main() -> None:
     parser.add_argument("steps", nargs="+")
     asked = parser.parse_args()
     tls = None
-    if urlsplit(asked.url).scheme in ("wss", "tls"):
+    url: str = asked.url
+    if urlsplit(url).scheme in ("wss", "tls"):
         tls = ssl.create_default_context(cafile=asked.ca)
         if asked.cert is not None:
             tls.load_cert_chain(asked.cert, asked.key)

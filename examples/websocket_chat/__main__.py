@@ -41,12 +41,12 @@ def examples() -> list[tuple[str, str]]:
     folder = Path(__file__).parents[1]
     files = [path for path in folder.iterdir() if path.suffix == ".py"]
     files += [path / "__main__.py" for path in folder.iterdir() if (path / "__main__.py").exists()]
-    told = []
+    found: list[tuple[str, str]] = []
     for path in sorted(files):
         first, _, _ = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")
         name = path if path.name != "__main__.py" else path.parent
-        told.append((name.name, first))
-    return told
+        found.append((name.name, first))
+    return found
 
 
 PAGE = Path(__file__).with_name("page.html").read_text()

@@ -244,4 +244,4 @@ def test_a_script_connects_over_tls(
     assert done.status == 0, done.output + done.errors
     refused = load(secure(echo), "--script", script, "--insecure", json=False)
     assert refused.status == 2
-    assert "--insecure has no effect on a script" in refused.errors
+    assert "--insecure has no effect with --script" in refused.errors

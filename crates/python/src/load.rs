@@ -109,7 +109,7 @@ impl LoadRun {
         plan.steps = steps
             .map(|(rate, seconds)| Ok((rate, span("step", seconds)?)))
             .collect::<PyResult<_>>()?;
-        plan.method = method.to_owned();
+        method.clone_into(&mut plan.method);
         plan.tls = TlsSettings {
             authorities: ca,
             identity,

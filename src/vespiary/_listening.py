@@ -73,6 +73,10 @@ class ListeningAddress:
         self.sites = [first]
         self.router: Router[Site] = Router()
         self.listeners: list[Listener] = []
+        self.front: Site | None = None
+        """The endpoint that the listeners accept for: connections are its own until a request has
+        come. It stays when it is removed and others share the address."""
+        self._accepts = False
         self._keys = {_key(first)}
         self._socket_file: tuple[str, int, int] | None = None
         self._takes_ipv4 = False
@@ -146,9 +150,19 @@ class ListeningAddress:
         self._choose()
 
     def remove(self, site: Site) -> None:
-        """Serve an endpoint no more."""
+        """Serve an endpoint no more; others stay."""
         self.sites.remove(site)
         self.router.remove(site)
+        if site is not self.front:
+            site.release()
+        elif site.native is not None:
+            # It is what the log names for connections without a request.
+            site.native.set_url(self.sites[0].url)
+
+    @property
+    def removed_front(self) -> list[Site]:
+        """The front where it was removed, and may have connections still; empty where it serves."""
+        return [self.front] if self.front is not None and self.front not in self.sites else []
 
     def open(self, life: Life) -> None:
         """Bind and listen; nothing is accepted before `resume`.
@@ -156,7 +170,8 @@ class ListeningAddress:
         Raises:
             OSError: it cannot be listened on; the text says what to do.
         """
-        first = self.sites[0]
+        self.front = first = self.sites[0]
+        self._accepts = False
         for site in self.sites:
             site.open(life)
         try:
@@ -172,12 +187,13 @@ class ListeningAddress:
 
     def _choose(self) -> None:
         """Have each request go to the endpoint that serves it, and 404 answer the others."""
-        assert self.sites[0].native is not None
-        self.sites[0].native.set_route(self._find)
+        assert self.front is not None
+        assert self.front.native is not None
+        self.front.native.set_route(self._find)
 
     def _find(self, target: str, authority: str | None, is_upgrade: bool) -> NativeSite | None:
         found = self.router.find(target, authority, is_upgrade)
-        return found.native if found is not None else None
+        return found.serving if found is not None else None
 
     def _set_port(self, site: Site) -> None:
         bound = self.listeners[0].address
@@ -213,8 +229,10 @@ class ListeningAddress:
 
     def resume(self) -> None:
         """Accept connections from now on."""
-        for listener in self.listeners:
-            listener.resume()
+        if not self._accepts:
+            self._accepts = True
+            for listener in self.listeners:
+                listener.resume()
 
     def log(self) -> None:
         """Log what is served where."""
@@ -258,16 +276,18 @@ class ListeningAddress:
         """Release everything native, in whatever thread, after the loop has been closed."""
         self._remove_socket_file()
         self.listeners = []
-        for site in self.sites:
+        for site in self.sites + self.removed_front:
             site.forget()
+        self.front = None
 
     def release(self) -> None:
         """Release everything native."""
         for listener in self.listeners:
             listener.release()
         self.listeners = []
-        for site in self.sites:
+        for site in self.sites + self.removed_front:
             site.release()
+        self.front = None
 
 
 def place(addresses: list[ListeningAddress], site: Site) -> ListeningAddress:
@@ -291,7 +311,6 @@ def remove(addresses: list[ListeningAddress], site: Site) -> bool:
         addresses.remove(address)
     else:
         address.remove(site)
-        site.release()
     return True
 
 

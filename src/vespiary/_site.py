@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from vespiary import _logging
+from vespiary._core import Hooks
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._option_checks import check_options, wrong_option
 from vespiary._options import native_options
@@ -21,6 +22,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.filters import add_filters
 from vespiary.handler import AnyHandler, AsyncHandler, Handler
 from vespiary.limits import Deadlines, Limits
+from vespiary.request import native_response
 from vespiary.routing import HostPattern, PathPattern, Route
 from vespiary.server_options import SLOW_CONSUMER, ServerOptions
 from vespiary.statistics import EndpointStatistics
@@ -28,13 +30,18 @@ from vespiary.tls import ServerTLS
 from vespiary.trace import requires
 
 if TYPE_CHECKING:
-    from vespiary._core import Connection, Hooks, ServerTls
+    from vespiary._core import Connection, ServerTls
     from vespiary._core import Site as NativeSite
     from vespiary._life import Life
+    from vespiary._server_hooks import Hook
     from vespiary.errors import CloseReason
     from vespiary.request import Request
 
 __all__ = ["Site"]
+
+logger = logging.getLogger("vespiary")
+
+_NOT_STARTED = "this part of the server is starting; try again later\n"
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +60,8 @@ class Site:
         task_name: The name of its handler's tasks: one object, by which they are found.
         threads: The pool that runs the handler's methods, with `executor="threads"`.
         native: Its native half, while the server runs.
+        on_start: The async `on_start` that has to return before it serves, if one runs.
+        substitute: What answers its requests until then.
         ended: Its statistics when it was closed.
     """
 
@@ -67,6 +76,8 @@ class Site:
     task_name: str
     threads: ThreadedHooks | None = None
     native: NativeSite | None = None
+    on_start: Hook | None = None
+    substitute: NativeSite | None = None
     ended: EndpointStatistics | None = field(default=None, repr=False)
 
     @classmethod
@@ -127,12 +138,42 @@ class Site:
         hooks = self.hooks
         if life.loop.get_debug():
             hooks = timed(hooks, life.loop)
-        if logging.getLogger("vespiary").isEnabledFor(logging.DEBUG):
+        if logger.isEnabledFor(logging.DEBUG):
             hooks = self._logged(hooks.copy())
         self.native = life.core.site(
             self.url, hooks, self.native_options, life.topics, life.context
         )
         return self.native
+
+    def wait_for(self, on_start: Hook, life: Life) -> None:
+        """Have every request answered 503 until `begin`, on an address that serves already."""
+        is_logged = False
+
+        def refuse(connection: Connection, asked: Request) -> object:
+            nonlocal is_logged
+            if not is_logged:
+                is_logged = True
+                logger.warning("Answering 503 at %s until its on_start has returned", self.url)
+            return native_response(asked.respond(503, _NOT_STARTED, {"Retry-After": "1"}))
+
+        hooks = Hooks(
+            request=refuse,
+            filter_received=self.hooks.filter_received,
+            filter_sent=self.hooks.filter_sent,
+        )
+        self.on_start = on_start
+        self.substitute = life.core.site(
+            self.url, hooks, self.native_options, life.topics, life.context
+        )
+
+    def begin(self) -> None:
+        """Serve from now on."""
+        self.on_start = self.substitute = None
+
+    @property
+    def serving(self) -> NativeSite | None:
+        """What answers its requests now."""
+        return self.native if self.substitute is None else self.substitute
 
     def _logged(self, hooks: Hooks) -> Hooks:
         """The same hooks, which log each connection and each request."""
@@ -172,6 +213,7 @@ class Site:
 
     def release(self) -> None:
         """Keep what the native half has counted, and nothing else of it."""
+        self.begin()
         if self.native is not None:
             self.ended = self.statistics()
             self.native = None
@@ -183,6 +225,7 @@ class Site:
         with contextlib.suppress(RuntimeError):
             self.ended = self.statistics()
         self.native = None
+        self.begin()
 
     def statistics(self) -> EndpointStatistics:
         """Return what has happened since the start."""

@@ -52,7 +52,8 @@ class Handler(Generic[M]):
     def on_start(self, server: Server) -> Awaitable[None] | None:
         """Prepare: the addresses are bound, and nothing is accepted before this has returned.
 
-        An exception stops the start of the server, which closes what it had opened.
+        Where an endpoint is added to an address that serves already, its requests are answered 503
+        until then. An exception stops the start of the server, which closes what it had opened.
         """
 
     def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, Self, Unpack
+from weakref import WeakSet
 
 from vespiary._callbacks import check_callback
 from vespiary._first_step import Begins
@@ -89,7 +90,7 @@ class Server:
         self._ended_port: PortStatistics | None = None
         self._wants_signals = signals
         self._signals: Signals | None = None
-        self._runs_alone = False
+        self._own_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
     def add(
         self,
@@ -101,8 +102,9 @@ class Server:
 
         Endpoints with the same host and port share them, if they are `ws://` and `http://`; paths
         and `host=` decide which of them serves a request (see `vespiary.routing`). On a running
-        server an async `on_start` is awaited in a task; until it has returned nothing is accepted,
-        and if it fails the endpoint is removed. What hooks and handlers add ends with the run.
+        server an async `on_start` is awaited in a task. Until it has returned nothing is accepted,
+        or, where others serve on the address, the endpoint's requests are answered 503; if it fails
+        the endpoint is removed. What hooks and handlers add ends with the run.
 
         Args:
             handler: A `Handler`, a subclass of it, or an async function that takes a connection.
@@ -150,17 +152,18 @@ class Server:
 
     def _start_handler(self, life: Life, address: ListeningAddress, site: Site) -> None:
         """Call `on_start` for an endpoint of a running server, and accept then."""
-        is_known = any(other.handler is site.handler for other in self._sites)
-        hook = None if is_known else begin_hook(life, site, "on_start", self)
+        known = [other for other in self._sites if other.handler is site.handler]
+        hook = known[0].on_start if known else begin_hook(life, site, "on_start", self)
 
         def serve() -> None:
-            if address.sites[0] is site:
-                address.resume()
+            site.begin()
+            address.resume()
             logger.info("Serving %s", site.url)
 
         if hook is None:
             serve()
             return
+        site.wait_for(hook, life)
 
         async def begin() -> None:
             try:
@@ -299,7 +302,8 @@ class Server:
             for hook in life.hooks:
                 hook.cancel()
             requires("rfc6455/7.4.1/h7")
-            life.shutdown = Shutdown(self._sites, drain_seconds, life.force)
+            fronts = [front for address in self._addresses for front in address.removed_front]
+            life.shutdown = Shutdown(self._sites + fronts, drain_seconds, life.force)
             if life.shortened is not None:
                 life.shutdown.shorten(life.shortened)
             await life.shutdown.run()
@@ -319,7 +323,7 @@ class Server:
                 address.release()
             self._life = None
             life.stopped.set()
-            self._leave_signals(is_awaited=self._runs_alone or bool(life.waiting))
+            self._leave_signals(is_awaited=life.loop in self._own_loops or bool(life.waiting))
             self._ended_port = PortStatistics(**life.core.port_statistics())
 
     def _leave_signals(self, *, is_awaited: bool) -> None:
@@ -505,14 +509,11 @@ class Server:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
         async def main() -> None:
+            self._own_loops.add(asyncio.get_running_loop())
             logger.info("%s", running_core().choice)
             async with self:
                 if on_serving is not None and self._life is not None:
                     on_serving(self.urls)
                 await self.wait_stopped()
 
-        self._runs_alone = True
-        try:
-            run(main(), driver=driver, spin_microseconds=spin_microseconds)
-        finally:
-            self._runs_alone = False
+        run(main(), driver=driver, spin_microseconds=spin_microseconds)

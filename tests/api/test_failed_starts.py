@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import vespiary
 
-from .kit import TCP, WS, Echo, Recorder, serving
+from .kit import TCP, WS, Echo, Recorder, serving, until
 
 Fault = Callable[[vespiary.Server, Path], AbstractContextManager[None]]
 """Adds what fails; at the end of the block it fails no more."""
@@ -203,3 +204,131 @@ async def test_on_stop_is_called_in_the_reverse_order_for_the_handlers_that_have
     with pytest.raises(ZeroDivisionError):
         await server.start()
     assert calls == ["start a", "start b", "start c", "stop b", "stop a"]
+
+
+class Page(vespiary.Handler):
+    """Remembers the paths that it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def on_request(self, request: vespiary.Request) -> vespiary.Response:
+        self.asked.append(request.path)
+        return request.respond(200, request.path)
+
+
+class SlowPage(Page):
+    """Its `on_start` returns, or fails, when `end` is set."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        super().__init__()
+        self.end = asyncio.Event()
+        self.fails = fails
+        self.starts = 0
+
+    async def on_start(self, server: vespiary.Server) -> None:
+        self.starts += 1
+        await self.end.wait()
+        if self.fails:
+            raise ZeroDivisionError
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+async def status(client: httpx.AsyncClient, where: str, path: str) -> int:
+    return (await client.get(f"http://{where}{path}")).status_code
+
+
+@pytest.mark.parametrize("path", ["/a", "/"])
+async def test_who_shares_the_address_of_an_endpoint_that_fails_to_start_is_served(
+    path: str,
+) -> None:
+    failing, other, where = SlowPage(fails=True), Page(), free_address()
+    async with serving(Echo, TCP) as server, httpx.AsyncClient() as client:
+        server.add(failing, f"http://{where}{path}")
+        server.add(other, f"http://{where}/b")
+        failing.end.set()
+        await until(lambda: len(server.urls) == 2)
+        assert await status(client, where, "/b") == 200
+        assert await status(client, where, "/a") == 404
+        server.add(Page(), f"http://{where}/a")
+        assert await status(client, where, "/a") == 200
+        # What is open when the server stops is closed, though the first endpoint has gone.
+        reader, writer = await asyncio.open_connection(*where.split(":"))
+        writer.write(b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"/b")
+        stopping = asyncio.ensure_future(server.stop())
+        assert await asyncio.wait_for(reader.read(), 60) == b""
+        await stopping
+        writer.close()
+    assert failing.asked == []
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*where.split(":"))
+
+
+async def test_what_a_failing_on_start_has_added_on_its_own_address_is_served() -> None:
+    where = free_address()
+
+    class Adds(Page):
+        def on_start(self, server: vespiary.Server) -> None:
+            server.add(Page(), f"http://{where}/inner")
+            raise ZeroDivisionError
+
+    async with serving(Echo, TCP) as server, httpx.AsyncClient() as client:
+        with pytest.raises(ZeroDivisionError):
+            server.add(Adds(), f"http://{where}/outer")
+        assert await status(client, where, "/inner") == 200
+        assert await status(client, where, "/outer") == 404
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("options", [{}, {"executor": "threads"}], ids=["plain", "threads"])
+async def test_nothing_is_served_before_an_on_start_on_a_shared_address_has_returned(
+    options: dict[str, Any], fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = SlowPage(fails=fails)
+    async with serving(Page, "http://127.0.0.1:0/") as server, httpx.AsyncClient() as client:
+        where = server.urls[0].removeprefix("http://").rstrip("/")
+        server.add(slow, f"http://{where}/slow", **options)
+        server.add(slow, f"http://{where}/again", **options)
+        for path in ("/slow", "/again", "/slow"):
+            answer = await client.get(f"http://{where}{path}")
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert slow.asked == []
+        assert caplog.text.count(f"Answering 503 at http://{where}/slow until its on_start") == 1
+        assert await status(client, where, "/") == 200
+        slow.end.set()
+        if fails:
+            await until(lambda: len(server.urls) == 1)
+            answer = await client.get(f"http://{where}/slow")
+            assert answer.text == "/slow", "the endpoint for everything has it now"
+            assert slow.asked == []
+        else:
+            for path in ("/slow", "/again"):
+                while await status(client, where, path) == 503:
+                    pass
+            assert slow.asked == ["/slow", "/again"]
+    assert slow.starts == 1
+
+
+async def test_a_websocket_is_refused_until_the_on_start_on_a_shared_address_has_returned() -> None:
+    class Slow(Echo):
+        async def on_start(self, server: vespiary.Server) -> None:
+            await end.wait()
+
+    end = asyncio.Event()
+    async with serving(Page, "http://127.0.0.1:0/") as server:
+        where = server.urls[0].removeprefix("http://").rstrip("/")
+        server.add(Slow, f"ws://{where}/slow")
+        with pytest.raises(vespiary.HandshakeRefused, match="503"):
+            await vespiary.connect(f"ws://{where}/slow")
+        # A stop meanwhile leaves nothing of it to the next run.
+        await server.stop()
+        end.set()
+        await server.start()
+        async with vespiary.connect(f"{server.urls[0].replace('http', 'ws')}slow") as client:
+            client.send(b"hello")
+            assert await client.receive() == b"hello"

@@ -91,6 +91,25 @@ vespiary.serve(
 )
 print("after", flush=True)
 """
+RUN_TWICE = """
+class Mistaken(Starting):
+    async def on_start(self, server):
+        def run():
+            try:
+                server.run()
+            except RuntimeError:
+                print("refused", flush=True)
+
+        run()
+        await asyncio.to_thread(run)
+        await super().on_start(server)
+
+server = vespiary.Server()
+deadlines = vespiary.Deadlines(drain_seconds=0.1)
+server.add(Mistaken(), "ws://127.0.0.1:0", deadlines=deadlines)
+server.run()
+print("after", flush=True)
+"""
 TWO_SERVERS = """
 async def main():
     async with make() as first, make() as second:
@@ -175,6 +194,13 @@ def test_serve_returns_when_a_signal_comes_during_on_start(number: signal.Signal
         status, output, log = program.end(number)
     assert (status, output) == (0, "undone\nafter\n")
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_returns_after_a_signal_though_a_second_run_was_refused(number: signal.Signals) -> None:
+    with Program(STARTS, RUN_TWICE) as program:
+        status, output, _ = program.end(number)
+    assert (status, output) == (0, "undone\nafter\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -122,7 +122,7 @@ class ListeningAddress:
                 (name, getattr(first.deadlines, name), getattr(site.deadlines, name))
                 for name in _DEADLINES
             ),
-            *((name, first.options.get(name), site.options.get(name)) for name in _OPTIONS),
+            *((name, _option(first, name), _option(site, name)) for name in _OPTIONS),
         ]
         for name, ours, theirs in pairs:
             if ours != theirs:
@@ -288,6 +288,15 @@ class ListeningAddress:
         for site in self.sites + self.removed_front:
             site.release()
         self.front = None
+
+
+def _option(site: Site, name: str) -> object:
+    """What an endpoint was given for an option, in the same form however it was written."""
+    if name == "proxy_protocol_from":
+        return site.native_options["proxies"]
+    if name in ("forwarded_from", "forwarded_field"):
+        return site.native_options["forwarders"]
+    return site.options.get(name) or None
 
 
 def place(addresses: list[ListeningAddress], site: Site) -> ListeningAddress:

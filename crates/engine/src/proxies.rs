@@ -11,9 +11,16 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Include a network: an address, and how many of its bits count.
+    /// Include a network: an address, and how many of its bits count. A network of IPv4 addresses
+    /// in their IPv6 form (RFC 4291 section 2.5.5.2) is that of the IPv4 addresses.
     pub fn add(&mut self, address: IpAddr, bits: u8) {
-        self.networks.push((address, bits));
+        let network = match (address, bits.checked_sub(96)) {
+            (IpAddr::V6(mapped), Some(bits)) => mapped
+                .to_ipv4_mapped()
+                .map_or((address, bits + 96), |it| (it.into(), bits)),
+            _ => (address, bits),
+        };
+        self.networks.push(network);
     }
 
     /// Include every peer of a Unix socket.
@@ -93,6 +100,21 @@ mod tests {
         ] {
             assert!(!some.include(&peer(outside)), "{outside}");
         }
+    }
+
+    #[test]
+    fn ipv4_addresses_are_the_same_in_their_ipv6_form() {
+        for networks in [
+            ("::ffff:10.0.0.0", 104),
+            ("10.0.0.0", 8),
+            ("::ffff:0:0", 96),
+        ] {
+            let some = proxies(&[networks]);
+            assert!(some.include(&peer("10.1.2.3:1")), "{networks:?}");
+            assert!(some.include(&peer("[::ffff:10.1.2.3]:1")), "{networks:?}");
+            assert!(!some.include(&peer("[2001:db8::1]:1")), "{networks:?}");
+        }
+        assert!(!proxies(&[("::ffff:10.0.0.0", 104)]).include(&peer("11.0.0.1:1")));
     }
 
     #[test]

@@ -18,8 +18,10 @@ use crate::session::{Session, Stage};
 use std::rc::Rc;
 use vespiary_trace::requires;
 
-/// Bytes put aside before the receive is cancelled, while only the budget holds them back.
-const HELD_MAX: usize = 256 << 10;
+/// Bytes put aside before the receive is cancelled, while only the budget holds them back; and the
+/// last bytes that are taken although the host's queues are full, so that the end behind them is
+/// noticed. A message of one byte takes some fifty in a queue.
+pub(crate) const HELD_MAX: usize = 256 << 10;
 /// Bytes handed on from what was put aside in one turn.
 const HELD_TAKEN_MAX: usize = 256 << 10;
 
@@ -156,11 +158,16 @@ pub(crate) fn take_held<H: Host>(connection: &Rc<Connection<H>>) {
 /// Whether so much waits that no more should be received. A client may send on while the host
 /// thinks about its request.
 pub(crate) fn is_full<H: Host>(connection: &Rc<Connection<H>>) -> bool {
+    held_bytes(connection) > HELD_MAX
+}
+
+/// Received bytes that wait.
+fn held_bytes<H: Host>(connection: &Rc<Connection<H>>) -> usize {
     let held = connection.inbound.borrow().held_bytes();
     if connection.layered.get() {
-        return held + layering::waiting(connection).0 > HELD_MAX;
+        return held + layering::waiting(connection).0;
     }
-    held > HELD_MAX
+    held
 }
 
 pub(crate) fn has_held<H: Host>(connection: &Rc<Connection<H>>) -> bool {
@@ -273,6 +280,10 @@ impl<H: Host> Connection<H> {
 
     pub(crate) fn holds_enough(self: &Rc<Self>) -> bool {
         is_full(self)
+    }
+
+    pub(crate) fn held_input_bytes(self: &Rc<Self>) -> usize {
+        held_bytes(self)
     }
 
     pub(crate) fn has_held_input(self: &Rc<Self>) -> bool {

@@ -8,10 +8,11 @@
 //! peer lives is that its kernel acknowledges them. No message is read ahead of its time for that,
 //! and no bytes need a place to wait. That this end lives is shown by its [`super::heartbeat`].
 //!
-//! A FIN that stands behind unread bytes ends the waiting: the bytes are messages, they are the
-//! last, and they are no more than the kernel has taken already. So they are read, whatever the
-//! host's queues hold ([`Host::YIELDING`]), and the end behind them is handed over at once. What is
-//! not read even then, because the program has paused reading or the peer does not read either,
+//! A FIN that stands behind a few unread bytes ends the waiting: the bytes are messages, and they
+//! are the last. So they are read, whatever the host's queues hold ([`Host::YIELDING`]), and the
+//! end behind them is handed over at once. Behind more than [`HELD_MAX`] it is noticed when
+//! enough of them have been read, since small messages take many times their bytes in a queue. What
+//! is not read even then, because the program has paused reading or the peer does not read either,
 //! hides the FIN until it is read, unless the host only waits for the end. When the peer is gone
 //! altogether, its kernel answers the next ping, or the kernel's own probe on a connection without
 //! pings, with a reset. A close frame behind unread bytes cannot be seen.
@@ -27,8 +28,10 @@ use crate::close::{Cause, CloseReason};
 use crate::engine::{Engine, broken_by_kernel};
 use crate::host::Host;
 use crate::options::{Framing, Options};
+use crate::receive::HELD_MAX;
 use crate::settle::LEFT_EARLY;
 use std::rc::Rc;
+use vespiary_port::Unread;
 use vespiary_trace::requires;
 
 /// When a connection that is not read is looked at next.
@@ -89,7 +92,9 @@ impl<H: Host> Engine<H> {
         let has_bytes = unread.bytes > 0 || connection.has_held_input();
         connection.account_for_held(has_bytes);
         connection.send_heartbeat_when_due(unread);
-        if let Some(errno) = unread.broken {
+        if unread.broken.is_some() && self.reads_the_last(connection, unread) {
+            connection.unsettle();
+        } else if let Some(errno) = unread.broken {
             requires!("rfc6455/7.2.1/2");
             connection.end_with(broken_by_kernel("receiving", errno));
             connection.enter(Event::Break);
@@ -109,7 +114,7 @@ impl<H: Host> Engine<H> {
         } else if unread.is_ended && !has_bytes {
             self.peer_ended(connection);
         } else if unread.is_ended {
-            if connection.enter(Event::PeerFinished) {
+            if is_little(connection, unread) && connection.enter(Event::PeerFinished) {
                 connection.unsettle();
             }
             if connection.is_held_back() && self.host.awaits_only_end(connection) {
@@ -117,4 +122,21 @@ impl<H: Host> Engine<H> {
             }
         }
     }
+
+    /// Whether the last bytes of a WebSocket that was reset are read: the kernel still has them,
+    /// and a close frame among them shows that they are all.
+    fn reads_the_last(self: &Rc<Self>, connection: &Rc<Connection<H>>, unread: Unread) -> bool {
+        let websocket = connection.endpoint().options.borrow().framing == Framing::WebSocket;
+        let has_bytes = unread.bytes > 0 || connection.has_held_input();
+        let may_read = websocket && connection.is_open() && has_bytes;
+        may_read
+            && is_little(connection, unread)
+            && connection.enter(Event::PeerFinished)
+            && !connection.is_held_back()
+    }
+}
+
+/// Whether so little waits that it is taken although the host's queues are full.
+fn is_little<H: Host>(connection: &Rc<Connection<H>>, unread: Unread) -> bool {
+    unread.bytes + connection.held_input_bytes() <= HELD_MAX
 }

@@ -28,12 +28,18 @@ pub fn client(
         ForwardedField::XForwardedFor => request
             .header_all("x-forwarded-for")
             .flat_map(|value| value.split(','))
-            .map(|element| node(element.trim_matches([' ', '\t'])))
+            .map(|element| element.trim_matches([' ', '\t']))
+            .filter(|element| !element.is_empty())
+            .map(node)
             .collect::<Vec<_>>(),
         ForwardedField::Forwarded => {
             let mut elements = Vec::new();
             for value in request.header_all("forwarded") {
-                let is_whole = split_quoted(value, b',', |it| elements.push(named_for(it)));
+                let is_whole = split_quoted(value, b',', |element| {
+                    if !element.trim_matches([' ', '\t']).is_empty() {
+                        elements.push(named_for(element));
+                    }
+                });
                 if !is_whole {
                     // A quote that a client left open swallows what a proxy has appended.
                     elements.push(None);

@@ -162,7 +162,29 @@ fn behind_a_hidden_client_nothing_is_believed() {
     assert_eq!(find(XForwardedFor, &hidden), address("10.0.0.1:0"));
     let hidden = ["for=198.51.100.1, for=_secret, for=10.0.0.1"];
     assert_eq!(find(Forwarded, &hidden), address("10.0.0.1:0"));
-    assert_eq!(find(XForwardedFor, &["198.51.100.1, "]), None);
+}
+
+#[test]
+fn empty_elements_are_ignored() {
+    for value in [
+        "192.0.2.7,",
+        "192.0.2.7, ,",
+        ",192.0.2.7",
+        "192.0.2.7,\t,10.0.0.1",
+    ] {
+        assert_eq!(
+            find(XForwardedFor, &[value]),
+            address("192.0.2.7:0"),
+            "{value}"
+        );
+    }
+    for value in [
+        "for=192.0.2.7,",
+        "for=192.0.2.7,,for=10.0.0.1",
+        " , for=192.0.2.7",
+    ] {
+        assert_eq!(find(Forwarded, &[value]), address("192.0.2.7:0"), "{value}");
+    }
 }
 
 proptest! {

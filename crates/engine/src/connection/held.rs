@@ -83,6 +83,18 @@ impl<H: Host> Connection<H> {
             }
         }
     }
+
+    /// Whether the last bytes of a WebSocket that was reset are read: the kernel still has them,
+    /// and a close frame among them shows that they are all.
+    fn reads_the_last(self: &Rc<Self>, unread: Unread) -> bool {
+        let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
+        let has_bytes = unread.bytes > 0 || self.has_held_input();
+        let may_read = websocket && self.is_open() && has_bytes;
+        may_read
+            && is_little(self, unread)
+            && self.enter(Event::PeerFinished)
+            && !self.is_held_back()
+    }
 }
 
 impl<H: Host> Engine<H> {
@@ -92,7 +104,7 @@ impl<H: Host> Engine<H> {
         let has_bytes = unread.bytes > 0 || connection.has_held_input();
         connection.account_for_held(has_bytes);
         connection.send_heartbeat_when_due(unread);
-        if unread.broken.is_some() && self.reads_the_last(connection, unread) {
+        if unread.broken.is_some() && connection.reads_the_last(unread) {
             connection.unsettle();
         } else if let Some(errno) = unread.broken {
             requires!("rfc6455/7.2.1/2");
@@ -121,18 +133,6 @@ impl<H: Host> Engine<H> {
                 connection.close_unread();
             }
         }
-    }
-
-    /// Whether the last bytes of a WebSocket that was reset are read: the kernel still has them,
-    /// and a close frame among them shows that they are all.
-    fn reads_the_last(self: &Rc<Self>, connection: &Rc<Connection<H>>, unread: Unread) -> bool {
-        let websocket = connection.endpoint().options.borrow().framing == Framing::WebSocket;
-        let has_bytes = unread.bytes > 0 || connection.has_held_input();
-        let may_read = websocket && connection.is_open() && has_bytes;
-        may_read
-            && is_little(connection, unread)
-            && connection.enter(Event::PeerFinished)
-            && !connection.is_held_back()
     }
 }
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -65,6 +66,12 @@ ROWS: dict[str, tuple[str, ...]] = {
 """What happens in each of STATES; a name that is not here works in all of them."""
 
 
+async def ended(wait: Awaitable[object]) -> None:
+    """Await something to its end, whatever that is."""
+    with contextlib.suppress(vespiary.ConnectionClosed):
+        await wait
+
+
 class Asked(vespiary.Handler):
     """Makes one call in one state, and keeps its outcome."""
 
@@ -74,13 +81,16 @@ class Asked(vespiary.Handler):
         self.call = CALLS[name]
         self.state = state
         self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.waits: list[asyncio.Future[None]] = []
 
     def note(self, connection: vespiary.Connection | None, state: str) -> None:
         if state != self.state or self.outcome.done():
             return
         outcome = OK
         try:
-            self.call(connection)
+            made = self.call(connection)
+            if inspect.isawaitable(made):
+                self.waits.append(asyncio.ensure_future(ended(made)))
         except vespiary.ConnectionClosed:
             outcome = CLOSED
         except Exception as error:

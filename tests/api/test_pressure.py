@@ -214,19 +214,26 @@ async def test_a_long_pause_is_not_taken_for_the_peers_silence() -> None:
         await until(lambda: "message" in recorder.names)
 
 
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
 @virtual_time
 async def test_keep_alive_finds_a_peer_that_is_gone() -> None:
     recorder = Recorder()
     deadlines = vespiary.Deadlines(ping_interval_seconds=10, ping_timeout_seconds=10)
     async with serving(recorder, deadlines=deadlines) as server:
         async with vespiary.connect(server.urls[0]) as lively:
-            client = await vespiary.connect(server.urls[0])
-            client.pause_reading()
+            # It takes what comes, and answers nothing: no WebSocket end of ours is behind it.
+            gone = await vespiary.connect(server.urls[0].replace("ws:", "tcp:").rstrip("/"))
+            gone.send(UPGRADE)
             await until(lambda: recorder.reasons)
             assert "ping_timeout_seconds" in recorder.reasons[0].text
             assert lively.is_open
             assert server.statistics().total.limits_reached == {"ping_timeout_seconds": 1}
-        client.abort()
+        gone.abort()
 
 
 class Told(Recorder):

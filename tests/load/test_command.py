@@ -39,7 +39,7 @@ def echo(connection: socket.socket) -> None:
         (["tcp://127.0.0.1:1", "--framing", "cobs"], "use raw, line"),
         (["ws://127.0.0.1:1/", "--framing", "line"], "ws://"),
         (["tcp://127.0.0.1:1", "--rate", "0"], "rate"),
-        (["tcp://127.0.0.1:1", "--pipeline", "2", "--send-after-receive"], "pipeline of 1"),
+        (["tcp://127.0.0.1:1", "--pipeline", "2", "--send-after-receive"], "--pipeline 1"),
         (["tcp://127.0.0.1:1", "--fragment-delay", "1ms"], "needs --fragment"),
         (["tcp://192.0.2.1:1", "--sources", "2"], "127.0.0.0/8"),
     ],

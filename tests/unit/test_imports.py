@@ -65,6 +65,7 @@ LOCKS = {
     "vespiary._printable",
     "vespiary.cli",
     "vespiary.cli._files",
+    "vespiary.cli._help",
     "vespiary.cli._quantities",
     "vespiary.cli._starting",
     "vespiary.cli.locks",

@@ -70,7 +70,6 @@ impl<H: Host> Connection<H> {
         let text = "it has finished sending, and its last bytes were not read";
         if self.endpoint().options.borrow().framing == Framing::WebSocket {
             let reason = CloseReason::new(Cause::PeerVanished, text);
-            requires!("rfc6455/7.2.1/2", "rfc6455/7.1.5/h3");
             self.end_with(reason.with_code(Code::ABNORMAL));
             self.enter(Event::Break);
             return self.unsettle();

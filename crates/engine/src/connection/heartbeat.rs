@@ -13,7 +13,6 @@ use crate::host::Host;
 use crate::options::Framing;
 use std::rc::Rc;
 use vespiary_port::Unread;
-use vespiary_trace::requires;
 use vespiary_wire::websocket::frame::Opcode;
 
 /// How often a WebSocket end that does not read what waits shows that it lives: in time for a peer
@@ -41,7 +40,7 @@ impl<H: Host> Connection<H> {
         self.set_heartbeat();
         let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
         let may_send = websocket && self.state() == State::Open && self.queued_bytes() == 0;
-        if requires!("rfc6455/5.5.3/2" => may_send) {
+        if may_send {
             self.send_control(Opcode::Pong, b"");
         }
     }

@@ -239,12 +239,14 @@ def test_messages_before_a_fin_are_received_after_a_wait_for_the_end_that_timed_
         for _ in range(5_000):
             connection.send(b"a line")
             await connection.drain()
+        await connection.receive()
 
     running = serving(floods, "tcp://127.0.0.1:0", framing="line")
     limits = vespiary.Limits(inbox_messages_max=1)
     with sync.connect(running.url, framing="line", limits=limits) as connection:
         with pytest.raises(TimeoutError):
             connection.wait_closed(0.001)
+        connection.send(b"now end")
         assert len(list(connection)) == 5_000
 
 

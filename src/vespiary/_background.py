@@ -185,9 +185,8 @@ class Background:
             )
         if threading.current_thread() is self._thread:
             raise RuntimeError(
-                "the synchronous client was called in the thread of its own loop, which would"
-                " wait for"
-                " itself: call it in another thread"
+                "the synchronous client was called in the thread of its own loop, which would wait"
+                " for itself: call it in another thread"
             )
 
     def end_main_thread(self) -> None:

@@ -291,12 +291,12 @@ class ListeningAddress:
 
 
 def _option(site: Site, name: str) -> object:
-    """What an endpoint was given for an option, in the same form however it was written."""
+    """The value of an option; that of proxies as the engine takes it, however it was written."""
     if name == "proxy_protocol_from":
         return site.native_options["proxies"]
     if name in ("forwarded_from", "forwarded_field"):
         return site.native_options["forwarders"]
-    return site.options.get(name) or None
+    return site.options.get(name)
 
 
 def place(addresses: list[ListeningAddress], site: Site) -> ListeningAddress:

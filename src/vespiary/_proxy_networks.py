@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
@@ -47,14 +47,14 @@ def forwarded_options(
     if networks and not endpoint.has_http:
         text = f"is for ws:// and http://, and {endpoint} has no requests"
         raise _wrong("forwarded_from", trusted, text)
-    if field is None:
-        return (networks, _FIELD) if networks else None
-    for known in get_args(ForwardedField):
-        if field == known and networks:
-            return networks, known
-    if field in get_args(ForwardedField):
+    fields = get_args(ForwardedField)
+    if field is not None and field not in fields:
+        raise _wrong("forwarded_field", field, f"is one of {', '.join(fields)}")
+    if networks:
+        return networks, cast("ForwardedField", field or _FIELD)
+    if field is not None:
         raise _wrong("forwarded_field", field, "has no effect without forwarded_from=")
-    raise _wrong("forwarded_field", field, f"is one of {', '.join(get_args(ForwardedField))}")
+    return None
 
 
 def _network(endpoint: Endpoint, name: str, text: object) -> str:

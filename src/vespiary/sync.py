@@ -439,9 +439,11 @@ class Connection:
             self.close()
             return
         self._native.close()
-        ended = ended_in_time(self._native, self._mailbox.close_seconds)
-        # Anyone who was interrupted does not want to wait.
-        (self._shared.run if issubclass(kind, Exception) else self._shared.start)(ended)
+        leaving = ended_in_time(self._native, self._mailbox.close_seconds)
+        if issubclass(kind, Exception):
+            self._shared.run(leaving)
+        else:  # Anyone who was interrupted does not want to wait.
+            self._shared.start(leaving)
 
     def __repr__(self) -> str:
         reason = self._mailbox.reason

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ __all__ = [
     "send_until_full",
     "serving",
     "still_waits",
+    "streams",
     "turns",
     "until",
     "virtual_time",
@@ -48,6 +49,24 @@ async def serving(
     server.add(handler, url, **options)
     async with server:
         yield server
+
+
+@asynccontextmanager
+async def streams(
+    server: vespiary.Server,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection with a server, by hand; it is reset at the end."""
+    endpoint = vespiary.Endpoint.parse(server.urls[0])
+    if endpoint.is_unix:
+        reader, writer = await asyncio.open_unix_connection(endpoint.path)
+    else:
+        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 class Echo(vespiary.Handler):

@@ -10,7 +10,7 @@ import pytest
 
 import vespiary
 
-from .kit import Echo, serving, until
+from .kit import Echo, serving, streams, until
 
 LOOPBACK = ["127.0.0.0/8", "::1"]
 
@@ -51,17 +51,8 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def connected(server: vespiary.Server) -> AsyncIterator[Client]:
-    endpoint = vespiary.Endpoint.parse(server.urls[0])
-    if endpoint.is_unix:
-        reader, writer = await asyncio.open_unix_connection(endpoint.path)
-    else:
-        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
-    try:
+    async with streams(server) as (reader, writer):
         yield Client(reader, writer)
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
 
 
 async def test_a_request_has_the_address_of_the_client_that_the_proxy_names() -> None:
@@ -157,3 +148,33 @@ def test_options_without_effect_are_refused(url: str, options: Any, text: str) -
     with pytest.raises(vespiary.ConfigurationError) as refused:
         vespiary.Server().add(Echo, url, **options)
     assert text in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"forwarded_from": ["127.0.0.1"]}, {"forwarded_from": ("127.0.0.1/32",)}),
+        ({"forwarded_from": ["10.0.0.0/8"]}, {"forwarded_from": ["10.0.0.0/255.0.0.0"]}),
+        (
+            {"forwarded_from": LOOPBACK},
+            {"forwarded_from": LOOPBACK, "forwarded_field": "x-forwarded-for"},
+        ),
+        ({"proxy_protocol_from": []}, {}),
+    ],
+)
+def test_endpoints_of_an_address_agree_on_proxies_however_they_are_written(
+    one: Any, other: Any
+) -> None:
+    server = vespiary.Server()
+    server.add(Echo, "ws://127.0.0.1:8080/one", **one)
+    server.add(Echo, "ws://127.0.0.1:8080/other", **other)
+
+
+@pytest.mark.parametrize("name", ["forwarded_from", "proxy_protocol_from"])
+def test_endpoints_of_an_address_that_disagree_on_proxies_are_refused(name: str) -> None:
+    one: Any = {name: ["10.0.0.0/8"]}
+    other: Any = {name: LOOPBACK}
+    server = vespiary.Server()
+    server.add(Echo, "ws://127.0.0.1:8080/one", **one)
+    with pytest.raises(vespiary.ConfigurationError, match=f"{name} acts before the path"):
+        server.add(Echo, "ws://127.0.0.1:8080/other", **other)

@@ -14,7 +14,7 @@ import vespiary
 from vespiary import ServerTLS
 
 from .certificates import Certificates
-from .kit import serving, until
+from .kit import serving, streams, until
 
 LINE = b"PROXY TCP4 192.0.2.7 198.51.100.1 8080 443\r\n"
 CLIENT = ("192.0.2.7", 8080)
@@ -48,20 +48,11 @@ class Greeting(vespiary.Handler):
 @contextlib.asynccontextmanager
 async def connected(server: vespiary.Server, first: bytes, **tls: Any) -> AsyncIterator[Any]:
     """A connection that begins with these bytes, and goes on with TLS where that is asked for."""
-    endpoint = vespiary.Endpoint.parse(server.urls[0])
-    if endpoint.is_unix:
-        reader, writer = await asyncio.open_unix_connection(endpoint.path)
-    else:
-        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
-    try:
+    async with streams(server) as (reader, writer):
         writer.write(first)
         if tls:
             await writer.start_tls(**tls)
         yield reader, writer
-    finally:
-        writer.transport.abort()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
 
 
 async def is_reset(reader: asyncio.StreamReader) -> bool:

@@ -2,7 +2,7 @@
 //!
 //! Admission has two steps. At accept the rate, the number of connections and that of handshakes
 //! are checked. The limit per address is checked when the peer's address is known: at once where
-//! the peer connects by itself, and when its address was learnt where a proxy connects for it.
+//! the peer connects by itself, and when a proxy has named it where one connects or asks for it.
 
 use crate::carrier::{Socket, ip_address};
 use crate::close::{Cause, CloseReason};
@@ -17,20 +17,15 @@ use vespiary_port::{Address, Descriptor};
 use vespiary_wire::http::{self, Request};
 
 /// A proxy has said whom it connects for: that is the peer from now on.
-pub(crate) fn peer_learnt<H: Host>(connection: &Rc<Connection<H>>, address: Address) {
+pub(crate) fn peer_learnt<H: Host>(connection: &Rc<Connection<H>>, address: &Address) {
     leave_address(connection);
-    let ip = ip_address(&address);
-    connection.carrier.set_peer(address);
-    let admitted = ip.map_or(Ok(false), |ip| connection.front.admit_address(ip));
-    match admitted {
-        Ok(is_counted) => connection.counted.set(is_counted),
-        Err(limit) => {
-            let host = &connection.engine.host;
-            connection.front.limit_reached(host, limit);
-            let text = format!("this end has reached {limit}");
-            connection.end_with(CloseReason::new(Cause::Limit(limit), text));
-            connection.abort_now();
-        }
+    connection.carrier.set_peer(address.clone());
+    if let Err(limit) = enter_address(connection, address) {
+        let host = &connection.engine.host;
+        connection.front.limit_reached(host, limit);
+        let text = format!("this end has reached {limit}");
+        connection.end_with(CloseReason::new(Cause::Limit(limit), text));
+        connection.abort_now();
     }
 }
 
@@ -50,13 +45,19 @@ pub(crate) fn client_named<H: Host>(
     if !proxies.include(&proxy) {
         return Ok(());
     }
-    let named = http::forwarded_client(request, *field, |ip| proxies.include_ip(ip));
-    let client = named.map_or_else(|| proxy.clone(), Address::Inet);
     leave_address(connection);
+    let named = http::forwarded_client(request, *field, |ip| proxies.include_ip(ip));
+    let Some(client) = named.map(Address::Inet) else {
+        connection.carrier.set_client(proxy);
+        return Ok(());
+    };
     connection.carrier.set_client(client.clone());
-    if named.is_some()
-        && let Some(ip) = ip_address(&client)
-    {
+    enter_address(connection, &client)
+}
+
+/// Let the connection count for its peer's address, if that has a limit.
+fn enter_address<H: Host>(connection: &Connection<H>, address: &Address) -> Result<(), Limit> {
+    if let Some(ip) = ip_address(address) {
         connection.counted.set(connection.front.admit_address(ip)?);
     }
     Ok(())

@@ -62,8 +62,8 @@ impl<H: Host> Connection<H> {
     /// Whether a proxy has connected, which says first for whom.
     fn awaits_proxy_header(&self) -> bool {
         let options = self.endpoint().options.borrow();
-        let peer = self.carrier.peer();
-        !self.client && peer.is_some_and(|peer| options.proxies.include(&peer))
+        let is_proxy = |peer| options.proxies.include(&peer);
+        !self.client && self.carrier.peer().is_some_and(is_proxy)
     }
 
     /// A client's way through a proxy is open, and the host's layers begin. Whether they are ready.
@@ -207,7 +207,7 @@ fn found_out<H: Host>(
         Some(Event::Ended) => drop(connection.enter(Life::PeerEnd)),
         Some(Event::Removed(address, is_ready)) => {
             if let Some(address) = address {
-                admission::peer_learnt(connection, address.clone());
+                admission::peer_learnt(connection, address);
             }
             if *is_ready {
                 receive::begin(connection, inbound);

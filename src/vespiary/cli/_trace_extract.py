@@ -7,6 +7,7 @@ import click
 
 from vespiary._counted import counted
 from vespiary.cli._help import Command
+from vespiary.cli._trace_options import config_option
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 from vespiary.prove.trace.extract import Extraction, Request, extract
@@ -16,14 +17,6 @@ from vespiary.prove.trace.settings import read_settings
 from vespiary.prove.trace.starting import as_settings, looked_at
 
 __all__ = ["extract_command", "init", "rename_command"]
-
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("trace.toml"),
-    show_default=True,
-    help="The settings file. Its folder is the project's root.",
-)
 
 
 @click.command("extract", cls=Command)
@@ -76,7 +69,7 @@ _config = click.option(
     help="Remove the marks suspect, was and moved_from, after you have read all of them.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; fail if something would change.")
-@_config
+@config_option
 def extract_command(
     specification: str,
     text_path: Path,
@@ -204,7 +197,7 @@ def _tell(done: Extraction, path: Path) -> None:
 
 
 @click.command("rename", cls=Command)
-@_config
+@config_option
 @click.option("--check", is_flag=True, help="Write nothing; fail if something would change.")
 def rename_command(config: Path, *, check: bool) -> None:
     """Update the identifiers in marks and claims after a revision of the specification.

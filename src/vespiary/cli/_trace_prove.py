@@ -14,6 +14,7 @@ import click
 from vespiary._counted import counted
 from vespiary.cli._help import Command
 from vespiary.cli._quantities import SPAN
+from vespiary.cli._trace_options import config_option
 from vespiary.prove.trace.evidence import sources_of
 from vespiary.prove.trace.files import refuse_unwritable
 from vespiary.prove.trace.proving.prove import SECONDS_MIN, prove
@@ -26,13 +27,6 @@ from vespiary.trace import TableError
 
 __all__ = ["collect_command", "prove_command"]
 
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("trace.toml"),
-    show_default=True,
-    help="The settings file. Its folder is the project's root.",
-)
 _only = click.option(
     "--only",
     metavar="ID",
@@ -57,7 +51,7 @@ _json = click.option(
 
 
 @click.command("collect", cls=Command)
-@_config
+@config_option
 @_only
 @_jobs
 @_evidence
@@ -80,7 +74,7 @@ def collect_command(
 
 
 @click.command("prove", cls=Command)
-@_config
+@config_option
 @_only
 @_jobs
 @_evidence

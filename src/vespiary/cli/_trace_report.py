@@ -8,6 +8,7 @@ import click
 
 from vespiary._counted import counted
 from vespiary.cli._help import Command
+from vespiary.cli._trace_options import config_option, evidence_option
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
 from vespiary.prove.trace.gates import worse
@@ -19,17 +20,9 @@ from vespiary.prove.trace.settings import Settings, read_settings
 
 __all__ = ["gate", "report", "scan_command", "snapshot", "why"]
 
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("trace.toml"),
-    show_default=True,
-    help="The settings file. Its folder is the project's root.",
-)
-
 
 @click.command("scan", cls=Command)
-@_config
+@config_option
 @click.option("--strict", is_flag=True, help="Also fail for warnings.")
 def scan_command(config: Path, *, strict: bool) -> None:
     """Read the catalogues and the sources, and report contradictions.
@@ -57,7 +50,7 @@ def scan_command(config: Path, *, strict: bool) -> None:
 
 
 @click.command("report", cls=Command)
-@_config
+@config_option
 @click.option(
     "--html",
     "html_path",
@@ -70,11 +63,7 @@ def scan_command(config: Path, *, strict: bool) -> None:
     metavar="FILE|-",
     help="Write the report as JSON to this file. - writes it to standard output.",
 )
-@click.option(
-    "--evidence",
-    metavar="FILE",
-    help="The evidence that a traced run wrote.  [default: the file that the settings name]",
-)
+@evidence_option
 @click.option(
     "--title", default="Requirements", show_default=True, help="The heading of the web page."
 )
@@ -124,12 +113,8 @@ def report(
 
 
 @click.command("gate", cls=Command)
-@_config
-@click.option(
-    "--evidence",
-    metavar="FILE",
-    help="The evidence that a traced run wrote.  [default: the file that the settings name]",
-)
+@config_option
+@evidence_option
 @click.option(
     "--no-worse-than",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -166,12 +151,8 @@ def gate(config: Path, evidence: str | None, no_worse_than: Path | None) -> None
 
 
 @click.command("snapshot", cls=Command)
-@_config
-@click.option(
-    "--evidence",
-    metavar="FILE",
-    help="The evidence that a traced run wrote.  [default: the file that the settings name]",
-)
+@config_option
+@evidence_option
 @click.option("--check", is_flag=True, help="Write nothing; fail if the file would change.")
 def snapshot(config: Path, evidence: str | None, *, check: bool) -> None:
     """Write one line per requirement, with its status and tests, to compare in a review."""
@@ -201,7 +182,7 @@ def snapshot(config: Path, evidence: str | None, *, check: bool) -> None:
 
 @click.command("why", cls=Command)
 @click.argument("identifier", metavar="[ID]", required=False)
-@_config
+@config_option
 @click.option(
     "--missing", is_flag=True, help="List the requirements whose reason is not documented."
 )

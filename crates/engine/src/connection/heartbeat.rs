@@ -33,14 +33,13 @@ impl<H: Host> Connection<H> {
     /// Send a heartbeat if the latest is long ago, and bytes wait that nothing has received. A peer
     /// that has finished sending needs none.
     pub(super) fn send_heartbeat_when_due(self: &Rc<Self>, unread: Unread) {
-        let is_behind = unread.bytes > 0 || self.has_held_input();
-        if !is_behind || unread.is_ended || self.heartbeat_age() < HEARTBEAT_MILLISECONDS {
+        let is_due = self.heartbeat_age() >= HEARTBEAT_MILLISECONDS;
+        if !is_due || unread.is_ended || !self.is_behind(unread) {
             return;
         }
         self.set_heartbeat();
         let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
-        let may_send = websocket && self.state() == State::Open && self.queued_bytes() == 0;
-        if may_send {
+        if websocket && self.state() == State::Open && self.queued_bytes() == 0 {
             self.send_control(Opcode::Pong, b"");
         }
     }

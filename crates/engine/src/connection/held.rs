@@ -84,13 +84,18 @@ impl<H: Host> Connection<H> {
         }
     }
 
+    /// Whether bytes wait that nothing has received.
+    pub(super) fn is_behind(self: &Rc<Self>, unread: Unread) -> bool {
+        unread.bytes > 0 || self.has_held_input()
+    }
+
     /// Whether the last bytes of a WebSocket that was reset are read: the kernel still has them,
     /// and a close frame among them shows that they are all.
     fn reads_the_last(self: &Rc<Self>, unread: Unread) -> bool {
         let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
-        let has_bytes = unread.bytes > 0 || self.has_held_input();
-        let may_read = websocket && self.is_open() && has_bytes;
-        may_read
+        websocket
+            && self.is_open()
+            && self.is_behind(unread)
             && is_little(self, unread)
             && self.enter(Event::PeerFinished)
             && !self.is_held_back()
@@ -101,7 +106,7 @@ impl<H: Host> Engine<H> {
     /// Look at a socket that is not read: whether it has ended, and whether it holds bytes.
     pub(super) fn look(self: &Rc<Self>, connection: &Rc<Connection<H>>) {
         let unread = connection.unread();
-        let has_bytes = unread.bytes > 0 || connection.has_held_input();
+        let has_bytes = connection.is_behind(unread);
         connection.account_for_held(has_bytes);
         connection.send_heartbeat_when_due(unread);
         if unread.broken.is_some() && connection.reads_the_last(unread) {

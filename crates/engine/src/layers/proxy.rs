@@ -18,7 +18,8 @@ pub(crate) struct ProxyHeader;
 impl Layer for ProxyHeader {
     fn receive(&mut self, input: &mut [u8], _: &mut Flow<'_>) -> Result<Received, CloseReason> {
         let parsed = proxy::parse(input).map_err(|error| {
-            let text = format!("{error}; proxy_protocol_from expects one from this address");
+            let text =
+                format!("{error}; proxy_protocol_from expects a valid header from this address");
             CloseReason::new(Cause::ProtocolError, text)
         })?;
         let (used, progress) = match parsed {

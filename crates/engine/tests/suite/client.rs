@@ -10,8 +10,8 @@ use vespiary_engine::port::Address;
 use vespiary_engine::port::Errno;
 use vespiary_engine::wire::websocket::close::Code;
 use vespiary_engine::{
-    Answer, Cause, ClientHandshake, Framing, Kind, Limit, Manner, NotOpened, Opening, Options,
-    Side, Tunnel,
+    Answer, Cause, ClientHandshake, CloseReason, Framing, Kind, Limit, Manner, NotOpened, Opening,
+    Options, Side, Tunnel,
 };
 use vespiary_trace::claims;
 
@@ -62,7 +62,7 @@ fn connect(bench: &Bench, place: &Place, script: Script) -> crate::kit::Conn {
     connected.expect("a socket")
 }
 
-fn refusals(bench: &Bench) -> Vec<vespiary_engine::CloseReason> {
+fn refusals(bench: &Bench) -> Vec<CloseReason> {
     let log = bench.host().log();
     let refused = log.into_iter().filter_map(|told| match told {
         Told::Refused(_, reason) => Some(reason),
@@ -227,26 +227,29 @@ fn a_stream_begins_behind_its_tunnel(bench: &Bench) {
     );
 }
 
+/// Why a client that a proxy at this place serves is refused.
+fn refused_through(bench: &Bench, place: &Place) -> CloseReason {
+    let known = refusals(bench).len();
+    let opening = Opening {
+        tunnel: Some(tunnel()),
+        handshake: Some(handshake(&[])),
+    };
+    let endpoint = Script::sink().endpoint(websockets());
+    let connected = bench
+        .engine
+        .connect(&place.address, None, endpoint, opening);
+    drop(connected.expect("a socket"));
+    bench.until("the refusal", || refusals(bench).len() > known);
+    refusals(bench).swap_remove(known)
+}
+
 fn a_proxy_that_refuses_is_reported_apart_from_the_server(bench: &Bench) {
     let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nnope";
     let established = "HTTP/1.1 200 Connection established\r\n\r\n";
-    for (round, answers) in [vec![refusal], vec![established, refusal]]
-        .into_iter()
-        .enumerate()
-    {
+    for answers in [vec![refusal], vec![established, refusal]] {
         let is_proxy = answers.len() == 1;
         let place = playing(bench, answers.into_iter().map(str::to_owned).collect());
-        let opening = Opening {
-            tunnel: Some(tunnel()),
-            handshake: Some(handshake(&[])),
-        };
-        let endpoint = Script::sink().endpoint(websockets());
-        let connected = bench
-            .engine
-            .connect(&place.address, None, endpoint, opening);
-        drop(connected.expect("a socket"));
-        bench.until("the refusal", || refusals(bench).len() == round + 1);
-        let reason = &refusals(bench)[round];
+        let reason = refused_through(bench, &place);
         assert_eq!(
             (reason.status, reason.cause == Cause::ProxyRefused),
             (Some(403), is_proxy)
@@ -260,26 +263,13 @@ fn a_proxy_that_does_not_answer_with_http_is_blamed_in_place_of_the_server(bench
     let established = "HTTP/1.1 200 Connection established\r\n\r\n";
     let tls = "\x15\x03\x01\0\x02\x02\x46";
     let endless = format!("HTTP/1.1 200 OK\r\nX: {}\r\n", "x".repeat(100_000));
-    for (round, answer) in ["garbage\r\n\r\n", "", tls, &endless, established]
-        .into_iter()
-        .enumerate()
-    {
+    for answer in ["garbage\r\n\r\n", "", tls, &endless, established] {
         let mut answers = vec![answer.to_owned()];
         if answer == established {
             answers.push("garbage\r\n\r\n".to_owned());
         }
         let place = playing(bench, answers);
-        let opening = Opening {
-            tunnel: Some(tunnel()),
-            handshake: Some(handshake(&[])),
-        };
-        let endpoint = Script::sink().endpoint(websockets());
-        let connected = bench
-            .engine
-            .connect(&place.address, None, endpoint, opening);
-        drop(connected.expect("a socket"));
-        bench.until("the refusal", || refusals(bench).len() == round + 1);
-        let reason = &refusals(bench)[round];
+        let reason = refused_through(bench, &place);
         let is_proxy = reason.cause == Cause::ProxyRefused;
         assert_eq!((reason.status, is_proxy), (None, answer != established));
     }

@@ -26,10 +26,7 @@ pub fn client(
 ) -> Option<SocketAddr> {
     let elements = match field {
         ForwardedField::XForwardedFor => request
-            .header_all("x-forwarded-for")
-            .flat_map(|value| value.split(','))
-            .map(|element| element.trim_matches([' ', '\t']))
-            .filter(|element| !element.is_empty())
+            .header_tokens("x-forwarded-for")
             .map(node)
             .collect::<Vec<_>>(),
         ForwardedField::Forwarded => {
@@ -107,13 +104,10 @@ fn node(text: &str) -> Option<SocketAddr> {
         return Some(SocketAddr::new(address, 0));
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return (!has_zone(text)).then_some(address);
+        // A zone means something on its own machine only.
+        return (!text.contains('%')).then_some(address);
     }
     let inner = text.strip_prefix('[')?.strip_suffix(']')?;
     let address = inner.parse::<Ipv6Addr>().ok()?;
     Some(SocketAddr::new(address.into(), 0))
-}
-
-fn has_zone(text: &str) -> bool {
-    text.contains('%')
 }

@@ -119,15 +119,21 @@ def attack(server: Server) -> None:
 
 
 def test_an_attack_that_is_repeated_finds_no_leak(serve: Serve) -> None:
+    # The allocator keeps as much as the worst moment so far needed, and how many of an attack's
+    # connections are open at once is chance. So memory grows in the first attacks, then no more.
     server = serve(echo=ECHO)
     attack(server)
-    attack(server)
-    before = server.resident_bytes()
     descriptors = server.descriptors
-    for _ in range(5):
-        attack(server)
-    assert server.resident_bytes() - before <= 2 * MEBIBYTE
-    assert server.descriptors == descriptors
+    grown = []
+    for _ in range(8):
+        before = server.resident_bytes()
+        for _ in range(5):
+            attack(server)
+        assert server.descriptors == descriptors
+        grown.append(server.resident_bytes() - before)
+        if grown[-1] <= MEBIBYTE:
+            return
+    pytest.fail(f"its memory grew with every five attacks, in bytes: {grown}")
 
 
 def test_a_limit_that_is_reached_a_thousand_times_is_logged_once(serve: Serve) -> None:

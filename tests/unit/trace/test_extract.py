@@ -335,6 +335,33 @@ def test_a_sentence_whose_words_have_changed_places_is_found_again() -> None:
     assert [sentence.id for _, sentence in revision.changed] == ["x/9.6/2"]
 
 
+def revised(old: list[str], new: list[str]) -> list[tuple[str, str]]:
+    """The pairs of sentences whose words have changed, from one text to the next."""
+    before, after = (
+        [
+            Sentence(f"x/{section}/{n}", text, text, "MUST", ("MUST",))
+            for n, text in enumerate(texts, 1)
+        ]
+        for section, texts in (("1", old), ("2", new))
+    )
+    known = [Requirement(id=one.id, specification="x", hash=one.hash) for one in before]
+    return [(item.hash, sentence.text) for item, sentence in compare(known, after, before).changed]
+
+
+def test_rules_that_share_the_usual_phrasing_only_are_not_one_rule() -> None:
+    old = [
+        "Any cell or comb that has a stone of another nest in it MUST be treated as spoilt.",
+        "Any cell or comb that has a door beside its own MUST be treated as spoilt (Section 8).",
+        "A wasp MUST knock twice.",
+    ]
+    new = [
+        "A roof over a good cell or comb that has a torn beam MUST be treated as spoilt.",
+        "Any cell or comb that has a door beside its own MUST be treated as spoilt (Section 9).",
+        "A wasp MUST knock softly.",
+    ]
+    assert revised(old, new) == [(old[1], new[1]), (old[2], new[2])]
+
+
 HASHES = st.lists(st.sampled_from("abcdefgh"), max_size=8, unique=True)
 
 

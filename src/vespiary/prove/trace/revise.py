@@ -2,21 +2,23 @@
 
 What has the same hash is the same sentence, wherever it stands now. Of the rest, sentences are
 paired by their words, across all sections, the most alike first: a paraphrase, a role and a reason
-pass on only to a sentence that says nearly the same. The catalogue has no words; so the text that
+pass on only to a sentence that says nearly the same. Where two are barely alike, the phrasing that
+a text uses everywhere does not count (`phrasing`). The catalogue has no words; so the text that
 it was made from must be given, or no changed sentence is paired. Where the specification gives its
 requirements identifiers, these say which is which.
 """
 
 import difflib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vespiary.prove.trace.catalogue import Requirement
 from vespiary.prove.trace.normative import Sentence
+from vespiary.prove.trace.phrasing import Phrasing
 from vespiary.prove.trace.sentences import words_alone
 
-__all__ = ["ALIKE", "Revision", "compare", "likeness"]
+__all__ = ["ALIKE", "Revision", "compare"]
 
 ALIKE = 0.6
 """From this likeness on, two sentences are two wordings of one requirement."""
@@ -26,6 +28,9 @@ _REORDERED = 0.65
 
 _REORDERED_WORDS_MIN = 12
 """Shorter sentences must have their words in the same order."""
+
+_FIRM = 0.7
+"""Below this likeness two sentences must have more in common than the text's usual phrasing."""
 
 
 @dataclass(slots=True)
@@ -72,7 +77,7 @@ def compare(
         left, new = _exactly(revision, left, new, is_here)
     own = {sentence.id: sentence for sentence in new if "/" not in sentence.id}
     same_name = [(item, own[item.id]) for item in left if item.id in own]
-    for requirement, sentence in [*same_name, *_alike(left, new, revision.words)]:
+    for requirement, sentence in [*same_name, *_alike(left, new, revision.words, found)]:
         if requirement not in left or sentence not in new:
             continue
         revision.changed.append((requirement, sentence))
@@ -80,11 +85,6 @@ def compare(
         new.remove(sentence)
     revision.new, revision.vanished = new, left
     return revision
-
-
-def likeness(one: Sequence[str], other: Sequence[str]) -> float:
-    """How alike two sentences are, as lists of words: 0 to 1."""
-    return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
 def _same_place(identifier: str) -> str:
@@ -125,39 +125,50 @@ def _exactly(
 
 
 def _alike(
-    known: list[Requirement], found: list[Sentence], words: Mapping[str, str]
+    known: list[Requirement],
+    found: list[Sentence],
+    words: Mapping[str, str],
+    text: Sequence[Sentence],
 ) -> list[tuple[Requirement, Sentence]]:
     """Pairs of nearly the same words, the most alike first; of equals those of one section.
 
     What is alike in another order only (its rating is negative) comes last.
+
+    Args:
+        known: The requirements that are to be found.
+        found: The sentences that are left for them.
+        words: By hash: the sentences of the old text.
+        text: All sentences of the new one.
     """
-    before = {r.id: words_alone(words[r.hash]).split() for r in known if r.hash in words}
-    after = {sentence.id: words_alone(sentence.text).split() for sentence in found}
-    counts = {name: Counter(text) for name, text in (*before.items(), *after.items())}
-    sentences = {sentence.id: sentence for sentence in found}
-    rated: list[tuple[float, bool, int, Requirement, Sentence]] = []
-    for requirement in known:
-        old = before.get(requirement.id)
-        if old is None:
-            continue
-        count = Counter(old)
-        for name, new in after.items():
-            common = sum((count & counts[name]).values())
-            if 2 * common < ALIKE * (len(old) + len(new)):
-                continue
-            rating = likeness(old, new)
-            if rating < ALIKE and min(len(old), len(new)) >= _REORDERED_WORDS_MIN:
-                share = 2 * common / (len(old) + len(new))
-                rating = share - 1 if share >= _REORDERED else 0
-            if rating >= ALIKE or rating < 0:
-                here = _same_section(requirement.id) == _same_section(name)
-                rated.append((rating, here, -len(rated), requirement, sentences[name]))
-    rated.sort(key=lambda one: one[:3], reverse=True)
-    pairs: list[tuple[Requirement, Sentence]] = []
-    taken: set[str] = set()
-    for _, _, _, requirement, sentence in rated:
-        keys = {"old " + requirement.id, "new " + sentence.id}
-        if taken.isdisjoint(keys):
-            taken |= keys
-            pairs.append((requirement, sentence))
-    return pairs
+    phrasing = Phrasing(map(_words, words.values()), (_words(sentence.text) for sentence in text))
+    before = {n: _words(words[one.hash]) for n, one in enumerate(known) if one.hash in words}
+    rated: list[tuple[float, bool, int, int]] = []
+    for place, sentence in enumerate(found):
+        new = _words(sentence.text)
+        matcher = difflib.SequenceMatcher(None, b=new, autojunk=False)
+        for number, old in before.items():
+            matcher.set_seq1(old)
+            rating = _rating(matcher, min(len(old), len(new)))
+            if rating and (rating >= _FIRM or not phrasing.explains(old, new)):
+                here = _same_section(known[number].id) == _same_section(sentence.id)
+                rated.append((rating, here, -number, -place))
+    pairs: dict[int, int] = {}
+    for _, _, number, place in sorted(rated, reverse=True):
+        if -number not in pairs and -place not in pairs.values():
+            pairs[-number] = -place
+    return [(known[number], found[place]) for number, place in pairs.items()]
+
+
+def _rating(matcher: difflib.SequenceMatcher[str], words_min: int) -> float:
+    """How alike two sentences are; negative if in another order only, and 0 if they are not."""
+    share = matcher.quick_ratio()
+    if share < ALIKE:
+        return 0
+    rating = matcher.ratio()
+    if rating < ALIKE:
+        return share - 1 if words_min >= _REORDERED_WORDS_MIN and share >= _REORDERED else 0
+    return rating
+
+
+def _words(sentence: str) -> list[str]:
+    return words_alone(sentence).split()

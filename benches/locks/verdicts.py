@@ -14,10 +14,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benches import machine
 from benches.catalogue import HERE
@@ -28,6 +29,7 @@ from benches.outcome import RESULTS
 PROGRAMS = HERE.parent / "tests" / "locks" / "programs"
 PAGE = HERE.parent / "docs" / "explanation" / "lock-verdicts.md"
 CODES = {120: "inversion", 121: "deadlock", 122: "misuse", 123: "stall", 124: "uncovered"}
+UNCOVERED = 124
 HANGS_MAX = 2
 """A program that has hung so often under a peer is not tried again: each costs seconds."""
 
@@ -40,8 +42,9 @@ Each line is a small program of `tests/locks/programs`, one for each rule. Writt
 
 READING = """\
 What is expected: an **inversion**, a **deadlock** or **misuse** that is reported; **information**,
-which is reported on request and fails no build; **nothing**; a **stall**; **uncovered**, where no
-lock operation is seen and that is said.
+which is reported on request and does not make the run fail; a **warning**, which is reported and
+does not make it fail either; **nothing**; a **stall**; **uncovered**, where no lock operation is
+seen and that is said.
 
 What was said: **nothing**; an inversion or misuse; a **false alarm** where nothing was to be
 reported; **hang**: the program stood still, or computed for a minute, and was ended from outside.
@@ -73,8 +76,8 @@ class Program:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing may be reported."""
-        return self.expected in ("nothing", "information", "uncovered")
+        """Whether nothing may be reported that makes a run fail."""
+        return self.expected in ("nothing", "information", "warning", "uncovered")
 
     def is_right(self, said: str) -> bool:
         """Whether a peer's verdict is right."""
@@ -117,13 +120,21 @@ def _ours(program: Program, command: Sequence[str]) -> str:
         status, output = run(words, VESPIARY.seconds_max)
         if status is None or not report.exists():
             return "hang" if status is None else f"failed: {output.strip()[-200:]}"
-        kinds = {finding["kind"] for finding in json.loads(report.read_text())["findings"]}
-    told = kinds - {"information"}
-    if status in CODES and (CODES[status] in told or status == 124):
+        return verdict(status, json.loads(report.read_text())["findings"])
+
+
+def verdict(status: int, findings: Sequence[Mapping[str, Any]]) -> str:
+    """What a run said, by its exit code and the findings of its report.
+
+    A warning is a finding that is printed and does not make the run fail.
+    """
+    failing = {finding["kind"] for finding in findings if finding["fails"]}
+    warnings = {finding["kind"] for finding in findings} - failing - {"information"}
+    if status in CODES and (CODES[status] in failing or status == UNCOVERED):
         return CODES[status]
-    if status == 0 and not told:
-        return "information" if kinds else "nothing"
-    return f"{', '.join(sorted(told)) or 'nothing'}, code {status}"
+    if status == 0 and not failing:
+        return "warning" if warnings else "information" if findings else "nothing"
+    return f"{', '.join(sorted(failing | warnings)) or 'nothing'}, code {status}"
 
 
 def is_ours_right(program: Program, said: str) -> bool:

@@ -10,11 +10,9 @@ import pytest
 from benches.locks.attached import descendants, look_at_hang, look_at_healthy
 from benches.locks.bugs import programs, source
 from benches.locks.detectors import BARE
-from benches.locks.verdicts import PROGRAMS, Program, is_ours_right
+from benches.locks.verdicts import PROGRAMS, Program, is_ours_right, verdict
 from tests.locks.conftest import Result
 from tests.locks.real.catalogue import PROGRAMS as REAL
-
-CODES = {0: "nothing", 120: "inversion", 121: "deadlock", 122: "misuse", 123: "stall"}
 
 forms = programs()
 SAMPLE = [of_path[number % len(of_path)] for number, of_path in enumerate(forms.values())]
@@ -47,9 +45,7 @@ def test_a_form_of_a_reported_bug_gets_its_verdict(
     if program.path.suffix != ".py":
         command = [BARE.build(program.path, "-O1")]
     result = watched(*command, form, options=program.options)
-    said = CODES.get(result.status, f"code {result.status}")
-    if said == "nothing" and result.kinds == {"information"}:
-        said = "information"
+    said = verdict(result.status, result.report["findings"])
     assert is_ours_right(program, said), result.output
 
 

@@ -1,59 +1,56 @@
 """A program for each rule; what is to be found stands in its first line."""
 
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benches.locks.verdicts import Program, is_ours_right, programs, verdict
 from tests.locks.conftest import PROGRAMS, Result
 
-CODES = {"nothing": 0, "information": 0, "inversion": 120, "deadlock": 121, "misuse": 122}
-UNCOVERED = 124
+ELSEWHERE = {"every_way.c", "hidden.c"}
+"""Those that a test of its own runs; and those of both kinds of locks, which `test_mixed` runs."""
 
-WITH_OPTIONS = {
-    "stall.c",
-    "stall_for_good.c",
-    "stall_input.c",
-    "python_stall_for_good.py",
-    "hidden.c",
-    "every_way.c",
-    "native.c",
-}
-"""Those that a test of its own runs, with the option that they are for; and a library."""
-
-programs = sorted(
-    path
-    for path in [*PROGRAMS.glob("*.c"), *PROGRAMS.glob("python_*.py")]
-    if path.name not in WITH_OPTIONS
-)
+CASES = [
+    program
+    for program in programs()
+    if program.path.name not in ELSEWHERE and not program.path.name.startswith("mixed_")
+]
 
 
-@pytest.mark.parametrize("program", programs, ids=lambda path: path.name)
+@pytest.mark.parametrize("program", CASES, ids=lambda program: program.path.name)
 def test_a_program_gets_its_verdict(
-    program: Path, compiled: Callable[..., Path], watched: Callable[..., Result]
+    program: Program, compiled: Callable[..., Path], watched: Callable[..., Result]
 ) -> None:
-    expected = re.search(r"expect: (\w+)", program.read_text().partition("\n")[0])
-    assert expected is not None
-    verdict = expected[1]
-    if program.suffix == ".c":
-        result = watched(compiled(program.stem))
-    else:
-        result = watched(sys.executable, program)
-    if verdict == "uncovered":
-        assert result.status == UNCOVERED, result.output
-        assert result.report["coverage"]["operations"] == 0
-        return
-    assert result.status == CODES[verdict], result.output
-    assert result.report["coverage"]["operations"] > 0
-    told = result.kinds - {"information"}
-    if verdict in ("nothing", "information"):
-        assert not told, result.output
-        if verdict == "information":
-            assert result.kinds == {"information"}, result.output
-    else:
-        assert verdict in told, result.output
+    command: list[str | Path] = [sys.executable, program.path]
+    if program.path.suffix == ".c":
+        command = [compiled(program.path.stem)]
+    result = watched(*command, options=program.options)
+    said = verdict(result.status, result.report["findings"])
+    assert is_ours_right(program, said), result.output
+    assert (result.report["coverage"]["operations"] == 0) == (said == "uncovered")
+
+
+@pytest.mark.parametrize(
+    ("status", "findings", "said"),
+    [
+        (0, [], "nothing"),
+        (0, [("information", False)], "information"),
+        (0, [("stall", False), ("information", False)], "warning"),
+        (123, [("stall", True)], "stall"),
+        (121, [("deadlock", True), ("stall", False)], "deadlock"),
+        (124, [], "uncovered"),
+        (3, [("stall", False)], "stall, code 3"),
+        (120, [], "nothing, code 120"),
+    ],
+)
+def test_a_verdict_needs_a_finding_and_its_exit_code(
+    status: int, findings: list[tuple[str, bool]], said: str
+) -> None:
+    found: list[dict[str, Any]] = [{"kind": kind, "fails": fails} for kind, fails in findings]
+    assert verdict(status, found) == said
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])

@@ -1,4 +1,4 @@
-/* expect: nothing with --stall 500ms
+/* expect: warning with --stall 500ms
  * A thread sleeps for a second with a mutex that another wants: reported, and fails nothing. */
 #include "common.h"
 

@@ -1,4 +1,4 @@
-/* expect: nothing with --stall 500ms
+/* expect: warning with --stall 500ms
  * A thread holds a mutex while it reads from a pipe: it is reported, and fails nothing. */
 #include "common.h"
 

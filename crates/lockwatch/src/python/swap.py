@@ -9,8 +9,11 @@ function's globals are its module's own and are left alone.
 given = {name: each for name, each in globals().items() if name.isupper()}
 
 
-def swap(function, watched):
-    """Give a function another code, which calls what it did as `REALLY`; whether that fits."""
+def swap(function, watched, names=None):
+    """Give a function another code, which calls what it did as `REALLY`; whether that fits.
+
+    `names` has what some of the names in capitals mean in this code, where that differs.
+    """
     code = function.__code__
     new = watched.__code__
     shape = "co_argcount", "co_kwonlyargcount", "co_posonlyargcount", "co_varnames", "co_flags"
@@ -27,7 +30,7 @@ def swap(function, watched):
     kind = type(function)
     really = kind(code, function.__globals__, function.__name__, function.__defaults__)
     really.__kwdefaults__ = function.__kwdefaults__
-    names = {**given, "REALLY": really}
+    names = {**given, **(names or {}), "REALLY": really}
     constants = tuple(
         names.get(each, each) if isinstance(each, str) else each for each in new.co_consts
     )

@@ -13,18 +13,30 @@ use crate::threads::{self, Inside};
 use crate::{calls, edges, held, locks, stacks, texts};
 
 pub(super) static DEFINITIONS: [Definition; 11] = [
-    define(c"MADE", made),
-    define(c"MADE_SEMAPHORE", made_semaphore),
-    define(c"WANT", want),
-    define(c"WANT_SEMAPHORE", want_semaphore),
+    define(c"MADE_LOCK", made::<LOCK>),
+    define(c"MADE_SEMAPHORE", made::<SEMAPHORE>),
+    define(c"WANT_LOCK", want::<LOCK>),
+    define(c"WANT_SEMAPHORE", want::<SEMAPHORE>),
     define(c"WAITED", waited),
-    define(c"TAKEN", taken),
-    define(c"TAKEN_SEMAPHORE", taken_semaphore),
-    define(c"RELEASED", released),
-    define(c"RELEASED_SEMAPHORE", released_semaphore),
+    define(c"TAKEN_LOCK", taken::<LOCK>),
+    define(c"TAKEN_SEMAPHORE", taken::<SEMAPHORE>),
+    define(c"RELEASED_LOCK", released::<LOCK>),
+    define(c"RELEASED_SEMAPHORE", released::<SEMAPHORE>),
     define(c"LIMITED", limited),
     define(c"UNLIMITED", unlimited),
 ];
+
+/// What a function is for: whether it is a semaphore that is used as a lock.
+const LOCK: bool = false;
+const SEMAPHORE: bool = true;
+
+const fn kind(is_semaphore: bool) -> Kind {
+    if is_semaphore {
+        Kind::TaskSemaphore
+    } else {
+        Kind::TaskLock
+    }
+}
 
 fn nothing() -> Object {
     embedding::nothing(python())
@@ -36,24 +48,14 @@ fn actor(inside: &Inside) -> Option<(Object, &'static Thread)> {
     Some((task, life::place(inside, task)?))
 }
 
-/// A lock is made, here.
-unsafe extern "C" fn made(_: Object, lock: Object) -> Object {
-    make(lock, Kind::TaskLock);
-    nothing()
-}
-
-/// A semaphore is made that begins with 1.
-unsafe extern "C" fn made_semaphore(_: Object, semaphore: Object) -> Object {
-    make(semaphore, Kind::TaskSemaphore);
-    nothing()
-}
-
-fn make(lock: Object, kind: Kind) {
+/// A lock is made, here; of semaphores, one that begins with 1.
+unsafe extern "C" fn made<const IS_SEMAPHORE: bool>(_: Object, lock: Object) -> Object {
     life::begin_use();
     life::gone(lock as u64);
     if let Some(inside) = threads::enter() {
-        locks::begin(inside.region, lock as u64, kind, 0);
+        locks::begin(inside.region, lock as u64, kind(IS_SEMAPHORE), 0);
     }
+    nothing()
 }
 
 /// The number of a lock, unless it is a signal; a semaphore is one if it was seen to be made.
@@ -68,17 +70,8 @@ fn number_of(region: &Region, lock: Object, kind: Kind) -> Option<u32> {
 
 /// The running task wants a lock that is somebody's: it begins to wait. Gives the task's number,
 /// for the wait's end.
-unsafe extern "C" fn want(_: Object, lock: Object) -> Object {
-    as_object(begin_wait(lock, Kind::TaskLock))
-}
-
-/// The same of a semaphore.
-unsafe extern "C" fn want_semaphore(_: Object, semaphore: Object) -> Object {
-    as_object(begin_wait(semaphore, Kind::TaskSemaphore))
-}
-
-fn as_object(number: Option<u32>) -> Object {
-    number.map_or_else(nothing, |number| {
+unsafe extern "C" fn want<const IS_SEMAPHORE: bool>(_: Object, lock: Object) -> Object {
+    begin_wait(lock, kind(IS_SEMAPHORE)).map_or_else(nothing, |number| {
         // SAFETY: called from Python, with the GIL held.
         unsafe { (python().new_integer)(i64::from(number)) }
     })
@@ -126,14 +119,8 @@ unsafe extern "C" fn waited(_: Object, number: Object) -> Object {
 }
 
 /// The running task has taken a lock.
-unsafe extern "C" fn taken(_: Object, lock: Object) -> Object {
-    take(lock, Kind::TaskLock);
-    nothing()
-}
-
-/// The same of a semaphore.
-unsafe extern "C" fn taken_semaphore(_: Object, semaphore: Object) -> Object {
-    take(semaphore, Kind::TaskSemaphore);
+unsafe extern "C" fn taken<const IS_SEMAPHORE: bool>(_: Object, lock: Object) -> Object {
+    take(lock, kind(IS_SEMAPHORE));
     nothing()
 }
 
@@ -182,25 +169,18 @@ unsafe extern "C" fn unlimited(_: Object, _: Object) -> Object {
 }
 
 /// A lock is released, by the task that runs or by a callback.
-unsafe extern "C" fn released(_: Object, lock: Object) -> Object {
-    release(lock, Kind::TaskLock);
+unsafe extern "C" fn released<const IS_SEMAPHORE: bool>(_: Object, lock: Object) -> Object {
+    if let Some(inside) = threads::enter() {
+        release(&inside, lock, kind(IS_SEMAPHORE));
+    }
     nothing()
 }
 
-/// The same of a semaphore.
-unsafe extern "C" fn released_semaphore(_: Object, semaphore: Object) -> Object {
-    release(semaphore, Kind::TaskSemaphore);
-    nothing()
-}
-
-fn release(lock: Object, kind: Kind) {
-    let Some(inside) = threads::enter() else {
-        return;
-    };
-    let Inside { region, .. } = &inside;
+fn release(inside: &Inside, lock: Object, kind: Kind) {
+    let Inside { region, .. } = inside;
     let address = lock as u64;
     let known = locks::known(region, address);
-    let is_own = actor(&inside).is_some_and(|(_, task)| held::pop(region, task, address, true) > 0);
+    let is_own = actor(inside).is_some_and(|(_, task)| held::pop(region, task, address, true) > 0);
     if let Some(number) = known
         && !is_own
         && (kind == Kind::TaskSemaphore

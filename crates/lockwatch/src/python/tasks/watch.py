@@ -3,22 +3,20 @@
 swap = globals()["swap"]
 
 
-def watch_lock(lock_class):
-    """Watch `asyncio.Lock`; another one than is known here is left as it is."""
-    one = lock_class()
-    if not (hasattr(one, "_locked") and hasattr(one, "_waiters")):
-        return
+given = globals()["given"]
 
-    def make(self):
-        really = "REALLY"
-        made = "MADE"
-        really(self)
-        made(self)
+
+def watch(lock_class, make, ending):
+    """Watch a class of locks, of which `make` becomes `__init__`.
+
+    The library's functions for it have names with this ending. A class that differs from those
+    known here is left as it is.
+    """
 
     async def acquire(self):
         really = "REALLY"
         taken = "TAKEN"
-        if self._locked or self._waiters:
+        if self._waiters or self.locked():
             want = "WANT"
             waited = "WAITED"
             wait = want(self)
@@ -37,48 +35,29 @@ def watch_lock(lock_class):
         really(self)
         released(self)
 
-    swap(lock_class.__init__, make)
-    swap(lock_class.acquire, acquire)
-    swap(lock_class.release, release)
-
-
-def watch_semaphore(semaphore_class):
-    """Watch `asyncio.Semaphore` where it begins with 1: a lock, as long as it is used as one."""
-    one = semaphore_class(2)
-    if not (hasattr(one, "_value") and hasattr(one, "_waiters") and hasattr(one, "locked")):
+    one = lock_class()
+    if not (hasattr(one, "locked") and hasattr(one, "_waiters")):
         return
+    names = {name: given[name + ending] for name in ("MADE", "WANT", "TAKEN", "RELEASED")}
+    if swap(lock_class.acquire, acquire, names) and swap(lock_class.release, release, names):
+        swap(lock_class.__init__, make, names)
 
-    def make(self, value=1):
-        really = "REALLY"
-        really(self, value)
-        if value == 1:
-            made = "MADE_SEMAPHORE"
-            made(self)
 
-    async def acquire(self):
-        really = "REALLY"
-        taken = "TAKEN_SEMAPHORE"
-        if self.locked():
-            want = "WANT_SEMAPHORE"
-            waited = "WAITED"
-            wait = want(self)
-            try:
-                result = await really(self)
-            finally:
-                waited(wait)
-        else:
-            result = await really(self)
-        taken(self)
-        return result
+def make_lock(self):
+    """Make an `asyncio.Lock`."""
+    really = "REALLY"
+    made = "MADE"
+    really(self)
+    made(self)
 
-    def release(self):
-        really = "REALLY"
-        released = "RELEASED_SEMAPHORE"
-        really(self)
-        released(self)
 
-    if swap(semaphore_class.acquire, acquire) and swap(semaphore_class.release, release):
-        swap(semaphore_class.__init__, make)
+def make_semaphore(self, value=1):
+    """Make an `asyncio.Semaphore`: one that begins with 1 is a lock, while it is used as one."""
+    really = "REALLY"
+    really(self, value)
+    if value == 1:
+        made = "MADE"
+        made(self)
 
 
 def watch_limits():
@@ -133,5 +112,6 @@ def woken(task):
     return found
 
 
-watch_lock(globals()["modules"]["asyncio.locks"].Lock)
-watch_semaphore(globals()["modules"]["asyncio.locks"].Semaphore)
+locks = globals()["modules"]["asyncio.locks"]
+watch(locks.Lock, make_lock, "_LOCK")
+watch(locks.Semaphore, make_semaphore, "_SEMAPHORE")

@@ -19,13 +19,18 @@ use vespiary_wire::websocket::frame::Opcode;
 /// whose pings must be answered within a second.
 pub(super) const HEARTBEAT_MILLISECONDS: u64 = 500;
 
+/// When the kernel is asked again after it held no bytes.
+const AGAIN_MILLISECONDS: u64 = 100;
+
 impl<H: Host> Connection<H> {
     /// Reading stops: send the heartbeat that is due if it has stopped before, shortly ago.
     pub(super) fn note_behind(self: &Rc<Self>) {
         let age = self.heartbeat_age();
         if age >= 2 * HEARTBEAT_MILLISECONDS {
-            self.set_heartbeat();
-        } else if age >= HEARTBEAT_MILLISECONDS {
+            self.set_heartbeat(0);
+        } else if age >= HEARTBEAT_MILLISECONDS && self.may_send_heartbeat() {
+            // The kernel is asked, which costs two system calls, and reading may stop for each
+            // message.
             self.send_heartbeat_when_due(self.unread());
         }
     }
@@ -34,14 +39,22 @@ impl<H: Host> Connection<H> {
     /// that has finished sending needs none.
     pub(super) fn send_heartbeat_when_due(self: &Rc<Self>, unread: Unread) {
         let is_due = self.heartbeat_age() >= HEARTBEAT_MILLISECONDS;
-        if !is_due || unread.is_ended || !self.is_behind(unread) {
+        if !is_due || unread.is_ended {
             return;
         }
-        self.set_heartbeat();
-        let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
-        if websocket && self.state() == State::Open && self.queued_bytes() == 0 {
+        if !self.is_behind(unread) {
+            self.set_heartbeat(HEARTBEAT_MILLISECONDS - AGAIN_MILLISECONDS);
+            return;
+        }
+        self.set_heartbeat(0);
+        if self.may_send_heartbeat() {
             self.send_control(Opcode::Pong, b"");
         }
+    }
+
+    fn may_send_heartbeat(&self) -> bool {
+        let websocket = self.endpoint().options.borrow().framing == Framing::WebSocket;
+        websocket && self.state() == State::Open && self.queued_bytes() == 0
     }
 
     /// The milliseconds since the latest heartbeat, or since reading first stopped.
@@ -53,9 +66,10 @@ impl<H: Host> Connection<H> {
         low_bits(self.engine.now_ms()).wrapping_sub(latest).into()
     }
 
-    fn set_heartbeat(&self) {
-        let now = low_bits(self.engine.now_ms());
-        self.traffic.heartbeat.set(now);
+    /// The latest heartbeat counts as so many milliseconds old.
+    fn set_heartbeat(&self, age: u64) {
+        let latest = self.engine.now_ms().saturating_sub(age);
+        self.traffic.heartbeat.set(low_bits(latest));
     }
 }
 

@@ -206,6 +206,26 @@ fn an_end_that_reads_a_little_now_and_then_sends_heartbeats(bench: &Bench) {
     });
 }
 
+/// Reading may stop for each message, so that must not cost system calls each time.
+#[test]
+fn an_end_that_stops_for_each_message_asks_the_kernel_seldom() {
+    crate::kit::Driver::Simulated(1, Faults::none()).run(|bench| {
+        let script = Script::sink().on_message(|connection, _, _| connection.pause(1));
+        let place = bench.listen(defaults(Framing::WebSocket), script);
+        let mut peer = websocket::open(bench, &place);
+        let connection = bench.latest();
+        let asked = bench.engine.port_counters().system_calls;
+        for number in 1..=1_000 {
+            peer.send(bench, &websocket::text("one"));
+            bench.until("it", || bench.host().messages().len() == number);
+            connection.resume(1);
+            bench.pass(2);
+        }
+        let asked = bench.engine.port_counters().system_calls - asked;
+        assert!(asked < 60, "{asked} system calls");
+    });
+}
+
 #[test]
 fn an_end_that_has_read_everything_sends_no_heartbeats() {
     crate::kit::Driver::Simulated(1, Faults::none()).run(|bench| {

@@ -102,6 +102,7 @@ impl Sim {
             polls: BTreeMap::new(),
             pool,
             buffers_exhausted: 0,
+            system_calls: 0,
             stop: 0,
         };
         Self {
@@ -369,6 +370,7 @@ impl Port for Sim {
 
     fn unread(&self, socket: Descriptor) -> Unread {
         let mut state = self.state.borrow_mut();
+        state.system_calls += 2;
         let Role::Connected(end) = state.socket(socket).role else {
             return Unread::default();
         };
@@ -454,9 +456,10 @@ impl Port for Sim {
     }
 
     fn counters(&self) -> Counters {
-        let buffers_exhausted = self.state.borrow().buffers_exhausted;
+        let state = self.state.borrow();
         Counters {
-            buffers_exhausted,
+            buffers_exhausted: state.buffers_exhausted,
+            system_calls: state.system_calls,
             ..self.counters
         }
     }

@@ -125,6 +125,8 @@ pub(super) struct State {
     pub(super) polls: BTreeMap<Descriptor, (Token, Interest)>,
     pub(super) pool: Rc<Pool>,
     pub(super) buffers_exhausted: u64,
+    /// What a kernel would have been asked about sockets outside their operations.
+    pub(super) system_calls: u64,
     /// For how long the process stops in its next turn.
     pub(super) stop: u64,
 }

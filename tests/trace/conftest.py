@@ -1,3 +1,3 @@
-"""The project here is one that is traced: its tests are not this project's."""
+"""The projects here are traced: their tests are not this project's."""
 
-collect_ignore = ["project"]
+collect_ignore = ["project", "excerpts"]

@@ -248,5 +248,5 @@ def init(root: Path) -> None:
     languages = [
         name for name, found in (("Rust", layout.rust), ("Python", layout.python)) if found
     ]
-    click.echo(f"{path}: {' and '.join(languages)}; look whether it names your sources and tests")
+    click.echo(f"{path}: {' and '.join(languages)}; check that it names your sources and tests")
     click.echo("next: vespiary trace extract NAME --text FILE")

@@ -118,7 +118,10 @@ def test_changed_sentences_are_not_paired_without_the_old_text(desk: Desk) -> No
     desk.change(desk.text, "A wasp MUST knock", "A wasp SHOULD ring")
     refused = desk.run()
     assert refused.exit_code == 2
-    assert "1 sentence of it is not in this text, as that of nest/2/1" in refused.output
+    assert (
+        "1 sentence of the catalogue is not in this text, such as that of nest/2/1"
+        in refused.output
+    )
     assert "with --old FILE" in refused.output
     assert desk.catalogue.read_text() == before
     assert "1 new, 0 changed, 0 moved, 1 vanished" in desk.run("--unpaired").output

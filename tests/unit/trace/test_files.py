@@ -98,6 +98,6 @@ def test_a_closed_folder_is_refused_before_the_work(
 ) -> None:
     asked: list[object] = []  # Root may write anywhere, so the kernel is not asked.
     monkeypatch.setattr(os, "access", lambda path, _: asked.append(path))
-    with pytest.raises(ConfigurationError, match="is closed to us"):
+    with pytest.raises(ConfigurationError, match="is not a writable folder"):
         files.refuse_unwritable(tmp_path / "more" / "evidence.json")
     assert asked == [tmp_path]

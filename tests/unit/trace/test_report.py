@@ -106,7 +106,7 @@ def test_a_claim_that_survives_the_codes_removal_is_an_error(folder: Folder) -> 
     folder.evidence["claims"][0]["verdict"] = "survived"
     assert folder.errors() == (
         "nest::test_knock: it claims nest/1/1, but passes without it (a.rs:1, a.rs:2 disabled):"
-        " let it notice"
+        " make it check the result"
     )
 
 
@@ -120,7 +120,7 @@ def test_a_claiming_test_that_fails_with_nothing_disabled_proves_nothing(folder:
     folder.test(0)["outcome"] = "failed"
     folder.evidence.update(proofs=[], claims=[])
     assert folder.statuses()[0] == "implemented"
-    assert "nest::test_knock: it claims something; with nothing disabled it ended as failed" in (
+    assert "nest::test_knock: its outcome with nothing disabled is failed: repair it" in (
         folder.errors()
     )
 
@@ -202,7 +202,7 @@ def test_a_test_that_drives_another_program_confirms_when_it_passed(
         ("results.xml", "<", "results.xml is not a JUnit report"),
         ("results.json", "{}", "results.json is not a list of a suite's cases"),
         ("confirmations.toml", "[[confirmation]]\n", "confirmation 1: should have suite, cases"),
-        ("confirmations.toml", "[[", "confirmations.toml: confirmations cannot be read"),
+        ("confirmations.toml", "[[", "confirmations.toml: not valid TOML"),
     ],
 )
 def test_wrong_results_and_confirmations_are_refused(

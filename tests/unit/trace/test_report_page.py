@@ -1,5 +1,6 @@
 """The page of a report: it stands alone, has everything, and takes no markup of a catalogue."""
 
+import json
 from html.parser import HTMLParser
 
 from vespiary.prove.trace.normative import digest
@@ -78,13 +79,29 @@ def test_a_hostile_catalogue_cannot_write_into_the_page(folder: Folder) -> None:
     assert not [link for link in Page(text).links if link.startswith("javascript:")]
 
 
+def test_no_key_of_a_catalogue_can_write_into_the_page(folder: Folder) -> None:
+    hostile = "'\"><script>alert(1)</script>"
+    quoted, address = json.dumps(hostile), json.dumps(f"https://x.y/{hostile}")
+    head = f'[specification]\nname = "nest"\nurl = {address}\nroles = [{quoted}]\n'
+    keys = "".join(f"{key} = {address}\n" for key in ("says", "why", "source", "excluded"))
+    more = f'[[requirement]]\nid = "nest/1/9"\nlevel = "MUST"\nrole = [{quoted}]\n{keys}'
+    (folder.root / "requirements" / "nest.toml").write_text(f"{head}{CATALOGUE}\n{more}")
+    path = folder.root / "page.html"
+    link = f"{{file}}#{{line}}{hostile}"
+    folder.run("report", "--html", str(path), "--title", hostile, "--link", link)
+    text = path.read_text()
+    assert text.count("<script>") == 1
+    (details,) = [item for item in Page(text).details if item["id"] == "nest/1/9"]
+    assert details["data-role"] == hostile
+
+
 def test_what_is_not_proven_comes_first_with_its_reason(folder: Folder) -> None:
     folder.proof(1)["verdict"] = "survived"
     path = folder.root / "page.html"
     folder.run("report", "--html", str(path))
     page = Page(path.read_text())
     assert [item["id"] for item in page.details] == [f"nest/1/{n}" for n in (2, 1, 4, 3)]
-    reason = "no claiming test fails while a.rs:2 is disabled: let one notice"
+    reason = "no claiming test fails while a.rs:2 is disabled: make one check the result"
     assert reason in page.words
     assert folder.report()["requirements"][1]["reason"] == reason
 

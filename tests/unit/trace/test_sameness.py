@@ -70,6 +70,9 @@ def test_what_has_changed_since_is_not_proven(folder: Folder, change: str) -> No
     done = folder.run("gate")
     assert done.exit_code == 1
     assert words in done.output
+    if "gone" not in change and "another" not in change:
+        reason = folder.report()["requirements"][0]["reason"]
+        assert reason == ("its evidence is out of date: run vespiary trace prove --only nest/1/1")
 
 
 def test_evidence_of_another_version_is_refused(folder: Folder) -> None:

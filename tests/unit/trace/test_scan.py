@@ -138,7 +138,7 @@ def test_empty_and_dangling_marks_of_rust_are_reported(source: str, words: str) 
         ("@implements\ndef f(): pass", "a.py:2: implements names no identifier"),
         ("@pytest.mark.requirement\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
         ("@pytest.mark.requirement()\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
-        ("def f(:", "a.py:2: cannot be read: "),
+        ("def f(:", "a.py:2: not valid Python: "),
     ],
 )
 def test_empty_and_dangling_marks_of_python_are_reported(source: str, words: str) -> None:
@@ -299,7 +299,7 @@ def test_wrong_settings_are_named_with_file_key_and_advice(
 def test_missing_settings_are_reported_with_what_to_do(folder: Folder) -> None:
     done = CliRunner().invoke(main, ["trace", "scan", "--config", "/no/trace.toml"])
     assert done.exit_code == 2
-    assert "write one, or name it with --config" in done.output
+    assert "run vespiary trace init, or name another with --config" in done.output
 
 
 def test_a_claim_may_have_a_name_here_or_in_another_file() -> None:

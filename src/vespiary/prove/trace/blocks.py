@@ -1,4 +1,4 @@
-"""Tell a section's paragraphs, list items, terms and figures from one another.
+"""Distinguish a section's paragraphs, list items, terms and figures.
 
 Nothing in such a text says what a paragraph is but its layout: a blank line ends it, an item has a
 marker and hangs from it, a term stands on a line of its own above deeper lines, and a figure is

@@ -59,7 +59,7 @@ class Requirement:
         excluded: Why it is not this project's, or cannot be checked; empty if it counts.
         todo: The address of the issue in which it is going to be met; empty if nothing is open.
         erratum: The number of the erratum that concerns it; 0 if none.
-        items: How many items has the list that it introduces.
+        items: The number of items in the list that it introduces.
         anchor: By hand: the first few words of the place in the specification.
         near: The requirement of the base specification that reads nearly so.
         same_as: The requirement that says the same and is traced instead.

@@ -131,11 +131,11 @@ def _refuse_unpaired(request: Request, revision: Revision) -> None:
     unknown = [item for item in revision.vanished if item.hash not in revision.words]
     if not unknown or not revision.new:
         return
-    what = counted(len(unknown), "sentence of it is", "sentences of it are")
+    what = counted(len(unknown), "sentence of the catalogue is", "sentences of the catalogue are")
     raise ConfigurationError(
-        f"{request.path}: {what} not in this text, as that of {unknown[0].id}; to find them again"
-        " by their words give the text that the catalogue was made from with --old FILE, or with"
-        " --unpaired list them as vanished"
+        f"{request.path}: {what} not in this text, such as that of {unknown[0].id}: give the text"
+        " that the catalogue was made from with --old FILE, to find what has changed; or list them"
+        " as vanished with --unpaired"
     )
 
 

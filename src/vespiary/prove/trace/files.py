@@ -60,9 +60,9 @@ def refuse_unwritable(path: Path) -> None:
     """Refuse a file that cannot be written, before the work whose result it is to have.
 
     Raises:
-        ConfigurationError: Its folder, or the nearest above it that exists, is closed to us.
+        ConfigurationError: Its folder, or the nearest above it that exists, is not writable.
     """
     place = path.resolve()
     folder = next((one for one in place.parents if one.exists()), place.parent)
     if place.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"{path} cannot be written: {folder} is closed to us")
+        raise ConfigurationError(f"{path} cannot be written: {folder} is not a writable folder")

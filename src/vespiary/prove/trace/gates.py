@@ -1,6 +1,7 @@
 """Gates: the lowest status that a requirement may have, by specification, level and role."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 
 from vespiary.errors import ConfigurationError
@@ -108,22 +109,15 @@ def _advice(standing: Standing) -> str:
         }
         mark = " or ".join(marks[language] for language in standing.languages)
         return f"mark the condition with {mark}, or exclude it with a reason"
+    if standing.outdated:
+        return f"its evidence is out of date: run vespiary trace prove --only {identifier}"
     if standing.status == "implemented":
         where = ", ".join(item.mark.place for item in standing.code)
         if not standing.tests:
-            return f"let a test of {where} claim it"
+            return f"add a claim to a test of {where}"
         return f"no claiming test that passed made {where} true"
-    masked = [item for item in standing.code if item.verdict == "masked"]
-    if standing.status == "executed" and masked:
-        return (
-            f"the claiming tests fail only if {', '.join(masked[0].together)} is disabled as well"
-            f" as {masked[0].mark.place}: test what only the latter refuses"
-        )
     if standing.status == "executed":
-        places = dict.fromkeys(
-            i.mark.place for i in standing.code if i.verdict not in ("reached", "proven")
-        )
-        return f"no claiming test fails while {', '.join(places)} is disabled: let one notice"
+        return _advice_on_executed(standing)
     if standing.status == "reached":
         left = [i.mark.place for i in standing.code if i.verdict == "reached"]
         return (
@@ -131,3 +125,20 @@ def _advice(standing: Standing) -> str:
             " gate accept reached"
         )
     return "nothing from outside confirms it: name a foreign suite's case or a test of another peer"
+
+
+def _advice_on_executed(standing: Standing) -> str:
+    """What keeps the marks of a requirement from being proven, the plainest reason first."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for item in standing.code:
+        places[item.verdict].append(item.mark.place)
+    if unreached := places["not executed"]:
+        where = ", ".join(dict.fromkeys(unreached))
+        return f"no claiming test that passed made {where} true: test that case too"
+    if masked := [item for item in standing.code if item.verdict == "masked"]:
+        return (
+            f"the claiming tests fail only if {', '.join(masked[0].together)} is disabled as well"
+            f" as {masked[0].mark.place}: test what only the latter refuses"
+        )
+    where = ", ".join(dict.fromkeys(places["survived"]))
+    return f"no claiming test fails while {where} is disabled: make one check the result"

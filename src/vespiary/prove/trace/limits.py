@@ -30,7 +30,9 @@ def limits(
     """What this report does not see, first what is particular to it."""
     told: list[str] = []
     if evidence is None:
-        told.append("There is no evidence: nothing can be above implemented. Run a traced run.")
+        told.append(
+            "There is no evidence: nothing can be above implemented. Run vespiary trace prove."
+        )
     not_run = sorted({
         witness.id for standing in standings for witness in standing.tests
         if witness.outcome == "not run"

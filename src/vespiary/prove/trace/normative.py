@@ -76,7 +76,7 @@ class Sentence:
         hash: Of the normalised words.
         level: Of the strongest key word.
         keywords: All, in order, as the text has them.
-        items: How many items has the list that it introduces; 0 if none.
+        items: The number of items in the list that it introduces; 0 if none.
     """
 
     id: str

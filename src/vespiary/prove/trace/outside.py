@@ -131,8 +131,8 @@ def _confirm(path: Path, results: _Results, project: Project, outside: Outside) 
 def _tables(path: Path) -> Iterator[dict[str, Any]]:
     try:
         data = tomllib.loads(files.read(path))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path}: confirmations cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
     for number, table in enumerate(data.get("confirmation", []), 1):
         lists = all(isinstance(table.get(key), list) for key in ("cases", "ids"))
         if set(table) != {"suite", "cases", "ids"} or not lists:

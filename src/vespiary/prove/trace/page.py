@@ -5,6 +5,7 @@ The script only filters: without it everything is shown.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from html import escape
 from urllib.parse import quote
 
@@ -128,28 +129,28 @@ def _filters(names: list[str], roles: list[str]) -> str:
 
 def _requirement(report: Report, standing: Standing, link: str) -> str:
     requirement = standing.requirement
-    roles = " ".join(requirement.role)
+    roles = escape(" ".join(requirement.role))
     identifier = escape(requirement.id, quote=True)
     sentence = report.sentences.get(requirement.id, "")
     body = [
-        _line("Sentence", f"<q>{_text(sentence)}</q>") if sentence else "",
+        _line("Sentence", f"<q>{escape(sentence)}</q>") if sentence else "",
         _line("Section", _section(report, standing)) if requirement.section else "",
-        _line("Why", f"{_text(requirement.why)}{_source(requirement.source)}"
+        _line("Why", f"{escape(requirement.why)}{_source(requirement.source)}"
               if requirement.why else "not known"),
-        _line("Excluded", _text(requirement.excluded)) if requirement.excluded else "",
+        _line("Excluded", escape(requirement.excluded)) if requirement.excluded else "",
         _line("To do", _link(requirement.todo)) if requirement.todo else "",
-*(
-            _line("Erratum", f"{erratum.number}, {erratum.status}: {_text(erratum.note)}")
+        *(
+            _line("Erratum", f"{erratum.number}, {erratum.status}: {escape(erratum.note)}")
             for erratum in report.project.errata(requirement.id)
         ),
         _line("List", f"it introduces {counted(requirement.items, 'item')}")
         if requirement.items
         else "",
         _line("Suspect", "its sentence has changed since") if requirement.suspect else "",
-        _line("Same as", _text(requirement.same_as)) if requirement.same_as else "",
+        _line("Same as", escape(requirement.same_as)) if requirement.same_as else "",
         _line("Code", _code(standing, link)) if standing.code else "",
         _line("Tests", _tests(report, standing, link)) if standing.tests else "",
-        _line("From outside", _list(_text(by) for by in standing.outside))
+        _line("From outside", _list(escape(by) for by in standing.outside))
         if standing.outside else "",
     ]  # fmt: skip
     return (
@@ -158,8 +159,8 @@ def _requirement(report: Report, standing: Standing, link: str) -> str:
         f' data-why="{"known" if requirement.why else "missing"}">'
         f"<summary><code>{identifier}</code> <b>{requirement.level}</b>"
         f' <span class="status {standing.status}">{standing.status}</span>'
-        f" <i>{escape(roles)}</i>"
-        f" {_text(requirement.says or sentence) or '(not described)'}{_reason(standing)}</summary>"
+        f" <i>{roles}</i>"
+        f" {escape(requirement.says or sentence) or '(not described)'}{_reason(standing)}</summary>"
         f"<dl>{''.join(body)}</dl></details>"
     )
 
@@ -167,7 +168,7 @@ def _requirement(report: Report, standing: Standing, link: str) -> str:
 def _reason(standing: Standing) -> str:
     """What keeps it from being proven, on the line itself."""
     words = reason(standing)
-    return f'<span class="reason">{_text(words)}</span>' if words else ""
+    return f'<span class="reason">{escape(words)}</span>' if words else ""
 
 
 def _section(report: Report, standing: Standing) -> str:
@@ -176,30 +177,26 @@ def _section(report: Report, standing: Standing) -> str:
     urls = {catalogue.name: catalogue.url for catalogue in report.project.catalogues}
     url, number = urls.get(requirement.specification, ""), requirement.section
     if not url.startswith(("https://", "http://")):
-        return _text(number)
+        return escape(number)
     kind = (
         "section" if number[:1].isdigit() else "appendix" if len(number.split(".")[0]) == 1 else ""
     )
     anchor = f"{kind}-{number}" if kind else number
-    return f'<a href="{escape(url.partition("#")[0], quote=True)}#{anchor}">{_text(number)}</a>'
+    return f'<a href="{escape(url.partition("#")[0], quote=True)}#{anchor}">{escape(number)}</a>'
 
 
 def _line(term: str, html: str) -> str:
     return f"<dt>{term}</dt><dd>{html}</dd>"
 
 
-def _text(text: str) -> str:
-    return escape(text)
-
-
 def _link(address: str) -> str:
-    return f'<a href="{escape(address, quote=True)}">{_text(address)}</a>'
+    return f'<a href="{escape(address, quote=True)}">{escape(address)}</a>'
 
 
 def _source(source: str) -> str:
     if source.startswith(("https://", "http://")):
-        return f' (<a href="{escape(source, quote=True)}">{_text(source)}</a>)'
-    return f" ({_text(source)})" if source else ""
+        return f' (<a href="{escape(source, quote=True)}">{escape(source)}</a>)'
+    return f" ({escape(source)})" if source else ""
 
 
 def _href(link: str, mark: Mark) -> str:
@@ -210,13 +207,13 @@ def _code(standing: Standing, link: str) -> str:
     links = []
     for item in standing.code:
         href = _href(link, item.mark)
-        within = f" in {_text(item.mark.function)}" if item.mark.function else ""
+        within = f" in {escape(item.mark.function)}" if item.mark.function else ""
         how = f" ({item.how})" if item.how in WEAK else ""
         verdict = f": {item.verdict}{how}" if item.verdict else ""
         if item.together:
-            verdict += f" together with {_text(', '.join(item.together))}"
+            verdict += f" together with {escape(', '.join(item.together))}"
         links.append(
-            f'<a href="{escape(href, quote=True)}">{_text(item.mark.place)}</a>{within}{verdict}'
+            f'<a href="{escape(href, quote=True)}">{escape(item.mark.place)}</a>{within}{verdict}'
         )
     return _list(links)
 
@@ -232,16 +229,15 @@ def _tests(report: Report, standing: Standing, link: str) -> str:
         if test.outcome == "not run":
             evidence = "no evidence"
         many = f" ({test.tests} tests)" if test.tests > 1 else ""
-        name = f"<code>{_text(test.id)}</code>"
+        name = f"<code>{escape(test.id)}</code>"
         claim = places.get(test.id.rsplit("::", 1)[-1])
         if claim:
             name = f'<a href="{escape(_href(link, claim), quote=True)}">{name}</a>'
-        lines.append(f"{name}{many}: {_text(test.outcome)}; {evidence}")
+        lines.append(f"{name}{many}: {escape(test.outcome)}; {evidence}")
     return _list(lines)
 
 
-def _list(items: object) -> str:
-    assert hasattr(items, "__iter__")
+def _list(items: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
 
 
@@ -249,9 +245,9 @@ def _problems(report: Report) -> str:
     told = [*report.offenders, *report.problems]
     if not told:
         return '<h2 id="problems">Problems</h2><p>None.</p>'
-    return f'<h2 id="problems">Problems</h2>{_list(_text(str(problem)) for problem in told)}'
+    return f'<h2 id="problems">Problems</h2>{_list(escape(str(problem)) for problem in told)}'
 
 
 def _limits(report: Report) -> str:
-    words = _list(_text(words) for words in report.limits)
+    words = _list(escape(words) for words in report.limits)
     return f'<h2 id="limits">What this report cannot see</h2>{words}'

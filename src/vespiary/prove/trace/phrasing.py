@@ -1,4 +1,4 @@
-"""Tell what two sentences say from how a specification usually says it.
+"""Separate what a sentence says from how its specification usually says it.
 
 A specification says many things in the same words: `A request that contains ... MUST be treated as
 malformed`. Two rules that share nothing else are alike in most of their words. How far this goes

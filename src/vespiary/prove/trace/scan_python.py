@@ -53,7 +53,7 @@ def scan_python(text: str, file: str, others: Mapping[str, ClaimNames] | None = 
         tree = ast.parse(text, filename=file)
     except SyntaxError as error:
         visitor.found.problems.append(
-            Problem(f"{file}:{error.lineno or 1}", f"cannot be read: {error.msg}")
+            Problem(f"{file}:{error.lineno or 1}", f"not valid Python: {error.msg}")
         )
     else:
         visitor.names = _imported(tree)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace import files
 from vespiary.prove.trace.normative import LEVELS
 
 __all__ = ["LADDER", "Gate", "Settings", "read_settings"]
@@ -95,14 +96,12 @@ def read_settings(path: Path) -> Settings:
     Raises:
         ConfigurationError: With the file, the key, and what to do.
     """
-    try:
-        data = tomllib.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
+    if not path.exists():
         raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror}; write one, or name it with --config"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: not UTF-8: save it as UTF-8") from error
+            f"{path} does not exist: run vespiary trace init, or name another with --config"
+        )
+    try:
+        data = tomllib.loads(files.read(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
     check = _Check(str(path))

@@ -78,6 +78,7 @@ class Standing:
         tests: What claims it.
         outside: What confirms it from outside.
         languages: Of the project's sources.
+        outdated: Whether a mark or a claim has changed since it was proven.
     """
 
     requirement: Requirement
@@ -86,6 +87,7 @@ class Standing:
     tests: list[Witness] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     languages: tuple[str, ...] = ()
+    outdated: bool = False
 
     @property
     def by_tests(self) -> str:
@@ -136,7 +138,12 @@ def _standing(
         status = "executed"
     elif code:
         status = "implemented"
-    return Standing(requirement, status, code, witnesses, sorted(outside), project.languages)
+    changed = evidence.changed if evidence else []
+    outdated = any(one.source.id == requirement.id for one in changed)
+    languages = project.languages
+    return Standing(
+        requirement, status, code, witnesses, sorted(outside), languages, outdated=outdated
+    )
 
 
 def _code(mark: Mark, identifier: str, evidence: Evidence | None) -> Code:
@@ -185,9 +192,9 @@ def _witnesses(
         )
     ran = {_function_of(claimant) for claimant in claimants}
     found += [
-        Witness(f"{claim.file}::{claim.function}", "not run")
+        Witness(f"{claim.file}::{claim.function or claim.macro}", "not run")
         for claim in project.claims.get(identifier, [])
-        if claim.function.rsplit(".", 1)[-1] not in ran
+        if claim.function.rsplit(".", 1)[-1] not in ran and not (claim.macro and ran)
     ]
     return found
 
@@ -202,10 +209,12 @@ def _wrong(project: Project, evidence: Evidence) -> list[Problem]:
     for name in sorted(evidence.tests):
         outcome = evidence.tests[name].outcome
         if outcome not in ("passed", "skipped"):
-            words = f"it claims something; with nothing disabled it ended as {outcome}: repair it"
+            words = f"its outcome with nothing disabled is {outcome}: repair it"
             problems.append(Problem(name, words))
     problems += [
-        Problem(name, "it passed at first and failed later, unchanged: it proves nothing so")
+        Problem(
+            name, "it passed at first and failed later with nothing disabled: it proves nothing"
+        )
         for name in evidence.unstable
     ]
     for identifier, marks in project.marks.items():
@@ -237,5 +246,5 @@ def _contradiction(places: set[str], tests: list[Test], verdict: str) -> str:
     if not any(test.acted & places for test in passed):
         return f"no marked condition was true in it ({where}): claim what it tests"
     if verdict == "survived":
-        return f"passes without it ({where} disabled): let it notice"
+        return f"passes without it ({where} disabled): make it check the result"
     return ""

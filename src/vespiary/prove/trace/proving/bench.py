@@ -116,11 +116,11 @@ class Bench:
         self._only = tuple(dict.fromkeys(test.id.partition("::")[0] for test in tests))
 
     def run(self, test: RustTest | PythonTest, seconds: float, *, afresh: bool = False) -> Run:
-        """Run a test for so many seconds at most, and say what it has reached.
+        """Run a test, and say what it has reached.
 
         Args:
             test: The test.
-            seconds: What it has.
+            seconds: Its time limit.
             afresh: Run it in a new process; what is reached while that collects tests counts too.
         """
         began = time.monotonic()

@@ -30,7 +30,7 @@ from vespiary.prove.trace.proving.trials import Trials
 __all__ = ["SECONDS_MIN", "prove"]
 
 SECONDS_MIN = 5.0
-"""What a test with a mark disabled has at least; else so many times what it took before."""
+"""The least time limit of a test while a mark is disabled; a slow test has more: see `trials`."""
 
 
 def prove(
@@ -247,7 +247,8 @@ class _Prover:
                 tests = tuple(sorted(group, key=lambda ran: ran.seconds))
                 marks = tuple(sorted(acted, key=lambda mark: mark.site))
                 open_claims.append(_Claimed(claimant, name, tests, marks))
-        self._runner.say(f"trying {counted(len(open_claims), 'more claim')}")
+        if open_claims:
+            self._runner.say(f"trying {counted(len(open_claims), 'more claim')}")
         found: dict[_Claimed, str] = {}
 
         def work(bench: Bench, claimed: _Claimed) -> None:

@@ -176,12 +176,15 @@ class Record:
             for test in self.tests
             if test.outcome not in {"passed", "skipped"}
         ]
-        words += [f"{name} passed at first and failed later, unchanged" for name in self.unstable]
-        words += [f"{name} has a claim, and no test of it came there" for name in self.silent]
+        words += [
+            f"{name} passed at first and failed later with nothing disabled"
+            for name in self.unstable
+        ]
+        words += [f"{name} has a claim that no test executed" for name in self.silent]
         words += [_not_proven(proof) for proof in self.proofs if proof.verdict != KILLED]
         said = {
             SURVIVED: "and passes without what is marked with it",
-            UNREACHED: "and makes nothing act that is marked with it",
+            UNREACHED: "and no condition that is marked with it was true in it",
         }
         words += [
             f"{claim.claimant} claims {claim.id}, {said[claim.verdict]}"
@@ -243,7 +246,7 @@ def _not_proven(proof: Proof) -> str:
         SURVIVED: "is claimed, and no claiming test fails without it",
         MASKED: f"is claimed, and no claiming test fails without it, unless"
         f" {', '.join(proof.together)} is disabled too: test what only this mark refuses",
-        UNREACHED: "is claimed, and no claiming test makes it act",
+        UNREACHED: "is claimed, and no claiming test reaches it with a true condition",
         UNCLAIMED: "is claimed by no test",
     }
     return f"{proof.site}: the mark of {proof.id} {said[proof.verdict]}"

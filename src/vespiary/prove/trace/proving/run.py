@@ -42,7 +42,7 @@ Say = Callable[[str], None]
 _Job = TypeVar("_Job")
 
 COLLECT_SECONDS = 90.0
-"""A test with all marks enabled has this long."""
+"""The time limit of a test with all marks enabled."""
 
 _JOIN_SECONDS = 10.0
 _SITE = re.compile(r"(.*?):(\d+)(?::\d+)?")

@@ -93,8 +93,8 @@ class Session:
     def run(self, test: str, seconds: float) -> tuple[str, str]:
         """Run a test; its outcome, and how it failed if it did.
 
-        It is a timeout after that many seconds, and a crash if the process has died of the test;
-        afterwards the session is of no use any more.
+        The outcome is a timeout after that many seconds, and a crash if the process has ended.
+        Afterwards the session cannot be used again.
         """
         try:
             self._connection.sendall(json.dumps(test).encode() + b"\n")

@@ -1,0 +1,1 @@
+"""An excerpt of a library that reads HTTP without sockets: events, fields, bodies."""

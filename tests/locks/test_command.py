@@ -60,6 +60,25 @@ def test_help_has_the_exit_codes_and_a_missing_command_is_asked_for() -> None:
     assert locks("--no-such-option", "true").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--full-max", "1MiB", "--", "true"), "add --full"),
+        (("--full", "--full-max", "0", "--", "true"), "--full-max must be more than 0"),
+        (("--stall", "0", "--", "true"), "--stall must be more than 0"),
+        (("attach", "1", "--stall", "2s"), "--stall needs --watch"),
+        (("attach", "1", "--watch", "1s", "--stall", "0"), "--stall must be more than 0"),
+        (("attach", "1", "--watch", "0"), "--watch must be at least 10ms"),
+    ],
+)
+def test_an_option_without_effect_or_without_end_is_refused(
+    words: tuple[str, ...], told: str
+) -> None:
+    done = locks(*words)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
 def test_a_report_that_cannot_be_written_is_reported_before_the_run(tmp_path: Path) -> None:
     done = locks("--json", tmp_path / "no" / "folder.json", "--", "/bin/echo", "it ran")
     assert done.returncode == 2

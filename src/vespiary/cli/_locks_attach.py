@@ -18,6 +18,8 @@ from vespiary.prove.locks.run import STALL_SECONDS
 
 __all__ = ["attach"]
 
+_WATCH_SECONDS_MIN = 0.01
+
 
 @click.command(
     cls=Command,
@@ -33,17 +35,16 @@ __all__ = ["attach"]
     "--watch",
     type=SPAN,
     help="Look repeatedly, with this time between two looks, until there is a deadlock."
-    "  [default: look once]",
+    "  [default: look once; at least 10ms]",
 )
 @click.option(
     "--stall",
     type=SPAN,
-    default=STALL_SECONDS,
     help="With --watch: report a thread that has waited for a lock for this long while the lock's"
     f" holder did not run either.  [default: {STALL_SECONDS:g}s]",
 )
 @click.option("--json", "json_file", type=FILE, help="Write the report as JSON to this file.")
-def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) -> None:
+def attach(pid: int, watch: float | None, stall: float | None, json_file: Path | None) -> None:
     """Show which threads of a running process wait for which others.
 
     The process needs no preparation, and is neither stopped nor changed. It may be statically
@@ -51,7 +52,13 @@ def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) 
     Python's locks and the places where locks were made.
 
     Write times as 250ms, 5s or 2min.
-    """
+
+    \b
+    Examples:
+      vespiary locks attach 4711
+      vespiary locks attach 4711 --watch 5s --json report.json
+    """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
+    _check(watch, stall)
     if watch is None:
         seen = snapshot(pid)
         _write(json_file, snapshots.as_json(seen))
@@ -65,7 +72,7 @@ def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) 
         click.echo(finding_text(finding))
 
     try:
-        found = watchdog.watch(pid, watch, stall, tell)
+        found = watchdog.watch(pid, watch, stall or STALL_SECONDS, tell)
     except KeyboardInterrupt:
         click.echo(f"vespiary locks: process {pid}: no deadlock so far", err=True)
         sys.exit(_status(stalls))
@@ -80,6 +87,16 @@ def attach(pid: int, watch: float | None, stall: float, json_file: Path | None) 
     if found is not None:
         sys.exit(exits.DEADLOCK)
     sys.exit(_status(stalls))
+
+
+def _check(watch: float | None, stall: float | None) -> None:
+    """Refuse options that would have no effect, or keep a processor busy."""
+    if watch is not None and watch < _WATCH_SECONDS_MIN:
+        raise click.UsageError(f"--watch must be at least {_WATCH_SECONDS_MIN * 1000:.0f}ms")
+    if stall is not None and watch is None:
+        raise click.UsageError("--stall needs --watch, such as --watch 5s: one look sees no stall")
+    if stall is not None and stall <= 0:
+        raise click.UsageError("--stall must be more than 0: a time such as 250ms or 5s")
 
 
 def _status(stalls: list[Finding]) -> int:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["locks"]
 
+_FULL_BYTES_MAX = 64 << 20
+
 
 @click.command(
     cls=Command,
@@ -113,7 +115,6 @@ __all__ = ["locks"]
 @click.option(
     "--full-max",
     type=SIZE,
-    default=64 << 20,
     help="With --full: the most that is recorded, over all processes together. An acquisition"
     " takes 40 bytes.  [default: 64MiB]",
 )
@@ -136,7 +137,7 @@ def locks(
     classes: bool,
     core: bool,
     full: bool,
-    full_max: int,
+    full_max: int | None,
     verbose: bool,
 ) -> None:
     """Run COMMAND, and report lock orders that could deadlock, and deadlocks when they happen.
@@ -145,8 +146,16 @@ def locks(
     others. See the --help of attach.
 
     Write times as 250ms, 5s or 2min, and sizes as 64MiB.
-    """
+
+    \b
+    Examples:
+      vespiary locks -- ./server --port 8080
+      vespiary locks --json report.json -- python -m pytest
+      vespiary locks --repeat 20 --perturb -- ./test_queue
+      vespiary locks attach 4711
+    """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     _choose(command)
+    _check(stall, full, full_max)
     suppressions, before = _read_known(suppress, baseline)
     check_writable(json_file, html_file, junit_file, sarif_file, write_baseline)
     watch = partial(
@@ -154,7 +163,7 @@ def locks(
         command,
         stall_seconds=stall,
         linger_seconds=linger,
-        full_bytes_max=full_max if full else None,
+        full_bytes_max=(full_max or _FULL_BYTES_MAX) if full else None,
         core_folder=Path.cwd() if core else None,
     )
     live = _Live()
@@ -184,6 +193,16 @@ def locks(
     click.echo(as_text(outcome, paint, live.told), err=True, color=True)
     _tell_known(known)
     sys.exit(_status(outcome))
+
+
+def _check(stall: float, full: bool, full_max: int | None) -> None:
+    """Refuse options that would have no effect."""
+    if stall <= 0:
+        raise click.UsageError("--stall must be more than 0: a time such as 250ms or 5s")
+    if full_max is not None and not full:
+        raise click.UsageError("--full-max limits what --full records: add --full")
+    if full_max == 0:
+        raise click.UsageError("--full-max must be more than 0: a size such as 64MiB")
 
 
 def _read_known(

@@ -15,7 +15,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.known_files import read_suppressions
 
 
-def locks(*words: str | Path) -> subprocess.CompletedProcess[str]:
+def locks(*words: str | Path | int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "vespiary", "locks", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
 
@@ -255,3 +255,46 @@ def test_what_only_some_runs_need_is_not_imported_at_the_start() -> None:
     loaded = {name.removeprefix("vespiary.prove.locks.") for name in done.stdout.split()}
     assert "run" in loaded
     assert not loaded & {"analysis", "attach", "cores", "figures", "formats", "page", "statistics"}
+
+
+@pytest.mark.parametrize("option", ["json", "html", "junit", "sarif", "write-baseline"])
+def test_a_report_that_finds_the_disk_full_is_named_after_the_summary(option: str) -> None:
+    script = "import threading; threading.Lock().acquire()"
+    done = locks(f"--{option}", "/dev/full", "--", sys.executable, "-c", script)
+    assert done.returncode == 2, done.stderr
+    assert "0 findings" in done.stderr
+    assert "/dev/full could not be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_standard_streams_stay_closed_and_get_no_file_of_the_commands(
+    tmp_path: Path,
+) -> None:
+    report = tmp_path / "report.json"
+    script = (
+        "import os, sys, threading\nthreading.Lock().acquire()\n"
+        "for number in range(3):\n"
+        "    try: os.fstat(number)\n"
+        "    except OSError: continue\n"
+        "    sys.exit(1)\n"
+    )
+    verb = [sys.executable, "-m", "vespiary", "locks", "--json", str(report)]
+    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *verb, "--", sys.executable, "-c", script]
+    done = subprocess.run(words, timeout=50, check=False)
+    assert done.returncode == 0
+    assert json.loads(report.read_text())["findings"] == []
+
+
+def test_a_look_whose_report_or_output_cannot_be_written_says_so(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        done = locks("attach", process.pid, "--json", tmp_path / "no" / "report.json")
+        assert done.returncode == 2
+        assert "cannot be written: No such file or directory" in done.stderr
+        command = [sys.executable, "-m", "vespiary", "locks", "attach", str(process.pid)]
+        with Path("/dev/full").open("w") as full:
+            ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+        assert ended.returncode == 1
+        told = b"Error: the output could not be written: No space left on device"
+        assert told in ended.stderr
+        assert b"Traceback" not in ended.stderr
+        process.kill()

@@ -1,4 +1,4 @@
-"""Files as options, and whether they can be written."""
+"""Files as options, whether they can be written, and their writing."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import click
 
 from vespiary.errors import ConfigurationError
 
-__all__ = ["FILE", "check_writable"]
+__all__ = ["FILE", "check_writable", "write"]
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -28,3 +28,17 @@ def check_writable(*paths: Path | None) -> None:
             raise ConfigurationError(
                 f"{path} cannot be written: {error.strerror}; nothing was run", subject=str(path)
             ) from None
+
+
+def write(path: Path, text: str) -> None:
+    """Write a report, after all that is printed: the disk may have become full meanwhile.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} could not be written: {error.strerror}", subject=str(path)
+        ) from None

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vespiary.cli._files import FILE
+from vespiary.cli._files import FILE, check_writable, write
 from vespiary.cli._help import Command
 from vespiary.cli._quantities import SPAN
 from vespiary.prove.locks import exits, snapshots, watchdog
@@ -59,10 +59,11 @@ def attach(pid: int, watch: float | None, stall: float | None, json_file: Path |
       vespiary locks attach 4711 --watch 5s --json report.json
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
     _check(watch, stall)
+    check_writable(json_file)
     if watch is None:
         seen = snapshot(pid)
-        _write(json_file, snapshots.as_json(seen))
         click.echo(snapshots.as_text(seen))
+        _write(json_file, snapshots.as_json(seen))
         sys.exit(exits.DEADLOCK if seen.findings else 0)
     stalls: list[Finding] = []
     click.echo(f"vespiary locks: watching process {pid} (Ctrl-C ends it)", err=True)
@@ -105,4 +106,4 @@ def _status(stalls: list[Finding]) -> int:
 
 def _write(path: Path | None, report: dict[str, Any]) -> None:
     if path is not None:
-        path.write_text(json.dumps(report, indent=2) + "\n")
+        write(path, json.dumps(report, indent=2) + "\n")

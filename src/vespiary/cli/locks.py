@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vespiary.cli._files import FILE, check_writable
+from vespiary.cli._files import FILE, check_writable, write
 from vespiary.cli._help import Command
 from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.cli._starting import like_a_shell
@@ -171,28 +171,34 @@ def locks(
     paint = Paint.of(sys.stderr)
     if classes:
         outcome.findings = _with_classes_told(outcome.findings)
-    known = Known.sort(outcome.findings, suppressions, before)
-    if write_baseline is not None:
-        _write_baseline(write_baseline, outcome.findings)
+    found = outcome.findings
+    known = Known.sort(found, suppressions, before)
     outcome.findings = known.new
-    told = [finding for finding in known.new if finding.is_told]
-    if html_file is not None:
-        from vespiary.prove.locks.page import as_html
-
-        html_file.write_text(as_html(outcome, known, command), encoding="utf-8")
-    _write_reports(outcome, command, json_file, junit_file, sarif_file)
     if annotations:
-        from vespiary.prove.locks.formats import as_annotations
-
-        lines = as_annotations(told, outcome.coverage)
-        click.echo(lines, nl=bool(lines))
+        _annotate(outcome)
     if verbose:
         for finding in known.new:
             if not finding.is_told:
                 _show(finding, paint)
     click.echo(as_text(outcome, paint, live.told), err=True, color=True)
     _tell_known(known)
-    sys.exit(_status(outcome))
+    status = _status(outcome)
+    if write_baseline is not None:
+        _write_baseline(write_baseline, found)
+    if html_file is not None:
+        from vespiary.prove.locks.page import as_html
+
+        write(html_file, as_html(outcome, known, command))
+    _write_reports(outcome, command, json_file, junit_file, sarif_file)
+    sys.exit(status)
+
+
+def _annotate(outcome: Outcome) -> None:
+    from vespiary.prove.locks.formats import as_annotations
+
+    told = [finding for finding in outcome.findings if finding.is_told]
+    lines = as_annotations(told, outcome.coverage)
+    click.echo(lines, nl=bool(lines))
 
 
 def _check(stall: float, full: bool, full_max: int | None) -> None:
@@ -250,8 +256,7 @@ def _write_reports(
     if junit_file is not None:
         from vespiary.prove.locks.formats import as_junit
 
-        junit_text = as_junit(told, command, outcome.coverage)
-        junit_file.write_text(junit_text, encoding="utf-8")
+        write(junit_file, as_junit(told, command, outcome.coverage))
     if sarif_file is not None:
         from vespiary.prove.locks.formats import as_sarif
 
@@ -261,7 +266,7 @@ def _write_reports(
 def _write_json(path: Path, report: dict[str, Any]) -> None:
     import json
 
-    path.write_text(json.dumps(report, indent=2) + "\n")
+    write(path, json.dumps(report, indent=2) + "\n")
 
 
 def _choose(command: tuple[str, ...]) -> None:
@@ -313,9 +318,9 @@ def _run(watch: Callable[..., Outcome], live: _Live, repeat: int, seed: int | No
 
 
 def _write_baseline(path: Path, findings: list[Finding]) -> None:
-    from vespiary.prove.locks.known_files import write_baseline
+    from vespiary.prove.locks.known_files import baseline_text
 
-    write_baseline(path, findings)
+    write(path, baseline_text(findings))
     click.echo(f"vespiary locks: wrote {path}", err=True)
 
 

@@ -1,6 +1,9 @@
 """The command `vespiary`: a group of commands, each imported only when it is used."""
 
+import errno
 import importlib
+import os
+import sys
 from typing import Any
 
 import click
@@ -20,6 +23,9 @@ _COMMANDS = {
     "trace": "Tie the requirements of a specification to code and tests.",
 }
 """Each command, found in the module of its name in `vespiary.cli`, with its help."""
+
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 class _Commands(click.Group):
@@ -55,12 +61,36 @@ class _Commands(click.Group):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
+        _open_closed_streams()
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
             raise click.UsageError(str(error)) from error
         except VespiaryError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.errno not in _CANNOT_WRITE:
+                raise
+            what = error.filename or "the output"
+            raise click.ClickException(f"{what} could not be written: {error.strerror}") from error
+
+
+def _open_closed_streams() -> None:
+    """Give closed standard streams to /dev/null, so that no file gets the number of one.
+
+    Programs that a command starts find them closed, as they were.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def _show_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:

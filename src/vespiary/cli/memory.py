@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vespiary.cli._files import FILE, check_writable
+from vespiary.cli._files import FILE, check_writable, write
 from vespiary.cli._help import Command
 from vespiary.cli._quantities import SIZE, SPAN
 from vespiary.cli._starting import like_a_shell
@@ -141,9 +141,9 @@ def memory(
     outcome = conclude(measured, name, expected)
     if places is not None:
         outcome.allocations = places.lines()
-    _write(outcome, json_file, html_file, plot, junit_file)
     click.echo(as_text(outcome), err=True)
     draw(outcome, sys.stderr)
+    _write(outcome, json_file, html_file, plot, junit_file)
     if learn and expect_file is not None:
         _learn(expect_file, outcome)
     sys.exit(outcome.exit_code)
@@ -158,13 +158,13 @@ def _write(
 ) -> None:
     """Write the reports that were asked for."""
     if json_file is not None:
-        json_file.write_text(json.dumps(as_json(outcome)) + "\n")
+        write(json_file, json.dumps(as_json(outcome)) + "\n")
     if html_file is not None:
-        html_file.write_text(as_html(outcome), encoding="utf-8")
+        write(html_file, as_html(outcome))
     if plot is not None:
         draw_picture(outcome, plot)
     if junit_file is not None:
-        junit_file.write_text(as_junit(outcome), encoding="utf-8")
+        write(junit_file, as_junit(outcome))
 
 
 def _expected(

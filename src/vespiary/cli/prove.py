@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from vespiary._counted import counted
-from vespiary.cli._files import FILE, check_writable
+from vespiary.cli._files import FILE, check_writable, write
 from vespiary.cli._help import Command
 from vespiary.cli._quantities import SIZE
 from vespiary.prove.acceptance import exits
@@ -242,12 +242,12 @@ def _round(asked: _Asked, suite: Suite, cells: Sequence[Cell], run: Run, progres
 def _write(asked: _Asked, run: Run, history: History) -> None:
     """Write the reports that were asked for."""
     if asked.json_file is not None:
-        asked.json_file.write_text(as_json(run, history), encoding="utf-8")
+        write(asked.json_file, as_json(run, history))
     if asked.junit_file is not None:
-        asked.junit_file.write_text(as_junit(run), encoding="utf-8")
+        write(asked.junit_file, as_junit(run))
     if asked.html_file is not None:
         page = as_html(run, history, asked.html_file.parent, asked.artifacts)
-        asked.html_file.write_text(page, encoding="utf-8")
+        write(asked.html_file, page)
 
 
 def _status(run: Run) -> int:

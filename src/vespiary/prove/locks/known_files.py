@@ -14,7 +14,7 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.locks.findings import Finding, Kind
 from vespiary.prove.locks.known import Suppression
 
-__all__ = ["read_baseline", "read_suppressions", "write_baseline"]
+__all__ = ["baseline_text", "read_baseline", "read_suppressions"]
 
 _KEYS = {"reason", "kind", "signature", "stack", "made"}
 
@@ -110,7 +110,7 @@ def read_baseline(path: Path) -> dict[str, int]:
         ) from error
 
 
-def write_baseline(path: Path, findings: Iterable[Finding]) -> None:
-    """Write the signatures of findings, one per line."""
+def baseline_text(findings: Iterable[Finding]) -> str:
+    """The signatures of findings, one per line."""
     told = {finding.signature: finding.sets for finding in findings if finding.is_told}
-    path.write_text(json.dumps({"signatures": dict(sorted(told.items()))}, indent=1) + "\n")
+    return json.dumps({"signatures": dict(sorted(told.items()))}, indent=1) + "\n"

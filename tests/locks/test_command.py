@@ -30,6 +30,14 @@ def test_a_signal_that_ends_the_program_is_reported_as_a_shell_does() -> None:
     assert locks("--", sys.executable, "-c", script).returncode == 128 + 9
 
 
+def test_a_program_that_fails_without_a_lock_keeps_its_exit_code() -> None:
+    done = locks("--", "sh", "-c", "kill -SEGV $$")
+    assert done.returncode == 128 + 11
+    assert "no lock operation was seen" in done.stderr
+    assert locks("--", "false").returncode == 1
+    assert locks("--", "true").returncode == 124
+
+
 def test_a_command_that_cannot_be_run_ends_as_a_shell_would_end(tmp_path: Path) -> None:
     done = locks("--", "/no/such/program")
     assert done.returncode == 127

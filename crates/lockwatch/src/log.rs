@@ -26,6 +26,7 @@ use crate::layout::{
     AGAIN, Acquisition as Entry, FAILED, Held, LOG_MAGIC as MAGIC, LogHead as Head, READY, SHARED,
     Thread,
 };
+use crate::notes::RECORD_BYTES;
 use crate::region::Region;
 use crate::{clock, locks, stacks, threads};
 
@@ -310,7 +311,7 @@ fn map(
     least: usize,
     flags: i32,
 ) -> Option<(*mut libc::c_void, usize)> {
-    let mut path = [0_u8; 4096];
+    let mut path = [0_u8; RECORD_BYTES];
     let mut rest = path.as_mut_slice();
     for part in [parts[0], parts[1], b"\0"] {
         rest.write_all(part).ok()?;

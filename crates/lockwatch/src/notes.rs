@@ -20,6 +20,8 @@ use crate::{clock, loaded};
 /// Names the folder for this process's file; inherited by its children.
 const FOLDER: &CStr = c"VESPIARY_LOCKS";
 const FOLDER_BYTES: usize = 1024;
+/// The longest path of a file in that folder.
+pub(crate) const RECORD_BYTES: usize = FOLDER_BYTES + 64;
 /// The longest path that is noted; small, since a thread's whole stack may be 16 KiB.
 pub(crate) const PATH_BYTES: usize = 2048;
 const PATHS_BYTES: usize = 8192;

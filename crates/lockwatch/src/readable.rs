@@ -55,6 +55,26 @@ impl Stack {
     }
 }
 
+/// Whether so many bytes below the stack pointer are left of the stack that this thread is on, as
+/// far as can be seen: of a signal's stack exactly, of another down to the first page that may not
+/// be read.
+#[inline(never)]
+pub(crate) fn has_room(bytes: u64) -> bool {
+    let here = 0_u8;
+    let end = (&raw const here as u64).saturating_sub(bytes);
+    let mut signals = libc::stack_t {
+        ss_sp: std::ptr::null_mut(),
+        ss_flags: 0,
+        ss_size: 0,
+    };
+    // SAFETY: only asked; the structure is ours.
+    unsafe { libc::sigaltstack(std::ptr::null(), &raw mut signals) };
+    if signals.ss_flags & libc::SS_ONSTACK != 0 {
+        return end >= signals.ss_sp as u64;
+    }
+    (end..end + bytes).step_by(PAGE as usize).all(is_readable)
+}
+
 /// Whether a word can be read. The kernel reads a set of signals there, and then refuses what it
 /// was asked to do with them: a question without an effect (sigprocmask(2)).
 pub(crate) fn is_readable(address: u64) -> bool {

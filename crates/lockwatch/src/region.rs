@@ -14,6 +14,7 @@ use crate::layout::{
     MAGIC, MODULES_MAX, Module, Place, SHARED_MAX, Shared, TEXT_MAX, THREADS_MAX, Thread,
     WORDS_MAX,
 };
+use crate::notes::RECORD_BYTES;
 
 /// The mapped file.
 pub(crate) struct Region {
@@ -129,7 +130,7 @@ pub(crate) fn open(folder: &[u8]) {
         offset += (item_bytes * items_max).next_multiple_of(4096);
     }
     // Nothing here may allocate: the first lock of a program may be its allocator's own.
-    let mut path = [0_u8; 4096];
+    let mut path = [0_u8; RECORD_BYTES];
     let Some(stem) = stem(folder, &mut path) else {
         return;
     };
@@ -184,7 +185,7 @@ pub(crate) fn forget() {
 }
 
 fn map_file(stem: &[u8], bytes: usize) -> Option<*mut Header> {
-    let mut path = [0_u8; 4096];
+    let mut path = [0_u8; RECORD_BYTES];
     let mut rest = path.as_mut_slice();
     rest.write_all(stem).ok()?;
     rest.write_all(b".locks\0").ok()?;

@@ -109,6 +109,8 @@ pub(crate) struct Origin {
 }
 
 /// Where the memory at an address comes from; nothing where it is this process's own.
+#[cold]
+#[inline(never)] // The line that it reads is on the stack.
 pub(crate) fn place_of(address: u64) -> Option<Origin> {
     // Calls of the kernel itself: the C library's functions are places at which a thread may be
     // cancelled, and a lock's operation is none.

@@ -3,6 +3,9 @@
 //! A stack is a word that tells its length, then the return addresses from the inside out. What the
 //! addresses mean is found outside, from the process's map of files. A frame of Python code is a
 //! word with the highest bit set (`python::stack`).
+//!
+//! All this happens on the stack of the thread that takes a lock, which may have only 16 KiB, or be
+//! a signal's. Where there is not [`ROOM`] enough the place alone is kept.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,9 +13,11 @@ use crate::interpreter::{self, Frames};
 use crate::layout::{Lost, WORDS_MAX};
 use crate::recorded::wipe;
 use crate::region::Region;
-use crate::{held, locks, modules, threads, unwind};
+use crate::{held, locks, modules, readable, threads, unwind};
 
 const DEPTH_MAX: usize = 48;
+/// Bytes of stack that a capture takes at most, measured, with a reserve.
+const ROOM: u64 = 7 << 10;
 const KNOWN: usize = 1 << 15;
 /// Neighbours that are looked at; where all are taken the first is replaced, and a stack may be
 /// kept twice.
@@ -31,7 +36,11 @@ struct Capture {
 /// Keeps the stack of the caller of ours that returns to `site`; gives its place plus one, 0 when
 /// it could not be kept. Frames of Python code follow the native frame that runs them.
 #[cold]
+#[inline(never)]
 pub(crate) fn capture(region: &Region, site: u64) -> u32 {
+    if !readable::has_room(ROOM) {
+        return if site == 0 { 0 } else { keep(region, &[site]) };
+    }
     let python = interpreter::frames(region);
     if site == 0 && !is_mixed() {
         // A Python lock's operation: no native place is worth telling.
@@ -63,12 +72,17 @@ pub(crate) fn capture(region: &Region, site: u64) -> u32 {
     if python.words().is_empty() {
         return keep(region, addresses);
     }
-    let mut words = [0; DEPTH_MAX + interpreter::WORDS_MAX];
-    let count = capture.mix(&python, &mut words);
-    keep(region, &words[..count])
+    capture.keep_mixed(region, &python)
 }
 
 impl Capture {
+    #[inline(never)]
+    fn keep_mixed(&self, region: &Region, python: &Frames) -> u32 {
+        let mut words = [0; DEPTH_MAX + interpreter::WORDS_MAX];
+        let count = self.mix(python, &mut words);
+        keep(region, &words[..count])
+    }
+
     /// Native frames and those of Python code in one order; gives their number.
     fn mix(&self, python: &Frames, words: &mut [u64]) -> usize {
         let mut count = 0;

@@ -122,11 +122,18 @@ pub(crate) type Registers = [u64; COUNT];
 
 type Slice = EndianSlice<'static, NativeEndian>;
 
-/// Room for the rules of a frame, on the stack.
+/// Room for the rules of a frame, on the stack: a thread may have 16 KiB of that in all.
 struct Rules;
 
+/// Registers that have a rule at the same time: here all of `machine`, there also those of vectors.
+const RULES_MAX: usize = if cfg!(target_arch = "x86_64") {
+    COUNT
+} else {
+    40
+};
+
 impl UnwindContextStorage<usize> for Rules {
-    type Rules = [(Register, RegisterRule<usize>); 40];
+    type Rules = [(Register, RegisterRule<usize>); RULES_MAX];
     type Stack = [UnwindTableRow<usize, Self>; 3];
 }
 
@@ -238,6 +245,7 @@ impl Walker {
         Some(())
     }
 
+    #[inline(never)]
     fn object_at(&mut self, address: u64) -> Option<Object> {
         let known = self
             .object
@@ -279,6 +287,7 @@ impl Walker {
     }
 
     /// The value of an expression, of the operations that compilers and the C library use.
+    #[inline(never)]
     fn evaluate(
         &mut self,
         description: &Description,

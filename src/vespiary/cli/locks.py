@@ -341,16 +341,19 @@ def _status(outcome: Outcome) -> int:
         kind = worst(outcome.findings)
         if kind is not None:
             return exits.CODES[kind]
-    if outcome.coverage.operations == 0:
-        click.echo(
-            "vespiary locks: no lock operation was seen, so nothing can be said about this program"
-            f" (exit code {exits.NOTHING_COVERED}); "
-            + (
-                "what was not covered is reported above"
-                if outcome.coverage.notes
-                else "it takes no locks, or makes them of something else than pthreads"
-            ),
-            err=True,
-        )
-        return exits.NOTHING_COVERED
-    return of_status(outcome.status)
+    code = of_status(outcome.status)
+    if outcome.coverage.operations > 0:
+        return code
+    why = (
+        "what was not covered is reported above"
+        if outcome.coverage.notes
+        else "it takes no locks, or makes them of something else than pthreads"
+    )
+    # A program that failed has failed: its own code says more.
+    code = code or exits.NOTHING_COVERED
+    click.echo(
+        "vespiary locks: no lock operation was seen, so nothing can be said about this program"
+        f" (exit code {code}); {why}",
+        err=True,
+    )
+    return code

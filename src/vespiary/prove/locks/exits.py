@@ -18,12 +18,12 @@ NOTHING_COVERED = 124
 
 _TABLE = (
     ("the program's own", "no finding; 128 + N if signal N ended the program"),
-    (2, "the options, or a file that they name, are wrong; nothing was run"),
+    (2, "the options, or a file that they name, are wrong; or a report could not be written"),
     (CODES["inversion"], "an inversion: lock orders that could deadlock"),
     (DEADLOCK, "a deadlock, after which the program was ended"),
     (CODES["misuse"], "misuse of a lock"),
     (STALL, "a stall: a lock's holder waits for something that only another thread can do"),
-    (NOTHING_COVERED, "nothing was covered: no lock operation was seen"),
+    (NOTHING_COVERED, "the program exited with 0, but no lock operation was seen"),
     (NOT_EXECUTABLE, "the command was found and cannot be executed"),
     (NOT_FOUND, "the command was not found"),
 )

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benches import machine
-from benches.memory import leaks, limits
+from benches.memory import endings, leaks, limits
+from benches.memory.limits import LIMIT
 from benches.memory.tools import available
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "memory-figures.md"
+PARTS = ("limits", "endings", "leaks")
 HEAD = """\
 # Memory limits and leaks: figures
 
@@ -38,6 +40,20 @@ Not possible on this machine: {missing}.
 machine, under User Mode Linux: all tests of the limit, and a scope of 100 MiB that a program
 exceeds. On 29 November 2026 all passed, with nothing beyond either limit.
 """
+ENDINGS = """
+## How soon all processes are gone
+
+A program of {processes} processes, of which one allocates as fast as it can. The time is from the
+last page that the program touched until its last process had ended, measured from outside. It
+contains the time in which the program itself got no processor before it exceeded the limit.
+*Runnable* is how many processes wanted the two processors: other work on this machine, and in every
+second line {spinning} processes that spin, each in a session of its own. *Late* counts the kills
+that took more than 100 ms.
+
+{table}
+
+Most of the time goes into freeing the memory, so it grows with the limit.
+"""
 LEAKS = """
 ## Leaks
 
@@ -52,7 +68,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benches.memory", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="of each case (5)")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each leak (60)")
-    parser.add_argument("--only", choices=("limits", "leaks"), help="one part")
+    parser.add_argument("--only", choices=PARTS, help="one part")
+    parser.add_argument("--kills", type=int, default=50, help="of each tool that ends a tree (50)")
     parser.add_argument("--write", action="store_true", help="write the page of the documents")
     return parser.parse_args()
 
@@ -79,6 +96,21 @@ def _limits(runs: int) -> tuple[str, bool]:
     return LIMITS.format(runs=runs, table=_table(head, rows), missing=text), is_right
 
 
+def _endings(kills: int) -> tuple[str, bool]:
+    ours = [tool for tool in available()[0] if tool.name.startswith("vespiary")]
+    found = []
+    for tool in ours:
+        for limit, count in ((LIMIT, kills), (10 * LIMIT, max(1, kills // 10))):
+            for is_busy in (False, True):
+                found.append(endings.measure(tool, limit, count, is_busy=is_busy))
+                print(endings.row(found[-1]), file=sys.stderr, flush=True)
+    head = ("held by", "limit", "runnable", "kills", "median", "nine of ten", "longest", "late")
+    table = _table(head, [endings.row(each) for each in found])
+    is_right = all(each.late == 0 for each in found if each.limit == LIMIT)
+    text = ENDINGS.format(processes=endings.PROCESSES, spinning=endings.SPINNING, table=table)
+    return text, is_right
+
+
 def _leaks(runs: int, seconds: float) -> tuple[str, bool]:
     results = leaks.measure(seconds, runs)
     head = ("program", "right is", "said", "from", "slope of the last run")
@@ -93,13 +125,14 @@ def main() -> int:
     where = machine.in_words(machine.describe())
     options = f" --runs {given.runs}" if given.runs != 5 else ""
     text = HEAD.format(options=options, date=time.strftime("%Y-%m-%d"), machine=where)
+    parts = {
+        "limits": lambda: _limits(given.runs),
+        "endings": lambda: _endings(given.kills),
+        "leaks": lambda: _leaks(given.runs, given.seconds),
+    }
     verdicts = []
-    if given.only != "leaks":
-        part, is_right = _limits(given.runs)
-        text += part
-        verdicts.append(is_right)
-    if given.only != "limits":
-        part, is_right = _leaks(given.runs, given.seconds)
+    for name in PARTS if given.only is None else [given.only]:
+        part, is_right = parts[name]()
         text += part
         verdicts.append(is_right)
     print(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import select
@@ -15,7 +16,7 @@ from vespiary.prove.acceptance.names import PROGRAMS_PATH
 from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.work.case import PLAN, RESULT
-from vespiary.prove.memory.kept import Kept, Place
+from vespiary.prove.memory.kept import Kept
 from vespiary.prove.memory.limiters import choose
 
 __all__ = ["Running", "logs_of"]
@@ -44,7 +45,6 @@ class Running:
         plan.write(self._root / PLAN)
         chosen = choose(plan.memory)
         self._limiter = chosen.limiter
-        place = self._limiter.place
         self._began = time.monotonic()
         self._next_look = 0.0
         self._samples: list[tuple[float, int]] = []
@@ -55,7 +55,7 @@ class Running:
             self._kept = Kept(
                 [sys.executable, "-m", "vespiary.prove.acceptance.work.case", str(self._root)],
                 _environment(),
-                Place(place.enter, place.kill, place.remove, place.prefix, [self._root]),
+                dataclasses.replace(self._limiter.place, delete=[self._root]),
                 output=log,
             )
         finally:
@@ -74,15 +74,16 @@ class Running:
     def look(self) -> bool:
         """See how it is; whether it has ended, and `result` is there."""
         seconds = time.monotonic() - self._began
+        is_over = self._kept.over is not None or self._limiter.is_over()
+        if self._problem is None and is_over:
+            text = f"all programs of the case used more than {self.plan.memory >> 20} MiB together"
+            self._problem = ("memory-limit", text)
+            self._kept.end()
         if self._kept.is_gone or self._kept.status is not None:
             self.result = self._conclude(seconds)
             return True
         if seconds >= self._next_look:
             self._sample(seconds)
-        if self._problem is None and self._limiter.is_over():
-            text = f"all programs of the case used more than {self.plan.memory >> 20} MiB together"
-            self._problem = ("memory-limit", text)
-            self._kept.end()
         if self._problem is None and seconds > self.plan.timeout + _GRACE_SECONDS:
             text = f"the case did not end within {self.plan.timeout:g} s, and was killed"
             self._problem = ("timeout", text)

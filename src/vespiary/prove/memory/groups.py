@@ -2,8 +2,9 @@
 
 Both versions let the kernel's own OOM killer act at the limit, and end the rest at once. Version 2
 does that itself (`memory.oom.group`). Version 1 kills one process and leaves the others; there the
-kernel notifies us (an eventfd on `memory.oom_control`), and the keeper ends the rest, through
-`cgroup.kill` of the unified hierarchy where that is mounted too. To turn version 1's killer off and
+kernel wakes the keeper (an eventfd on `memory.oom_control`), and it ends the rest, through
+`cgroup.kill` of the unified hierarchy where that is mounted too. In version 2 it is woken as well
+(`memory.events`), to let what was killed end soon. To turn version 1's killer off and
 kill by ourselves would keep the processes as they were for a look at them, but then system calls
 fail with ENOMEM and EFAULT instead, and the program ends for a reason that is not its own.
 
@@ -23,7 +24,7 @@ import time
 from pathlib import Path
 
 from vespiary.prove.memory.hierarchies import Hierarchy, memory_version_1, version_2
-from vespiary.prove.memory.kept import Place
+from vespiary.prove.memory.kept import Alarm, Place
 from vespiary.prove.memory.processes import Memory, exact_all
 from vespiary.prove.memory.reading import LOOK_SECONDS, NotPossible, Reading
 
@@ -33,6 +34,10 @@ _numbers = itertools.count(1)
 _SCOPE_SECONDS = 10.0
 _CHARGED_AT_ONCE = 1 << 20
 """Charging in batches, the kernel may stop below the limit by less than this."""
+
+_MARK = "memory.max_usage_in_bytes"
+_KILLED_AT_LIMIT = {"oom": 1, "oom_kill": 1}
+"""In `memory.events`: a kill for another group's limit counts as `oom_kill`, but not as `oom`."""
 
 
 def _new_name() -> str:
@@ -93,6 +98,10 @@ class _Group:
         """How long to wait until the next look."""
         return LOOK_SECONDS
 
+    def watched(self) -> tuple[int, int] | None:
+        """Nothing: the keeper is woken."""
+        return None
+
     def processes(self) -> dict[int, Memory]:
         """The memory of each process of the group."""
         return exact_all(_pids(self._folder / "cgroup.procs"))
@@ -118,17 +127,20 @@ class Version2(_Group):
             raise NotPossible("cgroup v2 is not mounted")
         self._limit = limit
         self._folder = _make(self._parent(hierarchy))
+        events = self._folder / "memory.events"
+        try:
+            self._set(limit)
+            self._open()
+            self._alarm = os.open(events, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            self._folder.rmdir()
+            raise NotPossible(f"the group's limit cannot be set ({error.strerror})") from error
         self.place = Place(
             enter=[self._folder / "cgroup.procs"],
             kill=[self._folder / "cgroup.kill"],
             remove=[self._folder],
+            alarm=Alarm(self._alarm, select.POLLPRI, events, _KILLED_AT_LIMIT),
         )
-        try:
-            self._set(limit)
-            self._open()
-        except OSError as error:
-            self._folder.rmdir()
-            raise NotPossible(f"the group's limit cannot be set ({error.strerror})") from error
 
     @staticmethod
     def _parent(hierarchy: Hierarchy) -> Path:
@@ -159,15 +171,10 @@ class Version2(_Group):
         self._events = os.open(self._folder / "memory.events", os.O_RDONLY | os.O_CLOEXEC)
         self._has_peak = (self._folder / "memory.peak").exists()
 
-    def watched(self) -> tuple[int, int] | None:
-        """The descriptor of the kernel's events, and what to poll it for."""
-        return self._events, select.POLLPRI
-
     def is_over(self) -> bool:
         """Whether the kernel has killed at the limit."""
         counts = self._counts(self._events)
-        # A kill for another group's limit counts as `oom_kill` here, but not as `oom`.
-        return counts.get("oom_kill", 0) > 0 and counts.get("oom", 0) > 0
+        return all(counts.get(name, 0) >= least for name, least in _KILLED_AT_LIMIT.items())
 
     @staticmethod
     def _counts(events: int) -> dict[str, int]:
@@ -204,6 +211,7 @@ class Version2(_Group):
     def close(self) -> None:
         """Release the group, which the keeper removes."""
         os.close(self._events)
+        os.close(self._alarm)
         with contextlib.suppress(OSError):
             self._folder.rmdir()
 
@@ -268,6 +276,10 @@ class Scope(Version2):
         self._above = os.open(above, os.O_RDONLY | os.O_CLOEXEC)
         self._kills_above = self._counts(self._above).get("oom_kill", 0)
 
+    def watched(self) -> tuple[int, int] | None:
+        """The descriptor of the kernel's events, and what to poll it for."""
+        return self._events, select.POLLPRI
+
     def is_over(self) -> bool:
         """Whether the kernel has killed at the limit.
 
@@ -315,11 +327,6 @@ class Version1(_Group):
         with contextlib.suppress(NotPossible):
             self._beside = _make(unified.own) if unified is not None else None
         folders = [folder for folder in (self._folder, self._beside) if folder is not None]
-        self.place = Place(
-            enter=[folder / "cgroup.procs" for folder in folders],
-            kill=[folder / "cgroup.kill" for folder in folders[1:]],
-            remove=folders,
-        )
         try:
             if limit is not None:
                 (self._folder / "memory.limit_in_bytes").write_text(str(limit))
@@ -328,29 +335,26 @@ class Version1(_Group):
             self._notified = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self._control = os.open(self._folder / "memory.oom_control", os.O_RDONLY)
             (self._folder / "cgroup.event_control").write_text(f"{self._notified} {self._control}")
+            alarm = None
+            if limit is not None:
+                mark = {"": limit - _CHARGED_AT_ONCE}
+                alarm = Alarm(self._notified, select.POLLIN, self._folder / _MARK, mark)
         except OSError as error:
             for folder in folders:
                 folder.rmdir()
             raise NotPossible(f"the group's limit cannot be set ({error.strerror})") from error
-
-    def watched(self) -> tuple[int, int] | None:
-        """The descriptor of the kernel's notifications, and what to poll it for."""
-        return self._notified, select.POLLIN
+        self.place = Place(
+            enter=[folder / "cgroup.procs" for folder in folders],
+            kill=[folder / "cgroup.kill" for folder in folders[1:]],
+            remove=folders,
+            alarm=alarm,
+        )
 
     def is_over(self) -> bool:
-        """Whether the limit was reached with nothing that the kernel could take back."""
-        try:
-            os.eventfd_read(self._notified)
-        except BlockingIOError:
-            # A notification says it first; the counter covers one that was missed.
-            killed = _fields(self._folder / "memory.oom_control").get("oom_kill", 0)
-            return killed > 0 and self._is_own()
-        return self._is_own()
-
-    def _is_own(self) -> bool:
-        """Whether it was this group's own limit, not that of one around it, or the machine's."""
-        mark = _number(self._folder / "memory.max_usage_in_bytes")
-        return self._limit is not None and mark + _CHARGED_AT_ONCE >= self._limit
+        """Whether the kernel has killed at this group's own limit, not at that of one around it."""
+        killed = _fields(self._folder / "memory.oom_control").get("oom_kill", 0)
+        mark = _number(self._folder / _MARK)
+        return killed > 0 and self._limit is not None and mark + _CHARGED_AT_ONCE >= self._limit
 
     def look(self) -> Reading:
         """The memory of the group."""
@@ -362,7 +366,7 @@ class Version1(_Group):
             max(0, fields.get("total_cache", 0) - shared),
         )
         kernel = _number(self._folder / "memory.kmem.usage_in_bytes")
-        return Reading(memory, kernel, _number(self._folder / "memory.max_usage_in_bytes"))
+        return Reading(memory, kernel, _number(self._folder / _MARK))
 
     def statistics(self) -> tuple[dict[str, int], dict[str, float]]:
         """The kernel's own: `memory.stat`, and the pressure where it is available."""

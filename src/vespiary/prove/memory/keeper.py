@@ -8,6 +8,10 @@ What makes "end all of it" certain:
   (ECHILD, waitpid(2)) exactly when all of it is gone.
 * The tool holds the other end of a pipe. When the tool ends in whatever way, SIGKILL included, the
   pipe ends too, and the keeper ends the program and removes the control groups.
+* The kernel wakes the keeper itself at the limit of a control group, and it ends everything without
+  waiting for the tool. Where it has the right, it runs before all ordinary processes (SCHED_FIFO,
+  sched(7)), and so do the processes that it has killed, which need a processor to be gone.
+  nice(2) is not enough for that: with autogroups it orders only the processes of one session.
 * It is a process of its own, not a thread: it goes on when the tool is stopped or busy, and the
   tool need not change itself (a subreaper that is a library would adopt its host's processes).
 
@@ -17,9 +21,11 @@ only Python is.
 PLAN is JSON: `command`, `control` and `result` (descriptors), `mask` (signals that the program has
 blocked), `enter` (files of control groups, into which a process writes 0 to join), `kill`
 (files into which 1 is written to end a group), `remove` (folders of groups), `delete` (folders that
-are deleted with all files in them, in the end). From `control` come bytes: `k`
-ends the program, the end of the pipe ends the keeper too. Into `result` go lines of JSON:
-`{"pid": ...}` or `{"errno": ...}`, `{"status": ...}`, and `{"gone": true}` when nothing is left.
+are deleted with all files in them, in the end), `alarm` (null, or what `Alarm` in kept.py has).
+From `control` come bytes: `k` ends the program, the end of the pipe ends the keeper too. Into
+`result` go lines of JSON: `{"pid": ...}` or `{"errno": ...}`, `{"over": ...}` when the limit was
+reached, `{"status": ...}`, and `{"gone": ...}` when nothing is left; both times are of the
+monotonic clock.
 """
 
 import contextlib
@@ -37,7 +43,7 @@ _PROCESS_MRELEASE = 448
 """The system call's number, which is the same on all architectures."""
 
 _PRIORITY = -10
-"""To end the program soon also where it, or others, keep all processors busy."""
+"""Where a real-time priority is not allowed, but this is."""
 
 _REMOVE_SECONDS = 5.0
 _RESENT_SECONDS = 0.001
@@ -58,6 +64,12 @@ class Keeper:
         self._result: int = plan["result"]
         self._pid = 0
         self._is_gone = False
+        self._poll = select.poll()
+        self._poll.register(self._control, select.POLLIN)
+        self._alarm: int | None = None
+        if plan["alarm"] is not None:
+            self._alarm, events, self._at_limit, self._least = plan["alarm"]
+            self._poll.register(self._alarm, events)
 
     def keep(self) -> None:
         """Start the program, and stay until the tool has ended."""
@@ -72,10 +84,13 @@ class Keeper:
             self._is_gone = True
         else:
             self._say(pid=self._pid)
-            with contextlib.suppress(OSError):  # Needs rights. The program has its own by now.
-                os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
+            _hurry(0)  # The program has its own priority by now.
+        self._poll.register(woken, select.POLLIN)
         while True:
-            ready, _, _ = select.select([self._control, woken], [], [])
+            ready = {descriptor for descriptor, _ in self._poll.poll()}
+            if self._alarm in ready and self._is_at_limit():
+                self._say(over=time.monotonic())
+                self._end()
             if woken in ready:
                 os.read(woken, 4096)
                 self._reap()
@@ -85,6 +100,27 @@ class Keeper:
                 if is_over:
                     break
         self._remove()
+
+    def _is_at_limit(self) -> bool:
+        """Whether the group's own limit was reached, not that of a group around it.
+
+        Once it was, there is nothing more to wait for.
+        """
+        assert self._alarm is not None
+        with contextlib.suppress(OSError):  # An eventfd has no position.
+            os.lseek(self._alarm, 0, os.SEEK_SET)
+        with contextlib.suppress(OSError):
+            os.read(self._alarm, 4096)  # Or it would wake us again at once.
+        try:
+            with open(self._at_limit) as file:  # noqa: PTH123
+                lines = [line.rpartition(" ") for line in file.read().splitlines()]
+        except OSError:
+            return False
+        numbers = {name: int(number) for name, _, number in lines}
+        is_at_limit = all(numbers.get(name, 0) >= least for name, least in self._least.items())
+        if is_at_limit:
+            self._poll.unregister(self._alarm)
+        return is_at_limit
 
     def _start(self) -> int:
         """Start the program inside the control groups; OSError says why it cannot be."""
@@ -123,7 +159,7 @@ class Keeper:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 self._is_gone = True
-                self._say(gone=True)
+                self._say(gone=time.monotonic())
                 return
             if pid == 0:
                 return
@@ -136,11 +172,17 @@ class Keeper:
             with contextlib.suppress(OSError), open(path, "w") as file:  # noqa: PTH123
                 file.write("1")
         self._reap()
+        freed: set[int] = set()
         while not self._is_gone:
-            for pid in _below(os.getpid()):
+            pids = _below(os.getpid())
+            for pid in pids:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
                     _hasten(pid)
+            for pid in pids:
+                if pid not in freed:
+                    freed.add(pid)
+                    _free(pid)
             self._reap()
             if not self._is_gone:
                 time.sleep(_RESENT_SECONDS)
@@ -167,16 +209,30 @@ class Keeper:
             os.write(self._result, json.dumps(facts).encode() + b"\n")
 
 
-def _hasten(pid: int) -> None:
-    """Let a killed process free its memory soon, for which it needs a processor. Needs rights.
+def _hurry(task: int) -> None:
+    """Let a thread run before those of all ordinary processes; 0 is this one.
 
-    We help with that, too (process_mrelease(2), Linux 5.15); where it is not allowed, it fails.
+    It needs rights; without them the thread stays as it is. What it forks is ordinary again.
     """
+    try:
+        os.sched_setscheduler(task, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, task, _PRIORITY)
+
+
+def _hasten(pid: int) -> None:
+    """Let a killed process end soon, for which it needs a processor."""
     for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
-        os.setpriority(os.PRIO_PROCESS, int(task), _PRIORITY)
-    process = os.pidfd_open(pid)
-    _libc.syscall(_PROCESS_MRELEASE, process, 0)
-    os.close(process)
+        _hurry(int(task))
+
+
+def _free(pid: int) -> None:
+    """Help a killed process to free its memory (process_mrelease(2), Linux 5.15)."""
+    with contextlib.suppress(OSError):
+        process = os.pidfd_open(pid)
+        _libc.syscall(_PROCESS_MRELEASE, process, 0)
+        os.close(process)
 
 
 def _groups_below(folder: str) -> list[str]:

@@ -7,18 +7,38 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.commands import why_not
 from vespiary.prove.signals import PASSED_ON
 
-__all__ = ["Kept", "Place"]
+__all__ = ["Alarm", "Kept", "Place"]
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 
 
+class Alarm(NamedTuple):
+    """How the kernel wakes the keeper at the limit, and how it knows that it was this limit.
+
+    Attributes:
+        descriptor: What it waits for; only the keeper reads from it.
+        events: What to poll it for.
+        file: A file with numbers, of which each has a name before it or there is only one.
+        least: What numbers of that file are at least when this limit was reached, by their names.
+    """
+
+    descriptor: int
+    events: int
+    file: Path
+    least: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a program runs: the control groups that it joins, and how they are ended.
 
@@ -28,21 +48,15 @@ class Place:
         remove: Folders that are removed in the end, in this order.
         prefix: Words before the command, of a program that puts it into its place.
         delete: Folders that are deleted in the end, with all files in them.
+        alarm: What wakes the keeper at the limit, so that it ends everything.
     """
 
-    def __init__(
-        self,
-        enter: Sequence[Path] = (),
-        kill: Sequence[Path] = (),
-        remove: Sequence[Path] = (),
-        prefix: Sequence[str] = (),
-        delete: Sequence[Path] = (),
-    ) -> None:
-        self.enter = enter
-        self.kill = kill
-        self.remove = remove
-        self.prefix = prefix
-        self.delete = delete
+    enter: Sequence[Path] = ()
+    kill: Sequence[Path] = ()
+    remove: Sequence[Path] = ()
+    prefix: Sequence[str] = ()
+    delete: Sequence[Path] = ()
+    alarm: Alarm | None = None
 
 
 class Kept:
@@ -51,7 +65,8 @@ class Kept:
     Attributes:
         pid: The program's process.
         status: How it ended, as `subprocess` has it: negative for a signal; None while it runs.
-        is_gone: Whether neither it nor anything that it started is left.
+        over: When the keeper was woken at the limit, on the monotonic clock.
+        gone: When the last process of all that the program started was gone, on the same clock.
     """
 
     def __init__(
@@ -75,11 +90,17 @@ class Kept:
             ConfigurationError: it cannot be started.
         """
         self.status: int | None = None
-        self.is_gone = False
+        self.over: float | None = None
+        self.gone: float | None = None
         self._rest = b""
         blocked = set(signal.pthread_sigmask(signal.SIG_BLOCK, []) if mask is None else mask)
         control, self._control = os.pipe2(os.O_CLOEXEC)
         self._result, result = os.pipe2(os.O_CLOEXEC)
+        given = [control, result]
+        alarm = None
+        if place.alarm is not None:
+            given.append(os.dup(place.alarm.descriptor))
+            alarm = [given[-1], place.alarm.events, str(place.alarm.file), place.alarm.least]
         plan = {
             "command": [*place.prefix, *command],
             "control": control,
@@ -89,9 +110,10 @@ class Kept:
             "kill": [str(path) for path in place.kill],
             "remove": [str(path) for path in place.remove],
             "delete": [str(path) for path in place.delete],
+            "alarm": alarm,
         }
         try:
-            for number in (control, result):
+            for number in given:
                 os.set_inheritable(number, True)
             self.keeper = os.posix_spawn(
                 sys.executable,
@@ -108,8 +130,8 @@ class Kept:
             os.close(self._result)
             raise
         finally:
-            os.close(control)
-            os.close(result)
+            for number in given:
+                os.close(number)
         self.pid = self._started(command)
 
     def _started(self, command: Sequence[str]) -> int:
@@ -139,7 +161,7 @@ class Kept:
         """Take in what the keeper says; called when the descriptor is readable."""
         piece = os.read(self._result, 4096)
         if not piece:
-            self.is_gone = True
+            self.gone = self.gone or time.monotonic()
             return
         self._rest += piece
         self._take()
@@ -149,10 +171,16 @@ class Kept:
         for line in lines:
             facts = json.loads(line)
             self.status = facts.get("status", self.status)
-            self.is_gone |= "gone" in facts
+            self.over = facts.get("over", self.over)
+            self.gone = facts.get("gone", self.gone)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether neither the program nor anything that it started is left."""
+        return self.gone is not None
 
     def end(self) -> None:
-        """Kill the program and all that it started; `is_gone` says when that is done."""
+        """Kill the program and all that it started; `gone` says when that is done."""
         os.write(self._control, b"k")
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import tempfile
@@ -28,7 +29,7 @@ _NEAR = 0.8
 """From this share of the limit on, processes are looked at more often."""
 
 _BIGGEST = 5
-_PRIORITY = -10
+_NICE = -10
 _GONE_SECONDS = 10.0
 
 
@@ -143,18 +144,32 @@ def run(
     return measured
 
 
-def _hurry() -> int | None:
-    """Let this thread look in time also where the processors are busy; the priority before.
+class _Priority:
+    """Lets this thread look in time also where the processors are busy, as far as it may.
 
-    Needs rights, and is left out without them. It costs others little: a look is short.
+    It costs others little: a look is short. Where only looks find that the limit is exceeded, this
+    thread runs before all ordinary ones; what it starts is ordinary (sched(7)).
     """
-    thread = threading.get_native_id()
-    before = os.getpriority(os.PRIO_PROCESS, thread)
-    try:
-        os.setpriority(os.PRIO_PROCESS, thread, min(before, _PRIORITY))
-    except PermissionError:
-        return None
-    return before
+
+    def __init__(self, *, is_urgent: bool) -> None:
+        self._thread = threading.get_native_id()
+        self._nice = os.getpriority(os.PRIO_PROCESS, self._thread)
+        self._before = os.sched_getscheduler(0), os.sched_getparam(0)
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, self._thread, min(self._nice, _NICE))
+        if is_urgent:
+            first = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+            with contextlib.suppress(PermissionError):
+                os.sched_setscheduler(0, first, os.sched_param(1))
+
+    def restore(self) -> None:
+        """Let it run as before."""
+        policy, parameters = self._before
+        try:
+            os.sched_setscheduler(0, policy, parameters)
+        except PermissionError:  # Who may not have more than before may not take this back either.
+            os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, parameters)
+        os.setpriority(os.PRIO_PROCESS, self._thread, self._nice)
 
 
 class _Watch:
@@ -185,7 +200,8 @@ class _Watch:
             output,
         )
         self._began = time.monotonic()
-        self._priority = _hurry()
+        is_urgent = limit is not None and limiter.method == "sampling"
+        self._priority = _Priority(is_urgent=is_urgent)
         self.measured = Measured(command, 0, limit, limiter.method, {}, self._record)
         self.measured.began = self._began
         try:
@@ -217,7 +233,7 @@ class _Watch:
                 self._work.read()
         if self._kept.status is not None and self._ended is None:
             self._ended = self._now()
-        if self._limiter.is_over():
+        if self._kept.over is not None or self._limiter.is_over():
             self._exceed()
         elif self._pass_on_signals():
             self._end_all()
@@ -265,7 +281,10 @@ class _Watch:
             self._record.add_processes(at, known)
         reading = self._limiter.look()
         self._end_all()
-        gone = self._now()
+        if self._kept.over is not None:  # The keeper was sooner.
+            at = self._kept.over - self._began
+        gone = (self._kept.gone or time.monotonic()) - self._began
+        at = min(at, gone)  # Where the kernel ends everything, we may come to look after that.
         most = reading.memory.used if reading.mark is None else max(reading.mark, self._limit or 0)
         self._record.add(at, reading, self._work.units)
         self._record.reach(most, at)
@@ -290,8 +309,7 @@ class _Watch:
 
     def close(self) -> None:
         """End what is left, and put down how it ended."""
-        if self._priority is not None:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._priority)
+        self._priority.restore()
         self.measured.details = self._limiter.details()
         self._kept.close()
         self.measured.status = self._kept.status if self._kept.status is not None else -9

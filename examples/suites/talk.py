@@ -45,6 +45,7 @@ class WebSocket:
 
     Its event loop runs only while something is sent or received. The client with a thread that
     receives cannot be used: Python 3.11's ssl is not safe if another thread sends meanwhile.
+    Messages that no step receives are read nevertheless, or the close frame behind them is not.
     """
 
     def __init__(self, url: str, headers: dict[str, str], tls: ssl.SSLContext | None) -> None:
@@ -53,7 +54,7 @@ class WebSocket:
         async def opened() -> ClientConnection:
             return await connect(
                 url, additional_headers=headers, max_size=None, proxy=None, ssl=tls,
-                ping_interval=None, open_timeout=SECONDS,
+                ping_interval=None, open_timeout=SECONDS, max_queue=None,
             )  # fmt: skip
 
         self.connection = self.runner.run(opened())

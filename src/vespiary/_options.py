@@ -1,8 +1,8 @@
 """Limits and deadlines as the engine takes them: one flat dictionary."""
 
-import dataclasses
 from typing import get_args
 
+from vespiary.compression import Compression
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
 from vespiary.framing import Framing, framing_options
@@ -58,12 +58,24 @@ def native_options(
             subject="slow_consumer",
             value=slow_consumer,
         )
-    options.update(dataclasses.asdict(websocket or WebSocket()))
-    options.update(dataclasses.asdict(limits))
-    options.update(dataclasses.asdict(deadlines))
+    websocket = websocket or WebSocket()
+    options.update(_fields(websocket))
+    if websocket.compression is not None:
+        options["compression"] = _fields(websocket.compression)
+    options.update(_fields(limits))
+    options.update(_fields(deadlines))
     options["slow_consumer"] = slow_consumer
     options["parts"] = parts
     options["filtered"] = filtered
     options["reads_when_crowded"] = reads_when_crowded
     options["proxies"], options["forwarders"] = [], None
     return options
+
+
+def _fields(settings: WebSocket | Compression | Limits | Deadlines) -> dict[str, object]:
+    """The fields of a dataclass and their values.
+
+    `dataclasses.asdict` takes four times as long, and each call of it makes a tuple of which
+    CPython keeps the memory until there are 2,000 of that length.
+    """
+    return {name: getattr(settings, name) for name in settings.__dataclass_fields__}

@@ -208,9 +208,18 @@ class Deadlines(_Settings):
             _check_seconds(name, getattr(self, name))
 
 
+_known_fields: dict[type[Any], dict[str, bool]] = {}
+
+
 def _fields(cls: type[Any]) -> dict[str, bool]:
-    """The fields of a settings class, and whether each may be None."""
-    return {item.name: type(None) in get_args(item.type) for item in dataclasses.fields(cls)}
+    """The fields of a settings class, and whether each may be None.
+
+    They are kept: a client makes its settings for each connection.
+    """
+    if cls not in _known_fields:
+        fields = dataclasses.fields(cls)
+        _known_fields[cls] = {item.name: type(None) in get_args(item.type) for item in fields}
+    return _known_fields[cls]
 
 
 def _check_count(name: str, value: object, *, optional: bool) -> None:

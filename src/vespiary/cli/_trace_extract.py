@@ -1,6 +1,5 @@
 """The commands of `vespiary trace` for what is traced: init, extract, rename."""
 
-import codecs
 from pathlib import Path
 
 import click
@@ -107,7 +106,11 @@ def extract_command(
       1  with --check: it is not up to date
       2  the options, the text or the catalogue are wrong
     """  # noqa: D301 - click knows the character by which a paragraph keeps its lines.
-    text = _text(text_path)
+    if (show or show_candidates) and (accept or check or old):
+        raise click.UsageError(
+            "--show and --candidates write nothing: leave out --accept, --check and --old"
+        )
+    text = files.specification(text_path)
     patterns = tuple(part.strip() for part in sections.split(",")) if sections else ()
     if show or show_candidates:
         _print(text, specification, patterns, show=show, show_candidates=show_candidates)
@@ -116,7 +119,7 @@ def extract_command(
     base_name, _, base_path = (base or "").partition("=")
     if base and not base_path:
         raise click.UsageError("--base takes SPEC=FILE, as rfc6455=rfc6455.txt")
-    base_text = _text(Path(base_path)) if base else ""
+    base_text = files.specification(Path(base_path)) if base else ""
     before = files.read(path) if path.exists() else ""
     if accept:
         refuse_moved_marks(config, path)
@@ -128,7 +131,7 @@ def extract_command(
         base=base_name,
         base_text=base_text,
         accept=accept,
-        old_text=_text(old) if old else "",
+        old_text=files.specification(old) if old else "",
         unpaired=unpaired,
     )
     done = extract(request)
@@ -140,25 +143,17 @@ def extract_command(
         files.write(path, done.written)
 
 
-def _text(path: Path) -> str:
-    """A specification's text, in whichever encoding it says it has."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = data.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")
-    if "\0" in text:
-        raise ConfigurationError(f"{path} is not a text: give it as text, Markdown, HTML or XML")
-    return text
-
-
 def _print(
     text: str, name: str, patterns: tuple[str, ...], *, show: bool, show_candidates: bool
 ) -> None:
     """Print sentences, candidates or both, for anyone who writes the catalogue's words."""
     if show:
-        for sentence in read(text, name, patterns):
+        sentences = read(text, name, patterns)
+        if not sentences:
+            click.echo(
+                f"no sentence of {name} has a key word in capitals: try --candidates", err=True
+            )
+        for sentence in sentences:
             items = f" (introduces {counted(sentence.items, 'item')})" if sentence.items else ""
             click.echo(f"{sentence.id}  {', '.join(sentence.keywords)}{items}\n  {sentence.text}")
     if show_candidates:

@@ -27,6 +27,9 @@ from vespiary.trace import TableError
 
 __all__ = ["collect_command", "prove_command"]
 
+PATIENCE_MIN = 1.0
+"""A shorter limit would count a busy machine as a failure of the test."""
+
 _only = click.option(
     "--only",
     metavar="ID",
@@ -114,6 +117,10 @@ def prove_command(
       1  a mark is not needed, a claim is wrong, or a test fails with nothing disabled
       2  the settings are wrong, or the tracing build failed
     """  # noqa: D301
+    if patience < PATIENCE_MIN:
+        raise click.UsageError(
+            f"--patience must be at least {PATIENCE_MIN:g}s: any test fails in less time"
+        )
     settings = read_settings(config)
     refuse_unwritable(_place(settings, evidence))
     record, seconds = _run(

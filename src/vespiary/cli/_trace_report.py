@@ -64,9 +64,7 @@ def scan_command(config: Path, *, strict: bool) -> None:
     help="Write the report as JSON to this file. - writes it to standard output.",
 )
 @evidence_option
-@click.option(
-    "--title", default="Requirements", show_default=True, help="The heading of the web page."
-)
+@click.option("--title", help="The heading of the web page.  [default: Requirements]")
 @click.option(
     "--link",
     metavar="TEMPLATE",
@@ -78,7 +76,7 @@ def report(
     html_path: Path | None,
     json_path: str | None,
     evidence: str | None,
-    title: str,
+    title: str | None,
     link: str | None,
 ) -> None:
     """Report the status of each requirement.
@@ -92,6 +90,8 @@ def report(
       1  catalogues, sources and evidence contradict one another
       2  the settings, a catalogue or the evidence are wrong
     """  # noqa: D301
+    if not html_path and (title is not None or link is not None):
+        raise click.UsageError("--title and --link are for the web page: add --html FILE")
     settings = read_settings(config)
     made_report = _made(settings, evidence)
     if html_path:
@@ -99,7 +99,7 @@ def report(
             raise click.UsageError(f"--link must contain {{file}} and {{line}}; got {link!r}")
         base = os.path.relpath(settings.root.resolve(), html_path.resolve().parent)
         near = "{file}#L{line}" if base == "." else base + "/{file}#L{line}"
-        page = as_page(made_report, title, link or near)
+        page = as_page(made_report, title or "Requirements", link or near)
         files.write(html_path, page)
     if json_path == "-":
         click.echo(as_json(made_report), nl=False)
@@ -138,7 +138,7 @@ def gate(config: Path, evidence: str | None, no_worse_than: Path | None) -> None
             f"{config} has no gates: add a [[gate]] table, or use --no-worse-than"
         )
     made_report = _made(settings, evidence)
-    fallen = worse(made_report.standings, files.read(no_worse_than)) if no_worse_than else []
+    fallen = worse(made_report.standings, no_worse_than) if no_worse_than else []
     _tell([*made_report.errors, *made_report.offenders, *fallen])
     count = len(made_report.offenders) + len(fallen)
     if count or made_report.errors:
@@ -188,6 +188,8 @@ def snapshot(config: Path, evidence: str | None, *, check: bool) -> None:
 )
 def why(identifier: str | None, config: Path, *, missing: bool) -> None:
     """Print what a requirement is for, where its reason is documented, and where its code is."""
+    if missing and identifier is not None:
+        raise click.UsageError("give an ID or --missing, not both")
     made_report = made(read_settings(config))
     if missing:
         for standing in made_report.standings:

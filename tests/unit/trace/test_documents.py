@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from vespiary.cli.main import main
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.catalogue import load
+from vespiary.prove.trace.documents import opened
 from vespiary.prove.trace.normative import candidates, read
 
 MARKDOWN = """\
@@ -168,19 +169,28 @@ def test_a_catalogue_may_have_roles_of_its_own(tmp_path: Path) -> None:
         load(catalogue)
 
 
-def test_a_gate_of_a_role_that_nothing_has_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "role", "words"),
+    [
+        ("pay", "banks", "gate.roles: must be one of server"),
+        ("pays", "bank", "gate.specification: must be one of *, pay; got 'pays'"),
+    ],
+)
+def test_a_gate_for_what_does_not_exist_is_refused(
+    tmp_path: Path, name: str, role: str, words: str
+) -> None:
     catalogue = tmp_path / "pay.toml"
     catalogue.write_text('[specification]\nname = "pay"\nroles = ["bank"]\n')
     extracted(tmp_path, OWN)
     (tmp_path / "a.py").write_text("")
     config = tmp_path / "trace.toml"
-    gate = '[[gate]]\nspecification = "pay"\nlevels = ["MUST"]\nroles = ["{}"]\nstatus = "proven"\n'
     settings = 'catalogues = ["pay.toml"]\n[sources]\npython = ["*.py"]\n'
-    config.write_text(settings + gate.format("banks"))
+    gate = '[[gate]]\nspecification = "{}"\nlevels = ["MUST"]\nroles = ["{}"]\nstatus = "proven"\n'
+    config.write_text(settings + gate.format(name, role))
     refused = CliRunner().invoke(main, ["trace", "gate", "--config", str(config)])
     assert refused.exit_code == 2
-    assert "gate.roles: must be one of server" in refused.output
-    config.write_text(settings + gate.format("bank"))
+    assert words in refused.output
+    config.write_text(settings + gate.format("pay", "bank"))
     assert CliRunner().invoke(main, ["trace", "gate", "--config", str(config)]).exit_code == 1
 
 
@@ -216,3 +226,14 @@ def test_a_name_that_no_identifier_can_have_is_refused(tmp_path: Path, name: str
 def test_a_paragraph_of_many_sentences_is_read_in_a_moment() -> None:
     found = read("# A\n\n" + "A wasp MUST go. " * 20_000, "x")
     assert (len(found), found[-1].id) == (20_000, "x/a/20000")
+
+
+def test_elements_that_are_nested_too_deeply_are_refused() -> None:
+    deep = 3000
+    text = f"<rfc><middle>{'<section><t>' * deep}A MUST b.{'</t></section>' * deep}</middle></rfc>"
+    with pytest.raises(ConfigurationError, match="nested too deeply: give it in another form"):
+        opened(text)
+
+
+def test_a_number_that_no_section_has_is_no_heading() -> None:
+    assert [section.number for section, _ in opened(f"1.  T\n\n{'9' * 5000}.  U\n")] == ["1"]

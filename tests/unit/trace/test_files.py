@@ -93,11 +93,22 @@ def test_a_place_below_a_file_is_refused_before_the_work(project: Path) -> None:
         files.write(project / "taken" / "evidence.json", "")
 
 
-def test_a_closed_folder_is_refused_before_the_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[object] = []  # Root may write anywhere, so the kernel is not asked.
-    monkeypatch.setattr(os, "access", lambda path, _: asked.append(path))
-    with pytest.raises(ConfigurationError, match="is not a writable folder"):
-        files.refuse_unwritable(tmp_path / "more" / "evidence.json")
-    assert asked == [tmp_path]
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [(".", "it is a folder"), ("/proc/none/evidence.json", "/proc takes no files: ")],
+)
+def test_a_place_that_takes_no_file_is_refused_before_the_work(place: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        files.refuse_unwritable(Path(place))
+
+
+def test_a_pipe_is_written_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        files.write(pipe, "text")
+        assert pipe.is_fifo()
+        assert os.read(reader, 10) == b"text"
+    finally:
+        os.close(reader)

@@ -52,7 +52,7 @@ def test_what_is_not_a_snapshot_is_refused(ungated: Folder) -> None:
     (ungated.root / "snapshot.txt").write_text("hello\n")
     status, output = no_worse(ungated)
     assert status == 2
-    assert "line 1 is not one of a snapshot" in output
+    assert "snapshot.txt:1: not a line of a snapshot: hello" in output
 
 
 @pytest.mark.parametrize(

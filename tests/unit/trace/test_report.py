@@ -322,3 +322,27 @@ def test_why_tells_a_reason_with_its_source_and_lists_the_missing(folder: Folder
     assert folder.run("why", "--missing").output == "nest/1/2  MUST\nnest/1/4  MAY\n"
     assert "did you mean nest/1/2?" in folder.run("why", "nest/1/22").output
     assert folder.run("why").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["report", "--title", "Nests"], "add --html FILE"),
+        (["report", "--link", "{file}#{line}"], "add --html FILE"),
+        (["why", "nest/1/1", "--missing"], "give an ID or --missing, not both"),
+        (["prove", "--patience", "900ms"], "--patience must be at least 1s"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    folder: Folder, arguments: list[str], words: str
+) -> None:
+    done = folder.run(*arguments)
+    assert done.exit_code == 2
+    assert words in done.output
+
+
+def test_a_text_that_cannot_be_read_is_an_error_that_names_it(folder: Folder) -> None:
+    (folder.root / "trace.toml").write_text(f'{SETTINGS}[texts]\nnest = "requirements"\n')
+    done = folder.run("report")
+    assert done.exit_code == 2
+    assert "requirements cannot be read: Is a directory" in done.output

@@ -139,6 +139,8 @@ def test_empty_and_dangling_marks_of_rust_are_reported(source: str, words: str) 
         ("@pytest.mark.requirement\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
         ("@pytest.mark.requirement()\ndef f(): pass", "a.py:2: pytest.mark.requirement names no"),
         ("def f(:", "a.py:2: not valid Python: "),
+        (f"x = {'+'.join('1' * 20_000)}", "a.py:1: nested too deeply to be read: add it to"),
+        (f"x = {'-' * 200_000}1", "a.py:1: nested too deeply to be read: add it to"),
     ],
 )
 def test_empty_and_dangling_marks_of_python_are_reported(source: str, words: str) -> None:
@@ -232,7 +234,7 @@ def test_marks_and_claims_that_fit_together_are_counted(folder: Folder) -> None:
     [
         (MARK.replace("/2/1", "/2/11"), "error: a.rs:1: marks nest/2/11, which no catalogue has:"
          " did you mean nest/2/1?"),
-        (CLAIM, "error: a.rs:1: nest/2/1 is claimed, but no condition is marked with it"),
+        (CLAIM, "error: a.rs:1: nest/2/1 is claimed, but no source has a mark of it"),
         (MARK + CLAIM.replace("2/1", "2/9"), "error: a.rs:2: claims nest/2/9, which has vanished"),
         (MARK.replace("2/1", "2/4"), "error: a.rs:1: nest/2/4 is now nest/2/3: run vespiary"),
         (MARK.replace("2/1", "2/2"), "error: a.rs:1: nest/2/2 is marked here and excluded"),
@@ -285,6 +287,10 @@ def test_excluded_files_are_not_read(folder: Folder) -> None:
          "trace.toml: gate.levels: must be one of MUST, MUST NOT"),
         ('[[gate]]\nspecification = "*"\nlevels = ["MUST"]\nstatus = "done"\n',
          "trace.toml: gate.status: must be one of unmapped, implemented"),
+        ('[[gate]]\nspecification = "*"\nlevels = []\nstatus = "proven"\n',
+         "trace.toml: gate.levels: is empty: name some of MUST, MUST NOT"),
+        *((f'[sources]\npython = ["{pattern}"]\n', f"{pattern!r} is not a pattern: it must be")
+          for pattern in ("", ".", "/etc/*.py", "**a")),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_named_with_file_key_and_advice(
@@ -346,3 +352,7 @@ def test_a_claim_in_the_arguments_of_a_macro_knows_it() -> None:
     assert [(mark.line, mark.function, mark.macro) for mark in found.marks] == [(5, "", "made")]
     other = scan_rust(text.replace("assert!(x)", "assert!(y)"), "a.rs")
     assert found.marks[0].digest != other.marks[0].digest
+
+
+def test_a_source_that_is_nested_too_deeply_gives_no_claim_a_name() -> None:
+    assert claim_names(f"req = pytest.mark.requirement\nx = {'-' * 200_000}1") == {}

@@ -91,3 +91,11 @@ def test_a_folder_with_nothing_to_trace_is_refused(tmp_path: Path) -> None:
     refused = init(tmp_path)
     assert refused.exit_code == 2
     assert "neither a Cargo.toml" in refused.output
+
+
+@pytest.mark.parametrize("source", ["src/hive.py", "src/hive/nest.py"])
+def test_modules_and_packages_without_a_file_of_their_own_are_found(
+    tmp_path: Path, source: str
+) -> None:
+    make(tmp_path, {source: "", "src/hive.egg-info/x.py": "", "tests/test_hive.py": ""})
+    assert looked_at(tmp_path).python == ("src/**/*.py", "tests/**/*.py")

@@ -35,8 +35,17 @@ def opened(text: str) -> list[tuple[Section, list[Block]]]:
     """The sections of a specification, each with its blocks.
 
     Raises:
-        ConfigurationError: It begins like XML, and is not.
+        ConfigurationError: It begins like XML, and is not; or it is nested too deeply.
     """
+    try:
+        return _opened(text)
+    except RecursionError as error:
+        raise ConfigurationError(
+            "the elements of the text are nested too deeply: give it in another form"
+        ) from error
+
+
+def _opened(text: str) -> list[tuple[Section, list[Block]]]:
     if _XML.match(text):
         return _read_html(_xml_as_html(text))
     if _HTML.match(text):
@@ -176,9 +185,7 @@ _ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)(\w+);")
 
 def _xml_as_html(text: str) -> str:
     """The sections of an RFC in XML as HTML, with the numbers that its text has."""
-    bare = re.sub(
-        r"<!DOCTYPE rfc(?:[^\[>]*\[.*?\]\s*|[^\[>]*)>", "", text, count=1, flags=re.DOTALL
-    )
+    bare = re.sub(_DOCTYPE, "", text, count=1, flags=re.DOTALL)
     bare = _ENTITY.sub(lambda entity: escape(unescape(entity[0]).strip("&;")), bare)
     try:
         root = ElementTree.fromstring(bare.lstrip("\ufeff").encode())
@@ -205,9 +212,9 @@ def _xml_as_html(text: str) -> str:
 
 def _section_as_html(section: ElementTree.Element, number: str, pieces: list[str]) -> None:
     printed = re.fullmatch(r"section-(?:appendix\.)?([\w.]+)", section.get("pn", ""))
-    number = printed[1].upper() if printed and printed[1][:1].isalpha() else (
-        printed[1] if printed else number
-    )  # fmt: skip
+    if printed:
+        is_appendix = printed[1][:1].isalpha()
+        number = printed[1].upper() if is_appendix else printed[1]
     name = section.find("name")
     title = "".join(name.itertext()) if name is not None else section.get("title", "")
     label = title if section.get("numbered") == "false" else f"{number}. {title}"

@@ -4,14 +4,16 @@ A run may be interrupted while it writes, and two may write at once: so a file i
 place and then moved there.
 """
 
+import codecs
 import contextlib
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from vespiary.errors import ConfigurationError
 
-__all__ = ["read", "refuse_unwritable", "source", "write"]
+__all__ = ["read", "refuse_unwritable", "source", "specification", "write"]
 
 
 def read(path: Path) -> str:
@@ -30,6 +32,23 @@ def read(path: Path) -> str:
         ) from error
 
 
+def specification(path: Path) -> str:
+    """The text of a specification, in whichever encoding it says it has.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is not a text.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")
+    if "\0" in text:
+        raise ConfigurationError(f"{path} is not a text: give it as text, Markdown, HTML or XML")
+    return text
+
+
 def source(path: Path) -> str:
     """The text of a source, which may begin with a byte order mark and have other encodings."""
     return path.read_text("utf-8-sig", errors="replace")
@@ -42,10 +61,14 @@ def write(path: Path, text: str | bytes) -> None:
         ConfigurationError: It cannot be written.
     """
     place = path.resolve()
+    data = text.encode() if isinstance(text, str) else text
     beside = place.with_name(f".{place.name}.{os.getpid()}")
     try:
+        if place.exists() and not place.is_file():
+            place.write_bytes(data)  # A device or a pipe, which nothing may replace.
+            return
         place.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(text.encode() if isinstance(text, str) else text)
+        beside.write_bytes(data)
         if place.exists():
             shutil.copymode(place, beside)
         beside.replace(place)
@@ -60,9 +83,16 @@ def refuse_unwritable(path: Path) -> None:
     """Refuse a file that cannot be written, before the work whose result it is to have.
 
     Raises:
-        ConfigurationError: Its folder, or the nearest above it that exists, is not writable.
+        ConfigurationError: It is a folder, or the nearest one above it takes no files.
     """
     place = path.resolve()
+    if place.is_dir():
+        raise ConfigurationError(f"{path} cannot be written: it is a folder")
     folder = next((one for one in place.parents if one.exists()), place.parent)
-    if place.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"{path} cannot be written: {folder} is not a writable folder")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written: {folder} takes no files: {error.strerror}"
+        ) from error

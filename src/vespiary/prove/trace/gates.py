@@ -3,8 +3,10 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove.trace import files
 from vespiary.prove.trace.marks import Problem
 from vespiary.prove.trace.settings import LADDER, Gate
 from vespiary.prove.trace.status import Standing
@@ -34,25 +36,26 @@ def offenders(standings: Iterable[Standing], gates: Iterable[Gate]) -> list[Prob
     ]
 
 
-def worse(standings: Iterable[Standing], snapshot: str) -> list[Problem]:
+def worse(standings: Iterable[Standing], snapshot: Path) -> list[Problem]:
     """The requirements whose status is lower than a snapshot has it.
 
     What is excluded now, or has an open issue, is lower than anything but unmapped.
 
     Args:
         standings: Those of today.
-        snapshot: The text of the snapshot.
+        snapshot: The file.
 
     Raises:
-        ConfigurationError: A line is not one of a snapshot.
+        ConfigurationError: It cannot be read, or a line is not one of a snapshot.
     """
     now = {standing.requirement.id: standing for standing in standings}
     found = []
-    for number, line in enumerate(snapshot.splitlines(), 1):
+    for number, line in enumerate(files.read(snapshot).splitlines(), 1):
         words = _SNAPSHOT_LINE.match(line)
         if words is None:
             raise ConfigurationError(
-                f"the snapshot's line {number} is not one of a snapshot: {line}"
+                f"{snapshot}:{number}: not a line of a snapshot: {line}: vespiary trace snapshot"
+                " writes one"
             )
         name, before = words[1], words[2]
         standing = now.get(name)

@@ -30,6 +30,9 @@ from vespiary.trace import MARK, VARIABLE, Table
 
 __all__ = ["claims"]
 
+_dumps, _loads = json.dumps, json.loads
+"""Under names of our own, because a test may replace those of the module."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the plugin's options."""
@@ -180,10 +183,10 @@ class _Servant(_Outcomes):
         tests = {item.nodeid: item for item in session.items}
         with self._connection, self._connection.makefile("rw") as stream:
             listed = [{"id": name, "claims": claims(item)} for name, item in tests.items()]
-            print(json.dumps(listed), file=stream, flush=True)
+            print(_dumps(listed), file=stream, flush=True)
             for line in stream:
-                answer = self._run(tests.get(json.loads(line)))
-                print(json.dumps(answer), file=stream, flush=True)
+                answer = self._run(tests.get(_loads(line)))
+                print(_dumps(answer), file=stream, flush=True)
         return True
 
     def _run(self, item: pytest.Item | None) -> dict[str, object]:
@@ -193,5 +196,8 @@ class _Servant(_Outcomes):
         if isinstance(item, pytest.Function):
             item._initrequest()  # Else it would still hold the fixtures of the run before.
         self.begin()
+        ours = os.getpid()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        if os.getpid() != ours:
+            os._exit(0)  # The test has forked and returned twice: only one of us may answer.
         return {"outcome": self.outcome, "how": self.how}

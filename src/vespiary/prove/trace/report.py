@@ -7,6 +7,7 @@ from typing import Any
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.catalogue import ROLES
 from vespiary.prove.trace.evidence import Evidence, read_evidence
+from vespiary.prove.trace.files import specification
 from vespiary.prove.trace.gates import offenders, reason
 from vespiary.prove.trace.limits import limits
 from vespiary.prove.trace.marks import Problem
@@ -64,7 +65,7 @@ def made(settings: Settings, *, without_evidence: bool = False) -> Report:
         ConfigurationError: A file is wrong.
     """
     project = scan(settings)
-    _refuse_unknown_roles(project, settings)
+    _refuse_idle_gates(project, settings)
     path = settings.root / settings.evidence
     evidence: Evidence | None = None
     if not without_evidence and path.exists():
@@ -98,7 +99,7 @@ def _sentences(project: Project, settings: Settings) -> dict[str, str]:
             )
         path = settings.root / file
         if path.exists():
-            text = path.read_bytes().decode("utf-8-sig", errors="replace")
+            text = specification(path)
             by_hash = {sentence.hash: sentence.text for sentence in read(text, name)}
             found |= {
                 item.id: by_hash[item.hash]
@@ -108,16 +109,19 @@ def _sentences(project: Project, settings: Settings) -> dict[str, str]:
     return found
 
 
-def _refuse_unknown_roles(project: Project, settings: Settings) -> None:
-    """Refuse a gate of a role that nothing can have: it would let everything pass."""
-    known = [*ROLES, *(role for catalogue in project.catalogues for role in catalogue.roles)]
+def _refuse_idle_gates(project: Project, settings: Settings) -> None:
+    """Refuse a gate of a role or specification that does not exist: everything would pass it."""
+    roles = [*ROLES, *(role for catalogue in project.catalogues for role in catalogue.roles)]
+    names = ["*", *(catalogue.name for catalogue in project.catalogues)]
     for gate in settings.gates:
-        for role in gate.roles:
-            if role not in known:
-                raise ConfigurationError(
-                    f"{settings.root / 'trace.toml'}: gate.roles: must be one of"
-                    f" {', '.join(known)}; got {role!r}"
-                )
+        wrong = [("roles", role, roles) for role in gate.roles if role not in roles]
+        if gate.specification not in names:
+            wrong.append(("specification", gate.specification, names))
+        for key, value, known in wrong:
+            raise ConfigurationError(
+                f"{settings.root / 'trace.toml'}: gate.{key}: must be one of {', '.join(known)};"
+                f" got {value!r}"
+            )
 
 
 def as_json(report: Report) -> str:

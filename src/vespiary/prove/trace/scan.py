@@ -173,7 +173,7 @@ def _tell_unmatched(project: Project) -> None:
             project.problems.append(Problem(marks[0].place, words, error=False))
     for identifier, claims in project.claims.items():
         if identifier not in project.marks:
-            words = f"{identifier} is claimed, but no condition is marked with it: mark the code"
+            words = f"{identifier} is claimed, but no source has a mark of it: mark the code"
             project.problems.append(Problem(claims[0].place, words))
     for requirement in project.requirements.values():
         place = f"{requirement.file}:{requirement.line}"

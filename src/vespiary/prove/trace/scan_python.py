@@ -15,6 +15,8 @@ __all__ = ["claim_names", "scan_python"]
 
 _MODULES = ("vespiary.trace", "vespiary_trace")
 _MARKS = ("requires", "implements")
+_TOO_DEEP = (MemoryError, RecursionError)
+"""What Python's parser raises for a source that is nested too deeply."""
 
 
 ClaimNames = Mapping[str, tuple[str, ...]]
@@ -25,7 +27,7 @@ def claim_names(text: str) -> dict[str, tuple[str, ...]]:
     """The names that a source gives to claims at its top level."""
     try:
         tree = ast.parse(text)
-    except SyntaxError:
+    except (SyntaxError, *_TOO_DEEP):
         return {}
     names: dict[str, tuple[str, ...]] = {}
     for node in tree.body:
@@ -51,15 +53,16 @@ def scan_python(text: str, file: str, others: Mapping[str, ClaimNames] | None = 
     visitor = _Visitor(file)
     try:
         tree = ast.parse(text, filename=file)
-    except SyntaxError as error:
-        visitor.found.problems.append(
-            Problem(f"{file}:{error.lineno or 1}", f"not valid Python: {error.msg}")
-        )
-    else:
         visitor.names = _imported(tree)
         visitor.claims = {**_imported_claims(tree, others or {}), **claim_names(text)}
         visitor.visit(tree)
-        visitor.found.marks.sort(key=lambda mark: mark.line)
+    except SyntaxError as error:
+        words = f"not valid Python: {error.msg}"
+        return Found(problems=[Problem(f"{file}:{error.lineno or 1}", words)])
+    except _TOO_DEEP:
+        words = "nested too deeply to be read: add it to sources.exclude in trace.toml"
+        return Found(problems=[Problem(f"{file}:1", words)])
+    visitor.found.marks.sort(key=lambda mark: mark.line)
     return visitor.found
 
 

@@ -8,7 +8,7 @@ from vespiary.prove.trace.healing import PAGE_BREAK
 
 __all__ = ["Section", "cut", "is_prose", "number_key", "numbered", "selected"]
 
-_NUMBERED = re.compile(r"^(?:Appendix )?((?:\d+|[A-Z])(?:\.\d+)*)(?:\.|\b) +(\S.*)$")
+_NUMBERED = re.compile(r"^(?:Appendix )?((?:\d{1,6}|[A-Z])(?:\.\d{1,6})*)(?:\.|\b) +(\S.*)$")
 _DOTS = re.compile(r" \.(?: ?\.)+ *\d+\.?$")
 """What stands between a title and its page in a table of contents."""
 

@@ -85,9 +85,23 @@ class Settings:
 
     def files(self, patterns: Iterable[str]) -> list[Path]:
         """The files that match one of the patterns and no exclusion, sorted."""
-        barred = {path for pattern in self.exclude for path in self.root.glob(pattern)}
-        found = {path for pattern in patterns for path in self.root.glob(pattern)}
+        barred = {path for pattern in self.exclude for path in self.matching(pattern)}
+        found = {path for pattern in patterns for path in self.matching(pattern)}
         return sorted(path for path in found - barred if path.is_file())
+
+    def matching(self, pattern: str) -> list[Path]:
+        """What a pattern finds, excluded or not.
+
+        Raises:
+            ConfigurationError: It is not a pattern.
+        """
+        try:
+            return list(self.root.glob(pattern))
+        except (IndexError, NotImplementedError, ValueError) as error:
+            raise ConfigurationError(
+                f"{self.root / 'trace.toml'}: {pattern!r} is not a pattern: it must be relative to"
+                " the folder of trace.toml, and ** must stand between slashes"
+            ) from error
 
 
 def read_settings(path: Path) -> Settings:
@@ -191,6 +205,8 @@ class _Check:
             if key not in table:
                 raise self._fail(f"gate.{key}", "is missing: each gate needs it")
         levels = self.strings(table, "levels", "gate.")
+        if not levels:
+            raise self._fail("gate.levels", f"is empty: name some of {', '.join(LEVELS)}, must")
         roles = self.strings(table, "roles", "gate.")
         status = self.string(table, "status", "gate.") or ""
         for value, known, key in (

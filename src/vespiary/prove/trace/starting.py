@@ -3,7 +3,7 @@
 import configparser
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,9 +136,11 @@ def _words(value: str | list[str]) -> list[str]:
 def _python_sources(root: Path, tests: Iterable[str]) -> list[str]:
     """Packages of `src` and of the root, and modules beside their tests."""
     barred = set(tests)
-    places = [root / "src", root] if (root / "src").is_dir() else [root]
+    source = root / "src"
     found: list[str] = []
-    for place in places:
+    if any(source.glob("*.py")) or any(_namespaces(source)):
+        found.append("src/**/*.py")
+    for place in (root,) if found else (source, root):
         for package in sorted(place.glob("*/__init__.py")):
             folder = package.parent
             if folder.name not in barred | _SKIPPED:
@@ -151,6 +153,14 @@ def _python_sources(root: Path, tests: Iterable[str]) -> list[str]:
         if place == root and not found and any(name not in barred for name in modules):
             found.append("*.py")
     return found
+
+
+def _namespaces(source: Path) -> Iterator[Path]:
+    """The folders below `src` that have sources, and no `__init__.py`."""
+    for folder in source.glob("*/"):
+        named = folder.name not in _SKIPPED and not folder.name.endswith(".egg-info")
+        if named and not (folder / "__init__.py").exists() and any(folder.rglob("*.py")):
+            yield folder
 
 
 def _files(root: Path, name: str) -> list[Path]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vespiary.prove.trace.proving.cargo import RustTest
 from vespiary.prove.trace.proving.record import ASSERTION, CRASH, EXCEPTION, TIMEOUT
-from vespiary.prove.trace.proving.session import NotCollected, Session, end
+from vespiary.prove.trace.proving.session import NotCollected, Session, end, end_all
 from vespiary.prove.trace.settings import Settings
 from vespiary.trace import CLAIM, MARK, VARIABLE, Slot, Table
 
@@ -167,6 +167,7 @@ class Bench:
             end(self._process)
         if self._session is not None:
             self._session.kill()
+        end_all(VARIABLE, self._environment[VARIABLE])
 
     def _run_alone(self, test: RustTest, seconds: float) -> tuple[str, str]:
         """Run a Rust test in a process of its own; its outcome, and how it failed if it did."""

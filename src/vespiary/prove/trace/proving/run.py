@@ -261,7 +261,22 @@ def collect(runner: Runner, only: Collection[str] = ()) -> Collected:
         for mark in ran.run.reached:
             collected.take(mark)
     collected.silent = sorted(claimants)
+    collected.warnings += _unread(settings, collected.marks)
     return collected
+
+
+def _unread(settings: Settings, marks: Iterable[Mark]) -> list[str]:
+    """A sentence for each file of the project whose marks ran, and which no pattern names."""
+    root = settings.root
+    named = set(settings.files((*settings.rust, *settings.python)))
+    named |= {path for pattern in settings.exclude for path in settings.matching(pattern)}
+    files = {root / mark.file for mark in marks if not Path(mark.file).is_absolute()}
+    return [
+        f"{path.relative_to(root)}: it has marks, and no pattern of [sources] in trace.toml matches"
+        " it: add one"
+        for path in sorted(files - named)
+        if path.is_file()
+    ]
 
 
 def _refuse_unknown(only: Collection[str], sources: Iterable[SourceMark]) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace.proving.record import CRASH, TIMEOUT
 
-__all__ = ["NotCollected", "Session", "end"]
+__all__ = ["NotCollected", "Session", "end", "end_all"]
 
 _COLLECT_SECONDS = 120.0
 _OPTIONS = ("-p", "vespiary.prove.trace.plugin", "-p", "no:randomly", "-p", "no:cacheprovider")
@@ -33,6 +33,19 @@ def end(process: "subprocess.Popen[Any]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def end_all(variable: str, value: str) -> None:
+    """Kill every process whose environment has a variable with this value.
+
+    A daemon that a test has started leads a session of its own, and has no parent any more: only
+    what it has inherited shows where it comes from.
+    """
+    wanted = f"{variable}={value}".encode()
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if wanted in place.read_bytes().split(b"\0"):
+                os.kill(int(place.parent.name), signal.SIGKILL)
 
 
 class NotCollected(ConfigurationError):

@@ -78,7 +78,9 @@ pub(crate) struct Header {
     pub(crate) forked_from: AtomicU64,
     /// Indices of clocks that were given out.
     pub(crate) clocks: AtomicU32,
-    reserved: u32,
+    /// The inode of the namespace that `pid` and the threads' numbers belong to; 0 where that is
+    /// not known.
+    pub(crate) pid_namespace: u32,
 }
 
 /// A thread, from its first operation on.

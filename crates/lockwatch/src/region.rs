@@ -145,6 +145,7 @@ pub(crate) fn open(folder: &[u8]) {
         (*header).pid = libc::getpid() as u32;
         (*header).parent = libc::getppid() as u32;
         (*header).started = crate::clock::now();
+        (*header).pid_namespace = pid_namespace();
         (*header).places = places;
         (*header).segments.store(1, Ordering::Relaxed);
         ptr::addr_of_mut!((*header).magic).write_volatile(MAGIC);
@@ -166,6 +167,18 @@ pub(crate) fn open(folder: &[u8]) {
         REGION.store(place, Ordering::Release);
     }
     crate::log::open(folder, stem);
+}
+
+/// The inode of this process's PID namespace (`pid_namespaces(7)`); 0 where there is no `/proc`.
+fn pid_namespace() -> u32 {
+    let mut found = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path ends with a zero; what is read was filled in if the call succeeds.
+    unsafe {
+        match libc::stat(c"/proc/self/ns/pid".as_ptr(), found.as_mut_ptr()) {
+            0 => found.assume_init().st_ino as u32,
+            _ => 0,
+        }
+    }
 }
 
 /// The path of this process's files without their endings.

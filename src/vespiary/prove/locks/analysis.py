@@ -250,8 +250,13 @@ def analyse(
     return ordered(with_sets([explained(finding) for finding in found]))
 
 
+def _process(together: Together, locks: Iterable[int]) -> int:
+    """The process that a circle of locks is reported of, the same for each report about them."""
+    return together.record(min(locks)).pid
+
+
 def _circle(together: Together, teller: _Teller, circle: Circle) -> Finding:
-    process = together.record(circle.edges[0].thread).pid
+    process = _process(together, circle.locks)
     locks = [teller.story(edge.first) for edge in circle.edges]
     steps = [teller.step(edge) for edge in circle.edges]
     noun = teller.noun(edge.thread for edge in circle.edges)
@@ -331,6 +336,8 @@ def deadlock(together: Together, found: Deadlock) -> Finding:
         elif any(lock.life or lock.kind == FUTURE for lock in map(together.lock, wanted)):
             advice = "release the lock before you wait for a thread or a result that needs it"
     process = together.record(threads[0].number).pid
+    if found.owner_gone is None:
+        process = _process(together, wanted)
     return explained(Finding("deadlock", title, advice, process, locks, steps))
 
 

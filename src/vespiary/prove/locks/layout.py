@@ -199,9 +199,12 @@ class Header(NamedTuple):
     forked_from: int
     # Indices of clocks that were given out.
     clocks: int
+    # The inode of the namespace that `pid` and the threads' numbers belong to; 0 where that is not
+    # known.
+    pid_namespace: int
 
 
-HEADER_STRUCT: Final = Struct("<QIIQ144xIIIIIIII88sIIIIIIQI4x")
+HEADER_STRUCT: Final = Struct("<QIIQ144xIIIIIIII88sIIIIIIQII")
 HEADER_PLACES_OFFSET: Final = 24
 
 

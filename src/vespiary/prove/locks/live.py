@@ -12,7 +12,6 @@ from pathlib import Path
 
 from vespiary.prove.locks.facts import Thread
 from vespiary.prove.locks.record import Record, records
-from vespiary.prove.locks.survivors import lives
 from vespiary.prove.locks.target import is_blocked_at
 from vespiary.prove.locks.together import Together, families
 
@@ -68,15 +67,15 @@ class Watch:
         """
         if len(self.records) < self._many:
             return []
-        needed = {record.parent for record in self.records if lives(record.pid)}
+        needed = {record.parent for record in self.records if record.lives}
         forked = {record.fork.parent_started for record in self.records if record.fork is not None}
         stay: list[Record] = []
         gone: list[Record] = []
         for record in self.records:
             is_needed = (
-                record.pid in needed
+                record.inner in needed
                 or record.started in forked
-                or lives(record.pid)
+                or record.lives
                 or _shares(record)
             )
             (stay if is_needed else gone).append(record)

@@ -29,7 +29,6 @@ from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.preload import environment, room
 from vespiary.prove.locks.record import Record, records
 from vespiary.prove.locks.rendering import finding_text
-from vespiary.prove.locks.survivors import lives
 from vespiary.prove.locks.together import Together, families
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ class _Locks:
                 text = finding_text(deadlock(*found))
                 os.write(_STDERR, f"\n{text}\n".encode())
                 for record in found[0].records:
-                    if record.pid != os.getpid() and lives(record.pid):
+                    if record.pid != os.getpid() and record.lives:
                         os.kill(record.pid, signal.SIGKILL)
                 os._exit(exits.DEADLOCK)
             for record in self._live.retired():

@@ -10,12 +10,14 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from vespiary.prove.locks import layout
+from vespiary.prove.locks import layout, namespaces
 from vespiary.prove.locks.between import Child, Fork, Shared
 from vespiary.prove.locks.facts import Edge, Event, Held, Lock, Module, Thread
 from vespiary.prove.locks.kinds import EVENTS, KINDS, LOST
+from vespiary.prove.locks.survivors import lives
 
 __all__ = ["Record", "RecordError", "records"]
 
@@ -43,7 +45,15 @@ def _plus_one(value: int) -> int | None:
 
 
 class Record:
-    """The record of one process."""
+    """The record of one process.
+
+    Attributes:
+        path: Its file.
+        pid: The process's number here; its own if it is not here.
+        inner: Its number in its own namespace, to which `parent` belongs too.
+        parent: The process that started it.
+        started: When, in nanoseconds of CLOCK_MONOTONIC.
+    """
 
     def __init__(self, path: Path) -> None:
         """Map a record.
@@ -72,11 +82,20 @@ class Record:
         ):
             self._map.close()
             raise RecordError(f"{path}: not a record of locks, or of another version")
-        self.pid, self.parent, self.started = header.pid, header.parent, header.started
+        self.inner, self.parent, self.started = header.pid, header.parent, header.started
+        is_own = namespaces.is_own(header.pid_namespace)
+        here = header.pid if is_own else namespaces.find(header.pid, header.pid_namespace)
+        self._is_here = here is not None
+        self.pid = header.pid if here is None else here
 
     @property
     def _header(self) -> layout.Header:
         return layout.Header._make(layout.HEADER_STRUCT.unpack_from(self._map))
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process runs."""
+        return self._is_here and lives(self.pid)
 
     def close(self) -> None:
         """Unmap it."""
@@ -112,7 +131,11 @@ class Record:
         """All threads, those that have ended included."""
         rows = self._rows(_THREADS, self._header.threads)
         threads = (self._thread(number, at) for number, at in enumerate(rows))
-        return [thread for thread in threads if thread is not None]
+        found = [thread for thread in threads if thread is not None]
+        if self.pid == self.inner:
+            return found
+        here = namespaces.threads(self.pid)
+        return [replace(thread, tid=here.get(thread.tid, thread.tid)) for thread in found]
 
     def waits(self) -> bool:
         """Whether any thread waits for a lock."""

@@ -21,7 +21,6 @@ from vespiary.prove.locks.between import Child
 from vespiary.prove.locks.facts import RECORD_BITS, Edge, Event, Lock, Thread
 from vespiary.prove.locks.places import Places
 from vespiary.prove.locks.record import Record, records
-from vespiary.prove.locks.survivors import lives
 
 __all__ = ["NUMBER", "Together", "families"]
 
@@ -103,12 +102,12 @@ class Together:
 
     def lives(self, number: int) -> bool:
         """Whether the process of a thread runs; one whose end was not waited for does not."""
-        return lives(self.record(number).pid)
+        return self.record(number).lives
 
     def is_there(self, thread: Thread) -> bool:
         """Whether the kernel has a thread."""
-        pid = self.record(thread.number).pid
-        return Path(f"/proc/{pid}/task/{thread.tid}").exists() and lives(pid)
+        record = self.record(thread.number)
+        return record.lives and Path(f"/proc/{record.pid}/task/{thread.tid}").exists()
 
     def parent_of(self, number: int) -> Together | None:
         """The record of the process from which a thread's process was forked, by itself."""
@@ -200,9 +199,9 @@ class Together:
         found = [
             (abs(child.made - own.started), other, child)
             for other, record in enumerate(self.records)
-            if record.pid == own.parent
+            if record.inner == own.parent
             for child in record.children()
-            if child.pid == own.pid
+            if child.pid == own.inner
         ]
         if not found:
             return None
@@ -307,6 +306,6 @@ def _parent(records: Sequence[Record], number: int) -> int | None:
     for other, record in enumerate(records):
         if fork is not None and record.started == fork.parent_started:
             return other
-        if record.pid == own.parent and record.started < own.started:
+        if record.inner == own.parent and record.started < own.started:
             best = other
     return best

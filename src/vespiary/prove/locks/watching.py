@@ -14,7 +14,6 @@ from vespiary.prove.locks.live import Watch
 from vespiary.prove.locks.outcome import Coverage
 from vespiary.prove.locks.record import Record
 from vespiary.prove.locks.stalls import Stall, Stalls
-from vespiary.prove.locks.survivors import lives
 from vespiary.prove.locks.together import Together, families
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ class Watcher:
             lost = Counter(record.lost)
             self.coverage += Coverage(1, record.lock_count, record.operations, orders, lost)
             if record.operations:
-                self.took.add(record.pid)
+                self.took.add(record.inner)
             kept = log.beside(record)
             if kept is not None:
                 from vespiary.prove.locks.statistics import statistics
@@ -133,5 +132,4 @@ class Watcher:
 
     def living(self) -> list[int]:
         """The processes with a record that live."""
-        pids = (record.pid for record in self._watch.records)
-        return [pid for pid in pids if lives(pid)]
+        return [record.pid for record in self._watch.records if record.lives]

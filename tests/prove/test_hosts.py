@@ -223,5 +223,39 @@ def test_load_comes_from_all_hosts_and_is_reported_as_one(suite: Path) -> None:
         lost = subprocess.run(
             [*LOAD, *words, "--hosts", str(hosts)], capture_output=True, text=True, check=False
         )
-        assert lost.returncode == 2
-        assert "host h1 was lost" in lost.stderr
+        assert lost.returncode == 1
+        assert "vespiary load: h1: it was lost" in lost.stderr
+        report = json.loads(lost.stdout)
+        assert (report["connections"], report["connected"], report["received"]) == (5, 3, 60)
+        assert report["hosts_failed"].keys() == {"h1"}
+
+
+def test_of_a_host_that_is_cut_off_the_report_has_what_it_sent_before(suite: Path) -> None:
+    with machines(suite.parent, 2) as made, echoing() as port:
+        (suite.parent / "hosts").mkdir()
+        hosts = suite.parent / "hosts" / "suite.toml"
+        text = "".join(f"[hosts.h{n}]\n{machine.table()}" for n, machine in enumerate(made))
+        hosts.write_text(text + '[cases.none]\nclients = [{ command = "true" }]\n')
+        url = f"tcp://{made[0].gateway}:{port}"
+        words = [url, "--connections", "4", "--rate", "100", "--duration", "40s", "--json", "-"]
+        process = subprocess.Popen(
+            [*LOAD, *words, "--hosts", str(hosts)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if re.search(r"[6-9]\.\d s  sending ", line):
+                made[1].cut()
+                break
+        output, rest = process.communicate(timeout=300)
+        assert process.returncode == 1, rest
+        report = json.loads(output)
+        assert "nothing was heard" in rest or "the connection ended" in rest
+        # h0 sent 2,000 messages, and h1 50 per second for at least two seconds.
+        assert 2_050 <= report["received"] < 4_000
+        assert not report["complete"]
+        assert report["hosts_failed"].keys() == {"h1"}
+        for machine in made:
+            wait_until(lambda machine=machine: not processes_on(machine))  # type: ignore[misc]

@@ -1,7 +1,7 @@
 //! A run on a thread of its own. A port belongs to the thread that opened it, and a caller such as
 //! an interpreter wants to look at signals and draw progress without slowing the measurement.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -27,11 +27,14 @@ struct News {
     state: Mutex<State>,
     changed: Condvar,
     stops: AtomicU32,
+    is_report_wanted: AtomicBool,
 }
 
 #[derive(Debug)]
 struct State {
     progress: Progress,
+    /// The result so far, when it was wanted.
+    report: Option<Report>,
     is_over: bool,
 }
 
@@ -46,10 +49,12 @@ impl BackgroundRun {
                 let news = Arc::new(News {
                     state: Mutex::new(State {
                         progress: run.progress(),
+                        report: None,
                         is_over: false,
                     }),
                     changed: Condvar::new(),
                     stops: AtomicU32::new(0),
+                    is_report_wanted: AtomicBool::new(false),
                 });
                 // A starter that has gone does not want the run any more.
                 if tell.send(Arc::clone(&news)).is_err() {
@@ -88,6 +93,17 @@ impl BackgroundRun {
             .changed
             .wait_timeout_while(self.news.lock(), max_wait, |state| !state.is_over);
         wait.unwrap_or_else(PoisonError::into_inner).0.progress
+    }
+
+    /// The result of what was done so far; `None` when the run is over.
+    pub fn so_far(&self) -> Option<Report> {
+        self.news.is_report_wanted.store(true, Ordering::Relaxed);
+        let wait = self.news.changed.wait_while(self.news.lock(), |state| {
+            state.report.is_none() && !state.is_over
+        });
+        let mut state = wait.unwrap_or_else(PoisonError::into_inner);
+        let report = state.report.take();
+        report.filter(|_| !state.is_over)
     }
 
     /// Whether the thread is through, by reaching the end or by an error that
@@ -132,6 +148,10 @@ fn work(mut run: Run, news: &News) -> Result<Report, Error> {
         news.lock().progress = progress;
         if progress.phase == Phase::Done {
             return Ok(run.finish());
+        }
+        if news.is_report_wanted.swap(false, Ordering::Relaxed) {
+            news.lock().report = Some(run.so_far());
+            news.changed.notify_all();
         }
         let asked = news.stops.load(Ordering::Relaxed);
         while stops < asked {

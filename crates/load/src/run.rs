@@ -212,7 +212,17 @@ impl Run {
         self.shared.clock.start_monotonic()
     }
 
-    /// The result so far; complete when the phase is [`Phase::Done`].
+    /// The result of what was done so far, while the run goes on.
+    pub fn so_far(&mut self) -> Report {
+        let mut times = self.times;
+        if times.sending > 0 && times.sent == 0 {
+            times.sent = self.shared.clock.now();
+            times.cpu = thread_cpu() - times.cpu_start;
+        }
+        Report::new(&mut self.shared, &times, false)
+    }
+
+    /// The result; complete when the phase is [`Phase::Done`].
     pub fn finish(mut self) -> Report {
         let is_complete = self.phase == Phase::Done && !self.shared.is_interrupted;
         Report::new(&mut self.shared, &self.times, is_complete)

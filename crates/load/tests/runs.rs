@@ -217,3 +217,23 @@ fn a_plan_that_makes_no_sense_does_not_begin() {
     let error = BackgroundRun::start(endless).expect_err("it would not end");
     assert!(matches!(error, Error::Plan(_)), "{error}");
 }
+
+#[test]
+fn a_run_under_way_gives_the_report_so_far_and_goes_on() {
+    let mut endless = plan(&serve(8, |stream| echo(stream, |_| ())), Driver::Automatic);
+    endless.messages = None;
+    endless.duration = Some(Duration::from_secs(600));
+    let run = BackgroundRun::start(endless).expect("a plan that can be run");
+    while run.step(Duration::from_millis(1)).counts.received == 0 {}
+    let first = run.so_far().expect("it is under way");
+    let second = run.so_far().expect("it goes on");
+    assert!(!first.is_complete && first.is_clean());
+    assert!(first.counts.received > 0 && first.seconds > 0.0);
+    assert_eq!(first.counts.connected, 8);
+    assert!(second.counts.received > first.counts.received);
+    assert!(second.latency.count > first.latency.count);
+    run.stop();
+    let last = run.finish().expect("the port works").expect("the report");
+    assert!(last.counts.received >= second.counts.received);
+    assert!(run.so_far().is_none(), "it is over");
+}

@@ -7,7 +7,8 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use vespiary_load::{
-    BackgroundRun, Driver, Error, Fragment, Framing, Plan, Reply, Target, TlsSettings, named_counts,
+    BackgroundRun, Driver, Error, Fragment, Framing, Plan, Reply, Report, Target, TlsSettings,
+    named_counts,
 };
 
 /// Add `LoadRun` to the module.
@@ -140,6 +141,13 @@ impl LoadRun {
     /// Send nothing more, wait for what is in flight, and close. Said again: close at once.
     fn stop(&self) {
         self.run.stop();
+    }
+
+    /// The report of what was done so far; `None` when the run is over.
+    fn so_far<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let report = py.detach(|| self.run.so_far());
+        let loads = |report: Report| py.import("json")?.invoke_method("loads", (report.json(),));
+        report.map(loads).transpose()
     }
 
     /// Wait for the end; the report. A second call is a `RuntimeError`.

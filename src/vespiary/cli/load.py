@@ -309,7 +309,7 @@ def load(
     except OSError as error:
         raise _Unable(error.strerror or str(error)) from error
     except KeyboardInterrupt:
-        click.echo("vespiary load: stopped; what the hosts have done is not known", err=True)
+        click.echo("vespiary load: stopped before any host had begun", err=True)
         sys.exit(exits.INTERRUPTED)
     report = Report.from_native(told)
     text = json.dumps(as_json(plan, told, report, expectations), indent=2)
@@ -347,7 +347,10 @@ def _run_on_hosts(plan: Plan, metrics: str | None, suite: Path) -> dict[str, Any
     hosts = read_suite(suite).hosts
     if not hosts:
         raise click.UsageError(f"{suite} has no [hosts.NAME]")
-    return run_on_hosts(plan, hosts, lambda text: click.echo(f"vespiary load: {text}", err=True))
+    with shown(plan) as watch:
+        return run_on_hosts(
+            plan, hosts, lambda text: click.echo(f"vespiary load: {text}", err=True), watch
+        )
 
 
 def _plan(options: dict[str, Any]) -> Plan:

@@ -1,7 +1,7 @@
 """Load from several machines: the hosts of a suite file, each with its share of the plan.
 
 A share is sent as a case of `vespiary prove` to its host, with the plan as a file. The hosts begin
-on their own, so that they need not begin at the same moment.
+on their own, so that they need not begin at the same moment. When a host is lost, the others go on.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,18 +22,17 @@ from vespiary.errors import ConfigurationError
 from vespiary.prove.acceptance.hosts.remote import Remote
 from vespiary.prove.acceptance.hosts.shipping import cargo_of
 from vespiary.prove.acceptance.matrix import cells_of
-from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.plan import plan_of
-from vespiary.prove.acceptance.schedule import Lost, run_plans
 from vespiary.prove.acceptance.suite import Case, Client, Host, Matrix, Ship, Suite
 from vespiary.prove.acceptance.values import Seconds, Size, Words
+from vespiary.prove.load.gathering import REPORT, Share, SoFar, gather
 from vespiary.prove.load.merging import merged
 from vespiary.prove.load.plan import Plan
+from vespiary.prove.load.report import Progress
 from vespiary.prove.load.run import run_native
 
 __all__ = ["HostLost", "run_on_hosts", "shares"]
 
-_REPORT: Final = "report.json"
 _MARGIN_SECONDS: Final = 120.0
 _LONGEST_SECONDS: Final = 24 * 3600.0
 _MEMORY: Final = Size(64 << 30)
@@ -42,7 +40,7 @@ _SEED_MAX: Final = 1 << 32
 
 
 class HostLost(OSError):
-    """A host failed, or could not do its share; the text says which and why."""
+    """No host did anything; the text says why."""
 
 
 def shares(plan: Plan, count: int) -> list[Plan]:
@@ -74,18 +72,26 @@ def shares(plan: Plan, count: int) -> list[Plan]:
 
 
 def run_on_hosts(
-    plan: Plan, hosts: Mapping[str, Host], say: Callable[[str], None] = lambda text: None
+    plan: Plan,
+    hosts: Mapping[str, Host],
+    say: Callable[[str], None] = lambda text: None,
+    watch: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, Any]:
     """Let each host do its share; the report as that of a run on one machine.
+
+    Of a host that failed, and of all hosts after a KeyboardInterrupt, it has what they did until a
+    few seconds before.
 
     Args:
         plan: For all hosts together.
         hosts: By name.
         say: Called with a sentence about what happens.
+        watch: Called with the progress of all hosts together, about once per second.
 
     Raises:
         ConfigurationError: the plan cannot be divided or sent.
-        HostLost: a host failed.
+        HostLost: no host did anything.
+        KeyboardInterrupt: the run was stopped before any host did anything.
     """
     if plan.script is not None:
         raise ConfigurationError("a script cannot run on hosts", subject="--script")
@@ -93,12 +99,29 @@ def run_on_hosts(
         folder = Path(name)
         suite = _suite(plan, hosts, folder)
         files = folder / "artifacts"
-        _run(suite, folder, files, say)
-        told = {
-            host: json.loads((files / host / "plain" / host / _REPORT).read_text())
-            for host in hosts
-        }
-    return merged(told)
+        parts = _begun(suite, folder, files)
+        is_whole = gather(parts, files, say, watch)
+    return _together(plan, parts, is_whole)
+
+
+def _together(plan: Plan, parts: Sequence[Share], is_whole: bool) -> dict[str, Any]:
+    """The report of all hosts, with what is missing in it."""
+    known = {part.name: part.told for part in parts if part.told is not None}
+    failed = {part.name: part.problem for part in parts if part.problem}
+    if not known:
+        if not is_whole:
+            raise KeyboardInterrupt
+        raise HostLost("; ".join(f"host {name}: {why}" for name, why in failed.items()))
+    for part in parts:
+        if part.told is not None and not part.is_complete and plan.echo:
+            told = part.told
+            told["abandoned"] = max(0, told["sent"] - told["received"] - told["lost"])
+    report = merged(known)
+    report["connections"] = plan.connections
+    report["hosts_failed"] = failed
+    report["complete"] &= is_whole and not failed
+    report["clean"] &= not failed
+    return report
 
 
 def _suite(plan: Plan, hosts: Mapping[str, Host], folder: Path) -> Suite:
@@ -120,7 +143,7 @@ def _suite(plan: Plan, hosts: Mapping[str, Host], folder: Path) -> Suite:
     cases = {}
     for host, share in zip(hosts, shares(replace(plan, **there), len(hosts)), strict=True):
         (sent / f"{host}.plan").write_bytes(pickle.dumps(share))
-        words = ("{python}", "-m", __name__, f"{host}.plan", f"{{artifacts}}/{_REPORT}")
+        words = ("{python}", "-m", __name__, f"{host}.plan", "{artifacts}")
         client = Client(command=Words(words), folder="sent", within=within)
         cases[host] = Case(
             clients=[client], matrix=Matrix(hosts=[host]), timeout=within, memory=_MEMORY
@@ -136,34 +159,28 @@ def _seconds(plan: Plan) -> float:
     return sending + plan.ramp_up + plan.hold + plan.reply_timeout + _MARGIN_SECONDS
 
 
-def _run(suite: Suite, folder: Path, files: Path, say: Callable[[str], None]) -> None:
+def _begun(suite: Suite, folder: Path, files: Path) -> list[Share]:
+    """Begin to connect to the hosts."""
     cargo = cargo_of(suite, folder)
-    cells = [cell for name in suite.cases for cell in cells_of(suite, name)]
-    # They reach the server through the host's own network.
-    plans = [plan_of(suite, folder, cell, 0, is_isolated=False) for cell in cells]
-    sites = [Remote(name, host, cargo, files) for name, host in suite.hosts.items()]
-    with closing(run_plans(plans, sites)) as events:
-        for event in events:
-            if isinstance(event, Lost):
-                raise HostLost(f"host {event.name} was lost: {event.why}")
-            if not isinstance(event, Result):
-                say(f"{event.cell.case} has begun")
-                continue
-            if event.findings:
-                first = event.findings[0]
-                text = event.logs.get("client-1", "").strip().splitlines()[-1:]
-                raise HostLost(f"host {event.case}: {': '.join([first.text, *text])}")
-            say(f"{event.case} has ended")
+    parts = []
+    for name, host in suite.hosts.items():
+        (cell,) = cells_of(suite, name)
+        # They reach the server through the host's own network.
+        share = plan_of(suite, folder, cell, 0, is_isolated=False)
+        parts.append(Share(Remote(name, host, cargo, files), share))
+    return parts
 
 
 def main() -> None:
-    """On a host: do the share in a file, and write the report to another."""
+    """On a host: do the share in a file, and write the reports into a folder."""
     plan = pickle.loads(Path(sys.argv[1]).read_bytes())
+    folder = Path(sys.argv[2])
+    so_far = SoFar(folder)
     try:
-        told = run_native(plan)
+        told = run_native(plan, so_far.watch, so_far)
     except (ConfigurationError, OSError) as error:
         sys.exit(str(error))
-    Path(sys.argv[2]).write_text(json.dumps(told))
+    (folder / REPORT).write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
 __all__ = ["FAULT_COUNTS", "Latency", "Paced", "Point", "Problem", "Progress", "Report"]
@@ -210,6 +210,8 @@ class Report(_Counts):
         problems_omitted: How many there were beyond these.
         seed: What repeats this run.
         driver: `uring` or `epoll`.
+        hosts_failed: With several hosts, those that did not do their share to its end, and why. The
+            report has what they did until a few seconds before.
     """
 
     clean: bool
@@ -231,6 +233,7 @@ class Report(_Counts):
     problems_omitted: int
     seed: int
     driver: str
+    hosts_failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def latency(self) -> Latency:

@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 from vespiary._core import LoadRun
@@ -44,7 +44,21 @@ def run(plan: Plan, watch: Callable[[Progress], None] | None = None) -> Report:
     return Report.from_native(run_native(plan, watch))
 
 
-def run_native(plan: Plan, watch: Callable[[Progress], None] | None = None) -> dict[str, Any]:
+class Interim(Protocol):
+    """Wants reports of what was done so far."""
+
+    def is_due(self, seconds: float) -> bool:
+        """Whether it wants one now, so many seconds after the beginning."""
+
+    def report(self, told: Mapping[str, Any], seconds: float) -> None:
+        """Take it."""
+
+
+def run_native(
+    plan: Plan,
+    watch: Callable[[Progress], None] | None = None,
+    interim: Interim | None = None,
+) -> dict[str, Any]:
     """The same, with the report as the JSON object that `vespiary load --json` writes."""
     if plan.script is not None:
         return asyncio.run(run_script(read_user(plan.script), plan, watch))
@@ -62,6 +76,10 @@ def run_native(plan: Plan, watch: Callable[[Progress], None] | None = None) -> d
                 watch(progress)
             if progress.over:
                 return native.finish()
+            if interim is not None and interim.is_due(progress.seconds):
+                so_far = native.so_far()
+                if so_far is not None:
+                    interim.report(so_far, progress.seconds)
         except KeyboardInterrupt:
             native.stop()
 

@@ -189,6 +189,8 @@ def _verdict(plan: Plan, report: Report) -> list[str]:
     if (paced := report.paced) is not None and not paced.reached and report.complete:
         rates = f"{paced.reached_per_second:,.0f} of {paced.planned_per_second:,.0f}"
         lines.append(f"FAILED: the rate was not reached: {rates} {_unit(plan)}s/s.")
+    for host, why in report.hosts_failed.items():
+        lines.append(f"FAILED: host {host} did not do its share to the end: {why}.")
     faults = _FAULTS | _FAULTS_OF_REQUESTS if plan.is_http else _FAULTS
     for name, (one, several) in faults.items():
         count: int = getattr(report, name)

@@ -18,7 +18,6 @@ from vespiary.prove.acceptance.hosts import agent
 from vespiary.prove.acceptance.hosts.shipping import Cargo
 from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.plan import Plan
-from vespiary.prove.acceptance.running import logs_of
 from vespiary.prove.acceptance.sites import Ended, keep
 from vespiary.prove.acceptance.suite import Host
 
@@ -164,12 +163,12 @@ class Remote:
         self.lost = why
         self._is_ready = False
 
-    def logs(self, plan: Plan) -> dict[str, str]:
-        """What has come of a cell's outputs so far."""
+    def files(self, plan: Plan) -> Path | None:
+        """Where what has come of a running cell's files is; None before it runs."""
         for number, each in self._running.items():
             if each is plan:
-                return logs_of(self._files / str(number))[0]
-        return {}
+                return self._files / str(number)
+        return None
 
     def close(self) -> None:
         """End all that runs there, and the connection."""

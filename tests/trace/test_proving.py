@@ -356,9 +356,10 @@ def test_a_strict_projects_own_run_knows_the_marker(strict: Path) -> None:
     assert "3 passed" in own.stdout, own.stdout
 
 
+@pytest.mark.parametrize("times", [1, 20])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_ends_its_processes_and_leaves_nothing_disabled(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, times: int
 ) -> None:
     with subprocess.Popen(
         command("prove", "--only=toy/2/4", "--patience=10min", f"--evidence={tmp_path / 'e.json'}"),
@@ -372,7 +373,9 @@ def test_an_interrupted_run_ends_its_processes_and_leaves_nothing_disabled(
                 break
         time.sleep(0.5)
         children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(number)
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.002)
         process.stderr.read()
     assert process.returncode != 0
     assert children

@@ -167,12 +167,19 @@ def _run(
 
 @contextlib.contextmanager
 def _ending_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, with all processes that it has started."""
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, with all processes that it has started.
+
+    The first signal ends it, and further ones do not interrupt that: many press Ctrl-C twice.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def end(number: int, _: object) -> None:
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, end) for number in numbers]
     try:
         yield

@@ -96,9 +96,10 @@ class Session:
         self._buffer = b""
         listed = self._answer(_COLLECT_SECONDS)
         if listed is None:
-            words = self._last_words()
+            words, status = self._last_words(), self._process.poll()
             self.close()
-            raise NotCollected(f"pytest does not collect {' '.join(arguments)}:\n{words}")
+            how = f"in {_COLLECT_SECONDS:g} s" if status is None else f"and ended with {status}"
+            raise NotCollected(f"pytest does not collect {' '.join(arguments)} {how}:\n{words}")
         self.claims: dict[str, tuple[str, ...]] = {
             item["id"]: tuple(item["claims"]) for item in listed
         }

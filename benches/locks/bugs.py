@@ -46,12 +46,11 @@ BUSY_SECONDS_MAX = 4 * 3600
 INTRODUCTION = """\
 # Verdicts on reported bugs
 
-Each line is a program of `tests/locks/bugs` in one form. It has the structure of a bug that was
-reported in public, which its name links to, in code of its own. The forms: **order**, in which the
-threads do one after the other what can deadlock; **hang**, in which they do it at once, so that the
-program stands still; **repaired**, as the bug was or could be mended. A program without a mistake
-has one form. Written by `python -m benches.locks.bugs`, which runs all of them again; do not edit
-by hand.
+Each line is a program of `tests/locks/bugs`. It has the structure of a bug that was reported in
+public. The name of the program is a link to the report. Most programs have three forms. In
+**order**, the threads run one after the other, so that the program does not deadlock. In **hang**,
+they run at the same time and deadlock. **Repaired** is the program with a fix. A program without a
+mistake has one form. `python -m benches.locks.bugs` runs all of them again and writes this page.
 """
 
 

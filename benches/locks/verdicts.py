@@ -34,23 +34,24 @@ HANGS_MAX = 2
 """A program that has hung so often under a peer is not tried again: each costs seconds."""
 
 INTRODUCTION = """\
-# Verdicts on locks, beside Helgrind, DRD and ThreadSanitizer
+# Verdicts on locks: comparison with Helgrind, DRD and ThreadSanitizer
 
-Each line is a small program of `tests/locks/programs`, one for each rule. Written by
-`python -m benches.locks.verdicts`, which runs all of them again; do not edit by hand.
+Each line is a small program of `tests/locks/programs`. There is a program for each rule of the
+detector. `python -m benches.locks.verdicts` runs all of them again and writes this page.
 """
 
 READING = """\
-What is expected: an **inversion**, a **deadlock** or **misuse** that is reported; **information**,
-which is reported on request and does not make the run fail; a **warning**, which is reported and
-does not make it fail either; **nothing**; a **stall**; **uncovered**, where no lock operation is
-seen and that is said.
+The column "expected" has what the program must lead to. An **inversion**, a **deadlock** and
+**misuse** must be reported, and make the run fail. **Information** is reported only on request. A
+**warning** is reported, but does not make the run fail. **Nothing** means that nothing may be
+reported. **Uncovered** means that no lock operation is seen, and that the tool says so.
 
-What was said: **nothing**; an inversion or misuse; a **false alarm** where nothing was to be
-reported; **hang**: the program stood still, or computed for a minute, and was ended from outside.
-Numbers say how many of the runs, where they differed. Valgrind's and ThreadSanitizer's reports of
-data races are left out. Bold is what is wrong; a peer that told anything of the lock before a
-deadlock stood still counts as right, and only programs whose verdict it could give are counted.
+The other columns have what each tool reported. A **false alarm** is a report about a program
+without a mistake. **Hang** means that the program did not end, or computed for a minute, and had to
+be stopped. Numbers say in how many runs, if the runs differed. Reports of data races by Valgrind
+and ThreadSanitizer are not included. Wrong results are bold. If another tool reported anything
+about the lock before a deadlock, this counts as right. Only programs that a tool can judge are
+counted for it.
 """
 
 

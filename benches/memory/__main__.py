@@ -25,20 +25,21 @@ Written by `python -m benches.memory --write`{options}; {date}, {machine}.
 LIMITS = """
 ## Limits
 
-A limit of 200 MiB; runs of each: {runs}, interleaved. *Right* counts the runs in which a program
-that exceeds the limit was ended with all its processes, or a program within the limit was left
-alone. *Beyond* is the memory beyond the limit that the processes touched, by their own count: the
-median, and in brackets the most. *Dead* is the time from the last page that any of them touched
-until the last process was gone; on a busy machine it is longer for every tool, so compare it only
-within this table.
+Each program ran {runs} times with a limit of 200 MiB, in random order. The columns show:
+
+* *right*: in how many runs the tool killed a program that exceeds the limit, with all its
+  processes, or left a program within the limit alone.
+* *beyond*: how far the memory of the processes exceeded the limit, by their own measurement: the
+  median, and the maximum in brackets.
+* *dead*: the time from the last allocation until the last process had ended. On a busy machine it
+  is longer for every tool, so compare it only within this table.
 
 {table}
 
 Not possible on this machine: {missing}.
 
-`python -m benches.memory.version_2` tries control groups of version 2 and scopes of systemd on any
-machine, under User Mode Linux: all tests of the limit, and a scope of 100 MiB that a program
-exceeds. On 29 November 2026 all passed, with nothing beyond either limit.
+`python -m benches.memory.version_2` tests control groups of version 2 and scopes of systemd on any
+machine, with User Mode Linux. On 29 November 2026 all tests passed, and no limit was exceeded.
 """
 ENDINGS = """
 ## How soon all processes are gone
@@ -57,8 +58,9 @@ Most of the time goes into freeing the memory, so it grows with the limit.
 LEAKS = """
 ## Leaks
 
-{seconds:g} s each, all side by side; leaks at {rate:,} messages per second; runs of each: {runs}.
-*From* is the time after which the verdict is right whenever the run ends, in the slowest run.
+Each program ran {runs} times for {seconds:g} s, at the same time as the others. The leaking programs
+handled {rate:,} messages per second. *From* is the time after which the verdict stayed right, in the
+slowest run.
 
 {table}
 """

@@ -264,18 +264,19 @@ mod tests {
     fn page() -> String {
         let mut page = String::from(
             "# The life of a connection\n\n\
-             Written from the table in `crates/engine/src/connection/life.rs` by its test; do not \
-             edit it here. After a change of the table:\n\n\
+             These are the states of a connection in the engine, and the events that change them. \
+             A test generates this page from the table in \
+             `crates/engine/src/connection/life.rs`. After a change of the table, run:\n\n\
              ```sh\nVESPIARY_WRITE_DOCS=1 cargo test -p vespiary-engine life\n```\n",
         );
         let parts = [
             ("The connection", arrows(|life| format!("{:?}", life.state))),
             (
-                "The half that this end sends on",
+                "The sending direction",
                 arrows(|life| format!("{:?}", life.sending)),
             ),
             (
-                "The half that this end receives on",
+                "The receiving direction",
                 arrows(|life| format!("{:?}", life.receiving)),
             ),
         ];

@@ -58,9 +58,9 @@ Most of the time goes into freeing the memory, so it grows with the limit.
 LEAKS = """
 ## Leaks
 
-Each program ran {runs} times for {seconds:g} s, at the same time as the others. The leaking programs
-handled {rate:,} messages per second. *From* is the time after which the verdict stayed right, in the
-slowest run.
+Each program ran {runs} times for {seconds:g} s, at the same time as the others. The leaking
+programs handled {rate:,} messages per second. *From* is the time after which the verdict stayed
+right, in the slowest run.
 
 {table}
 """

@@ -140,7 +140,7 @@ class Asked:
             raise wrong_option("tls", self.tls, "a ClientTLS or None")
         if self.tls is not None and not target.endpoint.is_secure and self.redirects_max == 0:
             raise ConfigurationError(
-                f"{target.endpoint} is without TLS, and tls= would have no effect: write wss:// or"
+                f"{target.endpoint} does not use TLS, so tls= would have no effect: write wss:// or"
                 " tls://",
                 subject="tls",
                 value=self.tls,

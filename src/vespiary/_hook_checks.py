@@ -48,8 +48,8 @@ def check_handler(handler: Handler[Any]) -> None:
     owner = type(handler).__name__
     if "__call__" in dir(type(handler)):
         raise ConfigurationError(
-            f"{owner} is a Handler, whose __call__ is never called: handle the connection in its"
-            " methods, or write an async function in place of the class",
+            f"{owner} is a Handler, so its __call__ would never be called: handle the "
+            "connection in its methods, or write an async function instead of the class",
             subject="__call__",
         )
     names = list(_looks_like_a_hook(handler))
@@ -64,8 +64,9 @@ def check_handler(handler: Handler[Any]) -> None:
         _check_hook(owner, name, getattr(handler, name))
     if {"on_part", "on_message"} <= set(names):
         raise ConfigurationError(
-            f"{owner} has both on_part and on_message, and each message goes to one of them: remove"
-            " one (where a base class has it: on_message = vespiary.Handler.on_message)",
+            f"{owner} has both on_part and on_message, but only one of them can be called for "
+            "a message: remove one (if a base class has it: on_message = "
+            "vespiary.Handler.on_message)",
             subject="on_part",
         )
 
@@ -79,7 +80,7 @@ def check_function(handler: Any) -> None:
     if not inspect.isroutine(handler) and not isinstance(handler, functools.partial):
         for name in _looks_like_a_hook(handler):
             raise ConfigurationError(
-                f"{type(handler).__name__} is served by its async __call__, so that {name} would"
+                f"{type(handler).__name__} has an async __call__, so {name} would"
                 " never be called: subclass vespiary.Handler, and put what __call__ does in its"
                 " methods",
                 subject=name,
@@ -113,12 +114,12 @@ def _check_hook(owner: str, name: str, method: object) -> None:
         )
     if inspect.isasyncgenfunction(method) or inspect.isgeneratorfunction(method):
         raise ConfigurationError(
-            f"{owner}.{name} has a yield in it, so that calling it would do nothing", subject=name
+            f"{owner}.{name} contains a yield, so calling it would do nothing", subject=name
         )
     if name in _PLAIN and is_async(method):
         raise ConfigurationError(
-            f"{owner}.{name} is async, and this hook is called without being awaited: make it a"
-            " plain method; it may start a task",
+            f"{owner}.{name} is async, but this hook is not awaited: make it a plain method; "
+            "it may start a task",
             subject=name,
         )
     fault = _parameter_fault(method, HOOKS[name])

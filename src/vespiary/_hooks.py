@@ -74,7 +74,8 @@ def _made(cls: type[Handler]) -> Handler:
         inspect.signature(cls).bind()
     except TypeError as error:
         raise ConfigurationError(
-            f"{cls.__name__} cannot be made without arguments ({error}): give an object of it",
+            f"{cls.__name__} cannot be created without arguments ({error}): pass an instance "
+            "of it instead",
             subject="handler",
             value=cls,
         ) from None
@@ -150,8 +151,8 @@ def _make_async(hooks: Hooks, task_name: str, owner: str) -> None:
     """Let a connection's task run the methods of a class in order."""
     if hooks.part is not None:
         raise ConfigurationError(
-            "on_part is called as parts arrive and cannot stand beside async methods:"
-            " make them plain, or leave on_part out",
+            "on_part cannot be combined with async methods: make these plain methods, or "
+            "remove on_part",
             subject="on_part",
         )
     opened, message, closed, shutdown = hooks.open, hooks.message, hooks.close, hooks.shutdown

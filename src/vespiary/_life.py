@@ -108,8 +108,8 @@ class Life:
         """
         if self.is_inherited:
             raise RuntimeError(
-                f"{name}() in a forked child: the server belongs to the parent process, and only"
-                " that reaches it; make another Server for the child"
+                f"{name}() in a forked child: the server belongs to the parent process: "
+                "create another Server in the child"
             )
 
     def check_thread(self, name: str) -> None:
@@ -136,13 +136,14 @@ class Life:
             return
         if task in self.hooks:
             raise RuntimeError(
-                f"{name}() in on_start or on_stop waits for itself, as the server's end comes after"
-                " them: remove it, or await it in a task that the hook does not wait for"
+                f"{name}() in on_start or on_stop would wait for itself, because the server "
+                "stops after them: remove it, or await it in a task that the hook does not "
+                "wait for"
             )
         if any(site.has_task(task) for site in sites):
             raise RuntimeError(
-                f"{name}() in a handler waits for itself, as the server ends after its handlers:"
-                " await it in the program that runs the server"
+                f"{name}() in a handler would wait for itself, because the server stops after "
+                "its handlers: await it in the program that runs the server"
             )
 
     @contextmanager

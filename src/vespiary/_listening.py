@@ -100,9 +100,8 @@ class ListeningAddress:
                 return False
         if site.route is None or first_route is None:
             raise ConfigurationError(
-                f"cannot listen on {site.url} and on {self.sites[0].url}, endpoints of one server"
-                " on one address: choose another port, or serve ws:// and http:// there, which"
-                " share one by path",
+                f"cannot listen on {site.url} and on {self.sites[0].url}, because only ws:// "
+                "and http:// endpoints can share an address: choose another port",
                 subject=site.url,
             )
         if is_taken:
@@ -127,9 +126,9 @@ class ListeningAddress:
         for name, ours, theirs in pairs:
             if ours != theirs:
                 raise ConfigurationError(
-                    f"{first.url} and {site.url} share an address, where {name} acts before the"
-                    f" path is known, and differ in it ({ours!r} and {theirs!r}): give both the"
-                    " same",
+                    f"{first.url} and {site.url} share an address, but {name} applies before "
+                    f"the path of a request is known, and is different for them ({ours!r} and "
+                    f"{theirs!r}): pass the same to both",
                     subject=name,
                     value=theirs,
                 )

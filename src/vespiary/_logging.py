@@ -83,7 +83,7 @@ def accept_failed(url: str, errno: int, pause_milliseconds: int) -> None:
 def send_failed(url: str, peer: str, error: BaseException) -> None:
     """What another thread sent was not taken, and no caller waits for the error."""
     text = escaped(str(error))
-    logger.error("Message of another thread was not taken: %s on %s", text, _place(url, peer))
+    logger.error("Message from another thread could not be sent: %s on %s", text, _place(url, peer))
 
 
 def rule_broken(url: str, peer: str, text: str) -> None:
@@ -119,8 +119,8 @@ def response_failed(url: str, peer: str, text: str, hook: object) -> None:
 def message_cut(url: str, peer: str) -> None:
     """A handler or a client has closed its connection within a message sent in parts."""
     logger.error(
-        "Message left unfinished: the connection is closed with 1011, as its last part"
-        " (send_part(..., last=True)) was not sent; on %s",
+        "Message not finished: the connection is closed with 1011, because the last part of "
+        "a message (send_part(..., last=True)) was not sent; on %s",
         _place(url, peer),
     )
 

@@ -45,16 +45,15 @@ def native_options(
     options = framing_options(endpoint, framing)
     if parts and options["framing"] in ("line", "crlf"):
         raise ConfigurationError(
-            f"{endpoint}: framing={framing!r} delivers whole lines, and no parts of"
-            " messages: receive whole messages (on_message in place of on_part), or choose another"
-            " framing",
+            f"{endpoint}: framing={framing!r} has no parts of messages: use on_message "
+            "instead of on_part, or choose another framing",
             subject="on_part",
             value=framing,
         )
     if slow_consumer.startswith("drop") and options["framing"] == "raw":
         raise ConfigurationError(
-            f"slow_consumer={slow_consumer!r} drops whole messages, and a byte stream has none: use"
-            " 'wait' or 'disconnect', or give the stream a framing=",
+            f"slow_consumer={slow_consumer!r} drops messages, but a byte stream has no "
+            "messages: use 'wait' or 'disconnect', or pass framing=",
             subject="slow_consumer",
             value=slow_consumer,
         )

@@ -63,7 +63,7 @@ class Pool:
             if not self._is_short:
                 self._is_short = True
                 logger.warning(
-                    "Cannot start a thread for calls of handlers, which wait for %s: %s",
+                    "Cannot start a thread for handlers, so their calls wait for %s: %s",
                     counted(self._threads, "thread"),
                     error,
                 )

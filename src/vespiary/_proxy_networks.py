@@ -62,7 +62,7 @@ def _network(endpoint: Endpoint, name: str, text: object) -> str:
         raise _wrong(name, text, "takes addresses and networks as text")
     if text == _UNIX:
         if not endpoint.is_unix:
-            raise _wrong(name, text, f"has 'unix' for Unix sockets, and {endpoint} is not one")
+            raise _wrong(name, text, f"contains 'unix', but {endpoint} is not one")
         return text
     if endpoint.is_unix:
         what = f"takes 'unix' on {endpoint}: peers of a Unix socket have no IP address"

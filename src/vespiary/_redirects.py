@@ -108,24 +108,24 @@ def next_target(
         return RedirectRefused.of(answer, why, (*steps, step))
 
     if len(locations) != 1:
-        raise refuse("it names no place, or several (RFC 9110 section 10.2.2)")
+        raise refuse("it has no Location field, or several (RFC 9110 section 10.2.2)")
     if len(steps) >= redirects_max:
         most = "none are followed" if redirects_max == 0 else f"at most {redirects_max} are"
         raise refuse(f"{most}: redirects_max is {redirects_max}")
     try:
         url = _websocket_url(urljoin(str(target.endpoint), location))
     except ValueError as error:
-        raise refuse(f"its place is not a URL: {error}") from None
+        raise refuse(f"its Location is not a valid URL: {error}") from None
     if url is None:
-        raise refuse("it leads away from WebSocket")
+        raise refuse("its target is not a WebSocket URL")
     if target.endpoint.is_secure and not url.startswith("wss:"):
-        raise refuse("it leads from wss to ws, out of TLS")
+        raise refuse("it would redirect from TLS (wss) to an unencrypted connection (ws)")
     try:
         endpoint = client_endpoint(url)
     except EndpointError as error:
         raise refuse(str(error)) from None
     if str(endpoint) in {str(target.endpoint), *(before.url for before in steps)}:
-        raise refuse("it leads in a circle")
+        raise refuse("it redirects in a loop")
     following = replace(target, endpoint=endpoint)
     if following.origin == target.origin:
         return following, step

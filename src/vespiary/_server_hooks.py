@@ -170,7 +170,7 @@ async def start_handler(life: Life, site: Site, server: Server) -> bool:
             # A cancellation ends this wait, whatever the hook does about its own.
             await asyncio.wait({hook})
     except TimeoutError:
-        logger.warning("on_start was cancelled, as the server stops: %s", site.url)
+        logger.warning("on_start was cancelled, because the server stops: %s", site.url)
     finally:
         life.start_limit = None
         if not hook.done():
@@ -195,7 +195,7 @@ async def end_hooks(hooks: Set[Hook], waiting: Set[asyncio.Task[None]] = frozens
     finally:
         names = sorted(hook.get_name() for hook in hooks if not hook.done())
         if names:
-            logger.error("Left running, as it swallowed its cancellation: %s", ", ".join(names))
+            logger.error("Still running, because it ignored its cancellation: %s", ", ".join(names))
         leave(tasks)
 
 

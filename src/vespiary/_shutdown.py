@@ -134,7 +134,7 @@ class _Draining:
         """Leave tasks running, and log them."""
         tasks = set(tasks)
         logger.error(
-            "Left running after %s, which were swallowed: %s on %s: %s",
+            "Left running after %s, which it ignored: %s on %s: %s",
             counted(max(self.cancels.get(task, 0) for task in tasks), "cancellation"),
             counted(len(tasks), "task"),
             self.site.url,
@@ -246,7 +246,7 @@ class Shutdown:
         if self._force.is_set() and not one.is_reset:
             if not self._is_forced:
                 self._is_forced = True
-                logger.warning("Ending at once, as asked again")
+                logger.warning("Stopping at once, because of a second request")
             self._reset(one, now)
         if one.answering or one.working:
             one.cue(one.answering + one.working)
@@ -278,7 +278,7 @@ class Shutdown:
         assert one.site.native is not None
         tasks = one.site.tasks()
         left = _counts(one.count, len(tasks)) or "calls on threads"
-        logger.warning("The time to finish is over: ending %s on %s", left, one.site.url)
+        logger.warning("The time to finish is over: closing %s on %s", left, one.site.url)
         answering = set(one.answering)
         for connection in one.site.native.connections_of_handler():
             if connection in answering:

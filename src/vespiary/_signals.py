@@ -177,7 +177,7 @@ class Signals:
         self._received, self._is_awaited = None, False
         if number is None or is_awaited:
             return
-        logger.info("Nothing waits for the server's end: raising %s again", number.name)
+        logger.info("The program does not wait for the server's end: raising %s again", number.name)
         # Not here: what a handler raises belongs to the program, and not to the task that stops.
         asyncio.get_running_loop().call_soon(_raise, number)
 

@@ -263,7 +263,7 @@ def _native_tls(endpoint: Endpoint, tls: ServerTLS | None) -> ServerTls | None:
         secure = {"tcp": "tls", "ws": "wss", "http": "https"}.get(endpoint.scheme)
         advice = f": write {secure}://" if secure else ""
         raise ConfigurationError(
-            f"{endpoint} is without TLS, and tls= would have no effect{advice}",
+            f"{endpoint} does not use TLS, so tls= would have no effect{advice}",
             subject="tls",
             value=tls,
         )
@@ -276,7 +276,7 @@ def _route(endpoint: Endpoint, host: str | None, url: str) -> Route | None:
     if not endpoint.has_http:
         if host is not None:
             raise ConfigurationError(
-                f"{url}: host= is for ws:// and http://, whose requests name a host: remove it",
+                f"{url}: host= is only for ws:// and http://: remove it",
                 subject="host",
                 value=host,
             )
@@ -284,8 +284,7 @@ def _route(endpoint: Endpoint, host: str | None, url: str) -> Route | None:
     path, question, _ = endpoint.target.partition("?")
     if question:
         raise ConfigurationError(
-            f"{url!r} cannot be served: requests are matched by their path alone, so its query"
-            " would never match: remove the query",
+            f"{url!r} cannot be served: only the path of a request is matched: remove the query",
             subject=url,
             value=url,
         )
@@ -303,7 +302,7 @@ def _check_socket_options(endpoint: Endpoint, options: ServerOptions) -> None:
     mode = options.get("mode")
     if mode is not None and not endpoint.is_unix:
         raise ConfigurationError(
-            f"{endpoint}: mode= is for the files of Unix sockets: remove it",
+            f"{endpoint}: mode= is only for Unix sockets: remove it",
             subject="mode",
             value=mode,
         )
@@ -322,8 +321,9 @@ def _check_request_hook(endpoint: Endpoint, hooks: Hooks) -> None:
         )
     if not endpoint.has_http and hooks.request is not None:
         raise ConfigurationError(
-            f"{endpoint}: on_request would never be called, as no HTTP request comes there; give"
-            " this endpoint a handler without it (on_request = vespiary.Handler.on_request)",
+            f"{endpoint}: on_request would never be called, because this endpoint gets no "
+            "HTTP requests: use a handler without it (on_request = "
+            "vespiary.Handler.on_request)",
             subject="on_request",
         )
 

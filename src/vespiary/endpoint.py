@@ -162,7 +162,7 @@ def _scheme(url: str) -> Scheme:
         bare = bare_url(url)
         raise EndpointError(f"{bare!r}: udp:// is not available yet", subject=bare, value=bare)
     if not name:
-        raise _wrong(url, f"it names no scheme ({', '.join(_EXAMPLES)})")
+        raise _wrong(url, f"it has no scheme ({', '.join(_EXAMPLES)})")
     near = difflib.get_close_matches(name, list(_EXAMPLES), n=1, cutoff=0.5)
     advice = f"did you mean {near[0]}://?" if near else f"there are {', '.join(_EXAMPLES)}"
     raise _wrong(url, f"the scheme {name!r} is not known, {advice}")
@@ -178,7 +178,7 @@ def _unix(url: str, scheme: Scheme) -> Endpoint:
     if scheme != "unix":
         rest, _, target = rest.partition(":")
         if target and not target.startswith("/"):
-            raise _wrong(url, "what follows the colon is a path, so it begins with a slash", scheme)
+            raise _wrong(url, "the path after the colon must begin with a slash", scheme)
         if "#" in target:
             raise _wrong(url, "it has a fragment (#...), which is never sent: remove it", scheme)
         target = _target(*target.partition("?")[::2])
@@ -186,7 +186,7 @@ def _unix(url: str, scheme: Scheme) -> Endpoint:
     if "\0" in path:
         raise _wrong(url, "its path contains a zero byte", scheme)
     if path.endswith("/"):
-        raise _wrong(url, "it names a folder, not a socket", scheme)
+        raise _wrong(url, "it is the path of a folder, not of a socket", scheme)
     if len(os.fsencode(path)) > _UNIX_PATH_BYTES_MAX:
         text = f"its path is longer than the kernel's {_UNIX_PATH_BYTES_MAX} bytes"
         raise _wrong(url, text, scheme)
@@ -208,7 +208,7 @@ def _internet(url: str, scheme: Scheme) -> Endpoint:
     if requires("rfc6455/3/1", port is None):
         port = _DEFAULT_PORTS[scheme]
     if port is None:
-        raise _wrong(url, "it names no port", scheme)
+        raise _wrong(url, "it has no port", scheme)
     target = _target(parts.path, parts.query)
     if scheme in ("tcp", "tls"):
         if target != "/":
@@ -235,28 +235,26 @@ def _parse_error(url: str, error: ValueError) -> str:
     """What was wrong, where Python's own parser found it."""
     authority = bare_url(url).split("/")[2]
     if authority.count(":") > 1 and not ("[" in authority and "]" in authority):
-        return "an IPv6 address stands in brackets, as in [::1]"
+        return "write an IPv6 address in brackets, as in [::1]"
     if "[" in authority and "ort" not in str(error):
-        return "what stands in its brackets is not an IPv6 address"
+        return "the text in its brackets is not an IPv6 address"
     return "its port is not a number from 0 to 65535"
 
 
 def _host(url: str, netloc: str, host: str, scheme: Scheme) -> str:
     """The host's name or address, checked; a name outside ASCII in its IDNA form."""
     if not host:
-        raise _wrong(url, "it names no host (0.0.0.0 or [::] stands for every interface)", scheme)
+        raise _wrong(url, "it has no host (use 0.0.0.0 or [::] for all interfaces)", scheme)
     if "[" in netloc:
         address, _, zone = host.partition("%")
         try:
             ipaddress.IPv6Address(address)
         except ValueError:
-            raise _wrong(
-                url, "what stands in its brackets is not an IPv6 address", scheme
-            ) from None
+            raise _wrong(url, "the text in its brackets is not an IPv6 address", scheme) from None
         zone = unquote(zone.removeprefix("25"))
         return f"{address}%{zone}" if zone else address
     if netloc.count(":") > 1:
-        raise _wrong(url, "an IPv6 address stands in brackets, as in [::1]", scheme)
+        raise _wrong(url, "write an IPv6 address in brackets, as in [::1]", scheme)
     try:
         if requires("rfc6455/11.1.1/1", "rfc6455/11.1.2/1", not host.isascii()):
             host = host.encode("idna").decode()

@@ -133,7 +133,7 @@ class Limits(_Settings):
             raise LimitsError(
                 "Limits need write_low_bytes <= write_high_bytes <= write_bytes_max; got"
                 f" {self.write_low_bytes}, {self.write_high_bytes} and {self.write_bytes_max}:"
-                " name the others too when one is moved past them",
+                " set the others too",
                 subject="write_high_bytes",
                 value=self.write_high_bytes,
             )

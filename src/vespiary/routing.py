@@ -78,7 +78,7 @@ class PathPattern:
         if len(set(names)) != len(names):
             raise _wrong(url, "two parameters of its path have the same name")
         if any(kind == _LITERAL and name in (".", "..") for kind, name in parts):
-            raise _wrong(url, "a path with the segment . or .. never matches")
+            raise _wrong(url, "a path with a segment . or .. never matches any request")
         return cls(path, parts)
 
     @property
@@ -146,7 +146,7 @@ def _part(segment: str, url: str) -> tuple[int, str]:
     match = _PARAMETER.fullmatch(segment)
     if match is None:
         if "{" in segment or "}" in segment:
-            raise _wrong(url, f"{segment} has to be a whole segment such as {{name}}")
+            raise _wrong(url, f"{segment} must be a complete segment such as {{name}}")
         return (_LITERAL, _literal(segment, url))
     name, converter = match[1], match[2]
     if not name.isidentifier():

@@ -131,7 +131,8 @@ class Server:
         life.check_thread("add")
         if life.stopping:
             raise RuntimeError(
-                "add() on a server that is stopping: add endpoints before or while it runs"
+                "add() cannot be called while the server stops: add endpoints before the "
+                "start, or while it runs"
             )
         address = place(self._addresses, site)
         try:
@@ -213,7 +214,7 @@ class Server:
             )
         self._forget_added()
         if not self._sites:
-            logger.warning("The server has no endpoints yet, and serves nothing: see Server.add")
+            logger.warning("The server has no endpoints, so it serves nothing: see Server.add")
         core, loop = running_core(), asyncio.get_running_loop()
         life = Life(core, loop, core.topic_space())
         self._life = life

@@ -80,7 +80,7 @@ class WebSocket:
             if type(value) is not bool:
                 raise _wrong(name, value, "it is True or False")
         if self.deflate_stream and 8 not in self.versions:
-            raise _wrong("deflate_stream", True, "it belongs to version 8, which is not spoken")
+            raise _wrong("deflate_stream", True, "it belongs to version 8, which is not enabled")
         self._keep("subprotocols", _texts("subprotocols", self.subprotocols))
         fault = subprotocols_fault(self.subprotocols)
         if fault is not None:
@@ -103,9 +103,9 @@ class WebSocket:
         versions = tuple(given) if isinstance(given, Iterable) else ()
         for version in versions:
             if type(version) is not int or version not in _VERSIONS:
-                raise _wrong("versions", version, f"the versions spoken are: {known}")
+                raise _wrong("versions", version, f"the supported versions are: {known}")
         if not versions or len(set(versions)) != len(versions):
-            raise _wrong("versions", given, f"it names each version once, out of: {known}")
+            raise _wrong("versions", given, f"it may list each of these versions once: {known}")
         self._keep("versions", versions)
 
 

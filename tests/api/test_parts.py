@@ -188,7 +188,7 @@ async def test_a_message_that_a_handler_leaves_unfinished_is_not_a_clean_end(
             reason = await client.wait_closed()
         assert (reason.code, reason.text) == (1011, "a message was left unfinished")
         assert server.statistics().total.handler_errors == 1
-    found = [one for one in lines(caplog) if "Message left unfinished" in one]
+    found = [one for one in lines(caplog) if "Message not finished" in one]
     assert len(found) == 1
     assert server.urls[0] in found[0]
     assert "send_part(..., last=True)" in found[0]
@@ -212,7 +212,7 @@ async def test_a_message_that_a_client_leaves_unfinished_is_not_a_clean_end(
                 client.send_part("half")
         await until(lambda: recorder.reasons)
     assert recorder.reasons[0].code == 1011
-    assert caplog.text.count("Message left unfinished") == 1
+    assert caplog.text.count("Message not finished") == 1
 
 
 async def test_a_code_of_the_programs_own_ends_a_message_as_it_wants(
@@ -266,4 +266,4 @@ async def test_a_stop_that_cuts_a_message_says_so(caplog: pytest.LogCaptureFixtu
         await server.stop(0.2)
         reason = await client.wait_closed()
     assert reason.code == 1011
-    assert caplog.text.count("Message left unfinished") == 1
+    assert caplog.text.count("Message not finished") == 1

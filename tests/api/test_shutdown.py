@@ -405,7 +405,7 @@ async def test_tasks_that_swallow_their_cancellation_are_left_and_named(
         for client in clients:
             await client.wait_closed()
     left = [line for line in lines(caplog) if "Left running" in line]
-    assert all("cancellations, which were swallowed: 1 task on ws://" in line for line in left)
+    assert all("cancellations, which it ignored: 1 task on ws://" in line for line in left)
     assert any(line.endswith(f"Stubborn (peer {peers[0]})") for line in left)
     assert any(line.endswith(f".stubborn (peer {peers[1]})") for line in left)
     assert "0x" not in "".join(left)

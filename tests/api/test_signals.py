@@ -185,7 +185,7 @@ def test_a_signal_during_on_start_undoes_the_start_and_ends_the_program(
         status, output, log = program.end(number)
     assert status == -number
     assert output.startswith("undone\n")
-    assert "as the server stops" in log
+    assert "because the server stops" in log
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -425,7 +425,7 @@ async def test_an_on_start_that_swallows_its_cancellation_is_left_running(
     async with asyncio.timeout(30):
         await server.stop(0.01)
         await starting
-    assert "swallowed its cancellation: on_start on ws://" in caplog.text
+    assert "ignored its cancellation: on_start on ws://" in caplog.text
     assert asyncio.all_tasks() == {asyncio.current_task()}
     await _end(handler)
 
@@ -439,7 +439,7 @@ async def test_an_on_start_of_an_endpoint_added_later_that_swallows_it_is_left_r
         await handler.begun.wait()
         async with asyncio.timeout(30):
             await server.stop(0.01)
-    assert "swallowed its cancellation: on_start on tcp://" in caplog.text
+    assert "ignored its cancellation: on_start on tcp://" in caplog.text
     assert asyncio.all_tasks() == {asyncio.current_task()}
     await _end(handler)
 
@@ -479,6 +479,6 @@ def test_what_is_left_running_is_reported_once(hook: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.stdout == "ended\n", done.stderr
-    assert f"swallowed its cancellation: {hook} on ws://" in done.stderr
+    assert f"ignored its cancellation: {hook} on ws://" in done.stderr
     assert "Task was destroyed" not in done.stderr
     assert "Traceback" not in done.stderr

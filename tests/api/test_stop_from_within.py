@@ -178,7 +178,7 @@ async def test_wait_stopped_in_a_hook_of_the_server_is_an_error(hook: str) -> No
     async with serving(type("Waits", (vespiary.Handler,), {hook: method})):
         pass
     assert len(errors) == 1
-    assert "wait_stopped() in on_start or on_stop waits for itself" in errors[0]
+    assert "wait_stopped() in on_start or on_stop would wait for itself" in errors[0]
 
 
 async def test_wait_stopped_in_the_on_start_of_an_endpoint_added_later_is_an_error() -> None:
@@ -219,7 +219,7 @@ async def test_wait_stopped_in_a_handler_is_an_error(hook: str) -> None:
                 client.close()
             await asyncio.sleep(0)
         client.close()
-    assert "wait_stopped() in a handler waits for itself" in errors[0]
+    assert "wait_stopped() in a handler would wait for itself" in errors[0]
 
 
 async def test_a_task_that_on_start_has_made_may_wait_for_the_end() -> None:

@@ -364,6 +364,6 @@ async def test_a_send_of_a_thread_out_of_turn_is_refused_or_logged(
         with pytest.raises(vespiary.SendRefused, match="in parts"):
             await asyncio.to_thread(connection.send, "in between")
         await asyncio.to_thread(connection.send, "in between again")
-        await until(lambda: "was not taken" in caplog.text)
+        await until(lambda: "could not be sent" in caplog.text)
         connection.send_part("two", last=True)
         assert await client.receive() == "one two"

@@ -201,7 +201,7 @@ def test_no_redirect_leads_out_of_tls() -> None:
     secure = Endpoint("wss", "a.test", 443, target="/")
     for location in ("ws://a.test/", "http://b.test/"):
         answer = vespiary.HandshakeRefused(302, "", "", (("Location", location),))
-        with pytest.raises(vespiary.RedirectRefused, match="out of TLS"):
+        with pytest.raises(vespiary.RedirectRefused, match="from TLS"):
             next_target(Target(secure), answer, (), 5)
 
 

@@ -184,7 +184,7 @@ def test_a_misspelt_option_or_command_is_refused_with_the_nearest(
         (["x:y", "tcp://h:1", "--fd", "-1"], "Invalid value for '--fd'"),
         (["x", "tcp://h:1"], "write MODULE:OBJECT"),
         (["no_such_module_here:y", "tcp://h:1"], "there is no module 'no_such_module_here'"),
-        (["json:dumps", "tcp://h:1"], "json:dumps is a plain function: it should be"),
+        (["json:dumps", "tcp://h:1"], "json:dumps is a plain function: it must be"),
         (["json:JSONEncoder", "tcp://h:1"], "json:JSONEncoder is the class JSONEncoder"),
         (["sys:path", "tcp://h:1"], "sys:path is an object of type list"),
     ],

@@ -109,7 +109,7 @@ EXAMPLES = [
     LocalError(CloseReason("local", "broken", text="idle_seconds is 5")),
     RemoteError(BROKEN, "127.0.0.1:5"),
     HandshakeRefused(*ANSWER),
-    errors.RedirectRefused.of(HandshakeRefused(*ANSWER), "it leads in a circle", (STEP,)),
+    errors.RedirectRefused.of(HandshakeRefused(*ANSWER), "it redirects in a loop", (STEP,)),
     errors.ProxyRefused(*ANSWER),
     SendRefused("no", "127.0.0.1:5"),
     WriteQueueFull(1, 5, "127.0.0.1:5", 1),

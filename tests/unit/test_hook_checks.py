@@ -106,7 +106,7 @@ def test_a_hook_with_a_yield_is_an_error() -> None:
     ) -> AsyncIterator[object]:
         yield message
 
-    assert "has a yield in it" in refused(with_method("on_message", on_message))
+    assert "contains a yield" in refused(with_method("on_message", on_message))
 
 
 def test_an_async_object_with_hooks_is_an_error_as_they_would_never_be_called() -> None:
@@ -125,7 +125,7 @@ def test_a_handler_with_a_call_method_is_an_error() -> None:
     class Both(vespiary.Handler):
         async def __call__(self, connection: vespiary.Connection) -> None: ...
 
-    assert "__call__ is never called" in refused(Both())
+    assert "__call__ would never be called" in refused(Both())
 
 
 async def _too_few() -> None: ...
@@ -152,7 +152,7 @@ def test_what_is_nearly_a_handler_is_an_error_that_says_why() -> None:
 
     assert "its yield makes it a generator" in refused(_generator)
     assert "an object of this class may be a handler" in refused(Call)
-    assert "cannot be made without arguments" in refused(Demanding)
+    assert "cannot be created without arguments" in refused(Demanding)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,5 @@ def test_parts_of_lines_are_an_error_on_servers_and_clients(framing: Any) -> Non
         lambda: vespiary.connect(url, Parts(), framing=framing),
         lambda: vespiary.sync.connect(url, parts=True, framing=framing),
     ):
-        with pytest.raises(
-            ConfigurationError, match="delivers whole lines, and no parts of messages"
-        ):
+        with pytest.raises(ConfigurationError, match="has no parts of messages"):
             use()

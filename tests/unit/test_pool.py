@@ -42,7 +42,7 @@ def test_a_call_waits_for_the_threads_that_there_are(
     for future in (first, *waiting):
         future.result(60)
     assert (
-        caplog.text.count("Cannot start a thread for calls of handlers, which wait for 1 thread")
+        caplog.text.count("Cannot start a thread for handlers, so their calls wait for 1 thread")
         == 1
     )
     # Three calls at once meet here, so each has a thread of its own.

@@ -195,7 +195,7 @@ def test_a_class_that_wants_arguments_is_refused_in_a_sentence(
 ) -> None:
     command = start(started, tmp_path, "echoes:Demanding", *URL)
     assert command.process.wait(SECONDS) == 2
-    assert "echoes:Demanding cannot be made without arguments" in command.log()
+    assert "echoes:Demanding cannot be created without arguments" in command.log()
 
 
 def test_a_changed_source_is_served_at_the_same_port(

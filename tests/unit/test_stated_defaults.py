@@ -170,7 +170,8 @@ def test_the_documents_state_the_defaults_of_the_code() -> None:
 def test_the_page_on_stopping_states_how_the_default_is_shared_out() -> None:
     text = " ".join((CHECKOUT / "docs/how-to/stop.md").read_text().split())
     found = re.search(
-        r"With the default of (\d+), work has (\d+) seconds and close frames (\d+)", text
+        r"default of (\d+) seconds this happens after (\d+) seconds, so that (\d+) seconds remain",
+        text,
     )
     assert found
     drain = Deadlines().drain_seconds

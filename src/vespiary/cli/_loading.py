@@ -31,7 +31,8 @@ def load_object(reference: str, folder: Path | None = None) -> Any:
     name, colon, attribute = reference.rpartition(":")
     if not colon or not name or not attribute:
         raise ConfigurationError(
-            f"{reference!r} names no object: write MODULE:OBJECT, as in echo:Echo or echo.py:Echo",
+            f"{reference!r} does not name an object: write MODULE:OBJECT, as in echo:Echo or "
+            "echo.py:Echo",
             subject=reference,
         )
     if str(folder) not in sys.path:

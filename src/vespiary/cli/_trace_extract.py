@@ -87,7 +87,7 @@ def extract_command(
     """Write or update the catalogue of the specification SPEC.
 
     Every sentence with an upper-case key word of RFC 2119 becomes a requirement. Its identifier is
-    SPEC/SECTION/ORDINAL. The catalogue has the hash of the sentence and not the sentence itself.
+    SPEC/SECTION/NUMBER. The catalogue has the hash of the sentence, not the sentence itself.
     What people wrote in the catalogue is kept.
 
     After a revision of the text, pass the previous text with --old. Sentences that have changed are
@@ -174,7 +174,7 @@ def _tell(done: Extraction, path: Path) -> None:
         + (f"; {done.left_out} stand in the base and are left out" if done.left_out else "")
     )
     for requirement, sentence in revision.changed:
-        click.echo(f"  suspect: {sentence.id}: its words have changed (was {requirement.id})")
+        click.echo(f"  suspect: {sentence.id}: the sentence has changed (was {requirement.id})")
         old = revision.words.get(requirement.hash, "not known without --old")
         click.echo(f"    old: {old}\n    new: {sentence.text}")
     for requirement, sentence in revision.moved:
@@ -184,9 +184,9 @@ def _tell(done: Extraction, path: Path) -> None:
         if requirement.hash in revision.words:
             click.echo(f"    old: {revision.words[requirement.hash]}")
     if any(requirement.id != sentence.id for requirement, sentence in revision.pairs):
-        click.echo("vespiary trace rename changes the marks and claims of what has another number")
+        click.echo("vespiary trace rename changes the identifiers in marks and claims")
     for identifier in done.suspect:
-        click.echo(f"  suspect: {identifier}: the place of its anchor has changed")
+        click.echo(f"  suspect: {identifier}: the sentence of its anchor has changed")
     for words in done.lost:
         click.echo(f"  lost: {words}")
 

@@ -280,7 +280,7 @@ def load(
     expected: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Load the server at URL, verify every echo byte for byte, and measure.
+    """Send load to the server at URL, compare every echo byte for byte, and measure.
 
     URL is tcp://HOST:PORT, unix:///PATH, ws://[USER:PASSWORD@]HOST:PORT/TARGET or
     http://[USER:PASSWORD@]HOST:PORT/TARGET; with TLS it is tls://, wss:// or https://. The
@@ -343,7 +343,9 @@ def _run_on_hosts(plan: Plan, metrics: str | None, suite: Path) -> dict[str, Any
     from vespiary.prove.load.machines import run_on_hosts
 
     if metrics is not None:
-        raise click.UsageError("--openmetrics shows this machine only: leave it out with --hosts")
+        raise click.UsageError(
+            "--openmetrics shows only this machine: remove it, or remove --hosts"
+        )
     hosts = read_suite(suite).hosts
     if not hosts:
         raise click.UsageError(f"{suite} has no [hosts.NAME]")

@@ -20,7 +20,7 @@ _COMMANDS = {
     "prove": "Test servers with real clients, under the other tools.",
     "serve": "Serve a handler on one or more URLs.",
     "timewait": "Show TIME_WAIT by process, and when local ports run out.",
-    "trace": "Tie the requirements of a specification to code and tests.",
+    "trace": "Link the requirements of a specification to code and tests.",
 }
 """Each command, found in the module of its name in `vespiary.cli`, with its help."""
 

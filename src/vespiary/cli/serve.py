@@ -388,7 +388,7 @@ def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler
             inspect.signature(found).bind()
         except TypeError as error:
             raise ConfigurationError(
-                f"{reference} cannot be made without arguments ({error}):"
+                f"{reference} cannot be created without arguments ({error}):"
                 " name an instance of it instead",
                 subject=reference,
             ) from None
@@ -400,8 +400,8 @@ def as_handler(found: object, reference: str) -> vespiary.Handler | AsyncHandler
     if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(call):
         return cast("AsyncHandler", found)
     raise ConfigurationError(
-        f"{reference} is {_described(found)}: it should be a vespiary.Handler, a subclass of it,"
-        " or an async function that takes a connection",
+        f"{reference} is {_described(found)}: it must be a vespiary.Handler, a subclass of "
+        "it, or an async function that takes a connection",
         subject=reference,
     )
 
@@ -414,8 +414,8 @@ def as_filter(found: object, reference: str) -> FilterFactory:
     """
     if isinstance(found, Filter) or not callable(found):
         raise ConfigurationError(
-            f"{reference} is {_described(found)}: it should be a subclass of vespiary.Filter, or a"
-            " function that makes one for each connection",
+            f"{reference} is {_described(found)}: it must be a subclass of vespiary.Filter, "
+            "or a function that returns a new filter for each connection",
             subject=reference,
         )
     return cast("FilterFactory", found)

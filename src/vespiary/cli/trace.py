@@ -11,7 +11,7 @@ __all__ = ["trace"]
 
 @click.group()
 def trace() -> None:
-    """Tie a specification's requirements to code, and to the tests that prove them."""
+    """Link the requirements of a specification to code, and to the tests that check them."""
 
 
 for _verb in (init, extract_command, rename_command, scan_command, collect_command, prove_command,

@@ -30,7 +30,8 @@ def driver_of_environment() -> str | None:
         return driver
     why = ": the simulation serves no real clients" if driver == "sim" else ""
     raise ConfigurationError(
-        f"{_VARIABLE} must be uring or epoll, or unset for the best that works here; got"
+        f"{_VARIABLE} must be uring or epoll, or not set (then the best one that works is "
+        "used); got"
         f" {driver!r}{why}",
         subject=_VARIABLE,
         value=driver,

@@ -94,7 +94,7 @@ class TestClient:
         if isinstance(handler, Server):
             if options:
                 raise TypeError(
-                    "a Server has its options already: pass them to Server.add; got"
+                    "a Server already has its options: pass them to Server.add; got"
                     f" {', '.join(options)}"
                 )
             self.server = handler
@@ -190,13 +190,13 @@ class TestClient:
     def __enter__(self) -> Self:
         if asyncio._get_running_loop() is not None:
             raise RuntimeError(
-                "TestClient is for plain tests, and a loop runs here: use vespiary.testing.serve"
-                " in an async test"
+                "TestClient is for plain tests, but an event loop is running: use "
+                "vespiary.testing.serve in an async test"
             )
         if self._runner is not None:
             raise RuntimeError(
-                "this TestClient is in its block already: make another TestClient for a simulation"
-                " within it"
+                "this TestClient is already in use: create another TestClient for a "
+                "simulation inside its block"
             )
         loop = new_loop(self._seed, self._faults)
         self._seed = loop.seed

@@ -66,8 +66,8 @@ def check_filter(
     whole = b"".join(pieces)
     if peer is not None and (expected, echoed) != (whole, whole):
         raise FilterFault(
-            f"one connection: {shown(whole)} was sent, {shown(expected)} arrived behind the"
-            f" filters, and {shown(echoed)} came back"
+            f"one connection: {shown(whole)} was sent, {shown(expected)} arrived after the "
+            f"filters, and {shown(echoed)} came back"
         )
     for seed in range(seeds):
         faults = BYTE_BY_BYTE if seed == 0 else LOSSLESS

@@ -242,7 +242,7 @@ def _server(
     if isinstance(handler, Server):
         if options:
             raise TypeError(
-                "a Server has its options already: pass them to Server.add; got"
+                "a Server already has its options: pass them to Server.add; got"
                 f" {', '.join(options)}"
             )
         return handler

@@ -1,6 +1,6 @@
 /* expect: inversion
- * Both orders are made on stacks of coroutines, at whose bases nothing says that they end there: behind
- * one is no memory, above the other lies what others have left. */
+ * Both orders are made on stacks of coroutines, without a mark at their base: beyond one stack there
+ * is no memory, and beyond the other there is old data. */
 #include <stdint.h>
 #include <sys/mman.h>
 

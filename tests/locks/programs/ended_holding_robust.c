@@ -1,5 +1,6 @@
 /* expect: nothing
- * A thread ends while it holds a robust mutex: the next one is told, and mends what it guards. */
+ * A thread ends while it holds a robust mutex: its next owner is notified, and repairs the data
+ * that it protects. */
 #include "shared.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* expect: inversion
- * What is handed over says nothing: each order is made behind it, beside the other one.
- * The flag keeps them from meeting, and is no hand-over: nothing that is watched orders them. */
+ * The hand-over comes before both orders, so it does not separate them. The flag does separate
+ * them, but is not watched. */
 #include <semaphore.h>
 
 #include "common.h"

@@ -1,6 +1,6 @@
 /* expect: nothing
  * Semaphores that others post, that are waited for twice, or that begin with another number than 1:
- * in whatever order they are waited for, they are no locks. */
+ * in any order of waiting, they do not count as locks. */
 #include "common.h"
 
 #include <semaphore.h>

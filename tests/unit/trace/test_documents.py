@@ -154,7 +154,7 @@ def test_a_key_word_alone_is_about_what_its_heading_names() -> None:
 def test_an_own_identifier_stays_whatever_happens_to_the_words(tmp_path: Path) -> None:
     extracted(tmp_path, OWN)
     output = extracted(tmp_path, OWN.replace("A bank MUST answer", "Letters MAY be thrown away"))
-    assert "suspect: PAY-1: its words have changed (was PAY-1)" in output, output
+    assert "suspect: PAY-1: the sentence has changed (was PAY-1)" in output, output
 
 
 def test_a_catalogue_may_have_roles_of_its_own(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_text_is_read_in_the_encoding_that_it_says_it_has(tmp_path: Path, enco
 
 
 def test_what_is_not_a_text_is_refused(tmp_path: Path) -> None:
-    assert "is not a text" in extracted(tmp_path, "# A\0\n\nA MUST b.\n")
+    assert "is not a text file" in extracted(tmp_path, "# A\0\n\nA MUST b.\n")
 
 
 @pytest.mark.parametrize("name", ["../../etc", "bad name", "RFC6455", ""])
@@ -235,5 +235,5 @@ def test_elements_that_are_nested_too_deeply_are_refused() -> None:
         opened(text)
 
 
-def test_a_number_that_no_section_has_is_no_heading() -> None:
+def test_a_number_that_no_section_has_does_not_begin_a_section() -> None:
     assert [section.number for section, _ in opened(f"1.  T\n\n{'9' * 5000}.  U\n")] == ["1"]

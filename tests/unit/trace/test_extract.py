@@ -144,7 +144,7 @@ def test_a_changed_sentence_is_found_in_another_section(desk: Desk) -> None:
     old = desk.keep_text()
     desk.change(desk.text, "   A nest is OPTIONAL.\n", "   Nothing.\n")
     desk.change(desk.text, "   1.  Look at", "   A good nest is OPTIONAL.\n\n   1.  Look at")
-    assert "suspect: nest/2.1/2: its words have changed (was nest/A/1)" in (
+    assert "suspect: nest/2.1/2: the sentence has changed (was nest/A/1)" in (
         desk.run("--old", str(old)).output
     )
 
@@ -265,7 +265,7 @@ def test_what_a_base_says_too_is_left_out_and_what_is_near_is_named(
     assert desk.requirements()["nest/2/1"]["near"] == "hive/1/2"
     again = desk.run()
     assert again.exit_code == 2
-    assert "give that text with --base hive=FILE" in again.output
+    assert "pass its text with --base hive=FILE" in again.output
 
 
 def test_show_prints_sentences_and_candidates_and_writes_nothing(desk: Desk) -> None:

@@ -118,7 +118,7 @@ def _target(url: str) -> tuple[str, list[tuple[str, str]]]:
         parts = urlsplit(url)
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
     except ValueError:
-        raise LoadRefused(f"{bare!r} has a user name or password that is malformed") from None
+        raise LoadRefused(f"{bare!r} has a malformed user name or password") from None
     authorization = basic_authorization(user, password)
     if parts.scheme not in ("ws", "wss", "http", "https"):
         raise LoadRefused(

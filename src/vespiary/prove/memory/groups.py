@@ -49,7 +49,9 @@ def _make(parent: Path) -> Path:
     try:
         folder.mkdir()
     except OSError as error:
-        raise NotPossible(f"no group can be made in {parent} ({error.strerror})") from error
+        raise NotPossible(
+            f"no control group can be created in {parent} ({error.strerror})"
+        ) from error
     return folder
 
 
@@ -266,9 +268,9 @@ class Scope(Version2):
                 break
             time.sleep(0.002)
         else:
-            raise NotPossible("systemd made no scope")
+            raise NotPossible("systemd did not create a scope")
         if not hasattr(self, "_folder"):
-            raise NotPossible("the program ended before it was in its scope")
+            raise NotPossible("the program ended before systemd had moved it into its scope")
         with contextlib.suppress(OSError):
             (self._folder / "memory.oom.group").write_text("1")
         self._open()

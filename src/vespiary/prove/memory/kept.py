@@ -140,7 +140,8 @@ class Kept:
             if not piece:
                 self.close()
                 raise ConfigurationError(
-                    f"{sys.executable} could not start the program's keeper", subject="command"
+                    f"{sys.executable} could not start the process that runs the program",
+                    subject="command",
                 )
             self._rest += piece
         line, _, self._rest = self._rest.partition(b"\n")

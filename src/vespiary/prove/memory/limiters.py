@@ -47,8 +47,8 @@ def choose(limit: int | None, method: str | None = None) -> Chosen:
             return Chosen(_LIMITERS[method](limit), {})
         except NotPossible as error:
             raise ConfigurationError(
-                f"{method} is not possible here: {error}; without --method the best one"
-                " that is possible is used",
+                f"{method} is not possible here: {error}; without --method, the best possible "
+                "method is used",
                 subject="method",
             ) from error
     refusals: dict[str, str] = {}

@@ -130,7 +130,7 @@ def parse(messages: Iterable[bytes]) -> list[Row]:
         if _parse_uniform(message, rows) or not _parse_each(message, rows):
             continue
         return rows
-    raise DumpError("the dump ended without the record that completes it")
+    raise DumpError("the kernel's list of sockets ended without its last record")
 
 
 def _parse_uniform(message: bytes, rows: list[Row]) -> bool:

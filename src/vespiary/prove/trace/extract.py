@@ -84,8 +84,8 @@ def extract(request: Request) -> Extraction:
     """
     if not _NAME.match(request.name):
         raise ConfigurationError(
-            f"{request.name!r} cannot begin an identifier: name the specification in small letters,"
-            " digits and hyphens, as rfc6455"
+            f"{request.name!r} cannot begin an identifier: the name of a specification has "
+            "lower-case letters, digits and hyphens, such as rfc6455"
         )
     existing = load(request.path) if request.path.exists() else None
     sections = request.sections or (existing.sections if existing else ())
@@ -94,8 +94,8 @@ def extract(request: Request) -> Extraction:
     if not sentences and not (existing and existing.requirements):
         raise ConfigurationError(
             f"no sentence of {request.name} has a key word in capitals (MUST, SHOULD, MAY, ...):"
-            " vespiary trace extract --candidates lists what may bind all the same; add what does"
-            f" to {request.path} by hand"
+            " vespiary trace extract --candidates lists sentences that may be requirements; add"
+            f" requirements to {request.path} by hand"
         )
     left_out = 0
     near: dict[str, str] = {}
@@ -133,9 +133,9 @@ def _refuse_unpaired(request: Request, revision: Revision) -> None:
         return
     what = counted(len(unknown), "sentence of the catalogue is", "sentences of the catalogue are")
     raise ConfigurationError(
-        f"{request.path}: {what} not in this text, such as that of {unknown[0].id}: give the text"
-        " that the catalogue was made from with --old FILE, to find what has changed; or list them"
-        " as vanished with --unpaired"
+        f"{request.path}: {what} not in this text, such as that of {unknown[0].id}: pass the "
+        "text that the catalogue was made from with --old FILE, to find what has changed; or "
+        "report them as vanished with --unpaired"
     )
 
 
@@ -145,12 +145,12 @@ def _refuse_mismatch(request: Request, existing: Catalogue | None) -> None:
     if existing.name != request.name:
         raise ConfigurationError(
             f"{request.path} is the catalogue of {existing.name}, not of {request.name}:"
-            " give another with --catalogue"
+            " choose another file with --catalogue"
         )
     if existing.base and not request.base:
         raise ConfigurationError(
-            f"{request.path} leaves out what stands in {existing.base}:"
-            f" give that text with --base {existing.base}=FILE"
+            f"{request.path} leaves out the sentences of {existing.base}:"
+            f" pass its text with --base {existing.base}=FILE"
         )
 
 

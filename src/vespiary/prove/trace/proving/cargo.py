@@ -97,8 +97,8 @@ def refuse_arguments(arguments: Collection[str]) -> None:
         name, _, value = argument.partition("=")
         if name == "nextest":
             raise ConfigurationError(
-                "trace.toml: run.cargo: nextest is not needed: give the arguments of cargo test;"
-                " each test runs in a process of its own, as nextest runs it"
+                "trace.toml: run.cargo: nextest is not needed: write the arguments of cargo "
+                "test; each test runs in its own process, as with nextest"
             )
         if name == "--doc":
             raise ConfigurationError(

@@ -45,7 +45,9 @@ def specification(path: Path) -> str:
     is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = data.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")
     if "\0" in text:
-        raise ConfigurationError(f"{path} is not a text file: pass plain text, Markdown, HTML or XML")
+        raise ConfigurationError(
+            f"{path} is not a text file: pass plain text, Markdown, HTML or XML"
+        )
     return text
 
 

@@ -153,6 +153,19 @@ impl KernelAddress {
         self.length
     }
 
+    /// Bytes of room for an address.
+    pub(crate) const ROOM: libc::socklen_t =
+        mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+
+    /// The kernel has written so many bytes.
+    pub(crate) fn set_length(&mut self, length: libc::socklen_t) {
+        self.length = length;
+        if length == 0 {
+            // Nothing was written, and what stands here is the address of an earlier call.
+            self.storage.ss_family = libc::AF_UNSPEC as libc::sa_family_t;
+        }
+    }
+
     /// Pointers for a system call that writes an address.
     pub(crate) fn pointers(&mut self) -> (*mut libc::sockaddr, *mut libc::socklen_t) {
         ((&raw mut self.storage).cast(), &raw mut self.length)

@@ -90,6 +90,57 @@ macro_rules! forward_to_port {
             self.$field.adopt(listener)
         }
     };
+    (@bind $field:ident) => {
+        fn bind(
+            &mut self,
+            address: &$crate::Address,
+            options: &$crate::DatagramOptions,
+        ) -> ::std::io::Result<$crate::Descriptor> {
+            self.$field.bind(address, options)
+        }
+    };
+    (@adopt_datagrams $field:ident) => {
+        fn adopt_datagrams(
+            &mut self,
+            socket: $crate::Descriptor,
+            options: &$crate::DatagramOptions,
+        ) -> ::std::io::Result<()> {
+            self.$field.adopt_datagrams(socket, options)
+        }
+    };
+    (@watch_datagrams $field:ident) => {
+        fn watch_datagrams(
+            &mut self,
+            socket: $crate::Descriptor,
+            token: $crate::Token,
+        ) -> ::std::io::Result<()> {
+            self.$field.watch_datagrams(socket, token)
+        }
+    };
+    (@unwatch_datagrams $field:ident) => {
+        fn unwatch_datagrams(&mut self, socket: $crate::Descriptor, token: $crate::Token) {
+            self.$field.unwatch_datagrams(socket, token);
+        }
+    };
+    (@receive_datagrams $field:ident) => {
+        fn receive_datagrams(
+            &mut self,
+            socket: $crate::Descriptor,
+            arrivals: &mut $crate::Arrivals,
+            datagram_bytes_max: usize,
+        ) -> Result<(), $crate::Errno> {
+            self.$field.receive_datagrams(socket, arrivals, datagram_bytes_max)
+        }
+    };
+    (@send_datagrams $field:ident) => {
+        fn send_datagrams(
+            &mut self,
+            socket: $crate::Descriptor,
+            departures: &mut $crate::Departures,
+        ) -> $crate::Departed {
+            self.$field.send_datagrams(socket, departures)
+        }
+    };
     (@keep_alive $field:ident) => {
         fn keep_alive(&mut self, socket: $crate::Descriptor, silence: ::std::time::Duration) {
             self.$field.keep_alive(socket, silence);

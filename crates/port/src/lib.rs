@@ -19,6 +19,7 @@
 
 mod address;
 mod buffers;
+mod datagrams;
 pub mod driver;
 pub mod epoll;
 mod epoll_instance;
@@ -36,6 +37,9 @@ mod watches;
 
 pub use address::{Address, UNIX_PATH_BYTES_MAX};
 pub use buffers::{CHUNKS_A_SEND_MAX, Chunk, KeptBytes, Lease, Outgoing};
+pub use datagrams::{
+    Arrival, Arrivals, DATAGRAMS_A_BATCH, DatagramOptions, Departed, Departures, Group,
+};
 
 use std::io;
 use std::time::Duration;
@@ -50,7 +54,7 @@ pub type Descriptor = i32;
 pub struct Token(pub u64);
 
 /// An errno value, as the kernel names it (`libc::ECONNRESET`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Errno(pub i32);
 
 impl Errno {
@@ -58,6 +62,8 @@ impl Errno {
     pub const CANCELLED: Self = Self(libc::ECANCELED);
     /// `ENOBUFS`: no buffer was free.
     pub const NO_BUFFER: Self = Self(libc::ENOBUFS);
+    /// `EAGAIN`: there was no room.
+    pub const NO_ROOM: Self = Self(libc::EAGAIN);
     /// `ENOMEM`: memory was short.
     pub const OUT_OF_MEMORY: Self = Self(libc::ENOMEM);
 }
@@ -126,7 +132,8 @@ pub enum Outcome {
     Sent(Result<usize, Errno>, Outgoing),
     /// A connect finished. Final.
     Connected(Result<(), Errno>),
-    /// A foreign descriptor is ready; told at most once per turn for as long as it stays so.
+    /// A foreign descriptor is ready, or a socket for datagrams is readable; told at most once per
+    /// turn for as long as it stays so.
     Ready(Interest),
 }
 
@@ -212,6 +219,34 @@ pub trait Port {
     /// Take over a socket that listens already; it is made non-blocking, and closed by
     /// [`Port::close`].
     fn adopt(&mut self, listener: Descriptor) -> io::Result<()>;
+
+    /// A socket for datagrams, bound to `address`.
+    fn bind(&mut self, address: &Address, options: &DatagramOptions) -> io::Result<Descriptor>;
+
+    /// Take over a bound socket for datagrams; it is made non-blocking, and closed by
+    /// [`Port::close`]. `ESOCKTNOSUPPORT` for one of another type.
+    fn adopt_datagrams(&mut self, socket: Descriptor, options: &DatagramOptions) -> io::Result<()>;
+
+    /// Report [`Outcome::Ready`] once per turn for as long as datagrams or errors wait in the
+    /// socket, until [`Port::unwatch_datagrams`].
+    fn watch_datagrams(&mut self, socket: Descriptor, token: Token) -> io::Result<()>;
+
+    /// Report nothing more: no [`Outcome::Ready`] with this token comes after this call returns.
+    fn unwatch_datagrams(&mut self, socket: Descriptor, token: Token);
+
+    /// Take what waits in the socket, at most [`DATAGRAMS_A_BATCH`] datagrams, and of each so many
+    /// bytes at most. Errors of earlier datagrams are in the batch; an error of this call says that
+    /// nothing can be received now.
+    fn receive_datagrams(
+        &mut self,
+        socket: Descriptor,
+        arrivals: &mut Arrivals,
+        datagram_bytes_max: usize,
+    ) -> Result<(), Errno>;
+
+    /// Send what waits, the oldest first, as far as the kernel has room, and some hundred at most.
+    /// What it took or refused is taken out of the queue.
+    fn send_datagrams(&mut self, socket: Descriptor, departures: &mut Departures) -> Departed;
 
     /// Let the kernel probe the peer's kernel after so much silence (`SO_KEEPALIVE`, tcp(7)): once,
     /// and twice more after a third of it each. An end without an answer breaks the connection with

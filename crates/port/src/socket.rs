@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::address::{Address, KernelAddress};
+use crate::datagrams::{self, DatagramOptions};
 use crate::{Delivery, Descriptor, Errno, Unread, fork};
 
 /// `result` of a system call that says -1 for an error.
@@ -60,12 +61,43 @@ pub(crate) fn ends_accept(errno: Errno) -> bool {
     )
 }
 
-fn set_option(socket: Descriptor, level: i32, name: i32, value: i32) -> io::Result<()> {
-    let length = mem::size_of::<i32>() as libc::socklen_t;
-    // SAFETY: the pointer is to an i32 of ours, and the length is its size.
-    let result =
-        unsafe { libc::setsockopt(socket, level, name, (&raw const value).cast(), length) };
-    check(result).map(drop)
+pub(crate) fn set_option(socket: Descriptor, level: i32, name: i32, value: i32) -> io::Result<()> {
+    check(set_option_to(socket, level, name, &value)).map(drop)
+}
+
+/// setsockopt(2) with the structure that the option takes.
+pub(crate) fn set_option_to<T: Copy>(socket: Descriptor, level: i32, name: i32, value: &T) -> i32 {
+    let length = mem::size_of::<T>() as libc::socklen_t;
+    // SAFETY: the pointer is to a value that lives through the call, and the length is its size.
+    unsafe {
+        libc::setsockopt(
+            socket,
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            length,
+        )
+    }
+}
+
+/// The type of the socket: `SOCK_STREAM`, `SOCK_DGRAM`.
+pub(crate) fn kind(socket: Descriptor) -> io::Result<i32> {
+    get_option(socket, libc::SO_TYPE).map_err(|errno| io::Error::from_raw_os_error(errno.0))
+}
+
+/// The socket's address family.
+pub(crate) fn family(socket: Descriptor) -> io::Result<i32> {
+    get_option(socket, libc::SO_DOMAIN).map_err(|errno| io::Error::from_raw_os_error(errno.0))
+}
+
+/// Let no call on the socket wait, and no program that is executed inherit it.
+pub(crate) fn set_nonblocking(socket: Descriptor) -> io::Result<()> {
+    // SAFETY: no pointers.
+    let flags = check(unsafe { libc::fcntl(socket, libc::F_GETFL) })?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::fcntl(socket, libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::fcntl(socket, libc::F_SETFD, libc::FD_CLOEXEC) }).map(drop)
 }
 
 /// Whether the socket is of the Unix family.
@@ -92,17 +124,21 @@ fn get_option(socket: Descriptor, name: i32) -> Result<i32, Errno> {
 }
 
 /// A socket that closes itself unless it is released.
-struct Fresh(Descriptor);
+pub(crate) struct Fresh(Descriptor);
 
 impl Fresh {
-    fn new(address: &Address) -> io::Result<Self> {
-        let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    pub(crate) fn new(address: &Address, kind: i32) -> io::Result<Self> {
+        let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: no pointers.
         let socket = check(unsafe { libc::socket(address.family(), kind, 0) })?;
         Ok(Self(socket))
     }
 
-    fn bind(&self, address: &Address) -> io::Result<()> {
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        self.0
+    }
+
+    pub(crate) fn bind(&self, address: &Address) -> io::Result<()> {
         let kernel = KernelAddress::new(address)?;
         // SAFETY: the pointer and length are those of an address that lives through the call.
         check(unsafe { libc::bind(self.0, kernel.pointer(), kernel.length()) }).map(drop)
@@ -124,7 +160,7 @@ impl Drop for Fresh {
 
 /// See [`crate::Port::open`].
 pub(crate) fn open(address: &Address, source: Option<&Address>) -> io::Result<Descriptor> {
-    let socket = Fresh::new(address)?;
+    let socket = Fresh::new(address, libc::SOCK_STREAM)?;
     if address.is_inet() {
         set_option(socket.0, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
     }
@@ -149,12 +185,7 @@ pub(crate) fn adopt(listener: Descriptor) -> io::Result<()> {
     {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
-    // SAFETY: no pointers.
-    let flags = check(unsafe { libc::fcntl(listener, libc::F_GETFL) })?;
-    // SAFETY: no pointers.
-    check(unsafe { libc::fcntl(listener, libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
-    // SAFETY: no pointers.
-    check(unsafe { libc::fcntl(listener, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    set_nonblocking(listener)?;
     if !is_unix(listener) {
         // Accepted sockets inherit this, which saves a system call for each.
         set_option(listener, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
@@ -348,7 +379,7 @@ impl SocketFiles {
         backlog: u32,
         reuse_port: bool,
     ) -> io::Result<Descriptor> {
-        let socket = Fresh::new(address)?;
+        let socket = Fresh::new(address, libc::SOCK_STREAM)?;
         if address.is_inet() {
             set_option(socket.0, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
             // Accepted sockets inherit this, which saves a system call for each.
@@ -361,14 +392,10 @@ impl SocketFiles {
             set_option(socket.0, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
         }
         if let Some(path) = address.path() {
-            remove_stale(path)?;
+            remove_stale(path, libc::SOCK_STREAM)?;
         }
         socket.bind(address)?;
-        if let Some(path) = address.path() {
-            let file = fs::symlink_metadata(path)?;
-            self.files
-                .insert(socket.0, (path.to_owned(), file.dev(), file.ino()));
-        }
+        self.remember_file(socket.0, address)?;
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         // SAFETY: no pointers.
         if let Err(error) = check(unsafe { libc::listen(socket.0, backlog) }) {
@@ -376,6 +403,31 @@ impl SocketFiles {
             return Err(error);
         }
         Ok(socket.release())
+    }
+
+    /// See [`crate::Port::bind`].
+    pub(crate) fn bind(
+        &mut self,
+        address: &Address,
+        options: &DatagramOptions,
+    ) -> io::Result<Descriptor> {
+        if let Some(path) = address.path() {
+            remove_stale(path, libc::SOCK_DGRAM)?;
+        }
+        let socket = datagrams::bind(address, options)?;
+        self.remember_file(socket.0, address)?;
+        self.hold(socket.0);
+        Ok(socket.release())
+    }
+
+    /// Remember the file that binding has made.
+    fn remember_file(&mut self, socket: Descriptor, address: &Address) -> io::Result<()> {
+        if let Some(path) = address.path() {
+            let file = fs::symlink_metadata(path)?;
+            self.files
+                .insert(socket, (path.to_owned(), file.dev(), file.ino()));
+        }
+        Ok(())
     }
 
     /// A socket listens here: a forked child must not.
@@ -407,7 +459,7 @@ impl SocketFiles {
 
 /// Remove the socket file that a server which did not end well left behind: only a socket, and only
 /// when connecting to it is refused, which says that nobody listens.
-fn remove_stale(path: &Path) -> io::Result<()> {
+fn remove_stale(path: &Path, kind: i32) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(file) if file.file_type().is_socket() => (),
         // What is not a socket is left alone; bind tells EADDRINUSE.
@@ -416,7 +468,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     let address = Address::Unix(path.to_owned());
-    let probe = Fresh::new(&address)?;
+    let probe = Fresh::new(&address, kind)?;
     let kernel = KernelAddress::new(&address)?;
     // SAFETY: the pointer and length are those of an address that lives through the call.
     match check(unsafe { libc::connect(probe.0, kernel.pointer(), kernel.length()) }) {

@@ -9,8 +9,8 @@ use super::{Epoll, IN, OUT, QUEUED_A_TURN_MAX, STALE_TURNS_MAX};
 use crate::address::KernelAddress;
 use crate::socket::{self, check, last_errno, monotonic};
 use crate::{
-    Address, Completion, Counters, Delivery, Descriptor, Errno, Interest, Outcome, Outgoing, Port,
-    Token, Unread, Wake,
+    Address, Arrivals, Completion, Counters, DatagramOptions, Delivery, Departed, Departures,
+    Descriptor, Errno, Interest, Outcome, Outgoing, Port, Token, Unread, Wake, datagrams,
 };
 
 impl Port for Epoll {
@@ -180,6 +180,48 @@ impl Port for Epoll {
         self.shared.adopt(listener)?;
         self.table.renew(listener);
         Ok(())
+    }
+
+    fn bind(&mut self, address: &Address, options: &DatagramOptions) -> io::Result<Descriptor> {
+        let socket = self.files.bind(address, options)?;
+        self.table.renew(socket);
+        Ok(socket)
+    }
+
+    fn adopt_datagrams(&mut self, socket: Descriptor, options: &DatagramOptions) -> io::Result<()> {
+        datagrams::adopt(socket, options)?;
+        self.table.renew(socket);
+        self.files.hold(socket);
+        Ok(())
+    }
+
+    fn watch_datagrams(&mut self, socket: Descriptor, token: Token) -> io::Result<()> {
+        self.poll(
+            socket,
+            token,
+            Interest {
+                read: true,
+                write: false,
+            },
+        )
+    }
+
+    fn unwatch_datagrams(&mut self, socket: Descriptor, token: Token) {
+        self.unpoll(socket, token);
+    }
+
+    fn receive_datagrams(
+        &mut self,
+        socket: Descriptor,
+        arrivals: &mut Arrivals,
+        datagram_bytes_max: usize,
+    ) -> Result<(), Errno> {
+        let calls = &mut self.counters.system_calls;
+        datagrams::receive(socket, arrivals, datagram_bytes_max, calls)
+    }
+
+    fn send_datagrams(&mut self, socket: Descriptor, departures: &mut Departures) -> Departed {
+        datagrams::send(socket, departures, &mut self.counters.system_calls)
     }
 
     fn keep_alive(&mut self, socket: Descriptor, silence: Duration) {

@@ -32,6 +32,10 @@ pub struct Faults {
     pub stop_permille: u16,
     /// For how long at most.
     pub stop_microseconds_max: u32,
+    /// A datagram is lost on its way.
+    pub datagram_loss_permille: u16,
+    /// A datagram arrives twice.
+    pub datagram_double_permille: u16,
     /// Bytes that are under way or unread in one direction before a sender must wait.
     pub window_bytes: usize,
     /// Receive buffers of the port.
@@ -58,6 +62,8 @@ impl Faults {
             stall_microseconds_max: 0,
             stop_permille: 0,
             stop_microseconds_max: 0,
+            datagram_loss_permille: 0,
+            datagram_double_permille: 0,
             window_bytes: 65_536,
             buffers: 64,
             buffer_bytes: 16_384,
@@ -82,10 +88,12 @@ impl Faults {
         }
     }
 
-    /// All of that, and connections are reset.
+    /// All of that, and connections are reset, and datagrams lost or doubled.
     pub fn harsh() -> Self {
         Self {
             reset_permille: 20,
+            datagram_loss_permille: 100,
+            datagram_double_permille: 50,
             ..Self::lossless()
         }
     }

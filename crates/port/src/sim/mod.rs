@@ -22,6 +22,7 @@
 //! TCP does: a window a direction, FIN after what was sent, RST when a socket is closed with bytes
 //! unread or written to after the peer is gone.
 
+mod datagrams;
 mod faults;
 mod hosted;
 mod network;
@@ -40,9 +41,10 @@ use std::time::Duration;
 
 use crate::buffers::Pool;
 use crate::{
-    Address, Completion, Counters, Delivery, Descriptor, Errno, Interest, Outcome, Outgoing, Port,
-    Token, Unread, Wake,
+    Address, Arrivals, Completion, Counters, DatagramOptions, Delivery, Departed, Departures,
+    Descriptor, Errno, Interest, Outcome, Outgoing, Port, Token, Unread, Wake,
 };
+use datagrams::Post;
 pub use faults::Faults;
 pub use hosted::{Hold, Hosted};
 use network::Network;
@@ -54,6 +56,11 @@ pub use world::{Closed, Peer, World};
 const START: u64 = 1_000_000_000;
 /// What a turn takes, in nanoseconds.
 const TURN: u64 = 1_000;
+
+const READABLE: Interest = Interest {
+    read: true,
+    write: false,
+};
 
 /// A simulated port. See the module's documentation.
 pub struct Sim {
@@ -100,6 +107,7 @@ impl Sim {
             scheduled: BTreeSet::new(),
             foreign: BTreeMap::new(),
             polls: BTreeMap::new(),
+            post: Post::default(),
             pool,
             buffers_exhausted: 0,
             system_calls: 0,
@@ -161,6 +169,14 @@ impl Sim {
             if read || write {
                 self.ready
                     .push_back((*descriptor, *token, Interest { read, write }));
+            }
+        }
+        for (descriptor, socket) in &state.sockets {
+            if let Role::Datagrams(mailbox) = &socket.role
+                && let Some(token) = mailbox.watched
+                && mailbox.is_ready()
+            {
+                self.ready.push_back((*descriptor, token, READABLE));
             }
         }
         self.has_batch()
@@ -306,6 +322,43 @@ impl Port for Sim {
         Err(refused(libc::EOPNOTSUPP))
     }
 
+    fn bind(&mut self, address: &Address, options: &DatagramOptions) -> io::Result<Descriptor> {
+        self.bind_datagrams(address, options)
+    }
+
+    fn adopt_datagrams(
+        &mut self,
+        _socket: Descriptor,
+        _options: &DatagramOptions,
+    ) -> io::Result<()> {
+        Err(refused(libc::EOPNOTSUPP))
+    }
+
+    fn watch_datagrams(&mut self, socket: Descriptor, token: Token) -> io::Result<()> {
+        self.state.borrow_mut().mailbox(socket).watched = Some(token);
+        Ok(())
+    }
+
+    fn unwatch_datagrams(&mut self, socket: Descriptor, token: Token) {
+        self.state.borrow_mut().mailbox(socket).watched = None;
+        self.ready
+            .retain(|(watched, owner, _)| (*watched, *owner) != (socket, token));
+    }
+
+    fn receive_datagrams(
+        &mut self,
+        socket: Descriptor,
+        arrivals: &mut Arrivals,
+        datagram_bytes_max: usize,
+    ) -> Result<(), Errno> {
+        self.take_datagrams(socket, arrivals, datagram_bytes_max);
+        Ok(())
+    }
+
+    fn send_datagrams(&mut self, socket: Descriptor, departures: &mut Departures) -> Departed {
+        self.post_datagrams(socket, departures)
+    }
+
     fn keep_alive(&mut self, _socket: Descriptor, _silence: Duration) {}
 
     fn shutdown(&mut self, socket: Descriptor) {
@@ -324,6 +377,11 @@ impl Port for Sim {
         if let Some((kind, token)) = state.operation_on(socket) {
             panic!("descriptor {socket} closed with {kind:?} of {token:?} outstanding");
         }
+        if let Role::Datagrams(mailbox) = &state.socket(socket).role
+            && let Some(token) = mailbox.watched
+        {
+            panic!("descriptor {socket} closed while it is watched for {token:?}");
+        }
         state.free_descriptors.insert(socket);
         match state.sockets.remove(&socket).map(|socket| socket.role) {
             Some(Role::Connected(end)) => state.hang_up(end, reset),
@@ -340,6 +398,7 @@ impl Port for Sim {
         let mut state = self.state.borrow_mut();
         match &state.socket(socket).role {
             Role::Listening { address, .. } | Role::Fresh(Some(address)) => Ok(address.clone()),
+            Role::Datagrams(mailbox) => Ok(mailbox.address.clone()),
             Role::Fresh(None) => Err(refused(libc::ENOTCONN)),
             Role::Connected(end) => {
                 let end = *end;

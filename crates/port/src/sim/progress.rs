@@ -18,6 +18,7 @@ impl State {
                 self.progress_one(descriptor);
             }
         }
+        self.progress_datagrams();
     }
 
     /// Carry out what can be carried out on an open socket now.
@@ -292,7 +293,7 @@ impl State {
 
 /// Whether a socket that listens at all addresses, `0.0.0.0` or `[::]`, is reached under this one;
 /// `[::]` takes IPv4 too (ipv6(7), `IPV6_V6ONLY`).
-fn covers(listening: &Address, address: &Address) -> bool {
+pub(super) fn covers(listening: &Address, address: &Address) -> bool {
     let (Address::Inet(listening), Address::Inet(address)) = (listening, address) else {
         return false;
     };

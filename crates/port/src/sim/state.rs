@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use super::datagrams::{Mailbox, Post};
 use super::faults::Faults;
 use super::network::{End, Network, Owner};
 use super::random::Random;
@@ -57,6 +58,8 @@ pub(super) enum Role {
         queue: VecDeque<End>,
     },
     Connected(End),
+    /// For datagrams.
+    Datagrams(Mailbox),
 }
 
 #[derive(Debug)]
@@ -123,6 +126,7 @@ pub(super) struct State {
     pub(super) scheduled: BTreeSet<(u64, Descriptor)>,
     pub(super) foreign: BTreeMap<Descriptor, Interest>,
     pub(super) polls: BTreeMap<Descriptor, (Token, Interest)>,
+    pub(super) post: Post,
     pub(super) pool: Rc<Pool>,
     pub(super) buffers_exhausted: u64,
     /// What a kernel would have been asked about sockets outside their operations.
@@ -248,7 +252,8 @@ impl State {
     pub(super) fn next_event(&self) -> Option<u64> {
         let posted = self.posted.first_key_value().map(|((time, _), _)| *time);
         let scheduled = self.scheduled.first().map(|(time, _)| *time);
-        posted.into_iter().chain(scheduled).min()
+        let datagram = self.post.next_event();
+        posted.into_iter().chain(scheduled).chain(datagram).min()
     }
 
     /// What has come out by now, in its order.

@@ -119,7 +119,10 @@ impl World {
     /// scheduled.
     pub fn is_quiet(&self) -> bool {
         let state = self.state.borrow();
-        state.posted.is_empty() && state.runnable.is_empty() && state.scheduled.is_empty()
+        state.posted.is_empty()
+            && state.runnable.is_empty()
+            && state.scheduled.is_empty()
+            && state.post.next_event().is_none()
     }
 
     /// How many sockets the port has open.
@@ -146,6 +149,7 @@ impl World {
             let role = match &socket.role {
                 Role::Fresh(_) => "not connected".to_owned(),
                 Role::Listening { address, .. } => format!("listening at {address}"),
+                Role::Datagrams(mailbox) => format!("for datagrams at {}", mailbox.address),
                 Role::Connected(end) => {
                     format!("connected to {}", state.network.peek(end.other()).address)
                 }

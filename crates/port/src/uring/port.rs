@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{Active, Uring};
 use crate::socket::{self, monotonic};
 use crate::{
-    Address, Completion, Counters, Delivery, Descriptor, Interest, Outcome, Outgoing, Port, Token,
-    Unread, Wake,
+    Address, Arrivals, Completion, Counters, DatagramOptions, Delivery, Departed, Departures,
+    Descriptor, Errno, Interest, Outcome, Outgoing, Port, Token, Unread, Wake, datagrams,
 };
 
 impl Uring {
@@ -150,6 +150,46 @@ impl Port for Uring {
     fn adopt(&mut self, listener: Descriptor) -> io::Result<()> {
         self.activate()?;
         self.shared.adopt(listener)
+    }
+
+    fn bind(&mut self, address: &Address, options: &DatagramOptions) -> io::Result<Descriptor> {
+        self.activate()?.files.bind(address, options)
+    }
+
+    fn adopt_datagrams(&mut self, socket: Descriptor, options: &DatagramOptions) -> io::Result<()> {
+        let files = &mut self.activate()?.files;
+        datagrams::adopt(socket, options)?;
+        files.hold(socket);
+        Ok(())
+    }
+
+    fn watch_datagrams(&mut self, socket: Descriptor, token: Token) -> io::Result<()> {
+        self.poll(
+            socket,
+            token,
+            Interest {
+                read: true,
+                write: false,
+            },
+        )
+    }
+
+    fn unwatch_datagrams(&mut self, socket: Descriptor, token: Token) {
+        self.unpoll(socket, token);
+    }
+
+    fn receive_datagrams(
+        &mut self,
+        socket: Descriptor,
+        arrivals: &mut Arrivals,
+        datagram_bytes_max: usize,
+    ) -> Result<(), Errno> {
+        let calls = &mut self.active().counters.system_calls;
+        datagrams::receive(socket, arrivals, datagram_bytes_max, calls)
+    }
+
+    fn send_datagrams(&mut self, socket: Descriptor, departures: &mut Departures) -> Departed {
+        datagrams::send(socket, departures, &mut self.active().counters.system_calls)
     }
 
     fn keep_alive(&mut self, socket: Descriptor, silence: Duration) {

@@ -1,0 +1,286 @@
+//! Datagrams: a batch that was received, and what waits to be sent.
+//!
+//! A socket for datagrams is used in another way than a stream. The port reports in each turn that
+//! the socket is readable ([`crate::Outcome::Ready`]); its owner then takes what waits, at most
+//! [`DATAGRAMS_A_BATCH`] at a time, with one recvmmsg(2), and sends what it has gathered with one
+//! sendmmsg(2). Both kernel drivers do this in the same way. The reasons:
+//!
+//! * A batch costs one system call. A multishot recvmsg of io_uring completes once per datagram,
+//!   and each completion has to be taken, parsed, and its buffer given back.
+//! * The outcome of a send is known at once: the kernel copies a datagram or refuses it, and waits
+//!   for nobody. So no memory has to outlive the call.
+//! * What nobody takes stays in the socket's own buffer, which has a limit, and the kernel counts
+//!   what it drops there.
+//!
+//! An error that an earlier datagram caused (an ICMP message) is reported by whatever call comes
+//! next on the socket, and takes its place; the datagram of that call is neither sent nor received.
+//! Both directions therefore try again.
+//!
+//! Sources: udp(7), ip(7), ipv6(7), unix(7), recvmmsg(2), sendmmsg(2).
+
+mod control;
+mod receive;
+mod send;
+mod socket;
+
+pub(crate) use receive::receive;
+pub(crate) use send::send;
+pub(crate) use socket::{adopt, bind};
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use crate::{Address, Errno};
+use receive::Headers as ReceiveHeaders;
+use send::Headers as SendHeaders;
+
+/// How many datagrams one call receives or sends.
+pub const DATAGRAMS_A_BATCH: usize = 64;
+
+/// How many batches one flush sends: with more, other sockets would wait for long.
+pub(crate) const BATCHES_A_FLUSH: usize = 16;
+
+/// What is asked of a socket for datagrams.
+#[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with each other"
+)]
+pub struct DatagramOptions {
+    /// Share the address with other sockets (`SO_REUSEPORT`); the kernel divides the peers.
+    pub reuse_port: bool,
+    /// Send to broadcast addresses too (`SO_BROADCAST`).
+    pub broadcast: bool,
+    /// Report to which address each datagram was sent: of use where the socket is bound to a
+    /// wildcard address.
+    pub local_address: bool,
+    /// Report the time to live, or hop limit, and the congestion mark (ECN) of each datagram.
+    pub packet_info: bool,
+    /// The size of the kernel's receive buffer (`SO_RCVBUF`); `None`: the system's default.
+    pub receive_buffer_bytes: Option<u32>,
+    /// Multicast groups to join, each with the address (IPv4) or the scope (IPv6) of an interface.
+    pub groups: Vec<Group>,
+}
+
+/// A multicast group, and the interface on which it is joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The group's address.
+    pub address: IpAddr,
+    /// The number of the interface (`if_nametoindex(3)`); 0: the one that the routes choose.
+    pub interface: u32,
+}
+
+/// A datagram that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Who sent it.
+    pub peer: Address,
+    /// To which address it was sent, where that was asked for.
+    pub local: Option<IpAddr>,
+    /// Its time to live or hop limit when it came, where that was asked for.
+    pub ttl: Option<u8>,
+    /// Its two ECN bits (RFC 3168 section 5), where they were asked for.
+    pub ecn: Option<u8>,
+    /// It was longer than a slot, and its end is lost.
+    pub is_truncated: bool,
+    /// How many bytes of it there are.
+    pub length: usize,
+}
+
+/// A batch of datagrams, and the memory to receive them in. It is used again for each batch.
+#[derive(Default)]
+pub struct Arrivals {
+    bytes: Vec<u8>,
+    slot_bytes: usize,
+    came: Vec<Arrival>,
+    errors: Vec<Errno>,
+    dropped: Option<u32>,
+    headers: Option<Box<ReceiveHeaders>>,
+}
+
+impl Arrivals {
+    /// Make room for datagrams of at most so many bytes. The kernel gives memory to what is used.
+    pub fn reserve(&mut self, datagram_bytes_max: usize) {
+        if datagram_bytes_max > self.slot_bytes {
+            self.slot_bytes = datagram_bytes_max;
+            self.bytes = vec![0; DATAGRAMS_A_BATCH * datagram_bytes_max];
+        }
+    }
+
+    /// The datagrams, in the order in which they came, and their bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arrival, &[u8])> {
+        let slots = self.bytes.chunks(self.slot_bytes.max(1));
+        let pairs = self.came.iter().zip(slots);
+        pairs.map(|(arrival, slot)| (arrival, &slot[..arrival.length]))
+    }
+
+    /// How many came.
+    pub fn len(&self) -> usize {
+        self.came.len()
+    }
+
+    /// Whether none came.
+    pub fn is_empty(&self) -> bool {
+        self.came.is_empty()
+    }
+
+    /// What earlier datagrams caused: mostly ICMP messages of peers that are gone.
+    pub fn errors(&self) -> &[Errno] {
+        &self.errors
+    }
+
+    /// How many datagrams the kernel had dropped because the socket's buffer was full, since the
+    /// socket was opened, modulo 2^32. `None`: none yet, or nothing came in this batch.
+    pub fn dropped_by_kernel(&self) -> Option<u32> {
+        self.dropped
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.came.clear();
+        self.errors.clear();
+        self.dropped = None;
+    }
+
+    /// Add a datagram, as the simulation does.
+    pub(crate) fn push(&mut self, bytes: &[u8], limit: usize, arrival: Arrival) {
+        let length = bytes.len().min(limit);
+        let start = self.came.len() * self.slot_bytes;
+        self.bytes[start..start + length].copy_from_slice(&bytes[..length]);
+        self.came.push(Arrival {
+            length,
+            is_truncated: length < bytes.len(),
+            ..arrival
+        });
+    }
+
+    pub(crate) fn set_dropped(&mut self, count: u32) {
+        self.dropped = (count > 0).then_some(count);
+    }
+
+    pub(crate) fn push_error(&mut self, errno: Errno) {
+        self.errors.push(errno);
+    }
+}
+
+/// A datagram that waits to be sent.
+pub(crate) struct Departure {
+    pub(crate) peer: Address,
+    /// The address that the peer shall see; `None`: what the kernel chooses.
+    pub(crate) source: Option<IpAddr>,
+    start: usize,
+    length: usize,
+}
+
+/// Datagrams that wait to be sent, the oldest first.
+#[derive(Default)]
+pub struct Departures {
+    bytes: Vec<u8>,
+    waiting: VecDeque<Departure>,
+    waiting_bytes: usize,
+    headers: Option<Box<SendHeaders>>,
+}
+
+/// With no more room than this an empty queue keeps its memory.
+const KEPT_BYTES_MAX: usize = 1 << 18;
+
+impl Departures {
+    /// Put a datagram behind the others.
+    pub fn push(&mut self, bytes: &[u8], peer: Address, source: Option<IpAddr>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.waiting_bytes += bytes.len();
+        self.waiting.push_back(Departure {
+            peer,
+            source,
+            start,
+            length: bytes.len(),
+        });
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The bytes of those that wait.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Drop the oldest.
+    pub fn drop_first(&mut self) {
+        let _ = self.pop();
+    }
+
+    pub(crate) fn first(&self) -> Option<(&Departure, &[u8])> {
+        let first = self.waiting.front()?;
+        Some((first, &self.bytes[first.start..first.start + first.length]))
+    }
+
+    /// Take the oldest away; how many bytes it had.
+    pub(crate) fn pop(&mut self) -> usize {
+        let Some(first) = self.waiting.pop_front() else {
+            return 0;
+        };
+        self.waiting_bytes -= first.length;
+        if self.waiting.is_empty() {
+            self.bytes.clear();
+            if self.bytes.capacity() > KEPT_BYTES_MAX {
+                self.bytes = Vec::new();
+            }
+        } else if self.waiting_bytes < first.start / 2 {
+            self.compact();
+        }
+        first.length
+    }
+
+    /// Move what waits to the front of the memory: most of it has been sent.
+    fn compact(&mut self) {
+        let start = self.waiting[0].start;
+        self.bytes.drain(..start);
+        for one in &mut self.waiting {
+            one.start -= start;
+        }
+    }
+}
+
+/// What has happened to datagrams that waited to be sent.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Departed {
+    /// How many the kernel took.
+    pub datagrams: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Why others were dropped: the kernel refused each of them.
+    pub refused: Vec<Errno>,
+    /// The kernel has no room now for the oldest of those that wait.
+    pub is_blocked: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_keeps_its_bytes_while_others_leave() {
+        let peer = Address::Inet(([127, 0, 0, 1], 9).into());
+        let mut departures = Departures::default();
+        for number in 0..200_u8 {
+            departures.push(&vec![number; number.into()], peer.clone(), None);
+        }
+        for number in 0..200_u8 {
+            let (_, bytes) = departures.first().expect("one waits");
+            assert_eq!(bytes, vec![number; number.into()]);
+            departures.push(&[number], peer.clone(), None);
+            assert_eq!(departures.pop(), number.into());
+        }
+        assert_eq!((departures.len(), departures.waiting_bytes()), (200, 200));
+        assert_eq!(departures.first().expect("one waits").1, [0]);
+    }
+}

@@ -1,0 +1,145 @@
+//! Receiving a batch from the kernel, and what waits in a socket's error queue.
+
+use std::mem;
+
+use super::control::{self, Control};
+use super::{Arrival, Arrivals, DATAGRAMS_A_BATCH};
+use crate::address::KernelAddress;
+use crate::socket::last_errno;
+use crate::{Address, Descriptor, Errno};
+
+/// How often a call that reports an earlier datagram's error is made again.
+const ATTEMPTS_MAX: usize = 4;
+/// How many entries of an error queue are read in one turn.
+const ERRORS_MAX: usize = 64;
+
+/// What one recvmmsg(2) is given beside the memory for the bytes.
+pub(super) struct Headers {
+    messages: [libc::mmsghdr; DATAGRAMS_A_BATCH],
+    vectors: [libc::iovec; DATAGRAMS_A_BATCH],
+    names: [KernelAddress; DATAGRAMS_A_BATCH],
+    controls: [Control; DATAGRAMS_A_BATCH],
+}
+
+impl Headers {
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            // SAFETY: all zero bytes are valid headers.
+            messages: unsafe { mem::zeroed() },
+            // SAFETY: all zero bytes are valid vectors.
+            vectors: unsafe { mem::zeroed() },
+            names: [KernelAddress::empty(); DATAGRAMS_A_BATCH],
+            controls: [[0; 24]; DATAGRAMS_A_BATCH],
+        })
+    }
+
+    /// Point every header to its slot of `bytes`, of which `limit` bytes are used.
+    fn point_to(&mut self, bytes: &mut [u8], slot_bytes: usize, limit: usize) {
+        let slots = bytes.chunks_mut(slot_bytes);
+        let parts = self.vectors.iter_mut().zip(&mut self.names);
+        let parts = parts.zip(&mut self.controls).zip(&mut self.messages);
+        for (slot, (((vector, name), control), message)) in slots.zip(parts) {
+            vector.iov_base = slot.as_mut_ptr().cast();
+            vector.iov_len = limit;
+            let header = &mut message.msg_hdr;
+            header.msg_name = name.pointers().0.cast();
+            header.msg_namelen = KernelAddress::ROOM;
+            header.msg_iov = vector;
+            header.msg_iovlen = 1;
+            header.msg_control = control.as_mut_ptr().cast();
+            header.msg_controllen = mem::size_of::<Control>() as _;
+            header.msg_flags = 0;
+        }
+    }
+}
+
+/// See [`crate::Port::receive_datagrams`]. Adds the system calls it makes to `calls`.
+pub(crate) fn receive(
+    socket: Descriptor,
+    arrivals: &mut Arrivals,
+    datagram_bytes_max: usize,
+    calls: &mut u64,
+) -> Result<(), Errno> {
+    arrivals.clear();
+    arrivals.reserve(datagram_bytes_max);
+    let mut attempts = 0;
+    loop {
+        *calls += 1;
+        match receive_once(socket, arrivals, datagram_bytes_max) {
+            Ok(count) if count > 0 => return Ok(()),
+            Ok(_) | Err(Errno(libc::EAGAIN)) => {
+                // What made the socket readable may be its error queue alone.
+                read_errors(socket, arrivals, calls);
+                return Ok(());
+            }
+            Err(Errno(libc::EINTR)) => (),
+            Err(errno) => {
+                attempts += 1;
+                if attempts == ATTEMPTS_MAX {
+                    return Err(errno);
+                }
+                let known = arrivals.errors.len();
+                read_errors(socket, arrivals, calls);
+                if arrivals.errors.len() == known {
+                    arrivals.push_error(errno);
+                }
+            }
+        }
+    }
+}
+
+fn receive_once(socket: Descriptor, arrivals: &mut Arrivals, limit: usize) -> Result<usize, Errno> {
+    let headers = arrivals.headers.get_or_insert_with(Headers::new);
+    headers.point_to(&mut arrivals.bytes, arrivals.slot_bytes, limit);
+    let (messages, none) = (headers.messages.as_mut_ptr(), std::ptr::null_mut());
+    let count = DATAGRAMS_A_BATCH as u32;
+    // SAFETY: the headers were pointed to names, controls and slots that live through the call.
+    let received = unsafe { libc::recvmmsg(socket, messages, count, libc::MSG_DONTWAIT, none) };
+    let received = usize::try_from(received).map_err(|_| last_errno())?;
+    let names = headers.names.iter_mut();
+    for (message, name) in headers.messages[..received].iter().zip(names) {
+        let header = &message.msg_hdr;
+        // SAFETY: the call has filled the control memory of this header.
+        let beside = unsafe { control::read(header) };
+        name.set_length(header.msg_namelen);
+        arrivals.dropped = beside.dropped.or(arrivals.dropped);
+        arrivals.came.push(Arrival {
+            // A datagram without a sender's address comes from a Unix socket without a name.
+            peer: name.address().unwrap_or_else(|_| Address::Unix("".into())),
+            local: beside.local,
+            ttl: beside.ttl,
+            ecn: beside.ecn,
+            is_truncated: header.msg_flags & libc::MSG_TRUNC != 0,
+            length: message.msg_len as usize,
+        });
+    }
+    Ok(received)
+}
+
+/// Read the errors that earlier datagrams of ours caused.
+fn read_errors(socket: Descriptor, arrivals: &mut Arrivals, calls: &mut u64) {
+    let mut control: Control = [0; 24];
+    let mut byte = 0_u8;
+    for _ in 0..ERRORS_MAX {
+        let mut vector = libc::iovec {
+            iov_base: (&raw mut byte).cast(),
+            iov_len: 1,
+        };
+        // SAFETY: all zero bytes are a valid msghdr.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = mem::size_of::<Control>() as _;
+        let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+        *calls += 1;
+        // SAFETY: the header points to a vector and control memory that live through the call.
+        if unsafe { libc::recvmsg(socket, &raw mut header, flags) } < 0 {
+            return;
+        }
+        // SAFETY: the call has filled the control memory of this header.
+        if let Some(errno) = unsafe { control::read(&header) }.error {
+            arrivals.push_error(Errno(errno));
+        }
+    }
+}

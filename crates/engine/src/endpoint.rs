@@ -1,5 +1,6 @@
 //! An endpoint: what its connections have in common, and its counters.
 
+use crate::carrier::datagram::Dropped;
 use crate::close::NotOpened;
 use crate::host::{Event, Host};
 use crate::limit::Limit;
@@ -50,6 +51,14 @@ pub struct Counters {
     pub compression_memory: Cell<u64>,
     /// How often each limit and deadline was reached.
     pub limits: RefCell<BTreeMap<Limit, u64>>,
+    /// Datagrams handed to the host.
+    pub datagrams_in: Cell<u64>,
+    /// Datagrams that the kernel took.
+    pub datagrams_out: Cell<u64>,
+    /// Datagrams of either direction that were dropped here, or by the kernel for this socket.
+    pub datagrams_dropped: RefCell<BTreeMap<Dropped, u64>>,
+    /// Errors that the network reported of datagrams sent before, by errno.
+    pub datagram_errors: RefCell<BTreeMap<i32, u64>>,
     /// Errors of `accept(2)` that were survived, by errno.
     pub accept_errors: RefCell<BTreeMap<i32, u64>>,
 }

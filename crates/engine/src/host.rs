@@ -5,6 +5,7 @@
 //! send, close or abort from any of them: such requests take effect when the current round of the
 //! batch is settled.
 
+use crate::carrier::datagram::DatagramSocket;
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
@@ -13,7 +14,7 @@ use crate::limit::Limit;
 use crate::payload::Payload;
 use crate::session::http::Answer;
 use std::rc::Rc;
-use vespiary_port::Address;
+use vespiary_port::{Address, Arrival};
 use vespiary_wire::http;
 pub use vespiary_wire::websocket::frame::Kind;
 
@@ -139,6 +140,15 @@ pub trait Host: Sized + 'static {
     }
     /// The host's answer to a request cannot be sent; the client gets 500.
     fn fault(&self, connection: &Rc<Connection<Self>>, text: &str);
+    /// Datagrams came, the oldest first. What is left of the batch when the socket is closed does
+    /// not come any more.
+    fn datagrams<'a>(
+        &self,
+        socket: &Rc<DatagramSocket<Self>>,
+        batch: impl Iterator<Item = (&'a Arrival, &'a [u8])>,
+    ) {
+        let _ = (socket, batch.count());
+    }
     /// A limit was reached, or accepting failed.
     fn event(&self, endpoint: &Rc<Endpoint<Self>>, event: Event);
     /// The layers of a new connection, or of a client's when a proxy has opened the way to the

@@ -34,6 +34,7 @@ mod settle;
 mod table;
 mod topics;
 
+pub use carrier::datagram::{DatagramError, DatagramSocket, Dropped};
 pub use close::{Cause, CloseReason, Manner, NotOpened, Side};
 pub use connection::{Connection, State};
 pub use endpoint::{Counters, Endpoint};

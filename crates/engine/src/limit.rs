@@ -43,6 +43,8 @@ limits! {
     Headers = "headers_max",
     /// Bytes that wait to be sent to one peer.
     WriteBytes = "write_bytes_max",
+    /// Bytes of one datagram.
+    DatagramBytes = "datagram_bytes_max",
     /// Topics that one connection is subscribed to.
     TopicsPerConnection = "topics_per_connection_max",
     /// Bytes of a topic's name.
@@ -96,6 +98,7 @@ impl Limit {
             Self::HeaderBytes => limits.header_bytes_max as u64,
             Self::Headers => limits.headers_max as u64,
             Self::WriteBytes => limits.write_bytes_max as u64,
+            Self::DatagramBytes => limits.datagram_bytes_max as u64,
             Self::TopicsPerConnection => count(limits.topics_per_connection_max),
             Self::TopicBytes => limits.topic_bytes_max as u64,
             Self::HandshakeSeconds => deadlines.handshake.unwrap_or(0),

@@ -87,6 +87,8 @@ pub struct Limits {
     pub write_low_bytes: usize,
     /// The most bytes that may wait; then [`SlowConsumer`] decides.
     pub write_bytes_max: usize,
+    /// Bytes of a datagram that is received.
+    pub datagram_bytes_max: usize,
 }
 
 impl Limits {
@@ -295,6 +297,7 @@ impl Options {
                 write_high_bytes: usize::MAX,
                 write_low_bytes: usize::MAX,
                 write_bytes_max: usize::MAX,
+                datagram_bytes_max: 1 << 16,
             },
             deadlines: Deadlines {
                 handshake: None,

@@ -364,6 +364,7 @@ impl<H: Host> Engine<H> {
         for listener in listeners {
             listener.close();
         }
+        self.close_datagram_sockets();
         for connection in self.all_connections() {
             connection.abort();
         }
@@ -398,6 +399,7 @@ impl<H: Host> Engine<H> {
         for listener in listeners {
             listener.release();
         }
+        self.close_datagram_sockets();
     }
 }
 

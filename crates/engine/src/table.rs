@@ -11,6 +11,7 @@ use vespiary_port::Token;
 pub(crate) enum Owner {
     Connection,
     Listener,
+    Datagrams,
     Foreign,
 }
 
@@ -32,6 +33,7 @@ pub(crate) fn owner(token: Token) -> Owner {
     match token.0 >> (INDEX_BITS + GENERATION_BITS) {
         0 => Owner::Connection,
         1 => Owner::Listener,
+        2 => Owner::Datagrams,
         _ => Owner::Foreign,
     }
 }

@@ -1,6 +1,7 @@
-//! What moves a connection's bytes: today a socket of the port.
+//! What moves bytes: a connection's socket, or one for datagrams.
 
 mod addresses;
+pub(crate) mod datagram;
 mod socket;
 
 pub(crate) use socket::Socket;

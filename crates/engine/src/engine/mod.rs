@@ -4,6 +4,7 @@
 
 mod turns;
 
+use crate::carrier::datagram::DatagramSocket;
 use crate::clock::Clock;
 use crate::connection::{Connection, Postponed};
 use crate::endpoint::{Endpoint, add};
@@ -25,7 +26,9 @@ use std::time::{Duration, SystemTime};
 pub use turns::FRAMES_BUDGET;
 pub(crate) use turns::broken_by_kernel;
 use vespiary_port::timer::{Key, Wheel};
-use vespiary_port::{Address, Counters, Descriptor, Interest, Port, Token, Wake};
+use vespiary_port::{
+    Address, Arrivals, Counters, DatagramOptions, Descriptor, Interest, Port, Token, Wake,
+};
 use vespiary_trace::requires;
 
 /// How many completions of one connection, and how many rounds of a turn, are taken in a row.
@@ -38,6 +41,7 @@ pub type Random = Box<dyn FnMut(&mut [u8])>;
 pub(crate) enum Due {
     Connection(Token),
     Accept(Token),
+    Datagrams(Token),
     Host(u64),
 }
 
@@ -48,6 +52,11 @@ pub struct Engine<H: Host> {
     pub(crate) port: RefCell<Box<dyn Port>>,
     pub(crate) connections: RefCell<Table<Rc<Connection<H>>>>,
     pub(crate) listeners: RefCell<Table<Rc<Listener<H>>>>,
+    pub(crate) datagram_sockets: RefCell<Table<Rc<DatagramSocket<H>>>>,
+    /// Sockets with datagrams to be sent at the round's end.
+    pub(crate) departing: RefCell<Vec<Rc<DatagramSocket<H>>>>,
+    /// The memory in which datagrams are received; there while sockets for them are.
+    pub(crate) arrivals: RefCell<Option<Box<Arrivals>>>,
     pub(crate) unsettled: RefCell<Vec<Rc<Connection<H>>>>,
     /// Connections that used up their budget in this turn and go on in the next.
     pub(crate) resting: RefCell<Vec<Rc<Connection<H>>>>,
@@ -91,6 +100,9 @@ impl<H: Host> Engine<H> {
             port: RefCell::new(port),
             connections: RefCell::new(Table::new(Owner::Connection)),
             listeners: RefCell::new(Table::new(Owner::Listener)),
+            datagram_sockets: RefCell::new(Table::new(Owner::Datagrams)),
+            departing: RefCell::default(),
+            arrivals: RefCell::default(),
             unsettled: RefCell::default(),
             resting: RefCell::default(),
             answers: RefCell::default(),
@@ -199,6 +211,29 @@ impl<H: Host> Engine<H> {
         self.port.borrow_mut().adopt(socket)?;
         self.keep_alive(socket, &endpoint);
         Ok(Listener::start(self, socket, endpoint))
+    }
+
+    /// Bind a socket for datagrams to `address`; nothing is received before
+    /// [`DatagramSocket::resume`].
+    pub fn bind(
+        self: &Rc<Self>,
+        address: &Address,
+        endpoint: Rc<Endpoint<H>>,
+        options: &DatagramOptions,
+    ) -> io::Result<Rc<DatagramSocket<H>>> {
+        let socket = self.port.borrow_mut().bind(address, options)?;
+        DatagramSocket::start(self, socket, endpoint)
+    }
+
+    /// The same on a socket that was made and bound elsewhere; it is closed in the end.
+    pub fn adopt_datagrams(
+        self: &Rc<Self>,
+        socket: Descriptor,
+        endpoint: Rc<Endpoint<H>>,
+        options: &DatagramOptions,
+    ) -> io::Result<Rc<DatagramSocket<H>>> {
+        self.port.borrow_mut().adopt_datagrams(socket, options)?;
+        DatagramSocket::start(self, socket, endpoint)
     }
 
     /// Let the kernel see to it that dead peers of this socket, or of those accepted on it, are
@@ -311,7 +346,10 @@ impl<H: Host> Engine<H> {
     /// Whether a listener or a connection is there, closed ones whose last completion is awaited
     /// included.
     pub fn is_in_use(&self) -> bool {
-        self.connections.borrow().len() + self.listeners.borrow().len() > 0
+        self.connections.borrow().len()
+            + self.listeners.borrow().len()
+            + self.datagram_sockets.borrow().len()
+            > 0
     }
 
     /// The connection whose callback or settling was the latest: after a panic, the one that caused

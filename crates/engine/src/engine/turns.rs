@@ -39,6 +39,7 @@ impl<H: Host> Engine<H> {
             || !self.unsettled.borrow().is_empty()
             || !self.resting.borrow().is_empty()
             || !self.reached.borrow().is_empty()
+            || !self.departing.borrow().is_empty()
     }
 
     /// Leave the engine to another loop, which takes the next turn when the descriptor is readable
@@ -99,6 +100,7 @@ impl<H: Host> Engine<H> {
                 handled += self.run_timers(now);
             }
             self.host.round_over();
+            self.send_datagrams();
             self.report_limits();
             let settled = self.settle();
             rounds += 1;
@@ -138,6 +140,13 @@ impl<H: Host> Engine<H> {
                     (Some(listener), Outcome::AcceptEnded(errno)) => listener.ended(errno),
                     (None, Outcome::Accepted(socket)) => self.port.borrow_mut().close(socket, true),
                     _ => {}
+                }
+            }
+            Owner::Datagrams => {
+                self.current.set(NOBODY);
+                let socket = self.datagram_sockets.borrow().get(token).cloned();
+                if let Some(socket) = socket {
+                    socket.receive();
                 }
             }
             Owner::Foreign => {
@@ -289,6 +298,12 @@ impl<H: Host> Engine<H> {
                     let listener = self.listeners.borrow().get(token).cloned();
                     if let Some(listener) = listener {
                         listener.accept_again();
+                    }
+                }
+                Due::Datagrams(token) => {
+                    let socket = self.datagram_sockets.borrow().get(token).cloned();
+                    if let Some(socket) = socket {
+                        socket.try_again();
                     }
                 }
                 Due::Host(id) => self.host.timer(id),

@@ -4,10 +4,11 @@ pub use super::told::Told;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use vespiary_engine::port::{Interest, Token};
+use vespiary_engine::port::{Arrival, Interest, Token};
 use vespiary_engine::wire::http::Request;
 use vespiary_engine::{
-    AfterEnd, Answer, CloseReason, Connection, Endpoint, Event, Host, Kind, Layer, Limit, Options,
+    AfterEnd, Answer, CloseReason, Connection, DatagramSocket, Endpoint, Event, Host, Kind, Layer,
+    Limit, Options,
 };
 
 /// A connection of a test's engine.
@@ -21,6 +22,7 @@ type OnPart = Box<dyn Fn(&Conn, Kind, &[u8], bool)>;
 pub type Filter = Box<dyn Fn(&Conn, &[u8]) -> Option<Vec<u8>>>;
 /// The layers of a new connection.
 pub type Layers = Box<dyn Fn(&Conn) -> Vec<Box<dyn Layer>>>;
+type OnDatagram = Box<dyn Fn(&Rc<DatagramSocket<TestHost>>, &Arrival, &[u8])>;
 type OnMessage = Box<dyn Fn(&Conn, Kind, &[u8])>;
 
 /// What the host does at an endpoint.
@@ -47,6 +49,8 @@ pub struct Script {
     pub filter_received: Filter,
     /// What leaves in place of what was sent, at a filtered endpoint.
     pub filter_sent: Filter,
+    /// At a datagram.
+    pub datagram: OnDatagram,
     /// Whether messages and parts are remembered.
     pub remembers: bool,
 }
@@ -74,6 +78,7 @@ impl Script {
             layers: Box::new(|_| Vec::new()),
             filter_received: Box::new(|_, bytes| Some(bytes.to_vec())),
             filter_sent: Box::new(|_, bytes| Some(bytes.to_vec())),
+            datagram: Box::new(|_, _, _| ()),
             remembers: true,
         }
     }
@@ -115,6 +120,16 @@ impl Script {
     #[must_use]
     pub fn on_part(mut self, act: impl Fn(&Conn, Kind, &[u8], bool) + 'static) -> Self {
         self.part = Box::new(act);
+        self
+    }
+
+    /// Do this at a datagram.
+    #[must_use]
+    pub fn on_datagram(
+        mut self,
+        act: impl Fn(&Rc<DatagramSocket<TestHost>>, &Arrival, &[u8]) + 'static,
+    ) -> Self {
+        self.datagram = Box::new(act);
         self
     }
 
@@ -457,6 +472,17 @@ impl Host for TestHost {
     fn event(&self, _endpoint: &Rc<Endpoint<Self>>, event: Event) {
         let _inside = self.enter("event");
         self.tell(Told::Event(event));
+    }
+
+    fn datagrams<'a>(
+        &self,
+        socket: &Rc<DatagramSocket<Self>>,
+        batch: impl Iterator<Item = (&'a Arrival, &'a [u8])>,
+    ) {
+        for (arrival, bytes) in batch {
+            let _inside = self.enter("datagram");
+            (socket.endpoint.host.datagram)(socket, arrival, bytes);
+        }
     }
 
     fn layers(&self, connection: &Conn) -> Vec<Box<dyn Layer>> {

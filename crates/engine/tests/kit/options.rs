@@ -21,6 +21,7 @@ pub fn defaults(framing: Framing) -> Options {
             write_high_bytes: 64 << 10,
             write_low_bytes: 16 << 10,
             write_bytes_max: 16 << 20,
+            datagram_bytes_max: 1 << 16,
         },
         deadlines: Deadlines {
             handshake: Some(10_000),

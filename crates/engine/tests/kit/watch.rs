@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
 use vespiary_engine::port::{
-    Address, Completion, Descriptor, Outcome, Outgoing, Port, Token, forward_to_port,
+    Address, Completion, DatagramOptions, Descriptor, Outcome, Outgoing, Port, Token,
+    forward_to_port,
 };
 
 /// The kind of an operation.
@@ -97,6 +98,7 @@ impl Watched {
 impl Port for Watched {
     forward_to_port!(port:
         name cancel_accept cancel_send cancel_connect poll unpoll keep_alive
+        adopt_datagrams watch_datagrams unwatch_datagrams receive_datagrams send_datagrams
         shutdown local_address peer_address delivery unread turn descriptor rest waker
         counters
     );
@@ -155,6 +157,12 @@ impl Port for Watched {
         self.port.adopt(listener)?;
         assert!(self.book.borrow_mut().open.insert(listener));
         Ok(())
+    }
+
+    fn bind(&mut self, address: &Address, options: &DatagramOptions) -> io::Result<Descriptor> {
+        let descriptor = self.port.bind(address, options)?;
+        assert!(self.book.borrow_mut().open.insert(descriptor));
+        Ok(descriptor)
     }
 
     fn close(&mut self, socket: Descriptor, reset: bool) {

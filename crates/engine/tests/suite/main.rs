@@ -14,6 +14,7 @@ mod closing_late;
 mod closing_slowly;
 mod compression;
 mod compression_rules;
+mod datagrams;
 mod deadlines;
 mod echo;
 mod filters;

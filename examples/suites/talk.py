@@ -2,8 +2,9 @@
 
     talk.py [--seconds S] [--connections N] [--ca FILE [--cert FILE --key FILE]] URL STEP...
 
-URL is ws:// or wss://, tcp:// or tls:// (lines), or http:// (then there is no connection, only `!`
-steps). All steps are done again, on new connections, until the seconds are over. A step is one of
+URL is ws:// or wss://, tcp:// or tls:// (lines), udp://, or http:// (then there is no connection,
+only `!` steps). All steps are done again, on new connections, until the seconds are over. A step is
+one of
 
     >TEXT    send a text; %n in it is a number that grows
     >#N      send N bytes as one message
@@ -108,6 +109,37 @@ class Lines:
         self.socket.close()
 
 
+class Datagrams:
+    """A UDP socket that talks to one address. What was sent is sent again while nothing comes."""
+
+    def __init__(self, url: str, headers: dict[str, str], tls: ssl.SSLContext | None) -> None:
+        del headers, tls
+        parts = urlsplit(url)
+        assert parts.port is not None
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.connect((parts.hostname, parts.port))
+        self.socket.settimeout(1)
+        self.sent = b""
+
+    def send(self, message: str | bytes) -> None:
+        """Send a datagram."""
+        self.sent = message.encode() if isinstance(message, str) else message
+        self.socket.send(self.sent)
+
+    def receive(self) -> str | bytes | None:
+        """The next datagram; None when none comes."""
+        for _ in range(int(SECONDS)):
+            try:
+                return self.socket.recv(1 << 16)
+            except (TimeoutError, ConnectionRefusedError):
+                self.socket.send(self.sent)
+        return None
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+
 class Talk:
     """All steps, once."""
 
@@ -115,15 +147,17 @@ class Talk:
         self.url = url
         self.tls = tls
         self.cookies = CookieJar()
-        self.connection: WebSocket | Lines | None = None
+        self.connection: WebSocket | Lines | Datagrams | None = None
         self.answer: str | None = None
 
-    def connected(self) -> WebSocket | Lines:
+    def connected(self) -> WebSocket | Lines | Datagrams:
         """The connection, which is made when it is needed first."""
         if self.connection is None:
             cookies = "; ".join(f"{each.name}={each.value}" for each in self.cookies)
             headers = {"Cookie": cookies} if cookies else {}
-            kind = WebSocket if self.url.startswith("ws") else Lines
+            kind: type[WebSocket | Lines | Datagrams] = Lines
+            if self.url.startswith(("ws", "udp")):
+                kind = WebSocket if self.url.startswith("ws") else Datagrams
             self.connection = kind(self.url, headers, self.tls)
         return self.connection
 

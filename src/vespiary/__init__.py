@@ -10,7 +10,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # The module `typing` takes longer to import than all that is here.
     from vespiary import sync
-    from vespiary._core import Connection, Timer, __version__
+    from vespiary._core import Connection, Datagram, DatagramSocket, Timer, __version__
     from vespiary._serve import serve
     from vespiary.backoff import Backoff
     from vespiary.client import connect
@@ -70,6 +70,8 @@ __all__ = [
     "ConnectionBroken",
     "ConnectionClosed",
     "ConnectionStatistics",
+    "Datagram",
+    "DatagramSocket",
     "Deadlines",
     "DriverUnavailable",
     "Endpoint",
@@ -111,7 +113,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "_core": ("Connection", "Timer", "__version__"),
+    "_core": ("Connection", "Datagram", "DatagramSocket", "Timer", "__version__"),
     "_serve": ("serve",),
     "backoff": ("Backoff",),
     "client": ("connect",),

@@ -24,6 +24,8 @@ __all__ = [
     "ClientTls",
     "Connection",
     "Core",
+    "Datagram",
+    "DatagramSocket",
     "Hooks",
     "Listener",
     "LoadRun",
@@ -31,6 +33,7 @@ __all__ = [
     "Site",
     "Timer",
     "__version__",
+    "bind_datagrams",
     "close_as_told",
     "cue_stop",
     "end_with_peer",
@@ -293,6 +296,101 @@ class Connection(Generic[_M_co]):
     def _task_done(self, task: asyncio.Future[Any]) -> None: ...
 
 @final
+class DatagramSocket:
+    """A socket for datagrams of a server.
+
+    Its methods may be called from any thread.
+    """
+
+    @property
+    def address(self) -> tuple[str, int] | str:
+        """The address that it is bound to, with the port that the kernel chose for 0.
+
+        A pair of host and port, or the path of a Unix socket.
+        """
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has been closed: when its server has stopped."""
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait to be taken by the kernel; 0 in another thread than the loop's."""
+
+    def send_to(self, data: str | Buffer, peer: tuple[str, int] | str, /) -> bool:
+        """Send a datagram; it leaves with everything else that the current batch sends.
+
+        May be called from any thread. Nothing says whether a datagram arrives; one that the kernel
+        refuses is counted in `datagrams_dropped`.
+
+        Args:
+            data: Its bytes; text is sent as UTF-8. They may be empty.
+            peer: An IP address and a port, as `Datagram.peer` has them, or the path of a Unix
+                socket.
+
+        Returns:
+            False where it was dropped, because `write_bytes_max` wait to be sent already.
+
+        Raises:
+            RuntimeError: the socket is closed.
+            ThreadCallsFull: the loop takes no calls of other threads (raised in those only).
+            TypeError: the data is neither text nor bytes.
+            ValueError: the peer is not an address, or of another family than the socket.
+        """
+
+    def _refuse(self) -> None: ...
+    def _fail(self, error: BaseException, peer: object) -> None: ...
+
+@final
+class Datagram:
+    """A datagram that came. It may be kept, and answered later, from any thread."""
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes; they may be empty."""
+
+    @property
+    def peer(self) -> tuple[str, int] | str | None:
+        """The address of its sender; None for a Unix socket without a name.
+
+        A pair of host and port, or the path of a Unix socket. With UDP this is what the sender
+        claims: see "UDP and datagrams" about spoofed addresses.
+        """
+
+    @property
+    def local_address(self) -> tuple[str, int] | str:
+        """The address to which it was sent.
+
+        An address of this machine or of a multicast group, or a broadcast address, with the port;
+        or the path of a Unix socket.
+        """
+
+    @property
+    def ttl(self) -> int | None:
+        """Its time to live or hop limit when it came; None without `packet_info=True`."""
+
+    @property
+    def ecn(self) -> int | None:
+        """Its ECN bits, 0 to 3 (RFC 3168); None without `packet_info=True`."""
+
+    @property
+    def socket(self) -> DatagramSocket:
+        """The socket on which it came."""
+
+    def reply(self, data: str | Buffer, /) -> bool:
+        """Send a datagram to its peer, from the address to which it was sent.
+
+        Returns:
+            False where it was dropped, because `write_bytes_max` wait to be sent already, or
+            because the peer has no address.
+
+        Raises:
+            RuntimeError: the socket is closed.
+            ThreadCallsFull: the loop takes no calls of other threads (raised in those only).
+            TypeError: the data is neither text nor bytes.
+        """
+
+@final
 class Timer:
     """A timer that was set; it can be cancelled until it fires."""
 
@@ -379,6 +477,7 @@ class Hooks:
     open: Callable[..., Any] | None
     message: Callable[..., Any] | None
     part: Callable[..., Any] | None
+    datagram: Callable[..., Any] | None
     drain: Callable[..., Any] | None
     close: Callable[..., Any] | None
     end: Callable[..., Any] | None
@@ -402,6 +501,7 @@ class Hooks:
         open: Callable[..., Any] | None = None,  # noqa: A002 - The hook for on_open.
         message: Callable[..., Any] | None = None,
         part: Callable[..., Any] | None = None,
+        datagram: Callable[..., Any] | None = None,
         drain: Callable[..., Any] | None = None,
         close: Callable[..., Any] | None = None,
         end: Callable[..., Any] | None = None,
@@ -444,11 +544,25 @@ class Listener:
     def address(self) -> str | tuple[str, int]: ...
     @property
     def is_closed(self) -> bool: ...
+    @property
+    def datagram_socket(self) -> DatagramSocket | None: ...
     def suspend(self) -> None: ...
     def resume(self) -> None: ...
     def close(self) -> None: ...
     def release(self) -> None: ...
 
+def bind_datagrams(
+    core: Core,
+    address: str | tuple[str, int] | int,
+    site: Site,
+    *,
+    groups: list[tuple[str, int]],
+    reuse_port: bool,
+    broadcast: bool,
+    local_address: bool,
+    packet_info: bool,
+    receive_buffer_bytes: int | None,
+) -> Listener: ...
 def cue_stop(
     connection: Connection, code: int, reason: str
 ) -> Literal["ended", "answering", "cue", "finishing", "sending", "closing"]: ...

@@ -26,6 +26,7 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "on_open": ("connection",),
     "on_message": ("connection", "message"),
     "on_part": ("connection", "part", "last", "text"),
+    "on_datagram": ("datagram",),
     "on_drain": ("connection",),
     "on_end": ("connection",),
     "on_shutdown": ("connection",),

@@ -17,12 +17,19 @@ import errno as errnos
 import logging
 import os
 import socket
-import stat
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vespiary._race import impossible_name
+from vespiary._datagrams import socket_maker
+from vespiary._listening_sockets import (
+    given_socket,
+    is_socket,
+    remove_socket_file,
+    resolve,
+    socket_with_mode,
+    takes_ipv4,
+)
 from vespiary._site import Site
 from vespiary.endpoint import Endpoint
 from vespiary.errors import ConfigurationError
@@ -30,9 +37,11 @@ from vespiary.routing import Router
 from vespiary.server_options import BACKLOG
 
 if TYPE_CHECKING:
-    from vespiary._core import Core, Listener
+    from vespiary._core import Core, DatagramSocket, Listener
     from vespiary._core import Site as NativeSite
     from vespiary._life import Life
+
+    _Make = Callable[[str | tuple[str, int] | int], Listener]
 
 __all__ = ["ListeningAddress", "place", "remove"]
 
@@ -73,6 +82,7 @@ class ListeningAddress:
         self.sites = [first]
         self.router: Router[Site] = Router()
         self.listeners: list[Listener] = []
+        self.datagram_sockets: list[DatagramSocket] = []
         self.front: Site | None = None
         """The endpoint that the listeners accept for: connections are its own until a request has
         come. It stays when it is removed and others share the address."""
@@ -177,6 +187,8 @@ class ListeningAddress:
             self.listeners = self._listen(life.core)
         except OSError as error:
             raise _explained(error, first) from None
+        sockets = [listener.datagram_socket for listener in self.listeners]
+        self.datagram_sockets = [one for one in sockets if one is not None]
         for site in self.sites:
             self._set_port(site)
         route = first.route
@@ -204,27 +216,27 @@ class ListeningAddress:
         first = self.sites[0]
         assert first.native is not None
         backlog = first.options.get("backlog", BACKLOG)
-        reuse_port = first.options.get("reuse_port", False)
-        given = _given_socket(first, backlog)
+        make = _socket_maker(core, first, backlog)
+        given = given_socket(first, backlog)
         mode = first.options.get("mode")
         if given is None and mode is not None:
-            given = _socket_with_mode(first.endpoint.path, mode, backlog)
+            given = socket_with_mode(first.endpoint, mode, backlog)
             found = os.lstat(first.endpoint.path)
             self._socket_file = (first.endpoint.path, found.st_dev, found.st_ino)
         if given is not None:
-            self._takes_ipv4 = _takes_ipv4(given)
-            return [core.listen(given.detach(), first.native)]
+            self._takes_ipv4 = takes_ipv4(given)
+            return [make(given.detach())]
         if first.endpoint.is_unix:
-            return [core.listen(first.endpoint.path, first.native, backlog)]
-        hosts = _resolve(first.endpoint)
+            return [make(first.endpoint.path)]
+        hosts = resolve(first.endpoint)
         for _ in range(_PORT_ATTEMPTS):
             try:
-                return _listen_on_all(core, hosts, first, backlog, reuse_port)
+                return _listen_on_all(make, hosts, first.endpoint.port)
             except OSError as error:
                 # The port that the kernel chose for one address may be taken on the next.
                 if error.errno != errnos.EADDRINUSE or first.endpoint.port != 0:
                     raise
-        return _listen_on_all(core, hosts, first, backlog, reuse_port)
+        return _listen_on_all(make, hosts, first.endpoint.port)
 
     def resume(self) -> None:
         """Accept connections from now on."""
@@ -264,7 +276,7 @@ class ListeningAddress:
         if self._socket_file is not None:
             path, device, inode = self._socket_file
             self._socket_file = None
-            _remove_socket_file(path, device, inode)
+            remove_socket_file(path, device, inode)
 
     @property
     def is_closed(self) -> bool:
@@ -274,7 +286,7 @@ class ListeningAddress:
     def forget(self) -> None:
         """Release everything native, in whatever thread, after the loop has been closed."""
         self._remove_socket_file()
-        self.listeners = []
+        self.listeners, self.datagram_sockets = [], []
         for site in self.sites + self.removed_front:
             site.forget()
         self.front = None
@@ -283,7 +295,7 @@ class ListeningAddress:
         """Release everything native."""
         for listener in self.listeners:
             listener.release()
-        self.listeners = []
+        self.listeners, self.datagram_sockets = [], []
         for site in self.sites + self.removed_front:
             site.release()
         self.front = None
@@ -322,17 +334,23 @@ def remove(addresses: list[ListeningAddress], site: Site) -> bool:
     return True
 
 
-def _listen_on_all(
-    core: Core, hosts: list[str], site: Site, backlog: int, reuse_port: bool
-) -> list[Listener]:
+def _socket_maker(core: Core, site: Site, backlog: int) -> _Make:
+    """What listens at an address, or on a descriptor."""
+    if site.endpoint.is_datagram:
+        return socket_maker(core, site)
+    native, reuse_port = site.native, site.options.get("reuse_port", False)
+    assert native is not None
+    return lambda address: core.listen(address, native, backlog, reuse_port)
+
+
+def _listen_on_all(make: _Make, hosts: list[str], port: int) -> list[Listener]:
     """Listen on each address of a name, at one port; those that this machine lacks are left out."""
-    assert site.native is not None
     listeners: list[Listener] = []
-    port, lacking = site.endpoint.port, None
+    lacking = None
     try:
         for host in hosts:
             try:
-                made = core.listen((host, port), site.native, backlog, reuse_port)
+                made = make((host, port))
             except OSError as error:
                 if error.errno not in _UNAVAILABLE:
                     raise
@@ -357,113 +375,7 @@ def _key(site: Site) -> Hashable:
     if site.options.get("fd") is not None:
         return ("socket", site.options["fd"])
     endpoint = site.endpoint
-    return endpoint.path if endpoint.is_unix else (endpoint.host, endpoint.port)
-
-
-def _resolve(endpoint: Endpoint) -> list[str]:
-    """Every address of the endpoint's host."""
-    try:
-        found = socket.getaddrinfo(
-            endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except UnicodeError:
-        raise impossible_name() from None
-    hosts = []
-    for _, _, _, _, address in found:
-        host = str(address[0]).partition("%")[0]
-        scope = address[3] if len(address) == 4 else 0
-        hosts.append(f"{host}%{scope}" if scope else host)
-    return list(dict.fromkeys(hosts))
-
-
-def _given_socket(site: Site, backlog: int) -> socket.socket | None:
-    """The socket that was given in place of an address, listening.
-
-    Raises:
-        ConfigurationError: it is not a stream socket of the URL's kind.
-    """
-    given, descriptor = site.options.get("sock"), site.options.get("fd")
-    if given is None and descriptor is None:
-        return None
-    if given is None:
-        try:
-            given = socket.socket(fileno=descriptor)
-        except OSError as error:
-            raise ConfigurationError(
-                f"fd={descriptor!r} of {site.url} is not a socket: {error.strerror}",
-                subject="fd",
-                value=descriptor,
-            ) from None
-    families = [socket.AF_UNIX] if site.endpoint.is_unix else [socket.AF_INET, socket.AF_INET6]
-    if given.family not in families or given.type != socket.SOCK_STREAM:
-        if descriptor is not None:
-            given.detach()
-        raise ConfigurationError(
-            f"the socket that was given for {site.url} is {given.family.name} and"
-            f" {given.type.name}: it has to be a stream socket of the URL's kind",
-            subject="sock" if descriptor is None else "fd",
-        )
-    if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        try:
-            given.listen(backlog)
-        except OSError:
-            # The descriptor stays the caller's.
-            if descriptor is not None:
-                given.detach()
-            raise
-    return given
-
-
-def _takes_ipv4(given: socket.socket) -> bool:
-    """Return whether a socket that is bound to `[::]` takes IPv4 connections too."""
-    return given.family == socket.AF_INET6 and not given.getsockopt(
-        socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
-    )
-
-
-def _socket_with_mode(path: str, mode: int, backlog: int) -> socket.socket:
-    """A listening Unix socket whose file has these permissions before anyone can connect."""
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        _remove_stale(path)
-        made.bind(path)
-        # Before listen(2) a connect is refused.
-        Path(path).chmod(mode)
-        made.listen(backlog)
-    except BaseException:
-        made.close()
-        raise
-    return made
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket file on which nobody listens any more."""
-    if not _is_socket(path):
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink()
-        except OSError:
-            pass
-
-
-def _is_socket(path: str) -> bool:
-    try:
-        return stat.S_ISSOCK(os.lstat(path).st_mode)
-    except OSError:
-        return False
-
-
-def _remove_socket_file(path: str, device: int, inode: int) -> None:
-    """Remove a socket's file, unless another process has put its own there since."""
-    try:
-        found = os.lstat(path)
-        if (found.st_dev, found.st_ino) == (device, inode):
-            Path(path).unlink()
-    except OSError:
-        pass
+    return endpoint.path or (endpoint.is_datagram, endpoint.host, endpoint.port)
 
 
 _PRIVILEGED_PORT = (
@@ -487,7 +399,7 @@ def _explained(error: OSError, site: Site) -> OSError:
     }.get(error.errno or 0)
     if error.errno == errnos.EADDRINUSE and path:
         advice = "another process listens there; stop it, or choose another path"
-        if not _is_socket(path):
+        if not is_socket(path):
             advice = "there is a file which is not a socket; remove it, or choose another path"
     if isinstance(error, socket.gaierror):
         advice = "its host name cannot be resolved; 0.0.0.0 and [::] stand for every interface"

@@ -33,14 +33,15 @@ _COUNTS = {
     "handshakes_per_address_max": 1,
     "backlog": 1,
     "fd": 0,
+    "receive_buffer_bytes": 1,
     "spin_microseconds": 0,
 }
 """Options that are a whole number, and the least that they may be."""
 
 _COUNT_MAX = (1 << 31) - 1
-_OPTIONAL_COUNTS = ("handshakes_per_address_max", "fd")
+_OPTIONAL_COUNTS = ("handshakes_per_address_max", "fd", "receive_buffer_bytes")
 _NAMES = "a list of names, such as a list of one"
-_SWITCHES = ("half_close", "reuse_port", "signals", "parts")
+_SWITCHES = ("half_close", "reuse_port", "signals", "parts", "broadcast", "packet_info")
 _DRIVERS = ("uring", "epoll", "sim")
 
 

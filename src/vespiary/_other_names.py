@@ -36,6 +36,8 @@ OTHER_HOOKS: Mapping[str, str] = {
     "on_line": _MESSAGE,
     "on_fragment": "it is on_part",
     "on_chunk": "it is on_part",
+    "on_packet": "it is on_datagram",
+    "on_datagram_received": "it is on_datagram",
     "on_ping": "a ping is answered without the handler",
     "on_pong": "await connection.ping() for the latency",
     "on_upgrade": "it is on_request",
@@ -69,6 +71,8 @@ _OPTIONS = {
     "response_headers": "websocket=WebSocket(headers=...)",
     "backlog_max": "backlog=",
     "socket": "sock=",
+    "groups": "multicast_groups=",
+    "allow_broadcast": "broadcast=",
 }
 _SENTENCES = {
     "ssl": "write tls= with a ServerTLS (of a server) or ClientTLS",

@@ -77,6 +77,11 @@ def client_endpoint(url: str) -> Endpoint:
         why = (
             "connect speaks tcp://, tls://, unix://, ws:// and wss://; for HTTP use an HTTP client"
         )
+    if scheme in ("udp", "unixgram"):
+        why = (
+            f"connect is for streams, and datagrams have no connection: serve {scheme}:// and send"
+            " with DatagramSocket.send_to()"
+        )
     if why:
         bare = bare_url(url)
         raise EndpointError(f"{bare!r}: {why}", subject=bare, value=bare)

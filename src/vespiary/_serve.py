@@ -33,7 +33,8 @@ def serve(
     once. One that comes while `on_start` runs undoes the start, and `serve` returns all the same.
 
     Args:
-        handler: A `Handler`, a subclass of it, or an async function that takes a connection.
+        handler: A `Handler`, a subclass of it, or an async function that takes a connection, or on
+            `udp://` and `unixgram://` a datagram.
         urls: The endpoints.
         driver: `uring` or `epoll`; default: the best that works here.
         spin_microseconds: See `vespiary.loop.Loop`.

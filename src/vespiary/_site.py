@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vespiary import _logging
 from vespiary._core import Hooks
+from vespiary._datagrams import check_groups, check_kind, datagram_hooks
 from vespiary._hooks import as_handler, handler_hooks
 from vespiary._option_checks import check_options, wrong_option
 from vespiary._options import native_options
@@ -90,13 +91,18 @@ class Site:
         check_options(options, ServerOptions.__annotations__, "an endpoint")
         made = as_handler(handler)
         endpoint = Endpoint.parse(url)
+        check_kind(endpoint, options, made)
         _check_socket_options(endpoint, options)
         route = _route(endpoint, options.get("host"), url)
         limits = options.get("limits") or Limits()
         deadlines = options.get("deadlines") or Deadlines()
         task_name = f"the handler of {url}"
-        hooks = handler_hooks(made, task_name)
-        _check_request_hook(endpoint, hooks)
+        if endpoint.is_datagram:
+            check_groups(endpoint, options.get("multicast_groups", ()))
+            hooks = datagram_hooks(made, task_name, limits.datagrams_pending_max)
+        else:
+            hooks = handler_hooks(made, task_name)
+            _check_request_hook(endpoint, hooks)
         if route is not None:
             hooks.path_pattern = route.path
         native = native_options(
@@ -234,10 +240,22 @@ class Site:
         fields = self.native.statistics()
         fields["url"] = self.url
         errors = cast("dict[int, int]", fields["accept_errors"])
-        fields["accept_errors"] = {
-            errnos.errorcode.get(number, str(number)): count for number, count in errors.items()
+        fields["accept_errors"] = _by_name(errors)
+        fields["datagram_errors"] = _by_name(cast("dict[int, int]", fields["datagram_errors"]))
+        dropped = cast("dict[str, int]", fields["datagrams_dropped"])
+        fields["datagrams_dropped"] = {
+            _errno_name(int(cause)) if cause.isdigit() else cause: count
+            for cause, count in dropped.items()
         }
         return EndpointStatistics(**fields)
+
+
+def _errno_name(number: int) -> str:
+    return errnos.errorcode.get(number, str(number))
+
+
+def _by_name(errors: dict[int, int]) -> dict[str, int]:
+    return {_errno_name(number): count for number, count in errors.items()}
 
 
 def _proxies(endpoint: Endpoint, options: ServerOptions) -> dict[str, Any]:

@@ -24,7 +24,18 @@ __all__ = ["timed", "timed_callback"]
 
 logger = logging.getLogger("asyncio")
 
-_NAMES = ("request", "open", "message", "part", "drain", "end", "shutdown", "close", "limit")
+_NAMES = (
+    "request",
+    "open",
+    "message",
+    "part",
+    "datagram",
+    "drain",
+    "end",
+    "shutdown",
+    "close",
+    "limit",
+)
 
 
 def timed(hooks: Hooks, loop: asyncio.AbstractEventLoop) -> Hooks:

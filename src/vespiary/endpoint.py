@@ -15,12 +15,25 @@ from vespiary.trace import requires
 
 __all__ = ["Endpoint", "Scheme", "is_host_name"]
 
-Scheme = Literal["tcp", "tls", "unix", "ws", "wss", "http", "https", "ws+unix", "http+unix"]
-"""The schemes that can be served and connected to."""
+Scheme = Literal[
+    "tcp",
+    "tls",
+    "unix",
+    "udp",
+    "unixgram",
+    "ws",
+    "wss",
+    "http",
+    "https",
+    "ws+unix",
+    "http+unix",
+]
+"""The schemes that can be served; clients connect to those of streams."""
 
 _DEFAULT_PORTS: dict[str, int | None] = {
     "tcp": None,
     "tls": None,
+    "udp": None,
     "ws": 80,
     "wss": 443,
     "http": 80,
@@ -39,6 +52,8 @@ _EXAMPLES = {
     "http": "http://127.0.0.1:8080/",
     "https": "https://www.example.com/",
     "unix": "unix:///run/echo.sock",
+    "udp": "udp://127.0.0.1:9000",
+    "unixgram": "unixgram:///run/log.sock",
     "ws+unix": "ws+unix:///run/chat.sock:/rooms",
     "http+unix": "http+unix:///run/web.sock:/",
 }
@@ -50,12 +65,12 @@ class Endpoint:
 
     Attributes:
         scheme: `tcp`, `unix`, `ws`, `http`, `ws+unix` or `http+unix`; with TLS `tls`, `wss` or
-            `https`.
+            `https`; for datagrams `udp` or `unixgram`.
         host: A name or an address without brackets; empty for a Unix socket.
         port: 0 to 65535, where 0 lets the kernel choose when listening; 0 for a Unix socket.
         path: The path of a Unix socket; empty otherwise.
-        target: Path and query of a request, `/` at least (RFC 9112 section 3.2.1); empty for `tcp`,
-            `tls` and `unix`.
+        target: Path and query of a request, `/` at least (RFC 9112 section 3.2.1); empty where no
+            request is made.
     """
 
     scheme: Scheme
@@ -79,7 +94,7 @@ class Endpoint:
         is_broken = re.search(r"[\x00-\x20\x7f]", url) is not None
         if requires("rfc6455/4.1/3", "rfc6455/4.1/4", is_broken):
             raise _wrong(url, "it contains a space or a control character", scheme)
-        if scheme.endswith("unix"):
+        if scheme.endswith(("unix", "unixgram")):
             return _unix(url, scheme)
         return _internet(url, scheme)
 
@@ -87,7 +102,11 @@ class Endpoint:
         """The URL, encoded so that `parse` gives the same endpoint."""
         if self.is_unix:
             path = quote(os.fsencode(self.path), safe=_PATH_CHARACTERS)
-            return f"{self.scheme}://{path}:{self.target}" if self.target else f"unix://{path}"
+            return (
+                f"{self.scheme}://{path}:{self.target}"
+                if self.target
+                else f"{self.scheme}://{path}"
+            )
         # RFC 6874 section 2: the percent sign in front of a zone is encoded.
         authority = self.authority.replace("%", "%25", 1)
         return f"{self.scheme}://{authority}{self.target}"
@@ -103,7 +122,12 @@ class Endpoint:
     @property
     def is_unix(self) -> bool:
         """Whether it is a Unix socket, which has a path in place of host and port."""
-        return self.scheme.endswith("unix")
+        return self.scheme.endswith(("unix", "unixgram"))
+
+    @property
+    def is_datagram(self) -> bool:
+        """Whether it carries datagrams, and not a stream."""
+        return self.scheme in ("udp", "unixgram")
 
     @property
     def is_websocket(self) -> bool:
@@ -158,9 +182,6 @@ def _scheme(url: str) -> Scheme:
     name = name.lower()
     if name in _EXAMPLES:
         return cast("Scheme", name)
-    if name == "udp":
-        bare = bare_url(url)
-        raise EndpointError(f"{bare!r}: udp:// is not available yet", subject=bare, value=bare)
     if not name:
         raise _wrong(url, f"it has no scheme ({', '.join(_EXAMPLES)})")
     near = difflib.get_close_matches(name, list(_EXAMPLES), n=1, cutoff=0.5)
@@ -175,7 +196,7 @@ def _unix(url: str, scheme: Scheme) -> Endpoint:
         text = "the path of a Unix socket is absolute, so three slashes follow the scheme"
         raise _wrong(url, text, scheme)
     target = ""
-    if scheme != "unix":
+    if scheme not in ("unix", "unixgram"):
         rest, _, target = rest.partition(":")
         if target and not target.startswith("/"):
             raise _wrong(url, "the path after the colon must begin with a slash", scheme)
@@ -210,7 +231,7 @@ def _internet(url: str, scheme: Scheme) -> Endpoint:
     if port is None:
         raise _wrong(url, "it has no port", scheme)
     target = _target(parts.path, parts.query)
-    if scheme in ("tcp", "tls"):
+    if scheme in ("tcp", "tls", "udp"):
         if target != "/":
             raise _wrong(url, f"a {scheme.upper()} endpoint has no path", scheme)
         target = ""

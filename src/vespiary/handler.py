@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    from vespiary._core import Connection
+    from vespiary._core import Connection, Datagram
     from vespiary.errors import CloseReason
     from vespiary.request import Request, Response
     from vespiary.server import Server
@@ -19,10 +19,13 @@ else:
 
     M = TypeVar("M")
 
-__all__ = ["AnyHandler", "AsyncHandler", "Handler"]
+__all__ = ["AnyHandler", "AsyncDatagramHandler", "AsyncHandler", "Handler"]
 
 AsyncHandler = Callable[["Connection[Any]"], Awaitable[object]]
 """An async function that is run for each connection; the connection closes when it returns."""
+
+AsyncDatagramHandler = Callable[["Datagram"], Awaitable[object]]
+"""An async function that is run for each datagram."""
 
 
 class Handler(Generic[M]):
@@ -76,6 +79,13 @@ class Handler(Generic[M]):
         message is text (checked as UTF-8 over all its parts, which may end within a character).
         """
 
+    def on_datagram(self, datagram: Datagram) -> Awaitable[None] | None:
+        """Handle a datagram, on `udp://` and `unixgram://`.
+
+        An async method gets a task for each datagram, `datagrams_pending_max` at a time. An
+        exception is counted and logged, and concerns no other datagram.
+        """
+
     def on_drain(self, connection: Connection[M]) -> None:
         """The write queue has fallen to `write_low_bytes`, having been above `write_high_bytes`."""
 
@@ -108,5 +118,5 @@ class Handler(Generic[M]):
         """Clean up: the server is stopping, and the last connection has ended."""
 
 
-AnyHandler = Handler[Any] | type[Handler[Any]] | AsyncHandler
+AnyHandler = Handler[Any] | type[Handler[Any]] | AsyncHandler | AsyncDatagramHandler
 """What can be served, which is a `Handler`, a subclass of it, or an async function."""

@@ -36,6 +36,7 @@ _SMALL_COUNTS = frozenset(
         "fragments_max",
         "requests_per_connection_max",
         "topics_per_connection_max",
+        "datagrams_pending_max",
     }
 )
 """Limits that the engine counts in 32 bits; the others are of bytes, and a few of objects."""
@@ -105,6 +106,10 @@ class Limits(_Settings):
             its peer.
         inbox_bytes_max: Bytes of the messages that wait for it; at this many reading pauses too.
             1 MiB: one message of the largest size, or 64 of 16 KiB.
+        datagram_bytes_max: Bytes of a datagram that is received; a longer one is dropped. 64 KiB:
+            as long as one of UDP may be.
+        datagrams_pending_max: Datagrams that an async handler is working on; those that come on top
+            are dropped. 1,000: each is a task.
     """
 
     connections_max: int | None = 100_000
@@ -124,6 +129,8 @@ class Limits(_Settings):
     write_bytes_max: int = 16 << 20
     inbox_messages_max: int = 64
     inbox_bytes_max: int = 1 << 20
+    datagram_bytes_max: int = 1 << 16
+    datagrams_pending_max: int = 1000
 
     def __post_init__(self) -> None:
         """Check every field, and the order of the three bounds of the write queue."""

@@ -39,7 +39,7 @@ from vespiary.statistics import PortStatistics, ServerStatistics
 from vespiary.trace import requires
 
 if TYPE_CHECKING:
-    from vespiary._core import Connection, Timer
+    from vespiary._core import Connection, DatagramSocket, Timer
 
 __all__ = ["Server", "ServerOptions"]
 
@@ -107,9 +107,11 @@ class Server:
         the endpoint is removed. What hooks and handlers add ends with the run.
 
         Args:
-            handler: A `Handler`, a subclass of it, or an async function that takes a connection.
+            handler: A `Handler`, a subclass of it, or an async function that takes a connection, or
+                on `udp://` and `unixgram://` a datagram.
             url: `tcp://`, `unix:///path`, `ws://`, `http://`, `ws+unix:///path:/target` or
-                `http+unix:///path:/target`; with TLS `tls://`, `wss://`, `https://`. Port 0: any.
+                `http+unix:///path:/target`; with TLS `tls://`, `wss://`, `https://`; for datagrams
+                `udp://`, `unixgram:///path`. Port 0: any.
             options: See `vespiary.ServerOptions`.
 
         Raises:
@@ -192,6 +194,15 @@ class Server:
     def urls(self) -> list[str]:
         """The endpoints' URLs; after the start, with the port that the kernel chose for 0."""
         return [site.url for site in self._sites]
+
+    @property
+    def datagram_sockets(self) -> list[DatagramSocket]:
+        """The sockets of its endpoints for datagrams, to send without being asked.
+
+        They are there while it runs, and bound when `on_start` is called. One endpoint has several
+        where its host's name has several addresses.
+        """
+        return [one for address in self._addresses for one in address.datagram_sockets]
 
     async def start(self) -> None:
         """Listen on every endpoint, await every `on_start`, and then accept.

@@ -53,6 +53,13 @@ class ServerOptions(TypedDict, total=False):
             net.core.somaxconn. Default: 4096.
         reuse_port: Share the port with other processes (SO_REUSEPORT, socket(7)), each of which
             gets its part of the connections.
+        packet_info: For datagrams: ask the kernel for `Datagram.ttl` and `Datagram.ecn`.
+        receive_buffer_bytes: For datagrams: what the kernel's buffer of the socket holds
+            (SO_RCVBUF, socket(7)), up to net.core.rmem_max. Default: net.core.rmem_default.
+        broadcast: On `udp://`: allow sending to broadcast addresses (SO_BROADCAST).
+        multicast_groups: On `udp://`: groups to join, such as `["239.1.2.3"]`, or
+            `["239.1.2.3%eth0"]` on one interface, by which datagrams to groups then leave too.
+            Other sockets may share the port then.
     """
 
     framing: Framing | None
@@ -72,3 +79,7 @@ class ServerOptions(TypedDict, total=False):
     mode: int | None
     backlog: int
     reuse_port: bool
+    packet_info: bool
+    receive_buffer_bytes: int | None
+    broadcast: bool
+    multicast_groups: Sequence[str]

@@ -105,6 +105,15 @@ class EndpointStatistics:
         bytes_sent: Bytes that the kernel took.
         messages_dropped: Messages dropped by the policy for slow consumers, and those of other
             threads that met a full queue.
+        datagrams_received: Datagrams handed to handlers.
+        datagrams_sent: Datagrams that the kernel took.
+        datagrams_dropped: Datagrams that were dropped, by the reason: `datagram_bytes_max` (too
+            long), `receive_buffer` (the kernel's buffer was full, see `receive_buffer_bytes`),
+            `datagrams_pending_max`, `write_bytes_max`, `no_address` (an answer to a Unix socket
+            without a name), `closed` (queued at the end), or the name of the errno with which the
+            kernel refused to send it.
+        datagram_errors: Errors that the network reported of datagrams that were sent before (ICMP),
+            by the name of the errno, such as `ECONNREFUSED`. They stop nothing.
         protocol_errors: Connections ended because the peer broke a rule of the protocol; a limit
             that it went over is counted in `limits_reached` alone.
         write_pauses: How often reading from a peer paused because too much waited to be sent to it.
@@ -131,6 +140,10 @@ class EndpointStatistics:
     bytes_received: int = 0
     bytes_sent: int = 0
     messages_dropped: int = 0
+    datagrams_received: int = 0
+    datagrams_sent: int = 0
+    datagrams_dropped: Mapping[str, int] = field(default_factory=dict)
+    datagram_errors: Mapping[str, int] = field(default_factory=dict)
     protocol_errors: int = 0
     write_pauses: int = 0
     budget_exhausted: int = 0

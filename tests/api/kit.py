@@ -9,7 +9,7 @@ import pytest
 
 import vespiary
 from tests.waiting import are_gone, forever, still_waits, turns, until, wait_until
-from vespiary.handler import AsyncHandler
+from vespiary.handler import AnyHandler
 
 __all__ = [
     "TCP",
@@ -33,8 +33,6 @@ __all__ = [
 
 WS = "ws://127.0.0.1:0"
 TCP = "tcp://127.0.0.1:0"
-
-AnyHandler = vespiary.Handler | type[vespiary.Handler] | AsyncHandler
 
 virtual_time = pytest.mark.parametrize("driver", ["sim"], indirect=True)
 """Run a test in the simulation: sleeps and deadlines take no time, and the network is simulated."""

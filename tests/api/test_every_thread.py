@@ -17,6 +17,7 @@ Call = Callable[[Any], object]
 SERVER: dict[str, tuple[Call, str | None]] = {
     "add": (lambda it: it.add(Echo, WS), "add\\(\\)"),
     "call_soon_threadsafe": (lambda it: it.call_soon_threadsafe(print, end=""), None),
+    "datagram_sockets": (lambda it: it.datagram_sockets, None),
     "publish": (lambda it: it.publish("topic", "message"), None),
     "run": (lambda it: it.run(), "start\\(\\)"),
     "set_timer": (lambda it: it.set_timer(60, print).cancel(), None),
@@ -61,6 +62,24 @@ CONNECTION: dict[str, tuple[Call, str | None]] = {
     "wait_closed": (lambda it: it.wait_closed(), "wait_closed\\(\\)"),
 }
 
+DATAGRAM: dict[str, Call] = {
+    "data": lambda it: it.data,
+    "ecn": lambda it: it.ecn,
+    "local_address": lambda it: it.local_address,
+    "peer": lambda it: it.peer,
+    "reply": lambda it: it.reply(b"answer"),
+    "socket": lambda it: it.socket,
+    "ttl": lambda it: it.ttl,
+}
+"""They work in every thread, as those below do."""
+
+DATAGRAM_SOCKET: dict[str, Call] = {
+    "address": lambda it: it.address,
+    "is_closed": lambda it: it.is_closed,
+    "queued_bytes": lambda it: it.queued_bytes,
+    "send_to": lambda it: it.send_to(b"unasked", it.address),
+}
+
 AWAITED: dict[str, tuple[Call, str]] = {
     "receive within": (lambda it: it.receive(timeout=1), "receive\\(\\)"),
     "anext": (lambda it: it.__anext__(), "async for"),
@@ -83,6 +102,8 @@ def public(owner: type) -> set[str]:
 def test_every_public_method_is_called_here() -> None:
     assert public(vespiary.Server) == set(SERVER)
     assert public(vespiary.Connection) == set(CONNECTION)
+    assert public(vespiary.Datagram) == set(DATAGRAM)
+    assert public(vespiary.DatagramSocket) == set(DATAGRAM_SOCKET)
 
 
 @pytest.mark.parametrize("name", SERVER)
@@ -94,6 +115,23 @@ async def test_a_method_of_the_server_works_in_another_thread_or_says_what_does(
         else:
             with pytest.raises(RuntimeError, match=f"{named} belongs to .* use {LOOP}"):
                 await asyncio.to_thread(call, server)
+
+
+async def test_everything_of_a_datagram_and_its_socket_works_in_another_thread() -> None:
+    came: list[vespiary.Datagram] = []
+
+    class Keeper(vespiary.Handler):
+        def on_datagram(self, datagram: vespiary.Datagram) -> None:
+            came.append(datagram)
+
+    async with serving(Keeper(), "udp://127.0.0.1:0") as server:
+        (own,) = server.datagram_sockets
+        for call in DATAGRAM_SOCKET.values():
+            await asyncio.to_thread(call, own)
+        await until(lambda: bool(came))
+        for call in DATAGRAM.values():
+            await asyncio.to_thread(call, came[0])
+        await until(lambda: [one.data for one in came] == [b"unasked", b"answer"])
 
 
 @pytest.mark.parametrize("name", [*CONNECTION, *AWAITED])

@@ -112,6 +112,9 @@ NOT_REACHED = {
     "write_low_bytes",
     "inbox_messages_max",
     "inbox_bytes_max",
+    # They are of datagrams: see test_datagrams.py.
+    "datagram_bytes_max",
+    "datagrams_pending_max",
     # They close a connection between two requests.
     "requests_per_connection_max",
     "keep_alive_seconds",

@@ -49,7 +49,7 @@ BLOCK = re.compile(
     r"(?:^<!-- (?P<proof>[^\n]*) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S
 )
 PROOF = re.compile(r"(?:(?P<name>\w+\.py): )?(?P<how>.*)", re.S)
-URL = re.compile(r"(?:tcp|ws|http|tls|wss|https)://127\.0\.0\.1:\d+|unix:///[\w./-]+")
+URL = re.compile(r"(?:tcp|udp|ws|http|tls|wss|https)://127\.0\.0\.1:\d+|unix:///[\w./-]+")
 PEM = re.compile(r'"([\w-]+)\.pem"')
 SECONDS = 60.0
 pytestmark = pytest.mark.timeout(180)
@@ -178,11 +178,28 @@ def connected(url: str, process: subprocess.Popen[str]) -> socket.socket:
                 client.connect(parts.path)
                 return client
             assert parts.port
+            if parts.scheme == "udp":
+                return bound_to(parts.port)
             return socket.create_connection(("127.0.0.1", parts.port), SECONDS)
         except (ConnectionRefusedError, FileNotFoundError):
             return None
 
     return wait_until(attempt, lambda: f"{url} does not listen")
+
+
+def bound_to(port: int) -> socket.socket | None:
+    """A socket for datagrams to a port, once a server has bound that."""
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        client.bind(("127.0.0.1", port))
+    except OSError:
+        client.close()
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.settimeout(SECONDS)
+        client.connect(("127.0.0.1", port))
+        return client
+    client.close()
+    return None
 
 
 def exchange(
@@ -198,6 +215,13 @@ def exchange(
                 assert isinstance(sent, str | bytes)
                 peer.send(sent)
                 assert peer.recv(SECONDS) == answer
+        return
+    if url.startswith("udp:"):
+        with client:
+            for sent, answer in pairs:
+                assert isinstance(sent, bytes)
+                client.send(sent)
+                assert client.recv(1 << 16) == answer
         return
     with client, client.makefile("rb") as stream:
         for sent, answer in pairs:

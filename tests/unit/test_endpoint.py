@@ -111,9 +111,23 @@ def test_the_schemes_of_tls_are_secure_and_have_their_own_ports(url: str, port: 
     assert not Endpoint.parse("ws://h").is_secure
 
 
-def test_udp_is_refused_as_not_available_yet() -> None:
-    with pytest.raises(EndpointError, match=r"is not available yet"):
-        Endpoint.parse("udp://h:1")
+@pytest.mark.parametrize(
+    ("url", "is_unix"), [("udp://h:1", False), ("udp://[::1]:0", False), ("unixgram:///a", True)]
+)
+def test_endpoints_for_datagrams_have_neither_request_nor_tls(url: str, is_unix: bool) -> None:
+    endpoint = Endpoint.parse(url)
+    assert (endpoint.is_datagram, endpoint.is_unix) == (True, is_unix)
+    assert not endpoint.has_http
+    assert not endpoint.is_secure
+    assert not endpoint.target
+    assert str(endpoint) == url
+    assert not Endpoint.parse("tcp://h:1").is_datagram
+
+
+@pytest.mark.parametrize("url", ["udp://h", "udp://h:1/path", "unixgram://relative"])
+def test_an_endpoint_for_datagrams_has_an_address_and_nothing_else(url: str) -> None:
+    with pytest.raises(EndpointError, match="is not an endpoint"):
+        Endpoint.parse(url)
 
 
 def test_a_refusal_shows_how_such_an_endpoint_looks() -> None:

@@ -45,6 +45,8 @@ limits! {
     WriteBytes = "write_bytes_max",
     /// Bytes of one datagram.
     DatagramBytes = "datagram_bytes_max",
+    /// Datagrams whose handling is under way.
+    DatagramsPending = "datagrams_pending_max",
     /// Topics that one connection is subscribed to.
     TopicsPerConnection = "topics_per_connection_max",
     /// Bytes of a topic's name.
@@ -99,6 +101,7 @@ impl Limit {
             Self::Headers => limits.headers_max as u64,
             Self::WriteBytes => limits.write_bytes_max as u64,
             Self::DatagramBytes => limits.datagram_bytes_max as u64,
+            Self::DatagramsPending => limits.datagrams_pending_max as u64,
             Self::TopicsPerConnection => count(limits.topics_per_connection_max),
             Self::TopicBytes => limits.topic_bytes_max as u64,
             Self::HandshakeSeconds => deadlines.handshake.unwrap_or(0),

@@ -89,6 +89,8 @@ pub struct Limits {
     pub write_bytes_max: usize,
     /// Bytes of a datagram that is received.
     pub datagram_bytes_max: usize,
+    /// Datagrams whose handling, by a task of the host, is under way. The host counts them.
+    pub datagrams_pending_max: usize,
 }
 
 impl Limits {
@@ -298,6 +300,7 @@ impl Options {
                 write_low_bytes: usize::MAX,
                 write_bytes_max: usize::MAX,
                 datagram_bytes_max: 1 << 16,
+                datagrams_pending_max: usize::MAX,
             },
             deadlines: Deadlines {
                 handshake: None,

@@ -80,14 +80,10 @@ pub(crate) fn set_option_to<T: Copy>(socket: Descriptor, level: i32, name: i32, 
     }
 }
 
-/// The type of the socket: `SOCK_STREAM`, `SOCK_DGRAM`.
-pub(crate) fn kind(socket: Descriptor) -> io::Result<i32> {
-    get_option(socket, libc::SO_TYPE).map_err(|errno| io::Error::from_raw_os_error(errno.0))
-}
-
-/// The socket's address family.
-pub(crate) fn family(socket: Descriptor) -> io::Result<i32> {
-    get_option(socket, libc::SO_DOMAIN).map_err(|errno| io::Error::from_raw_os_error(errno.0))
+/// The address family and the type of the socket (`SOCK_STREAM`, `SOCK_DGRAM`).
+pub(crate) fn family_and_type(socket: Descriptor) -> io::Result<(i32, i32)> {
+    let get = |name| get_option(socket, name).map_err(|it| io::Error::from_raw_os_error(it.0));
+    Ok((get(libc::SO_DOMAIN)?, get(libc::SO_TYPE)?))
 }
 
 /// Let no call on the socket wait, and no program that is executed inherit it.

@@ -214,7 +214,7 @@ fn the_address_to_which_a_datagram_was_sent_is_reported_and_answered_from(driver
     assert_eq!(arrival.local, Some(Ipv4Addr::new(127, 0, 0, 2).into()));
     assert_eq!((arrival.ttl, arrival.ecn), (Some(64), Some(0)));
     let mut departures = Departures::default();
-    departures.push(b"answer", arrival.peer.clone(), arrival.local);
+    departures.push(b"answer", arrival.peer.clone(), arrival.answer_from);
     assert_eq!(send(&mut rig, socket, &mut departures), []);
     rig.pump("the answer", |_, _| {
         let came = client.receive();
@@ -231,7 +231,7 @@ fn the_error_of_a_peer_that_is_gone_does_not_stop_the_socket(driver: &Driver) {
     let mut rig = Rig::new(driver);
     let (socket, address) = bound(&mut rig, [127, 0, 0, 1], &DatagramOptions::default());
     let gone = Client::new(&rig).address();
-    // In the simulation that address is there for good.
+    // In the simulation that address stays there.
     let gone = match &rig.world {
         Some(_) => Address::Inet(([127, 0, 0, 1], 998).into()),
         None => gone,

@@ -69,6 +69,7 @@ impl PyEndpoint {
             &self.open,
             &self.message,
             &self.part,
+            &self.datagram,
             &self.drain,
             &self.close,
             &self.end,

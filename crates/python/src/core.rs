@@ -10,7 +10,7 @@ use crate::endpoint::PyEndpoint;
 use crate::hooks::Hooks;
 use crate::host::PyHost;
 use crate::imports;
-use crate::listener::Listener;
+use crate::listener::{Listener, Socket, add_listener};
 use crate::loop_handle::{LoopHandle, forked_error};
 use crate::site::Site;
 use crate::thread_calls::{ThreadCall, on_loop};
@@ -338,10 +338,7 @@ impl Core {
             engine.listen(&address_of(address)?, endpoint, backlog, reuse_port)
         };
         let listener = listener.map_err(|error| imports::os_error(&error))?;
-        let listener = Py::new(py, Listener::new(listener, engine.clone()))?;
-        let mut listeners = engine.host.listeners.borrow_mut();
-        listeners.push(listener.clone_ref(py));
-        Ok(listener)
+        add_listener(py, &engine, Socket::Stream(listener))
     }
 
     /// Connect to an address; the hook `outcome` is called with (connection, None, None, None,

@@ -23,10 +23,11 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 use std::rc::Rc;
-use vespiary_engine::port::{Address, Interest};
+use vespiary_engine::port::{Address, Arrival, Interest};
 use vespiary_engine::wire::http;
 use vespiary_engine::{
-    AfterEnd, Answer, Cause, CloseReason, Denial, Endpoint, Event, Host, Kind, Layer,
+    AfterEnd, Answer, Cause, CloseReason, DatagramSocket, Denial, Endpoint, Event, Host, Kind,
+    Layer,
 };
 
 impl Host for PyHost {
@@ -302,6 +303,14 @@ impl Host for PyHost {
         if let Err(error) = log_response_fault(self.py(), connection, text) {
             self.note(self.py(), Some(connection), error);
         }
+    }
+
+    fn datagrams<'a>(
+        &self,
+        socket: &Rc<DatagramSocket<Self>>,
+        batch: impl Iterator<Item = (&'a Arrival, &'a [u8])>,
+    ) {
+        self.hand_over_datagrams(socket, batch);
     }
 
     fn event(&self, endpoint: &Rc<Endpoint<Self>>, event: Event) {

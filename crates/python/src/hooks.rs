@@ -64,6 +64,8 @@ hooks! {
     message,
     /// Called with a connection, a part, whether it is the last, and whether it is text.
     part,
+    /// Called with a datagram.
+    datagram,
     /// Called when the write queue has fallen to `write_low_bytes`.
     drain,
     /// Called with a connection that has ended, and its CloseReason.

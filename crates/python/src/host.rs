@@ -13,6 +13,7 @@ use crate::calls::Invoke as _;
 use crate::connection::Connection;
 use crate::context::Entered;
 use crate::core::Conn;
+use crate::datagram_socket::DatagramSocket;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
@@ -32,8 +33,10 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyString};
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use vespiary_engine::port::Token;
 use vespiary_engine::wire::http::{self, Headers as _};
 use vespiary_engine::{Answer, Endpoint};
 
@@ -54,6 +57,8 @@ pub(crate) struct PyHost {
     pub(crate) timers: Timers,
     /// Those that hold the engine, to be released at its end.
     pub(crate) listeners: RefCell<Vec<Py<Listener>>>,
+    /// The handlers' views of the sockets for datagrams, by token.
+    pub(crate) datagram_sockets: RefCell<HashMap<Token, Py<DatagramSocket>>>,
     /// Those that hold handlers, to be released at the engine's end.
     sites: RefCell<Vec<Weak<site::Local>>>,
 }
@@ -103,6 +108,9 @@ impl PyHost {
         for listener in self.listeners.take() {
             listener.get().let_go();
         }
+        for socket in self.datagram_sockets.take().into_values() {
+            socket.get().let_go();
+        }
         for site in self.sites.take().iter().filter_map(Weak::upgrade) {
             site.let_go(py)?;
         }
@@ -122,6 +130,11 @@ impl PyHost {
         if let Ok(listeners) = self.listeners.try_borrow() {
             for listener in &*listeners {
                 visit.call(listener)?;
+            }
+        }
+        if let Ok(sockets) = self.datagram_sockets.try_borrow() {
+            for socket in sockets.values() {
+                visit.call(socket)?;
             }
         }
         self.timers.traverse(visit)
@@ -165,13 +178,22 @@ impl PyHost {
         connection.fail_in_handler();
     }
 
+    /// Keep an exception that must end the loop; any other is given back.
+    #[cold]
+    pub(crate) fn keep_fatal(&self, py: Python<'_>, error: PyErr) -> Option<PyErr> {
+        if is_fatal(py, &error) {
+            self.fatal.borrow_mut().get_or_insert(error);
+            return None;
+        }
+        Some(error)
+    }
+
     /// Log and count what was raised for a connection, or keep it where it must end the loop.
     #[cold]
     pub(crate) fn note(&self, py: Python<'_>, connection: Option<&Rc<Conn>>, error: PyErr) {
-        if is_fatal(py, &error) {
-            self.fatal.borrow_mut().get_or_insert(error);
+        let Some(error) = self.keep_fatal(py, error) else {
             return;
-        }
+        };
         // With its traceback, which the value by itself has not.
         let error = error.into_value(py).into_bound(py).into_any();
         match connection {

@@ -42,6 +42,7 @@ imported! {
     }
     "vespiary._logging": {
         handler_failed = "handler_failed",
+        datagram_failed = "datagram_failed",
         limit_reached = "limit_reached",
         send_failed = "send_failed",
         accept_failed = "accept_failed",

@@ -230,6 +230,8 @@ pub(crate) fn read(
     limits.write_high_bytes = required(options, "write_high_bytes")?;
     limits.write_low_bytes = required(options, "write_low_bytes")?;
     limits.write_bytes_max = required(options, "write_bytes_max")?;
+    limits.datagram_bytes_max = required(options, "datagram_bytes_max")?;
+    limits.datagrams_pending_max = required(options, "datagrams_pending_max")?;
     let deadlines = &mut read.deadlines;
     deadlines.handshake = milliseconds(options, "handshake_seconds")?;
     deadlines.keep_alive = milliseconds(options, "keep_alive_seconds")?;

@@ -6,6 +6,7 @@ use crate::context::{self, Entered};
 use crate::core::Conn;
 use crate::endpoint::PyEndpoint;
 use crate::imports;
+use crate::owned::release;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyString};
 use std::rc::Rc;
@@ -38,6 +39,16 @@ pub(crate) fn handler_failed_late(
 
 fn log_handler_error(py: Python<'_>, url: &str, peer: &str, error: &Bound<'_, PyAny>) {
     let logged = imports::handler_failed(py).and_then(|log| log.invoke((url, peer, error)));
+    if let Err(error) = logged {
+        error.write_unraisable(py, None);
+    }
+}
+
+/// Log an exception of a handler for a datagram, with those that came before it unlogged.
+pub(crate) fn datagram_failed(py: Python<'_>, url: &str, peer: &Bound<'_, PyAny>, error: PyErr) {
+    let error = error.into_value(py).into_bound(py).into_any();
+    let logged = imports::datagram_failed(py).and_then(|log| log.invoke((url, peer, &error)));
+    release(error.unbind());
     if let Err(error) = logged {
         error.write_unraisable(py, None);
     }

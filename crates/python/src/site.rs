@@ -201,6 +201,12 @@ fn counters<'py>(py: Python<'py>, endpoint: &Endpoint<PyHost>) -> PyResult<Bound
     statistics.set_item("bytes_received", counters.bytes_in.get())?;
     statistics.set_item("bytes_sent", counters.bytes_out.get())?;
     statistics.set_item("messages_dropped", counters.dropped.get())?;
+    statistics.set_item("datagrams_received", counters.datagrams_in.get())?;
+    statistics.set_item("datagrams_sent", counters.datagrams_out.get())?;
+    let dropped = named(py, &counters.datagrams_dropped.borrow())?;
+    statistics.set_item("datagrams_dropped", dropped)?;
+    let errors = counters.datagram_errors.borrow().clone();
+    statistics.set_item("datagram_errors", errors)?;
     statistics.set_item("protocol_errors", counters.protocol_errors.get())?;
     statistics.set_item("write_pauses", counters.write_pauses.get())?;
     statistics.set_item("budget_exhausted", counters.budget_exhausted.get())?;

@@ -6,6 +6,7 @@
 use crate::calls::Invoke as _;
 use crate::connection::{self, Connection, PAUSED_BY_USER};
 use crate::context::Entered;
+use crate::datagram_socket::DatagramSocket;
 use crate::dropped;
 use crate::loop_handle::{LoopHandle, WAIT_SECONDS_MAX, forked_error};
 use crate::report;
@@ -14,13 +15,17 @@ use crate::thread_waits::Wait;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
+use vespiary_engine::port::Address;
 
 /// Something to be done on the loop's thread.
 pub(crate) enum ThreadCall {
     Send(Py<Connection>, Py<PyAny>, Option<bool>),
+    /// A datagram, its peer, and the address that the peer shall see.
+    Datagram(Py<DatagramSocket>, Vec<u8>, Address, Option<IpAddr>),
     Close(Py<Connection>, u16, String),
     Abort(Py<Connection>),
     Pause(Py<Connection>),
@@ -42,6 +47,7 @@ impl ThreadCall {
     pub(crate) fn bytes(&self, py: Python<'_>) -> usize {
         match self {
             Self::Send(_, message, _) => message.bind(py).len().unwrap_or(0),
+            Self::Datagram(_, bytes, _, _) => bytes.len(),
             _ => 0,
         }
     }
@@ -57,6 +63,10 @@ impl ThreadCall {
             Self::Send(connection, message, compress) => {
                 let message = message.bind(py);
                 connection.get().send_for_another(py, message, compress)
+            }
+            Self::Datagram(socket, bytes, peer, source) => {
+                socket.get().send_for_another(&bytes, &peer, source);
+                Ok(())
             }
             Self::Close(connection, code, reason) => connection.get().close_now(code, &reason),
             Self::Abort(connection) => connection.get().abort_now(),

@@ -1,14 +1,14 @@
 //! A socket for datagrams: it receives in batches, and sends at the end of each round what was
 //! gathered in it.
 //!
-//! Nothing that the network reports stops it. An error of an earlier datagram is counted. A datagram
-//! that the kernel refuses is dropped and counted. Where the kernel has no room, what waits is tried
-//! again a little later, up to `write_bytes_max` of it; what comes on top is dropped and counted. On
-//! a Unix socket it is the peer that has no room: one that takes nothing for some time loses what is
-//! sent to it, so that the others go on.
+//! Nothing that the network reports stops it. An error of an earlier datagram is counted. A
+//! datagram that the kernel refuses is dropped and counted. Where the kernel has no room, what
+//! waits is tried again a little later, up to `write_bytes_max` of it; what comes on top is dropped
+//! and counted. On a Unix socket it is the peer that has no room: one that takes nothing for some
+//! time loses what is sent to it, so that the others go on.
 //!
-//! **Fairness**: one batch per turn, however much waits; the port reports in the next turn that there
-//! is more.
+//! **Fairness**: one batch per turn, however much waits; the port reports in the next turn that
+//! there is more.
 
 use crate::endpoint::{Endpoint, add};
 use crate::engine::{Due, Engine};
@@ -28,7 +28,7 @@ const ROOM_MILLISECONDS: u64 = 2;
 const TRIES_MAX: u32 = 50;
 /// How long receiving pauses when the kernel cannot receive at all: for want of memory.
 const PAUSE_MILLISECONDS: u64 = 100;
-/// The longest datagram of any kind.
+/// No kernel has datagrams as long as this.
 const DATAGRAM_BYTES_MAX: usize = 1 << 20;
 
 /// Why a datagram was dropped.
@@ -38,6 +38,10 @@ pub enum Dropped {
     TooLong,
     /// It came when the kernel's receive buffer was full.
     ReceiveBuffer,
+    /// It came when `datagrams_pending_max` others were being handled.
+    Busy,
+    /// It was to be sent to a peer without an address: a Unix socket that is not bound to a name.
+    NoAddress,
     /// It was to be sent when `write_bytes_max` waited.
     QueueFull,
     /// It waited to be sent when the socket was closed.
@@ -51,6 +55,8 @@ impl fmt::Display for Dropped {
         match self {
             Self::TooLong => formatter.write_str(Limit::DatagramBytes.name()),
             Self::ReceiveBuffer => formatter.write_str("receive_buffer"),
+            Self::Busy => formatter.write_str(Limit::DatagramsPending.name()),
+            Self::NoAddress => formatter.write_str("no_address"),
             Self::QueueFull => formatter.write_str(Limit::WriteBytes.name()),
             Self::Closed => formatter.write_str("closed"),
             Self::Refused(errno) => write!(formatter, "{}", errno.0),
@@ -63,8 +69,6 @@ impl fmt::Display for Dropped {
 pub enum DatagramError {
     /// The socket is closed.
     Closed,
-    /// The peer has no address: its Unix socket is not bound to a name.
-    NoAddress,
     /// The peer is of another family than the socket.
     WrongFamily,
 }
@@ -243,8 +247,20 @@ impl<H: Host> DatagramSocket<H> {
         }
     }
 
-    /// Send a datagram at the end of the round. One for which the queue has no room is dropped and
-    /// counted: `false`.
+    /// Count a datagram that the host does not handle, because it handles too many already.
+    pub fn refuse(&self) {
+        self.dropped(Dropped::Busy, 1);
+        self.engine
+            .report_soon(&self.endpoint, Limit::DatagramsPending);
+    }
+
+    /// Whether datagrams are handed over.
+    pub fn is_receiving(&self) -> bool {
+        self.wants_more.get() && !self.is_closed()
+    }
+
+    /// Send a datagram at the end of the round. One for which the queue has no room, or whose peer
+    /// has no address, is dropped and counted: `false`.
     ///
     /// `source` is the address that the peer shall see, where the socket is bound to a wildcard
     /// address.
@@ -258,7 +274,8 @@ impl<H: Host> DatagramSocket<H> {
             return Err(DatagramError::Closed);
         }
         if matches!(peer, Address::Unix(path) if path.as_os_str().is_empty()) {
-            return Err(DatagramError::NoAddress);
+            self.dropped(Dropped::NoAddress, 1);
+            return Ok(false);
         }
         if peer.family() != self.address.family() {
             return Err(DatagramError::WrongFamily);

@@ -9,6 +9,7 @@ pub mod host;
 pub mod options;
 pub mod packed;
 pub mod peer;
+pub mod script;
 pub mod told;
 pub mod watch;
 pub mod websocket;

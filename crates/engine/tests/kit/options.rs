@@ -22,6 +22,7 @@ pub fn defaults(framing: Framing) -> Options {
             write_low_bytes: 16 << 10,
             write_bytes_max: 16 << 20,
             datagram_bytes_max: 1 << 16,
+            datagrams_pending_max: 1000,
         },
         deadlines: Deadlines {
             handshake: Some(10_000),

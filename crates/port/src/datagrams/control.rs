@@ -10,6 +10,7 @@ pub(super) type Control = [u64; 24];
 #[derive(Default)]
 pub(super) struct Beside {
     pub(super) local: Option<IpAddr>,
+    pub(super) answer_from: Option<IpAddr>,
     pub(super) ttl: Option<u8>,
     pub(super) ecn: Option<u8>,
     pub(super) dropped: Option<u32>,
@@ -57,12 +58,14 @@ fn note(beside: &mut Beside, level: i32, kind: i32, data: &[u8]) {
     match (level, kind) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             // in_pktinfo: the interface, the local address for answers, the address in the header.
-            let address = data.get(8..12).and_then(|it| it.first_chunk::<4>());
-            beside.local = address.map(|it| Ipv4Addr::from(*it).into());
+            let address = |it: &[u8]| it.first_chunk().copied().map(Ipv4Addr::from);
+            beside.answer_from = data.get(4..).and_then(address).map(IpAddr::V4);
+            beside.local = data.get(8..).and_then(address).map(IpAddr::V4);
         }
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-            let address = data.first_chunk::<16>();
-            beside.local = address.map(|it| Ipv6Addr::from(*it).into());
+            let address = data.first_chunk().copied().map(Ipv6Addr::from);
+            beside.local = address.map(IpAddr::V6);
+            beside.answer_from = beside.local.filter(|it| !it.is_multicast());
         }
         (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
             beside.ttl = number(data).map(|it| it as u8);

@@ -58,7 +58,8 @@ pub struct DatagramOptions {
     pub packet_info: bool,
     /// The size of the kernel's receive buffer (`SO_RCVBUF`); `None`: the system's default.
     pub receive_buffer_bytes: Option<u32>,
-    /// Multicast groups to join, each with the address (IPv4) or the scope (IPv6) of an interface.
+    /// Multicast groups to join. What is sent to groups leaves by the first interface that is named
+    /// here.
     pub groups: Vec<Group>,
 }
 
@@ -78,6 +79,9 @@ pub struct Arrival {
     pub peer: Address,
     /// To which address it was sent, where that was asked for.
     pub local: Option<IpAddr>,
+    /// From which address of this machine to answer it, where that was asked for: `local`, unless
+    /// that is a group's or a broadcast address.
+    pub answer_from: Option<IpAddr>,
     /// Its time to live or hop limit when it came, where that was asked for.
     pub ttl: Option<u8>,
     /// Its two ECN bits (RFC 3168 section 5), where they were asked for.

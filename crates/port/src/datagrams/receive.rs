@@ -107,6 +107,7 @@ fn receive_once(socket: Descriptor, arrivals: &mut Arrivals, limit: usize) -> Re
             // A datagram without a sender's address comes from a Unix socket without a name.
             peer: name.address().unwrap_or_else(|_| Address::Unix("".into())),
             local: beside.local,
+            answer_from: beside.answer_from,
             ttl: beside.ttl,
             ecn: beside.ecn,
             is_truncated: header.msg_flags & libc::MSG_TRUNC != 0,

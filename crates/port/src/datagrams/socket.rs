@@ -29,11 +29,12 @@ pub(crate) fn bind(address: &Address, options: &DatagramOptions) -> io::Result<F
 
 /// See [`crate::Port::adopt_datagrams`].
 pub(crate) fn adopt(given: Descriptor, options: &DatagramOptions) -> io::Result<()> {
-    if socket::kind(given)? != libc::SOCK_DGRAM {
+    let (family, kind) = socket::family_and_type(given)?;
+    if kind != libc::SOCK_DGRAM {
         return Err(io::Error::from_raw_os_error(libc::ESOCKTNOSUPPORT));
     }
     socket::set_nonblocking(given)?;
-    prepare(given, socket::family(given)?, options)
+    prepare(given, family, options)
 }
 
 fn prepare(socket: Descriptor, family: i32, options: &DatagramOptions) -> io::Result<()> {
@@ -74,7 +75,28 @@ fn prepare(socket: Descriptor, family: i32, options: &DatagramOptions) -> io::Re
         // Otherwise a socket gets the datagrams of every group that any program has joined.
         set_option(socket, level, libc::IP_MULTICAST_ALL, 0)?;
     }
-    options.groups.iter().try_for_each(|it| join(socket, it))
+    options.groups.iter().try_for_each(|it| join(socket, it))?;
+    let mut interfaces = options.groups.iter().map(|it| it.interface);
+    match interfaces.find(|it| *it != 0) {
+        Some(interface) => send_to_groups_by(socket, family, interface),
+        None => Ok(()),
+    }
+}
+
+/// Let what is sent to groups leave by this interface, and not by the one that the routes choose.
+fn send_to_groups_by(socket: Descriptor, family: i32, interface: u32) -> io::Result<()> {
+    let interface = interface.cast_signed();
+    if family == libc::AF_INET6 {
+        let name = libc::IPV6_MULTICAST_IF;
+        return set_option(socket, libc::IPPROTO_IPV6, name, interface);
+    }
+    let request = libc::ip_mreqn {
+        imr_multiaddr: libc::in_addr { s_addr: 0 },
+        imr_address: libc::in_addr { s_addr: 0 },
+        imr_ifindex: interface,
+    };
+    let name = libc::IP_MULTICAST_IF;
+    check(set_option_to(socket, libc::IPPROTO_IP, name, &request)).map(drop)
 }
 
 fn join(socket: Descriptor, group: &Group) -> io::Result<()> {

@@ -12,13 +12,19 @@ use super::state::{MICROSECOND, Role, State};
 use super::{Sim, World, refused};
 use crate::datagrams::{BATCHES_A_FLUSH, DATAGRAMS_A_BATCH};
 use crate::{
-    Address, Arrival, Arrivals, DatagramOptions, Departed, Departures, Descriptor, Errno, Token,
+    Address, Arrival, Arrivals, DatagramOptions, Departed, Departures, Descriptor, Errno, Interest,
+    Token,
 };
 
 /// What an IP datagram's length field leaves for the data of UDP over IPv4.
 const UDP_BYTES_MAX: usize = 65_507;
 /// The time to live of a datagram that has not left the machine.
 const TTL: u8 = 64;
+
+const READABLE: Interest = Interest {
+    read: true,
+    write: false,
+};
 
 /// A datagram on its way, or waiting to be received.
 #[derive(Debug)]
@@ -42,7 +48,7 @@ pub(super) struct Mailbox {
 
 impl Mailbox {
     /// Whether the socket is readable.
-    pub(super) fn is_ready(&self) -> bool {
+    fn is_ready(&self) -> bool {
         !self.waiting.is_empty() || !self.errors.is_empty()
     }
 }
@@ -68,6 +74,20 @@ impl State {
             Role::Datagrams(mailbox) => mailbox,
             other => panic!("descriptor {socket} is not for datagrams: {other:?}"),
         }
+    }
+
+    /// The sockets that are watched and readable.
+    pub(super) fn readable_datagrams(
+        &self,
+    ) -> impl Iterator<Item = (Descriptor, Token, Interest)> + '_ {
+        self.sockets
+            .iter()
+            .filter_map(|(descriptor, socket)| match &socket.role {
+                Role::Datagrams(mailbox) if mailbox.is_ready() => {
+                    Some((*descriptor, mailbox.watched?, READABLE))
+                }
+                _ => None,
+            })
     }
 
     /// Put a datagram on its way, once or twice, or lose it.
@@ -187,9 +207,11 @@ impl Sim {
         {
             mailbox.waiting_bytes -= packet.bytes.len();
             let told = &mailbox.options;
+            let local = ip_of(&packet.to).filter(|_| told.local_address);
             let arrival = Arrival {
                 peer: packet.from,
-                local: ip_of(&packet.to).filter(|_| told.local_address),
+                local,
+                answer_from: local.filter(|it| !it.is_multicast()),
                 ttl: told.packet_info.then_some(TTL),
                 ecn: told.packet_info.then_some(0),
                 is_truncated: false,

@@ -147,9 +147,9 @@ fn wait(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<(
 impl Port for Hosted {
     crate::forward_to_port!(sim:
         name now accept cancel_accept receive cancel_receive send cancel_send connect
-        cancel_connect open listen adopt bind adopt_datagrams
-        watch_datagrams unwatch_datagrams receive_datagrams send_datagrams keep_alive shutdown close local_address
-        peer_address delivery unread descriptor rest counters
+        cancel_connect open listen adopt bind adopt_datagrams watch_datagrams unwatch_datagrams
+        receive_datagrams send_datagrams keep_alive shutdown close local_address peer_address
+        delivery unread descriptor rest counters
     );
 
     fn poll(&mut self, descriptor: Descriptor, token: Token, interest: Interest) -> io::Result<()> {

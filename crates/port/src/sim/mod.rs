@@ -57,11 +57,6 @@ const START: u64 = 1_000_000_000;
 /// What a turn takes, in nanoseconds.
 const TURN: u64 = 1_000;
 
-const READABLE: Interest = Interest {
-    read: true,
-    write: false,
-};
-
 /// A simulated port. See the module's documentation.
 pub struct Sim {
     state: Rc<RefCell<State>>,
@@ -171,14 +166,7 @@ impl Sim {
                     .push_back((*descriptor, *token, Interest { read, write }));
             }
         }
-        for (descriptor, socket) in &state.sockets {
-            if let Role::Datagrams(mailbox) = &socket.role
-                && let Some(token) = mailbox.watched
-                && mailbox.is_ready()
-            {
-                self.ready.push_back((*descriptor, token, READABLE));
-            }
-        }
+        self.ready.extend(state.readable_datagrams());
         self.has_batch()
     }
 }
@@ -296,26 +284,7 @@ impl Port for Sim {
         backlog: u32,
         reuse_port: bool,
     ) -> io::Result<Descriptor> {
-        let mut state = self.state.borrow_mut();
-        let mut address = address.clone();
-        if let Address::Inet(inet) = &mut address
-            && inet.port() == 0
-        {
-            state.next_port = state.next_port.checked_add(1).unwrap_or(1024);
-            inet.set_port(state.next_port);
-        }
-        let is_taken = state.sockets.values().any(|socket| {
-            matches!(&socket.role, Role::Listening { address: other, .. } if *other == address)
-        });
-        if is_taken && !reuse_port {
-            return Err(refused(libc::EADDRINUSE));
-        }
-        let backlog = backlog as usize;
-        Ok(state.open(Role::Listening {
-            address,
-            backlog,
-            queue: VecDeque::new(),
-        }))
+        self.state.borrow_mut().listen(address, backlog, reuse_port)
     }
 
     fn adopt(&mut self, _listener: Descriptor) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! order, as the kernel keeps it; those of different operations do not.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::rc::Rc;
 
 use super::datagrams::{Mailbox, Post};
@@ -159,6 +160,34 @@ impl State {
         let descriptor = self.descriptor();
         self.sockets.insert(descriptor, Socket::new(role));
         descriptor
+    }
+
+    /// See [`crate::Port::listen`].
+    pub(super) fn listen(
+        &mut self,
+        address: &Address,
+        backlog: u32,
+        reuse_port: bool,
+    ) -> io::Result<Descriptor> {
+        let mut address = address.clone();
+        if let Address::Inet(inet) = &mut address
+            && inet.port() == 0
+        {
+            self.next_port = self.next_port.checked_add(1).unwrap_or(1024);
+            inet.set_port(self.next_port);
+        }
+        let is_taken = self.sockets.values().any(|socket| {
+            matches!(&socket.role, Role::Listening { address: other, .. } if *other == address)
+        });
+        if is_taken && !reuse_port {
+            return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
+        }
+        let backlog = backlog as usize;
+        Ok(self.open(Role::Listening {
+            address,
+            backlog,
+            queue: VecDeque::new(),
+        }))
     }
 
     /// A number for a descriptor: one that was closed, as the kernel has it, or one never seen.

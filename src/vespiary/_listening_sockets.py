@@ -1,0 +1,142 @@
+"""Sockets that a server makes or is given, before the engine takes them over."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vespiary._race import impossible_name
+from vespiary.endpoint import Endpoint
+from vespiary.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from vespiary._site import Site
+
+__all__ = [
+    "given_socket",
+    "is_socket",
+    "remove_socket_file",
+    "resolve",
+    "socket_with_mode",
+    "takes_ipv4",
+]
+
+
+def resolve(endpoint: Endpoint) -> list[str]:
+    """Every address of the endpoint's host."""
+    try:
+        found = socket.getaddrinfo(
+            endpoint.host, endpoint.port, type=_kind(endpoint), flags=socket.AI_PASSIVE
+        )
+    except UnicodeError:
+        raise impossible_name() from None
+    hosts = []
+    for _, _, _, _, address in found:
+        host = str(address[0]).partition("%")[0]
+        scope = address[3] if len(address) == 4 else 0
+        hosts.append(f"{host}%{scope}" if scope else host)
+    return list(dict.fromkeys(hosts))
+
+
+def given_socket(site: Site, backlog: int) -> socket.socket | None:
+    """The socket that was given in place of an address, listening.
+
+    Raises:
+        ConfigurationError: it is not a socket of the URL's kind.
+    """
+    given, descriptor = site.options.get("sock"), site.options.get("fd")
+    if given is None and descriptor is None:
+        return None
+    if given is None:
+        try:
+            given = socket.socket(fileno=descriptor)
+        except OSError as error:
+            raise ConfigurationError(
+                f"fd={descriptor!r} of {site.url} is not a socket: {error.strerror}",
+                subject="fd",
+                value=descriptor,
+            ) from None
+    families = [socket.AF_UNIX] if site.endpoint.is_unix else [socket.AF_INET, socket.AF_INET6]
+    kind = _kind(site.endpoint)
+    if given.family not in families or given.type != kind:
+        noun = "datagram" if site.endpoint.is_datagram else "stream"
+        if descriptor is not None:
+            given.detach()
+        raise ConfigurationError(
+            f"the socket that was given for {site.url} is {given.family.name} and"
+            f" {given.type.name}: it has to be a {noun} socket of the URL's kind",
+            subject="sock" if descriptor is None else "fd",
+        )
+    is_stream = kind == socket.SOCK_STREAM
+    if is_stream and not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        try:
+            given.listen(backlog)
+        except OSError:
+            # The descriptor stays the caller's.
+            if descriptor is not None:
+                given.detach()
+            raise
+    return given
+
+
+def _kind(endpoint: Endpoint) -> socket.SocketKind:
+    return socket.SOCK_DGRAM if endpoint.is_datagram else socket.SOCK_STREAM
+
+
+def takes_ipv4(given: socket.socket) -> bool:
+    """Return whether a socket that is bound to `[::]` takes IPv4 connections too."""
+    return given.family == socket.AF_INET6 and not given.getsockopt(
+        socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
+    )
+
+
+def socket_with_mode(endpoint: Endpoint, mode: int, backlog: int) -> socket.socket:
+    """A Unix socket whose file has these permissions before anyone can reach it."""
+    path, kind = endpoint.path, _kind(endpoint)
+    made = socket.socket(socket.AF_UNIX, kind)
+    try:
+        _remove_stale(path, kind)
+        # Linux gives the file the socket's own mode, less the umask (unix(7)).
+        os.fchmod(made.fileno(), mode)
+        made.bind(path)
+        # Before listen(2) a connect is refused.
+        Path(path).chmod(mode)
+        if kind == socket.SOCK_STREAM:
+            made.listen(backlog)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _remove_stale(path: str, kind: socket.SocketKind) -> None:
+    """Remove a socket file on which nobody listens any more."""
+    if not is_socket(path):
+        return
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+        except OSError:
+            pass
+
+
+def is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def remove_socket_file(path: str, device: int, inode: int) -> None:
+    """Remove a socket's file, unless another process has put its own there since."""
+    try:
+        found = os.lstat(path)
+        if (found.st_dev, found.st_ino) == (device, inode):
+            Path(path).unlink()
+    except OSError:
+        pass

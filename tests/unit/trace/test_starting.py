@@ -99,3 +99,10 @@ def test_modules_and_packages_without_a_file_of_their_own_are_found(
 ) -> None:
     make(tmp_path, {source: "", "src/hive.egg-info/x.py": "", "tests/test_hive.py": ""})
     assert looked_at(tmp_path).python == ("src/**/*.py", "tests/**/*.py")
+
+
+def test_a_single_package_has_a_feature_of_its_own(tmp_path: Path) -> None:
+    make(tmp_path, {"Cargo.toml": '[package]\nname = "hive"\nedition = "2018"\n', "src/a.rs": ""})
+    assert init(tmp_path).exit_code == 0
+    settings = read_settings(tmp_path / "trace.toml")
+    assert settings.cargo == (("--package=hive", "--features=trace"),)

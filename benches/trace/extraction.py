@@ -1,10 +1,10 @@
 """How much of a specification extraction finds, and how much of what it finds is right.
 
-    python -m benches.trace.extraction FOLDER --duvet PATH > results.md
+    python -m benches.trace.extraction FOLDER --duvet .cache/duvet > results.md
 
 FOLDER has RFCs as they were published (`*.txt`) and specifications in Markdown (`*.md`). Each is
-read by `vespiary trace extract`, by duvet (`cargo install duvet --locked`), and by `truth`, which
-has nothing of either. Without `--duvet` its columns are empty.
+read by `vespiary trace extract`, by duvet, and by `truth`, which has nothing of either. `--duvet`
+names the folder into which cargo installs it; without the option its columns are empty.
 
 * recall: of the key words that `truth` finds, the part in sentences extracted from their section;
 * precision: of the sentences extracted, the part whose every key word `truth` has in that section;
@@ -32,6 +32,7 @@ from vespiary.prove.trace.normative import Sentence, read
 READ = Path(__file__).with_name("read.json")
 SAMPLE = 100
 SEED = 11
+DUVET_VERSION = "0.4.3"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,16 @@ def ours(path: Path) -> list[Sentence]:
     return read(path.read_text("utf-8", errors="replace"), path.stem)
 
 
-def duvets(path: Path, duvet: str) -> list[Found]:
+def installed(folder: Path) -> Path:
+    """The program of duvet; cargo builds it where it is not there yet."""
+    subprocess.run(
+        ["cargo", "install", "--locked", "--root", str(folder), f"duvet@{DUVET_VERSION}"],
+        check=True,
+    )
+    return folder.resolve() / "bin" / "duvet"
+
+
+def duvets(path: Path, duvet: Path) -> list[Found]:
     """What duvet extracts: a sentence with two key words is written twice, and counted once."""
     with tempfile.TemporaryDirectory() as folder:
         form = "markdown" if path.suffix == ".md" else "ietf"
@@ -176,7 +186,8 @@ def differing(path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--duvet", help="The program, to be compared with.")
+    parser.add_argument("--duvet", metavar="FOLDER", type=Path, help="Compare with duvet, which is"
+                        " installed into this folder.")  # fmt: skip
     parser.add_argument("--read", metavar="SPEC")
     parser.add_argument("--differ", metavar="SPEC")
     asked = parser.parse_args()
@@ -189,13 +200,14 @@ def main() -> None:
                 print(f"{sentence.hash} {sentence.id} [{sentence.level}] {sentence.text}")
     if asked.differ or asked.read:
         return
+    duvet = installed(asked.duvet) if asked.duvet else None
     titles = "sentences | recall | precision | whole"
     print(f"| | ours: {titles} | read | duvet: {titles} |")
     print("|---|" + "---:|" * 9)
     for path in paths:
         truth = demands(path.read_text("utf-8", errors="replace"), markdown=path.suffix == ".md")
         own = score(truth, [Found(_section(s), s.text) for s in ours(path)])
-        other = score(truth, duvets(path, asked.duvet)).cells() if asked.duvet else "| | | "
+        other = score(truth, duvets(path, duvet)).cells() if duvet else "| | | "
         print(f"| {path.stem} | {own.cells()} | {reading(path)} | {other} |", flush=True)
 
 

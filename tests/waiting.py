@@ -5,16 +5,21 @@ What needs a clock uses the simulation's (`vespiary.testing`, `virtual_time` of 
 
 import asyncio
 import gc
+import os
 import socket
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 SECONDS_MAX = 60.0
 PAUSE_SECONDS = 0.002
+WAITING_CALLS = ("232", "281", "426", "441")
+"""epoll_wait, epoll_pwait, io_uring_enter and epoll_pwait2 on x86-64."""
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -35,6 +40,22 @@ def wait_until(condition: Callable[[], T | None], explain: Callable[[], str] | N
         time.sleep(PAUSE_SECONDS)
     assert result is not None
     return result
+
+
+def signal_when_asleep(number: int) -> threading.Thread:
+    """Send a signal to this process as soon as its main thread waits for the kernel's events."""
+    state = Path(f"/proc/self/task/{threading.main_thread().native_id}/syscall")
+
+    def is_asleep() -> bool:
+        return state.read_text().split()[0] in WAITING_CALLS
+
+    def send() -> None:
+        wait_until(is_asleep)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
 
 
 async def forever() -> None:

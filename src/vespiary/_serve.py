@@ -29,8 +29,8 @@ def serve(
 ) -> None:
     """Serve a handler on one or more URLs until SIGTERM or SIGINT.
 
-    The first signal stops gracefully (see `Server.stop`), and `serve` returns; a second one ends at
-    once. One that comes while `on_start` runs undoes the start, and `serve` returns all the same.
+    The first signal stops the server gracefully (see `Server.stop`), and then `serve` returns. A
+    second signal stops it at once. A signal during `on_start` cancels the start.
 
     Args:
         handler: A `Handler`, a subclass of it, or an async function that takes a connection, or on
@@ -38,13 +38,13 @@ def serve(
         urls: The endpoints.
         driver: `uring` or `epoll`; default: the best that works here.
         spin_microseconds: See `vespiary.loop.Loop`.
-        on_serving: Called with the endpoints' URLs once all of them listen.
+        on_serving: Called with the URLs of the endpoints when all of them are listening.
         signals: See `Server`.
-        options: The same for every endpoint: see `vespiary.ServerOptions`.
+        options: Options for all endpoints: see `vespiary.ServerOptions`.
 
     Raises:
         ConfigurationError: the handler, a URL or an option is not valid.
-        OSError: an endpoint cannot be listened on.
+        OSError: the server cannot listen on an endpoint.
     """
     if not urls:
         raise ConfigurationError("serve needs at least one URL, such as ws://127.0.0.1:9001")

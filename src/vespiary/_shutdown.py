@@ -278,7 +278,7 @@ class Shutdown:
         assert one.site.native is not None
         tasks = one.site.tasks()
         left = _counts(one.count, len(tasks)) or "calls on threads"
-        logger.warning("The time to finish is over: closing %s on %s", left, one.site.url)
+        logger.warning("The time to finish is over: ending %s on %s", left, one.site.url)
         answering = set(one.answering)
         for connection in one.site.native.connections_of_handler():
             if connection in answering:

@@ -33,11 +33,11 @@ _RETRY_AFTER_STATUSES = frozenset({429, 503})
 
 
 def is_final(error: Exception) -> bool:
-    """Whether trying again would only fail again.
+    """Whether further attempts would fail too.
 
-    Not final is what may pass: everything that the network says (OSError), a connection that broke
-    during its handshake, a server's own trouble (500 to 599), and 408, 425 and 429. Final are other
-    answers, such as redirects that are not followed, and whatever this end's own options refuse.
+    These failures are not final: errors of the network (OSError), a connection that broke during
+    its handshake, and the statuses 500 to 599, 408, 425 and 429. Other answers, such as redirects
+    that are not followed, and errors in this end's own options are final.
     """
     if isinstance(error, HandshakeRefused):
         return error.status < 500 and error.status not in _PASSING_STATUSES
@@ -66,25 +66,25 @@ def retry_after_seconds(error: Exception, now: Callable[[], float] = time.time) 
 @checks_names()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """How a client comes back to a server that it has lost or cannot reach.
+    """How a client reconnects after a connection has ended or an attempt has failed.
 
     Attributes:
-        first_seconds: The first wait is a random part of this. 5: what RFC 6455 section 7.2.3 calls
-            reasonable.
-        factor: How much longer each further wait may be than the one before. 2.
-        seconds_max: No wait is longer. 60: within a minute of a server's return its clients are
-            back.
-        attempts_max: How many attempts in a row may fail before the failure is raised. None: any
-            number.
-        budget_seconds: How long after losing the server (or after the first failure) attempts go
-            on. None: for ever.
-        reset_seconds: A connection that lasted this long was a good one, and waits begin again
-            behind it. 60: a server that accepts and drops is not hammered.
-        retry_after_seconds_max: The longest `Retry-After` that is obeyed to the letter; a longer
-            one counts as this. 3,600: a mistake in a server's configuration should not last for
-            days.
-        is_final: Called with a failure; True raises it at once. Default:
-        `vespiary.backoff.is_final`.
+        first_seconds: The first wait is a random time of up to this. 5: RFC 6455 section 7.2.3
+            calls this reasonable.
+        factor: How much longer each further wait may be than the previous one. 2.
+        seconds_max: The longest wait. 60: when a server is back, its clients reconnect within a
+            minute.
+        attempts_max: How many attempts in a row may fail. Then the last failure is raised. None: no
+            limit.
+        budget_seconds: How long attempts are repeated after the first failure, or after the end of
+            a connection. None: no limit.
+        reset_seconds: After a connection that lasted this long, the waits begin with
+            `first_seconds` again. 60: if a server accepts connections and drops them soon, the
+            waits still grow.
+        retry_after_seconds_max: The longest `Retry-After` that is obeyed. A longer one counts as
+            this. 3,600: a mistake in a server's configuration should not stop clients for days.
+        is_final: A function that is called with each failure. If it returns True, the failure is
+            raised at once. Default: `vespiary.backoff.is_final`.
     """
 
     first_seconds: float = 5.0

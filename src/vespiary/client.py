@@ -38,12 +38,12 @@ logger = logging.getLogger("vespiary")
 
 
 class Connecting:
-    """A connection that is being made, or one after the other.
+    """The result of `connect`.
 
-    `await` it for one connection; use it in `async with` for one that is closed at the block's end;
-    in `async for` for the next one whenever one has ended; or `await` its `stay()` to leave all of
-    that to a handler. One that is dropped without any of these gives a RuntimeWarning, as a
-    coroutine does.
+    `await` it to get a connection. Use it in `async with` to get a connection that is closed at the
+    end of the block, or in `async for` to get a new connection whenever the previous one has ended.
+    With a handler, `await` its `stay()`. If none of these is done, Python issues a RuntimeWarning,
+    as for a coroutine.
     """
 
     _is_used = True
@@ -150,7 +150,7 @@ class Connecting:
             )
 
     async def stay(self) -> CloseReason:
-        """Stay connected for the handler, until this end closes a connection cleanly.
+        """Stay connected with a handler, until this end closes a connection cleanly.
 
         Cancellation: closes the connection, within `close_seconds`. A second one aborts it.
 

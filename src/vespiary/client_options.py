@@ -28,37 +28,38 @@ class ClientOptions(TypedDict, total=False):
 
     Attributes:
         framing: As for `Server.add`.
-        limits: As for `Server.add`, as far as they concern one connection.
-        deadlines: The same. `handshake_seconds` bounds one attempt: the name's resolution, every
-            address, the proxy's answer, the handshake and redirects. Waiting for other handshakes
-            with the same address does not count.
+        limits: As for `Server.add`. Only those that concern a single connection apply.
+        deadlines: The same. `handshake_seconds` limits one attempt: resolving the name, trying its
+            addresses, the proxy, the handshake and redirects. Waiting for other handshakes with the
+            same address does not count.
         slow_consumer: As for `Server.add`.
         websocket: The options of WebSocket; `origins` and `origin_required` have no effect here.
-        subprotocols: WebSocket subprotocols to offer, the best first; default: `websocket`'s. A
-            server that chooses another one is refused (RFC 6455 section 4.1).
-        headers: Further header fields of the WebSocket handshake, behind `websocket`'s: a mapping,
-            or pairs; or a function, plain or async, that returns them and is called for each
-            attempt, for example for a token that expires. If it raises, the attempt has failed;
-            `handshake_seconds` does not limit its time.
+        subprotocols: WebSocket subprotocols to offer, the preferred one first; default: those of
+            `websocket`. If the server chooses another one, the connection fails (RFC 6455 section
+            4.1).
+        headers: Header fields of the WebSocket handshake, in addition to those of `websocket`: a
+            mapping, pairs, or a function, plain or async, that returns them. The function is called
+            for each attempt, for example for a token that expires. If it raises an exception, the
+            attempt has failed. `handshake_seconds` does not limit its time.
         tls: Trusted authorities, and this client's certificate, for `wss://` and `tls://`. Default:
             the authorities of this machine.
         filters: Filters between the socket and the framing: see `vespiary.Filter`.
         source: The local IP address to connect from.
         proxy: The URL of an HTTP proxy (`http://user:password@host:port`), which is asked for a
-            tunnel with CONNECT; None connects directly. Default, True: for `ws://`, what the
-            variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, unless the server
-            is on this machine.
-        half_close: Without a handler: when the peer of a stream has finished sending, stay open
-            for sending until `close()`. Default: the connection closes then. It concerns
-            the peer's end only: after `send_end()` at this end receiving continues in both cases.
+            tunnel with CONNECT. None connects directly. Default, True: `ws://` uses the environment
+            variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, unless the server is
+            on this machine.
+        half_close: Without a handler: when the peer of a stream has finished sending, stay open for
+            sending until `close()`. By default the connection is closed then. After `send_end()` at
+            this end, receiving continues in both cases.
         redirects_max: How many redirects (301, 302, 303, 307, 308) of the WebSocket handshake are
-            followed. 0, as in browsers: following one means to trust whatever server it names.
-        reconnect: How failed attempts are repeated, and how a connection is followed by the next in
-            `async for`. Default: a failure is raised at once, and `async for` uses `Backoff()`.
-        handshakes_per_address_max: How many WebSocket handshakes with one address run at a time in
-            one loop; others wait for their turn, which does not count against their
-            `handshake_seconds`. 100: as many as fit in the usual queue of a listening server. 1
-            serialises them, as RFC 6455 section 4.1 asks of browsers; None: no limit.
+            followed. 0, as in browsers: a redirect could lead to a server that you do not trust.
+        reconnect: How to repeat failed attempts, and how to reconnect in `async for`. Default: a
+            failure is raised at once, and `async for` uses `Backoff()`.
+        handshakes_per_address_max: How many WebSocket handshakes with one address run at the same
+            time in one loop. Others wait; this time does not count towards `handshake_seconds`.
+            100: about as many as fit in the listen queue of a server. 1: one after the other, as
+            RFC 6455 section 4.1 requires. None: no limit.
     """
 
     framing: Framing | None

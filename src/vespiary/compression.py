@@ -21,32 +21,35 @@ _RANGES = {
 class Compression:
     """How the messages of a WebSocket endpoint are compressed (permessage-deflate, RFC 7692).
 
-    The opening handshake settles what both ends can have: what either of them makes smaller here is
-    smaller for both. An end that does not know the extension gets its messages as they are.
+    Both ends negotiate the parameters in the handshake, and use the smaller value of each. If the
+    peer does not support the extension, messages are not compressed.
 
-    `server` is the end that was connected to and `client` the other one, whichever of them the
-    options are for. A window is what a message may refer back to; it counts as a power of two.
+    In the names of the fields, `server` is always the end that accepted the connection, and
+    `client` is the other end. The window is the part of earlier data that a message can refer to.
+    Its size is a power of two.
 
-    A client asks for what it would have of the server, and offers a second time without that: a
-    server that cannot grant it (it keeps its context, or has a larger window) is accepted.
+    A client makes two offers: the first asks the server for the parameters of the fields
+    `server_...`, the second does not. So it can also connect to servers that do not support these
+    parameters.
 
     Attributes:
-        level: How hard to try: 1 is fastest, 9 smallest, 0 stores. 3: within a few hundredths of
-            level 6 on JSON of 1 to 4 KiB, at two thirds of its time or less.
-        memory_level: How much of a message a compressor gathers before it writes: 1 is little, 9
-            is much. 8, zlib's own.
-        threshold_bytes: Shorter messages are sent as they are, unless `send(..., compress=True)`
-            wants otherwise. 256: JSON of that length still halves; below, what is saved is less
-            than the headers of the packet that carries it, and costs the same.
-        server_context_takeover: The server's messages may refer to those before them: a stream of
-            alike messages gets a third smaller, and each connection that was sent a compressed
-            message keeps a compressor, of 370 KiB by default. False: a compressor is borrowed for
-            each message.
-        client_context_takeover: The same for the client's. True: a server keeps as much as has
-            come, up to the window; a client keeps a compressor.
+        level: The compression level: 1 is the fastest, 9 gives the smallest messages, 0 does not
+            compress. 3: for JSON of 1 to 4 KiB, nearly as small as level 6, in at most two thirds
+            of the time.
+        memory_level: How much memory a compressor uses, from 1 (little) to 9 (much). 8: the default
+            of zlib.
+        threshold_bytes: Shorter messages are not compressed, except with `send(...,
+            compress=True)`. 256: JSON of this length is compressed to about half. For shorter
+            messages, compression saves less than the size of the packet headers.
+        server_context_takeover: Whether the server's messages can refer to earlier messages.
+            Similar messages then become a third smaller, but each connection that was sent a
+            compressed message keeps a compressor, which needs 370 KiB by default. False:
+            connections share compressors.
+        client_context_takeover: The same for the client's messages. True: a server keeps the
+            received data, up to the size of the window; a client keeps a compressor.
         server_window_bits: 8 to 15, 256 bytes to 32 KiB. 15.
-        client_window_bits: The same for what the client sends, if it can be asked to, as browsers
-            can. 12: 4 KiB a connection.
+        client_window_bits: The same for the client's messages, if the client supports it, as
+            browsers do. 12: 4 KiB per connection.
 
     Raises:
         ConfigurationError: a field has a value that it cannot have.

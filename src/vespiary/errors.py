@@ -62,17 +62,18 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class CloseReason:
-    """Why a connection ended: who ended it, how, with which code and text.
+    """Why a connection ended: which end closed it, whether cleanly, and with which code and text.
 
     Attributes:
-        side: `local` when this end ended it, `remote` when the peer or the network did.
-        kind: `closed` cleanly; `broken` by an error, a limit, a deadline or a broken rule. A
-            WebSocket that the peer closes is closed cleanly with 1000, 1001, 1012 or no code, and
-            broken with any other code, one of an application's (3000 to 4999) included; the end
-            that sends the code has closed cleanly in each case.
+        side: `local` if this end ended the connection, `remote` if the peer or the network did.
+        kind: `closed` if the end was clean, `broken` if the reason was an error, a limit, a
+            deadline or a violation of the protocol. If the peer closes a WebSocket, the end is
+            clean with the codes 1000, 1001, 1012 or no code. With any other code, including those
+            of applications (3000 to 4999), it is broken. For the end that sends the code, it is
+            clean in each case.
         code: The WebSocket close code (RFC 6455 section 7.4), where there is one; None on streams.
-        text: What happened, in a sentence; for a peer's close frame, the peer's own words.
-        error: What the kernel reported, where it did.
+        text: What happened, as a sentence. For a close frame from the peer, the text in this frame.
+        error: The error that the kernel reported, if any.
         status: The HTTP status of a refused handshake, where there is one.
     """
 
@@ -95,14 +96,14 @@ class CloseReason:
 
 
 class VespiaryError(Exception):
-    """Anything that Vespiary raises."""
+    """The base class of all exceptions of Vespiary."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
 
 
 class ConfigurationError(VespiaryError, ValueError):
-    """What was asked for cannot be; nothing was started.
+    """An option, an argument or a combination of them is not valid. Nothing was started.
 
     Attributes:
         subject: The name of what is wrong: a URL, a field, an option.
@@ -120,14 +121,14 @@ class EndpointError(ConfigurationError):
 
 
 class LimitsError(ConfigurationError):
-    """A field of `Limits` or `Deadlines` has a value that it cannot have."""
+    """A field of `Limits` or `Deadlines` has a value that is not valid."""
 
 
 class ConnectionClosed(VespiaryError):
     """The connection has ended.
 
     Attributes:
-        reason: Who ended it, in what manner, with which code and words.
+        reason: Why the connection ended.
         address: The peer, as `host:port` or a path; empty when it is not known.
     """
 
@@ -185,12 +186,12 @@ _CLOSED_CLASSES: Mapping[tuple[str, str], type[ConnectionClosed]] = {
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A step of a handshake that was sent elsewhere.
+    """A redirect during a handshake.
 
     Attributes:
-        url: Who redirected.
-        status: With which status.
-        location: Where to, in the server's own words.
+        url: The URL that redirected.
+        status: The status of the redirect.
+        location: The target, as the server sent it.
     """
 
     url: str
@@ -208,7 +209,7 @@ class HandshakeRefused(VespiaryError):
 
     Attributes:
         status: The HTTP status of its answer.
-        reason: Why: the body of the answer, or what was wrong with it.
+        reason: The body of the answer, or what was wrong with the answer.
         address: The server, as `host:port`; empty when it is not known.
         headers: The fields of its answer.
         body: The body of the answer, up to 4 KiB of it.
@@ -241,9 +242,9 @@ class HandshakeRefused(VespiaryError):
 
 
 class RedirectRefused(HandshakeRefused):
-    """The server redirected the handshake, and this client does not go there.
+    """The server redirected the handshake, and this client did not follow.
 
-    The last of `redirects` is the step that was not taken; `reason` says why.
+    The last of `redirects` is the redirect that was not followed. `reason` says why.
     """
 
     @classmethod
@@ -256,11 +257,10 @@ class RedirectRefused(HandshakeRefused):
 
 
 class ProxyRefused(HandshakeRefused):
-    """The proxy did not open a tunnel to the server, which has seen nothing of this client.
+    """The proxy did not open a tunnel to the server.
 
-    `status`, `headers` and `body` are the proxy's answer, and `address` is its URL. `status` is 0
-    where the proxy has not given a valid HTTP answer: it closed the connection, or sent something
-    else.
+    `status`, `headers` and `body` are those of the proxy's answer, and `address` is the proxy's
+    URL. `status` is 0 if the proxy closed the connection, or if its answer was not valid HTTP.
     """
 
     def __str__(self) -> str:
@@ -268,7 +268,7 @@ class ProxyRefused(HandshakeRefused):
 
 
 class SendRefused(VespiaryError):
-    """A message was not taken for sending; the connection stays open.
+    """A message cannot be sent. The connection stays open.
 
     Attributes:
         text: Why, and what to do.
@@ -285,14 +285,15 @@ class SendRefused(VespiaryError):
 
 
 class WriteQueueFull(SendRefused):
-    """The peer reads more slowly than it is sent to, and its write queue is full.
+    """The write queue is full, because the peer reads too slowly.
 
-    Raised under the policy `slow_consumer="wait"` only; the other policies drop or disconnect.
+    This is raised only with the policy `slow_consumer="wait"`. The other policies drop messages or
+    disconnect.
 
     Attributes:
         queued_bytes: How many bytes wait to be sent.
         write_bytes_max: The limit that was reached.
-        message_bytes: Bytes of the message that was not taken; 0 when they are not known.
+        message_bytes: Bytes of the message that was not queued; 0 if this is not known.
     """
 
     def __init__(
@@ -324,7 +325,7 @@ class WriteQueueFull(SendRefused):
 
 
 class ReceiveConflict(VespiaryError):
-    """Two tasks wait for the messages of one connection; only one may, or each would get some.
+    """Two tasks wait for messages of the same connection, but only one may.
 
     Attributes:
         address: The peer; empty when it is not known.
@@ -344,7 +345,7 @@ class ReceiveConflict(VespiaryError):
 
 
 class ThreadCallsFull(VespiaryError):
-    """The loop takes no more calls of other threads: too many wait, and it does not run them.
+    """Too many calls of other threads wait for the loop.
 
     Attributes:
         waiting_calls: How many calls wait.
@@ -366,11 +367,11 @@ class ThreadCallsFull(VespiaryError):
 
 
 class DriverUnavailable(VespiaryError):
-    """The driver that was asked for does not work on this machine.
+    """The driver does not work on this machine.
 
     Attributes:
         driver: Its name: `uring` or `epoll`.
-        why: What the kernel said.
+        why: The error of the kernel.
     """
 
     def __init__(self, driver: str, why: str) -> None:

@@ -29,23 +29,24 @@ AsyncDatagramHandler = Callable[["Datagram"], Awaitable[object]]
 
 
 class Handler(Generic[M]):
-    """The methods that an endpoint's events call, all of them optional.
+    """The base class of handlers. All methods are optional.
 
-    `M` is the type of the messages, for type checkers: `Handler[str]` on a WebSocket endpoint that
-    accepts text only, `Handler[bytes]` on a stream, `Handler[str | bytes]` where both may come;
-    plain `Handler` leaves it open.
+    `M` is the type of the messages, for type checkers: `Handler[str]` for a WebSocket endpoint that
+    accepts only text, `Handler[bytes]` for a stream, and `Handler[str | bytes]` for both.
 
-    One object serves all connections; what belongs to one goes in `connection.data`. Methods run on
-    the loop's thread, one at a time, never inside one another. `on_request`, `on_open`,
-    `on_message`, `on_shutdown` and `on_close` may also be async, in which case each connection has
-    a task that runs them in order; `on_start` and `on_stop` may be async too. An exception ends the
-    connection (1011 on WebSocket, status 500 for a request, a reset on a stream, so that the peer
-    does not take half an answer for a complete one), is logged once with its traceback, and affects
-    no other connection; a ConnectionClosed of a connection that has ended is none.
+    One object serves all connections. Keep the state of one connection in `connection.data`.
+    Methods run on the loop's thread, one at a time, and never inside one another. `on_request`,
+    `on_open`, `on_message`, `on_shutdown` and `on_close` may be async; each connection then has a
+    task that runs them in order. `on_start` and `on_stop` may be async too.
 
-    Adding a handler to a server checks its methods: a public name that begins with `on_` and is not
-    a hook, a hook that is not callable, one that is async where only a plain one is called, and one
-    with the wrong parameters are a ConfigurationError.
+    If a method raises an exception, the exception is logged with its traceback, and the connection
+    is closed: on WebSocket with 1011, for a request with the status 500, and on a stream with a
+    reset. Other connections are not affected. A ConnectionClosed of a connection that has ended is
+    not treated as an error.
+
+    When a handler is added to a server, its methods are checked. These are a ConfigurationError: a
+    public name that begins with `on_` and is not a hook, a hook that is not callable, an async hook
+    that must be a plain method, and a hook with wrong parameters.
     """
 
     keep_request: ClassVar[bool | None] = None
@@ -53,17 +54,19 @@ class Handler(Generic[M]):
     method of the class reads an attribute `request`. A request takes some hundred bytes."""
 
     def on_start(self, server: Server) -> Awaitable[None] | None:
-        """Prepare: the addresses are bound, and nothing is accepted before this has returned.
+        """Prepare. The server accepts no connection before this method has returned.
 
-        Where an endpoint is added to an address that serves already, its requests are answered 503
-        until then. An exception stops the start of the server, which closes what it had opened.
+        If the endpoint is added to a running server and shares its address with others, its
+        requests are answered with 503 until then. If this method raises an exception, the server
+        does not start.
         """
 
     def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
-        """Answer an HTTP request or an upgrade request: accept, refuse, choose a subprotocol.
+        """Answer an HTTP request or a WebSocket handshake.
 
-        None accepts an upgrade; a request without one is answered 426 on `ws://`. On `http://` each
-        request needs a response: None is logged as an error, and answered 500.
+        None accepts a WebSocket handshake. On `ws://`, other requests are then answered with 426.
+        On `http://` each request needs a response: None is logged as an error, and answered with
+        500.
         """
 
     def on_open(self, connection: Connection[M]) -> Awaitable[None] | None:
@@ -73,10 +76,11 @@ class Handler(Generic[M]):
         """Handle a message: `str` for WebSocket text, `bytes` for everything else."""
 
     def on_part(self, connection: Connection[M], part: bytes, last: bool, text: bool) -> None:
-        """Handle a part of a message; defined in place of `on_message`.
+        """Handle a part of a message. Define this method instead of `on_message`.
 
-        Parts are passed on as they arrive. The message's size is not limited. `text` is whether the
-        message is text (checked as UTF-8 over all its parts, which may end within a character).
+        It is called with each part as it arrives. The size of the message is not limited. `text` is
+        whether the message is text. All parts together are valid UTF-8, but a part may end within a
+        character.
         """
 
     def on_datagram(self, datagram: Datagram) -> Awaitable[None] | None:
@@ -87,31 +91,32 @@ class Handler(Generic[M]):
         """
 
     def on_drain(self, connection: Connection[M]) -> None:
-        """The write queue has fallen to `write_low_bytes`, having been above `write_high_bytes`."""
+        """The write queue was above `write_high_bytes`, and has drained to `write_low_bytes`."""
 
     def on_end(self, connection: Connection[M]) -> None:
         """The peer of a stream has finished sending.
 
-        Defining this keeps the connection open for sending until `close()`.
+        With this method, the connection stays open for sending until `close()`. Without it, the
+        connection is closed.
         """
 
     def on_shutdown(self, connection: Connection[M]) -> Awaitable[None] | None:
         """The server is stopping: finish, send a last message, and close within `drain_seconds`.
 
-        Without this method the connection is closed at once (1001 on WebSocket), after what is
-        queued.
+        Without this method, the connection is closed when its queued messages are sent (with 1001
+        on WebSocket).
         """
 
     def on_close(self, connection: Connection[M], reason: CloseReason) -> Awaitable[None] | None:
         """The connection has ended. Called once per `on_open`."""
 
     def on_limit(self, name: str, value: float) -> None:
-        """A limit or deadline of the endpoint was reached; without this method it is logged.
+        """A limit or deadline of the endpoint was reached. Without this method, it is logged.
 
-        `name` is the field of `Limits` or `Deadlines`, and `value` is its setting, in the field's
-        unit: bytes, a count, or seconds. Called between two other methods, once for all
-        connections that have reached the limit since, and for `write_bytes_max` once until the
-        queue of the connection has fallen to `write_low_bytes`.
+        `name` is the name of the field of `Limits` or `Deadlines`, and `value` is its value in the
+        field's unit: bytes, a count, or seconds. It never interrupts another method. If several
+        connections reach the limit before it can run, it is called once. For `write_bytes_max` it
+        is called again only after the queue of the connection has drained to `write_low_bytes`.
         """
 
     def on_stop(self, server: Server) -> Awaitable[None] | None:

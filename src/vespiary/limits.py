@@ -69,46 +69,53 @@ class _Settings:
 @checks_names(LimitsError)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits(_Settings):
-    """How much an endpoint takes; `None` means no limit, where the type allows it.
+    """How much the peers of an endpoint may use. `None` means no limit, if the type allows it.
 
     Attributes:
-        connections_max: Open connections, those in their handshake included. 100,000: ten times
-            what one process usually serves, and about 100 MB of ours when idle. The process's limit
-            on descriptors is often lower, and then accepting pauses instead.
+        connections_max: Open connections, including those in their handshake. 100,000: ten times
+            what one process usually serves, and about 100 MB of memory if they are idle. The
+            process's limit for file descriptors is often lower; when it is reached, accepting
+            pauses.
         connections_per_address_max: Open connections from one IP address. No limit: behind a proxy
-            or a carrier's NAT one address is many people.
-        accepts_per_second_max: New connections a second. No limit: accepting is cheap; what follows
-            a connection has limits of its own.
-        handshakes_pending_max: Connections whose opening handshake is not finished. 10,000: a
-            restart's rush of reconnecting clients passes; a flood of half-open ones does not.
-        message_bytes_max: Bytes of one message, after reassembly; a longer one closes the
-            connection (code 1009). 1 MiB, as other WebSocket servers have it.
-        frame_bytes_max: Bytes of one WebSocket frame. `None`: as many as of a message.
-        fragments_max: Frames of one WebSocket message. 16,384: a message of 1 MiB may come in
-            frames of 64 bytes; smaller pieces cost more than they carry.
-        header_bytes_max: Bytes of the HTTP request head (a longer one gets status 431). 16 KiB:
-            browsers with many cookies send 8.
-        headers_max: Fields of the HTTP request head (more get status 431). 100: browsers send 20.
-        requests_per_connection_max: HTTP requests answered on one connection; the last answer
-            closes it. 1,000: nobody notices a new connection so rarely, and load that a balancer
-            moved elsewhere follows.
-        topics_per_connection_max: Topics that a connection is subscribed to. 1,000: more than a
-            client follows at a time, and 200 KB of memory for it at most where peers choose.
-        topic_bytes_max: Bytes of a topic's name in UTF-8. 256: a path, or a name and a number.
-        write_high_bytes: While more bytes than this wait to be sent to a peer, nothing is read from
-            it. 64 KiB: what a connection on a good network takes in one go.
-        write_low_bytes: When no more than this wait, reading goes on, and `on_drain` is called.
-            16 KiB, so that the two do not alternate with each message.
-        write_bytes_max: The most bytes that may wait; then the policy for slow consumers decides.
-            16 MiB: bounds what one stalled peer costs, and holds a few large messages.
-        inbox_messages_max: Messages that wait for a coroutine's next receive; then reading pauses,
-            and with it the answers to pings. 64: a coroutine that awaits a database does not stall
-            its peer.
-        inbox_bytes_max: Bytes of the messages that wait for it; at this many reading pauses too.
-            1 MiB: one message of the largest size, or 64 of 16 KiB.
-        datagram_bytes_max: Bytes of a datagram that is received; a longer one is dropped. 64 KiB:
-            as long as one of UDP may be.
-        datagrams_pending_max: Datagrams that an async handler is working on; those that come on top
+            or the NAT of an internet provider, many people share an address.
+        accepts_per_second_max: New connections per second. No limit: accepting a connection is
+            cheap, and other limits apply to what follows.
+        handshakes_pending_max: Connections whose handshake is not finished. 10,000: enough for many
+            clients that reconnect after a restart, but a limit for a flood of half-open
+            connections.
+        message_bytes_max: Bytes of one message, after reassembly. A longer message closes the
+            connection (code 1009). 1 MiB, as in other WebSocket servers.
+        frame_bytes_max: Bytes of one WebSocket frame. `None`: only the limit for a message applies.
+        fragments_max: Frames of one WebSocket message. 16,384: a message of 1 MiB may be sent in
+            frames of 64 bytes. Smaller frames are inefficient.
+        header_bytes_max: Bytes of the HTTP request head. A longer one is answered with 431. 16 KiB:
+            browsers with many cookies send 8 KiB.
+        headers_max: Fields of the HTTP request head. More are answered with 431. 100: browsers send
+            about 20.
+        requests_per_connection_max: HTTP requests on one connection. After the last response, the
+            connection is closed. 1,000: a new connection is needed rarely, and a load balancer can
+            still move clients to another server.
+        topics_per_connection_max: Topics that a connection is subscribed to. 1,000: more than
+            clients usually need, and at most 200 KB of memory per connection if peers choose the
+            topics.
+        topic_bytes_max: Bytes of a topic's name in UTF-8. 256: enough for a path, or a name and a
+            number.
+        write_high_bytes: While more bytes than this wait to be sent to a peer, Vespiary does not
+            read from this peer. 64 KiB: about what a good network accepts at once.
+        write_low_bytes: When at most this many bytes wait, reading continues, and `on_drain` is
+            called. 16 KiB: well below `write_high_bytes`, so that reading does not pause and
+            continue with each message.
+        write_bytes_max: The most bytes that may wait to be sent. Then the policy for slow consumers
+            decides. 16 MiB: room for a few large messages, and a limit for the memory of one slow
+            peer.
+        inbox_messages_max: Messages that wait until a coroutine receives them. Then reading pauses,
+            so pings are not answered either. 64: a coroutine can wait for a database for a while
+            without pausing its peer.
+        inbox_bytes_max: Bytes of the messages that wait until a coroutine receives them. Then
+            reading pauses too. 1 MiB: one message of the largest size, or 64 of 16 KiB.
+        datagram_bytes_max: Bytes of a received datagram. A longer one is dropped. 64 KiB: the
+            maximum of UDP.
+        datagrams_pending_max: Datagrams that an async handler is still processing. Further ones
             are dropped. 1,000: each is a task.
     """
 
@@ -149,50 +156,52 @@ class Limits(_Settings):
 @checks_names(LimitsError)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines(_Settings):
-    """How long things may take, in seconds; `None` means as long as they like.
+    """How long things may take, in seconds. `None` means no limit.
 
-    Each is absolute: a peer that sends one byte per second does not extend it.
+    Deadlines are absolute: a peer cannot extend them by sending one byte per second.
 
     Attributes:
-        handshake_seconds: From the connection's start to the end of the opening handshake, and from
-            the first byte of each further HTTP request to its answer. 10: a
-            bad mobile network needs three; nobody types a handshake.
-        keep_alive_seconds: From an HTTP answer to the first byte of the next request; then the
-            connection is closed. 75: more than the 60 after which most proxies close, so that
-            they close first, and no request meets a closing connection.
-        first_byte_seconds: From the connection's start to the peer's first byte, on endpoints
-            without a handshake. None: many protocols let the server speak first.
-        message_seconds: From the first byte of a message to its last. None: how long a message may
-            take depends on its size and on the network.
-        idle_seconds: Without a byte from the peer. None: long silence is what WebSockets are for,
-            and the keep-alive finds the dead ones.
-        data_seconds: Without a message from the peer, whatever pings it answers; a message under
-            way counts from its first byte. None: many protocols are silent for hours. For feeds
-            that send all the time, where silence means that something behind the server has failed.
-        write_seconds: While bytes wait to be sent, without progress: a peer that is slow and still
-            takes some is not ended, also while the connection closes. Progress is 512 bytes in the
-            second half of this time. 60: a peer that has read nothing for a minute is gone or means
-            harm.
-        drain_seconds: How long a graceful stop may take, until the last connection is reset. The
-            last quarter of it, at most `close_seconds`, is for close frames. 8: container platforms
-            commonly kill after 10, and `on_stop` comes after it.
-        close_seconds: From our close frame, or our FIN, to the peer's. It counts from the moment
-            at which the peer's kernel has acknowledged all that was sent before; until then
-            `write_seconds` applies, or `close_seconds` if that is None or the peer's close frame
-            has come. 5: a living peer needs one round trip.
-        ping_interval_seconds: Silence after which a WebSocket peer is sent a ping. 20: under the 30
-            to 60 seconds after which middle-boxes forget a connection.
-        ping_timeout_seconds: From the first ping that nothing has answered to the peer's next byte;
-            pings go on each interval meanwhile. 20: a phone that changes its network comes back
-            within it. While this end does not read, or while the peer still takes bytes that were
-            sent before the ping, the acknowledgements of the peer's kernel are enough. A Vespiary
-            end that is busy and does not read sends a pong each half second while bytes wait, so
-            busy ends do not end each other from 1 second up. Bytes that wait for a peer that does
-            not read fall under `write_seconds`, unless its kernel acknowledges nothing at all.
-        tcp_keepalive_seconds: Silence on a TCP connection after which the kernel probes the peer's
-            (SO_KEEPALIVE), up to three times, a third of this apart; a peer that does not answer
-            is gone (`ETIMEDOUT`), whether or not this end reads. 60: a dead peer of a connection
-            without pings is noticed within two minutes, for one packet per minute of silence. The
+        handshake_seconds: From the start of the connection to the end of the handshake, and from
+            the first byte of each further HTTP request to its response. 10: a bad mobile network
+            needs 3 seconds.
+        keep_alive_seconds: From an HTTP response to the first byte of the next request. Then the
+            connection is closed. 75: longer than the 60 seconds of most proxies. So the proxy
+            closes first, and does not send a request on a connection that is being closed.
+        first_byte_seconds: From the start of the connection to the peer's first byte, on endpoints
+            without a handshake. None: in many protocols the server sends first.
+        message_seconds: From the first byte of a message to its last. None: the right value depends
+            on the size of the messages and on the network.
+        idle_seconds: Time without a byte from the peer. None: many WebSockets are silent for a long
+            time, and pings detect dead peers.
+        data_seconds: Time without a message from the peer, even if it answers pings. A message
+            counts from its first byte. None: many protocols are silent for hours. Set it for feeds
+            that send all the time, where silence means that something has failed.
+        write_seconds: Time without progress while bytes wait to be sent, also while the connection
+            closes. A slow peer that still reads is not disconnected: progress means 512 bytes in
+            the second half of this time. 60: a peer that reads nothing for a minute is dead or
+            malicious.
+        drain_seconds: How long a graceful stop may take. Then the remaining connections are reset.
+            The last quarter of this time, at most `close_seconds`, is for close frames. 8:
+            container platforms commonly kill a process after 10 seconds, and `on_stop` needs time
+            too.
+        close_seconds: From our close frame or FIN to that of the peer. It counts from the moment at
+            which the peer's kernel has acknowledged all bytes that were sent before. Until then
+            `write_seconds` applies, or `close_seconds` if that is None or if the peer's close frame
+            has arrived. 5: a peer needs only one round trip.
+        ping_interval_seconds: If a WebSocket peer is silent for this time, Vespiary sends a ping.
+            20: less than the 30 to 60 seconds after which many routers and proxies drop a silent
+            connection.
+        ping_timeout_seconds: From the first unanswered ping to the next byte from the peer. Further
+            pings are sent at each interval. 20: a phone that changes its network is back within
+            this time. While this end does not read, or while the peer still receives bytes that
+            were sent before the ping, acknowledgements by the peer's kernel are enough. If a
+            Vespiary peer is busy and does not read, it sends a pong every half second while bytes
+            wait, so at least 1 second is safe. For bytes that wait for a peer that does not read,
+            `write_seconds` applies, unless its kernel acknowledges nothing at all.
+        tcp_keepalive_seconds: After this time of silence on a TCP connection, the kernel sends
+            probes to the peer (SO_KEEPALIVE): up to three, at intervals of a third of this time. If
+            the peer does not answer, the connection ends (`ETIMEDOUT`), whether or not this end
+            reads. 60: on connections without pings, a dead peer is noticed within two minutes. The
             kernel counts in whole seconds.
     """
 

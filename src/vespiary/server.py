@@ -49,7 +49,7 @@ logger = logging.getLogger("vespiary")
 
 
 class Server:
-    """A server with any number of endpoints. Runs in any asyncio loop.
+    """A server with one or more endpoints. It runs in any asyncio loop.
 
     ::
 
@@ -63,25 +63,25 @@ class Server:
 
         vespiary.run(main())
 
-    or, for a program that does nothing else, `server.run()`. Both use Vespiary's own loop; with
-    `asyncio.run`, or in uvloop, the server is the guest of that loop.
+    If the program does nothing else, use `server.run()`. Both use Vespiary's own loop. With
+    `asyncio.run` or uvloop, the server runs in that loop.
 
-    While it runs, SIGTERM and SIGINT stop it gracefully (see `stop`), and a second signal ends it
-    at once; a signal stops all servers of a loop. Once they have stopped, the previous signal
-    handlers are restored. If nothing waits for a server's end then (`wait_stopped`, `stop`, or the
-    end of the `async with`), the signal is raised again: `asyncio.run` cancels its main task and
-    raises KeyboardInterrupt, and SIGTERM ends the process.
+    SIGTERM and SIGINT stop the server gracefully (see `stop`), and a second signal stops it at
+    once. A signal stops all servers of a loop. When they have stopped, the previous signal handlers
+    are restored. If the program does not wait for the end of a server (in `wait_stopped`, `stop`,
+    or at the end of the `async with`), the signal is then raised again: after SIGINT, `asyncio.run`
+    cancels its main task and raises KeyboardInterrupt; SIGTERM ends the process.
 
-    Resource handling: `stop` (which leaving the `async with` awaits) closes every listener and
-    connection, and ends every task; nothing of the server outlives it.
+    Resource handling: `stop`, and the end of the `async with`, closes all listeners and
+    connections, and ends all tasks of the server.
 
     Args:
-        signals: Whether SIGTERM and SIGINT stop it, with `run` and `async with`. False leaves
-            signals to the program.
+        signals: Whether SIGTERM and SIGINT stop the server, with `run` and `async with`. With
+            False, the program handles signals itself.
     """
 
     def __init__(self, *, signals: bool = True) -> None:
-        """Make a server without endpoints: `add` them, and then `run` it or enter it."""
+        """Create a server without endpoints. `add` endpoints, and then `run` it or enter it."""
         check_values(signals=signals)
         self._sites: list[Site] = []
         self._addresses: list[ListeningAddress] = []
@@ -100,18 +100,20 @@ class Server:
     ) -> Endpoint:
         """Add an endpoint, before the start or while the server runs.
 
-        Endpoints with the same host and port share them, if they are `ws://` and `http://`; paths
-        and `host=` decide which of them serves a request (see `vespiary.routing`). On a running
-        server an async `on_start` is awaited in a task. Until it has returned nothing is accepted,
-        or, where others serve on the address, the endpoint's requests are answered 503; if it fails
-        the endpoint is removed. What hooks and handlers add ends with the run.
+        Several `ws://` and `http://` endpoints can share a host and port. The path and `host=`
+        decide which of them serves a request (see `vespiary.routing`).
+
+        On a running server, an async `on_start` runs in a task. Until it has returned, no
+        connection is accepted; if other endpoints use the same address, requests for this endpoint
+        are answered with 503. If `on_start` fails, the endpoint is removed. Endpoints that hooks
+        and handlers add are removed when the server stops.
 
         Args:
             handler: A `Handler`, a subclass of it, or an async function that takes a connection, or
                 on `udp://` and `unixgram://` a datagram.
             url: `tcp://`, `unix:///path`, `ws://`, `http://`, `ws+unix:///path:/target` or
                 `http+unix:///path:/target`; with TLS `tls://`, `wss://`, `https://`; for datagrams
-                `udp://`, `unixgram:///path`. Port 0: any.
+                `udp://`, `unixgram:///path`. With port 0, the kernel chooses a port.
             options: See `vespiary.ServerOptions`.
 
         Raises:
@@ -192,7 +194,7 @@ class Server:
 
     @property
     def urls(self) -> list[str]:
-        """The endpoints' URLs; after the start, with the port that the kernel chose for 0."""
+        """The URLs of the endpoints; after the start, with the port that the kernel chose for 0."""
         return [site.url for site in self._sites]
 
     @property
@@ -205,12 +207,11 @@ class Server:
         return [one for address in self._addresses for one in address.datagram_sockets]
 
     async def start(self) -> None:
-        """Listen on every endpoint, await every `on_start`, and then accept.
+        """Listen on all endpoints, await each `on_start`, and then accept connections.
 
-        When anything fails, nothing stays: what listens is closed, and `on_stop` is called for the
-        handlers that have started. A server that is stopped meanwhile, in `on_start` for example,
-        does not come up: an `on_start` under way has `drain_seconds` to end, and then everything is
-        undone in the same way, and `start` returns.
+        If the start fails, all listeners are closed, and `on_stop` is called for the handlers that
+        have started. If the server is stopped during the start, for example in `on_start`, the same
+        happens, and `start` returns. A running `on_start` then has `drain_seconds` to return.
 
         Raises:
             OSError: an endpoint cannot be listened on.
@@ -262,24 +263,23 @@ class Server:
             address.log()
 
     async def stop(self, drain_seconds: float | None = None) -> None:
-        """Stop gracefully: accept nobody, let connections finish, close them, end every task.
+        """Stop gracefully: accept no more connections, let connections finish, and end all tasks.
 
-        Each connection is notified: `on_shutdown` where the handler has it, and then it may end by
-        itself; an async function gets the messages already received and then the end of its
-        iteration; the others are closed once what is queued is written, with 1001 on WebSocket.
-        Work under way goes on. Shortly before `drain_seconds` are over, what is left is closed with
-        1001 and its tasks are cancelled; after `drain_seconds` it is reset. `on_stop` is called at
-        the end. Every step is logged with its counts.
+        If the handler has `on_shutdown`, it is called for each connection, which may then end by
+        itself. An async function gets the messages that were already received, and then its `async
+        for` ends. All other connections are closed when their queued messages are sent, on
+        WebSocket with 1001. Work in progress continues. Shortly before the end of `drain_seconds`,
+        the remaining connections are closed with 1001, and their tasks are cancelled. After
+        `drain_seconds` they are reset. At the end, `on_stop` is called. Each step is logged.
 
-        The stop goes on when the task that awaits it is cancelled, and further calls wait for the
-        same end. In the server's own handlers, in `on_start` and in `on_stop` it begins the stop
-        and returns at once, because the server ends after them; the same holds in tasks that they
-        make. What should happen after the last connection belongs in `on_stop`. In a forked child
-        it does nothing: the server belongs to the parent.
+        If the task that awaits `stop` is cancelled, the stop continues. Further calls wait for the
+        same end. In the server's own handlers, in `on_start` and `on_stop`, and in tasks that they
+        create, `stop` only begins the stop and returns, because the server waits for them. In a
+        forked child process it does nothing, because the server belongs to the parent.
 
         Args:
-            drain_seconds: How long the drain may take; default: each endpoint's `drain_seconds`. A
-                further call may shorten it.
+            drain_seconds: How long connections may take to finish; default: `drain_seconds` of each
+                endpoint. A further call may shorten this time.
 
         Raises:
             ConfigurationError: `drain_seconds` is not a number of seconds.
@@ -344,9 +344,9 @@ class Server:
             self._signals = None
 
     def stop_soon(self) -> None:
-        """Begin to stop, from any thread; a second call ends everything at once.
+        """Begin to stop, from any thread. A second call stops the server at once.
 
-        A server whose loop was closed has ended with it: then there is nothing to stop.
+        If the loop of the server is closed, it does nothing.
         """
         life = self._current()
         if life is None or life.is_inherited:
@@ -378,7 +378,7 @@ class Server:
     def call_soon_threadsafe(
         self, callback: Callable[P, object], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Call a function on the loop's thread, soon: what other threads use to reach the server.
+        """Call a function on the loop's thread soon. Call this from other threads.
 
         Raises:
             TypeError: it is not a function, or an async one, which would never run.
@@ -399,20 +399,20 @@ class Server:
     ) -> int:
         """Send a message to each of the server's connections that is subscribed to a topic.
 
-        The frame is encoded once, and compressed once for all who agreed on the same parameters
-        without context takeover. A subscriber that does not read is treated as its endpoint's
-        policy for slow consumers says, and delays nobody else. A topic belongs to one server:
-        connections of another server never get what is published here, even in the same loop.
+        The message is encoded once for all subscribers, and compressed once for all that use the
+        same parameters without context takeover. If the write queue of a subscriber is full, its
+        endpoint's policy for slow consumers applies; other subscribers are not delayed. A topic
+        belongs to one server, even if several servers run in the same loop.
 
         Args:
             topic: Its name.
             message: Text or bytes, as for `Connection.send`.
-            exclude: A connection that does not get it, such as the sender's own.
+            exclude: A connection that does not get the message, such as the sender's own.
             compress: As for `Connection.send`.
 
         Returns:
-            How many subscribers took it. A subscriber whose policy for slow consumers dropped it,
-            or whose queue is full, is not counted.
+            The number of subscribers that get the message. Subscribers whose queue is full, or
+            whose policy for slow consumers has dropped the message, are not counted.
 
         Raises:
             RuntimeError: the server does not run.
@@ -432,7 +432,7 @@ class Server:
         return life.core.subscribers(life.topics, topic)
 
     def set_timer(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Call `callback` after this many seconds; timers are cheap, even a million of them.
+        """Call `callback()` once after this many seconds, unless the server stops first.
 
         Raises:
             RuntimeError: the server does not run.
@@ -443,7 +443,7 @@ class Server:
         return life.core.set_timer(seconds, timed_callback(callback, life.loop))
 
     def statistics(self) -> ServerStatistics:
-        """Return what has happened since the start, or in the latest run."""
+        """Return the statistics since the start, or those of the latest run."""
         life, port = self._life, self._ended_port
         if life is not None:
             port = PortStatistics(**life.core.port_statistics())
@@ -497,15 +497,15 @@ class Server:
         spin_microseconds: int = 0,
         on_serving: Callable[[Sequence[str]], object] | None = None,
     ) -> None:
-        """Run in a loop of its own until it is stopped, for a program that does nothing else.
+        """Run in Vespiary's own loop until the server is stopped.
 
-        Where logging is not set up, addresses and errors are logged to stderr. A signal that comes
-        during the start undoes it, and `run` returns as after any other stop.
+        If logging is not configured, log lines are written to standard error. A signal during the
+        start cancels the start, and `run` returns.
 
         Args:
             driver: `uring` or `epoll`; default: the best that works here.
             spin_microseconds: See `vespiary.loop.Loop`.
-            on_serving: Called with the endpoints' URLs once all of them listen.
+            on_serving: Called with the URLs of the endpoints when all of them are listening.
 
         Raises:
             ConfigurationError: there are no endpoints, or an argument is not valid.

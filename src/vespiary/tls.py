@@ -32,18 +32,18 @@ _ALPN_BYTES_MAX = 255
 
 @dataclass(frozen=True, slots=True)
 class TLSInfo:
-    """What the TLS of a connection has agreed on: `connection.tls`.
+    """The TLS parameters of a connection: `connection.tls`.
 
     Attributes:
         version: `TLSv1.2` or `TLSv1.3`.
         cipher: The cipher suite by its registered name, such as `TLS_AES_256_GCM_SHA384`.
         group: The group of the key exchange, such as `X25519MLKEM768` (which also resists quantum
             computers) or `X25519`; None where a TLS 1.2 session was resumed.
-        alpn: The application protocol (RFC 7301); None where none was agreed on.
+        alpn: The application protocol (RFC 7301), or None.
         server_name: The host name that the client asked for (RFC 6066 section 3), None if for none;
             on a client, the name that the server's certificate is valid for.
-        peer_certificates: The peer's certificates in DER, its own first, verified; empty where the
-            peer has shown none.
+        peer_certificates: The verified certificates of the peer in DER format, its own first. Empty
+            if the peer has sent none.
         resumed: Whether an earlier session was resumed, which saves the key exchange's signatures.
     """
 
@@ -62,7 +62,7 @@ class TLSInfo:
 
 
 class ServerTLS:
-    """The TLS of a server's endpoints; several may share one.
+    """The TLS options of a server's endpoints. Several endpoints can share one object.
 
     ::
 
@@ -72,13 +72,14 @@ class ServerTLS:
     For development, `vespiary cert` makes a certificate and an authority that has signed it.
 
     Args:
-        certificate: A file with the certificate, and behind it those that lead to its authority.
+        certificate: A file with the certificate, followed by the intermediate certificates.
         key: A file with its private key, without a passphrase. Default: it is in the same file.
-        more: Further pairs of certificate and key. A client gets the one that is valid for the host
-            name it asks for, and otherwise the first.
-        client_ca: A file with authorities: clients show a certificate that one of them has signed.
+        more: Further pairs of certificate and key. A client gets the certificate for the host name
+            that it asks for, or the first one if there is none for this name.
+        client_ca: A file with authorities. Clients must present a certificate that one of them has
+            signed.
         client_certificate: With `client_ca`: whether a client without a certificate is refused
-            (`required`, the default) or admitted (`optional`).
+            (`required`, the default) or accepted (`optional`).
         alpn: The application protocols, the best first. Default: `http/1.1` for `wss://` and
             `https://`, none for `tls://`.
         minimum_version: `1.2` (the default) or `1.3`.
@@ -118,7 +119,7 @@ class ServerTLS:
     def reload(self) -> None:
         """Read the files again, for connections that begin from now on; from any thread.
 
-        Connections of before go on as they are. If a file is not valid, nothing changes.
+        Open connections are not affected. If a file is not valid, the old certificate stays in use.
 
         Raises:
             ConfigurationError: a file is not what it should be.
@@ -155,7 +156,9 @@ class ServerTLS:
 
 
 class ClientTLS:
-    """The TLS of clients; connections that share one resume each other's sessions.
+    """The TLS options of clients.
+
+    Connections that share an object can resume each other's sessions.
 
     ::
 
@@ -163,8 +166,8 @@ class ClientTLS:
         async with vespiary.connect("wss://chat.internal", tls=tls) as connection:
             ...
 
-    Without one, clients trust the authorities of this machine. The server's certificate is always
-    verified; to use one that nobody has signed, name the certificate itself as `ca`.
+    By default, clients trust the authorities of this machine. The server's certificate is always
+    verified. For a self-signed certificate, pass the certificate itself as `ca`.
 
     Args:
         ca: A file with the trusted authorities. Default: this machine's, or what the environment

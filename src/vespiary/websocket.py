@@ -20,36 +20,37 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 @checks_names()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocket:
-    """The options of a `ws://` endpoint, of a server's or a client's.
+    """WebSocket options of a server's endpoint or of a client.
 
-    Sequences may be given in any form; they are kept as tuples.
+    You can pass any sequences; they are stored as tuples.
 
     Attributes:
         messages: Which kinds of messages are accepted: `"any"`, `"text"` or `"binary"`. A message
             of the other kind closes the connection with 1003 (RFC 6455 section 7.4.1). What this
             end sends is not restricted.
-        versions: The versions of the protocol that are spoken, the best first: 13 (RFC 6455), and
-            8 for old clients (2011 and 2012, draft HyBi-09), which is less strict. A server answers
-            each client by the rules of the version that it names; one that speaks none of them is
-            answered 426 with all of them. A client asks for the first, and then for the next that
-            a server names which refuses it.
-        deflate_stream: Compress all that follows the handshake, with peers of version 8 that have
-            the extension `deflate-stream` too (HyBi-09 section 9.2.1). It costs each such
-            connection about 200 KiB for as long as it lives.
-        origins: Whose pages may connect to a server (RFC 6455 section 10.2); `None` is everybody's,
-            an empty sequence nobody's. Others are refused with 403. An origin is written as
-            browsers write it, `https://example.com`, with a port where it is not the scheme's own;
-            `https://*.example.com` is every host below example.com (however deep, without
-            example.com itself), `http://localhost:*` any port of a host, and `null` what browsers
-            send for pages without an origin of their own, such as files.
-        origin_required: Refuse requests without `Origin` too. Left out they pass, allow-list or
-            not: every browser sends one, and other programs may write what they like.
-        subprotocols: What a server speaks, the best first: the first that the client offers too is
-            chosen, unless `on_request` chooses. None of them offered: the connection opens without
-            a subprotocol, and its client may close it. For a client: what it offers.
-        headers: Further header fields of a server's 101, or of a client's request: a mapping such
-            as `{"Server": "bees"}`, or pairs.
-        compression: How messages are compressed, if the peer can too; `None` is not at all.
+        versions: The supported versions of the protocol, the preferred one first: 13 (RFC 6455),
+            and 8 for old clients (from 2011 and 2012, draft HyBi-09), which is less strict. A
+            server uses the version that the client asks for. If it does not support this version,
+            it answers 426 with a list of its versions. A client asks for the first version. If the
+            server refuses it and lists another one of them, the client asks for that.
+        deflate_stream: Compress everything after the handshake, with peers of version 8 that
+            support the extension `deflate-stream` (HyBi-09 section 9.2.1). Each such connection
+            needs about 200 KiB of memory.
+        origins: The origins whose pages may connect to a server (RFC 6455 section 10.2). Pages of
+            other origins are refused with 403. `None` allows all origins, and an empty sequence
+            none. An origin is written as in browsers: `https://example.com`, with the port if it is
+            not the default of the scheme. `https://*.example.com` matches all subdomains of
+            example.com at any depth, but not example.com itself. `http://localhost:*` matches any
+            port. `null` matches pages without an origin, such as local files.
+        origin_required: Refuse requests without `Origin` too. By default they are accepted, because
+            all browsers send `Origin`, and other programs can send any origin.
+        subprotocols: The subprotocols of a server, the preferred one first. The first one that the
+            client also offers is chosen, unless `on_request` chooses another one. If none matches,
+            the connection opens without a subprotocol, and the client may close it. In a client:
+            the subprotocols to offer.
+        headers: Additional header fields of a server's 101 response, or of a client's request: a
+            mapping such as `{"Server": "bees"}`, or pairs.
+        compression: How messages are compressed, if the peer supports it. `None`: no compression.
 
     Raises:
         ConfigurationError: a field has a value that it cannot have.

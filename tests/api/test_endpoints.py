@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import vespiary
+from tests.waiting import signal_when_asleep
 
 from .kit import TCP, WS, Echo, Recorder, echo, forever, serving, turns, until, wait_until
 
@@ -257,7 +258,7 @@ def test_serve_ends_cleanly_upon_a_signal(driver: str, number: signal.Signals) -
 
     def note(urls: object) -> None:
         addresses.extend(urls)  # type: ignore[arg-type]
-        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+        signal_when_asleep(number)
 
     before = signal.getsignal(number)
     vespiary.serve(handler, WS, TCP, driver=driver, on_serving=note)

@@ -150,7 +150,7 @@ async def test_a_client_offers_what_its_options_name() -> None:
         ("versions", [13, 13], "each version once"),
         ("versions", [7], "the versions spoken"),
         ("origins", "https://example.com", "a sequence of texts"),
-        ("origins", ["example.com"], "has no scheme"),
+        ("origins", ["example.com"], "names no scheme"),
         ("origins", ["https://example.com/"], "without a slash"),
         ("origins", [None], "a sequence of texts"),
         ("origin_required", 1, "True or False"),

@@ -1,4 +1,4 @@
-"""The sanitizers as tools: each finds its planted defect in a server in C, and nothing in others."""
+"""The sanitizers as tools: each finds its defect in a server in C, and nothing in other servers."""
 
 import shutil
 import subprocess

@@ -174,7 +174,7 @@ def test_handlers_on_threads_are_waited_for() -> None:
 def test_a_client_in_its_own_block_again_is_refused_and_goes_on() -> None:
     client = TestClient(Echo())
     with client:
-        with pytest.raises(RuntimeError, match="in its block already"), client:
+        with pytest.raises(RuntimeError, match="already in use"), client:
             pass
         with client.connect() as connection:
             connection.send("hello")

@@ -77,7 +77,7 @@ def test_state_that_is_shared_by_connections_fails() -> None:
 
 
 def test_a_peer_that_does_not_undo_it_fails() -> None:
-    with pytest.raises(FilterFault, match="arrived behind the filters"):
+    with pytest.raises(FilterFault, match="arrived after the filters"):
         check_filter(Xor, peer=vespiary.Filter)
 
 

@@ -96,3 +96,20 @@ def test_a_reported_erratum_is_named_and_changes_nothing() -> None:
 )
 def test_a_wrong_erratum_is_named(old: str, new: str, words: str) -> None:
     assert words in wrong(erratum("verified").replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("specification = 3", "specification must be a table: write it as [specification]"),
+        ('[[specification]]\nname = "nest"', "write it as [specification]"),
+        ('[requirement]\nid = "nest/1/1"', "begin each with a line [[requirement]]"),
+        ("requirement = 3", "begin each with a line [[requirement]]"),
+        ('requirement = [{id = "nest/1/1"}]', "begin each with a line [[requirement]]"),
+        ("vanished = [3]", "begin each with a line [[vanished]]"),
+        ("erratum = 'x'", "begin each with a line [[erratum]]"),
+        ('[specification]\nroles = ["a b"]', "roles must be single words; got ['a b']"),
+    ],
+)
+def test_tables_of_other_shapes_are_refused(text: str, words: str) -> None:
+    assert words in wrong(text)

@@ -66,6 +66,7 @@ def test_what_has_changed_since_is_not_proven(folder: Folder, change: str) -> No
     (folder.root / "a.rs").write_text(SOURCE.replace(before, after, 1))
     assert words in folder.errors()
     assert "since it was proven: run vespiary trace prove --only nest/1/1" in folder.errors()
+    assert "it claims nest/1/1, but" not in folder.errors()
     assert folder.statuses()[0] == "executed"
     done = folder.run("gate")
     assert done.exit_code == 1
@@ -78,3 +79,21 @@ def test_what_has_changed_since_is_not_proven(folder: Folder, change: str) -> No
 def test_evidence_of_another_version_is_refused(folder: Folder) -> None:
     folder.evidence["version"] = 1
     assert "was written by another version of vespiary trace" in folder.run("gate").output
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("marks", {"site": "a.rs:1", "ids": [], "file": "a.rs", "line": 1}),
+        ("marks", {"site": "a.rs:1", "ids": ["nest/1/1"], "file": "a.rs", "line": "1"}),
+        ("proofs", {"site": 1, "id": "nest/1/1", "verdict": "killed"}),
+        ("claims", {"claimant": "f", "id": "nest/1/1", "verdict": ["killed"]}),
+    ],
+)
+def test_evidence_with_values_of_other_types_is_refused(
+    folder: Folder, table: str, row: dict[str, object]
+) -> None:
+    folder.evidence[table].append(row)
+    done = folder.run("gate")
+    assert done.exit_code == 2
+    assert "is not what vespiary trace prove writes" in done.output

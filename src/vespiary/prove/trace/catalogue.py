@@ -15,6 +15,7 @@ from typing import Any
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.trace import files
+from vespiary.prove.trace.identifiers import OURS, OWN
 from vespiary.prove.trace.normative import LEVELS
 
 __all__ = ["ROLES", "Catalogue", "Erratum", "Requirement", "load", "parsed"]
@@ -22,9 +23,7 @@ __all__ = ["ROLES", "Catalogue", "Erratum", "Requirement", "load", "parsed"]
 ROLES = ("server", "client", "endpoint", "intermediary", "user", "extension", "author")
 """On whom a requirement falls; `endpoint` is server and client. A catalogue may declare others."""
 
-_ID = re.compile(r"^[a-z][a-z0-9-]*/[A-Za-z0-9.-]+/h?[1-9][0-9]*$")
-_OWN_ID = re.compile(r"^[A-Z][A-Z0-9]*(?:[-_.][A-Z0-9]+)*-\d+$")
-_LINK = re.compile(r"^https?://\S+$")
+_LINK = re.compile(r"https?://\S+")
 _STATUSES = ("verified", "reported", "held", "rejected")
 _ANCHOR_WORDS_MAX = 8
 
@@ -197,14 +196,13 @@ def parsed(text: str, file: str, name: str) -> Catalogue:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{file}: not valid TOML: {error}") from error
     reader = _Reader(file, _table_lines(text, "requirement"))
-    known = ("specification", "requirement", "erratum", "vanished")
-    for key in data:
-        if key not in known:
-            reader.complain(1, f"unknown table {key!r}: there are {', '.join(known)}")
+    _refuse_other_shapes(reader, data, text)
     head = data.get("specification", {})
     reader.check(head, _SPECIFICATION_KEYS, 1)
     name = str(head.get("name", name))
-    reader.roles = tuple(head.get("roles", ()))
+    reader.roles = tuple(map(str, head.get("roles", ())))
+    if any(not role or re.search(r"\s", role) for role in reader.roles):
+        reader.complain(1, f"roles must be single words; got {list(reader.roles)!r}")
     errata = _errata(reader, data.get("erratum", []), _table_lines(text, "erratum"))
     requirements = _requirements(reader, data.get("requirement", []), name, errata)
     if reader.wrong:
@@ -220,6 +218,27 @@ def parsed(text: str, file: str, name: str) -> Catalogue:
         errata=tuple(errata),
         vanished=tuple(str(table.get("id", "")) for table in data.get("vanished", [])),
     )
+
+
+def _refuse_other_shapes(reader: _Reader, data: Mapping[str, Any], text: str) -> None:
+    """Refuse what is not `[specification]` or a number of `[[requirement]]` and so on.
+
+    Raises:
+        ConfigurationError: With the table and how it is written.
+    """
+    lists = ("requirement", "erratum", "vanished")
+    for key, value in data.items():
+        if key not in ("specification", *lists):
+            known = ", ".join(("specification", *lists))
+            reader.complain(1, f"unknown table {key!r}: there are {known}")
+        elif key == "specification" and not isinstance(value, dict):
+            reader.complain(1, "specification must be a table: write it as [specification]")
+        elif key in lists:
+            count = len(value) if isinstance(value, list) else -1
+            if count != len(_table_lines(text, key)):
+                reader.complain(1, f"{key} must be tables: begin each with a line [[{key}]]")
+    if reader.wrong:
+        raise ConfigurationError("\n".join(reader.wrong))
 
 
 def _table_lines(text: str, name: str) -> list[int]:
@@ -262,8 +281,8 @@ def _sound(reader: _Reader, table: dict[str, Any], line: int, name: str) -> bool
     """Check the values of one requirement."""
     before = len(reader.wrong)
     identifier = table.get("id", "")
-    is_ours = _ID.match(identifier) and identifier.startswith(name + "/")
-    if not is_ours and not _OWN_ID.match(identifier):
+    is_ours = OURS.fullmatch(identifier) and identifier.startswith(name + "/")
+    if not is_ours and not OWN.fullmatch(identifier):
         reader.complain(line, f"id must be {name}/SECTION/ORDINAL, or one of the specification's"
                         f" own such as PAY-17; got {identifier!r}")  # fmt: skip
     if table.get("level", "must") not in (*LEVELS, "must"):
@@ -274,7 +293,7 @@ def _sound(reader: _Reader, table: dict[str, Any], line: int, name: str) -> bool
             known = ", ".join((*ROLES, *reader.roles))
             reader.complain(line, f"role must be one of {known}; got {role!r}: another is declared"
                             " by roles = [...] below [specification]")  # fmt: skip
-    if table.get("todo") and not _LINK.match(table["todo"]):
+    if table.get("todo") and not _LINK.fullmatch(table["todo"]):
         reader.complain(line, f"todo must be the address of an issue, https://...; got"
                         f" {table['todo']!r}")  # fmt: skip
     if table.get("todo") and table.get("excluded"):

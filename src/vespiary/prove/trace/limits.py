@@ -81,6 +81,9 @@ def limits(
             "The sentences of these are not quoted, because [texts] in trace.toml names no text of"
             f" them: {_few(unquoted)}"
         )
+    lost = [file for file in settings.texts.values() if not (settings.root / file).exists()]
+    if lost:
+        told.append(f"These texts, which [texts] in trace.toml names, are not there: {_few(lost)}")
     if not settings.gates:
         told.append("No gate is set: nothing fails for a low status.")
     return [*told, *_ALWAYS]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from vespiary.prove.trace.blocks import Block
 from vespiary.prove.trace.documents import opened
+from vespiary.prove.trace.identifiers import OWN
 from vespiary.prove.trace.sections import selected
 from vespiary.prove.trace.sentences import normalised, split
 
@@ -35,7 +36,7 @@ __all__ = [
 LEVELS = ("MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY")
 """The levels of upper-case key words; a rule without one has level `must`."""
 
-_OWN = re.compile(r"([(\[*_`]*)([A-Z][A-Z0-9]*(?:[-_.][A-Z0-9]+)*-\d+)([)\]*_`:.]*)\s(?=(\s*\S+)?)")
+_OWN = re.compile(rf"([(\[*_`]*)({OWN.pattern})([)\]*_`:.]*)\s(?=(\s*\S+)?)")
 _WELL_KNOWN = re.compile(r"(?:AES|BCP|ISO|MD|P|RFC|SHA|STD|UCS|UTF|US)-")
 """What looks like an identifier of a specification's own and is the name of something else."""
 

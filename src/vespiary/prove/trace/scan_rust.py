@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 
 from vespiary.prove.trace.digests import rust_digest
+from vespiary.prove.trace.identifiers import OWN
 from vespiary.prove.trace.marks import CONSTANT, NEGATED, STATEMENT, Found, Mark, Problem
 
 __all__ = ["macro_arguments", "scan_rust"]
@@ -33,7 +34,7 @@ _TOKEN = re.compile(
 _CALL = re.compile(r"(?<!\w)(?:\w+::)*(requires|claims)!\s*([(\[{])")
 _FUNCTION = re.compile(r"\bfn\s+(r#)?(\$?\w+)")
 _LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_IDENTIFIER = re.compile(r'"([A-Za-z][\w.-]*/[\w./-]+|[A-Z][A-Z0-9]*(?:[-_.][A-Z0-9]+)*-\d+)"')
+_IDENTIFIER = re.compile(rf'"([A-Za-z][\w.-]*/[\w./-]+|{OWN.pattern})"')
 _MACRO = re.compile(r"\bmacro_rules!\s*(\w+)\s*([(\[{])")
 _MACRO_CALL = re.compile(r"\b(\w+)!\s*[(\[{]")
 _DOC_CLAIM = re.compile(r"^[ \t]*//[/!].*\bclaims!\s*[(\[{]", re.MULTILINE)

@@ -129,12 +129,12 @@ def _is_indented_heading(
     """Whether an indented line is the heading of the section that is due: `   3.1.  Title`."""
     line = lines[place]
     stripped = line.strip()
-    numbered = _NUMBERED.match(stripped)
-    if not numbered or line == stripped or len(line) - len(stripped) > _HEADING_INDENT_MAX:
+    heading = _NUMBERED.match(stripped)
+    if not heading or line == stripped or len(line) - len(stripped) > _HEADING_INDENT_MAX:
         return False
     if _is_within(lines, place) or not _stands_alone(lines, place) or stripped.endswith(_ENDS):
         return False
-    number, title = numbered[1], numbered[2]
+    number, title = heading[1], heading[2]
     if not title[0].isupper() or (margin and "." not in number):
         return False
     return number in _due(sections[-1].number if sections else "")
@@ -151,9 +151,8 @@ def _due(number: str) -> set[str]:
 
 
 def _opened(line: str) -> Section:
-    numbered = _NUMBERED.match(line)
-    if numbered:
-        return Section(numbered[1], numbered[2])
+    if heading := numbered(line):
+        return Section(*heading)
     slug = re.sub(r"[^a-z0-9]+", "-", line.lower()).strip("-")
     return Section(slug or "untitled", line.strip())
 

@@ -217,7 +217,10 @@ def _wrong(project: Project, evidence: Evidence) -> list[Problem]:
         )
         for name in evidence.unstable
     ]
+    outdated = {one.source.id for one in evidence.changed}
     for identifier, marks in project.marks.items():
+        if identifier in outdated:
+            continue
         places = {mark.place for mark in marks}
         for claimant, tests in evidence.claimants(identifier).items():
             words = _contradiction(places, tests, evidence.claims.get((claimant, identifier), ""))

@@ -25,7 +25,7 @@ evidence whose digests differ from those of the sources says nothing about them.
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +50,8 @@ WEAK: Final = (CRASH, TIMEOUT)
 """How a test fails without saying what is wrong: anything may have done it."""
 
 _VERSION = 2
+_TYPES: Final[dict[object, Any]] = {str: str, int: int, float: (float, int)}
+"""What a value of a row is, if it is not a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,7 @@ class Record:
             raise ConfigurationError(
                 f"{path} cannot be read: {error.strerror}; vespiary trace prove writes it"
             ) from error
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ConfigurationError(
                 f"{path} is not what vespiary trace prove writes ({error!r}): run that again"
             ) from error
@@ -253,8 +255,19 @@ def _not_proven(proof: Proof) -> str:
 
 
 def _rows(kind: type[Any], tables: Iterable[dict[str, Any]]) -> list[Any]:
-    """Rows of one kind; lists of the file are tuples."""
-    return [
+    """Rows of one kind; lists of the file are tuples.
+
+    Raises:
+        TypeError: A value is of another type than the row's.
+    """
+    rows = [
         kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in table.items()})
         for table in tables
     ]
+    for field_here in fields(kind):
+        for row in rows:
+            value = getattr(row, field_here.name)
+            wanted = _TYPES.get(field_here.type, tuple)
+            if not isinstance(value, wanted) or (field_here.name == "ids" and not value):
+                raise TypeError(f"{kind.__name__}.{field_here.name} is {value!r}")
+    return rows

@@ -3,6 +3,7 @@
 mod rig;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 
 use rig::{Directory, Driver, Rig};
@@ -345,6 +346,92 @@ fn a_unix_socket_for_datagrams_knows_its_peers_and_leaves_no_file() {
         close(&mut rig, socket);
         assert!(!ours.exists());
     }
+}
+
+fn switch_on(socket: &UdpSocket, option: i32, value: i32) {
+    let length = size_of::<i32>() as libc::socklen_t;
+    let value = (&raw const value).cast();
+    // SAFETY: the pointer is to an i32 that lives through the call, and the length is its size.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, option, value, length) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn what_a_sender_has_coalesced_is_cut_into_its_datagrams_and_answered_in_one_piece() {
+    for name in ["uring", "epoll"] {
+        let mut rig = Rig::new(&Driver::named(name));
+        let (socket, address) = bound(&mut rig, [127, 0, 0, 1], &DatagramOptions::default());
+        let Address::Inet(to) = address else {
+            panic!("{address}")
+        };
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        client.set_nonblocking(true).expect("a socket");
+        switch_on(&client, libc::UDP_SEGMENT, 1000);
+        switch_on(&client, libc::UDP_GRO, 1);
+        let sent: Vec<u8> = (0..20_500_usize).map(|it| (it / 1000) as u8).collect();
+        client.send_to(&sent, to).expect("sent");
+        let mut seen = Vec::new();
+        let mut departures = Departures::default();
+        rig.pump("every datagram", |rig, completions| {
+            for _ in completions {
+                let mut batch = Arrivals::default();
+                // A limit below the whole is one of each datagram.
+                let received = rig.port.receive_datagrams(socket, &mut batch, 1000);
+                received.expect("a batch");
+                for (arrival, bytes) in batch.iter() {
+                    assert!(!arrival.is_truncated);
+                    seen.push((bytes[0], bytes.len()));
+                    departures.push(bytes, arrival.peer.clone(), None);
+                }
+            }
+            seen.len() == 21
+        });
+        let wanted: Vec<_> = (0..21)
+            .map(|it| (it, if it < 20 { 1000 } else { 500 }))
+            .collect();
+        assert_eq!(seen, wanted);
+        let departed = rig.port.send_datagrams(socket, &mut departures);
+        assert_eq!((departed.datagrams, departed.bytes), (21, 20_500));
+        let mut bytes = vec![0; LIMIT];
+        let mut pieces = Vec::new();
+        rig.pump("the answer", |_, _| {
+            if let Ok(count) = client.recv(&mut bytes) {
+                pieces.push(bytes[..count].to_vec());
+            }
+            pieces.iter().map(Vec::len).sum::<usize>() == sent.len()
+        });
+        assert_eq!(pieces, [sent]);
+        close(&mut rig, socket);
+    }
+}
+
+#[test]
+fn a_coalesced_message_whose_datagrams_are_too_long_loses_each_of_them() {
+    let mut rig = Rig::new(&Driver::named("epoll"));
+    let (socket, address) = bound(&mut rig, [127, 0, 0, 1], &DatagramOptions::default());
+    let Address::Inet(to) = address else {
+        panic!("{address}")
+    };
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    switch_on(&client, libc::UDP_SEGMENT, 1000);
+    client.send_to(&[1; 2100], to).expect("sent");
+    let mut seen = Vec::new();
+    rig.pump("every datagram", |rig, completions| {
+        for _ in completions {
+            let mut batch = Arrivals::default();
+            let received = rig.port.receive_datagrams(socket, &mut batch, 999);
+            received.expect("a batch");
+            seen.extend(
+                batch
+                    .iter()
+                    .map(|(it, bytes)| (it.is_truncated, bytes.len())),
+            );
+        }
+        seen.len() == 3
+    });
+    assert_eq!(seen, [(true, 999), (true, 999), (false, 100)]);
+    close(&mut rig, socket);
 }
 
 #[test]

@@ -51,6 +51,8 @@ fn read(given: &Bound<'_, PyDict>) -> PyResult<Faults> {
             "at_once_permille" => faults.at_once_permille = value.extract()?,
             "stall_permille" => faults.own_stall_permille = value.extract()?,
             "stall_microseconds_max" => faults.stall_microseconds_max = value.extract()?,
+            "datagram_loss_permille" => faults.datagram_loss_permille = value.extract()?,
+            "datagram_double_permille" => faults.datagram_double_permille = value.extract()?,
             "window_bytes" => faults.window_bytes = value.extract()?,
             "buffers" => faults.buffers = value.extract()?,
             "buffer_bytes" => faults.buffer_bytes = value.extract()?,

@@ -14,6 +14,8 @@ pub(super) struct Beside {
     pub(super) ttl: Option<u8>,
     pub(super) ecn: Option<u8>,
     pub(super) dropped: Option<u32>,
+    /// The length of each datagram of a coalesced message, but perhaps the last.
+    pub(super) segment: Option<usize>,
     /// The errno of an entry of the error queue.
     pub(super) error: Option<i32>,
 }
@@ -73,6 +75,7 @@ fn note(beside: &mut Beside, level: i32, kind: i32, data: &[u8]) {
         (libc::IPPROTO_IP, libc::IP_TOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
             beside.ecn = data.first().map(|it| it & ECN_BITS);
         }
+        (libc::SOL_UDP, libc::UDP_GRO) => beside.segment = number(data).map(|it| it as usize),
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => beside.dropped = number(data),
         (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
             // sock_extended_err begins with the errno.
@@ -82,33 +85,45 @@ fn note(beside: &mut Beside, level: i32, kind: i32, data: &[u8]) {
     }
 }
 
-/// Ask in a control message that a datagram be sent from `source`; how many bytes of the memory it
-/// takes.
-pub(super) fn write_source(control: &mut Control, source: IpAddr) -> usize {
-    let (level, kind, data): (i32, i32, Vec<u8>) = match source {
-        IpAddr::V4(address) => {
+/// Ask that datagrams be sent from `source`, and that the kernel cut what is sent into pieces of
+/// `segment` bytes; how many bytes of the memory this takes.
+pub(super) fn ask(control: &mut Control, source: Option<IpAddr>, segment: Option<u16>) -> usize {
+    let mut used = 0;
+    match source {
+        None => (),
+        Some(IpAddr::V4(address)) => {
             let mut info = [0; 12];
             info[4..8].copy_from_slice(&address.octets());
-            (libc::IPPROTO_IP, libc::IP_PKTINFO, info.to_vec())
+            used += write(control, used, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
         }
-        IpAddr::V6(address) => {
+        Some(IpAddr::V6(address)) => {
             let mut info = [0; 20];
             info[..16].copy_from_slice(&address.octets());
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info.to_vec())
+            used += write(control, used, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
         }
-    };
+    }
+    if let Some(segment) = segment {
+        let data = segment.to_ne_bytes();
+        used += write(control, used, libc::SOL_UDP, libc::UDP_SEGMENT, &data);
+    }
+    used
+}
+
+/// Write one control message behind those that take `used` bytes; how many it takes.
+fn write(control: &mut Control, used: usize, level: i32, kind: i32, data: &[u8]) -> usize {
     // SAFETY: no pointers.
     let (length, space) = unsafe {
         let length = data.len() as u32;
         (libc::CMSG_LEN(length) as usize, libc::CMSG_SPACE(length))
     };
-    assert!(space as usize <= mem::size_of::<Control>());
+    assert!(used + space as usize <= mem::size_of::<Control>());
     // SAFETY: all zero bytes are a valid cmsghdr.
     let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
     header.cmsg_len = length as _;
     header.cmsg_level = level;
     header.cmsg_type = kind;
-    let start = control.as_mut_ptr().cast::<libc::cmsghdr>();
+    // SAFETY: it stays within the memory (asserted).
+    let start = unsafe { control.as_mut_ptr().byte_add(used) }.cast::<libc::cmsghdr>();
     // SAFETY: the memory is aligned for the header, and has room for it and the data (asserted).
     unsafe {
         start.write(header);

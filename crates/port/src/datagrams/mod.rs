@@ -12,6 +12,12 @@
 //! * What nobody takes stays in the socket's own buffer, which has a limit, and the kernel counts
 //!   what it drops there.
 //!
+//! **Coalescing** (UDP GRO and GSO, udp(7)): where a sender, or the network device, has put several
+//! datagrams of one peer together, the kernel hands them over in one piece, which is cut here. What
+//! waits to be sent is put together in the same way: datagrams in a row that have one peer and one
+//! length, of which the last may be shorter. Where a device cannot send them so, the socket goes on
+//! without it.
+//!
 //! An error that an earlier datagram caused (an ICMP message) is reported by whatever call comes
 //! next on the socket, and takes its place; the datagram of that call is neither sent nor received.
 //! Both directions therefore try again.
@@ -34,8 +40,13 @@ use crate::{Address, Errno};
 use receive::Headers as ReceiveHeaders;
 use send::Headers as SendHeaders;
 
-/// How many datagrams one call receives or sends.
+/// How many datagrams one call receives or sends; where several were coalesced, more.
 pub const DATAGRAMS_A_BATCH: usize = 64;
+
+/// How many coalesced messages, of up to 64 datagrams each, one call receives.
+const COALESCED_A_BATCH: usize = 16;
+/// The bytes of a coalesced message at most.
+const COALESCED_BYTES_MAX: usize = 1 << 16;
 
 /// How many batches one flush sends: with more, other sockets would wait for long.
 pub(crate) const BATCHES_A_FLUSH: usize = 16;
@@ -90,6 +101,8 @@ pub struct Arrival {
     pub is_truncated: bool,
     /// How many bytes of it there are.
     pub length: usize,
+    /// Where they begin in the memory of the batch.
+    pub(crate) start: usize,
 }
 
 /// A batch of datagrams, and the memory to receive them in. It is used again for each batch.
@@ -97,6 +110,8 @@ pub struct Arrival {
 pub struct Arrivals {
     bytes: Vec<u8>,
     slot_bytes: usize,
+    /// The latest batch had coalesced messages.
+    is_coalesced: bool,
     came: Vec<Arrival>,
     errors: Vec<Errno>,
     dropped: Option<u32>,
@@ -114,9 +129,10 @@ impl Arrivals {
 
     /// The datagrams, in the order in which they came, and their bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&Arrival, &[u8])> {
-        let slots = self.bytes.chunks(self.slot_bytes.max(1));
-        let pairs = self.came.iter().zip(slots);
-        pairs.map(|(arrival, slot)| (arrival, &slot[..arrival.length]))
+        let pair = |arrival: &'_ Arrival| arrival.start..arrival.start + arrival.length;
+        self.came
+            .iter()
+            .map(move |arrival| (arrival, &self.bytes[pair(arrival)]))
     }
 
     /// How many came.
@@ -152,6 +168,7 @@ impl Arrivals {
         let start = self.came.len() * self.slot_bytes;
         self.bytes[start..start + length].copy_from_slice(&bytes[..length]);
         self.came.push(Arrival {
+            start,
             length,
             is_truncated: length < bytes.len(),
             ..arrival
@@ -182,6 +199,8 @@ pub struct Departures {
     bytes: Vec<u8>,
     waiting: VecDeque<Departure>,
     waiting_bytes: usize,
+    /// A device has refused datagrams that were put together.
+    is_plain: bool,
     headers: Option<Box<SendHeaders>>,
 }
 

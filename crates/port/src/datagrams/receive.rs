@@ -1,9 +1,10 @@
 //! Receiving a batch from the kernel, and what waits in a socket's error queue.
 
 use std::mem;
+use std::ops::Range;
 
 use super::control::{self, Control};
-use super::{Arrival, Arrivals, DATAGRAMS_A_BATCH};
+use super::{Arrival, Arrivals, COALESCED_A_BATCH, COALESCED_BYTES_MAX, DATAGRAMS_A_BATCH};
 use crate::address::KernelAddress;
 use crate::socket::last_errno;
 use crate::{Address, Descriptor, Errno};
@@ -33,14 +34,14 @@ impl Headers {
         })
     }
 
-    /// Point every header to its slot of `bytes`, of which `limit` bytes are used.
-    fn point_to(&mut self, bytes: &mut [u8], slot_bytes: usize, limit: usize) {
+    /// Point every header to its slot of `bytes`.
+    fn point_to(&mut self, bytes: &mut [u8], slot_bytes: usize) {
         let slots = bytes.chunks_mut(slot_bytes);
         let parts = self.vectors.iter_mut().zip(&mut self.names);
         let parts = parts.zip(&mut self.controls).zip(&mut self.messages);
         for (slot, (((vector, name), control), message)) in slots.zip(parts) {
             vector.iov_base = slot.as_mut_ptr().cast();
-            vector.iov_len = limit;
+            vector.iov_len = slot_bytes;
             let header = &mut message.msg_hdr;
             header.msg_name = name.pointers().0.cast();
             header.msg_namelen = KernelAddress::ROOM;
@@ -61,7 +62,8 @@ pub(crate) fn receive(
     calls: &mut u64,
 ) -> Result<(), Errno> {
     arrivals.clear();
-    arrivals.reserve(datagram_bytes_max);
+    // A coalesced message is longer than each of its datagrams.
+    arrivals.reserve(datagram_bytes_max.max(COALESCED_BYTES_MAX));
     let mut attempts = 0;
     loop {
         *calls += 1;
@@ -89,21 +91,39 @@ pub(crate) fn receive(
 }
 
 fn receive_once(socket: Descriptor, arrivals: &mut Arrivals, limit: usize) -> Result<usize, Errno> {
-    let headers = arrivals.headers.get_or_insert_with(Headers::new);
-    headers.point_to(&mut arrivals.bytes, arrivals.slot_bytes, limit);
+    let mut headers = arrivals.headers.take().unwrap_or_else(Headers::new);
+    let received = receive_into(&mut headers, socket, arrivals, limit);
+    arrivals.headers = Some(headers);
+    received
+}
+
+fn receive_into(
+    headers: &mut Headers,
+    socket: Descriptor,
+    arrivals: &mut Arrivals,
+    limit: usize,
+) -> Result<usize, Errno> {
+    let slot_bytes = arrivals.slot_bytes;
+    headers.point_to(&mut arrivals.bytes, slot_bytes);
     let (messages, none) = (headers.messages.as_mut_ptr(), std::ptr::null_mut());
-    let count = DATAGRAMS_A_BATCH as u32;
+    let most = if arrivals.is_coalesced {
+        COALESCED_A_BATCH
+    } else {
+        DATAGRAMS_A_BATCH
+    };
+    let flags = libc::MSG_DONTWAIT;
     // SAFETY: the headers were pointed to names, controls and slots that live through the call.
-    let received = unsafe { libc::recvmmsg(socket, messages, count, libc::MSG_DONTWAIT, none) };
+    let received = unsafe { libc::recvmmsg(socket, messages, most as u32, flags, none) };
     let received = usize::try_from(received).map_err(|_| last_errno())?;
-    let names = headers.names.iter_mut();
-    for (message, name) in headers.messages[..received].iter().zip(names) {
+    arrivals.is_coalesced = false;
+    let pairs = headers.messages.iter().zip(&mut headers.names);
+    for (index, (message, name)) in pairs.take(received).enumerate() {
         let header = &message.msg_hdr;
         // SAFETY: the call has filled the control memory of this header.
         let beside = unsafe { control::read(header) };
         name.set_length(header.msg_namelen);
         arrivals.dropped = beside.dropped.or(arrivals.dropped);
-        arrivals.came.push(Arrival {
+        let arrival = Arrival {
             // A datagram without a sender's address comes from a Unix socket without a name.
             peer: name.address().unwrap_or_else(|_| Address::Unix("".into())),
             local: beside.local,
@@ -111,10 +131,43 @@ fn receive_once(socket: Descriptor, arrivals: &mut Arrivals, limit: usize) -> Re
             ttl: beside.ttl,
             ecn: beside.ecn,
             is_truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-            length: message.msg_len as usize,
-        });
+            length: 0,
+            start: 0,
+        };
+        let length = message.msg_len as usize;
+        let segment = beside.segment.filter(|it| (1..length).contains(it));
+        arrivals.is_coalesced |= segment.is_some();
+        let first = index * slot_bytes;
+        arrivals.cut(first..first + length, segment, limit, &arrival);
     }
     Ok(received)
+}
+
+impl Arrivals {
+    /// Add the datagrams of a message: one, or several of `segment` bytes.
+    fn cut(
+        &mut self,
+        place: Range<usize>,
+        segment: Option<usize>,
+        limit: usize,
+        arrival: &Arrival,
+    ) {
+        let step = segment.unwrap_or(place.len());
+        let mut start = place.start;
+        loop {
+            let length = step.min(place.end - start);
+            self.came.push(Arrival {
+                is_truncated: arrival.is_truncated || length > limit,
+                length: length.min(limit),
+                start,
+                ..arrival.clone()
+            });
+            start += length;
+            if start >= place.end {
+                return;
+            }
+        }
+    }
 }
 
 /// Read the errors that earlier datagrams of ours caused.

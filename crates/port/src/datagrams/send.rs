@@ -1,12 +1,21 @@
 //! Handing datagrams to the kernel.
 
 use std::mem;
+use std::ops::RangeInclusive;
 
 use super::control::{self, Control};
-use super::{BATCHES_A_FLUSH, DATAGRAMS_A_BATCH, Departed, Departures};
+use super::{BATCHES_A_FLUSH, DATAGRAMS_A_BATCH, Departed, Departure, Departures};
 use crate::address::KernelAddress;
 use crate::socket::last_errno;
 use crate::{Descriptor, Errno};
+
+/// How long datagrams may be that leave together: longer ones may need fragments of IP, and these
+/// exclude each other.
+const SEGMENT_BYTES: RangeInclusive<usize> = 1..=1452;
+/// How many leave together at most (`UDP_MAX_SEGMENTS` of older kernels).
+const SEGMENTS_MAX: usize = 64;
+/// How many bytes leave together at most: what an IP packet holds.
+const RUN_BYTES_MAX: usize = 65_000;
 
 /// What one sendmmsg(2) is given.
 pub(super) struct Headers {
@@ -14,6 +23,8 @@ pub(super) struct Headers {
     vectors: [libc::iovec; DATAGRAMS_A_BATCH],
     names: [KernelAddress; DATAGRAMS_A_BATCH],
     controls: [Control; DATAGRAMS_A_BATCH],
+    /// How many datagrams each message holds.
+    counts: [usize; DATAGRAMS_A_BATCH],
 }
 
 impl Headers {
@@ -25,6 +36,7 @@ impl Headers {
             vectors: unsafe { mem::zeroed() },
             names: [KernelAddress::empty(); DATAGRAMS_A_BATCH],
             controls: [[0; 24]; DATAGRAMS_A_BATCH],
+            counts: [0; DATAGRAMS_A_BATCH],
         })
     }
 }
@@ -42,8 +54,10 @@ pub(crate) fn send(socket: Descriptor, departures: &mut Departures, calls: &mut 
         match result {
             Ok(count) => {
                 failed = None;
-                departed.datagrams += count as u64;
-                for _ in 0..count {
+                let headers = departures.headers.as_ref().expect("they were described");
+                let datagrams: usize = headers.counts[..count].iter().sum();
+                departed.datagrams += datagrams as u64;
+                for _ in 0..datagrams {
                     departed.bytes += departures.pop() as u64;
                 }
             }
@@ -52,6 +66,11 @@ pub(crate) fn send(socket: Descriptor, departures: &mut Departures, calls: &mut 
                 break;
             }
             Err(Errno(libc::EINTR)) => (),
+            Err(Errno(libc::EINVAL | libc::EIO | libc::EMSGSIZE))
+                if departures.is_first_coalesced() =>
+            {
+                departures.is_plain = true;
+            }
             // The first such error may be that of an earlier datagram.
             Err(errno) if failed != Some(errno) => failed = Some(errno),
             Err(errno) => {
@@ -64,23 +83,64 @@ pub(crate) fn send(socket: Descriptor, departures: &mut Departures, calls: &mut 
     departed
 }
 
-/// Point the headers to the oldest datagrams; how many there are. An error is that of the first.
+impl Departures {
+    fn is_first_coalesced(&self) -> bool {
+        !self.is_plain && self.headers.as_ref().is_some_and(|it| it.counts[0] > 1)
+    }
+}
+
+/// How many of the oldest datagrams can leave together, and how many bytes they have.
+fn run_of<'a>(mut waiting: impl Iterator<Item = &'a Departure>) -> (usize, usize) {
+    let Some(first) = waiting.next() else {
+        return (0, 0);
+    };
+    let (mut count, mut bytes) = (1, first.length);
+    if !SEGMENT_BYTES.contains(&first.length) || !first.peer.is_inet() {
+        return (count, bytes);
+    }
+    for one in waiting.take(SEGMENTS_MAX - 1) {
+        let is_its = one.peer == first.peer && one.source == first.source;
+        let is_fitting = (1..=first.length).contains(&one.length);
+        if !is_its || !is_fitting || bytes + one.length > RUN_BYTES_MAX {
+            break;
+        }
+        count += 1;
+        bytes += one.length;
+        if one.length < first.length {
+            break;
+        }
+    }
+    (count, bytes)
+}
+
+/// Point the headers to the oldest datagrams; how many messages there are. An error is that of the
+/// first.
 fn describe(departures: &mut Departures) -> Result<u32, Errno> {
     let Departures {
         bytes,
         waiting,
         headers,
+        is_plain,
         ..
     } = departures;
     let headers = headers.get_or_insert_with(Headers::new);
-    let mut count = 0;
-    for (index, one) in waiting.iter().take(DATAGRAMS_A_BATCH).enumerate() {
+    let (mut count, mut place) = (0, 0);
+    for index in 0..DATAGRAMS_A_BATCH {
+        let Some(one) = waiting.get(place) else {
+            break;
+        };
+        let (datagrams, length) = if *is_plain {
+            (1, one.length)
+        } else {
+            run_of(waiting.range(place..))
+        };
         headers.names[index] = match KernelAddress::new(&one.peer) {
             Ok(name) => name,
             Err(error) if index == 0 => return Err(crate::socket::errno_of(&error)),
             Err(_) => break,
         };
-        let slot = &bytes[one.start..one.start + one.length];
+        // What was pushed in a row stands in a row.
+        let slot = &bytes[one.start..one.start + length];
         headers.vectors[index] = libc::iovec {
             iov_base: slot.as_ptr().cast_mut().cast(),
             iov_len: slot.len(),
@@ -92,11 +152,14 @@ fn describe(departures: &mut Departures) -> Result<u32, Errno> {
         header.msg_iovlen = 1;
         header.msg_control = std::ptr::null_mut();
         header.msg_controllen = 0;
-        if let Some(source) = one.source {
+        let segment = (datagrams > 1).then_some(one.length as u16);
+        if one.source.is_some() || segment.is_some() {
             let control = &mut headers.controls[index];
-            header.msg_controllen = control::write_source(control, source) as _;
+            header.msg_controllen = control::ask(control, one.source, segment) as _;
             header.msg_control = control.as_mut_ptr().cast();
         }
+        headers.counts[index] = datagrams;
+        place += datagrams;
         count += 1;
     }
     Ok(count)

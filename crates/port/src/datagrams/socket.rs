@@ -64,6 +64,8 @@ fn prepare(socket: Descriptor, family: i32, options: &DatagramOptions) -> io::Re
         _ => return Ok(()),
     };
     set_option(socket, level, errors, 1)?;
+    // Without it the kernel hands datagrams over one by one.
+    let _ = set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
     if options.local_address {
         set_option(socket, level, local, 1)?;
     }

@@ -216,6 +216,7 @@ impl Sim {
                 ecn: told.packet_info.then_some(0),
                 is_truncated: false,
                 length: 0,
+                start: 0,
             };
             arrivals.push(&packet.bytes, limit, arrival);
             arrivals.set_dropped(mailbox.dropped);

@@ -25,7 +25,7 @@ class Faults:
         short_reads: Chance that a read brings less than has arrived.
         short_writes: Chance that a write takes less than it could.
         late_completions: Chance that an operation is reported late, and so perhaps after operations
-            on other sockets that finished later.
+            on other sockets that finished later. Datagrams that are late come out of order.
         late_seconds_max: How late at most.
         immediate_completions: Chance that an operation completes while it is asked for.
         late_cancels: Chance that a cancelled operation goes on for a while.
@@ -34,6 +34,8 @@ class Faults:
         stalls: Chance that a socket receives nothing for a while after it was sent bytes.
         stall_seconds_max: For how long at most.
         resets: Chance that a write meets a reset connection. Bytes in flight are lost.
+        lost_datagrams: Chance that a datagram is lost on its way.
+        doubled_datagrams: Chance that a datagram arrives twice.
         window_bytes: How many unread bytes a socket holds before its peer must wait.
         read_bytes_max: The most that one read brings. 1: everything arrives byte by byte.
     """
@@ -49,6 +51,8 @@ class Faults:
     stalls: float = 0.0
     stall_seconds_max: float = 0.005
     resets: float = 0.0
+    lost_datagrams: float = 0.0
+    doubled_datagrams: float = 0.0
     window_bytes: int = 65_536
     read_bytes_max: int = 16_384
 
@@ -84,8 +88,10 @@ class Faults:
 
     @classmethod
     def harsh(cls) -> Self:
-        """All of that, and connections are reset."""
-        return dataclasses.replace(cls.lossless(), resets=0.02)
+        """All of that, and connections are reset, and datagrams lost or doubled."""
+        return dataclasses.replace(
+            cls.lossless(), resets=0.02, lost_datagrams=0.1, doubled_datagrams=0.05
+        )
 
     def native(self) -> dict[str, int]:
         """The same as the simulation has it."""
@@ -109,6 +115,8 @@ _CHANCES = {
     "failed_accepts": "accept_error_permille",
     "stalls": "stall_permille",
     "resets": "reset_permille",
+    "lost_datagrams": "datagram_loss_permille",
+    "doubled_datagrams": "datagram_double_permille",
 }
 _SECONDS_MAX = 3600
 _BYTES_MAX = 1 << 24

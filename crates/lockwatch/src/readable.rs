@@ -5,6 +5,7 @@
 //! any other memory comes a page that may not be read, or else the base of the coroutine, at which
 //! the unwinder ends (`unwind`). So each page is tried, in order, before it is read.
 
+use std::cell::Cell;
 use std::ffi::c_long;
 
 const PAGE: u64 = 4096;
@@ -55,13 +56,24 @@ impl Stack {
     }
 }
 
+thread_local! {
+    /// The lowest and the highest byte of this thread's stack that were tried: mostly enough for the
+    /// next question.
+    static TRIED: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
 /// Whether so many bytes below the stack pointer are left of the stack that this thread is on, as
 /// far as can be seen: of a signal's stack exactly, of another down to the first page that may not
 /// be read.
 #[inline(never)]
 pub(crate) fn has_room(bytes: u64) -> bool {
-    let here = 0_u8;
-    let end = (&raw const here as u64).saturating_sub(bytes);
+    let mark = 0_u8;
+    let here = &raw const mark as u64;
+    let end = here.saturating_sub(bytes);
+    let (lowest, highest) = TRIED.get();
+    if (lowest..highest).contains(&end) {
+        return true;
+    }
     let mut signals = libc::stack_t {
         ss_sp: std::ptr::null_mut(),
         ss_flags: 0,
@@ -72,7 +84,12 @@ pub(crate) fn has_room(bytes: u64) -> bool {
     if signals.ss_flags & libc::SS_ONSTACK != 0 {
         return end >= signals.ss_sp as u64;
     }
-    (end..end + bytes).step_by(PAGE as usize).all(is_readable)
+    let first = end / PAGE * PAGE;
+    let has_room = (first..here).step_by(PAGE as usize).all(is_readable);
+    if has_room {
+        TRIED.set((first, here));
+    }
+    has_room
 }
 
 /// Whether a word can be read. The kernel reads a set of signals there, and then refuses what it

@@ -93,7 +93,9 @@ def excerpt(request: pytest.FixtureRequest, tmp_path: Path) -> Excerpt:
     return excerpt
 
 
-def test_a_project_gets_from_init_to_its_gate(excerpt: Excerpt, record_property: Note) -> None:
+def test_a_project_gets_from_init_to_its_gate(
+    excerpt: Excerpt, record_testsuite_property: Note
+) -> None:
     excerpt.trace("init")
     found = excerpt.trace(
         "extract", excerpt.specification, "--text", f"{excerpt.specification}.txt"
@@ -105,8 +107,8 @@ def test_a_project_gets_from_init_to_its_gate(excerpt: Excerpt, record_property:
     began = time.monotonic()
     excerpt.trace("prove", status=1)
     seconds = time.monotonic() - began
-    record_property("edits", excerpt.edits)
-    record_property("seconds_per_requirement", round(seconds / excerpt.requirements, 2))
+    for name, figure in (("edits", excerpt.edits), ("seconds", seconds / excerpt.requirements)):
+        record_testsuite_property(f"trace.{excerpt.name}.{name}", round(figure, 2))
 
     excerpt.trace("snapshot")
     snapshot = excerpt.folder / "requirements" / "snapshot.txt"

@@ -157,7 +157,7 @@ def test_a_parameter_that_does_not_make_the_mark_act_is_not_a_false_claim(proved
 def test_a_claim_that_no_test_comes_to_is_reported(proved: Proved) -> None:
     name = "toy::claims::a_claim_that_is_not_come_to"
     assert proved.told["silent"] == [name]
-    assert f"{name} has a claim, and no test of it came there" in proved.told["problems"]
+    assert f"{name} has a claim that no test executed" in proved.told["problems"]
 
 
 def test_what_is_reached_and_what_acts_are_distinguished(proved: Proved) -> None:
@@ -276,7 +276,7 @@ def test_a_build_of_each_set_of_features_is_traced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("nextest", "nextest is not needed: give the arguments of cargo test"),
+        ("nextest", "nextest is not needed: write the arguments of cargo test"),
         ("--doc", "doc tests cannot be traced: move the claims into tests"),
         ("--target=thumbv7em-none-eabi", "tests of another target cannot run here"),
     ],

@@ -41,6 +41,21 @@ SEARCHES = {
     "fastapi": "how-to/asyncio",
     "origins": "how-to/requests",
     "deadlocks": "explanation/deadlocks",
+    "chat": "tutorial/chat",
+    "cookie": "how-to/authentication",
+    "sqlite": "how-to/blocking",
+    "postgresql": "how-to/blocking",
+    "json rpc": "examples",
+    "key-value": "examples",
+    "pytest": "how-to/testing",
+    "aiohttp": "how-to/asyncio",
+    "prometheus": "how-to/metrics",
+    "slow subscribers": "how-to/slow-consumers",
+    "send from another thread": "how-to/threads",
+    "udp": "how-to/datagrams",
+    "sigterm": "how-to/stop",
+    "compression": "how-to/compress",
+    "reverse proxy": "how-to/nginx",
 }
 """What people search for, and the page that answers it: it is among the first three."""
 

@@ -60,7 +60,32 @@ PHRASES = {
     r"dearer": "takes longer, costs more",
     r"(?:takes?|took) root": "needs root",
 }
-"""A phrase, and what to write in its place."""
+"""A phrase, and what to write instead."""
+
+PHRASES_OF_DOCUMENTS = {
+    r"names? no": "has no, does not name a",
+    r"stands? (?:in|below|beside|behind|there)": "is in, is below, is next to, comes after",
+    r"(?:is|are) (?:not )?looked at": "is checked, is ignored",
+    r"for ever": "forever",
+    r"passed over": "skipped, ignored",
+    r"in place of": "instead of",
+    r"(?:goes|go|went) on": "continues",
+    r"under way": "in progress, running",
+    r"mend(?:s|ed|ing)?": "fixes, repairs",
+    r"amid": "during",
+    r"beside": "next to, together with",
+    r"whatever": "any, in any case",
+    r"swallow(?:s|ed|ing)?": "ignores, drops",
+    r"lays? down|at hand|all the same|in the midst of": "plain words",
+    r"(?:is|are) spoken": "is supported",
+    r"what is left|(?:is|are) left out|leaves? out": "the rest, is omitted, omits",
+    r"commonest": "most common",
+    r"anew|amiss|aright": "again, wrong, right",
+}
+"""The same for the documents, which more people read than comments."""
+
+GENERATED = ("docs/explanation/lock-verdicts.md", "docs/explanation/lock-bug-reports.md")
+"""Their tables have the first lines of programs."""
 
 EXCEPTIONS = {
     "tests/style/test_wording.py": "It has the phrases.",
@@ -140,6 +165,13 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line.lstrip("#> \t")
 
 
+def is_document(path: Path) -> bool:
+    """Whether people read a file from its beginning: not the changelog, and no table of results."""
+    name = relative(path)
+    others = ("CHANGELOG.md", "benches/", *GENERATED)
+    return path.suffix == ".md" and not name.startswith(others)
+
+
 def offences(path: Path) -> list[str]:
     """What is wrong in a file, as `path:line: phrase: advice`."""
     text, lines = "", []
@@ -148,9 +180,10 @@ def offences(path: Path) -> list[str]:
             plain = " ".join(words.lstrip("*").split()) + " "
             text += plain
             lines += [number + offset] * len(plain)
+    phrases = PHRASES | PHRASES_OF_DOCUMENTS if is_document(path) else PHRASES
     return [
         f"{relative(path)}:{lines[match.start()]}: {match[0]!r}: write {advice}"
-        for phrase, advice in PHRASES.items()
+        for phrase, advice in phrases.items()
         for match in re.finditer(rf"\b(?:{phrase})\b", text, re.IGNORECASE)
     ]
 

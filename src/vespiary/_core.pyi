@@ -293,6 +293,7 @@ class Connection(Generic[_M_co]):
     def _filters(self, make: Callable[[], list[Filter]]) -> list[Filter]: ...
     def _fail(self, error: BaseException | None = None) -> None: ...
     def _report(self, error: BaseException) -> None: ...
+    def _leave(self) -> None: ...
     def _task_done(self, task: asyncio.Future[Any]) -> None: ...
 
 @final
@@ -480,6 +481,7 @@ class Hooks:
     datagram: Callable[..., Any] | None
     drain: Callable[..., Any] | None
     close: Callable[..., Any] | None
+    working: Callable[..., bool] | None
     end: Callable[..., Any] | None
     request: Callable[..., Any] | None
     path_pattern: PathPattern | None
@@ -504,6 +506,7 @@ class Hooks:
         datagram: Callable[..., Any] | None = None,
         drain: Callable[..., Any] | None = None,
         close: Callable[..., Any] | None = None,
+        working: Callable[..., bool] | None = None,
         end: Callable[..., Any] | None = None,
         request: Callable[..., Any] | None = None,
         path_pattern: PathPattern | None = None,

@@ -51,6 +51,7 @@ class _Queue:
         "calls",
         "context",
         "has_finished",
+        "has_left",
         "is_finishing",
         "is_paused",
         "is_running",
@@ -64,6 +65,7 @@ class _Queue:
         self.is_paused = False
         self.is_finishing = False
         self.has_finished = False
+        self.has_left = False
 
 
 class ThreadedHooks:
@@ -86,6 +88,7 @@ class ThreadedHooks:
             method = getattr(hooks, event)
             if method is not None or event == "close":
                 setattr(self.hooks, event, self._event(event, method))
+        self.hooks.working = self._is_working
         if hooks.end is None:
             self.hooks.end = self._event("end", _close_after_calls)
         self.hooks.timer = self._timer
@@ -115,6 +118,15 @@ class ThreadedHooks:
             # What the last call sent may be on its way to this thread.
             connection._call_soon(self._resume, connection, queue)
         return True
+
+    def _is_working(self, connection: Connection) -> bool:
+        """Whether calls of a connection that ends now are under way; on the loop's thread."""
+        with self._lock:
+            queue = self._queues.get(connection)
+            if queue is None or not queue.is_running:
+                return False
+            queue.has_left = True
+            return True
 
     def abandon(self, url: str) -> None:
         """Report the calls that the stop does not wait for; what they raise later is quiet."""
@@ -222,6 +234,9 @@ class ThreadedHooks:
                 # SystemExit and KeyboardInterrupt stop the server, everything else fails the
                 # connection.
                 _fail(connection, error)
+        if queue.has_left:
+            with contextlib.suppress(RuntimeError):
+                connection._call_soon(connection._leave)
         if queue.is_paused:
             # Not from here, and not under the lock: the loop's thread may wait for it.
             # The loop may have ended.

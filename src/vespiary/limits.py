@@ -72,12 +72,12 @@ class Limits(_Settings):
     """How much the peers of an endpoint may use. `None` means no limit, if the type allows it.
 
     Attributes:
-        connections_max: Open connections, including those in their handshake. 100,000: ten times
-            what one process usually serves, and about 100 MB of memory if they are idle. The
-            process's limit for file descriptors is often lower; when it is reached, accepting
-            pauses.
-        connections_per_address_max: Open connections from one IP address. No limit: behind a proxy
-            or the NAT of an internet provider, many people share an address.
+        connections_max: Open connections, including those in their handshake, and those that have
+            ended but whose handler still works. 100,000: ten times what one process usually serves,
+            and about 100 MB of memory if they are idle. The process's limit for file descriptors is
+            often lower; when it is reached, accepting pauses.
+        connections_per_address_max: The same from one IP address. No limit: behind a proxy or the
+            NAT of an internet provider, many people share an address.
         accepts_per_second_max: New connections per second. No limit: accepting a connection is
             cheap, and other limits apply to what follows.
         handshakes_pending_max: Connections whose handshake is not finished. 10,000: enough for many

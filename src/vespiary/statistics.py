@@ -91,6 +91,8 @@ class EndpointStatistics:
         url: The endpoint, with the port that it really has; empty in a total.
         connections_accepted: Connections that were accepted.
         connections_open: Connections that are open and ready for messages, now.
+        connections_finishing: Connections that have ended while their handler still works, now.
+            They count for `connections_max` and `connections_per_address_max`.
         connections_closed: Connections that were open and have ended.
         connections_broken: Those among the closed that did not end cleanly.
         handshakes_pending: Connections in their opening handshake, now.
@@ -130,6 +132,7 @@ class EndpointStatistics:
     url: str = ""
     connections_accepted: int = 0
     connections_open: int = 0
+    connections_finishing: int = 0
     connections_closed: int = 0
     connections_broken: int = 0
     handshakes_pending: int = 0

@@ -7,11 +7,12 @@
 use crate::carrier::{Socket, ip_address};
 use crate::close::{Cause, CloseReason};
 use crate::connection::{Admission, Connection};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Place};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::inbound::Inbound;
 use crate::limit::Limit;
+use std::net::IpAddr;
 use std::rc::Rc;
 use vespiary_port::{Address, Descriptor};
 use vespiary_wire::http::{self, Request};
@@ -58,17 +59,26 @@ pub(crate) fn client_named<H: Host>(
 /// Let the connection count for its peer's address, if that has a limit.
 fn enter_address<H: Host>(connection: &Connection<H>, address: &Address) -> Result<(), Limit> {
     if let Some(ip) = ip_address(address) {
-        connection.counted.set(connection.front.admit_address(ip)?);
+        let now_ms = connection.engine.now_ms();
+        connection
+            .counted
+            .set(connection.front.admit_address(ip, now_ms)?);
     }
     Ok(())
 }
 
 fn leave_address<H: Host>(connection: &Connection<H>) {
-    if connection.counted.replace(false)
-        && let Some(address) = connection.carrier.peer().as_ref().and_then(ip_address)
-    {
+    if let Some(address) = take_counted_address(connection) {
         connection.front.address_left(address);
     }
+}
+
+/// The address that the connection counted for.
+fn take_counted_address<H: Host>(connection: &Connection<H>) -> Option<IpAddr> {
+    if !connection.counted.replace(false) {
+        return None;
+    }
+    connection.carrier.peer().as_ref().and_then(ip_address)
 }
 
 impl<H: Host> Engine<H> {
@@ -113,14 +123,16 @@ impl<H: Host> Engine<H> {
         made.expect("the table calls the closure")
     }
 
-    /// The connection counts no more.
-    pub(crate) fn leave(&self, connection: &Connection<H>) {
+    /// The connection counts no more, except through its place.
+    pub(crate) fn leave(&self, connection: &Connection<H>) -> Option<Place<H>> {
         connection.handshake_over();
         if connection.admission.get() == Admission::Refused {
             self.refusals.set(self.refusals.get() - 1);
-        } else {
-            leave_address(connection);
-            connection.front.left();
+            return None;
         }
+        connection.front.left();
+        let address = take_counted_address(connection);
+        let (front, endpoint) = (&connection.front, connection.endpoint());
+        Some(Place::new(front, endpoint, address, self.now_ms()))
     }
 }

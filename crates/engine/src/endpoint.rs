@@ -5,12 +5,13 @@ use crate::close::NotOpened;
 use crate::host::{Event, Host};
 use crate::limit::Limit;
 use crate::options::Options;
+use crate::places::Places;
 use crate::session::websocket::compression::CompressionTraffic;
 use crate::topics::TopicSpace;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 /// What happened at an endpoint since its start. All counts only grow, except those called
@@ -69,6 +70,13 @@ pub(crate) fn add(counter: &Cell<u64>, amount: u64) {
     counter.set(counter.get().wrapping_add(amount));
 }
 
+/// What the connections of one address count for.
+#[derive(Default)]
+struct Counted {
+    open: u32,
+    places: Places,
+}
+
 /// An endpoint: a listener, or one client connection, with its options and counters.
 pub struct Endpoint<H: Host> {
     /// Its options at its start; limits can be replaced while it runs.
@@ -79,9 +87,13 @@ pub struct Endpoint<H: Host> {
     pub counters: Counters,
     /// Where its connections subscribe, if they can; set before there are any.
     pub topics: Cell<Option<TopicSpace>>,
+    /// Connections that have ended, and whose handler still works.
+    pub(crate) finishing: Cell<u32>,
+    /// The places that these hold among those that it accepted.
+    pub(crate) places: Places,
     open: Cell<u32>,
     handshaking: Cell<u32>,
-    addresses: RefCell<HashMap<IpAddr, u32>>,
+    addresses: RefCell<HashMap<IpAddr, Counted>>,
     accept_tokens: Cell<f64>,
     accept_filled: Cell<u64>,
 }
@@ -95,6 +107,8 @@ impl<H: Host> Endpoint<H> {
             host,
             counters: Counters::default(),
             topics: Cell::new(Some(TopicSpace::default())),
+            finishing: Cell::new(0),
+            places: Places::default(),
             open: Cell::new(0),
             handshaking: Cell::new(0),
             addresses: RefCell::default(),
@@ -116,6 +130,11 @@ impl<H: Host> Endpoint<H> {
     /// Handshakes under way now.
     pub fn handshaking(&self) -> u32 {
         self.handshaking.get()
+    }
+
+    /// Connections that have ended, and whose handler still works.
+    pub fn finishing(&self) -> u32 {
+        self.finishing.get()
     }
 
     pub(crate) fn count_refusal(&self, cause: NotOpened) {
@@ -149,8 +168,8 @@ impl<H: Host> Endpoint<H> {
     }
 
     /// The first step of admission, at accept: the limit that forbids one more connection at `now`
-    /// (nanoseconds), if one does.
-    pub(crate) fn admit(&self, now: u64) -> Result<(), Limit> {
+    /// (nanoseconds), if one does; `now_ms` is the engine's clock.
+    pub(crate) fn admit(&self, now: u64, now_ms: u64) -> Result<(), Limit> {
         let limits = &self.options.borrow().limits;
         if let Some(rate) = limits.accepts_per_second_max {
             let elapsed = now.saturating_sub(self.accept_filled.replace(now));
@@ -163,7 +182,7 @@ impl<H: Host> Endpoint<H> {
             }
         }
         if let Some(most) = limits.connections_max
-            && self.open.get() >= most
+            && self.open.get() + self.places.counted(now_ms) >= most
         {
             return Err(Limit::Connections);
         }
@@ -180,25 +199,42 @@ impl<H: Host> Endpoint<H> {
 
     /// The second step of admission, when the peer's address is known, which may be later than at
     /// accept: whether the connection counts for its address from now on.
-    pub(crate) fn admit_address(&self, address: IpAddr) -> Result<bool, Limit> {
+    pub(crate) fn admit_address(&self, address: IpAddr, now_ms: u64) -> Result<bool, Limit> {
         let Some(most) = self.options.borrow().limits.connections_per_address_max else {
             return Ok(false);
         };
         let mut addresses = self.addresses.borrow_mut();
-        let count = addresses.entry(address).or_default();
-        if *count >= most {
+        let counted = addresses.entry(address).or_default();
+        if counted.open + counted.places.counted(now_ms) >= most {
             return Err(Limit::ConnectionsPerAddress);
         }
-        *count += 1;
+        counted.open += 1;
         Ok(true)
     }
 
     /// A connection that counted for its address counts no more.
     pub(crate) fn address_left(&self, address: IpAddr) {
+        self.change_address(address, |counted| counted.open -= 1);
+    }
+
+    /// A connection that counted for its address has ended, and holds a place from now on.
+    pub(crate) fn address_finishing(&self, address: IpAddr, now_ms: u64) {
+        self.change_address(address, |counted| {
+            counted.open -= 1;
+            counted.places.add(now_ms);
+        });
+    }
+
+    /// A place of that address is free again.
+    pub(crate) fn address_finished(&self, address: IpAddr, period: u64) {
+        self.change_address(address, |counted| counted.places.remove(period));
+    }
+
+    fn change_address(&self, address: IpAddr, change: impl FnOnce(&mut Counted)) {
         let mut addresses = self.addresses.borrow_mut();
-        if let Some(count) = addresses.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(counted) = addresses.get_mut(&address) {
+            change(counted);
+            if counted.open == 0 && counted.places.is_empty() {
                 addresses.remove(&address);
             }
         }
@@ -215,5 +251,50 @@ impl<H: Host> Endpoint<H> {
 
     pub(crate) fn left(&self) {
         self.open.set(self.open.get() - 1);
+    }
+}
+
+/// What a connection that has ended counts for, until this is dropped.
+pub struct Place<H: Host> {
+    front: Weak<Endpoint<H>>,
+    served_by: Weak<Endpoint<H>>,
+    address: Option<IpAddr>,
+    period: u64,
+}
+
+impl<H: Host> Place<H> {
+    /// The place of a connection that was accepted by `front`, ended at `now_ms`, and counts for
+    /// `address` if that is limited.
+    pub(crate) fn new(
+        front: &Rc<Endpoint<H>>,
+        served_by: &Rc<Endpoint<H>>,
+        address: Option<IpAddr>,
+        now_ms: u64,
+    ) -> Self {
+        let served = &served_by.finishing;
+        served.set(served.get() + 1);
+        if let Some(address) = address {
+            front.address_finishing(address, now_ms);
+        }
+        Self {
+            period: front.places.add(now_ms),
+            front: Rc::downgrade(front),
+            served_by: Rc::downgrade(served_by),
+            address,
+        }
+    }
+}
+
+impl<H: Host> Drop for Place<H> {
+    fn drop(&mut self) {
+        if let Some(front) = self.front.upgrade() {
+            front.places.remove(self.period);
+            if let Some(address) = self.address {
+                front.address_finished(address, self.period);
+            }
+        }
+        if let Some(served_by) = self.served_by.upgrade() {
+            served_by.finishing.set(served_by.finishing.get() - 1);
+        }
     }
 }

@@ -8,7 +8,7 @@
 use crate::carrier::datagram::DatagramSocket;
 use crate::close::CloseReason;
 use crate::connection::Connection;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Place};
 use crate::layers::Layer;
 use crate::limit::Limit;
 use crate::payload::Payload;
@@ -128,6 +128,11 @@ pub trait Host: Sized + 'static {
     }
     /// An opened connection is gone. Called once for each `opened`.
     fn closed(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason);
+    /// A connection has ended, opened or not, after `closed`. A host whose handler still works on
+    /// it keeps the place until that has finished.
+    fn left(&self, connection: &Rc<Connection<Self>>, place: Place<Self>) {
+        let _ = (connection, place);
+    }
     /// A connection that was asked for with `connect` could not be opened.
     fn refused(&self, connection: &Rc<Connection<Self>>, reason: &CloseReason);
     /// A server's endpoint has refused a connection, or the request that would have opened it.

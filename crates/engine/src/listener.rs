@@ -160,12 +160,13 @@ impl<H: Host> Listener<H> {
             let port = self.engine.port.borrow();
             (port.now(), port.peer_address(socket).ok())
         };
-        let admitted = self.endpoint.admit(now).and_then(|()| {
+        let now_ms = self.engine.now_ms();
+        let admitted = self.endpoint.admit(now, now_ms).and_then(|()| {
             // A proxy says later for whom it connects, or asks.
             let options = self.endpoint.options.borrow();
             let direct = peer.as_ref().filter(|it| !options.may_be_proxy(it));
             let address = direct.and_then(ip_address);
-            address.map_or(Ok(false), |it| self.endpoint.admit_address(it))
+            address.map_or(Ok(false), |it| self.endpoint.admit_address(it, now_ms))
         });
         let is_counted = match admitted {
             Ok(is_counted) => is_counted,

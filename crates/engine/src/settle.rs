@@ -272,7 +272,7 @@ impl<H: Host> Engine<H> {
         if let Some(key) = connection.moments.timer.take() {
             self.wheel.borrow_mut().cancel(key);
         }
-        self.leave(connection);
+        let place = self.leave(connection);
         connection
             .carrier
             .cancel(&mut **self.port.borrow_mut(), connection.token);
@@ -291,6 +291,9 @@ impl<H: Host> Engine<H> {
         }
         self.postponed.borrow_mut().remove(&connection.token);
         self.report_end(connection, answered);
+        if let Some(place) = place {
+            self.host.left(connection, place);
+        }
         connection.user.take();
         self.release_when_quiet(connection);
     }

@@ -7,6 +7,7 @@
 use crate::confined::{Confine, Confined};
 use crate::core::Conn;
 use crate::ended::{Ended, EndedCell};
+use crate::host::PyHost;
 use crate::imports;
 use crate::inbox::Inbox;
 use crate::loop_handle::{LoopHandle, forked_error};
@@ -16,11 +17,11 @@ use crate::request::KeptRequest;
 use crate::thread_calls::{ThreadCall, on_loop, wrong_thread};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use vespiary_engine::wire::websocket::close::Code;
-use vespiary_engine::{Cause, CloseReason};
+use vespiary_engine::{Cause, CloseReason, Place};
 use vespiary_tls::Facts;
 
 /// The reasons for which a host may pause reading.
@@ -35,6 +36,8 @@ pub(crate) struct Local {
     pub(crate) connection: RefCell<Option<Rc<Conn>>>,
     pub(crate) inbox: OnceCell<Box<Inbox>>,
     pub(crate) request: KeptRequest,
+    /// What it counts for after its end, while its handler works.
+    pub(crate) place: Cell<Option<Box<Place<PyHost>>>>,
 }
 
 impl Local {
@@ -60,7 +63,9 @@ fn no_inbox() -> PyErr {
 // values. The object is being dropped, so that nobody else borrows.
 unsafe impl Confine for Local {
     fn is_independent(&self) -> bool {
-        self.connection.borrow().is_none()
+        // SAFETY: nobody else has a reference, as above.
+        let place = unsafe { &*self.place.as_ptr() };
+        self.connection.borrow().is_none() && place.is_none()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::ping;
 use crate::process;
 use crate::report::{log_denial, log_response_fault, log_rule_broken, report_event};
 use crate::response;
+use crate::task;
 use crate::timer::Target;
 use crate::waiting;
 use pyo3::exceptions::PyRuntimeError;
@@ -27,7 +28,7 @@ use vespiary_engine::port::{Address, Arrival, Interest};
 use vespiary_engine::wire::http;
 use vespiary_engine::{
     AfterEnd, Answer, Cause, CloseReason, DatagramSocket, Denial, Endpoint, Event, Host, Kind,
-    Layer,
+    Layer, Place,
 };
 
 impl Host for PyHost {
@@ -254,6 +255,33 @@ impl Host for PyHost {
             if let Err(error) = called {
                 self.note(py, Some(connection), error);
             }
+        }
+    }
+
+    fn left(&self, connection: &Rc<Conn>, place: Place<Self>) {
+        let attachment = connection.user.borrow();
+        let Some(attachment) = attachment.as_ref() else {
+            return;
+        };
+        if connection.is_client() {
+            return;
+        }
+        let hook = connection.endpoint().host.working.as_ref();
+        let is_working = task::is_running(&attachment.object)
+            || hook.is_some_and(|hook| {
+                // SAFETY: the object is alive.
+                let called = unsafe { hook.call(self.py(), &[attachment.object.as_ptr()]) };
+                let called = called.and_then(|it| it.is_truthy());
+                called.unwrap_or_else(|error| {
+                    self.note(self.py(), Some(connection), error);
+                    false
+                })
+            });
+        if !is_working {
+            return;
+        }
+        if let Ok(local) = attachment.object.get().local() {
+            local.place.set(Some(Box::new(place)));
         }
     }
 

@@ -70,6 +70,8 @@ hooks! {
     drain,
     /// Called with a connection that has ended, and its CloseReason.
     close,
+    /// Called with a connection that has ended: whether calls of its handler are still under way.
+    working,
     /// Called when the peer of a stream has finished sending.
     end,
     /// Called with a connection, the head of its request, and the header fields.

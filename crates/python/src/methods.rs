@@ -485,6 +485,12 @@ impl Connection {
         Ok(())
     }
 
+    /// Its handler works no more, and it has ended: it counts for no limit; internal.
+    fn _leave(&self) -> PyResult<()> {
+        drop(self.local()?.place.take());
+        Ok(())
+    }
+
     /// The task of the async handler has ended; internal.
     fn _task_done(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
         task::done(self, task)

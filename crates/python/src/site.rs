@@ -184,6 +184,7 @@ fn counters<'py>(py: Python<'py>, endpoint: &Endpoint<PyHost>) -> PyResult<Bound
     statistics.set_item("connections_accepted", counters.accepted.get())?;
     let open = counters.opened.get() - counters.closed.get();
     statistics.set_item("connections_open", open)?;
+    statistics.set_item("connections_finishing", endpoint.finishing())?;
     statistics.set_item("connections_closed", counters.closed.get())?;
     statistics.set_item("connections_broken", counters.broken.get())?;
     statistics.set_item("handshakes_pending", endpoint.handshaking())?;

@@ -140,6 +140,15 @@ fn finish(connection: &Rc<Conn>, code: u16, reason: &str) -> bool {
     true
 }
 
+/// Whether the handler of a connection is a coroutine whose task has not ended.
+pub(crate) fn is_running(object: &Py<Connection>) -> bool {
+    let Ok(local) = object.get().local() else {
+        return false;
+    };
+    let inbox = local.inbox.get();
+    inbox.is_some_and(|inbox| inbox.task.borrow().is_some())
+}
+
 /// The handler's task has ended: close the connection, and report an error.
 pub(crate) fn done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyResult<()> {
     if connection.handle().is_forked() {
@@ -148,6 +157,7 @@ pub(crate) fn done(connection: &Connection, task: &Bound<'_, PyAny>) -> PyResult
     }
     let inbox = connection.inbox()?;
     drop(inbox.task.take());
+    drop(connection.local()?.place.take());
     let living = connection.living()?;
     let error = failure(task)?.filter(|error| !is_own_end(connection, error));
     // KeyboardInterrupt and SystemExit end the loop, and are reported by the interpreter.

@@ -104,3 +104,11 @@ def test_a_claim_of_changed_code_is_out_of_date_and_not_wrong(folder: Folder) ->
     (folder.root / "a.rs").write_text("\n" * 9 + code)
     assert "the mark of nest/1/1 in knock has changed" in folder.errors()
     assert "it claims nest/1/1, but" not in folder.errors()
+
+
+def test_what_no_source_has_any_more_is_proven_again_with_all(folder: Folder) -> None:
+    folder.prove_sources()
+    (folder.root / "a.rs").write_text(SOURCE.replace("nest/1/2", "nest/1/4"))
+    errors = folder.errors()
+    assert "the mark of nest/1/2 in answer has gone since it was proven: run" in errors
+    assert "--only nest/1/2" not in errors

@@ -22,10 +22,12 @@ class Changed:
     Attributes:
         source: As it is now, or as it was if it is gone.
         gone: Whether nothing of that name is left in the file.
+        nowhere: Whether no source has the identifier any more.
     """
 
     source: Source
     gone: bool = False
+    nowhere: bool = False
 
     @property
     def words(self) -> str:
@@ -34,9 +36,8 @@ class Changed:
         what = f"the mark of {name}" if self.source.kind == "mark" else f"the claim of {name}"
         where = f" in {self.source.function}" if self.source.function else ""
         happened = "has gone" if self.gone else "has changed"
-        return (
-            f"{what}{where} {happened} since it was proven: run vespiary trace prove --only {name}"
-        )
+        only = "" if self.nowhere else f" --only {name}"
+        return f"{what}{where} {happened} since it was proven: run vespiary trace prove{only}"
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ class Sameness:
             if _function_of(source) in functions:
                 functions.remove(_function_of(source))
             else:
-                self.changed.append(Changed(source, gone=True))
+                self.changed.append(Changed(source, gone=True, nowhere=not now))
 
 
 def _function_of(source: Source) -> tuple[str, str, str]:

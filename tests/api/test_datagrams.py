@@ -5,9 +5,8 @@ import contextvars
 import os
 import socket
 import stat
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +50,19 @@ async def receive(peer: socket.socket) -> bytes:
         return await asyncio.get_running_loop().sock_recv(peer, 1 << 16)
 
 
+async def receive_from(peer: socket.socket) -> tuple[bytes, Any]:
+    """A datagram and its sender; uvloop has no `sock_recvfrom`."""
+    came: list[tuple[bytes, Any]] = []
+
+    def has_come() -> bool:
+        with suppress(BlockingIOError):
+            came.append(peer.recvfrom(1 << 16))
+        return bool(came)
+
+    await until(has_come)
+    return came[0]
+
+
 def statistics(server: Server) -> vespiary.EndpointStatistics:
     return server.statistics().endpoints[0]
 
@@ -86,10 +98,7 @@ async def test_a_datagram_knows_its_ends_and_what_was_asked_for() -> None:
             assert (found.ttl, found.ecn, found.data) == (64, 0, b"one")
             assert found.socket is server.datagram_sockets[0]
             assert found.reply("later")
-            assert await asyncio.get_running_loop().sock_recvfrom(peer, 9) == (
-                b"later",
-                ("127.0.0.2", port),
-            )
+            assert await receive_from(peer) == (b"later", ("127.0.0.2", port))
     async with serving(Keeper(), UDP) as server:
         with client() as peer:
             peer.sendto(b"two", address_of(server))
@@ -393,31 +402,8 @@ async def test_broadcast_is_sent_where_it_is_allowed() -> None:
             hearer.setblocking(False)
             hearer.bind(("127.255.255.255", 0))
             assert server.datagram_sockets[0].send_to(b"all", hearer.getsockname())
-            data, sender = await asyncio.get_running_loop().sock_recvfrom(hearer, 9)
+            data, sender = await receive_from(hearer)
         assert (data, sender[1]) == (b"all", port)
-
-
-async def test_what_overflows_the_kernels_buffer_is_counted() -> None:
-    class Slow(Handler):
-        has_come = 0
-
-        def on_datagram(self, datagram: Datagram) -> None:
-            self.has_come += 1
-
-    handler = Slow()
-    async with serving(handler, UDP, receive_buffer_bytes=4096) as server:
-        with client() as peer:
-            # Nothing is received meanwhile: the loop runs in this thread.
-            for _ in range(100):
-                peer.sendto(b"x" * 1000, address_of(server))
-            await until(lambda: handler.has_come > 0)
-            peer.sendto(b"last", address_of(server))
-
-            def is_counted() -> bool:
-                dropped = statistics(server).datagrams_dropped.get("receive_buffer", 0)
-                return dropped + handler.has_come == 101
-
-            await until(is_counted)
 
 
 async def test_a_forked_child_neither_hears_nor_holds_the_socket() -> None:
@@ -464,37 +450,3 @@ async def test_handlers_run_in_copies_of_the_servers_context() -> None:
         with client() as peer:
             peer.sendto(b"x", address_of(server))
             await until(lambda: seen == ["by on_start"])
-
-
-async def test_a_flood_does_not_stop_a_connection_of_the_same_loop() -> None:
-    class Counts(Handler):
-        def on_datagram(self, datagram: Datagram) -> None: ...
-
-        def on_message(self, connection: vespiary.Connection, message: bytes) -> None:
-            connection.send(message)
-
-    server, handler = Server(), Counts()
-    server.add(handler, UDP)
-    server.add(handler, "tcp://127.0.0.1:0")
-    stop = threading.Event()
-    async with server:
-        address = address_of(server)
-
-        def flood() -> None:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-                for _ in range(1_000_000):
-                    if stop.is_set():
-                        return
-                    peer.sendto(b"x" * 100, address)
-
-        flooding = threading.Thread(target=flood)
-        flooding.start()
-        try:
-            async with vespiary.connect(server.urls[1]) as connection:
-                for number in range(50):
-                    connection.send(bytes([number]))
-                    assert await connection.receive(20) == bytes([number])
-        finally:
-            stop.set()
-            flooding.join()
-        assert statistics(server).datagrams_received > 0

@@ -2,14 +2,16 @@
 
 mod rig;
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rig::{Driver, Rig, pattern};
 use vespiary_port::driver::{Options, Preference};
-use vespiary_port::{Descriptor, Interest, Outcome, Outgoing, Token};
+use vespiary_port::{
+    Address, Arrivals, DatagramOptions, Descriptor, Interest, Outcome, Outgoing, Token,
+};
 
 const LISTENER: Token = Token(1);
 const FIRST: Token = Token(2);
@@ -216,5 +218,31 @@ fn a_forked_child_does_not_keep_the_address_of_a_listener() {
             libc::waitpid(child, std::ptr::null_mut(), 0);
         }
         again.expect("the address is free");
+    }
+}
+
+#[test]
+fn datagrams_wake_a_guest_each_time() {
+    for mut rig in rigs(&watched()) {
+        let any = Address::Inet(([127, 0, 0, 1], 0).into());
+        let socket = rig.port.bind(&any, &DatagramOptions::default());
+        let socket = socket.expect("a socket");
+        rig.port.watch_datagrams(socket, FIRST).expect("a watch");
+        let Address::Inet(address) = rig.port.local_address(socket).expect("an address") else {
+            panic!("an internet address")
+        };
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let mut batch = Arrivals::default();
+        for _ in 0..5 {
+            client.send_to(b"hello", address).expect("sent");
+            run_as_guest(&mut rig, |rig, outcome| {
+                assert!(matches!(outcome, Outcome::Ready(it) if it.read));
+                let received = rig.port.receive_datagrams(socket, &mut batch, 100);
+                received.expect("a batch");
+                !batch.is_empty()
+            });
+        }
+        rig.port.unwatch_datagrams(socket, FIRST);
+        rig.port.close(socket, false);
     }
 }

@@ -193,6 +193,8 @@ impl Active {
     /// See [`crate::Port::rest`].
     pub(super) fn rest(&mut self) -> Option<Duration> {
         self.is_resting = true;
+        // No turn comes by itself that would do it.
+        self.arm_watches();
         self.ring.set_notifying(true);
         // Completions before this moment made nothing readable.
         if !self.queued.is_empty() || self.woken_late || self.ring.has_work() {

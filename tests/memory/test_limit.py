@@ -218,6 +218,32 @@ def test_nothing_is_left_when_the_tool_itself_is_killed(method: str, tmp_path: P
     eventually(lambda: not any(each.exists() for each in ours))
 
 
+def keeper_of(tool: int) -> int:
+    """The keeper's process: the only child of the tool."""
+    (keeper,) = Path(f"/proc/{tool}/task/{tool}/children").read_text().split()
+    return int(keeper)
+
+
+def test_nothing_is_left_when_the_keeper_is_killed(method: str, tmp_path: Path) -> None:
+    folder = tmp_path / "pids"
+    process = start(folder, "--limit", "500M", "--method", method)
+    ours = [each for each in groups() if f"-{process.pid}-" in each.name]
+    keeper = keeper_of(process.pid)
+    os.kill(keeper, signal.SIGKILL)
+    _, output = process.communicate(timeout=45)
+    assert "ABORTED: the process that watched the program was killed" in output
+    assert process.returncode == 137
+    assert not [pid for pid in pids_in(folder) if lives(pid)]
+    assert not any(each.exists() for each in ours)
+
+
+def test_the_program_has_no_descriptor_of_the_tool(method: str) -> None:
+    """A program that held the keeper's pipes would hide the keeper's end."""
+    script = "import os, sys; sys.exit(len(os.listdir('/proc/self/fd')))"
+    bare = subprocess.run([PYTHON, "-c", script], close_fds=False, check=False).returncode
+    assert run([PYTHON, "-c", script], 100 * MIB, method=method).status == bare
+
+
 def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "pids"
     process = start(folder)

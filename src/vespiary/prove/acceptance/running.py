@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import select
+import shutil
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from vespiary.prove.acceptance.outcome import Result
 from vespiary.prove.acceptance.plan import Plan
 from vespiary.prove.acceptance.work.case import PLAN, RESULT
 from vespiary.prove.memory.kept import Kept
+from vespiary.prove.memory.leftovers import end_leftovers
 from vespiary.prove.memory.limiters import choose
 
 __all__ = ["Running", "logs_of"]
@@ -123,6 +125,9 @@ class Running:
 
     def close(self) -> None:
         """End what is left, and remove everything of the run."""
+        if self._kept.is_keeper_lost:
+            end_leftovers(self._limiter)
+            shutil.rmtree(self._root, ignore_errors=True)
         self._kept.close()
         self._limiter.close()
 

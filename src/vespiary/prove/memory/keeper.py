@@ -12,20 +12,22 @@ What makes "end all of it" certain:
   waiting for the tool. Where it has the right, it runs before all ordinary processes (SCHED_FIFO,
   sched(7)), and so do the processes that it has killed, which need a processor to be gone.
   nice(2) is not enough for that: with autogroups it orders only the processes of one session.
+* Should the keeper itself be killed, the kernel kills the program (PR_SET_PDEATHSIG), and the tool
+  what is left.
 * It is a process of its own, not a thread: it goes on when the tool is stopped or busy, and the
   tool need not change itself (a subreaper that is a library would adopt its host's processes).
 
 It imports only what it needs, since each run waits for it, and nothing of Vespiary's: it runs where
 only Python is.
 
-PLAN is JSON: `command`, `control` and `result` (descriptors), `mask` (signals that the program has
-blocked), `enter` (files of control groups, into which a process writes 0 to join), `kill`
-(files into which 1 is written to end a group), `remove` (folders of groups), `delete` (folders that
-are deleted with all files in them, in the end), `alarm` (null, or what `Alarm` in kept.py has).
-From `control` come bytes: `k` ends the program, the end of the pipe ends the keeper too. Into
-`result` go lines of JSON: `{"pid": ...}` or `{"errno": ...}`, `{"over": ...}` when the limit was
-reached, `{"status": ...}`, and `{"gone": ...}` when nothing is left; both times are of the
-monotonic clock.
+PLAN is JSON: `command`, `control` and `result` (descriptors), `given` (all descriptors), `mask`
+(signals that the program has blocked), `enter` (files of control groups, into which a process
+writes 0 to join), `kill` (files into which 1 is written to end a group), `remove` (folders of
+groups), `delete` (folders that are deleted with all files in them, in the end), `alarm` (null, or
+what `Alarm` in kept.py has). From `control` come bytes: `k` ends the program, the end of the pipe
+ends the keeper too. Into `result` go lines of JSON: `{"pid": ...}` or `{"errno": ...}`,
+`{"over": ...}` when the limit was reached, `{"status": ...}`, and `{"gone": ...}` when nothing is
+left; both times are of the monotonic clock.
 """
 
 import contextlib
@@ -38,6 +40,7 @@ import sys
 import time
 
 _libc = ctypes.CDLL(None)
+_SET_PARENT_DEATH_SIGNAL = 1
 _SET_CHILD_SUBREAPER = 36
 _PROCESS_MRELEASE = 448
 """The system call's number, which is the same on all architectures."""
@@ -64,6 +67,8 @@ class Keeper:
         self._result: int = plan["result"]
         self._pid = 0
         self._is_gone = False
+        for descriptor in plan["given"]:
+            os.set_inheritable(descriptor, False)  # Not the program's affair.
         self._poll = select.poll()
         self._poll.register(self._control, select.POLLIN)
         self._alarm: int | None = None
@@ -145,6 +150,7 @@ class Keeper:
             for path in self._plan["enter"]:
                 with open(path, "w") as file:  # noqa: PTH123 - pathlib would take time to import.
                     file.write("0")
+            _libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._plan["mask"])
             os.execvp(self._plan["command"][0], self._plan["command"])
         except OSError as error:

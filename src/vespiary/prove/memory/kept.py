@@ -67,6 +67,7 @@ class Kept:
         status: How it ended, as `subprocess` has it: negative for a signal; None while it runs.
         over: When the keeper was woken at the limit, on the monotonic clock.
         gone: When the last process of all that the program started was gone, on the same clock.
+        is_keeper_lost: Whether the keeper was killed, so that nobody knows what is left.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Kept:
         self.status: int | None = None
         self.over: float | None = None
         self.gone: float | None = None
+        self.is_keeper_lost = False
         self._rest = b""
         blocked = set(signal.pthread_sigmask(signal.SIG_BLOCK, []) if mask is None else mask)
         control, self._control = os.pipe2(os.O_CLOEXEC)
@@ -105,6 +107,7 @@ class Kept:
             "command": [*place.prefix, *command],
             "control": control,
             "result": result,
+            "given": given,
             "mask": sorted(map(int, blocked)),
             "enter": [str(path) for path in place.enter],
             "kill": [str(path) for path in place.kill],
@@ -162,6 +165,7 @@ class Kept:
         """Take in what the keeper says; called when the descriptor is readable."""
         piece = os.read(self._result, 4096)
         if not piece:
+            self.is_keeper_lost = self.gone is None
             self.gone = self.gone or time.monotonic()
             return
         self._rest += piece
@@ -182,7 +186,8 @@ class Kept:
 
     def end(self) -> None:
         """Kill the program and all that it started; `gone` says when that is done."""
-        os.write(self._control, b"k")
+        with contextlib.suppress(BrokenPipeError):  # The keeper was killed: `hear` notices it.
+            os.write(self._control, b"k")
 
     def close(self) -> None:
         """End what is left, and wait until everything of the run is removed."""

@@ -72,6 +72,8 @@ def _verdict(outcome: Outcome) -> str:
             f"LIMIT EXCEEDED: more than {size_text(measured.limit)} after {exceeded.seconds:.1f} s;"
             f" everything was ended within {exceeded.ending_seconds * 1000:.0f} ms"
         )
+    if measured.is_keeper_lost:
+        return "ABORTED: the process that watched the program was killed, so everything was ended"
     if status < 0:
         try:
             name = signal.Signals(-status).name

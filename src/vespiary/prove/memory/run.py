@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vespiary.errors import ConfigurationError
 from vespiary.prove.memory.kept import Kept
+from vespiary.prove.memory.leftovers import end_leftovers
 from vespiary.prove.memory.limiters import choose
 from vespiary.prove.memory.reading import Limiter, NotPossible
 from vespiary.prove.memory.record import KernelSample, ProcessRecord, Record
@@ -63,6 +64,8 @@ class Measured:
         record: Memory over time.
         exceeded: Whether and how the limit was exceeded.
         left_behind: Processes that outlived the command, and were ended.
+        is_keeper_lost: Whether the process that kept the program together was killed, and all
+            processes were ended for that reason.
         asked_to_end: Whether a signal came that asks programs to end.
         began: When it was started, on the monotonic clock.
         seconds: From the start until the command ended.
@@ -79,6 +82,7 @@ class Measured:
     record: Record
     exceeded: Exceeded | None = None
     left_behind: list[ProcessRecord] = field(default_factory=list)
+    is_keeper_lost: bool = False
     asked_to_end: bool = False
     began: float = 0.0
     seconds: float = 0.0
@@ -311,6 +315,9 @@ class _Watch:
         """End what is left, and put down how it ended."""
         self._priority.restore()
         self.measured.details = self._limiter.details()
+        if self._kept.is_keeper_lost:
+            self.measured.is_keeper_lost = True
+            end_leftovers(self._limiter, f"{VARIABLE}={self._work.path}")
         self._kept.close()
         self.measured.status = self._kept.status if self._kept.status is not None else -9
         self.measured.seconds = self._ended or self._now()

@@ -55,8 +55,8 @@ test-everything: test test-all ## Both, and then all seeds, cases, loops and Pyt
 	@$(MAKE) build-for-tests
 	@$(python) tools/run_tests.py test-everything
 
-nightly: build-for-tests ## The examples on every CPython, under valgrind, and on three hosts
-	@$(python) tools/run_tests.py nightly
+nightly: build-for-tests ## The examples on every CPython, under valgrind, on three hosts (CASES=...)
+	@$(python) tools/run_tests.py nightly $(CASES)
 
 prove: build-for-tests ## Run the examples under every tool on both drivers (CASES='echo_* chat')
 	@$(python) -m vespiary prove examples/suite.toml $(CASES)

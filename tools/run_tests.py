@@ -3,7 +3,8 @@
     run_tests.py test             the Rust crates, and the quick part of Python's tests (suite.py)
     run_tests.py test-all         the rest: servers, tools, other CPythons, the trace, the wheel
     run_tests.py test-everything  what takes hours: many seeds, all cases, all of every CPython
-    run_tests.py nightly          the examples on every CPython, under valgrind, and on three hosts
+    run_tests.py nightly [CASE...]  the examples, or these, on every CPython, under valgrind, and
+                                  on three hosts
 
 Each names at its end what it left out, and what was skipped and why. With VESPIARY_FORBID_SKIPS=1 a
 skipped or ignored test fails the run.
@@ -15,7 +16,8 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -55,18 +57,19 @@ own tests, fuzzing."""
 
 def main() -> int:
     """Run what was asked for; the exit status is 1 if anything failed."""
-    commands = {
+    name, *cases = sys.argv[1:] or [""]
+    commands: dict[str, Callable[[Steps], None]] = {
         "test": run_quick,
         "test-all": run_rest,
         "test-everything": run_everything,
-        "nightly": run_nightly,
+        "nightly": lambda steps: run_nightly(steps, cases),
     }
-    if len(sys.argv) != 2 or sys.argv[1] not in commands:
-        print(f"usage: run_tests.py {'|'.join(commands)}", file=sys.stderr)
+    if name not in commands or (cases and name != "nightly"):
+        print(f"usage: run_tests.py {'|'.join(commands)} [CASE...]", file=sys.stderr)
         return 2
     REPORTS.mkdir(parents=True, exist_ok=True)
-    steps = Steps(sys.argv[1])
-    commands[sys.argv[1]](steps)
+    steps = Steps(name)
+    commands[name](steps)
     return steps.finish()
 
 
@@ -109,17 +112,24 @@ def run_everything(steps: Steps) -> None:
         steps.run(f"make {command}", ["make", f"MESSAGES={MESSAGES}", command])
 
 
-def run_nightly(steps: Steps) -> None:
-    """The examples where `make test-all` does not run them; every run is kept in a history."""
+def run_nightly(steps: Steps, cases: list[str]) -> None:
+    """The examples where `make test-all` does not run them; every run is kept in a history.
+
+    Args:
+        steps: Where it is noted.
+        cases: Names of cases, with * for any characters; all without any.
+    """
     history = ["--history", str(REPORTS / "nightly.sqlite")]
     for other, python in build_other_pythons(steps):
-        options = ["--tool", "plain", "--python", str(python), *history]
+        options = [*cases, "--tool", "plain", "--python", str(python), *history]
         prove(steps, f"The examples on CPython {other}", "python-" + other, *options)
-    cells = [f"{name}/valgrind/epoll" for name in example_cases() if name not in NOT_UNDER_VALGRIND]
-    valgrind = [*cells, "--tool", "valgrind", *history]
-    prove(steps, "The examples under valgrind", "valgrind", *valgrind)
+    names = [name for name in example_cases() if any(fnmatch(name, each) for each in cases or "*")]
+    cells = [f"{name}/valgrind/epoll" for name in names if name not in NOT_UNDER_VALGRIND]
+    if cells:
+        valgrind = [*cells, "--tool", "valgrind", *history]
+        prove(steps, "The examples under valgrind", "valgrind", *valgrind)
     page = ["--html", str(REPORTS / "examples-hosts.html")]
-    hosts = [sys.executable, "tools/run_hosts.py", "--tool", "plain", *history, *page]
+    hosts = [sys.executable, "tools/run_hosts.py", *cases, "--tool", "plain", *history, *page]
     steps.run("The examples on three hosts, over SSH", hosts)
     steps.left = "".join(
         f"Not under valgrind: {name}, {why}.\n" for name, why in NOT_UNDER_VALGRIND.items()

@@ -211,9 +211,15 @@ def test_nothing_is_left_when_the_tool_itself_is_killed(method: str, tmp_path: P
     groups_before = groups()
     has_group = any(f"-{process.pid}-" in each.name for each in groups_before)
     assert has_group == method.startswith("cgroup")
+    (variable,) = [
+        each.decode()
+        for each in Path(f"/proc/{pids_in(folder)[0]}/environ").read_bytes().split(b"\0")
+        if each.startswith(b"VESPIARY_MEMORY_WORK=")
+    ]
     process.kill()
     process.communicate()
     eventually(lambda: not any(lives(pid) for pid in pids_in(folder)))
+    eventually(lambda: not Path(variable.partition("=")[2]).parent.exists())
     ours = [each for each in groups_before if f"-{process.pid}-" in each.name]
     eventually(lambda: not any(each.exists() for each in ours))
 

@@ -168,7 +168,7 @@ def test_levels_that_jump_up_and_down_are_flat_in_a_minute() -> None:
 def test_few_samples_or_a_short_time_are_unclear_with_the_reason() -> None:
     trend = judge([0.0, 1.0], [1.0, 2.0])
     assert trend.verdict == "unclear"
-    assert trend.reason == "2 samples over 1.0 s are too few (40 over 1 s or more)"
+    assert trend.reason == "too short: 2 samples over 1.0 s (needed: 40 over 1 s or more)"
     assert judge([], []).verdict == "unclear"
     short = [number / 1000 for number in range(500)]
     assert judge(short, short).verdict == "unclear"

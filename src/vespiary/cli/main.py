@@ -2,9 +2,10 @@
 
 import errno
 import importlib
+import io
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -62,6 +63,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         _open_closed_streams()
+        if sys.stderr is sys.__stderr__:
+            sys.stderr = _unread_is_no_fault(sys.__stderr__)
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
@@ -91,6 +94,30 @@ def _open_closed_streams() -> None:
         sys.stdout = os.fdopen(1, "w")
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w")
+
+
+class _Unread(io.FileIO):
+    """A stream of which it does not matter whether anyone can read it."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def _unread_is_no_fault(stream: TextIO) -> TextIO:
+    """Standard error for which a pipe without reader or a full disk is not a failure.
+
+    Else a tool would end with that, and not with the exit code of the program that it ran.
+    """
+    raw = _Unread(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=True,
+    )
 
 
 def _show_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import select
 import tempfile
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vespiary.errors import ConfigurationError
-from vespiary.prove.memory.kept import Kept
+from vespiary.prove.memory.kept import Kept, Place
 from vespiary.prove.memory.leftovers import end_leftovers
 from vespiary.prove.memory.limiters import choose
 from vespiary.prove.memory.reading import Limiter, NotPossible
@@ -133,7 +134,10 @@ def run(
         is_main = threading.current_thread() is threading.main_thread()
         signals = BlockedSignals() if is_main else None
         try:
-            watch = _Watch(command, limit, chosen.limiter, work, signals, environment, output)
+            place = dataclasses.replace(chosen.limiter.place, delete=[Path(folder)])
+            watch = _Watch(
+                command, limit, chosen.limiter, place, work, signals, environment, output
+            )
             try:
                 watch.until_over(linger_seconds, on_look)
             finally:
@@ -184,6 +188,7 @@ class _Watch:
         command: Sequence[str],
         limit: int | None,
         limiter: Limiter,
+        place: Place,
         work: WorkReports,
         signals: BlockedSignals | None,
         variables: Mapping[str, str],
@@ -199,7 +204,7 @@ class _Watch:
         self._kept = Kept(
             command,
             variables,
-            limiter.place,
+            place,
             signals.before if signals is not None else None,
             output,
         )

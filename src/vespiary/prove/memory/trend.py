@@ -32,6 +32,8 @@ from itertools import combinations, pairwise
 from statistics import median
 from typing import Literal
 
+from vespiary._counted import counted
+
 __all__ = ["CONFIDENCE", "Slope", "Trend", "Verdict", "judge"]
 
 Verdict = Literal["grows", "flat", "unclear"]
@@ -131,8 +133,9 @@ def judge(
     count = len(seconds)
     if count < _SAMPLES_MIN or seconds[-1] - seconds[0] < _SECONDS_MIN:
         span = seconds[-1] - seconds[0] if count else 0.0
-        needed = f"{_SAMPLES_MIN} over {_SECONDS_MIN:g} s or more"
-        return Trend("unclear", f"{count} samples over {span:.1f} s are too few ({needed})")
+        needed = f"needed: {_SAMPLES_MIN} over {_SECONDS_MIN:g} s or more"
+        samples = counted(count, "sample")
+        return Trend("unclear", f"too short: {samples} over {span:.1f} s ({needed})")
     units = units if units is not None else [0] * count
     end = count - math.ceil(count * _COOL_DOWN)
     cut = _warm_up(levels[:end])

@@ -230,6 +230,40 @@ def test_what_is_wrong_with_a_file_has_a_line_a_key_and_what_was_expected(
     assert text in first
 
 
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "../../x", "", "a\\nb", "x" * 101])
+@pytest.mark.parametrize("kind", ["case", "tool", "host", "service", "client"])
+def test_no_name_leads_out_of_the_folder_of_reports(name: str, kind: str, tmp_path: Path) -> None:
+    tables = {
+        "case": f'[cases."{name}"]\nclients = [{{ command = "true" }}]\n',
+        "tool": f'[tools."{name}"]\ncommand = ["true"]\n',
+        "host": f'[hosts."{name}"]\nssh = "a"\n',
+        "service": f'[cases.x.services."{name}"]\ncommand = "true"\nready.output = "x"\n',
+        "client": f'[[cases.x.clients]]\nname = "{name}"\ncommand = "true"\n',
+    }
+    if kind == "client" and not name:
+        return  # Then its number stands for it.
+    case = '[cases.y]\nclients = [{ command = "true" }]\n'
+    with pytest.raises(SuiteError, match="expected a name of letters"):
+        read_suite(write(tmp_path, tables[kind] + case))
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        '[cases.x.server]\ncommand = "true"\nready.output = "x"\n'
+        '[cases.x.services.server]\ncommand = "true"\nready.output = "x"\n',
+        '[cases.x.services.client-1]\ncommand = "true"\nready.output = "x"\n',
+        '[[cases.x.clients]]\nname = "1"\ncommand = "true"\n',
+    ],
+)
+def test_two_programs_of_a_case_have_two_names(tables: str, tmp_path: Path) -> None:
+    clients = '[[cases.x.clients]]\ncommand = "true"\n' * 2
+    if "name" in tables:
+        clients, tables = tables, '[[cases.x.clients]]\nname = "1"\ncommand = "true"\n'
+    with pytest.raises(SuiteError, match="another program of this case is called"):
+        read_suite(write(tmp_path, clients + tables))
+
+
 def test_all_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
     broken = GOOD.replace("name =", "nmae =").replace('"30s"', '"soon"').replace('"300M"', "true")
     with pytest.raises(SuiteError) as raised:

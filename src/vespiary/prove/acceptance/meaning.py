@@ -16,7 +16,8 @@ from vespiary.prove.acceptance.tools import BUILT_IN
 
 __all__ = ["Problem", "problems_of"]
 
-_CASE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_FILE_NAME = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.-]{1,100}")
+"""A name that files and folders are named after: not `..`, and nothing with a slash."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def problems_of(suite: Suite, data: Mapping[str, Any]) -> list[Problem]:
         data: The same as it was in the file.
     """
     return [
+        *_of_file_names(suite),
         *_of_names(suite, data),
         *_of_tools(suite),
         *_of_matrix(suite),
@@ -65,6 +67,31 @@ def _strings(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
     elif isinstance(value, list):
         for number, each in enumerate(value):
             yield from _strings(each, (*path, number))
+
+
+def _of_file_names(suite: Suite) -> Iterator[Problem]:
+    """Names that files are named after: each is one, and within a case each is another."""
+    text = "expected a name of letters, digits, dots, hyphens and underscores"
+    places: list[tuple[Path, str]] = [
+        *((("tools", name), name) for name in suite.tools),
+        *((("hosts", name), name) for name in suite.hosts),
+    ]
+    for case_name, case in suite.cases.items():
+        above: Path = ("cases", case_name)
+        places.append((above, case_name))
+        labels = set() if case.server is None else {"server"}
+        named: list[tuple[Path, str, str]] = [
+            ((*above, "services", name), name, name) for name in case.services
+        ]
+        for number, client in enumerate(case.clients):
+            name = client.name or str(number + 1)
+            named.append(((*above, "clients", number), name, f"client-{name}"))
+        for path, name, label in named:
+            places.append((path, name))
+            if label in labels:
+                yield Problem(path, f"another program of this case is called {label!r}, too")
+            labels.add(label)
+    yield from (Problem(path, text) for path, name in places if not _FILE_NAME.fullmatch(name))
 
 
 def _of_names(suite: Suite, data: Mapping[str, Any]) -> Iterator[Problem]:
@@ -145,9 +172,6 @@ def _of_exclusions(suite: Suite) -> Iterator[Problem]:
 
 def _of_case(name: str, case: Case) -> Iterator[Problem]:
     path: Path = ("cases", name)
-    if not _CASE_NAME.fullmatch(name):
-        text = "expected a name of letters, digits, dots, hyphens and underscores"
-        yield Problem(path, text)
     if case.server is None and not case.clients:
         yield Problem(path, "expected a server, or clients, or both: there is nothing to run")
     if case.server is not None:

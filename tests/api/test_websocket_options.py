@@ -146,9 +146,9 @@ async def test_a_client_offers_what_its_options_name() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("versions", [], "each version once"),
-        ("versions", [13, 13], "each version once"),
-        ("versions", [7], "the versions spoken"),
+        ("versions", [], "each once"),
+        ("versions", [13, 13], "each once"),
+        ("versions", [7], "the supported versions"),
         ("origins", "https://example.com", "a sequence of texts"),
         ("origins", ["example.com"], "names no scheme"),
         ("origins", ["https://example.com/"], "without a slash"),

@@ -106,7 +106,7 @@ class WebSocket:
             if type(version) is not int or version not in _VERSIONS:
                 raise _wrong("versions", version, f"the supported versions are: {known}")
         if not versions or len(set(versions)) != len(versions):
-            raise _wrong("versions", given, f"it must list one or more of these versions, each once: {known}")
+            raise _wrong("versions", given, f"it must list some of these, each once: {known}")
         self._keep("versions", versions)
 
 

@@ -190,6 +190,13 @@ BROKEN = {
         "cases.echo.checks.output[0]",
         "expected a regular expression",
     ),
+    "values nested too deeply": (
+        'name = "good"',
+        "name = " + "[" * 5000,
+        1,
+        "is not TOML",
+        "deeply",
+    ),
     "something that is not TOML": ('name = "good"', 'name = "good', 1, "is not TOML", ""),
 }
 """What is wrong: what to replace by what; the line, the key, and what the message says."""

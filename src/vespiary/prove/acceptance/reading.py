@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove import toml
 from vespiary.prove.acceptance import positions
 from vespiary.prove.acceptance.meaning import Problem, problems_of
 from vespiary.prove.acceptance.suite import Suite
@@ -88,7 +89,7 @@ def _adapter() -> TypeAdapter[Suite]:
 def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
+        data = toml.loads(text)
     except OSError as error:
         raise SuiteError(path, [f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove import toml
 from vespiary.prove.locks.findings import Finding, Kind
 from vespiary.prove.locks.known import Suppression
 
@@ -27,7 +28,7 @@ def read_suppressions(path: Path) -> list[Suppression]:
     """
     try:
         text = path.read_text()
-        document = tomllib.loads(text)
+        document = toml.loads(text)
     except OSError as error:
         raise ConfigurationError(
             f"{path}: cannot be read: {error.strerror}", subject=str(path)

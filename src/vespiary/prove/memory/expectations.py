@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from vespiary._suggestions import check_names
 from vespiary.errors import ConfigurationError
+from vespiary.prove import toml
 from vespiary.prove.memory.trend import Trend
 from vespiary.prove.quantities import parse_size, size_text
 
@@ -176,7 +177,7 @@ def read(path: Path) -> dict[str, Expectation]:
         ConfigurationError: it cannot be read, or something in it is wrong.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = toml.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}; --learn writes it", subject=str(path)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove import toml
 from vespiary.prove.trace import files
 from vespiary.prove.trace.identifiers import OURS, OWN
 from vespiary.prove.trace.normative import LEVELS
@@ -192,7 +193,7 @@ def parsed(text: str, file: str, name: str) -> Catalogue:
         name: The specification's, if the text does not say.
     """
     try:
-        data = tomllib.loads(text)
+        data = toml.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{file}: not valid TOML: {error}") from error
     reader = _Reader(file, _table_lines(text, "requirement"))

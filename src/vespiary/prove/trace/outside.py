@@ -28,6 +28,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove import toml
 from vespiary.prove.trace import files
 from vespiary.prove.trace.marks import Mark, Problem
 from vespiary.prove.trace.scan import Project
@@ -130,7 +131,7 @@ def _confirm(path: Path, results: _Results, project: Project, outside: Outside) 
 
 def _tables(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        data = tomllib.loads(files.read(path))
+        data = toml.loads(files.read(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
     for number, table in enumerate(data.get("confirmation", []), 1):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove import toml
 from vespiary.prove.trace import files
 from vespiary.prove.trace.normative import LEVELS
 
@@ -115,7 +116,7 @@ def read_settings(path: Path) -> Settings:
             f"{path} does not exist: run vespiary trace init, or name another with --config"
         )
     try:
-        data = tomllib.loads(files.read(path))
+        data = toml.loads(files.read(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
     check = _Check(str(path))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove import toml
 from vespiary.prove.trace import files
 
 __all__ = ["Layout", "as_settings", "looked_at"]
@@ -107,7 +108,7 @@ def _rust(root: Path, cargo: dict[str, Any]) -> tuple[list[Path], list[str]]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(files.read(path))
+        return toml.loads(files.read(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
 

@@ -15,12 +15,12 @@ import json
 import os
 import re
 import subprocess
-import tomllib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vespiary.errors import ConfigurationError
+from vespiary.prove import toml
 from vespiary.prove.trace.files import read, source
 from vespiary.prove.trace.marks import Mark
 from vespiary.prove.trace.scan_rust import macro_arguments, scan_rust
@@ -139,7 +139,7 @@ def _artifacts(told: str, build: str) -> Iterator[Binary]:
         if not message["executable"]:
             continue
         manifest = Path(message["manifest_path"])
-        package = tomllib.loads(read(manifest))["package"]["name"]
+        package = toml.loads(read(manifest))["package"]["name"]
         target = message["target"]
         yield Binary(
             name=f"{package}::{target['name']}",

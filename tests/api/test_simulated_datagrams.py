@@ -34,10 +34,17 @@ def answers(faults: Faults, seed: int = 1) -> list[int]:
         server.add(asks, UDP)
         async with server:
             echo, own = server.datagram_sockets
-            for number in range(COUNT):
-                own.send_to(bytes([number]), echo.address)
-                await asyncio.sleep(0.001)
-            await asyncio.sleep(1)
+            is_over = asyncio.Event()
+
+            def ask(number: int) -> None:
+                if number == COUNT:
+                    server.set_timer(1, is_over.set)
+                else:
+                    own.send_to(bytes([number]), echo.address)
+                    server.set_timer(0.001, lambda: ask(number + 1))
+
+            ask(0)
+            await is_over.wait()
 
     vespiary.testing.run(main(), seed=seed, faults=faults)
     return asks.answers

@@ -3,12 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import vespiary
 
-from .kit import WS, Echo, serving, turns, until
+from .kit import WS, AnyHandler, Echo, serving, turns, until
 
 
 class Work:
@@ -24,7 +25,7 @@ class Work:
         self.done_on_threads.set()
 
 
-def coroutine(work: Work) -> tuple[object, dict[str, str]]:
+def coroutine(work: Work) -> tuple[AnyHandler, dict[str, Any]]:
     async def handle(connection: vespiary.Connection) -> None:
         async for _ in connection:
             await work.done.wait()
@@ -32,7 +33,7 @@ def coroutine(work: Work) -> tuple[object, dict[str, str]]:
     return handle, {}
 
 
-def methods(work: Work) -> tuple[object, dict[str, str]]:
+def methods(work: Work) -> tuple[AnyHandler, dict[str, Any]]:
     class Handler(vespiary.Handler):
         async def on_message(self, connection: vespiary.Connection, message: str) -> None:
             await work.done.wait()
@@ -40,7 +41,7 @@ def methods(work: Work) -> tuple[object, dict[str, str]]:
     return Handler, {}
 
 
-def goodbye(work: Work) -> tuple[object, dict[str, str]]:
+def goodbye(work: Work) -> tuple[AnyHandler, dict[str, Any]]:
     class Handler(vespiary.Handler):
         async def on_close(
             self, connection: vespiary.Connection, reason: vespiary.CloseReason
@@ -50,7 +51,7 @@ def goodbye(work: Work) -> tuple[object, dict[str, str]]:
     return Handler, {}
 
 
-def threads(work: Work) -> tuple[object, dict[str, str]]:
+def threads(work: Work) -> tuple[AnyHandler, dict[str, Any]]:
     class Handler(vespiary.Handler):
         def on_message(self, connection: vespiary.Connection, message: str) -> None:
             work.done_on_threads.wait()
@@ -76,7 +77,7 @@ async def refused(url: str) -> bool:
 @pytest.mark.parametrize("limit", ["connections_max", "connections_per_address_max"])
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
 async def test_a_handler_that_works_on_after_the_end_keeps_its_connections_place(
-    form: Callable[[Work], tuple[object, dict[str, str]]], limit: str
+    form: Callable[[Work], tuple[AnyHandler, dict[str, Any]]], limit: str
 ) -> None:
     work = Work()
     handler, options = form(work)

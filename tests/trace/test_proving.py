@@ -1,22 +1,19 @@
 """The prover, tested: a project with one mark for everything that may come of disabling one."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
+from .proved import PROJECT, Proved, command, environment
+
 pytestmark = pytest.mark.timeout(300)
 """The first test waits for a build, and for many processes."""
-
-PROJECT = Path(__file__).parent / "project"
-CHECKOUT = PROJECT.parents[2]
 
 VERDICTS = {
     "toy/1/1": ("src/lib.rs", "killed"),
@@ -42,48 +39,6 @@ VERDICTS = {
     "toy/2/8": ("toy.py", "survived"),
 }
 """Identifier: where it is marked, and the outcome of disabling it (the functions say why)."""
-
-
-def command(*arguments: str, config: Path = PROJECT / "trace.toml") -> list[str]:
-    verb, *options = arguments
-    return [sys.executable, "-m", "vespiary", "trace", verb, f"--config={config}", *options]
-
-
-def environment(temporary: Path) -> dict[str, str]:
-    target = os.environ.get("CARGO_TARGET_DIR", str(CHECKOUT / "target"))
-    cargo = {"CARGO_TARGET_DIR": f"{target}/toy"}
-    # A new process of pytest should not take the time that other plugins need.
-    pytest_alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    return {**os.environ, **cargo, **pytest_alone, "TMPDIR": str(temporary), "VESPIARY_TRACE": ""}
-
-
-class Proved:
-    """One run of the prover over the project."""
-
-    def __init__(self, folder: Path, *arguments: str, config: Path = PROJECT / "trace.toml"):
-        temporary = folder / "tmp"
-        temporary.mkdir()
-        self.evidence = folder / "evidence.json"
-        options = [*arguments, f"--evidence={self.evidence}", "--json"]
-        run = subprocess.run(
-            command(*options, config=config),
-            env=environment(temporary),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        self.status = run.returncode
-        self.told: dict[str, Any] = json.loads(run.stdout) if run.stdout else {}
-        self.errors = run.stderr
-        self.left = list(temporary.iterdir())
-
-    def one(self, table: str, **values: str) -> dict[str, Any]:
-        """The only row of a table with these values."""
-        rows: list[dict[str, Any]] = [
-            row for row in self.told[table] if values.items() <= row.items()
-        ]
-        assert len(rows) == 1, self.told or self.errors
-        return rows[0]
 
 
 @pytest.fixture(scope="module")
@@ -381,140 +336,3 @@ def test_an_interrupted_run_ends_its_processes_and_leaves_nothing_disabled(
     assert children
     assert psutil.wait_procs(children, timeout=5)[1] == []
     assert list(tmp_path.iterdir()) == []
-
-
-TESTS = """
-import json
-import os
-import time
-from pathlib import Path
-import pytest
-from vespiary.trace import requires
-
-@pytest.mark.requirement("toy/3/1")
-def test_that_always_fails() -> None:
-    assert not requires("toy/3/1", True)
-
-@pytest.mark.requirement("toy/3/2")
-def test_that_fails_now_and_then() -> None:
-    runs = Path(__file__).with_name("runs")
-    count = len(runs.read_text()) if runs.exists() else 0
-    runs.write_text("x" * (count + 1))
-    assert requires("toy/3/2", count == 0)
-
-@pytest.mark.requirement("toy/3/3")
-def test_that_ends_the_process() -> None:
-    if not requires("toy/3/3", True):
-        os._exit(3)
-
-@pytest.mark.requirement("toy/3/4")
-def test_that_is_skipped_without_the_mark() -> None:
-    if not requires("toy/3/4", True):
-        pytest.skip("not this time")
-
-@pytest.mark.requirement("toy/3/5")
-def test_that_breaks_what_comes_after_it() -> None:
-    broken = os.environ.get("BROKEN")
-    if not requires("toy/3/5", True):
-        os.environ["BROKEN"] = "1"
-        raise AssertionError
-    assert not broken
-
-@pytest.mark.requirement("toy/3/6")
-def test_that_returns_twice() -> None:
-    if os.fork():
-        os.wait()
-    assert requires("toy/3/6", True)
-
-@pytest.mark.requirement("toy/3/7")
-def test_that_replaces_a_function_of_the_library_for_ever() -> None:
-    json.dumps = json.loads = None
-    assert requires("toy/3/7", True)
-
-@pytest.mark.requirement("toy/3/8")
-def test_that_leaves_a_daemon_behind() -> None:
-    if not os.fork():
-        os.setsid()
-        Path(__file__).with_name(f"daemon-{os.getpid()}").touch()
-        time.sleep(600)
-        os._exit(0)
-    assert requires("toy/3/8", True)
-"""
-
-
-@pytest.fixture(scope="module")
-def troubled(tmp_path_factory: pytest.TempPathFactory) -> Proved:
-    folder = tmp_path_factory.mktemp("troubled")
-    (folder / "test_it.py").write_text(TESTS)
-    (folder / "pytest.ini").write_text("[pytest]\n")
-    config = folder / "trace.toml"
-    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
-    return Proved(folder, "prove", config=config)
-
-
-def test_a_test_that_fails_with_nothing_disabled_proves_nothing(troubled: Proved) -> None:
-    assert troubled.one("proofs", id="toy/3/1")["verdict"] == "unreached"
-    name = "test_it.py::test_that_always_fails"
-    assert troubled.one("tests", id=name)["outcome"] == "failed"
-    assert f"{name} did not pass with all marks enabled: failed" in troubled.told["problems"]
-    assert troubled.status == 1
-
-
-def test_a_test_that_fails_now_and_then_proves_nothing(troubled: Proved) -> None:
-    name = "test_it.py::test_that_fails_now_and_then"
-    assert troubled.told["unstable"] == [name]
-    assert troubled.one("proofs", id="toy/3/2")["verdict"] == "survived"
-
-
-def test_a_test_whose_process_ends_has_failed(troubled: Proved) -> None:
-    assert troubled.one("proofs", id="toy/3/3")["verdict"] == "killed"
-
-
-def test_a_test_that_is_skipped_has_not_failed(troubled: Proved) -> None:
-    assert troubled.one("proofs", id="toy/3/4")["verdict"] == "survived"
-
-
-def test_what_a_test_breaks_in_its_process_does_not_harm_its_proof(troubled: Proved) -> None:
-    assert troubled.one("proofs", id="toy/3/5")["verdict"] == "killed"
-
-
-@pytest.mark.parametrize("name", ["toy/3/6", "toy/3/7", "toy/3/8"])
-def test_what_a_test_does_to_its_process_does_not_reach_the_tracer(
-    troubled: Proved, name: str
-) -> None:
-    assert troubled.one("proofs", id=name)["verdict"] == "killed"
-    assert troubled.one("claims", id=name)["verdict"] == "killed"
-
-
-def test_no_daemon_of_a_test_outlives_the_run(troubled: Proved) -> None:
-    daemons = list(troubled.evidence.parent.glob("daemon-*"))
-    assert daemons
-    for daemon in daemons:
-        number = int(daemon.name.partition("-")[2])
-        assert not psutil.pid_exists(number) or psutil.Process(number).status() == "zombie"
-
-
-def test_a_source_whose_marks_run_and_that_is_not_named_is_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "hive.py").write_text(
-        "from vespiary.trace import requires\ndef f():\n    return requires('toy/3/1', True)\n"
-    )
-    (tmp_path / "test_it.py").write_text(
-        "import pytest\nfrom hive import f\n"
-        "@pytest.mark.requirement('toy/3/1')\ndef test_it():\n    assert f()\n"
-    )
-    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
-    config = tmp_path / "trace.toml"
-    config.write_text('[sources]\npython = ["test_*.py"]\n[run]\npytest = ["test_it.py"]\n')
-    told = Proved(tmp_path, "prove", config=config).told
-    assert told["warnings"] == [
-        "hive.py: it has marks, and no pattern of [sources] in trace.toml matches it: add one"
-    ]
-
-
-def test_pytest_that_cannot_collect_is_an_error_with_its_words(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text("import no_such_module\n")
-    config = tmp_path / "trace.toml"
-    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
-    failed = Proved(tmp_path, "collect", config=config)
-    assert failed.status == 2
-    assert "No module named 'no_such_module'" in failed.errors

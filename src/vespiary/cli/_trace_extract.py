@@ -116,10 +116,7 @@ def extract_command(
         _print(text, specification, patterns, show=show, show_candidates=show_candidates)
         return
     path = catalogue or Path("requirements") / f"{specification}.toml"
-    base_name, _, base_path = (base or "").partition("=")
-    if base and not base_path:
-        raise click.UsageError("--base takes SPEC=FILE, as rfc6455=rfc6455.txt")
-    base_text = files.specification(Path(base_path)) if base else ""
+    base_name, base_text = _base(base) if base else ("", "")
     before = files.read(path) if path.exists() else ""
     if accept:
         refuse_moved_marks(config, path)
@@ -141,6 +138,14 @@ def extract_command(
             raise click.ClickException(f"{path} is not up to date: run without --check")
     elif done.written != before:
         files.write(path, done.written)
+
+
+def _base(base: str) -> tuple[str, str]:
+    """The name and the text of the specification that --base names."""
+    name, _, path = base.partition("=")
+    if not path:
+        raise click.UsageError("--base takes SPEC=FILE, as rfc6455=rfc6455.txt")
+    return name, files.specification(Path(path))
 
 
 def _print(

@@ -1,0 +1,146 @@
+"""Tests that fail, break their process or leave something behind: what the prover makes of them."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .proved import Proved
+
+pytestmark = pytest.mark.timeout(300)
+
+TESTS = """
+import json
+import os
+import time
+from pathlib import Path
+import pytest
+from vespiary.trace import requires
+
+@pytest.mark.requirement("toy/3/1")
+def test_that_always_fails() -> None:
+    assert not requires("toy/3/1", True)
+
+@pytest.mark.requirement("toy/3/2")
+def test_that_fails_now_and_then() -> None:
+    runs = Path(__file__).with_name("runs")
+    count = len(runs.read_text()) if runs.exists() else 0
+    runs.write_text("x" * (count + 1))
+    assert requires("toy/3/2", count == 0)
+
+@pytest.mark.requirement("toy/3/3")
+def test_that_ends_the_process() -> None:
+    if not requires("toy/3/3", True):
+        os._exit(3)
+
+@pytest.mark.requirement("toy/3/4")
+def test_that_is_skipped_without_the_mark() -> None:
+    if not requires("toy/3/4", True):
+        pytest.skip("not this time")
+
+@pytest.mark.requirement("toy/3/5")
+def test_that_breaks_what_comes_after_it() -> None:
+    broken = os.environ.get("BROKEN")
+    if not requires("toy/3/5", True):
+        os.environ["BROKEN"] = "1"
+        raise AssertionError
+    assert not broken
+
+@pytest.mark.requirement("toy/3/6")
+def test_that_returns_twice() -> None:
+    if os.fork():
+        os.wait()
+    assert requires("toy/3/6", True)
+
+@pytest.mark.requirement("toy/3/7")
+def test_that_replaces_a_function_of_the_library_for_ever() -> None:
+    json.dumps = json.loads = None
+    assert requires("toy/3/7", True)
+
+@pytest.mark.requirement("toy/3/8")
+def test_that_leaves_a_daemon_behind() -> None:
+    if not os.fork():
+        os.setsid()
+        Path(__file__).with_name(f"daemon-{os.getpid()}").touch()
+        time.sleep(600)
+        os._exit(0)
+    assert requires("toy/3/8", True)
+"""
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Proved:
+    folder = tmp_path_factory.mktemp("troubled")
+    (folder / "test_it.py").write_text(TESTS)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    config = folder / "trace.toml"
+    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
+    return Proved(folder, "prove", config=config)
+
+
+def test_a_test_that_fails_with_nothing_disabled_proves_nothing(troubled: Proved) -> None:
+    assert troubled.one("proofs", id="toy/3/1")["verdict"] == "unreached"
+    name = "test_it.py::test_that_always_fails"
+    assert troubled.one("tests", id=name)["outcome"] == "failed"
+    assert f"{name} did not pass with all marks enabled: failed" in troubled.told["problems"]
+    assert troubled.status == 1
+
+
+def test_a_test_that_fails_now_and_then_proves_nothing(troubled: Proved) -> None:
+    name = "test_it.py::test_that_fails_now_and_then"
+    assert troubled.told["unstable"] == [name]
+    assert troubled.one("proofs", id="toy/3/2")["verdict"] == "survived"
+
+
+def test_a_test_whose_process_ends_has_failed(troubled: Proved) -> None:
+    assert troubled.one("proofs", id="toy/3/3")["verdict"] == "killed"
+
+
+def test_a_test_that_is_skipped_has_not_failed(troubled: Proved) -> None:
+    assert troubled.one("proofs", id="toy/3/4")["verdict"] == "survived"
+
+
+def test_what_a_test_breaks_in_its_process_does_not_harm_its_proof(troubled: Proved) -> None:
+    assert troubled.one("proofs", id="toy/3/5")["verdict"] == "killed"
+
+
+@pytest.mark.parametrize("name", ["toy/3/6", "toy/3/7", "toy/3/8"])
+def test_what_a_test_does_to_its_process_does_not_reach_the_tracer(
+    troubled: Proved, name: str
+) -> None:
+    assert troubled.one("proofs", id=name)["verdict"] == "killed"
+    assert troubled.one("claims", id=name)["verdict"] == "killed"
+
+
+def test_no_daemon_of_a_test_outlives_the_run(troubled: Proved) -> None:
+    daemons = list(troubled.evidence.parent.glob("daemon-*"))
+    assert daemons
+    for daemon in daemons:
+        number = int(daemon.name.partition("-")[2])
+        assert not psutil.pid_exists(number) or psutil.Process(number).status() == "zombie"
+
+
+def test_a_source_whose_marks_run_and_that_is_not_named_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "hive.py").write_text(
+        "from vespiary.trace import requires\ndef f():\n    return requires('toy/3/1', True)\n"
+    )
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\nfrom hive import f\n"
+        "@pytest.mark.requirement('toy/3/1')\ndef test_it():\n    assert f()\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["test_*.py"]\n[run]\npytest = ["test_it.py"]\n')
+    told = Proved(tmp_path, "prove", config=config).told
+    assert told["warnings"] == [
+        "hive.py: it has marks, and no pattern of [sources] in trace.toml matches it: add one"
+    ]
+
+
+def test_pytest_that_cannot_collect_is_an_error_with_its_words(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("import no_such_module\n")
+    config = tmp_path / "trace.toml"
+    config.write_text('[sources]\npython = ["*.py"]\n[run]\npytest = ["test_it.py"]\n')
+    failed = Proved(tmp_path, "collect", config=config)
+    assert failed.status == 2
+    assert "No module named 'no_such_module'" in failed.errors

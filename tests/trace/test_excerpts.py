@@ -107,7 +107,10 @@ def test_a_project_gets_from_init_to_its_gate(
     began = time.monotonic()
     excerpt.trace("prove", status=1)
     seconds = time.monotonic() - began
-    for name, figure in (("edits", excerpt.edits), ("seconds", seconds / excerpt.requirements)):
+    for name, figure in (
+        ("edits", excerpt.edits),
+        ("seconds_per_requirement", seconds / excerpt.requirements),
+    ):
         record_testsuite_property(f"trace.{excerpt.name}.{name}", round(figure, 2))
 
     excerpt.trace("snapshot")

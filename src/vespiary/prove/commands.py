@@ -12,12 +12,14 @@ __all__ = ["why_not"]
 def why_not(command: str, error: OSError) -> str:
     """Why a command cannot be run, and what to do."""
     text = f"cannot run {command!r}: {error.strerror}"
-    path = shutil.which(command) or command
+    found = shutil.which(command)
+    path = found or command
     if isinstance(error, FileNotFoundError):
+        if "/" not in command and found is None:
+            near = f"; ./{command} is in this folder" if Path(command).exists() else ""
+            return f"{text} on PATH{near}"
         if Path(path).exists():
             return f"{text}: the interpreter or dynamic linker that it asks for is not there"
-        if "/" not in command and Path(command).exists():
-            return f"{text} on PATH; ./{command} is in this folder"
         return text
     if isinstance(error, PermissionError):
         if Path(path).is_dir():

@@ -113,7 +113,12 @@ def missing(subject: Subject) -> str:
     return ""
 
 
-def _memcached_load(client: Path, port: int, seconds: float) -> Burst:
+def memcached_load(client: Path, port: int, seconds: float) -> Burst:
+    """Put memcached under load for some seconds.
+
+    Raises:
+        LoadError: An answer was wrong or did not come.
+    """
     words = [str(client), str(port), str(CONNECTIONS), str(seconds)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 20, check=False)
     if done.returncode != 0:
@@ -130,7 +135,7 @@ def _echo_load(client: Path, port: int, seconds: float) -> Burst:
 
 
 @contextlib.contextmanager
-def _running(subject: Subject, prefix: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+def running(subject: Subject, prefix: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     """A started server: its process and its port. It has ended afterwards."""
     port = free_port()
     with tempfile.TemporaryFile() as complaints:
@@ -162,12 +167,12 @@ def _running(subject: Subject, prefix: tuple[str, ...]) -> Iterator[tuple[int, i
 
 
 def _pace(subject: Subject, watched: bool, number: int, client: Path, seconds: float) -> Pace:
-    drive = _memcached_load if subject.name == "memcached" else _echo_load
+    drive = memcached_load if subject.name == "memcached" else _echo_load
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
         *verb, end = VESPIARY.prefix
         prefix = (*verb, "--json", str(report), end) if watched else ()
-        with _running(subject, prefix) as (server, port):
+        with running(subject, prefix) as (server, port):
             warmed = drive(client, port, WARM_UP_SECONDS)
             with clocks.Sampler([server]) as sampler:
                 burst = drive(client, port, seconds)

@@ -89,13 +89,15 @@ def _measure(subject: Subject, prefix: tuple[str, ...]) -> float:
 
 def _table(subjects: list[Subject]) -> list[str]:
     lines = [
-        "| program | bare, ns | watched, ns | more | least | most |",
+        "| program | bare, ns | watched, ns | more | lower quartile | upper quartile |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for each in subjects:
         figures = [statistics.median(each.bare), statistics.median(each.watched)]
-        ratios = [statistics.median(each.ratios), min(each.ratios), max(each.ratios)]
-        cells = [f"{figure:,.0f}" for figure in figures] + [f"{ratio:+.1%}" for ratio in ratios]
+        # The least and the most are what the machine's other work has made of them.
+        low, middle, high = statistics.quantiles(each.ratios, n=4)
+        cells = [f"{figure:,.0f}" for figure in figures]
+        cells += [f"{ratio:+.1%}" for ratio in (middle, low, high)]
         lines.append(f"| {each.title} | {' | '.join(cells)} |")
     return lines
 
@@ -123,6 +125,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="the program of this name")
     parser.add_argument("--instructions", action="store_true", help="count those of a request")
     given = parser.parse_args()
+    if given.rounds < 2:
+        parser.error("--rounds is 2 at least: the spread is taken of them")
     subjects = [it for it in _subjects(_python(), given.requests) if given.only in it.name]
     try:
         if given.instructions:
@@ -134,7 +138,8 @@ def main() -> int:
                 ways = [(each.bare, ()), (each.watched, VESPIARY.prefix)]
                 for figures, prefix in ways if number % 2 == 0 else reversed(ways):
                     figures.append(_measure(each, prefix))
-            sys.stderr.write("\n".join(_table(subjects)) + "\n")
+            if number > 0:
+                sys.stderr.write("\n".join(_table(subjects)) + "\n")
     except DetectorError as error:
         sys.stderr.write(f"benches.locks.steady: {error}\n")
         return 1

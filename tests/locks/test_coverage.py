@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.locks.conftest import COMPILER, Result
+from tests.locks.conftest import COMPILER, Result, compile_cpp
 from vespiary.prove.locks.binaries import inspect
 
 SOURCES = Path(__file__).parent / "uncovered"
@@ -58,6 +58,22 @@ def test_a_rust_programs_own_mutexes_are_reported_even_when_it_is_stripped(
     assert result.status == UNCOVERED, result.output
     assert "Rust's standard library" in gaps(result)["code", "rust_mutex"]["why"]
     assert result.report["coverage"]["lockless"] == {"rust_mutex": 1}
+
+
+def test_waits_on_atomics_of_cpp_are_reported_beside_mutexes(
+    tmp_path: Path, watched: Callable[..., Result]
+) -> None:
+    result = watched(compile_cpp(SOURCES / "atomic_waits.cc", tmp_path, "-std=c++20"))
+    assert result.status == 0, result.output
+    assert "C++20" in gaps(result)["code", "atomic_waits"]["why"]
+    assert "0 findings in what was covered" in result.output
+    # The header alone is not a use.
+    plain = tmp_path / "plain.cc"
+    plain.write_text(
+        "#include <mutex>\n#include <semaphore>\n"
+        "std::mutex one;\nint main() { one.lock(); one.unlock(); }\n"
+    )
+    assert "C++20" not in watched(compile_cpp(plain, tmp_path, "-std=c++20")).output
 
 
 def test_a_go_program_is_reported_and_does_not_pass(

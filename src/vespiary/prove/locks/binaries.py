@@ -22,6 +22,16 @@ _MACHINES = {62: "x86_64", 183: "aarch64", 3: "i686", 40: "arm", 243: "riscv64"}
 _PT_LOAD, _PT_INTERP = 1, 3
 _SCRIPT_DEPTH = 4
 
+_ATOMIC_WAITS = (
+    b"15__platform_wait",
+    b"13__waiter_base",
+    b"18__waiter_pool_base",
+    b"18__atomic_semaphore",
+    b"__wait_impl",
+    b"__libcpp_atomic_wait",
+)
+"""Parts of the mangled names of functions: of GCC's library until 14 and from 15 on, and LLVM's."""
+
 
 class Binary(NamedTuple):
     """A program or a shared object.
@@ -34,6 +44,8 @@ class Binary(NamedTuple):
         is_go: Whether Go's toolchain made it.
         is_rust: Whether it has Rust's standard library in it.
         is_privileged: Whether executing it may change the user, group or capabilities.
+        waits_on_atomics: Whether it has what C++20's latches, barriers, semaphores and waits on
+            atomics are made of, as far as its symbols tell.
         imports: Functions that it takes from elsewhere, of those that are of interest.
     """
 
@@ -44,6 +56,7 @@ class Binary(NamedTuple):
     is_go: bool = False
     is_rust: bool = False
     is_privileged: bool = False
+    waits_on_atomics: bool = False
     imports: frozenset[str] = frozenset()
 
 
@@ -82,6 +95,9 @@ def _elf(path: str, data: mmap.mmap) -> Binary:
         is_go=".go.buildinfo" in sections or ".note.go.buildid" in sections,
         is_rust=has(".comment", b"rustc version") or has(".rodata", b"library/std/src/"),
         is_privileged=_is_privileged(path),
+        waits_on_atomics=any(
+            has(section, text) for section in (".strtab", ".dynstr") for text in _ATOMIC_WAITS
+        ),
         imports=frozenset({"PyMutex_Lock"} if has(".dynstr", b"\0PyMutex_Lock\0") else ()),
     )
 

@@ -40,6 +40,9 @@ _OWN_LOCKS = {
 }
 """Libraries that make their locks of atomics and futexes, by the beginning of the file's name."""
 
+_CPP_LIBRARIES = ("libstdc++", "libc++")
+"""They have for everybody what only some programs use."""
+
 _SCHEDULERS = {
     "trio": "the locks of trio's tasks",
     "anyio": "the locks of anyio's tasks",
@@ -155,6 +158,8 @@ def _own_locks(file: str) -> Iterator[str]:
         yield "Go's locks"
     if binary.is_rust:
         yield "the mutexes of Rust's standard library"
+    if binary.waits_on_atomics and not name.startswith(_CPP_LIBRARIES):
+        yield "latches, barriers, semaphores and waits on atomics of C++20"
     if "PyMutex_Lock" in binary.imports and not name.startswith("libpython"):
         yield "PyMutex"
 

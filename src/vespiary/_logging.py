@@ -137,11 +137,13 @@ def message_cut(url: str, peer: str) -> None:
 
 
 def address_text(address: tuple[str, int] | str | None) -> str:
-    """A peer's address for one line of a log."""
+    """A peer's address for one line of a log; empty for a Unix socket without a name."""
     if isinstance(address, tuple):
         host, port = address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return address or ""
+    if not address or address.startswith("unix:@"):
+        return address or ""
+    return f"unix:{address}"
 
 
 def connection_opened(url: str, connection: "Connection") -> None:

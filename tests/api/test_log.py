@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -177,3 +179,30 @@ async def test_a_failure_of_a_handler_names_endpoint_and_peer(
         await client.wait_closed()
     wanted = f"Handler failed, connection closed, on {server.urls[0]}, peer {peer}"
     assert wanted in lines(caplog)
+
+
+@pytest.mark.parametrize("bound", ["path", "abstract", "unnamed"])
+async def test_a_unix_peer_has_one_name_in_every_line(
+    bound: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Fails(vespiary.Handler):
+        def on_open(self, connection: vespiary.Connection) -> None:
+            raise ZeroDivisionError
+
+    names = {"path": str(tmp_path / "client"), "abstract": f"\0{tmp_path}/client"}
+    shown = {
+        "path": f"peer unix:{tmp_path}/client",
+        "abstract": f"peer unix:@{tmp_path}/client",
+        "unnamed": "peer without an address",
+    }
+    with caplog.at_level(logging.DEBUG, "vespiary"):
+        async with serving(Fails, f"unix://{tmp_path}/server") as server:
+            with socket.socket(socket.AF_UNIX) as client:
+                if bound in names:
+                    client.bind(names[bound])
+                client.connect(f"{tmp_path}/server")
+                await until(lambda: server.statistics().total.connections_closed)
+            place = f"on {server.urls[0]}, {shown[bound]}"
+    found = [line for line in lines(caplog) if " on unix://" in line]
+    assert len(found) == 3  # Opened, failed, closed.
+    assert all(line.endswith(place) for line in found), found

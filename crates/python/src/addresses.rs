@@ -30,6 +30,16 @@ pub(crate) fn address_object(py: Python<'_>, address: Option<&Address>) -> PyRes
     }
 }
 
+/// An address in a line of the log, as `vespiary._logging.address_text` writes it; empty where it
+/// is unknown, or a Unix socket without a name.
+pub(crate) fn address_text(address: Option<&Address>) -> String {
+    match address {
+        Some(Address::Unix(path)) if path.as_os_str().is_empty() => String::new(),
+        Some(address) => address.to_string(),
+        None => String::new(),
+    }
+}
+
 /// An address as the Python side writes it: (ip, port), or a path.
 pub(crate) fn address_of(address: &Bound<'_, PyAny>) -> PyResult<Address> {
     if let Ok(path) = address.cast::<PyString>() {

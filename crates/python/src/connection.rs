@@ -4,6 +4,7 @@
 //! what is worth knowing afterwards is kept, for any thread to read. From other threads most
 //! methods are run by the loop (see `thread_calls`); those that give an awaitable are refused.
 
+use crate::addresses::address_text;
 use crate::confined::{Confine, Confined};
 use crate::core::Conn;
 use crate::ended::{Ended, EndedCell};
@@ -279,8 +280,5 @@ pub(crate) fn close(connection: &Rc<Conn>, code: u16, reason: &str) {
 }
 
 pub(crate) fn peer_text(connection: &Rc<Conn>) -> String {
-    connection
-        .peer_address()
-        .map(|address| address.to_string())
-        .unwrap_or_default()
+    address_text(connection.peer_address().as_ref())
 }

@@ -1,5 +1,6 @@
 //! What is known of a connection that has ended, for any thread to read.
 
+use crate::addresses::address_text;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -22,10 +23,7 @@ pub(crate) struct Ended {
 
 impl Ended {
     pub(crate) fn peer_text(&self) -> String {
-        self.peer
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default()
+        address_text(self.peer.as_ref())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is logged: the native side's facts, given to `vespiary._logging`.
 
+use crate::addresses::address_text;
 use crate::calls::Invoke as _;
 use crate::connection::{Connection, peer_text};
 use crate::context::{self, Entered};
@@ -69,7 +70,7 @@ pub(crate) fn log_denial(
     peer: Option<Address>,
     denial: Denial<'_>,
 ) -> PyResult<()> {
-    let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+    let peer = address_text(peer.as_ref());
     let Denial {
         status,
         text,

@@ -57,8 +57,8 @@ impl Stack {
 }
 
 thread_local! {
-    /// The lowest and the highest byte of this thread's stack that were tried: mostly enough for the
-    /// next question.
+    /// The lowest and the highest byte of this thread's stack that were tried: mostly enough for
+    /// the next question.
     static TRIED: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 

@@ -168,7 +168,6 @@ def locks(
     )
     live = _Live()
     outcome = _run(watch, live, repeat, _seed(perturb, seed))
-    paint = Paint.of(sys.stderr)
     if classes:
         outcome.findings = _with_classes_told(outcome.findings)
     found = outcome.findings
@@ -176,12 +175,7 @@ def locks(
     outcome.findings = known.new
     if annotations:
         _annotate(outcome)
-    if verbose:
-        for finding in known.new:
-            if not finding.is_told:
-                _show(finding, paint)
-    click.echo(as_text(outcome, paint, live.told), err=True, color=True)
-    _tell_known(known)
+    _print(outcome, known, live, verbose)
     status = _status(outcome)
     if write_baseline is not None:
         _write_baseline(write_baseline, found)
@@ -191,6 +185,16 @@ def locks(
         write(html_file, as_html(outcome, known, command))
     _write_reports(outcome, command, json_file, junit_file, sarif_file)
     sys.exit(status)
+
+
+def _print(outcome: Outcome, known: Known, live: _Live, verbose: bool) -> None:
+    paint = Paint.of(sys.stderr)
+    if verbose:
+        for finding in known.new:
+            if not finding.is_told:
+                _show(finding, paint)
+    click.echo(as_text(outcome, paint, live.told), err=True, color=True)
+    _tell_known(known)
 
 
 def _annotate(outcome: Outcome) -> None:

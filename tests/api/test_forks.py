@@ -239,7 +239,7 @@ QUIET = {
     "connection": {"abort", "close", "data", "is_open"},
     "client": {"abort", "close", "data", "is_open"},
     "blocking": {"is_open", "close_reason", "__exit__", *ATTRIBUTES},
-    "server": {"stop", "stop_soon", "urls", "__aexit__"},
+    "server": {"stop", "stop_soon", "urls", "datagram_sockets", "__aexit__"},
     "timer": set(),
 }
 """What does nothing in a child, or what it says is known there; everything else is an error."""

@@ -190,7 +190,7 @@ def test_conflicts_are_errors_where_the_endpoint_is_added() -> None:
     server.add(Echo, "ws://127.0.0.1:9001/a/{x}")
     for url, words in [
         ("ws://127.0.0.1:9001/a/{y}", "another path"),
-        ("tcp://127.0.0.1:9001", "one address"),
+        ("tcp://127.0.0.1:9001", "can share an address"),
         ("ws://127.0.0.1:9001/b?x=1", "query"),
         ("ws://127.0.0.1:9001/b/..", "never matches"),
     ]:

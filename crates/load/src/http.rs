@@ -109,7 +109,7 @@ impl Answers {
     ) -> Result<(), String> {
         while !bytes.is_empty() {
             if self.is_at_last() {
-                return Err("bytes came behind the last response of the connection".to_owned());
+                return Err("bytes came after the last response of the connection".to_owned());
             }
             match self.body {
                 Body::Head => bytes = self.take_head(bytes, limits, done)?,

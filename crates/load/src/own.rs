@@ -34,7 +34,7 @@ fn why_not(message: &[u8], framing: Framing, is_text: bool) -> Option<String> {
         ));
     }
     if is_text && std::str::from_utf8(message).is_err() {
-        return Some("it is not UTF-8; leave out --text".to_owned());
+        return Some("it is not UTF-8; remove --text".to_owned());
     }
     match framing {
         Framing::Raw if length == 0 => Some("it is empty, which --framing raw cannot send".into()),

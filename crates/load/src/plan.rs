@@ -251,7 +251,7 @@ impl Plan {
         }
         refuse(
             self.reply == Reply::None && is_http,
-            "every request has a response: leave --expect-reply out",
+            "every request has a response: remove --expect-reply",
         )
     }
 
@@ -284,12 +284,12 @@ impl Plan {
             .chain(self.steps.iter().map(|it| it.0));
         refuse(
             rates.any(|rate| !is_rate(rate)),
-            "rate must lie above 0 and not above 1e9 messages per second",
+            "rate must be above 0 and at most 1e9 messages per second",
         )?;
         let is_both = self.rate.is_some() || self.duration.is_some() || !self.ramp_up.is_zero();
         refuse(
             is_both && !self.steps.is_empty(),
-            "steps take the place of rate, duration and ramp_up",
+            "steps replace rate, duration and ramp_up",
         )?;
         refuse(
             self.steps.iter().any(|(_, length)| length.is_zero()),
@@ -372,7 +372,7 @@ fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::plan(format!(
-        "{name} is {value}; it must lie between {least} and {most}"
+        "{name} is {value}; it must be between {least} and {most}"
     )))
 }
 

@@ -90,7 +90,7 @@ fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, Error> {
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         return Err(Error::plan(
-            "this machine has no trusted authorities: name some with --ca, or take every \
+            "this machine has no trusted authorities: name some with --ca, or accept every \
              certificate with --insecure",
         ));
     }
@@ -213,7 +213,7 @@ impl Tls {
 fn describe(error: &Failure) -> String {
     let advice = match error {
         Failure::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "; name its authority with --ca, or take every certificate with --insecure"
+            "; name its authority with --ca, or accept every certificate with --insecure"
         }
         Failure::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "; the server does not speak TLS"

@@ -85,9 +85,9 @@ fn alert_text(alert: AlertDescription, peer: &str) -> String {
         AlertDescription::CertificateRequired => "it requires a certificate of this end",
         AlertDescription::UnrecognisedName => "it does not know the host name it was asked for",
         AlertDescription::NoApplicationProtocol => {
-            "it speaks none of the application protocols (ALPN) of this end"
+            "it supports none of the application protocols (ALPN) of this end"
         }
-        AlertDescription::ProtocolVersion => "it speaks no TLS version of this end",
+        AlertDescription::ProtocolVersion => "it supports no TLS version of this end",
         AlertDescription::HandshakeFailure => "it has no cryptography in common with this end",
         _ => return format!("the {peer} ended TLS with the alert {alert:?}"),
     };

@@ -89,11 +89,11 @@ impl Fault {
             Self::MethodTooLong => "the method is longer than any known one (RFC 9112 3)",
             Self::Target => "the request target holds a byte that no target has (RFC 9112 3.2)",
             Self::Version => "the first line has no HTTP version in its place (RFC 9112 2.3)",
-            Self::VersionUnsupported => "only HTTP/1.1 is spoken here (RFC 9110 15.6.6)",
+            Self::VersionUnsupported => "only HTTP/1.1 is supported here (RFC 9110 15.6.6)",
             Self::Status => "the status is not three digits and a space (RFC 9112 4)",
             Self::Reason => "the reason phrase holds a control character (RFC 9112 4)",
             Self::BareLineFeed => "a line ends with a line feed alone (RFC 9112 2.2)",
-            Self::BareReturn => "a carriage return has no line feed behind it (RFC 9112 2.2)",
+            Self::BareReturn => "a carriage return has no line feed after it (RFC 9112 2.2)",
             Self::Folded => "a header line begins with space (RFC 9112 5.2)",
             Self::SpaceBeforeColon => {
                 "there is space between a header's name and its colon (RFC 9112 5.1)"

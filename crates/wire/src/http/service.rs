@@ -102,7 +102,7 @@ pub fn refuse_unserved(request: &Request, served: &str) -> Refusal {
     }
     let is_served = served.split(", ").any(|method| method == request.method);
     if requires!("rfc9110/9.1/4" => !is_served) {
-        let text = format!("the methods served here: {served} (RFC 9110 15.5.6)");
+        let text = format!("the supported methods: {served} (RFC 9110 15.5.6)");
         requires!("rfc9110/10.2.1/1", "rfc9110/15.5.6/1");
         return Refusal::new(405, text).with_header("Allow", served);
     }

@@ -51,7 +51,7 @@ pub fn append_response(
         if requires!("rfc9112/6.1/7", "rfc9112/6.1/11", "rfc9112/6.2/1" => is_coding) {
             return Err(InvalidHeader::new(
                 name,
-                "cannot stand beside a body of known length",
+                "cannot be combined with a body of known length",
             ));
         }
         if name.eq_ignore_ascii_case("content-length") && (is_bare || *value != length) {

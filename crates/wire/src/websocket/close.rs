@@ -33,7 +33,7 @@ impl Code {
     pub const INVALID_PAYLOAD: Self = Self(1007);
     /// The peer broke a rule of the endpoint.
     pub const POLICY: Self = Self(1008);
-    /// A message is larger than this endpoint takes.
+    /// A message is larger than this endpoint accepts.
     pub const TOO_BIG: Self = Self(1009);
     /// Sent by a client: an extension that it needs was not granted.
     pub const MANDATORY_EXTENSION: Self = Self(1010);
@@ -112,7 +112,7 @@ fn split<'a>(profile: &Profile, payload: &'a [u8]) -> Result<(Code, &'a [u8]), P
         if requires!("rfc6455/5.5.1/2" => !payload.is_empty()) {
             return Err(ProtocolError {
                 code: Code::PROTOCOL_ERROR,
-                text: "a close frame carries half a code",
+                text: "a close frame has an incomplete code",
                 section: profile.cite("RFC 6455 5.5.1"),
                 limit: None,
             });
@@ -123,7 +123,7 @@ fn split<'a>(profile: &Profile, payload: &'a [u8]) -> Result<(Code, &'a [u8]), P
     if !(profile.codes.may_arrive)(code) {
         return Err(ProtocolError {
             code: Code::PROTOCOL_ERROR,
-            text: "a close frame carries a code that may not be sent",
+            text: "a close frame has a code that may not be sent",
             section: profile.cite("RFC 6455 7.4"),
             limit: None,
         });

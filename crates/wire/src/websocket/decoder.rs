@@ -270,7 +270,7 @@ impl Decoder {
         if requires!("rfc6455/10.4/1", "rfc6455/10.4/2" => head.length > limits.frame_bytes_max) {
             return Err(too_big(
                 Limit::FrameBytes,
-                "a frame is larger than this endpoint takes",
+                "a frame is larger than this endpoint accepts",
             ));
         }
         if head.opcode.is_none() {
@@ -293,7 +293,7 @@ impl Decoder {
         if requires!("rfc6455/10.4/1", "rfc6455/10.4/2" => head.length > left) {
             return Err(too_big(
                 Limit::MessageBytes,
-                "a message is larger than this endpoint takes",
+                "a message is larger than this endpoint accepts",
             ));
         }
         let fragmented = self.in_message() || !head.fin;
@@ -301,7 +301,7 @@ impl Decoder {
         if requires!("rfc6455/10.4/1" => fragmented && fragments >= limits.fragments_max) {
             return Err(too_big(
                 Limit::Fragments,
-                "a message has more fragments than this endpoint takes",
+                "a message has more fragments than this endpoint accepts",
             ));
         }
         Ok(())

@@ -52,7 +52,7 @@ impl From<Corrupt> for ProtocolError {
     fn from(_: Corrupt) -> Self {
         Self {
             code: Code::PROTOCOL_ERROR,
-            text: "the compressed stream cannot be inflated",
+            text: "the compressed stream cannot be decompressed",
             section: "HyBi-09 9.2.1",
             limit: None,
         }

@@ -59,8 +59,8 @@ pub(super) fn on_data<S: Sink>(
 #[cold]
 fn refused(kind: Kind) -> CloseReason {
     let text = match kind {
-        Kind::Text => "this endpoint takes binary messages only (RFC 6455 7.4.1)",
-        Kind::Binary => "this endpoint takes text messages only (RFC 6455 7.4.1)",
+        Kind::Text => "this endpoint accepts only binary messages (RFC 6455 7.4.1)",
+        Kind::Binary => "this endpoint accepts only text messages (RFC 6455 7.4.1)",
     };
     CloseReason::new(Cause::MessageRefused, text).with_code(Code::UNSUPPORTED)
 }

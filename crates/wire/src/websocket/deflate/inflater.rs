@@ -15,7 +15,7 @@ impl From<Corrupt> for ProtocolError {
     fn from(_: Corrupt) -> Self {
         Self {
             code: Code::INVALID_PAYLOAD,
-            text: "a compressed message cannot be inflated",
+            text: "a compressed message cannot be decompressed",
             section: "RFC 7692 7.2.2",
             limit: None,
         }

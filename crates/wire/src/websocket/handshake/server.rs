@@ -50,9 +50,9 @@ pub fn refuse_plain(head: &Request) -> Refusal {
         return refusal;
     }
     let text = if head.minor_version == 0 {
-        "only a WebSocket is served here, and one begins with HTTP/1.1 (RFC 6455 4.1)"
+        "only WebSockets are served here, and they need HTTP/1.1 (RFC 6455 4.1)"
     } else {
-        "only a WebSocket is served here: the Upgrade header must list websocket (RFC 6455 4.2.1)"
+        "only WebSockets are served here: the Upgrade header must list websocket (RFC 6455 4.2.1)"
     };
     Refusal::new(426, text)
         .with_header("Connection", "Upgrade, close")
@@ -153,7 +153,7 @@ fn read_version(head: &Request, spoken: &[Version]) -> Result<Version, Refusal> 
         asked.is_none())
     {
         let text = format!(
-            "the versions of WebSocket spoken here: {} (RFC 6455 4.2.2)",
+            "the supported versions of WebSocket: {} (RFC 6455 4.2.2)",
             listed(spoken)
         );
         return Err(upgrade_required(&text, spoken));

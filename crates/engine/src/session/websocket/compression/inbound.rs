@@ -282,6 +282,7 @@ fn corrupt(corrupt: Corrupt) -> CloseReason {
 
 fn too_big<S: Sink>(sink: &S) -> CloseReason {
     sink.limit_reached(Limit::MessageBytes);
-    let text = "a compressed message inflates to more than this endpoint takes (RFC 6455 10.4)";
+    let text =
+        "a compressed message decompresses to more than this endpoint accepts (RFC 6455 10.4)";
     CloseReason::new(Cause::Limit(Limit::MessageBytes), text).with_code(Code::TOO_BIG)
 }

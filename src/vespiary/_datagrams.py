@@ -64,7 +64,7 @@ def check_kind(endpoint: Endpoint, options: Mapping[str, Any], handler: object) 
 
 def _without_effect(endpoint: Endpoint, name: str, kind: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{endpoint}: {name}= is for {kind}, and would have no effect here: remove it",
+        f"{endpoint}: {name}= is for {kind}, and has no effect here: remove it",
         subject=name,
     )
 

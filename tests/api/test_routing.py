@@ -197,9 +197,9 @@ def test_conflicts_are_errors_where_the_endpoint_is_added() -> None:
         with pytest.raises(vespiary.ConfigurationError, match=words):
             server.add(Echo, url)
     limits = vespiary.Limits(header_bytes_max=1000)
-    with pytest.raises(vespiary.ConfigurationError, match="header_bytes_max acts before"):
+    with pytest.raises(vespiary.ConfigurationError, match="header_bytes_max applies before"):
         server.add(Echo, "ws://127.0.0.1:9001/b", limits=limits)
-    with pytest.raises(vespiary.ConfigurationError, match="host= is for ws://"):
+    with pytest.raises(vespiary.ConfigurationError, match="host= is only for ws://"):
         server.add(Echo, TCP, host="example.com")
 
 

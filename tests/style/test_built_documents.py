@@ -47,7 +47,7 @@ SEARCHES = {
     "postgresql": "how-to/blocking",
     "json rpc": "examples",
     "key value": "examples",
-    "pytest": "how-to/testing",
+    "pytest fixture": "how-to/testing",
     "aiohttp": "examples",
     "prometheus": "how-to/metrics",
     "slow subscribers": "how-to/slow-consumers",

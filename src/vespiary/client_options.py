@@ -58,7 +58,7 @@ class ClientOptions(TypedDict, total=False):
             failure is raised at once, and `async for` uses `Backoff()`.
         handshakes_per_address_max: How many WebSocket handshakes with one address run at the same
             time in one loop. Others wait; this time does not count towards `handshake_seconds`.
-            100: about as many as fit in the listen queue of a server. 1: one after the other, as
+            100: as many as fit in the listen queue of a server. 1: one after the other, as
             RFC 6455 section 4.1 requires. None: no limit.
     """
 

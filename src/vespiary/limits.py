@@ -181,9 +181,8 @@ class Deadlines(_Settings):
             the second half of this time. 60: a peer that reads nothing for a minute is dead or
             malicious.
         drain_seconds: How long a graceful stop may take. Then the remaining connections are reset.
-            The last quarter of this time, at most `close_seconds`, is for close frames. 8:
-            container platforms commonly kill a process after 10 seconds, and `on_stop` needs time
-            too.
+            The last quarter of this time, at most `close_seconds`, is for close frames. 8: common
+            container platforms kill a process after 10 seconds, and `on_stop` needs time too.
         close_seconds: From our close frame or FIN to that of the peer. It counts from the moment at
             which the peer's kernel has acknowledged all bytes that were sent before. Until then
             `write_seconds` applies, or `close_seconds` if that is None or if the peer's close frame

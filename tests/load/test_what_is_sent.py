@@ -363,7 +363,7 @@ def test_an_exception_in_a_script_is_a_fault(websocket: Start, load: Load, tmp_p
         (["tcp://127.0.0.1:1", "ws://127.0.0.1:1"], "ws://"),
         (["tcp://me:secret@127.0.0.1:1"], "only ws, wss, http and https URLs can have a user name"),
         (["tcp://127.0.0.1:1", "--step", "10"], "is not a rate and its time"),
-        (["tcp://127.0.0.1:1", "--step", "10:1s", "--rate", "5"], "take the place of rate"),
+        (["tcp://127.0.0.1:1", "--step", "10:1s", "--rate", "5"], "replace rate"),
         (["tcp://127.0.0.1:1", "--data", "pyproject.toml", "--size", "3"], "remove --size"),
         (["tcp://127.0.0.1:1", "--data", "none"], "none cannot be read: No such file"),
         (["tcp://127.0.0.1:1", "--script", "none.py"], "none.py cannot be run: FileNotFound"),

@@ -7,7 +7,7 @@ use crate::limit::Limit;
 use crate::options::Options;
 use crate::places::Places;
 use crate::session::websocket::compression::CompressionTraffic;
-use crate::topics::TopicSpace;
+use crate::subscriptions::TopicSpace;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

@@ -32,6 +32,7 @@ mod send;
 mod send_error;
 mod session;
 mod settle;
+mod subscriptions;
 mod table;
 mod topics;
 
@@ -52,6 +53,7 @@ pub use proxies::Proxies;
 pub use send_error::SendError;
 pub use session::http::{Answer, ClientHandshake, Opening, Tunnel};
 pub use session::websocket::compression::CompressionTraffic;
-pub use topics::{Publish, TopicSpace};
+pub use subscriptions::TopicSpace;
+pub use topics::Publish;
 pub use vespiary_port as port;
 pub use vespiary_wire as wire;

@@ -12,105 +12,15 @@ use crate::options::Framing;
 use crate::send_error::SendError;
 use crate::session::websocket::compression::{Sharing, encode_alone};
 use crate::session::wire_form::{Label, WireForm};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::subscriptions::TopicSpace;
+use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use vespiary_port::Token;
 
 /// From how many subscribers on a message is sent while they are walked, instead of with everything
 /// else at the round's end: then the first of them need not wait for the last. Fewer are reached
 /// soon enough, and several messages of a round leave together.
 const SENT_WHILE_WALKING: usize = 64;
-
-/// Topics with a name of their own each; those of other spaces may have the same names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct TopicSpace(pub u64);
-
-/// In the order of their tokens, so that publishing does the same each time it is replayed.
-type Subscribers<H> = BTreeMap<Token, Rc<Connection<H>>>;
-
-/// Who subscribed to what. Subscribing and its end take the same time however many topics a
-/// connection has.
-pub(crate) struct Topics<H: Host> {
-    /// Without a space or a topic that nobody is subscribed to.
-    spaces: HashMap<TopicSpace, HashMap<Arc<str>, Subscribers<H>>>,
-    /// The topics of each connection that has any.
-    names: HashMap<Token, HashSet<Arc<str>>>,
-    latest: TopicSpace,
-}
-
-impl<H: Host> Default for Topics<H> {
-    fn default() -> Self {
-        Self {
-            spaces: HashMap::new(),
-            names: HashMap::new(),
-            latest: TopicSpace::default(),
-        }
-    }
-}
-
-impl<H: Host> Topics<H> {
-    fn count(&self, token: Token) -> usize {
-        self.names.get(&token).map_or(0, HashSet::len)
-    }
-
-    fn has(&self, token: Token, topic: &str) -> bool {
-        let topics = self.names.get(&token);
-        topics.is_some_and(|topics| topics.contains(topic))
-    }
-
-    fn subscribers(&self, space: TopicSpace, topic: &str) -> Option<&Subscribers<H>> {
-        self.spaces.get(&space)?.get(topic)
-    }
-
-    fn subscribe(&mut self, space: TopicSpace, connection: &Rc<Connection<H>>, topic: &str) {
-        let space = self.spaces.entry(space).or_default();
-        let name = match space.get_key_value(topic) {
-            Some((name, _)) => name.clone(),
-            None => Arc::from(topic),
-        };
-        let subscribers = space.entry(name.clone()).or_default();
-        subscribers.insert(connection.token, connection.clone());
-        let topics = self.names.entry(connection.token).or_default();
-        topics.insert(name);
-    }
-
-    fn unsubscribe(&mut self, space: TopicSpace, token: Token, topic: &str) -> bool {
-        let Some(topics) = self.names.get_mut(&token) else {
-            return false;
-        };
-        if !topics.remove(topic) {
-            return false;
-        }
-        if topics.is_empty() {
-            self.names.remove(&token);
-        }
-        self.leave(space, token, topic);
-        true
-    }
-
-    fn leave(&mut self, space: TopicSpace, token: Token, topic: &str) {
-        let Some(topics) = self.spaces.get_mut(&space) else {
-            return;
-        };
-        if let Some(subscribers) = topics.get_mut(topic) {
-            subscribers.remove(&token);
-            if subscribers.is_empty() {
-                topics.remove(topic);
-            }
-        }
-        if topics.is_empty() {
-            self.spaces.remove(&space);
-        }
-    }
-
-    /// Forget a connection that is gone.
-    pub(crate) fn forget(&mut self, space: TopicSpace, token: Token) {
-        for topic in self.names.remove(&token).unwrap_or_default() {
-            self.leave(space, token, &topic);
-        }
-    }
-}
 
 /// Where a message is published, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -166,7 +76,7 @@ impl<H: Host> Connection<H> {
         }
         self.may_subscribe(topic)?;
         let mut topics = self.engine.topics.borrow_mut();
-        topics.subscribe(space, self, topic);
+        topics.subscribe(space, self.token, self.clone(), topic);
         Ok(true)
     }
 
@@ -202,9 +112,7 @@ impl<H: Host> Connection<H> {
 impl<H: Host> Engine<H> {
     /// A space for topics that no endpoint has yet; see [`Endpoint::topics`](crate::Endpoint).
     pub fn topic_space(&self) -> TopicSpace {
-        let mut topics = self.topics.borrow_mut();
-        topics.latest.0 += 1;
-        topics.latest
+        self.topics.borrow_mut().new_space()
     }
 
     /// How many connections are subscribed to `topic`.

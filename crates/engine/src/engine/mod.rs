@@ -15,8 +15,8 @@ use crate::listener::Listener;
 use crate::outbound::Pool;
 use crate::session::http::{Answer, Opening};
 use crate::session::websocket::compression;
+use crate::subscriptions::Subscriptions;
 use crate::table::{self, Owner, Table};
-use crate::topics::Topics;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -67,7 +67,7 @@ pub struct Engine<H: Host> {
     pub(crate) pool: RefCell<Pool>,
     pub(crate) wheel: RefCell<Wheel<Due>>,
     pub(crate) scratch: RefCell<Vec<u8>>,
-    pub(crate) topics: RefCell<Topics<H>>,
+    pub(crate) topics: RefCell<Subscriptions<Rc<Connection<H>>>>,
     pub(crate) compression: RefCell<compression::Pool>,
     pub(crate) refusals: Cell<u32>,
     /// Whether a full write queue takes what is sent now: see [`Connection::promised`].

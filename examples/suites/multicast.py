@@ -18,7 +18,7 @@ def main(group: str, port: int) -> None:
         client.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
         client.bind((group, port))
         client.settimeout(1)
-        heard = set()
+        heard: set[bytes] = set()
         end = time.monotonic() + 30
         while b"one" not in heard and time.monotonic() < end:
             client.sendto(b"two", (group, port))

@@ -464,7 +464,7 @@ mod tests {
         stepped.steps = vec![(100.0, Duration::from_secs(1))];
         stepped.check().expect("steps alone");
         stepped.rate = Some(1.0);
-        assert!(refusal(&stepped).contains("take the place of rate"));
+        assert!(refusal(&stepped).contains("steps replace rate"));
         let mut mixed = plan("tcp://127.0.0.1:1");
         mixed.targets.extend(plan("ws://127.0.0.1:1").targets);
         assert!(refusal(&mixed).contains("ws://"));

@@ -176,5 +176,5 @@ def test_endpoints_of_an_address_that_disagree_on_proxies_are_refused(name: str)
     other: Any = {name: LOOPBACK}
     server = vespiary.Server()
     server.add(Echo, "ws://127.0.0.1:8080/one", **one)
-    with pytest.raises(vespiary.ConfigurationError, match=f"{name} acts before the path"):
+    with pytest.raises(vespiary.ConfigurationError, match=f"{name} applies before the path"):
         server.add(Echo, "ws://127.0.0.1:8080/other", **other)

@@ -70,7 +70,7 @@ REFUSALS = [
     (b"\x16\x03\x01\x02\0\x01", "Request refused with 400: a TLS handshake came", "ws://"),
     (
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-        "refused with 426: only a WebSocket",
+        "refused with 426: only WebSockets are served here",
         "a proxy in front",
     ),
     (UPGRADE % (b"", b"Origin: https://evil.example\r\n"), "refused with 403", "origins"),

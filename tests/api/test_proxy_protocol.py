@@ -214,7 +214,7 @@ async def test_the_limit_per_address_counts_the_proxys_clients() -> None:
         ("tcp://127.0.0.1:0", ["proxy"], "such as '192.0.2.7' or '10.0.0.0/8'; got 'proxy'"),
         ("tcp://127.0.0.1:0", ["10.0.0.1/8"], "did you mean '10.0.0.0/8'?"),
         ("tcp://127.0.0.1:0", ["fe80::1%eth0"], "without a zone"),
-        ("tcp://127.0.0.1:0", ["unix"], "'unix' for Unix sockets"),
+        ("tcp://127.0.0.1:0", ["unix"], "contains 'unix', but tcp://127.0.0.1:0 is not one"),
         ("unix:///run/x", ["10.0.0.0/8"], "takes 'unix' on unix:///run/x"),
     ],
 )

@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-
 MEMORY_BYTES_MAX = 2 << 30
 """A test that takes ever more fails then: on CPython 3.12.1 one of `test_runners` does so for ever,
 on any loop."""

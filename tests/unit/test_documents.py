@@ -17,6 +17,7 @@ itself.
 """
 
 import ast
+import asyncio
 import contextlib
 import random
 import re
@@ -33,7 +34,7 @@ from urllib.parse import urlsplit
 
 import click
 import pytest
-import websockets.sync.client
+import websockets.asyncio.client
 
 from tests.waiting import wait_until
 from vespiary._core import make_authority, make_certificate
@@ -202,19 +203,32 @@ def bound_to(port: int) -> socket.socket | None:
     return None
 
 
+async def exchange_over_websocket(
+    url: str, client: socket.socket, pairs: list[tuple[object, object]], folder: Path
+) -> None:
+    """Not with the client for threads: over TLS one of these writes while another reads, and then
+    its request is now and then not sent.
+    """
+    client.setblocking(False)
+    trusting = None
+    if url.startswith("wss:"):
+        trusting = ssl.create_default_context(cafile=folder / "ca.pem")
+    async with (
+        asyncio.timeout(SECONDS),
+        websockets.asyncio.client.connect(url, sock=client, ssl=trusting) as peer,
+    ):
+        for sent, answer in pairs:
+            assert isinstance(sent, str | bytes)
+            await peer.send(sent)
+            assert await peer.recv() == answer
+
+
 def exchange(
     url: str, client: socket.socket, pairs: list[tuple[object, object]], folder: Path
 ) -> None:
     """Send each message and compare the answer; streams carry a line per message."""
     if url.startswith(("ws:", "wss:")):
-        trusting = None
-        if url.startswith("wss:"):
-            trusting = ssl.create_default_context(cafile=folder / "ca.pem")
-        with websockets.sync.client.connect(url, sock=client, ssl=trusting) as peer:
-            for sent, answer in pairs:
-                assert isinstance(sent, str | bytes)
-                peer.send(sent)
-                assert peer.recv(SECONDS) == answer
+        asyncio.run(exchange_over_websocket(url, client, pairs, folder))
         return
     if url.startswith("udp:"):
         with client:

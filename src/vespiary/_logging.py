@@ -45,12 +45,12 @@ def handler_failed(url: str, peer: str, error: BaseException) -> None:
     logger.error("Handler failed, connection closed, on %s", _place(url, peer), exc_info=error)
 
 
-def datagram_failed(url: str, peer: object, error: BaseException) -> None:
+def datagram_failed(url: str, peer: tuple[str, int] | str | None, error: BaseException) -> None:
     """A handler raised for a datagram. A peer can send many of them, so not each is logged."""
     if _is_due(url, "datagram"):
         logger.error(
             "Handler failed for a datagram on %s; logged at most every %d s",
-            _place(url, "" if peer is None else str(peer)),
+            _place(url, address_text(peer)),
             _QUIET_SECONDS,
             exc_info=error,
         )
